@@ -1,0 +1,148 @@
+"""From shards to the batches of a run, in an order that is a pure function of (seed, epoch, shards).
+
+The examples of a run are one endless stream: epoch after epoch, each a permutation of the split. Step k takes the
+stream's examples k * batch_size to (k + 1) * batch_size, so a batch may span two epochs and none is ever short.
+
+Within an epoch the shards are permuted and cut into windows, as many shards together as fit the memory budget; the
+examples of a window are permuted together. If the whole split fits, it is one window and stays in memory: an epoch is
+then a full permutation. Resident and streaming are this one path.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+
+import numpy as np
+import tensorflow as tf
+
+from model.errors import BadInput
+from model.examples import Examples, Integers, concatenate
+from model.functions import Tensor
+from model.order import permutation
+
+WINDOW_BYTES = 2**30
+CHUNK_BYTES = 2**23  # of pixels handed to one compiled call: large enough to hide the call, small enough to prefetch
+
+
+@dataclass(frozen=True)
+class SplitReader:
+    """A split's examples, shard by shard.
+
+    Attributes:
+        shard_sizes: number of examples of each shard.
+        num_pixels: bytes of one image.
+        read_shard: the examples of shard i, verified.
+    """
+
+    shard_sizes: tuple[int, ...]
+    num_pixels: int
+    read_shard: Callable[[int], Examples]
+
+    @property
+    def num_examples(self) -> int:
+        """Examples in the split."""
+        return sum(self.shard_sizes)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which batches to make.
+
+    Attributes:
+        seed: of the order.
+        batch_size: examples a step.
+        num_steps: steps in all.
+        report_every: chunks end at multiples of this many steps.
+        window_bytes: budget for the images that are permuted together.
+    """
+
+    seed: int
+    batch_size: int
+    num_steps: int
+    report_every: int
+    window_bytes: int = WINDOW_BYTES
+
+
+def make_chunks(reader: SplitReader, plan: Plan) -> tf.data.Dataset:
+    """Return the run's batches, many to an element, prefetched.
+
+    Returns:
+        a tf.data.Dataset of (images uint8[steps, batch_size, num_pixels], labels int32[steps, batch_size]).
+
+    Raises:
+        BadInput: the split is empty.
+    """
+    if not reader.num_examples:
+        raise BadInput("the train split holds no examples")
+    size, pixels = plan.batch_size, reader.num_pixels
+    signature = (
+        tf.TensorSpec((None, size, pixels), tf.uint8),
+        tf.TensorSpec((None, size), tf.int32),
+    )
+
+    def generate() -> Iterator[tuple[Tensor, Tensor]]:
+        stream = _Shuffled(reader, plan)
+        for steps in chunk_lengths(plan, pixels):
+            taken = stream.take(steps * size)
+            yield taken.images.reshape(steps, size, pixels), taken.labels.reshape(steps, size).astype(np.int32)
+
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+
+
+def chunk_lengths(plan: Plan, num_pixels: int) -> Iterator[int]:
+    """Yield the steps of each chunk: all equal within a report but for its last, so that few programs are compiled."""
+    most = max(1, min(plan.report_every, CHUNK_BYTES // (plan.batch_size * num_pixels)))
+    for start in range(0, plan.num_steps, plan.report_every):
+        left = min(plan.report_every, plan.num_steps - start)
+        pieces = -(-left // most)
+        length = -(-left // pieces)
+        yield from [length] * (left // length)
+        if left % length:
+            yield left % length
+
+
+def epoch_windows(shard_sizes: tuple[int, ...], plan: Plan, num_pixels: int, epoch: int) -> list[tuple[int, ...]]:
+    """Cut an epoch's permuted shards into windows of at most the budget (or of one shard, where that is larger)."""
+    budget, windows, used = plan.window_bytes // num_pixels, [], 0
+    for shard in permutation((plan.seed, epoch), len(shard_sizes)).tolist():
+        if not windows or used + shard_sizes[shard] > budget:
+            windows.append([shard])
+            used = shard_sizes[shard]
+        else:
+            windows[-1].append(shard)
+            used += shard_sizes[shard]
+    return [tuple(sorted(window)) for window in windows]
+
+
+class _Shuffled:
+    """The endless stream of shuffled examples, taken in pieces of any size."""
+
+    def __init__(self, reader: SplitReader, plan: Plan) -> None:
+        self._num_pixels = reader.num_pixels
+        self._windows = _shuffled_windows(reader, plan)
+        self._examples, self._order = next(self._windows)
+
+    def take(self, num_examples: int) -> Examples:
+        pieces = []
+        while num_examples:
+            while not len(self._order):
+                self._examples, self._order = next(self._windows)
+            chosen, self._order = self._order[:num_examples], self._order[num_examples:]
+            pieces.append(self._examples.take(chosen))
+            num_examples -= len(chosen)
+        return pieces[0] if len(pieces) == 1 else concatenate(pieces, self._num_pixels)
+
+
+def _shuffled_windows(reader: SplitReader, plan: Plan) -> Iterator[tuple[Examples, Integers]]:
+    """Yield each window's examples and the order to take them in, for epochs 0, 1, 2, ... for ever."""
+
+    @lru_cache(maxsize=1)  # a split that is one window is read once
+    def load(window: tuple[int, ...]) -> Examples:
+        return concatenate([reader.read_shard(shard) for shard in window], reader.num_pixels)
+
+    for epoch in count():
+        windows = epoch_windows(reader.shard_sizes, plan, reader.num_pixels, epoch)
+        for number, window in enumerate(windows):
+            examples = load(window)
+            yield examples, permutation((plan.seed, epoch, number), len(examples.labels))

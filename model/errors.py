@@ -1,0 +1,43 @@
+"""What can go wrong, each with the exit code that the command line documents."""
+
+
+class BackbeamError(Exception):
+    """An error that a user can act on: one clear message, no traceback."""
+
+    exit_code = 1
+
+
+class BadUsage(BackbeamError):
+    """Options that do not fit together or name something unknown."""
+
+    exit_code = 2
+
+
+class BadInput(BackbeamError):
+    """Source files that are missing, damaged or not what they claim to be."""
+
+    exit_code = 3
+
+
+class CorruptArtefact(BackbeamError):
+    """A file that backbeam wrote no longer holds what its record says."""
+
+    exit_code = 4
+
+
+class StorageFailed(BackbeamError):
+    """The file system refused: disk full, no permission, no such place."""
+
+    exit_code = 5
+
+
+class Locked(BackbeamError):
+    """Another process works on this workspace."""
+
+    exit_code = 6
+
+
+class EngineFailed(BackbeamError):
+    """The Beam engine ended in a state other than DONE."""
+
+    exit_code = 7

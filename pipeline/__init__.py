@@ -1,0 +1,1 @@
+"""Data in, decisions out: sources, shards, evaluation, tables and the command line."""

@@ -1,0 +1,132 @@
+"""Getting a known data set: the embedded one, files that are there already, or a download that is checked."""
+
+import re
+from pathlib import Path
+from typing import Self
+
+import pooch
+import requests
+
+from model.errors import BadInput, BadUsage
+from pipeline import storage
+from pipeline.console import download_progress
+from pipeline.sources import EMBEDDED, FILE_NAMES, KNOWN, KnownDataset, Source, find_files
+
+TIMEOUT_SECONDS = 15
+RETRIES = 1  # of each file at each mirror, after a second's wait
+
+
+def default_cache() -> Path:
+    """Return the folder that keeps downloads: of this user, by the custom of the system."""
+    return Path(pooch.os_cache("backbeam"))
+
+
+def find_source(dataset: str, data_dir: str | None, cache: Path, progress: bool) -> Source:
+    """Find the four files of a data set, downloading them if they are nowhere else.
+
+    Args:
+        dataset: a known name, or a folder or URI that holds four IDX files.
+        data_dir: a folder that holds the files of the known data set.
+        cache: where downloads are kept, a folder a data set.
+        progress: whether to draw a progress bar on standard error.
+
+    Raises:
+        BadUsage: the name is unknown, or a folder was given twice.
+        BadInput: the files are not there, or no mirror gave them.
+    """
+    known = KNOWN.get(dataset)
+    if known is None:
+        return _from_folder(dataset, data_dir)
+    if data_dir is not None:
+        return Source(dataset, find_files(data_dir), known)
+    if not known.mirrors:
+        return Source(dataset, find_files(str(EMBEDDED / dataset)), known)
+    return Source(dataset, _from_cache(dataset, known, cache / dataset, progress), known)
+
+
+def _from_folder(dataset: str, data_dir: str | None) -> Source:
+    if data_dir is not None:
+        raise BadUsage(f"--data-dir goes with a known data set ({', '.join(KNOWN)}), not with the folder {dataset!r}")
+    if not storage.is_remote(dataset) and not Path(dataset).is_dir():
+        raise BadUsage(f"no data set {dataset!r}: neither a folder nor one of {', '.join(KNOWN)}")
+    files = find_files(dataset)
+    last = dataset if storage.is_remote(dataset) else Path(dataset).resolve().name
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", last.rstrip("/").split("/")[-1]).strip("-.")
+    return Source(name or "dataset", files, None)
+
+
+def _from_cache(dataset: str, known: KnownDataset, folder: Path, progress: bool) -> tuple[str, ...]:
+    try:
+        return find_files(str(folder))
+    except BadInput:
+        return tuple(
+            _download(dataset, known, folder, name, digest, progress)
+            for name, digest in zip(FILE_NAMES, known.gzip_digests, strict=True)
+        )
+
+
+def _download(
+    dataset: str, known: KnownDataset, folder: Path, name: str, digest: str, progress: bool
+) -> str:
+    """Fetch one file from the first mirror that serves the right bytes."""
+    failures = []
+    for mirror in known.mirrors:
+        try:
+            return _fetch(mirror, folder, f"{name}.gz", digest, progress)
+        except (requests.RequestException, ValueError) as problem:  # pooch raises ValueError for a wrong digest
+            failures.append(f"  {mirror}{name}.gz: {_first_line(problem)}")
+    raise BadInput(
+        f"{dataset}: {name}.gz could not be downloaded:\n" + "\n".join(failures) + f"\nPut {', '.join(FILE_NAMES)} "
+        f"(each gzipped or not) into {folder}, or name their folder with --data-dir."
+    )
+
+
+def _fetch(mirror: str, folder: Path, name: str, digest: str, progress: bool) -> str:
+    """Fetch one file from one mirror, into place only if its digest is right."""
+    pooch.get_logger().setLevel("ERROR")  # our own messages say what happened
+    registry = {name: f"sha256:{digest}"}
+    mirrored = pooch.create(path=folder, base_url=mirror, registry=registry, retry_if_failed=RETRIES)
+    with _Bar(name, visible=progress) as bar:
+        downloader = pooch.HTTPDownloader(
+            progressbar=bar,
+            chunk_size=2**16,
+            timeout=TIMEOUT_SECONDS,
+            headers={"Accept-Encoding": "identity"},  # the digest is of the gzip file, not of its content
+        )
+        return str(mirrored.fetch(name, downloader=downloader))
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).splitlines()[0][:300]
+
+
+class _Bar:
+    """A rich progress bar in the shape that pooch expects of one."""
+
+    def __init__(self, name: str, visible: bool) -> None:
+        self._progress = download_progress(visible)
+        self._task = self._progress.add_task(name, total=None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    @property
+    def total(self) -> float | None:
+        return self._progress.tasks[0].total
+
+    @total.setter
+    def total(self, num_bytes: float) -> None:  # pooch says so at the start of every try
+        self._progress.reset(self._task, total=num_bytes or None)
+
+    def update(self, num_bytes: int) -> None:
+        self._progress.advance(self._task, num_bytes)
+
+    def reset(self) -> None:
+        self._progress.reset(self._task)
+
+    def close(self) -> None:
+        """Leave it to the context manager, which also ends a download that failed."""

@@ -1,0 +1,210 @@
+"""The manifest: everything a data set's folder holds. It is written last, so its presence means complete."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from model.errors import CorruptArtefact
+from pipeline import storage
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+Count = Annotated[int, Field(ge=0)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=-]*$", max_length=200)]
+
+
+class Record(BaseModel):
+    """A JSON object that backbeam writes and trusts only as far as it validates."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> bytes:
+        """Return the one way to write this record: sorted keys, two spaces, a newline at the end."""
+        return (json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, path: Path) -> Self:
+        """Read a record back.
+
+        Raises:
+            CorruptArtefact: it is no such record; the message names path.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the file"
+            raise CorruptArtefact(f"{path} is corrupt: {place}: {first['msg']}") from None
+
+
+class FileInfo(Record):
+    """A file and what must be in it.
+
+    Attributes:
+        name: in its folder.
+        num_bytes: its length.
+        sha256: of its bytes.
+    """
+
+    name: FileName
+    num_bytes: Count
+    sha256: Digest
+
+    def check(self, folder: Path) -> None:
+        """Check the file in a folder; raises CorruptArtefact as `storage.check_file` does."""
+        storage.check_file(folder / self.name, self.num_bytes, self.sha256)
+
+    def read(self, folder: Path) -> bytes:
+        """Return the file's bytes, checked; raises CorruptArtefact as `storage.read_checked` does."""
+        return storage.read_checked(folder / self.name, self.num_bytes, self.sha256)
+
+
+class ShardInfo(FileInfo):
+    """A shard and what its examples add up to.
+
+    Attributes:
+        num_examples: records.
+        class_counts: records of each class.
+        pixel_sum: the sum of all pixel values (0 to 255).
+        pixel_square_sum: the sum of their squares.
+    """
+
+    num_examples: Count
+    class_counts: tuple[Count, ...]
+    pixel_sum: Count
+    pixel_square_sum: Count
+
+
+class SplitInfo(Record):
+    """A split.
+
+    Attributes:
+        num_examples: in all shards.
+        class_counts: examples of each class.
+        pixel_mean: mean pixel value, on the scale 0 to 255; 0 for a split without examples.
+        pixel_std: its (population) standard deviation.
+        shards: in order.
+    """
+
+    num_examples: Count
+    class_counts: tuple[Count, ...]
+    pixel_mean: float
+    pixel_std: float
+    shards: tuple[ShardInfo, ...]
+
+
+class SourceInfo(Record):
+    """A source file, by content.
+
+    Attributes:
+        name: its customary name.
+        num_bytes: decompressed.
+        sha256: of the decompressed bytes.
+    """
+
+    name: FileName
+    num_bytes: Count
+    sha256: Digest
+
+
+class PreprocessConfig(Record):
+    """What decides a data set's bytes besides its sources.
+
+    Attributes:
+        seed: of the order.
+        num_shards: of the train split; other splits get as many as give shards of about that size.
+    """
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    num_shards: Annotated[int, Field(gt=0, le=99_999)]
+
+
+class Manifest(Record):
+    """A data set: one folder of shards.
+
+    Attributes:
+        format_version: of the manifest and the shards.
+        name: of the data set.
+        height: of an image.
+        width: of an image.
+        class_names: in the order of the labels.
+        config: what decided the bytes.
+        sources: the files it was made from.
+        splits: by name.
+        num_rejected: examples left out.
+        rejected: the table that lists them, where there are any.
+    """
+
+    format_version: Literal[1] = FORMAT_VERSION
+    name: str
+    height: Annotated[int, Field(gt=0)]
+    width: Annotated[int, Field(gt=0)]
+    class_names: tuple[str, ...] = Field(min_length=1)
+    config: PreprocessConfig
+    sources: tuple[SourceInfo, ...]
+    splits: dict[str, SplitInfo]
+    num_rejected: Count
+    rejected: FileInfo | None
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        for name, split in self.splits.items():
+            if split.num_examples != sum(shard.num_examples for shard in split.shards):
+                raise ValueError(f"the shards of {name} do not add up to its num_examples")
+            if len(split.class_counts) != len(self.class_names):
+                raise ValueError(f"{name} counts other classes than class_names")
+        return self
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of an image."""
+        return self.height * self.width
+
+    @property
+    def dataset_id(self) -> str:
+        """The name of the folder: the data set's name and twelve digits of its identity."""
+        return dataset_id(self.name, self.class_names, self.config, self.sources)
+
+    def files(self) -> list[FileInfo]:
+        """List every file that the manifest names."""
+        shards: list[FileInfo] = [shard for split in self.splits.values() for shard in split.shards]
+        return shards + ([self.rejected] if self.rejected else [])
+
+
+def dataset_id(
+    name: str, class_names: tuple[str, ...], config: PreprocessConfig, sources: tuple[SourceInfo, ...]
+) -> str:
+    """Name a data set by everything that decides its bytes; known before it is built."""
+    digests = [source.sha256 for source in sources]
+    identity = [FORMAT_VERSION, list(class_names), config.model_dump(), digests]
+    return f"{name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+def load_manifest(folder: Path) -> tuple[Manifest, str]:
+    """Read a data set's manifest.
+
+    Returns:
+        the manifest and its digest, which stands for the whole data set: it names the digest of every file.
+
+    Raises:
+        CorruptArtefact: it does not validate, or is another data set's.
+    """
+    path = folder / MANIFEST_NAME
+    data = path.read_bytes()
+    manifest = Manifest.from_json(data, path)
+    if manifest.dataset_id != folder.name:
+        raise CorruptArtefact(f"{path} describes {manifest.dataset_id}, expected {folder.name}")
+    return manifest, storage.digest_of(data)
+
+
+def check_dataset(folder: Path) -> tuple[Manifest, str]:
+    """Load a data set's manifest and check every file it names; raises CorruptArtefact for the first that is not right."""
+    manifest, digest = load_manifest(folder)
+    for file in manifest.files():
+        file.check(folder)
+    return manifest, digest

@@ -1,0 +1,329 @@
+"""The Beam pipeline from source files to shards: blocks in, shards out, the manifest last.
+
+    block ranges -> blocks -> valid examples -> parts of shards -> shards -> manifest
+
+Elements are columnar blocks of thousands of examples; no Python runs for a single image. The functions below know
+nothing of Beam; `construct` puts them in order.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, islice
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import google_crc32c
+import numpy as np
+import pyarrow as pa
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from model.errors import BadInput, EngineFailed
+from model.examples import Examples, Integers, concatenate
+from pipeline import runners, storage
+from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, PreprocessConfig, ShardInfo, SplitInfo
+from pipeline.shards import encode_shard, keys_of, shard_name, shard_of, sort_by_key, split_num_shards
+from pipeline.staging import Scans, SplitScan, decompressed_file
+from pipeline.tables import REJECTED_SCHEMA, read_table, write_table
+
+REJECTED_NAME = "rejected.parquet"
+SHOWN_REJECTED = 10  # how many a failing job names
+
+
+@dataclass(frozen=True)
+class BlockRange:
+    """A block of a split's source: where it starts, how many examples, and the checksums of its bytes."""
+
+    split: str
+    start: int
+    num_examples: int
+    images_checksum: int
+    labels_checksum: int
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """A split: its files, decompressed, with the bytes to skip in each, and its number of shards."""
+
+    images: str
+    images_offset: int
+    labels: str
+    labels_offset: int
+    num_shards: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to know. `skeleton` is the manifest, but for what the job finds out."""
+
+    folder: Path
+    skeleton: Manifest
+    splits: dict[str, SplitPlan]
+    max_rejected: int
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An example that is left out: its split, the source file at fault, its position there, and why."""
+
+    split: str
+    file: str
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What is known of the finished work. Tallies add up in any order.
+
+    `rejected` lists the first of the rejected examples, as many as may be needed, and `num_rejected` counts them all.
+    """
+
+    shards: tuple[ShardInfo, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    num_rejected: int = 0
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a split's examples, or a shard's part of one."""
+
+    split: str
+    examples: Examples = field(repr=False)
+
+
+def preprocess(
+    scans: Scans,
+    name: str,
+    config: PreprocessConfig,
+    folder: Path,
+    max_rejected: int,
+    beam_arguments: list[str],
+) -> None:
+    """Build a data set's folder; on any failure nothing of it is left.
+
+    Args:
+        scans: the source files, as `staging.scan_source` found them.
+        name: of the data set.
+        config: what decides the bytes.
+        folder: what to build; nothing complete stands there.
+        max_rejected: how many examples may be left out.
+        beam_arguments: the user's options for Beam.
+
+    Raises:
+        BadInput: more examples were rejected, or a source changed since it was scanned.
+        EngineFailed: the engine gave up.
+    """
+    storage.make_empty(folder)
+    staged = folder.with_name(f".staged-{folder.name}")
+    try:
+        with ExitStack() as stack:
+            job = _plan(stack, scans, name, config, folder, staged, max_rejected)
+            ranges = list(chain.from_iterable(block_ranges(key, split) for key, split in scans.splits.items()))
+            runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
+            _check_rejected(job)
+    except BaseException:
+        storage.remove(folder)
+        raise
+    finally:
+        storage.remove(staged)
+
+
+def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> None:
+    """Apply the job's transforms."""
+    blocks = (
+        pipeline
+        | "Ranges" >> beam.Create(ranges)
+        | beam.Reshuffle()
+        | "ReadBlock" >> beam.Map(read_block, job)  # Block
+    )
+    valid = blocks | "KeepValid" >> beam.Map(keep_valid, job)  # Block
+    rejected = blocks | "RejectInvalid" >> beam.FlatMap(reject_invalid, job)  # Tally
+    no_examples = pipeline | "EveryShard" >> beam.Create(list(empty_parts(job)))  # so that each shard is written
+    shards = (
+        (valid | "PartitionByShard" >> beam.FlatMap(partition_by_shard, job), no_examples)  # ((split, shard), Block)
+        | beam.Flatten()
+        | beam.GroupByKey()
+        | "WriteShard" >> beam.MapTuple(partial(write_shard, job))  # Tally
+    )
+    (
+        (shards, rejected)
+        | "Tallies" >> beam.Flatten()
+        | beam.CombineGlobally(partial(merge, job))
+        | "WriteManifest" >> beam.Map(write_manifest, job)
+    )
+
+
+def block_ranges(split: str, scan: SplitScan) -> Iterator[BlockRange]:
+    """Cut a split's source into blocks."""
+    starts = range(0, scan.num_examples, scan.block_examples)
+    for start, images, labels in zip(starts, scan.images.checksums, scan.labels.checksums, strict=True):
+        num_examples = min(scan.block_examples, scan.num_examples - start)
+        yield BlockRange(split, start, num_examples, images, labels)
+
+
+def read_block(block: BlockRange, job: Job) -> Block:
+    """Read a block's bytes; raises BadInput if they are not those that were scanned."""
+    plan, pixels = job.splits[block.split], job.skeleton.num_pixels
+    images = _read_scanned(plan.images, plan.images_offset, block, pixels, block.images_checksum)
+    labels = _read_scanned(plan.labels, plan.labels_offset, block, 1, block.labels_checksum)
+    index = np.arange(block.start, block.start + block.num_examples)
+    return Block(block.split, Examples(index, images.reshape(-1, pixels), labels.astype(np.int64)))
+
+
+def keep_valid(block: Block, job: Job) -> Block:
+    """Return the block without the examples whose label is no class."""
+    return Block(block.split, block.examples.take(np.flatnonzero(_is_valid(block, job))))
+
+
+def reject_invalid(block: Block, job: Job) -> Iterator[Tally]:
+    """Yield a tally of the examples that `keep_valid` leaves out, if there are any."""
+    bad = block.examples.take(np.flatnonzero(~_is_valid(block, job)))
+    if not len(bad.index):
+        return
+    file = Path(job.splits[block.split].labels).name
+    reason = f"is not below {len(job.skeleton.class_names)}"
+    pairs = zip(bad.index.tolist(), bad.labels.tolist(), strict=True)
+    rejected = [Rejected(block.split, file, i, f"label {label} {reason}") for i, label in islice(pairs, _most_kept(job))]
+    yield Tally((), tuple(rejected), len(bad.index))
+
+
+def partition_by_shard(block: Block, job: Job) -> Iterator[tuple[tuple[str, int], Block]]:
+    """Cut a block into one part for each shard that it has examples of."""
+    num_shards = job.splits[block.split].num_shards
+    shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.index), num_shards)
+    for shard in np.unique(shards).tolist():
+        yield (block.split, shard), Block(block.split, block.examples.take(np.flatnonzero(shards == shard)))
+
+
+def empty_parts(job: Job) -> Iterator[tuple[tuple[str, int], Block]]:
+    """Yield a part without examples for every shard of every split."""
+    for split, plan in job.splits.items():
+        for shard in range(plan.num_shards):
+            yield (split, shard), Block(split, concatenate([], job.skeleton.num_pixels))
+
+
+def write_shard(job: Job, key: tuple[str, int], parts: Iterable[Block]) -> Tally:
+    """Put a shard's parts in order and write its file. Doing it again writes the same bytes."""
+    split, shard = key
+    examples = concatenate([part.examples for part in parts], job.skeleton.num_pixels)
+    name = shard_name(split, shard, job.splits[split].num_shards)
+    ordered = sort_by_key(job.skeleton.config.seed, split, examples)
+    data, info = encode_shard(name, ordered, len(job.skeleton.class_names))
+    storage.write_atomically(job.folder / name, data)
+    return Tally((info,))
+
+
+def merge(job: Job, tallies: Iterable[Tally]) -> Tally:
+    """Add up tallies."""
+    parts = list(tallies)
+    shards = sorted(chain.from_iterable(part.shards for part in parts), key=lambda shard: shard.name)
+    rejected = sorted(
+        chain.from_iterable(part.rejected for part in parts), key=lambda example: (example.split, example.index)
+    )
+    return Tally(tuple(shards), tuple(rejected[: _most_kept(job)]), sum(part.num_rejected for part in parts))
+
+
+def write_manifest(tally: Tally, job: Job) -> None:
+    """Write the table of rejected examples and, unless they are too many, the manifest: the data set is complete."""
+    rejected = _write_rejected(tally, job) if tally.num_rejected else None
+    if tally.num_rejected > job.max_rejected:
+        return
+    found = {
+        "splits": {split: describe_split(split, tally.shards, job.skeleton.num_pixels) for split in job.splits},
+        "num_rejected": tally.num_rejected,
+        "rejected": rejected,
+    }
+    manifest = Manifest.model_validate(dict(job.skeleton) | found)
+    storage.write_atomically(job.folder / MANIFEST_NAME, manifest.to_json())
+
+
+def describe_split(split: str, shards: Iterable[ShardInfo], num_pixels: int) -> SplitInfo:
+    """Add up what a split's shards hold."""
+    own = tuple(shard for shard in shards if shard.name.startswith(f"{split}-"))
+    counts = np.sum([shard.class_counts for shard in own], axis=0)
+    num_values = max(1, int(counts.sum()) * num_pixels)
+    mean = sum(shard.pixel_sum for shard in own) / num_values
+    square_mean = sum(shard.pixel_square_sum for shard in own) / num_values
+    return SplitInfo(
+        num_examples=int(counts.sum()),
+        class_counts=tuple(counts.tolist()),
+        pixel_mean=mean,
+        pixel_std=sqrt(max(0.0, square_mean - mean**2)),
+        shards=own,
+    )
+
+
+def _plan(
+    stack: ExitStack,
+    scans: Scans,
+    name: str,
+    config: PreprocessConfig,
+    folder: Path,
+    staged: Path,
+    max_rejected: int,
+) -> Job:
+    """Decompress what must be, for as long as the stack lasts, and say where everything is."""
+    height, width = scans.image_size
+    skeleton = Manifest(
+        name=name,
+        height=height,
+        width=width,
+        class_names=scans.class_names,
+        config=config,
+        sources=scans.infos,
+        splits={},
+        num_rejected=0,
+        rejected=None,
+    )
+    num_train = scans.splits["train"].num_examples
+    splits = {}
+    for split, scan in scans.splits.items():
+        files = [stack.enter_context(decompressed_file(x, staged / x.info.name)) for x in (scan.images, scan.labels)]
+        splits[split] = SplitPlan(
+            images=files[0],
+            images_offset=scan.images.header.num_bytes,
+            labels=files[1],
+            labels_offset=scan.labels.header.num_bytes,
+            num_shards=split_num_shards(config.num_shards, num_train, scan.num_examples),
+        )
+    return Job(folder, skeleton, splits, max_rejected)
+
+
+def _is_valid(block: Block, job: Job) -> Any:
+    return block.examples.labels < len(job.skeleton.class_names)
+
+
+def _read_scanned(uri: str, offset: int, block: BlockRange, example_bytes: int, checksum: int) -> Any:
+    start, num_bytes = offset + block.start * example_bytes, block.num_examples * example_bytes
+    data = storage.read_range(uri, start, num_bytes)
+    if google_crc32c.value(data) != checksum:
+        raise BadInput(f"{uri} changed while it was read: run again once nothing writes to it")
+    return np.frombuffer(data, np.uint8)
+
+
+def _most_kept(job: Job) -> int:
+    return max(job.max_rejected, SHOWN_REJECTED)
+
+
+def _write_rejected(tally: Tally, job: Job) -> FileInfo:
+    rows = [vars(example) for example in tally.rejected]
+    return write_table(job.folder / REJECTED_NAME, pa.Table.from_pylist(rows, REJECTED_SCHEMA))
+
+
+def _check_rejected(job: Job) -> None:
+    """Raise BadInput if the job ended without a manifest, which it writes unless too many examples were rejected."""
+    if (job.folder / MANIFEST_NAME).exists():
+        return
+    path = job.folder / REJECTED_NAME
+    if not path.exists():
+        raise EngineFailed(f"the engine reports success but wrote no manifest to {job.folder}")
+    rows = read_table(path).to_pylist()
+    listed = "\n".join("  {file} (split {split}), example {index}: {reason}".format(**row) for row in rows)
+    raise BadInput(
+        f"more than {job.max_rejected} examples are rejected, the first of them:\n{listed}\n"
+        f"Mend the source, or accept up to N such examples with --max-rejected N: {REJECTED_NAME} then lists them all."
+    )

@@ -1,0 +1,73 @@
+"""Shards: which one an example belongs to, in which place, and the file that holds them. Pure arithmetic and bytes.
+
+An example's order key is a mix of (seed, split, index). The key's high bits choose the shard and the examples of a
+shard are sorted by key, so all shards end to end are one shuffle of the split, whoever computes them, in any pieces.
+"""
+
+from math import ceil
+
+import numpy as np
+
+from model.examples import Examples, Integers, encode
+from model.order import Keys, order_keys
+from pipeline.manifest import ShardInfo
+from pipeline.sources import SPLITS
+from pipeline.storage import digest_of
+
+DEFAULT_SHARD_EXAMPLES = 8192
+
+
+def keys_of(seed: int, split: str, index: Integers) -> Keys:
+    """Return uint64[n], the order keys of the examples at int64[n] positions of a split's source."""
+    return order_keys((seed, SPLITS.index(split)), index)
+
+
+def shard_of(keys: Keys, num_shards: int) -> Integers:
+    """Return int64[n], each key's shard: the key's high 32 bits scaled to 0 .. num_shards - 1."""
+    return ((keys >> np.uint64(32)) * np.uint64(num_shards) >> np.uint64(32)).astype(np.int64)
+
+
+def shard_name(split: str, shard: int, num_shards: int) -> str:
+    """Return the file's name, such as train-00003-of-00008.tfrecord."""
+    return f"{split}-{shard:05d}-of-{num_shards:05d}.tfrecord"
+
+
+def default_num_shards(num_train_examples: int) -> int:
+    """Return the number of train shards that gives shards of about DEFAULT_SHARD_EXAMPLES."""
+    return max(1, ceil(num_train_examples / DEFAULT_SHARD_EXAMPLES))
+
+
+def split_num_shards(num_shards: int, num_train_examples: int, num_examples: int) -> int:
+    """Return a split's number of shards, given that train is cut into num_shards."""
+    return max(1, ceil(num_examples / ceil(num_train_examples / num_shards)))
+
+
+def sort_by_key(seed: int, split: str, examples: Examples) -> Examples:
+    """Return a shard's examples in their final order."""
+    return examples.take(np.argsort(keys_of(seed, split, examples.index)).astype(np.int64))
+
+
+def encode_shard(name: str, examples: Examples, num_classes: int) -> tuple[bytes, ShardInfo]:
+    """Serialize sorted examples and describe the file.
+
+    Args:
+        name: of the file.
+        examples: in their final order; labels below num_classes.
+        num_classes: how many classes there are.
+
+    Returns:
+        the file's bytes and its record.
+    """
+    data = encode(examples)
+    histogram = np.bincount(examples.images.reshape(-1), minlength=256)  # exact and faster than sums of squares
+    values = np.arange(256)
+    info = ShardInfo(
+        name=name,
+        num_bytes=len(data),
+        sha256=digest_of(data),
+        num_examples=len(examples.labels),
+        class_counts=tuple(np.bincount(examples.labels, minlength=num_classes).tolist()),
+        pixel_sum=int(histogram @ values),
+        pixel_square_sum=int(histogram @ values**2),
+    )
+    return data, info

@@ -1,0 +1,179 @@
+"""Files: whole or not at all when written, checked when read, locked while worked on.
+
+Artefacts are written here and nowhere else: to a unique temporary name in the same folder, flushed to the disk,
+renamed into place, and the folder flushed. Source files may also lie on a remote file system that Beam knows
+(gs://, s3://, hdfs://); Beam is imported only then.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import sys
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import filelock
+
+from model.errors import BadUsage, CorruptArtefact, Locked
+
+_TEMPORARY = ".tmp"
+
+
+def is_remote(uri: str) -> bool:
+    """Tell whether a place is a URI of a remote file system rather than a path."""
+    return "://" in uri
+
+
+def join(folder: str, name: str) -> str:
+    """Return the place of a name in a folder, both local or both remote."""
+    return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else str(Path(folder) / name)
+
+
+def exists(uri: str) -> bool:
+    """Tell whether there is a file at a place."""
+    return bool(_remote(uri).exists(uri)) if is_remote(uri) else Path(uri).is_file()
+
+
+def size(uri: str) -> int:
+    """Return the length of a file in bytes."""
+    if not is_remote(uri):
+        return Path(uri).stat().st_size
+    [match] = _remote(uri).match([uri])
+    return int(match.metadata_list[0].size_in_bytes)
+
+
+def open_binary(uri: str) -> BinaryIO:
+    """Open a file for reading, as it is stored; compressed files are not decompressed."""
+    if not is_remote(uri):
+        return Path(uri).open("rb")
+    from apache_beam.io.filesystem import CompressionTypes
+
+    opened: BinaryIO = _remote(uri).open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+    return opened
+
+
+def read_range(uri: str, start: int, num_bytes: int) -> bytes:
+    """Return num_bytes of a file from start on, or fewer where it ends."""
+    with open_binary(uri) as stream:
+        stream.seek(start)
+        return stream.read(num_bytes)
+
+
+def digest_of(data: bytes) -> str:
+    """Return the SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def check_file(path: Path, num_bytes: int, sha256: str) -> None:
+    """Check a file against its record without holding it in memory.
+
+    Raises:
+        CorruptArtefact: it is missing, of another size or of another digest.
+    """
+    _check(path, path.stat().st_size if path.is_file() else None, num_bytes, "bytes")
+    with path.open("rb") as stream:
+        _check(path, hashlib.file_digest(stream, "sha256").hexdigest(), sha256, "SHA-256")
+
+
+def read_checked(path: Path, num_bytes: int, sha256: str) -> bytes:
+    """Return a file's bytes, once they have been checked against its record; raises as `check_file` does."""
+    _check(path, path.stat().st_size if path.is_file() else None, num_bytes, "bytes")
+    data = path.read_bytes()
+    _check(path, digest_of(data), sha256, "SHA-256")
+    return data
+
+
+def write_atomically(path: Path, chunks: bytes | Iterable[bytes]) -> None:
+    """Put a file in place, whole and on the disk, or leave everything as it was.
+
+    Args:
+        path: its folder is made if need be; a file that stands there is replaced.
+        chunks: the content.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}{_TEMPORARY}")
+    try:
+        with temporary.open("xb") as stream:
+            stream.writelines([chunks] if isinstance(chunks, bytes) else chunks)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        _flush_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def make_empty(folder: Path) -> None:
+    """Make a folder, without anything that an interrupted run left there."""
+    remove(folder)
+    folder.mkdir(parents=True)
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder and what is in it, if it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def locked(workspace: Path) -> Iterator[None]:
+    """Keep every other backbeam process out of a workspace; the lock goes when its holder does, however that ends.
+
+    Raises:
+        Locked: another process holds it.
+    """
+    workspace.mkdir(parents=True, exist_ok=True)
+    note = workspace / ".lock-holder.json"
+    try:
+        with filelock.FileLock(workspace / ".lock", timeout=0):
+            write_atomically(note, json.dumps(_about_this_process()).encode())
+            try:
+                yield
+            finally:
+                note.unlink(missing_ok=True)
+    except filelock.Timeout:
+        raise Locked(f"{workspace} is in use by {_read_holder(note)}; wait for it to end, or name another") from None
+
+
+def _about_this_process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname(), "command": Path(sys.argv[0]).name}
+
+
+def _read_holder(note: Path) -> str:
+    try:
+        return "process {pid} ({command}) on {host}".format(**json.loads(note.read_bytes()))
+    except (OSError, ValueError, KeyError):  # it ended, or has not written its note yet
+        return "another process"
+
+
+def _check(path: Path, found: object, expected: object, what: str) -> None:
+    if found is None:
+        raise CorruptArtefact(f"{path} is missing: expected {expected} {what}")
+    if found != expected:
+        raise CorruptArtefact(f"{path} is corrupt: expected {expected} {what}, found {found}")
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remote(uri: str) -> Any:
+    from apache_beam.io.filesystems import FileSystems
+
+    scheme = FileSystems.get_scheme(uri)
+    try:
+        FileSystems.get_filesystem(uri)
+    except ValueError:
+        raise BadUsage(
+            f"{uri}: no file system for {scheme}:// is installed; backbeam[gcp] brings gs://, backbeam[aws] s3://"
+        ) from None
+    return FileSystems
