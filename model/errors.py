@@ -1,6 +1,11 @@
 """What can go wrong, each with the exit code that the command line documents."""
 
 
+import re
+
+_AS_TEXT = re.compile(r"\bmodel\.errors\.(\w+): (.*?)(?: \[while running .*)?$", re.MULTILINE)
+
+
 class BackbeamError(Exception):
     """An error that a user can act on: one clear message, no traceback."""
 
@@ -41,3 +46,15 @@ class EngineFailed(BackbeamError):
     """The Beam engine ended in a state other than DONE."""
 
     exit_code = 7
+
+
+def recover(problem: Exception) -> BackbeamError | None:
+    """Find an error of this file in one that Beam or TensorFlow raised; they carry what a worker raised as text.
+
+    A message of several lines keeps its first.
+    """
+    if isinstance(problem, BackbeamError):
+        return problem
+    kinds = {kind.__name__: kind for kind in BackbeamError.__subclasses__()}
+    found = [(kinds[name], message) for name, message in _AS_TEXT.findall(str(problem)) if name in kinds]
+    return found[-1][0](found[-1][1]) if found else None

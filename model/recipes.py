@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.errors import BadUsage
 
@@ -81,6 +81,20 @@ def find_recipe(name: str) -> TrainingConfig:
     if name not in RECIPES:
         raise BadUsage(f"unknown recipe {name!r}; there are: {', '.join(sorted(RECIPES))}")
     return RECIPES[name]
+
+
+def override(config: TrainingConfig, **changes: object) -> TrainingConfig:
+    """Return a configuration with some values replaced; None keeps what it was.
+
+    Raises:
+        BadUsage: a value is not one that the configuration allows.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return TrainingConfig.model_validate(config.model_dump() | given)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        raise BadUsage(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, found {first['input']!r}") from None
 
 
 def fit_to_data(config: TrainingConfig, num_pixels: int, num_classes: int) -> TrainingConfig:

@@ -2,13 +2,15 @@
 
     block ranges -> blocks -> valid examples -> parts of shards -> shards -> manifest
 
-Elements are columnar blocks of thousands of examples; no Python runs for a single image. The functions below know
-nothing of Beam; `construct` puts them in order.
+Elements are columnar blocks of thousands of examples; no Python runs for a single image. Pixels do not travel through
+the engine: a worker that has cut a block into parts leaves them in a scratch file, and the shuffle moves only where
+each part lies. So a worker holds one block or one shard, and an engine that shuffles in memory holds neither. The
+functions below know nothing of Beam; `construct` puts them in order.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from math import sqrt
@@ -21,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from model.errors import BadInput, EngineFailed
+from model.errors import BadInput, CorruptArtefact, EngineFailed
 from model.examples import Examples, Integers, concatenate
 from pipeline import runners, storage
 from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, PreprocessConfig, ShardInfo, SplitInfo
@@ -57,9 +59,13 @@ class SplitPlan:
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker needs to know. `skeleton` is the manifest, but for what the job finds out."""
+    """All that a worker needs to know. `skeleton` is the manifest, but for what the job finds out.
+
+    `folder` becomes the data set; `scratch` is deleted when the job ends.
+    """
 
     folder: Path
+    scratch: Path
     skeleton: Manifest
     splits: dict[str, SplitPlan]
     max_rejected: int
@@ -92,7 +98,18 @@ class Block:
     """A block of a split's examples, or a shard's part of one."""
 
     split: str
-    examples: Examples = field(repr=False)
+    examples: Examples
+
+
+@dataclass(frozen=True)
+class Part:
+    """The examples of one block that belong to one shard; their images lie in a scratch file."""
+
+    index: Integers
+    labels: Integers
+    place: str
+    start: int
+    checksum: int
 
 
 def preprocess(
@@ -118,10 +135,11 @@ def preprocess(
         EngineFailed: the engine gave up.
     """
     storage.make_empty(folder)
-    staged = folder.with_name(f".staged-{folder.name}")
+    scratch = folder.with_name(f".scratch-{folder.name}")
+    storage.make_empty(scratch)
     try:
         with ExitStack() as stack:
-            job = _plan(stack, scans, name, config, folder, staged, max_rejected)
+            job = _plan(stack, scans, name, config, folder, scratch, max_rejected)
             ranges = list(chain.from_iterable(block_ranges(key, split) for key, split in scans.splits.items()))
             runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
             _check_rejected(job)
@@ -129,7 +147,7 @@ def preprocess(
         storage.remove(folder)
         raise
     finally:
-        storage.remove(staged)
+        storage.remove(scratch)
 
 
 def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> None:
@@ -142,9 +160,9 @@ def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> No
     )
     valid = blocks | "KeepValid" >> beam.Map(keep_valid, job)  # Block
     rejected = blocks | "RejectInvalid" >> beam.FlatMap(reject_invalid, job)  # Tally
-    no_examples = pipeline | "EveryShard" >> beam.Create(list(empty_parts(job)))  # so that each shard is written
+    every_shard = pipeline | "EveryShard" >> beam.Create(list(empty_shards(job)))  # ((split, shard), None)
     shards = (
-        (valid | "PartitionByShard" >> beam.FlatMap(partition_by_shard, job), no_examples)  # ((split, shard), Block)
+        (valid | "PartitionByShard" >> beam.FlatMap(partition_by_shard, job), every_shard)  # ((split, shard), Part)
         | beam.Flatten()
         | beam.GroupByKey()
         | "WriteShard" >> beam.MapTuple(partial(write_shard, job))  # Tally
@@ -176,7 +194,8 @@ def read_block(block: BlockRange, job: Job) -> Block:
 
 def keep_valid(block: Block, job: Job) -> Block:
     """Return the block without the examples whose label is no class."""
-    return Block(block.split, block.examples.take(np.flatnonzero(_is_valid(block, job))))
+    valid = _is_valid(block, job)
+    return block if valid.all() else Block(block.split, block.examples.take(np.flatnonzero(valid)))
 
 
 def reject_invalid(block: Block, job: Job) -> Iterator[Tally]:
@@ -191,25 +210,31 @@ def reject_invalid(block: Block, job: Job) -> Iterator[Tally]:
     yield Tally((), tuple(rejected), len(bad.index))
 
 
-def partition_by_shard(block: Block, job: Job) -> Iterator[tuple[tuple[str, int], Block]]:
-    """Cut a block into one part for each shard that it has examples of."""
+def partition_by_shard(block: Block, job: Job) -> Iterator[tuple[tuple[str, int], Part]]:
+    """Cut a block into one part for each shard that it has examples of, and leave the images in a scratch file."""
     num_shards = job.splits[block.split].num_shards
     shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.index), num_shards)
+    place = str(storage.unique_place(job.scratch))  # a retried bundle writes another
+    pieces, start = [], 0
     for shard in np.unique(shards).tolist():
-        yield (block.split, shard), Block(block.split, block.examples.take(np.flatnonzero(shards == shard)))
+        index, images, labels = block.examples.take(np.flatnonzero(shards == shard))
+        pieces.append(images.tobytes())
+        yield (block.split, shard), Part(index, labels, place, start, google_crc32c.value(pieces[-1]))
+        start += len(pieces[-1])
+    storage.write_scratch(place, pieces)
 
 
-def empty_parts(job: Job) -> Iterator[tuple[tuple[str, int], Block]]:
-    """Yield a part without examples for every shard of every split."""
+def empty_shards(job: Job) -> Iterator[tuple[tuple[str, int], None]]:
+    """Yield every shard of every split, so that one without examples is written too."""
     for split, plan in job.splits.items():
-        for shard in range(plan.num_shards):
-            yield (split, shard), Block(split, concatenate([], job.skeleton.num_pixels))
+        yield from (((split, shard), None) for shard in range(plan.num_shards))
 
 
-def write_shard(job: Job, key: tuple[str, int], parts: Iterable[Block]) -> Tally:
+def write_shard(job: Job, key: tuple[str, int], parts: Iterable[Part | None]) -> Tally:
     """Put a shard's parts in order and write its file. Doing it again writes the same bytes."""
     split, shard = key
-    examples = concatenate([part.examples for part in parts], job.skeleton.num_pixels)
+    pixels = job.skeleton.num_pixels
+    examples = concatenate([_read_part(part, pixels) for part in parts if part is not None], pixels)
     name = shard_name(split, shard, job.splits[split].num_shards)
     ordered = sort_by_key(job.skeleton.config.seed, split, examples)
     data, info = encode_shard(name, ordered, len(job.skeleton.class_names))
@@ -263,7 +288,7 @@ def _plan(
     name: str,
     config: PreprocessConfig,
     folder: Path,
-    staged: Path,
+    scratch: Path,
     max_rejected: int,
 ) -> Job:
     """Decompress what must be, for as long as the stack lasts, and say where everything is."""
@@ -282,7 +307,7 @@ def _plan(
     num_train = scans.splits["train"].num_examples
     splits = {}
     for split, scan in scans.splits.items():
-        files = [stack.enter_context(decompressed_file(x, staged / x.info.name)) for x in (scan.images, scan.labels)]
+        files = [stack.enter_context(decompressed_file(x, scratch / x.info.name)) for x in (scan.images, scan.labels)]
         splits[split] = SplitPlan(
             images=files[0],
             images_offset=scan.images.header.num_bytes,
@@ -290,7 +315,7 @@ def _plan(
             labels_offset=scan.labels.header.num_bytes,
             num_shards=split_num_shards(config.num_shards, num_train, scan.num_examples),
         )
-    return Job(folder, skeleton, splits, max_rejected)
+    return Job(folder, scratch, skeleton, splits, max_rejected)
 
 
 def _is_valid(block: Block, job: Job) -> Any:
@@ -303,6 +328,13 @@ def _read_scanned(uri: str, offset: int, block: BlockRange, example_bytes: int, 
     if google_crc32c.value(data) != checksum:
         raise BadInput(f"{uri} changed while it was read: run again once nothing writes to it")
     return np.frombuffer(data, np.uint8)
+
+
+def _read_part(part: Part, num_pixels: int) -> Examples:
+    data = storage.read_range(part.place, part.start, len(part.index) * num_pixels)
+    if google_crc32c.value(data) != part.checksum:
+        raise CorruptArtefact(f"{part.place} is corrupt: expected CRC-32C {part.checksum} from {part.start} on")
+    return Examples(part.index, np.frombuffer(data, np.uint8).reshape(-1, num_pixels), part.labels)
 
 
 def _most_kept(job: Job) -> int:

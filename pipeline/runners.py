@@ -4,7 +4,6 @@ This file handles Beam's classes without importing them; `preprocess` and `evalu
 """
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -14,7 +13,6 @@ from model import errors
 # Beam's own DirectRunner first tries to download and execute a binary. Here the name means what it says.
 _IN_PROCESS = {"directrunner", "fnapirunner"}
 IN_PROCESS_RUNNER = "FnApiRunner"
-_RAISED = re.compile(r"\bmodel\.errors\.(\w+): (.*?)(?= \[while running|\\n|\n|$)")
 
 
 def beam_arguments(arguments: Sequence[str]) -> list[str]:
@@ -64,11 +62,8 @@ def _check_known(options: Any) -> None:
 
 def _translate(problem: Exception) -> errors.BackbeamError:
     """Find our own error in what an engine raised; engines carry a worker's error as text."""
-    if isinstance(problem, errors.BackbeamError):
-        return problem
-    found = _RAISED.findall(str(problem))
-    kind = getattr(errors, found[-1][0], None) if found else None
-    if kind is not None:
-        return kind(found[-1][1])  # type: ignore[no-any-return]
+    found = errors.recover(problem)
+    if found is not None:
+        return found
     lines = [line for line in str(problem).splitlines() if line.strip()]
     return errors.EngineFailed(f"the engine failed: {type(problem).__name__}: {lines[-1] if lines else ''}")

@@ -108,6 +108,17 @@ def write_atomically(path: Path, chunks: bytes | Iterable[bytes]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def unique_place(folder: Path) -> Path:
+    """Return a path in a folder that no other call returns, on this machine or another."""
+    return folder / uuid.uuid4().hex
+
+
+def write_scratch(place: str, chunks: Iterable[bytes]) -> None:
+    """Write a file that does not outlive the job, so it need not reach the disk."""
+    with Path(place).open("xb") as stream:
+        stream.writelines(chunks)
+
+
 def make_empty(folder: Path) -> None:
     """Make a folder, without anything that an interrupted run left there."""
     remove(folder)

@@ -1,0 +1,209 @@
+"""The command line. Heavy imports are lazy: asking for help imports neither TensorFlow nor Beam."""
+
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn, Optional
+
+import typer
+
+from model.errors import BackbeamError, StorageFailed
+
+app = typer.Typer(
+    name="backbeam",
+    help="Train a glass-box network as a real batch pipeline. Options after -- go to Beam.",
+    epilog="Exit codes: 0 done, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, "
+    "130 interrupted, 143 terminated.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+INTERRUPTED, TERMINATED = 130, 143
+
+Workspace = Annotated[Path, typer.Option(help="Where everything goes: datasets/, runs/ and reports/.")]
+DatasetName = Annotated[
+    str, typer.Option("--dataset", help="mnist-5k (embedded), mnist, fashion-mnist, kmnist, or a folder or URI of four IDX files.")
+]
+DataDir = Annotated[Optional[str], typer.Option(help="A folder that holds the files of the known data set already.")]
+CacheDir = Annotated[Optional[Path], typer.Option(help="Where downloads are kept.", envvar="BACKBEAM_CACHE_DIR")]
+NumClasses = Annotated[Optional[int], typer.Option(min=1, max=256, help="Classes of a folder's data set; by default as the labels show.")]
+NumShards = Annotated[Optional[int], typer.Option(min=1, max=99_999, help="Train shards; by default one for each 8,192 examples.")]
+ShuffleSeed = Annotated[int, typer.Option(min=0, help="Seed of the order of examples in the shards.")]
+MaxRejected = Annotated[int, typer.Option(min=0, help="How many unusable examples may be left out.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="article-manual or article-autodiff.")]
+StepName = Annotated[Optional[str], typer.Option("--step", help="manual or autodiff; by default as the recipe says.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the starting parameters and the order of training.")]
+NumSteps = Annotated[Optional[int], typer.Option(min=1, help="Updates; by default as the recipe says.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+
+DEFAULT_WORKSPACE = Path("backbeam-workspace")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its documented code."""
+    arguments, beam_arguments = split_arguments(sys.argv[1:])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
+    try:
+        app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
+    except BackbeamError as problem:
+        _fail(problem.exit_code, str(problem))
+    except OSError as problem:
+        _fail(StorageFailed.exit_code, f"storage: {problem}")
+    sys.exit(0)
+
+
+def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Split the command line at its first --: ours before, Beam's after."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:end], arguments[end + 1 :]
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    dataset: DatasetName = "mnist-5k",
+    data_dir: DataDir = None,
+    cache_dir: CacheDir = None,
+    num_classes: NumClasses = None,
+    num_shards: NumShards = None,
+    shuffle_seed: ShuffleSeed = 1,
+    max_rejected: MaxRejected = 0,
+    recipe: RecipeName = "article-manual",
+    step: StepName = None,
+    seed: Seed = 1,
+    num_steps: NumSteps = None,
+    tensorboard: TensorBoard = False,
+    as_json: AsJson = False,
+) -> None:
+    """Preprocess, train and evaluate; what is done already is checked and skipped."""
+    from pipeline import stages, storage, summary
+
+    options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
+    config = _training_config(recipe, step, seed, num_steps)
+    settings, log = _settings(context, workspace), stages.Log()
+    with storage.locked(workspace):
+        data = stages.preprocess_stage(settings, options, log)
+        trained = stages.train_stage(settings, data, config, tensorboard, log)
+        evaluation = stages.evaluate_stage(settings, data, trained, log)
+    result = summary.describe_evaluation(workspace, trained, evaluation, log)
+    _say(as_json, result, summary.evaluation_text(workspace, data.manifest, trained, evaluation, log))
+
+
+@app.command()
+def preprocess(
+    context: typer.Context,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    dataset: DatasetName = "mnist-5k",
+    data_dir: DataDir = None,
+    cache_dir: CacheDir = None,
+    num_classes: NumClasses = None,
+    num_shards: NumShards = None,
+    shuffle_seed: ShuffleSeed = 1,
+    max_rejected: MaxRejected = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Turn IDX files into TFRecord shards and a manifest."""
+    from pipeline import stages, storage, summary
+
+    options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
+    settings, log = _settings(context, workspace), stages.Log()
+    with storage.locked(workspace):
+        data = stages.preprocess_stage(settings, options, log)
+    _say(as_json, summary.describe_dataset(workspace, data, log), summary.dataset_text(data, log))
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    dataset: Annotated[Optional[str], typer.Argument(help="A data set's id or its beginning; by default the only one.")] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    recipe: RecipeName = "article-manual",
+    step: StepName = None,
+    seed: Seed = 1,
+    num_steps: NumSteps = None,
+    tensorboard: TensorBoard = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train on a data set that `preprocess` built."""
+    from pipeline import stages, storage, summary
+
+    config = _training_config(recipe, step, seed, num_steps)
+    settings, log = _settings(context, workspace), stages.Log()
+    with storage.locked(_existing(workspace)):
+        trained = stages.train_stage(settings, stages.find_dataset(workspace, dataset), config, tensorboard, log)
+    _say(as_json, summary.describe_run(workspace, trained, log), summary.run_text(workspace, trained, log))
+
+
+@app.command()
+def evaluate(
+    context: typer.Context,
+    run: Annotated[Optional[str], typer.Argument(help="A run's id or its beginning; by default the only one.")] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a run that `train` made on every split of its data set."""
+    from pipeline import stages, storage, summary
+
+    settings, log = _settings(context, workspace), stages.Log()
+    with storage.locked(_existing(workspace)):
+        trained, data = stages.find_run(workspace, run)
+        evaluation = stages.evaluate_stage(settings, data, trained, log)
+    result = summary.describe_evaluation(workspace, trained, evaluation, log)
+    _say(as_json, result, summary.evaluation_text(workspace, data.manifest, trained, evaluation, log))
+
+
+def _dataset_options(
+    dataset: str,
+    data_dir: str | None,
+    cache_dir: Path | None,
+    num_classes: int | None,
+    num_shards: int | None,
+    shuffle_seed: int,
+    max_rejected: int,
+) -> Any:
+    from pipeline.fetch import default_cache
+    from pipeline.stages import DatasetOptions
+
+    cache = cache_dir or default_cache()
+    return DatasetOptions(dataset, data_dir, cache, num_classes, num_shards, shuffle_seed, max_rejected)
+
+
+def _training_config(recipe: str, step: str | None, seed: int, num_steps: int | None) -> Any:
+    from model.recipes import find_recipe, override
+
+    return override(find_recipe(recipe), step=step, seed=seed, num_steps=num_steps)
+
+
+def _settings(context: typer.Context, workspace: Path) -> Any:
+    from pipeline.stages import Settings
+
+    return Settings(workspace, context.obj or (), visible=True)
+
+
+def _existing(workspace: Path) -> Path:
+    if not workspace.is_dir():
+        raise typer.BadParameter(f"no workspace {workspace}: `backbeam run` or `backbeam preprocess` makes one")
+    return workspace
+
+
+def _say(as_json: bool, result: dict[str, Any], text: str) -> None:
+    typer.echo(json.dumps(result) if as_json else text)
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    typer.echo(f"backbeam: {message}", err=True)
+    sys.exit(code)
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    """End by SystemExit, so that what is half written is cleared away on the way out."""
+    code = INTERRUPTED if number == signal.SIGINT else TERMINATED
+    _fail(code, "interrupted; what was complete before is kept" if code == INTERRUPTED else "terminated")

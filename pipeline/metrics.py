@@ -1,0 +1,118 @@
+"""From counts to the rows of the tables. Pure: counts add up in any order, metrics are worked out last."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import fsum
+from typing import Any
+
+import numpy as np
+
+from model.examples import Integers
+
+FIRST_EXAMPLES = 1000  # the article counts right answers among the first 1,000 test digits
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What evaluation counts of some of a split's examples.
+
+    Attributes:
+        split: their split.
+        confusion: int64[classes, classes], examples by label (row) and predicted class (column).
+        loss_sums: the summed loss of each shard, added up exactly at the end so that order does not matter.
+        num_first: examples among the first 1,000 of the source.
+        num_first_correct: right answers among those.
+    """
+
+    split: str
+    confusion: Integers
+    loss_sums: tuple[float, ...]
+    num_first: int
+    num_first_correct: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+def count(split: str, index: Integers, labels: Integers, predicted: Integers, losses: Any, num_classes: int) -> Counts:
+    """Count one shard's predictions; arrays of length n, losses float[n]."""
+    confusion = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    first = index < FIRST_EXAMPLES
+    num_right = int((first & (labels == predicted)).sum())
+    return Counts(split, confusion, (float(np.sum(losses, dtype=np.float64)),), int(first.sum()), num_right)
+
+
+def merge_counts(counts: Iterable[Counts]) -> dict[str, Counts]:
+    """Add up counts, split by split."""
+    totals: dict[str, Counts] = {}
+    for new in counts:
+        old = totals.get(new.split)
+        totals[new.split] = new if old is None else _add(old, new)
+    return dict(sorted(totals.items()))
+
+
+def wilson(num_correct: int, num_examples: int) -> Interval:
+    """Return the Wilson score interval of a proportion at 95 % confidence (Wilson, JASA 22, 1927)."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(num_correct, num_examples).proportion_ci(0.95, method="wilson")
+    return Interval(float(interval.low), float(interval.high))
+
+
+def evaluation_row(counts: Counts) -> dict[str, Any]:
+    """Return a split's row of the table `evaluations`."""
+    num_examples, num_correct = int(counts.confusion.sum()), int(counts.confusion.trace())
+    interval = wilson(num_correct, num_examples)
+    return {
+        "split": counts.split,
+        "num_examples": num_examples,
+        "num_correct": num_correct,
+        "accuracy": num_correct / num_examples,
+        "accuracy_low": interval.low,
+        "accuracy_high": interval.high,
+        "loss": fsum(counts.loss_sums) / num_examples,
+        "first_1000_examples": counts.num_first,
+        "first_1000_correct": counts.num_first_correct,
+    }
+
+
+def class_rows(counts: Counts, class_names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Yield a split's rows of the table `classes`; a ratio without a base is 0."""
+    support, num_predicted = counts.confusion.sum(axis=1).tolist(), counts.confusion.sum(axis=0).tolist()
+    for label, right in enumerate(counts.confusion.diagonal().tolist()):
+        yield {
+            "split": counts.split,
+            "label": label,
+            "class_name": class_names[label],
+            "precision": _ratio(right, num_predicted[label]),
+            "recall": _ratio(right, support[label]),
+            "f1": _ratio(2 * right, num_predicted[label] + support[label]),
+            "support": support[label],
+            "num_predicted": num_predicted[label],
+        }
+
+
+def confusion_rows(counts: Counts) -> Iterator[dict[str, Any]]:
+    """Yield a split's rows of the table `confusion`, zeros included."""
+    for (label, predicted), number in np.ndenumerate(counts.confusion):
+        yield {"split": counts.split, "label": label, "predicted": predicted, "count": int(number)}
+
+
+def _add(old: Counts, new: Counts) -> Counts:
+    return Counts(
+        old.split,
+        old.confusion + new.confusion,
+        old.loss_sums + new.loss_sums,
+        old.num_first + new.num_first,
+        old.num_first_correct + new.num_first_correct,
+    )
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

@@ -1,0 +1,176 @@
+"""A run: its identity, its folder, and the records that say what it is made of and what came of it."""
+
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from model.errors import BadUsage, CorruptArtefact
+from model.recipes import TrainingConfig
+from pipeline import storage
+from pipeline.manifest import Count, Digest, FileInfo, Record
+from pipeline.tables import partition
+
+RUN_NAME = "run.json"
+EVALUATION_NAME = "evaluation.json"
+PARAMETERS_NAME = "parameters.safetensors"
+_PACKAGES = ("backbeam", "tensorflow", "numpy", "apache-beam", "pyarrow", "safetensors")
+
+
+class TableFile(FileInfo):
+    """A Parquet file of a run.
+
+    Attributes:
+        table: the table whose rows it holds.
+    """
+
+    table: str
+
+    def folder(self, workspace: Path, run_id: str) -> Path:
+        """Return the folder that the file is in."""
+        return workspace / partition(self.table, run_id)
+
+
+class RunRecord(Record):
+    """A finished training run; written last, so its presence means complete.
+
+    Attributes:
+        run_id: the name of the run's folder.
+        dataset_id: the data set's folder.
+        dataset_digest: SHA-256 of its manifest.
+        config: as trained.
+        parameters: the model's file, in the run's folder.
+        learning_curve: the table of the trainer's reports.
+        device: what it was trained on.
+        seconds: of training, compilation included.
+        versions: of Python and of the packages that took part.
+    """
+
+    format_version: Literal[1] = 1
+    run_id: str
+    dataset_id: str
+    dataset_digest: Digest
+    config: TrainingConfig
+    parameters: FileInfo
+    learning_curve: TableFile
+    device: str
+    seconds: float
+    versions: dict[str, str]
+
+
+class SplitResult(Record):
+    """A split's row of the table `evaluations`, without its origin."""
+
+    split: str
+    num_examples: Count
+    num_correct: Count
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    loss: float
+    first_1000_examples: Count
+    first_1000_correct: Count
+
+
+class EvaluationRecord(Record):
+    """A finished evaluation; written after every table that it names.
+
+    Attributes:
+        run_id: of the run.
+        dataset_digest: SHA-256 of the data set's manifest.
+        model_digest: SHA-256 of the parameters' file.
+        results: one for each split.
+        tables: every Parquet file that was written.
+    """
+
+    format_version: Literal[1] = 1
+    run_id: str
+    dataset_digest: Digest
+    model_digest: Digest
+    results: tuple[SplitResult, ...]
+    tables: tuple[TableFile, ...]
+
+    @model_validator(mode="after")
+    def _has_a_test_split(self) -> Self:
+        self.test_result()
+        return self
+
+    def test_result(self) -> SplitResult:
+        """Return the test split's result."""
+        found = [result for result in self.results if result.split == "test"]
+        if len(found) != 1:
+            raise ValueError("expected one result for the test split")
+        return found[0]
+
+
+def run_id(dataset_digest: str, config: TrainingConfig) -> str:
+    """Name a run by everything that decides its parameters on one kind of machine."""
+    identity = json.dumps([dataset_digest, config.digest, version("backbeam"), version("tensorflow")])
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    step = "" if config.recipe.endswith(config.step) else f"-{config.step}"
+    return f"{config.recipe}{step}-seed{config.seed}-{digest}"
+
+
+def current_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that take part in a run."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def load_run(folder: Path) -> RunRecord:
+    """Read a run's record; raises CorruptArtefact if it is not sound."""
+    path = folder / RUN_NAME
+    record = RunRecord.from_json(path.read_bytes(), path)
+    if record.run_id != folder.name:
+        raise CorruptArtefact(f"{path} describes {record.run_id}, expected {folder.name}")
+    return record
+
+
+def check_run(workspace: Path, folder: Path) -> RunRecord:
+    """Load a run's record and check the files it names; raises CorruptArtefact for the first that is not right."""
+    record = load_run(folder)
+    record.parameters.check(folder)
+    record.learning_curve.check(record.learning_curve.folder(workspace, record.run_id))
+    return record
+
+
+def check_evaluation(workspace: Path, run: RunRecord) -> EvaluationRecord:
+    """Load a run's evaluation and check the files it names; raises CorruptArtefact for the first that is not right."""
+    path = workspace / "runs" / run.run_id / EVALUATION_NAME
+    record = EvaluationRecord.from_json(path.read_bytes(), path)
+    if (record.dataset_digest, record.model_digest) != (run.dataset_digest, run.parameters.sha256):
+        raise CorruptArtefact(f"{path} is the evaluation of another model or data set than {RUN_NAME} names")
+    for table in record.tables:
+        table.check(table.folder(workspace, run.run_id))
+    return record
+
+
+def find_complete(parent: Path, record_name: str, wanted: str | None, what: str) -> Path:
+    """Find a complete data set or run by its id, by a beginning of its id, or as the only one.
+
+    Args:
+        parent: the folder of all of them.
+        record_name: the file whose presence means complete.
+        wanted: the id or its beginning; None for the only one.
+        what: "data set" or "run", for messages.
+
+    Raises:
+        BadUsage: none fits, or several do.
+    """
+    ids = sorted(path.parent.name for path in parent.glob(f"*/{record_name}"))
+    fitting = [name for name in ids if wanted is None or name == wanted] or [
+        name for name in ids if name.startswith(str(wanted))
+    ]
+    if len(fitting) != 1:
+        problem = "several fit" if fitting else "there is none"
+        listed = "".join(f"\n  {name}" for name in fitting or ids)
+        raise BadUsage(f"which {what}? {problem}{f' for {wanted!r}' if wanted else ''} in {parent}{listed}")
+    return parent / fitting[0]
+
+
+def write_record(folder: Path, name: str, record: Record) -> None:
+    """Write a record into a run's folder, atomically."""
+    storage.write_atomically(folder / name, record.to_json())

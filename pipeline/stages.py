@@ -1,0 +1,213 @@
+"""The stages in order; what is complete and verifies is skipped.
+
+TensorFlow and Beam take seconds to import, so each is imported by the first stage that has work for it: a run that
+finds everything done imports neither.
+"""
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from model.errors import BadInput, CorruptArtefact
+from model.recipes import TrainingConfig, fit_to_data
+from pipeline.console import console
+from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, check_dataset, dataset_id
+from pipeline.runs import EVALUATION_NAME, RUN_NAME, EvaluationRecord, RunRecord
+from pipeline.runs import check_evaluation, check_run, find_complete, run_id
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """What `preprocess` needs to know; see the command line's help."""
+
+    dataset: str
+    data_dir: str | None
+    cache_dir: Path
+    num_classes: int | None
+    num_shards: int | None
+    shuffle_seed: int
+    max_rejected: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every stage needs to know.
+
+    Attributes:
+        workspace: the root of everything.
+        beam_arguments: options for Beam.
+        visible: whether to say on standard error what is going on.
+    """
+
+    workspace: Path
+    beam_arguments: tuple[str, ...]
+    visible: bool
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A complete data set."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+
+
+@dataclass
+class Log:
+    """What the stages did.
+
+    Attributes:
+        seconds: of each stage; "import" is the time that importing TensorFlow and Beam took.
+        skipped: stages whose result was there and verified.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
+
+
+def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> Dataset:
+    """Make sure that the data set is there: find its source, scan it, and build what is missing.
+
+    Raises:
+        BadInput: the source is missing, damaged, or has more than max_rejected unusable examples.
+        CorruptArtefact: the data set is there but no longer what its manifest says.
+    """
+    with log.timed("source"):
+        from pipeline.fetch import find_source
+        from pipeline.shards import default_num_shards
+        from pipeline.staging import scan_source
+
+        source = find_source(options.dataset, options.data_dir, options.cache_dir, settings.visible)
+        scans = scan_source(source, options.num_classes)
+        num_shards = options.num_shards or default_num_shards(scans.splits["train"].num_examples)
+        config = PreprocessConfig(seed=options.shuffle_seed, num_shards=num_shards)
+        folder = settings.workspace / "datasets" / dataset_id(source.name, scans.class_names, config, scans.infos)
+
+    def build() -> None:
+        with log.timed("import"), quiet_imports():
+            from pipeline.preprocess import preprocess
+        with log.timed("preprocess"):
+            preprocess(scans, source.name, config, folder, options.max_rejected, list(settings.beam_arguments))
+
+    manifest, digest = _once("preprocess", folder / MANIFEST_NAME, build, lambda: check_dataset(folder), settings, log)
+    if manifest.num_rejected > options.max_rejected:
+        raise BadInput(f"{folder} leaves out {manifest.num_rejected} examples, more than {options.max_rejected} (--max-rejected)")
+    return Dataset(folder, manifest, digest)
+
+
+def train_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, tensorboard: bool, log: Log) -> RunRecord:
+    """Make sure that the run is there: train it if need be.
+
+    Raises:
+        CorruptArtefact: a file of the data set or of the run is not what its record says.
+    """
+    fitted = fit_to_data(config, dataset.manifest.num_pixels, len(dataset.manifest.class_names))
+    with log.timed("train"):
+        folder = settings.workspace / "runs" / run_id(dataset.digest, fitted)
+
+    def build() -> None:
+        with log.timed("import"), quiet_imports():
+            from pipeline.train import train
+        with log.timed("train"):
+            train(
+                settings.workspace,
+                dataset.folder,
+                dataset.manifest,
+                dataset.digest,
+                fitted,
+                tensorboard,
+                settings.visible,
+            )
+
+    return _once("train", folder / RUN_NAME, build, lambda: check_run(settings.workspace, folder), settings, log)
+
+
+def evaluate_stage(settings: Settings, dataset: Dataset, run: RunRecord, log: Log) -> EvaluationRecord:
+    """Make sure that the run is evaluated on every split of its data set.
+
+    Raises:
+        CorruptArtefact: a shard, the model or a table is not what its record says.
+    """
+
+    def build() -> None:
+        with log.timed("import"), quiet_imports():
+            from pipeline.evaluate import evaluate
+        with log.timed("evaluate"):
+            evaluate(settings.workspace, dataset.folder, dataset.manifest, run, list(settings.beam_arguments))
+
+    record = settings.workspace / "runs" / run.run_id / EVALUATION_NAME
+    return _once("evaluate", record, build, lambda: check_evaluation(settings.workspace, run), settings, log)
+
+
+def find_dataset(workspace: Path, wanted: str | None) -> Dataset:
+    """Find a complete data set of the workspace and check it; see `runs.find_complete`."""
+    folder = find_complete(workspace / "datasets", MANIFEST_NAME, wanted, "data set")
+    return Dataset(folder, *check_dataset(folder))
+
+
+def find_run(workspace: Path, wanted: str | None) -> tuple[RunRecord, Dataset]:
+    """Find a complete run of the workspace and its data set, and check both.
+
+    Raises:
+        CorruptArtefact: a file is not what its record says, or the data set is not the one of the run.
+    """
+    run = check_run(workspace, find_complete(workspace / "runs", RUN_NAME, wanted, "run"))
+    folder = workspace / "datasets" / run.dataset_id
+    if not (folder / MANIFEST_NAME).exists():
+        raise CorruptArtefact(f"{folder}, the data set of {run.run_id}, is missing: preprocess it again")
+    data = Dataset(folder, *check_dataset(folder))
+    if data.digest != run.dataset_digest:
+        raise CorruptArtefact(f"{folder} is not what {run.run_id} was trained on: expected {run.dataset_digest}")
+    return run, data
+
+
+def _once(stage: str, record: Path, build: Callable[[], None], check: Callable[[], T], settings: Settings, log: Log) -> T:
+    """Build what a stage builds unless its record is there; either way, return it checked."""
+    complete = record.exists()
+    if complete:
+        log.skipped.append(stage)
+    if settings.visible:
+        console.print(f"{stage}: {'already done, checking' if complete else 'working'}", markup=False)
+    if not complete:
+        build()
+    with log.timed(stage):
+        return check()
+
+
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Keep what native libraries write to standard error while they are imported, and show it only if that fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # native warnings and errors only
+    logging.getLogger().addHandler(logging.NullHandler())  # Beam's own warning would set up logging otherwise
+    sys.stderr.flush()
+    kept, temporary = os.dup(2), tempfile.TemporaryFile()
+    os.dup2(temporary.fileno(), 2)
+    try:
+        yield
+    except BaseException:
+        temporary.seek(0)
+        os.write(kept, temporary.read())
+        raise
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        temporary.close()

@@ -1,0 +1,124 @@
+"""What a command says at its end: one JSON object for programs, a few lines for people."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.manifest import Manifest
+from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
+from pipeline.stages import Dataset, Log
+
+
+def describe_dataset(workspace: Path, dataset: Dataset, log: Log) -> dict[str, Any]:
+    """Return what `backbeam preprocess --json` prints."""
+    manifest = dataset.manifest
+    return {
+        "dataset_id": manifest.dataset_id,
+        "dataset_digest": dataset.digest,
+        "num_examples": {name: split.num_examples for name, split in manifest.splits.items()},
+        "num_rejected": manifest.num_rejected,
+        "seconds": rounded(log),
+        "skipped": log.skipped,
+        "paths": {"workspace": str(workspace), "dataset": str(dataset.folder)},
+    }
+
+
+def describe_run(workspace: Path, run: RunRecord, log: Log) -> dict[str, Any]:
+    """Return what `backbeam train --json` prints."""
+    return {
+        "run_id": run.run_id,
+        "dataset_id": run.dataset_id,
+        "recipe": run.config.recipe,
+        "step": run.config.step,
+        "seed": run.config.seed,
+        "seconds": rounded(log),
+        "skipped": log.skipped,
+        "paths": {
+            "dataset": str(workspace / "datasets" / run.dataset_id),
+            "run": str(workspace / "runs" / run.run_id),
+            "reports": str(workspace / "reports"),
+        },
+    }
+
+
+def describe_evaluation(workspace: Path, run: RunRecord, evaluation: EvaluationRecord, log: Log) -> dict[str, Any]:
+    """Return what `backbeam run --json` and `backbeam evaluate --json` print."""
+    test = evaluation.test_result()
+    kept = ("num_examples", "num_correct", "accuracy", "accuracy_low", "accuracy_high", "first_1000_correct")
+    return describe_run(workspace, run, log) | {"test": {name: getattr(test, name) for name in kept}}
+
+
+def rounded(log: Log) -> dict[str, float]:
+    """Return the seconds of each stage, to the millisecond."""
+    return {stage: round(seconds, 3) for stage, seconds in log.seconds.items()}
+
+
+def dataset_text(dataset: Dataset, log: Log) -> str:
+    """Tell a person what data set there is now."""
+    manifest = dataset.manifest
+    splits = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
+    rejected = f", {manifest.num_rejected:,} rejected" if manifest.num_rejected else ""
+    size = f"{manifest.height} x {manifest.width} pixels, {len(manifest.class_names)} classes"
+    return f"{manifest.dataset_id}: {splits} examples of {size}{rejected}\n{_times(log)}\nshards  {dataset.folder}"
+
+
+def run_text(workspace: Path, run: RunRecord, log: Log) -> str:
+    """Tell a person what run there is now."""
+    return f"{run.run_id}: {_about(run)}\n{_times(log)}\nmodel   {workspace / 'runs' / run.run_id}"
+
+
+def evaluation_text(
+    workspace: Path, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: Log
+) -> str:
+    """Tell a person how good the model is, what it took, where everything is and what to try next."""
+    test = evaluation.test_result()
+    splits = [result for result in evaluation.results if result.split != "test"]
+    lines = [
+        f"{test.num_correct:,} of {test.num_examples:,} test examples are right: {_accuracy(test)}",
+        *(f"{result.num_correct:,} of {result.num_examples:,} {result.split} examples are right" for result in splits),
+        f"{manifest.name}, {_about(run)}",
+        "",
+        _times(log),
+        "",
+        f"shards  {workspace / 'datasets' / run.dataset_id}",
+        f"model   {workspace / 'runs' / run.run_id}",
+        f"tables  {workspace / 'reports'}",
+        "",
+        "what to try next:",
+        *(f"  {line}" for line in _next_steps(workspace, run)),
+    ]
+    if test.num_examples > test.first_1000_examples:
+        lines.insert(1, f"{test.first_1000_correct:,} of the first {test.first_1000_examples:,} are right")
+    return "\n".join(lines)
+
+
+def _accuracy(result: SplitResult) -> str:
+    low, high = result.accuracy_low, result.accuracy_high
+    return f"{result.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})".replace("%", " %").replace("95  %", "95 %")
+
+
+def _about(run: RunRecord) -> str:
+    config = run.config
+    layers = "-".join(map(str, config.layers))
+    return (
+        f"recipe {config.recipe}, {config.step} step, seed {config.seed}: "
+        f"{layers}, {config.num_steps:,} steps of {config.batch_size}"
+    )
+
+
+def _times(log: Log) -> str:
+    parts = [
+        f"{stage} {seconds:.1f} s" + (" (already done)" if stage in log.skipped else "")
+        for stage, seconds in log.seconds.items()
+    ]
+    return f"time    {', '.join(parts)}"
+
+
+def _next_steps(workspace: Path, run: RunRecord) -> list[str]:
+    other = "autodiff" if run.config.step == "manual" else "manual"
+    place = "" if str(workspace) == "backbeam-workspace" else f" --workspace {workspace}"
+    return [
+        f"backbeam run --step {other}{place}    the same descent, by the other way to the gradients",
+        f"backbeam run --seed {run.config.seed + 1}{place}    the same recipe from another start",
+        f"backbeam run --dataset mnist{place}    all 70,000 digits (downloads 11 MB)",
+        f"duckdb -c \"FROM '{workspace}/reports/confusion/*/*.parquet' WHERE label <> predicted ORDER BY count DESC\"",
+    ]
