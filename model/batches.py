@@ -85,7 +85,10 @@ def make_chunks(reader: SplitReader, plan: Plan) -> tf.data.Dataset:
         stream = _Shuffled(reader, plan)
         for steps in chunk_lengths(plan, pixels):
             taken = stream.take(steps * size)
-            yield taken.images.reshape(steps, size, pixels), taken.labels.reshape(steps, size).astype(np.int32)
+            yield (
+                taken.images.reshape(steps, size, pixels),
+                taken.labels.reshape(steps, size).astype(np.int32),
+            )
 
     return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
 
@@ -104,7 +107,8 @@ def chunk_lengths(plan: Plan, num_pixels: int) -> Iterator[int]:
 
 def epoch_windows(shard_sizes: tuple[int, ...], plan: Plan, num_pixels: int, epoch: int) -> list[tuple[int, ...]]:
     """Cut an epoch's permuted shards into windows of at most the budget (or of one shard, where that is larger)."""
-    budget, windows, used = plan.window_bytes // num_pixels, [], 0
+    budget, used = plan.window_bytes // num_pixels, 0
+    windows: list[list[int]] = []
     for shard in permutation((plan.seed, epoch), len(shard_sizes)).tolist():
         if not windows or used + shard_sizes[shard] > budget:
             windows.append([shard])

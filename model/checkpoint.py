@@ -1,6 +1,7 @@
 """Parameters <-> the bytes of a safetensors file. Nothing is ever unpickled."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,6 @@ def _take_layer(tensors: dict[str, npt.NDArray[Any]], i: int) -> Layer:
 def _check_chain(tensors: dict[str, npt.NDArray[Any]], layers: list[Layer], name: str) -> None:
     complete = layers and len(tensors) == 2 * len(layers) and not any(part is None for x in layers for part in x)
     fits = complete and all(x.weights.ndim == 2 and x.biases.shape == x.weights.shape[1:] for x in layers)
-    pairs = zip(layers, layers[1:], strict=False)
-    if not fits or not all(x.weights.shape[1] == y.weights.shape[0] for x, y in pairs):
+    if not fits or not all(x.weights.shape[1] == y.weights.shape[0] for x, y in pairwise(layers)):
         shapes = {key: list(value.shape) for key, value in sorted(tensors.items())}
         raise CorruptArtefact(f"{name} does not hold a network's layers: {shapes}")

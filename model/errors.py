@@ -1,6 +1,5 @@
 """What can go wrong, each with the exit code that the command line documents."""
 
-
 import re
 
 _AS_TEXT = re.compile(r"\bmodel\.errors\.(\w+): (.*?)(?: \[while running .*)?$", re.MULTILINE)

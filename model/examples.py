@@ -32,33 +32,33 @@ class Examples(NamedTuple):
     """Many decoded examples.
 
     Attributes:
-        index: int64[n], positions in the source.
+        indices: int64[n], positions in the source.
         images: uint8[n, height * width], pixel values 0 to 255 in row order.
         labels: int64[n], classes.
     """
 
-    index: Integers
+    indices: Integers
     images: Bytes
     labels: Integers
 
     def take(self, positions: Integers) -> "Examples":
         """Return the examples at int64[m] positions, in that order."""
-        return Examples(self.index[positions], self.images[positions], self.labels[positions])
+        return Examples(self.indices[positions], self.images[positions], self.labels[positions])
 
 
 class _Layout(NamedTuple):
     """Where the parts of a payload lie when index and label take the given numbers of varint bytes."""
 
     template: Bytes  # uint8[payload bytes], zero in the three slots
-    image: slice
-    index: slice
-    label: slice
+    image_slot: slice
+    index_slot: slice
+    label_slot: slice
 
     @property
     def fixed(self) -> npt.NDArray[np.bool_]:
         """bool[payload bytes]: True where every record of this layout has the template's byte."""
         mask = np.ones(len(self.template), bool)
-        for slot in (self.image, self.index, self.label):
+        for slot in (self.image_slot, self.index_slot, self.label_slot):
             mask[slot] = False
         return mask
 
@@ -78,8 +78,8 @@ def encode(examples: Examples) -> bytes:
     Returns:
         the records, byte-equal to protobuf's deterministic serialization in TFRecord framing.
     """
-    widths = np.stack([_varint_widths(examples.index), _varint_widths(examples.labels)], axis=1)
-    records: list[bytes] = [b""] * len(examples.index)
+    widths = np.stack([_varint_widths(examples.indices), _varint_widths(examples.labels)], axis=1)
+    records: list[bytes] = [b""] * len(examples.indices)
     for index_bytes, label_bytes in np.unique(widths, axis=0).tolist():
         positions = np.flatnonzero((widths == (index_bytes, label_bytes)).all(axis=1))
         layout = _layout(examples.images.shape[1], index_bytes, label_bytes)
@@ -121,10 +121,10 @@ def decode(data: bytes, num_pixels: int, name: str = "shard") -> Examples:
 
 def _frame(layout: _Layout, examples: Examples) -> Iterator[bytes]:
     """Yield one framed record for each example of the layout."""
-    rows = np.broadcast_to(layout.template, (len(examples.index), len(layout.template))).copy()
-    rows[:, layout.image] = examples.images
-    rows[:, layout.index] = _to_varints(examples.index, layout.index)
-    rows[:, layout.label] = _to_varints(examples.labels, layout.label)
+    rows = np.broadcast_to(layout.template, (len(examples.indices), len(layout.template))).copy()
+    rows[:, layout.image_slot] = examples.images
+    rows[:, layout.index_slot] = _to_varints(examples.indices, layout.index_slot)
+    rows[:, layout.label_slot] = _to_varints(examples.labels, layout.label_slot)
     payloads, size = rows.tobytes(), len(layout.template)
     length = _LENGTH.pack(size)
     header = length + _CHECKSUM.pack(_masked_checksum(length))
@@ -157,8 +157,8 @@ def _parse_rows(rows: Bytes, num_pixels: int, name: str) -> Iterator[tuple[Integ
         chosen = np.flatnonzero((rows[:, fixed] == layout.template[fixed]).all(axis=1))
         num_parsed += len(chosen)
         found = rows[chosen]
-        index, labels = _from_varints(found[:, layout.index]), _from_varints(found[:, layout.label])
-        yield chosen, Examples(index, found[:, layout.image], labels)
+        index, labels = _from_varints(found[:, layout.index_slot]), _from_varints(found[:, layout.label_slot])
+        yield chosen, Examples(index, found[:, layout.image_slot], labels)
     if num_parsed != len(rows):
         raise CorruptArtefact(f"{name}: {len(rows) - num_parsed} records are not an image of {num_pixels} bytes")
 
@@ -216,7 +216,8 @@ def _to_varints(values: Integers, slot: slice) -> Bytes:
 def _from_varints(groups: Bytes) -> Integers:
     """int64[n] from uint8[n, width]."""
     shifts = np.arange(0, 7 * groups.shape[1], 7)
-    return ((groups & 0x7F).astype(np.int64) << shifts).sum(axis=1, dtype=np.int64)
+    values: Integers = ((groups & 0x7F).astype(np.int64) << shifts).sum(axis=1, dtype=np.int64)
+    return values
 
 
 def _masked_checksum(data: bytes) -> int:

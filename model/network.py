@@ -1,5 +1,6 @@
 """The network: its parameters, how they start, and the forward pass."""
 
+from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
@@ -32,10 +33,9 @@ def initialise(sizes: tuple[int, ...], seed: int) -> Parameters:
     Returns:
         one float32 layer for each pair of neighbouring sizes.
     """
-    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
     return tuple(
         Layer(_truncated_normal((inputs, outputs), seed, 2 * i), _truncated_normal((outputs,), seed, 2 * i + 1))
-        for i, (inputs, outputs) in enumerate(pairs)
+        for i, (inputs, outputs) in enumerate(pairwise(sizes))
     )
 
 

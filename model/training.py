@@ -66,7 +66,9 @@ def batch_gradients(config: TrainingConfig, parameters: Parameters, images: Tens
     return gradients(ACTIVATIONS[config.activation], LOSSES[config.loss], parameters, scale(images, dtype), y)
 
 
-def compile_chunk(config: TrainingConfig) -> Callable[[Parameters, Tensor, Tensor], tuple[Parameters, Tensor]]:
+def compile_chunk(
+    config: TrainingConfig,
+) -> Callable[[Parameters, Tensor, Tensor], tuple[Parameters, Tensor]]:
     """Compile many updates into one call.
 
     Returns:

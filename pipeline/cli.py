@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -26,18 +26,30 @@ INTERRUPTED, TERMINATED = 130, 143
 
 Workspace = Annotated[Path, typer.Option(help="Where everything goes: datasets/, runs/ and reports/.")]
 DatasetName = Annotated[
-    str, typer.Option("--dataset", help="mnist-5k (embedded), mnist, fashion-mnist, kmnist, or a folder or URI of four IDX files.")
+    str,
+    typer.Option(
+        "--dataset",
+        help="mnist-5k (embedded), mnist, fashion-mnist, kmnist, or a folder or URI of four IDX files.",
+    ),
 ]
-DataDir = Annotated[Optional[str], typer.Option(help="A folder that holds the files of the known data set already.")]
-CacheDir = Annotated[Optional[Path], typer.Option(help="Where downloads are kept.", envvar="BACKBEAM_CACHE_DIR")]
-NumClasses = Annotated[Optional[int], typer.Option(min=1, max=256, help="Classes of a folder's data set; by default as the labels show.")]
-NumShards = Annotated[Optional[int], typer.Option(min=1, max=99_999, help="Train shards; by default one for each 8,192 examples.")]
+DataDir = Annotated[str | None, typer.Option(help="A folder that holds the files of the known data set already.")]
+CacheDir = Annotated[Path | None, typer.Option(help="Where downloads are kept.", envvar="BACKBEAM_CACHE_DIR")]
+NumClasses = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, help="Classes of a folder's data set; by default as the labels show."),
+]
+NumShards = Annotated[
+    int | None,
+    typer.Option(min=1, max=99_999, help="Train shards; by default one for each 8,192 examples."),
+]
 ShuffleSeed = Annotated[int, typer.Option(min=0, help="Seed of the order of examples in the shards.")]
 MaxRejected = Annotated[int, typer.Option(min=0, help="How many unusable examples may be left out.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="article-manual or article-autodiff.")]
-StepName = Annotated[Optional[str], typer.Option("--step", help="manual or autodiff; by default as the recipe says.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the starting parameters and the order of training.")]
-NumSteps = Annotated[Optional[int], typer.Option(min=1, help="Updates; by default as the recipe says.")]
+StepName = Annotated[str | None, typer.Option("--step", help="manual or autodiff; by default as the recipe says.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**31 - 1, help="Seed of the starting parameters and the order of training.")
+]
+NumSteps = Annotated[int | None, typer.Option(min=1, help="Updates; by default as the recipe says.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
@@ -123,7 +135,9 @@ def preprocess(
 @app.command()
 def train(
     context: typer.Context,
-    dataset: Annotated[Optional[str], typer.Argument(help="A data set's id or its beginning; by default the only one.")] = None,
+    dataset: Annotated[
+        str | None, typer.Argument(help="A data set's id or its beginning; by default the only one.")
+    ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     recipe: RecipeName = "article-manual",
     step: StepName = None,
@@ -145,7 +159,7 @@ def train(
 @app.command()
 def evaluate(
     context: typer.Context,
-    run: Annotated[Optional[str], typer.Argument(help="A run's id or its beginning; by default the only one.")] = None,
+    run: Annotated[str | None, typer.Argument(help="A run's id or its beginning; by default the only one.")] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:

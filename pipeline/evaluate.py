@@ -117,12 +117,12 @@ def list_shards(manifest: Manifest) -> list[Shard]:
 def predict_shard(shard: Shard, job: Job) -> Predictions:
     """Read a shard, checked, and run the network on it."""
     examples = decode(shard.info.read(job.dataset), job.manifest.num_pixels, shard.info.name)
-    examples = examples.take(np.argsort(examples.index).astype(np.int64))
+    examples = examples.take(np.argsort(examples.indices).astype(np.int64))
     config = job.run.config
     outputs = predict(ACTIVATIONS[config.activation], _load(job.run_folder, job.run.parameters), examples.images)
     targets = np.eye(config.layers[-1], dtype=np.float32)[examples.labels]
     losses: Tensor = LOSSES[config.loss].value(outputs, targets)
-    return Predictions(shard, examples.index, examples.labels, outputs.numpy(), losses.numpy())
+    return Predictions(shard, examples.indices, examples.labels, outputs.numpy(), losses.numpy())
 
 
 def write_predictions(predictions: Predictions, job: Job) -> Result:

@@ -65,15 +65,16 @@ def _from_cache(dataset: str, known: KnownDataset, folder: Path, progress: bool)
         )
 
 
-def _download(
-    dataset: str, known: KnownDataset, folder: Path, name: str, digest: str, progress: bool
-) -> str:
+def _download(dataset: str, known: KnownDataset, folder: Path, name: str, digest: str, progress: bool) -> str:
     """Fetch one file from the first mirror that serves the right bytes."""
     failures = []
     for mirror in known.mirrors:
         try:
             return _fetch(mirror, folder, f"{name}.gz", digest, progress)
-        except (requests.RequestException, ValueError) as problem:  # pooch raises ValueError for a wrong digest
+        except (
+            requests.RequestException,
+            ValueError,
+        ) as problem:  # pooch raises ValueError for a wrong digest
             failures.append(f"  {mirror}{name}.gz: {_first_line(problem)}")
     raise BadInput(
         f"{dataset}: {name}.gz could not be downloaded:\n" + "\n".join(failures) + f"\nPut {', '.join(FILE_NAMES)} "

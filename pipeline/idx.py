@@ -71,7 +71,9 @@ def read_header(stream: BinaryIO, magic: int, name: str) -> Header:
         )
     sizes = _read_integers(stream, magic & 0xFF, name)
     if not all(sizes):
-        raise BadInput(f"{name}: the split is empty: the header says {' x '.join(map(str, sizes))}, expected at least 1")
+        raise BadInput(
+            f"{name}: the split is empty: the header says {' x '.join(map(str, sizes))}, expected at least 1"
+        )
     header = Header(magic, sizes)
     if header.example_bytes > MAX_EXAMPLE_BYTES:
         size = " x ".join(map(str, sizes[1:]))

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from model.errors import CorruptArtefact
 from pipeline import storage
 
-FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 
 Count = Annotated[int, Field(ge=0)]
@@ -140,7 +139,7 @@ class Manifest(Record):
         rejected: the table that lists them, where there are any.
     """
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     name: str
     height: Annotated[int, Field(gt=0)]
     width: Annotated[int, Field(gt=0)]
@@ -181,7 +180,7 @@ def dataset_id(
 ) -> str:
     """Name a data set by everything that decides its bytes; known before it is built."""
     digests = [source.sha256 for source in sources]
-    identity = [FORMAT_VERSION, list(class_names), config.model_dump(), digests]
+    identity = [1, list(class_names), config.model_dump(), digests]
     return f"{name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
@@ -203,7 +202,7 @@ def load_manifest(folder: Path) -> tuple[Manifest, str]:
 
 
 def check_dataset(folder: Path) -> tuple[Manifest, str]:
-    """Load a data set's manifest and check every file it names; raises CorruptArtefact for the first that is not right."""
+    """Load a data set's manifest and check its files; raises CorruptArtefact for the first that is not right."""
     manifest, digest = load_manifest(folder)
     for file in manifest.files():
         file.check(folder)

@@ -162,7 +162,10 @@ def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> No
     rejected = blocks | "RejectInvalid" >> beam.FlatMap(reject_invalid, job)  # Tally
     every_shard = pipeline | "EveryShard" >> beam.Create(list(empty_shards(job)))  # ((split, shard), None)
     shards = (
-        (valid | "PartitionByShard" >> beam.FlatMap(partition_by_shard, job), every_shard)  # ((split, shard), Part)
+        (
+            valid | "PartitionByShard" >> beam.FlatMap(partition_by_shard, job),
+            every_shard,
+        )  # ((split, shard), Part)
         | beam.Flatten()
         | beam.GroupByKey()
         | "WriteShard" >> beam.MapTuple(partial(write_shard, job))  # Tally
@@ -201,19 +204,21 @@ def keep_valid(block: Block, job: Job) -> Block:
 def reject_invalid(block: Block, job: Job) -> Iterator[Tally]:
     """Yield a tally of the examples that `keep_valid` leaves out, if there are any."""
     bad = block.examples.take(np.flatnonzero(~_is_valid(block, job)))
-    if not len(bad.index):
+    if not len(bad.indices):
         return
     file = Path(job.splits[block.split].labels).name
     reason = f"is not below {len(job.skeleton.class_names)}"
-    pairs = zip(bad.index.tolist(), bad.labels.tolist(), strict=True)
-    rejected = [Rejected(block.split, file, i, f"label {label} {reason}") for i, label in islice(pairs, _most_kept(job))]
-    yield Tally((), tuple(rejected), len(bad.index))
+    pairs = zip(bad.indices.tolist(), bad.labels.tolist(), strict=True)
+    rejected = [
+        Rejected(block.split, file, i, f"label {label} {reason}") for i, label in islice(pairs, _most_kept(job))
+    ]
+    yield Tally((), tuple(rejected), len(bad.indices))
 
 
 def partition_by_shard(block: Block, job: Job) -> Iterator[tuple[tuple[str, int], Part]]:
     """Cut a block into one part for each shard that it has examples of, and leave the images in a scratch file."""
     num_shards = job.splits[block.split].num_shards
-    shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.index), num_shards)
+    shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
     place = str(storage.unique_place(job.scratch))  # a retried bundle writes another
     pieces, start = [], 0
     for shard in np.unique(shards).tolist():
@@ -247,7 +252,8 @@ def merge(job: Job, tallies: Iterable[Tally]) -> Tally:
     parts = list(tallies)
     shards = sorted(chain.from_iterable(part.shards for part in parts), key=lambda shard: shard.name)
     rejected = sorted(
-        chain.from_iterable(part.rejected for part in parts), key=lambda example: (example.split, example.index)
+        chain.from_iterable(part.rejected for part in parts),
+        key=lambda example: (example.split, example.index),
     )
     return Tally(tuple(shards), tuple(rejected[: _most_kept(job)]), sum(part.num_rejected for part in parts))
 

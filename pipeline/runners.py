@@ -23,9 +23,7 @@ def beam_arguments(arguments: Sequence[str]) -> list[str]:
     return [*rest, f"--runner={IN_PROCESS_RUNNER if named.runner.lower() in _IN_PROCESS else named.runner}"]
 
 
-def execute(
-    beam: ModuleType, options_class: Any, arguments: Sequence[str], construct: Callable[[Any], object]
-) -> None:
+def execute(beam: ModuleType, options_class: Any, arguments: Sequence[str], construct: Callable[[Any], object]) -> None:
     """Build a pipeline, run it and wait for its end.
 
     Args:

@@ -45,7 +45,7 @@ def split_num_shards(num_shards: int, num_train_examples: int, num_examples: int
 
 def sort_by_key(seed: int, split: str, examples: Examples) -> Examples:
     """Return a shard's examples in their final order."""
-    return examples.take(np.argsort(keys_of(seed, split, examples.index)).astype(np.int64))
+    return examples.take(np.argsort(keys_of(seed, split, examples.indices)).astype(np.int64))
 
 
 def encode_shard(name: str, examples: Examples, num_classes: int) -> tuple[bytes, ShardInfo]:

@@ -19,8 +19,16 @@ from model.errors import BadInput, CorruptArtefact
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.console import console
 from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, check_dataset, dataset_id
-from pipeline.runs import EVALUATION_NAME, RUN_NAME, EvaluationRecord, RunRecord
-from pipeline.runs import check_evaluation, check_run, find_complete, run_id
+from pipeline.runs import (
+    EVALUATION_NAME,
+    RUN_NAME,
+    EvaluationRecord,
+    RunRecord,
+    check_evaluation,
+    check_run,
+    find_complete,
+    run_id,
+)
 
 T = TypeVar("T")
 
@@ -110,7 +118,9 @@ def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> D
 
     manifest, digest = _once("preprocess", folder / MANIFEST_NAME, build, lambda: check_dataset(folder), settings, log)
     if manifest.num_rejected > options.max_rejected:
-        raise BadInput(f"{folder} leaves out {manifest.num_rejected} examples, more than {options.max_rejected} (--max-rejected)")
+        raise BadInput(
+            f"{folder} leaves out {manifest.num_rejected} examples, more than {options.max_rejected} (--max-rejected)"
+        )
     return Dataset(folder, manifest, digest)
 
 
@@ -126,7 +136,10 @@ def train_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, te
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
+            from model.devices import initialise_devices
             from pipeline.train import train
+
+            initialise_devices()
         with log.timed("train"):
             train(
                 settings.workspace,
@@ -150,7 +163,10 @@ def evaluate_stage(settings: Settings, dataset: Dataset, run: RunRecord, log: Lo
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
+            from model.devices import initialise_devices
             from pipeline.evaluate import evaluate
+
+            initialise_devices()
         with log.timed("evaluate"):
             evaluate(settings.workspace, dataset.folder, dataset.manifest, run, list(settings.beam_arguments))
 
@@ -180,7 +196,9 @@ def find_run(workspace: Path, wanted: str | None) -> tuple[RunRecord, Dataset]:
     return run, data
 
 
-def _once(stage: str, record: Path, build: Callable[[], None], check: Callable[[], T], settings: Settings, log: Log) -> T:
+def _once(
+    stage: str, record: Path, build: Callable[[], None], check: Callable[[], T], settings: Settings, log: Log
+) -> T:
     """Build what a stage builds unless its record is there; either way, return it checked."""
     complete = record.exists()
     if complete:
@@ -199,15 +217,15 @@ def quiet_imports() -> Iterator[None]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # native warnings and errors only
     logging.getLogger().addHandler(logging.NullHandler())  # Beam's own warning would set up logging otherwise
     sys.stderr.flush()
-    kept, temporary = os.dup(2), tempfile.TemporaryFile()
-    os.dup2(temporary.fileno(), 2)
-    try:
-        yield
-    except BaseException:
-        temporary.seek(0)
-        os.write(kept, temporary.read())
-        raise
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        temporary.close()
+    with tempfile.TemporaryFile() as heard:
+        kept = os.dup(2)
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            heard.seek(0)
+            os.write(kept, heard.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -22,6 +22,7 @@ import filelock
 from model.errors import BadUsage, CorruptArtefact, Locked
 
 _TEMPORARY = ".tmp"
+_READ_BYTES = 2**20
 
 
 def is_remote(uri: str) -> bool:
@@ -69,6 +70,15 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def file_digest(uri: str) -> str:
+    """Return the SHA-256 of a file, in hexadecimal, without holding it in memory."""
+    digest = hashlib.sha256()
+    with open_binary(uri) as stream:
+        while chunk := stream.read(_READ_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def check_file(path: Path, num_bytes: int, sha256: str) -> None:
     """Check a file against its record without holding it in memory.
 
@@ -76,8 +86,7 @@ def check_file(path: Path, num_bytes: int, sha256: str) -> None:
         CorruptArtefact: it is missing, of another size or of another digest.
     """
     _check(path, path.stat().st_size if path.is_file() else None, num_bytes, "bytes")
-    with path.open("rb") as stream:
-        _check(path, hashlib.file_digest(stream, "sha256").hexdigest(), sha256, "SHA-256")
+    _check(path, file_digest(str(path)), sha256, "SHA-256")
 
 
 def read_checked(path: Path, num_bytes: int, sha256: str) -> bytes:

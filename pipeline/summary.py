@@ -66,9 +66,7 @@ def run_text(workspace: Path, run: RunRecord, log: Log) -> str:
     return f"{run.run_id}: {_about(run)}\n{_times(log)}\nmodel   {workspace / 'runs' / run.run_id}"
 
 
-def evaluation_text(
-    workspace: Path, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: Log
-) -> str:
+def evaluation_text(workspace: Path, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: Log) -> str:
     """Tell a person how good the model is, what it took, where everything is and what to try next."""
     test = evaluation.test_result()
     splits = [result for result in evaluation.results if result.split != "test"]

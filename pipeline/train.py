@@ -93,9 +93,9 @@ def first_examples(dataset: Path, manifest: Manifest, split: str) -> Examples:
     reader, found = split_reader(dataset, manifest, split), []
     for number in range(len(reader.shard_sizes)):
         examples = reader.read_shard(number)
-        found.append(examples.take(np.flatnonzero(examples.index < FIRST_EXAMPLES)))
+        found.append(examples.take(np.flatnonzero(examples.indices < FIRST_EXAMPLES)))
     joined = concatenate(found, reader.num_pixels)
-    return joined.take(np.argsort(joined.index).astype(np.int64))
+    return joined.take(np.argsort(joined.indices).astype(np.int64))
 
 
 def _fit(

@@ -1,0 +1,94 @@
+"""What several tests need: IDX files made to order, and the real command."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.sources import FILE_NAMES
+
+# the console script that stands beside the interpreter that runs the tests
+BACKBEAM = Path(sys.executable).with_name("backbeam")
+
+
+def idx_bytes(magic: int, values: np.ndarray) -> bytes:
+    return np.array([magic, *values.shape], ">u4").tobytes() + values.astype(np.uint8).tobytes()
+
+
+def images_bytes(images: np.ndarray) -> bytes:
+    return idx_bytes(0x803, images)
+
+
+def labels_bytes(labels: np.ndarray) -> bytes:
+    return idx_bytes(0x801, np.asarray(labels))
+
+
+@dataclass
+class Digits:
+    """Made-up images of any size: each class has bright pixels of its own, so that a network can learn them."""
+
+    num_train: int = 60
+    num_test: int = 20
+    height: int = 5
+    width: int = 4
+    num_classes: int = 3
+    seed: int = 0
+
+    def split(self, number: int, num_examples: int) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng((self.seed, number))
+        labels = np.arange(num_examples) % self.num_classes
+        patterns = np.random.default_rng(self.seed).integers(0, 2, (self.num_classes, self.height, self.width)) * 200
+        noise = random.integers(0, 56, (num_examples, self.height, self.width))
+        return (patterns[labels] + noise).astype(np.uint8), labels.astype(np.uint8)
+
+    def files(self) -> dict[str, bytes]:
+        train, test = self.split(0, self.num_train), self.split(1, self.num_test)
+        contents = (images_bytes(train[0]), labels_bytes(train[1]), images_bytes(test[0]), labels_bytes(test[1]))
+        return dict(zip(FILE_NAMES, contents, strict=True))
+
+    def write(self, folder: Path, compress: bool = False) -> Path:
+        return write_files(folder, self.files(), compress)
+
+
+def write_files(folder: Path, files: dict[str, bytes], compress: bool = False) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        if compress:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(data, mtime=0))
+        else:
+            (folder / name).write_bytes(data)
+    return folder
+
+
+@dataclass
+class Finished:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def backbeam(*arguments: object, timeout: float = 300, environment: dict[str, str] | None = None) -> Finished:
+    """Run the real command in a process of its own."""
+    done = subprocess.run(
+        [str(BACKBEAM), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=os.environ | (environment or {}),
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path there."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.batches import Plan, SplitReader, chunk_lengths, epoch_windows, make_chunks
+from model.errors import BadInput
+from model.examples import Examples
+
+
+def reader(sizes, num_pixels=2):
+    starts = np.cumsum([0, *sizes])
+
+    def read_shard(number):
+        indices = np.arange(starts[number], starts[number + 1])
+        return Examples(indices, np.repeat(indices[:, None], num_pixels, 1).astype(np.uint8), indices)
+
+    return SplitReader(tuple(sizes), num_pixels, read_shard)
+
+
+def labels_of(sizes, plan):
+    return np.concatenate([labels.numpy().reshape(-1) for _, labels in make_chunks(reader(sizes), plan)])
+
+
+def plan_for(num_examples, epochs, batch_size=5, window_bytes=2**30, seed=1):
+    return Plan(seed, batch_size, num_examples * epochs // batch_size, 7, window_bytes)
+
+
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(sum),
+    st.integers(1, 9),
+    st.sampled_from([1, 30, 2**30]),
+)
+@settings(max_examples=30, deadline=None)
+def test_every_epoch_holds_every_example_once(sizes, batch_size, window_bytes):
+    total = sum(sizes)
+    seen = labels_of(sizes, Plan(3, batch_size, 3 * total // batch_size, 4, window_bytes))
+    for epoch in range(len(seen) // total):
+        assert sorted(seen[epoch * total : (epoch + 1) * total]) == list(range(total))
+
+
+def test_epochs_differ_and_seeds_differ():
+    seen = labels_of([30, 20], plan_for(50, 2))
+    assert list(seen[:50]) != list(seen[50:])
+    assert list(seen) != list(labels_of([30, 20], plan_for(50, 2, seed=2)))
+    assert list(seen) == list(labels_of([30, 20], plan_for(50, 2)))
+
+
+def test_images_stay_with_their_labels():
+    for images, labels in make_chunks(reader([9, 6]), plan_for(15, 2)):
+        assert images.dtype == np.uint8
+        np.testing.assert_array_equal(images[..., 0], labels)
+
+
+def test_a_window_holds_as_many_shards_as_fit():
+    plan = plan_for(100, 1, window_bytes=2 * 25)
+    windows = epoch_windows((10, 10, 10, 30, 5), plan, 2, epoch=0)
+    assert sorted(shard for window in windows for shard in window) == [0, 1, 2, 3, 4]
+    assert (3,) in windows  # larger than the budget, so alone
+    assert all(sum((10, 10, 10, 30, 5)[s] for s in window) <= 25 for window in windows if window != (3,))
+    assert epoch_windows((10, 10), plan_for(20, 1), 2, epoch=3) == [(0, 1)]
+
+
+def test_one_window_is_read_once():
+    calls = []
+    whole = reader([10, 10])
+    counting = SplitReader(whole.shard_sizes, 2, lambda n: calls.append(n) or whole.read_shard(n))
+    assert len(list(make_chunks(counting, plan_for(20, 5)))) > 1
+    assert calls == [0, 1]
+
+
+@given(st.integers(1, 5000), st.integers(1, 2000), st.integers(1, 3000))
+def test_chunks_end_at_every_report(num_steps, report_every, num_pixels):
+    lengths = list(chunk_lengths(Plan(1, 10, num_steps, report_every), num_pixels))
+    ends = set(np.cumsum(lengths).tolist())
+    assert sum(lengths) == num_steps
+    assert set(range(report_every, num_steps, report_every)) <= ends
+
+
+def test_chunks_of_few_lengths_so_that_few_programs_are_compiled():
+    assert set(chunk_lengths(Plan(1, 10, 10_000, 1000), 784)) == {1000}
+    assert len(set(chunk_lengths(Plan(1, 128, 9_500, 1000), 784))) <= 4
+
+
+def test_an_empty_split_is_refused():
+    with pytest.raises(BadInput, match="no examples"):
+        make_chunks(reader([0]), plan_for(1, 5))

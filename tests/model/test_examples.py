@@ -1,0 +1,119 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.errors import CorruptArtefact
+from model.examples import Examples, concatenate, decode, encode
+
+INT64 = st.integers(0, 2**63 - 1)
+
+
+@st.composite
+def some_examples(draw):
+    num_pixels = draw(st.integers(1, 300))
+    pairs = draw(st.lists(st.tuples(INT64 | st.integers(0, 300), INT64 | st.integers(0, 9)), max_size=12))
+    pixels = draw(st.binary(min_size=num_pixels * len(pairs), max_size=num_pixels * len(pairs)))
+    indices, labels = np.array(pairs, np.int64).reshape(-1, 2).T
+    return Examples(indices, np.frombuffer(pixels, np.uint8).reshape(-1, num_pixels), labels)
+
+
+def by_protobuf(examples: Examples) -> list[bytes]:
+    """The records as TensorFlow's own classes serialize them."""
+
+    def integer(value):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+    def image(row):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[row.tobytes()]))
+
+    features = [
+        tf.train.Features(feature={"image": image(row), "label": integer(label), "index": integer(index)})
+        for index, row, label in zip(*(column for column in examples), strict=True)
+    ]
+    return [tf.train.Example(features=each).SerializeToString(deterministic=True) for each in features]
+
+
+@given(some_examples())
+@settings(deadline=None)
+def test_bytes_equal_protobuf_in_tfrecord_framing(examples):
+    framed = b""
+    data, offset = encode(examples), 0
+    for payload in by_protobuf(examples):
+        length = int.from_bytes(data[offset : offset + 8], "little")
+        assert data[offset + 12 : offset + 12 + length] == payload
+        framed += data[offset : offset + 16 + length]
+        offset += 16 + length
+    assert framed == data
+
+
+def test_tensorflow_writes_the_same_file(tmp_path):
+    random = np.random.default_rng(0)
+    examples = Examples(np.arange(120, 420), random.integers(0, 256, (300, 6), np.uint8), random.integers(0, 200, 300))
+    path = str(tmp_path / "theirs.tfrecord")
+    with tf.io.TFRecordWriter(path) as writer:
+        for payload in by_protobuf(examples):
+            writer.write(payload)
+    assert (tmp_path / "theirs.tfrecord").read_bytes() == encode(examples)  # checksums included
+
+
+def test_a_user_reads_a_shard_without_backbeam(tmp_path):
+    examples = Examples(np.array([7, 300]), np.arange(12, dtype=np.uint8).reshape(2, 6), np.array([1, 0]))
+    (tmp_path / "x.tfrecord").write_bytes(encode(examples))
+    spec = {name: tf.io.FixedLenFeature([], kind) for name, kind in (("image", tf.string), ("label", tf.int64))}
+    parsed = [tf.io.parse_single_example(r, spec) for r in tf.data.TFRecordDataset(str(tmp_path / "x.tfrecord"))]
+    assert [tf.io.decode_raw(p["image"], tf.uint8).numpy().tolist() for p in parsed] == examples.images.tolist()
+    assert [int(p["label"]) for p in parsed] == [1, 0]
+
+
+@given(some_examples())
+@settings(deadline=None)
+def test_decode_reverses_encode(examples):
+    for ours, theirs in zip(examples, decode(encode(examples), examples.images.shape[1]), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@given(some_examples(), st.data())
+@settings(deadline=None)
+def test_decode_refuses_or_reads_damaged_bytes_but_never_crashes(examples, data):
+    whole = bytearray(encode(examples))
+    if data.draw(st.booleans()):
+        whole = whole[: data.draw(st.integers(0, len(whole)))]
+    for _ in range(data.draw(st.integers(0, 3)) if whole else 0):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decode(bytes(whole), examples.images.shape[1])
+    except CorruptArtefact:
+        pass
+
+
+@pytest.mark.parametrize("declared", [2**40, 2**63, 2**64 - 1, 17])
+def test_a_record_that_declares_too_much_is_refused(declared):
+    # 15 such bytes crash TensorFlow's own reader
+    with pytest.raises(CorruptArtefact, match=r"x\.tfrecord: record 1 runs past the end"):
+        decode(declared.to_bytes(8, "little") + b"1234567", 6, "x.tfrecord")
+
+
+def test_an_image_of_another_size_is_refused():
+    examples = Examples(np.array([1]), np.zeros((1, 6), np.uint8), np.array([1]))
+    with pytest.raises(CorruptArtefact, match="1 records are not an image of 5 bytes"):
+        decode(encode(examples), 5)
+
+
+def test_negative_numbers_are_refused():
+    with pytest.raises(ValueError, match="must not be negative"):
+        encode(Examples(np.array([-1]), np.zeros((1, 6), np.uint8), np.array([1])))
+
+
+def test_nothing_encodes_to_nothing():
+    assert encode(concatenate([], 6)) == b""
+    assert len(decode(b"", 6).labels) == 0
+
+
+def test_encoding_imports_no_tensorflow():
+    code = "import sys, model.examples; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
