@@ -1,0 +1,121 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem, MatchResult
+
+from model.errors import BadUsage, CorruptArtefact, Locked
+from pipeline import storage
+from pipeline.fetch import find_source
+from pipeline.staging import scan_source
+from tests.helpers import Digits
+
+
+def test_a_failed_write_leaves_everything_as_it_was(tmp_path):
+    path = tmp_path / "x"
+    storage.write_atomically(path, b"old")
+
+    def fails():
+        yield b"new"
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        storage.write_atomically(path, fails())
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["x"]  # noqa: PTH208
+
+
+def test_a_write_replaces_and_makes_folders(tmp_path):
+    path = tmp_path / "a" / "b" / "x"
+    storage.write_atomically(path, b"old")
+    storage.write_atomically(path, [b"n", b"ew"])
+    assert path.read_bytes() == b"new"
+
+
+def test_a_checked_file(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    digest = storage.digest_of(b"abc")
+    storage.check_file(path, 3, digest)
+    assert storage.read_checked(path, 3, digest) == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), [(b"abcd", "expected 3 bytes, found 4"), (b"abd", "expected .* SHA-256"), (None, "missing")]
+)
+@pytest.mark.parametrize("check", [storage.check_file, storage.read_checked])
+def test_a_file_that_is_not_as_recorded(data, message, check, tmp_path):
+    path = tmp_path / "x"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(CorruptArtefact, match=message) as raised:
+        check(path, 3, storage.digest_of(b"abc"))
+    assert str(path) in str(raised.value)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from pipeline import storage
+with storage.locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_names_its_holder_and_goes_when_it_dies(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(Locked, match=f"in use by process {holder.pid} "), storage.locked(tmp_path):
+            pass
+        holder.kill()
+        holder.wait()
+        with storage.locked(tmp_path):
+            assert json.loads((tmp_path / ".lock-holder.json").read_bytes())["pid"] == os.getpid()
+
+
+class MemoryFileSystem(FileSystem):
+    """A remote file system as Beam sees one: it is found by the scheme of the URI."""
+
+    files: dict[str, bytes] = {}  # noqa: RUF012
+
+    @classmethod
+    def scheme(cls):
+        return "memory"
+
+    def exists(self, path):
+        return path in self.files
+
+    def open(self, path, mime_type="", compression_type=CompressionTypes.AUTO):
+        import io
+
+        assert compression_type == CompressionTypes.UNCOMPRESSED
+        return io.BytesIO(self.files[path])
+
+    def match(self, patterns, limits=None):
+        return [MatchResult(p, [FileMetadata(p, len(self.files[p]))]) for p in patterns]
+
+    def _unused(self, *_, **__):
+        raise AssertionError("not called")
+
+    join = split = mkdirs = has_dirs = _list = create = copy = rename = size = last_updated = checksum = _unused
+    delete = metadata = _unused
+
+
+def test_sources_on_a_remote_file_system(tmp_path):
+    import gzip
+
+    files = Digits().files()
+    MemoryFileSystem.files = {f"memory://bucket/digits/{name}.gz": gzip.compress(d) for name, d in files.items()}
+    source = find_source("memory://bucket/digits/", None, tmp_path, progress=False)
+    assert source.name == "digits"
+    local = scan_source(find_source(str(Digits().write(tmp_path / "digits")), None, tmp_path, progress=False))
+    assert scan_source(source).infos == local.infos
+    assert storage.read_range(source.files[0], 0, 2) == b"\x1f\x8b"
+
+
+def test_an_unknown_file_system_says_what_to_install(tmp_path):
+    with pytest.raises(BadUsage, match=r"no file system for nowhere:// is installed; backbeam\[gcp\]"):
+        find_source("nowhere://bucket/digits", None, tmp_path, progress=False)
