@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -12,33 +12,44 @@ from pipeline import storage
 
 MANIFEST_NAME = "manifest.json"
 
+_OWN_DIGEST = "record_sha256"
+
 Count = Annotated[int, Field(ge=0)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=-]*$", max_length=200)]
 
 
 class Record(BaseModel):
-    """A JSON object that backbeam writes and trusts only as far as it validates."""
+    """A JSON object that backbeam writes; it carries the digest of itself, and is trusted only if that is right."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def to_json(self) -> bytes:
-        """Return the one way to write this record: sorted keys, two spaces, a newline at the end."""
-        return (json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2) + "\n").encode()
+        """Return the one way to write this record: sorted keys, two spaces, a newline at the end, its own digest."""
+        content = self.model_dump(mode="json")
+        return _canonical(content | {_OWN_DIGEST: hashlib.sha256(_canonical(content)).hexdigest()})
 
     @classmethod
     def from_json(cls, data: bytes, path: Path) -> Self:
         """Read a record back.
 
         Raises:
-            CorruptArtefact: it is no such record; the message names path.
+            CorruptArtefact: it is no such record, or any bit of it has changed; the message names path.
         """
         try:
-            return cls.model_validate_json(data)
+            content = json.loads(data)
+            if isinstance(content, dict):
+                content.pop(_OWN_DIGEST, None)
+            record = cls.model_validate_json(json.dumps(content))
         except ValidationError as problem:
             first = problem.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
             raise CorruptArtefact(f"{path} is corrupt: {place}: {first['msg']}") from None
+        except (ValueError, RecursionError) as problem:
+            raise CorruptArtefact(f"{path} is corrupt: it is no JSON: {problem}") from None
+        if record.to_json() != data:
+            raise CorruptArtefact(f"{path} is corrupt: its content does not have the digest that it states")
+        return record
 
 
 class FileInfo(Record):
@@ -173,6 +184,10 @@ class Manifest(Record):
         """List every file that the manifest names."""
         shards: list[FileInfo] = [shard for split in self.splits.values() for shard in split.shards]
         return shards + ([self.rejected] if self.rejected else [])
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, sort_keys=True, indent=2) + "\n").encode()
 
 
 def dataset_id(

@@ -40,7 +40,7 @@ def default_num_shards(num_train_examples: int) -> int:
 
 def split_num_shards(num_shards: int, num_train_examples: int, num_examples: int) -> int:
     """Return a split's number of shards, given that train is cut into num_shards."""
-    return max(1, ceil(num_examples / ceil(num_train_examples / num_shards)))
+    return max(1, -(-num_examples * num_shards // num_train_examples))  # rounded up, in whole numbers
 
 
 def sort_by_key(seed: int, split: str, examples: Examples) -> Examples:

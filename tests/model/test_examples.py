@@ -1,3 +1,4 @@
+import contextlib
 import subprocess
 import sys
 
@@ -85,10 +86,8 @@ def test_decode_refuses_or_reads_damaged_bytes_but_never_crashes(examples, data)
         whole = whole[: data.draw(st.integers(0, len(whole)))]
     for _ in range(data.draw(st.integers(0, 3)) if whole else 0):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(CorruptArtefact):
         decode(bytes(whole), examples.images.shape[1])
-    except CorruptArtefact:
-        pass
 
 
 @pytest.mark.parametrize("declared", [2**40, 2**63, 2**64 - 1, 17])

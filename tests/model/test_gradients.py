@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,9 +17,7 @@ SIGMOID, QUADRATIC = ACTIVATIONS["sigmoid"], LOSSES["quadratic"]
 
 def draw(sizes, batch_size, seed):
     random = np.random.default_rng(seed)
-    parameters = tuple(
-        Layer(random.normal(size=(i, o)), random.normal(size=o)) for i, o in zip(sizes, sizes[1:], strict=False)
-    )
+    parameters = tuple(Layer(random.normal(size=(i, o)), random.normal(size=o)) for i, o in itertools.pairwise(sizes))
     y = np.eye(sizes[-1])[random.integers(0, sizes[-1], batch_size)]
     return parameters, random.uniform(size=(batch_size, sizes[0])), y
 

@@ -1,3 +1,4 @@
+import contextlib
 import gzip
 import io
 import tracemalloc
@@ -56,10 +57,8 @@ def test_a_damaged_gzip_is_read_or_refused(shape, data):
     whole = bytearray(gzip.compress(images_bytes(np.zeros(shape)), mtime=0))
     place = data.draw(st.integers(2, len(whole) - 1))
     whole[place] ^= 1 << data.draw(st.integers(0, 7))
-    try:
-        assert read(bytes(whole))[1] == bytes(np.prod(shape))  # bytes of the gzip header mean nothing
-    except BadInput:
-        pass
+    with contextlib.suppress(BadInput):
+        assert read(bytes(whole))[1] == bytes(np.prod(shape))  # some bytes of the gzip header mean nothing
 
 
 def test_the_magic_number_is_told():

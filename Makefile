@@ -1,0 +1,56 @@
+# Python 3.11, 3.12 or 3.13 and make are all that is needed; everything goes into .venv.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# The first of these that runs and is of a version that backbeam supports; `make PYTHON=...` names another.
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	&& { echo $$python; break; }; done)
+
+.PHONY: run test test-all lint types lock clean
+
+run: $(VENV)/installed  ## the main job on the embedded digits
+	@$(BIN)/backbeam run
+
+test: $(VENV)/installed-test  ## the offline tests
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/installed-test  ## the tests that take minutes too
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+
+types: $(VENV)/installed-dev
+	@$(BIN)/mypy
+
+lock: $(VENV)/installed-dev  ## work out constraints.txt again from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+		--upgrade --output-file constraints.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "backbeam needs Python 3.11, 3.12 or 3.13 in PATH (or make PYTHON=...)" >&2; exit 2; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+# A stamp is written last, so an installation that was interrupted is done again.
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing backbeam and its dependencies into $(VENV) (about 1.5 GB, a minute or two)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	@echo "installing what the tests need"
+	@$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed-test
+	@echo "installing what linting needs"
+	@$(PIP) --editable '.[test,dev]'
+	@touch $@

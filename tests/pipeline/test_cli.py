@@ -1,0 +1,205 @@
+"""The command line from outside: what it prints, with which code it ends, and what it leaves behind."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.recipes import RECIPES
+from pipeline.cli import split_arguments
+from tests.helpers import BACKBEAM, Digits, backbeam, contents, images_bytes, labels_bytes, write_files
+
+IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = Digits().files()
+
+
+def test_help_imports_neither_tensorflow_nor_beam():
+    code = (
+        "import sys, pipeline.cli\n"
+        "try: pipeline.cli.app(['run', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('tensorflow', 'apache_beam', 'pyarrow', 'scipy', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_names_commands_and_exit_codes():
+    done = backbeam("--help")
+    assert done.code == 0
+    for word in ("preprocess", "train", "evaluate", "run", "4 corrupt artefact", "143 terminated"):
+        assert word in " ".join(done.out.split())
+
+
+def test_help_names_every_recipe():
+    assert all(recipe in " ".join(backbeam("run", "--help").out.split()) for recipe in RECIPES)
+
+
+def test_arguments_after_two_dashes_are_beams():
+    assert split_arguments(["run", "--seed", "1", "--", "--runner=X", "--", "y"]) == (
+        ["run", "--seed", "1"],
+        ["--runner=X", "--", "y"],
+    )
+    assert split_arguments(["run"]) == (["run"], [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--dataset", "mnits"], "no data set 'mnits'"),
+        (["run", "--recipe", "articel"], "unknown recipe 'articel'"),
+        (["run", "--step", "magic"], "step"),
+        (["run", "--seed", "-1"], "--seed"),
+        (["run", "--nonsense"], "--nonsense"),
+        (["run", "stray"], "stray"),
+        (["run", "--dataset", ".", "--data-dir", "."], "--data-dir goes with a known data set"),
+        (["train"], "no workspace"),
+        (["evaluate"], "no workspace"),
+        (["preprocess", "--", "--runer=FlinkRunner"], "--runer"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_usage_errors(arguments, message, tmp_path):
+    option = ["--workspace", tmp_path / "ws"] if arguments[0] != "nonsense" else []
+    done = backbeam(*arguments[:1], *option, *arguments[1:])
+    assert done.code == 2, done.err
+    assert message in " ".join(done.err.split())
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def two_sizes(files):
+    files[TEST_IMAGES] = images_bytes(np.zeros((20, 4, 4)))
+
+
+def gap(files):
+    files[LABELS] = labels_bytes(np.arange(60) % 2 * 7)
+
+
+def too_few_labels(files):
+    files[LABELS] = labels_bytes(np.arange(59) % 3)
+
+
+def swapped(files):
+    files[IMAGES], files[LABELS] = files[LABELS], files[IMAGES]
+
+
+BAD_INPUT = {
+    "wrong magic": (swapped, "train-images-idx3-ubyte: the magic number is 0x00000801"),
+    "no header": (lambda f: f.update({IMAGES: b"\0\0"}), "train-images-idx3-ubyte: truncated: expected an IDX header"),
+    "empty file": (lambda f: f.update({TEST_LABELS: b""}), "t10k-labels-idx1-ubyte: truncated"),
+    "promises more": (lambda f: f.update({IMAGES: f[IMAGES][:-1]}), "promises 1216 bytes, found 1215"),
+    "trailing bytes": (lambda f: f.update({IMAGES: f[IMAGES] + b"x"}), "train-images-idx3-ubyte: trailing bytes"),
+    "counts differ": (too_few_labels, "59 labels, expected 60, one for each image of"),
+    "empty split": (lambda f: f.update({LABELS: labels_bytes(np.zeros(0))}), "the split is empty"),
+    "no such file": (lambda f: f.pop(TEST_LABELS), "missing t10k-labels-idx1-ubyte"),
+    "two image sizes": (two_sizes, "train 5 x 4, test 4 x 4"),
+    "a gap in the labels": (gap, "labels go up to 7 but none is 1, 2, 3, 4, 5, 6; say how many"),
+    "test label unknown to train": (
+        lambda f: f.update({TEST_LABELS: labels_bytes(np.full(20, 9))}),
+        "more than 0 examples are rejected",
+    ),
+}
+
+BAD_GZIP = {
+    "truncated gzip": (lambda data: data[:-9], "corrupt gzip"),
+    "corrupt gzip": (lambda data: data[:-6] + bytes([data[-6] ^ 255]) + data[-5:], "corrupt gzip"),
+    "garbage after gzip": (lambda data: data + b"garbage", "corrupt gzip"),
+    "gzip bomb": (lambda data: gzip.compress(gzip.decompress(data) + bytes(50_000_000)), "trailing bytes"),
+    "gzip that promises too much": (
+        lambda data: gzip.compress(np.array([0x803, 2**31, 999, 999], ">u4").tobytes()),
+        "header promises",
+    ),
+}
+
+
+def assert_refused(folder: Path, workspace: Path, message: str) -> None:
+    before = contents(folder)
+    done = backbeam("run", "--workspace", workspace, "--dataset", folder, "--json")
+    assert done.code == 3, done.err
+    assert message in done.err
+    assert str(folder) in done.err or "train 5 x 4" in done.err or "(split test)" in done.err
+    assert done.err.count("backbeam: ") == 1
+    assert "Traceback" not in done.err
+    assert done.out == ""
+    assert contents(folder) == before
+    assert [name for name in contents(workspace) if not name.startswith(".lock")] == []
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input(case, tmp_path):
+    spoil, message = BAD_INPUT[case]
+    files = Digits().files()
+    spoil(files)
+    assert_refused(write_files(tmp_path / "digits", files), tmp_path / "ws", message)
+
+
+@pytest.mark.parametrize("case", BAD_GZIP)
+def test_bad_gzip(case, tmp_path):
+    spoil, message = BAD_GZIP[case]
+    folder = write_files(tmp_path / "digits", Digits().files(), compress=True)
+    path = folder / f"{IMAGES}.gz"
+    path.write_bytes(spoil(path.read_bytes()))
+    assert_refused(folder, tmp_path / "ws", message)
+
+
+def test_a_known_data_set_of_other_content(tmp_path):
+    folder = Digits(num_classes=10).write(tmp_path / "digits")
+    done = backbeam("run", "--dataset", "mnist", "--data-dir", folder, "--workspace", tmp_path / "ws")
+    assert done.code == 3
+    assert "not the train-images-idx3-ubyte of mnist: expected content with SHA-256 ba891046" in done.err
+
+
+def test_no_network_says_which_files_to_put_where(tmp_path):
+    # a proxy that refuses connections stands for having no network
+    dead = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    arguments = ("--dataset", "mnist", "--workspace", tmp_path / "ws", "--cache-dir", tmp_path / "cache")
+    done = backbeam("run", *arguments, environment=dead)
+    assert done.code == 3
+    message = " ".join(done.err.split())
+    assert f"Put {IMAGES}, {LABELS}, {TEST_IMAGES}, {TEST_LABELS} (each gzipped or not) into" in message
+    assert "--data-dir" in message
+    assert contents(tmp_path / "cache") == {}
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/dev/full").exists(), reason="nowhere that cannot be written to")
+def test_storage_that_refuses(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    done = backbeam("preprocess", "--workspace", tmp_path / "file" / "ws")
+    assert done.code == 5
+    assert "Not a directory" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_workspace_in_use(tmp_path, digits_folder):
+    from pipeline import storage
+
+    with storage.locked(tmp_path / "ws"):
+        done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", digits_folder)
+    assert done.code == 6
+    assert f"in use by process {os.getpid()}" in done.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_training_leaves_no_run(number, code, tmp_path, digits_folder):
+    workspace = tmp_path / "ws"
+    command = [BACKBEAM, "run", "--workspace", workspace, "--dataset", digits_folder, "--num-steps", "100000000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        for line in running.stderr:
+            if "step   1000" in line:
+                break
+        time.sleep(0.2)
+        running.send_signal(number)
+        rest = running.stderr.read()
+        assert running.wait(60) == code
+    assert "Traceback" not in rest
+    assert not list(workspace.glob("runs/*/run.json"))
+    assert not [name for name in contents(workspace) if ".tmp" in name]
+    assert backbeam("preprocess", "--workspace", workspace, "--dataset", digits_folder, "--json").json["skipped"] == [
+        "preprocess"
+    ]

@@ -1,0 +1,237 @@
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from model.errors import BadInput, BadUsage, CorruptArtefact, EngineFailed
+from model.examples import concatenate, decode
+from pipeline import preprocess as module
+from pipeline.fetch import find_source
+from pipeline.manifest import PreprocessConfig, check_dataset, dataset_id
+from pipeline.preprocess import preprocess
+from pipeline.shards import keys_of, shard_of, split_num_shards
+from pipeline.staging import scan_source
+from pipeline.tables import read_table
+from tests.helpers import Digits, contents, labels_bytes
+
+# a change here changes the bytes of everybody's data sets
+GOLDEN_MNIST_5K = {
+    "test-00000-of-00001.tfrecord": "bf4e0b9106e309f3717a939cd122a5a15b3a706dadf27f890282b71fa592ee04",
+    "train-00000-of-00004.tfrecord": "794200a0534dcbe961a363a19914ec1c373b202c9766b2cfa21d81addb98b6e4",
+    "train-00001-of-00004.tfrecord": "5db8b0167e5c559071706fbf2823859b01edf6b45e8c2c05965dd5d1b23ea948",
+    "train-00002-of-00004.tfrecord": "c958cac8055cf850184b0afcaf4afb2977b12c19046150ff3e2ea52bb7d31f55",
+    "train-00003-of-00004.tfrecord": "c58c050c4d58d1df8b8c77e2343b149a2a8840d75ab82929439bc7a24f8f5e96",
+}
+
+
+def build(source_folder, parent, num_shards=4, seed=1, max_rejected=0, num_classes=None, beam=()):
+    """Preprocess a folder (or a known name) and return the data set's folder."""
+    source = find_source(str(source_folder), None, parent, progress=False)
+    scans = scan_source(source, num_classes)
+    config = PreprocessConfig(seed=seed, num_shards=num_shards)
+    folder = parent / dataset_id(source.name, scans.class_names, config, scans.infos)
+    preprocess(scans, source.name, config, folder, max_rejected, list(beam))
+    return folder
+
+
+def read_split(folder, split):
+    manifest, _ = check_dataset(folder)
+    shards = [decode(shard.read(folder), manifest.num_pixels) for shard in manifest.splits[split].shards]
+    return shards, concatenate(shards, manifest.num_pixels)
+
+
+def test_golden_digests_of_mnist_5k(tmp_path):
+    manifest, _ = check_dataset(build("mnist-5k", tmp_path))
+    assert {file.name: file.sha256 for file in manifest.files()} == GOLDEN_MNIST_5K
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_every_example_arrives_unchanged(compress, tmp_path):
+    made = Digits()
+    folder = build(made.write(tmp_path / "digits", compress), tmp_path)
+    for number, (split, total) in enumerate((("train", 60), ("test", 20))):
+        images, labels = made.split(number, total)
+        _, found = read_split(folder, split)
+        order = np.argsort(found.indices)
+        np.testing.assert_array_equal(found.indices[order], np.arange(total))
+        np.testing.assert_array_equal(found.images[order], images.reshape(total, -1))
+        np.testing.assert_array_equal(found.labels[order], labels)
+
+
+def test_examples_lie_in_key_order_across_the_shards(digits_folder, tmp_path):
+    shards, found = read_split(build(digits_folder, tmp_path, seed=9), "train")
+    keys = keys_of(9, "train", found.indices)
+    assert (np.diff(keys.astype(object)) > 0).all()
+    assert [set(shard_of(keys_of(9, "train", s.indices), 4)) for s in shards] == [{0}, {1}, {2}, {3}]
+
+
+def test_the_manifest_describes_the_shards(digits_folder, tmp_path):
+    folder = build(digits_folder, tmp_path)
+    manifest, _ = check_dataset(folder)
+    assert (manifest.height, manifest.width, manifest.class_names) == (5, 4, ("0", "1", "2"))
+    assert sorted(contents(folder)) == sorted(["manifest.json", *(file.name for file in manifest.files())])
+    for split in manifest.splits:
+        info, (_, found) = manifest.splits[split], read_split(folder, split)
+        assert info.num_examples == len(found.labels)
+        assert list(info.class_counts) == np.bincount(found.labels).tolist()
+        assert info.pixel_mean == pytest.approx(found.images.mean())
+        assert info.pixel_std == pytest.approx(found.images.std())
+    assert [shard.name for shard in manifest.splits["train"].shards][1] == "train-00001-of-00004.tfrecord"
+    assert len(manifest.splits["test"].shards) == 2
+
+
+ENGINES = {
+    "DirectRunner": ["--runner=DirectRunner"],
+    "FnApiRunner, every bundle twice": ["--runner", "FnApiRunner", "--direct_runner_bundle_repeat=1"],
+    "BundleBasedDirectRunner": ["--runner=BundleBasedDirectRunner"],
+    "multi-processing": ["--direct_running_mode=multi_processing", "--direct_num_workers=2"],
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_same_bytes_on_every_engine(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.staging.BLOCK_BYTES", 20 * 7)  # many blocks
+    digits = Digits().write(tmp_path / "digits")
+    expected = contents(build(digits, tmp_path / "a"))
+    assert contents(build(digits, tmp_path / "b", beam=ENGINES[engine])) == expected
+    monkeypatch.undo()
+    assert contents(build(digits, tmp_path / "c")) == expected  # one block
+
+
+def test_seed_and_number_of_shards_decide_the_bytes(digits_folder, tmp_path):
+    folders = [build(digits_folder, tmp_path, *chosen) for chosen in ((4, 1), (4, 2), (3, 1))]
+    assert len({folder.name for folder in folders}) == 3
+    orders = [tuple(read_split(folder, "train")[1].indices) for folder in folders]
+    assert orders[0] != orders[1]
+    assert orders[0] == orders[2]  # the shuffle does not depend on where it is cut
+
+
+def test_more_shards_than_examples_leave_some_empty(tmp_path):
+    folder = build(Digits(num_train=6, num_test=3).write(tmp_path / "few"), tmp_path, num_shards=30)
+    manifest, _ = check_dataset(folder)
+    assert len(manifest.splits["train"].shards) == 30
+    assert sum(shard.num_examples == 0 for shard in manifest.splits["train"].shards) >= 24
+    assert len(read_split(folder, "train")[1].labels) == 6
+
+
+@pytest.mark.parametrize(("examples", "expected"), [(60_000, 8), (10_000, 2), (1, 1), (7_501, 2), (7_500, 1)])
+def test_shards_of_a_split_are_about_as_large_as_those_of_train(examples, expected):
+    assert split_num_shards(8, 60_000, examples) == expected
+
+
+@pytest.fixture
+def with_bad_labels(tmp_path):
+    folder = Digits().write(tmp_path / "bad")
+    labels = np.arange(60) % 3
+    labels[[5, 40]] = (9, 3)
+    (folder / "train-labels-idx1-ubyte").write_bytes(labels_bytes(labels))
+    return folder
+
+
+def test_too_many_rejected_examples_are_named_and_leave_nothing(with_bad_labels, tmp_path):
+    with pytest.raises(BadInput) as raised:
+        build(with_bad_labels, tmp_path / "out", num_classes=3, max_rejected=1)
+    message = str(raised.value)
+    assert "more than 1 examples are rejected" in message
+    assert "train-labels-idx1-ubyte (split train), example 5: label 9 is not below 3" in message
+    assert "example 40: label 3 is not below 3" in message
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_accepted_rejected_examples_are_listed_and_left_out(with_bad_labels, tmp_path):
+    folder = build(with_bad_labels, tmp_path / "out", num_classes=3, max_rejected=2)
+    manifest, _ = check_dataset(folder)
+    assert (manifest.num_rejected, manifest.splits["train"].num_examples) == (2, 58)
+    assert not {5, 40} & set(read_split(folder, "train")[1].indices)
+    assert read_table(folder / "rejected.parquet").to_pylist() == [
+        {"split": "train", "file": "train-labels-idx1-ubyte", "index": i, "reason": f"label {label} is not below 3"}
+        for i, label in ((5, 9), (40, 3))
+    ]
+    assert pq.ParquetFile(folder / "rejected.parquet").metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_a_source_that_changes_after_its_scan_is_refused(digits_folder, tmp_path, monkeypatch):
+    original = module._plan
+
+    def change_first(*arguments):
+        path = digits_folder / "train-images-idx3-ubyte"
+        data = bytearray(path.read_bytes())
+        data[30] ^= 1
+        path.write_bytes(data)
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "_plan", change_first)
+    with pytest.raises(BadInput, match="train-images-idx3-ubyte changed while it was read"):
+        build(digits_folder, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_an_interrupted_run_left_is_cleared(digits_folder, tmp_path):
+    expected = contents(build(digits_folder, tmp_path / "a"))
+    folder = build(digits_folder, tmp_path / "b")
+    (folder / "manifest.json").unlink()
+    (folder / ".train-00000-of-00004.tfrecord.1.tmp").write_bytes(b"half")
+    (folder / "train-00000-of-00004.tfrecord").write_bytes(b"half")
+    shutil.copytree(folder, folder.with_name(f".scratch-{folder.name}"))
+    build(digits_folder, tmp_path / "b")
+    assert contents(folder) == expected
+    assert [path.name for path in (tmp_path / "b").iterdir()] == [folder.name]
+
+
+def test_an_option_that_beam_does_not_know_is_refused(digits_folder, tmp_path):
+    with pytest.raises(BadUsage, match="options that Beam does not know: --runer"):
+        build(digits_folder, tmp_path / "out", beam=["--runer=FlinkRunner"])
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_engine_that_fails_is_an_error(digits_folder, tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("the worker ran out of luck")
+
+    monkeypatch.setattr(module, "read_block", fails)
+    with pytest.raises(EngineFailed, match="the worker ran out of luck"):
+        build(digits_folder, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def damage_json(path: Path, change) -> None:
+    """Change a record and give it the digest of its new content: what a hostile writer could do, not an accident."""
+    record = json.loads(path.read_bytes())
+    record.pop("record_sha256")
+    change(record)
+    digest = hashlib.sha256((json.dumps(record, sort_keys=True, indent=2) + "\n").encode()).hexdigest()
+    path.write_text(json.dumps(record | {"record_sha256": digest}, sort_keys=True, indent=2) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m["splits"]["train"].update(num_examples=61), "do not add up"),
+        (lambda m: m["splits"]["train"]["shards"][0].update(name="../x"), "name"),
+        (lambda m: m["splits"]["train"]["shards"][0].update(name="/etc/passwd"), "name"),
+        (lambda m: m["splits"]["train"]["shards"][0].update(sha256="x"), "sha256"),
+        (lambda m: m.update(surprise=1), "surprise"),
+        (lambda m: m.update(format_version=2), "format_version"),
+        (lambda m: m.pop("height"), "height"),
+        (lambda m: m["config"].update(seed=2), "describes"),
+        (lambda m: m["splits"]["train"]["shards"][0].update(num_bytes=1), "expected 1 bytes"),
+    ],
+)
+def test_a_manifest_is_trusted_as_far_as_it_validates(change, message, digits_folder, tmp_path):
+    folder = build(digits_folder, tmp_path)
+    damage_json(folder / "manifest.json", change)
+    with pytest.raises(CorruptArtefact, match=message):
+        check_dataset(folder)
+
+
+def test_any_changed_byte_of_a_manifest_is_found(digits_folder, tmp_path):
+    folder = build(digits_folder, tmp_path)
+    data = (folder / "manifest.json").read_bytes()
+    for place in range(0, len(data), 7):
+        (folder / "manifest.json").write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(CorruptArtefact, match=r"manifest\.json is corrupt"):
+            check_dataset(folder)
