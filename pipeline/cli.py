@@ -149,6 +149,10 @@ def train(
     """Train on a data set that `preprocess` built."""
     from pipeline import stages, storage, summary
 
+    if context.obj:
+        raise typer.BadParameter(
+            f"train runs no Beam pipeline, so it takes no options after --: {' '.join(context.obj)}"
+        )
     config = _training_config(recipe, step, seed, num_steps)
     settings, log = _settings(context, workspace), stages.Log()
     with storage.locked(_existing(workspace)):

@@ -61,6 +61,7 @@ def test_arguments_after_two_dashes_are_beams():
         (["train"], "no workspace"),
         (["evaluate"], "no workspace"),
         (["preprocess", "--", "--runer=FlinkRunner"], "--runer"),
+        (["train", "--", "--runner=FlinkRunner"], "takes no options after --"),
         (["nonsense"], "nonsense"),
     ],
 )
@@ -146,6 +147,17 @@ def test_bad_gzip(case, tmp_path):
     path = folder / f"{IMAGES}.gz"
     path.write_bytes(spoil(path.read_bytes()))
     assert_refused(folder, tmp_path / "ws", message)
+
+
+def test_a_data_set_that_leaves_out_more_than_is_allowed_now(tmp_path):
+    files = Digits().files()
+    files[TEST_LABELS] = labels_bytes(np.array([9, *[0, 1, 2] * 6, 0]))
+    folder = write_files(tmp_path / "digits", files)
+    arguments = ("preprocess", "--dataset", folder, "--workspace", tmp_path / "ws", "--json")
+    assert backbeam(*arguments, "--max-rejected", 1).json["num_rejected"] == 1
+    done = backbeam(*arguments)
+    assert done.code == 3
+    assert "leaves out 1 examples, more than 0" in done.err
 
 
 def test_a_known_data_set_of_other_content(tmp_path):
