@@ -22,7 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-INTERRUPTED, TERMINATED = 130, 143
 
 Workspace = Annotated[Path, typer.Option(help="Where everything goes: datasets/, runs/ and reports/.")]
 DatasetName = Annotated[
@@ -59,12 +58,13 @@ DEFAULT_WORKSPACE = Path("backbeam-workspace")
 def main() -> NoReturn:
     """Run the command line and exit with its documented code."""
     arguments, beam_arguments = split_arguments(sys.argv[1:])
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    received = _listen_for_signals()
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
     try:
         app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
     except BackbeamError as problem:
+        if received:  # an engine that works in this process makes a failed bundle of the exit
+            sys.exit(128 + received[0])
         _fail(problem.exit_code, str(problem))
     except OSError as problem:
         _fail(StorageFailed.exit_code, f"storage: {problem}")
@@ -221,7 +221,18 @@ def _fail(code: int, message: str) -> NoReturn:
     sys.exit(code)
 
 
-def _stop(number: int, _: FrameType | None) -> NoReturn:
-    """End by SystemExit, so that what is half written is cleared away on the way out."""
-    code = INTERRUPTED if number == signal.SIGINT else TERMINATED
-    _fail(code, "interrupted; what was complete before is kept" if code == INTERRUPTED else "terminated")
+def _listen_for_signals() -> list[int]:
+    """End by SystemExit on SIGINT and SIGTERM, so that what is half written is cleared away on the way out.
+
+    Returns:
+        the signals received, at once and later.
+    """
+    received: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> NoReturn:
+        received.append(number)
+        _fail(128 + number, f"{'interrupted' if number == signal.SIGINT else 'terminated'}; what was complete is kept")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return received

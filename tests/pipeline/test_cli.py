@@ -198,6 +198,22 @@ def test_a_workspace_in_use(tmp_path, digits_folder):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_beam_job_leaves_no_data_set(number, code, tmp_path):
+    folder = Digits(num_train=80_000, num_test=10, height=28, width=28).write(tmp_path / "digits")
+    workspace = tmp_path / "ws"
+    with subprocess.Popen(
+        [BACKBEAM, "preprocess", "--workspace", workspace, "--dataset", folder], stderr=subprocess.PIPE, text=True
+    ) as running:
+        while running.poll() is None and not list(workspace.glob("datasets/*/train-*")):
+            time.sleep(0.005)
+        running.send_signal(number)
+        rest = running.stderr.read()
+        assert running.wait(60) == code, rest
+    assert "Traceback" not in rest
+    assert not list(workspace.glob("datasets/*"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_training_leaves_no_run(number, code, tmp_path, digits_folder):
     workspace = tmp_path / "ws"
     command = [BACKBEAM, "run", "--workspace", workspace, "--dataset", digits_folder, "--num-steps", "100000000"]
