@@ -41,7 +41,7 @@ $(BIN)/python:
 
 # A stamp is written last, so an installation that was interrupted is done again.
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing backbeam and its dependencies into $(VENV) (about 1.5 GB, a minute or two)"
+	@echo "installing backbeam and its dependencies into $(VENV) (2 to 3 GB, a minute or two)"
 	@$(PIP) --editable .
 	@touch $@
 

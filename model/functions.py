@@ -1,4 +1,10 @@
-"""Activation and loss records: each value beside its derivative."""
+"""Activations, outputs and losses: each value beside its derivative.
+
+A hidden layer has an `Activation`. The last layer has an `Output`: its activation and its loss together, because for
+the pairs that belong together (sigmoid or softmax with cross-entropy) the two derivatives cancel to a - y, and working
+them out apart would divide by numbers near zero. For the same reason an output's loss is a function of the weighted
+input z, not of the value a.
+"""
 
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -12,31 +18,33 @@ class _Function(Protocol):
 
 
 class _Comparison(Protocol):
-    def __call__(self, outputs: Tensor, targets: Tensor, /) -> Tensor: ...
+    def __call__(self, argument: Tensor, targets: Tensor, /) -> Tensor: ...
 
 
 class Activation(NamedTuple):
-    """An elementwise function of a layer's weighted input.
+    """An elementwise function f of a layer's weighted input.
 
     Attributes:
-        value: a = value(z), same shape.
-        slope: da/dz as a function of the value a (not of z), same shape.
+        value: z -> a = f(z), same shape.
+        slope: a -> f'(z), written in terms of the value a, same shape.
     """
 
     value: _Function
     slope: _Function
 
 
-class Loss(NamedTuple):
-    """How far outputs are from targets.
+class Output(NamedTuple):
+    """What the last layer makes of its weighted input, and how far that is from the targets.
 
     Attributes:
-        value: (a[n, c], y[n, c]) -> the loss of each example, [n].
-        difference: (a[n, c], y[n, c]) -> the derivative of an example's loss with respect to its outputs, [n, c].
+        value: z[n, c] -> a[n, c].
+        loss: (z[n, c], y[n, c]) -> C, the loss of each example, [n].
+        delta: (a[n, c], y[n, c]) -> dC/dz of each example, [n, c].
     """
 
-    value: _Comparison
-    difference: _Comparison
+    value: _Function
+    loss: _Comparison
+    delta: _Comparison
 
 
 def sigmoid(z: Tensor) -> Tensor:
@@ -45,19 +53,79 @@ def sigmoid(z: Tensor) -> Tensor:
 
 
 def sigmoid_slope(a: Tensor) -> Tensor:
-    """The derivative of the sigmoid where its value is a: a (1 - a)."""
+    """A (1 - a)."""
     return a * (1 - a)
 
 
-def quadratic(a: Tensor, y: Tensor) -> Tensor:
-    """1/2 |a - y|^2 of each example."""
-    return tf.reduce_sum(tf.square(a - y), axis=1) / 2
+def tanh(z: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return tf.tanh(z)
 
 
-def quadratic_difference(a: Tensor, y: Tensor) -> Tensor:
-    """The derivative of the quadratic loss: a - y."""
+def tanh_slope(a: Tensor) -> Tensor:
+    """1 - a^2."""
+    return 1 - a * a
+
+
+def relu(z: Tensor) -> Tensor:
+    """max(z, 0)."""
+    return tf.nn.relu(z)
+
+
+def relu_slope(a: Tensor) -> Tensor:
+    """1 where a > 0, else 0."""
+    return tf.cast(a > 0, a.dtype)
+
+
+def softmax(z: Tensor) -> Tensor:
+    """exp(z) / sum(exp(z)), over the classes."""
+    return tf.nn.softmax(z)
+
+
+def quadratic_of_sigmoid(z: Tensor, y: Tensor) -> Tensor:
+    """1/2 |sigmoid(z) - y|^2, the article's loss up to a factor."""
+    return tf.reduce_sum(tf.square(sigmoid(z) - y), axis=1) / 2
+
+
+def quadratic_of_sigmoid_delta(a: Tensor, y: Tensor) -> Tensor:
+    """(a - y) a (1 - a)."""
+    return (a - y) * sigmoid_slope(a)
+
+
+def quadratic_of_softmax(z: Tensor, y: Tensor) -> Tensor:
+    """1/2 |softmax(z) - y|^2."""
+    return tf.reduce_sum(tf.square(softmax(z) - y), axis=1) / 2
+
+
+def quadratic_of_softmax_delta(a: Tensor, y: Tensor) -> Tensor:
+    """A (d - sum(a d)), where d = a - y: the softmax's derivative is diag(a) - a a^T."""
+    d = a - y
+    return a * (d - tf.reduce_sum(a * d, axis=1, keepdims=True))
+
+
+def cross_entropy_of_sigmoid(z: Tensor, y: Tensor) -> Tensor:
+    """- sum(y log a + (1 - y) log(1 - a)), a = sigmoid(z): each output is a yes or no (Nielsen, chapter 3)."""
+    return tf.reduce_sum(tf.nn.relu(z) - z * y + tf.math.log1p(tf.exp(-tf.abs(z))), axis=1)
+
+
+def cross_entropy_of_softmax(z: Tensor, y: Tensor) -> Tensor:
+    """- sum(y log a), a = softmax(z)."""
+    return -tf.reduce_sum(y * tf.nn.log_softmax(z), axis=1)
+
+
+def cross_entropy_delta(a: Tensor, y: Tensor) -> Tensor:
+    """A - y, for sigmoid and for softmax."""
     return a - y
 
 
-ACTIVATIONS = {"sigmoid": Activation(sigmoid, sigmoid_slope)}
-LOSSES = {"quadratic": Loss(quadratic, quadratic_difference)}
+ACTIVATIONS = {
+    "sigmoid": Activation(sigmoid, sigmoid_slope),
+    "tanh": Activation(tanh, tanh_slope),
+    "relu": Activation(relu, relu_slope),
+}
+OUTPUTS = {
+    ("sigmoid", "quadratic"): Output(sigmoid, quadratic_of_sigmoid, quadratic_of_sigmoid_delta),
+    ("sigmoid", "cross-entropy"): Output(sigmoid, cross_entropy_of_sigmoid, cross_entropy_delta),
+    ("softmax", "quadratic"): Output(softmax, quadratic_of_softmax, quadratic_of_softmax_delta),
+    ("softmax", "cross-entropy"): Output(softmax, cross_entropy_of_softmax, cross_entropy_delta),
+}

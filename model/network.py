@@ -1,11 +1,11 @@
-"""The network: its parameters, how they start, and the forward pass."""
+"""The network: its layers, how they start, and the forward pass."""
 
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 import tensorflow as tf
 
-from model.functions import Activation, Tensor
+from model.functions import ACTIVATIONS, OUTPUTS, Activation, Output, Tensor
 
 
 class Layer(NamedTuple):
@@ -19,46 +19,131 @@ class Layer(NamedTuple):
     weights: Tensor
     biases: Tensor
 
+    def weigh(self, a: Tensor) -> Tensor:
+        """Z = a w + b: float[n, outputs] from float[n, inputs]."""
+        return a @ self.weights + self.biases
 
-Parameters: TypeAlias = tuple[Layer, ...]
+    def weigh_back(self, delta: Tensor) -> Tensor:
+        """Delta w^T: float[n, inputs] from float[n, outputs]."""
+        return delta @ tf.transpose(self.weights)
+
+    def gradients(self, a: Tensor, delta: Tensor) -> Self:
+        """dC/dw = a^T delta and dC/db = delta, each summed over the batch, as a layer of this kind."""
+        return type(self)(tf.transpose(a) @ delta, tf.reduce_sum(delta, axis=0))
 
 
-def initialise(sizes: tuple[int, ...], seed: int) -> Parameters:
-    """Draw every weight and bias from the truncated standard normal distribution, as the article does.
+class TransposedLayer(NamedTuple):
+    """The same layer with its weights stored the other way round, which the compiled loop is faster with.
+
+    Attributes:
+        weights: float[outputs, inputs].
+        biases: float[outputs].
+    """
+
+    weights: Tensor
+    biases: Tensor
+
+    def weigh(self, a: Tensor) -> Tensor:
+        """As `Layer.weigh`."""
+        return tf.matmul(a, self.weights, transpose_b=True) + self.biases
+
+    def weigh_back(self, delta: Tensor) -> Tensor:
+        """As `Layer.weigh_back`."""
+        return delta @ self.weights
+
+    def gradients(self, a: Tensor, delta: Tensor) -> Self:
+        """As `Layer.gradients`."""
+        return type(self)(tf.matmul(delta, a, transpose_a=True), tf.reduce_sum(delta, axis=0))
+
+
+Parameters: TypeAlias = tuple[Layer | TransposedLayer, ...]
+
+
+class Network(NamedTuple):
+    """The functions of a network, without its parameters.
+
+    Attributes:
+        hidden: the activation of every layer but the last.
+        output: what the last layer makes of its weighted input, and the loss.
+    """
+
+    hidden: Activation
+    output: Output
+
+
+def build_network(activation: str, output: str, loss: str) -> Network:
+    """Look up a network's functions by their names."""
+    return Network(ACTIVATIONS[activation], OUTPUTS[output, loss])
+
+
+def initialise(sizes: tuple[int, ...], seed: int, start: str = "truncated-normal") -> Parameters:
+    """Draw the parameters that training starts from.
 
     Args:
         sizes: inputs, hidden layers, outputs.
         seed: the same seed gives the same float32 numbers.
+        start: a name in STARTS.
 
     Returns:
         one float32 layer for each pair of neighbouring sizes.
     """
-    return tuple(
-        Layer(_truncated_normal((inputs, outputs), seed, 2 * i), _truncated_normal((outputs,), seed, 2 * i + 1))
-        for i, (inputs, outputs) in enumerate(pairwise(sizes))
+    draw = STARTS[start]
+    return tuple(draw(inputs, outputs, (seed, layer)) for layer, (inputs, outputs) in enumerate(pairwise(sizes)))
+
+
+def truncated_normal(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
+    """All from the standard normal distribution, cut at two standard deviations (the article)."""
+    weights_seed, biases_seed = _seeds(seed)
+    return Layer(
+        tf.random.stateless_truncated_normal((inputs, outputs), weights_seed),
+        tf.random.stateless_truncated_normal((outputs,), biases_seed),
     )
 
 
-def activations(activation: Activation, parameters: Parameters, x: Tensor) -> list[Tensor]:
+def standard_normal(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
+    """All from the standard normal distribution (Nielsen, chapter 1)."""
+    weights_seed, biases_seed = _seeds(seed)
+    return Layer(
+        tf.random.stateless_normal((inputs, outputs), weights_seed),
+        tf.random.stateless_normal((outputs,), biases_seed),
+    )
+
+
+def scaled(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
+    """Weights of standard deviation 1 / sqrt(inputs), standard normal biases (Nielsen, chapter 3)."""
+    layer = standard_normal(inputs, outputs, seed)
+    return layer._replace(weights=layer.weights / inputs**0.5)
+
+
+def he(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
+    """Weights of standard deviation sqrt(2 / inputs), biases zero (He et al. 2015, equation 10)."""
+    layer = standard_normal(inputs, outputs, seed)
+    return Layer(layer.weights * (2 / inputs) ** 0.5, tf.zeros_like(layer.biases))
+
+
+STARTS = {"truncated-normal": truncated_normal, "normal": standard_normal, "scaled": scaled, "he": he}
+
+
+def forward(network: Network, parameters: Parameters, x: Tensor) -> tuple[list[Tensor], Tensor]:
     """Run the forward pass and keep every layer's value.
 
     Args:
-        activation: the function of every layer.
+        network: the functions.
         parameters: L layers.
         x: float[n, inputs], pixel values 0 to 1.
 
     Returns:
-        [a_0, ..., a_L]: a_0 = x and a_l = activation(a_(l-1) w_l + b_l), float[n, outputs of layer l].
+        [a_0, ..., a_(L-1)], with a_0 = x and a_l = f(a_(l-1) w_l + b_l), and z_L, the last layer's weighted input.
     """
     values = [x]
-    for weights, biases in parameters:
-        values.append(activation.value(values[-1] @ weights + biases))
-    return values
+    for layer in parameters[:-1]:
+        values.append(network.hidden.value(layer.weigh(values[-1])))
+    return values, parameters[-1].weigh(values[-1])
 
 
-def predict(activation: Activation, parameters: Parameters, images: Tensor) -> Tensor:
+def predict(network: Network, parameters: Parameters, images: Tensor) -> Tensor:
     """Return the network's outputs, float32[n, classes], for uint8[n, height * width] images."""
-    return activations(activation, parameters, scale(images))[-1]
+    return network.output.value(forward(network, parameters, scale(images))[1])
 
 
 def scale(images: Tensor, dtype: tf.DType = tf.float32) -> Tensor:
@@ -66,5 +151,13 @@ def scale(images: Tensor, dtype: tf.DType = tf.float32) -> Tensor:
     return tf.cast(images, dtype) / 255
 
 
-def _truncated_normal(shape: tuple[int, ...], seed: int, stream: int) -> Tensor:
-    return tf.random.stateless_truncated_normal(shape, seed=[seed, stream])
+def transpose(layer: Layer | TransposedLayer) -> Layer | TransposedLayer:
+    """Return the same layer with its weights stored the other way round."""
+    other = TransposedLayer if isinstance(layer, Layer) else Layer
+    return other(tf.transpose(layer.weights), layer.biases)
+
+
+def _seeds(seed: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return a seed for the weights of layer seed[1] and one for its biases."""
+    number, layer = seed
+    return (number, 2 * layer), (number, 2 * layer + 1)

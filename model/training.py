@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterable
+from math import pi
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from model.examples import Examples
-from model.functions import ACTIVATIONS, LOSSES, Tensor
+from model.functions import Tensor
 from model.gradients import STEPS, Gradients
-from model.network import Layer, Parameters, initialise, predict, scale
+from model.network import Layer, Network, Parameters, build_network, initialise, predict, scale, transpose
 from model.recipes import TrainingConfig
+
+NARROW = 64  # outputs up to which a layer's weights are faster stored as [outputs, inputs]; see the benchmark
 
 
 class Progress(NamedTuple):
@@ -34,56 +37,124 @@ class Progress(NamedTuple):
     seconds: float
 
 
-def descend(config: TrainingConfig, parameters: Parameters, gradients: Parameters) -> Parameters:
-    """Take one step down: p - rate * dC/dp, with a rate for weights and one for biases."""
-    return tuple(
-        Layer(p.weights - config.weights_rate * g.weights, p.biases - config.biases_rate * g.biases)
-        for p, g in zip(parameters, gradients, strict=True)
-    )
+class State(NamedTuple):
+    """What one step hands to the next.
+
+    Attributes:
+        step: int32[], updates done.
+        parameters: as they are now.
+        velocity: the running sum of momentum, in the structure of the parameters; () without momentum.
+    """
+
+    step: Tensor
+    parameters: Parameters
+    velocity: Parameters
 
 
-def update(config: TrainingConfig, parameters: Parameters, images: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
+def start_state(config: TrainingConfig, dtype: tf.DType = tf.float32) -> State:
+    """Return the state before the first step."""
+    drawn = initialise(config.layers, config.seed, config.start)
+    parameters = tuple(Layer(*(tf.cast(part, dtype) for part in layer)) for layer in drawn)
+    velocity = tf.nest.map_structure(tf.zeros_like, parameters) if config.momentum else ()
+    return State(tf.constant(0), parameters, velocity)
+
+
+def update(config: TrainingConfig, state: State, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
     """Work out a batch's gradients and descend.
 
     Args:
-        config: names the step, the activation and the loss.
-        parameters: in float32, or in float64 for a check.
+        config: names the step and the functions.
+        state: in float32, or in float64 for a check.
         images: uint8[n, inputs].
         labels: int[n], classes.
 
     Returns:
-        the new parameters and the batch's mean loss before the update.
+        the new state and the batch's mean loss before the update.
     """
-    gradients = batch_gradients(config, parameters, images, labels)
-    return descend(config, parameters, gradients.layers), gradients.loss
+    gradients = batch_gradients(config, state.parameters, images, labels)
+    factor = SCHEDULES[config.schedule](tf.cast(state.step, gradients.loss.dtype) / config.num_steps)
+    return descend(config, state, gradients.layers, factor), gradients.loss
 
 
 def batch_gradients(config: TrainingConfig, parameters: Parameters, images: Tensor, labels: Tensor) -> Gradients:
     """Work out a batch's gradients by the step that the configuration names; arguments as for `update`."""
     dtype = parameters[0].weights.dtype
     y = tf.one_hot(labels, config.layers[-1], dtype=dtype)
-    gradients = STEPS[config.step]
-    return gradients(ACTIVATIONS[config.activation], LOSSES[config.loss], parameters, scale(images, dtype), y)
+    return STEPS[config.step](network_of(config), parameters, scale(images, dtype), y)
 
 
-def compile_chunk(
-    config: TrainingConfig,
-) -> Callable[[Parameters, Tensor, Tensor], tuple[Parameters, Tensor]]:
+def network_of(config: TrainingConfig) -> Network:
+    """Return the functions that a configuration names."""
+    return build_network(config.activation, config.output, config.loss)
+
+
+def descend(config: TrainingConfig, state: State, gradients: Parameters, factor: Tensor) -> State:
+    """Take one step down.
+
+    v <- momentum v - rate (dC/dp + decay p), p <- p + v; without momentum that is p - rate (dC/dp + decay p). Rates are
+    of weights and of biases, times the schedule's factor; only weights decay (Nielsen, chapter 3: decay = lambda / n).
+    """
+    falls = tuple(
+        type(p)(
+            -factor * config.weights_rate * (g.weights + config.weight_decay * p.weights),
+            -factor * config.biases_rate * g.biases,
+        )
+        for p, g in zip(state.parameters, gradients, strict=True)
+    )
+
+    def accelerate(velocity: Tensor, fall: Tensor) -> Tensor:
+        return config.momentum * velocity + fall
+
+    moves = tf.nest.map_structure(accelerate, state.velocity, falls) if config.momentum else falls
+    parameters = tf.nest.map_structure(tf.add, state.parameters, moves)
+    return State(state.step + 1, parameters, moves if config.momentum else ())
+
+
+def constant(_: Tensor) -> Tensor:
+    """The rates as they are given, from start to end."""
+    return 1.0
+
+
+def cosine(done: Tensor) -> Tensor:
+    """(1 + cos(pi done)) / 2: the rates fall from what is given to 0 along half a cosine; done is 0 to 1."""
+    return (1 + tf.cos(pi * done)) / 2
+
+
+SCHEDULES = {"constant": constant, "cosine": cosine}
+
+
+def compile_chunk(config: TrainingConfig) -> Callable[[State, Tensor, Tensor], tuple[State, Tensor]]:
     """Compile many updates into one call.
 
     Returns:
-        a function of (parameters, images uint8[steps, n, inputs], labels int[steps, n]) that returns the parameters
-        after those steps and float32[], the mean of the batches' losses. It compiles once for each number of steps.
+        a function of (state, images uint8[steps, n, inputs], labels int[steps, n]) that returns the state after those
+        steps and float32[], the mean of the batches' losses. It compiles once for each number of steps.
     """
 
-    def run_chunk(parameters: Parameters, images: Tensor, labels: Tensor) -> tuple[Parameters, Tensor]:
-        total = tf.zeros([], tf.float32)
-        for i in tf.range(tf.shape(images)[0]):
-            parameters, loss = update(config, parameters, images[i], labels[i])
-            total += loss
-        return parameters, total / tf.cast(tf.shape(images)[0], tf.float32)
+    def run_chunk(state: State, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
+        num_steps = tf.shape(images)[0]
 
-    return tf.function(run_chunk, jit_compile=True, autograph=True)  # type: ignore[no-any-return]
+        def one_step(i: Tensor, state: State, total: Tensor) -> tuple[Tensor, State, Tensor]:
+            state, loss = update(config, state, images[i], labels[i])
+            return i + 1, state, total + loss
+
+        def more(i: Tensor, *_: object) -> Tensor:
+            return i < num_steps
+
+        start = tf.constant(0), _turn_narrow(state), tf.zeros([], tf.float32)
+        _, state, total = tf.while_loop(more, one_step, start)
+        return _turn_narrow(state), total / tf.cast(num_steps, tf.float32)
+
+    return tf.function(run_chunk, jit_compile=True, autograph=False)  # type: ignore[no-any-return]
+
+
+def _turn_narrow(state: State) -> State:
+    """Store the weights of narrow layers the other way round for the loop, or back again after it."""
+
+    def turn(layers: Parameters) -> Parameters:
+        return tuple(transpose(layer) if layer.biases.shape[0] <= NARROW else layer for layer in layers)
+
+    return state._replace(parameters=turn(state.parameters), velocity=turn(state.velocity))
 
 
 def fit(
@@ -107,29 +178,29 @@ def fit(
         the trained parameters.
     """
     started, step, losses = time.monotonic(), 0, []
-    parameters, run_chunk = initialise(config.layers, config.seed), compile_chunk(config)
+    state, run_chunk = start_state(config), compile_chunk(config)
     count_correct = _counter(config, monitored)
 
     def point(loss: float) -> Progress:
-        correct, seconds = count_correct(parameters), time.monotonic() - started
+        correct, seconds = count_correct(state.parameters), time.monotonic() - started
         return Progress(step, step * config.batch_size, loss, correct, len(monitored.labels), seconds)
 
     report(point(float("nan")))
     for images, labels in chunks:
-        parameters, loss = run_chunk(parameters, images, labels)
+        state, loss = run_chunk(state, images, labels)
         step += len(labels)
         losses.append((float(loss), len(labels)))
         if step % report_every == 0 or step == config.num_steps:
             report(point(_weighted_mean(losses)))
             losses.clear()
-    return parameters
+    return state.parameters
 
 
 def _counter(config: TrainingConfig, examples: Examples) -> Callable[[Parameters], int]:
-    images, activation = tf.constant(examples.images), ACTIVATIONS[config.activation]
+    images, network = tf.constant(examples.images), network_of(config)
 
     def count_correct(parameters: Parameters) -> int:
-        predicted = np.argmax(predict(activation, parameters, images).numpy(), axis=1)
+        predicted = np.argmax(predict(network, parameters, images).numpy(), axis=1)
         return int((predicted == examples.labels).sum())
 
     return count_correct

@@ -197,7 +197,7 @@ def _dataset_options(
 def _training_config(recipe: str, step: str | None, seed: int, num_steps: int | None) -> Any:
     from model.recipes import find_recipe, override
 
-    return override(find_recipe(recipe), step=step, seed=seed, num_steps=num_steps)
+    return override(find_recipe(recipe).config, step=step, seed=seed, num_steps=num_steps)
 
 
 def _settings(context: typer.Context, workspace: Path) -> Any:

@@ -21,8 +21,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.checkpoint import decode_parameters
 from model.errors import EngineFailed
 from model.examples import Integers, decode
-from model.functions import ACTIVATIONS, LOSSES, Tensor
-from model.network import Parameters, predict
+from model.network import Parameters, forward, scale
+from model.training import network_of
 from pipeline import metrics, runners, runs
 from pipeline.manifest import FileInfo, Manifest, ShardInfo
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
@@ -118,10 +118,10 @@ def predict_shard(shard: Shard, job: Job) -> Predictions:
     """Read a shard, checked, and run the network on it."""
     examples = decode(shard.info.read(job.dataset), job.manifest.num_pixels, shard.info.name)
     examples = examples.take(np.argsort(examples.indices).astype(np.int64))
-    config = job.run.config
-    outputs = predict(ACTIVATIONS[config.activation], _load(job.run_folder, job.run.parameters), examples.images)
-    targets = np.eye(config.layers[-1], dtype=np.float32)[examples.labels]
-    losses: Tensor = LOSSES[config.loss].value(outputs, targets)
+    network, parameters = network_of(job.run.config), _load(job.run_folder, job.run.parameters)
+    _, z = forward(network, parameters, scale(examples.images))
+    targets = np.eye(len(job.manifest.class_names), dtype=np.float32)[examples.labels]
+    outputs, losses = network.output.value(z), network.output.loss(z, targets)
     return Predictions(shard, examples.indices, examples.labels, outputs.numpy(), losses.numpy())
 
 

@@ -130,7 +130,9 @@ def train_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, te
     Raises:
         CorruptArtefact: a file of the data set or of the run is not what its record says.
     """
-    fitted = fit_to_data(config, dataset.manifest.num_pixels, len(dataset.manifest.class_names))
+    manifest = dataset.manifest
+    num_examples = manifest.splits["train"].num_examples
+    fitted = fit_to_data(config, manifest.num_pixels, len(manifest.class_names), num_examples)
     with log.timed("train"):
         folder = settings.workspace / "runs" / run_id(dataset.digest, fitted)
 

@@ -1,5 +1,7 @@
 """What a command says at its end: one JSON object for programs, a few lines for people."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +116,10 @@ def _times(log: Log) -> str:
 def _next_steps(workspace: Path, run: RunRecord) -> list[str]:
     other = "autodiff" if run.config.step == "manual" else "manual"
     place = "" if str(workspace) == "backbeam-workspace" else f" --workspace {workspace}"
+    command = "backbeam" if shutil.which("backbeam") else sys.argv[0]
     return [
-        f"backbeam run --step {other}{place}    the same descent, by the other way to the gradients",
-        f"backbeam run --seed {run.config.seed + 1}{place}    the same recipe from another start",
-        f"backbeam run --dataset mnist{place}    all 70,000 digits (downloads 11 MB)",
-        f"duckdb -c \"FROM '{workspace}/reports/confusion/*/*.parquet' WHERE label <> predicted ORDER BY count DESC\"",
+        f"{command} run --step {other}{place}    the same descent, by the other way to the gradients",
+        f"{command} run --seed {run.config.seed + 1}{place}    the same recipe from another start",
+        f"{command} run --dataset mnist{place}    all 70,000 digits (downloads 11 MB)",
+        f"{command} --help",
     ]

@@ -2,13 +2,14 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from model.batches import Plan, SplitReader, make_chunks
 from model.errors import BadUsage
 from model.examples import Examples
 from model.network import initialise
 from model.recipes import RECIPES, find_recipe, fit_to_data, override
-from model.training import compile_chunk, fit, update
+from model.training import batch_gradients, compile_chunk, fit, start_state, update
 from tests.helpers import Digits
 
 
@@ -18,7 +19,7 @@ def examples():
 
 
 def config(**changes):
-    return override(fit_to_data(RECIPES["article-manual"], 20, 3), **({"num_steps": 120} | changes))
+    return override(fit_to_data(RECIPES["article-manual"].config, 20, 3, 90), **({"num_steps": 120} | changes))
 
 
 def train(settings, report_every=50):
@@ -50,24 +51,62 @@ def test_the_same_seed_gives_the_same_bits():
     assert not np.array_equal(first, flat(train(config(seed=2))[0]))
 
 
-def test_a_chunk_is_its_steps_one_by_one():
-    settings, data = config(), examples()
+MODERN = {
+    "activation": "relu",
+    "output": "softmax",
+    "loss": "cross-entropy",
+    "start": "he",
+    "layers": (20, 70, 9, 3),
+} | {"momentum": 0.9, "weight_decay": 1e-3, "schedule": "cosine", "weights_rate": 0.1, "biases_rate": 0.1}
+
+
+@pytest.mark.parametrize("changes", [{}, MODERN])
+@pytest.mark.parametrize("step", ["manual", "autodiff"])
+def test_a_chunk_is_its_steps_one_by_one(step, changes):
+    settings, data = config(step=step, **changes), examples()
     images, labels = data.images[:60].reshape(6, 10, 20), data.labels[:60].reshape(6, 10).astype(np.int32)
-    together, mean_loss = compile_chunk(settings)(initialise(settings.layers, 1), images, labels)
-    singly, losses = initialise(settings.layers, 1), []
+    together, mean_loss = compile_chunk(settings)(start_state(settings), images, labels)
+    singly, losses = start_state(settings), []
     for x, y in zip(images, labels, strict=True):
         singly, loss = update(settings, singly, x, y)
         losses.append(loss)
-    np.testing.assert_allclose(flat(together), flat(singly), rtol=1e-5, atol=1e-6)
+    assert int(together.step) == int(singly.step) == 6
+    np.testing.assert_allclose(flat(together.parameters), flat(singly.parameters), rtol=1e-5, atol=1e-6)
+    if settings.momentum:
+        np.testing.assert_allclose(flat(together.velocity), flat(singly.velocity), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(mean_loss, np.mean(losses), rtol=1e-5)
 
 
 def test_the_rates_are_of_weights_and_of_biases():
     settings, data = config(weights_rate=1e-30, biases_rate=1.0), examples()
-    before = initialise(settings.layers, 1)
+    before = start_state(settings)
     after, _ = update(settings, before, data.images[:10], data.labels[:10])
-    np.testing.assert_array_equal(before[0].weights, after[0].weights)
-    assert not np.array_equal(before[0].biases, after[0].biases)
+    np.testing.assert_array_equal(before.parameters[0].weights, after.parameters[0].weights)
+    assert not np.array_equal(before.parameters[0].biases, after.parameters[0].biases)
+
+
+def test_momentum_decay_and_cosine_by_hand():
+    """Two steps of v <- m v - rate (g + d w), w <- w + v, with the rate's factor (1 + cos(pi k / n)) / 2."""
+    settings, data = config(**MODERN), examples()
+    state, velocity = start_state(settings, tf.float64), 0.0
+    for k in range(2):
+        images, labels = data.images[10 * k : 10 * k + 10], data.labels[10 * k : 10 * k + 10]
+        gradient = batch_gradients(settings, state.parameters, images, labels).layers[0].weights
+        weights = state.parameters[0].weights.numpy()
+        factor = (1 + math.cos(math.pi * k / 120)) / 2
+        velocity = 0.9 * velocity - 0.1 * factor * (gradient.numpy() + 1e-3 * weights)
+        state, _ = update(settings, state, images, labels)
+        np.testing.assert_allclose(state.parameters[0].weights, weights + velocity, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("start", "weights_std", "biases_std"),
+    [("truncated-normal", 0.8796, 0.8796), ("normal", 1, 1), ("scaled", 1 / 40, 1), ("he", (2 / 1600) ** 0.5, 0)],
+)
+def test_starts(start, weights_std, biases_std):
+    layer = initialise((1600, 1500, 3), 1, start)[0]
+    assert np.std(layer.weights) == pytest.approx(weights_std, rel=0.01)
+    assert np.std(layer.biases) == pytest.approx(biases_std, rel=0.06)
 
 
 def test_a_start_is_truncated_normal_and_its_layers_differ():
@@ -79,14 +118,22 @@ def test_a_start_is_truncated_normal_and_its_layers_differ():
 
 
 def test_recipes_are_data():
-    assert find_recipe("article-manual").layers == (784, 30, 10)
-    assert fit_to_data(RECIPES["article-manual"], 35, 26).layers == (35, 30, 26)
-    assert override(RECIPES["article-manual"], seed=None) == RECIPES["article-manual"]
+    article, nielsen = find_recipe("article-manual").config, find_recipe("nielsen-30").config
+    assert article.layers == (784, 30, 10)
+    assert fit_to_data(article, 35, 26, 1000).layers == (35, 30, 26)
+    assert (fit_to_data(article, 35, 26, 1000).num_steps, fit_to_data(nielsen, 784, 10, 60_000).num_steps) == (
+        10_000,
+        180_000,
+    )
+    assert override(article, seed=None) == article
+    assert override(nielsen, num_steps=7).num_epochs is None
+    assert override(article, num_epochs=2.0).num_steps == 0
     assert config().digest != config(seed=2).digest
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"), [({"step": "magic"}, "step"), ({"num_steps": 0}, "num_steps"), ({"seed": -1}, "seed")]
+    ("changes", "message"),
+    [({"step": "magic"}, "step"), ({"num_steps": 0}, "num_steps or num_epochs"), ({"seed": -1}, "seed")],
 )
 def test_a_bad_value_is_named(changes, message):
     with pytest.raises(BadUsage, match=message):
@@ -94,5 +141,12 @@ def test_a_bad_value_is_named(changes, message):
 
 
 def test_an_unknown_recipe_is_named_with_those_there_are():
-    with pytest.raises(BadUsage, match=r"'articel'; there are: article-autodiff, article-manual"):
-        find_recipe("articel")
+    with pytest.raises(
+        BadUsage, match=r"'articel-manual' \(did you mean 'article-manual'\?\); there are: article-manual, article-a"
+    ):
+        find_recipe("articel-manual")
+
+
+def test_a_misspelt_setting_is_named_with_the_nearest():
+    with pytest.raises(BadUsage, match=r"no such setting: 'momentun' \(did you mean 'momentum'\?\)"):
+        config(momentun=0.5)

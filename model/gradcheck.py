@@ -1,0 +1,111 @@
+"""Do the two steps agree, and are they right? Manual against autodiff against central differences, in float64."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from model.functions import Tensor
+from model.gradients import STEPS
+from model.network import Layer, Parameters, forward, initialise, scale
+from model.order import permutation
+from model.recipes import TrainingConfig
+from model.training import network_of
+
+AUTODIFF_TOLERANCE = 1e-10
+DIFFERENCES_TOLERANCE = 1e-5  # central differences themselves are no better than about 1e-7 of the largest slope
+STEP_SIZE = 1e-5
+BATCH_SIZE = 10
+MOST_CHECKED = 100  # numbers of one parameter that are checked against differences: each costs two forward passes
+
+
+class Agreement(NamedTuple):
+    """How far the manual gradient of one parameter of one layer is from the others.
+
+    Differences are relative: the largest absolute difference over the largest absolute value of the manual gradient.
+
+    Attributes:
+        layer: counted from 1, as in the equations.
+        parameter: "weights" or "biases".
+        shape: of the parameter.
+        from_autodiff: over all its numbers.
+        from_differences: over num_checked of them.
+        num_checked: numbers checked against central differences.
+    """
+
+    layer: int
+    parameter: str
+    shape: tuple[int, ...]
+    from_autodiff: float
+    from_differences: float
+    num_checked: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether both are within their tolerances."""
+        return self.from_autodiff <= AUTODIFF_TOLERANCE and self.from_differences <= DIFFERENCES_TOLERANCE
+
+
+def check_gradients(config: TrainingConfig) -> list[Agreement]:
+    """Compare the three ways to the gradients at a recipe's start, on one batch of made-up images.
+
+    The check asks whether the equations hold for these layers and functions; which images they are put to does not
+    matter, so they are drawn from the seed.
+    """
+    x, y = _draw_batch(config)
+    parameters = tuple(
+        Layer(*(tf.cast(part, tf.float64) for part in layer))
+        for layer in initialise(config.layers, config.seed, config.start)
+    )
+    by_hand, by_tape = (STEPS[name](network_of(config), parameters, x, y).layers for name in ("manual", "autodiff"))
+    places = [(i, j) for i in range(len(parameters)) for j in range(len(Layer._fields))]
+    return [_compare(config, parameters, place, (by_hand, by_tape), (x, y)) for place in places]
+
+
+def _compare(
+    config: TrainingConfig,
+    parameters: Parameters,
+    place: tuple[int, int],
+    gradients: tuple[Parameters, Parameters],
+    batch: tuple[Tensor, Tensor],
+) -> Agreement:
+    """Compare the gradients of one parameter: place is its layer and its field there."""
+    i, j = place
+    ours, theirs = (layers[i][j].numpy() for layers in gradients)
+    largest = max(abs(ours).max(), np.finfo(np.float64).tiny)
+    chosen = permutation((config.seed, i, j), ours.size)[:MOST_CHECKED]
+    differences = [_central_difference(config, parameters, (i, j), number, batch) for number in chosen.tolist()]
+    return Agreement(
+        layer=i + 1,
+        parameter=Layer._fields[j],
+        shape=ours.shape,
+        from_autodiff=float(abs(ours - theirs).max() / largest),
+        from_differences=float(abs(ours.reshape(-1)[chosen] - differences).max() / largest),
+        num_checked=len(chosen),
+    )
+
+
+def _central_difference(
+    config: TrainingConfig, parameters: Parameters, place: tuple[int, int], number: int, batch: tuple[Tensor, Tensor]
+) -> float:
+    """(C(p + h) - C(p - h)) / 2h, where p is one number of one parameter."""
+    i, j = place
+    losses = []
+    for shift in (STEP_SIZE, -STEP_SIZE):
+        values = parameters[i][j].numpy().copy()
+        values.reshape(-1)[number] += shift
+        layer = parameters[i]._replace(**{Layer._fields[j]: tf.constant(values)})
+        losses.append(_mean_loss(config, (*parameters[:i], layer, *parameters[i + 1 :]), *batch))
+    return (losses[0] - losses[1]) / (2 * STEP_SIZE)
+
+
+def _mean_loss(config: TrainingConfig, parameters: Parameters, x: Tensor, y: Tensor) -> float:
+    network = network_of(config)
+    return float(tf.reduce_mean(network.output.loss(forward(network, parameters, x)[1], y)))
+
+
+def _draw_batch(config: TrainingConfig) -> tuple[Tensor, Tensor]:
+    random = np.random.default_rng(config.seed)
+    images = random.integers(0, 256, (BATCH_SIZE, config.layers[0]), np.uint8)
+    labels = random.integers(0, config.layers[-1], BATCH_SIZE)
+    return scale(images, tf.float64), tf.one_hot(labels, config.layers[-1], dtype=tf.float64)
