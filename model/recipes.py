@@ -222,7 +222,15 @@ def fit_to_data(config: TrainingConfig, num_pixels: int, num_classes: int, num_e
         num_pixels: of an image.
         num_classes: of the data set.
         num_examples: in the train split.
+
+    Raises:
+        BadUsage: the layers are not the recipe's own and do not begin and end as the data set does.
     """
+    own = RECIPES[config.recipe].config.layers
+    ends = (num_pixels, num_classes)
+    if config.layers != own and (config.layers[0], config.layers[-1]) != ends:
+        wanted = "-".join(map(str, config.layers))
+        raise BadUsage(f"layers {wanted} do not fit the data set: it has {num_pixels} pixels and {num_classes} classes")
     num_steps = config.num_steps or max(1, round((config.num_epochs or 0) * num_examples / config.batch_size))
     layers = (num_pixels, *config.layers[1:-1], num_classes)
     return config.model_copy(update={"layers": layers, "num_steps": num_steps, "num_epochs": None})

@@ -15,8 +15,8 @@ from model.errors import BackbeamError, StorageFailed
 app = typer.Typer(
     name="backbeam",
     help="Train a glass-box network as a real batch pipeline. Options after -- go to Beam.",
-    epilog="Exit codes: 0 done, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, "
-    "130 interrupted, 143 terminated.",
+    epilog="Exit codes: 0 done, 1 gradients disagree, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, "
+    "7 engine failed, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,16 +43,25 @@ NumShards = Annotated[
 ]
 ShuffleSeed = Annotated[int, typer.Option(min=0, help="Seed of the order of examples in the shards.")]
 MaxRejected = Annotated[int, typer.Option(min=0, help="How many unusable examples may be left out.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="article-manual or article-autodiff.")]
+RecipeName = Annotated[
+    str | None,
+    typer.Option("--recipe", help="A name that `backbeam recipes` lists; by default article-manual."),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="A TOML file whose [training] changes the recipe; flags change both.")
+]
+Layers = Annotated[str | None, typer.Option("--layers", help="Sizes from inputs to outputs, such as 784,100,10.")]
 StepName = Annotated[str | None, typer.Option("--step", help="manual or autodiff; by default as the recipe says.")]
 Seed = Annotated[
-    int, typer.Option(min=0, max=2**31 - 1, help="Seed of the starting parameters and the order of training.")
+    int | None,
+    typer.Option(min=0, max=2**31 - 1, help="Seed of the starting parameters and the order of training; 1 by default."),
 ]
 NumSteps = Annotated[int | None, typer.Option(min=1, help="Updates; by default as the recipe says.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
 DEFAULT_WORKSPACE = Path("backbeam-workspace")
+DISAGREEMENT = 1
 
 
 def main() -> NoReturn:
@@ -88,9 +97,11 @@ def run(
     num_shards: NumShards = None,
     shuffle_seed: ShuffleSeed = 1,
     max_rejected: MaxRejected = 0,
-    recipe: RecipeName = "article-manual",
+    recipe: RecipeName = None,
+    config: ConfigFile = None,
+    layers: Layers = None,
     step: StepName = None,
-    seed: Seed = 1,
+    seed: Seed = None,
     num_steps: NumSteps = None,
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
@@ -99,11 +110,11 @@ def run(
     from pipeline import stages, storage, summary
 
     options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
-    config = _training_config(recipe, step, seed, num_steps)
+    resolved = _training_config(config, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps)
     settings, log = _settings(context, workspace), stages.Log()
     with storage.locked(workspace):
         data = stages.preprocess_stage(settings, options, log)
-        trained = stages.train_stage(settings, data, config, tensorboard, log)
+        trained = stages.train_stage(settings, data, resolved, tensorboard, log)
         evaluation = stages.evaluate_stage(settings, data, trained, log)
     result = summary.describe_evaluation(workspace, trained, evaluation, log)
     _say(as_json, result, summary.evaluation_text(workspace, data.manifest, trained, evaluation, log))
@@ -139,9 +150,11 @@ def train(
         str | None, typer.Argument(help="A data set's id or its beginning; by default the only one.")
     ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
-    recipe: RecipeName = "article-manual",
+    recipe: RecipeName = None,
+    config: ConfigFile = None,
+    layers: Layers = None,
     step: StepName = None,
-    seed: Seed = 1,
+    seed: Seed = None,
     num_steps: NumSteps = None,
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
@@ -153,10 +166,10 @@ def train(
         raise typer.BadParameter(
             f"train runs no Beam pipeline, so it takes no options after --: {' '.join(context.obj)}"
         )
-    config = _training_config(recipe, step, seed, num_steps)
+    resolved = _training_config(config, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps)
     settings, log = _settings(context, workspace), stages.Log()
     with storage.locked(_existing(workspace)):
-        trained = stages.train_stage(settings, stages.find_dataset(workspace, dataset), config, tensorboard, log)
+        trained = stages.train_stage(settings, stages.find_dataset(workspace, dataset), resolved, tensorboard, log)
     _say(as_json, summary.describe_run(workspace, trained, log), summary.run_text(workspace, trained, log))
 
 
@@ -178,6 +191,38 @@ def evaluate(
     _say(as_json, result, summary.evaluation_text(workspace, data.manifest, trained, evaluation, log))
 
 
+@app.command()
+def recipes(as_json: AsJson = False) -> None:
+    """List the recipes: what they train, where they were published, what they give."""
+    from model.recipes import RECIPES
+    from pipeline import summary
+
+    _say(as_json, summary.describe_recipes(RECIPES), summary.recipes_text(RECIPES))
+
+
+@app.command()
+def gradcheck(
+    recipe: RecipeName = None,
+    config: ConfigFile = None,
+    layers: Layers = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the manual gradients against autodiff and central differences, in float64; exit code 1 if they differ."""
+    from pipeline import stages, summary
+
+    resolved = _training_config(config, recipe=recipe, layers=layers, seed=seed)
+    with stages.quiet_imports():
+        from model.devices import initialise_devices
+        from model.gradcheck import check_gradients
+
+        initialise_devices()
+    found = check_gradients(resolved)
+    _say(as_json, summary.describe_agreement(resolved, found), summary.agreement_text(resolved, found))
+    if not all(agreement.holds for agreement in found):
+        raise typer.Exit(DISAGREEMENT)
+
+
 def _dataset_options(
     dataset: str,
     data_dir: str | None,
@@ -194,10 +239,10 @@ def _dataset_options(
     return DatasetOptions(dataset, data_dir, cache, num_classes, num_shards, shuffle_seed, max_rejected)
 
 
-def _training_config(recipe: str, step: str | None, seed: int, num_steps: int | None) -> Any:
-    from model.recipes import find_recipe, override
+def _training_config(file: Path | None, *, layers: str | None, **flags: Any) -> Any:
+    from pipeline.configuration import parse_layers, resolve
 
-    return override(find_recipe(recipe).config, step=step, seed=seed, num_steps=num_steps)
+    return resolve(file, flags | {"layers": parse_layers(layers)})
 
 
 def _settings(context: typer.Context, workspace: Path) -> Any:

@@ -3,11 +3,15 @@
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from model.recipes import Recipe, TrainingConfig
 from pipeline.manifest import Manifest
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
 from pipeline.stages import Dataset, Log
+
+if TYPE_CHECKING:
+    from model.gradcheck import Agreement  # which imports TensorFlow
 
 
 def describe_dataset(workspace: Path, dataset: Dataset, log: Log) -> dict[str, Any]:
@@ -47,6 +51,46 @@ def describe_evaluation(workspace: Path, run: RunRecord, evaluation: EvaluationR
     test = evaluation.test_result()
     kept = ("num_examples", "num_correct", "accuracy", "accuracy_low", "accuracy_high", "first_1000_correct")
     return describe_run(workspace, run, log) | {"test": {name: getattr(test, name) for name in kept}}
+
+
+def describe_recipes(recipes: dict[str, Recipe]) -> dict[str, Any]:
+    """Return what `backbeam recipes --json` prints."""
+    return {
+        name: recipe._asdict() | {"config": recipe.config.model_dump(mode="json")} for name, recipe in recipes.items()
+    }
+
+
+def recipes_text(recipes: dict[str, Recipe]) -> str:
+    """List the recipes for a person."""
+    return "\n\n".join(
+        f"{name}\n  {_shape(recipe.config)}\n  source     {recipe.source}\n  published  {recipe.published}\n"
+        f"  measured   {recipe.measured}"
+        for name, recipe in recipes.items()
+    )
+
+
+def describe_agreement(config: TrainingConfig, found: "list[Agreement]") -> dict[str, Any]:
+    """Return what `backbeam gradcheck --json` prints."""
+    return {
+        "recipe": config.recipe,
+        "layers": list(config.layers),
+        "agrees": all(agreement.holds for agreement in found),
+        "parameters": [agreement._asdict() | {"holds": agreement.holds} for agreement in found],
+    }
+
+
+def agreement_text(config: TrainingConfig, found: "list[Agreement]") -> str:
+    """Show a person how far the manual gradients are from the others, parameter by parameter."""
+    head = f"{'layer':>5}  {'parameter':9}  {'shape':>10}  {'from autodiff':>13}  {'from differences':>16}"
+    rows = [
+        f"{a.layer:>5}  {a.parameter:9}  {' x '.join(map(str, a.shape)):>10}  {a.from_autodiff:>13.1e}  "
+        f"{a.from_differences:>16.1e}  {'agrees' if a.holds else 'DIFFERS'}"
+        for a in found
+    ]
+    about = f"{config.recipe}, {_shape(config)}"
+    return "\n".join(
+        [about, "largest difference of the manual gradient, over its largest value, in float64", head, *rows]
+    )
 
 
 def rounded(log: Log) -> dict[str, float]:
@@ -98,11 +142,13 @@ def _accuracy(result: SplitResult) -> str:
 
 def _about(run: RunRecord) -> str:
     config = run.config
+    return f"recipe {config.recipe}, {config.step} step, seed {config.seed}: {_shape(config)}"
+
+
+def _shape(config: TrainingConfig) -> str:
     layers = "-".join(map(str, config.layers))
-    return (
-        f"recipe {config.recipe}, {config.step} step, seed {config.seed}: "
-        f"{layers}, {config.num_steps:,} steps of {config.batch_size}"
-    )
+    length = f"{config.num_steps:,} steps" if config.num_steps else f"{config.num_epochs:g} epochs in steps"
+    return f"{layers}, {config.activation}, {config.output} with {config.loss}, {length} of {config.batch_size}"
 
 
 def _times(log: Log) -> str:

@@ -36,8 +36,19 @@ def test_help_names_commands_and_exit_codes():
         assert word in " ".join(done.out.split())
 
 
-def test_help_names_every_recipe():
-    assert all(recipe in " ".join(backbeam("run", "--help").out.split()) for recipe in RECIPES)
+def test_recipes_are_listed_with_their_figures():
+    listed = backbeam("recipes").out
+    assert all(recipe in listed for recipe in RECIPES)
+    assert "95.42 %" in listed
+    found = backbeam("recipes", "--json").json
+    assert found["nielsen-30"]["config"]["num_epochs"] == 30
+
+
+def test_gradcheck():
+    found = backbeam("gradcheck", "--layers", "12,5,3", "--recipe", "nielsen-100", "--json")
+    assert (found.code, found.json["agrees"], found.json["layers"]) == (0, True, [12, 5, 3])
+    assert [p["parameter"] for p in found.json["parameters"]] == ["weights", "biases"] * 2
+    assert backbeam("gradcheck", "--layers", "12,5,3").out.count("agrees") == 4
 
 
 def test_arguments_after_two_dashes_are_beams():
@@ -52,7 +63,7 @@ def test_arguments_after_two_dashes_are_beams():
     ("arguments", "message"),
     [
         (["run", "--dataset", "mnits"], "no data set 'mnits'"),
-        (["run", "--recipe", "articel"], "unknown recipe 'articel'"),
+        (["run", "--recipe", "articel-manual"], "unknown recipe 'articel-manual' (did you mean 'article-manual'?)"),
         (["run", "--step", "magic"], "step"),
         (["run", "--seed", "-1"], "--seed"),
         (["run", "--nonsense"], "--nonsense"),
@@ -62,6 +73,9 @@ def test_arguments_after_two_dashes_are_beams():
         (["evaluate"], "no workspace"),
         (["preprocess", "--", "--runer=FlinkRunner"], "--runer"),
         (["train", "--", "--runner=FlinkRunner"], "takes no options after --"),
+        (["run", "--layers", "784,ten"], "--layers takes sizes"),
+        (["run", "--layers", "784,30,9"], "layers 784-30-9 do not fit the data set: it has 784 pixels and 10 classes"),
+        (["run", "--config", "none.toml"], "no configuration file none.toml"),
         (["nonsense"], "nonsense"),
     ],
 )

@@ -1,0 +1,61 @@
+"""A run's configuration: a recipe, changed by a TOML file, changed by flags.
+
+    [training]
+    recipe = "nielsen-100"
+    layers = [784, 60, 10]
+    weights_rate = 0.25
+
+Keys of [training] are those of `model.recipes.TrainingConfig`; nothing unknown is ignored.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from model.errors import BadUsage
+from model.recipes import TrainingConfig, find_recipe, nearest, override
+
+DEFAULT_RECIPE = "article-manual"
+TABLES = ("training",)
+
+
+def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
+    """Work out a training configuration.
+
+    Args:
+        file: a TOML file, or None.
+        flags: settings by name; None stands for one that was not given.
+
+    Raises:
+        BadUsage: the file cannot be read, or a setting is unknown or not allowed; the message names the nearest.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = (read_tables(file).get("training", {}) if file else {}) | given
+    recipe = find_recipe(str(settings.pop("recipe", DEFAULT_RECIPE)))
+    return override(recipe.config, **settings)
+
+
+def read_tables(file: Path) -> dict[str, dict[str, Any]]:
+    """Read the tables of a configuration file; raises BadUsage as `resolve` does."""
+    try:
+        tables = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise BadUsage(f"no configuration file {file}") from None
+    except ValueError as problem:  # bad TOML, or bytes that are no text
+        raise BadUsage(f"{file}: {problem}") from None
+    for name, table in tables.items():
+        if name not in TABLES:
+            raise BadUsage(f"{file}: no such table: [{name}]{nearest(name, TABLES)}; there are: {', '.join(TABLES)}")
+        if not isinstance(table, dict):
+            raise BadUsage(f"{file}: {name} is no table: write [{name}]")
+    return tables
+
+
+def parse_layers(text: str | None) -> tuple[int, ...] | None:
+    """Read sizes such as 784,30,10; raises BadUsage if they are none."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise BadUsage(f"--layers takes sizes with commas between them, such as 784,30,10; found {text!r}") from None

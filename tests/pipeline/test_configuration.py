@@ -1,0 +1,58 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.errors import BadUsage
+from model.recipes import RECIPES
+from pipeline.configuration import parse_layers, resolve
+
+
+def write(tmp_path, text):
+    path = tmp_path / "run.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_flags_change_the_file_changes_the_recipe(tmp_path):
+    file = write(tmp_path, '[training]\nrecipe = "nielsen-100"\nlayers = [784, 60, 10]\nseed = 5\nnum_epochs = 2\n')
+    found = resolve(file, {"seed": 7, "step": None, "recipe": None})
+    expected = {"layers": (784, 60, 10), "seed": 7, "num_epochs": 2.0}
+    assert found == RECIPES["nielsen-100"].config.model_copy(update=expected)
+
+
+def test_without_anything_it_is_the_articles_manual_rule():
+    assert resolve(None, {"recipe": None}) == RECIPES["article-manual"].config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[trainin]\n", r"no such table: \[trainin\] \(did you mean 'training'\?\)"),
+        ("training = 3\n", "training is no table"),
+        ("[training]\nmomentun = 0.5\n", r"no such setting: 'momentun' \(did you mean 'momentum'\?\)"),
+        ("[training]\nmomentum = 1.5\n", "momentum: "),
+        ("[training]\nmomentum = 'much'\n", "momentum: "),
+        ("[training]\nrecipe = 'modem'\n", r"unknown recipe 'modem' \(did you mean 'modern'\?\)"),
+        ("[training\n", "run.toml"),
+        (b"\xff\xfe", "run.toml"),
+    ],
+)
+def test_what_is_refused(text, message, tmp_path):
+    with pytest.raises(BadUsage, match=message):
+        resolve(write(tmp_path, text), {})
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(tmp_path_factory, text):
+    file = write(tmp_path_factory.mktemp("x"), "[training]\n" + text.encode("utf-8", "replace").decode())
+    with contextlib.suppress(BadUsage):
+        resolve(file, {})
+
+
+def test_layers():
+    assert parse_layers("784,30,10") == (784, 30, 10)
+    assert parse_layers(None) is None
+    with pytest.raises(BadUsage, match="found '784-30'"):
+        parse_layers("784-30")
