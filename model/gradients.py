@@ -9,16 +9,16 @@ and bias. With x = a_0, layers z_l = a_(l-1) w_l + b_l and a_l = f(z_l), l = 1 .
     dC/db_l = delta_l, summed over the batch
 
 (Nielsen, "Neural Networks and Deep Learning", chapter 2, BP1 to BP4, with the examples as rows.) The mean over the
-batch is taken once, in delta_L.
+batch is taken once, in delta_L. With dropout a layer passes a_l m_l on, where m_l is 0 for what is dropped; then
+a_l m_l stands for a_l in dC/dw_(l+1), and delta_l has the factor m_l too.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
 from model.functions import Tensor
-from model.network import Network, Parameters, forward
+from model.network import Masks, Network, Parameters, forward, no_masks
 
 
 class Gradients(NamedTuple):
@@ -33,10 +33,17 @@ class Gradients(NamedTuple):
     layers: Parameters
 
 
-GradientFunction: TypeAlias = Callable[[Network, Parameters, Tensor, Tensor], Gradients]
+class GradientFunction(Protocol):
+    """A way to the gradients; see `manual`."""
+
+    def __call__(
+        self, network: Network, parameters: Parameters, x: Tensor, y: Tensor, masks: Masks | None = None
+    ) -> Gradients:
+        """Return the mean loss of a batch and its gradients."""
+        ...
 
 
-def manual(network: Network, parameters: Parameters, x: Tensor, y: Tensor) -> Gradients:
+def manual(network: Network, parameters: Parameters, x: Tensor, y: Tensor, masks: Masks | None = None) -> Gradients:
     """Propagate the error back by the equations above.
 
     Args:
@@ -44,25 +51,27 @@ def manual(network: Network, parameters: Parameters, x: Tensor, y: Tensor) -> Gr
         parameters: L layers.
         x: float[n, inputs].
         y: float[n, outputs], one-hot.
+        masks: of dropout, one for each hidden layer; None for none.
 
     Returns:
         the loss and its gradients.
     """
-    a, z = forward(network, parameters, x)
+    a, z = forward(network, parameters, x, masks)
+    m = (1, *(masks or no_masks(parameters)))
     n = tf.cast(tf.shape(x)[0], x.dtype)
     delta = network.output.delta(network.output.value(z), y) / n
-    layers = [parameters[-1].gradients(a[-1], delta)]
+    layers = [parameters[-1].gradients(a[-1] * m[-1], delta)]
     for below in range(len(parameters) - 1, 0, -1):
-        delta = parameters[below].weigh_back(delta) * network.hidden.slope(a[below])
-        layers.insert(0, parameters[below - 1].gradients(a[below - 1], delta))
+        delta = parameters[below].weigh_back(delta) * m[below] * network.hidden.slope(a[below])
+        layers.insert(0, parameters[below - 1].gradients(a[below - 1] * m[below - 1], delta))
     return Gradients(tf.reduce_mean(network.output.loss(z, y)), tuple(layers))
 
 
-def autodiff(network: Network, parameters: Parameters, x: Tensor, y: Tensor) -> Gradients:
+def autodiff(network: Network, parameters: Parameters, x: Tensor, y: Tensor, masks: Masks | None = None) -> Gradients:
     """Let TensorFlow differentiate the mean loss; arguments and result as for `manual`."""
     with tf.GradientTape() as tape:
         tape.watch(parameters)
-        _, z = forward(network, parameters, x)
+        _, z = forward(network, parameters, x, masks)
         loss = tf.reduce_mean(network.output.loss(z, y))
     return Gradients(loss, tape.gradient(loss, parameters))
 

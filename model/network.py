@@ -59,6 +59,10 @@ class TransposedLayer(NamedTuple):
 Parameters: TypeAlias = tuple[Layer | TransposedLayer, ...]
 
 
+# For each hidden layer float[n, outputs of the layer]: 0 where a value is dropped, 1 / (1 - rate) where it is kept.
+Masks: TypeAlias = tuple[Tensor, ...]
+
+
 class Network(NamedTuple):
     """The functions of a network, without its parameters.
 
@@ -95,8 +99,8 @@ def truncated_normal(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
     """All from the standard normal distribution, cut at two standard deviations (the article)."""
     weights_seed, biases_seed = _seeds(seed)
     return Layer(
-        tf.random.stateless_truncated_normal((inputs, outputs), weights_seed),
-        tf.random.stateless_truncated_normal((outputs,), biases_seed),
+        tf.random.stateless_truncated_normal((inputs, outputs), weights_seed, alg="philox"),
+        tf.random.stateless_truncated_normal((outputs,), biases_seed, alg="philox"),
     )
 
 
@@ -104,8 +108,8 @@ def standard_normal(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
     """All from the standard normal distribution (Nielsen, chapter 1)."""
     weights_seed, biases_seed = _seeds(seed)
     return Layer(
-        tf.random.stateless_normal((inputs, outputs), weights_seed),
-        tf.random.stateless_normal((outputs,), biases_seed),
+        tf.random.stateless_normal((inputs, outputs), weights_seed, alg="philox"),
+        tf.random.stateless_normal((outputs,), biases_seed, alg="philox"),
     )
 
 
@@ -124,21 +128,31 @@ def he(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
 STARTS = {"truncated-normal": truncated_normal, "normal": standard_normal, "scaled": scaled, "he": he}
 
 
-def forward(network: Network, parameters: Parameters, x: Tensor) -> tuple[list[Tensor], Tensor]:
+def forward(
+    network: Network, parameters: Parameters, x: Tensor, masks: Masks | None = None
+) -> tuple[list[Tensor], Tensor]:
     """Run the forward pass and keep every layer's value.
 
     Args:
         network: the functions.
         parameters: L layers.
         x: float[n, inputs], pixel values 0 to 1.
+        masks: what each hidden layer's value is multiplied with on its way on; None for no dropout.
 
     Returns:
-        [a_0, ..., a_(L-1)], with a_0 = x and a_l = f(a_(l-1) w_l + b_l), and z_L, the last layer's weighted input.
+        [a_0, ..., a_(L-1)], with a_0 = x and a_l = f((a_(l-1) m_(l-1)) w_l + b_l), m_0 = 1, and z_L, the last layer's
+        weighted input.
     """
-    values = [x]
-    for layer in parameters[:-1]:
-        values.append(network.hidden.value(layer.weigh(values[-1])))
-    return values, parameters[-1].weigh(values[-1])
+    values, passed_on = [x], x
+    for layer, mask in zip(parameters[:-1], masks or no_masks(parameters), strict=True):
+        values.append(network.hidden.value(layer.weigh(passed_on)))
+        passed_on = values[-1] * mask
+    return values, parameters[-1].weigh(passed_on)
+
+
+def no_masks(parameters: Parameters) -> Masks:
+    """Return masks that change nothing."""
+    return (1,) * (len(parameters) - 1)
 
 
 def predict(network: Network, parameters: Parameters, images: Tensor) -> Tensor:

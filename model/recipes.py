@@ -34,7 +34,8 @@ class TrainingConfig(BaseModel):
         schedule: how the rates change from the first step to the last.
         momentum: what a step keeps of the one before, 0 to below 1.
         weight_decay: of the weights, per step and unit of rate: the loss has weight_decay / 2 sum(w^2) more.
-        seed: of the starting parameters and of the order of examples.
+        dropout: which part of every hidden layer's values a step leaves out, 0 to below 1.
+        seed: of the starting parameters, of the order of examples and of what is dropped.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +55,7 @@ class TrainingConfig(BaseModel):
     schedule: Literal["constant", "cosine"] = "constant"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ import tensorflow as tf
 from model.examples import Examples
 from model.functions import Tensor
 from model.gradients import STEPS, Gradients
-from model.network import Layer, Network, Parameters, build_network, initialise, predict, scale, transpose
+from model.network import Layer, Masks, Network, Parameters, build_network, initialise, predict, scale, transpose
 from model.recipes import TrainingConfig
 
 NARROW = 64  # outputs up to which a layer's weights are faster stored as [outputs, inputs]; see the benchmark
@@ -71,16 +71,36 @@ def update(config: TrainingConfig, state: State, images: Tensor, labels: Tensor)
     Returns:
         the new state and the batch's mean loss before the update.
     """
-    gradients = batch_gradients(config, state.parameters, images, labels)
+    gradients = batch_gradients(config, state, images, labels)
     factor = SCHEDULES[config.schedule](tf.cast(state.step, gradients.loss.dtype) / config.num_steps)
     return descend(config, state, gradients.layers, factor), gradients.loss
 
 
-def batch_gradients(config: TrainingConfig, parameters: Parameters, images: Tensor, labels: Tensor) -> Gradients:
+def batch_gradients(config: TrainingConfig, state: State, images: Tensor, labels: Tensor) -> Gradients:
     """Work out a batch's gradients by the step that the configuration names; arguments as for `update`."""
-    dtype = parameters[0].weights.dtype
+    dtype = state.parameters[0].weights.dtype
     y = tf.one_hot(labels, config.layers[-1], dtype=dtype)
-    return STEPS[config.step](network_of(config), parameters, scale(images, dtype), y)
+    masks = draw_masks(config, state.step, tf.shape(images)[0], dtype)
+    return STEPS[config.step](network_of(config), state.parameters, scale(images, dtype), y, masks)
+
+
+def draw_masks(config: TrainingConfig, step: Tensor, num_examples: Tensor, dtype: tf.DType) -> Masks | None:
+    """Draw what a step drops of the hidden layers: a pure function of (seed, step).
+
+    Returns:
+        a mask for each hidden layer (Srivastava et al., JMLR 15, 2014, but what is kept is scaled up in training); None
+        without dropout.
+    """
+    if not config.dropout:
+        return None
+    dropped_below, kept = round(config.dropout * 2**32), 1 / (1 - config.dropout)
+    masks = []
+    for layer, size in enumerate(config.layers[1:-1]):
+        seed = tf.stack([config.seed, step * len(config.layers) + layer])
+        # whole numbers by a named algorithm are the same wherever they are drawn, compiled or not; floats are not
+        drawn = tf.random.stateless_uniform((num_examples, size), seed, None, None, tf.uint32, alg="philox")
+        masks.append(tf.cast(drawn >= dropped_below, dtype) * kept)
+    return tuple(masks)
 
 
 def network_of(config: TrainingConfig) -> Network:

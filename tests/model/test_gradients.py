@@ -26,6 +26,11 @@ def draw(sizes, batch_size, seed):
     return parameters, random.uniform(size=(batch_size, sizes[0])), y
 
 
+def draw_some_masks(sizes, batch_size, seed):
+    random = np.random.default_rng(seed + 1)
+    return tuple(tf.constant(random.integers(0, 2, (batch_size, size)) / 0.5) for size in sizes[1:-1])
+
+
 def flat(layers):
     return np.concatenate([np.ravel(part) for layer in layers for part in layer])
 
@@ -35,11 +40,12 @@ def assert_close(ours, theirs, tolerance):
     np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * max(1, abs(theirs).max()))
 
 
-@given(networks, shapes)
+@given(networks, shapes, st.booleans())
 @settings(max_examples=100, deadline=None)
-def test_manual_equals_autodiff(network, shape):
+def test_manual_equals_autodiff(network, shape, dropout):
     parameters, x, y = draw(*shape)
-    ours, theirs = (step(network, parameters, x, y) for step in (manual, autodiff))
+    masks = draw_some_masks(*shape) if dropout else None
+    ours, theirs = (step(network, parameters, x, y, masks) for step in (manual, autodiff))
     assert_close(ours.loss, theirs.loss.numpy(), 1e-14)
     assert_close(flat(ours.layers), flat(theirs.layers), 1e-12)
     assert [[part.shape for part in layer] for layer in ours.layers] == [
@@ -47,11 +53,12 @@ def test_manual_equals_autodiff(network, shape):
     ]
 
 
-@given(networks, shapes)
+@given(networks, shapes, st.booleans())
 @settings(max_examples=30, deadline=None)
-def test_manual_equals_central_differences(network, shape):
+def test_manual_equals_central_differences(network, shape, dropout):
     parameters, x, y = draw(*shape)
-    gradients = manual(network, parameters, x, y)
+    masks = draw_some_masks(*shape) if dropout else None
+    gradients = manual(network, parameters, x, y, masks)
     for i, layer in enumerate(parameters):
         for name, values in zip(layer._fields, layer, strict=True):
             slopes = getattr(gradients.layers[i], name).numpy()
@@ -61,7 +68,7 @@ def test_manual_equals_central_differences(network, shape):
                     moved = values.numpy()
                     moved[place] += shift
                     changed = layer._replace(**{name: tf.constant(moved)})
-                    losses.append(manual(network, (*parameters[:i], changed, *parameters[i + 1 :]), x, y).loss)
+                    losses.append(manual(network, (*parameters[:i], changed, *parameters[i + 1 :]), x, y, masks).loss)
                 difference = float(losses[0] - losses[1]) / 2e-6
                 np.testing.assert_allclose(slopes[place], difference, rtol=1e-4, atol=1e-6)
 

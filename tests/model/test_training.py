@@ -9,7 +9,7 @@ from model.errors import BadUsage
 from model.examples import Examples
 from model.network import initialise
 from model.recipes import RECIPES, find_recipe, fit_to_data, override
-from model.training import batch_gradients, compile_chunk, fit, start_state, update
+from model.training import batch_gradients, compile_chunk, draw_masks, fit, start_state, update
 from tests.helpers import Digits
 
 
@@ -60,7 +60,7 @@ MODERN = {
 } | {"momentum": 0.9, "weight_decay": 1e-3, "schedule": "cosine", "weights_rate": 0.1, "biases_rate": 0.1}
 
 
-@pytest.mark.parametrize("changes", [{}, MODERN])
+@pytest.mark.parametrize("changes", [{}, MODERN, MODERN | {"dropout": 0.2}])
 @pytest.mark.parametrize("step", ["manual", "autodiff"])
 def test_a_chunk_is_its_steps_one_by_one(step, changes):
     settings, data = config(step=step, **changes), examples()
@@ -91,12 +91,28 @@ def test_momentum_decay_and_cosine_by_hand():
     state, velocity = start_state(settings, tf.float64), 0.0
     for k in range(2):
         images, labels = data.images[10 * k : 10 * k + 10], data.labels[10 * k : 10 * k + 10]
-        gradient = batch_gradients(settings, state.parameters, images, labels).layers[0].weights
+        gradient = batch_gradients(settings, state, images, labels).layers[0].weights
         weights = state.parameters[0].weights.numpy()
         factor = (1 + math.cos(math.pi * k / 120)) / 2
         velocity = 0.9 * velocity - 0.1 * factor * (gradient.numpy() + 1e-3 * weights)
         state, _ = update(settings, state, images, labels)
         np.testing.assert_allclose(state.parameters[0].weights, weights + velocity, rtol=1e-12)
+
+
+def test_what_a_step_drops_is_a_pure_function_of_seed_and_step():
+    settings = config(dropout=0.3, layers=(20, 400, 300, 3))
+
+    def masks(step, settings=settings):
+        return [m.numpy() for m in draw_masks(settings, tf.constant(step), 50, tf.float32)]
+
+    first, second = masks(7)
+    assert (first.shape, second.shape) == ((50, 400), (50, 300))
+    assert set(np.unique(first)) == {np.float32(0), np.float32(1 / 0.7)}
+    assert first.mean() == pytest.approx(1, abs=0.02)
+    np.testing.assert_array_equal(first, masks(7)[0])
+    others = (first[:, :300], masks(8)[0][:, :300], masks(7, override(settings, seed=2))[0][:, :300])
+    assert all(abs(np.corrcoef(other.ravel(), second.ravel())[0, 1]) < 0.03 for other in others)
+    assert draw_masks(config(), tf.constant(7), 50, tf.float32) is None
 
 
 @pytest.mark.parametrize(
