@@ -248,7 +248,7 @@ def _training_config(file: Path | None, *, layers: str | None, **flags: Any) -> 
 def _settings(context: typer.Context, workspace: Path) -> Any:
     from pipeline.stages import Settings
 
-    return Settings(workspace, context.obj or (), visible=True)
+    return Settings(workspace.absolute(), context.obj or (), visible=True)  # workers may run in another folder
 
 
 def _existing(workspace: Path) -> Path:

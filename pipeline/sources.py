@@ -135,7 +135,8 @@ def find_files(folder: str) -> tuple[str, ...]:
     Raises:
         BadInput: at least one is not there; the message names each.
     """
-    found = [_find_file(folder, name) for name in FILE_NAMES]
+    place = folder if storage.is_remote(folder) else str(Path(folder).absolute())  # workers may run in another folder
+    found = [_find_file(place, name) for name in FILE_NAMES]
     missing = [name for name, place in zip(FILE_NAMES, found, strict=True) if place is None]
     if missing:
         raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz)")

@@ -202,6 +202,16 @@ def test_storage_that_refuses(tmp_path):
     assert "Traceback" not in done.err
 
 
+def test_relative_paths_with_spaces_and_other_letters(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Digits().write(tmp_path / "meine Ziffern é")
+    options = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    done = backbeam("preprocess", "--workspace", "mein Platz", "--dataset", "meine Ziffern é", "--json", *options)
+    assert done.code == 0, done.err
+    assert done.json["dataset_id"].startswith("meine-Ziffern-")
+    assert (tmp_path / "mein Platz" / "datasets" / done.json["dataset_id"] / "manifest.json").exists()
+
+
 def test_a_workspace_in_use(tmp_path, digits_folder):
     from pipeline import storage
 
