@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # The first of these that runs and is of a version that backbeam supports; `make PYTHON=...` names another.
 PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
-	$$python -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
 .PHONY: run test test-all lint types lock clean
@@ -37,7 +37,7 @@ clean:
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "backbeam needs Python 3.11, 3.12 or 3.13 in PATH (or make PYTHON=...)" >&2; exit 2; }
 	@echo "making $(VENV) with $(PYTHON)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # A stamp is written last, so an installation that was interrupted is done again.
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python

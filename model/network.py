@@ -28,36 +28,11 @@ class Layer(NamedTuple):
         return delta @ tf.transpose(self.weights)
 
     def gradients(self, a: Tensor, delta: Tensor) -> Self:
-        """dC/dw = a^T delta and dC/db = delta, each summed over the batch, as a layer of this kind."""
+        """dC/dw = a^T delta and dC/db = delta, each summed over the batch."""
         return type(self)(tf.transpose(a) @ delta, tf.reduce_sum(delta, axis=0))
 
 
-class TransposedLayer(NamedTuple):
-    """The same layer with its weights stored the other way round, which the compiled loop is faster with.
-
-    Attributes:
-        weights: float[outputs, inputs].
-        biases: float[outputs].
-    """
-
-    weights: Tensor
-    biases: Tensor
-
-    def weigh(self, a: Tensor) -> Tensor:
-        """As `Layer.weigh`."""
-        return tf.matmul(a, self.weights, transpose_b=True) + self.biases
-
-    def weigh_back(self, delta: Tensor) -> Tensor:
-        """As `Layer.weigh_back`."""
-        return delta @ self.weights
-
-    def gradients(self, a: Tensor, delta: Tensor) -> Self:
-        """As `Layer.gradients`."""
-        return type(self)(tf.matmul(delta, a, transpose_a=True), tf.reduce_sum(delta, axis=0))
-
-
-Parameters: TypeAlias = tuple[Layer | TransposedLayer, ...]
-
+Parameters: TypeAlias = tuple[Layer, ...]
 
 # For each hidden layer float[n, outputs of the layer]: 0 where a value is dropped, 1 / (1 - rate) where it is kept.
 Masks: TypeAlias = tuple[Tensor, ...]
@@ -163,12 +138,6 @@ def predict(network: Network, parameters: Parameters, images: Tensor) -> Tensor:
 def scale(images: Tensor, dtype: tf.DType = tf.float32) -> Tensor:
     """Turn uint8 pixel values 0 to 255 into floating-point numbers 0 to 1."""
     return tf.cast(images, dtype) / 255
-
-
-def transpose(layer: Layer | TransposedLayer) -> Layer | TransposedLayer:
-    """Return the same layer with its weights stored the other way round."""
-    other = TransposedLayer if isinstance(layer, Layer) else Layer
-    return other(tf.transpose(layer.weights), layer.biases)
 
 
 def _seeds(seed: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:

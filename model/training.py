@@ -11,10 +11,8 @@ import tensorflow as tf
 from model.examples import Examples
 from model.functions import Tensor
 from model.gradients import STEPS, Gradients
-from model.network import Layer, Masks, Network, Parameters, build_network, initialise, predict, scale, transpose
+from model.network import Layer, Masks, Network, Parameters, build_network, initialise, predict, scale
 from model.recipes import TrainingConfig
-
-NARROW = 64  # outputs up to which a layer's weights are faster stored as [outputs, inputs]; see the benchmark
 
 
 class Progress(NamedTuple):
@@ -161,20 +159,11 @@ def compile_chunk(config: TrainingConfig) -> Callable[[State, Tensor, Tensor], t
         def more(i: Tensor, *_: object) -> Tensor:
             return i < num_steps
 
-        start = tf.constant(0), _turn_narrow(state), tf.zeros([], tf.float32)
+        start = tf.constant(0), state, tf.zeros([], tf.float32)
         _, state, total = tf.while_loop(more, one_step, start)
-        return _turn_narrow(state), total / tf.cast(num_steps, tf.float32)
+        return state, total / tf.cast(num_steps, tf.float32)
 
     return tf.function(run_chunk, jit_compile=True, autograph=False)  # type: ignore[no-any-return]
-
-
-def _turn_narrow(state: State) -> State:
-    """Store the weights of narrow layers the other way round for the loop, or back again after it."""
-
-    def turn(layers: Parameters) -> Parameters:
-        return tuple(transpose(layer) if layer.biases.shape[0] <= NARROW else layer for layer in layers)
-
-    return state._replace(parameters=turn(state.parameters), velocity=turn(state.velocity))
 
 
 def fit(

@@ -23,7 +23,16 @@ app = typer.Typer(
 )
 
 
-Workspace = Annotated[Path, typer.Option(help="Where everything goes: datasets/, runs/ and reports/.")]
+def _local(folder: str) -> Path:
+    """Take a local folder; a URI would otherwise become a local folder of that name."""
+    if "://" in folder:
+        raise typer.BadParameter(f"{folder} is a URI; workspaces and caches are local folders so far")
+    return Path(folder)
+
+
+Workspace = Annotated[
+    Path, typer.Option(parser=_local, metavar="FOLDER", help="Where everything goes: datasets/, runs/ and reports/.")
+]
 DatasetName = Annotated[
     str,
     typer.Option(
@@ -32,7 +41,10 @@ DatasetName = Annotated[
     ),
 ]
 DataDir = Annotated[str | None, typer.Option(help="A folder that holds the files of the known data set already.")]
-CacheDir = Annotated[Path | None, typer.Option(help="Where downloads are kept.", envvar="BACKBEAM_CACHE_DIR")]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(parser=_local, metavar="FOLDER", help="Where downloads are kept.", envvar="BACKBEAM_CACHE_DIR"),
+]
 NumClasses = Annotated[
     int | None,
     typer.Option(min=1, max=256, help="Classes of a folder's data set; by default as the labels show."),
@@ -41,7 +53,7 @@ NumShards = Annotated[
     int | None,
     typer.Option(min=1, max=99_999, help="Train shards; by default one for each 8,192 examples."),
 ]
-ShuffleSeed = Annotated[int, typer.Option(min=0, help="Seed of the order of examples in the shards.")]
+ShuffleSeed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the order of examples in the shards.")]
 MaxRejected = Annotated[int, typer.Option(min=0, help="How many unusable examples may be left out.")]
 RecipeName = Annotated[
     str | None,
@@ -117,7 +129,8 @@ def run(
         trained = stages.train_stage(settings, data, resolved, tensorboard, log)
         evaluation = stages.evaluate_stage(settings, data, trained, log)
     result = summary.describe_evaluation(workspace, trained, evaluation, log)
-    _say(as_json, result, summary.evaluation_text(workspace, data.manifest, trained, evaluation, log))
+    text = summary.evaluation_text(workspace, data.manifest, trained, evaluation, log)
+    _say(as_json, result, text + "\n" + summary.next_steps(split_arguments(sys.argv[1:])[0], trained))
 
 
 @app.command()

@@ -23,10 +23,12 @@ from model.errors import EngineFailed
 from model.examples import Integers, decode
 from model.network import Parameters, forward, scale
 from model.training import network_of
-from pipeline import metrics, runners, runs
+from pipeline import metrics, runners, runs, storage
 from pipeline.manifest import FileInfo, Manifest, ShardInfo
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
 from pipeline.tables import SCHEMAS, origin_columns, partition, write_table
+
+EVALUATION_TABLES = ("evaluations", "classes", "confusion", "predictions")
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,14 @@ def evaluate(
         EngineFailed: the engine gave up.
     """
     job = Job(workspace, dataset, manifest, run)
-    runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
-    if not (job.run_folder / runs.EVALUATION_NAME).exists():
-        raise EngineFailed(f"the engine reports success but wrote no {runs.EVALUATION_NAME} to {job.run_folder}")
+    try:
+        runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
+        if not (job.run_folder / runs.EVALUATION_NAME).exists():
+            raise EngineFailed(f"the engine reports success but wrote no {runs.EVALUATION_NAME} to {job.run_folder}")
+    except BaseException:  # readers of the tables know nothing of the record
+        for table in EVALUATION_TABLES:
+            storage.remove(workspace / partition(table, run.run_id))
+        raise
     return runs.check_evaluation(workspace, run)
 
 

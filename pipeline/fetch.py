@@ -13,6 +13,7 @@ from pipeline.console import download_progress
 from pipeline.sources import EMBEDDED, FILE_NAMES, KNOWN, KnownDataset, Source, find_files
 
 TIMEOUT_SECONDS = 15
+MAX_NAME = 100  # characters of a folder's name that go into the names of data sets
 RETRIES = 1  # of each file at each mirror, after a second's wait
 
 
@@ -52,17 +53,31 @@ def _from_folder(dataset: str, data_dir: str | None) -> Source:
     files = find_files(dataset)
     last = dataset if storage.is_remote(dataset) else Path(dataset).resolve().name
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", last.rstrip("/").split("/")[-1]).strip("-.")
-    return Source(name or "dataset", files, None)
+    return Source(name[:MAX_NAME] or "dataset", files, None)
 
 
 def _from_cache(dataset: str, known: KnownDataset, folder: Path, progress: bool) -> tuple[str, ...]:
     try:
-        return find_files(str(folder))
+        found = find_files(str(folder))
+        if not _damaged(found, known):
+            return found
     except BadInput:
-        return tuple(
-            _download(dataset, known, folder, name, digest, progress)
-            for name, digest in zip(FILE_NAMES, known.gzip_digests, strict=True)
-        )
+        pass
+    return tuple(
+        _download(dataset, known, folder, name, digest, progress)
+        for name, digest in zip(FILE_NAMES, known.gzip_digests, strict=True)
+    )
+
+
+def _damaged(files: tuple[str, ...], known: KnownDataset) -> bool:
+    """Tell whether a gzip file of the cache is not what the mirrors serve; downloading replaces it.
+
+    Decompressed files are a user's own and are judged by their content later.
+    """
+    return any(
+        file.endswith(".gz") and storage.file_digest(file) != digest
+        for file, digest in zip(files, known.gzip_digests, strict=True)
+    )
 
 
 def _download(dataset: str, known: KnownDataset, folder: Path, name: str, digest: str, progress: bool) -> str:

@@ -26,7 +26,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import BadInput, CorruptArtefact, EngineFailed
 from model.examples import Examples, Integers, concatenate
 from pipeline import runners, storage
-from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, PreprocessConfig, ShardInfo, SplitInfo
+from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, PreprocessConfig, ShardInfo, SplitInfo, load_manifest
 from pipeline.shards import encode_shard, keys_of, shard_name, shard_of, sort_by_key, split_num_shards
 from pipeline.staging import Scans, SplitScan, decompressed_file
 from pipeline.tables import REJECTED_SCHEMA, read_table, write_table
@@ -353,8 +353,17 @@ def _write_rejected(tally: Tally, job: Job) -> FileInfo:
 
 
 def _check_rejected(job: Job) -> None:
-    """Raise BadInput if the job ended without a manifest, which it writes unless too many examples were rejected."""
+    """Raise BadInput if the job ended without a manifest, which it writes unless too many examples were rejected.
+
+    Too many are also all of a split.
+    """
     if (job.folder / MANIFEST_NAME).exists():
+        manifest, _ = load_manifest(job.folder)
+        for name, split in manifest.splits.items():
+            if not split.num_examples:
+                raise BadInput(
+                    f"every example of the {name} split is rejected: no label is below {len(split.class_counts)}"
+                )
         return
     path = job.folder / REJECTED_NAME
     if not path.exists():

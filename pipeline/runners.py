@@ -17,6 +17,9 @@ IN_PROCESS_RUNNER = "FnApiRunner"
 
 def beam_arguments(arguments: Sequence[str]) -> list[str]:
     """Return the arguments for Beam with the local engine, in this process, unless they name another."""
+    stray = [argument for argument in arguments[:1] if not argument.startswith("--")]
+    if stray:
+        raise errors.BadUsage(f"options for Beam begin with --; found {stray[0]!r}")
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--runner", default=IN_PROCESS_RUNNER)
     named, rest = parser.parse_known_args(list(arguments))
@@ -39,7 +42,10 @@ def execute(beam: ModuleType, options_class: Any, arguments: Sequence[str], cons
     """
     options = options_class(beam_arguments(arguments))
     _check_known(options)
-    pipeline = beam.Pipeline(options=options)
+    try:
+        pipeline = beam.Pipeline(options=options)
+    except (ValueError, ImportError) as problem:  # no such runner, or its package is missing
+        raise errors.BadUsage(f"Beam: {problem}") from problem
     construct(pipeline)
     try:
         result = pipeline.run()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Self
@@ -161,14 +162,23 @@ def find_complete(parent: Path, record_name: str, wanted: str | None, what: str)
         BadUsage: none fits, or several do.
     """
     ids = sorted(path.parent.name for path in parent.glob(f"*/{record_name}"))
-    fitting = [name for name in ids if wanted is None or name == wanted] or [
-        name for name in ids if name.startswith(str(wanted))
-    ]
+    fitting = next(filter(None, ([name for name in ids if fits(name)] for fits in _ways_to_fit(wanted))), [])
     if len(fitting) != 1:
         problem = "several fit" if fitting else "there is none"
         listed = "".join(f"\n  {name}" for name in fitting or ids)
         raise BadUsage(f"which {what}? {problem}{f' for {wanted!r}' if wanted else ''} in {parent}{listed}")
     return parent / fitting[0]
+
+
+def _ways_to_fit(wanted: str | None) -> list[Callable[[str], bool]]:
+    """Order the ways to name one: all of it, all but its digest, its beginning."""
+    if wanted is None:
+        return [lambda name: True]
+    return [
+        lambda name: name == wanted,
+        lambda name: name.rpartition("-")[0] == wanted,
+        lambda name: name.startswith(wanted),
+    ]
 
 
 def write_record(folder: Path, name: str, record: Record) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from model.errors import BadInput, CorruptArtefact
+from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.console import console
 from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, check_dataset, dataset_id
@@ -106,7 +106,10 @@ def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> D
 
         source = find_source(options.dataset, options.data_dir, options.cache_dir, settings.visible)
         scans = scan_source(source, options.num_classes)
-        num_shards = options.num_shards or default_num_shards(scans.splits["train"].num_examples)
+        num_train = scans.splits["train"].num_examples
+        if options.num_shards and options.num_shards > num_train:
+            raise BadUsage(f"--num-shards {options.num_shards} is more than the {num_train} train examples")
+        num_shards = options.num_shards or default_num_shards(num_train)
         config = PreprocessConfig(seed=options.shuffle_seed, num_shards=num_shards)
         folder = settings.workspace / "datasets" / dataset_id(source.name, scans.class_names, config, scans.infos)
 
@@ -135,6 +138,9 @@ def train_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, te
     fitted = fit_to_data(config, manifest.num_pixels, len(manifest.class_names), num_examples)
     with log.timed("train"):
         folder = settings.workspace / "runs" / run_id(dataset.digest, fitted)
+
+    if tensorboard and (folder / RUN_NAME).exists() and not (folder / "tensorboard").exists():
+        raise BadUsage(f"{folder} was trained without --tensorboard: delete it to train again, or leave the option out")
 
     def build() -> None:
         with log.timed("import"), quiet_imports():

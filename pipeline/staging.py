@@ -14,12 +14,12 @@ from typing import NamedTuple
 import google_crc32c
 import numpy as np
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
 from model.examples import Integers
 from pipeline import idx, storage
 from pipeline.console import console
 from pipeline.manifest import SourceInfo
-from pipeline.sources import FILE_NAMES, SPLITS, Source
+from pipeline.sources import FILE_NAMES, KNOWN, SPLITS, Source
 
 BLOCK_BYTES = 2**22
 
@@ -115,13 +115,21 @@ def decompressed_file(scan: Scan, place: Path) -> Iterator[str]:
 
 
 def _scan_split(images_uri: str, labels_uri: str, names: list[str]) -> SplitScan:
+    expected, found = (
+        _read_header(uri, magic).sizes[0]
+        for uri, magic in ((images_uri, idx.IMAGES_MAGIC), (labels_uri, idx.LABELS_MAGIC))
+    )
+    if found != expected:  # before either is read: a short label file may unpack to a very long one
+        raise BadInput(f"{labels_uri}: {found} labels, expected {expected}, one for each image of {images_uri}")
     images = _scan_file(images_uri, idx.IMAGES_MAGIC, names[0], block_examples=None)
     block_examples = _block_examples(images.header)
     labels = _scan_file(labels_uri, idx.LABELS_MAGIC, names[1], block_examples)
-    found, expected = labels.header.sizes[0], images.header.sizes[0]
-    if found != expected:
-        raise BadInput(f"{labels_uri}: {found} labels, expected {expected}, one for each image of {images_uri}")
     return SplitScan(images, labels, block_examples)
+
+
+def _read_header(uri: str, magic: int) -> idx.Header:
+    with storage.open_binary(uri) as stored, idx.decompressed(stored, uri) as stream:
+        return idx.read_header(stream, magic, uri)
 
 
 def _scan_file(uri: str, magic: int, name: str, block_examples: int | None) -> Scan:
@@ -163,6 +171,7 @@ def _check_known(source: Source, splits: dict[str, SplitScan]) -> None:
         return
     scans = [scan for split in splits.values() for scan in (split.images, split.labels)]
     if not source.known.content_digests:
+        _check_no_other(source.name, [scan.info.sha256 for scan in scans])
         for scan, expected in zip(scans, source.known.gzip_digests, strict=True):
             _check_as_served(source.name, scan, expected)
         return
@@ -173,6 +182,13 @@ def _check_known(source: Source, splits: dict[str, SplitScan]) -> None:
                 f"{scan.uri}: not the {scan.info.name} of {source.name}: expected content with SHA-256 {expected}, "
                 f"found {found}; to use it as a data set of your own, name its folder with --dataset"
             )
+
+
+def _check_no_other(dataset: str, digests: list[str]) -> None:
+    others = {digest: name for name, known in KNOWN.items() for digest in known.content_digests}
+    for digest in digests:
+        if digest in others:
+            raise BadInput(f"these are files of {others[digest]}, not of {dataset} (content with SHA-256 {digest})")
 
 
 def _check_as_served(dataset: str, scan: Scan, expected: str) -> None:
@@ -188,6 +204,8 @@ def _check_as_served(dataset: str, scan: Scan, expected: str) -> None:
 def _class_names(source: Source, train: SplitScan, num_classes: int | None) -> tuple[str, ...]:
     """Name the classes: as known, as many as were given, or as many as the train labels show without a gap."""
     if source.known is not None:
+        if num_classes is not None:
+            raise BadUsage(f"--num-classes goes with a folder's data set; {source.name} has its own classes")
         return source.known.class_names
     counts = train.labels.label_counts
     found = int(counts.nonzero()[0].max()) + 1

@@ -14,6 +14,7 @@ import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +23,7 @@ import filelock
 from model.errors import BadUsage, CorruptArtefact, Locked
 
 _TEMPORARY = ".tmp"
+_MEND = "delete the folder of the data set or run that it belongs to, and run again to make it anew"
 _READ_BYTES = 2**20
 
 
@@ -173,9 +175,9 @@ def _read_holder(note: Path) -> str:
 
 def _check(path: Path, found: object, expected: object, what: str) -> None:
     if found is None:
-        raise CorruptArtefact(f"{path} is missing: expected {expected} {what}")
+        raise CorruptArtefact(f"{path} is missing: expected {expected} {what}; {_MEND}")
     if found != expected:
-        raise CorruptArtefact(f"{path} is corrupt: expected {expected} {what}, found {found}")
+        raise CorruptArtefact(f"{path} is corrupt: expected {expected} {what}, found {found}; {_MEND}")
 
 
 def _flush_folder(folder: Path) -> None:
@@ -188,12 +190,22 @@ def _flush_folder(folder: Path) -> None:
 
 def _remote(uri: str) -> Any:
     from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
 
-    scheme = FileSystems.get_scheme(uri)
+    FileSystems.set_options(PipelineOptions([]))  # S3 refuses to be asked without any
     try:
         FileSystems.get_filesystem(uri)
+        found = bool(FileSystems.get_scheme(uri)) and _has_client(uri)
     except ValueError:
+        found = False
+    if not found:
         raise BadUsage(
-            f"{uri}: no file system for {scheme}:// is installed; backbeam[gcp] brings gs://, backbeam[aws] s3://"
-        ) from None
+            f"{uri}: no file system for {uri.split('://')[0]}:// is installed; "
+            "backbeam[gcp] brings gs://, backbeam[aws] brings s3://"
+        )
     return FileSystems
+
+
+def _has_client(uri: str) -> bool:
+    """Tell whether the package that talks to the store is installed, for the one store that says so too late."""
+    return not uri.startswith("s3://") or find_spec("boto3") is not None

@@ -1,5 +1,6 @@
 """What a command says at its end: one JSON object for programs, a few lines for people."""
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -113,7 +114,7 @@ def run_text(workspace: Path, run: RunRecord, log: Log) -> str:
 
 
 def evaluation_text(workspace: Path, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: Log) -> str:
-    """Tell a person how good the model is, what it took, where everything is and what to try next."""
+    """Tell a person how good the model is, what it took and where everything is."""
     test = evaluation.test_result()
     splits = [result for result in evaluation.results if result.split != "test"]
     lines = [
@@ -126,9 +127,6 @@ def evaluation_text(workspace: Path, manifest: Manifest, run: RunRecord, evaluat
         f"shards  {workspace / 'datasets' / run.dataset_id}",
         f"model   {workspace / 'runs' / run.run_id}",
         f"tables  {workspace / 'reports'}",
-        "",
-        "what to try next:",
-        *(f"  {line}" for line in _next_steps(workspace, run)),
     ]
     if test.num_examples > test.first_1000_examples:
         lines.insert(1, f"{test.first_1000_correct:,} of the first {test.first_1000_examples:,} are right")
@@ -159,13 +157,30 @@ def _times(log: Log) -> str:
     return f"time    {', '.join(parts)}"
 
 
-def _next_steps(workspace: Path, run: RunRecord) -> list[str]:
-    other = "autodiff" if run.config.step == "manual" else "manual"
-    place = "" if str(workspace) == "backbeam-workspace" else f" --workspace {workspace}"
+def next_steps(arguments: list[str], run: RunRecord) -> str:
+    """Tell a person what to try after `backbeam run`: the same command with one thing changed, and other commands.
+
+    Args:
+        arguments: as the command was called, without its name and without options for Beam.
+        run: what it made.
+    """
     command = "backbeam" if shutil.which("backbeam") else sys.argv[0]
-    return [
-        f"{command} run --step {other}{place}    the same descent, by the other way to the gradients",
-        f"{command} run --seed {run.config.seed + 1}{place}    the same recipe from another start",
-        f"{command} run --dataset mnist{place}    all 70,000 digits (downloads 11 MB)",
-        f"{command} --help",
+    same = [command, *_without(arguments, "--step", "--seed")]
+    step, seed = run.config.step, run.config.seed
+    other = "autodiff" if step == "manual" else "manual"
+    lines = [
+        (shlex.join([*same, "--seed", str(seed), "--step", other]), "the same descent by the other gradients"),
+        (shlex.join([*same, "--step", step, "--seed", str(seed + 1)]), "from another start"),
+        (shlex.join([command, "recipes"]), "what else can be trained"),
     ]
+    return "\n".join(["", "what to try next:", *(f"  {line}    # {why}" for line, why in lines)])
+
+
+def _without(arguments: list[str], *options: str) -> list[str]:
+    """Leave out options and their values."""
+    kept, skip = [], False
+    for argument in arguments:
+        if not skip and argument not in options and not argument.startswith(tuple(f"{name}=" for name in options)):
+            kept.append(argument)
+        skip = argument in options
+    return kept

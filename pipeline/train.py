@@ -58,6 +58,25 @@ def train(
     run_id = runs.run_id(dataset_digest, config)
     folder = workspace / "runs" / run_id
     storage.make_empty(folder)
+    try:
+        return _train(workspace, dataset, manifest, dataset_digest, config, tensorboard, visible)
+    except BaseException:
+        storage.remove(folder)
+        storage.remove(workspace / partition("learning_curve", run_id))
+        raise
+
+
+def _train(
+    workspace: Path,
+    dataset: Path,
+    manifest: Manifest,
+    dataset_digest: str,
+    config: TrainingConfig,
+    tensorboard: bool,
+    visible: bool,
+) -> RunRecord:
+    run_id = runs.run_id(dataset_digest, config)
+    folder = workspace / "runs" / run_id
     listeners = [_tensorboard(folder / "tensorboard")] if tensorboard else []
     started = time.monotonic()
     parameters, curve = _fit(dataset, manifest, config, listeners, visible)

@@ -268,6 +268,19 @@ def test_a_run_without_its_record_is_made_again(first, workspace):
     assert done.json["test"] == first[1].json["test"]
 
 
+def test_an_evaluation_that_fails_leaves_no_tables(workspace):
+    """Readers of the tables know nothing of records, so a failed evaluation must not leave some of its files."""
+    [record] = workspace.rglob("evaluation.json")
+    record.unlink()
+    for table in ("evaluations", "classes", "confusion", "predictions"):
+        shutil.rmtree(workspace / "reports" / table)
+    (workspace / "reports" / "confusion").write_bytes(b"a file where a folder must be")
+    done = again(workspace)
+    assert done.code in (5, 7), done.err
+    assert "Traceback" not in done.err
+    assert not [path for path in workspace.glob("reports/*/*/*") if "learning_curve" not in str(path)]
+
+
 def test_multi_processing_gives_the_same_tables(first, tmp_path):
     options = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
     result = again(tmp_path / "ws", *options).json
@@ -284,3 +297,11 @@ def test_canonical_mnist(mnist_folder, tmp_path):
     assert result["test"]["num_examples"] == 10_000
     assert result["test"]["first_1000_correct"] >= 905
     assert result["test"]["accuracy"] >= 0.92
+
+
+@pytest.mark.slow
+def test_the_articles_rule_over_five_seeds(mnist_folder, tmp_path):
+    arguments = ("--dataset", "mnist", "--data-dir", mnist_folder)
+    tests = [again(tmp_path / "ws", *arguments, "--seed", seed).json["test"] for seed in range(1, 6)]
+    assert np.median([test["first_1000_correct"] for test in tests]) >= 915
+    assert np.median([test["accuracy"] for test in tests]) >= 0.925

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from model.functions import ACTIVATIONS, OUTPUTS
 from model.gradients import autodiff, manual
-from model.network import Layer, Network, transpose
+from model.network import Layer, Network
 from model.recipes import RECIPES, override
 from model.training import start_state, update
 
@@ -71,18 +71,6 @@ def test_manual_equals_central_differences(network, shape, dropout):
                     losses.append(manual(network, (*parameters[:i], changed, *parameters[i + 1 :]), x, y, masks).loss)
                 difference = float(losses[0] - losses[1]) / 2e-6
                 np.testing.assert_allclose(slopes[place], difference, rtol=1e-4, atol=1e-6)
-
-
-@given(networks, shapes, st.data())
-@settings(max_examples=40, deadline=None)
-def test_the_layout_of_the_weights_changes_nothing(network, shape, data):
-    parameters, x, y = draw(*shape)
-    turned = tuple(transpose(layer) if data.draw(st.booleans()) else layer for layer in parameters)
-    for step in (manual, autodiff):
-        found = step(network, turned, x, y).layers
-        assert [type(layer) for layer in found] == [type(layer) for layer in turned]
-        back = tuple(transpose(g) if t is not p else g for g, t, p in zip(found, turned, parameters, strict=True))
-        assert_close(flat(back), flat(step(network, parameters, x, y).layers), 1e-12)
 
 
 def published_manual_rule(w1, b1, w2, b2, x, y):

@@ -255,3 +255,63 @@ def test_interrupted_training_leaves_no_run(number, code, tmp_path, digits_folde
     assert backbeam("preprocess", "--workspace", workspace, "--dataset", digits_folder, "--json").json["skipped"] == [
         "preprocess"
     ]
+
+
+def test_next_steps_repeat_the_command_with_one_thing_changed(tmp_path, digits_folder):
+    arguments = ("--workspace", tmp_path / "w s", "--dataset", digits_folder, "--seed=4", "--num-steps", 20)
+    out = backbeam("run", *arguments).out
+    same = f"run --workspace '{tmp_path / 'w s'}' --dataset {digits_folder} --num-steps 20"
+    assert f"{same} --seed 4 --step autodiff" in out
+    assert f"{same} --step manual --seed 5" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shuffle-seed", 2**63], "--shuffle-seed"),
+        (["--num-classes", 5], "mnist-5k has its own classes"),
+        (["--num-shards", 5000], "more than the 4000 train examples"),
+        (["--dataset", "s3://bucket/folder"], "backbeam[aws] brings s3://"),
+        (["--", "stray"], "options for Beam begin with --; found 'stray'"),
+        (["--", "--runner=NoSuchRunner"], "NoSuchRunner"),
+    ],
+)
+def test_more_usage_errors(arguments, message, tmp_path):
+    done = backbeam("preprocess", "--workspace", tmp_path / "ws", *arguments)
+    assert done.code == 2, done.err
+    assert message in " ".join(done.err.split())
+    assert "Traceback" not in done.err
+    assert not list(tmp_path.glob("ws/datasets/*"))
+
+
+def test_a_remote_workspace_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = backbeam("preprocess", "--workspace", "gs://bucket/ws")
+    assert done.code == 2
+    assert "is a URI" in " ".join(done.err.split())
+    assert contents(tmp_path) == {}
+
+
+def test_a_split_without_a_usable_example(tmp_path):
+    files = Digits().files() | {TEST_LABELS: labels_bytes(np.full(20, 9))}
+    folder = write_files(tmp_path / "digits", files)
+    done = backbeam("run", "--workspace", tmp_path / "ws", "--dataset", folder, "--max-rejected", 100)
+    assert done.code == 3
+    assert "every example of the test split is rejected: no label is below 3" in done.err
+    assert not list(tmp_path.glob("ws/datasets/*"))
+
+
+def test_one_known_data_set_does_not_pass_for_another(mnist_folder, tmp_path):
+    arguments = ("--dataset", "kmnist", "--data-dir", mnist_folder)
+    done = backbeam("preprocess", "--workspace", tmp_path / "ws", *arguments)
+    assert done.code == 3
+    assert "these are files of mnist, not of kmnist" in done.err
+
+
+def test_a_tiny_label_file_that_unpacks_to_a_long_one_is_refused_at_once(tmp_path):
+    folder = write_files(tmp_path / "digits", {IMAGES: images_bytes(np.zeros((1, 2049, 2048)))})
+    write_files(folder, {TEST_IMAGES: Digits().files()[TEST_IMAGES], TEST_LABELS: Digits().files()[TEST_LABELS]})
+    write_files(folder, {LABELS: labels_bytes(np.zeros(5_000_000))}, compress=True)
+    done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", folder, timeout=10)
+    assert done.code == 3
+    assert "5000000 labels, expected 1" in done.err

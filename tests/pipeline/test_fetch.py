@@ -127,6 +127,14 @@ def test_a_progress_bar_shows_amount_and_survives_failures(mirrors, tmp_path):
     fetch.find_source("tiny", None, tmp_path, progress=True)
 
 
+def test_a_damaged_download_in_the_cache_is_fetched_again(mirrors, tmp_path, server):
+    mirrors(GOOD)
+    path = Path(find(tmp_path).files[0])
+    path.write_bytes(path.read_bytes()[:-1])
+    scan_source(find(tmp_path))
+    assert len(server.requests) == 5
+
+
 @pytest.mark.parametrize("compress", [False, True])
 def test_files_that_are_there_already(compress, mirrors, tmp_path, server):
     mirrors(GOOD)
