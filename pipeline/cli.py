@@ -23,9 +23,9 @@ app = typer.Typer(
 )
 
 
-def _local(folder: str) -> Path:
+def _local(folder: str | Path) -> Path:
     """Take a local folder; a URI would otherwise become a local folder of that name."""
-    if "://" in folder:
+    if "://" in str(folder):
         raise typer.BadParameter(f"{folder} is a URI; workspaces and caches are local folders so far")
     return Path(folder)
 

@@ -315,3 +315,9 @@ def test_a_tiny_label_file_that_unpacks_to_a_long_one_is_refused_at_once(tmp_pat
     done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", folder, timeout=10)
     assert done.code == 3
     assert "5000000 labels, expected 1" in done.err
+
+
+def test_the_default_workspace_is_in_the_current_folder(tmp_path, monkeypatch, digits_folder):
+    monkeypatch.chdir(tmp_path)
+    assert backbeam("preprocess", "--dataset", "digits").code == 0
+    assert list(tmp_path.glob("backbeam-workspace/datasets/digits-*/manifest.json"))
