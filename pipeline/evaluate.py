@@ -91,14 +91,11 @@ def evaluate(
         EngineFailed: the engine gave up.
     """
     job = Job(workspace, dataset, manifest, run)
-    try:
+    folders = [workspace / partition(table, run.run_id) for table in EVALUATION_TABLES]
+    with storage.removed_on_failure(*folders):  # readers of the tables know nothing of the record
         runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
         if not (job.run_folder / runs.EVALUATION_NAME).exists():
             raise EngineFailed(f"the engine reports success but wrote no {runs.EVALUATION_NAME} to {job.run_folder}")
-    except BaseException:  # readers of the tables know nothing of the record
-        for table in EVALUATION_TABLES:
-            storage.remove(workspace / partition(table, run.run_id))
-        raise
     return runs.check_evaluation(workspace, run)
 
 

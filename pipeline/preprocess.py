@@ -137,17 +137,13 @@ def preprocess(
     storage.make_empty(folder)
     scratch = folder.with_name(f".scratch-{folder.name}")
     storage.make_empty(scratch)
-    try:
-        with ExitStack() as stack:
-            job = _plan(stack, scans, name, config, folder, scratch, max_rejected)
-            ranges = list(chain.from_iterable(block_ranges(key, split) for key, split in scans.splits.items()))
-            runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
-            _check_rejected(job)
-    except BaseException:
-        storage.remove(folder)
-        raise
-    finally:
-        storage.remove(scratch)
+    with ExitStack() as stack:
+        stack.enter_context(storage.removed_on_failure(folder))
+        stack.callback(storage.remove, scratch)
+        job = _plan(stack, scans, name, config, folder, scratch, max_rejected)
+        ranges = list(chain.from_iterable(block_ranges(key, split) for key, split in scans.splits.items()))
+        runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
+        _check_rejected(job)
 
 
 def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> None:

@@ -143,6 +143,17 @@ def remove(folder: Path) -> None:
 
 
 @contextmanager
+def removed_on_failure(*folders: Path) -> Iterator[None]:
+    """Delete folders if what is done inside does not come to its end, interruptions included."""
+    try:
+        yield
+    except BaseException:
+        for folder in folders:
+            remove(folder)
+        raise
+
+
+@contextmanager
 def locked(workspace: Path) -> Iterator[None]:
     """Keep every other backbeam process out of a workspace; the lock goes when its holder does, however that ends.
 

@@ -58,43 +58,27 @@ def train(
     run_id = runs.run_id(dataset_digest, config)
     folder = workspace / "runs" / run_id
     storage.make_empty(folder)
-    try:
-        return _train(workspace, dataset, manifest, dataset_digest, config, tensorboard, visible)
-    except BaseException:
-        storage.remove(folder)
-        storage.remove(workspace / partition("learning_curve", run_id))
-        raise
-
-
-def _train(
-    workspace: Path,
-    dataset: Path,
-    manifest: Manifest,
-    dataset_digest: str,
-    config: TrainingConfig,
-    tensorboard: bool,
-    visible: bool,
-) -> RunRecord:
-    run_id = runs.run_id(dataset_digest, config)
-    folder = workspace / "runs" / run_id
-    listeners = [_tensorboard(folder / "tensorboard")] if tensorboard else []
-    started = time.monotonic()
-    parameters, curve = _fit(dataset, manifest, config, listeners, visible)
-    about = {"run_id": run_id, "dataset_digest": dataset_digest, "config": config.model_dump(mode="json")}
-    saved = _write_parameters(folder, encode_parameters(parameters, about))
-    record = RunRecord(
-        run_id=run_id,
-        dataset_id=manifest.dataset_id,
-        dataset_digest=dataset_digest,
-        config=config,
-        parameters=saved,
-        learning_curve=_write_curve(workspace, curve, origin_columns(len(curve), run_id, dataset_digest, saved.sha256)),
-        device=_device_of(parameters),
-        seconds=time.monotonic() - started,
-        versions=runs.current_versions(),
-    )
-    runs.write_record(folder, runs.RUN_NAME, record)
-    return record
+    with storage.removed_on_failure(folder, workspace / partition("learning_curve", run_id)):
+        listeners = [_tensorboard(folder / "tensorboard")] if tensorboard else []
+        started = time.monotonic()
+        parameters, curve = _fit(dataset, manifest, config, listeners, visible)
+        about = {"run_id": run_id, "dataset_digest": dataset_digest, "config": config.model_dump(mode="json")}
+        saved = _write_parameters(folder, encode_parameters(parameters, about))
+        record = RunRecord(
+            run_id=run_id,
+            dataset_id=manifest.dataset_id,
+            dataset_digest=dataset_digest,
+            config=config,
+            parameters=saved,
+            learning_curve=_write_curve(
+                workspace, curve, origin_columns(len(curve), run_id, dataset_digest, saved.sha256)
+            ),
+            device=_device_of(parameters),
+            seconds=time.monotonic() - started,
+            versions=runs.current_versions(),
+        )
+        runs.write_record(folder, runs.RUN_NAME, record)
+        return record
 
 
 def split_reader(dataset: Path, manifest: Manifest, split: str) -> SplitReader:
