@@ -128,24 +128,27 @@ def _scan_split(images_uri: str, labels_uri: str, names: list[str]) -> SplitScan
 
 
 def _read_header(uri: str, magic: int) -> idx.Header:
-    with storage.open_binary(uri) as stored, idx.decompressed(stored, uri) as stream:
-        return idx.read_header(stream, magic, uri)
-
-
-def _scan_file(uri: str, magic: int, name: str, block_examples: int | None) -> Scan:
+    """Read a file's header and refuse it if the file cannot hold what it promises."""
     with storage.open_binary(uri) as stored:
         compressed = idx.is_gzip(stored)
         with idx.decompressed(stored, uri) as stream:
             header = idx.read_header(stream, magic, uri)
-            idx.check_room(header, storage.size(uri), compressed, uri)
-            block_bytes = (block_examples or _block_examples(header)) * header.example_bytes
-            digest, checksums = hashlib.sha256(_header_bytes(header)), []
-            counts = np.zeros(256, np.int64)
-            for block in idx.read_body(stream, header, block_bytes, uri):
-                digest.update(block)
-                checksums.append(google_crc32c.value(block))
-                if magic == idx.LABELS_MAGIC:
-                    counts += np.bincount(np.frombuffer(block, np.uint8), minlength=256)
+    idx.check_room(header, storage.size(uri), compressed, uri)
+    return header
+
+
+def _scan_file(uri: str, magic: int, name: str, block_examples: int | None) -> Scan:
+    """Read a file, whose header `_read_header` has accepted, from end to end."""
+    with storage.open_binary(uri) as stored, idx.decompressed(stored, uri) as stream:
+        header = idx.read_header(stream, magic, uri)
+        block_bytes = (block_examples or _block_examples(header)) * header.example_bytes
+        digest, checksums = hashlib.sha256(_header_bytes(header)), []
+        counts = np.zeros(256, np.int64)
+        for block in idx.read_body(stream, header, block_bytes, uri):
+            digest.update(block)
+            checksums.append(google_crc32c.value(block))
+            if magic == idx.LABELS_MAGIC:
+                counts += np.bincount(np.frombuffer(block, np.uint8), minlength=256)
     info = SourceInfo(name=name, num_bytes=header.total_bytes, sha256=digest.hexdigest())
     return Scan(uri, header, info, tuple(checksums), counts)
 
