@@ -3,9 +3,14 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.helpers import Digits
+
+# the same examples every time, so that a red run is red again
+hypothesis.settings.register_profile("backbeam", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("backbeam")
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def plan_for(num_examples, epochs, batch_size=5, window_bytes=2**30, seed=1):
 @settings(max_examples=30, deadline=None)
 def test_every_epoch_holds_every_example_once(sizes, batch_size, window_bytes):
     total = sum(sizes)
-    seen = labels_of(sizes, Plan(3, batch_size, 3 * total // batch_size, 4, window_bytes))
+    seen = labels_of(sizes, Plan(3, batch_size, -(-3 * total // batch_size), 4, window_bytes))
     for epoch in range(len(seen) // total):
         assert sorted(seen[epoch * total : (epoch + 1) * total]) == list(range(total))
 
