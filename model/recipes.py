@@ -178,7 +178,7 @@ RECIPES = {
             ),
             "what a network of this kind is trained with today, without convolution or augmentation",
             "none",
-            "not yet over five seeds",
+            "98.59 % of all, the median of seeds 1 to 3 only",
         ),
     )
 }
