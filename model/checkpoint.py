@@ -19,7 +19,7 @@ def encode_parameters(parameters: Parameters, about: dict[str, Any]) -> bytes:
     """Serialize parameters as layers.0.weights, layers.0.biases, layers.1.weights, ...
 
     Args:
-        parameters: float[inputs, outputs] and float[outputs] a layer.
+        parameters: float[outputs, inputs] and float[outputs] a layer.
         about: JSON values to carry in the file's metadata, under "backbeam".
 
     Returns:
@@ -61,7 +61,7 @@ def _take_layer(tensors: dict[str, npt.NDArray[Any]], i: int) -> Layer:
 
 def _check_chain(tensors: dict[str, npt.NDArray[Any]], layers: list[Layer], name: str) -> None:
     complete = layers and len(tensors) == 2 * len(layers) and not any(part is None for x in layers for part in x)
-    fits = complete and all(x.weights.ndim == 2 and x.biases.shape == x.weights.shape[1:] for x in layers)
-    if not fits or not all(x.weights.shape[1] == y.weights.shape[0] for x, y in pairwise(layers)):
+    fits = complete and all(x.weights.ndim == 2 and x.biases.shape == x.weights.shape[:1] for x in layers)
+    if not fits or not all(x.weights.shape[0] == y.weights.shape[1] for x, y in pairwise(layers)):
         shapes = {key: list(value.shape) for key, value in sorted(tensors.items())}
         raise CorruptArtefact(f"{name} does not hold a network's layers: {shapes}")

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from model.functions import Tensor
@@ -14,7 +15,8 @@ from model.training import network_of
 
 AUTODIFF_TOLERANCE = 1e-10
 DIFFERENCES_TOLERANCE = 1e-5  # central differences themselves are no better than about 1e-7 of the largest slope
-STEP_SIZE = 1e-5
+STEP_SIZES = (1e-5, 1e-6, 1e-7)  # the first whose two ends have no corner of a relu between them
+CORNER = 0.1  # more than any smooth slope changes over a step
 BATCH_SIZE = 10
 MOST_CHECKED = 100  # numbers of one parameter that are checked against differences: each costs two forward passes
 
@@ -89,19 +91,32 @@ def _central_difference(
     config: TrainingConfig, parameters: Parameters, place: tuple[int, int], number: int, batch: tuple[Tensor, Tensor]
 ) -> float:
     """(C(p + h) - C(p - h)) / 2h, where p is one number of one parameter."""
+    for step_size in STEP_SIZES:
+        (above, slopes_above), (below, slopes_below) = (
+            _loss_and_slopes(config, _move(parameters, place, number, shift), *batch)
+            for shift in (step_size, -step_size)
+        )
+        if np.all(abs(slopes_above - slopes_below) < CORNER):
+            break
+    return (above - below) / (2 * step_size)
+
+
+def _move(parameters: Parameters, place: tuple[int, int], number: int, shift: float) -> Parameters:
     i, j = place
-    losses = []
-    for shift in (STEP_SIZE, -STEP_SIZE):
-        values = parameters[i][j].numpy().copy()
-        values.reshape(-1)[number] += shift
-        layer = parameters[i]._replace(**{Layer._fields[j]: tf.constant(values)})
-        losses.append(_mean_loss(config, (*parameters[:i], layer, *parameters[i + 1 :]), *batch))
-    return (losses[0] - losses[1]) / (2 * STEP_SIZE)
+    values = parameters[i][j].numpy().copy()
+    values.reshape(-1)[number] += shift
+    layer = parameters[i]._replace(**{Layer._fields[j]: tf.constant(values)})
+    return (*parameters[:i], layer, *parameters[i + 1 :])
 
 
-def _mean_loss(config: TrainingConfig, parameters: Parameters, x: Tensor, y: Tensor) -> float:
+def _loss_and_slopes(
+    config: TrainingConfig, parameters: Parameters, x: Tensor, y: Tensor
+) -> tuple[float, npt.NDArray[np.float64]]:
+    """Return the mean loss, and the slopes of all hidden values in a row."""
     network = network_of(config)
-    return float(tf.reduce_mean(network.output.loss(forward(network, parameters, x)[1], y)))
+    (_, *hidden), z = forward(network, parameters, x)
+    slopes = [np.ravel(network.hidden.slope(a)) for a in hidden]
+    return float(tf.reduce_mean(network.output.loss(z, y))), np.concatenate([[], *slopes])
 
 
 def _draw_batch(config: TrainingConfig) -> tuple[Tensor, Tensor]:

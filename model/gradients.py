@@ -1,12 +1,12 @@
 """The two ways to the same gradients, side by side: written out by hand, and by automatic differentiation.
 
 Both take a batch and return the mean loss over its n examples and that mean's derivative with respect to every weight
-and bias. With x = a_0, layers z_l = a_(l-1) w_l + b_l and a_l = f(z_l), l = 1 .. L, and the loss C of one example:
+and bias. With x = a_0, layers z_l = a_(l-1) w_l^T + b_l and a_l = f(z_l), l = 1 .. L, and the loss C of one example:
 
     delta_L = dC/dz_L                              the error of the output layer
-    delta_l = (delta_(l+1) w_(l+1)^T) * f'(z_l)    the same, one layer back
-    dC/dw_l = a_(l-1)^T delta_l
-    dC/db_l = delta_l, summed over the batch
+    delta_l = (delta_(l+1) w_(l+1)) * f'(z_l)      the same, one layer back
+    dC/dw_l = delta_l^T a_(l-1)                    summed over the batch, as a product sums
+    dC/db_l = delta_l                              summed over the batch
 
 (Nielsen, "Neural Networks and Deep Learning", chapter 2, BP1 to BP4, with the examples as rows.) The mean over the
 batch is taken once, in delta_L. With dropout a layer passes a_l m_l on, where m_l is 0 for what is dropped; then

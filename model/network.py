@@ -11,8 +11,12 @@ from model.functions import ACTIVATIONS, OUTPUTS, Activation, Output, Tensor
 class Layer(NamedTuple):
     """One layer's parameters, or their gradients.
 
+    A row of the weights belongs to one output, as in Nielsen's w_jk and in PyTorch. With examples as rows too, a step's
+    two large products then run along rows of both factors, which took a quarter off the step of a 784-30-10 network at
+    batches of 10 against float[inputs, outputs] (tests/benchmarks).
+
     Attributes:
-        weights: float[inputs, outputs].
+        weights: float[outputs, inputs].
         biases: float[outputs].
     """
 
@@ -20,16 +24,16 @@ class Layer(NamedTuple):
     biases: Tensor
 
     def weigh(self, a: Tensor) -> Tensor:
-        """Z = a w + b: float[n, outputs] from float[n, inputs]."""
-        return a @ self.weights + self.biases
+        """Z = a w^T + b: float[n, outputs] from float[n, inputs]."""
+        return tf.matmul(a, self.weights, transpose_b=True) + self.biases
 
     def weigh_back(self, delta: Tensor) -> Tensor:
-        """Delta w^T: float[n, inputs] from float[n, outputs]."""
-        return delta @ tf.transpose(self.weights)
+        """Delta w: float[n, inputs] from float[n, outputs]."""
+        return tf.matmul(delta, self.weights)
 
     def gradients(self, a: Tensor, delta: Tensor) -> Self:
-        """dC/dw = a^T delta and dC/db = delta, each summed over the batch."""
-        return type(self)(tf.transpose(a) @ delta, tf.reduce_sum(delta, axis=0))
+        """dC/dw = delta^T a and dC/db = delta, each summed over the batch."""
+        return type(self)(tf.matmul(delta, a, transpose_a=True), tf.reduce_sum(delta, axis=0))
 
 
 Parameters: TypeAlias = tuple[Layer, ...]
@@ -74,7 +78,7 @@ def truncated_normal(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
     """All from the standard normal distribution, cut at two standard deviations (the article)."""
     weights_seed, biases_seed = _seeds(seed)
     return Layer(
-        tf.random.stateless_truncated_normal((inputs, outputs), weights_seed, alg="philox"),
+        tf.random.stateless_truncated_normal((outputs, inputs), weights_seed, alg="philox"),
         tf.random.stateless_truncated_normal((outputs,), biases_seed, alg="philox"),
     )
 
@@ -83,7 +87,7 @@ def standard_normal(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
     """All from the standard normal distribution (Nielsen, chapter 1)."""
     weights_seed, biases_seed = _seeds(seed)
     return Layer(
-        tf.random.stateless_normal((inputs, outputs), weights_seed, alg="philox"),
+        tf.random.stateless_normal((outputs, inputs), weights_seed, alg="philox"),
         tf.random.stateless_normal((outputs,), biases_seed, alg="philox"),
     )
 
@@ -115,7 +119,7 @@ def forward(
         masks: what each hidden layer's value is multiplied with on its way on; None for no dropout.
 
     Returns:
-        [a_0, ..., a_(L-1)], with a_0 = x and a_l = f((a_(l-1) m_(l-1)) w_l + b_l), m_0 = 1, and z_L, the last layer's
+        [a_0, ..., a_(L-1)], with a_0 = x and a_l = f((a_(l-1) m_(l-1)) w_l^T + b_l), m_0 = 1, and z_L, the last layer's
         weighted input.
     """
     values, passed_on = [x], x

@@ -125,7 +125,7 @@ def test_any_size_and_number_of_classes(tmp_path):
     confusion = rows(tmp_path / "ws", "confusion")
     assert len(confusion) == 2 * 26 * 26
     data = (Path(result["paths"]["run"]) / "parameters.safetensors").read_bytes()
-    assert [layer.weights.shape for layer in decode_parameters(data)] == [(33, 30), (30, 26)]
+    assert [layer.weights.shape for layer in decode_parameters(data)] == [(30, 33), (26, 30)]
     assert list(Path(result["paths"]["run"]).glob("tensorboard/events.out.tfevents.*"))
 
 
@@ -162,7 +162,7 @@ def test_the_predictions_are_those_of_the_saved_parameters(first):
     stored = gzip.decompress((EMBEDDED / "mnist-5k" / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
     a = np.frombuffer(stored, np.uint8).reshape(-1, 784) / 255
     for weights, biases in decode_parameters(data):
-        a = 1 / (1 + np.exp(-(a @ weights.astype(np.float64) + biases)))
+        a = 1 / (1 + np.exp(-(a @ weights.T.astype(np.float64) + biases)))
     predictions = rows(workspace, "predictions")
     test = predictions[predictions["split"] == "test"].sort_values("index")
     np.testing.assert_allclose(np.stack(test["probabilities"]), a, atol=1e-4)

@@ -43,11 +43,11 @@ def without_a_bias():
 
 
 def broken_chain():
-    return encode_parameters((Layer(np.zeros((2, 3)), np.zeros(3)), Layer(np.zeros((4, 2)), np.zeros(2))), {})
+    return encode_parameters((Layer(np.zeros((3, 2)), np.zeros(3)), Layer(np.zeros((2, 4)), np.zeros(2))), {})
 
 
 def biases_of_another_size():
-    return encode_parameters((Layer(np.zeros((2, 3)), np.zeros(4)),), {})
+    return encode_parameters((Layer(np.zeros((3, 2)), np.zeros(4)),), {})
 
 
 @pytest.mark.parametrize("make", [truncated, without_a_bias, broken_chain, biases_of_another_size])

@@ -11,7 +11,7 @@ def test_every_parameter_of_every_layer_agrees(recipe):
     assert [(a.layer, a.parameter) for a in found] == [
         (layer + 1, name) for layer in range(len(config.layers) - 1) for name in ("weights", "biases")
     ]
-    assert [a.shape for a in found][:2] == [config.layers[:2], config.layers[1:2]]
+    assert [a.shape for a in found][:2] == [config.layers[1::-1], config.layers[1:2]]
     assert all(a.holds for a in found), found
     assert all(a.num_checked == min(100, a.shape[0] * (a.shape[1] if len(a.shape) > 1 else 1)) for a in found)
 

@@ -19,7 +19,7 @@ shapes = st.tuples(st.lists(st.integers(1, 7), min_size=2, max_size=5), st.integ
 def draw(sizes, batch_size, seed):
     random = np.random.default_rng(seed)
     parameters = tuple(
-        Layer(tf.constant(random.normal(size=(i, o))), tf.constant(random.normal(size=o)))
+        Layer(tf.constant(random.normal(size=(o, i))), tf.constant(random.normal(size=o)))
         for i, o in itertools.pairwise(sizes)
     )
     y = np.eye(sizes[-1])[random.integers(0, sizes[-1], batch_size)]
@@ -113,6 +113,11 @@ def published_autodiff_rule(w1, b1, w2, b2, x, y):
     return tuple((v - 0.1 * s).numpy() for v, s in zip(variables, slopes, strict=True))
 
 
+def as_published(parameters):
+    """The article keeps weights as [inputs, outputs]."""
+    return tuple(part.numpy().T for layer in parameters for part in layer)
+
+
 @pytest.mark.parametrize("step", ["manual", "autodiff"])
 @pytest.mark.parametrize(
     ("recipe", "rule"),
@@ -125,9 +130,8 @@ def test_a_step_of_the_recipe_is_the_published_rule(recipe, rule, step):
     labels = random.integers(0, 10, 10)
     state = start_state(config, tf.float64)
     after, _ = update(config, state, tf.constant(images), tf.constant(labels))
-    layer1, layer2 = after.parameters
-    (w1, b1), (w2, b2) = ((part.numpy() for part in layer) for layer in state.parameters)
+    w1, b1, w2, b2 = as_published(state.parameters)
     expected = rule(w1, b1, w2, b2, images / 255, np.eye(10)[labels])
-    for ours, theirs, before in zip((*layer1, *layer2), expected, (w1, b1, w2, b2), strict=True):
+    for ours, theirs, before in zip(as_published(after.parameters), expected, (w1, b1, w2, b2), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
         assert abs(theirs - before).max() > 1e-3  # the step is no small one
