@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from model.errors import BadUsage
 
-Step = Literal["manual", "autodiff"]
+Step = Literal["manual", "autodiff", "compare"]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -20,7 +20,7 @@ class TrainingConfig(BaseModel):
 
     Attributes:
         recipe: the name of the recipe it came from.
-        step: who works out the gradients.
+        step: who works out the gradients; compare trains by both in lockstep, and the manual network is the run's.
         layers: sizes from the inputs to the outputs; a data set's own ends replace the recipe's.
         activation: the function of every hidden layer.
         output: the function of the last layer.

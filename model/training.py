@@ -1,38 +1,20 @@
-"""Training: one update, many updates in one compiled call, and the run from start to end."""
+"""Training: one update, and many updates in one compiled call."""
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from math import pi
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
 import tensorflow as tf
 
-from model.examples import Examples
 from model.functions import Tensor
 from model.gradients import STEPS, Gradients
-from model.network import Layer, Masks, Network, Parameters, build_network, initialise, predict, scale
+from model.network import Layer, Masks, Network, Parameters, build_network, initialise, scale
 from model.recipes import TrainingConfig
 
-
-class Progress(NamedTuple):
-    """One point of the learning curve.
-
-    Attributes:
-        step: updates done.
-        examples_seen: updates done times the batch size.
-        loss: the mean over the batches since the previous point, each before its own update; NaN at step 0.
-        num_correct: right answers among the monitored examples.
-        num_monitored: how many those are.
-        seconds: since training began, compilation included.
-    """
-
-    step: int
-    examples_seen: int
-    loss: float
-    num_correct: int
-    num_monitored: int
-    seconds: float
+# (state, images uint8[steps, n, inputs], labels int[steps, n]) -> the state after those steps, and float32[], the mean
+# of the batches' losses. The state is a State, or what else holds parameters and can be a compiled loop's variable.
+ChunkFunction: TypeAlias = Callable[[Any, Tensor, Tensor], tuple[Any, Tensor]]
 
 
 class State(NamedTuple):
@@ -40,11 +22,13 @@ class State(NamedTuple):
 
     Attributes:
         step: int32[], updates done.
+        seed: int32[], of what is dropped; here so that one compiled program does for every seed.
         parameters: as they are now.
         velocity: the running sum of momentum, in the structure of the parameters; () without momentum.
     """
 
     step: Tensor
+    seed: Tensor
     parameters: Parameters
     velocity: Parameters
 
@@ -54,7 +38,7 @@ def start_state(config: TrainingConfig, dtype: tf.DType = tf.float32) -> State:
     drawn = initialise(config.layers, config.seed, config.start)
     parameters = tuple(Layer(*(tf.cast(part, dtype) for part in layer)) for layer in drawn)
     velocity = tf.nest.map_structure(tf.zeros_like, parameters) if config.momentum else ()
-    return State(tf.constant(0), parameters, velocity)
+    return State(tf.constant(0), tf.constant(config.seed), parameters, velocity)
 
 
 def update(config: TrainingConfig, state: State, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
@@ -78,11 +62,13 @@ def batch_gradients(config: TrainingConfig, state: State, images: Tensor, labels
     """Work out a batch's gradients by the step that the configuration names; arguments as for `update`."""
     dtype = state.parameters[0].weights.dtype
     y = tf.one_hot(labels, config.layers[-1], dtype=dtype)
-    masks = draw_masks(config, state.step, tf.shape(images)[0], dtype)
+    masks = draw_masks(config, state.seed, state.step, tf.shape(images)[0], dtype)
     return STEPS[config.step](network_of(config), state.parameters, scale(images, dtype), y, masks)
 
 
-def draw_masks(config: TrainingConfig, step: Tensor, num_examples: Tensor, dtype: tf.DType) -> Masks | None:
+def draw_masks(
+    config: TrainingConfig, seed: Tensor, step: Tensor, num_examples: Tensor, dtype: tf.DType
+) -> Masks | None:
     """Draw what a step drops of the hidden layers: a pure function of (seed, step).
 
     Returns:
@@ -91,14 +77,23 @@ def draw_masks(config: TrainingConfig, step: Tensor, num_examples: Tensor, dtype
     """
     if not config.dropout:
         return None
-    dropped_below, kept = round(config.dropout * 2**32), 1 / (1 - config.dropout)
+    dropped_below = round(config.dropout * 2**16)
+    kept = 1 / (1 - dropped_below / 2**16)
     masks = []
     for layer, size in enumerate(config.layers[1:-1]):
-        seed = tf.stack([config.seed, step * len(config.layers) + layer])
-        # whole numbers by a named algorithm are the same wherever they are drawn, compiled or not; floats are not
-        drawn = tf.random.stateless_uniform((num_examples, size), seed, None, None, tf.uint32, alg="philox")
+        drawn = draw_uint16((num_examples, size), tf.stack([seed, step * len(config.layers) + layer]))
         masks.append(tf.cast(drawn >= dropped_below, dtype) * kept)
     return tuple(masks)
+
+
+def draw_uint16(shape: tuple[Tensor, int], seed: Tensor) -> Tensor:
+    """Draw uint16[shape], two from each number that philox draws: what dropout costs is the drawing.
+
+    Whole numbers by a named algorithm are the same wherever they are drawn, compiled or not; floats are not.
+    """
+    num_rows, size = shape
+    pairs = tf.random.stateless_uniform((num_rows, (size + 1) // 2), seed, None, None, tf.uint32, alg="philox")
+    return tf.reshape(tf.bitcast(pairs, tf.uint16), (num_rows, -1))[:, :size]
 
 
 def network_of(config: TrainingConfig) -> Network:
@@ -125,7 +120,7 @@ def descend(config: TrainingConfig, state: State, gradients: Parameters, factor:
 
     moves = tf.nest.map_structure(accelerate, state.velocity, falls) if config.momentum else falls
     parameters = tf.nest.map_structure(tf.add, state.parameters, moves)
-    return State(state.step + 1, parameters, moves if config.momentum else ())
+    return state._replace(step=state.step + 1, parameters=parameters, velocity=moves if config.momentum else ())
 
 
 def constant(_: Tensor) -> Tensor:
@@ -141,19 +136,23 @@ def cosine(done: Tensor) -> Tensor:
 SCHEDULES = {"constant": constant, "cosine": cosine}
 
 
-def compile_chunk(config: TrainingConfig) -> Callable[[State, Tensor, Tensor], tuple[State, Tensor]]:
-    """Compile many updates into one call.
+def compile_chunk(config: TrainingConfig) -> ChunkFunction:
+    """Compile many updates into one call, which compiles once for each number of steps."""
+    return compile_loop(partial(update, config))
 
-    Returns:
-        a function of (state, images uint8[steps, n, inputs], labels int[steps, n]) that returns the state after those
-        steps and float32[], the mean of the batches' losses. It compiles once for each number of steps.
+
+def compile_loop(one_update: Callable[[Any, Tensor, Tensor], tuple[Any, Tensor]]) -> ChunkFunction:
+    """Compile a loop over a chunk's batches.
+
+    Args:
+        one_update: (state, images uint8[n, inputs], labels int[n]) -> the new state and the batch's loss.
     """
 
-    def run_chunk(state: State, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
+    def run_chunk(state: Any, images: Tensor, labels: Tensor) -> tuple[Any, Tensor]:
         num_steps = tf.shape(images)[0]
 
-        def one_step(i: Tensor, state: State, total: Tensor) -> tuple[Tensor, State, Tensor]:
-            state, loss = update(config, state, images[i], labels[i])
+        def one_step(i: Tensor, state: Any, total: Tensor) -> tuple[Tensor, Any, Tensor]:
+            state, loss = one_update(state, images[i], labels[i])
             return i + 1, state, total + loss
 
         def more(i: Tensor, *_: object) -> Tensor:
@@ -164,56 +163,3 @@ def compile_chunk(config: TrainingConfig) -> Callable[[State, Tensor, Tensor], t
         return state, total / tf.cast(num_steps, tf.float32)
 
     return tf.function(run_chunk, jit_compile=True, autograph=False)  # type: ignore[no-any-return]
-
-
-def fit(
-    config: TrainingConfig,
-    chunks: Iterable[tuple[Tensor, Tensor]],
-    monitored: Examples,
-    report: Callable[[Progress], None],
-    report_every: int,
-) -> Parameters:
-    """Train from the recipe's start to its last step.
-
-    Args:
-        config: the run.
-        chunks: (images, labels) as `compile_chunk` takes them; together num_steps batches, and some chunk must end at
-            each multiple of report_every.
-        monitored: examples to count right answers among, at each report.
-        report: called at step 0, at every report_every steps and at the last.
-        report_every: in steps.
-
-    Returns:
-        the trained parameters.
-    """
-    started, step, losses = time.monotonic(), 0, []
-    state, run_chunk = start_state(config), compile_chunk(config)
-    count_correct = _counter(config, monitored)
-
-    def point(loss: float) -> Progress:
-        correct, seconds = count_correct(state.parameters), time.monotonic() - started
-        return Progress(step, step * config.batch_size, loss, correct, len(monitored.labels), seconds)
-
-    report(point(float("nan")))
-    for images, labels in chunks:
-        state, loss = run_chunk(state, images, labels)
-        step += len(labels)
-        losses.append((float(loss), len(labels)))
-        if step % report_every == 0 or step == config.num_steps:
-            report(point(_weighted_mean(losses)))
-            losses.clear()
-    return state.parameters
-
-
-def _counter(config: TrainingConfig, examples: Examples) -> Callable[[Parameters], int]:
-    images, network = tf.constant(examples.images), network_of(config)
-
-    def count_correct(parameters: Parameters) -> int:
-        predicted = np.argmax(predict(network, parameters, images).numpy(), axis=1)
-        return int((predicted == examples.labels).sum())
-
-    return count_correct
-
-
-def _weighted_mean(pairs: list[tuple[float, int]]) -> float:
-    return sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs)

@@ -63,10 +63,17 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="A TOML file whose [training] changes the recipe; flags change both.")
 ]
 Layers = Annotated[str | None, typer.Option("--layers", help="Sizes from inputs to outputs, such as 784,100,10.")]
-StepName = Annotated[str | None, typer.Option("--step", help="manual or autodiff; by default as the recipe says.")]
+StepName = Annotated[
+    str | None,
+    typer.Option("--step", help="manual, autodiff, or compare (both in lockstep); by default as the recipe says."),
+]
 Seed = Annotated[
     int | None,
     typer.Option(min=0, max=2**31 - 1, help="Seed of the starting parameters and the order of training; 1 by default."),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option("--seeds", help="Several seeds, such as 1-5 or 1,3,10-12: a run for each, trained side by side."),
 ]
 NumSteps = Annotated[int | None, typer.Option(min=1, help="Updates; by default as the recipe says.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
@@ -114,23 +121,30 @@ def run(
     layers: Layers = None,
     step: StepName = None,
     seed: Seed = None,
+    seeds: Seeds = None,
     num_steps: NumSteps = None,
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
     """Preprocess, train and evaluate; what is done already is checked and skipped."""
     from pipeline import stages, storage, summary
+    from pipeline.seeds import write_seeds
 
     options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
-    resolved = _training_config(config, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps)
+    configs = _training_configs(config, seeds, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps)
     settings, log = _settings(context, workspace), stages.Log()
     with storage.locked(workspace):
         data = stages.preprocess_stage(settings, options, log)
-        trained = stages.train_stage(settings, data, resolved, tensorboard, log)
-        evaluation = stages.evaluate_stage(settings, data, trained, log)
-    result = summary.describe_evaluation(workspace, trained, evaluation, log)
-    text = summary.evaluation_text(workspace, data.manifest, trained, evaluation, log)
-    _say(as_json, result, text + "\n" + summary.next_steps(split_arguments(sys.argv[1:])[0], trained))
+        trained = stages.train_stage(settings, data, configs, tensorboard, log)
+        evaluations = stages.evaluate_stage(settings, data, trained, log)
+        rows = write_seeds(workspace, trained, evaluations) if seeds else []
+    if seeds:
+        result = summary.describe_seeds(workspace, trained, evaluations, rows, log)
+        text = summary.seeds_text(workspace, data.manifest, trained, rows, log)
+    else:
+        result = summary.describe_evaluation(workspace, trained[0], evaluations[0], log)
+        text = summary.evaluation_text(workspace, data.manifest, trained[0], evaluations[0], log)
+    _say(as_json, result, text + "\n" + summary.next_steps(split_arguments(sys.argv[1:])[0], trained[0]))
 
 
 @app.command()
@@ -168,6 +182,7 @@ def train(
     layers: Layers = None,
     step: StepName = None,
     seed: Seed = None,
+    seeds: Seeds = None,
     num_steps: NumSteps = None,
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
@@ -179,11 +194,14 @@ def train(
         raise typer.BadParameter(
             f"train runs no Beam pipeline, so it takes no options after --: {' '.join(context.obj)}"
         )
-    resolved = _training_config(config, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps)
+    configs = _training_configs(config, seeds, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps)
     settings, log = _settings(context, workspace), stages.Log()
     with storage.locked(_existing(workspace)):
-        trained = stages.train_stage(settings, stages.find_dataset(workspace, dataset), resolved, tensorboard, log)
-    _say(as_json, summary.describe_run(workspace, trained, log), summary.run_text(workspace, trained, log))
+        trained = stages.train_stage(settings, stages.find_dataset(workspace, dataset), configs, tensorboard, log)
+    result = (
+        summary.describe_runs(workspace, trained, log) if seeds else summary.describe_run(workspace, trained[0], log)
+    )
+    _say(as_json, result, summary.runs_text(workspace, trained, log))
 
 
 @app.command()
@@ -199,7 +217,7 @@ def evaluate(
     settings, log = _settings(context, workspace), stages.Log()
     with storage.locked(_existing(workspace)):
         trained, data = stages.find_run(workspace, run)
-        evaluation = stages.evaluate_stage(settings, data, trained, log)
+        (evaluation,) = stages.evaluate_stage(settings, data, [trained], log)
     result = summary.describe_evaluation(workspace, trained, evaluation, log)
     _say(as_json, result, summary.evaluation_text(workspace, data.manifest, trained, evaluation, log))
 
@@ -256,6 +274,17 @@ def _training_config(file: Path | None, *, layers: str | None, **flags: Any) -> 
     from pipeline.configuration import parse_layers, resolve
 
     return resolve(file, flags | {"layers": parse_layers(layers)})
+
+
+def _training_configs(file: Path | None, seeds: str | None, *, seed: int | None, **flags: Any) -> list[Any]:
+    """Work out one configuration, or one for each seed."""
+    from pipeline.seeds import parse_seeds
+
+    if seeds is None:
+        return [_training_config(file, seed=seed, **flags)]
+    if seed is not None:
+        raise typer.BadParameter("give --seed or --seeds, not both")
+    return [_training_config(file, seed=number, **flags) for number in parse_seeds(seeds)]
 
 
 def _settings(context: typer.Context, workspace: Path) -> Any:

@@ -158,7 +158,7 @@ def merge(results: Iterable[Result]) -> Result:
 def write_tables(result: Result, job: Job) -> None:
     """Write the tables of all counts, then the record: the evaluation is complete."""
     rows = {
-        "evaluations": [metrics.evaluation_row(counts) for counts in result.counts],
+        "evaluations": [metrics.evaluation_row(counts, job.manifest.class_names) for counts in result.counts],
         "classes": [row for counts in result.counts for row in metrics.class_rows(counts, job.manifest.class_names)],
         "confusion": [row for counts in result.counts for row in metrics.confusion_rows(counts)],
     }

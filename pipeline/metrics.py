@@ -65,7 +65,7 @@ def wilson(num_correct: int, num_examples: int) -> Interval:
     return Interval(float(interval.low), float(interval.high))
 
 
-def evaluation_row(counts: Counts) -> dict[str, Any]:
+def evaluation_row(counts: Counts, class_names: tuple[str, ...]) -> dict[str, Any]:
     """Return a split's row of the table `evaluations`."""
     num_examples, num_correct = int(counts.confusion.sum()), int(counts.confusion.trace())
     interval = wilson(num_correct, num_examples)
@@ -79,7 +79,14 @@ def evaluation_row(counts: Counts) -> dict[str, Any]:
         "loss": fsum(counts.loss_sums) / num_examples,
         "first_1000_examples": counts.num_first,
         "first_1000_correct": counts.num_first_correct,
+        "never_predicted": [class_names[label] for label in never_predicted(counts)],
     }
+
+
+def never_predicted(counts: Counts) -> list[int]:
+    """Return the classes that no answer names though the split has examples of them."""
+    support, num_predicted = counts.confusion.sum(axis=1), counts.confusion.sum(axis=0)
+    return np.flatnonzero((support > 0) & (num_predicted == 0)).tolist()
 
 
 def class_rows(counts: Counts, class_names: tuple[str, ...]) -> Iterator[dict[str, Any]]:

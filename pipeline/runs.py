@@ -36,6 +36,20 @@ class TableFile(FileInfo):
         return workspace / partition(self.table, run_id)
 
 
+class StepAgreement(Record):
+    """How the two ways to the gradients agreed over a run in lockstep; see `model.lockstep.Agreement`.
+
+    Attributes:
+        largest_difference: of one step, over all steps.
+        drift: of the two networks at the end.
+        largest_parameter: of the manual network at the end.
+    """
+
+    largest_difference: float
+    drift: float
+    largest_parameter: float
+
+
 class RunRecord(Record):
     """A finished training run; written last, so its presence means complete.
 
@@ -45,7 +59,8 @@ class RunRecord(Record):
         dataset_digest: SHA-256 of its manifest.
         config: as trained.
         parameters: the model's file, in the run's folder.
-        learning_curve: the table of the trainer's reports.
+        tables: every Parquet file that training wrote.
+        agreement: of manual and autodiff, if both ran in lockstep.
         device: what it was trained on.
         seconds: of training, compilation included.
         versions: of Python and of the packages that took part.
@@ -57,7 +72,8 @@ class RunRecord(Record):
     dataset_digest: Digest
     config: TrainingConfig
     parameters: FileInfo
-    learning_curve: TableFile
+    tables: tuple[TableFile, ...]
+    agreement: StepAgreement | None
     device: str
     seconds: float
     versions: dict[str, str]
@@ -75,6 +91,7 @@ class SplitResult(Record):
     loss: float
     first_1000_examples: Count
     first_1000_correct: Count
+    never_predicted: tuple[str, ...]
 
 
 class EvaluationRecord(Record):
@@ -134,7 +151,8 @@ def check_run(workspace: Path, folder: Path) -> RunRecord:
     """Load a run's record and check the files it names; raises CorruptArtefact for the first that is not right."""
     record = load_run(folder)
     record.parameters.check(folder)
-    record.learning_curve.check(record.learning_curve.folder(workspace, record.run_id))
+    for table in record.tables:
+        table.check(table.folder(workspace, record.run_id))
     return record
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,7 +119,9 @@ def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> D
         with log.timed("preprocess"):
             preprocess(scans, source.name, config, folder, options.max_rejected, list(settings.beam_arguments))
 
-    manifest, digest = _once("preprocess", folder / MANIFEST_NAME, build, lambda: check_dataset(folder), settings, log)
+    manifest, digest = _once(
+        "preprocess", (folder / MANIFEST_NAME).exists(), build, lambda: check_dataset(folder), settings, log
+    )
     if manifest.num_rejected > options.max_rejected:
         raise BadInput(
             f"{folder} leaves out {manifest.num_rejected} examples, more than {options.max_rejected} (--max-rejected)"
@@ -127,47 +129,63 @@ def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> D
     return Dataset(folder, manifest, digest)
 
 
-def train_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, tensorboard: bool, log: Log) -> RunRecord:
-    """Make sure that the run is there: train it if need be.
+def train_stage(
+    settings: Settings, dataset: Dataset, configs: Sequence[TrainingConfig], tensorboard: bool, log: Log
+) -> list[RunRecord]:
+    """Make sure that the runs are there: train those that are missing, side by side if they are several.
+
+    Args:
+        settings: of every stage.
+        dataset: to train on.
+        configs: one, or several that differ in their seeds.
+        tensorboard: whether to log for TensorBoard too.
+        log: is told what was done.
+
+    Returns:
+        the record of each, in order.
 
     Raises:
-        CorruptArtefact: a file of the data set or of the run is not what its record says.
+        CorruptArtefact: a file of the data set or of a run is not what its record says.
     """
     manifest = dataset.manifest
     num_examples = manifest.splits["train"].num_examples
-    fitted = fit_to_data(config, manifest.num_pixels, len(manifest.class_names), num_examples)
-    with log.timed("train"):
-        folder = settings.workspace / "runs" / run_id(dataset.digest, fitted)
-
-    if tensorboard and (folder / RUN_NAME).exists() and not (folder / "tensorboard").exists():
-        raise BadUsage(f"{folder} was trained without --tensorboard: delete it to train again, or leave the option out")
+    fitted = [fit_to_data(config, manifest.num_pixels, len(manifest.class_names), num_examples) for config in configs]
+    folders = [settings.workspace / "runs" / run_id(dataset.digest, config) for config in fitted]
+    missing = [config for config, folder in zip(fitted, folders, strict=True) if not (folder / RUN_NAME).exists()]
+    if tensorboard:
+        _check_logged(folders)
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
             from model.devices import initialise_devices
-            from pipeline.train import train
+            from pipeline.train import Job, train
 
             initialise_devices()
+        job = Job(settings.workspace, dataset.folder, manifest, dataset.digest, tensorboard, settings.visible)
         with log.timed("train"):
-            train(
-                settings.workspace,
-                dataset.folder,
-                dataset.manifest,
-                dataset.digest,
-                fitted,
-                tensorboard,
-                settings.visible,
+            train(job, missing)
+
+    def check() -> list[RunRecord]:
+        return [check_run(settings.workspace, folder) for folder in folders]
+
+    return _once("train", not missing, build, check, settings, log)
+
+
+def _check_logged(folders: list[Path]) -> None:
+    for folder in folders:
+        if (folder / RUN_NAME).exists() and not (folder / "tensorboard").exists():
+            raise BadUsage(
+                f"{folder} was trained without --tensorboard: delete it to train again, or leave the option out"
             )
 
-    return _once("train", folder / RUN_NAME, build, lambda: check_run(settings.workspace, folder), settings, log)
 
-
-def evaluate_stage(settings: Settings, dataset: Dataset, run: RunRecord, log: Log) -> EvaluationRecord:
-    """Make sure that the run is evaluated on every split of its data set.
+def evaluate_stage(settings: Settings, dataset: Dataset, runs: Sequence[RunRecord], log: Log) -> list[EvaluationRecord]:
+    """Make sure that runs are evaluated on every split of their data set; return their evaluations in order.
 
     Raises:
-        CorruptArtefact: a shard, the model or a table is not what its record says.
+        CorruptArtefact: a shard, a model or a table is not what its record says.
     """
+    missing = [run for run in runs if not (settings.workspace / "runs" / run.run_id / EVALUATION_NAME).exists()]
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
@@ -176,10 +194,13 @@ def evaluate_stage(settings: Settings, dataset: Dataset, run: RunRecord, log: Lo
 
             initialise_devices()
         with log.timed("evaluate"):
-            evaluate(settings.workspace, dataset.folder, dataset.manifest, run, list(settings.beam_arguments))
+            for run in missing:
+                evaluate(settings.workspace, dataset.folder, dataset.manifest, run, list(settings.beam_arguments))
 
-    record = settings.workspace / "runs" / run.run_id / EVALUATION_NAME
-    return _once("evaluate", record, build, lambda: check_evaluation(settings.workspace, run), settings, log)
+    def check() -> list[EvaluationRecord]:
+        return [check_evaluation(settings.workspace, run) for run in runs]
+
+    return _once("evaluate", not missing, build, check, settings, log)
 
 
 def find_dataset(workspace: Path, wanted: str | None) -> Dataset:
@@ -205,10 +226,9 @@ def find_run(workspace: Path, wanted: str | None) -> tuple[RunRecord, Dataset]:
 
 
 def _once(
-    stage: str, record: Path, build: Callable[[], None], check: Callable[[], T], settings: Settings, log: Log
+    stage: str, complete: bool, build: Callable[[], None], check: Callable[[], T], settings: Settings, log: Log
 ) -> T:
-    """Build what a stage builds unless its record is there; either way, return it checked."""
-    complete = record.exists()
+    """Build what a stage builds unless it is complete; either way, return it checked."""
     if complete:
         log.skipped.append(stage)
     if settings.visible:

@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ def describe_run(workspace: Path, run: RunRecord, log: Log) -> dict[str, Any]:
         "recipe": run.config.recipe,
         "step": run.config.step,
         "seed": run.config.seed,
+        "agreement": run.agreement.model_dump() if run.agreement else None,
         "seconds": rounded(log),
         "skipped": log.skipped,
         "paths": {
@@ -50,8 +52,38 @@ def describe_run(workspace: Path, run: RunRecord, log: Log) -> dict[str, Any]:
 def describe_evaluation(workspace: Path, run: RunRecord, evaluation: EvaluationRecord, log: Log) -> dict[str, Any]:
     """Return what `backbeam run --json` and `backbeam evaluate --json` print."""
     test = evaluation.test_result()
-    kept = ("num_examples", "num_correct", "accuracy", "accuracy_low", "accuracy_high", "first_1000_correct")
+    kept = (
+        "num_examples",
+        "num_correct",
+        "accuracy",
+        "accuracy_low",
+        "accuracy_high",
+        "first_1000_correct",
+        "never_predicted",
+    )
     return describe_run(workspace, run, log) | {"test": {name: getattr(test, name) for name in kept}}
+
+
+def describe_runs(workspace: Path, runs: Sequence[RunRecord], log: Log) -> dict[str, Any]:
+    """Return what `backbeam train --seeds --json` prints."""
+    return {"runs": [describe_run(workspace, run, log) for run in runs]}
+
+
+def describe_seeds(
+    workspace: Path,
+    runs: Sequence[RunRecord],
+    evaluations: Sequence[EvaluationRecord],
+    rows: list[dict[str, Any]],
+    log: Log,
+) -> dict[str, Any]:
+    """Return what `backbeam run --seeds --json` prints; rows are those of the table `seeds`."""
+    pairs = zip(runs, evaluations, strict=True)
+    return {
+        "runs": [describe_evaluation(workspace, *pair, log) for pair in pairs],
+        "seeds": {row["split"]: {name: value for name, value in row.items() if name != "split"} for row in rows},
+        "seconds": rounded(log),
+        "skipped": log.skipped,
+    }
 
 
 def describe_recipes(recipes: dict[str, Recipe]) -> dict[str, Any]:
@@ -108,9 +140,53 @@ def dataset_text(dataset: Dataset, log: Log) -> str:
     return f"{manifest.dataset_id}: {splits} examples of {size}{rejected}\n{_times(log)}\nshards  {dataset.folder}"
 
 
-def run_text(workspace: Path, run: RunRecord, log: Log) -> str:
-    """Tell a person what run there is now."""
-    return f"{run.run_id}: {_about(run)}\n{_times(log)}\nmodel   {workspace / 'runs' / run.run_id}"
+def runs_text(workspace: Path, runs: Sequence[RunRecord], log: Log) -> str:
+    """Tell a person what runs there are now."""
+    about = [line for run in runs for line in (f"{run.run_id}: {_about(run)}", *_agreement(run))]
+    models = [f"model   {workspace / 'runs' / run.run_id}" for run in runs]
+    return "\n".join([*about, _times(log), *models])
+
+
+def seeds_text(
+    workspace: Path, manifest: Manifest, runs: Sequence[RunRecord], rows: list[dict[str, Any]], log: Log
+) -> str:
+    """Tell a person how good a configuration is over several seeds."""
+    test = next(row for row in rows if row["split"] == "test")
+    return "\n".join(
+        [
+            *(
+                _seed_line(run, *pair)
+                for run, *pair in zip(runs, test["accuracies"], test["first_1000_correct"], strict=True)
+            ),
+            f"median {_percent(test['accuracy_median'])}, lowest {_percent(test['accuracy_lowest'])}, "
+            f"highest {_percent(test['accuracy_highest'])} of the test examples are right; "
+            f"median {test['first_1000_median']:g} of the first 1,000",
+            *(f"seed {each['seed']} never answers {each['class_name']}" for each in test["never_predicted"]),
+            f"{manifest.name}, recipe {runs[0].config.recipe}, {runs[0].config.step} step: {_shape(runs[0].config)}",
+            "",
+            _times(log),
+            "",
+            f"shards  {workspace / 'datasets' / runs[0].dataset_id}",
+            f"models  {workspace / 'runs'}",
+            f"tables  {workspace / 'reports'}",
+        ]
+    )
+
+
+def _seed_line(run: RunRecord, accuracy: float, first_correct: int) -> str:
+    line = f"seed {run.config.seed}: {_percent(accuracy)}, {first_correct:,} of the first 1,000"
+    return "; ".join([line, *_agreement(run)])
+
+
+def _agreement(run: RunRecord) -> list[str]:
+    """Say how the two ways to the gradients agreed, if both were taken."""
+    if run.agreement is None:
+        return []
+    found = run.agreement
+    return [
+        f"one manual step and one autodiff step differ by {found.largest_difference:.1e} at most, the two networks by "
+        f"{found.drift:.1e} at the end, where the largest parameter is {found.largest_parameter:.1f}"
+    ]
 
 
 def evaluation_text(workspace: Path, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: Log) -> str:
@@ -120,7 +196,9 @@ def evaluation_text(workspace: Path, manifest: Manifest, run: RunRecord, evaluat
     lines = [
         f"{test.num_correct:,} of {test.num_examples:,} test examples are right: {_accuracy(test)}",
         *(f"{result.num_correct:,} of {result.num_examples:,} {result.split} examples are right" for result in splits),
+        *_warnings(test),
         f"{manifest.name}, {_about(run)}",
+        *_agreement(run),
         "",
         _times(log),
         "",
@@ -133,9 +211,17 @@ def evaluation_text(workspace: Path, manifest: Manifest, run: RunRecord, evaluat
     return "\n".join(lines)
 
 
+def _warnings(result: SplitResult) -> list[str]:
+    return [f"never answered: {', '.join(result.never_predicted)}"] if result.never_predicted else []
+
+
 def _accuracy(result: SplitResult) -> str:
     low, high = result.accuracy_low, result.accuracy_high
-    return f"{result.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})".replace("%", " %").replace("95  %", "95 %")
+    return f"{_percent(result.accuracy)} (95 % interval {_percent(low)} to {_percent(high)})"
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.2f} %"
 
 
 def _about(run: RunRecord) -> str:
@@ -165,12 +251,14 @@ def next_steps(arguments: list[str], run: RunRecord) -> str:
         run: what it made.
     """
     command = "backbeam" if shutil.which("backbeam") else sys.argv[0]
-    same = [command, *_without(arguments, "--step", "--seed")]
+    same = [command, *_without(arguments, "--step", "--seed", "--seeds")]
     step, seed = run.config.step, run.config.seed
-    other = "autodiff" if step == "manual" else "manual"
     lines = [
-        (shlex.join([*same, "--seed", str(seed), "--step", other]), "the same descent by the other gradients"),
-        (shlex.join([*same, "--step", step, "--seed", str(seed + 1)]), "from another start"),
+        (
+            shlex.join([*same, "--seed", str(seed), "--step", "compare"]),
+            "the same descent by both ways to the gradients",
+        ),
+        (shlex.join([*same, "--step", step, "--seeds", f"{seed}-{seed + 4}"]), "from five starts: one run says little"),
         (shlex.join([command, "recipes"]), "what else can be trained"),
     ]
     return "\n".join(["", "what to try next:", *(f"  {line}    # {why}" for line, why in lines)])

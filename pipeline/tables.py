@@ -30,8 +30,11 @@ def _schema(**fields: pa.DataType) -> pa.Schema:
     return pa.schema([*_ORIGIN, *(pa.field(name, kind, nullable=False) for name, kind in fields.items())])
 
 
+TRAINING_TABLES = ("learning_curve", "gradient_agreement")
+
 SCHEMAS = {
-    # one row a split; accuracy_low and accuracy_high bound the 95 % Wilson interval; loss is the mean of an example
+    # one row a split; accuracy_low and accuracy_high bound the 95 % Wilson interval; loss is the mean of an example;
+    # never_predicted names classes that the model never answered though the split has examples of them
     "evaluations": _schema(
         split=pa.string(),
         num_examples=pa.int64(),
@@ -42,6 +45,23 @@ SCHEMAS = {
         loss=pa.float64(),
         first_1000_examples=pa.int64(),
         first_1000_correct=pa.int64(),
+        never_predicted=pa.list_(pa.string()),
+    ),
+    # one row a split, of several runs that differ in their seeds only; run_id names the group, model_digest is of all
+    # the models' digests; lists go by seed; never_predicted names classes that a run never answered though the split
+    # has examples of them
+    "seeds": _schema(
+        recipe=pa.string(),
+        split=pa.string(),
+        seeds=pa.list_(pa.int64()),
+        run_ids=pa.list_(pa.string()),
+        accuracies=pa.list_(pa.float64()),
+        accuracy_median=pa.float64(),
+        accuracy_lowest=pa.float64(),
+        accuracy_highest=pa.float64(),
+        first_1000_correct=pa.list_(pa.int64()),
+        first_1000_median=pa.float64(),
+        never_predicted=pa.list_(pa.struct([("seed", pa.int64()), ("class_name", pa.string())])),
     ),
     # one row a split and class; support is the number of examples of the class; 0 stands where a ratio has no base
     "classes": _schema(
@@ -74,6 +94,13 @@ SCHEMAS = {
         num_correct=pa.int64(),
         num_monitored=pa.int64(),
         seconds=pa.float64(),
+    ),
+    # one row a chunk of a run in lockstep: see model.lockstep.Agreement
+    "gradient_agreement": _schema(
+        step=pa.int64(),
+        largest_difference=pa.float64(),
+        drift=pa.float64(),
+        largest_parameter=pa.float64(),
     ),
 }
 

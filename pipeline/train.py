@@ -1,84 +1,147 @@
 """Training as a stage: a data set's verified shards in, a run's parameters and learning curve out."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from math import isnan
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from rich.progress import Progress as ProgressDisplay
 
 from model.batches import Plan, SplitReader, make_chunks
 from model.checkpoint import encode_parameters
 from model.errors import BadUsage, recover
 from model.examples import Examples, concatenate, decode
+from model.fitting import Listener, Program, Progress, fit, side_by_side
+from model.lockstep import Agreement, Lockstep, agreement, make_program
 from model.network import Parameters
 from model.recipes import TrainingConfig
-from model.training import Progress, fit
 from pipeline import runs, storage
 from pipeline.console import console, training_progress
 from pipeline.manifest import FileInfo, Manifest
 from pipeline.metrics import FIRST_EXAMPLES
-from pipeline.runs import RunRecord, TableFile
-from pipeline.tables import SCHEMAS, origin_columns, partition, write_table
-
-Listener: TypeAlias = Callable[[Progress], object]
+from pipeline.runs import RunRecord, StepAgreement, TableFile
+from pipeline.tables import SCHEMAS, TRAINING_TABLES, origin_columns, partition, write_table
 
 REPORT_EVERY = 1000  # steps, as the article does
 
+Report: TypeAlias = Callable[[Progress], object]
 
-def train(
-    workspace: Path,
-    dataset: Path,
-    manifest: Manifest,
-    dataset_digest: str,
-    config: TrainingConfig,
-    tensorboard: bool,
-    visible: bool,
-) -> RunRecord:
-    """Train a run and write its parameters and its learning curve, then its record.
 
-    Args:
-        workspace: where the run goes.
+@dataclass(frozen=True)
+class Job:
+    """What every run of a data set needs to know.
+
+    Attributes:
+        workspace: where runs go.
         dataset: the data set's folder.
         manifest: what it holds.
         dataset_digest: SHA-256 of the manifest.
-        config: fitted to the data.
-        tensorboard: whether to log the learning curve for TensorBoard too.
+        tensorboard: whether to log learning curves for TensorBoard too.
         visible: whether to show progress on standard error.
+    """
+
+    workspace: Path
+    dataset: Path
+    manifest: Manifest
+    dataset_digest: str
+    tensorboard: bool
+    visible: bool
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gives before it is written.
+
+    Attributes:
+        parameters: of the network.
+        curve: the reports on the way.
+        agreements: of manual and autodiff, chunk by chunk, if both ran in lockstep.
+        seconds: that it took.
+    """
+
+    parameters: Parameters
+    curve: list[Progress]
+    agreements: list[Agreement]
+    seconds: float
+
+
+class Stopped(Exception):
+    """Another run beside this one failed, or the user interrupted."""
+
+
+def train(job: Job, configs: Sequence[TrainingConfig]) -> None:
+    """Train one run, or several that differ in their seeds side by side, and write each with its record.
+
+    Args:
+        job: what they have in common.
+        configs: fitted to the data.
 
     Raises:
         CorruptArtefact: a shard is not as the manifest says.
         BadUsage: tensorboard is wanted but not installed.
     """
-    run_id = runs.run_id(dataset_digest, config)
-    folder = workspace / "runs" / run_id
+    reader = split_reader(job.dataset, job.manifest, "train")
+    monitored = first_examples(job.dataset, job.manifest, "test")
+    run_chunk = make_program(configs[0]).run_chunk  # compiled once: it holds for every seed
+    with training_progress(job.visible) as bar:
+
+        def work(config: TrainingConfig, stop: Event) -> None:
+            program = make_program(config)._replace(run_chunk=run_chunk)
+            name = f"seed {config.seed}, " if len(configs) > 1 else ""
+            train_one(job, config, program, reader, monitored, _progress_line(job, config, bar, name), stop)
+
+        side_by_side(work, configs)
+
+
+def train_one(
+    job: Job,
+    config: TrainingConfig,
+    program: Program,
+    reader: SplitReader,
+    monitored: Examples,
+    show: Report,
+    stop: Event,
+) -> None:
+    """Train a run and write its parameters and its tables, then its record."""
+    run_id = runs.run_id(job.dataset_digest, config)
+    folder = job.workspace / "runs" / run_id
+    tables = [job.workspace / partition(table, run_id) for table in TRAINING_TABLES]
     storage.make_empty(folder)
-    with storage.removed_on_failure(folder, workspace / partition("learning_curve", run_id)):
-        listeners = [_tensorboard(folder / "tensorboard")] if tensorboard else []
-        started = time.monotonic()
-        parameters, curve = _fit(dataset, manifest, config, listeners, visible)
-        about = {"run_id": run_id, "dataset_digest": dataset_digest, "config": config.model_dump(mode="json")}
-        saved = _write_parameters(folder, encode_parameters(parameters, about))
-        record = RunRecord(
-            run_id=run_id,
-            dataset_id=manifest.dataset_id,
-            dataset_digest=dataset_digest,
-            config=config,
-            parameters=saved,
-            learning_curve=_write_curve(
-                workspace, curve, origin_columns(len(curve), run_id, dataset_digest, saved.sha256)
-            ),
-            device=_device_of(parameters),
-            seconds=time.monotonic() - started,
-            versions=runs.current_versions(),
-        )
-        runs.write_record(folder, runs.RUN_NAME, record)
-        return record
+    with storage.removed_on_failure(folder, *tables):
+        reports = [show, _tensorboard(folder / "tensorboard")] if job.tensorboard else [show]
+        trained = _fit(config, program, reader, monitored, reports, stop)
+        _write(job, config, folder, trained)
+
+
+def _write(job: Job, config: TrainingConfig, folder: Path, trained: Trained) -> None:
+    """Write what training gave, the record last."""
+    run_id, digest = folder.name, job.dataset_digest
+    about = {"run_id": run_id, "dataset_digest": digest, "config": config.model_dump(mode="json")}
+    saved = _write_parameters(folder, encode_parameters(trained.parameters, about))
+    rows: dict[str, Sequence[Any]] = {"learning_curve": trained.curve, "gradient_agreement": trained.agreements}
+    tables = tuple(
+        _write_rows(job.workspace, table, found, run_id, digest, saved.sha256) for table, found in rows.items() if found
+    )
+    record = RunRecord(
+        run_id=run_id,
+        dataset_id=job.manifest.dataset_id,
+        dataset_digest=digest,
+        config=config,
+        parameters=saved,
+        tables=tables,
+        agreement=_summarise(trained.agreements),
+        device=_device_of(trained.parameters),
+        seconds=trained.seconds,
+        versions=runs.current_versions(),
+    )
+    runs.write_record(folder, runs.RUN_NAME, record)
 
 
 def split_reader(dataset: Path, manifest: Manifest, split: str) -> SplitReader:
@@ -102,42 +165,50 @@ def first_examples(dataset: Path, manifest: Manifest, split: str) -> Examples:
 
 
 def _fit(
-    dataset: Path, manifest: Manifest, config: TrainingConfig, listeners: list[Listener], visible: bool
-) -> tuple[Parameters, list[Progress]]:
-    """Train, tell every listener of every report, and give errors of the shards back as what they were."""
-    curve: list[Progress] = []
+    config: TrainingConfig,
+    program: Program,
+    reader: SplitReader,
+    monitored: Examples,
+    reports: list[Report],
+    stop: Event,
+) -> Trained:
+    """Train, tell everybody of every report, and give errors of the shards back as what they were."""
+    started, curve, agreements = time.monotonic(), list[Progress](), list[Agreement]()
     plan = Plan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY)
-    chunks = make_chunks(split_reader(dataset, manifest, "train"), plan)
-    monitored = first_examples(dataset, manifest, "test")
-    with _progress_line(config, visible) as show:
 
-        def report(point: Progress) -> None:
-            for listener in (curve.append, show, *listeners):
-                listener(point)
+    def report(point: Progress) -> None:
+        for listener in (curve.append, *reports):
+            listener(point)
 
-        try:
-            return fit(config, chunks, monitored, report, REPORT_EVERY), curve
-        except tf.errors.OpError as problem:
-            raise recover(problem) or problem from problem
+    def chunk_done(step: int, state: Any) -> None:
+        if stop.is_set():
+            raise Stopped
+        if isinstance(state, Lockstep):
+            agreements.append(agreement(step, state))
+
+    listener = Listener(report, chunk_done)
+    try:
+        parameters = fit(config, program, make_chunks(reader, plan), monitored, listener, REPORT_EVERY)
+    except tf.errors.OpError as problem:
+        raise recover(problem) or problem from problem
+    return Trained(parameters, curve, agreements, time.monotonic() - started)
 
 
-@contextmanager
-def _progress_line(config: TrainingConfig, visible: bool) -> Iterator[Listener]:
+def _progress_line(job: Job, config: TrainingConfig, bar: ProgressDisplay, name: str) -> Report:
     """Show a progress bar on a terminal, a line a report elsewhere."""
-    with training_progress(visible) as bar:
-        task = bar.add_task("training", total=config.num_steps, note="")
+    task = bar.add_task(f"{name}training", total=config.num_steps, note="")
 
-        def show(point: Progress) -> None:
-            loss = "" if isnan(point.loss) else f"loss {point.loss:.4f}, "
-            note = f"{loss}{point.num_correct} of the first {point.num_monitored} test examples right"
-            bar.update(task, completed=point.step, note=note)
-            if visible:
-                console.print(f"  step {point.step:>6}: {note}")
+    def show(point: Progress) -> None:
+        loss = "" if isnan(point.loss) else f"loss {point.loss:.4f}, "
+        note = f"{loss}{point.num_correct} of the first {point.num_monitored} test examples right"
+        bar.update(task, completed=point.step, note=note)
+        if job.visible:
+            console.print(f"  {name}step {point.step:>6}: {note}")
 
-        yield show
+    return show
 
 
-def _tensorboard(folder: Path) -> Listener:
+def _tensorboard(folder: Path) -> Report:
     """Log to a folder that TensorBoard reads."""
     if find_spec("tensorboard") is None:
         raise BadUsage("--tensorboard needs the package tensorboard: pip install 'backbeam[tensorboard]'")
@@ -158,11 +229,26 @@ def _write_parameters(folder: Path, data: bytes) -> FileInfo:
     return FileInfo(name=runs.PARAMETERS_NAME, num_bytes=len(data), sha256=storage.digest_of(data))
 
 
-def _write_curve(workspace: Path, curve: list[Progress], origin: dict[str, list[Any]]) -> TableFile:
-    columns = dict(zip(Progress._fields, zip(*curve, strict=True), strict=True))
-    path = workspace / partition("learning_curve", origin["run_id"][0]) / "learning_curve.parquet"
-    file = write_table(path, pa.table(origin | columns, schema=SCHEMAS["learning_curve"]))
-    return TableFile(table="learning_curve", **file.model_dump())
+def _write_rows(
+    workspace: Path, table: str, rows: Sequence[Any], run_id: str, dataset_digest: str, model_digest: str
+) -> TableFile:
+    """Write a table whose rows are named tuples of its columns."""
+    columns = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))
+    origin = origin_columns(len(rows), run_id, dataset_digest, model_digest)
+    path = workspace / partition(table, run_id) / f"{table}.parquet"
+    file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]))
+    return TableFile(table=table, **file.model_dump())
+
+
+def _summarise(agreements: list[Agreement]) -> StepAgreement | None:
+    if not agreements:
+        return None
+    last = agreements[-1]
+    return StepAgreement(
+        largest_difference=max(each.largest_difference for each in agreements),
+        drift=last.drift,
+        largest_parameter=last.largest_parameter,
+    )
 
 
 def _device_of(parameters: Parameters) -> str:

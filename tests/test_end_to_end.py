@@ -46,7 +46,7 @@ def test_the_result(first):
     result = done.json
     test = result["test"]
     assert set(result) == {
-        *("run_id", "dataset_id", "recipe", "step", "seed", "test", "seconds", "skipped", "paths"),
+        *("run_id", "dataset_id", "recipe", "step", "seed", "agreement", "test", "seconds", "skipped", "paths"),
     }
     assert (result["recipe"], result["step"], result["seed"]) == ("article-manual", "manual", 1)
     assert test["num_examples"] == 1000
@@ -99,6 +99,76 @@ def test_the_other_step_and_another_seed_are_other_runs(tmp_path, digits_folder)
     assert set(zip(found["run_id"], found["split"], strict=True)) == {
         (result["run_id"], split) for result in results for split in ("train", "test")
     }
+
+
+def test_several_seeds_are_the_runs_that_they_are_alone(tmp_path, digits_folder):
+    arguments = ("--dataset", digits_folder, "--num-steps", "1050", "--recipe", "modern", "--layers", "20,16,3")
+    alone = [again(tmp_path / "alone", *arguments, "--seed", seed).json for seed in (1, 2)]
+    together = again(tmp_path / "ws", *arguments, "--seeds", "1-2").json
+    assert [run["run_id"] for run in together["runs"]] == [run["run_id"] for run in alone]
+    assert [run["test"] for run in together["runs"]] == [run["test"] for run in alone]
+    for run in alone:
+        name = Path("runs") / run["run_id"] / "parameters.safetensors"
+        assert (tmp_path / "ws" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    before = contents(tmp_path / "ws")
+    text = backbeam("run", "--workspace", tmp_path / "ws", *arguments, "--seeds", "1-2").out
+    assert contents(tmp_path / "ws") == before
+    assert "seed 2: " in text
+    assert f"median {100 * together['seeds']['test']['accuracy_median']:.2f} %" in text
+
+
+def test_the_table_of_seeds(tmp_path, digits_folder):
+    """A rate so small that a network keeps to its start: some class is never answered, and the table says so."""
+    (tmp_path / "run.toml").write_text("[training]\nweights_rate = 1e-9\nbiases_rate = 1e-9\n")
+    arguments = ("--dataset", digits_folder, "--num-steps", "10", "--config", tmp_path / "run.toml", "--seeds", "4,1-2")
+    result = again(tmp_path / "ws", *arguments).json
+    found = rows(tmp_path / "ws", "seeds").set_index("split")
+    assert sorted(found.index) == ["test", "train"]
+    test, evaluations = found.loc["test"], rows(tmp_path / "ws", "evaluations")
+    by_run = evaluations[evaluations["split"] == "test"].set_index("run_id")
+    assert list(test["seeds"]) == [4, 1, 2]
+    assert list(test["run_ids"]) == [run["run_id"] for run in result["runs"]]
+    assert list(test["accuracies"]) == [by_run.loc[name, "accuracy"] for name in test["run_ids"]]
+    lowest, median, highest = sorted(test["accuracies"])
+    assert (test["accuracy_lowest"], test["accuracy_median"], test["accuracy_highest"]) == (lowest, median, highest)
+    confusion = rows(tmp_path / "ws", "confusion").query("split == 'test'")
+    answered = confusion.groupby(["run_id", "predicted"])["count"].sum()
+    expected = [
+        {"seed": seed, "class_name": str(label)}
+        for seed, name in zip(test["seeds"], test["run_ids"], strict=True)
+        for label in range(3)
+        if not answered[name, label]
+    ]
+    assert list(test["never_predicted"]) == expected != []
+    text = backbeam("run", "--workspace", tmp_path / "ws", *arguments).out
+    assert f"seed {expected[0]['seed']} never answers {expected[0]['class_name']}" in text
+    (path,) = (tmp_path / "ws" / "reports" / "seeds").rglob("*.parquet")
+    pq.write_table(pq.read_table(path).slice(0, 1), path)
+    refused = backbeam("run", "--workspace", tmp_path / "ws", *arguments)
+    assert (refused.code, str(path) in refused.err) == (4, True)
+
+
+def test_both_steps_in_lockstep(tmp_path, digits_folder):
+    arguments = ("--dataset", digits_folder, "--num-steps", "1500")
+    result = again(tmp_path / "ws", *arguments, "--step", "compare").json
+    table = rows(tmp_path / "ws", "gradient_agreement").sort_values("step")
+    assert table["step"].tolist() == [1000, 1500]
+    assert (table["largest_difference"] < 1e-5).all()
+    assert result["agreement"]["largest_difference"] == table["largest_difference"].max()
+    assert result["agreement"]["drift"] == table["drift"].iloc[-1] < 1e-2
+    manual, autodiff = (again(tmp_path / "ws", *arguments, "--step", step).json for step in ("manual", "autodiff"))
+    of = [
+        decode_parameters((Path(run["paths"]["run"]) / "parameters.safetensors").read_bytes())
+        for run in (manual, autodiff, result)
+    ]
+    alone = max(
+        abs(ours - theirs).max() for x, y in zip(*of[:2], strict=True) for ours, theirs in zip(x, y, strict=True)
+    )
+    assert result["agreement"]["drift"] == pytest.approx(alone, abs=1e-3)
+    assert (
+        "one manual step and one autodiff step differ by"
+        in backbeam("run", "--workspace", tmp_path / "ws", *arguments, "--step", "compare").out
+    )
 
 
 def test_stage_by_stage_is_the_same_as_at_once(tmp_path, digits_folder):
@@ -302,6 +372,6 @@ def test_canonical_mnist(mnist_folder, tmp_path):
 @pytest.mark.slow
 def test_the_articles_rule_over_five_seeds(mnist_folder, tmp_path):
     arguments = ("--dataset", "mnist", "--data-dir", mnist_folder)
-    tests = [again(tmp_path / "ws", *arguments, "--seed", seed).json["test"] for seed in range(1, 6)]
-    assert np.median([test["first_1000_correct"] for test in tests]) >= 915
-    assert np.median([test["accuracy"] for test in tests]) >= 0.925
+    test = again(tmp_path / "ws", *arguments, "--seeds", "1-5").json["seeds"]["test"]
+    assert test["first_1000_median"] >= 915
+    assert test["accuracy_median"] >= 0.925

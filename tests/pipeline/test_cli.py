@@ -74,6 +74,8 @@ def test_arguments_after_two_dashes_are_beams():
         (["preprocess", "--", "--runer=FlinkRunner"], "--runer"),
         (["train", "--", "--runner=FlinkRunner"], "takes no options after --"),
         (["run", "--layers", "784,ten"], "--layers takes sizes"),
+        (["run", "--seeds", "5-1"], "5-1 is an empty range"),
+        (["run", "--seeds", "1-2", "--seed", "1"], "give --seed or --seeds, not both"),
         (["run", "--layers", "784,30,9"], "layers 784-30-9 do not fit the data set: it has 784 pixels and 10 classes"),
         (["run", "--config", "none.toml"], "no configuration file none.toml"),
         (["nonsense"], "nonsense"),
@@ -261,8 +263,8 @@ def test_next_steps_repeat_the_command_with_one_thing_changed(tmp_path, digits_f
     arguments = ("--workspace", tmp_path / "w s", "--dataset", digits_folder, "--seed=4", "--num-steps", 20)
     out = backbeam("run", *arguments).out
     same = f"run --workspace '{tmp_path / 'w s'}' --dataset {digits_folder} --num-steps 20"
-    assert f"{same} --seed 4 --step autodiff" in out
-    assert f"{same} --step manual --seed 5" in out
+    assert f"{same} --seed 4 --step compare" in out
+    assert f"{same} --step manual --seeds 4-8" in out
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ def counts_of(labels, predicted, num_classes, start=0, losses=None):
 
 def test_by_hand():
     counts = counts_of([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 1], 4)
-    row = metrics.evaluation_row(counts)
+    row = metrics.evaluation_row(counts, tuple("abcd"))
     assert (row["num_examples"], row["num_correct"], row["accuracy"], row["loss"]) == (6, 3, 0.5, 0.25)
+    assert row["never_predicted"] == ["c"]  # nobody asked for d
     rows = list(metrics.class_rows(counts, ("a", "b", "c", "d")))
     assert [r["precision"] for r in rows] == [2 / 3, 1 / 3, 0, 0]
     assert [r["recall"] for r in rows] == [2 / 3, 1 / 2, 0, 0]
@@ -49,7 +50,7 @@ def test_counts_add_up_in_any_order(answers, data):
         for piece, start in zip(pieces, starts, strict=True)
     ]
     shuffled = data.draw(st.permutations(parts))
-    rows = [metrics.evaluation_row(metrics.merge_counts(order)["test"]) for order in (parts, shuffled)]
+    rows = [metrics.evaluation_row(metrics.merge_counts(order)["test"], tuple("abcd")) for order in (parts, shuffled)]
     assert rows[0] == rows[1]
     assert rows[0]["num_correct"] == sum(label == predicted for label, predicted, _ in answers)
     assert rows[0]["loss"] == pytest.approx(np.mean([loss for _, _, loss in answers]))
@@ -57,7 +58,7 @@ def test_counts_add_up_in_any_order(answers, data):
 
 def test_the_first_thousand_are_counted_by_position():
     counts = counts_of([1] * 10, [1] * 10, 2, start=995)
-    row = metrics.evaluation_row(counts)
+    row = metrics.evaluation_row(counts, ("a", "b"))
     assert (row["first_1000_examples"], row["first_1000_correct"], row["num_correct"]) == (5, 5, 10)
 
 

@@ -1,0 +1,147 @@
+"""A run from its first step to its last, and runs of several seeds side by side."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from threading import Event
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from model.examples import Examples
+from model.functions import Tensor
+from model.network import Parameters, predict
+from model.recipes import TrainingConfig
+from model.training import ChunkFunction, network_of
+
+T = TypeVar("T")
+
+
+class Progress(NamedTuple):
+    """One point of the learning curve.
+
+    Attributes:
+        step: updates done.
+        examples_seen: updates done times the batch size.
+        loss: the mean over the batches since the previous point, each before its own update; NaN at step 0.
+        num_correct: right answers among the monitored examples.
+        num_monitored: how many those are.
+        seconds: since training began, compilation included.
+    """
+
+    step: int
+    examples_seen: int
+    loss: float
+    num_correct: int
+    num_monitored: int
+    seconds: float
+
+
+class Program(NamedTuple):
+    """How a run begins and goes on.
+
+    Attributes:
+        start: the state before the first step; its attribute `parameters` are the network's.
+        run_chunk: takes the state through a chunk of batches.
+    """
+
+    start: Any
+    run_chunk: ChunkFunction
+
+
+class Listener(NamedTuple):
+    """Who is told of a run on its way.
+
+    Attributes:
+        report: called at step 0, at every report_every steps and at the last.
+        chunk_done: called after every chunk with the number of steps done and the state.
+    """
+
+    report: Callable[[Progress], object]
+    chunk_done: Callable[[int, Any], object]
+
+
+Chunks: TypeAlias = Iterable[tuple[Tensor, Tensor]]
+
+
+def fit(
+    config: TrainingConfig,
+    program: Program,
+    chunks: Chunks,
+    monitored: Examples,
+    listener: Listener,
+    report_every: int,
+) -> Parameters:
+    """Train from the program's start to the configuration's last step.
+
+    Args:
+        config: the run.
+        program: how it begins and goes on.
+        chunks: (images, labels) as a ChunkFunction takes them; together num_steps batches, and some chunk must end at
+            each multiple of report_every.
+        monitored: examples to count right answers among, at each report.
+        listener: who is told.
+        report_every: in steps.
+
+    Returns:
+        the trained parameters.
+    """
+    started, step, state, losses = time.monotonic(), 0, program.start, []
+    count_correct = _counter(config, monitored)
+
+    def point(loss: float) -> Progress:
+        correct, seconds = count_correct(state.parameters), time.monotonic() - started
+        return Progress(step, step * config.batch_size, loss, correct, len(monitored.labels), seconds)
+
+    listener.report(point(float("nan")))
+    for images, labels in chunks:
+        state, loss = program.run_chunk(state, images, labels)
+        step += len(labels)
+        losses.append((float(loss), len(labels)))
+        listener.chunk_done(step, state)
+        if step % report_every == 0 or step == config.num_steps:
+            listener.report(point(_weighted_mean(losses)))
+            losses.clear()
+    return state.parameters  # type: ignore[no-any-return]
+
+
+def side_by_side(work: Callable[[T, Event], None], runs: Sequence[T]) -> None:
+    """Train several runs at once, as many as there are processor cores, each in a thread of its own.
+
+    Each runs the very program that it would run alone, so it gives the same bits. One program over stacked parameters
+    was tried: on a CPU it takes as long as the runs one after the other, because XLA works a stack of small products
+    off one by one on one core (tests/benchmarks).
+
+    Args:
+        work: trains one run; it should give up, by an exception, soon after the event is set.
+        runs: what to call it with.
+
+    Raises:
+        Exception: the first of any run; the others are stopped.
+    """
+    stop = Event()
+    with ThreadPoolExecutor(min(len(runs), len(os.sched_getaffinity(0)))) as pool:
+        try:
+            futures = [pool.submit(work, run, stop) for run in runs]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        finally:
+            stop.set()  # an interrupt, too, ends the threads
+            pool.shutdown(cancel_futures=True)
+
+
+def _counter(config: TrainingConfig, examples: Examples) -> Callable[[Parameters], int]:
+    images, network = tf.constant(examples.images), network_of(config)
+
+    def count_correct(parameters: Parameters) -> int:
+        predicted = np.argmax(predict(network, parameters, images).numpy(), axis=1)
+        return int((predicted == examples.labels).sum())
+
+    return count_correct
+
+
+def _weighted_mean(pairs: list[tuple[float, int]]) -> float:
+    return sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs)

@@ -1,0 +1,99 @@
+"""Manual and autodiff in lockstep: how far one step of each differs, and how far the two networks drift apart.
+
+Two networks start from the same parameters and take the same batches, one by each way to the gradients. At every step
+the other way is also asked from where the manual network is, so that a step can be compared with a step; what differs
+there is rounding. The drift is what becomes of those differences over a run, which at a high rate is no longer small.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from model.fitting import Program
+from model.functions import Tensor
+from model.network import Parameters
+from model.recipes import TrainingConfig
+from model.training import State, compile_chunk, compile_loop, start_state, update
+
+
+class Lockstep(NamedTuple):
+    """The state of both networks.
+
+    Attributes:
+        manual: of the one that descends by the manual step.
+        autodiff: of the other.
+        difference: float32[], the largest absolute difference of one number after one step from the manual network's
+            parameters, manual against autodiff, over the steps of the chunk.
+    """
+
+    manual: State
+    autodiff: State
+    difference: Tensor
+
+    @property
+    def parameters(self) -> Parameters:
+        """Those of the manual network, which are the run's."""
+        return self.manual.parameters
+
+
+class Agreement(NamedTuple):
+    """How the two ways agree in one chunk; differences are absolute, of single numbers.
+
+    Attributes:
+        step: updates done at its end.
+        largest_difference: of one step from the same parameters, over the steps of the chunk.
+        drift: of the two networks at its end.
+        largest_parameter: the largest absolute number of the manual network, to compare with.
+    """
+
+    step: int
+    largest_difference: float
+    drift: float
+    largest_parameter: float
+
+
+def make_program(config: TrainingConfig) -> Program:
+    """Return how a run begins and goes on: by the step that its configuration names, or in lockstep for compare."""
+    if config.step == "compare":
+        state = start_state(config)
+        return Program(Lockstep(state, state, tf.constant(0.0)), compile_lockstep(config))
+    return Program(start_state(config), compile_chunk(config))
+
+
+def compile_lockstep(config: TrainingConfig) -> Callable[[Lockstep, Tensor, Tensor], tuple[Lockstep, Tensor]]:
+    """Compile a chunk of steps of both; see `model.training.compile_loop`."""
+    run = compile_loop(partial(update_both, config))
+
+    def run_chunk(state: Lockstep, images: Tensor, labels: Tensor) -> tuple[Lockstep, Tensor]:
+        return run(state._replace(difference=tf.constant(0.0)), images, labels)
+
+    return run_chunk
+
+
+def update_both(config: TrainingConfig, state: Lockstep, images: Tensor, labels: Tensor) -> tuple[Lockstep, Tensor]:
+    """Take one step of both networks; arguments as for `model.training.update`."""
+    by_hand, by_tape = (partial(update, config.model_copy(update={"step": step})) for step in ("manual", "autodiff"))
+    manual, loss = by_hand(state.manual, images, labels)
+    beside, _ = by_tape(state.manual, images, labels)
+    autodiff, _ = by_tape(state.autodiff, images, labels)
+    difference = tf.maximum(state.difference, largest_difference(manual.parameters, beside.parameters))
+    return Lockstep(manual, autodiff, difference), loss
+
+
+def largest_difference(ours: Parameters, theirs: Parameters) -> Tensor:
+    """Return the largest absolute difference of two numbers in the same place."""
+    pairs = zip(tf.nest.flatten(ours), tf.nest.flatten(theirs), strict=True)
+    return tf.reduce_max([tf.reduce_max(tf.abs(x - y)) for x, y in pairs])
+
+
+def agreement(step: int, state: Lockstep) -> Agreement:
+    """Describe the chunk that has just ended."""
+    manual = state.manual.parameters
+    return Agreement(
+        step,
+        float(state.difference),
+        float(largest_difference(manual, state.autodiff.parameters)),
+        float(tf.reduce_max([tf.reduce_max(tf.abs(part)) for part in tf.nest.flatten(manual)])),
+    )

@@ -1,0 +1,44 @@
+import numpy as np
+import tensorflow as tf
+
+from model import gradients
+from model.lockstep import agreement, make_program
+from model.recipes import RECIPES, fit_to_data, override
+from model.training import compile_chunk, start_state
+from tests.helpers import Digits
+
+
+def batches():
+    images, labels = Digits(num_train=60).split(0, 60)
+    return images.reshape(6, 10, 20), labels.reshape(6, 10).astype(np.int32)
+
+
+def config(step):
+    return override(fit_to_data(RECIPES["nielsen-30"].config, 20, 3, 60), step=step, num_steps=6)
+
+
+def test_each_network_goes_its_own_way():
+    program = make_program(config("compare"))
+    state, loss = program.run_chunk(program.start, *batches())
+    for step, ours in (("manual", state.manual), ("autodiff", state.autodiff)):
+        alone, _ = compile_chunk(config(step))(start_state(config(step)), *batches())
+        for x, y in zip(tf.nest.flatten(ours), tf.nest.flatten(alone), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+    assert 0 < float(loss) < 2
+    found = agreement(6, state)
+    assert found.step == 6
+    assert found.largest_difference < 1e-5
+    assert found.drift < 1e-4 < found.largest_parameter
+
+
+def test_a_wrong_step_is_seen_in_every_chunk(monkeypatch):
+    def wrong(network, parameters, x, y, masks=None):
+        right = gradients.manual(network, parameters, x, y, masks)
+        return right._replace(layers=tf.nest.map_structure(lambda g: 1.01 * g, right.layers))
+
+    monkeypatch.setitem(gradients.STEPS, "manual", wrong)
+    program = make_program(config("compare"))
+    state, _ = program.run_chunk(program.start, *batches())
+    assert agreement(6, state).largest_difference > 1e-4
+    after, _ = program.run_chunk(state._replace(difference=tf.constant(1e9)), *batches())
+    assert float(after.difference) < 1  # it is of one chunk, not of the run
