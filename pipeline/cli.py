@@ -69,6 +69,10 @@ Seed = Annotated[
     typer.Option(min=0, max=2**31 - 1, help="Seed of the starting parameters and the order of training; 1 by default."),
 ]
 NumSteps = Annotated[int | None, typer.Option(min=1, help="Updates; by default as the recipe says.")]
+WindowMib = Annotated[
+    int | None,
+    typer.Option(min=1, help="MiB of images to shuffle together and hold in memory; 1024 by default."),
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
@@ -115,6 +119,7 @@ def run(
     step: StepName = None,
     seed: Seed = None,
     num_steps: NumSteps = None,
+    window_mib: WindowMib = None,
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
@@ -122,7 +127,9 @@ def run(
     from pipeline import stages, storage, summary
 
     options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
-    resolved = _training_config(config, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps)
+    resolved = _training_config(
+        config, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps, window_mib=window_mib
+    )
     settings, log = _settings(context, workspace), stages.Log()
     with storage.locked(workspace):
         data = stages.preprocess_stage(settings, options, log)
@@ -169,6 +176,7 @@ def train(
     step: StepName = None,
     seed: Seed = None,
     num_steps: NumSteps = None,
+    window_mib: WindowMib = None,
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
@@ -179,7 +187,9 @@ def train(
         raise typer.BadParameter(
             f"train runs no Beam pipeline, so it takes no options after --: {' '.join(context.obj)}"
         )
-    resolved = _training_config(config, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps)
+    resolved = _training_config(
+        config, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps, window_mib=window_mib
+    )
     settings, log = _settings(context, workspace), stages.Log()
     with storage.locked(_existing(workspace)):
         trained = stages.train_stage(settings, stages.find_dataset(workspace, dataset), resolved, tensorboard, log)

@@ -106,7 +106,8 @@ def _fit(
 ) -> tuple[Parameters, list[Progress]]:
     """Train, tell every listener of every report, and give errors of the shards back as what they were."""
     curve: list[Progress] = []
-    plan = Plan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY)
+    window_bytes = config.window_mib * 2**20
+    plan = Plan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, window_bytes)
     chunks = make_chunks(split_reader(dataset, manifest, "train"), plan)
     monitored = first_examples(dataset, manifest, "test")
     with _progress_line(config, visible) as show:
