@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from model.recipes import TrainingConfig
 from pipeline.stages import quiet_imports
-from tests.benchmarks.cases import Work
+from tests.benchmarks.cases import Work, make_work
 
 _PATIENCE_SECONDS = 10
 
@@ -68,6 +69,10 @@ class Worker:
 
     def import_seconds(self) -> float:
         return self._import_seconds
+
+    def make_work(self, config: TrainingConfig, images: np.ndarray, labels: np.ndarray) -> Work:
+        """See `cases.make_work`; it needs TensorFlow, so only processes that have it are asked."""
+        return make_work(config, images, labels)
 
     def first_step(self, work: Work, setting: dict[str, Any]) -> float:
         """Seconds from nothing but the imports to the first step done."""

@@ -19,13 +19,12 @@ import pyarrow as pa
 import typer
 
 from model.errors import BackbeamError, BadUsage
-from pipeline.stages import quiet_imports
 from pipeline.tables import write_table
-from tests.benchmarks.cases import CASES, CHECKED_STEPS, Work, make_work, read_digits, step_flops
+from tests.benchmarks.cases import CASES, CHECKED_STEPS, Work, read_digits, step_flops
 from tests.benchmarks.children import Child, Chosen, PeerFailed, child_of
 from tests.benchmarks.peers.matmul import FLOPS
 from tests.benchmarks.peers.numpy_loop import NumPy
-from tests.benchmarks.peers.table import Peer, find_peers
+from tests.benchmarks.peers.table import OURS, Peer, find_peers
 from tests.benchmarks.report import case_text
 
 TOLERANCE = 1e-4  # of the largest change of the same array in CHECKED_STEPS; float32 alone makes about 1e-5
@@ -110,8 +109,7 @@ def measure(cases: str, peers: dict[str, Peer], repeats: int, seconds: float) ->
         children = {name: stack.enter_context(child_of(peer.title, peer.module)) for name, peer in peers.items()}
         matmul = stack.enter_context(child_of("the large product", "matmul"))
         for case in cases:
-            with quiet_imports():
-                work = make_work(CASES[case], images, labels)
+            work = children[OURS].ask("make_work", CASES[case], images, labels)
             about = {"case": case, "data": data, "machine": describe_machine()} | describe_work(work)
             contestants = [
                 prepare(name, peer, children[name], work, about, seconds)
