@@ -67,6 +67,7 @@ class NumPy:
         self._falls = [(np.empty_like(w), np.empty_like(b)) for w, b in zip(self._weights, self._biases, strict=True)]
         self._velocity = [(np.zeros_like(w), np.zeros_like(b)) for w, b in self._falls]
 
+    @np.errstate(over="ignore")  # where exp(-z) overflows, the sigmoid is 0, as it should be
     def run(self, num_chunks: int) -> None:
         for _ in range(num_chunks):
             for x, y in zip(*next(self._chunks), strict=True):
