@@ -117,8 +117,9 @@ def _time(trainer: Any, num_chunks: int) -> Timed:
 class Child:
     """A peer's process, from this side."""
 
-    def __init__(self, title: str, connection: Connection) -> None:
+    def __init__(self, title: str, connection: Connection, process_id: int) -> None:
         self.title = title
+        self.process_id = process_id
         self._connection = connection
 
     def ask(self, what: str, *arguments: Any) -> Any:
@@ -146,7 +147,7 @@ def child_of(title: str, module: str) -> Iterator[Child]:
     process.start()
     theirs.close()
     try:
-        yield Child(title, ours)
+        yield Child(title, ours, process.pid or 0)
     finally:
         ours.close()  # the child then reads the end of its requests
         process.join(_PATIENCE_SECONDS)

@@ -1,8 +1,11 @@
 """The benchmark of steps at a tiny size: all compute the same, it says so, and its Parquet holds every repeat."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from itertools import pairwise
 
 import duckdb
@@ -12,6 +15,7 @@ import pytest
 from model.errors import BadUsage
 from tests.benchmarks import steps
 from tests.benchmarks.cases import CASES, Work, step_flops
+from tests.benchmarks.children import PeerFailed, child_of
 from tests.benchmarks.peers import table
 from tests.benchmarks.peers.numpy_loop import NumPy
 from tests.benchmarks.report import ratio_to_ours
@@ -44,23 +48,33 @@ def test_a_tiny_run(tmp_path):
     assert {flops for *_, flops in rows} == {958_800}
 
 
+def optional(package, module):
+    """A peer of the extra bench, which the tests do without; imported in a process of its own."""
+    absent = pytest.mark.skipif(find_spec(package) is None, reason=f"{package} is not installed (extra bench)")
+    return pytest.param(module, marks=absent)
+
+
 @pytest.mark.parametrize("case", "AC")
-@pytest.mark.parametrize("package", ["torch", "jax"])
-def test_optional_peers_compute_the_same(package, case):
-    pytest.importorskip(package, reason="a peer of the extra bench, which the tests do without")
-    module = {"torch": "pytorch_eager", "jax": "jax_scan"}[package]
-    code = f"""
-from tests.benchmarks import steps, test_steps
-from tests.benchmarks.peers import {module}, table
-work = test_steps.small_work({case!r}, (40, 9, 8, 10))
-for peer in [peer for peer in table.PEERS.values() if peer.module == {module!r}]:
-    for setting in peer.settings:
-        trainer = {module}.prepare(work, **setting)
-        trainer.run(1)
-        steps.check(peer, work, trainer.parameters())
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("module", [optional("torch", "pytorch_eager"), optional("jax", "jax_scan")])
+def test_optional_peers_compute_the_same(module, case):
+    work = small_work(case, (40, 9, 8, 10))
+    for peer in [peer for peer in table.PEERS.values() if peer.module == module]:
+        with child_of(peer.title, module) as child:
+            for setting in peer.settings:
+                steps.check(peer, work, child.ask("trained", work, setting))
+
+
+def test_an_error_in_a_peers_process_is_told():
+    wanted = pytest.raises(PeerFailed, match=r"nobody: import_seconds:\n(.|\n)*ModuleNotFoundError")
+    with child_of("nobody", "no_such_module") as child, wanted:
+        child.ask("import_seconds")
+
+
+def test_the_end_of_a_peers_process_is_told():
+    with child_of("NumPy", "numpy_loop") as child:
+        os.kill(child.process_id, signal.SIGKILL)
+        with pytest.raises(PeerFailed, match="NumPy: the process has ended"):
+            child.ask("import_seconds")
 
 
 def test_a_peer_that_computes_something_else_is_found():
@@ -70,9 +84,9 @@ def test_a_peer_that_computes_something_else_is_found():
     assert steps.check(peer, work, trainer.parameters()) < steps.TOLERANCE
     other = NumPy(work._replace(config=work.config.model_copy(update={"momentum": 0.899})))
     other.run(1)
-    with pytest.raises(steps.PeerFailed, match="NumPy computes something else: after 20 steps"):
+    with pytest.raises(PeerFailed, match="NumPy computes something else: after 20 steps"):
         steps.check(peer, work, other.parameters())
-    with pytest.raises(steps.PeerFailed, match="differ by nan"):
+    with pytest.raises(PeerFailed, match="differ by nan"):
         steps.check(peer, work, [part * np.nan for part in trainer.parameters()])
 
 
