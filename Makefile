@@ -8,7 +8,7 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-all lint types lock clean
+.PHONY: run test test-all bench lint types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
@@ -18,6 +18,9 @@ test: $(VENV)/installed-test  ## the offline tests
 
 test-all: $(VENV)/installed-test  ## the tests that take minutes too
 	@$(BIN)/python -m pytest
+
+bench: $(VENV)/installed-bench  ## how long a training step takes, ours and others'
+	@$(BIN)/python -m tests.benchmarks.steps
 
 lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check .
@@ -48,6 +51,11 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/installed-test: $(VENV)/installed
 	@echo "installing what the tests need"
 	@$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	@echo "installing what the benchmark compares with (about 5 GB on Linux)"
+	@$(PIP) --editable '.[bench]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test

@@ -10,7 +10,6 @@ then a full permutation. Resident and streaming are this one path.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import count
 
 import numpy as np
@@ -120,33 +119,49 @@ def epoch_windows(shard_sizes: tuple[int, ...], plan: Plan, num_pixels: int, epo
 
 
 class _Shuffled:
-    """The endless stream of shuffled examples, taken in pieces of any size."""
+    """The endless stream of shuffled examples, taken in pieces of any size; it holds one window."""
 
     def __init__(self, reader: SplitReader, plan: Plan) -> None:
-        self._num_pixels = reader.num_pixels
+        self._reader = reader
         self._windows = _shuffled_windows(reader, plan)
-        self._examples, self._order = next(self._windows)
+        self._window: tuple[int, ...] = ()
+        self._examples = concatenate([], reader.num_pixels)
+        self._order = np.zeros(0, np.int64)
 
     def take(self, num_examples: int) -> Examples:
         pieces = []
         while num_examples:
             while not len(self._order):
-                self._examples, self._order = next(self._windows)
+                self._go_on()
             chosen, self._order = self._order[:num_examples], self._order[num_examples:]
             pieces.append(self._examples.take(chosen))
             num_examples -= len(chosen)
-        return pieces[0] if len(pieces) == 1 else concatenate(pieces, self._num_pixels)
+        return pieces[0] if len(pieces) == 1 else concatenate(pieces, self._reader.num_pixels)
+
+    def _go_on(self) -> None:
+        """Go to the next window; one that is held already, as a split that is one window, is not read again."""
+        window, self._order = next(self._windows)
+        if window != self._window:
+            self._examples = concatenate([], self._reader.num_pixels)  # frees the window before, then reads
+            self._examples = _read_window(self._reader, window)
+            self._window = window
 
 
-def _shuffled_windows(reader: SplitReader, plan: Plan) -> Iterator[tuple[Examples, Integers]]:
-    """Yield each window's examples and the order to take them in, for epochs 0, 1, 2, ... for ever."""
+def _read_window(reader: SplitReader, window: tuple[int, ...]) -> Examples:
+    """Read shards into place one by one, so that no more than one of them is held twice."""
+    num_examples = sum(reader.shard_sizes[shard] for shard in window)
+    images = np.empty((num_examples, reader.num_pixels), np.uint8)
+    whole, start = Examples(np.empty(num_examples, np.int64), images, np.empty(num_examples, np.int64)), 0
+    for shard in window:
+        place = slice(start, start + reader.shard_sizes[shard])
+        whole.indices[place], whole.images[place], whole.labels[place] = reader.read_shard(shard)
+        start = place.stop
+    return whole
 
-    @lru_cache(maxsize=1)  # a split that is one window is read once
-    def load(window: tuple[int, ...]) -> Examples:
-        return concatenate([reader.read_shard(shard) for shard in window], reader.num_pixels)
 
+def _shuffled_windows(reader: SplitReader, plan: Plan) -> Iterator[tuple[tuple[int, ...], Integers]]:
+    """Yield each window and the order to take its examples in, for epochs 0, 1, 2, ... for ever."""
     for epoch in count():
-        windows = epoch_windows(reader.shard_sizes, plan, reader.num_pixels, epoch)
-        for number, window in enumerate(windows):
-            examples = load(window)
-            yield examples, permutation((plan.seed, epoch, number), len(examples.labels))
+        for number, window in enumerate(epoch_windows(reader.shard_sizes, plan, reader.num_pixels, epoch)):
+            num_examples = sum(reader.shard_sizes[shard] for shard in window)
+            yield window, permutation((plan.seed, epoch, number), num_examples)

@@ -35,6 +35,8 @@ class TrainingConfig(BaseModel):
         momentum: what a step keeps of the one before, 0 to below 1.
         weight_decay: of the weights, per step and unit of rate: the loss has weight_decay / 2 sum(w^2) more.
         dropout: which part of every hidden layer's values a step leaves out, 0 to below 1.
+        window_mib: budget, in MiB, for the pixels of the examples that are shuffled together; a train split that is
+            larger is read a window at a time, in another order than with another budget.
         seed: of the starting parameters, of the order of examples and of what is dropped.
     """
 
@@ -56,6 +58,7 @@ class TrainingConfig(BaseModel):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    window_mib: Positive = 1024
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
 
     @model_validator(mode="after")

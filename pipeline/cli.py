@@ -76,6 +76,10 @@ Seeds = Annotated[
     typer.Option("--seeds", help="Several seeds, such as 1-5 or 1,3,10-12: a run for each, trained side by side."),
 ]
 NumSteps = Annotated[int | None, typer.Option(min=1, help="Updates; by default as the recipe says.")]
+WindowMib = Annotated[
+    int | None,
+    typer.Option(min=1, help="MiB of images to shuffle together and hold in memory; 1024 by default."),
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
@@ -123,6 +127,7 @@ def run(
     seed: Seed = None,
     seeds: Seeds = None,
     num_steps: NumSteps = None,
+    window_mib: WindowMib = None,
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
@@ -131,7 +136,9 @@ def run(
     from pipeline.seeds import write_seeds
 
     options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
-    configs = _training_configs(config, seeds, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps)
+    configs = _training_configs(
+        config, seeds, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps, window_mib=window_mib
+    )
     settings, log = _settings(context, workspace), stages.Log()
     with storage.locked(workspace):
         data = stages.preprocess_stage(settings, options, log)
@@ -184,6 +191,7 @@ def train(
     seed: Seed = None,
     seeds: Seeds = None,
     num_steps: NumSteps = None,
+    window_mib: WindowMib = None,
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
@@ -194,7 +202,9 @@ def train(
         raise typer.BadParameter(
             f"train runs no Beam pipeline, so it takes no options after --: {' '.join(context.obj)}"
         )
-    configs = _training_configs(config, seeds, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps)
+    configs = _training_configs(
+        config, seeds, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps, window_mib=window_mib
+    )
     settings, log = _settings(context, workspace), stages.Log()
     with storage.locked(_existing(workspace)):
         trained = stages.train_stage(settings, stages.find_dataset(workspace, dataset), configs, tensorboard, log)

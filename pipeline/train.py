@@ -174,7 +174,7 @@ def _fit(
 ) -> Trained:
     """Train, tell everybody of every report, and give errors of the shards back as what they were."""
     started, curve, agreements = time.monotonic(), list[Progress](), list[Agreement]()
-    plan = Plan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY)
+    plan = Plan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, config.window_mib * 2**20)
 
     def report(point: Progress) -> None:
         for listener in (curve.append, *reports):

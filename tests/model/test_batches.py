@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,6 +69,19 @@ def test_one_window_is_read_once():
     counting = SplitReader(whole.shard_sizes, 2, lambda n: calls.append(n) or whole.read_shard(n))
     assert len(list(make_chunks(counting, plan_for(20, 5)))) > 1
     assert calls == [0, 1]
+
+
+def test_memory_holds_one_window_and_one_shard():
+    labels = np.zeros(1000, np.int64)
+    shards = SplitReader((1000,) * 8, 1000, lambda _: Examples(labels, np.zeros((1000, 1000), np.uint8), labels))
+    plan = Plan(1, 10, 1600, 10, window_bytes=2 * 10**6)
+    tracemalloc.start()
+    try:
+        assert sum(len(labels) for _, labels in make_chunks(shards, plan)) == 1600
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4.5 * 10**6  # a window of two shards, and another shard; a second window would be two more
 
 
 @given(st.integers(1, 5000), st.integers(1, 2000), st.integers(1, 3000))

@@ -66,6 +66,7 @@ def test_arguments_after_two_dashes_are_beams():
         (["run", "--recipe", "articel-manual"], "unknown recipe 'articel-manual' (did you mean 'article-manual'?)"),
         (["run", "--step", "magic"], "step"),
         (["run", "--seed", "-1"], "--seed"),
+        (["train", "--window-mib", "0"], "--window-mib"),
         (["run", "--nonsense"], "--nonsense"),
         (["run", "stray"], "stray"),
         (["run", "--dataset", ".", "--data-dir", "."], "--data-dir goes with a known data set"),

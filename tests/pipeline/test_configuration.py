@@ -34,6 +34,7 @@ def test_without_anything_it_is_the_articles_manual_rule():
         ("[training]\nmomentun = 0.5\n", r"no such setting: 'momentun' \(did you mean 'momentum'\?\)"),
         ("[training]\nmomentum = 1.5\n", "momentum: "),
         ("[training]\nmomentum = 'much'\n", "momentum: "),
+        ("[training]\nwindow_mib = 0\n", "window_mib: "),
         ("[training]\nrecipe = 'modem'\n", r"unknown recipe 'modem' \(did you mean 'modern'\?\)"),
         ("[training\n", "run.toml"),
         (b"\xff\xfe", "run.toml"),

@@ -1,0 +1,108 @@
+"""What is timed: three networks, the batches that every peer trains on, and the arithmetic that a step takes."""
+
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from model.recipes import TrainingConfig, find_recipe, override
+from pipeline import idx, storage
+from pipeline.sources import EMBEDDED, FILE_NAMES, find_files
+
+NUM_CHUNKS = 4  # of different batches; what lasts longer takes them again and again
+CHECKED_STEPS = 20
+_NUM_STEPS = 10_000  # of the run that the chunks are cut from: the article's
+_REPORT_EVERY = 1000  # steps; a chunk ends at each report
+
+# Rates that do not change, and one for weights and biases alike: what every peer offers.
+_ARTICLE = override(find_recipe("article-autodiff").config, step="manual", num_steps=_NUM_STEPS)
+_MODERN = override(find_recipe("modern").config, dropout=0.0, schedule="constant", num_steps=_NUM_STEPS)
+CASES = {
+    "A": _ARTICLE,
+    "B": override(_ARTICLE, batch_size=128),
+    "C": _MODERN,
+}
+
+
+class Work(NamedTuple):
+    """What a peer is given.
+
+    Attributes:
+        config: the network, its loss and its rates; peers other than ours ignore the step.
+        start: (weights float32[inputs, outputs], biases float32[outputs]) of each layer.
+        images: uint8[chunks, steps, n, inputs], pixel values 0 to 255.
+        labels: int32[chunks, steps, n], classes.
+    """
+
+    config: TrainingConfig
+    start: tuple[tuple[np.ndarray, np.ndarray], ...]
+    images: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def chunk_length(self) -> int:
+        return self.images.shape[1]
+
+    def first_steps(self, num_steps: int) -> "Work":
+        """The same work, but only one chunk of num_steps."""
+        return self._replace(images=self.images[:1, :num_steps], labels=self.labels[:1, :num_steps])
+
+    def scaled_images(self) -> np.ndarray:
+        """float32[chunks, steps, n, inputs], 0 to 1."""
+        return self.images.astype(np.float32) / np.float32(255)
+
+    def targets(self) -> np.ndarray:
+        """float32[chunks, steps, n, outputs], one-hot."""
+        return np.eye(self.config.layers[-1], dtype=np.float32)[self.labels]
+
+
+def make_work(config: TrainingConfig, images: np.ndarray, labels: np.ndarray) -> Work:
+    """Cut examples into chunks of the length that training has, taking them again where there are too few.
+
+    Args:
+        config: of the case.
+        images: uint8[examples, inputs].
+        labels: int[examples].
+    """
+    from model.batches import Plan, chunk_lengths  # TensorFlow, which the processes of other peers must not import
+    from model.network import initialise
+
+    plan = Plan(config.seed, config.batch_size, config.num_steps, _REPORT_EVERY)
+    shape = (NUM_CHUNKS, next(chunk_lengths(plan, images.shape[1])), config.batch_size)
+    chosen = np.arange(np.prod(shape)).reshape(shape) % len(labels)
+    drawn = initialise(config.layers, config.seed, config.start)
+    start = tuple((layer.weights.numpy().T, layer.biases.numpy()) for layer in drawn)
+    return Work(config, start, images[chosen], labels[chosen].astype(np.int32))
+
+
+def step_flops(layers: tuple[int, ...], batch_size: int) -> int:
+    """Count a step's floating-point operations in products of matrices, a multiplication and an addition as two.
+
+    Forward and for the gradients of the weights, each layer takes 2 n inputs outputs; so does every layer but the first
+    for handing the error back. What is done element by element is not counted.
+    """
+    products = [inputs * outputs for inputs, outputs in pairwise(layers)]
+    return 2 * batch_size * (2 * sum(products) + sum(products[1:]))
+
+
+def read_digits() -> tuple[str, np.ndarray, np.ndarray]:
+    """Read train digits: all of MNIST if BACKBEAM_TEST_DATA names it, else the 4,000 that are part of the package.
+
+    Returns:
+        which, images uint8[examples, pixels], labels uint8[examples].
+    """
+    named = os.environ.get("BACKBEAM_TEST_DATA")
+    folder = Path(named) / "mnist" if named else EMBEDDED / "mnist-5k"
+    images, labels, *_ = find_files(str(folder))
+    kinds = (images, idx.IMAGES_MAGIC, FILE_NAMES[0]), (labels, idx.LABELS_MAGIC, FILE_NAMES[1])
+    (pixels, sizes), (classes, _) = (_read_idx(*kind) for kind in kinds)
+    return folder.name, pixels.reshape(sizes[0], -1), classes
+
+
+def _read_idx(uri: str, magic: int, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
+    with storage.open_binary(uri) as stored, idx.decompressed(stored, name) as stream:
+        header = idx.read_header(stream, magic, name)
+        data = b"".join(idx.read_body(stream, header, 2**22, name))
+    return np.frombuffer(data, np.uint8), header.sizes
