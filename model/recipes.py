@@ -36,6 +36,7 @@ class TrainingConfig(BaseModel):
         weight_decay: of the weights, per step and unit of rate: the loss has weight_decay / 2 sum(w^2) more.
         dropout: which part of every hidden layer's values a step leaves out, 0 to below 1.
         seed: of the starting parameters, of the order of examples and of what is dropped.
+        num_replicas: equal parts of a batch whose gradients are worked out apart and then added up in order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,11 +58,18 @@ class TrainingConfig(BaseModel):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    num_replicas: Positive = 1
 
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:
         if bool(self.num_steps) == (self.num_epochs is not None):
             raise ValueError("give either num_steps or num_epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _has_equal_parts(self) -> Self:
+        if self.batch_size % self.num_replicas:
+            raise ValueError(f"num_replicas {self.num_replicas} does not divide batch_size {self.batch_size}")
         return self
 
     @property

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from math import pi
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,8 @@ from model.functions import Tensor
 from model.gradients import STEPS, Gradients
 from model.network import Layer, Masks, Network, Parameters, build_network, initialise, predict, scale
 from model.recipes import TrainingConfig
+
+DrawMasks: TypeAlias = Callable[[TrainingConfig, Tensor, Tensor, tf.DType], Masks | None]
 
 
 class Progress(NamedTuple):
@@ -74,11 +76,16 @@ def update(config: TrainingConfig, state: State, images: Tensor, labels: Tensor)
     return descend(config, state, gradients.layers, factor), gradients.loss
 
 
-def batch_gradients(config: TrainingConfig, state: State, images: Tensor, labels: Tensor) -> Gradients:
-    """Work out a batch's gradients by the step that the configuration names; arguments as for `update`."""
+def batch_gradients(
+    config: TrainingConfig, state: State, images: Tensor, labels: Tensor, draw: DrawMasks | None = None
+) -> Gradients:
+    """Work out a batch's gradients by the step that the configuration names.
+
+    Arguments are as for `update`; draw takes the place of `draw_masks` where the batch is a part of one.
+    """
     dtype = state.parameters[0].weights.dtype
     y = tf.one_hot(labels, config.layers[-1], dtype=dtype)
-    masks = draw_masks(config, state.step, tf.shape(images)[0], dtype)
+    masks = (draw or draw_masks)(config, state.step, tf.shape(images)[0], dtype)
     return STEPS[config.step](network_of(config), state.parameters, scale(images, dtype), y, masks)
 
 
@@ -172,6 +179,7 @@ def fit(
     monitored: Examples,
     report: Callable[[Progress], None],
     report_every: int,
+    run_chunk: Callable[[State, Tensor, Tensor], tuple[State, Tensor]] | None = None,
 ) -> Parameters:
     """Train from the recipe's start to its last step.
 
@@ -182,12 +190,13 @@ def fit(
         monitored: examples to count right answers among, at each report.
         report: called at step 0, at every report_every steps and at the last.
         report_every: in steps.
+        run_chunk: how to take steps; by default `compile_chunk`, where TensorFlow puts it.
 
     Returns:
         the trained parameters.
     """
     started, step, losses = time.monotonic(), 0, []
-    state, run_chunk = start_state(config), compile_chunk(config)
+    state, run_chunk = start_state(config), run_chunk or compile_chunk(config)
     count_correct = _counter(config, monitored)
 
     def point(loss: float) -> Progress:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -69,6 +70,13 @@ Seed = Annotated[
     typer.Option(min=0, max=2**31 - 1, help="Seed of the starting parameters and the order of training; 1 by default."),
 ]
 NumSteps = Annotated[int | None, typer.Option(min=1, help="Updates; by default as the recipe says.")]
+Replicas = Annotated[
+    int | None,
+    typer.Option("--replicas", min=1, help="Parts of a batch that are worked out side by side; by default 1."),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="auto (the first GPU, else the CPU), cpu, gpu, or gpu:N for that one alone.")
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
@@ -115,6 +123,8 @@ def run(
     step: StepName = None,
     seed: Seed = None,
     num_steps: NumSteps = None,
+    replicas: Replicas = None,
+    device: Device = "auto",
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
@@ -122,8 +132,11 @@ def run(
     from pipeline import stages, storage, summary
 
     options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
-    resolved = _training_config(config, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps)
-    settings, log = _settings(context, workspace), stages.Log()
+    flags = {"recipe": recipe, "step": step, "seed": seed, "num_steps": num_steps, "num_replicas": replicas}
+    resolved = _training_config(config, layers=layers, **flags)
+    settings, log = _settings(context, workspace, device), stages.Log()
+    _refuse_cluster()
+    stages.look_for_gpus(settings, resolved)
     with storage.locked(workspace):
         data = stages.preprocess_stage(settings, options, log)
         trained = stages.train_stage(settings, data, resolved, tensorboard, log)
@@ -169,6 +182,8 @@ def train(
     step: StepName = None,
     seed: Seed = None,
     num_steps: NumSteps = None,
+    replicas: Replicas = None,
+    device: Device = "auto",
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
@@ -179,8 +194,15 @@ def train(
         raise typer.BadParameter(
             f"train runs no Beam pipeline, so it takes no options after --: {' '.join(context.obj)}"
         )
-    resolved = _training_config(config, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps)
-    settings, log = _settings(context, workspace), stages.Log()
+    flags = {"recipe": recipe, "step": step, "seed": seed, "num_steps": num_steps, "num_replicas": replicas}
+    resolved = _training_config(config, layers=layers, **flags)
+    settings, log = _settings(context, workspace, device, _cluster_for(resolved)), stages.Log()
+    if settings.cluster and not settings.cluster.is_chief:  # the workspace and its lock are the chief's
+        assisted = stages.assist_stage(settings, stages.find_dataset(_existing(workspace), dataset), resolved, log)
+        _say(as_json, summary.describe_assistance(assisted, settings, log), summary.assistance_text(assisted, settings))
+        return
+    if not settings.cluster:
+        stages.look_for_gpus(settings, resolved)
     with storage.locked(_existing(workspace)):
         trained = stages.train_stage(settings, stages.find_dataset(workspace, dataset), resolved, tensorboard, log)
     _say(as_json, summary.describe_run(workspace, trained, log), summary.run_text(workspace, trained, log))
@@ -258,10 +280,30 @@ def _training_config(file: Path | None, *, layers: str | None, **flags: Any) -> 
     return resolve(file, flags | {"layers": parse_layers(layers)})
 
 
-def _settings(context: typer.Context, workspace: Path) -> Any:
+def _settings(context: typer.Context, workspace: Path, device: str = "auto", cluster: Any = None) -> Any:
+    from model.devices import check_device
     from pipeline.stages import Settings
 
-    return Settings(workspace.absolute(), context.obj or (), visible=True)  # workers may run in another folder
+    place = workspace.absolute()  # workers may run in another folder
+    return Settings(place, context.obj or (), visible=True, device=check_device(device), cluster=cluster)
+
+
+def _cluster_for(config: Any) -> Any:
+    from model.cluster import check_cluster, read_cluster
+
+    cluster = read_cluster(os.environ)
+    check_cluster(cluster, config)
+    return cluster
+
+
+def _refuse_cluster() -> None:
+    from model.cluster import VARIABLE, read_cluster
+
+    if read_cluster(os.environ):
+        raise typer.BadParameter(
+            f"{VARIABLE} names several processes, and only `backbeam train` works in several: run `backbeam "
+            "preprocess` once, `backbeam train` in each, `backbeam evaluate` once; or unset the variable"
+        )
 
 
 def _existing(workspace: Path) -> Path:

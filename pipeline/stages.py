@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from model.cluster import Cluster
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.console import console
@@ -54,11 +55,15 @@ class Settings:
         workspace: the root of everything.
         beam_arguments: options for Beam.
         visible: whether to say on standard error what is going on.
+        device: what TensorFlow is to run on; see `model.devices.choose_devices`.
+        cluster: the processes that train together; None for this one alone.
     """
 
     workspace: Path
     beam_arguments: tuple[str, ...]
     visible: bool
+    device: str = "auto"
+    cluster: Cluster | None = None
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,7 @@ def train_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, te
     Raises:
         CorruptArtefact: a file of the data set or of the run is not what its record says.
     """
-    manifest = dataset.manifest
-    num_examples = manifest.splits["train"].num_examples
-    fitted = fit_to_data(config, manifest.num_pixels, len(manifest.class_names), num_examples)
+    fitted = _fit_to(dataset, config)
     with log.timed("train"):
         folder = settings.workspace / "runs" / run_id(dataset.digest, fitted)
 
@@ -144,10 +147,10 @@ def train_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, te
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
-            from model.devices import initialise_devices
+            from model.replicas import start_engine
             from pipeline.train import train
 
-            initialise_devices()
+            engine = start_engine(fitted, settings.device, settings.cluster, folder.name)
         with log.timed("train"):
             train(
                 settings.workspace,
@@ -155,11 +158,50 @@ def train_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, te
                 dataset.manifest,
                 dataset.digest,
                 fitted,
+                engine,
                 tensorboard,
                 settings.visible,
             )
 
     return _once("train", folder / RUN_NAME, build, lambda: check_run(settings.workspace, folder), settings, log)
+
+
+def assist_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, log: Log) -> str:
+    """Train as a worker that is not the chief: it reads the data set, takes its share of every step, writes nothing.
+
+    Returns:
+        the id of the run that the chief writes.
+
+    Raises:
+        CorruptArtefact: a file of the data set, or of a run that is there already, is not what its record says.
+        EngineFailed: another worker did not come, or is gone.
+    """
+    fitted = _fit_to(dataset, config)
+    folder = settings.workspace / "runs" / run_id(dataset.digest, fitted)
+
+    def build() -> None:
+        with log.timed("import"), quiet_imports():
+            from model.replicas import start_engine
+            from pipeline.train import assist
+
+            engine = start_engine(fitted, settings.device, settings.cluster, folder.name)
+        with log.timed("train"):
+            assist(dataset.folder, dataset.manifest, fitted, engine, settings.visible)
+
+    if (folder / RUN_NAME).exists():
+        _once("train", folder / RUN_NAME, build, lambda: check_run(settings.workspace, folder), settings, log)
+    else:
+        build()
+    return folder.name
+
+
+def look_for_gpus(settings: Settings, config: TrainingConfig) -> None:
+    """Fail before any work if a GPU is asked for by name and is not there; raises BadUsage."""
+    if settings.device not in ("auto", "cpu"):
+        with quiet_imports():
+            from model.devices import initialise_devices
+
+            initialise_devices(settings.device, config.num_replicas)
 
 
 def evaluate_stage(settings: Settings, dataset: Dataset, run: RunRecord, log: Log) -> EvaluationRecord:
@@ -174,7 +216,7 @@ def evaluate_stage(settings: Settings, dataset: Dataset, run: RunRecord, log: Lo
             from model.devices import initialise_devices
             from pipeline.evaluate import evaluate
 
-            initialise_devices()
+            initialise_devices(settings.device)
         with log.timed("evaluate"):
             evaluate(settings.workspace, dataset.folder, dataset.manifest, run, list(settings.beam_arguments))
 
@@ -202,6 +244,12 @@ def find_run(workspace: Path, wanted: str | None) -> tuple[RunRecord, Dataset]:
     if data.digest != run.dataset_digest:
         raise CorruptArtefact(f"{folder} is not what {run.run_id} was trained on: expected {run.dataset_digest}")
     return run, data
+
+
+def _fit_to(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:
+    manifest = dataset.manifest
+    num_examples = manifest.splits["train"].num_examples
+    return fit_to_data(config, manifest.num_pixels, len(manifest.class_names), num_examples)
 
 
 def _once(

@@ -18,6 +18,7 @@ from model.errors import BadUsage, recover
 from model.examples import Examples, concatenate, decode
 from model.network import Parameters
 from model.recipes import TrainingConfig
+from model.replicas import Engine, explain
 from model.training import Progress, fit
 from pipeline import runs, storage
 from pipeline.console import console, training_progress
@@ -37,6 +38,7 @@ def train(
     manifest: Manifest,
     dataset_digest: str,
     config: TrainingConfig,
+    engine: Engine,
     tensorboard: bool,
     visible: bool,
 ) -> RunRecord:
@@ -48,12 +50,14 @@ def train(
         manifest: what it holds.
         dataset_digest: SHA-256 of the manifest.
         config: fitted to the data.
+        engine: how to train it.
         tensorboard: whether to log the learning curve for TensorBoard too.
         visible: whether to show progress on standard error.
 
     Raises:
         CorruptArtefact: a shard is not as the manifest says.
         BadUsage: tensorboard is wanted but not installed.
+        EngineFailed: another worker of the cluster is gone.
     """
     run_id = runs.run_id(dataset_digest, config)
     folder = workspace / "runs" / run_id
@@ -61,7 +65,7 @@ def train(
     with storage.removed_on_failure(folder, workspace / partition("learning_curve", run_id)):
         listeners = [_tensorboard(folder / "tensorboard")] if tensorboard else []
         started = time.monotonic()
-        parameters, curve = _fit(dataset, manifest, config, listeners, visible)
+        parameters, curve = _fit(dataset, manifest, config, engine, listeners, visible)
         about = {"run_id": run_id, "dataset_digest": dataset_digest, "config": config.model_dump(mode="json")}
         saved = _write_parameters(folder, encode_parameters(parameters, about))
         record = RunRecord(
@@ -73,12 +77,22 @@ def train(
             learning_curve=_write_curve(
                 workspace, curve, origin_columns(len(curve), run_id, dataset_digest, saved.sha256)
             ),
-            device=_device_of(parameters),
+            device=engine.device,
             seconds=time.monotonic() - started,
             versions=runs.current_versions(),
         )
         runs.write_record(folder, runs.RUN_NAME, record)
         return record
+
+
+def assist(dataset: Path, manifest: Manifest, config: TrainingConfig, engine: Engine, visible: bool) -> None:
+    """Train as one of several workers that is not the chief: the same steps, nothing written.
+
+    Raises:
+        CorruptArtefact: a shard is not as the manifest says.
+        EngineFailed: another worker of the cluster is gone.
+    """
+    _fit(dataset, manifest, config, engine, [], visible)
 
 
 def split_reader(dataset: Path, manifest: Manifest, split: str) -> SplitReader:
@@ -102,7 +116,12 @@ def first_examples(dataset: Path, manifest: Manifest, split: str) -> Examples:
 
 
 def _fit(
-    dataset: Path, manifest: Manifest, config: TrainingConfig, listeners: list[Listener], visible: bool
+    dataset: Path,
+    manifest: Manifest,
+    config: TrainingConfig,
+    engine: Engine,
+    listeners: list[Listener],
+    visible: bool,
 ) -> tuple[Parameters, list[Progress]]:
     """Train, tell every listener of every report, and give errors of the shards back as what they were."""
     curve: list[Progress] = []
@@ -116,9 +135,9 @@ def _fit(
                 listener(point)
 
         try:
-            return fit(config, chunks, monitored, report, REPORT_EVERY), curve
+            return fit(config, chunks, monitored, report, REPORT_EVERY, engine.run_chunk), curve
         except tf.errors.OpError as problem:
-            raise recover(problem) or problem from problem
+            raise recover(problem) or explain(problem, config) or problem from problem
 
 
 @contextmanager
@@ -163,8 +182,3 @@ def _write_curve(workspace: Path, curve: list[Progress], origin: dict[str, list[
     path = workspace / partition("learning_curve", origin["run_id"][0]) / "learning_curve.parquet"
     file = write_table(path, pa.table(origin | columns, schema=SCHEMAS["learning_curve"]))
     return TableFile(table="learning_curve", **file.model_dump())
-
-
-def _device_of(parameters: Parameters) -> str:
-    """Return where the last step ran, such as CPU:0."""
-    return str(parameters[0].weights.device).rpartition("device:")[2]
