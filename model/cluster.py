@@ -21,7 +21,7 @@ from model.recipes import TrainingConfig
 VARIABLE = "TF_CONFIG"
 JOBS = ("chief", "worker")  # in the order in which TensorFlow numbers their tasks
 MEETING_SECONDS = 60.0
-_HELLO_BYTES = 4096
+_HELLO_BYTES, _HELLO_SECONDS, _PAUSE_SECONDS = 4096, 5.0, 0.1
 _MOST_PORT = 65_535
 _EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
 
@@ -140,11 +140,12 @@ def _receive_workers(cluster: Cluster, identity: str, deadline: float) -> None:
             while missing := set(range(1, len(cluster.addresses))) - set(waiting):
                 server.settimeout(_left(deadline, f"no word from {_names(cluster, missing)}"))
                 connection = server.accept()[0]
-                hello = _receive(connection, deadline)
-                if hello.get("task") not in missing:
-                    connection.close()  # not one of ours, or one that gave up and came again
+                hello = _receive(connection, min(deadline, time.monotonic() + _HELLO_SECONDS))
+                task = hello.get("task")
+                if not isinstance(task, int) or task not in missing:
+                    connection.close()  # not one of ours, or one that is here already
                     continue
-                waiting[hello["task"]] = connection
+                waiting[task] = connection
                 _check_identity(waiting, hello, identity)
         _send_all(waiting, {"go": True})
     finally:
@@ -169,13 +170,13 @@ def _report_to_chief(cluster: Cluster, identity: str, deadline: float) -> None:
             with socket.create_connection(_place(cluster.addresses[0]), left) as connection:
                 _send(connection, {"task": cluster.task_index, "identity": identity})
                 answer = _receive(connection, deadline)
-        except (ConnectionError, socket.gaierror):
+        except OSError:
             answer = {}
         if answer.get("go"):
             return
         if "refused" in answer:
             raise BadUsage(str(answer["refused"]))
-        time.sleep(0.1)  # the chief is not up yet
+        time.sleep(_PAUSE_SECONDS)  # the chief is not up yet
 
 
 def _send_all(connections: dict[int, socket.socket], message: dict[str, Any]) -> None:
@@ -188,17 +189,15 @@ def _send(connection: socket.socket, message: dict[str, Any]) -> None:
 
 
 def _receive(connection: socket.socket, deadline: float) -> dict[str, Any]:
-    """Read one line of JSON; {} for anything else."""
-    data = b""
-    while not data.endswith(b"\n") and len(data) < _HELLO_BYTES:
-        connection.settimeout(_left(deadline, "no answer"))
-        piece = connection.recv(_HELLO_BYTES)
-        if not piece:
-            return {}
-        data += piece
+    """Read one line of JSON, an object; {} for anything else, an error included."""
+    data, piece = b"", b"-"
     try:
+        while piece and not data.endswith(b"\n") and len(data) < _HELLO_BYTES:
+            connection.settimeout(_left(deadline, "no answer"))
+            piece = connection.recv(_HELLO_BYTES)
+            data += piece
         message = json.loads(data)
-    except ValueError:
+    except (OSError, ValueError):
         return {}
     return message if isinstance(message, dict) else {}
 

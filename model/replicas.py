@@ -70,7 +70,8 @@ def start_engine(config: TrainingConfig, wanted: str, cluster: Cluster | None, i
         EngineFailed: the other processes did not come.
     """
     if cluster:
-        return Engine(compile_strategy(config, _join(cluster, wanted, identity)), f"CPU:0 of {config.num_replicas}")
+        strategy = _join(cluster, wanted, identity)
+        return Engine(compile_strategy(config, strategy), f"CPU:0 of each of {config.num_replicas} workers")
     devices = initialise_devices(wanted, config.num_replicas)
     if len(devices) > 1:
         return Engine(compile_strategy(config, tf.distribute.MirroredStrategy(devices)), ", ".join(devices))

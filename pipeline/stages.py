@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from model.cluster import Cluster
-from model.errors import BadInput, BadUsage, CorruptArtefact
+from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.console import console
 from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, check_dataset, dataset_id
@@ -278,6 +278,8 @@ def quiet_imports() -> Iterator[None]:
         os.dup2(heard.fileno(), 2)
         try:
             yield
+        except BackbeamError:  # which says all there is to say
+            raise
         except BaseException:
             heard.seek(0)
             os.write(kept, heard.read())
