@@ -1,6 +1,6 @@
 """Trains on several logical CPUs, which a process can only have if nothing of TensorFlow ran before.
 
-The argument is JSON: settings. Standard output is JSON: the digests of what a strategy gave and of what one device gave.
+The argument is JSON: settings. So is standard output: the digests of what a strategy gave and of what one device gave.
 """
 
 import json
