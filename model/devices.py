@@ -1,12 +1,103 @@
-"""What TensorFlow runs on."""
+"""What TensorFlow runs on. Choosing is a pure function; TensorFlow is imported only to look and to prepare."""
 
-import tensorflow as tf
+import os
+import re
+from itertools import pairwise
+
+from model.errors import BadUsage
+
+SMALL_STEP_FLOPS = 20_000_000
+_THREADS_FLAG = "xla_cpu_multi_thread_eigen"
+_WANTED = re.compile(r"auto|cpu|gpu(?::([0-9]{1,4}))?")
 
 
-def initialise_devices() -> list[str]:
-    """Look for devices now rather than at the first operation, and return their names, such as CPU:0.
+def check_device(wanted: str) -> str:
+    """Return the name of a device as it is given, if it is one: auto, cpu, gpu or gpu:N; raises BadUsage if not."""
+    if not _WANTED.fullmatch(wanted):
+        raise BadUsage(f"no such device: {wanted!r}; there are auto, cpu, gpu and gpu:N, N counted from 0")
+    return wanted
 
-    The native libraries have their say on standard error meanwhile; callers keep it from the user with
-    `stages.quiet_imports`.
+
+def choose_devices(wanted: str, num_replicas: int, num_gpus: int) -> tuple[str, ...]:
+    """Choose where the replicas of a run are worked out.
+
+    Args:
+        wanted: auto (the first GPUs, CPUs if there is none), cpu, gpu (the first) or gpu:N (that one alone).
+        num_replicas: as the configuration says.
+        num_gpus: how many TensorFlow sees.
+
+    Returns:
+        logical devices such as CPU:0: one for each replica, or one for all of them in turn.
+
+    Raises:
+        BadUsage: there is no such device, or too few.
     """
-    return [device.name.rpartition("device:")[2] for device in tf.config.list_logical_devices()]
+    found = _WANTED.fullmatch(check_device(wanted))
+    if wanted == "cpu" or (wanted == "auto" and not num_gpus):
+        return tuple(f"CPU:{i}" for i in range(num_replicas))
+    if found and found[1]:
+        _check_there_are(wanted, int(found[1]) + 1, num_gpus)
+        return (f"GPU:{int(found[1])}",)
+    _check_there_are(f"{wanted} with {num_replicas} replicas" if num_replicas > 1 else wanted, num_replicas, num_gpus)
+    return tuple(f"GPU:{i}" for i in range(num_replicas))
+
+
+def initialise_devices(wanted: str = "auto", num_replicas: int = 1) -> tuple[str, ...]:
+    """Prepare the devices for `choose_devices` now rather than at the first operation, and return their names.
+
+    With the CPU chosen TensorFlow is kept from using a GPU at all; a GPU's memory is taken as it is needed. The native
+    libraries have their say on standard error meanwhile; callers keep it from the user with `stages.quiet_imports`.
+
+    Raises:
+        BadUsage: as `choose_devices`.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    names = choose_devices(wanted, num_replicas, len(gpus))
+    if names[0].startswith("CPU") and gpus:
+        tf.config.set_visible_devices([], "GPU")
+    else:
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if names[0].startswith("CPU") and len(names) > 1:
+        parts = [tf.config.LogicalDeviceConfiguration() for _ in names]
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+    tf.config.list_logical_devices()
+    return names
+
+
+def choose_threads(layers: tuple[int, ...], batch_size: int) -> None:
+    """Keep XLA's products of matrices on one core where a step is too small to be worth handing out.
+
+    Handing a product to another core costs XLA some microseconds: a step of a 784-30-10 network at batches of 10 took
+    26 with all cores and 19 with one (tests/benchmarks). How a product is cut up can change the order of its sums, so
+    this is part of what decides a run's bits. XLA reads its flags once in a process, at the first compilation; a flag
+    that the user has set is left alone.
+
+    Args:
+        layers: sizes from inputs to outputs.
+        batch_size: examples a step.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if step_flops(layers, batch_size) < SMALL_STEP_FLOPS and _THREADS_FLAG not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --{_THREADS_FLAG}=false".strip()
+
+
+def step_flops(layers: tuple[int, ...], batch_size: int) -> int:
+    """Count the floating-point operations of a step's products of matrices, a multiplication and an addition as two.
+
+    Forward and for the gradients of the weights, each layer takes 2 n inputs outputs; so does every layer but the first
+    for handing the error back. What is done element by element is not counted.
+    """
+    products = [inputs * outputs for inputs, outputs in pairwise(layers)]
+    return 2 * batch_size * (2 * sum(products) + sum(products[1:]))
+
+
+def _check_there_are(what: str, needed: int, num_gpus: int) -> None:
+    if num_gpus < needed:
+        seen = f"TensorFlow sees {num_gpus} GPU{'' if num_gpus == 1 else 's'}" if num_gpus else "TensorFlow sees no GPU"
+        raise BadUsage(
+            f"--device {what} needs {needed} or more GPUs but {seen}: --device cpu does without; "
+            "pip install 'backbeam[gpu]' brings the CUDA libraries that TensorFlow needs beside NVIDIA's driver"
+        )

@@ -42,7 +42,7 @@ class Locked(BackbeamError):
 
 
 class EngineFailed(BackbeamError):
-    """The Beam engine ended in a state other than DONE."""
+    """The Beam engine ended in a state other than DONE, or a cluster lost a worker in training."""
 
     exit_code = 7
 

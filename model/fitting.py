@@ -122,6 +122,8 @@ def side_by_side(work: Callable[[T, Event], None], runs: Sequence[T]) -> None:
         Exception: the first of any run; the others are stopped.
     """
     stop = Event()
+    if len(runs) == 1:
+        return work(runs[0], stop)  # in this thread, where TensorFlow expects to join other processes
     with ThreadPoolExecutor(min(len(runs), len(os.sched_getaffinity(0)))) as pool:
         try:
             futures = [pool.submit(work, run, stop) for run in runs]

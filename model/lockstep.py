@@ -5,17 +5,15 @@ the other way is also asked from where the manual network is, so that a step can
 there is rounding. The drift is what becomes of those differences over a run, which at a high rate is no longer small.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.fitting import Program
 from model.functions import Tensor
 from model.network import Parameters
 from model.recipes import TrainingConfig
-from model.training import State, compile_chunk, compile_loop, start_state, update
+from model.training import ChunkFunction, State, compile_chunk, compile_loop, start_state, update
 
 
 class Lockstep(NamedTuple):
@@ -54,15 +52,18 @@ class Agreement(NamedTuple):
     largest_parameter: float
 
 
-def make_program(config: TrainingConfig) -> Program:
-    """Return how a run begins and goes on: by the step that its configuration names, or in lockstep for compare."""
-    if config.step == "compare":
-        state = start_state(config)
-        return Program(Lockstep(state, state, tf.constant(0.0)), compile_lockstep(config))
-    return Program(start_state(config), compile_chunk(config))
+def begin(config: TrainingConfig) -> State | Lockstep:
+    """Return the state before the first step, of one network or, for compare, of both."""
+    state = start_state(config)
+    return Lockstep(state, state, tf.constant(0.0)) if config.step == "compare" else state
 
 
-def compile_lockstep(config: TrainingConfig) -> Callable[[Lockstep, Tensor, Tensor], tuple[Lockstep, Tensor]]:
+def compile_run(config: TrainingConfig) -> ChunkFunction:
+    """Compile a chunk of steps by the step that the configuration names, or in lockstep for compare."""
+    return compile_lockstep(config) if config.step == "compare" else compile_chunk(config)
+
+
+def compile_lockstep(config: TrainingConfig) -> ChunkFunction:
     """Compile a chunk of steps of both; see `model.training.compile_loop`."""
     run = compile_loop(partial(update_both, config))
 

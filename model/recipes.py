@@ -38,6 +38,7 @@ class TrainingConfig(BaseModel):
         window_mib: budget, in MiB, for the pixels of the examples that are shuffled together; a train split that is
             larger is read a window at a time, in another order than with another budget.
         seed: of the starting parameters, of the order of examples and of what is dropped.
+        num_replicas: equal parts of a batch whose gradients are worked out apart and then added up in order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,11 +61,20 @@ class TrainingConfig(BaseModel):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     window_mib: Positive = 1024
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    num_replicas: Positive = 1
 
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:
         if bool(self.num_steps) == (self.num_epochs is not None):
             raise ValueError("give either num_steps or num_epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _has_equal_parts(self) -> Self:
+        if self.batch_size % self.num_replicas:
+            raise ValueError(f"num_replicas {self.num_replicas} does not divide batch_size {self.batch_size}")
+        if self.num_replicas > 1 and self.step == "compare":
+            raise ValueError("the step compare works with one replica only")
         return self
 
     @property

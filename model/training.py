@@ -16,6 +16,9 @@ from model.recipes import TrainingConfig
 # of the batches' losses. The state is a State, or what else holds parameters and can be a compiled loop's variable.
 ChunkFunction: TypeAlias = Callable[[Any, Tensor, Tensor], tuple[Any, Tensor]]
 
+# see draw_masks; takes its place where a batch is a part of one
+DrawMasks: TypeAlias = Callable[[TrainingConfig, Tensor, Tensor, Tensor, tf.DType], Masks | None]
+
 
 class State(NamedTuple):
     """What one step hands to the next.
@@ -58,11 +61,16 @@ def update(config: TrainingConfig, state: State, images: Tensor, labels: Tensor)
     return descend(config, state, gradients.layers, factor), gradients.loss
 
 
-def batch_gradients(config: TrainingConfig, state: State, images: Tensor, labels: Tensor) -> Gradients:
-    """Work out a batch's gradients by the step that the configuration names; arguments as for `update`."""
+def batch_gradients(
+    config: TrainingConfig, state: State, images: Tensor, labels: Tensor, draw: DrawMasks | None = None
+) -> Gradients:
+    """Work out a batch's gradients by the step that the configuration names.
+
+    Arguments are as for `update`; draw takes the place of `draw_masks` where the batch is a part of one.
+    """
     dtype = state.parameters[0].weights.dtype
     y = tf.one_hot(labels, config.layers[-1], dtype=dtype)
-    masks = draw_masks(config, state.seed, state.step, tf.shape(images)[0], dtype)
+    masks = (draw or draw_masks)(config, state.seed, state.step, tf.shape(images)[0], dtype)
     return STEPS[config.step](network_of(config), state.parameters, scale(images, dtype), y, masks)
 
 

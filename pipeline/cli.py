@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -80,6 +81,13 @@ WindowMib = Annotated[
     int | None,
     typer.Option(min=1, help="MiB of images to shuffle together and hold in memory; 1024 by default."),
 ]
+Replicas = Annotated[
+    int | None,
+    typer.Option("--replicas", min=1, help="Parts of a batch that are worked out side by side; by default 1."),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="auto (the first GPU, else the CPU), cpu, gpu, or gpu:N for that one alone.")
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
@@ -128,6 +136,8 @@ def run(
     seeds: Seeds = None,
     num_steps: NumSteps = None,
     window_mib: WindowMib = None,
+    replicas: Replicas = None,
+    device: Device = "auto",
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
@@ -136,10 +146,11 @@ def run(
     from pipeline.seeds import write_seeds
 
     options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
-    configs = _training_configs(
-        config, seeds, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps, window_mib=window_mib
-    )
-    settings, log = _settings(context, workspace), stages.Log()
+    flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
+    configs = _training_configs(config, seeds, seed=seed, layers=layers, **flags)
+    settings, log = _settings(context, workspace, device), stages.Log()
+    _refuse_cluster()
+    stages.look_for_gpus(settings, configs[0])
     with storage.locked(workspace):
         data = stages.preprocess_stage(settings, options, log)
         trained = stages.train_stage(settings, data, configs, tensorboard, log)
@@ -192,6 +203,8 @@ def train(
     seeds: Seeds = None,
     num_steps: NumSteps = None,
     window_mib: WindowMib = None,
+    replicas: Replicas = None,
+    device: Device = "auto",
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
@@ -202,10 +215,15 @@ def train(
         raise typer.BadParameter(
             f"train runs no Beam pipeline, so it takes no options after --: {' '.join(context.obj)}"
         )
-    configs = _training_configs(
-        config, seeds, recipe=recipe, layers=layers, step=step, seed=seed, num_steps=num_steps, window_mib=window_mib
-    )
-    settings, log = _settings(context, workspace), stages.Log()
+    flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
+    configs = _training_configs(config, seeds, seed=seed, layers=layers, **flags)
+    settings, log = _settings(context, workspace, device, _cluster_for(configs)), stages.Log()
+    if settings.cluster and not settings.cluster.is_chief:  # the workspace and its lock are the chief's
+        assisted = stages.assist_stage(settings, stages.find_dataset(_existing(workspace), dataset), configs[0], log)
+        _say(as_json, summary.describe_assistance(assisted, settings, log), summary.assistance_text(assisted, settings))
+        return
+    if not settings.cluster:
+        stages.look_for_gpus(settings, configs[0])
     with storage.locked(_existing(workspace)):
         trained = stages.train_stage(settings, stages.find_dataset(workspace, dataset), configs, tensorboard, log)
     result = (
@@ -294,13 +312,36 @@ def _training_configs(file: Path | None, seeds: str | None, *, seed: int | None,
         return [_training_config(file, seed=seed, **flags)]
     if seed is not None:
         raise typer.BadParameter("give --seed or --seeds, not both")
-    return [_training_config(file, seed=number, **flags) for number in parse_seeds(seeds)]
+    configs = [_training_config(file, seed=number, **flags) for number in parse_seeds(seeds)]
+    if configs[0].num_replicas > 1:
+        raise typer.BadParameter("--seeds trains runs on one replica each: leave out --replicas or --seeds")
+    return configs
 
 
-def _settings(context: typer.Context, workspace: Path) -> Any:
+def _settings(context: typer.Context, workspace: Path, device: str = "auto", cluster: Any = None) -> Any:
+    from model.devices import check_device
     from pipeline.stages import Settings
 
-    return Settings(workspace.absolute(), context.obj or (), visible=True)  # workers may run in another folder
+    place = workspace.absolute()  # workers may run in another folder
+    return Settings(place, context.obj or (), visible=True, device=check_device(device), cluster=cluster)
+
+
+def _cluster_for(configs: list[Any]) -> Any:
+    from model.cluster import check_cluster, read_cluster
+
+    cluster = read_cluster(os.environ)
+    check_cluster(cluster, configs[0])
+    return cluster
+
+
+def _refuse_cluster() -> None:
+    from model.cluster import VARIABLE, read_cluster
+
+    if read_cluster(os.environ):
+        raise typer.BadParameter(
+            f"{VARIABLE} names several processes, and only `backbeam train` works in several: run `backbeam "
+            "preprocess` once, `backbeam train` in each, `backbeam evaluate` once; or unset the variable"
+        )
 
 
 def _existing(workspace: Path) -> Path:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from model.errors import BadInput, BadUsage, CorruptArtefact
+from model.cluster import Cluster
+from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.console import console
 from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, check_dataset, dataset_id
@@ -29,6 +30,9 @@ from pipeline.runs import (
     find_complete,
     run_id,
 )
+
+if TYPE_CHECKING:
+    from pipeline.train import Job  # which imports TensorFlow
 
 T = TypeVar("T")
 
@@ -54,11 +58,15 @@ class Settings:
         workspace: the root of everything.
         beam_arguments: options for Beam.
         visible: whether to say on standard error what is going on.
+        device: what TensorFlow is to run on; see `model.devices.choose_devices`.
+        cluster: the processes that train together; None for this one alone.
     """
 
     workspace: Path
     beam_arguments: tuple[str, ...]
     visible: bool
+    device: str = "auto"
+    cluster: Cluster | None = None
 
 
 @dataclass(frozen=True)
@@ -147,9 +155,7 @@ def train_stage(
     Raises:
         CorruptArtefact: a file of the data set or of a run is not what its record says.
     """
-    manifest = dataset.manifest
-    num_examples = manifest.splits["train"].num_examples
-    fitted = [fit_to_data(config, manifest.num_pixels, len(manifest.class_names), num_examples) for config in configs]
+    fitted = [_fit_to(dataset, config) for config in configs]
     folders = [settings.workspace / "runs" / run_id(dataset.digest, config) for config in fitted]
     missing = [config for config, folder in zip(fitted, folders, strict=True) if not (folder / RUN_NAME).exists()]
     if tensorboard:
@@ -157,18 +163,23 @@ def train_stage(
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
-            from model.devices import initialise_devices
-            from pipeline.train import Job, train
+            from model.replicas import start_engine
+            from pipeline.train import train
 
-            initialise_devices()
-        job = Job(settings.workspace, dataset.folder, manifest, dataset.digest, tensorboard, settings.visible)
+            engine = start_engine(missing[0], settings.device, settings.cluster, folders[0].name)
         with log.timed("train"):
-            train(job, missing)
+            train(_job(settings, dataset, tensorboard), missing, engine)
 
     def check() -> list[RunRecord]:
         return [check_run(settings.workspace, folder) for folder in folders]
 
     return _once("train", not missing, build, check, settings, log)
+
+
+def _job(settings: Settings, dataset: Dataset, tensorboard: bool) -> "Job":
+    from pipeline.train import Job
+
+    return Job(settings.workspace, dataset.folder, dataset.manifest, dataset.digest, tensorboard, settings.visible)
 
 
 def _check_logged(folders: list[Path]) -> None:
@@ -177,6 +188,44 @@ def _check_logged(folders: list[Path]) -> None:
             raise BadUsage(
                 f"{folder} was trained without --tensorboard: delete it to train again, or leave the option out"
             )
+
+
+def assist_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, log: Log) -> str:
+    """Train as a worker that is not the chief: it reads the data set, takes its share of every step, writes nothing.
+
+    Returns:
+        the id of the run that the chief writes.
+
+    Raises:
+        CorruptArtefact: a file of the data set, or of a run that is there already, is not what its record says.
+        EngineFailed: another worker did not come, or is gone.
+    """
+    fitted = _fit_to(dataset, config)
+    folder = settings.workspace / "runs" / run_id(dataset.digest, fitted)
+
+    def build() -> None:
+        with log.timed("import"), quiet_imports():
+            from model.replicas import start_engine
+            from pipeline.train import assist
+
+            engine = start_engine(fitted, settings.device, settings.cluster, folder.name)
+        with log.timed("train"):
+            assist(_job(settings, dataset, False), fitted, engine)
+
+    if (folder / RUN_NAME).exists():
+        _once("train", True, build, lambda: check_run(settings.workspace, folder), settings, log)
+    else:
+        build()
+    return folder.name
+
+
+def look_for_gpus(settings: Settings, config: TrainingConfig) -> None:
+    """Fail before any work if a GPU is asked for by name and is not there; raises BadUsage."""
+    if settings.device not in ("auto", "cpu"):
+        with quiet_imports():
+            from model.devices import initialise_devices
+
+            initialise_devices(settings.device, config.num_replicas)
 
 
 def evaluate_stage(settings: Settings, dataset: Dataset, runs: Sequence[RunRecord], log: Log) -> list[EvaluationRecord]:
@@ -192,7 +241,7 @@ def evaluate_stage(settings: Settings, dataset: Dataset, runs: Sequence[RunRecor
             from model.devices import initialise_devices
             from pipeline.evaluate import evaluate
 
-            initialise_devices()
+            initialise_devices(settings.device)
         with log.timed("evaluate"):
             for run in missing:
                 evaluate(settings.workspace, dataset.folder, dataset.manifest, run, list(settings.beam_arguments))
@@ -225,6 +274,12 @@ def find_run(workspace: Path, wanted: str | None) -> tuple[RunRecord, Dataset]:
     return run, data
 
 
+def _fit_to(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:
+    manifest = dataset.manifest
+    num_examples = manifest.splits["train"].num_examples
+    return fit_to_data(config, manifest.num_pixels, len(manifest.class_names), num_examples)
+
+
 def _once(
     stage: str, complete: bool, build: Callable[[], None], check: Callable[[], T], settings: Settings, log: Log
 ) -> T:
@@ -250,6 +305,8 @@ def quiet_imports() -> Iterator[None]:
         os.dup2(heard.fileno(), 2)
         try:
             yield
+        except BackbeamError:  # which says all there is to say
+            raise
         except BaseException:
             heard.seek(0)
             os.write(kept, heard.read())

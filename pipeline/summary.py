@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from model.recipes import Recipe, TrainingConfig
 from pipeline.manifest import Manifest
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
-from pipeline.stages import Dataset, Log
+from pipeline.stages import Dataset, Log, Settings
 
 if TYPE_CHECKING:
     from model.gradcheck import Agreement  # which imports TensorFlow
@@ -47,6 +47,12 @@ def describe_run(workspace: Path, run: RunRecord, log: Log) -> dict[str, Any]:
             "reports": str(workspace / "reports"),
         },
     }
+
+
+def describe_assistance(run_id: str, settings: Settings, log: Log) -> dict[str, Any]:
+    """Return what `backbeam train --json` prints in a worker that is not the chief."""
+    index = settings.cluster.task_index if settings.cluster else 0
+    return {"run_id": run_id, "task_index": index, "seconds": rounded(log), "skipped": log.skipped}
 
 
 def describe_evaluation(workspace: Path, run: RunRecord, evaluation: EvaluationRecord, log: Log) -> dict[str, Any]:
@@ -187,6 +193,12 @@ def _agreement(run: RunRecord) -> list[str]:
         f"one manual step and one autodiff step differ by {found.largest_difference:.1e} at most, the two networks by "
         f"{found.drift:.1e} at the end, where the largest parameter is {found.largest_parameter:.1f}"
     ]
+
+
+def assistance_text(run_id: str, settings: Settings) -> str:
+    """Tell a person what a worker that is not the chief did."""
+    index = settings.cluster.task_index if settings.cluster else 0
+    return f"{run_id}: task {index} has done its share; the chief, task 0, writes the run"
 
 
 def evaluation_text(workspace: Path, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: Log) -> str:

@@ -19,9 +19,10 @@ from model.checkpoint import encode_parameters
 from model.errors import BadUsage, recover
 from model.examples import Examples, concatenate, decode
 from model.fitting import Listener, Program, Progress, fit, side_by_side
-from model.lockstep import Agreement, Lockstep, agreement, make_program
+from model.lockstep import Agreement, Lockstep, agreement, begin
 from model.network import Parameters
 from model.recipes import TrainingConfig
+from model.replicas import Engine, explain
 from pipeline import runs, storage
 from pipeline.console import console, training_progress
 from pipeline.manifest import FileInfo, Manifest
@@ -76,26 +77,26 @@ class Stopped(Exception):
     """Another run beside this one failed, or the user interrupted."""
 
 
-def train(job: Job, configs: Sequence[TrainingConfig]) -> None:
+def train(job: Job, configs: Sequence[TrainingConfig], engine: Engine) -> None:
     """Train one run, or several that differ in their seeds side by side, and write each with its record.
 
     Args:
         job: what they have in common.
         configs: fitted to the data.
+        engine: made for any of them: a compiled program holds for every seed.
 
     Raises:
         CorruptArtefact: a shard is not as the manifest says.
         BadUsage: tensorboard is wanted but not installed.
+        EngineFailed: another worker of the cluster is gone.
     """
     reader = split_reader(job.dataset, job.manifest, "train")
     monitored = first_examples(job.dataset, job.manifest, "test")
-    run_chunk = make_program(configs[0]).run_chunk  # compiled once: it holds for every seed
     with training_progress(job.visible) as bar:
 
         def work(config: TrainingConfig, stop: Event) -> None:
-            program = make_program(config)._replace(run_chunk=run_chunk)
             name = f"seed {config.seed}, " if len(configs) > 1 else ""
-            train_one(job, config, program, reader, monitored, _progress_line(job, config, bar, name), stop)
+            train_one(job, config, engine, reader, monitored, _progress_line(job, config, bar, name), stop)
 
         side_by_side(work, configs)
 
@@ -103,7 +104,7 @@ def train(job: Job, configs: Sequence[TrainingConfig]) -> None:
 def train_one(
     job: Job,
     config: TrainingConfig,
-    program: Program,
+    engine: Engine,
     reader: SplitReader,
     monitored: Examples,
     show: Report,
@@ -116,11 +117,11 @@ def train_one(
     storage.make_empty(folder)
     with storage.removed_on_failure(folder, *tables):
         reports = [show, _tensorboard(folder / "tensorboard")] if job.tensorboard else [show]
-        trained = _fit(config, program, reader, monitored, reports, stop)
-        _write(job, config, folder, trained)
+        trained = _fit(config, engine, reader, monitored, reports, stop)
+        _write(job, config, engine.device, folder, trained)
 
 
-def _write(job: Job, config: TrainingConfig, folder: Path, trained: Trained) -> None:
+def _write(job: Job, config: TrainingConfig, device: str, folder: Path, trained: Trained) -> None:
     """Write what training gave, the record last."""
     run_id, digest = folder.name, job.dataset_digest
     about = {"run_id": run_id, "dataset_digest": digest, "config": config.model_dump(mode="json")}
@@ -137,11 +138,24 @@ def _write(job: Job, config: TrainingConfig, folder: Path, trained: Trained) -> 
         parameters=saved,
         tables=tables,
         agreement=_summarise(trained.agreements),
-        device=_device_of(trained.parameters),
+        device=device,
         seconds=trained.seconds,
         versions=runs.current_versions(),
     )
     runs.write_record(folder, runs.RUN_NAME, record)
+
+
+def assist(job: Job, config: TrainingConfig, engine: Engine) -> None:
+    """Train as one of several workers that is not the chief: the same steps, nothing written.
+
+    Raises:
+        CorruptArtefact: a shard is not as the manifest says.
+        EngineFailed: another worker of the cluster is gone.
+    """
+    reader = split_reader(job.dataset, job.manifest, "train")
+    monitored = first_examples(job.dataset, job.manifest, "test")
+    with training_progress(job.visible) as bar:
+        _fit(config, engine, reader, monitored, [_progress_line(job, config, bar, "")], Event())
 
 
 def split_reader(dataset: Path, manifest: Manifest, split: str) -> SplitReader:
@@ -166,7 +180,7 @@ def first_examples(dataset: Path, manifest: Manifest, split: str) -> Examples:
 
 def _fit(
     config: TrainingConfig,
-    program: Program,
+    engine: Engine,
     reader: SplitReader,
     monitored: Examples,
     reports: list[Report],
@@ -188,9 +202,10 @@ def _fit(
 
     listener = Listener(report, chunk_done)
     try:
+        program = Program(begin(config), engine.run_chunk)
         parameters = fit(config, program, make_chunks(reader, plan), monitored, listener, REPORT_EVERY)
     except tf.errors.OpError as problem:
-        raise recover(problem) or problem from problem
+        raise recover(problem) or explain(problem, config) or problem from problem
     return Trained(parameters, curve, agreements, time.monotonic() - started)
 
 
@@ -249,8 +264,3 @@ def _summarise(agreements: list[Agreement]) -> StepAgreement | None:
         drift=last.drift,
         largest_parameter=last.largest_parameter,
     )
-
-
-def _device_of(parameters: Parameters) -> str:
-    """Return where the last step ran, such as CPU:0."""
-    return str(parameters[0].weights.device).rpartition("device:")[2]

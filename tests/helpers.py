@@ -1,8 +1,10 @@
 """What several tests need: IDX files made to order, and the real command."""
 
+import contextlib
 import gzip
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -92,3 +94,10 @@ def backbeam(*arguments: object, timeout: float = 300, environment: dict[str, st
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by its path there."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def free_addresses(count: int) -> tuple[str, ...]:
+    """Addresses on loopback that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return tuple(f"127.0.0.1:{server.getsockname()[1]}" for server in servers)

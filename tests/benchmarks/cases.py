@@ -1,7 +1,6 @@
 """What is timed: three networks, the batches that every peer trains on, and the arithmetic that a step takes."""
 
 import os
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,16 +74,6 @@ def make_work(config: TrainingConfig, images: np.ndarray, labels: np.ndarray) ->
     drawn = initialise(config.layers, config.seed, config.start)
     start = tuple((layer.weights.numpy().T, layer.biases.numpy()) for layer in drawn)
     return Work(config, start, images[chosen], labels[chosen].astype(np.int32))
-
-
-def step_flops(layers: tuple[int, ...], batch_size: int) -> int:
-    """Count a step's floating-point operations in products of matrices, a multiplication and an addition as two.
-
-    Forward and for the gradients of the weights, each layer takes 2 n inputs outputs; so does every layer but the first
-    for handing the error back. What is done element by element is not counted.
-    """
-    products = [inputs * outputs for inputs, outputs in pairwise(layers)]
-    return 2 * batch_size * (2 * sum(products) + sum(products[1:]))
 
 
 def read_digits() -> tuple[str, np.ndarray, np.ndarray]:

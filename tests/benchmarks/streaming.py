@@ -172,13 +172,14 @@ def _write_shards(
 def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Trained:
     """Train as `backbeam train` does; its check of the whole data set beforehand is not counted."""
     with quiet_imports():
-        from model.devices import initialise_devices
+        from model.replicas import start_engine
         from pipeline import train as stage
 
-        initialise_devices()
+        engine = start_engine(config, "cpu", None, "")
     manifest, digest = load_manifest(dataset)
     baseline, started = _peak_bytes(), time.perf_counter()
-    stage.train(stage.Job(workspace, dataset, manifest, digest, tensorboard=False, visible=False), [config])
+    job = stage.Job(workspace, dataset, manifest, digest, tensorboard=False, visible=False)
+    stage.train(job, [config], engine)
     return Trained(baseline, _peak_bytes(), time.perf_counter() - started)
 
 

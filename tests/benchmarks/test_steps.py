@@ -12,9 +12,10 @@ import duckdb
 import numpy as np
 import pytest
 
+from model.devices import step_flops
 from model.errors import BadUsage
 from tests.benchmarks import steps
-from tests.benchmarks.cases import CASES, Work, step_flops
+from tests.benchmarks.cases import CASES, Work
 from tests.benchmarks.children import PeerFailed, child_of
 from tests.benchmarks.peers import table
 from tests.benchmarks.peers.numpy_loop import NumPy

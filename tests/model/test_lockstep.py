@@ -2,7 +2,8 @@ import numpy as np
 import tensorflow as tf
 
 from model import gradients
-from model.lockstep import agreement, make_program
+from model.fitting import Program
+from model.lockstep import agreement, begin, compile_run
 from model.recipes import RECIPES, fit_to_data, override
 from model.training import compile_chunk, start_state
 from tests.helpers import Digits
@@ -18,7 +19,7 @@ def config(step):
 
 
 def test_each_network_goes_its_own_way():
-    program = make_program(config("compare"))
+    program = Program(begin(config("compare")), compile_run(config("compare")))
     state, loss = program.run_chunk(program.start, *batches())
     for step, ours in (("manual", state.manual), ("autodiff", state.autodiff)):
         alone, _ = compile_chunk(config(step))(start_state(config(step)), *batches())
@@ -37,7 +38,7 @@ def test_a_wrong_step_is_seen_in_every_chunk(monkeypatch):
         return right._replace(layers=tf.nest.map_structure(lambda g: 1.01 * g, right.layers))
 
     monkeypatch.setitem(gradients.STEPS, "manual", wrong)
-    program = make_program(config("compare"))
+    program = Program(begin(config("compare")), compile_run(config("compare")))
     state, _ = program.run_chunk(program.start, *batches())
     assert agreement(6, state).largest_difference > 1e-4
     after, _ = program.run_chunk(state._replace(difference=tf.constant(1e9)), *batches())

@@ -7,8 +7,8 @@ import tensorflow as tf
 from model.batches import Plan, SplitReader, make_chunks
 from model.errors import BadUsage
 from model.examples import Examples
-from model.fitting import Listener, fit
-from model.lockstep import make_program
+from model.fitting import Listener, Program, fit
+from model.lockstep import begin, compile_run
 from model.network import initialise
 from model.recipes import RECIPES, find_recipe, fit_to_data, override
 from model.training import batch_gradients, compile_chunk, draw_masks, start_state, update
@@ -31,7 +31,7 @@ def train(settings, report_every=50):
         Plan(settings.seed, settings.batch_size, settings.num_steps, report_every),
     )
     listener = Listener(curve.append, lambda step, state: None)
-    return fit(settings, make_program(settings), chunks, data, listener, report_every), curve
+    return fit(settings, Program(begin(settings), compile_run(settings)), chunks, data, listener, report_every), curve
 
 
 def flat(parameters):

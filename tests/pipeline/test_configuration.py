@@ -22,6 +22,14 @@ def test_flags_change_the_file_changes_the_recipe(tmp_path):
     assert found == RECIPES["nielsen-100"].config.model_copy(update=expected)
 
 
+def test_replicas_are_a_setting_like_any_other(tmp_path):
+    file = write(tmp_path, "[training]\nnum_replicas = 5\n")
+    assert resolve(file, {}).num_replicas == 5
+    assert resolve(file, {"num_replicas": 2}).num_replicas == 2
+    with pytest.raises(BadUsage, match="num_replicas 3 does not divide batch_size 10"):
+        resolve(file, {"num_replicas": 3})
+
+
 def test_without_anything_it_is_the_articles_manual_rule():
     assert resolve(None, {"recipe": None}) == RECIPES["article-manual"].config
 

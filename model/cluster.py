@@ -1,0 +1,218 @@
+"""The processes that train one run together, as the environment variable TF_CONFIG names them.
+
+    TF_CONFIG='{"cluster": {"worker": ["127.0.0.1:2301", "127.0.0.1:2302"]}, "task": {"type": "worker", "index": 0}}'
+
+Every process is a worker with one replica; the first of them is the chief, the one that writes artefacts. TensorFlow
+waits an hour for a worker that never comes and notices no difference between what two workers train, so the workers
+meet first, on the chief's address, and TensorFlow's own servers start after that. This file does not import TensorFlow.
+"""
+
+import json
+import socket
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, Field, ValidationError
+
+from model.errors import BadUsage, EngineFailed
+from model.recipes import TrainingConfig
+
+VARIABLE = "TF_CONFIG"
+JOBS = ("chief", "worker")  # in the order in which TensorFlow numbers their tasks
+MEETING_SECONDS = 60.0
+_HELLO_BYTES, _HELLO_SECONDS, _PAUSE_SECONDS = 4096, 5.0, 0.1
+_MOST_PORT = 65_535
+_EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
+
+Address = Annotated[str, Field(pattern=r"^[^\s:/]+:[0-9]{1,5}$")]
+
+
+class Cluster(NamedTuple):
+    """Several processes, and which of them this one is.
+
+    Attributes:
+        addresses: HOST:PORT of each, in the order of the replicas.
+        task_index: this process; 0 is the chief.
+    """
+
+    addresses: tuple[str, ...]
+    task_index: int
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes the artefacts."""
+        return self.task_index == 0
+
+
+class _Task(BaseModel):
+    type: str
+    index: Annotated[int, Field(ge=0)]
+
+
+class _Description(BaseModel):
+    cluster: dict[str, Annotated[list[Address], Field(min_length=1)]] = {}
+    task: _Task | None = None
+
+
+def read_cluster(environment: Mapping[str, str]) -> Cluster | None:
+    """Read TF_CONFIG.
+
+    Returns:
+        the cluster; None where the variable is not set or names no other process than this one.
+
+    Raises:
+        BadUsage: it is no JSON, lacks the task, or names jobs other than chief and worker.
+    """
+    text = environment.get(VARIABLE, "").strip()
+    if not text:
+        return None
+    try:
+        found = _Description.model_validate_json(text)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise _refused(f"{place + ': ' if place else ''}{first['msg']}") from None
+    return _take_cluster(found) if found.cluster else None
+
+
+def check_cluster(cluster: Cluster | None, config: TrainingConfig) -> None:
+    """Check that there is one process for each replica; raises BadUsage if not."""
+    if cluster and len(cluster.addresses) != config.num_replicas:
+        raise BadUsage(
+            f"{VARIABLE} names {len(cluster.addresses)} workers but num_replicas is {config.num_replicas}: "
+            f"give every worker --replicas {len(cluster.addresses)}, or unset {VARIABLE} to train in one process"
+        )
+
+
+def meet(cluster: Cluster, identity: str, seconds: float = MEETING_SECONDS) -> None:
+    """Wait until every process of the cluster is there and means to train the same run.
+
+    Args:
+        cluster: who.
+        identity: names the run: data set, configuration and versions.
+        seconds: how long to wait for the others.
+
+    Raises:
+        EngineFailed: somebody did not come.
+        BadUsage: somebody means to train another run.
+    """
+    deadline = time.monotonic() + seconds
+    try:
+        if cluster.is_chief:
+            _receive_workers(cluster, identity, deadline)
+        else:
+            _report_to_chief(cluster, identity, deadline)
+    except OSError as problem:
+        where = cluster.addresses[0]
+        raise EngineFailed(f"the workers did not meet at {where} within {seconds:g} s: {problem}") from None
+
+
+def _take_cluster(found: _Description) -> Cluster | None:
+    unknown = sorted(set(found.cluster) - set(JOBS))
+    if unknown:
+        raise _refused(f"the job {unknown[0]!r} is not supported, only chief and worker are")
+    if found.task is None:
+        raise _refused("the task is missing: which of the cluster is this process?")
+    if len(found.cluster.get("chief", ())) > 1:
+        raise _refused("more than one chief")
+    tasks = [(job, i) for job in JOBS for i in range(len(found.cluster.get(job, ())))]
+    addresses = tuple(address for job in JOBS for address in found.cluster.get(job, ()))
+    if any(_place(address)[1] > _MOST_PORT for address in addresses):
+        raise _refused(f"a port is above {_MOST_PORT}")
+    if len(set(addresses)) != len(addresses):
+        raise _refused("two tasks have the same address")
+    mine = (found.task.type, found.task.index)
+    if mine not in tasks:
+        raise _refused(f"the task {mine[0]} {mine[1]} is not one of the cluster")
+    return Cluster(addresses, tasks.index(mine)) if len(addresses) > 1 else None
+
+
+def _refused(problem: str) -> BadUsage:
+    return BadUsage(f"{VARIABLE}: {problem}; it reads, for example, {_EXAMPLE}")
+
+
+def _receive_workers(cluster: Cluster, identity: str, deadline: float) -> None:
+    """Wait for the hello of every other task, then let all of them go on, or none."""
+    waiting: dict[int, socket.socket] = {}
+    try:
+        with socket.create_server(_place(cluster.addresses[0])) as server:
+            while missing := set(range(1, len(cluster.addresses))) - set(waiting):
+                server.settimeout(_left(deadline, f"no word from {_names(cluster, missing)}"))
+                connection = server.accept()[0]
+                hello = _receive(connection, min(deadline, time.monotonic() + _HELLO_SECONDS))
+                task = hello.get("task")
+                if not isinstance(task, int) or task not in missing:
+                    connection.close()  # not one of ours, or one that is here already
+                    continue
+                waiting[task] = connection
+                _check_identity(waiting, hello, identity)
+        _send_all(waiting, {"go": True})
+    finally:
+        for connection in waiting.values():
+            connection.close()
+
+
+def _check_identity(waiting: dict[int, socket.socket], hello: dict[str, Any], identity: str) -> None:
+    if hello.get("identity") != identity:
+        message = (
+            f"the chief would train {identity} but task {hello['task']} would train {hello.get('identity')}: "
+            "give every worker the same data set, options and versions"
+        )
+        _send_all(waiting, {"refused": message})
+        raise BadUsage(message)
+
+
+def _report_to_chief(cluster: Cluster, identity: str, deadline: float) -> None:
+    while True:
+        left = _left(deadline, "no answer from the chief")
+        try:
+            with socket.create_connection(_place(cluster.addresses[0]), left) as connection:
+                _send(connection, {"task": cluster.task_index, "identity": identity})
+                answer = _receive(connection, deadline)
+        except OSError:
+            answer = {}
+        if answer.get("go"):
+            return
+        if "refused" in answer:
+            raise BadUsage(str(answer["refused"]))
+        time.sleep(_PAUSE_SECONDS)  # the chief is not up yet
+
+
+def _send_all(connections: dict[int, socket.socket], message: dict[str, Any]) -> None:
+    for connection in connections.values():
+        _send(connection, message)
+
+
+def _send(connection: socket.socket, message: dict[str, Any]) -> None:
+    connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _receive(connection: socket.socket, deadline: float) -> dict[str, Any]:
+    """Read one line of JSON, an object; {} for anything else, an error included."""
+    data, piece = b"", b"-"
+    try:
+        while piece and not data.endswith(b"\n") and len(data) < _HELLO_BYTES:
+            connection.settimeout(_left(deadline, "no answer"))
+            piece = connection.recv(_HELLO_BYTES)
+            data += piece
+        message = json.loads(data)
+    except (OSError, ValueError):
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _left(deadline: float, problem: str) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError(problem)
+    return left
+
+
+def _place(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+def _names(cluster: Cluster, tasks: set[int]) -> str:
+    return ", ".join(f"{cluster.addresses[task]} (task {task})" for task in sorted(tasks))

@@ -1,0 +1,222 @@
+"""Data-parallel training: each replica takes its share of a batch, and all of them the same step.
+
+A batch of n examples is cut into num_replicas equal parts. A replica works out the gradients of its part, all of them
+exchange theirs, and each adds them up in the order of the replicas and descends. So the state is the same everywhere
+without being sent, and what comes out is decided by the configuration, not by where the replicas are: one device that
+works through the parts in turn, several devices of a process, or several processes, give the same bits (on one kind of
+device), because the two compiled functions of `_compile_halves` are the same and nothing else computes.
+
+An all-reduce would add up in the order of its ring; so what is exchanged is gathered instead.
+"""
+
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from model.cluster import Cluster, meet
+from model.devices import choose_devices, choose_threads, initialise_devices
+from model.errors import BackbeamError, BadUsage, EngineFailed
+from model.functions import Tensor
+from model.lockstep import compile_run
+from model.network import Masks
+from model.recipes import TrainingConfig
+from model.training import SCHEDULES, ChunkFunction, State, batch_gradients, descend, draw_masks
+
+# what a collective operation ends with when another process is gone, killed, frozen or out of reach
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+
+
+class Engine(NamedTuple):
+    """How to train a configuration, and on what.
+
+    Attributes:
+        run_chunk: as `model.training.compile_chunk` describes it.
+        device: for the record, such as CPU:0.
+    """
+
+    run_chunk: ChunkFunction
+    device: str
+
+
+class _Halves(NamedTuple):
+    """A step in two compiled functions, with the exchange between them.
+
+    Attributes:
+        work_out: (state, images uint8[n / replicas, inputs], labels, replica) -> the part's loss and gradients as one
+            float vector.
+        take_step: (state, what work_out gave, [replicas, ...]) -> the next state and the batch's loss.
+    """
+
+    work_out: Callable[[State, Tensor, Tensor, Tensor], Tensor]
+    take_step: Callable[[State, Tensor], tuple[State, Tensor]]
+
+
+def start_engine(config: TrainingConfig, wanted: str, cluster: Cluster | None, identity: str) -> Engine:
+    """Prepare the devices, or join the other processes.
+
+    Args:
+        config: what is to be trained.
+        wanted: a device as `model.devices.choose_devices` knows it.
+        cluster: the processes that train together; None for this one alone.
+        identity: names the run, so that processes that would train different ones do not begin.
+
+    Raises:
+        BadUsage: there is no such device, or the processes do not mean the same run.
+        EngineFailed: the other processes did not come.
+    """
+    choose_threads(config.layers, config.batch_size)
+    if cluster:
+        strategy = _join(cluster, wanted, identity)
+        return Engine(compile_strategy(config, strategy), f"CPU:0 of each of {config.num_replicas} workers")
+    devices = initialise_devices(wanted, config.num_replicas)
+    if len(devices) > 1:
+        return Engine(compile_strategy(config, tf.distribute.MirroredStrategy(devices)), ", ".join(devices))
+    run_chunk = compile_run(config) if config.num_replicas == 1 else compile_in_turn(config)
+    return Engine(partial(_run_on, devices[0], run_chunk), devices[0])
+
+
+def compile_in_turn(config: TrainingConfig) -> ChunkFunction:
+    """Compile training that works through the replicas' parts in turn; the interface of `compile_chunk`."""
+    halves = _compile_halves(config)
+
+    def run_chunk(state: State, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
+        parts = [_take_part(config, images, labels, replica) for replica in range(config.num_replicas)]
+
+        def one_step(i: Tensor, state: State, total: Tensor) -> tuple[Tensor, State, Tensor]:
+            given = [halves.work_out(state, x[i], y[i], tf.constant(r)) for r, (x, y) in enumerate(parts)]
+            state, loss = halves.take_step(state, tf.stack(given))
+            return i + 1, state, total + loss
+
+        return _repeat(one_step, state, tf.zeros([]), tf.shape(images)[0])
+
+    return tf.function(run_chunk, autograph=False, reduce_retracing=True)  # type: ignore[no-any-return]
+
+
+def compile_strategy(config: TrainingConfig, strategy: Any) -> ChunkFunction:
+    """Compile training with a replica on each device of a strategy; the interface of `compile_chunk`.
+
+    Args:
+        config: with as many replicas as the strategy.
+        strategy: a tf.distribute.MirroredStrategy or MultiWorkerMirroredStrategy.
+    """
+    halves = _compile_halves(config)
+
+    def begin(state: State, images: Tensor, labels: Tensor) -> tuple[Any, ...]:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        here = tf.nest.map_structure(tf.identity, state)
+        return *_take_part(config, images, labels, replica), here, tf.zeros([])
+
+    def step(i: Tensor, state: State, total: Tensor, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
+        context = tf.distribute.get_replica_context()
+        given = halves.work_out(state, images[i], labels[i], tf.identity(context.replica_id_in_sync_group))
+        everybodys = context.all_gather(given[tf.newaxis], axis=0)
+        state, loss = halves.take_step(state, tf.ensure_shape(everybodys, (config.num_replicas, *given.shape)))
+        return state, total + loss
+
+    def run_chunk(state: State, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
+        own_images, own_labels, state, total = strategy.run(begin, args=(state, images, labels))
+
+        def one_step(i: Tensor, state: State, total: Tensor) -> tuple[Tensor, State, Tensor]:
+            return i + 1, *strategy.run(step, args=(i, state, total, own_images, own_labels))
+
+        def first(value: Tensor) -> Tensor:
+            return strategy.experimental_local_results(value)[0]
+
+        return _repeat(one_step, state, total, tf.shape(images)[0], first)
+
+    return tf.function(run_chunk, autograph=False, reduce_retracing=True)  # type: ignore[no-any-return]
+
+
+def explain(problem: tf.errors.OpError, config: TrainingConfig) -> BackbeamError | None:
+    """Return what a user can do about the loss of another process; None if it is not that."""
+    if config.num_replicas == 1 or not isinstance(problem, _LOST):
+        return None
+    return EngineFailed(
+        "another worker of the cluster is gone or does not answer: training has stopped and this run was not written; "
+        f"start all {config.num_replicas} workers again"
+    )
+
+
+def _compile_halves(config: TrainingConfig) -> _Halves:
+    """Compile the two halves of a step; XLA compiles neither a whole strategy.run nor the loop around it."""
+
+    def work_out(state: State, images: Tensor, labels: Tensor, replica: Tensor) -> Tensor:
+        gradients = batch_gradients(config, state, images, labels, partial(_draw_share, replica))
+        return tf.concat([tf.reshape(value, [-1]) for value in tf.nest.flatten(gradients)], 0)
+
+    def take_step(state: State, given: Tensor) -> tuple[State, Tensor]:
+        total = given[0]
+        for replica in range(1, config.num_replicas):
+            total += given[replica]
+        loss, layers = _unflatten(total / config.num_replicas, state)
+        factor = SCHEDULES[config.schedule](tf.cast(state.step, loss.dtype) / config.num_steps)
+        return descend(config, state, layers, factor), loss
+
+    return _Halves(*(tf.function(half, jit_compile=True, autograph=False) for half in (work_out, take_step)))
+
+
+def _unflatten(vector: Tensor, state: State) -> tuple[Tensor, Any]:
+    """Cut a vector into the loss and gradients in the structure of the parameters."""
+    shapes = [part.shape for part in tf.nest.flatten(state.parameters)]
+    pieces = tf.split(vector, [1, *(shape.num_elements() for shape in shapes)])
+    parts = [tf.reshape(piece, shape) for piece, shape in zip(pieces[1:], shapes, strict=True)]
+    return pieces[0][0], tf.nest.pack_sequence_as(state.parameters, parts)
+
+
+def _draw_share(
+    replica: Tensor, config: TrainingConfig, seed: Tensor, step: Tensor, num_examples: Tensor, dtype: tf.DType
+) -> Masks | None:
+    """Draw the masks of the whole batch and keep those of the replica's part, so that the parts drop what it drops."""
+    masks = draw_masks(config, seed, step, num_examples * config.num_replicas, dtype)
+    if masks is None:
+        return None
+    parts = [tf.reshape(mask, (config.num_replicas, -1, mask.shape[1])) for mask in masks]
+    # gathered: a slice at a place that is an argument would be compiled anew for each place
+    return tuple(tf.gather(part, replica) for part in parts)
+
+
+def _take_part(config: TrainingConfig, images: Tensor, labels: Tensor, replica: Tensor) -> tuple[Tensor, Tensor]:
+    """Take a replica's part of every batch: images uint8[steps, n / replicas, inputs] and labels of the same."""
+    steps, parts = tf.shape(images)[0], config.num_replicas
+    images = tf.reshape(images, (steps, parts, config.batch_size // parts, config.layers[0]))
+    labels = tf.reshape(labels, (steps, parts, config.batch_size // parts))
+    return tf.gather(images, replica, axis=1), tf.gather(labels, replica, axis=1)
+
+
+def _repeat(
+    one_step: Callable[[Tensor, State, Tensor], tuple[Tensor, State, Tensor]],
+    state: State,
+    total: Tensor,
+    num_steps: Tensor,
+    first: Callable[[Tensor], Tensor] = tf.identity,
+) -> tuple[State, Tensor]:
+    """Take steps in a loop and return the state and the mean loss, of the first replica where there are several."""
+
+    def more(i: Tensor, *_: object) -> Tensor:
+        return i < num_steps
+
+    _, state, total = tf.while_loop(more, one_step, (tf.constant(0), state, total), parallel_iterations=1)
+    return tf.nest.map_structure(first, state), first(total) / tf.cast(num_steps, tf.float32)
+
+
+def _run_on(device: str, run_chunk: ChunkFunction, state: Any, images: Tensor, labels: Tensor) -> tuple[Any, Tensor]:
+    with tf.device(device):
+        return run_chunk(state, images, labels)
+
+
+def _join(cluster: Cluster, wanted: str, identity: str) -> Any:
+    """Meet the other processes and start TensorFlow's servers; nothing of TensorFlow may have run before."""
+    if choose_devices(wanted, 1, len(tf.config.list_physical_devices("GPU"))) != ("CPU:0",):
+        raise BadUsage("training in several processes works on CPUs only so far: add --device cpu")
+    tf.config.set_visible_devices([], "GPU")
+    meet(cluster, identity)
+    ring = tf.distribute.experimental.CommunicationImplementation.RING
+    options = tf.distribute.experimental.CommunicationOptions(implementation=ring)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    if threading.current_thread() is threading.main_thread():  # TensorFlow takes this signal for itself, and drops it
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+    return strategy

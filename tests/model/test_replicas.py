@@ -1,0 +1,102 @@
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.errors import BadUsage, EngineFailed
+from model.recipes import RECIPES, fit_to_data, override
+from model.replicas import compile_in_turn, explain, start_engine
+from model.training import compile_chunk, start_state
+from tests.helpers import Digits
+
+MODERN = {
+    "activation": "relu",
+    "output": "softmax",
+    "loss": "cross-entropy",
+    "start": "he",
+    "layers": (20, 70, 9, 3),
+} | {"momentum": 0.9, "weight_decay": 1e-3, "schedule": "cosine", "weights_rate": 0.1, "biases_rate": 0.1}
+ALL = MODERN | {"dropout": 0.2}
+
+
+def config(**changes):
+    fitted = fit_to_data(RECIPES["article-manual"].config, 20, 3, 90)
+    return override(fitted, **({"num_steps": 60, "batch_size": 12} | changes))
+
+
+def train_chunks(settings, run_chunk):
+    """Run chunks of two lengths; return the state and the last chunk's loss."""
+    images, labels = Digits(num_train=720).split(0, 720)
+    images, labels = images.reshape(-1, 12, 20), labels.reshape(-1, 12).astype(np.int32)
+    state = start_state(settings)
+    for first, last in ((0, 40), (40, 60)):
+        state, loss = run_chunk(state, tf.constant(images[first:last]), tf.constant(labels[first:last]))
+    return state, loss
+
+
+def digest(result):
+    return hashlib.sha256(b"".join(part.numpy().tobytes() for part in tf.nest.flatten(result))).hexdigest()
+
+
+def flat(state):
+    return np.concatenate([np.ravel(part) for part in tf.nest.flatten(state.parameters)])
+
+
+@pytest.mark.parametrize("changes", [{}, ALL])
+def test_parts_in_turn_are_the_batch_but_for_rounding(changes):
+    """The masks too: a part that dropped anything else would end somewhere else."""
+    state, loss = train_chunks(config(num_replicas=3, **changes), compile_in_turn(config(num_replicas=3, **changes)))
+    whole, whole_loss = train_chunks(config(**changes), compile_chunk(config(**changes)))
+    assert int(state.step) == int(whole.step) == 60
+    np.testing.assert_allclose(flat(state), flat(whole), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(loss, whole_loss, rtol=1e-3)
+
+
+def test_one_replica_is_trained_as_ever():
+    engine = start_engine(config(), "cpu", None, "run")
+    assert engine.device == "CPU:0"
+    state, loss = train_chunks(config(), engine.run_chunk)
+    assert digest((state, loss)) == digest(train_chunks(config(), compile_chunk(config())))
+    assert state.parameters[0].weights.device.endswith("CPU:0")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"num_replicas": 2}, marks=pytest.mark.slow),
+        {"num_replicas": 3} | ALL,  # of two, the order in which they are added up would not show
+        pytest.param({"num_replicas": 4, "step": "autodiff"} | ALL, marks=pytest.mark.slow),
+    ],
+)
+def test_logical_devices_and_parts_in_turn_give_the_same_bits(changes):
+    child = Path(__file__).with_name("replicas_child.py")
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.model.{child.stem}", json.dumps(changes)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        cwd=child.parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    by_strategy, in_turn = json.loads(done.stdout)
+    assert by_strategy == in_turn
+
+
+def test_replicas_divide_the_batch():
+    with pytest.raises(BadUsage, match="num_replicas 5 does not divide batch_size 12"):
+        config(num_replicas=5)
+    with pytest.raises(BadUsage, match="num_replicas"):
+        config(num_replicas=0)
+    assert config(num_replicas=2).digest != config().digest
+
+
+def test_only_the_loss_of_a_peer_is_explained():
+    gone, other = (kind(None, None, "x") for kind in (tf.errors.UnavailableError, tf.errors.InvalidArgumentError))
+    assert isinstance(explain(gone, config(num_replicas=2)), EngineFailed)
+    assert explain(gone, config()) is None
+    assert explain(other, config(num_replicas=2)) is None

@@ -1,0 +1,184 @@
+"""Training in several processes, by the real command."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.stages import find_run
+from tests.helpers import BACKBEAM, Digits, backbeam, contents, free_addresses
+
+OPTIONS = ("--recipe", "modern", "--layers", "20,30,20,3", "--replicas", "2", "--json")
+SHORT, ENDLESS = ("--num-steps", "1200"), ("--num-steps", "100000000")
+PARAMETERS = "parameters.safetensors"
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("replicas")
+    digits = Digits(num_train=600).write(folder / "digits")
+    assert backbeam("preprocess", "--workspace", folder / "ws", "--dataset", digits).code == 0
+    return folder / "ws"
+
+
+@pytest.fixture
+def workspace(prepared, tmp_path):
+    return shutil.copytree(prepared, tmp_path / "ws")
+
+
+@contextlib.contextmanager
+def workers(workspace, *options, more=((), ())):
+    """Start two workers of one cluster, and leave none behind."""
+    addresses, running = list(free_addresses(2)), []
+    try:
+        for index in range(2):
+            task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+            command = [BACKBEAM, "train", "--workspace", workspace, *OPTIONS, *options, *more[index]]
+            environment = os.environ | {"TF_CONFIG": json.dumps(task)}
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+            running.append(subprocess.Popen(list(map(str, command)), **pipes))
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+def parameters(workspace):
+    [path] = Path(workspace).glob(f"runs/*/{PARAMETERS}")
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def mirrored(prepared, tmp_path_factory):
+    """The workspace of a run on two logical CPUs."""
+    workspace = shutil.copytree(prepared, tmp_path_factory.mktemp("mirrored") / "ws")
+    done = backbeam("train", "--workspace", workspace, *OPTIONS, *SHORT, "--device", "cpu")
+    assert done.code == 0, done.err
+    return workspace
+
+
+def test_two_processes_write_what_two_devices_of_one_write(mirrored, workspace):
+    with workers(workspace, *SHORT) as running:
+        ends = [process.communicate(timeout=200) for process in running]
+        assert [process.returncode for process in running] == [0, 0], ends
+    chief, worker = (json.loads(out) for out, _ in ends)
+    assert chief["run_id"] == worker["run_id"]
+    assert worker["task_index"] == 1
+    assert parameters(workspace) == parameters(mirrored)
+    assert find_run(workspace, None)[0].device == "CPU:0 of each of 2 workers"
+    assert not [name for name in contents(workspace) if "tmp" in name]
+
+
+def test_one_device_that_takes_the_parts_in_turn_writes_the_same(mirrored, workspace):
+    record, data = find_run(mirrored, None)
+    assert record.device == "CPU:0, CPU:1"
+    arguments = (mirrored, workspace, data.folder)
+    subprocess.run([sys.executable, "-m", "tests.train_in_turn", *map(str, arguments)], check=True)
+    assert parameters(workspace) == parameters(mirrored)
+
+
+def wait_for_training(process):
+    for line in process.stderr:
+        if "step   1000" in line:
+            return
+    raise AssertionError("it ended before it trained")
+
+
+@pytest.mark.parametrize("lost", [1, pytest.param(0, marks=pytest.mark.slow)], ids=["worker", "chief"])
+def test_the_loss_of_a_process_ends_the_other(lost, mirrored, tmp_path):
+    workspace = shutil.copytree(mirrored, tmp_path / "ws")
+    before = contents(workspace)
+    with workers(workspace, *ENDLESS) as running:
+        for process in running:
+            wait_for_training(process)
+        running[lost].kill()
+        out, err = running[1 - lost].communicate(timeout=60)
+        assert running[1 - lost].returncode == 7, err
+    assert out == ""
+    assert "another worker of the cluster is gone or does not answer" in " ".join(err.split())
+    assert "Traceback" not in err
+    if lost == 1:  # a chief that was killed can clear nothing away; what it began has no record
+        assert contents(workspace) == before
+    assert before.items() <= contents(workspace).items()
+    assert len(list(workspace.glob("runs/*/run.json"))) == 1
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_terminated_says_so(workspace):
+    with workers(workspace, *ENDLESS) as running:
+        for process in running:
+            wait_for_training(process)
+        running[1].send_signal(signal.SIGTERM)
+        ends = [process.communicate(timeout=60) for process in running]
+        assert [process.returncode for process in running] == [7, 143], ends
+    assert list(workspace.glob("runs/*")) == []
+
+
+@pytest.mark.slow
+def test_workers_that_mean_different_runs_do_not_begin(workspace):
+    before = contents(workspace)
+    with workers(workspace, *SHORT, more=((), ("--seed", "2"))) as running:
+        ends = [process.communicate(timeout=60) for process in running]
+        assert [process.returncode for process in running] == [2, 2], ends
+    assert all("give every worker the same data set, options and versions" in " ".join(err.split()) for _, err in ends)
+    assert contents(workspace) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "task", "message"),
+    [
+        (("train",), {"cluster": {"worker": ["a:1", "b:1"]}}, "the task is missing"),
+        (("train",), {"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}, "'ps' is not supported"),
+        (
+            ("train", "--replicas", "5"),
+            {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}},
+            "names 2 workers but num_replicas is 5",
+        ),
+        (
+            ("run",),
+            {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}},
+            "only `backbeam train` works in several",
+        ),
+    ],
+)
+def test_what_is_refused(arguments, task, message, workspace):
+    before = contents(workspace)
+    done = backbeam(*arguments, "--workspace", workspace, environment={"TF_CONFIG": json.dumps(task)})
+    assert done.code == 2, done.err
+    assert message in " ".join(done.err.replace("│", " ").split())
+    assert contents(workspace) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "device", "message"),
+    [
+        ("run", "gpu:99", "--device gpu:99 needs 100 or more GPUs but TensorFlow sees"),
+        ("train", "tpu", "no such device: 'tpu'"),
+    ],
+)
+def test_a_device_that_is_not_there(command, device, message, workspace):
+    before = contents(workspace)
+    done = backbeam(command, "--workspace", workspace, "--device", device)
+    assert done.code == 2, done.err
+    assert message in done.err
+    assert done.err.count("\n") == 1
+    assert contents(workspace) == before
+
+
+@pytest.mark.slow
+def test_a_worker_that_no_longer_answers_ends_the_other(workspace):
+    """Frozen, not dead: TensorFlow takes ten seconds without a heartbeat for the end of it."""
+    with workers(workspace, *ENDLESS) as running:
+        for process in running:
+            wait_for_training(process)
+        running[1].send_signal(signal.SIGSTOP)
+        _, err = running[0].communicate(timeout=120)
+        assert running[0].returncode == 7, err
+    assert list(workspace.glob("runs/*")) == []

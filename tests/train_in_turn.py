@@ -1,0 +1,25 @@
+"""Trains a workspace's run again on one device that takes the replicas' parts in turn.
+
+In a process of its own, like any run: XLA reads its flags once in a process. The arguments are the workspace that has
+the run, the one that is to get it, and the data set's folder.
+"""
+
+import sys
+from pathlib import Path
+
+from model.devices import choose_threads
+from model.replicas import Engine, compile_in_turn
+from pipeline.stages import find_run
+from pipeline.train import Job, train
+
+
+def main() -> None:
+    having, getting, folder = map(Path, sys.argv[1:])
+    record, data = find_run(having, None)
+    choose_threads(record.config.layers, record.config.batch_size)
+    engine = Engine(compile_in_turn(record.config), "CPU:0")
+    train(Job(getting, folder, data.manifest, data.digest, False, False), [record.config], engine)
+
+
+if __name__ == "__main__":
+    main()
