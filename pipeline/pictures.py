@@ -19,7 +19,7 @@ from model.errors import BadInput
 Grey = npt.NDArray[np.uint8]
 
 FORMATS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
-MAX_PIXELS = 50_000_000  # what a large photograph has; decoded with its colours it takes 200 MB
+MAX_PIXELS = 50_000_000  # of a large photograph; with colours and alpha that takes 0.8 GB of memory
 INK_PART = 20 / 28  # of the canvas, for the longer side of the ink
 MIDDLE = 128  # from here on a grey is light, and a pixel opaque
 MIN_CONTRAST = 32  # what stands out less from its background than this is no ink

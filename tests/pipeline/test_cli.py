@@ -74,6 +74,8 @@ def test_arguments_after_two_dashes_are_beams():
         (["export", "--to", "x"], "no workspace"),
         (["predict", "x.png"], "no workspace"),
         (["preprocess", "--", "--runer=FlinkRunner"], "--runer"),
+        (["predict", "a.png", "--", "b.png"], "predict runs no Beam pipeline"),
+        (["export", "--to", "x", "--", "--runner=FlinkRunner"], "export runs no Beam pipeline"),
         (["train", "--", "--runner=FlinkRunner"], "takes no options after --"),
         (["run", "--layers", "784,ten"], "--layers takes sizes"),
         (["run", "--layers", "784,30,9"], "layers 784-30-9 do not fit the data set: it has 784 pixels and 10 classes"),
