@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from model.errors import BadInput
 
@@ -62,6 +62,8 @@ def decode_picture(data: bytes, name: str) -> Picture:
                 return _split(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as problem:
         raise BadInput(f"{name}: too large: expected at most {MAX_PIXELS} pixels: {problem}") from None
+    except UnidentifiedImageError:  # whose own message names an object in memory
+        raise BadInput(f"{name}: not a sound PNG or JPEG picture: damaged at its beginning") from None
     except BadInput:
         raise
     except Exception as problem:  # on hostile bytes the decoders raise almost anything

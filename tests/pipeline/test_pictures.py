@@ -245,6 +245,11 @@ def test_arbitrary_bytes_are_read_or_refused(start, rest):
     read_or_refuse(start + rest)
 
 
+def test_a_damaged_beginning_is_said_in_words():
+    with pytest.raises(BadInput, match=r"^file: not a sound PNG or JPEG picture: damaged at its beginning$"):
+        prepared(FORMATS["JPEG"] + b"nothing")
+
+
 def test_pictures_are_told_by_their_content():
     assert all(map(is_picture, SOUND))
     assert not any(map(is_picture, [b"", b"\x1f\x8b\x08", b"\0\0\x08\x03", b"GIF89a", b"\x89PNG"]))
