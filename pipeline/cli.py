@@ -282,6 +282,42 @@ def gradcheck(
         raise typer.Exit(DISAGREEMENT)
 
 
+@app.command()
+def export(
+    context: typer.Context,
+    to: Annotated[Path, typer.Option(parser=_local, metavar="FOLDER", help="A folder that does not exist yet.")],
+    run: Annotated[str | None, typer.Argument(help="A run's id or its beginning; by default the only one.")] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's model for other programs: a TensorFlow SavedModel, safetensors and a description."""
+    from pipeline import stages, summary
+
+    _refuse_beam_options(context)
+    model = stages.find_model(_existing(workspace), run)
+    stages.export_model(model, to)
+    _say(as_json, summary.describe_export(model, to), summary.export_text(model, to))
+
+
+@app.command()
+def predict(
+    context: typer.Context,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="PNG or JPEG pictures, and IDX images files, gzipped or not.")
+    ],
+    run: Annotated[str | None, typer.Option(help="A run's id or its beginning; by default the only one.")] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run's model takes pictures for; nothing is printed unless every file is sound."""
+    from pipeline import stages, summary
+
+    _refuse_beam_options(context)
+    model = stages.find_model(_existing(workspace), run)
+    answers = stages.predict_files(model, files)
+    _say(as_json, summary.describe_answers(model, answers), summary.answers_text(answers))
+
+
 def _dataset_options(
     dataset: str,
     data_dir: str | None,
@@ -342,6 +378,11 @@ def _refuse_cluster() -> None:
             f"{VARIABLE} names several processes, and only `backbeam train` works in several: run `backbeam "
             "preprocess` once, `backbeam train` in each, `backbeam evaluate` once; or unset the variable"
         )
+
+
+def _refuse_beam_options(context: typer.Context) -> None:
+    if context.obj:
+        raise typer.BadParameter(f"{context.info_name} runs no Beam pipeline: nothing may follow --")
 
 
 def _existing(workspace: Path) -> Path:

@@ -119,6 +119,11 @@ def check_room(header: Header, stored_bytes: int, compressed: bool, name: str) -
         )
 
 
+def starts_like_one(start: bytes) -> bool:
+    """Tell by a file's first bytes whether it may be an IDX file or a gzip file, which may hold one."""
+    return start.startswith((b"\0\0", _GZIP_MAGIC))
+
+
 def is_gzip(stream: BinaryIO) -> bool:
     """Tell by the first two bytes, not by the name; leaves the stream at its start."""
     start = stream.read(2)

@@ -19,7 +19,7 @@ from model.cluster import Cluster
 from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.console import console
-from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, check_dataset, dataset_id
+from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, check_dataset, dataset_id, load_manifest
 from pipeline.runs import (
     EVALUATION_NAME,
     RUN_NAME,
@@ -28,8 +28,14 @@ from pipeline.runs import (
     check_evaluation,
     check_run,
     find_complete,
+    load_run,
     run_id,
 )
+from pipeline.storage import check_free, file_digest
+
+if TYPE_CHECKING:
+    from pipeline.pictures import Grey  # NumPy and Pillow are not needed by every command
+    from pipeline.predict import Answer, Outputs
 
 if TYPE_CHECKING:
     from pipeline.train import Job  # which imports TensorFlow
@@ -76,6 +82,15 @@ class Dataset:
     folder: Path
     manifest: Manifest
     digest: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A complete run and what must be known of its data set to use it; the data set's shards may be gone."""
+
+    folder: Path
+    run: RunRecord
+    manifest: Manifest
 
 
 @dataclass
@@ -265,13 +280,81 @@ def find_run(workspace: Path, wanted: str | None) -> tuple[RunRecord, Dataset]:
         CorruptArtefact: a file is not what its record says, or the data set is not the one of the run.
     """
     run = check_run(workspace, find_complete(workspace / "runs", RUN_NAME, wanted, "run"))
+    return run, _dataset_of(workspace, run, check_dataset)
+
+
+def find_model(workspace: Path, wanted: str | None) -> Model:
+    """Find a complete run of the workspace and read its record and its data set's manifest, but no shard.
+
+    The parameters are checked when they are read.
+
+    Raises:
+        CorruptArtefact: a record is not sound, or the data set is not the one of the run.
+    """
+    folder = find_complete(workspace / "runs", RUN_NAME, wanted, "run")
+    run = load_run(folder)
+    return Model(folder, run, _dataset_of(workspace, run, load_manifest).manifest)
+
+
+def predict_files(model: Model, files: list[str]) -> "list[Answer]":
+    """Classify every image of every file by a run's model.
+
+    Raises:
+        BadInput: a file is missing, damaged or of no known kind, or an image does not fit the model.
+        CorruptArtefact: the parameters are not what the run's record says.
+    """
+    data = model.run.parameters.read(model.folder)
+    with quiet_imports():
+        from model.checkpoint import decode_parameters
+        from model.devices import initialise_devices
+        from model.network import build_network, predict
+        from pipeline.predict import answer_files
+
+        initialise_devices()
+    config, manifest = model.run.config, model.manifest
+    network, parameters = build_network(config.activation, config.output, config.loss), decode_parameters(data)
+
+    def classify(images: "Grey") -> "Outputs":
+        outputs: Outputs = predict(network, parameters, images).numpy()
+        return outputs
+
+    return answer_files(files, manifest.height, manifest.width, manifest.class_names, classify)
+
+
+def export_model(model: Model, target: Path) -> None:
+    """Write a run's model for other programs.
+
+    Raises:
+        BadUsage: target is there already.
+        CorruptArtefact: the parameters are not what the run's record says.
+    """
+    check_free(target)
+    data = model.run.parameters.read(model.folder)
+    with quiet_imports():
+        from model.devices import initialise_devices
+        from pipeline.export import export
+
+        initialise_devices()
+    run, manifest = model.run, model.manifest
+    origin = {
+        "run_id": run.run_id,
+        "run_digest": file_digest(str(model.folder / RUN_NAME)),
+        "dataset_id": run.dataset_id,
+        "dataset_digest": run.dataset_digest,
+        "versions": run.versions,
+    }
+    export(target, data, run.config, (manifest.height, manifest.width), manifest.class_names, origin)
+
+
+def _dataset_of(workspace: Path, run: RunRecord, load: Callable[[Path], tuple[Manifest, str]]) -> Dataset:
+    """Load the data set that a run was trained on."""
     folder = workspace / "datasets" / run.dataset_id
     if not (folder / MANIFEST_NAME).exists():
         raise CorruptArtefact(f"{folder}, the data set of {run.run_id}, is missing: preprocess it again")
-    data = Dataset(folder, *check_dataset(folder))
+    data = Dataset(folder, *load(folder))
     if data.digest != run.dataset_digest:
         raise CorruptArtefact(f"{folder} is not what {run.run_id} was trained on: expected {run.dataset_digest}")
-    return run, data
+    return data
 
 
 def _fit_to(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:

@@ -119,6 +119,34 @@ def write_atomically(path: Path, chunks: bytes | Iterable[bytes]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def check_free(folder: Path) -> None:
+    """Check that a name is not taken; raises BadUsage if it is."""
+    if folder.exists() or folder.is_symlink():
+        raise BadUsage(f"{folder} exists: name a folder that does not, or delete it first")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to write to, and put it in place, whole and on the disk, once that is done.
+
+    Args:
+        folder: where it goes; nothing may be there. Its parents are made if need be.
+
+    Raises:
+        BadUsage: something is there already.
+    """
+    check_free(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex}{_TEMPORARY}")
+    with removed_on_failure(temporary):
+        temporary.mkdir()
+        yield temporary
+        _flush_tree(temporary)
+        check_free(folder)
+        temporary.rename(folder)
+    _flush_folder(folder.parent)
+
+
 def unique_place(folder: Path) -> Path:
     """Return a path in a folder that no other call returns, on this machine or another."""
     return folder / uuid.uuid4().hex
@@ -189,6 +217,12 @@ def _check(path: Path, found: object, expected: object, what: str) -> None:
         raise CorruptArtefact(f"{path} is missing: expected {expected} {what}; {_MEND}")
     if found != expected:
         raise CorruptArtefact(f"{path} is corrupt: expected {expected} {what}, found {found}; {_MEND}")
+
+
+def _flush_tree(folder: Path) -> None:
+    """Flush a folder and everything below it to the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        _flush_folder(path)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -4,16 +4,18 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.recipes import Recipe, TrainingConfig
 from pipeline.manifest import Manifest
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
-from pipeline.stages import Dataset, Log, Settings
+from pipeline.stages import Dataset, Log, Model, Settings
 
 if TYPE_CHECKING:
     from model.gradcheck import Agreement  # which imports TensorFlow
+    from pipeline.predict import Answer  # which imports NumPy
 
 
 def describe_dataset(workspace: Path, dataset: Dataset, log: Log) -> dict[str, Any]:
@@ -130,6 +132,40 @@ def agreement_text(config: TrainingConfig, found: "list[Agreement]") -> str:
     return "\n".join(
         [about, "largest difference of the manual gradient, over its largest value, in float64", head, *rows]
     )
+
+
+def describe_export(model: Model, target: Path) -> dict[str, Any]:
+    """Return what `backbeam export --json` prints."""
+    return {"run_id": model.run.run_id, "model_digest": model.run.parameters.sha256, "path": str(target)}
+
+
+def export_text(model: Model, target: Path) -> str:
+    """Tell a person what was exported."""
+    return f"{model.run.run_id}: {_about(model.run)}\nexport  {target}"
+
+
+def describe_answers(model: Model, answers: "list[Answer]") -> dict[str, Any]:
+    """Return what `backbeam predict --json` prints."""
+    return {
+        "run_id": model.run.run_id,
+        "model_digest": model.run.parameters.sha256,
+        "predictions": [asdict(answer) for answer in answers],
+    }
+
+
+def answers_text(answers: "list[Answer]") -> str:
+    """Tell a person what each image was taken for: a line an image."""
+    return "\n".join(
+        f"{_place(answer)}: {answer.class_name} ({answer.confidence:.3f})"
+        + (f", then {answer.runner_up} ({answer.runner_up_confidence:.3f})" if answer.runner_up is not None else "")
+        for answer in answers
+    )
+
+
+def _place(answer: "Answer") -> str:
+    """Name an image; of a file name that is no text, what can be printed."""
+    name = answer.file.encode("utf-8", "replace").decode()
+    return name if answer.index is None else f"{name}[{answer.index}]"
 
 
 def rounded(log: Log) -> dict[str, float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.helpers import Digits
+from tests.helpers import Digits, backbeam
 
 # the same examples every time, so that a red run is red again
 hypothesis.settings.register_profile("backbeam", derandomize=True, deadline=None)
@@ -17,6 +17,15 @@ hypothesis.settings.load_profile("backbeam")
 def digits_folder(tmp_path: Path) -> Path:
     """A small data set of 60 and 20 images of 5 x 4 pixels in three classes."""
     return Digits().write(tmp_path / "digits")
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a run on the embedded digits; tests that change it work on a copy."""
+    workspace = tmp_path_factory.mktemp("digits") / "ws"
+    done = backbeam("run", "--workspace", workspace)
+    assert done.code == 0, done.err
+    return workspace
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def test_help_imports_neither_tensorflow_nor_beam():
 def test_help_names_commands_and_exit_codes():
     done = backbeam("--help")
     assert done.code == 0
-    for word in ("preprocess", "train", "evaluate", "run", "4 corrupt artefact", "143 terminated"):
+    for word in ("preprocess", "train", "evaluate", "run", "export", "predict", "4 corrupt artefact", "143 terminated"):
         assert word in " ".join(done.out.split())
 
 
@@ -72,7 +72,11 @@ def test_arguments_after_two_dashes_are_beams():
         (["run", "--dataset", ".", "--data-dir", "."], "--data-dir goes with a known data set"),
         (["train"], "no workspace"),
         (["evaluate"], "no workspace"),
+        (["export", "--to", "x"], "no workspace"),
+        (["predict", "x.png"], "no workspace"),
         (["preprocess", "--", "--runer=FlinkRunner"], "--runer"),
+        (["predict", "a.png", "--", "b.png"], "predict runs no Beam pipeline"),
+        (["export", "--to", "x", "--", "--runner=FlinkRunner"], "export runs no Beam pipeline"),
         (["train", "--", "--runner=FlinkRunner"], "takes no options after --"),
         (["run", "--layers", "784,ten"], "--layers takes sizes"),
         (["run", "--seeds", "5-1"], "5-1 is an empty range"),

@@ -1,0 +1,123 @@
+"""Files that a user names -> what a model takes their images for."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import BadInput, BadUsage
+from pipeline import idx, storage
+from pipeline.pictures import Grey, decode_picture, is_picture, prepare_picture
+
+Outputs: TypeAlias = npt.NDArray[np.float32]
+
+MAX_PICTURE_BYTES = 2**28
+BATCH_IMAGES = 1000
+_SNIFFED_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image to classify.
+
+    Attributes:
+        file: where it is from.
+        index: its position there; None if the file is a picture.
+        image: uint8[height, width].
+    """
+
+    file: str
+    index: int | None
+    image: Grey
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model takes an image for.
+
+    Attributes:
+        file: where the image is from.
+        index: its position there; None if the file is a picture.
+        class_name: of the largest output.
+        confidence: the largest output.
+        runner_up: the class of the second largest output; None if there is one class only.
+        runner_up_confidence: the second largest output.
+    """
+
+    file: str
+    index: int | None
+    class_name: str
+    confidence: float
+    runner_up: str | None
+    runner_up_confidence: float | None
+
+
+def answer_files(
+    files: Iterable[str], height: int, width: int, class_names: tuple[str, ...], classify: Callable[[Grey], Outputs]
+) -> list[Answer]:
+    """Classify every image of every file.
+
+    Args:
+        files: paths or URIs of pictures and of IDX images files.
+        height: of the model's images.
+        width: of the model's images.
+        class_names: in the order of the model's outputs.
+        classify: uint8[n, height * width] -> float32[n, classes].
+
+    Returns:
+        an answer for each image, in order.
+
+    Raises:
+        BadInput: a file is missing, damaged, neither of both kinds, or holds images of another size.
+        BadUsage: the model's outputs are no numbers.
+    """
+    items, answers = chain.from_iterable(read_items(file, height, width) for file in files), list[Answer]()
+    while batch := list(islice(items, BATCH_IMAGES)):
+        outputs = classify(np.stack([item.image.reshape(-1) for item in batch]))
+        if not np.isfinite(outputs).all():
+            raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
+        answers += [_answer(item, values, class_names) for item, values in zip(batch, outputs, strict=True)]
+    return answers
+
+
+def read_items(file: str, height: int, width: int) -> Iterator[Item]:
+    """Yield the images of a file, which is told by its content; arguments and errors as for `answer_files`."""
+    if not storage.exists(file):
+        raise BadInput(f"{file}: no such file")
+    start = storage.read_range(file, 0, _SNIFFED_BYTES)
+    if is_picture(start):
+        yield Item(file, None, _read_picture(file, height, width))
+    elif idx.starts_like_one(start):
+        yield from (Item(file, index, image) for index, image in enumerate(_read_idx(file, height, width)))
+    else:
+        raise BadInput(f"{file}: neither a PNG or JPEG picture nor an IDX images file")
+
+
+def _read_picture(file: str, height: int, width: int) -> Grey:
+    if storage.size(file) > MAX_PICTURE_BYTES:
+        raise BadInput(f"{file}: {storage.size(file)} bytes, expected at most {MAX_PICTURE_BYTES} for a picture")
+    data = storage.read_range(file, 0, MAX_PICTURE_BYTES)
+    return prepare_picture(decode_picture(data, file), height, width, file)
+
+
+def _read_idx(file: str, height: int, width: int) -> Iterator[Grey]:
+    """Yield the images of an IDX file; whatever its header promises, no more than a batch is held at once."""
+    with storage.open_binary(file) as stored:
+        compressed = idx.is_gzip(stored)
+        with idx.decompressed(stored, file) as stream:
+            header = idx.read_header(stream, idx.IMAGES_MAGIC, file)
+            idx.check_room(header, storage.size(file), compressed, file)
+            if header.sizes[1:] != (height, width):
+                found = " x ".join(map(str, header.sizes[1:]))
+                raise BadInput(f"{file}: images of {found} pixels, expected {height} x {width} as the run's data set")
+            for block in idx.read_body(stream, header, header.example_bytes, file):
+                yield np.frombuffer(block, np.uint8).reshape(height, width)
+
+
+def _answer(item: Item, outputs: Outputs, class_names: tuple[str, ...]) -> Answer:
+    first, *others = np.argsort(-outputs, kind="stable")  # of equal outputs the first, as argmax does
+    runner_up = (class_names[others[0]], float(outputs[others[0]])) if others else (None, None)
+    return Answer(item.file, item.index, class_names[first], float(outputs[first]), *runner_up)

@@ -1,0 +1,216 @@
+"""Predictions for files, by the real command and by a stand-in for the model."""
+
+import gzip
+import io
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from model.errors import BadInput, BadUsage
+from pipeline.predict import answer_files
+from pipeline.sources import EMBEDDED
+from tests.helpers import Digits, backbeam, images_bytes, labels_bytes
+
+NUM_DIGITS = 200
+IMAGES_FILE = EMBEDDED / "mnist-5k" / "t10k-images-idx3-ubyte.gz"
+TOLERANCE = 1e-5  # batches of another size add in another order
+CLASSES = ("a", "b", "c")
+
+
+def digits() -> np.ndarray:
+    return np.frombuffer(gzip.decompress(IMAGES_FILE.read_bytes())[16:], np.uint8).reshape(-1, 28, 28)[:NUM_DIGITS]
+
+
+def write_pictures(folder, images, change, ending="png") -> list[str]:
+    folder.mkdir()
+    places = [folder / f"{i}.{ending}" for i in range(len(images))]
+    for place, image in zip(places, images, strict=True):
+        change(Image.fromarray(image)).save(place)
+    return list(map(str, places))
+
+
+def as_drawn(method):
+    """Enlarge ten times, dark on light, into a canvas of 600 x 450 away from its middle."""
+
+    def change(image: Image.Image) -> Image.Image:
+        canvas = Image.new("L", (450, 600), 255)
+        canvas.paste(image.resize((280, 280), method).point([255 - value for value in range(256)]), (120, 50))
+        return canvas
+
+    return change
+
+
+def predict(workspace, files, *options):
+    done = backbeam("predict", *files, "--workspace", workspace, "--json", *options)
+    assert done.code == 0, done.err
+    return pd.DataFrame(done.json["predictions"])
+
+
+def test_digits_as_pictures_as_idx_and_as_evaluated(digits_run, tmp_path):
+    idx = tmp_path / "digits.gz"
+    idx.write_bytes(gzip.compress(images_bytes(digits())))
+    pictures = write_pictures(tmp_path / "png", digits(), Image.Image.copy)
+    found = predict(digits_run, [idx, *pictures])
+    from_idx, from_pictures = found[:NUM_DIGITS], found[NUM_DIGITS:]
+    assert list(from_idx["index"]) == list(range(NUM_DIGITS))
+    assert set(from_idx["file"]) == {str(idx)}
+    assert list(from_pictures["file"]) == pictures
+    assert from_pictures["index"].isna().all()
+    for column in ("class_name", "runner_up"):
+        assert list(from_idx[column]) == list(from_pictures[column])
+    np.testing.assert_allclose(from_idx["confidence"], from_pictures["confidence"], rtol=0, atol=TOLERANCE)
+
+    evaluated = pd.read_parquet(digits_run / "reports" / "predictions")
+    evaluated = evaluated[evaluated["split"] == "test"].sort_values("index")[:NUM_DIGITS]
+    assert list(from_idx["class_name"].astype(int)) == list(evaluated["predicted"])
+    np.testing.assert_allclose(from_idx["confidence"], evaluated["confidence"], rtol=0, atol=TOLERANCE)
+    second = [np.sort(values)[-2] for values in evaluated["probabilities"]]
+    np.testing.assert_allclose(from_idx["runner_up_confidence"], second, rtol=0, atol=TOLERANCE)
+
+
+def test_enlarged_inverted_and_moved_digits_are_mostly_taken_for_the_same(digits_run, tmp_path):
+    """Measured for these 200: pixels repeated 197 the same, smoothed by bicubic interpolation 192."""
+    methods = (Image.Resampling.NEAREST, Image.Resampling.BICUBIC)
+    folders = [write_pictures(tmp_path / method.name, digits(), as_drawn(method)) for method in methods]
+    idx = tmp_path / "digits"
+    idx.write_bytes(images_bytes(digits()))
+    answers = predict(digits_run, [idx, *folders[0], *folders[1]])["class_name"].to_numpy()
+    expected, repeated, smoothed = answers.reshape(3, NUM_DIGITS)
+    assert (repeated == expected).mean() >= 0.95
+    assert (smoothed == expected).mean() >= 0.93
+
+
+def test_what_is_printed(digits_run, tmp_path):
+    [picture] = write_pictures(tmp_path / "png", digits()[:1], as_drawn(Image.Resampling.BICUBIC), "jpg")
+    idx = tmp_path / "two"
+    idx.write_bytes(images_bytes(digits()[:2]))
+    done = backbeam("predict", picture, idx, "--workspace", digits_run, "--run", "article")
+    lines = done.out.splitlines()
+    assert (done.code, len(lines)) == (0, 3)
+    assert [line.partition(": ")[0] for line in lines] == [picture, f"{idx}[0]", f"{idx}[1]"]
+    assert lines[1].endswith(")")
+    assert ", then " in lines[1]
+
+
+def test_one_bad_file_and_nothing_is_printed(digits_run, tmp_path):
+    sound = write_pictures(tmp_path / "png", digits()[:2], Image.Image.copy)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "png" / "0.png").read_bytes()[:90])
+    done = backbeam("predict", *sound, tmp_path / "cut.png", "--workspace", digits_run)
+    assert (done.code, done.out) == (3, "")
+    assert f"{tmp_path / 'cut.png'}: not a sound PNG or JPEG picture" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_shards_may_be_gone_but_the_model_must_be_right(digits_run, tmp_path):
+    workspace = shutil.copytree(digits_run, tmp_path / "ws")
+    for shard in workspace.glob("datasets/*/*.tfrecord"):
+        shard.unlink()
+    assert len(predict(workspace, [IMAGES_FILE])) == 1000
+    [parameters] = workspace.glob("runs/*/parameters.safetensors")
+    data = bytearray(parameters.read_bytes())
+    data[-1] ^= 1
+    parameters.write_bytes(data)
+    for arguments in (["predict", IMAGES_FILE], ["export", "--to", tmp_path / "out"]):
+        done = backbeam(*arguments, "--workspace", workspace)
+        assert (done.code, done.out) == (4, "")
+        assert str(parameters) in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict"], "Missing argument"),
+        (["predict", "x.png", "--run", "other"], "which run? there is none for 'other'"),
+    ],
+)
+def test_usage(arguments, message, digits_run):
+    done = backbeam(*arguments, "--workspace", digits_run)
+    assert (done.code, done.out) == (2, "")
+    assert message in " ".join(done.err.split())
+
+
+def brightest(images: np.ndarray) -> np.ndarray:
+    """Stand in for a model of 5 x 4 pixels: its outputs are the first three pixels."""
+    assert images.shape[1] == 20
+    return (images[:, :3] / 255).astype(np.float32)
+
+
+def answer(*files, classify=brightest, class_names=CLASSES):
+    return answer_files(list(map(str, files)), 5, 4, class_names, classify)
+
+
+def test_more_images_than_a_batch_holds_keep_their_order(tmp_path):
+    images = np.zeros((2500, 5, 4), np.uint8)
+    images[:, 0, :3] = np.random.default_rng(0).integers(0, 256, (2500, 3))
+    for name, data in (("plain", images_bytes(images)), ("zipped", gzip.compress(images_bytes(images)))):
+        (tmp_path / name).write_bytes(data)
+        found = answer(tmp_path / name)
+        assert [item.index for item in found] == list(range(2500))
+        assert [item.class_name for item in found] == [CLASSES[i] for i in images[:, 0, :3].argmax(axis=1)]
+        assert [item.confidence for item in found] == list((images[:, 0].max(axis=1) / 255).astype(np.float32))
+
+
+def test_equal_outputs_and_a_single_class(tmp_path):
+    (tmp_path / "images").write_bytes(images_bytes(np.full((1, 5, 4), 9)))
+    [found] = answer(tmp_path / "images")
+    assert (found.class_name, found.runner_up) == ("a", "b")
+    [found] = answer(tmp_path / "images", classify=only_class, class_names=("it",))
+    assert (found.class_name, found.runner_up, found.runner_up_confidence) == ("it", None, None)
+
+
+def only_class(images: np.ndarray) -> np.ndarray:
+    return np.ones((len(images), 1), np.float32)
+
+
+def no_numbers(images: np.ndarray) -> np.ndarray:
+    return np.full((len(images), 3), np.nan, np.float32)
+
+
+def test_a_model_that_diverged(tmp_path):
+    (tmp_path / "images").write_bytes(images_bytes(np.zeros((1, 5, 4))))
+    with pytest.raises(BadUsage, match="diverged"):
+        answer(tmp_path / "images", classify=no_numbers)
+
+
+SOUND = images_bytes(Digits().split(0, 9)[0])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "no such file"),
+        (b"", "neither a PNG or JPEG picture nor an IDX images file"),
+        (b"GIF89a", "neither"),
+        (labels_bytes(np.zeros(3)), r"0x00000801 \(labels\), expected 0x00000803"),
+        (SOUND[:-1], "truncated"),
+        (SOUND + b"x", "trailing bytes"),
+        (gzip.compress(SOUND)[:-9], "corrupt gzip"),
+        (gzip.compress(images_bytes(np.zeros((1, 5, 4))) + bytes(10**7)), "trailing bytes"),
+        (images_bytes(np.zeros((2, 4, 5))), "images of 4 x 5 pixels, expected 5 x 4 as the run's data set"),
+        (gzip.compress(b"a text"), "the magic number is"),
+    ],
+)
+def test_bad_files(data, message, tmp_path):
+    if data is not None:
+        (tmp_path / "images").write_bytes(data)
+    with pytest.raises(BadInput, match=message) as caught:
+        answer(tmp_path / "images")
+    assert str(tmp_path / "images") in str(caught.value)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(BadInput, match="no such file"):
+        answer(tmp_path)
+
+
+def test_a_picture_file_that_is_too_long(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.predict.MAX_PICTURE_BYTES", 60)
+    stream = io.BytesIO()
+    Image.fromarray(np.eye(9, dtype=np.uint8) * 255).save(stream, "PNG")
+    (tmp_path / "image").write_bytes(stream.getvalue())
+    with pytest.raises(BadInput, match="expected at most 60 for a picture"):
+        answer(tmp_path / "image")
