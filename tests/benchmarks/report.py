@@ -4,7 +4,7 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks.cases import CHECKED_STEPS, Work
-from tests.benchmarks.peers.table import OURS, PEERS, Peer
+from tests.benchmarks.peers.table import OURS, Peer
 
 FLOOR_TARGET = 3.0  # times as long as the arithmetic alone, at most; in case A
 COLUMNS = ("peer", "median us", "min us", "x ours", "target", "", "cores", "first step s", "compile s", "differs by")
@@ -13,11 +13,11 @@ COLUMNS = ("peer", "median us", "min us", "x ours", "target", "", "cores", "firs
 def case_text(work: Work, rows: list[dict[str, Any]], peers: dict[str, Peer]) -> str:
     """Lay a case's rows out as text."""
     timed = [name for name in peers if any(row["peer"] == name for row in rows)]
-    lines = [COLUMNS, *(_cells(name, rows) for name in timed)]
+    lines = [COLUMNS, *(_cells(name, peers[name], rows) for name in timed)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     table = ["  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]).rstrip() for cells in lines]
     settings = [
-        f"{PEERS[name].title}: {_first(name, rows)['setting']}" for name in timed if len(PEERS[name].settings) > 1
+        f"{peers[name].title}: {_first(name, rows)['setting']}" for name in timed if len(peers[name].settings) > 1
     ]
     best = ["best of their settings: " + "; ".join(settings)] if settings else []
     return "\n".join(["", _heading(work, rows), *table, _floor(rows), *best, _agreement(rows)])
@@ -34,9 +34,9 @@ def ratio_to_ours(rows: list[dict[str, Any]], name: str) -> float:
     return median(theirs[repeat] / ours[repeat] for repeat in ours)
 
 
-def target_of(case: str, name: str) -> float:
-    """At least so many times as long as ours should a peer take."""
-    return PEERS[name].target if case == "A" else 1.0
+def target_of(case: str, peer: Peer) -> float | None:
+    """At least so many times as long as ours should a peer take; None if it is no rival."""
+    return peer.target if case == "A" or peer.target is None else 1.0
 
 
 def floor_seconds(rows: list[dict[str, Any]]) -> float:
@@ -44,11 +44,12 @@ def floor_seconds(rows: list[dict[str, Any]]) -> float:
     return float(rows[0]["step_flops"] / max(row["matmul_gflops"] for row in rows) / 1e9)
 
 
-def _cells(name: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:
+def _cells(name: str, peer: Peer, rows: list[dict[str, Any]]) -> tuple[str, ...]:
     row, seconds = _first(name, rows), list(step_seconds(rows, name).values())
-    times = (PEERS[name].title, f"{median(seconds) * 1e6:.1f}", f"{min(seconds) * 1e6:.1f}")
-    ratio, target = ratio_to_ours(rows, name), target_of(row["case"], name)
-    compared = ("", "", "") if name == OURS else (f"{ratio:.2f}", f"{target:.1f}", _verdict(ratio >= target))
+    times = (peer.title, f"{median(seconds) * 1e6:.1f}", f"{min(seconds) * 1e6:.1f}")
+    ratio, target = ratio_to_ours(rows, name), target_of(row["case"], peer)
+    wanted = ("", "") if target is None else (f"{target:.1f}", _verdict(ratio >= target))
+    compared = ("", "", "") if name == OURS else (f"{ratio:.2f}", *wanted)
     own = [each for each in rows if each["peer"] == name]
     cores = median(each["cpu_seconds"] / each["seconds"] for each in own)
     start = f"{cores:.1f}", f"{row['first_step_seconds']:.2f}", f"{row['compile_seconds']:.2f}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -90,12 +90,24 @@ def main(
     try:
         if not set(cases) <= set(CASES):
             raise BadUsage(f"no such case in {cases!r}; there are: {', '.join(CASES)}")
-        rows = measure(cases, find_peers(peers), repeats, seconds)
-        write_table(output, pa.Table.from_pylist(rows, SCHEMA))
+        wanted = find_peers(peers)
+    except BackbeamError as problem:
+        _end(problem)
+    run(cases, wanted, repeats, seconds, output)
+
+
+def run(cases: str, peers: dict[str, Peer], repeats: int, seconds: float, output: Path) -> None:
+    """Time every case, print the tables and write each measurement; a failure ends the program."""
+    try:
+        write_table(output, pa.Table.from_pylist(measure(cases, peers, repeats, seconds), SCHEMA))
     except (BackbeamError, PeerFailed) as problem:
-        typer.echo(f"steps: {problem}", err=True)
-        raise typer.Exit(getattr(problem, "exit_code", 1)) from None
+        _end(problem)
     typer.echo(f"\neach row in {output}")
+
+
+def _end(problem: BackbeamError | PeerFailed) -> NoReturn:
+    typer.echo(f"benchmark: {problem}", err=True)
+    raise typer.Exit(getattr(problem, "exit_code", 1)) from None
 
 
 def measure(cases: str, peers: dict[str, Peer], repeats: int, seconds: float) -> list[dict[str, Any]]:
@@ -104,24 +116,23 @@ def measure(cases: str, peers: dict[str, Peer], repeats: int, seconds: float) ->
     Raises:
         PeerFailed: a peer computes something else, or failed.
     """
-    rows = []
+    return [row for case in cases for row in measure_case(case, peers, repeats, seconds)]
+
+
+def measure_case(case: str, peers: dict[str, Peer], repeats: int, seconds: float) -> list[dict[str, Any]]:
+    """Time a case, in processes of its own: some settings, XLA's flags among them, hold for a process."""
     data, images, labels = read_digits()
+    able = {name: peer for name, peer in peers.items() if case in peer.cases}
     with ExitStack() as stack:
-        children = {name: stack.enter_context(child_of(peer.title, peer.module)) for name, peer in peers.items()}
+        children = {name: stack.enter_context(child_of(peer.title, peer.module)) for name, peer in able.items()}
         matmul = stack.enter_context(child_of("the large product", "matmul"))
-        for case in cases:
-            work = children[OURS].ask("make_work", CASES[case], images, labels)
-            about = {"case": case, "data": data, "machine": describe_machine()} | describe_work(work)
-            contestants = [
-                prepare(name, peer, children[name], work, about, seconds)
-                for name, peer in peers.items()
-                if case in peer.cases
-            ]
-            matmul.ask("choose", work, ({},), 0.0)
-            found = list(repeat_all(contestants, matmul, work.chunk_length, repeats))
-            typer.echo(case_text(work, found, peers))
-            rows += found
-    return rows
+        work = children[OURS].ask("make_work", CASES[case], images, labels)
+        about = {"case": case, "data": data, "machine": describe_machine()} | describe_work(work)
+        contestants = [prepare(name, peer, children[name], work, about, seconds) for name, peer in able.items()]
+        matmul.ask("choose", work, ({},), 0.0)
+        found = list(repeat_all(contestants, matmul, work.chunk_length, repeats))
+    typer.echo(case_text(work, found, able))
+    return found
 
 
 def prepare(name: str, peer: Peer, child: Child, work: Work, about: dict[str, Any], seconds: float) -> Contestant:

@@ -22,9 +22,9 @@ from tests.benchmarks.peers.numpy_loop import NumPy
 from tests.benchmarks.report import ratio_to_ours
 
 
-def benchmark(tmp_path, *arguments):
+def benchmark(tmp_path, *arguments, module="steps"):
     output = tmp_path / "steps.parquet"
-    command = [sys.executable, "-m", "tests.benchmarks.steps", "--output", output, *arguments]
+    command = [sys.executable, "-m", f"tests.benchmarks.{module}", "--output", output, *arguments]
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120), output
 
 
@@ -47,6 +47,17 @@ def test_a_tiny_run(tmp_path):
     assert {row[:2] for row in rows} == {(peer, n) for peer in ("manual", "numpy", "article") for n in (0, 1)}
     assert all(step_seconds > 0 and difference < 1e-4 for *_, step_seconds, difference, _ in rows)
     assert {flops for *_, flops in rows} == {958_800}
+
+
+def test_variants_of_our_step_compute_the_same(tmp_path):
+    arguments = ("--variants", "padded,columns", "--repeats", 1, "--seconds", 0.001)
+    done, output = benchmark(tmp_path, *arguments, module="layouts")
+    assert done.returncode == 0, done.stderr
+    assert "32 hidden units, 2 of them idle" in done.stdout
+    peers = duckdb.read_parquet(str(output)).project("peer").fetchall()
+    assert set(peers) == {("manual",), ("padded",), ("columns",)}
+    refused, _ = benchmark(tmp_path, "--variants", "faster", module="layouts")
+    assert (refused.returncode, "'faster'" in refused.stderr) == (2, True)
 
 
 def optional(package, module):

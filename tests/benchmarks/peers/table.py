@@ -16,7 +16,7 @@ class Peer(NamedTuple):
         packages: what it needs besides NumPy.
         settings: the fastest is taken; the first is what its users get without asking.
         cases: those that it can train.
-        target: at least how many times as long as ours it should take in case A.
+        target: at least how many times as long as ours it should take in case A; None if it is no rival.
     """
 
     title: str
@@ -24,7 +24,7 @@ class Peer(NamedTuple):
     packages: tuple[str, ...]
     settings: tuple[dict[str, Any], ...] = ({},)
     cases: str = "ABC"
-    target: float = 1.0
+    target: float | None = 1.0
 
 
 OURS = "manual"
