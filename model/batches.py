@@ -21,7 +21,7 @@ from model.functions import Tensor
 from model.order import permutation
 
 WINDOW_BYTES = 2**30
-CHUNK_BYTES = 2**23  # of pixels handed to one compiled call: large enough to hide the call, small enough to prefetch
+CHUNK_BYTES = 2**24  # of pixels handed to one compiled call: large enough to hide the call, small enough to prefetch
 
 
 @dataclass(frozen=True)
