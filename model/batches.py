@@ -11,8 +11,11 @@ then a full permutation. Resident and streaming are this one path.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
+from math import prod
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from model.errors import BadInput
@@ -20,6 +23,7 @@ from model.examples import Examples, Integers, concatenate
 from model.functions import Tensor
 from model.order import permutation
 
+ALIGNMENT = 64  # bytes
 WINDOW_BYTES = 2**30
 CHUNK_BYTES = 2**24  # of pixels handed to one compiled call: large enough to hide the call, small enough to prefetch
 
@@ -83,13 +87,19 @@ def make_chunks(reader: SplitReader, plan: Plan) -> tf.data.Dataset:
     def generate() -> Iterator[tuple[Tensor, Tensor]]:
         stream = _Shuffled(reader, plan)
         for steps in chunk_lengths(plan, pixels):
-            taken = stream.take(steps * size)
-            yield (
-                taken.images.reshape(steps, size, pixels),
-                taken.labels.reshape(steps, size).astype(np.int32),
-            )
+            images, labels = aligned((steps * size, pixels), np.uint8), aligned((steps * size,), np.int32)
+            stream.take_into(images, labels)
+            yield images.reshape(steps, size, pixels), labels.reshape(steps, size)
 
     return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+
+
+def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return an unfilled array that begins where TensorFlow wants a tensor to, and so takes it without a copy."""
+    num_bytes = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(num_bytes + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + num_bytes].view(dtype).reshape(shape)
 
 
 def chunk_lengths(plan: Plan, num_pixels: int) -> Iterator[int]:
@@ -128,15 +138,18 @@ class _Shuffled:
         self._examples = concatenate([], reader.num_pixels)
         self._order = np.zeros(0, np.int64)
 
-    def take(self, num_examples: int) -> Examples:
-        pieces = []
-        while num_examples:
+    def take_into(self, images: Tensor, labels: Tensor) -> None:
+        """Fill uint8[n, num_pixels] and int32[n] with the next n examples."""
+        start = 0
+        while start < len(labels):
             while not len(self._order):
                 self._go_on()
-            chosen, self._order = self._order[:num_examples], self._order[num_examples:]
-            pieces.append(self._examples.take(chosen))
-            num_examples -= len(chosen)
-        return pieces[0] if len(pieces) == 1 else concatenate(pieces, self._reader.num_pixels)
+            chosen, self._order = np.split(self._order, [len(labels) - start])
+            place = slice(start, start + len(chosen))
+            # "clip" keeps NumPy from making a copy first; no position is out of range
+            np.take(self._examples.images, chosen, axis=0, out=images[place], mode="clip")
+            labels[place] = self._examples.labels[chosen]
+            start = place.stop
 
     def _go_on(self) -> None:
         """Go to the next window; one that is held already, as a split that is one window, is not read again."""

@@ -8,7 +8,7 @@ serialization, and this file imports no TensorFlow: a Beam worker that encodes s
 
 from collections.abc import Iterator
 from functools import cache
-from itertools import accumulate, product
+from itertools import accumulate, product, starmap
 from struct import Struct, error
 from typing import NamedTuple
 
@@ -54,13 +54,14 @@ class _Layout(NamedTuple):
     index_slot: slice
     label_slot: slice
 
-    @property
-    def fixed(self) -> npt.NDArray[np.bool_]:
-        """bool[payload bytes]: True where every record of this layout has the template's byte."""
-        mask = np.ones(len(self.template), bool)
-        for slot in (self.image_slot, self.index_slot, self.label_slot):
-            mask[slot] = False
-        return mask
+    def fits(self, data: bytes, starts: Integers) -> npt.NDArray[np.bool_]:
+        """bool[n]: whether the payloads that begin there have the template's bytes wherever all of this layout do."""
+        slots = (self.image_slot, self.index_slot, self.label_slot)
+        edges = [0, *(edge for slot in slots for edge in (slot.start, slot.stop)), len(self.template)]
+        found = np.ones(len(starts), bool)
+        for part in starmap(slice, zip(edges[::2], edges[1::2], strict=True)):
+            found &= (_gather(data, starts, part) == self.template[part]).all(axis=1)
+        return found
 
 
 def concatenate(parts: list[Examples], num_pixels: int) -> Examples:
@@ -106,17 +107,19 @@ def decode(data: bytes, num_pixels: int, name: str = "shard") -> Examples:
         CorruptArtefact: the framing or a record is not as the contract says.
     """
     starts, lengths = _find_records(data, name)
-    parts, order = [], []
+    indices, labels, image_starts = (np.zeros(len(starts), np.int64) for _ in range(3))
+    parsed = np.zeros(len(starts), bool)
     for length in np.unique(lengths).tolist():
-        positions = np.flatnonzero(lengths == length)
-        payloads = b"".join([data[start : start + length] for start in starts[positions].tolist()])
-        rows = np.frombuffer(payloads, np.uint8).reshape(len(positions), length)
-        for chosen, examples in _parse_rows(rows, num_pixels, name):
-            parts.append(examples)
-            order.append(positions[chosen])
-    if not parts:
-        return concatenate([], num_pixels)
-    return concatenate(parts, num_pixels).take(np.argsort(np.concatenate(order)).astype(np.int64))
+        for layout in _layouts_of_length(num_pixels, length):
+            chosen = np.flatnonzero(lengths == length)
+            chosen = chosen[layout.fits(data, starts[chosen])]
+            indices[chosen] = _from_varints(_gather(data, starts[chosen], layout.index_slot))
+            labels[chosen] = _from_varints(_gather(data, starts[chosen], layout.label_slot))
+            image_starts[chosen] = starts[chosen] + layout.image_slot.start
+            parsed[chosen] = True
+    if not parsed.all():
+        raise CorruptArtefact(f"{name}: {int((~parsed).sum())} records are not an image of {num_pixels} bytes")
+    return Examples(indices, _gather(data, image_starts, slice(0, num_pixels)), labels)
 
 
 def _frame(layout: _Layout, examples: Examples) -> Iterator[bytes]:
@@ -135,32 +138,29 @@ def _frame(layout: _Layout, examples: Examples) -> Iterator[bytes]:
 
 def _find_records(data: bytes, name: str) -> tuple[Integers, Integers]:
     """Walk the framing: where each payload starts and how long it is."""
-    starts, lengths, offset, unpack = [], [], 0, _LENGTH.unpack_from
+    starts, offset, end, unpack = [], 0, len(data), _LENGTH.unpack_from
     try:
-        while offset < len(data):
-            (length,) = unpack(data, offset)
-            starts.append(offset + _HEADER_BYTES)
-            lengths.append(length)
-            offset += length + _HEADER_BYTES + _FOOTER_BYTES
+        while offset < end:
+            starts.append(offset)
+            offset += unpack(data, offset)[0] + (_HEADER_BYTES + _FOOTER_BYTES)
     except error:
         offset = -1
-    if offset != len(data):
+    if offset != end:
         raise CorruptArtefact(f"{name}: record {len(starts)} runs past the end of the file")
-    return np.array(starts, np.int64), np.array(lengths, np.int64)
+    records = np.array(starts, np.int64)
+    lengths = np.diff(records, append=end) - (_HEADER_BYTES + _FOOTER_BYTES)
+    return records + _HEADER_BYTES, lengths
 
 
-def _parse_rows(rows: Bytes, num_pixels: int, name: str) -> Iterator[tuple[Integers, Examples]]:
-    """Split payloads of one length by layout and read their fields."""
-    num_parsed = 0
-    for layout in _layouts_of_length(num_pixels, rows.shape[1]):
-        fixed = layout.fixed
-        chosen = np.flatnonzero((rows[:, fixed] == layout.template[fixed]).all(axis=1))
-        num_parsed += len(chosen)
-        found = rows[chosen]
-        index, labels = _from_varints(found[:, layout.index_slot]), _from_varints(found[:, layout.label_slot])
-        yield chosen, Examples(index, found[:, layout.image_slot], labels)
-    if num_parsed != len(rows):
-        raise CorruptArtefact(f"{name}: {len(rows) - num_parsed} records are not an image of {num_pixels} bytes")
+def _gather(data: bytes, starts: Integers, part: slice) -> Bytes:
+    """uint8[n, part's length]: the same part of what begins at each start, all of it within the data."""
+    width = part.stop - part.start
+    if not (len(starts) and width):
+        return np.zeros((len(starts), width), np.uint8)
+    # overlapping items, one for each byte that one can begin at: NumPy then copies a part at a time
+    every = np.ndarray((len(data) - width + 1,), f"V{width}", data, strides=(1,))
+    found: Bytes = every[starts + part.start].view(np.uint8).reshape(-1, width)
+    return found
 
 
 def _layouts_of_length(num_pixels: int, length: int) -> list[_Layout]:

@@ -6,6 +6,7 @@ shard are sorted by key, so all shards end to end are one shuffle of the split, 
 
 from math import ceil
 
+import google_crc32c
 import numpy as np
 
 from model.examples import Bytes, Examples, Integers, encode
@@ -65,6 +66,7 @@ def encode_shard(name: str, examples: Examples, num_classes: int) -> tuple[bytes
         name=name,
         num_bytes=len(data),
         sha256=digest_of(data),
+        crc32c=google_crc32c.value(data),
         num_examples=len(examples.labels),
         class_counts=tuple(np.bincount(examples.labels, minlength=num_classes).tolist()),
         pixel_sum=pixel_sum,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import filelock
+import google_crc32c
 
 from model.errors import BadUsage, CorruptArtefact, Locked
 
@@ -97,6 +98,14 @@ def read_checked(path: Path, num_bytes: int, sha256: str) -> bytes:
     data = path.read_bytes()
     _check(path, digest_of(data), sha256, "SHA-256")
     return data
+
+
+def read_again(path: Path, num_bytes: int, crc32c: int) -> bytes:
+    """Return the bytes of a file that `check_file` has passed; raises as that does if they have changed since."""
+    data = path.read_bytes() if path.is_file() else None
+    _check(path, None if data is None else len(data), num_bytes, "bytes")
+    _check(path, google_crc32c.value(data), crc32c, "CRC-32C")
+    return data or b""
 
 
 def write_atomically(path: Path, chunks: bytes | Iterable[bytes]) -> None:

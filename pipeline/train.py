@@ -159,11 +159,11 @@ def assist(job: Job, config: TrainingConfig, engine: Engine) -> None:
 
 
 def split_reader(dataset: Path, manifest: Manifest, split: str) -> SplitReader:
-    """Return a reader of a split's shards, each checked whenever it is read."""
+    """Return a reader of a split's shards, which have been checked; each is checked for changes whenever it is read."""
     shards = manifest.splits[split].shards
 
     def read_shard(number: int) -> Examples:
-        return decode(shards[number].read(dataset), manifest.num_pixels, str(dataset / shards[number].name))
+        return decode(shards[number].read_again(dataset), manifest.num_pixels, str(dataset / shards[number].name))
 
     return SplitReader(tuple(shard.num_examples for shard in shards), manifest.num_pixels, read_shard)
 
