@@ -19,7 +19,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from model.errors import BadInput
-from model.examples import Examples, Integers, concatenate
+from model.examples import Examples, Integers
 from model.functions import Tensor
 from model.order import permutation
 
@@ -135,7 +135,8 @@ class _Shuffled:
         self._reader = reader
         self._windows = _shuffled_windows(reader, plan)
         self._window: tuple[int, ...] = ()
-        self._examples = concatenate([], reader.num_pixels)
+        self._store = _allocate(min(reader.num_examples, _most_in_a_window(reader, plan)), reader.num_pixels)
+        self._examples = self._store
         self._order = np.zeros(0, np.int64)
 
     def take_into(self, images: Tensor, labels: Tensor) -> None:
@@ -155,21 +156,27 @@ class _Shuffled:
         """Go to the next window; one that is held already, as a split that is one window, is not read again."""
         window, self._order = next(self._windows)
         if window != self._window:
-            self._examples = concatenate([], self._reader.num_pixels)  # frees the window before, then reads
-            self._examples = _read_window(self._reader, window)
+            self._examples = _read_window(self._reader, window, self._store)
             self._window = window
 
 
-def _read_window(reader: SplitReader, window: tuple[int, ...]) -> Examples:
-    """Read shards into place one by one, so that no more than one of them is held twice."""
-    num_examples = sum(reader.shard_sizes[shard] for shard in window)
-    images = np.empty((num_examples, reader.num_pixels), np.uint8)
-    whole, start = Examples(np.empty(num_examples, np.int64), images, np.empty(num_examples, np.int64)), 0
+def _most_in_a_window(reader: SplitReader, plan: Plan) -> int:
+    return max(plan.window_bytes // reader.num_pixels, *reader.shard_sizes)
+
+
+def _allocate(num_examples: int, num_pixels: int) -> Examples:
+    images = np.empty((num_examples, num_pixels), np.uint8)
+    return Examples(np.empty(num_examples, np.int64), images, np.empty(num_examples, np.int64))
+
+
+def _read_window(reader: SplitReader, window: tuple[int, ...], store: Examples) -> Examples:
+    """Read shards one by one over what the store holds; new memory for each window would cost as much as reading."""
+    start = 0
     for shard in window:
         place = slice(start, start + reader.shard_sizes[shard])
-        whole.indices[place], whole.images[place], whole.labels[place] = reader.read_shard(shard)
+        store.indices[place], store.images[place], store.labels[place] = reader.read_shard(shard)
         start = place.stop
-    return whole
+    return Examples(store.indices[:start], store.images[:start], store.labels[:start])
 
 
 def _shuffled_windows(reader: SplitReader, plan: Plan) -> Iterator[tuple[tuple[int, ...], Integers]]:

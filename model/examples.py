@@ -60,7 +60,9 @@ class _Layout(NamedTuple):
         edges = [0, *(edge for slot in slots for edge in (slot.start, slot.stop)), len(self.template)]
         found = np.ones(len(starts), bool)
         for part in starmap(slice, zip(edges[::2], edges[1::2], strict=True)):
-            found &= (_gather(data, starts, part) == self.template[part]).all(axis=1)
+            same = _gather(data, starts, part) == self.template[part]
+            if not same.all():  # asked of all at once first, which takes a tenth of the time
+                found &= same.all(axis=1)
         return found
 
 
@@ -111,7 +113,7 @@ def decode(data: bytes, num_pixels: int, name: str = "shard") -> Examples:
     parsed = np.zeros(len(starts), bool)
     for length in np.unique(lengths).tolist():
         for layout in _layouts_of_length(num_pixels, length):
-            chosen = np.flatnonzero(lengths == length)
+            chosen = np.flatnonzero((lengths == length) & ~parsed)
             chosen = chosen[layout.fits(data, starts[chosen])]
             indices[chosen] = _from_varints(_gather(data, starts[chosen], layout.index_slot))
             labels[chosen] = _from_varints(_gather(data, starts[chosen], layout.label_slot))
@@ -164,7 +166,8 @@ def _gather(data: bytes, starts: Integers, part: slice) -> Bytes:
 
 
 def _layouts_of_length(num_pixels: int, length: int) -> list[_Layout]:
-    widths = range(1, _MAX_VARINT_BYTES + 1)
+    """List the layouts whose payloads are that long, the likeliest first: positions are larger numbers than classes."""
+    widths = range(_MAX_VARINT_BYTES, 0, -1)
     layouts = [_layout(num_pixels, *pair) for pair in product(widths, widths)]
     return [layout for layout in layouts if len(layout.template) == length]
 
