@@ -41,6 +41,7 @@ DatasetName = Annotated[
         help="mnist-5k (embedded), mnist, fashion-mnist, kmnist, or a folder or URI of four IDX files.",
     ),
 ]
+WantedDataset = Annotated[str | None, typer.Argument(help="A data set's id or its beginning; by default the only one.")]
 DataDir = Annotated[str | None, typer.Option(help="A folder that holds the files of the known data set already.")]
 CacheDir = Annotated[
     Path | None,
@@ -61,7 +62,14 @@ RecipeName = Annotated[
     typer.Option("--recipe", help="A name that `backbeam recipes` lists; by default article-manual."),
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="A TOML file whose [training] changes the recipe; flags change both.")
+    Path | None,
+    typer.Option(
+        "--config", help="A TOML file: [training] changes the recipe, flags change both; [validation] the checks."
+    ),
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option("--baseline", help="An earlier data set's id or its beginning, to look for drift from."),
 ]
 Layers = Annotated[str | None, typer.Option("--layers", help="Sizes from inputs to outputs, such as 784,100,10.")]
 StepName = Annotated[
@@ -128,6 +136,7 @@ def run(
     num_shards: NumShards = None,
     shuffle_seed: ShuffleSeed = 1,
     max_rejected: MaxRejected = 0,
+    baseline: Baseline = None,
     recipe: RecipeName = None,
     config: ConfigFile = None,
     layers: Layers = None,
@@ -141,18 +150,22 @@ def run(
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
-    """Preprocess, train and evaluate; what is done already is checked and skipped."""
+    """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
     from pipeline import stages, storage, summary
+    from pipeline.configuration import resolve_validation
     from pipeline.seeds import write_seeds
 
     options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
     flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
     configs = _training_configs(config, seeds, seed=seed, layers=layers, **flags)
+    checks = resolve_validation(config)
     settings, log = _settings(context, workspace, device), stages.Log()
     _refuse_cluster()
     stages.look_for_gpus(settings, configs[0])
     with storage.locked(workspace):
+        earlier = stages.find_baseline(settings.workspace, baseline)
         data = stages.preprocess_stage(settings, options, log)
+        validation = stages.validate_stage(settings, data, checks, earlier, log)
         trained = stages.train_stage(settings, data, configs, tensorboard, log)
         evaluations = stages.evaluate_stage(settings, data, trained, log)
         rows = write_seeds(workspace, trained, evaluations) if seeds else []
@@ -162,6 +175,8 @@ def run(
     else:
         result = summary.describe_evaluation(workspace, trained[0], evaluations[0], log)
         text = summary.evaluation_text(workspace, data.manifest, trained[0], evaluations[0], log)
+    result |= summary.describe_validation(workspace, validation)
+    text = f"{text}\n{summary.validation_text(workspace, validation)}"
     _say(as_json, result, text + "\n" + summary.next_steps(split_arguments(sys.argv[1:])[0], trained[0]))
 
 
@@ -176,24 +191,80 @@ def preprocess(
     num_shards: NumShards = None,
     shuffle_seed: ShuffleSeed = 1,
     max_rejected: MaxRejected = 0,
+    baseline: Baseline = None,
+    config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn IDX files into TFRecord shards and a manifest."""
+    """Turn IDX files into TFRecord shards and a manifest, and validate what came out."""
     from pipeline import stages, storage, summary
+    from pipeline.configuration import resolve_validation
 
     options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
+    checks = resolve_validation(config)
     settings, log = _settings(context, workspace), stages.Log()
     with storage.locked(workspace):
+        earlier = stages.find_baseline(settings.workspace, baseline)
         data = stages.preprocess_stage(settings, options, log)
-    _say(as_json, summary.describe_dataset(workspace, data, log), summary.dataset_text(data, log))
+        validation = stages.validate_stage(settings, data, checks, earlier, log)
+    result = summary.describe_dataset(workspace, data, log) | summary.describe_validation(workspace, validation)
+    _say(as_json, result, f"{summary.dataset_text(data, log)}\n{summary.validation_text(workspace, validation)}")
+
+
+@app.command()
+def validate(
+    context: typer.Context,
+    dataset: WantedDataset = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    baseline: Baseline = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
+    from pipeline import stages, storage, summary
+    from pipeline.configuration import resolve_validation
+
+    _refuse_beam_options(context)
+    checks = resolve_validation(config)
+    settings, log = _settings(context, _existing(workspace)), stages.Log()
+    with storage.locked(workspace):
+        earlier = stages.find_baseline(settings.workspace, baseline)
+        data = stages.find_dataset(settings.workspace, dataset)
+        validation = stages.validate_stage(settings, data, checks, earlier, log)
+    result = summary.describe_dataset(workspace, data, log) | summary.describe_validation(workspace, validation)
+    _say(as_json, result, summary.validation_table(workspace, validation))
+
+
+@app.command()
+def inspect(
+    context: typer.Context,
+    dataset: WantedDataset = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            parser=_local, metavar="FOLDER", help="Where the sheet goes; by default inspect/ID of the workspace."
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split whose classes the sheet shows.")] = "train",
+    per_class: Annotated[int, typer.Option(min=1, max=100, help="Examples of each class on the sheet.")] = 10,
+    examples: Annotated[
+        list[str] | None,
+        typer.Option(help="Show these examples instead, such as train:17,42; may be given again."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a data set's statistics and write a contact sheet of its examples."""
+    from pipeline import stages, summary
+
+    _refuse_beam_options(context)
+    found = stages.inspect_dataset(_existing(workspace), dataset, to, split, per_class, examples or [])
+    _say(as_json, summary.describe_inspection(workspace, found), summary.inspection_text(workspace, found))
 
 
 @app.command()
 def train(
     context: typer.Context,
-    dataset: Annotated[
-        str | None, typer.Argument(help="A data set's id or its beginning; by default the only one.")
-    ] = None,
+    dataset: WantedDataset = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     recipe: RecipeName = None,
     config: ConfigFile = None,

@@ -1,11 +1,15 @@
-"""A run's configuration: a recipe, changed by a TOML file, changed by flags.
+"""A run's configuration: a recipe and the checks of its data, changed by a TOML file, changed by flags.
 
     [training]
     recipe = "nielsen-100"
     layers = [784, 60, 10]
     weights_rate = 0.25
 
-Keys of [training] are those of `model.recipes.TrainingConfig`; nothing unknown is ignored.
+    [validation.duplicates]
+    severity = "error"
+
+Keys of [training] are those of `model.recipes.TrainingConfig`, tables of [validation] the checks of
+`pipeline.validation.CHECKS` and their keys those of `CheckSettings`; nothing unknown is ignored.
 """
 
 import tomllib
@@ -14,9 +18,10 @@ from typing import Any
 
 from model.errors import BadUsage
 from model.recipes import TrainingConfig, find_recipe, nearest, override
+from pipeline.validation import CheckSettings, resolve_checks
 
 DEFAULT_RECIPE = "article-manual"
-TABLES = ("training",)
+TABLES = ("training", "validation")
 
 
 def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
@@ -30,9 +35,16 @@ def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
         BadUsage: the file cannot be read, or a setting is unknown or not allowed; the message names the nearest.
     """
     given = {name: value for name, value in flags.items() if value is not None}
-    settings = (read_tables(file).get("training", {}) if file else {}) | given
+    tables = read_tables(file) if file else {}
+    resolve_checks(tables.get("validation", {}))  # a mistake there is no surprise for later
+    settings = tables.get("training", {}) | given
     recipe = find_recipe(str(settings.pop("recipe", DEFAULT_RECIPE)))
     return override(recipe.config, **settings)
+
+
+def resolve_validation(file: Path | None) -> dict[str, CheckSettings]:
+    """Work out the settings of every check; raises BadUsage as `resolve` does."""
+    return resolve_checks(read_tables(file).get("validation", {}) if file else {})
 
 
 def read_tables(file: Path) -> dict[str, dict[str, Any]]:

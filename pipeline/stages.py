@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from model.cluster import Cluster
 from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact
@@ -32,10 +32,13 @@ from pipeline.runs import (
     run_id,
 )
 from pipeline.storage import check_free, file_digest
+from pipeline.validation import CheckSettings, ValidationRecord, check_validation, decide, is_validated
 
 if TYPE_CHECKING:
+    from pipeline.inspection import Named
     from pipeline.pictures import Grey  # NumPy and Pillow are not needed by every command
     from pipeline.predict import Answer, Outputs
+    from pipeline.validate import Subject
 
 if TYPE_CHECKING:
     from pipeline.train import Job  # which imports TensorFlow
@@ -91,6 +94,25 @@ class Model:
     folder: Path
     run: RunRecord
     manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` shows.
+
+    Attributes:
+        dataset: the data set; of its files, only those that were shown are checked.
+        statistics: see `inspection.statistics`.
+        validation: what was found when it was validated, if it was.
+        sheet: the contact sheet's file.
+        named: the examples on it, if any were asked for by name.
+    """
+
+    dataset: Dataset
+    statistics: dict[str, Any]
+    validation: ValidationRecord | None
+    sheet: Path
+    named: "list[Named]"
 
 
 @dataclass
@@ -150,6 +172,48 @@ def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> D
             f"{folder} leaves out {manifest.num_rejected} examples, more than {options.max_rejected} (--max-rejected)"
         )
     return Dataset(folder, manifest, digest)
+
+
+def validate_stage(
+    settings: Settings, dataset: Dataset, checks: dict[str, CheckSettings], baseline: Dataset | None, log: Log
+) -> ValidationRecord:
+    """Make sure that the data set was validated with these settings, say what warnings there are, and decide.
+
+    Args:
+        settings: of every stage.
+        dataset: to validate.
+        checks: the settings of every check.
+        baseline: an earlier data set to compare with, as `find_baseline` gives it.
+        log: is told what was done.
+
+    Raises:
+        BadInput: a check of severity error failed.
+        CorruptArtefact: a shard, the record or its table is not what it should be.
+    """
+
+    def build() -> None:
+        with log.timed("validate"):
+            from pipeline.validate import validate
+
+            validate(settings.workspace, _subject(dataset), checks, _subject(baseline) if baseline else None)
+
+    def check() -> ValidationRecord:
+        return check_validation(settings.workspace, dataset.manifest.dataset_id, dataset.digest)
+
+    asked = (checks, baseline.digest if baseline else None)
+    complete = is_validated(dataset.folder) and check().asked == asked
+    record = _once("validate", complete, build, check, settings, log)
+    if settings.visible:
+        for result in record.with_outcome("warning"):
+            console.print(f"validate: warning: {result.describe()}", markup=False, soft_wrap=True)
+    decide(record, settings.workspace)
+    return record
+
+
+def _subject(dataset: Dataset) -> "Subject":
+    from pipeline.validate import Subject
+
+    return Subject(dataset.folder, dataset.manifest, dataset.digest)
 
 
 def train_stage(
@@ -273,6 +337,14 @@ def find_dataset(workspace: Path, wanted: str | None) -> Dataset:
     return Dataset(folder, *check_dataset(folder))
 
 
+def find_baseline(workspace: Path, wanted: str | None) -> Dataset | None:
+    """Find a complete data set to compare with, if one is wanted; of its files only the manifest is read."""
+    if wanted is None:
+        return None
+    folder = find_complete(workspace / "datasets", MANIFEST_NAME, wanted, "data set")
+    return Dataset(folder, *load_manifest(folder))
+
+
 def find_run(workspace: Path, wanted: str | None) -> tuple[RunRecord, Dataset]:
     """Find a complete run of the workspace and its data set, and check both.
 
@@ -344,6 +416,40 @@ def export_model(model: Model, target: Path) -> None:
         "versions": run.versions,
     }
     export(target, data, run.config, (manifest.height, manifest.width), manifest.class_names, origin)
+
+
+def inspect_dataset(
+    workspace: Path, wanted: str | None, target: Path | None, split: str, per_class: int, examples: Sequence[str]
+) -> Inspection:
+    """Work out a data set's statistics and write a contact sheet.
+
+    Args:
+        workspace: that holds it.
+        wanted: see `runs.find_complete`.
+        target: the sheet's folder; None for the workspace's own.
+        split: whose classes to show.
+        per_class: how many examples of each.
+        examples: names of examples to show instead.
+
+    Raises:
+        BadUsage: there is no such data set, split or example.
+        CorruptArtefact: a file that was read is not what its record says.
+    """
+    from pipeline import inspection
+
+    folder = find_complete(workspace / "datasets", MANIFEST_NAME, wanted, "data set")
+    data = Dataset(folder, *load_manifest(folder))
+    inspection.check_split("--split", split, data.manifest)
+    names = inspection.parse_examples(examples, data.manifest)
+    validation = check_validation(workspace, folder.name, data.digest) if is_validated(folder) else None
+    place, named = target or workspace / "inspect" / folder.name, list["Named"]()
+    if examples:
+        sheet = place / inspection.EXAMPLES_NAME
+        named = inspection.write_example_sheet(sheet, folder, data.manifest, names)
+    else:
+        sheet = place / inspection.CLASSES_NAME
+        inspection.write_class_sheet(sheet, folder, data.manifest, split, per_class)
+    return Inspection(data, inspection.statistics(data.manifest), validation, sheet, named)
 
 
 def _dataset_of(workspace: Path, run: RunRecord, load: Callable[[Path], tuple[Manifest, str]]) -> Dataset:

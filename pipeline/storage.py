@@ -179,6 +179,13 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
+def remove_file(path: Path) -> None:
+    """Delete a file, if it is there, and make sure that it stays away."""
+    if path.exists():
+        path.unlink()
+        _flush_folder(path.parent)
+
+
 @contextmanager
 def removed_on_failure(*folders: Path) -> Iterator[None]:
     """Delete folders if what is done inside does not come to its end, interruptions included."""

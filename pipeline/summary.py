@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from model.recipes import Recipe, TrainingConfig
 from pipeline.manifest import Manifest
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
-from pipeline.stages import Dataset, Log, Model, Settings
+from pipeline.stages import Dataset, Inspection, Log, Model, Settings
+from pipeline.validation import CheckResult, ValidationRecord, table_folder
 
 if TYPE_CHECKING:
     from model.gradcheck import Agreement  # which imports TensorFlow
@@ -30,6 +31,88 @@ def describe_dataset(workspace: Path, dataset: Dataset, log: Log) -> dict[str, A
         "skipped": log.skipped,
         "paths": {"workspace": str(workspace), "dataset": str(dataset.folder)},
     }
+
+
+def describe_validation(workspace: Path, record: ValidationRecord) -> dict[str, Any]:
+    """Return what the commands that validate print of it with --json."""
+    results = [result.model_dump(mode="json") for result in record.results]
+    table = str(table_folder(workspace, record.dataset_id) / record.table.name)
+    found = {
+        "passed": not record.with_outcome("error"),
+        "num_warnings": len(record.with_outcome("warning")),
+        "results": results,
+        "table": table,
+    }
+    return {"validation": found}
+
+
+def describe_inspection(workspace: Path, found: Inspection) -> dict[str, Any]:
+    """Return what `backbeam inspect --json` prints; validation is null if there was none."""
+    manifest, record = found.dataset.manifest, found.validation
+    named = [{"split": each.split, "index": each.index, "label": each.label} for each in found.named]
+    about = {
+        "dataset_id": manifest.dataset_id,
+        "dataset_digest": found.dataset.digest,
+        "image_size": [manifest.height, manifest.width],
+        "num_rejected": manifest.num_rejected,
+        "splits": found.statistics,
+        "examples": named,
+        "sheet": str(found.sheet),
+    }
+    return about | (describe_validation(workspace, record) if record else {"validation": None})
+
+
+def inspection_text(workspace: Path, found: Inspection) -> str:
+    """Show a person a data set's statistics, what its validation found, and where the contact sheet is."""
+    manifest, record = found.dataset.manifest, found.validation
+    head = f"{manifest.dataset_id}: {manifest.height} x {manifest.width} pixels, {manifest.num_rejected:,} rejected"
+    validated = [validation_table(workspace, record)] if record else ["not validated yet: backbeam validate"]
+    return "\n".join(
+        [head, "", *_split_lines(found.statistics), "", *_class_lines(found), "", *validated, f"sheet   {found.sheet}"]
+    )
+
+
+def _split_lines(statistics: dict[str, Any]) -> list[str]:
+    rows = [
+        f"{name:10} {split['num_examples']:>10,} {split['num_shards']:>7,} {split['pixel_mean']:>11.2f} "
+        f"{split['pixel_std']:>10.2f}"
+        for name, split in statistics.items()
+    ]
+    return [f"{'split':10} {'examples':>10} {'shards':>7} {'pixel mean':>11} {'pixel std':>10}", *rows]
+
+
+def _class_lines(found: Inspection) -> list[str]:
+    """Say how many examples of each class there are in each split."""
+    splits, names = found.statistics, found.dataset.manifest.class_names
+    wide = max(len("class"), *map(len, names))
+    rows = []
+    for label, name in enumerate(names):
+        counts = [split["classes"][label] for split in splits.values()]
+        cells = "".join(f" {count['num_examples']:>10,} {_percent(count['share']):>9}" for count in counts)
+        rows.append(f"{label:>5}  {name:{wide}}{cells}")
+    head = "".join(f" {split:>10} {'share':>9}" for split in splits)
+    return [f"label  {'class':{wide}}{head}", *rows]
+
+
+def validation_table(workspace: Path, record: ValidationRecord) -> str:
+    """Show a person what every check found."""
+    head = f"{'check':18}  {'split':5}  {'value':>9}  {'threshold':>9}  {'severity':8}  outcome"
+    return "\n".join([head, *map(_check_line, record.results), validation_text(workspace, record)])
+
+
+def _check_line(result: CheckResult) -> str:
+    concerned = f", {result.num_examples:,} examples" if result.num_examples else ""
+    return (
+        f"{result.check:18}  {result.split:5}  {result.value:>9.4g}  {result.threshold:>9.4g}  {result.severity:8}  "
+        f"{result.outcome}{concerned}"
+    )
+
+
+def validation_text(workspace: Path, record: ValidationRecord) -> str:
+    """Tell a person in a line how validation went, and where the table is."""
+    counts = {outcome: len(record.with_outcome(outcome)) for outcome in ("passed", "warning", "error")}
+    said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+    return f"checks  {said or 'none'}: {table_folder(workspace, record.dataset_id)}"
 
 
 def describe_run(workspace: Path, run: RunRecord, log: Log) -> dict[str, Any]:

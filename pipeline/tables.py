@@ -113,6 +113,28 @@ REJECTED_SCHEMA = pa.schema(
     ]
 )
 
+# one row a check and split; columns as in pipeline.validation.CheckResult; the origin is a data set, not a run, and the
+# digest of the manifest that it was compared with, if any
+VALIDATION_SCHEMA = pa.schema(
+    [
+        pa.field("dataset_id", pa.string(), nullable=False),
+        pa.field("dataset_digest", pa.string(), nullable=False),
+        pa.field("baseline_digest", pa.string()),
+        pa.field("schema_version", pa.int32(), nullable=False),
+        pa.field("check", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("severity", pa.string(), nullable=False),
+        pa.field("threshold", pa.float64(), nullable=False),
+        pa.field("warning_threshold", pa.float64(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("passed", pa.bool_(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("num_examples", pa.int64(), nullable=False),
+        pa.field("indices", pa.list_(pa.int64()), nullable=False),
+        pa.field("twin_indices", pa.list_(pa.int64()), nullable=False),
+    ]
+)
+
 
 def origin_columns(num_rows: int, run_id: str, dataset_digest: str, model_digest: str) -> dict[str, list[Any]]:
     """Return the columns that every table of a run begins with."""
@@ -123,6 +145,11 @@ def origin_columns(num_rows: int, run_id: str, dataset_digest: str, model_digest
 def partition(table: str, run_id: str) -> str:
     """Return the folder of a run's rows of a table, below the workspace: reports/TABLE/run=RUN_ID."""
     return f"reports/{table}/run={run_id}"
+
+
+def dataset_partition(table: str, dataset_id: str) -> str:
+    """Return the folder of a data set's rows of a table, below the workspace: reports/TABLE/dataset=DATASET_ID."""
+    return f"reports/{table}/dataset={dataset_id}"
 
 
 def write_table(path: Path, table: pa.Table) -> FileInfo:
