@@ -88,6 +88,10 @@ Replicas = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="auto (the first GPU, else the CPU), cpu, gpu, or gpu:N for that one alone.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, max=1024, help="Processes that share the work of Beam; by default this one alone."),
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
@@ -139,6 +143,7 @@ def run(
     replicas: Replicas = None,
     device: Device = "auto",
     tensorboard: TensorBoard = False,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Preprocess, train and evaluate; what is done already is checked and skipped."""
@@ -148,7 +153,7 @@ def run(
     options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
     flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
     configs = _training_configs(config, seeds, seed=seed, layers=layers, **flags)
-    settings, log = _settings(context, workspace, device), stages.Log()
+    settings, log = _settings(context, workspace, device, workers=workers), stages.Log()
     _refuse_cluster()
     stages.look_for_gpus(settings, configs[0])
     with storage.locked(workspace):
@@ -176,13 +181,14 @@ def preprocess(
     num_shards: NumShards = None,
     shuffle_seed: ShuffleSeed = 1,
     max_rejected: MaxRejected = 0,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn IDX files into TFRecord shards and a manifest."""
     from pipeline import stages, storage, summary
 
     options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
-    settings, log = _settings(context, workspace), stages.Log()
+    settings, log = _settings(context, workspace, workers=workers), stages.Log()
     with storage.locked(workspace):
         data = stages.preprocess_stage(settings, options, log)
     _say(as_json, summary.describe_dataset(workspace, data, log), summary.dataset_text(data, log))
@@ -237,12 +243,13 @@ def evaluate(
     context: typer.Context,
     run: Annotated[str | None, typer.Argument(help="A run's id or its beginning; by default the only one.")] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
     from pipeline import stages, storage, summary
 
-    settings, log = _settings(context, workspace), stages.Log()
+    settings, log = _settings(context, workspace, workers=workers), stages.Log()
     with storage.locked(_existing(workspace)):
         trained, data = stages.find_run(workspace, run)
         (evaluation,) = stages.evaluate_stage(settings, data, [trained], log)
@@ -354,12 +361,20 @@ def _training_configs(file: Path | None, seeds: str | None, *, seed: int | None,
     return configs
 
 
-def _settings(context: typer.Context, workspace: Path, device: str = "auto", cluster: Any = None) -> Any:
+def _settings(
+    context: typer.Context,
+    workspace: Path,
+    device: str = "auto",
+    cluster: Any = None,
+    workers: int | None = None,
+) -> Any:
     from model.devices import check_device
+    from pipeline.runners import add_workers
     from pipeline.stages import Settings
 
     place = workspace.absolute()  # workers may run in another folder
-    return Settings(place, context.obj or (), visible=True, device=check_device(device), cluster=cluster)
+    arguments = add_workers(context.obj or (), workers)
+    return Settings(place, arguments, visible=True, device=check_device(device), cluster=cluster)
 
 
 def _cluster_for(configs: list[Any]) -> Any:
