@@ -96,6 +96,10 @@ Replicas = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="auto (the first GPU, else the CPU), cpu, gpu, or gpu:N for that one alone.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, max=1024, help="Processes that share the work of Beam; by default this one alone."),
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
@@ -148,6 +152,7 @@ def run(
     replicas: Replicas = None,
     device: Device = "auto",
     tensorboard: TensorBoard = False,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
@@ -159,7 +164,7 @@ def run(
     flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
     configs = _training_configs(config, seeds, seed=seed, layers=layers, **flags)
     checks = resolve_validation(config)
-    settings, log = _settings(context, workspace, device), stages.Log()
+    settings, log = _settings(context, workspace, device, workers=workers), stages.Log()
     _refuse_cluster()
     stages.look_for_gpus(settings, configs[0])
     with storage.locked(workspace):
@@ -193,6 +198,7 @@ def preprocess(
     max_rejected: MaxRejected = 0,
     baseline: Baseline = None,
     config: ConfigFile = None,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn IDX files into TFRecord shards and a manifest, and validate what came out."""
@@ -201,7 +207,7 @@ def preprocess(
 
     options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
     checks = resolve_validation(config)
-    settings, log = _settings(context, workspace), stages.Log()
+    settings, log = _settings(context, workspace, workers=workers), stages.Log()
     with storage.locked(workspace):
         earlier = stages.find_baseline(settings.workspace, baseline)
         data = stages.preprocess_stage(settings, options, log)
@@ -308,12 +314,13 @@ def evaluate(
     context: typer.Context,
     run: Annotated[str | None, typer.Argument(help="A run's id or its beginning; by default the only one.")] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
     from pipeline import stages, storage, summary
 
-    settings, log = _settings(context, workspace), stages.Log()
+    settings, log = _settings(context, workspace, workers=workers), stages.Log()
     with storage.locked(_existing(workspace)):
         trained, data = stages.find_run(workspace, run)
         (evaluation,) = stages.evaluate_stage(settings, data, [trained], log)
@@ -425,12 +432,20 @@ def _training_configs(file: Path | None, seeds: str | None, *, seed: int | None,
     return configs
 
 
-def _settings(context: typer.Context, workspace: Path, device: str = "auto", cluster: Any = None) -> Any:
+def _settings(
+    context: typer.Context,
+    workspace: Path,
+    device: str = "auto",
+    cluster: Any = None,
+    workers: int | None = None,
+) -> Any:
     from model.devices import check_device
+    from pipeline.runners import add_workers
     from pipeline.stages import Settings
 
     place = workspace.absolute()  # workers may run in another folder
-    return Settings(place, context.obj or (), visible=True, device=check_device(device), cluster=cluster)
+    arguments = add_workers(context.obj or (), workers)
+    return Settings(place, arguments, visible=True, device=check_device(device), cluster=cluster)
 
 
 def _cluster_for(configs: list[Any]) -> Any:

@@ -4,26 +4,66 @@ This file handles Beam's classes without importing them; `preprocess` and `evalu
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+import os
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TextIO
 
 from model import errors
+from pipeline import storage
 
 # Beam's own DirectRunner first tries to download and execute a binary. Here the name means what it says.
 _IN_PROCESS = {"directrunner", "fnapirunner"}
 IN_PROCESS_RUNNER = "FnApiRunner"
 
+# What --workers decides, so that nothing else may.
+_WORKER_OPTIONS = ("--runner", "--direct_running_mode", "--direct_num_workers")
+
 
 def beam_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments for Beam with the local engine, in this process, unless they name another."""
+    """Return the arguments for Beam with the local engine, in this process, unless they name another.
+
+    Beam would also pickle the main module for its workers; ours holds nothing they need, so that is left out unless
+    the user asks for it.
+    """
     stray = [argument for argument in arguments[:1] if not argument.startswith("--")]
     if stray:
         raise errors.BadUsage(f"options for Beam begin with --; found {stray[0]!r}")
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--runner", default=IN_PROCESS_RUNNER)
     named, rest = parser.parse_known_args(list(arguments))
-    return [*rest, f"--runner={IN_PROCESS_RUNNER if named.runner.lower() in _IN_PROCESS else named.runner}"]
+    runner = IN_PROCESS_RUNNER if named.runner.lower() in _IN_PROCESS else named.runner
+    pickled = [] if "--save_main_session" in rest else ["--no_save_main_session"]
+    return [*rest, *pickled, f"--runner={runner}"]
+
+
+def add_workers(arguments: Sequence[str], num_workers: int | None) -> tuple[str, ...]:
+    """Add to the user's options for Beam that num_workers processes of this machine share the work.
+
+    Args:
+        arguments: the user's options for Beam.
+        num_workers: 1 is this process alone; None leaves the arguments as they are.
+
+    Raises:
+        BadUsage: the arguments choose an engine or its workers themselves.
+    """
+    if num_workers is None:
+        return tuple(arguments)
+    own = [argument for argument in arguments if argument.split("=")[0] in _WORKER_OPTIONS]
+    if own:
+        raise errors.BadUsage(
+            f"--workers {num_workers} and {own[0]} (after --) both choose the engine or its workers: leave one out"
+        )
+    if num_workers == 1:
+        return tuple(arguments)
+    return (*arguments, "--direct_running_mode=multi_processing", f"--direct_num_workers={num_workers}")
 
 
 def execute(beam: ModuleType, options_class: Any, arguments: Sequence[str], construct: Callable[[Any], object]) -> None:
@@ -48,12 +88,77 @@ def execute(beam: ModuleType, options_class: Any, arguments: Sequence[str], cons
         raise errors.BadUsage(f"Beam: {problem}") from problem
     construct(pipeline)
     try:
-        result = pipeline.run()
-        state = result.wait_until_finish()
+        with _servers_stopped(pipeline.runner):
+            state = pipeline.run().wait_until_finish()
     except Exception as problem:  # engines raise what they like
         raise _translate(problem) from problem
     if state != "DONE":
         raise errors.EngineFailed(f"the engine ended in state {state}, expected DONE")
+
+
+@contextmanager
+def messages_in(log: Path) -> Iterator[None]:
+    """Keep what an engine and its workers write to standard error in a file, which stays only if the engine fails.
+
+    Our own messages, by `sys.stderr`, still reach the user.
+
+    Args:
+        log: the file; one of an earlier job is deleted.
+
+    Raises:
+        EngineFailed: as raised inside, with the name of the file.
+    """
+    log.unlink(missing_ok=True)
+    with tempfile.TemporaryFile() as heard, _standard_error_to(heard.fileno()):
+        try:
+            yield
+        except errors.EngineFailed as problem:
+            heard.seek(0)
+            storage.write_atomically(log, heard)
+            raise errors.EngineFailed(f"{problem}; what the engine wrote is in {log}") from problem
+
+
+@contextmanager
+def _standard_error_to(descriptor: int) -> Iterator[None]:
+    """Send to a file what native code and child processes write to standard error, but not what this process prints."""
+    sys.stderr.flush()
+    shown, own = os.dup(2), sys.stderr
+    with os.fdopen(shown, "w", encoding=own.encoding, errors="backslashreplace", buffering=1) as printed:
+        sys.stderr, hook = printed, threading.excepthook
+        threading.excepthook = partial(_report_thread, own)  # of the engine's threads
+        os.dup2(descriptor, 2)
+        try:
+            yield
+        finally:
+            own.flush()
+            os.dup2(shown, 2)
+            sys.stderr, threading.excepthook = own, hook
+
+
+def _report_thread(stream: TextIO, problem: threading.ExceptHookArgs) -> None:
+    traceback.print_exception(problem.exc_type, problem.exc_value, problem.exc_traceback, file=stream)
+
+
+@contextmanager
+def _servers_stopped(runner: Any) -> Iterator[None]:
+    """Stop the server that an engine starts for a job when the job ends.
+
+    Beam stops it at exit, when its temporary files are gone, and with them its way to stop.
+    """
+    started: list[Any] = []
+    make = getattr(runner, "default_job_server", None)
+
+    def remember(options: Any) -> Any:
+        started.append(make(options))  # type: ignore[misc]
+        return started[-1]
+
+    if make:
+        runner.default_job_server = remember
+    try:
+        yield
+    finally:
+        for server in started:
+            server.stop()
 
 
 def _check_known(options: Any) -> None:

@@ -20,6 +20,7 @@ from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.console import console
 from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, check_dataset, dataset_id, load_manifest
+from pipeline.runners import messages_in
 from pipeline.runs import (
     EVALUATION_NAME,
     RUN_NAME,
@@ -31,7 +32,7 @@ from pipeline.runs import (
     load_run,
     run_id,
 )
-from pipeline.storage import check_free, file_digest
+from pipeline.storage import check_free, file_digest, temporary_files_in
 from pipeline.validation import CheckSettings, ValidationRecord, check_validation, decide, is_validated
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ class Settings:
     visible: bool
     device: str = "auto"
     cluster: Cluster | None = None
+
+    @property
+    def engine_log(self) -> Path:
+        """What a Beam engine that failed wrote to standard error."""
+        return self.workspace / "engine.log"
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,7 @@ def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> D
     def build() -> None:
         with log.timed("import"), quiet_imports():
             from pipeline.preprocess import preprocess
-        with log.timed("preprocess"):
+        with log.timed("preprocess"), messages_in(settings.engine_log):
             preprocess(scans, source.name, config, folder, options.max_rejected, list(settings.beam_arguments))
 
     manifest, digest = _once(
@@ -321,7 +327,7 @@ def evaluate_stage(settings: Settings, dataset: Dataset, runs: Sequence[RunRecor
             from pipeline.evaluate import evaluate
 
             initialise_devices(settings.device)
-        with log.timed("evaluate"):
+        with log.timed("evaluate"), messages_in(settings.engine_log):
             for run in missing:
                 evaluate(settings.workspace, dataset.folder, dataset.manifest, run, list(settings.beam_arguments))
 
@@ -478,7 +484,8 @@ def _once(
     if settings.visible:
         console.print(f"{stage}: {'already done, checking' if complete else 'working'}", markup=False)
     if not complete:
-        build()
+        with temporary_files_in(settings.workspace):
+            build()
     with log.timed(stage):
         return check()
 

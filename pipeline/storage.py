@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -195,6 +196,26 @@ def removed_on_failure(*folders: Path) -> Iterator[None]:
         for folder in folders:
             remove(folder)
         raise
+
+
+@contextmanager
+def temporary_files_in(workspace: Path) -> Iterator[None]:
+    """Keep temporary files, of this process and of those that it starts, in a folder of a workspace that is locked.
+
+    The folder is deleted at the end, with all that an engine forgot there.
+    """
+    folder = workspace / ".temporary"
+    make_empty(folder)
+    earlier = os.environ.get("TMPDIR"), tempfile.tempdir
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("TMPDIR")
+        if earlier[0] is not None:
+            os.environ["TMPDIR"] = earlier[0]
+        tempfile.tempdir = earlier[1]
+        remove(folder)
 
 
 @contextmanager

@@ -1,0 +1,92 @@
+"""The engines that are tested: how each is asked for, and which servers it needs. The table of the notes comes from here.
+
+`python -m tests.engines.catalogue` writes that table into deploy/engines.md.
+"""
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+NOTES = Path(__file__).parents[2] / "deploy" / "engines.md"
+BEGIN, END = "<!-- table of tests/engines/catalogue.py -->\n", "<!-- end of table -->\n"
+
+JOB_SERVICE = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main", "--port", "{port}"]
+WORKER_POOL = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", "--service_port={port}"]
+PORTABLE = ("--", "--runner=PortableRunner", "--job_endpoint=localhost:{job}")
+PRISM = ("--", "--runner=PrismRunner", "--prism_location={prism}")
+EXTERNAL = ("--environment_type=EXTERNAL", "--environment_config=localhost:{pool}")
+CHILD = (
+    "--environment_type=beam:env:harness_subprocess_python:v1",
+    f"--environment_config={sys.executable} -m apache_beam.runners.worker.sdk_worker_main",
+)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine to test: its name, what backbeam is told, its servers, and when it runs.
+
+    Attributes:
+        killed: what happens when a worker is killed: it has none but the driver, the job fails, or the work is done again.
+        quick: whether `make test` runs it; `make test-engines` runs all.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    servers: tuple[str, ...] = ()
+    killed: str = ""
+    quick: bool = False
+
+    @property
+    def server_commands(self) -> dict[str, list[str]]:
+        """The commands of its servers, by name."""
+        return {name: {"job": JOB_SERVICE, "pool": WORKER_POOL}[name] for name in self.servers}
+
+    def told(self) -> list[str]:
+        """What backbeam is told; skips the test where the engine is not installed."""
+        if not any("{prism}" in argument for argument in self.arguments):
+            return list(self.arguments)
+        prism = os.environ.get("BACKBEAM_TEST_PRISM") or shutil.which("prism")
+        if not prism:
+            pytest.skip("needs Prism: `make test-engines` builds it where Go is installed; or name it in PATH")
+        return [argument.replace("{prism}", prism) for argument in self.arguments]
+
+
+FAILS = "exit code 7, nothing left; the next run gives the same bytes"
+
+ENGINES = (
+    Engine("this process", ()),
+    Engine("this process, every bundle twice", ("--", "--direct_runner_bundle_repeat=1")),
+    Engine("this process, failed bundles again", ("--", "--runner=BundleBasedDirectRunner")),
+    Engine("worker processes (`--workers 2`)", ("--workers", "2"), killed=FAILS, quick=True),
+    Engine("Python job service, loopback", (*PORTABLE, "--environment_type=LOOPBACK"), ("job",)),
+    Engine("Python job service, child process", (*PORTABLE, *CHILD), ("job",), killed=FAILS, quick=True),
+    Engine("Python job service, worker pool", (*PORTABLE, *EXTERNAL), ("job", "pool"), killed=FAILS),
+    Engine("Prism, loopback", PRISM),
+    Engine("Prism, worker pool", (*PRISM, *EXTERNAL), ("pool",), killed=FAILS),
+)
+KILLABLE = tuple(engine for engine in ENGINES if engine.killed)
+
+
+def table() -> str:
+    """Return the table of the notes, in Markdown."""
+    head = "| engine | preprocess | evaluate | digests equal | worker killed | run by |\n|---|---|---|---|---|---|\n"
+    rows = [
+        f"| {engine.name} | yes | yes | yes | {engine.killed or 'no worker but the driver'} | "
+        f"`make {'test' if engine.quick else 'test-engines'}` |\n"
+        for engine in ENGINES
+    ]
+    return head + "".join(rows)
+
+
+def with_table(notes: str) -> str:
+    """Return the notes with the table as it should be."""
+    before, rest = notes.split(BEGIN)
+    return before + BEGIN + table() + END + rest.split(END)[1]
+
+
+if __name__ == "__main__":
+    NOTES.write_text(with_table(NOTES.read_text()))
