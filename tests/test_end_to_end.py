@@ -349,7 +349,7 @@ def test_an_evaluation_that_fails_leaves_no_tables(workspace):
     done = again(workspace)
     assert done.code in (5, 7), done.err
     assert "Traceback" not in done.err
-    assert not [path for path in workspace.glob("reports/*/*/*") if "learning_curve" not in str(path)]
+    assert {path.name for path in workspace.glob("reports/*/*/*")} == {"learning_curve.parquet", "validation.parquet"}
 
 
 def test_multi_processing_gives_the_same_tables(first, tmp_path):
