@@ -73,10 +73,8 @@ def describe_shard(examples: Examples | None, shard: ShardInfo, num_classes: int
         num_classes: of the data set.
     """
     if examples is None:
-        nothing = np.zeros(0, np.int64)
-        return ShardFacts(
-            np.zeros((0, 2), np.uint64), nothing, nothing.astype(np.int32), nothing, shard.num_examples, nothing
-        )
+        none = np.zeros(0, np.int64)
+        return ShardFacts(np.zeros((0, 2), np.uint64), none, none.astype(np.int32), none, shard.num_examples, none)
     indices, images, labels = examples
     broken = indices[labels >= num_classes]
     if not len(broken) and not _adds_up(examples, shard, num_classes):
@@ -135,7 +133,7 @@ def _find_repeated(facts: dict[str, list[ShardFacts]]) -> Iterator[Finding]:
         yield _pairs_finding(
             "conflicting_labels", name, Pairs(later.members[differ], later.twins[differ]), indices, size
         )
-        if name != "train":
+        if name != "train" and "train" in facts:
             either = np.flatnonzero((of_split == number) | (of_split == list(facts).index("train")))
             found = in_both(groups[either], of_split[either] == number, indices[either])
             leaked = Pairs(*(either[positions] for positions in found))
@@ -171,8 +169,10 @@ def total_variation(now: dict[str, int], then: dict[str, int]) -> float:
 def _join(facts: dict[str, list[ShardFacts]]) -> _Columns:
     shards = [shard for split in facts.values() for shard in split]
     sizes = [sum(len(shard.indices) for shard in split) for split in facts.values()]
-    columns = (np.concatenate([getattr(shard, name) for shard in shards]) for name in ("keys", "indices", "labels"))
-    return _Columns(*columns, np.cumsum([0, *sizes]).tolist())
+    keys, indices, labels = (
+        np.concatenate([getattr(shard, name) for shard in shards]) for name in ("keys", "indices", "labels")
+    )
+    return _Columns(keys, indices, labels, np.cumsum([0, *sizes]).tolist())
 
 
 def _pairs_finding(check: str, split: str, pairs: Pairs, indices: Integers, num_examples: int) -> Finding:

@@ -64,7 +64,7 @@ def draw_classes(title: str, rows: Sequence[Row], per_class: int, height: int, w
     size = tile_size(height, width)
     num_blocks = ceil(len(rows) / CLASSES_A_BLOCK)
     a_block = ceil(len(rows) / num_blocks)
-    row_height = max(size[1], TEXT_SIZE + SMALL_SIZE + GAP) + GAP
+    row_height = max(size[1], TEXT_SIZE + SMALL_SIZE + 4 * GAP) + GAP
     block_width = LABEL_WIDTH + per_class * (size[0] + GAP)
     page_width = num_blocks * block_width + (num_blocks - 1) * GUTTER
     page, top = _page(title, page_width, a_block * row_height)

@@ -46,13 +46,14 @@ def test_the_result(first):
     result = done.json
     test = result["test"]
     assert set(result) == {
-        *("run_id", "dataset_id", "recipe", "step", "seed", "agreement", "test", "seconds", "skipped", "paths"),
+        *("run_id", "dataset_id", "recipe", "step", "seed", "agreement", "test", "validation"),
+        *("seconds", "skipped", "paths"),
     }
     assert (result["recipe"], result["step"], result["seed"]) == ("article-manual", "manual", 1)
     assert test["num_examples"] == 1000
     assert test["num_correct"] == test["first_1000_correct"] >= 890  # 902 to 918 over five seeds in a trial
     assert test["accuracy_low"] < test["accuracy"] == test["num_correct"] / 1000 < test["accuracy_high"]
-    assert set(result["seconds"]) == {"source", "import", "preprocess", "train", "evaluate"}
+    assert set(result["seconds"]) == {"source", "import", "preprocess", "validate", "train", "evaluate"}
     assert result["skipped"] == []
     assert all(Path(place).is_dir() for place in result["paths"].values())
     assert result["paths"]["run"] == str(workspace / "runs" / result["run_id"])
@@ -69,12 +70,12 @@ def test_nothing_but_artefacts_is_left(first):
 def test_a_second_run_does_nothing_and_says_the_same(first, workspace):
     before = contents(workspace)
     done = again(workspace)
-    assert done.json["skipped"] == ["preprocess", "train", "evaluate"]
+    assert done.json["skipped"] == ["preprocess", "validate", "train", "evaluate"]
     assert done.json["test"] == first[1].json["test"]
     assert contents(workspace) == before
     text = backbeam("run", "--workspace", workspace)
     assert f"{done.json['test']['num_correct']} of 1,000 test examples are right" in text.out
-    assert text.err.count("already done") == 3
+    assert text.err.count("already done") == 4
 
 
 def test_another_run_has_the_same_bytes(first, tmp_path):
@@ -93,7 +94,7 @@ def test_the_other_step_and_another_seed_are_other_runs(tmp_path, digits_folder)
     variations = ((), ("--step", "autodiff"), ("--seed", "2"))
     results = [again(tmp_path / "ws", *arguments, *more).json for more in variations]
     assert len({result["run_id"] for result in results}) == 3
-    assert [result["skipped"] for result in results] == [[], ["preprocess"], ["preprocess"]]
+    assert [result["skipped"] for result in results] == [[], ["preprocess", "validate"], ["preprocess", "validate"]]
     found = rows(tmp_path / "ws", "evaluations")
     assert set(found["run_id"]) == {result["run_id"] for result in results}
     assert set(zip(found["run_id"], found["split"], strict=True)) == {
@@ -334,7 +335,7 @@ def test_a_run_without_its_record_is_made_again(first, workspace):
     [record] = workspace.rglob("run.json")
     record.unlink()
     done = again(workspace)
-    assert done.json["skipped"] == ["preprocess"]
+    assert done.json["skipped"] == ["preprocess", "validate"]
     assert done.json["test"] == first[1].json["test"]
 
 
@@ -348,7 +349,7 @@ def test_an_evaluation_that_fails_leaves_no_tables(workspace):
     done = again(workspace)
     assert done.code in (5, 7), done.err
     assert "Traceback" not in done.err
-    assert not [path for path in workspace.glob("reports/*/*/*") if "learning_curve" not in str(path)]
+    assert {path.name for path in workspace.glob("reports/*/*/*")} == {"learning_curve.parquet", "validation.parquet"}
 
 
 def test_multi_processing_gives_the_same_tables(first, tmp_path):

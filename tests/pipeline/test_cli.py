@@ -260,7 +260,8 @@ def test_interrupted_training_leaves_no_run(number, code, tmp_path, digits_folde
     assert not list(workspace.glob("runs/*/run.json"))
     assert not [name for name in contents(workspace) if ".tmp" in name]
     assert backbeam("preprocess", "--workspace", workspace, "--dataset", digits_folder, "--json").json["skipped"] == [
-        "preprocess"
+        "preprocess",
+        "validate",
     ]
 
 

@@ -1,0 +1,65 @@
+"""The duplicate finder against one that compares every image with every other."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from pipeline.duplicates import content_keys, find_repeated, in_both, later_ones
+
+IMAGES = arrays(np.uint8, st.tuples(st.integers(0, 30), st.integers(1, 3)), elements=st.integers(0, 2))
+
+
+def naive_groups(images):
+    """Positions by content, where several have the same."""
+    groups = {}
+    for position, image in enumerate(images):
+        groups.setdefault(image.tobytes(), []).append(position)
+    return sorted(members for members in groups.values() if len(members) > 1)
+
+
+def found_groups(images):
+    rows, groups = find_repeated(content_keys(images))
+    return sorted(rows[groups == group].tolist() for group in np.unique(groups))
+
+
+@given(IMAGES)
+def test_repeated_images_are_those_that_are_equal(images):
+    assert found_groups(images) == naive_groups(images)
+
+
+@given(IMAGES, st.randoms(use_true_random=False))
+def test_the_earlier_one_by_index_is_the_twin(images, random):
+    indices = np.array(random.sample(range(1000), len(images)), np.int64)
+    rows, groups = find_repeated(content_keys(images))
+    pairs = later_ones(groups, indices[rows])
+    found = {(int(indices[rows[a]]), int(indices[rows[b]])) for a, b in zip(*pairs, strict=True)}
+    expected = set()
+    for members in naive_groups(images):
+        first = min(indices[members])
+        expected |= {(int(index), int(first)) for index in indices[members] if index != first}
+    assert found == expected
+
+
+@given(IMAGES, st.integers(0, 30))
+def test_images_of_one_part_that_stand_in_the_other(images, num_train):
+    rows, groups = find_repeated(content_keys(images))
+    indices = np.arange(len(images))
+    pairs = in_both(groups, rows >= num_train, indices[rows])
+    found = {(int(rows[a]), int(rows[b])) for a, b in zip(*pairs, strict=True)}
+    train = [image.tobytes() for image in images[:num_train]]
+    expected = {
+        (position, train.index(images[position].tobytes()))
+        for position in range(num_train, len(images))
+        if images[position].tobytes() in train
+    }
+    assert found == expected
+
+
+def test_keys_of_images_that_differ_by_one_pixel_differ():
+    images = np.zeros((785, 784), np.uint8)
+    images[np.arange(784), np.arange(784)] = 128
+    keys = content_keys(images)
+    assert keys.dtype == np.uint64
+    assert len(np.unique(keys, axis=0)) == 785
+    assert (content_keys(np.asfortranarray(images)) == keys).all()

@@ -1,0 +1,90 @@
+"""`backbeam inspect`: statistics and contact sheets."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.contact_sheet import Row, Tile, draw_classes, draw_named, tile_size
+from tests.helpers import Digits, backbeam
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    place = tmp_path_factory.mktemp("inspect")
+    done = backbeam("preprocess", "--workspace", place / "ws", "--dataset", Digits().write(place / "digits"))
+    assert done.code == 0, done.err
+    return place / "ws"
+
+
+def pixels(data):
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_statistics_and_sheet(workspace, tmp_path):
+    found = backbeam("inspect", "--workspace", workspace, "--to", tmp_path / "sheets", "--per-class", 4, "--json").json
+    images = Digits().split(0, 60)[0]
+    train = found["splits"]["train"]
+    assert (train["num_examples"], train["pixel_mean"]) == (60, pytest.approx(images.mean()))
+    assert train["pixel_std"] == pytest.approx(images.std())
+    assert [row["num_examples"] for row in train["classes"]] == [20, 20, 20]
+    assert found["image_size"] == [5, 4]
+    assert found["validation"]["passed"]
+    assert found["sheet"] == str(tmp_path / "sheets" / "classes.png")
+    first = (tmp_path / "sheets" / "classes.png").read_bytes()
+    backbeam("inspect", "--workspace", workspace, "--to", tmp_path / "sheets", "--per-class", 4)
+    assert (tmp_path / "sheets" / "classes.png").read_bytes() == first
+    text = backbeam("inspect", "--workspace", workspace, "--split", "test").out
+    assert "test_in_train" in text
+    assert str(workspace / "inspect") in text
+
+
+def test_named_examples_are_the_ones_of_the_source(workspace, tmp_path):
+    done = backbeam("inspect", "--workspace", workspace, "--to", tmp_path, "--examples", "train:42,7", "--json")
+    assert done.json["examples"] == [
+        {"split": "train", "index": 42, "label": 0},
+        {"split": "train", "index": 7, "label": 1},
+    ]
+    image, _ = Digits().split(0, 60)
+    enlarged = image[42].repeat(11, axis=0).repeat(11, axis=1)
+    sheet = pixels((tmp_path / "examples.png").read_bytes())
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, enlarged.shape)
+    assert (windows == enlarged).all(axis=(2, 3)).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--examples", "train:60"], "has no example train:60"),
+        (["--examples", "trian:1"], "no split 'trian'"),
+        (["--examples", "train"], "such as train:17,42"),
+        (["--examples", "train:1,-2"], "such as train:17,42"),
+        (["--split", "validation"], "no split 'validation'; there are: test, train"),
+        (["--per-class", "0"], "--per-class"),
+    ],
+)
+def test_what_is_refused(arguments, message, workspace, tmp_path):
+    done = backbeam("inspect", "--workspace", workspace, "--to", tmp_path / "sheets", *arguments)
+    assert done.code == 2
+    assert message in " ".join(done.err.split())
+    assert not (tmp_path / "sheets").exists()
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(28, 28, (56, 56)), (5, 4, (44, 55)), (60, 80, (80, 60))])
+def test_small_images_are_enlarged_by_whole_numbers(height, width, size):
+    assert tile_size(height, width) == size
+
+
+def test_large_images_are_reduced():
+    assert tile_size(300, 150) == (56, 112)
+    sheet = draw_named("x", [Tile(np.zeros((300, 150), np.uint8), ("train:1", "0"))], 300, 150)
+    assert (pixels(sheet) == 0).sum() >= 56 * 112
+
+
+def test_many_classes_stand_side_by_side():
+    tile = Tile(np.zeros((28, 28), np.uint8))
+    rows = [Row(f"a class with a long name, number {n}", "1 examples", [tile]) for n in range(26)]
+    tall, wide = pixels(draw_classes("x", rows[:13], 3, 28, 28)), pixels(draw_classes("x", rows, 3, 28, 28))
+    assert tall.shape[0] == wide.shape[0]
+    assert wide.shape[1] > 2 * tall.shape[1] - 100

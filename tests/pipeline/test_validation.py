@@ -1,0 +1,266 @@
+"""Validation by the real command: each check fails on data made for it, and only that check."""
+
+import json
+import shlex
+
+import duckdb
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.errors import BadUsage
+from model.examples import Examples
+from pipeline.configuration import resolve_validation
+from pipeline.manifest import Manifest
+from pipeline.shards import encode_shard
+from pipeline.sources import FILE_NAMES
+from pipeline.validation import CHECKS
+from tests.helpers import Digits, backbeam, contents, images_bytes, labels_bytes, write_files
+
+NUM_TRAIN, NUM_TEST = 60, 20
+
+
+def sound():
+    """Train images, train labels, test images, test labels that pass every check."""
+    return [*Digits().split(0, NUM_TRAIN), *Digits().split(1, NUM_TEST)]
+
+
+def write(folder, arrays):
+    images, labels, test_images, test_labels = arrays
+    parts = (images_bytes(images), labels_bytes(labels), images_bytes(test_images), labels_bytes(test_labels))
+    return write_files(folder, dict(zip(FILE_NAMES, parts, strict=True)))
+
+
+def missing_class(arrays):
+    arrays[3][arrays[3] == 2] = 0
+
+
+def unbalanced(arrays):
+    arrays[1][:] = 0
+    arrays[1][:2] = 1, 2
+
+
+def blank(arrays):
+    arrays[0][7] = 9
+
+
+def twice(arrays):
+    arrays[0][9] = arrays[0][3]  # both of class 0
+
+
+def contradictory(arrays):
+    arrays[0][4] = arrays[0][3]  # classes 1 and 0
+
+
+def leaked(arrays):
+    arrays[2][[5, 8]] = arrays[0][[11, 14]]
+
+
+# the check, how its data are made, the split, its value, the examples that it names and those they are like
+FAILING = {
+    "missing_classes": (missing_class, "test", 1.0, [], []),
+    "class_balance": (unbalanced, "train", 1 / 58, [], []),
+    "constant_images": (blank, "train", 1 / 60, [7], []),
+    "duplicates": (twice, "train", 1 / 60, [9], [3]),
+    "conflicting_labels": (contradictory, "train", 1 / 60, [4], [3]),
+    "test_in_train": (leaked, "test", 2 / 20, [5, 8], [11, 14]),
+}
+IMPLIED = {"conflicting_labels": {"duplicates"}}
+
+
+def configuration(path, text):
+    path.write_text(text)
+    return path
+
+
+def all_errors(path):
+    """A file that makes every check that can fail on such data fail as an error, at its first threshold."""
+    return configuration(path, "".join(f'[validation.{name}]\nseverity = "error"\n' for name in FAILING))
+
+
+@pytest.mark.parametrize("check", FAILING)
+def test_a_check_fails_on_data_made_for_it(check, tmp_path):
+    change, split, value, indices, twins = FAILING[check]
+    arrays = sound()
+    change(arrays)
+    folder, workspace = write(tmp_path / "made", arrays), tmp_path / "ws"
+    arguments = ("--workspace", workspace, "--dataset", folder, "--config", all_errors(tmp_path / "all.toml"))
+    done = backbeam("run", *arguments, "--num-shards", 3)
+    assert done.code == 3, done.err
+    assert done.out == ""
+    assert f"{check}, split {split}: {value:.4g}" in done.err
+    assert f"[validation.{check}]" in done.err
+    assert not (workspace / "runs").exists()
+    rows = table(workspace)
+    assert {row[0] for row in rows if row[3] != "passed"} == {check} | IMPLIED.get(check, set())
+    [row] = [row for row in rows if row[:2] == (check, split)]
+    assert row[2] == pytest.approx(value)
+    assert row[3:] == ("error", len(indices), indices, twins)
+
+
+def table(workspace, partition="*"):
+    wanted = 'SELECT "check", split, value, outcome, num_examples, indices, twin_indices'
+    return duckdb.sql(f"{wanted} FROM '{workspace}/reports/validation/{partition}/*.parquet'").fetchall()
+
+
+def test_the_command_that_an_error_names_shows_the_examples(tmp_path):
+    arrays = sound()
+    leaked(arrays)
+    workspace = tmp_path / "work space"
+    done = backbeam("preprocess", "--workspace", workspace, "--dataset", write(tmp_path / "made", arrays))
+    assert done.code == 3  # 10 % is an error by default
+    [line] = [line for line in done.err.splitlines() if "look: " in line]
+    command = shlex.split(line.partition("look: ")[2])
+    assert command[-4:] == ["--examples", "test:5,8", "--examples", "train:11,14"]
+    shown = backbeam(*command[1:], "--json").json
+    assert [(each["split"], each["index"]) for each in shown["examples"]] == [
+        *(("test", 5), ("test", 8), ("train", 11), ("train", 14)),
+    ]
+    with Image.open(shown["sheet"]) as sheet:
+        assert sheet.format == "PNG"
+    assert not shown["validation"]["passed"]
+
+
+def test_a_failure_is_remembered_and_a_threshold_lets_the_data_through(tmp_path):
+    arrays = sound()
+    leaked(arrays)
+    arguments = ("--workspace", tmp_path / "ws", "--dataset", write(tmp_path / "made", arrays), "--num-steps", 20)
+    assert backbeam("run", *arguments).code == 3
+    before = contents(tmp_path / "ws")
+    again = backbeam("run", *arguments)
+    assert (again.code, again.err.count("already done")) == (3, 2)
+    assert contents(tmp_path / "ws") == before
+    lax = configuration(tmp_path / "lax.toml", "[validation.test_in_train]\nthreshold = 0.2\nwarning_threshold = 0\n")
+    done = backbeam("run", *arguments, "--config", lax, "--json")
+    assert done.code == 0, done.err
+    assert done.err.count("warning: test_in_train, split test: 0.1 (2 examples), expected at most 0:") == 1
+    assert (done.json["validation"]["passed"], done.json["validation"]["num_warnings"]) == (True, 1)
+    assert done.json["skipped"] == ["preprocess"]
+    again = backbeam("run", *arguments, "--config", lax, "--json").json
+    assert again["skipped"] == ["preprocess", "validate", "train", "evaluate"]
+    assert again["validation"] == done.json["validation"]
+
+
+def test_a_check_that_is_off_is_left_out(tmp_path):
+    arrays = sound()
+    leaked(arrays)
+    off = configuration(tmp_path / "off.toml", '[validation.test_in_train]\nseverity = "off"\n')
+    folder = write(tmp_path / "made", arrays)
+    assert backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", folder, "--config", off).code == 0
+    assert {row[0] for row in table(tmp_path / "ws")} == set(FAILING) - {"test_in_train"} | {"schema"}
+
+
+def test_drift_from_a_baseline(tmp_path):
+    workspace = tmp_path / "ws"
+    before, brighter, flatter, skewed = sound(), sound(), sound(), sound()
+    for number in (0, 2):
+        pixels = before[number].astype(float)
+        brighter[number] = np.minimum(pixels + 40, 255)
+        flatter[number] = (pixels - pixels.mean()) * 0.7 + pixels.mean()
+        skewed[number + 1][::2] = 0
+    assert backbeam("preprocess", "--workspace", workspace, "--dataset", write(tmp_path / "before", before)).code == 0
+    same = backbeam("validate", "before", "--workspace", workspace, "--baseline", "before", "--json")
+    assert (same.code, same.json["validation"]["num_warnings"]) == (0, 0)
+    drifted = (("brighter", brighter, "pixel_mean_drift"), ("flatter", flatter, "pixel_std_drift"))
+    for name, arrays, check in (*drifted, ("skewed", skewed, "class_drift")):
+        made = write(tmp_path / name, arrays)
+        done = backbeam("preprocess", "--workspace", workspace, "--dataset", made, "--baseline", "before")
+        assert done.code == 3, done.out
+        failed = sorted(row[:2] for row in table(workspace, f"dataset={name}-*") if row[3] == "error")
+        assert failed == [(check, "test"), (check, "train")]
+    assert backbeam("validate", "before", "--workspace", workspace, "--baseline", "none").code == 2
+
+
+def test_a_shard_that_is_not_what_the_manifest_promises(tmp_path, digits_folder):
+    workspace = tmp_path / "ws"
+    assert backbeam("preprocess", "--workspace", workspace, "--dataset", digits_folder).code == 0
+    [folder] = (workspace / "datasets").glob("*")
+    path = folder / "manifest.json"
+    manifest = Manifest.from_json(path.read_bytes(), path)
+    images, labels = Digits().split(1, NUM_TEST)
+    wrong = labels.astype(np.int64)
+    wrong[4] = 7
+    examples = Examples(np.arange(NUM_TEST), images.reshape(NUM_TEST, -1), wrong)
+    [old] = manifest.splits["test"].shards
+    data, info = encode_shard(old.name, examples, 3)
+    (folder / old.name).write_bytes(data)
+    shard = old.model_copy(update={"num_bytes": info.num_bytes, "sha256": info.sha256})
+    test = manifest.splits["test"].model_copy(update={"shards": (shard,)})
+    changed = manifest.model_copy(update={"splits": dict(manifest.splits) | {"test": test}})
+    path.write_bytes(changed.to_json())
+    (folder / "validation.json").unlink()
+    done = backbeam("validate", "--workspace", workspace)
+    assert done.code == 3
+    assert "schema, split test: 0.05 (1 examples)" in done.err
+    assert "--examples test:4" in done.err
+
+
+def test_what_is_corrupt(tmp_path, digits_folder):
+    workspace = tmp_path / "ws"
+    assert backbeam("preprocess", "--workspace", workspace, "--dataset", digits_folder).code == 0
+    [shard] = (workspace / "datasets").glob("*/test-*")
+    [record] = (workspace / "datasets").glob("*/validation.json")
+    [rows] = (workspace / "reports" / "validation").rglob("*.parquet")
+    for path in (shard, record, rows):
+        kept = path.read_bytes()
+        path.write_bytes(kept[:-9] + bytes([kept[-9] ^ 1]) + kept[-8:])
+        done = backbeam("validate", "--workspace", workspace)
+        assert (done.code, path.name in done.err) == (4, True)
+        path.write_bytes(kept)
+    assert backbeam("validate", "--workspace", workspace, "--json").json["skipped"] == ["validate"]
+
+
+def test_canonical_mnist_has_no_duplicates(mnist_folder, tmp_path):
+    arguments = ("--workspace", tmp_path / "ws", "--dataset", "mnist", "--data-dir", mnist_folder, "--json")
+    found = backbeam("preprocess", *arguments).json["validation"]
+    assert (found["passed"], found["num_warnings"]) == (True, 0)
+    zero = {"duplicates", "conflicting_labels", "test_in_train", "constant_images"}
+    assert {row["check"]: row["num_examples"] for row in found["results"] if row["check"] in zero} == dict.fromkeys(
+        zero, 0
+    )
+    balance = {row["split"]: row["value"] for row in found["results"] if row["check"] == "class_balance"}
+    assert balance == {"train": 5421 / 6742, "test": 892 / 1135}
+
+
+def test_thresholds_come_from_the_file(tmp_path):
+    text = '[validation.duplicates]\nseverity = "error"\nthreshold = 0.5\n[validation.class_balance]\nthreshold = 1\n'
+    found = resolve_validation(configuration(tmp_path / "v.toml", text))
+    assert found["duplicates"].model_dump() == {"severity": "error", "threshold": 0.5, "warning_threshold": 0.5}
+    assert found["class_balance"].model_dump() == {"severity": "warning", "threshold": 1, "warning_threshold": 1}
+    assert found["test_in_train"] == CHECKS["test_in_train"].defaults
+    assert resolve_validation(None) == {name: check.defaults for name, check in CHECKS.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[validation.duplicate]\n", r"no such check: 'duplicate' \(did you mean 'duplicates'\?\)"),
+        ("[validation.duplicates]\nseverty = 'off'\n", r"no such setting: 'severty' \(did you mean 'severity'\?\)"),
+        ("[validation.duplicates]\nseverity = 'fatal'\n", "validation.duplicates.severity: "),
+        ("[validation.duplicates]\nthreshold = 'much'\n", "validation.duplicates.threshold: "),
+        ("[validation.duplicates]\nthreshold = nan\n", "validation.duplicates.threshold: "),
+        ("[validation.duplicates]\nthreshold = 0.1\nwarning_threshold = 0.2\n", "0.2 is laxer than threshold 0.1"),
+        ("[validation.class_balance]\nthreshold = 0.2\nwarning_threshold = 0.1\n", "0.1 is laxer than threshold 0.2"),
+        ("[validation]\nduplicates = 3\n", "validation.duplicates is no table"),
+    ],
+)
+def test_settings_that_are_refused(text, message, tmp_path):
+    with pytest.raises(BadUsage, match=message):
+        resolve_validation(configuration(tmp_path / "v.toml", text))
+
+
+def test_a_mistake_in_the_file_is_found_before_any_work(tmp_path):
+    bad = configuration(tmp_path / "v.toml", "[validation.duplicate]\n")
+    done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--config", bad)
+    assert (done.code, "did you mean 'duplicates'" in done.err) == (2, True)
+    assert not (tmp_path / "ws").exists()
+
+
+def test_the_manifest_is_as_it_was(digits_folder, tmp_path):
+    for number in (1, 2):
+        arguments = ("--workspace", tmp_path / f"ws{number}", "--dataset", digits_folder)
+        assert backbeam("preprocess", *arguments).code == 0
+    first, second = (contents(tmp_path / f"ws{number}") for number in (1, 2))
+    assert first == second
+    [name] = [name for name in first if name.endswith("validation.json")]
+    assert json.loads(first[name])["format_version"] == 1
