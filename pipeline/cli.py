@@ -39,7 +39,8 @@ DatasetNames = Annotated[
     typer.Option(
         "--dataset",
         help="mnist-5k (embedded), mnist, fashion-mnist, kmnist; a folder or URI of four IDX files; a folder of "
-        "Parquet files by split, or TRAIN.parquet,TEST.parquet; a folder of images, SPLIT/CLASS/IMAGE. Several are joined.",
+        "Parquet files by split, or TRAIN.parquet,TEST.parquet; a folder of images, SPLIT/CLASS/IMAGE. Several are "
+        "joined.",
     ),
 ]
 ImageColumn = Annotated[str | None, typer.Option(help="Parquet: the column of pictures; by default found out.")]

@@ -53,7 +53,11 @@ class SizeFinder:
                 self._first_problem = str(problem)
 
     def size(self, source: str) -> tuple[int, int]:
-        """Return height and width; raises BadInput, naming the source, if no picture could be decoded."""
+        """Return height and width, once the train split was offered.
+
+        Raises:
+            BadInput: no picture of it could be decoded; the message names the source.
+        """
         if self._size is None:
             raise BadInput(
                 f"{source}: no picture of the train split can be decoded; of the first one: {self._first_problem}"

@@ -165,7 +165,7 @@ def scan(source: RowsSource, num_classes: int | None) -> Scans:
         groups[split] = tuple(_scan_files(split, files, columns, found[split]))
         if not sum(group.num_examples for group in groups[split]):
             raise BadInput(f"{files[0]}: the split is empty: it has no rows")
-    size = finder.size(first)
+        size = finder.size(first)  # known or refused once the first split, train, was read
     splits = {split: RowsScan(columns, groups[split], size, _info(split, found[split], size)) for split in source.files}
     return Scans(dict(splits), name_classes(own, found["train"].labels, num_classes, source.name if own else first))
 

@@ -111,11 +111,12 @@ def scan(source: TreeSource, num_classes: int | None) -> Scans:
     """
     names = _class_names(source.folder)
     finder = SizeFinder(source.options.image_size)
-    files = {split: tuple(_read_files(source.folder, split, names, finder)) for split in SPLITS}
-    for split, found in files.items():
-        if not found:
+    files = dict[str, tuple[File, ...]]()
+    for split in SPLITS:
+        files[split] = tuple(_read_files(source.folder, split, names, finder))
+        if not files[split]:
             raise BadInput(f"{source.folder / split}: the split is empty: expected images in {split}/CLASS/")
-    size = finder.size(str(source.folder))
+        size = finder.size(str(source.folder))  # known or refused once the first split, train, was read
     splits = {split: TreeScan(source.folder, files[split], size, _info(split, files[split], size)) for split in SPLITS}
     return Scans(dict(splits), name_classes(names, set(), num_classes, source.name))
 

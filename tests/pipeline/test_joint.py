@@ -66,7 +66,7 @@ def test_every_example_has_an_index_of_its_own(first):
     assert sorted(index for each in found for index in each.indices.tolist()) == list(range(90))
     monitored = first_examples(folder, manifest, "test")
     assert monitored.indices.tolist() == list(range(30))
-    images, labels = Digits().split(1, 20)
+    images, _ = Digits().split(1, 20)
     assert (monitored.images[:20] == images.reshape(20, -1)).all()
     assert (monitored.labels[20:] == Digits(seed=1).split(1, 10)[1]).all()
 

@@ -42,7 +42,9 @@ def shards_of(folder):
 def examples_of(folder, split):
     manifest, _ = check_dataset(folder)
     found = [read_shard(folder, manifest, split, shard) for shard in manifest.splits[split].shards]
-    return sorted((image.tobytes(), int(label)) for each in found for image, label in zip(each.images, each.labels))
+    return sorted(
+        (image.tobytes(), int(label)) for each in found for image, label in zip(each.images, each.labels, strict=True)
+    )
 
 
 @pytest.mark.parametrize("nested", [True, False])
@@ -154,7 +156,7 @@ def test_rejected_images_of_a_tree(tmp_path):
 
 
 def test_a_given_size(tmp_path):
-    with pytest.raises(BadInput, match="every example of the|more than 0 examples are rejected"):
+    with pytest.raises(BadInput, match="more than 0 examples are rejected"):
         build(write_tree(tmp_path / "tree"), tmp_path / "out", image_size=(6, 6))
     sized = scan(tmp_path / "tree", image_size=(5, 4))
     assert sized.infos == scan(tmp_path / "tree").infos
@@ -274,7 +276,7 @@ def test_detected_columns_fit_and_are_the_preferred_or_the_only_ones(columns):
     labels = [name for name, kind in columns.items() if kind == "integers"]
     definite = ("image" in images or len(images) == 1) and ("label" in labels or len(labels) == 1)
     if not definite:
-        with pytest.raises(BadInput, match="--(image|label)-column; its columns"):
+        with pytest.raises(BadInput, match=r"--(image|label)-column; its columns"):
             detect_columns(schema, PictureOptions(), "x.parquet")
         return
     found = detect_columns(schema, PictureOptions(), "x.parquet")
@@ -297,12 +299,17 @@ def test_a_named_column_must_be_there(tmp_path):
     )
 )
 def test_any_metadata_gives_names_or_a_clear_error(metadata):
+    schema = pa.schema([("label", pa.int64())], {"huggingface": metadata})
     try:
-        found = class_names(pa.schema([("label", pa.int64())], {"huggingface": metadata}), "label", "x.parquet")
-    except BadInput as problem:
-        assert "x.parquet: the metadata `huggingface`" in str(problem)
-    else:
-        assert found is None
+        found = class_names(schema, "label", "x.parquet")
+    except BadInput:
+        return
+    assert found is None
+
+
+def test_damaged_metadata_is_named():
+    with pytest.raises(BadInput, match=r"x\.parquet: the metadata `huggingface` of its schema is damaged"):
+        class_names(pa.schema([("label", pa.int64())], {"huggingface": b"{"}), "label", "x.parquet")
 
 
 def test_the_command(tmp_path):
