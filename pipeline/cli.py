@@ -34,14 +34,21 @@ def _local(folder: str | Path) -> Path:
 Workspace = Annotated[
     Path, typer.Option(parser=_local, metavar="FOLDER", help="Where everything goes: datasets/, runs/ and reports/.")
 ]
-DatasetName = Annotated[
-    str,
+DatasetNames = Annotated[
+    list[str],
     typer.Option(
         "--dataset",
-        help="mnist-5k (embedded), mnist, fashion-mnist, kmnist, or a folder or URI of four IDX files.",
+        help="mnist-5k (embedded), mnist, fashion-mnist, kmnist; a folder or URI of four IDX files; a folder of "
+        "Parquet files by split, or TRAIN.parquet,TEST.parquet; a folder of images, SPLIT/CLASS/IMAGE. Several are "
+        "joined.",
     ),
 ]
 WantedDataset = Annotated[str | None, typer.Argument(help="A data set's id or its beginning; by default the only one.")]
+ImageColumn = Annotated[str | None, typer.Option(help="Parquet: the column of pictures; by default found out.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Parquet: the column of labels; by default found out.")]
+ImageSize = Annotated[
+    str | None, typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one.")
+]
 DataDir = Annotated[str | None, typer.Option(help="A folder that holds the files of the known data set already.")]
 CacheDir = Annotated[
     Path | None,
@@ -98,12 +105,15 @@ Device = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, max=1024, help="Processes that share the work of Beam; by default this one alone."),
+    typer.Option(
+        "--workers", min=1, max=1024, help="Processes that share Beam's work; by default this one alone."
+    ),
 ]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
 DEFAULT_WORKSPACE = Path("backbeam-workspace")
+DEFAULT_DATASETS = ["mnist-5k"]
 DISAGREEMENT = 1
 
 
@@ -133,7 +143,7 @@ def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
 def run(
     context: typer.Context,
     workspace: Workspace = DEFAULT_WORKSPACE,
-    dataset: DatasetName = "mnist-5k",
+    dataset: DatasetNames = DEFAULT_DATASETS,
     data_dir: DataDir = None,
     cache_dir: CacheDir = None,
     num_classes: NumClasses = None,
@@ -141,6 +151,9 @@ def run(
     shuffle_seed: ShuffleSeed = 1,
     max_rejected: MaxRejected = 0,
     baseline: Baseline = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    image_size: ImageSize = None,
     recipe: RecipeName = None,
     config: ConfigFile = None,
     layers: Layers = None,
@@ -160,7 +173,10 @@ def run(
     from pipeline.configuration import resolve_validation
     from pipeline.seeds import write_seeds
 
-    options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
+    pictures = _picture_options(image_column, label_column, image_size)
+    options = _dataset_options(
+        dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
+    )
     flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
     configs = _training_configs(config, seeds, seed=seed, layers=layers, **flags)
     checks = resolve_validation(config)
@@ -189,7 +205,7 @@ def run(
 def preprocess(
     context: typer.Context,
     workspace: Workspace = DEFAULT_WORKSPACE,
-    dataset: DatasetName = "mnist-5k",
+    dataset: DatasetNames = DEFAULT_DATASETS,
     data_dir: DataDir = None,
     cache_dir: CacheDir = None,
     num_classes: NumClasses = None,
@@ -199,13 +215,19 @@ def preprocess(
     baseline: Baseline = None,
     config: ConfigFile = None,
     workers: Workers = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    image_size: ImageSize = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn IDX files into TFRecord shards and a manifest, and validate what came out."""
+    """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
     from pipeline import stages, storage, summary
     from pipeline.configuration import resolve_validation
 
-    options = _dataset_options(dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected)
+    pictures = _picture_options(image_column, label_column, image_size)
+    options = _dataset_options(
+        dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
+    )
     checks = resolve_validation(config)
     settings, log = _settings(context, workspace, workers=workers), stages.Log()
     with storage.locked(workspace):
@@ -396,20 +418,30 @@ def predict(
     _say(as_json, summary.describe_answers(model, answers), summary.answers_text(answers))
 
 
+def _picture_options(image_column: str | None, label_column: str | None, image_size: str | None) -> Any:
+    from pipeline.configuration import parse_size
+    from pipeline.sources import PictureOptions
+
+    return PictureOptions(image_column, label_column, parse_size(image_size))
+
+
 def _dataset_options(
-    dataset: str,
+    dataset: list[str],
     data_dir: str | None,
     cache_dir: Path | None,
     num_classes: int | None,
     num_shards: int | None,
     shuffle_seed: int,
     max_rejected: int,
+    pictures: Any,
 ) -> Any:
     from pipeline.fetch import default_cache
     from pipeline.stages import DatasetOptions
 
     cache = cache_dir or default_cache()
-    return DatasetOptions(dataset, data_dir, cache, num_classes, num_shards, shuffle_seed, max_rejected)
+    return DatasetOptions(
+        tuple(dataset), data_dir, cache, num_classes, num_shards, shuffle_seed, max_rejected, pictures
+    )
 
 
 def _training_config(file: Path | None, *, layers: str | None, **flags: Any) -> Any:

@@ -12,12 +12,14 @@ Keys of [training] are those of `model.recipes.TrainingConfig`, tables of [valid
 `pipeline.validation.CHECKS` and their keys those of `CheckSettings`; nothing unknown is ignored.
 """
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from model.errors import BadUsage
 from model.recipes import TrainingConfig, find_recipe, nearest, override
+from pipeline.idx import MAX_EXAMPLE_BYTES
 from pipeline.validation import CheckSettings, resolve_checks
 
 DEFAULT_RECIPE = "article-manual"
@@ -71,3 +73,16 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(size) for size in text.split(","))
     except ValueError:
         raise BadUsage(f"--layers takes sizes with commas between them, such as 784,30,10; found {text!r}") from None
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Read a height and a width such as 28x28; raises BadUsage if they are none, or too large for an example."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if found is None or int(found[1]) * int(found[2]) > MAX_EXAMPLE_BYTES:
+        raise BadUsage(
+            f"--image-size takes a height and a width, at most {MAX_EXAMPLE_BYTES} pixels, "
+            f"such as 28x28; found {text!r}"
+        )
+    return int(found[1]), int(found[2])

@@ -20,12 +20,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.checkpoint import decode_parameters
 from model.errors import EngineFailed
-from model.examples import Integers, decode
+from model.examples import Integers
 from model.network import Parameters, forward, scale
 from model.training import network_of
 from pipeline import metrics, runners, runs, storage
 from pipeline.manifest import FileInfo, Manifest, ShardInfo
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
+from pipeline.shards import read_shard
 from pipeline.tables import SCHEMAS, origin_columns, partition, write_table
 
 EVALUATION_TABLES = ("evaluations", "classes", "confusion", "predictions")
@@ -120,7 +121,7 @@ def list_shards(manifest: Manifest) -> list[Shard]:
 
 def predict_shard(shard: Shard, job: Job) -> Predictions:
     """Read a shard, checked, and run the network on it."""
-    examples = decode(shard.info.read(job.dataset), job.manifest.num_pixels, shard.info.name)
+    examples = read_shard(job.dataset, job.manifest, shard.split, shard.info)
     examples = examples.take(np.argsort(examples.indices).astype(np.int64))
     network, parameters = network_of(job.run.config), _load(job.run_folder, job.run.parameters)
     _, z = forward(network, parameters, scale(examples.images))
@@ -131,17 +132,20 @@ def predict_shard(shard: Shard, job: Job) -> Predictions:
 
 def write_predictions(predictions: Predictions, job: Job) -> Result:
     """Write a shard's rows of the table `predictions` and count them."""
-    split, num_classes = predictions.shard.split, len(job.manifest.class_names)
+    shard, num_classes = predictions.shard.info, len(job.manifest.class_names)
+    split = predictions.shard.split
     predicted = predictions.outputs.argmax(axis=1).astype(np.int64)
     columns = {
         "split": [split] * len(predicted),
+        "part": [job.manifest.id_of(shard)] * len(predicted),
         "index": predictions.index,
         "label": predictions.labels,
         "predicted": predicted,
         "confidence": predictions.outputs.max(axis=1),
         "probabilities": _as_lists(predictions.outputs),
     }
-    name = Path(predictions.shard.info.name).with_suffix(".parquet").name
+    part = "" if shard.part is None else f"part-{shard.part:05d}-"  # parts have shards of the same names
+    name = part + Path(shard.name).with_suffix(".parquet").name
     file = _write(job, "predictions", name, columns, len(predicted))
     counts = metrics.count(split, predictions.index, predictions.labels, predicted, predictions.losses, num_classes)
     return Result((counts,), (file,))

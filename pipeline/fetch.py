@@ -10,7 +10,20 @@ import requests
 from model.errors import BadInput, BadUsage
 from pipeline import storage
 from pipeline.console import download_progress
-from pipeline.sources import EMBEDDED, FILE_NAMES, KNOWN, KnownDataset, Source, find_files
+from pipeline.sources import (
+    EMBEDDED,
+    FILE_NAMES,
+    KNOWN,
+    SPLITS,
+    AnySource,
+    KnownDataset,
+    PictureOptions,
+    RowsSource,
+    Source,
+    TreeSource,
+    find_files,
+    find_rows,
+)
 
 TIMEOUT_SECONDS = 15
 MAX_NAME = 100  # characters of a folder's name that go into the names of data sets
@@ -22,22 +35,26 @@ def default_cache() -> Path:
     return Path(pooch.os_cache("backbeam"))
 
 
-def find_source(dataset: str, data_dir: str | None, cache: Path, progress: bool) -> Source:
-    """Find the four files of a data set, downloading them if they are nowhere else.
+def find_source(
+    dataset: str, data_dir: str | None, cache: Path, progress: bool, options: PictureOptions | None = None
+) -> AnySource:
+    """Find the files of a data set, downloading them if they are nowhere else.
 
     Args:
-        dataset: a known name, or a folder or URI that holds four IDX files.
+        dataset: a known name; a folder or URI that holds four IDX files; a folder of Parquet files, two of them with
+            a comma between, or a folder of images, a folder a class below train/ and test/.
         data_dir: a folder that holds the files of the known data set.
         cache: where downloads are kept, a folder a data set.
         progress: whether to draw a progress bar on standard error.
+        options: what the user says of pictures.
 
     Raises:
-        BadUsage: the name is unknown, or a folder was given twice.
+        BadUsage: the name is unknown, a folder was given twice.
         BadInput: the files are not there, or no mirror gave them.
     """
     known = KNOWN.get(dataset)
     if known is None:
-        return _from_folder(dataset, data_dir)
+        return _from_folder(dataset, data_dir, options or PictureOptions())
     if data_dir is not None:
         return Source(dataset, find_files(data_dir), known)
     if not known.mirrors:
@@ -45,15 +62,44 @@ def find_source(dataset: str, data_dir: str | None, cache: Path, progress: bool)
     return Source(dataset, _from_cache(dataset, known, cache / dataset, progress), known)
 
 
-def _from_folder(dataset: str, data_dir: str | None) -> Source:
+def _from_folder(dataset: str, data_dir: str | None, options: PictureOptions) -> AnySource:
     if data_dir is not None:
         raise BadUsage(f"--data-dir goes with a known data set ({', '.join(KNOWN)}), not with the folder {dataset!r}")
-    if not storage.is_remote(dataset) and not Path(dataset).is_dir():
+    if dataset.endswith(".parquet"):
+        return _from_pair(dataset, options)
+    if storage.is_remote(dataset):
+        return Source(_name(dataset), find_files(dataset), None)
+    folder = Path(dataset)
+    if not folder.is_dir():
         raise BadUsage(f"no data set {dataset!r}: neither a folder nor one of {', '.join(KNOWN)}")
-    files = find_files(dataset)
-    last = dataset if storage.is_remote(dataset) else Path(dataset).resolve().name
-    name = re.sub(r"[^A-Za-z0-9.-]+", "-", last.rstrip("/").split("/")[-1]).strip("-.")
-    return Source(name[:MAX_NAME] or "dataset", files, None)
+    name, place = _name(folder.resolve().name), folder.absolute()  # workers may run in another folder
+    if not any(folder.glob("*-ubyte*")):
+        if any(folder.glob("*.parquet")):
+            return RowsSource(name, find_rows(place), options)
+        if any((folder / split).is_dir() for split in SPLITS):
+            return TreeSource(name, place, options)
+    return Source(name, find_files(dataset), None)
+
+
+def _from_pair(dataset: str, options: PictureOptions) -> RowsSource:
+    files = dataset.split(",")
+    if len(files) != len(SPLITS):
+        raise BadUsage(
+            f"--dataset {dataset}: expected the two files TRAIN.parquet,TEST.parquet, or a folder that holds "
+            "train*.parquet and test*.parquet"
+        )
+    places = [file if storage.is_remote(file) else str(Path(file).absolute()) for file in files]
+    missing = [place for place in places if not storage.exists(place)]
+    if missing:
+        raise BadInput(f"no file {missing[0]}")
+    splits: dict[str, tuple[str, ...]] = {split: (place,) for split, place in zip(SPLITS, places, strict=True)}
+    return RowsSource(_name(places[0].rpartition("/")[0]), splits, options)
+
+
+def _name(place: str) -> str:
+    """Make a name of the last part of a path or URI."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", place.rstrip("/").split("/")[-1]).strip("-.")
+    return name[:MAX_NAME] or "dataset"
 
 
 def _from_cache(dataset: str, known: KnownDataset, folder: Path, progress: bool) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from model.errors import BadUsage
-from model.examples import Bytes, Examples, decode
+from model.examples import Bytes, Examples
 from pipeline import storage
 from pipeline.contact_sheet import Row, Tile, draw_classes, draw_named
 from pipeline.manifest import Manifest, SplitInfo
+from pipeline.shards import read_shard
 
 CLASSES_NAME = "classes.png"
 EXAMPLES_NAME = "examples.png"
@@ -102,7 +103,7 @@ def pick_of_classes(dataset: Path, manifest: Manifest, split: str, per_class: in
     info = manifest.splits[split]
     picked: list[list[Bytes]] = [[] for _ in manifest.class_names]
     missing = [min(count, per_class) for count in info.class_counts]
-    for examples in _read(dataset, manifest, info):
+    for examples in _read(dataset, manifest, split):
         for label, number in enumerate(missing):
             chosen = np.flatnonzero(examples.labels == label)[:number]
             picked[label] += [*_pictures(examples.images[chosen], manifest)]
@@ -119,7 +120,7 @@ def find_named(dataset: Path, manifest: Manifest, split: str, indices: Sequence[
         BadUsage: one is not there.
     """
     found: list[Named] = []
-    for examples in _read(dataset, manifest, manifest.splits[split]):
+    for examples in _read(dataset, manifest, split):
         chosen = examples.take(np.flatnonzero(np.isin(examples.indices, indices)))
         pairs = zip(chosen.indices.tolist(), chosen.labels.tolist(), _pictures(chosen.images, manifest), strict=True)
         found += [Named(split, *pair) for pair in pairs]
@@ -152,9 +153,9 @@ def class_title(label: int, class_names: Sequence[str]) -> str:
     return str(label) if name == str(label) else f"{label}  {name}"
 
 
-def _read(dataset: Path, manifest: Manifest, split: SplitInfo) -> Iterator[Examples]:
-    for shard in split.shards:
-        yield decode(shard.read(dataset), manifest.num_pixels, shard.name)
+def _read(dataset: Path, manifest: Manifest, split: str) -> Iterator[Examples]:
+    for shard in manifest.splits[split].shards:
+        yield read_shard(dataset, manifest, split, shard)
 
 
 def _pictures(images: Bytes, manifest: Manifest) -> Bytes:

@@ -2,10 +2,20 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from model.errors import CorruptArtefact
 from pipeline import storage
@@ -83,6 +93,7 @@ class ShardInfo(FileInfo):
         class_counts: records of each class.
         pixel_sum: the sum of all pixel values (0 to 255).
         pixel_square_sum: the sum of their squares.
+        part: in a joint data set, which of its parts has the shard; left out of the file elsewhere.
     """
 
     crc32c: Count
@@ -90,6 +101,11 @@ class ShardInfo(FileInfo):
     class_counts: tuple[Count, ...]
     pixel_sum: Count
     pixel_square_sum: Count
+    part: Count | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_no_part(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if name != "part" or value is not None}
 
     def read_again(self, folder: Path) -> bytes:
         """Return the file's bytes where `check` has been passed already.
@@ -144,8 +160,24 @@ class PreprocessConfig(Record):
     num_shards: Annotated[int, Field(gt=0, le=99_999)]
 
 
+class PartInfo(Record):
+    """A data set that is part of a joint one.
+
+    Attributes:
+        dataset_id: its folder, beside that of the joint one.
+        dataset_digest: SHA-256 of its manifest.
+        num_source: examples in each split of its source, rejected ones included.
+    """
+
+    dataset_id: FileName
+    dataset_digest: Digest
+    num_source: dict[str, Count]
+
+
 class Manifest(Record):
-    """A data set: one folder of shards.
+    """A data set: one folder of shards, or a joint one, which has its parts' shards and none of its own.
+
+    Each example's index counts on from part to part: see `offset`.
 
     Attributes:
         format_version: of the manifest and the shards.
@@ -157,7 +189,8 @@ class Manifest(Record):
         sources: the files it was made from.
         splits: by name.
         num_rejected: examples left out.
-        rejected: the table that lists them, where there are any.
+        rejected: the table that lists them, where there are any; of a joint data set, each part has its own.
+        parts: of a joint data set, in order; left out of the file elsewhere.
     """
 
     format_version: Literal[1] = 1
@@ -170,6 +203,11 @@ class Manifest(Record):
     splits: dict[str, SplitInfo]
     num_rejected: Count
     rejected: FileInfo | None
+    parts: tuple[PartInfo, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_no_parts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if name != "parts" or self.parts}
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -178,7 +216,15 @@ class Manifest(Record):
                 raise ValueError(f"the shards of {name} do not add up to its num_examples")
             if len(split.class_counts) != len(self.class_names):
                 raise ValueError(f"{name} counts other classes than class_names")
+            if not all(self._has_part(shard.part) and self._knows_offset(shard.part, name) for shard in split.shards):
+                raise ValueError(f"a shard of {name} is of no part")
         return self
+
+    def _has_part(self, part: int | None) -> bool:
+        return part is None if not self.parts else part is not None and part < len(self.parts)
+
+    def _knows_offset(self, part: int | None, split: str) -> bool:
+        return part is None or all(split in each.num_source for each in self.parts[:part])
 
     @property
     def num_pixels(self) -> int:
@@ -188,7 +234,17 @@ class Manifest(Record):
     @property
     def dataset_id(self) -> str:
         """The name of the folder: the data set's name and twelve digits of its identity."""
+        if self.parts:
+            return joint_id(self.name, self.parts)
         return dataset_id(self.name, self.class_names, self.config, self.sources)
+
+    def id_of(self, shard: ShardInfo) -> str:
+        """Return the id of the data set whose folder has a shard: this one, or a part of it."""
+        return self.dataset_id if shard.part is None else self.parts[shard.part].dataset_id
+
+    def offset(self, split: str, shard: ShardInfo) -> int:
+        """Return what to add to the index of a shard's examples: the examples of earlier parts' sources."""
+        return sum(part.num_source[split] for part in self.parts[: shard.part or 0])
 
     def files(self) -> list[FileInfo]:
         """List every file that the manifest names."""
@@ -207,6 +263,12 @@ def dataset_id(
     digests = [source.sha256 for source in sources]
     identity = [1, list(class_names), config.model_dump(), digests]
     return f"{name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+def joint_id(name: str, parts: tuple[PartInfo, ...]) -> str:
+    """Name a joint data set by its parts, in order."""
+    identity = ["joint", 1, [[part.dataset_id, part.dataset_digest] for part in parts]]
+    return f"{name}-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]}"
 
 
 def load_manifest(folder: Path) -> tuple[Manifest, str]:
@@ -229,6 +291,42 @@ def load_manifest(folder: Path) -> tuple[Manifest, str]:
 def check_dataset(folder: Path) -> tuple[Manifest, str]:
     """Load a data set's manifest and check its files; raises CorruptArtefact for the first that is not right."""
     manifest, digest = load_manifest(folder)
+    if manifest.parts:
+        check_parts(folder, manifest, check_dataset)
+        return manifest, digest
     for file in manifest.files():
         file.check(folder)
     return manifest, digest
+
+
+def check_parts(folder: Path, joint: Manifest, load: Callable[[Path], tuple[Manifest, str]]) -> None:
+    """Check that a joint data set's parts are there and what they were.
+
+    Args:
+        folder: of the joint data set.
+        joint: its manifest.
+        load: `check_dataset` to check their shards too, `load_manifest` if that is done.
+
+    Raises:
+        CorruptArtefact: they are not.
+    """
+    for number, part in enumerate(joint.parts):
+        place = folder.parent / part.dataset_id
+        if not (place / MANIFEST_NAME).exists():
+            raise CorruptArtefact(f"{place}, a part of {folder.name}, is missing: preprocess it again")
+        if load_manifest(place)[0].parts:
+            raise CorruptArtefact(f"{place}, a part of {folder.name}, has parts itself")
+        manifest, digest = load(place)
+        if digest != part.dataset_digest:
+            raise CorruptArtefact(f"{place} is not the part that {folder.name} names: expected {part.dataset_digest}")
+        _check_same_shards(folder, joint, manifest, number)
+
+
+def _check_same_shards(folder: Path, joint: Manifest, manifest: Manifest, number: int) -> None:
+    for name, split in joint.splits.items():
+        listed = [shard.model_copy(update={"part": None}) for shard in split.shards if shard.part == number]
+        own = manifest.splits.get(name)
+        if own is None or list(own.shards) != listed:
+            raise CorruptArtefact(
+                f"{folder / MANIFEST_NAME} lists other shards of {name} than {manifest.dataset_id} has"
+            )

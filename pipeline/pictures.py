@@ -8,7 +8,8 @@ and width of any data set.
 
 import io
 import warnings
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from model.errors import BadInput
 
 Grey = npt.NDArray[np.uint8]
+T = TypeVar("T")
 
 FORMATS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
 MAX_PIXELS = 50_000_000  # of a large photograph; with colours and alpha that takes 0.8 GB of memory
@@ -53,21 +55,24 @@ def decode_picture(data: bytes, name: str) -> Picture:
     Raises:
         BadInput: it is no such file, it is damaged, or it has more than MAX_PIXELS.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about oddities that do not touch the pixels
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            _verify(data, name)
-            with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
-                return _split(ImageOps.exif_transpose(image))
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as problem:
-        raise BadInput(f"{name}: too large: expected at most {MAX_PIXELS} pixels: {problem}") from None
-    except UnidentifiedImageError:  # whose own message names an object in memory
-        raise BadInput(f"{name}: not a sound PNG or JPEG picture: damaged at its beginning") from None
-    except BadInput:
-        raise
-    except Exception as problem:  # on hostile bytes the decoders raise almost anything
-        raise BadInput(f"{name}: not a sound PNG or JPEG picture: {problem}") from None
+    return _decode(data, name, _split, MAX_PIXELS)
+
+
+def decode_grey(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Grey:
+    """Decode a PNG or JPEG file of a data set and take it as it is, turned as its camera says.
+
+    Args:
+        data: the file.
+        name: what to call it in an error.
+        max_pixels: larger ones are refused before they are decoded.
+
+    Returns:
+        uint8[height, width]: colours as ITU-R 601-2 luma, transparency ignored.
+
+    Raises:
+        BadInput: it is no such file, it is damaged, or it is larger.
+    """
+    return _decode(data, name, _to_grey, max_pixels)
 
 
 def prepare_picture(picture: Picture, height: int, width: int, name: str) -> Grey:
@@ -170,19 +175,45 @@ def _centre_of_mass(masses: npt.NDArray[np.int64]) -> float:
     return float(masses @ np.arange(len(masses)) / masses.sum())
 
 
-def _verify(data: bytes, name: str) -> None:
+def _decode(data: bytes, name: str, convert: Callable[[Image.Image], T], max_pixels: int) -> T:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about oddities that do not touch the pixels
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            _verify(data, name, max_pixels)
+            with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
+                return convert(ImageOps.exif_transpose(image))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as problem:
+        raise BadInput(f"{name}: too large: expected at most {max_pixels} pixels: {problem}") from None
+    except UnidentifiedImageError:  # whose own message names an object in memory
+        raise BadInput(f"{name}: not a sound PNG or JPEG picture: damaged at its beginning") from None
+    except BadInput:
+        raise
+    except Exception as problem:  # on hostile bytes the decoders raise almost anything
+        raise BadInput(f"{name}: not a sound PNG or JPEG picture: {problem}") from None
+
+
+def _to_grey(image: Image.Image) -> Grey:
+    return _high_bytes(image) if image.mode.startswith("I") else np.asarray(image.convert("L"))
+
+
+def _high_bytes(image: Image.Image) -> Grey:
+    """Return the upper half of 16 bits of grey, of which Pillow's own conversion may take the wrong half."""
+    return (np.asarray(image) >> 8).astype(np.uint8)
+
+
+def _verify(data: bytes, name: str, max_pixels: int) -> None:
     """Check the size before anything is decoded, and the checksums where the format has any (PNG)."""
     with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise BadInput(f"{name}: {image.width} x {image.height} pixels, expected at most {MAX_PIXELS} in all")
+        if image.width * image.height > max_pixels:
+            raise BadInput(f"{name}: {image.width} x {image.height} pixels, expected at most {max_pixels} in all")
         image.verify()
 
 
 def _split(image: Image.Image) -> Picture:
     """Split an image of any mode into grey (ITU-R 601-2 luma of colours) and alpha."""
-    if image.mode.startswith("I"):  # 16 bits of grey, of which Pillow's own conversion may take the wrong half
-        values = np.asarray(image)
-        opaque = values != image.info.get("transparency", -1)
-        return Picture((values >> 8).astype(np.uint8), np.where(opaque, np.uint8(255), np.uint8(0)))
+    if image.mode.startswith("I"):
+        opaque = np.asarray(image) != image.info.get("transparency", -1)
+        return Picture(_high_bytes(image), np.where(opaque, np.uint8(255), np.uint8(0)))
     grey, alpha = image.convert("RGBA").convert("LA").split()
     return Picture(np.asarray(grey), np.asarray(alpha))

@@ -1,8 +1,9 @@
 """The Beam pipeline from source files to shards: blocks in, shards out, the manifest last.
 
-    block ranges -> blocks -> valid examples -> parts of shards -> shards -> manifest
+    block ranges -> blocks of valid examples -> parts of shards -> shards -> manifest
 
-Elements are columnar blocks of thousands of examples; no Python runs for a single image. Pixels do not travel through
+Elements are columnar blocks of thousands of examples; no Python runs for a single image, but where pictures must be
+decoded (`pipeline.decoding`). Pixels do not travel through
 the engine: a worker that has cut a block into parts leaves them in a scratch file, and the shuffle moves only where
 each part lies. So a worker holds one block or one shard, and an engine that shuffles in memory holds neither. The
 functions below know nothing of Beam; `construct` puts them in order.
@@ -12,10 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
-from math import sqrt
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 import google_crc32c
@@ -26,9 +25,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import BadInput, CorruptArtefact, EngineFailed
 from model.examples import Examples, Integers, concatenate
 from pipeline import runners, storage
+from pipeline.blocks import Block, BlockRange, Reader, Rejected, Scans, Target
 from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, PreprocessConfig, ShardInfo, SplitInfo, load_manifest
-from pipeline.shards import encode_shard, keys_of, shard_name, shard_of, sort_by_key, split_num_shards
-from pipeline.staging import Scans, SplitScan, decompressed_file
+from pipeline.shards import add_up, encode_shard, keys_of, shard_name, shard_of, sort_by_key, split_num_shards
 from pipeline.tables import REJECTED_SCHEMA, read_table, write_table
 
 REJECTED_NAME = "rejected.parquet"
@@ -36,24 +35,10 @@ SHOWN_REJECTED = 10  # how many a failing job names
 
 
 @dataclass(frozen=True)
-class BlockRange:
-    """A block of a split's source: where it starts, how many examples, and the checksums of its bytes."""
-
-    split: str
-    start: int
-    num_examples: int
-    images_checksum: int
-    labels_checksum: int
-
-
-@dataclass(frozen=True)
 class SplitPlan:
-    """A split: its files, decompressed, with the bytes to skip in each, and its number of shards."""
+    """A split: what reads it, and its number of shards."""
 
-    images: str
-    images_offset: int
-    labels: str
-    labels_offset: int
+    reader: Reader
     num_shards: int
 
 
@@ -72,16 +57,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """An example that is left out: its split, the source file at fault, its position there, and why."""
-
-    split: str
-    file: str
-    index: int
-    reason: str
-
-
-@dataclass(frozen=True)
 class Tally:
     """What is known of the finished work. Tallies add up in any order.
 
@@ -91,14 +66,6 @@ class Tally:
     shards: tuple[ShardInfo, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     num_rejected: int = 0
-
-
-@dataclass(frozen=True)
-class Block:
-    """A block of a split's examples, or a shard's part of one."""
-
-    split: str
-    examples: Examples
 
 
 @dataclass(frozen=True)
@@ -123,7 +90,7 @@ def preprocess(
     """Build a data set's folder; on any failure nothing of it is left.
 
     Args:
-        scans: the source files, as `staging.scan_source` found them.
+        scans: the source, as `staging.scan_source` found it.
         name: of the data set.
         config: what decides the bytes.
         folder: what to build; nothing complete stands there.
@@ -141,7 +108,7 @@ def preprocess(
         stack.enter_context(storage.removed_on_failure(folder))
         stack.callback(storage.remove, scratch)
         job = _plan(stack, scans, name, config, folder, scratch, max_rejected)
-        ranges = list(chain.from_iterable(block_ranges(key, split) for key, split in scans.splits.items()))
+        ranges = list(chain.from_iterable(scan.ranges(split) for split, scan in scans.splits.items()))
         runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
         _check_rejected(job)
 
@@ -152,14 +119,13 @@ def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> No
         pipeline
         | "Ranges" >> beam.Create(ranges)
         | beam.Reshuffle()
-        | "ReadBlock" >> beam.Map(read_block, job)  # Block
+        | "ReadBlock" >> beam.FlatMap(read_block, job)  # Block
     )
-    valid = blocks | "KeepValid" >> beam.Map(keep_valid, job)  # Block
-    rejected = blocks | "RejectInvalid" >> beam.FlatMap(reject_invalid, job)  # Tally
+    rejected = blocks | "CountRejected" >> beam.FlatMap(count_rejected, job)  # Tally
     every_shard = pipeline | "EveryShard" >> beam.Create(list(empty_shards(job)))  # ((split, shard), None)
     shards = (
         (
-            valid | "PartitionByShard" >> beam.FlatMap(partition_by_shard, job),
+            blocks | "PartitionByShard" >> beam.FlatMap(partition_by_shard, job),
             every_shard,
         )  # ((split, shard), Part)
         | beam.Flatten()
@@ -174,41 +140,15 @@ def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> No
     )
 
 
-def block_ranges(split: str, scan: SplitScan) -> Iterator[BlockRange]:
-    """Cut a split's source into blocks."""
-    starts = range(0, scan.num_examples, scan.block_examples)
-    for start, images, labels in zip(starts, scan.images.checksums, scan.labels.checksums, strict=True):
-        num_examples = min(scan.block_examples, scan.num_examples - start)
-        yield BlockRange(split, start, num_examples, images, labels)
+def read_block(block: BlockRange, job: Job) -> Iterator[Block]:
+    """Read the blocks of a range; raises BadInput if it does not hold what was scanned."""
+    return job.splits[block.split].reader.read(block)
 
 
-def read_block(block: BlockRange, job: Job) -> Block:
-    """Read a block's bytes; raises BadInput if they are not those that were scanned."""
-    plan, pixels = job.splits[block.split], job.skeleton.num_pixels
-    images = _read_scanned(plan.images, plan.images_offset, block, pixels, block.images_checksum)
-    labels = _read_scanned(plan.labels, plan.labels_offset, block, 1, block.labels_checksum)
-    index = np.arange(block.start, block.start + block.num_examples)
-    return Block(block.split, Examples(index, images.reshape(-1, pixels), labels.astype(np.int64)))
-
-
-def keep_valid(block: Block, job: Job) -> Block:
-    """Return the block without the examples whose label is no class."""
-    valid = _is_valid(block, job)
-    return block if valid.all() else Block(block.split, block.examples.take(np.flatnonzero(valid)))
-
-
-def reject_invalid(block: Block, job: Job) -> Iterator[Tally]:
-    """Yield a tally of the examples that `keep_valid` leaves out, if there are any."""
-    bad = block.examples.take(np.flatnonzero(~_is_valid(block, job)))
-    if not len(bad.indices):
-        return
-    file = Path(job.splits[block.split].labels).name
-    reason = f"is not below {len(job.skeleton.class_names)}"
-    pairs = zip(bad.indices.tolist(), bad.labels.tolist(), strict=True)
-    rejected = [
-        Rejected(block.split, file, i, f"label {label} {reason}") for i, label in islice(pairs, _most_kept(job))
-    ]
-    yield Tally((), tuple(rejected), len(bad.indices))
+def count_rejected(block: Block, job: Job) -> Iterator[Tally]:
+    """Yield a tally of a block's rejected examples, if there are any."""
+    if block.rejected:
+        yield Tally((), block.rejected[: _most_kept(job)], len(block.rejected))
 
 
 def partition_by_shard(block: Block, job: Job) -> Iterator[tuple[tuple[str, int], Part]]:
@@ -270,18 +210,7 @@ def write_manifest(tally: Tally, job: Job) -> None:
 
 def describe_split(split: str, shards: Iterable[ShardInfo], num_pixels: int) -> SplitInfo:
     """Add up what a split's shards hold."""
-    own = tuple(shard for shard in shards if shard.name.startswith(f"{split}-"))
-    counts = np.sum([shard.class_counts for shard in own], axis=0)
-    num_values = max(1, int(counts.sum()) * num_pixels)
-    mean = sum(shard.pixel_sum for shard in own) / num_values
-    square_mean = sum(shard.pixel_square_sum for shard in own) / num_values
-    return SplitInfo(
-        num_examples=int(counts.sum()),
-        class_counts=tuple(counts.tolist()),
-        pixel_mean=mean,
-        pixel_std=sqrt(max(0.0, square_mean - mean**2)),
-        shards=own,
-    )
+    return add_up(tuple(shard for shard in shards if shard.name.startswith(f"{split}-")), num_pixels)
 
 
 def _plan(
@@ -306,30 +235,15 @@ def _plan(
         num_rejected=0,
         rejected=None,
     )
-    num_train = scans.splits["train"].num_examples
-    splits = {}
-    for split, scan in scans.splits.items():
-        files = [stack.enter_context(decompressed_file(x, scratch / x.info.name)) for x in (scan.images, scan.labels)]
-        splits[split] = SplitPlan(
-            images=files[0],
-            images_offset=scan.images.header.num_bytes,
-            labels=files[1],
-            labels_offset=scan.labels.header.num_bytes,
+    num_train, target = scans.splits["train"].num_examples, Target(height, width, len(scans.class_names))
+    splits = {
+        split: SplitPlan(
+            reader=scan.open(stack, target, scratch),
             num_shards=split_num_shards(config.num_shards, num_train, scan.num_examples),
         )
+        for split, scan in scans.splits.items()
+    }
     return Job(folder, scratch, skeleton, splits, max_rejected)
-
-
-def _is_valid(block: Block, job: Job) -> Any:
-    return block.examples.labels < len(job.skeleton.class_names)
-
-
-def _read_scanned(uri: str, offset: int, block: BlockRange, example_bytes: int, checksum: int) -> Any:
-    start, num_bytes = offset + block.start * example_bytes, block.num_examples * example_bytes
-    data = storage.read_range(uri, start, num_bytes)
-    if google_crc32c.value(data) != checksum:
-        raise BadInput(f"{uri} changed while it was read: run again once nothing writes to it")
-    return np.frombuffer(data, np.uint8)
 
 
 def _read_part(part: Part, num_pixels: int) -> Examples:
@@ -357,8 +271,10 @@ def _check_rejected(job: Job) -> None:
         manifest, _ = load_manifest(job.folder)
         for name, split in manifest.splits.items():
             if not split.num_examples:
+                first = next(row for row in read_table(job.folder / REJECTED_NAME).to_pylist() if row["split"] == name)
                 raise BadInput(
-                    f"every example of the {name} split is rejected: no label is below {len(split.class_counts)}"
+                    f"every example of the {name} split is rejected, the first because: {first['reason']} "
+                    f"({first['file']}, example {first['index']})"
                 )
         return
     path = job.folder / REJECTED_NAME

@@ -4,14 +4,15 @@ An example's order key is a mix of (seed, split, index). The key's high bits cho
 shard are sorted by key, so all shards end to end are one shuffle of the split, whoever computes them, in any pieces.
 """
 
-from math import ceil
+from math import ceil, sqrt
+from pathlib import Path
 
 import google_crc32c
 import numpy as np
 
-from model.examples import Bytes, Examples, Integers, encode
+from model.examples import Bytes, Examples, Integers, decode, encode
 from model.order import Keys, order_keys
-from pipeline.manifest import ShardInfo
+from pipeline.manifest import Manifest, ShardInfo, SplitInfo
 from pipeline.sources import SPLITS
 from pipeline.storage import digest_of
 
@@ -73,6 +74,47 @@ def encode_shard(name: str, examples: Examples, num_classes: int) -> tuple[bytes
         pixel_square_sum=pixel_square_sum,
     )
     return data, info
+
+
+def add_up(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInfo:
+    """Describe a split by what its shards hold."""
+    counts = np.sum([shard.class_counts for shard in shards], axis=0)
+    num_values = max(1, int(counts.sum()) * num_pixels)
+    mean = sum(shard.pixel_sum for shard in shards) / num_values
+    square_mean = sum(shard.pixel_square_sum for shard in shards) / num_values
+    return SplitInfo(
+        num_examples=int(counts.sum()),
+        class_counts=tuple(counts.tolist()),
+        pixel_mean=mean,
+        pixel_std=sqrt(max(0.0, square_mean - mean**2)),
+        shards=shards,
+    )
+
+
+def read_shard(dataset: Path, manifest: Manifest, split: str, shard: ShardInfo, again: bool = False) -> Examples:
+    """Read a shard of a data set, or of a part of it, checked.
+
+    Args:
+        dataset: the data set's folder.
+        manifest: of the data set.
+        split: of the shard.
+        shard: one that the manifest lists.
+        again: whether its digest has been checked by this command already; see `ShardInfo.read_again`.
+
+    Returns:
+        its examples in the order of the file, each with the index that it has in this data set.
+
+    Raises:
+        CorruptArtefact: it is not as the manifest says.
+    """
+    folder = dataset.parent / manifest.id_of(shard)
+    return decode_shard(shard.read_again(folder) if again else shard.read(folder), manifest, split, shard)
+
+
+def decode_shard(data: bytes, manifest: Manifest, split: str, shard: ShardInfo) -> Examples:
+    """Decode a shard's bytes, once they are checked; as for `read_shard`."""
+    examples = decode(data, manifest.num_pixels, f"{manifest.id_of(shard)}/{shard.name}")
+    return examples._replace(indices=examples.indices + manifest.offset(split, shard))
 
 
 def pixel_sums(images: Bytes) -> tuple[int, int]:

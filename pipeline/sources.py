@@ -1,7 +1,8 @@
 """The data sets that backbeam knows, and where the four files of any data set are."""
 
+import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from model.errors import BadInput
 from pipeline import storage
@@ -122,6 +123,73 @@ class Source(NamedTuple):
     name: str
     files: tuple[str, ...]
     known: KnownDataset | None
+
+
+class PictureOptions(NamedTuple):
+    """What a user may say of a data set of pictures; None stands for what the source shows.
+
+    Attributes:
+        image_column: of a Parquet file.
+        label_column: of a Parquet file.
+        image_size: height and width; by default of the first image of the train split that can be decoded.
+    """
+
+    image_column: str | None = None
+    label_column: str | None = None
+    image_size: tuple[int, int] | None = None
+
+
+class RowsSource(NamedTuple):
+    """Where the Parquet files of a data set are.
+
+    Attributes:
+        name: as of a Source.
+        files: paths or URIs of each split, in order.
+        options: what the user says of it.
+    """
+
+    name: str
+    files: dict[str, tuple[str, ...]]
+    options: PictureOptions
+
+
+class TreeSource(NamedTuple):
+    """Where a directory tree of images is: SPLIT/CLASS/IMAGE.
+
+    Attributes:
+        name: as of a Source.
+        folder: that holds train/ and test/.
+        options: what the user says of it.
+    """
+
+    name: str
+    folder: Path
+    options: PictureOptions
+
+
+AnySource: TypeAlias = Source | RowsSource | TreeSource
+
+
+def find_rows(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Find the Parquet files of each split in a folder, by the beginning of their names; in the order of the names.
+
+    Raises:
+        BadInput: a split has none, or a file is of no split.
+    """
+    files = sorted(folder.glob("*.parquet"))
+    found = {split: tuple(str(file) for file in files if _is_of(file, split)) for split in SPLITS}
+    stray = [file.name for file in files if not any(_is_of(file, split) for split in SPLITS)]
+    if stray or not all(found.values()):
+        about = f"{', '.join(stray)} is of neither split" if stray else "a split is missing"
+        raise BadInput(
+            f"{folder}: {about}: expected Parquet files whose names begin with train and test, such as train.parquet "
+            "and test-00000-of-00001.parquet; or name two files: --dataset TRAIN.parquet,TEST.parquet"
+        )
+    return found
+
+
+def _is_of(file: Path, split: str) -> bool:
+    return re.fullmatch(rf"{split}([^A-Za-z].*)?", file.stem) is not None
 
 
 def find_files(folder: str) -> tuple[str, ...]:

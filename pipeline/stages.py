@@ -19,7 +19,15 @@ from model.cluster import Cluster
 from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.console import console
-from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, check_dataset, dataset_id, load_manifest
+from pipeline.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    PreprocessConfig,
+    check_dataset,
+    check_parts,
+    dataset_id,
+    load_manifest,
+)
 from pipeline.runners import messages_in
 from pipeline.runs import (
     EVALUATION_NAME,
@@ -32,6 +40,7 @@ from pipeline.runs import (
     load_run,
     run_id,
 )
+from pipeline.sources import KNOWN, PictureOptions
 from pipeline.storage import check_free, file_digest, temporary_files_in
 from pipeline.validation import CheckSettings, ValidationRecord, check_validation, decide, is_validated
 
@@ -51,13 +60,14 @@ T = TypeVar("T")
 class DatasetOptions:
     """What `preprocess` needs to know; see the command line's help."""
 
-    dataset: str
+    datasets: tuple[str, ...]
     data_dir: str | None
     cache_dir: Path
     num_classes: int | None
     num_shards: int | None
     shuffle_seed: int
     max_rejected: int
+    pictures: PictureOptions
 
 
 @dataclass(frozen=True)
@@ -144,22 +154,55 @@ class Log:
 
 
 def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> Dataset:
-    """Make sure that the data set is there: find its source, scan it, and build what is missing.
+    """Make sure that the data set is there: find its sources, scan them, and build what is missing.
+
+    Several sources are built one by one, each as a data set of its own, and joined by a manifest.
 
     Raises:
-        BadInput: the source is missing, damaged, or has more than max_rejected unusable examples.
+        BadUsage: options do not fit the sources, or two sources are the same data.
+        BadInput: a source is missing, damaged, or does not fit the others, or has more than max_rejected unusable
+            examples.
         CorruptArtefact: the data set is there but no longer what its manifest says.
     """
+    from pipeline.joint import Built, join_manifests, write_joint
+
+    _check_fits_sources(options)
+    parts, built = len(options.datasets) > 1, list[Built]()
+    for name in options.datasets:
+        data, num_source = _preprocess_source(
+            settings, options, name, f"preprocess {name}" if parts else "preprocess", log
+        )
+        built.append(Built(name, data.manifest, data.digest, num_source))
+    if parts:
+        joint = join_manifests(built)
+        folder = settings.workspace / "datasets" / joint.dataset_id
+
+        def check() -> tuple[Manifest, str]:
+            manifest, digest = load_manifest(folder)
+            check_parts(folder, manifest, load_manifest)  # their shards were checked above
+            return manifest, digest
+
+        complete = (folder / MANIFEST_NAME).exists()
+        data = Dataset(folder, *_once("preprocess", complete, lambda: write_joint(folder, joint), check, settings, log))
+    _check_num_rejected(data, options)
+    return data
+
+
+def _preprocess_source(
+    settings: Settings, options: DatasetOptions, name: str, stage: str, log: Log
+) -> tuple[Dataset, dict[str, int]]:
+    """Make sure that one source's data set is there; return it and the examples of each split of its source."""
     with log.timed("source"):
         from pipeline.fetch import find_source
         from pipeline.shards import default_num_shards
         from pipeline.staging import scan_source
 
-        source = find_source(options.dataset, options.data_dir, options.cache_dir, settings.visible)
+        data_dir = options.data_dir if name in KNOWN or len(options.datasets) == 1 else None
+        source = find_source(name, data_dir, options.cache_dir, settings.visible, options.pictures)
         scans = scan_source(source, options.num_classes)
         num_train = scans.splits["train"].num_examples
         if options.num_shards and options.num_shards > num_train:
-            raise BadUsage(f"--num-shards {options.num_shards} is more than the {num_train} train examples")
+            raise BadUsage(f"--num-shards {options.num_shards} is more than the {num_train} train examples of {name}")
         num_shards = options.num_shards or default_num_shards(num_train)
         config = PreprocessConfig(seed=options.shuffle_seed, num_shards=num_shards)
         folder = settings.workspace / "datasets" / dataset_id(source.name, scans.class_names, config, scans.infos)
@@ -167,17 +210,31 @@ def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> D
     def build() -> None:
         with log.timed("import"), quiet_imports():
             from pipeline.preprocess import preprocess
-        with log.timed("preprocess"), messages_in(settings.engine_log):
+        with log.timed(stage), messages_in(settings.engine_log):
             preprocess(scans, source.name, config, folder, options.max_rejected, list(settings.beam_arguments))
 
-    manifest, digest = _once(
-        "preprocess", (folder / MANIFEST_NAME).exists(), build, lambda: check_dataset(folder), settings, log
-    )
-    if manifest.num_rejected > options.max_rejected:
+    complete = (folder / MANIFEST_NAME).exists()
+    data = Dataset(folder, *_once(stage, complete, build, lambda: check_dataset(folder), settings, log))
+    return data, {split: scan.num_examples for split, scan in scans.splits.items()}
+
+
+def _check_fits_sources(options: DatasetOptions) -> None:
+    """Refuse options that no source, or more than one, would take; raises BadUsage."""
+    known = [name for name in options.datasets if name in KNOWN]
+    if len(set(options.datasets)) < len(options.datasets):
+        raise BadUsage(f"--dataset names a source twice: {', '.join(options.datasets)}")
+    if options.data_dir is not None and len(options.datasets) > 1 and len(known) != 1:
+        raise BadUsage(f"--data-dir goes with one known data set, and --dataset names {len(known)} of them")
+    if any(options.pictures) and len(known) == len(options.datasets):
+        raise BadUsage("--image-column, --label-column and --image-size go with data sets of pictures of your own")
+
+
+def _check_num_rejected(data: Dataset, options: DatasetOptions) -> None:
+    if data.manifest.num_rejected > options.max_rejected:
         raise BadInput(
-            f"{folder} leaves out {manifest.num_rejected} examples, more than {options.max_rejected} (--max-rejected)"
+            f"{data.folder} leaves out {data.manifest.num_rejected} examples, more than {options.max_rejected} "
+            "(--max-rejected)"
         )
-    return Dataset(folder, manifest, digest)
 
 
 def validate_stage(

@@ -1,5 +1,7 @@
 """Source files made ready for workers: scanned once for identity, cut into blocks, decompressed where need be.
 
+Here are the four files of IDX; `pipeline.rows` and `pipeline.tree` do the same for Parquet and folders of images.
+
 A scan reads each file from end to end, so every fault of the files shows before any work starts, and notes the
 checksum of each block. A worker that reads a block later checks it: a source that changes meanwhile cannot slip in.
 """
@@ -7,21 +9,22 @@ checksum of each block. A worker that reads a block later checks it: a source th
 import gzip
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import google_crc32c
 import numpy as np
 
-from model.errors import BadInput, BadUsage
-from model.examples import Integers
-from pipeline import idx, storage
+from model.errors import BadInput
+from model.examples import Examples, Integers
+from pipeline import idx, rows, storage, tree
+from pipeline.blocks import BLOCK_BYTES, Block, BlockRange, Rejected, Scans, Target
+from pipeline.classes import name_classes
 from pipeline.console import console
 from pipeline.manifest import SourceInfo
-from pipeline.sources import FILE_NAMES, KNOWN, SPLITS, Source
-
-BLOCK_BYTES = 2**22
+from pipeline.sources import FILE_NAMES, KNOWN, SPLITS, AnySource, RowsSource, Source, TreeSource
 
 
 class Scan(NamedTuple):
@@ -60,46 +63,95 @@ class SplitScan(NamedTuple):
         """Examples in the split."""
         return self.labels.header.sizes[0]
 
-
-class Scans(NamedTuple):
-    """All files of a source, read and found sound.
-
-    Attributes:
-        splits: by name.
-        class_names: in the order of the labels.
-    """
-
-    splits: dict[str, SplitScan]
-    class_names: tuple[str, ...]
-
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width, the same in every split."""
-        _, height, width = next(iter(self.splits.values())).images.header.sizes
+        """Height and width."""
+        _, height, width = self.images.header.sizes
         return height, width
 
     @property
     def infos(self) -> tuple[SourceInfo, ...]:
-        """The identity of every file."""
-        return tuple(scan.info for split in self.splits.values() for scan in (split.images, split.labels))
+        """The identity of both files."""
+        return self.images.info, self.labels.info
+
+    def ranges(self, split: str) -> Iterator[BlockRange]:
+        """Cut the split into blocks."""
+        starts = range(0, self.num_examples, self.block_examples)
+        for start, images, labels in zip(starts, self.images.checksums, self.labels.checksums, strict=True):
+            num_examples = min(self.block_examples, self.num_examples - start)
+            yield IdxRange(split, start, num_examples, images, labels)
+
+    def open(self, stack: ExitStack, target: Target, scratch: Path) -> "IdxReader":
+        """Decompress what must be, for as long as the stack lasts."""
+        scans = (self.images, self.labels)
+        places = [stack.enter_context(decompressed_file(scan, scratch / scan.info.name)) for scan in scans]
+        return IdxReader(places[0], self.images.header.num_bytes, places[1], self.labels.header.num_bytes, target)
 
 
-def scan_source(source: Source, num_classes: int | None = None) -> Scans:
+@dataclass(frozen=True)
+class IdxRange(BlockRange):
+    """A block and the CRC-32C of its bytes in both files."""
+
+    images_checksum: int
+    labels_checksum: int
+
+
+@dataclass(frozen=True)
+class IdxReader:
+    """The two files of a split, decompressed, with the bytes to skip in each."""
+
+    images: str
+    images_offset: int
+    labels: str
+    labels_offset: int
+    target: Target
+
+    def read(self, block: IdxRange) -> Iterator[Block]:
+        """Yield the one block of a range; raises BadInput if its bytes are not those that were scanned."""
+        pixels = self.target.num_pixels
+        images = _read_scanned(self.images, self.images_offset, block, pixels, block.images_checksum)
+        labels = _read_scanned(self.labels, self.labels_offset, block, 1, block.labels_checksum).astype(np.int64)
+        index = np.arange(block.start, block.start + block.num_examples)
+        yield self._checked(block.split, Examples(index, images.reshape(-1, pixels), labels))
+
+    def _checked(self, split: str, examples: Examples) -> Block:
+        valid = examples.labels < self.target.num_classes
+        if valid.all():
+            return Block(split, examples)
+        bad = examples.take(np.flatnonzero(~valid))
+        file, pairs = Path(self.labels).name, zip(bad.indices.tolist(), bad.labels.tolist(), strict=True)
+        rejected = tuple(Rejected(split, file, i, self.target.fault_of(label)) for i, label in pairs)
+        return Block(split, examples.take(np.flatnonzero(valid)), rejected)
+
+
+def scan_source(source: AnySource, num_classes: int | None = None) -> Scans:
     """Read all files of a source and check that they are sound, fit together and are what was asked for.
 
     Args:
         source: the files.
-        num_classes: how many classes there are, where the data set is not a known one; by default as many as the
+        num_classes: how many classes there are, where the data set does not name its own; by default as many as the
             train labels show.
 
     Raises:
         BadInput: a file is damaged, is not what it claims to be, or does not fit the others.
+        BadUsage: num_classes is not the number of the classes that the data set names.
     """
+    if isinstance(source, RowsSource):
+        return rows.scan(source, num_classes)
+    if isinstance(source, TreeSource):
+        return tree.scan(source, num_classes)
+    return _scan_idx(source, num_classes)
+
+
+def _scan_idx(source: Source, num_classes: int | None) -> Scans:
     pairs = list(zip(SPLITS, source.files[::2], source.files[1::2], FILE_NAMES[::2], FILE_NAMES[1::2], strict=True))
     splits = {name: _scan_split(images, labels, names) for name, images, labels, *names in pairs}
     _check_same_size(splits)
     _check_known(source, splits)
-    return Scans(splits, _class_names(source, splits["train"], num_classes))
+    labels = splits["train"].labels
+    own = source.known.class_names if source.known else None
+    seen = set(labels.label_counts.nonzero()[0].tolist())
+    return Scans(dict(splits), name_classes(own, seen, num_classes, source.name if own else labels.uri))
 
 
 @contextmanager
@@ -204,18 +256,9 @@ def _check_as_served(dataset: str, scan: Scan, expected: str) -> None:
         )
 
 
-def _class_names(source: Source, train: SplitScan, num_classes: int | None) -> tuple[str, ...]:
-    """Name the classes: as known, as many as were given, or as many as the train labels show without a gap."""
-    if source.known is not None:
-        if num_classes is not None:
-            raise BadUsage(f"--num-classes goes with a folder's data set; {source.name} has its own classes")
-        return source.known.class_names
-    counts = train.labels.label_counts
-    found = int(counts.nonzero()[0].max()) + 1
-    absent = [str(label) for label in range(found) if not counts[label]]
-    if num_classes is None and absent:
-        raise BadInput(
-            f"{train.labels.uri}: labels go up to {found - 1} but none is {', '.join(absent[:10])}"
-            f"{' ...' if len(absent) > 10 else ''}; say how many classes there are with --num-classes"
-        )
-    return tuple(map(str, range(num_classes or found)))
+def _read_scanned(uri: str, offset: int, block: IdxRange, example_bytes: int, checksum: int) -> Any:
+    start, num_bytes = offset + block.start * example_bytes, block.num_examples * example_bytes
+    data = storage.read_range(uri, start, num_bytes)
+    if google_crc32c.value(data) != checksum:
+        raise BadInput(f"{uri} changed while it was read: run again once nothing writes to it")
+    return np.frombuffer(data, np.uint8)

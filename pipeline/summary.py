@@ -27,6 +27,7 @@ def describe_dataset(workspace: Path, dataset: Dataset, log: Log) -> dict[str, A
         "dataset_digest": dataset.digest,
         "num_examples": {name: split.num_examples for name, split in manifest.splits.items()},
         "num_rejected": manifest.num_rejected,
+        "parts": [part.dataset_id for part in manifest.parts],
         "seconds": rounded(log),
         "skipped": log.skipped,
         "paths": {"workspace": str(workspace), "dataset": str(dataset.folder)},

@@ -76,10 +76,12 @@ SCHEMAS = {
     ),
     # one row a split, label and predicted class, zeros included
     "confusion": _schema(split=pa.string(), label=pa.int64(), predicted=pa.int64(), count=pa.int64()),
-    # one row an example; probabilities are the network's outputs, which add up to 1 only if its last layer makes them;
+    # one row an example; part is the id of the data set that its shard is in, which is a part of a joint data set or
+    # the data set itself; probabilities are the network's outputs, which add up to 1 only if its last layer makes them;
     # confidence is the largest
     "predictions": _schema(
         split=pa.string(),
+        part=pa.string(),
         index=pa.int64(),
         label=pa.int64(),
         predicted=pa.int64(),

@@ -17,13 +17,13 @@ from rich.progress import Progress as ProgressDisplay
 from model.batches import Plan, SplitReader, make_chunks
 from model.checkpoint import encode_parameters
 from model.errors import BadUsage, recover
-from model.examples import Examples, concatenate, decode
+from model.examples import Examples, concatenate
 from model.fitting import Listener, Program, Progress, fit, side_by_side
 from model.lockstep import Agreement, Lockstep, agreement, begin
 from model.network import Parameters
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
-from pipeline import runs, storage
+from pipeline import runs, shards, storage
 from pipeline.console import console, training_progress
 from pipeline.manifest import FileInfo, Manifest
 from pipeline.metrics import FIRST_EXAMPLES
@@ -160,12 +160,12 @@ def assist(job: Job, config: TrainingConfig, engine: Engine) -> None:
 
 def split_reader(dataset: Path, manifest: Manifest, split: str) -> SplitReader:
     """Return a reader of a split's shards, which have been checked; each is checked for changes whenever it is read."""
-    shards = manifest.splits[split].shards
+    listed = manifest.splits[split].shards
 
     def read_shard(number: int) -> Examples:
-        return decode(shards[number].read_again(dataset), manifest.num_pixels, str(dataset / shards[number].name))
+        return shards.read_shard(dataset, manifest, split, listed[number], again=True)
 
-    return SplitReader(tuple(shard.num_examples for shard in shards), manifest.num_pixels, read_shard)
+    return SplitReader(tuple(shard.num_examples for shard in listed), manifest.num_pixels, read_shard)
 
 
 def first_examples(dataset: Path, manifest: Manifest, split: str) -> Examples:

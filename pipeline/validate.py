@@ -7,10 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from model.errors import CorruptArtefact
-from model.examples import Examples, decode
+from model.examples import Examples
 from pipeline import storage
 from pipeline.checks import Finding, ShardFacts, describe_shard, find
 from pipeline.manifest import Manifest, ShardInfo
+from pipeline.shards import decode_shard
 from pipeline.tables import SCHEMA_VERSION, VALIDATION_SCHEMA, write_table
 from pipeline.validation import (
     CHECKS,
@@ -76,10 +77,7 @@ def read_facts(subject: Subject) -> dict[str, list[ShardFacts]]:
     """
     manifest, num_classes = subject.manifest, len(subject.manifest.class_names)
     return {
-        name: [
-            describe_shard(_decode(shard.read(subject.folder), manifest, shard), shard, num_classes)
-            for shard in split.shards
-        ]
+        name: [describe_shard(_decode(subject, name, shard), shard, num_classes) for shard in split.shards]
         for name, split in manifest.splits.items()
     }
 
@@ -95,10 +93,11 @@ def judge(finding: Finding, settings: CheckSettings) -> CheckResult:
     )
 
 
-def _decode(data: bytes, manifest: Manifest, shard: ShardInfo) -> Examples | None:
+def _decode(subject: Subject, split: str, shard: ShardInfo) -> Examples | None:
     """Decode a shard that is the file that the manifest names; None if that file is no shard of the promised kind."""
+    data = shard.read(subject.folder.parent / subject.manifest.id_of(shard))
     try:
-        return decode(data, manifest.num_pixels, shard.name)
+        return decode_shard(data, subject.manifest, split, shard)
     except CorruptArtefact:
         return None
 

@@ -305,7 +305,7 @@ def test_a_split_without_a_usable_example(tmp_path):
     folder = write_files(tmp_path / "digits", files)
     done = backbeam("run", "--workspace", tmp_path / "ws", "--dataset", folder, "--max-rejected", 100)
     assert done.code == 3
-    assert "every example of the test split is rejected: no label is below 3" in done.err
+    assert "every example of the test split is rejected, the first because: label 9 is not below 3" in done.err
     assert not list(tmp_path.glob("ws/datasets/*"))
 
 

@@ -1,0 +1,164 @@
+"""Several sources as one data set, by the real command."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from model.errors import CorruptArtefact
+from pipeline.manifest import check_dataset
+from pipeline.train import first_examples, split_reader
+from tests.helpers import Digits, backbeam, contents
+from tests.pictures import write_rows, write_tree
+from tests.pipeline.test_preprocess import damage_json
+
+LAYERS = ["--layers", "20,6,3", "--num-steps", "200"]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sources")
+    write_rows(folder / "second", Digits(seed=1, num_train=30, num_test=10))
+    write_tree(folder / "third", Digits(seed=2, num_train=12, num_test=6))
+    Digits().write(folder / "first")
+    return folder
+
+
+def preprocess(workspace, sources, *names):
+    datasets = [argument for name in names for argument in ("--dataset", sources / name)]
+    return backbeam("preprocess", "--workspace", workspace, "--json", *datasets)
+
+
+@pytest.fixture(scope="module")
+def first(sources, tmp_path_factory):
+    workspace = tmp_path_factory.mktemp("joint") / "ws"
+    done = preprocess(workspace, sources, "first", "second")
+    assert done.code == 0, done.err
+    return workspace, done.json
+
+
+@pytest.fixture
+def workspace(first, tmp_path):
+    return shutil.copytree(first[0], tmp_path / "ws")
+
+
+def joint_folder(workspace, first):
+    return workspace / "datasets" / first[1]["dataset_id"]
+
+
+def test_a_joint_data_set_is_a_manifest_alone(first):
+    workspace, result = first
+    folder = joint_folder(workspace, first)
+    assert list(contents(folder)) == ["manifest.json"]
+    manifest, _ = check_dataset(folder)
+    assert manifest.name == "first-and-second"
+    assert result["num_examples"] == {"train": 90, "test": 30}
+    assert [part.dataset_id for part in manifest.parts] == result["parts"]
+    assert all((workspace / "datasets" / part / "manifest.json").exists() for part in result["parts"])
+
+
+def test_every_example_has_an_index_of_its_own(first):
+    folder = joint_folder(first[0], first)
+    manifest, _ = check_dataset(folder)
+    reader = split_reader(folder, manifest, "train")
+    found = [reader.read_shard(number) for number in range(len(reader.shard_sizes))]
+    assert sorted(index for each in found for index in each.indices.tolist()) == list(range(90))
+    monitored = first_examples(folder, manifest, "test")
+    assert monitored.indices.tolist() == list(range(30))
+    images, _ = Digits().split(1, 20)
+    assert (monitored.images[:20] == images.reshape(20, -1)).all()
+    assert (monitored.labels[20:] == Digits(seed=1).split(1, 10)[1]).all()
+
+
+def test_statistics_are_those_of_all_examples(first):
+    folder = joint_folder(first[0], first)
+    manifest, _ = check_dataset(folder)
+    images = first_examples(folder, manifest, "test").images
+    assert manifest.splits["test"].pixel_mean == pytest.approx(images.mean())
+    assert manifest.splits["test"].pixel_std == pytest.approx(images.std())
+
+
+def test_adding_a_part_builds_that_part_alone(workspace, sources):
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in workspace.rglob("*") if path.is_file()}
+    done = preprocess(workspace, sources, "first", "second", "third")
+    assert done.code == 0, done.err
+    assert done.json["skipped"] == [f"preprocess {sources / name}" for name in ("first", "second")]
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before} == before
+    new = {path.parent.name for path in workspace.rglob("manifest.json") if path not in before}
+    assert new == {done.json["parts"][2], done.json["dataset_id"]}
+    assert done.json["dataset_id"].startswith("first-and-2-others-")
+    again = preprocess(workspace, sources, "first", "second", "third")
+    assert again.json["skipped"][-1] == "preprocess"
+    assert len(again.json["skipped"]) == 4
+
+
+def test_train_and_evaluate(workspace, first):
+    trained = backbeam("train", "first-and-second", "--workspace", workspace, "--json", *LAYERS)
+    assert trained.code == 0, trained.err
+    assert trained.json["dataset_id"] == first[1]["dataset_id"]
+    done = backbeam("evaluate", "--workspace", workspace, "--json")
+    assert done.code == 0, done.err
+    table = pd.read_parquet(workspace / "reports" / "predictions")
+    assert table.groupby(["split", "part"]).size().to_dict() == {
+        (split, part): number
+        for part, numbers in zip(first[1]["parts"], ((60, 20), (30, 10)), strict=True)
+        for split, number in zip(("train", "test"), numbers, strict=True)
+    }
+    assert sorted(table[table.split == "train"]["index"]) == list(range(90))
+
+
+def test_a_corrupt_shard_of_a_part_is_found(workspace, first):
+    shard = next((workspace / "datasets" / first[1]["parts"][1]).glob("train-*.tfrecord"))
+    data = bytearray(shard.read_bytes())
+    data[30] ^= 1
+    shard.write_bytes(data)
+    done = backbeam("train", "first-and-second", "--workspace", workspace, *LAYERS)
+    assert done.code == 4
+    assert str(shard) in done.err
+
+
+def test_a_missing_part_is_named(workspace, first):
+    part = workspace / "datasets" / first[1]["parts"][0]
+    shutil.rmtree(part)
+    done = backbeam("train", "first-and-second", "--workspace", workspace, *LAYERS)
+    assert done.code == 4
+    assert f"{part}, a part of" in done.err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m["parts"][0].update(dataset_id="../elsewhere"), "dataset_id"),
+        (lambda m: m["parts"][0].update(dataset_id=".."), "dataset_id"),
+        (lambda m: m["parts"][0].update(dataset_id="/etc"), "dataset_id"),
+        (lambda m: m["parts"][0].update(dataset_digest="0" * 64), "describes"),
+        (lambda m: m["splits"]["train"]["shards"][0].update(part=2), "of no part"),
+        (lambda m: m["splits"]["train"]["shards"][0].pop("part"), "of no part"),
+        (lambda m: m["splits"]["train"]["shards"][0].update(sha256="0" * 64), "lists other shards of train"),
+        (lambda m: m["parts"][0].update(num_source={"train": 60}), "of no part"),
+    ],
+)
+def test_a_joint_manifest_is_trusted_as_far_as_it_validates(change, message, workspace, first):
+    folder = joint_folder(workspace, first)
+    damage_json(folder / "manifest.json", change)
+    with pytest.raises(CorruptArtefact, match=message):
+        check_dataset(folder)
+
+
+def test_parts_that_do_not_go_together(tmp_path, sources):
+    Digits(height=6).write(tmp_path / "taller")
+    Digits(num_classes=2).write(tmp_path / "fewer")
+    shutil.copytree(sources / "first", tmp_path / "copy")
+    for other, code, message in (
+        (tmp_path / "taller", 3, "differ in image size: 5 x 4 and 6 x 4"),
+        (tmp_path / "fewer", 3, "differ in their classes: 0, 1, 2 (3) and 0, 1 (2)"),
+        (tmp_path / "copy", 2, "are the same data"),
+        (sources / "first", 2, "names a source twice"),
+    ):
+        done = preprocess(tmp_path / "ws", sources, "first", other)
+        assert (done.code, message in done.err) == (code, True), done.err
+    kept = [json.loads(path.read_bytes()) for path in (tmp_path / "ws").rglob("manifest.json")]
+    assert not any(manifest.get("parts") for manifest in kept)
+    done = preprocess(tmp_path / "ws", sources, "first", "second", tmp_path / "none")
+    assert done.code == 2
