@@ -113,6 +113,8 @@ def messages_in(log: Path) -> Iterator[None]:
         try:
             yield
         except errors.EngineFailed as problem:
+            if not heard.seek(0, os.SEEK_END):
+                raise
             heard.seek(0)
             storage.write_atomically(log, heard)
             raise errors.EngineFailed(f"{problem}; what the engine wrote is in {log}") from problem

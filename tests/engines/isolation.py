@@ -43,7 +43,7 @@ def isolated(
     servers: dict[str, list[str]],
     folder: Path,
     environment: dict[str, str] | None = None,
-    timeout: float = 120,
+    timeout: float = 60,
 ) -> list[Finished]:
     """Run commands beside servers, without any network but loopback.
 
@@ -86,8 +86,14 @@ def _free_port() -> int:
 
 @contextmanager
 def _server(command: list[str], port: int, log: Path) -> Iterator[None]:
+    own = log.with_suffix(".tmp")
+    own.mkdir(exist_ok=True)
+    # a worker pool starts the first `python` in PATH
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "TMPDIR": str(own)}
     with log.open("wb") as heard:
-        process = subprocess.Popen([part.format(port=port) for part in command], stdout=heard, stderr=heard)
+        command = [part.format(port=port) for part in command]
+        process = subprocess.Popen(command, stdout=heard, stderr=heard, env=environment)
     try:
         _wait_for(process, port, log)
         yield

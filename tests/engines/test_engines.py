@@ -48,7 +48,7 @@ def artefacts(workspace):
 
 @parametrized(ENGINES)
 def test_the_same_bytes(engine, digits, expected, tmp_path):
-    environment = {"PYTHONPATH": PROBE, "BACKBEAM_PROBE_WRITES": str(tmp_path / "writes"), "TMPDIR": "/nowhere"}
+    environment = {"PYTHONPATH": PROBE, "BACKBEAM_PROBE_WRITES": str(tmp_path / "writes")}
     commands = [["run", "--dataset", digits, *STEPS]]
     [done] = run_on(engine.told(), engine.server_commands, tmp_path, commands, environment)
     assert done.code == 0, done.err
@@ -59,10 +59,10 @@ def test_the_same_bytes(engine, digits, expected, tmp_path):
 
 
 def check_writes(folder):
-    """Every process wrote below the workspace, and where the test's own servers keep their files."""
+    """Every process wrote below the workspace, but for the servers' own files."""
     written = (folder / "writes").read_text().splitlines()
     assert any("/ws/datasets/.scratch-" in path for path in written)
-    strange = [path for path in written if not path.startswith((str(folder), "/dev/", "/proc/"))]
+    strange = [path for path in written if not path.startswith((str(folder), "/dev/"))]
     assert strange == []
 
 
@@ -84,9 +84,8 @@ def test_a_killed_worker(stage, engine, digits, expected, tmp_path):
     assert failed.code == 7, failed.err
     assert failed.err.count("backbeam: the engine failed") == 1
     assert len(failed.err.splitlines()) == 2, failed.err  # what it is at, and how that ended
-    assert (tmp_path / "ws" / "engine.log").stat().st_size
     after = contents(tmp_path / "ws")
-    after.pop("engine.log")
+    assert after.pop("engine.log", b"nothing written, nothing kept")
     assert after == before
     [again] = run_on(engine.told(), engine.server_commands, tmp_path, [command], environment)
     assert again.code == 0, again.err

@@ -1,0 +1,86 @@
+"""The project itself sent to workers: installed there by wheel or from source, on an interpreter that lacks it."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.engines.catalogue import EXTERNAL, JOB_SERVICE, PORTABLE, WORKER_POOL
+from tests.engines.isolation import ROOT, isolated
+from tests.helpers import BACKBEAM, Digits, backbeam, contents
+
+pytestmark = [
+    pytest.mark.engines,
+    pytest.mark.skipif(not (find_spec("build") and find_spec("hatchling")), reason="needs the extra `engines`"),
+]
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """An interpreter with every package of this one but backbeam, which is installed editable here."""
+    venv.create(tmp_path / "bare")
+    python = tmp_path / "bare" / "bin" / "python"
+    [packages] = (tmp_path / "bare" / "lib").glob("python3*/site-packages")
+    # a folder that a .pth file names is searched, but .pth files in it are not read: the editable one among them
+    folders = [*dict.fromkeys([sysconfig.get_path("purelib"), *(x for x in sys.path if x.endswith("site-packages"))])]
+    (packages / "others.pth").write_text("\n".join(folders) + "\n")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    tried = [
+        subprocess.run([python, "-c", f"import {name}"], cwd=tmp_path, env=environment, capture_output=True).returncode
+        for name in ("apache_beam", "pipeline")
+    ]
+    if tried != [0, 1]:
+        pytest.skip("needs backbeam installed editable, as make does, so that it can be left out")
+    return python
+
+
+def pool_of(python, folder):
+    """A worker pool whose workers are booted by an interpreter that sees nothing of this checkout."""
+    script = folder / "boot"
+    boot = Path(__file__).with_name("boot.py")
+    script.write_text(f'#!/bin/sh\nunset PYTHONPATH\ncd "{folder}"\nexec "{python}" "{boot}" "$@"\n')
+    script.chmod(0o755)
+    return [*WORKER_POOL, f"--container_executable={script}"]
+
+
+@pytest.fixture
+def wheel(tmp_path):
+    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path / "dist", ROOT]
+    subprocess.run(command, check=True, capture_output=True)
+    [built] = (tmp_path / "dist").iterdir()
+    return built
+
+
+def preprocess(folder, bare, *staged):
+    digits = Digits().write(folder / "digits")
+    servers = {"job": JOB_SERVICE, "pool": pool_of(bare, folder)}
+    command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", folder / "ws", *PORTABLE, *EXTERNAL, *staged]
+    [done] = isolated([command], servers, folder)
+    return done
+
+
+def check(done, folder):
+    assert done.code == 0, done.err
+    expected = backbeam("preprocess", "--dataset", folder / "digits", "--workspace", folder / "expected")
+    assert expected.code == 0
+    assert contents(folder / "ws") == contents(folder / "expected")
+
+
+def test_a_wheel(bare, wheel, tmp_path):
+    check(preprocess(tmp_path, bare, f"--extra_package={wheel}"), tmp_path)
+
+
+def test_the_source(bare, tmp_path):
+    check(preprocess(tmp_path, bare, f"--setup_file={ROOT / 'pyproject.toml'}"), tmp_path)
+
+
+def test_nothing_staged_is_an_error_that_names_what_is_missing(bare, tmp_path):
+    done = preprocess(tmp_path, bare)
+    assert done.code == 7
+    assert "No module named 'pipeline'" in done.err
+    assert list((tmp_path / "ws" / "datasets").iterdir()) == []
