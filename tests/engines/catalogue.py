@@ -1,4 +1,4 @@
-"""The engines that are tested: how each is asked for, and which servers it needs. The table of the notes comes from here.
+"""The engines that are tested: how each is asked for, and which servers it needs. The notes have their table from here.
 
 `python -m tests.engines.catalogue` writes that table into deploy/engines.md.
 """
@@ -30,7 +30,7 @@ class Engine:
     """An engine to test: its name, what backbeam is told, its servers, and when it runs.
 
     Attributes:
-        killed: what happens when a worker is killed: it has none but the driver, the job fails, or the work is done again.
+        killed: what becomes of the job when a worker is killed: none but the driver, it fails, or it is done again.
         quick: whether `make test` runs it; `make test-engines` runs all.
     """
 

@@ -1,4 +1,4 @@
-"""The same bytes from every engine, and a clear failure or the same bytes when a worker is killed, by the real command."""
+"""By the real command: the same bytes from every engine, and those or a clear failure when a worker is killed."""
 
 import os
 import shutil
@@ -73,7 +73,7 @@ EVALUATION_TABLES = ("evaluations", "classes", "confusion", "predictions")
 @parametrized(KILLABLE)
 @pytest.mark.parametrize("stage", ["preprocess", pytest.param("evaluate", marks=pytest.mark.engines)])
 def test_a_killed_worker(stage, engine, digits, expected, tmp_path):
-    """Killed while it writes a shard, or a shard's predictions: that fails clearly, leaves nothing, and can be done again."""
+    """Killed while it writes a shard or its predictions: that fails clearly, leaves nothing, and can be done again."""
     discard(shutil.copytree(expected, tmp_path / "ws"), stage)
     before, kill = contents(tmp_path / "ws"), tmp_path / "kill"
     kill.write_text(WRITTEN[stage])

@@ -50,7 +50,7 @@ def joint_folder(workspace, first):
 def test_a_joint_data_set_is_a_manifest_alone(first):
     workspace, result = first
     folder = joint_folder(workspace, first)
-    assert list(contents(folder)) == ["manifest.json"]
+    assert list(contents(folder)) == ["manifest.json", "validation.json"]
     manifest, _ = check_dataset(folder)
     assert manifest.name == "first-and-second"
     assert result["num_examples"] == {"train": 90, "test": 30}
@@ -89,8 +89,8 @@ def test_adding_a_part_builds_that_part_alone(workspace, sources):
     assert new == {done.json["parts"][2], done.json["dataset_id"]}
     assert done.json["dataset_id"].startswith("first-and-2-others-")
     again = preprocess(workspace, sources, "first", "second", "third")
-    assert again.json["skipped"][-1] == "preprocess"
-    assert len(again.json["skipped"]) == 4
+    assert again.json["skipped"][-2:] == ["preprocess", "validate"]
+    assert len(again.json["skipped"]) == 5
 
 
 def test_train_and_evaluate(workspace, first):
