@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from model.errors import BadInput
+from model.errors import BadInput, CorruptArtefact
 from model.examples import Examples, Integers
 from model.functions import Tensor
 from model.order import permutation
@@ -174,7 +174,10 @@ def _read_window(reader: SplitReader, window: tuple[int, ...], store: Examples) 
     start = 0
     for shard in window:
         place = slice(start, start + reader.shard_sizes[shard])
-        store.indices[place], store.images[place], store.labels[place] = reader.read_shard(shard)
+        examples = reader.read_shard(shard)
+        if len(examples.labels) != reader.shard_sizes[shard]:
+            raise CorruptArtefact(f"shard {shard} has {len(examples.labels)} examples, expected {place.stop - start}")
+        store.indices[place], store.images[place], store.labels[place] = examples
         start = place.stop
     return Examples(store.indices[:start], store.images[:start], store.labels[:start])
 

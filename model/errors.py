@@ -1,6 +1,9 @@
 """What can go wrong, each with the exit code that the command line documents."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 _AS_TEXT = re.compile(r"\bmodel\.errors\.(\w+): (.*?)(?: \[while running .*)?$", re.MULTILINE)
 
@@ -45,6 +48,17 @@ class EngineFailed(BackbeamError):
     """The Beam engine ended in a state other than DONE, or a cluster lost a worker in training."""
 
     exit_code = 7
+
+
+@contextmanager
+def storage_failures(folder: Path) -> Iterator[None]:
+    """Turn what TensorFlow raises when it cannot write to a folder into StorageFailed."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as problem:
+        raise StorageFailed(f"storage: {folder} cannot be written to: {problem.message.splitlines()[0]}") from problem
 
 
 def recover(problem: Exception) -> BackbeamError | None:

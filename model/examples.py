@@ -63,6 +63,8 @@ class _Layout(NamedTuple):
             same = _gather(data, starts, part) == self.template[part]
             if not same.all():  # asked of all at once first, which takes a tenth of the time
                 found &= same.all(axis=1)
+        for slot in (self.index_slot, self.label_slot):
+            found &= _are_varints(_gather(data, starts, slot))
         return found
 
 
@@ -214,6 +216,13 @@ def _to_varints(values: Integers, slot: slice) -> Bytes:
     groups = (values[:, None] >> np.arange(0, 7 * width, 7)) & 0x7F
     groups[:, :-1] |= 0x80
     return groups.astype(np.uint8)
+
+
+def _are_varints(groups: Bytes) -> npt.NDArray[np.bool_]:
+    """bool[n] from uint8[n, width]: whether each is one number, all but its last byte going on, and no byte too many."""
+    last = groups[:, -1]
+    fits: npt.NDArray[np.bool_] = (last < 0x80) & ((last > 0) | (groups.shape[1] == 1))
+    return fits & (groups[:, :-1] >= 0x80).all(axis=1)
 
 
 def _from_varints(groups: Bytes) -> Integers:

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from model.errors import storage_failures
 from model.functions import Tensor
 from model.network import Network, Parameters, predict
 from model.recipes import TrainingConfig
@@ -46,7 +47,8 @@ def save_network(folder: Path, network: Network, parameters: Parameters, height:
         width: of an image.
     """
     served = Served(network, parameters, height, width)
-    tf.saved_model.save(served, str(folder), signatures={"serving_default": served.serve})
+    with storage_failures(folder):
+        tf.saved_model.save(served, str(folder), signatures={"serving_default": served.serve})
 
 
 def describe_network(config: TrainingConfig, height: int, width: int, class_names: tuple[str, ...]) -> dict[str, Any]:

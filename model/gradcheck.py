@@ -1,6 +1,6 @@
 """Do the two steps agree, and are they right? Manual against autodiff against central differences, in float64."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from model.functions import Tensor
 from model.gradients import STEPS
-from model.network import Layer, Parameters, forward, initialise, scale
+from model.network import Layer, Masks, Parameters, forward, initialise, scale
 from model.order import permutation
 from model.recipes import TrainingConfig
-from model.training import network_of
+from model.training import draw_masks, network_of
 
 AUTODIFF_TOLERANCE = 1e-10
 DIFFERENCES_TOLERANCE = 1e-5  # central differences themselves are no better than about 1e-7 of the largest slope
@@ -19,6 +19,9 @@ STEP_SIZES = (1e-5, 1e-6, 1e-7)  # the first whose two ends have no corner of a 
 CORNER = 0.1  # more than any smooth slope changes over a step
 BATCH_SIZE = 10
 MOST_CHECKED = 100  # numbers of one parameter that are checked against differences: each costs two forward passes
+
+
+Batch: TypeAlias = tuple[Tensor, Tensor, Masks | None]  # x, y, and what dropout leaves of the hidden layers
 
 
 class Agreement(NamedTuple):
@@ -59,9 +62,10 @@ def check_gradients(config: TrainingConfig) -> list[Agreement]:
         Layer(*(tf.cast(part, tf.float64) for part in layer))
         for layer in initialise(config.layers, config.seed, config.start)
     )
-    by_hand, by_tape = (STEPS[name](network_of(config), parameters, x, y).layers for name in ("manual", "autodiff"))
+    batch = (x, y, draw_masks(config, config.seed, tf.constant(0), BATCH_SIZE, tf.float64))
+    by_hand, by_tape = (STEPS[name](network_of(config), parameters, *batch).layers for name in ("manual", "autodiff"))
     places = [(i, j) for i in range(len(parameters)) for j in range(len(Layer._fields))]
-    return [_compare(config, parameters, place, (by_hand, by_tape), (x, y)) for place in places]
+    return [_compare(config, parameters, place, (by_hand, by_tape), batch) for place in places]
 
 
 def _compare(
@@ -69,7 +73,7 @@ def _compare(
     parameters: Parameters,
     place: tuple[int, int],
     gradients: tuple[Parameters, Parameters],
-    batch: tuple[Tensor, Tensor],
+    batch: Batch,
 ) -> Agreement:
     """Compare the gradients of one parameter: place is its layer and its field there."""
     i, j = place
@@ -88,7 +92,7 @@ def _compare(
 
 
 def _central_difference(
-    config: TrainingConfig, parameters: Parameters, place: tuple[int, int], number: int, batch: tuple[Tensor, Tensor]
+    config: TrainingConfig, parameters: Parameters, place: tuple[int, int], number: int, batch: Batch
 ) -> float:
     """(C(p + h) - C(p - h)) / 2h, where p is one number of one parameter."""
     for step_size in STEP_SIZES:
@@ -110,11 +114,11 @@ def _move(parameters: Parameters, place: tuple[int, int], number: int, shift: fl
 
 
 def _loss_and_slopes(
-    config: TrainingConfig, parameters: Parameters, x: Tensor, y: Tensor
+    config: TrainingConfig, parameters: Parameters, x: Tensor, y: Tensor, masks: Masks | None
 ) -> tuple[float, npt.NDArray[np.float64]]:
     """Return the mean loss, and the slopes of all hidden values in a row."""
     network = network_of(config)
-    (_, *hidden), z = forward(network, parameters, x)
+    (_, *hidden), z = forward(network, parameters, x, masks)
     slopes = [np.ravel(network.hidden.slope(a)) for a in hidden]
     return float(tf.reduce_mean(network.output.loss(z, y))), np.concatenate([[], *slopes])
 

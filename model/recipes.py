@@ -73,6 +73,8 @@ class TrainingConfig(BaseModel):
     def _has_equal_parts(self) -> Self:
         if self.batch_size % self.num_replicas:
             raise ValueError(f"num_replicas {self.num_replicas} does not divide batch_size {self.batch_size}")
+        if self.dropout and not 0 < round(self.dropout * 2**16) < 2**16:
+            raise ValueError(f"dropout {self.dropout} is not 0 and nearer to 0 or 1 than 1 / 65,536")
         if self.num_replicas > 1 and self.step == "compare":
             raise ValueError("the step compare works with one replica only")
         return self
@@ -227,7 +229,8 @@ def override(config: TrainingConfig, **changes: object) -> TrainingConfig:
     except ValidationError as problem:
         first = problem.errors()[0]
         place = ".".join(map(str, first["loc"])) or "configuration"
-        raise BadUsage(f"{place}: {first['msg']}, found {first['input']!r}") from None
+        found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
+        raise BadUsage(f"{place}: {first['msg'].removeprefix('Value error, ')}{found}") from None
 
 
 def fit_to_data(config: TrainingConfig, num_pixels: int, num_classes: int, num_examples: int) -> TrainingConfig:

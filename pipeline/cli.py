@@ -94,7 +94,7 @@ Seeds = Annotated[
 NumSteps = Annotated[int | None, typer.Option(min=1, help="Updates; by default as the recipe says.")]
 WindowMib = Annotated[
     int | None,
-    typer.Option(min=1, help="MiB of images to shuffle together and hold in memory; 1024 by default."),
+    typer.Option(min=1, help="MiB of images that a run shuffles together and holds in memory; 1024 by default."),
 ]
 Replicas = Annotated[
     int | None,
@@ -349,8 +349,9 @@ def evaluate(
 
 
 @app.command()
-def recipes(as_json: AsJson = False) -> None:
+def recipes(context: typer.Context, as_json: AsJson = False) -> None:
     """List the recipes: what they train, where they were published, what they give."""
+    _refuse_beam_options(context)
     from model.recipes import RECIPES
     from pipeline import summary
 
@@ -359,6 +360,7 @@ def recipes(as_json: AsJson = False) -> None:
 
 @app.command()
 def gradcheck(
+    context: typer.Context,
     recipe: RecipeName = None,
     config: ConfigFile = None,
     layers: Layers = None,
@@ -368,6 +370,7 @@ def gradcheck(
     """Check the manual gradients against autodiff and central differences, in float64; exit code 1 if they differ."""
     from pipeline import stages, summary
 
+    _refuse_beam_options(context)
     resolved = _training_config(config, recipe=recipe, layers=layers, seed=seed)
     with stages.quiet_imports():
         from model.devices import initialise_devices
@@ -526,6 +529,8 @@ def _listen_for_signals() -> list[int]:
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
         received.append(number)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)  # a second one would break off the clearing away
         _fail(128 + number, f"{'interrupted' if number == signal.SIGINT else 'terminated'}; what was complete is kept")
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -39,9 +39,9 @@ def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
     given = {name: value for name, value in flags.items() if value is not None}
     tables = read_tables(file) if file else {}
     resolve_checks(tables.get("validation", {}))  # a mistake there is no surprise for later
-    settings = tables.get("training", {}) | given
-    recipe = find_recipe(str(settings.pop("recipe", DEFAULT_RECIPE)))
-    return override(recipe.config, **settings)
+    settings = tables.get("training", {})
+    recipe = find_recipe(str(given.pop("recipe", settings.pop("recipe", DEFAULT_RECIPE))))
+    return override(override(recipe.config, **settings), **given)
 
 
 def resolve_validation(file: Path | None) -> dict[str, CheckSettings]:
@@ -53,7 +53,7 @@ def read_tables(file: Path) -> dict[str, dict[str, Any]]:
     """Read the tables of a configuration file; raises BadUsage as `resolve` does."""
     try:
         tables = tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise BadUsage(f"no configuration file {file}") from None
     except ValueError as problem:  # bad TOML, or bytes that are no text
         raise BadUsage(f"{file}: {problem}") from None

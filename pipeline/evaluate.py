@@ -93,7 +93,8 @@ def evaluate(
     """
     job = Job(workspace, dataset, manifest, run)
     folders = [workspace / partition(table, run.run_id) for table in EVALUATION_TABLES]
-    with storage.removed_on_failure(*folders):  # readers of the tables know nothing of the record
+    record = job.run_folder / runs.EVALUATION_NAME
+    with storage.removed_on_failure(*folders, record=record):  # readers of the tables know nothing of the record
         runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
         if not (job.run_folder / runs.EVALUATION_NAME).exists():
             raise EngineFailed(f"the engine reports success but wrote no {runs.EVALUATION_NAME} to {job.run_folder}")

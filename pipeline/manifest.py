@@ -54,7 +54,10 @@ class Record(BaseModel):
         except ValidationError as problem:
             first = problem.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
-            raise CorruptArtefact(f"{path} is corrupt: {place}: {first['msg']}") from None
+            raise CorruptArtefact(
+                f"{path} is corrupt, or of another version of backbeam: {place}: {first['msg']}; delete its folder to "
+                "have it made again"
+            ) from None
         except (ValueError, RecursionError) as problem:
             raise CorruptArtefact(f"{path} is corrupt: it is no JSON: {problem}") from None
         if record.to_json() != data:

@@ -188,13 +188,19 @@ def remove_file(path: Path) -> None:
 
 
 @contextmanager
-def removed_on_failure(*folders: Path) -> Iterator[None]:
-    """Delete folders if what is done inside does not come to its end, interruptions included."""
+def removed_on_failure(*folders: Path, record: Path | None = None) -> Iterator[None]:
+    """Delete folders if what is done inside does not come to its end, interruptions included.
+
+    Args:
+        folders: what is being made.
+        record: what is written last, if anything: once it is there, all that it names is, and stays.
+    """
     try:
         yield
     except BaseException:
-        for folder in folders:
-            remove(folder)
+        if record is None or not record.exists():
+            for folder in folders:
+                remove(folder)
         raise
 
 

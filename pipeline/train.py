@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from math import isnan
+from math import isfinite, isnan
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeAlias
@@ -16,7 +16,7 @@ from rich.progress import Progress as ProgressDisplay
 
 from model.batches import Plan, SplitReader, make_chunks
 from model.checkpoint import encode_parameters
-from model.errors import BadUsage, recover
+from model.errors import BadUsage, recover, storage_failures
 from model.examples import Examples, concatenate
 from model.fitting import Listener, Program, Progress, fit, side_by_side
 from model.lockstep import Agreement, Lockstep, agreement, begin
@@ -115,7 +115,7 @@ def train_one(
     folder = job.workspace / "runs" / run_id
     tables = [job.workspace / partition(table, run_id) for table in TRAINING_TABLES]
     storage.make_empty(folder)
-    with storage.removed_on_failure(folder, *tables):
+    with storage.removed_on_failure(folder, *tables, record=folder / runs.RUN_NAME):
         reports = [show, _tensorboard(folder / "tensorboard")] if job.tensorboard else [show]
         trained = _fit(config, engine, reader, monitored, reports, stop)
         _write(job, config, engine.device, folder, trained)
@@ -191,6 +191,8 @@ def _fit(
     plan = Plan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, config.window_mib * 2**20)
 
     def report(point: Progress) -> None:
+        if point.step and not isfinite(point.loss):
+            raise diverged(config, f"the loss is {point.loss} at step {point.step}")
         for listener in (curve.append, *reports):
             listener(point)
 
@@ -206,7 +208,19 @@ def _fit(
         parameters = fit(config, program, make_chunks(reader, plan), monitored, listener, REPORT_EVERY)
     except tf.errors.OpError as problem:
         raise recover(problem) or explain(problem, config) or problem from problem
+    _check_finite(parameters, config)
     return Trained(parameters, curve, agreements, time.monotonic() - started)
+
+
+def diverged(config: TrainingConfig, how: str) -> BadUsage:
+    """Return the error of a run whose numbers ran away."""
+    rates = f"weights_rate {config.weights_rate:g} and biases_rate {config.biases_rate:g}"
+    return BadUsage(f"training with seed {config.seed} diverged: {how}; lower {rates}")
+
+
+def _check_finite(parameters: Parameters, config: TrainingConfig) -> None:
+    if not all(np.isfinite(part).all() for layer in parameters for part in layer):
+        raise diverged(config, "parameters are no numbers any more at the end")
 
 
 def _progress_line(job: Job, config: TrainingConfig, bar: ProgressDisplay, name: str) -> Report:
@@ -230,11 +244,11 @@ def _tensorboard(folder: Path) -> Report:
     writer = tf.summary.create_file_writer(str(folder))
 
     def log(point: Progress) -> None:
-        with writer.as_default(step=point.step):
+        with storage_failures(folder), writer.as_default(step=point.step):
             if not isnan(point.loss):
                 tf.summary.scalar("loss", point.loss)
             tf.summary.scalar("accuracy of the first test examples", point.num_correct / max(1, point.num_monitored))
-        writer.flush()
+            writer.flush()
 
     return log
 
@@ -260,7 +274,7 @@ def _summarise(agreements: list[Agreement]) -> StepAgreement | None:
         return None
     last = agreements[-1]
     return StepAgreement(
-        largest_difference=max(each.largest_difference for each in agreements),
+        largest_difference=float(np.max([each.largest_difference for each in agreements])),
         drift=last.drift,
         largest_parameter=last.largest_parameter,
     )

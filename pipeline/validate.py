@@ -53,7 +53,7 @@ def validate(workspace: Path, subject: Subject, checks: dict[str, CheckSettings]
     """
     folder = table_folder(workspace, subject.manifest.dataset_id)
     storage.remove_file(subject.folder / VALIDATION_NAME)
-    with storage.removed_on_failure(folder):
+    with storage.removed_on_failure(folder, record=subject.folder / VALIDATION_NAME):
         wanted = {name: settings for name, settings in checks.items() if settings.severity != "off"}
         found = find(subject.manifest, read_facts(subject), baseline.manifest if baseline else None)
         results = tuple(judge(finding, wanted[finding.check]) for finding in found if finding.check in wanted)
