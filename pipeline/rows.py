@@ -28,7 +28,7 @@ from pipeline.sources import PictureOptions, RowsSource
 
 BATCH_ROWS = 1024  # at most
 MAX_CLASSES = 256  # where the file does not name them, as --num-classes allows
-_BUFFER_BYTES = 2**20
+_BUFFER_BYTES = 2**20  # read at a time; with pre_buffer, a whole row group would be
 
 
 class Columns(NamedTuple):
@@ -176,7 +176,9 @@ def opened(uri: str) -> Iterator[pq.ParquetFile]:
     try:
         with (
             storage.open_binary(uri) as stream,
-            pq.ParquetFile(stream, page_checksum_verification=True, buffer_size=_BUFFER_BYTES) as parquet,
+            pq.ParquetFile(
+                stream, page_checksum_verification=True, buffer_size=_BUFFER_BYTES, pre_buffer=False
+            ) as parquet,
         ):
             yield parquet
     except (pa.ArrowException, OSError) as problem:

@@ -1,6 +1,8 @@
 """Parquet files and directory trees of images as sources: the same examples as from IDX, and what is refused."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -258,6 +260,35 @@ def test_a_file_is_never_read_as_a_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "read_batches", watched)
     assert shards_of(build(tmp_path / "b", tmp_path / "y")) == expected
     assert max(sizes) < 15
+
+
+READ = """
+import sys
+from pathlib import Path
+from pipeline import rows
+
+def peak():  # of this program alone: ru_maxrss would begin with the peak of the process that started it
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+num_bytes = 0
+with rows.opened(sys.argv[1]) as parquet:
+    before = peak()
+    for batch in rows.read_batches(parquet, 0, rows.Columns("image", False, "label"), 64):
+        num_bytes += sum(len(row.data) for row in batch)
+print(num_bytes, peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+def test_memory_does_not_hold_a_row_group(tmp_path):
+    pictures = [bytes([number]) * 2**17 for number in range(256)] * 4
+    file = tmp_path / "train.parquet"
+    table = rows_table(pictures, [0] * 1024, nested=False)
+    pq.write_table(table, file, use_dictionary=False, compression="none", write_batch_size=16)  # else it is one page
+    done = subprocess.run([sys.executable, "-c", READ, str(file)], capture_output=True, text=True, check=True)
+    num_bytes, grown_kib = map(int, done.stdout.split())
+    assert num_bytes == 2**27
+    assert grown_kib < 2**17  # less than the row group alone; 71 MiB in a trial, and 178 with pre-buffering
 
 
 KINDS = {
