@@ -219,7 +219,7 @@ def _to_varints(values: Integers, slot: slice) -> Bytes:
 
 
 def _are_varints(groups: Bytes) -> npt.NDArray[np.bool_]:
-    """bool[n] from uint8[n, width]: whether each is one number, all but its last byte going on, and no byte too many."""
+    """bool[n] from uint8[n, width]: whether each is one number, all bytes but its last going on and none too many."""
     last = groups[:, -1]
     fits: npt.NDArray[np.bool_] = (last < 0x80) & ((last > 0) | (groups.shape[1] == 1))
     return fits & (groups[:, :-1] >= 0x80).all(axis=1)

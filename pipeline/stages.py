@@ -40,7 +40,7 @@ from pipeline.runs import (
     load_run,
     run_id,
 )
-from pipeline.sources import KNOWN, PictureOptions
+from pipeline.sources import KNOWN, AnySource, PictureOptions, RowsSource, Source
 from pipeline.storage import check_free, file_digest, temporary_files_in
 from pipeline.validation import CheckSettings, ValidationRecord, check_validation, decide, is_validated
 
@@ -199,6 +199,8 @@ def _preprocess_source(
 
         data_dir = options.data_dir if name in KNOWN or len(options.datasets) == 1 else None
         source = find_source(name, data_dir, options.cache_dir, settings.visible, options.pictures)
+        if len(options.datasets) == 1:
+            _check_taken(options.pictures, source)
         scans = scan_source(source, options.num_classes)
         num_train = scans.splits["train"].num_examples
         if options.num_shards and options.num_shards > num_train:
@@ -227,6 +229,15 @@ def _check_fits_sources(options: DatasetOptions) -> None:
         raise BadUsage(f"--data-dir goes with one known data set, and --dataset names {len(known)} of them")
     if any(options.pictures) and len(known) == len(options.datasets):
         raise BadUsage("--image-column, --label-column and --image-size go with data sets of pictures of your own")
+
+
+def _check_taken(pictures: PictureOptions, source: AnySource) -> None:
+    """Refuse options of pictures that this kind of source has no use for; raises BadUsage."""
+    columns = pictures.image_column is not None or pictures.label_column is not None
+    if columns and not isinstance(source, RowsSource):
+        raise BadUsage(f"--image-column and --label-column go with Parquet files, and {source.name} has none")
+    if pictures.image_size is not None and isinstance(source, Source):
+        raise BadUsage(f"--image-size goes with pictures, and {source.name} is of IDX files, which say their size")
 
 
 def _check_num_rejected(data: Dataset, options: DatasetOptions) -> None:

@@ -391,8 +391,11 @@ def next_steps(arguments: list[str], run: RunRecord) -> str:
             "the same descent by both ways to the gradients",
         ),
         (shlex.join([*same, "--step", step, "--seeds", f"{seed}-{seed + 4}"]), "from five starts: one run says little"),
+        (shlex.join([command, "inspect", run.dataset_id]), "what the data set holds, and a picture of it"),
         (shlex.join([command, "recipes"]), "what else can be trained"),
     ]
+    if any(argument.startswith("--seeds") for argument in arguments):
+        lines.pop(1)
     return "\n".join(["", "what to try next:", *(f"  {line}    # {why}" for line, why in lines)])
 
 

@@ -116,3 +116,17 @@ def test_nothing_encodes_to_nothing():
 def test_encoding_imports_no_tensorflow():
     code = "import sys, model.examples; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("index", "label"),
+    [(b"\x05\x03", b"\x07"), (b"\x85\x83", b"\x07"), (b"\xac\x00", b"\x07"), (b"\xac\x02", b"\xff")],
+)
+def test_bytes_that_are_no_number_are_refused(index, label):
+    data = encode(Examples(np.array([300]), np.zeros((1, 4), np.uint8), np.array([7])))
+    parts = data.split(b"\xac\x02")
+    assert len(parts) == 2
+    spoilt = parts[0] + index + parts[1]
+    place = spoilt.rindex(b"\x07", 0, -4)
+    with pytest.raises(CorruptArtefact, match="1 records are not an image"):
+        decode(spoilt[:place] + label + spoilt[place + 1 :], 4)

@@ -25,3 +25,13 @@ def test_a_wrong_equation_is_found(monkeypatch):
     monkeypatch.setitem(gradients.STEPS, "manual", forgetful)
     config = override(RECIPES["article-manual"].config, layers=(20, 5, 3))
     assert [a.holds for a in gradcheck.check_gradients(config)] == [False, True, True, True]
+
+
+def test_dropout_is_checked_too(monkeypatch):
+    def forgetful(network, parameters, x, y, masks=None):
+        return gradients.autodiff(network, parameters, x, y)  # without what is dropped
+
+    config = override(RECIPES["modern"].config, layers=(784, 12, 10))
+    assert all(a.holds for a in gradcheck.check_gradients(config))
+    monkeypatch.setitem(gradients.STEPS, "manual", forgetful)
+    assert not all(a.holds for a in gradcheck.check_gradients(config))

@@ -329,3 +329,17 @@ def test_the_default_workspace_is_in_the_current_folder(tmp_path, monkeypatch, d
     monkeypatch.chdir(tmp_path)
     assert backbeam("preprocess", "--dataset", "digits").code == 0
     assert list(tmp_path.glob("backbeam-workspace/datasets/digits-*/manifest.json"))
+
+
+@pytest.mark.parametrize("command", ["recipes", "gradcheck"])
+def test_commands_without_a_pipeline_take_no_options_for_one(command):
+    done = backbeam(command, "--", "--nonsense")
+    assert (done.code, done.out) == (2, "")
+    assert "nothing may follow --" in " ".join(done.err.split())
+
+
+def test_options_of_pictures_are_not_ignored(digits_folder, tmp_path):
+    for option, message in (("--image-size=5x4", "which say their size"), ("--image-column=image", "Parquet files")):
+        done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", digits_folder, option)
+        assert done.code == 2, done.err
+        assert message in done.err

@@ -65,3 +65,20 @@ def test_layers():
     assert parse_layers(None) is None
     with pytest.raises(BadUsage, match="found '784-30'"):
         parse_layers("784-30")
+
+
+def test_a_flag_in_steps_replaces_the_files_epochs(tmp_path):
+    file = write(tmp_path, "[training]\nnum_epochs = 10\n")
+    found = resolve(file, {"num_steps": 100})
+    assert (found.num_steps, found.num_epochs) == (100, None)
+
+
+@pytest.mark.parametrize("dropout", [1e-6, 0.999999])
+def test_dropout_that_would_be_none_or_all(dropout, tmp_path):
+    with pytest.raises(BadUsage, match=f"dropout {dropout} is not 0"):
+        resolve(write(tmp_path, f"[training]\ndropout = {dropout}\n"), {})
+
+
+def test_a_folder_is_no_configuration(tmp_path):
+    with pytest.raises(BadUsage, match="no configuration file"):
+        resolve(tmp_path, {})

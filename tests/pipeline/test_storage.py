@@ -119,3 +119,19 @@ def test_sources_on_a_remote_file_system(tmp_path):
 def test_an_unknown_file_system_says_what_to_install(tmp_path):
     with pytest.raises(BadUsage, match=r"no file system for nowhere:// is installed; backbeam\[gcp\]"):
         find_source("nowhere://bucket/digits", None, tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_a_record_names_stays_once_the_record_is_there(complete, tmp_path):
+    folder, record = tmp_path / "tables", tmp_path / "record.json"
+    folder.mkdir()
+
+    def work():
+        with storage.removed_on_failure(folder, record=record):
+            if complete:
+                record.write_bytes(b"{}")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert folder.exists() == complete
