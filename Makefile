@@ -8,16 +8,22 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-all bench lint types lock clean
+.PHONY: run test test-all test-engines bench lint types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
 
 test: $(VENV)/installed-test  ## the offline tests
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow and not engines" -rs
 
 test-all: $(VENV)/installed-test  ## the tests that take minutes too
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not engines"
+
+# Prism is built where there is Go; without it its tests skip and say so.
+test-engines: $(VENV)/installed-engines  ## other engines, staging, the job for Dataflow
+	@command -v go >/dev/null && GOBIN=$(CURDIR)/$(BIN) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0 \
+		|| echo "no Prism: needs Go" >&2
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -rs tests/engines
 
 bench: $(VENV)/installed-bench  ## how long a training step takes, ours and others'
 	@$(BIN)/python -m tests.benchmarks.steps
@@ -51,6 +57,11 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/installed-test: $(VENV)/installed
 	@echo "installing what the tests need"
 	@$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-engines: $(VENV)/installed-test
+	@echo "installing what the tests of engines need"
+	@$(PIP) --editable '.[test,engines]'
 	@touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed

@@ -105,7 +105,9 @@ Device = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, max=1024, help="Processes that share Beam's work; by default this one alone."),
+    typer.Option(
+        "--workers", min=1, max=1024, help="Processes that share the work of Beam; by default this one alone."
+    ),
 ]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]

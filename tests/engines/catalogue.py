@@ -1,6 +1,6 @@
-"""The engines that are tested: how each is asked for, and which servers it needs. The notes have their table from here.
+"""The engines that are tested: how each is asked for, and which servers it needs.
 
-`python -m tests.engines.catalogue` writes that table into deploy/engines.md.
+The table of the notes comes from here: `python -m tests.engines.catalogue` writes it into deploy/engines.md.
 """
 
 import os
@@ -30,7 +30,7 @@ class Engine:
     """An engine to test: its name, what backbeam is told, its servers, and when it runs.
 
     Attributes:
-        killed: what becomes of the job when a worker is killed: none but the driver, it fails, or it is done again.
+        killed: what a killed worker means; empty where the driver does the work.
         quick: whether `make test` runs it; `make test-engines` runs all.
     """
 

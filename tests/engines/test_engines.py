@@ -1,4 +1,4 @@
-"""By the real command: the same bytes from every engine, and those or a clear failure when a worker is killed."""
+"""The same bytes from every engine, and a clear failure when a worker is killed, by the real command."""
 
 import os
 import shutil
@@ -73,7 +73,7 @@ EVALUATION_TABLES = ("evaluations", "classes", "confusion", "predictions")
 @parametrized(KILLABLE)
 @pytest.mark.parametrize("stage", ["preprocess", pytest.param("evaluate", marks=pytest.mark.engines)])
 def test_a_killed_worker(stage, engine, digits, expected, tmp_path):
-    """Killed while it writes a shard or its predictions: that fails clearly, leaves nothing, and can be done again."""
+    """While it writes a shard, or its predictions: that fails clearly, leaves nothing, and can be done again."""
     discard(shutil.copytree(expected, tmp_path / "ws"), stage)
     before, kill = contents(tmp_path / "ws"), tmp_path / "kill"
     kill.write_text(WRITTEN[stage])
@@ -100,6 +100,14 @@ def discard(workspace, stage):
     for table in EVALUATION_TABLES:
         shutil.rmtree(workspace / "reports" / table)
     next(workspace.glob("runs/*/evaluation.json")).unlink()
+
+
+@pytest.mark.parametrize("option", ["--runner=FnApiRunner", "--direct_num_workers=3"])
+def test_workers_are_chosen_once(option, digits, tmp_path):
+    done = backbeam("preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", "--workers", 2, "--", option)
+    assert done.code == 2
+    assert f"--workers 2 and {option}" in done.err
+    assert not (tmp_path / "ws").exists()
 
 
 def test_the_table_of_the_notes_is_what_is_tested():
