@@ -178,6 +178,7 @@ def _read_window(reader: SplitReader, window: tuple[int, ...], store: Examples) 
         if len(examples.labels) != reader.shard_sizes[shard]:
             raise CorruptArtefact(f"shard {shard} has {len(examples.labels)} examples, expected {place.stop - start}")
         store.indices[place], store.images[place], store.labels[place] = examples
+        del examples  # or it would be there while the next one is read
         start = place.stop
     return Examples(store.indices[:start], store.images[:start], store.labels[:start])
 
