@@ -26,6 +26,9 @@ from pipeline.console import console
 from pipeline.manifest import SourceInfo
 from pipeline.sources import FILE_NAMES, KNOWN, SPLITS, AnySource, RowsSource, Source, TreeSource
 
+MANY_BLOCKS = 64  # more than there are cores to share them
+MOST_BLOCK_BYTES = 2**26
+
 
 class Scan(NamedTuple):
     """What one pass over a source file found.
@@ -206,7 +209,9 @@ def _scan_file(uri: str, magic: int, name: str, block_examples: int | None) -> S
 
 
 def _block_examples(header: idx.Header) -> int:
-    return max(1, BLOCK_BYTES // header.example_bytes)
+    """Return how many examples make a block: more where there are many, as each block has a part of every shard."""
+    block_bytes = min(MOST_BLOCK_BYTES, max(BLOCK_BYTES, header.total_bytes // MANY_BLOCKS))
+    return max(1, block_bytes // header.example_bytes)
 
 
 def _header_bytes(header: idx.Header) -> bytes:
