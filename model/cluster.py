@@ -5,9 +5,14 @@
 Every process is a worker with one replica; the first of them is the chief, the one that writes artefacts. TensorFlow
 waits an hour for a worker that never comes and notices no difference between what two workers train, so the workers
 meet first, on the chief's address, and TensorFlow's own servers start after that. This file does not import TensorFlow.
+
+A worker comes to the meeting with a hello. Once all have come the chief asks whether they are still there, and lets
+them go only when all have said so: a connection takes words for a process that has died without complaint.
 """
 
+import contextlib
 import json
+import select
 import socket
 import time
 from collections.abc import Mapping
@@ -21,7 +26,7 @@ from model.recipes import TrainingConfig
 VARIABLE = "TF_CONFIG"
 JOBS = ("chief", "worker")  # in the order in which TensorFlow numbers their tasks
 MEETING_SECONDS = 60.0
-_HELLO_BYTES, _HELLO_SECONDS, _PAUSE_SECONDS = 4096, 5.0, 0.1
+_HELLO_BYTES, _ANSWER_SECONDS, _PAUSE_SECONDS = 4096, 5.0, 0.1
 _MOST_PORT = 65_535
 _EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
 
@@ -133,24 +138,58 @@ def _refused(problem: str) -> BadUsage:
 
 
 def _receive_workers(cluster: Cluster, identity: str, deadline: float) -> None:
-    """Wait for the hello of every other task, then let all of them go on, or none."""
+    """Wait for the hello of every other task, make sure that all are still there, and let them go on, or none."""
     waiting: dict[int, socket.socket] = {}
+    others = set(range(1, len(cluster.addresses)))
     try:
         with socket.create_server(_place(cluster.addresses[0])) as server:
-            while missing := set(range(1, len(cluster.addresses))) - set(waiting):
-                server.settimeout(_left(deadline, f"no word from {_names(cluster, missing)}"))
-                connection = server.accept()[0]
-                hello = _receive(connection, min(deadline, time.monotonic() + _HELLO_SECONDS))
-                task = hello.get("task")
-                if not isinstance(task, int) or task not in missing:
-                    connection.close()  # not one of ours, or one that is here already
-                    continue
-                waiting[task] = connection
-                _check_identity(waiting, hello, identity)
-        _send_all(waiting, {"go": True})
+            while set(waiting) != others or not _all_ready(waiting, deadline):
+                _left(deadline, f"no word from {_names(cluster, others - set(waiting))}")
+                _dismiss_dead(server, waiting, deadline)
+                _admit_one(server, waiting, others, identity, deadline)
+        for connection in waiting.values():
+            _send(connection, {"go": True})
     finally:
         for connection in waiting.values():
             connection.close()
+
+
+def _dismiss_dead(server: socket.socket, waiting: dict[int, socket.socket], deadline: float) -> None:
+    """Wait until something happens, and free the places of those who left: one who waits has nothing to say."""
+    left = max(0.0, deadline - time.monotonic())
+    happened = select.select([server, *waiting.values()], [], [], left)[0]
+    for task in [task for task, connection in waiting.items() if connection in happened]:
+        waiting.pop(task).close()
+
+
+def _admit_one(
+    server: socket.socket, waiting: dict[int, socket.socket], others: set[int], identity: str, deadline: float
+) -> None:
+    """Take the hello of somebody who stands at the door, if anybody does and has a place that is free."""
+    server.settimeout(0)
+    try:
+        connection = server.accept()[0]
+    except BlockingIOError:
+        return
+    hello = _receive(connection, min(deadline, time.monotonic() + _ANSWER_SECONDS))
+    task = hello.get("task")
+    if not isinstance(task, int) or task not in others - set(waiting):
+        connection.close()  # not one of ours, or one that is here already
+        return
+    waiting[task] = connection
+    _check_identity(waiting, hello, identity)
+
+
+def _all_ready(waiting: dict[int, socket.socket], deadline: float) -> bool:
+    """Ask everybody whether they are there, and free the places of those who do not say so soon."""
+    for connection in waiting.values():
+        with contextlib.suppress(OSError):  # a dead one; there will be no answer
+            _send(connection, {"ready": True})
+    soon = min(deadline, time.monotonic() + _ANSWER_SECONDS)
+    silent = [task for task, connection in waiting.items() if not _receive(connection, soon).get("ready")]
+    for task in silent:
+        waiting.pop(task).close()
+    return not silent
 
 
 def _check_identity(waiting: dict[int, socket.socket], hello: dict[str, Any], identity: str) -> None:
@@ -159,7 +198,9 @@ def _check_identity(waiting: dict[int, socket.socket], hello: dict[str, Any], id
             f"the chief would train {identity} but task {hello['task']} would train {hello.get('identity')}: "
             "give every worker the same data set, options and versions"
         )
-        _send_all(waiting, {"refused": message})
+        for connection in waiting.values():
+            with contextlib.suppress(OSError):  # it left meanwhile
+                _send(connection, {"refused": message})
         raise BadUsage(message)
 
 
@@ -170,18 +211,16 @@ def _report_to_chief(cluster: Cluster, identity: str, deadline: float) -> None:
             with socket.create_connection(_place(cluster.addresses[0]), left) as connection:
                 _send(connection, {"task": cluster.task_index, "identity": identity})
                 answer = _receive(connection, deadline)
+                while answer.get("ready"):
+                    _send(connection, answer)
+                    answer = _receive(connection, deadline)
         except OSError:
             answer = {}
         if answer.get("go"):
             return
         if "refused" in answer:
             raise BadUsage(str(answer["refused"]))
-        time.sleep(_PAUSE_SECONDS)  # the chief is not up yet
-
-
-def _send_all(connections: dict[int, socket.socket], message: dict[str, Any]) -> None:
-    for connection in connections.values():
-        _send(connection, message)
+        time.sleep(_PAUSE_SECONDS)  # the chief is not up yet, or has not noticed yet that an earlier process is dead
 
 
 def _send(connection: socket.socket, message: dict[str, Any]) -> None:

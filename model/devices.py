@@ -3,12 +3,25 @@
 import os
 import re
 from itertools import pairwise
+from typing import NamedTuple
 
 from model.errors import BadUsage
 
 SMALL_STEP_FLOPS = 20_000_000
 _THREADS_FLAG = "xla_cpu_multi_thread_eigen"
 _WANTED = re.compile(r"auto|cpu|gpu(?::([0-9]{1,4}))?")
+
+
+class Devices(NamedTuple):
+    """Where the replicas of a run are worked out: a device for each, or one for all of them in turn.
+
+    Attributes:
+        chosen: for the record, such as GPU:1, counted among all that TensorFlow finds.
+        logical: what TensorFlow calls them in this process, counted among those that it may use.
+    """
+
+    chosen: tuple[str, ...]
+    logical: tuple[str, ...]
 
 
 def check_device(wanted: str) -> str:
@@ -27,7 +40,7 @@ def choose_devices(wanted: str, num_replicas: int, num_gpus: int) -> tuple[str, 
         num_gpus: how many TensorFlow sees.
 
     Returns:
-        logical devices such as CPU:0: one for each replica, or one for all of them in turn.
+        devices such as CPU:0: one for each replica, or one for all of them in turn.
 
     Raises:
         BadUsage: there is no such device, or too few.
@@ -42,11 +55,12 @@ def choose_devices(wanted: str, num_replicas: int, num_gpus: int) -> tuple[str, 
     return tuple(f"GPU:{i}" for i in range(num_replicas))
 
 
-def initialise_devices(wanted: str = "auto", num_replicas: int = 1) -> tuple[str, ...]:
+def initialise_devices(wanted: str = "auto", num_replicas: int = 1) -> Devices:
     """Prepare the devices for `choose_devices` now rather than at the first operation, and return their names.
 
-    With the CPU chosen TensorFlow is kept from using a GPU at all; a GPU's memory is taken as it is needed. The native
-    libraries have their say on standard error meanwhile; callers keep it from the user with `stages.quiet_imports`.
+    With the CPU chosen TensorFlow is kept from using a GPU at all, with gpu:N from using any other, whatever part of
+    the work it is for; a GPU's memory is taken as it is needed. The native libraries have their say on standard error
+    meanwhile; callers keep it from the user with `stages.quiet_imports`.
 
     Raises:
         BadUsage: as `choose_devices`.
@@ -54,17 +68,32 @@ def initialise_devices(wanted: str = "auto", num_replicas: int = 1) -> tuple[str
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
-    names = choose_devices(wanted, num_replicas, len(gpus))
-    if names[0].startswith("CPU") and gpus:
-        tf.config.set_visible_devices([], "GPU")
+    chosen = logical = choose_devices(wanted, num_replicas, len(gpus))
+    if chosen[0].startswith("CPU"):
+        if gpus:
+            tf.config.set_visible_devices([], "GPU")
+        _split_cpu(len(chosen))
     else:
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
-    if names[0].startswith("CPU") and len(names) > 1:
-        parts = [tf.config.LogicalDeviceConfiguration() for _ in names]
-        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+        if ":" in wanted:
+            tf.config.set_visible_devices([gpus[_number(chosen[0])]], "GPU")
+            logical = ("GPU:0",)
     tf.config.list_logical_devices()
-    return names
+    return Devices(chosen, logical)
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition(":")[2])
+
+
+def _split_cpu(num_parts: int) -> None:
+    """Have TensorFlow make several logical devices of the processor, if it is to be more than one."""
+    import tensorflow as tf
+
+    if num_parts > 1:
+        parts = [tf.config.LogicalDeviceConfiguration() for _ in range(num_parts)]
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
 
 
 def choose_threads(layers: tuple[int, ...], batch_size: int) -> None:

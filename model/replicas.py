@@ -11,9 +11,11 @@ An all-reduce would add up in the order of its ring; so what is exchanged is gat
 
 import signal
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
 
@@ -29,13 +31,17 @@ from model.training import SCHEDULES, ChunkFunction, State, batch_gradients, des
 # what a collective operation ends with when another process is gone, killed, frozen or out of reach
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
 
+SERVERS_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
+Built = TypeVar("Built")
+
 
 class Engine(NamedTuple):
     """How to train a configuration, and on what.
 
     Attributes:
         run_chunk: as `model.training.compile_chunk` describes it.
-        device: for the record, such as CPU:0.
+        device: for the record, such as CPU:0; GPUs as the machine counts them.
     """
 
     run_chunk: ChunkFunction
@@ -73,10 +79,11 @@ def start_engine(config: TrainingConfig, wanted: str, cluster: Cluster | None, i
         strategy = _join(cluster, wanted, identity)
         return Engine(compile_strategy(config, strategy), f"CPU:0 of each of {config.num_replicas} workers")
     devices = initialise_devices(wanted, config.num_replicas)
-    if len(devices) > 1:
-        return Engine(compile_strategy(config, tf.distribute.MirroredStrategy(devices)), ", ".join(devices))
+    record = ", ".join(devices.chosen)
+    if len(devices.logical) > 1:
+        return Engine(compile_strategy(config, tf.distribute.MirroredStrategy(devices.logical)), record)
     run_chunk = compile_run(config) if config.num_replicas == 1 else compile_in_turn(config)
-    return Engine(partial(_run_on, devices[0], run_chunk), devices[0])
+    return Engine(partial(_run_on, devices.logical[0], run_chunk), record)
 
 
 def compile_in_turn(config: TrainingConfig) -> ChunkFunction:
@@ -216,7 +223,45 @@ def _join(cluster: Cluster, wanted: str, identity: str) -> Any:
     meet(cluster, identity)
     ring = tf.distribute.experimental.CommunicationImplementation.RING
     options = tf.distribute.experimental.CommunicationOptions(implementation=ring)
-    strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
-    if threading.current_thread() is threading.main_thread():  # TensorFlow takes this signal for itself, and drops it
+    try:
+        return build_within(
+            SERVERS_SECONDS, partial(tf.distribute.MultiWorkerMirroredStrategy, communication_options=options)
+        )
+    except _LOST:
+        raise _incomplete(cluster, "a worker left before TensorFlow began") from None
+    except TimeoutError:
+        raise _incomplete(cluster, f"TensorFlow waited {SERVERS_SECONDS:g} s in vain for a worker") from None
+
+
+def _incomplete(cluster: Cluster, problem: str) -> EngineFailed:
+    return EngineFailed(f"{problem}: nothing was trained; start all {len(cluster.addresses)} workers again")
+
+
+def build_within(seconds: float, build: Callable[[], Built]) -> Built:
+    """Return what build() does, from a thread of its own; this one is free to act on signals meanwhile.
+
+    TensorFlow waits for the other processes in native code, where no handler of Python's is run, for an hour. It also
+    takes SIGTERM for itself and drops it, at some time while its servers start, so the handler is set again and again.
+
+    Raises:
+        TimeoutError: it took longer. The thread is left behind and does not keep the process from exiting.
+    """
+    future: Future[Built] = Future()
+    threading.Thread(target=_fulfil, args=(future, build), daemon=True).start()
+    deadline = time.monotonic() + seconds
+    while not wait([future], _LOOK_SECONDS).done and time.monotonic() < deadline:
+        _take_back_signals()
+    _take_back_signals()
+    return future.result(0)
+
+
+def _fulfil(future: Future[Built], build: Callable[[], Built]) -> None:
+    try:
+        future.set_result(build())
+    except Exception as problem:  # whatever it is, the waiting thread raises it
+        future.set_exception(problem)
+
+
+def _take_back_signals() -> None:
+    if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
-    return strategy

@@ -2,6 +2,7 @@ import contextlib
 import json
 import socket
 import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -98,6 +99,91 @@ def meet_all(identities, seconds=20.0, before=None):
 
 def test_all_meet():
     assert meet_all(["run"] * 3) == [None] * 3
+
+
+class Attendant(threading.Thread):
+    """A task that meets the others; `end` is what came of it."""
+
+    def __init__(self, addresses, task, seconds=20.0):
+        super().__init__(daemon=True)
+        self.arguments, self.end = (Cluster(addresses, task), "run", seconds), "waits"
+        self.start()
+
+    def run(self):
+        try:
+            meet(*self.arguments)
+            self.end = "went on"
+        except BackbeamError as problem:
+            self.end = problem
+
+
+def say_hello(address, task):
+    """Come to the meeting as a worker does, once the chief is up; return the connection."""
+    host, _, port = address.rpartition(":")
+    for _ in range(1000):
+        with contextlib.suppress(ConnectionRefusedError):
+            connection = socket.create_connection((host, int(port)), 10)
+            connection.sendall(json.dumps({"task": task, "identity": "run"}).encode() + b"\n")
+            return connection
+        time.sleep(0.01)
+    raise AssertionError("the chief does not listen")
+
+
+def ends_of(attendants):
+    for attendant in attendants:
+        attendant.join(60)
+    return [attendant.end for attendant in attendants]
+
+
+def test_a_worker_that_dies_while_it_waits_is_replaced():
+    addresses = free_addresses(3)
+    chief = Attendant(addresses, 0)
+    say_hello(addresses[0], 1).close()
+    others = [Attendant(addresses, task) for task in (1, 2)]  # the first of them is task 1, started again
+    assert ends_of([chief, *others]) == ["went on"] * 3
+
+
+def test_nobody_goes_while_one_is_dead():
+    """It waits for the third, but the first has died: neither the chief nor the third may go on."""
+    addresses = free_addresses(3)
+    chief = Attendant(addresses, 0, seconds=1.5)
+    say_hello(addresses[0], 1).close()
+    third = Attendant(addresses, 2, seconds=1.5)
+    ends = ends_of([chief, third])
+    assert all(isinstance(end, EngineFailed) for end in ends), ends
+    assert f"no word from {addresses[1]} (task 1)" in str(ends[0])
+
+
+def test_a_worker_that_dies_when_asked_is_replaced():
+    addresses = free_addresses(3)
+    chief = Attendant(addresses, 0)
+    with say_hello(addresses[0], 1) as connection:
+        third = Attendant(addresses, 2)
+        assert json.loads(connection.recv(100)) == {"ready": True}  # all have come; then it dies instead of answering
+    again = Attendant(addresses, 1)
+    assert ends_of([chief, again, third]) == ["went on"] * 3
+
+
+def test_a_worker_that_does_not_answer_is_replaced(monkeypatch):
+    monkeypatch.setattr("model.cluster._ANSWER_SECONDS", 0.5)
+    addresses = free_addresses(2)
+    chief = Attendant(addresses, 0)
+    with say_hello(addresses[0], 1):  # frozen: it stays connected and says nothing more
+        again = Attendant(addresses, 1)
+        assert ends_of([chief, again]) == ["went on"] * 2
+
+
+def test_a_second_process_of_a_task_does_not_drive_out_the_first():
+    addresses = free_addresses(3)
+    chief = Attendant(addresses, 0)
+    with say_hello(addresses[0], 1) as first:
+        with say_hello(addresses[0], 1) as second:
+            assert second.recv(100) == b""  # turned away
+        third = Attendant(addresses, 2)
+        assert json.loads(first.recv(100)) == {"ready": True}
+        first.sendall(b'{"ready": true}\n')
+        assert json.loads(first.recv(100)) == {"go": True}
+    assert ends_of([chief, third]) == ["went on"] * 2
 
 
 def test_strangers_do_not_count():
