@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +11,46 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from model.errors import BackbeamError, StorageFailed
+from pipeline.options import (
+    DEFAULT_DATASETS,
+    DEFAULT_WORKSPACE,
+    AsJson,
+    Baseline,
+    CacheDir,
+    ConfigFile,
+    DataDir,
+    DatasetNames,
+    Device,
+    ImageColumn,
+    ImageSize,
+    LabelColumn,
+    Layers,
+    MaxRejected,
+    NumClasses,
+    NumShards,
+    NumSteps,
+    RecipeName,
+    Replicas,
+    Seed,
+    Seeds,
+    ShuffleSeed,
+    StepName,
+    TensorBoard,
+    WantedDataset,
+    WindowMib,
+    Workers,
+    Workspace,
+    cluster_for,
+    dataset_options,
+    existing,
+    local_folder,
+    picture_options,
+    refuse_beam_options,
+    refuse_cluster,
+    stage_settings,
+    training_config,
+    training_configs,
+)
 
 app = typer.Typer(
     name="backbeam",
@@ -24,96 +63,6 @@ app = typer.Typer(
 )
 
 
-def _local(folder: str | Path) -> Path:
-    """Take a local folder; a URI would otherwise become a local folder of that name."""
-    if "://" in str(folder):
-        raise typer.BadParameter(f"{folder} is a URI; workspaces and caches are local folders so far")
-    return Path(folder)
-
-
-Workspace = Annotated[
-    Path, typer.Option(parser=_local, metavar="FOLDER", help="Where everything goes: datasets/, runs/ and reports/.")
-]
-DatasetNames = Annotated[
-    list[str],
-    typer.Option(
-        "--dataset",
-        help="mnist-5k (embedded), mnist, fashion-mnist, kmnist; a folder or URI of four IDX files; a folder of "
-        "Parquet files by split, or TRAIN.parquet,TEST.parquet; a folder of images, SPLIT/CLASS/IMAGE. Several are "
-        "joined.",
-    ),
-]
-WantedDataset = Annotated[str | None, typer.Argument(help="A data set's id or its beginning; by default the only one.")]
-ImageColumn = Annotated[str | None, typer.Option(help="Parquet: the column of pictures; by default found out.")]
-LabelColumn = Annotated[str | None, typer.Option(help="Parquet: the column of labels; by default found out.")]
-ImageSize = Annotated[
-    str | None, typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one.")
-]
-DataDir = Annotated[str | None, typer.Option(help="A folder that holds the files of the known data set already.")]
-CacheDir = Annotated[
-    Path | None,
-    typer.Option(parser=_local, metavar="FOLDER", help="Where downloads are kept.", envvar="BACKBEAM_CACHE_DIR"),
-]
-NumClasses = Annotated[
-    int | None,
-    typer.Option(min=1, max=256, help="Classes of a folder's data set; by default as the labels show."),
-]
-NumShards = Annotated[
-    int | None,
-    typer.Option(min=1, max=99_999, help="Train shards; by default one for each 8,192 examples."),
-]
-ShuffleSeed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the order of examples in the shards.")]
-MaxRejected = Annotated[int, typer.Option(min=0, help="How many unusable examples may be left out.")]
-RecipeName = Annotated[
-    str | None,
-    typer.Option("--recipe", help="A name that `backbeam recipes` lists; by default article-manual."),
-]
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", help="A TOML file: [training] changes the recipe, flags change both; [validation] the checks."
-    ),
-]
-Baseline = Annotated[
-    str | None,
-    typer.Option("--baseline", help="An earlier data set's id or its beginning, to look for drift from."),
-]
-Layers = Annotated[str | None, typer.Option("--layers", help="Sizes from inputs to outputs, such as 784,100,10.")]
-StepName = Annotated[
-    str | None,
-    typer.Option("--step", help="manual, autodiff, or compare (both in lockstep); by default as the recipe says."),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option(min=0, max=2**31 - 1, help="Seed of the starting parameters and the order of training; 1 by default."),
-]
-Seeds = Annotated[
-    str | None,
-    typer.Option("--seeds", help="Several seeds, such as 1-5 or 1,3,10-12: a run for each, trained side by side."),
-]
-NumSteps = Annotated[int | None, typer.Option(min=1, help="Updates; by default as the recipe says.")]
-WindowMib = Annotated[
-    int | None,
-    typer.Option(min=1, help="MiB of images that a run shuffles together and holds in memory; 1024 by default."),
-]
-Replicas = Annotated[
-    int | None,
-    typer.Option("--replicas", min=1, help="Parts of a batch that are worked out side by side; by default 1."),
-]
-Device = Annotated[
-    str, typer.Option("--device", help="auto (the first GPU, else the CPU), cpu, gpu, or gpu:N for that one alone.")
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers", min=1, max=1024, help="Processes that share the work of Beam; by default this one alone."
-    ),
-]
-TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
-
-DEFAULT_WORKSPACE = Path("backbeam-workspace")
-DEFAULT_DATASETS = ["mnist-5k"]
 DISAGREEMENT = 1
 
 
@@ -169,23 +118,23 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
-    from pipeline import stages, storage, summary
+    from pipeline import lookup, preprocess_stage, stages, storage, summary, work
     from pipeline.configuration import resolve_validation
     from pipeline.seeds import write_seeds
 
-    pictures = _picture_options(image_column, label_column, image_size)
-    options = _dataset_options(
+    pictures = picture_options(image_column, label_column, image_size)
+    options = dataset_options(
         dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
     )
     flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
-    configs = _training_configs(config, seeds, seed=seed, layers=layers, **flags)
+    configs = training_configs(config, seeds, seed=seed, layers=layers, **flags)
     checks = resolve_validation(config)
-    settings, log = _settings(context, workspace, device, workers=workers), stages.Log()
-    _refuse_cluster()
+    settings, log = stage_settings(context, workspace, device, workers=workers), work.Log()
+    refuse_cluster()
     stages.look_for_gpus(settings, configs[0])
     with storage.locked(workspace):
-        earlier = stages.find_baseline(settings.workspace, baseline)
-        data = stages.preprocess_stage(settings, options, log)
+        earlier = lookup.find_baseline(settings.workspace, baseline)
+        data = preprocess_stage.preprocess_stage(settings, options, log)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
         trained = stages.train_stage(settings, data, configs, tensorboard, log)
         evaluations = stages.evaluate_stage(settings, data, trained, log)
@@ -221,18 +170,18 @@ def preprocess(
     as_json: AsJson = False,
 ) -> None:
     """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
-    from pipeline import stages, storage, summary
+    from pipeline import lookup, preprocess_stage, stages, storage, summary, work
     from pipeline.configuration import resolve_validation
 
-    pictures = _picture_options(image_column, label_column, image_size)
-    options = _dataset_options(
+    pictures = picture_options(image_column, label_column, image_size)
+    options = dataset_options(
         dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
     )
     checks = resolve_validation(config)
-    settings, log = _settings(context, workspace, workers=workers), stages.Log()
+    settings, log = stage_settings(context, workspace, workers=workers), work.Log()
     with storage.locked(workspace):
-        earlier = stages.find_baseline(settings.workspace, baseline)
-        data = stages.preprocess_stage(settings, options, log)
+        earlier = lookup.find_baseline(settings.workspace, baseline)
+        data = preprocess_stage.preprocess_stage(settings, options, log)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
     result = summary.describe_dataset(workspace, data, log) | summary.describe_validation(workspace, validation)
     _say(as_json, result, f"{summary.dataset_text(data, log)}\n{summary.validation_text(workspace, validation)}")
@@ -248,15 +197,15 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
-    from pipeline import stages, storage, summary
+    from pipeline import lookup, stages, storage, summary, work
     from pipeline.configuration import resolve_validation
 
-    _refuse_beam_options(context)
+    refuse_beam_options(context)
     checks = resolve_validation(config)
-    settings, log = _settings(context, _existing(workspace)), stages.Log()
+    settings, log = stage_settings(context, existing(workspace)), work.Log()
     with storage.locked(workspace):
-        earlier = stages.find_baseline(settings.workspace, baseline)
-        data = stages.find_dataset(settings.workspace, dataset)
+        earlier = lookup.find_baseline(settings.workspace, baseline)
+        data = lookup.find_dataset(settings.workspace, dataset)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
     result = summary.describe_dataset(workspace, data, log) | summary.describe_validation(workspace, validation)
     _say(as_json, result, summary.validation_table(workspace, validation))
@@ -270,7 +219,7 @@ def inspect(
     to: Annotated[
         Path | None,
         typer.Option(
-            parser=_local, metavar="FOLDER", help="Where the sheet goes; by default inspect/ID of the workspace."
+            parser=local_folder, metavar="FOLDER", help="Where the sheet goes; by default inspect/ID of the workspace."
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="The split whose classes the sheet shows.")] = "train",
@@ -282,10 +231,10 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show a data set's statistics and write a contact sheet of its examples."""
-    from pipeline import stages, summary
+    from pipeline import summary, uses
 
-    _refuse_beam_options(context)
-    found = stages.inspect_dataset(_existing(workspace), dataset, to, split, per_class, examples or [])
+    refuse_beam_options(context)
+    found = uses.inspect_dataset(existing(workspace), dataset, to, split, per_class, examples or [])
     _say(as_json, summary.describe_inspection(workspace, found), summary.inspection_text(workspace, found))
 
 
@@ -308,23 +257,23 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train on a data set that `preprocess` built."""
-    from pipeline import stages, storage, summary
+    from pipeline import lookup, stages, storage, summary, work
 
     if context.obj:
         raise typer.BadParameter(
             f"train runs no Beam pipeline, so it takes no options after --: {' '.join(context.obj)}"
         )
     flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
-    configs = _training_configs(config, seeds, seed=seed, layers=layers, **flags)
-    settings, log = _settings(context, workspace, device, _cluster_for(configs)), stages.Log()
+    configs = training_configs(config, seeds, seed=seed, layers=layers, **flags)
+    settings, log = stage_settings(context, workspace, device, cluster_for(configs)), work.Log()
     if settings.cluster and not settings.cluster.is_chief:  # the workspace and its lock are the chief's
-        assisted = stages.assist_stage(settings, stages.find_dataset(_existing(workspace), dataset), configs[0], log)
+        assisted = stages.assist_stage(settings, lookup.find_dataset(existing(workspace), dataset), configs[0], log)
         _say(as_json, summary.describe_assistance(assisted, settings, log), summary.assistance_text(assisted, settings))
         return
     if not settings.cluster:
         stages.look_for_gpus(settings, configs[0])
-    with storage.locked(_existing(workspace)):
-        trained = stages.train_stage(settings, stages.find_dataset(workspace, dataset), configs, tensorboard, log)
+    with storage.locked(existing(workspace)):
+        trained = stages.train_stage(settings, lookup.find_dataset(workspace, dataset), configs, tensorboard, log)
     result = (
         summary.describe_runs(workspace, trained, log) if seeds else summary.describe_run(workspace, trained[0], log)
     )
@@ -340,11 +289,11 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
-    from pipeline import stages, storage, summary
+    from pipeline import lookup, stages, storage, summary, work
 
-    settings, log = _settings(context, workspace, workers=workers), stages.Log()
-    with storage.locked(_existing(workspace)):
-        trained, data = stages.find_run(workspace, run)
+    settings, log = stage_settings(context, workspace, workers=workers), work.Log()
+    with storage.locked(existing(workspace)):
+        trained, data = lookup.find_run(workspace, run)
         (evaluation,) = stages.evaluate_stage(settings, data, [trained], log)
     result = summary.describe_evaluation(workspace, trained, evaluation, log)
     _say(as_json, result, summary.evaluation_text(workspace, data.manifest, trained, evaluation, log))
@@ -353,7 +302,7 @@ def evaluate(
 @app.command()
 def recipes(context: typer.Context, as_json: AsJson = False) -> None:
     """List the recipes: what they train, where they were published, what they give."""
-    _refuse_beam_options(context)
+    refuse_beam_options(context)
     from model.recipes import RECIPES
     from pipeline import summary
 
@@ -370,11 +319,11 @@ def gradcheck(
     as_json: AsJson = False,
 ) -> None:
     """Check the manual gradients against autodiff and central differences, in float64; exit code 1 if they differ."""
-    from pipeline import stages, summary
+    from pipeline import summary, work
 
-    _refuse_beam_options(context)
-    resolved = _training_config(config, recipe=recipe, layers=layers, seed=seed)
-    with stages.quiet_imports():
+    refuse_beam_options(context)
+    resolved = training_config(config, recipe=recipe, layers=layers, seed=seed)
+    with work.quiet_imports():
         from model.devices import initialise_devices
         from model.gradcheck import check_gradients
 
@@ -388,17 +337,17 @@ def gradcheck(
 @app.command()
 def export(
     context: typer.Context,
-    to: Annotated[Path, typer.Option(parser=_local, metavar="FOLDER", help="A folder that does not exist yet.")],
+    to: Annotated[Path, typer.Option(parser=local_folder, metavar="FOLDER", help="A folder that does not exist yet.")],
     run: Annotated[str | None, typer.Argument(help="A run's id or its beginning; by default the only one.")] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's model for other programs: a TensorFlow SavedModel, safetensors and a description."""
-    from pipeline import stages, summary
+    from pipeline import lookup, summary, uses
 
-    _refuse_beam_options(context)
-    model = stages.find_model(_existing(workspace), run)
-    stages.export_model(model, to)
+    refuse_beam_options(context)
+    model = lookup.find_model(existing(workspace), run)
+    uses.export_model(model, to)
     _say(as_json, summary.describe_export(model, to), summary.export_text(model, to))
 
 
@@ -413,103 +362,12 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run's model takes pictures for; nothing is printed unless every file is sound."""
-    from pipeline import stages, summary
+    from pipeline import lookup, summary, uses
 
-    _refuse_beam_options(context)
-    model = stages.find_model(_existing(workspace), run)
-    answers = stages.predict_files(model, files)
+    refuse_beam_options(context)
+    model = lookup.find_model(existing(workspace), run)
+    answers = uses.predict_files(model, files)
     _say(as_json, summary.describe_answers(model, answers), summary.answers_text(answers))
-
-
-def _picture_options(image_column: str | None, label_column: str | None, image_size: str | None) -> Any:
-    from pipeline.configuration import parse_size
-    from pipeline.sources import PictureOptions
-
-    return PictureOptions(image_column, label_column, parse_size(image_size))
-
-
-def _dataset_options(
-    dataset: list[str],
-    data_dir: str | None,
-    cache_dir: Path | None,
-    num_classes: int | None,
-    num_shards: int | None,
-    shuffle_seed: int,
-    max_rejected: int,
-    pictures: Any,
-) -> Any:
-    from pipeline.fetch import default_cache
-    from pipeline.stages import DatasetOptions
-
-    cache = cache_dir or default_cache()
-    return DatasetOptions(
-        tuple(dataset), data_dir, cache, num_classes, num_shards, shuffle_seed, max_rejected, pictures
-    )
-
-
-def _training_config(file: Path | None, *, layers: str | None, **flags: Any) -> Any:
-    from pipeline.configuration import parse_layers, resolve
-
-    return resolve(file, flags | {"layers": parse_layers(layers)})
-
-
-def _training_configs(file: Path | None, seeds: str | None, *, seed: int | None, **flags: Any) -> list[Any]:
-    """Work out one configuration, or one for each seed."""
-    from pipeline.seeds import parse_seeds
-
-    if seeds is None:
-        return [_training_config(file, seed=seed, **flags)]
-    if seed is not None:
-        raise typer.BadParameter("give --seed or --seeds, not both")
-    configs = [_training_config(file, seed=number, **flags) for number in parse_seeds(seeds)]
-    if configs[0].num_replicas > 1:
-        raise typer.BadParameter("--seeds trains runs on one replica each: leave out --replicas or --seeds")
-    return configs
-
-
-def _settings(
-    context: typer.Context,
-    workspace: Path,
-    device: str = "auto",
-    cluster: Any = None,
-    workers: int | None = None,
-) -> Any:
-    from model.devices import check_device
-    from pipeline.runners import add_workers
-    from pipeline.stages import Settings
-
-    place = workspace.absolute()  # workers may run in another folder
-    arguments = add_workers(context.obj or (), workers)
-    return Settings(place, arguments, visible=True, device=check_device(device), cluster=cluster)
-
-
-def _cluster_for(configs: list[Any]) -> Any:
-    from model.cluster import check_cluster, read_cluster
-
-    cluster = read_cluster(os.environ)
-    check_cluster(cluster, configs[0])
-    return cluster
-
-
-def _refuse_cluster() -> None:
-    from model.cluster import VARIABLE, read_cluster
-
-    if read_cluster(os.environ):
-        raise typer.BadParameter(
-            f"{VARIABLE} names several processes, and only `backbeam train` works in several: run `backbeam "
-            "preprocess` once, `backbeam train` in each, `backbeam evaluate` once; or unset the variable"
-        )
-
-
-def _refuse_beam_options(context: typer.Context) -> None:
-    if context.obj:
-        raise typer.BadParameter(f"{context.info_name} runs no Beam pipeline: nothing may follow --")
-
-
-def _existing(workspace: Path) -> Path:
-    if not workspace.is_dir():
-        raise typer.BadParameter(f"no workspace {workspace}: `backbeam run` or `backbeam preprocess` makes one")
-    return workspace
 
 
 def _say(as_json: bool, result: dict[str, Any], text: str) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.recipes import Recipe, TrainingConfig
+from pipeline.lookup import Dataset, Model
 from pipeline.manifest import Manifest
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
-from pipeline.stages import Dataset, Inspection, Log, Model, Settings
+from pipeline.uses import Inspection
 from pipeline.validation import CheckResult, ValidationRecord, table_folder
+from pipeline.work import Log, Settings
 
 if TYPE_CHECKING:
     from model.gradcheck import Agreement  # which imports TensorFlow

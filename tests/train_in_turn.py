@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model.devices import choose_threads
 from model.replicas import Engine, compile_in_turn
-from pipeline.stages import find_run
+from pipeline.lookup import find_run
 from pipeline.train import Job, train
 
 

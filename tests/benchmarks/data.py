@@ -23,8 +23,8 @@ from pipeline import idx, storage
 from pipeline.manifest import PreprocessConfig, dataset_id, load_manifest
 from pipeline.shards import default_num_shards
 from pipeline.sources import FILE_NAMES, Source, find_files
-from pipeline.stages import quiet_imports
 from pipeline.tables import write_table
+from pipeline.work import quiet_imports
 from tests.benchmarks.cases import read_digits
 from tests.benchmarks.steps import describe_machine
 from tests.benchmarks.streaming import in_child

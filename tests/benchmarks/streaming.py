@@ -25,8 +25,8 @@ from model.recipes import TrainingConfig, find_recipe, fit_to_data, override
 from pipeline import storage
 from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, ShardInfo, SourceInfo, load_manifest
 from pipeline.shards import DEFAULT_SHARD_EXAMPLES, default_num_shards, encode_shard, shard_name
-from pipeline.stages import quiet_imports
 from pipeline.tables import write_table
+from pipeline.work import quiet_imports
 from tests.benchmarks.cases import read_digits
 from tests.benchmarks.steps import describe_machine
 

@@ -1,0 +1,75 @@
+"""Finding what is complete in a workspace: data sets, runs, models."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.errors import CorruptArtefact
+from pipeline.manifest import MANIFEST_NAME, Manifest, check_dataset, load_manifest
+from pipeline.runs import RUN_NAME, RunRecord, check_run, find_complete, load_run
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A complete data set."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A complete run and what must be known of its data set to use it; the data set's shards may be gone."""
+
+    folder: Path
+    run: RunRecord
+    manifest: Manifest
+
+
+def find_dataset(workspace: Path, wanted: str | None) -> Dataset:
+    """Find a complete data set of the workspace and check it; see `runs.find_complete`."""
+    folder = find_complete(workspace / "datasets", MANIFEST_NAME, wanted, "data set")
+    return Dataset(folder, *check_dataset(folder))
+
+
+def find_baseline(workspace: Path, wanted: str | None) -> Dataset | None:
+    """Find a complete data set to compare with, if one is wanted; of its files only the manifest is read."""
+    if wanted is None:
+        return None
+    folder = find_complete(workspace / "datasets", MANIFEST_NAME, wanted, "data set")
+    return Dataset(folder, *load_manifest(folder))
+
+
+def find_run(workspace: Path, wanted: str | None) -> tuple[RunRecord, Dataset]:
+    """Find a complete run of the workspace and its data set, and check both.
+
+    Raises:
+        CorruptArtefact: a file is not what its record says, or the data set is not the one of the run.
+    """
+    run = check_run(workspace, find_complete(workspace / "runs", RUN_NAME, wanted, "run"))
+    return run, _dataset_of(workspace, run, check_dataset)
+
+
+def find_model(workspace: Path, wanted: str | None) -> Model:
+    """Find a complete run of the workspace and read its record and its data set's manifest, but no shard.
+
+    The parameters are checked when they are read.
+
+    Raises:
+        CorruptArtefact: a record is not sound, or the data set is not the one of the run.
+    """
+    folder = find_complete(workspace / "runs", RUN_NAME, wanted, "run")
+    run = load_run(folder)
+    return Model(folder, run, _dataset_of(workspace, run, load_manifest).manifest)
+
+
+def _dataset_of(workspace: Path, run: RunRecord, load: Callable[[Path], tuple[Manifest, str]]) -> Dataset:
+    """Load the data set that a run was trained on."""
+    folder = workspace / "datasets" / run.dataset_id
+    if not (folder / MANIFEST_NAME).exists():
+        raise CorruptArtefact(f"{folder}, the data set of {run.run_id}, is missing: preprocess it again")
+    data = Dataset(folder, *load(folder))
+    if data.digest != run.dataset_digest:
+        raise CorruptArtefact(f"{folder} is not what {run.run_id} was trained on: expected {run.dataset_digest}")
+    return data

@@ -1,0 +1,252 @@
+"""The options of the commands, and what they are turned into. Heavy imports are lazy."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def local_folder(folder: str | Path) -> Path:
+    """Take a local folder; a URI would otherwise become a local folder of that name."""
+    if "://" in str(folder):
+        raise typer.BadParameter(f"{folder} is a URI; workspaces and caches are local folders so far")
+    return Path(folder)
+
+
+Workspace = Annotated[
+    Path,
+    typer.Option(parser=local_folder, metavar="FOLDER", help="Where everything goes: datasets/, runs/ and reports/."),
+]
+
+
+DatasetNames = Annotated[
+    list[str],
+    typer.Option(
+        "--dataset",
+        help="mnist-5k (embedded), mnist, fashion-mnist, kmnist; a folder or URI of four IDX files; a folder of "
+        "Parquet files by split, or TRAIN.parquet,TEST.parquet; a folder of images, SPLIT/CLASS/IMAGE. Several are "
+        "joined.",
+    ),
+]
+
+
+WantedDataset = Annotated[str | None, typer.Argument(help="A data set's id or its beginning; by default the only one.")]
+
+
+ImageColumn = Annotated[str | None, typer.Option(help="Parquet: the column of pictures; by default found out.")]
+
+
+LabelColumn = Annotated[str | None, typer.Option(help="Parquet: the column of labels; by default found out.")]
+
+
+ImageSize = Annotated[
+    str | None, typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one.")
+]
+
+
+DataDir = Annotated[str | None, typer.Option(help="A folder that holds the files of the known data set already.")]
+
+
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(parser=local_folder, metavar="FOLDER", help="Where downloads are kept.", envvar="BACKBEAM_CACHE_DIR"),
+]
+
+
+NumClasses = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, help="Classes of a folder's data set; by default as the labels show."),
+]
+
+
+NumShards = Annotated[
+    int | None,
+    typer.Option(min=1, max=99_999, help="Train shards; by default one for each 8,192 examples."),
+]
+
+
+ShuffleSeed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the order of examples in the shards.")]
+
+
+MaxRejected = Annotated[int, typer.Option(min=0, help="How many unusable examples may be left out.")]
+
+
+RecipeName = Annotated[
+    str | None,
+    typer.Option("--recipe", help="A name that `backbeam recipes` lists; by default article-manual."),
+]
+
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="A TOML file: [training] changes the recipe, flags change both; [validation] the checks."
+    ),
+]
+
+
+Baseline = Annotated[
+    str | None,
+    typer.Option("--baseline", help="An earlier data set's id or its beginning, to look for drift from."),
+]
+
+
+Layers = Annotated[str | None, typer.Option("--layers", help="Sizes from inputs to outputs, such as 784,100,10.")]
+
+
+StepName = Annotated[
+    str | None,
+    typer.Option("--step", help="manual, autodiff, or compare (both in lockstep); by default as the recipe says."),
+]
+
+
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, max=2**31 - 1, help="Seed of the starting parameters and the order of training; 1 by default."),
+]
+
+
+Seeds = Annotated[
+    str | None,
+    typer.Option("--seeds", help="Several seeds, such as 1-5 or 1,3,10-12: a run for each, trained side by side."),
+]
+
+
+NumSteps = Annotated[int | None, typer.Option(min=1, help="Updates; by default as the recipe says.")]
+
+
+WindowMib = Annotated[
+    int | None,
+    typer.Option(min=1, help="MiB of images that a run shuffles together and holds in memory; 1024 by default."),
+]
+
+
+Replicas = Annotated[
+    int | None,
+    typer.Option("--replicas", min=1, help="Parts of a batch that are worked out side by side; by default 1."),
+]
+
+
+Device = Annotated[
+    str, typer.Option("--device", help="auto (the first GPU, else the CPU), cpu, gpu, or gpu:N for that one alone.")
+]
+
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, max=1024, help="Processes that share the work of Beam; by default this one alone."
+    ),
+]
+
+
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+
+
+DEFAULT_WORKSPACE = Path("backbeam-workspace")
+
+
+DEFAULT_DATASETS = ["mnist-5k"]
+
+
+def picture_options(image_column: str | None, label_column: str | None, image_size: str | None) -> Any:
+    """What the user says of pictures."""
+    from pipeline.configuration import parse_size
+    from pipeline.sources import PictureOptions
+
+    return PictureOptions(image_column, label_column, parse_size(image_size))
+
+
+def dataset_options(
+    dataset: list[str],
+    data_dir: str | None,
+    cache_dir: Path | None,
+    num_classes: int | None,
+    num_shards: int | None,
+    shuffle_seed: int,
+    max_rejected: int,
+    pictures: Any,
+) -> Any:
+    """What `preprocess` needs to know."""
+    from pipeline.fetch import default_cache
+    from pipeline.preprocess_stage import DatasetOptions
+
+    cache = cache_dir or default_cache()
+    return DatasetOptions(
+        tuple(dataset), data_dir, cache, num_classes, num_shards, shuffle_seed, max_rejected, pictures
+    )
+
+
+def training_config(file: Path | None, *, layers: str | None, **flags: Any) -> Any:
+    """Work out the configuration of a run: recipe, file, flags, each over the one before."""
+    from pipeline.configuration import parse_layers, resolve
+
+    return resolve(file, flags | {"layers": parse_layers(layers)})
+
+
+def training_configs(file: Path | None, seeds: str | None, *, seed: int | None, **flags: Any) -> list[Any]:
+    """Work out one configuration, or one for each seed."""
+    from pipeline.seeds import parse_seeds
+
+    if seeds is None:
+        return [training_config(file, seed=seed, **flags)]
+    if seed is not None:
+        raise typer.BadParameter("give --seed or --seeds, not both")
+    configs = [training_config(file, seed=number, **flags) for number in parse_seeds(seeds)]
+    if configs[0].num_replicas > 1:
+        raise typer.BadParameter("--seeds trains runs on one replica each: leave out --replicas or --seeds")
+    return configs
+
+
+def stage_settings(
+    context: typer.Context,
+    workspace: Path,
+    device: str = "auto",
+    cluster: Any = None,
+    workers: int | None = None,
+) -> Any:
+    """What every stage needs to know; Beam's options come from after --."""
+    from model.devices import check_device
+    from pipeline.runners import add_workers
+    from pipeline.work import Settings
+
+    place = workspace.absolute()  # workers may run in another folder
+    arguments = add_workers(context.obj or (), workers)
+    return Settings(place, arguments, visible=True, device=check_device(device), cluster=cluster)
+
+
+def cluster_for(configs: list[Any]) -> Any:
+    """Read and check the cluster that this process is one of, if TF_CONFIG names any."""
+    from model.cluster import check_cluster, read_cluster
+
+    cluster = read_cluster(os.environ)
+    check_cluster(cluster, configs[0])
+    return cluster
+
+
+def refuse_cluster() -> None:
+    """Refuse to go on as one of several processes; raises BadParameter."""
+    from model.cluster import VARIABLE, read_cluster
+
+    if read_cluster(os.environ):
+        raise typer.BadParameter(
+            f"{VARIABLE} names several processes, and only `backbeam train` works in several: run `backbeam "
+            "preprocess` once, `backbeam train` in each, `backbeam evaluate` once; or unset the variable"
+        )
+
+
+def refuse_beam_options(context: typer.Context) -> None:
+    """Refuse options after --, where no Beam pipeline runs; raises BadParameter."""
+    if context.obj:
+        raise typer.BadParameter(f"{context.info_name} runs no Beam pipeline: nothing may follow --")
+
+
+def existing(workspace: Path) -> Path:
+    """Check that a workspace is there; raises BadParameter."""
+    if not workspace.is_dir():
+        raise typer.BadParameter(f"no workspace {workspace}: `backbeam run` or `backbeam preprocess` makes one")
+    return workspace
