@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 _AS_TEXT = re.compile(r"\bmodel\.errors\.(\w+): (.*?)(?: \[while running .*)?$", re.MULTILINE)
 
@@ -51,7 +50,7 @@ class EngineFailed(BackbeamError):
 
 
 @contextmanager
-def storage_failures(folder: Path) -> Iterator[None]:
+def storage_failures(folder: object) -> Iterator[None]:
     """Turn what TensorFlow raises when it cannot write to a folder into StorageFailed."""
     import tensorflow as tf
 

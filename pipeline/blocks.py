@@ -8,11 +8,11 @@ scanned.
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from model.examples import Examples
 from pipeline.manifest import SourceInfo
+from pipeline.places import Place
 
 BLOCK_BYTES = 2**22
 
@@ -97,7 +97,7 @@ class SplitScan(Protocol):
     def ranges(self, split: str) -> Iterator[BlockRange]:
         """Cut the split, by its name, into pieces."""
 
-    def open(self, stack: ExitStack, target: Target, scratch: Path) -> Reader:
+    def open(self, stack: ExitStack, target: Target, scratch: Place) -> Reader:
         """Make a reader that works as long as the stack lasts; scratch is a folder for what it needs on the way."""
 
 

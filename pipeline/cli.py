@@ -47,6 +47,7 @@ from pipeline.options import (
     picture_options,
     refuse_beam_options,
     refuse_cluster,
+    refuse_remote_logs,
     stage_settings,
     training_config,
     training_configs,
@@ -118,7 +119,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
-    from pipeline import lookup, preprocess_stage, stages, storage, summary, work
+    from pipeline import local_side, lookup, preprocess_stage, stages, summary, work
     from pipeline.configuration import resolve_validation
     from pipeline.seeds import write_seeds
 
@@ -131,8 +132,9 @@ def run(
     checks = resolve_validation(config)
     settings, log = stage_settings(context, workspace, device, workers=workers), work.Log()
     refuse_cluster()
+    refuse_remote_logs(workspace, tensorboard)
     stages.look_for_gpus(settings, configs[0])
-    with storage.locked(workspace):
+    with local_side.locked(workspace):
         earlier = lookup.find_baseline(settings.workspace, baseline)
         data = preprocess_stage.preprocess_stage(settings, options, log)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
@@ -170,7 +172,7 @@ def preprocess(
     as_json: AsJson = False,
 ) -> None:
     """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
-    from pipeline import lookup, preprocess_stage, stages, storage, summary, work
+    from pipeline import local_side, lookup, preprocess_stage, stages, summary, work
     from pipeline.configuration import resolve_validation
 
     pictures = picture_options(image_column, label_column, image_size)
@@ -179,7 +181,7 @@ def preprocess(
     )
     checks = resolve_validation(config)
     settings, log = stage_settings(context, workspace, workers=workers), work.Log()
-    with storage.locked(workspace):
+    with local_side.locked(workspace):
         earlier = lookup.find_baseline(settings.workspace, baseline)
         data = preprocess_stage.preprocess_stage(settings, options, log)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
@@ -197,13 +199,13 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
-    from pipeline import lookup, stages, storage, summary, work
+    from pipeline import local_side, lookup, stages, summary, work
     from pipeline.configuration import resolve_validation
 
     refuse_beam_options(context)
     checks = resolve_validation(config)
     settings, log = stage_settings(context, existing(workspace)), work.Log()
-    with storage.locked(workspace):
+    with local_side.locked(workspace):
         earlier = lookup.find_baseline(settings.workspace, baseline)
         data = lookup.find_dataset(settings.workspace, dataset)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
@@ -257,7 +259,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train on a data set that `preprocess` built."""
-    from pipeline import lookup, stages, storage, summary, work
+    from pipeline import local_side, lookup, stages, summary, work
 
     if context.obj:
         raise typer.BadParameter(
@@ -265,6 +267,7 @@ def train(
         )
     flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
     configs = training_configs(config, seeds, seed=seed, layers=layers, **flags)
+    refuse_remote_logs(workspace, tensorboard)
     settings, log = stage_settings(context, workspace, device, cluster_for(configs)), work.Log()
     if settings.cluster and not settings.cluster.is_chief:  # the workspace and its lock are the chief's
         assisted = stages.assist_stage(settings, lookup.find_dataset(existing(workspace), dataset), configs[0], log)
@@ -272,7 +275,7 @@ def train(
         return
     if not settings.cluster:
         stages.look_for_gpus(settings, configs[0])
-    with storage.locked(existing(workspace)):
+    with local_side.locked(existing(workspace)):
         trained = stages.train_stage(settings, lookup.find_dataset(workspace, dataset), configs, tensorboard, log)
     result = (
         summary.describe_runs(workspace, trained, log) if seeds else summary.describe_run(workspace, trained[0], log)
@@ -289,10 +292,10 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
-    from pipeline import lookup, stages, storage, summary, work
+    from pipeline import local_side, lookup, stages, summary, work
 
     settings, log = stage_settings(context, workspace, workers=workers), work.Log()
-    with storage.locked(existing(workspace)):
+    with local_side.locked(existing(workspace)):
         trained, data = lookup.find_run(workspace, run)
         (evaluation,) = stages.evaluate_stage(settings, data, [trained], log)
     result = summary.describe_evaluation(workspace, trained, evaluation, log)

@@ -25,6 +25,7 @@ from model.network import Parameters, forward, scale
 from model.training import network_of
 from pipeline import metrics, runners, runs, storage
 from pipeline.manifest import FileInfo, Manifest, ShardInfo
+from pipeline.places import Place
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
 from pipeline.shards import read_shard
 from pipeline.tables import SCHEMAS, origin_columns, partition, write_table
@@ -36,13 +37,13 @@ EVALUATION_TABLES = ("evaluations", "classes", "confusion", "predictions")
 class Job:
     """All that a worker needs to know."""
 
-    workspace: Path
-    dataset: Path
+    workspace: Place
+    dataset: Place
     manifest: Manifest
     run: RunRecord
 
     @property
-    def run_folder(self) -> Path:
+    def run_folder(self) -> Place:
         """The run's folder."""
         return self.workspace / "runs" / self.run.run_id
 
@@ -83,7 +84,7 @@ class Result:
 
 
 def evaluate(
-    workspace: Path, dataset: Path, manifest: Manifest, run: RunRecord, beam_arguments: list[str]
+    workspace: Place, dataset: Place, manifest: Manifest, run: RunRecord, beam_arguments: list[str]
 ) -> EvaluationRecord:
     """Evaluate a run's model on every split of a data set and write the tables, then the record.
 
@@ -197,5 +198,5 @@ def _as_lists(values: npt.NDArray[np.float32]) -> pa.Array:
 
 
 @cache  # once a worker process
-def _load(folder: Path, file: FileInfo) -> Parameters:
+def _load(folder: Place, file: FileInfo) -> Parameters:
     return decode_parameters(file.read(folder), str(folder / file.name))

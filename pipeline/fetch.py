@@ -10,6 +10,7 @@ import requests
 from model.errors import BadInput, BadUsage
 from pipeline import storage
 from pipeline.console import download_progress
+from pipeline.places import is_remote
 from pipeline.sources import (
     EMBEDDED,
     FILE_NAMES,
@@ -28,11 +29,6 @@ from pipeline.sources import (
 TIMEOUT_SECONDS = 15
 MAX_NAME = 100  # characters of a folder's name that go into the names of data sets
 RETRIES = 1  # of each file at each mirror, after a second's wait
-
-
-def default_cache() -> Path:
-    """Return the folder that keeps downloads: of this user, by the custom of the system."""
-    return Path(pooch.os_cache("backbeam"))
 
 
 def find_source(
@@ -67,7 +63,7 @@ def _from_folder(dataset: str, data_dir: str | None, options: PictureOptions) ->
         raise BadUsage(f"--data-dir goes with a known data set ({', '.join(KNOWN)}), not with the folder {dataset!r}")
     if dataset.endswith(".parquet"):
         return _from_pair(dataset, options)
-    if storage.is_remote(dataset):
+    if is_remote(dataset):
         return Source(_name(dataset), find_files(dataset), None)
     folder = Path(dataset)
     if not folder.is_dir():
@@ -88,7 +84,7 @@ def _from_pair(dataset: str, options: PictureOptions) -> RowsSource:
             f"--dataset {dataset}: expected the two files TRAIN.parquet,TEST.parquet, or a folder that holds "
             "train*.parquet and test*.parquet"
         )
-    places = [file if storage.is_remote(file) else str(Path(file).absolute()) for file in files]
+    places = [file if is_remote(file) else str(Path(file).absolute()) for file in files]
     missing = [place for place in places if not storage.exists(place)]
     if missing:
         raise BadInput(f"no file {missing[0]}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from model.examples import Bytes, Examples
 from pipeline import storage
 from pipeline.contact_sheet import Row, Tile, draw_classes, draw_named
 from pipeline.manifest import Manifest, SplitInfo
+from pipeline.places import Place
 from pipeline.shards import read_shard
 
 CLASSES_NAME = "classes.png"
@@ -66,7 +66,7 @@ def parse_examples(texts: Sequence[str], manifest: Manifest) -> dict[str, list[i
     return unique
 
 
-def write_class_sheet(target: Path, dataset: Path, manifest: Manifest, split: str, per_class: int) -> None:
+def write_class_sheet(target: Place, dataset: Place, manifest: Manifest, split: str, per_class: int) -> None:
     """Write a contact sheet of the first examples of each class, in the order of the shards, which is a shuffle.
 
     Raises:
@@ -82,7 +82,7 @@ def write_class_sheet(target: Path, dataset: Path, manifest: Manifest, split: st
     storage.write_atomically(target, sheet)
 
 
-def write_example_sheet(target: Path, dataset: Path, manifest: Manifest, wanted: dict[str, list[int]]) -> list[Named]:
+def write_example_sheet(target: Place, dataset: Place, manifest: Manifest, wanted: dict[str, list[int]]) -> list[Named]:
     """Write a contact sheet of single examples and return them.
 
     Raises:
@@ -98,7 +98,7 @@ def write_example_sheet(target: Path, dataset: Path, manifest: Manifest, wanted:
     return found
 
 
-def pick_of_classes(dataset: Path, manifest: Manifest, split: str, per_class: int) -> list[list[Bytes]]:
+def pick_of_classes(dataset: Place, manifest: Manifest, split: str, per_class: int) -> list[list[Bytes]]:
     """Return up to per_class images of each class; reads no more shards than it must."""
     info = manifest.splits[split]
     picked: list[list[Bytes]] = [[] for _ in manifest.class_names]
@@ -113,7 +113,7 @@ def pick_of_classes(dataset: Path, manifest: Manifest, split: str, per_class: in
     return picked
 
 
-def find_named(dataset: Path, manifest: Manifest, split: str, indices: Sequence[int]) -> list[Named]:
+def find_named(dataset: Place, manifest: Manifest, split: str, indices: Sequence[int]) -> list[Named]:
     """Find examples of a split by their position in the source, in the order asked for.
 
     Raises:
@@ -153,7 +153,7 @@ def class_title(label: int, class_names: Sequence[str]) -> str:
     return str(label) if name == str(label) else f"{label}  {name}"
 
 
-def _read(dataset: Path, manifest: Manifest, split: str) -> Iterator[Examples]:
+def _read(dataset: Place, manifest: Manifest, split: str) -> Iterator[Examples]:
     for shard in manifest.splits[split].shards:
         yield read_shard(dataset, manifest, split, shard)
 

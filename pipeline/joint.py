@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
 from pipeline import storage
 from pipeline.manifest import MANIFEST_NAME, Manifest, PartInfo, PreprocessConfig, SplitInfo
+from pipeline.places import Place
 from pipeline.shards import add_up
 
 MAX_NAMED = 2  # parts that the name of a joint data set lists
@@ -53,7 +53,7 @@ def join_manifests(parts: Sequence[Built]) -> Manifest:
     )
 
 
-def write_joint(folder: Path, manifest: Manifest) -> None:
+def write_joint(folder: Place, manifest: Manifest) -> None:
     """Write a joint data set's folder; nothing complete stands there."""
     storage.make_empty(folder)
     with storage.removed_on_failure(folder):

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from model.errors import CorruptArtefact
 from pipeline.manifest import MANIFEST_NAME, Manifest, check_dataset, load_manifest
+from pipeline.places import Place
 from pipeline.runs import RUN_NAME, RunRecord, check_run, find_complete, load_run
 
 
@@ -13,7 +13,7 @@ from pipeline.runs import RUN_NAME, RunRecord, check_run, find_complete, load_ru
 class Dataset:
     """A complete data set."""
 
-    folder: Path
+    folder: Place
     manifest: Manifest
     digest: str
 
@@ -22,18 +22,18 @@ class Dataset:
 class Model:
     """A complete run and what must be known of its data set to use it; the data set's shards may be gone."""
 
-    folder: Path
+    folder: Place
     run: RunRecord
     manifest: Manifest
 
 
-def find_dataset(workspace: Path, wanted: str | None) -> Dataset:
+def find_dataset(workspace: Place, wanted: str | None) -> Dataset:
     """Find a complete data set of the workspace and check it; see `runs.find_complete`."""
     folder = find_complete(workspace / "datasets", MANIFEST_NAME, wanted, "data set")
     return Dataset(folder, *check_dataset(folder))
 
 
-def find_baseline(workspace: Path, wanted: str | None) -> Dataset | None:
+def find_baseline(workspace: Place, wanted: str | None) -> Dataset | None:
     """Find a complete data set to compare with, if one is wanted; of its files only the manifest is read."""
     if wanted is None:
         return None
@@ -41,7 +41,7 @@ def find_baseline(workspace: Path, wanted: str | None) -> Dataset | None:
     return Dataset(folder, *load_manifest(folder))
 
 
-def find_run(workspace: Path, wanted: str | None) -> tuple[RunRecord, Dataset]:
+def find_run(workspace: Place, wanted: str | None) -> tuple[RunRecord, Dataset]:
     """Find a complete run of the workspace and its data set, and check both.
 
     Raises:
@@ -51,7 +51,7 @@ def find_run(workspace: Path, wanted: str | None) -> tuple[RunRecord, Dataset]:
     return run, _dataset_of(workspace, run, check_dataset)
 
 
-def find_model(workspace: Path, wanted: str | None) -> Model:
+def find_model(workspace: Place, wanted: str | None) -> Model:
     """Find a complete run of the workspace and read its record and its data set's manifest, but no shard.
 
     The parameters are checked when they are read.
@@ -64,7 +64,7 @@ def find_model(workspace: Path, wanted: str | None) -> Model:
     return Model(folder, run, _dataset_of(workspace, run, load_manifest).manifest)
 
 
-def _dataset_of(workspace: Path, run: RunRecord, load: Callable[[Path], tuple[Manifest, str]]) -> Dataset:
+def _dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tuple[Manifest, str]]) -> Dataset:
     """Load the data set that a run was trained on."""
     folder = workspace / "datasets" / run.dataset_id
     if not (folder / MANIFEST_NAME).exists():

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -19,6 +18,7 @@ from pydantic import (
 
 from model.errors import CorruptArtefact
 from pipeline import storage
+from pipeline.places import Place
 
 MANIFEST_NAME = "manifest.json"
 
@@ -40,7 +40,7 @@ class Record(BaseModel):
         return _canonical(content | {_OWN_DIGEST: hashlib.sha256(_canonical(content)).hexdigest()})
 
     @classmethod
-    def from_json(cls, data: bytes, path: Path) -> Self:
+    def from_json(cls, data: bytes, path: Place) -> Self:
         """Read a record back.
 
         Raises:
@@ -78,11 +78,11 @@ class FileInfo(Record):
     num_bytes: Count
     sha256: Digest
 
-    def check(self, folder: Path) -> None:
+    def check(self, folder: Place) -> None:
         """Check the file in a folder; raises CorruptArtefact as `storage.check_file` does."""
         storage.check_file(folder / self.name, self.num_bytes, self.sha256)
 
-    def read(self, folder: Path) -> bytes:
+    def read(self, folder: Place) -> bytes:
         """Return the file's bytes, checked; raises CorruptArtefact as `storage.read_checked` does."""
         return storage.read_checked(folder / self.name, self.num_bytes, self.sha256)
 
@@ -110,7 +110,7 @@ class ShardInfo(FileInfo):
     def _without_no_part(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in dump(self).items() if name != "part" or value is not None}
 
-    def read_again(self, folder: Path) -> bytes:
+    def read_again(self, folder: Place) -> bytes:
         """Return the file's bytes where `check` has been passed already.
 
         Only the CRC-32C is worked out again, which a change meanwhile does not survive and which takes a tenth of the
@@ -274,7 +274,7 @@ def joint_id(name: str, parts: tuple[PartInfo, ...]) -> str:
     return f"{name}-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]}"
 
 
-def load_manifest(folder: Path) -> tuple[Manifest, str]:
+def load_manifest(folder: Place) -> tuple[Manifest, str]:
     """Read a data set's manifest.
 
     Returns:
@@ -291,7 +291,7 @@ def load_manifest(folder: Path) -> tuple[Manifest, str]:
     return manifest, storage.digest_of(data)
 
 
-def check_dataset(folder: Path) -> tuple[Manifest, str]:
+def check_dataset(folder: Place) -> tuple[Manifest, str]:
     """Load a data set's manifest and check its files; raises CorruptArtefact for the first that is not right."""
     manifest, digest = load_manifest(folder)
     if manifest.parts:
@@ -302,7 +302,7 @@ def check_dataset(folder: Path) -> tuple[Manifest, str]:
     return manifest, digest
 
 
-def check_parts(folder: Path, joint: Manifest, load: Callable[[Path], tuple[Manifest, str]]) -> None:
+def check_parts(folder: Place, joint: Manifest, load: Callable[[Place], tuple[Manifest, str]]) -> None:
     """Check that a joint data set's parts are there and what they were.
 
     Args:
@@ -325,7 +325,7 @@ def check_parts(folder: Path, joint: Manifest, load: Callable[[Path], tuple[Mani
         _check_same_shards(folder, joint, manifest, number)
 
 
-def _check_same_shards(folder: Path, joint: Manifest, manifest: Manifest, number: int) -> None:
+def _check_same_shards(folder: Place, joint: Manifest, manifest: Manifest, number: int) -> None:
     for name, split in joint.splits.items():
         listed = [shard.model_copy(update={"part": None}) for shard in split.shards if shard.part == number]
         own = manifest.splits.get(name)

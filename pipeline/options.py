@@ -2,21 +2,33 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from pipeline.places import Place, is_remote, place_of
 
 
 def local_folder(folder: str | Path) -> Path:
     """Take a local folder; a URI would otherwise become a local folder of that name."""
-    if "://" in str(folder):
-        raise typer.BadParameter(f"{folder} is a URI; workspaces and caches are local folders so far")
+    if is_remote(str(folder)):
+        raise typer.BadParameter(f"{folder} is a URI, and this is a folder of this machine")
     return Path(folder)
 
 
+if TYPE_CHECKING:
+    _OnePlace = Place
+else:
+    _OnePlace = Path  # Typer takes no unions; the parser below decides
+
+
 Workspace = Annotated[
-    Path,
-    typer.Option(parser=local_folder, metavar="FOLDER", help="Where everything goes: datasets/, runs/ and reports/."),
+    _OnePlace,
+    typer.Option(
+        parser=place_of,
+        metavar="FOLDER",
+        help="Where everything goes: datasets/, runs/ and reports/; a folder, or gs://BUCKET/NAME or s3://BUCKET/NAME.",
+    ),
 ]
 
 
@@ -147,7 +159,7 @@ TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for Tensor
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
 
-DEFAULT_WORKSPACE = Path("backbeam-workspace")
+DEFAULT_WORKSPACE: Place = Path("backbeam-workspace")
 
 
 DEFAULT_DATASETS = ["mnist-5k"]
@@ -172,7 +184,7 @@ def dataset_options(
     pictures: Any,
 ) -> Any:
     """What `preprocess` needs to know."""
-    from pipeline.fetch import default_cache
+    from pipeline.local_side import default_cache
     from pipeline.preprocess_stage import DatasetOptions
 
     cache = cache_dir or default_cache()
@@ -204,7 +216,7 @@ def training_configs(file: Path | None, seeds: str | None, *, seed: int | None, 
 
 def stage_settings(
     context: typer.Context,
-    workspace: Path,
+    workspace: Place,
     device: str = "auto",
     cluster: Any = None,
     workers: int | None = None,
@@ -228,6 +240,12 @@ def cluster_for(configs: list[Any]) -> Any:
     return cluster
 
 
+def refuse_remote_logs(workspace: Place, tensorboard: bool) -> None:
+    """Refuse to log for TensorBoard into a store, which it cannot write to; raises BadParameter."""
+    if tensorboard and not isinstance(workspace, Path):
+        raise typer.BadParameter(f"--tensorboard needs a workspace on this machine, and {workspace} is in a store")
+
+
 def refuse_cluster() -> None:
     """Refuse to go on as one of several processes; raises BadParameter."""
     from model.cluster import VARIABLE, read_cluster
@@ -245,7 +263,7 @@ def refuse_beam_options(context: typer.Context) -> None:
         raise typer.BadParameter(f"{context.info_name} runs no Beam pipeline: nothing may follow --")
 
 
-def existing(workspace: Path) -> Path:
+def existing(workspace: Place) -> Place:
     """Check that a workspace is there; raises BadParameter."""
     if not workspace.is_dir():
         raise typer.BadParameter(f"no workspace {workspace}: `backbeam run` or `backbeam preprocess` makes one")

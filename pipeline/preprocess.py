@@ -26,7 +26,9 @@ from model.errors import BadInput, CorruptArtefact, EngineFailed
 from model.examples import Examples, Integers, concatenate
 from pipeline import runners, storage
 from pipeline.blocks import Block, BlockRange, Reader, Rejected, Scans, Target
+from pipeline.local_side import scratch_folder
 from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, PreprocessConfig, ShardInfo, SplitInfo, load_manifest
+from pipeline.places import Place
 from pipeline.shards import add_up, encode_shard, keys_of, shard_name, shard_of, sort_by_key, split_num_shards
 from pipeline.tables import REJECTED_SCHEMA, read_table, write_table
 
@@ -49,8 +51,8 @@ class Job:
     `folder` becomes the data set; `scratch` is deleted when the job ends.
     """
 
-    folder: Path
-    scratch: Path
+    folder: Place
+    scratch: Place
     skeleton: Manifest
     splits: dict[str, SplitPlan]
     max_rejected: int
@@ -70,20 +72,25 @@ class Tally:
 
 @dataclass(frozen=True)
 class Part:
-    """The examples of one block that belong to one shard; their images lie in a scratch file."""
+    """The examples of one block that belong to one shard.
+
+    Their images lie in a scratch file from `start` on; or they are here, where that would lie in a store, which is slow
+    to read in many small pieces.
+    """
 
     index: Integers
     labels: Integers
     place: str
     start: int
     checksum: int
+    images: bytes | None = None
 
 
 def preprocess(
     scans: Scans,
     name: str,
     config: PreprocessConfig,
-    folder: Path,
+    folder: Place,
     max_rejected: int,
     beam_arguments: list[str],
 ) -> None:
@@ -102,7 +109,7 @@ def preprocess(
         EngineFailed: the engine gave up.
     """
     storage.make_empty(folder)
-    scratch = folder.with_name(f".scratch-{folder.name}")
+    scratch = scratch_folder(folder, runners.works_here(beam_arguments))
     storage.make_empty(scratch)
     with ExitStack() as stack:
         stack.enter_context(storage.removed_on_failure(folder))
@@ -152,17 +159,22 @@ def count_rejected(block: Block, job: Job) -> Iterator[Tally]:
 
 
 def partition_by_shard(block: Block, job: Job) -> Iterator[tuple[tuple[str, int], Part]]:
-    """Cut a block into one part for each shard that it has examples of, and leave the images in a scratch file."""
+    """Cut a block into one part for each shard that it has examples of, and leave the images in a scratch file.
+
+    Where workers share no disk, the images travel with the parts.
+    """
     num_shards = job.splits[block.split].num_shards
     shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
     place = str(storage.unique_place(job.scratch))  # a retried bundle writes another
-    pieces, start = [], 0
+    travels, pieces, start = not isinstance(job.scratch, Path), [], 0
     for shard in np.unique(shards).tolist():
         index, images, labels = block.examples.take(np.flatnonzero(shards == shard))
         pieces.append(images.tobytes())
-        yield (block.split, shard), Part(index, labels, place, start, google_crc32c.value(pieces[-1]))
+        checksum = google_crc32c.value(pieces[-1])
+        yield (block.split, shard), Part(index, labels, place, start, checksum, pieces[-1] if travels else None)
         start += len(pieces[-1])
-    storage.write_scratch(place, pieces)
+    if not travels:
+        storage.write_scratch(place, pieces)
 
 
 def empty_shards(job: Job) -> Iterator[tuple[tuple[str, int], None]]:
@@ -218,8 +230,8 @@ def _plan(
     scans: Scans,
     name: str,
     config: PreprocessConfig,
-    folder: Path,
-    scratch: Path,
+    folder: Place,
+    scratch: Place,
     max_rejected: int,
 ) -> Job:
     """Decompress what must be, for as long as the stack lasts, and say where everything is."""
@@ -247,7 +259,9 @@ def _plan(
 
 
 def _read_part(part: Part, num_pixels: int) -> Examples:
-    data = storage.read_range(part.place, part.start, len(part.index) * num_pixels)
+    data = part.images
+    if data is None:
+        data = storage.read_range(part.place, part.start, len(part.index) * num_pixels)
     if google_crc32c.value(data) != part.checksum:
         raise CorruptArtefact(f"{part.place} is corrupt: expected CRC-32C {part.checksum} from {part.start} on")
     return Examples(part.index, np.frombuffer(data, np.uint8).reshape(-1, num_pixels), part.labels)

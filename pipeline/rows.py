@@ -24,6 +24,7 @@ from pipeline.blocks import BLOCK_BYTES, Block, BlockRange, Scans, Target
 from pipeline.classes import name_classes
 from pipeline.decoding import Encoded, SizeFinder, decode_blocks
 from pipeline.manifest import SourceInfo
+from pipeline.places import Place
 from pipeline.sources import PictureOptions, RowsSource
 
 BATCH_ROWS = 1024  # at most
@@ -102,7 +103,7 @@ class RowsScan(NamedTuple):
         """List the row groups."""
         yield from self.groups
 
-    def open(self, _: ExitStack, target: Target, __: Path) -> "RowsReader":
+    def open(self, _: ExitStack, target: Target, __: Place) -> "RowsReader":
         """Make a reader; nothing need be kept open."""
         return RowsReader(self.columns, target)
 

@@ -36,12 +36,23 @@ def beam_arguments(arguments: Sequence[str]) -> list[str]:
     stray = [argument for argument in arguments[:1] if not argument.startswith("--")]
     if stray:
         raise errors.BadUsage(f"options for Beam begin with --; found {stray[0]!r}")
+    of_s3 = [argument.split("=")[0] for argument in arguments if argument.startswith("--s3")]
+    if of_s3:  # Beam shows its options to whoever looks at a job
+        raise errors.BadUsage(
+            f"{of_s3[0]}: s3:// is reached as the environment says: AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY; AWS_REGION; AWS_ENDPOINT_URL"
+        )
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--runner", default=IN_PROCESS_RUNNER)
     named, rest = parser.parse_known_args(list(arguments))
     runner = IN_PROCESS_RUNNER if named.runner.lower() in _IN_PROCESS else named.runner
     pickled = [] if "--save_main_session" in rest else ["--no_save_main_session"]
     return [*rest, *pickled, f"--runner={runner}"]
+
+
+def works_here(arguments: Sequence[str]) -> bool:
+    """Tell whether all work is done on this machine, by the user's options for Beam, so that its files will do."""
+    return f"--runner={IN_PROCESS_RUNNER}" in beam_arguments(arguments)
 
 
 def add_workers(arguments: Sequence[str], num_workers: int | None) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ import json
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -14,6 +13,7 @@ from model.errors import BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig
 from pipeline import storage
 from pipeline.manifest import Count, Digest, FileInfo, Record
+from pipeline.places import Place
 from pipeline.tables import partition
 
 RUN_NAME = "run.json"
@@ -31,7 +31,7 @@ class TableFile(FileInfo):
 
     table: str
 
-    def folder(self, workspace: Path, run_id: str) -> Path:
+    def folder(self, workspace: Place, run_id: str) -> Place:
         """Return the folder that the file is in."""
         return workspace / partition(self.table, run_id)
 
@@ -138,7 +138,7 @@ def current_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
-def load_run(folder: Path) -> RunRecord:
+def load_run(folder: Place) -> RunRecord:
     """Read a run's record; raises CorruptArtefact if it is not sound."""
     path = folder / RUN_NAME
     record = RunRecord.from_json(path.read_bytes(), path)
@@ -147,7 +147,7 @@ def load_run(folder: Path) -> RunRecord:
     return record
 
 
-def check_run(workspace: Path, folder: Path) -> RunRecord:
+def check_run(workspace: Place, folder: Place) -> RunRecord:
     """Load a run's record and check the files it names; raises CorruptArtefact for the first that is not right."""
     record = load_run(folder)
     record.parameters.check(folder)
@@ -156,7 +156,7 @@ def check_run(workspace: Path, folder: Path) -> RunRecord:
     return record
 
 
-def check_evaluation(workspace: Path, run: RunRecord) -> EvaluationRecord:
+def check_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
     """Load a run's evaluation and check the files it names; raises CorruptArtefact for the first that is not right."""
     path = workspace / "runs" / run.run_id / EVALUATION_NAME
     record = EvaluationRecord.from_json(path.read_bytes(), path)
@@ -167,7 +167,7 @@ def check_evaluation(workspace: Path, run: RunRecord) -> EvaluationRecord:
     return record
 
 
-def find_complete(parent: Path, record_name: str, wanted: str | None, what: str) -> Path:
+def find_complete(parent: Place, record_name: str, wanted: str | None, what: str) -> Place:
     """Find a complete data set or run by its id, by a beginning of its id, or as the only one.
 
     Args:
@@ -199,6 +199,6 @@ def _ways_to_fit(wanted: str | None) -> list[Callable[[str], bool]]:
     ]
 
 
-def write_record(folder: Path, name: str, record: Record) -> None:
+def write_record(folder: Place, name: str, record: Record) -> None:
     """Write a record into a run's folder, atomically."""
     storage.write_atomically(folder / name, record.to_json())

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pyarrow as pa
 
 from model.errors import BadUsage, CorruptArtefact
+from pipeline.places import Place
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
 from pipeline.tables import SCHEMAS, origin_columns, partition, read_table, write_table
 
@@ -48,7 +48,7 @@ def summarise(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]
 
 
 def write_seeds(
-    workspace: Path, runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]
+    workspace: Place, runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]
 ) -> list[dict[str, Any]]:
     """Write the table `seeds` of a group of runs, unless it is there, and return its rows.
 

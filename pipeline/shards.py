@@ -5,7 +5,6 @@ shard are sorted by key, so all shards end to end are one shuffle of the split, 
 """
 
 from math import ceil, sqrt
-from pathlib import Path
 
 import google_crc32c
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from model.examples import Bytes, Examples, Integers, decode, encode
 from model.order import Keys, order_keys
 from pipeline.manifest import Manifest, ShardInfo, SplitInfo
+from pipeline.places import Place
 from pipeline.sources import SPLITS
 from pipeline.storage import digest_of
 
@@ -91,7 +91,7 @@ def add_up(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInfo:
     )
 
 
-def read_shard(dataset: Path, manifest: Manifest, split: str, shard: ShardInfo, again: bool = False) -> Examples:
+def read_shard(dataset: Place, manifest: Manifest, split: str, shard: ShardInfo, again: bool = False) -> Examples:
     """Read a shard of a data set, or of a part of it, checked.
 
     Args:

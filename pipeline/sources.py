@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from model.errors import BadInput
 from pipeline import storage
+from pipeline.places import is_remote
 
 SPLITS = ("train", "test")
 EMBEDDED = Path(__file__).parent / "data"
@@ -203,7 +204,7 @@ def find_files(folder: str) -> tuple[str, ...]:
     Raises:
         BadInput: at least one is not there; the message names each.
     """
-    place = folder if storage.is_remote(folder) else str(Path(folder).absolute())  # workers may run in another folder
+    place = folder if is_remote(folder) else str(Path(folder).absolute())  # workers may run in another folder
     found = [_find_file(place, name) for name in FILE_NAMES]
     missing = [name for name, place in zip(FILE_NAMES, found, strict=True) if place is None]
     if missing:

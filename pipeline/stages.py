@@ -5,13 +5,13 @@ finds everything done imports neither.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.errors import BadUsage
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.console import console
 from pipeline.lookup import Dataset
+from pipeline.places import Place
 from pipeline.runners import messages_in
 from pipeline.runs import (
     EVALUATION_NAME,
@@ -117,7 +117,7 @@ def _job(settings: Settings, dataset: Dataset, tensorboard: bool) -> "Job":
     return Job(settings.workspace, dataset.folder, dataset.manifest, dataset.digest, tensorboard, settings.visible)
 
 
-def _check_logged(folders: list[Path]) -> None:
+def _check_logged(folders: Sequence[Place]) -> None:
     for folder in folders:
         if (folder / RUN_NAME).exists() and not (folder / "tensorboard").exists():
             raise BadUsage(

@@ -24,6 +24,7 @@ from pipeline.blocks import BLOCK_BYTES, Block, BlockRange, Rejected, Scans, Tar
 from pipeline.classes import name_classes
 from pipeline.console import console
 from pipeline.manifest import SourceInfo
+from pipeline.places import Place
 from pipeline.sources import FILE_NAMES, KNOWN, SPLITS, AnySource, RowsSource, Source, TreeSource
 
 MANY_BLOCKS = 64  # more than there are cores to share them
@@ -84,7 +85,7 @@ class SplitScan(NamedTuple):
             num_examples = min(self.block_examples, self.num_examples - start)
             yield IdxRange(split, start, num_examples, images, labels)
 
-    def open(self, stack: ExitStack, target: Target, scratch: Path) -> "IdxReader":
+    def open(self, stack: ExitStack, target: Target, scratch: Place) -> "IdxReader":
         """Decompress what must be, for as long as the stack lasts."""
         scans = (self.images, self.labels)
         places = [stack.enter_context(decompressed_file(scan, scratch / scan.info.name)) for scan in scans]
@@ -158,7 +159,7 @@ def _scan_idx(source: Source, num_classes: int | None) -> Scans:
 
 
 @contextmanager
-def decompressed_file(scan: Scan, place: Path) -> Iterator[str]:
+def decompressed_file(scan: Scan, place: Place) -> Iterator[str]:
     """Give a path or URI at which the file can be read from any offset, decompressing it into place if need be."""
     with storage.open_binary(scan.uri) as stream:
         if not idx.is_gzip(stream):

@@ -1,37 +1,29 @@
-"""Files: whole or not at all when written, checked when read, locked while worked on.
+"""Files: whole or not at all when written, checked when read.
 
-Artefacts are written here and nowhere else: to a unique temporary name in the same folder, flushed to the disk,
-renamed into place, and the folder flushed. Source files may also lie on a remote file system that Beam knows
-(gs://, s3://, hdfs://); Beam is imported only then.
+Artefacts are written here and nowhere else. On a disk: to a unique temporary name in the same folder, flushed, renamed
+into place, and the folder flushed. In a store: collected first, and put as a whole. Source files may lie in either.
 """
 
 import hashlib
-import json
 import os
 import shutil
-import socket
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import filelock
 import google_crc32c
 
-from model.errors import BadUsage, CorruptArtefact, Locked
+from model.errors import BadUsage, CorruptArtefact, StorageFailed
+from pipeline.places import Place, RemotePath, is_remote, missing
+from pipeline.stores import find_store, open_remote
 
 _TEMPORARY = ".tmp"
 _MEND = "delete the folder of the data set or run that it belongs to, and run again to make it anew"
 _READ_BYTES = 2**20
-
-
-def is_remote(uri: str) -> bool:
-    """Tell whether a place is a URI of a remote file system rather than a path."""
-    return "://" in uri
+_SPOOLED_BYTES = 2**28  # of what goes to a store, kept in memory; what is larger waits on the disk
 
 
 def join(folder: str, name: str) -> str:
@@ -41,29 +33,30 @@ def join(folder: str, name: str) -> str:
 
 def exists(uri: str) -> bool:
     """Tell whether there is a file at a place."""
-    return bool(_remote(uri).exists(uri)) if is_remote(uri) else Path(uri).is_file()
+    return find_store(uri).size(uri) is not None if is_remote(uri) else Path(uri).is_file()
 
 
 def size(uri: str) -> int:
-    """Return the length of a file in bytes."""
+    """Return the length of a file in bytes; raises FileNotFoundError if there is none."""
     if not is_remote(uri):
         return Path(uri).stat().st_size
-    [match] = _remote(uri).match([uri])
-    return int(match.metadata_list[0].size_in_bytes)
+    found = find_store(uri).size(uri)
+    if found is None:
+        raise missing(uri)
+    return found
 
 
 def open_binary(uri: str) -> BinaryIO:
     """Open a file for reading, as it is stored; compressed files are not decompressed."""
     if not is_remote(uri):
         return Path(uri).open("rb")
-    from apache_beam.io.filesystem import CompressionTypes
-
-    opened: BinaryIO = _remote(uri).open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
-    return opened
+    return open_remote(uri)
 
 
 def read_range(uri: str, start: int, num_bytes: int) -> bytes:
     """Return num_bytes of a file from start on, or fewer where it ends."""
+    if is_remote(uri):
+        return find_store(uri).read(uri, start, num_bytes) if num_bytes else b""
     with open_binary(uri) as stream:
         stream.seek(start)
         return stream.read(num_bytes)
@@ -83,25 +76,25 @@ def file_digest(uri: str) -> str:
     return digest.hexdigest()
 
 
-def check_file(path: Path, num_bytes: int, sha256: str) -> None:
+def check_file(path: Place, num_bytes: int, sha256: str) -> None:
     """Check a file against its record without holding it in memory.
 
     Raises:
         CorruptArtefact: it is missing, of another size or of another digest.
     """
-    _check(path, path.stat().st_size if path.is_file() else None, num_bytes, "bytes")
+    _check(path, _length(path), num_bytes, "bytes")
     _check(path, file_digest(str(path)), sha256, "SHA-256")
 
 
-def read_checked(path: Path, num_bytes: int, sha256: str) -> bytes:
+def read_checked(path: Place, num_bytes: int, sha256: str) -> bytes:
     """Return a file's bytes, once they have been checked against its record; raises as `check_file` does."""
-    _check(path, path.stat().st_size if path.is_file() else None, num_bytes, "bytes")
+    _check(path, _length(path), num_bytes, "bytes")
     data = path.read_bytes()
     _check(path, digest_of(data), sha256, "SHA-256")
     return data
 
 
-def read_again(path: Path, num_bytes: int, crc32c: int) -> bytes:
+def read_again(path: Place, num_bytes: int, crc32c: int) -> bytes:
     """Return the bytes of a file that `check_file` has passed; raises as that does if they have changed since."""
     data = path.read_bytes() if path.is_file() else None
     _check(path, None if data is None else len(data), num_bytes, "bytes")
@@ -109,13 +102,18 @@ def read_again(path: Path, num_bytes: int, crc32c: int) -> bytes:
     return data or b""
 
 
-def write_atomically(path: Path, chunks: bytes | Iterable[bytes]) -> None:
+def write_atomically(path: Place, chunks: bytes | Iterable[bytes]) -> None:
     """Put a file in place, whole and on the disk, or leave everything as it was.
 
     Args:
         path: its folder is made if need be; a file that stands there is replaced.
         chunks: the content.
     """
+    if isinstance(path, RemotePath):
+        with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as collected:  # nothing is sent before all of it is there
+            collected.writelines([chunks] if isinstance(chunks, bytes) else chunks)
+            path.put(collected)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}{_TEMPORARY}")
     try:
@@ -157,7 +155,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     _flush_folder(folder.parent)
 
 
-def unique_place(folder: Path) -> Path:
+def unique_place(folder: Place) -> Place:
     """Return a path in a folder that no other call returns, on this machine or another."""
     return folder / uuid.uuid4().hex
 
@@ -168,27 +166,32 @@ def write_scratch(place: str, chunks: Iterable[bytes]) -> None:
         stream.writelines(chunks)
 
 
-def make_empty(folder: Path) -> None:
-    """Make a folder, without anything that an interrupted run left there."""
+def make_empty(folder: Place) -> None:
+    """Make a folder, without anything that an interrupted run left there; a store has no folders without a file."""
     remove(folder)
-    folder.mkdir(parents=True)
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True)
 
 
-def remove(folder: Path) -> None:
+def remove(folder: Place) -> None:
     """Delete a folder and what is in it, if it is there."""
-    if folder.exists():
+    if isinstance(folder, RemotePath):
+        folder.remove_below()
+    elif folder.exists():
         shutil.rmtree(folder)
 
 
-def remove_file(path: Path) -> None:
+def remove_file(path: Place) -> None:
     """Delete a file, if it is there, and make sure that it stays away."""
-    if path.exists():
+    if isinstance(path, RemotePath):
+        path.unlink()
+    elif path.exists():
         path.unlink()
         _flush_folder(path.parent)
 
 
 @contextmanager
-def removed_on_failure(*folders: Path, record: Path | None = None) -> Iterator[None]:
+def removed_on_failure(*folders: Place, record: Place | None = None) -> Iterator[None]:
     """Delete folders if what is done inside does not come to its end, interruptions included.
 
     Args:
@@ -198,64 +201,21 @@ def removed_on_failure(*folders: Path, record: Path | None = None) -> Iterator[N
     try:
         yield
     except BaseException:
-        if record is None or not record.exists():
-            for folder in folders:
-                remove(folder)
+        with suppress(StorageFailed):  # a store that is away cannot be cleared; what failed first is what to say
+            if record is None or not record.exists():
+                for folder in folders:
+                    remove(folder)
         raise
 
 
-@contextmanager
-def temporary_files_in(workspace: Path) -> Iterator[None]:
-    """Keep temporary files, of this process and of those that it starts, in a folder of a workspace that is locked.
-
-    The folder is deleted at the end, with all that an engine forgot there.
-    """
-    folder = workspace / ".temporary"
-    make_empty(folder)
-    earlier = os.environ.get("TMPDIR"), tempfile.tempdir
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
-    try:
-        yield
-    finally:
-        os.environ.pop("TMPDIR")
-        if earlier[0] is not None:
-            os.environ["TMPDIR"] = earlier[0]
-        tempfile.tempdir = earlier[1]
-        remove(folder)
+def _length(path: Place) -> int | None:
+    """Return the length of a file in bytes; None if there is none."""
+    if isinstance(path, RemotePath):
+        return path.size()
+    return path.stat().st_size if path.is_file() else None
 
 
-@contextmanager
-def locked(workspace: Path) -> Iterator[None]:
-    """Keep every other backbeam process out of a workspace; the lock goes when its holder does, however that ends.
-
-    Raises:
-        Locked: another process holds it.
-    """
-    workspace.mkdir(parents=True, exist_ok=True)
-    note = workspace / ".lock-holder.json"
-    try:
-        with filelock.FileLock(workspace / ".lock", timeout=0):
-            write_atomically(note, json.dumps(_about_this_process()).encode())
-            try:
-                yield
-            finally:
-                note.unlink(missing_ok=True)
-    except filelock.Timeout:
-        raise Locked(f"{workspace} is in use by {_read_holder(note)}; wait for it to end, or name another") from None
-
-
-def _about_this_process() -> dict[str, Any]:
-    return {"pid": os.getpid(), "host": socket.gethostname(), "command": Path(sys.argv[0]).name}
-
-
-def _read_holder(note: Path) -> str:
-    try:
-        return "process {pid} ({command}) on {host}".format(**json.loads(note.read_bytes()))
-    except (OSError, ValueError, KeyError):  # it ended, or has not written its note yet
-        return "another process"
-
-
-def _check(path: Path, found: object, expected: object, what: str) -> None:
+def _check(path: Place, found: object, expected: object, what: str) -> None:
     if found is None:
         raise CorruptArtefact(f"{path} is missing: expected {expected} {what}; {_MEND}")
     if found != expected:
@@ -274,26 +234,3 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remote(uri: str) -> Any:
-    from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    FileSystems.set_options(PipelineOptions([]))  # S3 refuses to be asked without any
-    try:
-        FileSystems.get_filesystem(uri)
-        found = bool(FileSystems.get_scheme(uri)) and _has_client(uri)
-    except ValueError:
-        found = False
-    if not found:
-        raise BadUsage(
-            f"{uri}: no file system for {uri.split('://')[0]}:// is installed; "
-            "backbeam[gcp] brings gs://, backbeam[aws] brings s3://"
-        )
-    return FileSystems
-
-
-def _has_client(uri: str) -> bool:
-    """Tell whether the package that talks to the store is installed, for the one store that says so too late."""
-    return not uri.startswith("s3://") or find_spec("boto3") is not None

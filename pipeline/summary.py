@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from model.recipes import Recipe, TrainingConfig
 from pipeline.lookup import Dataset, Model
 from pipeline.manifest import Manifest
+from pipeline.places import Place
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
 from pipeline.uses import Inspection
 from pipeline.validation import CheckResult, ValidationRecord, table_folder
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.predict import Answer  # which imports NumPy
 
 
-def describe_dataset(workspace: Path, dataset: Dataset, log: Log) -> dict[str, Any]:
+def describe_dataset(workspace: Place, dataset: Dataset, log: Log) -> dict[str, Any]:
     """Return what `backbeam preprocess --json` prints."""
     manifest = dataset.manifest
     return {
@@ -36,7 +37,7 @@ def describe_dataset(workspace: Path, dataset: Dataset, log: Log) -> dict[str, A
     }
 
 
-def describe_validation(workspace: Path, record: ValidationRecord) -> dict[str, Any]:
+def describe_validation(workspace: Place, record: ValidationRecord) -> dict[str, Any]:
     """Return what the commands that validate print of it with --json."""
     results = [result.model_dump(mode="json") for result in record.results]
     table = str(table_folder(workspace, record.dataset_id) / record.table.name)
@@ -49,7 +50,7 @@ def describe_validation(workspace: Path, record: ValidationRecord) -> dict[str, 
     return {"validation": found}
 
 
-def describe_inspection(workspace: Path, found: Inspection) -> dict[str, Any]:
+def describe_inspection(workspace: Place, found: Inspection) -> dict[str, Any]:
     """Return what `backbeam inspect --json` prints; validation is null if there was none."""
     manifest, record = found.dataset.manifest, found.validation
     named = [{"split": each.split, "index": each.index, "label": each.label} for each in found.named]
@@ -65,7 +66,7 @@ def describe_inspection(workspace: Path, found: Inspection) -> dict[str, Any]:
     return about | (describe_validation(workspace, record) if record else {"validation": None})
 
 
-def inspection_text(workspace: Path, found: Inspection) -> str:
+def inspection_text(workspace: Place, found: Inspection) -> str:
     """Show a person a data set's statistics, what its validation found, and where the contact sheet is."""
     manifest, record = found.dataset.manifest, found.validation
     head = f"{manifest.dataset_id}: {manifest.height} x {manifest.width} pixels, {manifest.num_rejected:,} rejected"
@@ -97,7 +98,7 @@ def _class_lines(found: Inspection) -> list[str]:
     return [f"label  {'class':{wide}}{head}", *rows]
 
 
-def validation_table(workspace: Path, record: ValidationRecord) -> str:
+def validation_table(workspace: Place, record: ValidationRecord) -> str:
     """Show a person what every check found."""
     head = f"{'check':18}  {'split':5}  {'value':>9}  {'threshold':>9}  {'severity':8}  outcome"
     return "\n".join([head, *map(_check_line, record.results), validation_text(workspace, record)])
@@ -111,14 +112,14 @@ def _check_line(result: CheckResult) -> str:
     )
 
 
-def validation_text(workspace: Path, record: ValidationRecord) -> str:
+def validation_text(workspace: Place, record: ValidationRecord) -> str:
     """Tell a person in a line how validation went, and where the table is."""
     counts = {outcome: len(record.with_outcome(outcome)) for outcome in ("passed", "warning", "error")}
     said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
     return f"checks  {said or 'none'}: {table_folder(workspace, record.dataset_id)}"
 
 
-def describe_run(workspace: Path, run: RunRecord, log: Log) -> dict[str, Any]:
+def describe_run(workspace: Place, run: RunRecord, log: Log) -> dict[str, Any]:
     """Return what `backbeam train --json` prints."""
     return {
         "run_id": run.run_id,
@@ -143,7 +144,7 @@ def describe_assistance(run_id: str, settings: Settings, log: Log) -> dict[str, 
     return {"run_id": run_id, "task_index": index, "seconds": rounded(log), "skipped": log.skipped}
 
 
-def describe_evaluation(workspace: Path, run: RunRecord, evaluation: EvaluationRecord, log: Log) -> dict[str, Any]:
+def describe_evaluation(workspace: Place, run: RunRecord, evaluation: EvaluationRecord, log: Log) -> dict[str, Any]:
     """Return what `backbeam run --json` and `backbeam evaluate --json` print."""
     test = evaluation.test_result()
     kept = (
@@ -158,13 +159,13 @@ def describe_evaluation(workspace: Path, run: RunRecord, evaluation: EvaluationR
     return describe_run(workspace, run, log) | {"test": {name: getattr(test, name) for name in kept}}
 
 
-def describe_runs(workspace: Path, runs: Sequence[RunRecord], log: Log) -> dict[str, Any]:
+def describe_runs(workspace: Place, runs: Sequence[RunRecord], log: Log) -> dict[str, Any]:
     """Return what `backbeam train --seeds --json` prints."""
     return {"runs": [describe_run(workspace, run, log) for run in runs]}
 
 
 def describe_seeds(
-    workspace: Path,
+    workspace: Place,
     runs: Sequence[RunRecord],
     evaluations: Sequence[EvaluationRecord],
     rows: list[dict[str, Any]],
@@ -268,7 +269,7 @@ def dataset_text(dataset: Dataset, log: Log) -> str:
     return f"{manifest.dataset_id}: {splits} examples of {size}{rejected}\n{_times(log)}\nshards  {dataset.folder}"
 
 
-def runs_text(workspace: Path, runs: Sequence[RunRecord], log: Log) -> str:
+def runs_text(workspace: Place, runs: Sequence[RunRecord], log: Log) -> str:
     """Tell a person what runs there are now."""
     about = [line for run in runs for line in (f"{run.run_id}: {_about(run)}", *_agreement(run))]
     models = [f"model   {workspace / 'runs' / run.run_id}" for run in runs]
@@ -276,7 +277,7 @@ def runs_text(workspace: Path, runs: Sequence[RunRecord], log: Log) -> str:
 
 
 def seeds_text(
-    workspace: Path, manifest: Manifest, runs: Sequence[RunRecord], rows: list[dict[str, Any]], log: Log
+    workspace: Place, manifest: Manifest, runs: Sequence[RunRecord], rows: list[dict[str, Any]], log: Log
 ) -> str:
     """Tell a person how good a configuration is over several seeds."""
     test = next(row for row in rows if row["split"] == "test")
@@ -323,7 +324,9 @@ def assistance_text(run_id: str, settings: Settings) -> str:
     return f"{run_id}: task {index} has done its share; the chief, task 0, writes the run"
 
 
-def evaluation_text(workspace: Path, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: Log) -> str:
+def evaluation_text(
+    workspace: Place, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: Log
+) -> str:
     """Tell a person how good the model is, what it took and where everything is."""
     test = evaluation.test_result()
     splits = [result for result in evaluation.results if result.split != "test"]

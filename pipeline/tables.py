@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from model.errors import CorruptArtefact
 from pipeline import storage
 from pipeline.manifest import FileInfo
+from pipeline.places import Place
 
 SCHEMA_VERSION = 1
 
@@ -154,7 +155,7 @@ def dataset_partition(table: str, dataset_id: str) -> str:
     return f"reports/{table}/dataset={dataset_id}"
 
 
-def write_table(path: Path, table: pa.Table) -> FileInfo:
+def write_table(path: Place, table: pa.Table) -> FileInfo:
     """Write a table to a file, atomically, and describe the file."""
     sink = BytesIO()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
@@ -163,13 +164,14 @@ def write_table(path: Path, table: pa.Table) -> FileInfo:
     return FileInfo(name=path.name, num_bytes=len(data), sha256=storage.digest_of(data))
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Place) -> pa.Table:
     """Read a table back.
 
     Raises:
         CorruptArtefact: it is no Parquet file, or a page's checksum is wrong.
     """
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True).read()
+        file = path if isinstance(path, Path) else pa.BufferReader(path.read_bytes())
+        return pq.ParquetFile(file, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as problem:
         raise CorruptArtefact(f"{path} cannot be read: {str(problem).splitlines()[0]}") from None

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import isfinite, isnan
-from pathlib import Path
 from threading import Event
 from typing import Any, TypeAlias
 
@@ -25,8 +24,10 @@ from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
 from pipeline import runs, shards, storage
 from pipeline.console import console, training_progress
+from pipeline.local_side import copy_shards
 from pipeline.manifest import FileInfo, Manifest
 from pipeline.metrics import FIRST_EXAMPLES
+from pipeline.places import Place
 from pipeline.runs import RunRecord, StepAgreement, TableFile
 from pipeline.tables import SCHEMAS, TRAINING_TABLES, origin_columns, partition, write_table
 
@@ -48,8 +49,8 @@ class Job:
         visible: whether to show progress on standard error.
     """
 
-    workspace: Path
-    dataset: Path
+    workspace: Place
+    dataset: Place
     manifest: Manifest
     dataset_digest: str
     tensorboard: bool
@@ -90,8 +91,8 @@ def train(job: Job, configs: Sequence[TrainingConfig], engine: Engine) -> None:
         BadUsage: tensorboard is wanted but not installed.
         EngineFailed: another worker of the cluster is gone.
     """
-    reader = split_reader(job.dataset, job.manifest, "train")
-    monitored = first_examples(job.dataset, job.manifest, "test")
+    dataset = copy_shards(job.dataset, job.manifest, job.workspace)
+    reader, monitored = split_reader(dataset, job.manifest, "train"), first_examples(dataset, job.manifest, "test")
     with training_progress(job.visible) as bar:
 
         def work(config: TrainingConfig, stop: Event) -> None:
@@ -121,7 +122,7 @@ def train_one(
         _write(job, config, engine.device, folder, trained)
 
 
-def _write(job: Job, config: TrainingConfig, device: str, folder: Path, trained: Trained) -> None:
+def _write(job: Job, config: TrainingConfig, device: str, folder: Place, trained: Trained) -> None:
     """Write what training gave, the record last."""
     run_id, digest = folder.name, job.dataset_digest
     about = {"run_id": run_id, "dataset_digest": digest, "config": config.model_dump(mode="json")}
@@ -152,13 +153,13 @@ def assist(job: Job, config: TrainingConfig, engine: Engine) -> None:
         CorruptArtefact: a shard is not as the manifest says.
         EngineFailed: another worker of the cluster is gone.
     """
-    reader = split_reader(job.dataset, job.manifest, "train")
-    monitored = first_examples(job.dataset, job.manifest, "test")
+    dataset = copy_shards(job.dataset, job.manifest, job.workspace)
+    reader, monitored = split_reader(dataset, job.manifest, "train"), first_examples(dataset, job.manifest, "test")
     with training_progress(job.visible) as bar:
         _fit(config, engine, reader, monitored, [_progress_line(job, config, bar, "")], Event())
 
 
-def split_reader(dataset: Path, manifest: Manifest, split: str) -> SplitReader:
+def split_reader(dataset: Place, manifest: Manifest, split: str) -> SplitReader:
     """Return a reader of a split's shards, which have been checked; each is checked for changes whenever it is read."""
     listed = manifest.splits[split].shards
 
@@ -168,7 +169,7 @@ def split_reader(dataset: Path, manifest: Manifest, split: str) -> SplitReader:
     return SplitReader(tuple(shard.num_examples for shard in listed), manifest.num_pixels, read_shard)
 
 
-def first_examples(dataset: Path, manifest: Manifest, split: str) -> Examples:
+def first_examples(dataset: Place, manifest: Manifest, split: str) -> Examples:
     """Return a split's examples that are among the first 1,000 of its source, in the order of the source."""
     reader, found = split_reader(dataset, manifest, split), []
     for number in range(len(reader.shard_sizes)):
@@ -237,7 +238,7 @@ def _progress_line(job: Job, config: TrainingConfig, bar: ProgressDisplay, name:
     return show
 
 
-def _tensorboard(folder: Path) -> Report:
+def _tensorboard(folder: Place) -> Report:
     """Log to a folder that TensorBoard reads."""
     if find_spec("tensorboard") is None:
         raise BadUsage("--tensorboard needs the package tensorboard: pip install 'backbeam[tensorboard]'")
@@ -253,13 +254,13 @@ def _tensorboard(folder: Path) -> Report:
     return log
 
 
-def _write_parameters(folder: Path, data: bytes) -> FileInfo:
+def _write_parameters(folder: Place, data: bytes) -> FileInfo:
     storage.write_atomically(folder / runs.PARAMETERS_NAME, data)
     return FileInfo(name=runs.PARAMETERS_NAME, num_bytes=len(data), sha256=storage.digest_of(data))
 
 
 def _write_rows(
-    workspace: Path, table: str, rows: Sequence[Any], run_id: str, dataset_digest: str, model_digest: str
+    workspace: Place, table: str, rows: Sequence[Any], run_id: str, dataset_digest: str, model_digest: str
 ) -> TableFile:
     """Write a table whose rows are named tuples of its columns."""
     columns = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))

@@ -18,6 +18,7 @@ from pipeline.blocks import BLOCK_BYTES, Block, BlockRange, Scans, Target
 from pipeline.classes import name_classes
 from pipeline.decoding import MAX_PICTURE_BYTES, Encoded, SizeFinder, decode_blocks
 from pipeline.manifest import SourceInfo
+from pipeline.places import Place
 from pipeline.sources import SPLITS, TreeSource
 
 RANGE_FILES = 1024  # at most
@@ -81,7 +82,7 @@ class TreeScan(NamedTuple):
             num_bytes += file.num_bytes
         yield FilesRange(split, start, len(self.files) - start, self.files[start:])
 
-    def open(self, _: ExitStack, target: Target, __: Path) -> "TreeReader":
+    def open(self, _: ExitStack, target: Target, __: Place) -> "TreeReader":
         """Make a reader; nothing need be kept open."""
         return TreeReader(self.folder, target)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.lookup import Dataset, Model
 from pipeline.manifest import MANIFEST_NAME, load_manifest
+from pipeline.places import Place
 from pipeline.runs import RUN_NAME, find_complete
 from pipeline.storage import check_free, file_digest
 from pipeline.validation import ValidationRecord, check_validation, is_validated
@@ -33,7 +34,7 @@ class Inspection:
     dataset: Dataset
     statistics: dict[str, Any]
     validation: ValidationRecord | None
-    sheet: Path
+    sheet: Place
     named: "list[Named]"
 
 
@@ -88,7 +89,7 @@ def export_model(model: Model, target: Path) -> None:
 
 
 def inspect_dataset(
-    workspace: Path, wanted: str | None, target: Path | None, split: str, per_class: int, examples: Sequence[str]
+    workspace: Place, wanted: str | None, target: Path | None, split: str, per_class: int, examples: Sequence[str]
 ) -> Inspection:
     """Work out a data set's statistics and write a contact sheet.
 

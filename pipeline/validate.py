@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -11,6 +10,7 @@ from model.examples import Examples
 from pipeline import storage
 from pipeline.checks import Finding, ShardFacts, describe_shard, find
 from pipeline.manifest import Manifest, ShardInfo
+from pipeline.places import Place
 from pipeline.shards import decode_shard
 from pipeline.tables import SCHEMA_VERSION, VALIDATION_SCHEMA, write_table
 from pipeline.validation import (
@@ -34,12 +34,12 @@ class Subject:
         digest: SHA-256 of the manifest.
     """
 
-    folder: Path
+    folder: Place
     manifest: Manifest
     digest: str
 
 
-def validate(workspace: Path, subject: Subject, checks: dict[str, CheckSettings], baseline: Subject | None) -> None:
+def validate(workspace: Place, subject: Subject, checks: dict[str, CheckSettings], baseline: Subject | None) -> None:
     """Check a data set and write the table `validation`, then the record; what stood there before is replaced.
 
     Args:

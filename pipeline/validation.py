@@ -9,7 +9,6 @@ severity that it has; one beyond `warning_threshold` only is a warning.
 """
 
 import shlex
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.recipes import nearest
 from pipeline.manifest import Count, Digest, FileInfo, Record
+from pipeline.places import Place
 from pipeline.tables import dataset_partition
 
 VALIDATION_NAME = "validation.json"
@@ -190,7 +190,7 @@ def resolve_checks(tables: dict[str, Any]) -> dict[str, CheckSettings]:
     return {name: _resolve_check(name, tables.get(name, {})) for name in CHECKS}
 
 
-def decide(record: ValidationRecord, workspace: Path) -> None:
+def decide(record: ValidationRecord, workspace: Place) -> None:
     """Let a data set through, or raise BadInput if a check of severity error failed; it says where to look."""
     failed = record.with_outcome("error")
     if not failed:
@@ -204,23 +204,23 @@ def decide(record: ValidationRecord, workspace: Path) -> None:
     )
 
 
-def inspect_command(record: ValidationRecord, result: CheckResult, workspace: Path) -> str:
+def inspect_command(record: ValidationRecord, result: CheckResult, workspace: Place) -> str:
     """Return the command that shows what a check found."""
     examples = [part for named in result.examples() for part in ("--examples", named)]
     return shlex.join(["backbeam", "inspect", record.dataset_id, "--workspace", str(workspace), *examples])
 
 
-def table_folder(workspace: Path, dataset_id: str) -> Path:
+def table_folder(workspace: Place, dataset_id: str) -> Place:
     """Return the folder of a data set's table `validation`."""
     return workspace / dataset_partition(TABLE, dataset_id)
 
 
-def is_validated(folder: Path) -> bool:
+def is_validated(folder: Place) -> bool:
     """Tell whether a data set's folder holds the record of a validation."""
     return (folder / VALIDATION_NAME).exists()
 
 
-def check_validation(workspace: Path, dataset_id: str, dataset_digest: str) -> ValidationRecord:
+def check_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> ValidationRecord:
     """Load a data set's validation and check its table.
 
     Raises:

@@ -14,7 +14,8 @@ from typing import TypeVar
 from model.cluster import Cluster
 from model.errors import BackbeamError
 from pipeline.console import console
-from pipeline.storage import temporary_files_in
+from pipeline.local_side import local_side, temporary_files_in
+from pipeline.places import Place
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class Settings:
         cluster: the processes that train together; None for this one alone.
     """
 
-    workspace: Path
+    workspace: Place
     beam_arguments: tuple[str, ...]
     visible: bool
     device: str = "auto"
@@ -39,8 +40,8 @@ class Settings:
 
     @property
     def engine_log(self) -> Path:
-        """What a Beam engine that failed wrote to standard error."""
-        return self.workspace / "engine.log"
+        """What a Beam engine that failed wrote to standard error; a file of this machine."""
+        return local_side(self.workspace) / "engine.log"
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem, MatchResult
 
 from model.errors import BadUsage, CorruptArtefact, Locked
-from pipeline import storage
+from pipeline import local_side, storage
 from pipeline.fetch import find_source
 from pipeline.staging import scan_source
 from tests.helpers import Digits
@@ -58,8 +58,8 @@ def test_a_file_that_is_not_as_recorded(data, message, check, tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline import storage
-with storage.locked(Path(sys.argv[1])):
+from pipeline import local_side, storage
+with local_side.locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -68,11 +68,11 @@ with storage.locked(Path(sys.argv[1])):
 def test_a_lock_names_its_holder_and_goes_when_it_dies(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(Locked, match=f"in use by process {holder.pid} "), storage.locked(tmp_path):
+        with pytest.raises(Locked, match=f"in use by process {holder.pid} "), local_side.locked(tmp_path):
             pass
         holder.kill()
         holder.wait()
-        with storage.locked(tmp_path):
+        with local_side.locked(tmp_path):
             assert json.loads((tmp_path / ".lock-holder.json").read_bytes())["pid"] == os.getpid()
 
 
