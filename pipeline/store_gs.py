@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import IO, Any
 
 import requests
-from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.api_core.exceptions import GoogleAPIError, NotFound, RetryError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud import storage as google_storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
@@ -24,9 +25,9 @@ _HOW = {"retry": _RETRY, "timeout": _TIMEOUT}
 class GoogleStore:
     """Google Cloud Storage, or an emulator that STORAGE_EMULATOR_HOST names."""
 
-    def __init__(self) -> None:
-        with _failures("gs://"):
-            self._client: Any = google_storage.Client(project=None)
+    @cached_property
+    def _client(self) -> Any:
+        return google_storage.Client(project=None)
 
     def size(self, uri: str) -> int | None:
         """See `stores.Store`."""
@@ -83,11 +84,10 @@ def _failures(uri: str) -> Iterator[None]:
         raise failed(uri, f"the credentials cannot be used: {type(problem).__name__}") from None
     except GoogleAPIError as problem:
         raise _explain(uri, problem) from None
-    except (requests.RequestException, InvalidResponse, DataCorruption, OSError) as problem:
+    except (requests.RequestException, InvalidResponse, DataCorruption, OSError, ValueError) as problem:
         if isinstance(problem, FileNotFoundError):
             raise
-        where = os.environ.get("STORAGE_EMULATOR_HOST", "the store").rpartition("@")[2]
-        raise failed(uri, f"{where} cannot be used: {type(problem).__name__}") from None
+        raise failed(uri, f"{_endpoint()} cannot be used: {type(problem).__name__}") from None
 
 
 def _explain(uri: str, problem: GoogleAPIError) -> StorageFailed:
@@ -96,4 +96,10 @@ def _explain(uri: str, problem: GoogleAPIError) -> StorageFailed:
         return failed(uri, f"there is no bucket {split_uri(uri)[0]}")
     if code in (401, 403):
         return failed(uri, f"the store refuses these credentials, or they may not do this: {int(code)}")
+    if isinstance(problem, RetryError):
+        return failed(uri, f"{_endpoint()} does not answer: {type(problem.cause).__name__}")
     return failed(uri, f"the store answers {type(problem).__name__}")
+
+
+def _endpoint() -> str:
+    return os.environ.get("STORAGE_EMULATOR_HOST", "the store").rpartition("@")[2]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import islice
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -24,16 +25,16 @@ _ABSENT = ("404", "NoSuchKey", "NotFound")
 class AmazonStore:
     """S3, or what speaks its language."""
 
-    def __init__(self) -> None:
+    @cached_property
+    def _client(self) -> Any:
         tries = {"mode": "standard", "max_attempts": TRIES}
         config = Config(retries=tries, connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
-        with _failures("s3://"):
-            self._client: Any = boto3.session.Session().client("s3", config=config)
+        return boto3.session.Session().client("s3", config=config)
 
     def size(self, uri: str) -> int | None:
         """See `stores.Store`."""
         bucket, name = split_uri(uri)
-        with _failures(uri, self._client):
+        with _failures(uri):
             try:
                 return int(self._client.head_object(Bucket=bucket, Key=name)["ContentLength"])
             except ClientError as problem:
@@ -46,7 +47,7 @@ class AmazonStore:
         bucket, name = split_uri(uri)
         whole = start == 0 and num_bytes is None
         wanted = {} if whole else {"Range": f"bytes={start}-{'' if num_bytes is None else start + num_bytes - 1}"}
-        with _failures(uri, self._client):
+        with _failures(uri):
             try:
                 data: bytes = self._client.get_object(Bucket=bucket, Key=name, **wanted)["Body"].read()
             except ClientError as problem:
@@ -60,7 +61,7 @@ class AmazonStore:
     def put(self, uri: str, content: IO[bytes], num_bytes: int) -> None:
         """See `stores.Store`."""
         bucket, name = split_uri(uri)
-        with _failures(uri, self._client):
+        with _failures(uri):
             if num_bytes <= _ONE_REQUEST:
                 self._client.put_object(Bucket=bucket, Key=name, Body=content, ContentLength=num_bytes)
             else:
@@ -70,9 +71,9 @@ class AmazonStore:
     def walk(self, uri: str) -> Iterator[str]:
         """See `stores.Store`."""
         bucket, name = split_uri(uri)
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{name}/" if name else "")
-        with _failures(uri, self._client):
-            for page in pages:
+        with _failures(uri):
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=bucket, Prefix=f"{name}/" if name else ""):
                 yield from (f"s3://{bucket}/{found['Key']}" for found in page.get("Contents", ()))
 
     def delete(self, uris: Iterable[str]) -> None:
@@ -80,7 +81,7 @@ class AmazonStore:
         left = iter(uris)
         while some := list(islice(left, _MOST_DELETED)):
             names = [{"Key": split_uri(uri)[1]} for uri in some]
-            with _failures(some[0], self._client):
+            with _failures(some[0]):
                 done = self._client.delete_objects(
                     Bucket=split_uri(some[0])[0], Delete={"Objects": names, "Quiet": True}
                 )
@@ -89,7 +90,7 @@ class AmazonStore:
 
 
 @contextmanager
-def _failures(uri: str, client: Any = None) -> Iterator[None]:
+def _failures(uri: str) -> Iterator[None]:
     """Turn what boto3 raises into StorageFailed. Its text stays out of messages: it may hold anything."""
     try:
         yield
@@ -97,11 +98,11 @@ def _failures(uri: str, client: Any = None) -> Iterator[None]:
         raise failed(uri, "no credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from None
     except ClientError as problem:
         raise _explain(uri, problem) from None
-    except (BotoCoreError, Boto3Error, OSError) as problem:
+    except (BotoCoreError, Boto3Error, OSError, ValueError) as problem:
         if isinstance(problem, FileNotFoundError):
             raise
-        where = urlsplit(client.meta.endpoint_url).netloc.rpartition("@")[2] if client else "the environment"
-        raise failed(uri, f"{where} cannot be used: {type(problem).__name__}") from None
+        endpoint = urlsplit(getattr(problem, "kwargs", {}).get("endpoint_url", "")).netloc.rpartition("@")[2]
+        raise failed(uri, f"{endpoint or 'the store'} cannot be used: {type(problem).__name__}") from None
 
 
 def _explain(uri: str, problem: ClientError) -> StorageFailed:
