@@ -97,7 +97,7 @@ def encode(examples: Examples) -> bytes:
     return data.tobytes()
 
 
-def decode(data: bytes, num_pixels: int, name: str = "shard") -> Examples:
+def decode(data: bytes, num_pixels: int, name: str = "shard", images: Bytes | None = None) -> Examples:
     """Parse the bytes of a TFRecord file that `encode` could have written.
 
     The checksums of single records are not read again: callers verify the digest of the whole file first.
@@ -106,14 +106,18 @@ def decode(data: bytes, num_pixels: int, name: str = "shard") -> Examples:
         data: the file.
         num_pixels: height * width of the images.
         name: what to call the file in an error.
+        images: uint8[n, num_pixels] to fill, where there is memory for them already.
 
     Returns:
         the examples in file order.
 
     Raises:
-        CorruptArtefact: the framing or a record is not as the contract says.
+        CorruptArtefact: the framing or a record is not as the contract says, or there are not as many as there is
+            memory for.
     """
     starts, lengths = _find_records(data, name)
+    if images is not None and len(starts) != len(images):
+        raise CorruptArtefact(f"{name}: {len(starts)} records, expected {len(images)}")
     indices, labels, image_starts = (np.zeros(len(starts), np.int64) for _ in range(3))
     parsed = np.zeros(len(starts), bool)
     for length in np.unique(lengths).tolist():
@@ -126,7 +130,7 @@ def decode(data: bytes, num_pixels: int, name: str = "shard") -> Examples:
             parsed[chosen] = True
     if not parsed.all():
         raise CorruptArtefact(f"{name}: {int((~parsed).sum())} records are not an image of {num_pixels} bytes")
-    return Examples(indices, _gather(data, image_starts, slice(0, num_pixels)), labels)
+    return Examples(indices, _gather(data, image_starts, slice(0, num_pixels), images), labels)
 
 
 def _fill(data: Bytes, starts: Integers, layout: _Layout, examples: Examples) -> None:
@@ -166,12 +170,14 @@ def _find_records(data: bytes, name: str) -> tuple[Integers, Integers]:
     return records + _HEADER_BYTES, lengths
 
 
-def _gather(data: bytes, starts: Integers, part: slice) -> Bytes:
+def _gather(data: bytes, starts: Integers, part: slice, found: Bytes | None = None) -> Bytes:
     """uint8[n, part's length]: the same part of what begins at each start, all of it within the data."""
     width = part.stop - part.start
-    if not (len(starts) and width):
-        return np.zeros((len(starts), width), np.uint8)
-    found: Bytes = _every_item(data, width)[starts + part.start].view(np.uint8).reshape(-1, width)
+    found = np.empty((len(starts), width), np.uint8) if found is None else found
+    if len(starts) and width:
+        items = _every_item(data, width)
+        # "clip" keeps NumPy from making a copy first; no position is out of range
+        np.take(items, starts + part.start, out=found.view(items.dtype)[:, 0], mode="clip")
     return found
 
 

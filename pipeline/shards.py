@@ -121,7 +121,7 @@ def add_up(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInfo:
     )
 
 
-def read_shard(dataset: Path, manifest: Manifest, split: str, shard: ShardInfo, again: bool = False) -> Examples:
+def read_shard(dataset: Path, manifest: Manifest, split: str, shard: ShardInfo) -> Examples:
     """Read a shard of a data set, or of a part of it, checked.
 
     Args:
@@ -129,7 +129,6 @@ def read_shard(dataset: Path, manifest: Manifest, split: str, shard: ShardInfo, 
         manifest: of the data set.
         split: of the shard.
         shard: one that the manifest lists.
-        again: whether its digest has been checked by this command already; see `ShardInfo.read_again`.
 
     Returns:
         its examples in the order of the file, each with the index that it has in this data set.
@@ -137,13 +136,30 @@ def read_shard(dataset: Path, manifest: Manifest, split: str, shard: ShardInfo, 
     Raises:
         CorruptArtefact: it is not as the manifest says.
     """
-    folder = dataset.parent / manifest.id_of(shard)
-    return decode_shard(shard.read_again(folder) if again else shard.read(folder), manifest, split, shard)
+    return decode_shard(shard.read(dataset.parent / manifest.id_of(shard)), manifest, split, shard)
 
 
-def decode_shard(data: bytes, manifest: Manifest, split: str, shard: ShardInfo) -> Examples:
-    """Decode a shard's bytes, once they are checked; as for `read_shard`."""
-    examples = decode(data, manifest.num_pixels, f"{manifest.id_of(shard)}/{shard.name}")
+def read_shard_again(
+    dataset: Path, manifest: Manifest, split: str, shard: ShardInfo, images: Bytes | None = None
+) -> Examples:
+    """The same for a shard whose digest this command has checked already: see `ShardInfo.read_again`.
+
+    Args:
+        dataset: as for `read_shard`.
+        manifest: as for `read_shard`.
+        split: as for `read_shard`.
+        shard: as for `read_shard`.
+        images: uint8[n, pixels] to fill, where there is memory for them already.
+    """
+    data = shard.read_again(dataset.parent / manifest.id_of(shard))
+    return decode_shard(data, manifest, split, shard, images)
+
+
+def decode_shard(
+    data: bytes, manifest: Manifest, split: str, shard: ShardInfo, images: Bytes | None = None
+) -> Examples:
+    """Decode a shard's bytes, once they are checked; as for `read_shard_again`."""
+    examples = decode(data, manifest.num_pixels, f"{manifest.id_of(shard)}/{shard.name}", images)
     return examples._replace(indices=examples.indices + manifest.offset(split, shard))
 
 
