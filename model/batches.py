@@ -8,24 +8,35 @@ examples of a window are permuted together. If the whole split fits, it is one w
 then a full permutation. Resident and streaming are this one path.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import compress, count
 from math import prod
-from typing import Any
+from sys import getrefcount
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from model.errors import BadInput, CorruptArtefact
-from model.examples import Examples, Integers
+from model.errors import BadInput
+from model.examples import Bytes, Examples, Integers
 from model.functions import Tensor
 from model.order import permutation
 
 ALIGNMENT = 64  # bytes
 WINDOW_BYTES = 2**30
 CHUNK_BYTES = 2**24  # of pixels handed to one compiled call: large enough to hide the call, small enough to prefetch
+
+_SAMPLE = [object()]
+_HELD_BY_A_LIST = getrefcount(_SAMPLE[0])  # as many references has what nothing but a list holds
+
+
+class ReadShard(Protocol):
+    """Reads a shard, verified."""
+
+    def __call__(self, number: int, images: Bytes | None = None) -> Examples:
+        """Return the shard's examples; images are uint8[n, num_pixels] to fill, where there is memory already."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +46,12 @@ class SplitReader:
     Attributes:
         shard_sizes: number of examples of each shard.
         num_pixels: bytes of one image.
-        read_shard: the examples of shard i, verified.
+        read_shard: the examples of shard i.
     """
 
     shard_sizes: tuple[int, ...]
     num_pixels: int
-    read_shard: Callable[[int], Examples]
+    read_shard: ReadShard
 
     @property
     def num_examples(self) -> int:
@@ -85,9 +96,9 @@ def make_chunks(reader: SplitReader, plan: Plan) -> tf.data.Dataset:
     )
 
     def generate() -> Iterator[tuple[Tensor, Tensor]]:
-        stream = _Shuffled(reader, plan)
+        stream, memory = _Shuffled(reader, plan), _Reused()
         for steps in chunk_lengths(plan, pixels):
-            images, labels = aligned((steps * size, pixels), np.uint8), aligned((steps * size,), np.int32)
+            images, labels = memory.take((steps * size, pixels)), aligned((steps * size,), np.int32)
             stream.take_into(images, labels)
             yield images.reshape(steps, size, pixels), labels.reshape(steps, size)
 
@@ -98,8 +109,32 @@ def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return an unfilled array that begins where TensorFlow wants a tensor to, and so takes it without a copy."""
     num_bytes = prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(num_bytes + ALIGNMENT, np.uint8)
+    return _align(memory, num_bytes).view(dtype).reshape(shape)
+
+
+def _align(memory: Bytes, num_bytes: int) -> Bytes:
     start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + num_bytes].view(dtype).reshape(shape)
+    return memory[start : start + num_bytes]
+
+
+class _Reused:
+    """Memory for chunks of images, taken again once nobody holds the chunk that was last made in it.
+
+    TensorFlow has the C library give memory of this size back to the kernel at once; to get it anew, page by page,
+    takes longer than to fill it.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[Bytes] = []
+
+    def take(self, shape: tuple[int, int]) -> Bytes:
+        """Return an unfilled uint8 array, aligned as `aligned` does it."""
+        num_bytes = prod(shape)
+        pieces, size = self._pieces, num_bytes + ALIGNMENT
+        held = [getrefcount(pieces[number]) > _HELD_BY_A_LIST for number in range(len(pieces))]
+        free = [piece for piece, is_held in zip(pieces, held, strict=True) if not is_held and len(piece) == size]
+        self._pieces = [*compress(pieces, held), *(free or [np.empty(size, np.uint8)])]
+        return _align(self._pieces[-1], num_bytes).reshape(shape)
 
 
 def chunk_lengths(plan: Plan, num_pixels: int) -> Iterator[int]:
@@ -174,11 +209,7 @@ def _read_window(reader: SplitReader, window: tuple[int, ...], store: Examples) 
     start = 0
     for shard in window:
         place = slice(start, start + reader.shard_sizes[shard])
-        examples = reader.read_shard(shard)
-        if len(examples.labels) != reader.shard_sizes[shard]:
-            raise CorruptArtefact(f"shard {shard} has {len(examples.labels)} examples, expected {place.stop - start}")
-        store.indices[place], store.images[place], store.labels[place] = examples
-        del examples  # or it would be there while the next one is read
+        store.indices[place], _, store.labels[place] = reader.read_shard(shard, store.images[place])
         start = place.stop
     return Examples(store.indices[:start], store.images[:start], store.labels[:start])
 

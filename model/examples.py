@@ -6,7 +6,6 @@ in every record of a shape, so whole arrays are framed at once. The bytes equal 
 serialization, and this file imports no TensorFlow: a Beam worker that encodes starts without it.
 """
 
-from collections.abc import Iterator
 from functools import cache
 from itertools import accumulate, product, starmap
 from struct import Struct, error
@@ -22,9 +21,9 @@ Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 
 _LENGTH = Struct("<Q")
-_CHECKSUM = Struct("<I")
 _HEADER_BYTES = 12  # uint64 length, uint32 masked checksum of the length
 _FOOTER_BYTES = 4  # uint32 masked checksum of the payload
+_FRAME_BYTES = _HEADER_BYTES + _FOOTER_BYTES
 _MAX_VARINT_BYTES = 9  # a non-negative int64
 
 
@@ -83,18 +82,22 @@ def encode(examples: Examples) -> bytes:
     Returns:
         the records, byte-equal to protobuf's deterministic serialization in TFRecord framing.
     """
+    num_pixels = examples.images.shape[1]
     widths = np.stack([_varint_widths(examples.indices), _varint_widths(examples.labels)], axis=1)
-    records: list[bytes] = [b""] * len(examples.indices)
-    for index_bytes, label_bytes in np.unique(widths, axis=0).tolist():
-        positions = np.flatnonzero((widths == (index_bytes, label_bytes)).all(axis=1))
-        layout = _layout(examples.images.shape[1], index_bytes, label_bytes)
-        framed = _frame(layout, examples.take(positions))
-        for position, record in zip(positions.tolist(), framed, strict=True):
-            records[position] = record
-    return b"".join(records)
+    kinds, kind_of = np.unique(widths, axis=0, return_inverse=True)
+    layouts = [_layout(num_pixels, *kind) for kind in kinds.tolist()]
+    sizes = np.array([len(layout.template) for layout in layouts], np.int64)[kind_of]
+    ends = np.cumsum(sizes + _FRAME_BYTES)
+    starts = ends - sizes - _FOOTER_BYTES
+    data = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+    for kind, layout in enumerate(layouts):
+        chosen = np.flatnonzero(kind_of == kind)
+        _fill(data, starts[chosen], layout, examples if len(layouts) == 1 else examples.take(chosen))
+    _seal(data, starts, sizes)
+    return data.tobytes()
 
 
-def decode(data: bytes, num_pixels: int, name: str = "shard") -> Examples:
+def decode(data: bytes, num_pixels: int, name: str = "shard", images: Bytes | None = None) -> Examples:
     """Parse the bytes of a TFRecord file that `encode` could have written.
 
     The checksums of single records are not read again: callers verify the digest of the whole file first.
@@ -103,14 +106,18 @@ def decode(data: bytes, num_pixels: int, name: str = "shard") -> Examples:
         data: the file.
         num_pixels: height * width of the images.
         name: what to call the file in an error.
+        images: uint8[n, num_pixels] to fill, where there is memory for them already.
 
     Returns:
         the examples in file order.
 
     Raises:
-        CorruptArtefact: the framing or a record is not as the contract says.
+        CorruptArtefact: the framing or a record is not as the contract says, or there are not as many as there is
+            memory for.
     """
     starts, lengths = _find_records(data, name)
+    if images is not None and len(starts) != len(images):
+        raise CorruptArtefact(f"{name}: {len(starts)} records, expected {len(images)}")
     indices, labels, image_starts = (np.zeros(len(starts), np.int64) for _ in range(3))
     parsed = np.zeros(len(starts), bool)
     for length in np.unique(lengths).tolist():
@@ -123,21 +130,28 @@ def decode(data: bytes, num_pixels: int, name: str = "shard") -> Examples:
             parsed[chosen] = True
     if not parsed.all():
         raise CorruptArtefact(f"{name}: {int((~parsed).sum())} records are not an image of {num_pixels} bytes")
-    return Examples(indices, _gather(data, image_starts, slice(0, num_pixels)), labels)
+    return Examples(indices, _gather(data, image_starts, slice(0, num_pixels), images), labels)
 
 
-def _frame(layout: _Layout, examples: Examples) -> Iterator[bytes]:
-    """Yield one framed record for each example of the layout."""
-    rows = np.broadcast_to(layout.template, (len(examples.indices), len(layout.template))).copy()
-    rows[:, layout.image_slot] = examples.images
-    rows[:, layout.index_slot] = _to_varints(examples.indices, layout.index_slot)
-    rows[:, layout.label_slot] = _to_varints(examples.labels, layout.label_slot)
-    payloads, size = rows.tobytes(), len(layout.template)
+def _fill(data: Bytes, starts: Integers, layout: _Layout, examples: Examples) -> None:
+    """Write records of one layout, but for the checksums of their payloads, which begin at int64[n] starts."""
+    _scatter(data, starts - _HEADER_BYTES, np.frombuffer(_header(len(layout.template)), np.uint8))
+    _scatter(data, starts, layout.template)
+    _scatter(data, starts + layout.image_slot.start, examples.images)
+    for slot, values in ((layout.index_slot, examples.indices), (layout.label_slot, examples.labels)):
+        _scatter(data, starts + slot.start, _to_varints(values, slot))
+
+
+def _seal(data: Bytes, starts: Integers, sizes: Integers) -> None:
+    """Write the masked checksum of every payload behind it."""
+    whole, ends = data.tobytes(), starts + sizes  # the checksum is taken of bytes only
+    found = [google_crc32c.value(whole[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    _scatter(data, ends, _masked(np.array(found, np.uint32)).astype("<u4").view(np.uint8).reshape(-1, _FOOTER_BYTES))
+
+
+def _header(size: int) -> bytes:
     length = _LENGTH.pack(size)
-    header = length + _CHECKSUM.pack(_masked_checksum(length))
-    for start in range(0, len(payloads), size):
-        payload = payloads[start : start + size]
-        yield header + payload + _CHECKSUM.pack(_masked_checksum(payload))
+    return length + _masked(np.array([google_crc32c.value(length)], np.uint32)).astype("<u4").tobytes()
 
 
 def _find_records(data: bytes, name: str) -> tuple[Integers, Integers]:
@@ -146,25 +160,37 @@ def _find_records(data: bytes, name: str) -> tuple[Integers, Integers]:
     try:
         while offset < end:
             starts.append(offset)
-            offset += unpack(data, offset)[0] + (_HEADER_BYTES + _FOOTER_BYTES)
+            offset += unpack(data, offset)[0] + _FRAME_BYTES
     except error:
         offset = -1
     if offset != end:
         raise CorruptArtefact(f"{name}: record {len(starts)} runs past the end of the file")
     records = np.array(starts, np.int64)
-    lengths = np.diff(records, append=end) - (_HEADER_BYTES + _FOOTER_BYTES)
+    lengths = np.diff(records, append=end) - _FRAME_BYTES
     return records + _HEADER_BYTES, lengths
 
 
-def _gather(data: bytes, starts: Integers, part: slice) -> Bytes:
+def _gather(data: bytes, starts: Integers, part: slice, found: Bytes | None = None) -> Bytes:
     """uint8[n, part's length]: the same part of what begins at each start, all of it within the data."""
     width = part.stop - part.start
-    if not (len(starts) and width):
-        return np.zeros((len(starts), width), np.uint8)
-    # overlapping items, one for each byte that one can begin at: NumPy then copies a part at a time
-    every = np.ndarray((len(data) - width + 1,), f"V{width}", data, strides=(1,))
-    found: Bytes = every[starts + part.start].view(np.uint8).reshape(-1, width)
+    found = np.empty((len(starts), width), np.uint8) if found is None else found
+    if len(starts) and width:
+        items = _every_item(data, width)
+        # "clip" keeps NumPy from making a copy first; no position is out of range
+        np.take(items, starts + part.start, out=found.view(items.dtype)[:, 0], mode="clip")
     return found
+
+
+def _scatter(data: Bytes, starts: Integers, parts: Bytes) -> None:
+    """Write uint8[n, width] to where each start is, or the one uint8[width] to all of them."""
+    width = parts.shape[-1]
+    if len(starts) and width:
+        _every_item(data, width)[starts] = np.ascontiguousarray(parts).view(f"V{width}").reshape(parts.shape[:-1])
+
+
+def _every_item(data: bytes | Bytes, width: int) -> npt.NDArray[np.void]:
+    """Overlapping items, one for each byte that one can begin at: NumPy then copies a part at a time."""
+    return np.ndarray((len(data) - width + 1,), f"V{width}", data, strides=(1,))
 
 
 def _layouts_of_length(num_pixels: int, length: int) -> list[_Layout]:
@@ -232,7 +258,6 @@ def _from_varints(groups: Bytes) -> Integers:
     return values
 
 
-def _masked_checksum(data: bytes) -> int:
-    """CRC-32C, rotated and offset as tensorflow/core/lib/hash/crc32c.h does."""
-    crc: int = google_crc32c.value(data)
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+def _masked(checksums: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """uint32[n] from the CRC-32C of each: rotated and offset as tensorflow/core/lib/hash/crc32c.h does."""
+    return (checksums >> np.uint32(15) | checksums << np.uint32(17)) + np.uint32(0xA282EAD8)

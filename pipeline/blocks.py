@@ -8,6 +8,7 @@ scanned.
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NamedTuple, Protocol
 
 from model.examples import Examples
@@ -116,6 +117,11 @@ class Scans(NamedTuple):
     def image_size(self) -> tuple[int, int]:
         """Height and width, the same in every split."""
         return next(iter(self.splits.values())).image_size
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of an image."""
+        return prod(self.image_size)
 
     @property
     def infos(self) -> tuple[SourceInfo, ...]:

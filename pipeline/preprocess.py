@@ -1,12 +1,12 @@
 """The Beam pipeline from source files to shards: blocks in, shards out, the manifest last.
 
-    block ranges -> blocks of valid examples -> parts of shards -> shards -> manifest
+    block ranges -> blocks of valid examples -> cuts of blocks -> shards -> manifest
 
 Elements are columnar blocks of thousands of examples; no Python runs for a single image, but where pictures must be
-decoded (`pipeline.decoding`). Pixels do not travel through
-the engine: a worker that has cut a block into parts leaves them in a scratch file, and the shuffle moves only where
-each part lies. So a worker holds one block or one shard, and an engine that shuffles in memory holds neither. The
-functions below know nothing of Beam; `construct` puts them in order.
+decoded (`pipeline.decoding`). Examples do not travel through the engine: a worker that has cut a block leaves it in a
+scratch file, and the shuffle moves only where each cut lies (`pipeline.scratch`). So a worker holds one block or one
+shard, and an engine that shuffles in memory holds neither. The functions below know nothing of Beam; `construct` puts
+them in order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,22 +14,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import Path
 
 import apache_beam as beam
-import google_crc32c
-import numpy as np
 import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from model.errors import BadInput, CorruptArtefact, EngineFailed
-from model.examples import Examples, Integers, concatenate
+from model.errors import BadInput, EngineFailed
+from model.examples import concatenate
 from pipeline import runners, storage
 from pipeline.blocks import Block, BlockRange, Reader, Rejected, Scans, Target
 from pipeline.local_side import scratch_folder
 from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, PreprocessConfig, ShardInfo, SplitInfo, load_manifest
 from pipeline.places import Place
-from pipeline.shards import add_up, encode_shard, keys_of, shard_name, shard_of, sort_by_key, split_num_shards
+from pipeline.scratch import Cut, Runs, cut_block, group_edges, read_rows, read_run
+from pipeline.shards import (
+    MOST_SHARD_BYTES,
+    add_up,
+    encode_shard,
+    keys_of,
+    shard_name,
+    shard_of,
+    sort_by_key,
+    split_num_shards,
+)
 from pipeline.tables import REJECTED_SCHEMA, read_table, write_table
 
 REJECTED_NAME = "rejected.parquet"
@@ -68,22 +75,6 @@ class Tally:
     shards: tuple[ShardInfo, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     num_rejected: int = 0
-
-
-@dataclass(frozen=True)
-class Part:
-    """The examples of one block that belong to one shard.
-
-    Their images lie in a scratch file from `start` on; or they are here, where that would lie in a store, which is slow
-    to read in many small pieces.
-    """
-
-    index: Integers
-    labels: Integers
-    place: str
-    start: int
-    checksum: int
-    images: bytes | None = None
 
 
 def preprocess(
@@ -129,15 +120,15 @@ def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> No
         | "ReadBlock" >> beam.FlatMap(read_block, job)  # Block
     )
     rejected = blocks | "CountRejected" >> beam.FlatMap(count_rejected, job)  # Tally
-    every_shard = pipeline | "EveryShard" >> beam.Create(list(empty_shards(job)))  # ((split, shard), None)
+    every_group = pipeline | "EveryGroup" >> beam.Create(list(empty_groups(job)))  # ((split, group), None)
     shards = (
         (
-            blocks | "PartitionByShard" >> beam.FlatMap(partition_by_shard, job),
-            every_shard,
-        )  # ((split, shard), Part)
+            blocks | "CutByShard" >> beam.FlatMap(cut_by_shard, job),
+            every_group,
+        )  # ((split, group), Cut)
         | beam.Flatten()
         | beam.GroupByKey()
-        | "WriteShard" >> beam.MapTuple(partial(write_shard, job))  # Tally
+        | "WriteShards" >> beam.FlatMapTuple(partial(write_shards, job))  # Tally
     )
     (
         (shards, rejected)
@@ -158,37 +149,36 @@ def count_rejected(block: Block, job: Job) -> Iterator[Tally]:
         yield Tally((), block.rejected[: _most_kept(job)], len(block.rejected))
 
 
-def partition_by_shard(block: Block, job: Job) -> Iterator[tuple[tuple[str, int], Part]]:
-    """Cut a block into one part for each shard that it has examples of, and leave the images in a scratch file.
-
-    Where workers share no disk, the images travel with the parts.
-    """
+def cut_by_shard(block: Block, job: Job) -> Iterator[tuple[tuple[str, int], Cut]]:
+    """Leave a block for the writers of its shards, and yield where each group of shards finds its examples."""
     num_shards = job.splits[block.split].num_shards
     shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
-    place = str(storage.unique_place(job.scratch))  # a retried bundle writes another
-    travels, pieces, start = not isinstance(job.scratch, Path), [], 0
-    for shard in np.unique(shards).tolist():
-        index, images, labels = block.examples.take(np.flatnonzero(shards == shard))
-        pieces.append(images.tobytes())
-        checksum = google_crc32c.value(pieces[-1])
-        yield (block.split, shard), Part(index, labels, place, start, checksum, pieces[-1] if travels else None)
-        start += len(pieces[-1])
-    if not travels:
-        storage.write_scratch(place, pieces)
+    for group, cut in cut_block(job.scratch, block.examples, shards, num_shards):
+        yield (block.split, group), cut
 
 
-def empty_shards(job: Job) -> Iterator[tuple[tuple[str, int], None]]:
-    """Yield every shard of every split, so that one without examples is written too."""
+def empty_groups(job: Job) -> Iterator[tuple[tuple[str, int], None]]:
+    """Yield every group of shards of every split, so that a shard without examples is written too."""
     for split, plan in job.splits.items():
-        yield from (((split, shard), None) for shard in range(plan.num_shards))
+        yield from (((split, group), None) for group in range(len(group_edges(job.scratch, plan.num_shards)) - 1))
 
 
-def write_shard(job: Job, key: tuple[str, int], parts: Iterable[Part | None]) -> Tally:
-    """Put a shard's parts in order and write its file. Doing it again writes the same bytes."""
-    split, shard = key
-    pixels = job.skeleton.num_pixels
-    examples = concatenate([_read_part(part, pixels) for part in parts if part is not None], pixels)
-    name = shard_name(split, shard, job.splits[split].num_shards)
+def write_shards(job: Job, key: tuple[str, int], cuts: Iterable[Cut | None]) -> Iterator[Tally]:
+    """Write a group of shards, one after the other. Doing it again writes the same bytes."""
+    split, group = key
+    first, stop = group_edges(job.scratch, job.splits[split].num_shards)[group : group + 2]
+    blocks = [read_rows(cut, stop - first) for cut in cuts if cut is not None]
+    for shard in range(first, stop):
+        yield write_shard(job, split, shard, [(runs, shard - first) for runs in blocks])
+
+
+def write_shard(job: Job, split: str, shard: int, runs: list[tuple[Runs, int]]) -> Tally:
+    """Put a shard's runs in order and write its file."""
+    pixels, name = job.skeleton.num_pixels, shard_name(split, shard, job.splits[split].num_shards)
+    num_bytes = sum(int(found.rows[number, 0]) for found, number in runs) * pixels
+    if num_bytes > MOST_SHARD_BYTES:
+        raise BadInput(f"{name} would hold {num_bytes} bytes of pixels, at most {MOST_SHARD_BYTES}: raise --num-shards")
+    examples = concatenate([read_run(found, number, pixels) for found, number in runs if found.rows[number, 0]], pixels)
     ordered = sort_by_key(job.skeleton.config.seed, split, examples)
     data, info = encode_shard(name, ordered, len(job.skeleton.class_names))
     storage.write_atomically(job.folder / name, data)
@@ -256,15 +246,6 @@ def _plan(
         for split, scan in scans.splits.items()
     }
     return Job(folder, scratch, skeleton, splits, max_rejected)
-
-
-def _read_part(part: Part, num_pixels: int) -> Examples:
-    data = part.images
-    if data is None:
-        data = storage.read_range(part.place, part.start, len(part.index) * num_pixels)
-    if google_crc32c.value(data) != part.checksum:
-        raise CorruptArtefact(f"{part.place} is corrupt: expected CRC-32C {part.checksum} from {part.start} on")
-    return Examples(part.index, np.frombuffer(data, np.uint8).reshape(-1, num_pixels), part.labels)
 
 
 def _most_kept(job: Job) -> int:

@@ -74,7 +74,7 @@ def _preprocess_source(
     """Make sure that one source's data set is there; return it and the examples of each split of its source."""
     with log.timed("source"):
         from pipeline.fetch import find_source
-        from pipeline.shards import default_num_shards
+        from pipeline.shards import choose_num_shards
         from pipeline.staging import scan_source
 
         data_dir = options.data_dir if name in KNOWN or len(options.datasets) == 1 else None
@@ -83,9 +83,7 @@ def _preprocess_source(
             _check_taken(options.pictures, source)
         scans = scan_source(source, options.num_classes)
         num_train = scans.splits["train"].num_examples
-        if options.num_shards and options.num_shards > num_train:
-            raise BadUsage(f"--num-shards {options.num_shards} is more than the {num_train} train examples of {name}")
-        num_shards = options.num_shards or default_num_shards(num_train)
+        num_shards = choose_num_shards(options.num_shards, num_train, scans.num_pixels, name)
         config = PreprocessConfig(seed=options.shuffle_seed, num_shards=num_shards)
         folder = settings.workspace / "datasets" / dataset_id(source.name, scans.class_names, config, scans.infos)
 

@@ -4,11 +4,12 @@ An example's order key is a mix of (seed, split, index). The key's high bits cho
 shard are sorted by key, so all shards end to end are one shuffle of the split, whoever computes them, in any pieces.
 """
 
-from math import ceil, sqrt
+from math import sqrt
 
 import google_crc32c
 import numpy as np
 
+from model.errors import BadUsage
 from model.examples import Bytes, Examples, Integers, decode, encode
 from model.order import Keys, order_keys
 from pipeline.manifest import Manifest, ShardInfo, SplitInfo
@@ -16,7 +17,11 @@ from pipeline.places import Place
 from pipeline.sources import SPLITS
 from pipeline.storage import digest_of
 
-DEFAULT_SHARD_EXAMPLES = 8192
+DEFAULT_SHARD_BYTES = 8192 * 784  # of pixels
+MOST_SHARD_EXAMPLES = 2**16  # by default: of images of a few pixels, the rest of a record takes more than they do
+MOST_MEAN_BYTES = 2**27  # of pixels, whatever the user asks for: a worker holds one shard
+MOST_SHARD_BYTES = 2**28  # of pixels, of any single shard: how many examples a shard gets is a matter of chance
+MOST_SHARDS = 99_999
 _SUM_PIECE = 2**16  # numbers
 
 
@@ -35,9 +40,34 @@ def shard_name(split: str, shard: int, num_shards: int) -> str:
     return f"{split}-{shard:05d}-of-{num_shards:05d}.tfrecord"
 
 
-def default_num_shards(num_train_examples: int) -> int:
-    """Return the number of train shards that gives shards of about DEFAULT_SHARD_EXAMPLES."""
-    return max(1, ceil(num_train_examples / DEFAULT_SHARD_EXAMPLES))
+def choose_num_shards(wanted: int | None, num_examples: int, num_pixels: int, name: str) -> int:
+    """Return the number of train shards: as wanted, else the default.
+
+    Args:
+        wanted: what the user asks for, if anything.
+        num_examples: of the train split.
+        num_pixels: bytes of one image.
+        name: of the source, for an error.
+
+    Raises:
+        BadUsage: there would be shards without examples, or shards that are larger than a worker may hold.
+    """
+    chosen = wanted or default_num_shards(num_examples, num_pixels)
+    if wanted and wanted > num_examples:
+        raise BadUsage(f"--num-shards {wanted} is more than the {num_examples} train examples of {name}")
+    fewest = -(-num_examples * num_pixels // MOST_MEAN_BYTES)
+    if chosen < fewest:
+        most = f"a shard may hold {MOST_MEAN_BYTES >> 20} MiB of pixels on average"
+        if fewest > MOST_SHARDS:
+            raise BadUsage(f"{name} is too large: {most}, and a split has at most {MOST_SHARDS} of them")
+        raise BadUsage(f"--num-shards {chosen} is too few for {name}: {most}, so that it needs at least {fewest}")
+    return chosen
+
+
+def default_num_shards(num_examples: int, num_pixels: int) -> int:
+    """Return the number of train shards that gives shards of about DEFAULT_SHARD_BYTES."""
+    by_bytes, by_number = -(-num_examples * num_pixels // DEFAULT_SHARD_BYTES), -(-num_examples // MOST_SHARD_EXAMPLES)
+    return max(1, min(max(by_bytes, by_number), num_examples, MOST_SHARDS))
 
 
 def split_num_shards(num_shards: int, num_train_examples: int, num_examples: int) -> int:
@@ -91,7 +121,7 @@ def add_up(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInfo:
     )
 
 
-def read_shard(dataset: Place, manifest: Manifest, split: str, shard: ShardInfo, again: bool = False) -> Examples:
+def read_shard(dataset: Place, manifest: Manifest, split: str, shard: ShardInfo) -> Examples:
     """Read a shard of a data set, or of a part of it, checked.
 
     Args:
@@ -99,7 +129,6 @@ def read_shard(dataset: Place, manifest: Manifest, split: str, shard: ShardInfo,
         manifest: of the data set.
         split: of the shard.
         shard: one that the manifest lists.
-        again: whether its digest has been checked by this command already; see `ShardInfo.read_again`.
 
     Returns:
         its examples in the order of the file, each with the index that it has in this data set.
@@ -107,13 +136,30 @@ def read_shard(dataset: Place, manifest: Manifest, split: str, shard: ShardInfo,
     Raises:
         CorruptArtefact: it is not as the manifest says.
     """
-    folder = dataset.parent / manifest.id_of(shard)
-    return decode_shard(shard.read_again(folder) if again else shard.read(folder), manifest, split, shard)
+    return decode_shard(shard.read(dataset.parent / manifest.id_of(shard)), manifest, split, shard)
 
 
-def decode_shard(data: bytes, manifest: Manifest, split: str, shard: ShardInfo) -> Examples:
-    """Decode a shard's bytes, once they are checked; as for `read_shard`."""
-    examples = decode(data, manifest.num_pixels, f"{manifest.id_of(shard)}/{shard.name}")
+def read_shard_again(
+    dataset: Place, manifest: Manifest, split: str, shard: ShardInfo, images: Bytes | None = None
+) -> Examples:
+    """The same for a shard whose digest this command has checked already: see `ShardInfo.read_again`.
+
+    Args:
+        dataset: as for `read_shard`.
+        manifest: as for `read_shard`.
+        split: as for `read_shard`.
+        shard: as for `read_shard`.
+        images: uint8[n, pixels] to fill, where there is memory for them already.
+    """
+    data = shard.read_again(dataset.parent / manifest.id_of(shard))
+    return decode_shard(data, manifest, split, shard, images)
+
+
+def decode_shard(
+    data: bytes, manifest: Manifest, split: str, shard: ShardInfo, images: Bytes | None = None
+) -> Examples:
+    """Decode a shard's bytes, once they are checked; as for `read_shard_again`."""
+    examples = decode(data, manifest.num_pixels, f"{manifest.id_of(shard)}/{shard.name}", images)
     return examples._replace(indices=examples.indices + manifest.offset(split, shard))
 
 

@@ -27,8 +27,8 @@ from pipeline.manifest import SourceInfo
 from pipeline.places import Place
 from pipeline.sources import FILE_NAMES, KNOWN, SPLITS, AnySource, RowsSource, Source, TreeSource
 
-MANY_BLOCKS = 64  # more than there are cores to share them
-MOST_BLOCK_BYTES = 2**26
+MANY_BLOCKS = 32  # more than there are cores to share them
+MOST_BLOCK_BYTES = 2**25  # a worker that holds one takes no more than one that writes a shard of the usual size
 
 
 class Scan(NamedTuple):
@@ -210,7 +210,7 @@ def _scan_file(uri: str, magic: int, name: str, block_examples: int | None) -> S
 
 
 def _block_examples(header: idx.Header) -> int:
-    """Return how many examples make a block: more where there are many, as each block has a part of every shard."""
+    """Return how many examples make a block: more where there are many, as each block has a run of every shard."""
     block_bytes = min(MOST_BLOCK_BYTES, max(BLOCK_BYTES, header.total_bytes // MANY_BLOCKS))
     return max(1, block_bytes // header.example_bytes)
 

@@ -16,7 +16,7 @@ from rich.progress import Progress as ProgressDisplay
 from model.batches import Plan, SplitReader, make_chunks
 from model.checkpoint import encode_parameters
 from model.errors import BadUsage, recover, storage_failures
-from model.examples import Examples, concatenate
+from model.examples import Bytes, Examples, concatenate
 from model.fitting import Listener, Program, Progress, fit, side_by_side
 from model.lockstep import Agreement, Lockstep, agreement, begin
 from model.network import Parameters
@@ -163,8 +163,8 @@ def split_reader(dataset: Place, manifest: Manifest, split: str) -> SplitReader:
     """Return a reader of a split's shards, which have been checked; each is checked for changes whenever it is read."""
     listed = manifest.splits[split].shards
 
-    def read_shard(number: int) -> Examples:
-        return shards.read_shard(dataset, manifest, split, listed[number], again=True)
+    def read_shard(number: int, images: Bytes | None = None) -> Examples:
+        return shards.read_shard_again(dataset, manifest, split, listed[number], images)
 
     return SplitReader(tuple(shard.num_examples for shard in listed), manifest.num_pixels, read_shard)
 

@@ -1,40 +1,35 @@
-"""What it takes to preprocess and to evaluate, beside other ways to the same records. See README.md beside this.
+"""What it takes to preprocess, validate and evaluate, beside other ways to the same records. See README.md beside this.
 
     python -m tests.benchmarks.data
 
 Exit codes: 0 done, however fast; those of backbeam if something failed; 2 usage.
 """
 
-import resource
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from statistics import median
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import typer
 
 from model.errors import BackbeamError
-from model.recipes import find_recipe, fit_to_data, override
 from pipeline import idx, storage
-from pipeline.manifest import PreprocessConfig, dataset_id, load_manifest
-from pipeline.shards import default_num_shards
-from pipeline.sources import FILE_NAMES, Source, find_files
+from pipeline.sources import FILE_NAMES
 from pipeline.tables import write_table
-from pipeline.work import quiet_imports
 from tests.benchmarks.cases import read_digits
+from tests.benchmarks.memory import Measured, check_measurable
 from tests.benchmarks.steps import describe_machine
 from tests.benchmarks.streaming import in_child
+from tests.benchmarks.ways import OTHERS, OURS
 
 SMALL = 70_000
 PIECE = 10_000  # images written at once
-TWO_WORKERS = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
 
-# One row a way, size and repeat. Peaks of memory are of the process that drives the work, above what it had when all
-# was imported, and of the largest process that it started; 0 if it started none.
+# One row a way, size and repeat; memory as in `memory.Measured`.
 SCHEMA = pa.schema(
     [
         pa.field(name, kind, nullable=False)
@@ -44,56 +39,53 @@ SCHEMA = pa.schema(
             ("repeat", pa.int32()),
             ("seconds", pa.float64()),
             ("driver_bytes", pa.int64()),
-            ("worker_bytes", pa.int64()),
+            ("baseline_bytes", pa.int64()),
+            ("worker_bytes", pa.list_(pa.int64())),
             ("machine", pa.string()),
         )
     ]
 )
-
-
-class Measured(NamedTuple):
-    """What some work took; see SCHEMA."""
-
-    seconds: float
-    driver_bytes: int
-    worker_bytes: int
+Row = dict[str, Any]
 
 
 def main(
     large: Annotated[int, typer.Option(min=0, help="Images of the large data set; 0 for none.")] = 7_000_000,
     small: Annotated[int, typer.Option(min=70, help="Images of the small one.")] = SMALL,
     repeats: Annotated[int, typer.Option(min=1, help="Of the small data set, interleaved.")] = 3,
+    ways: Annotated[str, typer.Option(help="Only these, separated by semicolons.")] = ";".join([*OURS, *OTHERS]),
     folder: Annotated[Path | None, typer.Option(help="Where there is room; by default for temporary files.")] = None,
     output: Annotated[Path, typer.Option(help="The Parquet file.")] = Path("build/benchmarks/data.parquet"),
 ) -> None:
-    """Time preprocessing and evaluation, and watch their memory."""
+    """Time preprocessing, validation and evaluation, and watch their memory."""
+    wanted = ways.split(";")
+    sizes = [(small, OURS | OTHERS, repeats), (large // 10, OURS, 1), (large, OURS, 1)]
     with tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary:
         try:
-            rows = list(chain(measure(Path(temporary), small, WAYS, repeats), measure_large(Path(temporary), large)))
+            check_measurable()
+            measured = (
+                measure(Path(temporary), size, {name: all_ways[name] for name in wanted if name in all_ways}, times)
+                for size, all_ways, times in sizes
+                if size
+            )
+            rows = list(chain.from_iterable(measured))
             write_table(output, pa.Table.from_pylist(rows, SCHEMA))
         except (BackbeamError, OSError) as problem:
             typer.echo(f"data: {problem}", err=True)
             raise typer.Exit(getattr(problem, "exit_code", 1)) from None
-    typer.echo("\n".join(["", describe_machine(), *table(rows), "", f"each row in {output}"]))
-
-
-def measure_large(folder: Path, num_examples: int) -> Iterator[dict[str, Any]]:
-    """Take only our own ways to the large data set."""
-    if num_examples:
-        yield from measure(folder, num_examples, {name: WAYS[name] for name in OURS}, 1)
+    typer.echo("\n".join(["", describe_machine(), *table(rows), *growth(rows), "", f"each row in {output}"]))
 
 
 def measure(
-    folder: Path, num_examples: int, ways: dict[str, Callable[..., Measured]], repeats: int
-) -> Iterator[dict[str, Any]]:
+    folder: Path, num_examples: int, ways: dict[str, Callable[[Path], Measured]], repeats: int
+) -> Iterator[Row]:
     """Write a source of that many images and go each way, in turn, each in a process of its own."""
     place = folder / str(num_examples)
     typer.echo(f"writing {num_examples:,} images to {place}", err=True)
     write_source(place / "source", num_examples)
     for repeat in range(repeats):
         for name, way in ways.items():
-            typer.echo(f"{name}, {num_examples:,} images", err=True)
             measured = in_child(way, place)
+            typer.echo(f"{name}, {num_examples:,} images: {measured.seconds:.2f} s", err=True)
             about = {"way": name, "num_examples": num_examples, "repeat": repeat, "machine": describe_machine()}
             yield about | measured._asdict()
     storage.remove(place)
@@ -115,152 +107,55 @@ def write_source(folder: Path, num_examples: int) -> None:
                 label_file.write(labels[chosen].astype(np.uint8).tobytes())
 
 
-def watch(work: Callable[[], object]) -> Measured:
-    """Do some work in this process and say what it took."""
-    before, started = _peak(resource.RUSAGE_SELF), time.perf_counter()
-    work()
-    seconds = time.perf_counter() - started
-    return Measured(seconds, _peak(resource.RUSAGE_SELF) - before, _peak(resource.RUSAGE_CHILDREN))
-
-
-def preprocess_in_process(place: Path) -> Measured:
-    """`backbeam preprocess`, the scan of the source included."""
-    return _preprocess(place, "one", [])
-
-
-def preprocess_by_two_workers(place: Path) -> Measured:
-    """The same by two worker processes."""
-    return _preprocess(place, "two", TWO_WORKERS)
-
-
-def write_by_a_loop(place: Path) -> Measured:
-    """Nothing but protobuf's encoding and TensorFlow's writer, to as many shards."""
-    with quiet_imports():
-        import tensorflow as tf
-
-        example = _encoder()
-
-    def work() -> None:
-        for split, (images, labels) in enumerate(_read_source(place)):
-            num_shards = default_num_shards(len(labels))
-            for shard in range(num_shards):
-                with tf.io.TFRecordWriter(str(place / f"loop-{split}-{shard}.tfrecord")) as writer:
-                    for index in range(shard, len(labels), num_shards):
-                        writer.write(example(index, images[index], labels[index]))
-
-    return watch(work)
-
-
-def write_by_beam_transforms(place: Path) -> Measured:
-    """What a Beam tutorial would write: `Create | Map(encode) | WriteToTFRecord`."""
-    with quiet_imports():
-        import apache_beam as beam
-        from apache_beam.io.tfrecordio import WriteToTFRecord
-
-        example = _encoder()
-
-    def work() -> None:
-        for split, (images, labels) in enumerate(_read_source(place)):
-            with beam.Pipeline("FnApiRunner") as pipeline:
-                (
-                    pipeline
-                    | beam.Create(list(zip(range(len(labels)), images, labels, strict=True)))
-                    | beam.MapTuple(example)
-                    | WriteToTFRecord(str(place / f"beam-{split}"), num_shards=default_num_shards(len(labels)))
-                )
-
-    return watch(work)
-
-
-def evaluate_in_process(place: Path) -> Measured:
-    """`backbeam evaluate` of both splits into all tables, of a network that has hardly been trained."""
-    with quiet_imports():
-        from model.replicas import start_engine
-        from pipeline.evaluate import evaluate
-        from pipeline.runs import RunRecord
-        from pipeline.train import Job, train
-
-        folder = next((place / "one" / "datasets").iterdir())
-        manifest, digest = load_manifest(folder)
-        config = fit_to_data(override(find_recipe("article-manual").config, num_steps=1), 784, 10, 1)
-        engine = start_engine(config, "cpu", None, "")
-    workspace = place / "one"
-    storage.remove(workspace / "runs")
-    storage.remove(workspace / "reports")
-    train(Job(workspace, folder, manifest, digest, tensorboard=False, visible=False), [config], engine)
-    path = next((workspace / "runs").glob("*/run.json"))
-    record = RunRecord.from_json(path.read_bytes(), path)
-    return watch(lambda: evaluate(workspace, folder, manifest, record, []))
-
-
-OURS = ("preprocess", "preprocess, 2 workers", "evaluate")
-WAYS = {
-    "preprocess": preprocess_in_process,
-    "preprocess, 2 workers": preprocess_by_two_workers,
-    "evaluate": evaluate_in_process,
-    "a loop with TFRecordWriter": write_by_a_loop,
-    "Map(encode) | WriteToTFRecord": write_by_beam_transforms,
-}
-
-
-def table(rows: list[dict[str, Any]]) -> list[str]:
+def table(rows: list[Row]) -> list[str]:
     """Lay the rows out as text: the median of the repeats, and ratios to `preprocess` of the same size."""
-    lines = [f"{'way':<30}{'images':>11}{'seconds':>9}{'us/image':>9}{'ratio':>7}{'driver MiB':>11}{'worker MiB':>11}"]
-    for size in sorted({row["num_examples"] for row in rows}):
-        ours = _median(rows, "preprocess", size, "seconds")
-        for way in dict.fromkeys(row["way"] for row in rows if row["num_examples"] == size):
-            seconds = _median(rows, way, size, "seconds")
-            memory = [_median(rows, way, size, column) / 2**20 for column in ("driver_bytes", "worker_bytes")]
+    lines = [
+        f"{'way':<30}{'images':>11}{'seconds':>9}{'us/image':>9}{'ratio':>7}{'driver MiB':>11}  each worker MiB",
+    ]
+    for size, way in dict.fromkeys((row["num_examples"], row["way"]) for row in rows):
+        own = _of(rows, way, size)
+        seconds, reference = _median(own, "seconds"), _of(rows, "preprocess", size)
+        ratio = f"{seconds / _median(reference, 'seconds'):.2f}" if reference else ""
+        workers = ", ".join(f"{peak / 2**20:,.0f}" for peak in own[-1]["worker_bytes"])
+        lines.append(
+            f"{way:<30}{size:>11,}{seconds:>9.2f}{seconds / size * 1e6:>9.1f}{ratio:>7}"
+            f"{_median(own, 'driver_bytes') / 2**20:>11,.0f}  {workers}".rstrip()
+        )
+    return lines
+
+
+def growth(rows: list[Row]) -> list[str]:
+    """Say how memory grew from the second largest to the largest size, way by way."""
+    sizes = sorted({row["num_examples"] for row in rows})[-2:]
+    if len(sizes) < 2:
+        return []
+    lines = ["", f"from {sizes[0]:,} to {sizes[1]:,} images the peak of memory grew by"]
+    for way in dict.fromkeys(row["way"] for row in _sized(rows, sizes[1])):
+        few, many = (_of(rows, way, size) for size in sizes)
+        if few:
+            driver = _median(many, "driver_bytes") - _median(few, "driver_bytes")
+            worker = max(many[-1]["worker_bytes"], default=0) - max(few[-1]["worker_bytes"], default=0)
             lines.append(
-                f"{way:<30}{size:>11,}{seconds:>9.2f}{seconds / size * 1e6:>9.1f}{seconds / ours:>7.2f}"
-                f"{memory[0]:>11,.0f}{memory[1]:>11,.0f}"
+                f"{way:<30}{_growth(driver, sizes)} in the driver"
+                + (f", {_growth(worker, sizes)} in the largest worker" if many[-1]["worker_bytes"] else "")
             )
     return lines
 
 
-def _median(rows: list[dict[str, Any]], way: str, size: int, column: str) -> float:
-    return float(np.median([row[column] for row in rows if (row["way"], row["num_examples"]) == (way, size)]))
+def _growth(num_bytes: float, sizes: list[int]) -> str:
+    return f"{num_bytes / 2**20:,.0f} MiB, {num_bytes / (sizes[1] - sizes[0]):.1f} bytes an image"
 
 
-def _preprocess(place: Path, workspace: str, beam_arguments: list[str]) -> Measured:
-    with quiet_imports():
-        from pipeline.preprocess import preprocess
-        from pipeline.staging import scan_source
-    parent = place / workspace / "datasets"
-    storage.remove(parent)
-
-    def work() -> None:
-        scans = scan_source(Source("benchmark", find_files(str(place / "source")), None), 10)
-        config = PreprocessConfig(seed=1, num_shards=default_num_shards(scans.splits["train"].num_examples))
-        folder = parent / dataset_id("benchmark", scans.class_names, config, scans.infos)
-        preprocess(scans, "benchmark", config, folder, 0, beam_arguments)
-
-    return watch(work)
+def _sized(rows: list[Row], size: int) -> list[Row]:
+    return [row for row in rows if row["num_examples"] == size]
 
 
-def _read_source(place: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    files = [np.fromfile(place / "source" / name, np.uint8) for name in FILE_NAMES]
-    for images, labels in ((files[0], files[1]), (files[2], files[3])):
-        yield images[16:].reshape(-1, 784), labels[8:]
+def _of(rows: list[Row], way: str, size: int) -> list[Row]:
+    return [row for row in _sized(rows, size) if row["way"] == way]
 
 
-def _encoder() -> Callable[[int, np.ndarray, int], bytes]:
-    from tensorflow.train import BytesList, Example, Feature, Features, Int64List
-
-    def example(index: int, image: np.ndarray, label: int) -> bytes:
-        features = {
-            "image": Feature(bytes_list=BytesList(value=[image.tobytes()])),
-            "index": Feature(int64_list=Int64List(value=[index])),
-            "label": Feature(int64_list=Int64List(value=[label])),
-        }
-        serialized: bytes = Example(features=Features(feature=features)).SerializeToString(deterministic=True)
-        return serialized
-
-    return example
-
-
-def _peak(who: int) -> int:
-    return resource.getrusage(who).ru_maxrss * 1024
+def _median(rows: list[Row], column: str) -> float:
+    return float(median(row[column] for row in rows))
 
 
 if __name__ == "__main__":

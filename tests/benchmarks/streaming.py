@@ -24,13 +24,14 @@ from model.examples import Examples
 from model.recipes import TrainingConfig, find_recipe, fit_to_data, override
 from pipeline import storage
 from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, ShardInfo, SourceInfo, load_manifest
-from pipeline.shards import DEFAULT_SHARD_EXAMPLES, default_num_shards, encode_shard, shard_name
+from pipeline.shards import default_num_shards, encode_shard, shard_name
 from pipeline.tables import write_table
 from pipeline.work import quiet_imports
 from tests.benchmarks.cases import read_digits
 from tests.benchmarks.steps import describe_machine
 
 NUM_TEST = 1000
+SHARD_EXAMPLES = 8192  # of 28 x 28 pixels: the usual size of a shard
 NUM_CLASSES = 10
 BATCH_SIZE = 128
 
@@ -147,7 +148,7 @@ def _skeleton(num_examples: int) -> Manifest:
         height=28,
         width=28,
         class_names=tuple(map(str, range(NUM_CLASSES))),
-        config=PreprocessConfig(seed=1, num_shards=default_num_shards(num_examples)),
+        config=PreprocessConfig(seed=1, num_shards=default_num_shards(num_examples, 784)),
         sources=(source,),
         splits={},
         num_rejected=0,
@@ -158,10 +159,10 @@ def _skeleton(num_examples: int) -> Manifest:
 def _write_shards(
     folder: Path, split: str, num_examples: int, images: np.ndarray, labels: np.ndarray
 ) -> Iterator[ShardInfo]:
-    num_shards = default_num_shards(num_examples)
+    num_shards = default_num_shards(num_examples, 784)
     for shard in range(num_shards):
-        start = shard * DEFAULT_SHARD_EXAMPLES
-        indices = np.arange(start, min(num_examples, start + DEFAULT_SHARD_EXAMPLES))
+        start = shard * SHARD_EXAMPLES
+        indices = np.arange(start, min(num_examples, start + SHARD_EXAMPLES))
         chosen = indices % len(labels)
         examples = Examples(indices, images[chosen], labels[chosen].astype(np.int64))
         data, info = encode_shard(shard_name(split, shard, num_shards), examples, NUM_CLASSES)

@@ -13,9 +13,10 @@ from model.examples import Examples
 def reader(sizes, num_pixels=2):
     starts = np.cumsum([0, *sizes])
 
-    def read_shard(number):
+    def read_shard(number, images):
         indices = np.arange(starts[number], starts[number + 1])
-        return Examples(indices, np.repeat(indices[:, None], num_pixels, 1).astype(np.uint8), indices)
+        images[:] = indices[:, None]
+        return Examples(indices, images, indices)
 
     return SplitReader(tuple(sizes), num_pixels, read_shard)
 
@@ -66,14 +67,19 @@ def test_a_window_holds_as_many_shards_as_fit():
 def test_one_window_is_read_once():
     calls = []
     whole = reader([10, 10])
-    counting = SplitReader(whole.shard_sizes, 2, lambda n: calls.append(n) or whole.read_shard(n))
+    counting = SplitReader(whole.shard_sizes, 2, lambda n, images: calls.append(n) or whole.read_shard(n, images))
     assert len(list(make_chunks(counting, plan_for(20, 5)))) > 1
     assert calls == [0, 1]
 
 
 def test_memory_holds_one_window_and_one_shard():
     labels = np.zeros(1000, np.int64)
-    shards = SplitReader((1000,) * 8, 1000, lambda _: Examples(labels, np.zeros((1000, 1000), np.uint8), labels))
+
+    def read_shard(_, images):
+        images[:] = np.zeros((1000, 1000), np.uint8)  # as much again, as reading a file takes
+        return Examples(labels, images, labels)
+
+    shards = SplitReader((1000,) * 8, 1000, read_shard)
     plan = Plan(1, 10, 1600, 10, window_bytes=2 * 10**6)
     tracemalloc.start()
     try:
@@ -90,6 +96,18 @@ def test_chunks_end_at_every_report(num_steps, report_every, num_pixels):
     ends = set(np.cumsum(lengths).tolist())
     assert sum(lengths) == num_steps
     assert set(range(report_every, num_steps, report_every)) <= ends
+
+
+def test_memory_of_chunks_is_taken_again_once_nobody_holds_them():
+    plan = Plan(1, 10, 600, 10)
+    held, places = [], set()
+    for number, (images, labels) in enumerate(make_chunks(reader([300], 1000), plan)):
+        places.add(images.numpy().ctypes.data)
+        if number % 10 == 0:
+            held.append((images, labels))
+    assert len(places) <= len(held) + 5  # those that are prefetched, and the one in use
+    for images, labels in held:
+        np.testing.assert_array_equal(images[..., 0], labels.numpy().astype(np.uint8))
 
 
 def test_chunks_of_few_lengths_so_that_few_programs_are_compiled():

@@ -1,0 +1,95 @@
+"""How long some work takes, and the peak of memory of this process and of every process that it starts.
+
+Peaks are what the kernel keeps as VmHWM in /proc/PID/status, not the ru_maxrss of `getrusage`: that is never reset, so
+that imports and what was done before count, and a process that is started inherits the peak of the one that starts it.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from model.errors import BadUsage
+
+_PROCESSES = Path("/proc")
+_SECONDS_BETWEEN = 0.05
+_SHELL_BYTES = 2**24  # what takes less only starts a worker
+
+
+class Measured(NamedTuple):
+    """What some work took.
+
+    Attributes:
+        seconds: by the clock.
+        driver_bytes: the peak of this process above what it held when the work began.
+        baseline_bytes: what it held then.
+        worker_bytes: the peak of each process that it started, shells left out, the largest first.
+    """
+
+    seconds: float
+    driver_bytes: int
+    baseline_bytes: int
+    worker_bytes: list[int]
+
+
+def check_measurable() -> None:
+    """Raise BadUsage where there is no /proc."""
+    if not (_PROCESSES / "self" / "clear_refs").exists():
+        raise BadUsage("this benchmark reads peaks of memory from /proc, which only Linux has")
+
+
+def watch(work: Callable[[], object]) -> Measured:
+    """Do some work in this process and say what it took."""
+    own, done = _PROCESSES / "self", threading.Event()
+    peaks: dict[int, int] = {}
+    watcher = threading.Thread(target=_watch_started, args=(done, peaks), daemon=True)
+    (own / "clear_refs").write_text("5")  # the peak begins anew
+    baseline, started = _read(own, "VmRSS"), time.perf_counter()
+    watcher.start()
+    try:
+        work()
+    finally:
+        seconds = time.perf_counter() - started
+        done.set()
+        watcher.join()
+    workers = sorted((peak for peak in peaks.values() if peak > _SHELL_BYTES), reverse=True)
+    return Measured(seconds, _read(own, "VmHWM") - baseline, baseline, workers)
+
+
+def _watch_started(done: threading.Event, peaks: dict[int, int]) -> None:
+    """Note again and again what every descendant's peak is: until it executes its own program, it is another's."""
+    while not done.wait(_SECONDS_BETWEEN):
+        for process in _descendants():
+            peak = _read(_PROCESSES / str(process), "VmHWM")
+            if peak:  # a process that has ended has none any more
+                peaks[process] = peak
+
+
+def _descendants() -> list[int]:
+    found, parents = list[int](), [Path("/proc/self")]
+    while parents:
+        children = [int(pid) for task in _tasks(parents.pop()) for pid in _text(task / "children").split()]
+        found.extend(children)
+        parents.extend(_PROCESSES / str(child) for child in children)
+    return found
+
+
+def _tasks(process: Path) -> list[Path]:
+    try:
+        return list((process / "task").iterdir())
+    except OSError:  # it has ended
+        return []
+
+
+def _read(process: Path, name: str) -> int:
+    """Read bytes from the process's status, 0 if it has ended."""
+    lines = _text(process / "status").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,168 @@
+"""The ways to preprocess and to evaluate that `tests.benchmarks.data` compares; each is called in a process of its own.
+
+Each takes the folder of a size, where `source` holds the four IDX files, and says what it took.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from model.recipes import find_recipe, fit_to_data, override
+from pipeline import storage
+from pipeline.manifest import PreprocessConfig, dataset_id, load_manifest
+from pipeline.runners import messages_in
+from pipeline.shards import default_num_shards
+from pipeline.sources import FILE_NAMES, Source, find_files
+from pipeline.stages import quiet_imports
+from tests.benchmarks.memory import Measured, watch
+
+NUM_PIXELS, NUM_CLASSES = 784, 10
+TWO_WORKERS = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+
+
+def preprocess_in_process(place: Path) -> Measured:
+    """`backbeam preprocess`, the scan of the source included."""
+    return _preprocess(place, "one", [])
+
+
+def preprocess_by_two_workers(place: Path) -> Measured:
+    """The same by two worker processes."""
+    return _preprocess(place, "two", TWO_WORKERS)
+
+
+def validate_in_process(place: Path) -> Measured:
+    """`backbeam validate`, with the usual checks."""
+    with quiet_imports():
+        from pipeline.validate import Subject, validate
+        from pipeline.validation import resolve_checks
+
+        folder = _dataset(place)
+        subject = Subject(folder, *load_manifest(folder))
+    return watch(lambda: validate(place / "one", subject, resolve_checks({}), None))
+
+
+def evaluate_in_process(place: Path) -> Measured:
+    """`backbeam evaluate` of both splits into all tables, of a network that has hardly been trained."""
+    return _evaluate(place, [])
+
+
+def evaluate_by_two_workers(place: Path) -> Measured:
+    """The same by two worker processes."""
+    return _evaluate(place, TWO_WORKERS)
+
+
+def write_by_a_loop(place: Path) -> Measured:
+    """Nothing but protobuf's encoding and TensorFlow's writer, to as many shards."""
+    with quiet_imports():
+        import tensorflow as tf
+
+        example = _encoder()
+
+    def work() -> None:
+        for split, (images, labels) in enumerate(_read_source(place)):
+            num_shards = default_num_shards(len(labels), NUM_PIXELS)
+            for shard in range(num_shards):
+                with tf.io.TFRecordWriter(str(place / f"loop-{split}-{shard}.tfrecord")) as writer:
+                    for index in range(shard, len(labels), num_shards):
+                        writer.write(example(index, images[index], labels[index]))
+
+    return watch(work)
+
+
+def write_by_beam_transforms(place: Path) -> Measured:
+    """What a Beam tutorial would write: `Create | Map(encode) | WriteToTFRecord`."""
+    with quiet_imports():
+        import apache_beam as beam
+        from apache_beam.io.tfrecordio import WriteToTFRecord
+
+        example = _encoder()
+
+    def work() -> None:
+        for split, (images, labels) in enumerate(_read_source(place)):
+            num_shards = default_num_shards(len(labels), NUM_PIXELS)
+            with beam.Pipeline("FnApiRunner") as pipeline:
+                (
+                    pipeline
+                    | beam.Create(list(zip(range(len(labels)), images, labels, strict=True)))
+                    | beam.MapTuple(example)
+                    | WriteToTFRecord(str(place / f"beam-{split}"), num_shards=num_shards)
+                )
+
+    return watch(work)
+
+
+OURS: dict[str, Callable[[Path], Measured]] = {
+    "preprocess": preprocess_in_process,
+    "preprocess, 2 workers": preprocess_by_two_workers,
+    "validate": validate_in_process,
+    "evaluate": evaluate_in_process,
+    "evaluate, 2 workers": evaluate_by_two_workers,
+}
+OTHERS: dict[str, Callable[[Path], Measured]] = {
+    "a loop with TFRecordWriter": write_by_a_loop,
+    "Map(encode) | WriteToTFRecord": write_by_beam_transforms,
+}
+
+
+def _preprocess(place: Path, workspace: str, beam_arguments: list[str]) -> Measured:
+    with quiet_imports():
+        from pipeline.preprocess import preprocess
+        from pipeline.staging import scan_source
+    parent = place / workspace / "datasets"
+    storage.remove(parent)
+
+    def work() -> None:
+        scans = scan_source(Source("benchmark", find_files(str(place / "source")), None), NUM_CLASSES)
+        num_shards = default_num_shards(scans.splits["train"].num_examples, NUM_PIXELS)
+        config = PreprocessConfig(seed=1, num_shards=num_shards)
+        folder = parent / dataset_id("benchmark", scans.class_names, config, scans.infos)
+        with messages_in(place / "engine.log"):
+            preprocess(scans, "benchmark", config, folder, 0, beam_arguments)
+
+    return watch(work)
+
+
+def _evaluate(place: Path, beam_arguments: list[str]) -> Measured:
+    with quiet_imports():
+        from model.replicas import start_engine
+        from pipeline.evaluate import evaluate
+        from pipeline.runs import RunRecord
+        from pipeline.train import Job, train
+
+        folder, workspace = _dataset(place), place / "one"
+        manifest, digest = load_manifest(folder)
+        config = fit_to_data(override(find_recipe("article-manual").config, num_steps=1), NUM_PIXELS, NUM_CLASSES, 1)
+        engine = start_engine(config, "cpu", None, "")
+    storage.remove(workspace / "runs")
+    storage.remove(workspace / "reports")
+    train(Job(workspace, folder, manifest, digest, tensorboard=False, visible=False), [config], engine)
+    path = next((workspace / "runs").glob("*/run.json"))
+    record = RunRecord.from_json(path.read_bytes(), path)
+    with messages_in(place / "engine.log"):
+        return watch(lambda: evaluate(workspace, folder, manifest, record, beam_arguments))
+
+
+def _dataset(place: Path) -> Path:
+    return next((place / "one" / "datasets").iterdir())
+
+
+def _read_source(place: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    files = [np.fromfile(place / "source" / name, np.uint8) for name in FILE_NAMES]
+    for images, labels in ((files[0], files[1]), (files[2], files[3])):
+        yield images[16:].reshape(-1, NUM_PIXELS), labels[8:]
+
+
+def _encoder() -> Callable[[int, np.ndarray, int], bytes]:
+    from tensorflow.train import BytesList, Example, Feature, Features, Int64List
+
+    def example(index: int, image: np.ndarray, label: int) -> bytes:
+        features = {
+            "image": Feature(bytes_list=BytesList(value=[image.tobytes()])),
+            "index": Feature(int64_list=Int64List(value=[index])),
+            "label": Feature(int64_list=Int64List(value=[label])),
+        }
+        serialized: bytes = Example(features=Features(feature=features)).SerializeToString(deterministic=True)
+        return serialized
+
+    return example

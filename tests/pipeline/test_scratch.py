@@ -1,0 +1,68 @@
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.errors import CorruptArtefact
+from model.examples import Examples, concatenate
+from pipeline.places import RemotePath
+from pipeline.scratch import MOST_GROUPS, cut_block, group_edges, read_rows, read_run
+
+STORE = RemotePath("gs://bucket/scratch")
+PIXELS = 3
+
+
+def block(num_examples: int) -> Examples:
+    random = np.random.default_rng(num_examples)
+    images = random.integers(0, 256, (num_examples, PIXELS)).astype(np.uint8)
+    return Examples(np.arange(num_examples), images, random.integers(0, 10, num_examples))
+
+
+def gather(folder, examples, shards, num_shards):
+    """Cut a block and read every shard's examples back."""
+    found = {}
+    for group, cut in cut_block(folder, examples, shards, num_shards):
+        first, stop = group_edges(folder, num_shards)[group : group + 2]
+        runs = read_rows(cut, stop - first)
+        found |= {first + i: read_run(runs, i, PIXELS) for i in range(stop - first) if runs.rows[i, 0]}
+    return found
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@given(st.lists(st.integers(0, 199), max_size=60), st.sampled_from([200, 1000]))
+def test_every_example_comes_to_its_shard(remote, shards, num_shards):
+    examples, shards = block(len(shards)), np.array(shards, np.int64)
+    with tempfile.TemporaryDirectory() as folder:
+        found = gather(STORE if remote else Path(folder), examples, shards, num_shards)
+    assert sorted(found) == np.unique(shards).tolist()
+    for shard, run in found.items():
+        for ours, theirs in zip(run, examples.take(np.flatnonzero(shards == shard)), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert len(concatenate(list(found.values()), PIXELS).labels) == len(shards)
+
+
+def test_groups_are_bounded_where_cuts_are_held_in_memory(tmp_path):
+    assert len(group_edges(tmp_path, 10_000)) == MOST_GROUPS + 1
+    assert group_edges(tmp_path, 3) == [0, 1, 2, 3]
+    assert len(group_edges(STORE, 10_000)) == 10_001
+
+
+def test_a_changed_scratch_file_is_found(tmp_path):
+    [(_, cut)] = cut_block(tmp_path, block(5), np.zeros(5, np.int64), 1)
+    runs, path = read_rows(cut, 1), Path(cut.place)
+    data = path.read_bytes()
+    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    with pytest.raises(CorruptArtefact, match=path.name):
+        read_run(runs, 0, PIXELS)
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(CorruptArtefact, match=path.name):
+        read_rows(cut, 1)
+
+
+def test_a_changed_cut_is_found():
+    [(_, cut)] = cut_block(STORE, block(5), np.zeros(5, np.int64), 1)
+    with pytest.raises(CorruptArtefact, match="shuffle"):
+        read_run(read_rows(cut._replace(carried=b"x" + cut.carried[1:]), 1), 0, PIXELS)
