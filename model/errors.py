@@ -49,6 +49,12 @@ class EngineFailed(BackbeamError):
     exit_code = 7
 
 
+class NothingRun(BackbeamError):
+    """Not a failure: as asked for, a job was built and not run, so there is nothing to go on with."""
+
+    exit_code = 0
+
+
 @contextmanager
 def storage_failures(folder: object) -> Iterator[None]:
     """Turn what TensorFlow raises when it cannot write to a folder into StorageFailed."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from model.errors import BackbeamError, StorageFailed
+from model.errors import BackbeamError, NothingRun, StorageFailed
 from pipeline.options import (
     DEFAULT_DATASETS,
     DEFAULT_WORKSPACE,
@@ -74,6 +74,8 @@ def main() -> NoReturn:
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
     try:
         app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
+    except NothingRun as reason:
+        _say("--json" in arguments, {"nothing_run": str(reason)}, str(reason))
     except BackbeamError as problem:
         if received:  # an engine that works in this process makes a failed bundle of the exit
             sys.exit(128 + received[0])

@@ -23,6 +23,9 @@ from pipeline import storage
 _IN_PROCESS = {"directrunner", "fnapirunner"}
 IN_PROCESS_RUNNER = "FnApiRunner"
 
+# Options by which Dataflow builds a job and does not run it; other engines ignore them and would run it.
+_BUILD_ONLY_OPTIONS = ("dry_run", "template_location")
+
 # What --workers decides, so that nothing else may.
 _WORKER_OPTIONS = ("--runner", "--direct_running_mode", "--direct_num_workers")
 
@@ -88,11 +91,13 @@ def execute(beam: ModuleType, options_class: Any, arguments: Sequence[str], cons
 
     Raises:
         BadUsage: an option is none that Beam or the engine knows.
+        NothingRun: the options ask for a job that is built only.
         EngineFailed: the job ended in any state but DONE.
         BackbeamError: as raised by the job's own code in a worker.
     """
     options = options_class(beam_arguments(arguments))
     _check_known(options)
+    build_only = _asked_to_build_only(options)
     try:
         pipeline = beam.Pipeline(options=options)
     except (ValueError, ImportError) as problem:  # no such runner, or its package is missing
@@ -103,6 +108,10 @@ def execute(beam: ModuleType, options_class: Any, arguments: Sequence[str], cons
             state = pipeline.run().wait_until_finish()
     except Exception as problem:  # engines raise what they like
         raise _translate(problem) from problem
+    if build_only:
+        raise errors.NothingRun(
+            f"{build_only}: the job was built and not run, so it made nothing; to run it, leave the option out"
+        )
     if state != "DONE":
         raise errors.EngineFailed(f"the engine ended in state {state}, expected DONE")
 
@@ -182,10 +191,23 @@ def _check_known(options: Any) -> None:
         raise errors.BadUsage(f"options that Beam does not know: {', '.join('--' + name for name in unknown)}")
 
 
+def _asked_to_build_only(options: Any) -> str:
+    """Return the options by which the user asks for a job that is built and not run, or nothing.
+
+    Raises:
+        BadUsage: the engine would ignore them.
+    """
+    given = options.get_all_options(drop_default=True)
+    asked = [f"--{name}={given[name]}" for name in _BUILD_ONLY_OPTIONS if given.get(name)]
+    if asked and "dataflow" not in given["runner"].lower():
+        raise errors.BadUsage(f"{asked[0]} goes with --runner=DataflowRunner: {given['runner']} would run the job")
+    return " ".join(asked)
+
+
 def _translate(problem: Exception) -> errors.BackbeamError:
-    """Find our own error in what an engine raised; engines carry a worker's error as text."""
+    """Find our own error in what an engine raised; engines carry a worker's error as text, or None as "None"."""
     found = errors.recover(problem)
     if found is not None:
         return found
-    lines = [line for line in str(problem).splitlines() if line.strip()]
+    lines = [line for line in str(problem).splitlines() if line.strip() not in ("", "None")]
     return errors.EngineFailed(f"the engine failed: {type(problem).__name__}: {lines[-1] if lines else ''}")

@@ -6,7 +6,8 @@ The table of the notes comes from here: `python -m tests.engines.catalogue` writ
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,17 @@ BEGIN, END = "<!-- table of tests/engines/catalogue.py -->\n", "<!-- end of tabl
 
 JOB_SERVICE = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main", "--port", "{port}"]
 WORKER_POOL = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", "--service_port={port}"]
+STAND_IN = [sys.executable, "-m", "tests.engines.stand_in", "--port={port}", "--folder={folder}"]
+CLOUD_STORAGE = [
+    str(Path(sys.executable).with_name("gcp-storage-emulator")),
+    *("start", "--host=localhost", "--port={port}", "--in-memory", "--default-bucket=backbeam-test"),
+]
+SERVERS = {
+    "job": JOB_SERVICE,
+    "pool": WORKER_POOL,
+    "storage": CLOUD_STORAGE,
+    **{name: [*STAND_IN, name] for name in ("flink", "spark", "dataflow")},
+}
 PORTABLE = ("--", "--runner=PortableRunner", "--job_endpoint=localhost:{job}")
 PRISM = ("--", "--runner=PrismRunner", "--prism_location={prism}")
 EXTERNAL = ("--environment_type=EXTERNAL", "--environment_config=localhost:{pool}")
@@ -23,6 +35,18 @@ CHILD = (
     "--environment_type=beam:env:harness_subprocess_python:v1",
     f"--environment_config={sys.executable} -m apache_beam.runners.worker.sdk_worker_main",
 )
+NOBODY = ("--environment_type=EXTERNAL", "--environment_config=localhost:1")  # a stand-in has workers of its own
+FLINK = ("--", "--runner=FlinkRunner", "--flink_master=localhost:{flink}", "--flink_submit_uber_jar")
+SPARK = ("--", "--runner=SparkRunner", "--spark_rest_url=http://localhost:{spark}", "--spark_submit_uber_jar")
+DATAFLOW = (
+    *("--", "--runner=DataflowRunner", "--dataflow_endpoint=http://localhost:{dataflow}"),
+    *("--project=backbeam-test", "--region=europe-west1"),
+    *("--temp_location=gs://backbeam-test/temp", "--staging_location=gs://backbeam-test/staging"),
+)
+CLOUD = {
+    "STORAGE_EMULATOR_HOST": "http://localhost:{storage}",
+    "GOOGLE_APPLICATION_CREDENTIALS": "{folder}/credentials.json",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +56,8 @@ class Engine:
     Attributes:
         killed: what a killed worker means; empty where the driver does the work.
         quick: whether `make test` runs it; `make test-engines` runs all.
+        environment: variables for backbeam and the servers.
+        needs: a module that the engine cannot do without.
     """
 
     name: str
@@ -39,14 +65,18 @@ class Engine:
     servers: tuple[str, ...] = ()
     killed: str = ""
     quick: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+    needs: str = "apache_beam"
 
     @property
     def server_commands(self) -> dict[str, list[str]]:
         """The commands of its servers, by name."""
-        return {name: {"job": JOB_SERVICE, "pool": WORKER_POOL}[name] for name in self.servers}
+        return {name: SERVERS[name] for name in self.servers}
 
     def told(self) -> list[str]:
         """What backbeam is told; skips the test where the engine is not installed."""
+        if not find_spec(self.needs):
+            pytest.skip(f"needs {self.needs}, which the extra `engines` brings")
         if not any("{prism}" in argument for argument in self.arguments):
             return list(self.arguments)
         prism = os.environ.get("BACKBEAM_TEST_PRISM") or shutil.which("prism")
@@ -57,7 +87,7 @@ class Engine:
 
 FAILS = "exit code 7, nothing left; the next run gives the same bytes"
 
-ENGINES = (
+LOCAL = (
     Engine("this process", ()),
     Engine("this process, every bundle twice", ("--", "--direct_runner_bundle_repeat=1")),
     Engine("this process, failed bundles again", ("--", "--runner=BundleBasedDirectRunner")),
@@ -68,6 +98,29 @@ ENGINES = (
     Engine("Prism, loopback", PRISM),
     Engine("Prism, worker pool", (*PRISM, *EXTERNAL), ("pool",), killed=FAILS),
 )
+STAND_INS = (
+    Engine(
+        "stand-in for Flink",
+        (*FLINK, *NOBODY, "--flink_job_server_jar={folder}/job-server.jar"),
+        ("flink",),
+        killed=FAILS,
+    ),
+    Engine(
+        "stand-in for Spark",
+        (*SPARK, *NOBODY, "--spark_job_server_jar={folder}/job-server.jar"),
+        ("spark",),
+        killed=FAILS,
+    ),
+    Engine(
+        "stand-in for Dataflow",
+        DATAFLOW,
+        ("storage", "dataflow"),
+        killed=FAILS,
+        environment=CLOUD,
+        needs="gcp_storage_emulator",
+    ),
+)
+ENGINES = (*LOCAL, *STAND_INS)
 KILLABLE = tuple(engine for engine in ENGINES if engine.killed)
 
 

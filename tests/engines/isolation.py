@@ -43,15 +43,15 @@ def isolated(
     servers: dict[str, list[str]],
     folder: Path,
     environment: dict[str, str] | None = None,
-    timeout: float = 60,
+    timeout: float = 180,
 ) -> list[Finished]:
     """Run commands beside servers, without any network but loopback.
 
     Args:
-        commands: with {name} in place of a server's port.
-        servers: by name, each a command with {port}.
-        folder: for the servers' messages.
-        environment: additions for servers and commands.
+        commands: with {name} in place of a server's port, and {folder}.
+        servers: by name, each a command with {port}, {folder} and the other ports.
+        folder: for the servers' messages and files.
+        environment: additions for servers and commands, with the same in place.
         timeout: of everything, in seconds.
 
     Returns:
@@ -59,7 +59,8 @@ def isolated(
     """
     if problem := _namespaces_fail():
         pytest.skip(f"needs a network namespace of its own: {problem}")
-    request = {"commands": [[str(part) for part in command] for command in commands], "servers": servers}
+    told = [[str(part) for part in command] for command in commands]
+    request = {"commands": told, "servers": servers, "environment": environment or {}}
     done = subprocess.run(
         [*NAMESPACES, sys.executable, "-m", "tests.engines.isolation", str(folder)],
         input=json.dumps(request),
@@ -67,7 +68,6 @@ def isolated(
         text=True,
         timeout=timeout,
         cwd=ROOT,
-        env=os.environ | (environment or {}),
     )
     assert done.returncode == 0, done.stderr
     return [Finished(**result) for result in json.loads(done.stdout)]
@@ -86,13 +86,13 @@ def _free_port() -> int:
 
 @contextmanager
 def _server(command: list[str], port: int, log: Path) -> Iterator[None]:
+    """Run a server until the block ends; its temporary files go beside its log."""
     own = log.with_suffix(".tmp")
     own.mkdir(exist_ok=True)
     # a worker pool starts the first `python` in PATH
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"PATH": path, "TMPDIR": str(own)}
     with log.open("wb") as heard:
-        command = [part.format(port=port) for part in command]
         process = subprocess.Popen(command, stdout=heard, stderr=heard, env=environment)
     try:
         _wait_for(process, port, log)
@@ -117,8 +117,8 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     raise RuntimeError(f"{process.args!r} does not listen: {log.read_text()}")
 
 
-def _run(command: list[str], ports: dict[str, int]) -> dict[str, Any]:
-    done = subprocess.run([part.format(**ports) for part in command], capture_output=True, text=True)
+def _run(command: list[str]) -> dict[str, Any]:
+    done = subprocess.run(command, capture_output=True, text=True)
     return {"code": done.returncode, "out": done.stdout, "err": done.stderr}
 
 
@@ -126,10 +126,13 @@ def main() -> None:
     _bring_up_loopback()
     request, folder = json.load(sys.stdin), Path(sys.argv[1])
     ports = {name: _free_port() for name in request["servers"]}
+    known: dict[str, Any] = {**ports, "folder": folder}
+    os.environ.update({name: value.format(**known) for name, value in request["environment"].items()})
     with ExitStack() as stack:
         for name, command in request["servers"].items():
-            stack.enter_context(_server(command, ports[name], folder / f"{name}.log"))
-        results = [_run(command, ports) for command in request["commands"]]
+            filled = [part.format(port=ports[name], **known) for part in command]
+            stack.enter_context(_server(filled, ports[name], folder / f"{name}.log"))
+        results = [_run([part.format(**known) for part in command]) for command in request["commands"]]
     print(json.dumps(results))  # noqa: T201 - the result
 
 

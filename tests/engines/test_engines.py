@@ -33,11 +33,11 @@ def expected(tmp_path_factory, digits):
     return workspace
 
 
-def run_on(told, servers, folder, commands, environment):
+def run_on(engine, folder, commands, environment):
     """Run backbeam commands on a workspace, on an engine."""
-    place = ("--workspace", folder / "ws")
+    place, told = ("--workspace", folder / "ws"), engine.told()
     every = [[BACKBEAM, *command, *place, *told] for command in commands]
-    return isolated(every, servers, folder, environment)
+    return isolated(every, engine.server_commands, folder, {"PYTHONPATH": PROBE} | engine.environment | environment)
 
 
 def artefacts(workspace):
@@ -48,9 +48,8 @@ def artefacts(workspace):
 
 @parametrized(ENGINES)
 def test_the_same_bytes(engine, digits, expected, tmp_path):
-    environment = {"PYTHONPATH": PROBE, "BACKBEAM_PROBE_WRITES": str(tmp_path / "writes")}
-    commands = [["run", "--dataset", digits, *STEPS]]
-    [done] = run_on(engine.told(), engine.server_commands, tmp_path, commands, environment)
+    environment = {"BACKBEAM_PROBE_WRITES": str(tmp_path / "writes")}
+    [done] = run_on(engine, tmp_path, [["run", "--dataset", digits, *STEPS]], environment)
     assert done.code == 0, done.err
     assert artefacts(tmp_path / "ws") == artefacts(expected)
     assert "INFO" not in done.err
@@ -77,9 +76,9 @@ def test_a_killed_worker(stage, engine, digits, expected, tmp_path):
     discard(shutil.copytree(expected, tmp_path / "ws"), stage)
     before, kill = contents(tmp_path / "ws"), tmp_path / "kill"
     kill.write_text(WRITTEN[stage])
-    environment = {"PYTHONPATH": PROBE, "BACKBEAM_PROBE_KILL": str(kill)}
+    environment = {"BACKBEAM_PROBE_KILL": str(kill)}
     command = [stage] if stage == "evaluate" else [stage, "--dataset", digits, *STEPS[2:]]
-    [failed] = run_on(engine.told(), engine.server_commands, tmp_path, [command], environment)
+    [failed] = run_on(engine, tmp_path, [command], environment)
     assert not kill.exists()
     assert failed.code == 7, failed.err
     assert failed.err.count("backbeam: the engine failed") == 1
@@ -87,7 +86,7 @@ def test_a_killed_worker(stage, engine, digits, expected, tmp_path):
     after = contents(tmp_path / "ws")
     assert after.pop("engine.log", b"nothing written, nothing kept")
     assert after == before
-    [again] = run_on(engine.told(), engine.server_commands, tmp_path, [command], environment)
+    [again] = run_on(engine, tmp_path, [command], environment)
     assert again.code == 0, again.err
     assert artefacts(tmp_path / "ws") == artefacts(expected)
 

@@ -1,101 +1,115 @@
-"""The job that a Flink cluster would be given. A stand-in of its REST API takes it; this does not test Flink."""
+"""What Flink, Spark and Dataflow are sent, and what becomes of their answers: stand-ins for their services take the job.
 
-import contextlib
+The stand-ins also run what they are sent, as engines of the catalogue: see test_engines.
+"""
+
 import io
 import json
-import re
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.helpers import Digits, backbeam
+from tests.engines.catalogue import STAND_INS
+from tests.engines.isolation import isolated
+from tests.engines.stand_in import MESSAGE, STAGED_IN_JAR
+from tests.helpers import BACKBEAM, Digits, backbeam, contents
 
 pytestmark = pytest.mark.engines
+FLINK, SPARK, DATAFLOW = STAND_INS
+ON_EACH = pytest.mark.parametrize("engine", [pytest.param(engine, id=engine.name) for engine in STAND_INS])
+OUR_STEPS = {"ReadBlock", "PartitionByShard", "WriteShard", "WriteManifest"}
 
 
-class StandIn(BaseHTTPRequestHandler):
-    """Takes a jar and says of its job what the test chose."""
-
-    def do_GET(self):
-        if self.path.endswith("execution-result"):
-            self.answer({"status": {"id": "COMPLETED"}})
-        elif self.path.endswith("exceptions"):
-            self.answer({"all-exceptions": [{"timestamp": 0, "exception": "the task manager was lost"}]})
-        else:
-            self.answer({"state": self.server.state})
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.received.append((self.path, body))
-        self.answer({"filename": "/jars/beam.jar", "jobid": "1234"})
-
-    def do_DELETE(self):
-        self.server.received.append((self.path, b""))
-        self.answer({})
-
-    def answer(self, what):
-        data = json.dumps(what).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
-
-
-@contextlib.contextmanager
-def flink(state):
-    with ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as server:
-        server.state, server.received = state, []
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def submit(server, folder):
-    with zipfile.ZipFile(folder / "stand-in.jar", "w") as jar:
-        jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")
+def submit(engine, folder, ends, *more):
+    """Preprocess a few digits on a stand-in whose jobs end as they are told."""
     digits = Digits().write(folder / "digits")
-    place = ("--dataset", digits, "--workspace", folder / "ws")
-    told = ["--runner=FlinkRunner", f"--flink_master=localhost:{server.server_port}", "--flink_submit_uber_jar"]
-    worker = ["--environment_type=EXTERNAL", "--environment_config=localhost:1"]
-    jar = f"--flink_job_server_jar={folder / 'stand-in.jar'}"
-    return backbeam("preprocess", *place, "--", *told, *worker, jar, timeout=60)
+    servers = engine.server_commands
+    last = engine.servers[-1]
+    servers[last] = [*servers[last], f"--ends={ends}"]
+    command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", folder / "ws", *engine.told(), *more]
+    [done] = isolated([command], servers, folder, engine.environment)
+    return done
 
 
-def test_a_job_that_fails_on_the_cluster_is_an_error_with_its_message(tmp_path):
-    with flink("FAILED") as server:
-        done = submit(server, tmp_path)
-    assert done.code == 7
-    assert "the task manager was lost" in done.err
-    assert list((tmp_path / "ws" / "datasets").iterdir()) == []
+def check_failed(done, folder):
+    assert done.code == 7, done.err
+    assert len(done.err.splitlines()) == 2, done.err  # what it is at, and how that ended
+    assert list((folder / "ws" / "datasets").iterdir()) == []
 
 
-def test_a_job_that_is_cancelled_is_an_error(tmp_path):
-    with flink("CANCELED") as server:
-        done = submit(server, tmp_path)
-    assert done.code == 7
-    assert list((tmp_path / "ws" / "datasets").iterdir()) == []
+def requests(folder):
+    """What the stand-in was asked, without versions and options of the protocol."""
+    lines = (folder / "received" / "requests.txt").read_text().splitlines()
+    return [line.split("?")[0] for line in lines]
 
 
-def test_the_jar_holds_our_pipeline(tmp_path):
-    """A cluster that says it is done without a result is found out."""
-    with flink("FINISHED") as server:
-        done = submit(server, tmp_path)
-    assert done.code == 7
+@ON_EACH
+def test_a_job_that_fails_on_the_cluster_is_an_error_with_its_message(engine, tmp_path):
+    done = submit(engine, tmp_path, "FAILED")
+    check_failed(done, tmp_path)
+    assert MESSAGE in done.err
+
+
+@ON_EACH
+def test_a_job_that_is_cancelled_is_an_error_that_says_so(engine, tmp_path):
+    done = submit(engine, tmp_path, "CANCELLED")
+    check_failed(done, tmp_path)
+    assert "CANCELLED" in done.err
+
+
+@ON_EACH
+def test_a_job_that_is_done_without_a_result_is_found_out(engine, tmp_path):
+    done = submit(engine, tmp_path, "NOTHING")
+    check_failed(done, tmp_path)
     assert "wrote no manifest" in done.err
-    paths = [path for path, _ in server.received]
-    assert [re.sub(r"/v1", "", path) for path in paths] == ["/jars/upload", "/jars/beam.jar/run", "/jars/beam.jar"]
-    upload = server.received[0][1]
-    part = upload[upload.index(b"PK\x03\x04") : upload.rindex(b"\r\n--")]
-    with zipfile.ZipFile(io.BytesIO(part)) as jar:
-        pipeline = json.loads(jar.read("BEAM-PIPELINE/pipeline/pipeline.json"))
+
+
+def test_flink_is_sent_a_jar_that_is_deleted_afterwards(tmp_path):
+    done = submit(FLINK, tmp_path, "DONE")
+    assert done.code == 0, done.err
+    asked = [line for line in requests(tmp_path) if not line.startswith("GET")]
+    assert asked == ["POST /v1/jars/upload", "POST /v1/jars/beam.jar/run", "DELETE /v1/jars/beam.jar"]
+    check_jar(tmp_path)
+
+
+def test_spark_is_told_where_the_jar_is(tmp_path):
+    """Below the workspace, since a cluster can see that."""
+    done = submit(SPARK, tmp_path, "DONE")
+    assert done.code == 0, done.err
+    assert requests(tmp_path).count("POST /v1/submissions/create") == 1
+    job = json.loads((tmp_path / "received" / "job.json").read_text())
+    assert job["mainClass"] == "org.apache.beam.runners.spark.SparkPipelineRunner"
+    assert job["appResource"].startswith(f"file:{tmp_path}/ws/.temporary/")
+    check_jar(tmp_path)
+
+
+def check_jar(folder):
+    """It holds our pipeline; that this made the right shards, the catalogue's tests show."""
+    with zipfile.ZipFile(io.BytesIO((folder / "received" / "job.jar").read_bytes())) as jar:
+        pipeline = json.loads(jar.read(STAGED_IN_JAR))
     names = {transform["uniqueName"] for transform in pipeline["components"]["transforms"].values()}
-    assert {"ReadBlock", "PartitionByShard", "WriteShard", "WriteManifest"} <= names
+    assert names >= OUR_STEPS
+    check_shards(folder)
+
+
+def check_shards(folder):
+    expected = backbeam("preprocess", "--dataset", folder / "digits", "--workspace", folder / "expected")
+    assert expected.code == 0, expected.err
+    assert contents(folder / "ws") == contents(folder / "expected")
+
+
+def test_dataflow_is_sent_a_job_whose_pipeline_and_wheel_lie_in_the_bucket(tmp_path):
+    wheel = tmp_path / "backbeam-0-py3-none-any.whl"
+    wheel.write_bytes(b"a wheel that nobody installs here")
+    done = submit(DATAFLOW, tmp_path, "DONE", f"--extra_package={wheel}")
+    assert done.code == 0, done.err
+    check_shards(tmp_path)
+    jobs = "/v1b3/projects/backbeam-test/locations/europe-west1/jobs"
+    assert requests(tmp_path).count(f"POST {jobs}") == 1
+    job = json.loads((tmp_path / "received" / "job.json").read_text())
+    options = job["environment"]["sdkPipelineOptions"]["options"]
+    assert options["pipelineUrl"].startswith("gs://backbeam-test/staging/")
+    assert options["save_main_session"] is False
+    packages = {package["name"]: package["location"] for package in job["environment"]["workerPools"][0]["packages"]}
+    assert packages[wheel.name].startswith("storage.googleapis.com/backbeam-test/staging/")
+    assert not [name for name in packages if "session" in name]

@@ -2,15 +2,15 @@
 
 BACKBEAM_PROBE_WRITES names a file that gets the path of every file opened for writing, a line each.
 BACKBEAM_PROBE_KILL names a file; the first worker of an engine that writes a file whose name contains that file's
-content deletes it and kills itself.
+content deletes it and kills itself. BACKBEAM_PROBE_FAIL does the same in any process, but only makes that write fail.
 """
 
 import os
 import signal
 import sys
 
-WRITES, KILL = (os.environ.get(f"BACKBEAM_PROBE_{name}") for name in ("WRITES", "KILL"))
-IS_WORKER = any("sdk_worker" in argument for argument in sys.orig_argv)
+WRITES, KILL, FAIL = (os.environ.get(f"BACKBEAM_PROBE_{name}") for name in ("WRITES", "KILL", "FAIL"))
+IS_WORKER = any(name in argument for argument in sys.orig_argv for name in ("sdk_worker", "run_staged"))
 
 
 def _note(event, arguments):
@@ -21,19 +21,25 @@ def _note(event, arguments):
         descriptor = os.open(WRITES, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(descriptor, f"{path}\n".encode())
         os.close(descriptor)
-    if KILL and IS_WORKER and path != KILL:
-        _die_if_asked(path)
+    if KILL and IS_WORKER and _is_asked_for(KILL, path):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if FAIL and _is_asked_for(FAIL, path):
+        raise OSError("the probe lets this fail")
 
 
-def _die_if_asked(path):
+def _is_asked_for(request, path):
+    """Whether a file names this path; true once, as the file is then deleted."""
+    if path == request:
+        return False
     try:
-        with open(KILL) as stream:  # noqa: PTH123
+        with open(request) as stream:  # noqa: PTH123
             wanted = stream.read()
         if wanted in os.path.basename(path):  # noqa: PTH119
-            os.unlink(KILL)  # noqa: PTH108 - only one worker can
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.unlink(request)  # noqa: PTH108 - only one process can
+            return True
     except FileNotFoundError:
-        return
+        pass
+    return False
 
 
 sys.addaudithook(_note)
