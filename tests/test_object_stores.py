@@ -11,6 +11,7 @@ import pytest
 
 from tests.emulators import BUCKET, SECRET, amazon, google, wire
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, free_addresses
+from tests.pictures import write_rows
 
 STEPS = ("--num-steps", "20", "--num-shards", "3")
 STAGES = ["preprocess", "validate", "train", "evaluate"]
@@ -86,6 +87,7 @@ def test_the_main_job(store, told, digits, expected, tmp_path):
     assert not [data for data in everywhere if SECRET.encode() in data]
 
 
+@pytest.mark.slow
 def test_everything_else_that_is_done_with_a_workspace(store, told, digits, tmp_path):
     assert told("preprocess", "--dataset", digits, "--workers", 2, *STEPS[2:]).code == 0
     assert told("validate").code == 0
@@ -101,13 +103,14 @@ def test_everything_else_that_is_done_with_a_workspace(store, told, digits, tmp_
     assert [data[:4] for name, data in found(store, tmp_path).items() if name.endswith(".png")] == [b"\x89PNG"]
 
 
+@pytest.mark.slow
 def test_the_same_bytes_where_workers_see_nothing_but_the_store(store, told, digits, expected, tmp_path):
     done = told("preprocess", "--dataset", digits, *STEPS[2:], "--", "--runner=BundleBasedDirectRunner")
     assert done.code == 0, done.err
     assert datasets(found(store, tmp_path)) == datasets(expected)
 
 
-@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("compress", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_sources(compress, store, told, expected, tmp_path):
     folder = f"{tmp_path.name}-source/digits"
     for path in Digits(num_train=600, num_test=200).write(tmp_path / "digits", compress).iterdir():
@@ -118,6 +121,18 @@ def test_sources(compress, store, told, expected, tmp_path):
     assert datasets(found(store, tmp_path)) == datasets(expected)
 
 
+def test_a_folder_of_parquet_files(store, told, tmp_path):
+    made = write_rows(tmp_path / "rows", Digits(num_train=600, num_test=200))
+    for path in made.iterdir():
+        store.put(f"{tmp_path.name}-source/rows/{path.name}", path.read_bytes())
+    done = told("preprocess", "--dataset", store.uri(f"{tmp_path.name}-source/rows"), *STEPS[2:])
+    assert done.code == 0, done.err
+    local = backbeam("preprocess", "--dataset", made, *STEPS[2:], "--workspace", tmp_path / "ws")
+    assert local.code == 0, local.err
+    assert datasets(found(store, tmp_path)) == datasets(contents(tmp_path / "ws"))
+
+
+@pytest.mark.slow
 def test_what_is_damaged_is_found(store, told, digits, tmp_path):
     assert told("preprocess", "--dataset", digits, *STEPS[2:]).code == 0
     assert told("train", "--num-steps", 20).code == 0
@@ -143,7 +158,7 @@ def popen(store, tmp_path, *arguments, environment):
     return subprocess.Popen(list(map(str, command)), env=os.environ | changed, stderr=subprocess.PIPE)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_process_that_ends_while_it_uploads(how, store, told, digits, expected, tmp_path):
     with wire(store, SHARD, 1, "silent") as broken:
         environment = store.reached_by(broken.address)
@@ -161,6 +176,7 @@ def test_a_process_that_ends_while_it_uploads(how, store, told, digits, expected
     assert datasets(found(store, tmp_path)) == datasets(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["once", "dead"])
 def test_an_upload_that_is_cut_off(then, store, told, digits, expected, tmp_path):
     with wire(store, SHARD, 1, then) as broken:
@@ -176,6 +192,7 @@ def test_an_upload_that_is_cut_off(then, store, told, digits, expected, tmp_path
     assert datasets(found(store, tmp_path)) == datasets(expected)
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_used(store, digits, tmp_path):
     [nobody] = free_addresses(1)
     cases = {
@@ -204,6 +221,7 @@ def test_credentials_that_the_store_refuses(digits, tmp_path):
     assert SECRET not in done.err
 
 
+@pytest.mark.slow
 def test_one_process_of_a_machine_at_a_time(store, told, digits, tmp_path):
     with wire(store, SHARD, 0, "silent") as broken:
         arguments = ("preprocess", "--dataset", digits)
