@@ -10,7 +10,7 @@ import requests
 from model.errors import BadInput, BadUsage
 from pipeline import storage
 from pipeline.console import download_progress
-from pipeline.places import is_remote
+from pipeline.places import is_remote, place_of
 from pipeline.sources import (
     EMBEDDED,
     FILE_NAMES,
@@ -64,7 +64,7 @@ def _from_folder(dataset: str, data_dir: str | None, options: PictureOptions) ->
     if dataset.endswith(".parquet"):
         return _from_pair(dataset, options)
     if is_remote(dataset):
-        return Source(_name(dataset), find_files(dataset), None)
+        return _from_store(dataset, options)
     folder = Path(dataset)
     if not folder.is_dir():
         raise BadUsage(f"no data set {dataset!r}: neither a folder nor one of {', '.join(KNOWN)}")
@@ -75,6 +75,17 @@ def _from_folder(dataset: str, data_dir: str | None, options: PictureOptions) ->
         if any((folder / split).is_dir() for split in SPLITS):
             return TreeSource(name, place, options)
     return Source(name, find_files(dataset), None)
+
+
+def _from_store(dataset: str, options: PictureOptions) -> AnySource:
+    """Find IDX files in a folder of a store, by their names, or else Parquet files, for which it is listed."""
+    try:
+        return Source(_name(dataset), find_files(dataset), None)
+    except BadInput:
+        place = place_of(dataset)
+        if not any(place.glob("*.parquet")):
+            raise
+    return RowsSource(_name(dataset), find_rows(place), options)
 
 
 def _from_pair(dataset: str, options: PictureOptions) -> RowsSource:

@@ -39,12 +39,6 @@ def beam_arguments(arguments: Sequence[str]) -> list[str]:
     stray = [argument for argument in arguments[:1] if not argument.startswith("--")]
     if stray:
         raise errors.BadUsage(f"options for Beam begin with --; found {stray[0]!r}")
-    of_s3 = [argument.split("=")[0] for argument in arguments if argument.startswith("--s3")]
-    if of_s3:  # Beam shows its options to whoever looks at a job
-        raise errors.BadUsage(
-            f"{of_s3[0]}: s3:// is reached as the environment says: AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY; AWS_REGION; AWS_ENDPOINT_URL"
-        )
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--runner", default=IN_PROCESS_RUNNER)
     named, rest = parser.parse_known_args(list(arguments))
@@ -66,8 +60,9 @@ def add_workers(arguments: Sequence[str], num_workers: int | None) -> tuple[str,
         num_workers: 1 is this process alone; None leaves the arguments as they are.
 
     Raises:
-        BadUsage: the arguments choose an engine or its workers themselves.
+        BadUsage: the arguments choose an engine or its workers themselves, or say how to reach a store.
     """
+    _check_no_store(arguments)
     if num_workers is None:
         return tuple(arguments)
     own = [argument for argument in arguments if argument.split("=")[0] in _WORKER_OPTIONS]
@@ -181,6 +176,16 @@ def _servers_stopped(runner: Any) -> Iterator[None]:
     finally:
         for server in started:
             server.stop()
+
+
+def _check_no_store(arguments: Sequence[str]) -> None:
+    """Refuse Beam's options for S3: its jobs show their options, secrets too, and our clients do not see them."""
+    found = [argument.split("=")[0] for argument in arguments if argument.startswith("--s3")]
+    if found:
+        raise errors.BadUsage(
+            f"{found[0]}: s3:// is reached as the environment says: AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY; AWS_REGION; AWS_ENDPOINT_URL"
+        )
 
 
 def _check_known(options: Any) -> None:

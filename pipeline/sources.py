@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from model.errors import BadInput
 from pipeline import storage
-from pipeline.places import is_remote
+from pipeline.places import Place, is_remote
 
 SPLITS = ("train", "test")
 EMBEDDED = Path(__file__).parent / "data"
@@ -171,13 +171,14 @@ class TreeSource(NamedTuple):
 AnySource: TypeAlias = Source | RowsSource | TreeSource
 
 
-def find_rows(folder: Path) -> dict[str, tuple[str, ...]]:
+def find_rows(folder: Place) -> dict[str, tuple[str, ...]]:
     """Find the Parquet files of each split in a folder, by the beginning of their names; in the order of the names.
 
     Raises:
         BadInput: a split has none, or a file is of no split.
     """
-    files = sorted(folder.glob("*.parquet"))
+    listed: list[Place] = [*folder.glob("*.parquet")]
+    files = sorted(listed, key=str)
     found = {split: tuple(str(file) for file in files if _is_of(file, split)) for split in SPLITS}
     stray = [file.name for file in files if not any(_is_of(file, split) for split in SPLITS)]
     if stray or not all(found.values()):
@@ -189,7 +190,7 @@ def find_rows(folder: Path) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _is_of(file: Path, split: str) -> bool:
+def _is_of(file: Place, split: str) -> bool:
     return re.fullmatch(rf"{split}([^A-Za-z].*)?", file.stem) is not None
 
 

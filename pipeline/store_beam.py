@@ -65,16 +65,10 @@ class BeamStore:
             system.rename([temporary], [uri])
 
     def walk(self, uri: str) -> Iterator[str]:
-        """See `stores.Store`. A folder is told from an empty file by trying to list it."""
+        """See `stores.Store`."""
         system = self._system(uri)
         with _failures(uri):
-            there = not system.has_dirs() or system.exists(uri)
-            matched = system.match([f"{uri}/*" if system.has_dirs() else f"{uri}/**"]) if there else []
-        for found in (each for match in matched for each in match.metadata_list):
-            if system.has_dirs() and not found.size_in_bytes and _is_folder(system, found.path):
-                yield from self.walk(found.path)
-            else:
-                yield found.path
+            yield from _walk(system, uri) if system.has_dirs() else _list(system, f"{uri}/")
 
     def delete(self, uris: Iterable[str]) -> None:
         """See `stores.Store`."""
@@ -92,12 +86,19 @@ class BeamStore:
             raise not_installed(uri) from None
 
 
-def _is_folder(system: Any, uri: str) -> bool:
-    try:
-        system.match([f"{uri}/*"])
-    except BeamIOError:
-        return False
-    return True
+def _walk(system: Any, folder: str) -> Iterator[str]:
+    """Yield every file below a folder; a folder is told from an empty file by trying to list it."""
+    if not system.exists(folder):
+        return
+    for found in list(system._list(folder)):
+        try:
+            yield from _walk(system, found.path) if not found.size_in_bytes else [found.path]
+        except BeamIOError:
+            yield found.path
+
+
+def _list(system: Any, prefix: str) -> Iterator[str]:
+    yield from (found.path for found in system._list(prefix))
 
 
 def _hdfs_options(server: str) -> list[str]:

@@ -55,7 +55,7 @@ def not_installed(uri: str) -> BadUsage:
     """Return the error of a URI that nothing here can read."""
     return BadUsage(
         f"{uri}: no file system for {uri.split('://')[0]}:// is installed; "
-        "backbeam[gcp] brings gs://, backbeam[aws] brings s3://"
+        "backbeam[gcp] brings gs://, backbeam[aws] brings s3://, apache-beam[hadoop] brings hdfs://"
     )
 
 

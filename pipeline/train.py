@@ -91,8 +91,7 @@ def train(job: Job, configs: Sequence[TrainingConfig], engine: Engine) -> None:
         BadUsage: tensorboard is wanted but not installed.
         EngineFailed: another worker of the cluster is gone.
     """
-    dataset = copy_shards(job.dataset, job.manifest, job.workspace)
-    reader, monitored = split_reader(dataset, job.manifest, "train"), first_examples(dataset, job.manifest, "test")
+    reader, monitored = _readers(job)
     with training_progress(job.visible) as bar:
 
         def work(config: TrainingConfig, stop: Event) -> None:
@@ -153,10 +152,17 @@ def assist(job: Job, config: TrainingConfig, engine: Engine) -> None:
         CorruptArtefact: a shard is not as the manifest says.
         EngineFailed: another worker of the cluster is gone.
     """
-    dataset = copy_shards(job.dataset, job.manifest, job.workspace)
-    reader, monitored = split_reader(dataset, job.manifest, "train"), first_examples(dataset, job.manifest, "test")
+    reader, monitored = _readers(job)
     with training_progress(job.visible) as bar:
         _fit(config, engine, reader, monitored, [_progress_line(job, config, bar, "")], Event())
+
+
+def _readers(job: Job) -> tuple[SplitReader, Examples]:
+    """Return what reads the train split and the monitored test examples, once all shards are on this machine."""
+    dataset = copy_shards(job.dataset, job.manifest, job.workspace)
+    if job.visible and dataset != job.dataset:
+        console.print(f"  shards are read from copies in {dataset}", markup=False, soft_wrap=True)
+    return split_reader(dataset, job.manifest, "train"), first_examples(dataset, job.manifest, "test")
 
 
 def split_reader(dataset: Place, manifest: Manifest, split: str) -> SplitReader:

@@ -36,3 +36,12 @@ def mnist_folder() -> Path:
     if not folder.is_dir():
         pytest.skip("needs canonical MNIST: set BACKBEAM_TEST_DATA to a folder that holds mnist/ with its four files")
     return folder
+
+
+@pytest.fixture
+def memory(monkeypatch) -> dict[str, bytes]:
+    """The files of memory://, by URI; there are none yet."""
+    from tests.memory import MemoryFileSystem
+
+    monkeypatch.setattr(MemoryFileSystem, "files", {})
+    return MemoryFileSystem.files

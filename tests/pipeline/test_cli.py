@@ -279,7 +279,7 @@ def test_next_steps_repeat_the_command_with_one_thing_changed(tmp_path, digits_f
         (["--shuffle-seed", 2**63], "--shuffle-seed"),
         (["--num-classes", 5], "mnist-5k has its own classes"),
         (["--num-shards", 5000], "more than the 4000 train examples"),
-        (["--dataset", "s3://bucket/folder"], "backbeam[aws] brings s3://"),
+        (["--dataset", "nowhere://bucket/folder"], "no file system for nowhere:// is installed; backbeam[gcp]"),
         (["--", "stray"], "options for Beam begin with --; found 'stray'"),
         (["--", "--runner=NoSuchRunner"], "NoSuchRunner"),
     ],
@@ -292,9 +292,9 @@ def test_more_usage_errors(arguments, message, tmp_path):
     assert not list(tmp_path.glob("ws/datasets/*"))
 
 
-def test_a_remote_workspace_is_refused(tmp_path, monkeypatch):
+def test_a_remote_cache_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = backbeam("preprocess", "--workspace", "gs://bucket/ws")
+    done = backbeam("preprocess", "--cache-dir", "gs://bucket/cache")
     assert done.code == 2
     assert "is a URI" in " ".join(done.err.split())
     assert contents(tmp_path) == {}

@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem, MatchResult
 
 from model.errors import BadUsage, CorruptArtefact, Locked
 from pipeline import local_side, storage
@@ -76,39 +75,11 @@ def test_a_lock_names_its_holder_and_goes_when_it_dies(tmp_path):
             assert json.loads((tmp_path / ".lock-holder.json").read_bytes())["pid"] == os.getpid()
 
 
-class MemoryFileSystem(FileSystem):
-    """A remote file system as Beam sees one: it is found by the scheme of the URI."""
-
-    files: dict[str, bytes] = {}  # noqa: RUF012
-
-    @classmethod
-    def scheme(cls):
-        return "memory"
-
-    def exists(self, path):
-        return path in self.files
-
-    def open(self, path, mime_type="", compression_type=CompressionTypes.AUTO):
-        import io
-
-        assert compression_type == CompressionTypes.UNCOMPRESSED
-        return io.BytesIO(self.files[path])
-
-    def match(self, patterns, limits=None):
-        return [MatchResult(p, [FileMetadata(p, len(self.files[p]))]) for p in patterns]
-
-    def _unused(self, *_, **__):
-        raise AssertionError("not called")
-
-    join = split = mkdirs = has_dirs = _list = create = copy = rename = size = last_updated = checksum = _unused
-    delete = metadata = _unused
-
-
-def test_sources_on_a_remote_file_system(tmp_path):
+def test_sources_on_a_remote_file_system(memory, tmp_path):
     import gzip
 
     files = Digits().files()
-    MemoryFileSystem.files = {f"memory://bucket/digits/{name}.gz": gzip.compress(d) for name, d in files.items()}
+    memory.update({f"memory://bucket/digits/{name}.gz": gzip.compress(d) for name, d in files.items()})
     source = find_source("memory://bucket/digits/", None, tmp_path, progress=False)
     assert source.name == "digits"
     local = scan_source(find_source(str(Digits().write(tmp_path / "digits")), None, tmp_path, progress=False))

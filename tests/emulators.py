@@ -1,0 +1,228 @@
+"""Emulators of object stores on loopback, what lies in them, and a connection to them that can be cut or frozen."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import boto3
+import requests
+
+from tests.helpers import free_addresses
+
+START_SECONDS = 60
+BUCKET = "backbeam-test"
+SECRET = "a-secret-that-nobody-may-see"  # noqa: S105 - of an emulator
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "an-identity", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+
+
+@dataclass
+class Emulated:
+    """A store that is emulated: its URIs, where the emulator listens, what a command needs to find it."""
+
+    scheme: str
+    address: str
+    environment: dict[str, str]
+
+    def uri(self, name: str) -> str:
+        return f"{self.scheme}://{BUCKET}/{name}"
+
+    def reached_by(self, address: str) -> dict[str, str]:
+        """The environment of a command that goes by another address."""
+        return {name: value.replace(self.address, address) for name, value in self.environment.items()}
+
+    def contents(self, folder: str) -> dict[str, bytes]:
+        """Every object below a folder, by what stands after it."""
+        return {name.removeprefix(f"{folder}/"): self.get(name) for name in sorted(self.names(folder))}
+
+    def names(self, folder: str) -> list[str]:
+        raise AssertionError
+
+    def get(self, name: str) -> bytes:
+        raise AssertionError
+
+    def put(self, name: str, data: bytes) -> None:
+        raise AssertionError
+
+    def delete(self, name: str) -> None:
+        raise AssertionError
+
+
+@dataclass
+class Amazon(Emulated):
+    client: Any = None
+
+    def names(self, folder: str) -> list[str]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{folder}/")
+        return [found["Key"] for page in pages for found in page.get("Contents", ())]
+
+    def get(self, name: str) -> bytes:
+        return self.client.get_object(Bucket=BUCKET, Key=name)["Body"].read()
+
+    def put(self, name: str, data: bytes) -> None:
+        self.client.put_object(Bucket=BUCKET, Key=name, Body=data)
+
+    def delete(self, name: str) -> None:
+        self.client.delete_object(Bucket=BUCKET, Key=name)
+
+
+@dataclass
+class Google(Emulated):
+    def names(self, folder: str) -> list[str]:
+        found = self._ask("GET", f"storage/v1/b/{BUCKET}/o?prefix={folder}/&maxResults=10000").json()
+        return [each["name"] for each in found.get("items", ())]
+
+    def get(self, name: str) -> bytes:
+        return self._ask("GET", f"storage/v1/b/{BUCKET}/o/{quote(name, safe='')}?alt=media").content
+
+    def put(self, name: str, data: bytes) -> None:
+        self._ask("POST", f"upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={quote(name, safe='')}", data)
+
+    def delete(self, name: str) -> None:
+        self._ask("DELETE", f"storage/v1/b/{BUCKET}/o/{quote(name, safe='')}")
+
+    def _ask(self, method: str, place: str, data: bytes | None = None) -> requests.Response:
+        answer = requests.request(method, f"http://{self.address}/{place}", data=data, timeout=START_SECONDS)
+        answer.raise_for_status()
+        return answer
+
+
+@contextmanager
+def amazon(folder: Path, **options: str) -> Iterator[Amazon]:
+    """An emulated S3 with an empty bucket; options are moto's, of its environment."""
+    [address] = free_addresses(1)
+    host, port = address.split(":")
+    with _server(
+        [str(Path(sys.executable).with_name("moto_server")), "-H", host, "-p", port], address, folder, options
+    ):
+        names = {"aws_access_key_id": "an-identity", "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
+        with closing(boto3.client("s3", endpoint_url=f"http://{address}", **names)) as client:
+            client.create_bucket(Bucket=BUCKET)
+            yield Amazon("s3", address, CREDENTIALS | {"AWS_ENDPOINT_URL": f"http://{address}"}, client)
+
+
+@contextmanager
+def google(folder: Path) -> Iterator[Google]:
+    """An emulated Google Cloud Storage with an empty bucket."""
+    [address] = free_addresses(1)
+    host, port = address.split(":")
+    command = [str(Path(sys.executable).with_name("gcp-storage-emulator")), "start", f"--host={host}", f"--port={port}"]
+    with _server([*command, "--in-memory", f"--default-bucket={BUCKET}"], address, folder, {}):
+        yield Google("gs", address, {"STORAGE_EMULATOR_HOST": f"http://{address}"})
+
+
+@contextmanager
+def _server(command: list[str], address: str, folder: Path, options: dict[str, str]) -> Iterator[None]:
+    log = folder / f"{Path(command[0]).name}.log"
+    with log.open("wb") as heard:
+        process = subprocess.Popen(command, stdout=heard, stderr=heard, env=os.environ | options)
+    try:
+        _wait_for(process, address, log)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    for _ in range(START_SECONDS * 10):
+        if process.poll() is not None:
+            break
+        with suppress(OSError), _connect(address):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"{process.args!r} does not listen: {log.read_text()}")
+
+
+def _connect(address: str) -> socket.socket:
+    host, port = address.split(":")
+    return socket.create_connection((host, int(port)), 10)
+
+
+@dataclass
+class Wire:
+    """A way to a store on which requests are broken off in their middle.
+
+    Attributes:
+        address: HOST:PORT of this end.
+        target: HOST:PORT of the store.
+        word: what a request is known by.
+        spared: how many of those requests go through before one is broken off.
+        then: "dead": nothing goes through any more; "once": all others do; "silent": the others do, and the one that is
+            broken off is never answered.
+        broken: set when that has happened.
+    """
+
+    address: str
+    target: str
+    word: bytes
+    spared: int
+    then: str
+    broken: threading.Event = field(default_factory=threading.Event)
+    _open: list[socket.socket] = field(default_factory=list)
+
+    def serve(self, server: socket.socket) -> None:
+        with suppress(OSError):  # closed at the end of the test
+            while True:
+                client, _ = server.accept()
+                if self.then == "dead" and self.broken.is_set():
+                    client.close()
+                    continue
+                store = _connect(self.target)
+                self._open += [client, store]
+                for way in (self._ask, self._answer):
+                    threading.Thread(target=way, args=(client, store), daemon=True).start()
+
+    def close(self) -> None:
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _ask(self, client: socket.socket, store: socket.socket) -> None:
+        with suppress(OSError):
+            while data := client.recv(2**16):
+                if self._breaks(data):
+                    store.sendall(data[: len(data) // 2])
+                    self.broken.set()
+                    for each in (store,) if self.then == "silent" else (store, client):
+                        each.shutdown(socket.SHUT_RDWR)
+                    return
+                store.sendall(data)
+        with suppress(OSError):
+            store.shutdown(socket.SHUT_WR)
+
+    def _answer(self, client: socket.socket, store: socket.socket) -> None:
+        with suppress(OSError):
+            while data := store.recv(2**16):
+                client.sendall(data)
+            if not (self.then == "silent" and self.broken.is_set()):
+                client.shutdown(socket.SHUT_WR)
+
+    def _breaks(self, data: bytes) -> bool:
+        if self.broken.is_set() or self.word not in data:
+            return False
+        self.spared -= 1
+        return self.spared < 0
+
+
+@contextmanager
+def wire(store: Emulated, word: bytes, spared: int, then: str) -> Iterator[Wire]:
+    """A way to a store that breaks; see Wire."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        made = Wire(f"127.0.0.1:{server.getsockname()[1]}", store.address, word, spared, then)
+        thread = threading.Thread(target=made.serve, args=(server,), daemon=True)
+        thread.start()
+        stack.callback(made.close)
+        yield made
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(START_SECONDS)

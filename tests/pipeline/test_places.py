@@ -1,0 +1,126 @@
+import pickle
+import posixpath
+import sys
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.errors import BadUsage
+from pipeline import storage
+from pipeline.places import RemotePath, is_remote, place_of
+from pipeline.stores import RemoteStream
+from tests.memory import FolderFileSystem, MemoryFileSystem
+
+NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
+    lambda name: name not in (".", "..")
+)
+
+
+@given(NAMES, st.lists(NAMES, min_size=1, max_size=5), NAMES)
+def test_names_and_joins_are_as_of_paths(bucket, names, other):
+    remote, local = RemotePath(f"s3://{bucket}"), PurePosixPath(f"/{bucket}")
+    for name in names:
+        remote, local = remote / name, local / name
+    assert str(remote) == "s3:/" + posixpath.join("/", bucket, *names)
+    assert (remote.name, remote.stem) == (local.name, local.stem)
+    assert str(remote.parent) == f"s3:/{local.parent}"
+    assert remote.with_name(other) == remote.parent / other
+    assert (remote.parent / remote.name) == remote == place_of(str(remote)) == pickle.loads(pickle.dumps(remote))  # noqa: S301
+    assert place_of(f"{remote}//") == remote
+    assert is_remote(str(remote))
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3:///name", "s3://bucket//name", "s3://bucket/../other", "s3://bucket/."])
+def test_what_is_no_place(uri):
+    with pytest.raises(BadUsage, match="expected SCHEME://BUCKET/NAME"):
+        place_of(uri)
+
+
+def test_a_bucket_is_in_no_folder():
+    with pytest.raises(BadUsage):
+        _ = RemotePath("s3://bucket").parent
+
+
+def test_a_path_is_a_path():
+    assert place_of("a/b") == Path("a/b")
+    assert place_of(Path("a/b")) == Path("a/b")
+
+
+@pytest.mark.parametrize(("scheme", "package"), [("s3", "boto3"), ("gs", "google.cloud.storage")])
+def test_what_is_not_installed_is_named(scheme, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(BadUsage, match=rf"no file system for {scheme}:// is installed; backbeam\[gcp\] brings gs://"):
+        storage.exists(f"{scheme}://bucket/name")
+
+
+@pytest.fixture
+def held(memory):
+    """Objects below two folders, the name of one of which begins with that of the other."""
+    memory.update({f"memory://b/ws/{folder}/{name}": b"x" for folder in ("a-1", "a-10") for name in ("m.json", "s")})
+    return memory
+
+
+def test_deleting_touches_nothing_of_a_longer_name(held):
+    storage.remove(RemotePath("memory://b/ws/a-1"))
+    assert set(held) == {"memory://b/ws/a-10/m.json", "memory://b/ws/a-10/s"}
+
+
+def test_finding(held):
+    place = RemotePath("memory://b/ws")
+    assert {str(found) for found in place.glob("*/m.json")} == {"memory://b/ws/a-1/m.json", "memory://b/ws/a-10/m.json"}
+    assert list(place.glob("m.json")) == []
+    assert place.is_dir()
+    assert not place.exists()
+    assert not RemotePath("memory://b/ws/a").is_dir()
+    assert (place / "a-1" / "s").is_file()
+
+
+def test_writing_puts_all_or_nothing(memory):
+    place = RemotePath("memory://b/x")
+
+    def fails():
+        yield b"half"
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        storage.write_atomically(place, fails())
+    assert memory == {}
+    storage.write_atomically(place, [b"who", b"le"])
+    storage.write_atomically(place, b"")
+    assert memory == {"memory://b/x": b""}
+
+
+def test_an_object_that_is_not_there(memory):
+    place = RemotePath("memory://b/x")
+    for read in (place.read_bytes, lambda: storage.size(str(place)), lambda: storage.open_binary(str(place))):
+        with pytest.raises(FileNotFoundError, match="memory://b/x"):
+            read()
+    storage.remove_file(place)
+
+
+@given(st.binary(max_size=60), st.lists(st.tuples(st.integers(0, 70), st.integers(0, 70)), max_size=6))
+def test_a_stream_reads_what_is_there(data, reads):
+    MemoryFileSystem.files = {"memory://b/x": data}
+    with RemoteStream("memory://b/x", len(data)) as stream:
+        for start, count in reads:
+            stream.seek(start)
+            assert stream.read(count) == data[start : start + count]
+            assert storage.read_range("memory://b/x", start, count) == data[start : start + count]
+    with storage.open_binary("memory://b/x") as stream:
+        assert stream.read() == data
+
+
+def test_a_file_system_with_folders(monkeypatch):
+    monkeypatch.setattr(FolderFileSystem, "files", {})
+    monkeypatch.setattr(FolderFileSystem, "folders", set())
+    place = RemotePath("folders://b/ws")
+    assert not place.is_dir()
+    for name in ("a-1/m.json", "a-1/deep/er", "a-1/empty", "a-10/m.json"):
+        storage.write_atomically(RemotePath(f"{place}/{name}"), b"" if "empty" in name else b"old")
+    storage.write_atomically(place / "a-1" / "m.json", b"new")
+    assert (place / "a-1" / "m.json").read_bytes() == b"new"
+    assert {str(found) for found in place.glob("a-1/*")} == {f"{place}/a-1/m.json", f"{place}/a-1/empty"}
+    storage.remove(place / "a-1")
+    assert set(FolderFileSystem.files) == {f"{place}/a-10/m.json"}

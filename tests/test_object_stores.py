@@ -1,0 +1,252 @@
+"""Workspaces and sources in object stores, by the real command, against emulators on loopback."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.emulators import BUCKET, SECRET, amazon, google, wire
+from tests.helpers import BACKBEAM, Digits, backbeam, contents, free_addresses
+from tests.pictures import write_rows
+
+STEPS = ("--num-steps", "20", "--num-shards", "3")
+STAGES = ["preprocess", "validate", "train", "evaluate"]
+SHARD = b".tfrecord"
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return Digits(num_train=600, num_test=200).write(tmp_path_factory.mktemp("source") / "digits")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory, digits):
+    """What a workspace on the disk holds."""
+    workspace = tmp_path_factory.mktemp("expected") / "ws"
+    done = backbeam("run", "--dataset", digits, *STEPS, "--workspace", workspace)
+    assert done.code == 0, done.err
+    return contents(workspace)
+
+
+@pytest.fixture(scope="module", params=[amazon, google])
+def store(request, tmp_path_factory):
+    with request.param(tmp_path_factory.mktemp("emulator")) as emulated:
+        yield emulated
+
+
+@pytest.fixture
+def told(store, tmp_path):
+    """Run a command with this test's own folder of the store as workspace."""
+
+    def tell(command, *arguments, environment=None):
+        changed = {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")} | (environment or store.environment)
+        return backbeam(command, "--workspace", store.uri(tmp_path.name), *arguments, environment=changed)
+
+    return tell
+
+
+def found(store, tmp_path):
+    return store.contents(tmp_path.name)
+
+
+def timeless(files):
+    """All that does not tell times, and the tables and the record that do, without those."""
+    kept = {}
+    for name, data in files.items():
+        if name.endswith("learning_curve.parquet"):
+            kept[name] = repr(pq.read_table(io.BytesIO(data)).drop_columns("seconds").to_pylist())  # nan is not nan
+        elif name.endswith("run.json"):
+            record = json.loads(data)
+            kept[name] = {key: record[key] for key in record if key not in ("seconds", "tables", "record_sha256")}
+        elif name != ".lock":
+            kept[name] = data
+    return kept
+
+
+def datasets(files):
+    return {name: data for name, data in files.items() if name.startswith("datasets/") and "validation" not in name}
+
+
+def test_the_main_job(store, told, digits, expected, tmp_path):
+    done = told("run", "--dataset", digits, *STEPS, "--json")
+    assert done.code == 0, done.err
+    assert timeless(found(store, tmp_path)) == timeless(expected)
+    assert done.json["paths"]["dataset"].startswith(store.uri(tmp_path.name) + "/datasets/")
+    again = told("run", "--dataset", digits, *STEPS, "--json")
+    assert (again.code, again.json["skipped"]) == (0, STAGES)
+    assert timeless(found(store, tmp_path)) == timeless(expected)
+    local = contents(tmp_path / "cache")
+    shards = {name.rpartition("/")[2]: data for name, data in local.items() if name.endswith(".tfrecord")}
+    assert shards == {name.rpartition("/")[2]: data for name, data in expected.items() if name.endswith(".tfrecord")}
+    assert not [name for name in local if not name.endswith((".tfrecord", ".lock"))]
+    everywhere = [*found(store, tmp_path).values(), *local.values(), done.out.encode(), done.err.encode()]
+    assert not [data for data in everywhere if SECRET.encode() in data]
+
+
+@pytest.mark.slow
+def test_everything_else_that_is_done_with_a_workspace(store, told, digits, tmp_path):
+    assert told("preprocess", "--dataset", digits, "--workers", 2, *STEPS[2:]).code == 0
+    assert told("validate").code == 0
+    trained = told("train", "--num-steps", 20, "--seeds", "1-2", "--json")
+    assert trained.code == 0, trained.err
+    run = trained.json["runs"][1]["run_id"]
+    assert told("evaluate", run, "--workers", 2, "--json").json["test"]["num_examples"] == 200
+    assert told("predict", digits / "t10k-images-idx3-ubyte", "--run", run).out.count("\n") == 200
+    assert told("export", run, "--to", tmp_path / "exported").code == 0
+    assert "saved_model/saved_model.pb" in contents(tmp_path / "exported")
+    shown = told("inspect", "--json")
+    assert shown.json["sheet"].startswith(store.uri(tmp_path.name) + "/inspect/")
+    assert [data[:4] for name, data in found(store, tmp_path).items() if name.endswith(".png")] == [b"\x89PNG"]
+
+
+@pytest.mark.slow
+def test_the_same_bytes_where_workers_see_nothing_but_the_store(store, told, digits, expected, tmp_path):
+    done = told("preprocess", "--dataset", digits, *STEPS[2:], "--", "--runner=BundleBasedDirectRunner")
+    assert done.code == 0, done.err
+    assert datasets(found(store, tmp_path)) == datasets(expected)
+
+
+@pytest.mark.parametrize("compress", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_sources(compress, store, told, expected, tmp_path):
+    folder = f"{tmp_path.name}-source/digits"
+    for path in Digits(num_train=600, num_test=200).write(tmp_path / "digits", compress).iterdir():
+        store.put(f"{folder}/{path.name}", path.read_bytes())
+    engine = ("--", "--runner=BundleBasedDirectRunner") if compress else ()
+    done = told("preprocess", "--dataset", store.uri(folder), *STEPS[2:], *engine)
+    assert done.code == 0, done.err
+    assert datasets(found(store, tmp_path)) == datasets(expected)
+
+
+def test_a_folder_of_parquet_files(store, told, tmp_path):
+    made = write_rows(tmp_path / "rows", Digits(num_train=600, num_test=200))
+    for path in made.iterdir():
+        store.put(f"{tmp_path.name}-source/rows/{path.name}", path.read_bytes())
+    done = told("preprocess", "--dataset", store.uri(f"{tmp_path.name}-source/rows"), *STEPS[2:])
+    assert done.code == 0, done.err
+    local = backbeam("preprocess", "--dataset", made, *STEPS[2:], "--workspace", tmp_path / "ws")
+    assert local.code == 0, local.err
+    assert datasets(found(store, tmp_path)) == datasets(contents(tmp_path / "ws"))
+
+
+@pytest.mark.slow
+def test_what_is_damaged_is_found(store, told, digits, tmp_path):
+    assert told("preprocess", "--dataset", digits, *STEPS[2:]).code == 0
+    assert told("train", "--num-steps", 20).code == 0
+    [shard, *_] = sorted(name for name in store.names(tmp_path.name) if name.endswith(".tfrecord"))
+    data = store.get(shard)
+    for copy in (tmp_path / "cache").rglob("*.tfrecord"):  # copies that do not verify are made again
+        copy.write_bytes(data)
+    again = told("train", "--num-steps", 20, "--seed", 2, "--json")
+    assert again.code == 0, again.err
+    store.put(shard, data[:-1] + bytes([data[-1] ^ 1]))
+    spoilt = told("train", "--num-steps", 20, "--seed", 3)
+    assert (spoilt.code, "Traceback" in spoilt.err) == (4, False)
+    assert f"{store.scheme}://{BUCKET}/{shard} is corrupt" in spoilt.err
+    store.delete(shard)
+    gone = told("train", "--num-steps", 20, "--seed", 3)
+    assert gone.code == 4
+    assert f"{shard} is missing" in gone.err
+
+
+def popen(store, tmp_path, *arguments, environment):
+    command = [BACKBEAM, *arguments, "--workspace", store.uri(tmp_path.name)]
+    changed = environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
+    return subprocess.Popen(list(map(str, command)), env=os.environ | changed, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_process_that_ends_while_it_uploads(how, store, told, digits, expected, tmp_path):
+    with wire(store, SHARD, 1, "silent") as broken:
+        environment = store.reached_by(broken.address)
+        arguments = ("preprocess", "--dataset", digits, *STEPS[2:])
+        with popen(store, tmp_path, *arguments, environment=environment) as process:
+            assert broken.broken.wait(60)
+            process.send_signal(how)
+            _, heard = process.communicate(timeout=60)
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143}[how], heard
+    left = datasets(found(store, tmp_path))
+    assert not [name for name in left if "manifest" in name]
+    assert how == signal.SIGKILL or left == {}
+    again = told("preprocess", "--dataset", digits, *STEPS[2:])
+    assert again.code == 0, again.err
+    assert datasets(found(store, tmp_path)) == datasets(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("then", ["once", "dead"])
+def test_an_upload_that_is_cut_off(then, store, told, digits, expected, tmp_path):
+    with wire(store, SHARD, 1, then) as broken:
+        done = told("preprocess", "--dataset", digits, *STEPS[2:], environment=store.reached_by(broken.address))
+        assert broken.broken.is_set()
+    if then == "dead":
+        assert done.code == 5, done.err
+        assert store.uri(tmp_path.name) in done.err
+        assert "Traceback" not in done.err
+        assert not [name for name in found(store, tmp_path) if "manifest" in name]
+        done = told("preprocess", "--dataset", digits, *STEPS[2:])
+    assert done.code == 0, done.err
+    assert datasets(found(store, tmp_path)) == datasets(expected)
+
+
+@pytest.mark.slow
+def test_a_store_that_cannot_be_used(store, digits, tmp_path):
+    [nobody] = free_addresses(1)
+    cases = {
+        "there is no bucket": (f"{store.scheme}://no-such-bucket/ws", store.environment),
+        nobody: (store.uri("ws"), store.reached_by(nobody)),
+        "no credentials": (store.uri("ws"), {"NO_GCE_CHECK": "true", "AWS_EC2_METADATA_DISABLED": "true"}),
+    }
+    for message, (workspace, environment) in cases.items():
+        changed = environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+        done = backbeam("preprocess", "--dataset", digits, "--workspace", workspace, environment=changed)
+        assert done.code == 5, done.err
+        assert message in done.err
+        assert workspace in done.err
+        assert len(done.err.splitlines()) == 1
+        assert SECRET not in done.err
+    assert not list((tmp_path / "cache").rglob("engine.log"))
+
+
+def test_credentials_that_the_store_refuses(digits, tmp_path):
+    with amazon(tmp_path, INITIAL_NO_AUTH_ACTION_COUNT="1") as store:
+        changed = store.environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
+        done = backbeam("preprocess", "--dataset", digits, "--workspace", store.uri("ws"), environment=changed)
+    assert done.code == 5, done.err
+    assert "refuses these credentials" in done.err
+    assert store.uri("ws") in done.err
+    assert SECRET not in done.err
+
+
+@pytest.mark.slow
+def test_one_process_of_a_machine_at_a_time(store, told, digits, tmp_path):
+    with wire(store, SHARD, 0, "silent") as broken:
+        arguments = ("preprocess", "--dataset", digits)
+        with popen(store, tmp_path, *arguments, environment=store.reached_by(broken.address)) as holder:
+            assert broken.broken.wait(60)
+            refused = told("preprocess", "--dataset", digits)
+            holder.kill()
+            holder.communicate(timeout=60)
+    assert refused.code == 6
+    assert f"{store.uri(tmp_path.name)} is in use by process {holder.pid}" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tensorboard"], "--tensorboard needs a workspace on this machine"),
+        (
+            ["--", f"--s3_secret_access_key={SECRET}"],
+            "--s3_secret_access_key: s3:// is reached as the environment says",
+        ),
+        (["--cache-dir", "s3://bucket/cache"], "is a URI, and this is a folder of this machine"),
+    ],
+)
+def test_what_a_store_cannot_be_used_for(arguments, message, tmp_path):
+    done = backbeam("run", "--workspace", "s3://bucket/ws", *arguments)
+    assert done.code == 2
+    assert message in " ".join(done.err.replace("│", " ").split())
+    assert SECRET not in done.err
