@@ -192,7 +192,7 @@ def test_an_engine_that_fails_is_an_error(digits_folder, tmp_path, monkeypatch):
     def fails(*_):
         raise RuntimeError("the worker ran out of luck")
 
-    monkeypatch.setattr(module, "read_block", fails)
+    monkeypatch.setattr(module, "read_blocks", fails)
     with pytest.raises(EngineFailed, match="the worker ran out of luck"):
         build(digits_folder, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
