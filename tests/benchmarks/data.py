@@ -25,7 +25,7 @@ from tests.benchmarks.memory import Measured, check_measurable
 from tests.benchmarks.steps import describe_machine
 from tests.benchmarks.streaming import in_child
 from tests.benchmarks.tfds import compare
-from tests.benchmarks.ways import OTHERS, OURS
+from tests.benchmarks.ways import LARGE, OTHERS, OURS
 
 SMALL = 70_000
 PIECE = 10_000  # images written at once
@@ -53,14 +53,14 @@ def main(
     large: Annotated[int, typer.Option(min=0, help="Images of the large data set; 0 for none.")] = 7_000_000,
     small: Annotated[int, typer.Option(min=70, help="Images of the small one.")] = SMALL,
     repeats: Annotated[int, typer.Option(min=1, help="Of the small data set, interleaved.")] = 3,
-    ways: Annotated[str, typer.Option(help="Only these, separated by semicolons.")] = ";".join([*OURS, *OTHERS]),
+    ways: Annotated[str, typer.Option(help="Only these, separated by semicolons.")] = ";".join([*LARGE, *OTHERS]),
     peer: Annotated[bool, typer.Option(help="Have TensorFlow Datasets build MNIST too, in .venv-tfds.")] = True,
     folder: Annotated[Path | None, typer.Option(help="Where there is room; by default for temporary files.")] = None,
     output: Annotated[Path, typer.Option(help="The Parquet file.")] = Path("build/benchmarks/data.parquet"),
 ) -> None:
     """Time preprocessing, validation and evaluation, and watch their memory."""
     wanted = ways.split(";")
-    sizes = [(small, OURS | OTHERS, repeats), (large // 10, OURS, 1), (large, OURS, 1)]
+    sizes = [(small, OURS | OTHERS, repeats), (large // 10, LARGE, 1), (large, LARGE, 1)]
     with tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary:
         try:
             check_measurable()
