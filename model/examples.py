@@ -23,6 +23,7 @@ Integers = npt.NDArray[np.int64]
 _LENGTH = Struct("<Q")
 _HEADER_BYTES = 12  # uint64 length, uint32 masked checksum of the length
 _FOOTER_BYTES = 4  # uint32 masked checksum of the payload
+_GATHERED_BYTES = 2**17  # what stays in the processor's cache on its way
 _FRAME_BYTES = _HEADER_BYTES + _FOOTER_BYTES
 _MAX_VARINT_BYTES = 9  # a non-negative int64
 
@@ -174,10 +175,11 @@ def _gather(data: bytes, starts: Integers, part: slice, found: Bytes | None = No
     """uint8[n, part's length]: the same part of what begins at each start, all of it within the data."""
     width = part.stop - part.start
     found = np.empty((len(starts), width), np.uint8) if found is None else found
-    if len(starts) and width:
-        items = _every_item(data, width)
-        # "clip" keeps NumPy from making a copy first; no position is out of range
-        np.take(items, starts + part.start, out=found.view(items.dtype)[:, 0], mode="clip")
+    if not (len(starts) and width):
+        return found
+    items, length = _every_item(data, width), max(1, _GATHERED_BYTES // width)
+    for piece in (slice(start, start + length) for start in range(0, len(starts), length)):
+        found[piece] = items[starts[piece] + part.start].view(np.uint8).reshape(-1, width)
     return found
 
 

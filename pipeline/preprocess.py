@@ -1,12 +1,11 @@
 """The Beam pipeline from source files to shards: blocks in, shards out, the manifest last.
 
-    block ranges -> blocks of valid examples -> cuts of blocks -> shards -> manifest
+    block ranges -> cuts of blocks -> shards -> manifest
 
-Elements are columnar blocks of thousands of examples; no Python runs for a single image, but where pictures must be
-decoded (`pipeline.decoding`). Examples do not travel through the engine: a worker that has cut a block leaves it in a
-scratch file, and the shuffle moves only where each cut lies (`pipeline.scratch`). So a worker holds one block or one
-shard, and an engine that shuffles in memory holds neither. The functions below know nothing of Beam; `construct` puts
-them in order.
+Work is done by blocks of thousands of examples; no Python runs for a single image, but where pictures must be decoded
+(`pipeline.decoding`). Examples do not travel through the engine: a worker that has read a block leaves it in a scratch
+file, and the shuffle moves only where each cut of it lies (`pipeline.scratch`). So a worker holds one block or one
+shard, and an engine that shuffles in memory holds neither. `construct` puts the functions below in order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -40,6 +40,7 @@ from pipeline.shards import (
 from pipeline.tables import REJECTED_SCHEMA, read_table, write_table
 
 REJECTED_NAME = "rejected.parquet"
+CUTS, REJECTED = "cuts", "rejected"  # what comes of a block
 SHOWN_REJECTED = 10  # how many a failing job names
 
 
@@ -113,40 +114,49 @@ def preprocess(
 
 def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> None:
     """Apply the job's transforms."""
-    blocks = (
+    found = (
         pipeline
         | "Ranges" >> beam.Create(ranges)
         | beam.Reshuffle()
-        | "ReadBlock" >> beam.FlatMap(read_block, job)  # Block
+        | "CutBlocks" >> beam.FlatMap(cut_blocks, job).with_outputs(REJECTED, main=CUTS)
     )
-    rejected = blocks | "CountRejected" >> beam.FlatMap(count_rejected, job)  # Tally
     every_group = pipeline | "EveryGroup" >> beam.Create(list(empty_groups(job)))  # ((split, group), None)
     shards = (
-        (
-            blocks | "CutByShard" >> beam.FlatMap(cut_by_shard, job),
-            every_group,
-        )  # ((split, group), Cut)
+        (found[CUTS], every_group)  # ((split, group), Cut)
         | beam.Flatten()
         | beam.GroupByKey()
         | "WriteShards" >> beam.FlatMapTuple(partial(write_shards, job))  # Tally
     )
     (
-        (shards, rejected)
+        (shards, found[REJECTED])  # Tally
         | "Tallies" >> beam.Flatten()
         | beam.CombineGlobally(partial(merge, job))
         | "WriteManifest" >> beam.Map(write_manifest, job)
     )
 
 
-def read_block(block: BlockRange, job: Job) -> Iterator[Block]:
+def cut_blocks(block_range: BlockRange, job: Job) -> Iterator[Any]:
+    """Read the blocks of a range, leave each in a scratch file, and yield where, and what was rejected.
+
+    Blocks are no elements of the pipeline, since an engine holds the last one while the next is made.
+
+    Yields:
+        ((split, group), Cut) for every group of shards that a block has examples of; a tally, tagged, for a block that
+        has rejected examples.
+
+    Raises:
+        BadInput: the range does not hold what was scanned.
+    """
+    for block in read_blocks(block_range, job):
+        if block.rejected:
+            tally = Tally((), block.rejected[: _most_kept(job)], len(block.rejected))
+            yield beam.pvalue.TaggedOutput(REJECTED, tally)
+        yield from cut_by_shard(block, job)
+
+
+def read_blocks(block_range: BlockRange, job: Job) -> Iterator[Block]:
     """Read the blocks of a range; raises BadInput if it does not hold what was scanned."""
-    return job.splits[block.split].reader.read(block)
-
-
-def count_rejected(block: Block, job: Job) -> Iterator[Tally]:
-    """Yield a tally of a block's rejected examples, if there are any."""
-    if block.rejected:
-        yield Tally((), block.rejected[: _most_kept(job)], len(block.rejected))
+    return job.splits[block_range.split].reader.read(block_range)
 
 
 def cut_by_shard(block: Block, job: Job) -> Iterator[tuple[tuple[str, int], Cut]]:

@@ -29,6 +29,24 @@ from pipeline.sources import FILE_NAMES, KNOWN, SPLITS, AnySource, RowsSource, S
 
 MANY_BLOCKS = 32  # more than there are cores to share them
 MOST_BLOCK_BYTES = 2**25  # a worker that holds one takes no more than one that writes a shard of the usual size
+_SCANNED_BYTES = 2**20
+
+
+class Cutting(NamedTuple):
+    """How the files of a split are cut.
+
+    Attributes:
+        piece_examples: what a scan holds at a time.
+        num_pieces: of a block.
+    """
+
+    piece_examples: int
+    num_pieces: int
+
+    @property
+    def num_examples(self) -> int:
+        """Examples of a block."""
+        return self.piece_examples * self.num_pieces
 
 
 class Scan(NamedTuple):
@@ -171,16 +189,16 @@ def decompressed_file(scan: Scan, place: Place) -> Iterator[str]:
 
 
 def _scan_split(images_uri: str, labels_uri: str, names: list[str]) -> SplitScan:
-    expected, found = (
-        _read_header(uri, magic).sizes[0]
-        for uri, magic in ((images_uri, idx.IMAGES_MAGIC), (labels_uri, idx.LABELS_MAGIC))
-    )
+    headers = [
+        _read_header(uri, magic) for uri, magic in ((images_uri, idx.IMAGES_MAGIC), (labels_uri, idx.LABELS_MAGIC))
+    ]
+    expected, found = (header.sizes[0] for header in headers)
     if found != expected:  # before either is read: a short label file may unpack to a very long one
         raise BadInput(f"{labels_uri}: {found} labels, expected {expected}, one for each image of {images_uri}")
-    images = _scan_file(images_uri, idx.IMAGES_MAGIC, names[0], block_examples=None)
-    block_examples = _block_examples(images.header)
-    labels = _scan_file(labels_uri, idx.LABELS_MAGIC, names[1], block_examples)
-    return SplitScan(images, labels, block_examples)
+    cutting = _cut(headers[0])
+    images = _scan_file(images_uri, idx.IMAGES_MAGIC, names[0], cutting)
+    labels = _scan_file(labels_uri, idx.LABELS_MAGIC, names[1], cutting)
+    return SplitScan(images, labels, cutting.num_examples)
 
 
 def _read_header(uri: str, magic: int) -> idx.Header:
@@ -193,26 +211,30 @@ def _read_header(uri: str, magic: int) -> idx.Header:
     return header
 
 
-def _scan_file(uri: str, magic: int, name: str, block_examples: int | None) -> Scan:
+def _scan_file(uri: str, magic: int, name: str, cutting: Cutting) -> Scan:
     """Read a file, whose header `_read_header` has accepted, from end to end."""
     with storage.open_binary(uri) as stored, idx.decompressed(stored, uri) as stream:
         header = idx.read_header(stream, magic, uri)
-        block_bytes = (block_examples or _block_examples(header)) * header.example_bytes
-        digest, checksums = hashlib.sha256(_header_bytes(header)), []
+        digest, checksums = hashlib.sha256(_header_bytes(header)), list[int]()
         counts = np.zeros(256, np.int64)
-        for block in idx.read_body(stream, header, block_bytes, uri):
-            digest.update(block)
-            checksums.append(google_crc32c.value(block))
+        for number, piece in enumerate(
+            idx.read_body(stream, header, cutting.piece_examples * header.example_bytes, uri)
+        ):
+            digest.update(piece)
+            if number % cutting.num_pieces == 0:
+                checksums.append(0)
+            checksums[-1] = google_crc32c.extend(checksums[-1], piece)
             if magic == idx.LABELS_MAGIC:
-                counts += np.bincount(np.frombuffer(block, np.uint8), minlength=256)
+                counts += np.bincount(np.frombuffer(piece, np.uint8), minlength=256)
     info = SourceInfo(name=name, num_bytes=header.total_bytes, sha256=digest.hexdigest())
     return Scan(uri, header, info, tuple(checksums), counts)
 
 
-def _block_examples(header: idx.Header) -> int:
-    """Return how many examples make a block: more where there are many, as each block has a run of every shard."""
+def _cut(header: idx.Header) -> Cutting:
+    """Cut images into blocks: larger ones where there are many, as each block has a run of every shard."""
     block_bytes = min(MOST_BLOCK_BYTES, max(BLOCK_BYTES, header.total_bytes // MANY_BLOCKS))
-    return max(1, block_bytes // header.example_bytes)
+    piece = max(1, min(_SCANNED_BYTES, block_bytes) // header.example_bytes)
+    return Cutting(piece, max(1, block_bytes // (piece * header.example_bytes)))
 
 
 def _header_bytes(header: idx.Header) -> bytes:

@@ -24,7 +24,8 @@ from tests.benchmarks.cases import read_digits
 from tests.benchmarks.memory import Measured, check_measurable
 from tests.benchmarks.steps import describe_machine
 from tests.benchmarks.streaming import in_child
-from tests.benchmarks.ways import OTHERS, OURS
+from tests.benchmarks.tfds import compare
+from tests.benchmarks.ways import LARGE, OTHERS, OURS
 
 SMALL = 70_000
 PIECE = 10_000  # images written at once
@@ -52,13 +53,14 @@ def main(
     large: Annotated[int, typer.Option(min=0, help="Images of the large data set; 0 for none.")] = 7_000_000,
     small: Annotated[int, typer.Option(min=70, help="Images of the small one.")] = SMALL,
     repeats: Annotated[int, typer.Option(min=1, help="Of the small data set, interleaved.")] = 3,
-    ways: Annotated[str, typer.Option(help="Only these, separated by semicolons.")] = ";".join([*OURS, *OTHERS]),
+    ways: Annotated[str, typer.Option(help="Only these, separated by semicolons.")] = ";".join([*LARGE, *OTHERS]),
+    peer: Annotated[bool, typer.Option(help="Have TensorFlow Datasets build MNIST too, in .venv-tfds.")] = True,
     folder: Annotated[Path | None, typer.Option(help="Where there is room; by default for temporary files.")] = None,
     output: Annotated[Path, typer.Option(help="The Parquet file.")] = Path("build/benchmarks/data.parquet"),
 ) -> None:
     """Time preprocessing, validation and evaluation, and watch their memory."""
     wanted = ways.split(";")
-    sizes = [(small, OURS | OTHERS, repeats), (large // 10, OURS, 1), (large, OURS, 1)]
+    sizes = [(small, OURS | OTHERS, repeats), (large // 10, LARGE, 1), (large, LARGE, 1)]
     with tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary:
         try:
             check_measurable()
@@ -68,11 +70,13 @@ def main(
                 if size
             )
             rows = list(chain.from_iterable(measured))
+            peers, said = measure_peer(Path(temporary)) if peer else ([], [])
+            rows += peers
             write_table(output, pa.Table.from_pylist(rows, SCHEMA))
         except (BackbeamError, OSError) as problem:
             typer.echo(f"data: {problem}", err=True)
             raise typer.Exit(getattr(problem, "exit_code", 1)) from None
-    typer.echo("\n".join(["", describe_machine(), *table(rows), *growth(rows), "", f"each row in {output}"]))
+    typer.echo("\n".join(["", describe_machine(), *table(rows), *said, *growth(rows), "", f"each row in {output}"]))
 
 
 def measure(
@@ -86,9 +90,17 @@ def measure(
         for name, way in ways.items():
             measured = in_child(way, place)
             typer.echo(f"{name}, {num_examples:,} images: {measured.seconds:.2f} s", err=True)
-            about = {"way": name, "num_examples": num_examples, "repeat": repeat, "machine": describe_machine()}
-            yield about | measured._asdict()
+            yield _row(name, num_examples, repeat, measured)
     storage.remove(place)
+
+
+def measure_peer(folder: Path) -> tuple[list[Row], list[str]]:
+    """Have TensorFlow Datasets build MNIST; return its rows, and what is to be said of its records."""
+    try:
+        built = list(compare.measure(folder))
+    except compare.Unavailable as reason:
+        return [], [f"TensorFlow Datasets is left out: {reason}"]
+    return [_row(each.way, SMALL, each.build, each.measured) for each in built], compare.sameness(built)
 
 
 def write_source(folder: Path, num_examples: int) -> None:
@@ -112,7 +124,7 @@ def table(rows: list[Row]) -> list[str]:
     lines = [
         f"{'way':<30}{'images':>11}{'seconds':>9}{'us/image':>9}{'ratio':>7}{'driver MiB':>11}  each worker MiB",
     ]
-    for size, way in dict.fromkeys((row["num_examples"], row["way"]) for row in rows):
+    for size, way in sorted(dict.fromkeys((row["num_examples"], row["way"]) for row in rows), key=lambda row: row[0]):
         own = _of(rows, way, size)
         seconds, reference = _median(own, "seconds"), _of(rows, "preprocess", size)
         ratio = f"{seconds / _median(reference, 'seconds'):.2f}" if reference else ""
@@ -140,6 +152,11 @@ def growth(rows: list[Row]) -> list[str]:
                 + (f", {_growth(worker, sizes)} in the largest worker" if many[-1]["worker_bytes"] else "")
             )
     return lines
+
+
+def _row(way: str, num_examples: int, repeat: int, measured: Measured) -> Row:
+    about = {"way": way, "num_examples": num_examples, "repeat": repeat, "machine": describe_machine()}
+    return about | measured._asdict()
 
 
 def _growth(num_bytes: float, sizes: list[int]) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from tests.engines.catalogue import ENGINES
-from tests.engines.test_engines import WRITTEN, artefacts, discard, digits, expected, run_on  # noqa: F401 - fixtures
+from tests.engines.test_engines import WRITTEN, artefacts, digits, discard, expected, run_on  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.engines
 BY_NAME = {engine.name: engine for engine in ENGINES}

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,26 @@ def test_the_same_bytes_on_every_engine(engine, tmp_path, monkeypatch):
     assert contents(build(digits, tmp_path / "c")) == expected  # one block
 
 
+def test_a_worker_holds_one_block_and_the_engine_none(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.staging.BLOCK_BYTES", 2**23)
+    source = Digits(num_train=40_000, num_test=20, height=28, width=28).write(tmp_path / "digits")  # 4 blocks
+    build(source, tmp_path / "warm", num_shards=40)  # what is imported and kept once
+    tracemalloc.start()
+    try:
+        build(source, tmp_path / "measured", num_shards=40)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.6 * 2**23  # a second block would be twice that
+
+
+def test_a_shard_that_is_too_large_is_refused_before_it_is_read(digits_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_SHARD_BYTES", 100)
+    with pytest.raises(BadInput, match=r"would hold \d+ bytes of pixels, at most 100: raise --num-shards"):
+        build(digits_folder, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_seed_and_number_of_shards_decide_the_bytes(digits_folder, tmp_path):
     folders = [build(digits_folder, tmp_path, *chosen) for chosen in ((4, 1), (4, 2), (3, 1))]
     assert len({folder.name for folder in folders}) == 3
@@ -192,7 +213,7 @@ def test_an_engine_that_fails_is_an_error(digits_folder, tmp_path, monkeypatch):
     def fails(*_):
         raise RuntimeError("the worker ran out of luck")
 
-    monkeypatch.setattr(module, "read_block", fails)
+    monkeypatch.setattr(module, "read_blocks", fails)
     with pytest.raises(EngineFailed, match="the worker ran out of luck"):
         build(digits_folder, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

@@ -1,4 +1,5 @@
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -44,22 +45,28 @@ def test_every_example_comes_to_its_shard(remote, shards, num_shards):
     assert len(concatenate(list(found.values()), PIXELS).labels) == len(shards)
 
 
-def test_groups_are_bounded_where_cuts_are_held_in_memory(tmp_path):
-    assert len(group_edges(tmp_path, 10_000)) == MOST_GROUPS + 1
-    assert group_edges(tmp_path, 3) == [0, 1, 2, 3]
-    assert len(group_edges(STORE, 10_000)) == 10_001
+@pytest.mark.parametrize("num_shards", [1, 2, MOST_GROUPS, MOST_GROUPS + 1, 99_999])
+def test_groups_are_few_where_cuts_are_held_in_memory(num_shards, tmp_path):
+    edges = group_edges(tmp_path, num_shards)
+    assert (edges[0], edges[-1]) == (0, num_shards)
+    assert len(edges) - 1 == min(num_shards, MOST_GROUPS)
+    assert max(b - a for a, b in pairwise(edges)) - min(b - a for a, b in pairwise(edges)) <= 1
+    assert len(group_edges(STORE, num_shards)) == num_shards + 1
 
 
-def test_a_changed_scratch_file_is_found(tmp_path):
-    [(_, cut)] = cut_block(tmp_path, block(5), np.zeros(5, np.int64), 1)
-    runs, path = read_rows(cut, 1), Path(cut.place)
+def test_any_changed_byte_of_a_scratch_file_is_found(tmp_path):
+    cuts = [cut for _, cut in cut_block(tmp_path, block(12), np.arange(12) % 3, 3)]
+    path = Path(cuts[0].place)
     data = path.read_bytes()
-    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
-    with pytest.raises(CorruptArtefact, match=path.name):
-        read_run(runs, 0, PIXELS)
-    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(CorruptArtefact, match=path.name):
-        read_rows(cut, 1)
+
+    def read_all():
+        return [read_run(read_rows(cut, 1), 0, PIXELS) for cut in cuts]
+
+    assert len(read_all()) == 3
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(CorruptArtefact, match="is corrupt: expected CRC-32C"):
+            read_all()
 
 
 def test_a_changed_cut_is_found():
