@@ -213,9 +213,7 @@ def write_jar(place: Path) -> None:
 def write_credentials(place: Path, port: int) -> None:
     """Write a service account whose access tokens this stand-in gives."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     account = {
         "type": "service_account",
         "project_id": "backbeam-test",

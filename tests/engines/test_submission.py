@@ -1,4 +1,4 @@
-"""What Flink, Spark and Dataflow are sent, and what becomes of their answers: stand-ins for their services take the job.
+"""What Flink, Spark and Dataflow are sent, and what their answers lead to: stand-ins for their services take the job.
 
 The stand-ins also run what they are sent, as engines of the catalogue: see test_engines.
 """
