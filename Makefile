@@ -22,7 +22,7 @@ test-all: $(VENV)/installed-test  ## the tests that take minutes too
 # All that `make test` leaves out of tests/engines. Prism is built where there is Go; without it its tests skip and say so.
 test-engines: $(VENV)/installed-engines  ## other engines, staging, the job for Dataflow
 	@command -v go >/dev/null && GOBIN=$(CURDIR)/$(BIN) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0 \
-		|| echo "no Prism: needs Go" >&2
+		|| echo "no Prism: needs Go and its modules" >&2
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m engines -rs tests/engines
 
 bench: $(VENV)/installed-bench  ## how long a training step takes, ours and others'

@@ -56,6 +56,14 @@ def test_workers_are_chosen_once(option, digits, tmp_path):
     assert not (tmp_path / "ws").exists()
 
 
+@pytest.mark.parametrize("option", ["--dry_run=True", "--template_location=job.json"])
+def test_an_engine_that_would_run_the_job_is_not_asked_to_build_it_only(option, digits, tmp_path):
+    done = backbeam("preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", "--", option)
+    assert done.code == 2
+    assert f"{option} goes with --runner=DataflowRunner" in done.err
+    assert list((tmp_path / "ws" / "datasets").iterdir()) == []
+
+
 def test_the_table_of_the_notes_is_what_is_tested():
     notes = NOTES.read_text()
     assert with_table(notes) == notes, "run python -m tests.engines.catalogue"
