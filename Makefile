@@ -19,11 +19,11 @@ test: $(VENV)/installed-test  ## the offline tests
 test-all: $(VENV)/installed-test  ## the tests that take minutes too
 	@$(BIN)/python -m pytest -m "not engines"
 
-# Prism is built where there is Go; without it its tests skip and say so.
+# All that `make test` leaves out of tests/engines. Prism is built where there is Go; without it its tests skip and say so.
 test-engines: $(VENV)/installed-engines  ## other engines, staging, the job for Dataflow
 	@command -v go >/dev/null && GOBIN=$(CURDIR)/$(BIN) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0 \
-		|| echo "no Prism: needs Go" >&2
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -rs tests/engines
+		|| echo "no Prism: needs Go and its modules" >&2
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m engines -rs tests/engines
 
 test-stores: $(VENV)/installed-test  ## workspaces in object stores, against emulators
 	@$(BIN)/python -m pytest -rs tests/test_object_stores.py

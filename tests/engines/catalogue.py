@@ -35,6 +35,11 @@ CHILD = (
     "--environment_type=beam:env:harness_subprocess_python:v1",
     f"--environment_config={sys.executable} -m apache_beam.runners.worker.sdk_worker_main",
 )
+PROGRAMS = {  # that stand in an engine's arguments, and how they are come by
+    "prism": "Prism, which `make test-engines` builds where there is Go",
+    "flink_jar": "Beam's job server for Flink (Java), which Maven Central did not serve where this was developed",
+    "spark_jar": "Beam's job server for Spark (Java), which Maven Central did not serve where this was developed",
+}
 NOBODY = ("--environment_type=EXTERNAL", "--environment_config=localhost:1")  # a stand-in has workers of its own
 FLINK = ("--", "--runner=FlinkRunner", "--flink_master=localhost:{flink}", "--flink_submit_uber_jar")
 SPARK = ("--", "--runner=SparkRunner", "--spark_rest_url=http://localhost:{spark}", "--spark_submit_uber_jar")
@@ -55,7 +60,7 @@ class Engine:
 
     Attributes:
         killed: what a killed worker means; empty where the driver does the work.
-        quick: whether `make test` runs it; `make test-engines` runs all.
+        quick: whether `make test` runs it; `make test-engines` runs the others.
         environment: variables for backbeam and the servers.
         needs: a module that the engine cannot do without.
     """
@@ -77,12 +82,14 @@ class Engine:
         """What backbeam is told; skips the test where the engine is not installed."""
         if not find_spec(self.needs):
             pytest.skip(f"needs {self.needs}, which the extra `engines` brings")
-        if not any("{prism}" in argument for argument in self.arguments):
-            return list(self.arguments)
-        prism = os.environ.get("BACKBEAM_TEST_PRISM") or shutil.which("prism")
-        if not prism:
-            pytest.skip("needs Prism: `make test-engines` builds it where Go is installed; or name it in PATH")
-        return [argument.replace("{prism}", prism) for argument in self.arguments]
+        told = list(self.arguments)
+        for name, advice in PROGRAMS.items():
+            if any(f"{{{name}}}" in argument for argument in told):
+                place = os.environ.get(f"BACKBEAM_TEST_{name.upper()}") or shutil.which(name)
+                if not place:
+                    pytest.skip(f"needs {advice}, or BACKBEAM_TEST_{name.upper()} that names it")
+                told = [argument.replace(f"{{{name}}}", place) for argument in told]
+        return told
 
 
 FAILS = "exit code 7, nothing left; the next run gives the same bytes"
@@ -121,6 +128,14 @@ STAND_INS = (
     ),
 )
 ENGINES = (*LOCAL, *STAND_INS)
+# Never run so far, so not in the table.
+EMBEDDED = (
+    Engine(
+        "Flink, embedded cluster",
+        ("--", "--runner=FlinkRunner", "--flink_master=[local]", "--flink_job_server_jar={flink_jar}"),
+    ),
+    Engine("Spark, embedded cluster", ("--", "--runner=SparkRunner", "--spark_job_server_jar={spark_jar}")),
+)
 KILLABLE = tuple(engine for engine in ENGINES if engine.killed)
 
 

@@ -80,14 +80,6 @@ def test_a_dry_run_sends_nothing_and_makes_nothing(tmp_path):
     assert not (tmp_path / "ws" / "reports").exists()
 
 
-@pytest.mark.parametrize("option", ["--dry_run=True", "--template_location=job.json"])
-def test_an_engine_that_would_run_the_job_is_not_asked_to_build_it_only(option, tmp_path):
-    done = preprocess(tmp_path, "--", option)
-    assert done.code == 2
-    assert f"{option} goes with --runner=DataflowRunner" in done.err
-    assert list((tmp_path / "ws" / "datasets").iterdir()) == []
-
-
 def test_the_template_names_what_is_staged(template):
     folder, _ = template
     environment = job_in(folder)["environment"]

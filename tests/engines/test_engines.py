@@ -1,17 +1,10 @@
 """The same bytes from every engine, and a clear failure when a worker is killed, by the real command."""
 
-import os
-import shutil
-from pathlib import Path
-
 import pytest
 
-from tests.engines.catalogue import ENGINES, KILLABLE, NOTES, with_table
-from tests.engines.isolation import isolated
-from tests.helpers import BACKBEAM, Digits, backbeam, contents
-
-PROBE = os.pathsep.join([str(Path(__file__).with_name("probe")), os.environ.get("PYTHONPATH", "")])
-STEPS = ("--num-steps", "20", "--num-shards", "3")
+from tests.engines.catalogue import EMBEDDED, ENGINES, KILLABLE, NOTES, with_table
+from tests.engines.stages import STEPS, WRITTEN, artefacts, command_of, run_on, run_twice_on, workspace_without
+from tests.helpers import backbeam, contents
 
 
 def parametrized(engines):
@@ -19,37 +12,9 @@ def parametrized(engines):
     return pytest.mark.parametrize("engine", marked)
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    return Digits(num_train=600, num_test=200).write(tmp_path_factory.mktemp("source") / "digits")
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory, digits):
-    """What the engine in this process, asked for nothing, makes of the digits."""
-    workspace = tmp_path_factory.mktemp("expected") / "ws"
-    done = backbeam("run", "--dataset", digits, *STEPS, "--workspace", workspace)
-    assert done.code == 0, done.err
-    return workspace
-
-
-def run_on(engine, folder, commands, environment):
-    """Run backbeam commands on a workspace, on an engine."""
-    place, told = ("--workspace", folder / "ws"), engine.told()
-    every = [[BACKBEAM, *command, *place, *told] for command in commands]
-    return isolated(every, engine.server_commands, folder, {"PYTHONPATH": PROBE} | engine.environment | environment)
-
-
-def artefacts(workspace):
-    """All that does not tell times."""
-    kept = contents(workspace).items()
-    return {name: data for name, data in kept if not name.endswith(("run.json", "learning_curve.parquet"))}
-
-
-@parametrized(ENGINES)
+@parametrized((*ENGINES, *EMBEDDED))
 def test_the_same_bytes(engine, digits, expected, tmp_path):
-    environment = {"BACKBEAM_PROBE_WRITES": str(tmp_path / "writes")}
-    [done] = run_on(engine, tmp_path, [["run", "--dataset", digits, *STEPS]], environment)
+    done = run_on(engine, tmp_path, ["run", "--dataset", digits, *STEPS], writes=tmp_path / "writes")
     assert done.code == 0, done.err
     assert artefacts(tmp_path / "ws") == artefacts(expected)
     assert "INFO" not in done.err
@@ -65,40 +30,22 @@ def check_writes(folder):
     assert strange == []
 
 
-WRITTEN = {"preprocess": "train-00001-of-00003.tfrecord", "evaluate": "train-00001-of-00003.parquet"}
-EVALUATION_TABLES = ("evaluations", "classes", "confusion", "predictions")
-
-
 @parametrized(KILLABLE)
 @pytest.mark.parametrize("stage", ["preprocess", pytest.param("evaluate", marks=pytest.mark.engines)])
 def test_a_killed_worker(stage, engine, digits, expected, tmp_path):
     """While it writes a shard, or its predictions: that fails clearly, leaves nothing, and can be done again."""
-    discard(shutil.copytree(expected, tmp_path / "ws"), stage)
-    before, kill = contents(tmp_path / "ws"), tmp_path / "kill"
+    workspace, kill = workspace_without(stage, expected, tmp_path), tmp_path / "kill"
+    before = contents(workspace)
     kill.write_text(WRITTEN[stage])
-    environment = {"BACKBEAM_PROBE_KILL": str(kill)}
-    command = [stage] if stage == "evaluate" else [stage, "--dataset", digits, *STEPS[2:]]
-    [failed] = run_on(engine, tmp_path, [command], environment)
+    failed, after, again = run_twice_on(engine, tmp_path, command_of(stage, digits), kill=kill)
     assert not kill.exists()
     assert failed.code == 7, failed.err
     assert failed.err.count("backbeam: the engine failed") == 1
     assert len(failed.err.splitlines()) == 2, failed.err  # what it is at, and how that ended
-    after = contents(tmp_path / "ws")
     assert after.pop("engine.log", b"nothing written, nothing kept")
     assert after == before
-    [again] = run_on(engine, tmp_path, [command], environment)
     assert again.code == 0, again.err
-    assert artefacts(tmp_path / "ws") == artefacts(expected)
-
-
-def discard(workspace, stage):
-    """Make a stage undone."""
-    if stage == "preprocess":
-        shutil.rmtree(workspace / "datasets")
-        return
-    for table in EVALUATION_TABLES:
-        shutil.rmtree(workspace / "reports" / table)
-    next(workspace.glob("runs/*/evaluation.json")).unlink()
+    assert artefacts(workspace) == artefacts(expected)
 
 
 @pytest.mark.parametrize("option", ["--runner=FnApiRunner", "--direct_num_workers=3"])
@@ -107,6 +54,14 @@ def test_workers_are_chosen_once(option, digits, tmp_path):
     assert done.code == 2
     assert f"--workers 2 and {option}" in done.err
     assert not (tmp_path / "ws").exists()
+
+
+@pytest.mark.parametrize("option", ["--dry_run=True", "--template_location=job.json"])
+def test_an_engine_that_would_run_the_job_is_not_asked_to_build_it_only(option, digits, tmp_path):
+    done = backbeam("preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", "--", option)
+    assert done.code == 2
+    assert f"{option} goes with --runner=DataflowRunner" in done.err
+    assert list((tmp_path / "ws" / "datasets").iterdir()) == []
 
 
 def test_the_table_of_the_notes_is_what_is_tested():

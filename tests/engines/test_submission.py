@@ -1,8 +1,9 @@
-"""What Flink, Spark and Dataflow are sent, and what becomes of their answers: stand-ins for their services take the job.
+"""What Flink, Spark and Dataflow are sent, and what their answers lead to: stand-ins for their services take the job.
 
 The stand-ins also run what they are sent, as engines of the catalogue: see test_engines.
 """
 
+import hashlib
 import io
 import json
 import zipfile
@@ -109,6 +110,8 @@ def test_dataflow_is_sent_a_job_whose_pipeline_and_wheel_lie_in_the_bucket(tmp_p
     job = json.loads((tmp_path / "received" / "job.json").read_text())
     options = job["environment"]["sdkPipelineOptions"]["options"]
     assert options["pipelineUrl"].startswith("gs://backbeam-test/staging/")
+    sent = (tmp_path / "received" / "pipeline.pb").read_bytes()
+    assert options["pipelineProtoHash"] == hashlib.sha256(sent).hexdigest()
     assert options["save_main_session"] is False
     packages = {package["name"]: package["location"] for package in job["environment"]["workerPools"][0]["packages"]}
     assert packages[wheel.name].startswith("storage.googleapis.com/backbeam-test/staging/")

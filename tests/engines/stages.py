@@ -1,0 +1,58 @@
+"""What tests of engines do: the stages on an engine, with a probe in every process, and a look at what they left."""
+
+import os
+import shutil
+from pathlib import Path
+
+from tests.engines.isolation import isolated
+from tests.helpers import BACKBEAM, contents
+
+PROBE = os.pathsep.join([str(Path(__file__).with_name("probe")), os.environ.get("PYTHONPATH", "")])
+STEPS = ("--num-steps", "20", "--num-shards", "3")
+WRITTEN = {"preprocess": "train-00001-of-00003.tfrecord", "evaluate": "train-00001-of-00003.parquet"}
+EVALUATION_TABLES = ("evaluations", "classes", "confusion", "predictions")
+
+
+def run_on(engine, folder, command, **probe):
+    """Run a backbeam command on a workspace, on an engine; see probe/sitecustomize.py."""
+    [done] = _isolated(engine, folder, [_words(engine, folder, command)], probe)
+    return done
+
+
+def run_twice_on(engine, folder, command, **probe):
+    """Run a command twice beside the same servers; return what became of each, and the files after the first."""
+    words, between = _words(engine, folder, command), folder / "between"
+    failed, _, again = _isolated(engine, folder, [words, ["cp", "-r", folder / "ws", between], words], probe)
+    return failed, contents(between), again
+
+
+def _words(engine, folder, command):
+    return [BACKBEAM, *command, "--workspace", folder / "ws", *engine.told()]
+
+
+def _isolated(engine, folder, commands, probe):
+    told = {f"BACKBEAM_PROBE_{name.upper()}": str(value) for name, value in probe.items()}
+    return isolated(commands, engine.server_commands, folder, {"PYTHONPATH": PROBE} | engine.environment | told)
+
+
+def command_of(stage, digits):
+    """The command that does a stage alone."""
+    return [stage] if stage == "evaluate" else [stage, "--dataset", digits, "--num-shards", "3"]
+
+
+def workspace_without(stage, made, folder):
+    """Copy a workspace, with a stage undone."""
+    workspace = shutil.copytree(made, folder / "ws")
+    if stage == "preprocess":
+        shutil.rmtree(workspace / "datasets")
+        return workspace
+    for table in EVALUATION_TABLES:
+        shutil.rmtree(workspace / "reports" / table)
+    next(workspace.glob("runs/*/evaluation.json")).unlink()
+    return workspace
+
+
+def artefacts(workspace):
+    """All that does not tell times."""
+    kept = contents(workspace).items()
+    return {name: data for name, data in kept if not name.endswith(("run.json", "learning_curve.parquet"))}
