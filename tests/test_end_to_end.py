@@ -8,15 +8,20 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from model.checkpoint import decode_parameters
 from model.errors import CorruptArtefact
-from pipeline.tables import SCHEMAS, read_table
+from pipeline.schemas import TABLES as DOCUMENTED
+from pipeline.tables import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES, read_table
 from tests.helpers import Digits, backbeam, contents
 
-TABLES = ("evaluations", "classes", "confusion", "predictions", "learning_curve")
+TABLES = EVALUATION_TABLES + TRAINING_TABLES
+
+
+KEYS = ("split", "index", "label", "predicted", "step", "slicing", "position", "bin", "layer", "parameter")
 
 
 @pytest.fixture(scope="module")
@@ -271,8 +276,13 @@ def test_every_table_carries_its_origin_zstd_and_checksums(table, first):
         assert column.compression == "ZSTD"
         found = file.read().to_pylist()
         assert {(r["run_id"], r["dataset_digest"], r["model_digest"], r["schema_version"]) for r in found} == {
-            (run["run_id"], run["dataset_digest"], run["parameters"]["sha256"], 1)
+            (run["run_id"], run["dataset_digest"], run["parameters"]["sha256"], 2)
         }
+        stored = file.schema_arrow.metadata
+        assert (stored[b"backbeam.table"], stored[b"backbeam.schema_version"]) == (table.encode(), b"2")
+        for name, column in DOCUMENTED[table].columns.items():
+            about = file.schema_arrow.field(name).metadata
+            assert (about[b"description"].decode(), about[b"unit"].decode()) == (column.meaning, column.unit)
 
 
 def test_a_flipped_byte_in_a_table_does_not_pass_for_data(workspace):
@@ -302,8 +312,8 @@ def test_duckdb_pandas_and_polars_read_every_table(table, first):
     for frame in (by_duckdb, by_pandas, by_polars):
         assert set(columns) <= set(frame.columns)
         assert len(frame) == len(by_pandas) > 0
-    scalars = [name for name in columns if name != "probabilities"]
-    keys = [name for name in ("split", "index", "label", "predicted", "step") if name in columns]
+    scalars = [name for name in columns if not pa.types.is_list(SCHEMAS[table].field(name).type)]
+    keys = [name for name in KEYS if name in columns]
     ordered = [frame[scalars].sort_values(keys).reset_index(drop=True) for frame in (by_duckdb, by_pandas, by_polars)]
     for frame in ordered[1:]:
         pd.testing.assert_frame_equal(ordered[0], frame, check_dtype=False)
@@ -354,20 +364,22 @@ def test_an_evaluation_that_fails_leaves_no_tables(workspace):
     """Readers of the tables know nothing of records, so a failed evaluation must not leave some of its files."""
     [record] = workspace.rglob("evaluation.json")
     record.unlink()
-    for table in ("evaluations", "classes", "confusion", "predictions"):
+    for table in EVALUATION_TABLES:
         shutil.rmtree(workspace / "reports" / table)
     (workspace / "reports" / "confusion").write_bytes(b"a file where a folder must be")
     done = again(workspace)
     assert done.code in (5, 7), done.err
     assert "Traceback" not in done.err
-    assert {path.name for path in workspace.glob("reports/*/*/*")} == {"learning_curve.parquet", "validation.parquet"}
+    assert {path.name for path in workspace.glob("reports/*/*/*")} == {
+        *("learning_curve.parquet", "gradient_agreement.parquet", "validation.parquet")
+    }
 
 
 def test_multi_processing_gives_the_same_tables(first, tmp_path):
     options = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
     result = again(tmp_path / "ws", *options).json
     assert result["test"] == first[1].json["test"]
-    for table in ("evaluations", "classes", "confusion", "predictions"):
+    for table in EVALUATION_TABLES:
         ours, theirs = (contents(place / "reports" / table) for place in (tmp_path / "ws", first[0]))
         assert ours == theirs
 
