@@ -272,7 +272,7 @@ REJECTED = Table(
         "split": _SPLIT,
         "file": Column(_TEXT, "the source file"),
         "index": Column(_WHOLE, "its place in the source", "place"),
-        "reason": Column(_TEXT, "why"),
+        "reason": Column(_TEXT, "why it was left out"),
     },
 )
 
