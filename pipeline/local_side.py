@@ -18,7 +18,7 @@ import filelock
 from model.errors import CorruptArtefact, Locked
 from pipeline.manifest import Manifest
 from pipeline.places import Place
-from pipeline.storage import digest_of, make_empty, remove, write_atomically
+from pipeline.storage import digest_of, make_empty, remove, temporary_folder, write_atomically
 
 CACHE_VARIABLE = "BACKBEAM_CACHE_DIR"
 
@@ -82,7 +82,7 @@ def temporary_files_in(workspace: Place) -> Iterator[None]:
 
     The folder is deleted at the end, with all that an engine forgot there.
     """
-    folder = local_side(workspace) / ".temporary"
+    folder = temporary_folder(local_side(workspace))
     make_empty(folder)
     earlier = os.environ.get("TMPDIR"), tempfile.tempdir
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)

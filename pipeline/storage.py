@@ -155,6 +155,35 @@ def new_folder(folder: Path) -> Iterator[Path]:
     _flush_folder(folder.parent)
 
 
+def publish_folder(staged: Path, folder: Path) -> None:
+    """Put a folder whose files are on the disk already in place, whole.
+
+    Args:
+        staged: where it was made, on the same file system.
+        folder: where it goes. What is there already is the same, from an earlier try at the same work, and stays.
+    """
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staged.rename(folder)
+        _flush_folder(folder.parent)
+    remove(staged)
+
+
+def withdraw_folder(folder: Path, hidden: Path) -> None:
+    """Delete a folder that readers may look at: for them it is gone at once, not file by file.
+
+    Args:
+        folder: what goes; nothing happens if it is not there.
+        hidden: a folder on the same file system where no reader looks; made if need be.
+    """
+    if folder.exists():
+        hidden.mkdir(parents=True, exist_ok=True)
+        place = hidden / uuid.uuid4().hex
+        folder.rename(place)
+        _flush_folder(folder.parent)
+        remove(place)
+
+
 def unique_place(folder: Place) -> Place:
     """Return a path in a folder that no other call returns, on this machine or another."""
     return folder / uuid.uuid4().hex
@@ -213,6 +242,11 @@ def _length(path: Place) -> int | None:
     if isinstance(path, RemotePath):
         return path.size()
     return path.stat().st_size if path.is_file() else None
+
+
+def temporary_folder(workspace: Path) -> Path:
+    """Return the folder of what is not meant to stay; see `temporary_files_in`."""
+    return workspace / ".temporary"
 
 
 def _check(path: Place, found: object, expected: object, what: str) -> None:

@@ -4,13 +4,13 @@ import os
 import shutil
 from pathlib import Path
 
+from pipeline.tables import EVALUATION_TABLES
 from tests.engines.isolation import isolated
 from tests.helpers import BACKBEAM, contents
 
 PROBE = os.pathsep.join([str(Path(__file__).with_name("probe")), os.environ.get("PYTHONPATH", "")])
 STEPS = ("--num-steps", "20", "--num-shards", "3")
 WRITTEN = {"preprocess": "train-00001-of-00003.tfrecord", "evaluate": "train-00001-of-00003.parquet"}
-EVALUATION_TABLES = ("evaluations", "classes", "confusion", "predictions")
 
 
 def run_on(engine, folder, command, **probe):

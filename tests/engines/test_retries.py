@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from tests.engines.catalogue import ENGINES
-from tests.engines.test_engines import WRITTEN, artefacts, digits, discard, expected, run_on  # noqa: F401 - fixtures
+from tests.engines.stages import WRITTEN, artefacts, command_of, run_on, run_twice_on, workspace_without
+from tests.helpers import contents
 
 pytestmark = pytest.mark.engines
 BY_NAME = {engine.name: engine for engine in ENGINES}
