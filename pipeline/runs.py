@@ -4,11 +4,12 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import StringConstraints, model_validator
 
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig
@@ -19,6 +20,7 @@ from pipeline.tables import partition
 RUN_NAME = "run.json"
 EVALUATION_NAME = "evaluation.json"
 PARAMETERS_NAME = "parameters.safetensors"
+UtcTime = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
 _PACKAGES = ("backbeam", "tensorflow", "numpy", "apache-beam", "pyarrow", "safetensors")
 
 
@@ -63,6 +65,7 @@ class RunRecord(Record):
         agreement: of manual and autodiff, if both ran in lockstep.
         device: what it was trained on.
         seconds: of training, compilation included.
+        finished: when, in UTC, as ISO 8601 writes it.
         versions: of Python and of the packages that took part.
     """
 
@@ -76,6 +79,7 @@ class RunRecord(Record):
     agreement: StepAgreement | None
     device: str
     seconds: float
+    finished: UtcTime
     versions: dict[str, str]
 
 
@@ -138,6 +142,11 @@ def current_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
+def now() -> str:
+    """Return the time as records have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def load_run(folder: Path) -> RunRecord:
     """Read a run's record; raises CorruptArtefact if it is not sound."""
     path = folder / RUN_NAME
@@ -156,12 +165,18 @@ def check_run(workspace: Path, folder: Path) -> RunRecord:
     return record
 
 
-def check_evaluation(workspace: Path, run: RunRecord) -> EvaluationRecord:
-    """Load a run's evaluation and check the files it names; raises CorruptArtefact for the first that is not right."""
+def load_evaluation(workspace: Path, run: RunRecord) -> EvaluationRecord:
+    """Read the record of a run's evaluation; raises CorruptArtefact if it is not sound, or another run's."""
     path = workspace / "runs" / run.run_id / EVALUATION_NAME
     record = EvaluationRecord.from_json(path.read_bytes(), path)
     if (record.dataset_digest, record.model_digest) != (run.dataset_digest, run.parameters.sha256):
         raise CorruptArtefact(f"{path} is the evaluation of another model or data set than {RUN_NAME} names")
+    return record
+
+
+def check_evaluation(workspace: Path, run: RunRecord) -> EvaluationRecord:
+    """Load a run's evaluation and check the files it names; raises CorruptArtefact for the first that is not right."""
+    record = load_evaluation(workspace, run)
     for table in record.tables:
         table.check(table.folder(workspace, run.run_id))
     return record

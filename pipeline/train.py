@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from math import isfinite, isnan
 from pathlib import Path
 from threading import Event
@@ -16,7 +15,7 @@ from rich.progress import Progress as ProgressDisplay
 
 from model.batches import Plan, SplitReader, make_chunks
 from model.checkpoint import encode_parameters
-from model.errors import BadUsage, recover, storage_failures
+from model.errors import BadUsage, recover
 from model.examples import Examples, concatenate
 from model.fitting import Listener, Program, Progress, fit, side_by_side
 from model.lockstep import Agreement, Lockstep, agreement, begin
@@ -24,15 +23,16 @@ from model.network import Parameters
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
 from pipeline import runs, shards, storage
-from pipeline.console import console, training_progress
+from pipeline.console import say, training_progress
 from pipeline.manifest import FileInfo, Manifest
 from pipeline.metrics import FIRST_EXAMPLES
 from pipeline.runs import RunRecord, StepAgreement, TableFile
 from pipeline.tables import SCHEMAS, TRAINING_TABLES, origin_columns, partition, write_table
+from pipeline.tensorboard import Board
 
 REPORT_EVERY = 1000  # steps, as the article does
 
-Report: TypeAlias = Callable[[Progress], object]
+Report: TypeAlias = Callable[[Progress, Parameters], object]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,6 @@ class Job:
         manifest: what it holds.
         dataset_digest: SHA-256 of the manifest.
         tensorboard: whether to log learning curves for TensorBoard too.
-        visible: whether to show progress on standard error.
     """
 
     workspace: Path
@@ -53,7 +52,6 @@ class Job:
     manifest: Manifest
     dataset_digest: str
     tensorboard: bool
-    visible: bool
 
 
 @dataclass(frozen=True)
@@ -92,11 +90,11 @@ def train(job: Job, configs: Sequence[TrainingConfig], engine: Engine) -> None:
     """
     reader = split_reader(job.dataset, job.manifest, "train")
     monitored = first_examples(job.dataset, job.manifest, "test")
-    with training_progress(job.visible) as bar:
+    with training_progress() as bar:
 
         def work(config: TrainingConfig, stop: Event) -> None:
             name = f"seed {config.seed}, " if len(configs) > 1 else ""
-            train_one(job, config, engine, reader, monitored, _progress_line(job, config, bar, name), stop)
+            train_one(job, config, engine, reader, monitored, _progress_line(config, bar, name), stop)
 
         side_by_side(work, configs)
 
@@ -116,7 +114,7 @@ def train_one(
     tables = [job.workspace / partition(table, run_id) for table in TRAINING_TABLES]
     storage.make_empty(folder)
     with storage.removed_on_failure(folder, *tables, record=folder / runs.RUN_NAME):
-        reports = [show, _tensorboard(folder / "tensorboard")] if job.tensorboard else [show]
+        reports = [show, *_boards(job, folder, config, monitored)]
         trained = _fit(config, engine, reader, monitored, reports, stop)
         _write(job, config, engine.device, folder, trained)
 
@@ -140,6 +138,7 @@ def _write(job: Job, config: TrainingConfig, device: str, folder: Path, trained:
         agreement=_summarise(trained.agreements),
         device=device,
         seconds=trained.seconds,
+        finished=runs.now(),
         versions=runs.current_versions(),
     )
     runs.write_record(folder, runs.RUN_NAME, record)
@@ -154,8 +153,8 @@ def assist(job: Job, config: TrainingConfig, engine: Engine) -> None:
     """
     reader = split_reader(job.dataset, job.manifest, "train")
     monitored = first_examples(job.dataset, job.manifest, "test")
-    with training_progress(job.visible) as bar:
-        _fit(config, engine, reader, monitored, [_progress_line(job, config, bar, "")], Event())
+    with training_progress() as bar:
+        _fit(config, engine, reader, monitored, [_progress_line(config, bar, "")], Event())
 
 
 def split_reader(dataset: Path, manifest: Manifest, split: str) -> SplitReader:
@@ -190,11 +189,12 @@ def _fit(
     started, curve, agreements = time.monotonic(), list[Progress](), list[Agreement]()
     plan = Plan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, config.window_mib * 2**20)
 
-    def report(point: Progress) -> None:
+    def report(point: Progress, parameters: Parameters) -> None:
         if point.step and not isfinite(point.loss):
             raise diverged(config, f"the loss is {point.loss} at step {point.step}")
-        for listener in (curve.append, *reports):
-            listener(point)
+        curve.append(point)
+        for listener in reports:
+            listener(point, parameters)
 
     def chunk_done(step: int, state: Any) -> None:
         if stop.is_set():
@@ -223,34 +223,25 @@ def _check_finite(parameters: Parameters, config: TrainingConfig) -> None:
         raise diverged(config, "parameters are no numbers any more at the end")
 
 
-def _progress_line(job: Job, config: TrainingConfig, bar: ProgressDisplay, name: str) -> Report:
+def _progress_line(config: TrainingConfig, bar: ProgressDisplay, name: str) -> Report:
     """Show a progress bar on a terminal, a line a report elsewhere."""
     task = bar.add_task(f"{name}training", total=config.num_steps, note="")
 
-    def show(point: Progress) -> None:
+    def show(point: Progress, _: Parameters) -> None:
         loss = "" if isnan(point.loss) else f"loss {point.loss:.4f}, "
         note = f"{loss}{point.num_correct} of the first {point.num_monitored} test examples right"
         bar.update(task, completed=point.step, note=note)
-        if job.visible:
-            console.print(f"  {name}step {point.step:>6}: {note}")
+        say(f"  {name}step {point.step:>6}: {note}")
 
     return show
 
 
-def _tensorboard(folder: Path) -> Report:
-    """Log to a folder that TensorBoard reads."""
-    if find_spec("tensorboard") is None:
-        raise BadUsage("--tensorboard needs the package tensorboard: pip install 'backbeam[tensorboard]'")
-    writer = tf.summary.create_file_writer(str(folder))
-
-    def log(point: Progress) -> None:
-        with storage_failures(folder), writer.as_default(step=point.step):
-            if not isnan(point.loss):
-                tf.summary.scalar("loss", point.loss)
-            tf.summary.scalar("accuracy of the first test examples", point.num_correct / max(1, point.num_monitored))
-            writer.flush()
-
-    return log
+def _boards(job: Job, folder: Path, config: TrainingConfig, monitored: Examples) -> list[Report]:
+    """Open a log for TensorBoard, if one is wanted."""
+    if not job.tensorboard:
+        return []
+    size = job.manifest.height, job.manifest.width
+    return [Board(folder / "tensorboard", config, monitored, size).report]
 
 
 def _write_parameters(folder: Path, data: bytes) -> FileInfo:

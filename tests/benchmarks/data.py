@@ -187,7 +187,7 @@ def evaluate_in_process(place: Path) -> Measured:
     workspace = place / "one"
     storage.remove(workspace / "runs")
     storage.remove(workspace / "reports")
-    train(Job(workspace, folder, manifest, digest, tensorboard=False, visible=False), [config], engine)
+    train(Job(workspace, folder, manifest, digest, tensorboard=False), [config], engine)
     path = next((workspace / "runs").glob("*/run.json"))
     record = RunRecord.from_json(path.read_bytes(), path)
     return watch(lambda: evaluate(workspace, folder, manifest, record, []))

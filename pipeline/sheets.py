@@ -1,0 +1,79 @@
+"""Results on standard output: lines and tables, drawn on a terminal, aligned plain text elsewhere."""
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and new lines: a name may not steer a terminal
+
+
+class Column(NamedTuple):
+    """A column of a sheet: its heading, and whether its cells are numbers, which stand on the right."""
+
+    name: str
+    number: bool = False
+
+
+class Sheet(NamedTuple):
+    """A table of results.
+
+    Attributes:
+        columns: from left to right.
+        rows: as many cells each.
+        title: what stands above it; nothing if empty.
+    """
+
+    columns: tuple[Column, ...]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+
+
+Part: TypeAlias = str | Sheet
+
+
+def columns(*names: str) -> tuple[Column, ...]:
+    """Make columns of headings; those that begin with # are of numbers."""
+    return tuple(Column(name.removeprefix("#"), name.startswith("#")) for name in names)
+
+
+def show(parts: Iterable[Part]) -> None:
+    """Print lines and tables on standard output: drawn if that is a terminal, else as `plain` gives them."""
+    if not sys.stdout.isatty():
+        print("\n".join(map(plain, parts)))  # noqa: T201
+        return
+    console = Console(highlight=False)
+    for part in parts:
+        console.print(_draw(part) if isinstance(part, Sheet) else Text(_clean(part)), soft_wrap=isinstance(part, str))
+
+
+def plain(part: Part) -> str:
+    """Return a line, or a table as aligned text without colours or rules."""
+    if isinstance(part, str):
+        return _clean(part)
+    grid = [[column.name for column in part.columns], *([_clean(cell) for cell in row] for row in part.rows)]
+    widths = [max(map(len, cells)) for cells in zip(*grid, strict=True)]
+    lines = ["  ".join(map(_align, part.columns, row, widths)).rstrip() for row in grid]
+    return "\n".join([part.title, *lines] if part.title else lines)
+
+
+def _align(column: Column, cell: str, width: int) -> str:
+    return cell.rjust(width) if column.number else cell.ljust(width)
+
+
+def _draw(sheet: Sheet) -> Table:
+    table = Table(box=SIMPLE_HEAD, title=Text(sheet.title, "bold") if sheet.title else None, title_justify="left")
+    for column in sheet.columns:
+        table.add_column(Text(column.name), justify="right" if column.number else "left", overflow="fold")
+    for row in sheet.rows:
+        table.add_row(*(Text(_clean(cell)) for cell in row))
+    return table
+
+
+def _clean(text: str) -> str:
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
