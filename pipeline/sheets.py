@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and new lines: a name may not steer a terminal
+# What would steer a terminal or turn the direction of writing; a name must not.
+_STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Column(NamedTuple):
@@ -56,7 +57,7 @@ def plain(part: Part) -> str:
     """Return a line, or a table as aligned text without colours or rules."""
     if isinstance(part, str):
         return _clean(part)
-    grid = [[column.name for column in part.columns], *([_clean(cell) for cell in row] for row in part.rows)]
+    grid = [[column.name for column in part.columns], *([*map(_clean_cell, row)] for row in part.rows)]
     widths = [max(map(len, cells)) for cells in zip(*grid, strict=True)]
     lines = ["  ".join(map(_align, part.columns, row, widths)).rstrip() for row in grid]
     return "\n".join([part.title, *lines] if part.title else lines)
@@ -71,9 +72,14 @@ def _draw(sheet: Sheet) -> Table:
     for column in sheet.columns:
         table.add_column(Text(column.name), justify="right" if column.number else "left", overflow="fold")
     for row in sheet.rows:
-        table.add_row(*(Text(_clean(cell)) for cell in row))
+        table.add_row(*(Text(_clean_cell(cell)) for cell in row))
     return table
 
 
 def _clean(text: str) -> str:
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _clean_cell(text: str) -> str:
+    """A cell is one line."""
+    return _clean(text).replace("\n", "\N{REPLACEMENT CHARACTER}")
