@@ -69,7 +69,7 @@ class RunRecord(Record):
         versions: of Python and of the packages that took part.
     """
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     run_id: str
     dataset_id: str
     dataset_digest: Digest
@@ -93,6 +93,8 @@ class SplitResult(Record):
     accuracy_low: float
     accuracy_high: float
     loss: float
+    ece: float
+    brier: float
     first_1000_examples: Count
     first_1000_correct: Count
     never_predicted: tuple[str, ...]
@@ -106,14 +108,16 @@ class EvaluationRecord(Record):
         dataset_digest: SHA-256 of the data set's manifest.
         model_digest: SHA-256 of the parameters' file.
         results: one for each split.
+        slicings: the user's slicings that the table `slices` has, by name: MODULE:FUNCTION.
         tables: every Parquet file that was written.
     """
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     run_id: str
     dataset_digest: Digest
     model_digest: Digest
     results: tuple[SplitResult, ...]
+    slicings: dict[str, str]
     tables: tuple[TableFile, ...]
 
     @model_validator(mode="after")
@@ -166,7 +170,7 @@ def check_run(workspace: Path, folder: Path) -> RunRecord:
 
 
 def load_evaluation(workspace: Path, run: RunRecord) -> EvaluationRecord:
-    """Read the record of a run's evaluation; raises CorruptArtefact if it is not sound, or another run's."""
+    """Read the record of a run's evaluation; raises CorruptArtefact if it is not sound or not of that run."""
     path = workspace / "runs" / run.run_id / EVALUATION_NAME
     record = EvaluationRecord.from_json(path.read_bytes(), path)
     if (record.dataset_digest, record.model_digest) != (run.dataset_digest, run.parameters.sha256):
