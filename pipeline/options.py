@@ -82,7 +82,7 @@ RecipeName = Annotated[
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="A TOML file: its table `training` changes the recipe, and flags change both; `validation` the checks."
+        "--config", help="A TOML file: its table `training` changes the recipe, flags change both; `validation` checks."
     ),
 ]
 

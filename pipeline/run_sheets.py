@@ -11,19 +11,21 @@ from pipeline.summary import about, agreement_lines, evaluation_head, interval, 
 
 
 def listing_parts(listing: Listing) -> list[Part]:
-    """Show all runs of a workspace, the newest first."""
+    """Show all runs of a workspace, the newest first, those of each data set together."""
     if not listing.runs:
         return ["no runs yet: backbeam run"]
-    heads = columns("run", "data set", "step", "#seed", "#test accuracy", "95 % interval", "#loss", "finished")
-    return [Sheet(heads, list(map(_listed_row, listing.runs)))]
+    by_dataset: dict[str, list[Listed]] = {}
+    for listed in listing.runs:
+        by_dataset.setdefault(listed.run.dataset_id, []).append(listed)
+    heads = columns("run", "#test accuracy", "95 % interval", "#loss", "finished (UTC)")
+    return [Sheet(heads, list(map(_listed_row, runs)), dataset) for dataset, runs in by_dataset.items()]
 
 
 def _listed_row(listed: Listed) -> tuple[str, ...]:
     run = listed.run
     test = listed.evaluation.test_result() if listed.evaluation else None
     figures = (percent(test.accuracy), interval(test), f"{test.loss:.4f}") if test else ("not evaluated", "", "")
-    finished = run.finished[:16].replace("T", " ")
-    return run.run_id, run.dataset_id, run.config.step, str(run.config.seed), *figures, finished
+    return run.run_id, *figures, run.finished[:16].replace("T", " ")
 
 
 def shown_parts(shown: Shown) -> list[Part]:

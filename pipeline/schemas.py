@@ -225,7 +225,9 @@ _GRADIENT_AGREEMENT = Table(
         "drift": Column(
             _REAL, "the same of the two networks at the chunk's end; only of a run in lockstep", "parameter", True
         ),
-        "largest_parameter": Column(_REAL, "largest absolute number of the manual network, to compare with", "parameter"),
+        "largest_parameter": Column(
+            _REAL, "largest absolute number of the manual network, to compare with", "parameter"
+        ),
     },
 )
 

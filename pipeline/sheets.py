@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -69,8 +69,9 @@ def _align(column: Column, cell: str, width: int) -> str:
 
 def _draw(sheet: Sheet) -> Table:
     table = Table(box=SIMPLE_HEAD, title=Text(sheet.title, "bold") if sheet.title else None, title_justify="left")
-    for column in sheet.columns:
-        table.add_column(Text(column.name), justify="right" if column.number else "left", overflow="fold")
+    for number, column in enumerate(sheet.columns):
+        justify: JustifyMethod = "right" if column.number else "left"
+        table.add_column(Text(column.name), justify=justify, overflow="fold", no_wrap=not number)  # names stay whole
     for row in sheet.rows:
         table.add_row(*(Text(_clean_cell(cell)) for cell in row))
     return table

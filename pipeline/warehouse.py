@@ -74,7 +74,9 @@ def _files_of(workspace: Path, table: str, run_id: str) -> list[TableFile]:
     """List the files of a run's rows of a table, as its records name them."""
     folder = workspace / "runs" / run_id
     if table not in (*TRAINING_TABLES, *EVALUATION_TABLES):
-        raise BadUsage(f"no such table of a run: {table!r}; there are: {', '.join(TRAINING_TABLES + EVALUATION_TABLES)}")
+        raise BadUsage(
+            f"no such table of a run: {table!r}; there are: {', '.join(TRAINING_TABLES + EVALUATION_TABLES)}"
+        )
     if not (folder / RUN_NAME).exists():
         raise BadUsage(f"no run {run_id} in {folder.parent}")
     run = load_run(folder)
