@@ -55,11 +55,11 @@ class Listener(NamedTuple):
     """Who is told of a run on its way.
 
     Attributes:
-        report: called at step 0, at every report_every steps and at the last.
+        report: called at step 0, at every report_every steps and at the last, with the parameters there.
         chunk_done: called after every chunk with the number of steps done and the state.
     """
 
-    report: Callable[[Progress], object]
+    report: Callable[[Progress, Parameters], object]
     chunk_done: Callable[[int, Any], object]
 
 
@@ -95,14 +95,14 @@ def fit(
         correct, seconds = count_correct(state.parameters), time.monotonic() - started
         return Progress(step, step * config.batch_size, loss, correct, len(monitored.labels), seconds)
 
-    listener.report(point(float("nan")))
+    listener.report(point(float("nan")), state.parameters)
     for images, labels in chunks:
         state, loss = program.run_chunk(state, images, labels)
         step += len(labels)
         losses.append((float(loss), len(labels)))
         listener.chunk_done(step, state)
         if step % report_every == 0 or step == config.num_steps:
-            listener.report(point(_weighted_mean(losses)))
+            listener.report(point(_weighted_mean(losses)), state.parameters)
             losses.clear()
     return state.parameters  # type: ignore[no-any-return]
 

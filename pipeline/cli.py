@@ -6,11 +6,12 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
+from pipeline.console import configure, note
 from pipeline.options import (
     DEFAULT_DATASETS,
     DEFAULT_WORKSPACE,
@@ -25,10 +26,12 @@ from pipeline.options import (
     ImageSize,
     LabelColumn,
     Layers,
+    LogFile,
     MaxRejected,
     NumClasses,
     NumShards,
     NumSteps,
+    Quiet,
     RecipeName,
     Replicas,
     Seed,
@@ -38,6 +41,7 @@ from pipeline.options import (
     StepName,
     TensorBoard,
     WantedDataset,
+    WantedRun,
     WindowMib,
     Workers,
     Workspace,
@@ -54,6 +58,11 @@ from pipeline.options import (
     training_config,
     training_configs,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.sheets import Part
 
 app = typer.Typer(
     name="backbeam",
@@ -121,13 +130,16 @@ def run(
     tensorboard: TensorBoard = False,
     workers: Workers = None,
     slices: SliceOptions = None,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
-    from pipeline import local_side, lookup, preprocess_stage, stages, summary, work
+    from pipeline import describe, local_side, lookup, preprocess_stage, stages, summary, work
     from pipeline.configuration import resolve_validation
     from pipeline.seeds import write_seeds
 
+    configure(quiet, log_file)
     pictures = picture_options(image_column, label_column, image_size)
     options = dataset_options(
         dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
@@ -147,14 +159,14 @@ def run(
         evaluations = stages.evaluate_stage(settings, data, trained, slicings, log)
         rows = write_seeds(workspace, trained, evaluations) if seeds else []
     if seeds:
-        result = summary.describe_seeds(workspace, trained, evaluations, rows, log)
-        text = summary.seeds_text(workspace, data.manifest, trained, rows, log)
+        result = describe.seeds_json(workspace, trained, evaluations, rows, log)
+        parts = summary.seeds_parts(workspace, data.manifest, trained, rows, log)
     else:
-        result = summary.describe_evaluation(workspace, trained[0], evaluations[0], log)
-        text = summary.evaluation_text(workspace, data.manifest, trained[0], evaluations[0], log)
-    result |= summary.describe_validation(workspace, validation)
-    text = f"{text}\n{summary.validation_text(workspace, validation)}"
-    _say(as_json, result, text + "\n" + summary.next_steps(split_arguments(sys.argv[1:])[0], trained[0]))
+        result = describe.evaluation_json(workspace, trained[0], evaluations[0], log)
+        parts = summary.evaluation_parts(workspace, data.manifest, trained[0], evaluations[0], log)
+    result |= describe.validation_json(workspace, validation)
+    steps = summary.next_steps(split_arguments(sys.argv[1:])[0], trained[0])
+    _say(as_json, result, [*parts, summary.validation_line(workspace, validation), *steps])
 
 
 @app.command()
@@ -174,12 +186,15 @@ def preprocess(
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     image_size: ImageSize = None,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
-    from pipeline import local_side, lookup, preprocess_stage, stages, summary, work
+    from pipeline import describe, local_side, lookup, preprocess_stage, stages, summary, work
     from pipeline.configuration import resolve_validation
 
+    configure(quiet, log_file)
     pictures = picture_options(image_column, label_column, image_size)
     options = dataset_options(
         dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
@@ -190,8 +205,8 @@ def preprocess(
         earlier = lookup.find_baseline(settings.workspace, baseline)
         data = preprocess_stage.preprocess_stage(settings, options, log)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
-    result = summary.describe_dataset(workspace, data, log) | summary.describe_validation(workspace, validation)
-    _say(as_json, result, f"{summary.dataset_text(data, log)}\n{summary.validation_text(workspace, validation)}")
+    result = describe.dataset_json(workspace, data, log) | describe.validation_json(workspace, validation)
+    _say(as_json, result, [*summary.dataset_parts(data, log), summary.validation_line(workspace, validation)])
 
 
 @app.command()
@@ -201,12 +216,15 @@ def validate(
     workspace: Workspace = DEFAULT_WORKSPACE,
     baseline: Baseline = None,
     config: ConfigFile = None,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
-    from pipeline import local_side, lookup, stages, summary, work
+    from pipeline import describe, local_side, lookup, stages, summary, work
     from pipeline.configuration import resolve_validation
 
+    configure(quiet, log_file)
     refuse_beam_options(context)
     checks = resolve_validation(config)
     settings, log = stage_settings(context, existing(workspace)), work.Log()
@@ -214,8 +232,8 @@ def validate(
         earlier = lookup.find_baseline(settings.workspace, baseline)
         data = lookup.find_dataset(settings.workspace, dataset)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
-    result = summary.describe_dataset(workspace, data, log) | summary.describe_validation(workspace, validation)
-    _say(as_json, result, summary.validation_table(workspace, validation))
+    result = describe.dataset_json(workspace, data, log) | describe.validation_json(workspace, validation)
+    _say(as_json, result, summary.validation_sheet(workspace, validation))
 
 
 @app.command()
@@ -238,11 +256,11 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show a data set's statistics and write a contact sheet of its examples."""
-    from pipeline import summary, uses
+    from pipeline import describe, summary, uses
 
     refuse_beam_options(context)
     found = uses.inspect_dataset(existing(workspace), dataset, to, split, per_class, examples or [])
-    _say(as_json, summary.describe_inspection(workspace, found), summary.inspection_text(workspace, found))
+    _say(as_json, describe.inspection_json(workspace, found), summary.inspection_parts(workspace, found))
 
 
 @app.command()
@@ -261,11 +279,14 @@ def train(
     replicas: Replicas = None,
     device: Device = "auto",
     tensorboard: TensorBoard = False,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Train on a data set that `preprocess` built."""
-    from pipeline import local_side, lookup, stages, summary, work
+    from pipeline import describe, local_side, lookup, stages, summary, work
 
+    configure(quiet, log_file)
     if context.obj:
         raise typer.BadParameter(
             f"train runs no Beam pipeline, so it takes no options after --: {' '.join(context.obj)}"
@@ -276,38 +297,79 @@ def train(
     settings, log = stage_settings(context, workspace, device, cluster_for(configs)), work.Log()
     if settings.cluster and not settings.cluster.is_chief:  # the workspace and its lock are the chief's
         assisted = stages.assist_stage(settings, lookup.find_dataset(existing(workspace), dataset), configs[0], log)
-        _say(as_json, summary.describe_assistance(assisted, settings, log), summary.assistance_text(assisted, settings))
+        _say(as_json, describe.assistance_json(assisted, settings, log), summary.assistance_parts(assisted, settings))
         return
     if not settings.cluster:
         stages.look_for_gpus(settings, configs[0])
     with local_side.locked(existing(workspace)):
         trained = stages.train_stage(settings, lookup.find_dataset(workspace, dataset), configs, tensorboard, log)
-    result = (
-        summary.describe_runs(workspace, trained, log) if seeds else summary.describe_run(workspace, trained[0], log)
-    )
-    _say(as_json, result, summary.runs_text(workspace, trained, log))
+    result = describe.runs_json(workspace, trained, log) if seeds else describe.run_json(workspace, trained[0], log)
+    _say(as_json, result, summary.runs_parts(workspace, trained, log))
 
 
 @app.command()
 def evaluate(
     context: typer.Context,
-    run: Annotated[str | None, typer.Argument(help="A run's id or its beginning; by default the only one.")] = None,
+    run: WantedRun = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     config: ConfigFile = None,
     slices: SliceOptions = None,
     workers: Workers = None,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
-    from pipeline import local_side, lookup, stages, summary, work
+    from pipeline import describe, local_side, lookup, stages, summary, work
 
+    configure(quiet, log_file)
     slicings = evaluation_slicings(config, slices)
     settings, log = stage_settings(context, workspace, workers=workers), work.Log()
     with local_side.locked(existing(workspace)):
         trained, data = lookup.find_run(workspace, run)
         (evaluation,) = stages.evaluate_stage(settings, data, [trained], slicings, log)
-    result = summary.describe_evaluation(workspace, trained, evaluation, log)
-    _say(as_json, result, summary.evaluation_text(workspace, data.manifest, trained, evaluation, log))
+    result = describe.evaluation_json(workspace, trained, evaluation, log)
+    _say(as_json, result, summary.evaluation_parts(workspace, data.manifest, trained, evaluation, log))
+
+
+@app.command()
+def runs(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """List the runs of a workspace, the newest first, and how good they are."""
+    from pipeline import describe, overview, run_sheets
+
+    refuse_beam_options(context)
+    listing = overview.list_runs(existing(workspace))
+    _say(as_json, describe.listing_json(listing), run_sheets.listing_parts(listing))
+    if listing.problems:
+        raise listing.problems[0]
+
+
+@app.command()
+def show(
+    context: typer.Context, run: WantedRun = None, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False
+) -> None:
+    """Show an evaluated run in full: figures, classes, configuration, digests, versions."""
+    from pipeline import describe, overview, run_sheets
+
+    refuse_beam_options(context)
+    shown = overview.show_run(existing(workspace), run)
+    _say(as_json, describe.shown_json(shown), run_sheets.shown_parts(shown))
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    first: Annotated[str, typer.Argument(metavar="A", help="A run's id or its beginning.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs on the test examples: intervals, exact McNemar test, classes, settings."""
+    from pipeline import describe, overview, run_sheets
+
+    refuse_beam_options(context)
+    compared = overview.compare_runs(existing(workspace), first, second)
+    _say(as_json, describe.compared_json(compared), run_sheets.compared_parts(compared))
 
 
 @app.command()
@@ -315,9 +377,9 @@ def recipes(context: typer.Context, as_json: AsJson = False) -> None:
     """List the recipes: what they train, where they were published, what they give."""
     refuse_beam_options(context)
     from model.recipes import RECIPES
-    from pipeline import summary
+    from pipeline import describe, summary
 
-    _say(as_json, summary.describe_recipes(RECIPES), summary.recipes_text(RECIPES))
+    _say(as_json, describe.recipes_json(RECIPES), summary.recipes_parts(RECIPES))
 
 
 @app.command()
@@ -330,7 +392,7 @@ def gradcheck(
     as_json: AsJson = False,
 ) -> None:
     """Check the manual gradients against autodiff and central differences, in float64; exit code 1 if they differ."""
-    from pipeline import summary, work
+    from pipeline import describe, summary, work
 
     refuse_beam_options(context)
     resolved = training_config(config, recipe=recipe, layers=layers, seed=seed)
@@ -340,7 +402,7 @@ def gradcheck(
 
         initialise_devices()
     found = check_gradients(resolved)
-    _say(as_json, summary.describe_agreement(resolved, found), summary.agreement_text(resolved, found))
+    _say(as_json, describe.agreement_json(resolved, found), summary.agreement_parts(resolved, found))
     if not all(agreement.holds for agreement in found):
         raise typer.Exit(DISAGREEMENT)
 
@@ -349,17 +411,17 @@ def gradcheck(
 def export(
     context: typer.Context,
     to: Annotated[Path, typer.Option(parser=local_folder, metavar="FOLDER", help="A folder that does not exist yet.")],
-    run: Annotated[str | None, typer.Argument(help="A run's id or its beginning; by default the only one.")] = None,
+    run: WantedRun = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's model for other programs: a TensorFlow SavedModel, safetensors and a description."""
-    from pipeline import lookup, summary, uses
+    from pipeline import describe, lookup, summary, uses
 
     refuse_beam_options(context)
     model = lookup.find_model(existing(workspace), run)
     uses.export_model(model, to)
-    _say(as_json, summary.describe_export(model, to), summary.export_text(model, to))
+    _say(as_json, describe.export_json(model, to), summary.export_parts(model, to))
 
 
 @app.command()
@@ -373,19 +435,25 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run's model takes pictures for; nothing is printed unless every file is sound."""
-    from pipeline import lookup, summary, uses
+    from pipeline import describe, lookup, summary, uses
 
     refuse_beam_options(context)
     model = lookup.find_model(existing(workspace), run)
     answers = uses.predict_files(model, files)
-    _say(as_json, summary.describe_answers(model, answers), summary.answers_text(answers))
+    _say(as_json, describe.answers_json(model, answers), summary.answers_parts(answers))
 
 
-def _say(as_json: bool, result: dict[str, Any], text: str) -> None:
-    typer.echo(json.dumps(result) if as_json else text)
+def _say(as_json: bool, result: dict[str, Any], parts: "Sequence[Part]") -> None:
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    from pipeline.sheets import show
+
+    show(parts)
 
 
 def _fail(code: int, message: str) -> NoReturn:
+    note(f"error: {message}")
     typer.echo(f"backbeam: {message}", err=True)
     sys.exit(code)
 

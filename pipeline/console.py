@@ -1,4 +1,18 @@
-"""What people see while a command works, always on standard error: standard output is for results."""
+"""What people are told while a command works, always on standard error: standard output is for results.
+
+On a terminal those are lines and progress bars; elsewhere lines that begin with the time, and a line now and then for
+what goes on for long. A log file (`--log-file`) is given the same lines as a place that is no terminal, whatever else
+is shown. `--quiet` leaves warnings and errors.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -7,24 +21,145 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
+
+POLL_SECONDS = 0.2  # between two looks at how far work has come, at the least
+LINE_SECONDS = 30  # between two lines about it where there is no bar
 
 console = Console(stderr=True, highlight=False)
 
 
-def download_progress(visible: bool) -> Progress:
+@dataclass
+class _Voice:
+    """What this process says, and where; its threads share it."""
+
+    quiet: bool = False
+    log: TextIO | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_voice = _Voice()
+
+
+def configure(quiet: bool = False, log_file: Path | None = None) -> None:
+    """Choose what is said from now on.
+
+    Args:
+        quiet: whether to leave out all but warnings and errors; the log file has them all the same.
+        log_file: where lines are added at the end; None for nowhere.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if _voice.log:
+        _voice.log.close()
+    _voice.quiet = quiet
+    _voice.log = log_file.open("a", encoding="utf-8", errors="backslashreplace", buffering=1) if log_file else None
+
+
+def say(message: str) -> None:
+    """Tell what goes on: as it is on a terminal, with the time elsewhere; not with --quiet."""
+    note(message)
+    if not _voice.quiet:
+        _print(message)
+
+
+def warn(message: str) -> None:
+    """Tell what somebody should look at; --quiet does not leave it out."""
+    note(message)
+    _print(message)
+
+
+def note(message: str) -> None:
+    """Add a line to the log file alone, if there is one."""
+    if _voice.log:
+        with _voice.lock:
+            _voice.log.write(f"{_now()} {message}\n")
+
+
+def shows_bars() -> bool:
+    """Tell whether there is a terminal to draw bars on, and somebody who wants them."""
+    return console.is_terminal and not _voice.quiet
+
+
+def download_progress() -> Progress:
     """Return a progress display for bytes: amount, rate and time left."""
-    return _progress(visible, DownloadColumn(), TransferSpeedColumn())
+    return _progress(DownloadColumn(), TransferSpeedColumn())
 
 
-def training_progress(visible: bool) -> Progress:
-    """Return a progress display for steps: steps done, loss and right answers so far, time left."""
-    return _progress(visible, MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+def training_progress() -> Progress:
+    """Return a progress display for steps: steps done, rate, loss and right answers so far, time left."""
+    return _progress(MofNCompleteColumn(), RateColumn("steps"), TextColumn("{task.fields[note]}"))
 
 
-def _progress(visible: bool, *columns: ProgressColumn) -> Progress:
+class RateColumn(ProgressColumn):
+    """How many units are done in a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """Show the rate of a task, once there is any."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} {self._unit}/s" if speed else "")
+
+
+@contextmanager
+def watched(what: str, total: int, unit: str, share_done: Callable[[], float], seconds: float) -> Iterator[None]:
+    """Show how far work has come that goes on inside, perhaps in other processes; say at its end how long it took.
+
+    Args:
+        what: the name of the work.
+        total: how many units there are to do.
+        unit: their name.
+        share_done: looks how far it has come, 0 to 1; called in a thread of its own.
+        seconds: between two looks.
+    """
+    started, done = time.monotonic(), threading.Event()
+    with _progress(MofNCompleteColumn(), RateColumn(unit)) as display:
+        task = display.add_task(what, total=total)
+
+        def look() -> None:
+            due = time.monotonic() + LINE_SECONDS
+            while not done.wait(max(seconds, POLL_SECONDS)):
+                completed = int(total * min(1.0, share_done()))
+                display.update(task, completed=completed)
+                if not shows_bars() and time.monotonic() >= due:
+                    due = time.monotonic() + LINE_SECONDS
+                    say(f"{what}: {_how_far(completed, total, unit, time.monotonic() - started)}")
+
+        watcher = threading.Thread(target=look, name=f"watch {what}", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+    taken = time.monotonic() - started
+    say(f"{what}: {total:,} {unit} in {taken:.1f} s, {total / max(taken, 1e-9):,.0f} a second")
+
+
+def _how_far(completed: int, total: int, unit: str, seconds: float) -> str:
+    rate = completed / seconds
+    left = f", {timedelta(seconds=round((total - completed) / rate))} left" if completed else ""
+    return f"{completed:,} of {total:,} {unit}, {rate:,.0f} a second{left}"
+
+
+def _progress(*columns: ProgressColumn) -> Progress:
     every = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
-    return Progress(*every, console=console, disable=not (visible and console.is_terminal), transient=True)
+    return Progress(*every, console=console, disable=not shows_bars(), transient=True)
+
+
+def _print(message: str) -> None:
+    line = message if console.is_terminal else f"{_now()} {message}"
+    console.print(line, markup=False, soft_wrap=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,6 +1,7 @@
 """Getting a known data set: the embedded one, files that are there already, or a download that is checked."""
 
 import re
+import time
 from pathlib import Path
 from typing import Self
 
@@ -9,7 +10,7 @@ import requests
 
 from model.errors import BadInput, BadUsage
 from pipeline import storage
-from pipeline.console import download_progress
+from pipeline.console import download_progress, say
 from pipeline.places import is_remote, place_of
 from pipeline.sources import (
     EMBEDDED,
@@ -31,9 +32,7 @@ MAX_NAME = 100  # characters of a folder's name that go into the names of data s
 RETRIES = 1  # of each file at each mirror, after a second's wait
 
 
-def find_source(
-    dataset: str, data_dir: str | None, cache: Path, progress: bool, options: PictureOptions | None = None
-) -> AnySource:
+def find_source(dataset: str, data_dir: str | None, cache: Path, options: PictureOptions | None = None) -> AnySource:
     """Find the files of a data set, downloading them if they are nowhere else.
 
     Args:
@@ -41,7 +40,6 @@ def find_source(
             a comma between, or a folder of images, a folder a class below train/ and test/.
         data_dir: a folder that holds the files of the known data set.
         cache: where downloads are kept, a folder a data set.
-        progress: whether to draw a progress bar on standard error.
         options: what the user says of pictures.
 
     Raises:
@@ -55,7 +53,7 @@ def find_source(
         return Source(dataset, find_files(data_dir), known)
     if not known.mirrors:
         return Source(dataset, find_files(str(EMBEDDED / dataset)), known)
-    return Source(dataset, _from_cache(dataset, known, cache / dataset, progress), known)
+    return Source(dataset, _from_cache(dataset, known, cache / dataset), known)
 
 
 def _from_folder(dataset: str, data_dir: str | None, options: PictureOptions) -> AnySource:
@@ -109,7 +107,7 @@ def _name(place: str) -> str:
     return name[:MAX_NAME] or "dataset"
 
 
-def _from_cache(dataset: str, known: KnownDataset, folder: Path, progress: bool) -> tuple[str, ...]:
+def _from_cache(dataset: str, known: KnownDataset, folder: Path) -> tuple[str, ...]:
     try:
         found = find_files(str(folder))
         if not _damaged(found, known):
@@ -117,7 +115,7 @@ def _from_cache(dataset: str, known: KnownDataset, folder: Path, progress: bool)
     except BadInput:
         pass
     return tuple(
-        _download(dataset, known, folder, name, digest, progress)
+        _download(dataset, known, folder, name, digest)
         for name, digest in zip(FILE_NAMES, known.gzip_digests, strict=True)
     )
 
@@ -133,12 +131,12 @@ def _damaged(files: tuple[str, ...], known: KnownDataset) -> bool:
     )
 
 
-def _download(dataset: str, known: KnownDataset, folder: Path, name: str, digest: str, progress: bool) -> str:
+def _download(dataset: str, known: KnownDataset, folder: Path, name: str, digest: str) -> str:
     """Fetch one file from the first mirror that serves the right bytes."""
     failures = []
     for mirror in known.mirrors:
         try:
-            return _fetch(mirror, folder, f"{name}.gz", digest, progress)
+            return _fetch(mirror, folder, f"{name}.gz", digest)
         except (
             requests.RequestException,
             ValueError,
@@ -150,19 +148,21 @@ def _download(dataset: str, known: KnownDataset, folder: Path, name: str, digest
     )
 
 
-def _fetch(mirror: str, folder: Path, name: str, digest: str, progress: bool) -> str:
+def _fetch(mirror: str, folder: Path, name: str, digest: str) -> str:
     """Fetch one file from one mirror, into place only if its digest is right."""
     pooch.get_logger().setLevel("ERROR")  # our own messages say what happened
     registry = {name: f"sha256:{digest}"}
     mirrored = pooch.create(path=folder, base_url=mirror, registry=registry, retry_if_failed=RETRIES)
-    with _Bar(name, visible=progress) as bar:
+    with _Bar(name) as bar:
         downloader = pooch.HTTPDownloader(
             progressbar=bar,
             chunk_size=2**16,
             timeout=TIMEOUT_SECONDS,
             headers={"Accept-Encoding": "identity"},  # the digest is of the gzip file, not of its content
         )
-        return str(mirrored.fetch(name, downloader=downloader))
+        place = str(mirrored.fetch(name, downloader=downloader))
+    say(f"{name}: from {mirror}{bar.describe()}")
+    return place
 
 
 def _first_line(problem: Exception) -> str:
@@ -172,9 +172,15 @@ def _first_line(problem: Exception) -> str:
 class _Bar:
     """A rich progress bar in the shape that pooch expects of one."""
 
-    def __init__(self, name: str, visible: bool) -> None:
-        self._progress = download_progress(visible)
+    def __init__(self, name: str) -> None:
+        self._progress = download_progress()
         self._task = self._progress.add_task(name, total=None)
+        self._started = time.monotonic()
+
+    def describe(self) -> str:
+        """Say how much was fetched how fast."""
+        seconds, amount = time.monotonic() - self._started, self._progress.tasks[0].completed / 2**20
+        return f", {amount:.1f} MiB in {seconds:.1f} s, {amount / max(seconds, 1e-9):.1f} MiB a second"
 
     def __enter__(self) -> Self:
         self._progress.start()

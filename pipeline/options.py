@@ -46,6 +46,7 @@ DatasetNames = Annotated[
 WantedDataset = Annotated[str | None, typer.Argument(help="A data set's id or its beginning; by default the only one.")]
 
 
+WantedRun = Annotated[str | None, typer.Argument(help="A run's id or its beginning; by default the only one.")]
 ImageColumn = Annotated[str | None, typer.Option(help="Parquet: the column of pictures; by default found out.")]
 
 
@@ -94,8 +95,8 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="A TOML file: [training] changes the recipe, flags change both; [validation] the checks; "
-        "[slices] more slices.",
+        help="A TOML file: its table `training` changes the recipe, flags change both; `validation` "
+        "the checks; `slices` adds slices.",
     ),
 ]
 
@@ -168,6 +169,11 @@ Workers = Annotated[
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
 
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on the way but warnings and errors.")]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(parser=local_folder, metavar="FILE", help="Add what is said on the way, with the time, to a file."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
 
@@ -248,7 +254,7 @@ def stage_settings(
 
     place = workspace.absolute()  # workers may run in another folder
     arguments = add_workers(context.obj or (), workers)
-    return Settings(place, arguments, visible=True, device=check_device(device), cluster=cluster)
+    return Settings(place, arguments, device=check_device(device), cluster=cluster)
 
 
 def cluster_for(configs: list[Any]) -> Any:

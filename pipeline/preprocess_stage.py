@@ -78,7 +78,7 @@ def _preprocess_source(
         from pipeline.staging import scan_source
 
         data_dir = options.data_dir if name in KNOWN or len(options.datasets) == 1 else None
-        source = find_source(name, data_dir, options.cache_dir, settings.visible, options.pictures)
+        source = find_source(name, data_dir, options.cache_dir, options.pictures)
         if len(options.datasets) == 1:
             _check_taken(options.pictures, source)
         scans = scan_source(source, options.num_classes)

@@ -4,10 +4,11 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import StringConstraints, model_validator
 
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig
@@ -19,6 +20,7 @@ from pipeline.tables import partition
 RUN_NAME = "run.json"
 EVALUATION_NAME = "evaluation.json"
 PARAMETERS_NAME = "parameters.safetensors"
+UtcTime = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
 _PACKAGES = ("backbeam", "tensorflow", "numpy", "apache-beam", "pyarrow", "safetensors")
 
 
@@ -63,6 +65,7 @@ class RunRecord(Record):
         agreement: of manual and autodiff, if both ran in lockstep.
         device: what it was trained on.
         seconds: of training, compilation included.
+        finished: when, in UTC, as ISO 8601 writes it.
         versions: of Python and of the packages that took part.
     """
 
@@ -76,6 +79,7 @@ class RunRecord(Record):
     agreement: StepAgreement | None
     device: str
     seconds: float
+    finished: UtcTime
     versions: dict[str, str]
 
 
@@ -140,6 +144,11 @@ def run_id(dataset_digest: str, config: TrainingConfig) -> str:
 def current_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that take part in a run."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def now() -> str:
+    """Return the time as records have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def load_run(folder: Place) -> RunRecord:

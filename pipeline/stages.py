@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from model.errors import BadUsage
 from model.recipes import TrainingConfig, fit_to_data
-from pipeline.console import console
+from pipeline.console import warn
 from pipeline.lookup import Dataset
 from pipeline.places import Place
 from pipeline.runners import messages_in
@@ -61,9 +61,8 @@ def validate_stage(
     asked = (checks, baseline.digest if baseline else None)
     complete = is_validated(dataset.folder) and check().asked == asked
     record = once("validate", complete, build, check, settings, log)
-    if settings.visible:
-        for result in record.with_outcome("warning"):
-            console.print(f"validate: warning: {result.describe()}", markup=False, soft_wrap=True)
+    for result in record.with_outcome("warning"):
+        warn(f"validate: warning: {result.describe()}")
     decide(record, settings.workspace)
     return record
 
@@ -116,7 +115,7 @@ def train_stage(
 def _job(settings: Settings, dataset: Dataset, tensorboard: bool) -> "Job":
     from pipeline.train import Job
 
-    return Job(settings.workspace, dataset.folder, dataset.manifest, dataset.digest, tensorboard, settings.visible)
+    return Job(settings.workspace, dataset.folder, dataset.manifest, dataset.digest, tensorboard)
 
 
 def _check_logged(folders: Sequence[Place]) -> None:

@@ -22,7 +22,7 @@ from model.examples import Examples, Integers
 from pipeline import idx, rows, storage, tree
 from pipeline.blocks import BLOCK_BYTES, Block, BlockRange, Rejected, Scans, Target
 from pipeline.classes import name_classes
-from pipeline.console import console
+from pipeline.console import warn
 from pipeline.manifest import SourceInfo
 from pipeline.places import Place
 from pipeline.sources import FILE_NAMES, KNOWN, SPLITS, AnySource, RowsSource, Source, TreeSource
@@ -277,10 +277,9 @@ def _check_no_other(dataset: str, digests: list[str]) -> None:
 def _check_as_served(dataset: str, scan: Scan, expected: str) -> None:
     """Compare the stored file with what the mirrors serve; another compression of it can only be warned about."""
     if storage.file_digest(scan.uri) != expected:
-        console.print(
+        warn(
             f"warning: {scan.uri} is not the file that the mirrors of {dataset} serve (SHA-256 {expected}) and nobody "
-            f"publishes the digest of its content, so it is used as it is: {scan.info.sha256}",
-            markup=False,
+            f"publishes the digest of its content, so it is used as it is: {scan.info.sha256}"
         )
 
 

@@ -1,10 +1,9 @@
-"""What a command says at its end: one JSON object for programs, a few lines for people."""
+"""What a command says to a person at its end: lines and tables."""
 
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from pipeline.lookup import Dataset, Model
 from pipeline.manifest import Manifest
 from pipeline.places import Place
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
+from pipeline.sheets import Part, Sheet, columns
 from pipeline.uses import Inspection
 from pipeline.validation import CheckResult, ValidationRecord, table_folder
 from pipeline.work import Log, Settings
@@ -22,231 +22,114 @@ if TYPE_CHECKING:
     from pipeline.predict import Answer  # which imports NumPy
 
 
-def describe_dataset(workspace: Place, dataset: Dataset, log: Log) -> dict[str, Any]:
-    """Return what `backbeam preprocess --json` prints."""
+def dataset_parts(dataset: Dataset, log: Log) -> list[Part]:
+    """Tell what data set there is now."""
     manifest = dataset.manifest
-    return {
-        "dataset_id": manifest.dataset_id,
-        "dataset_digest": dataset.digest,
-        "num_examples": {name: split.num_examples for name, split in manifest.splits.items()},
-        "num_rejected": manifest.num_rejected,
-        "parts": [part.dataset_id for part in manifest.parts],
-        "seconds": rounded(log),
-        "skipped": log.skipped,
-        "paths": {"workspace": str(workspace), "dataset": str(dataset.folder)},
-    }
+    splits = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
+    rejected = f", {manifest.num_rejected:,} rejected" if manifest.num_rejected else ""
+    size = f"{manifest.height} x {manifest.width} pixels, {len(manifest.class_names)} classes"
+    return [
+        f"{manifest.dataset_id}: {splits} examples of {size}{rejected}",
+        _times(log),
+        f"shards  {dataset.folder}",
+    ]
 
 
-def describe_validation(workspace: Place, record: ValidationRecord) -> dict[str, Any]:
-    """Return what the commands that validate print of it with --json."""
-    results = [result.model_dump(mode="json") for result in record.results]
-    table = str(table_folder(workspace, record.dataset_id) / record.table.name)
-    found = {
-        "passed": not record.with_outcome("error"),
-        "num_warnings": len(record.with_outcome("warning")),
-        "results": results,
-        "table": table,
-    }
-    return {"validation": found}
-
-
-def describe_inspection(workspace: Place, found: Inspection) -> dict[str, Any]:
-    """Return what `backbeam inspect --json` prints; validation is null if there was none."""
-    manifest, record = found.dataset.manifest, found.validation
-    named = [{"split": each.split, "index": each.index, "label": each.label} for each in found.named]
-    about = {
-        "dataset_id": manifest.dataset_id,
-        "dataset_digest": found.dataset.digest,
-        "image_size": [manifest.height, manifest.width],
-        "num_rejected": manifest.num_rejected,
-        "splits": found.statistics,
-        "examples": named,
-        "sheet": str(found.sheet),
-    }
-    return about | (describe_validation(workspace, record) if record else {"validation": None})
-
-
-def inspection_text(workspace: Place, found: Inspection) -> str:
-    """Show a person a data set's statistics, what its validation found, and where the contact sheet is."""
+def inspection_parts(workspace: Place, found: Inspection) -> list[Part]:
+    """Show a data set's statistics, what its validation found, and where the contact sheet is."""
     manifest, record = found.dataset.manifest, found.validation
     head = f"{manifest.dataset_id}: {manifest.height} x {manifest.width} pixels, {manifest.num_rejected:,} rejected"
-    validated = [validation_table(workspace, record)] if record else ["not validated yet: backbeam validate"]
-    return "\n".join(
-        [head, "", *_split_lines(found.statistics), "", *_class_lines(found), "", *validated, f"sheet   {found.sheet}"]
-    )
+    validated = validation_sheet(workspace, record) if record else ["not validated yet: backbeam validate"]
+    sheets = ["", _split_sheet(found.statistics), "", _class_sheet(found), ""]
+    return [head, *sheets, *validated, f"sheet   {found.sheet}"]
 
 
-def _split_lines(statistics: dict[str, Any]) -> list[str]:
+def _split_sheet(statistics: dict[str, Any]) -> Sheet:
     rows = [
-        f"{name:10} {split['num_examples']:>10,} {split['num_shards']:>7,} {split['pixel_mean']:>11.2f} "
-        f"{split['pixel_std']:>10.2f}"
+        (
+            name,
+            f"{split['num_examples']:,}",
+            f"{split['num_shards']:,}",
+            f"{split['pixel_mean']:.2f}",
+            f"{split['pixel_std']:.2f}",
+        )
         for name, split in statistics.items()
     ]
-    return [f"{'split':10} {'examples':>10} {'shards':>7} {'pixel mean':>11} {'pixel std':>10}", *rows]
+    return Sheet(columns("split", "#examples", "#shards", "#pixel mean", "#pixel std"), rows)
 
 
-def _class_lines(found: Inspection) -> list[str]:
+def _class_sheet(found: Inspection) -> Sheet:
     """Say how many examples of each class there are in each split."""
-    splits, names = found.statistics, found.dataset.manifest.class_names
-    wide = max(len("class"), *map(len, names))
+    splits = found.statistics
     rows = []
-    for label, name in enumerate(names):
+    for label, name in enumerate(found.dataset.manifest.class_names):
         counts = [split["classes"][label] for split in splits.values()]
-        cells = "".join(f" {count['num_examples']:>10,} {_percent(count['share']):>9}" for count in counts)
-        rows.append(f"{label:>5}  {name:{wide}}{cells}")
-    head = "".join(f" {split:>10} {'share':>9}" for split in splits)
-    return [f"label  {'class':{wide}}{head}", *rows]
+        cells = [cell for count in counts for cell in (f"{count['num_examples']:,}", percent(count["share"]))]
+        rows.append((str(label), name, *cells))
+    heads = [head for split in splits for head in (f"#{split}", "#share")]
+    return Sheet(columns("#label", "class", *heads), rows)
 
 
-def validation_table(workspace: Place, record: ValidationRecord) -> str:
-    """Show a person what every check found."""
-    head = f"{'check':18}  {'split':5}  {'value':>9}  {'threshold':>9}  {'severity':8}  outcome"
-    return "\n".join([head, *map(_check_line, record.results), validation_text(workspace, record)])
+def validation_sheet(workspace: Place, record: ValidationRecord) -> list[Part]:
+    """Show what every check found."""
+    heads = columns("check", "split", "#value", "#threshold", "severity", "outcome")
+    return [Sheet(heads, list(map(_check_row, record.results))), validation_line(workspace, record)]
 
 
-def _check_line(result: CheckResult) -> str:
+def _check_row(result: CheckResult) -> tuple[str, ...]:
     concerned = f", {result.num_examples:,} examples" if result.num_examples else ""
-    return (
-        f"{result.check:18}  {result.split:5}  {result.value:>9.4g}  {result.threshold:>9.4g}  {result.severity:8}  "
-        f"{result.outcome}{concerned}"
-    )
+    figures = f"{result.value:.4g}", f"{result.threshold:.4g}"
+    return result.check, result.split, *figures, result.severity, f"{result.outcome}{concerned}"
 
 
-def validation_text(workspace: Place, record: ValidationRecord) -> str:
-    """Tell a person in a line how validation went, and where the table is."""
+def validation_line(workspace: Place, record: ValidationRecord) -> str:
+    """Tell in a line how validation went, and where the table is."""
     counts = {outcome: len(record.with_outcome(outcome)) for outcome in ("passed", "warning", "error")}
     said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
     return f"checks  {said or 'none'}: {table_folder(workspace, record.dataset_id)}"
 
 
-def describe_run(workspace: Place, run: RunRecord, log: Log) -> dict[str, Any]:
-    """Return what `backbeam train --json` prints."""
-    return {
-        "run_id": run.run_id,
-        "dataset_id": run.dataset_id,
-        "recipe": run.config.recipe,
-        "step": run.config.step,
-        "seed": run.config.seed,
-        "agreement": run.agreement.model_dump() if run.agreement else None,
-        "seconds": rounded(log),
-        "skipped": log.skipped,
-        "paths": {
-            "dataset": str(workspace / "datasets" / run.dataset_id),
-            "run": str(workspace / "runs" / run.run_id),
-            "reports": str(workspace / "reports"),
-        },
-    }
-
-
-def describe_assistance(run_id: str, settings: Settings, log: Log) -> dict[str, Any]:
-    """Return what `backbeam train --json` prints in a worker that is not the chief."""
-    index = settings.cluster.task_index if settings.cluster else 0
-    return {"run_id": run_id, "task_index": index, "seconds": rounded(log), "skipped": log.skipped}
-
-
-def describe_evaluation(workspace: Place, run: RunRecord, evaluation: EvaluationRecord, log: Log) -> dict[str, Any]:
-    """Return what `backbeam run --json` and `backbeam evaluate --json` print."""
-    test = evaluation.test_result()
-    kept = (
-        "num_examples",
-        "num_correct",
-        "accuracy",
-        "accuracy_low",
-        "accuracy_high",
-        "first_1000_correct",
-        "never_predicted",
-    )
-    return describe_run(workspace, run, log) | {"test": {name: getattr(test, name) for name in kept}}
-
-
-def describe_runs(workspace: Place, runs: Sequence[RunRecord], log: Log) -> dict[str, Any]:
-    """Return what `backbeam train --seeds --json` prints."""
-    return {"runs": [describe_run(workspace, run, log) for run in runs]}
-
-
-def describe_seeds(
-    workspace: Place,
-    runs: Sequence[RunRecord],
-    evaluations: Sequence[EvaluationRecord],
-    rows: list[dict[str, Any]],
-    log: Log,
-) -> dict[str, Any]:
-    """Return what `backbeam run --seeds --json` prints; rows are those of the table `seeds`."""
-    pairs = zip(runs, evaluations, strict=True)
-    return {
-        "runs": [describe_evaluation(workspace, *pair, log) for pair in pairs],
-        "seeds": {row["split"]: {name: value for name, value in row.items() if name != "split"} for row in rows},
-        "seconds": rounded(log),
-        "skipped": log.skipped,
-    }
-
-
-def describe_recipes(recipes: dict[str, Recipe]) -> dict[str, Any]:
-    """Return what `backbeam recipes --json` prints."""
-    return {
-        name: recipe._asdict() | {"config": recipe.config.model_dump(mode="json")} for name, recipe in recipes.items()
-    }
-
-
-def recipes_text(recipes: dict[str, Recipe]) -> str:
-    """List the recipes for a person."""
-    return "\n\n".join(
-        f"{name}\n  {_shape(recipe.config)}\n  source     {recipe.source}\n  published  {recipe.published}\n"
-        f"  measured   {recipe.measured}"
+def recipes_parts(recipes: dict[str, Recipe]) -> list[Part]:
+    """List the recipes."""
+    return [
+        f"{name}\n  {shape(recipe.config)}\n  source     {recipe.source}\n  published  {recipe.published}\n"
+        f"  measured   {recipe.measured}\n"
         for name, recipe in recipes.items()
-    )
-
-
-def describe_agreement(config: TrainingConfig, found: "list[Agreement]") -> dict[str, Any]:
-    """Return what `backbeam gradcheck --json` prints."""
-    return {
-        "recipe": config.recipe,
-        "layers": list(config.layers),
-        "agrees": all(agreement.holds for agreement in found),
-        "parameters": [agreement._asdict() | {"holds": agreement.holds} for agreement in found],
-    }
-
-
-def agreement_text(config: TrainingConfig, found: "list[Agreement]") -> str:
-    """Show a person how far the manual gradients are from the others, parameter by parameter."""
-    head = f"{'layer':>5}  {'parameter':9}  {'shape':>10}  {'from autodiff':>13}  {'from differences':>16}"
-    rows = [
-        f"{a.layer:>5}  {a.parameter:9}  {' x '.join(map(str, a.shape)):>10}  {a.from_autodiff:>13.1e}  "
-        f"{a.from_differences:>16.1e}  {'agrees' if a.holds else 'DIFFERS'}"
-        for a in found
     ]
-    about = f"{config.recipe}, {_shape(config)}"
-    return "\n".join(
-        [about, "largest difference of the manual gradient, over its largest value, in float64", head, *rows]
-    )
 
 
-def describe_export(model: Model, target: Path) -> dict[str, Any]:
-    """Return what `backbeam export --json` prints."""
-    return {"run_id": model.run.run_id, "model_digest": model.run.parameters.sha256, "path": str(target)}
+def agreement_parts(config: TrainingConfig, found: "list[Agreement]") -> list[Part]:
+    """Show how far the manual gradients are from the others, parameter by parameter."""
+    rows = [
+        (
+            str(each.layer),
+            each.parameter,
+            " x ".join(map(str, each.shape)),
+            f"{each.from_autodiff:.1e}",
+            f"{each.from_differences:.1e}",
+            "agrees" if each.holds else "DIFFERS",
+        )
+        for each in found
+    ]
+    return [
+        f"{config.recipe}, {shape(config)}",
+        "largest difference of the manual gradient, over its largest value, in float64",
+        Sheet(columns("#layer", "parameter", "#shape", "#from autodiff", "#from differences", ""), rows),
+    ]
 
 
-def export_text(model: Model, target: Path) -> str:
-    """Tell a person what was exported."""
-    return f"{model.run.run_id}: {_about(model.run)}\nexport  {target}"
+def export_parts(model: Model, target: Path) -> list[Part]:
+    """Tell what was exported."""
+    return [f"{model.run.run_id}: {about(model.run)}", f"export  {target}"]
 
 
-def describe_answers(model: Model, answers: "list[Answer]") -> dict[str, Any]:
-    """Return what `backbeam predict --json` prints."""
-    return {
-        "run_id": model.run.run_id,
-        "model_digest": model.run.parameters.sha256,
-        "predictions": [asdict(answer) for answer in answers],
-    }
-
-
-def answers_text(answers: "list[Answer]") -> str:
-    """Tell a person what each image was taken for: a line an image."""
-    return "\n".join(
+def answers_parts(answers: "list[Answer]") -> list[Part]:
+    """Tell what each image was taken for: a line an image."""
+    return [
         f"{_place(answer)}: {answer.class_name} ({answer.confidence:.3f})"
         + (f", then {answer.runner_up} ({answer.runner_up_confidence:.3f})" if answer.runner_up is not None else "")
         for answer in answers
-    )
+    ]
 
 
 def _place(answer: "Answer") -> str:
@@ -255,59 +138,81 @@ def _place(answer: "Answer") -> str:
     return name if answer.index is None else f"{name}[{answer.index}]"
 
 
-def rounded(log: Log) -> dict[str, float]:
-    """Return the seconds of each stage, to the millisecond."""
-    return {stage: round(seconds, 3) for stage, seconds in log.seconds.items()}
+def runs_parts(workspace: Place, runs: Sequence[RunRecord], log: Log) -> list[Part]:
+    """Tell what runs were trained."""
+    said = [line for run in runs for line in (f"{run.run_id}: {about(run)}", *agreement_lines(run))]
+    return [*said, _times(log), *(f"model   {workspace / 'runs' / run.run_id}" for run in runs)]
 
 
-def dataset_text(dataset: Dataset, log: Log) -> str:
-    """Tell a person what data set there is now."""
-    manifest = dataset.manifest
-    splits = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
-    rejected = f", {manifest.num_rejected:,} rejected" if manifest.num_rejected else ""
-    size = f"{manifest.height} x {manifest.width} pixels, {len(manifest.class_names)} classes"
-    return f"{manifest.dataset_id}: {splits} examples of {size}{rejected}\n{_times(log)}\nshards  {dataset.folder}"
-
-
-def runs_text(workspace: Place, runs: Sequence[RunRecord], log: Log) -> str:
-    """Tell a person what runs there are now."""
-    about = [line for run in runs for line in (f"{run.run_id}: {_about(run)}", *_agreement(run))]
-    models = [f"model   {workspace / 'runs' / run.run_id}" for run in runs]
-    return "\n".join([*about, _times(log), *models])
-
-
-def seeds_text(
+def seeds_parts(
     workspace: Place, manifest: Manifest, runs: Sequence[RunRecord], rows: list[dict[str, Any]], log: Log
-) -> str:
-    """Tell a person how good a configuration is over several seeds."""
+) -> list[Part]:
+    """Tell how good a configuration is over several seeds."""
     test = next(row for row in rows if row["split"] == "test")
-    return "\n".join(
-        [
-            *(
-                _seed_line(run, *pair)
-                for run, *pair in zip(runs, test["accuracies"], test["first_1000_correct"], strict=True)
-            ),
-            f"median {_percent(test['accuracy_median'])}, lowest {_percent(test['accuracy_lowest'])}, "
-            f"highest {_percent(test['accuracy_highest'])} of the test examples are right; "
-            f"median {test['first_1000_median']:g} of the first 1,000",
-            *(f"seed {each['seed']} never answers {each['class_name']}" for each in test["never_predicted"]),
-            f"{manifest.name}, recipe {runs[0].config.recipe}, {runs[0].config.step} step: {_shape(runs[0].config)}",
-            "",
-            _times(log),
-            "",
-            f"shards  {workspace / 'datasets' / runs[0].dataset_id}",
-            f"models  {workspace / 'runs'}",
-            f"tables  {workspace / 'reports'}",
-        ]
-    )
+    return [
+        _seeds_sheet(runs, test),
+        f"median {percent(test['accuracy_median'])}, lowest {percent(test['accuracy_lowest'])}, "
+        f"highest {percent(test['accuracy_highest'])} of the test examples are right; "
+        f"median {test['first_1000_median']:g} of the first 1,000",
+        *(f"seed {each['seed']} never answers {each['class_name']}" for each in test["never_predicted"]),
+        *(f"seed {run.config.seed}: {line}" for run in runs for line in agreement_lines(run)),
+        f"{manifest.name}, recipe {runs[0].config.recipe}, {runs[0].config.step} step: {shape(runs[0].config)}",
+        "",
+        _times(log),
+        "",
+        *_places(workspace, runs[0].dataset_id, "models  ", "runs"),
+    ]
 
 
-def _seed_line(run: RunRecord, accuracy: float, first_correct: int) -> str:
-    line = f"seed {run.config.seed}: {_percent(accuracy)}, {first_correct:,} of the first 1,000"
-    return "; ".join([line, *_agreement(run)])
+def _seeds_sheet(runs: Sequence[RunRecord], test: dict[str, Any]) -> Sheet:
+    found = zip(runs, test["accuracies"], test["first_1000_correct"], strict=True)
+    rows = [(str(run.config.seed), percent(accuracy), f"{first:,}") for run, accuracy, first in found]
+    return Sheet(columns("#seed", "#test accuracy", "#right of the first 1,000"), rows)
 
 
-def _agreement(run: RunRecord) -> list[str]:
+def evaluation_parts(
+    workspace: Place, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: Log
+) -> list[Part]:
+    """Tell how good the model is, what it took and where everything is."""
+    return [
+        *evaluation_head(evaluation),
+        f"{manifest.name}, {about(run)}",
+        *agreement_lines(run),
+        "",
+        _times(log),
+        "",
+        *_places(workspace, run.dataset_id, "model   ", f"runs/{run.run_id}"),
+    ]
+
+
+def evaluation_head(evaluation: EvaluationRecord) -> Iterator[Part]:
+    """Say how good a model is: the test split in words, every split in a table, what it never answers."""
+    test = evaluation.test_result()
+    yield f"{test.num_correct:,} of {test.num_examples:,} test examples are right: {accuracy(test)}"
+    if test.num_examples > test.first_1000_examples:
+        yield f"{test.first_1000_correct:,} of the first {test.first_1000_examples:,} are right"
+    if test.never_predicted:
+        yield f"never answered: {', '.join(test.never_predicted)}"
+    yield splits_sheet(evaluation.results)
+
+
+def splits_sheet(results: Sequence[SplitResult]) -> Sheet:
+    """Show every split's figures."""
+    rows = [
+        (
+            result.split,
+            f"{result.num_correct:,}",
+            f"{result.num_examples:,}",
+            percent(result.accuracy),
+            interval(result),
+            f"{result.loss:.4f}",
+        )
+        for result in results
+    ]
+    return Sheet(columns("split", "#right", "#of", "#accuracy", "95 % interval", "#loss"), rows)
+
+
+def agreement_lines(run: RunRecord) -> list[str]:
     """Say how the two ways to the gradients agreed, if both were taken."""
     if run.agreement is None:
         return []
@@ -318,70 +223,42 @@ def _agreement(run: RunRecord) -> list[str]:
     ]
 
 
-def assistance_text(run_id: str, settings: Settings) -> str:
-    """Tell a person what a worker that is not the chief did."""
+def assistance_parts(run_id: str, settings: Settings) -> list[Part]:
+    """Tell what a worker that is not the chief did."""
     index = settings.cluster.task_index if settings.cluster else 0
-    return f"{run_id}: task {index} has done its share; the chief, task 0, writes the run"
+    return [f"{run_id}: task {index} has done its share; the chief, task 0, writes the run"]
 
 
-def evaluation_text(
-    workspace: Place, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: Log
-) -> str:
-    """Tell a person how good the model is, what it took and where everything is."""
-    test = evaluation.test_result()
-    splits = [result for result in evaluation.results if result.split != "test"]
-    lines = [
-        f"{test.num_correct:,} of {test.num_examples:,} test examples are right: {_accuracy(test)}",
-        *(f"{result.num_correct:,} of {result.num_examples:,} {result.split} examples are right" for result in splits),
-        *_warnings(test),
-        f"{manifest.name}, {_about(run)}",
-        *_agreement(run),
-        "",
-        _times(log),
-        "",
-        f"shards  {workspace / 'datasets' / run.dataset_id}",
-        f"model   {workspace / 'runs' / run.run_id}",
-        f"tables  {workspace / 'reports'}",
-    ]
-    if test.num_examples > test.first_1000_examples:
-        lines.insert(1, f"{test.first_1000_correct:,} of the first {test.first_1000_examples:,} are right")
-    return "\n".join(lines)
+def accuracy(result: SplitResult) -> str:
+    """Write a split's accuracy with its interval."""
+    return f"{percent(result.accuracy)} (95 % interval {interval(result)})"
 
 
-def _warnings(result: SplitResult) -> list[str]:
-    return [f"never answered: {', '.join(result.never_predicted)}"] if result.never_predicted else []
+def interval(result: SplitResult) -> str:
+    """Write the interval of a split's accuracy."""
+    return f"{percent(result.accuracy_low)} to {percent(result.accuracy_high)}"
 
 
-def _accuracy(result: SplitResult) -> str:
-    low, high = result.accuracy_low, result.accuracy_high
-    return f"{_percent(result.accuracy)} (95 % interval {_percent(low)} to {_percent(high)})"
-
-
-def _percent(part: float) -> str:
+def percent(part: float) -> str:
+    """Write a proportion in hundredths."""
     return f"{100 * part:.2f} %"
 
 
-def _about(run: RunRecord) -> str:
+def about(run: RunRecord) -> str:
+    """Say in a line how a run was trained."""
     config = run.config
-    return f"recipe {config.recipe}, {config.step} step, seed {config.seed}: {_shape(config)}"
+    return f"recipe {config.recipe}, {config.step} step, seed {config.seed}: {shape(config)}"
 
 
-def _shape(config: TrainingConfig) -> str:
+def shape(config: TrainingConfig) -> str:
+    """Say in a line what is trained for how long."""
     layers = "-".join(map(str, config.layers))
     length = f"{config.num_steps:,} steps" if config.num_steps else f"{config.num_epochs:g} epochs in steps"
     return f"{layers}, {config.activation}, {config.output} with {config.loss}, {length} of {config.batch_size}"
 
 
-def _times(log: Log) -> str:
-    parts = [
-        f"{stage} {seconds:.1f} s" + (" (already done)" if stage in log.skipped else "")
-        for stage, seconds in log.seconds.items()
-    ]
-    return f"time    {', '.join(parts)}"
-
-
-def next_steps(arguments: list[str], run: RunRecord) -> str:
-    """Tell a person what to try after `backbeam run`: the same command with one thing changed, and other commands.
+def next_steps(arguments: list[str], run: RunRecord) -> list[Part]:
+    """Tell what to try after `backbeam run`: the same command with one thing changed, and other commands.
 
     Args:
         arguments: as the command was called, without its name and without options for Beam.
@@ -396,12 +273,30 @@ def next_steps(arguments: list[str], run: RunRecord) -> str:
             "the same descent by both ways to the gradients",
         ),
         (shlex.join([*same, "--step", step, "--seeds", f"{seed}-{seed + 4}"]), "from five starts: one run says little"),
+        (shlex.join([command, "show", run.run_id]), "more of this run"),
         (shlex.join([command, "inspect", run.dataset_id]), "what the data set holds, and a picture of it"),
         (shlex.join([command, "recipes"]), "what else can be trained"),
     ]
     if any(argument.startswith("--seeds") for argument in arguments):
         lines.pop(1)
-    return "\n".join(["", "what to try next:", *(f"  {line}    # {why}" for line, why in lines)])
+    return ["", "what to try next:", *(f"  {line}    # {why}" for line, why in lines)]
+
+
+def _times(log: Log) -> str:
+    parts = [
+        f"{stage} {seconds:.1f} s" + (" (already done)" if stage in log.skipped else "")
+        for stage, seconds in log.seconds.items()
+    ]
+    return f"time    {', '.join(parts)}"
+
+
+def _places(workspace: Place, dataset_id: str, what: str, models: str) -> list[Part]:
+    """Say where shards, models and tables are."""
+    return [
+        f"shards  {workspace / 'datasets' / dataset_id}",
+        f"{what}{workspace / models}",
+        f"tables  {workspace / 'reports'}",
+    ]
 
 
 def _without(arguments: list[str], *options: str) -> list[str]:

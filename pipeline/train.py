@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from math import isfinite, isnan
+from pathlib import Path
 from threading import Event
 from typing import Any, TypeAlias, cast
 
@@ -15,7 +15,7 @@ from rich.progress import Progress as ProgressDisplay
 
 from model.batches import Plan, SplitReader, make_chunks
 from model.checkpoint import encode_parameters
-from model.errors import BadUsage, recover, storage_failures
+from model.errors import BadUsage, recover
 from model.examples import Bytes, Examples, concatenate
 from model.fitting import Listener, Program, Progress, fit, side_by_side
 from model.lockstep import Agreement, Lockstep, agreement, begin, compare_steps
@@ -23,7 +23,7 @@ from model.network import Parameters
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
 from pipeline import runs, shards, storage
-from pipeline.console import console, training_progress
+from pipeline.console import say, training_progress
 from pipeline.local_side import copy_shards
 from pipeline.manifest import FileInfo, Manifest
 from pipeline.metrics import FIRST_EXAMPLES
@@ -39,10 +39,11 @@ from pipeline.tables import (
     staging_folder,
     write_table,
 )
+from pipeline.tensorboard import Board
 
 REPORT_EVERY = 1000  # steps, as the article does
 
-Report: TypeAlias = Callable[[Progress], object]
+Report: TypeAlias = Callable[[Progress, Parameters], object]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,6 @@ class Job:
         manifest: what it holds.
         dataset_digest: SHA-256 of the manifest.
         tensorboard: whether to log learning curves for TensorBoard too.
-        visible: whether to show progress on standard error.
     """
 
     workspace: Place
@@ -63,7 +63,6 @@ class Job:
     manifest: Manifest
     dataset_digest: str
     tensorboard: bool
-    visible: bool
 
 
 @dataclass(frozen=True)
@@ -101,11 +100,11 @@ def train(job: Job, configs: Sequence[TrainingConfig], engine: Engine) -> None:
         EngineFailed: another worker of the cluster is gone.
     """
     reader, monitored = _readers(job)
-    with training_progress(job.visible) as bar:
+    with training_progress() as bar:
 
         def work(config: TrainingConfig, stop: Event) -> None:
             name = f"seed {config.seed}, " if len(configs) > 1 else ""
-            train_one(job, config, engine, reader, monitored, _progress_line(job, config, bar, name), stop)
+            train_one(job, config, engine, reader, monitored, _progress_line(config, bar, name), stop)
 
         side_by_side(work, configs)
 
@@ -125,7 +124,7 @@ def train_one(
     record, tables = folder / runs.RUN_NAME, (*TRAINING_TABLES, *EVALUATION_TABLES)
     storage.make_empty(folder)
     with storage.removed_on_failure(folder, record=record), made_anew(job.workspace, run_id, tables, record):
-        reports = [show, _tensorboard(folder / "tensorboard")] if job.tensorboard else [show]
+        reports = [show, *_boards(job, folder, config, monitored)]
         trained = _fit(config, engine, reader, monitored, reports, stop)
         agreements = trained.agreements or [_compare_steps(config, trained.parameters, reader)]
         _write(job, config, engine.device, folder, trained, agreements)
@@ -161,6 +160,7 @@ def _write(
         agreement=_summarise(trained.agreements),
         device=device,
         seconds=trained.seconds,
+        finished=runs.now(),
         versions=runs.current_versions(),
     )
     runs.write_record(folder, runs.RUN_NAME, record)
@@ -174,15 +174,15 @@ def assist(job: Job, config: TrainingConfig, engine: Engine) -> None:
         EngineFailed: another worker of the cluster is gone.
     """
     reader, monitored = _readers(job)
-    with training_progress(job.visible) as bar:
-        _fit(config, engine, reader, monitored, [_progress_line(job, config, bar, "")], Event())
+    with training_progress() as bar:
+        _fit(config, engine, reader, monitored, [_progress_line(config, bar, "")], Event())
 
 
 def _readers(job: Job) -> tuple[SplitReader, Examples]:
     """Return what reads the train split and the monitored test examples, once all shards are on this machine."""
     dataset = copy_shards(job.dataset, job.manifest, job.workspace)
-    if job.visible and dataset != job.dataset:
-        console.print(f"  shards are read from copies in {dataset}", markup=False, soft_wrap=True)
+    if dataset != job.dataset:
+        say(f"  shards are read from copies in {dataset}")
     return split_reader(dataset, job.manifest, "train"), first_examples(dataset, job.manifest, "test")
 
 
@@ -218,11 +218,12 @@ def _fit(
     started, curve, agreements = time.monotonic(), list[Progress](), list[Agreement]()
     plan = Plan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, config.window_mib * 2**20)
 
-    def report(point: Progress) -> None:
+    def report(point: Progress, parameters: Parameters) -> None:
         if point.step and not isfinite(point.loss):
             raise diverged(config, f"the loss is {point.loss} at step {point.step}")
-        for listener in (curve.append, *reports):
-            listener(point)
+        curve.append(point)
+        for listener in reports:
+            listener(point, parameters)
 
     def chunk_done(step: int, state: Any) -> None:
         if stop.is_set():
@@ -251,34 +252,27 @@ def _check_finite(parameters: Parameters, config: TrainingConfig) -> None:
         raise diverged(config, "parameters are no numbers any more at the end")
 
 
-def _progress_line(job: Job, config: TrainingConfig, bar: ProgressDisplay, name: str) -> Report:
+def _progress_line(config: TrainingConfig, bar: ProgressDisplay, name: str) -> Report:
     """Show a progress bar on a terminal, a line a report elsewhere."""
     task = bar.add_task(f"{name}training", total=config.num_steps, note="")
 
-    def show(point: Progress) -> None:
+    def show(point: Progress, _: Parameters) -> None:
         loss = "" if isnan(point.loss) else f"loss {point.loss:.4f}, "
         note = f"{loss}{point.num_correct} of the first {point.num_monitored} test examples right"
         bar.update(task, completed=point.step, note=note)
-        if job.visible:
-            console.print(f"  {name}step {point.step:>6}: {note}")
+        say(f"  {name}step {point.step:>6}: {note}")
 
     return show
 
 
-def _tensorboard(folder: Place) -> Report:
-    """Log to a folder that TensorBoard reads."""
-    if find_spec("tensorboard") is None:
-        raise BadUsage("--tensorboard needs the package tensorboard: pip install 'backbeam[tensorboard]'")
-    writer = tf.summary.create_file_writer(str(folder))
-
-    def log(point: Progress) -> None:
-        with storage_failures(folder), writer.as_default(step=point.step):
-            if not isnan(point.loss):
-                tf.summary.scalar("loss", point.loss)
-            tf.summary.scalar("accuracy of the first test examples", point.num_correct / max(1, point.num_monitored))
-            writer.flush()
-
-    return log
+def _boards(job: Job, folder: Place, config: TrainingConfig, monitored: Examples) -> list[Report]:
+    """Open a log for TensorBoard, if one is wanted."""
+    if not job.tensorboard:
+        return []
+    if not isinstance(folder, Path):
+        raise BadUsage(f"--tensorboard writes to a local folder, and {folder} is in a store: leave the option out")
+    size = job.manifest.height, job.manifest.width
+    return [Board(folder / "tensorboard", config, monitored, size).report]
 
 
 def _write_parameters(folder: Place, data: bytes) -> FileInfo:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from model.cluster import Cluster
 from model.errors import BackbeamError
-from pipeline.console import console
+from pipeline.console import say
 from pipeline.local_side import local_side, temporary_files_in
 from pipeline.places import Place
 
@@ -27,14 +27,12 @@ class Settings:
     Attributes:
         workspace: the root of everything.
         beam_arguments: options for Beam.
-        visible: whether to say on standard error what is going on.
         device: what TensorFlow is to run on; see `model.devices.choose_devices`.
         cluster: the processes that train together; None for this one alone.
     """
 
     workspace: Place
     beam_arguments: tuple[str, ...]
-    visible: bool
     device: str = "auto"
     cluster: Cluster | None = None
 
@@ -72,8 +70,7 @@ def once(
     """Build what a stage builds unless it is complete; either way, return it checked."""
     if complete:
         log.skipped.append(stage)
-    if settings.visible:
-        console.print(f"{stage}: {'already done, checking' if complete else 'working'}", markup=False)
+    say(f"{stage}: {'already done, checking' if complete else 'working'}")
     if not complete:
         with temporary_files_in(settings.workspace):
             build()

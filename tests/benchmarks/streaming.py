@@ -179,7 +179,7 @@ def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Trained:
         engine = start_engine(config, "cpu", None, "")
     manifest, digest = load_manifest(dataset)
     baseline, started = _peak_bytes(), time.perf_counter()
-    job = stage.Job(workspace, dataset, manifest, digest, tensorboard=False, visible=False)
+    job = stage.Job(workspace, dataset, manifest, digest, tensorboard=False)
     stage.train(job, [config], engine)
     return Trained(baseline, _peak_bytes(), time.perf_counter() - started)
 

@@ -136,7 +136,7 @@ def _evaluate(place: Path, beam_arguments: list[str]) -> Measured:
         engine = start_engine(config, "cpu", None, "")
     storage.remove(workspace / "runs")
     storage.remove(workspace / "reports")
-    train(Job(workspace, folder, manifest, digest, tensorboard=False, visible=False), [config], engine)
+    train(Job(workspace, folder, manifest, digest, tensorboard=False), [config], engine)
     path = next((workspace / "runs").glob("*/run.json"))
     record = RunRecord.from_json(path.read_bytes(), path)
     with messages_in(place / "engine.log"):

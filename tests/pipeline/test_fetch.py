@@ -71,7 +71,7 @@ def mirrors(server, monkeypatch):
 
 
 def find(cache):
-    return fetch.find_source("tiny", None, cache, progress=False)
+    return fetch.find_source("tiny", None, cache)
 
 
 def test_a_good_mirror(mirrors, tmp_path, server):
@@ -124,7 +124,7 @@ def test_a_failed_download_is_tried_again(mirrors, monkeypatch, tmp_path, server
 
 def test_a_progress_bar_shows_amount_and_survives_failures(mirrors, tmp_path):
     mirrors(DROPPED, GOOD)
-    fetch.find_source("tiny", None, tmp_path, progress=True)
+    fetch.find_source("tiny", None, tmp_path)
 
 
 def test_a_damaged_download_in_the_cache_is_fetched_again(mirrors, tmp_path, server):
@@ -141,7 +141,7 @@ def test_files_that_are_there_already(compress, mirrors, tmp_path, server):
     plain = {name.removesuffix(".gz"): gzip.decompress(data) for name, data in FILES.items()}
     for place in (tmp_path / "given", tmp_path / "cache" / "tiny"):
         write_files(place, plain, compress)
-    scan_source(fetch.find_source("tiny", str(tmp_path / "given"), tmp_path / "none", progress=False))
+    scan_source(fetch.find_source("tiny", str(tmp_path / "given"), tmp_path / "none"))
     scan_source(find(tmp_path / "cache"))
     assert server.requests == []
 
@@ -149,7 +149,7 @@ def test_files_that_are_there_already(compress, mirrors, tmp_path, server):
 def test_other_content_under_a_known_name_is_refused(mirrors, tmp_path):
     mirrors(GOOD)
     folder = Digits(seed=5, num_classes=10).write(tmp_path / "other")
-    source = fetch.find_source("tiny", str(folder), tmp_path, progress=False)
+    source = fetch.find_source("tiny", str(folder), tmp_path)
     with pytest.raises(BadInput, match=r"not the train-images-idx3-ubyte of tiny: expected content with SHA-256"):
         scan_source(source)
 
@@ -160,22 +160,22 @@ def test_content_that_nobody_publishes_a_digest_of_is_warned_about(mirrors, monk
     scan_source(find(tmp_path))
     assert "warning" not in capsys.readouterr().err
     folder = write_files(tmp_path / "again", {name[:-3]: gzip.decompress(data) for name, data in FILES.items()})
-    scan_source(fetch.find_source("tiny", str(folder), tmp_path, progress=False))
+    scan_source(fetch.find_source("tiny", str(folder), tmp_path))
     assert "warning" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_unknown_name_lists_those_there_are(tmp_path):
     with pytest.raises(BadUsage, match="no data set 'mnits': neither a folder nor one of mnist-5k, mnist, "):
-        fetch.find_source("mnits", None, tmp_path, progress=False)
+        fetch.find_source("mnits", None, tmp_path)
 
 
 def test_a_folder_is_not_given_twice(tmp_path):
     with pytest.raises(BadUsage, match="--data-dir goes with a known data set"):
-        fetch.find_source(str(tmp_path), str(tmp_path), tmp_path, progress=False)
+        fetch.find_source(str(tmp_path), str(tmp_path), tmp_path)
 
 
 def test_the_embedded_data_set_is_itself(tmp_path):
-    scans = scan_source(fetch.find_source("mnist-5k", None, tmp_path, progress=False))
+    scans = scan_source(fetch.find_source("mnist-5k", None, tmp_path))
     assert [scans.splits[name].labels.label_counts[:10].tolist() for name in ("train", "test")] == [
         [400] * 10,
         [100] * 10,
@@ -213,5 +213,5 @@ def test_the_table_of_known_data_sets_is_complete(name):
 
 
 def test_canonical_mnist_is_accepted_by_name(mnist_folder, tmp_path):
-    scans = scan_source(fetch.find_source("mnist", str(mnist_folder), tmp_path, progress=False))
+    scans = scan_source(fetch.find_source("mnist", str(mnist_folder), tmp_path))
     assert {name: split.num_examples for name, split in scans.splits.items()} == {"train": 60_000, "test": 10_000}

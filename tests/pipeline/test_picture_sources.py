@@ -26,7 +26,7 @@ from tests.pictures import png, rows_table, split_of, write_rows, write_tree
 
 
 def scan(folder, num_classes=None, **options):
-    return scan_source(find_source(str(folder), None, folder, False, PictureOptions(**options)), num_classes)
+    return scan_source(find_source(str(folder), None, folder, PictureOptions(**options)), num_classes)
 
 
 def build(source_folder, parent, max_rejected=0, beam=(), num_classes=None, **options):

@@ -1,0 +1,86 @@
+"""Results on standard output: lines and tables, drawn on a terminal, aligned plain text elsewhere."""
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+# What would steer a terminal or turn the direction of writing; a name must not.
+_STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+class Column(NamedTuple):
+    """A column of a sheet: its heading, and whether its cells are numbers, which stand on the right."""
+
+    name: str
+    number: bool = False
+
+
+class Sheet(NamedTuple):
+    """A table of results.
+
+    Attributes:
+        columns: from left to right.
+        rows: as many cells each.
+        title: what stands above it; nothing if empty.
+    """
+
+    columns: tuple[Column, ...]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+
+
+Part: TypeAlias = str | Sheet
+
+
+def columns(*names: str) -> tuple[Column, ...]:
+    """Make columns of headings; those that begin with # are of numbers."""
+    return tuple(Column(name.removeprefix("#"), name.startswith("#")) for name in names)
+
+
+def show(parts: Iterable[Part]) -> None:
+    """Print lines and tables on standard output: drawn if that is a terminal, else as `plain` gives them."""
+    if not sys.stdout.isatty():
+        print("\n".join(map(plain, parts)))  # noqa: T201
+        return
+    console = Console(highlight=False)
+    for part in parts:
+        console.print(_draw(part) if isinstance(part, Sheet) else Text(_clean(part)), soft_wrap=isinstance(part, str))
+
+
+def plain(part: Part) -> str:
+    """Return a line, or a table as aligned text without colours or rules."""
+    if isinstance(part, str):
+        return _clean(part)
+    grid = [[column.name for column in part.columns], *([*map(_clean_cell, row)] for row in part.rows)]
+    widths = [max(map(len, cells)) for cells in zip(*grid, strict=True)]
+    lines = ["  ".join(map(_align, part.columns, row, widths)).rstrip() for row in grid]
+    return "\n".join([part.title, *lines] if part.title else lines)
+
+
+def _align(column: Column, cell: str, width: int) -> str:
+    return cell.rjust(width) if column.number else cell.ljust(width)
+
+
+def _draw(sheet: Sheet) -> Table:
+    table = Table(box=SIMPLE_HEAD, title=Text(sheet.title, "bold") if sheet.title else None, title_justify="left")
+    for number, column in enumerate(sheet.columns):
+        justify: JustifyMethod = "right" if column.number else "left"
+        table.add_column(Text(column.name), justify=justify, overflow="fold", no_wrap=not number)  # names stay whole
+    for row in sheet.rows:
+        table.add_row(*(Text(_clean_cell(cell)) for cell in row))
+    return table
+
+
+def _clean(text: str) -> str:
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _clean_cell(text: str) -> str:
+    """A cell is one line."""
+    return _clean(text).replace("\n", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,68 @@
+import re
+import time
+
+import pytest
+
+from pipeline import console
+from pipeline.console import configure, note, say, warn, watched
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ "
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    yield
+    configure()
+
+
+def test_lines_begin_with_the_time_where_there_is_no_terminal(capsys):
+    say("at work")
+    assert re.fullmatch(f"{TIME}at work\n", capsys.readouterr().err)
+
+
+def test_quiet_leaves_warnings(capsys):
+    configure(quiet=True)
+    say("at work")
+    warn("look at this")
+    assert re.fullmatch(f"{TIME}look at this\n", capsys.readouterr().err)
+
+
+def test_a_log_file_has_everything_and_keeps_what_it_had(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("earlier\n")
+    configure(quiet=True, log_file=log)
+    say("at work")
+    warn("look at this")
+    note("error: no")
+    configure()
+    say("not in the file")
+    assert re.fullmatch(f"earlier\n{TIME}at work\n{TIME}look at this\n{TIME}error: no\n", log.read_text())
+
+
+def test_a_log_file_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(OSError, match="missing"):
+        configure(log_file=tmp_path / "missing" / "log")
+
+
+def test_work_that_is_watched_says_how_long_it_took(capsys):
+    with watched("reading", 1200, "examples", lambda: 1.0, seconds=0.0):
+        pass
+    assert re.fullmatch(rf"{TIME}reading: 1,200 examples in 0\.\d s, [\d,]+ a second\n", capsys.readouterr().err)
+
+
+def test_work_that_goes_on_says_how_far_it_has_come(capsys, monkeypatch):
+    monkeypatch.setattr(console, "LINE_SECONDS", 0)
+    monkeypatch.setattr(console, "POLL_SECONDS", 0.01)
+    with watched("reading", 1000, "examples", lambda: 0.25, seconds=0.0):
+        deadline = time.monotonic() + 30
+        said = ""
+        while "250 of" not in said and time.monotonic() < deadline:
+            time.sleep(0.01)
+            said += capsys.readouterr().err
+    assert re.search(rf"{TIME}reading: 250 of 1,000 examples, [\d,]+ a second, \d:\d\d:\d\d left\n", said)
+
+
+def test_work_that_fails_is_not_said_to_be_done(capsys):
+    with pytest.raises(ValueError, match="broken"), watched("reading", 5, "examples", lambda: 0.0, seconds=0.0):
+        raise ValueError("broken")
+    assert "examples in" not in capsys.readouterr().err
