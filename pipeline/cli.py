@@ -370,6 +370,30 @@ def predict(
     _say(as_json, summary.describe_answers(model, answers), summary.answers_text(answers))
 
 
+@app.command()
+def report(
+    context: typer.Context,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN", help="A run's id or its beginning; by default the run evaluated last."),
+    ] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            parser=local_folder, metavar="FILE", help="Where the page goes; by default reports/pages/RUN.html."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's report as one HTML page with an inspector of back-propagation, or compare several runs."""
+    from pipeline import report, summary
+
+    refuse_beam_options(context)
+    written = report.write_report(existing(workspace), runs or [], to)
+    _say(as_json, summary.describe_report(written), summary.report_text(written))
+
+
 def _say(as_json: bool, result: dict[str, Any], text: str) -> None:
     typer.echo(json.dumps(result) if as_json else text)
 

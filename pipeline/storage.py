@@ -157,6 +157,16 @@ def new_folder(folder: Path) -> Iterator[Path]:
     _flush_folder(folder.parent)
 
 
+def folders_with(parent: Path, name: str) -> list[Path]:
+    """List the folders in a folder that hold a file of that name, in the order of their names."""
+    return sorted(path.parent for path in parent.glob(f"*/{name}"))
+
+
+def modified(path: Path) -> int:
+    """Return when a file was last written, in nanoseconds."""
+    return path.stat().st_mtime_ns
+
+
 def unique_place(folder: Path) -> Path:
     """Return a path in a folder that no other call returns, on this machine or another."""
     return folder / uuid.uuid4().hex

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from model.recipes import Recipe, TrainingConfig
 from pipeline.lookup import Dataset, Model
 from pipeline.manifest import Manifest
+from pipeline.report import Report
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
 from pipeline.uses import Inspection
 from pipeline.validation import CheckResult, ValidationRecord, table_folder
@@ -254,6 +255,21 @@ def _place(answer: "Answer") -> str:
     return name if answer.index is None else f"{name}[{answer.index}]"
 
 
+def describe_report(report: Report) -> dict[str, Any]:
+    """Return what `backbeam report --json` prints."""
+    return {"path": str(report.path), "num_bytes": report.num_bytes, "runs": report.figures}
+
+
+def report_text(report: Report) -> str:
+    """Tell a person where the page is."""
+    lines = [
+        f"{row['run_id']}: {row['num_correct']:,} of {row['num_examples']:,} test examples are right, "
+        f"{_percent(row['accuracy'])}"
+        for row in report.figures
+    ]
+    return "\n".join([*lines, f"page    {report.path} ({report.num_bytes / 1000:,.0f} kB; opens in any browser)"])
+
+
 def rounded(log: Log) -> dict[str, float]:
     """Return the seconds of each stage, to the millisecond."""
     return {stage: round(seconds, 3) for stage, seconds in log.seconds.items()}
@@ -393,6 +409,7 @@ def next_steps(arguments: list[str], run: RunRecord) -> str:
             "the same descent by both ways to the gradients",
         ),
         (shlex.join([*same, "--step", step, "--seeds", f"{seed}-{seed + 4}"]), "from five starts: one run says little"),
+        (shlex.join([command, "report", run.run_id]), "a page to look at, with back-propagation step by step"),
         (shlex.join([command, "inspect", run.dataset_id]), "what the data set holds, and a picture of it"),
         (shlex.join([command, "recipes"]), "what else can be trained"),
     ]

@@ -1,0 +1,88 @@
+"""Evaluated runs of a workspace, verified, with the rows of their tables: what a report is made from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model.errors import BadUsage
+from pipeline import storage
+from pipeline.lookup import Dataset, dataset_of
+from pipeline.manifest import Manifest, load_manifest
+from pipeline.runs import EVALUATION_NAME, RUN_NAME, EvaluationRecord, RunRecord, check_evaluation, check_run
+from pipeline.runs import find_complete
+from pipeline.warehouse import read_rows
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run that was evaluated; every file that its records name was checked.
+
+    Attributes:
+        workspace: that holds it.
+        run: its record.
+        evaluation: its evaluation's record.
+        dataset: what it was trained on; its shards are checked when they are read.
+    """
+
+    workspace: Path
+    run: RunRecord
+    evaluation: EvaluationRecord
+    dataset: Dataset
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.workspace / "runs" / self.run.run_id
+
+    def table(self, name: str) -> Any:
+        """Read the run's rows of a table, verified, as an Arrow table; raises CorruptArtefact."""
+        return read_rows(self.workspace, name, self.run.run_id)
+
+    def rows(self, table: str, split: str | None = None) -> list[Row]:
+        """Read the run's rows of a table, of one split if that is asked for; raises CorruptArtefact."""
+        rows: list[Row] = self.table(table).to_pylist()
+        return [row for row in rows if split is None or row["split"] == split]
+
+    def parts(self) -> tuple[Manifest, ...]:
+        """Load the manifests of the parts of a joint data set; of another, that is the data set itself."""
+        own = self.dataset.manifest
+        if not own.parts:
+            return (own,)
+        return tuple(load_manifest(self.dataset.folder.parent / part.dataset_id)[0] for part in own.parts)
+
+
+def find_evaluated(workspace: Path, wanted: Sequence[str]) -> list[Evaluated]:
+    """Find evaluated runs and check their files.
+
+    Args:
+        workspace: that holds them.
+        wanted: ids or beginnings of ids; none for the run that was evaluated last.
+
+    Raises:
+        BadUsage: none or several fit, one was not evaluated, or one is named twice.
+        CorruptArtefact: a file is not what its record says.
+    """
+    parent = workspace / "runs"
+    folders = [find_complete(parent, RUN_NAME, name, "run") for name in wanted] or [_latest(parent)]
+    if len(set(folders)) < len(folders):
+        raise BadUsage(f"a run is named twice: {', '.join(folder.name for folder in folders)}")
+    for folder in folders:
+        if not (folder / EVALUATION_NAME).exists():
+            raise BadUsage(f"{folder.name} is not evaluated yet: run `backbeam evaluate {folder.name}` first")
+    return [_check(workspace, folder) for folder in folders]
+
+
+def _latest(parent: Path) -> Path:
+    """Return the run that was evaluated last; raises BadUsage if there is none."""
+    records = sorted(folder / EVALUATION_NAME for folder in storage.folders_with(parent, EVALUATION_NAME))
+    if not records:
+        raise BadUsage(f"no run in {parent} is evaluated: `backbeam run`, or `backbeam evaluate RUN`, does that")
+    return max(records, key=storage.modified).parent
+
+
+def _check(workspace: Path, folder: Path) -> Evaluated:
+    run = check_run(workspace, folder)
+    return Evaluated(workspace, run, check_evaluation(workspace, run), dataset_of(workspace, run, load_manifest))
