@@ -24,7 +24,7 @@ MOST_MATRIX_CLASSES = 30  # a matrix of more is no picture any more; the most fr
 MOST_PAIRS = 40
 MOST_UNITS = 64
 MOST_SLICES = 40  # of one slicing
-SHOWN_OUTPUTS = 3  # of a mistake
+SHOWN_OUTPUTS = 2  # of a mistake
 HEATS = 10  # shades of a cell
 SAID_OF_SLICINGS = {
     "class": "By class",
@@ -210,7 +210,7 @@ def learning_curve(curves: Sequence[tuple[str, Sequence[Row]]]) -> Curve:
     every = [row for _, rows in curves for row in rows]
     steps = spanning("steps", [row["step"] for row in every], low=0)
     loss = spanning("loss of an example", [row["loss"] for row in every], low=0)
-    first = f"right of the first {every[0]['num_monitored']:,} test examples" if every else ""
+    first = f"right of the first {every[0]['num_monitored']:,}" if every else ""
     right = Axis(first, 0, 1, percent=True)
     names = [name if len(curves) > 1 else "" for name, _ in curves]
     by_step = [(name, [row["step"] for row in rows], rows) for name, (_, rows) in zip(names, curves, strict=True)]
@@ -218,7 +218,7 @@ def learning_curve(curves: Sequence[tuple[str, Sequence[Row]]]) -> Curve:
     shares = [Series(name, at, [_share_right(row) for row in rows]) for name, at, rows in by_step]
     charts = (
         line_chart("Mean loss of the training batches since the last report", steps, loss, losses),
-        line_chart("Right answers while training", steps, right, shares),
+        line_chart("Right answers to test examples while training", steps, right, shares),
     )
     return Curve(charts, tuple(every) if len(curves) == 1 else ())
 

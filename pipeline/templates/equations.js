@@ -16,7 +16,7 @@ const equations = (() => {
   const transposed = (name, l) => element("msubsup", mi(name), mn(l), mi("T"));
   const nabla = (name, l) => row(mo("∇"), sub(name, l));
   const inside = (...parts) => row(mo("("), ...parts, mo(")"));
-  const slope = (name, l) => row(element("msup", mi(NAMES[name]), mo("′")), inside(sub("z", l)));
+  const slope = (name, l) => row(mi(`${NAMES[name]}′`), inside(sub("z", l)));
   const math = (...parts) => element("math", row(...parts));
   const difference = (last) => row(sub("a", last), mo("−"), mi("y"));
 

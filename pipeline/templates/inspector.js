@@ -1,6 +1,7 @@
 /* The inspector: an example is chosen or drawn, and every stage of its way through the network and back is shown. */
 const inspector = (() => {
   const SECONDS_A_STAGE = 2;
+  const lower = (l) => String(l).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
   const byId = (name) => document.getElementById(`inspector-${name}`);
 
   // the stages of one example: {title, formulas, said, show}, where show makes pictures
@@ -23,8 +24,8 @@ const inspector = (() => {
     return {
       title: "The input",
       formulas: () => [equations.input()],
-      said: `${example.title}. Its ${height * width} pixels, divided by 255, are a0.`,
-      show: () => [pictures.image("a0", pass.a[0], height, width)],
+      said: `${example.title}. Its ${height * width} pixels, divided by 255, are a₀.`,
+      show: () => [pictures.image("a₀", pass.a[0], height, width)],
     };
   }
 
@@ -34,21 +35,21 @@ const inspector = (() => {
     const name = last ? config.output : config.activation;
     const show = (symbol, values) =>
       last
-        ? pictures.outputs(`${symbol}${l}, class by class`, { [`${symbol}${l}`]: values }, classNames, example.target)
-        : pictures.vector(`${symbol}${l}`, values);
+        ? pictures.outputs(`${symbol}${lower(l)}, class by class`, { [`${symbol}${lower(l)}`]: values }, classNames, example.target)
+        : pictures.vector(`${symbol}${lower(l)}`, values);
     const answer = network.largest(pass.a[l]);
     const answered = `The largest output is ${pictures.written(pass.a[l][answer])}: the answer is ${classNames[answer]}.`;
     return [
       {
         title: `Layer ${l}: the weighted input`,
         formulas: () => [equations.weighted(l)],
-        said: `z${l} has ${pass.z[l].length} values ${pictures.rangeOf(pass.z[l])}.`,
+        said: `z${lower(l)} has ${pass.z[l].length} values ${pictures.rangeOf(pass.z[l])}.`,
         show: () => [show("z", pass.z[l])],
       },
       {
         title: last ? `Layer ${l}: the output` : `Layer ${l}: the value`,
         formulas: () => [equations.value(l, name)],
-        said: last ? answered : `a${l} has ${pass.a[l].length} values ${pictures.rangeOf(pass.a[l])}.`,
+        said: last ? answered : `a${lower(l)} has ${pass.a[l].length} values ${pictures.rangeOf(pass.a[l])}.`,
         show: () => [show("a", pass.a[l])],
       },
     ];
@@ -56,12 +57,12 @@ const inspector = (() => {
 
   function differenceStage({ config, layers, classNames }, example, pass, y) {
     const last = layers.length;
-    const columns = { [`a${last}`]: pass.a[last], y, difference: pass.difference };
+    const columns = { [`a${lower(last)}`]: pass.a[last], y, difference: pass.difference };
     return {
       title: "The difference, and the loss",
       formulas: () => [equations.differenceOf(last), equations.loss(config.loss, config.output, last)],
       said: `The target y is 1 for ${classNames[example.target]}, else 0. The loss C is ${pictures.written(pass.loss)}.`,
-      show: () => [pictures.outputs(`a${last} minus y`, columns, classNames, example.target)],
+      show: () => [pictures.outputs(`a${lower(last)} minus y`, columns, classNames, example.target)],
     };
   }
 
@@ -69,20 +70,20 @@ const inspector = (() => {
     const last = layers.length;
     const delta = pass.delta[last];
     return {
-      title: `Back to z${last}: the error of the output layer`,
+      title: `Back to z${lower(last)}: the error of the output layer`,
       formulas: () => [equations.outputDelta(config, last)],
-      said: `∇z${last} is dC/dz${last}, also called delta: ${delta.length} values ${pictures.rangeOf(delta)}.`,
-      show: () => [pictures.outputs(`∇z${last}, class by class`, { [`∇z${last}`]: delta }, classNames, example.target)],
+      said: `∇z${lower(last)} is dC/dz${lower(last)}, also called delta: ${delta.length} values ${pictures.rangeOf(delta)}.`,
+      show: () => [pictures.outputs(`∇z${lower(last)}, class by class`, { [`∇z${lower(last)}`]: delta }, classNames, example.target)],
     };
   }
 
   function hiddenDeltaStage(config, pass, l) {
     const delta = pass.delta[l];
     return {
-      title: `Back to z${l}: the error of layer ${l}`,
+      title: `Back to z${lower(l)}: the error of layer ${l}`,
       formulas: () => equations.hiddenDelta(l, config.activation),
-      said: `The error goes back through the weights. ∇z${l} has ${delta.length} values ${pictures.rangeOf(delta)}.`,
-      show: () => [pictures.vector(`∇z${l}`, delta)],
+      said: `The error goes back through the weights. ∇z${lower(l)} has ${delta.length} values ${pictures.rangeOf(delta)}.`,
+      show: () => [pictures.vector(`∇z${lower(l)}`, delta)],
     };
   }
 
@@ -90,13 +91,13 @@ const inspector = (() => {
     const { weights, biases, inputs, outputs } = pass.gradients[l];
     const ofWeights =
       l === 1
-        ? () => pictures.tiles(`∇w1`, weights, outputs, height, width)
-        : () => pictures.matrix(`∇w${l}`, weights, outputs, inputs);
+        ? () => pictures.tiles("∇w₁", weights, outputs, height, width)
+        : () => pictures.matrix(`∇w${lower(l)}`, weights, outputs, inputs);
     return {
       title: `The gradients of layer ${l}`,
       formulas: () => equations.gradients(l),
-      said: `∇w${l} is dC/dw${l}: ${weights.length} values ${pictures.rangeOf(weights)}. ∇b${l} is ∇z${l} itself.`,
-      show: () => [ofWeights(), pictures.vector(`∇b${l}`, biases)],
+      said: `∇w${lower(l)} is dC/dw${lower(l)}: ${weights.length} values ${pictures.rangeOf(weights)}. ∇b${lower(l)} is ∇z${lower(l)} itself.`,
+      show: () => [ofWeights(), pictures.vector(`∇b${lower(l)}`, biases)],
     };
   }
 
@@ -111,7 +112,7 @@ const inspector = (() => {
       said:
         `With rates of ${config.weights_rate} for weights and ${config.biases_rate} for biases, the loss of this ` +
         `example goes from ${pictures.written(pass.loss)} to ${pictures.written(after.loss)}.`,
-      show: () => [pictures.outputs(`a${last} before and after the step`, columns, classNames, example.target)],
+      show: () => [pictures.outputs(`a${lower(last)} before and after the step`, columns, classNames, example.target)],
       losses: [pass.loss, after.loss],
     };
   }
@@ -257,9 +258,10 @@ const inspector = (() => {
       viewer.inspect(example);
     });
     listen(viewer);
-    radios[0].checked = true;
+    const first = Math.max(0, examples.findIndex((example) => !example.right)); // a mistake has more to teach
+    radios[first].checked = true;
     byId("root").hidden = false;
-    viewer.inspect(examples[0]);
+    viewer.inspect(examples[first]);
     return { model, viewer, examples };
   }
 

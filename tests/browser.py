@@ -1,0 +1,62 @@
+"""A headless Chromium for tests of pages: Debian's packages chromium and chromium-driver, driven by selenium."""
+
+import base64
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+
+MISSING = "needs Chromium and its driver: apt-get install chromium chromium-driver"
+_QUIET = (
+    "--headless=new",
+    "--no-sandbox",  # which root cannot have
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--hide-scrollbars",
+)
+
+
+def is_installed() -> bool:
+    return all(shutil.which(name) for name in ("chromium", "chromedriver"))
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in _QUIET:
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options, Service(shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def show(driver: Chrome, page: Path, width: int = 1100, height: int = 900, dark: bool = False) -> None:
+    """Open a page on a screen of that size, light or dark."""
+    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": scheme})
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    driver.get(page.absolute().as_uri())
+
+
+def take_picture(driver: Chrome, whole: bool = False) -> bytes:
+    """Return a PNG file of what is seen, or of the whole page."""
+    found = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": whole})
+    return base64.b64decode(found["data"])
+
+
+def print_page(driver: Chrome) -> bytes:
+    """Return the page as a PDF file."""
+    how: dict[str, Any] = {"printBackground": True, "paperWidth": 8.27, "paperHeight": 11.69}
+    return base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", how)["data"])
