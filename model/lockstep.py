@@ -11,7 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model.functions import Tensor
-from model.network import Parameters
+from model.network import Layer, Parameters
 from model.recipes import TrainingConfig
 from model.training import ChunkFunction, State, compile_chunk, compile_loop, start_state, update
 
@@ -42,13 +42,13 @@ class Agreement(NamedTuple):
     Attributes:
         step: updates done at its end.
         largest_difference: of one step from the same parameters, over the steps of the chunk.
-        drift: of the two networks at its end.
+        drift: of the two networks at its end; None where only one was trained.
         largest_parameter: the largest absolute number of the manual network, to compare with.
     """
 
     step: int
     largest_difference: float
-    drift: float
+    drift: float | None
     largest_parameter: float
 
 
@@ -98,5 +98,28 @@ def agreement(step: int, state: Lockstep) -> Agreement:
         step,
         float(state.difference),
         float(largest_difference(manual, state.autodiff.parameters)),
-        float(tf.reduce_max([tf.reduce_max(tf.abs(part)) for part in tf.nest.flatten(manual)])),
+        _largest(manual),
     )
+
+
+def compare_steps(config: TrainingConfig, parameters: Parameters, images: Tensor, labels: Tensor) -> Agreement:
+    """Take one step each way from trained parameters, in float64, and say how far they differ.
+
+    Args:
+        config: of the run; its rates are those of the first step, which no schedule has lowered.
+        parameters: at the end of the run.
+        images: uint8[n, inputs].
+        labels: int[n], classes.
+    """
+    start = start_state(config, tf.float64)
+    state = start._replace(parameters=tuple(Layer(*(tf.cast(x, tf.float64) for x in layer)) for layer in parameters))
+    by_hand, by_tape = (
+        update(config.model_copy(update={"step": step}), state, images, labels)[0].parameters
+        for step in ("manual", "autodiff")
+    )
+    return Agreement(config.num_steps, float(largest_difference(by_hand, by_tape)), None, _largest(parameters))
+
+
+def _largest(parameters: Parameters) -> float:
+    """Return the largest absolute number."""
+    return float(tf.reduce_max([tf.reduce_max(tf.abs(part)) for part in tf.nest.flatten(parameters)]))

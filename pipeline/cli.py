@@ -34,6 +34,7 @@ from pipeline.options import (
     Seed,
     Seeds,
     ShuffleSeed,
+    SliceOptions,
     StepName,
     TensorBoard,
     WantedDataset,
@@ -42,6 +43,7 @@ from pipeline.options import (
     Workspace,
     cluster_for,
     dataset_options,
+    evaluation_slicings,
     existing,
     local_folder,
     picture_options,
@@ -115,6 +117,7 @@ def run(
     device: Device = "auto",
     tensorboard: TensorBoard = False,
     workers: Workers = None,
+    slices: SliceOptions = None,
     as_json: AsJson = False,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
@@ -128,7 +131,7 @@ def run(
     )
     flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
     configs = training_configs(config, seeds, seed=seed, layers=layers, **flags)
-    checks = resolve_validation(config)
+    checks, slicings = resolve_validation(config), evaluation_slicings(config, slices)
     settings, log = stage_settings(context, workspace, device, workers=workers), work.Log()
     refuse_cluster()
     stages.look_for_gpus(settings, configs[0])
@@ -137,7 +140,7 @@ def run(
         data = preprocess_stage.preprocess_stage(settings, options, log)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
         trained = stages.train_stage(settings, data, configs, tensorboard, log)
-        evaluations = stages.evaluate_stage(settings, data, trained, log)
+        evaluations = stages.evaluate_stage(settings, data, trained, slicings, log)
         rows = write_seeds(workspace, trained, evaluations) if seeds else []
     if seeds:
         result = summary.describe_seeds(workspace, trained, evaluations, rows, log)
@@ -285,16 +288,19 @@ def evaluate(
     context: typer.Context,
     run: Annotated[str | None, typer.Argument(help="A run's id or its beginning; by default the only one.")] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    config: ConfigFile = None,
+    slices: SliceOptions = None,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
     from pipeline import lookup, stages, storage, summary, work
 
+    slicings = evaluation_slicings(config, slices)
     settings, log = stage_settings(context, workspace, workers=workers), work.Log()
     with storage.locked(existing(workspace)):
         trained, data = lookup.find_run(workspace, run)
-        (evaluation,) = stages.evaluate_stage(settings, data, [trained], log)
+        (evaluation,) = stages.evaluate_stage(settings, data, [trained], slicings, log)
     result = summary.describe_evaluation(workspace, trained, evaluation, log)
     _say(as_json, result, summary.evaluation_text(workspace, data.manifest, trained, evaluation, log))
 

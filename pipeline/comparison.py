@@ -1,9 +1,32 @@
-"""Temporary: until the tables branch brings its own."""
+"""Two runs on the same examples: is one better, or was it luck? Pure."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+NUM_RESAMPLES = 10_000
+SEED = 1
+
+Outcomes: TypeAlias = npt.NDArray[np.bool_]
 
 
 class Comparison(NamedTuple):
+    """How often each of two runs is right on the same examples.
+
+    Attributes:
+        num_examples: that both answered.
+        first_correct: right answers of the first run.
+        second_correct: right answers of the second.
+        only_first: examples that only the first has right.
+        only_second: examples that only the second has right.
+        difference: accuracy of the second minus that of the first.
+        difference_low: lower end of the 95 % bootstrap interval of the difference.
+        difference_high: upper end.
+        p_value: of the exact two-sided McNemar test: how likely are at least such uneven counts only_first and
+            only_second if neither run is better?
+    """
+
     num_examples: int
     first_correct: int
     second_correct: int
@@ -15,5 +38,56 @@ class Comparison(NamedTuple):
     p_value: float
 
 
-def compare(a, b):
-    return Comparison(len(a), int(a.sum()), int(b.sum()), int((a & ~b).sum()), int((b & ~a).sum()), float(b.mean() - a.mean()), -0.01, 0.02, 0.04)
+def compare(first_correct: Outcomes, second_correct: Outcomes) -> Comparison:
+    """Compare two runs by what they have right.
+
+    Args:
+        first_correct: bool[n], whether the first run is right.
+        second_correct: bool[n], the same of the second, for the same examples in the same order.
+
+    Raises:
+        ValueError: the arrays have other shapes than that, or n is 0.
+    """
+    if first_correct.ndim != 1 or first_correct.shape != second_correct.shape or not len(first_correct):
+        raise ValueError(f"expected two bool[n], n > 0; found shapes {first_correct.shape}, {second_correct.shape}")
+    num_examples = len(first_correct)
+    only_first = int((first_correct & ~second_correct).sum())
+    only_second = int((second_correct & ~first_correct).sum())
+    low, high = bootstrap_interval(num_examples, only_first, only_second)
+    return Comparison(
+        num_examples,
+        int(first_correct.sum()),
+        int(second_correct.sum()),
+        only_first,
+        only_second,
+        (only_second - only_first) / num_examples,
+        low,
+        high,
+        mcnemar(only_first, only_second),
+    )
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the p-value of the exact two-sided McNemar test: a binomial test of the pairs in which one is right.
+
+    The exact form is the sign test of the discordant pairs (McNemar, Psychometrika 12, 1947, gives the approximation).
+    """
+    from scipy.stats import binomtest
+
+    discordant = only_first + only_second
+    return float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def bootstrap_interval(num_examples: int, only_first: int, only_second: int) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of the difference of two accuracies, paired over examples.
+
+    An example contributes -1, 0 or 1 to the difference, so a resample is known by how many of each it has. Examples
+    drawn with replacement give these three counts the multinomial distribution (Efron, Annals of Statistics 7, 1979,
+    section 2): drawing the counts is the same as drawing the examples, without their number in the cost. The interval
+    is from the 2.5th to the 97.5th percentile (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section
+    13.3). The seed is fixed: the same counts give the same interval.
+    """
+    counts = np.array([only_first, only_second, num_examples - only_first - only_second])
+    drawn = np.random.default_rng(SEED).multinomial(num_examples, counts / num_examples, NUM_RESAMPLES)
+    low, high = np.quantile((drawn[:, 1] - drawn[:, 0]) / num_examples, (0.025, 0.975))
+    return float(low), float(high)

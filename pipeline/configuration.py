@@ -1,4 +1,4 @@
-"""A run's configuration: a recipe and the checks of its data, changed by a TOML file, changed by flags.
+"""A run's configuration: a recipe, the checks of its data and its slices, changed by a TOML file, changed by flags.
 
     [training]
     recipe = "nielsen-100"
@@ -8,8 +8,12 @@
     [validation.duplicates]
     severity = "error"
 
+    [slices]
+    thin = "my_slices:thin"
+
 Keys of [training] are those of `model.recipes.TrainingConfig`, tables of [validation] the checks of
-`pipeline.validation.CHECKS` and their keys those of `CheckSettings`; nothing unknown is ignored.
+`pipeline.validation.CHECKS` and their keys those of `CheckSettings`, keys of [slices] names of the user's own: see
+`pipeline.slices`. Nothing unknown is ignored.
 """
 
 import re
@@ -23,7 +27,7 @@ from pipeline.idx import MAX_EXAMPLE_BYTES
 from pipeline.validation import CheckSettings, resolve_checks
 
 DEFAULT_RECIPE = "article-manual"
-TABLES = ("training", "validation")
+TABLES = ("training", "validation", "slices")
 
 
 def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
@@ -47,6 +51,11 @@ def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
 def resolve_validation(file: Path | None) -> dict[str, CheckSettings]:
     """Work out the settings of every check; raises BadUsage as `resolve` does."""
     return resolve_checks(read_tables(file).get("validation", {}) if file else {})
+
+
+def read_slices(file: Path | None) -> dict[str, Any]:
+    """Read what a configuration file says below [slices]; raises BadUsage as `resolve` does."""
+    return read_tables(file).get("slices", {}) if file else {}
 
 
 def read_tables(file: Path) -> dict[str, dict[str, Any]]:

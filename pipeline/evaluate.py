@@ -2,10 +2,11 @@
 
     shards -> predictions -> counts -> tables -> record
 
-Elements are whole shards. The functions below know nothing of Beam; `construct` puts them in order.
+Elements are whole shards. The functions below know nothing of Beam; `construct` puts them in order. Tables are written
+where no reader looks, and put in place when all are there: see `tables.publish`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain
@@ -16,20 +17,32 @@ import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.checkpoint import decode_parameters
 from model.errors import EngineFailed
-from model.examples import Integers
+from model.examples import Bytes, Integers
 from model.network import Parameters, forward, scale
 from model.training import network_of
-from pipeline import metrics, runners, runs, storage
+from pipeline import metrics, runners, runs
+from pipeline.calibration import calibration_rows
 from pipeline.manifest import FileInfo, Manifest, ShardInfo
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
 from pipeline.shards import read_shard
-from pipeline.tables import SCHEMAS, origin_columns, partition, write_table
-
-EVALUATION_TABLES = ("evaluations", "classes", "confusion", "predictions")
+from pipeline.slices import SLICINGS, Answered, Names, check_few, keys_of, slice_rows
+from pipeline.slicings import Slicings, describe, load
+from pipeline.tables import (
+    EVALUATION_TABLES,
+    SCHEMAS,
+    made_anew,
+    origin_columns,
+    publish,
+    staging_folder,
+    write_table,
+)
+from pipeline.tally import Tally, merge_tallies, tally
+from pipeline.weights import Range, merge_ranges, weight_rows
 
 
 @dataclass(frozen=True)
@@ -40,11 +53,18 @@ class Job:
     dataset: Path
     manifest: Manifest
     run: RunRecord
+    slicings: Slicings
 
     @property
     def run_folder(self) -> Path:
         """The run's folder."""
         return self.workspace / "runs" / self.run.run_id
+
+    @property
+    def names(self) -> Names:
+        """What classes and parts are called."""
+        parts = tuple(part.dataset_id for part in self.manifest.parts)
+        return Names(self.manifest.class_names, parts or (self.manifest.dataset_id,))
 
 
 @dataclass(frozen=True)
@@ -62,41 +82,59 @@ class Predictions:
     Attributes:
         shard: the shard.
         index: int64[n].
+        images: uint8[n, height * width].
         labels: int64[n].
         outputs: float32[n, classes].
         losses: float32[n].
+        ranges: of each hidden layer, over these examples.
     """
 
     shard: Shard
     index: Integers
+    images: Bytes
     labels: Integers
     outputs: npt.NDArray[np.float32]
     losses: npt.NDArray[np.float32]
+    ranges: tuple[Range, ...]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of the shards evaluated so far. Results add up in any order."""
+    """What is known of the shards evaluated so far. Results add up in any order.
 
-    counts: tuple[metrics.Counts, ...] = ()
-    files: tuple[TableFile, ...] = ()
+    Attributes:
+        counts: one for each split.
+        slices: by (slicing, split), the examples by key, their value the loss.
+        ranges: of each hidden layer.
+        files: of the table `predictions`.
+    """
+
+    counts: tuple[metrics.Counts, ...]
+    slices: Mapping[tuple[str, str], Tally]
+    ranges: tuple[Range, ...]
+    files: tuple[TableFile, ...]
 
 
 def evaluate(
-    workspace: Path, dataset: Path, manifest: Manifest, run: RunRecord, beam_arguments: list[str]
+    workspace: Path,
+    dataset: Path,
+    manifest: Manifest,
+    run: RunRecord,
+    beam_arguments: list[str],
+    slicings: Slicings = SLICINGS,
 ) -> EvaluationRecord:
     """Evaluate a run's model on every split of a data set and write the tables, then the record.
 
     Raises:
+        BadInput: a slicing does not give what it should.
         CorruptArtefact: a shard or the model is not as its record says.
         EngineFailed: the engine gave up.
     """
-    job = Job(workspace, dataset, manifest, run)
-    folders = [workspace / partition(table, run.run_id) for table in EVALUATION_TABLES]
+    job = Job(workspace, dataset, manifest, run, slicings)
     record = job.run_folder / runs.EVALUATION_NAME
-    with storage.removed_on_failure(*folders, record=record):  # readers of the tables know nothing of the record
+    with made_anew(workspace, run.run_id, EVALUATION_TABLES, record):
         runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
-        if not (job.run_folder / runs.EVALUATION_NAME).exists():
+        if not record.exists():
             raise EngineFailed(f"the engine reports success but wrote no {runs.EVALUATION_NAME} to {job.run_folder}")
     return runs.check_evaluation(workspace, run)
 
@@ -109,7 +147,7 @@ def construct(pipeline: beam.Pipeline, job: Job) -> None:
         | beam.Reshuffle()
         | "Predict" >> beam.Map(predict_shard, job)  # Predictions
         | "WritePredictions" >> beam.Map(write_predictions, job)  # Result
-        | beam.CombineGlobally(merge)
+        | beam.CombineGlobally(merge, job)
         | "WriteTables" >> beam.Map(write_tables, job)
     )
 
@@ -125,16 +163,16 @@ def predict_shard(shard: Shard, job: Job) -> Predictions:
     examples = read_shard(job.dataset, job.manifest, shard.split, shard.info)
     examples = examples.take(np.argsort(examples.indices).astype(np.int64))
     network, parameters = network_of(job.run.config), _load(job.run_folder, job.run.parameters)
-    _, z = forward(network, parameters, scale(examples.images))
+    (_, *hidden), z = forward(network, parameters, scale(examples.images))
     targets = np.eye(len(job.manifest.class_names), dtype=np.float32)[examples.labels]
     outputs, losses = network.output.value(z), network.output.loss(z, targets)
-    return Predictions(shard, examples.indices, examples.labels, outputs.numpy(), losses.numpy())
+    ranges = tuple(Range(tf.reduce_min(a, axis=0).numpy(), tf.reduce_max(a, axis=0).numpy()) for a in hidden)
+    return Predictions(shard, *examples, outputs.numpy(), losses.numpy(), ranges)
 
 
 def write_predictions(predictions: Predictions, job: Job) -> Result:
     """Write a shard's rows of the table `predictions` and count them."""
-    shard, num_classes = predictions.shard.info, len(job.manifest.class_names)
-    split = predictions.shard.split
+    shard, split = predictions.shard.info, predictions.shard.split
     predicted = predictions.outputs.argmax(axis=1).astype(np.int64)
     columns = {
         "split": [split] * len(predicted),
@@ -148,40 +186,79 @@ def write_predictions(predictions: Predictions, job: Job) -> Result:
     part = "" if shard.part is None else f"part-{shard.part:05d}-"  # parts have shards of the same names
     name = part + Path(shard.name).with_suffix(".parquet").name
     file = _write(job, "predictions", name, columns, len(predicted))
-    counts = metrics.count(split, predictions.index, predictions.labels, predicted, predictions.losses, num_classes)
-    return Result((counts,), (file,))
+    counts = metrics.count(split, predictions.index, predictions.labels, predictions.outputs, predictions.losses)
+    return Result((counts,), count_slices(predictions, job), predictions.ranges, (file,))
 
 
-def merge(results: Iterable[Result]) -> Result:
-    """Add up results."""
-    parts = list(results)
+def count_slices(predictions: Predictions, job: Job) -> dict[tuple[str, str], Tally]:
+    """Count a shard's examples by each slicing."""
+    shape = (job.manifest.height, job.manifest.width)
+    images = predictions.images.reshape(-1, *shape)
+    images.flags.writeable = False
+    about = (images, predictions.labels, predictions.index, predictions.outputs, predictions.shard.info.part or 0)
+    answered, places = Answered(*about), describe(job.slicings)
+    correct = answered.predicted == answered.labels
+    return {
+        (name, predictions.shard.split): tally(
+            keys_of(name, places[name], load(name, slicing), answered), correct, predictions.losses
+        )
+        for name, slicing in job.slicings.items()
+    }
+
+
+def merge(results: Iterable[Result], job: Job) -> Result:
+    """Add up results; raises BadInput if a slicing has too many keys."""
+    parts, places = list(results), describe(job.slicings)
     counts = metrics.merge_counts(chain.from_iterable(part.counts for part in parts))
     files = sorted(chain.from_iterable(part.files for part in parts), key=lambda file: file.name)
-    return Result(tuple(counts.values()), tuple(files))
+    counted: dict[tuple[str, str], list[Tally]] = {}
+    for part in parts:
+        for key, each in part.slices.items():
+            counted.setdefault(key, []).append(each)
+    slices = {
+        (name, split): check_few(name, places[name], merge_tallies(each)) for (name, split), each in counted.items()
+    }
+    return Result(
+        tuple(counts.values()), slices, merge_ranges(part.ranges for part in parts if part.ranges), tuple(files)
+    )
 
 
 def write_tables(result: Result, job: Job) -> None:
-    """Write the tables of all counts, then the record: the evaluation is complete."""
-    rows = {
-        "evaluations": [metrics.evaluation_row(counts, job.manifest.class_names) for counts in result.counts],
-        "classes": [row for counts in result.counts for row in metrics.class_rows(counts, job.manifest.class_names)],
-        "confusion": [row for counts in result.counts for row in metrics.confusion_rows(counts)],
-    }
+    """Write the tables of all counts and put all tables in place, then write the record: the evaluation is complete."""
+    rows = table_rows(result, job)
     files = [_write(job, table, f"{table}.parquet", _columns(found), len(found)) for table, found in rows.items()]
+    publish(job.workspace, job.run.run_id, EVALUATION_TABLES)
     record = EvaluationRecord(
         run_id=job.run.run_id,
         dataset_digest=job.run.dataset_digest,
         model_digest=job.run.parameters.sha256,
         results=tuple(SplitResult(**row) for row in rows["evaluations"]),
+        slicings=describe(job.slicings),
         tables=(*files, *result.files),
     )
     runs.write_record(job.run_folder, runs.EVALUATION_NAME, record)
 
 
+def table_rows(result: Result, job: Job) -> dict[str, list[dict[str, Any]]]:
+    """Work out the rows of every table but `predictions`."""
+    class_names, counts = job.manifest.class_names, result.counts
+    by_slicing = {name: {each.split: result.slices[name, each.split] for each in counts} for name in job.slicings}
+    sliced = (slice_rows(name, load(name, job.slicings[name]), by_slicing[name], job.names) for name in job.slicings)
+    parameters = _load(job.run_folder, job.run.parameters)
+    return {
+        "evaluations": [metrics.evaluation_row(each, class_names) for each in counts],
+        "classes": [row for each in counts for row in metrics.class_rows(each, class_names)],
+        "confusion": [row for each in counts for row in metrics.confusion_rows(each)],
+        "slices": list(chain.from_iterable(sliced)),
+        "calibration": [row for each in counts for row in calibration_rows(each.split, each.calibration)],
+        "weights": list(weight_rows(parameters, result.ranges)),
+    }
+
+
 def _write(job: Job, table: str, name: str, columns: dict[str, Any], num_rows: int) -> TableFile:
     run = job.run
     origin = origin_columns(num_rows, run.run_id, run.dataset_digest, run.parameters.sha256)
-    path = job.workspace / partition(table, run.run_id) / name
+    path = staging_folder(job.workspace, table, run.run_id) / name
     file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]))
     return TableFile(table=table, **file.model_dump())
 

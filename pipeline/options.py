@@ -81,7 +81,19 @@ RecipeName = Annotated[
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="A TOML file: [training] changes the recipe, flags change both; [validation] the checks."
+        "--config",
+        help="A TOML file: [training] changes the recipe, flags change both; [validation] the checks; "
+        "[slices] more slices.",
+    ),
+]
+
+
+SliceOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slice",
+        metavar="NAME=MODULE:FUNCTION",
+        help="Evaluate by slices of your own too: see docs/tables.md; may be given again.",
     ),
 ]
 
@@ -200,6 +212,14 @@ def training_configs(file: Path | None, seeds: str | None, *, seed: int | None, 
     if configs[0].num_replicas > 1:
         raise typer.BadParameter("--seeds trains runs on one replica each: leave out --replicas or --seeds")
     return configs
+
+
+def evaluation_slicings(file: Path | None, options: list[str] | None) -> Any:
+    """Work out by which slicings to evaluate: the built-in ones, those of the file, those of the flags."""
+    from pipeline.configuration import read_slices
+    from pipeline.slicings import resolve_slicings
+
+    return resolve_slicings(read_slices(file), options or [])
 
 
 def stage_settings(

@@ -103,8 +103,8 @@ class Units(NamedTuple):
     largest: float
 
 
-class Slicing(NamedTuple):
-    """A way to cut a split into slices.
+class Sliced(NamedTuple):
+    """A split cut into slices in one way.
 
     Attributes:
         title: what it goes by.
@@ -158,7 +158,7 @@ class RunPage(NamedTuple):
     num_mistakes: int
     units: Units
     weights: tuple[Row, ...]
-    slicings: tuple[Slicing, ...]
+    slicings: tuple[Sliced, ...]
     data: dict[str, Any]
     agreement: Agreement
     settings: tuple[tuple[str, str], ...]
@@ -264,13 +264,13 @@ def first_layer(layers: Layers, manifest: Manifest) -> Units:
     return Units(tuple(diverging_tile(image, largest) for image in images), len(weights), largest)
 
 
-def slicings(rows: Sequence[Row]) -> Iterator[Slicing]:
+def slicings(rows: Sequence[Row]) -> Iterator[Sliced]:
     """Group the rows of the table `slices`, and cut long groups short, the weakest slices first."""
     for name, group in groupby(rows, key=_slicing):
         found = sorted(group, key=_position)
         if len(found) > MOST_SLICES:
             found.sort(key=_accuracy)
-        yield Slicing(SAID_OF_SLICINGS.get(name, f"By {name}"), tuple(found[:MOST_SLICES]), len(found[MOST_SLICES:]))
+        yield Sliced(SAID_OF_SLICINGS.get(name, f"By {name}"), tuple(found[:MOST_SLICES]), len(found[MOST_SLICES:]))
 
 
 def agreement(rows: Sequence[Row]) -> Agreement:

@@ -66,7 +66,7 @@ class RunRecord(Record):
         versions: of Python and of the packages that took part.
     """
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     run_id: str
     dataset_id: str
     dataset_digest: Digest
@@ -89,6 +89,8 @@ class SplitResult(Record):
     accuracy_low: float
     accuracy_high: float
     loss: float
+    ece: float
+    brier: float
     first_1000_examples: Count
     first_1000_correct: Count
     never_predicted: tuple[str, ...]
@@ -102,14 +104,16 @@ class EvaluationRecord(Record):
         dataset_digest: SHA-256 of the data set's manifest.
         model_digest: SHA-256 of the parameters' file.
         results: one for each split.
+        slicings: the user's slicings that the table `slices` has, by name: MODULE:FUNCTION.
         tables: every Parquet file that was written.
     """
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     run_id: str
     dataset_digest: Digest
     model_digest: Digest
     results: tuple[SplitResult, ...]
+    slicings: dict[str, str]
     tables: tuple[TableFile, ...]
 
     @model_validator(mode="after")
@@ -156,12 +160,18 @@ def check_run(workspace: Path, folder: Path) -> RunRecord:
     return record
 
 
-def check_evaluation(workspace: Path, run: RunRecord) -> EvaluationRecord:
-    """Load a run's evaluation and check the files it names; raises CorruptArtefact for the first that is not right."""
+def load_evaluation(workspace: Path, run: RunRecord) -> EvaluationRecord:
+    """Read the record of a run's evaluation; raises CorruptArtefact if it is not sound or not of that run."""
     path = workspace / "runs" / run.run_id / EVALUATION_NAME
     record = EvaluationRecord.from_json(path.read_bytes(), path)
     if (record.dataset_digest, record.model_digest) != (run.dataset_digest, run.parameters.sha256):
         raise CorruptArtefact(f"{path} is the evaluation of another model or data set than {RUN_NAME} names")
+    return record
+
+
+def check_evaluation(workspace: Path, run: RunRecord) -> EvaluationRecord:
+    """Load a run's evaluation and check the files it names; raises CorruptArtefact for the first that is not right."""
+    record = load_evaluation(workspace, run)
     for table in record.tables:
         table.check(table.folder(workspace, run.run_id))
     return record

@@ -20,12 +20,14 @@ from pipeline.runs import (
     RunRecord,
     check_evaluation,
     check_run,
+    load_evaluation,
     run_id,
 )
 from pipeline.validation import CheckSettings, ValidationRecord, check_validation, decide, is_validated
 from pipeline.work import Log, Settings, once, quiet_imports
 
 if TYPE_CHECKING:
+    from pipeline.slicings import Slicings  # which imports NumPy
     from pipeline.train import Job  # which imports TensorFlow
     from pipeline.validate import Subject
 
@@ -163,13 +165,18 @@ def look_for_gpus(settings: Settings, config: TrainingConfig) -> None:
             initialise_devices(settings.device, config.num_replicas)
 
 
-def evaluate_stage(settings: Settings, dataset: Dataset, runs: Sequence[RunRecord], log: Log) -> list[EvaluationRecord]:
+def evaluate_stage(
+    settings: Settings, dataset: Dataset, runs: Sequence[RunRecord], slicings: "Slicings", log: Log
+) -> list[EvaluationRecord]:
     """Make sure that runs are evaluated on every split of their data set; return their evaluations in order.
 
     Raises:
+        BadInput: one of the user's slicings does not give what it should.
+        BadUsage: a run that is evaluated already has other slicings than these.
         CorruptArtefact: a shard, a model or a table is not what its record says.
     """
     missing = [run for run in runs if not (settings.workspace / "runs" / run.run_id / EVALUATION_NAME).exists()]
+    _check_sliced(settings.workspace, [run for run in runs if run not in missing], slicings)
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
@@ -179,12 +186,20 @@ def evaluate_stage(settings: Settings, dataset: Dataset, runs: Sequence[RunRecor
             initialise_devices(settings.device)
         with log.timed("evaluate"), messages_in(settings.engine_log):
             for run in missing:
-                evaluate(settings.workspace, dataset.folder, dataset.manifest, run, list(settings.beam_arguments))
+                beam_arguments = list(settings.beam_arguments)
+                evaluate(settings.workspace, dataset.folder, dataset.manifest, run, beam_arguments, slicings)
 
     def check() -> list[EvaluationRecord]:
         return [check_evaluation(settings.workspace, run) for run in runs]
 
     return once("evaluate", not missing, build, check, settings, log)
+
+
+def _check_sliced(workspace: Path, evaluated: Sequence[RunRecord], slicings: "Slicings") -> None:
+    from pipeline.slicings import check_recorded
+
+    for run in evaluated:
+        check_recorded(load_evaluation(workspace, run), slicings, workspace / "runs" / run.run_id)
 
 
 def _fit_to(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:

@@ -167,6 +167,35 @@ def modified(path: Path) -> int:
     return path.stat().st_mtime_ns
 
 
+def publish_folder(staged: Path, folder: Path) -> None:
+    """Put a folder whose files are on the disk already in place, whole.
+
+    Args:
+        staged: where it was made, on the same file system.
+        folder: where it goes. What is there already is the same, from an earlier try at the same work, and stays.
+    """
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staged.rename(folder)
+        _flush_folder(folder.parent)
+    remove(staged)
+
+
+def withdraw_folder(folder: Path, hidden: Path) -> None:
+    """Delete a folder that readers may look at: for them it is gone at once, not file by file.
+
+    Args:
+        folder: what goes; nothing happens if it is not there.
+        hidden: a folder on the same file system where no reader looks; made if need be.
+    """
+    if folder.exists():
+        hidden.mkdir(parents=True, exist_ok=True)
+        place = unique_place(hidden)
+        folder.rename(place)
+        _flush_folder(folder.parent)
+        remove(place)
+
+
 def unique_place(folder: Path) -> Path:
     """Return a path in a folder that no other call returns, on this machine or another."""
     return folder / uuid.uuid4().hex
@@ -214,13 +243,18 @@ def removed_on_failure(*folders: Path, record: Path | None = None) -> Iterator[N
         raise
 
 
+def temporary_folder(workspace: Path) -> Path:
+    """Return the folder of what is not meant to stay; see `temporary_files_in`."""
+    return workspace / ".temporary"
+
+
 @contextmanager
 def temporary_files_in(workspace: Path) -> Iterator[None]:
     """Keep temporary files, of this process and of those that it starts, in a folder of a workspace that is locked.
 
     The folder is deleted at the end, with all that an engine forgot there.
     """
-    folder = workspace / ".temporary"
+    folder = temporary_folder(workspace)
     make_empty(folder)
     earlier = os.environ.get("TMPDIR"), tempfile.tempdir
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)

@@ -1,8 +1,11 @@
-"""Parquet tables: their schemas, and how they are written and read back.
+"""Parquet tables: how they are written, put where readers look, and read back. `schemas` says what they hold.
 
-Every file is compressed with zstd and carries a checksum on every page; readers here verify it.
+Every file is compressed with zstd and carries a checksum on every page; readers here verify it. A run's rows of a table
+are written out of readers' sight and put in place whole; of the tables of an evaluation, `evaluations` comes last.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,137 +14,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.errors import CorruptArtefact
-from pipeline import storage
+from pipeline import schemas, storage
 from pipeline.manifest import FileInfo
-
-SCHEMA_VERSION = 1
-
-# What each evaluation row says of its origin: the run, the digest of the data set's manifest, the digest of the
-# parameters' file, and the version of these schemas.
-_ORIGIN = [
-    pa.field("run_id", pa.string(), nullable=False),
-    pa.field("dataset_digest", pa.string(), nullable=False),
-    pa.field("model_digest", pa.string(), nullable=False),
-    pa.field("schema_version", pa.int32(), nullable=False),
-]
-
-
-def _schema(**fields: pa.DataType) -> pa.Schema:
-    return pa.schema([*_ORIGIN, *(pa.field(name, kind, nullable=False) for name, kind in fields.items())])
-
+from pipeline.schemas import ORIGIN, SCHEMA_VERSION
 
 TRAINING_TABLES = ("learning_curve", "gradient_agreement")
 
-SCHEMAS = {
-    # one row a split; accuracy_low and accuracy_high bound the 95 % Wilson interval; loss is the mean of an example;
-    # never_predicted names classes that the model never answered though the split has examples of them
-    "evaluations": _schema(
-        split=pa.string(),
-        num_examples=pa.int64(),
-        num_correct=pa.int64(),
-        accuracy=pa.float64(),
-        accuracy_low=pa.float64(),
-        accuracy_high=pa.float64(),
-        loss=pa.float64(),
-        first_1000_examples=pa.int64(),
-        first_1000_correct=pa.int64(),
-        never_predicted=pa.list_(pa.string()),
-    ),
-    # one row a split, of several runs that differ in their seeds only; run_id names the group, model_digest is of all
-    # the models' digests; lists go by seed; never_predicted names classes that a run never answered though the split
-    # has examples of them
-    "seeds": _schema(
-        recipe=pa.string(),
-        split=pa.string(),
-        seeds=pa.list_(pa.int64()),
-        run_ids=pa.list_(pa.string()),
-        accuracies=pa.list_(pa.float64()),
-        accuracy_median=pa.float64(),
-        accuracy_lowest=pa.float64(),
-        accuracy_highest=pa.float64(),
-        first_1000_correct=pa.list_(pa.int64()),
-        first_1000_median=pa.float64(),
-        never_predicted=pa.list_(pa.struct([("seed", pa.int64()), ("class_name", pa.string())])),
-    ),
-    # one row a split and class; support is the number of examples of the class; 0 stands where a ratio has no base
-    "classes": _schema(
-        split=pa.string(),
-        label=pa.int64(),
-        class_name=pa.string(),
-        precision=pa.float64(),
-        recall=pa.float64(),
-        f1=pa.float64(),
-        support=pa.int64(),
-        num_predicted=pa.int64(),
-    ),
-    # one row a split, label and predicted class, zeros included
-    "confusion": _schema(split=pa.string(), label=pa.int64(), predicted=pa.int64(), count=pa.int64()),
-    # one row an example; part is the id of the data set that its shard is in, which is a part of a joint data set or
-    # the data set itself; probabilities are the network's outputs, which add up to 1 only if its last layer makes them;
-    # confidence is the largest
-    "predictions": _schema(
-        split=pa.string(),
-        part=pa.string(),
-        index=pa.int64(),
-        label=pa.int64(),
-        predicted=pa.int64(),
-        confidence=pa.float32(),
-        probabilities=pa.list_(pa.float32()),
-    ),
-    # one row a report of the trainer; loss is the mean over the batches since the last one (NaN at step 0)
-    "learning_curve": _schema(
-        step=pa.int64(),
-        examples_seen=pa.int64(),
-        loss=pa.float64(),
-        num_correct=pa.int64(),
-        num_monitored=pa.int64(),
-        seconds=pa.float64(),
-    ),
-    # one row a chunk of a run in lockstep: see model.lockstep.Agreement
-    "gradient_agreement": _schema(
-        step=pa.int64(),
-        largest_difference=pa.float64(),
-        drift=pa.float64(),
-        largest_parameter=pa.float64(),
-    ),
-}
+# In the order in which they are put in place: a run that stands in the last of them is whole in all.
+LAST_TABLE = "evaluations"
+EVALUATION_TABLES = ("classes", "confusion", "slices", "calibration", "weights", "predictions", LAST_TABLE)
 
-REJECTED_SCHEMA = pa.schema(
-    [
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("index", pa.int64(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-    ]
-)
-
-# one row a check and split; columns as in pipeline.validation.CheckResult; the origin is a data set, not a run, and the
-# digest of the manifest that it was compared with, if any
-VALIDATION_SCHEMA = pa.schema(
-    [
-        pa.field("dataset_id", pa.string(), nullable=False),
-        pa.field("dataset_digest", pa.string(), nullable=False),
-        pa.field("baseline_digest", pa.string()),
-        pa.field("schema_version", pa.int32(), nullable=False),
-        pa.field("check", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("severity", pa.string(), nullable=False),
-        pa.field("threshold", pa.float64(), nullable=False),
-        pa.field("warning_threshold", pa.float64(), nullable=False),
-        pa.field("value", pa.float64(), nullable=False),
-        pa.field("passed", pa.bool_(), nullable=False),
-        pa.field("outcome", pa.string(), nullable=False),
-        pa.field("num_examples", pa.int64(), nullable=False),
-        pa.field("indices", pa.list_(pa.int64()), nullable=False),
-        pa.field("twin_indices", pa.list_(pa.int64()), nullable=False),
-    ]
-)
+SCHEMAS = {name: schemas.arrow_schema(name, ORIGIN | table.columns) for name, table in schemas.TABLES.items()}
+REJECTED_SCHEMA = schemas.arrow_schema("rejected", schemas.REJECTED.columns)
+VALIDATION_SCHEMA = schemas.arrow_schema("validation", schemas.VALIDATION.columns)
 
 
 def origin_columns(num_rows: int, run_id: str, dataset_digest: str, model_digest: str) -> dict[str, list[Any]]:
     """Return the columns that every table of a run begins with."""
     values = (run_id, dataset_digest, model_digest, SCHEMA_VERSION)
-    return {field.name: [value] * num_rows for field, value in zip(_ORIGIN, values, strict=True)}
+    return {name: [value] * num_rows for name, value in zip(ORIGIN, values, strict=True)}
 
 
 def partition(table: str, run_id: str) -> str:
@@ -152,6 +43,41 @@ def partition(table: str, run_id: str) -> str:
 def dataset_partition(table: str, dataset_id: str) -> str:
     """Return the folder of a data set's rows of a table, below the workspace: reports/TABLE/dataset=DATASET_ID."""
     return f"reports/{table}/dataset={dataset_id}"
+
+
+def staging_folder(workspace: Path, table: str, run_id: str) -> Path:
+    """Return the folder that a run's rows of a table are written to, where no reader of reports/ looks."""
+    return _hidden_folder(workspace, run_id) / table
+
+
+def publish(workspace: Path, run_id: str, tables: Sequence[str]) -> None:
+    """Put a run's rows of tables in place, table by table in that order, each whole.
+
+    Doing it again, as engines may, changes nothing.
+    """
+    for table in tables:
+        storage.publish_folder(staging_folder(workspace, table, run_id), workspace / partition(table, run_id))
+
+
+@contextmanager
+def made_anew(workspace: Path, run_id: str, tables: Sequence[str], record: Path) -> Iterator[None]:
+    """Take away a run's rows of tables to make them anew, and again if that does not come to its end.
+
+    Args:
+        workspace: that holds them.
+        run_id: of the run.
+        tables: those that are made, and those that mean nothing without them.
+        record: what is written last: once it is there, the tables stay.
+    """
+    _withdraw(workspace, run_id, tables)
+    try:
+        yield
+    except BaseException:
+        if not record.exists():
+            _withdraw(workspace, run_id, tables)
+        raise
+    finally:
+        storage.remove(_hidden_folder(workspace, run_id))
 
 
 def write_table(path: Path, table: pa.Table) -> FileInfo:
@@ -173,3 +99,13 @@ def read_table(path: Path) -> pa.Table:
         return pq.ParquetFile(path, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as problem:
         raise CorruptArtefact(f"{path} cannot be read: {str(problem).splitlines()[0]}") from None
+
+
+def _withdraw(workspace: Path, run_id: str, tables: Sequence[str]) -> None:
+    """Take a run's rows out of tables, each at once, and first out of the one that says that all are whole."""
+    for table in sorted(tables, key=lambda name: name != LAST_TABLE):
+        storage.withdraw_folder(workspace / partition(table, run_id), _hidden_folder(workspace, run_id))
+
+
+def _hidden_folder(workspace: Path, run_id: str) -> Path:
+    return storage.temporary_folder(workspace) / "reports" / run_id

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from math import isfinite, isnan
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from model.checkpoint import encode_parameters
 from model.errors import BadUsage, recover, storage_failures
 from model.examples import Examples, concatenate
 from model.fitting import Listener, Program, Progress, fit, side_by_side
-from model.lockstep import Agreement, Lockstep, agreement, begin
+from model.lockstep import Agreement, Lockstep, agreement, begin, compare_steps
 from model.network import Parameters
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
@@ -28,7 +28,16 @@ from pipeline.console import console, training_progress
 from pipeline.manifest import FileInfo, Manifest
 from pipeline.metrics import FIRST_EXAMPLES
 from pipeline.runs import RunRecord, StepAgreement, TableFile
-from pipeline.tables import SCHEMAS, TRAINING_TABLES, origin_columns, partition, write_table
+from pipeline.tables import (
+    EVALUATION_TABLES,
+    SCHEMAS,
+    TRAINING_TABLES,
+    made_anew,
+    origin_columns,
+    publish,
+    staging_folder,
+    write_table,
+)
 
 REPORT_EVERY = 1000  # steps, as the article does
 
@@ -113,23 +122,35 @@ def train_one(
     """Train a run and write its parameters and its tables, then its record."""
     run_id = runs.run_id(job.dataset_digest, config)
     folder = job.workspace / "runs" / run_id
-    tables = [job.workspace / partition(table, run_id) for table in TRAINING_TABLES]
+    record, tables = folder / runs.RUN_NAME, (*TRAINING_TABLES, *EVALUATION_TABLES)
     storage.make_empty(folder)
-    with storage.removed_on_failure(folder, *tables, record=folder / runs.RUN_NAME):
+    with storage.removed_on_failure(folder, record=record), made_anew(job.workspace, run_id, tables, record):
         reports = [show, _tensorboard(folder / "tensorboard")] if job.tensorboard else [show]
         trained = _fit(config, engine, reader, monitored, reports, stop)
-        _write(job, config, engine.device, folder, trained)
+        agreements = trained.agreements or [_compare_steps(config, trained.parameters, reader)]
+        _write(job, config, engine.device, folder, trained, agreements)
 
 
-def _write(job: Job, config: TrainingConfig, device: str, folder: Path, trained: Trained) -> None:
+def _compare_steps(config: TrainingConfig, parameters: Parameters, reader: SplitReader) -> Agreement:
+    """Compare the two ways to the gradients at the end of a run that took one, on the first batch of the shards."""
+    shard = next(number for number, size in enumerate(reader.shard_sizes) if size)
+    images, labels = (values[: config.batch_size] for values in reader.read_shard(shard)[1:])
+    with tf.device("CPU:0"):
+        return compare_steps(config, parameters, images, labels)
+
+
+def _write(
+    job: Job, config: TrainingConfig, device: str, folder: Path, trained: Trained, agreements: Sequence[Agreement]
+) -> None:
     """Write what training gave, the record last."""
     run_id, digest = folder.name, job.dataset_digest
     about = {"run_id": run_id, "dataset_digest": digest, "config": config.model_dump(mode="json")}
     saved = _write_parameters(folder, encode_parameters(trained.parameters, about))
-    rows: dict[str, Sequence[Any]] = {"learning_curve": trained.curve, "gradient_agreement": trained.agreements}
+    rows: dict[str, Sequence[Any]] = {"learning_curve": trained.curve, "gradient_agreement": agreements}
     tables = tuple(
-        _write_rows(job.workspace, table, found, run_id, digest, saved.sha256) for table, found in rows.items() if found
+        _write_rows(job.workspace, table, found, run_id, digest, saved.sha256) for table, found in rows.items()
     )
+    publish(job.workspace, run_id, TRAINING_TABLES)
     record = RunRecord(
         run_id=run_id,
         dataset_id=job.manifest.dataset_id,
@@ -264,7 +285,7 @@ def _write_rows(
     """Write a table whose rows are named tuples of its columns."""
     columns = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))
     origin = origin_columns(len(rows), run_id, dataset_digest, model_digest)
-    path = workspace / partition(table, run_id) / f"{table}.parquet"
+    path = staging_folder(workspace, table, run_id) / f"{table}.parquet"
     file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]))
     return TableFile(table=table, **file.model_dump())
 
@@ -275,6 +296,6 @@ def _summarise(agreements: list[Agreement]) -> StepAgreement | None:
     last = agreements[-1]
     return StepAgreement(
         largest_difference=float(np.max([each.largest_difference for each in agreements])),
-        drift=last.drift,
+        drift=cast("float", last.drift),  # in lockstep there always is one
         largest_parameter=last.largest_parameter,
     )

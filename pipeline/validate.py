@@ -11,8 +11,9 @@ from model.examples import Examples
 from pipeline import storage
 from pipeline.checks import Finding, ShardFacts, describe_shard, find
 from pipeline.manifest import Manifest, ShardInfo
+from pipeline.schemas import SCHEMA_VERSION
 from pipeline.shards import decode_shard
-from pipeline.tables import SCHEMA_VERSION, VALIDATION_SCHEMA, write_table
+from pipeline.tables import VALIDATION_SCHEMA, write_table
 from pipeline.validation import (
     CHECKS,
     TABLE,
