@@ -179,15 +179,11 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _x_ticks(axis: Axis) -> tuple[Tick, ...]:
-    return tuple(
-        Tick(_place_x(axis, value), label_of(value, axis.percent)) for value in ticks(axis.low, axis.high)
-    )
+    return tuple(Tick(_place_x(axis, value), label_of(value, axis.percent)) for value in ticks(axis.low, axis.high))
 
 
 def _y_ticks(axis: Axis) -> tuple[Tick, ...]:
-    return tuple(
-        Tick(_place_y(axis, value), label_of(value, axis.percent)) for value in ticks(axis.low, axis.high)
-    )
+    return tuple(Tick(_place_y(axis, value), label_of(value, axis.percent)) for value in ticks(axis.low, axis.high))
 
 
 def _place_x(axis: Axis, value: float) -> float:

@@ -68,7 +68,8 @@ def _compare(first: Evaluated, other: Evaluated) -> Compared:
     if other is not first:
         against = compare(*paired(first.workspace, first.run.run_id, other.run.run_id, SPLIT))
     (test,) = other.rows("evaluations", SPLIT)
-    return Compared(other.run, test, against, reproduce(other.run, other.dataset.manifest, other.parts()))
+    made = reproduce(other.run, other.evaluation, other.dataset.manifest, other.parts())
+    return Compared(other.run, test, against, made)
 
 
 def _differences(found: Sequence[Evaluated]) -> list[Setting]:

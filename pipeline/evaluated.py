@@ -9,8 +9,15 @@ from model.errors import BadUsage
 from pipeline import storage
 from pipeline.lookup import Dataset, dataset_of
 from pipeline.manifest import Manifest, load_manifest
-from pipeline.runs import EVALUATION_NAME, RUN_NAME, EvaluationRecord, RunRecord, check_evaluation, check_run
-from pipeline.runs import find_complete
+from pipeline.runs import (
+    EVALUATION_NAME,
+    RUN_NAME,
+    EvaluationRecord,
+    RunRecord,
+    check_evaluation,
+    check_run,
+    find_complete,
+)
 from pipeline.warehouse import read_rows
 
 Row = dict[str, Any]

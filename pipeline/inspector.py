@@ -34,8 +34,8 @@ def build_inspector(
 ) -> Inspector:
     """Put together what the inspector needs.
 
-    Numbers are base64 of little-endian bytes: parameters float32, layer by layer its weights [outputs, inputs], then its
-    biases; images uint8, one after the other.
+    Numbers are base64 of little-endian bytes: parameters float32, of each layer its weights [outputs, inputs] and then
+    its biases; images uint8, one after the other.
     """
     num_parameters = sum(part.size for layer in layers for part in layer)
     if num_parameters > MOST_PARAMETERS:

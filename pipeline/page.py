@@ -38,13 +38,13 @@ class Cell(NamedTuple):
     """A cell of the confusion matrix.
 
     Attributes:
-        count: examples.
+        num_examples: how many.
         share: of the row's class, 0 to 1.
         heat: its shade, 0 to HEATS.
         right: whether it is on the diagonal.
     """
 
-    count: int
+    num_examples: int
     share: float
     heat: int
     right: bool
@@ -55,7 +55,7 @@ class Pair(NamedTuple):
 
     label: str
     predicted: str
-    count: int
+    num_examples: int
     share: float
 
 
@@ -200,7 +200,7 @@ def gather(found: Evaluated) -> RunPage:
         agreement=agreement(found.rows("gradient_agreement")),
         settings=tuple((name, _written(value)) for name, value in run.config.model_dump(mode="json").items()),
         digests=tuple(_digests(found)),
-        reproduction=reproduce(run, manifest, found.parts()),
+        reproduction=reproduce(run, found.evaluation, manifest, found.parts()),
         inspector=build_inspector(run.config, manifest, layers, mixed),
     )
 
@@ -281,7 +281,9 @@ def agreement(rows: Sequence[Row]) -> Agreement:
         steps = spanning("steps", [row["step"] for row in drifts], low=0)
         drift = spanning("largest difference of a parameter", [row["drift"] for row in drifts], low=0)
         line = Series("", [row["step"] for row in drifts], [row["drift"] for row in drifts])
-        chart = line_chart("Drift of the network trained by autodiff from the one trained by hand", steps, drift, [line])
+        chart = line_chart(
+            "Drift of the network trained by autodiff from the one trained by hand", steps, drift, [line]
+        )
     return Agreement(tuple(rows), chart)
 
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from model.recipes import RECIPES, TrainingConfig, fit_to_data
 from pipeline.manifest import Manifest
-from pipeline.runs import RunRecord
+from pipeline.runs import EvaluationRecord, RunRecord
 from pipeline.shards import default_num_shards
+from pipeline.slices import SLICINGS
 from pipeline.sources import FILE_NAMES, KNOWN
 
 CONFIG_FILE = "run.toml"
@@ -28,18 +29,23 @@ class Reproduction(NamedTuple):
     needs: tuple[str, ...]
 
 
-def reproduce(run: RunRecord, manifest: Manifest, parts: Sequence[Manifest]) -> Reproduction:
+def reproduce(
+    run: RunRecord, evaluation: EvaluationRecord, manifest: Manifest, parts: Sequence[Manifest]
+) -> Reproduction:
     """Work out how to make a run again.
 
     Args:
         run: its record.
+        evaluation: of the run.
         manifest: of its data set.
         parts: the manifests of the parts of a joint data set; that of the data set itself otherwise.
     """
     settings = _settings(run.config, manifest)
     config = ["--config", CONFIG_FILE] if settings else []
     chosen = ["--recipe", run.config.recipe, "--seed", str(run.config.seed)]
-    command = ["backbeam", "run", *_dataset_options(manifest, parts), *chosen, *config]
+    own = [f"{name}={place}" for name, place in sorted(evaluation.slicings.items()) if name not in SLICINGS]
+    slices = [word for slicing in own for word in ("--slice", slicing)]
+    command = ["backbeam", "run", *_dataset_options(manifest, parts), *chosen, *config, *slices]
     return Reproduction(shlex.join(command), settings, (*_needed_sources(parts), _needed_versions(run)))
 
 
@@ -54,7 +60,9 @@ def _settings(config: TrainingConfig, manifest: Manifest) -> str:
 
 
 def _dataset_options(manifest: Manifest, parts: Sequence[Manifest]) -> list[str]:
-    options = [word for part in parts for word in ("--dataset", part.name if _is_known(part) else f"FOLDER/{part.name}")]
+    options = [
+        word for part in parts for word in ("--dataset", part.name if _is_known(part) else f"FOLDER/{part.name}")
+    ]
     unusual = {part.config.num_shards for part in parts if part.config.num_shards != _usual_num_shards(part)}
     if len(unusual) == 1:
         options += ["--num-shards", str(unusual.pop())]

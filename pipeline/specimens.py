@@ -1,5 +1,6 @@
 """Which examples a page shows: the most confident mistakes, and some right and wrong ones of every class."""
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ MOST_SPECIMEN_BYTES = 2**18
 OF_A_CLASS = 2  # right ones, and as many wrong ones
 
 
-class Answers(NamedTuple):
+@dataclass(frozen=True)
+class Answers:
     """What a model answered to a split's examples, in the order of their source.
 
     Attributes:
@@ -55,11 +57,13 @@ class Specimen(NamedTuple):
 
 def read_answers(predictions: Any, split: str) -> Answers:
     """Take a split's rows out of the table `predictions`."""
-    columns = {name: predictions[name].to_numpy() for name in ("index", "label", "predicted", "confidence")}
+    index, labels, predicted, confidence = (
+        predictions[name].to_numpy() for name in ("index", "label", "predicted", "confidence")
+    )
     outputs = predictions["probabilities"].combine_chunks().flatten().to_numpy().reshape(predictions.num_rows, -1)
     chosen = np.flatnonzero(predictions["split"].to_numpy() == split)
-    order = chosen[np.argsort(columns["index"][chosen], kind="stable")]
-    return Answers(split, *(column[order] for column in columns.values()), outputs[order])
+    order = chosen[np.argsort(index[chosen], kind="stable")]
+    return Answers(split, index[order], labels[order], predicted[order], confidence[order], outputs[order])
 
 
 def worst_mistakes(answers: Answers) -> Integers:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from model.recipes import Recipe, TrainingConfig
 from pipeline.lookup import Dataset, Model
 from pipeline.manifest import Manifest
-from pipeline.report import Report
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
 from pipeline.uses import Inspection
 from pipeline.validation import CheckResult, ValidationRecord, table_folder
@@ -20,6 +19,7 @@ from pipeline.work import Log, Settings
 if TYPE_CHECKING:
     from model.gradcheck import Agreement  # which imports TensorFlow
     from pipeline.predict import Answer  # which imports NumPy
+    from pipeline.report import Report
 
 
 def describe_dataset(workspace: Path, dataset: Dataset, log: Log) -> dict[str, Any]:
@@ -255,12 +255,12 @@ def _place(answer: "Answer") -> str:
     return name if answer.index is None else f"{name}[{answer.index}]"
 
 
-def describe_report(report: Report) -> dict[str, Any]:
+def describe_report(report: "Report") -> dict[str, Any]:
     """Return what `backbeam report --json` prints."""
     return {"path": str(report.path), "num_bytes": report.num_bytes, "runs": report.figures}
 
 
-def report_text(report: Report) -> str:
+def report_text(report: "Report") -> str:
     """Tell a person where the page is."""
     lines = [
         f"{row['run_id']}: {row['num_correct']:,} of {row['num_examples']:,} test examples are right, "
@@ -402,6 +402,7 @@ def next_steps(arguments: list[str], run: RunRecord) -> str:
     """
     command = "backbeam" if shutil.which("backbeam") else sys.argv[0]
     same = [command, *_without(arguments, "--step", "--seed", "--seeds")]
+    there = _only(arguments, "--workspace")
     step, seed = run.config.step, run.config.seed
     lines = [
         (
@@ -409,8 +410,8 @@ def next_steps(arguments: list[str], run: RunRecord) -> str:
             "the same descent by both ways to the gradients",
         ),
         (shlex.join([*same, "--step", step, "--seeds", f"{seed}-{seed + 4}"]), "from five starts: one run says little"),
-        (shlex.join([command, "report", run.run_id]), "a page to look at, with back-propagation step by step"),
-        (shlex.join([command, "inspect", run.dataset_id]), "what the data set holds, and a picture of it"),
+        (shlex.join([command, "report", run.run_id, *there]), "a page to look at, with back-propagation step by step"),
+        (shlex.join([command, "inspect", run.dataset_id, *there]), "what the data set holds, and a picture of it"),
         (shlex.join([command, "recipes"]), "what else can be trained"),
     ]
     if any(argument.startswith("--seeds") for argument in arguments):
@@ -426,3 +427,10 @@ def _without(arguments: list[str], *options: str) -> list[str]:
             kept.append(argument)
         skip = argument in options
     return kept
+
+
+def _only(arguments: list[str], option: str) -> list[str]:
+    """Keep an option and its value, in the one word or two that it was given in."""
+    places = [place for place, argument in enumerate(arguments) if argument == option]
+    pairs = [word for place in places for word in arguments[place : place + 2]]
+    return pairs + [argument for argument in arguments if argument.startswith(f"{option}=")]
