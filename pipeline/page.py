@@ -134,10 +134,12 @@ class Agreement(NamedTuple):
 
     Attributes:
         rows: of the table `gradient_agreement`.
-        chart: of the drift of the two networks; None unless they were trained side by side.
+        in_lockstep: whether the run was trained by both side by side.
+        chart: of the drift of the two networks, if there is more than one value of it.
     """
 
     rows: tuple[Row, ...]
+    in_lockstep: bool
     chart: Chart | None
 
 
@@ -284,7 +286,7 @@ def agreement(rows: Sequence[Row]) -> Agreement:
         chart = line_chart(
             "Drift of the network trained by autodiff from the one trained by hand", steps, drift, [line]
         )
-    return Agreement(tuple(rows), chart)
+    return Agreement(tuple(rows), bool(drifts), chart)
 
 
 def _share_right(row: Row) -> float:

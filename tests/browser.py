@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 
 MISSING = "needs Chromium and its driver: apt-get install chromium chromium-driver"
 _QUIET = (
@@ -43,11 +46,17 @@ def chromium() -> Iterator[Chrome]:
 
 def show(driver: Chrome, page: Path, width: int = 1100, height: int = 900, dark: bool = False) -> None:
     """Open a page on a screen of that size, light or dark."""
-    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": scheme})
+    wished = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce"}
+    emulate_media(driver, "", wished)
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     driver.get(page.absolute().as_uri())
+
+
+def emulate_media(driver: Chrome, media: str, wished: dict[str, str]) -> None:
+    """Let the page believe that it is on that medium (such as print) of a user with these wishes."""
+    features = [{"name": name, "value": value} for name, value in wished.items()]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
 
 
 def take_picture(driver: Chrome, whole: bool = False) -> bytes:
@@ -60,3 +69,18 @@ def print_page(driver: Chrome) -> bytes:
     """Return the page as a PDF file."""
     how: dict[str, Any] = {"printBackground": True, "paperWidth": 8.27, "paperHeight": 11.69}
     return base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", how)["data"])
+
+
+def inspector(driver: Chrome, name: str) -> WebElement:
+    """Find a part of the page's inspector."""
+    return driver.find_element(By.ID, f"inspector-{name}")
+
+
+def values_in(driver: Chrome, script: str, *arguments: Any) -> Any:
+    """Run JavaScript that gives typed arrays, as lists: the driver would make objects of them."""
+    text = driver.execute_script(
+        "const plain = (_, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);"
+        f"return JSON.stringify((function () {{ {script} }}).apply(null, arguments), plain);",
+        *arguments,
+    )
+    return json.loads(text)

@@ -6,6 +6,15 @@ from typing import Any
 
 _WITHOUT_CONTENT = {"meta", "img", "input", "br", "link"}
 
+# names that would run or load something, or end what they stand in, were they not escaped
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "</script></style></title><svg onload=alert(3)>",
+    "javascript:alert(4)",
+    "'; alert(5); //\u2028{{ 7 * 7 }}<!--<script>",
+)
+
 
 class Page(HTMLParser):
     """A page's elements in order, each a dict of its attributes, `tag`, `text`, and the ids it stands `within`."""

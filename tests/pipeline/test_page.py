@@ -23,7 +23,7 @@ from pipeline.rendering import SCRIPTS, STYLE
 from pipeline.sources import EMBEDDED
 from pipeline.warehouse import read_rows
 from tests.helpers import Digits, backbeam
-from tests.pages import read_page
+from tests.pages import HOSTILE, read_page
 from tests.pictures import write_rows
 
 TEMPLATES = Path(__file__).parents[2] / "pipeline" / "templates"
@@ -32,13 +32,6 @@ SECTIONS = (
     *("agreement", "origin"),
 )
 MATHML = "http://www.w3.org/1998/Math/MathML"  # a name; nothing is there
-HOSTILE = (
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(2)>',
-    "</script></style></title><svg onload=alert(3)>",
-    "javascript:alert(4)",
-    "'; alert(5); //\u2028{{ 7 * 7 }}<!--<script>",
-)
 
 
 def report(workspace, *arguments):

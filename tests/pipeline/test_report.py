@@ -109,8 +109,15 @@ def flip(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["reports/calibration/run=*/*.parquet", "reports/predictions/run=*/test-*.parquet", "runs/*/parameters.safetensors"]
-    + ["runs/*/evaluation.json", "runs/*/run.json", "datasets/*/manifest.json", "datasets/*/test-*.tfrecord"],
+    [
+        "reports/calibration/run=*/*.parquet",
+        "reports/predictions/run=*/test-*.parquet",
+        "runs/*/parameters.safetensors",
+        "runs/*/evaluation.json",
+        "runs/*/run.json",
+        "datasets/*/manifest.json",
+        "datasets/*/test-*.tfrecord",
+    ],
 )
 def test_what_is_corrupt_is_not_shown(name, two, workspace, tmp_path):
     for path in workspace.glob(name):
@@ -175,6 +182,9 @@ def test_a_page_cannot_be_written(two, tmp_path):
 
 def test_the_main_job_names_the_command(two):
     workspace, (first, _) = two
-    text = next_steps(["run", "--workspace", str(workspace)], find_model(workspace, first).run)
+    run = find_model(workspace, first).run
+    text = next_steps(["run", "--workspace", str(workspace)], run)
     assert f"report {first} --workspace {workspace}" in text
-    assert f" --workspace={workspace} " in next_steps(["run", f"--workspace={workspace}"], find_model(workspace, first).run)
+    assert f" --workspace={workspace} " in next_steps(
+        ["run", f"--workspace={workspace}"], find_model(workspace, first).run
+    )
