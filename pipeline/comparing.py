@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from model.errors import BadUsage
 from pipeline.comparison import Comparison, compare
-from pipeline.evaluated import Evaluated, Row
+from pipeline.evaluated import EvaluatedRun, Row
 from pipeline.page import SPLIT, Curve, learning_curve
 from pipeline.reproduction import Reproduction, reproduce
 from pipeline.warehouse import paired
@@ -45,7 +45,7 @@ class ComparisonPage(NamedTuple):
     classes: tuple[tuple[str, tuple[float, ...]], ...]
 
 
-def gather_comparison(found: Sequence[Evaluated]) -> ComparisonPage:
+def gather_comparison(found: Sequence[EvaluatedRun]) -> ComparisonPage:
     """Gather what the page of several runs shows.
 
     Raises:
@@ -63,7 +63,7 @@ def gather_comparison(found: Sequence[Evaluated]) -> ComparisonPage:
     )
 
 
-def _compare(first: Evaluated, other: Evaluated) -> Compared:
+def _compare(first: EvaluatedRun, other: EvaluatedRun) -> Compared:
     against = None
     if other is not first:
         against = compare(*paired(first.workspace, first.run.run_id, other.run.run_id, SPLIT))
@@ -72,13 +72,13 @@ def _compare(first: Evaluated, other: Evaluated) -> Compared:
     return Compared(other.run, test, against, made)
 
 
-def _differences(found: Sequence[Evaluated]) -> list[Setting]:
+def _differences(found: Sequence[EvaluatedRun]) -> list[Setting]:
     dumps = [each.run.config.model_dump(mode="json") | {"data set": each.run.dataset_id} for each in found]
     settings = [Setting(name, tuple(dump[name] for dump in dumps)) for name in dumps[0]]
     return [setting for setting in settings if any(value != setting.values[0] for value in setting.values)]
 
 
-def _classes(found: Sequence[Evaluated]) -> list[tuple[str, tuple[float, ...]]]:
+def _classes(found: Sequence[EvaluatedRun]) -> list[tuple[str, tuple[float, ...]]]:
     """Return each class's name and its recall in each run."""
     rows = [each.rows("classes", SPLIT) for each in found]
     return [(same[0]["class_name"], tuple(row["recall"] for row in same)) for same in zip(*rows, strict=True)]

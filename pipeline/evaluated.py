@@ -1,4 +1,4 @@
-"""Evaluated runs of a workspace, verified, with the rows of their tables: what a report is made from."""
+"""EvaluatedRun runs of a workspace, verified, with the rows of their tables: what a report is made from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class EvaluatedRun:
     """A run that was evaluated; every file that its records name was checked.
 
     Attributes:
@@ -61,7 +61,7 @@ class Evaluated:
         return tuple(load_manifest(self.dataset.folder.parent / part.dataset_id)[0] for part in own.parts)
 
 
-def find_evaluated(workspace: Path, wanted: Sequence[str]) -> list[Evaluated]:
+def find_evaluated(workspace: Path, wanted: Sequence[str]) -> list[EvaluatedRun]:
     """Find evaluated runs and check their files.
 
     Args:
@@ -90,6 +90,6 @@ def _latest(parent: Path) -> Path:
     return max(records, key=storage.modified).parent
 
 
-def _check(workspace: Path, folder: Path) -> Evaluated:
+def _check(workspace: Path, folder: Path) -> EvaluatedRun:
     run = check_run(workspace, folder)
-    return Evaluated(workspace, run, check_evaluation(workspace, run), dataset_of(workspace, run, load_manifest))
+    return EvaluatedRun(workspace, run, check_evaluation(workspace, run), dataset_of(workspace, run, load_manifest))

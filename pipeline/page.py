@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.charts import Axis, Chart, Series, line_chart, spanning, with_diagonal, with_whiskers
-from pipeline.evaluated import Evaluated, Row
+from pipeline.evaluated import EvaluatedRun, Row
 from pipeline.inspection import class_title, statistics
 from pipeline.inspector import Inspector, build_inspector
 from pipeline.layers import Layers, read_layers
@@ -169,7 +169,7 @@ class RunPage(NamedTuple):
     inspector: Inspector
 
 
-def gather(found: Evaluated) -> RunPage:
+def gather(found: EvaluatedRun) -> RunPage:
     """Gather what the page of a run shows.
 
     Raises:
@@ -211,7 +211,7 @@ def learning_curve(curves: Sequence[tuple[str, Sequence[Row]]]) -> Curve:
     """Lay out the learning curves of one run or of several, each with its name."""
     every = [row for _, rows in curves for row in rows]
     steps = spanning("steps", [row["step"] for row in every], low=0)
-    loss = spanning("loss of an example", [row["loss"] for row in every], low=0)
+    loss = spanning("mean loss since the last report", [row["loss"] for row in every], low=0)
     first = f"right of the first {every[0]['num_monitored']:,}" if every else ""
     right = Axis(first, 0, 1, percent=True)
     names = [name if len(curves) > 1 else "" for name, _ in curves]
@@ -219,7 +219,7 @@ def learning_curve(curves: Sequence[tuple[str, Sequence[Row]]]) -> Curve:
     losses = [Series(name, at, [row["loss"] for row in rows]) for name, at, rows in by_step]
     shares = [Series(name, at, [_share_right(row) for row in rows]) for name, at, rows in by_step]
     charts = (
-        line_chart("Mean loss of the training batches since the last report", steps, loss, losses),
+        line_chart("Loss while training", steps, loss, losses),
         line_chart("Right answers to test examples while training", steps, right, shares),
     )
     return Curve(charts, tuple(every) if len(curves) == 1 else ())
@@ -321,7 +321,7 @@ def _mistake(specimen: Specimen, names: Sequence[str]) -> Mistake:
     return Mistake(specimen.name, picture, names[specimen.label], names[specimen.predicted], outputs)
 
 
-def _digests(found: Evaluated) -> Iterator[tuple[str, str]]:
+def _digests(found: EvaluatedRun) -> Iterator[tuple[str, str]]:
     run = found.run
     yield f"parameters of the model ({run.parameters.name})", run.parameters.sha256
     yield f"manifest of the data set ({run.dataset_id})", run.dataset_digest

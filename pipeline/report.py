@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from model.errors import BadUsage
 from pipeline import storage
-from pipeline.evaluated import Evaluated, find_evaluated
+from pipeline.evaluated import EvaluatedRun, find_evaluated
 
 FIGURES = ("num_examples", "num_correct", "accuracy", "accuracy_low", "accuracy_high", "loss", "ece", "brier")
 
@@ -49,7 +49,7 @@ def write_report(workspace: Path, wanted: Sequence[str], target: Path | None) ->
     return Report(path, len(data), figures)
 
 
-def _one(found: Evaluated) -> tuple[str, list[dict[str, Any]]]:
+def _one(found: EvaluatedRun) -> tuple[str, list[dict[str, Any]]]:
     from pipeline.page import gather
     from pipeline.rendering import render
 
@@ -57,7 +57,7 @@ def _one(found: Evaluated) -> tuple[str, list[dict[str, Any]]]:
     return render("run.html", page=page), [_figures(found.run.run_id, page.test)]
 
 
-def _several(found: Sequence[Evaluated]) -> tuple[str, list[dict[str, Any]]]:
+def _several(found: Sequence[EvaluatedRun]) -> tuple[str, list[dict[str, Any]]]:
     from pipeline.comparing import gather_comparison
     from pipeline.rendering import render
 
@@ -74,7 +74,7 @@ def _figures(run_id: str, row: dict[str, Any]) -> dict[str, Any]:
     return {"run_id": run_id} | {name: row[name] for name in FIGURES}
 
 
-def _name(found: Sequence[Evaluated]) -> str:
+def _name(found: Sequence[EvaluatedRun]) -> str:
     """Name a page: by its run, or by how many there are and a digest of their ids in order."""
     ids = [each.run.run_id for each in found]
     if len(ids) == 1:

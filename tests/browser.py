@@ -59,10 +59,23 @@ def emulate_media(driver: Chrome, media: str, wished: dict[str, str]) -> None:
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
 
 
-def take_picture(driver: Chrome, whole: bool = False) -> bytes:
-    """Return a PNG file of what is seen, or of the whole page."""
-    found = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": whole})
-    return base64.b64decode(found["data"])
+def take_picture(driver: Chrome, first: str, last: str, margin: int = 24) -> bytes:
+    """Return a PNG file of the page as wide as the screen, from the top of an element to the bottom of another.
+
+    Args:
+        driver: that shows the page.
+        first: selector of the first element.
+        last: selector of the last element.
+        margin: pixels around them.
+    """
+    ends = "return [...arguments].map((name) => document.querySelector(name).getBoundingClientRect())"
+    boxes = driver.execute_script(ends, first, last)
+    scrolled = driver.execute_script("return scrollY")
+    top = max(0, boxes[0]["top"] + scrolled - margin)
+    size = {"width": driver.execute_script("return innerWidth"), "height": boxes[1]["bottom"] + scrolled + margin - top}
+    clip = {"x": 0, "y": top, **size, "scale": 1}
+    how = {"format": "png", "captureBeyondViewport": True, "clip": clip}
+    return base64.b64decode(driver.execute_cdp_cmd("Page.captureScreenshot", how)["data"])
 
 
 def print_page(driver: Chrome) -> bytes:

@@ -24,7 +24,7 @@ const inspector = (() => {
     return {
       title: "The input",
       formulas: () => [equations.input()],
-      said: `${example.title}. Its ${height * width} pixels, divided by 255, are a₀.`,
+      said: `${example.title}. Its ${pictures.counted(height * width)} pixels, divided by 255, are a₀.`,
       show: () => [pictures.image("a₀", pass.a[0], height, width)],
     };
   }
@@ -43,13 +43,13 @@ const inspector = (() => {
       {
         title: `Layer ${l}: the weighted input`,
         formulas: () => [equations.weighted(l)],
-        said: `z${lower(l)} has ${pass.z[l].length} values ${pictures.rangeOf(pass.z[l])}.`,
+        said: `z${lower(l)} has ${pictures.counted(pass.z[l].length)} values ${pictures.rangeOf(pass.z[l])}.`,
         show: () => [show("z", pass.z[l])],
       },
       {
         title: last ? `Layer ${l}: the output` : `Layer ${l}: the value`,
         formulas: () => [equations.value(l, name)],
-        said: last ? answered : `a${lower(l)} has ${pass.a[l].length} values ${pictures.rangeOf(pass.a[l])}.`,
+        said: last ? answered : `a${lower(l)} has ${pictures.counted(pass.a[l].length)} values ${pictures.rangeOf(pass.a[l])}.`,
         show: () => [show("a", pass.a[l])],
       },
     ];
@@ -72,7 +72,7 @@ const inspector = (() => {
     return {
       title: `Back to z${lower(last)}: the error of the output layer`,
       formulas: () => [equations.outputDelta(config, last)],
-      said: `∇z${lower(last)} is dC/dz${lower(last)}, also called delta: ${delta.length} values ${pictures.rangeOf(delta)}.`,
+      said: `∇z${lower(last)} is dC/dz${lower(last)}, also called delta: ${pictures.counted(delta.length)} values ${pictures.rangeOf(delta)}.`,
       show: () => [pictures.outputs(`∇z${lower(last)}, class by class`, { [`∇z${lower(last)}`]: delta }, classNames, example.target)],
     };
   }
@@ -82,7 +82,7 @@ const inspector = (() => {
     return {
       title: `Back to z${lower(l)}: the error of layer ${l}`,
       formulas: () => equations.hiddenDelta(l, config.activation),
-      said: `The error goes back through the weights. ∇z${lower(l)} has ${delta.length} values ${pictures.rangeOf(delta)}.`,
+      said: `The error goes back through the weights. ∇z${lower(l)} has ${pictures.counted(delta.length)} values ${pictures.rangeOf(delta)}.`,
       show: () => [pictures.vector(`∇z${lower(l)}`, delta)],
     };
   }
@@ -96,7 +96,7 @@ const inspector = (() => {
     return {
       title: `The gradients of layer ${l}`,
       formulas: () => equations.gradients(l),
-      said: `∇w${lower(l)} is dC/dw${lower(l)}: ${weights.length} values ${pictures.rangeOf(weights)}. ∇b${lower(l)} is ∇z${lower(l)} itself.`,
+      said: `∇w${lower(l)} is dC/dw${lower(l)}: ${pictures.counted(weights.length)} values ${pictures.rangeOf(weights)}. ∇b${lower(l)} is ∇z${lower(l)} itself.`,
       show: () => [ofWeights(), pictures.vector(`∇b${lower(l)}`, biases)],
     };
   }

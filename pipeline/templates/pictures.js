@@ -33,6 +33,8 @@ const pictures = (() => {
     return canvas;
   }
 
+  const counted = (number) => number.toLocaleString("en");
+
   // numbers 0 to 1, black to white
   const grey = (values, height, width, describedAs) =>
     paint(height, width, "image", describedAs, (at) => [values[at] * 255, values[at] * 255, values[at] * 255, 255]);
@@ -73,7 +75,7 @@ const pictures = (() => {
 
   // a vector: bars, or cells where there are many
   function vector(name, values) {
-    const caption = `${name}: ${values.length} ${values.length === 1 ? "value" : "values"} ${rangeOf(values)}`;
+    const caption = `${name}: ${counted(values.length)} ${values.length === 1 ? "value" : "values"} ${rangeOf(values)}`;
     if (values.length <= MOST_BARS) return panel(caption, bars(values, caption));
     const width = Math.min(values.length, 64);
     const height = Math.ceil(values.length / width);
@@ -93,21 +95,23 @@ const pictures = (() => {
     const names = Object.keys(columns);
     if (classNames.length > MOST_NAMED) return panel(caption, ...names.map((name) => vector(name, columns[name])));
     const heads = ["class", ...names.flatMap((name) => [name, ""])];
-    const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col", textContent: text })));
+    const columnHeads = make("tr", {}, ...heads.map((text) => make("th", { scope: "col", textContent: text })));
     const most = Object.fromEntries(names.map((name) => [name, largestOf(columns[name])]));
     const rows = classNames.map((className, label) => {
       const cells = names.flatMap((name) => [
         make("td", { textContent: written(columns[name][label]) }),
         make("td", {}, bar(columns[name][label], most[name])),
       ]);
-      const title = label === target ? `${className} (target)` : className;
-      return make("tr", { className: label === target ? "target" : "" }, make("th", { scope: "row", textContent: title }), ...cells);
+      const head = make("th", { scope: "row", textContent: className });
+      if (label === target) head.append(make("span", { className: "unseen", textContent: ", the target" }));
+      return make("tr", { className: label === target ? "target" : "" }, head, ...cells);
     });
-    const table = make("table", { className: "outputs" }, make("thead", {}, head), make("tbody", {}, ...rows));
+    const table = make("table", { className: "outputs" }, make("thead", {}, columnHeads), make("tbody", {}, ...rows));
     const box = make("div", { className: "scroll", tabIndex: 0 }, table);
+    const underlined = target === undefined ? "" : "; the target is underlined";
     box.setAttribute("role", "region");
     box.setAttribute("aria-label", caption);
-    return panel(caption, box);
+    return panel(`${caption}${underlined}`, box);
   }
 
   // the rows of a matrix as images of the data set's size, the strongest ones if they are many
@@ -133,5 +137,5 @@ const pictures = (() => {
 
   const image = (caption, values, height, width) => panel(caption, grey(values, height, width, caption));
 
-  return { make, grey, vector, outputs, tiles, matrix, image, written, rangeOf };
+  return { make, grey, vector, outputs, tiles, matrix, image, written, counted, rangeOf };
 })();

@@ -165,10 +165,10 @@ def test_a_run_that_is_not_evaluated(two, workspace):
     assert report(workspace / "none").code == 2
 
 
-def test_runs_of_different_data_are_not_compared(two, workspace, tmp_path):
-    source = Digits(num_test=80, seed=4).write(tmp_path / "others")
-    done = backbeam("run", "--workspace", workspace, "--dataset", source, "--num-steps", "5", "--json")
-    refused = report(workspace, two[1][0], done.json["run_id"])
+def test_runs_of_different_data_are_not_compared(two, workspace, digits_run):
+    shutil.copytree(digits_run, workspace, dirs_exist_ok=True)
+    [other] = (folder.name for folder in (digits_run / "runs").iterdir())
+    refused = report(workspace, two[1][0], other)
     assert refused.code == 3
     assert "were not evaluated on the same test examples" in refused.err
 
