@@ -13,7 +13,8 @@ const pictures = (() => {
   const panel = (caption, ...children) =>
     make("figure", { className: "panel" }, make("figcaption", { textContent: caption }), ...children);
 
-  const largestOf = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
+  const strengthOf = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const largestOf = (values) => strengthOf(values) || 1; // to divide by
   const colourOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).split(",").map(Number);
 
   function written(value) {
@@ -118,7 +119,7 @@ const pictures = (() => {
   function tiles(name, weights, count, height, width) {
     const size = height * width;
     const rowOf = (j) => weights.subarray(j * size, (j + 1) * size);
-    const strengths = Array.from({ length: count }, (_, j) => largestOf(rowOf(j)));
+    const strengths = Array.from({ length: count }, (_, j) => strengthOf(rowOf(j)));
     const order = Array.from({ length: count }, (_, j) => j);
     if (count > MOST_TILES) order.sort((i, j) => strengths[j] - strengths[i]);
     const shown = order.slice(0, MOST_TILES);
