@@ -443,6 +443,30 @@ def predict(
     _say(as_json, describe.answers_json(model, answers), summary.answers_parts(answers))
 
 
+@app.command()
+def report(
+    context: typer.Context,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN", help="A run's id or its beginning; by default the evaluated run trained last."),
+    ] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            parser=local_folder, metavar="FILE", help="Where the page goes; by default reports/pages/RUN.html."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's report as one HTML page with an inspector of back-propagation, or compare several runs."""
+    from pipeline import describe, report, summary
+
+    refuse_beam_options(context)
+    written = report.write_report(existing(workspace), runs or [], to)
+    _say(as_json, describe.report_json(written), summary.report_parts(written))
+
+
 def _say(as_json: bool, result: dict[str, Any], parts: "Sequence[Part]") -> None:
     if as_json:
         typer.echo(json.dumps(result))

@@ -17,6 +17,7 @@ from pipeline.work import Log, Settings
 if TYPE_CHECKING:
     from model.gradcheck import Agreement  # which imports TensorFlow
     from pipeline.predict import Answer  # which imports NumPy
+    from pipeline.report import Report
 
 
 def dataset_json(workspace: Place, dataset: Dataset, log: Log) -> dict[str, Any]:
@@ -155,6 +156,11 @@ def answers_json(model: Model, answers: "list[Answer]") -> dict[str, Any]:
         "model_digest": model.run.parameters.sha256,
         "predictions": [asdict(answer) for answer in answers],
     }
+
+
+def report_json(report: "Report") -> dict[str, Any]:
+    """Return what `backbeam report --json` prints."""
+    return {"path": str(report.path), "num_bytes": report.num_bytes, "runs": report.figures}
 
 
 def rounded(log: Log) -> dict[str, float]:

@@ -48,7 +48,7 @@ def find_run(workspace: Place, wanted: str | None) -> tuple[RunRecord, Dataset]:
         CorruptArtefact: a file is not what its record says, or the data set is not the one of the run.
     """
     run = check_run(workspace, find_complete(workspace / "runs", RUN_NAME, wanted, "run"))
-    return run, _dataset_of(workspace, run, check_dataset)
+    return run, dataset_of(workspace, run, check_dataset)
 
 
 def find_model(workspace: Place, wanted: str | None) -> Model:
@@ -61,11 +61,20 @@ def find_model(workspace: Place, wanted: str | None) -> Model:
     """
     folder = find_complete(workspace / "runs", RUN_NAME, wanted, "run")
     run = load_run(folder)
-    return Model(folder, run, _dataset_of(workspace, run, load_manifest).manifest)
+    return Model(folder, run, dataset_of(workspace, run, load_manifest).manifest)
 
 
-def _dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tuple[Manifest, str]]) -> Dataset:
-    """Load the data set that a run was trained on."""
+def dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tuple[Manifest, str]]) -> Dataset:
+    """Load the data set that a run was trained on.
+
+    Args:
+        workspace: that holds both.
+        run: the run's record.
+        load: `check_dataset` to check its files too, `load_manifest` where they are not needed or checked when read.
+
+    Raises:
+        CorruptArtefact: it is missing, not sound, or not the one of the run.
+    """
     folder = workspace / "datasets" / run.dataset_id
     if not (folder / MANIFEST_NAME).exists():
         raise CorruptArtefact(f"{folder}, the data set of {run.run_id}, is missing: preprocess it again")

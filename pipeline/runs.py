@@ -198,7 +198,7 @@ def find_complete(parent: Place, record_name: str, wanted: str | None, what: str
     Raises:
         BadUsage: none fits, or several do.
     """
-    ids = sorted(path.parent.name for path in parent.glob(f"*/{record_name}"))
+    ids = [folder.name for folder in storage.folders_with(parent, record_name)]
     fitting = next(filter(None, ([name for name in ids if fits(name)] for fits in _ways_to_fit(wanted))), [])
     if len(fitting) != 1:
         problem = "several fit" if fitting else "there is none"

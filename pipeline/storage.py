@@ -155,6 +155,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
     _flush_folder(folder.parent)
 
 
+def folders_with(parent: Place, name: str) -> list[Place]:
+    """List the folders in a folder that hold a file of that name, in the order of their names."""
+    return sorted(path.parent for path in parent.glob(f"*/{name}"))
+
+
 def publish_folder(staged: Path, folder: Path) -> None:
     """Put a folder whose files are on the disk already in place, whole.
 

@@ -20,6 +20,7 @@ from pipeline.work import Log, Settings
 if TYPE_CHECKING:
     from model.gradcheck import Agreement  # which imports TensorFlow
     from pipeline.predict import Answer  # which imports NumPy
+    from pipeline.report import Report
 
 
 def dataset_parts(dataset: Dataset, log: Log) -> list[Part]:
@@ -136,6 +137,16 @@ def _place(answer: "Answer") -> str:
     """Name an image; of a file name that is no text, what can be printed."""
     name = answer.file.encode("utf-8", "replace").decode()
     return name if answer.index is None else f"{name}[{answer.index}]"
+
+
+def report_parts(report: "Report") -> list[Part]:
+    """Tell where the page is."""
+    lines = [
+        f"{row['run_id']}: {row['num_correct']:,} of {row['num_examples']:,} test examples are right, "
+        f"{percent(row['accuracy'])}"
+        for row in report.figures
+    ]
+    return [*lines, f"page    {report.path} ({report.num_bytes / 1000:,.0f} kB; opens in any browser)"]
 
 
 def runs_parts(workspace: Place, runs: Sequence[RunRecord], log: Log) -> list[Part]:
@@ -266,6 +277,7 @@ def next_steps(arguments: list[str], run: RunRecord) -> list[Part]:
     """
     command = "backbeam" if shutil.which("backbeam") else sys.argv[0]
     same = [command, *_without(arguments, "--step", "--seed", "--seeds")]
+    there = _only(arguments, "--workspace")
     step, seed = run.config.step, run.config.seed
     lines = [
         (
@@ -273,8 +285,9 @@ def next_steps(arguments: list[str], run: RunRecord) -> list[Part]:
             "the same descent by both ways to the gradients",
         ),
         (shlex.join([*same, "--step", step, "--seeds", f"{seed}-{seed + 4}"]), "from five starts: one run says little"),
-        (shlex.join([command, "show", run.run_id]), "more of this run"),
-        (shlex.join([command, "inspect", run.dataset_id]), "what the data set holds, and a picture of it"),
+        (shlex.join([command, "show", run.run_id, *there]), "more of this run"),
+        (shlex.join([command, "report", run.run_id, *there]), "a page to look at, with back-propagation step by step"),
+        (shlex.join([command, "inspect", run.dataset_id, *there]), "what the data set holds, and a picture of it"),
         (shlex.join([command, "recipes"]), "what else can be trained"),
     ]
     if any(argument.startswith("--seeds") for argument in arguments):
@@ -307,3 +320,10 @@ def _without(arguments: list[str], *options: str) -> list[str]:
             kept.append(argument)
         skip = argument in options
     return kept
+
+
+def _only(arguments: list[str], option: str) -> list[str]:
+    """Keep an option and its value, in the one word or two that it was given in."""
+    places = [place for place, argument in enumerate(arguments) if argument == option]
+    pairs = [word for place in places for word in arguments[place : place + 2]]
+    return pairs + [argument for argument in arguments if argument.startswith(f"{option}=")]

@@ -1,0 +1,150 @@
+"use strict";
+/* The network's arithmetic for one example, as model/functions.py, network.py and gradients.py have it, in doubles.
+   A layer is {weights, biases, inputs, outputs}; weights hold a row of `inputs` numbers for each output. */
+const network = (() => {
+  const sigmoid = (z) => 1 / (1 + Math.exp(-z));
+
+  // each with its slope in terms of the value
+  const activations = {
+    sigmoid: { value: sigmoid, slope: (a) => a * (1 - a) },
+    tanh: { value: Math.tanh, slope: (a) => 1 - a * a },
+    relu: { value: (z) => Math.max(z, 0), slope: (a) => (a > 0 ? 1 : 0) },
+  };
+
+  const sum = (values) => values.reduce((total, value) => total + value, 0);
+  const minus = (a, y) => a.map((value, i) => value - y[i]);
+  const quadratic = (a, y) => sum(minus(a, y).map((d) => d * d)) / 2;
+
+  function logSoftmax(z) {
+    const highest = z.reduce((most, value) => Math.max(most, value), -Infinity);
+    const logOfSum = Math.log(sum(z.map((value) => Math.exp(value - highest))));
+    return z.map((value) => value - highest - logOfSum);
+  }
+
+  const softmax = (z) => logSoftmax(z).map(Math.exp);
+
+  // value z -> a; loss (z, y) -> C; delta (a, y) -> dC/dz
+  const outputs = {
+    "sigmoid quadratic": {
+      value: (z) => z.map(sigmoid),
+      loss: (z, y) => quadratic(z.map(sigmoid), y),
+      delta: (a, y) => a.map((value, i) => (value - y[i]) * value * (1 - value)),
+    },
+    "softmax quadratic": {
+      value: softmax,
+      loss: (z, y) => quadratic(softmax(z), y),
+      delta(a, y) {
+        const d = minus(a, y);
+        const along = sum(a.map((value, i) => value * d[i]));
+        return a.map((value, i) => value * (d[i] - along));
+      },
+    },
+    "sigmoid cross-entropy": {
+      value: (z) => z.map(sigmoid),
+      loss: (z, y) => sum(z.map((v, i) => Math.max(v, 0) - v * y[i] + Math.log1p(Math.exp(-Math.abs(v))))),
+      delta: minus,
+    },
+    "softmax cross-entropy": {
+      value: softmax,
+      loss: (z, y) => -sum(logSoftmax(z).map((value, i) => value * y[i])),
+      delta: minus,
+    },
+  };
+
+  const build = (config) => ({
+    hidden: activations[config.activation],
+    output: outputs[`${config.output} ${config.loss}`],
+  });
+
+  // z = w a + b
+  function weigh(layer, a) {
+    return Float64Array.from({ length: layer.outputs }, (_, j) => {
+      let z = layer.biases[j];
+      for (let k = 0, at = j * layer.inputs; k < layer.inputs; k++, at++) z += layer.weights[at] * a[k];
+      return z;
+    });
+  }
+
+  // delta w: what each input has to answer for
+  function weighBack(layer, delta) {
+    const back = new Float64Array(layer.inputs);
+    for (let j = 0; j < layer.outputs; j++) {
+      for (let k = 0, at = j * layer.inputs; k < layer.inputs; k++, at++) back[k] += delta[j] * layer.weights[at];
+    }
+    return back;
+  }
+
+  // dC/dw = delta a, dC/db = delta
+  function layerGradients(layer, a, delta) {
+    const weights = new Float64Array(layer.weights.length);
+    for (let j = 0; j < layer.outputs; j++) {
+      for (let k = 0, at = j * layer.inputs; k < layer.inputs; k++, at++) weights[at] = delta[j] * a[k];
+    }
+    return { weights, biases: delta, inputs: layer.inputs, outputs: layer.outputs };
+  }
+
+  // a[0] is x and a[L] the output; z[l] belongs to a[l], so z[0] is missing
+  function forward(functions, layers, x) {
+    const a = [x];
+    const z = [null];
+    layers.forEach((layer, i) => {
+      z.push(weigh(layer, a[i]));
+      const last = i === layers.length - 1;
+      a.push(last ? functions.output.value(z[i + 1]) : z[i + 1].map(functions.hidden.value));
+    });
+    return { a, z };
+  }
+
+  // everything of one example: values, loss, and for layer l = 1 .. L delta[l] and gradients[l]
+  function propagate(functions, layers, x, y) {
+    const { a, z } = forward(functions, layers, x);
+    const last = layers.length;
+    const delta = [];
+    const gradients = [];
+    delta[last] = functions.output.delta(a[last], y);
+    for (let l = last; l >= 1; l--) {
+      gradients[l] = layerGradients(layers[l - 1], a[l - 1], delta[l]);
+      if (l > 1) {
+        const back = weighBack(layers[l - 1], delta[l]);
+        delta[l - 1] = back.map((value, k) => value * functions.hidden.slope(a[l - 1][k]));
+      }
+    }
+    return { a, z, delta, gradients, loss: functions.output.loss(z[last], y), difference: minus(a[last], y) };
+  }
+
+  // one step down, as the first step of training takes it
+  function descend(config, layers, gradients) {
+    return layers.map((layer, i) => ({
+      ...layer,
+      weights: Float64Array.from(
+        layer.weights,
+        (w, at) => w - config.weights_rate * (gradients[i + 1].weights[at] + config.weight_decay * w),
+      ),
+      biases: Float64Array.from(layer.biases, (b, j) => b - config.biases_rate * gradients[i + 1].biases[j]),
+    }));
+  }
+
+  const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
+  // the page's base64 of little-endian float32, layer by layer
+  function decodeLayers(text, sizes) {
+    const view = new DataView(bytesOf(text).buffer);
+    let at = 0;
+    const take = (count) =>
+      Float64Array.from({ length: count }, () => {
+        const value = view.getFloat32(at, true);
+        at += 4;
+        return value;
+      });
+    return sizes.slice(1).map((size, i) => {
+      const weights = take(size * sizes[i]);
+      return { weights, biases: take(size), inputs: sizes[i], outputs: size };
+    });
+  }
+
+  const scale = (pixels) => Float64Array.from(pixels, (pixel) => pixel / 255);
+  const oneHot = (label, count) => Float64Array.from({ length: count }, (_, i) => (i === label ? 1 : 0));
+  const largest = (values) => values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
+
+  return { build, forward, propagate, descend, decodeLayers, bytesOf, scale, oneHot, largest };
+})();

@@ -1,0 +1,142 @@
+/* Vectors and matrices as pictures: each makes a figure with a caption. Red is positive, blue negative. */
+const pictures = (() => {
+  const MOST_BARS = 160;
+  const MOST_TILES = 64;
+  const MOST_NAMED = 30;
+
+  function make(name, properties = {}, ...children) {
+    const made = Object.assign(document.createElement(name), properties);
+    made.append(...children);
+    return made;
+  }
+
+  const panel = (caption, ...children) =>
+    make("figure", { className: "panel" }, make("figcaption", { textContent: caption }), ...children);
+
+  const strengthOf = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const largestOf = (values) => strengthOf(values) || 1; // to divide by
+  const colourOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).split(",").map(Number);
+
+  function written(value) {
+    if (value === 0) return "0";
+    const size = Math.abs(value);
+    return size >= 1e-3 && size < 1e5 ? value.toPrecision(4) : value.toExponential(2);
+  }
+
+  function paint(height, width, className, describedAs, colour) {
+    const canvas = make("canvas", { height, width, className });
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", describedAs);
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(width, height);
+    for (let at = 0; at < height * width; at++) image.data.set(colour(at), 4 * at);
+    context.putImageData(image, 0, 0);
+    return canvas;
+  }
+
+  const counted = (number) => number.toLocaleString("en");
+
+  // numbers 0 to 1, black to white
+  const grey = (values, height, width, describedAs) =>
+    paint(height, width, "image", describedAs, (at) => [values[at] * 255, values[at] * 255, values[at] * 255, 255]);
+
+  function signed(values, height, width, className, describedAs, most) {
+    const [red, blue] = [colourOf("--red"), colourOf("--blue")];
+    return paint(height, width, className, describedAs, (at) => {
+      const strength = Math.min(1, Math.abs(values[at]) / most);
+      return [...(values[at] > 0 ? red : blue), 255 * strength];
+    });
+  }
+
+  function bars(values, describedAs) {
+    const [height, width] = [256, 1280];
+    const canvas = make("canvas", { height, width, className: "bars" });
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", describedAs);
+    const context = canvas.getContext("2d");
+    const [red, blue] = [colourOf("--red"), colourOf("--blue")];
+    const low = values.reduce((least, value) => Math.min(least, value), 0);
+    const high = values.reduce((most, value) => Math.max(most, value), 0);
+    const unit = height / (high - low || 1);
+    const step = width / values.length;
+    context.fillStyle = "rgba(128, 128, 128, 0.8)";
+    context.fillRect(0, Math.min(high * unit, height - 2), width, 2);
+    values.forEach((value, i) => {
+      context.fillStyle = `rgb(${value > 0 ? red : blue})`;
+      context.fillRect(i * step + step * 0.12, (high - Math.max(value, 0)) * unit, step * 0.76, Math.abs(value) * unit);
+    });
+    return canvas;
+  }
+
+  function rangeOf(values) {
+    const low = values.reduce((least, value) => Math.min(least, value), Infinity);
+    const high = values.reduce((most, value) => Math.max(most, value), -Infinity);
+    return `from ${written(low)} to ${written(high)}`;
+  }
+
+  // a vector: bars, or cells where there are many
+  function vector(name, values) {
+    const caption = `${name}: ${counted(values.length)} ${values.length === 1 ? "value" : "values"} ${rangeOf(values)}`;
+    if (values.length <= MOST_BARS) return panel(caption, bars(values, caption));
+    const width = Math.min(values.length, 64);
+    const height = Math.ceil(values.length / width);
+    const padded = Float64Array.from({ length: height * width }, (_, at) => values[at] ?? 0);
+    return panel(caption, signed(padded, height, width, "matrix", caption, largestOf(values)));
+  }
+
+  function bar(value, most) {
+    const strength = Math.abs(value) / most;
+    const filled = make("span", { className: value < 0 ? "negative" : "positive" });
+    Object.assign(filled.style, { width: `${50 * strength}%`, [value < 0 ? "right" : "left"]: "50%" });
+    return make("span", { className: "signed-bar" }, filled);
+  }
+
+  // columns of values of the classes, as {name: values}
+  function outputs(caption, columns, classNames, target) {
+    const names = Object.keys(columns);
+    if (classNames.length > MOST_NAMED) return panel(caption, ...names.map((name) => vector(name, columns[name])));
+    const heads = ["class", ...names.flatMap((name) => [name, ""])];
+    const columnHeads = make("tr", {}, ...heads.map((text) => make("th", { scope: "col", textContent: text })));
+    const most = Object.fromEntries(names.map((name) => [name, largestOf(columns[name])]));
+    const rows = classNames.map((className, label) => {
+      const cells = names.flatMap((name) => [
+        make("td", { textContent: written(columns[name][label]) }),
+        make("td", {}, bar(columns[name][label], most[name])),
+      ]);
+      const head = make("th", { scope: "row", textContent: className });
+      if (label === target) head.append(make("span", { className: "unseen", textContent: ", the target" }));
+      return make("tr", { className: label === target ? "target" : "" }, head, ...cells);
+    });
+    const table = make("table", { className: "outputs" }, make("thead", {}, columnHeads), make("tbody", {}, ...rows));
+    const box = make("div", { className: "scroll", tabIndex: 0 }, table);
+    const underlined = target === undefined ? "" : "; the target is underlined";
+    box.setAttribute("role", "region");
+    box.setAttribute("aria-label", caption);
+    return panel(`${caption}${underlined}`, box);
+  }
+
+  // the rows of a matrix as images of the data set's size, the strongest ones if they are many
+  function tiles(name, weights, count, height, width) {
+    const size = height * width;
+    const rowOf = (j) => weights.subarray(j * size, (j + 1) * size);
+    const strengths = Array.from({ length: count }, (_, j) => strengthOf(rowOf(j)));
+    const order = Array.from({ length: count }, (_, j) => j);
+    if (count > MOST_TILES) order.sort((i, j) => strengths[j] - strengths[i]);
+    const shown = order.slice(0, MOST_TILES);
+    const most = largestOf(weights);
+    const images = shown.map((j) => signed(rowOf(j), height, width, "", `${name} of unit ${j}`, most));
+    const which = count > MOST_TILES ? `the ${MOST_TILES} strongest of ${count} units` : `of every unit`;
+    return panel(`${name} ${which}, as images; full colour is ${written(most)}`, make("div", { className: "tiles" }, ...images));
+  }
+
+  // a matrix with a row for each output
+  function matrix(name, values, rows, columns) {
+    const most = largestOf(values);
+    const caption = `${name}: a row for each of ${rows} outputs, a column for each of ${columns} inputs; full colour is ${written(most)}`;
+    return panel(caption, signed(values, rows, columns, "matrix", caption, most));
+  }
+
+  const image = (caption, values, height, width) => panel(caption, grey(values, height, width, caption));
+
+  return { make, grey, vector, outputs, tiles, matrix, image, written, counted, rangeOf };
+})();

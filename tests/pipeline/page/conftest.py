@@ -1,0 +1,55 @@
+"""The report's page in headless Chromium, of two networks; without Chromium the tests that need it say so and skip."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.lookup import Model, find_model
+from tests import browser
+from tests.helpers import Digits, backbeam
+from tests.pages import HOSTILE
+from tests.pictures import write_rows
+
+
+class Shown(NamedTuple):
+    """A page and the model that it is about."""
+
+    path: Path
+    model: Model
+
+
+@pytest.fixture(scope="session")
+def driver():
+    if not browser.is_installed():
+        pytest.skip(browser.MISSING)
+    with browser.chromium() as found:
+        yield found
+
+
+def write_page(workspace: Path, folder: Path) -> Shown:
+    done = backbeam("report", "--workspace", workspace, "--to", folder / "page.html", "--json")
+    assert done.code == 0, done.err
+    return Shown(folder / "page.html", find_model(workspace, done.json["runs"][0]["run_id"]))
+
+
+@pytest.fixture(scope="session")
+def digits(driver, digits_run, tmp_path_factory):
+    """The page of the default recipe."""
+    return write_page(digits_run, tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="session")
+def tall(driver, tmp_path_factory):
+    """The page of three layers with relu, softmax and cross-entropy, on images of 7 x 4 whose classes are hostile."""
+    folder = tmp_path_factory.mktemp("tall")
+    source = write_rows(folder / "rows", Digits(height=7, num_test=40, num_classes=5), names=list(HOSTILE))
+    recipe = ["--recipe", "modern", "--layers", "28,8,6,5", "--num-steps", "60"]
+    done = backbeam("run", "--workspace", folder / "ws", "--dataset", source, *recipe)
+    assert done.code == 0, done.err
+    return write_page(folder / "ws", folder)
+
+
+@pytest.fixture(params=["digits", "tall"])
+def each(request):
+    return request.getfixturevalue(request.param)

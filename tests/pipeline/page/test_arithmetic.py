@@ -1,0 +1,111 @@
+"""The arithmetic of the page's scripts: that of the manual gradients, and of the pictures that `predict` prepares."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.checkpoint import decode_parameters
+from model.gradients import manual
+from model.network import Layer, build_network, forward
+from model.training import State, descend, network_of
+from pipeline.pictures import Picture, prepare_picture
+from tests import browser
+from tests.browser import values_in
+
+
+def close(found, expected):
+    expected = np.asarray(expected)
+    found = np.asarray(found, np.float64).reshape(expected.shape)
+    return np.abs(found - expected).max() <= 1e-9 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("place", [0, 1, -1])
+def test_the_arithmetic_is_that_of_the_manual_gradients(place, each, driver):
+    page, model = each
+    browser.show(driver, page)
+    found = values_in(
+        driver,
+        "const { model, examples } = inspector.started; const example = examples.at(arguments[0]);"
+        "const y = network.oneHot(example.target, model.classNames.length);"
+        "const x = network.scale(example.pixels);"
+        "const pass = network.propagate(model.functions, model.layers, x, y);"
+        "const after = network.descend(model.config, model.layers, pass.gradients);"
+        "return { ...pass, after, pixels: example.pixels, target: example.target,"
+        "         lossAfter: network.propagate(model.functions, after, x, y).loss };",
+        place,
+    )
+    parameters = tuple(
+        Layer(*(tf.constant(part, tf.float64) for part in layer))
+        for layer in decode_parameters(model.run.parameters.read(model.folder))
+    )
+    config = model.run.config
+    network, x = network_of(config), tf.constant([found["pixels"]], tf.float64) / 255
+    y = tf.one_hot([found["target"]], config.layers[-1], dtype=tf.float64)
+    values, z = forward(network, parameters, x)
+    assert all(close(a, value[0]) for a, value in zip(found["a"][:-1], values, strict=True))
+    assert close(found["z"][-1], z[0])
+    assert close(found["a"][-1], network.output.value(z)[0])
+    expected = manual(network, parameters, x, y)
+    assert close(found["loss"], expected.loss)
+    for number, layer in enumerate(expected.layers, 1):
+        assert close(found["gradients"][number]["weights"], layer.weights)
+        assert close(found["gradients"][number]["biases"], layer.biases)
+        assert close(found["delta"][number], layer.biases)
+    velocity = tf.nest.map_structure(tf.zeros_like, parameters)
+    state = descend(config, State(tf.constant(0), tf.constant(1), parameters, velocity), expected.layers, 1.0)
+    for layer, stepped in zip(found["after"], state.parameters, strict=True):
+        assert close(layer["weights"], stepped.weights)
+        assert close(layer["biases"], stepped.biases)
+    assert close(found["lossAfter"], manual(network, state.parameters, x, y).loss)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("loss", ["quadratic", "cross-entropy"])
+def test_every_function_is_that_of_the_model(activation, output, loss, digits, driver):
+    random = np.random.default_rng(5)
+    layers = [(random.normal(size=(o, i)), random.normal(size=o)) for i, o in ((6, 5), (5, 4), (4, 3))]
+    x, y = random.uniform(size=6), np.eye(3)[1]
+    if driver.current_url != f"file://{digits.path}":
+        browser.show(driver, digits.path)
+    found = values_in(
+        driver,
+        "const [config, weights, biases, x, y] = arguments;"
+        "const layers = weights.map((rows, i) => ({ weights: Float64Array.from(rows.flat()),"
+        "  biases: Float64Array.from(biases[i]), inputs: rows[0].length, outputs: rows.length }));"
+        "return network.propagate(network.build(config), layers, Float64Array.from(x), Float64Array.from(y));",
+        {"activation": activation, "output": output, "loss": loss},
+        [weights.tolist() for weights, _ in layers],
+        [biases.tolist() for _, biases in layers],
+        x.tolist(),
+        y.tolist(),
+    )
+    parameters = tuple(Layer(*map(tf.constant, layer)) for layer in layers)
+    expected = manual(build_network(activation, output, loss), parameters, tf.constant([x]), tf.constant([y]))
+    assert close(found["loss"], expected.loss)
+    for number, layer in enumerate(expected.layers, 1):
+        assert close(found["gradients"][number]["weights"], layer.weights)
+        assert close(found["gradients"][number]["biases"], layer.biases)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (9, 14), (40, 12)])
+def test_pictures_are_prepared_as_predict_does(size, digits, driver):
+    browser.show(driver, digits.path)
+    random = np.random.default_rng(size)
+    for number in range(6):
+        picture = np.zeros((140, 90), np.uint8)
+        top, left = random.integers(2, 60), random.integers(2, 40)
+        picture[top : top + random.integers(1, 70), left : left + random.integers(1, 45)] = 255  # symmetric: halves
+        if number % 2:
+            picture[random.integers(1, 139, 40), random.integers(1, 89, 40)] = random.integers(0, 256, 40)
+        expected = prepare_picture(Picture(picture, np.full_like(picture, 255)), *size, "picture")
+        found = values_in(
+            driver,
+            "return drawing.prepare({ height: 140, width: 90, values: Float64Array.from(arguments[0]) },"
+            " arguments[1], arguments[2]);",
+            picture.reshape(-1).tolist(),
+            *size,
+        )
+        assert np.abs(np.array(found).reshape(size) - expected.astype(int)).max() <= 1
+    empty = "return drawing.prepare({ height: 2, width: 2, values: Float64Array.of(0, 0, 31, 0) }, 28, 28)"
+    assert values_in(driver, empty) is None

@@ -1,0 +1,133 @@
+"""The inspector of back-propagation in use: by keys, by buttons, by mouse and by finger."""
+
+import numpy as np
+from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from pipeline.pictures import Picture, prepare_picture
+from tests import browser
+from tests.browser import inspector, values_in
+
+WAIT = 20  # seconds at most
+
+
+def test_keys_lead_through_every_stage(each, driver):
+    page, model = each
+    browser.show(driver, page)
+    depth = len(model.run.config.layers) - 1
+    num_stages = 1 + 2 * depth + 2 + (2 * depth - 1) + 1
+    stage, titles = inspector(driver, "stage"), []
+    driver.execute_script("arguments[0].focus()", stage)
+    for number in range(1, num_stages + 1):
+        assert inspector(driver, "count").text == f"stage {number} of {num_stages}"
+        assert inspector(driver, "said").text
+        assert inspector(driver, "said").get_attribute("aria-live") == "polite"
+        assert inspector(driver, "equation").find_elements(By.TAG_NAME, "math")
+        assert inspector(driver, "pictures").find_elements(By.TAG_NAME, "figure")
+        titles.append(inspector(driver, "title").text)
+        driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert inspector(driver, "count").text == f"stage {num_stages} of {num_stages}"  # it ends there
+    assert len(set(titles)) == num_stages
+    assert (titles[0], titles[-1]) == ("The input", "One step down")
+    before, after = driver.execute_script("return inspector.started.viewer.state.stages.at(-1).losses")
+    shown = driver.execute_script("return arguments[0].map(pictures.written)", [before, after])
+    assert f"goes from {shown[0]} to {shown[1]}." in inspector(driver, "said").text
+    driver.switch_to.active_element.send_keys(Keys.HOME)
+    assert inspector(driver, "count").text.startswith("stage 1 ")
+    outline = driver.execute_script("return getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    assert driver.get_log("browser") == []
+
+
+def test_examples_are_picked_by_keys(digits, driver):
+    browser.show(driver, digits.path)
+    radios = driver.find_elements(By.CSS_SELECTOR, "#inspector-specimens input")
+    assert len(radios) > 20
+    chosen = next(place for place, radio in enumerate(radios) if radio.is_selected())
+    assert "answered so" not in radios[chosen].get_attribute("aria-label")  # it begins with a mistake
+    radios[chosen].send_keys(Keys.ARROW_RIGHT)
+    assert radios[chosen + 1].is_selected()
+    assert inspector(driver, "said").text.startswith(radios[chosen + 1].get_attribute("aria-label"))
+
+
+def test_buttons_and_play(digits, driver):
+    browser.show(driver, digits.path)
+    back, forth, play = (inspector(driver, name) for name in ("back", "next", "play"))
+    assert not back.is_enabled()
+    forth.click()
+    assert inspector(driver, "count").text == "stage 2 of 11"
+    back.click()
+    assert inspector(driver, "count").text == "stage 1 of 11"
+    play.click()
+    assert (play.text, play.get_attribute("aria-pressed")) == ("Pause", "true")
+    WebDriverWait(driver, WAIT).until(lambda _: inspector(driver, "count").text == "stage 2 of 11")
+    play.click()
+    assert (play.text, play.get_attribute("aria-pressed")) == ("Play", "false")
+
+
+def drawn_picture(driver, page):
+    """What stands on the pad as `backbeam predict` would read it, and what the page made of it."""
+    _, model = page
+    pad = values_in(driver, "return drawing.readCanvas(document.getElementById('inspector-pad'));")
+    grey = np.array(pad["values"], np.uint8).reshape(pad["height"], pad["width"])
+    picture = Picture(grey, np.full_like(grey, 255))
+    expected = prepare_picture(picture, model.manifest.height, model.manifest.width, "drawing")
+    found = values_in(
+        driver,
+        "const pad = drawing.readCanvas(document.getElementById('inspector-pad'));"
+        "return drawing.prepare(pad, arguments[0], arguments[1]);",
+        model.manifest.height,
+        model.manifest.width,
+    )
+    return np.array(found).reshape(expected.shape), expected.astype(int)
+
+
+def test_a_digit_drawn_with_the_mouse(each, driver):
+    browser.show(driver, each.path)
+    pad = inspector(driver, "pad")
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", pad)
+    stroke = ActionChains(driver, 20).move_to_element_with_offset(pad, -25, -35).click_and_hold()
+    for step in ((50, 0), (-20, 30), (-10, 40)):
+        stroke.move_by_offset(*step)
+    stroke.release().perform()
+    found, expected = drawn_picture(driver, each)
+    assert np.abs(found - expected).max() <= 1
+    assert expected.max() == 255
+    assert inspector(driver, "drawn").text.startswith("The network answers ")
+    Select(inspector(driver, "target")).select_by_index(2)
+    name = each.model.manifest.class_names[2]
+    assert inspector(driver, "said").text.startswith(" ".join(f"Your drawing, meant to be {name}.".split()))
+    assert driver.find_elements(By.CSS_SELECTOR, "#inspector-specimens input:checked") == []
+    inspector(driver, "clear").click()
+    assert inspector(driver, "drawn").text == ""
+
+
+def test_a_digit_drawn_with_a_finger(digits, driver):
+    browser.show(driver, digits.path, 360, 740)
+    pad = inspector(driver, "pad")
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", pad)
+    scrolled = driver.execute_script("return scrollY")
+    box = driver.execute_script("const b = arguments[0].getBoundingClientRect(); return [b.left, b.top]", pad)
+    points = [{"x": box[0] + 60, "y": box[1] + 30 + step} for step in range(0, 100, 20)]
+    for kind, touches in (("touchStart", points[:1]), *(("touchMove", [p]) for p in points), ("touchEnd", [])):
+        driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+    found, expected = drawn_picture(driver, digits)
+    assert np.abs(found - expected).max() <= 1
+    assert inspector(driver, "drawn").text.startswith("The network answers ")
+    assert driver.execute_script("return scrollY") == scrolled
+
+
+def test_of_many_units_the_strongest_are_shown(digits, driver):
+    browser.show(driver, digits.path)
+    shown = values_in(
+        driver,
+        "const weights = Float64Array.from({ length: 70 * 6 }, (_, at) => (at < 12 ? 0 : -at));"
+        "const figure = pictures.tiles('w', weights, 70, 2, 3);"
+        "return [...figure.querySelectorAll('canvas')].map((canvas) => [canvas.getAttribute('aria-label'),"
+        " ...canvas.getContext('2d').getImageData(0, 0, 3, 2).data]);",
+    )
+    assert [each[0] for each in shown] == [f"w of unit {unit}" for unit in range(69, 5, -1)]
+    opacities = np.array([each[4::4] for each in shown])
+    expected = 255 * (6 * np.arange(69, 5, -1)[:, None] + np.arange(6)) / 419
+    assert np.abs(opacities - expected).max() <= 1
