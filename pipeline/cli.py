@@ -165,7 +165,7 @@ def run(
         result = describe.evaluation_json(workspace, trained[0], evaluations[0], log)
         parts = summary.evaluation_parts(workspace, data.manifest, trained[0], evaluations[0], log)
     result |= describe.validation_json(workspace, validation)
-    steps = summary.next_steps(split_arguments(sys.argv[1:])[0], trained[0])
+    steps = [] if quiet else summary.next_steps(split_arguments(sys.argv[1:])[0], trained[0])
     _say(as_json, result, [*parts, summary.validation_line(workspace, validation), *steps])
 
 

@@ -25,8 +25,10 @@ from model.errors import EngineFailed
 from model.examples import Bytes, Integers
 from model.network import Parameters, forward, scale
 from model.training import network_of
-from pipeline import metrics, runners, runs
+from pipeline import metrics, runners, runs, storage
 from pipeline.calibration import calibration_rows
+from pipeline.console import watched
+from pipeline.local_side import poll_seconds
 from pipeline.manifest import FileInfo, Manifest, ShardInfo
 from pipeline.places import Place
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
@@ -134,7 +136,10 @@ def evaluate(
     job = Job(workspace, dataset, manifest, run, slicings)
     record = job.run_folder / runs.EVALUATION_NAME
     with made_anew(workspace, run.run_id, EVALUATION_TABLES, record):
-        runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
+        shards = list_shards(manifest)
+        total, look = sum(each.info.num_examples for each in shards), partial(_share_done, job, len(shards))
+        with watched("evaluate", total, "examples", look, poll_seconds(workspace)):
+            runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
         if not record.exists():
             raise EngineFailed(f"the engine reports success but wrote no {runs.EVALUATION_NAME} to {job.run_folder}")
     return runs.check_evaluation(workspace, run)
@@ -266,6 +271,12 @@ def _write(job: Job, table: str, name: str, columns: dict[str, Any], num_rows: i
     path = staging_folder(job.workspace, table, run.run_id) / name
     file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]))
     return TableFile(table=table, **file.model_dump())
+
+
+def _share_done(job: Job, num_shards: int) -> float:
+    """Look how far the work has come."""
+    folder = staging_folder(job.workspace, "predictions", job.run.run_id)
+    return storage.count_files(folder, ".parquet") / max(1, num_shards)
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -37,6 +37,11 @@ def local_side(workspace: Place) -> Path:
     return default_cache().absolute() / "workspaces" / digest_of(workspace.uri.encode())[:16]
 
 
+def poll_seconds(place: Place) -> float:
+    """Return how long to wait between two looks at how many files there are; in a store each look is a request."""
+    return 0.2 if isinstance(place, Path) else 10
+
+
 def scratch_folder(dataset: Place, works_here: bool) -> Place:
     """Return a folder for what workers leave each other while they make a data set.
 

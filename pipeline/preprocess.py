@@ -23,7 +23,8 @@ from model.errors import BadInput, EngineFailed
 from model.examples import concatenate
 from pipeline import runners, storage
 from pipeline.blocks import Block, BlockRange, Reader, Rejected, Scans, Target
-from pipeline.local_side import scratch_folder
+from pipeline.console import watched
+from pipeline.local_side import poll_seconds, scratch_folder
 from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, PreprocessConfig, ShardInfo, SplitInfo, load_manifest
 from pipeline.places import Place
 from pipeline.scratch import Cut, Runs, cut_block, group_edges, read_rows, read_run
@@ -108,7 +109,9 @@ def preprocess(
         stack.callback(storage.remove, scratch)
         job = _plan(stack, scans, name, config, folder, scratch, max_rejected)
         ranges = list(chain.from_iterable(scan.ranges(split) for split, scan in scans.splits.items()))
-        runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
+        total = sum(each.num_examples for each in ranges)
+        with watched("preprocess", total, "examples", partial(_share_done, job, len(ranges)), poll_seconds(folder)):
+            runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
         _check_rejected(job)
 
 
@@ -256,6 +259,13 @@ def _plan(
         for split, scan in scans.splits.items()
     }
     return Job(folder, scratch, skeleton, splits, max_rejected)
+
+
+def _share_done(job: Job, num_ranges: int) -> float:
+    """Look how far the work has come: half of it is to cut blocks, half to write shards."""
+    num_shards = sum(plan.num_shards for plan in job.splits.values())
+    num_cut, num_written = storage.count_files(job.scratch), storage.count_files(job.folder, ".tfrecord")
+    return (min(1, num_cut / max(1, num_ranges)) + num_written / num_shards) / 2
 
 
 def _most_kept(job: Job) -> int:

@@ -17,14 +17,17 @@ def listing_parts(listing: Listing) -> list[Part]:
     by_dataset: dict[str, list[Listed]] = {}
     for listed in listing.runs:
         by_dataset.setdefault(listed.run.dataset_id, []).append(listed)
-    heads = columns("run", "#test accuracy", "95 % interval", "#loss", "finished (UTC)")
-    return [Sheet(heads, list(map(_listed_row, runs)), dataset) for dataset, runs in by_dataset.items()]
+    heads = columns("run", "#accuracy", "95 % interval", "finished (UTC)")
+    return [
+        Sheet(heads, list(map(_listed_row, runs)), f"test examples of {dataset}")
+        for dataset, runs in by_dataset.items()
+    ]
 
 
 def _listed_row(listed: Listed) -> tuple[str, ...]:
     run = listed.run
     test = listed.evaluation.test_result() if listed.evaluation else None
-    figures = (percent(test.accuracy), interval(test), f"{test.loss:.4f}") if test else ("not evaluated", "", "")
+    figures = (percent(test.accuracy), interval(test)) if test else ("not evaluated", "")
     return run.run_id, *figures, run.finished[:16].replace("T", " ")
 
 

@@ -68,7 +68,9 @@ def _align(column: Column, cell: str, width: int) -> str:
 
 
 def _draw(sheet: Sheet) -> Table:
-    table = Table(box=SIMPLE_HEAD, title=Text(sheet.title, "bold") if sheet.title else None, title_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, title=Text(sheet.title, "bold") if sheet.title else None, title_justify="left"
+    )
     for number, column in enumerate(sheet.columns):
         justify: JustifyMethod = "right" if column.number else "left"
         table.add_column(Text(column.name), justify=justify, overflow="fold", no_wrap=not number)  # names stay whole

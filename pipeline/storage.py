@@ -160,6 +160,11 @@ def folders_with(parent: Place, name: str) -> list[Place]:
     return sorted(path.parent for path in parent.glob(f"*/{name}"))
 
 
+def count_files(folder: Place, ending: str = "") -> int:
+    """Count the complete files of a folder whose names have an ending; 0 if it is not there."""
+    return sum(not path.name.startswith(".") for path in folder.glob(f"*{ending}"))
+
+
 def publish_folder(staged: Path, folder: Path) -> None:
     """Put a folder whose files are on the disk already in place, whole.
 

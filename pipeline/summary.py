@@ -247,7 +247,7 @@ def accuracy(result: SplitResult) -> str:
 
 def interval(result: SplitResult) -> str:
     """Write the interval of a split's accuracy."""
-    return f"{percent(result.accuracy_low)} to {percent(result.accuracy_high)}"
+    return f"{100 * result.accuracy_low:.2f} to {percent(result.accuracy_high)}"
 
 
 def percent(part: float) -> str:

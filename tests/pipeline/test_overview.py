@@ -1,0 +1,149 @@
+"""`backbeam runs`, `show` and `compare`, by the real command on real runs."""
+
+import os
+import pty
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from pipeline.comparison import compare
+from pipeline.warehouse import read_rows
+from tests.helpers import BACKBEAM, Digits, backbeam
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """Two evaluated runs of a data set, and one that is trained only."""
+    folder = tmp_path_factory.mktemp("overview")
+    digits = Digits(num_train=90, num_test=60).write(folder / "digits")
+    for seed in (1, 2):
+        done = backbeam("run", "--workspace", folder / "ws", "--dataset", digits, "--seed", seed, "--num-steps", 4)
+        assert done.code == 0, done.err
+    done = backbeam("train", "--workspace", folder / "ws", "--seed", 3, "--num-steps", 4)
+    assert done.code == 0, done.err
+    return folder / "ws"
+
+
+def on_terminal(*arguments):
+    """Run the real command with a terminal for its standard output; return what it prints there."""
+    controller, terminal = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"}
+    with subprocess.Popen([BACKBEAM, *map(str, arguments)], stdout=terminal, env=environment) as running:
+        os.close(terminal)
+        printed = b""
+        try:
+            while piece := os.read(controller, 2**16):
+                printed += piece
+        except OSError:  # how the end of a terminal shows itself
+            pass
+        finally:
+            os.close(controller)
+    assert running.returncode == 0
+    return printed.decode()
+
+
+def test_runs_are_listed_newest_first(workspace):
+    found = backbeam("runs", "--workspace", workspace, "--json").json
+    assert [run["config"]["seed"] for run in found["runs"]] == [3, 2, 1]
+    assert [run["evaluation"] is None for run in found["runs"]] == [True, False, False]
+    assert found["problems"] == []
+    lines = backbeam("runs", "--workspace", workspace).out.splitlines()
+    assert lines[0] == f"test examples of {found['runs'][0]['dataset_id']}"
+    assert [line.split()[0] for line in lines[2:]] == [run["run_id"] for run in found["runs"]]
+    assert "not evaluated" in lines[2]
+
+
+def test_a_terminal_is_shown_a_drawn_table(workspace):
+    printed = on_terminal("runs", "--workspace", workspace)
+    assert "\x1b[1m" in printed
+    assert "────" in printed
+    assert "\x1b" not in backbeam("runs", "--workspace", workspace).out
+
+
+def test_a_corrupt_record_does_not_hide_other_runs(workspace, tmp_path):
+    copy = shutil.copytree(workspace, tmp_path / "ws")
+    record = next(copy.glob("runs/*seed2*/run.json"))
+    record.write_bytes(record.read_bytes()[:-2])
+    done = backbeam("runs", "--workspace", copy)
+    assert (done.code, done.out.count("article-manual-seed")) == (4, 2)
+    assert str(record) in done.err
+
+
+def test_no_runs_yet(tmp_path):
+    done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", Digits().write(tmp_path / "digits"))
+    assert done.code == 0, done.err
+    assert backbeam("runs", "--workspace", tmp_path / "ws").out == "no runs yet: backbeam run\n"
+
+
+def test_a_run_is_shown_in_full(workspace):
+    found = backbeam("show", "article-manual-seed1", "--workspace", workspace, "--json").json
+    test = [row for row in found["classes"] if row["split"] == "test"]
+    assert sum(row["support"] for row in test) == 60
+    assert {result["split"] for result in found["evaluation"]} == {"train", "test"}
+    text = backbeam("show", "article-manual-seed1", "--workspace", workspace).out
+    for wanted in (
+        found["run_id"],
+        found["dataset_digest"],
+        found["parameters"]["sha256"],
+        "classes of the test split",
+    ):
+        assert wanted in text
+    assert re.search(r"^num_steps +4 +10000$", text, re.MULTILINE)
+
+
+def test_two_runs_are_compared_example_by_example(workspace):
+    found = backbeam("compare", "article-manual-seed1", "article-manual-seed2", "--workspace", workspace, "--json").json
+    ids = found["first"]["run_id"], found["second"]["run_id"]
+    right = [right_answers(workspace, name) for name in ids]
+    assert found["test"] == pytest.approx(compare(*right)._asdict())
+    assert found["settings"] == {"seed": [1, 2]}
+    assert found["test"]["only_first"] == int((right[0] & ~right[1]).sum())
+    text = backbeam("compare", *ids, "--workspace", workspace).out
+    assert "exact McNemar test" in text
+    assert re.search(r"^seed +1 +2$", text, re.MULTILINE)
+
+
+def right_answers(workspace, run_id):
+    """bool[n], in the order of the test examples' indices."""
+    rows = read_rows(workspace, "predictions", run_id).to_pandas().query("split == 'test'").sort_values("index")
+    return np.array(rows["label"] == rows["predicted"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "nothing"], "which run? there is none for 'nothing'"),
+        (["show", "article-manual-seed3"], "is not evaluated yet: backbeam evaluate article-manual-seed3"),
+        (["compare", "article-manual-seed1", "article-manual-seed1"], "are the same run"),
+        (["runs", "--", "--runner=FlinkRunner"], "nothing may follow --"),
+    ],
+)
+def test_usage_errors(arguments, message, workspace):
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    done = backbeam(*arguments[:end], "--workspace", workspace, *arguments[end:])
+    assert done.code == 2
+    assert message in " ".join(done.err.split())
+
+
+def test_runs_of_other_examples_are_not_compared(workspace, tmp_path):
+    copy = shutil.copytree(workspace, tmp_path / "ws")
+    other = Digits(num_train=90, num_test=60, seed=9).write(tmp_path / "other")
+    done = backbeam("run", "--workspace", copy, "--dataset", other, "--recipe", "article-autodiff", "--num-steps", 2)
+    assert done.code == 0, done.err
+    refused = backbeam("compare", "article-manual-seed1", "article-autodiff", "--workspace", copy)
+    assert refused.code == 3
+    assert "were not evaluated on the same test examples" in refused.err
+
+
+def test_quiet_and_log_file(workspace, tmp_path):
+    log = tmp_path / "log"
+    done = backbeam("evaluate", "article-manual-seed1", "--workspace", workspace, "--quiet", "--log-file", log)
+    assert (done.code, done.err) == (0, "")
+    assert re.fullmatch(r"\S+Z evaluate: already done, checking\n", log.read_text())
+    failed = backbeam("evaluate", "nothing", "--workspace", workspace, "-q", "--log-file", log)
+    assert failed.code == 2
+    assert "error: which run?" in log.read_text()
+    assert backbeam("evaluate", "--workspace", workspace, "--log-file", tmp_path / "no" / "log").code == 5
