@@ -43,7 +43,7 @@ def isolated(
     servers: dict[str, list[str]],
     folder: Path,
     environment: dict[str, str] | None = None,
-    timeout: float = 180,
+    timeout: float = 300,
 ) -> list[Finished]:
     """Run commands beside servers, without any network but loopback.
 
