@@ -8,7 +8,7 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-all test-engines bench lint types lock clean
+.PHONY: run test test-all test-engines bench bench-data lint types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
@@ -27,6 +27,10 @@ test-engines: $(VENV)/installed-engines  ## other engines, staging, the job for 
 
 bench: $(VENV)/installed-bench  ## how long a training step takes, ours and others'
 	@$(BIN)/python -m tests.benchmarks.steps
+
+bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow Datasets and others; 20 GB of disk
+	@$(BIN)/python -m tests.benchmarks.data
+	@$(BIN)/python -m tests.benchmarks.reading
 
 lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check .
