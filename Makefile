@@ -8,7 +8,7 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-all test-engines test-stores bench screenshots lint types lock clean
+.PHONY: run test test-all test-engines test-stores bench bench-data screenshots lint types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
@@ -30,6 +30,10 @@ test-stores: $(VENV)/installed-test  ## workspaces in object stores, against emu
 
 bench: $(VENV)/installed-bench  ## how long a training step takes, ours and others'
 	@$(BIN)/python -m tests.benchmarks.steps
+
+bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow Datasets and others; 20 GB of disk
+	@$(BIN)/python -m tests.benchmarks.data
+	@$(BIN)/python -m tests.benchmarks.reading
 
 screenshots: $(VENV)/installed-test  ## the pictures of the report in docs/, from the embedded digits; needs Chromium
 	@$(BIN)/python -m tests.screenshots docs

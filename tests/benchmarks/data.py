@@ -39,6 +39,7 @@ SCHEMA = pa.schema(
             ("num_examples", pa.int64()),
             ("repeat", pa.int32()),
             ("seconds", pa.float64()),
+            ("cpu_seconds", pa.float64()),
             ("driver_bytes", pa.int64()),
             ("baseline_bytes", pa.int64()),
             ("worker_bytes", pa.list_(pa.int64())),
@@ -89,8 +90,9 @@ def measure(
     for repeat in range(repeats):
         for name, way in ways.items():
             measured = in_child(way, place)
-            typer.echo(f"{name}, {num_examples:,} images: {measured.seconds:.2f} s", err=True)
-            yield _row(name, num_examples, repeat, measured)
+            row = _row(name, num_examples, repeat, measured)
+            typer.echo(table([row])[1], err=True)
+            yield row
     storage.remove(place)
 
 
@@ -121,18 +123,16 @@ def write_source(folder: Path, num_examples: int) -> None:
 
 def table(rows: list[Row]) -> list[str]:
     """Lay the rows out as text: the median of the repeats, and ratios to `preprocess` of the same size."""
-    lines = [
-        f"{'way':<30}{'images':>11}{'seconds':>9}{'us/image':>9}{'ratio':>7}{'driver MiB':>11}  each worker MiB",
-    ]
+    heads = f"{'seconds':>9}{'us/image':>9}{'cpu us':>8}{'ratio':>7}{'driver MiB':>11}"
+    lines = [f"{'way':<30}{'images':>11}{heads}  each worker MiB"]
     for size, way in sorted(dict.fromkeys((row["num_examples"], row["way"]) for row in rows), key=lambda row: row[0]):
-        own = _of(rows, way, size)
-        seconds, reference = _median(own, "seconds"), _of(rows, "preprocess", size)
+        own, reference = _of(rows, way, size), _of(rows, "preprocess", size)
+        seconds, cpu = _median(own, "seconds"), _median(own, "cpu_seconds") / size * 1e6
         ratio = f"{seconds / _median(reference, 'seconds'):.2f}" if reference else ""
+        times = f"{seconds:>9.2f}{seconds / size * 1e6:>9.1f}{cpu:>8.1f}{ratio:>7}"
+        driver = f"{_median(own, 'driver_bytes') / 2**20:>11,.0f}"
         workers = ", ".join(f"{peak / 2**20:,.0f}" for peak in own[-1]["worker_bytes"])
-        lines.append(
-            f"{way:<30}{size:>11,}{seconds:>9.2f}{seconds / size * 1e6:>9.1f}{ratio:>7}"
-            f"{_median(own, 'driver_bytes') / 2**20:>11,.0f}  {workers}".rstrip()
-        )
+        lines.append(f"{way:<30}{size:>11,}{times}{driver}  {workers}".rstrip())
     return lines
 
 

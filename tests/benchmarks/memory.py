@@ -4,6 +4,7 @@ Peaks are what the kernel keeps as VmHWM in /proc/PID/status, not the ru_maxrss 
 that imports and what was done before count, and a process that is started inherits the peak of the one that starts it.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -22,12 +23,14 @@ class Measured(NamedTuple):
 
     Attributes:
         seconds: by the clock.
+        cpu_seconds: of the processor, this process's and those of the processes it started and waited for.
         driver_bytes: the peak of this process above what it held when the work began.
         baseline_bytes: what it held then.
         worker_bytes: the peak of each process that it started, shells left out, the largest first.
     """
 
     seconds: float
+    cpu_seconds: float
     driver_bytes: int
     baseline_bytes: int
     worker_bytes: list[int]
@@ -45,16 +48,20 @@ def watch(work: Callable[[], object]) -> Measured:
     peaks: dict[int, int] = {}
     watcher = threading.Thread(target=_watch_started, args=(done, peaks), daemon=True)
     (own / "clear_refs").write_text("5")  # the peak begins anew
-    baseline, started = _read(own, "VmRSS"), time.perf_counter()
+    baseline, started, busy = _read(own, "VmRSS"), time.perf_counter(), _cpu_seconds()
     watcher.start()
     try:
         work()
     finally:
-        seconds = time.perf_counter() - started
+        seconds, cpu_seconds = time.perf_counter() - started, _cpu_seconds() - busy
         done.set()
         watcher.join()
     workers = sorted((peak for peak in peaks.values() if peak > _SHELL_BYTES), reverse=True)
-    return Measured(seconds, _read(own, "VmHWM") - baseline, baseline, workers)
+    return Measured(seconds, cpu_seconds, _read(own, "VmHWM") - baseline, baseline, workers)
+
+
+def _cpu_seconds() -> float:
+    return sum(os.times()[:4])
 
 
 def _watch_started(done: threading.Event, peaks: dict[int, int]) -> None:

@@ -15,7 +15,7 @@ MIB = 2**20
 
 def row(way, num_examples, seconds, driver, workers=()):
     memory = {"driver_bytes": driver * MIB, "baseline_bytes": 1, "worker_bytes": [peak * MIB for peak in workers]}
-    return {"way": way, "num_examples": num_examples, "seconds": seconds, "repeat": 0} | memory
+    return {"way": way, "num_examples": num_examples, "seconds": seconds, "cpu_seconds": 1.0, "repeat": 0} | memory
 
 
 def test_the_peak_is_that_of_the_work_alone_and_of_each_process_it_starts():
@@ -38,9 +38,9 @@ def test_the_peak_is_that_of_the_work_alone_and_of_each_process_it_starts():
 def test_what_is_said_of_rows():
     rows = [row("preprocess", 100, 2.0, 50), row("preprocess", 1100, 20.0, 60, [300, 200]), row("x", 100, 3.0, 1)]
     assert [line.split() for line in data.table(rows)[1:]] == [
-        ["preprocess", "100", "2.00", "20000.0", "1.00", "50"],
-        ["x", "100", "3.00", "30000.0", "1.50", "1"],
-        ["preprocess", "1,100", "20.00", "18181.8", "1.00", "60", "300,", "200"],
+        ["preprocess", "100", "2.00", "20000.0", "10000.0", "1.00", "50"],
+        ["x", "100", "3.00", "30000.0", "10000.0", "1.50", "1"],
+        ["preprocess", "1,100", "20.00", "18181.8", "909.1", "1.00", "60", "300,", "200"],
     ]
     assert "10 MiB, 10485.8 bytes an image in the driver" in data.growth(rows)[-1]
 
