@@ -19,7 +19,7 @@ from pipeline.places import missing
 
 TRIES = 4  # of each request; the waits between them add up to a few seconds
 CONNECT_SECONDS = 10
-READ_SECONDS = 60
+READ_SECONDS = 30
 _BUFFER_BYTES = 2**22  # asked for at a time where an object is read as a stream
 
 

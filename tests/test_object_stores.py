@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -121,6 +122,7 @@ def test_sources(compress, store, told, expected, tmp_path):
     assert datasets(found(store, tmp_path)) == datasets(expected)
 
 
+@pytest.mark.slow
 def test_a_folder_of_parquet_files(store, told, tmp_path):
     made = write_rows(tmp_path / "rows", Digits(num_train=600, num_test=200))
     for path in made.iterdir():
@@ -176,6 +178,31 @@ def test_a_process_that_ends_while_it_uploads(how, store, told, digits, expected
     assert datasets(found(store, tmp_path)) == datasets(expected)
 
 
+def descendants(process):
+    """The processes that a process started, and those that they did."""
+    for tasks in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in map(int, tasks.read_text().split()):
+            yield from [*descendants(child), child]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_it_uploads(store, digits, tmp_path):
+    """The engine's failure is kept in a file of this machine, which holds no secret, and nothing stays in the store."""
+    with wire(store, SHARD, 1, "silent") as broken:
+        arguments = ("preprocess", "--dataset", digits, "--workers", 2, *STEPS[2:])
+        with popen(store, tmp_path, *arguments, environment=store.reached_by(broken.address)) as process:
+            assert broken.broken.wait(60)
+            for worker in descendants(process.pid):
+                os.kill(worker, signal.SIGKILL)
+            _, heard = process.communicate(timeout=120)
+    assert process.returncode == 7, heard
+    [log] = (tmp_path / "cache").rglob("engine.log")
+    assert str(log).encode() in heard
+    assert SECRET.encode() not in log.read_bytes() + heard
+    assert found(store, tmp_path) == {}
+    assert set(contents(log.parent)) == {"engine.log", ".lock"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("then", ["once", "dead"])
 def test_an_upload_that_is_cut_off(then, store, told, digits, expected, tmp_path):
@@ -186,6 +213,7 @@ def test_an_upload_that_is_cut_off(then, store, told, digits, expected, tmp_path
         assert done.code == 5, done.err
         assert store.uri(tmp_path.name) in done.err
         assert "Traceback" not in done.err
+        assert SECRET not in done.err + str(contents(tmp_path / "cache"))
         assert not [name for name in found(store, tmp_path) if "manifest" in name]
         done = told("preprocess", "--dataset", digits, *STEPS[2:])
     assert done.code == 0, done.err
