@@ -183,7 +183,7 @@ _WEIGHTS = Table(
         "shape": Column(pa.list_(_WHOLE), "outputs and inputs of weights, outputs of biases", "numbers"),
         "num_values": Column(_WHOLE, "all of them", "numbers"),
         "norm": Column(_REAL, "square root of the sum of squares", "parameter"),
-        "mean": Column(_REAL, "mean", "parameter"),
+        "mean": Column(_REAL, "their mean", "parameter"),
         "std": Column(_REAL, "standard deviation of all the numbers (not of a sample)", "parameter"),
         "smallest": Column(_REAL, "the smallest", "parameter"),
         "largest": Column(_REAL, "the largest", "parameter"),
@@ -272,7 +272,7 @@ REJECTED = Table(
         "split": _SPLIT,
         "file": Column(_TEXT, "the source file"),
         "index": Column(_WHOLE, "its place in the source", "place"),
-        "reason": Column(_TEXT, "why"),
+        "reason": Column(_TEXT, "why it was left out"),
     },
 )
 

@@ -11,7 +11,7 @@ names at the end. Another slicing is a function of a user's own:
     [slices]
     thin = "my_slices:thin"
 
-Its slices have the names `True` and `False`; for other names, and to put keys together, MODULE:NAME may also be a
+Its slices have the names 0 and 1, as the keys; for other names, and to put keys together, MODULE:NAME may also be a
 `Slicing`. In Python, a dictionary like `SLICINGS` with more entries does the same.
 """
 

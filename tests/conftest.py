@@ -1,6 +1,7 @@
 """Fixtures that tests of both packages use."""
 
 import os
+import shutil
 from pathlib import Path
 
 import hypothesis
@@ -24,6 +25,25 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a run on the embedded digits; tests that change it work on a copy."""
     workspace = tmp_path_factory.mktemp("digits") / "ws"
     done = backbeam("run", "--workspace", workspace)
+    assert done.code == 0, done.err
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def seeds_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with runs of three seeds on made-up digits; tests that change it work on a copy."""
+    folder = tmp_path_factory.mktemp("seeds")
+    place = ("--workspace", folder / "ws", "--dataset", Digits().write(folder / "digits"))
+    done = backbeam("run", *place, "--num-steps", 20, "--num-shards", 3, "--seeds", "1-3")
+    assert done.code == 0, done.err
+    return folder / "ws"
+
+
+@pytest.fixture(scope="session")
+def two_runs(tmp_path_factory: pytest.TempPathFactory, digits_run: Path) -> Path:
+    """A workspace with two runs on the embedded digits; tests that change it work on a copy."""
+    workspace = shutil.copytree(digits_run, tmp_path_factory.mktemp("two") / "backbeam-workspace")
+    done = backbeam("run", "--workspace", workspace, "--seed", 2)
     assert done.code == 0, done.err
     return workspace
 

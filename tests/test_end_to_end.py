@@ -1,6 +1,7 @@
 """The main job by the real command, and its results by the programs that its users read them with."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,15 +9,23 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sklearn.metrics
+from sklearn.calibration import calibration_curve
 
 from model.checkpoint import decode_parameters
 from model.errors import CorruptArtefact
-from pipeline.tables import SCHEMAS, read_table
+from pipeline.schemas import TABLES as DOCUMENTED
+from pipeline.slices import SLICINGS
+from pipeline.tables import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES, read_table
 from tests.helpers import Digits, backbeam, contents
 
-TABLES = ("evaluations", "classes", "confusion", "predictions", "learning_curve")
+TABLES = EVALUATION_TABLES + TRAINING_TABLES
+
+
+KEYS = ("split", "index", "label", "predicted", "step", "slicing", "position", "bin", "layer", "parameter")
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +166,13 @@ def test_both_steps_in_lockstep(tmp_path, digits_folder):
     assert (table["largest_difference"] < 1e-5).all()
     assert result["agreement"]["largest_difference"] == table["largest_difference"].max()
     assert result["agreement"]["drift"] == table["drift"].iloc[-1] < 1e-2
+    assert table["drift"].notna().all()
     manual, autodiff = (again(tmp_path / "ws", *arguments, "--step", step).json for step in ("manual", "autodiff"))
+    for alone in (manual, autodiff):
+        row = rows(tmp_path / "ws", "gradient_agreement").set_index("run_id").loc[alone["run_id"]]
+        assert (row["step"], alone["agreement"]) == (1500, None)
+        assert row["largest_difference"] < 1e-12 < row["largest_parameter"]
+        assert np.isnan(row["drift"])
     of = [
         decode_parameters((Path(run["paths"]["run"]) / "parameters.safetensors").read_bytes())
         for run in (manual, autodiff, result)
@@ -233,6 +248,54 @@ def test_the_tables_agree_with_each_other(first):
     assert test["recall"].mean() == pytest.approx(evaluations.loc["test", "accuracy"])
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_scikit_learn_works_out_the_same_from_the_predictions(split, first):
+    found = {table: rows(first[0], table).query(f"split == '{split}'") for table in EVALUATION_TABLES[:4]}
+    evaluation = rows(first[0], "evaluations").set_index("split").loc[split]
+    predictions = rows(first[0], "predictions").query(f"split == '{split}'")
+    labels, predicted, confidence = (predictions[name] for name in ("label", "predicted", "confidence"))
+    right, outputs = labels == predicted, np.stack(predictions["probabilities"]).astype(np.float64)
+    assert evaluation["accuracy"] == sklearn.metrics.accuracy_score(labels, predicted)
+    assert evaluation["brier"] == pytest.approx(np.square(outputs - np.eye(10)[labels]).sum(axis=1).mean(), rel=1e-12)
+    assert evaluation["loss"] == pytest.approx(evaluation["brier"] / 2, rel=1e-5)  # which it is of this recipe
+    expected = sklearn.metrics.precision_recall_fscore_support(labels, predicted)
+    for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        assert found["classes"][name].tolist() == pytest.approx(values.tolist(), rel=1e-12)
+    confusion = found["confusion"].pivot_table(index="label", columns="predicted", values="count")
+    np.testing.assert_array_equal(confusion, sklearn.metrics.confusion_matrix(labels, predicted))
+    bins = found["calibration"].query("num_examples > 0")
+    shares, means = calibration_curve(right, confidence, n_bins=10)
+    np.testing.assert_allclose(bins[["accuracy", "confidence"]], np.stack([shares, means], axis=1), rtol=1e-6)
+    gaps = bins["num_examples"] / len(labels) * abs(shares - means)
+    assert evaluation["ece"] == pytest.approx(gaps.sum(), rel=1e-6)
+    slices = found["slices"]
+    assert slices.groupby("slicing")["num_examples"].sum().to_dict() == dict.fromkeys(SLICINGS, len(labels))
+    assert slices.groupby("slicing")["num_correct"].sum().to_dict() == dict.fromkeys(SLICINGS, right.sum())
+    by_bin = slices[slices["slicing"] == "confidence"]
+    assert by_bin["num_examples"].tolist() == bins["num_examples"].tolist()
+    by_class = slices[slices["slicing"] == "class"]
+    assert by_class["accuracy"].tolist() == found["classes"]["recall"].tolist()
+
+
+def test_slices_by_ink_are_of_the_sources_own_pixels(first):
+    import gzip
+
+    from pipeline.sources import EMBEDDED
+
+    stored = gzip.decompress((EMBEDDED / "mnist-5k" / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
+    ink = np.frombuffer(stored, np.uint8).reshape(-1, 784).mean(axis=1)
+    test = rows(first[0], "predictions").query("split == 'test'").sort_values("index")
+    right = (test["label"] == test["predicted"]).to_numpy()
+    slices = rows(first[0], "slices").query("slicing == 'ink' and split == 'test'")
+    assert len(slices) == 10
+    for name, num_examples, num_correct in zip(
+        *(slices[c] for c in ("slice", "num_examples", "num_correct")), strict=True
+    ):
+        low, high = map(float, re.fullmatch(r"ink (\d+) to (\d+)", name).groups())
+        chosen = (ink >= low) & (ink < high)
+        assert (num_examples, num_correct) == (chosen.sum(), right[chosen].sum())
+
+
 def test_the_predictions_are_those_of_the_saved_parameters(first):
     """A forward pass in NumPy, from the safetensors file and the source's own bytes."""
     import gzip
@@ -271,8 +334,13 @@ def test_every_table_carries_its_origin_zstd_and_checksums(table, first):
         assert column.compression == "ZSTD"
         found = file.read().to_pylist()
         assert {(r["run_id"], r["dataset_digest"], r["model_digest"], r["schema_version"]) for r in found} == {
-            (run["run_id"], run["dataset_digest"], run["parameters"]["sha256"], 1)
+            (run["run_id"], run["dataset_digest"], run["parameters"]["sha256"], 2)
         }
+        stored = file.schema_arrow.metadata
+        assert (stored[b"backbeam.table"], stored[b"backbeam.schema_version"]) == (table.encode(), b"2")
+        for name, column in DOCUMENTED[table].columns.items():
+            about = file.schema_arrow.field(name).metadata
+            assert (about[b"description"].decode(), about[b"unit"].decode()) == (column.meaning, column.unit)
 
 
 def test_a_flipped_byte_in_a_table_does_not_pass_for_data(workspace):
@@ -302,8 +370,8 @@ def test_duckdb_pandas_and_polars_read_every_table(table, first):
     for frame in (by_duckdb, by_pandas, by_polars):
         assert set(columns) <= set(frame.columns)
         assert len(frame) == len(by_pandas) > 0
-    scalars = [name for name in columns if name != "probabilities"]
-    keys = [name for name in ("split", "index", "label", "predicted", "step") if name in columns]
+    scalars = [name for name in columns if not pa.types.is_list(SCHEMAS[table].field(name).type)]
+    keys = [name for name in KEYS if name in columns]
     ordered = [frame[scalars].sort_values(keys).reset_index(drop=True) for frame in (by_duckdb, by_pandas, by_polars)]
     for frame in ordered[1:]:
         pd.testing.assert_frame_equal(ordered[0], frame, check_dtype=False)
@@ -354,20 +422,22 @@ def test_an_evaluation_that_fails_leaves_no_tables(workspace):
     """Readers of the tables know nothing of records, so a failed evaluation must not leave some of its files."""
     [record] = workspace.rglob("evaluation.json")
     record.unlink()
-    for table in ("evaluations", "classes", "confusion", "predictions"):
+    for table in EVALUATION_TABLES:
         shutil.rmtree(workspace / "reports" / table)
     (workspace / "reports" / "confusion").write_bytes(b"a file where a folder must be")
     done = again(workspace)
     assert done.code in (5, 7), done.err
     assert "Traceback" not in done.err
-    assert {path.name for path in workspace.glob("reports/*/*/*")} == {"learning_curve.parquet", "validation.parquet"}
+    assert {path.name for path in workspace.glob("reports/*/*/*")} == {
+        *("learning_curve.parquet", "gradient_agreement.parquet", "validation.parquet")
+    }
 
 
 def test_multi_processing_gives_the_same_tables(first, tmp_path):
     options = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
     result = again(tmp_path / "ws", *options).json
     assert result["test"] == first[1].json["test"]
-    for table in ("evaluations", "classes", "confusion", "predictions"):
+    for table in EVALUATION_TABLES:
         ours, theirs = (contents(place / "reports" / table) for place in (tmp_path / "ws", first[0]))
         assert ours == theirs
 

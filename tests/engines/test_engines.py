@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.tables import EVALUATION_TABLES
 from tests.engines.catalogue import ENGINES, KILLABLE, NOTES, with_table
 from tests.engines.isolation import isolated
 from tests.helpers import BACKBEAM, Digits, backbeam, contents
@@ -67,7 +68,6 @@ def check_writes(folder):
 
 
 WRITTEN = {"preprocess": "train-00001-of-00003.tfrecord", "evaluate": "train-00001-of-00003.parquet"}
-EVALUATION_TABLES = ("evaluations", "classes", "confusion", "predictions")
 
 
 @parametrized(KILLABLE)

@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from model import gradients
 from model.fitting import Program
-from model.lockstep import agreement, begin, compile_run
+from model.lockstep import agreement, begin, compare_steps, compile_run
 from model.recipes import RECIPES, fit_to_data, override
 from model.training import compile_chunk, start_state
 from tests.helpers import Digits
@@ -32,14 +33,30 @@ def test_each_network_goes_its_own_way():
     assert found.drift < 1e-4 < found.largest_parameter
 
 
-def test_a_wrong_step_is_seen_in_every_chunk(monkeypatch):
-    def wrong(network, parameters, x, y, masks=None):
-        right = gradients.manual(network, parameters, x, y, masks)
-        return right._replace(layers=tf.nest.map_structure(lambda g: 1.01 * g, right.layers))
+def wrong(network, parameters, x, y, masks=None):
+    right = gradients.manual(network, parameters, x, y, masks)
+    return right._replace(layers=tf.nest.map_structure(lambda g: 1.01 * g, right.layers))
 
+
+def test_a_wrong_step_is_seen_in_every_chunk(monkeypatch):
     monkeypatch.setitem(gradients.STEPS, "manual", wrong)
     program = Program(begin(config("compare")), compile_run(config("compare")))
     state, _ = program.run_chunk(program.start, *batches())
     assert agreement(6, state).largest_difference > 1e-4
     after, _ = program.run_chunk(state._replace(difference=tf.constant(1e9)), *batches())
     assert float(after.difference) < 1  # it is of one chunk, not of the run
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_one_step_each_way_from_trained_parameters(recipe, monkeypatch):
+    images, labels = (values[0] for values in batches())
+    ours = override(fit_to_data(RECIPES[recipe].config, 20, 3, 60), num_steps=6)
+    parameters = start_state(ours).parameters
+    found = compare_steps(ours, parameters, images, labels)
+    assert (found.step, found.drift) == (6, None)
+    assert found.largest_difference < 1e-12
+    largest = max(abs(part.numpy()).max() for part in tf.nest.flatten(parameters))
+    assert found.largest_parameter == largest
+
+    monkeypatch.setitem(gradients.STEPS, "manual", wrong)
+    assert compare_steps(ours, parameters, images, labels).largest_difference > 1e-6

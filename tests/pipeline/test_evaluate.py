@@ -1,0 +1,273 @@
+"""How an evaluation's tables come to be where readers look: whole, in their order, whatever happens on the way."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from model.errors import BadInput, EngineFailed
+from pipeline import storage
+from pipeline.evaluate import evaluate
+from pipeline.lookup import find_run
+from pipeline.runs import check_evaluation
+from pipeline.slices import SLICINGS, Slicing
+from pipeline.tables import EVALUATION_TABLES, partition, staging_folder
+from tests.helpers import contents
+
+SPLITS = 2
+# of made-up digits in three classes, 60 and 20 of them, in three and one shards
+NUM_ROWS = {
+    "evaluations": SPLITS,
+    "classes": SPLITS * 3,
+    "confusion": SPLITS * 9,
+    "calibration": SPLITS * 10,
+    "weights": 4,
+    "predictions": 80,
+}
+
+
+@pytest.fixture
+def workspace(seeds_run, tmp_path):
+    """Three runs, none of them evaluated."""
+    copy = shutil.copytree(seeds_run, tmp_path / "ws")
+    for table in (*EVALUATION_TABLES, "seeds"):
+        shutil.rmtree(copy / "reports" / table)
+    for record in copy.glob("runs/*/evaluation.json"):
+        record.unlink()
+    return copy
+
+
+def names(workspace):
+    return sorted(path.name for path in workspace.glob("runs/*"))
+
+
+def evaluate_run(workspace, name, arguments=(), slicings=SLICINGS):
+    run, data = find_run(workspace, name)
+    return evaluate(workspace, data.folder, data.manifest, run, list(arguments), slicings)
+
+
+def seen_by_readers(workspace):
+    """The files of evaluations' tables that a glob over reports/ matches, by their path."""
+    found = contents(workspace / "reports").items()
+    return {name: data for name, data in found if Path(name).parts[0] in EVALUATION_TABLES}
+
+
+def check_what_readers_see(workspace, expected):
+    """Every run's rows of a table are there wholly or not at all; one that stands in evaluations is whole in all."""
+    found = seen_by_readers(workspace)
+    folders = {Path(name).parent for name in found}
+    assert found == {name: data for name, data in expected.items() if Path(name).parent in folders}
+    for folder in folders:
+        if folder.parts[0] == "evaluations":
+            assert {Path(table, folder.name) for table in EVALUATION_TABLES} <= folders
+
+
+def test_a_new_run_touches_no_file_of_another(workspace):
+    first, second, third = names(workspace)
+
+    def stamps():
+        return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in workspace.rglob("*") if path.is_file()}
+
+    evaluate_run(workspace, first)
+    for name in (second, third):
+        before, times = contents(workspace), stamps()
+        evaluate_run(workspace, name)
+        after, later = contents(workspace), stamps()
+        assert {place: after[place] for place in before} == before
+        assert {place: later[place] for place in times} == times
+        assert all(
+            f"run={name}/" in place or place == f"runs/{name}/evaluation.json" for place in after.keys() - before
+        )
+
+
+def test_the_same_bundles_again_change_nothing(workspace, seeds_run):
+    for name in names(workspace):
+        evaluate_run(workspace, name, ["--direct_runner_bundle_repeat=1"])
+        check_evaluation(workspace, find_run(workspace, name)[0])
+    assert seen_by_readers(workspace) == seen_by_readers(seeds_run)
+
+
+def test_what_is_there_when_it_is_cut_off_anywhere(workspace, seeds_run, tmp_path, monkeypatch):
+    """A copy of the files before each change that is seen outside is what SIGKILL at that moment would leave."""
+    name, copies = names(workspace)[0], []
+
+    def before(function):
+        def watched(*arguments):
+            copies.append(shutil.copytree(workspace, tmp_path / f"copy-{len(copies)}"))
+            return function(*arguments)
+
+        return watched
+
+    with monkeypatch.context() as patch:
+        for function in (storage.write_atomically, storage.publish_folder):
+            patch.setattr(storage, function.__name__, before(function))
+        evaluate_run(workspace, name)
+    assert len(copies) >= 2 * len(EVALUATION_TABLES)
+    expected = seen_by_readers(seeds_run)
+    for copy in copies:
+        check_what_readers_see(copy, expected)
+        assert not (copy / "runs" / name / "evaluation.json").exists()
+    for copy in copies[3 :: len(copies) // 3]:
+        evaluate_run(copy, name)
+        assert contents(copy) == contents(workspace)
+
+
+KILLED = """
+import os, signal, sys
+from pipeline.cli import main
+
+event, part = sys.argv[1:3]
+
+def kill(happened, arguments):
+    if happened == event and any(isinstance(each, (str, bytes)) and part in os.fsdecode(each) for each in arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.argv[1:] = sys.argv[3:]
+sys.addaudithook(kill)
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("event", "part"),
+    [("open", ".confusion.parquet."), ("os.rename", "reports/weights/run="), ("open", ".evaluation.json.")],
+)
+def test_a_job_that_is_killed_is_done_again(event, part, workspace, seeds_run):
+    name = names(workspace)[0]
+    command = [sys.executable, "-c", KILLED, event, part, "evaluate", name, "--workspace", workspace]
+    assert subprocess.run(command, capture_output=True, timeout=300).returncode == -signal.SIGKILL
+    assert not list(workspace.glob("runs/*/evaluation.json"))
+    check_what_readers_see(workspace, seen_by_readers(seeds_run))
+    if event == "open" and "confusion" in part:
+        assert not seen_by_readers(workspace)
+    evaluate_run(workspace, name)
+    shutil.rmtree(workspace / ".temporary")  # which the command deletes, whatever is in it
+    place = f"/run={name}/"
+    assert seen_by_readers(workspace) == {
+        path: data for path, data in seen_by_readers(seeds_run).items() if place in f"/{path}"
+    }
+
+
+def fail(answered):
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize("options", [(), ("--direct_runner_bundle_repeat=1",)])
+def test_an_evaluation_that_fails_takes_an_earlier_one_of_the_run_away_and_no_other(options, workspace):
+    first, second, _ = names(workspace)
+    evaluate_run(workspace, first)
+    before = seen_by_readers(workspace)
+    evaluate_run(workspace, second)
+    (workspace / "runs" / second / "evaluation.json").unlink()
+    with pytest.raises(BadInput, match=r"slicing mine \(.*test_evaluate:fail\) failed: ValueError: no"):
+        evaluate_run(workspace, second, options, SLICINGS | {"mine": Slicing(fail)})
+    assert seen_by_readers(workspace) == before
+    assert not staging_folder(workspace, "predictions", second).exists()
+
+
+def write(answered):
+    answered.images[:] = 0
+    return answered.labels
+
+
+def many(answered):
+    return answered.indices + 1000 * np.arange(len(answered.indices))
+
+
+def test_a_slicing_cannot_change_the_images(workspace):
+    with pytest.raises(BadInput, match="read-only"):
+        evaluate_run(workspace, names(workspace)[0], (), SLICINGS | {"mine": Slicing(write)})
+
+
+def test_a_slicing_that_cuts_nothing_is_refused_in_the_sum(workspace, monkeypatch):
+    monkeypatch.setattr("pipeline.slices.MOST_KEYS", 25)  # each shard has fewer
+    with pytest.raises(BadInput, match=r"gives \d+ different keys or more, expected at most 25"):
+        evaluate_run(workspace, names(workspace)[0], (), SLICINGS | {"mine": Slicing(many)})
+
+
+def test_an_engine_that_does_nothing_is_an_error(workspace, monkeypatch):
+    monkeypatch.setattr("pipeline.runners.execute", lambda *arguments: None)
+    with pytest.raises(EngineFailed, match=r"wrote no evaluation\.json"):
+        evaluate_run(workspace, names(workspace)[0])
+
+
+READER = """
+import glob, json, sys
+import pyarrow.parquet as pq
+
+reports, expected = sys.argv[1], json.loads(sys.argv[2])
+passes = moments = 0
+
+def seen(table):
+    found = {}
+    for path in glob.glob(f"{reports}/{table}/*/*.parquet"):
+        name = path.split("/")[-2]
+        found[name] = found.get(name, 0) + pq.ParquetFile(path).metadata.num_rows
+    return found
+
+print("reading", flush=True)
+complete = {}
+while len(complete) < 3:
+    complete = seen("evaluations")
+    tables = {table: seen(table) for table in expected}
+    passes += 1
+    moments += 0 < len(tables["predictions"]) < 3
+    for table, found in tables.items():
+        wrong = {name: count for name, count in found.items() if count != expected[table]}
+        missing = complete.keys() - found.keys()
+        if wrong or missing:
+            sys.exit(f"{table}: {wrong} of {expected[table]} rows, without {missing}")
+print(json.dumps([passes, moments]))
+"""
+
+
+def test_a_reader_beside_it_never_sees_half(workspace, monkeypatch):
+    """Evaluations are slowed down, so that every state lasts; another process reads all the while."""
+
+    def slowly(function):
+        def slow(*arguments):
+            time.sleep(0.02)
+            return function(*arguments)
+
+        return slow
+
+    for function in (storage.write_atomically, storage.publish_folder):
+        monkeypatch.setattr(storage, function.__name__, slowly(function))
+    command = [sys.executable, "-c", READER, workspace / "reports", json.dumps(NUM_ROWS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
+        patience = threading.Timer(120, reader.kill)
+        patience.start()
+        assert reader.stdout.readline() == "reading\n"
+        for name in names(workspace):
+            evaluate_run(workspace, name)
+        said, problem = reader.communicate()
+        patience.cancel()
+    assert reader.returncode == 0, problem
+    passes, moments = json.loads(said)
+    assert passes > moments > 0  # it looked before, between and after
+
+
+def test_dead_units_and_ranges_are_of_all_examples(workspace, seeds_run):
+    """Against a forward pass in NumPy over every image of the source."""
+    from model.checkpoint import decode_parameters
+    from tests.helpers import Digits
+
+    name = names(workspace)[0]
+    evaluate_run(workspace, name)
+    (weights, biases), _ = decode_parameters((workspace / "runs" / name / "parameters.safetensors").read_bytes())
+    images = np.concatenate([Digits().split(number, size)[0] for number, size in ((0, 60), (1, 20))])
+    hidden = 1 / (1 + np.exp(-(images.reshape(80, -1) / 255 @ weights.T.astype(np.float64) + biases)))
+    table = pd.read_parquet(workspace / partition("weights", name))
+    assert table["num_dead_units"].tolist() == [int((np.ptp(hidden, axis=0) < 1e-3).sum())] * 2 + [0, 0]
+    assert table["norm"].iloc[0] == pytest.approx(np.linalg.norm(weights.astype(np.float64)))
+    schema = pq.read_schema(next((workspace / partition("weights", name)).iterdir()))
+    assert schema.field("norm").metadata[b"unit"] == b"parameter"
