@@ -95,8 +95,8 @@ const pictures = (() => {
   function outputs(caption, columns, classNames, target) {
     const names = Object.keys(columns);
     if (classNames.length > MOST_NAMED) return panel(caption, ...names.map((name) => vector(name, columns[name])));
-    const heads = ["class", ...names.flatMap((name) => [name, ""])];
-    const columnHeads = make("tr", {}, ...heads.map((text) => make("th", { scope: "col", textContent: text })));
+    const headed = (text) => make("th", { scope: "col", textContent: text });
+    const columnHeads = make("tr", {}, headed("class"), ...names.flatMap((name) => [headed(name), make("td")]));
     const most = Object.fromEntries(names.map((name) => [name, largestOf(columns[name])]));
     const rows = classNames.map((className, label) => {
       const cells = names.flatMap((name) => [

@@ -32,7 +32,17 @@ def test_help_imports_neither_tensorflow_nor_beam():
 def test_help_names_commands_and_exit_codes():
     done = backbeam("--help")
     assert done.code == 0
-    for word in ("preprocess", "train", "evaluate", "run", "export", "predict", "4 corrupt artefact", "143 terminated"):
+    for word in (
+        "preprocess",
+        "train",
+        "evaluate",
+        "run",
+        "export",
+        "predict",
+        "report",
+        "4 corrupt artefact",
+        "143 terminated",
+    ):
         assert word in " ".join(done.out.split())
 
 
@@ -74,6 +84,7 @@ def test_arguments_after_two_dashes_are_beams():
         (["evaluate"], "no workspace"),
         (["export", "--to", "x"], "no workspace"),
         (["predict", "x.png"], "no workspace"),
+        (["report"], "no workspace"),
         (["preprocess", "--", "--runer=FlinkRunner"], "--runer"),
         (["predict", "a.png", "--", "b.png"], "predict runs no Beam pipeline"),
         (["export", "--to", "x", "--", "--runner=FlinkRunner"], "export runs no Beam pipeline"),
