@@ -91,6 +91,33 @@ def backbeam(*arguments: object, timeout: float = 300, environment: dict[str, st
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
+_KILLED = """
+import os, re, signal, sys
+from pipeline.cli import main
+
+event, pattern = sys.argv[1:3]
+
+def kill(happened, arguments):
+    paths = [os.fsdecode(each) for each in arguments if isinstance(each, (str, bytes))]
+    if happened == event and any(re.search(pattern, path) for path in paths):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.argv[1:] = sys.argv[3:]
+sys.addaudithook(kill)
+main()
+"""
+
+
+def killed_at(event: str, pattern: str, *arguments: object) -> int:
+    """Run the real command until an audit event, such as open, is about a path with that pattern: it kills itself then.
+
+    Returns:
+        how the process ended; minus SIGKILL if it came to that.
+    """
+    command = [sys.executable, "-c", _KILLED, event, pattern, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=300).returncode
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by its path there."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

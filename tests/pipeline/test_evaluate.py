@@ -21,7 +21,7 @@ from pipeline.lookup import find_run
 from pipeline.runs import check_evaluation
 from pipeline.slices import SLICINGS, Slicing
 from pipeline.tables import EVALUATION_TABLES, partition, staging_folder
-from tests.helpers import contents
+from tests.helpers import contents, killed_at
 
 SPLITS = 2
 # of made-up digits in three classes, 60 and 20 of them, in three and one shards
@@ -121,33 +121,16 @@ def test_what_is_there_when_it_is_cut_off_anywhere(workspace, seeds_run, tmp_pat
         assert contents(copy) == contents(workspace)
 
 
-KILLED = """
-import os, signal, sys
-from pipeline.cli import main
-
-event, part = sys.argv[1:3]
-
-def kill(happened, arguments):
-    if happened == event and any(isinstance(each, (str, bytes)) and part in os.fsdecode(each) for each in arguments):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-sys.argv[1:] = sys.argv[3:]
-sys.addaudithook(kill)
-main()
-"""
-
-
 @pytest.mark.parametrize(
-    ("event", "part"),
-    [("open", ".confusion.parquet."), ("os.rename", "reports/weights/run="), ("open", ".evaluation.json.")],
+    ("event", "pattern"),
+    [("open", r"\.confusion\.parquet\."), ("os.rename", "/reports/weights/run="), ("open", r"\.evaluation\.json\.")],
 )
-def test_a_job_that_is_killed_is_done_again(event, part, workspace, seeds_run):
+def test_a_job_that_is_killed_is_done_again(event, pattern, workspace, seeds_run):
     name = names(workspace)[0]
-    command = [sys.executable, "-c", KILLED, event, part, "evaluate", name, "--workspace", workspace]
-    assert subprocess.run(command, capture_output=True, timeout=300).returncode == -signal.SIGKILL
+    assert killed_at(event, pattern, "evaluate", name, "--workspace", workspace) == -signal.SIGKILL
     assert not list(workspace.glob("runs/*/evaluation.json"))
     check_what_readers_see(workspace, seen_by_readers(seeds_run))
-    if event == "open" and "confusion" in part:
+    if event == "open" and "confusion" in pattern:
         assert not seen_by_readers(workspace)
     evaluate_run(workspace, name)
     shutil.rmtree(workspace / ".temporary")  # which the command deletes, whatever is in it

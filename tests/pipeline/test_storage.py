@@ -9,7 +9,7 @@ from model.errors import BadUsage, CorruptArtefact, Locked
 from pipeline import local_side, storage
 from pipeline.fetch import find_source
 from pipeline.staging import scan_source
-from tests.helpers import Digits
+from tests.helpers import Digits, contents
 
 
 def test_a_failed_write_leaves_everything_as_it_was(tmp_path):
@@ -106,3 +106,25 @@ def test_what_a_record_names_stays_once_the_record_is_there(complete, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         work()
     assert folder.exists() == complete
+
+
+def test_a_folder_is_published_once(tmp_path):
+    staged, folder = tmp_path / "hidden" / "staged", tmp_path / "shown" / "folder"
+    for content in (b"first", b"again"):
+        storage.write_atomically(staged / "file", content)
+        storage.publish_folder(staged, folder)
+        assert contents(tmp_path) == {"shown/folder/file": b"first"}
+        assert not staged.exists()
+    storage.publish_folder(staged, folder)  # nothing is left to publish
+    assert contents(tmp_path) == {"shown/folder/file": b"first"}
+    with pytest.raises(FileNotFoundError):
+        storage.publish_folder(staged, folder.with_name("other"))
+
+
+def test_a_withdrawn_folder_is_gone_and_may_come_back(tmp_path):
+    storage.write_atomically(tmp_path / "shown" / "file", b"x")
+    for _ in range(2):
+        storage.withdraw_folder(tmp_path / "shown", tmp_path / "hidden")
+        assert contents(tmp_path) == {}
+    storage.write_atomically(tmp_path / "shown" / "file", b"y")
+    assert contents(tmp_path) == {"shown/file": b"y"}
