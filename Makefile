@@ -14,10 +14,10 @@ run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
 
 test: $(VENV)/installed-test  ## the offline tests
-	@$(BIN)/python -m pytest -m "not slow and not engines" -rs
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not engines" -rs
 
 test-all: $(VENV)/installed-test  ## the tests that take minutes too
-	@$(BIN)/python -m pytest -m "not engines"
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not engines"
 
 # All that `make test` leaves out of tests/engines. Prism is built where there is Go; without it its tests skip and say so.
 test-engines: $(VENV)/installed-engines  ## other engines, staging, the job for Dataflow
