@@ -3,10 +3,10 @@
     block ranges -> blocks of valid examples -> parts of shards -> shards -> manifest
 
 Elements are columnar blocks of thousands of examples; no Python runs for a single image, but where pictures must be
-decoded (`pipeline.decoding`). Pixels do not travel through
-the engine: a worker that has cut a block into parts leaves them in a scratch file, and the shuffle moves only where
-each part lies. So a worker holds one block or one shard, and an engine that shuffles in memory holds neither. The
-functions below know nothing of Beam; `construct` puts them in order.
+decoded (`pipeline.decoding`). Pixels do not travel through the engine, except where workers share no disk: a worker
+that has cut a block into parts leaves them in a scratch file, and the shuffle moves only where each part lies. So a
+worker holds one block or one shard, and an engine that shuffles in memory holds neither. The functions below know
+nothing of Beam; `construct` puts them in order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -108,8 +108,8 @@ def preprocess(
         BadInput: more examples were rejected, or a source changed since it was scanned.
         EngineFailed: the engine gave up.
     """
-    storage.make_empty(folder)
     scratch = scratch_folder(folder, runners.works_here(beam_arguments))
+    storage.make_empty(folder)
     storage.make_empty(scratch)
     with ExitStack() as stack:
         stack.enter_context(storage.removed_on_failure(folder))
