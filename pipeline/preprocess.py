@@ -4,8 +4,8 @@
 
 Work is done by blocks of thousands of examples; no Python runs for a single image, but where pictures must be decoded
 (`pipeline.decoding`). Examples do not travel through the engine: a worker that has read a block leaves it in a scratch
-file, and the shuffle moves only where each cut of it lies (`pipeline.scratch`). So a worker holds one block or one
-shard, and an engine that shuffles in memory holds neither. `construct` puts the functions below in order.
+file, and the shuffle moves only where each cut of it lies, but where workers share no disk (`pipeline.scratch`). So a
+worker holds one block or one shard, and an engine that shuffles in memory holds neither. `construct` puts the functions below in order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -101,8 +101,8 @@ def preprocess(
         BadInput: more examples were rejected, or a source changed since it was scanned.
         EngineFailed: the engine gave up.
     """
-    storage.make_empty(folder)
     scratch = scratch_folder(folder, runners.works_here(beam_arguments))
+    storage.make_empty(folder)
     storage.make_empty(scratch)
     with ExitStack() as stack:
         stack.enter_context(storage.removed_on_failure(folder))
