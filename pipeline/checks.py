@@ -1,39 +1,50 @@
 """The checks of `validation.CHECKS`: what is known of a data set's examples -> what is found, split by split. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from model.examples import Examples, Integers
-from pipeline.duplicates import ContentKeys, Pairs, content_keys, find_repeated, in_both, later_ones
+from pipeline.buckets import Kept
+from pipeline.duplicates import Pairs, find_repeated, in_both, later_ones
 from pipeline.manifest import Manifest, ShardInfo, SplitInfo
 from pipeline.shards import pixel_sums
 
 SHOWN_EXAMPLES = 10  # how many of the examples that a check objects to are listed
 
 
-@dataclass(frozen=True)
-class ShardFacts:
-    """What is kept of a shard's n examples: 28 bytes each.
+class Some(NamedTuple):
+    """Examples that a check objects to: how many, and the first of them by their position in the source.
 
     Attributes:
-        keys: uint64[n, 2], content keys of the images.
-        indices: int64[n], positions in the source.
-        labels: int32[n].
-        constant: int64[c], indices of the images whose pixels are all equal.
-        num_broken: examples that are not what the manifest promises.
-        broken: int64[b], indices of those among them that could be read.
+        num_examples: all of them.
+        first: for up to SHOWN_EXAMPLES of them, (index, index of the twin), ascending; without a twin, -1.
     """
 
-    keys: ContentKeys
-    indices: Integers
-    labels: npt.NDArray[np.int32]
-    constant: Integers
-    num_broken: int
-    broken: Integers
+    num_examples: int = 0
+    first: tuple[tuple[int, int], ...] = ()
+
+    def add(self, other: "Some") -> "Some":
+        """Take others together with these."""
+        return Some(self.num_examples + other.num_examples, tuple(sorted(self.first + other.first)[:SHOWN_EXAMPLES]))
+
+
+class SplitFacts(NamedTuple):
+    """What is known of some shards of a split. It adds up.
+
+    Attributes:
+        broken: examples that are not what the manifest promises; those that could not be read have no position.
+        constant: those whose image has one value only.
+    """
+
+    broken: Some = Some()
+    constant: Some = Some()
+
+    def add(self, other: "SplitFacts") -> "SplitFacts":
+        """Take other shards together with these."""
+        return SplitFacts(self.broken.add(other.broken), self.constant.add(other.constant))
 
 
 @dataclass(frozen=True)
@@ -48,23 +59,7 @@ class Finding:
     twin_indices: list[int] = field(default_factory=list)
 
 
-class _Columns(NamedTuple):
-    """Everything that is kept of a data set's examples, all splits end to end.
-
-    Attributes:
-        keys: uint64[n, 2].
-        indices: int64[n].
-        labels: int32[n].
-        edges: where each split starts, and the end.
-    """
-
-    keys: ContentKeys
-    indices: Integers
-    labels: npt.NDArray[np.int32]
-    edges: list[int]
-
-
-def describe_shard(examples: Examples | None, shard: ShardInfo, num_classes: int) -> ShardFacts:
+def describe_shard(examples: Examples | None, shard: ShardInfo, num_classes: int) -> SplitFacts:
     """Work out what must be known of a shard.
 
     Args:
@@ -73,27 +68,30 @@ def describe_shard(examples: Examples | None, shard: ShardInfo, num_classes: int
         num_classes: of the data set.
     """
     if examples is None:
-        none = np.zeros(0, np.int64)
-        return ShardFacts(np.zeros((0, 2), np.uint64), none, none.astype(np.int32), none, shard.num_examples, none)
+        return SplitFacts(broken=Some(shard.num_examples))
     indices, images, labels = examples
     broken = indices[labels >= num_classes]
     if not len(broken) and not _adds_up(examples, shard, num_classes):
         broken = indices
     constant = indices[images.max(axis=1, initial=0) == images.min(axis=1, initial=255)]
-    return ShardFacts(content_keys(images), indices, labels.astype(np.int32), constant, len(broken), np.sort(broken))
+    return SplitFacts(_some(broken), _some(constant))
 
 
-def find(manifest: Manifest, facts: dict[str, list[ShardFacts]], baseline: Manifest | None) -> Iterator[Finding]:
+def find(
+    manifest: Manifest, facts: dict[str, SplitFacts], buckets: Iterable[Kept], baseline: Manifest | None
+) -> Iterator[Finding]:
     """Yield what every check finds in every split that it is about.
 
     Args:
         manifest: of the data set.
-        facts: the shards of each split.
+        facts: of each split.
+        buckets: what is kept of all examples, those with equal content keys in one of them; splits by their place in
+            facts.
         baseline: the manifest of an earlier data set, to compare with.
     """
     for name, split in manifest.splits.items():
         yield from _find_in_split(name, split, facts[name])
-    yield from _find_repeated(facts)
+    yield from _find_repeated(manifest, list(facts), buckets)
     if baseline is not None:
         for name, split in manifest.splits.items():
             if name in baseline.splits:
@@ -106,38 +104,45 @@ def _adds_up(examples: Examples, shard: ShardInfo, num_classes: int) -> bool:
     return (len(examples.labels), counts, *pixel_sums(examples.images)) == promised
 
 
-def _find_in_split(name: str, split: SplitInfo, facts: list[ShardFacts]) -> Iterator[Finding]:
-    """Look at the examples of a split one by one, and at how many there are of each class."""
-    num_broken = sum(shard.num_broken for shard in facts)
-    broken, constant = (_smallest([getattr(shard, of) for shard in facts]) for of in ("broken", "constant"))
-    num_constant = sum(len(shard.constant) for shard in facts)
+def _find_in_split(name: str, split: SplitInfo, facts: SplitFacts) -> Iterator[Finding]:
+    """Say what is known of the examples of a split one by one, and how many there are of each class."""
     present = [count for count in split.class_counts if count]
-    yield Finding("schema", name, num_broken / max(1, split.num_examples), num_broken, broken)
+    yield _finding("schema", name, facts.broken, split.num_examples)
     yield Finding("missing_classes", name, float(len(split.class_counts) - len(present)))
     yield Finding("class_balance", name, min(present, default=0) / max(present, default=1))
-    yield Finding("constant_images", name, num_constant / max(1, split.num_examples), num_constant, constant)
+    yield _finding("constant_images", name, facts.constant, split.num_examples)
 
 
-def _find_repeated(facts: dict[str, list[ShardFacts]]) -> Iterator[Finding]:
+def _find_repeated(manifest: Manifest, names: list[str], buckets: Iterable[Kept]) -> Iterator[Finding]:
     """Look for equal images, in each split and between train and the others."""
-    columns = _join(facts)
-    rows, groups = find_repeated(columns.keys)
-    indices, labels = columns.indices[rows], columns.labels[rows]
-    of_split = np.searchsorted(columns.edges, rows, side="right") - 1
-    sizes = np.diff(columns.edges).tolist()
-    for number, (name, size) in enumerate(zip(facts, sizes, strict=True)):
+    found: dict[tuple[str, str], Some] = {}
+    for kept in buckets:
+        for place, some in _repeated_in(kept, names):
+            found[place] = found.get(place, Some()).add(some)
+    for name in names:
+        size = manifest.splits[name].num_examples
+        checks = ["duplicates", "conflicting_labels"]
+        if name != "train" and "train" in names:
+            checks.append("test_in_train")
+        yield from (_finding(check, name, found.get((check, name), Some()), size) for check in checks)
+
+
+def _repeated_in(kept: Kept, names: list[str]) -> Iterator[tuple[tuple[str, str], Some]]:
+    """Yield what each check finds among examples of which all with the same image are there."""
+    rows, groups = find_repeated(kept["key"])
+    indices, labels, of_split = (kept[column][rows] for column in ("index", "label", "split"))
+    for number, name in enumerate(names):
         own = np.flatnonzero(of_split == number)
         later = Pairs(*(own[positions] for positions in later_ones(groups[own], indices[own])))
-        yield _pairs_finding("duplicates", name, later, indices, size)
+        yield ("duplicates", name), _some_pairs(later, indices)
         differ = labels[later.members] != labels[later.twins]
-        yield _pairs_finding(
-            "conflicting_labels", name, Pairs(later.members[differ], later.twins[differ]), indices, size
-        )
-        if name != "train" and "train" in facts:
-            either = np.flatnonzero((of_split == number) | (of_split == list(facts).index("train")))
+        conflicting = Pairs(later.members[differ], later.twins[differ])
+        yield ("conflicting_labels", name), _some_pairs(conflicting, indices)
+        if name != "train" and "train" in names:
+            either = np.flatnonzero((of_split == number) | (of_split == names.index("train")))
             found = in_both(groups[either], of_split[either] == number, indices[either])
             leaked = Pairs(*(either[positions] for positions in found))
-            yield _pairs_finding("test_in_train", name, leaked, indices, size)
+            yield ("test_in_train", name), _some_pairs(leaked, indices)
 
 
 def _find_drift(name: str, split: SplitInfo, class_names: tuple[str, ...], baseline: Manifest) -> Iterator[Finding]:
@@ -166,21 +171,18 @@ def total_variation(now: dict[str, int], then: dict[str, int]) -> float:
     return sum(abs(now.get(value, 0) / num_now - then.get(value, 0) / num_then) for value in values) / 2
 
 
-def _join(facts: dict[str, list[ShardFacts]]) -> _Columns:
-    shards = [shard for split in facts.values() for shard in split]
-    sizes = [sum(len(shard.indices) for shard in split) for split in facts.values()]
-    keys, indices, labels = (
-        np.concatenate([getattr(shard, name) for shard in shards]) for name in ("keys", "indices", "labels")
-    )
-    return _Columns(keys, indices, labels, np.cumsum([0, *sizes]).tolist())
+def _finding(check: str, split: str, some: Some, num_examples: int) -> Finding:
+    """Describe examples as a share of their split."""
+    indices, twins = [index for index, _ in some.first], [twin for _, twin in some.first if twin >= 0]
+    return Finding(check, split, some.num_examples / max(1, num_examples), some.num_examples, indices, twins)
 
 
-def _pairs_finding(check: str, split: str, pairs: Pairs, indices: Integers, num_examples: int) -> Finding:
+def _some(indices: Integers) -> Some:
+    return Some(len(indices), tuple((index, -1) for index in np.sort(indices)[:SHOWN_EXAMPLES].tolist()))
+
+
+def _some_pairs(pairs: Pairs, indices: Integers) -> Some:
     """Describe examples that have a twin; indices holds the place in the source of every position in pairs."""
     first = np.argsort(indices[pairs.members], kind="stable")[:SHOWN_EXAMPLES]
     members, twins = (indices[positions[first]].tolist() for positions in pairs)
-    return Finding(check, split, len(pairs.members) / max(1, num_examples), len(pairs.members), members, twins)
-
-
-def _smallest(parts: list[Integers]) -> list[int]:
-    return np.sort(np.concatenate(parts))[:SHOWN_EXAMPLES].tolist() if parts else []
+    return Some(len(pairs.members), tuple(zip(members, twins, strict=True)))

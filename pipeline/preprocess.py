@@ -5,7 +5,8 @@
 Work is done by blocks of thousands of examples; no Python runs for a single image, but where pictures must be decoded
 (`pipeline.decoding`). Examples do not travel through the engine: a worker that has read a block leaves it in a scratch
 file, and the shuffle moves only where each cut of it lies, but where workers share no disk (`pipeline.scratch`). So a
-worker holds one block or one shard, and an engine that shuffles in memory holds neither. `construct` puts the functions below in order.
+worker holds one block or one shard, and an engine that shuffles in memory holds neither. `construct` puts the
+functions below in order.
 """
 
 from collections.abc import Iterable, Iterator

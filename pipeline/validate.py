@@ -8,7 +8,9 @@ import pyarrow as pa
 from model.errors import CorruptArtefact
 from model.examples import Examples
 from pipeline import storage
-from pipeline.checks import Finding, ShardFacts, describe_shard, find
+from pipeline.buckets import Buckets, keep, temporary_buckets
+from pipeline.checks import Finding, SplitFacts, describe_shard, find
+from pipeline.duplicates import content_keys
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.places import Place
 from pipeline.schemas import SCHEMA_VERSION
@@ -56,7 +58,7 @@ def validate(workspace: Place, subject: Subject, checks: dict[str, CheckSettings
     storage.remove_file(subject.folder / VALIDATION_NAME)
     with storage.removed_on_failure(folder, record=subject.folder / VALIDATION_NAME):
         wanted = {name: settings for name, settings in checks.items() if settings.severity != "off"}
-        found = find(subject.manifest, read_facts(subject), baseline.manifest if baseline else None)
+        found = look(subject, baseline)
         results = tuple(judge(finding, wanted[finding.check]) for finding in found if finding.check in wanted)
         record = ValidationRecord(
             dataset_id=subject.manifest.dataset_id,
@@ -69,18 +71,28 @@ def validate(workspace: Place, subject: Subject, checks: dict[str, CheckSettings
         storage.write_atomically(subject.folder / VALIDATION_NAME, record.to_json())
 
 
-def read_facts(subject: Subject) -> dict[str, list[ShardFacts]]:
-    """Read every shard, checked, and keep what must be known of it.
+def look(subject: Subject, baseline: Subject | None) -> list[Finding]:
+    """Read every shard, checked, and return what every check finds.
 
-    One shard is in memory at a time, and 28 bytes of every example seen. It is a loop and not a Beam pipeline: the twin
-    of an image may be in any shard, so the keys must come together in one place anyway, and for a data set of 70,000
-    images they have before Beam would be imported.
+    One shard is in memory at a time, and later one bucket of what is kept of every example (32 bytes, on the disk). It
+    is a loop and not a Beam pipeline: the twin of an image may be in any shard, so the keys must come together in one
+    place anyway, and for a data set of 70,000 images they have before Beam would be imported.
     """
-    manifest, num_classes = subject.manifest, len(subject.manifest.class_names)
-    return {
-        name: [describe_shard(_decode(subject, name, shard), shard, num_classes) for shard in split.shards]
-        for name, split in manifest.splits.items()
-    }
+    splits = subject.manifest.splits
+    with temporary_buckets(sum(split.num_examples for split in splits.values())) as buckets:
+        facts = {name: _read_split(subject, number, name, buckets) for number, name in enumerate(splits)}
+        return list(find(subject.manifest, facts, buckets, baseline.manifest if baseline else None))
+
+
+def _read_split(subject: Subject, number: int, name: str, buckets: Buckets) -> SplitFacts:
+    """Read a split's shards, and keep in buckets what its number and examples are."""
+    facts, num_classes = SplitFacts(), len(subject.manifest.class_names)
+    for shard in subject.manifest.splits[name].shards:
+        examples = _decode(subject, name, shard)
+        facts = facts.add(describe_shard(examples, shard, num_classes))
+        if examples is not None:
+            buckets.add(keep(content_keys(examples.images), examples.indices, examples.labels, number))
+    return facts
 
 
 def judge(finding: Finding, settings: CheckSettings) -> CheckResult:
