@@ -10,7 +10,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -100,7 +100,7 @@ def execute(beam: ModuleType, options_class: Any, arguments: Sequence[str], cons
     construct(pipeline)
     try:
         with _servers_stopped(pipeline.runner):
-            state = pipeline.run().wait_until_finish()
+            state = _wait(pipeline.run())
     except Exception as problem:  # engines raise what they like
         raise _translate(problem) from problem
     if build_only:
@@ -109,6 +109,19 @@ def execute(beam: ModuleType, options_class: Any, arguments: Sequence[str], cons
         )
     if state != "DONE":
         raise errors.EngineFailed(f"the engine ended in state {state}, expected DONE")
+
+
+def _wait(result: Any) -> Any:
+    """Wait for a job's end and return its state; if this process is told to end before that, so is the job.
+
+    Else a cluster would go on, and write to a workspace that was cleared.
+    """
+    try:
+        return result.wait_until_finish()
+    except (SystemExit, KeyboardInterrupt):
+        with suppress(Exception):  # the engine may be gone, or know no way to cancel; the interrupt counts
+            result.cancel()
+        raise
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class Cluster:
 
     Attributes:
         folder: for what is received.
-        ends: DONE to run jobs; FAILED, CANCELLED or NOTHING (done, but without a result) to run none.
+        ends: DONE to run jobs; FAILED, CANCELLED, NOTHING (done, but without a result) or NEVER to run none.
     """
 
     def __init__(self, folder: Path, ends: str) -> None:
@@ -71,7 +71,7 @@ class Cluster:
     def state(self) -> str:
         """Return RUNNING, DONE, FAILED or CANCELLED."""
         if self.ends != "DONE":
-            return "DONE" if self.ends == "NOTHING" else self.ends
+            return {"NOTHING": "DONE", "NEVER": "RUNNING"}.get(self.ends, self.ends)
         code = self._worker.poll() if self._worker else None
         return "RUNNING" if code is None else "FAILED" if code else "DONE"
 
@@ -96,7 +96,13 @@ class StandIn(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.cluster.note(f"POST {self.path}")
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(self.post(urllib.parse.urlsplit(self.path).path, body))
+        path = urllib.parse.urlsplit(self.path).path
+        self.answer(self.post(path, body), 202 if path.endswith("/stop") else 200)
+
+    def do_PUT(self) -> None:
+        self.cluster.note(f"PUT {self.path}")
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(json.loads(body))
 
     def do_DELETE(self) -> None:
         self.cluster.note(f"DELETE {self.path}")
@@ -141,6 +147,8 @@ class Flink(StandIn):
         if path == "/v1/jars/upload":  # a form with one file
             uploaded.write_bytes(body[body.index(b"PK\x03\x04") : body.rindex(b"\r\n--")])
             return {"filename": "/somewhere/beam.jar", "status": "success"}
+        if path.endswith("/stop"):
+            return {}
         self.cluster.start_jar(uploaded.read_bytes())
         return {"jobid": "1234"}
 
@@ -230,7 +238,7 @@ def main() -> None:
     parser.add_argument("service", choices=SERVICES)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--ends", choices=("DONE", "FAILED", "CANCELLED", "NOTHING"), default="DONE")
+    parser.add_argument("--ends", choices=("DONE", "FAILED", "CANCELLED", "NOTHING", "NEVER"), default="DONE")
     asked = parser.parse_args()
     shutil.rmtree(asked.folder / "received", ignore_errors=True)  # of a stand-in that served before
     handler = SERVICES[asked.service]

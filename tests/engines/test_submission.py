@@ -6,6 +6,8 @@ The stand-ins also run what they are sent, as engines of the catalogue: see test
 import hashlib
 import io
 import json
+import shlex
+import sys
 import zipfile
 
 import pytest
@@ -18,7 +20,7 @@ from tests.helpers import BACKBEAM, Digits, backbeam, contents
 pytestmark = pytest.mark.engines
 FLINK, SPARK, DATAFLOW = STAND_INS
 ON_EACH = pytest.mark.parametrize("engine", [pytest.param(engine, id=engine.name) for engine in STAND_INS])
-OUR_STEPS = {"ReadBlock", "PartitionByShard", "WriteShard", "WriteManifest"}
+OUR_STEPS = {"CutBlocks", "WriteShards", "WriteManifest"}
 
 
 def submit(engine, folder, ends, *more):
@@ -116,3 +118,33 @@ def test_dataflow_is_sent_a_job_whose_pipeline_and_wheel_lie_in_the_bucket(tmp_p
     packages = {package["name"]: package["location"] for package in job["environment"]["workerPools"][0]["packages"]}
     assert packages[wheel.name].startswith("storage.googleapis.com/backbeam-test/staging/")
     assert not [name for name in packages if "session" in name]
+
+
+def test_dataflow_with_a_workspace_in_a_bucket(tmp_path):
+    """The workers see nothing of this machine but the source."""
+    digits, servers = Digits().write(tmp_path / "digits"), DATAFLOW.server_commands
+    command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", "gs://backbeam-test/ws", *DATAFLOW.told()]
+    fetch = [sys.executable, "-m", "tests.engines.fetch_store", "gs://backbeam-test/ws", tmp_path / "ws"]
+    environment = DATAFLOW.environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
+    done, fetched = isolated([command, fetch], servers, tmp_path, environment)
+    assert done.code == 0, done.err
+    assert fetched.code == 0, fetched.err
+    expected = backbeam("preprocess", "--dataset", digits, "--workspace", tmp_path / "expected")
+    assert expected.code == 0, expected.err
+    made = {name: data for name, data in contents(tmp_path / "expected").items() if name != ".lock"}
+    assert contents(tmp_path / "ws") == made
+
+
+@pytest.mark.parametrize("engine", [pytest.param(each, id=each.name) for each in (FLINK, DATAFLOW)])
+def test_a_job_is_cancelled_when_the_command_is_told_to_end(engine, tmp_path):
+    """Else the cluster would go on, and write to a workspace that was cleared."""
+    digits, servers, last = Digits().write(tmp_path / "digits"), engine.server_commands, engine.servers[-1]
+    servers[last] = [*servers[last], "--ends=NEVER"]
+    command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", *engine.told()]
+    received = shlex.quote(str(tmp_path / "received" / "pipeline.pb"))
+    script = f'"$@" & until test -e {received}; do sleep 0.1; done; sleep 2; kill -TERM $!; wait $!'
+    [done] = isolated([["sh", "-c", script, "sh", *command]], servers, tmp_path, engine.environment)
+    assert done.code == 143, done.err
+    assert list((tmp_path / "ws" / "datasets").iterdir()) == []
+    asked = (tmp_path / "received" / "requests.txt").read_text()
+    assert {"flink": "POST /v1/jobs/1234/stop", "dataflow": "PUT /v1b3/projects"}[last] in asked
