@@ -96,8 +96,7 @@ class StandIn(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.cluster.note(f"POST {self.path}")
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        path = urllib.parse.urlsplit(self.path).path
-        self.answer(self.post(path, body), 202 if path.endswith("/stop") else 200)
+        self.answer(self.post(urllib.parse.urlsplit(self.path).path, body))
 
     def do_PUT(self) -> None:
         self.cluster.note(f"PUT {self.path}")
@@ -147,8 +146,6 @@ class Flink(StandIn):
         if path == "/v1/jars/upload":  # a form with one file
             uploaded.write_bytes(body[body.index(b"PK\x03\x04") : body.rindex(b"\r\n--")])
             return {"filename": "/somewhere/beam.jar", "status": "success"}
-        if path.endswith("/stop"):
-            return {}
         self.cluster.start_jar(uploaded.read_bytes())
         return {"jobid": "1234"}
 
