@@ -56,7 +56,7 @@ def test_the_result(first):
     test = result["test"]
     assert set(result) == {
         *("run_id", "dataset_id", "recipe", "step", "seed", "agreement", "test", "validation"),
-        *("seconds", "skipped", "paths"),
+        *("finished", "seconds", "skipped", "paths"),
     }
     assert (result["recipe"], result["step"], result["seed"]) == ("article-manual", "manual", 1)
     assert test["num_examples"] == 1000

@@ -62,7 +62,9 @@ def timeless(files):
             kept[name] = repr(pq.read_table(io.BytesIO(data)).drop_columns("seconds").to_pylist())  # nan is not nan
         elif name.endswith("run.json"):
             record = json.loads(data)
-            kept[name] = {key: record[key] for key in record if key not in ("seconds", "tables", "record_sha256")}
+            kept[name] = {
+                key: record[key] for key in record if key not in ("seconds", "finished", "tables", "record_sha256")
+            }
         elif name != ".lock":
             kept[name] = data
     return kept

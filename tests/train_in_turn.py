@@ -18,7 +18,7 @@ def main() -> None:
     record, data = find_run(having, None)
     choose_threads(record.config.layers, record.config.batch_size)
     engine = Engine(compile_in_turn(record.config), "CPU:0")
-    train(Job(getting, folder, data.manifest, data.digest, False, False), [record.config], engine)
+    train(Job(getting, folder, data.manifest, data.digest, False), [record.config], engine)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def train(settings, report_every=50):
         SplitReader((90,), 20, read_shard),
         Plan(settings.seed, settings.batch_size, settings.num_steps, report_every),
     )
-    listener = Listener(curve.append, lambda step, state: None)
+    listener = Listener(lambda point, _: curve.append(point), lambda step, state: None)
     return fit(settings, Program(begin(settings), compile_run(settings)), chunks, data, listener, report_every), curve
 
 

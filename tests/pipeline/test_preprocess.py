@@ -31,7 +31,7 @@ GOLDEN_MNIST_5K = {
 
 def build(source_folder, parent, num_shards=4, seed=1, max_rejected=0, num_classes=None, beam=()):
     """Preprocess a folder (or a known name) and return the data set's folder."""
-    source = find_source(str(source_folder), None, parent, progress=False)
+    source = find_source(str(source_folder), None, parent)
     scans = scan_source(source, num_classes)
     config = PreprocessConfig(seed=seed, num_shards=num_shards)
     folder = parent / dataset_id(source.name, scans.class_names, config, scans.infos)

@@ -1,6 +1,6 @@
 """`backbeam report` as a command: which runs it takes, several of them compared, where it writes, how it fails."""
 
-import os
+import json
 import shutil
 from pathlib import Path
 
@@ -75,11 +75,13 @@ def test_the_order_of_runs_decides_the_page(two):
     assert back["p_value"] == forth["p_value"]
 
 
-def test_without_a_run_it_is_the_one_evaluated_last(two, workspace):
-    for last in two[1]:
-        for run_id in two[1]:
-            os.utime(workspace / "runs" / run_id / EVALUATION_NAME, (2, 2 if run_id == last else 1))
-        assert [run["run_id"] for run in report(workspace, "--json").json["runs"]] == [last]
+def test_without_a_run_it_is_the_one_trained_last(two, workspace):
+    first, last = two[1]
+    times = [json.loads((workspace / "runs" / run_id / "run.json").read_text())["finished"] for run_id in two[1]]
+    assert times[0] < times[1]
+    assert [run["run_id"] for run in report(workspace, "--json").json["runs"]] == [last]
+    (workspace / "runs" / last / EVALUATION_NAME).unlink()
+    assert [run["run_id"] for run in report(workspace, "--json").json["runs"]] == [first]
 
 
 def test_a_page_is_written_whole_and_nothing_else_changes(two, workspace):
@@ -183,8 +185,7 @@ def test_a_page_cannot_be_written(two, tmp_path):
 def test_the_main_job_names_the_command(two):
     workspace, (first, _) = two
     run = find_model(workspace, first).run
-    text = next_steps(["run", "--workspace", str(workspace)], run)
+    text = "\n".join(next_steps(["run", "--workspace", str(workspace)], run))
     assert f"report {first} --workspace {workspace}" in text
-    assert f" --workspace={workspace} " in next_steps(
-        ["run", f"--workspace={workspace}"], find_model(workspace, first).run
-    )
+    joined = "\n".join(next_steps(["run", f"--workspace={workspace}"], run))
+    assert f"report {first} --workspace={workspace} " in joined

@@ -80,16 +80,16 @@ def test_sources_on_a_remote_file_system(memory, tmp_path):
 
     files = Digits().files()
     memory.update({f"memory://bucket/digits/{name}.gz": gzip.compress(d) for name, d in files.items()})
-    source = find_source("memory://bucket/digits/", None, tmp_path, progress=False)
+    source = find_source("memory://bucket/digits/", None, tmp_path)
     assert source.name == "digits"
-    local = scan_source(find_source(str(Digits().write(tmp_path / "digits")), None, tmp_path, progress=False))
+    local = scan_source(find_source(str(Digits().write(tmp_path / "digits")), None, tmp_path))
     assert scan_source(source).infos == local.infos
     assert storage.read_range(source.files[0], 0, 2) == b"\x1f\x8b"
 
 
 def test_an_unknown_file_system_says_what_to_install(tmp_path):
     with pytest.raises(BadUsage, match=r"no file system for nowhere:// is installed; backbeam\[gcp\]"):
-        find_source("nowhere://bucket/digits", None, tmp_path, progress=False)
+        find_source("nowhere://bucket/digits", None, tmp_path)
 
 
 @pytest.mark.parametrize("complete", [True, False])
