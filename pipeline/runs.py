@@ -20,7 +20,7 @@ from pipeline.tables import partition
 RUN_NAME = "run.json"
 EVALUATION_NAME = "evaluation.json"
 PARAMETERS_NAME = "parameters.safetensors"
-UtcTime = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
+UtcTime = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00$")]
 _PACKAGES = ("backbeam", "tensorflow", "numpy", "apache-beam", "pyarrow", "safetensors")
 
 
@@ -148,7 +148,7 @@ def current_versions() -> dict[str, str]:
 
 def now() -> str:
     """Return the time as records have it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def load_run(folder: Place) -> RunRecord:
