@@ -8,7 +8,7 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-all test-engines test-stores bench bench-data screenshots lint types lock clean
+.PHONY: run test test-all test-engines test-stores bench bench-data docs screenshots lint types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
@@ -35,7 +35,11 @@ bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow
 	@$(BIN)/python -m tests.benchmarks.data
 	@$(BIN)/python -m tests.benchmarks.reading
 
-screenshots: $(VENV)/installed-test  ## the pictures of the report in docs/, from the embedded digits; needs Chromium
+docs: $(VENV)/installed-test  ## docs/cli.md and docs/tables.md, from the code
+	@$(BIN)/python -m tests.cli_reference
+	@$(BIN)/python -m tests.tables_page
+
+screenshots: $(VENV)/installed-test  ## the pictures in docs/, of the report and of a terminal; needs Chromium
 	@$(BIN)/python -m tests.screenshots docs
 
 lint: $(VENV)/installed-dev

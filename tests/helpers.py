@@ -4,9 +4,11 @@ import contextlib
 import gzip
 import json
 import os
+import pty
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,27 @@ def killed_at(event: str, pattern: str, *arguments: object) -> int:
     """
     command = [sys.executable, "-c", _KILLED, event, pattern, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, timeout=300).returncode
+
+
+def on_terminal(*arguments: object, num_columns: int = 120) -> str:
+    """Run the real command with a terminal for its standard output; return what it prints there."""
+    controller, terminal = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(num_columns)}
+    command = [str(BACKBEAM), *map(str, arguments)]
+    with subprocess.Popen(command, stdout=terminal, stderr=subprocess.DEVNULL, env=environment) as running:
+        os.close(terminal)
+        printed = b"".join(_pieces(controller))
+        os.close(controller)
+    if running.returncode:
+        raise subprocess.CalledProcessError(running.returncode, command)
+    return printed.decode().replace("\r\n", "\n")
+
+
+def _pieces(descriptor: int) -> Iterator[bytes]:
+    """Yield what a terminal is sent, until nobody holds its other end."""
+    with contextlib.suppress(OSError):  # how that end shows itself
+        while piece := os.read(descriptor, 2**16):
+            yield piece
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -1,36 +1,51 @@
-"""Take the documentation's pictures of the report: python -m tests.screenshots FOLDER.
+"""Take the documentation's pictures of the report and of a terminal: python -m tests.screenshots FOLDER.
 
 The main job runs on the embedded digits in a workspace of its own, and Chromium shows the page that comes of it.
 """
 
 import io
+import os
 import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image
+from rich.console import Console
+from rich.text import Text
 from selenium.webdriver import Chrome
 
 from tests import browser
-from tests.helpers import backbeam
+from tests.helpers import backbeam, on_terminal
 
 WIDTH, HEIGHT = 1000, 900  # pixels
+COLUMNS = 104
+SESSION = (
+    "backbeam run",
+    "backbeam run --seed 2 --quiet",
+    "backbeam runs",
+    "backbeam compare article-manual-seed1 article-manual-seed2",
+)
+TERMINAL = """<meta charset="utf-8"><style>body {{ background: #16181d; margin: 0 }}
+pre {{ font: 14px/1.25 "DejaVu Sans Mono", monospace; color: #e6e6e6; background: #16181d; margin: 0; padding: 16px }}
+</style><pre>{code}</pre>"""
 NUM_COLOURS = 128  # enough for a page, and a third of the bytes
 
 
 def main() -> None:
     if not browser.is_installed():
         sys.exit(browser.MISSING)
-    target = Path(sys.argv[1])
+    target = Path(sys.argv[1]).absolute()
     with tempfile.TemporaryDirectory() as folder, browser.chromium() as driver:
         page = Path(folder) / "page.html"
-        for arguments in (["run"], ["report", "--to", page]):
-            done = backbeam(*arguments, "--workspace", Path(folder) / "workspace")
-            if done.code:
-                sys.exit(done.err)
+        os.chdir(folder)  # so that the terminal shows the commands as they are called
+        printed = terminal_session()
+        done = backbeam("report", "article-manual-seed1", "--to", page)
+        if done.code:
+            sys.exit(done.err)
         browser.show(driver, page, WIDTH, HEIGHT)
         save(browser.take_picture(driver, "header", ".confusion"), target / "report.png")
         save(inspector_picture(driver), target / "inspector.png")
+        save(terminal_picture(driver, printed, Path(folder) / "terminal.html"), target / "terminal.png")
 
 
 def inspector_picture(driver: Chrome) -> bytes:
@@ -39,6 +54,25 @@ def inspector_picture(driver: Chrome) -> bytes:
     while browser.inspector(driver, "title").text != "The gradients of layer 1":
         forth.click()
     return browser.take_picture(driver, "#inspector", "#inspector", 0)
+
+
+def terminal_session() -> str:
+    """Run commands as a user would at a terminal; return what it shows, escape sequences included."""
+    shown = []
+    for command in SESSION:
+        shown.append(
+            f"\x1b[32m$\x1b[0m \x1b[1m{command}\x1b[0m\n{on_terminal(*command.split()[1:], num_columns=COLUMNS)}"
+        )
+    return "\n".join(shown)
+
+
+def terminal_picture(driver: Chrome, printed: str, page: Path) -> bytes:
+    """Draw what a terminal of that width shows."""
+    recorder = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    recorder.print(Text.from_ansi(printed))
+    page.write_text(recorder.export_html(code_format=TERMINAL, inline_styles=True))
+    browser.show(driver, page, WIDTH, HEIGHT)
+    return browser.take_picture(driver, "pre", "pre", 0)
 
 
 def save(picture: bytes, path: Path) -> None:

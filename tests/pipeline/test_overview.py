@@ -1,17 +1,14 @@
 """`backbeam runs`, `show` and `compare`, by the real command on real runs."""
 
-import os
-import pty
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
 from pipeline.comparison import compare
 from pipeline.warehouse import read_rows
-from tests.helpers import BACKBEAM, Digits, backbeam
+from tests.helpers import Digits, backbeam, on_terminal
 
 
 @pytest.fixture(scope="module")
@@ -25,24 +22,6 @@ def workspace(tmp_path_factory):
     done = backbeam("train", "--workspace", folder / "ws", "--seed", 3, "--num-steps", 4)
     assert done.code == 0, done.err
     return folder / "ws"
-
-
-def on_terminal(*arguments):
-    """Run the real command with a terminal for its standard output; return what it prints there."""
-    controller, terminal = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"}
-    with subprocess.Popen([BACKBEAM, *map(str, arguments)], stdout=terminal, env=environment) as running:
-        os.close(terminal)
-        printed = b""
-        try:
-            while piece := os.read(controller, 2**16):
-                printed += piece
-        except OSError:  # how the end of a terminal shows itself
-            pass
-        finally:
-            os.close(controller)
-    assert running.returncode == 0
-    return printed.decode()
 
 
 def test_runs_are_listed_newest_first(workspace):

@@ -1,0 +1,25 @@
+"""Writes docs/cli.md from the commands themselves: `python -m tests.cli_reference`."""
+
+import html
+from pathlib import Path
+
+import typer
+from typer.cli import get_docs_for_click
+from typer.main import get_command
+
+from pipeline.cli import app
+
+PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
+NOTE = "Made from the code by `python -m tests.cli_reference`; a test checks that it is current.\n"
+
+
+def page() -> str:
+    """Return the page as it should be."""
+    command = get_command(app)
+    text = get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="backbeam"), name="backbeam")
+    title, rest = html.unescape(text).split("\n", 1)
+    return f"{title}\n\n{NOTE}{rest.rstrip()}\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,12 @@
+from pipeline.cli import app
+from tests.cli_reference import PAGE, page
+
+
+def test_the_reference_is_current():
+    assert PAGE.read_text() == page(), "run python -m tests.cli_reference"
+
+
+def test_every_command_is_in_it():
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert len(names) > 10
+    assert [name for name in names if f"## `backbeam {name}`" not in PAGE.read_text()] == []
