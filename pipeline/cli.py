@@ -460,7 +460,8 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a run's report as one HTML page with an inspector of back-propagation, or compare several runs."""
-    from pipeline import describe, report, summary
+    from pipeline import describe, summary
+    from pipeline.page import report
 
     refuse_beam_options(context)
     written = report.write_report(existing(workspace), runs or [], to)

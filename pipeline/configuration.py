@@ -13,7 +13,7 @@
 
 Keys of [training] are those of `model.recipes.TrainingConfig`, tables of [validation] the checks of
 `pipeline.validation.CHECKS` and their keys those of `CheckSettings`, keys of [slices] names of the user's own: see
-`pipeline.slices`. Nothing unknown is ignored.
+`pipeline.tables.slices`. Nothing unknown is ignored.
 """
 
 import re
@@ -23,7 +23,7 @@ from typing import Any
 
 from model.errors import BadUsage
 from model.recipes import TrainingConfig, find_recipe, nearest, override
-from pipeline.idx import MAX_EXAMPLE_BYTES
+from pipeline.sources.idx import MAX_EXAMPLE_BYTES
 from pipeline.validation import CheckSettings, resolve_checks
 
 DEFAULT_RECIPE = "article-manual"

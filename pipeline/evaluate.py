@@ -25,17 +25,16 @@ from model.errors import EngineFailed
 from model.examples import Bytes, Integers
 from model.network import Parameters, forward, scale
 from model.training import network_of
-from pipeline import metrics, runners, runs, storage
-from pipeline.calibration import calibration_rows
+from pipeline import runners, runs, storage
 from pipeline.console import watched
 from pipeline.local_side import poll_seconds
 from pipeline.manifest import FileInfo, Manifest, ShardInfo
 from pipeline.places import Place
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
 from pipeline.shards import read_shard
-from pipeline.slices import SLICINGS, Answered, Names, check_few, keys_of, slice_rows
-from pipeline.slicings import Slicings, describe, load
-from pipeline.tables import (
+from pipeline.tables import metrics
+from pipeline.tables.calibration import calibration_rows
+from pipeline.tables.files import (
     EVALUATION_TABLES,
     SCHEMAS,
     made_anew,
@@ -44,8 +43,10 @@ from pipeline.tables import (
     staging_folder,
     write_table,
 )
-from pipeline.tally import Tally, merge_tallies, tally
-from pipeline.weights import Range, merge_ranges, weight_rows
+from pipeline.tables.slices import SLICINGS, Answered, Names, check_few, keys_of, slice_rows
+from pipeline.tables.slicings import Slicings, describe, load
+from pipeline.tables.tally import Tally, merge_tallies, tally
+from pipeline.tables.weights import Range, merge_ranges, weight_rows
 
 
 @dataclass(frozen=True)

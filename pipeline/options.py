@@ -186,7 +186,7 @@ DEFAULT_DATASETS = ["mnist-5k"]
 def picture_options(image_column: str | None, label_column: str | None, image_size: str | None) -> Any:
     """What the user says of pictures."""
     from pipeline.configuration import parse_size
-    from pipeline.sources import PictureOptions
+    from pipeline.sources.known import PictureOptions
 
     return PictureOptions(image_column, label_column, parse_size(image_size))
 
@@ -235,7 +235,7 @@ def training_configs(file: Path | None, seeds: str | None, *, seed: int | None, 
 def evaluation_slicings(file: Path | None, options: list[str] | None) -> Any:
     """Work out by which slicings to evaluate: the built-in ones, those of the file, those of the flags."""
     from pipeline.configuration import read_slices
-    from pipeline.slicings import resolve_slicings
+    from pipeline.tables.slicings import resolve_slicings
 
     return resolve_slicings(read_slices(file), options or [])
 

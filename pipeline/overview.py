@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import RECIPES, TrainingConfig
-from pipeline.comparison import Comparison, compare
 from pipeline.places import Place
 from pipeline.runs import (
     EVALUATION_NAME,
@@ -19,7 +18,8 @@ from pipeline.runs import (
     load_evaluation,
     load_run,
 )
-from pipeline.warehouse import paired, read_rows
+from pipeline.tables.comparison import Comparison, compare
+from pipeline.tables.warehouse import paired, read_rows
 
 
 class Listed(NamedTuple):

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias
 from model.errors import BadUsage
 
 if TYPE_CHECKING:
-    from pipeline.stores import Store
+    from pipeline.stores.store import Store
 
 _SEPARATOR = "://"
 
@@ -113,7 +113,7 @@ class RemotePath:
 
     @property
     def _store(self) -> "Store":
-        from pipeline.stores import find_store
+        from pipeline.stores.store import find_store
 
         return find_store(self.uri)
 

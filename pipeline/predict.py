@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage
-from pipeline import idx, storage
-from pipeline.pictures import Grey, decode_picture, is_picture, prepare_picture
+from pipeline import storage
+from pipeline.sources import idx
+from pipeline.sources.pictures import Grey, decode_picture, is_picture, prepare_picture
 
 Outputs: TypeAlias = npt.NDArray[np.float32]
 

@@ -3,10 +3,10 @@
     block ranges -> cuts of blocks -> shards -> manifest
 
 Work is done by blocks of thousands of examples; no Python runs for a single image, but where pictures must be decoded
-(`pipeline.decoding`). Examples do not travel through the engine: a worker that has read a block leaves it in a scratch
-file, and the shuffle moves only where each cut of it lies, but where workers share no disk (`pipeline.scratch`). So a
-worker holds one block or one shard, and an engine that shuffles in memory holds neither. `construct` puts the
-functions below in order.
+(`pipeline.sources.decoding`). Examples do not travel through the engine: a worker that has read a block leaves it in a
+scratch file, and the shuffle moves only where each cut of it lies, but where workers share no disk
+(`pipeline.scratch`). So a worker holds one block or one shard, and an engine that shuffles in memory holds neither.
+`construct` puts the functions below in order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import BadInput, EngineFailed
 from model.examples import concatenate
 from pipeline import runners, storage
-from pipeline.blocks import Block, BlockRange, Reader, Rejected, Scans, Target
 from pipeline.console import watched
 from pipeline.local_side import poll_seconds, scratch_folder
 from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, PreprocessConfig, ShardInfo, SplitInfo, load_manifest
@@ -39,7 +38,8 @@ from pipeline.shards import (
     sort_by_key,
     split_num_shards,
 )
-from pipeline.tables import REJECTED_SCHEMA, read_table, write_table
+from pipeline.sources.blocks import Block, BlockRange, Reader, Rejected, Scans, Target
+from pipeline.tables.files import REJECTED_SCHEMA, read_table, write_table
 
 REJECTED_NAME = "rejected.parquet"
 CUTS, REJECTED = "cuts", "rejected"  # what comes of a block

@@ -15,7 +15,7 @@ from pipeline.manifest import (
     load_manifest,
 )
 from pipeline.runners import messages_in
-from pipeline.sources import KNOWN, AnySource, PictureOptions, RowsSource, Source
+from pipeline.sources.known import KNOWN, AnySource, PictureOptions, RowsSource, Source
 from pipeline.work import Log, Settings, once, quiet_imports
 
 
@@ -73,9 +73,9 @@ def _preprocess_source(
 ) -> tuple[Dataset, dict[str, int]]:
     """Make sure that one source's data set is there; return it and the examples of each split of its source."""
     with log.timed("source"):
-        from pipeline.fetch import find_source
         from pipeline.shards import choose_num_shards
-        from pipeline.staging import scan_source
+        from pipeline.sources.fetch import find_source
+        from pipeline.sources.staging import scan_source
 
         data_dir = options.data_dir if name in KNOWN or len(options.datasets) == 1 else None
         source = find_source(name, data_dir, options.cache_dir, options.pictures)

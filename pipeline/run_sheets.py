@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.comparison import Comparison
 from pipeline.overview import Compared, Listed, Listing, Shown, changed_settings
 from pipeline.runs import SplitResult
 from pipeline.sheets import Part, Sheet, columns
 from pipeline.summary import about, agreement_lines, evaluation_head, interval, percent
+from pipeline.tables.comparison import Comparison
 
 
 def listing_parts(listing: Listing) -> list[Part]:

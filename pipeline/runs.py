@@ -15,7 +15,7 @@ from model.recipes import TrainingConfig
 from pipeline import storage
 from pipeline.manifest import Count, Digest, FileInfo, Record
 from pipeline.places import Place
-from pipeline.tables import partition
+from pipeline.tables.files import partition
 
 RUN_NAME = "run.json"
 EVALUATION_NAME = "evaluation.json"

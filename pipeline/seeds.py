@@ -10,7 +10,7 @@ import pyarrow as pa
 from model.errors import BadUsage, CorruptArtefact
 from pipeline.places import Place
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
-from pipeline.tables import SCHEMAS, origin_columns, partition, read_table, write_table
+from pipeline.tables.files import SCHEMAS, origin_columns, partition, read_table, write_table
 
 MOST_SEEDS = 1000
 

@@ -27,7 +27,7 @@ from pipeline.validation import CheckSettings, ValidationRecord, check_validatio
 from pipeline.work import Log, Settings, once, quiet_imports
 
 if TYPE_CHECKING:
-    from pipeline.slicings import Slicings  # which imports NumPy
+    from pipeline.tables.slicings import Slicings  # which imports NumPy
     from pipeline.train import Job  # which imports TensorFlow
     from pipeline.validate import Subject
 
@@ -195,7 +195,7 @@ def evaluate_stage(
 
 
 def _check_sliced(workspace: Place, evaluated: Sequence[RunRecord], slicings: "Slicings") -> None:
-    from pipeline.slicings import check_recorded
+    from pipeline.tables.slicings import check_recorded
 
     for run in evaluated:
         check_recorded(load_evaluation(workspace, run), slicings, workspace / "runs" / run.run_id)

@@ -18,7 +18,7 @@ import google_crc32c
 
 from model.errors import BadUsage, CorruptArtefact, StorageFailed
 from pipeline.places import Place, RemotePath, is_remote, missing
-from pipeline.stores import find_store, open_remote
+from pipeline.stores.store import find_store, open_remote
 
 _TEMPORARY = ".tmp"
 _MEND = "delete the folder of the data set or run that it belongs to, and run again to make it anew"

@@ -19,8 +19,8 @@ from pipeline.work import Log, Settings
 
 if TYPE_CHECKING:
     from model.gradcheck import Agreement  # which imports TensorFlow
+    from pipeline.page.report import Report
     from pipeline.predict import Answer  # which imports NumPy
-    from pipeline.report import Report
 
 
 def dataset_parts(dataset: Dataset, log: Log) -> list[Part]:

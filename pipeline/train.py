@@ -26,10 +26,9 @@ from pipeline import runs, shards, storage
 from pipeline.console import say, training_progress
 from pipeline.local_side import copy_shards
 from pipeline.manifest import FileInfo, Manifest
-from pipeline.metrics import FIRST_EXAMPLES
 from pipeline.places import Place
 from pipeline.runs import RunRecord, StepAgreement, TableFile
-from pipeline.tables import (
+from pipeline.tables.files import (
     EVALUATION_TABLES,
     SCHEMAS,
     TRAINING_TABLES,
@@ -39,6 +38,7 @@ from pipeline.tables import (
     staging_folder,
     write_table,
 )
+from pipeline.tables.metrics import FIRST_EXAMPLES
 from pipeline.tensorboard import Board
 
 REPORT_EVERY = 1000  # steps, as the article does

@@ -15,8 +15,8 @@ from pipeline.work import quiet_imports
 
 if TYPE_CHECKING:
     from pipeline.inspection import Named
-    from pipeline.pictures import Grey  # NumPy and Pillow are not needed by every command
     from pipeline.predict import Answer, Outputs
+    from pipeline.sources.pictures import Grey  # NumPy and Pillow are not needed by every command
 
 
 @dataclass(frozen=True)

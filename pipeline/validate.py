@@ -13,9 +13,9 @@ from pipeline.checks import Finding, SplitFacts, describe_shard, find
 from pipeline.duplicates import content_keys
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.places import Place
-from pipeline.schemas import SCHEMA_VERSION
 from pipeline.shards import decode_shard
-from pipeline.tables import VALIDATION_SCHEMA, write_table
+from pipeline.tables.files import VALIDATION_SCHEMA, write_table
+from pipeline.tables.schemas import SCHEMA_VERSION
 from pipeline.validation import (
     CHECKS,
     TABLE,

@@ -17,7 +17,7 @@ from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.recipes import nearest
 from pipeline.manifest import Count, Digest, FileInfo, Record
 from pipeline.places import Place
-from pipeline.tables import dataset_partition
+from pipeline.tables.files import dataset_partition
 
 VALIDATION_NAME = "validation.json"
 TABLE = "validation"

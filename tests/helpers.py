@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.sources import FILE_NAMES
+from pipeline.sources.known import FILE_NAMES
 
 # the console script that stands beside the interpreter that runs the tests
 BACKBEAM = Path(sys.executable).with_name("backbeam")

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from model.recipes import TrainingConfig, find_recipe, override
-from pipeline import idx, storage
-from pipeline.sources import EMBEDDED, FILE_NAMES, find_files
+from pipeline import storage
+from pipeline.sources import idx
+from pipeline.sources.known import EMBEDDED, FILE_NAMES, find_files
 
 NUM_CHUNKS = 4  # of different batches; what lasts longer takes them again and again
 CHECKED_STEPS = 20

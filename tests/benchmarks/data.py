@@ -17,9 +17,10 @@ import pyarrow as pa
 import typer
 
 from model.errors import BackbeamError
-from pipeline import idx, storage
-from pipeline.sources import FILE_NAMES
-from pipeline.tables import write_table
+from pipeline import storage
+from pipeline.sources import idx
+from pipeline.sources.known import FILE_NAMES
+from pipeline.tables.files import write_table
 from tests.benchmarks.cases import read_digits
 from tests.benchmarks.memory import Measured, check_measurable
 from tests.benchmarks.steps import describe_machine

@@ -25,7 +25,7 @@ from model.recipes import TrainingConfig, find_recipe, fit_to_data, override
 from pipeline import storage
 from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, ShardInfo, SourceInfo, load_manifest
 from pipeline.shards import default_num_shards, encode_shard, shard_name
-from pipeline.tables import write_table
+from pipeline.tables.files import write_table
 from pipeline.work import quiet_imports
 from tests.benchmarks.cases import read_digits
 from tests.benchmarks.steps import describe_machine

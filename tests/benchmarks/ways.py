@@ -13,7 +13,7 @@ from pipeline import storage
 from pipeline.manifest import PreprocessConfig, dataset_id, load_manifest
 from pipeline.runners import messages_in
 from pipeline.shards import default_num_shards
-from pipeline.sources import FILE_NAMES, Source, find_files
+from pipeline.sources.known import FILE_NAMES, Source, find_files
 from pipeline.stages import quiet_imports
 from tests.benchmarks.memory import Measured, watch
 
@@ -108,7 +108,7 @@ OTHERS: dict[str, Callable[[Path], Measured]] = {
 def _preprocess(place: Path, workspace: str, beam_arguments: list[str]) -> Measured:
     with quiet_imports():
         from pipeline.preprocess import preprocess
-        from pipeline.staging import scan_source
+        from pipeline.sources.staging import scan_source
     parent = place / workspace / "datasets"
     storage.remove(parent)
 

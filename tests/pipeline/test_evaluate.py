@@ -19,8 +19,8 @@ from pipeline import storage
 from pipeline.evaluate import evaluate
 from pipeline.lookup import find_run
 from pipeline.runs import check_evaluation
-from pipeline.slices import SLICINGS, Slicing
-from pipeline.tables import EVALUATION_TABLES, partition, staging_folder
+from pipeline.tables.files import EVALUATION_TABLES, partition, staging_folder
+from pipeline.tables.slices import SLICINGS, Slicing
 from tests.helpers import contents, killed_at
 
 SPLITS = 2
@@ -172,7 +172,7 @@ def test_a_slicing_cannot_change_the_images(workspace):
 
 
 def test_a_slicing_that_cuts_nothing_is_refused_in_the_sum(workspace, monkeypatch):
-    monkeypatch.setattr("pipeline.slices.MOST_KEYS", 25)  # each shard has fewer
+    monkeypatch.setattr("pipeline.tables.slices.MOST_KEYS", 25)  # each shard has fewer
     with pytest.raises(BadInput, match=r"gives \d+ different keys or more, expected at most 25"):
         evaluate_run(workspace, names(workspace)[0], (), SLICINGS | {"mine": Slicing(many)})
 

@@ -16,7 +16,7 @@ from model.errors import BadUsage
 from model.network import build_network, predict
 from pipeline import storage
 from pipeline.runs import load_run
-from pipeline.sources import EMBEDDED
+from pipeline.sources.known import EMBEDDED
 from tests.helpers import backbeam, contents
 
 # Of outputs between 0 and 1, against our own forward pass, which is not compiled: others may add the 784 products in

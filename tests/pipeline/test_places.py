@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model.errors import BadUsage
 from pipeline import storage
 from pipeline.places import RemotePath, is_remote, place_of
-from pipeline.stores import RemoteStream
+from pipeline.stores.store import RemoteStream
 from tests.memory import FolderFileSystem, MemoryFileSystem
 
 NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from model.errors import BadInput, BadUsage
 from pipeline.predict import answer_files
-from pipeline.sources import EMBEDDED
+from pipeline.sources.known import EMBEDDED
 from tests.helpers import Digits, backbeam, images_bytes, labels_bytes
 
 NUM_DIGITS = 200

@@ -7,8 +7,8 @@ import pytest
 
 from model.errors import BadUsage, CorruptArtefact, Locked
 from pipeline import local_side, storage
-from pipeline.fetch import find_source
-from pipeline.staging import scan_source
+from pipeline.sources.fetch import find_source
+from pipeline.sources.staging import scan_source
 from tests.helpers import Digits, contents
 
 

@@ -13,7 +13,7 @@ from model.examples import Examples
 from pipeline.configuration import resolve_validation
 from pipeline.manifest import Manifest
 from pipeline.shards import encode_shard
-from pipeline.sources import FILE_NAMES
+from pipeline.sources.known import FILE_NAMES
 from pipeline.validation import CHECKS
 from tests.helpers import Digits, backbeam, contents, images_bytes, labels_bytes, write_files
 

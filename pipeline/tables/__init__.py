@@ -1,0 +1,1 @@
+"""What comes out: the tables, what is worked out for them, and reading them back."""

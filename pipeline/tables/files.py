@@ -1,0 +1,125 @@
+"""Parquet tables: how they are written, put where readers look, and read back. `schemas` says what they hold.
+
+Every file is compressed with zstd and carries a checksum on every page; readers here verify it. A run's rows of a table
+are written out of readers' sight and put in place whole; of the tables of an evaluation, `evaluations` comes last.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model.errors import CorruptArtefact
+from pipeline import storage
+from pipeline.manifest import FileInfo
+from pipeline.places import Place, RemotePath
+from pipeline.tables import schemas
+from pipeline.tables.schemas import ORIGIN, SCHEMA_VERSION
+
+TRAINING_TABLES = ("learning_curve", "gradient_agreement")
+
+# In the order in which they are put in place: a run that stands in the last of them is whole in all.
+LAST_TABLE = "evaluations"
+EVALUATION_TABLES = ("classes", "confusion", "slices", "calibration", "weights", "predictions", LAST_TABLE)
+
+SCHEMAS = {name: schemas.arrow_schema(name, ORIGIN | table.columns) for name, table in schemas.TABLES.items()}
+REJECTED_SCHEMA = schemas.arrow_schema("rejected", schemas.REJECTED.columns)
+VALIDATION_SCHEMA = schemas.arrow_schema("validation", schemas.VALIDATION.columns)
+
+
+def origin_columns(num_rows: int, run_id: str, dataset_digest: str, model_digest: str) -> dict[str, list[Any]]:
+    """Return the columns that every table of a run begins with."""
+    values = (run_id, dataset_digest, model_digest, SCHEMA_VERSION)
+    return {name: [value] * num_rows for name, value in zip(ORIGIN, values, strict=True)}
+
+
+def partition(table: str, run_id: str) -> str:
+    """Return the folder of a run's rows of a table, below the workspace: reports/TABLE/run=RUN_ID."""
+    return f"reports/{table}/run={run_id}"
+
+
+def dataset_partition(table: str, dataset_id: str) -> str:
+    """Return the folder of a data set's rows of a table, below the workspace: reports/TABLE/dataset=DATASET_ID."""
+    return f"reports/{table}/dataset={dataset_id}"
+
+
+def staging_folder(workspace: Place, table: str, run_id: str) -> Place:
+    """Return the folder that a run's rows of a table are written to, where no reader of reports/ looks.
+
+    In a store, where no folder can be put in place, that is where they stay.
+    """
+    if isinstance(workspace, RemotePath):
+        return workspace / partition(table, run_id)
+    return _hidden_folder(workspace, run_id) / table
+
+
+def publish(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
+    """Put a run's rows of tables in place, table by table in that order, each whole.
+
+    Doing it again, as engines may, changes nothing. In a store they are in place.
+    """
+    if isinstance(workspace, RemotePath):
+        return
+    for table in tables:
+        storage.publish_folder(_hidden_folder(workspace, run_id) / table, workspace / partition(table, run_id))
+
+
+@contextmanager
+def made_anew(workspace: Place, run_id: str, tables: Sequence[str], record: Place) -> Iterator[None]:
+    """Take away a run's rows of tables to make them anew, and again if that does not come to its end.
+
+    Args:
+        workspace: that holds them.
+        run_id: of the run.
+        tables: those that are made, and those that mean nothing without them.
+        record: what is written last: once it is there, the tables stay.
+    """
+    _withdraw(workspace, run_id, tables)
+    try:
+        yield
+    except BaseException:
+        if not record.exists():
+            _withdraw(workspace, run_id, tables)
+        raise
+    finally:
+        if isinstance(workspace, Path):
+            storage.remove(_hidden_folder(workspace, run_id))
+
+
+def write_table(path: Place, table: pa.Table) -> FileInfo:
+    """Write a table to a file, atomically, and describe the file."""
+    sink = BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    data = sink.getvalue()
+    storage.write_atomically(path, data)
+    return FileInfo(name=path.name, num_bytes=len(data), sha256=storage.digest_of(data))
+
+
+def read_table(path: Place) -> pa.Table:
+    """Read a table back.
+
+    Raises:
+        CorruptArtefact: it is no Parquet file, or a page's checksum is wrong.
+    """
+    try:
+        file = path if isinstance(path, Path) else pa.BufferReader(path.read_bytes())
+        return pq.ParquetFile(file, page_checksum_verification=True).read()
+    except (pa.ArrowException, OSError) as problem:
+        raise CorruptArtefact(f"{path} cannot be read: {str(problem).splitlines()[0]}") from None
+
+
+def _withdraw(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
+    """Take a run's rows out of tables, each at once, and first out of the one that says that all are whole."""
+    for table in sorted(tables, key=lambda name: name != LAST_TABLE):
+        if isinstance(workspace, RemotePath):
+            storage.remove(workspace / partition(table, run_id))
+        else:
+            storage.withdraw_folder(workspace / partition(table, run_id), _hidden_folder(workspace, run_id))
+
+
+def _hidden_folder(workspace: Path, run_id: str) -> Path:
+    return storage.temporary_folder(workspace) / "reports" / run_id

@@ -1,0 +1,91 @@
+"""Which slicings an evaluation has: those of `slices.SLICINGS`, and those that a user names as MODULE:NAME."""
+
+import importlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from model.errors import BadUsage
+from pipeline.places import Place
+from pipeline.runs import EVALUATION_NAME, EvaluationRecord
+from pipeline.tables.slices import SLICINGS, Slicing
+
+# By name; text is the place of a function or a Slicing, MODULE:NAME, which is imported where it is used.
+Slicings: TypeAlias = Mapping[str, Slicing | str]
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
+_PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def resolve_slicings(table: Mapping[str, Any], options: Iterable[str]) -> Slicings:
+    """Work out the slicings of an evaluation.
+
+    Args:
+        table: what the configuration says below [slices]: MODULE:NAME by name.
+        options: NAME=MODULE:NAME each; they go over the table.
+
+    Returns:
+        the built-in ones and those that were named.
+
+    Raises:
+        BadUsage: one has an unusable name, or its function cannot be imported.
+    """
+    named: dict[str, Any] = dict(table)
+    for option in options:
+        name, _, place = option.partition("=")
+        named[name] = place
+    for name, place in named.items():
+        _check(name, place)
+        load(name, place)
+    return SLICINGS | named
+
+
+def load(name: str, slicing: Slicing | str) -> Slicing:
+    """Return a slicing, imported if it is named.
+
+    Raises:
+        BadUsage: it cannot be imported, or is neither a function nor a Slicing.
+    """
+    if isinstance(slicing, Slicing):
+        return slicing
+    module, _, attribute = slicing.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as problem:  # a user's module raises what it likes
+        raise BadUsage(
+            f"slicing {name} ({slicing}) cannot be imported: {type(problem).__name__}: {problem}; install the "
+            "module, or name its folder in PYTHONPATH, wherever Beam works"
+        ) from problem
+    if not isinstance(found, Slicing) and not callable(found):
+        raise BadUsage(f"slicing {name} ({slicing}) is neither a function nor a pipeline.tables.slices.Slicing")
+    return found if isinstance(found, Slicing) else Slicing(found)
+
+
+def describe(slicings: Slicings) -> dict[str, str]:
+    """Return the place of each slicing, MODULE:NAME, by name."""
+    return {name: each if isinstance(each, str) else _place(each) for name, each in slicings.items()}
+
+
+def check_recorded(record: EvaluationRecord, slicings: Slicings, run_folder: Place) -> None:
+    """Check that a complete evaluation has the slicings that are asked for; raises BadUsage."""
+    for name, place in describe(slicings).items():
+        found = record.slicings.get(name)
+        if found != place:
+            without = f"with another slicing {name} ({found})" if found else f"without the slicing {name}"
+            raise BadUsage(
+                f"{record.run_id} was evaluated {without}: delete {run_folder / EVALUATION_NAME} to evaluate it again, "
+                f"or leave {name} out"
+            )
+
+
+def _check(name: str, place: Any) -> None:
+    if not _NAME.fullmatch(name) or name in SLICINGS:
+        taken = f"; {', '.join(SLICINGS)} are there already" if name in SLICINGS else ""
+        raise BadUsage(f"a slicing has a name of its own of letters a to z, digits, - and _; found {name!r}{taken}")
+    if not isinstance(place, str) or not _PLACE.fullmatch(place):
+        raise BadUsage(f"slicing {name}: expected MODULE:FUNCTION, such as my_slices:thin; found {place!r}")
+
+
+def _place(slicing: Slicing) -> str:
+    function = slicing.keys
+    return f"{function.__module__}:{getattr(function, '__qualname__', type(function).__qualname__)}"

@@ -1,0 +1,122 @@
+"""Reading the tables of runs back, each file checked against the record that names it."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from model.errors import BadInput, BadUsage, CorruptArtefact
+from pipeline.places import Place
+from pipeline.runs import EVALUATION_NAME, RUN_NAME, EvaluationRecord, TableFile, load_evaluation, load_run
+from pipeline.tables.comparison import Outcomes
+from pipeline.tables.files import EVALUATION_TABLES, TRAINING_TABLES
+
+Evaluated: TypeAlias = EvaluationRecord | str  # a run's id, or its evaluation
+
+_KEYS = ["part", "index"]
+
+
+def read_rows(workspace: Place, table: str, run_id: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a run's rows of a table.
+
+    Args:
+        workspace: that holds the run.
+        table: one of `tables.EVALUATION_TABLES` or `tables.TRAINING_TABLES`.
+        run_id: all of it.
+        columns: those to read; None for all.
+
+    Returns:
+        the rows of every file, in the order of the files' names.
+
+    Raises:
+        BadUsage: there is no such table or run, or the run is not evaluated.
+        CorruptArtefact: the run's folder of the table does not hold what the run's records say.
+    """
+    files = _files_of(workspace, table, run_id)
+    folder = files[0].folder(workspace, run_id)
+    _check_nothing_else(folder, files)
+    return pa.concat_tables(_read(file, folder, columns) for file in files)
+
+
+def paired(workspace: Place, first: Evaluated, second: Evaluated, split: str) -> tuple[Outcomes, Outcomes]:
+    """Return what two runs have right of the same examples.
+
+    Args:
+        workspace: that holds both runs.
+        first: a run's id, or its evaluation.
+        second: the same of the other.
+        split: whose examples.
+
+    Returns:
+        bool[n] of each, in the order of the examples' parts and indices.
+
+    Raises:
+        BadInput: the two were not evaluated on the same examples, or there are none.
+        BadUsage: as `read_rows`.
+        CorruptArtefact: as `read_rows`.
+    """
+    names = [each if isinstance(each, str) else each.run_id for each in (first, second)]
+    ours, theirs = (_answers(workspace, name, split) for name in names)
+    if not len(ours) and not len(theirs):
+        raise BadInput(f"{names[0]} and {names[1]} have no examples in a split {split!r}")
+    if not ours.select([*_KEYS, "label"]).equals(theirs.select([*_KEYS, "label"])):
+        raise BadInput(
+            f"{names[0]} and {names[1]} were not evaluated on the same {split} examples: {_describe(ours)} against "
+            f"{_describe(theirs)}; compare runs of one data set"
+        )
+    return _correct(ours), _correct(theirs)
+
+
+def _files_of(workspace: Place, table: str, run_id: str) -> list[TableFile]:
+    """List the files of a run's rows of a table, as its records name them."""
+    folder = workspace / "runs" / run_id
+    if table not in (*TRAINING_TABLES, *EVALUATION_TABLES):
+        raise BadUsage(
+            f"no such table of a run: {table!r}; there are: {', '.join(TRAINING_TABLES + EVALUATION_TABLES)}"
+        )
+    if not (folder / RUN_NAME).exists():
+        raise BadUsage(f"no run {run_id} in {folder.parent}")
+    run = load_run(folder)
+    if table in TRAINING_TABLES:
+        named = run.tables
+    elif (folder / EVALUATION_NAME).exists():
+        named = load_evaluation(workspace, run).tables
+    else:
+        raise BadUsage(f"{run_id} is not evaluated: `backbeam evaluate {run_id}` does it")
+    files = sorted((file for file in named if file.table == table), key=lambda file: file.name)
+    if not files:
+        raise CorruptArtefact(f"{folder} names no file of the table {table}; delete the folder to have it made again")
+    return files
+
+
+def _check_nothing_else(folder: Place, files: Sequence[TableFile]) -> None:
+    """Check that other readers, who know nothing of records, do not find more rows."""
+    others = sorted({path.name for path in folder.glob("*.parquet")} - {file.name for file in files})
+    if others:
+        raise CorruptArtefact(f"{folder / others[0]} belongs to no run: delete it")
+
+
+def _read(file: TableFile, folder: Place, columns: Sequence[str] | None) -> pa.Table:
+    data = file.read(folder)
+    try:
+        return pq.ParquetFile(BytesIO(data), page_checksum_verification=True).read(columns and list(columns))
+    except (pa.ArrowException, OSError) as problem:
+        raise CorruptArtefact(f"{folder / file.name} cannot be read: {str(problem).splitlines()[0]}") from None
+
+
+def _answers(workspace: Place, run_id: str, split: str) -> pa.Table:
+    rows = read_rows(workspace, "predictions", run_id, ["split", *_KEYS, "label", "predicted"])
+    return rows.filter(pc.equal(rows["split"], split)).sort_by([(key, "ascending") for key in _KEYS])
+
+
+def _correct(answers: pa.Table) -> Outcomes:
+    found: Outcomes = pc.equal(answers["label"], answers["predicted"]).to_numpy()
+    return found
+
+
+def _describe(answers: pa.Table) -> str:
+    parts = ", ".join(pc.unique(answers["part"]).to_pylist())
+    return f"{len(answers):,} of {parts}" if parts else "none"

@@ -1,0 +1,279 @@
+"""`backbeam report RUN` from outside: what the page of a run says, that it is complete, and that text stays text."""
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.lookup import find_model
+from pipeline.page.layers import read_layers
+from pipeline.page.rendering import SCRIPTS, STYLE
+from pipeline.sources.known import EMBEDDED
+from pipeline.tables.metrics import wilson
+from pipeline.tables.warehouse import read_rows
+from tests.helpers import Digits, backbeam
+from tests.pages import HOSTILE, read_page
+from tests.pictures import write_rows
+
+TEMPLATES = Path(__file__).parents[3] / "pipeline" / "page" / "templates"
+SECTIONS = (
+    *("learning", "confusion", "classes", "calibration", "mistakes", "weights", "inspector", "slices", "data"),
+    *("agreement", "origin"),
+)
+MATHML = "http://www.w3.org/1998/Math/MathML"  # a name; nothing is there
+
+
+def report(workspace, *arguments):
+    done = backbeam("report", "--workspace", workspace, "--json", *arguments)
+    assert done.code == 0, done.err
+    return done.json, read_page(done.json["path"])
+
+
+@pytest.fixture(scope="module")
+def written(digits_run, tmp_path_factory):
+    return report(digits_run, "--to", tmp_path_factory.mktemp("page") / "page.html")
+
+
+@pytest.fixture(scope="module")
+def run_id(written):
+    return written[0]["runs"][0]["run_id"]
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return written[1]
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """The page of two runs, and of the second: classes, source and workspace have hostile names; they answer badly."""
+    folder = tmp_path_factory.mktemp("hostile")
+    source = folder / "<script>alert(6)<" / 'a "><img src=x onerror=alert(7)>'
+    write_rows(source, Digits(num_test=1200, num_classes=5), names=list(HOSTILE))
+    workspace = folder / '<img src=x onerror="alert(8)">'
+    done = backbeam(
+        "run", "--workspace", workspace, "--dataset", source, "--num-steps", "3", "--seeds", "1-2", "--json"
+    )
+    assert done.code == 0, done.err
+    runs = [run["run_id"] for run in done.json["runs"]]
+    return report(workspace, runs[1]), report(workspace, *runs)
+
+
+def of_test(workspace, table, run_id):
+    return [row for row in read_rows(workspace, table, run_id).to_pylist() if row["split"] == "test"]
+
+
+def pixels(uri):
+    data = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")).astype(int)
+
+
+def check_harmless(path, page):
+    """Nothing is loaded, no element has a handler or a style of its own, and scripts are the page's own."""
+    for element in page.elements:
+        assert element["tag"] not in ("link", "iframe", "object", "embed", "base", "form", "foreignobject")
+        assert not [name for name in element if name.startswith("on") or name == "style"]
+        assert element.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
+        assert element.get("href", "#").startswith("#")
+    kinds = [element.get("type") for element in page.all("script")]
+    assert kinds in (["application/json", None], [None])
+    text = re.sub(r"[A-Za-z0-9+/=]{200,}", "", Path(path).read_text("utf-8")).replace(MATHML, "")
+    assert "://" not in text
+
+
+def test_the_page_has_every_section_and_loads_nothing(written, page):
+    assert [each["id"] for each in page.all("section")] == list(SECTIONS)
+    assert [each["href"] for each in page.all("a")][1:] == [f"#{name}" for name in SECTIONS]
+    assert Path(written[0]["path"]).stat().st_size == written[0]["num_bytes"] < 400_000
+    check_harmless(written[0]["path"], page)
+
+
+def test_the_policy_names_what_is_inlined(page):
+    [policy] = [each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert "unsafe" not in policy
+    for names, directive in ((STYLE, "style-src"), (SCRIPTS, "script-src")):
+        text = "\n".join((TEMPLATES / name).read_text("utf-8") for name in names)
+        assert "</" not in text
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in policy
+    assert page.all("style")[0]["text"] == "\n".join((TEMPLATES / name).read_text("utf-8") for name in STYLE)
+
+
+def test_the_headline(written, page, digits_run, run_id):
+    [figures] = written[0]["runs"]
+    [row] = [row for row in read_rows(digits_run, "evaluations", run_id).to_pylist() if row["split"] == "test"]
+    assert figures == {name: row[name] for name in figures}
+    head = page.all("header")[0]["text"]
+    interval = wilson(row["num_correct"], row["num_examples"])
+    assert f"{row['num_correct']:,} of 1,000 test examples are right" in head
+    assert f"{100 * interval.low:.2f} % to {100 * interval.high:.2f} %" in head
+    for said in (run_id, f"{100 * row['accuracy']:.2f} %", f"{row['ece']:.3g}", f"{row['brier']:.3g}"):
+        assert said in head
+    assert "first test examples" not in head  # there are 1,000 only
+    assert "Never answered" not in head
+
+
+def test_confusion_and_classes(page, digits_run, run_id):
+    counts = {(row["label"], row["predicted"]): row["count"] for row in of_test(digits_run, "confusion", run_id)}
+    rows = page.rows("confusion")[1:11]
+    for label, row in enumerate(rows):  # a class has 100 examples, so counts are shares in percent
+        right = [f"{counts[label, i]}{counts[label, i]:.1f}" if counts[label, i] else "0" for i in range(10)]
+        assert row == [str(label), *right]
+    for shown, row in zip(page.rows("classes")[1:], of_test(digits_run, "classes", run_id), strict=True):
+        interval = wilson(counts[row["label"], row["label"]], row["support"])
+        assert shown == [
+            *(row["class_name"], str(row["support"]), str(row["num_predicted"])),
+            *(f"{100 * row[name]:.1f} %" for name in ("precision", "recall")),
+            *(f"{100 * interval.low:.1f} % to {100 * interval.high:.1f} %", f"{row['f1']:.3f}"),
+        ]
+
+
+def test_what_else_is_from_the_tables(page, digits_run, run_id):
+    slices = of_test(digits_run, "slices", run_id)
+    shown = [row[:3] for row in page.rows("slices") if row[0] != "slice"]
+    assert shown == [[row["slice"], f"{row['num_examples']:,}", f"{row['num_correct']:,}"] for row in slices]
+    assert {row["slicing"] for row in slices} == {"class", "ink", "confidence", "part"}
+    bins = of_test(digits_run, "calibration", run_id)
+    assert [row[1:3] for row in page.rows("calibration")[1:]] == [
+        [str(row["num_examples"]), str(row["num_correct"])] for row in bins
+    ]
+    weights = read_rows(digits_run, "weights", run_id).to_pylist()
+    assert [row[:2] for row in page.rows("weights")[1:]] == [[str(row["layer"]), row["parameter"]] for row in weights]
+    [agreement] = read_rows(digits_run, "gradient_agreement", run_id).to_pylist()
+    assert page.rows("agreement")[1][:2] == ["10,000", f"{agreement['largest_difference']:.1e}"]
+    curve = read_rows(digits_run, "learning_curve", run_id).to_pylist()
+    assert [row[3] for row in page.rows("learning")[1:]] == [str(row["num_correct"]) for row in curve]
+
+
+def test_charts_are_described(page):
+    charts = [each for each in page.all("svg") if each.get("role") == "img"]
+    assert len(charts) == 3
+    described = r"Loss while training\. mean loss since the last report, from 0\.\d+ at 1,000 \(steps\) to 0"
+    assert re.match(described, charts[0]["aria-label"])
+    assert all(each["alt"] for each in page.all("img"))
+
+
+def test_the_worst_mistakes_are_pictures(page, digits_run, run_id):
+    wrong = [row for row in of_test(digits_run, "predictions", run_id) if row["label"] != row["predicted"]]
+    wrong.sort(key=lambda row: (-row["confidence"], row["index"]))
+    source = gzip.decompress((EMBEDDED / "mnist-5k" / "t10k-images-idx3-ubyte.gz").read_bytes())
+    images = np.frombuffer(source, np.uint8, offset=16).reshape(-1, 28, 28)
+    shown = page.all("img", "mistakes")
+    assert len(shown) == 24
+    for image, row in zip(shown, wrong, strict=False):
+        assert image["alt"] == f"test:{row['index']}, an example of {row['label']} taken for {row['predicted']}"
+        assert (pixels(image["src"])[..., 0] == images[row["index"]]).all()
+    assert f"{wrong[0]['confidence']:.3f}" in page.by_id("mistakes")["text"]
+
+
+def test_first_layer_weights_are_pictures(page, digits_run, run_id):
+    model = find_model(digits_run, run_id)
+    weights = read_layers(model.run.parameters.read(model.folder))[0].weights
+    full = np.quantile(np.abs(weights), 0.995)
+    shown = page.all("img", "weights")
+    assert len(shown) == len(weights) == 30
+    for image, expected in zip(shown, weights.reshape(-1, 28, 28), strict=True):
+        red, _, blue, opacity = np.moveaxis(pixels(image["src"]), 2, 0)
+        assert np.allclose(opacity, 255 * np.minimum(np.abs(expected) / full, 1), atol=255 / 31)
+        assert ((red > blue) == (expected > 0))[opacity > 0].all()
+
+
+def test_the_inspector_has_the_parameters_and_examples_of_every_kind(page, digits_run, run_id):
+    data = json.loads(page.by_id("inspector-data")["text"])
+    model = find_model(digits_run, run_id)
+    layers = read_layers(model.run.parameters.read(model.folder))
+    flat = np.concatenate([part.reshape(-1) for layer in layers for part in layer])
+    assert base64.b64decode(data["parameters"]) == flat.astype("<f4").tobytes()
+    assert data["config"]["weights_rate"] == 5.0
+    specimens = data["specimens"]
+    assert len(base64.b64decode(data["images"])) == 784 * len(specimens)
+    assert {each["label"] for each in specimens if each["label"] == each["predicted"]} == set(range(10))
+    missed = {row["label"] for row in of_test(digits_run, "predictions", run_id) if row["label"] != row["predicted"]}
+    assert {each["label"] for each in specimens if each["label"] != each["predicted"]} == missed
+
+
+def test_the_same_run_gives_the_same_page(written, digits_run, run_id, tmp_path):
+    again, _ = report(digits_run, run_id[:20], "--to", tmp_path / "new" / "again.html")
+    assert Path(again["path"]).read_bytes() == Path(written[0]["path"]).read_bytes()
+
+
+def test_hostile_names_stay_text(hostile):
+    (done, page), (both, comparison) = hostile
+    check_harmless(done["path"], page)
+    check_harmless(both["path"], comparison)
+    assert [row[0] for row in comparison.rows("classes")[1:]] == [" ".join(name.split()) for name in HOSTILE]
+    assert [each["id"] for each in page.all("section")] == list(SECTIONS)
+    for label, name in enumerate(HOSTILE):
+        assert " ".join(f"{label} {name}".split()) in [row[0] for row in page.rows("classes")]
+    assert json.loads(page.by_id("inspector-data")["text"])["class_names"] == list(HOSTILE)
+    html = Path(done["path"]).read_text("utf-8")
+    assert "\u2028" not in html.partition('id="inspector-data">')[2]
+    assert "49" not in page.by_id("classes")["text"]
+    assert "Never answered" in page.all("header")[0]["text"]
+    assert len(page.all("title")) == len(comparison.all("title")) == 1
+    assert re.search(r"first test examples right\s*\d+ of 1,000", page.all("header")[0]["text"])
+
+
+def test_a_network_that_is_too_large_and_too_many_classes_for_a_matrix(tmp_path):
+    source = Digits(num_train=62, num_test=62, num_classes=31).write(tmp_path / "digits")
+    layers = ["--layers", "20,1300,1200,31", "--num-steps", "1"]
+    done = backbeam("run", "--workspace", tmp_path / "ws", "--dataset", source, *layers)
+    assert done.code == 0, done.err
+    written, page = report(tmp_path / "ws")
+    assert "The network has 1,625,731 parameters" in page.by_id("inspector")["text"]
+    assert written["num_bytes"] < 400_000
+    assert len(page.all("img", "weights")) == 64
+    assert "These are the first 64 of 1,300" in page.by_id("weights")["text"]
+    assert "There are 31 classes" in page.by_id("confusion")["text"]
+    listed = page.rows("confusion")
+    assert listed[0] == ["class", "taken for", "examples", "share of the class"]
+    assert 1 < len(listed) <= 41
+
+
+def command_of(page):
+    command, *settings = [each["text"] for each in page.all("pre", "origin")]
+    return shlex.split(command), "".join(settings)
+
+
+def test_the_command_makes_the_same_run_of_a_users_data(tmp_path, monkeypatch):
+    source = Digits(height=7).write(tmp_path / "a" / "digits")
+    options = ["--num-shards", "3", "--shuffle-seed", "9", "--num-classes", "4", "--recipe", "modern", "--seed", "3"]
+    done = backbeam("run", "--workspace", tmp_path / "ws", "--dataset", source, "--json", "--num-steps", "5", *options)
+    assert done.code == 0, done.err
+    _, page = report(tmp_path / "ws")
+    command, settings = command_of(page)
+    assert "FOLDER/digits stands for the source of digits-" in page.by_id("origin")["text"]
+    monkeypatch.chdir(tmp_path)
+    Path("run.toml").write_text(settings)
+    arguments = [argument.replace("FOLDER", "a") for argument in command[1:]]
+    again = backbeam(*arguments, "--workspace", tmp_path / "other", "--json")
+    assert again.code == 0, again.err
+    assert again.json["run_id"] == done.json["run_id"]
+
+
+def test_a_joint_data_set_and_no_mistakes(tmp_path):
+    folders = [Digits(num_train=150, seed=seed).write(tmp_path / f"part{seed}") for seed in (1, 2)]
+    named = [word for folder in folders for word in ("--dataset", folder)]
+    done = backbeam("run", "--workspace", tmp_path / "ws", "--num-steps", "800", *named)
+    assert done.code == 0, done.err
+    written, page = report(tmp_path / "ws")
+    assert command_of(page)[0][2:6] == ["--dataset", "FOLDER/part1", "--dataset", "FOLDER/part2"]
+    assert len([row for row in page.rows("slices") if row[0].startswith("part")]) == 2
+    assert written["runs"][0]["accuracy"] == 1
+    assert "every test example is right" in page.by_id("mistakes")["text"]
+
+
+def test_a_workspace_can_be_copied(digits_run, written, tmp_path):
+    done, _ = report(shutil.copytree(digits_run, tmp_path / "copy"))
+    assert Path(done["path"]).read_bytes() == Path(written[0]["path"]).read_bytes()
+    assert done["path"] == str(tmp_path / "copy" / "reports" / "pages" / f"{done['runs'][0]['run_id']}.html")

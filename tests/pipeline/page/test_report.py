@@ -1,0 +1,191 @@
+"""`backbeam report` as a command: which runs it takes, several of them compared, where it writes, how it fails."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.lookup import find_model
+from pipeline.runs import EVALUATION_NAME
+from pipeline.summary import next_steps
+from pipeline.tables.comparison import compare
+from pipeline.tables.warehouse import paired
+from tests.helpers import Digits, backbeam, contents
+from tests.pages import read_page
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A workspace with two small runs of the same data."""
+    folder = tmp_path_factory.mktemp("two")
+    source = Digits(num_test=90, num_train=90, height=4, num_classes=4).write(folder / "digits")
+    runs = []
+    for changes in (("--num-steps", "60"), ("--num-steps", "9", "--step", "compare", "--layers", "16,6,5,4")):
+        done = backbeam("run", "--workspace", folder / "ws", "--dataset", source, "--json", *changes)
+        assert done.code == 0, done.err
+        runs.append(done.json["run_id"])
+    return folder / "ws", runs
+
+
+@pytest.fixture
+def workspace(two, tmp_path):
+    """A copy to change."""
+    return shutil.copytree(two[0], tmp_path / "ws")
+
+
+def report(workspace, *arguments):
+    return backbeam("report", "--workspace", workspace, *arguments)
+
+
+def test_several_runs_are_compared_with_the_first(two):
+    workspace, (first, second) = two
+    done = report(workspace, first, second, "--json")
+    assert done.code == 0, done.err
+    expected = compare(*paired(workspace, first, second, "test"))
+    one, other = done.json["runs"]
+    assert (one["run_id"], other["run_id"]) == (first, second)
+    assert one["against_first"] is None
+    assert other["against_first"] == expected._asdict()
+    assert expected.only_first > expected.only_second
+    page = read_page(done.json["path"])
+    low, high = 100 * expected.difference_low, 100 * expected.difference_high
+    assert page.rows("against")[1] == [
+        second,
+        f"{100 * expected.difference:+.2f}",
+        f"{low:+.2f} to {high:+.2f}",
+        str(expected.only_first),
+        str(expected.only_second),
+        f"{expected.p_value:.3g}",
+        "worse, at the level of 5 %" if expected.p_value < 0.05 else "not told apart",
+    ]
+    for row, figures in zip(page.rows("figures")[1:], done.json["runs"], strict=True):
+        assert row[:3] == [figures["run_id"], str(figures["num_correct"]), f"{100 * figures['accuracy']:.2f} %"]
+    settings = {row[0]: row[1:] for row in page.rows("settings")[1:]}
+    assert settings["step"] == ["manual", "compare"]
+    assert set(settings) == {"step", "layers", "num_steps"}
+
+
+def test_the_order_of_runs_decides_the_page(two):
+    workspace, (first, second) = two
+    one, other = report(workspace, first, second, "--json").json, report(workspace, second, first, "--json").json
+    assert one["path"] != other["path"]
+    back, forth = other["runs"][1]["against_first"], one["runs"][1]["against_first"]
+    assert back["difference"] == -forth["difference"]
+    assert back["p_value"] == forth["p_value"]
+
+
+def test_without_a_run_it_is_the_one_trained_last(two, workspace):
+    first, last = two[1]
+    times = [json.loads((workspace / "runs" / run_id / "run.json").read_text())["finished"] for run_id in two[1]]
+    assert times[0] < times[1]
+    assert [run["run_id"] for run in report(workspace, "--json").json["runs"]] == [last]
+    (workspace / "runs" / last / EVALUATION_NAME).unlink()
+    assert [run["run_id"] for run in report(workspace, "--json").json["runs"]] == [first]
+
+
+def test_a_page_is_written_whole_and_nothing_else_changes(two, workspace):
+    before, (first, _) = contents(workspace), two[1]
+    done = report(workspace, first[:24])
+    assert done.code == 0, done.err
+    assert f"{first}: " in done.out
+    assert f"reports/pages/{first}.html" in done.out
+    after = contents(workspace)
+    assert set(after) - set(before) <= {f"reports/pages/{first}.html"}
+    assert {name: data for name, data in after.items() if name in before and "pages" not in name} == {
+        name: data for name, data in before.items() if "pages" not in name
+    }
+
+
+def test_the_drift_of_a_run_in_lockstep_is_shown(two):
+    workspace, (_, second) = two
+    page = read_page(report(workspace, second, "--json").json["path"])
+    assert "drift of the two networks" in page.by_id("agreement")["text"]
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "reports/calibration/run=*/*.parquet",
+        "reports/predictions/run=*/test-*.parquet",
+        "runs/*/parameters.safetensors",
+        "runs/*/evaluation.json",
+        "runs/*/run.json",
+        "datasets/*/manifest.json",
+        "datasets/*/test-*.tfrecord",
+    ],
+)
+def test_what_is_corrupt_is_not_shown(name, two, workspace, tmp_path):
+    for path in workspace.glob(name):
+        flip(path)
+    done = report(workspace, two[1][0], "--to", tmp_path / "page.html")
+    assert done.code == 4, done.err
+    assert "corrupt" in done.err or "is not what" in done.err
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_missing_table_is_corrupt(two, workspace):
+    shutil.rmtree(workspace / "reports" / "slices")
+    assert report(workspace, two[1][0]).code == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "which run? there is none for 'nothing'"),
+        (["article-manual"], "which run? several fit for 'article-manual'"),
+        (["FIRST", "FIRST"], "a run is named twice"),
+        (["FIRST", "--to", "."], "--to takes a file, and . is a folder"),
+        (["FIRST", "--to", "gs://bucket/page.html"], "is a URI"),
+        (["FIRST", "--", "--runner=FlinkRunner"], "report runs no Beam pipeline"),
+    ],
+)
+def test_usage_errors(arguments, message, two):
+    done = report(two[0], *[two[1][0] if argument == "FIRST" else argument for argument in arguments])
+    assert done.code == 2, done.err
+    assert message in " ".join(done.err.replace("│", " ").split())
+    assert done.out == ""
+
+
+def test_a_run_that_is_not_evaluated(two, workspace):
+    first, second = two[1]
+    (workspace / "runs" / first / EVALUATION_NAME).unlink()
+    done = report(workspace, first)
+    assert (done.code, done.out) == (2, "")
+    assert f"`backbeam evaluate {first}`" in done.err
+    assert report(workspace, "--json").json["runs"][0]["run_id"] == second
+    (workspace / "runs" / second / EVALUATION_NAME).unlink()
+    done = report(workspace)
+    assert done.code == 2
+    assert "is evaluated" in done.err
+    assert report(workspace / "none").code == 2
+
+
+def test_runs_of_different_data_are_not_compared(two, workspace, digits_run):
+    shutil.copytree(digits_run, workspace, dirs_exist_ok=True)
+    [other] = (folder.name for folder in (digits_run / "runs").iterdir())
+    refused = report(workspace, two[1][0], other)
+    assert refused.code == 3
+    assert "were not evaluated on the same test examples" in refused.err
+
+
+def test_a_page_cannot_be_written(two, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = report(two[0], two[1][0], "--to", tmp_path / "file" / "page.html")
+    assert done.code == 5
+    assert "Traceback" not in done.err
+
+
+def test_the_main_job_names_the_command(two):
+    workspace, (first, _) = two
+    run = find_model(workspace, first).run
+    text = "\n".join(next_steps(["run", "--workspace", str(workspace)], run))
+    assert f"report {first} --workspace {workspace}" in text
+    joined = "\n".join(next_steps(["run", f"--workspace={workspace}"], run))
+    assert f"report {first} --workspace={workspace} " in joined

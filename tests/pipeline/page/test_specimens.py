@@ -1,0 +1,32 @@
+"""Which examples a page shows."""
+
+import numpy as np
+
+from pipeline.page.specimens import MOST_MISTAKES, MOST_SPECIMENS, Answers, mixture, worst_mistakes
+
+
+def answers(labels, predicted, confidence=None, num_classes=None):
+    labels, predicted = np.array(labels), np.array(predicted)
+    given = np.full(len(labels), 0.5) if confidence is None else np.array(confidence)
+    outputs = np.zeros((len(labels), num_classes or labels.max() + 1), np.float32)
+    return Answers("test", np.arange(len(labels)), labels, predicted, given.astype(np.float32), outputs)
+
+
+def test_the_most_confident_mistakes_come_first_and_equals_in_the_order_of_the_source():
+    found = worst_mistakes(answers([0, 0, 1, 1, 1], [1, 0, 0, 0, 1], [0.7, 0.99, 0.9, 0.7, 1.0]))
+    assert found.tolist() == [2, 0, 3]
+    assert len(worst_mistakes(answers([1] * 99, [0] * 99))) == MOST_MISTAKES
+    assert worst_mistakes(answers([1, 0], [1, 0])).tolist() == []
+
+
+def test_of_every_class_two_right_ones_and_the_two_worst():
+    found = mixture(answers([0] * 6 + [1], [0, 0, 0, 1, 1, 1, 1], [1, 1, 1, 0.2, 0.9, 0.8, 1]), 784)
+    assert found.tolist() == [0, 4, 1, 5, 6]
+
+
+def test_every_class_has_its_turn_where_there_is_not_room_for_all():
+    many = answers(np.repeat(np.arange(60), 4), np.tile([0, 0, 59, 59], 60))
+    assert len(set(many.labels[mixture(many, 784)])) == MOST_SPECIMENS
+    few = mixture(answers([0, 0, 1, 1], [0, 0, 1, 1]), 2**17)
+    assert few.tolist() == [0, 2]
+    assert len(mixture(answers([0, 1], [0, 1]), 2**30)) == 1

@@ -1,0 +1,218 @@
+"""The real download code against a server on loopback."""
+
+import gzip
+import hashlib
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from model.errors import BadInput, BadUsage
+from pipeline.sources import fetch
+from pipeline.sources import known as sources
+from pipeline.sources.known import FILE_NAMES, KNOWN, KnownDataset
+from pipeline.sources.staging import scan_source
+from tests.helpers import Digits, write_files
+
+FILES = {f"{name}.gz": gzip.compress(data, mtime=0) for name, data in Digits(num_classes=10).files().items()}
+GOOD, CORRUPT, PAGE, DROPPED, MISSING = "good", "corrupt", "page", "dropped", "missing"
+
+
+class Mirror(BaseHTTPRequestHandler):
+    """Serves /BEHAVIOUR/NAME."""
+
+    def do_GET(self):
+        behaviour, name = self.path.strip("/").split("/")
+        self.server.requests.append(self.path)
+        data = FILES[name]
+        status, declared = 200, None
+        if behaviour == CORRUPT:
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        elif behaviour == PAGE:
+            data = b"<html><body>Quota exceeded</body></html>"
+        elif behaviour == DROPPED:
+            declared, data = len(data), data[: len(data) // 2]
+        elif behaviour == MISSING:
+            status, data = 404, b"not here"
+        self.send_response(status)
+        self.send_header("Content-Length", str(declared or len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as running:
+        running.requests = []
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def mirrors(server, monkeypatch):
+    """Make a known data set "tiny" whose mirrors behave as told; the address of a dead one is `dead`."""
+
+    def use(*behaviours):
+        root = f"http://127.0.0.1:{server.server_port}"
+        urls = tuple("http://127.0.0.1:9/" if b == "dead" else f"{root}/{b}/" for b in behaviours)
+        contents = tuple(hashlib.sha256(gzip.decompress(data)).hexdigest() for data in FILES.values())
+        stored = tuple(hashlib.sha256(data).hexdigest() for data in FILES.values())
+        monkeypatch.setitem(KNOWN, "tiny", KnownDataset(tuple("0123456789"), contents, stored, urls))
+
+    monkeypatch.setattr(fetch, "RETRIES", 0)
+    return use
+
+
+def find(cache):
+    return fetch.find_source("tiny", None, cache)
+
+
+def test_a_good_mirror(mirrors, tmp_path, server):
+    mirrors(GOOD)
+    source = find(tmp_path)
+    assert [Path(file).read_bytes() for file in source.files] == list(FILES.values())
+    scan_source(source)
+    assert find(tmp_path) == source  # from the cache
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("first", [CORRUPT, PAGE, DROPPED, MISSING, "dead"])
+def test_the_next_mirror_is_tried(first, mirrors, tmp_path, server):
+    mirrors(first, GOOD)
+    scan_source(find(tmp_path))
+    assert sum(path.startswith("/good") for path in server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("only", "reason"),
+    [
+        (CORRUPT, "hash"),
+        (PAGE, "hash"),
+        (DROPPED, "hash|IncompleteRead"),
+        (MISSING, "404"),
+        ("dead", "refused"),
+    ],
+)
+def test_no_mirror_left(only, reason, mirrors, tmp_path):
+    mirrors(only)
+    with pytest.raises(BadInput) as raised:
+        find(tmp_path)
+    message = str(raised.value)
+    assert "tiny: train-images-idx3-ubyte.gz could not be downloaded" in message
+    assert re.search(reason, message)
+    assert str(tmp_path / "tiny") in message
+    assert all(name in message for name in FILE_NAMES)
+    assert "--data-dir" in message
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_failed_download_is_tried_again(mirrors, monkeypatch, tmp_path, server):
+    mirrors(DROPPED)
+    monkeypatch.setattr(fetch, "RETRIES", 1)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with pytest.raises(BadInput):
+        find(tmp_path)
+    assert len(server.requests) == 2
+
+
+def test_a_progress_bar_shows_amount_and_survives_failures(mirrors, tmp_path):
+    mirrors(DROPPED, GOOD)
+    fetch.find_source("tiny", None, tmp_path)
+
+
+def test_a_damaged_download_in_the_cache_is_fetched_again(mirrors, tmp_path, server):
+    mirrors(GOOD)
+    path = Path(find(tmp_path).files[0])
+    path.write_bytes(path.read_bytes()[:-1])
+    scan_source(find(tmp_path))
+    assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_files_that_are_there_already(compress, mirrors, tmp_path, server):
+    mirrors(GOOD)
+    plain = {name.removesuffix(".gz"): gzip.decompress(data) for name, data in FILES.items()}
+    for place in (tmp_path / "given", tmp_path / "cache" / "tiny"):
+        write_files(place, plain, compress)
+    scan_source(fetch.find_source("tiny", str(tmp_path / "given"), tmp_path / "none"))
+    scan_source(find(tmp_path / "cache"))
+    assert server.requests == []
+
+
+def test_other_content_under_a_known_name_is_refused(mirrors, tmp_path):
+    mirrors(GOOD)
+    folder = Digits(seed=5, num_classes=10).write(tmp_path / "other")
+    source = fetch.find_source("tiny", str(folder), tmp_path)
+    with pytest.raises(BadInput, match=r"not the train-images-idx3-ubyte of tiny: expected content with SHA-256"):
+        scan_source(source)
+
+
+def test_content_that_nobody_publishes_a_digest_of_is_warned_about(mirrors, monkeypatch, tmp_path, capsys):
+    mirrors(GOOD)
+    monkeypatch.setitem(KNOWN, "tiny", KNOWN["tiny"]._replace(content_digests=()))
+    scan_source(find(tmp_path))
+    assert "warning" not in capsys.readouterr().err
+    folder = write_files(tmp_path / "again", {name[:-3]: gzip.decompress(data) for name, data in FILES.items()})
+    scan_source(fetch.find_source("tiny", str(folder), tmp_path))
+    assert "warning" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_unknown_name_lists_those_there_are(tmp_path):
+    with pytest.raises(BadUsage, match="no data set 'mnits': neither a folder nor one of mnist-5k, mnist, "):
+        fetch.find_source("mnits", None, tmp_path)
+
+
+def test_a_folder_is_not_given_twice(tmp_path):
+    with pytest.raises(BadUsage, match="--data-dir goes with a known data set"):
+        fetch.find_source(str(tmp_path), str(tmp_path), tmp_path)
+
+
+def test_the_embedded_data_set_is_itself(tmp_path):
+    scans = scan_source(fetch.find_source("mnist-5k", None, tmp_path))
+    assert [scans.splits[name].labels.label_counts[:10].tolist() for name in ("train", "test")] == [
+        [400] * 10,
+        [100] * 10,
+    ]
+    assert scans.image_size == (28, 28)
+
+
+def test_embedded_digits_are_canonical_ones(mnist_folder):
+    """Each stands, pixel for pixel and with its label, in the canonical train split; none stands there twice."""
+
+    def pairs(folder, prefix):
+        images, labels = (
+            gzip.decompress((folder / f"{prefix}-{ending}.gz").read_bytes())
+            for ending in ("images-idx3-ubyte", "labels-idx1-ubyte")
+        )
+        rows = [images[start : start + 784] for start in range(16, len(images), 784)]
+        return set(zip(rows, labels[8:], strict=True))
+
+    embedded = sources.EMBEDDED / "mnist-5k"
+    train, test, canonical = pairs(embedded, "train"), pairs(embedded, "t10k"), pairs(mnist_folder, "train")
+    assert (len(train), len(test), len(train & test)) == (4000, 1000, 0)
+    assert train | test <= canonical
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "kmnist"])
+def test_the_table_of_known_data_sets_is_complete(name):
+    known = KNOWN[name]
+    digests = (*known.content_digests, *known.gzip_digests)
+    assert len(known.gzip_digests) == 4
+    assert len(known.content_digests) in (0, 4)
+    assert len(set(digests)) == len(digests)
+    assert all(len(digest) == 64 for digest in digests)
+    assert len(known.class_names) == 10
+    assert all(mirror.endswith("/") for mirror in known.mirrors)
+
+
+def test_canonical_mnist_is_accepted_by_name(mnist_folder, tmp_path):
+    scans = scan_source(fetch.find_source("mnist", str(mnist_folder), tmp_path))
+    assert {name: split.num_examples for name, split in scans.splits.items()} == {"train": 60_000, "test": 10_000}

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+
+from pipeline.tables.calibration import EDGES, bins_of, calibration_rows, expected_error
+from pipeline.tables.tally import merge_tallies, tally
+
+
+def counted(confidence, correct):
+    confidence = np.array(confidence, np.float32)
+    return tally(bins_of(confidence), np.array(correct), confidence)
+
+
+def test_a_bin_holds_its_upper_edge_and_the_first_its_lower_too():
+    assert bins_of(np.array([0, 0.05, 0.5, 0.50001, 1], np.float32)).tolist() == [0, 0, 4, 5, 9]
+    assert EDGES[0] == 0
+    assert EDGES[-1] == 1
+
+
+def test_by_hand():
+    found = counted([0.95, 0.95, 0.35, 0.25], [True, False, False, False])
+    rows = {row["bin"]: row for row in calibration_rows("test", found)}
+    assert sorted(rows) == list(range(10))
+    assert (rows[9]["num_examples"], rows[9]["num_correct"], rows[9]["accuracy"]) == (2, 1, 0.5)
+    assert rows[9]["confidence"] == pytest.approx(0.95)
+    assert (rows[5]["num_examples"], rows[5]["confidence"], rows[5]["accuracy"]) == (0, 0, 0)
+    assert expected_error(found) == pytest.approx((2 * 0.45 + 0.35 + 0.25) / 4)
+
+
+def test_against_scikit_learn():
+    random = np.random.default_rng(3)
+    confidence = np.concatenate([random.random(5000), np.arange(11) / 10]).astype(np.float32)
+    confidence = confidence[bins_of(confidence) != 2]  # one bin stays empty
+    correct = random.random(len(confidence)) < confidence
+    pieces = [slice(0, 17), slice(17, 2000), slice(2000, None)]
+    rows = list(calibration_rows("test", merge_tallies(counted(confidence[at], correct[at]) for at in pieces)))
+    shares, means = calibration_curve(correct, confidence, n_bins=10)
+    held = [row for row in rows if row["num_examples"]]
+    assert [row["bin"] for row in rows if not row["num_examples"]] == [2]
+    assert [row["accuracy"] for row in held] == pytest.approx(shares.tolist(), rel=1e-12)
+    assert [row["confidence"] for row in held] == pytest.approx(means.tolist(), rel=1e-6)
+    weights = np.array([row["num_examples"] for row in held]) / len(confidence)
+    error = expected_error(counted(confidence, correct))
+    assert error == pytest.approx((weights * abs(shares - means)).sum(), rel=1e-6)

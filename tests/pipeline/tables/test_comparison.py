@@ -1,0 +1,66 @@
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.tables.comparison import bootstrap_interval, compare, mcnemar
+
+
+def outcomes(both, only_first, only_second, neither):
+    first = [True] * (both + only_first) + [False] * (only_second + neither)
+    second = [True] * both + [False] * only_first + [True] * only_second + [False] * neither
+    order = np.random.default_rng(1).permutation(len(first))
+    return np.array(first)[order], np.array(second)[order]
+
+
+def test_by_hand():
+    found = compare(*outcomes(both=900, only_first=20, only_second=50, neither=30))
+    assert found[:5] == (1000, 920, 950, 20, 50)
+    assert found.difference == 0.03
+    assert 0 < found.difference_low < 0.03 < found.difference_high
+    assert found.p_value < 0.001
+
+
+def test_the_same_answers_differ_by_nothing():
+    same = np.array([True, False, True])
+    assert compare(same, same)[3:] == (0, 0, 0.0, 0.0, 0.0, 1.0)
+
+
+def test_changing_places_changes_the_sign_only():
+    first, second = outcomes(700, 41, 77, 10)
+    ours, theirs = compare(first, second), compare(second, first)
+    assert (ours.difference, ours.p_value) == (-theirs.difference, pytest.approx(theirs.p_value))
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_against_the_sum_of_its_definition(only_first, only_second):
+    """Twice the smaller tail of the binomial distribution, in whole numbers; at most 1."""
+    n, smaller = only_first + only_second, min(only_first, only_second)
+    tail = Fraction(sum(comb(n, k) for k in range(smaller + 1)), 2**n)
+    assert mcnemar(only_first, only_second) == pytest.approx(float(min(Fraction(1), 2 * tail)))
+
+
+def test_the_bootstrap_is_that_of_drawn_examples():
+    """Examples drawn with replacement, as the definition says, give the interval but for the noise of drawing."""
+    first, second = outcomes(830, 60, 90, 20)
+    differences = second.astype(int) - first
+    random = np.random.default_rng(2)
+    drawn = [differences[random.integers(0, 1000, 1000)].mean() for _ in range(10_000)]
+    found = compare(first, second)
+    assert (found.difference_low, found.difference_high) == pytest.approx(
+        np.quantile(drawn, (0.025, 0.975)), abs=0.0015
+    )
+
+
+def test_the_bootstrap_is_the_same_every_time():
+    assert bootstrap_interval(1000, 20, 50) == bootstrap_interval(1000, 20, 50)
+    assert bootstrap_interval(1000, 20, 50) == (pytest.approx(0.014), pytest.approx(0.046))
+
+
+@pytest.mark.parametrize(("first", "second"), [((), ()), ((True,), (True, False)), (((True,),), ((True,),))])
+def test_what_cannot_be_compared(first, second):
+    with pytest.raises(ValueError, match=r"expected two bool\[n\]"):
+        compare(np.array(first, bool), np.array(second, bool))

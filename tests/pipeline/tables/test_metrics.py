@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import softmax
+from scipy.stats import binomtest
+
+from pipeline.tables import metrics
+
+
+def counts_of(labels, predicted, num_classes, start=0, losses=None, split="test"):
+    labels, outputs = np.array(labels, int), np.eye(num_classes, dtype=np.float32)[np.array(predicted, int)] * 0.75
+    losses = np.full(len(labels), 0.25, np.float32) if losses is None else np.array(losses, np.float32)
+    return metrics.count(split, np.arange(start, start + len(labels)), labels, outputs, losses)
+
+
+def test_by_hand():
+    counts = counts_of([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 1], 4)
+    row = metrics.evaluation_row(counts, tuple("abcd"))
+    assert (row["num_examples"], row["num_correct"], row["accuracy"], row["loss"]) == (6, 3, 0.5, 0.25)
+    assert row["never_predicted"] == ["c"]  # nobody asked for d
+    rows = list(metrics.class_rows(counts, ("a", "b", "c", "d")))
+    assert [r["precision"] for r in rows] == [2 / 3, 1 / 3, 0, 0]
+    assert [r["recall"] for r in rows] == [2 / 3, 1 / 2, 0, 0]
+    assert [r["f1"] for r in rows] == [2 / 3, 2 / 5, 0, 0]
+    assert [r["support"] for r in rows] == [3, 2, 1, 0]
+    confusion = {(r["label"], r["predicted"]): r["count"] for r in metrics.confusion_rows(counts)}
+    assert len(confusion) == 16
+    assert confusion[0, 1] == 1
+    assert sum(confusion.values()) == 6
+
+
+def test_wilson_against_published_values():
+    # Newcombe, Statistics in Medicine 17 (1998), table I, method 3: 81 of 263, 15 of 148, 0 of 20, 1 of 29
+    for right, total, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        interval = metrics.wilson(right, total)
+        assert (round(interval.low, 4), round(interval.high, 4)) == (low, high)
+
+
+@given(st.integers(1, 10**7), st.floats(0, 1))
+def test_wilson_against_scipy(total, share):
+    right = round(total * share)
+    interval, expected = metrics.wilson(right, total), binomtest(right, total).proportion_ci(0.95, method="wilson")
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_against_scikit_learn():
+    random = np.random.default_rng(5)
+    labels, outputs = random.integers(0, 6, 3000), softmax(2 * random.normal(size=(3000, 6)), axis=1)
+    outputs[:, 5] = 0  # a class that is never answered
+    outputs = (outputs / outputs.sum(axis=1, keepdims=True)).astype(np.float32)
+    losses = -np.log(np.maximum(outputs[np.arange(3000), labels], 1e-12))
+    pieces = [slice(0, 1000), slice(1000, 1001), slice(1001, 3000)]
+    index = np.arange(3000)
+    parts = [metrics.count("test", index[at], labels[at], outputs[at], losses[at]) for at in pieces]
+    counts, predicted = metrics.merge_counts(parts)["test"], outputs.argmax(axis=1)
+    row, names = metrics.evaluation_row(counts, tuple("abcdef")), tuple("abcdef")
+    assert row["accuracy"] == sklearn.metrics.accuracy_score(labels, predicted)
+    wide = outputs.astype(np.float64) / outputs.sum(axis=1, dtype=np.float64, keepdims=True)
+    assert row["loss"] == pytest.approx(sklearn.metrics.log_loss(labels, np.maximum(wide, 1e-12), normalize=True), 1e-5)
+    assert row["brier"] == pytest.approx(sklearn.metrics.brier_score_loss(labels, wide), rel=1e-6)
+    assert row["never_predicted"] == ["f"]
+    np.testing.assert_array_equal(counts.confusion, sklearn.metrics.confusion_matrix(labels, predicted))
+    expected = sklearn.metrics.precision_recall_fscore_support(labels, predicted, zero_division=0)
+    rows = list(metrics.class_rows(counts, names))
+    for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        assert [each[name] for each in rows] == pytest.approx(values.tolist(), rel=1e-12)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.floats(0, 9)), min_size=1, max_size=40), st.data())
+def test_counts_add_up_in_any_order(answers, data):
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(answers)), max_size=4)))
+    pieces = [answers[a:b] for a, b in zip([0, *cuts], [*cuts, len(answers)], strict=True)]
+    starts = [0, *cuts]
+    parts = [
+        counts_of([p[0] for p in piece], [p[1] for p in piece], 4, start, [p[2] for p in piece])
+        for piece, start in zip(pieces, starts, strict=True)
+    ]
+    shuffled = data.draw(st.permutations(parts))
+    rows = [metrics.evaluation_row(metrics.merge_counts(order)["test"], tuple("abcd")) for order in (parts, shuffled)]
+    assert rows[0] == rows[1]
+    assert rows[0]["num_correct"] == sum(label == predicted for label, predicted, _ in answers)
+    assert rows[0]["loss"] == pytest.approx(np.mean([loss for _, _, loss in answers]), abs=1e-6)
+    whole = counts_of(*zip(*[answer[:2] for answer in answers], strict=True), 4, 0, [loss for *_, loss in answers])
+    for name, value in metrics.evaluation_row(whole, tuple("abcd")).items():
+        assert rows[0][name] == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+def test_the_first_thousand_are_counted_by_position():
+    counts = counts_of([1] * 10, [1] * 10, 2, start=995)
+    row = metrics.evaluation_row(counts, ("a", "b"))
+    assert (row["first_1000_examples"], row["first_1000_correct"], row["num_correct"]) == (5, 5, 10)
+
+
+def test_splits_are_kept_apart():
+    train = counts_of([0, 1], [0, 0], 2, split="train")
+    totals = metrics.merge_counts([counts_of([1], [1], 2), train, counts_of([0], [1], 2)])
+    assert {name: int(counts.confusion.sum()) for name, counts in totals.items()} == {"test": 2, "train": 2}

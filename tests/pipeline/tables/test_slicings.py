@@ -1,0 +1,100 @@
+"""A user's own slicings, by the real command."""
+
+import os
+
+import pandas as pd
+import pytest
+
+from tests.helpers import backbeam
+
+MODULE = """
+import numpy as np
+from pipeline.tables.slices import Slice, Slicing
+
+def thin(answered):
+    return (answered.images > 127).sum(axis=(1, 2)) < 10
+
+def short(answered):
+    return thin(answered)[1:]
+
+def name(histogram, names):
+    return [Slice(f"{names.classes[key]}, as it is", (key,)) for key in histogram]
+
+named = Slicing(lambda answered: answered.labels, name)
+number = 7
+"""
+
+
+@pytest.fixture
+def place(tmp_path, digits_folder):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "my_slices.py").write_text(MODULE)
+    return ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", "20", "--num-shards", "3")
+
+
+def run(tmp_path, *arguments):
+    return backbeam(*arguments, environment={"PYTHONPATH": os.pathsep.join([str(tmp_path / "mine"), *OTHERS])})
+
+
+OTHERS = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+
+
+def test_slices_of_ones_own(tmp_path, place):
+    (tmp_path / "run.toml").write_text('[slices]\nthin = "my_slices:thin"\n')
+    options = ("--config", tmp_path / "run.toml", "--slice", "as-named=my_slices:named")
+    done = run(tmp_path, "run", *place, *options)
+    assert done.code == 0, done.err
+    slices = pd.read_parquet(tmp_path / "ws" / "reports" / "slices")
+    found = slices[slices["split"] == "train"].set_index(["slicing", "position"])
+    assert set(slices["slicing"]) == {"class", "ink", "confidence", "part", "thin", "as-named"}
+    assert found.loc["as-named", "slice"].tolist() == ["0, as it is", "1, as it is", "2, as it is"]
+    assert set(found.loc["thin", "slice"]) <= {"0", "1"}
+    assert slices.groupby(["split", "slicing"])["num_examples"].sum().unstack().T.drop_duplicates().values.tolist() == [
+        [20, 60]
+    ]
+    next((tmp_path / "ws").rglob("evaluation.json")).unlink()
+    several = run(tmp_path, "evaluate", *place[:2], *options, "--workers", 2)
+    assert several.code == 0, several.err
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "ws" / "reports" / "slices"), slices)
+
+
+def test_a_complete_evaluation_is_asked_for_another(tmp_path, place):
+    assert run(tmp_path, "run", *place).code == 0
+    refused = run(tmp_path, "run", *place, "--slice", "thin=my_slices:thin")
+    (record,) = (tmp_path / "ws").rglob("evaluation.json")
+    assert refused.code == 2
+    assert f"without the slicing thin: delete {record} to evaluate it again" in refused.err
+    record.unlink()
+    assert run(tmp_path, "evaluate", *place[:2], "--slice", "thin=my_slices:thin").code == 0
+    assert "thin" in set(pd.read_parquet(tmp_path / "ws" / "reports" / "slices")["slicing"])
+    refused = run(tmp_path, "evaluate", *place[:2], "--slice", "thin=my_slices:short")
+    assert (refused.code, "with another slicing thin (my_slices:thin)" in refused.err) == (2, True)
+    assert run(tmp_path, "evaluate", *place[:2], "--json").json["skipped"] == ["evaluate"]  # fewer are not missed
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("thin=my_slices:gone", "slicing thin (my_slices:gone) cannot be imported: AttributeError"),
+        ("thin=no_such:thin", "cannot be imported: ModuleNotFoundError: No module named 'no_such'"),
+        ("thin=my_slices:number", "is neither a function nor a pipeline.tables.slices.Slicing"),
+        ("thin=my_slices", "expected MODULE:FUNCTION, such as my_slices:thin; found 'my_slices'"),
+        ("thin", "expected MODULE:FUNCTION"),
+        ("class=my_slices:thin", "class, ink, confidence, part are there already"),
+        ("a b=my_slices:thin", "found 'a b'"),
+    ],
+)
+def test_what_cannot_be_a_slicing(option, problem, tmp_path, place):
+    refused = run(tmp_path, "run", *place, "--slice", option)
+    assert (refused.code, refused.out) == (2, "")
+    assert problem in refused.err
+    assert not (tmp_path / "ws").exists()
+
+
+def test_a_slicing_that_fails_is_named_and_leaves_nothing(tmp_path, place):
+    failed = run(tmp_path, "run", *place, "--slice", "mine=my_slices:short", "--workers", 2)
+    assert failed.code == 3, failed.err
+    assert "slicing mine (my_slices:short) gave bool[" in failed.err
+    assert "Traceback" not in failed.err
+    tables = {path.parent.parent.name for path in (tmp_path / "ws" / "reports").rglob("*.parquet")}
+    assert tables == {"learning_curve", "gradient_agreement", "validation"}

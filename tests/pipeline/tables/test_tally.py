@@ -1,0 +1,39 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.tables.tally import merge_tallies, tally, total
+
+EXAMPLES = st.lists(st.tuples(st.integers(-3, 9), st.booleans(), st.floats(0, 1e6, width=32)), min_size=1, max_size=60)
+
+
+def tally_of(examples):
+    keys, correct, values = (np.array(column) for column in zip(*examples, strict=True))
+    return tally(keys, correct, values)
+
+
+@given(EXAMPLES, st.data())
+def test_any_pieces_in_any_order_give_the_same(examples, data):
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(examples)), max_size=5)) | {0, len(examples)})
+    parts = [tally_of(examples[a:b]) for a, b in pairwise(cuts)]
+    shuffled = data.draw(st.permutations(parts))
+    middle = data.draw(st.integers(0, len(parts)))
+    halves = [merge_tallies(half) for half in (shuffled[:middle], shuffled[middle:]) if half]
+    at_once, in_turn, whole = merge_tallies(parts), merge_tallies(halves), tally_of(examples)
+    for key in {*whole.keys.tolist(), -9}:
+        expected = [each for each in examples if each[0] == key]
+        found = total(at_once, [key])
+        assert found == total(in_turn, [key])  # the same pieces: the same to the last bit
+        assert found.num_examples == len(expected)
+        assert found.num_correct == sum(correct for _, correct, _ in expected)
+        assert found.value_sum == pytest.approx(sum(value for *_, value in expected), rel=1e-12)
+        assert total(whole, [key]).value_sum == pytest.approx(found.value_sum, rel=1e-12)
+    assert total(at_once, whole.keys.tolist()).num_examples == len(examples)
+
+
+def test_nothing_has_no_share_and_no_mean():
+    found = total(tally_of([(1, True, 2.0)]), [7])
+    assert (found.accuracy, found.mean_value) == (0, 0)

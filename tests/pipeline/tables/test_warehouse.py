@@ -1,0 +1,95 @@
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model.errors import BadInput, BadUsage, CorruptArtefact
+from pipeline.lookup import find_run
+from pipeline.runs import load_evaluation
+from pipeline.tables.comparison import compare
+from pipeline.tables.files import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES, partition
+from pipeline.tables.warehouse import paired, read_rows
+from tests.helpers import Digits, backbeam
+
+
+@pytest.fixture
+def workspace(seeds_run, tmp_path):
+    return shutil.copytree(seeds_run, tmp_path / "ws")
+
+
+def names(workspace):
+    return sorted(path.name for path in workspace.glob("runs/*"))
+
+
+@pytest.mark.parametrize("table", EVALUATION_TABLES + TRAINING_TABLES)
+def test_the_rows_are_those_that_pandas_reads(table, seeds_run):
+    name = names(seeds_run)[1]
+    found = read_rows(seeds_run, table, name)
+    assert found.schema.equals(SCHEMAS[table])
+    expected = pd.read_parquet(seeds_run / partition(table, name))
+    pd.testing.assert_frame_equal(found.to_pandas(), expected, check_dtype=False)
+
+
+def test_some_columns(seeds_run):
+    found = read_rows(seeds_run, "predictions", names(seeds_run)[0], ["index", "label"])
+    assert (found.column_names, len(found)) == (["index", "label"], 80)
+
+
+@pytest.mark.parametrize("table", ["confusion", "learning_curve"])
+@pytest.mark.parametrize("how", ["changed", "cut", "missing", "one more"])
+def test_what_is_not_as_recorded(how, table, workspace):
+    folder = workspace / partition(table, names(workspace)[0])
+    path = folder / f"{table}.parquet"
+    data = path.read_bytes()
+    if how == "missing":
+        path.unlink()
+    elif how == "one more":
+        path = path.with_name("more.parquet")
+        path.write_bytes(data)
+    else:
+        path.write_bytes(data[:-1] if how == "cut" else bytes([*data[:40], data[40] ^ 1, *data[41:]]))
+    with pytest.raises(CorruptArtefact, match=str(path)):
+        read_rows(workspace, table, names(workspace)[0])
+
+
+def test_what_is_not_there(workspace):
+    name = names(workspace)[0]
+    with pytest.raises(BadUsage, match="no such table of a run: 'seeds'"):
+        read_rows(workspace, "seeds", name)
+    with pytest.raises(BadUsage, match="no run other"):
+        read_rows(workspace, "weights", "other")
+    (workspace / "runs" / name / "evaluation.json").unlink()
+    with pytest.raises(BadUsage, match=f"`backbeam evaluate {name}` does it"):
+        read_rows(workspace, "weights", name)
+    assert len(read_rows(workspace, "learning_curve", name)) == 2
+
+
+def test_pairs_are_of_the_same_examples(seeds_run):
+    first, second, _ = names(seeds_run)
+    evaluations = [load_evaluation(seeds_run, find_run(seeds_run, name)[0]) for name in (first, second)]
+    for split in ("train", "test"):
+        ours, theirs = paired(seeds_run, first, second, split)
+        predictions = pd.read_parquet(seeds_run / "reports" / "predictions").query(f"split == '{split}'")
+        right = predictions.assign(right=predictions["label"] == predictions["predicted"])
+        table = right.astype({"run": str}).pivot_table(index=["part", "index"], columns="run", values="right")
+        np.testing.assert_array_equal(ours, table[first].astype(bool))
+        np.testing.assert_array_equal(theirs, table[second].astype(bool))
+        found = compare(ours, theirs)
+        by_record = [result.num_correct for each in evaluations for result in each.results if result.split == split]
+        assert [found.first_correct, found.second_correct] == by_record
+        again = paired(seeds_run, *evaluations, split)
+        np.testing.assert_array_equal(np.stack(again), np.stack([ours, theirs]))
+
+
+def test_runs_on_other_examples_are_not_paired(workspace, tmp_path):
+    other = Digits(num_test=21, seed=4).write(tmp_path / "others")
+    assert backbeam("run", "--workspace", workspace, "--dataset", other, "--num-steps", 20).code == 0
+    ours = next(name for name in names(workspace) if "seed2" in name)  # the other run has seed 1
+    [others] = [name for name in names(workspace) if find_run(workspace, name)[0].dataset_id.startswith("others")]
+    with pytest.raises(
+        BadInput, match=r"not evaluated on the same test examples: 20 of digits-\w+ against 21 of others-"
+    ):
+        paired(workspace, ours, others, "test")
+    with pytest.raises(BadInput, match="have no examples in a split 'validation'"):
+        paired(workspace, ours, ours, "validation")

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.tables.weights import Range, merge_ranges, weight_rows
+
+
+def test_by_hand():
+    parameters = [
+        (np.array([[3, -4, 0], [0, 0, 0]], np.float32), np.array([1, 2], np.float32)),
+        (np.array([[1, 1]], np.float32), np.array([0.5], np.float32)),
+    ]
+    ranges = (Range(np.array([0.1, 0.5], np.float32), np.array([0.9, 0.5005], np.float32)),)
+    rows = list(weight_rows(parameters, ranges))
+    assert [(row["layer"], row["parameter"], row["shape"]) for row in rows] == [
+        *((1, "weights", [2, 3]), (1, "biases", [2]), (2, "weights", [1, 2]), (2, "biases", [1]))
+    ]
+    first = rows[0]
+    assert (first["num_values"], first["norm"], first["smallest"], first["largest"]) == (6, 5, -4, 3)
+    assert first["mean"] == pytest.approx(-1 / 6)
+    assert first["std"] == pytest.approx(np.std([3, -4, 0, 0, 0, 0]))
+    assert [(row["num_units"], row["num_dead_units"]) for row in rows] == [(2, 1), (2, 1), (1, 0), (1, 0)]
+    for row in rows:
+        assert (len(row["histogram_edges"]), len(row["histogram_counts"])) == (31, 30)
+        assert sum(row["histogram_counts"]) == row["num_values"]
+    assert (first["histogram_edges"][0], first["histogram_edges"][-1]) == (-4, 3)
+    assert first["histogram_counts"][17] == 4  # the zeros: 4 / 7 of the way
+
+
+@given(st.lists(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3), min_size=1, max_size=20), st.data())
+def test_ranges_widen_in_any_order(values, data):
+    single = [(Range(np.array(row, np.float32), np.array(row, np.float32)),) for row in values]
+    shuffled = data.draw(st.permutations(single))
+    middle = data.draw(st.integers(0, len(values)))
+    halves = [merge_ranges(half) for half in (shuffled[:middle], shuffled[middle:]) if half]
+    (found,) = merge_ranges(halves)
+    np.testing.assert_array_equal(found.low, np.min(values, axis=0))
+    np.testing.assert_array_equal(found.high, np.max(values, axis=0))
