@@ -16,7 +16,7 @@ import typer
 
 from model.errors import BackbeamError
 from pipeline.manifest import check_dataset
-from pipeline.stages import quiet_imports
+from pipeline.work import quiet_imports
 from pipeline.tables.files import write_table
 from tests.benchmarks.steps import describe_machine
 from tests.benchmarks.streaming import BATCH_SIZE, in_child, make_dataset
