@@ -50,7 +50,12 @@ def show(parts: Iterable[Part]) -> None:
         return
     console = Console(highlight=False)
     for part in parts:
-        console.print(_draw(part) if isinstance(part, Sheet) else Text(_clean(part)), soft_wrap=isinstance(part, str))
+        if isinstance(part, str):
+            console.print(Text(_clean(part)), soft_wrap=True)
+            continue
+        if part.title:  # a table's own would be wrapped to its width
+            console.print(Text(_clean(part.title), "bold"))
+        console.print(_draw(part))
 
 
 def plain(part: Part) -> str:
@@ -68,9 +73,7 @@ def _align(column: Column, cell: str, width: int) -> str:
 
 
 def _draw(sheet: Sheet) -> Table:
-    table = Table(
-        box=SIMPLE_HEAD, pad_edge=False, title=Text(sheet.title, "bold") if sheet.title else None, title_justify="left"
-    )
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(sheet.columns):
         justify: JustifyMethod = "right" if column.number else "left"
         table.add_column(Text(column.name), justify=justify, overflow="fold", no_wrap=not number)  # names stay whole

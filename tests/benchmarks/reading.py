@@ -16,8 +16,8 @@ import typer
 
 from model.errors import BackbeamError
 from pipeline.manifest import check_dataset
-from pipeline.work import quiet_imports
 from pipeline.tables.files import write_table
+from pipeline.work import quiet_imports
 from tests.benchmarks.steps import describe_machine
 from tests.benchmarks.streaming import BATCH_SIZE, in_child, make_dataset
 
