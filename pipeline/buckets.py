@@ -1,7 +1,7 @@
 """What is kept of a data set's examples to find equal images: on the disk, in buckets by content key.
 
 Equal images have equal keys and so come to one bucket, whatever split and shard they are in. Buckets are looked at one
-by one, so memory holds one of them, however many examples there are.
+by one, so memory holds one of them, however many examples there are; only equal images all come to one.
 """
 
 from collections.abc import Iterator

@@ -4,6 +4,8 @@ import json
 import logging
 import signal
 import sys
+from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -12,6 +14,7 @@ import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
 from pipeline.console import configure, note
+from pipeline.harmless import harmless
 from pipeline.options import (
     DEFAULT_DATASETS,
     DEFAULT_WORKSPACE,
@@ -82,6 +85,7 @@ def main() -> NoReturn:
     """Run the command line and exit with its documented code."""
     arguments, beam_arguments = split_arguments(sys.argv[1:])
     received = _listen_for_signals()
+    _print_whatever_it_is()
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
     try:
         app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
@@ -478,9 +482,17 @@ def _say(as_json: bool, result: dict[str, Any], parts: "Sequence[Part]") -> None
 
 
 def _fail(code: int, message: str) -> NoReturn:
-    note(f"error: {message}")
-    typer.echo(f"backbeam: {message}", err=True)
+    with suppress(OSError):  # where the log file is on a full disk, that may be what the message is about
+        note(f"error: {message}")
+    typer.echo(f"backbeam: {harmless(message)}", err=True)
     sys.exit(code)
+
+
+def _print_whatever_it_is() -> None:
+    """Have names that are no text, or that the locale has no characters for, printed by numbers, not raise an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _listen_for_signals() -> list[int]:

@@ -28,10 +28,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from pipeline.harmless import harmless
+
 POLL_SECONDS = 0.2  # between two looks at how far work has come, at the least
+LOCK_SECONDS = 1  # to wait for the log file
 LINE_SECONDS = 30  # between two lines about it where there is no bar
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, emoji=False)
 
 
 @dataclass
@@ -76,10 +79,12 @@ def warn(message: str) -> None:
 
 
 def note(message: str) -> None:
-    """Add a line to the log file alone, if there is one."""
-    if _voice.log:
-        with _voice.lock:
-            _voice.log.write(f"{_now()} {message}\n")
+    """Add a line to the log file alone, if there is one; a message that a signal's handler has may be left out."""
+    if _voice.log and _voice.lock.acquire(timeout=LOCK_SECONDS):  # the thread that was interrupted may hold it
+        try:
+            _voice.log.write(f"{_now()} {harmless(message)}\n")
+        finally:
+            _voice.lock.release()
 
 
 def shows_bars() -> bool:
@@ -157,7 +162,7 @@ def _progress(*columns: ProgressColumn) -> Progress:
 
 
 def _print(message: str) -> None:
-    line = message if console.is_terminal else f"{_now()} {message}"
+    line = harmless(message) if console.is_terminal else f"{_now()} {harmless(message)}"
     console.print(line, markup=False, soft_wrap=True)
 
 

@@ -107,9 +107,10 @@ def compare_runs(workspace: Place, first: str, second: str) -> Compared:
 
 
 def changed_settings(config: TrainingConfig) -> dict[str, tuple[Any, Any]]:
-    """Return every setting of a run beside that of the recipe it came from."""
-    recipe = RECIPES[config.recipe].config.model_dump(mode="json")
-    return {name: (value, recipe[name]) for name, value in config.model_dump(mode="json").items()}
+    """Return every setting of a run beside that of the recipe it came from, if this version of backbeam has it."""
+    own = config.model_dump(mode="json")
+    recipe = RECIPES[config.recipe].config.model_dump(mode="json") if config.recipe in RECIPES else own
+    return {name: (value, recipe[name]) for name, value in own.items()}
 
 
 def _newest_first(listed: Listed) -> tuple[float, str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.stores.store import Store
 
 _SEPARATOR = "://"
+_NO_NAMES = ("", ".", "..")
 
 
 def is_remote(uri: str) -> bool:
@@ -37,7 +38,7 @@ class RemotePath:
 
     def __post_init__(self) -> None:
         scheme, _, rest = self.uri.partition(_SEPARATOR)
-        if not scheme or any(name in ("", ".", "..") for name in rest.split("/")):
+        if not scheme or any(name in _NO_NAMES for name in rest.split("/")):
             raise BadUsage(f"{self.uri}: expected SCHEME://BUCKET/NAME/NAME")
 
     def __str__(self) -> str:
@@ -108,7 +109,8 @@ class RemotePath:
         wanted, start = pattern.split("/"), len(self.uri) + 1
         for uri in self._store.walk(self.uri):
             parts = uri[start:].split("/")
-            if len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted)):
+            ours = not any(part in _NO_NAMES for part in parts)  # others may have put there what they like
+            if ours and len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted)):
                 yield RemotePath(uri)
 
     @property

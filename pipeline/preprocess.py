@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -27,7 +28,7 @@ from pipeline.console import watched
 from pipeline.local_side import poll_seconds, scratch_folder
 from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, PreprocessConfig, ShardInfo, SplitInfo, load_manifest
 from pipeline.places import Place
-from pipeline.scratch import Cut, Runs, cut_block, group_edges, read_rows, read_run
+from pipeline.scratch import Cut, Runs, bytes_of, cut_block, group_edges, num_bytes_cut, read_rows, read_run
 from pipeline.shards import (
     MOST_SHARD_BYTES,
     add_up,
@@ -111,7 +112,7 @@ def preprocess(
         job = _plan(stack, scans, name, config, folder, scratch, max_rejected)
         ranges = list(chain.from_iterable(scan.ranges(split) for split, scan in scans.splits.items()))
         total = sum(each.num_examples for each in ranges)
-        with watched("preprocess", total, "examples", partial(_share_done, job, len(ranges)), poll_seconds(folder)):
+        with watched("preprocess", total, "examples", partial(_share_done, job, total), poll_seconds(folder)):
             runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
         _check_rejected(job)
 
@@ -221,6 +222,7 @@ def write_manifest(tally: Tally, job: Job) -> None:
         "rejected": rejected,
     }
     manifest = Manifest.model_validate(dict(job.skeleton) | found)
+    storage.check_there(job.folder, [file.name for file in manifest.files()])
     storage.write_atomically(job.folder / MANIFEST_NAME, manifest.to_json())
 
 
@@ -262,11 +264,12 @@ def _plan(
     return Job(folder, scratch, skeleton, splits, max_rejected)
 
 
-def _share_done(job: Job, num_ranges: int) -> float:
-    """Look how far the work has come: half of it is to cut blocks, half to write shards."""
-    num_shards = sum(plan.num_shards for plan in job.splits.values())
-    num_cut, num_written = storage.count_files(job.scratch), storage.count_files(job.folder, ".tfrecord")
-    return (min(1, num_cut / max(1, num_ranges)) + num_written / num_shards) / 2
+def _share_done(job: Job, num_examples: int) -> float:
+    """Look how far the work has come: half of it is to cut blocks, where that can be seen, and half to write shards."""
+    written = storage.count_files(job.folder, ".tfrecord") / sum(plan.num_shards for plan in job.splits.values())
+    if not isinstance(job.scratch, Path):
+        return written
+    return (min(1, num_bytes_cut(job.scratch) / bytes_of(num_examples, job.skeleton.num_pixels)) + written) / 2
 
 
 def _most_kept(job: Job) -> int:

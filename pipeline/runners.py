@@ -112,14 +112,14 @@ def execute(beam: ModuleType, options_class: Any, arguments: Sequence[str], cons
 
 
 def _wait(result: Any) -> Any:
-    """Wait for a job's end and return its state; if this process is told to end before that, so is the job.
+    """Wait for a job's end and return its state; if waiting ends before that, for whatever reason, so is the job.
 
     Else a cluster would go on, and write to a workspace that was cleared.
     """
     try:
         return result.wait_until_finish()
-    except (SystemExit, KeyboardInterrupt):
-        with suppress(Exception):  # the engine may be gone, or know no way to cancel; the interrupt counts
+    except BaseException:
+        with suppress(Exception):  # the engine may be gone, or know no way to cancel; what came first counts
             result.cancel()
         raise
 

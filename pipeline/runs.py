@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Annotated, Literal, Self
 
-from pydantic import StringConstraints, model_validator
+from pydantic import AfterValidator, StringConstraints, model_validator
 
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig
@@ -20,7 +20,15 @@ from pipeline.tables.files import partition
 RUN_NAME = "run.json"
 EVALUATION_NAME = "evaluation.json"
 PARAMETERS_NAME = "parameters.safetensors"
-UtcTime = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00$")]
+
+
+def _is_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+_TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00$"
+UtcTime = Annotated[str, StringConstraints(pattern=_TIME), AfterValidator(_is_time)]
 _PACKAGES = ("backbeam", "tensorflow", "numpy", "apache-beam", "pyarrow", "safetensors")
 
 

@@ -98,6 +98,16 @@ def cut_block(folder: Place, examples: Examples, shards: Integers, num_shards: i
             yield group, Cut(place, num_bytes + first * _ROW_BYTES, checksum)
 
 
+def bytes_of(num_examples: int, num_pixels: int) -> int:
+    """Return how long the runs of so many examples are."""
+    return num_examples * (16 + num_pixels)
+
+
+def num_bytes_cut(folder: Path) -> int:
+    """Return how much is in the scratch files of a folder, about; what else is there does not count."""
+    return sum(path.stat().st_size for path in folder.glob("?" * 32))  # the length of a unique name
+
+
 def read_rows(cut: Cut, num_shards: int) -> Runs:
     """Read where the runs of a group of num_shards shards are; raises CorruptArtefact if it is not what was written."""
     data = _read_checked(cut, cut.start, num_shards * _ROW_BYTES, cut.checksum)
@@ -107,7 +117,7 @@ def read_rows(cut: Cut, num_shards: int) -> Runs:
 def read_run(runs: Runs, number: int, num_pixels: int) -> Examples:
     """Read one of the runs; raises CorruptArtefact if it is not what was written."""
     count, start, checksum = runs.rows[number].tolist()
-    data = _read_checked(runs, start, count * (16 + num_pixels), checksum)
+    data = _read_checked(runs, start, bytes_of(count, num_pixels), checksum)
     indices, labels = np.frombuffer(data, np.int64, 2 * count).reshape(2, count)
     return Examples(indices, np.frombuffer(data, np.uint8, offset=16 * count).reshape(count, num_pixels), labels)
 

@@ -1,6 +1,5 @@
 """Results on standard output: lines and tables, drawn on a terminal, aligned plain text elsewhere."""
 
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -10,8 +9,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-# What would steer a terminal or turn the direction of writing; a name must not.
-_STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+from pipeline.harmless import harmless, one_line
 
 
 class Column(NamedTuple):
@@ -48,24 +46,24 @@ def show(parts: Iterable[Part]) -> None:
     if not sys.stdout.isatty():
         print("\n".join(map(plain, parts)))  # noqa: T201
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     for part in parts:
         if isinstance(part, str):
-            console.print(Text(_clean(part)), soft_wrap=True)
+            console.print(Text(harmless(part)), soft_wrap=True)
             continue
         if part.title:  # a table's own would be wrapped to its width
-            console.print(Text(_clean(part.title), "bold"))
+            console.print(Text(harmless(part.title), "bold"))
         console.print(_draw(part))
 
 
 def plain(part: Part) -> str:
     """Return a line, or a table as aligned text without colours or rules."""
     if isinstance(part, str):
-        return _clean(part)
-    grid = [[column.name for column in part.columns], *([*map(_clean_cell, row)] for row in part.rows)]
+        return harmless(part)
+    grid = [[column.name for column in part.columns], *([*map(one_line, row)] for row in part.rows)]
     widths = [max(map(len, cells)) for cells in zip(*grid, strict=True)]
     lines = ["  ".join(map(_align, part.columns, row, widths)).rstrip() for row in grid]
-    return "\n".join([part.title, *lines] if part.title else lines)
+    return "\n".join([one_line(part.title), *lines] if part.title else lines)
 
 
 def _align(column: Column, cell: str, width: int) -> str:
@@ -78,14 +76,5 @@ def _draw(sheet: Sheet) -> Table:
         justify: JustifyMethod = "right" if column.number else "left"
         table.add_column(Text(column.name), justify=justify, overflow="fold", no_wrap=not number)  # names stay whole
     for row in sheet.rows:
-        table.add_row(*(Text(_clean_cell(cell)) for cell in row))
+        table.add_row(*(Text(one_line(cell)) for cell in row))
     return table
-
-
-def _clean(text: str) -> str:
-    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def _clean_cell(text: str) -> str:
-    """A cell is one line."""
-    return _clean(text).replace("\n", "\N{REPLACEMENT CHARACTER}")

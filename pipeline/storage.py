@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import google_crc32c
 
-from model.errors import BadUsage, CorruptArtefact, StorageFailed
+from model.errors import BadUsage, CorruptArtefact, EngineFailed, StorageFailed
 from pipeline.places import Place, RemotePath, is_remote, missing
 from pipeline.stores.store import find_store, open_remote
 
@@ -160,6 +160,19 @@ def folders_with(parent: Place, name: str) -> list[Place]:
     return sorted(path.parent for path in parent.glob(f"*/{name}"))
 
 
+def check_there(folder: Place, names: Iterable[str]) -> None:
+    """Check, before a record names them, that files of a folder are still there.
+
+    They are gone if whoever waited for the job has given it up, and cleared the folder, while the engine went on.
+
+    Raises:
+        EngineFailed: one is not.
+    """
+    missing = sorted(set(names) - {path.name for path in folder.glob("*")})
+    if missing:
+        raise EngineFailed(f"{folder / missing[0]} is gone: the job was given up while the engine went on")
+
+
 def count_files(folder: Place, ending: str = "") -> int:
     """Count the complete files of a folder whose names have an ending; 0 if it is not there."""
     return sum(not path.name.startswith(".") for path in folder.glob(f"*{ending}"))
@@ -255,7 +268,7 @@ def _length(path: Place) -> int | None:
 
 
 def temporary_folder(workspace: Path) -> Path:
-    """Return the folder of what is not meant to stay; see `temporary_files_in`."""
+    """Return the folder of what is not meant to stay; see `local_side.temporary_files_in`."""
     return workspace / ".temporary"
 
 

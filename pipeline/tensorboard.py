@@ -58,6 +58,8 @@ class Board:
             if point.step == self._config.num_steps:
                 self._log_mistakes(parameters)
             self._writer.flush()
+        if point.step == self._config.num_steps:
+            self._writer.close()
 
     def _log_mistakes(self, parameters: Parameters) -> None:
         outputs = predict(network_of(self._config), parameters, tf.constant(self._monitored.images)).numpy()

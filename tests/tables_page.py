@@ -25,7 +25,8 @@ schema.field("confidence").metadata  # {{b'description': b"mean of the examples'
 
 The tables only grow: a new run adds folders and touches no file of another. A run's rows of a table are written below
 `.temporary/` and put in place whole, and its rows of `evaluations` come last, so a run that stands in `evaluations` is
-whole in every table. A run that is trained or evaluated again, because its record was deleted, first leaves
+whole in every table. In an object store, which renames no folders, files appear one by one, and
+only that holds. A run that is trained or evaluated again, because its record was deleted, first leaves
 `evaluations` and then the other tables. If a process is killed while it puts tables in place, some of that run may
 stay, each table whole, without `evaluations`; the next evaluation of the run replaces them.
 

@@ -45,9 +45,9 @@ class EvaluatedRun:
         """The run's folder."""
         return self.workspace / "runs" / self.run.run_id
 
-    def table(self, name: str) -> Any:
-        """Read the run's rows of a table, verified, as an Arrow table; raises CorruptArtefact."""
-        return read_rows(self.workspace, name, self.run.run_id)
+    def table(self, name: str, columns: Sequence[str] | None = None) -> Any:
+        """Read the run's rows of a table, all columns or some, verified, as an Arrow table; raises CorruptArtefact."""
+        return read_rows(self.workspace, name, self.run.run_id, columns)
 
     def rows(self, table: str, split: str | None = None) -> list[Row]:
         """Read the run's rows of a table, of one split if that is asked for; raises CorruptArtefact."""

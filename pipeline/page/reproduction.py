@@ -51,6 +51,8 @@ def reproduce(
 
 def _settings(config: TrainingConfig, manifest: Manifest) -> str:
     """Return, as TOML, the settings that are not the recipe's own; the recipe and the seed are options."""
+    if config.recipe not in RECIPES:  # of another version of backbeam, which `needs` names
+        return ""
     own = RECIPES[config.recipe].config
     fitted = fit_to_data(own, manifest.num_pixels, len(manifest.class_names), manifest.splits["train"].num_examples)
     usual = fitted.model_dump(mode="json") | {"recipe": config.recipe, "seed": config.seed}
@@ -95,6 +97,7 @@ def _needed_sources(parts: Sequence[Manifest]) -> tuple[str, ...]:
     return tuple(
         f"FOLDER/{part.name} stands for the source of {part.dataset_id}: {len(part.sources)} "
         f"{'file' if len(part.sources) == 1 else 'files'} whose content has the digests below"
+        + ("" if _is_idx(part) else "; with --image-column, --label-column or --image-size, if they were given then")
         for part in parts
         if not _is_known(part)
     )

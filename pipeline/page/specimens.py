@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from model.examples import Bytes, Integers
 from pipeline.inspection import find_named
@@ -55,14 +56,17 @@ class Specimen(NamedTuple):
     image: Bytes
 
 
+ANSWERS = ("split", "index", "label", "predicted", "confidence", "probabilities")
+
+
 def read_answers(predictions: Any, split: str) -> Answers:
-    """Take a split's rows out of the table `predictions`."""
+    """Take a split's rows out of the columns ANSWERS of the table `predictions`."""
+    predictions = predictions.filter(pc.equal(predictions["split"], split))
     index, labels, predicted, confidence = (
         predictions[name].to_numpy() for name in ("index", "label", "predicted", "confidence")
     )
     outputs = predictions["probabilities"].combine_chunks().flatten().to_numpy().reshape(predictions.num_rows, -1)
-    chosen = np.flatnonzero(predictions["split"].to_numpy() == split)
-    order = chosen[np.argsort(index[chosen], kind="stable")]
+    order = np.argsort(index, kind="stable")
     return Answers(split, index[order], labels[order], predicted[order], confidence[order], outputs[order])
 
 

@@ -27,6 +27,7 @@ def diverging_tile(values: npt.NDArray[Any], largest: float) -> str:
         values: from -largest to largest; beyond is shown as these.
         largest: what has the full colour, above 0.
     """
+    values = np.asarray(_reduced(Image.fromarray(np.asarray(values, np.float32))))
     scaled = np.rint(np.clip(values / largest, -1, 1) * _LEVELS).astype(np.int64) + _LEVELS
     image = Image.fromarray(scaled.astype(np.uint8))
     colours = [*([NEGATIVE] * (_LEVELS + 1)), *([POSITIVE] * _LEVELS)]

@@ -266,6 +266,8 @@ def class_names(schema: pa.Schema, label: str, name: str) -> tuple[str, ...] | N
         raise BadInput(
             f"{name}: the metadata `huggingface` of its schema does not name the classes of {label!r} soundly"
         )
+    if len(set(names)) < len(names):
+        raise BadInput(f"{name}: the metadata `huggingface` of its schema names two classes of {label!r} alike")
     return tuple(names)
 
 

@@ -32,7 +32,7 @@ class AmazonStore:
         return boto3.session.Session().client("s3", config=config)
 
     def size(self, uri: str) -> int | None:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         bucket, name = split_uri(uri)
         with _failures(uri):
             try:
@@ -43,7 +43,7 @@ class AmazonStore:
                 raise
 
     def read(self, uri: str, start: int = 0, num_bytes: int | None = None) -> bytes:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         bucket, name = split_uri(uri)
         whole = start == 0 and num_bytes is None
         wanted = {} if whole else {"Range": f"bytes={start}-{'' if num_bytes is None else start + num_bytes - 1}"}
@@ -59,7 +59,7 @@ class AmazonStore:
         return data
 
     def put(self, uri: str, content: IO[bytes], num_bytes: int) -> None:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         bucket, name = split_uri(uri)
         with _failures(uri):
             if num_bytes <= _ONE_REQUEST:
@@ -69,7 +69,7 @@ class AmazonStore:
                 self._client.upload_fileobj(content, bucket, name, Config=parts)
 
     def walk(self, uri: str) -> Iterator[str]:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         bucket, name = split_uri(uri)
         with _failures(uri):
             pages = self._client.get_paginator("list_objects_v2")
@@ -77,7 +77,7 @@ class AmazonStore:
                 yield from (f"s3://{bucket}/{found['Key']}" for found in page.get("Contents", ()))
 
     def delete(self, uris: Iterable[str]) -> None:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         left = iter(uris)
         while some := list(islice(left, _MOST_DELETED)):
             names = [{"Key": split_uri(uri)[1]} for uri in some]

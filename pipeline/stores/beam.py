@@ -30,7 +30,7 @@ class BeamStore:
         self._options = _hdfs_options(server) if server else []
 
     def size(self, uri: str) -> int | None:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         system = self._system(uri)
         with _failures(uri):
             if not system.exists(uri):
@@ -39,7 +39,7 @@ class BeamStore:
             return int(found.metadata_list[0].size_in_bytes)
 
     def read(self, uri: str, start: int = 0, num_bytes: int | None = None) -> bytes:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         system = self._system(uri)
         with _failures(uri):
             if not system.exists(uri):
@@ -50,7 +50,7 @@ class BeamStore:
         return data
 
     def put(self, uri: str, content: IO[bytes], num_bytes: int) -> None:
-        """See `stores.Store`: written under another name in the same folder, and renamed."""
+        """See `store.Store`: written under another name in the same folder, and renamed."""
         system = self._system(uri)
         folder, _, name = uri.rpartition("/")
         temporary = f"{folder}/.{name}.{uuid4().hex}.tmp"
@@ -65,13 +65,13 @@ class BeamStore:
             system.rename([temporary], [uri])
 
     def walk(self, uri: str) -> Iterator[str]:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         system = self._system(uri)
         with _failures(uri):
             yield from _walk(system, uri) if system.has_dirs() else _list(system, f"{uri}/")
 
     def delete(self, uris: Iterable[str]) -> None:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         for uri in uris:
             system = self._system(uri)
             with _failures(uri):

@@ -30,14 +30,14 @@ class GoogleStore:
         return google_storage.Client(project=None)
 
     def size(self, uri: str) -> int | None:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         with _failures(uri):
             bucket, name = split_uri(uri)
             found = self._client.bucket(bucket).get_blob(name, **_HOW)
         return None if found is None else int(found.size)
 
     def read(self, uri: str, start: int = 0, num_bytes: int | None = None) -> bytes:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         wanted = {} if num_bytes is None else {"end": start + num_bytes - 1}
         with _failures(uri):
             try:  # as it is stored: it is not decompressed on the way
@@ -47,21 +47,21 @@ class GoogleStore:
         return data
 
     def put(self, uri: str, content: IO[bytes], num_bytes: int) -> None:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         with _failures(uri):
             self._object(uri).upload_from_file(
                 content, size=num_bytes, content_type="application/octet-stream", checksum="crc32c", **_HOW
             )
 
     def walk(self, uri: str) -> Iterator[str]:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         bucket, name = split_uri(uri)
         with _failures(uri):
             for found in self._client.list_blobs(bucket, prefix=f"{name}/" if name else None, **_HOW):
                 yield f"gs://{bucket}/{found.name}"
 
     def delete(self, uris: Iterable[str]) -> None:
-        """See `stores.Store`."""
+        """See `store.Store`."""
         for uri in uris:
             with _failures(uri), suppress(NotFound):
                 self._object(uri).delete(**_HOW)

@@ -184,14 +184,13 @@ def keys_of(name: str, place: str, slicing: Slicing, answered: Answered) -> Inte
     return found.astype(np.int64)
 
 
-def check_few(name: str, place: str, counted: Tally) -> Tally:
-    """Return a tally by a slicing, if it does not have so many keys that it cuts nothing; raises BadInput."""
+def check_few(name: str, place: str, counted: Tally) -> None:
+    """Check that a slicing does not have so many keys that it cuts nothing; raises BadInput."""
     if len(counted.keys) > MOST_KEYS:
         raise BadInput(
             f"slicing {name} ({place}) gives {len(counted.keys):,} different keys or more, expected at most "
             f"{MOST_KEYS:,}: put examples together"
         )
-    return counted
 
 
 def slice_rows(name: str, slicing: Slicing, counted: Mapping[str, Tally], names: Names) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,7 @@ def read_rows(workspace: Place, table: str, run_id: str, columns: Sequence[str] 
 
     Args:
         workspace: that holds the run.
-        table: one of `tables.EVALUATION_TABLES` or `tables.TRAINING_TABLES`.
+        table: one of `files.EVALUATION_TABLES` or `files.TRAINING_TABLES`.
         run_id: all of it.
         columns: those to read; None for all.
 

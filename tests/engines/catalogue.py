@@ -37,8 +37,8 @@ CHILD = (
 )
 PROGRAMS = {  # that stand in an engine's arguments, and how they are come by
     "prism": "Prism, which `make test-engines` builds where there is Go",
-    "flink_jar": "Beam's job server for Flink (Java), which Maven Central did not serve where this was developed",
-    "spark_jar": "Beam's job server for Spark (Java), which Maven Central did not serve where this was developed",
+    "flink_jar": "Beam's job server for Flink (Java), which could not be had",
+    "spark_jar": "Beam's job server for Spark (Java), which could not be had",
 }
 NOBODY = ("--environment_type=EXTERNAL", "--environment_config=localhost:1")  # a stand-in has workers of its own
 FLINK = ("--", "--runner=FlinkRunner", "--flink_master=localhost:{flink}", "--flink_submit_uber_jar")

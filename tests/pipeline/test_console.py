@@ -66,3 +66,24 @@ def test_work_that_fails_is_not_said_to_be_done(capsys):
     with pytest.raises(ValueError, match="broken"), watched("reading", 5, "examples", lambda: 0.0, seconds=0.0):
         raise ValueError("broken")
     assert "examples in" not in capsys.readouterr().err
+
+
+def test_names_between_colons_are_no_pictures(capsys):
+    say("data:one:labels and a:100:b")
+    assert "data:one:labels and a:100:b" in capsys.readouterr().err
+
+
+def test_a_message_does_not_steer_the_terminal(capsys):
+    say("a class named \x1b]0;title\x07")
+    assert not set("\x1b\x07") & set(capsys.readouterr().err)
+
+
+def test_a_signal_while_the_log_file_is_written_does_not_hang(tmp_path, monkeypatch):
+    monkeypatch.setattr(console, "LOCK_SECONDS", 0.01)
+    configure(log_file=tmp_path / "log")
+    with console._voice.lock:  # as if a line were being written when a handler came to say something
+        note("left out")
+    note("written")
+    configure()
+    assert (tmp_path / "log").read_text().endswith(" written\n")
+    assert "left out" not in (tmp_path / "log").read_text()

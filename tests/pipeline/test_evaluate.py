@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,12 @@ import pytest
 
 from model.errors import BadInput, EngineFailed
 from pipeline import storage
-from pipeline.evaluate import evaluate
+from pipeline.evaluate import Result, evaluate, merge
 from pipeline.lookup import find_run
 from pipeline.runs import check_evaluation
 from pipeline.tables.files import EVALUATION_TABLES, partition, staging_folder
 from pipeline.tables.slices import SLICINGS, Slicing
+from pipeline.tables.tally import tally
 from tests.helpers import contents, killed_at
 
 SPLITS = 2
@@ -254,3 +256,17 @@ def test_dead_units_and_ranges_are_of_all_examples(workspace, seeds_run):
     assert table["norm"].iloc[0] == pytest.approx(np.linalg.norm(weights.astype(np.float64)))
     schema = pq.read_schema(next((workspace / partition("weights", name)).iterdir()))
     assert schema.field("norm").metadata[b"unit"] == b"parameter"
+
+
+@pytest.mark.parametrize(("name", "refused"), [("class", False), ("thin", True)])
+def test_only_slicings_of_a_user_may_not_have_many_keys(name, refused):
+    """A data set may have more than a thousand classes."""
+    keys = np.arange(1001)
+    counted = tally(keys, keys > 0, np.zeros(len(keys)))
+    job = SimpleNamespace(slicings=SLICINGS | {"thin": "mine:thin"})
+    results = [Result((), {(name, "test"): counted}, (), ())]
+    if refused:
+        with pytest.raises(BadInput, match="1,001 different keys"):
+            merge(results, job)
+    else:
+        assert len(merge(results, job).slices[name, "test"].keys) == 1001

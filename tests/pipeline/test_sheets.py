@@ -20,6 +20,8 @@ def test_a_name_cannot_steer_a_terminal():
     hostile = "\x1b]0;title\x07\x1b[2J\u202egnp.exe\r"
     assert not set("\x1b\x07\u202e\r") & set(plain(hostile) + plain(Sheet(columns("a"), [(hostile,)])))
     assert plain("two\nlines") == "two\nlines"
+    assert plain(Sheet(columns("a"), [("b",)], hostile + "\n")).count("\n") == 2
+    assert "\x1b" not in plain(Sheet(columns("a"), [("b",)], hostile))
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), max_size=5))

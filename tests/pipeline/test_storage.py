@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from model.errors import BadUsage, CorruptArtefact, Locked
+from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked
 from pipeline import local_side, storage
 from pipeline.sources.fetch import find_source
 from pipeline.sources.staging import scan_source
@@ -128,3 +128,12 @@ def test_a_withdrawn_folder_is_gone_and_may_come_back(tmp_path):
         assert contents(tmp_path) == {}
     storage.write_atomically(tmp_path / "shown" / "file", b"y")
     assert contents(tmp_path) == {"shown/file": b"y"}
+
+
+def test_files_that_a_record_is_about_to_name_must_be_there(tmp_path):
+    (tmp_path / "one").write_bytes(b"1")
+    storage.check_there(tmp_path, ["one"])
+    with pytest.raises(EngineFailed, match="two is gone: the job was given up"):
+        storage.check_there(tmp_path, ["one", "two"])
+    with pytest.raises(EngineFailed, match="one is gone"):
+        storage.check_there(tmp_path / "cleared", ["one"])

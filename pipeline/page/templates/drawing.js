@@ -1,4 +1,4 @@
-/* From what was drawn to an image of the data set's kind, as pipeline/pictures.py does it for `backbeam predict`.
+/* From what was drawn to an image of the data set's kind, as pipeline/sources/pictures.py does it for `backbeam predict`.
    A picture is {height, width, values}, bright ink on black, rows one after the other. */
 const drawing = (() => {
   const INK_PART = 20 / 28; // of the canvas, for the longer side of the ink

@@ -36,11 +36,13 @@ const equations = (() => {
     return math(mi("C"), mo("="), mo("−"), mo("∑"), each);
   }
 
-  const differenceOf = (last) => math(mo("∇"), mi("a"), mo("="), difference(last));
+  // with cross-entropy the slope of the output cancels: dC/da is not a − y, but dC/dz is
+  const nameOfDifference = (config) => (config.loss === "cross-entropy" ? [mi("d")] : [mo("∇"), mi("a")]);
+  const differenceOf = (config, last) => math(...nameOfDifference(config), mo("="), difference(last));
 
   function outputDelta(config, last) {
     const left = [nabla("z", last), mo("=")];
-    const d = () => row(mo("∇"), mi("a"));
+    const d = () => row(...nameOfDifference(config));
     if (config.loss === "cross-entropy") return math(...left, d());
     if (config.output === "sigmoid") return math(...left, d(), mo("⊙"), slope("sigmoid", last));
     const along = row(mo("∑"), sub("a", last), mo("⊙"), d());

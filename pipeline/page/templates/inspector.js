@@ -60,7 +60,7 @@ const inspector = (() => {
     const columns = { [`a${lower(last)}`]: pass.a[last], y, difference: pass.difference };
     return {
       title: "The difference, and the loss",
-      formulas: () => [equations.differenceOf(last), equations.loss(config.loss, config.output, last)],
+      formulas: () => [equations.differenceOf(config, last), equations.loss(config.loss, config.output, last)],
       said: `The target y is 1 for ${classNames[example.target]}, else 0. The loss C is ${pictures.written(pass.loss)}.`,
       show: () => [pictures.outputs(`a${lower(last)} minus y`, columns, classNames, example.target)],
     };

@@ -1,4 +1,4 @@
-"""The command that makes a run again, from its records; that it does is seen in test_page.py."""
+"""The command that makes a run again, from its records; that it does is seen in test_content.py."""
 
 import shlex
 

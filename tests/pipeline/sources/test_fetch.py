@@ -123,9 +123,11 @@ def test_a_failed_download_is_tried_again(mirrors, monkeypatch, tmp_path, server
     assert len(server.requests) == 2
 
 
-def test_a_progress_bar_shows_amount_and_survives_failures(mirrors, tmp_path):
+def test_how_much_came_from_where_is_said_also_after_failures(mirrors, tmp_path, capsys):
     mirrors(DROPPED, GOOD)
     fetch.find_source("tiny", None, tmp_path)
+    said = "".join(capsys.readouterr().err.split("\n"))
+    assert len(re.findall(r"-ubyte\.gz: from http://127\.0\.0\.1:\d+/\S*, \d+\.\d MiB in \d+\.\d s", said)) == 4
 
 
 def test_a_damaged_download_in_the_cache_is_fetched_again(mirrors, tmp_path, server):
