@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from model.errors import BadInput
+from model.errors import BadInput, CorruptArtefact
 from model.examples import Bytes, Examples, Integers
 from model.functions import Tensor
 from model.order import permutation
@@ -78,26 +78,34 @@ class Plan:
     window_bytes: int = WINDOW_BYTES
 
 
-def make_chunks(reader: SplitReader, plan: Plan) -> tf.data.Dataset:
+def make_chunks(reader: SplitReader, plan: Plan, first_step: int = 0) -> tf.data.Dataset:
     """Return the run's batches, many to an element, prefetched.
+
+    Args:
+        reader: of the split.
+        plan: which batches.
+        first_step: updates done already. The chunks are those that a run from step 0 has from there on; what only
+            earlier steps need is not read.
 
     Returns:
         a tf.data.Dataset of (images uint8[steps, batch_size, num_pixels], labels int32[steps, batch_size]).
 
     Raises:
         BadInput: the split is empty.
+        CorruptArtefact: no chunk ends at first_step.
     """
     if not reader.num_examples:
         raise BadInput("the train split holds no examples")
     size, pixels = plan.batch_size, reader.num_pixels
+    _lengths_from(first_step, plan, pixels)
     signature = (
         tf.TensorSpec((None, size, pixels), tf.uint8),
         tf.TensorSpec((None, size), tf.int32),
     )
 
     def generate() -> Iterator[tuple[Tensor, Tensor]]:
-        stream, memory = _Shuffled(reader, plan), _Reused()
-        for steps in chunk_lengths(plan, pixels):
+        stream, memory = _Shuffled(reader, plan, first_step * size), _Reused()
+        for steps in _lengths_from(first_step, plan, pixels):
             images, labels = memory.take((steps * size, pixels)), aligned((steps * size,), np.int32)
             stream.take_into(images, labels)
             yield images.reshape(steps, size, pixels), labels.reshape(steps, size)
@@ -149,6 +157,19 @@ def chunk_lengths(plan: Plan, num_pixels: int) -> Iterator[int]:
             yield left % length
 
 
+def _lengths_from(first_step: int, plan: Plan, num_pixels: int) -> Iterator[int]:
+    """Return what `chunk_lengths` yields once first_step steps are done."""
+    lengths, done = chunk_lengths(plan, num_pixels), 0
+    while done < first_step:
+        done += next(lengths, plan.num_steps + 1)
+    if done != first_step:
+        raise CorruptArtefact(
+            f"no chunk of this run's batches ends at step {first_step}, so it cannot go on from there; delete its "
+            "checkpoints to train from the start"
+        )
+    return lengths
+
+
 def epoch_windows(shard_sizes: tuple[int, ...], plan: Plan, num_pixels: int, epoch: int) -> list[tuple[int, ...]]:
     """Cut an epoch's permuted shards into windows of at most the budget (or of one shard, where that is larger)."""
     budget, used = plan.window_bytes // num_pixels, 0
@@ -166,9 +187,9 @@ def epoch_windows(shard_sizes: tuple[int, ...], plan: Plan, num_pixels: int, epo
 class _Shuffled:
     """The endless stream of shuffled examples, taken in pieces of any size; it holds one window."""
 
-    def __init__(self, reader: SplitReader, plan: Plan) -> None:
+    def __init__(self, reader: SplitReader, plan: Plan, num_taken: int) -> None:
         self._reader = reader
-        self._windows = _shuffled_windows(reader, plan)
+        self._windows = _shuffled_windows(reader, plan, num_taken)
         self._window: tuple[int, ...] = ()
         self._store = _allocate(min(reader.num_examples, _most_in_a_window(reader, plan)), reader.num_pixels)
         self._examples = self._store
@@ -214,9 +235,15 @@ def _read_window(reader: SplitReader, window: tuple[int, ...], store: Examples) 
     return Examples(store.indices[:start], store.images[:start], store.labels[:start])
 
 
-def _shuffled_windows(reader: SplitReader, plan: Plan) -> Iterator[tuple[tuple[int, ...], Integers]]:
-    """Yield each window and the order to take its examples in, for epochs 0, 1, 2, ... for ever."""
-    for epoch in count():
+def _shuffled_windows(reader: SplitReader, plan: Plan, num_taken: int) -> Iterator[tuple[tuple[int, ...], Integers]]:
+    """Yield each window and the order to take its examples in, epoch after epoch for ever.
+
+    The first num_taken examples of the stream are left out, and the windows that have no others.
+    """
+    first_epoch, num_taken = divmod(num_taken, reader.num_examples)
+    for epoch in count(first_epoch):
         for number, window in enumerate(epoch_windows(reader.shard_sizes, plan, reader.num_pixels, epoch)):
             num_examples = sum(reader.shard_sizes[shard] for shard in window)
-            yield window, permutation((plan.seed, epoch, number), num_examples)
+            if num_taken < num_examples:
+                yield window, permutation((plan.seed, epoch, number), num_examples)[num_taken:]
+            num_taken = max(0, num_taken - num_examples)

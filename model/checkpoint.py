@@ -1,4 +1,4 @@
-"""Parameters <-> the bytes of a safetensors file. Nothing is ever unpickled."""
+"""Parameters, or all of a run's state, <-> the bytes of a safetensors file. Nothing is ever unpickled."""
 
 import json
 from itertools import pairwise
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import safetensors
+import tensorflow as tf
 from safetensors.numpy import load, save
 
 from model.errors import CorruptArtefact
@@ -26,11 +27,11 @@ def encode_parameters(parameters: Parameters, about: dict[str, Any]) -> bytes:
         the file; the same parameters and values give the same bytes.
     """
     tensors = {
-        f"layers.{i}.{name}": np.ascontiguousarray(value)
+        f"layers.{i}.{name}": np.asarray(value)
         for i, layer in enumerate(parameters)
         for name, value in layer._asdict().items()
     }
-    return save(tensors, {_ABOUT: json.dumps(about, sort_keys=True)})
+    return encode_tensors(tensors, json.dumps(about, sort_keys=True))
 
 
 def decode_parameters(data: bytes, name: str = "parameters") -> Parameters:
@@ -46,13 +47,59 @@ def decode_parameters(data: bytes, name: str = "parameters") -> Parameters:
     Raises:
         CorruptArtefact: it is no safetensors file, or its tensors do not chain into a network.
     """
-    try:
-        tensors = load(data)
-    except safetensors.SafetensorError as problem:
-        raise CorruptArtefact(f"{name} is not a safetensors file: {problem}") from None
+    tensors = decode_tensors(data, name)
     layers = [_take_layer(tensors, i) for i in range(len(tensors) // 2)]
     _check_chain(tensors, layers, name)
     return tuple(layers)
+
+
+def encode_tensors(tensors: dict[str, npt.NDArray[Any]], about: str) -> bytes:
+    """Serialize arrays by name, with a text in the file's metadata; the same ones give the same bytes."""
+    return save({name: np.asarray(value, order="C") for name, value in tensors.items()}, {_ABOUT: about})
+
+
+def decode_tensors(data: bytes, name: str) -> dict[str, npt.NDArray[Any]]:
+    """Read back the arrays that `encode_tensors` wrote; raises CorruptArtefact if it is no safetensors file."""
+    try:
+        return load(data)
+    except safetensors.SafetensorError as problem:
+        raise CorruptArtefact(f"{name} is not a safetensors file: {problem}") from None
+
+
+def decode_about(data: bytes, name: str) -> str:
+    """Read back the text that `encode_tensors` wrote; raises CorruptArtefact if there is none."""
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # the format: length, header, tensors
+        return str(header["__metadata__"][_ABOUT])
+    except (ValueError, KeyError, TypeError):
+        raise CorruptArtefact(f"{name} does not say what it is of") from None
+
+
+def name_parts(state: Any, name: str = "state") -> dict[str, Any]:
+    """Name every tensor in nested tuples by its way there, such as state.parameters.0.weights; in tf.nest's order."""
+    if not isinstance(state, tuple):
+        return {name: state}
+    parts = state._asdict() if hasattr(state, "_asdict") else dict(enumerate(state))
+    return {way: part for key, value in parts.items() for way, part in name_parts(value, f"{name}.{key}").items()}
+
+
+def restore(template: Any, tensors: dict[str, npt.NDArray[Any]], name: str) -> Any:
+    """Put arrays in the places of a state like the one that `name_parts` named.
+
+    Args:
+        template: a state of the wanted structure, shapes and types.
+        tensors: by name; others than the template's are left aside.
+        name: what to call their file in an error.
+
+    Raises:
+        CorruptArtefact: one is missing, or of another shape or type.
+    """
+    wanted = name_parts(template)
+    for part, like in wanted.items():
+        found = tensors.get(part)
+        if found is None or found.shape != tuple(like.shape) or found.dtype != like.dtype.as_numpy_dtype:
+            raise CorruptArtefact(f"{name} does not hold {part} as this run has it")
+    return tf.nest.pack_sequence_as(template, [tf.constant(tensors[part]) for part in wanted])
 
 
 def _take_layer(tensors: dict[str, npt.NDArray[Any]], i: int) -> Layer:

@@ -196,7 +196,7 @@ def _check_identity(waiting: dict[int, socket.socket], hello: dict[str, Any], id
     if hello.get("identity") != identity:
         message = (
             f"the chief would train {identity} but task {hello['task']} would train {hello.get('identity')}: "
-            "give every worker the same data set, options and versions"
+            "give every worker the same data set, options and versions, and the same checkpoints to go on from"
         )
         for connection in waiting.values():
             with contextlib.suppress(OSError):  # it left meanwhile

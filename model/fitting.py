@@ -39,15 +39,43 @@ class Progress(NamedTuple):
     seconds: float
 
 
+class ChunkLoss(NamedTuple):
+    """What one chunk adds to the loss of the next report.
+
+    Attributes:
+        mean: over its batches.
+        num_steps: how many those are.
+    """
+
+    mean: float
+    num_steps: int
+
+
+class Standing(NamedTuple):
+    """How far a run has come, at the end of a chunk; it can go on from here as if it had never stopped.
+
+    Attributes:
+        step: updates done.
+        state: what the last step handed on; its attribute `parameters` are the network's.
+        losses: of the chunks since the last report.
+        seconds: of training so far.
+    """
+
+    step: int
+    state: Any
+    losses: tuple[ChunkLoss, ...] = ()
+    seconds: float = 0.0
+
+
 class Program(NamedTuple):
     """How a run begins and goes on.
 
     Attributes:
-        start: the state before the first step; its attribute `parameters` are the network's.
+        start: where it begins: before the first step, or where an earlier process stopped.
         run_chunk: takes the state through a chunk of batches.
     """
 
-    start: Any
+    start: Standing
     run_chunk: ChunkFunction
 
 
@@ -56,11 +84,11 @@ class Listener(NamedTuple):
 
     Attributes:
         report: called at step 0, at every report_every steps and at the last, with the parameters there.
-        chunk_done: called after every chunk with the number of steps done and the state.
+        chunk_done: called after every chunk, and after its report if it ends at one.
     """
 
     report: Callable[[Progress, Parameters], object]
-    chunk_done: Callable[[int, Any], object]
+    chunk_done: Callable[[Standing], object]
 
 
 Chunks: TypeAlias = Iterable[tuple[Tensor, Tensor]]
@@ -73,38 +101,40 @@ def fit(
     monitored: Examples,
     listener: Listener,
     report_every: int,
-) -> Parameters:
+) -> Standing:
     """Train from the program's start to the configuration's last step.
 
     Args:
         config: the run.
         program: how it begins and goes on.
-        chunks: (images, labels) as a ChunkFunction takes them; together num_steps batches, and some chunk must end at
-            each multiple of report_every.
+        chunks: (images, labels) as a ChunkFunction takes them; together the batches from the start to num_steps, and
+            some chunk must end at each multiple of report_every.
         monitored: examples to count right answers among, at each report.
         listener: who is told.
         report_every: in steps.
 
     Returns:
-        the trained parameters.
+        where it ended: the last step, with the trained parameters.
     """
-    started, step, state, losses = time.monotonic(), 0, program.start, []
+    started, standing = time.monotonic() - program.start.seconds, program.start
     count_correct = _counter(config, monitored)
 
-    def point(loss: float) -> Progress:
-        correct, seconds = count_correct(state.parameters), time.monotonic() - started
-        return Progress(step, step * config.batch_size, loss, correct, len(monitored.labels), seconds)
+    def report(step: int, parameters: Parameters, loss: float) -> None:
+        correct, seconds = count_correct(parameters), time.monotonic() - started
+        point = Progress(step, step * config.batch_size, loss, correct, len(monitored.labels), seconds)
+        listener.report(point, parameters)
 
-    listener.report(point(float("nan")), state.parameters)
+    if standing.step == 0:
+        report(0, standing.state.parameters, float("nan"))
     for images, labels in chunks:
-        state, loss = program.run_chunk(state, images, labels)
-        step += len(labels)
-        losses.append((float(loss), len(labels)))
-        listener.chunk_done(step, state)
+        state, loss = program.run_chunk(standing.state, images, labels)
+        step, losses = standing.step + len(labels), (*standing.losses, ChunkLoss(float(loss), len(labels)))
         if step % report_every == 0 or step == config.num_steps:
-            listener.report(point(_weighted_mean(losses)), state.parameters)
-            losses.clear()
-    return state.parameters  # type: ignore[no-any-return]
+            report(step, state.parameters, _weighted_mean(losses))
+            losses = ()
+        standing = Standing(step, state, losses, time.monotonic() - started)
+        listener.chunk_done(standing)
+    return standing
 
 
 def side_by_side(work: Callable[[T, Event], None], runs: Sequence[T]) -> None:
@@ -145,5 +175,5 @@ def _counter(config: TrainingConfig, examples: Examples) -> Callable[[Parameters
     return count_correct
 
 
-def _weighted_mean(pairs: list[tuple[float, int]]) -> float:
-    return sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs)
+def _weighted_mean(losses: Sequence[ChunkLoss]) -> float:
+    return sum(mean * num_steps for mean, num_steps in losses) / sum(num_steps for _, num_steps in losses)

@@ -21,12 +21,14 @@ from pipeline.options import (
     AsJson,
     Baseline,
     CacheDir,
+    CheckpointEvery,
     ConfigFile,
     DataDir,
     DatasetNames,
     Device,
     ImageColumn,
     ImageSize,
+    KeepCheckpoints,
     LabelColumn,
     Layers,
     LogFile,
@@ -61,6 +63,7 @@ from pipeline.options import (
     training_config,
     training_configs,
 )
+from pipeline.saving import Saving
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,6 +135,8 @@ def run(
     replicas: Replicas = None,
     device: Device = "auto",
     tensorboard: TensorBoard = False,
+    checkpoint_every: CheckpointEvery = None,
+    keep_checkpoints: KeepCheckpoints = 2,
     workers: Workers = None,
     slices: SliceOptions = None,
     quiet: Quiet = False,
@@ -159,7 +164,9 @@ def run(
         earlier = lookup.find_baseline(settings.workspace, baseline)
         data = preprocess_stage.preprocess_stage(settings, options, log)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
-        trained = stages.train_stage(settings, data, configs, tensorboard, log)
+        trained = stages.train_stage(
+            settings, data, configs, tensorboard, Saving(checkpoint_every, keep_checkpoints), log
+        )
         evaluations = stages.evaluate_stage(settings, data, trained, slicings, log)
         rows = write_seeds(workspace, trained, evaluations) if seeds else []
     if seeds:
@@ -283,6 +290,8 @@ def train(
     replicas: Replicas = None,
     device: Device = "auto",
     tensorboard: TensorBoard = False,
+    checkpoint_every: CheckpointEvery = None,
+    keep_checkpoints: KeepCheckpoints = 2,
     quiet: Quiet = False,
     log_file: LogFile = None,
     as_json: AsJson = False,
@@ -306,7 +315,8 @@ def train(
     if not settings.cluster:
         stages.look_for_gpus(settings, configs[0])
     with local_side.locked(existing(workspace)):
-        trained = stages.train_stage(settings, lookup.find_dataset(workspace, dataset), configs, tensorboard, log)
+        data, saving = lookup.find_dataset(workspace, dataset), Saving(checkpoint_every, keep_checkpoints)
+        trained = stages.train_stage(settings, data, configs, tensorboard, saving, log)
     result = describe.runs_json(workspace, trained, log) if seeds else describe.run_json(workspace, trained[0], log)
     _say(as_json, result, summary.runs_parts(workspace, trained, log))
 

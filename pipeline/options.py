@@ -169,6 +169,19 @@ Workers = Annotated[
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
 
 
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Steps between checkpoints, at the ends of chunks; 0 for none but when the run is broken off. By default "
+        "one after each 30 seconds of training.",
+    ),
+]
+
+
+KeepCheckpoints = Annotated[int, typer.Option(min=1, help="How many checkpoints of a run stay, the newest.")]
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on the way but warnings and errors.")]
 LogFile = Annotated[
     Path | None,

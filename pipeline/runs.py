@@ -6,9 +6,15 @@ import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig
@@ -20,6 +26,8 @@ from pipeline.tables.files import partition
 RUN_NAME = "run.json"
 EVALUATION_NAME = "evaluation.json"
 PARAMETERS_NAME = "parameters.safetensors"
+CHECKPOINTS_NAME = "checkpoints"  # a folder of a run that is not complete
+TENSORBOARD_NAME = "tensorboard"
 
 
 def _is_time(text: str) -> str:
@@ -75,6 +83,7 @@ class RunRecord(Record):
         seconds: of training, compilation included.
         finished: when, in UTC, as ISO 8601 writes it.
         versions: of Python and of the packages that took part.
+        resumed_at: the steps from which it went on after it was broken off; left out of the file if it never was.
     """
 
     format_version: Literal[2] = 2
@@ -89,6 +98,11 @@ class RunRecord(Record):
     seconds: float
     finished: UtcTime
     versions: dict[str, str]
+    resumed_at: tuple[Count, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_no_resumption(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if name != "resumed_at" or value}
 
 
 class SplitResult(Record):

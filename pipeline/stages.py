@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 from model.errors import BadUsage
 from model.recipes import TrainingConfig, fit_to_data
+from pipeline import storage
 from pipeline.console import warn
 from pipeline.lookup import Dataset
 from pipeline.places import Place
 from pipeline.runners import messages_in
 from pipeline.runs import (
+    CHECKPOINTS_NAME,
     EVALUATION_NAME,
     RUN_NAME,
+    TENSORBOARD_NAME,
     EvaluationRecord,
     RunRecord,
     check_evaluation,
@@ -23,6 +26,7 @@ from pipeline.runs import (
     load_evaluation,
     run_id,
 )
+from pipeline.saving import Saving
 from pipeline.validation import CheckSettings, ValidationRecord, check_validation, decide, is_validated
 from pipeline.work import Log, Settings, once, quiet_imports
 
@@ -74,22 +78,31 @@ def _subject(dataset: Dataset) -> "Subject":
 
 
 def train_stage(
-    settings: Settings, dataset: Dataset, configs: Sequence[TrainingConfig], tensorboard: bool, log: Log
+    settings: Settings,
+    dataset: Dataset,
+    configs: Sequence[TrainingConfig],
+    tensorboard: bool,
+    saving: Saving,
+    log: Log,
 ) -> list[RunRecord]:
     """Make sure that the runs are there: train those that are missing, side by side if they are several.
+
+    One that was broken off goes on from its newest checkpoint.
 
     Args:
         settings: of every stage.
         dataset: to train on.
         configs: one, or several that differ in their seeds.
         tensorboard: whether to log for TensorBoard too.
+        saving: when runs are saved on their way.
         log: is told what was done.
 
     Returns:
         the record of each, in order.
 
     Raises:
-        CorruptArtefact: a file of the data set or of a run is not what its record says.
+        CorruptArtefact: a file of the data set or of a run is not what its record says, or no checkpoint of a run that
+            has any is sound.
     """
     fitted = [_fit_to(dataset, config) for config in configs]
     folders = [settings.workspace / "runs" / run_id(dataset.digest, config) for config in fitted]
@@ -100,27 +113,31 @@ def train_stage(
     def build() -> None:
         with log.timed("import"), quiet_imports():
             from model.replicas import start_engine
-            from pipeline.train import train
-
-            engine = start_engine(missing[0], settings.device, settings.cluster, folders[0].name)
+            from pipeline.train import prepare, train
+        job = _job(settings, dataset, tensorboard, saving)
+        attempts = [prepare(job, config) for config in missing]
+        with log.timed("import"), quiet_imports():
+            engine = start_engine(missing[0], settings.device, settings.cluster, attempts[0].identity)
         with log.timed("train"):
-            train(_job(settings, dataset, tensorboard), missing, engine)
+            train(job, attempts, engine)
 
     def check() -> list[RunRecord]:
+        for folder in folders:
+            storage.remove(folder / CHECKPOINTS_NAME)  # of a process that was killed when the run was complete
         return [check_run(settings.workspace, folder) for folder in folders]
 
     return once("train", not missing, build, check, settings, log)
 
 
-def _job(settings: Settings, dataset: Dataset, tensorboard: bool) -> "Job":
+def _job(settings: Settings, dataset: Dataset, tensorboard: bool, saving: Saving) -> "Job":
     from pipeline.train import Job
 
-    return Job(settings.workspace, dataset.folder, dataset.manifest, dataset.digest, tensorboard)
+    return Job(settings.workspace, dataset.folder, dataset.manifest, dataset.digest, tensorboard, saving)
 
 
 def _check_logged(folders: Sequence[Place]) -> None:
     for folder in folders:
-        if (folder / RUN_NAME).exists() and not (folder / "tensorboard").exists():
+        if (folder / RUN_NAME).exists() and not (folder / TENSORBOARD_NAME).exists():
             raise BadUsage(
                 f"{folder} was trained without --tensorboard: delete it to train again, or leave the option out"
             )
@@ -142,11 +159,13 @@ def assist_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, l
     def build() -> None:
         with log.timed("import"), quiet_imports():
             from model.replicas import start_engine
-            from pipeline.train import assist
-
-            engine = start_engine(fitted, settings.device, settings.cluster, folder.name)
+            from pipeline.train import assist, prepare
+        job = _job(settings, dataset, tensorboard=False, saving=Saving())
+        attempt = prepare(job, fitted)
+        with log.timed("import"), quiet_imports():
+            engine = start_engine(fitted, settings.device, settings.cluster, attempt.identity)
         with log.timed("train"):
-            assist(_job(settings, dataset, False), fitted, engine)
+            assist(job, attempt, engine)
 
     if (folder / RUN_NAME).exists():
         once("train", True, build, lambda: check_run(settings.workspace, folder), settings, log)

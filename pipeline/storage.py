@@ -233,6 +233,14 @@ def remove(folder: Place) -> None:
         shutil.rmtree(folder)
 
 
+def remove_all_but(folder: Place, *names: str) -> None:
+    """Delete what lies in a folder but for files and folders of these names; of a store's folders only files."""
+    found: list[Place] = list(folder.glob("*"))
+    for path in found:
+        if path.name not in names:
+            (remove_file if path.is_file() else remove)(path)
+
+
 def remove_file(path: Place) -> None:
     """Delete a file, if it is there, and make sure that it stays away."""
     if isinstance(path, RemotePath):

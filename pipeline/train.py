@@ -1,12 +1,12 @@
 """Training as a stage: a data set's verified shards in, a run's parameters and learning curve out."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, isnan
+from functools import partial
+from math import isnan
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,16 +18,19 @@ from model.checkpoint import encode_parameters
 from model.errors import BadUsage, recover
 from model.examples import Bytes, Examples, concatenate
 from model.fitting import Listener, Program, Progress, fit, side_by_side
-from model.lockstep import Agreement, Lockstep, agreement, begin, compare_steps
+from model.lockstep import Agreement, begin, compare_steps
 from model.network import Parameters
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
 from pipeline import runs, shards, storage
+from pipeline.checkpoints import Saved, find_newest, take_up, tidy, write
 from pipeline.console import say, training_progress
+from pipeline.journal import Diverged, Journal, Report, left_to_go_on
 from pipeline.local_side import copy_shards
 from pipeline.manifest import FileInfo, Manifest
 from pipeline.places import Place
 from pipeline.runs import RunRecord, StepAgreement, TableFile
+from pipeline.saving import Saving
 from pipeline.tables.files import (
     EVALUATION_TABLES,
     SCHEMAS,
@@ -43,8 +46,6 @@ from pipeline.tensorboard import Board
 
 REPORT_EVERY = 1000  # steps, as the article does
 
-Report: TypeAlias = Callable[[Progress, Parameters], object]
-
 
 @dataclass(frozen=True)
 class Job:
@@ -56,6 +57,7 @@ class Job:
         manifest: what it holds.
         dataset_digest: SHA-256 of the manifest.
         tensorboard: whether to log learning curves for TensorBoard too.
+        saving: when runs are saved on their way.
     """
 
     workspace: Place
@@ -63,6 +65,26 @@ class Job:
     manifest: Manifest
     dataset_digest: str
     tensorboard: bool
+    saving: Saving
+
+
+class Attempt(NamedTuple):
+    """A run to train, from its start or from where it was left.
+
+    Attributes:
+        run_id: its name.
+        config: fitted to the data.
+        saved: the checkpoint to go on from, if there is one.
+    """
+
+    run_id: str
+    config: TrainingConfig
+    saved: Saved | None
+
+    @property
+    def identity(self) -> str:
+        """What every process that trains it must agree on."""
+        return f"{self.run_id} from step {self.saved.record.step if self.saved else 0}"
 
 
 @dataclass(frozen=True)
@@ -82,52 +104,72 @@ class Trained:
     seconds: float
 
 
-class Stopped(Exception):
-    """Another run beside this one failed, or the user interrupted."""
+def prepare(job: Job, config: TrainingConfig) -> Attempt:
+    """Look from where a run begins; nothing is changed.
+
+    Raises:
+        CorruptArtefact: it has checkpoints, and none of them is sound.
+    """
+    name = runs.run_id(job.dataset_digest, config)
+    return Attempt(name, config, find_newest(job.workspace / "runs" / name, config))
 
 
-def train(job: Job, configs: Sequence[TrainingConfig], engine: Engine) -> None:
+def train(job: Job, attempts: Sequence[Attempt], engine: Engine) -> None:
     """Train one run, or several that differ in their seeds side by side, and write each with its record.
+
+    What is broken off leaves a checkpoint of its last finished chunk, unless it diverged.
 
     Args:
         job: what they have in common.
-        configs: fitted to the data.
+        attempts: the runs, as `prepare` gives them.
         engine: made for any of them: a compiled program holds for every seed.
 
     Raises:
         CorruptArtefact: a shard is not as the manifest says.
-        BadUsage: tensorboard is wanted but not installed.
+        BadUsage: tensorboard is wanted but not installed, or a run diverged.
         EngineFailed: another worker of the cluster is gone.
     """
     reader, monitored = _readers(job)
     with training_progress() as bar:
 
-        def work(config: TrainingConfig, stop: Event) -> None:
-            name = f"seed {config.seed}, " if len(configs) > 1 else ""
-            train_one(job, config, engine, reader, monitored, _progress_line(config, bar, name), stop)
+        def work(attempt: Attempt, stop: Event) -> None:
+            name = f"seed {attempt.config.seed}, " if len(attempts) > 1 else ""
+            train_one(job, attempt, engine, reader, monitored, _progress_line(attempt, bar, name), stop)
 
-        side_by_side(work, configs)
+        side_by_side(work, attempts)
 
 
 def train_one(
     job: Job,
-    config: TrainingConfig,
+    attempt: Attempt,
     engine: Engine,
     reader: SplitReader,
     monitored: Examples,
     show: Report,
     stop: Event,
 ) -> None:
-    """Train a run and write its parameters and its tables, then its record."""
-    run_id = runs.run_id(job.dataset_digest, config)
+    """Train a run and write its parameters and its tables, then its record; then its checkpoints go."""
+    run_id, config, saved = attempt
     folder = job.workspace / "runs" / run_id
     record, tables = folder / runs.RUN_NAME, (*TRAINING_TABLES, *EVALUATION_TABLES)
-    storage.make_empty(folder)
-    with storage.removed_on_failure(folder, record=record), made_anew(job.workspace, run_id, tables, record):
-        reports = [show, *_boards(job, folder, config, monitored)]
-        trained = _fit(config, engine, reader, monitored, reports, stop)
+    _make_room(folder, saved)
+    save = partial(write, folder, config, saved.resumed_at if saved else (), job.saving.keep)
+    journal = Journal(config, take_up(saved, begin(config)), [show], stop, job.saving, save)
+    with left_to_go_on(folder, record, journal), made_anew(job.workspace, run_id, tables, record):
+        journal.listeners.extend(_boards(job, folder, config, monitored))
+        trained = _fit(config, engine, reader, monitored, journal)
         agreements = trained.agreements or [_compare_steps(config, trained.parameters, reader)]
-        _write(job, config, engine.device, folder, trained, agreements)
+        _write(job, attempt, engine.device, folder, trained, agreements)
+    storage.remove(folder / runs.CHECKPOINTS_NAME)
+
+
+def _make_room(folder: Place, saved: Saved | None) -> None:
+    """Clear away what an interrupted process left that is not gone on from."""
+    if saved:
+        storage.remove_all_but(folder, runs.CHECKPOINTS_NAME, runs.TENSORBOARD_NAME)
+        tidy(folder, saved)
+    else:
+        storage.make_empty(folder)
 
 
 def _compare_steps(config: TrainingConfig, parameters: Parameters, reader: SplitReader) -> Agreement:
@@ -139,10 +181,10 @@ def _compare_steps(config: TrainingConfig, parameters: Parameters, reader: Split
 
 
 def _write(
-    job: Job, config: TrainingConfig, device: str, folder: Place, trained: Trained, agreements: Sequence[Agreement]
+    job: Job, attempt: Attempt, device: str, folder: Place, trained: Trained, agreements: Sequence[Agreement]
 ) -> None:
     """Write what training gave, the record last."""
-    run_id, digest = folder.name, job.dataset_digest
+    (run_id, config, saved_before), digest = attempt, job.dataset_digest
     about = {"run_id": run_id, "dataset_digest": digest, "config": config.model_dump(mode="json")}
     saved = _write_parameters(folder, encode_parameters(trained.parameters, about))
     rows: dict[str, Sequence[Any]] = {"learning_curve": trained.curve, "gradient_agreement": agreements}
@@ -162,12 +204,13 @@ def _write(
         seconds=trained.seconds,
         finished=runs.now(),
         versions=runs.current_versions(),
+        resumed_at=saved_before.resumed_at if saved_before else (),
     )
     runs.write_record(folder, runs.RUN_NAME, record)
 
 
-def assist(job: Job, config: TrainingConfig, engine: Engine) -> None:
-    """Train as one of several workers that is not the chief: the same steps, nothing written.
+def assist(job: Job, attempt: Attempt, engine: Engine) -> None:
+    """Train as one of several workers that is not the chief: the same steps, nothing written, no checkpoint either.
 
     Raises:
         CorruptArtefact: a shard is not as the manifest says.
@@ -175,7 +218,9 @@ def assist(job: Job, config: TrainingConfig, engine: Engine) -> None:
     """
     reader, monitored = _readers(job)
     with training_progress() as bar:
-        _fit(config, engine, reader, monitored, [_progress_line(config, bar, "")], Event())
+        config, start = attempt.config, take_up(attempt.saved, begin(attempt.config))
+        journal = Journal(config, start, [_progress_line(attempt, bar, "")], Event(), job.saving, None)
+        _fit(config, engine, reader, monitored, journal)
 
 
 def _readers(job: Job) -> tuple[SplitReader, Examples]:
@@ -206,55 +251,28 @@ def first_examples(dataset: Place, manifest: Manifest, split: str) -> Examples:
     return joined.take(np.argsort(joined.indices).astype(np.int64))
 
 
-def _fit(
-    config: TrainingConfig,
-    engine: Engine,
-    reader: SplitReader,
-    monitored: Examples,
-    reports: list[Report],
-    stop: Event,
-) -> Trained:
-    """Train, tell everybody of every report, and give errors of the shards back as what they were."""
-    started, curve, agreements = time.monotonic(), list[Progress](), list[Agreement]()
+def _fit(config: TrainingConfig, engine: Engine, reader: SplitReader, monitored: Examples, journal: Journal) -> Trained:
+    """Train from where the journal begins to the end, and give errors of the shards back as what they were."""
     plan = Plan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, config.window_mib * 2**20)
-
-    def report(point: Progress, parameters: Parameters) -> None:
-        if point.step and not isfinite(point.loss):
-            raise diverged(config, f"the loss is {point.loss} at step {point.step}")
-        curve.append(point)
-        for listener in reports:
-            listener(point, parameters)
-
-    def chunk_done(step: int, state: Any) -> None:
-        if stop.is_set():
-            raise Stopped
-        if isinstance(state, Lockstep):
-            agreements.append(agreement(step, state))
-
-    listener = Listener(report, chunk_done)
+    program, listener = Program(journal.latest, engine.run_chunk), Listener(journal.report, journal.chunk_done)
     try:
-        program = Program(begin(config), engine.run_chunk)
-        parameters = fit(config, program, make_chunks(reader, plan), monitored, listener, REPORT_EVERY)
+        chunks = make_chunks(reader, plan, program.start.step)
+        end = fit(config, program, chunks, monitored, listener, REPORT_EVERY)
     except tf.errors.OpError as problem:
         raise recover(problem) or explain(problem, config) or problem from problem
-    _check_finite(parameters, config)
-    return Trained(parameters, curve, agreements, time.monotonic() - started)
-
-
-def diverged(config: TrainingConfig, how: str) -> BadUsage:
-    """Return the error of a run whose numbers ran away."""
-    rates = f"weights_rate {config.weights_rate:g} and biases_rate {config.biases_rate:g}"
-    return BadUsage(f"training with seed {config.seed} diverged: {how}; lower {rates}")
-
-
-def _check_finite(parameters: Parameters, config: TrainingConfig) -> None:
+    parameters = end.state.parameters
     if not all(np.isfinite(part).all() for layer in parameters for part in layer):
-        raise diverged(config, "parameters are no numbers any more at the end")
+        raise Diverged(config, "parameters are no numbers any more at the end")
+    return Trained(parameters, journal.curve, journal.agreements, end.seconds)
 
 
-def _progress_line(config: TrainingConfig, bar: ProgressDisplay, name: str) -> Report:
-    """Show a progress bar on a terminal, a line a report elsewhere."""
-    task = bar.add_task(f"{name}training", total=config.num_steps, note="")
+def _progress_line(attempt: Attempt, bar: ProgressDisplay, name: str) -> Report:
+    """Show a progress bar on a terminal, a line a report elsewhere; say from where a run goes on."""
+    saved = attempt.saved
+    completed = saved.record.step if saved else 0
+    task = bar.add_task(f"{name}training", total=attempt.config.num_steps, completed=completed, note="")
+    if saved:
+        say(f"  {name}going on from step {completed}, where {saved.path} was written")
 
     def show(point: Progress, _: Parameters) -> None:
         loss = "" if isnan(point.loss) else f"loss {point.loss:.4f}, "
@@ -272,7 +290,7 @@ def _boards(job: Job, folder: Place, config: TrainingConfig, monitored: Examples
     if not isinstance(folder, Path):
         raise BadUsage(f"--tensorboard writes to a local folder, and {folder} is in a store: leave the option out")
     size = job.manifest.height, job.manifest.width
-    return [Board(folder / "tensorboard", config, monitored, size).report]
+    return [Board(folder / runs.TENSORBOARD_NAME, config, monitored, size).report]
 
 
 def _write_parameters(folder: Place, data: bytes) -> FileInfo:

@@ -180,6 +180,33 @@ def test_a_process_that_ends_while_it_uploads(how, store, told, digits, expected
     assert datasets(found(store, tmp_path)) == datasets(expected)
 
 
+def test_training_that_is_broken_off_goes_on_from_the_store(store, told, digits, tmp_path):
+    options = ("train", "--num-steps", "60000", "--checkpoint-every", "5000")
+    assert told("preprocess", "--dataset", digits, *STEPS[2:]).code == 0
+    with popen(store, tmp_path, *options, environment=store.environment) as process:
+        for line in process.stderr:
+            if b"step  17000:" in line:
+                process.terminate()
+        assert process.wait(60) == 143
+    left = sorted(name for name in store.names(tmp_path.name) if "/checkpoints/" in name)
+    assert len(left) == 2
+    newest = store.get(left[1])
+    store.put(left[1], newest[:-1] + bytes([newest[-1] ^ 1]))
+    done = told(*options)
+    assert done.code == 0, done.err
+    assert f"{store.scheme}://{BUCKET}/{left[1]} is corrupt" in done.err
+    assert f"where {store.scheme}://{BUCKET}/{left[0]} was written" in done.err
+    assert not [name for name in store.names(tmp_path.name) if "/checkpoints/" in name]
+    assert backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", digits, *STEPS[2:]).code == 0
+    assert backbeam(*options, "--workspace", tmp_path / "ws").code == 0
+    ours, theirs = (
+        [files[name] for name in sorted(files) if name.endswith(".safetensors")]
+        for files in (found(store, tmp_path), contents(tmp_path / "ws"))
+    )
+    assert ours == theirs
+    assert len(ours) == 1
+
+
 def descendants(process):
     """The processes that a process started, and those that they did."""
     for tasks in Path(f"/proc/{process}/task").glob("*/children"):

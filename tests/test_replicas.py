@@ -15,7 +15,7 @@ from pipeline.lookup import find_run
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, free_addresses
 
 OPTIONS = ("--recipe", "modern", "--layers", "20,30,20,3", "--replicas", "2", "--json")
-SHORT, ENDLESS = ("--num-steps", "1200"), ("--num-steps", "100000000")
+SHORT, LONG, ENDLESS = ("--num-steps", "1200"), ("--num-steps", "9000"), ("--num-steps", "100000000")
 PARAMETERS = "parameters.safetensors"
 
 
@@ -104,10 +104,51 @@ def test_the_loss_of_a_process_ends_the_other(lost, mirrored, tmp_path):
     assert out == ""
     assert "another worker of the cluster is gone or does not answer" in " ".join(err.split())
     assert "Traceback" not in err
+    left = {name for name in contents(workspace) if name not in before}
     if lost == 1:  # a chief that was killed can clear nothing away; what it began has no record
-        assert contents(workspace) == before
+        assert [name.split("/")[2] for name in left] == ["checkpoints"]
     assert before.items() <= contents(workspace).items()
     assert len(list(workspace.glob("runs/*/run.json"))) == 1
+
+
+@pytest.fixture
+def broken_off(workspace):
+    """The workspace of a cluster that lost a worker, and the step of the checkpoint that its chief left."""
+    with workers(workspace, *LONG) as running:
+        for process in running:
+            wait_for_training(process)
+        running[1].kill()
+        _, err = running[0].communicate(timeout=60)
+        assert running[0].returncode == 7, err
+    [path] = workspace.glob("runs/*/checkpoints/*")
+    return workspace, int(path.name.split("-")[1])
+
+
+@pytest.mark.slow
+def test_a_cluster_goes_on_where_it_lost_a_worker(broken_off, prepared, tmp_path):
+    workspace, step = broken_off
+    with workers(workspace, *LONG) as running:
+        ends = [process.communicate(timeout=300) for process in running]
+        assert [process.returncode for process in running] == [0, 0], ends
+    assert all(f"going on from step {step}, where" in err for _, err in ends)
+    assert find_run(workspace, None)[0].resumed_at == (step,)
+    alone = shutil.copytree(prepared, tmp_path / "alone")
+    done = backbeam("train", "--workspace", alone, *OPTIONS, *LONG, "--device", "cpu")
+    assert done.code == 0, done.err
+    assert parameters(workspace) == parameters(alone)
+    assert not list(workspace.glob("runs/*/checkpoints"))
+
+
+@pytest.mark.slow
+def test_workers_that_would_go_on_from_different_steps_do_not_begin(broken_off, prepared):
+    workspace, step = broken_off
+    with workers(workspace, *LONG, more=((), ("--workspace", prepared))) as running:
+        ends = [process.communicate(timeout=60) for process in running]
+        assert [process.returncode for process in running] == [2, 2], ends
+    for _, err in ends:
+        assert f"from step {step} but task 1 would train" in " ".join(err.split())
+        assert "the same checkpoints to go on from" in " ".join(err.split())
+    assert list(workspace.glob("runs/*/checkpoints/*"))
 
 
 @pytest.mark.slow
@@ -118,7 +159,7 @@ def test_a_worker_that_is_terminated_says_so(workspace):
         running[1].send_signal(signal.SIGTERM)
         ends = [process.communicate(timeout=60) for process in running]
         assert [process.returncode for process in running] == [7, 143], ends
-    assert list(workspace.glob("runs/*")) == []
+    assert [path.parent.name for path in workspace.glob("runs/*/*/*")] == ["checkpoints"]
 
 
 @pytest.mark.slow
@@ -181,4 +222,4 @@ def test_a_worker_that_no_longer_answers_ends_the_other(workspace):
         running[1].send_signal(signal.SIGSTOP)
         _, err = running[0].communicate(timeout=120)
         assert running[0].returncode == 7, err
-    assert list(workspace.glob("runs/*")) == []
+    assert [path.parent.name for path in workspace.glob("runs/*/*/*")] == ["checkpoints"]

@@ -10,7 +10,8 @@ from pathlib import Path
 from model.devices import choose_threads
 from model.replicas import Engine, compile_in_turn
 from pipeline.lookup import find_run
-from pipeline.train import Job, train
+from pipeline.saving import Saving
+from pipeline.train import Job, prepare, train
 
 
 def main() -> None:
@@ -18,7 +19,8 @@ def main() -> None:
     record, data = find_run(having, None)
     choose_threads(record.config.layers, record.config.batch_size)
     engine = Engine(compile_in_turn(record.config), "CPU:0")
-    train(Job(getting, folder, data.manifest, data.digest, False), [record.config], engine)
+    job = Job(getting, folder, data.manifest, data.digest, tensorboard=False, saving=Saving())
+    train(job, [prepare(job, record.config)], engine)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.batches import Plan, SplitReader, chunk_lengths, epoch_windows, make_chunks
-from model.errors import BadInput
+from model.errors import BadInput, CorruptArtefact
 from model.examples import Examples
 
 
@@ -118,3 +118,44 @@ def test_chunks_of_few_lengths_so_that_few_programs_are_compiled():
 def test_an_empty_split_is_refused():
     with pytest.raises(BadInput, match="no examples"):
         make_chunks(reader([0]), plan_for(1, 5))
+
+
+def whole_chunks(sizes, plan, first_step=0):
+    return [tuple(part.numpy() for part in chunk) for chunk in make_chunks(reader(sizes, 1000), plan, first_step)]
+
+
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(sum),
+    st.integers(1, 9),
+    st.integers(1, 40),
+    st.integers(1, 12),
+    st.sampled_from([1, 30_000, 2**30]),
+    st.data(),
+)
+@settings(max_examples=60)
+def test_from_a_later_step_on_come_the_chunks_that_the_whole_run_has_there(
+    sizes, batch_size, num_steps, report_every, window_bytes, data
+):
+    plan = Plan(3, batch_size, num_steps, report_every, window_bytes)
+    whole = whole_chunks(sizes, plan)
+    done = data.draw(st.integers(0, len(whole)))
+    tail = whole_chunks(sizes, plan, sum(len(labels) for _, labels in whole[:done]))
+    assert len(tail) == len(whole) - done
+    for ours, theirs in zip(tail, whole[done:], strict=True):
+        np.testing.assert_array_equal(ours[0], theirs[0])
+        np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+def test_windows_that_are_done_are_not_read():
+    calls, plan = [], Plan(1, 5, 40, 1, window_bytes=20)  # four shards of ten examples, each a window: two steps
+    whole = reader([10] * 4)
+    counting = SplitReader(whole.shard_sizes, 2, lambda n, images: calls.append(n) or whole.read_shard(n, images))
+    order = [shard for epoch in range(5) for (shard,) in epoch_windows(whole.shard_sizes, plan, 2, epoch)]
+    assert sum(len(labels) for _, labels in make_chunks(counting, plan, 8 + 3)) == 40 - 11
+    assert calls == order[4 + 1 :]
+
+
+@pytest.mark.parametrize("step", [3, 12])
+def test_a_step_where_no_chunk_ends_is_refused(step):
+    with pytest.raises(CorruptArtefact, match=f"ends at step {step}"):
+        make_chunks(reader([50]), Plan(1, 5, 10, 5), step)

@@ -3,7 +3,6 @@ import pytest
 import tensorflow as tf
 
 from model import gradients
-from model.fitting import Program
 from model.lockstep import agreement, begin, compare_steps, compile_run
 from model.recipes import RECIPES, fit_to_data, override
 from model.training import compile_chunk, start_state
@@ -20,8 +19,7 @@ def config(step):
 
 
 def test_each_network_goes_its_own_way():
-    program = Program(begin(config("compare")), compile_run(config("compare")))
-    state, loss = program.run_chunk(program.start, *batches())
+    state, loss = compile_run(config("compare"))(begin(config("compare")), *batches())
     for step, ours in (("manual", state.manual), ("autodiff", state.autodiff)):
         alone, _ = compile_chunk(config(step))(start_state(config(step)), *batches())
         for x, y in zip(tf.nest.flatten(ours), tf.nest.flatten(alone), strict=True):
@@ -40,10 +38,10 @@ def wrong(network, parameters, x, y, masks=None):
 
 def test_a_wrong_step_is_seen_in_every_chunk(monkeypatch):
     monkeypatch.setitem(gradients.STEPS, "manual", wrong)
-    program = Program(begin(config("compare")), compile_run(config("compare")))
-    state, _ = program.run_chunk(program.start, *batches())
+    run_chunk = compile_run(config("compare"))
+    state, _ = run_chunk(begin(config("compare")), *batches())
     assert agreement(6, state).largest_difference > 1e-4
-    after, _ = program.run_chunk(state._replace(difference=tf.constant(1e9)), *batches())
+    after, _ = run_chunk(state._replace(difference=tf.constant(1e9)), *batches())
     assert float(after.difference) < 1  # it is of one chunk, not of the run
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from model.batches import Plan, SplitReader, make_chunks
 from model.errors import BadUsage
 from model.examples import Examples
-from model.fitting import Listener, Program, fit
+from model.fitting import Listener, Program, Standing, fit
 from model.lockstep import begin, compile_run
 from model.network import initialise
 from model.recipes import RECIPES, find_recipe, fit_to_data, override
@@ -35,8 +35,9 @@ def train(settings, report_every=50):
         SplitReader((90,), 20, read_shard),
         Plan(settings.seed, settings.batch_size, settings.num_steps, report_every),
     )
-    listener = Listener(lambda point, _: curve.append(point), lambda step, state: None)
-    return fit(settings, Program(begin(settings), compile_run(settings)), chunks, data, listener, report_every), curve
+    listener = Listener(lambda point, parameters: curve.append(point), lambda standing: None)
+    program = Program(Standing(0, begin(settings)), compile_run(settings))
+    return fit(settings, program, chunks, data, listener, report_every).state.parameters, curve
 
 
 def flat(parameters):

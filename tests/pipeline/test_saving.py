@@ -1,0 +1,19 @@
+import pytest
+
+from pipeline.saving import SAVE_SECONDS, Saving
+
+
+@pytest.mark.parametrize(
+    ("every", "chunk", "seconds", "due"),
+    [
+        (100, (50, 100), 0.0, True),
+        (100, (50, 99), 1e9, False),
+        (100, (100, 150), 1e9, False),
+        (100, (150, 350), 0.0, True),  # a chunk that is longer
+        (0, (0, 1000), 1e9, False),
+        (None, (0, 1000), SAVE_SECONDS, True),
+        (None, (0, 1000), SAVE_SECONDS - 0.1, False),
+    ],
+)
+def test_when_a_run_is_saved(every, chunk, seconds, due):
+    assert Saving(every).is_due(*chunk, seconds) == due
