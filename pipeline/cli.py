@@ -72,7 +72,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="backbeam",
-    help="Train a glass-box network as a real batch pipeline. Options after -- go to Beam.",
     epilog="Exit codes: 0 done, 1 gradients disagree, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, "
     "7 engine failed, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
@@ -107,6 +106,23 @@ def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Split the command line at its first --: ours before, Beam's after."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     return arguments[:end], arguments[end + 1 :]
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"backbeam {version('backbeam')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Train a glass-box network as a real batch pipeline. Options after -- go to Beam."""
 
 
 @app.command()

@@ -6,6 +6,7 @@ only when a remote place is used.
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _SEPARATOR = "://"
 _NO_NAMES = ("", ".", "..")
+_ALMOST_REMOTE = re.compile(r"[a-z0-9]{2,}:/")
 
 
 def is_remote(uri: str) -> bool:
@@ -128,6 +130,8 @@ def place_of(text: str | Place) -> Place:
     if isinstance(text, str) and is_remote(text):
         scheme, _, rest = text.partition(_SEPARATOR)
         return RemotePath(f"{scheme}{_SEPARATOR}{rest.rstrip('/')}")
+    if isinstance(text, str) and _ALMOST_REMOTE.match(text):
+        raise BadUsage(f"{text}: expected SCHEME://BUCKET/NAME, or ./{text} for a folder of that name")
     return text if isinstance(text, RemotePath) else Path(text)
 
 

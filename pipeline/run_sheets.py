@@ -63,7 +63,11 @@ def _class_row(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _settings_sheet(settings: dict[str, tuple[Any, Any]]) -> Sheet:
-    rows = [(name, _value(own), "" if own == recipe else _value(recipe)) for name, (own, recipe) in settings.items()]
+    rows = [
+        (name, _value(own), "" if own == recipe else _value(recipe))
+        for name, (own, recipe) in settings.items()
+        if own is not None
+    ]
     return Sheet(columns("setting", "value", "recipe's"), rows, "configuration")
 
 

@@ -114,7 +114,8 @@ def agreement_parts(config: TrainingConfig, found: "list[Agreement]") -> list[Pa
     ]
     return [
         f"{config.recipe}, {shape(config)}",
-        "largest difference of the manual gradient, over its largest value, in float64",
+        "largest difference of the manual gradient, over its largest value, in float64;",
+        f"from autodiff for every number, from central differences for up to {max(e.num_checked for e in found)} of each",
         Sheet(columns("#layer", "parameter", "#shape", "#from autodiff", "#from differences", ""), rows),
     ]
 

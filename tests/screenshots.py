@@ -19,8 +19,13 @@ from tests.helpers import BACKBEAM, backbeam, on_terminal
 
 WIDTH, HEIGHT = 1000, 900  # pixels
 COLUMNS = 118
-SHOWN = ("backbeam run", "backbeam runs", "backbeam compare article-manual-seed1 article-manual-seed2")
-BEFOREHAND = "backbeam run --seed 2"  # so that there is something to compare
+SESSION = (
+    "backbeam run",
+    "backbeam run --seed 2 --quiet",
+    "backbeam runs",
+    "backbeam compare article-manual-seed1 article-manual-seed2",
+)
+NOT_SHOWN = SESSION[1:2]  # it looks like the first
 TERMINAL = """<meta charset="utf-8"><style>body {{ background: #16181d; margin: 0 }}
 pre {{ font: 13.5px/1.25 "DejaVu Sans Mono", monospace; color: #e6e6e6; background: #16181d; margin: 0; padding: 16px }}
 </style><pre>{code}</pre>"""
@@ -55,8 +60,11 @@ def inspector_picture(driver: Chrome) -> bytes:
 def terminal_session() -> str:
     """Run commands as a user would at a terminal; return what it shows, escape sequences included."""
     os.environ["PATH"] = os.pathsep.join([str(BACKBEAM.parent), os.environ["PATH"]])  # as after `activate`
-    on_terminal(*BEFOREHAND.split()[1:])
-    printed = [(command, on_terminal(*command.split()[1:], num_columns=COLUMNS)) for command in SHOWN]
+    printed = []
+    for command in SESSION:
+        output = on_terminal(*command.split()[1:], num_columns=COLUMNS)
+        if command not in NOT_SHOWN:
+            printed.append((command, output))
     return "\n".join(f"\x1b[32m$\x1b[0m \x1b[1m{command}\x1b[0m\n{output}" for command, output in printed)
 
 

@@ -200,7 +200,9 @@ def gather(found: EvaluatedRun) -> RunPage:
         slicings=tuple(slicings(found.rows("slices", SPLIT))),
         data=statistics(manifest),
         agreement=agreement(found.rows("gradient_agreement")),
-        settings=tuple((name, _written(value)) for name, value in run.config.model_dump(mode="json").items()),
+        settings=tuple(
+            (name, _written(value)) for name, value in run.config.model_dump(mode="json").items() if value is not None
+        ),
         digests=tuple(_digests(found)),
         reproduction=reproduce(run, found.evaluation, manifest, found.parts()),
         inspector=build_inspector(run.config, manifest, layers, mixed),

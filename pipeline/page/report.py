@@ -40,14 +40,24 @@ def write_report(workspace: Place, wanted: Sequence[str], target: Path | None) -
         BadInput: the test splits of several runs differ.
         CorruptArtefact: a file is not what its record says.
     """
-    if target is not None and target.is_dir():
-        raise BadUsage(f"--to takes a file, and {target} is a folder: name a file in it")
+    if target is not None:
+        _check_target(target)
     found = find_evaluated(workspace, wanted)
     html, figures = _one(found[0]) if len(found) == 1 else _several(found)
     data = html.encode("utf-8", "replace")  # a name out of a file system may hold what is no text
     path = target or workspace / "reports" / "pages" / f"{_name(found)}.html"
     storage.write_atomically(path, data)
     return Report(path, len(data), figures)
+
+
+def _check_target(target: Path) -> None:
+    """Refuse what a page cannot be put in the place of; raises BadUsage."""
+    if target.is_dir():
+        raise BadUsage(f"--to takes a file, and {target} is a folder: name a file in it")
+    if target.exists() and not target.is_file():
+        raise BadUsage(f"--to takes a file, and {target} is none, but a device or a pipe")
+    if not target.parent.is_dir():
+        raise BadUsage(f"--to {target}: there is no folder {target.parent}")
 
 
 def _one(found: EvaluatedRun) -> tuple[str, list[dict[str, Any]]]:

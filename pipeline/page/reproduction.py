@@ -95,8 +95,7 @@ def _is_known(part: Manifest) -> bool:
 
 def _needed_sources(parts: Sequence[Manifest]) -> tuple[str, ...]:
     return tuple(
-        f"FOLDER/{part.name} stands for the source of {part.dataset_id}: {len(part.sources)} "
-        f"{'file' if len(part.sources) == 1 else 'files'} whose content has the digests below"
+        f"FOLDER/{part.name} stands for the source of {part.dataset_id}, whose content has the digests below"
         + ("" if _is_idx(part) else "; with --image-column, --label-column or --image-size, if they were given then")
         for part in parts
         if not _is_known(part)

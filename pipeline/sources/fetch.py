@@ -9,6 +9,7 @@ import pooch
 import requests
 
 from model.errors import BadInput, BadUsage
+from model.recipes import nearest
 from pipeline import storage
 from pipeline.console import download_progress, say
 from pipeline.places import is_remote, place_of
@@ -65,7 +66,8 @@ def _from_folder(dataset: str, data_dir: str | None, options: PictureOptions) ->
         return _from_store(dataset, options)
     folder = Path(dataset)
     if not folder.is_dir():
-        raise BadUsage(f"no data set {dataset!r}: neither a folder nor one of {', '.join(KNOWN)}")
+        hint = nearest(dataset, KNOWN)
+        raise BadUsage(f"no data set {dataset!r}{hint}: neither a folder nor one of {', '.join(KNOWN)}")
     name, place = _name(folder.resolve().name), folder.absolute()  # workers may run in another folder
     if not any(folder.glob("*-ubyte*")):
         if any(folder.glob("*.parquet")):

@@ -158,6 +158,7 @@ const inspector = (() => {
       byId("progress").value = state.place + 1;
       byId("back").disabled = state.place === 0;
       byId("next").disabled = state.place === state.stages.length - 1;
+      if (["back", "next"].some((name) => byId(name).disabled && document.activeElement === byId(name))) byId("stage").focus();
     }
 
     function stop() {
