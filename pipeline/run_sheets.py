@@ -63,11 +63,8 @@ def _class_row(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _settings_sheet(settings: dict[str, tuple[Any, Any]]) -> Sheet:
-    rows = [
-        (name, _value(own), "" if own == recipe else _value(recipe))
-        for name, (own, recipe) in settings.items()
-        if own is not None
-    ]
+    given = {name: pair for name, pair in settings.items() if pair[0] is not None}
+    rows = [(name, _value(own), "" if own == recipe else _value(recipe)) for name, (own, recipe) in given.items()]
     return Sheet(columns("setting", "value", "recipe's"), rows, "configuration")
 
 

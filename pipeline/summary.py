@@ -112,10 +112,11 @@ def agreement_parts(config: TrainingConfig, found: "list[Agreement]") -> list[Pa
         )
         for each in found
     ]
+    num_checked = max(each.num_checked for each in found)
     return [
         f"{config.recipe}, {shape(config)}",
         "largest difference of the manual gradient, over its largest value, in float64;",
-        f"from autodiff for every number, from central differences for up to {max(e.num_checked for e in found)} of each",
+        f"from autodiff for every number, from central differences for up to {num_checked} of each",
         Sheet(columns("#layer", "parameter", "#shape", "#from autodiff", "#from differences", ""), rows),
     ]
 

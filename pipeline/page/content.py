@@ -201,7 +201,7 @@ def gather(found: EvaluatedRun) -> RunPage:
         data=statistics(manifest),
         agreement=agreement(found.rows("gradient_agreement")),
         settings=tuple(
-            (name, _written(value)) for name, value in run.config.model_dump(mode="json").items() if value is not None
+            (name, _written(value)) for name, value in run.config.model_dump(mode="json", exclude_none=True).items()
         ),
         digests=tuple(_digests(found)),
         reproduction=reproduce(run, found.evaluation, manifest, found.parts()),
