@@ -46,6 +46,13 @@ def size(uri: str) -> int:
     return found
 
 
+def length(path: Place) -> int | None:
+    """Return the length of a file in bytes; None if there is none."""
+    if isinstance(path, RemotePath):
+        return path.size()
+    return path.stat().st_size if path.is_file() else None
+
+
 def open_binary(uri: str) -> BinaryIO:
     """Open a file for reading, as it is stored; compressed files are not decompressed."""
     if not is_remote(uri):
@@ -82,13 +89,13 @@ def check_file(path: Place, num_bytes: int, sha256: str) -> None:
     Raises:
         CorruptArtefact: it is missing, of another size or of another digest.
     """
-    _check(path, _length(path), num_bytes, "bytes")
+    _check(path, length(path), num_bytes, "bytes")
     _check(path, file_digest(str(path)), sha256, "SHA-256")
 
 
 def read_checked(path: Place, num_bytes: int, sha256: str) -> bytes:
     """Return a file's bytes, once they have been checked against its record; raises as `check_file` does."""
-    _check(path, _length(path), num_bytes, "bytes")
+    _check(path, length(path), num_bytes, "bytes")
     data = path.read_bytes()
     _check(path, digest_of(data), sha256, "SHA-256")
     return data
@@ -160,6 +167,12 @@ def folders_with(parent: Place, name: str) -> list[Place]:
     return sorted(path.parent for path in parent.glob(f"*/{name}"))
 
 
+def list_files(folder: Place, pattern: str) -> list[Place]:
+    """List the complete files below a folder that fit a pattern such as */*.json, in the order of their places."""
+    found: list[Place] = [path for path in folder.glob(pattern) if not path.name.startswith(".")]
+    return sorted(found, key=str)
+
+
 def count_files(folder: Place, ending: str = "") -> int:
     """Count the complete files of a folder whose names have an ending; 0 if it is not there."""
     return sum(not path.name.startswith(".") for path in folder.glob(f"*{ending}"))
@@ -192,6 +205,11 @@ def withdraw_folder(folder: Path, hidden: Path) -> None:
         folder.rename(place)
         _flush_folder(folder.parent)
         remove(place)
+
+
+def list_leftovers(folder: Path) -> list[Path]:
+    """List the temporary files below a folder that a process which was killed left behind; nobody reads them."""
+    return sorted(path for path in folder.rglob(f".*{_TEMPORARY}") if path.is_file())
 
 
 def unique_place(folder: Place) -> Place:
@@ -245,13 +263,6 @@ def removed_on_failure(*folders: Place, record: Place | None = None) -> Iterator
                 for folder in folders:
                     remove(folder)
         raise
-
-
-def _length(path: Place) -> int | None:
-    """Return the length of a file in bytes; None if there is none."""
-    if isinstance(path, RemotePath):
-        return path.size()
-    return path.stat().st_size if path.is_file() else None
 
 
 def temporary_folder(workspace: Path) -> Path:
