@@ -55,6 +55,22 @@ def decode_parameters(data: bytes, name: str = "parameters") -> Parameters:
     return tuple(layers)
 
 
+def decode_about(data: bytes, name: str = "parameters") -> dict[str, Any]:
+    """Return the values that `encode_parameters` was given to carry.
+
+    Raises:
+        CorruptArtefact: it is no safetensors file that carries any.
+    """
+    try:
+        size = int.from_bytes(data[:8], "little")
+        about = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_ABOUT])
+    except (ValueError, KeyError, TypeError) as problem:
+        raise CorruptArtefact(f"{name} does not say what it is: {problem}") from None
+    if not isinstance(about, dict):
+        raise CorruptArtefact(f"{name} does not say what it is: {about!r}")
+    return about
+
+
 def _take_layer(tensors: dict[str, npt.NDArray[Any]], i: int) -> Layer:
     return Layer(tensors.get(f"layers.{i}.weights"), tensors.get(f"layers.{i}.biases"))
 

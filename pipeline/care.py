@@ -1,9 +1,10 @@
-"""The commands that look after what a workspace holds: verify."""
+"""The commands that look after what a workspace holds: verify and reproduce."""
 
 from contextlib import nullcontext
 from os import W_OK, access
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,7 @@ from pipeline.options import (
     OnePlace,
     Quiet,
     Wait,
+    WantedRun,
     WhenLocked,
     Workspace,
     existing,
@@ -26,6 +28,11 @@ from pipeline.options import (
 from pipeline.places import Place, place_of
 from pipeline.result import say_result
 
+if TYPE_CHECKING:
+    from pipeline.inventory import Scope
+
+DIFFERENT = 1
+
 
 def verify(
     context: typer.Context,
@@ -34,6 +41,7 @@ def verify(
         typer.Argument(parser=place_of, metavar="PATH", help="A workspace, or the folder of a data set or run in one."),
     ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    repair: Annotated[bool, typer.Option("--repair", help="Make what is bad again, from its sources.")] = False,
     wait: Wait = 0,
     if_locked: WhenLocked = IfLocked.fail,
     quiet: Quiet = False,
@@ -46,11 +54,57 @@ def verify(
     configure(quiet, log_file)
     refuse_beam_options(context)
     scope = verification.find_scope(existing(path or workspace).absolute())
+    if repair:
+        _repair(scope, wait, if_locked, as_json)
+        return
     with _undisturbed(scope.workspace, wait, if_locked):
         found = verification.verify(scope)
     say_result(as_json, verification_sheets.verified_json(found), verification_sheets.verified_parts(found))
     if found.faults:
         raise CorruptArtefact(f"{len(found.faults)} files are not what they should be, the first: {found.faults[0]}")
+
+
+def _repair(scope: "Scope", wait: float, if_locked: IfLocked, as_json: bool) -> None:
+    from pipeline import verification_sheets
+    from pipeline.work import quiet_imports
+
+    with quiet_imports():
+        from pipeline import repair
+    with lock_of(scope.workspace, wait, if_locked):
+        found = repair.repair(scope)
+    say_result(as_json, verification_sheets.repaired_json(found), verification_sheets.repaired_parts(found))
+    failure = repair.failure_of(found)
+    if failure:
+        raise failure
+
+
+def reproduce(
+    context: typer.Context,
+    run: WantedRun = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", help="Where the sources are now, if they are not where they were; in their order."),
+    ] = None,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a run again from its sources in a fresh place, and compare; exit code 1 if anything came out different."""
+    from pipeline import verification_sheets
+    from pipeline.origin import absolute
+    from pipeline.work import quiet_imports
+
+    configure(quiet, log_file)
+    refuse_beam_options(context)
+    with quiet_imports():
+        from pipeline import reproduce
+    with TemporaryDirectory(prefix="backbeam-") as fresh:
+        sources = tuple(map(absolute, dataset or ()))
+        found = reproduce.reproduce_run(existing(workspace).absolute(), run, sources, Path(fresh))
+    say_result(as_json, verification_sheets.reproduced_json(found), verification_sheets.reproduced_parts(found))
+    if not found.is_equal:
+        raise typer.Exit(DIFFERENT)
 
 
 def _undisturbed(workspace: Place, wait: float, if_locked: IfLocked) -> Any:

@@ -67,8 +67,8 @@ from pipeline.result import say_result
 app = typer.Typer(
     name="backbeam",
     help="Train a glass-box network as a real batch pipeline. Options after -- go to Beam.",
-    epilog="Exit codes: 0 done, 1 gradients disagree, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, "
-    "7 engine failed, 130 interrupted, 143 terminated.",
+    epilog="Exit codes: 0 done, 1 gradients disagree or a run came out different, 2 usage, 3 bad input, "
+    "4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -480,6 +480,7 @@ def report(
 
 
 app.command()(care.verify)
+app.command()(care.reproduce)
 
 
 def _fail(code: int, message: str) -> NoReturn:

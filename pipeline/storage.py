@@ -270,6 +270,11 @@ def temporary_folder(workspace: Path) -> Path:
     return workspace / ".temporary"
 
 
+def repair_folder(workspace: Path) -> Path:
+    """Return the folder where what is bad is made again; see `repair`."""
+    return workspace / ".repair"
+
+
 def _check(path: Place, found: object, expected: object, what: str) -> None:
     if found is None:
         raise CorruptArtefact(f"{path} is missing: expected {expected} {what}; {_MEND}")

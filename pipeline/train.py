@@ -23,6 +23,7 @@ from model.network import Parameters
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
 from pipeline import runs, shards, storage
+from pipeline.conditions import current_conditions
 from pipeline.console import say, training_progress
 from pipeline.local_side import copy_shards
 from pipeline.manifest import FileInfo, Manifest
@@ -162,6 +163,7 @@ def _write(
         seconds=trained.seconds,
         finished=runs.now(),
         versions=runs.current_versions(),
+        conditions=current_conditions(),
     )
     runs.write_record(folder, runs.RUN_NAME, record)
 

@@ -11,7 +11,7 @@ from pipeline.inventory import Scope, take_inventory
 from pipeline.local_side import poll_seconds
 from pipeline.places import Place
 from pipeline.seeds import group_path
-from pipeline.storage import list_files, list_leftovers, temporary_folder
+from pipeline.storage import list_files, list_leftovers, repair_folder, temporary_folder
 
 _FOLDERS = ("datasets", "runs", "reports")
 _RECORDS = ("manifest", "run", "validation", "evaluation", "group")
@@ -107,7 +107,7 @@ def _leftovers(scope: Scope) -> tuple[Path, ...]:
     workspace = scope.workspace
     if not isinstance(workspace, Path) or scope.is_part:
         return ()
-    scratch = [temporary_folder(workspace), *workspace.glob("datasets/.scratch-*")]
+    scratch = [temporary_folder(workspace), repair_folder(workspace), *workspace.glob("datasets/.scratch-*")]
     return (*(folder for folder in scratch if folder.exists()), *list_leftovers(workspace))
 
 
