@@ -4,29 +4,16 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline.verification import find_scope, verify
-from tests.helpers import Digits, backbeam, contents, labels_bytes, write_files
-from tests.pipeline.test_verification import KINDS, damage, find
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """A folder with sources and a workspace made of them, with every kind of artefact."""
-    folder, files = tmp_path_factory.mktemp("made"), Digits().files()
-    files["train-labels-idx1-ubyte"] = labels_bytes(np.array([7, *(np.arange(59) + 1) % 3]))
-    source = write_files(folder / "digits", files)
-    options = ("--num-classes", 3, "--max-rejected", 1, "--num-shards", 3, "--num-steps", 20, "--seeds", "1-2")
-    done = backbeam("run", "--workspace", folder / "ws", "--dataset", source, *options)
-    assert done.code == 0, done.err
-    return folder
+from tests.damage import damage, find
+from tests.helpers import Digits, backbeam, contents
 
 
 @pytest.fixture
-def workspace(made, tmp_path):
-    return shutil.copytree(made / "ws", tmp_path / "ws")
+def workspace(everything, tmp_path):
+    return shutil.copytree(everything / "ws", tmp_path / "ws")
 
 
 def stamps(workspace: Path) -> dict[Path, int]:
@@ -99,8 +86,8 @@ def test_a_lost_record_and_its_files_come_back_one_after_the_other(workspace):
     assert contents(workspace) == before
 
 
-def test_a_source_that_is_gone_or_changed_is_named(made, tmp_path):
-    shutil.copytree(made / "digits", tmp_path / "digits")
+def test_a_source_that_is_gone_or_changed_is_named(everything, tmp_path):
+    shutil.copytree(everything / "digits", tmp_path / "digits")
     options = ("--num-classes", 3, "--max-rejected", 1)
     workspace = tmp_path / "ws"
     assert backbeam("preprocess", "--workspace", workspace, "--dataset", tmp_path / "digits", *options).code == 0
@@ -144,12 +131,6 @@ def test_what_nothing_can_make_again(workspace):
     assert {fault["kind"] for fault in done.json["faults"]} == {"origin", "stray"}
     assert "`backbeam preprocess` with its options" in done.err
     assert stray.read_bytes() == b"mine"
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_in_one_workspace(kind, workspace):
-    """The kinds of `test_verification` are those that a repair is asked about here."""
-    assert find(workspace, kind).exists()
 
 
 @pytest.mark.slow

@@ -1,82 +1,26 @@
 """Verification of a workspace: every kind of damage to every kind of artefact, and the commands that come across it."""
 
 import shutil
-import struct
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from model.errors import BadUsage
 from pipeline.faults import Expected, check_expected
 from pipeline.manifest import load_manifest
 from pipeline.verification import find_scope, verify
-from tests.helpers import Digits, backbeam, contents, labels_bytes, write_files
-
-KINDS = {
-    "manifest": "datasets/digits-*/manifest.json",
-    "shard": "datasets/digits-*/train-00001-*.tfrecord",
-    "rejected": "datasets/digits-*/rejected.parquet",
-    "origin": "origins/digits-*.json",
-    "validation": "datasets/digits-*/validation.json",
-    "validation table": "reports/validation/dataset=digits-*/validation.parquet",
-    "run": "runs/*seed1*/run.json",
-    "parameters": "runs/*seed1*/parameters.safetensors",
-    "training table": "reports/learning_curve/*seed1*/*.parquet",
-    "evaluation": "runs/*seed1*/evaluation.json",
-    "evaluation table": "reports/predictions/*seed1*/test-*.parquet",
-    "group": "groups/*.json",
-    "seeds table": "reports/seeds/*/seeds.parquet",
-}
-RECORDS = ("manifest", "validation", "run", "evaluation", "group")
-
-
-def flip(data: bytes) -> bytes:
-    middle = len(data) // 2
-    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
-
-
-DAMAGES = {
-    "truncate": lambda data: data[: len(data) // 2],
-    "cut a byte": lambda data: data[:-1],
-    "extend": lambda data: data + data[-16:],
-    "flip a bit": flip,
-    "empty": lambda data: b"",
-    "huge record": lambda data: struct.pack("<Q", 2**40) + data[8:],
-    "15 bytes of a huge record": lambda data: (struct.pack("<Q", 2**40) + data[8:])[:15],
-    "delete": None,
-}
-
-
-def damage(path: Path, how: str) -> None:
-    data = path.read_bytes()
-    if how == "delete":
-        path.unlink()
-    else:
-        path.write_bytes(DAMAGES[how](data))
-        assert path.read_bytes() != data
+from tests.damage import DAMAGES, KINDS, damage, find
+from tests.helpers import backbeam, contents
 
 
 @pytest.fixture(scope="session")
-def sound(tmp_path_factory) -> Path:
-    """A workspace that has every kind of artefact."""
-    folder, files = tmp_path_factory.mktemp("sound"), Digits().files()
-    files["train-labels-idx1-ubyte"] = labels_bytes(np.array([7, *(np.arange(59) + 1) % 3]))
-    source = write_files(folder / "digits", files)
-    options = ("--num-classes", 3, "--max-rejected", 1, "--num-shards", 3, "--num-steps", 20, "--seeds", "1-2")
-    done = backbeam("run", "--workspace", folder / "ws", "--dataset", source, *options)
-    assert done.code == 0, done.err
-    return folder / "ws"
+def sound(everything) -> Path:
+    return everything / "ws"
 
 
 @pytest.fixture
 def workspace(sound, tmp_path):
     return shutil.copytree(sound, tmp_path / "ws")
-
-
-def find(workspace: Path, kind: str) -> Path:
-    [path] = workspace.glob(KINDS[kind])
-    return path
 
 
 def test_a_sound_workspace(sound):
