@@ -98,10 +98,10 @@ def reproduce(
     configure(quiet, log_file)
     refuse_beam_options(context)
     with quiet_imports():
-        from pipeline import reproduce
+        from pipeline.repetition import repeat_run
     with TemporaryDirectory(prefix="backbeam-") as fresh:
         sources = tuple(map(absolute, dataset or ()))
-        found = reproduce.reproduce_run(existing(workspace).absolute(), run, sources, Path(fresh))
+        found = repeat_run(existing(workspace).absolute(), run, sources, Path(fresh))
     say_result(as_json, verification_sheets.reproduced_json(found), verification_sheets.reproduced_parts(found))
     if not found.is_equal:
         raise typer.Exit(DIFFERENT)

@@ -19,7 +19,7 @@ from pipeline.manifest import MANIFEST_NAME, Manifest, check_dataset, load_manif
 from pipeline.origin import load_origin
 from pipeline.places import Place
 from pipeline.remake import device_of, remake_dataset, remake_evaluation, remake_run, slicings_of
-from pipeline.remaking import Made, made, put_differing, put_named, stands
+from pipeline.replacing import Made, made, put_differing, put_named, stands
 from pipeline.runs import (
     EVALUATION_NAME,
     PARAMETERS_NAME,
@@ -133,8 +133,11 @@ def _how_trained(folder: Place, record: RunRecord | None) -> tuple[TrainingConfi
     if storage.length(path) is None:
         raise CorruptArtefact(f"neither {folder / RUN_NAME} nor {path} is there: delete {folder} and train again")
     about = decode_about(path.read_bytes(), str(path))
-    config = TrainingConfig.model_validate_json(json.dumps(about["config"]))
-    return config, _dataset_named(folder, about["dataset_digest"]), "auto"
+    try:
+        config = TrainingConfig.model_validate_json(json.dumps(about["config"]))
+        return config, _dataset_named(folder, about["dataset_digest"]), "auto"
+    except (KeyError, ValueError) as problem:
+        raise CorruptArtefact(f"{path} does not say how it was trained: {problem}") from None
 
 
 def _dataset_named(folder: Place, digest: str) -> str:

@@ -88,7 +88,7 @@ def _mend_all(verified: Verified) -> tuple[list[Place], list[Refusal]]:
                 storage.make_empty(scratch)
                 try:
                     done += mend(workspace, owner, {str(fault.path) for fault in faults}, scratch)
-                except BackbeamError as problem:
+                except (BackbeamError, FileNotFoundError) as problem:
                     refused.append(Refusal(owner, str(problem), isinstance(problem, BadInput | BadUsage)))
                     say(f"repair: {owner}: not made again: {problem}")
     finally:

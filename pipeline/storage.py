@@ -21,7 +21,10 @@ from pipeline.places import Place, RemotePath, is_remote, missing
 from pipeline.stores import find_store, open_remote
 
 _TEMPORARY = ".tmp"
-_MEND = "delete the folder of the data set or run that it belongs to, and run again to make it anew"
+_MEND = (
+    "`backbeam verify --repair` makes it again; so does deleting the folder of the data set or run that it belongs to, "
+    "and running again"
+)
 _READ_BYTES = 2**20
 _SPOOLED_BYTES = 2**28  # of what goes to a store, kept in memory; what is larger waits on the disk
 

@@ -66,11 +66,10 @@ def verify(scope: Scope) -> Verified:
         StorageFailed: the store does not.
     """
     items = take_inventory(scope)
-    done, found = [0], list[Item]()
-    with watched("verify", len(items), "files", lambda: done[0] / max(1, len(items)), poll_seconds(scope.workspace)):
+    found = list[Item]()
+    with watched("verify", len(items), "files", lambda: len(found) / max(1, len(items)), poll_seconds(scope.workspace)):
         for item in items:
             found.append(check(item))
-            done[0] += 1
     found.extend(_check_reports(scope, items))
     faults = tuple(sorted({str(item.path): item for item in found if isinstance(item, Fault)}.values(), key=_place))
     sound = [item for item in found if isinstance(item, Passed)]

@@ -8,7 +8,7 @@ from pipeline.verification import Verified
 
 if TYPE_CHECKING:
     from pipeline.repair import Repaired  # which import TensorFlow
-    from pipeline.reproduce import Reproduced
+    from pipeline.repetition import Repeated
 
 
 def verified_json(found: Verified) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def verified_parts(found: Verified) -> list[Part]:
     return [*parts, f"{found.num_files:,} files checked, {found.num_bytes:,} bytes: {verdict}"]
 
 
-def reproduced_json(found: "Reproduced") -> dict[str, Any]:
+def reproduced_json(found: "Repeated") -> dict[str, Any]:
     """Return what `backbeam reproduce --json` prints."""
     return {
         "run_id": found.run.run_id,
@@ -61,7 +61,7 @@ def reproduced_json(found: "Reproduced") -> dict[str, Any]:
     }
 
 
-def reproduced_parts(found: "Reproduced") -> list[Part]:
+def reproduced_parts(found: "Repeated") -> list[Part]:
     """Say of every artefact whether it came out equal, and which conditions are others now."""
     rows = [(each.artefact, each.verdict, each.detail) for each in found.comparisons]
     different = sum(each.verdict == "different" for each in found.comparisons)

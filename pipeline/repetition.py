@@ -44,7 +44,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Reproduced:
+class Repeated:
     """What came of making a run again.
 
     Attributes:
@@ -63,7 +63,7 @@ class Reproduced:
         return all(each.verdict == "equal" for each in self.comparisons)
 
 
-def reproduce_run(workspace: Place, wanted: str | None, sources: tuple[str, ...], fresh: Path) -> Reproduced:
+def repeat_run(workspace: Place, wanted: str | None, sources: tuple[str, ...], fresh: Path) -> Repeated:
     """Preprocess, train and evaluate again, and compare; the workspace is only read.
 
     Args:
@@ -88,7 +88,7 @@ def reproduce_run(workspace: Place, wanted: str | None, sources: tuple[str, ...]
         other = remake_evaluation(again, fresh / "runs" / again.run_id, new, slicings_of(evaluation), fresh)
         found += _compare_tables("evaluation", workspace, evaluation, fresh, other)
         found += _compare_figures(evaluation, other)
-    return Reproduced(run, tuple(found), differing(run, again))
+    return Repeated(run, tuple(found), differing(run, again))
 
 
 def _remake_dataset(workspace: Place, run: RunRecord, sources: tuple[str, ...], fresh: Path) -> Dataset:

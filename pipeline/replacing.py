@@ -1,7 +1,7 @@
-"""Making artefacts again in a scratch folder, from what their records say, and putting them in place file by file.
+"""Files that were made again in a scratch folder, compared with what should be there and put in place one by one.
 
 Nothing is put in place that is not what the surviving record says, byte by byte. Where the record itself is lost, what
-is made again must agree with whatever else is known; see each function of `repair`.
+is made again must agree with whatever else is known: see `mend`.
 """
 
 from collections.abc import Iterable
