@@ -68,9 +68,9 @@ def _repair(scope: "Scope", wait: float, if_locked: IfLocked, as_json: bool) -> 
     from pipeline import verification_sheets
     from pipeline.work import quiet_imports
 
-    with quiet_imports():
-        from pipeline import repair
     with lock_of(scope.workspace, wait, if_locked):
+        with quiet_imports():
+            from pipeline import repair
         found = repair.repair(scope)
     say_result(as_json, verification_sheets.repaired_json(found), verification_sheets.repaired_parts(found))
     failure = repair.failure_of(found)

@@ -68,10 +68,10 @@ def remake_evaluation(
 
 
 def slicings_of(evaluation: EvaluationRecord) -> "Slicings":
-    """Return the slicings that an evaluation has, the user's by their names."""
-    from pipeline.slices import SLICINGS
+    """Return the slicings that an evaluation has."""
+    from pipeline.slicings import in_order
 
-    return {name: SLICINGS.get(name, place) for name, place in evaluation.slicings.items()}
+    return in_order(evaluation.slicings)
 
 
 def device_of(run: RunRecord) -> str:
