@@ -1,6 +1,5 @@
 """The command line. Heavy imports are lazy: asking for help imports neither TensorFlow nor Beam."""
 
-import json
 import logging
 import signal
 import sys
@@ -8,11 +7,12 @@ from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
+from pipeline import care
 from pipeline.console import configure, note
 from pipeline.harmless import harmless
 from pipeline.options import (
@@ -26,6 +26,7 @@ from pipeline.options import (
     DataDir,
     DatasetNames,
     Device,
+    IfLocked,
     ImageColumn,
     ImageSize,
     KeepCheckpoints,
@@ -45,8 +46,10 @@ from pipeline.options import (
     SliceOptions,
     StepName,
     TensorBoard,
+    Wait,
     WantedDataset,
     WantedRun,
+    WhenLocked,
     WindowMib,
     Workers,
     Workspace,
@@ -55,6 +58,7 @@ from pipeline.options import (
     evaluation_slicings,
     existing,
     local_folder,
+    lock_of,
     picture_options,
     refuse_beam_options,
     refuse_cluster,
@@ -63,17 +67,13 @@ from pipeline.options import (
     training_config,
     training_configs,
 )
+from pipeline.result import say_result
 from pipeline.saving import Saving
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pipeline.sheets import Part
 
 app = typer.Typer(
     name="backbeam",
-    epilog="Exit codes: 0 done, 1 gradients disagree, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, "
-    "7 engine failed, 130 interrupted, 143 terminated.",
+    epilog="Exit codes: 0 done, 1 gradients disagree or a run came out different, 2 usage, 3 bad input, "
+    "4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -92,7 +92,7 @@ def main() -> NoReturn:
     try:
         app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
     except NothingRun as reason:
-        _say("--json" in arguments, {"nothing_run": str(reason)}, str(reason))
+        say_result("--json" in arguments, {"nothing_run": str(reason)}, [str(reason)])
     except BackbeamError as problem:
         if received:  # an engine that works in this process makes a failed bundle of the exit
             sys.exit(128 + received[0])
@@ -155,12 +155,14 @@ def run(
     keep_checkpoints: KeepCheckpoints = 2,
     workers: Workers = None,
     slices: SliceOptions = None,
+    wait: Wait = 0,
+    if_locked: WhenLocked = IfLocked.fail,
     quiet: Quiet = False,
     log_file: LogFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
-    from pipeline import describe, local_side, lookup, preprocess_stage, stages, summary, work
+    from pipeline import describe, lookup, preprocess_stage, stages, summary, work
     from pipeline.configuration import resolve_validation
     from pipeline.seeds import write_seeds
 
@@ -176,7 +178,7 @@ def run(
     refuse_cluster()
     refuse_remote_logs(workspace, tensorboard)
     stages.look_for_gpus(settings, configs[0])
-    with local_side.locked(workspace):
+    with lock_of(workspace, wait, if_locked):
         earlier = lookup.find_baseline(settings.workspace, baseline)
         data = preprocess_stage.preprocess_stage(settings, options, log)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
@@ -193,7 +195,7 @@ def run(
         parts = summary.evaluation_parts(workspace, data.manifest, trained[0], evaluations[0], log)
     result |= describe.validation_json(workspace, validation)
     steps = [] if quiet else summary.next_steps(split_arguments(sys.argv[1:])[0], trained[0])
-    _say(as_json, result, [*parts, summary.validation_line(workspace, validation), *steps])
+    say_result(as_json, result, [*parts, summary.validation_line(workspace, validation), *steps])
 
 
 @app.command()
@@ -213,12 +215,14 @@ def preprocess(
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     image_size: ImageSize = None,
+    wait: Wait = 0,
+    if_locked: WhenLocked = IfLocked.fail,
     quiet: Quiet = False,
     log_file: LogFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
-    from pipeline import describe, local_side, lookup, preprocess_stage, stages, summary, work
+    from pipeline import describe, lookup, preprocess_stage, stages, summary, work
     from pipeline.configuration import resolve_validation
 
     configure(quiet, log_file)
@@ -228,12 +232,12 @@ def preprocess(
     )
     checks = resolve_validation(config)
     settings, log = stage_settings(context, workspace, workers=workers), work.Log()
-    with local_side.locked(workspace):
+    with lock_of(workspace, wait, if_locked):
         earlier = lookup.find_baseline(settings.workspace, baseline)
         data = preprocess_stage.preprocess_stage(settings, options, log)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
     result = describe.dataset_json(workspace, data, log) | describe.validation_json(workspace, validation)
-    _say(as_json, result, [*summary.dataset_parts(data, log), summary.validation_line(workspace, validation)])
+    say_result(as_json, result, [*summary.dataset_parts(data, log), summary.validation_line(workspace, validation)])
 
 
 @app.command()
@@ -243,24 +247,26 @@ def validate(
     workspace: Workspace = DEFAULT_WORKSPACE,
     baseline: Baseline = None,
     config: ConfigFile = None,
+    wait: Wait = 0,
+    if_locked: WhenLocked = IfLocked.fail,
     quiet: Quiet = False,
     log_file: LogFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
-    from pipeline import describe, local_side, lookup, stages, summary, work
+    from pipeline import describe, lookup, stages, summary, work
     from pipeline.configuration import resolve_validation
 
     configure(quiet, log_file)
     refuse_beam_options(context)
     checks = resolve_validation(config)
     settings, log = stage_settings(context, existing(workspace)), work.Log()
-    with local_side.locked(workspace):
+    with lock_of(workspace, wait, if_locked):
         earlier = lookup.find_baseline(settings.workspace, baseline)
         data = lookup.find_dataset(settings.workspace, dataset)
         validation = stages.validate_stage(settings, data, checks, earlier, log)
     result = describe.dataset_json(workspace, data, log) | describe.validation_json(workspace, validation)
-    _say(as_json, result, summary.validation_sheet(workspace, validation))
+    say_result(as_json, result, summary.validation_sheet(workspace, validation))
 
 
 @app.command()
@@ -287,7 +293,7 @@ def inspect(
 
     refuse_beam_options(context)
     found = uses.inspect_dataset(existing(workspace), dataset, to, split, per_class, examples or [])
-    _say(as_json, describe.inspection_json(workspace, found), summary.inspection_parts(workspace, found))
+    say_result(as_json, describe.inspection_json(workspace, found), summary.inspection_parts(workspace, found))
 
 
 @app.command()
@@ -308,12 +314,14 @@ def train(
     tensorboard: TensorBoard = False,
     checkpoint_every: CheckpointEvery = None,
     keep_checkpoints: KeepCheckpoints = 2,
+    wait: Wait = 0,
+    if_locked: WhenLocked = IfLocked.fail,
     quiet: Quiet = False,
     log_file: LogFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Train on a data set that `preprocess` built."""
-    from pipeline import describe, local_side, lookup, stages, summary, work
+    from pipeline import describe, lookup, stages, summary, work
 
     configure(quiet, log_file)
     if context.obj:
@@ -326,15 +334,17 @@ def train(
     settings, log = stage_settings(context, workspace, device, cluster_for(configs)), work.Log()
     if settings.cluster and not settings.cluster.is_chief:  # the workspace and its lock are the chief's
         assisted = stages.assist_stage(settings, lookup.find_dataset(existing(workspace), dataset), configs[0], log)
-        _say(as_json, describe.assistance_json(assisted, settings, log), summary.assistance_parts(assisted, settings))
+        say_result(
+            as_json, describe.assistance_json(assisted, settings, log), summary.assistance_parts(assisted, settings)
+        )
         return
     if not settings.cluster:
         stages.look_for_gpus(settings, configs[0])
-    with local_side.locked(existing(workspace)):
+    with lock_of(existing(workspace), wait, if_locked):
         data, saving = lookup.find_dataset(workspace, dataset), Saving(checkpoint_every, keep_checkpoints)
         trained = stages.train_stage(settings, data, configs, tensorboard, saving, log)
     result = describe.runs_json(workspace, trained, log) if seeds else describe.run_json(workspace, trained[0], log)
-    _say(as_json, result, summary.runs_parts(workspace, trained, log))
+    say_result(as_json, result, summary.runs_parts(workspace, trained, log))
 
 
 @app.command()
@@ -345,21 +355,23 @@ def evaluate(
     config: ConfigFile = None,
     slices: SliceOptions = None,
     workers: Workers = None,
+    wait: Wait = 0,
+    if_locked: WhenLocked = IfLocked.fail,
     quiet: Quiet = False,
     log_file: LogFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
-    from pipeline import describe, local_side, lookup, stages, summary, work
+    from pipeline import describe, lookup, stages, summary, work
 
     configure(quiet, log_file)
     slicings = evaluation_slicings(config, slices)
     settings, log = stage_settings(context, workspace, workers=workers), work.Log()
-    with local_side.locked(existing(workspace)):
+    with lock_of(existing(workspace), wait, if_locked):
         trained, data = lookup.find_run(workspace, run)
         (evaluation,) = stages.evaluate_stage(settings, data, [trained], slicings, log)
     result = describe.evaluation_json(workspace, trained, evaluation, log)
-    _say(as_json, result, summary.evaluation_parts(workspace, data.manifest, trained, evaluation, log))
+    say_result(as_json, result, summary.evaluation_parts(workspace, data.manifest, trained, evaluation, log))
 
 
 @app.command()
@@ -369,7 +381,7 @@ def runs(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_js
 
     refuse_beam_options(context)
     listing = overview.list_runs(existing(workspace))
-    _say(as_json, describe.listing_json(listing), run_sheets.listing_parts(listing))
+    say_result(as_json, describe.listing_json(listing), run_sheets.listing_parts(listing))
     if listing.problems:
         raise listing.problems[0]
 
@@ -383,7 +395,7 @@ def show(
 
     refuse_beam_options(context)
     shown = overview.show_run(existing(workspace), run)
-    _say(as_json, describe.shown_json(shown), run_sheets.shown_parts(shown))
+    say_result(as_json, describe.shown_json(shown), run_sheets.shown_parts(shown))
 
 
 @app.command()
@@ -399,7 +411,7 @@ def compare(
 
     refuse_beam_options(context)
     compared = overview.compare_runs(existing(workspace), first, second)
-    _say(as_json, describe.compared_json(compared), run_sheets.compared_parts(compared))
+    say_result(as_json, describe.compared_json(compared), run_sheets.compared_parts(compared))
 
 
 @app.command()
@@ -409,7 +421,7 @@ def recipes(context: typer.Context, as_json: AsJson = False) -> None:
     from model.recipes import RECIPES
     from pipeline import describe, summary
 
-    _say(as_json, describe.recipes_json(RECIPES), summary.recipes_parts(RECIPES))
+    say_result(as_json, describe.recipes_json(RECIPES), summary.recipes_parts(RECIPES))
 
 
 @app.command()
@@ -432,7 +444,7 @@ def gradcheck(
 
         initialise_devices()
     found = check_gradients(resolved)
-    _say(as_json, describe.agreement_json(resolved, found), summary.agreement_parts(resolved, found))
+    say_result(as_json, describe.agreement_json(resolved, found), summary.agreement_parts(resolved, found))
     if not all(agreement.holds for agreement in found):
         raise typer.Exit(DISAGREEMENT)
 
@@ -451,7 +463,7 @@ def export(
     refuse_beam_options(context)
     model = lookup.find_model(existing(workspace), run)
     uses.export_model(model, to)
-    _say(as_json, describe.export_json(model, to), summary.export_parts(model, to))
+    say_result(as_json, describe.export_json(model, to), summary.export_parts(model, to))
 
 
 @app.command()
@@ -470,7 +482,7 @@ def predict(
     refuse_beam_options(context)
     model = lookup.find_model(existing(workspace), run)
     answers = uses.predict_files(model, files)
-    _say(as_json, describe.answers_json(model, answers), summary.answers_parts(answers))
+    say_result(as_json, describe.answers_json(model, answers), summary.answers_parts(answers))
 
 
 @app.command()
@@ -495,16 +507,11 @@ def report(
 
     refuse_beam_options(context)
     written = report.write_report(existing(workspace), runs or [], to)
-    _say(as_json, describe.report_json(written), summary.report_parts(written))
+    say_result(as_json, describe.report_json(written), summary.report_parts(written))
 
 
-def _say(as_json: bool, result: dict[str, Any], parts: "Sequence[Part]") -> None:
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
-    from pipeline.sheets import show
-
-    show(parts)
+app.command()(care.verify)
+app.command()(care.reproduce)
 
 
 def _fail(code: int, message: str) -> NoReturn:

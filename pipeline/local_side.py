@@ -9,13 +9,14 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from model.errors import CorruptArtefact, Locked
+from model.errors import CorruptArtefact, Locked, NothingRun
+from pipeline.console import say
 from pipeline.manifest import Manifest
 from pipeline.places import Place
 from pipeline.storage import digest_of, make_empty, remove, temporary_folder, write_atomically
@@ -102,11 +103,17 @@ def temporary_files_in(workspace: Place) -> Iterator[None]:
 
 
 @contextmanager
-def locked(workspace: Place) -> Iterator[None]:
+def locked(workspace: Place, wait: float = 0, skip: bool = False) -> Iterator[None]:
     """Keep every other backbeam process of this machine out of a workspace; the lock goes when its holder does.
+
+    Args:
+        workspace: that is worked on.
+        wait: seconds to wait for another process to end.
+        skip: whether it is no failure if that one works on.
 
     Raises:
         Locked: another process holds it.
+        NothingRun: the same, where skip is asked for.
         StorageFailed: the workspace is in a store that cannot be asked.
     """
     if not isinstance(workspace, Path):
@@ -114,15 +121,28 @@ def locked(workspace: Place) -> Iterator[None]:
     folder = local_side(workspace)
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / ".lock-holder.json"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_take(folder / ".lock", note, workspace, wait))
+        except filelock.Timeout:
+            held = f"{workspace} is in use by {_read_holder(note)}"
+            if skip:
+                raise NothingRun(f"{held}: nothing is done here") from None
+            raise Locked(f"{held}; wait for it to end (--wait SECONDS), or name another") from None
+        write_atomically(note, json.dumps(_about_this_process()).encode())
+        stack.callback(note.unlink, missing_ok=True)
+        yield
+
+
+def _take(lock: Path, note: Path, workspace: Place, wait: float) -> AbstractContextManager[object]:
+    """Take a lock at once, or say who holds it and wait; raises filelock.Timeout."""
     try:
-        with filelock.FileLock(folder / ".lock", timeout=0):
-            write_atomically(note, json.dumps(_about_this_process()).encode())
-            try:
-                yield
-            finally:
-                note.unlink(missing_ok=True)
+        return filelock.FileLock(lock).acquire(timeout=0)
     except filelock.Timeout:
-        raise Locked(f"{workspace} is in use by {_read_holder(note)}; wait for it to end, or name another") from None
+        if not wait:
+            raise
+    say(f"{workspace} is in use by {_read_holder(note)}: waiting for up to {wait:g} s")
+    return filelock.FileLock(lock).acquire(timeout=wait)
 
 
 def _about_this_process() -> dict[str, Any]:

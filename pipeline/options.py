@@ -1,6 +1,7 @@
 """The options of the commands, and what they are turned into. Heavy imports are lazy."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,13 +18,13 @@ def local_folder(folder: str | Path) -> Path:
 
 
 if TYPE_CHECKING:
-    _OnePlace = Place
+    OnePlace = Place
 else:
-    _OnePlace = Path  # Typer takes no unions; the parser below decides
+    OnePlace = Path  # Typer takes no unions; the parser below decides
 
 
 Workspace = Annotated[
-    _OnePlace,
+    OnePlace,
     typer.Option(
         parser=place_of,
         metavar="FOLDER",
@@ -187,6 +188,25 @@ LogFile = Annotated[
     Path | None,
     typer.Option(parser=local_folder, metavar="FILE", help="Add what is said on the way, with the time, to a file."),
 ]
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait", min=0, metavar="SECONDS", help="How long to wait for another process to be done with the workspace."
+    ),
+]
+
+
+class IfLocked(StrEnum):
+    """What to do where another process works on the workspace, after waiting."""
+
+    fail = "fail"
+    skip = "skip"
+
+
+WhenLocked = Annotated[
+    IfLocked,
+    typer.Option("--if-locked", help="If another process works on the workspace: fail with code 6, or do nothing."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
 
@@ -194,6 +214,13 @@ DEFAULT_WORKSPACE: Place = Path("backbeam-workspace")
 
 
 DEFAULT_DATASETS = ["mnist-5k"]
+
+
+def lock_of(workspace: Place, wait: float, if_locked: IfLocked) -> Any:
+    """Return the context in which a command has the workspace for itself."""
+    from pipeline.local_side import locked
+
+    return locked(workspace, wait, if_locked is IfLocked.skip)
 
 
 def picture_options(image_column: str | None, label_column: str | None, image_size: str | None) -> Any:

@@ -14,6 +14,7 @@ from pipeline.manifest import (
     dataset_id,
     load_manifest,
 )
+from pipeline.origin import Origin, absolute, write_origin
 from pipeline.runners import messages_in
 from pipeline.sources.known import KNOWN, AnySource, PictureOptions, RowsSource, Source
 from pipeline.work import Log, Settings, once, quiet_imports
@@ -64,6 +65,7 @@ def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> D
 
         complete = (folder / MANIFEST_NAME).exists()
         data = Dataset(folder, *once("preprocess", complete, lambda: write_joint(folder, joint), check, settings, log))
+        write_origin(settings.workspace, _origin(data, options, options.datasets))
     _check_num_rejected(data, options)
     return data
 
@@ -95,7 +97,41 @@ def _preprocess_source(
 
     complete = (folder / MANIFEST_NAME).exists()
     data = Dataset(folder, *once(stage, complete, build, lambda: check_dataset(folder), settings, log))
+    write_origin(settings.workspace, _origin(data, options, (name,)))
     return data, {split: scan.num_examples for split, scan in scans.splits.items()}
+
+
+def _origin(data: Dataset, options: DatasetOptions, datasets: tuple[str, ...]) -> Origin:
+    """Say what was asked for, so that it means the same from another folder.
+
+    The examples that were left out are as many as another try must allow, whatever was allowed in this one.
+    """
+    places = tuple(map(absolute, datasets))
+    takes_data_dir = len(datasets) > 1 or len(options.datasets) == 1 or datasets[0] in KNOWN
+    return Origin(
+        dataset_id=data.manifest.dataset_id,
+        datasets=places,
+        data_dir=absolute(options.data_dir) if options.data_dir is not None and takes_data_dir else None,
+        num_classes=options.num_classes,
+        num_shards=options.num_shards,
+        shuffle_seed=options.shuffle_seed,
+        max_rejected=data.manifest.num_rejected,
+        **options.pictures._asdict(),
+    )
+
+
+def options_of(origin: Origin, cache_dir: Path) -> DatasetOptions:
+    """Return what to ask of `preprocess_stage` to build a data set again."""
+    return DatasetOptions(
+        datasets=origin.datasets,
+        data_dir=origin.data_dir,
+        cache_dir=cache_dir,
+        num_classes=origin.num_classes,
+        num_shards=origin.num_shards,
+        shuffle_seed=origin.shuffle_seed,
+        max_rejected=origin.max_rejected,
+        pictures=PictureOptions(origin.image_column, origin.label_column, origin.image_size),
+    )
 
 
 def _check_fits_sources(options: DatasetOptions) -> None:

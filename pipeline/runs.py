@@ -68,6 +68,26 @@ class StepAgreement(Record):
     largest_parameter: float
 
 
+class Conditions(Record):
+    """What besides the data and the configuration can decide a run's bits.
+
+    Attributes:
+        code_digest: SHA-256 of the source files of this program.
+        machine: the processor's architecture, and its model where the system says it.
+        num_processors: that the machine has.
+        inter_op_threads: of TensorFlow, between operations; 0 for its own choice.
+        intra_op_threads: of TensorFlow, within an operation; 0 for its own choice.
+        xla_flags: as the environment had them while the run was compiled.
+    """
+
+    code_digest: Digest
+    machine: str
+    num_processors: Count
+    inter_op_threads: Count
+    intra_op_threads: Count
+    xla_flags: str
+
+
 class RunRecord(Record):
     """A finished training run; written last, so its presence means complete.
 
@@ -84,9 +104,10 @@ class RunRecord(Record):
         finished: when, in UTC, as ISO 8601 writes it.
         versions: of Python and of the packages that took part.
         resumed_at: the steps from which it went on after it was broken off; left out of the file if it never was.
+        conditions: what else can decide the bits.
     """
 
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
     run_id: str
     dataset_id: str
     dataset_digest: Digest
@@ -98,6 +119,7 @@ class RunRecord(Record):
     seconds: float
     finished: UtcTime
     versions: dict[str, str]
+    conditions: Conditions
     resumed_at: tuple[Count, ...] = ()
 
     @model_serializer(mode="wrap")

@@ -3,16 +3,36 @@
 import hashlib
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
+from pydantic import Field
 
 from model.errors import BadUsage, CorruptArtefact
+from pipeline import storage
+from pipeline.manifest import Record
 from pipeline.places import Place
-from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
+from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
 from pipeline.tables.files import SCHEMAS, origin_columns, partition, read_table, write_table
 
 MOST_SEEDS = 1000
+
+
+class GroupRecord(Record):
+    """Several runs that differ in their seeds, and the table that sums them up.
+
+    Attributes:
+        group_id: the name of the group.
+        recipe: of every run.
+        run_ids: of the runs, in order.
+        table: the file of the table `seeds`.
+    """
+
+    format_version: Literal[1] = 1
+    group_id: str
+    recipe: str
+    run_ids: tuple[str, ...] = Field(min_length=1)
+    table: TableFile
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -37,8 +57,13 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 def group_id(runs: Sequence[RunRecord]) -> str:
     """Name a group of runs that differ in their seeds, by the runs."""
-    digest = hashlib.sha256("\n".join(run.run_id for run in runs).encode()).hexdigest()[:12]
-    return f"{runs[0].config.recipe}-{len(runs)}-seeds-{digest}"
+    return name_group(runs[0].config.recipe, [run.run_id for run in runs])
+
+
+def name_group(recipe: str, run_ids: Sequence[str]) -> str:
+    """Name a group of runs by the ids of its runs, in order."""
+    digest = hashlib.sha256("\n".join(run_ids).encode()).hexdigest()[:12]
+    return f"{recipe}-{len(run_ids)}-seeds-{digest}"
 
 
 def summarise(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]) -> list[dict[str, Any]]:
@@ -47,25 +72,56 @@ def summarise(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]
     return [_row(runs, [_result(evaluation, split) for evaluation in evaluations]) for split in splits]
 
 
+def group_table(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]) -> pa.Table:
+    """Return the table `seeds` of a group of runs."""
+    rows = summarise(runs, evaluations)
+    models = hashlib.sha256("".join(run.parameters.sha256 for run in runs).encode()).hexdigest()
+    origin = origin_columns(len(rows), group_id(runs), runs[0].dataset_digest, models)
+    columns = {column: [row[column] for row in rows] for column in rows[0]}
+    return pa.table(origin | columns, schema=SCHEMAS["seeds"])
+
+
+def group_path(workspace: Place, group: str) -> Place:
+    """Return the place of the record of a group of runs."""
+    return workspace / "groups" / f"{group}.json"
+
+
+def load_group(workspace: Place, group: str) -> GroupRecord:
+    """Read the record of a group of runs; raises CorruptArtefact if it is not sound or of another group."""
+    path = group_path(workspace, group)
+    record = GroupRecord.from_json(path.read_bytes(), path)
+    if record.group_id != group or name_group(record.recipe, record.run_ids) != group:
+        raise CorruptArtefact(f"{path} is the record of {record.group_id}, expected {group}")
+    return record
+
+
 def write_seeds(
     workspace: Place, runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]
 ) -> list[dict[str, Any]]:
-    """Write the table `seeds` of a group of runs, unless it is there, and return its rows.
+    """Write the table `seeds` of a group of runs and then its record, unless that is there, and return its rows.
 
     Raises:
         CorruptArtefact: it is there and says something else.
     """
-    rows, name = summarise(runs, evaluations), group_id(runs)
-    models = hashlib.sha256("".join(run.parameters.sha256 for run in runs).encode()).hexdigest()
-    origin = origin_columns(len(rows), name, runs[0].dataset_digest, models)
-    columns = {column: [row[column] for row in rows] for column in rows[0]}
-    table = pa.table(origin | columns, schema=SCHEMAS["seeds"])
-    path = workspace / partition("seeds", name) / "seeds.parquet"
-    if not path.exists():
-        write_table(path, table)
-    elif not read_table(path).equals(table):
-        raise CorruptArtefact(f"{path} does not say what the evaluations of its runs say; delete it and run again")
-    return rows
+    table, group = group_table(runs, evaluations), group_id(runs)
+    record = group_path(workspace, group)
+    if record.exists():
+        _check_says(load_group(workspace, group), workspace, table)
+    else:
+        file = write_table(workspace / partition("seeds", group) / "seeds.parquet", table)
+        about = {"group_id": group, "recipe": runs[0].config.recipe, "run_ids": tuple(run.run_id for run in runs)}
+        storage.write_atomically(record, GroupRecord(**about, table=TableFile(table="seeds", **vars(file))).to_json())
+    return summarise(runs, evaluations)
+
+
+def _check_says(record: GroupRecord, workspace: Place, table: pa.Table) -> None:
+    folder = record.table.folder(workspace, record.group_id)
+    record.table.check(folder)
+    if not read_table(folder / record.table.name).equals(table):
+        raise CorruptArtefact(
+            f"{folder / record.table.name} does not say what the evaluations of its runs say; delete "
+            f"{group_path(workspace, record.group_id)} and run again"
+        )
 
 
 def _is_seed(text: str) -> bool:

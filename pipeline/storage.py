@@ -21,7 +21,10 @@ from pipeline.places import Place, RemotePath, is_remote, missing
 from pipeline.stores.store import find_store, open_remote
 
 _TEMPORARY = ".tmp"
-_MEND = "delete the folder of the data set or run that it belongs to, and run again to make it anew"
+_MEND = (
+    "`backbeam verify --repair` makes it again; so does deleting the folder of the data set or run that it belongs to, "
+    "and running again"
+)
 _READ_BYTES = 2**20
 _SPOOLED_BYTES = 2**28  # of what goes to a store, kept in memory; what is larger waits on the disk
 
@@ -44,6 +47,13 @@ def size(uri: str) -> int:
     if found is None:
         raise missing(uri)
     return found
+
+
+def length(path: Place) -> int | None:
+    """Return the length of a file in bytes; None if there is none."""
+    if isinstance(path, RemotePath):
+        return path.size()
+    return path.stat().st_size if path.is_file() else None
 
 
 def open_binary(uri: str) -> BinaryIO:
@@ -82,13 +92,13 @@ def check_file(path: Place, num_bytes: int, sha256: str) -> None:
     Raises:
         CorruptArtefact: it is missing, of another size or of another digest.
     """
-    _check(path, _length(path), num_bytes, "bytes")
+    _check(path, length(path), num_bytes, "bytes")
     _check(path, file_digest(str(path)), sha256, "SHA-256")
 
 
 def read_checked(path: Place, num_bytes: int, sha256: str) -> bytes:
     """Return a file's bytes, once they have been checked against its record; raises as `check_file` does."""
-    _check(path, _length(path), num_bytes, "bytes")
+    _check(path, length(path), num_bytes, "bytes")
     data = path.read_bytes()
     _check(path, digest_of(data), sha256, "SHA-256")
     return data
@@ -173,6 +183,12 @@ def check_there(folder: Place, names: Iterable[str]) -> None:
         raise EngineFailed(f"{folder / missing[0]} is gone: the job was given up while the engine went on")
 
 
+def list_files(folder: Place, pattern: str) -> list[Place]:
+    """List the complete files below a folder that fit a pattern such as */*.json, in the order of their places."""
+    found: list[Place] = [path for path in folder.glob(pattern) if not path.name.startswith(".")]
+    return sorted(found, key=str)
+
+
 def count_files(folder: Place, ending: str = "") -> int:
     """Count the complete files of a folder whose names have an ending; 0 if it is not there."""
     return sum(not path.name.startswith(".") for path in folder.glob(f"*{ending}"))
@@ -205,6 +221,11 @@ def withdraw_folder(folder: Path, hidden: Path) -> None:
         folder.rename(place)
         _flush_folder(folder.parent)
         remove(place)
+
+
+def list_leftovers(folder: Path) -> list[Path]:
+    """List the temporary files below a folder that a process which was killed left behind; nobody reads them."""
+    return sorted(path for path in folder.rglob(f".*{_TEMPORARY}") if path.is_file())
 
 
 def unique_place(folder: Place) -> Place:
@@ -268,16 +289,14 @@ def removed_on_failure(*folders: Place, record: Place | None = None) -> Iterator
         raise
 
 
-def _length(path: Place) -> int | None:
-    """Return the length of a file in bytes; None if there is none."""
-    if isinstance(path, RemotePath):
-        return path.size()
-    return path.stat().st_size if path.is_file() else None
-
-
 def temporary_folder(workspace: Path) -> Path:
     """Return the folder of what is not meant to stay; see `local_side.temporary_files_in`."""
     return workspace / ".temporary"
+
+
+def repair_folder(workspace: Path) -> Path:
+    """Return the folder where what is bad is made again; see `repair`."""
+    return workspace / ".repair"
 
 
 def _check(path: Place, found: object, expected: object, what: str) -> None:

@@ -24,6 +24,7 @@ from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
 from pipeline import runs, shards, storage
 from pipeline.checkpoints import Saved, find_newest, take_up, tidy, write
+from pipeline.conditions import current_conditions
 from pipeline.console import say, training_progress
 from pipeline.journal import Diverged, Journal, Report, left_to_go_on
 from pipeline.local_side import copy_shards
@@ -205,6 +206,7 @@ def _write(
         finished=runs.now(),
         versions=runs.current_versions(),
         resumed_at=saved_before.resumed_at if saved_before else (),
+        conditions=current_conditions(),
     )
     runs.write_record(folder, runs.RUN_NAME, record)
 

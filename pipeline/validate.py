@@ -54,21 +54,28 @@ def validate(workspace: Place, subject: Subject, checks: dict[str, CheckSettings
     Raises:
         CorruptArtefact: a shard is not the file that the manifest names.
     """
+    folder, path = table_folder(workspace, subject.manifest.dataset_id), subject.folder / VALIDATION_NAME
+    storage.remove_file(path)
+    with storage.removed_on_failure(folder, record=path):
+        storage.write_atomically(path, examine(workspace, subject, checks, baseline).to_json())
+
+
+def examine(
+    workspace: Place, subject: Subject, checks: dict[str, CheckSettings], baseline: Subject | None
+) -> ValidationRecord:
+    """Check a data set and write the table `validation` alone; as for `validate`."""
     folder = table_folder(workspace, subject.manifest.dataset_id)
-    storage.remove_file(subject.folder / VALIDATION_NAME)
-    with storage.removed_on_failure(folder, record=subject.folder / VALIDATION_NAME):
-        wanted = {name: settings for name, settings in checks.items() if settings.severity != "off"}
-        found = look(subject, baseline)
-        results = tuple(judge(finding, wanted[finding.check]) for finding in found if finding.check in wanted)
-        record = ValidationRecord(
-            dataset_id=subject.manifest.dataset_id,
-            dataset_digest=subject.digest,
-            baseline_digest=baseline.digest if baseline else None,
-            checks=checks,
-            results=results,
-            table=write_table(folder / f"{TABLE}.parquet", _as_table(subject, baseline, results)),
-        )
-        storage.write_atomically(subject.folder / VALIDATION_NAME, record.to_json())
+    wanted = {name: settings for name, settings in checks.items() if settings.severity != "off"}
+    found = look(subject, baseline)
+    results = tuple(judge(finding, wanted[finding.check]) for finding in found if finding.check in wanted)
+    return ValidationRecord(
+        dataset_id=subject.manifest.dataset_id,
+        dataset_digest=subject.digest,
+        baseline_digest=baseline.digest if baseline else None,
+        checks=checks,
+        results=results,
+        table=write_table(folder / f"{TABLE}.parquet", _as_table(subject, baseline, results)),
+    )
 
 
 def look(subject: Subject, baseline: Subject | None) -> list[Finding]:

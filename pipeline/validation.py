@@ -220,16 +220,22 @@ def is_validated(folder: Place) -> bool:
     return (folder / VALIDATION_NAME).exists()
 
 
+def load_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> ValidationRecord:
+    """Load a data set's validation; raises CorruptArtefact if the record is not sound, or is another data set's."""
+    path = workspace / "datasets" / dataset_id / VALIDATION_NAME
+    record = ValidationRecord.from_json(path.read_bytes(), path)
+    if (record.dataset_id, record.dataset_digest) != (dataset_id, dataset_digest):
+        raise CorruptArtefact(f"{path} is the validation of another data set")
+    return record
+
+
 def check_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> ValidationRecord:
     """Load a data set's validation and check its table.
 
     Raises:
         CorruptArtefact: the record or the table is not sound, or is another data set's.
     """
-    path = workspace / "datasets" / dataset_id / VALIDATION_NAME
-    record = ValidationRecord.from_json(path.read_bytes(), path)
-    if (record.dataset_id, record.dataset_digest) != (dataset_id, dataset_digest):
-        raise CorruptArtefact(f"{path} is the validation of another data set")
+    record = load_validation(workspace, dataset_id, dataset_digest)
     record.table.check(table_folder(workspace, dataset_id))
     return record
 

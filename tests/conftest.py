@@ -5,9 +5,10 @@ import shutil
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 
-from tests.helpers import Digits, backbeam
+from tests.helpers import Digits, backbeam, labels_bytes, write_files
 
 # the same examples every time, so that a red run is red again
 hypothesis.settings.register_profile("backbeam", derandomize=True, deadline=None)
@@ -37,6 +38,18 @@ def seeds_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = backbeam("run", *place, "--num-steps", 20, "--num-shards", 3, "--seeds", "1-3")
     assert done.code == 0, done.err
     return folder / "ws"
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `digits`, whose first train label is no class, and `ws`, which has every kind of artefact."""
+    folder, files = tmp_path_factory.mktemp("everything"), Digits().files()
+    files["train-labels-idx1-ubyte"] = labels_bytes(np.array([7, *(np.arange(59) + 1) % 3]))
+    source = write_files(folder / "digits", files)
+    options = ("--num-classes", 3, "--max-rejected", 1, "--num-shards", 3, "--num-steps", 20, "--seeds", "1-2")
+    done = backbeam("run", "--workspace", folder / "ws", "--dataset", source, *options)
+    assert done.code == 0, done.err
+    return folder
 
 
 @pytest.fixture(scope="session")

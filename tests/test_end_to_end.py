@@ -71,7 +71,7 @@ def test_the_result(first):
 
 
 def test_nothing_but_artefacts_is_left(first):
-    names = [name for name in contents(first[0]) if not name.startswith(("reports/", "datasets/", "runs/"))]
+    names = [name for name in contents(first[0]) if not name.startswith(("reports/", "datasets/", "runs/", "origins/"))]
     assert names == [".lock"]
     assert not [name for name in contents(first[0]) if "tmp" in name or "scratch" in name]
 

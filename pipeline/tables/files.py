@@ -92,11 +92,16 @@ def made_anew(workspace: Place, run_id: str, tables: Sequence[str], record: Plac
 
 def write_table(path: Place, table: pa.Table) -> FileInfo:
     """Write a table to a file, atomically, and describe the file."""
-    sink = BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    data = sink.getvalue()
+    data = encode_table(table)
     storage.write_atomically(path, data)
     return FileInfo(name=path.name, num_bytes=len(data), sha256=storage.digest_of(data))
+
+
+def encode_table(table: pa.Table) -> bytes:
+    """Return a table as the bytes of a Parquet file."""
+    sink = BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
 
 
 def read_table(path: Place) -> pa.Table:

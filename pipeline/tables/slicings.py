@@ -25,7 +25,7 @@ def resolve_slicings(table: Mapping[str, Any], options: Iterable[str]) -> Slicin
         options: NAME=MODULE:NAME each; they go over the table.
 
     Returns:
-        the built-in ones and those that were named.
+        the built-in ones and those that were named, in the order of their names.
 
     Raises:
         BadUsage: one has an unusable name, or its function cannot be imported.
@@ -37,7 +37,12 @@ def resolve_slicings(table: Mapping[str, Any], options: Iterable[str]) -> Slicin
     for name, place in named.items():
         _check(name, place)
         load(name, place)
-    return SLICINGS | named
+    return in_order(named)
+
+
+def in_order(slicings: Mapping[str, str]) -> Slicings:
+    """Return slicings in the order of the table's rows: the built-in ones, whether named or not, the user's by name."""
+    return SLICINGS | {name: place for name, place in sorted(slicings.items()) if name not in SLICINGS}
 
 
 def load(name: str, slicing: Slicing | str) -> Slicing:

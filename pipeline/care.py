@@ -1,0 +1,114 @@
+"""The commands that look after what a workspace holds: verify and reproduce."""
+
+from contextlib import nullcontext
+from os import W_OK, access
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from model.errors import CorruptArtefact
+from pipeline.console import configure
+from pipeline.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    IfLocked,
+    LogFile,
+    OnePlace,
+    Quiet,
+    Wait,
+    WantedRun,
+    WhenLocked,
+    Workspace,
+    existing,
+    lock_of,
+    refuse_beam_options,
+)
+from pipeline.places import Place, place_of
+from pipeline.result import say_result
+
+if TYPE_CHECKING:
+    from pipeline.inventory import Scope
+
+DIFFERENT = 1
+
+
+def verify(
+    context: typer.Context,
+    path: Annotated[
+        OnePlace | None,
+        typer.Argument(parser=place_of, metavar="PATH", help="A workspace, or the folder of a data set or run in one."),
+    ] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    repair: Annotated[bool, typer.Option("--repair", help="Make what is bad again, from its sources.")] = False,
+    wait: Wait = 0,
+    if_locked: WhenLocked = IfLocked.fail,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check every file of a workspace against its record; exit code 4 if one is not what it should be."""
+    from pipeline import verification, verification_sheets
+
+    configure(quiet, log_file)
+    refuse_beam_options(context)
+    scope = verification.find_scope(existing(path or workspace).absolute())
+    if repair:
+        _repair(scope, wait, if_locked, as_json)
+        return
+    with _undisturbed(scope.workspace, wait, if_locked):
+        found = verification.verify(scope)
+    say_result(as_json, verification_sheets.verified_json(found), verification_sheets.verified_parts(found))
+    if found.faults:
+        raise CorruptArtefact(f"{len(found.faults)} files are not what they should be, the first: {found.faults[0]}")
+
+
+def _repair(scope: "Scope", wait: float, if_locked: IfLocked, as_json: bool) -> None:
+    from pipeline import verification_sheets
+    from pipeline.work import quiet_imports
+
+    with lock_of(scope.workspace, wait, if_locked):
+        with quiet_imports():
+            from pipeline import repair
+        found = repair.repair(scope)
+    say_result(as_json, verification_sheets.repaired_json(found), verification_sheets.repaired_parts(found))
+    failure = repair.failure_of(found)
+    if failure:
+        raise failure
+
+
+def reproduce(
+    context: typer.Context,
+    run: WantedRun = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", help="Where the sources are now, if they are not where they were; in their order."),
+    ] = None,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a run again from its sources in a fresh place, and compare; exit code 1 if anything came out different."""
+    from pipeline import verification_sheets
+    from pipeline.origin import absolute
+    from pipeline.work import quiet_imports
+
+    configure(quiet, log_file)
+    refuse_beam_options(context)
+    with quiet_imports():
+        from pipeline.repetition import repeat_run
+    with TemporaryDirectory(prefix="backbeam-") as fresh:
+        sources = tuple(map(absolute, dataset or ()))
+        found = repeat_run(existing(workspace).absolute(), run, sources, Path(fresh))
+    say_result(as_json, verification_sheets.reproduced_json(found), verification_sheets.reproduced_parts(found))
+    if not found.is_equal:
+        raise typer.Exit(DIFFERENT)
+
+
+def _undisturbed(workspace: Place, wait: float, if_locked: IfLocked) -> Any:
+    """Keep other processes out, since half of what one writes would pass for damage; a file system may not allow it."""
+    if isinstance(workspace, Path) and not access(workspace, W_OK):
+        return nullcontext()
+    return lock_of(workspace, wait, if_locked)

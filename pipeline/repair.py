@@ -1,0 +1,115 @@
+"""Repair: exactly the bad files of a workspace are made again from their sources, and put in place if they are right.
+
+A data set comes from what `origins` says, a run from its data set and configuration, an evaluation from its run, a
+group's table from its evaluations. Whatever cannot be made again as it was is left as it is, with the reason.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact
+from pipeline import storage
+from pipeline.console import say
+from pipeline.faults import Fault, Kind
+from pipeline.inventory import Scope
+from pipeline.local_side import local_side
+from pipeline.mend import mend_dataset, mend_evaluation, mend_group, mend_run, mend_validation
+from pipeline.places import Place
+from pipeline.verification import Verified, verify
+
+Mend = Callable[[Place, str, set[str], Path], list[Place]]
+
+# In this order, since each is made of those before; what is in none of them cannot be made again.
+_STAGES: tuple[tuple[tuple[Kind, ...], Mend], ...] = (
+    (("manifest", "shard", "rejected"), mend_dataset),
+    (("validation", "validation table"), mend_validation),
+    (("run", "parameters", "training table"), mend_run),
+    (("evaluation", "evaluation table"), mend_evaluation),
+    (("group", "seeds table"), mend_group),
+)
+_HOPELESS: dict[Kind, str] = {
+    "origin": "nothing else says where the data set came from: `backbeam preprocess` with its options writes it again",
+    "checkpoint": "training would go on from an older one, or says that there is none: delete it",
+    "stray": "no record names it: delete it if it is not wanted",
+}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that could not be made again.
+
+    Attributes:
+        owner: the data set, run or group.
+        reason: why not, and what is needed.
+        is_source: whether it is a source that is missing or damaged.
+    """
+
+    owner: str
+    reason: str
+    is_source: bool
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What came of a repair.
+
+    Attributes:
+        verified: the workspace as it is now.
+        mended: every file that was put in place.
+        refused: what could not be made again.
+    """
+
+    verified: Verified
+    mended: tuple[Place, ...]
+    refused: tuple[Refusal, ...]
+
+
+def repair(scope: Scope) -> Repaired:
+    """Verify, make again what is bad, and verify again, as long as that helps: a bad record hides what it names."""
+    mended: dict[str, Place] = {}
+    while True:
+        verified, before = verify(scope), len(mended)
+        if not verified.faults:
+            return Repaired(verified, tuple(mended.values()), ())
+        done, refused = _mend_all(verified)
+        mended |= {str(path): path for path in done}
+        if len(mended) == before:
+            return Repaired(verified, tuple(mended.values()), tuple(refused))
+
+
+def _mend_all(verified: Verified) -> tuple[list[Place], list[Refusal]]:
+    workspace = verified.scope.workspace
+    scratch = storage.repair_folder(local_side(workspace))
+    done, refused = list[Place](), [_hopeless(fault) for fault in verified.faults if fault.kind in _HOPELESS]
+    try:
+        for kinds, mend in _STAGES:
+            for owner, faults in _by_owner(verified.faults, kinds):
+                storage.make_empty(scratch)
+                try:
+                    done += mend(workspace, owner, {str(fault.path) for fault in faults}, scratch)
+                except (BackbeamError, FileNotFoundError) as problem:
+                    refused.append(Refusal(owner, str(problem), isinstance(problem, BadInput | BadUsage)))
+                    say(f"repair: {owner}: not made again: {problem}")
+    finally:
+        storage.remove(scratch)
+    return done, refused
+
+
+def _by_owner(faults: tuple[Fault, ...], kinds: tuple[Kind, ...]) -> list[tuple[str, list[Fault]]]:
+    chosen = sorted((fault for fault in faults if fault.kind in kinds), key=lambda fault: fault.owner)
+    return [(owner, list(group)) for owner, group in groupby(chosen, key=lambda fault: fault.owner)]
+
+
+def _hopeless(fault: Fault) -> Refusal:
+    return Refusal(fault.owner, f"{fault.path}: {_HOPELESS[fault.kind]}", False)
+
+
+def failure_of(found: Repaired) -> BackbeamError | None:
+    """Return the error to end with, if not all could be repaired: of a source, if that is what is missing."""
+    if not found.verified.faults:
+        return None
+    reasons = "".join(f"\n  {refusal.owner}: {refusal.reason}" for refusal in found.refused)
+    kind = BadInput if any(refusal.is_source for refusal in found.refused) else CorruptArtefact
+    return kind(f"{len(found.verified.faults)} files could not be repaired:{reasons}")

@@ -1,0 +1,78 @@
+"""Damage to sources: it is bad input, with the file named, before anything is made of it."""
+
+import gzip
+import shutil
+from itertools import combinations
+
+import pytest
+
+from model.errors import BadInput
+from pipeline.sources.fetch import find_source
+from pipeline.sources.known import EMBEDDED, FILE_NAMES
+from pipeline.sources.staging import scan_source
+from tests.damage import DAMAGES, damage
+from tests.helpers import backbeam, contents
+from tests.pictures import write_rows
+
+
+@pytest.fixture(params=["gzipped", "decompressed"])
+def known(request, tmp_path):
+    """A copy of the files of mnist-5k."""
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for name in FILE_NAMES:
+        data = (EMBEDDED / "mnist-5k" / f"{name}.gz").read_bytes()
+        if request.param == "gzipped":
+            (folder / f"{name}.gz").write_bytes(data)
+        else:
+            (folder / name).write_bytes(gzip.decompress(data))
+    return folder
+
+
+def scan(dataset, data_dir, tmp_path):
+    return scan_source(find_source(str(dataset), data_dir and str(data_dir), tmp_path))
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", FILE_NAMES)
+def test_files_of_a_known_data_set(name, how, known, tmp_path):
+    [path] = known.glob(f"{name}*")
+    damage(path, how)
+    with pytest.raises(BadInput, match=name):
+        scan("mnist-5k", known, tmp_path)
+
+
+@pytest.mark.parametrize("names", list(combinations(FILE_NAMES, 2)), ids=" ".join)
+def test_two_files_of_a_known_data_set_that_change_places(names, known, tmp_path):
+    first, second = (next(known.glob(f"{name}*")) for name in names)
+    first.rename(known / "aside")
+    second.rename(first)
+    (known / "aside").rename(second)
+    with pytest.raises(BadInput, match="|".join(names)):
+        scan("mnist-5k", known, tmp_path)
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_parquet_files(how, tmp_path):
+    folder = write_rows(tmp_path / "rows", compression="none")
+    damage(folder / "train.parquet", how)
+    with pytest.raises(BadInput, match="train" if how != "delete" else "a split is missing"):
+        scan(folder, None, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["known", "rows"])
+def test_the_command_ends_with_code_3(kind, tmp_path):
+    if kind == "known":
+        folder = shutil.copytree(EMBEDDED / "mnist-5k", tmp_path / "copy")
+        path, options = folder / "t10k-labels-idx1-ubyte.gz", ("--data-dir", folder)
+    else:
+        folder = write_rows(tmp_path / "rows")
+        path, options = folder / "test.parquet", ("--dataset", folder)
+    damage(path, "truncate")
+    before = contents(folder)
+    done = backbeam("run", "--workspace", tmp_path / "ws", *options)
+    assert (done.code, done.out) == (3, "")
+    assert str(path) in done.err
+    assert "Traceback" not in done.err
+    assert contents(folder) == before
+    assert set(contents(tmp_path / "ws")) <= {".lock"}

@@ -1,0 +1,101 @@
+"""Several processes and one workspace, by the real command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.local_side import locked
+from pipeline.verification import find_scope, verify
+from tests.helpers import BACKBEAM, backbeam
+
+STAGES = ["preprocess", "validate", "train", "evaluate"]
+
+HOLD = """
+import sys
+from pipeline.local_side import locked
+from pathlib import Path
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def start(*arguments):
+    command = [BACKBEAM, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_eight_processes_at_once_do_the_work_once(tmp_path, digits_folder):
+    options = ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", 20, "--json")
+    running = [start("run", *options, "--wait", 500) for _ in range(8)]
+    ended = [(*process.communicate(timeout=550), process.returncode) for process in running]
+    assert [code for _, _, code in ended] == [0] * 8, [err for _, err, _ in ended]
+    results = [json.loads(out) for out, _, _ in ended]
+    assert sorted(result["skipped"] for result in results) == [[], *[STAGES] * 7]
+    assert len({json.dumps([result["run_id"], result["test"], result["finished"]]) for result in results}) == 1
+    found = verify(find_scope(tmp_path / "ws"))
+    assert (found.faults, found.leftovers) == ((), ())
+
+
+@pytest.mark.slow
+def test_different_work_at_once_is_all_done(tmp_path, digits_folder):
+    options = ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", 20, "--json", "--wait", 500)
+    running = [start("run", *options, "--seed", seed) for seed in (1, 2, 3, 1, 2, 3)]
+    ended = [(*process.communicate(timeout=550), process.returncode) for process in running]
+    assert [code for _, _, code in ended] == [0] * 6, [err for _, err, _ in ended]
+    skipped = [json.loads(out)["skipped"] for out, _, _ in ended]
+    assert sum("preprocess" not in names for names in skipped) == 1
+    assert sum("train" not in names for names in skipped) == 3
+    assert len(list(tmp_path.glob("ws/runs/*/evaluation.json"))) == 3
+    assert verify(find_scope(tmp_path / "ws")).faults == ()
+
+
+def test_a_process_that_waits_goes_on_when_the_other_ends(tmp_path, digits_folder):
+    with locked(tmp_path / "ws"):
+        waiting = start("preprocess", "--workspace", tmp_path / "ws", "--dataset", digits_folder, "--wait", 300)
+        line = waiting.stderr.readline()
+        assert f"is in use by process {os.getpid()}" in line
+        assert "waiting for up to 300 s" in line
+        assert waiting.poll() is None
+    out, err = waiting.communicate(timeout=300)
+    assert waiting.returncode == 0, err
+    assert "digits-" in out
+
+
+@pytest.mark.parametrize("command", ["run", "preprocess", "validate", "train", "evaluate", "verify"])
+def test_fail_wait_in_vain_or_skip(command, tmp_path):
+    place = ("--workspace", tmp_path / "ws")
+    (tmp_path / "ws" / "datasets").mkdir(parents=True)
+    with locked(tmp_path / "ws"):
+        ended = backbeam(command, *place, "--wait", 0.2)
+        skipped = backbeam(command, *place, "--if-locked", "skip", "--json")
+    assert (ended.code, ended.out) == (6, "")
+    assert f"in use by process {os.getpid()}" in ended.err
+    assert skipped.code == 0, skipped.err
+    assert f"in use by process {os.getpid()}" in skipped.json["nothing_run"]
+
+
+def test_what_is_skipped_is_said_in_one_line(tmp_path):
+    (tmp_path / "ws" / "datasets").mkdir(parents=True)
+    with locked(tmp_path / "ws"):
+        done = backbeam("verify", tmp_path / "ws", "--repair", "--if-locked", "skip")
+    assert (done.code, done.out.count("\n")) == (0, 1)
+    assert f"in use by process {os.getpid()}" in done.out
+
+
+def test_a_lock_frees_itself_when_its_holder_is_killed(tmp_path, digits_folder):
+    command = [sys.executable, "-c", HOLD, tmp_path / "ws"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        options = ("--workspace", tmp_path / "ws", "--dataset", digits_folder)
+        ended = backbeam("preprocess", *options)
+        assert ended.code == 6
+        assert f"process {holder.pid} " in ended.err
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        assert backbeam("preprocess", *options).code == 0

@@ -1,0 +1,167 @@
+"""Verification of a workspace: every kind of damage to every kind of artefact, and the commands that come across it."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from model.errors import BadUsage
+from pipeline.faults import Expected, check_expected
+from pipeline.manifest import load_manifest
+from pipeline.verification import find_scope, verify
+from tests.damage import DAMAGES, KINDS, damage, find
+from tests.helpers import backbeam, contents
+
+
+@pytest.fixture(scope="session")
+def sound(everything) -> Path:
+    return everything / "ws"
+
+
+@pytest.fixture
+def workspace(sound, tmp_path):
+    return shutil.copytree(sound, tmp_path / "ws")
+
+
+def test_a_sound_workspace(sound):
+    before = contents(sound)
+    done = backbeam("verify", sound, "--json")
+    assert (done.code, done.json["sound"], done.json["faults"], done.json["leftovers"]) == (0, True, [], [])
+    files = {name: data for name, data in contents(sound).items() if name != ".lock"}
+    assert (done.json["num_files"], done.json["num_bytes"]) == (len(files), sum(map(len, files.values())))
+    assert contents(sound) == before
+    text = backbeam("verify", "--workspace", sound)
+    assert text.out == f"{len(files):,} files checked, {done.json['num_bytes']:,} bytes: all sound\n"
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_damage_to_every_kind_is_found_and_named(kind, how, workspace):
+    path = find(workspace, kind)
+    damage(path, how)
+    found = verify(find_scope(workspace))
+    assert [(fault.kind, fault.path) for fault in found.faults] == [(kind, path)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_names_the_file_and_ends_with_code_4(kind, workspace):
+    path = find(workspace, kind)
+    damage(path, "flip a bit")
+    before = contents(workspace)
+    done = backbeam("verify", workspace)
+    assert done.code == 4
+    assert str(path) in done.out
+    assert str(path) in done.err
+    assert "Traceback" not in done.err
+    assert contents(workspace) == before
+
+
+def test_every_fault_is_listed_not_just_the_first(workspace):
+    kinds = ("shard", "parameters", "seeds table", "origin")
+    paths = {str(find(workspace, kind)): kind for kind in kinds}
+    for path in paths:
+        damage(Path(path), "delete")
+    done = backbeam("verify", workspace, "--json")
+    assert (done.code, done.json["sound"]) == (4, False)
+    assert {fault["path"]: fault["kind"] for fault in done.json["faults"]} == paths
+    assert all(fault["found"] == "nothing" for fault in done.json["faults"])
+
+
+def test_two_shards_that_change_places(workspace):
+    paths = sorted(workspace.glob("datasets/digits-*/train-*.tfrecord"))[:2]
+    first, second = (path.read_bytes() for path in paths)
+    paths[0].write_bytes(second)
+    paths[1].write_bytes(first)
+    assert [fault.path for fault in verify(find_scope(workspace)).faults] == paths
+    done = backbeam("train", "--workspace", workspace, "--num-steps", 30)
+    assert (done.code, done.out) == (4, "")
+    assert str(paths[0]) in done.err
+
+
+@pytest.mark.parametrize("how", ["huge record", "15 bytes of a huge record"])
+@pytest.mark.parametrize("command", ["train", "validate", "evaluate"])
+def test_a_record_that_claims_a_terabyte_is_refused_by_every_reader(command, how, workspace):
+    path = find(workspace, "shard")
+    damage(path, how)
+    more = {"train": ("--num-steps", 30), "evaluate": (find(workspace, "run").parent.name,), "validate": ()}[command]
+    done = backbeam(command, *more, "--workspace", workspace)
+    assert (done.code, done.out) == (4, "")
+    assert str(path) in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_manifest_that_counts_wrongly_is_not_believed(sound):
+    folder = find(sound, "manifest").parent
+    manifest, _ = load_manifest(folder)
+    shard = manifest.splits["train"].shards[0]
+    wrong = (
+        {"num_examples": shard.num_examples + 1},
+        {"class_counts": tuple(reversed((*shard.class_counts[:-1], shard.class_counts[-1] + 1)))},
+        {"pixel_sum": shard.pixel_sum + 1},
+        {"pixel_square_sum": 0},
+    )
+    assert check_expected(Expected("shard", "x", folder / shard.name, shard, manifest)) is None
+    for change in wrong:
+        expected = Expected("shard", "x", folder / shard.name, shard.model_copy(update=change), manifest)
+        assert next(iter(change)) in check_expected(expected).expected
+
+
+def test_files_that_no_record_names(workspace):
+    shard, table = find(workspace, "shard"), find(workspace, "evaluation table")
+    strays = [shard.with_name("train-00003-of-00004.tfrecord"), table.with_name("more.parquet")]
+    other = table.parent.with_name("run=gone") / "test-00000-of-00001.parquet"
+    other.parent.mkdir()
+    for path in (*strays, other):
+        path.write_bytes(table.read_bytes())
+    found = verify(find_scope(workspace))
+    assert {(fault.kind, fault.path) for fault in found.faults} == {("stray", path) for path in (*strays, other)}
+
+
+def test_a_data_set_that_is_gone(workspace):
+    folder = find(workspace, "manifest").parent
+    shutil.rmtree(folder)
+    faults = verify(find_scope(workspace)).faults
+    assert ("manifest", folder / "manifest.json") in {(fault.kind, fault.path) for fault in faults}
+
+
+def test_what_a_killed_process_left_behind_is_no_damage(workspace):
+    left = find(workspace, "shard").with_name(".train-00001-of-00003.tfrecord.1.abc.tmp")
+    left.write_bytes(b"half")
+    (workspace / "datasets" / ".scratch-digits").mkdir()
+    done = backbeam("verify", workspace, "--json")
+    assert (done.code, done.json["sound"]) == (0, True)
+    assert done.json["leftovers"] == [str(workspace / "datasets" / ".scratch-digits"), str(left)]
+
+
+@pytest.mark.parametrize(("kind", "other"), [("shard", "parameters"), ("parameters", "shard")])
+def test_one_folder_alone(kind, other, workspace):
+    damage(find(workspace, other), "empty")
+    assert backbeam("verify", find(workspace, kind).parent).code == 0
+    damage(find(workspace, kind), "empty")
+    done = backbeam("verify", find(workspace, kind).parent, "--json")
+    assert (done.code, [fault["kind"] for fault in done.json["faults"]]) == (4, [kind])
+
+
+def test_what_is_no_workspace(tmp_path):
+    (tmp_path / "other").mkdir()
+    with pytest.raises(BadUsage, match="no workspace"):
+        find_scope(tmp_path / "other")
+    assert backbeam("verify", tmp_path / "missing").code == 2
+
+
+def test_a_run_that_was_broken_off_is_sound_if_its_checkpoints_are(sound, tmp_path):
+    workspace = shutil.copytree(sound, tmp_path / "ws")
+    folder = workspace / "runs" / "broken-off" / "checkpoints"
+    folder.mkdir(parents=True)
+    data = b"what a run had"
+    path = folder / f"step-0000000100-{hashlib.sha256(data).hexdigest()}.safetensors"
+    path.write_bytes(data)
+    assert verify(find_scope(workspace)).faults == ()
+    path.write_bytes(data[:-1])
+    (folder / "step-0000000200-nothing.safetensors").write_bytes(data)
+    faults = verify(find_scope(workspace)).faults
+    assert sorted((fault.kind, fault.path.name[:15]) for fault in faults) == [
+        ("checkpoint", "step-0000000100"),
+        ("checkpoint", "step-0000000200"),
+    ]
