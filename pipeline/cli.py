@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
-from pipeline import care
+from pipeline.care import commands as care
 from pipeline.console import configure, note
 from pipeline.harmless import harmless
 from pipeline.options import (

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.errors import BadInput, BadUsage
+from pipeline.care.origin import Origin, absolute, write_origin
 from pipeline.lookup import Dataset
 from pipeline.manifest import (
     MANIFEST_NAME,
@@ -14,7 +15,6 @@ from pipeline.manifest import (
     dataset_id,
     load_manifest,
 )
-from pipeline.origin import Origin, absolute, write_origin
 from pipeline.runners import messages_in
 from pipeline.sources.known import KNOWN, AnySource, PictureOptions, RowsSource, Source
 from pipeline.work import Log, Settings, once, quiet_imports

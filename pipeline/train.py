@@ -23,8 +23,8 @@ from model.network import Parameters
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
 from pipeline import runs, shards, storage
+from pipeline.care.conditions import current_conditions
 from pipeline.checkpoints import Saved, find_newest, take_up, tidy, write
-from pipeline.conditions import current_conditions
 from pipeline.console import say, training_progress
 from pipeline.journal import Diverged, Journal, Report, left_to_go_on
 from pipeline.local_side import copy_shards

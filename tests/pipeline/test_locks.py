@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from pipeline.care.verification import find_scope, verify
 from pipeline.local_side import locked
-from pipeline.verification import find_scope, verify
 from tests.helpers import BACKBEAM, backbeam
 
 STAGES = ["preprocess", "validate", "train", "evaluate"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.verification import find_scope, verify
+from pipeline.care.verification import find_scope, verify
 from tests.damage import damage, find
 from tests.helpers import Digits, backbeam, contents
 

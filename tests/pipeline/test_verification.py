@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from model.errors import BadUsage
-from pipeline.faults import Expected, check_expected
+from pipeline.care.faults import Expected, check_expected
+from pipeline.care.verification import find_scope, verify
 from pipeline.manifest import load_manifest
-from pipeline.verification import find_scope, verify
 from tests.damage import DAMAGES, KINDS, damage, find
 from tests.helpers import backbeam, contents
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from model.errors import BadInput
 from model.recipes import TrainingConfig
 from pipeline import storage
+from pipeline.care.origin import Origin
 from pipeline.local_side import default_cache
 from pipeline.lookup import Dataset
-from pipeline.origin import Origin
 from pipeline.places import Place
 from pipeline.preprocess_stage import DatasetOptions, options_of, preprocess_stage
 from pipeline.runs import EvaluationRecord, RunRecord

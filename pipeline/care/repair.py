@@ -11,13 +11,13 @@ from pathlib import Path
 
 from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact
 from pipeline import storage
+from pipeline.care.faults import Fault, Kind
+from pipeline.care.inventory import Scope
+from pipeline.care.mend import mend_dataset, mend_evaluation, mend_group, mend_run, mend_validation
+from pipeline.care.verification import Verified, verify
 from pipeline.console import say
-from pipeline.faults import Fault, Kind
-from pipeline.inventory import Scope
 from pipeline.local_side import local_side
-from pipeline.mend import mend_dataset, mend_evaluation, mend_group, mend_run, mend_validation
 from pipeline.places import Place
-from pipeline.verification import Verified, verify
 
 Mend = Callable[[Place, str, set[str], Path], list[Place]]
 

@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 
 from model.checkpoint import decode_parameters
 from pipeline import runs
-from pipeline.conditions import differing
+from pipeline.care.conditions import differing
+from pipeline.care.mend import largest_difference
+from pipeline.care.origin import load_origin
+from pipeline.care.remake import device_of, remake_dataset, remake_evaluation, remake_run, slicings_of
 from pipeline.local_side import default_cache
 from pipeline.lookup import Dataset, dataset_of
 from pipeline.manifest import Manifest, load_manifest
-from pipeline.mend import largest_difference
-from pipeline.origin import load_origin
 from pipeline.places import Place
 from pipeline.preprocess_stage import options_of
-from pipeline.remake import device_of, remake_dataset, remake_evaluation, remake_run, slicings_of
 from pipeline.runs import EvaluationRecord, RunRecord, TableFile
 from pipeline.tables.files import encode_table
 from pipeline.tables.schemas import ORIGIN

@@ -14,12 +14,12 @@ from model.errors import CorruptArtefact
 from model.network import Parameters
 from model.recipes import TrainingConfig
 from pipeline import storage
+from pipeline.care.origin import load_origin
+from pipeline.care.remake import device_of, remake_dataset, remake_evaluation, remake_run, slicings_of
+from pipeline.care.replacing import Made, made, put_differing, put_named, stands
 from pipeline.lookup import Dataset
 from pipeline.manifest import MANIFEST_NAME, Manifest, check_dataset, load_manifest
-from pipeline.origin import load_origin
 from pipeline.places import Place
-from pipeline.remake import device_of, remake_dataset, remake_evaluation, remake_run, slicings_of
-from pipeline.replacing import Made, made, put_differing, put_named, stands
 from pipeline.runs import (
     EVALUATION_NAME,
     PARAMETERS_NAME,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.errors import BadUsage
+from pipeline.care.faults import Expected, Fault, Item, Passed, check_expected
+from pipeline.care.inventory import Scope, take_inventory
 from pipeline.console import watched
-from pipeline.faults import Expected, Fault, Item, Passed, check_expected
-from pipeline.inventory import Scope, take_inventory
 from pipeline.local_side import poll_seconds
 from pipeline.places import Place
 from pipeline.seeds import group_path

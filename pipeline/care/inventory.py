@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from model.errors import CorruptArtefact
-from pipeline.faults import Expected, Fault, Item, Kind, Passed, read_record
+from pipeline.care.faults import Expected, Fault, Item, Kind, Passed, read_record
+from pipeline.care.origin import load_origin, origin_path
 from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, check_parts, load_manifest
-from pipeline.origin import load_origin, origin_path
 from pipeline.places import Place
 from pipeline.runs import (
     CHECKPOINTS_NAME,

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.faults import Fault
+from pipeline.care.faults import Fault
+from pipeline.care.verification import Verified
 from pipeline.sheets import Part, Sheet, columns
-from pipeline.verification import Verified
 
 if TYPE_CHECKING:
-    from pipeline.repair import Repaired  # which import TensorFlow
-    from pipeline.repetition import Repeated
+    from pipeline.care.repair import Repaired  # which import TensorFlow
+    from pipeline.care.repetition import Repeated
 
 
 def verified_json(found: Verified) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from pipeline.places import Place, place_of
 from pipeline.result import say_result
 
 if TYPE_CHECKING:
-    from pipeline.inventory import Scope
+    from pipeline.care.inventory import Scope
 
 DIFFERENT = 1
 
@@ -49,7 +49,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check every file of a workspace against its record; exit code 4 if one is not what it should be."""
-    from pipeline import verification, verification_sheets
+    from pipeline.care import sheets as verification_sheets
+    from pipeline.care import verification
 
     configure(quiet, log_file)
     refuse_beam_options(context)
@@ -65,12 +66,12 @@ def verify(
 
 
 def _repair(scope: "Scope", wait: float, if_locked: IfLocked, as_json: bool) -> None:
-    from pipeline import verification_sheets
+    from pipeline.care import sheets as verification_sheets
     from pipeline.work import quiet_imports
 
     with lock_of(scope.workspace, wait, if_locked):
         with quiet_imports():
-            from pipeline import repair
+            from pipeline.care import repair
         found = repair.repair(scope)
     say_result(as_json, verification_sheets.repaired_json(found), verification_sheets.repaired_parts(found))
     failure = repair.failure_of(found)
@@ -91,14 +92,14 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Make a run again from its sources in a fresh place, and compare; exit code 1 if anything came out different."""
-    from pipeline import verification_sheets
-    from pipeline.origin import absolute
+    from pipeline.care import sheets as verification_sheets
+    from pipeline.care.origin import absolute
     from pipeline.work import quiet_imports
 
     configure(quiet, log_file)
     refuse_beam_options(context)
     with quiet_imports():
-        from pipeline.repetition import repeat_run
+        from pipeline.care.repetition import repeat_run
     with TemporaryDirectory(prefix="backbeam-") as fresh:
         sources = tuple(map(absolute, dataset or ()))
         found = repeat_run(existing(workspace).absolute(), run, sources, Path(fresh))

@@ -1,0 +1,1 @@
+"""Looking after what is there: verify, repair, make again, compare."""
