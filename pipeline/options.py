@@ -334,3 +334,9 @@ def existing(workspace: Place) -> Place:
     if not workspace.is_dir():
         raise typer.BadParameter(f"no workspace {workspace}: `backbeam run` or `backbeam preprocess` makes one")
     return workspace
+
+
+def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Split the command line at its first --: ours before, Beam's after."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:end], arguments[end + 1 :]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from model.recipes import RECIPES
-from pipeline.cli import split_arguments
+from pipeline.options import split_arguments
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, images_bytes, labels_bytes, write_files
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = Digits().files()

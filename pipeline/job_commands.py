@@ -1,0 +1,277 @@
+"""The commands that make something in a workspace. Heavy imports are lazy."""
+
+import sys
+
+import typer
+
+from pipeline.console import configure
+from pipeline.options import (
+    DEFAULT_DATASETS,
+    DEFAULT_WORKSPACE,
+    AsJson,
+    Baseline,
+    CacheDir,
+    CheckpointEvery,
+    ConfigFile,
+    DataDir,
+    DatasetNames,
+    Device,
+    IfLocked,
+    ImageColumn,
+    ImageSize,
+    KeepCheckpoints,
+    LabelColumn,
+    Layers,
+    LogFile,
+    MaxRejected,
+    NumClasses,
+    NumShards,
+    NumSteps,
+    Quiet,
+    RecipeName,
+    Replicas,
+    Seed,
+    Seeds,
+    ShuffleSeed,
+    SliceOptions,
+    StepName,
+    TensorBoard,
+    Wait,
+    WantedDataset,
+    WantedRun,
+    WhenLocked,
+    WindowMib,
+    Workers,
+    Workspace,
+    cluster_for,
+    dataset_options,
+    evaluation_slicings,
+    existing,
+    lock_of,
+    picture_options,
+    refuse_beam_options,
+    refuse_cluster,
+    refuse_remote_logs,
+    split_arguments,
+    stage_settings,
+    training_configs,
+)
+from pipeline.result import say_result
+from pipeline.saving import Saving
+
+
+def run(
+    context: typer.Context,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    dataset: DatasetNames = DEFAULT_DATASETS,
+    data_dir: DataDir = None,
+    cache_dir: CacheDir = None,
+    num_classes: NumClasses = None,
+    num_shards: NumShards = None,
+    shuffle_seed: ShuffleSeed = 1,
+    max_rejected: MaxRejected = 0,
+    baseline: Baseline = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    image_size: ImageSize = None,
+    recipe: RecipeName = None,
+    config: ConfigFile = None,
+    layers: Layers = None,
+    step: StepName = None,
+    seed: Seed = None,
+    seeds: Seeds = None,
+    num_steps: NumSteps = None,
+    window_mib: WindowMib = None,
+    replicas: Replicas = None,
+    device: Device = "auto",
+    tensorboard: TensorBoard = False,
+    checkpoint_every: CheckpointEvery = None,
+    keep_checkpoints: KeepCheckpoints = 2,
+    workers: Workers = None,
+    slices: SliceOptions = None,
+    wait: Wait = 0,
+    if_locked: WhenLocked = IfLocked.fail,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
+    from pipeline import describe, lookup, preprocess_stage, stages, summary, work
+    from pipeline.configuration import resolve_validation
+    from pipeline.seeds import write_seeds
+
+    configure(quiet, log_file)
+    pictures = picture_options(image_column, label_column, image_size)
+    options = dataset_options(
+        dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
+    )
+    flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
+    configs = training_configs(config, seeds, seed=seed, layers=layers, **flags)
+    checks, slicings = resolve_validation(config), evaluation_slicings(config, slices)
+    settings, log = stage_settings(context, workspace, device, workers=workers), work.Log()
+    refuse_cluster()
+    refuse_remote_logs(workspace, tensorboard)
+    stages.look_for_gpus(settings, configs[0])
+    with lock_of(workspace, wait, if_locked):
+        earlier = lookup.find_baseline(settings.workspace, baseline)
+        data = preprocess_stage.preprocess_stage(settings, options, log)
+        validation = stages.validate_stage(settings, data, checks, earlier, log)
+        trained = stages.train_stage(
+            settings, data, configs, tensorboard, Saving(checkpoint_every, keep_checkpoints), log
+        )
+        evaluations = stages.evaluate_stage(settings, data, trained, slicings, log)
+        rows = write_seeds(workspace, trained, evaluations) if seeds else []
+    if seeds:
+        result = describe.seeds_json(workspace, trained, evaluations, rows, log)
+        parts = summary.seeds_parts(workspace, data.manifest, trained, rows, log)
+    else:
+        result = describe.evaluation_json(workspace, trained[0], evaluations[0], log)
+        parts = summary.evaluation_parts(workspace, data.manifest, trained[0], evaluations[0], log)
+    result |= describe.validation_json(workspace, validation)
+    steps = [] if quiet else summary.next_steps(split_arguments(sys.argv[1:])[0], trained[0])
+    say_result(as_json, result, [*parts, summary.validation_line(workspace, validation), *steps])
+
+
+def preprocess(
+    context: typer.Context,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    dataset: DatasetNames = DEFAULT_DATASETS,
+    data_dir: DataDir = None,
+    cache_dir: CacheDir = None,
+    num_classes: NumClasses = None,
+    num_shards: NumShards = None,
+    shuffle_seed: ShuffleSeed = 1,
+    max_rejected: MaxRejected = 0,
+    baseline: Baseline = None,
+    config: ConfigFile = None,
+    workers: Workers = None,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    image_size: ImageSize = None,
+    wait: Wait = 0,
+    if_locked: WhenLocked = IfLocked.fail,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
+    from pipeline import describe, lookup, preprocess_stage, stages, summary, work
+    from pipeline.configuration import resolve_validation
+
+    configure(quiet, log_file)
+    pictures = picture_options(image_column, label_column, image_size)
+    options = dataset_options(
+        dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
+    )
+    checks = resolve_validation(config)
+    settings, log = stage_settings(context, workspace, workers=workers), work.Log()
+    with lock_of(workspace, wait, if_locked):
+        earlier = lookup.find_baseline(settings.workspace, baseline)
+        data = preprocess_stage.preprocess_stage(settings, options, log)
+        validation = stages.validate_stage(settings, data, checks, earlier, log)
+    result = describe.dataset_json(workspace, data, log) | describe.validation_json(workspace, validation)
+    say_result(as_json, result, [*summary.dataset_parts(data, log), summary.validation_line(workspace, validation)])
+
+
+def validate(
+    context: typer.Context,
+    dataset: WantedDataset = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    baseline: Baseline = None,
+    config: ConfigFile = None,
+    wait: Wait = 0,
+    if_locked: WhenLocked = IfLocked.fail,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
+    from pipeline import describe, lookup, stages, summary, work
+    from pipeline.configuration import resolve_validation
+
+    configure(quiet, log_file)
+    refuse_beam_options(context)
+    checks = resolve_validation(config)
+    settings, log = stage_settings(context, existing(workspace)), work.Log()
+    with lock_of(workspace, wait, if_locked):
+        earlier = lookup.find_baseline(settings.workspace, baseline)
+        data = lookup.find_dataset(settings.workspace, dataset)
+        validation = stages.validate_stage(settings, data, checks, earlier, log)
+    result = describe.dataset_json(workspace, data, log) | describe.validation_json(workspace, validation)
+    say_result(as_json, result, summary.validation_sheet(workspace, validation))
+
+
+def train(
+    context: typer.Context,
+    dataset: WantedDataset = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    recipe: RecipeName = None,
+    config: ConfigFile = None,
+    layers: Layers = None,
+    step: StepName = None,
+    seed: Seed = None,
+    seeds: Seeds = None,
+    num_steps: NumSteps = None,
+    window_mib: WindowMib = None,
+    replicas: Replicas = None,
+    device: Device = "auto",
+    tensorboard: TensorBoard = False,
+    checkpoint_every: CheckpointEvery = None,
+    keep_checkpoints: KeepCheckpoints = 2,
+    wait: Wait = 0,
+    if_locked: WhenLocked = IfLocked.fail,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train on a data set that `preprocess` built."""
+    from pipeline import describe, lookup, stages, summary, work
+
+    configure(quiet, log_file)
+    if context.obj:
+        raise typer.BadParameter(
+            f"train runs no Beam pipeline, so it takes no options after --: {' '.join(context.obj)}"
+        )
+    flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
+    configs = training_configs(config, seeds, seed=seed, layers=layers, **flags)
+    refuse_remote_logs(workspace, tensorboard)
+    settings, log = stage_settings(context, workspace, device, cluster_for(configs)), work.Log()
+    if settings.cluster and not settings.cluster.is_chief:  # the workspace and its lock are the chief's
+        assisted = stages.assist_stage(settings, lookup.find_dataset(existing(workspace), dataset), configs[0], log)
+        say_result(
+            as_json, describe.assistance_json(assisted, settings, log), summary.assistance_parts(assisted, settings)
+        )
+        return
+    if not settings.cluster:
+        stages.look_for_gpus(settings, configs[0])
+    with lock_of(existing(workspace), wait, if_locked):
+        data, saving = lookup.find_dataset(workspace, dataset), Saving(checkpoint_every, keep_checkpoints)
+        trained = stages.train_stage(settings, data, configs, tensorboard, saving, log)
+    result = describe.runs_json(workspace, trained, log) if seeds else describe.run_json(workspace, trained[0], log)
+    say_result(as_json, result, summary.runs_parts(workspace, trained, log))
+
+
+def evaluate(
+    context: typer.Context,
+    run: WantedRun = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    config: ConfigFile = None,
+    slices: SliceOptions = None,
+    workers: Workers = None,
+    wait: Wait = 0,
+    if_locked: WhenLocked = IfLocked.fail,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a run that `train` made on every split of its data set."""
+    from pipeline import describe, lookup, stages, summary, work
+
+    configure(quiet, log_file)
+    slicings = evaluation_slicings(config, slices)
+    settings, log = stage_settings(context, workspace, workers=workers), work.Log()
+    with lock_of(existing(workspace), wait, if_locked):
+        trained, data = lookup.find_run(workspace, run)
+        (evaluation,) = stages.evaluate_stage(settings, data, [trained], slicings, log)
+    result = describe.evaluation_json(workspace, trained, evaluation, log)
+    say_result(as_json, result, summary.evaluation_parts(workspace, data.manifest, trained, evaluation, log))
