@@ -2,15 +2,14 @@
 
 import json
 import logging
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
+from pipeline import signals
 from pipeline.console import configure, note
 from pipeline.options import (
     DEFAULT_DATASETS,
@@ -84,7 +83,7 @@ DISAGREEMENT = 1
 def main() -> NoReturn:
     """Run the command line and exit with its documented code."""
     arguments, beam_arguments = split_arguments(sys.argv[1:])
-    received = _listen_for_signals()
+    received = signals.listen()
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
     try:
         app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
@@ -490,22 +489,3 @@ def _fail(code: int, message: str) -> NoReturn:
     note(f"error: {message}")
     typer.echo(f"backbeam: {message}", err=True)
     sys.exit(code)
-
-
-def _listen_for_signals() -> list[int]:
-    """End by SystemExit on SIGINT and SIGTERM, so that what is half written is cleared away on the way out.
-
-    Returns:
-        the signals received, at once and later.
-    """
-    received: list[int] = []
-
-    def stop(number: int, _: FrameType | None) -> NoReturn:
-        received.append(number)
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)  # a second one would break off the clearing away
-        _fail(128 + number, f"{'interrupted' if number == signal.SIGINT else 'terminated'}; what was complete is kept")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    return received

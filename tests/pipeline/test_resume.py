@@ -11,7 +11,7 @@ import pytest
 from pipeline.storage import digest_of
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, killed_at
 
-NUM_STEPS = 120_000  # in chunks of 1,000: fast enough to wait for, long enough to break off
+NUM_STEPS = 80_000  # in chunks of 1,000: fast enough to wait for, long enough to break off
 RUNS = {
     "article-manual": ("--recipe", "article-manual"),
     "article-autodiff": ("--recipe", "article-autodiff"),
@@ -101,14 +101,14 @@ def resumed_at(workspace):
 def test_broken_off_again_and_again_it_ends_as_if_it_had_been_left_alone(name, undisturbed, workspace):
     options = RUNS[name]
     only_then = (*options, "--checkpoint-every", 0)
-    code, log = broken_off(signal.SIGTERM, 7_000, workspace, *only_then)
+    code, log = broken_off(signal.SIGTERM, 4_000, workspace, *only_then)
     assert code == 143, log
     [first] = steps(workspace)
-    assert first >= 6_000
+    assert first >= 3_000
     assert f"left at step {first}: the same command goes on from there" in log
     assert not list(workspace.glob("runs/*/run.json"))
 
-    code, log = broken_off(signal.SIGINT, first + 12_000, workspace, *only_then)
+    code, log = broken_off(signal.SIGINT, first + 6_000, workspace, *only_then)
     assert code == 130, log
     assert f"going on from step {first}, where" in log
     assert f"step {first + 1000:>6}:" in log
@@ -116,11 +116,11 @@ def test_broken_off_again_and_again_it_ends_as_if_it_had_been_left_alone(name, u
     second = steps(workspace)[-1]
     assert steps(workspace) == [first, second]
 
-    code, log = broken_off(signal.SIGKILL, 60_000, workspace, *options, "--checkpoint-every", 4_000)
+    code, log = broken_off(signal.SIGKILL, 24_000, workspace, *options, "--checkpoint-every", 2_000)
     assert code == -signal.SIGKILL, log
     third = steps(workspace)[-1]
-    assert third >= 56_000
-    assert third % 4_000 == 0
+    assert third >= 22_000
+    assert third % 2_000 == 0
 
     done = backbeam(*command(workspace, *options))
     assert done.code == 0, done.err
@@ -161,9 +161,9 @@ def test_so_many_checkpoints_are_kept(options, kept, workspace):
 
 
 def test_checkpoints_that_a_killed_process_left_of_a_complete_run_are_cleared(workspace):
-    options = (*QUICK, "--checkpoint-every", 50_000)
+    options = (*QUICK, "--checkpoint-every", 30_000)
     assert killed_at("shutil.rmtree", r"/checkpoints$", *command(workspace, *options)) == -signal.SIGKILL
-    assert steps(workspace) == [50_000, 100_000]
+    assert steps(workspace) == [30_000, 60_000]
     again = backbeam(*command(workspace, *QUICK), "--json")
     assert (again.code, again.json["skipped"]) == (0, ["train"])
     assert not checkpoints(workspace)
