@@ -1,11 +1,9 @@
 """The command line. Heavy imports are lazy: asking for help imports neither TensorFlow nor Beam."""
 
 import logging
-import signal
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -13,6 +11,7 @@ import typer
 from model.errors import BackbeamError, NothingRun, StorageFailed
 from pipeline import job_commands as jobs
 from pipeline import look_commands as looks
+from pipeline import signals
 from pipeline.care import commands as care
 from pipeline.console import note
 from pipeline.harmless import harmless
@@ -32,7 +31,7 @@ app = typer.Typer(
 def main() -> NoReturn:
     """Run the command line and exit with its documented code."""
     arguments, beam_arguments = split_arguments(sys.argv[1:])
-    received = _listen_for_signals()
+    received = signals.listen()
     _print_whatever_it_is()
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
     try:
@@ -86,22 +85,3 @@ def _print_whatever_it_is() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _listen_for_signals() -> list[int]:
-    """End by SystemExit on SIGINT and SIGTERM, so that what is half written is cleared away on the way out.
-
-    Returns:
-        the signals received, at once and later.
-    """
-    received: list[int] = []
-
-    def stop(number: int, _: FrameType | None) -> NoReturn:
-        received.append(number)
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)  # a second one would break off the clearing away
-        _fail(128 + number, f"{'interrupted' if number == signal.SIGINT else 'terminated'}; what was complete is kept")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    return received

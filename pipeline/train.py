@@ -22,7 +22,7 @@ from model.lockstep import Agreement, begin, compare_steps
 from model.network import Parameters
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
-from pipeline import runs, shards, storage
+from pipeline import runs, shards, signals, storage
 from pipeline.care.conditions import current_conditions
 from pipeline.checkpoints import Saved, find_newest, take_up, tidy, write
 from pipeline.console import say, training_progress
@@ -135,7 +135,8 @@ def train(job: Job, attempts: Sequence[Attempt], engine: Engine) -> None:
 
         def work(attempt: Attempt, stop: Event) -> None:
             name = f"seed {attempt.config.seed}, " if len(attempts) > 1 else ""
-            train_one(job, attempt, engine, reader, monitored, _progress_line(attempt, bar, name), stop)
+            with signals.deferred(stop.set):
+                train_one(job, attempt, engine, reader, monitored, _progress_line(attempt, bar, name), stop)
 
         side_by_side(work, attempts)
 
@@ -220,9 +221,12 @@ def assist(job: Job, attempt: Attempt, engine: Engine) -> None:
     """
     reader, monitored = _readers(job)
     with training_progress() as bar:
-        config, start = attempt.config, take_up(attempt.saved, begin(attempt.config))
-        journal = Journal(config, start, [_progress_line(attempt, bar, "")], Event(), job.saving, None)
-        _fit(config, engine, reader, monitored, journal)
+        (_, config, saved), stop = attempt, Event()
+        journal = Journal(
+            config, take_up(saved, begin(config)), [_progress_line(attempt, bar, "")], stop, job.saving, None
+        )
+        with signals.deferred(stop.set):
+            _fit(config, engine, reader, monitored, journal)
 
 
 def _readers(job: Job) -> tuple[SplitReader, Examples]:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.storage import digest_of
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, killed_at
 
-NUM_STEPS = 120_000  # in chunks of 1,000: fast enough to wait for, long enough to break off
+NUM_STEPS = 80_000  # in chunks of 1,000: fast enough to wait for, long enough to break off
 RUNS = {
     "article-manual": ("--recipe", "article-manual"),
     "article-autodiff": ("--recipe", "article-autodiff"),
@@ -97,18 +97,20 @@ def resumed_at(workspace):
     return json.loads(path.read_bytes()).get("resumed_at", [])
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", ["modern", *(pytest.param(name, marks=pytest.mark.slow) for name in RUNS if name != "modern")]
+)
 def test_broken_off_again_and_again_it_ends_as_if_it_had_been_left_alone(name, undisturbed, workspace):
     options = RUNS[name]
     only_then = (*options, "--checkpoint-every", 0)
-    code, log = broken_off(signal.SIGTERM, 7_000, workspace, *only_then)
+    code, log = broken_off(signal.SIGTERM, 4_000, workspace, *only_then)
     assert code == 143, log
     [first] = steps(workspace)
-    assert first >= 6_000
+    assert first >= 3_000
     assert f"left at step {first}: the same command goes on from there" in log
     assert not list(workspace.glob("runs/*/run.json"))
 
-    code, log = broken_off(signal.SIGINT, first + 12_000, workspace, *only_then)
+    code, log = broken_off(signal.SIGINT, first + 6_000, workspace, *only_then)
     assert code == 130, log
     assert f"going on from step {first}, where" in log
     assert f"step {first + 1000:>6}:" in log
@@ -116,11 +118,11 @@ def test_broken_off_again_and_again_it_ends_as_if_it_had_been_left_alone(name, u
     second = steps(workspace)[-1]
     assert steps(workspace) == [first, second]
 
-    code, log = broken_off(signal.SIGKILL, 60_000, workspace, *options, "--checkpoint-every", 4_000)
+    code, log = broken_off(signal.SIGKILL, 24_000, workspace, *options, "--checkpoint-every", 2_000)
     assert code == -signal.SIGKILL, log
     third = steps(workspace)[-1]
-    assert third >= 56_000
-    assert third % 4_000 == 0
+    assert third >= 22_000
+    assert third % 2_000 == 0
 
     done = backbeam(*command(workspace, *options))
     assert done.code == 0, done.err
@@ -153,7 +155,14 @@ def test_what_a_killed_write_left_is_cleared_when_the_run_goes_on(workspace):
     assert all(path.name.startswith("step-") for path in checkpoints(workspace))
 
 
-@pytest.mark.parametrize(("options", "kept"), [((), 2), (("--keep-checkpoints", 1), 1), (("--keep-checkpoints", 3), 3)])
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        pytest.param((), 2, marks=pytest.mark.slow),
+        pytest.param(("--keep-checkpoints", 1), 1, marks=pytest.mark.slow),
+        (("--keep-checkpoints", 3), 3),
+    ],
+)
 def test_so_many_checkpoints_are_kept(options, kept, workspace):
     killed_while_writing(60_000, workspace, *options)
     complete = [path for path in checkpoints(workspace) if not path.name.startswith(".")]
@@ -161,9 +170,9 @@ def test_so_many_checkpoints_are_kept(options, kept, workspace):
 
 
 def test_checkpoints_that_a_killed_process_left_of_a_complete_run_are_cleared(workspace):
-    options = (*QUICK, "--checkpoint-every", 50_000)
+    options = (*QUICK, "--checkpoint-every", 30_000)
     assert killed_at("shutil.rmtree", r"/checkpoints$", *command(workspace, *options)) == -signal.SIGKILL
-    assert steps(workspace) == [50_000, 100_000]
+    assert steps(workspace) == [30_000, 60_000]
     again = backbeam(*command(workspace, *QUICK), "--json")
     assert (again.code, again.json["skipped"]) == (0, ["train"])
     assert not checkpoints(workspace)
@@ -190,7 +199,7 @@ def two_checkpoints(prepared, tmp_path_factory):
     return workspace
 
 
-@pytest.mark.parametrize("damage", [spoil, cut, empty])
+@pytest.mark.parametrize("damage", [spoil, *(pytest.param(each, marks=pytest.mark.slow) for each in (cut, empty))])
 def test_the_one_before_is_taken_where_the_newest_does_not_verify(damage, two_checkpoints, undisturbed, tmp_path):
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
     *_, before, newest = (path for path in checkpoints(workspace) if not path.name.startswith("."))
@@ -203,6 +212,7 @@ def test_the_one_before_is_taken_where_the_newest_does_not_verify(damage, two_ch
     assert timeless(workspace) == timeless(undisturbed("article-manual"))
 
 
+@pytest.mark.slow
 def test_a_damaged_one_does_not_take_the_place_of_a_sound_one(two_checkpoints, tmp_path):
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
     newest = checkpoints(workspace)[-1]
@@ -246,6 +256,7 @@ def test_a_checkpoint_of_another_run_is_refused(two_checkpoints, tmp_path):
     assert f"is of the run {other.name}, expected {folder.name}" in done.err
 
 
+@pytest.mark.slow
 def test_a_file_under_the_name_of_another_step_is_refused(two_checkpoints, tmp_path):
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
     newest = checkpoints(workspace)[-1]
@@ -271,6 +282,7 @@ def test_every_run_that_was_going_on_leaves_a_checkpoint(undisturbed, workspace)
     )
 
 
+@pytest.mark.slow
 def test_the_split_is_held_window_by_window(tmp_path):
     """A window that holds one of three shards."""
     digits = Digits(num_train=1500, num_test=20, height=28, width=28).write(tmp_path / "digits")  # 1.1 MiB of pixels
@@ -286,6 +298,7 @@ def test_the_split_is_held_window_by_window(tmp_path):
     assert timeless(workspaces[0]) == timeless(workspaces[1])
 
 
+@pytest.mark.slow
 def test_devices_side_by_side_go_on_too(workspace, tmp_path):
     options = ("--recipe", "modern", "--layers", "20,8,3", "--replicas", 2, "--device", "cpu", "--num-steps", 3_500)
     alone = shutil.copytree(workspace, tmp_path / "alone")
@@ -298,6 +311,7 @@ def test_devices_side_by_side_go_on_too(workspace, tmp_path):
     assert timeless(workspace) == timeless(alone)
 
 
+@pytest.mark.slow
 def test_a_log_for_tensorboard_goes_on(workspace):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
