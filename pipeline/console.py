@@ -43,7 +43,7 @@ class _Voice:
 
     quiet: bool = False
     log: TextIO | None = None
-    lock: threading.RLock = field(default_factory=threading.RLock)  # a signal's handler may speak in mid-sentence
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 _voice = _Voice()
