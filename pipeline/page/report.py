@@ -56,8 +56,6 @@ def _check_target(target: Path) -> None:
         raise BadUsage(f"--to takes a file, and {target} is a folder: name a file in it")
     if target.exists() and not target.is_file():
         raise BadUsage(f"--to takes a file, and {target} is none, but a device or a pipe")
-    if not target.parent.is_dir():
-        raise BadUsage(f"--to {target}: there is no folder {target.parent}")
 
 
 def _one(found: EvaluatedRun) -> tuple[str, list[dict[str, Any]]]:

@@ -46,7 +46,7 @@ def watch(work: Callable[[], object]) -> Measured:
     """Do some work in this process and say what it took."""
     own, done = _PROCESSES / "self", threading.Event()
     peaks: dict[int, int] = {}
-    watcher = threading.Thread(target=_watch_started, args=(done, peaks), daemon=True)
+    watcher = threading.Thread(target=_watch_started, args=(done, set(_descendants()), peaks), daemon=True)
     (own / "clear_refs").write_text("5")  # the peak begins anew
     baseline, started, busy = _read(own, "VmRSS"), time.perf_counter(), _cpu_seconds()
     watcher.start()
@@ -64,10 +64,10 @@ def _cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def _watch_started(done: threading.Event, peaks: dict[int, int]) -> None:
-    """Note again and again what every descendant's peak is: until it executes its own program, it is another's."""
+def _watch_started(done: threading.Event, others: set[int], peaks: dict[int, int]) -> None:
+    """Note again and again the peak of every other descendant: until it executes its own program, it is its parent's."""
     while not done.wait(_SECONDS_BETWEEN):
-        for process in _descendants():
+        for process in set(_descendants()) - others:
             peak = _read(_PROCESSES / str(process), "VmHWM")
             if peak:  # a process that has ended has none any more
                 peaks[process] = peak

@@ -60,7 +60,7 @@ def untimed(curve):
         ("article-manual", {}),
         ("article-autodiff", {}),
         ("modern", {"step": "manual"}),  # momentum, dropout, cosine rates
-        ("modern", {"step": "autodiff"}),
+        pytest.param("modern", {"step": "autodiff"}, marks=pytest.mark.slow),
         ("nielsen-30", {"step": "compare"}),
     ],
 )

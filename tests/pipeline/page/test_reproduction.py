@@ -58,4 +58,4 @@ def test_a_data_set_is_known_by_its_content_not_by_its_name(model, evaluation):
     manifest = model.manifest.model_copy(update={"sources": sources})
     made = reproduce(model.run, evaluation, manifest, [manifest])
     assert "--dataset FOLDER/mnist-5k --num-classes 10" in made.command
-    assert made.needs[0].startswith(f"FOLDER/mnist-5k stands for the source of {manifest.dataset_id}: 4 files")
+    assert made.needs[0].startswith(f"FOLDER/mnist-5k stands for the source of {manifest.dataset_id}, whose content")

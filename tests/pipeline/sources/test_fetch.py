@@ -168,7 +168,9 @@ def test_content_that_nobody_publishes_a_digest_of_is_warned_about(mirrors, monk
 
 
 def test_an_unknown_name_lists_those_there_are(tmp_path):
-    with pytest.raises(BadUsage, match="no data set 'mnits': neither a folder nor one of mnist-5k, mnist, "):
+    with pytest.raises(
+        BadUsage, match=r"no data set 'mnits' \(did you mean 'mnist'\?\): neither a folder nor one of mnist-5k, mnist, "
+    ):
         fetch.find_source("mnits", None, tmp_path)
 
 
