@@ -65,7 +65,7 @@ def _cpu_seconds() -> float:
 
 
 def _watch_started(done: threading.Event, others: set[int], peaks: dict[int, int]) -> None:
-    """Note again and again the peak of every other descendant: until it executes its own program, it is its parent's."""
+    """Note again and again the peak of every other descendant: until it runs its own program, it is its parent's."""
     while not done.wait(_SECONDS_BETWEEN):
         for process in set(_descendants()) - others:
             peak = _read(_PROCESSES / str(process), "VmHWM")

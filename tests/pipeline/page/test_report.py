@@ -1,6 +1,7 @@
 """`backbeam report` as a command: which runs it takes, several of them compared, where it writes, how it fails."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -173,6 +174,14 @@ def test_runs_of_different_data_are_not_compared(two, workspace, digits_run):
     refused = report(workspace, two[1][0], other)
     assert refused.code == 3
     assert "were not evaluated on the same test examples" in refused.err
+
+
+def test_a_page_does_not_take_the_place_of_a_device(two, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = report(two[0], two[1][0], "--to", pipe)
+    assert (done.code, "is none, but a device or a pipe" in done.err) == (2, True)
+    assert pipe.is_fifo()
 
 
 def test_a_page_cannot_be_written(two, tmp_path):
