@@ -24,6 +24,7 @@ from model.examples import Examples
 from model.recipes import TrainingConfig, find_recipe, fit_to_data, override
 from pipeline import storage
 from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, ShardInfo, SourceInfo, load_manifest
+from pipeline.saving import Saving
 from pipeline.shards import default_num_shards, encode_shard, shard_name
 from pipeline.tables.files import write_table
 from pipeline.work import quiet_imports
@@ -179,8 +180,8 @@ def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Trained:
         engine = start_engine(config, "cpu", None, "")
     manifest, digest = load_manifest(dataset)
     baseline, started = _peak_bytes(), time.perf_counter()
-    job = stage.Job(workspace, dataset, manifest, digest, tensorboard=False)
-    stage.train(job, [config], engine)
+    job = stage.Job(workspace, dataset, manifest, digest, tensorboard=False, saving=Saving(every=0))
+    stage.train(job, [stage.prepare(job, config)], engine)
     return Trained(baseline, _peak_bytes(), time.perf_counter() - started)
 
 

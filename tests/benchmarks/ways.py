@@ -128,7 +128,7 @@ def _evaluate(place: Path, beam_arguments: list[str]) -> Measured:
         from model.replicas import start_engine
         from pipeline.evaluate import evaluate
         from pipeline.runs import RunRecord
-        from pipeline.train import Job, train
+        from pipeline.train import Job, prepare, train
 
         folder, workspace = _dataset(place), place / "one"
         manifest, digest = load_manifest(folder)
@@ -136,7 +136,8 @@ def _evaluate(place: Path, beam_arguments: list[str]) -> Measured:
         engine = start_engine(config, "cpu", None, "")
     storage.remove(workspace / "runs")
     storage.remove(workspace / "reports")
-    train(Job(workspace, folder, manifest, digest, tensorboard=False), [config], engine)
+    job = Job(workspace, folder, manifest, digest, tensorboard=False, saving=Saving(every=0))
+    train(job, [prepare(job, config)], engine)
     path = next((workspace / "runs").glob("*/run.json"))
     record = RunRecord.from_json(path.read_bytes(), path)
     with messages_in(place / "engine.log"):
