@@ -12,6 +12,7 @@ from model.recipes import find_recipe, fit_to_data, override
 from pipeline import storage
 from pipeline.manifest import PreprocessConfig, dataset_id, load_manifest
 from pipeline.runners import messages_in
+from pipeline.saving import Saving
 from pipeline.shards import default_num_shards
 from pipeline.sources.known import FILE_NAMES, Source, find_files
 from pipeline.stages import quiet_imports
