@@ -59,7 +59,7 @@ def untimed(curve):
     [
         ("article-manual", {}),
         ("article-autodiff", {}),
-        ("modern", {"step": "manual"}),  # momentum, dropout, cosine rates
+        pytest.param("modern", {"step": "manual"}, marks=pytest.mark.slow),  # momentum, dropout, cosine rates
         pytest.param("modern", {"step": "autodiff"}, marks=pytest.mark.slow),
         ("nielsen-30", {"step": "compare"}),
     ],
