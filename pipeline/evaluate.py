@@ -142,8 +142,9 @@ def evaluate(
         total, look = sum(each.info.num_examples for each in shards), partial(_share_done, job, len(shards))
         with watched("evaluate", total, "examples", look, poll_seconds(workspace)):
             runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
-        if not record.exists():
-            raise EngineFailed(f"the engine reports success but wrote no {runs.EVALUATION_NAME} to {job.run_folder}")
+            if not record.exists():  # before it is said to be done
+                name = runs.EVALUATION_NAME
+                raise EngineFailed(f"the engine reports success but wrote no {name} to {job.run_folder}")
     return runs.check_evaluation(workspace, run)
 
 

@@ -114,7 +114,7 @@ def preprocess(
         total = sum(each.num_examples for each in ranges)
         with watched("preprocess", total, "examples", partial(_share_done, job, total), poll_seconds(folder)):
             runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
-        _check_rejected(job)
+            _check_rejected(job)  # before it is said to be done
 
 
 def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> None:
