@@ -52,9 +52,9 @@ class Agreement(NamedTuple):
     largest_parameter: float
 
 
-def begin(config: TrainingConfig) -> State | Lockstep:
-    """Return the state before the first step, of one network or, for compare, of both."""
-    state = start_state(config)
+def begin(config: TrainingConfig, warm_start: Parameters | None = None) -> State | Lockstep:
+    """Return the state before the first step, of one network or, for compare, of both; see `training.start_state`."""
+    state = start_state(config, warm_start=warm_start)
     return Lockstep(state, state, tf.constant(0.0)) if config.step == "compare" else state
 
 

@@ -4,15 +4,37 @@ import hashlib
 import json
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from model.errors import BadUsage
 
 Step = Literal["manual", "autodiff", "compare"]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class WarmStart(BaseModel):
+    """A model whose parameters training begins with.
+
+    Attributes:
+        run_id: the run that it is of.
+        sha256: of the file of its parameters, in hexadecimal.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=-]*$", max_length=200)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class TrainingConfig(BaseModel):
@@ -39,6 +61,7 @@ class TrainingConfig(BaseModel):
             larger is read a window at a time, in another order than with another budget.
         seed: of the starting parameters, of the order of examples and of what is dropped.
         num_replicas: equal parts of a batch whose gradients are worked out apart and then added up in order.
+        warm_start: the model whose parameters it begins with, its momentum at rest; left out where they are drawn.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +85,11 @@ class TrainingConfig(BaseModel):
     window_mib: Positive = 1024
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     num_replicas: Positive = 1
+    warm_start: WarmStart | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_no_warm_start(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if name != "warm_start" or value is not None}
 
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:

@@ -36,10 +36,16 @@ class State(NamedTuple):
     velocity: Parameters
 
 
-def start_state(config: TrainingConfig, dtype: tf.DType = tf.float32) -> State:
-    """Return the state before the first step."""
-    drawn = initialise(config.layers, config.seed, config.start)
-    parameters = tuple(Layer(*(tf.cast(part, dtype) for part in layer)) for layer in drawn)
+def start_state(config: TrainingConfig, dtype: tf.DType = tf.float32, warm_start: Parameters | None = None) -> State:
+    """Return the state before the first step.
+
+    Args:
+        config: of the run.
+        dtype: of its numbers.
+        warm_start: parameters of the configuration's layers to begin with; None to draw them.
+    """
+    begun = warm_start or initialise(config.layers, config.seed, config.start)
+    parameters = tuple(Layer(*(tf.cast(part, dtype) for part in layer)) for layer in begun)
     velocity = tf.nest.map_structure(tf.zeros_like, parameters) if config.momentum else ()
     return State(tf.constant(0), tf.constant(config.seed), parameters, velocity)
 

@@ -11,6 +11,7 @@ import typer
 from model.errors import BackbeamError, NothingRun, StorageFailed
 from pipeline import job_commands as jobs
 from pipeline import look_commands as looks
+from pipeline import registry_commands as registry
 from pipeline import signals
 from pipeline.care import commands as care
 from pipeline.console import note
@@ -20,8 +21,8 @@ from pipeline.result import say_result
 
 app = typer.Typer(
     name="backbeam",
-    epilog="Exit codes: 0 done, 1 gradients disagree or a run came out different, 2 usage, 3 bad input, "
-    "4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, 143 terminated.",
+    epilog="Exit codes: 0 done, 1 gradients disagree, a run came out different or a promotion was refused, 2 usage, "
+    "3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -67,6 +68,7 @@ def about(
 for command in (
     *(jobs.run, jobs.preprocess, jobs.validate, jobs.train, jobs.evaluate),
     *(looks.runs, looks.show, looks.compare, looks.report, looks.inspect, looks.predict, looks.export),
+    *(registry.retrain, registry.champion, registry.history, registry.promote, registry.rollback),
     *(care.verify, care.reproduce),
     *(looks.recipes, looks.gradcheck),
 ):

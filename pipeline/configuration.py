@@ -1,4 +1,4 @@
-"""A run's configuration: a recipe, the checks of its data and its slices, changed by a TOML file, changed by flags.
+"""A configuration: a recipe, checks of data, slices and what a promotion takes, changed by a TOML file, then by flags.
 
     [training]
     recipe = "nielsen-100"
@@ -11,9 +11,12 @@
     [slices]
     thin = "my_slices:thin"
 
+    [promotion]
+    minimum_gain = 0.001
+
 Keys of [training] are those of `model.recipes.TrainingConfig`, tables of [validation] the checks of
 `pipeline.validation.CHECKS` and their keys those of `CheckSettings`, keys of [slices] names of the user's own: see
-`pipeline.tables.slices`. Nothing unknown is ignored.
+`pipeline.tables.slices`, keys of [promotion] those of `pipeline.registry.policy.Policy`. Nothing unknown is ignored.
 """
 
 import re
@@ -23,11 +26,12 @@ from typing import Any
 
 from model.errors import BadUsage
 from model.recipes import TrainingConfig, find_recipe, nearest, override
+from pipeline.registry.policy import Policy, resolve_policy
 from pipeline.sources.idx import MAX_EXAMPLE_BYTES
 from pipeline.validation import CheckSettings, resolve_checks
 
 DEFAULT_RECIPE = "article-manual"
-TABLES = ("training", "validation", "slices")
+TABLES = ("training", "validation", "slices", "promotion")
 
 
 def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
@@ -43,6 +47,7 @@ def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
     given = {name: value for name, value in flags.items() if value is not None}
     tables = read_tables(file) if file else {}
     resolve_checks(tables.get("validation", {}))  # a mistake there is no surprise for later
+    resolve_policy(tables.get("promotion", {}))
     settings = tables.get("training", {})
     recipe = find_recipe(str(given.pop("recipe", settings.pop("recipe", DEFAULT_RECIPE))))
     return override(override(recipe.config, **settings), **given)
@@ -51,6 +56,11 @@ def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
 def resolve_validation(file: Path | None) -> dict[str, CheckSettings]:
     """Work out the settings of every check; raises BadUsage as `resolve` does."""
     return resolve_checks(read_tables(file).get("validation", {}) if file else {})
+
+
+def resolve_promotion(file: Path | None) -> Policy:
+    """Work out what a promotion takes; raises BadUsage as `resolve` does."""
+    return resolve_policy(read_tables(file).get("promotion", {}) if file else {})
 
 
 def read_slices(file: Path | None) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def show(
 
 def compare(
     context: typer.Context,
-    first: Annotated[str, typer.Argument(metavar="A", help="A run's id or its beginning.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="A run's id or its beginning, or champion.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
@@ -92,7 +92,9 @@ def report(
     context: typer.Context,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN", help="A run's id or its beginning; by default the evaluated run trained last."),
+        typer.Argument(
+            metavar="RUN", help="A run's id or its beginning, or champion; by default the evaluated run trained last."
+        ),
     ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     to: Annotated[
@@ -166,7 +168,9 @@ def predict(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE", help="PNG or JPEG pictures, and IDX images files, gzipped or not.")
     ],
-    run: Annotated[str | None, typer.Option(help="A run's id or its beginning; by default the only one.")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="A run's id or its beginning, or champion; by default the only one.")
+    ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from model.errors import CorruptArtefact
 from pipeline.manifest import MANIFEST_NAME, Manifest, check_dataset, load_manifest
 from pipeline.places import Place
-from pipeline.runs import RUN_NAME, RunRecord, check_run, find_complete, load_run
+from pipeline.runs import RunRecord, check_run, find_complete, find_run_folder, load_run
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def find_run(workspace: Place, wanted: str | None) -> tuple[RunRecord, Dataset]:
     Raises:
         CorruptArtefact: a file is not what its record says, or the data set is not the one of the run.
     """
-    run = check_run(workspace, find_complete(workspace / "runs", RUN_NAME, wanted, "run"))
+    run = check_run(workspace, find_run_folder(workspace, wanted))
     return run, dataset_of(workspace, run, check_dataset)
 
 
@@ -59,7 +59,7 @@ def find_model(workspace: Place, wanted: str | None) -> Model:
     Raises:
         CorruptArtefact: a record is not sound, or the data set is not the one of the run.
     """
-    folder = find_complete(workspace / "runs", RUN_NAME, wanted, "run")
+    folder = find_run_folder(workspace, wanted)
     run = load_run(folder)
     return Model(folder, run, dataset_of(workspace, run, load_manifest).manifest)
 

@@ -47,7 +47,9 @@ DatasetNames = Annotated[
 WantedDataset = Annotated[str | None, typer.Argument(help="A data set's id or its beginning; by default the only one.")]
 
 
-WantedRun = Annotated[str | None, typer.Argument(help="A run's id or its beginning; by default the only one.")]
+WantedRun = Annotated[
+    str | None, typer.Argument(help="A run's id or its beginning, or champion; by default the only one.")
+]
 ImageColumn = Annotated[str | None, typer.Option(help="Parquet: the column of pictures; by default found out.")]
 
 
@@ -97,7 +99,7 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         help="A TOML file: its table `training` changes the recipe, flags change both; `validation` "
-        "the checks; `slices` adds slices.",
+        "the checks; `slices` adds slices; `promotion` says what a new champion must show.",
     ),
 ]
 
@@ -194,6 +196,14 @@ Wait = Annotated[
         "--wait", min=0, metavar="SECONDS", help="How long to wait for another process to be done with the workspace."
     ),
 ]
+
+
+WarmStart = Annotated[
+    bool, typer.Option("--warm-start", help="Begin with the champion's parameters; by default they are drawn anew.")
+]
+
+
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Your reason, for the history.")]
 
 
 class IfLocked(StrEnum):

@@ -14,7 +14,7 @@ from pipeline.runs import (
     RunRecord,
     check_evaluation,
     check_run,
-    find_complete,
+    find_run_folder,
     load_evaluation,
     load_run,
 )
@@ -62,7 +62,8 @@ class Compared:
     def differing_settings(self) -> dict[str, tuple[Any, Any]]:
         """Return the settings that the two were not trained alike with."""
         one, other = (shown.run.config.model_dump(mode="json") for shown in (self.first, self.second))
-        return {name: (one[name], other[name]) for name in one if one[name] != other[name]}
+        names = dict.fromkeys((*one, *other))
+        return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
 
 
 def list_runs(workspace: Place) -> Listing:
@@ -85,7 +86,7 @@ def show_run(workspace: Place, wanted: str | None) -> Shown:
         BadUsage: there is no such run, or it is not evaluated.
         CorruptArtefact: a file is not what a record says.
     """
-    run = check_run(workspace, find_complete(workspace / "runs", RUN_NAME, wanted, "run"))
+    run = check_run(workspace, find_run_folder(workspace, wanted))
     if not (workspace / "runs" / run.run_id / EVALUATION_NAME).exists():
         raise BadUsage(f"{run.run_id} is not evaluated yet: backbeam evaluate {run.run_id}")
     evaluation = check_evaluation(workspace, run)
@@ -110,7 +111,7 @@ def changed_settings(config: TrainingConfig) -> dict[str, tuple[Any, Any]]:
     """Return every setting of a run beside that of the recipe it came from, if this version of backbeam has it."""
     own = config.model_dump(mode="json")
     recipe = RECIPES[config.recipe].config.model_dump(mode="json") if config.recipe in RECIPES else own
-    return {name: (value, recipe[name]) for name, value in own.items()}
+    return {name: (value, recipe.get(name)) for name, value in own.items()}
 
 
 def _newest_first(listed: Listed) -> tuple[float, str]:

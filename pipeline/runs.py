@@ -28,6 +28,7 @@ EVALUATION_NAME = "evaluation.json"
 PARAMETERS_NAME = "parameters.safetensors"
 CHECKPOINTS_NAME = "checkpoints"  # a folder of a run that is not complete
 TENSORBOARD_NAME = "tensorboard"
+CHAMPION = "champion"  # names whichever run that is
 
 
 def _is_time(text: str) -> str:
@@ -228,6 +229,20 @@ def check_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
     for table in record.tables:
         table.check(table.folder(workspace, run.run_id))
     return record
+
+
+def find_run_folder(workspace: Place, wanted: str | None) -> Place:
+    """Find a complete run by its id, by a beginning of its id, as the only one, or as the champion.
+
+    Raises:
+        BadUsage: none fits, several do, or there is no champion.
+        CorruptArtefact: the pointer to the champion is not sound.
+    """
+    if wanted == CHAMPION:
+        from pipeline.registry.history import find_champion
+
+        wanted = find_champion(workspace).run_id
+    return find_complete(workspace / "runs", RUN_NAME, wanted, "run")
 
 
 def find_complete(parent: Place, record_name: str, wanted: str | None, what: str) -> Place:

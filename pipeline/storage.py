@@ -104,6 +104,13 @@ def read_checked(path: Place, num_bytes: int, sha256: str) -> bytes:
     return data
 
 
+def read_known(path: Place, sha256: str) -> bytes:
+    """Return the bytes of a file of which the digest alone is known; raises CorruptArtefact if it is not that file."""
+    data = path.read_bytes() if path.is_file() else None
+    _check(path, None if data is None else digest_of(data), sha256, "SHA-256")
+    return data or b""
+
+
 def read_again(path: Place, num_bytes: int, crc32c: int) -> bytes:
     """Return the bytes of a file that `check_file` has passed; raises as that does if they have changed since."""
     data = path.read_bytes() if path.is_file() else None
@@ -135,6 +142,29 @@ def write_atomically(path: Place, chunks: bytes | Iterable[bytes]) -> None:
         _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
+    """Put a file in place, whole and on the disk, unless one of that name is there; tell whether it was put."""
+    if isinstance(path, RemotePath):
+        if path.exists():
+            return False
+        write_atomically(path, chunks)
+        return True
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}{_TEMPORARY}")
+    try:
+        with temporary.open("xb") as stream:
+            stream.writelines([chunks] if isinstance(chunks, bytes) else chunks)
+            stream.flush()
+            os.fsync(stream.fileno())
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+    return True
 
 
 def check_free(folder: Path) -> None:

@@ -31,7 +31,7 @@ def dataset_parts(dataset: Dataset, log: Log) -> list[Part]:
     size = f"{manifest.height} x {manifest.width} pixels, {len(manifest.class_names)} classes"
     return [
         f"{manifest.dataset_id}: {splits} examples of {size}{rejected}",
-        _times(log),
+        times(log),
         f"shards  {dataset.folder}",
     ]
 
@@ -154,7 +154,7 @@ def report_parts(report: "Report") -> list[Part]:
 def runs_parts(workspace: Place, runs: Sequence[RunRecord], log: Log) -> list[Part]:
     """Tell what runs were trained."""
     said = [line for run in runs for line in (f"{run.run_id}: {about(run)}", *agreement_lines(run))]
-    return [*said, _times(log), *(f"model   {workspace / 'runs' / run.run_id}" for run in runs)]
+    return [*said, times(log), *(f"model   {workspace / 'runs' / run.run_id}" for run in runs)]
 
 
 def seeds_parts(
@@ -171,7 +171,7 @@ def seeds_parts(
         *(f"seed {run.config.seed}: {line}" for run in runs for line in agreement_lines(run)),
         f"{manifest.name}, recipe {runs[0].config.recipe}, {runs[0].config.step} step: {shape(runs[0].config)}",
         "",
-        _times(log),
+        times(log),
         "",
         *_places(workspace, runs[0].dataset_id, "models  ", "runs"),
     ]
@@ -192,7 +192,7 @@ def evaluation_parts(
         f"{manifest.name}, {about(run)}",
         *agreement_lines(run),
         "",
-        _times(log),
+        times(log),
         "",
         *_places(workspace, run.dataset_id, "model   ", f"runs/{run.run_id}"),
     ]
@@ -297,7 +297,8 @@ def next_steps(arguments: list[str], run: RunRecord) -> list[Part]:
     return ["", "what to try next:", *(f"  {line}    # {why}" for line, why in lines)]
 
 
-def _times(log: Log) -> str:
+def times(log: Log) -> str:
+    """Tell how long each stage took."""
     parts = [
         f"{stage} {seconds:.1f} s" + (" (already done)" if stage in log.skipped else "")
         for stage, seconds in log.seconds.items()

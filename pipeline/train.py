@@ -14,14 +14,15 @@ import tensorflow as tf
 from rich.progress import Progress as ProgressDisplay
 
 from model.batches import Plan, SplitReader, make_chunks
-from model.checkpoint import encode_parameters
+from model.checkpoint import decode_parameters, encode_parameters
 from model.errors import BadUsage, recover
 from model.examples import Bytes, Examples, concatenate
 from model.fitting import Listener, Program, Progress, fit, side_by_side
-from model.lockstep import Agreement, begin, compare_steps
+from model.lockstep import Agreement, Lockstep, begin, compare_steps
 from model.network import Parameters
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
+from model.training import State
 from pipeline import runs, shards, signals, storage
 from pipeline.care.conditions import current_conditions
 from pipeline.checkpoints import Saved, find_newest, take_up, tidy, write
@@ -156,13 +157,32 @@ def train_one(
     record, tables = folder / runs.RUN_NAME, (*TRAINING_TABLES, *EVALUATION_TABLES)
     _make_room(folder, saved)
     save = partial(write, folder, config, saved.resumed_at if saved else (), job.saving.keep)
-    journal = Journal(config, take_up(saved, begin(config)), [show], stop, job.saving, save)
+    journal = Journal(config, take_up(saved, first_state(job.workspace, config)), [show], stop, job.saving, save)
     with left_to_go_on(folder, record, journal), made_anew(job.workspace, run_id, tables, record):
         journal.listeners.extend(_boards(job, folder, config, monitored))
         trained = _fit(config, engine, reader, monitored, journal)
         agreements = trained.agreements or [_compare_steps(config, trained.parameters, reader)]
         _write(job, attempt, engine.device, folder, trained, agreements)
     storage.remove(folder / runs.CHECKPOINTS_NAME)
+
+
+def first_state(workspace: Place, config: TrainingConfig) -> State | Lockstep:
+    """Return the state before the first step: as the seed draws it, or with the parameters of another run.
+
+    Raises:
+        BadUsage: that run has other layers.
+        CorruptArtefact: its parameters are gone, or no longer those that are meant.
+    """
+    if config.warm_start is None:
+        return begin(config)
+    run_id, sha256 = config.warm_start.run_id, config.warm_start.sha256
+    path = workspace / "runs" / run_id / runs.PARAMETERS_NAME
+    parameters = decode_parameters(storage.read_known(path, sha256), str(path))
+    layers = (parameters[0].weights.shape[-1], *(len(layer.biases) for layer in parameters))
+    if layers != config.layers:
+        sizes, wanted = ("-".join(map(str, each)) for each in (layers, config.layers))
+        raise BadUsage(f"a warm start from {run_id} needs its layers, {sizes}; those here are {wanted}")
+    return begin(config, parameters)
 
 
 def _make_room(folder: Place, saved: Saved | None) -> None:
@@ -223,7 +243,12 @@ def assist(job: Job, attempt: Attempt, engine: Engine) -> None:
     with training_progress() as bar:
         (_, config, saved), stop = attempt, Event()
         journal = Journal(
-            config, take_up(saved, begin(config)), [_progress_line(attempt, bar, "")], stop, job.saving, None
+            config,
+            take_up(saved, first_state(job.workspace, config)),
+            [_progress_line(attempt, bar, "")],
+            stop,
+            job.saving,
+            None,
         )
         with signals.deferred(stop.set):
             _fit(config, engine, reader, monitored, journal)

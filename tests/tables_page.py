@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.tables.schemas import ORIGIN, REJECTED, SCHEMA_VERSION, TABLES, VALIDATION, Column, Table
+from pipeline.tables.schemas import ANSWERS, ORIGIN, REJECTED, SCHEMA_VERSION, TABLES, VALIDATION, Column, Table
 
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
 
@@ -71,6 +71,7 @@ def page() -> str:
         _section("Origin: the first columns of every table of a run", Table("", ORIGIN)),
         *(_section(f"`{name}`", table) for name, table in TABLES.items()),
         _section("`validation`: reports/validation/dataset=DATASET_ID/validation.parquet", VALIDATION),
+        _section("`answers`: registry/contests/DATASET_ID/RUN_ID/, what promotions compare", ANSWERS),
         _section("`rejected`: datasets/DATASET_ID/rejected.parquet, where there are any", REJECTED),
     ]
     return "\n".join(sections)

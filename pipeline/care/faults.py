@@ -30,6 +30,10 @@ Kind: TypeAlias = Literal[
     "evaluation table",
     "group",
     "seeds table",
+    "history",
+    "champion",
+    "contest",
+    "answers",
     "stray",
 ]
 

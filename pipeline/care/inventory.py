@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from model.errors import CorruptArtefact
 from pipeline.care.faults import Expected, Fault, Item, Kind, Passed, read_record
 from pipeline.care.origin import load_origin, origin_path
+from pipeline.care.registered import list_registry
 from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, check_parts, load_manifest
 from pipeline.places import Place
 from pipeline.runs import (
@@ -58,7 +59,7 @@ def take_inventory(scope: Scope) -> list[Item]:
     items = [item for name in datasets for item in list_dataset(scope.workspace, name)]
     items += [item for name in runs for item in list_run(scope.workspace, name)]
     items += [item for name in groups for item in list_group(scope.workspace, name)]
-    return items
+    return items if scope.is_part else [*items, *list_registry(scope.workspace)]
 
 
 def _ids(parent: Place) -> list[str]:

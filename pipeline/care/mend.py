@@ -111,7 +111,7 @@ def mend_run(workspace: Place, name: str, faulty: set[str], scratch: Path) -> li
     dataset = Dataset(workspace / "datasets" / dataset_id, *check_dataset(workspace / "datasets" / dataset_id))
     if run_id(dataset.digest, config) != name:
         raise CorruptArtefact(f"{name} was trained by other versions of backbeam or TensorFlow, or on other data")
-    again = remake_run(config, device, dataset, scratch)
+    again = remake_run(workspace, config, device, dataset, scratch)
     parameters = made(folder / PARAMETERS_NAME, scratch / "runs" / name / PARAMETERS_NAME)
     _check_same_model(parameters, _known_digest(workspace, folder, record))
     tables = [

@@ -11,7 +11,7 @@ from pipeline.local_side import default_cache
 from pipeline.lookup import Dataset
 from pipeline.places import Place
 from pipeline.preprocess_stage import DatasetOptions, options_of, preprocess_stage
-from pipeline.runs import EvaluationRecord, RunRecord
+from pipeline.runs import PARAMETERS_NAME, EvaluationRecord, RunRecord
 from pipeline.saving import Saving
 from pipeline.stages import evaluate_stage, train_stage
 from pipeline.work import Log, Settings
@@ -40,8 +40,22 @@ def remake_dataset(origin: Origin, scratch: Path, options: DatasetOptions | None
     return found
 
 
-def remake_run(config: TrainingConfig, device: str, dataset: Dataset, scratch: Path) -> RunRecord:
-    """Train a run again; raises CorruptArtefact if the data set is not sound."""
+def remake_run(workspace: Place, config: TrainingConfig, device: str, dataset: Dataset, scratch: Path) -> RunRecord:
+    """Train a run again.
+
+    Args:
+        workspace: that holds the run whose parameters it began with, if it did with any.
+        config: as it was trained.
+        device: what to train on.
+        dataset: to train on.
+        scratch: another workspace, for what comes of it.
+
+    Raises:
+        CorruptArtefact: the data set, or the run that it began with, is not sound.
+    """
+    if config.warm_start:
+        below = f"runs/{config.warm_start.run_id}/{PARAMETERS_NAME}"
+        storage.write_atomically(scratch / below, storage.read_known(workspace / below, config.warm_start.sha256))
     [run] = train_stage(Settings(scratch, (), device), dataset, [config], False, Saving(every=0), Log())
     return run
 

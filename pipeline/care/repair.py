@@ -1,7 +1,8 @@
 """Repair: exactly the bad files of a workspace are made again from their sources, and put in place if they are right.
 
 A data set comes from what `origins` says, a run from its data set and configuration, an evaluation from its run, a
-group's table from its evaluations. Whatever cannot be made again as it was is left as it is, with the reason.
+group's table from its evaluations, the pointer to the champion from the history. Whatever cannot be made again as it
+was is left as it is, with the reason.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pipeline import storage
 from pipeline.care.faults import Fault, Kind
 from pipeline.care.inventory import Scope
 from pipeline.care.mend import mend_dataset, mend_evaluation, mend_group, mend_run, mend_validation
+from pipeline.care.mend_registry import mend_champion, mend_contest
 from pipeline.care.verification import Verified, verify
 from pipeline.console import say
 from pipeline.local_side import local_side
@@ -28,10 +30,13 @@ _STAGES: tuple[tuple[tuple[Kind, ...], Mend], ...] = (
     (("run", "parameters", "training table"), mend_run),
     (("evaluation", "evaluation table"), mend_evaluation),
     (("group", "seeds table"), mend_group),
+    (("champion",), mend_champion),
+    (("contest", "answers"), mend_contest),
 )
 _HOPELESS: dict[Kind, str] = {
     "origin": "nothing else says where the data set came from: `backbeam preprocess` with its options writes it again",
     "checkpoint": "training would go on from an older one, or says that there is none: delete it",
+    "history": "nothing else says what was decided: put it back from a copy",
     "stray": "no record names it: delete it if it is not wanted",
 }
 

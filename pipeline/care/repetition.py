@@ -78,10 +78,10 @@ def repeat_run(workspace: Place, wanted: str | None, sources: tuple[str, ...], f
         BadUsage: there is no such run.
         CorruptArtefact: a record, the parameters or a table is not sound.
     """
-    run = runs.load_run(runs.find_complete(workspace / "runs", runs.RUN_NAME, wanted, "run"))
+    run = runs.load_run(runs.find_run_folder(workspace, wanted))
     old = dataset_of(workspace, run, load_manifest)
     new = _remake_dataset(workspace, run, sources, fresh)
-    again = remake_run(run.config, device_of(run), new, fresh)
+    again = remake_run(workspace, run.config, device_of(run), new, fresh)
     found = [*_compare_datasets(old, new), *_compare_models(workspace, run, fresh, again)]
     found += _compare_tables("training", workspace, run, fresh, again)
     if (workspace / "runs" / run.run_id / runs.EVALUATION_NAME).exists():

@@ -11,12 +11,11 @@ from pipeline.manifest import Manifest, load_manifest
 from pipeline.places import Place
 from pipeline.runs import (
     EVALUATION_NAME,
-    RUN_NAME,
     EvaluationRecord,
     RunRecord,
     check_evaluation,
     check_run,
-    find_complete,
+    find_run_folder,
     load_run,
 )
 from pipeline.tables.warehouse import read_rows
@@ -74,7 +73,7 @@ def find_evaluated(workspace: Place, wanted: Sequence[str]) -> list[EvaluatedRun
         CorruptArtefact: a file is not what its record says.
     """
     parent = workspace / "runs"
-    folders = [find_complete(parent, RUN_NAME, name, "run") for name in wanted] or [_latest(parent)]
+    folders = [find_run_folder(workspace, name) for name in wanted] or [_latest(parent)]
     if len(set(folders)) < len(folders):
         raise BadUsage(f"a run is named twice: {', '.join(folder.name for folder in folders)}")
     for folder in folders:

@@ -27,6 +27,7 @@ LAST_TABLE = "evaluations"
 EVALUATION_TABLES = ("classes", "confusion", "slices", "calibration", "weights", "predictions", LAST_TABLE)
 
 SCHEMAS = {name: schemas.arrow_schema(name, ORIGIN | table.columns) for name, table in schemas.TABLES.items()}
+ANSWERS_SCHEMA = schemas.arrow_schema("answers", schemas.ANSWERS.columns)
 REJECTED_SCHEMA = schemas.arrow_schema("rejected", schemas.REJECTED.columns)
 VALIDATION_SCHEMA = schemas.arrow_schema("validation", schemas.VALIDATION.columns)
 

@@ -266,6 +266,17 @@ VALIDATION = Table(
     },
 )
 
+ANSWERS = Table(
+    "an answer of a run to a test example of a data set that it was not trained on",
+    {
+        **ORIGIN,
+        "part": Column(_TEXT, "the data set, or the part of a joint one, that the example is from"),
+        "index": Column(_WHOLE, "its place in the source", "place"),
+        "label": _LABEL,
+        "predicted": Column(_WHOLE, "the class that the run answers", "class number"),
+    },
+)
+
 REJECTED = Table(
     "an example that was left out",
     {

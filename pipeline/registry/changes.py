@@ -1,0 +1,186 @@
+"""Changes of the champion by hand: promote a run, roll back to an earlier version. Each is an entry of the history."""
+
+from model.errors import BadUsage
+from pipeline.lookup import Dataset, find_run
+from pipeline.places import Place
+from pipeline.registry.contest import Answers, answers_of
+from pipeline.registry.decision import Contestant, Decision, Examination, decide
+from pipeline.registry.history import (
+    Champion,
+    Entry,
+    History,
+    append,
+    best_promoted,
+    crown,
+    open_history,
+)
+from pipeline.registry.policy import BEST, NONE, Policy
+from pipeline.runs import EVALUATION_NAME, RunRecord, check_run, find_run_folder, load_evaluation
+from pipeline.validation import check_validation, is_validated
+from pipeline.work import Settings
+
+
+def promote(settings: Settings, wanted: str | None, policy: Policy, force: bool, why: str) -> Entry:
+    """Make a run the champion if it passes the policy on the test split of its data set, or in any case.
+
+    Args:
+        settings: of every stage; the workspace is this process's alone.
+        wanted: the run's id, or a beginning; None for the only one.
+        policy: what it takes.
+        force: whether to promote it whatever the policy says; the entry is marked.
+        why: the user's reason.
+
+    Returns:
+        the entry; its outcome says whether the run was promoted.
+
+    Raises:
+        BadInput: it cannot be compared with the champion.
+        BadUsage: there is no such run, or it is the champion already.
+        CorruptArtefact: a file is not what its record says.
+    """
+    history = open_history(settings.workspace)
+    run, data = find_run(settings.workspace, wanted)
+    if history.champion and history.champion.run_id == run.run_id:
+        raise BadUsage(f"{run.run_id} is the champion already, version {history.champion.version}")
+    if force:
+        return _force(settings.workspace, history, run, why)
+    decision = judge(settings, history, data, run, policy, data_faults(settings.workspace, data))
+    return enter(settings.workspace, history, data, run, decision, action="promote", policy=policy, why=why)
+
+
+def _force(workspace: Place, history: History, run: RunRecord, why: str) -> Entry:
+    counts: dict[str, object] = {}
+    if (workspace / "runs" / run.run_id / EVALUATION_NAME).exists():
+        test = load_evaluation(workspace, run).test_result()
+        counts = {"num_examples": test.num_examples, "num_correct": {run.run_id: test.num_correct}}
+    return append(
+        workspace,
+        history,
+        action="promote",
+        outcome="promoted",
+        forced=True,
+        run_id=run.run_id,
+        dataset_id=run.dataset_id,
+        dataset_digest=run.dataset_digest,
+        reasons=("it was promoted by force: nothing was asked of it",),
+        champion=crown(history, run),
+        why=why,
+        **counts,
+    )
+
+
+def rollback(workspace: Place, version: int | None, why: str) -> Entry:
+    """Make an earlier champion the champion again.
+
+    Args:
+        workspace: whose registry it is, this process's alone.
+        version: of the champion; None for the one before.
+        why: the user's reason.
+
+    Raises:
+        BadUsage: there is no such version, or it is the champion.
+        CorruptArtefact: the run's files are not what its record says.
+    """
+    history = open_history(workspace)
+    current = history.champion
+    if current is None:
+        raise BadUsage(f"{workspace} has no champion yet, so there is nothing to roll back")
+    target = _find_version(history, version)
+    run = check_run(workspace, find_run_folder(workspace, target.run_id))
+    return append(
+        workspace,
+        history,
+        action="rollback",
+        outcome="promoted",
+        run_id=run.run_id,
+        dataset_id=run.dataset_id,
+        dataset_digest=run.dataset_digest,
+        reasons=(f"version {current.version}, {current.run_id}, went back to version {target.version}",),
+        champion=crown(history, run, target.version),
+        why=why,
+    )
+
+
+def _find_version(history: History, version: int | None) -> Champion:
+    line, versions = history.line(), history.versions()
+    if version is None:
+        if len(line) < 2:
+            raise BadUsage(f"{line[-1].run_id} is the first champion: there is none before it")
+        return line[-2]
+    if version not in versions:
+        raise BadUsage(f"there is no version {version}; there are: {', '.join(map(str, versions))}")
+    found = versions[version].champion
+    if found is None or line[-1].version == version:
+        raise BadUsage(f"version {version} is the champion already")
+    return found
+
+
+def judge(
+    settings: Settings, history: History, data: Dataset, run: RunRecord, policy: Policy, objections: tuple[str, ...]
+) -> Decision:
+    """Have a challenger, the champion and the reference answer the test split of a data set, and decide.
+
+    Raises:
+        BadInput: one of them does not fit the data set.
+        BadUsage: the policy names a reference that is not there.
+        CorruptArtefact: a file is not what its record says.
+    """
+    own = answers_of(settings, data, run)
+    champion = history.champion.run_id if history.champion else None
+    reference = _reference(settings, history, policy)
+    examination = Examination(
+        own.labels,
+        data.manifest.class_names,
+        Contestant(run.run_id, own.predicted),
+        _contestant(settings, data, champion, own),
+        _contestant(settings, data, reference, own) if reference not in (champion, run.run_id) else None,
+        objections,
+    )
+    return decide(examination, policy)
+
+
+def _reference(settings: Settings, history: History, policy: Policy) -> str | None:
+    """Return the run that the policy compares with besides the champion."""
+    if policy.reference == NONE:
+        return None
+    if policy.reference == BEST:
+        best = best_promoted(history)
+        return best.run_id if best else None
+    return find_run_folder(settings.workspace, policy.reference).name
+
+
+def _contestant(settings: Settings, data: Dataset, run_id: str | None, challenger: Answers) -> Contestant | None:
+    if run_id is None:
+        return None
+    run = check_run(settings.workspace, find_run_folder(settings.workspace, run_id))
+    answers = answers_of(settings, data, run)
+    challenger.check_same(answers)
+    return Contestant(run_id, answers.predicted)
+
+
+def data_faults(workspace: Place, data: Dataset) -> tuple[str, ...]:
+    """Say what speaks against a data set: it is not validated, or checks of severity error failed."""
+    if not is_validated(data.folder):
+        return (f"{data.manifest.dataset_id} is not validated: backbeam validate {data.manifest.dataset_id}",)
+    record = check_validation(workspace, data.manifest.dataset_id, data.digest)
+    return tuple(result.describe() for result in record.with_outcome("error"))
+
+
+def enter(
+    workspace: Place, history: History, data: Dataset, run: RunRecord, decision: Decision, **about: object
+) -> Entry:
+    """Add the entry of a decision."""
+    return append(
+        workspace,
+        history,
+        outcome="promoted" if decision.promote else "kept",
+        run_id=run.run_id,
+        dataset_id=data.manifest.dataset_id,
+        dataset_digest=data.digest,
+        num_examples=decision.num_examples,
+        num_correct=decision.num_correct,
+        findings=decision.findings,
+        reasons=decision.reasons,
+        champion=crown(history, run) if decision.promote else history.champion,
+        **about,
+    )

@@ -1,0 +1,153 @@
+"""A run's answers to the test split of a data set, whichever it was trained on: what a decision compares.
+
+Where that is the run's own data set, its evaluation has them already. Elsewhere a pipeline asks the model:
+
+    test shards -> predictions -> answers -> record
+
+below registry/contests/DATASET_ID/RUN_ID.
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from model.errors import BadInput, CorruptArtefact
+from pipeline.lookup import Dataset, dataset_of
+from pipeline.manifest import Count, Digest, FileInfo, Manifest, Record, load_manifest
+from pipeline.places import Place
+from pipeline.registry.decision import Classes
+from pipeline.runs import EVALUATION_NAME, RunRecord
+from pipeline.tables.warehouse import read_rows
+from pipeline.work import Settings, quiet_imports
+
+CONTEST_NAME = "contest.json"
+_KEYS = ["part", "index"]
+
+
+class ContestRecord(Record):
+    """Answers of a run to the test split of a data set that is not its own; written after the files that it names.
+
+    Attributes:
+        run_id: the run.
+        model_digest: SHA-256 of the parameters' file.
+        dataset_id: the data set.
+        dataset_digest: SHA-256 of its manifest.
+        num_examples: answered.
+        files: Parquet files with `part`, `index`, `label` and `predicted`.
+    """
+
+    format_version: Literal[1] = 1
+    run_id: str
+    model_digest: Digest
+    dataset_id: str
+    dataset_digest: Digest
+    num_examples: Count
+    files: tuple[FileInfo, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a run answers.
+
+    Attributes:
+        run_id: the run.
+        rows: with the columns `part`, `index`, `label`, `predicted`, in the order of the first two.
+    """
+
+    run_id: str
+    rows: pa.Table
+
+    @property
+    def labels(self) -> Classes:
+        """What is right, int64[n]."""
+        found: Classes = self.rows["label"].to_numpy()
+        return found
+
+    @property
+    def predicted(self) -> Classes:
+        """What the run says, int64[n]."""
+        found: Classes = self.rows["predicted"].to_numpy()
+        return found
+
+    def check_same(self, other: "Answers") -> None:
+        """Raise CorruptArtefact unless another run answered the same examples with the same labels."""
+        columns = [*_KEYS, "label"]
+        if not self.rows.select(columns).equals(other.rows.select(columns)):
+            raise CorruptArtefact(f"{self.run_id} and {other.run_id} did not answer the same examples of one data set")
+
+
+def contest_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
+    """Return the folder of a run's answers to a data set that is not its own."""
+    return workspace / "registry" / "contests" / dataset_id / run_id
+
+
+def answers_of(settings: Settings, dataset: Dataset, run: RunRecord) -> Answers:
+    """Return a run's answers to the test split of a data set; the model is asked if that was not done before.
+
+    Raises:
+        BadInput: the data set has other images or classes than the run was trained on.
+        CorruptArtefact: a file is not what its record says.
+        EngineFailed: the engine gave up.
+    """
+    folder = settings.workspace / "runs" / run.run_id
+    if run.dataset_digest == dataset.digest and (folder / EVALUATION_NAME).exists():
+        rows = read_rows(settings.workspace, "predictions", run.run_id, ["split", *_KEYS, "label", "predicted"])
+        return Answers(run.run_id, _sorted(rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"])))
+    return Answers(run.run_id, _contested(settings, dataset, run))
+
+
+def _contested(settings: Settings, dataset: Dataset, run: RunRecord) -> pa.Table:
+    folder = contest_folder(settings.workspace, dataset.manifest.dataset_id, run.run_id)
+    if not (folder / CONTEST_NAME).exists():
+        _check_fits(dataset.manifest, run, dataset_of(settings.workspace, run, load_manifest).manifest)
+        with quiet_imports():
+            from pipeline.registry.asking import ask
+        ask(settings, dataset, run, folder)
+    record = check_contest(folder, dataset.digest, run)
+    rows = pa.concat_tables([_read(file, folder) for file in record.files])
+    return _sorted(rows.select([*_KEYS, "label", "predicted"]))
+
+
+def check_contest(folder: Place, dataset_digest: str, run: RunRecord) -> ContestRecord:
+    """Load the record of a contest and check its files; raises CorruptArtefact for what is not right."""
+    record = load_contest(folder)
+    if (record.dataset_digest, record.model_digest) != (dataset_digest, run.parameters.sha256):
+        raise CorruptArtefact(f"{folder / CONTEST_NAME} is of another model or data set: delete {folder}")
+    for file in record.files:
+        file.check(folder)
+    return record
+
+
+def load_contest(folder: Place) -> ContestRecord:
+    """Load the record of a contest; raises CorruptArtefact if it is not sound or does not belong there."""
+    path = folder / CONTEST_NAME
+    record = ContestRecord.from_json(path.read_bytes(), path)
+    if (record.dataset_id, record.run_id) != (folder.parent.name, folder.name):
+        raise CorruptArtefact(f"{path} is of {record.run_id} on {record.dataset_id}: delete {folder}")
+    return record
+
+
+def _check_fits(manifest: Manifest, run: RunRecord, own: Manifest) -> None:
+    one, other = ((each.height, each.width, each.class_names) for each in (manifest, own))
+    if one != other:
+        raise BadInput(
+            f"{manifest.dataset_id} has images of {manifest.height} x {manifest.width} in {len(manifest.class_names)} "
+            f"classes, and {run.run_id} was trained on {own.height} x {own.width} in {len(own.class_names)}, or on "
+            "classes of other names: the two cannot be compared; `backbeam promote RUN --force` needs no comparison"
+        )
+
+
+def _read(file: FileInfo, folder: Place) -> pa.Table:
+    data = file.read(folder)
+    try:
+        return pq.ParquetFile(BytesIO(data), page_checksum_verification=True).read()
+    except (pa.ArrowException, OSError) as problem:
+        raise CorruptArtefact(f"{folder / file.name} cannot be read: {str(problem).splitlines()[0]}") from None
+
+
+def _sorted(rows: pa.Table) -> pa.Table:
+    return rows.sort_by([(key, "ascending") for key in _KEYS]).combine_chunks()
