@@ -55,8 +55,8 @@ class Record(BaseModel):
             first = problem.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
             raise CorruptArtefact(
-                f"{path} is corrupt, or of another version of backbeam: {place}: {first['msg']}; delete its folder to "
-                "have it made again"
+                f"{path} is corrupt, or of another version of backbeam: {place}: {first['msg']}; `backbeam verify "
+                "--repair` makes again what can be"
             ) from None
         except (ValueError, RecursionError) as problem:
             raise CorruptArtefact(f"{path} is corrupt: it is no JSON: {problem}") from None

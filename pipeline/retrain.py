@@ -21,9 +21,10 @@ from pipeline.manifest import load_manifest
 from pipeline.places import is_remote
 from pipeline.preprocess_stage import DatasetOptions, preprocess_stage
 from pipeline.registry.changes import data_faults, enter, judge
+from pipeline.registry.contest import check_fits
 from pipeline.registry.history import Entry, History, append, open_history
 from pipeline.registry.policy import Policy
-from pipeline.runs import RunRecord
+from pipeline.runs import RunRecord, check_run
 from pipeline.saving import Saving
 from pipeline.stages import evaluate_stage, train_stage, validate_stage
 from pipeline.validation import CheckSettings, check_validation, is_validated
@@ -97,6 +98,9 @@ def retrain(settings: Settings, wanted: Wanted, log: Log) -> Retrained:
     seen = history.seen(inputs)
     if seen:
         return _as_before(seen, history, data)
+    if history.champion:
+        champion = check_run(settings.workspace, settings.workspace / history.champion.folder)
+        check_fits(settings.workspace, data.manifest, champion)
     _validate(settings, data, wanted, history, inputs, log)
     config = _challenger_config(data, wanted, history)
     [run] = train_stage(settings, data, [config], False, wanted.saving, log)

@@ -17,6 +17,10 @@ KINDS = {
     "evaluation table": "reports/predictions/*seed1*/test-*.parquet",
     "group": "groups/*.json",
     "seeds table": "reports/seeds/*/seeds.parquet",
+    "history": "registry/history/00000001.json",
+    "champion": "registry/champion.json",
+    "contest": "registry/contests/*/*/contest.json",
+    "answers": "registry/contests/*/*/*.parquet",
 }
 
 

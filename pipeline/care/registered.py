@@ -35,8 +35,9 @@ def list_registry(workspace: Place) -> Iterator[Item]:
         yield Fault("history", _OWNER, path, "the entry of that number", str(problem).removeprefix(f"{path} "))
     else:
         yield from _list_pointer(workspace, History(entries))
-    for path in list_files(workspace / "registry" / "contests", f"*/*/{CONTEST_NAME}"):
-        yield from _list_contest(path.parent)
+    answers = list_files(workspace / "registry" / "contests", "*/*/*")
+    for folder in dict.fromkeys(path.parent for path in answers):
+        yield from _list_contest(folder)
 
 
 def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:

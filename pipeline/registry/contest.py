@@ -103,7 +103,7 @@ def answers_of(settings: Settings, dataset: Dataset, run: RunRecord) -> Answers:
 def _contested(settings: Settings, dataset: Dataset, run: RunRecord) -> pa.Table:
     folder = contest_folder(settings.workspace, dataset.manifest.dataset_id, run.run_id)
     if not (folder / CONTEST_NAME).exists():
-        _check_fits(dataset.manifest, run, dataset_of(settings.workspace, run, load_manifest).manifest)
+        check_fits(settings.workspace, dataset.manifest, run)
         with quiet_imports():
             from pipeline.registry.asking import ask
         ask(settings, dataset, run, folder)
@@ -131,7 +131,9 @@ def load_contest(folder: Place) -> ContestRecord:
     return record
 
 
-def _check_fits(manifest: Manifest, run: RunRecord, own: Manifest) -> None:
+def check_fits(workspace: Place, manifest: Manifest, run: RunRecord) -> None:
+    """Check that a run can answer a data set; raises BadInput if that has other images or classes than its own."""
+    own = dataset_of(workspace, run, load_manifest).manifest
     one, other = ((each.height, each.width, each.class_names) for each in (manifest, own))
     if one != other:
         raise BadInput(

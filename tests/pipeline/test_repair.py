@@ -38,6 +38,7 @@ def repair(workspace: Path, before: dict[str, bytes], times: dict[Path, int], ex
 GROUPS = [
     ("shard", "rejected", "validation table", "group"),
     ("parameters", "evaluation table"),
+    ("champion", "contest", "answers"),
     ("evaluation",),
     ("manifest", "validation"),
 ]

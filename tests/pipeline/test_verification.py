@@ -74,7 +74,7 @@ def test_two_shards_that_change_places(workspace):
     paths[0].write_bytes(second)
     paths[1].write_bytes(first)
     assert [fault.path for fault in verify(find_scope(workspace)).faults] == paths
-    done = backbeam("train", "--workspace", workspace, "--num-steps", 30)
+    done = backbeam("train", "digits", "--workspace", workspace, "--num-steps", 30)
     assert (done.code, done.out) == (4, "")
     assert str(paths[0]) in done.err
 
@@ -84,7 +84,8 @@ def test_two_shards_that_change_places(workspace):
 def test_a_record_that_claims_a_terabyte_is_refused_by_every_reader(command, how, workspace):
     path = find(workspace, "shard")
     damage(path, how)
-    more = {"train": ("--num-steps", 30), "evaluate": (find(workspace, "run").parent.name,), "validate": ()}[command]
+    evaluated, data = (find(workspace, "run").parent.name,), ("digits",)
+    more = {"train": (*data, "--num-steps", 30), "evaluate": evaluated, "validate": data}[command]
     done = backbeam(command, *more, "--workspace", workspace)
     assert (done.code, done.out) == (4, "")
     assert str(path) in done.err

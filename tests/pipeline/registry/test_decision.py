@@ -1,0 +1,131 @@
+"""The decision: a pure function of answers and a policy."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from pipeline.registry.decision import Contestant, Decision, Examination, decide
+from pipeline.registry.policy import Policy
+
+NAMES = ("a", "b", "c", "d")
+LABELS = np.arange(400) % 4
+
+
+def answers(num_wrong: int, start: int = 0, label: int | None = None) -> np.ndarray:
+    """Right answers but for some examples from a place on, of one class if it is given."""
+    places = np.flatnonzero(label == LABELS) if label is not None else np.arange(len(LABELS))
+    predicted = LABELS.copy()
+    wrong = places[start : start + num_wrong]
+    predicted[wrong] = (LABELS[wrong] + 1) % 4
+    return predicted
+
+
+def judged(challenger, champion=None, reference=None, policy=None, objections=()) -> Decision:
+    named = [
+        None if each is None else Contestant(name, each)
+        for name, each in (("new", challenger), ("old", champion), ("best", reference))
+    ]
+    return decide(Examination(LABELS, NAMES, *named, objections), policy or Policy())
+
+
+def failed(decision: Decision) -> list[tuple[str, str | None]]:
+    assert decision.promote == (not any(not finding.passed for finding in decision.findings))
+    return [(finding.test, finding.against) for finding in decision.findings if not finding.passed]
+
+
+def test_the_first_champion_must_be_better_than_guessing():
+    assert failed(judged(answers(100))) == []
+    assert failed(judged(np.zeros(400, int))) == [("better_than_guessing", None)]
+    assert failed(judged(answers(290))) == [("better_than_guessing", None)]  # 27.5 %, where a guess has 25 %
+
+
+def test_the_minimum_accuracy_is_that_of_the_policy():
+    policy = Policy(minimum_accuracy=0.9)
+    assert failed(judged(answers(40), policy=policy)) == []
+    assert failed(judged(answers(41), policy=policy)) == [("minimum_accuracy", None)]
+
+
+def test_a_gain_beyond_chance_promotes_and_one_within_it_does_not():
+    assert failed(judged(answers(20), champion=answers(60))) == []
+    assert failed(judged(answers(20), champion=answers(23))) == [("significance", "old")]
+    assert failed(judged(answers(20), champion=answers(23), policy=Policy(significance=1))) == []
+
+
+def test_equal_models_do_not_replace_each_other():
+    assert failed(judged(answers(20), champion=answers(20))) == [("significance", "old")]
+
+
+def test_a_loss_beyond_chance_is_no_gain_although_it_is_significant():
+    found = failed(judged(answers(60), champion=answers(20)))
+    assert ("significance", "old") in found
+    assert ("minimum_gain", "old") in found
+
+
+def test_the_gain_is_compared_without_the_rounding_of_quotients():
+    policy = Policy(minimum_gain=0.1, significance=1, largest_class_loss=1)
+    assert failed(judged(answers(40), champion=answers(80), policy=policy)) == []
+    assert failed(judged(answers(41), champion=answers(80), policy=policy)) == [("minimum_gain", "old")]
+
+
+def test_a_class_may_lose_so_much_and_no_more():
+    champion = answers(60, label=0)  # it gets 60 of the class a wrong, and the challenger some of the class c
+    assert failed(judged(answers(5, label=2), champion=champion)) == []
+    found = judged(answers(6, label=2), champion=champion)
+    assert failed(found) == [("largest_class_loss", "old")]
+    assert found.reasons == ("class 'c' loses 6.00 points of recall on the champion, at most 5.00 points allowed",)
+
+
+def test_small_losses_do_not_add_up_because_of_the_reference():
+    policy = Policy(minimum_gain=-0.02, significance=1, largest_class_loss=1)
+    assert failed(judged(answers(28), champion=answers(20), policy=policy)) == []
+    assert failed(judged(answers(36), champion=answers(28), policy=policy)) == []
+    found = judged(answers(36), champion=answers(28), reference=answers(20), policy=policy)
+    assert failed(found) == [("minimum_gain", "best")]
+    assert "the reference best" in found.reasons[0]
+
+
+def test_an_objection_keeps_the_best_of_challengers_away():
+    found = judged(LABELS, champion=answers(60), objections=("its data are bad",))
+    assert failed(found) == [("objection", None)]
+    assert found.reasons == ("its data are bad",)
+
+
+def test_a_class_without_examples_loses_nothing():
+    labels = np.zeros(200, int)
+    labels[:60] = 1
+    right, worse = labels.copy(), np.where(np.arange(200) < 40, 0, labels)
+    found = decide(Examination(labels, NAMES, Contestant("new", right), Contestant("old", worse), None), Policy())
+    assert found.promote
+    assert found.num_correct == {"new": 200, "old": 160}
+
+
+def test_no_examples_or_other_numbers_of_answers_are_refused():
+    nothing = np.zeros(0, int)
+    with pytest.raises(ValueError, match="at least one"):
+        decide(Examination(nothing, NAMES, Contestant("new", nothing), None, None), Policy())
+    with pytest.raises(ValueError, match="answers to 400 examples"):
+        judged(LABELS[:-1])
+
+
+classes = st.lists(st.integers(0, 3), min_size=400, max_size=400).map(np.array)
+
+
+@settings(deadline=None, max_examples=50)
+@given(classes, classes, st.floats(0.001, 1), st.floats(0, 1))
+def test_a_promotion_holds_what_the_policy_says(challenger, champion, significance, largest_class_loss):
+    policy = Policy(significance=significance, largest_class_loss=largest_class_loss)
+    found = judged(challenger, champion=champion, policy=policy)
+    ours, theirs = challenger == LABELS, champion == LABELS
+    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    if found.promote:
+        assert only_ours >= only_theirs
+        if significance < 1:
+            assert binomtest(only_ours, only_ours + only_theirs, 0.5).pvalue <= significance
+        for label in range(4):
+            loss = theirs[label == LABELS].mean() - ours[label == LABELS].mean()
+            assert loss <= largest_class_loss + 1e-6
+    assert found == judged(challenger, champion=champion, policy=policy)
+    swapped = judged(champion, champion=challenger, policy=policy)
+    assert significance == 1 or not (found.promote and swapped.promote)
