@@ -35,9 +35,10 @@ bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow
 	@$(BIN)/python -m tests.benchmarks.data
 	@$(BIN)/python -m tests.benchmarks.reading
 
-docs: $(VENV)/installed-test  ## docs/cli.md and docs/tables.md, from the code
+docs: $(VENV)/installed-test  ## docs/cli.md, docs/tables.md and docs/scale.md, from the code
 	@$(BIN)/python -m tests.cli_reference
 	@$(BIN)/python -m tests.tables_page
+	@$(BIN)/python -m tests.scale_page
 
 screenshots: $(VENV)/installed-test  ## the pictures in docs/, of the report and of a terminal; needs Chromium
 	@$(BIN)/python -m tests.screenshots docs
