@@ -1,6 +1,7 @@
 """What the page of several runs shows: their figures side by side, and each against the first."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from model.errors import BadUsage
@@ -74,7 +75,8 @@ def _compare(first: EvaluatedRun, other: EvaluatedRun) -> Compared:
 
 def _differences(found: Sequence[EvaluatedRun]) -> list[Setting]:
     dumps = [each.run.config.model_dump(mode="json") | {"data set": each.run.dataset_id} for each in found]
-    settings = [Setting(name, tuple(dump[name] for dump in dumps)) for name in dumps[0]]
+    names = dict.fromkeys(chain.from_iterable(dumps))
+    settings = [Setting(name, tuple(dump.get(name) for dump in dumps)) for name in names]
     return [setting for setting in settings if any(value != setting.values[0] for value in setting.values)]
 
 

@@ -3,7 +3,8 @@
 import json
 import shlex
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 from model.recipes import RECIPES, TrainingConfig, fit_to_data
 from pipeline.manifest import Manifest
@@ -46,7 +47,8 @@ def reproduce(
     own = [f"{name}={place}" for name, place in sorted(evaluation.slicings.items()) if name not in SLICINGS]
     slices = [word for slicing in own for word in ("--slice", slicing)]
     command = ["backbeam", "run", *_dataset_options(manifest, parts), *chosen, *config, *slices]
-    return Reproduction(shlex.join(command), settings, (*_needed_sources(parts), _needed_versions(run)))
+    needs = (*_needed_sources(parts), *_needed_start(run.config), _needed_versions(run))
+    return Reproduction(shlex.join(command), settings, needs)
 
 
 def _settings(config: TrainingConfig, manifest: Manifest) -> str:
@@ -56,9 +58,14 @@ def _settings(config: TrainingConfig, manifest: Manifest) -> str:
     own = RECIPES[config.recipe].config
     fitted = fit_to_data(own, manifest.num_pixels, len(manifest.class_names), manifest.splits["train"].num_examples)
     usual = fitted.model_dump(mode="json") | {"recipe": config.recipe, "seed": config.seed}
-    changed = {name: value for name, value in config.model_dump(mode="json").items() if value != usual[name]}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in changed.items()]
-    return "\n".join(["[training]", *lines, ""]) if lines else ""
+    changed = {name: value for name, value in config.model_dump(mode="json").items() if value != usual.get(name)}
+    warm_start = changed.pop("warm_start", {})
+    tables = {"training": changed, "training.warm_start": warm_start}
+    return "\n".join(chain.from_iterable(_table(name, values) for name, values in tables.items() if values))
+
+
+def _table(name: str, values: dict[str, Any]) -> list[str]:
+    return [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
 
 
 def _dataset_options(manifest: Manifest, parts: Sequence[Manifest]) -> list[str]:
@@ -100,6 +107,11 @@ def _needed_sources(parts: Sequence[Manifest]) -> tuple[str, ...]:
         for part in parts
         if not _is_known(part)
     )
+
+
+def _needed_start(config: TrainingConfig) -> tuple[str, ...]:
+    start = config.warm_start
+    return (f"the run {start.run_id} in the same workspace: training begins with its parameters",) if start else ()
 
 
 def _needed_versions(run: RunRecord) -> str:

@@ -183,8 +183,15 @@ def test_a_warm_start_begins_with_the_champion_and_can_be_reproduced(folder):
     correct = [entry["num_correct"][each.json["run_id"]] for entry, each in zip(entries, (done, cold), strict=True)]
     assert correct[0] > correct[1]
     assert retrain(folder, "--warm-start", "--num-steps", 2).json["outcome"] == "unchanged"
+    for page in (command("report", folder, done.json["run_id"]), command("report", folder, *_both(done, cold))):
+        assert page.code == 0, page.err
+        assert champion["parameters"]["sha256"] in Path(page.json["path"]).read_text()
     again = backbeam("reproduce", done.json["run_id"], "--workspace", folder / "ws", "--json")
     assert (again.code, again.json["equal"]) == (0, True), again.err
+
+
+def _both(*done) -> list[str]:
+    return [each.json["run_id"] for each in done]
 
 
 def test_a_warm_start_needs_the_layers_of_the_champion(folder):
