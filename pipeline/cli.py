@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
+from pipeline import duty_commands as duties
 from pipeline import job_commands as jobs
 from pipeline import look_commands as looks
 from pipeline import signals
@@ -71,6 +72,7 @@ for command in (
     *(looks.recipes, looks.gradcheck),
 ):
     app.command()(command)
+app.command(context_settings=duties.WITH_OPTIONS_OF_RUNS)(duties.schedule)
 
 
 def _fail(code: int, message: str) -> NoReturn:

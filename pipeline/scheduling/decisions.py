@@ -60,11 +60,13 @@ class Run:
         due: the due time that this is for; it and all before it are handled by this run.
         missed: how many due times before that were missed and are handled too; up to MOST_COUNTED.
         retries: whether it was tried before.
+        is_first: whether nothing is due, and nothing was ever run.
     """
 
     due: datetime
     missed: int = 0
     retries: bool = False
+    is_first: bool = False
 
 
 def next_action(state: State, now: datetime, plan: Plan) -> Wait | Run:

@@ -94,7 +94,7 @@ def ended(state: State, exit_code: int, outcome: str, now: datetime, stopped: bo
 
 def back_off(failures: int) -> timedelta:
     """Return how long to wait after so many failures, one after the other: 1, 2, 4, ... minutes, an hour at most."""
-    return min(FIRST_DELAY * 2 ** min(failures - 1, 16), LONGEST_DELAY)
+    return min(FIRST_DELAY * (1 << min(failures - 1, 16)), LONGEST_DELAY)
 
 
 def settled(state: State, now: datetime) -> State:

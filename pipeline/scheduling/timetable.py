@@ -7,10 +7,10 @@ cron takes either; cronsim leaves out hours where clocks change by half an hour 
 
 When clocks change, as Debian's cron does:
 
-* an expression that names hours (`30 2 * * *`) is due once for each reading: the first time the clock shows it, or, if it
-  never does, at the moment at which the clock jumps over it;
-* one whose hour is a wildcard (`30 * * * *`, `0 */2 * * *`) is due whenever the clock shows a reading: both times in the
-  hour that is repeated, and never for one that is left out.
+* an expression that names hours (`30 2 * * *`) is due once for each reading: the first time the clock shows it, or, if
+  it never does, at the moment at which the clock jumps over it;
+* one whose hour is a wildcard (`30 * * * *`, `0 */2 * * *`) is due whenever the clock shows a reading: both times in
+  the hour that is repeated, and never for one that is left out.
 """
 
 import re
