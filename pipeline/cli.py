@@ -21,8 +21,8 @@ from pipeline.result import say_result
 
 app = typer.Typer(
     name="backbeam",
-    epilog="Exit codes: 0 done, 1 gradients disagree or a run came out different, 2 usage, 3 bad input, "
-    "4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, 143 terminated.",
+    epilog="Exit codes: 0 done, 1 gradients disagree, a run came out different or no scheduler lives, "
+    "2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
