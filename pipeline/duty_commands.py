@@ -1,28 +1,70 @@
 """The commands that stay at work without anybody asking again. Heavy imports are lazy."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.console import configure
 from pipeline.options import (
     DEFAULT_WORKSPACE,
-    Check,
-    CronExpression,
-    HealthFile,
-    Jitter,
     LogFile,
-    Once,
     Quiet,
-    Timezone,
     Workspace,
+    local_folder,
 )
 from pipeline.places import Place
 
 RUNS = "run"  # the command that is run when it is due
 WITH_OPTIONS_OF_RUNS = {"allow_extra_args": True, "ignore_unknown_options": True}
 UNHEALTHY = 1
+
+
+CronExpression = Annotated[
+    str | None,
+    typer.Option(
+        "--cron",
+        metavar="EXPR",
+        help='When to run: minute, hour, day of month, month, day of week, such as "0 3 * * *"; or such as @daily.',
+    ),
+]
+
+
+Timezone = Annotated[
+    str, typer.Option(metavar="ZONE", help="The zone whose clock --cron is about, such as Europe/Berlin.")
+]
+
+
+Jitter = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="Begin up to that much later than due, by workspace, host and due time: spreads several machines.",
+    ),
+]
+
+
+Once = Annotated[
+    bool,
+    typer.Option("--once", help="Run what is due by now, or was missed, or nothing, and end: for another scheduler."),
+]
+
+
+HealthFile = Annotated[
+    Path | None,
+    typer.Option(
+        parser=local_folder,
+        metavar="FILE",
+        help="Where to show signs of life; by default schedule-health.json of the workspace.",
+    ),
+]
+
+
+Check = Annotated[
+    bool,
+    typer.Option("--check", help="Look at the health file: code 0 if the scheduler that writes it lives, else 1."),
+]
 
 
 def schedule(

@@ -210,53 +210,6 @@ WhenLocked = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
 
-CronExpression = Annotated[
-    str | None,
-    typer.Option(
-        "--cron",
-        metavar="EXPR",
-        help='When to run: minute, hour, day of month, month, day of week, such as "0 3 * * *"; or such as @daily.',
-    ),
-]
-
-
-Timezone = Annotated[
-    str, typer.Option(metavar="ZONE", help="The zone whose clock --cron is about, such as Europe/Berlin.")
-]
-
-
-Jitter = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        metavar="SECONDS",
-        help="Begin up to that much later than due, by workspace, host and due time: spreads several machines.",
-    ),
-]
-
-
-Once = Annotated[
-    bool,
-    typer.Option("--once", help="Run what is due by now, or was missed, or nothing, and end: for another scheduler."),
-]
-
-
-HealthFile = Annotated[
-    Path | None,
-    typer.Option(
-        parser=local_folder,
-        metavar="FILE",
-        help="Where to show signs of life; by default schedule-health.json of the workspace.",
-    ),
-]
-
-
-Check = Annotated[
-    bool,
-    typer.Option("--check", help="Look at the health file: code 0 if the scheduler that writes it lives, else 1."),
-]
-
-
 DEFAULT_WORKSPACE: Place = Path("backbeam-workspace")
 
 
