@@ -101,6 +101,8 @@ def test_a_clock_set_back_repeats_nothing():
     made.stop_at("2026-01-01 07:10")
     stopped(made, cron="0 * * * *")
     assert made.begun == ["01 03:00", "01 04:00", "01 05:00", "01 06:00", "01 07:00"]
+    announced = {each.next_due for each in made.health if each.updated < at("2026-01-01 02:30")}
+    assert announced == {at("2026-01-01 06:00")}
 
 
 def test_a_clock_set_back_while_a_run_works_repeats_nothing():
