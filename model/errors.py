@@ -11,6 +11,7 @@ class BackbeamError(Exception):
     """An error that a user can act on: one clear message, no traceback."""
 
     exit_code = 1
+    worth_retrying = False
 
 
 class BadUsage(BackbeamError):
@@ -35,24 +36,40 @@ class StorageFailed(BackbeamError):
     """The file system refused: disk full, no permission, no such place."""
 
     exit_code = 5
+    worth_retrying = True
 
 
 class Locked(BackbeamError):
     """Another process works on this workspace."""
 
     exit_code = 6
+    worth_retrying = True
 
 
 class EngineFailed(BackbeamError):
     """The Beam engine ended in a state other than DONE, or a cluster lost a worker in training."""
 
     exit_code = 7
+    worth_retrying = True
 
 
 class NothingRun(BackbeamError):
     """Not a failure: as asked for, a job was built and not run, so there is nothing to go on with."""
 
     exit_code = 0
+
+
+def is_worth_retrying(exit_code: int) -> bool:
+    """Tell whether the same command may well succeed later, from the code that it ended with.
+
+    Not where its arguments, its sources or the workspace must be changed first. A code that is none of these errors'
+    is of a process that crashed, ran out of memory or was killed: that may pass.
+
+    Args:
+        exit_code: of a process; negative if a signal killed it.
+    """
+    kinds = {kind.exit_code: kind for kind in BackbeamError.__subclasses__()}
+    return exit_code not in kinds or kinds[exit_code].worth_retrying
 
 
 @contextmanager

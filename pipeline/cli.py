@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
+from pipeline import duty_commands as duties
 from pipeline import job_commands as jobs
 from pipeline import look_commands as looks
 from pipeline import registry_commands as registry
@@ -21,8 +22,9 @@ from pipeline.result import say_result
 
 app = typer.Typer(
     name="backbeam",
-    epilog="Exit codes: 0 done, 1 gradients disagree, a run came out different or a promotion was refused, 2 usage, "
-    "3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, 143 terminated.",
+    epilog="Exit codes: 0 done, 1 gradients disagree, a run came out different, a promotion was refused or no scheduler "
+    "lives, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, 143 "
+    "terminated.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -73,6 +75,7 @@ for command in (
     *(looks.recipes, looks.gradcheck),
 ):
     app.command()(command)
+app.command(context_settings=duties.WITH_OPTIONS_OF_RUNS)(duties.schedule)
 
 
 def _fail(code: int, message: str) -> NoReturn:

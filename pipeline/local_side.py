@@ -118,17 +118,43 @@ def locked(workspace: Place, wait: float = 0, skip: bool = False) -> Iterator[No
     """
     if not isinstance(workspace, Path):
         workspace.is_dir()  # raises before any work if the store cannot be asked
+    try:
+        with _held(workspace, ".lock", wait):
+            yield
+    except _Held as problem:
+        if skip:
+            raise NothingRun(f"{problem}: nothing is done here") from None
+        raise Locked(f"{problem}; wait for it to end (--wait SECONDS), or name another") from None
+
+
+@contextmanager
+def scheduling(workspace: Place) -> Iterator[None]:
+    """Keep every other scheduler of this machine out of a workspace; its runs take the lock of the workspace itself.
+
+    Raises:
+        Locked: another one is at work.
+    """
+    try:
+        with _held(workspace, ".schedule-lock"):
+            yield
+    except _Held as problem:
+        raise Locked(f"{problem}, which schedules its runs: end that first, or name another workspace") from None
+
+
+class _Held(Exception):
+    """Another process holds a lock; the message names it."""
+
+
+@contextmanager
+def _held(workspace: Place, name: str, wait: float = 0) -> Iterator[None]:
     folder = local_side(workspace)
     folder.mkdir(parents=True, exist_ok=True)
-    note = folder / ".lock-holder.json"
+    note = folder / f"{name}-holder.json"
     with ExitStack() as stack:
         try:
-            stack.enter_context(_take(folder / ".lock", note, workspace, wait))
+            stack.enter_context(_take(folder / name, note, workspace, wait))
         except filelock.Timeout:
-            held = f"{workspace} is in use by {_read_holder(note)}"
-            if skip:
-                raise NothingRun(f"{held}: nothing is done here") from None
-            raise Locked(f"{held}; wait for it to end (--wait SECONDS), or name another") from None
+            raise _Held(f"{workspace} is in use by {_read_holder(note)}") from None
         write_atomically(note, json.dumps(_about_this_process()).encode())
         stack.callback(note.unlink, missing_ok=True)
         yield
