@@ -1,6 +1,7 @@
 """The command line. Heavy imports are lazy: asking for help imports neither TensorFlow nor Beam."""
 
 import logging
+import os
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
@@ -9,9 +10,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
+from pipeline import failpoint, signals
 from pipeline import job_commands as jobs
 from pipeline import look_commands as looks
-from pipeline import signals
 from pipeline.care import commands as care
 from pipeline.console import note
 from pipeline.harmless import harmless
@@ -35,6 +36,7 @@ def main() -> NoReturn:
     _print_whatever_it_is()
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
     try:
+        failpoint.arm(os.environ)
         app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
     except NothingRun as reason:
         say_result("--json" in arguments, {"nothing_run": str(reason)}, [str(reason)])

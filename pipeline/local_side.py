@@ -9,17 +9,19 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from model.errors import CorruptArtefact, Locked, NothingRun
+from model.errors import CorruptArtefact, Locked, NothingRun, StorageFailed
+from pipeline import disk, failpoint
 from pipeline.console import say
+from pipeline.leftovers import clear_all, temporary_folder
 from pipeline.manifest import Manifest
 from pipeline.places import Place
-from pipeline.storage import digest_of, make_empty, remove, temporary_folder, write_atomically
+from pipeline.storage import digest_of, if_possible, make_empty, removed_afterwards, write_atomically
 
 CACHE_VARIABLE = "BACKBEAM_CACHE_DIR"
 
@@ -89,53 +91,77 @@ def temporary_files_in(workspace: Place) -> Iterator[None]:
     The folder is deleted at the end, with all that an engine forgot there.
     """
     folder = temporary_folder(local_side(workspace))
-    make_empty(folder)
-    earlier = os.environ.get("TMPDIR"), tempfile.tempdir
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
-    try:
-        yield
-    finally:
-        os.environ.pop("TMPDIR")
-        if earlier[0] is not None:
-            os.environ["TMPDIR"] = earlier[0]
-        tempfile.tempdir = earlier[1]
-        remove(folder)
+    with removed_afterwards(folder):
+        make_empty(folder)
+        earlier = os.environ.get("TMPDIR"), tempfile.tempdir
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        try:
+            yield
+        finally:
+            os.environ.pop("TMPDIR")
+            if earlier[0] is not None:
+                os.environ["TMPDIR"] = earlier[0]
+            tempfile.tempdir = earlier[1]
 
 
 @contextmanager
-def locked(workspace: Place, wait: float = 0, skip: bool = False) -> Iterator[None]:
+def locked(workspace: Place, wait: float = 0, skip: bool = False, clears: bool = True) -> Iterator[None]:
     """Keep every other backbeam process of this machine out of a workspace; the lock goes when its holder does.
+
+    The holder's note goes when it is done. So if there is one, its holder was killed or the disk refused, and may have
+    left temporary files: they are cleared away.
 
     Args:
         workspace: that is worked on.
         wait: seconds to wait for another process to end.
         skip: whether it is no failure if that one works on.
+        clears: whether to clear away what a holder that was killed left; else the next one that does will.
 
     Raises:
         Locked: another process holds it.
         NothingRun: the same, where skip is asked for.
-        StorageFailed: the workspace is in a store that cannot be asked.
+        StorageFailed: the workspace is in a store that cannot be asked, or the disk refuses.
     """
     if not isinstance(workspace, Path):
         workspace.is_dir()  # raises before any work if the store cannot be asked
     folder = local_side(workspace)
-    folder.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(folder)
     note = folder / ".lock-holder.json"
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(_take(folder / ".lock", note, workspace, wait))
-        except filelock.Timeout:
-            held = f"{workspace} is in use by {_read_holder(note)}"
-            if skip:
-                raise NothingRun(f"{held}: nothing is done here") from None
-            raise Locked(f"{held}; wait for it to end (--wait SECONDS), or name another") from None
-        write_atomically(note, json.dumps(_about_this_process()).encode())
-        stack.callback(note.unlink, missing_ok=True)
+    try:
+        lock = _take(folder / ".lock", note, workspace, wait)
+    except filelock.Timeout:
+        held = f"{workspace} is in use by {_read_holder(note)}"
+        if skip:
+            raise NothingRun(f"{held}: nothing is done here") from None
+        raise Locked(f"{held}; wait for it to end (--wait SECONDS), or name another") from None
+    with lock, _noted(note, clears):
         yield
+
+
+@contextmanager
+def _noted(note: Path, clears: bool) -> Iterator[None]:
+    """Say who holds a lock, until it is done; the note stays for the next one where something may be left."""
+    stays = any(note.parent.glob(f"*{note.name}*"))  # a note that was killed on its way too
+    if stays and clears:
+        clear_all(note.parent)
+        stays = False
+    write_atomically(note, json.dumps(_about_this_process()).encode())
+    try:
+        yield
+    except (StorageFailed, OSError):
+        raise
+    except BaseException:
+        if not stays:
+            with if_possible():
+                disk.delete_file(note)
+        raise
+    if not stays:
+        disk.delete_file(note)
 
 
 def _take(lock: Path, note: Path, workspace: Place, wait: float) -> AbstractContextManager[object]:
     """Take a lock at once, or say who holds it and wait; raises filelock.Timeout."""
+    failpoint.reach("lock", lock)
     try:
         return filelock.FileLock(lock).acquire(timeout=0)
     except filelock.Timeout:
