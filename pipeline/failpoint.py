@@ -1,8 +1,8 @@
 """Failing on purpose, for tests: the Nth operation that changes the disk kills the process, or raises an error.
 
 The environment says which: BACKBEAM_FAILPOINT is N:kill, N:ENOSPC, N:EIO or N:EACCES, with N counted from 1 in this
-process, all its threads together; N+:ENOSPC fails every operation from the Nth on. count:FILE fails none and adds a
-line to FILE for each. Unless the variable is set nothing is armed, and `reach` is one comparison.
+process, all its threads together; N+:ENOSPC fails every operation from the Nth on; count fails none. With :FILE after
+that each operation adds a line to FILE. Unless the variable is set nothing is armed, and `reach` is one comparison.
 """
 
 import errno
@@ -19,7 +19,7 @@ from model.errors import BadUsage
 VARIABLE = "BACKBEAM_FAILPOINT"
 ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES}
 KILL = "kill"
-_FORM = re.compile(rf"([1-9][0-9]{{0,8}})(\+?):({KILL}|{'|'.join(ERRORS)})|count:(.+)")
+_FORM = re.compile(rf"(?:([1-9][0-9]{{0,8}})(\+?):({KILL}|{'|'.join(ERRORS)})|count)(?::(.+))?")
 
 
 @dataclass
@@ -80,6 +80,6 @@ def _parse(text: str) -> _Failpoint:
     found = _FORM.fullmatch(text)
     if not found:
         modes = ", ".join((KILL, *ERRORS))
-        raise BadUsage(f"{VARIABLE}={text!r}: expected N:MODE or N+:MODE, with MODE one of {modes}, or count:FILE")
+        raise BadUsage(f"{VARIABLE}={text!r}: expected N:MODE or N+:MODE, with MODE one of {modes}, or count; then perhaps :FILE")
     number, stays, mode, listed = found.groups()
     return _Failpoint(int(number or 0), bool(stays), mode or "", Path(listed) if listed else None)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked
+from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
 from pipeline import local_side, storage
 from pipeline.sources.fetch import find_source
 from pipeline.sources.staging import scan_source
@@ -117,7 +117,7 @@ def test_a_folder_is_published_once(tmp_path):
         assert not staged.exists()
     storage.publish_folder(staged, folder)  # nothing is left to publish
     assert contents(tmp_path) == {"shown/folder/file": b"first"}
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StorageFailed, match="cannot rename .*staged: No such file"):
         storage.publish_folder(staged, folder.with_name("other"))
 
 

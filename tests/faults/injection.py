@@ -1,0 +1,146 @@
+"""One fault: a command is broken off at one operation on the disk, and the world is looked at after it."""
+
+import errno
+import os
+import queue
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.care.faults import Fault
+from pipeline.care.verification import Scope, verify
+from pipeline.leftovers import list_leftovers
+from tests.faults.worlds import COMMANDS, Worlds, artefacts, committed, fingerprint
+from tests.faults.zygote import Ended
+
+# How an operation fails: the process is killed, the disk refuses once, or it is full from then on.
+MODES = {"kill": "{}:kill", "ENOSPC": "{}:ENOSPC", "EIO": "{}:EIO", "EACCES": "{}:EACCES", "full": "{}+:ENOSPC"}
+STORAGE = 5  # the documented exit code
+
+Run = Callable[[Path, tuple[str, ...], dict[str, str]], Ended]
+
+
+class Injection(NamedTuple):
+    """A fault: at which operation of which command, and how it fails."""
+
+    name: str
+    number: int
+    mode: str
+
+
+class Harness:
+    """Injects faults, many at a time, and counts them."""
+
+    def __init__(self, worlds: Worlds, runs: Iterable[Run], folder: Path) -> None:
+        """Begin.
+
+        Args:
+            worlds: of the commands.
+            runs: each runs one command at a time.
+            folder: for the worlds that are broken.
+        """
+        self._worlds, self._folder = worlds, folder
+        self._free: queue.Queue[Run] = queue.Queue()
+        for run in runs:
+            self._free.put(run)
+        self._lock, self._rerun = threading.Lock(), set[tuple[str, str]]()
+        self.injected = 0
+
+    def sweep(self, name: str, every: int) -> int:
+        """Inject faults of every mode at each operation, or each of so many; return how many were injected."""
+        earlier, num_operations = self.injected, len(self._worlds.find(name).operations)
+        chosen = [
+            Injection(name, number, mode)
+            for number in range(every // 2 + 1, num_operations + 1, every)
+            for mode in MODES
+        ]
+        with ThreadPoolExecutor(self._free.qsize()) as pool:
+            for _ in pool.map(self.inject, chosen):
+                pass
+        return self.injected - earlier
+
+    def inject(self, injection: Injection) -> None:
+        """Break a command off, and check all that must hold then, and once the command is given again.
+
+        The last of that depends on what was left alone, so it is left out where the same was left before.
+        """
+        run = self._free.get()
+        folder = self._folder / "-".join(map(str, injection))
+        try:
+            self._break_off(injection, folder, run)
+            left = injection.name, fingerprint(folder / "ws")
+            with self._lock:
+                is_new = left not in self._rerun
+                self._rerun.add(left)
+            if is_new:
+                self._check_rerun(injection, folder, run)
+        finally:
+            self._free.put(run)
+        shutil.rmtree(folder)
+
+    def _break_off(self, injection: Injection, folder: Path, run: Run) -> None:
+        name, number, mode = injection
+        workspace, listed = self._worlds.copy(name, folder) / "ws", folder / "operations.txt"
+        before, bad = committed(workspace), faults(workspace)
+        failpoint = f"{MODES[mode].format(number)}:{listed}"
+        ended = run(folder, self._worlds.arguments(name), {"BACKBEAM_FAILPOINT": failpoint})
+        operations = listed.read_text().splitlines()
+        if len(operations) < number:  # threads may have done with fewer
+            assert ended.code == 0, (injection, ended)
+            return
+        with self._lock:
+            self.injected += 1
+        check_told(injection, ended, operations[number - 1])
+        check_kept(injection, before, workspace)
+        new = set(map(str, faults(workspace))) - set(map(str, bad))
+        assert not new, (injection, new)
+
+    def _check_rerun(self, injection: Injection, folder: Path, run: Run) -> None:
+        again = run(folder, self._worlds.arguments(injection.name), {})
+        assert again.code == 0, (injection, again)
+        found, expected = artefacts(folder / "ws"), self._worlds.find(injection.name).after
+        differing = [path for path in sorted({*found, *expected}) if found.get(path) != expected.get(path)]
+        assert not differing, (injection, differing)
+        assert not faults(folder / "ws"), injection
+        assert not list_leftovers(folder / "ws"), injection
+
+
+def check_told(injection: Injection, ended: Ended, operation: str) -> None:
+    """A disk that refuses ends a command with one message: what was refused, where, why, and what to do."""
+    if injection.mode == "kill":
+        assert ended.code == -signal.SIGKILL, (injection, ended)
+        return
+    code = getattr(errno, "ENOSPC" if injection.mode == "full" else injection.mode)
+    _, *words = operation.split()
+    place = words[-1]
+    [said] = [line for line in ended.err.splitlines() if line.startswith("backbeam: ")]
+    assert (ended.code, ended.out) == (STORAGE, ""), (injection, ended)
+    assert said.startswith("backbeam: storage: "), (injection, said)
+    assert os.strerror(code) in said, (injection, said)
+    assert place in said, (injection, said)
+    assert "Traceback" not in ended.err, (injection, ended)
+
+
+def check_kept(injection: Injection, before: dict[str, bytes], workspace: Path) -> None:
+    """What was there is there, but for what the command was to replace."""
+    replaced = COMMANDS[injection.name].replaces
+    after = committed(workspace)
+    for path, data in before.items():
+        if not any(Path(path).match(pattern) for pattern in replaced):
+            assert after.get(path) == data, (injection, path)
+
+
+def faults(workspace: Path) -> list[Fault]:
+    """What `verify` says is wrong with what has a record: work that was not finished has none."""
+    if not workspace.is_dir():
+        return []
+    return [fault for fault in verify(Scope(workspace)).faults if not _is_unfinished(fault)]
+
+
+def _is_unfinished(fault: Fault) -> bool:
+    records = ("manifest", "origin", "validation", "run", "evaluation", "group")
+    return fault.kind == "stray" or (fault.kind in records and fault.found == "nothing")

@@ -1,0 +1,16 @@
+"""Commands that fail at the Nth operation on the disk, in every way: nothing is lost, and the same command completes."""
+
+import pytest
+
+from tests.faults.worlds import COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_some_operations_fail(name, harness, record_property):
+    record_property("faults injected", harness.sweep(name, COMMANDS[name].sample))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_operation_fails(name, harness, record_property):
+    record_property("faults injected", harness.sweep(name, COMMANDS[name].every))
