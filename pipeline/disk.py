@@ -3,6 +3,7 @@
 Each is a place where the disk may refuse, which is StorageFailed and names it, and where a failpoint may strike.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,10 @@ def make_folder(folder: Path) -> None:
         return
     make_folder(folder.parent)
     with changing("make", folder):
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
     flush(folder.parent)
 
 

@@ -80,6 +80,8 @@ def _parse(text: str) -> _Failpoint:
     found = _FORM.fullmatch(text)
     if not found:
         modes = ", ".join((KILL, *ERRORS))
-        raise BadUsage(f"{VARIABLE}={text!r}: expected N:MODE or N+:MODE, with MODE one of {modes}, or count; then perhaps :FILE")
+        raise BadUsage(
+            f"{VARIABLE}={text!r}: expected N:MODE or N+:MODE, with MODE one of {modes}, or count; then perhaps :FILE"
+        )
     number, stays, mode, listed = found.groups()
     return _Failpoint(int(number or 0), bool(stays), mode or "", Path(listed) if listed else None)

@@ -1,7 +1,6 @@
-"""The zygotes and the worlds, once for all tests of a process."""
+"""The zygote and the worlds, once for all tests of a process."""
 
-import os
-from contextlib import ExitStack, closing
+from contextlib import closing
 
 import pytest
 
@@ -11,16 +10,16 @@ from tests.faults.zygote import Zygote
 
 
 @pytest.fixture(scope="session")
-def zygotes():
-    with ExitStack() as stack:
-        yield [stack.enter_context(closing(Zygote())) for _ in range(min(2, os.cpu_count() or 1))]
+def zygote():
+    with closing(Zygote()) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
-def worlds(zygotes, tmp_path_factory):
-    return Worlds(tmp_path_factory.mktemp("worlds"), zygotes[0])
+def worlds(zygote, tmp_path_factory):
+    return Worlds(tmp_path_factory.mktemp("worlds"), zygote)
 
 
 @pytest.fixture
-def harness(worlds, zygotes, tmp_path):
-    return Harness(worlds, [zygote.run for zygote in zygotes], tmp_path)
+def harness(worlds, zygote, tmp_path):
+    return Harness(worlds, zygote.run, tmp_path)

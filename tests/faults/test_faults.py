@@ -1,11 +1,11 @@
-"""Commands that fail at the Nth operation on the disk, in every way: nothing is lost, and the same command completes."""
+"""Commands that fail at the Nth operation on the disk: nothing is lost, and the same command again completes."""
 
 import pytest
 
 from tests.faults.worlds import COMMANDS
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.sample])
 def test_some_operations_fail(name, harness, record_property):
     record_property("faults injected", harness.sweep(name, COMMANDS[name].sample))
 

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
+from pipeline.care.faults import Fault
+from pipeline.care.verification import Scope, verify
+from pipeline.leftovers import list_leftovers
 from tests.faults.zygote import Zygote
 from tests.helpers import Digits, labels_bytes, write_files
 
@@ -25,8 +28,8 @@ class Command(NamedTuple):
         after: the command that makes the world before; none for an empty one.
         replaces: what it is to replace, as patterns of paths; all else that was there must stay.
         spoil: what happens to that world first.
-        every: of the exhaustive sweep, which operations: each, or each of so many where what it does is swept elsewhere.
-        sample: the same for the fast tests.
+        every: of the exhaustive sweep, which operations: each, or one in so many.
+        sample: the same for the fast tests; 0 leaves it to the sweep.
     """
 
     arguments: tuple[str, ...]
@@ -34,7 +37,7 @@ class Command(NamedTuple):
     replaces: tuple[str, ...] = ()
     spoil: Callable[[Path], object] = lambda _: None
     every: int = 1
-    sample: int = 17
+    sample: int = 0
 
 
 def _lose_a_shard_and_a_table(workspace: Path) -> None:
@@ -48,13 +51,13 @@ _TRAINING = ("--num-steps", "2000", "--checkpoint-every", "1000")
 
 # One row a command; each starts from the world that an earlier row makes.
 COMMANDS = {
-    "preprocess": Command(("preprocess", *_SOURCE), None),
-    "train": Command(("train", *_TRAINING), "preprocess"),
-    "evaluate": Command(("evaluate",), "train"),
+    "preprocess": Command(("preprocess", *_SOURCE), None, sample=27),
+    "train": Command(("train", *_TRAINING), "preprocess", sample=24),
+    "evaluate": Command(("evaluate",), "train", sample=31),
     "report": Command(("report",), "evaluate", sample=3),
-    "validate": Command(("validate", "--config", "checks.toml"), "evaluate", ("validation.json", "validation.parquet"), sample=11),
-    "seeds": Command(("run", *_SOURCE, "--num-steps", "20", "--seeds", "1-2"), "preprocess", every=11, sample=149),
-    "repair": Command(("verify", "--repair"), "evaluate", spoil=_lose_a_shard_and_a_table, every=11, sample=149),
+    "validate": Command(("validate", "--config", "checks.toml"), "evaluate", ("validation.*",), sample=13),
+    "seeds": Command(("run", *_SOURCE, "--num-steps", "20", "--seeds", "1-2"), "preprocess", every=11),
+    "repair": Command(("verify", "--repair"), "evaluate", spoil=_lose_a_shard_and_a_table, every=11),
 }
 _CHECKS = '[validation.class_balance]\nthreshold = 0.2\nseverity = "warning"\n'
 
@@ -64,11 +67,15 @@ class World(NamedTuple):
 
     Attributes:
         before: the folder whose `ws` the command starts from.
+        files: in that.
+        faults: that it has, as they are told.
         after: what `ws` holds then, as `artefacts` tells it.
         operations: on the disk, in order, a line each.
     """
 
     before: Path
+    files: dict[str, bytes]
+    faults: set[str]
     after: dict[str, Any]
     operations: list[str]
 
@@ -96,7 +103,8 @@ class Worlds:
         return shutil.copytree(self.find(name).before, folder)
 
     def _make(self, name: str) -> World:
-        command, before, undisturbed = COMMANDS[name], *(self._folder / f"{name}-{when}" for when in ("before", "after"))
+        command = COMMANDS[name]
+        before, undisturbed = (self._folder / f"{name}-{when}" for when in ("before", "after"))
         if command.after:
             self.find(command.after)
             shutil.copytree(self._folder / f"{command.after}-after", before)
@@ -108,13 +116,28 @@ class Worlds:
         listed = self._folder / f"{name}.txt"
         done = self._zygote.run(undisturbed, self.arguments(name), {"BACKBEAM_FAILPOINT": f"count:{listed}"})
         assert done.code == 0, done.err
-        return World(before, artefacts(undisturbed / "ws"), listed.read_text().splitlines())
+        assert not faults(undisturbed / "ws")
+        assert not list_leftovers(undisturbed / "ws")
+        operations, after = listed.read_text().splitlines(), artefacts(undisturbed / "ws")
+        return World(before, committed(before / "ws"), faults(before / "ws"), after, operations)
 
 
 def committed(workspace: Path) -> dict[str, bytes]:
     """Every file of a workspace."""
     files = sorted(path for path in workspace.rglob("*") if path.is_file())
     return {path.relative_to(workspace).as_posix(): path.read_bytes() for path in files}
+
+
+def faults(workspace: Path) -> set[str]:
+    """What `verify` says is wrong with what has a record: work that was not finished has none."""
+    if not workspace.is_dir():
+        return set()
+    return {str(fault) for fault in verify(Scope(workspace)).faults if not _is_unfinished(fault)}
+
+
+def _is_unfinished(fault: Fault) -> bool:
+    records = ("manifest", "origin", "validation", "run", "evaluation", "group")
+    return fault.kind == "stray" or (fault.kind in records and fault.found == "nothing")
 
 
 def artefacts(workspace: Path) -> dict[str, Any]:
@@ -141,7 +164,7 @@ _UNIQUE = re.compile(r"\.\d+\.[0-9a-f]{32}\.tmp|[0-9a-f]{32,64}|buckets-[^/]*")
 
 
 def fingerprint(workspace: Path) -> str:
-    """Name what a broken-off command left, but for names used once, times and torn content, which nobody reads again."""
+    """Name what a broken-off command left, but for names used once, times, and torn content that nobody reads."""
     found = []
     for path in sorted(workspace.rglob("*")):
         name = _UNIQUE.sub("*", path.relative_to(workspace).as_posix())

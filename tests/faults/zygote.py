@@ -34,7 +34,8 @@ class Zygote:
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.faults.zygote"]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "0"}
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}  # `select` must see every line
+        self._process = subprocess.Popen(command, env=environment, **pipes)
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -45,7 +46,6 @@ class Zygote:
         """Start a command in a folder and return its process id; it prints to out.txt and err.txt there."""
         job = {"folder": str(folder), "arguments": arguments, "environment": environment}
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
-        self._process.stdin.flush()
         return self._answer()
 
     def wait(self, folder: Path, pid: int) -> Ended:
@@ -67,17 +67,7 @@ def serve() -> None:
     from pipeline.work import quiet_imports
 
     with quiet_imports():
-        import model.devices
-        import model.replicas
-        import pipeline.care.repair
-        import pipeline.evaluate
-        import pipeline.page.comparing
-        import pipeline.page.content
-        import pipeline.page.rendering
-        import pipeline.page.report
-        import pipeline.preprocess
-        import pipeline.train
-        import pipeline.validate
+        pass
     from pipeline.cli import main
 
     gc.freeze()  # what was imported is not looked at, and so not copied, by any fork
@@ -86,8 +76,13 @@ def serve() -> None:
         if pid == 0:
             _become(json.loads(line))
             _run(main)
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        _answer(pid)
+        _answer(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def _answer(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
 
 
 def _run(main: Callable[[], object]) -> None:

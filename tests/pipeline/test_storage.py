@@ -117,7 +117,7 @@ def test_a_folder_is_published_once(tmp_path):
         assert not staged.exists()
     storage.publish_folder(staged, folder)  # nothing is left to publish
     assert contents(tmp_path) == {"shown/folder/file": b"first"}
-    with pytest.raises(StorageFailed, match="cannot rename .*staged: No such file"):
+    with pytest.raises(StorageFailed, match=r"cannot rename .*staged: No such file"):
         storage.publish_folder(staged, folder.with_name("other"))
 
 
