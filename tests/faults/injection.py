@@ -74,7 +74,7 @@ class Harness:
             return
         self.injected += 1
         check_told(injection, ended, operations[number - 1])
-        check_kept(injection, world.files, workspace)
+        check_kept(world.files, workspace, COMMANDS[name].replaces)
         told = {fault.replace(str(folder), str(world.before)) for fault in faults(workspace)}
         assert told <= world.faults, (injection, told)
 
@@ -102,10 +102,9 @@ def check_told(injection: Injection, ended: Ended, operation: str) -> None:
     assert "Traceback" not in ended.err, (injection, ended)
 
 
-def check_kept(injection: Injection, before: dict[str, bytes], workspace: Path) -> None:
+def check_kept(before: dict[str, bytes], workspace: Path, replaced: tuple[str, ...] = ()) -> None:
     """What was there is there, but for what the command was to replace."""
-    replaced = COMMANDS[injection.name].replaces
     after = committed(workspace)
     for path, data in before.items():
         if not any(Path(path).match(pattern) for pattern in replaced):
-            assert after.get(path) == data, (injection, path)
+            assert after.get(path) == data, f"{workspace / path} is not what it was"

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.care.faults import Fault
-from pipeline.care.verification import Scope, verify
+from pipeline.care.faults import Expected, Fault, Passed
+from pipeline.care.inventory import Scope, take_inventory
+from pipeline.care.verification import verify
 from pipeline.leftovers import list_leftovers
 from tests.faults.zygote import Zygote
 from tests.helpers import Digits, labels_bytes, write_files
@@ -86,11 +87,11 @@ class Worlds:
     def __init__(self, folder: Path, zygote: Zygote) -> None:
         files = Digits().files()
         files["train-labels-idx1-ubyte"] = labels_bytes(np.array([7, *(np.arange(59) + 1) % 3]))  # 7 is no class
-        self._folder, self._zygote, self._source = folder, zygote, write_files(folder / "digits", files)
+        self._folder, self._zygote, self.source = folder, zygote, write_files(folder / "digits", files)
         self._found: dict[str, World] = {}
 
     def arguments(self, name: str) -> tuple[str, ...]:
-        named = [str(self._source) if each == DIGITS else each for each in COMMANDS[name].arguments]
+        named = [str(self.source) if each == DIGITS else each for each in COMMANDS[name].arguments]
         return (*named, "--workspace", "ws")
 
     def find(self, name: str) -> World:
@@ -140,6 +141,13 @@ def _is_unfinished(fault: Fault) -> bool:
     return fault.kind == "stray" or (fault.kind in records and fault.found == "nothing")
 
 
+def recorded(workspace: Path) -> dict[str, bytes]:
+    """Every record of a workspace and every file that one names."""
+    items = take_inventory(Scope(workspace)) if workspace.is_dir() else []
+    sound = [item for item in items if isinstance(item, Passed | Expected) and "checkpoints" not in item.path.parts]
+    return {item.path.relative_to(workspace).as_posix(): item.path.read_bytes() for item in sound}
+
+
 def artefacts(workspace: Path) -> dict[str, Any]:
     """All that is in a workspace, hidden files and empty folders too: its bytes, but without times."""
     paths = sorted(workspace.rglob("*"))
@@ -160,14 +168,14 @@ def _timeless(path: Path) -> Any:
 
 
 _TIMES = {"seconds", "finished", "resumed_at", "record_sha256"}
-_UNIQUE = re.compile(r"\.\d+\.[0-9a-f]{32}\.tmp|[0-9a-f]{32,64}|buckets-[^/]*")
+ONCE = re.compile(r"\.\d+\.[0-9a-f]{32}\.tmp|[0-9a-f]{32,64}|buckets-[^/]*")
 
 
 def fingerprint(workspace: Path) -> str:
     """Name what a broken-off command left, but for names used once, times, and torn content that nobody reads."""
     found = []
     for path in sorted(workspace.rglob("*")):
-        name = _UNIQUE.sub("*", path.relative_to(workspace).as_posix())
+        name = ONCE.sub("*", path.relative_to(workspace).as_posix())
         unread = "*" in name or ".temporary" in name or path.name.startswith(".")
         found.append((name, "" if unread else _timeless(path)))
     return hashlib.sha256(repr(sorted(found, key=repr)).encode()).hexdigest()

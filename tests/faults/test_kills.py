@@ -1,0 +1,72 @@
+"""kill -9 at random times, with several processes at once on one workspace."""
+
+import os
+import random
+import signal
+import time
+from contextlib import ExitStack, closing, suppress
+
+import pytest
+
+from tests.faults.injection import check_kept
+from tests.faults.worlds import artefacts, faults, recorded
+from tests.faults.zygote import Zygote
+from tests.helpers import backbeam
+
+ROUNDS = 12
+SEEDS = "12"
+MOST_SECONDS = 4.0  # until a kill: a run of its own takes less, three take more
+LOCKED = (("--wait", "100"), ("--wait", "100"), ("--if-locked", "skip"))
+
+
+@pytest.fixture(scope="module")
+def several():
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(Zygote())) for _ in range(len(LOCKED))]
+
+
+def whole_run(workspace, source, seed):
+    options = ("--dataset", source, "--num-classes", 3, "--max-rejected", 1, "--num-shards", 2)
+    training = ("--num-steps", 4000, "--checkpoint-every", 1000, "--seed", seed)
+    return tuple(map(str, ("run", "--workspace", workspace, *options, *training)))
+
+
+@pytest.mark.slow
+def test_killed_at_random_times_under_load(several, worlds, tmp_path, record_property):
+    chosen, source, ended = random.Random(1), worlds.source, []
+    workspace, undisturbed = tmp_path / "ws", tmp_path / "undisturbed"
+    for _ in range(ROUNDS):
+        before = recorded(workspace)
+        ended += one_round(several, chosen, workspace, source)
+        check_kept(before, workspace)
+        assert not faults(workspace)
+    killed = sum(code == -signal.SIGKILL for code, _ in ended)
+    assert {code for code, _ in ended} <= {0, -signal.SIGKILL}, ended
+    assert killed >= ROUNDS, ended
+    for place in (workspace, undisturbed):
+        for seed in SEEDS:
+            done = backbeam(*whole_run(place, source, seed))
+            assert done.code == 0, done.err
+    assert artefacts(workspace) == artefacts(undisturbed)
+    record_property("faults injected", killed)
+
+
+def one_round(zygotes, chosen, workspace, source):
+    """Start several commands and kill each at a time of its own, unless it ends before; return how each ended."""
+    places = [workspace.parent / f"process-{number}" for number in range(len(zygotes))]
+    started = []
+    for zygote, place, locked in zip(zygotes, places, LOCKED, strict=True):
+        place.mkdir(exist_ok=True)
+        arguments = (*whole_run(workspace, source, chosen.choice(SEEDS)), *locked)
+        started.append(zygote.start(place, arguments, {}))
+    kills = sorted((chosen.uniform(0, MOST_SECONDS), pid) for pid in started)
+    begun = time.monotonic()
+    for due, pid in kills:
+        time.sleep(max(0.0, begun + due - time.monotonic()))
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return [
+        (ended.code, ended.err)
+        for zygote, place, pid in zip(zygotes, places, started, strict=True)
+        for ended in [zygote.wait(place, pid)]
+    ]
