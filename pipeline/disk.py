@@ -83,6 +83,8 @@ def delete_file(path: Path) -> None:
 def delete_folder(folder: Path) -> None:
     """Delete a folder and what is in it: first the records, without which the rest is known to be incomplete."""
     with changing("list", folder):
+        if folder.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, "it is a link to a folder elsewhere", str(folder))
         found = sorted(folder.iterdir(), key=lambda path: (path.suffix != ".json", path.name))
     for path in found:
         if path.is_dir() and not path.is_symlink():

@@ -27,7 +27,8 @@ def repair_folder(workspace: Path) -> Path:
 
 def list_leftovers(workspace: Path) -> list[Path]:
     """List what processes that were killed left below a workspace: temporary folders and files; nobody reads them."""
-    scratch = [temporary_folder(workspace), repair_folder(workspace), *workspace.glob("datasets/.scratch-*")]
+    scratch = [temporary_folder(workspace), repair_folder(workspace)]
+    scratch += [*workspace.glob("datasets/.scratch-*"), *workspace.glob(".scratch-*")]  # the latter of a store's side
     files = sorted(path for path in workspace.rglob(f".*{_ENDING}") if path.is_file())
     return [*(folder for folder in scratch if folder.exists()), *files]
 

@@ -121,6 +121,18 @@ def test_a_folder_is_published_once(tmp_path):
         storage.publish_folder(staged, folder.with_name("other"))
 
 
+def test_a_link_is_never_followed_to_delete_what_is_elsewhere(tmp_path):
+    storage.write_atomically(tmp_path / "elsewhere" / "kept", b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    storage.write_atomically(tmp_path / "folder" / "file", b"y")
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageFailed, match="link to a folder elsewhere"):
+        storage.remove(tmp_path / "link")
+    storage.remove(tmp_path / "folder")
+    assert contents(tmp_path / "elsewhere") == {"kept": b"x"}
+    assert not (tmp_path / "folder").exists()
+
+
 def test_a_withdrawn_folder_is_gone_and_may_come_back(tmp_path):
     storage.write_atomically(tmp_path / "shown" / "file", b"x")
     for _ in range(2):
