@@ -8,7 +8,7 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-all test-engines test-stores bench bench-data docs screenshots lint types lock clean
+.PHONY: run test test-all test-engines test-faults test-stores bench bench-data docs screenshots lint types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
@@ -24,6 +24,9 @@ test-engines: $(VENV)/installed-engines  ## other engines, staging, the job for 
 	@command -v go >/dev/null && GOBIN=$(CURDIR)/$(BIN) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0 \
 		|| echo "no Prism: needs Go and its modules" >&2
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m engines -rs tests/engines
+
+test-faults: $(VENV)/installed-test  ## commands that fail at each of their operations on the disk; takes long
+	@$(BIN)/python -m pytest tests/faults
 
 test-stores: $(VENV)/installed-test  ## workspaces in object stores, against emulators
 	@$(BIN)/python -m pytest -rs tests/test_object_stores.py

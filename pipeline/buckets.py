@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from model.examples import Integers
+from pipeline import storage
 from pipeline.duplicates import ContentKeys
 
 BUCKET_EXAMPLES = 2**18  # 8 MiB
@@ -47,14 +47,13 @@ class Buckets:
         self._bits = min(MOST_BITS, max(1, num_examples // BUCKET_EXAMPLES).bit_length())
 
     def add(self, kept: Kept) -> None:
-        """Add examples to the buckets that they belong to; raises OSError if the disk is full."""
+        """Add examples to the buckets that they belong to; raises StorageFailed if the disk is full."""
         buckets = (kept["key"][:, 0] >> np.uint64(64 - self._bits)).astype(np.int64)
         order = np.argsort(buckets, kind="stable")
         edges = np.searchsorted(buckets[order], np.arange(2**self._bits + 1)).tolist()
         for bucket, (start, stop) in enumerate(pairwise(edges)):
             if start < stop:
-                with self._path(bucket).open("ab") as file:
-                    file.write(kept[order[start:stop]].tobytes())
+                storage.append_scratch(self._path(bucket), kept[order[start:stop]].tobytes())
 
     def __iter__(self) -> Iterator[Kept]:
         """Yield what is in each bucket."""
@@ -69,5 +68,5 @@ class Buckets:
 @contextmanager
 def temporary_buckets(num_examples: int) -> Iterator[Buckets]:
     """Give empty buckets for about so many examples, where temporary files are; they are deleted at the end."""
-    with TemporaryDirectory(prefix="buckets-") as folder:
-        yield Buckets(Path(folder), num_examples)
+    with storage.scratch_folder("buckets") as folder:
+        yield Buckets(folder, num_examples)

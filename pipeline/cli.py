@@ -1,6 +1,7 @@
 """The command line. Heavy imports are lazy: asking for help imports neither TensorFlow nor Beam."""
 
 import logging
+import os
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
@@ -10,10 +11,10 @@ import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
 from pipeline import duty_commands as duties
+from pipeline import failpoint, signals
 from pipeline import job_commands as jobs
 from pipeline import look_commands as looks
 from pipeline import registry_commands as registry
-from pipeline import signals
 from pipeline.care import commands as care
 from pipeline.console import note
 from pipeline.harmless import harmless
@@ -22,7 +23,7 @@ from pipeline.result import say_result
 
 app = typer.Typer(
     name="backbeam",
-    epilog="Exit codes: 0 done, 1 gradients disagree, a run came out different, a promotion was refused or no scheduler "
+    epilog="Exit codes: 0 done, 1 gradients disagree, a run came out different, a promotion refused or no scheduler "
     "lives, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, 143 "
     "terminated.",
     no_args_is_help=True,
@@ -38,6 +39,7 @@ def main() -> NoReturn:
     _print_whatever_it_is()
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
     try:
+        failpoint.arm(os.environ)
         app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
     except NothingRun as reason:
         say_result("--json" in arguments, {"nothing_run": str(reason)}, [str(reason)])

@@ -123,7 +123,7 @@ def _serve(timetable: Any, jitter: Any, workspace: Place, named: Path | None, ar
     from datetime import UTC, datetime
     from functools import partial
 
-    from pipeline.local_side import scheduling
+    from pipeline.locks import scheduling
     from pipeline.scheduling import child, health, state
     from pipeline.scheduling.decisions import Plan
     from pipeline.scheduling.interrupts import listening

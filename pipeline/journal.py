@@ -1,14 +1,14 @@
 """A run on its way: what it has found so far, whom it tells, when that is saved, and what stops it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import isfinite
 from threading import Event
 from typing import TypeAlias
 
 import tensorflow as tf
 
-from model.errors import BackbeamError, BadUsage, StorageFailed
+from model.errors import BackbeamError, BadUsage
 from model.fitting import Progress, Standing
 from model.lockstep import Lockstep, agreement
 from model.network import Parameters
@@ -19,6 +19,7 @@ from pipeline.console import say, warn
 from pipeline.places import Place
 from pipeline.runs import CHECKPOINTS_NAME, TENSORBOARD_NAME
 from pipeline.saving import Saving
+from pipeline.storage import if_possible
 
 Report: TypeAlias = Callable[[Progress, Parameters], object]
 
@@ -120,7 +121,7 @@ def left_to_go_on(folder: Place, record: Place, journal: Journal) -> Iterator[No
     try:
         yield
     except BaseException as problem:
-        with suppress(StorageFailed):  # a store that is away cannot be cleared; what failed first is what to say
+        with if_possible():
             if not record.exists():
                 if not isinstance(problem, Diverged):
                     journal.leave()

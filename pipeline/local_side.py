@@ -3,23 +3,17 @@
 All of a local workspace is on this machine. One in a store has a folder in the cache for that, named by its URI.
 """
 
-import json
 import os
-import socket
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import filelock
-
-from model.errors import CorruptArtefact, Locked, NothingRun
-from pipeline.console import say
+from model.errors import CorruptArtefact
+from pipeline.leftovers import temporary_folder
 from pipeline.manifest import Manifest
 from pipeline.places import Place
-from pipeline.storage import digest_of, make_empty, remove, temporary_folder, write_atomically
+from pipeline.storage import digest_of, make_empty, removed_afterwards, write_atomically
 
 CACHE_VARIABLE = "BACKBEAM_CACHE_DIR"
 
@@ -89,94 +83,14 @@ def temporary_files_in(workspace: Place) -> Iterator[None]:
     The folder is deleted at the end, with all that an engine forgot there.
     """
     folder = temporary_folder(local_side(workspace))
-    make_empty(folder)
-    earlier = os.environ.get("TMPDIR"), tempfile.tempdir
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
-    try:
-        yield
-    finally:
-        os.environ.pop("TMPDIR")
-        if earlier[0] is not None:
-            os.environ["TMPDIR"] = earlier[0]
-        tempfile.tempdir = earlier[1]
-        remove(folder)
-
-
-@contextmanager
-def locked(workspace: Place, wait: float = 0, skip: bool = False) -> Iterator[None]:
-    """Keep every other backbeam process of this machine out of a workspace; the lock goes when its holder does.
-
-    Args:
-        workspace: that is worked on.
-        wait: seconds to wait for another process to end.
-        skip: whether it is no failure if that one works on.
-
-    Raises:
-        Locked: another process holds it.
-        NothingRun: the same, where skip is asked for.
-        StorageFailed: the workspace is in a store that cannot be asked.
-    """
-    if not isinstance(workspace, Path):
-        workspace.is_dir()  # raises before any work if the store cannot be asked
-    try:
-        with _held(workspace, ".lock", wait):
-            yield
-    except _Held as problem:
-        if skip:
-            raise NothingRun(f"{problem}: nothing is done here") from None
-        raise Locked(f"{problem}; wait for it to end (--wait SECONDS), or name another") from None
-
-
-@contextmanager
-def scheduling(workspace: Place) -> Iterator[None]:
-    """Keep every other scheduler of this machine out of a workspace; its runs take the lock of the workspace itself.
-
-    Raises:
-        Locked: another one is at work.
-    """
-    try:
-        with _held(workspace, ".schedule-lock"):
-            yield
-    except _Held as problem:
-        raise Locked(f"{problem}, which schedules its runs: end that first, or name another workspace") from None
-
-
-class _Held(Exception):
-    """Another process holds a lock; the message names it."""
-
-
-@contextmanager
-def _held(workspace: Place, name: str, wait: float = 0) -> Iterator[None]:
-    folder = local_side(workspace)
-    folder.mkdir(parents=True, exist_ok=True)
-    note = folder / f"{name}-holder.json"
-    with ExitStack() as stack:
+    with removed_afterwards(folder):
+        make_empty(folder)
+        earlier = os.environ.get("TMPDIR"), tempfile.tempdir
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
         try:
-            stack.enter_context(_take(folder / name, note, workspace, wait))
-        except filelock.Timeout:
-            raise _Held(f"{workspace} is in use by {_read_holder(note)}") from None
-        write_atomically(note, json.dumps(_about_this_process()).encode())
-        stack.callback(note.unlink, missing_ok=True)
-        yield
-
-
-def _take(lock: Path, note: Path, workspace: Place, wait: float) -> AbstractContextManager[object]:
-    """Take a lock at once, or say who holds it and wait; raises filelock.Timeout."""
-    try:
-        return filelock.FileLock(lock).acquire(timeout=0)
-    except filelock.Timeout:
-        if not wait:
-            raise
-    say(f"{workspace} is in use by {_read_holder(note)}: waiting for up to {wait:g} s")
-    return filelock.FileLock(lock).acquire(timeout=wait)
-
-
-def _about_this_process() -> dict[str, Any]:
-    return {"pid": os.getpid(), "host": socket.gethostname(), "command": Path(sys.argv[0]).name}
-
-
-def _read_holder(note: Path) -> str:
-    try:
-        return "process {pid} ({command}) on {host}".format(**json.loads(note.read_bytes()))
-    except (OSError, ValueError, KeyError):  # it ended, or has not written its note yet
-        return "another process"
+            yield
+        finally:
+            os.environ.pop("TMPDIR")
+            if earlier[0] is not None:
+                os.environ["TMPDIR"] = earlier[0]
+            tempfile.tempdir = earlier[1]

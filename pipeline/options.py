@@ -226,11 +226,11 @@ DEFAULT_WORKSPACE: Place = Path("backbeam-workspace")
 DEFAULT_DATASETS = ["mnist-5k"]
 
 
-def lock_of(workspace: Place, wait: float, if_locked: IfLocked) -> Any:
-    """Return the context in which a command has the workspace for itself."""
-    from pipeline.local_side import locked
+def lock_of(workspace: Place, wait: float, if_locked: IfLocked, clears: bool = True) -> Any:
+    """Return the context in which a command has the workspace for itself; it clears it of what killed ones left."""
+    from pipeline.locks import locked
 
-    return locked(workspace, wait, if_locked is IfLocked.skip)
+    return locked(workspace, wait, if_locked is IfLocked.skip, clears)
 
 
 def picture_options(image_column: str | None, label_column: str | None, image_size: str | None) -> Any:

@@ -108,7 +108,7 @@ def preprocess(
     storage.make_empty(scratch)
     with ExitStack() as stack:
         stack.enter_context(storage.removed_on_failure(folder))
-        stack.callback(storage.remove, scratch)
+        stack.enter_context(storage.removed_afterwards(scratch))
         job = _plan(stack, scans, name, config, folder, scratch, max_rejected)
         ranges = list(chain.from_iterable(scan.ranges(split) for split, scan in scans.splits.items()))
         total = sum(each.num_examples for each in ranges)

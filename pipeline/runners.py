@@ -136,7 +136,7 @@ def messages_in(log: Path) -> Iterator[None]:
     Raises:
         EngineFailed: as raised inside, with the name of the file.
     """
-    log.unlink(missing_ok=True)
+    storage.remove_file(log)
     with tempfile.TemporaryFile() as heard, _standard_error_to(heard.fileno()):
         try:
             yield
@@ -144,7 +144,10 @@ def messages_in(log: Path) -> Iterator[None]:
             if not heard.seek(0, os.SEEK_END):
                 raise
             heard.seek(0)
-            storage.write_atomically(log, heard)
+            try:
+                storage.write_atomically(log, heard)
+            except errors.StorageFailed:  # what the engine failed of is what to say
+                raise problem from None
             raise errors.EngineFailed(f"{problem}; what the engine wrote is in {log}") from problem
 
 

@@ -2,11 +2,11 @@
 
 Artefacts are written here and nowhere else. On a disk: to a unique temporary name in the same folder, flushed, renamed
 into place, and the folder flushed. In a store: collected first, and put as a whole. Source files may lie in either.
+Every operation that changes a disk is one of `disk`, where it can be made to fail (`failpoint`); a disk or a store that
+refuses is StorageFailed.
 """
 
 import hashlib
-import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -17,10 +17,11 @@ from typing import BinaryIO
 import google_crc32c
 
 from model.errors import BadUsage, CorruptArtefact, EngineFailed, StorageFailed
+from pipeline import disk
+from pipeline.leftovers import clear_leftovers_of, temporary_name
 from pipeline.places import Place, RemotePath, is_remote, missing
 from pipeline.stores.store import find_store, open_remote
 
-_TEMPORARY = ".tmp"
 _MEND = (
     "`backbeam verify --repair` makes it again; so does deleting the folder of the data set or run that it belongs to, "
     "and running again"
@@ -131,17 +132,22 @@ def write_atomically(path: Place, chunks: bytes | Iterable[bytes]) -> None:
             collected.writelines([chunks] if isinstance(chunks, bytes) else chunks)
             path.put(collected)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}{_TEMPORARY}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.writelines([chunks] if isinstance(chunks, bytes) else chunks)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    disk.make_folder(path.parent)
+    temporary = temporary_name(path)
+    with removed_on_failure(temporary):
+        disk.write_new(temporary, [chunks] if isinstance(chunks, bytes) else chunks)
+        disk.rename(temporary, path)
+    disk.flush(path.parent)
+
+
+def write_unguarded(path: Place, data: bytes) -> None:
+    """Put a file in place as `write_atomically` does, where no lock keeps others out.
+
+    What a process that was killed left of the same file is cleared away first; under a lock `leftovers.clear_all` does.
+    """
+    if isinstance(path, Path):
+        clear_leftovers_of(path)
+    write_atomically(path, data)
 
 
 def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
@@ -151,20 +157,15 @@ def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
             return False
         write_atomically(path, chunks)
         return True
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}{_TEMPORARY}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.writelines([chunks] if isinstance(chunks, bytes) else chunks)
-            stream.flush()
-            os.fsync(stream.fileno())
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    _flush_folder(path.parent)
-    return True
+    disk.make_folder(path.parent)
+    temporary = temporary_name(path)
+    with removed_on_failure(temporary):
+        disk.write_new(temporary, [chunks] if isinstance(chunks, bytes) else chunks)
+        put = disk.link(temporary, path)
+        disk.delete_file(temporary)
+    if put:
+        disk.flush(path.parent)
+    return put
 
 
 def check_free(folder: Path) -> None:
@@ -184,15 +185,17 @@ def new_folder(folder: Path) -> Iterator[Path]:
         BadUsage: something is there already.
     """
     check_free(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex}{_TEMPORARY}")
+    clear_leftovers_of(folder)
+    disk.make_folder(folder.parent)
+    temporary = temporary_name(folder)
     with removed_on_failure(temporary):
-        temporary.mkdir()
+        disk.make_folder(temporary)
         yield temporary
-        _flush_tree(temporary)
+        for path in [*temporary.rglob("*"), temporary]:
+            disk.flush(path)
         check_free(folder)
-        temporary.rename(folder)
-    _flush_folder(folder.parent)
+        disk.rename(temporary, folder)
+    disk.flush(folder.parent)
 
 
 def folders_with(parent: Place, name: str) -> list[Place]:
@@ -232,9 +235,9 @@ def publish_folder(staged: Path, folder: Path) -> None:
         folder: where it goes. What is there already is the same, from an earlier try at the same work, and stays.
     """
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staged.rename(folder)
-        _flush_folder(folder.parent)
+        disk.make_folder(folder.parent)
+        disk.rename(staged, folder)
+        disk.flush(folder.parent)
     remove(staged)
 
 
@@ -246,16 +249,11 @@ def withdraw_folder(folder: Path, hidden: Path) -> None:
         hidden: a folder on the same file system where no reader looks; made if need be.
     """
     if folder.exists():
-        hidden.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(hidden)
         place = hidden / uuid.uuid4().hex
-        folder.rename(place)
-        _flush_folder(folder.parent)
+        disk.rename(folder, place)
+        disk.flush(folder.parent)
         remove(place)
-
-
-def list_leftovers(folder: Path) -> list[Path]:
-    """List the temporary files below a folder that a process which was killed left behind; nobody reads them."""
-    return sorted(path for path in folder.rglob(f".*{_TEMPORARY}") if path.is_file())
 
 
 def unique_place(folder: Place) -> Place:
@@ -265,23 +263,38 @@ def unique_place(folder: Place) -> Place:
 
 def write_scratch(place: str, chunks: Iterable[bytes]) -> None:
     """Write a file that does not outlive the job, so it need not reach the disk."""
-    with Path(place).open("xb") as stream:
-        stream.writelines(chunks)
+    disk.write_new(Path(place), chunks, flushed=False)
+
+
+def append_scratch(path: Path, data: bytes) -> None:
+    """Add to the end of a file that does not outlive the job; it is made if need be."""
+    disk.append(path, data)
 
 
 def make_empty(folder: Place) -> None:
     """Make a folder, without anything that an interrupted run left there; a store has no folders without a file."""
     remove(folder)
     if isinstance(folder, Path):
-        folder.mkdir(parents=True)
+        disk.make_folder(folder)
 
 
-def remove(folder: Place) -> None:
-    """Delete a folder and what is in it, if it is there."""
-    if isinstance(folder, RemotePath):
-        folder.remove_below()
-    elif folder.exists():
-        shutil.rmtree(folder)
+@contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """Give an empty folder where temporary files are, and delete it at the end."""
+    with disk.changing("make a folder in", Path(tempfile.gettempdir())):
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    with removed_afterwards(folder):
+        yield folder
+
+
+def remove(path: Place) -> None:
+    """Delete a folder and what is in it, or a file, if it is there."""
+    if isinstance(path, RemotePath):
+        path.remove_below()
+    elif path.is_dir():
+        disk.delete_folder(path)
+    elif path.exists():
+        disk.delete_file(path)
 
 
 def remove_all_but(folder: Place, *names: str) -> None:
@@ -297,36 +310,40 @@ def remove_file(path: Place) -> None:
     if isinstance(path, RemotePath):
         path.unlink()
     elif path.exists():
-        path.unlink()
-        _flush_folder(path.parent)
+        disk.delete_file(path)
+        disk.flush(path.parent)
 
 
 @contextmanager
-def removed_on_failure(*folders: Place, record: Place | None = None) -> Iterator[None]:
-    """Delete folders if what is done inside does not come to its end, interruptions included.
+def removed_on_failure(*places: Place, record: Place | None = None) -> Iterator[None]:
+    """Delete folders or files if what is done inside does not come to its end, interruptions included.
 
     Args:
-        folders: what is being made.
+        places: what is being made.
         record: what is written last, if anything: once it is there, all that it names is, and stays.
     """
     try:
         yield
     except BaseException:
-        with suppress(StorageFailed):  # a store that is away cannot be cleared; what failed first is what to say
+        with if_possible():
             if record is None or not record.exists():
-                for folder in folders:
-                    remove(folder)
+                for place in places:
+                    with if_possible():
+                        remove(place)
         raise
 
 
-def temporary_folder(workspace: Path) -> Path:
-    """Return the folder of what is not meant to stay; see `local_side.temporary_files_in`."""
-    return workspace / ".temporary"
+@contextmanager
+def removed_afterwards(place: Place) -> Iterator[None]:
+    """Delete a folder or file at the end of what is done inside, whether it comes to its end or not."""
+    with removed_on_failure(place):
+        yield
+    remove(place)
 
 
-def repair_folder(workspace: Path) -> Path:
-    """Return the folder where what is bad is made again; see `repair`."""
-    return workspace / ".repair"
+def if_possible() -> suppress:
+    """Return the context for clearing away after a failure: what failed first is what to say, not a second refusal."""
+    return suppress(StorageFailed)
 
 
 def _check(path: Place, found: object, expected: object, what: str) -> None:
@@ -334,17 +351,3 @@ def _check(path: Place, found: object, expected: object, what: str) -> None:
         raise CorruptArtefact(f"{path} is missing: expected {expected} {what}; {_MEND}")
     if found != expected:
         raise CorruptArtefact(f"{path} is corrupt: expected {expected} {what}, found {found}; {_MEND}")
-
-
-def _flush_tree(folder: Path) -> None:
-    """Flush a folder and everything below it to the disk."""
-    for path in [*folder.rglob("*"), folder]:
-        _flush_folder(path)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

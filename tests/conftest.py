@@ -15,6 +15,14 @@ hypothesis.settings.register_profile("backbeam", derandomize=True, deadline=None
 hypothesis.settings.load_profile("backbeam")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many faults tests/faults has injected."""
+    reports = terminalreporter.stats.get("passed", [])
+    counts = [count for report in reports for name, count in report.user_properties if name == "faults injected"]
+    if counts:
+        terminalreporter.write_line(f"faults injected: {sum(counts):,}")
+
+
 @pytest.fixture
 def digits_folder(tmp_path: Path) -> Path:
     """A small data set of 60 and 20 images of 5 x 4 pixels in three classes."""

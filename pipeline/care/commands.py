@@ -3,12 +3,12 @@
 from contextlib import nullcontext
 from os import W_OK, access
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from model.errors import CorruptArtefact
+from pipeline import storage
 from pipeline.console import configure
 from pipeline.options import (
     DEFAULT_WORKSPACE,
@@ -100,9 +100,9 @@ def reproduce(
     refuse_beam_options(context)
     with quiet_imports():
         from pipeline.care.repetition import repeat_run
-    with TemporaryDirectory(prefix="backbeam-") as fresh:
+    with storage.scratch_folder("backbeam") as fresh:
         sources = tuple(map(absolute, dataset or ()))
-        found = repeat_run(existing(workspace).absolute(), run, sources, Path(fresh))
+        found = repeat_run(existing(workspace).absolute(), run, sources, fresh)
     say_result(as_json, verification_sheets.reproduced_json(found), verification_sheets.reproduced_parts(found))
     if not found.is_equal:
         raise typer.Exit(DIFFERENT)
@@ -112,4 +112,4 @@ def _undisturbed(workspace: Place, wait: float, if_locked: IfLocked) -> Any:
     """Keep other processes out, since half of what one writes would pass for damage; a file system may not allow it."""
     if isinstance(workspace, Path) and not access(workspace, W_OK):
         return nullcontext()
-    return lock_of(workspace, wait, if_locked)
+    return lock_of(workspace, wait, if_locked, clears=False)

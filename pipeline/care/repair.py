@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact
+from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact, StorageFailed
 from pipeline import storage
 from pipeline.care.faults import Fault, Kind
 from pipeline.care.inventory import Scope
@@ -18,6 +18,7 @@ from pipeline.care.mend import mend_dataset, mend_evaluation, mend_group, mend_r
 from pipeline.care.mend_registry import mend_champion, mend_contest
 from pipeline.care.verification import Verified, verify
 from pipeline.console import say
+from pipeline.leftovers import repair_folder
 from pipeline.local_side import local_side
 from pipeline.places import Place
 
@@ -86,19 +87,19 @@ def repair(scope: Scope) -> Repaired:
 
 def _mend_all(verified: Verified) -> tuple[list[Place], list[Refusal]]:
     workspace = verified.scope.workspace
-    scratch = storage.repair_folder(local_side(workspace))
+    scratch = repair_folder(local_side(workspace))
     done, refused = list[Place](), [_hopeless(fault) for fault in verified.faults if fault.kind in _HOPELESS]
-    try:
+    with storage.removed_afterwards(scratch):
         for kinds, mend in _STAGES:
             for owner, faults in _by_owner(verified.faults, kinds):
                 storage.make_empty(scratch)
                 try:
                     done += mend(workspace, owner, {str(fault.path) for fault in faults}, scratch)
+                except StorageFailed:  # a disk that refuses here will refuse the next file too
+                    raise
                 except (BackbeamError, FileNotFoundError) as problem:
                     refused.append(Refusal(owner, str(problem), isinstance(problem, BadInput | BadUsage)))
                     say(f"repair: {owner}: not made again: {problem}")
-    finally:
-        storage.remove(scratch)
     return done, refused
 
 

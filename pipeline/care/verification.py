@@ -8,10 +8,11 @@ from model.errors import BadUsage
 from pipeline.care.faults import Expected, Fault, Item, Passed, check_expected
 from pipeline.care.inventory import Scope, take_inventory
 from pipeline.console import watched
+from pipeline.leftovers import list_leftovers
 from pipeline.local_side import poll_seconds
 from pipeline.places import Place
 from pipeline.seeds import group_path
-from pipeline.storage import list_files, list_leftovers, repair_folder, temporary_folder
+from pipeline.storage import list_files
 
 _FOLDERS = ("datasets", "runs", "reports")
 _RECORDS = ("manifest", "run", "validation", "evaluation", "group")
@@ -106,8 +107,7 @@ def _leftovers(scope: Scope) -> tuple[Path, ...]:
     workspace = scope.workspace
     if not isinstance(workspace, Path) or scope.is_part:
         return ()
-    scratch = [temporary_folder(workspace), repair_folder(workspace), *workspace.glob("datasets/.scratch-*")]
-    return (*(folder for folder in scratch if folder.exists()), *list_leftovers(workspace))
+    return tuple(list_leftovers(workspace))
 
 
 def _place(fault: Fault) -> str:

@@ -46,7 +46,7 @@ def write_report(workspace: Place, wanted: Sequence[str], target: Path | None) -
     html, figures = _one(found[0]) if len(found) == 1 else _several(found)
     data = html.encode("utf-8", "replace")  # a name out of a file system may hold what is no text
     path = target or workspace / "reports" / "pages" / f"{_name(found)}.html"
-    storage.write_atomically(path, data)
+    storage.write_unguarded(path, data)
     return Report(path, len(data), figures)
 
 

@@ -189,7 +189,7 @@ class Scheduler:
         self.state = state
         try:
             self._world.keep(state)
-        except OSError as problem:
+        except (OSError, StorageFailed) as problem:
             if must:
                 raise
             warn(f"schedule: its state cannot be kept: {problem}")
@@ -205,7 +205,7 @@ class Scheduler:
         due, until = (action.due, action.until) if action else (None, None)
         try:
             self._world.show(health_of(status, self.state, self._world.now(), due, until))
-        except OSError as problem:
+        except (OSError, StorageFailed) as problem:
             if self._is_shown:
                 warn(f"schedule: its health file cannot be written: {problem}")
             self._is_shown = False

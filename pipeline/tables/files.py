@@ -5,7 +5,7 @@ are written out of readers' sight and put in place whole; of the tables of an ev
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from model.errors import CorruptArtefact
 from pipeline import storage
+from pipeline.leftovers import temporary_folder
 from pipeline.manifest import FileInfo
 from pipeline.places import Place, RemotePath
 from pipeline.tables import schemas
@@ -79,16 +80,17 @@ def made_anew(workspace: Place, run_id: str, tables: Sequence[str], record: Plac
         tables: those that are made, and those that mean nothing without them.
         record: what is written last: once it is there, the tables stay.
     """
-    _withdraw(workspace, run_id, tables)
-    try:
-        yield
-    except BaseException:
-        if not record.exists():
-            _withdraw(workspace, run_id, tables)
-        raise
-    finally:
+    with ExitStack() as stack:
         if isinstance(workspace, Path):
-            storage.remove(_hidden_folder(workspace, run_id))
+            stack.enter_context(storage.removed_afterwards(_hidden_folder(workspace, run_id)))
+        _withdraw(workspace, run_id, tables)
+        try:
+            yield
+        except BaseException:
+            with storage.if_possible():
+                if not record.exists():
+                    _withdraw(workspace, run_id, tables)
+            raise
 
 
 def write_table(path: Place, table: pa.Table) -> FileInfo:
@@ -128,4 +130,4 @@ def _withdraw(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
 
 
 def _hidden_folder(workspace: Path, run_id: str) -> Path:
-    return storage.temporary_folder(workspace) / "reports" / run_id
+    return temporary_folder(workspace) / "reports" / run_id

@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from pipeline.care.verification import find_scope, verify
-from pipeline.local_side import locked
+from pipeline.locks import locked
 from tests.helpers import BACKBEAM, backbeam
 
 STAGES = ["preprocess", "validate", "train", "evaluate"]
 
 HOLD = """
 import sys
-from pipeline.local_side import locked
+from pipeline.locks import locked
 from pathlib import Path
 with locked(Path(sys.argv[1])):
     print("held", flush=True)

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked
-from pipeline import local_side, storage
+from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
+from pipeline import locks, storage
 from pipeline.sources.fetch import find_source
 from pipeline.sources.staging import scan_source
 from tests.helpers import Digits, contents
@@ -57,8 +57,8 @@ def test_a_file_that_is_not_as_recorded(data, message, check, tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline import local_side, storage
-with local_side.locked(Path(sys.argv[1])):
+from pipeline import local_side, locks, storage
+with locks.locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -67,11 +67,11 @@ with local_side.locked(Path(sys.argv[1])):
 def test_a_lock_names_its_holder_and_goes_when_it_dies(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(Locked, match=f"in use by process {holder.pid} "), local_side.locked(tmp_path):
+        with pytest.raises(Locked, match=f"in use by process {holder.pid} "), locks.locked(tmp_path):
             pass
         holder.kill()
         holder.wait()
-        with local_side.locked(tmp_path):
+        with locks.locked(tmp_path):
             assert json.loads((tmp_path / ".lock-holder.json").read_bytes())["pid"] == os.getpid()
 
 
@@ -117,8 +117,20 @@ def test_a_folder_is_published_once(tmp_path):
         assert not staged.exists()
     storage.publish_folder(staged, folder)  # nothing is left to publish
     assert contents(tmp_path) == {"shown/folder/file": b"first"}
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StorageFailed, match=r"cannot rename .*staged: No such file"):
         storage.publish_folder(staged, folder.with_name("other"))
+
+
+def test_a_link_is_never_followed_to_delete_what_is_elsewhere(tmp_path):
+    storage.write_atomically(tmp_path / "elsewhere" / "kept", b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    storage.write_atomically(tmp_path / "folder" / "file", b"y")
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageFailed, match="link to a folder elsewhere"):
+        storage.remove(tmp_path / "link")
+    storage.remove(tmp_path / "folder")
+    assert contents(tmp_path / "elsewhere") == {"kept": b"x"}
+    assert not (tmp_path / "folder").exists()
 
 
 def test_a_withdrawn_folder_is_gone_and_may_come_back(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.local_side import locked
+from pipeline.locks import locked
 from pipeline.scheduling.child import COMMAND_LINE
 from pipeline.scheduling.state import first_state, load, save
 from pipeline.scheduling.timetable import Timetable

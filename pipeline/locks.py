@@ -1,0 +1,134 @@
+"""Keeping other processes out of a workspace. A lock goes when its holder does, however it ends."""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from model.errors import BackbeamError, Locked, NothingRun, StorageFailed
+from pipeline import disk, failpoint
+from pipeline.console import say
+from pipeline.leftovers import clear_all
+from pipeline.local_side import local_side
+from pipeline.places import Place
+from pipeline.storage import if_possible, write_atomically
+
+
+class _Held(Exception):
+    """Another process holds a lock; the message names it."""
+
+
+@contextmanager
+def locked(workspace: Place, wait: float = 0, skip: bool = False, clears: bool = True) -> Iterator[None]:
+    """Keep every other backbeam process of this machine out of a workspace; the lock goes when its holder does.
+
+    The holder's note goes when it is done. So if there is one, its holder was killed or the disk refused, and may have
+    left temporary files: they are cleared away.
+
+    Args:
+        workspace: that is worked on.
+        wait: seconds to wait for another process to end.
+        skip: whether it is no failure if that one works on.
+        clears: whether to clear away what a holder that was killed left; else the next one that does will.
+
+    Raises:
+        Locked: another process holds it.
+        NothingRun: the same, where skip is asked for.
+        StorageFailed: the workspace is in a store that cannot be asked, or the disk refuses.
+    """
+    if not isinstance(workspace, Path):
+        workspace.is_dir()  # raises before any work if the store cannot be asked
+    try:
+        with _held(local_side(workspace) / ".lock", workspace, wait, clear_all if clears else None):
+            yield
+    except _Held as holder:
+        raise _in_use(workspace, str(holder), skip) from None
+
+
+@contextmanager
+def scheduling(workspace: Place) -> Iterator[None]:
+    """Keep every other scheduler of this machine out of a workspace; its runs take the lock of the workspace itself.
+
+    Raises:
+        Locked: another one is at work.
+    """
+    try:
+        with _held(local_side(workspace) / ".schedule-lock", workspace, 0, _clear_nothing):
+            yield
+    except _Held as holder:
+        raise Locked(
+            f"{workspace} is in use by {holder}, which schedules its runs: end that first, or name another workspace"
+        ) from None
+
+
+def _clear_nothing(_: Path) -> None:
+    """A scheduler leaves nothing; a run that goes on under the lock of the workspace may be at work."""
+
+
+def _in_use(workspace: Place, holder: str, skip: bool) -> BackbeamError:
+    held = f"{workspace} is in use by {holder}"
+    if skip:
+        return NothingRun(f"{held}: nothing is done here")
+    return Locked(f"{held}; wait for it to end (--wait SECONDS), or name another")
+
+
+@contextmanager
+def _held(lock: Path, workspace: Place, wait: float, clear: Callable[[Path], None] | None) -> Iterator[None]:
+    disk.make_folder(lock.parent)
+    note = lock.with_name(f"{lock.name}-holder.json")
+    try:
+        taken = _take(lock, note, workspace, wait)
+    except filelock.Timeout:
+        raise _Held(_read_holder(note)) from None
+    with taken, _noted(note, clear):
+        yield
+
+
+@contextmanager
+def _noted(note: Path, clear: Callable[[Path], None] | None) -> Iterator[None]:
+    """Say who holds a lock, until it is done; the note stays for the next one where something may be left."""
+    stays = any(note.parent.glob(f"*{note.name}*"))  # a note that was killed on its way too
+    if stays and clear:
+        clear(note.parent)
+        stays = False
+    write_atomically(note, json.dumps(_about_this_process()).encode())
+    try:
+        yield
+    except (StorageFailed, OSError):
+        raise
+    except BaseException:
+        if not stays:
+            with if_possible():
+                disk.delete_file(note)
+        raise
+    if not stays:
+        disk.delete_file(note)
+
+
+def _take(lock: Path, note: Path, workspace: Place, wait: float) -> AbstractContextManager[object]:
+    """Take a lock at once, or say who holds it and wait; raises filelock.Timeout."""
+    failpoint.reach("lock", lock)
+    try:
+        return filelock.FileLock(lock).acquire(timeout=0)
+    except filelock.Timeout:
+        if not wait:
+            raise
+    say(f"{workspace} is in use by {_read_holder(note)}: waiting for up to {wait:g} s")
+    return filelock.FileLock(lock).acquire(timeout=wait)
+
+
+def _about_this_process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname(), "command": Path(sys.argv[0]).name}
+
+
+def _read_holder(note: Path) -> str:
+    try:
+        return "process {pid} ({command}) on {host}".format(**json.loads(note.read_bytes()))
+    except (OSError, ValueError, KeyError):  # it ended, or has not written its note yet
+        return "another process"

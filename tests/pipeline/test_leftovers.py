@@ -1,0 +1,87 @@
+"""What killed processes leave is cleared away by the next that writes, and by no other."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from model.errors import StorageFailed
+from pipeline import storage
+from pipeline.care.verification import find_scope, verify
+from pipeline.leftovers import clear_all, list_leftovers
+from pipeline.locks import locked
+
+NOTE = ".lock-holder.json"
+
+
+@pytest.fixture
+def gone():
+    """The number of a process that is no more."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+def leave(workspace, number):
+    """Leave what a killed process would, and return it."""
+    places = [workspace / ".temporary" / "x", workspace / "datasets" / ".scratch-a" / "x"]
+    places += [workspace / name / f".x.{number}.abc.tmp" for name in ("datasets/a", "reports/pages")]
+    for place in places:
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"half")
+    return sorted((places[0].parent, places[1].parent, *places[2:]))
+
+
+def test_they_are_listed_and_cleared_away(gone, tmp_path):
+    left = leave(tmp_path, gone)
+    assert sorted(list_leftovers(tmp_path)) == left
+    clear_all(tmp_path)
+    assert not list_leftovers(tmp_path)
+
+
+def test_a_report_in_the_making_stays(tmp_path):
+    left = leave(tmp_path, os.getppid())
+    clear_all(tmp_path)
+    assert sorted(list_leftovers(tmp_path)) == left[2:]
+    other = tmp_path / "datasets" / "a" / f".x.{os.getpid()}.abc.tmp"  # a container's processes have the same number
+    other.write_bytes(b"half")
+    clear_all(tmp_path)
+    assert not other.exists()
+
+
+def test_the_holder_of_the_lock_clears_them_away_if_the_last_one_was_killed(gone, tmp_path):
+    left = leave(tmp_path, gone)
+    with locked(tmp_path):
+        assert sorted(list_leftovers(tmp_path)) == left  # no note says that anybody was killed
+    (tmp_path / NOTE).write_bytes(b"{}")
+    with locked(tmp_path, clears=False):
+        assert sorted(verify(find_scope(tmp_path)).leftovers) == left
+    assert (tmp_path / NOTE).exists()
+    with locked(tmp_path):
+        assert not list_leftovers(tmp_path)
+    assert not (tmp_path / NOTE).exists()
+
+
+@pytest.mark.parametrize(
+    ("problem", "stays"), [(StorageFailed("full"), True), (OSError(), True), (ValueError(), False)]
+)
+def test_the_note_stays_where_the_disk_refused(problem, stays, tmp_path):
+    def work():
+        with locked(tmp_path):
+            raise problem
+
+    with pytest.raises(type(problem)):
+        work()
+    assert (tmp_path / NOTE).exists() == stays
+
+
+def test_what_is_written_without_the_lock_clears_away_its_own(gone, tmp_path):
+    mine, another = tmp_path / f".x.{gone}.abc.tmp", tmp_path / f".y.{gone}.abc.tmp"
+    for path in (mine, another):
+        path.write_bytes(b"half")
+    storage.write_unguarded(tmp_path / "x", b"whole")
+    assert sorted(tmp_path.iterdir()) == [another, tmp_path / "x"]
+    with storage.new_folder(tmp_path / "y"):
+        pass
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "x", tmp_path / "y"]
