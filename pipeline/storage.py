@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import google_crc32c
 
@@ -120,21 +120,38 @@ def write_atomically(path: Place, chunks: bytes | Iterable[bytes]) -> None:
         chunks: the content.
     """
     if isinstance(path, RemotePath):
-        with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as collected:  # nothing is sent before all of it is there
-            collected.writelines([chunks] if isinstance(chunks, bytes) else chunks)
-            path.put(collected)
+        with _collected(chunks) as content:
+            path.put(content)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}{_TEMPORARY}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.writelines([chunks] if isinstance(chunks, bytes) else chunks)
-            stream.flush()
-            os.fsync(stream.fileno())
+    with _written_beside(path, chunks) as temporary:
         temporary.replace(path)
         _flush_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
+    """Put a file in place, whole and on the disk, unless one of that name is there, which then stays as it is.
+
+    Of any number of processes that do this at once, one puts its file. `stores.beam.BeamStore` says what file systems
+    promise that are neither a disk nor at gs:// or s3://.
+
+    Args:
+        path: its folder is made if need be.
+        chunks: the content.
+
+    Returns:
+        whether the file was put.
+    """
+    if isinstance(path, RemotePath):
+        with _collected(chunks) as content:
+            return path.put_new(content)
+    with _written_beside(path, chunks) as temporary:
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+        temporary.unlink()
+        _flush_folder(path.parent)
+    return True
 
 
 def check_free(folder: Path) -> None:
@@ -297,6 +314,29 @@ def temporary_folder(workspace: Path) -> Path:
 def repair_folder(workspace: Path) -> Path:
     """Return the folder where what is bad is made again; see `repair`."""
     return workspace / ".repair"
+
+
+@contextmanager
+def _collected(chunks: bytes | Iterable[bytes]) -> Iterator[IO[bytes]]:
+    """Give a stream of all that goes to a store: nothing is sent before all of it is there."""
+    with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as collected:
+        collected.writelines([chunks] if isinstance(chunks, bytes) else chunks)
+        yield collected
+
+
+@contextmanager
+def _written_beside(path: Path, chunks: bytes | Iterable[bytes]) -> Iterator[Path]:
+    """Give a temporary file beside a path that holds the content and is on the disk; it goes at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}{_TEMPORARY}")
+    try:
+        with temporary.open("xb") as stream:
+            stream.writelines([chunks] if isinstance(chunks, bytes) else chunks)
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _check(path: Place, found: object, expected: object, what: str) -> None:

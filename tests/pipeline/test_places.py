@@ -92,6 +92,17 @@ def test_writing_puts_all_or_nothing(memory):
     assert memory == {"memory://b/x": b""}
 
 
+def test_a_new_object_never_replaces_one(memory, monkeypatch):
+    place = RemotePath("memory://b/x")
+    assert storage.write_new(place, [b"who", b"le"])
+    assert not storage.write_new(place, b"other")
+    assert memory == {"memory://b/x": b"whole"}
+    looks = iter([False, True])  # another puts it between the look and the renaming
+    monkeypatch.setattr(MemoryFileSystem, "exists", lambda system, path: next(looks))
+    assert not storage.write_new(place, b"other")
+    assert memory == {"memory://b/x": b"whole"}
+
+
 def test_an_object_that_is_not_there(memory):
     place = RemotePath("memory://b/x")
     for read in (place.read_bytes, lambda: storage.size(str(place)), lambda: storage.open_binary(str(place))):
