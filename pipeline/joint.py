@@ -57,7 +57,7 @@ def write_joint(folder: Place, manifest: Manifest) -> None:
     """Write a joint data set's folder; nothing complete stands there."""
     storage.make_empty(folder)
     with storage.removed_on_failure(folder):
-        storage.write_atomically(folder / MANIFEST_NAME, manifest.to_json())
+        storage.commit(folder / MANIFEST_NAME, manifest.to_json())
 
 
 def _check_apart(one: Built, other: Built) -> None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from model.errors import BackbeamError, BadUsage, StorageFailed
+from model.errors import BackbeamError, BadUsage, Locked, StorageFailed
 from model.fitting import Progress, Standing
 from model.lockstep import Lockstep, agreement
 from model.network import Parameters
@@ -120,7 +120,9 @@ def left_to_go_on(folder: Place, record: Place, journal: Journal) -> Iterator[No
     try:
         yield
     except BaseException as problem:
-        with suppress(StorageFailed):  # a store that is away cannot be cleared; what failed first is what to say
+        with suppress(
+            StorageFailed, Locked
+        ):  # a store that is away cannot be cleared; what failed first is what to say
             if not record.exists():
                 if not isinstance(problem, Diverged):
                     journal.leave()

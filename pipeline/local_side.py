@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import Any
 
 import filelock
 
-from model.errors import CorruptArtefact, Locked, NothingRun
+from model.errors import BackbeamError, CorruptArtefact, Locked, NothingRun
 from pipeline.console import say
 from pipeline.manifest import Manifest
-from pipeline.places import Place
+from pipeline.places import Place, RemotePath
 from pipeline.storage import digest_of, make_empty, remove, temporary_folder, write_atomically
+from pipeline.store_lock import hold
 
 CACHE_VARIABLE = "BACKBEAM_CACHE_DIR"
 
@@ -104,7 +106,9 @@ def temporary_files_in(workspace: Place) -> Iterator[None]:
 
 @contextmanager
 def locked(workspace: Place, wait: float = 0, skip: bool = False) -> Iterator[None]:
-    """Keep every other backbeam process of this machine out of a workspace; the lock goes when its holder does.
+    """Keep every other backbeam process out of a workspace; the lock goes when its holder does.
+
+    A workspace in a store has a lock on this machine, and another in the store for all machines: see `stores.lease`.
 
     Args:
         workspace: that is worked on.
@@ -118,20 +122,30 @@ def locked(workspace: Place, wait: float = 0, skip: bool = False) -> Iterator[No
     """
     if not isinstance(workspace, Path):
         workspace.is_dir()  # raises before any work if the store cannot be asked
-    folder = local_side(workspace)
+    folder, started = local_side(workspace), time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / ".lock-holder.json"
     with ExitStack() as stack:
         try:
             stack.enter_context(_take(folder / ".lock", note, workspace, wait))
         except filelock.Timeout:
-            held = f"{workspace} is in use by {_read_holder(note)}"
-            if skip:
-                raise NothingRun(f"{held}: nothing is done here") from None
-            raise Locked(f"{held}; wait for it to end (--wait SECONDS), or name another") from None
+            raise _in_use(workspace, _read_holder(note), skip) from None
         write_atomically(note, json.dumps(_about_this_process()).encode())
         stack.callback(note.unlink, missing_ok=True)
+        if isinstance(workspace, RemotePath):
+            left = wait - (time.monotonic() - started)
+            held = hold(workspace, folder, _name_holder(_about_this_process()), left)
+            if isinstance(held, str):
+                raise _in_use(workspace, held, skip)
+            stack.enter_context(held)
         yield
+
+
+def _in_use(workspace: Place, holder: str, skip: bool) -> BackbeamError:
+    held = f"{workspace} is in use by {holder}"
+    if skip:
+        return NothingRun(f"{held}: nothing is done here")
+    return Locked(f"{held}; wait for it to end (--wait SECONDS), or name another")
 
 
 def _take(lock: Path, note: Path, workspace: Place, wait: float) -> AbstractContextManager[object]:
@@ -149,8 +163,12 @@ def _about_this_process() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "command": Path(sys.argv[0]).name}
 
 
+def _name_holder(about: dict[str, Any]) -> str:
+    return "process {pid} ({command}) on {host}".format(**about)
+
+
 def _read_holder(note: Path) -> str:
     try:
-        return "process {pid} ({command}) on {host}".format(**json.loads(note.read_bytes()))
+        return _name_holder(json.loads(note.read_bytes()))
     except (OSError, ValueError, KeyError):  # it ended, or has not written its note yet
         return "another process"

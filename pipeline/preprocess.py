@@ -223,7 +223,7 @@ def write_manifest(tally: Tally, job: Job) -> None:
     }
     manifest = Manifest.model_validate(dict(job.skeleton) | found)
     storage.check_there(job.folder, [file.name for file in manifest.files()])
-    storage.write_atomically(job.folder / MANIFEST_NAME, manifest.to_json())
+    storage.commit(job.folder / MANIFEST_NAME, manifest.to_json())
 
 
 def describe_split(split: str, shards: Iterable[ShardInfo], num_pixels: int) -> SplitInfo:

@@ -263,5 +263,5 @@ def _ways_to_fit(wanted: str | None) -> list[Callable[[str], bool]]:
 
 
 def write_record(folder: Place, name: str, record: Record) -> None:
-    """Write a record into a run's folder, atomically."""
-    storage.write_atomically(folder / name, record.to_json())
+    """Write a record into a run's folder, atomically; raises Locked if another process has."""
+    storage.commit(folder / name, record.to_json())

@@ -5,6 +5,7 @@ into place, and the folder flushed. In a store: collected first, and put as a wh
 """
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -16,8 +17,9 @@ from typing import IO, BinaryIO
 
 import google_crc32c
 
-from model.errors import BadUsage, CorruptArtefact, EngineFailed, StorageFailed
+from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
 from pipeline.places import Place, RemotePath, is_remote, missing
+from pipeline.stores.lease import check_held
 from pipeline.stores.store import find_store, open_remote
 
 _TEMPORARY = ".tmp"
@@ -121,6 +123,7 @@ def write_atomically(path: Place, chunks: bytes | Iterable[bytes]) -> None:
     """
     if isinstance(path, RemotePath):
         with _collected(chunks) as content:
+            check_held(path.uri)
             path.put(content)
         return
     with _written_beside(path, chunks) as temporary:
@@ -143,6 +146,7 @@ def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
     """
     if isinstance(path, RemotePath):
         with _collected(chunks) as content:
+            check_held(path.uri)
             return path.put_new(content)
     with _written_beside(path, chunks) as temporary:
         try:
@@ -152,6 +156,25 @@ def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
         temporary.unlink()
         _flush_folder(path.parent)
     return True
+
+
+def commit(path: Place, data: bytes) -> None:
+    """Put a file in place that no other process may have made; in a store it never replaces one.
+
+    On a disk the workspace's lock is enough for that. One in a store may be lost to another machine while this one does
+    not come to run, and then what the other has written stays as it is.
+
+    Args:
+        path: where it goes.
+        data: the content. A record that names the same files as one that is there is as good as that.
+
+    Raises:
+        Locked: something else is there.
+    """
+    if isinstance(path, Path):
+        write_atomically(path, data)
+    elif not write_new(path, data) and not _says_the_same(path.read_bytes(), data):
+        raise Locked(f"{path} was written by another process in the meantime, and stays; run again")
 
 
 def check_free(folder: Path) -> None:
@@ -266,6 +289,7 @@ def make_empty(folder: Place) -> None:
 def remove(folder: Place) -> None:
     """Delete a folder and what is in it, if it is there."""
     if isinstance(folder, RemotePath):
+        check_held(folder.uri)
         folder.remove_below()
     elif folder.exists():
         shutil.rmtree(folder)
@@ -282,6 +306,7 @@ def remove_all_but(folder: Place, *names: str) -> None:
 def remove_file(path: Place) -> None:
     """Delete a file, if it is there, and make sure that it stays away."""
     if isinstance(path, RemotePath):
+        check_held(path.uri)
         path.unlink()
     elif path.exists():
         path.unlink()
@@ -299,7 +324,9 @@ def removed_on_failure(*folders: Place, record: Place | None = None) -> Iterator
     try:
         yield
     except BaseException:
-        with suppress(StorageFailed):  # a store that is away cannot be cleared; what failed first is what to say
+        with suppress(
+            StorageFailed, Locked
+        ):  # a store that is away cannot be cleared; what failed first is what to say
             if record is None or not record.exists():
                 for folder in folders:
                     remove(folder)
@@ -314,6 +341,25 @@ def temporary_folder(workspace: Path) -> Path:
 def repair_folder(workspace: Path) -> Path:
     """Return the folder where what is bad is made again; see `repair`."""
     return workspace / ".repair"
+
+
+def _says_the_same(one: bytes, other: bytes) -> bool:
+    """Tell whether two files are the same, or two records that name the same files."""
+    if one == other:
+        return True
+    try:
+        named = [sorted(_named_files(json.loads(data))) for data in (one, other)]
+    except ValueError:  # no records
+        return False
+    return bool(named[0]) and named[0] == named[1]
+
+
+def _named_files(part: object) -> Iterator[tuple[str, str]]:
+    """Yield the name and the digest of every file in a record."""
+    if isinstance(part, dict) and {"name", "sha256"} <= part.keys():
+        yield part["name"], part["sha256"]
+    for each in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from _named_files(each)
 
 
 @contextmanager

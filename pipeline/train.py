@@ -300,7 +300,7 @@ def _boards(job: Job, folder: Place, config: TrainingConfig, monitored: Examples
 
 
 def _write_parameters(folder: Place, data: bytes) -> FileInfo:
-    storage.write_atomically(folder / runs.PARAMETERS_NAME, data)
+    storage.commit(folder / runs.PARAMETERS_NAME, data)
     return FileInfo(name=runs.PARAMETERS_NAME, num_bytes=len(data), sha256=storage.digest_of(data))
 
 
@@ -311,7 +311,7 @@ def _write_rows(
     columns = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))
     origin = origin_columns(len(rows), run_id, dataset_digest, model_digest)
     path = staging_folder(workspace, table, run_id) / f"{table}.parquet"
-    file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]))
+    file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]), storage.commit)
     return TableFile(table=table, **file.model_dump())
 
 

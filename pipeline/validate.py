@@ -57,7 +57,7 @@ def validate(workspace: Place, subject: Subject, checks: dict[str, CheckSettings
     folder, path = table_folder(workspace, subject.manifest.dataset_id), subject.folder / VALIDATION_NAME
     storage.remove_file(path)
     with storage.removed_on_failure(folder, record=path):
-        storage.write_atomically(path, examine(workspace, subject, checks, baseline).to_json())
+        storage.commit(path, examine(workspace, subject, checks, baseline).to_json())
 
 
 def examine(

@@ -4,21 +4,23 @@ Every file is compressed with zstd and carries a checksum on every page; readers
 are written out of readers' sight and put in place whole; of the tables of an evaluation, `evaluations` comes last.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.errors import CorruptArtefact
+from model.errors import CorruptArtefact, Locked
 from pipeline import storage
 from pipeline.manifest import FileInfo
 from pipeline.places import Place, RemotePath
 from pipeline.tables import schemas
 from pipeline.tables.schemas import ORIGIN, SCHEMA_VERSION
+
+Write: TypeAlias = Callable[[Place, bytes], None]
 
 TRAINING_TABLES = ("learning_curve", "gradient_agreement")
 
@@ -82,18 +84,19 @@ def made_anew(workspace: Place, run_id: str, tables: Sequence[str], record: Plac
     try:
         yield
     except BaseException:
-        if not record.exists():
-            _withdraw(workspace, run_id, tables)
+        with suppress(Locked):  # what is there may be another's
+            if not record.exists():
+                _withdraw(workspace, run_id, tables)
         raise
     finally:
         if isinstance(workspace, Path):
             storage.remove(_hidden_folder(workspace, run_id))
 
 
-def write_table(path: Place, table: pa.Table) -> FileInfo:
+def write_table(path: Place, table: pa.Table, write: Write = storage.write_atomically) -> FileInfo:
     """Write a table to a file, atomically, and describe the file."""
     data = encode_table(table)
-    storage.write_atomically(path, data)
+    write(path, data)
     return FileInfo(name=path.name, num_bytes=len(data), sha256=storage.digest_of(data))
 
 

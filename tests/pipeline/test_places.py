@@ -1,3 +1,4 @@
+import json
 import pickle
 import posixpath
 import sys
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.errors import BadUsage
+from model.errors import BadUsage, Locked
 from pipeline import storage
 from pipeline.places import RemotePath, is_remote, place_of
 from pipeline.stores.store import RemoteStream
@@ -101,6 +102,22 @@ def test_a_new_object_never_replaces_one(memory, monkeypatch):
     monkeypatch.setattr(MemoryFileSystem, "exists", lambda system, path: next(looks))
     assert not storage.write_new(place, b"other")
     assert memory == {"memory://b/x": b"whole"}
+
+
+def record(digest, **more):
+    return json.dumps({"run_id": "a", "parameters": {"name": "p", "sha256": digest}, **more}).encode()
+
+
+def test_a_record_that_another_process_committed_stays(memory):
+    place = RemotePath("memory://b/run.json")
+    first = record("1", seconds=1)
+    storage.commit(place, first)
+    storage.commit(place, first)
+    storage.commit(place, record("1", seconds=2))  # which names the same files
+    for other in (record("2"), b"{}", b"\xff"):
+        with pytest.raises(Locked, match=r"run\.json was written by another process in the meantime, and stays"):
+            storage.commit(place, other)
+    assert memory == {"memory://b/run.json": first}
 
 
 def test_an_object_that_is_not_there(memory):
