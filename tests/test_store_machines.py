@@ -77,7 +77,7 @@ def assert_sound(start, place):
 
 def test_the_holder_is_named_on_other_machines_and_lets_go(start, store, tmp_path):
     workspace = store.uri(tmp_path.name)
-    store.put(f"{tmp_path.name}/datasets/x", b"")
+    store.put(f"{tmp_path.name}/datasets/x", b"x")
     holder = hold(start, workspace, 60)
     refused, skipped = (
         start(f"other{number}", "verify", "--workspace", workspace, *more)
