@@ -1,5 +1,6 @@
 """Emulators of object stores on loopback, what lies in them, and a connection to them that can be cut or frozen."""
 
+import json
 import os
 import socket
 import subprocess
@@ -85,13 +86,18 @@ class Google(Emulated):
         return self._ask("GET", f"storage/v1/b/{BUCKET}/o/{quote(name, safe='')}?alt=media").content
 
     def put(self, name: str, data: bytes) -> None:
-        self._ask("POST", f"upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={quote(name, safe='')}", data)
+        about = json.dumps({"name": name}).encode()  # the emulator takes no empty object but in parts
+        parts = [b"application/json\r\n\r\n" + about, b"application/octet-stream\r\n\r\n" + data]
+        body = b"".join(b"--part\r\nContent-Type: " + part + b"\r\n" for part in parts) + b"--part--\r\n"
+        self._ask("POST", f"upload/storage/v1/b/{BUCKET}/o?uploadType=multipart", body)
 
     def delete(self, name: str) -> None:
         self._ask("DELETE", f"storage/v1/b/{BUCKET}/o/{quote(name, safe='')}")
 
     def _ask(self, method: str, place: str, data: bytes | None = None) -> requests.Response:
-        answer = requests.request(method, f"http://{self.address}/{place}", data=data, timeout=START_SECONDS)
+        headers = {"Content-Type": "multipart/related; boundary=part"} if data else {}
+        url = f"http://{self.address}/{place}"
+        answer = requests.request(method, url, data=data, headers=headers, timeout=START_SECONDS)
         answer.raise_for_status()
         return answer
 
