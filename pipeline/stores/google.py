@@ -63,9 +63,9 @@ class GoogleStore:
             found = self._client.bucket(bucket).get_blob(name, **_HOW)
             if found is None:
                 return None
-            version = found.generation  # which the download overwrites
-            try:
-                data = found.download_as_bytes(raw_download=True, if_generation_match=version, **_HOW)
+            version = found.generation
+            try:  # by its name, not by the link that was given to whoever put it
+                data = self._object(uri).download_as_bytes(raw_download=True, if_generation_match=version, **_HOW)
             except (NotFound, PreconditionFailed):  # replaced in between; a newer version is asked for next time
                 data = b""
             return data, str(version)
