@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
 from pipeline import storage
+from pipeline.commits import commit
 from pipeline.manifest import MANIFEST_NAME, Manifest, PartInfo, PreprocessConfig, SplitInfo
 from pipeline.places import Place
 from pipeline.shards import add_up
@@ -57,7 +58,7 @@ def write_joint(folder: Place, manifest: Manifest) -> None:
     """Write a joint data set's folder; nothing complete stands there."""
     storage.make_empty(folder)
     with storage.removed_on_failure(folder):
-        storage.write_atomically(folder / MANIFEST_NAME, manifest.to_json())
+        commit(folder / MANIFEST_NAME, manifest.to_json())
 
 
 def _check_apart(one: Built, other: Built) -> None:

@@ -4,8 +4,9 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from pipeline import disk, failpoint
 from pipeline.console import say
 from pipeline.leftovers import clear_all
 from pipeline.local_side import local_side
-from pipeline.places import Place
+from pipeline.places import Place, RemotePath
 from pipeline.storage import if_possible, write_atomically
+from pipeline.store_lock import hold
 
 
 class _Held(Exception):
@@ -26,8 +28,9 @@ class _Held(Exception):
 
 @contextmanager
 def locked(workspace: Place, wait: float = 0, skip: bool = False, clears: bool = True) -> Iterator[None]:
-    """Keep every other backbeam process of this machine out of a workspace; the lock goes when its holder does.
+    """Keep every other backbeam process out of a workspace; the lock goes when its holder does.
 
+    A workspace in a store has a lock on this machine, and another in the store for all machines: see `stores.lease`.
     The holder's note goes when it is done. So if there is one, its holder was killed or the disk refused, and may have
     left temporary files: they are cleared away.
 
@@ -44,11 +47,19 @@ def locked(workspace: Place, wait: float = 0, skip: bool = False, clears: bool =
     """
     if not isinstance(workspace, Path):
         workspace.is_dir()  # raises before any work if the store cannot be asked
-    try:
-        with _held(local_side(workspace) / ".lock", workspace, wait, clear_all if clears else None):
-            yield
-    except _Held as holder:
-        raise _in_use(workspace, str(holder), skip) from None
+    started, folder = time.monotonic(), local_side(workspace)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_held(folder / ".lock", workspace, wait, clear_all if clears else None))
+        except _Held as holder:
+            raise _in_use(workspace, str(holder), skip) from None
+        if isinstance(workspace, RemotePath):
+            left = wait - (time.monotonic() - started)
+            held = hold(workspace, folder, _name_holder(_about_this_process()), left)
+            if isinstance(held, str):
+                raise _in_use(workspace, held, skip)
+            stack.enter_context(held)
+        yield
 
 
 @contextmanager
@@ -127,8 +138,12 @@ def _about_this_process() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "command": Path(sys.argv[0]).name}
 
 
+def _name_holder(about: dict[str, Any]) -> str:
+    return "process {pid} ({command}) on {host}".format(**about)
+
+
 def _read_holder(note: Path) -> str:
     try:
-        return "process {pid} ({command}) on {host}".format(**json.loads(note.read_bytes()))
+        return _name_holder(json.loads(note.read_bytes()))
     except (OSError, ValueError, KeyError):  # it ended, or has not written its note yet
         return "another process"

@@ -98,6 +98,12 @@ class RemotePath:
         content.seek(0)
         self._store.put(self.uri, content, num_bytes)
 
+    def put_new(self, content: IO[bytes]) -> bool:
+        """Put an object of all the bytes of a stream, whole, unless one stands there; returns whether it was put."""
+        num_bytes = content.seek(0, os.SEEK_END)
+        content.seek(0)
+        return self._store.put_new(self.uri, content, num_bytes)
+
     def unlink(self) -> None:
         """Delete the object, if there is one."""
         self._store.delete([self.uri])

@@ -24,6 +24,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import BadInput, EngineFailed
 from model.examples import concatenate
 from pipeline import runners, storage
+from pipeline.commits import commit
 from pipeline.console import watched
 from pipeline.local_side import poll_seconds, scratch_folder
 from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, PreprocessConfig, ShardInfo, SplitInfo, load_manifest
@@ -223,7 +224,7 @@ def write_manifest(tally: Tally, job: Job) -> None:
     }
     manifest = Manifest.model_validate(dict(job.skeleton) | found)
     storage.check_there(job.folder, [file.name for file in manifest.files()])
-    storage.write_atomically(job.folder / MANIFEST_NAME, manifest.to_json())
+    commit(job.folder / MANIFEST_NAME, manifest.to_json())
 
 
 def describe_split(split: str, shards: Iterable[ShardInfo], num_pixels: int) -> SplitInfo:

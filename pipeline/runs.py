@@ -19,6 +19,7 @@ from pydantic import (
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig
 from pipeline import storage
+from pipeline.commits import commit
 from pipeline.manifest import Count, Digest, FileInfo, Record
 from pipeline.places import Place
 from pipeline.tables.files import partition
@@ -278,5 +279,5 @@ def _ways_to_fit(wanted: str | None) -> list[Callable[[str], bool]]:
 
 
 def write_record(folder: Place, name: str, record: Record) -> None:
-    """Write a record into a run's folder, atomically."""
-    storage.write_atomically(folder / name, record.to_json())
+    """Write a record into a run's folder, atomically; raises Locked if another process has."""
+    commit(folder / name, record.to_json())

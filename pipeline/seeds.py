@@ -9,7 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from model.errors import BadUsage, CorruptArtefact
-from pipeline import storage
+from pipeline.commits import commit
 from pipeline.manifest import Record
 from pipeline.places import Place
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
@@ -110,7 +110,7 @@ def write_seeds(
     else:
         file = write_table(workspace / partition("seeds", group) / "seeds.parquet", table)
         about = {"group_id": group, "recipe": runs[0].config.recipe, "run_ids": tuple(run.run_id for run in runs)}
-        storage.write_atomically(record, GroupRecord(**about, table=TableFile(table="seeds", **vars(file))).to_json())
+        commit(record, GroupRecord(**about, table=TableFile(table="seeds", **vars(file))).to_json())
     return summarise(runs, evaluations)
 
 

@@ -12,14 +12,15 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import google_crc32c
 
-from model.errors import BadUsage, CorruptArtefact, EngineFailed, StorageFailed
+from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
 from pipeline import disk
 from pipeline.leftovers import clear_leftovers_of, temporary_name
 from pipeline.places import Place, RemotePath, is_remote, missing
+from pipeline.stores.lease import check_held
 from pipeline.stores.store import find_store, open_remote
 
 _MEND = (
@@ -128,9 +129,9 @@ def write_atomically(path: Place, chunks: bytes | Iterable[bytes]) -> None:
         chunks: the content.
     """
     if isinstance(path, RemotePath):
-        with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as collected:  # nothing is sent before all of it is there
-            collected.writelines([chunks] if isinstance(chunks, bytes) else chunks)
-            path.put(collected)
+        with _collected(chunks) as content:
+            check_held(path.uri)
+            path.put(content)
         return
     disk.make_folder(path.parent)
     temporary = temporary_name(path)
@@ -151,12 +152,22 @@ def write_unguarded(path: Place, data: bytes) -> None:
 
 
 def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
-    """Put a file in place, whole and on the disk, unless one of that name is there; tell whether it was put."""
+    """Put a file in place, whole and on the disk, unless one of that name is there, which then stays as it is.
+
+    Of any number of processes that do this at once, one puts its file. `stores.beam.BeamStore` says what file systems
+    promise that are neither a disk nor at gs:// or s3://.
+
+    Args:
+        path: its folder is made if need be.
+        chunks: the content.
+
+    Returns:
+        whether the file was put.
+    """
     if isinstance(path, RemotePath):
-        if path.exists():
-            return False
-        write_atomically(path, chunks)
-        return True
+        with _collected(chunks) as content:
+            check_held(path.uri)
+            return path.put_new(content)
     disk.make_folder(path.parent)
     temporary = temporary_name(path)
     with removed_on_failure(temporary):
@@ -290,6 +301,7 @@ def scratch_folder(name: str) -> Iterator[Path]:
 def remove(path: Place) -> None:
     """Delete a folder and what is in it, or a file, if it is there."""
     if isinstance(path, RemotePath):
+        check_held(path.uri)
         path.remove_below()
     elif path.is_dir():
         disk.delete_folder(path)
@@ -308,6 +320,7 @@ def remove_all_but(folder: Place, *names: str) -> None:
 def remove_file(path: Place) -> None:
     """Delete a file, if it is there, and make sure that it stays away."""
     if isinstance(path, RemotePath):
+        check_held(path.uri)
         path.unlink()
     elif path.exists():
         disk.delete_file(path)
@@ -343,7 +356,15 @@ def removed_afterwards(place: Place) -> Iterator[None]:
 
 def if_possible() -> suppress:
     """Return the context for clearing away after a failure: what failed first is what to say, not a second refusal."""
-    return suppress(StorageFailed)
+    return suppress(StorageFailed, Locked)
+
+
+@contextmanager
+def _collected(chunks: bytes | Iterable[bytes]) -> Iterator[IO[bytes]]:
+    """Give a stream of all that goes to a store: nothing is sent before all of it is there."""
+    with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as collected:
+        collected.writelines([chunks] if isinstance(chunks, bytes) else chunks)
+        yield collected
 
 
 def _check(path: Place, found: object, expected: object, what: str) -> None:

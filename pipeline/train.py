@@ -26,6 +26,7 @@ from model.training import State
 from pipeline import runs, shards, signals, storage
 from pipeline.care.conditions import current_conditions
 from pipeline.checkpoints import Saved, find_newest, take_up, tidy, write
+from pipeline.commits import commit
 from pipeline.console import say, training_progress
 from pipeline.journal import Diverged, Journal, Report, left_to_go_on
 from pipeline.local_side import copy_shards
@@ -325,7 +326,7 @@ def _boards(job: Job, folder: Place, config: TrainingConfig, monitored: Examples
 
 
 def _write_parameters(folder: Place, data: bytes) -> FileInfo:
-    storage.write_atomically(folder / runs.PARAMETERS_NAME, data)
+    commit(folder / runs.PARAMETERS_NAME, data)
     return FileInfo(name=runs.PARAMETERS_NAME, num_bytes=len(data), sha256=storage.digest_of(data))
 
 
@@ -336,7 +337,7 @@ def _write_rows(
     columns = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))
     origin = origin_columns(len(rows), run_id, dataset_digest, model_digest)
     path = staging_folder(workspace, table, run_id) / f"{table}.parquet"
-    file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]))
+    file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]), commit)
     return TableFile(table=table, **file.model_dump())
 
 

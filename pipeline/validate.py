@@ -10,6 +10,7 @@ from model.examples import Examples
 from pipeline import storage
 from pipeline.buckets import Buckets, keep, temporary_buckets
 from pipeline.checks import Finding, SplitFacts, describe_shard, find
+from pipeline.commits import commit
 from pipeline.duplicates import content_keys
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.places import Place
@@ -57,7 +58,7 @@ def validate(workspace: Place, subject: Subject, checks: dict[str, CheckSettings
     folder, path = table_folder(workspace, subject.manifest.dataset_id), subject.folder / VALIDATION_NAME
     storage.remove_file(path)
     with storage.removed_on_failure(folder, record=path):
-        storage.write_atomically(path, examine(workspace, subject, checks, baseline).to_json())
+        commit(path, examine(workspace, subject, checks, baseline).to_json())
 
 
 def examine(

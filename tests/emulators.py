@@ -1,5 +1,6 @@
 """Emulators of object stores on loopback, what lies in them, and a connection to them that can be cut or frozen."""
 
+import json
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import requests
 
 from tests.helpers import free_addresses
 
+_EMULATOR = [sys.executable, str(Path(__file__).with_name("conditional_emulator.py"))]
 START_SECONDS = 60
 BUCKET = "backbeam-test"
 SECRET = "a-secret-that-nobody-may-see"  # noqa: S105 - of an emulator
@@ -84,13 +86,18 @@ class Google(Emulated):
         return self._ask("GET", f"storage/v1/b/{BUCKET}/o/{quote(name, safe='')}?alt=media").content
 
     def put(self, name: str, data: bytes) -> None:
-        self._ask("POST", f"upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={quote(name, safe='')}", data)
+        about = json.dumps({"name": name}).encode()  # the emulator takes no empty object but in parts
+        parts = [b"application/json\r\n\r\n" + about, b"application/octet-stream\r\n\r\n" + data]
+        body = b"".join(b"--part\r\nContent-Type: " + part + b"\r\n" for part in parts) + b"--part--\r\n"
+        self._ask("POST", f"upload/storage/v1/b/{BUCKET}/o?uploadType=multipart", body)
 
     def delete(self, name: str) -> None:
         self._ask("DELETE", f"storage/v1/b/{BUCKET}/o/{quote(name, safe='')}")
 
     def _ask(self, method: str, place: str, data: bytes | None = None) -> requests.Response:
-        answer = requests.request(method, f"http://{self.address}/{place}", data=data, timeout=START_SECONDS)
+        headers = {"Content-Type": "multipart/related; boundary=part"} if data else {}
+        url = f"http://{self.address}/{place}"
+        answer = requests.request(method, url, data=data, headers=headers, timeout=START_SECONDS)
         answer.raise_for_status()
         return answer
 
@@ -100,9 +107,7 @@ def amazon(folder: Path, **options: str) -> Iterator[Amazon]:
     """An emulated S3 with an empty bucket; options are moto's, of its environment."""
     [address] = free_addresses(1)
     host, port = address.split(":")
-    with _server(
-        [str(Path(sys.executable).with_name("moto_server")), "-H", host, "-p", port], address, folder, options
-    ):
+    with _server([*_EMULATOR, "amazon", "-H", host, "-p", port], address, folder, options):
         names = {"aws_access_key_id": "an-identity", "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
         with closing(boto3.client("s3", endpoint_url=f"http://{address}", **names)) as client:
             client.create_bucket(Bucket=BUCKET)
@@ -114,14 +119,14 @@ def google(folder: Path) -> Iterator[Google]:
     """An emulated Google Cloud Storage with an empty bucket."""
     [address] = free_addresses(1)
     host, port = address.split(":")
-    command = [str(Path(sys.executable).with_name("gcp-storage-emulator")), "start", f"--host={host}", f"--port={port}"]
+    command = [*_EMULATOR, "google", "start", f"--host={host}", f"--port={port}"]
     with _server([*command, "--in-memory", f"--default-bucket={BUCKET}"], address, folder, {}):
         yield Google("gs", address, {"STORAGE_EMULATOR_HOST": f"http://{address}"})
 
 
 @contextmanager
 def _server(command: list[str], address: str, folder: Path, options: dict[str, str]) -> Iterator[None]:
-    log = folder / f"{Path(command[0]).name}.log"
+    log = folder / "emulator.log"
     with log.open("wb") as heard:
         process = subprocess.Popen(command, stdout=heard, stderr=heard, env=os.environ | options)
     try:
@@ -157,7 +162,7 @@ class Wire:
         word: what a request is known by.
         spared: how many of those requests go through before one is broken off.
         then: "dead": nothing goes through any more; "once": all others do; "silent": the others do, and the one that is
-            broken off is never answered.
+            broken off is never answered; "unheard": it goes through whole, and only its answer is lost.
         broken: set when that has happened.
     """
 
@@ -168,6 +173,7 @@ class Wire:
     then: str
     broken: threading.Event = field(default_factory=threading.Event)
     _open: list[socket.socket] = field(default_factory=list)
+    _unheard: socket.socket | None = None
 
     def serve(self, server: socket.socket) -> None:
         with suppress(OSError):  # closed at the end of the test
@@ -191,6 +197,10 @@ class Wire:
         with suppress(OSError):
             while data := client.recv(2**16):
                 if self._breaks(data):
+                    if self.then == "unheard":
+                        self._unheard = store
+                        store.sendall(data)
+                        continue
                     store.sendall(data[: len(data) // 2])
                     self.broken.set()
                     for each in (store,) if self.then == "silent" else (store, client):
@@ -203,6 +213,10 @@ class Wire:
     def _answer(self, client: socket.socket, store: socket.socket) -> None:
         with suppress(OSError):
             while data := store.recv(2**16):
+                if store is self._unheard:
+                    self.broken.set()
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
                 client.sendall(data)
             if not (self.then == "silent" and self.broken.is_set()):
                 client.shutdown(socket.SHUT_WR)

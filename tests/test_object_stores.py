@@ -51,7 +51,7 @@ def told(store, tmp_path):
 
 
 def found(store, tmp_path):
-    return store.contents(tmp_path.name)
+    return {name: data for name, data in store.contents(tmp_path.name).items() if name != ".lock"}
 
 
 def timeless(files):
@@ -85,7 +85,7 @@ def test_the_main_job(store, told, digits, expected, tmp_path):
     local = contents(tmp_path / "cache")
     shards = {name.rpartition("/")[2]: data for name, data in local.items() if name.endswith(".tfrecord")}
     assert shards == {name.rpartition("/")[2]: data for name, data in expected.items() if name.endswith(".tfrecord")}
-    assert not [name for name in local if not name.endswith((".tfrecord", ".lock"))]
+    assert not [name for name in local if not name.endswith((".tfrecord", ".lock", ".lock-in-store.json"))]
     everywhere = [*found(store, tmp_path).values(), *local.values(), done.out.encode(), done.err.encode()]
     assert not [data for data in everywhere if SECRET.encode() in data]
 
@@ -229,7 +229,7 @@ def test_a_worker_that_is_killed_while_it_uploads(store, digits, tmp_path):
     assert str(log).encode() in heard
     assert SECRET.encode() not in log.read_bytes() + heard
     assert found(store, tmp_path) == {}
-    assert set(contents(log.parent)) == {"engine.log", ".lock"}
+    assert set(contents(log.parent)) == {"engine.log", ".lock", ".lock-in-store.json"}
 
 
 @pytest.mark.slow

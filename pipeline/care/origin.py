@@ -9,6 +9,7 @@ from typing import Literal
 
 from model.errors import CorruptArtefact
 from pipeline import storage
+from pipeline.commits import commit
 from pipeline.manifest import Count, Record
 from pipeline.places import Place, is_remote
 from pipeline.sources.known import KNOWN
@@ -65,7 +66,9 @@ def load_origin(workspace: Place, dataset_id: str) -> Origin:
 def write_origin(workspace: Place, origin: Origin) -> None:
     """Write where a data set came from, unless that is what stands there."""
     path, data = origin_path(workspace, origin.dataset_id), origin.to_json()
-    if storage.length(path) != len(data) or path.read_bytes() != data:
+    if storage.length(path) is None:
+        commit(path, data)
+    elif path.read_bytes() != data:
         storage.write_atomically(path, data)
 
 

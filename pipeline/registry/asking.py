@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.devices import initialise_devices
 from model.errors import EngineFailed
 from pipeline import evaluate, runners, storage
+from pipeline.commits import commit
 from pipeline.evaluate import Shard
 from pipeline.local_side import temporary_files_in
 from pipeline.lookup import Dataset
@@ -99,4 +100,4 @@ def write_contest(written: Iterable[tuple[FileInfo, int]], job: Job) -> None:
         num_examples=sum(number for _, number in files),
         files=tuple(file for file, _ in files),
     )
-    storage.write_atomically(job.folder / CONTEST_NAME, record.to_json())
+    commit(job.folder / CONTEST_NAME, record.to_json())

@@ -136,7 +136,7 @@ class Scheduler:
         try:
             self._change(states.started(before, self._plan.timetable, action.due, self._world.now()), must=True)
             work = self._world.launch()
-        except OSError as problem:
+        except (OSError, StorageFailed) as problem:
             return self._finish(StorageFailed.exit_code, f"it could not be started: {problem}")
         code = self._watch(work)
         return self._finish(*_judge(code, work.answer()))

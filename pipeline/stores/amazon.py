@@ -1,7 +1,8 @@
 """s3:// by boto3. Endpoint, region and credentials are the environment's, as boto3 finds them."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import io
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import islice
 from typing import IO, Any
@@ -15,10 +16,11 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from model.errors import StorageFailed
 from pipeline.places import missing
-from pipeline.stores.store import CONNECT_SECONDS, READ_SECONDS, TRIES, failed, split_uri
+from pipeline.stores.store import CONNECT_SECONDS, READ_SECONDS, TRIES, failed, holds, split_uri
 
 _MOST_DELETED = 1000  # in a request
 _ONE_REQUEST = 2**26  # bytes; what is larger goes in parts, and none of them stays if one fails
+_PART_BYTES = 2**24
 _ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
@@ -68,6 +70,62 @@ class AmazonStore:
                 parts = TransferConfig(multipart_threshold=_ONE_REQUEST, use_threads=False)
                 self._client.upload_fileobj(content, bucket, name, Config=parts)
 
+    def put_new(self, uri: str, content: IO[bytes], num_bytes: int) -> bool:
+        """See `store.Store`."""
+        put = self._put_once if num_bytes <= _ONE_REQUEST else self._put_parts
+        return self._put_if(uri, content, num_bytes, lambda: put(uri, content, {"IfNoneMatch": "*"}))
+
+    def read_version(self, uri: str) -> tuple[bytes, str] | None:
+        """See `store.VersionedStore`: the version is the ETag."""
+        bucket, name = split_uri(uri)
+        with _failures(uri):
+            try:
+                answer = self._client.get_object(Bucket=bucket, Key=name)
+            except ClientError as problem:
+                if _code(problem) in _ABSENT:
+                    return None
+                raise
+            return answer["Body"].read(), answer["ETag"]
+
+    def replace(self, uri: str, data: bytes, version: str) -> bool:
+        """See `store.VersionedStore`."""
+        content = io.BytesIO(data)
+        return self._put_if(uri, content, len(data), lambda: self._put_once(uri, content, {"IfMatch": version}))
+
+    def _put_if(self, uri: str, content: IO[bytes], num_bytes: int, put: Callable[[], None]) -> bool:
+        with _failures(uri):
+            for _ in range(TRIES):
+                content.seek(0)
+                try:
+                    put()
+                except ClientError as problem:
+                    if _status(problem) == 409:  # another conditional request was under way
+                        continue
+                    if _status(problem) == 412 or (_code(problem) in _ABSENT):
+                        return _was_tried_again(problem) and holds(self, uri, content, num_bytes)
+                    raise
+                return True
+            raise failed(uri, "others write to it all the time")
+
+    def _put_once(self, uri: str, content: IO[bytes], condition: dict[str, str]) -> None:
+        bucket, name = split_uri(uri)
+        self._client.put_object(Bucket=bucket, Key=name, Body=content, **condition)
+
+    def _put_parts(self, uri: str, content: IO[bytes], condition: dict[str, str]) -> None:
+        bucket, name = split_uri(uri)
+        upload = {"Bucket": bucket, "Key": name}
+        upload["UploadId"] = self._client.create_multipart_upload(**upload)["UploadId"]
+        parts: list[dict[str, Any]] = []
+        try:
+            while some := content.read(_PART_BYTES):
+                answer = self._client.upload_part(**upload, PartNumber=len(parts) + 1, Body=some)
+                parts.append({"PartNumber": len(parts) + 1, "ETag": answer["ETag"]})
+            self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, **condition)
+        except BaseException:
+            with suppress(ClientError, BotoCoreError):  # what failed first is what to say
+                self._client.abort_multipart_upload(**upload)
+            raise
+
     def walk(self, uri: str) -> Iterator[str]:
         """See `store.Store`."""
         bucket, name = split_uri(uri)
@@ -109,10 +167,18 @@ def _explain(uri: str, problem: ClientError) -> StorageFailed:
     code = _code(problem)
     if code == "NoSuchBucket":
         return failed(uri, f"there is no bucket {split_uri(uri)[0]}")
-    status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    if status in (401, 403):
+    if _status(problem) in (401, 403):
         return failed(uri, f"the store refuses these credentials, or they may not do this: {code}")
     return failed(uri, f"the store answers {code} to {problem.operation_name}")
+
+
+def _status(problem: ClientError) -> object:
+    return problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+
+
+def _was_tried_again(problem: ClientError) -> bool:
+    """Tell whether an earlier try was answered by an error, or not at all: it may have been done all the same."""
+    return bool(problem.response.get("ResponseMetadata", {}).get("RetryAttempts"))
 
 
 def _code(problem: ClientError) -> str:

@@ -52,17 +52,31 @@ class BeamStore:
     def put(self, uri: str, content: IO[bytes], num_bytes: int) -> None:
         """See `store.Store`: written under another name in the same folder, and renamed."""
         system = self._system(uri)
-        folder, _, name = uri.rpartition("/")
-        temporary = f"{folder}/.{name}.{uuid4().hex}.tmp"
         with _failures(uri):
-            if system.has_dirs() and not system.exists(folder):
-                system.mkdirs(folder)
-            with system.create(temporary, compression_type=_PLAIN) as stream:
-                while some := content.read(2**20):
-                    stream.write(some)
+            temporary = _write_beside(system, uri, content)
             if system.exists(uri):
                 system.delete([uri])  # these file systems do not rename over a file
             system.rename([temporary], [uri])
+
+    def put_new(self, uri: str, content: IO[bytes], num_bytes: int) -> bool:
+        """See `store.Store`: written beside, and renamed, which these file systems refuse to do over a file.
+
+        That is one step for hdfs://, whose name node decides it. For a file system that would rename over a file, all
+        that is done is to look first whether there is one.
+        """
+        system = self._system(uri)
+        with _failures(uri):
+            if system.exists(uri):
+                return False
+            temporary = _write_beside(system, uri, content)
+            try:
+                system.rename([temporary], [uri])
+            except BeamIOError:
+                if not system.exists(uri):
+                    raise
+                system.delete([temporary])
+                return False
+        return True
 
     def walk(self, uri: str) -> Iterator[str]:
         """See `store.Store`."""
@@ -84,6 +98,18 @@ class BeamStore:
             return FileSystems.get_filesystem(uri)
         except (ValueError, BeamIOError):
             raise not_installed(uri) from None
+
+
+def _write_beside(system: Any, uri: str, content: IO[bytes]) -> str:
+    """Write a file under another name in the folder of the one that is wanted, and return where."""
+    folder, _, name = uri.rpartition("/")
+    temporary = f"{folder}/.{name}.{uuid4().hex}.tmp"
+    if system.has_dirs() and not system.exists(folder):
+        system.mkdirs(folder)
+    with system.create(temporary, compression_type=_PLAIN) as stream:
+        while some := content.read(2**20):
+            stream.write(some)
+    return temporary
 
 
 def _walk(system: Any, folder: str) -> Iterator[str]:

@@ -1,13 +1,14 @@
 """gs:// by Google's client. Credentials are the environment's: Application Default Credentials."""
 
+import io
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import IO, Any
 
 import requests
-from google.api_core.exceptions import GoogleAPIError, NotFound, RetryError
+from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed, RetryError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud import storage as google_storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
@@ -15,7 +16,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 
 from model.errors import StorageFailed
 from pipeline.places import missing
-from pipeline.stores.store import CONNECT_SECONDS, READ_SECONDS, failed, split_uri
+from pipeline.stores.store import CONNECT_SECONDS, READ_SECONDS, failed, holds, split_uri
 
 _RETRY = DEFAULT_RETRY.with_timeout(20.0)  # seconds, all waits together
 _TIMEOUT = (CONNECT_SECONDS, READ_SECONDS)
@@ -49,9 +50,44 @@ class GoogleStore:
     def put(self, uri: str, content: IO[bytes], num_bytes: int) -> None:
         """See `store.Store`."""
         with _failures(uri):
-            self._object(uri).upload_from_file(
-                content, size=num_bytes, content_type="application/octet-stream", checksum="crc32c", **_HOW
-            )
+            self._put(uri, content, num_bytes, **_HOW)
+
+    def put_new(self, uri: str, content: IO[bytes], num_bytes: int) -> bool:
+        """See `store.Store`."""
+        return self._put_if(uri, content, num_bytes, 0)
+
+    def read_version(self, uri: str) -> tuple[bytes, str] | None:
+        """See `store.VersionedStore`: the version is the generation."""
+        with _failures(uri):
+            bucket, name = split_uri(uri)
+            found = self._client.bucket(bucket).get_blob(name, **_HOW)
+            if found is None:
+                return None
+            version = found.generation
+            try:  # by its name, not by the link that was given to whoever put it
+                data = self._object(uri).download_as_bytes(raw_download=True, if_generation_match=version, **_HOW)
+            except (NotFound, PreconditionFailed):  # replaced in between; a newer version is asked for next time
+                data = b""
+            return data, str(version)
+
+    def replace(self, uri: str, data: bytes, version: str) -> bool:
+        """See `store.VersionedStore`."""
+        return self._put_if(uri, io.BytesIO(data), len(data), int(version))
+
+    def _put_if(self, uri: str, content: IO[bytes], num_bytes: int, generation: int) -> bool:
+        problems: list[Exception] = []  # of tries that were answered by an error, but may have been done all the same
+        how = _HOW | {"retry": partial(_RETRY, on_error=problems.append)}
+        with _failures(uri):
+            try:
+                self._put(uri, content, num_bytes, if_generation_match=generation, **how)
+            except PreconditionFailed:
+                return bool(problems) and holds(self, uri, content, num_bytes)
+        return True
+
+    def _put(self, uri: str, content: IO[bytes], num_bytes: int, **how: Any) -> None:
+        self._object(uri).upload_from_file(
+            content, size=num_bytes, content_type="application/octet-stream", checksum="crc32c", **how
+        )
 
     def walk(self, uri: str) -> Iterator[str]:
         """See `store.Store`."""

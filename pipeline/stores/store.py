@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
-from typing import IO, BinaryIO, Protocol
+from typing import IO, BinaryIO, Protocol, runtime_checkable
 
 from model.errors import BadUsage, StorageFailed
 from pipeline.places import missing
@@ -35,11 +35,38 @@ class Store(Protocol):
     def put(self, uri: str, content: IO[bytes], num_bytes: int) -> None:
         """Put an object of num_bytes, whole or not at all; one that stands there is replaced."""
 
+    def put_new(self, uri: str, content: IO[bytes], num_bytes: int) -> bool:
+        """Put an object of num_bytes, whole, unless one stands there.
+
+        Returns:
+            whether it was put. Where the answer to an earlier try was lost, one of the same content is ours.
+        """
+
     def walk(self, uri: str) -> Iterator[str]:
         """Yield every object below a folder, whatever the depth; raises StorageFailed if there is no such bucket."""
 
     def delete(self, uris: Iterable[str]) -> None:
         """Delete objects; one that is not there is none to delete."""
+
+
+@runtime_checkable
+class VersionedStore(Store, Protocol):
+    """One that gives every state of an object a version, and can make a change depend on it, in one step."""
+
+    def read_version(self, uri: str) -> tuple[bytes, str] | None:
+        """Return an object's bytes and their version; None if there is none."""
+
+    def replace(self, uri: str, data: bytes, version: str) -> bool:
+        """Put an object in place of one of that version; returns whether that was still there."""
+
+
+def holds(store: Store, uri: str, content: IO[bytes], num_bytes: int) -> bool:
+    """Tell whether an object is, byte by byte, what a stream holds."""
+    if store.size(uri) != num_bytes:
+        return False
+    content.seek(0)
+    starts = range(0, num_bytes, _BUFFER_BYTES)
+    return all(store.read(uri, start, _BUFFER_BYTES) == content.read(_BUFFER_BYTES) for start in starts)
 
 
 def find_store(uri: str) -> Store:

@@ -4,11 +4,11 @@ Every file is compressed with zstd and carries a checksum on every page; readers
 are written out of readers' sight and put in place whole; of the tables of an evaluation, `evaluations` comes last.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +20,8 @@ from pipeline.manifest import FileInfo
 from pipeline.places import Place, RemotePath
 from pipeline.tables import schemas
 from pipeline.tables.schemas import ORIGIN, SCHEMA_VERSION
+
+Write: TypeAlias = Callable[[Place, bytes], None]
 
 TRAINING_TABLES = ("learning_curve", "gradient_agreement")
 
@@ -93,10 +95,10 @@ def made_anew(workspace: Place, run_id: str, tables: Sequence[str], record: Plac
             raise
 
 
-def write_table(path: Place, table: pa.Table) -> FileInfo:
+def write_table(path: Place, table: pa.Table, write: Write = storage.write_atomically) -> FileInfo:
     """Write a table to a file, atomically, and describe the file."""
     data = encode_table(table)
-    storage.write_atomically(path, data)
+    write(path, data)
     return FileInfo(name=path.name, num_bytes=len(data), sha256=storage.digest_of(data))
 
 

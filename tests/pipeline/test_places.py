@@ -1,3 +1,4 @@
+import json
 import pickle
 import posixpath
 import sys
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.errors import BadUsage
+from model.errors import BadUsage, Locked
 from pipeline import storage
+from pipeline.commits import commit
 from pipeline.places import RemotePath, is_remote, place_of
 from pipeline.stores.store import RemoteStream
 from tests.memory import FolderFileSystem, MemoryFileSystem
@@ -90,6 +92,33 @@ def test_writing_puts_all_or_nothing(memory):
     storage.write_atomically(place, [b"who", b"le"])
     storage.write_atomically(place, b"")
     assert memory == {"memory://b/x": b""}
+
+
+def test_a_new_object_never_replaces_one(memory, monkeypatch):
+    place = RemotePath("memory://b/x")
+    assert storage.write_new(place, [b"who", b"le"])
+    assert not storage.write_new(place, b"other")
+    assert memory == {"memory://b/x": b"whole"}
+    looks = iter([False, True])  # another puts it between the look and the renaming
+    monkeypatch.setattr(MemoryFileSystem, "exists", lambda system, path: next(looks))
+    assert not storage.write_new(place, b"other")
+    assert memory == {"memory://b/x": b"whole"}
+
+
+def record(digest, **more):
+    return json.dumps({"run_id": "a", "parameters": {"name": "p", "sha256": digest}, **more}).encode()
+
+
+def test_a_record_that_another_process_committed_stays(memory):
+    place = RemotePath("memory://b/run.json")
+    first = record("1", seconds=1)
+    commit(place, first)
+    commit(place, first)
+    commit(place, record("1", seconds=2))  # which names the same files
+    for other in (record("2"), b"{}", b"\xff"):
+        with pytest.raises(Locked, match=r"run\.json was written by another process in the meantime, and stays"):
+            commit(place, other)
+    assert memory == {"memory://b/run.json": first}
 
 
 def test_an_object_that_is_not_there(memory):

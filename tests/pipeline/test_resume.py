@@ -188,6 +188,10 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-1])
 
 
+def extend(path):
+    path.write_bytes(path.read_bytes() + bytes(16))
+
+
 def empty(path):
     path.write_bytes(b"")
 
@@ -199,7 +203,9 @@ def two_checkpoints(prepared, tmp_path_factory):
     return workspace
 
 
-@pytest.mark.parametrize("damage", [spoil, *(pytest.param(each, marks=pytest.mark.slow) for each in (cut, empty))])
+@pytest.mark.parametrize(
+    "damage", [spoil, *(pytest.param(each, marks=pytest.mark.slow) for each in (cut, extend, empty))]
+)
 def test_the_one_before_is_taken_where_the_newest_does_not_verify(damage, two_checkpoints, undisturbed, tmp_path):
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
     *_, before, newest = (path for path in checkpoints(workspace) if not path.name.startswith("."))
@@ -210,6 +216,28 @@ def test_the_one_before_is_taken_where_the_newest_does_not_verify(damage, two_ch
     assert before.name not in done.err
     assert resumed_at(workspace) == [10_000]
     assert timeless(workspace) == timeless(undisturbed("article-manual"))
+
+
+@pytest.mark.slow
+def test_where_the_newest_is_deleted_the_one_before_is_the_newest(two_checkpoints, undisturbed, tmp_path):
+    workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
+    checkpoints(workspace)[-1].unlink()
+    done = backbeam(*command(workspace, *QUICK, "--quiet"))
+    assert (done.code, done.err.count("warning")) == (0, 0)
+    assert resumed_at(workspace) == [10_000]
+    assert timeless(workspace) == timeless(undisturbed("article-manual"))
+
+
+def test_two_that_change_places_are_both_refused(two_checkpoints, tmp_path):
+    workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
+    *_, first, second = checkpoints(workspace)
+    data = first.read_bytes(), second.read_bytes()
+    second.write_bytes(data[0])
+    first.write_bytes(data[1])
+    done = backbeam(*command(workspace, *QUICK))
+    assert done.code == 4, done.err
+    assert str(first) in done.err
+    assert str(second) in done.err
 
 
 @pytest.mark.slow

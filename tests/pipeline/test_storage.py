@@ -33,6 +33,50 @@ def test_a_write_replaces_and_makes_folders(tmp_path):
     assert path.read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_new_file_never_replaces_one(there, tmp_path):
+    path = tmp_path / "a" / "x"
+    if there:
+        storage.write_atomically(path, b"old")
+    assert storage.write_new(path, [b"n", b"ew"]) == (not there)
+    assert not storage.write_new(path, b"another")
+    assert contents(tmp_path) == {"a/x": b"old" if there else b"new"}
+
+
+def test_a_new_file_is_whole_or_not_there(tmp_path):
+    def fails():
+        yield b"new"
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        storage.write_new(tmp_path / "x", fails())
+    assert contents(tmp_path) == {}
+
+
+RACE = """
+import sys
+from pathlib import Path
+from pipeline import storage
+print("ready", flush=True)
+sys.stdin.readline()
+print(sum(storage.write_new(Path(sys.argv[1]) / str(name), sys.argv[2].encode()) for name in range(50)))
+"""
+
+
+def test_of_many_processes_one_puts_each_file(tmp_path):
+    command = [sys.executable, "-c", RACE, tmp_path / "raced"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    racers = [subprocess.Popen([*command, f"racer {number}"], **pipes) for number in range(6)]
+    assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 6
+    for racer in racers:
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    won = {f"racer {number}".encode(): int(racer.communicate(timeout=60)[0]) for number, racer in enumerate(racers)}
+    found = contents(tmp_path / "raced")
+    assert len(found) == 50
+    assert {who: list(found.values()).count(who) for who in won} == won
+
+
 def test_a_checked_file(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"abc")

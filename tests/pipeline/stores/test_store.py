@@ -1,4 +1,5 @@
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -6,7 +7,7 @@ from model.errors import StorageFailed
 from pipeline.stores import amazon as store_s3
 from pipeline.stores import store as stores
 from pipeline.stores.store import find_store
-from tests.emulators import BUCKET, Amazon, amazon, google
+from tests.emulators import BUCKET, Amazon, amazon, google, wire
 
 LARGE = bytes(range(256)) * (80 * 2**10)  # 20 MiB
 
@@ -45,6 +46,50 @@ def test_an_object_in_parts_is_put_whole_or_not_at_all(emulated):
     assert store.read(uri) == LARGE
     assert store.read(uri, 2**23 - 1, 3) == LARGE[2**23 - 1 :][:3]
     assert store.read(uri, len(LARGE)) == b""
+
+
+def test_a_new_object_never_replaces_one(emulated):
+    store = find_store(emulated.uri("x"))
+    for name, size in (("small", 10), ("large", len(LARGE))):
+        uri = emulated.uri(name)
+        assert store.put_new(uri, io.BytesIO(LARGE[:size]), size)
+        assert not store.put_new(uri, io.BytesIO(LARGE[1:size]), size - 1)
+        assert not store.put_new(uri, io.BytesIO(LARGE[:size]), size)
+        assert store.read(uri) == LARGE[:size]
+    if isinstance(emulated, Amazon):
+        assert "Uploads" not in emulated.client.list_multipart_uploads(Bucket=BUCKET)
+
+
+def test_only_the_version_that_was_read_is_replaced(emulated):
+    store, uri = find_store(emulated.uri("x")), emulated.uri("lock")
+    assert store.read_version(uri) is None
+    assert not store.replace(uri, b"first", "1")
+    assert store.put_new(uri, io.BytesIO(b"first"), 5)
+    data, version = store.read_version(uri)
+    assert data == b"first"
+    assert store.replace(uri, b"second", version)
+    assert not store.replace(uri, b"third", version)
+    assert store.read(uri) == b"second"
+
+
+@pytest.mark.parametrize("size", [10, len(LARGE)])
+def test_of_many_that_put_at_once_one_does(emulated, size):
+    store, uri = find_store(emulated.uri("x")), emulated.uri("raced")
+    with ThreadPoolExecutor(6) as pool:
+        contents = [LARGE[number : size - 1] for number in range(6)]
+        won = list(pool.map(lambda content: store.put_new(uri, io.BytesIO(content), len(content)), contents))
+    assert sum(won) == 1
+    assert store.read(uri) == contents[won.index(True)]
+
+
+def test_a_put_whose_answer_is_lost_was_ours(emulated, monkeypatch):
+    with wire(emulated, b"an unusual content", 0, "unheard") as broken:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{broken.address}")
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{broken.address}")
+        store, uri = find_store(emulated.uri("x")), emulated.uri("ours")
+        assert store.put_new(uri, io.BytesIO(b"an unusual content"), 18)
+        assert broken.broken.is_set()
+        assert not store.put_new(uri, io.BytesIO(b"an unusual content"), 18)
 
 
 @pytest.mark.slow
