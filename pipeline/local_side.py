@@ -17,6 +17,7 @@ import filelock
 
 from model.errors import CorruptArtefact, Locked, NothingRun
 from pipeline.console import say
+from pipeline.links import refuse_links
 from pipeline.manifest import Manifest
 from pipeline.places import Place
 from pipeline.storage import digest_of, make_empty, remove, temporary_folder, write_atomically
@@ -112,12 +113,14 @@ def locked(workspace: Place, wait: float = 0, skip: bool = False) -> Iterator[No
         skip: whether it is no failure if that one works on.
 
     Raises:
+        CorruptArtefact: there is a link in the workspace.
         Locked: another process holds it.
         NothingRun: the same, where skip is asked for.
         StorageFailed: the workspace is in a store that cannot be asked.
     """
     if not isinstance(workspace, Path):
         workspace.is_dir()  # raises before any work if the store cannot be asked
+    refuse_links(workspace)
     folder = local_side(workspace)
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / ".lock-holder.json"
@@ -152,5 +155,5 @@ def _about_this_process() -> dict[str, Any]:
 def _read_holder(note: Path) -> str:
     try:
         return "process {pid} ({command}) on {host}".format(**json.loads(note.read_bytes()))
-    except (OSError, ValueError, KeyError):  # it ended, or has not written its note yet
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # it ended, or has not written its note yet
         return "another process"

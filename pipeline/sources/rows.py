@@ -182,10 +182,10 @@ def opened(uri: str) -> Iterator[pq.ParquetFile]:
             ) as parquet,
         ):
             yield parquet
-    except (pa.ArrowException, OSError) as problem:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:  # the last of names that are no text
         if isinstance(problem, OSError) and problem.errno is not None:  # of the file system
             raise
-        raise BadInput(f"{uri}: no sound Parquet file: {str(problem).splitlines()[0]}") from None
+        raise BadInput(f"{uri}: no sound Parquet file: {[*str(problem).splitlines(), ''][0]}") from None
 
 
 def read_batches(parquet: pq.ParquetFile, group: int, columns: Columns, batch_rows: int) -> Iterator[list[Row]]:

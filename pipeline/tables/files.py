@@ -110,11 +110,16 @@ def read_table(path: Place) -> pa.Table:
     Raises:
         CorruptArtefact: it is no Parquet file, or a page's checksum is wrong.
     """
+    return decode_table(path if isinstance(path, Path) else path.read_bytes(), str(path))
+
+
+def decode_table(file: Path | bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table, all columns or some, from a file or its bytes; raises CorruptArtefact as `read_table` does."""
     try:
-        file = path if isinstance(path, Path) else pa.BufferReader(path.read_bytes())
-        return pq.ParquetFile(file, page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError) as problem:
-        raise CorruptArtefact(f"{path} cannot be read: {str(problem).splitlines()[0]}") from None
+        source = file if isinstance(file, Path) else pa.BufferReader(file)
+        return pq.ParquetFile(source, page_checksum_verification=True).read(columns and list(columns))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:  # the last of names that are no text
+        raise CorruptArtefact(f"{name} cannot be read: {[*str(problem).splitlines(), ''][0]}") from None
 
 
 def _withdraw(workspace: Place, run_id: str, tables: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""How sound samples are spoilt: bytes flipped, cut, repeated, moved and made into large numbers; values of JSON replaced."""
+"""How sound samples are spoilt: bytes flipped, cut, repeated, made into large numbers; values of JSON replaced."""
 
 import json
 from typing import Any
@@ -33,7 +33,9 @@ def _place(draw: st.DrawFn, data: bytes) -> int:
 
 def _flip(draw: st.DrawFn, data: bytes, _: list[bytes]) -> bytes:
     place = _place(draw, data)
-    return data[:place] + bytes([byte ^ draw(st.integers(1, 255)) for byte in data[place : place + 1]]) + data[place + 1 :]
+    return (
+        data[:place] + bytes([byte ^ draw(st.integers(1, 255)) for byte in data[place : place + 1]]) + data[place + 1 :]
+    )
 
 
 def _truncate(draw: st.DrawFn, data: bytes, _: list[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""Every reader of foreign bytes as a function of bytes, for both fuzzers: nothing but a documented error may leave it."""
+"""Every reader of foreign bytes as a function of bytes, for both fuzzers: only documented errors are expected."""
 
 import json
 import tempfile
@@ -132,7 +132,7 @@ def table(data: bytes) -> None:
 
 
 def record_of(kind: type[Record], use: Callable[..., object]) -> Target:
-    """Return the target of a kind of record: the bytes as they are, and sealed with the digest that they should have."""
+    """Return the target of a kind of record: of bytes as they are, and sealed with their digest."""
 
     def read(data: bytes) -> None:
         for each in (data, _sealed(data)):
