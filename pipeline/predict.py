@@ -16,7 +16,9 @@ from pipeline.sources.pictures import Grey, decode_picture, is_picture, prepare_
 Outputs: TypeAlias = npt.NDArray[np.float32]
 
 MAX_PICTURE_BYTES = 2**28
-BATCH_IMAGES = 1000
+MAX_IMAGES = 200_000  # of a command: every answer is held until all files are found sound
+BATCH_IMAGES = 1000  # at most
+BATCH_BYTES = 2**26
 _SNIFFED_BYTES = 8
 
 
@@ -73,10 +75,13 @@ def answer_files(
 
     Raises:
         BadInput: a file is missing, damaged, neither of both kinds, or holds images of another size.
-        BadUsage: the model's outputs are no numbers.
+        BadUsage: the model's outputs are no numbers, or there are more than MAX_IMAGES.
     """
     items, answers = chain.from_iterable(read_items(file, height, width) for file in files), list[Answer]()
-    while batch := list(islice(items, BATCH_IMAGES)):
+    batch_images = max(1, min(BATCH_IMAGES, BATCH_BYTES // (height * width)))
+    while batch := list(islice(items, batch_images)):
+        if len(answers) + len(batch) > MAX_IMAGES:
+            raise BadUsage(f"{batch[-1].file}: more than {MAX_IMAGES} images in one command: name fewer files")
         outputs = classify(np.stack([item.image.reshape(-1) for item in batch]))
         if not np.isfinite(outputs).all():
             raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
