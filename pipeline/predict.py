@@ -74,14 +74,15 @@ def answer_files(
         an answer for each image, in order.
 
     Raises:
-        BadInput: a file is missing, damaged, neither of both kinds, or holds images of another size.
-        BadUsage: the model's outputs are no numbers, or there are more than MAX_IMAGES.
+        BadInput: a file is missing, damaged, neither of both kinds, or holds images of another size, or there are more
+            than MAX_IMAGES.
+        BadUsage: the model's outputs are no numbers.
     """
     items, answers = chain.from_iterable(read_items(file, height, width) for file in files), list[Answer]()
     batch_images = max(1, min(BATCH_IMAGES, BATCH_BYTES // (height * width)))
     while batch := list(islice(items, batch_images)):
         if len(answers) + len(batch) > MAX_IMAGES:
-            raise BadUsage(f"{batch[-1].file}: more than {MAX_IMAGES} images in one command: name fewer files")
+            raise BadInput(f"{batch[-1].file}: more than {MAX_IMAGES} images in one command: name fewer files")
         outputs = classify(np.stack([item.image.reshape(-1) for item in batch]))
         if not np.isfinite(outputs).all():
             raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
@@ -116,6 +117,8 @@ def _read_idx(file: str, height: int, width: int) -> Iterator[Grey]:
         with idx.decompressed(stored, file) as stream:
             header = idx.read_header(stream, idx.IMAGES_MAGIC, file)
             idx.check_room(header, storage.size(file), compressed, file)
+            if header.sizes[0] > MAX_IMAGES:
+                raise BadInput(f"{file}: {header.sizes[0]} images, expected at most {MAX_IMAGES} in one command")
             if header.sizes[1:] != (height, width):
                 found = " x ".join(map(str, header.sizes[1:]))
                 raise BadInput(f"{file}: images of {found} pixels, expected {height} x {width} as the run's data set")

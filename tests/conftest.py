@@ -78,3 +78,12 @@ def memory(monkeypatch) -> dict[str, bytes]:
 
     monkeypatch.setattr(MemoryFileSystem, "files", {})
     return MemoryFileSystem.files
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many inputs the fuzzers tried, in all processes that shared the tests."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    pairs = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    tried = [value for name, value in pairs if name == "num_fuzzed"]
+    if tried:
+        terminalreporter.write_line(f"hostile input: {sum(tried):,} inputs tried by {len(tried)} tests")

@@ -1,6 +1,7 @@
 """How sound samples are spoilt: bytes flipped, cut, repeated, made into large numbers; values of JSON replaced."""
 
 import json
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -89,4 +90,4 @@ def _replace(draw: st.DrawFn, content: Any) -> None:
     elif isinstance(content, dict) and not draw(st.integers(0, 7)):
         del content[key]
     else:
-        content[key] = draw(st.sampled_from(VALUES) | st.text(max_size=8))
+        content[key] = deepcopy(draw(st.sampled_from(VALUES) | st.text(max_size=8)))  # else a later change is of VALUES

@@ -29,10 +29,10 @@ from model.lockstep import begin
 from model.network import Layer
 from model.recipes import RECIPES, TrainingConfig
 from pipeline import checkpoints
+from tests.fuzz.bounded import SEEDS
 from tests.helpers import Digits, backbeam, images_bytes, labels_bytes, write_files
 from tests.pictures import png, rows_table
 
-SEEDS = Path(__file__).parent / "seeds"
 RECORDS = {
     "manifest": "datasets/*/manifest.json",
     "validation": "datasets/*/validation.json",

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.bounded import SEEDS
 from tests.fuzz.mutations import spoilt, spoilt_json
-from tests.fuzz.samples import SEEDS
 from tests.fuzz.targets import TARGETS
 
 NUM_EXAMPLES = 300
