@@ -2,7 +2,7 @@
 
     python -m tests.fuzz.drive TARGET --runs 20000
 
-starts from the kept samples, always with the same seed, and may not take 512 MiB more memory than they do. What it finds is written to seeds/TARGET/, where every later test tries it.
+starts from the kept samples, always with the same seed, in memory bounded to 512 MiB beside theirs.
 """
 
 import argparse
