@@ -57,7 +57,7 @@ class Record(BaseModel):
             content = json.loads(data)
             if isinstance(content, dict):
                 content.pop(_OWN_DIGEST, None)
-            record = cls.model_validate_json(json.dumps(content))
+            record = cls.model_validate(content)
         except ValidationError as problem:
             first = problem.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
@@ -67,6 +67,8 @@ class Record(BaseModel):
             ) from None
         except (ValueError, RecursionError) as problem:
             raise CorruptArtefact(f"{path} is corrupt: it is no JSON: {problem}") from None
+        except MemoryError:
+            raise CorruptArtefact(f"{path} is corrupt: it asks for more memory than there is") from None
         if record.to_json() != data:
             raise CorruptArtefact(f"{path} is corrupt: its content does not have the digest that it states")
         return record

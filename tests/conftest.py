@@ -82,8 +82,8 @@ def memory(monkeypatch) -> dict[str, bytes]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many inputs the fuzzers tried, in all processes that shared the tests."""
-    reports = [report for found in terminalreporter.stats.values() for report in found]
-    pairs = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    calls = [each for found in terminalreporter.stats.values() for each in found if getattr(each, "when", "") == "call"]
+    pairs = [pair for report in calls for pair in report.user_properties]
     tried = [value for name, value in pairs if name == "num_fuzzed"]
     if tried:
         terminalreporter.write_line(f"hostile input: {sum(tried):,} inputs tried by {len(tried)} tests")

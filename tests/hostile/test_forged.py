@@ -80,6 +80,7 @@ def test_a_data_set_without_its_train_split(workspace):
     refused("expected the splits train and test", "train")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 @pytest.mark.parametrize("label", [3, 2**62])
 def test_labels_that_are_no_class(label, command, workspace):
@@ -101,6 +102,7 @@ def test_labels_that_are_no_class(label, command, workspace):
     refused(f"found {label}", "verify")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"PAR1", b"", b"[" * 10**5])
 def test_tables_that_are_none(data, workspace):
     [record] = workspace.glob("runs/*/evaluation.json")
