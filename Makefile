@@ -8,7 +8,7 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-all test-engines test-faults test-stores bench bench-data docs screenshots lint types lock clean
+.PHONY: run test test-all test-engines test-faults test-stores bench bench-data fuzz docs screenshots lint types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
@@ -37,6 +37,9 @@ bench: $(VENV)/installed-bench  ## how long a training step takes, ours and othe
 bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow Datasets and others; 20 GB of disk
 	@$(BIN)/python -m tests.benchmarks.data
 	@$(BIN)/python -m tests.benchmarks.reading
+
+fuzz: $(VENV)/installed-fuzz  ## hostile input for every reader; says how many inputs were tried
+	@$(BIN)/python -m pytest -rs tests/fuzz
 
 docs: $(VENV)/installed-test  ## docs/cli.md, docs/tables.md and docs/scale.md, from the code
 	@$(BIN)/python -m tests.cli_reference
@@ -85,6 +88,11 @@ $(VENV)/installed-engines: $(VENV)/installed-test
 $(VENV)/installed-bench: $(VENV)/installed
 	@echo "installing what the benchmark compares with (about 5 GB on Linux)"
 	@$(PIP) --editable '.[bench]'
+	@touch $@
+
+$(VENV)/installed-fuzz: $(VENV)/installed-test
+	@echo "installing what fuzzing needs"
+	@$(PIP) --editable '.[test,fuzz]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test

@@ -34,22 +34,26 @@ def encode_parameters(parameters: Parameters, about: dict[str, Any]) -> bytes:
     return encode_tensors(tensors, json.dumps(about, sort_keys=True))
 
 
-def decode_parameters(data: bytes, name: str = "parameters") -> Parameters:
+def decode_parameters(data: bytes, name: str = "parameters", sizes: tuple[int, ...] | None = None) -> Parameters:
     """Read back what `encode_parameters` wrote.
 
     Args:
         data: the file.
         name: what to call the file in an error.
+        sizes: from inputs to outputs, as they must be to be trained or asked; None to take them as they are.
 
     Returns:
         one layer of NumPy arrays for each that is in the file, in order.
 
     Raises:
-        CorruptArtefact: it is no safetensors file, or its tensors do not chain into a network.
+        CorruptArtefact: it is no safetensors file, or its tensors do not chain into a network, or into one of other
+            sizes or another type than float32.
     """
     tensors = decode_tensors(data, name)
     layers = [_take_layer(tensors, i) for i in range(len(tensors) // 2)]
     _check_chain(tensors, layers, name)
+    if sizes is not None:
+        _check_sizes(layers, sizes, name)
     return tuple(layers)
 
 
@@ -64,14 +68,18 @@ def decode_tensors(data: bytes, name: str) -> dict[str, npt.NDArray[Any]]:
         return load(data)
     except safetensors.SafetensorError as problem:
         raise CorruptArtefact(f"{name} is not a safetensors file: {problem}") from None
+    except (KeyError, ValueError, TypeError) as problem:  # sound for others: a type or shape that NumPy does not have
+        raise CorruptArtefact(f"{name} holds a tensor that is no array: {problem!r}") from None
 
 
 def decode_about(data: bytes, name: str) -> str:
     """Read back the text that `encode_tensors` wrote; raises CorruptArtefact if there is none."""
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # the format: length, header, tensors
-        return str(header["__metadata__"][_ABOUT])
-    except (ValueError, KeyError, TypeError):
+        about = str(header["__metadata__"][_ABOUT])
+        about.encode()  # half of a surrogate pair is no text
+        return about
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise CorruptArtefact(f"{name} does not say what it is of") from None
 
 
@@ -79,7 +87,7 @@ def decode_carried(data: bytes, name: str = "parameters") -> dict[str, Any]:
     """Return the values that `encode_parameters` was given to carry; raises CorruptArtefact if there are none."""
     try:
         carried = json.loads(decode_about(data, name))
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise CorruptArtefact(f"{name} does not say what it is of: {problem}") from None
     if not isinstance(carried, dict):
         raise CorruptArtefact(f"{name} does not say what it is of: {carried!r}")
@@ -111,6 +119,14 @@ def restore(template: Any, tensors: dict[str, npt.NDArray[Any]], name: str) -> A
         if found is None or found.shape != tuple(like.shape) or found.dtype != like.dtype.as_numpy_dtype:
             raise CorruptArtefact(f"{name} does not hold {part} as this run has it")
     return tf.nest.pack_sequence_as(template, [tf.constant(tensors[part]) for part in wanted])
+
+
+def _check_sizes(layers: list[Layer], sizes: tuple[int, ...], name: str) -> None:
+    found = (layers[0].weights.shape[1], *(layer.weights.shape[0] for layer in layers))
+    types = {part.dtype for layer in layers for part in layer}
+    if found != sizes or types != {np.dtype(np.float32)}:
+        kinds = ", ".join(sorted(map(str, types)))
+        raise CorruptArtefact(f"{name} is a network of {found} in {kinds}, expected {sizes} in float32")
 
 
 def _take_layer(tensors: dict[str, npt.NDArray[Any]], i: int) -> Layer:

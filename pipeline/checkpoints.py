@@ -123,8 +123,11 @@ def take_up(saved: Saved | None, start: Any) -> Snapshot:
         return Snapshot(Standing(0, start))
     tensors, record = saved.tensors, saved.record
     state = restore(start, tensors, str(saved.path))
-    standing = Standing(record.step, state, _rows(ChunkLoss, "losses", tensors), record.seconds)
-    return Snapshot(standing, _rows(Progress, "curve", tensors), _rows(Agreement, "agreements", tensors))
+    try:
+        standing = Standing(record.step, state, _rows(ChunkLoss, "losses", tensors), record.seconds)
+        return Snapshot(standing, _rows(Progress, "curve", tensors), _rows(Agreement, "agreements", tensors))
+    except (TypeError, ValueError):  # columns that are no rows: one is missing, shorter, or a single number
+        raise CorruptArtefact(f"{saved.path} does not hold the rows that were found before it") from None
 
 
 def write(folder: Place, config: TrainingConfig, resumed_at: tuple[int, ...], keep: int, snapshot: Snapshot) -> None:

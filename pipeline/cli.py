@@ -18,7 +18,7 @@ from pipeline import registry_commands as registry
 from pipeline.care import commands as care
 from pipeline.console import note
 from pipeline.harmless import harmless
-from pipeline.options import split_arguments
+from pipeline.options import refuse_secrets, split_arguments
 from pipeline.result import say_result
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ def main() -> NoReturn:
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
     try:
         failpoint.arm(os.environ)
+        refuse_secrets(sys.argv[1:])
         app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
     except NothingRun as reason:
         say_result("--json" in arguments, {"nothing_run": str(reason)}, [str(reason)])

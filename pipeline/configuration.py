@@ -32,6 +32,7 @@ from pipeline.validation import CheckSettings, resolve_checks
 
 DEFAULT_RECIPE = "article-manual"
 TABLES = ("training", "validation", "slices", "promotion")
+MOST_BYTES = 2**20
 
 
 def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
@@ -71,10 +72,11 @@ def read_slices(file: Path | None) -> dict[str, Any]:
 def read_tables(file: Path) -> dict[str, dict[str, Any]]:
     """Read the tables of a configuration file; raises BadUsage as `resolve` does."""
     try:
-        tables = tomllib.loads(file.read_text("utf-8"))
+        tables = tomllib.loads(_read(file).decode())
+        _check_integers(tables)
     except (FileNotFoundError, IsADirectoryError):
         raise BadUsage(f"no configuration file {file}") from None
-    except ValueError as problem:  # bad TOML, or bytes that are no text
+    except (ValueError, RecursionError) as problem:  # bad TOML, or bytes that are no text, or nested without end
         raise BadUsage(f"{file}: {problem}") from None
     for name, table in tables.items():
         if name not in TABLES:
@@ -82,6 +84,22 @@ def read_tables(file: Path) -> dict[str, dict[str, Any]]:
         if not isinstance(table, dict):
             raise BadUsage(f"{file}: {name} is no table: write [{name}]")
     return tables
+
+
+def _read(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        data = stream.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise BadUsage(f"{file}: more than {MOST_BYTES} bytes, which is no configuration")
+    return data
+
+
+def _check_integers(value: Any) -> None:
+    """Refuse integers of more than 64 bits, as TOML does; raises ValueError. Python could not even print some."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("an integer has more than 64 bits")
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_integers(each)
 
 
 def parse_layers(text: str | None) -> tuple[int, ...] | None:

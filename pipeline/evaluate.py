@@ -171,7 +171,7 @@ def predict_shard(shard: Shard, job: Job) -> Predictions:
     """Read a shard, checked, and run the network on it."""
     examples = read_shard(job.dataset, job.manifest, shard.split, shard.info)
     examples = examples.take(np.argsort(examples.indices).astype(np.int64))
-    network, parameters = network_of(job.run.config), _load(job.run_folder, job.run.parameters)
+    network, parameters = network_of(job.run.config), _load(job.run_folder, job.run.parameters, job.run.config.layers)
     (_, *hidden), z = forward(network, parameters, scale(examples.images))
     targets = np.eye(len(job.manifest.class_names), dtype=np.float32)[examples.labels]
     outputs, losses = network.output.value(z), network.output.loss(z, targets)
@@ -266,7 +266,7 @@ def table_rows(result: Result, job: Job) -> dict[str, list[dict[str, Any]]]:
     class_names, counts = job.manifest.class_names, result.counts
     by_slicing = {name: {each.split: result.slices[name, each.split] for each in counts} for name in job.slicings}
     sliced = (slice_rows(name, load(name, job.slicings[name]), by_slicing[name], job.names) for name in job.slicings)
-    parameters = _load(job.run_folder, job.run.parameters)
+    parameters = _load(job.run_folder, job.run.parameters, job.run.config.layers)
     return {
         "evaluations": [metrics.evaluation_row(each, class_names) for each in counts],
         "classes": [row for each in counts for row in metrics.class_rows(each, class_names)],
@@ -302,5 +302,5 @@ def _as_lists(values: npt.NDArray[np.float32]) -> pa.Array:
 
 
 @cache  # once a worker process
-def _load(folder: Place, file: FileInfo) -> Parameters:
-    return decode_parameters(file.read(folder), str(folder / file.name))
+def _load(folder: Place, file: FileInfo, sizes: tuple[int, ...]) -> Parameters:
+    return decode_parameters(file.read(folder), str(folder / file.name), sizes)

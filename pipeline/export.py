@@ -37,7 +37,10 @@ def export(
         BadUsage: something is there already.
         CorruptArtefact: the parameters are no network's.
     """
-    parameters, network = decode_parameters(data), build_network(config.activation, config.output, config.loss)
+    parameters, network = (
+        decode_parameters(data, sizes=config.layers),
+        build_network(config.activation, config.output, config.loss),
+    )
     parameters_file = {"name": PARAMETERS_NAME, "num_bytes": len(data), "sha256": storage.digest_of(data)}
     about = describe_network(config, *image_size, class_names) | {"parameters": parameters_file, "origin": origin}
     with storage.new_folder(target) as folder:

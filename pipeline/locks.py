@@ -16,6 +16,7 @@ from model.errors import BackbeamError, Locked, NothingRun, StorageFailed
 from pipeline import disk, failpoint
 from pipeline.console import say
 from pipeline.leftovers import clear_all
+from pipeline.links import refuse_links
 from pipeline.local_side import local_side
 from pipeline.places import Place, RemotePath
 from pipeline.storage import if_possible, write_atomically
@@ -41,12 +42,14 @@ def locked(workspace: Place, wait: float = 0, skip: bool = False, clears: bool =
         clears: whether to clear away what a holder that was killed left; else the next one that does will.
 
     Raises:
+        CorruptArtefact: there is a link in the workspace.
         Locked: another process holds it.
         NothingRun: the same, where skip is asked for.
         StorageFailed: the workspace is in a store that cannot be asked, or the disk refuses.
     """
     if not isinstance(workspace, Path):
         workspace.is_dir()  # raises before any work if the store cannot be asked
+    refuse_links(workspace)
     started, folder = time.monotonic(), local_side(workspace)
     with ExitStack() as stack:
         try:
@@ -145,5 +148,5 @@ def _name_holder(about: dict[str, Any]) -> str:
 def _read_holder(note: Path) -> str:
     try:
         return _name_holder(json.loads(note.read_bytes()))
-    except (OSError, ValueError, KeyError):  # it ended, or has not written its note yet
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # it ended, or has not written its note yet
         return "another process"

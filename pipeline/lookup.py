@@ -81,4 +81,10 @@ def dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tuple[M
     data = Dataset(folder, *load(folder))
     if data.digest != run.dataset_digest:
         raise CorruptArtefact(f"{folder} is not what {run.run_id} was trained on: expected {run.dataset_digest}")
+    ends, expected = (
+        run.config.layers[:: len(run.config.layers) - 1],
+        (data.manifest.num_pixels, len(data.manifest.class_names)),
+    )
+    if ends != expected:
+        raise CorruptArtefact(f"{run.run_id} has {ends} inputs and outputs, and {folder} needs {expected}")
     return data

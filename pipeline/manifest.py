@@ -19,6 +19,8 @@ from pydantic import (
 from model.errors import CorruptArtefact
 from pipeline import storage
 from pipeline.places import Place
+from pipeline.sources.idx import MAX_EXAMPLE_BYTES
+from pipeline.sources.known import SPLITS
 
 MANIFEST_NAME = "manifest.json"
 
@@ -40,6 +42,11 @@ class Record(BaseModel):
         return _canonical(content | {_OWN_DIGEST: hashlib.sha256(_canonical(content)).hexdigest()})
 
     @classmethod
+    def load(cls, path: Place) -> Self:
+        """Read a record from its file; raises CorruptArtefact as `from_json` and `storage.read_record` do."""
+        return cls.from_json(storage.read_record(path), path)
+
+    @classmethod
     def from_json(cls, data: bytes, path: Place) -> Self:
         """Read a record back.
 
@@ -50,7 +57,7 @@ class Record(BaseModel):
             content = json.loads(data)
             if isinstance(content, dict):
                 content.pop(_OWN_DIGEST, None)
-            record = cls.model_validate_json(json.dumps(content))
+            record = cls.model_validate(content)
         except ValidationError as problem:
             first = problem.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
@@ -60,6 +67,8 @@ class Record(BaseModel):
             ) from None
         except (ValueError, RecursionError) as problem:
             raise CorruptArtefact(f"{path} is corrupt: it is no JSON: {problem}") from None
+        except MemoryError:
+            raise CorruptArtefact(f"{path} is corrupt: it asks for more memory than there is") from None
         if record.to_json() != data:
             raise CorruptArtefact(f"{path} is corrupt: its content does not have the digest that it states")
         return record
@@ -197,7 +206,7 @@ class Manifest(Record):
     """
 
     format_version: Literal[1] = 1
-    name: str
+    name: FileName
     height: Annotated[int, Field(gt=0)]
     width: Annotated[int, Field(gt=0)]
     class_names: tuple[str, ...] = Field(min_length=1)
@@ -214,10 +223,13 @@ class Manifest(Record):
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
+        if self.num_pixels > MAX_EXAMPLE_BYTES:
+            raise ValueError(f"images of {self.num_pixels} pixels, at most {MAX_EXAMPLE_BYTES}")
         for name, split in self.splits.items():
             if split.num_examples != sum(shard.num_examples for shard in split.shards):
                 raise ValueError(f"the shards of {name} do not add up to its num_examples")
-            if len(split.class_counts) != len(self.class_names):
+            counts = [split.class_counts, *(shard.class_counts for shard in split.shards)]
+            if any(len(each) != len(self.class_names) for each in counts):
                 raise ValueError(f"{name} counts other classes than class_names")
             if not all(self._has_part(shard.part) and self._knows_offset(shard.part, name) for shard in split.shards):
                 raise ValueError(f"a shard of {name} is of no part")
@@ -284,10 +296,12 @@ def load_manifest(folder: Place) -> tuple[Manifest, str]:
         CorruptArtefact: it does not validate, or is another data set's.
     """
     path = folder / MANIFEST_NAME
-    data = path.read_bytes()
+    data = storage.read_record(path)
     manifest = Manifest.from_json(data, path)
     if manifest.dataset_id != folder.name:
         raise CorruptArtefact(f"{path} describes {manifest.dataset_id}, expected {folder.name}")
+    if not {*SPLITS} <= {*manifest.splits}:
+        raise CorruptArtefact(f"{path} is corrupt: expected the splits {' and '.join(SPLITS)}")
     return manifest, storage.digest_of(data)
 
 

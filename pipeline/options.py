@@ -1,12 +1,14 @@
 """The options of the commands, and what they are turned into. Heavy imports are lazy."""
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model.errors import BadUsage
 from pipeline.places import Place, is_remote, place_of
 
 
@@ -340,10 +342,31 @@ def refuse_beam_options(context: typer.Context) -> None:
 
 
 def existing(workspace: Place) -> Place:
-    """Check that a workspace is there; raises BadParameter."""
+    """Check that a workspace is there and holds no links; raises BadParameter, or CorruptArtefact."""
+    from pipeline.links import refuse_links
+
     if not workspace.is_dir():
         raise typer.BadParameter(f"no workspace {workspace}: `backbeam run` or `backbeam preprocess` makes one")
+    refuse_links(workspace)
     return workspace
+
+
+_CARRIES_SECRETS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/\s,]*@|[^\s,]*\?)")
+
+
+def refuse_secrets(arguments: list[str]) -> None:
+    """Refuse a URI that carries a user, a password, a signature or a token: what is named is written to records.
+
+    Raises:
+        BadUsage: there is one; the message does not repeat it.
+    """
+    for argument in arguments:
+        found = _CARRIES_SECRETS.search(argument)
+        if found:
+            raise BadUsage(
+                f"a {found[1]}:// URI with USER@ or ?QUERY, which may hold a secret and would be written to records: "
+                "give the plain URI; credentials are those of the environment"
+            )
 
 
 def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -16,7 +16,9 @@ from pipeline.sources.pictures import Grey, decode_picture, is_picture, prepare_
 Outputs: TypeAlias = npt.NDArray[np.float32]
 
 MAX_PICTURE_BYTES = 2**28
-BATCH_IMAGES = 1000
+MAX_IMAGES = 200_000  # of a command: every answer is held until all files are found sound
+BATCH_IMAGES = 1000  # at most
+BATCH_BYTES = 2**26
 _SNIFFED_BYTES = 8
 
 
@@ -72,11 +74,15 @@ def answer_files(
         an answer for each image, in order.
 
     Raises:
-        BadInput: a file is missing, damaged, neither of both kinds, or holds images of another size.
+        BadInput: a file is missing, damaged, neither of both kinds, or holds images of another size, or there are more
+            than MAX_IMAGES.
         BadUsage: the model's outputs are no numbers.
     """
     items, answers = chain.from_iterable(read_items(file, height, width) for file in files), list[Answer]()
-    while batch := list(islice(items, BATCH_IMAGES)):
+    batch_images = max(1, min(BATCH_IMAGES, BATCH_BYTES // (height * width)))
+    while batch := list(islice(items, batch_images)):
+        if len(answers) + len(batch) > MAX_IMAGES:
+            raise BadInput(f"{batch[-1].file}: more than {MAX_IMAGES} images in one command: name fewer files")
         outputs = classify(np.stack([item.image.reshape(-1) for item in batch]))
         if not np.isfinite(outputs).all():
             raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
@@ -111,6 +117,8 @@ def _read_idx(file: str, height: int, width: int) -> Iterator[Grey]:
         with idx.decompressed(stored, file) as stream:
             header = idx.read_header(stream, idx.IMAGES_MAGIC, file)
             idx.check_room(header, storage.size(file), compressed, file)
+            if header.sizes[0] > MAX_IMAGES:
+                raise BadInput(f"{file}: {header.sizes[0]} images, expected at most {MAX_IMAGES} in one command")
             if header.sizes[1:] != (height, width):
                 found = " x ".join(map(str, header.sizes[1:]))
                 raise BadInput(f"{file}: images of {found} pixels, expected {height} x {width} as the run's data set")

@@ -224,7 +224,12 @@ def write_manifest(tally: Tally, job: Job) -> None:
     }
     manifest = Manifest.model_validate(dict(job.skeleton) | found)
     storage.check_there(job.folder, [file.name for file in manifest.files()])
-    commit(job.folder / MANIFEST_NAME, manifest.to_json())
+    data = manifest.to_json()
+    if len(data) > storage.MOST_RECORD_BYTES:
+        raise BadInput(
+            f"the manifest would have {len(data)} bytes, at most {storage.MOST_RECORD_BYTES}: lower --num-shards"
+        )
+    commit(job.folder / MANIFEST_NAME, data)
 
 
 def describe_split(split: str, shards: Iterable[ShardInfo], num_pixels: int) -> SplitInfo:

@@ -20,7 +20,7 @@ from model.errors import BadUsage, CorruptArtefact
 from model.recipes import TrainingConfig
 from pipeline import storage
 from pipeline.commits import commit
-from pipeline.manifest import Count, Digest, FileInfo, Record
+from pipeline.manifest import Count, Digest, FileInfo, FileName, Record
 from pipeline.places import Place
 from pipeline.tables.files import partition
 
@@ -49,7 +49,7 @@ class TableFile(FileInfo):
         table: the table whose rows it holds.
     """
 
-    table: str
+    table: FileName
 
     def folder(self, workspace: Place, run_id: str) -> Place:
         """Return the folder that the file is in."""
@@ -110,8 +110,8 @@ class RunRecord(Record):
     """
 
     format_version: Literal[3] = 3
-    run_id: str
-    dataset_id: str
+    run_id: FileName
+    dataset_id: FileName
     dataset_digest: Digest
     config: TrainingConfig
     parameters: FileInfo
@@ -159,7 +159,7 @@ class EvaluationRecord(Record):
     """
 
     format_version: Literal[2] = 2
-    run_id: str
+    run_id: FileName
     dataset_digest: Digest
     model_digest: Digest
     results: tuple[SplitResult, ...]
@@ -200,7 +200,7 @@ def now() -> str:
 def load_run(folder: Place) -> RunRecord:
     """Read a run's record; raises CorruptArtefact if it is not sound."""
     path = folder / RUN_NAME
-    record = RunRecord.from_json(path.read_bytes(), path)
+    record = RunRecord.load(path)
     if record.run_id != folder.name:
         raise CorruptArtefact(f"{path} describes {record.run_id}, expected {folder.name}")
     return record
@@ -218,7 +218,7 @@ def check_run(workspace: Place, folder: Place) -> RunRecord:
 def load_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
     """Read the record of a run's evaluation; raises CorruptArtefact if it is not sound or not of that run."""
     path = workspace / "runs" / run.run_id / EVALUATION_NAME
-    record = EvaluationRecord.from_json(path.read_bytes(), path)
+    record = EvaluationRecord.load(path)
     if (record.dataset_digest, record.model_digest) != (run.dataset_digest, run.parameters.sha256):
         raise CorruptArtefact(f"{path} is the evaluation of another model or data set than {RUN_NAME} names")
     return record

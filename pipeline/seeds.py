@@ -10,7 +10,7 @@ from pydantic import Field
 
 from model.errors import BadUsage, CorruptArtefact
 from pipeline.commits import commit
-from pipeline.manifest import Record
+from pipeline.manifest import FileName, Record
 from pipeline.places import Place
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
 from pipeline.tables.files import SCHEMAS, origin_columns, partition, read_table, write_table
@@ -29,9 +29,9 @@ class GroupRecord(Record):
     """
 
     format_version: Literal[1] = 1
-    group_id: str
+    group_id: FileName
     recipe: str
-    run_ids: tuple[str, ...] = Field(min_length=1)
+    run_ids: tuple[FileName, ...] = Field(min_length=1)
     table: TableFile
 
 
@@ -89,7 +89,7 @@ def group_path(workspace: Place, group: str) -> Place:
 def load_group(workspace: Place, group: str) -> GroupRecord:
     """Read the record of a group of runs; raises CorruptArtefact if it is not sound or of another group."""
     path = group_path(workspace, group)
-    record = GroupRecord.from_json(path.read_bytes(), path)
+    record = GroupRecord.load(path)
     if record.group_id != group or name_group(record.recipe, record.run_ids) != group:
         raise CorruptArtefact(f"{path} is the record of {record.group_id}, expected {group}")
     return record

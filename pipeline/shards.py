@@ -9,7 +9,7 @@ from math import sqrt
 import google_crc32c
 import numpy as np
 
-from model.errors import BadUsage
+from model.errors import BadUsage, CorruptArtefact
 from model.examples import Bytes, Examples, Integers, decode, encode
 from model.order import Keys, order_keys
 from pipeline.manifest import Manifest, ShardInfo, SplitInfo
@@ -136,7 +136,9 @@ def read_shard(dataset: Place, manifest: Manifest, split: str, shard: ShardInfo)
     Raises:
         CorruptArtefact: it is not as the manifest says.
     """
-    return decode_shard(shard.read(dataset.parent / manifest.id_of(shard)), manifest, split, shard)
+    return _of_classes(
+        decode_shard(shard.read(dataset.parent / manifest.id_of(shard)), manifest, split, shard), manifest
+    )
 
 
 def read_shard_again(
@@ -152,7 +154,7 @@ def read_shard_again(
         images: uint8[n, pixels] to fill, where there is memory for them already.
     """
     data = shard.read_again(dataset.parent / manifest.id_of(shard))
-    return decode_shard(data, manifest, split, shard, images)
+    return _of_classes(decode_shard(data, manifest, split, shard, images), manifest)
 
 
 def decode_shard(
@@ -161,6 +163,14 @@ def decode_shard(
     """Decode a shard's bytes, once they are checked; as for `read_shard_again`."""
     examples = decode(data, manifest.num_pixels, f"{manifest.id_of(shard)}/{shard.name}", images)
     return examples._replace(indices=examples.indices + manifest.offset(split, shard))
+
+
+def _of_classes(examples: Examples, manifest: Manifest) -> Examples:
+    """Return examples; raises CorruptArtefact if one's label is no class."""
+    largest = int(examples.labels.max(initial=0))
+    if largest >= len(manifest.class_names):
+        raise CorruptArtefact(f"{manifest.dataset_id}: an example has the label {largest}, which is no class")
+    return examples
 
 
 def pixel_sums(images: Bytes) -> tuple[int, int]:

@@ -28,6 +28,7 @@ _MEND = (
     "and running again"
 )
 _READ_BYTES = 2**20
+MOST_RECORD_BYTES = 2**26  # of 100,000 shards and ten classes, a manifest has 56 MB
 _SPOOLED_BYTES = 2**28  # of what goes to a store, kept in memory; what is larger waits on the disk
 
 
@@ -111,6 +112,14 @@ def read_known(path: Place, sha256: str) -> bytes:
     data = path.read_bytes() if path.is_file() else None
     _check(path, None if data is None else digest_of(data), sha256, "SHA-256")
     return data or b""
+
+
+def read_record(path: Place) -> bytes:
+    """Return the bytes of a record; raises CorruptArtefact if it is longer than any is, FileNotFoundError."""
+    num_bytes = length(path) or 0
+    if num_bytes > MOST_RECORD_BYTES:
+        raise CorruptArtefact(f"{path} is corrupt: a record of {num_bytes} bytes, expected at most {MOST_RECORD_BYTES}")
+    return path.read_bytes()
 
 
 def read_again(path: Place, num_bytes: int, crc32c: int) -> bytes:

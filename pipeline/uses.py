@@ -54,7 +54,8 @@ def predict_files(model: Model, files: list[str]) -> "list[Answer]":
 
         initialise_devices()
     config, manifest = model.run.config, model.manifest
-    network, parameters = build_network(config.activation, config.output, config.loss), decode_parameters(data)
+    network = build_network(config.activation, config.output, config.loss)
+    parameters = decode_parameters(data, str(model.folder / model.run.parameters.name), config.layers)
 
     def classify(images: "Grey") -> "Outputs":
         outputs: Outputs = predict(network, parameters, images).numpy()

@@ -9,13 +9,13 @@ severity that it has; one beyond `warning_threshold` only is a warning.
 """
 
 import shlex
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.recipes import nearest
-from pipeline.manifest import Count, Digest, FileInfo, Record
+from pipeline.manifest import Count, Digest, FileInfo, FileName, Record
 from pipeline.places import Place
 from pipeline.tables.files import dataset_partition
 
@@ -96,6 +96,15 @@ CHECKS = {
 }
 
 
+def _is_check(name: str) -> str:
+    if name not in CHECKS:
+        raise ValueError(f"there is no check {name!r}")
+    return name
+
+
+CheckName = Annotated[str, AfterValidator(_is_check)]
+
+
 class CheckResult(Record):
     """What a check found in a split: a row of the table `validation`.
 
@@ -114,7 +123,7 @@ class CheckResult(Record):
             for other checks.
     """
 
-    check: str
+    check: CheckName
     split: str
     severity: Severity
     threshold: float
@@ -155,10 +164,10 @@ class ValidationRecord(Record):
     """
 
     format_version: Literal[1] = 1
-    dataset_id: str
+    dataset_id: FileName
     dataset_digest: Digest
     baseline_digest: Digest | None
-    checks: dict[str, CheckSettings]
+    checks: dict[CheckName, CheckSettings]
     results: tuple[CheckResult, ...]
     table: FileInfo
 
@@ -223,7 +232,7 @@ def is_validated(folder: Place) -> bool:
 def load_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> ValidationRecord:
     """Load a data set's validation; raises CorruptArtefact if the record is not sound, or is another data set's."""
     path = workspace / "datasets" / dataset_id / VALIDATION_NAME
-    record = ValidationRecord.from_json(path.read_bytes(), path)
+    record = ValidationRecord.load(path)
     if (record.dataset_id, record.dataset_digest) != (dataset_id, dataset_digest):
         raise CorruptArtefact(f"{path} is the validation of another data set")
     return record

@@ -16,11 +16,13 @@ hypothesis.settings.load_profile("backbeam")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many faults tests/faults has injected."""
-    reports = terminalreporter.stats.get("passed", [])
-    counts = [count for report in reports for name, count in report.user_properties if name == "faults injected"]
-    if counts:
-        terminalreporter.write_line(f"faults injected: {sum(counts):,}")
+    """Say how many faults were injected and inputs tried, in all processes that shared the tests."""
+    calls = [each for found in terminalreporter.stats.values() for each in found if getattr(each, "when", "") == "call"]
+    pairs = [pair for report in calls for pair in report.user_properties]
+    for what in ("faults injected", "hostile inputs tried"):
+        counts = [count for name, count in pairs if name == what]
+        if counts:
+            terminalreporter.write_line(f"{what}: {sum(counts):,}, by {len(counts)} tests")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import typer
 from model.errors import CorruptArtefact
 from pipeline import storage
 from pipeline.console import configure
+from pipeline.links import refuse_links
 from pipeline.options import (
     DEFAULT_WORKSPACE,
     AsJson,
@@ -21,6 +22,7 @@ from pipeline.options import (
     WantedRun,
     WhenLocked,
     Workspace,
+    evaluation_slicings,
     existing,
     lock_of,
     refuse_beam_options,
@@ -30,8 +32,18 @@ from pipeline.result import say_result
 
 if TYPE_CHECKING:
     from pipeline.care.inventory import Scope
+    from pipeline.tables.slicings import Slicings
 
 DIFFERENT = 1
+
+TrustedSlices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slice",
+        metavar="NAME=MODULE:FUNCTION",
+        help="A slice of your own whose function may be imported if a record names it; may be given again.",
+    ),
+]
 
 
 def verify(
@@ -42,6 +54,7 @@ def verify(
     ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     repair: Annotated[bool, typer.Option("--repair", help="Make what is bad again, from its sources.")] = False,
+    slices: TrustedSlices = None,
     wait: Wait = 0,
     if_locked: WhenLocked = IfLocked.fail,
     quiet: Quiet = False,
@@ -55,8 +68,9 @@ def verify(
     configure(quiet, log_file)
     refuse_beam_options(context)
     scope = verification.find_scope(existing(path or workspace).absolute())
+    refuse_links(scope.workspace)
     if repair:
-        _repair(scope, wait, if_locked, as_json)
+        _repair(scope, evaluation_slicings(None, slices), wait, if_locked, as_json)
         return
     with _undisturbed(scope.workspace, wait, if_locked):
         found = verification.verify(scope)
@@ -65,14 +79,14 @@ def verify(
         raise CorruptArtefact(f"{len(found.faults)} files are not what they should be, the first: {found.faults[0]}")
 
 
-def _repair(scope: "Scope", wait: float, if_locked: IfLocked, as_json: bool) -> None:
+def _repair(scope: "Scope", trusted: "Slicings", wait: float, if_locked: IfLocked, as_json: bool) -> None:
     from pipeline.care import sheets as verification_sheets
     from pipeline.work import quiet_imports
 
     with lock_of(scope.workspace, wait, if_locked):
         with quiet_imports():
             from pipeline.care import repair
-        found = repair.repair(scope)
+        found = repair.repair(scope, trusted)
     say_result(as_json, verification_sheets.repaired_json(found), verification_sheets.repaired_parts(found))
     failure = repair.failure_of(found)
     if failure:
@@ -87,6 +101,7 @@ def reproduce(
         list[str] | None,
         typer.Option("--dataset", help="Where the sources are now, if they are not where they were; in their order."),
     ] = None,
+    slices: TrustedSlices = None,
     quiet: Quiet = False,
     log_file: LogFile = None,
     as_json: AsJson = False,
@@ -102,7 +117,8 @@ def reproduce(
         from pipeline.care.repetition import repeat_run
     with storage.scratch_folder("backbeam") as fresh:
         sources = tuple(map(absolute, dataset or ()))
-        found = repeat_run(existing(workspace).absolute(), run, sources, fresh)
+        trusted = evaluation_slicings(None, slices)
+        found = repeat_run(existing(workspace).absolute(), run, sources, fresh, trusted)
     say_result(as_json, verification_sheets.reproduced_json(found), verification_sheets.reproduced_parts(found))
     if not found.is_equal:
         raise typer.Exit(DIFFERENT)

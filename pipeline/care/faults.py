@@ -131,7 +131,10 @@ def _miscounted(expected: Expected, data: bytes, info: ShardInfo, manifest: Mani
         _, images, labels = decode(data, manifest.num_pixels, path.name)
     except CorruptArtefact as problem:
         return Fault(kind, owner, path, f"{info.num_examples} examples", str(problem))
-    counts = tuple(np.bincount(labels, minlength=len(manifest.class_names)).tolist())
+    num_classes, largest = len(manifest.class_names), int(labels.max(initial=0))
+    if largest >= num_classes:
+        return Fault(kind, owner, path, f"labels below {num_classes}", str(largest))
+    counts = tuple(np.bincount(labels, minlength=num_classes).tolist())
     found = (len(labels), counts, *pixel_sums(images))
     promised = (info.num_examples, info.class_counts, info.pixel_sum, info.pixel_square_sum)
     names = ("num_examples", "class_counts", "pixel_sum", "pixel_square_sum")

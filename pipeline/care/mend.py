@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from model.checkpoint import decode_carried, decode_parameters
 from model.errors import CorruptArtefact
@@ -18,7 +19,7 @@ from pipeline.care.origin import load_origin
 from pipeline.care.remake import device_of, remake_dataset, remake_evaluation, remake_run, slicings_of
 from pipeline.care.replacing import Made, made, put_differing, put_named, stands
 from pipeline.lookup import Dataset
-from pipeline.manifest import MANIFEST_NAME, Manifest, check_dataset, load_manifest
+from pipeline.manifest import MANIFEST_NAME, FileName, Manifest, check_dataset, load_manifest
 from pipeline.places import Place
 from pipeline.runs import (
     EVALUATION_NAME,
@@ -36,6 +37,8 @@ from pipeline.tables.slices import SLICINGS
 from pipeline.tables.slicings import Slicings
 from pipeline.validate import Subject, examine
 from pipeline.validation import TABLE, VALIDATION_NAME, ValidationRecord, load_validation, resolve_checks, table_folder
+
+_RUN_IDS = TypeAdapter(tuple[FileName, ...])
 
 
 def mend_dataset(workspace: Place, dataset_id: str, faulty: set[str], scratch: Path) -> list[Place]:
@@ -154,7 +157,7 @@ def _known_digest(workspace: Place, folder: Place, record: RunRecord | None) -> 
         return record.parameters.sha256
     path = folder / EVALUATION_NAME
     try:
-        return EvaluationRecord.from_json(path.read_bytes(), path).model_digest
+        return EvaluationRecord.load(path).model_digest
     except (CorruptArtefact, FileNotFoundError):
         return None
 
@@ -186,14 +189,15 @@ def largest_difference(first: Parameters, second: Parameters) -> float:
     return max(float(np.abs(np.subtract(a, b, dtype=np.float64)).max()) for a, b in zip(one, other, strict=True))
 
 
-def mend_evaluation(workspace: Place, name: str, faulty: set[str], scratch: Path) -> list[Place]:
-    """Evaluate again. Where the record is lost, so are the places of the user's own slicings."""
+def mend_evaluation(workspace: Place, name: str, faulty: set[str], scratch: Path, trusted: Slicings) -> list[Place]:
+    """Evaluate again, by trusted slicings. Where the record is lost, so are the places of the user's own."""
     folder = workspace / "runs" / name
     run = load_run(folder)
     dataset = Dataset(workspace / "datasets" / run.dataset_id, *check_dataset(workspace / "datasets" / run.dataset_id))
     path = folder / EVALUATION_NAME
     record = None if str(path) in faulty else load_evaluation(workspace, run)
-    again = remake_evaluation(run, folder, dataset, slicings_of(record) if record else _usual(workspace, name), scratch)
+    slicings = slicings_of(record, trusted) if record else _usual(workspace, name)
+    again = remake_evaluation(run, folder, dataset, slicings, scratch)
     files = [
         made(file.folder(workspace, name) / file.name, file.folder(scratch, name) / file.name) for file in again.tables
     ]
@@ -218,11 +222,19 @@ def _usual(workspace: Place, name: str) -> Slicings:
     return dict(SLICINGS)
 
 
+def _runs_named(table: Place) -> tuple[str, ...]:
+    """Read which runs a group has off its table, which nothing vouches for; raises CorruptArtefact."""
+    try:
+        return _RUN_IDS.validate_python(read_table(table).column("run_ids")[0].as_py())
+    except (KeyError, IndexError, ValueError):
+        raise CorruptArtefact(f"{table} does not name runs: `backbeam run --seeds` sums them up again") from None
+
+
 def mend_group(workspace: Place, group: str, faulty: set[str], scratch: Path) -> list[Place]:
     """Sum up again. Where the record is lost, the table says which runs the group has."""
     record = None if str(group_path(workspace, group)) in faulty else load_group(workspace, group)
     table = workspace / partition("seeds", group) / "seeds.parquet"
-    names = record.run_ids if record else read_table(table).column("run_ids")[0].as_py()
+    names = record.run_ids if record else _runs_named(table)
     runs = [load_run(workspace / "runs" / name) for name in names]
     evaluations = [load_evaluation(workspace, run) for run in runs]
     if group_id(runs) != group:

@@ -10,7 +10,7 @@ from typing import Literal
 from model.errors import CorruptArtefact
 from pipeline import storage
 from pipeline.commits import commit
-from pipeline.manifest import Count, Record
+from pipeline.manifest import Count, FileName, Record
 from pipeline.places import Place, is_remote
 from pipeline.sources.known import KNOWN
 
@@ -32,7 +32,7 @@ class Origin(Record):
     """
 
     format_version: Literal[1] = 1
-    dataset_id: str
+    dataset_id: FileName
     datasets: tuple[str, ...]
     data_dir: str | None
     num_classes: Count | None
@@ -57,7 +57,7 @@ def load_origin(workspace: Place, dataset_id: str) -> Origin:
             f"{path} is missing, so nothing says where {dataset_id} came from: `backbeam preprocess` with the options "
             "that made it writes it again"
         )
-    origin = Origin.from_json(path.read_bytes(), path)
+    origin = Origin.load(path)
     if origin.dataset_id != dataset_id:
         raise CorruptArtefact(f"{path} is the origin of {origin.dataset_id}, expected {dataset_id}")
     return origin

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
 from model.recipes import TrainingConfig
 from pipeline import storage
 from pipeline.care.origin import Origin
@@ -82,11 +82,25 @@ def remake_evaluation(
     return evaluation
 
 
-def slicings_of(evaluation: EvaluationRecord) -> "Slicings":
-    """Return the slicings that an evaluation has."""
-    from pipeline.tables.slicings import in_order
+def slicings_of(evaluation: EvaluationRecord, trusted: "Slicings") -> "Slicings":
+    """Return the slicings that an evaluation has.
 
-    return in_order(evaluation.slicings)
+    A slicing of the user's own is code, and a workspace may come from elsewhere: what a record names is imported only
+    if the user names it too.
+
+    Raises:
+        BadUsage: the record names one that is not trusted.
+    """
+    from pipeline.tables.slicings import describe, in_order
+
+    named = in_order(evaluation.slicings)
+    for name, place in describe(named).items():
+        if describe(trusted).get(name) != place:
+            raise BadUsage(
+                f"{evaluation.run_id} was evaluated by the slicing {name}, which is code: the function {place}. If you "
+                f"trust it, say so: --slice {name}={place}"
+            )
+    return named
 
 
 def device_of(run: RunRecord) -> str:

@@ -7,8 +7,10 @@ was is left as it is, with the reason.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import TypeAlias
 
 from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact, StorageFailed
 from pipeline import storage
@@ -21,19 +23,11 @@ from pipeline.console import say
 from pipeline.leftovers import repair_folder
 from pipeline.local_side import local_side
 from pipeline.places import Place
+from pipeline.tables.slicings import Slicings
 
 Mend = Callable[[Place, str, set[str], Path], list[Place]]
+Stages: TypeAlias = tuple[tuple[tuple[Kind, ...], Mend], ...]
 
-# In this order, since each is made of those before; what is in none of them cannot be made again.
-_STAGES: tuple[tuple[tuple[Kind, ...], Mend], ...] = (
-    (("manifest", "shard", "rejected"), mend_dataset),
-    (("validation", "validation table"), mend_validation),
-    (("run", "parameters", "training table"), mend_run),
-    (("evaluation", "evaluation table"), mend_evaluation),
-    (("group", "seeds table"), mend_group),
-    (("champion",), mend_champion),
-    (("contest", "answers"), mend_contest),
-)
 _HOPELESS: dict[Kind, str] = {
     "origin": "nothing else says where the data set came from: `backbeam preprocess` with its options writes it again",
     "checkpoint": "training would go on from an older one, or says that there is none: delete it",
@@ -72,25 +66,43 @@ class Repaired:
     refused: tuple[Refusal, ...]
 
 
-def repair(scope: Scope) -> Repaired:
-    """Verify, make again what is bad, and verify again, as long as that helps: a bad record hides what it names."""
+def repair(scope: Scope, trusted: Slicings) -> Repaired:
+    """Verify, make again what is bad, and verify again, as long as that helps: a bad record hides what it names.
+
+    Args:
+        scope: what to repair.
+        trusted: slicings that may be used if a record names them.
+    """
     mended: dict[str, Place] = {}
     while True:
         verified, before = verify(scope), len(mended)
         if not verified.faults:
             return Repaired(verified, tuple(mended.values()), ())
-        done, refused = _mend_all(verified)
+        done, refused = _mend_all(verified, _stages(trusted))
         mended |= {str(path): path for path in done}
         if len(mended) == before:
             return Repaired(verified, tuple(mended.values()), tuple(refused))
 
 
-def _mend_all(verified: Verified) -> tuple[list[Place], list[Refusal]]:
+def _stages(trusted: Slicings) -> Stages:
+    """List how what is made again, in this order, since each is made of those before; what is in none cannot be."""
+    return (
+        (("manifest", "shard", "rejected"), mend_dataset),
+        (("validation", "validation table"), mend_validation),
+        (("run", "parameters", "training table"), mend_run),
+        (("evaluation", "evaluation table"), partial(mend_evaluation, trusted=trusted)),
+        (("group", "seeds table"), mend_group),
+        (("champion",), mend_champion),
+        (("contest", "answers"), mend_contest),
+    )
+
+
+def _mend_all(verified: Verified, stages: Stages) -> tuple[list[Place], list[Refusal]]:
     workspace = verified.scope.workspace
     scratch = repair_folder(local_side(workspace))
     done, refused = list[Place](), [_hopeless(fault) for fault in verified.faults if fault.kind in _HOPELESS]
     with storage.removed_afterwards(scratch):
-        for kinds, mend in _STAGES:
+        for kinds, mend in stages:
             for owner, faults in _by_owner(verified.faults, kinds):
                 storage.make_empty(scratch)
                 try:

@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from model.checkpoint import decode_parameters
 from pipeline import runs
@@ -21,8 +20,9 @@ from pipeline.manifest import Manifest, load_manifest
 from pipeline.places import Place
 from pipeline.preprocess_stage import options_of
 from pipeline.runs import EvaluationRecord, RunRecord, TableFile
-from pipeline.tables.files import encode_table
+from pipeline.tables.files import decode_table, encode_table
 from pipeline.tables.schemas import ORIGIN
+from pipeline.tables.slicings import Slicings
 
 Verdict: TypeAlias = Literal["equal", "different"]
 
@@ -64,7 +64,9 @@ class Repeated:
         return all(each.verdict == "equal" for each in self.comparisons)
 
 
-def repeat_run(workspace: Place, wanted: str | None, sources: tuple[str, ...], fresh: Path) -> Repeated:
+def repeat_run(
+    workspace: Place, wanted: str | None, sources: tuple[str, ...], fresh: Path, trusted: Slicings
+) -> Repeated:
     """Preprocess, train and evaluate again, and compare; the workspace is only read.
 
     Args:
@@ -72,21 +74,24 @@ def repeat_run(workspace: Place, wanted: str | None, sources: tuple[str, ...], f
         wanted: its id, or a beginning; None for the only one.
         sources: where its data set's sources are now; where they were, if empty.
         fresh: an empty workspace.
+        trusted: slicings that may be used if the run was evaluated by them.
 
     Raises:
         BadInput: a source is gone or no longer what it was.
-        BadUsage: there is no such run.
+        BadUsage: there is no such run, or it was evaluated by a slicing that is not trusted.
         CorruptArtefact: a record, the parameters or a table is not sound.
     """
     run = runs.load_run(runs.find_run_folder(workspace, wanted))
+    evaluated = (workspace / "runs" / run.run_id / runs.EVALUATION_NAME).exists()
+    evaluation = runs.load_evaluation(workspace, run) if evaluated else None
+    slicings = slicings_of(evaluation, trusted) if evaluation else {}
     old = dataset_of(workspace, run, load_manifest)
     new = _remake_dataset(workspace, run, sources, fresh)
     again = remake_run(workspace, run.config, device_of(run), new, fresh)
     found = [*_compare_datasets(old, new), *_compare_models(workspace, run, fresh, again)]
     found += _compare_tables("training", workspace, run, fresh, again)
-    if (workspace / "runs" / run.run_id / runs.EVALUATION_NAME).exists():
-        evaluation = runs.load_evaluation(workspace, run)
-        other = remake_evaluation(again, fresh / "runs" / again.run_id, new, slicings_of(evaluation), fresh)
+    if evaluation:
+        other = remake_evaluation(again, fresh / "runs" / again.run_id, new, slicings, fresh)
         found += _compare_tables("evaluation", workspace, evaluation, fresh, other)
         found += _compare_figures(evaluation, other)
     return Repeated(run, tuple(found), differing(run, again))
@@ -142,8 +147,8 @@ def _compare_tables(kind: str, workspace: Place, old: Tables, fresh: Path, new: 
 
 def _read(file: TableFile, workspace: Place, run_id: str) -> pa.Table:
     """Read a table that is as recorded, without its origin, which other parameters change, and without times."""
-    data = file.read(file.folder(workspace, run_id))
-    table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
+    folder = file.folder(workspace, run_id)
+    table = decode_table(file.read(folder), str(folder / file.name))
     return table.drop_columns([name for name in table.column_names if name in (*ORIGIN, *_TIMES)])
 
 

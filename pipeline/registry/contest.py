@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.errors import BadInput, CorruptArtefact
+from pipeline import storage
 from pipeline.lookup import Dataset, dataset_of
-from pipeline.manifest import Count, Digest, FileInfo, Manifest, Record, load_manifest
+from pipeline.manifest import Count, Digest, FileInfo, FileName, Manifest, Record, load_manifest
 from pipeline.places import Place
 from pipeline.registry.decision import Classes
 from pipeline.runs import EVALUATION_NAME, RunRecord
@@ -41,9 +42,9 @@ class ContestRecord(Record):
     """
 
     format_version: Literal[1] = 1
-    run_id: str
+    run_id: FileName
     model_digest: Digest
-    dataset_id: str
+    dataset_id: FileName
     dataset_digest: Digest
     num_examples: Count
     files: tuple[FileInfo, ...]
@@ -125,7 +126,7 @@ def check_contest(folder: Place, dataset_digest: str, run: RunRecord) -> Contest
 def load_contest(folder: Place) -> ContestRecord:
     """Load the record of a contest; raises CorruptArtefact if it is not sound or does not belong there."""
     path = folder / CONTEST_NAME
-    record = ContestRecord.from_json(path.read_bytes(), path)
+    record = ContestRecord.from_json(storage.read_record(path), path)
     if (record.dataset_id, record.run_id) != (folder.parent.name, folder.name):
         raise CorruptArtefact(f"{path} is of {record.run_id} on {record.dataset_id}: delete {folder}")
     return record

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from model.errors import BadUsage, CorruptArtefact, Locked
 from pipeline import storage
-from pipeline.manifest import Count, Digest, FileInfo, Record
+from pipeline.manifest import Count, Digest, FileInfo, FileName, Record
 from pipeline.places import Place
 from pipeline.registry.decision import Finding
 from pipeline.registry.policy import Policy
@@ -48,12 +48,18 @@ class Champion(Record):
     format_version: Literal[1] = 1
     version: int = Field(ge=1)
     entry: int = Field(ge=1)
-    run_id: str
+    run_id: FileName
     folder: str
     parameters: FileInfo
-    dataset_id: str
+    dataset_id: FileName
     dataset_digest: Digest
     since: UtcTime
+
+    @model_validator(mode="after")
+    def _lies_where_runs_do(self) -> Self:
+        if self.folder != f"runs/{self.run_id}":
+            raise ValueError("expected the folder of the run")
+        return self
 
 
 class Entry(Record):
@@ -86,8 +92,8 @@ class Entry(Record):
     action: Action
     outcome: Outcome
     forced: bool = False
-    run_id: str | None
-    dataset_id: str
+    run_id: FileName | None
+    dataset_id: FileName
     dataset_digest: Digest
     inputs: Digest | None = None
     num_examples: Count = 0
@@ -95,7 +101,7 @@ class Entry(Record):
     findings: tuple[Finding, ...] = ()
     reasons: tuple[str, ...]
     policy: Policy | None = None
-    before: str | None
+    before: FileName | None
     champion: Champion | None
     previous: Digest | None
     when: UtcTime
@@ -178,7 +184,7 @@ def read_entries(workspace: Place) -> Iterator[Entry]:
     for number, path in enumerate(_entry_paths(workspace), 1):
         if path != entry_path(workspace, number):
             raise CorruptArtefact(f"{entry_path(workspace, number)} is missing: {path.name} follows; {_ADVICE}")
-        data = path.read_bytes()
+        data = storage.read_record(path)
         entry = Entry.from_json(data, path)
         if entry.number != number or entry.previous != previous:
             raise CorruptArtefact(f"{path} does not follow the entry before it; {_ADVICE}")
@@ -198,7 +204,7 @@ def load_champion(workspace: Place) -> Champion | None:
     """Read the pointer to the champion; None if there is none. Raises CorruptArtefact if it is not sound."""
     path = champion_path(workspace)
     try:
-        data = path.read_bytes()
+        data = storage.read_record(path)
     except FileNotFoundError:
         return None
     return Champion.from_json(data, path)

@@ -10,10 +10,12 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import google_crc32c
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -118,7 +120,7 @@ class RowsReader:
     def read(self, block: RowsRange) -> Iterator[Block]:
         """Yield the blocks of a row group; raises BadInput at its end if it is not what was scanned."""
         checksum, done, file = 0, 0, Path(block.file).name
-        with opened(block.file) as parquet:
+        with opened(block.file, self.columns) as parquet:
             for batch in read_batches(parquet, block.group, self.columns, block.batch_rows):
                 pictures = list[Encoded]()
                 for number, row in enumerate(batch, done):
@@ -172,29 +174,52 @@ def scan(source: RowsSource, num_classes: int | None) -> Scans:
 
 
 @contextmanager
-def opened(uri: str) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file for reading with little memory; whatever is wrong with it is BadInput."""
+def opened(uri: str, columns: Columns | None = None) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file for reading with little memory; whatever is wrong with it is BadInput.
+
+    Args:
+        uri: the file.
+        columns: that are to be read; a picture that the file repeats is then held once.
+    """
     try:
         with (
             storage.open_binary(uri) as stream,
             pq.ParquetFile(
-                stream, page_checksum_verification=True, buffer_size=_BUFFER_BYTES, pre_buffer=False
+                stream,
+                page_checksum_verification=True,
+                buffer_size=_BUFFER_BYTES,
+                pre_buffer=False,
+                read_dictionary=columns.paths[:1] if columns else None,
             ) as parquet,
         ):
             yield parquet
-    except (pa.ArrowException, OSError) as problem:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:  # the last of names that are no text
         if isinstance(problem, OSError) and problem.errno is not None:  # of the file system
             raise
-        raise BadInput(f"{uri}: no sound Parquet file: {str(problem).splitlines()[0]}") from None
+        raise BadInput(f"{uri}: no sound Parquet file: {[*str(problem).splitlines(), ''][0]}") from None
 
 
 def read_batches(parquet: pq.ParquetFile, group: int, columns: Columns, batch_rows: int) -> Iterator[list[Row]]:
-    """Yield the rows of a row group, at most batch_rows at a time."""
+    """Yield the rows of a row group, at most batch_rows and about BLOCK_BYTES of pictures at a time."""
     batches = parquet.iter_batches(batch_rows, row_groups=[group], columns=columns.paths, use_threads=False)
     for batch in batches:
         images = batch.column(columns.image)
         images = pc.struct_field(images, "bytes") if columns.nested else images
-        yield list(map(Row, images.to_pylist(), batch.column(columns.label).to_pylist()))
+        for start, stop in _pieces(images):
+            pictures = images[start:stop]
+            pictures = pictures.dictionary_decode() if pa.types.is_dictionary(images.type) else pictures
+            yield list(map(Row, pictures.to_pylist(), batch.column(columns.label)[start:stop].to_pylist()))
+
+
+def _pieces(images: pa.Array) -> Iterator[tuple[int, int]]:
+    """Cut a batch: a file of a few thousand bytes may repeat a large picture for every row."""
+    if pa.types.is_dictionary(images.type):
+        lengths = pc.take(pc.binary_length(images.dictionary), images.indices)
+    else:
+        lengths = pc.binary_length(images)
+    ends = np.cumsum(lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64))
+    cuts = np.flatnonzero(np.diff(ends // BLOCK_BYTES)) + 1
+    yield from pairwise([0, *cuts.tolist(), len(images)])
 
 
 def detect_columns(schema: pa.Schema, options: PictureOptions, name: str) -> Columns:
@@ -295,7 +320,7 @@ def _scan_files(split: str, files: tuple[str, ...], columns: Columns, findings: 
     start = 0
     for file in files:
         first_row = 0
-        with opened(file) as parquet:
+        with opened(file, columns) as parquet:
             for group in range(parquet.metadata.num_row_groups):
                 batch_rows, num_rows, checksum = _batch_rows(parquet.metadata.row_group(group)), 0, 0
                 for batch in read_batches(parquet, group, columns, batch_rows):

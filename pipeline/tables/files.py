@@ -22,6 +22,8 @@ from pipeline.tables import schemas
 from pipeline.tables.schemas import ORIGIN, SCHEMA_VERSION
 
 Write: TypeAlias = Callable[[Place, bytes], None]
+MOST_ROWS = 2**24  # of a file; the longest have a row for each example of a shard
+MOST_TABLE_BYTES = 2**30  # of a file, decompressed
 
 TRAINING_TABLES = ("learning_curve", "gradient_agreement")
 
@@ -115,11 +117,28 @@ def read_table(path: Place) -> pa.Table:
     Raises:
         CorruptArtefact: it is no Parquet file, or a page's checksum is wrong.
     """
+    return decode_table(path if isinstance(path, Path) else path.read_bytes(), str(path))
+
+
+def decode_table(file: Path | bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table, all columns or some, from a file or its bytes; raises CorruptArtefact as `read_table` does."""
     try:
-        file = path if isinstance(path, Path) else pa.BufferReader(path.read_bytes())
-        return pq.ParquetFile(file, page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError) as problem:
-        raise CorruptArtefact(f"{path} cannot be read: {str(problem).splitlines()[0]}") from None
+        parquet = pq.ParquetFile(
+            file if isinstance(file, Path) else pa.BufferReader(file), page_checksum_verification=True
+        )
+        _check_size(parquet.metadata, name)
+        return parquet.read(columns and list(columns))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:  # the last of names that are no text
+        raise CorruptArtefact(f"{name} cannot be read: {[*str(problem).splitlines(), ''][0]}") from None
+
+
+def _check_size(about: pq.FileMetaData, name: str) -> None:
+    """Refuse what a few bytes may say of a table before it is read whole; raises CorruptArtefact."""
+    num_bytes = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+    if about.num_rows > MOST_ROWS or num_bytes > MOST_TABLE_BYTES:
+        raise CorruptArtefact(
+            f"{name} claims {about.num_rows} rows and {num_bytes} bytes, at most {MOST_ROWS} and {MOST_TABLE_BYTES}"
+        )
 
 
 def _withdraw(workspace: Place, run_id: str, tables: Sequence[str]) -> None:

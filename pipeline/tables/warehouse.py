@@ -1,18 +1,16 @@
 """Reading the tables of runs back, each file checked against the record that names it."""
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.places import Place
 from pipeline.runs import EVALUATION_NAME, RUN_NAME, EvaluationRecord, TableFile, load_evaluation, load_run
 from pipeline.tables.comparison import Outcomes
-from pipeline.tables.files import EVALUATION_TABLES, TRAINING_TABLES
+from pipeline.tables.files import EVALUATION_TABLES, TRAINING_TABLES, decode_table
 
 Evaluated: TypeAlias = EvaluationRecord | str  # a run's id, or its evaluation
 
@@ -100,11 +98,7 @@ def _check_nothing_else(folder: Place, files: Sequence[TableFile]) -> None:
 
 
 def _read(file: TableFile, folder: Place, columns: Sequence[str] | None) -> pa.Table:
-    data = file.read(folder)
-    try:
-        return pq.ParquetFile(BytesIO(data), page_checksum_verification=True).read(columns and list(columns))
-    except (pa.ArrowException, OSError) as problem:
-        raise CorruptArtefact(f"{folder / file.name} cannot be read: {str(problem).splitlines()[0]}") from None
+    return decode_table(file.read(folder), str(folder / file.name), columns)
 
 
 def _answers(workspace: Place, run_id: str, split: str) -> pa.Table:

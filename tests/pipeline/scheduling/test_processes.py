@@ -177,7 +177,7 @@ def test_once_ends_with_the_code_of_the_run_and_passes_options_on(place, start, 
     done = start("--once", "--seed", "3", "--quiet", "--", "--direct_num_workers=2")
     _, err = done.communicate(timeout=60)
     assert done.returncode == 3, err
-    options = ["run", "--seed", "3", "--workspace", str(place), "--json", "--quiet", "--", "--direct_num_workers=2"]
+    options = ["retrain", "--seed", "3", "--workspace", str(place), "--json", "--quiet", "--", "--direct_num_workers=2"]
     assert read(place.parent / "begun")["arguments"] == options
     assert "nothing to try again before it is next due" in err
     nothing = start("--once")

@@ -1,0 +1,72 @@
+"""Atheris, which looks for inputs that reach new code, over one target in a process of its own.
+
+    python -m tests.fuzz.drive TARGET --runs 20000
+
+starts from the kept samples, always with the same seed, in memory bounded to 512 MiB beside theirs.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from typing import NamedTuple
+
+from tests.fuzz.bounded import SEEDS, cap_memory  # nothing that imports what is instrumented below
+
+MOST_BYTES = 16_384
+TIMEOUT_SECONDS = 25  # for one input
+
+
+class Fuzzed(NamedTuple):
+    """What came of it: the exit code of the process, how many inputs it tried, and what it said."""
+
+    code: int
+    num_inputs: int
+    said: str
+
+
+def fuzz(target: str, runs: int) -> Fuzzed:
+    """Fuzz a target in a child process."""
+    with tempfile.TemporaryDirectory(prefix="backbeam-fuzz-") as found:
+        command = [sys.executable, "-m", "tests.fuzz.drive", target, "--runs", str(runs), "--into", found]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    counts = [int(number) for number in re.findall(r"^#(\d+)\s", done.stderr, re.MULTILINE)]
+    finished = re.search(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
+    return Fuzzed(done.returncode, int(finished[1]) if finished else max(counts, default=0), done.stdout + done.stderr)
+
+
+def _work(target: str, runs: int, into: str) -> None:
+    """Fuzz in this process, which ends with it."""
+    import atheris
+
+    with atheris.instrument_imports(include=["pipeline", "model", "json", "gzip", "tomllib"]):
+        from tests.fuzz.targets import TARGETS
+    for path in (SEEDS / target).iterdir():
+        with suppress(Exception):  # a sample that finds something is tried again by the fuzzer
+            TARGETS[target](path.read_bytes())
+    cap_memory()
+    options = (f"-runs={runs}", "-seed=1", f"-max_len={MOST_BYTES}", f"-timeout={TIMEOUT_SECONDS}", "-rss_limit_mb=0")
+    atheris.Setup(
+        [sys.argv[0], *options, f"-artifact_prefix={SEEDS / target}/", into, str(SEEDS / target)], TARGETS[target]
+    )
+    atheris.Fuzz()
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("target")
+    parser.add_argument("--runs", type=int, default=20_000)
+    parser.add_argument("--into", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.into is None:
+        done = fuzz(asked.target, asked.runs)
+        sys.stdout.write(f"{done.said}\n{asked.target}: {done.num_inputs:,} inputs, exit code {done.code}\n")
+        sys.exit(done.code)
+    _work(asked.target, asked.runs, asked.into)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Every reader of foreign bytes as a function of bytes, for both fuzzers: only documented errors are expected."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import cache
+from pathlib import Path
+
+from model.checkpoint import decode_carried, decode_parameters
+from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact
+from model.examples import decode
+from pipeline import checkpoints, configuration, predict
+from pipeline.care.origin import Origin
+from pipeline.manifest import Manifest, Record
+from pipeline.runs import EvaluationRecord, RunRecord
+from pipeline.seeds import GroupRecord
+from pipeline.shards import decode_shard
+from pipeline.sources import pictures
+from pipeline.sources.blocks import Target as ExampleTarget
+from pipeline.sources.known import FILE_NAMES, AnySource, PictureOptions, RowsSource, Source
+from pipeline.sources.staging import scan_source
+from pipeline.storage import digest_of
+from pipeline.tables.files import read_table
+from pipeline.validation import ValidationRecord
+from tests.helpers import Digits
+
+HEIGHT, WIDTH, NUM_CLASSES = 5, 4, 3  # of the samples
+Target = Callable[[bytes], None]
+
+
+@cache
+def _folder() -> Path:
+    """A folder of this process: `digits` is sound, other files are what is read."""
+    folder = Path(tempfile.mkdtemp(prefix="backbeam-fuzz-"))
+    Digits(num_train=6, num_test=3).write(folder / "digits")
+    return folder
+
+
+def _placed(data: bytes, name: str = "input") -> Path:
+    path = _folder() / name
+    path.write_bytes(data)
+    return path
+
+
+def idx_images(data: bytes) -> None:
+    _scan_idx(0, data)
+
+
+def idx_labels(data: bytes) -> None:
+    _scan_idx(1, data)
+
+
+def _scan_idx(number: int, data: bytes) -> None:
+    """Scan the files of a data set of which one is foreign, and read what was scanned, as workers do."""
+    files = [str(_folder() / "digits" / name) for name in FILE_NAMES]
+    files[number] = str(_placed(data))
+    _read_source(Source("fuzz", tuple(files), None))
+
+
+def parquet_source(data: bytes) -> None:
+    place = str(_placed(data, "input.parquet"))
+    with suppress(BadInput, BadUsage):
+        _read_source(RowsSource("fuzz", {"train": (place,), "test": (place,)}, PictureOptions()))
+
+
+def _read_source(source: AnySource) -> None:
+    with suppress(BadInput), ExitStack() as stack:
+        scans = scan_source(source)
+        target = ExampleTarget(*scans.image_size, len(scans.class_names))
+        for name, scan in scans.splits.items():
+            reader = scan.open(stack, target, _folder())
+            for block in scan.ranges(name):
+                for _ in reader.read(block):
+                    pass
+
+
+def predicted_file(data: bytes) -> None:
+    with suppress(BadInput):
+        for _ in predict.read_items(str(_placed(data)), HEIGHT, WIDTH):
+            pass
+
+
+def picture(data: bytes) -> None:
+    with suppress(BadInput):
+        pictures.prepare_picture(pictures.decode_picture(data, "input"), HEIGHT, WIDTH, "input")
+    with suppress(BadInput):
+        pictures.decode_grey(data, "input")
+
+
+def tfrecord(data: bytes) -> None:
+    with suppress(CorruptArtefact):
+        decode(data, HEIGHT * WIDTH)
+
+
+def parameters(data: bytes) -> None:
+    with suppress(CorruptArtefact):
+        decode_parameters(data)
+    with suppress(CorruptArtefact):
+        decode_carried(data)
+
+
+def checkpoint(data: bytes) -> None:
+    """Find and take up the checkpoint of a run; the name states the digest, as that of a forged one would."""
+    from tests.fuzz.samples import checkpoint_start
+
+    config, start = checkpoint_start()
+    folder = _folder() / "run"
+    place = folder / "checkpoints" / checkpoints._file_name(10, data)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(data)
+    try:
+        with suppress(CorruptArtefact):
+            checkpoints.take_up(checkpoints.find_newest(folder, config), start)
+    finally:
+        place.unlink()
+
+
+def toml(data: bytes) -> None:
+    """Read a configuration; the functions that it names as slicings are not imported, since they are code."""
+    path = _placed(data, "input.toml")
+    for read in (lambda: configuration.resolve(path, {}), lambda: configuration.resolve_validation(path)):
+        with suppress(BadUsage):
+            read()
+    with suppress(BadUsage):
+        configuration.read_slices(path)
+
+
+def table(data: bytes) -> None:
+    with suppress(CorruptArtefact):
+        read_table(_placed(data, "table.parquet")).to_pylist()
+
+
+def record_of(kind: type[Record], use: Callable[..., object]) -> Target:
+    """Return the target of a kind of record: of bytes as they are, and sealed with their digest."""
+
+    def read(data: bytes) -> None:
+        for each in (data, _sealed(data)):
+            with suppress(CorruptArtefact):
+                use(kind.from_json(each, Path("record.json")))
+
+    return read
+
+
+def _sealed(data: bytes) -> bytes:
+    """Write JSON as records are written, its digest right, so that what it says is looked at and not only that."""
+    try:
+        content = json.loads(data)
+        content.pop("record_sha256", None)
+        unsealed = (json.dumps(content, sort_keys=True, indent=2) + "\n").encode()
+        content["record_sha256"] = digest_of(unsealed)
+        return (json.dumps(content, sort_keys=True, indent=2) + "\n").encode()
+    except (ValueError, AttributeError, RecursionError):
+        return data
+
+
+def _use_manifest(manifest: Manifest) -> None:
+    assert manifest.dataset_id
+    for name, split in manifest.splits.items():
+        for shard in split.shards[:3]:
+            assert _is_inside(manifest.id_of(shard), shard.name)
+            manifest.offset(name, shard)
+            decode_shard(b"", manifest, name, shard)
+
+
+def _use_run(run: RunRecord) -> None:
+    assert run.config.digest
+    assert _is_inside(run.dataset_id, run.run_id, run.parameters.name)
+    assert all(_is_inside(*str(each.folder(Path(), run.run_id)).split("/"), each.name) for each in run.tables)
+
+
+def _use_evaluation(evaluation: EvaluationRecord) -> None:
+    assert evaluation.test_result()
+    run_id = evaluation.run_id
+    assert all(_is_inside(*str(each.folder(Path(), run_id)).split("/"), each.name) for each in evaluation.tables)
+
+
+def _use_validation(validation: ValidationRecord) -> None:
+    assert _is_inside(validation.dataset_id, validation.table.name)
+    assert all(result.describe() and result.examples() is not None for result in validation.results)
+
+
+def _use_group(group: GroupRecord) -> None:
+    assert _is_inside(group.group_id, *group.run_ids, group.table.table, group.table.name)
+
+
+def _is_inside(*names: str) -> bool:
+    """Tell whether names stay in the folder that they are put in."""
+    return all(name not in ("", ".", "..") and not set(name) & set("/\\\0\n") for name in names)
+
+
+TARGETS: dict[str, Target] = {
+    "idx-images": idx_images,
+    "idx-labels": idx_labels,
+    "predicted-file": predicted_file,
+    "picture": picture,
+    "parquet-source": parquet_source,
+    "table": table,
+    "tfrecord": tfrecord,
+    "parameters": parameters,
+    "checkpoint": checkpoint,
+    "toml": toml,
+    "manifest": record_of(Manifest, _use_manifest),
+    "run": record_of(RunRecord, _use_run),
+    "evaluation": record_of(EvaluationRecord, _use_evaluation),
+    "validation": record_of(ValidationRecord, _use_validation),
+    "group": record_of(GroupRecord, _use_group),
+    "origin": record_of(Origin, vars),
+}
+MOST_BYTES = {"parquet-source": 16384, "table": 16384, "checkpoint": 16384}  # by default 8192
+ERRORS = BackbeamError  # what a command turns into a message and a code

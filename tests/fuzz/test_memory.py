@@ -1,0 +1,152 @@
+"""Bombs: a few bytes that ask for gigabytes, read in processes that may take 512 MiB more than a sound input does."""
+
+import gzip
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.fuzz.bounded import SEEDS
+from tests.fuzz.samples import png_of
+from tests.helpers import Digits, Finished, images_bytes
+from tests.pictures import write_rows
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS bounds a process on Linux")
+MEBIBYTE_OF_ZEROS = bytes(2**20)
+
+
+def zipped_zeros(start: bytes, num_mebibytes: int) -> bytes:
+    """Many gzip members, each of zeros: about a thousandth of their length."""
+    return gzip.compress(start) + gzip.compress(bytes(2**26)) * (num_mebibytes // 64)
+
+
+def dictionary_bomb() -> bytes:
+    """One picture of 60 MB, which stands in each of 40 rows; the file has a few thousand bytes."""
+    indices = pa.array([0] * 40, pa.int32())
+    images = pa.DictionaryArray.from_arrays(indices, pa.array([bytes(60 * 2**20)], pa.binary()))
+    table = pa.table({"image": images, "label": pa.array([0] * len(images))})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", dictionary_pagesize_limit=2**30, store_schema=False)
+    return sink.getvalue().to_pybytes()
+
+
+def page_bomb() -> bytes:
+    """One value of 1 GiB in a page of its own."""
+    table = pa.table({"image": pa.array([bytes(2**30)], pa.binary()), "label": [0]})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=False)
+    return sink.getvalue().to_pybytes()
+
+
+def rows_bomb() -> bytes:
+    """A table of 100 million equal rows."""
+    part = pa.table({name: pa.array([0] * 10**6) for name in "abcd"})
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.concat_tables([part] * 100), sink, compression="zstd", row_group_size=10**8)
+    return sink.getvalue().to_pybytes()
+
+
+def text_bomb() -> bytes:
+    """A picture whose comment decompresses to 256 MiB."""
+    text = b"Comment\0\0" + zlib.compress(bytes(2**28))  # of zeros
+    chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    whole = png_of(5, 4, zlib.compress(bytes(24)))
+    return whole[:33] + chunk + whole[33:]
+
+
+HUGE = struct.pack(">IIII", 0x803, 2**31, 5, 4)
+BOMBS = {
+    "gzip of 4 GiB": ("predicted-file", "sound", lambda: zipped_zeros(struct.pack(">IIII", 0x803, 2**27, 5, 4), 4096)),
+    "gzip of more than it says": (
+        "idx-images",
+        "sound",
+        lambda: zipped_zeros(images_bytes(Digits().split(0, 6)[0]), 4096),
+    ),
+    "2^31 images": ("idx-images", "sound", lambda: HUGE + bytes(100)),
+    "2^31 images, gzipped": ("idx-images", "sound", lambda: gzip.compress(HUGE + bytes(2**20))),
+    "2^31 labels": ("idx-labels", "sound", lambda: struct.pack(">II", 0x801, 2**31)),
+    "PNG of 50,000 x 50,000": ("picture", "sound.png", lambda: png_of(50_000, 50_000, zlib.compress(bytes(2**26)))),
+    "PNG with a comment": ("picture", "sound.png", text_bomb),
+    "Parquet, a picture repeated": ("parquet-source", "plain-true", dictionary_bomb),
+    "Parquet, a page of 1 GiB": ("parquet-source", "plain-true", page_bomb),
+    "a table of 100 million rows": ("table", "sound", rows_bomb),
+    "TFRecord of 2^40 bytes": ("tfrecord", "sound", lambda: struct.pack("<Q", 2**40) + bytes(50)),
+    "TFRecord of nothing but headers": ("tfrecord", "sound", lambda: bytes(2**24)),
+    "safetensors header of 2^60 bytes": ("parameters", "sound", lambda: struct.pack("<Q", 2**60) + b"{}"),
+    "safetensors header of 64 MiB": ("parameters", "sound", lambda: struct.pack("<Q", 2**26) + b"[" * 2**26),
+    "JSON of 100 MB of brackets": ("manifest", "sound.json", lambda: b"[" * 10**8),
+    "JSON of 8 MB of pairs": ("run", "sound.json", lambda: b'{"a": [' + b"[]," * (2**23 // 3) + b"[]]}"),
+    "TOML of 100 MB": ("toml", "sound", lambda: b"x = " + b"[" * 10**8),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_reader(name, tmp_path, record_property):
+    target, sound, make = BOMBS[name]
+    (tmp_path / "bomb").write_bytes(make())
+    command = [sys.executable, "-m", "tests.fuzz.bounded", target, str(SEEDS / target / sound), str(tmp_path / "bomb")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    record_property("hostile inputs tried", 1)
+
+
+MEASURED = """
+import re, resource, sys
+from pathlib import Path
+most, place = int(sys.argv[1]), Path(sys.argv[2])
+if most:
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+sys.argv[1:] = sys.argv[3:]
+from pipeline.cli import main
+try:
+    main()
+finally:
+    place.write_text(re.search(r"VmPeak:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+def measured(folder: Path, most: int, *arguments: object) -> tuple[Finished, int]:
+    """Run the real command; return what came of it, and the most address space that it took, in bytes."""
+    command = [sys.executable, "-c", MEASURED, str(most), str(folder / "peak"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ)
+    return Finished(done.returncode, done.stdout, done.stderr), int((folder / "peak").read_text()) * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["PNG of 50,000 x 50,000", "gzip of 4 GiB"])
+def test_predict(name, digits_run, tmp_path):
+    (tmp_path / "bomb").write_bytes(BOMBS[name][2]())
+    (tmp_path / "sound").write_bytes(images_bytes(Digits(height=28, width=28).split(0, 6)[0]))
+    place = ("--workspace", digits_run)
+    sound, most = measured(tmp_path, 0, "predict", tmp_path / "sound", *place)
+    assert sound.code == 0, sound.err
+    done, _ = measured(tmp_path, most + 2**29, "predict", tmp_path / "bomb", *place)
+    assert (done.code, done.out) == (3, ""), done.err
+    assert re.search("too large|expected at most", done.err)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Parquet, a picture repeated", "Parquet, a page of 1 GiB"])
+def test_preprocess(name, tmp_path):
+    folder = write_rows(tmp_path / "rows")
+    sound, most = measured(tmp_path, 0, "preprocess", "--dataset", folder, "--workspace", tmp_path / "ws")
+    assert sound.code == 0, sound.err
+    (folder / "test.parquet").write_bytes(BOMBS[name][2]())
+    done, _ = measured(tmp_path, most + 2**29, "preprocess", "--dataset", folder, "--workspace", tmp_path / "ws")
+    assert (done.code, done.out) == (3, ""), done.err
+    assert "Traceback" not in done.err
+
+
+def test_what_is_kept_is_small():
+    """The samples are part of the repository."""
+    sizes = {str(path): path.stat().st_size for path in SEEDS.glob("*/*")}
+    assert max(sizes.values()) < 2**16
+    assert json.dumps(sorted(sizes))

@@ -1,0 +1,39 @@
+"""Forged workspaces: records that say something else, with digests that are right all the way up."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.storage import digest_of
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def forge(path: Path, change: Change) -> bytes:
+    """Change what a record says and seal it again; return its bytes."""
+    content = json.loads(path.read_bytes())
+    content.pop("record_sha256")
+    change(content)
+    content["record_sha256"] = digest_of(_canonical(content))
+    path.write_bytes(_canonical(content))
+    return path.read_bytes()
+
+
+def forge_file(record: Path, find: Callable[[dict[str, Any]], dict[str, Any]], path: Path, data: bytes) -> None:
+    """Replace a file and what a record says of it."""
+    path.write_bytes(data)
+    forge(record, lambda content: find(content).update(num_bytes=len(data), sha256=digest_of(data)))
+
+
+def forge_manifest(workspace: Path, change: Change) -> None:
+    """Change the only data set's manifest, and its digest in every record that names it."""
+    [path] = workspace.glob("datasets/*/manifest.json")
+    digest = digest_of(forge(path, change))
+    for pattern in ("runs/*/run.json", "runs/*/evaluation.json", "datasets/*/validation.json"):
+        for record in workspace.glob(pattern):
+            forge(record, lambda content: content.update(dataset_digest=digest))
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, sort_keys=True, indent=2) + "\n").encode()

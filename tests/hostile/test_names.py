@@ -1,0 +1,107 @@
+"""Names in forged records: none leads out of its folder, whatever its digest says; by the real commands."""
+
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.damage import find
+from tests.helpers import backbeam, contents
+from tests.hostile.forging import forge
+
+NAMES = ["../x", "a/../../x", "/etc/passwd", "..", "", "a/b", "a\\b", "a\0b", "a\nb", "a\n", "\ud800", "x" * 300]
+FIELDS = {
+    "a shard": ("manifest", lambda content, name: content["splits"]["train"]["shards"][0].update(name=name)),
+    "the table of rejected examples": ("manifest", lambda content, name: content["rejected"].update(name=name)),
+    "a source": ("manifest", lambda content, name: content["sources"][0].update(name=name)),
+    "a data set": ("manifest", lambda content, name: content.update(name=name)),
+    "parameters": ("run", lambda content, name: content["parameters"].update(name=name)),
+    "a run": ("run", lambda content, name: content.update(run_id=name)),
+    "a run's data set": ("run", lambda content, name: content.update(dataset_id=name)),
+    "a table of training": ("run", lambda content, name: content["tables"][0].update(table=name)),
+    "a file of training": ("run", lambda content, name: content["tables"][0].update(name=name)),
+    "an evaluated run": ("evaluation", lambda content, name: content.update(run_id=name)),
+    "a table of an evaluation": ("evaluation", lambda content, name: content["tables"][0].update(table=name)),
+    "a file of an evaluation": ("evaluation", lambda content, name: content["tables"][0].update(name=name)),
+    "a validated data set": ("validation", lambda content, name: content.update(dataset_id=name)),
+    "a check": ("validation", lambda content, name: content["results"][0].update(check=name)),
+    "the table of a validation": ("validation", lambda content, name: content["table"].update(name=name)),
+    "an origin": ("origin", lambda content, name: content.update(dataset_id=name)),
+    "a group": ("group", lambda content, name: content.update(group_id=name)),
+    "a run of a group": ("group", lambda content, name: content["run_ids"].__setitem__(0, name)),
+    "the table of a group": ("group", lambda content, name: content["table"].update(table=name)),
+}
+COMMANDS = [
+    ("verify",),
+    ("verify", "--repair"),
+    ("run", "--dataset", "digits", "--num-classes", 3, "--max-rejected", 1, "--num-shards", 3, "--num-steps", 20),
+    ("report", "article-manual-seed1"),
+    ("predict", "digits/train-images-idx3-ubyte", "--run", "article-manual-seed1"),
+    ("export", "article-manual-seed1", "--to", "out"),
+    ("evaluate", "article-manual-seed1"),
+]
+
+
+@pytest.fixture
+def place(everything, tmp_path, monkeypatch):
+    for name in ("digits", "ws"):
+        shutil.copytree(everything / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("what", FIELDS)
+def test_every_name_in_every_record_is_looked_at(what, place):
+    from pipeline.care.verification import find_scope, verify
+
+    kind, change = FIELDS[what]
+    path = find(place / "ws", kind)
+    sound = path.read_bytes()
+    for name in NAMES:
+        forge(path, lambda content, name=name: change(content, name))
+        found = verify(find_scope(place / "ws")).faults
+        assert str(path) in {str(fault.path) for fault in found}, name
+        path.write_bytes(sound)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(map(str, command[:2])))
+@pytest.mark.parametrize("what", ["a shard", "a table of training", "a run's data set"])
+def test_no_command_follows_one_out_of_the_workspace(what, command, place):
+    """What the names lead to is there, and would be read, replaced or deleted."""
+    kind, change = FIELDS[what]
+    path = find(place / "ws", kind)
+    forge(path, lambda content: change(content, "../../../outside"))
+    (place / "outside").mkdir()
+    (place / "outside" / "manifest.json").write_bytes(b"kept")
+    before = contents(place / "outside")
+    done = backbeam(*command, "--workspace", "ws")
+    expected = {"verify --repair": (0, 4)}.get(" ".join(map(str, command[:2])), (4,))
+    needed = kind == "run" or command[0] in ("verify", "run", "evaluate", "report", "predict", "export")
+    assert not needed or done.code in expected, done.err
+    assert "Traceback" not in done.err
+    assert contents(place / "outside") == before
+    assert not (place / "out").exists()
+
+
+def test_repair_believes_no_run_that_only_a_table_names(place):
+    """The record of a group is lost, and nothing vouches for its table."""
+    table, record = find(place / "ws", "seeds table"), find(place / "ws", "group")
+    record.unlink()
+    for run_ids in (["../../outside"], ["/etc"], [None], None):
+        pq.write_table(pa.table({"run_ids": pa.array([run_ids], pa.list_(pa.string()))}), table)
+        done = backbeam("verify", "--repair", "--workspace", "ws")
+        assert (done.code, "does not name runs" in done.err) == (4, True), done.err
+    pq.write_table(pa.table({"other": [1]}), table)
+    assert backbeam("verify", "--repair", "--workspace", "ws").code == 4
+
+
+def test_checkpoints_are_named_by_what_they_hold(place):
+    folder = find(place / "ws", "run").parent
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    (folder / "run.json").unlink()
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / ("step-0000000010-" + "0" * 64 + "\n.safetensors")).write_bytes(b"x")
+    done = backbeam("verify", "--workspace", "ws")
+    assert (done.code, "Traceback" in done.err) == (4, False)
