@@ -39,7 +39,7 @@ bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow
 	@$(BIN)/python -m tests.benchmarks.reading
 
 fuzz: $(VENV)/installed-fuzz  ## hostile input for every reader; says how many inputs were tried
-	@$(BIN)/python -m pytest -rs tests/fuzz
+	@$(BIN)/python -m pytest -rs tests/fuzz/test_hypothesis.py tests/fuzz/test_atheris.py
 
 docs: $(VENV)/installed-test  ## docs/cli.md, docs/tables.md and docs/scale.md, from the code
 	@$(BIN)/python -m tests.cli_reference

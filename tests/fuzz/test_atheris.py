@@ -7,7 +7,7 @@ import pytest
 from tests.fuzz.drive import fuzz
 from tests.fuzz.targets import TARGETS
 
-NUM_RUNS = int(os.environ.get("BACKBEAM_FUZZ_RUNS", "5000"))
+NUM_RUNS = int(os.environ.get("BACKBEAM_FUZZ_RUNS", "20000"))
 SLOW_TARGETS = {"checkpoint", "idx-images", "idx-labels", "parquet-source"}  # which get a tenth
 
 
