@@ -1,7 +1,7 @@
 """Retraining as a DAG of Airflow 3: every night, one run at a time, nothing made up for.
 
-backbeam and Airflow cannot share an environment; the task runs the command `backbeam` of an environment of its own, on the
-worker, and turns its exit code into what Airflow does next. Whatever is done already, backbeam skips.
+backbeam and Airflow cannot share an environment; the task runs the command `backbeam` of an environment of its own, on
+the worker, and turns its exit code into what Airflow does next. Whatever is done already, backbeam skips.
 """
 
 from datetime import datetime, timedelta, timezone
@@ -10,8 +10,8 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import DAG, BaseOperator, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-# Of model/errors.py: trying again gives the same. 1 something differs, 2 usage, 3 bad input, 4 corrupt artefact. Every
-# other code (5 storage, 6 locked, 7 engine, 130 and 143 told to stop, and what kills a process) may have passed by then.
+# Of model/errors.py: trying again gives the same. 1 something differs, 2 usage, 3 bad input, 4 corrupt artefact. What
+# ends with another code (5 storage, 6 locked, 7 engine, 130 and 143 told to stop, or killed) may have passed by then.
 NOT_WORTH_A_RETRY = frozenset({1, 2, 3, 4})
 
 

@@ -34,7 +34,5 @@ def run(dag, config):
 
 
 bag = DagBag(conf.get("core", "dags_folder"))
-if sys.argv[1] == "look":
-    print(json.dumps(look(bag)))
-else:
-    print(json.dumps(run(bag.dags["backbeam_retrain"], json.loads(sys.argv[2]))))
+found = look(bag) if sys.argv[1] == "look" else run(bag.dags["backbeam_retrain"], json.loads(sys.argv[2]))
+sys.stdout.write(f"{json.dumps(found)}\n")

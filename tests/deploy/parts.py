@@ -61,9 +61,16 @@ def check_beam_options(words: list[str]) -> None:
 def shown_commands(page: Path) -> list[list[str]]:
     """Every `backbeam ...` of a page's code blocks and inline code, as words after `backbeam`."""
     text = page.read_text()
-    blocks = re.findall(r"^    (.*(?:\n {4}.*)*)", text, re.MULTILINE) + re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"^    (.*(?:\n {4}.*)*)", text, re.MULTILINE) + re.findall(
+        r"```\w*\n(.*?)```", text, re.DOTALL
+    )
     inline = re.findall(r"(?<!`)`(backbeam [^`\n]+)`(?!`)", text)
     lines = [line for block in blocks for line in re.sub(r"\\\n\s*", " ", block).splitlines()]
     words = [shlex.split(line, comments=True) for line in [*lines, *inline] if "backbeam" in line]
-    found = [part[part.index(each) + 1 :] for part in words for each in part if each == "backbeam" or each.endswith("bin/backbeam")]
+    found = [
+        part[part.index(each) + 1 :]
+        for part in words
+        for each in part
+        if each == "backbeam" or each.endswith("bin/backbeam")
+    ]
     return [each for each in found if each and re.fullmatch(r"[a-z]+", each[0])]

@@ -1,4 +1,4 @@
-"""The Flex Template: every parameter is an option of `backbeam preprocess`, and the launcher's command what it should be.
+"""The Flex Template: every parameter is an option of `backbeam preprocess`; what the launcher makes of them.
 
 tests/engines/test_flex_template.py runs what Dataflow's launcher would run.
 """

@@ -1,4 +1,4 @@
-"""The session cluster: valid by the compose specification, workers where Flink looks for them, options that Beam knows."""
+"""The session cluster: valid by the compose specification, workers where Flink looks for them, options known."""
 
 import re
 import subprocess
@@ -60,7 +60,9 @@ def test_the_command():
 
 def test_versions_go_together():
     beam = re.search(r"^apache-beam==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
-    flink, version = re.fullmatch(r"apache/beam_flink(\d+\.\d+)_job_server:(\S+)", SERVICES["job-server"]["image"]).groups()
+    flink, version = re.fullmatch(
+        r"apache/beam_flink(\d+\.\d+)_job_server:(\S+)", SERVICES["job-server"]["image"]
+    ).groups()
     assert version == beam
     for name in ("jobmanager", "taskmanager"):
         assert SERVICES[name]["image"].startswith(f"flink:{flink}.")

@@ -17,7 +17,11 @@ HADOLINT = Path(sys.executable).with_name("hadolint")
 def instructions(path: Path) -> list[tuple[str, str]]:
     """The instructions of a Dockerfile, lines that go on joined."""
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-    return [(line.split()[0], line.split(maxsplit=1)[1]) for line in re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines() if line]
+    return [
+        (line.split()[0], line.split(maxsplit=1)[1])
+        for line in re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines()
+        if line
+    ]
 
 
 def stages(path: Path) -> dict[str, list[tuple[str, str]]]:

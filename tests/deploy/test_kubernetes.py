@@ -69,7 +69,10 @@ def test_one_retraining_at_a_time():
 def test_exit_codes(name):
     """Exactly ours, each by what a retry would bring; and a displaced pod is nobody's fault."""
     disrupted, *rules = job_of(name)["podFailurePolicy"]["rules"]
-    assert (disrupted["action"], disrupted["onPodConditions"]) == ("Ignore", [{"type": "DisruptionTarget", "status": "True"}])
+    assert (disrupted["action"], disrupted["onPodConditions"]) == (
+        "Ignore",
+        [{"type": "DisruptionTarget", "status": "True"}],
+    )
     codes = {rule["action"]: set(rule["onExitCodes"]["values"]) for rule in rules}
     assert codes == {"FailJob": HOPELESS, "Count": WORTH_A_RETRY | TOLD_TO_STOP}
     assert {rule["onExitCodes"]["operator"] for rule in rules} == {"In"}

@@ -9,7 +9,8 @@ import pytest
 from tests.deploy.parts import DEPLOY, HOPELESS, TOLD_TO_STOP, check_command
 
 FOLDER = DEPLOY / "systemd"
-needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+ANALYZE = shutil.which("systemd-analyze")
+needs_systemd = pytest.mark.skipif(not ANALYZE, reason="needs systemd-analyze")
 
 
 class Unit(ConfigParser):
@@ -36,7 +37,7 @@ def installed(tmp_path):
 @needs_systemd
 def test_systemd_verifies_them(installed):
     units = sorted(installed.glob("backbeam-retrain.*"))
-    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([ANALYZE, "verify", *units], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -44,7 +45,7 @@ def test_systemd_verifies_them(installed):
 def test_systemd_rates_its_exposure_as_low(installed):
     """On a scale from 0 to 100; what is left is the network, which downloads and buckets need."""
     options = ("--offline=yes", "--threshold=20", "--no-pager")
-    command = ["systemd-analyze", "security", *options, installed / "backbeam-retrain.service"]
+    command = [ANALYZE, "security", *options, installed / "backbeam-retrain.service"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
 

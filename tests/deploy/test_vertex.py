@@ -29,7 +29,9 @@ def test_fields():
     assert {name: set(part) - FIELDS[name] for name, part in found.items()} == {name: set() for name in FIELDS}
 
 
-@pytest.mark.skipif(not find_spec("google.cloud.aiplatform_v1"), reason="needs google-cloud-aiplatform, of Beam's extra gcp")
+@pytest.mark.skipif(
+    not find_spec("google.cloud.aiplatform_v1"), reason="needs google-cloud-aiplatform, of Beam's extra gcp"
+)
 def test_the_api_takes_it():
     from google.cloud.aiplatform_v1.types import CustomJobSpec
     from google.protobuf.json_format import ParseDict

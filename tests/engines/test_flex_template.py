@@ -1,6 +1,6 @@
 """A Flex Template as Dataflow runs it, without Dataflow: its launcher's command, then the job that waits in the file.
 
-The launcher only has a job built. So what the stage does after a job is done by the next command, which finds the data set.
+The launcher only has a job built. What the stage does after a job, the next command does, which finds the data set.
 """
 
 import json
