@@ -8,16 +8,17 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-all test-engines test-faults test-stores bench bench-data fuzz docs screenshots lint types lock clean
+.PHONY: run test test-all test-engines test-faults test-stores test-deploy bench bench-data fuzz docs screenshots lint types lock \
+	clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
 
 test: $(VENV)/installed-test  ## the offline tests
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not engines" -rs
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not engines and not deploy" -rs
 
 test-all: $(VENV)/installed-test  ## the tests that take minutes too
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not engines"
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not engines and not deploy"
 
 # All that `make test` leaves out of tests/engines. Prism is built where there is Go; without it its tests skip and say so.
 test-engines: $(VENV)/installed-engines  ## other engines, staging, the job for Dataflow
@@ -30,6 +31,9 @@ test-faults: $(VENV)/installed-test  ## commands that fail at each of their oper
 
 test-stores: $(VENV)/installed-test  ## workspaces in object stores, against emulators
 	@$(BIN)/python -m pytest -rs tests/test_object_stores.py
+
+test-deploy: $(VENV)/installed-dev  ## all of tests/deploy, Airflow too, in an environment of its own
+	@$(BIN)/python -m pytest -rs tests/deploy
 
 bench: $(VENV)/installed-bench  ## how long a training step takes, ours and others'
 	@$(BIN)/python -m tests.benchmarks.steps

@@ -1,0 +1,51 @@
+"""The one configuration that all of deploy/ reads."""
+
+import tomllib
+
+import pytest
+
+from model.recipes import find_recipe
+from pipeline.configuration import resolve, resolve_validation
+from pipeline.validation import CHECKS
+from tests.deploy.parts import CONFIGURATION, DEPLOY
+from tests.helpers import Digits, backbeam
+
+# everything that runs backbeam, and how it gives the file to it
+READERS = {
+    "kubernetes/retrain.yaml": "--config=/etc/backbeam/backbeam.toml",
+    "kubernetes/gpu.yaml": "--config=/etc/backbeam/backbeam.toml",
+    "airflow/backbeam_retrain.py": "--config={{ params.config }}",
+    "dataflow/metadata.json": '"defaultValue": "/etc/backbeam/backbeam.toml"',
+    "flink/compose.yaml": "--config=/etc/backbeam/backbeam.toml",
+    "vertex/custom-job.yaml": "--config=/etc/backbeam/backbeam.toml",
+    "systemd/backbeam-retrain.service": "--config=%E/backbeam/backbeam.toml",
+}
+
+
+def test_every_setting_is_one_that_backbeam_knows():
+    tables = tomllib.loads(CONFIGURATION.read_text())
+    config = resolve(CONFIGURATION, {})
+    for name, value in tables["training"].items():
+        assert getattr(config, name) == value
+    checks = resolve_validation(CONFIGURATION)
+    for name, settings in tables["validation"].items():
+        assert {key: getattr(checks[name], key) for key in settings} == settings
+        assert checks[name] != CHECKS[name].defaults or name.endswith("drift"), f"{name} says nothing new"
+
+
+def test_the_recipe_is_trained_as_it_was_measured():
+    """The figures of the pages are of the recipe as it is."""
+    assert resolve(CONFIGURATION, {}) == find_recipe("modern").config
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_every_part_reads_it(reader):
+    assert READERS[reader] in (DEPLOY / reader).read_text()
+
+
+def test_the_command_takes_it(tmp_path):
+    place = ("--workspace", tmp_path / "ws", "--dataset", Digits().write(tmp_path / "digits"))
+    done = backbeam("run", *place, "--config", CONFIGURATION, "--layers", "20,8,3", "--num-steps", 5, "--json")
+    assert done.code == 0, done.err
+    record = (tmp_path / "ws" / "runs" / done.json["run_id"] / "run.json").read_text()
+    assert '"recipe": "modern"' in record or '"recipe":"modern"' in record

@@ -1,0 +1,79 @@
+"""The session cluster: valid by the compose specification, workers where Flink looks for them, options known."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.deploy.parts import CONFIGURATION, DEPLOY, IN_IMAGE, ROOT, check_beam_options, check_command
+
+COMPOSE = DEPLOY / "flink" / "compose.yaml"
+SERVICES = yaml.safe_load(COMPOSE.read_text())["services"]
+
+
+def schema_check(path):
+    command = [Path(sys.executable).with_name("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", path]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_the_schema():
+    done = schema_check(COMPOSE)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_misspelt_field_is_noticed(tmp_path):
+    (tmp_path / "compose.yaml").write_text(COMPOSE.read_text().replace("read_only:", "readonly:"))
+    assert schema_check(tmp_path / "compose.yaml").returncode == 1
+
+
+def test_the_worker_pool_is_where_flink_looks_for_it():
+    workers, launcher = SERVICES["workers"], SERVICES["backbeam"]
+    assert workers["network_mode"] == "service:taskmanager"
+    assert workers["command"] == ["--worker_pool"]  # of the image's entry point, Beam's boot
+    assert "entrypoint" not in workers
+    assert {"--environment_type=EXTERNAL", "--environment_config=localhost:50000"} <= set(launcher["command"])
+
+
+def test_all_see_what_they_share():
+    """The workspace under one path, and the artifacts that the job server stages for the task manager."""
+    assert "workspace:/workspace" in SERVICES["workers"]["volumes"]
+    assert "workspace:/workspace" in SERVICES["backbeam"]["volumes"]
+    [staged] = [each for each in SERVICES["job-server"]["command"] if each.startswith("--artifacts-dir=")]
+    place = staged.partition("=")[2]
+    assert f"artifacts:{place}" in SERVICES["job-server"]["volumes"]
+    assert f"artifacts:{place}:ro" in SERVICES["taskmanager"]["volumes"]
+    source, place, mode = SERVICES["backbeam"]["volumes"][1].split(":")
+    assert ((COMPOSE.parent / source).resolve(), place, mode) == (CONFIGURATION, IN_IMAGE, "ro")
+
+
+def test_the_command():
+    words = SERVICES["backbeam"]["command"]
+    check_command(words)
+    check_beam_options(words)
+    server = dict(word.lstrip("-").split("=") for word in SERVICES["job-server"]["command"])
+    assert f"--job_endpoint=job-server:{server['job-port']}" in words
+    assert f"--artifact_endpoint=job-server:{server['artifact-port']}" in words
+
+
+def test_versions_go_together():
+    beam = re.search(r"^apache-beam==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
+    flink, version = re.fullmatch(
+        r"apache/beam_flink(\d+\.\d+)_job_server:(\S+)", SERVICES["job-server"]["image"]
+    ).groups()
+    assert version == beam
+    for name in ("jobmanager", "taskmanager"):
+        assert SERVICES[name]["image"].startswith(f"flink:{flink}.")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_nothing_is_open_or_privileged(name):
+    service = SERVICES[name]
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert "privileged" not in service
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    if name in ("workers", "backbeam"):
+        assert service["read_only"] is True

@@ -1,0 +1,79 @@
+"""The units, read; and systemd's own opinion of them where it is installed."""
+
+import shutil
+import subprocess
+from configparser import ConfigParser
+
+import pytest
+
+from tests.deploy.parts import DEPLOY, HOPELESS, TOLD_TO_STOP, check_command
+
+FOLDER = DEPLOY / "systemd"
+ANALYZE = shutil.which("systemd-analyze")
+needs_systemd = pytest.mark.skipif(not ANALYZE, reason="needs systemd-analyze")
+
+
+class Unit(ConfigParser):
+    """A unit, of which a setting may be given more than once; the last one counts here."""
+
+    def __init__(self, name):
+        super().__init__(strict=False, interpolation=None, comment_prefixes=("#", ";"))
+        self.optionxform = str
+        self.read_string((FOLDER / name).read_text())
+
+
+SERVICE, TIMER = Unit("backbeam-retrain.service")["Service"], Unit("backbeam-retrain.timer")["Timer"]
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """The units with a program that is there, since systemd looks for it."""
+    for path in FOLDER.glob("backbeam-retrain.*"):
+        program = shutil.which("true")
+        (tmp_path / path.name).write_text(path.read_text().replace("/opt/backbeam/bin/backbeam", program))
+    return tmp_path
+
+
+@needs_systemd
+def test_systemd_verifies_them(installed):
+    units = sorted(installed.glob("backbeam-retrain.*"))
+    done = subprocess.run([ANALYZE, "verify", *units], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_systemd
+def test_systemd_rates_its_exposure_as_low(installed):
+    """On a scale from 0 to 100; what is left is the network, which downloads and buckets need."""
+    options = ("--offline=yes", "--threshold=20", "--no-pager")
+    command = [ANALYZE, "security", *options, installed / "backbeam-retrain.service"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+
+
+def test_exit_codes():
+    """Told to stop is no failure; what would come out the same is not tried again; everything else is."""
+    assert set(map(int, SERVICE["SuccessExitStatus"].split())) == TOLD_TO_STOP
+    assert set(map(int, SERVICE["RestartPreventExitStatus"].split())) == HOPELESS
+    assert SERVICE["Restart"] == "on-failure"
+    assert int(Unit("backbeam-retrain.service")["Unit"]["StartLimitBurst"]) > 1
+
+
+def test_the_command():
+    program, *words = SERVICE["ExecStart"].split()
+    assert program == "/opt/backbeam/bin/backbeam"
+    check_command(words)
+    assert {"--workspace=%S/backbeam/workspace", "--config=%E/backbeam/backbeam.toml"} <= set(words)
+
+
+def test_no_privileges_and_nothing_to_write_to_but_its_own():
+    assert (SERVICE["DynamicUser"], SERVICE["ProtectSystem"], SERVICE["CapabilityBoundingSet"]) == ("yes", "strict", "")
+    assert SERVICE["StateDirectory"] == SERVICE["CacheDirectory"] == SERVICE["ConfigurationDirectory"] == "backbeam"
+    assert "ReadWritePaths" not in SERVICE
+    assert "MemoryDenyWriteExecute" not in SERVICE  # XLA compiles
+
+
+def test_the_timer_makes_up_for_a_missed_start():
+    assert TIMER["Persistent"] == "true"
+    assert TIMER["OnCalendar"].endswith("UTC")
+    assert "RandomizedDelaySec" in TIMER
+    assert Unit("backbeam-retrain.timer")["Install"]["WantedBy"] == "timers.target"

@@ -1,0 +1,54 @@
+"""The custom job: fields that the API has (google.cloud.aiplatform says so where it is installed), and the command."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from tests.deploy.parts import DEPLOY, check_command, documents
+
+[JOB] = documents(DEPLOY / "vertex" / "custom-job.yaml")
+[POOL] = JOB["workerPoolSpecs"]
+# CustomJobSpec, WorkerPoolSpec, MachineSpec, DiskSpec and ContainerSpec of the API's reference, as far as they are used
+FIELDS = {
+    "job": {"workerPoolSpecs", "scheduling", "serviceAccount", "network", "baseOutputDirectory"},
+    "pool": {"machineSpec", "replicaCount", "diskSpec", "containerSpec"},
+    "machine": {"machineType", "acceleratorType", "acceleratorCount"},
+    "disk": {"bootDiskType", "bootDiskSizeGb"},
+    "container": {"imageUri", "command", "args", "env"},
+}
+
+
+def test_fields():
+    found = {
+        "job": JOB,
+        "pool": POOL,
+        "machine": POOL["machineSpec"],
+        "disk": POOL["diskSpec"],
+        "container": POOL["containerSpec"],
+    }
+    assert {name: set(part) - FIELDS[name] for name, part in found.items()} == {name: set() for name in FIELDS}
+
+
+@pytest.mark.skipif(
+    not find_spec("google.cloud.aiplatform_v1"), reason="needs google-cloud-aiplatform, of Beam's extra gcp"
+)
+def test_the_api_takes_it():
+    from google.cloud.aiplatform_v1.types import CustomJobSpec
+    from google.protobuf.json_format import ParseDict
+
+    spec = CustomJobSpec(mapping=None)
+    ParseDict(JOB, CustomJobSpec.pb(spec))  # raises for a field or a value that is none
+    assert spec.worker_pool_specs[0].machine_spec.accelerator_type.name == "NVIDIA_L4"
+    assert spec.scheduling.timeout.total_seconds() > 0
+
+
+def test_one_replica_as_several_processes_train_on_cpus_only():
+    assert int(POOL["replicaCount"]) == 1
+
+
+def test_the_command():
+    container = POOL["containerSpec"]
+    assert container["command"] == ["backbeam"]
+    check_command(container["args"])
+    assert "--device=gpu" in container["args"]  # so a machine without one is an error, not a slow run
+    assert "backbeam-gpu" in container["imageUri"]

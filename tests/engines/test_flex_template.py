@@ -1,0 +1,82 @@
+"""A Flex Template as Dataflow runs it, without Dataflow: its launcher's command, then the job that waits in the file.
+
+The launcher only has a job built. What the stage does after a job, the next command does, which finds the data set.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.emulators import google
+from tests.helpers import BACKBEAM, Digits, backbeam
+
+pytestmark = [
+    pytest.mark.engines,
+    pytest.mark.skipif(not find_spec("apitools"), reason="needs the extra `gcp`"),
+]
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    with google(tmp_path) as store:
+        for name, data in Digits().files().items():
+            store.put(f"digits/{name}", data)
+        yield store
+
+
+def launch(bucket, folder):
+    """Run what the launcher runs, with what it gives: the template's parameters, and Dataflow's options."""
+    (folder / "staging").mkdir()
+    ours = {"workspace": bucket.uri("ws"), "dataset": bucket.uri("digits"), "config": ROOT / "deploy" / "backbeam.toml"}
+    ours |= {"num_shards": 2, "shuffle_seed": 1, "max_rejected": 0}
+    beam = {"runner": "DataflowRunner", "project": "backbeam-test", "region": "europe-west1", "job_name": "preprocess"}
+    beam |= {"template_location": folder / "job_object", "staging_location": folder / "staging"}
+    beam |= {"temp_location": folder / "temp", "dataflow_endpoint": "http://localhost:9", "sdk_location": "container"}
+    given = [f"--{name}={value}" for name, value in (ours | beam).items()]
+    path = f"{BACKBEAM.parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [sys.executable, ROOT / "deploy" / "dataflow" / "launch.py", *given, "--no_auth"],
+        env=os.environ | bucket.environment | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def run_job(bucket, folder):
+    """Run the job's pipeline here, in place of Dataflow's workers."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.engines.run_staged", folder / "staging" / "pipeline.pb"],
+        env=os.environ | bucket.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_the_launched_job_makes_the_data_set_that_the_next_command_goes_on_with(bucket, tmp_path):
+    done = launch(bucket, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "the job was built and not run" in done.stdout
+    assert json.loads((tmp_path / "job_object").read_text())["type"] == "JOB_TYPE_BATCH"
+    assert bucket.names("ws/datasets") == []
+    ran = run_job(bucket, tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    made = bucket.contents("ws/datasets")
+    place = ("--workspace", bucket.uri("ws"), "--dataset", bucket.uri("digits"), "--num-shards", 2)
+    environment = bucket.environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
+    after = backbeam("preprocess", *place, "--json", environment=environment)
+    assert after.code == 0, after.err
+    assert "preprocess" in after.json["skipped"]
+    assert {name: bucket.contents("ws/datasets")[name] for name in made} == made
+    here = backbeam("preprocess", "--workspace", tmp_path / "ws", *place[2:], "--json", environment=environment)
+    assert here.code == 0, here.err
+    assert here.json["dataset_digest"] == after.json["dataset_digest"]
