@@ -1,6 +1,9 @@
 """Changes of the champion by hand: promote a run, roll back to an earlier version. Each is an entry of the history."""
 
+from typing import cast
+
 from model.errors import BadUsage
+from pipeline.console import say
 from pipeline.lookup import Dataset, find_run
 from pipeline.places import Place
 from pipeline.registry.contest import Answers, answers_of
@@ -31,17 +34,18 @@ def promote(settings: Settings, wanted: str | None, policy: Policy, force: bool,
         why: the user's reason.
 
     Returns:
-        the entry; its outcome says whether the run was promoted.
+        the entry; its outcome says whether the run was promoted. Of the champion, the entry that made it that: who
+        was broken off can do it again.
 
     Raises:
         BadInput: it cannot be compared with the champion.
-        BadUsage: there is no such run, or it is the champion already.
+        BadUsage: there is no such run.
         CorruptArtefact: a file is not what its record says.
     """
     history = open_history(settings.workspace)
     run, data = find_run(settings.workspace, wanted)
     if history.champion and history.champion.run_id == run.run_id:
-        raise BadUsage(f"{run.run_id} is the champion already, version {history.champion.version}")
+        return _as_it_is(history, history.champion)
     if force:
         return _force(settings.workspace, history, run, why)
     decision = judge(settings, history, data, run, policy, data_faults(settings.workspace, data))
@@ -69,6 +73,11 @@ def _force(workspace: Place, history: History, run: RunRecord, why: str) -> Entr
     )
 
 
+def _as_it_is(history: History, champion: Champion) -> Entry:
+    say(f"{champion.run_id} is the champion already, version {champion.version}")
+    return history[champion.entry - 1]
+
+
 def rollback(workspace: Place, version: int | None, why: str) -> Entry:
     """Make an earlier champion the champion again.
 
@@ -78,13 +87,15 @@ def rollback(workspace: Place, version: int | None, why: str) -> Entry:
         why: the user's reason.
 
     Raises:
-        BadUsage: there is no such version, or it is the champion.
+        BadUsage: there is no such version, or none before the champion.
         CorruptArtefact: the run's files are not what its record says.
     """
     history = open_history(workspace)
     current = history.champion
     if current is None:
         raise BadUsage(f"{workspace} has no champion yet, so there is nothing to roll back")
+    if current.version == version:
+        return _as_it_is(history, current)
     target = _find_version(history, version)
     run = check_run(workspace, find_run_folder(workspace, target.run_id))
     return append(
@@ -110,9 +121,7 @@ def _find_version(history: History, version: int | None) -> Champion:
     if version not in versions:
         raise BadUsage(f"there is no version {version}; there are: {', '.join(map(str, versions))}")
     found = versions[version].champion
-    if found is None or line[-1].version == version:
-        raise BadUsage(f"version {version} is the champion already")
-    return found
+    return cast("Champion", found)  # a promotion names one
 
 
 def judge(

@@ -50,6 +50,8 @@ def _lose_a_shard_and_a_table(workspace: Path) -> None:
 _SOURCE = ("--dataset", DIGITS, "--num-classes", "3", "--max-rejected", "1", "--num-shards", "2")
 _TRAINING = ("--num-steps", "2000", "--checkpoint-every", "1000")
 
+_RETRAINING = ("--shuffle-seed", "2", "--num-steps", "20", "--warm-start", "--config", "promotion.toml")
+
 # One row a command; each starts from the world that an earlier row makes.
 COMMANDS = {
     "preprocess": Command(("preprocess", *_SOURCE), None, sample=27),
@@ -58,8 +60,12 @@ COMMANDS = {
     "report": Command(("report",), "evaluate", sample=3),
     "validate": Command(("validate", "--config", "checks.toml"), "evaluate", ("validation.*",), sample=13),
     "seeds": Command(("run", *_SOURCE, "--num-steps", "20", "--seeds", "1-2"), "preprocess", every=11),
+    "promote": Command(("promote", "--force", "--why", "it must be"), "evaluate", sample=7),
+    "retrain": Command(("retrain", *_SOURCE, *_RETRAINING), "promote", ("champion.json",), every=3, sample=150),
+    "rollback": Command(("rollback", "--to", "1"), "retrain", ("champion.json",), sample=7),
     "repair": Command(("verify", "--repair"), "evaluate", spoil=_lose_a_shard_and_a_table, every=11),
 }
+_PROMOTION = "[promotion]\nminimum_gain = -1.0\nsignificance = 1.0\nlargest_class_loss = 1.0\n"
 _CHECKS = '[validation.class_balance]\nthreshold = 0.2\nseverity = "warning"\n'
 
 
@@ -112,6 +118,7 @@ class Worlds:
         else:
             before.mkdir()
         (before / "checks.toml").write_text(_CHECKS)
+        (before / "promotion.toml").write_text(_PROMOTION)
         command.spoil(before / "ws")
         shutil.copytree(before, undisturbed)
         listed = self._folder / f"{name}.txt"
@@ -137,7 +144,7 @@ def faults(workspace: Path) -> set[str]:
 
 
 def _is_unfinished(fault: Fault) -> bool:
-    records = ("manifest", "origin", "validation", "run", "evaluation", "group")
+    records = ("manifest", "origin", "validation", "run", "evaluation", "group", "contest")
     return fault.kind == "stray" or (fault.kind in records and fault.found == "nothing")
 
 
@@ -160,11 +167,21 @@ def _timeless(path: Path) -> Any:
     if path.name == "learning_curve.parquet":
         return repr(pq.read_table(path).drop(["seconds"]).to_pylist())
     data = path.read_bytes()
+    if "registry" in path.parts and path.suffix == ".json":
+        return _without_times(json.loads(data))
     if path.name != "run.json":
         return data
     record = json.loads(data)
     record["tables"] = [table for table in record["tables"] if table["table"] != "learning_curve"]
     return {name: value for name, value in record.items() if name not in _TIMES}
+
+
+def _without_times(content: Any) -> Any:
+    """Leave out of an entry or a champion what tells times, and the digests that follow from them."""
+    if not isinstance(content, dict):
+        return content
+    told = ("when", "since", "previous", "record_sha256")
+    return {name: _without_times(value) for name, value in content.items() if name not in told}
 
 
 _TIMES = {"seconds", "finished", "resumed_at", "record_sha256"}

@@ -155,7 +155,8 @@ def test_promoting_by_hand_asks_the_same_unless_it_is_forced(folder):
     assert (forced.code, forced.json["forced"], forced.json["why"]) == (0, True, "the other one fails on site")
     assert command("champion", folder).json["version"] == 4
     again = command("promote", folder, weak)
-    assert (again.code, "is the champion already" in again.err) == (2, True)
+    assert (again.code, "is the champion already" in again.err, again.json["number"]) == (0, True, 4)
+    assert len(command("history", folder).json["entries"]) == 4
     assert "promoted by force" in backbeam("history", "--workspace", folder / "ws").out
 
 
@@ -169,7 +170,10 @@ def test_a_rollback_and_no_way_back_but_by_hand(folder):
     assert reconsidered.json["outcome"] == "kept"
     assert "was rolled back" in reconsidered.json["reasons"][0]
     assert promoted(command("promote", folder, strong))["champion"]["version"] == 5
-    assert command("rollback", folder, "--to", 2).json["champion"]["run_id"] == strong
+    for entries in (5, 5):
+        assert command("rollback", folder, "--to", 5).json["champion"]["run_id"] == strong
+        assert len(command("history", folder).json["entries"]) == entries
+    assert command("rollback", folder, "--to", 1).json["champion"]["version"] == 1
 
 
 def test_a_warm_start_begins_with_the_champion_and_can_be_reproduced(folder):
