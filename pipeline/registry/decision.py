@@ -88,8 +88,9 @@ class Decision(NamedTuple):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What speaks against a promotion or, if nothing does, for it."""
-        return tuple(finding.text for finding in self.findings if finding.passed == self.promote)
+        """What speaks against a promotion or, if nothing does, for it; what compares runs comes first."""
+        telling = [finding for finding in self.findings if finding.passed == self.promote]
+        return tuple(finding.text for finding in sorted(telling, key=lambda each: each.against is None))
 
 
 def decide(examination: Examination, policy: Policy) -> Decision:
@@ -123,14 +124,15 @@ def _objection(text: str) -> Finding:
 def _alone(labels: Classes, challenger: Contestant, policy: Policy) -> Iterator[Finding]:
     num_correct, num_examples = int((challenger.predicted == labels).sum()), len(labels)
     accuracy, guessing = num_correct / num_examples, float(np.bincount(labels).max() / num_examples)
-    yield Finding(
-        test="minimum_accuracy",
-        against=None,
-        value=accuracy,
-        threshold=policy.minimum_accuracy,
-        passed=accuracy >= policy.minimum_accuracy,
-        text=f"its accuracy is {_percent(accuracy)}, at least {_percent(policy.minimum_accuracy)} asked for",
-    )
+    if policy.minimum_accuracy:
+        yield Finding(
+            test="minimum_accuracy",
+            against=None,
+            value=accuracy,
+            threshold=policy.minimum_accuracy,
+            passed=accuracy >= policy.minimum_accuracy,
+            text=f"its accuracy is {_percent(accuracy)}, at least {_percent(policy.minimum_accuracy)} asked for",
+        )
     low = wilson(num_correct, num_examples).low
     better = low > guessing
     yield Finding(

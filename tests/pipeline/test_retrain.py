@@ -168,7 +168,7 @@ def test_a_rollback_and_no_way_back_but_by_hand(folder):
     assert retrain(folder, *STRONG).json["outcome"] == "unchanged"
     reconsidered = retrain(folder, *STRONG, "--config", _policy(folder, "significance = 0.04"))
     assert reconsidered.json["outcome"] == "kept"
-    assert "was rolled back" in reconsidered.json["reasons"][0]
+    assert any("was rolled back" in reason for reason in reconsidered.json["reasons"])
     assert promoted(command("promote", folder, strong))["champion"]["version"] == 5
     for entries in (5, 5):
         assert command("rollback", folder, "--to", 5).json["champion"]["run_id"] == strong
