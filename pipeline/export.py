@@ -38,7 +38,7 @@ def export(
         CorruptArtefact: the parameters are no network's.
     """
     parameters, network = (
-        decode_parameters(data, sizes=config.layers),
+        decode_parameters(data, PARAMETERS_NAME, config.layers),
         build_network(config.activation, config.output, config.loss),
     )
     parameters_file = {"name": PARAMETERS_NAME, "num_bytes": len(data), "sha256": storage.digest_of(data)}
