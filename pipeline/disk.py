@@ -71,6 +71,18 @@ def link(path: Path, target: Path) -> bool:
             target.hardlink_to(path)
         except FileExistsError:
             return False
+        except OSError as problem:
+            if problem.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            return _rename_if_free(path, target)  # a file system without second names
+    return True
+
+
+def _rename_if_free(path: Path, target: Path) -> bool:
+    """Put a file in place unless the name is taken; between the look and the renaming only a lock keeps others out."""
+    if target.exists():
+        return False
+    path.rename(target)
     return True
 
 

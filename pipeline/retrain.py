@@ -13,20 +13,20 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
 from model.recipes import TrainingConfig, WarmStart
 from pipeline.console import say
 from pipeline.lookup import Dataset, find_baseline
 from pipeline.manifest import load_manifest
 from pipeline.places import is_remote
 from pipeline.preprocess_stage import DatasetOptions, preprocess_stage
-from pipeline.registry.changes import data_faults, enter, judge
+from pipeline.registry.changes import data_faults, enter, find_reference, judge
 from pipeline.registry.contest import check_fits
 from pipeline.registry.history import Entry, History, append, open_history
 from pipeline.registry.policy import Policy
 from pipeline.runs import RunRecord, check_run
 from pipeline.saving import Saving
-from pipeline.stages import evaluate_stage, train_stage, validate_stage
+from pipeline.stages import evaluate_stage, fit_config, train_stage, validate_stage
 from pipeline.validation import CheckSettings, check_validation, is_validated
 from pipeline.work import Log, Settings
 
@@ -67,13 +67,13 @@ class Retrained:
 
     Attributes:
         outcome: promoted or kept; unchanged if the same was decided before.
-        entry: of the decision, now or before; None if the champion is itself what would be trained.
+        entry: of the decision, now or before.
         history: up to it.
         data: the data set.
     """
 
     outcome: Literal["promoted", "kept", "unchanged"]
-    entry: Entry | None
+    entry: Entry
     history: History
     data: Dataset
 
@@ -96,17 +96,18 @@ def retrain(settings: Settings, wanted: Wanted, log: Log) -> Retrained:
     data = preprocess_stage(settings, _expand(wanted.options), log)
     inputs = _digest_inputs(data, wanted)
     seen = history.seen(inputs)
-    if seen:
+    if seen and (seen.run_id or seen.champion == history.champion):  # a refusal may be of drift from another champion
         return _as_before(seen, history, data)
+    config = _challenger_config(data, wanted, history)
     if history.champion:
         champion = check_run(settings.workspace, settings.workspace / history.champion.folder)
         check_fits(settings.workspace, data.manifest, champion)
+        if config.warm_start:
+            _check_layers(champion, fit_config(data, config))
+    find_reference(settings.workspace, history, data, wanted.policy)
     _validate(settings, data, wanted, history, inputs, log)
-    config = _challenger_config(data, wanted, history)
     [run] = train_stage(settings, data, [config], False, wanted.saving, log)
     evaluate_stage(settings, data, [run], wanted.slicings, log)
-    if history.champion and history.champion.run_id == run.run_id:
-        return Retrained("unchanged", None, history, data)
     with log.timed("decide"):
         entry = _decide(settings, data, run, wanted, history, inputs)
     return Retrained(entry.outcome, entry, History((*history, entry)), data)
@@ -118,14 +119,20 @@ def _expand(options: DatasetOptions) -> DatasetOptions:
 
 
 def _fitting(name: str) -> list[str]:
-    if is_remote(name) or "*" not in name or Path(name).exists():
+    if is_remote(name) or not any(each in name for each in "*?[") or Path(name).exists():
         return [name]
     pattern = Path(name)
     start = Path(pattern.anchor)  # of a relative one, the working directory
-    found = [path for path in start.glob(str(pattern.relative_to(start))) if not path.name.startswith(".")]
+    found = [path for path in start.glob(str(pattern.relative_to(start))) if not _is_hidden(path, pattern)]
     if not found:
         raise BadInput(f"{name}: nothing fits this pattern")
     return sorted(map(str, found))
+
+
+def _is_hidden(path: Path, pattern: Path) -> bool:
+    """Tell whether a pattern found a name that begins with a dot where it does not say so itself."""
+    pairs = zip(path.parts, pattern.parts, strict=False)
+    return any(part.startswith(".") and not asked.startswith(".") for part, asked in pairs)
 
 
 def _digest_inputs(data: Dataset, wanted: Wanted) -> str:
@@ -201,12 +208,30 @@ def _challenger_config(data: Dataset, wanted: Wanted, history: History) -> Train
     return wanted.config.model_copy(update={"warm_start": start})
 
 
+def _check_layers(champion: RunRecord, config: TrainingConfig) -> None:
+    if champion.config.layers != config.layers:
+        layers, wanted = ("-".join(map(str, each.layers)) for each in (champion.config, config))
+        raise BadUsage(f"a warm start from {champion.run_id} needs its layers, {layers}; those here are {wanted}")
+
+
 def _decide(settings: Settings, data: Dataset, run: RunRecord, wanted: Wanted, history: History, inputs: str) -> Entry:
     say("decide: working")
+    about = {"action": "retrain", "inputs": inputs, "policy": wanted.policy, "why": wanted.why}
+    if history.champion and history.champion.run_id == run.run_id:
+        return append(
+            settings.workspace,
+            history,
+            outcome="kept",
+            run_id=run.run_id,
+            dataset_id=data.manifest.dataset_id,
+            dataset_digest=data.digest,
+            reasons=("these data and this configuration give the champion itself",),
+            champion=history.champion,
+            **about,
+        )
     objections = data_faults(settings.workspace, data)
     if run.run_id in history.rolled_back():
-        again = f"`backbeam promote {run.run_id}` makes it that again"
+        again = "`backbeam rollback --to VERSION` makes it that again"
         objections = (*objections, f"it was the champion and was rolled back: {again}")
     decision = judge(settings, history, data, run, wanted.policy, objections)
-    about = {"action": "retrain", "inputs": inputs, "policy": wanted.policy, "why": wanted.why}
     return enter(settings.workspace, history, data, run, decision, **about)

@@ -104,7 +104,7 @@ def train_stage(
         CorruptArtefact: a file of the data set or of a run is not what its record says, or no checkpoint of a run that
             has any is sound.
     """
-    fitted = [_fit_to(dataset, config) for config in configs]
+    fitted = [fit_config(dataset, config) for config in configs]
     folders = [settings.workspace / "runs" / run_id(dataset.digest, config) for config in fitted]
     missing = [config for config, folder in zip(fitted, folders, strict=True) if not (folder / RUN_NAME).exists()]
     if tensorboard:
@@ -153,7 +153,7 @@ def assist_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, l
         CorruptArtefact: a file of the data set, or of a run that is there already, is not what its record says.
         EngineFailed: another worker did not come, or is gone.
     """
-    fitted = _fit_to(dataset, config)
+    fitted = fit_config(dataset, config)
     folder = settings.workspace / "runs" / run_id(dataset.digest, fitted)
 
     def build() -> None:
@@ -220,7 +220,8 @@ def _check_sliced(workspace: Place, evaluated: Sequence[RunRecord], slicings: "S
         check_recorded(load_evaluation(workspace, run), slicings, workspace / "runs" / run.run_id)
 
 
-def _fit_to(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:
+def fit_config(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:
+    """Return a configuration with what follows from a data set; raises BadUsage as `model.recipes.fit_to_data`."""
     manifest = dataset.manifest
     num_examples = manifest.splits["train"].num_examples
     return fit_to_data(config, manifest.num_pixels, len(manifest.class_names), num_examples)

@@ -23,7 +23,7 @@ from pipeline.places import Place, RemotePath, is_remote, missing
 from pipeline.stores.lease import check_held
 from pipeline.stores.store import find_store, open_remote
 
-_MEND = (
+MEND = (
     "`backbeam verify --repair` makes it again; so does deleting the folder of the data set or run that it belongs to, "
     "and running again"
 )
@@ -182,7 +182,8 @@ def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
     with removed_on_failure(temporary):
         disk.write_new(temporary, [chunks] if isinstance(chunks, bytes) else chunks)
         put = disk.link(temporary, path)
-        disk.delete_file(temporary)
+        if temporary.exists():  # else it was renamed
+            disk.delete_file(temporary)
     if put:
         disk.flush(path.parent)
     return put
@@ -378,6 +379,6 @@ def _collected(chunks: bytes | Iterable[bytes]) -> Iterator[IO[bytes]]:
 
 def _check(path: Place, found: object, expected: object, what: str) -> None:
     if found is None:
-        raise CorruptArtefact(f"{path} is missing: expected {expected} {what}; {_MEND}")
+        raise CorruptArtefact(f"{path} is missing: expected {expected} {what}; {MEND}")
     if found != expected:
-        raise CorruptArtefact(f"{path} is corrupt: expected {expected} {what}, found {found}; {_MEND}")
+        raise CorruptArtefact(f"{path} is corrupt: expected {expected} {what}, found {found}; {MEND}")

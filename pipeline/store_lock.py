@@ -24,6 +24,7 @@ from pipeline.stores.store import VersionedStore, find_store
 LOCK_NAME = ".lock"
 MEMORY_NAME = ".lock-in-store.json"
 POLL_SECONDS = 1.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NOTHING_SEEN = Sight("", 0.0)
 
 
@@ -41,6 +42,11 @@ class Memory:
 
 
 _MEMORY = TypeAdapter(Memory)
+
+
+def awake_or_not() -> float:
+    """Return seconds since the machine began; where the system says it, those count for which it slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def hold(workspace: RemotePath, folder: Path, holder: str, wait: float) -> AbstractContextManager[None] | str:
@@ -79,7 +85,7 @@ def attempts(
     wanted: Holding,
     notes: Path,
     wait: float,
-    clock: Clock = time.monotonic,
+    clock: Clock = awake_or_not,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Lease | Found]:
     """Yield what comes of each try to take a lock, one at least, until the wait is over; a Lease is the last."""

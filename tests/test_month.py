@@ -8,7 +8,9 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -46,6 +48,7 @@ class Month:
         folder: holds `incoming` and `ws`.
         clock: what it shows.
         codes: how each run ended, and the day.
+        answers: what each run said came of it.
         written: when each file of a data set was written, as it was seen first.
     """
 
@@ -53,6 +56,7 @@ class Month:
     clock: datetime = FIRST_DAY
     codes: list[tuple[int, int]] = field(default_factory=list)
     written: dict[Path, int] = field(default_factory=dict)
+    answers: list[tuple[int, str | None]] = field(default_factory=list)
     received: list[int] = field(default_factory=list)
     child: Child | None = None
     arrived: int = 0
@@ -87,6 +91,14 @@ class Month:
         options = ("--dataset", "incoming/*", "--workspace", "ws", "--num-steps", "3000", "--checkpoint-every", "1000")
         more = ("--config", "policy.toml", "--quiet", "--json")
         self.child = Child([*COMMAND_LINE, "retrain", *options, *more])
+        tell = self.child.answer
+
+        def answer() -> dict[str, Any]:
+            found = tell()
+            self.answers.append((self.day, found.get("outcome")))
+            return found
+
+        self.child.answer = answer
         return self.child
 
     def pause(self, seconds: float) -> None:
@@ -106,7 +118,14 @@ class Month:
         """Check, once a run has ended, that it wrote no file anew that was there."""
         self.codes.append((self.day, code))
         self.child = None
-        for path in self.workspace.glob("datasets/*/*.tfrecord"):
+        patterns = (
+            "datasets/*/*",
+            "runs/*/*.safetensors",
+            "runs/*/*.json",
+            "reports/*/*/*.parquet",
+            "registry/history/*",
+        )
+        for path in chain.from_iterable(map(self.workspace.glob, patterns)):
             assert self.written.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns, path
 
     def _perhaps_cut(self) -> None:
@@ -153,6 +172,10 @@ def check_runs(month: Month) -> None:
     refused = [day for day, code in month.codes if code]
     assert refused == [BROKEN, BROKEN + 1, DRIFTED, DRIFTED + 1]
     assert {code for _, code in month.codes} == {0, 3}
+    told = [day for day, outcome in month.answers if outcome in ("promoted", "kept")]
+    assert told == list(ARRIVALS)
+    quiet = [day for day, outcome in month.answers if outcome == "unchanged"]
+    assert sorted([*told, *refused, *quiet]) == days
 
 
 def check_history(month: Month) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from model.errors import CorruptArtefact
 from pipeline import storage
 from pipeline.care.replacing import made, put_differing, put_named
 from pipeline.lookup import Dataset
@@ -15,11 +16,10 @@ from pipeline.work import Settings
 
 
 def mend_champion(workspace: Place, _: str, faulty: set[str], scratch: Path) -> list[Place]:
-    """Write the pointer again as the last entry of the history says; without a champion there is none."""
+    """Write the pointer again as the last entry of the history says."""
     champion, path = load_history(workspace).champion, champion_path(workspace)
     if champion is None:
-        storage.remove_file(path)
-        return [path]
+        raise CorruptArtefact(f"{path}: the history names no champion: put the history back from a copy, or delete it")
     storage.write_atomically(scratch / CHAMPION_NAME, champion.to_json())
     return put_differing([made(path, scratch / CHAMPION_NAME)])
 

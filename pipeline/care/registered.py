@@ -13,7 +13,6 @@ from pipeline.registry.history import (
     champion_path,
     entry_path,
     find_champion,
-    load_champion,
     may_stand,
     read_entries,
 )
@@ -49,11 +48,15 @@ def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
     found = read_record("champion", _OWNER, path, lambda: find_champion(workspace))
     if isinstance(found, Fault):
         yield found
-    elif not may_stand(history, load_champion(workspace)):
+    elif found.entry > len(history):  # the history has lost its end, and no pointer may be made of what is left
+        path = entry_path(workspace, len(history) + 1)
+        yield Fault("history", _OWNER, path, f"an entry up to {found.entry}, which the pointer names", "nothing")
+    elif not may_stand(history, found):
         wanted = history.champion.run_id if history.champion else f"no {CHAMPION_NAME}"
         yield Fault("champion", _OWNER, path, f"{wanted}, as the history says", found.run_id)
     else:
         yield Passed(path, length(path) or 0)
+        yield Expected("parameters", found.run_id, workspace / found.folder / found.parameters.name, found.parameters)
 
 
 def _list_contest(folder: Place) -> Iterator[Item]:

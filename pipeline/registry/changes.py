@@ -2,23 +2,24 @@
 
 from typing import cast
 
-from model.errors import BadUsage
+from model.errors import BadInput, BadUsage
 from pipeline.console import say
 from pipeline.lookup import Dataset, find_run
+from pipeline.manifest import MANIFEST_NAME
 from pipeline.places import Place
-from pipeline.registry.contest import Answers, answers_of
+from pipeline.registry.contest import Answers, answers_of, check_fits
 from pipeline.registry.decision import Contestant, Decision, Examination, decide
 from pipeline.registry.history import (
     Champion,
     Entry,
     History,
     append,
-    best_promoted,
+    best_first,
     crown,
     open_history,
 )
 from pipeline.registry.policy import BEST, NONE, Policy
-from pipeline.runs import EVALUATION_NAME, RunRecord, check_run, find_run_folder, load_evaluation
+from pipeline.runs import EVALUATION_NAME, RUN_NAME, RunRecord, check_run, find_run_folder, load_evaluation, load_run
 from pipeline.validation import check_validation, is_validated
 from pipeline.work import Settings
 
@@ -136,7 +137,7 @@ def judge(
     """
     own = answers_of(settings, data, run)
     champion = history.champion.run_id if history.champion else None
-    reference = _reference(settings, history, policy)
+    reference = find_reference(settings.workspace, history, data, policy)
     examination = Examination(
         own.labels,
         data.manifest.class_names,
@@ -148,14 +149,38 @@ def judge(
     return decide(examination, policy)
 
 
-def _reference(settings: Settings, history: History, policy: Policy) -> str | None:
-    """Return the run that the policy compares with besides the champion."""
+def find_reference(workspace: Place, history: History, data: Dataset, policy: Policy) -> str | None:
+    """Return the run that the policy compares with besides the champion.
+
+    The best is the first, by accuracy, that is still there and can answer the data set.
+
+    Raises:
+        BadInput: the run that the policy names cannot answer the data set.
+        BadUsage: it is not there.
+        CorruptArtefact: it is not sound.
+    """
     if policy.reference == NONE:
         return None
     if policy.reference == BEST:
-        best = best_promoted(history)
-        return best.run_id if best else None
-    return find_run_folder(settings.workspace, policy.reference).name
+        return next((each.run_id for each in best_first(history) if _can_answer(workspace, data, each)), None)
+    try:
+        folder = find_run_folder(workspace, policy.reference)
+    except BadUsage as problem:
+        raise BadUsage(f"[promotion] reference: {problem}") from None
+    check_fits(workspace, data.manifest, check_run(workspace, folder))
+    return folder.name
+
+
+def _can_answer(workspace: Place, data: Dataset, promoted: Champion) -> bool:
+    if not (workspace / promoted.folder / RUN_NAME).exists():
+        return False
+    if not (workspace / "datasets" / promoted.dataset_id / MANIFEST_NAME).exists():
+        return False
+    try:
+        check_fits(workspace, data.manifest, load_run(workspace / promoted.folder))
+    except BadInput:
+        return False
+    return True
 
 
 def _contestant(settings: Settings, data: Dataset, run_id: str | None, challenger: Answers) -> Contestant | None:

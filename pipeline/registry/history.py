@@ -138,21 +138,28 @@ class History(tuple[Entry, ...]):
     def line(self) -> list[Champion]:
         """Return the champions that lead to the one now: a promotion adds one, a rollback goes back to an earlier.
 
-        A rollback to one that is not in the line, because another went back past it, adds it.
+        A rollback to one that is not in the line, because another went back past it, puts it in the place of the last.
         """
         line: list[Champion] = []
         for entry in self:
             if entry.outcome != "promoted" or entry.champion is None:
                 continue
             places = [place for place, each in enumerate(line) if each.version == entry.champion.version]
-            del line[places[0] if places else len(line) :]
+            if entry.action == "rollback":  # what it goes back from is left behind in any case
+                del line[places[0] if places else len(line) - 1 :]
             line.append(entry.champion)
         return line
 
     def rolled_back(self) -> set[str]:
         """Return the runs that were promoted once and that a rollback went back past, unless they came again."""
-        promoted = {entry.run_id for entry in self.versions().values() if entry.run_id}
-        return promoted - {champion.run_id for champion in self.line()}
+        left: set[str] = set()
+        line: set[str] = set()
+        for number, entry in enumerate(self, 1):
+            if entry.outcome == "promoted" and entry.champion:
+                now = {champion.run_id for champion in History(self[:number]).line()}
+                gone = {entry.before} if entry.action == "rollback" and entry.before else set[str]()
+                left, line = (left | (line - now) | gone) - {entry.champion.run_id}, now
+        return left
 
     def seen(self, inputs: str) -> Entry | None:
         """Find the last entry of a retraining that looked at the same."""
@@ -285,15 +292,15 @@ def crown(history: History, run: RunRecord, version: int | None = None) -> Champ
     )
 
 
-def best_promoted(history: History) -> Champion | None:
-    """Return the champion of the line with the highest accuracy when it was promoted, the later of equal ones.
+def best_first(history: History) -> list[Champion]:
+    """List the champions of the line by their accuracy when they were promoted, the later of equal ones first.
 
     Of those that were promoted by force without a test, there is no accuracy. One that was rolled back is not in line.
     """
     versions = history.versions()
     rated = [(versions[each.version].accuracy, each.version, each) for each in history.line()]
     known = [(accuracy, version, each) for accuracy, version, each in rated if accuracy is not None]
-    return max(known, key=lambda each: each[:2])[2] if known else None
+    return [each for _, _, each in sorted(known, key=lambda rating: rating[:2], reverse=True)]
 
 
 def _who() -> str:

@@ -89,12 +89,12 @@ def retrained_json(workspace: Place, found: Retrained, log: Log) -> dict[str, An
     entry, champion = found.entry, found.history.champion
     return {
         "outcome": found.outcome,
-        "run_id": entry.run_id if entry else champion.run_id if champion else None,
+        "run_id": entry.run_id,
         "dataset_id": found.data.manifest.dataset_id,
-        "entry": entry.number if entry else None,
-        "reasons": list(entry.reasons) if entry else [],
-        "findings": [finding.model_dump(mode="json") for finding in entry.findings] if entry else [],
-        "before": entry.before if entry else None,
+        "entry": entry.number,
+        "reasons": list(entry.reasons),
+        "findings": [finding.model_dump(mode="json") for finding in entry.findings],
+        "before": entry.before,
         "champion": champion_json(workspace, champion) if champion else None,
         "seconds": {name: round(seconds, 3) for name, seconds in log.seconds.items()},
         "skipped": log.skipped,
@@ -104,8 +104,8 @@ def retrained_json(workspace: Place, found: Retrained, log: Log) -> dict[str, An
 def retrained_parts(workspace: Place, found: Retrained, log: Log) -> list[Part]:
     """Tell what came of a retraining."""
     if found.outcome != "unchanged":
-        return [*entry_parts(workspace, found.entry), times(log)] if found.entry else []
-    decided = f", decided by entry {found.entry.number}: {_outcome(found.entry)}" if found.entry else ""
+        return [*entry_parts(workspace, found.entry), times(log)]
+    decided = f", decided by entry {found.entry.number}: {_outcome(found.entry)}"
     what = f"nothing changed: {found.data.manifest.dataset_id} and the configuration are as before{decided}"
     return [what, _champion_line(workspace, found.history.champion), times(log)]
 

@@ -14,7 +14,7 @@ from pipeline.registry.history import (
     Champion,
     History,
     append,
-    best_promoted,
+    best_first,
     champion_path,
     entry_path,
     find_champion,
@@ -103,7 +103,7 @@ def test_the_line_is_a_stack(moves):
         else:
             versions = list(history.versions())
             version, action = versions[move % len(versions)], "rollback"
-            line = line[: line.index(version) + 1] if version in line else [*line, version]
+            line = line[: line.index(version) + 1] if version in line else [*line[:-1], version]
         fields = {"number": number, "action": action, "outcome": "promoted", "run_id": f"run-{version}"}
         fields |= {"dataset_id": "digits-1", "dataset_digest": DIGEST, "reasons": (), "before": None, "previous": None}
         entry = entry_type()(**fields, champion=champion(history, f"run-{version}", version), when=now(), who="me")
@@ -123,10 +123,22 @@ def test_the_best_is_the_most_accurate_of_the_line_and_no_forced_one(tmp_path):
     for run_id, num_correct in (("one", 90), ("two", 95), ("three", 93)):
         history = add(tmp_path, history, "retrain", run_id, num_examples=100, num_correct={run_id: num_correct})
     history = add(tmp_path, history, "promote", "forced", forced=True)
-    assert best_promoted(history).run_id == "two"
+    assert [champion.run_id for champion in best_first(history)] == ["two", "three", "one"]
     history = add(tmp_path, history, "rollback", "one", 1)
-    assert best_promoted(history).run_id == "one"
-    assert best_promoted(History()) is None
+    assert [champion.run_id for champion in best_first(history)] == ["one"]
+    assert best_first(History()) == []
+
+
+def test_one_that_was_rolled_back_does_not_come_back_by_another_way(tmp_path):
+    history = promoted(tmp_path, "one", "two")
+    history = add(tmp_path, history, "rollback", "one", 1)
+    history = add(tmp_path, history, "promote", "three")
+    history = add(tmp_path, history, "rollback", "two", 2)
+    assert [champion.run_id for champion in history.line()] == ["one", "two"]
+    assert history.rolled_back() == {"three"}
+    assert _find_version(history, None).run_id == "one"
+    history = add(tmp_path, history, "promote", "three")
+    assert history.rolled_back() == set()
 
 
 def test_a_pointer_that_is_behind_follows_when_the_next_process_works(tmp_path):
