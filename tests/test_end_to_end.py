@@ -111,6 +111,7 @@ def test_the_other_step_and_another_seed_are_other_runs(tmp_path, digits_folder)
     }
 
 
+@pytest.mark.slow
 def test_several_seeds_are_the_runs_that_they_are_alone(tmp_path, digits_folder):
     arguments = ("--dataset", digits_folder, "--num-steps", "1050", "--recipe", "modern", "--layers", "20,16,3")
     alone = [again(tmp_path / "alone", *arguments, "--seed", seed).json for seed in (1, 2)]
@@ -198,6 +199,7 @@ def test_a_run_that_diverges_is_an_error_and_leaves_nothing(step, tmp_path, digi
     assert not list(tmp_path.glob("ws/runs/*"))
 
 
+@pytest.mark.slow
 def test_stage_by_stage_is_the_same_as_at_once(tmp_path, digits_folder):
     steps = ("--num-steps", "50")
     whole = backbeam("run", "--workspace", tmp_path / "a", "--dataset", digits_folder, *steps, "--json").json
@@ -433,6 +435,7 @@ def test_an_evaluation_that_fails_leaves_no_tables(workspace):
     }
 
 
+@pytest.mark.slow
 def test_multi_processing_gives_the_same_tables(first, tmp_path):
     options = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
     result = again(tmp_path / "ws", *options).json

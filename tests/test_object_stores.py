@@ -180,6 +180,7 @@ def test_a_process_that_ends_while_it_uploads(how, store, told, digits, expected
     assert datasets(found(store, tmp_path)) == datasets(expected)
 
 
+@pytest.mark.slow
 def test_training_that_is_broken_off_goes_on_from_the_store(store, told, digits, tmp_path):
     options = ("train", "--num-steps", "60000", "--checkpoint-every", "5000")
     assert told("preprocess", "--dataset", digits, *STEPS[2:]).code == 0

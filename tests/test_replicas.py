@@ -91,7 +91,8 @@ def wait_for_training(process):
     raise AssertionError("it ended before it trained")
 
 
-@pytest.mark.parametrize("lost", [1, pytest.param(0, marks=pytest.mark.slow)], ids=["worker", "chief"])
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [1, 0], ids=["worker", "chief"])
 def test_the_loss_of_a_process_ends_the_other(lost, mirrored, tmp_path):
     workspace = shutil.copytree(mirrored, tmp_path / "ws")
     before = contents(workspace)

@@ -49,6 +49,7 @@ def test_a_tiny_run(tmp_path):
     assert {flops for *_, flops in rows} == {958_800}
 
 
+@pytest.mark.slow
 def test_variants_of_our_step_compute_the_same(tmp_path):
     arguments = ("--variants", "padded,columns", "--repeats", 1, "--seconds", 0.001)
     done, output = benchmark(tmp_path, *arguments, module="layouts")

@@ -85,6 +85,7 @@ def test_no_command_follows_one_out_of_the_workspace(what, command, place):
     assert not (place / "out").exists()
 
 
+@pytest.mark.slow
 def test_repair_believes_no_run_that_only_a_table_names(place):
     """The record of a group is lost, and nothing vouches for its table."""
     table, record = find(place / "ws", "seeds table"), find(place / "ws", "group")

@@ -68,7 +68,7 @@ def test_the_search_finds_what_it_should(tmp_path):
         ("runs",),
         ("compare", "article-manual-seed1", "article-manual-seed2"),
         ("export", "article-manual-seed1", "--to", "out"),
-        ("inspect", "--to", "sheets"),
+        ("inspect", "digits", "--to", "sheets"),
     ],
     ids=lambda command: command[0],
 )

@@ -58,10 +58,10 @@ def untimed(curve):
     ("recipe", "changes"),
     [
         ("article-manual", {}),
-        ("article-autodiff", {}),
+        pytest.param("article-autodiff", {}, marks=pytest.mark.slow),
         pytest.param("modern", {"step": "manual"}, marks=pytest.mark.slow),  # momentum, dropout, cosine rates
         pytest.param("modern", {"step": "autodiff"}, marks=pytest.mark.slow),
-        ("nielsen-30", {"step": "compare"}),
+        pytest.param("nielsen-30", {"step": "compare"}, marks=pytest.mark.slow),
     ],
 )
 def test_from_every_chunk_on_it_goes_on_as_if_it_had_not_stopped(recipe, changes, window_bytes, monkeypatch):

@@ -159,11 +159,19 @@ def test_a_folder_that_fails_leaves_nothing(problem, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+ANOTHER = """
+import sys
+from pathlib import Path
+from pipeline import storage
+with storage.new_folder(Path(sys.argv[1])) as folder:
+    (folder / "theirs").write_bytes(b"first")
+"""
+
+
 def write_beside_another(target) -> None:
     with storage.new_folder(target) as folder:
         (folder / "mine").write_bytes(b"late")
-        with storage.new_folder(target) as other:
-            (other / "theirs").write_bytes(b"first")
+        subprocess.run([sys.executable, "-c", ANOTHER, target], check=True)
 
 
 def test_of_two_writers_of_a_folder_the_first_wins(tmp_path):

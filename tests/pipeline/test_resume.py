@@ -98,7 +98,8 @@ def resumed_at(workspace):
 
 
 @pytest.mark.parametrize(
-    "name", ["modern", *(pytest.param(name, marks=pytest.mark.slow) for name in RUNS if name != "modern")]
+    "name",
+    ["article-manual", *(pytest.param(name, marks=pytest.mark.slow) for name in RUNS if name != "article-manual")],
 )
 def test_broken_off_again_and_again_it_ends_as_if_it_had_been_left_alone(name, undisturbed, workspace):
     options = RUNS[name]
@@ -171,7 +172,7 @@ def test_so_many_checkpoints_are_kept(options, kept, workspace):
 
 def test_checkpoints_that_a_killed_process_left_of_a_complete_run_are_cleared(workspace):
     options = (*QUICK, "--checkpoint-every", 30_000)
-    assert killed_at("os.remove", r"^step-", *command(workspace, *options)) == -signal.SIGKILL
+    assert killed_at("os.remove", r"/step-\d+[^/]*$", *command(workspace, *options)) == -signal.SIGKILL
     assert steps(workspace) == [30_000, 60_000]
     again = backbeam(*command(workspace, *QUICK), "--json")
     assert (again.code, again.json["skipped"]) == (0, ["train"])
@@ -257,7 +258,7 @@ def test_none_that_verifies_is_an_error_and_nothing_is_touched(two_checkpoints, 
     sound = [path for path in checkpoints(workspace) if not path.name.startswith(".")]
     for path in sound:
         spoil(path)
-    before = contents(workspace / "runs")
+    before = {name: data for name, data in contents(workspace / "runs").items() if not name.endswith(".tmp")}
     done = backbeam(*command(workspace, *QUICK))
     assert done.code == 4, done.err
     assert "Traceback" not in done.err

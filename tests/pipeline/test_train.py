@@ -8,6 +8,7 @@ import pytest
 from tests.helpers import Digits, backbeam, contents, killed_at
 
 
+@pytest.mark.slow
 def test_the_window_decides_the_order_and_names_the_run(tmp_path):
     digits = Digits(num_train=1500, num_test=20, height=28, width=28).write(tmp_path / "digits")  # 1.1 MiB of pixels
     options = ["--workspace", tmp_path / "ws", "--num-steps", 20, "--json"]

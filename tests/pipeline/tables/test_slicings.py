@@ -91,6 +91,7 @@ def test_what_cannot_be_a_slicing(option, problem, tmp_path, place):
     assert not (tmp_path / "ws").exists()
 
 
+@pytest.mark.slow
 def test_a_slicing_that_fails_is_named_and_leaves_nothing(tmp_path, place):
     failed = run(tmp_path, "run", *place, "--slice", "mine=my_slices:short", "--workers", 2)
     assert failed.code == 3, failed.err
