@@ -30,7 +30,7 @@ test-faults: $(VENV)/installed-test  ## commands that fail at each of their oper
 	@$(BIN)/python -m pytest tests/faults
 
 test-stores: $(VENV)/installed-test  ## workspaces in object stores, against emulators
-	@$(BIN)/python -m pytest -rs tests/test_object_stores.py tests/test_store_machines.py tests/test_store_repair.py
+	@$(BIN)/python -m pytest -rs tests/test_object_stores.py tests/test_store_*.py
 
 test-deploy: $(VENV)/installed-dev  ## all of tests/deploy, Airflow too, in an environment of its own
 	@$(BIN)/python -m pytest -rs tests/deploy

@@ -222,6 +222,33 @@ def test_commands_without_a_registry(folder):
     assert command("promote", folder, "nothing").code == 2
 
 
+def test_a_champion_whose_run_is_gone_is_no_trouble_of_the_disk(folder):
+    shutil.rmtree(folder / "ws" / "runs" / load_history(folder / "ws")[1].run_id)
+    done = retrain(folder, "--num-steps", 301)
+    assert (done.code, "run.json is missing" in done.err) == (4, True)
+    assert backbeam("verify", folder / "ws").code == 4
+
+
+def test_a_best_that_is_gone_is_passed_over_and_one_that_is_named_is_not(folder):
+    weak, strong = (entry.run_id for entry in load_history(folder / "ws"))
+    assert command("promote", folder, weak, "--force", "--why", "a trial").code == 0
+    shutil.rmtree(folder / "ws" / "runs" / strong)
+    promoted(retrain(folder, "--num-steps", 301))
+    done = retrain(folder, "--num-steps", 302, "--config", _policy(folder, f'reference = "{strong}"'))
+    assert (done.code, "[promotion] reference: which run?" in done.err) == (2, True)
+
+
+def test_data_that_drifted_from_another_champion_get_another_look(folder):
+    images, labels = digits().split(0, 300)
+    dark = images_bytes(np.where(labels[:, None, None] > 0, images, 7))
+    write_files(folder / "dark", digits().files() | {"train-images-idx3-ubyte": dark})
+    assert retrain(folder, *STRONG, source=folder / "dark").code == 3
+    assert command("train", folder, "dark", *STRONG).code == 0
+    run = max((folder / "ws" / "runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime).parent.name
+    assert command("promote", folder, run, "--force", "--why", "dark from now on").code == 0
+    assert retrain(folder, *STRONG, source=folder / "dark").json["outcome"] == "kept"
+
+
 def test_a_spoilt_history_stops_every_change(folder):
     path = folder / "ws" / "registry" / "history" / "00000001.json"
     path.write_bytes(path.read_bytes().replace(b"retrain", b"promote", 1))

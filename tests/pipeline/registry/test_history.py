@@ -8,6 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadUsage, CorruptArtefact, Locked
+from pipeline.care.faults import Expected, Fault
+from pipeline.care.mend_registry import mend_champion
+from pipeline.care.registered import list_registry
 from pipeline.manifest import FileInfo
 from pipeline.registry.changes import _find_version
 from pipeline.registry.history import (
@@ -161,6 +164,24 @@ def test_a_history_that_lost_its_end_is_refused(tmp_path):
     entry_path(tmp_path, 2).unlink()
     with pytest.raises(CorruptArtefact, match="names an entry that is not in the history"):
         open_history(tmp_path)
+
+
+def test_a_lost_end_is_a_fault_of_the_history_and_the_pointer_stays(tmp_path):
+    promoted(tmp_path, "one", "two")
+    standing = champion_path(tmp_path).read_bytes()
+    for number in (2, 1):
+        entry_path(tmp_path, number).unlink()
+        faults = [item for item in list_registry(tmp_path) if isinstance(item, Fault)]
+        assert [(fault.kind, fault.path) for fault in faults] == [("history", entry_path(tmp_path, number))]
+    with pytest.raises(CorruptArtefact, match="put the history back"):
+        mend_champion(tmp_path, "registry", set(), tmp_path / "scratch")
+    assert champion_path(tmp_path).read_bytes() == standing
+
+
+def test_what_the_pointer_names_is_looked_at(tmp_path):
+    history = promoted(tmp_path, "one")
+    [named] = [item for item in list_registry(tmp_path) if isinstance(item, Expected)]
+    assert (named.path, named.info) == (tmp_path / "runs/one/parameters.safetensors", history.champion.parameters)
 
 
 def test_a_gap_a_change_and_an_entry_of_another_history_are_refused(tmp_path):
