@@ -185,7 +185,7 @@ def _without_times(content: Any) -> Any:
 
 
 _TIMES = {"seconds", "finished", "resumed_at", "record_sha256"}
-ONCE = re.compile(r"\.\d+\.[0-9a-f]{32}\.tmp|[0-9a-f]{32,64}|buckets-[^/]*")
+ONCE = re.compile(r"\.\d+\.[0-9a-f]{32}\.tmp|[0-9a-f]{32,64}|(buckets|beam-pipeline-temp)[^/]*")
 
 
 def fingerprint(workspace: Path) -> str:
