@@ -59,7 +59,10 @@ def take_inventory(scope: Scope) -> list[Item]:
     items = [item for name in datasets for item in list_dataset(scope.workspace, name)]
     items += [item for name in runs for item in list_run(scope.workspace, name)]
     items += [item for name in groups for item in list_group(scope.workspace, name)]
-    return items if scope.is_part else [*items, *list_registry(scope.workspace)]
+    if scope.is_part:
+        return items
+    # the parameters of the champion are those of its run too
+    return [*items, *(item for item in list_registry(scope.workspace) if item not in items)]
 
 
 def _ids(parent: Place) -> list[str]:
