@@ -8,12 +8,10 @@ below registry/contests/DATASET_ID/RUN_ID.
 """
 
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from model.errors import BadInput, CorruptArtefact
 from pipeline import storage
@@ -22,6 +20,7 @@ from pipeline.manifest import Count, Digest, FileInfo, FileName, Manifest, Recor
 from pipeline.places import Place
 from pipeline.registry.decision import Classes
 from pipeline.runs import EVALUATION_NAME, RunRecord
+from pipeline.tables.files import decode_table
 from pipeline.tables.warehouse import read_rows
 from pipeline.work import Settings, quiet_imports
 
@@ -109,7 +108,7 @@ def _contested(settings: Settings, dataset: Dataset, run: RunRecord) -> pa.Table
             from pipeline.registry.asking import ask
         ask(settings, dataset, run, folder)
     record = check_contest(folder, dataset.digest, run)
-    rows = pa.concat_tables([_read(file, folder) for file in record.files])
+    rows = pa.concat_tables([decode_table(file.read(folder), str(folder / file.name)) for file in record.files])
     return _sorted(rows.select([*_KEYS, "label", "predicted"]))
 
 
@@ -142,14 +141,6 @@ def check_fits(workspace: Place, manifest: Manifest, run: RunRecord) -> None:
             f"classes, and {run.run_id} was trained on {own.height} x {own.width} in {len(own.class_names)}, or on "
             "classes of other names: the two cannot be compared; `backbeam promote RUN --force` needs no comparison"
         )
-
-
-def _read(file: FileInfo, folder: Place) -> pa.Table:
-    data = file.read(folder)
-    try:
-        return pq.ParquetFile(BytesIO(data), page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError) as problem:
-        raise CorruptArtefact(f"{folder / file.name} cannot be read: {str(problem).splitlines()[0]}") from None
 
 
 def _sorted(rows: pa.Table) -> pa.Table:
