@@ -112,6 +112,17 @@ class TrainingConfig(BaseModel):
         """SHA-256 (hexadecimal) of the configuration."""
         return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
 
+    def check_start(self, layers: tuple[int, ...]) -> None:
+        """Check that a warm start from a network of these layers can be.
+
+        Raises:
+            BadUsage: this configuration has others.
+        """
+        if self.warm_start and layers != self.layers:
+            found, wanted = ("-".join(map(str, each)) for each in (layers, self.layers))
+            told = f"needs its layers, {found}; those here are {wanted}"
+            raise BadUsage(f"a warm start from {self.warm_start.run_id} {told}")
+
 
 class Recipe(NamedTuple):
     """A configuration to start from, with what is known of it.

@@ -102,8 +102,7 @@ def retrain(settings: Settings, wanted: Wanted, log: Log) -> Retrained:
     if history.champion:
         champion = check_run(settings.workspace, settings.workspace / history.champion.folder)
         check_fits(settings.workspace, data.manifest, champion)
-        if config.warm_start:
-            _check_layers(champion, fit_config(data, config))
+        fit_config(data, config).check_start(champion.config.layers)
     find_reference(settings.workspace, history, data, wanted.policy)
     _validate(settings, data, wanted, history, inputs, log)
     [run] = train_stage(settings, data, [config], False, wanted.saving, log)
@@ -206,12 +205,6 @@ def _challenger_config(data: Dataset, wanted: Wanted, history: History) -> Train
         return wanted.config
     start = WarmStart(run_id=champion.run_id, sha256=champion.parameters.sha256)
     return wanted.config.model_copy(update={"warm_start": start})
-
-
-def _check_layers(champion: RunRecord, config: TrainingConfig) -> None:
-    if champion.config.layers != config.layers:
-        layers, wanted = ("-".join(map(str, each.layers)) for each in (champion.config, config))
-        raise BadUsage(f"a warm start from {champion.run_id} needs its layers, {layers}; those here are {wanted}")
 
 
 def _decide(settings: Settings, data: Dataset, run: RunRecord, wanted: Wanted, history: History, inputs: str) -> Entry:

@@ -156,9 +156,10 @@ def train_one(
     run_id, config, saved = attempt
     folder = job.workspace / "runs" / run_id
     record, tables = folder / runs.RUN_NAME, (*TRAINING_TABLES, *EVALUATION_TABLES)
+    begun = take_up(saved, first_state(job.workspace, attempt))  # what cannot begin leaves nothing behind
     _make_room(folder, saved)
     save = partial(write, folder, config, saved.resumed_at if saved else (), job.saving.keep)
-    journal = Journal(config, take_up(saved, first_state(job.workspace, config)), [show], stop, job.saving, save)
+    journal = Journal(config, begun, [show], stop, job.saving, save)
     with left_to_go_on(folder, record, journal), made_anew(job.workspace, run_id, tables, record):
         journal.listeners.extend(_boards(job, folder, config, monitored))
         trained = _fit(config, engine, reader, monitored, journal)
@@ -167,22 +168,21 @@ def train_one(
     storage.remove(folder / runs.CHECKPOINTS_NAME)
 
 
-def first_state(workspace: Place, config: TrainingConfig) -> State | Lockstep:
+def first_state(workspace: Place, attempt: Attempt) -> State | Lockstep:
     """Return the state before the first step: as the seed draws it, or with the parameters of another run.
+
+    What goes on from a checkpoint needs no more of it than its form, so that other run may be gone by then.
 
     Raises:
         BadUsage: that run has other layers.
         CorruptArtefact: its parameters are gone, or no longer those that are meant.
     """
-    if config.warm_start is None:
+    config = attempt.config
+    if config.warm_start is None or attempt.saved:
         return begin(config)
-    run_id, sha256 = config.warm_start.run_id, config.warm_start.sha256
-    path = workspace / "runs" / run_id / runs.PARAMETERS_NAME
-    parameters = decode_parameters(storage.read_known(path, sha256), str(path))
-    layers = (parameters[0].weights.shape[-1], *(len(layer.biases) for layer in parameters))
-    if layers != config.layers:
-        sizes, wanted = ("-".join(map(str, each)) for each in (layers, config.layers))
-        raise BadUsage(f"a warm start from {run_id} needs its layers, {sizes}; those here are {wanted}")
+    path = workspace / "runs" / config.warm_start.run_id / runs.PARAMETERS_NAME
+    parameters = decode_parameters(storage.read_known(path, config.warm_start.sha256), str(path))
+    config.check_start((parameters[0].weights.shape[-1], *(len(layer.biases) for layer in parameters)))
     return begin(config, parameters)
 
 
@@ -242,15 +242,9 @@ def assist(job: Job, attempt: Attempt, engine: Engine) -> None:
     """
     reader, monitored = _readers(job)
     with training_progress() as bar:
-        (_, config, saved), stop = attempt, Event()
-        journal = Journal(
-            config,
-            take_up(saved, first_state(job.workspace, config)),
-            [_progress_line(attempt, bar, "")],
-            stop,
-            job.saving,
-            None,
-        )
+        config, stop = attempt.config, Event()
+        begun = take_up(attempt.saved, first_state(job.workspace, attempt))
+        journal = Journal(config, begun, [_progress_line(attempt, bar, "")], stop, job.saving, None)
         with signals.deferred(stop.set):
             _fit(config, engine, reader, monitored, journal)
 

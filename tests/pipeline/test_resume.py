@@ -360,3 +360,37 @@ def test_what_is_refused(arguments, workspace):
     done = backbeam(*command(workspace, *arguments))
     assert done.code == 2
     assert arguments[0] in done.err
+
+
+def warm_start(workspace, **changed):
+    """Train a run to begin with; return the options for one that begins with its parameters."""
+    done = backbeam(*command(workspace), "--num-steps", 20, "--json")
+    assert done.code == 0, done.err
+    [run] = (workspace / "runs").glob("article-*")
+    start = {"run_id": run.name, "sha256": digest_of((run / "parameters.safetensors").read_bytes())} | changed
+    config = workspace.parent / "warm.toml"
+    config.write_text("[training.warm_start]\n" + "".join(f'{name} = "{value}"\n' for name, value in start.items()))
+    return run, ("--config", config)
+
+
+def test_what_goes_on_from_a_checkpoint_needs_no_more_of_a_warm_start(workspace):
+    start, options = warm_start(workspace)
+    undisturbed = shutil.copytree(workspace, workspace.parent / "undisturbed")
+    assert backbeam(*command(undisturbed, *options)).code == 0
+    assert broken_off(signal.SIGTERM, 3000, workspace, *options)[0] == 143
+    shutil.move(start / "parameters.safetensors", workspace.parent)
+    done = backbeam(*command(workspace, *options))
+    assert (done.code, "going on from step" in done.err) == (0, True), done.err
+    shutil.move(workspace.parent / "parameters.safetensors", start)
+    assert timeless(workspace) == timeless(undisturbed)
+
+
+def test_a_warm_start_that_cannot_be_leaves_nothing_behind(workspace):
+    start, options = warm_start(workspace)
+    before = contents(workspace)
+    done = backbeam(*command(workspace, *options, "--layers", "20,7,3"))
+    assert (done.code, "needs its layers, 20-30-3; those here are 20-7-3" in done.err) == (2, True), done.err
+    _, gone = warm_start(workspace, sha256="0" * 64)
+    assert backbeam(*command(workspace, *gone)).code == 4
+    assert contents(workspace) == before
+    assert [path.name for path in (workspace / "runs").iterdir()] == [start.name]
