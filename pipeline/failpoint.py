@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,10 +58,13 @@ class _Failpoint:
 _armed: _Failpoint | None = None
 
 
-def arm(environment: Mapping[str, str]) -> None:
-    """Do from now on what the environment says, from the first operation on; raises BadUsage if it is no failpoint."""
+def arm(environment: MutableMapping[str, str]) -> None:
+    """Do from now on what the environment says, from the first operation on; raises BadUsage if it is no failpoint.
+
+    It is taken out of the environment: a process that this one starts has operations of its own.
+    """
     global _armed
-    text = environment.get(VARIABLE)
+    text = environment.pop(VARIABLE, None)
     _armed = None if text is None else _parse(text)
 
 

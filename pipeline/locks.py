@@ -15,7 +15,7 @@ import filelock
 from model.errors import BackbeamError, Locked, NothingRun, StorageFailed
 from pipeline import disk, failpoint
 from pipeline.console import say
-from pipeline.leftovers import clear_all
+from pipeline.leftovers import clear_all, clear_leftovers_of
 from pipeline.links import refuse_links
 from pipeline.local_side import local_side
 from pipeline.places import Place, RemotePath
@@ -73,7 +73,7 @@ def scheduling(workspace: Place) -> Iterator[None]:
         Locked: another one is at work.
     """
     try:
-        with _held(local_side(workspace) / ".schedule-lock", workspace, 0, _clear_nothing):
+        with _held(local_side(workspace) / ".schedule-lock", workspace, 0, _clear_notes):
             yield
     except _Held as holder:
         raise Locked(
@@ -81,8 +81,9 @@ def scheduling(workspace: Place) -> Iterator[None]:
         ) from None
 
 
-def _clear_nothing(_: Path) -> None:
-    """A scheduler leaves nothing; a run that goes on under the lock of the workspace may be at work."""
+def _clear_notes(folder: Path) -> None:
+    """Clear away what a scheduler left of its note alone: a run, under the lock of the workspace, may be at work."""
+    clear_leftovers_of(folder / ".schedule-lock-holder.json")
 
 
 def _in_use(workspace: Place, holder: str, skip: bool) -> BackbeamError:

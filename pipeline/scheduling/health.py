@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pipeline.local_side import local_side
 from pipeline.places import Place
 from pipeline.scheduling.state import State
-from pipeline.storage import write_atomically
+from pipeline.storage import write_unguarded
 
 HEALTH_NAME = "schedule-health.json"
 OLDEST = timedelta(seconds=90)  # a scheduler writes every 15 s
@@ -84,7 +84,7 @@ def health_file(workspace: Place, named: Path | None) -> Path:
 
 def write_health(file: Path, health: Health) -> None:
     """Replace the file, whole; raises OSError."""
-    write_atomically(file, health.model_dump_json(indent=2).encode() + b"\n")
+    write_unguarded(file, health.model_dump_json(indent=2).encode() + b"\n")
 
 
 def why_unhealthy(file: Path, now: datetime) -> str | None:

@@ -10,7 +10,7 @@ from model.errors import CorruptArtefact, is_worth_retrying
 from pipeline.local_side import local_side
 from pipeline.places import Place
 from pipeline.scheduling.timetable import Timetable
-from pipeline.storage import write_atomically
+from pipeline.storage import write_unguarded
 
 STATE_NAME = "schedule.json"
 INTERRUPTED = 143  # a run of which the end is not known
@@ -131,4 +131,4 @@ def load(file: Path) -> State | None:
 
 def save(file: Path, state: State) -> None:
     """Keep the state, whole and on the disk; raises OSError."""
-    write_atomically(file, state.model_dump_json(indent=2).encode() + b"\n")
+    write_unguarded(file, state.model_dump_json(indent=2).encode() + b"\n")

@@ -45,3 +45,10 @@ def test_unarmed_nothing_is_counted(arm, tmp_path):
     storage.write_atomically(tmp_path / "x", b"whole")
     assert not (tmp_path / "listed").exists()
     assert failpoint.pieces(b"whole") == (b"whole",)
+
+
+def test_it_is_of_this_process_alone():
+    environment = {failpoint.VARIABLE: "count"}
+    failpoint.arm(environment)
+    failpoint.arm({})
+    assert environment == {}
