@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from model.errors import BadInput, BadUsage
+from model.errors import BadInput
 from model.recipes import TrainingConfig, WarmStart
 from pipeline.console import say
 from pipeline.lookup import Dataset, find_baseline

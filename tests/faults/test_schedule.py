@@ -18,7 +18,7 @@ import pytest
 from pipeline.scheduling.health import HEALTH_NAME, Health
 from pipeline.scheduling.state import STATE_NAME, load, save
 from tests.faults.injection import MODES, STORAGE, check_kept
-from tests.faults.worlds import COMMANDS, artefacts, committed, faults, fingerprint
+from tests.faults.worlds import COMMANDS, artefacts, faults, fingerprint
 
 pytestmark = [
     pytest.mark.slow,
