@@ -3,6 +3,9 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# In the order of their names: by their number the files with few tests, which are the longest, would come last.
+SHARED := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+ENGINES := engines
 # The first of these that runs and is of a version that backbeam supports; `make PYTHON=...` names another.
 PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
@@ -15,16 +18,16 @@ run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
 
 test: $(VENV)/installed-test  ## the offline tests
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not engines and not deploy" -rs
+	@$(SHARED) -m "not slow and not engines and not deploy" -rs
 
 test-all: $(VENV)/installed-test  ## the tests that take minutes too
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not engines and not deploy"
+	@$(SHARED) -m "not engines and not deploy"
 
-# All that `make test` leaves out of tests/engines. Prism is built where there is Go; without it its tests skip and say so.
+# All that `make test` leaves out of tests/engines, or less with ENGINES="engines and not slow". Prism is built where there is Go; without it its tests skip and say so.
 test-engines: $(VENV)/installed-engines  ## other engines, staging, the job for Dataflow
 	@command -v go >/dev/null && GOBIN=$(CURDIR)/$(BIN) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0 \
 		|| echo "no Prism: needs Go and its modules" >&2
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m engines -rs tests/engines
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m "$(ENGINES)" -rs tests/engines
 
 test-faults: $(VENV)/installed-test  ## commands that fail at each of their operations on the disk; takes long
 	@$(BIN)/python -m pytest tests/faults

@@ -30,8 +30,17 @@ def check_writes(folder):
     assert strange == []
 
 
-@parametrized(KILLABLE)
-@pytest.mark.parametrize("stage", ["preprocess", pytest.param("evaluate", marks=pytest.mark.engines)])
+def killed(stage, engine):
+    evaluates = stage == "evaluate"
+    marks = [pytest.mark.engines] * (evaluates or not engine.quick) + [pytest.mark.slow] * (
+        evaluates and not engine.quick
+    )
+    return pytest.param(stage, engine, id=f"{stage}-{engine.name}", marks=marks)
+
+
+@pytest.mark.parametrize(
+    ("stage", "engine"), [killed(stage, engine) for stage in ("preprocess", "evaluate") for engine in KILLABLE]
+)
 def test_a_killed_worker(stage, engine, digits, expected, tmp_path):
     """While it writes a shard, or its predictions: that fails clearly, leaves nothing, and can be done again."""
     workspace, kill = workspace_without(stage, expected, tmp_path), tmp_path / "kill"

@@ -55,14 +55,14 @@ _RETRAINING = ("--shuffle-seed", "2", "--num-steps", "20", "--warm-start", "--co
 # One row a command; each starts from the world that an earlier row makes.
 COMMANDS = {
     "preprocess": Command(("preprocess", *_SOURCE), None, sample=54),
-    "train": Command(("train", *_TRAINING), "preprocess", sample=71),
-    "evaluate": Command(("evaluate",), "train", sample=122),
+    "train": Command(("train", *_TRAINING), "preprocess", sample=120),
+    "evaluate": Command(("evaluate",), "train", sample=200),
     "report": Command(("report",), "evaluate", sample=3),
-    "validate": Command(("validate", "--config", "checks.toml"), "evaluate", ("validation.*",), sample=19),
+    "validate": Command(("validate", "--config", "checks.toml"), "evaluate", ("validation.*",)),
     "seeds": Command(("run", *_SOURCE, "--num-steps", "20", "--seeds", "1-2"), "preprocess", every=11),
     "promote": Command(("promote", "--force", "--why", "it must be"), "evaluate", sample=7),
-    "retrain": Command(("retrain", *_SOURCE, *_RETRAINING), "promote", ("champion.json",), every=3, sample=400),
-    "rollback": Command(("rollback", "--to", "1"), "retrain", ("champion.json",), sample=7),
+    "retrain": Command(("retrain", *_SOURCE, *_RETRAINING), "promote", ("champion.json",), every=3),
+    "rollback": Command(("rollback", "--to", "1"), "retrain", ("champion.json",)),
     "repair": Command(("verify", "--repair"), "evaluate", spoil=_lose_a_shard_and_a_table, every=11),
 }
 _PROMOTION = "[promotion]\nminimum_gain = -1.0\nsignificance = 1.0\nlargest_class_loss = 1.0\n"

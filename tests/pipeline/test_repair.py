@@ -84,6 +84,7 @@ def test_a_lost_record_and_its_files_come_back_one_after_the_other(workspace):
     assert contents(workspace) == before
 
 
+@pytest.mark.slow
 def test_a_source_that_is_gone_or_changed_is_named(everything, tmp_path):
     shutil.copytree(everything / "digits", tmp_path / "digits")
     options = ("--num-classes", 3, "--max-rejected", 1)

@@ -177,7 +177,7 @@ def test_a_rollback_and_no_way_back_but_by_hand(folder):
     assert command("rollback", folder, "--to", 1).json["champion"]["version"] == 1
 
 
-def test_a_warm_start_begins_with_the_champion_and_can_be_reproduced(folder):
+def test_a_warm_start_begins_with_the_champion(folder):
     champion = command("champion", folder).json
     done = retrain(folder, "--warm-start", "--num-steps", 2)
     assert done.code == 0, done.err
@@ -188,6 +188,12 @@ def test_a_warm_start_begins_with_the_champion_and_can_be_reproduced(folder):
     correct = [entry["num_correct"][each.json["run_id"]] for entry, each in zip(entries, (done, cold), strict=True)]
     assert correct[0] > correct[1]
     assert retrain(folder, "--warm-start", "--num-steps", 2).json["outcome"] == "unchanged"
+
+
+@pytest.mark.slow
+def test_a_warm_start_is_told_of_and_can_be_reproduced(folder):
+    champion = command("champion", folder).json
+    done, cold = retrain(folder, "--warm-start", "--num-steps", 2), retrain(folder, "--num-steps", 2)
     for page in (command("report", folder, done.json["run_id"]), command("report", folder, *_both(done, cold))):
         assert page.code == 0, page.err
         assert champion["parameters"]["sha256"] in Path(page.json["path"]).read_text()
