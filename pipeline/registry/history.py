@@ -140,6 +140,11 @@ class History(tuple[Entry, ...]):
 
         A rollback to one that is not in the line, because another went back past it, puts it in the place of the last.
         """
+        lines = [line for _, line in self._lines()]
+        return lines[-1] if lines else []
+
+    def _lines(self) -> Iterator[tuple[Entry, list[Champion]]]:
+        """Yield each entry that promotes, with the line after it."""
         line: list[Champion] = []
         for entry in self:
             if entry.outcome != "promoted" or entry.champion is None:
@@ -147,18 +152,17 @@ class History(tuple[Entry, ...]):
             places = [place for place, each in enumerate(line) if each.version == entry.champion.version]
             if entry.action == "rollback":  # what it goes back from is left behind in any case
                 del line[places[0] if places else len(line) - 1 :]
-            line.append(entry.champion)
-        return line
+            line = [*line, entry.champion]
+            yield entry, line
 
     def rolled_back(self) -> set[str]:
         """Return the runs that were promoted once and that a rollback went back past, unless they came again."""
         left: set[str] = set()
-        line: set[str] = set()
-        for number, entry in enumerate(self, 1):
-            if entry.outcome == "promoted" and entry.champion:
-                now = {champion.run_id for champion in History(self[:number]).line()}
-                gone = {entry.before} if entry.action == "rollback" and entry.before else set[str]()
-                left, line = (left | (line - now) | gone) - {entry.champion.run_id}, now
+        before: set[str] = set()
+        for entry, line in self._lines():
+            now = {champion.run_id for champion in line}
+            gone = {entry.before} if entry.action == "rollback" and entry.before else set[str]()
+            left, before = (left | (before - now) | gone) - {line[-1].run_id}, now
         return left
 
     def seen(self, inputs: str) -> Entry | None:

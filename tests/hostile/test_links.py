@@ -1,7 +1,6 @@
 """Links in a workspace, by the real commands: nothing is read, written or deleted through one."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -34,15 +33,6 @@ PLACES = {
     "a folder of a table": "reports/predictions",
     "all data sets": "datasets",
 }
-
-
-@pytest.fixture
-def place(everything, tmp_path, monkeypatch):
-    """A folder with the sources and a workspace, which is the working directory."""
-    for name in ("digits", "ws"):
-        shutil.copytree(everything / name, tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def move_out(workspace: Path, pattern: str) -> Path:

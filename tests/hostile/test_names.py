@@ -43,14 +43,6 @@ COMMANDS = [
 ]
 
 
-@pytest.fixture
-def place(everything, tmp_path, monkeypatch):
-    for name in ("digits", "ws"):
-        shutil.copytree(everything / name, tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.parametrize("what", FIELDS)
 def test_every_name_in_every_record_is_looked_at(what, place):
     from pipeline.care.verification import find_scope, verify
