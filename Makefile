@@ -29,8 +29,8 @@ test-engines: $(VENV)/installed-engines  ## other engines, staging, the job for 
 		|| echo "no Prism: needs Go and its modules" >&2
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m "$(ENGINES)" -rs tests/engines
 
-test-faults: $(VENV)/installed-test  ## commands that fail at each of their operations on the disk; takes long
-	@$(BIN)/python -m pytest tests/faults
+test-faults: $(VENV)/installed-test  ## commands that fail at each of their operations on the disk; takes hours
+	@$(BIN)/python -m pytest -n auto tests/faults
 
 test-stores: $(VENV)/installed-test  ## workspaces in object stores, against emulators
 	@$(BIN)/python -m pytest -rs tests/test_object_stores.py tests/test_store_*.py
