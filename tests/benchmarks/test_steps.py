@@ -37,6 +37,7 @@ def small_work(case, sizes, num_steps=20):
     return Work(config, start, images, random.integers(0, sizes[-1], images.shape[:3]).astype(np.int32))
 
 
+@pytest.mark.slow
 def test_a_tiny_run(tmp_path):
     done, output = benchmark(tmp_path, "--cases", "A", "--peers", "numpy,article", "--repeats", 2, "--seconds", 0.001)
     assert done.returncode == 0, done.stderr

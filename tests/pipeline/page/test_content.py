@@ -245,6 +245,7 @@ def command_of(page):
     return shlex.split(command), "".join(settings)
 
 
+@pytest.mark.slow
 def test_the_command_makes_the_same_run_of_a_users_data(tmp_path, monkeypatch):
     source = Digits(height=7).write(tmp_path / "a" / "digits")
     options = ["--num-shards", "3", "--shuffle-seed", "9", "--num-classes", "4", "--recipe", "modern", "--seed", "3"]

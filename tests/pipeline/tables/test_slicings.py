@@ -39,6 +39,7 @@ def run(tmp_path, *arguments):
 OTHERS = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
 
 
+@pytest.mark.slow
 def test_slices_of_ones_own(tmp_path, place):
     (tmp_path / "run.toml").write_text('[slices]\nthin = "my_slices:thin"\n')
     options = ("--config", tmp_path / "run.toml", "--slice", "as-named=my_slices:named")
