@@ -53,7 +53,7 @@ def locked(workspace: Place, wait: float = 0, skip: bool = False, clears: bool =
     started, folder = time.monotonic(), local_side(workspace)
     with ExitStack() as stack:
         try:
-            stack.enter_context(_held(folder / ".lock", workspace, wait, clear_all if clears else None))
+            stack.enter_context(_held(folder / ".lock", workspace, wait, _clear_beside if clears else None))
         except _Held as holder:
             raise _in_use(workspace, str(holder), skip) from None
         if isinstance(workspace, RemotePath):
@@ -69,11 +69,13 @@ def locked(workspace: Place, wait: float = 0, skip: bool = False, clears: bool =
 def scheduling(workspace: Place) -> Iterator[None]:
     """Keep every other scheduler of this machine out of a workspace; its runs take the lock of the workspace itself.
 
+    Of what a scheduler that was killed left, the note alone is cleared away: a run may be at work.
+
     Raises:
         Locked: another one is at work.
     """
     try:
-        with _held(local_side(workspace) / ".schedule-lock", workspace, 0, _clear_notes):
+        with _held(local_side(workspace) / ".schedule-lock", workspace, 0, clear_leftovers_of):
             yield
     except _Held as holder:
         raise Locked(
@@ -81,9 +83,8 @@ def scheduling(workspace: Place) -> Iterator[None]:
         ) from None
 
 
-def _clear_notes(folder: Path) -> None:
-    """Clear away what a scheduler left of its note alone: a run, under the lock of the workspace, may be at work."""
-    clear_leftovers_of(folder / ".schedule-lock-holder.json")
+def _clear_beside(note: Path) -> None:
+    clear_all(note.parent)
 
 
 def _in_use(workspace: Place, holder: str, skip: bool) -> BackbeamError:
@@ -110,7 +111,7 @@ def _noted(note: Path, clear: Callable[[Path], None] | None) -> Iterator[None]:
     """Say who holds a lock, until it is done; the note stays for the next one where something may be left."""
     stays = any(note.parent.glob(f"*{note.name}*"))  # a note that was killed on its way too
     if stays and clear:
-        clear(note.parent)
+        clear(note)
         stays = False
     write_atomically(note, json.dumps(_about_this_process()).encode())
     try:

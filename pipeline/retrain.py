@@ -102,7 +102,8 @@ def retrain(settings: Settings, wanted: Wanted, log: Log) -> Retrained:
     if history.champion:
         champion = check_run(settings.workspace, settings.workspace / history.champion.folder)
         check_fits(settings.workspace, data.manifest, champion)
-        fit_config(data, config).check_start(champion.config.layers)
+        if config.warm_start:
+            fit_config(data, config).check_start(champion.config.layers)
     find_reference(settings.workspace, history, data, wanted.policy)
     _validate(settings, data, wanted, history, inputs, log)
     [run] = train_stage(settings, data, [config], False, wanted.saving, log)

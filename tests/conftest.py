@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -29,6 +30,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def digits_folder(tmp_path: Path) -> Path:
     """A small data set of 60 and 20 images of 5 x 4 pixels in three classes."""
     return Digits().write(tmp_path / "digits")
+
+
+@pytest.fixture(scope="module", params=["amazon", "google"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """An emulated object store, as `tests.emulators` describes it."""
+    from tests import emulators  # whose libraries few tests need
+
+    with getattr(emulators, request.param)(tmp_path_factory.mktemp("emulator")) as emulated:
+        yield emulated
 
 
 @pytest.fixture(scope="session")

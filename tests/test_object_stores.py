@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.emulators import BUCKET, SECRET, amazon, google, wire
+from tests.emulators import BUCKET, SECRET, amazon, wire
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, free_addresses
 from tests.pictures import write_rows
 
@@ -31,12 +31,6 @@ def expected(tmp_path_factory, digits):
     done = backbeam("run", "--dataset", digits, *STEPS, "--workspace", workspace)
     assert done.code == 0, done.err
     return contents(workspace)
-
-
-@pytest.fixture(scope="module", params=[amazon, google])
-def store(request, tmp_path_factory):
-    with request.param(tmp_path_factory.mktemp("emulator")) as emulated:
-        yield emulated
 
 
 @pytest.fixture

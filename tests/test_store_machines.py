@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from tests.emulators import amazon, google
 from tests.helpers import BACKBEAM, Digits
 
 STAGES = ["preprocess", "validate", "train", "evaluate"]
@@ -30,12 +29,6 @@ with locked(place_of(sys.argv[1])):
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     return Digits(num_train=433).write(tmp_path_factory.mktemp("source") / "digits")
-
-
-@pytest.fixture(scope="module", params=[amazon, google])
-def store(request, tmp_path_factory):
-    with request.param(tmp_path_factory.mktemp("emulator")) as emulated:
-        yield emulated
 
 
 @pytest.fixture

@@ -4,16 +4,9 @@ import json
 
 import pytest
 
-from tests.emulators import amazon, google
 from tests.helpers import Digits, backbeam
 
 POLICY = "[promotion]\nminimum_gain = -1.0\nsignificance = 1.0\nlargest_class_loss = 1.0\n"
-
-
-@pytest.fixture(scope="module", params=[amazon, google])
-def store(request, tmp_path_factory):
-    with request.param(tmp_path_factory.mktemp("emulator")) as emulated:
-        yield emulated
 
 
 @pytest.fixture

@@ -5,18 +5,11 @@ from fnmatch import fnmatchcase
 import pytest
 
 from tests.damage import DAMAGES, KINDS
-from tests.emulators import amazon, google
 from tests.helpers import backbeam, contents
 
 FILES = ("shard", "rejected", "validation table", "parameters", "evaluation table", "seeds table")
 RECORDS = ("manifest", "validation", "evaluation", "group")
 TIMED = ("run.json", "learning_curve.parquet")  # which tell times, and are made again with others
-
-
-@pytest.fixture(scope="module", params=[amazon, google])
-def store(request, tmp_path_factory):
-    with request.param(tmp_path_factory.mktemp("emulator")) as emulated:
-        yield emulated
 
 
 @pytest.fixture

@@ -31,10 +31,8 @@ def check_writes(folder):
 
 
 def killed(stage, engine):
-    evaluates = stage == "evaluate"
-    marks = [pytest.mark.engines] * (evaluates or not engine.quick) + [pytest.mark.slow] * (
-        evaluates and not engine.quick
-    )
+    later = [stage == "evaluate", not engine.quick]
+    marks = ([pytest.mark.engines] if any(later) else []) + ([pytest.mark.slow] if all(later) else [])
     return pytest.param(stage, engine, id=f"{stage}-{engine.name}", marks=marks)
 
 

@@ -11,6 +11,7 @@ import signal
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,8 @@ def wait_for_its_run(folder: Path) -> None:
 
 def is_ward(process: Path, folder: Path) -> bool:
     with suppress(OSError):  # it has ended
-        return (process / "cwd").readlink() == folder and b"pipeline.scheduling.ward" in (
-            process / "cmdline"
-        ).read_bytes()
+        command = (process / "cmdline").read_bytes()
+        return b"pipeline.scheduling.ward" in command and (process / "cwd").readlink() == folder
     return False
 
 
@@ -67,20 +67,19 @@ def sweep(name: str, every: int, worlds, schedule, folder: Path) -> int:
     undisturbed, listed = worlds.copy(name, folder / "undisturbed"), folder / "operations.txt"
     done = schedule(undisturbed, f"count:{listed}")
     assert done.code == 0, done.err
-    operations, expected, rerun, injected = listed.read_text().splitlines(), work_of(undisturbed / "ws"), set(), 0
+    operations, expected, rerun = listed.read_text().splitlines(), work_of(undisturbed / "ws"), set()
     assert sum(f"{STATE_NAME}." in line for line in operations) > 10, operations
-    for number in range(every // 2 + 1, len(operations) + 1, every):
-        for mode in MODES:
-            place = worlds.copy(name, folder / f"{number}-{mode}")
-            ended = schedule(place, MODES[mode].format(number))
-            check_told(ended, mode, operations[number - 1])
-            check_left(worlds.find(name), place / "ws")
-            if (left := fingerprint(place / "ws")) not in rerun:
-                rerun.add(left)
-                check_made_up_for(schedule, place, expected)
-            shutil.rmtree(place)
-            injected += 1
-    return injected
+    injected = list(product(range(every // 2 + 1, len(operations) + 1, every), MODES))
+    for number, mode in injected:
+        place = worlds.copy(name, folder / f"{number}-{mode}")
+        ended = schedule(place, MODES[mode].format(number))
+        check_told(ended, mode, operations[number - 1])
+        check_left(worlds.find(name), place / "ws")
+        if (left := fingerprint(place / "ws")) not in rerun:
+            rerun.add(left)
+            check_made_up_for(schedule, place, expected)
+        shutil.rmtree(place)
+    return len(injected)
 
 
 def check_told(ended, mode: str, operation: str) -> None:
