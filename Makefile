@@ -23,7 +23,8 @@ test: $(VENV)/installed-test  ## the offline tests
 test-all: $(VENV)/installed-test  ## the tests that take minutes too
 	@$(SHARED) -m "not engines and not deploy"
 
-# All that `make test` leaves out of tests/engines, or less with ENGINES="engines and not slow". Prism is built where there is Go; without it its tests skip and say so.
+# All that `make test` leaves out of tests/engines, or less with ENGINES="engines and not slow". Prism is built where there
+# is Go; without it its tests skip and say so.
 test-engines: $(VENV)/installed-engines  ## other engines, staging, the job for Dataflow
 	@command -v go >/dev/null && GOBIN=$(CURDIR)/$(BIN) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0 \
 		|| echo "no Prism: needs Go and its modules" >&2
