@@ -76,7 +76,7 @@ def _idx() -> Iterator[tuple[str, str, bytes]]:
     images, labels = (values[:6] for values in Digits(num_train=6).split(0, 6))
     sound, numbers = images_bytes(images), labels_bytes(labels)
     huge = struct.pack(">IIII", 0x803, 2**31, 5, 4) + bytes(20)
-    nested = gzip.compress(gzip.compress(gzip.compress(sound)))
+    nested = gzip.compress(gzip.compress(gzip.compress(sound, mtime=0), mtime=0), mtime=0)
     for target, data in (("idx-images", sound), ("idx-labels", numbers), ("predicted-file", sound)):
         yield target, "sound", data
         yield target, "sound.gz", gzip.compress(data, mtime=0)
