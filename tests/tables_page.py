@@ -51,16 +51,16 @@ or, in a file for `--config`:
     [slices]
     thin = "my_slices:thin"
 
-It is called with a `pipeline.tables.slices.Answered` for a shard: `images` (uint8[n, height, width]), `labels`,
+It is called with a `backbeam.slices.Answered` for a shard: `images` (uint8[n, height, width]), `labels`,
 `indices` and `predicted` (int64[n]), `outputs` (float32[n, classes]), `confidence` (float32[n]), `part`. It returns a
 boolean or a whole number for each example, at most 1,000 different ones in all, which become slices named by the number
 (0 and 1 for booleans). For other names, or to put numbers together, `MODULE:NAME` may be a
-`pipeline.tables.slices.Slicing` with a second function `cut`. The module must be importable wherever Beam works. A
+`backbeam.slices.Slicing` with a second function `cut`. The module must be importable wherever Beam works. A
 function that cannot be imported is exit code 2, one that fails or returns something else is 3, and the message names
 it. The record of an evaluation says which slicings it has, by name and place; asking for others is exit code 2 and
 says which file to delete to evaluate again. A function that changes under the same name is not noticed.
 
-In Python, `pipeline.evaluate.evaluate` takes a dictionary like `pipeline.tables.slices.SLICINGS`.
+In Python, `pipeline.evaluate.evaluate` takes a dictionary like `backbeam.slices.SLICINGS`.
 """
 
 

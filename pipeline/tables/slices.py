@@ -4,7 +4,7 @@ A slicing gives every example a key; examples are counted by their keys, in any 
 names at the end. Another slicing is a function of a user's own:
 
     # my_slices.py, in a folder that PYTHONPATH names, on the workers too
-    def thin(answered):  # pipeline.tables.slices.Answered -> int[n] or bool[n]
+    def thin(answered):  # backbeam.slices.Answered -> int[n] or bool[n]
         return (answered.images > 127).sum(axis=(1, 2)) < 100
 
     # run.toml

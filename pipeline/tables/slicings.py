@@ -62,19 +62,25 @@ def load(name: str, slicing: Slicing | str) -> Slicing:
             "module, or name its folder in PYTHONPATH, wherever Beam works"
         ) from problem
     if not isinstance(found, Slicing) and not callable(found):
-        raise BadUsage(f"slicing {name} ({slicing}) is neither a function nor a pipeline.tables.slices.Slicing")
+        raise BadUsage(f"slicing {name} ({slicing}) is neither a function nor a backbeam.slices.Slicing")
     return found if isinstance(found, Slicing) else Slicing(found)
 
 
 def describe(slicings: Slicings) -> dict[str, str]:
-    """Return the place of each slicing, MODULE:NAME, by name."""
-    return {name: each if isinstance(each, str) else _place(each) for name, each in slicings.items()}
+    """Return what a record says of each slicing, by name.
+
+    That is MODULE:NAME for a slicing of the user's. A built-in slicing is recorded by its name alone, so that records
+    stay valid when modules of backbeam move.
+    """
+    return {name: _describe(name, each) for name, each in slicings.items()}
 
 
 def check_recorded(record: EvaluationRecord, slicings: Slicings, run_folder: Place) -> None:
     """Check that a complete evaluation has the slicings that are asked for; raises BadUsage."""
     for name, place in describe(slicings).items():
         found = record.slicings.get(name)
+        if name in SLICINGS and name in record.slicings:
+            found = name  # records written before 0.3 give a module of backbeam; no user's slicing can have this name
         if found != place:
             without = f"with another slicing {name} ({found})" if found else f"without the slicing {name}"
             raise BadUsage(
@@ -91,6 +97,10 @@ def _check(name: str, place: Any) -> None:
         raise BadUsage(f"slicing {name}: expected MODULE:FUNCTION, such as my_slices:thin; found {place!r}")
 
 
-def _place(slicing: Slicing) -> str:
+def _describe(name: str, slicing: Slicing | str) -> str:
+    if isinstance(slicing, str):
+        return slicing
+    if slicing is SLICINGS.get(name):
+        return name
     function = slicing.keys
     return f"{function.__module__}:{getattr(function, '__qualname__', type(function).__qualname__)}"

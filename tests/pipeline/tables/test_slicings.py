@@ -1,15 +1,20 @@
 """A user's own slicings, by the real command."""
 
 import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from model.errors import BadUsage
+from pipeline.runs import EvaluationRecord, SplitResult
+from pipeline.tables.slices import Slicing
+from pipeline.tables.slicings import check_recorded, describe, resolve_slicings
 from tests.helpers import backbeam
 
 MODULE = """
 import numpy as np
-from pipeline.tables.slices import Slice, Slicing
+from backbeam.slices import Slice, Slicing
 
 def thin(answered):
     return (answered.images > 127).sum(axis=(1, 2)) < 10
@@ -78,7 +83,7 @@ def test_a_complete_evaluation_is_asked_for_another(tmp_path, place):
     [
         ("thin=my_slices:gone", "slicing thin (my_slices:gone) cannot be imported: AttributeError"),
         ("thin=no_such:thin", "cannot be imported: ModuleNotFoundError: No module named 'no_such'"),
-        ("thin=my_slices:number", "is neither a function nor a pipeline.tables.slices.Slicing"),
+        ("thin=my_slices:number", "is neither a function nor a backbeam.slices.Slicing"),
         ("thin=my_slices", "expected MODULE:FUNCTION, such as my_slices:thin; found 'my_slices'"),
         ("thin", "expected MODULE:FUNCTION"),
         ("class=my_slices:thin", "class, ink, confidence, part are there already"),
@@ -100,3 +105,32 @@ def test_a_slicing_that_fails_is_named_and_leaves_nothing(tmp_path, place):
     assert "Traceback" not in failed.err
     tables = {path.parent.parent.name for path in (tmp_path / "ws" / "reports").rglob("*.parquet")}
     assert tables == {"learning_curve", "gradient_agreement", "validation"}
+
+
+def recorded(**places):
+    numbers = {"num_examples": 1, "num_correct": 1, "first_1000_examples": 1, "first_1000_correct": 1}
+    measures = dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "loss", "ece", "brier"), 0.0)
+    result = SplitResult(split="test", never_predicted=(), **numbers, **measures)
+    return EvaluationRecord(
+        run_id="a-run", dataset_digest="0" * 64, model_digest="0" * 64, results=(result,), slicings=places, tables=()
+    )
+
+
+BUILT_IN = {"class": "class", "ink": "ink", "confidence": "confidence", "part": "part"}
+OF_RELEASE_0_2 = {"class": "label_of", "ink": "ink_of", "confidence": "confidence_of", "part": "part_of"}
+
+
+def test_built_in_slicings_are_recorded_by_name():
+    assert describe(resolve_slicings({}, [])) == BUILT_IN
+
+
+def test_slicing_object_of_the_users_is_recorded_by_its_place():
+    assert describe({"mine": Slicing(os.getpid)}) == {"mine": "posix:getpid"}
+
+
+def test_records_that_name_modules_of_backbeam_are_accepted():
+    earlier = {name: f"pipeline.tables.slices:{function}" for name, function in OF_RELEASE_0_2.items()}
+    for places in (earlier, BUILT_IN):
+        check_recorded(recorded(**places), resolve_slicings({}, []), Path("a-run"))
+    with pytest.raises(BadUsage, match="without the slicing ink"):
+        check_recorded(recorded(**{"class": "class"}), resolve_slicings({}, []), Path("a-run"))
