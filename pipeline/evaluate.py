@@ -31,7 +31,7 @@ from pipeline.local_side import poll_seconds
 from pipeline.manifest import FileInfo, Manifest, ShardInfo
 from pipeline.places import Place
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
-from pipeline.shards import read_shard
+from pipeline.shards import number_order, read_shard
 from pipeline.tables import metrics
 from pipeline.tables.calibration import calibration_rows
 from pipeline.tables.files import (
@@ -219,7 +219,7 @@ def merge(results: Iterable[Result], job: Job) -> Result:
     """Add up results; raises BadInput if a slicing has too many keys."""
     parts, places = list(results), describe(job.slicings)
     counts = metrics.merge_counts(chain.from_iterable(part.counts for part in parts))
-    files = sorted(chain.from_iterable(part.files for part in parts), key=lambda file: file.name)
+    files = sorted(chain.from_iterable(part.files for part in parts), key=lambda file: number_order(file.name))
     counted: dict[tuple[str, str], list[Tally]] = {}
     for part in parts:
         for key, each in part.slices.items():
