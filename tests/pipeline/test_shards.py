@@ -75,6 +75,8 @@ def test_the_limit_is_what_names_have_digits_for():
 
 def test_names_are_ordered_by_number():
     names = [shard_name(split, number, 10**6) for split in ("test", "train") for number in (2, 10, 99_999, 100_000)]
-    assert sorted(names[::-1], key=number_order) == names
+    assert sorted(names) != names
+    assert sorted(names, key=number_order) == names
     parts = ["part-2-train-00001-of-00002.parquet", "part-10-train-00000-of-00002.parquet"]
-    assert sorted(parts[::-1], key=number_order) == parts
+    assert sorted(parts) != parts
+    assert sorted(parts, key=number_order) == parts
