@@ -13,9 +13,9 @@ import numpy as np
 from model.errors import BadUsage, CorruptArtefact
 from model.examples import Bytes, Examples, Integers, decode, encode
 from model.order import Keys, order_keys
-from pipeline.manifest import MOST_SHARDS, Manifest, ShardInfo, SplitInfo
+from pipeline.manifest import Manifest, ShardInfo, SplitInfo
 from pipeline.places import Place
-from pipeline.sources.known import SPLITS
+from pipeline.sources.known import MOST_SHARDS, SPLITS
 from pipeline.storage import digest_of
 
 DEFAULT_SHARD_BYTES = 8192 * 784  # of pixels

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from model.errors import BadUsage, CorruptArtefact
 from model.examples import Examples
-from pipeline.manifest import MOST_SHARDS, Manifest, PartInfo, PreprocessConfig
+from pipeline.manifest import Manifest, PartInfo, PreprocessConfig
 from pipeline.shards import (
     MOST_MEAN_BYTES,
     add_up,
@@ -22,6 +22,7 @@ from pipeline.shards import (
     sort_by_key,
     split_num_shards,
 )
+from pipeline.sources.known import MOST_SHARDS
 
 
 @pytest.mark.parametrize(

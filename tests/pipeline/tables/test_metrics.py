@@ -136,3 +136,9 @@ def test_examples_are_counted_in_whole_numbers_however_many_there_are():
     both = metrics.merge_counts([counts, counts])["test"]
     assert int(both.confusion.sum()) == 2 * (many + 2)
     assert both.brier_sums == (0.5, 0.25, 0.5, 0.25)
+
+
+def test_wilson_ends_at_0_and_1_exactly():
+    """The formula comes to a little more or less for some of these numbers."""
+    assert {metrics.wilson(0, total).low for total in range(1, 200)} == {0.0}
+    assert {metrics.wilson(total, total).high for total in range(1, 200)} == {1.0}
