@@ -20,7 +20,7 @@ from model.errors import CorruptArtefact
 from pipeline import storage
 from pipeline.places import Place
 from pipeline.sources.idx import MAX_EXAMPLE_BYTES
-from pipeline.sources.known import SPLITS
+from pipeline.sources.known import MOST_SHARDS, SPLITS
 
 MANIFEST_NAME = "manifest.json"
 
@@ -169,7 +169,7 @@ class PreprocessConfig(Record):
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    num_shards: Annotated[int, Field(gt=0, le=99_999)]
+    num_shards: Annotated[int, Field(gt=0, le=MOST_SHARDS)]
 
 
 class PartInfo(Record):

@@ -10,6 +10,7 @@ import typer
 
 from model.errors import BadUsage
 from pipeline.places import Place, is_remote, place_of
+from pipeline.sources.known import MOST_SHARDS
 
 
 def local_folder(folder: str | Path) -> Path:
@@ -80,7 +81,7 @@ NumClasses = Annotated[
 
 NumShards = Annotated[
     int | None,
-    typer.Option(min=1, max=99_999, help="Train shards; by default about 6.4 MB each: 8,192 images of 28 x 28."),
+    typer.Option(min=1, max=MOST_SHARDS, help="Train shards; by default about 6.4 MB each: 8,192 images of 28 x 28."),
 ]
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.buckets import BUCKET_EXAMPLES, KEPT, MOST_BITS, keep, temporary_buckets
+from pipeline.buckets import BUCKET_EXAMPLES, KEPT, keep, temporary_buckets
 from pipeline.checks import _find_repeated
 from pipeline.duplicates import content_keys
 from pipeline.manifest import Manifest, SplitInfo
@@ -26,7 +26,7 @@ def test_equal_images_come_to_one_bucket_and_nothing_is_lost(values, num_example
     assert np.array_equal(np.sort(together, order="index"), kept)
 
 
-@pytest.mark.parametrize(("num_examples", "bits"), [(0, 1), (70_000, 1), (7_000_000, 5), (10**10, MOST_BITS)])
+@pytest.mark.parametrize(("num_examples", "bits"), [(0, 1), (70_000, 1), (7_000_000, 5), (10**10, 10)])
 def test_buckets_are_few_for_few_examples(num_examples, bits):
     with temporary_buckets(num_examples) as buckets:
         assert buckets._bits == bits

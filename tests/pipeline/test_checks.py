@@ -1,0 +1,162 @@
+"""What the checks find in examples that are made up in memory."""
+
+import numpy as np
+import pytest
+
+from model.examples import Examples
+from pipeline.buckets import keep
+from pipeline.checks import SHOWN_EXAMPLES, Some, SplitFacts, describe_shard, find, total_variation
+from pipeline.duplicates import content_keys
+from pipeline.manifest import Manifest, SplitInfo
+from pipeline.shards import encode_shard
+
+NUM_CLASSES = 3
+
+
+def examples(num_examples=4):
+    random = np.random.default_rng(num_examples)
+    images = random.integers(0, 256, (num_examples, 6)).astype(np.uint8)
+    return Examples(np.arange(num_examples) * 10, images, np.arange(num_examples) % NUM_CLASSES)
+
+
+def info_of(given):
+    return encode_shard("train-00000-of-00001.tfrecord", given, NUM_CLASSES)[1]
+
+
+def test_a_sound_shard_has_nothing_wrong():
+    assert describe_shard(examples(), info_of(examples()), NUM_CLASSES) == SplitFacts(Some(), Some())
+
+
+def test_every_example_of_a_shard_that_cannot_be_decoded_is_broken():
+    assert describe_shard(None, info_of(examples()), NUM_CLASSES) == SplitFacts(Some(4), Some())
+
+
+def test_a_label_from_the_number_of_classes_on_is_broken():
+    wrong = examples()._replace(labels=np.array([2, 3, 0, 4]))
+    assert describe_shard(wrong, info_of(examples()), NUM_CLASSES).broken == Some(2, ((10, -1), (30, -1)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_examples": 5},
+        {"class_counts": (1, 2, 1)},
+        {"pixel_sum": 1},
+        {"pixel_square_sum": 1},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_example_of_a_shard_that_does_not_add_up_is_broken(change):
+    info = info_of(examples()).model_copy(update=change)
+    assert describe_shard(examples(), info, NUM_CLASSES).broken.num_examples == 4
+
+
+def test_an_image_of_one_value_is_constant():
+    given = examples(5)
+    given.images[1] = 0
+    given.images[2] = 255
+    given.images[3] = 7
+    given.images[3, 5] = 8
+    assert describe_shard(given, info_of(given), NUM_CLASSES).constant == Some(2, ((10, -1), (20, -1)))
+
+
+def test_the_first_examples_of_all_shards_are_listed():
+    first, second = (Some(12, tuple((index, -1) for index in range(start, 24, 2)[:10])) for start in (0, 1))
+    both = SplitFacts(first, second).add(SplitFacts(second, first))
+    assert both.broken == both.constant
+    assert both.broken == Some(24, tuple((index, -1) for index in range(SHOWN_EXAMPLES)))
+
+
+def test_as_many_broken_examples_as_are_shown_are_listed_in_order():
+    given = examples(25)
+    reverse = given.take(np.arange(24, -1, -1))
+    wrong = reverse._replace(labels=np.full(25, 9))
+    found = describe_shard(wrong, info_of(given), NUM_CLASSES).broken
+    assert found == Some(25, tuple((10 * place, -1) for place in range(SHOWN_EXAMPLES)))
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "expected"),
+    [
+        ({"a": 1, "b": 1}, {"a": 5, "b": 5}, 0),
+        ({"a": 3}, {"b": 4}, 1),
+        ({"a": 1, "b": 3}, {"a": 2, "b": 2}, 0.25),
+        ({"a": 0}, {"a": 0}, 0),
+        ({}, {"a": 7}, 0.5),
+    ],
+)
+def test_total_variation_by_hand(now, then, expected):
+    assert total_variation(now, then) == expected
+
+
+def split_of(counts, mean=100.0, std=50.0):
+    return SplitInfo(num_examples=sum(counts), class_counts=counts, pixel_mean=mean, pixel_std=std, shards=())
+
+
+def values_of(splits, baseline=None, facts=None, names=("a", "b", "c")):
+    """The value of every finding, by check and split, without examples to look at."""
+    manifest = Manifest.model_construct(splits=splits, class_names=names)
+    before = Manifest.model_construct(splits=baseline, class_names=names) if baseline else None
+    nothing = {name: SplitFacts() for name in splits}
+    found = find(manifest, nothing | (facts or {}), (), before)
+    return {(finding.check, finding.split): finding.value for finding in found}
+
+
+def test_class_counts_by_hand():
+    found = values_of({"train": split_of((4, 0, 1)), "test": split_of((0, 0, 0))})
+    assert (found["missing_classes", "train"], found["class_balance", "train"]) == (1, 0.25)
+    assert (found["missing_classes", "test"], found["class_balance", "test"]) == (3, 0)
+
+
+def test_shares_are_of_the_split():
+    facts = {"train": SplitFacts(Some(1), Some(2))}
+    found = values_of({"train": split_of((2, 2, 1)), "test": split_of((1, 0, 0))}, facts=facts)
+    assert (found["schema", "train"], found["constant_images", "train"]) == (1 / 5, 2 / 5)
+    assert values_of({"train": split_of((1, 0, 0))}, facts={"train": SplitFacts(Some(1))})["schema", "train"] == 1
+
+
+def test_drift_by_hand():
+    now, then = split_of((3, 1, 0), mean=110.0, std=70.0), split_of((2, 2, 0), mean=100.0, std=40.0)
+    found = values_of({"train": now, "test": now}, {"train": then})
+    assert found["class_drift", "train"] == 0.25
+    assert (found["pixel_mean_drift", "train"], found["pixel_std_drift", "train"]) == (10 / 40, 30 / 40)
+    assert ("class_drift", "test") not in found  # the baseline has no such split
+    assert not any(check.endswith("drift") for check, _ in values_of({"train": now}))
+
+
+def test_drift_from_images_of_one_value_is_in_grey_values():
+    now, then = split_of((1, 1, 1), mean=97.0, std=3.0), split_of((1, 1, 1), mean=100.0, std=0.0)
+    found = values_of({"train": now}, {"train": then})
+    assert (found["pixel_mean_drift", "train"], found["pixel_std_drift", "train"]) == (3, 3)
+
+
+def repeated_in(kept):
+    """What is found of equal images, by check and split: how many, their places, and those of their twins."""
+    manifest = Manifest.model_construct(
+        splits=dict.fromkeys(("train", "test"), split_of((9, 0, 0))), class_names=("a",)
+    )
+    found = find(manifest, dict.fromkeys(("train", "test"), SplitFacts()), [kept], None)
+    return {
+        (each.check, each.split): (each.num_examples, each.indices, each.twin_indices)
+        for each in found
+        if each.check in ("duplicates", "conflicting_labels", "test_in_train")
+    }
+
+
+def test_equal_images_by_hand():
+    """Images 0, 0, 1, 0 with labels 2, 1, 1, 2 in train, and 1, 2 in test."""
+    train = keep(content_keys(np.array([[0], [0], [1], [0]], np.uint8)), np.arange(4), np.array([2, 1, 1, 2]), 0)
+    test = keep(content_keys(np.array([[1], [2]], np.uint8)), np.arange(2), np.array([1, 1]), 1)
+    assert repeated_in(np.concatenate([train, test])) == {
+        ("duplicates", "train"): (2, [1, 3], [0, 0]),
+        ("conflicting_labels", "train"): (1, [1], [0]),
+        ("duplicates", "test"): (0, [], []),
+        ("conflicting_labels", "test"): (0, [], []),
+        ("test_in_train", "test"): (1, [0], [2]),
+    }
+
+
+def test_the_first_equal_images_are_listed():
+    images = np.zeros((15, 1), np.uint8)
+    found = repeated_in(keep(content_keys(images), np.arange(15)[::-1], np.zeros(15, int), 0))
+    assert found["duplicates", "train"] == (14, list(range(1, 11)), [0] * 10)
