@@ -1,4 +1,6 @@
 import contextlib
+import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 from model.errors import BadUsage
 from model.recipes import RECIPES
-from pipeline.configuration import parse_layers, resolve
+from pipeline.configuration import parse_layers, read_slices, resolve
 
 
 def write(tmp_path, text):
@@ -51,6 +53,53 @@ def test_without_anything_it_is_the_articles_manual_rule():
 def test_what_is_refused(text, message, tmp_path):
     with pytest.raises(BadUsage, match=message):
         resolve(write(tmp_path, text), {})
+
+
+PART = "a."
+BOMBS = {
+    "key": PART * 25_000 + "a = 1",
+    "quoted key": '"a".' * 10_000 + "a = 1",
+    "table": f"[{PART * 25_000}a]",
+    "array of tables": f"[[{PART * 25_000}a]]",
+    "key in an inline table behind a string": 'x = ["""y"""", {' + PART * 25_000 + 'a = 1}, "z"]',
+    "key behind a literal string": "x = ['''y'''', {" + PART * 25_000 + "a = 1}, 'z']",
+    "arrays": "a = " + "[" * 30_000,
+    "inline tables": "{a = ".join(["a = ", *[""] * 10_000]),
+    "arrays over lines": "a = " + "[\n" * 30_000,
+    "decimal integer": "a = " + "9" * 60_000,
+    "hexadecimal integer": "a = 0x" + "f" * 60_000,
+    "string without an end": 'a = "' + '\\"' * 30_000,
+    "text without an end": 'a = """' + '\\"""' * 15_000,
+    "large file": "# more than 64 KiB\n" * 4_000,
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS.keys())
+def test_a_file_that_would_take_very_much_memory_or_time_is_refused(text, tmp_path):
+    file = write(tmp_path, text)
+    started = time.process_time()
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadUsage, match=r"run\.toml") as refused:
+            resolve(file, {})
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - started < 5
+    assert len(str(refused.value)) < 500
+
+
+def test_texts_and_comments_may_hold_any_dots_and_brackets(tmp_path):
+    dots = "." * 200 + "[{" * 50
+    text = f"""# {dots}
+[slices]  # {dots}
+a = "{dots} \\" {dots}"
+b = '{dots} " '
+c = \"\"\"{dots}
+" {dots}\"\"\"  # " {dots}
+d = '''{dots} '' {dots}'''
+"""
+    assert set(read_slices(write(tmp_path, text))) == set("abcd")
 
 
 @given(st.text(max_size=60))
