@@ -13,10 +13,11 @@ from pipeline import failpoint, signals
 from pipeline import job_commands as jobs
 from pipeline import look_commands as looks
 from pipeline import registry_commands as registry
+from pipeline.arguments import refuse_long_arguments, refuse_secrets
 from pipeline.care import commands as care
 from pipeline.console import note
 from pipeline.harmless import harmless
-from pipeline.options import refuse_secrets, split_arguments
+from pipeline.options import split_arguments
 from pipeline.result import say_result
 from pipeline.standard_streams import protect_standard_streams
 
@@ -40,6 +41,7 @@ def main() -> NoReturn:
     try:
         failpoint.arm(os.environ)
         refuse_secrets(sys.argv[1:])
+        refuse_long_arguments(arguments)
         _run_command(arguments, beam_arguments)
     except BackbeamError as problem:
         if received:  # an engine that works in this process makes a failed bundle of the exit

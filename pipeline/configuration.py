@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import BadUsage
-from model.recipes import TrainingConfig, find_recipe, nearest, override
+from model.recipes import MOST_SHOWN, TrainingConfig, find_recipe, nearest, override, shown
 from pipeline.registry.policy import Policy, resolve_policy
 from pipeline.sources.idx import MAX_EXAMPLE_BYTES
 from pipeline.validation import CheckSettings, resolve_checks
@@ -92,9 +92,11 @@ def read_tables(file: Path) -> dict[str, dict[str, Any]]:
         raise BadUsage(f"{file}: {problem}") from None
     for name, table in tables.items():
         if name not in TABLES:
-            raise BadUsage(f"{file}: no such table: [{name}]{nearest(name, TABLES)}; there are: {', '.join(TABLES)}")
+            raise BadUsage(
+                f"{file}: no such table: [{name[:MOST_SHOWN]}]{nearest(name, TABLES)}; there are: {', '.join(TABLES)}"
+            )
         if not isinstance(table, dict):
-            raise BadUsage(f"{file}: {name} is no table: write [{name}]")
+            raise BadUsage(f"{file}: {name[:MOST_SHOWN]} is no table: write [{name[:MOST_SHOWN]}]")
     return tables
 
 
@@ -134,7 +136,9 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
     try:
         return tuple(int(size) for size in text.split(","))
     except ValueError:
-        raise BadUsage(f"--layers takes sizes with commas between them, such as 784,30,10; found {text!r}") from None
+        raise BadUsage(
+            f"--layers takes sizes with commas between them, such as 784,30,10; found {shown(text)}"
+        ) from None
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -145,6 +149,6 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if found is None or int(found[1]) * int(found[2]) > MAX_EXAMPLE_BYTES:
         raise BadUsage(
             f"--image-size takes a height and a width, at most {MAX_EXAMPLE_BYTES} pixels, "
-            f"such as 28x28; found {text!r}"
+            f"such as 28x28; found {shown(text)}"
         )
     return int(found[1]), int(found[2])
