@@ -20,8 +20,9 @@ from model.errors import BadUsage
 
 Step = Literal["manual", "autodiff", "compare"]
 MOST = 2**31 - 1  # TensorFlow counts steps, and what a tensor holds of anything, in int32
-Positive = Annotated[int, Field(gt=0, le=MOST)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LayerSize = Annotated[int, Field(gt=0, le=2**24)]
+Rate = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+MOST_SHOWN = 200  # characters of a refused value in a message
 
 
 class WarmStart(BaseModel):
@@ -44,48 +45,51 @@ class TrainingConfig(BaseModel):
     Attributes:
         recipe: the name of the recipe it came from.
         step: who works out the gradients; compare trains by both in lockstep, and the manual network is the run's.
-        layers: sizes from the inputs to the outputs; a data set's own ends replace the recipe's.
+        layers: sizes from the inputs to the outputs, 2 to 100 of 1 to 16,777,216; a data set's own ends replace the
+            recipe's.
         activation: the function of every hidden layer.
         output: the function of the last layer.
         loss: of one example; gradients are of its mean over the batch.
         start: how the starting parameters are drawn.
-        batch_size: examples a step.
-        num_steps: updates in all; 0 if num_epochs says so.
-        num_epochs: passes over the train split; None if num_steps says so.
-        weights_rate: learning rate of the weights, per mean gradient.
-        biases_rate: learning rate of the biases, per mean gradient.
+        batch_size: examples a step, 1 to 2^31 - 1.
+        num_steps: updates in all, below 2^63; 0 if num_epochs says so.
+        num_epochs: passes over the train split, above 0 and at most 1e9; None if num_steps says so.
+        weights_rate: learning rate of the weights, per mean gradient; above 0 and at most 1e9.
+        biases_rate: learning rate of the biases, as weights_rate.
         schedule: how the rates change from the first step to the last.
         momentum: what a step keeps of the one before, 0 to below 1.
-        weight_decay: of the weights, per step and unit of rate: the loss has weight_decay / 2 sum(w^2) more.
+        weight_decay: of the weights, per step and unit of rate: the loss has weight_decay / 2 sum(w^2) more;
+            0 to 1e9.
         dropout: which part of every hidden layer's values a step leaves out, 0 to below 1.
         window_mib: budget, in MiB, for the pixels of the examples that are shuffled together; a train split that is
-            larger is read a window at a time, in another order than with another budget.
-        seed: of the starting parameters, of the order of examples and of what is dropped.
-        num_replicas: equal parts of a batch whose gradients are worked out apart and then added up in order.
+            larger is read a window at a time, in another order than with another budget. 1 to 2^30.
+        seed: of the starting parameters, of the order of examples and of what is dropped; 0 to 2^31 - 1.
+        num_replicas: equal parts of a batch whose gradients are worked out apart and then added up in order, 1 to
+            1,024.
         warm_start: the model whose parameters it begins with, its momentum at rest; left out where they are drawn.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    recipe: str
+    recipe: Annotated[str, Field(max_length=200)]
     step: Step
-    layers: tuple[Positive, ...] = Field(min_length=2)
+    layers: tuple[LayerSize, ...] = Field(min_length=2, max_length=100)
     activation: Literal["sigmoid", "tanh", "relu"] = "sigmoid"
     output: Literal["sigmoid", "softmax"] = "sigmoid"
     loss: Literal["quadratic", "cross-entropy"] = "quadratic"
     start: Literal["truncated-normal", "normal", "scaled", "he"] = "truncated-normal"
-    batch_size: Positive
+    batch_size: Annotated[int, Field(gt=0, le=MOST)]
     num_steps: Annotated[int, Field(ge=0, le=MOST)] = 0
     num_epochs: Rate | None = None
     weights_rate: Rate
     biases_rate: Rate
     schedule: Literal["constant", "cosine"] = "constant"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    window_mib: Positive = 1024
+    window_mib: Annotated[int, Field(gt=0, le=2**30)] = 1024
     seed: Annotated[int, Field(ge=0, le=MOST)] = 1
-    num_replicas: Positive = 1
+    num_replicas: Annotated[int, Field(gt=0, le=1024)] = 1
     warm_start: WarmStart | None = None
 
     @model_serializer(mode="wrap")
@@ -246,7 +250,7 @@ def find_recipe(name: str) -> Recipe:
         BadUsage: there is none; the message names the nearest.
     """
     if name not in RECIPES:
-        raise BadUsage(f"unknown recipe {name!r}{nearest(name, RECIPES)}; there are: {', '.join(RECIPES)}")
+        raise BadUsage(f"unknown recipe {shown(name)}{nearest(name, RECIPES)}; there are: {', '.join(RECIPES)}")
     return RECIPES[name]
 
 
@@ -259,7 +263,7 @@ def override(config: TrainingConfig, **changes: object) -> TrainingConfig:
     given = {name: value for name, value in changes.items() if value is not None}
     unknown = [name for name in given if name not in TrainingConfig.model_fields]
     if unknown:
-        raise BadUsage(f"no such setting: {unknown[0]!r}{nearest(unknown[0], TrainingConfig.model_fields)}")
+        raise BadUsage(f"no such setting: {shown(unknown[0])}{nearest(unknown[0], TrainingConfig.model_fields)}")
     if "num_steps" in given and "num_epochs" not in given:
         given["num_epochs"] = None
     if "num_epochs" in given and "num_steps" not in given:
@@ -269,7 +273,7 @@ def override(config: TrainingConfig, **changes: object) -> TrainingConfig:
     except ValidationError as problem:
         first = problem.errors()[0]
         place = ".".join(map(str, first["loc"])) or "configuration"
-        found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
+        found = "" if isinstance(first["input"], dict) else f", found {shown(first['input'])}"
         raise BadUsage(f"{place}: {first['msg'].removeprefix('Value error, ')}{found}") from None
 
 
@@ -311,3 +315,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint at the known name that is most like a misspelt one, or nothing."""
     found = get_close_matches(name, list(known), n=1)
     return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def shown(value: object) -> str:
+    """Return a value that a user gave as a message shows it: quoted, and cut off if it is long."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."

@@ -3,8 +3,6 @@
 import logging
 import os
 import sys
-from contextlib import suppress
-from io import TextIOWrapper
 from typing import Annotated, NoReturn
 
 import typer
@@ -15,17 +13,19 @@ from pipeline import failpoint, signals
 from pipeline import job_commands as jobs
 from pipeline import look_commands as looks
 from pipeline import registry_commands as registry
+from pipeline.arguments import refuse_long_arguments, refuse_secrets
 from pipeline.care import commands as care
 from pipeline.console import note
 from pipeline.harmless import harmless
-from pipeline.options import refuse_secrets, split_arguments
+from pipeline.options import split_arguments
 from pipeline.result import say_result
+from pipeline.standard_streams import protect_standard_streams
 
 app = typer.Typer(
     name="backbeam",
     epilog="Exit codes: 0 done, 1 gradients disagree, a run came out different, a promotion refused or no scheduler "
-    "lives, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, 143 "
-    "terminated.",
+    "lives, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, "
+    "141 nobody reads standard output, 143 terminated.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,15 +35,14 @@ app = typer.Typer(
 def main() -> NoReturn:
     """Run the command line and exit with its documented code."""
     arguments, beam_arguments = split_arguments(sys.argv[1:])
+    protect_standard_streams()
     received = signals.listen()
-    _print_whatever_it_is()
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
     try:
         failpoint.arm(os.environ)
         refuse_secrets(sys.argv[1:])
-        app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
-    except NothingRun as reason:
-        say_result("--json" in arguments, {"nothing_run": str(reason)}, [str(reason)])
+        refuse_long_arguments(arguments)
+        _run_command(arguments, beam_arguments)
     except BackbeamError as problem:
         if received:  # an engine that works in this process makes a failed bundle of the exit
             sys.exit(128 + received[0])
@@ -51,6 +50,13 @@ def main() -> NoReturn:
     except OSError as problem:
         _fail(StorageFailed.exit_code, f"storage: {problem}")
     sys.exit(0)
+
+
+def _run_command(arguments: list[str], beam_arguments: list[str]) -> None:
+    try:
+        app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
+    except NothingRun as reason:
+        say_result("--json" in arguments, {"nothing_run": str(reason)}, [str(reason)])
 
 
 def _say_version(wanted: bool) -> None:
@@ -82,14 +88,6 @@ app.command(context_settings=duties.WITH_OPTIONS_OF_RUNS)(duties.schedule)
 
 
 def _fail(code: int, message: str) -> NoReturn:
-    with suppress(OSError):  # where the log file is on a full disk, that may be what the message is about
-        note(f"error: {message}")
+    note(f"error: {message}")
     typer.echo(f"backbeam: {harmless(message)}", err=True)
     sys.exit(code)
-
-
-def _print_whatever_it_is() -> None:
-    """Have names that are no text, or that the locale has no characters for, printed by numbers, not raise an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")

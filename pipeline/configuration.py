@@ -25,14 +25,24 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import BadUsage
-from model.recipes import TrainingConfig, find_recipe, nearest, override
+from model.recipes import MOST_SHOWN, TrainingConfig, find_recipe, nearest, override, shown
 from pipeline.registry.policy import Policy, resolve_policy
 from pipeline.sources.idx import MAX_EXAMPLE_BYTES
 from pipeline.validation import CheckSettings, resolve_checks
 
 DEFAULT_RECIPE = "article-manual"
 TABLES = ("training", "validation", "slices", "promotion")
-MOST_BYTES = 2**20
+MOST_BYTES = 2**16
+MOST_DOTS = 100  # of a line, outside of strings and comments: a key of n parts takes n^2 memory in tomllib
+MOST_DEPTH = 16  # of brackets within each other
+
+# Strings and comments of TOML, whose dots and brackets mean nothing. One without an end is taken to the end of its line
+# or of the text, so that no quotation mark is tried twice; tomllib refuses it.
+_TEXTS_AND_COMMENTS = re.compile(
+    r'''"""(?:\\.|[^\\])*?(?:"{3,5}|\\?\Z)|"(?:\\.|[^"\\\n])*+"?|#[^\n]*'''
+    r"|'{3}.*?(?:'{3,5}|\Z)|'[^'\n]*'?",
+    re.DOTALL,
+)
 
 
 def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
@@ -72,7 +82,9 @@ def read_slices(file: Path | None) -> dict[str, Any]:
 def read_tables(file: Path) -> dict[str, dict[str, Any]]:
     """Read the tables of a configuration file; raises BadUsage as `resolve` does."""
     try:
-        tables = tomllib.loads(_read(file).decode())
+        text = _read(file).decode()
+        _check_structure(text)
+        tables = tomllib.loads(text)
         _check_integers(tables)
     except (FileNotFoundError, IsADirectoryError):
         raise BadUsage(f"no configuration file {file}") from None
@@ -80,9 +92,11 @@ def read_tables(file: Path) -> dict[str, dict[str, Any]]:
         raise BadUsage(f"{file}: {problem}") from None
     for name, table in tables.items():
         if name not in TABLES:
-            raise BadUsage(f"{file}: no such table: [{name}]{nearest(name, TABLES)}; there are: {', '.join(TABLES)}")
+            raise BadUsage(
+                f"{file}: no such table: [{name[:MOST_SHOWN]}]{nearest(name, TABLES)}; there are: {', '.join(TABLES)}"
+            )
         if not isinstance(table, dict):
-            raise BadUsage(f"{file}: {name} is no table: write [{name}]")
+            raise BadUsage(f"{file}: {name[:MOST_SHOWN]} is no table: write [{name[:MOST_SHOWN]}]")
     return tables
 
 
@@ -92,6 +106,19 @@ def _read(file: Path) -> bytes:
     if len(data) > MOST_BYTES:
         raise BadUsage(f"{file}: more than {MOST_BYTES} bytes, which is no configuration")
     return data
+
+
+def _check_structure(text: str) -> None:
+    """Refuse keys of very many parts and deep nesting before they are parsed; raises ValueError."""
+    depth = 0
+    structure = _TEXTS_AND_COMMENTS.sub(lambda found: "\n" * found[0].count("\n"), text)
+    for number, line in enumerate(structure.split("\n"), 1):
+        if line.count(".") > MOST_DOTS:
+            raise ValueError(f"more than {MOST_DOTS} dots in line {number}, which is no configuration")
+        for character in line:
+            depth += (character in "[{") - (character in "]}")
+            if depth > MOST_DEPTH:
+                raise ValueError(f"brackets more than {MOST_DEPTH} deep in line {number}, which is no configuration")
 
 
 def _check_integers(value: Any) -> None:
@@ -109,7 +136,9 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
     try:
         return tuple(int(size) for size in text.split(","))
     except ValueError:
-        raise BadUsage(f"--layers takes sizes with commas between them, such as 784,30,10; found {text!r}") from None
+        raise BadUsage(
+            f"--layers takes sizes with commas between them, such as 784,30,10; found {shown(text)}"
+        ) from None
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -120,6 +149,6 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if found is None or int(found[1]) * int(found[2]) > MAX_EXAMPLE_BYTES:
         raise BadUsage(
             f"--image-size takes a height and a width, at most {MAX_EXAMPLE_BYTES} pixels, "
-            f"such as 28x28; found {text!r}"
+            f"such as 28x28; found {shown(text)}"
         )
     return int(found[1]), int(found[2])

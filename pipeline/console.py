@@ -2,9 +2,12 @@
 
 On a terminal those are lines and progress bars; elsewhere lines that begin with the time, and a line now and then for
 what goes on for long. A log file (`--log-file`) is given the same lines as a place that is no terminal, whatever else
-is shown. `--quiet` leaves warnings and errors.
+is shown. `--quiet` leaves warnings and errors. Work goes on where a line cannot be written; once for each of the two,
+the other is told so.
 """
 
+import errno
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,20 +32,31 @@ from rich.progress import (
 from rich.text import Text
 
 from pipeline.harmless import harmless
+from pipeline.standard_streams import dropped, open_messages
 
 POLL_SECONDS = 0.2  # between two looks at how far work has come, at the least
 LOCK_SECONDS = 1  # to wait for the log file
 LINE_SECONDS = 30  # between two lines about it where there is no bar
+_LOG_FILE = "the log file"
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk or a quota
 
 console = Console(stderr=True, highlight=False, emoji=False)
 
 
 @dataclass
 class _Voice:
-    """What this process says, and where; its threads share it."""
+    """What this process says, and where; its threads share it.
+
+    Attributes:
+        quiet: whether to leave out all but warnings and errors.
+        log: the log file, if any.
+        reported: places that messages were dropped from, as the user has been told.
+        lock: held while a line of the log file is written.
+    """
 
     quiet: bool = False
     log: TextIO | None = None
+    reported: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -57,12 +71,23 @@ def configure(quiet: bool = False, log_file: Path | None = None) -> None:
         log_file: where lines are added at the end; None for nowhere.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be opened, for another reason than that the disk is full.
     """
     if _voice.log:
         _voice.log.close()
     _voice.quiet = quiet
-    _voice.log = log_file.open("a", encoding="utf-8", errors="backslashreplace", buffering=1) if log_file else None
+    _voice.log = _open_log(log_file) if log_file else None
+    _voice.reported.clear()
+
+
+def _open_log(file: Path) -> TextIO | None:
+    try:
+        return open_messages(file)
+    except OSError as problem:
+        if problem.errno not in _FULL:
+            raise
+        warn(f"{_LOG_FILE} cannot be written, and work goes on: {problem}")
+        return None
 
 
 def say(message: str) -> None:
@@ -80,11 +105,8 @@ def warn(message: str) -> None:
 
 def note(message: str) -> None:
     """Add a line to the log file alone, if there is one; a message that a signal's handler has may be left out."""
-    if _voice.log and _voice.lock.acquire(timeout=LOCK_SECONDS):  # the thread that was interrupted may hold it
-        try:
-            _voice.log.write(f"{_now()} {harmless(message)}\n")
-        finally:
-            _voice.lock.release()
+    _write_log(message)
+    _report_dropped(_LOG_FILE, _voice.log, _write_error)
 
 
 def shows_bars() -> bool:
@@ -162,6 +184,27 @@ def _progress(*columns: ProgressColumn) -> Progress:
 
 
 def _print(message: str) -> None:
+    _write_error(message)
+    _report_dropped("standard error", sys.stderr, _write_log)
+
+
+def _report_dropped(place: str, stream: TextIO | None, tell: Callable[[str], None]) -> None:
+    """Tell once, in the other place, that a place does not take messages."""
+    problem = dropped(stream)
+    if problem and place not in _voice.reported:
+        _voice.reported.add(place)
+        tell(f"{place} cannot be written, and work goes on: {problem}")
+
+
+def _write_log(message: str) -> None:
+    if _voice.log and _voice.lock.acquire(timeout=LOCK_SECONDS):  # the thread that was interrupted may hold it
+        try:
+            _voice.log.write(f"{_now()} {harmless(message)}\n")
+        finally:
+            _voice.lock.release()
+
+
+def _write_error(message: str) -> None:
     line = harmless(message) if console.is_terminal else f"{_now()} {harmless(message)}"
     console.print(line, markup=False, soft_wrap=True)
 

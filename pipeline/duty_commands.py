@@ -8,10 +8,12 @@ import typer
 from pipeline.console import configure
 from pipeline.options import (
     DEFAULT_WORKSPACE,
+    MOST_SECONDS,
     LogFile,
     Quiet,
     Workspace,
     local_folder,
+    refuse_nan,
 )
 from pipeline.places import Place
 
@@ -39,6 +41,8 @@ Jitter = Annotated[
     float,
     typer.Option(
         min=0,
+        max=MOST_SECONDS,
+        callback=refuse_nan,
         metavar="SECONDS",
         help="Begin up to that much later than due, by workspace, host and due time: spreads several machines.",
     ),

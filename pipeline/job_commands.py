@@ -111,7 +111,7 @@ def run(
     settings, log = stage_settings(context, workspace, device, workers=workers), work.Log()
     refuse_cluster()
     refuse_remote_logs(workspace, tensorboard)
-    stages.look_for_gpus(settings, configs[0])
+    stages.check_machine(settings, configs[0])
     with lock_of(workspace, wait, if_locked):
         earlier = lookup.find_baseline(settings.workspace, baseline)
         data = preprocess_stage.preprocess_stage(settings, options, log)
@@ -243,7 +243,7 @@ def train(
         )
         return
     if not settings.cluster:
-        stages.look_for_gpus(settings, configs[0])
+        stages.check_machine(settings, configs[0])
     with lock_of(existing(workspace), wait, if_locked):
         data, saving = lookup.find_dataset(workspace, dataset), Saving(checkpoint_every, keep_checkpoints)
         trained = stages.train_stage(settings, data, configs, tensorboard, saving, log)

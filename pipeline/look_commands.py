@@ -133,9 +133,11 @@ def gradcheck(
 ) -> None:
     """Check the manual gradients against autodiff and central differences, in float64; exit code 1 if they differ."""
     from pipeline import describe, summary, work
+    from pipeline.memory import check_memory
 
     refuse_beam_options(context)
     resolved = training_config(config, recipe=recipe, layers=layers, seed=seed)
+    check_memory(resolved, "cpu")
     with work.quiet_imports():
         from model.devices import initialise_devices
         from model.gradcheck import check_gradients

@@ -1,14 +1,13 @@
 """The options of the commands, and what they are turned into. Heavy imports are lazy."""
 
+import math
 import os
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from model.errors import BadUsage
 from pipeline.places import Place, is_remote, place_of
 from pipeline.sources.known import MOST_SHARDS
 
@@ -18,6 +17,24 @@ def local_folder(folder: str | Path) -> Path:
     if is_remote(str(folder)):
         raise typer.BadParameter(f"{folder} is a URI, and this is a folder of this machine")
     return Path(folder)
+
+
+MOST_REASON = 1000  # characters
+MOST_SECONDS = 366 * 86_400
+
+
+def refuse_nan(seconds: float) -> float:
+    """Refuse what is no number, which is neither below nor above a limit; raises BadParameter."""
+    if math.isnan(seconds):
+        raise typer.BadParameter("nan is no number of seconds")
+    return seconds
+
+
+def refuse_long_reason(reason: str) -> str:
+    """Refuse a reason that no history has room for; raises BadParameter."""
+    if len(reason) > MOST_REASON:
+        raise typer.BadParameter(f"{len(reason):,} characters, expected at most {MOST_REASON:,}")
+    return reason
 
 
 if TYPE_CHECKING:
@@ -88,7 +105,7 @@ NumShards = Annotated[
 ShuffleSeed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the order of examples in the shards.")]
 
 
-MaxRejected = Annotated[int, typer.Option(min=0, help="How many unusable examples may be left out.")]
+MaxRejected = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="How many unusable examples may be left out.")]
 
 
 RecipeName = Annotated[
@@ -144,18 +161,22 @@ Seeds = Annotated[
 ]
 
 
-NumSteps = Annotated[int | None, typer.Option(min=1, help="Updates; by default as the recipe says.")]
+NumSteps = Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="Updates; by default as the recipe says.")]
 
 
 WindowMib = Annotated[
     int | None,
-    typer.Option(min=1, help="MiB of images that a run shuffles together and holds in memory; 1024 by default."),
+    typer.Option(
+        min=1, max=2**30, help="MiB of images that a run shuffles together and holds in memory; 1024 by default."
+    ),
 ]
 
 
 Replicas = Annotated[
     int | None,
-    typer.Option("--replicas", min=1, help="Parts of a batch that are worked out side by side; by default 1."),
+    typer.Option(
+        "--replicas", min=1, max=1024, help="Parts of a batch that are worked out side by side; by default 1."
+    ),
 ]
 
 
@@ -179,13 +200,16 @@ CheckpointEvery = Annotated[
     int | None,
     typer.Option(
         min=0,
+        max=2**31 - 1,
         help="Steps between checkpoints, at the ends of chunks; 0 for none but when the run is broken off. By default "
         "one after each 30 seconds of training.",
     ),
 ]
 
 
-KeepCheckpoints = Annotated[int, typer.Option(min=1, help="How many checkpoints of a run stay, the newest.")]
+KeepCheckpoints = Annotated[
+    int, typer.Option(min=1, max=2**31 - 1, help="How many checkpoints of a run stay, the newest.")
+]
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on the way but warnings and errors.")]
@@ -196,7 +220,12 @@ LogFile = Annotated[
 Wait = Annotated[
     float,
     typer.Option(
-        "--wait", min=0, metavar="SECONDS", help="How long to wait for another process to be done with the workspace."
+        "--wait",
+        min=0,
+        max=MOST_SECONDS,
+        callback=refuse_nan,
+        metavar="SECONDS",
+        help="How long to wait for another process to be done with the workspace.",
     ),
 ]
 
@@ -206,7 +235,15 @@ WarmStart = Annotated[
 ]
 
 
-Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Your reason, for the history.")]
+Why = Annotated[
+    str,
+    typer.Option(
+        "--why",
+        callback=refuse_long_reason,
+        metavar="TEXT",
+        help=f"Your reason, for the history; at most {MOST_REASON:,} characters.",
+    ),
+]
 
 
 class IfLocked(StrEnum):
@@ -350,24 +387,6 @@ def existing(workspace: Place) -> Place:
         raise typer.BadParameter(f"no workspace {workspace}: `backbeam run` or `backbeam preprocess` makes one")
     refuse_links(workspace)
     return workspace
-
-
-_CARRIES_SECRETS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/\s,]*@|[^\s,]*\?)")
-
-
-def refuse_secrets(arguments: list[str]) -> None:
-    """Refuse a URI that carries a user, a password, a signature or a token: what is named is written to records.
-
-    Raises:
-        BadUsage: there is one; the message does not repeat it.
-    """
-    for argument in arguments:
-        found = _CARRIES_SECRETS.search(argument)
-        if found:
-            raise BadUsage(
-                f"a {found[1]}:// URI with USER@ or ?QUERY, which may hold a secret and would be written to records: "
-                "give the plain URI; credentials are those of the environment"
-            )
 
 
 def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:

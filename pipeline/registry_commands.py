@@ -121,7 +121,7 @@ def retrain(
         why=why,
     )
     settings, log = stage_settings(context, workspace, device, workers=workers), work.Log()
-    stages.look_for_gpus(settings, wanted.config)
+    stages.check_machine(settings, wanted.config)
     with lock_of(workspace, wait, if_locked):
         found = retrain.retrain(settings, wanted, log)
     say_result(as_json, sheets.retrained_json(workspace, found, log), sheets.retrained_parts(workspace, found, log))
@@ -182,7 +182,8 @@ def rollback(
     context: typer.Context,
     workspace: Workspace = DEFAULT_WORKSPACE,
     to: Annotated[
-        int | None, typer.Option("--to", min=1, metavar="VERSION", help="By default the champion before this one.")
+        int | None,
+        typer.Option("--to", min=1, max=2**31 - 1, metavar="VERSION", help="By default the champion before this one."),
     ] = None,
     why: Why = "",
     wait: Wait = 0,

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from model import errors
 from pipeline import storage
+from pipeline.standard_streams import open_messages
 
 # Beam's own DirectRunner first tries to download and execute a binary. Here the name means what it says.
 _IN_PROCESS = {"directrunner", "fnapirunner"}
@@ -155,9 +156,11 @@ def messages_in(log: Path) -> Iterator[None]:
 def _standard_error_to(descriptor: int) -> Iterator[None]:
     """Send to a file what native code and child processes write to standard error, but not what this process prints."""
     sys.stderr.flush()
-    shown, own = os.dup(2), sys.stderr
-    with os.fdopen(shown, "w", encoding=own.encoding, errors="backslashreplace", buffering=1) as printed:
-        sys.stderr, hook = printed, threading.excepthook
+    shown = os.dup(2)
+    own = sys.stderr
+    hook = threading.excepthook
+    with open_messages(shown, own.encoding) as printed:
+        sys.stderr = printed
         threading.excepthook = partial(_report_thread, own)  # of the engine's threads
         os.dup2(descriptor, 2)
         try:
@@ -165,7 +168,8 @@ def _standard_error_to(descriptor: int) -> Iterator[None]:
         finally:
             own.flush()
             os.dup2(shown, 2)
-            sys.stderr, threading.excepthook = own, hook
+            sys.stderr = own
+            threading.excepthook = hook
 
 
 def _report_thread(stream: TextIO, problem: threading.ExceptHookArgs) -> None:

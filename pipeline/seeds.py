@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from model.errors import BadUsage, CorruptArtefact
+from model.recipes import shown
 from pipeline.commits import commit
 from pipeline.manifest import FileName, Record
 from pipeline.places import Place
@@ -45,13 +46,15 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         first, dash, last = part.partition("-")
         if not _is_seed(first) or (dash and not _is_seed(last)):
-            raise BadUsage(f"--seeds takes numbers and ranges below 2^31, such as 1-5 or 1,3,10-12; found {text!r}")
+            raise BadUsage(
+                f"--seeds takes numbers and ranges below 2^31, such as 1-5 or 1,3,10-12; found {shown(text)}"
+            )
         numbers = range(int(first), int(last if dash else first) + 1)
         if not numbers or len(numbers) + len(seeds) > MOST_SEEDS:
             raise BadUsage(f"--seeds: {part} is an empty range, or there are more than {MOST_SEEDS} seeds")
         seeds.extend(numbers)
     if len(set(seeds)) < len(seeds):
-        raise BadUsage(f"--seeds names a seed twice: {text}")
+        raise BadUsage(f"--seeds names a seed twice: {shown(text)}")
     return tuple(seeds)
 
 

@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -60,8 +60,7 @@ def _stop(number: int, _: FrameType | None) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)  # a second one would break off the clearing away
     message = f"{'interrupted' if number == signal.SIGINT else 'terminated'}; what was complete is kept"
-    with suppress(OSError):  # of a log file on a full disk
-        note(f"error: {message}")
+    note(f"error: {message}")
     sys.stderr.write(f"backbeam: {message}\n")
     if _heard.tell:
         _heard.tell()

@@ -12,6 +12,7 @@ from model.recipes import TrainingConfig, fit_to_data
 from pipeline import storage
 from pipeline.console import warn
 from pipeline.lookup import Dataset
+from pipeline.memory import check_memory
 from pipeline.places import Place
 from pipeline.runners import messages_in
 from pipeline.runs import (
@@ -111,6 +112,7 @@ def train_stage(
         _check_logged(folders)
 
     def build() -> None:
+        check_memory(missing[0], settings.device)  # now that the sizes of the data set are known
         with log.timed("import"), quiet_imports():
             from model.replicas import start_engine
             from pipeline.train import prepare, train
@@ -174,8 +176,9 @@ def assist_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, l
     return folder.name
 
 
-def look_for_gpus(settings: Settings, config: TrainingConfig) -> None:
-    """Fail before any work if a GPU is asked for by name and is not there; raises BadUsage."""
+def check_machine(settings: Settings, config: TrainingConfig) -> None:
+    """Fail before any work if the memory is too small, or a GPU that was named is not there; raises BadUsage."""
+    check_memory(config, settings.device)
     if settings.device not in ("auto", "cpu"):
         with quiet_imports():
             from model.devices import initialise_devices

@@ -11,10 +11,10 @@ severity that it has; one beyond `warning_threshold` only is a warning.
 import shlex
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
-from model.recipes import nearest
+from model.recipes import nearest, shown
 from pipeline.manifest import Count, Digest, FileInfo, FileName, Record
 from pipeline.places import Place
 from pipeline.tables.files import dataset_partition
@@ -24,6 +24,7 @@ TABLE = "validation"
 
 Severity = Literal["error", "warning", "off"]
 Outcome = Literal["passed", "warning", "error"]
+Threshold = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 
 
 class CheckSettings(BaseModel):
@@ -31,15 +32,15 @@ class CheckSettings(BaseModel):
 
     Attributes:
         severity: of a value beyond threshold: error stops the job, warning does not, off leaves the check out.
-        threshold: the largest value that passes; of a check that is `low_is_bad`, the smallest.
+        threshold: the largest value that passes; of a check that is `low_is_bad`, the smallest. -1e12 to 1e12.
         warning_threshold: a value beyond this one is a warning at least; no laxer than threshold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     severity: Severity
-    threshold: FiniteFloat
-    warning_threshold: FiniteFloat
+    threshold: Threshold
+    warning_threshold: Threshold
 
 
 class Check(NamedTuple):
@@ -194,7 +195,8 @@ def resolve_checks(tables: dict[str, Any]) -> dict[str, CheckSettings]:
     unknown = [name for name in tables if name not in CHECKS]
     if unknown:
         raise BadUsage(
-            f"validation: no such check: {unknown[0]!r}{nearest(unknown[0], CHECKS)}; there are: {', '.join(CHECKS)}"
+            f"validation: no such check: {shown(unknown[0])}{nearest(unknown[0], CHECKS)}; "
+            f"there are: {', '.join(CHECKS)}"
         )
     return {name: _resolve_check(name, tables.get(name, {})) for name in CHECKS}
 
@@ -255,13 +257,15 @@ def _resolve_check(name: str, given: Any) -> CheckSettings:
         raise BadUsage(f"{place} is no table: write [{place}]")
     unknown = [key for key in given if key not in CheckSettings.model_fields]
     if unknown:
-        raise BadUsage(f"{place}: no such setting: {unknown[0]!r}{nearest(unknown[0], CheckSettings.model_fields)}")
+        raise BadUsage(
+            f"{place}: no such setting: {shown(unknown[0])}{nearest(unknown[0], CheckSettings.model_fields)}"
+        )
     implied = {"warning_threshold": given["threshold"]} if "threshold" in given else {}
     try:
         settings = CheckSettings.model_validate(check.defaults.model_dump() | implied | given, strict=True)
     except ValidationError as problem:
         first = problem.errors()[0]
-        raise BadUsage(f"{place}.{first['loc'][-1]}: {first['msg']}, found {first['input']!r}") from None
+        raise BadUsage(f"{place}.{first['loc'][-1]}: {first['msg']}, found {shown(first['input'])}") from None
     if check.is_beyond(settings.warning_threshold, settings.threshold):
         raise BadUsage(
             f"{place}: warning_threshold {settings.warning_threshold:g} is laxer than threshold {settings.threshold:g}"

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -93,7 +93,8 @@ def quiet_imports() -> Iterator[None]:
             raise
         except BaseException:
             heard.seek(0)
-            os.write(kept, heard.read())
+            with suppress(OSError):  # of standard error; the import's failure is what to raise
+                os.write(kept, heard.read())
             raise
         finally:
             os.dup2(kept, 2)

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.errors import BadUsage
-from model.recipes import nearest
+from model.recipes import nearest, shown
 
 BEST = "best"
 NONE = "none"
@@ -46,7 +46,7 @@ class Policy(BaseModel):
     minimum_gain: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] = 0.0
     significance: Annotated[float, Field(gt=0, le=1)] = 0.05
     largest_class_loss: Share = 0.05
-    reference: Annotated[str, Field(min_length=1)] = BEST
+    reference: Annotated[str, Field(min_length=1, max_length=200)] = BEST
 
     @model_validator(mode="after")
     def _does_not_contradict_itself(self) -> Self:
@@ -69,7 +69,7 @@ def resolve_policy(table: dict[str, Any]) -> Policy:
     unknown = [name for name in table if name not in Policy.model_fields]
     if unknown:
         raise BadUsage(
-            f"promotion: no such setting: {unknown[0]!r}{nearest(unknown[0], Policy.model_fields)}; there are: "
+            f"promotion: no such setting: {shown(unknown[0])}{nearest(unknown[0], Policy.model_fields)}; there are: "
             f"{', '.join(Policy.model_fields)}"
         )
     try:
@@ -77,5 +77,5 @@ def resolve_policy(table: dict[str, Any]) -> Policy:
     except ValidationError as problem:
         first = problem.errors()[0]
         place = ".".join(map(str, ("promotion", *first["loc"])))
-        found = f", found {first['input']!r}" if first["loc"] else ""
+        found = f", found {shown(first['input'])}" if first["loc"] else ""
         raise BadUsage(f"{place}: {first['msg'].removeprefix('Value error, ')}{found}") from None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from model.errors import BadUsage
+from model.recipes import shown
 from pipeline.places import Place
 from pipeline.runs import EVALUATION_NAME, EvaluationRecord
 from pipeline.tables.slices import SLICINGS, Slicing
@@ -13,6 +14,7 @@ from pipeline.tables.slices import SLICINGS, Slicing
 # By name; text is the place of a function or a Slicing, MODULE:NAME, which is imported where it is used.
 Slicings: TypeAlias = Mapping[str, Slicing | str]
 
+MOST_PLACE = 300  # characters of MODULE:FUNCTION
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
 _PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -92,9 +94,11 @@ def check_recorded(record: EvaluationRecord, slicings: Slicings, run_folder: Pla
 def _check(name: str, place: Any) -> None:
     if not _NAME.fullmatch(name) or name in SLICINGS:
         taken = f"; {', '.join(SLICINGS)} are there already" if name in SLICINGS else ""
-        raise BadUsage(f"a slicing has a name of its own of letters a to z, digits, - and _; found {name!r}{taken}")
-    if not isinstance(place, str) or not _PLACE.fullmatch(place):
-        raise BadUsage(f"slicing {name}: expected MODULE:FUNCTION, such as my_slices:thin; found {place!r}")
+        raise BadUsage(
+            f"a slicing has a name of its own of letters a to z, digits, - and _; found {shown(name)}{taken}"
+        )
+    if not isinstance(place, str) or len(place) > MOST_PLACE or not _PLACE.fullmatch(place):
+        raise BadUsage(f"slicing {name}: expected MODULE:FUNCTION, such as my_slices:thin; found {shown(place)}")
 
 
 def _describe(name: str, slicing: Slicing | str) -> str:

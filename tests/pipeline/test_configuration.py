@@ -1,12 +1,18 @@
 import contextlib
+import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadUsage
-from model.recipes import RECIPES
-from pipeline.configuration import parse_layers, resolve
+from model.recipes import RECIPES, TrainingConfig
+from pipeline.configuration import parse_layers, parse_size, read_slices, resolve
+from pipeline.registry.policy import Policy
+from pipeline.seeds import parse_seeds
+from pipeline.tables.slicings import resolve_slicings
+from pipeline.validation import CheckSettings
 
 
 def write(tmp_path, text):
@@ -53,6 +59,111 @@ def test_what_is_refused(text, message, tmp_path):
         resolve(write(tmp_path, text), {})
 
 
+PART = "a."
+BEYOND = {
+    "training": {
+        "recipe": ['"' + "x" * 60_000 + '"'],
+        "layers": ["[784, 1000000000, 10]", "[784, 0, 10]", "[784]", "[" + "1," * 101 + "]"],
+        "batch_size": ["0", "-1", "2147483648", "inf"],
+        "num_steps": ["-1", "9223372036854775808", "nan", '"' + "9" * 5000 + '"'],
+        "num_epochs": ["0", "-1.0", "1e308", "inf", "nan", "1.1e9"],
+        "weights_rate": ["0.0", "-1.0", "1e308", "inf", "nan", "1.1e9"],
+        "biases_rate": ["0.0", "-1.0", "1e308", "inf", "nan", "1.1e9"],
+        "momentum": ["-0.1", "1.0", "inf", "nan"],
+        "weight_decay": ["-0.1", "1.1e9", "inf", "nan"],
+        "dropout": ["-0.1", "1.0", "inf", "nan"],
+        "window_mib": ["0", "-1", "1073741825", "inf"],
+        "seed": ["-1", "2147483648", "nan"],
+        "num_replicas": ["0", "-1", "1025"],
+    },
+    "validation.duplicates": {
+        "threshold": ["-1.1e12", "1.1e12", "inf", "nan", "9000000000000000000"],
+        "warning_threshold": ["-1.1e12", "1.1e12", "-inf", "nan"],
+    },
+    "promotion": {
+        "minimum_accuracy": ["-0.1", "1.1", "inf", "nan"],
+        "minimum_gain": ["-1.1", "1.1", "inf", "nan"],
+        "significance": ["0.0", "1.1", "inf", "nan"],
+        "largest_class_loss": ["-0.1", "1.1", "inf", "nan"],
+        "reference": ['""', '"' + "x" * 201 + '"'],
+    },
+    "slices": {"mine": ['"' + "x" * 300 + ':y"', "inf"]},
+}
+
+
+def test_every_setting_that_is_a_number_or_a_text_has_a_range():
+    chosen = {"step", "activation", "output", "loss", "start", "schedule", "warm_start"}
+    assert set(BEYOND["training"]) == set(TrainingConfig.model_fields) - chosen
+    assert set(BEYOND["validation.duplicates"]) == set(CheckSettings.model_fields) - {"severity"}
+    assert set(BEYOND["promotion"]) == set(Policy.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "value"),
+    [(table, name, value) for table in BEYOND for name in BEYOND[table] for value in BEYOND[table][name]],
+    ids=lambda text: text[:30],
+)
+def test_a_value_beyond_its_range_is_refused_in_a_short_message(table, name, value, tmp_path):
+    file = write(tmp_path, f"[{table}]\n{name} = {value}\n")
+    with pytest.raises(BadUsage, match=f"{name}|mine|run.toml") as refused:
+        resolve_slicings(read_slices(file), ()) if table == "slices" else resolve(file, {})
+    assert len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize("name", ["training", "validation", "promotion", ""])
+def test_a_long_name_of_a_setting_is_refused_in_a_short_message(name, tmp_path):
+    table = f"[{name}]\n" if name else ""
+    with pytest.raises(BadUsage, match="no such") as refused:
+        resolve(write(tmp_path, f"{table}{'x' * 60_000} = 1\n"), {})
+    assert len(str(refused.value)) < 600
+
+
+BOMBS = {
+    "key": PART * 25_000 + "a = 1",
+    "quoted key": '"a".' * 10_000 + "a = 1",
+    "table": f"[{PART * 25_000}a]",
+    "array of tables": f"[[{PART * 25_000}a]]",
+    "key in an inline table behind a string": 'x = ["""y"""", {' + PART * 25_000 + 'a = 1}, "z"]',
+    "key behind a literal string": "x = ['''y'''', {" + PART * 25_000 + "a = 1}, 'z']",
+    "arrays": "a = " + "[" * 30_000,
+    "inline tables": "{a = ".join(["a = ", *[""] * 10_000]),
+    "arrays over lines": "a = " + "[\n" * 30_000,
+    "decimal integer": "a = " + "9" * 60_000,
+    "hexadecimal integer": "a = 0x" + "f" * 60_000,
+    "string without an end": 'a = "' + '\\"' * 30_000,
+    "text without an end": 'a = """' + '\\"""' * 15_000,
+    "large file": "# more than 64 KiB\n" * 4_000,
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS.keys())
+def test_a_file_that_would_take_very_much_memory_or_time_is_refused(text, tmp_path):
+    file = write(tmp_path, text)
+    started = time.process_time()
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadUsage, match=r"run\.toml") as refused:
+            resolve(file, {})
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - started < 5
+    assert len(str(refused.value)) < 500
+
+
+def test_texts_and_comments_may_hold_any_dots_and_brackets(tmp_path):
+    dots = "." * 200 + "[{" * 50
+    text = f"""# {dots}
+[slices]  # {dots}
+a = "{dots} \\" {dots}"
+b = '{dots} " '
+c = \"\"\"{dots}
+" {dots}\"\"\"  # " {dots}
+d = '''{dots} '' {dots}'''
+"""
+    assert set(read_slices(write(tmp_path, text))) == set("abcd")
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_read_or_refused(tmp_path_factory, text):
     file = write(tmp_path_factory.mktemp("x"), "[training]\n" + text.encode("utf-8", "replace").decode())
@@ -65,6 +176,13 @@ def test_layers():
     assert parse_layers(None) is None
     with pytest.raises(BadUsage, match="found '784-30'"):
         parse_layers("784-30")
+
+
+def test_long_texts_of_flags_are_refused_in_short_messages():
+    for parse in (parse_layers, parse_size, parse_seeds):
+        with pytest.raises(BadUsage) as refused:
+            parse("1," * 5_000 + "x")
+        assert len(str(refused.value)) < 400
 
 
 def test_a_flag_in_steps_replaces_the_files_epochs(tmp_path):

@@ -1,10 +1,18 @@
+import errno
+import os
 import re
+import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from pipeline import console
 from pipeline.console import configure, note, say, warn, watched
+from pipeline.standard_streams import open_messages
+
+FULL = Path("/dev/full")  # a device that says that it is full
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ "
 
@@ -87,3 +95,57 @@ def test_a_signal_while_the_log_file_is_written_does_not_hang(tmp_path, monkeypa
     configure()
     assert (tmp_path / "log").read_text().endswith(" written\n")
     assert "left out" not in (tmp_path / "log").read_text()
+
+
+@contextmanager
+def full_standard_error(monkeypatch):
+    with open_messages(os.open(FULL, os.O_WRONLY)) as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        yield
+
+
+def test_a_full_standard_error_is_noted_once_in_the_log_file(tmp_path, monkeypatch):
+    configure(log_file=tmp_path / "log")
+    with full_standard_error(monkeypatch):
+        say("at work")
+        warn("look at this")
+    configure()
+    full = "standard error cannot be written, and work goes on: .*No space left on device"
+    assert re.fullmatch(f"{TIME}at work\n{TIME}{full}\n{TIME}look at this\n", (tmp_path / "log").read_text())
+
+
+def test_a_full_log_file_is_noted_once_on_standard_error(capsys):
+    configure(log_file=FULL)
+    say("at work")
+    warn("look at this")
+    configure()
+    full = "the log file cannot be written, and work goes on: .*No space left on device"
+    assert re.fullmatch(f"{TIME}{full}\n{TIME}at work\n{TIME}look at this\n", capsys.readouterr().err)
+
+
+def test_work_goes_on_where_neither_can_be_written(monkeypatch):
+    configure(log_file=FULL)
+    with full_standard_error(monkeypatch), watched("reading", 5, "examples", lambda: 1.0, seconds=0.0):
+        say("at work")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_log_file_that_a_full_disk_has_no_room_for_is_left_out(number, capsys, monkeypatch, tmp_path):
+    def refuse(file):
+        raise OSError(number, os.strerror(number), str(file))
+
+    monkeypatch.setattr(console, "open_messages", refuse)
+    configure(log_file=tmp_path / "log")
+    say("at work")
+    assert re.fullmatch(f"{TIME}the log file cannot be written.*\n{TIME}at work\n", capsys.readouterr().err)
+
+
+def test_progress_bars_on_a_terminal_that_is_gone_do_not_end_work(monkeypatch):
+    controller, terminal = os.openpty()
+    os.close(controller)
+    with open_messages(terminal) as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        patch.setattr(console.console, "_force_terminal", True)
+        assert console.shows_bars()
+        with watched("reading", 5, "examples", lambda: 1.0, seconds=0.0):
+            say("at work")

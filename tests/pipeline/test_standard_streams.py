@@ -1,0 +1,156 @@
+"""Standard output and standard error that are full, closed, or that nobody reads."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from model.errors import EngineFailed, StorageFailed
+from pipeline import cli
+from pipeline.runners import messages_in
+from pipeline.standard_streams import READER_GONE, dropped, open_messages, protect_standard_streams
+from pipeline.work import quiet_imports
+from tests.helpers import BACKBEAM
+
+
+@pytest.fixture
+def protected(monkeypatch):
+    """Protect streams on descriptors of the test's own, in place of 1 and 2."""
+
+    def protect(output, error):
+        for name, descriptor in (("stdout", output), ("stderr", error)):
+            stream = os.fdopen(descriptor, "w", closefd=False)
+            monkeypatch.setattr(sys, f"__{name}__", stream)
+            monkeypatch.setattr(sys, name, stream)
+        kept = {number: os.dup(number) for number in (1, 2)}
+        os.dup2(output, 1)
+        os.dup2(error, 2)
+        protect_standard_streams()
+        restored.append(kept)
+
+    restored: list[dict[int, int]] = []
+    yield protect
+    for kept in restored:
+        for number, descriptor in kept.items():
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+@pytest.fixture
+def full():
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["backbeam", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["recipes"], ["recipes", "--json"], ["run", "--help"]]
+)
+def test_a_result_that_a_full_disk_does_not_take_is_a_storage_failure(
+    arguments, protected, full, monkeypatch, tmp_path
+):
+    with (tmp_path / "errors").open("w") as errors:
+        protected(full, errors.fileno())
+        assert run(monkeypatch, *arguments) == StorageFailed.exit_code
+    assert (tmp_path / "errors").read_text() == (
+        "backbeam: standard output cannot be written: [Errno 28] No space left on device; the result is not printed\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["recipes"], ["recipes", "--json"], ["run", "--help"]]
+)
+def test_a_command_whose_result_nobody_reads_ends_without_a_message(arguments, protected, monkeypatch, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with (tmp_path / "errors").open("w") as errors:
+        protected(writer, errors.fileno())
+        assert run(monkeypatch, *arguments) == READER_GONE
+    os.close(writer)
+    assert (tmp_path / "errors").read_text() == ""
+
+
+def test_an_error_keeps_its_code_where_standard_error_is_full(protected, full, monkeypatch, tmp_path):
+    with (tmp_path / "out").open("w") as out:
+        protected(out.fileno(), full)
+        assert run(monkeypatch, "runs", "--workspace", str(tmp_path / "missing")) == 2
+        assert run(monkeypatch, "gradcheck", "--recipe", "missing") == 2
+
+
+def test_messages_that_do_not_fit_are_dropped_and_later_ones_are_written(tmp_path):
+    place = tmp_path / "log"
+    with open_messages(place) as stream:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), stream.fileno())
+        stream.write("lost\n")
+        assert "No space left" in str(dropped(stream))
+        os.dup2(os.open(place, os.O_WRONLY), stream.fileno())
+        stream.write("kept\n")
+    assert place.read_text() == "kept\n"
+
+
+def test_a_stream_in_non_blocking_mode_gets_everything():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    received = []
+    with os.fdopen(reader) as read:
+        thread = threading.Thread(target=lambda: received.append(read.read()))
+        thread.start()
+        with open_messages(writer) as stream:
+            stream.write("x" * 2**20)  # more than a pipe holds
+        thread.join()
+    assert received == ["x" * 2**20]
+
+
+def closed(descriptors, *arguments, command=(BACKBEAM,)):
+    """Run a command, the real one by default, with descriptors closed."""
+    redirections = " ".join(f"{number}>&-" for number in descriptors)
+    whole = ["sh", "-c", f'exec "$@" {redirections}', "sh", *command, *arguments]
+    return subprocess.run([*map(str, whole)], capture_output=True, text=True, timeout=60)
+
+
+def test_a_closed_standard_output_is_a_storage_failure():
+    done = closed([0, 1], "recipes", "--json")
+    assert done.returncode == StorageFailed.exit_code
+    assert done.stderr.startswith("backbeam: standard output cannot be written: [Errno 9]")
+
+
+def test_no_file_takes_the_place_of_a_closed_standard_error(tmp_path):
+    code = (
+        "import os, sys; from pipeline.standard_streams import protect_standard_streams as protect; protect(); "
+        "sys.stderr.write('dropped'); print(open(sys.argv[1], 'w').fileno() > 2, os.get_inheritable(2))"
+    )
+    done = closed([0, 2], tmp_path / "file", command=(sys.executable, "-c", code))
+    assert (done.returncode, done.stdout, (tmp_path / "file").read_text()) == (0, "True True\n", "")
+
+
+def fail_within(context, problem):
+    """Write to both sides of standard error in a context, and fail there."""
+    with context:
+        sys.stderr.write("said by backbeam\n")
+        os.write(2, b"said by a library\n")
+        raise problem
+
+
+def test_an_engine_is_given_a_log_where_standard_error_is_full(protected, full, tmp_path):
+    log = tmp_path / "engine.log"
+    with (tmp_path / "out").open("w") as out:
+        protected(out.fileno(), full)
+        with pytest.raises(EngineFailed, match=r"what the engine wrote is in .*engine\.log"):
+            fail_within(messages_in(log), EngineFailed("it broke"))
+    assert log.read_bytes() == b"said by a library\n"
+
+
+def test_an_import_that_fails_says_so_where_standard_error_is_full(protected, full, tmp_path):
+    with (tmp_path / "out").open("w") as out:
+        protected(out.fileno(), full)
+        with pytest.raises(ImportError, match="library"):
+            fail_within(quiet_imports(), ImportError("library"))
