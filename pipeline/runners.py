@@ -97,6 +97,10 @@ def execute(beam: ModuleType, options_class: Any, arguments: Sequence[str], cons
         pipeline = beam.Pipeline(options=options)
     except (ValueError, ImportError) as problem:  # no such runner, or its package is missing
         raise errors.BadUsage(f"Beam: {problem}") from problem
+    if isinstance(pipeline.runner, beam.runners.portability.fn_api_runner.FnApiRunner):
+        from pipeline.worker_processes import use_own_workers
+
+        use_own_workers()
     construct(pipeline)
     try:
         with _servers_stopped(pipeline.runner):
