@@ -1,9 +1,11 @@
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import apache_beam as beam
@@ -12,6 +14,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
 from pipeline import runners, worker_processes
+from pipeline.code_identity import SameCode, code_digest
+from tests.helpers import backbeam
 
 PS = shutil.which("ps") or "/bin/ps"
 TWO_WORKERS = runners.add_workers((), 2)
@@ -33,7 +37,7 @@ def work(_):
 
 def run_job(folder: Path) -> None:
     with runners.messages_in(folder / "engine.log"):
-        runners.execute(beam, PipelineOptions, TWO_WORKERS, lambda p: p | beam.Create([1, 2]) | beam.Map(abs))
+        runners.execute(beam, PipelineOptions, TWO_WORKERS, lambda p: p | beam.Create([1]) | beam.Map(SameCode(abs)))
 
 
 def descendants(pid: int) -> list[int]:
@@ -61,6 +65,33 @@ def test_a_worker_that_ends_before_it_connects_fails_the_job(ending, told, tmp_p
         run_job(tmp_path)
     assert time.monotonic() - started < 15
     assert "what it says" in (tmp_path / "engine.log").read_text()
+
+
+@pytest.mark.slow  # a worker imports Beam
+def test_a_worker_with_other_code_than_its_driver_fails_the_job(tmp_path, monkeypatch):
+    script = (
+        "import runpy; from pipeline import code_identity; code_identity.code_digest = lambda: 'f' * 64; "
+        "runpy.run_module('pipeline.sdk_worker', run_name='__main__')"
+    )
+    monkeypatch.setattr(worker_processes, "COMMAND", (sys.executable, "-c", script))
+    own = f"backbeam {version('backbeam')} (code digest"
+    expected = (
+        rf"a worker runs {re.escape(own)} ffffffffffff\) from .*, the driver {re.escape(own)} {code_digest()[:12]}"
+    )
+    with pytest.raises(EngineFailed, match=expected):
+        run_job(tmp_path)
+
+
+@pytest.mark.slow  # six processes import Beam and TensorFlow
+def test_modules_in_the_current_folder_are_not_imported(digits_folder, tmp_path, monkeypatch):
+    folder = tmp_path / "project"
+    for name in ("model/__init__.py", "pipeline.py", "queue.py", "random.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+    monkeypatch.chdir(folder)
+    done = backbeam("run", "--dataset", digits_folder, "--workspace", "ws", "--num-steps", 20, "--workers", 2)
+    assert done.code == 0, done.err
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.slow  # three processes import Beam
