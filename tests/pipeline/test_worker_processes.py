@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import EngineFailed
 from pipeline import runners, worker_processes
 from pipeline.code_identity import SameCode, code_digest
+from pipeline.local_side import temporary_files_in
 from tests.helpers import backbeam
 
 PS = shutil.which("ps") or "/bin/ps"
@@ -36,7 +37,7 @@ def work(_):
 
 
 def run_job(folder: Path) -> None:
-    with runners.messages_in(folder / "engine.log"):
+    with temporary_files_in(folder), runners.messages_in(folder / "engine.log"):
         runners.execute(beam, PipelineOptions, TWO_WORKERS, lambda p: p | beam.Create([1]) | beam.Map(SameCode(abs)))
 
 
@@ -101,7 +102,7 @@ def test_workers_end_when_their_driver_is_killed(while_they, tmp_path):
     (tmp_path / "slow_work.py").write_text(SLOW_WORK)
     began = tmp_path / "began"
     command = [sys.executable, "-c", DRIVER, *TWO_WORKERS]
-    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(tmp_path)}) as driver:
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}) as driver:
         while len(workers := descendants(driver.pid)) < 2 or not (while_they == "start" or began.exists()):
             assert driver.poll() is None
             time.sleep(0.1)
