@@ -26,6 +26,7 @@ from model.examples import Bytes, Integers
 from model.network import Parameters, forward, scale
 from model.training import network_of
 from pipeline import runners, runs, storage
+from pipeline.code_identity import SameCode
 from pipeline.console import watched
 from pipeline.local_side import poll_seconds
 from pipeline.manifest import FileInfo, Manifest, ShardInfo
@@ -156,10 +157,10 @@ def construct(pipeline: beam.Pipeline, job: Job) -> None:
         pipeline
         | "Shards" >> beam.Create(list_shards(job.manifest))
         | beam.Reshuffle()
-        | "Predict" >> beam.Map(predict_shard, job)  # Predictions
-        | "WritePredictions" >> beam.Map(write_predictions, job)  # Result
-        | beam.CombineGlobally(merge, job)
-        | "WriteTables" >> beam.Map(write_tables, job)
+        | "Predict" >> beam.Map(SameCode(predict_shard, job=job))  # Predictions
+        | "WritePredictions" >> beam.Map(SameCode(write_predictions, job=job))  # Result
+        | "Merge" >> beam.CombineGlobally(SameCode(merge, job=job))
+        | "WriteTables" >> beam.Map(SameCode(write_tables, job=job))
     )
 
 

@@ -24,6 +24,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import BadInput, EngineFailed
 from model.examples import concatenate
 from pipeline import runners, storage
+from pipeline.code_identity import SameCode
 from pipeline.commits import commit_manifest
 from pipeline.console import watched
 from pipeline.local_side import poll_seconds, scratch_folder
@@ -133,20 +134,20 @@ def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> No
         pipeline
         | "Ranges" >> beam.Create(ranges)
         | beam.Reshuffle()
-        | "CutBlocks" >> beam.FlatMap(cut_blocks, job).with_outputs(REJECTED, main=CUTS)
+        | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(REJECTED, main=CUTS)
     )
     every_group = pipeline | "EveryGroup" >> beam.Create(list(empty_groups(job)))  # ((split, group), None)
     shards = (
         (found[CUTS], every_group)  # ((split, group), Cut)
         | beam.Flatten()
         | beam.GroupByKey()
-        | "WriteShards" >> beam.FlatMapTuple(partial(write_shards, job))  # Tally
+        | "WriteShards" >> beam.FlatMapTuple(SameCode(write_shards, job))  # Tally
     )
     (
         (shards, found[REJECTED])  # Tally
         | "Tallies" >> beam.Flatten()
-        | beam.CombineGlobally(partial(merge, job))
-        | "WriteManifest" >> beam.Map(write_manifest, job)
+        | "Merge" >> beam.CombineGlobally(SameCode(merge, job))
+        | "WriteManifest" >> beam.Map(SameCode(write_manifest, job=job))
     )
 
 

@@ -5,6 +5,7 @@ This file handles Beam's classes without importing them; `preprocess` and `evalu
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -18,11 +19,19 @@ from typing import Any, TextIO
 
 from model import errors
 from pipeline import storage
+from pipeline.code_identity import code_identity
 from pipeline.standard_streams import open_messages
 
 # Beam's own DirectRunner first tries to download and execute a binary. Here the name means what it says.
 _IN_PROCESS = {"directrunner", "fnapirunner"}
 IN_PROCESS_RUNNER = "FnApiRunner"
+
+CHILD_OF_JOB_SERVICE = "beam:env:harness_subprocess_python:v1"
+
+# How a worker fails that cannot load what a driver of another version, or with another package of that name, sends.
+_OTHER_CODE = re.compile(
+    r"^\w+Error: (No module named '(?:pipeline|model)\b.*|.*\bmodule '(?:pipeline|model)\b.*)$", re.MULTILINE
+)
 
 # Options by which Dataflow builds a job and does not run it; other engines ignore them and would run it.
 _BUILD_ONLY_OPTIONS = ("dry_run", "template_location")
@@ -94,10 +103,15 @@ def execute(beam: ModuleType, options_class: Any, arguments: Sequence[str], cons
     options = options_class(beam_arguments(arguments))
     _check_known(options)
     build_only = _asked_to_build_only(options)
+    _keep_from_current_folder(options.view_as(beam.options.pipeline_options.PortableOptions))
     try:
         pipeline = beam.Pipeline(options=options)
     except (ValueError, ImportError) as problem:  # no such runner, or its package is missing
         raise errors.BadUsage(f"Beam: {problem}") from problem
+    if isinstance(pipeline.runner, beam.runners.portability.fn_api_runner.FnApiRunner):
+        from pipeline.worker_processes import use_own_workers
+
+        use_own_workers()
     construct(pipeline)
     try:
         with _servers_stopped(pipeline.runner):
@@ -198,6 +212,12 @@ def _servers_stopped(runner: Any) -> Iterator[None]:
             server.stop()
 
 
+def _keep_from_current_folder(options: Any) -> None:
+    """Have a worker that a job service starts as its child not import from the folder that the service stands in."""
+    if options.environment_type == CHILD_OF_JOB_SERVICE and options.environment_config:
+        options.environment_config = f"PYTHONSAFEPATH=1 {options.environment_config}"  # a shell's command line
+
+
 def _check_no_store(arguments: Sequence[str]) -> None:
     """Refuse Beam's options for stores: its jobs show their options, secrets too, and our clients do not see them."""
     found = [argument.split("=")[0] for argument in arguments if argument.startswith(("--s3", "--azure"))]
@@ -236,5 +256,11 @@ def _translate(problem: Exception) -> errors.BackbeamError:
     found = errors.recover(problem)
     if found is not None:
         return found
+    other = _OTHER_CODE.search(str(problem))
+    if other:
+        return errors.EngineFailed(
+            f"the engine failed: a worker does not run the driver's {code_identity()}: {other[1]}; install that "
+            "version wherever workers run"
+        )
     lines = [line for line in str(problem).splitlines() if line.strip() not in ("", "None")]
     return errors.EngineFailed(f"the engine failed: {type(problem).__name__}: {lines[-1] if lines else ''}")

@@ -10,6 +10,8 @@ import pytest
 
 from tests.helpers import Digits, backbeam, build_everything
 
+pytest_plugins = ["tests.temporary_files"]
+
 # the same examples every time, so that a red run is red again
 hypothesis.settings.register_profile("backbeam", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("backbeam")

@@ -1,16 +1,13 @@
 """The conditions of a run: what besides its data and its configuration can decide its bits, as things are now."""
 
-import hashlib
 import os
 import platform
 import re
-from functools import cache
 from pathlib import Path
 
 import tensorflow as tf
 
-import model
-import pipeline
+from pipeline.code_identity import code_digest
 from pipeline.runs import Conditions, RunRecord
 
 _PROCESSOR = re.compile(r"^model name\s*: (.+)$", re.MULTILINE)
@@ -27,18 +24,6 @@ def current_conditions() -> Conditions:
         intra_op_threads=tf.config.threading.get_intra_op_parallelism_threads(),
         xla_flags=os.environ.get("XLA_FLAGS", ""),
     )
-
-
-@cache
-def code_digest() -> str:
-    """Return the SHA-256 of the names and contents of this program's source files, in the order of their names."""
-    digest = hashlib.sha256()
-    for package in (model, pipeline):
-        folder = Path(package.__path__[0])
-        for path in sorted(folder.rglob("*.py")):
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{package.__name__}/{path.relative_to(folder).as_posix()} {content}\n".encode())
-    return digest.hexdigest()
 
 
 def differing(one: RunRecord, other: RunRecord) -> dict[str, tuple[str, str]]:

@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.devices import initialise_devices
 from model.errors import EngineFailed
 from pipeline import evaluate, runners, storage
+from pipeline.code_identity import SameCode
 from pipeline.commits import commit
 from pipeline.evaluate import Shard
 from pipeline.local_side import temporary_files_in
@@ -68,9 +69,9 @@ def construct(pipeline: beam.Pipeline, job: Job) -> None:
         pipeline
         | "TestShards" >> beam.Create(shards)
         | beam.Reshuffle()
-        | "Ask" >> beam.Map(write_answers, job)  # FileInfo, number of examples
+        | "Ask" >> beam.Map(SameCode(write_answers, job=job))  # FileInfo, number of examples
         | "Collect" >> beam.combiners.ToList()
-        | "WriteContest" >> beam.Map(write_contest, job)
+        | "WriteContest" >> beam.Map(SameCode(write_contest, job=job))
     )
 
 

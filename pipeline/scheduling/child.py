@@ -3,15 +3,15 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-# -P: a folder named pipeline where the command was given is not taken for this package
-COMMAND_LINE = (sys.executable, "-P", "-m", "pipeline.scheduling.ward")
+from pipeline.child_process import start_child
+
+COMMAND_LINE = (sys.executable, "-m", "pipeline.scheduling.ward")
 
 
 class Child:
@@ -19,9 +19,8 @@ class Child:
 
     def __init__(self, command: Sequence[str]) -> None:
         self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is read
-        self._process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,  # see `ward`
+        self._process = start_child(
+            command,
             stdout=self._answer,
             process_group=0,  # Ctrl-C is for the scheduler, which passes it on; and a kill is for its workers too
         )

@@ -11,7 +11,7 @@ import requests
 from model.errors import BadInput, BadUsage
 from model.recipes import nearest
 from pipeline import storage
-from pipeline.console import download_progress, say
+from pipeline.console import download_progress, say, warn
 from pipeline.places import is_remote, place_of
 from pipeline.sources.known import (
     EMBEDDED,
@@ -30,7 +30,7 @@ from pipeline.sources.known import (
 
 TIMEOUT_SECONDS = 15
 MAX_NAME = 100  # characters of a folder's name that go into the names of data sets
-RETRIES = 1  # of each file at each mirror, after a second's wait
+WAITS_SECONDS: tuple[float, ...] = (1, 4)  # before a mirror is asked for a file again
 
 
 def find_source(dataset: str, data_dir: str | None, cache: Path, options: PictureOptions | None = None) -> AnySource:
@@ -138,23 +138,43 @@ def _download(dataset: str, known: KnownDataset, folder: Path, name: str, digest
     failures = []
     for mirror in known.mirrors:
         try:
-            return _fetch(mirror, folder, f"{name}.gz", digest)
-        except (
-            requests.RequestException,
-            ValueError,
-        ) as problem:  # pooch raises ValueError for a wrong digest
-            failures.append(f"  {mirror}{name}.gz: {_first_line(problem)}")
+            return _fetch_patiently(mirror, folder, f"{name}.gz", digest)
+        except (requests.RequestException, ValueError) as problem:  # pooch raises ValueError for a wrong digest
+            tries = f" (tried {len(WAITS_SECONDS) + 1} times)" if _may_pass(problem) else ""
+            failures.append(f"  {mirror}{name}.gz: {_first_line(problem)}{tries}")
     raise BadInput(
         f"{dataset}: {name}.gz could not be downloaded:\n" + "\n".join(failures) + f"\nPut {', '.join(FILE_NAMES)} "
         f"(each gzipped or not) into {folder}, or name their folder with --data-dir."
     )
 
 
+def _fetch_patiently(mirror: str, folder: Path, name: str, digest: str) -> str:
+    """Fetch one file from one mirror; if that breaks off, again from its beginning, as no mirror promises ranges."""
+    for wait in WAITS_SECONDS:
+        try:
+            return _fetch(mirror, folder, name, digest)
+        except requests.RequestException as problem:
+            if not _may_pass(problem):
+                raise
+            warn(f"{name}: {mirror} failed, trying again in {wait:g} s: {_first_line(problem)}")
+        time.sleep(wait)
+    return _fetch(mirror, folder, name, digest)
+
+
+def _may_pass(problem: Exception) -> bool:
+    """Tell whether a request may succeed a little later: it broke off, took too long, or the server is overloaded."""
+    if isinstance(problem, requests.HTTPError):
+        code = problem.response.status_code
+        return bool(code >= requests.codes.server_error or code == requests.codes.too_many_requests)
+    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    return isinstance(problem, passing)
+
+
 def _fetch(mirror: str, folder: Path, name: str, digest: str) -> str:
     """Fetch one file from one mirror, into place only if its digest is right."""
     pooch.get_logger().setLevel("ERROR")  # our own messages say what happened
     registry = {name: f"sha256:{digest}"}
-    mirrored = pooch.create(path=folder, base_url=mirror, registry=registry, retry_if_failed=RETRIES)
+    mirrored = pooch.create(path=folder, base_url=mirror, registry=registry)
     with _Bar(name) as bar:
         downloader = pooch.HTTPDownloader(
             progressbar=bar,

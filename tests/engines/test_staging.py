@@ -5,11 +5,13 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from pipeline.code_identity import code_identity
 from tests.engines.catalogue import EXTERNAL, JOB_SERVICE, PORTABLE, WORKER_POOL
 from tests.engines.isolation import ROOT, isolated
 from tests.helpers import BACKBEAM, Digits, backbeam, contents
@@ -54,6 +56,15 @@ def wheel(tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     [built] = (tmp_path / "dist").iterdir()
     return built
+
+
+def test_a_wheel_has_the_code_digest_of_its_sources(wheel, tmp_path):
+    unpacked = tmp_path / "unpacked"
+    zipfile.ZipFile(wheel).extractall(unpacked)
+    command = [sys.executable, "-P", "-c", "from pipeline import code_identity; print(*code_identity.code_identity())"]
+    environment = os.environ | {"PYTHONPATH": str(unpacked)}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == list(code_identity())
 
 
 def preprocess(folder, bare, *staged):

@@ -6,11 +6,13 @@ starts from the kept samples, always with the same seed, in memory bounded to 51
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.fuzz.bounded import SEEDS, cap_memory  # nothing that imports what is instrumented below
@@ -30,8 +32,13 @@ class Fuzzed(NamedTuple):
 def fuzz(target: str, runs: int) -> Fuzzed:
     """Fuzz a target in a child process."""
     with tempfile.TemporaryDirectory(prefix="backbeam-fuzz-") as found:
-        command = [sys.executable, "-m", "tests.fuzz.drive", target, "--runs", str(runs), "--into", found]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        inputs = Path(found) / "inputs"
+        temporary = Path(found) / "temporary"  # the fuzzer ends its process at once, and nothing is deleted then
+        inputs.mkdir()
+        temporary.mkdir()
+        command = [sys.executable, "-m", "tests.fuzz.drive", target, "--runs", str(runs), "--into", str(inputs)]
+        variables = os.environ | {"TMPDIR": str(temporary)}
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=variables)
     counts = [int(number) for number in re.findall(r"^#(\d+)\s", done.stderr, re.MULTILINE)]
     finished = re.search(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
     return Fuzzed(done.returncode, int(finished[1]) if finished else max(counts, default=0), done.stdout + done.stderr)

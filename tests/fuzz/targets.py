@@ -30,11 +30,21 @@ Target = Callable[[bytes], None]
 
 
 @cache
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    """A folder of this process, deleted at its end: `digits` is sound, other files are what is read."""
+    made = tempfile.TemporaryDirectory(prefix="backbeam-fuzz-")
+    Digits(num_train=6, num_test=3).write(Path(made.name) / "digits")
+    return made
+
+
 def _folder() -> Path:
-    """A folder of this process: `digits` is sound, other files are what is read."""
-    folder = Path(tempfile.mkdtemp(prefix="backbeam-fuzz-"))
-    Digits(num_train=6, num_test=3).write(folder / "digits")
-    return folder
+    return Path(_temporary().name)
+
+
+def clean_up() -> None:
+    """Delete what the targets wrote in this process."""
+    _temporary().cleanup()
+    _temporary.cache_clear()
 
 
 def _placed(data: bytes, name: str = "input") -> Path:

@@ -17,7 +17,8 @@ PROMOTED = {"outcome": "promoted", "run_id": "run-1", "reasons": ["better by 0.5
 
 
 def run() -> None:
-    from pipeline.scheduling.ward import end_with_parent
+    from pipeline.child_process import end_with_parent
+    from pipeline.scheduling.ward import GRACE_SECONDS
 
     folder = Path(os.environ["STAND_IN"])
 
@@ -28,7 +29,7 @@ def run() -> None:
     deaf = "STAND_IN_DEAF" in os.environ
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN if deaf else end)
-    end_with_parent()
+    end_with_parent(GRACE_SECONDS)
     note = folder / ".begun"
     note.write_text(json.dumps({"pid": os.getpid(), "arguments": sys.argv[2:]}))
     note.rename(folder / "begun")

@@ -17,14 +17,16 @@ from pipeline.sources.staging import scan_source
 from tests.helpers import Digits, write_files
 
 FILES = {f"{name}.gz": gzip.compress(data, mtime=0) for name, data in Digits(num_classes=10).files().items()}
-GOOD, CORRUPT, PAGE, DROPPED, MISSING = "good", "corrupt", "page", "dropped", "missing"
+GOOD, CORRUPT, PAGE, DROPPED, MISSING, ILL, SLOW = "good", "corrupt", "page", "dropped", "missing", "ill", "slow"
 
 
 class Mirror(BaseHTTPRequestHandler):
-    """Serves /BEHAVIOUR/NAME."""
+    """Serves /BEHAVIOUR/NAME; what a path's first requests get is /BEHAVIOUR,BEHAVIOUR/NAME, the last ever after."""
 
     def do_GET(self):
-        behaviour, name = self.path.strip("/").split("/")
+        behaviours, name = self.path.strip("/").split("/")
+        told = behaviours.split(",")
+        behaviour = told[min(self.server.requests.count(self.path), len(told) - 1)]
         self.server.requests.append(self.path)
         data = FILES[name]
         status, declared = 200, None
@@ -36,6 +38,11 @@ class Mirror(BaseHTTPRequestHandler):
             declared, data = len(data), data[: len(data) // 2]
         elif behaviour == MISSING:
             status, data = 404, b"not here"
+        elif behaviour == ILL:
+            status, data = 503, b"later"
+        elif behaviour == SLOW:
+            self.server.ended.wait(20)
+            return
         self.send_response(status)
         self.send_header("Content-Length", str(declared or len(data)))
         self.end_headers()
@@ -49,9 +56,11 @@ class Mirror(BaseHTTPRequestHandler):
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as running:
         running.requests = []
+        running.ended = threading.Event()
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
         yield running
+        running.ended.set()
         running.shutdown()
         thread.join()
 
@@ -67,7 +76,7 @@ def mirrors(server, monkeypatch):
         stored = tuple(hashlib.sha256(data).hexdigest() for data in FILES.values())
         monkeypatch.setitem(KNOWN, "tiny", KnownDataset(tuple("0123456789"), contents, stored, urls))
 
-    monkeypatch.setattr(fetch, "RETRIES", 0)
+    monkeypatch.setattr(fetch, "WAITS_SECONDS", (0, 0))
     return use
 
 
@@ -114,17 +123,31 @@ def test_no_mirror_left(only, reason, mirrors, tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_failed_download_is_tried_again(mirrors, monkeypatch, tmp_path, server):
-    mirrors(DROPPED)
-    monkeypatch.setattr(fetch, "RETRIES", 1)
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    with pytest.raises(BadInput):
+@pytest.mark.parametrize(("trouble", "tries"), [(DROPPED, 1), (DROPPED, 2), (ILL, 2), (SLOW, 1)])
+def test_a_passing_trouble_is_waited_for(trouble, tries, mirrors, monkeypatch, tmp_path, server, capsys):
+    monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 0.2)
+    mirrors(",".join([*[trouble] * tries, GOOD]))
+    source = find(tmp_path)
+    assert [Path(file).read_bytes() for file in source.files] == list(FILES.values())
+    assert len(server.requests) == 4 * (tries + 1)
+    assert capsys.readouterr().err.count("trying again in") == 4 * tries
+
+
+@pytest.mark.parametrize(
+    ("trouble", "tries"), [(DROPPED, 3), (ILL, 3), (SLOW, 3), (MISSING, 1), (CORRUPT, 1), (PAGE, 1)]
+)
+def test_tries_are_bounded_and_told(trouble, tries, mirrors, monkeypatch, tmp_path, server):
+    monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 0.2)
+    mirrors(trouble)
+    with pytest.raises(BadInput) as raised:
         find(tmp_path)
-    assert len(server.requests) == 2
+    assert len(server.requests) == tries
+    assert ("(tried 3 times)" in str(raised.value)) == (tries > 1)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_how_much_came_from_where_is_said_also_after_failures(mirrors, tmp_path, capsys):
-    mirrors(DROPPED, GOOD)
+    mirrors(MISSING, GOOD)
     fetch.find_source("tiny", None, tmp_path)
     said = "".join(capsys.readouterr().err.split("\n"))
     assert len(re.findall(r"-ubyte\.gz: from http://127\.0\.0\.1:\d+/\S*, \d+\.\d MiB in \d+\.\d s", said)) == 4

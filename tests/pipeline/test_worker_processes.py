@@ -1,0 +1,113 @@
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from model.errors import EngineFailed
+from pipeline import runners, worker_processes
+from pipeline.code_identity import SameCode, code_digest
+from pipeline.local_side import temporary_files_in
+from tests.helpers import backbeam
+
+PS = shutil.which("ps") or "/bin/ps"
+TWO_WORKERS = runners.add_workers((), 2)
+DRIVER = """
+import sys
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+import slow_work
+from pipeline import runners
+runners.execute(beam, PipelineOptions, sys.argv[1:], lambda p: p | beam.Create([1, 2]) | beam.Map(slow_work.work))
+"""
+SLOW_WORK = """
+import os, pathlib, time
+def work(_):
+    pathlib.Path(__file__).with_name("began").touch()
+    time.sleep(300)
+"""
+
+
+def run_job(folder: Path) -> None:
+    with temporary_files_in(folder), runners.messages_in(folder / "engine.log"):
+        runners.execute(beam, PipelineOptions, TWO_WORKERS, lambda p: p | beam.Create([1]) | beam.Map(SameCode(abs)))
+
+
+def descendants(pid: int) -> list[int]:
+    listed = subprocess.run([PS, "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    children = [child for child, parent in pairs if parent == pid]
+    return children + [each for child in children for each in descendants(child)]
+
+
+def is_alive(pid: int) -> bool:
+    state = subprocess.run([PS, "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return bool(state) and not state.startswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("ending", "told"),
+    [("sys.exit('no such thing')", "ended with code 1"), ("os.kill(os.getpid(), 9)", "was killed by SIGKILL")],
+    ids=["exits", "killed"],
+)
+def test_a_worker_that_ends_before_it_connects_fails_the_job(ending, told, tmp_path, monkeypatch):
+    script = f"import os, sys; print('what it says', file=sys.stderr, flush=True); {ending}"
+    monkeypatch.setattr(worker_processes, "COMMAND", (sys.executable, "-S", "-c", script))
+    started = time.monotonic()
+    with pytest.raises(EngineFailed, match=f"the engine failed: a worker process {told}.*engine.log"):
+        run_job(tmp_path)
+    assert time.monotonic() - started < 15
+    assert "what it says" in (tmp_path / "engine.log").read_text()
+
+
+@pytest.mark.slow  # a worker imports Beam
+def test_a_worker_with_other_code_than_its_driver_fails_the_job(tmp_path, monkeypatch):
+    script = (
+        "import runpy; from pipeline import code_identity; code_identity.code_digest = lambda: 'f' * 64; "
+        "runpy.run_module('pipeline.sdk_worker', run_name='__main__')"
+    )
+    monkeypatch.setattr(worker_processes, "COMMAND", (sys.executable, "-c", script))
+    own = f"backbeam {version('backbeam')} (code digest"
+    expected = (
+        rf"a worker runs {re.escape(own)} ffffffffffff\) from .*, the driver {re.escape(own)} {code_digest()[:12]}"
+    )
+    with pytest.raises(EngineFailed, match=expected):
+        run_job(tmp_path)
+
+
+@pytest.mark.slow  # six processes import Beam and TensorFlow
+def test_modules_in_the_current_folder_are_not_imported(digits_folder, tmp_path, monkeypatch):
+    folder = tmp_path / "project"
+    for name in ("model/__init__.py", "pipeline.py", "queue.py", "random.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+    monkeypatch.chdir(folder)
+    done = backbeam("run", "--dataset", digits_folder, "--workspace", "ws", "--num-steps", 20, "--workers", 2)
+    assert done.code == 0, done.err
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.slow  # three processes import Beam
+@pytest.mark.parametrize("while_they", ["start", "work"])
+def test_workers_end_when_their_driver_is_killed(while_they, tmp_path):
+    """A worker that starts would wait for its driver for minutes."""
+    (tmp_path / "slow_work.py").write_text(SLOW_WORK)
+    began = tmp_path / "began"
+    command = [sys.executable, "-c", DRIVER, *TWO_WORKERS]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}) as driver:
+        while len(workers := descendants(driver.pid)) < 2 or not (while_they == "start" or began.exists()):
+            assert driver.poll() is None
+            time.sleep(0.1)
+        driver.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, workers)):
+        assert time.monotonic() < deadline, workers
+        time.sleep(0.1)
