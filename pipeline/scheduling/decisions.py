@@ -58,7 +58,7 @@ class Run:
 
     Attributes:
         due: the due time that this is for; it and all before it are handled by this run.
-        missed: how many due times before that were missed and are handled too; up to MOST_COUNTED.
+        missed: how many due times before that were missed and are handled too; up to MAX_COUNT.
         retries: whether it was tried before.
         is_first: whether nothing is due, and nothing was ever run.
     """
@@ -75,8 +75,8 @@ def next_action(state: State, now: datetime, plan: Plan) -> Wait | Run:
     What was due since the last handled due time is one run, however much it is. A try again gives way to it.
     """
     timetable = plan.timetable
-    due = timetable.latest(state.handled, now)
-    if due:
+    due = timetable.latest(now)
+    if due > state.handled:
         begin = due + plan.delay(due)
         return Run(due, timetable.count(state.handled, due) - 1) if now >= begin else Wait(begin, due)
     following = timetable.after(max(state.handled, now))

@@ -15,7 +15,7 @@ from pipeline.scheduling import state as states
 from pipeline.scheduling.decisions import Plan, Run, Wait, next_action
 from pipeline.scheduling.health import Health, Status, health_of
 from pipeline.scheduling.state import State
-from pipeline.scheduling.timetable import MOST_COUNTED, Timetable
+from pipeline.scheduling.timetable import MAX_COUNT, Timetable
 
 PIECE = timedelta(seconds=15)  # of sleep, and between two signs of life
 
@@ -235,7 +235,7 @@ def _announce(action: Run) -> str:
         return f"runs again what was due {_time(action.due)}"
     if not action.missed:
         return f"runs what was due {_time(action.due)}"
-    missed = f"{action.missed:,}{' or more' if action.missed >= MOST_COUNTED - 1 else ''}"
+    missed = f"{action.missed:,}{' or more' if action.missed >= MAX_COUNT - 1 else ''}"
     return f"runs what was due {_time(action.due)}; {missed} due before that and missed are made up for by this one run"
 
 
