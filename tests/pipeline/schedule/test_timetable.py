@@ -1,13 +1,12 @@
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from model.errors import BadUsage
-from pipeline.scheduling.timetable import MAX_COUNT, Timetable
-from tests.pipeline.scheduling.cron_oracle import ZONES, Oracle, random_expression, random_start
+from pipeline.schedule.timetable import Timetable
+from tests.pipeline.schedule.cron_oracle import ZONES, Oracle, random_expression, random_start
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 NUM_MINUTES = 30 * 60
@@ -74,8 +73,10 @@ def check_against_oracle(random: Random, zone: str) -> int:
     except BadUsage:
         assert not expected, (expression, zone)
         return 0
-    found = list(islice(table.between(start, end), 100))
-    assert found == expected[:100], (expression, zone, start)
+    found = [table.after(start)]
+    while len(found) < 100 and found[-1] <= end:
+        found.append(table.after(found[-1]))
+    assert [due for due in found if due <= end] == expected[:100], (expression, zone, start)
     for _ in range(4):
         moment = random.choice([start, *expected]) + timedelta(minutes=random.choice((0, 1, 40, 65)))
         if moment > end:
@@ -101,10 +102,6 @@ def test_due_times_of_many_expressions_are_those_of_the_oracle(zone):
     random = Random(f"many {zone}")
     counts = [check_against_oracle(random, zone) for _ in range(500)]
     assert sum(count > 0 for count in counts) > 100
-
-
-def test_due_times_of_years_are_counted_up_to_a_limit():
-    assert Timetable("* * * * *").count(NOON - timedelta(days=3650), NOON) == MAX_COUNT
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,21 @@
 """Cron expressions in a time zone: when runs are due.
 
-cronsim parses an expression and enumerates wall-clock times as Vixie's and Debian's cron do: if both day fields are
-restricted, a day matches if either of them does; if one of them begins with `*`, both must match. The extensions that
-cronsim accepts (seconds, L, #) are refused. The time zone is applied here, because cronsim misses hours where clocks
-change by half an hour (Australia/Lord_Howe). When the clocks change:
-
-* an expression that names hours (`30 2 * * *`) is due once for each wall-clock time: when the clock first shows it or,
-  if the clock jumps over it, at the jump;
-* one whose hour field begins with `*` (`30 * * * *`, `0 */2 * * *`) is due whenever the clock shows a matching time:
-  twice in a repeated hour, never in a skipped one.
+cronsim parses the expression and enumerates wall-clock times as Debian's cron does: if both day fields are restricted,
+a day matches if either does; if one of them begins with `*`, both must match. Extensions (seconds, L, #) are refused.
+The time zone is applied here, as cronsim misses hours where clocks change by half an hour. When the clocks change, an
+expression that names hours (`30 2 * * *`) is due once for each wall-clock time: when the clock first shows it or, if
+it jumps over it, at the jump. One whose hour field begins with `*` is due whenever the clock shows a matching time.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from itertools import islice
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
 from model.errors import BadUsage
-
-MAX_COUNT = 1000  # missed due times that are counted
 
 _SYNTAX = (
     "expected a name such as @daily, or minute (0-59), hour (0-23), day of month (1-31), month (1-12, jan-dec) and day "
@@ -62,15 +54,17 @@ class Timetable:
     timezone: str = "UTC"
 
     def __post_init__(self) -> None:
-        _find_zone(self.timezone)
+        try:
+            ZoneInfo(self.timezone)
+        except (OSError, ValueError, KeyError) as problem:  # a folder, not a name, an unknown name
+            raise BadUsage(
+                f"there is no time zone {self.timezone}: names are such as UTC or Europe/Berlin"
+            ) from problem
         try:
             next(CronSim(self._fields, datetime(2000, 1, 1)))
         except (CronSimError, StopIteration) as problem:
             reason = str(problem) or "it is never due"
             raise BadUsage(f'the cron expression "{self.expression}" cannot be used: {reason}; {_SYNTAX}') from None
-
-    def __str__(self) -> str:
-        return f'"{self.expression}" ({self.timezone})'
 
     def after(self, moment: datetime) -> datetime:
         """Return the first due time later than a moment, in UTC."""
@@ -92,55 +86,35 @@ class Timetable:
                 break
         return max(found)
 
-    def between(self, start: datetime, end: datetime) -> Iterator[datetime]:
-        """Yield the due times later than `start` and no later than `end`, in order."""
-        due = self.after(start)
-        while due <= end:
-            yield due
-            due = self.after(due)
-
-    def count(self, start: datetime, end: datetime) -> int:
-        """Count the due times later than `start` and no later than `end`, up to MAX_COUNT."""
-        return sum(1 for _ in islice(self.between(start, end), MAX_COUNT))
-
-    @cached_property
-    def _zone(self) -> ZoneInfo:
-        return _find_zone(self.timezone)
-
     @cached_property
     def _fields(self) -> str:
         return _normalize(self.expression)
 
-    @cached_property
-    def _names_hours(self) -> bool:
-        return not self._fields.split()[1].startswith("*")
-
     def _moments_due(self, wall_time: datetime) -> list[datetime]:
         """Return the moments (UTC) at which a matching wall-clock time is due: none, one or two."""
-        both = {wall_time.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+        both = {wall_time.replace(tzinfo=ZoneInfo(self.timezone), fold=fold).astimezone(UTC) for fold in (0, 1)}
         shown = sorted(moment for moment in both if self._wall_clock(moment) == wall_time)
-        if self._names_hours:
-            return shown[:1] or [self._end_of_gap(wall_time)]
-        return shown
+        is_wildcard_hour = self._fields.split()[1].startswith("*")
+        return shown if is_wildcard_hour else shown[:1] or [self._end_of_gap(wall_time)]
 
     def _end_of_gap(self, wall_time: datetime) -> datetime:
         """Return the moment (UTC) at which the clock jumps over a wall-clock time."""
-        moment = wall_time.replace(tzinfo=self._zone, fold=1).astimezone(UTC)  # before the jump: see PEP 495
+        moment = wall_time.replace(tzinfo=ZoneInfo(self.timezone), fold=1).astimezone(
+            UTC
+        )  # before the jump: see PEP 495
         while self._wall_clock(moment) < wall_time:
             moment += _MINUTE
         return moment
 
     def _repeated_span(self, moment: datetime) -> timedelta:
         """Return by how much the clock goes back near a moment: so many wall-clock times may be shown again."""
-        change = self._offset(moment - _CHANGE_NEARBY) - self._offset(moment + _CHANGE_NEARBY)
-        return max(change, timedelta())
-
-    def _offset(self, moment: datetime) -> timedelta:
-        return self._wall_clock(moment) - moment.astimezone(UTC).replace(tzinfo=None)
+        before = self._wall_clock(moment - _CHANGE_NEARBY)
+        after = self._wall_clock(moment + _CHANGE_NEARBY)
+        return max(before + 2 * _CHANGE_NEARBY - after, timedelta())
 
     def _wall_clock(self, moment: datetime) -> datetime:
         """Return what the zone's clock shows at a moment, as a naive time."""
-        return moment.astimezone(self._zone).replace(tzinfo=None, fold=0)
+        return moment.astimezone(ZoneInfo(self.timezone)).replace(tzinfo=None, fold=0)
 
 
 def _normalize(expression: str) -> str:
@@ -151,10 +125,3 @@ def _normalize(expression: str) -> str:
         raise BadUsage(f'the cron expression "{expression}" cannot be used: {_SYNTAX}')
     # cronsim reads 5-5/15 as 5-59/15
     return _RANGE_OF_ONE.sub(r"\1", _LEADING_ZERO.sub("", fields))
-
-
-def _find_zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError, KeyError) as problem:  # a folder, not a name, an unknown name
-        raise BadUsage(f"there is no time zone {name}: names are such as UTC or Europe/Berlin") from problem
