@@ -80,6 +80,9 @@ class Month:
                 if self.num_begun == day + 2:  # somebody has looked
                     place.rename(self.folder / f"put-aside-{day}")
 
+    def has_checkpoint(self) -> bool:
+        return any(self.workspace.glob("runs/*/checkpoints/*.safetensors"))
+
     def check_nothing_is_rewritten(self) -> None:
         patterns = (
             "datasets/*/*",
@@ -112,9 +115,7 @@ class MonthRun(ChildProcess):
         if code is not None:
             month.codes.append((month.day, code))
             month.check_nothing_is_rewritten()
-        elif (
-            month.day == KILLED and not month.was_cut and list(month.workspace.glob("runs/*/checkpoints/*.safetensors"))
-        ):
+        elif month.day == KILLED and not month.was_cut and month.has_checkpoint():
             month.was_cut = True
             self.kill()
             super().wait(60)

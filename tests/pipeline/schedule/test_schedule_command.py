@@ -215,6 +215,7 @@ def test_the_real_command_ends_with_its_scheduler(workspace):
             assert run.wait(timeout=60) == 143
 
 
+@pytest.mark.slow
 def test_a_real_run(workspace, digits_folder):
     options = ("--workspace", workspace, "--dataset", digits_folder, "--num-steps", 20)
     done = backbeam("schedule", *NOON, "--once", *options)
