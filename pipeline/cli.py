@@ -8,8 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
-from pipeline import duty_commands as duties
-from pipeline import failpoint, signals
+from pipeline import failpoint, schedule_command, signals
 from pipeline import job_commands as jobs
 from pipeline import look_commands as looks
 from pipeline import registry_commands as registry
@@ -84,7 +83,7 @@ for command in (
     *(looks.recipes, looks.gradcheck),
 ):
     app.command()(command)
-app.command(context_settings=duties.WITH_OPTIONS_OF_RUNS)(duties.schedule)
+app.command(context_settings=schedule_command.PASSES_OPTIONS_ON)(schedule_command.schedule)
 
 
 def _fail(code: int, message: str) -> NoReturn:

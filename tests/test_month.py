@@ -4,27 +4,22 @@ New data arrive on some days, a broken batch on one, a drifted one on another, a
 """
 
 import signal
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 
 from pipeline.care.verification import find_scope, verify
 from pipeline.registry.history import find_champion, load_history
-from pipeline.scheduling import state as states
-from pipeline.scheduling.child import COMMAND_LINE, Child
-from pipeline.scheduling.decisions import Plan
-from pipeline.scheduling.health import Health
-from pipeline.scheduling.scheduler import Scheduler, World
-from pipeline.scheduling.timetable import Timetable
+from pipeline.schedule.child import COMMAND, ChildProcess
+from pipeline.schedule.scheduler import ScheduleConfig, Scheduler
+from pipeline.schedule.state import HEALTH_NAME, STATE_NAME, ScheduleHealth, ScheduleState, load_state, write_record
+from pipeline.schedule.timetable import Timetable
 from tests.helpers import Digits, images_bytes, labels_bytes, write_files
-from tests.pipeline.scheduling.world import PowerCut
+from tests.pipeline.schedule.fake_machine import PowerCut
 
 FIRST_DAY, NUM_DAYS = datetime(2026, 3, 1, tzinfo=UTC), 30
 ARRIVALS, BROKEN, DRIFTED, KILLED = (1, 4, 8, 20, 25), 12, 16, 20
@@ -42,25 +37,23 @@ def batch(day: int, drift: int = 0) -> dict[str, bytes]:
 
 @dataclass
 class Month:
-    """The world that a scheduler acts on.
+    """What outlives a scheduler.
 
     Attributes:
         folder: holds `incoming` and `ws`.
-        clock: what it shows.
-        codes: how each run ended, and the day.
-        answers: what each run said came of it.
-        written: when each file of a data set was written, as it was seen first.
+        clock: what the scheduler's clock shows.
+        codes: the day and exit code of each run.
+        outcomes: the day and outcome of each run.
+        modified: when each artefact was written, as first seen, in nanoseconds.
     """
 
     folder: Path
     clock: datetime = FIRST_DAY
     codes: list[tuple[int, int]] = field(default_factory=list)
-    written: dict[Path, int] = field(default_factory=dict)
-    answers: list[tuple[int, str | None]] = field(default_factory=list)
-    received: list[int] = field(default_factory=list)
-    child: Child | None = None
-    arrived: int = 0
-    cut: bool = False
+    outcomes: list[tuple[int, str]] = field(default_factory=list)
+    modified: dict[Path, int] = field(default_factory=dict)
+    num_begun: int = 0
+    was_cut: bool = False
 
     @property
     def workspace(self) -> Path:
@@ -71,53 +64,26 @@ class Month:
         return (self.clock - FIRST_DAY).days + 1
 
     def begin_days(self) -> None:
-        """Have happen what happens at midnight."""
-        while self.arrived < self.day:
-            self.arrived += 1
+        """Add and remove the files that come and go at midnight."""
+        while self.num_begun < self.day:
+            self.num_begun += 1
             incoming = self.folder / "incoming"
-            if self.arrived in ARRIVALS:
-                write_files(incoming / f"day-{self.arrived:02d}", batch(self.arrived))
+            if self.num_begun in ARRIVALS:
+                write_files(incoming / f"day-{self.num_begun:02d}", batch(self.num_begun))
             for day, files in ((BROKEN, batch(BROKEN)), (DRIFTED, batch(DRIFTED, drift=100))):
                 place = incoming / f"day-{day:02d}"
-                if self.arrived == day:
+                if self.num_begun == day:
                     write_files(place, files)
-                if self.arrived == day == BROKEN:
+                if self.num_begun == day == BROKEN:
                     data = (place / "train-images-idx3-ubyte").read_bytes()
                     (place / "train-images-idx3-ubyte").write_bytes(data[:-100])
-                if self.arrived == day + 2:  # somebody has looked
+                if self.num_begun == day + 2:  # somebody has looked
                     place.rename(self.folder / f"put-aside-{day}")
 
-    def launch(self) -> Child:
-        options = ("--dataset", "incoming/*", "--workspace", "ws", "--num-steps", "3000", "--checkpoint-every", "1000")
-        more = ("--config", "policy.toml", "--quiet", "--json")
-        self.child = Child([*COMMAND_LINE, "retrain", *options, *more])
-        tell = self.child.answer
+    def has_checkpoint(self) -> bool:
+        return any(self.workspace.glob("runs/*/checkpoints/*.safetensors"))
 
-        def answer() -> dict[str, Any]:
-            found = tell()
-            self.answers.append((self.day, found.get("outcome")))
-            return found
-
-        self.child.answer = answer
-        return self.child
-
-    def pause(self, seconds: float) -> None:
-        if self.child:
-            if (code := self.child.poll()) is None:
-                time.sleep(0.02)
-                self._perhaps_cut()
-                return
-            self._look_back(code)
-            return
-        self.clock += timedelta(seconds=seconds)
-        self.begin_days()
-        if self.day > NUM_DAYS:
-            self.received.append(signal.SIGTERM)
-
-    def _look_back(self, code: int) -> None:
-        """Check, once a run has ended, that it wrote no file anew that was there."""
-        self.codes.append((self.day, code))
-        self.child = None
+    def check_nothing_is_rewritten(self) -> None:
         patterns = (
             "datasets/*/*",
             "runs/*/*.safetensors",
@@ -126,26 +92,68 @@ class Month:
             "registry/history/*",
         )
         for path in chain.from_iterable(map(self.workspace.glob, patterns)):
-            assert self.written.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns, path
+            assert self.modified.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns, path
 
-    def _perhaps_cut(self) -> None:
-        """Kill the machine on the day for that, once training has left a checkpoint."""
-        if self.day == KILLED and not self.cut and list(self.workspace.glob("runs/*/checkpoints/*.safetensors")):
-            self.cut = True
-            self.child.kill()
-            while self.child.poll() is None:
-                time.sleep(0.02)
-            self.child.answer()  # closes what it holds
-            self.child = None
+    def schedule(self) -> int:
+        state_file = self.workspace / STATE_NAME
+        options = ("--dataset", "incoming/*", "--workspace", "ws", "--num-steps", "3000", "--checkpoint-every", "1000")
+        command = (*COMMAND, "retrain", *options, "--config", "policy.toml", "--quiet", "--json")
+        config = ScheduleConfig(Timetable("0 3 * * *"), command, state_file, self.workspace / HEALTH_NAME)
+        return MonthScheduler(self, config, load_state(state_file)).run()
+
+
+class MonthRun(ChildProcess):
+    """A real run; on one day the machine is killed once training has left a checkpoint."""
+
+    def __init__(self, month: Month, command: tuple[str, ...]) -> None:
+        super().__init__(command)
+        self.month = month
+
+    def wait(self, seconds: float) -> int | None:
+        code = super().wait(0.02)
+        month = self.month
+        if code is not None:
+            month.codes.append((month.day, code))
+            month.check_nothing_is_rewritten()
+        elif month.day == KILLED and not month.was_cut and month.has_checkpoint():
+            month.was_cut = True
+            self.kill()
+            super().wait(60)
+            super().read_outcome()  # closes its files
             raise PowerCut
+        return code
 
-    def show(self, health: Health) -> None:
-        assert health.consecutive_failures <= 2
+    def read_outcome(self) -> str:
+        outcome = super().read_outcome()
+        self.month.outcomes.append((self.month.day, outcome))
+        return outcome
 
-    def scheduler(self) -> Scheduler:
-        kept = states.state_file(self.workspace)
-        world = World(lambda: self.clock, self.pause, self.received, self.launch, partial(states.save, kept), self.show)
-        return Scheduler(Plan(Timetable("0 3 * * *", "UTC")), world, states.load(kept), piece=timedelta(hours=1))
+
+class MonthScheduler(Scheduler):
+    """A scheduler whose clock is made up."""
+
+    poll_interval = timedelta(hours=1)
+
+    def __init__(self, month: Month, config: ScheduleConfig, saved: ScheduleState | None) -> None:
+        self.month = month
+        super().__init__(config, saved)
+
+    def now(self) -> datetime:
+        return self.month.clock
+
+    def sleep(self, seconds: float) -> None:
+        self.month.clock += timedelta(seconds=seconds)
+        self.month.begin_days()
+        if self.month.day > NUM_DAYS:
+            self.signals.append(signal.SIGTERM)
+
+    def start_run(self, command: tuple[str, ...]) -> MonthRun:
+        return MonthRun(self.month, command)
+
+    def write_record(self, file: Path, record: ScheduleState | ScheduleHealth) -> None:
+        if isinstance(record, ScheduleHealth):
+            assert record.consecutive_failures <= 2
+        write_record(file, record)
 
 
 @pytest.mark.slow
@@ -155,9 +163,9 @@ def test_a_month(tmp_path, monkeypatch):
     month = Month(tmp_path)
     month.begin_days()
     with pytest.raises(PowerCut):
-        month.scheduler().run()
+        month.schedule()
     month.clock += timedelta(hours=2)  # until the machine is there again
-    assert month.scheduler().run() == 128 + signal.SIGTERM
+    assert month.schedule() == 128 + signal.SIGTERM
     check_runs(month)
     check_history(month)
     check_tables(month.workspace)
@@ -172,10 +180,10 @@ def check_runs(month: Month) -> None:
     refused = [day for day, code in month.codes if code]
     assert refused == [BROKEN, BROKEN + 1, DRIFTED, DRIFTED + 1]
     assert {code for _, code in month.codes} == {0, 3}
-    told = [day for day, outcome in month.answers if outcome in ("promoted", "kept")]
-    assert told == list(ARRIVALS)
-    quiet = [day for day, outcome in month.answers if outcome == "unchanged"]
-    assert sorted([*told, *refused, *quiet]) == days
+    decided = [day for day, outcome in month.outcomes if "promoted" in outcome or "kept" in outcome]
+    assert decided == list(ARRIVALS)
+    unchanged = [day for day, outcome in month.outcomes if "unchanged" in outcome]
+    assert sorted([*decided, *refused, *unchanged]) == days
 
 
 def check_history(month: Month) -> None:

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.scheduling.health import HEALTH_NAME, Health
-from pipeline.scheduling.state import STATE_NAME, load, save
+from pipeline.schedule.state import HEALTH_NAME, STATE_NAME, ScheduleHealth, load_state, write_record
 from tests.faults.injection import MODES, STORAGE, check_kept
 from tests.faults.worlds import COMMANDS, artefacts, faults, fingerprint
 
@@ -44,16 +43,16 @@ def schedule(worlds, zygote):
 def wait_for_its_run(folder: Path) -> None:
     """Wait for the run of a scheduler that was killed."""
     for _ in range(600):
-        if not any(is_ward(process, folder) for process in Path("/proc").glob("[0-9]*")):
+        if not any(is_run(process, folder) for process in Path("/proc").glob("[0-9]*")):
             return
         time.sleep(0.1)
     raise TimeoutError(folder)
 
 
-def is_ward(process: Path, folder: Path) -> bool:
+def is_run(process: Path, folder: Path) -> bool:
     with suppress(OSError):  # it has ended
         command = (process / "cmdline").read_bytes()
-        return b"pipeline.scheduling.ward" in command and (process / "cwd").readlink() == folder
+        return b"pipeline.schedule.child" in command and (process / "cwd").readlink() == folder
     return False
 
 
@@ -98,9 +97,9 @@ def check_left(before, workspace: Path) -> None:
     """What was there is there, and what the scheduler keeps is whole or not there."""
     check_kept(before.files, workspace, COMMANDS["retrain"].replaces)
     assert not faults(workspace)
-    load(workspace / STATE_NAME)
+    load_state(workspace / STATE_NAME)
     if (workspace / HEALTH_NAME).exists():
-        Health.model_validate_json((workspace / HEALTH_NAME).read_bytes())
+        ScheduleHealth.model_validate_json((workspace / HEALTH_NAME).read_bytes())
 
 
 def check_made_up_for(schedule, folder: Path, expected: dict[str, object]) -> None:
@@ -109,10 +108,10 @@ def check_made_up_for(schedule, folder: Path, expected: dict[str, object]) -> No
     for _ in range(3):
         again = schedule(folder)
         assert again.code == 0, again
-        state = load(file)
+        state = load_state(file)
         if state.retry_at is None:
             break
-        save(file, state.model_copy(update={"retry_at": datetime.now(UTC)}))  # a minute passes
+        write_record(file, state.model_copy(update={"retry_at": datetime.now(UTC)}))  # a minute passes
     assert (state.exit_code, state.failures) == (0, 0), state
     found = work_of(folder / "ws")
     differing = [path for path in sorted({*found, *expected}) if found.get(path) != expected.get(path)]

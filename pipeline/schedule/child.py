@@ -1,0 +1,71 @@
+"""A scheduled run in a process of its own: its memory is given back, and its crash is not the scheduler's.
+
+When the scheduler ends, even by SIGKILL, the child is terminated too: it saves a checkpoint and unlocks the workspace.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+
+from pipeline.child_process import start_child
+
+COMMAND = (sys.executable, "-m", "pipeline.schedule.child")
+GRACE_SECONDS = 60  # to save a checkpoint, to a slow disk or a store
+
+
+class ChildProcess:
+    """A command that was started; its standard error is the scheduler's. Raises OSError if it cannot be started."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by read_result
+        self._process = start_child(
+            command,
+            stdout=self._output,
+            process_group=0,  # a terminal's Ctrl-C reaches the scheduler alone, and `kill` reaches all workers
+        )
+        self.send_signal = self._process.send_signal
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait for the end; return the exit code, negative if a signal killed it, or None if it still runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """Kill the process and its workers."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def read_outcome(self) -> str:
+        """Return the result of the ended process in a line; to be called once."""
+        self._process.communicate()  # closes the standard input
+        with self._output as stream:
+            stream.seek(0)
+            printed = stream.read()
+        code = self._process.returncode
+        if code:
+            return f"signal {-code} killed the run" if code < 0 else f"code {code}; the run's message stands above"
+        return describe_result(printed)
+
+
+def describe_result(printed: bytes) -> str:
+    """Return in a line what `retrain --json` printed."""
+    try:
+        result = json.loads(printed)
+        what = result.get("nothing_run") or result["outcome"]
+        return ": ".join([f"{result.get('run_id') or ''} {what}".strip(), *result.get("reasons", [])[:1]])
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return "the run ended with code 0, but printed no result"
+
+
+if __name__ == "__main__":
+    from pipeline.child_process import end_with_parent
+    from pipeline.cli import main
+
+    end_with_parent(GRACE_SECONDS)
+    main()

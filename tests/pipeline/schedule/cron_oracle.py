@@ -1,0 +1,151 @@
+"""An independent reading of cron: look at the zone's clock every minute, and at each field's text every time."""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import pairwise
+from random import Random
+from zoneinfo import ZoneInfo
+
+ZONES = (
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "America/Santiago",  # changes at midnight
+    "America/Havana",  # changes at midnight and one o'clock
+    "America/St_Johns",
+    "Africa/Cairo",
+    "Africa/Casablanca",  # winter time is in Ramadan
+    "Antarctica/Troll",  # changes by two hours
+    "Australia/Lord_Howe",  # changes by half an hour
+    "Pacific/Chatham",  # changes at a quarter to three
+)
+MINUTE = timedelta(minutes=1)
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+
+
+@cache
+def clock_changes(zone: str) -> list[datetime]:
+    """The hours of 2027 and 2028 at whose end the zone's offset is another; a leap day where it never changes."""
+    hours = [datetime(2027, 1, 1, tzinfo=UTC) + timedelta(hours=number) for number in range(2 * 365 * 24)]
+    offsets = [hour.astimezone(ZoneInfo(zone)).utcoffset() for hour in hours]
+    found = [hour for hour, (before, after) in zip(hours, pairwise(offsets), strict=False) if before != after]
+    return found or [datetime(2028, 2, 29, tzinfo=UTC)]
+
+
+def number(text: str, names: list[str], first: int) -> int:
+    return names.index(text) + first if text in names else int(text)
+
+
+def fits(field: str, value: int, lowest: int, highest: int, names: list[str]) -> bool:
+    for item in field.split(","):
+        values, _, step = item.partition("/")
+        low, _, high = f"{lowest}-{highest}".partition("-") if values == "*" else values.partition("-")
+        low = number(low, names, lowest)
+        high = number(high, names, lowest) if high else low
+        if low <= value <= high and (value - low) % int(step or 1) == 0:
+            return True
+    return False
+
+
+class Oracle:
+    """Which minutes match the five fields of an expression."""
+
+    def __init__(self, expression: str) -> None:
+        self.minute, self.hour, self.day, self.month, self.weekday = expression.split()
+        self.minutes = {value for value in range(60) if fits(self.minute, value, 0, 59, [])}
+        self.hours = {value for value in range(24) if fits(self.hour, value, 0, 23, [])}
+        self.is_wildcard = self.hour[0] == "*"
+        self.day_fits = cache(self._day_fits)
+
+    def _day_fits(self, month: int, day: int, weekday: int) -> bool:
+        if not fits(self.month, month, 1, 12, MONTHS):
+            return False
+        by_day = fits(self.day, day, 1, 31, [])
+        by_weekday = any(fits(self.weekday, value, 0, 7, WEEKDAYS) for value in {weekday, weekday % 7})
+        if self.day[0] == "*" or self.weekday[0] == "*":
+            return by_day and by_weekday
+        return by_day or by_weekday
+
+    def matches(self, shown: datetime) -> bool:
+        if shown.minute not in self.minutes or shown.hour not in self.hours:
+            return False
+        return self.day_fits(shown.month, shown.day, shown.isoweekday())
+
+    def due_times(self, zone: str, start: datetime, num_minutes: int) -> list[datetime]:
+        """The due times in the minutes that follow `start`."""
+        due = []
+        earlier: set[datetime] = set()
+        for moment, passed in watched(zone, start - timedelta(hours=4), num_minutes + 240):
+            # a wildcard hour is due at what is shown; a named one also at what is skipped, but once
+            times = passed[:1] if self.is_wildcard else [each for each in passed if each not in earlier]
+            matching = [each for each in times if self.matches(each)]
+            if matching and moment > start:
+                due.append(moment)
+            earlier.update(matching)
+        return due
+
+
+@cache
+def watched(zone: str, start: datetime, num_minutes: int) -> list[tuple[datetime, list[datetime]]]:
+    """Each minute, what the clock shows then, and what it skipped since the minute before."""
+    found = []
+    before = None
+    for minute in range(num_minutes + 1):
+        moment = start + minute * MINUTE
+        shown = moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
+        passed = [shown]
+        while before and passed[-1] - before > MINUTE:
+            passed.append(passed[-1] - MINUTE)
+        found.append((moment, passed))
+        before = shown
+    return found
+
+
+def random_value(random: Random, low: int, high: int, names: list[str]) -> tuple[int, str]:
+    value = random.randint(low, high)
+    if names and value - low < len(names) and random.random() < 0.5:
+        return value, names[value - low]
+    return value, str(value)
+
+
+def random_item(random: Random, low: int, high: int, names: list[str]) -> str:
+    """A value, a range (often of one value), or a step."""
+    kind = random.choice(("value", "value", "range", "one", "stepped range", "stepped star"))
+    step = random.choice((1, 2, 3, 5, 7, 10, 15, 70))
+    if kind == "stepped star":
+        return f"*/{step}"
+    (first, text), (last, _) = sorted(random_value(random, low, high, names) for _ in range(2))
+    if kind == "value":
+        return text
+    if kind == "one":
+        last = first
+    if text.isdecimal() or last - low >= len(names):  # cron has no name for Sunday as the 7
+        written = f"{first}-{last}"
+    else:
+        written = f"{names[first - low]}-{names[last - low]}"
+    return f"{written}/{step}" if kind == "stepped range" or random.random() < 0.2 else written
+
+
+def random_field(random: Random, low: int, high: int, names: list[str], star: float) -> str:
+    if random.random() < star:
+        return "*"
+    return ",".join(random_item(random, low, high, names) for _ in range(random.choice((1, 1, 2, 3))))
+
+
+def random_expression(random: Random) -> str:
+    return " ".join(
+        (
+            random_field(random, 0, 59, [], star=0.1),
+            random_field(random, 0, 4 if random.random() < 0.6 else 23, [], star=0.3),
+            random_field(random, 1, 31, [], star=0.5),
+            random_field(random, 1, 12, MONTHS, star=0.7),
+            random_field(random, 0, 7, WEEKDAYS, star=0.5),
+        )
+    )
+
+
+def random_start(random: Random, zone: str) -> datetime:
+    """A moment up to a day before or soon after a change of the zone's clock."""
+    change = random.choice(clock_changes(zone))
+    return change - timedelta(minutes=random.choice((1440, 60, 30, -30)))

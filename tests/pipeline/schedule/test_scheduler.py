@@ -1,0 +1,322 @@
+"""The scheduler's decisions, with a fake clock."""
+
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from itertools import pairwise, repeat
+from pathlib import Path
+
+import pytest
+
+from model.errors import is_worth_retrying
+from pipeline.schedule.child import describe_result
+from pipeline.schedule.scheduler import ScheduleConfig
+from pipeline.schedule.timetable import Timetable
+from tests.pipeline.schedule.fake_machine import FakeMachine, PowerCut, at
+
+HOURLY = "0 * * * *"
+
+
+def log_lines(capsys) -> list[str]:
+    return [line.split(" ", 1)[1] for line in capsys.readouterr().err.splitlines()]
+
+
+def test_each_due_time_is_run_once_and_every_decision_is_logged(capsys):
+    machine = FakeMachine(at("2026-01-01 10:00"))
+    machine.stop_at("2026-01-04 10:00")
+    assert machine.schedule() == 143
+    assert machine.started == ["02 03:00", "03 03:00", "04 03:00"]
+    lines = log_lines(capsys)
+    assert lines[:5] == [
+        'schedule: "0 3 * * *" (UTC): first start',
+        "schedule: next due 2026-01-02T03:00:00Z, run starts 2026-01-02T03:00:00Z",
+        "schedule: runs what was due up to 2026-01-02T03:00:00Z",
+        "schedule: run-1 promoted: better by 0.5 points",
+        "schedule: next due 2026-01-03T03:00:00Z, run starts 2026-01-03T03:00:00Z",
+    ]
+    assert lines[-1] == "schedule: stopped by signal 15"
+
+
+def test_the_health_file_is_renewed_every_15_seconds_and_not_more_often():
+    machine = FakeMachine(at("2026-01-01 02:50"), run_time=timedelta(minutes=20))
+    machine.stop_at("2026-01-01 03:40")
+    machine.schedule(poll_seconds=5)
+    times = [health.updated for health in machine.health]
+    assert max(later - earlier for earlier, later in pairwise(times)) == timedelta(seconds=15)
+    assert len(times) < 50 * 4 + 5
+    assert [health.status for health in machine.health if health.updated == at("2026-01-01 03:10")] == ["running"]
+    first, last = machine.health[0], machine.health[-1]
+    assert (first.status, first.next_due) == ("waiting", at("2026-01-01 03:00"))
+    assert (last.status, last.outcome) == ("stopped", "run-1 promoted: better by 0.5 points")
+
+
+def test_a_restart_resumes_after_the_last_handled_due_time():
+    machine = FakeMachine(at("2026-01-01 10:00"))
+    for stop in ("2026-01-02 04:00", "2026-01-03 02:00", "2026-01-03 04:00"):
+        machine.stop_at(stop)
+        machine.schedule()
+    assert machine.started == ["02 03:00", "03 03:00"]
+
+
+@pytest.mark.parametrize(("stop", "before"), [("2026-01-02 10:00", ["02 03:00"]), ("2026-01-01 11:00", [])])
+def test_downtime_is_made_up_for_by_one_run(stop, before):
+    machine = FakeMachine(at("2026-01-01 10:00"))
+    machine.stop_at(stop)
+    machine.schedule()
+    machine.clock = at("2026-01-09 12:34")
+    machine.stop_at("2026-01-10 10:00")
+    machine.schedule()
+    assert machine.started == [*before, "09 12:34", "10 03:00"]
+
+
+def test_due_times_that_pass_during_a_run_are_one_run_after_it():
+    machine = FakeMachine(at("2026-01-01 02:30"), run_time=timedelta(hours=3, minutes=30))
+    machine.stop_at("2026-01-01 06:40")
+    machine.schedule(HOURLY)
+    assert machine.started == ["01 03:00", "01 06:30"]
+    assert machine.runs[1].signals == [15]
+
+
+@pytest.mark.parametrize(
+    ("when", "to", "started"),
+    [
+        ("01 05:20", "01 01:00", ["01 03:00", "01 04:00", "01 05:00", "01 06:00", "01 07:00"]),
+        ("01 03:02", "01 02:50", ["01 03:00", "01 04:00", "01 05:00", "01 06:00", "01 07:00"]),  # during a run
+        ("01 03:20", "01 06:20", ["01 03:00", "01 06:20", "01 07:00"]),
+    ],
+)
+def test_a_clock_that_is_set_repeats_nothing_and_is_caught_up_with_one_run(when, to, started):
+    machine = FakeMachine(at("2026-01-01 02:30"))
+    machine.set_clock_at(f"2026-01-{when}", f"2026-01-{to}")
+    machine.stop_at("2026-01-01 07:10")
+    machine.schedule(HOURLY)
+    assert machine.started == started
+
+
+def test_a_clock_that_was_wrong_by_more_than_a_day_does_not_stop_the_schedule(capsys):
+    machine = FakeMachine(at("2026-01-01 02:30"))
+    machine.set_clock_at("2026-01-01 03:20", "2027-06-01 12:00")
+    machine.set_clock_at("2027-06-01 12:30", "2026-01-01 03:50")
+    machine.stop_at("2026-01-01 04:30")
+    machine.schedule(HOURLY)
+    assert machine.started == ["01 03:00", "01 12:00", "01 04:00"]
+    assert any("the clock was set back to 2026-01-01T03:50" in line for line in log_lines(capsys))
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "started"),
+    [
+        ("Europe/Berlin", "2026-03-28 12:00", ["29 01:00", "30 00:15"]),
+        ("Europe/Berlin", "2026-10-24 12:00", ["25 00:15", "26 01:15"]),
+        ("Australia/Lord_Howe", "2026-10-03 12:00", ["03 15:30", "04 15:15"]),
+    ],
+)
+def test_each_day_is_run_once_where_clocks_change(zone, day, started):
+    machine = FakeMachine(at(day))
+    machine.stop_at(str(at(day) + timedelta(hours=44)))
+    machine.schedule("15 2 * * *", zone)
+    assert machine.started == started
+
+
+@pytest.mark.parametrize("code", [5, 6, 7, 1, -9])
+def test_failures_that_may_pass_are_retried_with_back_off(code, capsys):
+    machine = FakeMachine(at("2026-01-01 02:30"), codes=repeat(code), run_time=timedelta())
+    machine.stop_at("2026-01-01 06:30")
+    machine.schedule()
+    minutes = [(run.started - at("2026-01-01 03:00")).total_seconds() / 60 for run in machine.runs]
+    assert minutes == [0, 1, 3, 7, 15, 31, 63, 123, 183]
+    assert machine.health[-1].consecutive_failures == 9
+    assert any(health.status == "backing-off" for health in machine.health)
+    lines = log_lines(capsys)
+    assert f"schedule: failed, 2 in a row: code {code}" in lines
+    assert "schedule: next due 2026-01-02T03:00:00Z, retry starts 2026-01-01T03:03:00Z" in lines
+
+
+@pytest.mark.parametrize("code", [2, 3, 4])
+def test_failures_that_will_not_pass_wait_for_the_next_due_time(code):
+    machine = FakeMachine(at("2026-01-01 02:30"), codes=repeat(code))
+    machine.stop_at("2026-01-02 03:30")
+    machine.schedule()
+    assert machine.started == ["01 03:00", "02 03:00"]
+    assert machine.health[-1].consecutive_failures == 2
+
+
+def test_a_due_time_replaces_a_retry_and_success_ends_the_count_of_failures():
+    machine = FakeMachine(at("2026-01-01 02:50"), codes=iter([7, 7, 0, 0]), run_time=timedelta())
+    machine.stop_at("2026-01-01 02:57")
+    machine.schedule("*/2 * * * *")
+    assert machine.started == ["01 02:52", "01 02:53", "01 02:54", "01 02:56"]
+    assert machine.states[-1].failures == 0
+
+
+def test_a_clock_set_back_does_not_delay_a_retry():
+    machine = FakeMachine(at("2026-01-01 02:59"), codes=iter([7, 0]), run_time=timedelta())
+    machine.set_clock_at("2026-01-01 03:00:30", "2026-01-01 00:30")
+    machine.stop_at("2026-01-01 00:40")
+    machine.schedule()
+    assert machine.started == ["01 03:00", "01 00:31"]
+
+
+def test_a_run_that_was_stopped_is_no_failure_and_resumes_at_the_next_start():
+    machine = FakeMachine(at("2026-01-01 02:50"), run_time=timedelta(hours=1))
+    machine.stop_at("2026-01-01 03:20")
+    assert machine.schedule(poll_seconds=60) == 143
+    assert (machine.runs[0].signals, machine.states[-1].exit_code, machine.states[-1].failures) == ([15], 143, 0)
+    machine.stop_at("2026-01-01 05:00")
+    machine.schedule()
+    assert machine.started == ["01 03:00", "01 03:20"]
+
+
+def test_a_second_signal_kills_the_run():
+    machine = FakeMachine(at("2026-01-01 02:50"), run_time=timedelta(hours=1), ignores_signals=True)
+    machine.stop_at("2026-01-01 03:20", 2)
+    machine.stop_at("2026-01-01 03:30", 15)
+    assert machine.schedule() == 130
+    assert (machine.runs[0].signals, machine.runs[0].killed) == ([2], True)
+    assert machine.clock < at("2026-01-01 03:31")
+
+
+def test_a_scheduler_that_was_killed_during_a_run_retries_it(capsys):
+    machine = FakeMachine(at("2026-01-01 02:50"), run_time=timedelta(hours=1))
+    machine.events.append((at("2026-01-01 03:20"), machine.cut_power))
+    with pytest.raises(PowerCut):
+        machine.schedule()
+    machine.stop_at("2026-01-01 05:00")
+    machine.schedule()
+    assert machine.started == ["01 03:00", "01 03:21"]
+    line = "schedule: failed, 1 in a row: the run started 2026-01-01T03:00:00Z was interrupted"
+    assert line in log_lines(capsys)
+
+
+def test_another_expression_keeps_what_is_handled():
+    machine = FakeMachine(at("2026-01-01 02:50"))
+    machine.stop_at("2026-01-01 03:20")
+    machine.schedule()
+    machine.stop_at("2026-01-01 04:40")
+    machine.schedule("30 * * * *", "Europe/Berlin")
+    assert machine.started == ["01 03:00", "01 03:30", "01 04:30"]
+    assert (machine.states[-1].expression, machine.states[-1].timezone) == ("30 * * * *", "Europe/Berlin")
+
+
+def test_jitter_spreads_runs_is_bounded_and_stays_the_same_after_a_restart():
+    machine = FakeMachine(at("2026-01-01 02:50"), run_time=timedelta())
+    machine.stop_at("2026-01-20 02:30")
+    machine.schedule(jitter=1800)
+    late = [run.started - run.started.replace(hour=3, minute=0, second=0, microsecond=0) for run in machine.runs]
+    assert len(late) == 19
+    assert all(timedelta() <= each < timedelta(minutes=30) for each in late)
+    assert len(set(late)) > 10
+    again = FakeMachine(at("2026-01-10 02:50"), run_time=timedelta())
+    again.stop_at("2026-01-11 02:30")
+    again.schedule(jitter=1800)
+    assert again.started == [each for each in machine.started if each.startswith("10")]
+
+
+def test_jitter_is_pinned():
+    """A version that drew another jitter would start an announced run at another time."""
+    config = ScheduleConfig(Timetable("0 3 * * *", "UTC"), (), Path("s"), Path("h"), timedelta(hours=1), "a")
+    assert str(config.delay(at("2026-01-01 03:00"))) == "0:27:46.224708"
+
+
+def test_jitter_is_less_than_the_time_to_the_next_due_time():
+    machine = FakeMachine(at("2026-01-01 02:50"), run_time=timedelta())
+    machine.stop_at("2026-01-01 12:01")
+    machine.schedule("*/10 * * * *", jitter=86400)
+    assert [(run.started.hour * 60 + run.started.minute) // 10 for run in machine.runs] == list(range(18, 72))
+
+
+def test_once_runs_at_first_then_only_what_is_due(capsys):
+    machine = FakeMachine(at("2026-01-01 10:00"), codes=iter([0, 7, 0, -9]))
+    codes = []
+    for time in ("01 10:00", "01 12:00", "02 03:10", "02 03:11", "02 03:20", "03 02:00", "03 04:00"):
+        machine.clock = at(f"2026-01-{time}")
+        codes.append(machine.schedule(once=True))
+    assert machine.started == ["01 10:00", "02 03:10", "02 03:20", "03 04:00"]
+    assert codes == [0, 0, 7, 0, 0, 0, 137]
+    assert "schedule: nothing is due" in log_lines(capsys)
+
+
+def test_on_a_full_disk_nothing_is_run_and_the_scheduler_stays(capsys):
+    machine = FakeMachine(at("2026-01-01 02:50"))
+    machine.events.append((at("2026-01-01 02:55"), lambda: setattr(machine, "disk_is_full", True)))
+    machine.events.append((at("2026-01-01 03:02:30"), lambda: setattr(machine, "disk_is_full", False)))
+    machine.stop_at("2026-01-01 03:30")
+    machine.schedule(poll_seconds=60)
+    assert machine.started == ["01 03:03"]
+    assert (machine.states[-1].failures, machine.states[-1].ended) == (0, at("2026-01-01 03:08"))
+    lines = log_lines(capsys)
+    assert sum("health cannot be written" in line for line in lines) == 1
+    assert any("the run cannot be started: [Errno 28] No space left on device" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("printed", "line"),
+    [
+        (b'{"outcome": "unchanged", "run_id": null}\n', "unchanged"),
+        (b'{"nothing_run": "ws is in use by process 7"}', "ws is in use by process 7"),
+        (b"", "the run ended with code 0, but printed no result"),
+        (b"[1]", "the run ended with code 0, but printed no result"),
+    ],
+)
+def test_the_result_of_a_run_is_described_in_a_line(printed, line):
+    assert describe_result(printed) == line
+
+
+class YearOfFaults:
+    """A year of power cuts, stops, downtime, clocks that are set by up to half a day, and runs that fail."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.machine = FakeMachine(at("2026-01-01 00:00"), codes=self.exit_codes())
+        self.starts = []  # the clock at each start of a scheduler, and how many states there were
+
+    def exit_codes(self) -> Iterator[int]:
+        while True:
+            self.machine.run_time = timedelta(minutes=self.random.choice([1, 5, 40, 300, 1500]))
+            yield self.random.choice([0, 0, 0, 0, 3, 5, 6, 7, -9])
+
+    def simulate(self) -> None:
+        while self.machine.elapsed < timedelta(days=365):
+            self.starts.append((self.machine.clock, len(self.machine.states)))
+            self.plan(self.machine.cut_power, self.stop, self.set_clock, self.set_clock)
+            with suppress(PowerCut):
+                self.machine.schedule("15 */6 * * *", "Europe/Berlin", jitter=600)
+            downtime = timedelta(hours=self.random.choice([0, 0, 1, 30, 200]))
+            self.machine.clock += downtime
+            self.machine.elapsed += downtime
+
+    def plan(self, *faults) -> None:
+        moment = self.machine.clock + timedelta(hours=self.random.uniform(0, 100))
+        self.machine.events = [(moment, self.random.choice(faults))]
+
+    def stop(self) -> None:
+        self.machine.signals.append(15)
+
+    def set_clock(self) -> None:
+        self.machine.clock += timedelta(hours=self.random.uniform(-12, 12))
+        self.plan(self.machine.cut_power, self.stop)
+
+    def handled(self, start: int = 0, end: int | None = None) -> list:
+        """The due times for which runs started between two states, without retries."""
+        states = self.machine.states
+        numbers = range(max(start, 1), len(states) if end is None else end)
+        return [states[number].handled for number in numbers if states[number].handled > states[number - 1].handled]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_in_a_year_of_faults_no_due_time_is_run_twice(seed):
+    year = YearOfFaults(seed)
+    year.simulate()
+    states = year.machine.states
+    table = Timetable("15 */6 * * *", "Europe/Berlin")
+    assert all(earlier.handled <= later.handled for earlier, later in pairwise(states))
+    handled = year.handled()
+    assert len(handled) == len(set(handled)) > 100
+    assert all(table.latest(due) == due for due in handled)
+    for (clock, start), (_, end) in pairwise([*year.starts, (None, len(states))]):
+        caught_up = [due for due in year.handled(start, end) if due <= clock]
+        assert len(caught_up) <= 1, "downtime is made up for by at most one run"
+    assert len(year.starts) > 50
+    assert all(is_worth_retrying(state.exit_code) for state in states if state.retry_at)
+    assert len(year.machine.runs) > len(handled), "some runs are retried"
