@@ -21,7 +21,7 @@ from pipeline import disk
 from pipeline.leftovers import clear_leftovers_of, temporary_name
 from pipeline.places import Place, RemotePath, is_remote, missing
 from pipeline.stores.lease import check_held
-from pipeline.stores.store import find_store, open_remote
+from pipeline.stores.object_store import find_store, open_remote
 
 MEND = (
     "`backbeam verify --repair` makes it again; so does deleting the folder of the data set or run that it belongs to, "
