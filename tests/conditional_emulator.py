@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import quote, unquote
 
 from moto.s3.responses import S3Response
 from moto.server import create_backend_app, main
@@ -48,6 +49,9 @@ class Generations:
         """Answer a request."""
         path = environ["PATH_INFO"]
         environ["HTTP_AUTHORIZATION"] = SIGNED  # a token of Google's says nothing to moto
+        for raw in ("RAW_URI", "REQUEST_URI"):  # moto does not see that %2D in a bucket's name is a hyphen
+            before, mark, query = environ.get(raw, path).partition("?")
+            environ[raw] = quote(unquote(before), safe="/-_.~") + mark + query
         expected = environ.pop("HTTP_X_GOOG_IF_GENERATION_MATCH", None)
         with self._one_at_a_time:
             if expected is not None and int(expected) != self._by_path.get(path, 0):

@@ -56,7 +56,7 @@ _CREDENTIALS = {
 }
 # What obstore says if the last place to look for credentials, a server of the cloud's own machines, is not there.
 _NO_CREDENTIALS = re.compile(
-    r"token request|/latest/(api|meta-data)|computeMetadata|service account|credential|Account must be specified", re.I
+    "token request|/latest/(api|meta-data)/|service account file|Account must be specified|get_cred"
 )
 _STATUS = re.compile(r"status code: (\d{3})")
 _HOST = re.compile(r"https?://(?:[^/\s]*@)?([\w.-]+(?::\d+)?)[/\s?]")
@@ -316,7 +316,7 @@ def _open_s3(bucket: str, endpoint: str, how: dict[str, Any]) -> S3Store:
 def _open_gs(bucket: str, endpoint: str, how: dict[str, Any]) -> GCSStore:
     given: dict[str, Any] = {"base_url": endpoint.rstrip("/")} if endpoint else {}
     if endpoint and "GOOGLE_BASE_URL" not in os.environ:  # an emulator, which asks for no credentials
-        given["skip_signature"] = True
+        given["credential_provider"] = lambda: {"token": "none", "expires_at": None}
     return GCSStore(bucket, **given, **how)
 
 
@@ -352,14 +352,14 @@ def _explain(uri: str, problem: Exception) -> str:
     text = str(problem)
     status = _STATUS.search(text)
     host = _HOST.search(text)
+    if _NO_CREDENTIALS.search(text):
+        return f"no credentials: {_CREDENTIALS[uri.partition('://')[0]]}"
     if status and status[1] in ("401", "403"):
         return f"the store refuses these credentials, or they may not do this: {status[1]}"
     if isinstance(problem, exceptions.PreconditionError):
         return "it was replaced while it was read; run again"
     if status:
         return _no_bucket(uri) if status[1] == "404" else f"the store answers {status[1]}"
-    if _NO_CREDENTIALS.search(text):
-        return f"no credentials: {_CREDENTIALS[uri.partition('://')[0]]}"
     if "parsing Path" in text:
         return (
             "an object there has a name that cannot be used: it has an empty part, or . or .., or a control character"
