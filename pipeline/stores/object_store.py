@@ -29,14 +29,8 @@ T = TypeVar("T")
 
 _ANSWER_SECONDS = 30  # until a request is answered, and between two pieces of an answer
 _UPLOAD_SECONDS = 120  # until a part of an upload is answered, its sending included
-_PAUSES = (
-    0.25,
-    0.5,
-    1.0,
-    2.0,
-    4.0,
-)  # seconds between tries, of which there is one more; obstore draws its own below these
-# No request is tried again after that; one that was never answered is, once.
+_PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)  # seconds between tries, of which there is one more
+# No request is tried again after 45 s: one that was never answered is, once.
 _RETRIES = {"retry_timeout": timedelta(seconds=45), "backoff": {"init_backoff": timedelta(seconds=_PAUSES[0])}}
 _TIMEOUTS = {"connect_timeout": "10s", "timeout": "6h"}  # the second is of a whole answer, which may be long
 _PART_BYTES = 2**23  # what is larger goes in parts; two at a time, each in _UPLOAD_SECONDS, need 140 kB/s
@@ -55,9 +49,8 @@ _CREDENTIALS = {
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or other credentials that Azure's tools take",
 }
 # What obstore says if the last place to look for credentials, a server of the cloud's own machines, is not there.
-_NO_CREDENTIALS = re.compile(
-    "token request|/latest/(api|meta-data)/|service account file|Account must be specified|get_cred"
-)
+_NO_CREDENTIALS = re.compile("^no cred|token request|/latest/(api|meta-data)/|service account file|Account must be")
+_NO_BUCKET = "there is no bucket of that name"
 _STATUS = re.compile(r"status code: (\d{3})")
 _HOST = re.compile(r"https?://(?:[^/\s]*@)?([\w.-]+(?::\d+)?)[/\s?]")
 _PASSING = {"408", "429", "500", "502", "503", "504"}
@@ -68,7 +61,7 @@ def find_store(uri: str) -> "ObjectStore":
     scheme = uri.partition("://")[0]
     if scheme not in _OPENERS:
         raise BadUsage(f"{uri}: there is no store for {scheme}://; expected s3://, gs:// or az://")
-    return ObjectStore(scheme, split_uri(uri)[0])
+    return ObjectStore(scheme, uri.split("/")[2])
 
 
 def failed(uri: str, why: str) -> StorageFailed:
@@ -76,10 +69,8 @@ def failed(uri: str, why: str) -> StorageFailed:
     return StorageFailed(f"storage: {uri}: {why}")
 
 
-def split_uri(uri: str) -> tuple[str, str]:
-    """Return the bucket and the name of an object there."""
-    bucket, _, name = uri.partition("://")[2].partition("/")
-    return bucket, name
+def _name(uri: str) -> str:
+    return uri.partition("://")[2].partition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -94,26 +85,18 @@ class ObjectStore:
 
     def size(self, uri: str) -> int | None:
         """Return the length of an object in bytes; None if there is none of that name."""
-        found = self.look(uri)
-        return None if found is None else int(found["size"])
+        return found["size"] if (found := self.look(uri)) else None
 
     def look(self, uri: str) -> Mapping[str, Any] | None:
         """Return `size`, `e_tag` and more of an object; None if there is none of that name."""
         with _failures(uri), suppress(FileNotFoundError):
-            return _wait(lambda: obstore.head_async(self._client(), split_uri(uri)[1]))
+            return _wait(lambda: obstore.head_async(self._client(), _name(uri)))
         return None
 
     def read(self, uri: str, start: int = 0, num_bytes: int | None = None, e_tag: str | None = None) -> bytes:
-        """Return an object's bytes from start on, to its end or num_bytes at most.
+        """Return an object's bytes from start on, to its end or num_bytes at most; raises FileNotFoundError.
 
-        Args:
-            uri: of the object.
-            start: which byte is the first.
-            num_bytes: how many there are at most; all to its end if None.
-            e_tag: of the state of the object that is to be read, if another is not wanted.
-
-        Raises:
-            FileNotFoundError: there is no object of that name.
+        With an ETag, only of the state of the object that has it; StorageFailed if there is another by now.
         """
         if num_bytes == 0:
             return b""
@@ -143,7 +126,7 @@ class ObjectStore:
         how: dict[str, Any] = {"use_multipart": in_parts, "chunk_size": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE}
         client = self._client(_UPLOAD_SECONDS if in_parts else _ANSWER_SECONDS)
         with _failures(uri, bucket_may_be_missing=True):
-            _wait(lambda: obstore.put_async(client, split_uri(uri)[1], content, **how))
+            _wait(lambda: obstore.put_async(client, _name(uri), content, **how))
 
     def put_new(self, uri: str, content: IO[bytes], num_bytes: int) -> bool:
         """Put an object of num_bytes, whole, unless one stands there.
@@ -160,7 +143,7 @@ class ObjectStore:
     def walk(self, uri: str) -> Iterator[str]:
         """Yield every object below a folder, whatever the depth; raises StorageFailed if there is no such bucket."""
         with _failures(uri):
-            pages = obstore.list(self._client(), split_uri(uri)[1] or None, chunk_size=_AT_ONCE)
+            pages = obstore.list(self._client(), _name(uri) or None, chunk_size=_AT_ONCE)
             while page := _wait(lambda: anext(pages, None)):
                 yield from (f"{self.scheme}://{self.bucket}/{found['path']}" for found in page)
 
@@ -168,7 +151,7 @@ class ObjectStore:
         """Delete objects; one that is not there is none to delete."""
         left = iter(uris)
         while some := list(islice(left, _AT_ONCE)):
-            names = [split_uri(uri)[1] for uri in some]
+            names = [_name(uri) for uri in some]
             try:
                 self._delete(some[0], names)
             except FileNotFoundError:  # of one of them, and the others may not have been tried
@@ -187,7 +170,7 @@ class ObjectStore:
         client = self._client()
 
         async def get() -> tuple[bytes, Mapping[str, Any], int]:
-            answer = await obstore.get_async(client, split_uri(uri)[1], options=wanted)
+            answer = await obstore.get_async(client, _name(uri), options=wanted)
             start, stop = answer.range
             return bytes(await answer.bytes_async()), answer.meta, stop - start
 
@@ -204,7 +187,7 @@ class ObjectStore:
             for pause in (*_PAUSES, None):
                 content.seek(0)
                 try:
-                    _wait(lambda: obstore.put_async(client, split_uri(uri)[1], content, mode=mode, use_multipart=False))
+                    _wait(lambda: obstore.put_async(client, _name(uri), content, mode=mode, use_multipart=False))
                 except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                     if mode != "create" or self.size(uri) is not None:
                         return was_tried and self._holds(uri, content, num_bytes)
@@ -225,14 +208,18 @@ class ObjectStore:
         starts = range(0, num_bytes, _BUFFER_BYTES)
         return all(self.read(uri, start, _BUFFER_BYTES) == content.read(_BUFFER_BYTES) for start in starts)
 
-    def _delete(self, uri: str, names: list[str]) -> None:
+    def _delete(self, uri: str, names: list[str], tries: int = 3) -> None:
         with _failures(uri):
             try:
                 _wait(lambda: obstore.delete_async(self._client(), names))
             except FileNotFoundError as problem:
                 if re.search("NoSuchBucket|container does not exist", str(problem)):
-                    raise failed(uri, _no_bucket(uri)) from None
+                    raise failed(uri, _NO_BUCKET) from None
                 raise
+            except exceptions.GenericError as problem:  # obstore does not try again where a connection broke off
+                if tries == 1 or not _may_pass(problem):
+                    raise
+                self._delete(uri, names, tries - 1)
 
 
 def open_remote(uri: str) -> BinaryIO:
@@ -266,10 +253,6 @@ class RemoteStream(io.RawIOBase):
         self._place = max(0, base + offset)
         return self._place
 
-    def tell(self) -> int:
-        """Return the position."""
-        return self._place
-
     def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]  # the type of buffers has no name in 3.11
         """Fill a buffer as far as the object goes, and return how far."""
         wanted = max(0, min(len(buffer), self._num_bytes - self._place))
@@ -291,40 +274,43 @@ def _wait(start: Callable[[], Awaitable[T]]) -> T:
 @cache
 def _open(scheme: str, bucket: str, answer_seconds: int, retries: int) -> Any:
     endpoint = next((os.environ[name] for name in _ENDPOINTS.get(scheme, ()) if os.environ.get(name)), "")
-    if endpoint and "://" not in endpoint:
-        endpoint = f"http://{endpoint}"  # as Google's client takes that of an emulator
-    how = {
-        "client_options": _TIMEOUTS
-        | {"allow_http": endpoint.startswith("http://"), "read_timeout": f"{answer_seconds}s"},
-        "retry_config": _RETRIES | {"max_retries": retries},
-    }
-    return _OPENERS[scheme](bucket, endpoint, how)
+    if endpoint and "://" not in endpoint:  # as Google's client takes that of an emulator
+        endpoint = f"http://{endpoint}"
+    client = _TIMEOUTS | {"allow_http": endpoint.startswith("http://"), "read_timeout": f"{answer_seconds}s"}
+    given: dict[str, Any] = {"endpoint": endpoint.rstrip("/")} if endpoint else {}
+    given |= {"client_options": client, "retry_config": _RETRIES | {"max_retries": retries}}
+    return _OPENERS[scheme](bucket, given)
 
 
-def _open_s3(bucket: str, endpoint: str, how: dict[str, Any]) -> S3Store:
-    given: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
-    if not os.environ.get("AWS_ACCESS_KEY_ID"):  # else obstore looks in fewer places than Amazon's own tools do
-        if find_spec("boto3"):
-            from obstore.auth.boto3 import Boto3CredentialProvider
+def _open_s3(bucket: str, given: dict[str, Any]) -> S3Store:
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        return S3Store(bucket, **given)
+    if find_spec("boto3"):  # which looks in all the places that Amazon's own tools do, and obstore in fewer
+        from botocore.exceptions import BotoCoreError
+        from obstore.auth.boto3 import Boto3CredentialProvider
 
+        try:
             given["credential_provider"] = Boto3CredentialProvider()
-        elif os.environ.get("AWS_PROFILE"):
-            raise BadUsage("AWS_PROFILE is set, and needs boto3: pip install 'backbeam[aws]'")
-    return S3Store(bucket, **given, **how)
+        except (BotoCoreError, ValueError):
+            raise ValueError("no credentials") from None
+    elif os.environ.get("AWS_PROFILE"):
+        raise BadUsage("AWS_PROFILE is set, and needs boto3: pip install 'backbeam[aws]'")
+    return S3Store(bucket, **given)
 
 
-def _open_gs(bucket: str, endpoint: str, how: dict[str, Any]) -> GCSStore:
-    given: dict[str, Any] = {"base_url": endpoint.rstrip("/")} if endpoint else {}
-    if endpoint and "GOOGLE_BASE_URL" not in os.environ:  # an emulator, which asks for no credentials
-        given["credential_provider"] = lambda: {"token": "none", "expires_at": None}
-    return GCSStore(bucket, **given, **how)
+def _open_gs(bucket: str, given: dict[str, Any]) -> GCSStore:
+    if "endpoint" in given:
+        given["base_url"] = given.pop("endpoint")
+        if "GOOGLE_BASE_URL" not in os.environ:  # an emulator, which asks for no credentials
+            given["credential_provider"] = lambda: {"token": "none", "expires_at": None}
+    return GCSStore(bucket, **given)
 
 
-def _open_az(container: str, endpoint: str, how: dict[str, Any]) -> AzureStore:
-    return AzureStore(container, **({"endpoint": endpoint} if endpoint else {}), **how)
-
-
-_OPENERS: dict[str, Callable[[str, str, dict[str, Any]], Any]] = {"s3": _open_s3, "gs": _open_gs, "az": _open_az}
+_OPENERS: dict[str, Callable[[str, dict[str, Any]], Any]] = {
+    "s3": _open_s3,
+    "gs": _open_gs,
+    "az": lambda container, given: AzureStore(container, **given),
+}
 
 
 @contextmanager
@@ -332,11 +318,9 @@ def _failures(uri: str, bucket_may_be_missing: bool = False) -> Iterator[None]:
     """Turn what obstore raises into StorageFailed. Its text stays out of messages: it may hold anything."""
     try:
         yield
-    except StorageFailed:
-        raise
     except FileNotFoundError:
         if bucket_may_be_missing:
-            raise failed(uri, _no_bucket(uri)) from None
+            raise failed(uri, _NO_BUCKET) from None
         raise
     except (exceptions.BaseError, ValueError) as problem:
         raise failed(uri, _explain(uri, problem)) from None
@@ -344,14 +328,9 @@ def _failures(uri: str, bucket_may_be_missing: bool = False) -> Iterator[None]:
         raise failed(uri, f"what goes there cannot be read: {type(problem).__name__}") from None
 
 
-def _no_bucket(uri: str) -> str:
-    return f"there is no bucket {split_uri(uri)[0]}"
-
-
 def _explain(uri: str, problem: Exception) -> str:
     text = str(problem)
     status = _STATUS.search(text)
-    host = _HOST.search(text)
     if _NO_CREDENTIALS.search(text):
         return f"no credentials: {_CREDENTIALS[uri.partition('://')[0]]}"
     if status and status[1] in ("401", "403"):
@@ -359,11 +338,10 @@ def _explain(uri: str, problem: Exception) -> str:
     if isinstance(problem, exceptions.PreconditionError):
         return "it was replaced while it was read; run again"
     if status:
-        return _no_bucket(uri) if status[1] == "404" else f"the store answers {status[1]}"
+        return _NO_BUCKET if status[1] == "404" else f"the store answers {status[1]}"
     if "parsing Path" in text:
-        return (
-            "an object there has a name that cannot be used: it has an empty part, or . or .., or a control character"
-        )
+        return "an object there has a name that cannot be used: with an empty part, . or .., or a control character"
+    host = _HOST.search(text)
     return f"{host[1] if host else 'the store'} cannot be used: it cannot be reached, or does not answer"
 
 
