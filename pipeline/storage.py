@@ -163,8 +163,7 @@ def write_unguarded(path: Place, data: bytes) -> None:
 def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
     """Put a file in place, whole and on the disk, unless one of that name is there, which then stays as it is.
 
-    Of any number of processes that do this at once, one puts its file. `stores.beam.BeamStore` says what file systems
-    promise that are neither a disk nor at gs:// or s3://.
+    Of any number of processes that do this at once, one puts its file.
 
     Args:
         path: its folder is made if need be.

@@ -50,7 +50,7 @@ _CREDENTIALS = {
 }
 # What obstore says if the last place to look for credentials, a server of the cloud's own machines, is not there.
 _NO_CREDENTIALS = re.compile("^no cred|token request|/latest/(api|meta-data)/|service account file|Account must be")
-_NO_BUCKET = "there is no bucket of that name"
+_NO_BUCKET = "there is no bucket or container of that name"
 _STATUS = re.compile(r"status code: (\d{3})")
 _HOST = re.compile(r"https?://(?:[^/\s]*@)?([\w.-]+(?::\d+)?)[/\s?]")
 _PASSING = {"408", "429", "500", "502", "503", "504"}
@@ -332,7 +332,7 @@ def _explain(uri: str, problem: Exception) -> str:
     text = str(problem)
     status = _STATUS.search(text)
     if _NO_CREDENTIALS.search(text):
-        return f"no credentials: {_CREDENTIALS[uri.partition('://')[0]]}"
+        return f"no credentials that can be used: {_CREDENTIALS[uri.partition('://')[0]]}"
     if status and status[1] in ("401", "403"):
         return f"the store refuses these credentials, or they may not do this: {status[1]}"
     if isinstance(problem, exceptions.PreconditionError):
