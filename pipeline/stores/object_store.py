@@ -124,8 +124,8 @@ class ObjectStore:
         """Put an object of num_bytes, whole or not at all; one that stands there is replaced."""
         in_parts = num_bytes > _PART_BYTES
         how: dict[str, Any] = {"use_multipart": in_parts, "chunk_size": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE}
-        client = self._client(_UPLOAD_SECONDS if in_parts else _ANSWER_SECONDS)
         with _failures(uri, bucket_may_be_missing=True):
+            client = self._client(_UPLOAD_SECONDS if in_parts else _ANSWER_SECONDS)
             _wait(lambda: obstore.put_async(client, _name(uri), content, **how))
 
     def put_new(self, uri: str, content: IO[bytes], num_bytes: int) -> bool:
@@ -181,8 +181,8 @@ class ObjectStore:
 
     def _put_if(self, uri: str, content: IO[bytes], num_bytes: int, mode: Any) -> bool:
         """Put an object by one request on a condition. Tries are counted here: an earlier one may have been done."""
-        client = self._client(_ANSWER_SECONDS if num_bytes <= _PART_BYTES else 5 * _UPLOAD_SECONDS, retries=0)
         with _failures(uri, bucket_may_be_missing=True):
+            client = self._client(_ANSWER_SECONDS if num_bytes <= _PART_BYTES else 5 * _UPLOAD_SECONDS, retries=0)
             was_tried = False
             for pause in (*_PAUSES, None):
                 content.seek(0)

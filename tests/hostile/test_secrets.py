@@ -13,7 +13,6 @@ ENVIRONMENT = {
     "GOOGLE_APPLICATION_CREDENTIALS": f'{{"private_key": "{SECRET}"}}',
     "HF_TOKEN": SECRET,
 }
-AZURE = {"AZURE_STORAGE_ACCOUNT_NAME": "name", "AZURE_STORAGE_SAS_TOKEN": f"sv=1&sig={SECRET}"}
 COMMAND_LINES = [
     ("run", "--dataset", f"https://user:{SECRET}@example.com/digits"),
     ("run", "--dataset", f"s3://AKIA:{SECRET}@bucket/digits"),
@@ -68,8 +67,6 @@ def test_what_fails_leaves_none(tmp_path):
     commands = [
         (("run", "--dataset", "s3://bucket/digits"), ENVIRONMENT | away, 5),
         (("run", "--dataset", "gs://bucket/digits"), ENVIRONMENT, 5),  # whose credentials are no name of a file
-        (("run", "--dataset", "gs://bucket/digits"), {"STORAGE_EMULATOR_HOST": f"http://user:{SECRET}@{address}"}, 5),
-        (("run", "--dataset", "az://bucket/digits"), AZURE | {"AZURE_ENDPOINT": f"http://u:{SECRET}@{address}"}, 5),
         (("run", "--", "--runner=NoSuchRunner"), ENVIRONMENT, 2),
         (("run", "--dataset", tmp_path), ENVIRONMENT, 3),
     ]

@@ -11,7 +11,7 @@ import pytest
 from model.errors import BadUsage, StorageFailed
 from pipeline.stores import object_store
 from pipeline.stores.object_store import find_store, open_remote
-from tests.emulators import BUCKET, Amazon, amazon, azure, google, wire
+from tests.emulators import BUCKET, SECRET, Amazon, amazon, azure, google, wire
 from tests.helpers import free_addresses
 
 LARGE = bytes(range(256)) * (44 * 2**10)  # 11 MiB
@@ -20,6 +20,14 @@ NO_CREDENTIALS = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"),
     *("GOOGLE_APPLICATION_CREDENTIALS", "AZURE_STORAGE_ACCOUNT_KEY"),
 )
+
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "an-identity",
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "AWS_SESSION_TOKEN": SECRET,
+    "AZURE_STORAGE_ACCOUNT_NAME": "name",
+    "AZURE_STORAGE_SAS_TOKEN": f"sv=1&sig={SECRET}",
+}
 
 
 class Breaks(io.BytesIO):
@@ -252,6 +260,32 @@ def test_missing_credentials_are_named(scheme, tmp_path, monkeypatch, forgotten)
     first = {"s3": "AWS_ACCESS_KEY_ID", "gs": "GOOGLE_APPLICATION_CREDENTIALS", "az": "AZURE_STORAGE_ACCOUNT_NAME"}
     with pytest.raises(StorageFailed, match=f"{uri}: no credentials that can be used: set {first[scheme]}"):
         find_store(uri).size(uri)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_no_secret_is_in_a_message(scheme, tmp_path, monkeypatch, forgotten):
+    [nobody] = free_addresses(1)
+    (tmp_path / "key.json").write_text(f'{{"type": "{SECRET}"}}')
+    monkeypatch.setitem(object_store._RETRIES, "retry_timeout", timedelta(0))
+    aways = [{name: f"http://user:{SECRET}@{nobody}/"} for name in object_store._ENDPOINTS[scheme]]
+    for away in [*aways, {"GOOGLE_APPLICATION_CREDENTIALS": SECRET} if scheme == "gs" else {}]:
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "sleep", lambda _: None)
+            set_environment(patched, SECRETS | {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json")} | away)
+            uri = f"{scheme}://bucket/name"
+            if not away:
+                patched.setenv(object_store._ENDPOINTS[scheme][0], f"http://{nobody}")
+            with pytest.raises(StorageFailed) as failed:
+                find_store(uri).put_new(uri, io.BytesIO(b"x"), 1)
+        assert uri in str(failed.value)
+        assert SECRET not in str(failed.value)
+
+
+def test_a_profile_that_is_not_there(tmp_path, monkeypatch, forgotten):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    set_environment(monkeypatch, {"AWS_PROFILE": "ours", "AWS_CONFIG_FILE": str(tmp_path / "none")})
+    with pytest.raises(StorageFailed, match="s3://bucket/x: no credentials that can be used: set AWS_ACCESS_KEY_ID"):
+        find_store("s3://bucket/x").size("s3://bucket/x")
 
 
 def test_a_profile_gives_credentials(tmp_path, monkeypatch, forgotten):
