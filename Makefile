@@ -6,13 +6,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # In the order of their names: by their number the files with few tests, which are the longest, would come last.
 SHARED := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 ENGINES := engines
+AZURITE := 3.35.0
 # The first of these that runs and is of a version that backbeam supports; `make PYTHON=...` names another.
 PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-all test-engines test-faults test-stores test-deploy bench bench-data fuzz docs screenshots lint types lock \
-	clean
+.PHONY: run test test-all test-engines test-faults test-stores azurite test-deploy bench bench-data fuzz docs screenshots \
+	lint types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
@@ -33,8 +34,14 @@ test-engines: $(VENV)/installed-engines  ## other engines, staging, the job for 
 test-faults: $(VENV)/installed-test  ## commands that fail at each of their operations on the disk; takes hours
 	@$(BIN)/python -m pytest -n auto tests/faults
 
-test-stores: $(VENV)/installed-test  ## workspaces in object stores, against emulators
-	@$(BIN)/python -m pytest -rs tests/test_object_stores.py tests/test_store_*.py
+test-stores: $(VENV)/installed-test azurite  ## workspaces in object stores, against emulators
+	@$(BIN)/python -m pytest -rs tests/pipeline/stores tests/test_object_stores.py tests/test_store_*.py
+
+# Without it the tests of az:// skip and say so.
+azurite: $(BIN)/python  ## the emulator of Azure's blob storage, where there is npm
+	@test -x $(VENV)/azurite/node_modules/.bin/azurite-blob || { command -v npm >/dev/null \
+		&& npm install --silent --no-audit --no-fund --prefix $(VENV)/azurite azurite@$(AZURITE) >&2; } \
+		|| echo "no Azurite: needs npm and its registry" >&2
 
 test-deploy: $(VENV)/installed-dev  ## all of tests/deploy, Airflow too, in an environment of its own
 	@$(BIN)/python -m pytest -rs tests/deploy

@@ -48,7 +48,7 @@ Workspace = Annotated[
     typer.Option(
         parser=place_of,
         metavar="FOLDER",
-        help="Where everything goes: datasets/, runs/ and reports/; a folder, or gs://BUCKET/NAME or s3://BUCKET/NAME.",
+        help="Where everything goes: datasets/, runs/ and reports/; a folder, or s3://, gs:// or az://BUCKET/NAME.",
     ),
 ]
 

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias
 from model.errors import BadUsage
 
 if TYPE_CHECKING:
-    from pipeline.stores.store import Store
+    from pipeline.stores.object_store import ObjectStore
 
 _SEPARATOR = "://"
 _NO_NAMES = ("", ".", "..")
@@ -122,8 +122,8 @@ class RemotePath:
                 yield RemotePath(uri)
 
     @property
-    def _store(self) -> "Store":
-        from pipeline.stores.store import find_store
+    def _store(self) -> "ObjectStore":
+        from pipeline.stores.object_store import find_store
 
         return find_store(self.uri)
 

@@ -222,7 +222,10 @@ def _check_no_store(arguments: Sequence[str]) -> None:
     """Refuse Beam's options for stores: its jobs show their options, secrets too, and our clients do not see them."""
     found = [argument.split("=")[0] for argument in arguments if argument.startswith(("--s3", "--azure"))]
     if found and found[0].startswith("--azure"):
-        raise errors.BadUsage(f"{found[0]}: what opens a store is no option, and Azure's is not reached")
+        raise errors.BadUsage(
+            f"{found[0]}: az:// is reached as the environment says: AZURE_STORAGE_ACCOUNT_NAME and "
+            "AZURE_STORAGE_ACCOUNT_KEY, or other credentials of Azure's; AZURE_STORAGE_ENDPOINT"
+        )
     if found:
         raise errors.BadUsage(
             f"{found[0]}: s3:// is reached as the environment says: AWS_PROFILE, or AWS_ACCESS_KEY_ID and "

@@ -21,7 +21,7 @@ from pipeline import disk
 from pipeline.leftovers import clear_leftovers_of, temporary_name
 from pipeline.places import Place, RemotePath, is_remote, missing
 from pipeline.stores.lease import check_held
-from pipeline.stores.store import find_store, open_remote
+from pipeline.stores.object_store import find_store, open_remote
 
 MEND = (
     "`backbeam verify --repair` makes it again; so does deleting the folder of the data set or run that it belongs to, "
@@ -163,8 +163,7 @@ def write_unguarded(path: Place, data: bytes) -> None:
 def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
     """Put a file in place, whole and on the disk, unless one of that name is there, which then stays as it is.
 
-    Of any number of processes that do this at once, one puts its file. `stores.beam.BeamStore` says what file systems
-    promise that are neither a disk nor at gs:// or s3://.
+    Of any number of processes that do this at once, one puts its file.
 
     Args:
         path: its folder is made if need be.

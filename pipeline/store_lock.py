@@ -8,7 +8,7 @@ that of commands that do not wait, one that comes after a lease's time finds a d
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from pipeline.places import RemotePath
 from pipeline.storage import write_atomically
 from pipeline.stores import lease
 from pipeline.stores.lease import Clock, Found, Holding, Lease, Sight, kept, take
-from pipeline.stores.store import VersionedStore, find_store
+from pipeline.stores.object_store import ObjectStore, find_store
 
 LOCK_NAME = ".lock"
 MEMORY_NAME = ".lock-in-store.json"
@@ -59,16 +59,13 @@ def hold(workspace: RemotePath, folder: Path, holder: str, wait: float) -> Abstr
         wait: seconds to wait for another machine's process.
 
     Returns:
-        the context in which it is held, or the words of whoever holds it. Nothing is held in a store that gives its
-        objects no versions.
+        the context in which it is held, or the words of whoever holds it.
 
     Raises:
         StorageFailed: the store cannot be asked.
     """
     uri = str(workspace / LOCK_NAME)
     store = find_store(uri)
-    if not isinstance(store, VersionedStore):
-        return nullcontext()
     wanted, other = Holding(holder, uuid.uuid4().hex, lease.LEASE_SECONDS), ""
     for found in attempts(store, uri, wanted, folder / MEMORY_NAME, wait):
         if isinstance(found, Lease):
@@ -80,7 +77,7 @@ def hold(workspace: RemotePath, folder: Path, holder: str, wait: float) -> Abstr
 
 
 def attempts(
-    store: VersionedStore,
+    store: ObjectStore,
     uri: str,
     wanted: Holding,
     notes: Path,

@@ -1,25 +1,28 @@
-"""Run an emulator of an object store that keeps the promises of conditional writes: `amazon` or `google`, its options.
+"""Run moto's server as an object store that keeps the promises of conditional writes: `amazon` or `google`, options.
 
-moto looks whether an object is there and then puts it, in as many threads as there are requests; here one put is over
-before the next begins. gcp-storage-emulator does one request after the other, but ignores `ifGenerationMatch`; here it
-honours it, as the documentation of the JSON API describes.
+moto looks whether an object is there and then puts it, in as many threads as there are requests; here one write is
+over before the next begins. Google's XML API is S3's language but for its conditions: an object has a generation, which
+every answer tells, and a put may expect one. Here that is as its documentation describes it.
 """
 
+import itertools
 import sys
 import threading
-from http import HTTPStatus
+from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import quote, unquote
+
+from moto.s3.responses import S3Response
+from moto.server import create_backend_app, main
+from werkzeug.serving import run_simple
+from werkzeug.test import Client
+
+REFUSED = b"<?xml version='1.0' encoding='UTF-8'?><Error><Code>PreconditionFailed</Code></Error>"
+SIGNED = "AWS4-HMAC-SHA256 Credential=an-identity/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 
 
-class PreconditionFailed(Exception):
-    """An object is not of the generation that a request expects."""
-
-
-def run_amazon() -> None:
-    """Run moto's server; puts wait for each other."""
-    from moto.s3.responses import S3Response
-    from moto.server import main
-
+def take_turns() -> None:
+    """Make writes wait for each other."""
     one_at_a_time = threading.RLock()
 
     def in_turn(handle: Any) -> Any:
@@ -31,37 +34,56 @@ def run_amazon() -> None:
 
     for name in ("_key_response_put", "_key_response_post"):
         setattr(S3Response, name, in_turn(getattr(S3Response, name)))
-    main()
 
 
-def run_google() -> None:
-    """Run gcp-storage-emulator; what a request says of an object's generation is compared before it is put."""
-    from gcp_storage_emulator.__main__ import main
-    from gcp_storage_emulator.server import Request, Response, Router
-    from gcp_storage_emulator.storage import Storage
+class Generations:
+    """moto's S3 with Google's generations in place of S3's conditions."""
 
-    expected: list[str] = []  # by the request that is being handled
-    handle, create_file = Router.handle, Storage.create_file
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._by_path: dict[str, int] = {}
+        self._numbers = itertools.count(1700000000000001)
+        self._one_at_a_time = threading.Lock()
 
-    def handle_with_condition(router: Any, method: str) -> None:
-        expected[:] = Request(router._request_handler, method).query.get("ifGenerationMatch", [])
-        try:
-            handle(router, method)
-        except PreconditionFailed:
-            response = Response(router._request_handler)
-            response.status = HTTPStatus.PRECONDITION_FAILED
-            response.json({"error": {"code": 412, "message": "conditionNotMet"}})
-            response.close()
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer a request."""
+        path = environ["PATH_INFO"]
+        environ["HTTP_AUTHORIZATION"] = SIGNED  # a token of Google's says nothing to moto
+        for raw in ("RAW_URI", "REQUEST_URI"):  # moto does not see that %2D in a bucket's name is a hyphen
+            before, mark, query = environ.get(raw, path).partition("?")
+            environ[raw] = quote(unquote(before), safe="/-_.~") + mark + query
+        expected = environ.pop("HTTP_X_GOOG_IF_GENERATION_MATCH", None)
+        with self._one_at_a_time:
+            if expected is not None and int(expected) != self._by_path.get(path, 0):
+                start_response("412 Precondition Failed", [("Content-Length", str(len(REFUSED)))])
+                return [REFUSED]
 
-    def create_if_expected(storage: Any, bucket: str, name: str, *content: Any) -> None:
-        found = storage.objects.get(bucket, {}).get(name, {}).get("generation", "0")
-        if expected and expected != [str(found)]:
-            raise PreconditionFailed(name)
-        create_file(storage, bucket, name, *content)
+            def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+                if status.startswith("2") and self._is_put(environ):
+                    self._by_path[path] = next(self._numbers)
+                if path in self._by_path:
+                    headers = [*headers, ("x-goog-generation", str(self._by_path[path]))]
+                if environ["REQUEST_METHOD"] == "DELETE" and "uploadId" not in environ["QUERY_STRING"]:
+                    self._by_path.pop(path, None)
+                return start_response(status, headers, *more)
 
-    Router.handle, Storage.create_file = handle_with_condition, create_if_expected
-    main(sys.argv[1:])
+            return list(self._app(environ, start))
+
+    @staticmethod
+    def _is_put(environ: dict[str, Any]) -> bool:
+        method, query = environ["REQUEST_METHOD"], environ["QUERY_STRING"]
+        return (method == "PUT" and "uploadId" not in query) or (method == "POST" and "uploadId" in query)
+
+
+def run_google(host: str, port: str, bucket: str) -> None:
+    """Serve Google's XML API, with an empty bucket."""
+    app = Generations(create_backend_app("s3"))
+    made = Client(app).put(f"/{bucket}")
+    assert made.status_code == 200, made.get_data()
+    run_simple(host, int(port), app, threaded=True)
 
 
 if __name__ == "__main__":
-    {"amazon": run_amazon, "google": run_google}[sys.argv.pop(1)]()
+    kind = sys.argv.pop(1)
+    take_turns()
+    main() if kind == "amazon" else run_google(*sys.argv[1:])

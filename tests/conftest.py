@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from tests.helpers import Digits, backbeam, build_everything
 
 pytest_plugins = ["tests.temporary_files"]
+
+if TYPE_CHECKING:
+    from tests.memory import Objects
 
 # the same examples every time, so that a red run is red again
 hypothesis.settings.register_profile("backbeam", derandomize=True, deadline=None)
@@ -33,7 +37,7 @@ def digits_folder(tmp_path: Path) -> Path:
     return Digits().write(tmp_path / "digits")
 
 
-@pytest.fixture(scope="module", params=["amazon", "google"])
+@pytest.fixture(scope="module", params=["amazon", "google", pytest.param("azure", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """An emulated object store, as `tests.emulators` describes it."""
     from tests import emulators  # whose libraries few tests need
@@ -87,9 +91,13 @@ def mnist_folder() -> Path:
 
 
 @pytest.fixture
-def memory(monkeypatch) -> dict[str, bytes]:
-    """The files of memory://, by URI; there are none yet."""
-    from tests.memory import MemoryFileSystem
+def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator["Objects"]:
+    """The objects of memory://, by URI; there are none yet."""
+    from pipeline.stores import object_store
+    from tests.memory import Objects
 
-    monkeypatch.setattr(MemoryFileSystem, "files", {})
-    return MemoryFileSystem.files
+    objects = Objects()
+    monkeypatch.setitem(object_store._OPENERS, "memory", objects.bucket)
+    object_store._open.cache_clear()
+    yield objects
+    object_store._open.cache_clear()

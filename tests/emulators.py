@@ -1,7 +1,7 @@
 """Emulators of object stores on loopback, what lies in them, and a connection to them that can be cut or frozen."""
 
-import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,10 +12,10 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import boto3
-import requests
+import pytest
+from azure.storage.blob import BlobServiceClient
 
 from tests.helpers import free_addresses
 
@@ -24,6 +24,13 @@ START_SECONDS = 60
 BUCKET = "backbeam-test"
 SECRET = "a-secret-that-nobody-may-see"  # noqa: S105 - of an emulator
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "an-identity", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+# The account that Azurite has from its makers.
+AZURE = {
+    "AZURE_STORAGE_ACCOUNT_NAME": "devstoreaccount1",
+    "AZURE_STORAGE_ACCOUNT_KEY": (
+        "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    ),
+}
 
 
 @dataclass
@@ -60,6 +67,8 @@ class Emulated:
 
 @dataclass
 class Amazon(Emulated):
+    """S3, or Google's store, which speaks its language."""
+
     client: Any = None
 
     def names(self, folder: str) -> list[str]:
@@ -77,29 +86,20 @@ class Amazon(Emulated):
 
 
 @dataclass
-class Google(Emulated):
+class Azure(Emulated):
+    client: Any = None
+
     def names(self, folder: str) -> list[str]:
-        found = self._ask("GET", f"storage/v1/b/{BUCKET}/o?prefix={folder}/&maxResults=10000").json()
-        return [each["name"] for each in found.get("items", ())]
+        return list(self.client.list_blob_names(name_starts_with=f"{folder}/"))
 
     def get(self, name: str) -> bytes:
-        return self._ask("GET", f"storage/v1/b/{BUCKET}/o/{quote(name, safe='')}?alt=media").content
+        return self.client.download_blob(name).readall()
 
     def put(self, name: str, data: bytes) -> None:
-        about = json.dumps({"name": name}).encode()  # the emulator takes no empty object but in parts
-        parts = [b"application/json\r\n\r\n" + about, b"application/octet-stream\r\n\r\n" + data]
-        body = b"".join(b"--part\r\nContent-Type: " + part + b"\r\n" for part in parts) + b"--part--\r\n"
-        self._ask("POST", f"upload/storage/v1/b/{BUCKET}/o?uploadType=multipart", body)
+        self.client.upload_blob(name, data, overwrite=True)
 
     def delete(self, name: str) -> None:
-        self._ask("DELETE", f"storage/v1/b/{BUCKET}/o/{quote(name, safe='')}")
-
-    def _ask(self, method: str, place: str, data: bytes | None = None) -> requests.Response:
-        headers = {"Content-Type": "multipart/related; boundary=part"} if data else {}
-        url = f"http://{self.address}/{place}"
-        answer = requests.request(method, url, data=data, headers=headers, timeout=START_SECONDS)
-        answer.raise_for_status()
-        return answer
+        self.client.delete_blob(name)
 
 
 @contextmanager
@@ -107,21 +107,53 @@ def amazon(folder: Path, **options: str) -> Iterator[Amazon]:
     """An emulated S3 with an empty bucket; options are moto's, of its environment."""
     [address] = free_addresses(1)
     host, port = address.split(":")
-    with _server([*_EMULATOR, "amazon", "-H", host, "-p", port], address, folder, options):
-        names = {"aws_access_key_id": "an-identity", "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
-        with closing(boto3.client("s3", endpoint_url=f"http://{address}", **names)) as client:
-            client.create_bucket(Bucket=BUCKET)
-            yield Amazon("s3", address, CREDENTIALS | {"AWS_ENDPOINT_URL": f"http://{address}"}, client)
+    with (
+        _server([*_EMULATOR, "amazon", "-H", host, "-p", port], address, folder, options),
+        closing(_client(address)) as client,
+    ):
+        client.create_bucket(Bucket=BUCKET)
+        yield Amazon("s3", address, CREDENTIALS | {"AWS_ENDPOINT_URL": f"http://{address}"}, client)
 
 
 @contextmanager
-def google(folder: Path) -> Iterator[Google]:
+def google(folder: Path) -> Iterator[Amazon]:
     """An emulated Google Cloud Storage with an empty bucket."""
     [address] = free_addresses(1)
+    with (
+        _server([*_EMULATOR, "google", *address.split(":"), BUCKET], address, folder, {}),
+        closing(_client(address)) as client,
+    ):
+        yield Amazon("gs", address, {"STORAGE_EMULATOR_HOST": f"http://{address}"}, client)
+
+
+@contextmanager
+def azure(folder: Path) -> Iterator[Azure]:
+    """An emulated account of Azure's blob storage with an empty container; skips the test where Azurite is not."""
+    [address] = free_addresses(1)
     host, port = address.split(":")
-    command = [*_EMULATOR, "google", "start", f"--host={host}", f"--port={port}"]
-    with _server([*command, "--in-memory", f"--default-bucket={BUCKET}"], address, folder, {}):
-        yield Google("gs", address, {"STORAGE_EMULATOR_HOST": f"http://{address}"})
+    options = ("--inMemoryPersistence", "--silent", "--skipApiVersionCheck", "--disableTelemetry")
+    command = [find_azurite(), f"--blobHost={host}", f"--blobPort={port}", *options]
+    endpoint = f"http://{address}/{AZURE['AZURE_STORAGE_ACCOUNT_NAME']}"
+    with (
+        _server(command, address, folder, {}),
+        BlobServiceClient(endpoint, AZURE["AZURE_STORAGE_ACCOUNT_KEY"]) as service,
+    ):
+        environment = AZURE | {"AZURE_STORAGE_ENDPOINT": endpoint}
+        yield Azure("az", address, environment, service.create_container(BUCKET))
+
+
+def find_azurite() -> str:
+    """Return the program that emulates Azure's blob storage; skips the test where it is not installed."""
+    beside = Path(sys.prefix) / "azurite" / "node_modules" / ".bin" / "azurite-blob"
+    found = str(beside) if beside.exists() else shutil.which("azurite-blob")
+    if not found:
+        pytest.skip("needs Azurite, which `make azurite` installs where there is npm")
+    return found
+
+
+def _client(address: str) -> Any:
+    names = {"aws_access_key_id": "an-identity", "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
+    return boto3.client("s3", endpoint_url=f"http://{address}", **names)
 
 
 @contextmanager
@@ -162,7 +194,8 @@ class Wire:
         word: what a request is known by.
         spared: how many of those requests go through before one is broken off.
         then: "dead": nothing goes through any more; "once": all others do; "silent": the others do, and the one that is
-            broken off is never answered; "unheard": it goes through whole, and only its answer is lost.
+            broken off is never answered; "unheard": it goes through whole, and only its answer is lost; "halved": it
+            goes through, and half a megabyte of its answer comes back.
         broken: set when that has happened.
     """
 
@@ -197,7 +230,7 @@ class Wire:
         with suppress(OSError):
             while data := client.recv(2**16):
                 if self._breaks(data):
-                    if self.then == "unheard":
+                    if self.then in ("unheard", "halved"):
                         self._unheard = store
                         store.sendall(data)
                         continue
@@ -212,8 +245,11 @@ class Wire:
 
     def _answer(self, client: socket.socket, store: socket.socket) -> None:
         with suppress(OSError):
+            heard = 0
             while data := store.recv(2**16):
-                if store is self._unheard:
+                heard += len(data)
+                if store is self._unheard and (self.then == "unheard" or heard > 2**19):
+                    self._unheard = None
                     self.broken.set()
                     client.shutdown(socket.SHUT_RDWR)
                     return

@@ -1,94 +1,41 @@
-"""Remote file systems in memory, as Beam sees them: found by the scheme of a URI. One without folders, one with."""
+"""A store in memory, in place of one that is reached by a network: memory://BUCKET/NAME."""
 
-import io
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, MutableMapping
 
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
-
-
-class _Written(io.BytesIO):
-    def __init__(self, files: dict[str, bytes], path: str) -> None:
-        super().__init__()
-        self._files, self._path = files, path
-
-    def close(self) -> None:
-        if not self.closed:
-            self._files[self._path] = self.getvalue()
-        super().close()
+import obstore
+from obstore.store import MemoryStore
 
 
-class MemoryFileSystem(FileSystem):
-    """One without folders, as object stores are."""
+class Objects(MutableMapping[str, bytes]):
+    """The objects of memory://, by URI."""
 
-    files: dict[str, bytes] = {}  # noqa: RUF012
+    def __init__(self) -> None:
+        self._buckets: dict[str, MemoryStore] = {}
 
-    @classmethod
-    def scheme(cls) -> str:
-        return "memory"
+    def bucket(self, name: str, *_: object) -> MemoryStore:
+        """Return a bucket, which is empty at first."""
+        return self._buckets.setdefault(name, MemoryStore())
 
-    def has_dirs(self) -> bool:
-        return False
+    def __getitem__(self, uri: str) -> bytes:
+        store, name = self._find(uri)
+        try:
+            return bytes(obstore.get(store, name).bytes())
+        except FileNotFoundError:
+            raise KeyError(uri) from None
 
-    def exists(self, path: str) -> bool:
-        return path in self.files
+    def __setitem__(self, uri: str, data: bytes) -> None:
+        obstore.put(*self._find(uri), data)
 
-    def open(self, path: str, mime_type: str = "", compression_type: str = CompressionTypes.AUTO) -> io.BytesIO:
-        assert compression_type == CompressionTypes.UNCOMPRESSED
-        return io.BytesIO(self.files[path])
+    def __delitem__(self, uri: str) -> None:
+        obstore.delete(*self._find(uri))
 
-    def create(self, path: str, mime_type: str = "", compression_type: str = CompressionTypes.AUTO) -> io.BytesIO:
-        assert compression_type == CompressionTypes.UNCOMPRESSED
-        return _Written(self.files, path)
+    def __iter__(self) -> Iterator[str]:
+        for bucket, store in self._buckets.items():
+            yield from (f"memory://{bucket}/{found['path']}" for page in obstore.list(store) for found in page)
 
-    def rename(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
-        for source, destination in zip(source_file_names, destination_file_names, strict=True):
-            if destination in self.files:
-                raise BeamIOError("exists", {destination: FileExistsError(destination)})
-            self.files[destination] = self.files.pop(source)
+    def __len__(self) -> int:
+        return len(list(self))
 
-    def delete(self, paths: list[str]) -> None:
-        for path in paths:
-            del self.files[path]
-
-    def metadata(self, path: str) -> FileMetadata:
-        return FileMetadata(path, len(self.files[path]))
-
-    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
-        yield from (self.metadata(path) for path in list(self.files) if path.startswith(dir_or_prefix))
-
-    def _unused(self, *_: Any, **__: Any) -> Any:
-        raise AssertionError("not called")
-
-    join = split = mkdirs = copy = size = last_updated = checksum = _unused
-
-
-class FolderFileSystem(MemoryFileSystem):
-    """One with folders, as hdfs:// is: they must be made, are listed alone, and show in lists as empty."""
-
-    folders: set[str] = set()  # noqa: RUF012
-
-    @classmethod
-    def scheme(cls) -> str:
-        return "folders"
-
-    def has_dirs(self) -> bool:
-        return True
-
-    def exists(self, path: str) -> bool:
-        return path in self.files or path in self.folders
-
-    def mkdirs(self, path: str) -> None:
-        while path.count("/") > 1:
-            self.folders.add(path)
-            path = path.rpartition("/")[0]
-
-    def create(self, path: str, mime_type: str = "", compression_type: str = CompressionTypes.AUTO) -> io.BytesIO:
-        assert path.rpartition("/")[0] in self.folders
-        return super().create(path, mime_type, compression_type)
-
-    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
-        if dir_or_prefix in self.files:
-            raise BeamIOError("no folder", {dir_or_prefix: NotADirectoryError(dir_or_prefix)})
-        found = [path for path in (*self.files, *self.folders) if path.rpartition("/")[0] == dir_or_prefix]
-        yield from (FileMetadata(path, len(self.files.get(path, b""))) for path in found)
+    def _find(self, uri: str) -> tuple[MemoryStore, str]:
+        bucket, _, name = uri.removeprefix("memory://").partition("/")
+        return self.bucket(bucket), name

@@ -246,11 +246,12 @@ def test_an_upload_that_is_cut_off(then, store, told, digits, expected, tmp_path
 
 @pytest.mark.slow
 def test_a_store_that_cannot_be_used(store, digits, tmp_path):
-    [nobody] = free_addresses(1)
+    nobody, no_metadata = free_addresses(2)  # the second in place of the cloud's server that tells of credentials
+    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "GCE_METADATA_HOST": no_metadata, "GCE_METADATA_IP": no_metadata}
     cases = {
         "there is no bucket": (f"{store.scheme}://no-such-bucket/ws", store.environment),
         nobody: (store.uri("ws"), store.reached_by(nobody)),
-        "no credentials": (store.uri("ws"), {"NO_GCE_CHECK": "true", "AWS_EC2_METADATA_DISABLED": "true"}),
+        "no credentials": (store.uri("ws"), nothing),
     }
     for message, (workspace, environment) in cases.items():
         changed = environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache"), "HOME": str(tmp_path)}

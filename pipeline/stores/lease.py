@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from model.errors import Locked, StorageFailed
-from pipeline.stores.store import VersionedStore
+from pipeline.stores.object_store import ObjectStore
 
 LEASE_SECONDS = 60.0
 RENEWALS = 6  # in a lease's time
@@ -80,7 +80,7 @@ class Lease:
         clock: seconds, from anywhere.
     """
 
-    def __init__(self, store: VersionedStore, uri: str, found: Found, began: float, clock: Clock) -> None:
+    def __init__(self, store: ObjectStore, uri: str, found: Found, began: float, clock: Clock) -> None:
         self._store, self._uri, self._clock = store, uri, clock
         self._found, self._until = found, began + found.holding.seconds
         self._taken_by, self._num_tried = "", 0
@@ -118,7 +118,7 @@ class Lease:
             self._until = began + renewed.seconds
 
 
-def look(store: VersionedStore, uri: str) -> Found | None:
+def look(store: ObjectStore, uri: str) -> Found | None:
     """Read a lock's object; None if there is none."""
     found = store.read_version(uri)
     if found is None:
@@ -130,7 +130,7 @@ def look(store: VersionedStore, uri: str) -> Found | None:
 
 
 def take(
-    store: VersionedStore, uri: str, wanted: Holding, ended: Collection[str], sight: Sight, clock: Clock
+    store: ObjectStore, uri: str, wanted: Holding, ended: Collection[str], sight: Sight, clock: Clock
 ) -> Lease | Found:
     """Try once to take a lock.
 

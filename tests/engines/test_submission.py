@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 
-from tests.engines.catalogue import STAND_INS
+from tests.engines.catalogue import BUCKET, STAND_INS
 from tests.engines.isolation import isolated
 from tests.engines.stand_in import MESSAGE, STAGED_IN_JAR
 from tests.helpers import BACKBEAM, Digits, backbeam, contents
@@ -122,10 +122,11 @@ def test_dataflow_is_sent_a_job_whose_pipeline_and_wheel_lie_in_the_bucket(tmp_p
 
 def test_dataflow_with_a_workspace_in_a_bucket(tmp_path):
     """The workers see nothing of this machine but the source."""
-    digits, servers = Digits().write(tmp_path / "digits"), DATAFLOW.server_commands
+    digits, servers = Digits().write(tmp_path / "digits"), DATAFLOW.server_commands | {"bucket": BUCKET}
     command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", "gs://backbeam-test/ws", *DATAFLOW.told()]
     fetch = [sys.executable, "-m", "tests.engines.fetch_store", "gs://backbeam-test/ws", tmp_path / "ws"]
     environment = DATAFLOW.environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
+    environment |= {"GOOGLE_BASE_URL": "http://localhost:{bucket}"}
     done, fetched = isolated([command, fetch], servers, tmp_path, environment)
     assert done.code == 0, done.err
     assert fetched.code == 0, fetched.err

@@ -19,7 +19,7 @@ COMMAND_LINES = [
     ("preprocess", "--dataset", f"s3://bucket/train.parquet?X-Amz-Signature={SECRET},s3://bucket/test.parquet"),
     ("preprocess", "--dataset", "mnist", "--data-dir", f"gs://bucket/digits?token={SECRET}"),
     ("predict", f"https://example.com/seven.png?sig={SECRET}"),
-    ("reproduce", "--dataset", f"hdfs://user:{SECRET}@host:9000/digits"),
+    ("reproduce", "--dataset", f"az://user:{SECRET}@container/digits"),
     ("run", "--", f"--s3_secret_access_key={SECRET}"),
     ("run", "--", "--s3_secret_access_key", SECRET),
     ("run", "--", f"--azure_connection_string=AccountKey={SECRET}"),
@@ -63,11 +63,10 @@ def test_what_fails_leaves_none(tmp_path):
         "AWS_ENDPOINT_URL": f"http://user:{SECRET}@{address}",
         "AWS_REGION": "eu-central-1",
         "AWS_MAX_ATTEMPTS": "1",
-        "STORAGE_EMULATOR_HOST": f"http://user:{SECRET}@{address}",
     }
     commands = [
         (("run", "--dataset", "s3://bucket/digits"), ENVIRONMENT | away, 5),
-        (("run", "--dataset", "gs://bucket/digits"), ENVIRONMENT, 5),
+        (("run", "--dataset", "gs://bucket/digits"), ENVIRONMENT, 5),  # whose credentials are no name of a file
         (("run", "--", "--runner=NoSuchRunner"), ENVIRONMENT, 2),
         (("run", "--dataset", tmp_path), ENVIRONMENT, 3),
     ]

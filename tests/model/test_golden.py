@@ -1,9 +1,9 @@
 """Parameters after 100 steps are what they were: nothing that decides them has changed unnoticed.
 
-Bits are those of one kind of processor: XLA compiles for the one it finds, whose vectors decide the order of sums. So
-the digest is compared where the processor is of the kind that it was taken on (where products are this small, one
-thread works each out, however many there are), and some numbers everywhere, to what rounding can do to them in 100 steps at
-rates that are too low for chaos. A test that fails shows what to put here; where that is meant,
+The bits are those of one kind of processor: XLA compiles for the processor that it finds, and the width of its
+vectors decides the order of sums. So the digest is compared only on the kind of processor that it was taken on.
+Some numbers are compared everywhere, with a tolerance for what rounding can do in 100 steps at rates that are too
+low for chaos. A test that fails shows what to put here; where the change is meant,
 `model.random_streams.STREAMS_VERSION` or the version of the package must go up.
 """
 

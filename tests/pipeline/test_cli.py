@@ -290,7 +290,7 @@ def test_next_steps_repeat_the_command_with_one_thing_changed(tmp_path, digits_f
         (["--shuffle-seed", 2**63], "--shuffle-seed"),
         (["--num-classes", 5], "mnist-5k has its own classes"),
         (["--num-shards", 5000], "more than the 4000 train examples"),
-        (["--dataset", "nowhere://bucket/folder"], "no file system for nowhere:// is installed; backbeam[gcp]"),
+        (["--dataset", "nowhere://bucket/folder"], "there is no store for nowhere://; expected s3://, gs:// or az://"),
         (["--", "stray"], "options for Beam begin with --; found 'stray'"),
         (["--", "--runner=NoSuchRunner"], "NoSuchRunner"),
     ],

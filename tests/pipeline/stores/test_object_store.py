@@ -1,0 +1,308 @@
+"""obstore against emulators of the three stores, and what its errors become."""
+
+import io
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from model.errors import BadUsage, StorageFailed
+from pipeline.stores import object_store
+from pipeline.stores.object_store import find_store, open_remote
+from tests.emulators import BUCKET, SECRET, Amazon, amazon, azure, google, wire
+from tests.helpers import free_addresses
+
+LARGE = bytes(range(256)) * (44 * 2**10)  # 11 MiB
+UNUSUAL = b"an unusual content"
+NO_CREDENTIALS = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"),
+    *("GOOGLE_APPLICATION_CREDENTIALS", "AZURE_STORAGE_ACCOUNT_KEY"),
+)
+
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "an-identity",
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "AWS_SESSION_TOKEN": SECRET,
+    "AZURE_STORAGE_ACCOUNT_NAME": "name",
+    "AZURE_STORAGE_SAS_TOKEN": f"sv=1&sig={SECRET}",
+}
+
+
+class Breaks(io.BytesIO):
+    """A file that cannot be read to its end."""
+
+    def read(self, size=-1, /):
+        if size < 0 or self.tell() + size > len(self.getbuffer()) // 2:
+            raise OSError("the disk failed")
+        return super().read(size)
+
+
+@pytest.fixture(scope="module", params=[amazon, google, azure])
+def started(request, tmp_path_factory):
+    with request.param(tmp_path_factory.mktemp("emulator")) as emulated:
+        yield emulated
+
+
+@pytest.fixture
+def forgotten():
+    """No client of before, nor of this test afterwards."""
+    object_store._open.cache_clear()
+    yield
+    object_store._open.cache_clear()
+
+
+@pytest.fixture
+def emulated(started, monkeypatch, forgotten):
+    set_environment(monkeypatch, started.environment)
+    monkeypatch.setattr(object_store, "_PART_BYTES", 5 * 2**20)  # S3 takes no smaller parts
+    return started
+
+
+@pytest.fixture
+def uri(emulated, request):
+    """A place of this test's own."""
+    return emulated.uri(request.node.name.partition("[")[0])
+
+
+def set_environment(monkeypatch, environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    object_store._open.cache_clear()
+
+
+def test_an_object_in_parts_is_put_whole_or_not_at_all(emulated, uri):
+    store = find_store(uri)
+    with pytest.raises(StorageFailed, match="what goes there cannot be read"):
+        store.put(f"{uri}/object", Breaks(LARGE), len(LARGE))
+    assert store.size(f"{uri}/object") is None
+    assert list(store.walk(uri)) == []
+    if isinstance(emulated, Amazon):
+        assert not emulated.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
+    store.put(f"{uri}/object", io.BytesIO(LARGE), len(LARGE))
+    assert store.size(f"{uri}/object") == len(LARGE)
+    assert store.read(f"{uri}/object") == LARGE
+    assert store.read(f"{uri}/object", 2**22 - 1, 3) == LARGE[2**22 - 1 :][:3]
+    assert store.read(f"{uri}/object", 2**23) == LARGE[2**23 :]
+
+
+def test_reading_past_the_end_gives_what_is_there(uri):
+    store = find_store(uri)
+    store.put(uri, io.BytesIO(b"short"), 5)
+    assert [store.read(uri, start, 4) for start in (0, 3, 5, 9)] == [b"shor", b"rt", b"", b""]
+    assert store.read(uri, 5) == b""
+    store.put(uri, io.BytesIO(b""), 0)
+    assert (store.read(uri), store.read(uri, 0, 4), store.size(uri)) == (b"", b"", 0)
+
+
+def test_names_of_any_characters(emulated, uri):
+    store, names = find_store(uri), ["a b", "ü%20é", "x?y#z", "a+b&c=d", "~(*)'!"]
+    for name in names:
+        store.put(f"{uri}/{name}", io.BytesIO(name.encode()), len(name.encode()))
+    folder = uri.rpartition("/")[2]
+    assert emulated.contents(folder) == {name: name.encode() for name in names}
+    assert sorted(store.walk(uri)) == sorted(f"{uri}/{name}" for name in names)
+    assert [store.read(f"{uri}/{name}") for name in names] == [name.encode() for name in names]
+    store.delete(store.walk(uri))
+    assert emulated.names(folder) == []
+
+
+def test_a_new_object_never_replaces_one(emulated, uri):
+    store = find_store(uri)
+    for name, size in (("small", 10), ("large", len(LARGE))):
+        place = f"{uri}/{name}"
+        assert store.put_new(place, io.BytesIO(LARGE[:size]), size)
+        assert not store.put_new(place, io.BytesIO(LARGE[1:size]), size - 1)
+        assert not store.put_new(place, io.BytesIO(LARGE[:size]), size)
+        assert store.read(place) == LARGE[:size]
+
+
+def test_only_the_version_that_was_read_is_replaced(uri):
+    store = find_store(uri)
+    assert store.read_version(uri) is None
+    assert not store.replace(uri, b"first", "1")
+    assert store.put_new(uri, io.BytesIO(b"first"), 5)
+    data, version = store.read_version(uri)
+    assert data == b"first"
+    assert store.replace(uri, b"second", version)
+    assert not store.replace(uri, b"third", version)
+    assert store.read(uri) == b"second"
+
+
+@pytest.mark.parametrize("size", [10, len(LARGE)])
+def test_of_many_that_put_at_once_one_does(uri, size):
+    store, place = find_store(uri), f"{uri}/{size}"
+    with ThreadPoolExecutor(6) as pool:
+        contents = [LARGE[number : size - 1] for number in range(6)]
+        won = list(pool.map(lambda content: store.put_new(place, io.BytesIO(content), len(content)), contents))
+    assert sum(won) == 1
+    assert store.read(place) == contents[won.index(True)]
+
+
+def test_of_many_that_replace_a_version_at_once_one_does(uri):
+    store = find_store(uri)
+    assert store.put_new(uri, io.BytesIO(b"first"), 5)
+    _, version = store.read_version(uri)
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda number: store.replace(uri, b"%d" % number, version), range(24)))
+    assert sum(won) == 1
+    assert store.read(uri) == b"%d" % won.index(True)
+
+
+def test_a_put_whose_answer_is_lost_was_ours(emulated, uri, monkeypatch):
+    with wire(emulated, UNUSUAL, 0, "unheard") as broken:
+        set_environment(monkeypatch, emulated.reached_by(broken.address))
+        store = find_store(uri)
+        assert store.put_new(uri, io.BytesIO(UNUSUAL), len(UNUSUAL))
+        assert broken.broken.is_set()
+        assert not store.put_new(uri, io.BytesIO(UNUSUAL), len(UNUSUAL))
+
+
+def test_a_put_of_other_content_meanwhile_is_not_ours(emulated, uri, monkeypatch):
+    """The answer to the first try is lost, and before the second another puts what is of the same length."""
+    with wire(emulated, UNUSUAL, 0, "once") as broken:
+        set_environment(monkeypatch, emulated.reached_by(broken.address))
+        monkeypatch.setattr(time, "sleep", lambda _: emulated.put(uri.rpartition("/")[2], UNUSUAL[::-1]))
+        assert not find_store(uri).put_new(uri, io.BytesIO(UNUSUAL), len(UNUSUAL))
+        assert broken.broken.is_set()
+    assert emulated.get(uri.rpartition("/")[2]) == UNUSUAL[::-1]
+
+
+@pytest.mark.parametrize(("size", "spared"), [(len(UNUSUAL), 0), (len(LARGE), 1)])
+def test_an_upload_that_is_cut_off_is_tried_again(emulated, uri, monkeypatch, size, spared):
+    content = UNUSUAL if size == len(UNUSUAL) else LARGE
+    with wire(emulated, content[:20] if size == len(UNUSUAL) else b"PUT /", spared, "once") as broken:
+        set_environment(monkeypatch, emulated.reached_by(broken.address))
+        find_store(uri).put(uri, io.BytesIO(content), size)
+        assert broken.broken.is_set()
+    assert emulated.get(uri.rpartition("/")[2]) == content
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(emulated, uri, monkeypatch):
+    emulated.put(uri.rpartition("/")[2], LARGE)
+    with wire(emulated, b"GET /", 0, "halved") as broken:
+        set_environment(monkeypatch, emulated.reached_by(broken.address))
+        assert find_store(uri).read(uri) == LARGE
+        assert broken.broken.is_set()
+
+
+def test_a_stream_reads_one_state_of_an_object(emulated, uri):
+    store = find_store(uri)
+    store.put(uri, io.BytesIO(LARGE), len(LARGE))
+    with open_remote(uri) as stream:
+        assert stream.read(2**22) == LARGE[: 2**22]
+        store.put(uri, io.BytesIO(LARGE[::-1]), len(LARGE))
+        with pytest.raises(StorageFailed, match="replaced while it was read"):
+            stream.read()
+
+
+def test_a_bucket_that_is_not_there(emulated):
+    uri = f"{emulated.scheme}://no-such-bucket/folder/x"
+    store = find_store(uri)
+    for work in (
+        lambda: store.put(uri, io.BytesIO(b"x"), 1),
+        lambda: store.put(uri, io.BytesIO(LARGE), len(LARGE)),
+        lambda: store.put_new(uri, io.BytesIO(b"x"), 1),
+        lambda: list(store.walk(uri)),
+        lambda: store.delete([uri]),
+    ):
+        with pytest.raises(StorageFailed, match=f"storage: {uri}: there is no bucket or container of that name"):
+            work()
+
+
+def test_deleting_what_is_partly_there(emulated, uri):
+    store = find_store(uri)
+    for name in ("a", "c"):
+        store.put(f"{uri}/{name}", io.BytesIO(b"x"), 1)
+    store.delete([f"{uri}/{name}" for name in "abcd"])
+    assert list(store.walk(uri)) == []
+
+
+def test_a_signal_ends_a_request_that_is_not_answered(emulated, uri, monkeypatch):
+    def end(*_):
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGALRM, end)
+    with wire(emulated, UNUSUAL, 0, "silent") as broken:
+        set_environment(monkeypatch, emulated.reached_by(broken.address))
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        began = time.monotonic()
+        with pytest.raises(SystemExit):
+            find_store(uri).put(uri, io.BytesIO(UNUSUAL), len(UNUSUAL))
+        assert time.monotonic() - began < object_store._ANSWER_SECONDS / 2
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.slow
+def test_more_objects_than_a_listing_gives_at_once(emulated, uri):
+    store, uris = find_store(uri), [f"{uri}/{number:04}" for number in range(1001)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda each: store.put(each, io.BytesIO(b""), 0), uris))
+    store.put(f"{uri}0/other", io.BytesIO(b"x"), 1)
+    assert sorted(store.walk(uri)) == uris
+    store.delete(store.walk(uri))
+    assert list(store.walk(uri)) == []
+    store.delete(uris[:1])
+    assert store.read(f"{uri}0/other") == b"x"
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_missing_credentials_are_named(scheme, tmp_path, monkeypatch, forgotten):
+    [nobody] = free_addresses(1)  # in place of the servers that tell a cloud's own machines their credentials
+    for name in NO_CREDENTIALS:
+        monkeypatch.delenv(name, raising=False)
+    nowhere = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "AZURE_STORAGE_ACCOUNT_NAME": "name"}
+    nowhere |= {"GCE_METADATA_HOST": nobody, "GCE_METADATA_IP": nobody, "AZURE_MSI_ENDPOINT": f"http://{nobody}/token"}
+    set_environment(monkeypatch, nowhere)
+    monkeypatch.setitem(object_store._RETRIES, "retry_timeout", timedelta(0))
+    uri = f"{scheme}://bucket/name"
+    first = {"s3": "AWS_ACCESS_KEY_ID", "gs": "GOOGLE_APPLICATION_CREDENTIALS", "az": "AZURE_STORAGE_ACCOUNT_NAME"}
+    with pytest.raises(StorageFailed, match=f"{uri}: no credentials that can be used: set {first[scheme]}"):
+        find_store(uri).size(uri)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_no_secret_is_in_a_message(scheme, tmp_path, monkeypatch, forgotten):
+    [nobody] = free_addresses(1)
+    (tmp_path / "key.json").write_text(f'{{"type": "{SECRET}"}}')
+    monkeypatch.setitem(object_store._RETRIES, "retry_timeout", timedelta(0))
+    aways = [{name: f"http://user:{SECRET}@{nobody}/"} for name in object_store._ENDPOINTS[scheme]]
+    for away in [*aways, {"GOOGLE_APPLICATION_CREDENTIALS": SECRET} if scheme == "gs" else {}]:
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "sleep", lambda _: None)
+            set_environment(patched, SECRETS | {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json")} | away)
+            uri = f"{scheme}://bucket/name"
+            if not away:
+                patched.setenv(object_store._ENDPOINTS[scheme][0], f"http://{nobody}")
+            with pytest.raises(StorageFailed) as failed:
+                find_store(uri).put_new(uri, io.BytesIO(b"x"), 1)
+        assert uri in str(failed.value)
+        assert SECRET not in str(failed.value)
+
+
+def test_a_profile_that_is_not_there(tmp_path, monkeypatch, forgotten):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    set_environment(monkeypatch, {"AWS_PROFILE": "ours", "AWS_CONFIG_FILE": str(tmp_path / "none")})
+    with pytest.raises(StorageFailed, match="s3://bucket/x: no credentials that can be used: set AWS_ACCESS_KEY_ID"):
+        find_store("s3://bucket/x").size("s3://bucket/x")
+
+
+def test_a_profile_gives_credentials(tmp_path, monkeypatch, forgotten):
+    for name in NO_CREDENTIALS:
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "credentials").write_text("[ours]\naws_access_key_id=an-identity\naws_secret_access_key=a-secret\n")
+    with amazon(tmp_path) as store:
+        profile = {"AWS_PROFILE": "ours", "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}
+        set_environment(monkeypatch, profile | {"AWS_ENDPOINT_URL_S3": f"http://{store.address}"})
+        uri = store.uri("x")
+        find_store(uri).put(uri, io.BytesIO(b"x"), 1)
+        assert store.get("x") == b"x"
+
+
+def test_a_profile_needs_boto3(monkeypatch, forgotten):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.setenv("AWS_PROFILE", "ours")
+    monkeypatch.setattr(object_store, "find_spec", lambda name: None)
+    with pytest.raises(BadUsage, match=r"AWS_PROFILE is set, and needs boto3: pip install 'backbeam\[aws\]'"):
+        find_store("s3://bucket/x").size("s3://bucket/x")
