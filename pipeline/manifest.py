@@ -87,6 +87,11 @@ class FileInfo(Record):
     num_bytes: Count
     sha256: Digest
 
+    @classmethod
+    def of(cls, path: Place) -> "FileInfo":
+        """Describe the file that is at a place; raises FileNotFoundError if there is none."""
+        return FileInfo(name=path.name, num_bytes=storage.size(path), sha256=storage.file_digest(path))
+
     def check(self, folder: Place) -> None:
         """Check the file in a folder; raises CorruptArtefact as `storage.check_file` does."""
         storage.check_file(folder / self.name, self.num_bytes, self.sha256)

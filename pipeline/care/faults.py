@@ -120,7 +120,7 @@ def check_expected(expected: Expected) -> Fault | None:
         if digest == info.sha256:
             return _miscounted(expected, data, info, manifest)
     else:
-        digest = storage.file_digest(str(path))
+        digest = storage.file_digest(path)
     return None if digest == info.sha256 else Fault(kind, owner, path, f"SHA-256 {info.sha256}", digest)
 
 

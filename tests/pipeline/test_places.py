@@ -54,7 +54,7 @@ def test_a_path_is_a_path():
 def test_what_is_not_installed_is_named(scheme, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(BadUsage, match=rf"no file system for {scheme}:// is installed; backbeam\[gcp\] brings gs://"):
-        storage.exists(f"{scheme}://bucket/name")
+        RemotePath(f"{scheme}://bucket/name").exists()
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_record_that_another_process_committed_stays(memory):
 
 def test_an_object_that_is_not_there(memory):
     place = RemotePath("memory://b/x")
-    for read in (place.read_bytes, lambda: storage.size(str(place)), lambda: storage.open_binary(str(place))):
+    for read in (place.read_bytes, lambda: storage.size(place), lambda: storage.open_binary(place)):
         with pytest.raises(FileNotFoundError, match="memory://b/x"):
             read()
     storage.remove_file(place)
@@ -132,12 +132,13 @@ def test_an_object_that_is_not_there(memory):
 @given(st.binary(max_size=60), st.lists(st.tuples(st.integers(0, 70), st.integers(0, 70)), max_size=6))
 def test_a_stream_reads_what_is_there(data, reads):
     MemoryFileSystem.files = {"memory://b/x": data}
+    place = RemotePath("memory://b/x")
     with RemoteStream("memory://b/x", len(data)) as stream:
         for start, count in reads:
             stream.seek(start)
             assert stream.read(count) == data[start : start + count]
-            assert storage.read_range("memory://b/x", start, count) == data[start : start + count]
-    with storage.open_binary("memory://b/x") as stream:
+            assert storage.read_range(place, start, count) == data[start : start + count]
+    with storage.open_binary(place) as stream:
         assert stream.read() == data
 
 
