@@ -62,8 +62,8 @@ class Record(BaseModel):
             first = problem.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
             raise CorruptArtefact(
-                f"{path} is corrupt, or of another version of backbeam: {place}: {first['msg']}; `backbeam verify "
-                "--repair` makes again what can be"
+                f"{path} is corrupt, or of another version of backbeam: {place}: {first['msg']}; `backbeam verify` "
+                "says what to do about it"
             ) from None
         except (ValueError, RecursionError) as problem:
             raise CorruptArtefact(f"{path} is corrupt: it is no JSON: {problem}") from None

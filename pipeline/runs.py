@@ -201,7 +201,7 @@ def load_run(folder: Place) -> RunRecord:
     """Read a run's record; raises CorruptArtefact if it is not sound."""
     path = folder / RUN_NAME
     if not path.exists():
-        raise CorruptArtefact(f"{path} is missing: {storage.MEND}")
+        raise CorruptArtefact(f"{path} is missing: delete {folder}, and train again")
     record = RunRecord.load(path)
     if record.run_id != folder.name:
         raise CorruptArtefact(f"{path} describes {record.run_id}, expected {folder.name}")

@@ -1,7 +1,6 @@
 """Files that were made again in a scratch folder, compared with what should be there and put in place one by one.
 
-Nothing is put in place that is not what the surviving record says, byte by byte. Where the record itself is lost, what
-is made again must agree with whatever else is known: see `mend`.
+Nothing is put in place that is not what the record says, byte by byte.
 """
 
 from collections.abc import Iterable
