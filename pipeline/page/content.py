@@ -204,7 +204,7 @@ def gather(found: EvaluatedRun) -> RunPage:
             (name, _written(value)) for name, value in run.config.model_dump(mode="json", exclude_none=True).items()
         ),
         digests=tuple(_digests(found)),
-        reproduction=reproduce(run, found.evaluation, manifest, found.parts()),
+        reproduction=reproduce(found),
         inspector=build_inspector(run.config, manifest, layers, mixed),
     )
 
