@@ -1,7 +1,6 @@
 """The command line. Heavy imports are lazy: asking for help imports neither TensorFlow nor Beam."""
 
 import logging
-import os
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
@@ -11,10 +10,10 @@ import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
 from pipeline import duty_commands as duties
-from pipeline import failpoint, signals
 from pipeline import job_commands as jobs
 from pipeline import look_commands as looks
 from pipeline import registry_commands as registry
+from pipeline import signals
 from pipeline.care import commands as care
 from pipeline.console import note
 from pipeline.harmless import harmless
@@ -39,7 +38,6 @@ def main() -> NoReturn:
     _print_whatever_it_is()
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
     try:
-        failpoint.arm(os.environ)
         refuse_secrets(sys.argv[1:])
         app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
     except NothingRun as reason:

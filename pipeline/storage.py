@@ -2,7 +2,7 @@
 
 Artefacts are written here and nowhere else. On a disk: to a unique temporary name in the same folder, flushed, renamed
 into place, and the folder flushed. In a store: collected first, and put as a whole. Source files may lie in either.
-Every operation that changes a disk is one of `disk`, where it can be made to fail (`failpoint`); a disk or a store that
+Every operation that changes a disk is one of `disk`, where tests make it fail; a disk or a store that
 refuses is StorageFailed.
 """
 

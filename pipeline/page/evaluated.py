@@ -55,7 +55,7 @@ class EvaluatedRun:
         return [row for row in rows if split is None or row["split"] == split]
 
     def origin(self) -> Origin | None:
-        """Load where the data set came from; None if nothing records it; raises CorruptArtefact if that is not sound."""
+        """Load where the data set came from; None if nothing says so; raises CorruptArtefact if that is not sound."""
         if not origin_path(self.workspace, self.run.dataset_id).exists():
             return None
         return load_origin(self.workspace, self.run.dataset_id)
