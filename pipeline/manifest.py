@@ -9,10 +9,8 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
-    model_serializer,
     model_validator,
 )
 
@@ -118,11 +116,7 @@ class ShardInfo(FileInfo):
     class_counts: tuple[Count, ...]
     pixel_sum: Count
     pixel_square_sum: Count
-    part: Count | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_no_part(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in dump(self).items() if name != "part" or value is not None}
+    part: Count | None = Field(None, exclude_if=lambda part: part is None)
 
     def read_again(self, folder: Place) -> bytes:
         """Return the file's bytes where `check` has been passed already.
@@ -220,11 +214,7 @@ class Manifest(Record):
     splits: dict[str, SplitInfo]
     num_rejected: Count
     rejected: FileInfo | None
-    parts: tuple[PartInfo, ...] = ()
-
-    @model_serializer(mode="wrap")
-    def _without_no_parts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in dump(self).items() if name != "parts" or self.parts}
+    parts: tuple[PartInfo, ...] = Field((), exclude_if=lambda parts: not parts)
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
