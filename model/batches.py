@@ -138,9 +138,8 @@ class _Reused:
         size = num_bytes + ALIGNMENT
         self._free[:] = [piece for piece in self._free if len(piece) == size]
         piece = self._free.pop() if self._free else np.empty(size, np.uint8)
-        memory = np.frombuffer(
-            memoryview(piece), np.uint8
-        )  # whatever uses it, a view or a tensor, keeps this array alive
+        # an array that is no view of another: whatever uses it, a view or a tensor, keeps this one alive
+        memory = np.frombuffer(piece.data, np.uint8)
         finalize(memory, self._free.append, piece).atexit = False
         return _align(memory, num_bytes).reshape(shape)
 
