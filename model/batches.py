@@ -10,10 +10,10 @@ then a full permutation. Resident and streaming are this one path.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import compress, count
+from itertools import count
 from math import prod
-from sys import getrefcount
 from typing import Any, Protocol
+from weakref import finalize
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,6 @@ from model.random_streams import Purpose, stream_key
 ALIGNMENT = 64  # bytes
 WINDOW_BYTES = 2**30
 CHUNK_BYTES = 2**24  # of pixels handed to one compiled call: large enough to hide the call, small enough to prefetch
-
-_SAMPLE = [object()]
-_HELD_BY_A_LIST = getrefcount(_SAMPLE[0])  # as many references has what nothing but a list holds
 
 
 class ReadShard(Protocol):
@@ -134,16 +131,18 @@ class _Reused:
     """
 
     def __init__(self) -> None:
-        self._pieces: list[Bytes] = []
+        self._free: list[Bytes] = []
 
     def take(self, shape: tuple[int, int]) -> Bytes:
         """Return an unfilled uint8 array, aligned as `aligned` does it."""
         num_bytes = prod(shape)
-        pieces, size = self._pieces, num_bytes + ALIGNMENT
-        held = [getrefcount(pieces[number]) > _HELD_BY_A_LIST for number in range(len(pieces))]
-        free = [piece for piece, is_held in zip(pieces, held, strict=True) if not is_held and len(piece) == size]
-        self._pieces = [*compress(pieces, held), *(free or [np.empty(size, np.uint8)])]
-        return _align(self._pieces[-1], num_bytes).reshape(shape)
+        size = num_bytes + ALIGNMENT
+        self._free[:] = [piece for piece in self._free if len(piece) == size]
+        piece = self._free.pop() if self._free else np.empty(size, np.uint8)
+        # an array that is no view of another: whatever uses it, a view or a tensor, keeps this one alive
+        memory = np.frombuffer(piece.data, np.uint8)
+        finalize(memory, self._free.append, piece).atexit = False
+        return _align(memory, num_bytes).reshape(shape)
 
 
 def chunk_lengths(plan: Plan, num_pixels: int) -> Iterator[int]:

@@ -83,17 +83,6 @@ def decode_about(data: bytes, name: str) -> str:
         raise CorruptArtefact(f"{name} does not say what it is of") from None
 
 
-def decode_carried(data: bytes, name: str = "parameters") -> dict[str, Any]:
-    """Return the values that `encode_parameters` was given to carry; raises CorruptArtefact if there are none."""
-    try:
-        carried = json.loads(decode_about(data, name))
-    except (ValueError, RecursionError) as problem:
-        raise CorruptArtefact(f"{name} does not say what it is of: {problem}") from None
-    if not isinstance(carried, dict):
-        raise CorruptArtefact(f"{name} does not say what it is of: {carried!r}")
-    return carried
-
-
 def name_parts(state: Any, name: str = "state") -> dict[str, Any]:
     """Name every tensor in nested tuples by its way there, such as state.parameters.0.weights; in tf.nest's order."""
     if not isinstance(state, tuple):

@@ -4,15 +4,13 @@ import hashlib
 import json
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
     model_validator,
 )
 
@@ -90,11 +88,7 @@ class TrainingConfig(BaseModel):
     window_mib: Annotated[int, Field(gt=0, le=2**30)] = 1024
     seed: Annotated[int, Field(ge=0, le=MOST)] = 1
     num_replicas: Annotated[int, Field(gt=0, le=1024)] = 1
-    warm_start: WarmStart | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_no_warm_start(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in dump(self).items() if name != "warm_start" or value is not None}
+    warm_start: WarmStart | None = Field(None, exclude_if=lambda start: start is None)
 
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.examples import Integers
-from pipeline import storage
+from pipeline import disk, storage
 from pipeline.duplicates import ContentKeys
 
 BUCKET_EXAMPLES = 2**18  # 8 MiB
@@ -53,7 +53,7 @@ class Buckets:
         edges = np.searchsorted(buckets[order], np.arange(2**self._bits + 1)).tolist()
         for bucket, (start, stop) in enumerate(pairwise(edges)):
             if start < stop:
-                storage.append_scratch(self._path(bucket), kept[order[start:stop]].tobytes())
+                disk.append(self._path(bucket), kept[order[start:stop]].tobytes())
 
     def __iter__(self) -> Iterator[Kept]:
         """Yield what is in each bucket."""

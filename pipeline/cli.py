@@ -1,17 +1,16 @@
 """The command line. Heavy imports are lazy: asking for help imports neither TensorFlow nor Beam."""
 
 import logging
-import os
 import sys
 from typing import Annotated, NoReturn
 
 import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
-from pipeline import failpoint, schedule_command, signals
 from pipeline import job_commands as jobs
 from pipeline import look_commands as looks
 from pipeline import registry_commands as registry
+from pipeline import schedule_command, signals
 from pipeline.arguments import refuse_long_arguments, refuse_secrets
 from pipeline.care import commands as care
 from pipeline.console import note
@@ -38,7 +37,6 @@ def main() -> NoReturn:
     received = signals.listen()
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
     try:
-        failpoint.arm(os.environ)
         refuse_secrets(sys.argv[1:])
         refuse_long_arguments(arguments)
         _run_command(arguments, beam_arguments)

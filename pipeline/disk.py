@@ -1,23 +1,31 @@
 """The operations that change this machine's disk, one by one. `storage` puts them together and is what to call.
 
-Each is a place where the disk may refuse, which is StorageFailed and names it, and where a failpoint may strike.
+Each is a place where the disk may refuse, which is StorageFailed and names it. Tests set `hook` to make one fail.
 """
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from model.errors import StorageFailed
-from pipeline import failpoint
+
+# Called before each operation with its name and path, if it is set; it may raise OSError or end the process.
+hook: Callable[[str, Path], None] | None = None
+
+
+def reach(operation: str, path: Path) -> None:
+    """Come to an operation that changes the disk; raises what `hook` raises."""
+    if hook is not None:
+        hook(operation, path)
 
 
 @contextmanager
 def changing(operation: str, path: Path) -> Iterator[None]:
     """Do one operation; raises StorageFailed if the disk refuses."""
     try:
-        failpoint.reach(operation, path)
+        reach(operation, path)
         yield
     except OSError as problem:
         raise StorageFailed(
@@ -44,7 +52,7 @@ def write_new(path: Path, chunks: Iterable[bytes], flushed: bool = True) -> None
     with changing("create", path):
         stream = path.open("xb", buffering=0)  # nothing is left to be written when it is closed
     with stream:
-        for piece in (piece for chunk in chunks for piece in failpoint.pieces(chunk)):
+        for piece in (piece for chunk in chunks for piece in _pieces(chunk)):
             with changing("write", path):
                 _write(stream.fileno(), piece)
         if flushed:
@@ -115,6 +123,11 @@ def delete_folder(folder: Path) -> None:
             delete_file(path)
     with changing("delete", folder):
         folder.rmdir()
+
+
+def _pieces(data: bytes) -> tuple[bytes, ...]:
+    """Return what to write at a time: all, or two halves where a test may come between them."""
+    return (data,) if hook is None else (data[: len(data) // 2], data[len(data) // 2 :])
 
 
 def _write(descriptor: int, data: bytes) -> None:

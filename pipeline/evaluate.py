@@ -1,9 +1,10 @@
 """The Beam pipeline from shards and a model to Parquet tables: predictions of each shard, counts, tables last.
 
     shards -> predictions -> counts -> tables -> record
+    test shards -> predictions -> answers
 
-Elements are whole shards. The functions below know nothing of Beam; `construct` puts them in order. Tables are written
-where no reader looks, and put in place when all are there: see `tables.files.publish`.
+The second is for a data set that the model was not trained on. Elements are whole shards. The tables of an evaluation
+are written where no reader looks, and put in place when all are there: see `tables.files.publish`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,6 +37,7 @@ from pipeline.shards import number_order, read_shard
 from pipeline.tables import metrics
 from pipeline.tables.calibration import calibration_rows
 from pipeline.tables.files import (
+    ANSWERS_SCHEMA,
     EVALUATION_TABLES,
     SCHEMAS,
     check_rows,
@@ -140,28 +142,55 @@ def evaluate(
     job = Job(workspace, dataset, manifest, run, slicings)
     record = job.run_folder / runs.EVALUATION_NAME
     _check_sizes(manifest)
-    with made_anew(workspace, run.run_id, EVALUATION_TABLES, record):
-        shards = list_shards(manifest)
-        total, look = sum(each.info.num_examples for each in shards), partial(_share_done, job, len(shards))
-        with watched("evaluate", total, "examples", look, poll_seconds(workspace)):
-            runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
-            if not record.exists():  # before it is said to be done
-                name = runs.EVALUATION_NAME
-                raise EngineFailed(f"the engine reports success but wrote no {name} to {job.run_folder}")
+    shards = list_shards(manifest)
+    total, look = sum(each.info.num_examples for each in shards), partial(_share_done, job, len(shards))
+    with (
+        made_anew(workspace, run.run_id, EVALUATION_TABLES, record),
+        watched("evaluate", total, "examples", look, poll_seconds(workspace)),
+    ):
+        runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
+        if not record.exists():  # before it is said to be done
+            raise EngineFailed(f"the engine reports success but wrote no {record.name} to {job.run_folder}")
     return runs.check_evaluation(workspace, run)
 
 
+def answer_test_split(job: Job, dataset_digest: str, folder: Place, beam_arguments: list[str]) -> list[str]:
+    """Predict the test split of a data set and write the table `answers`, a file for each shard, to a folder.
+
+    Args:
+        job: the model, and a data set of the same image size and classes as the model's own.
+        dataset_digest: SHA-256 of the data set's manifest.
+        folder: where the files go.
+        beam_arguments: options for Beam.
+
+    Returns:
+        the sorted names of the files; raises EngineFailed if the engine gave up, or did not write every file.
+    """
+    shards = [shard for shard in list_shards(job.manifest) if shard.split == "test"]
+    write = SameCode(write_answers, job=job, dataset_digest=dataset_digest, folder=folder)
+
+    def construct(pipeline: beam.Pipeline) -> None:
+        _predict(pipeline, shards, job) | "WriteAnswers" >> beam.Map(write)
+
+    runners.execute(beam, PipelineOptions, beam_arguments, construct)
+    names = sorted(_file_name(shard.info) for shard in shards)
+    storage.check_there(folder, names)
+    return names
+
+
 def construct(pipeline: beam.Pipeline, job: Job) -> None:
-    """Apply the job's transforms."""
+    """Apply the transforms of an evaluation."""
     (
-        pipeline
-        | "Shards" >> beam.Create(list_shards(job.manifest))
-        | beam.Reshuffle()
-        | "Predict" >> beam.Map(SameCode(predict_shard, job=job))  # Predictions
+        _predict(pipeline, list_shards(job.manifest), job)
         | "WritePredictions" >> beam.Map(SameCode(write_predictions, job=job))  # Result
         | "Merge" >> beam.CombineGlobally(SameCode(merge, job=job))
         | "WriteTables" >> beam.Map(SameCode(write_tables, job=job))
     )
+
+
+def _predict(pipeline: beam.Pipeline, shards: list[Shard], job: Job) -> beam.PCollection[Predictions]:
+    predict = SameCode(predict_shard, job=job)
+    return pipeline | "Shards" >> beam.Create(shards) | beam.Reshuffle() | "Predict" >> beam.Map(predict)
 
 
 def list_shards(manifest: Manifest) -> list[Shard]:
@@ -183,7 +212,8 @@ def predict_shard(shard: Shard, job: Job) -> Predictions:
     """Read a shard, checked, and run the network on it."""
     examples = read_shard(job.dataset, job.manifest, shard.split, shard.info)
     examples = examples.take(np.argsort(examples.indices).astype(np.int64))
-    network, parameters = network_of(job.run.config), _load(job.run_folder, job.run.parameters, job.run.config.layers)
+    network = network_of(job.run.config)
+    parameters = _load(job.run_folder, job.run.parameters, job.run.config.layers)
     (_, *hidden), z = forward(network, parameters, scale(examples.images))
     targets = np.eye(len(job.manifest.class_names), dtype=np.float32)[examples.labels]
     outputs, losses = network.output.value(z), network.output.loss(z, targets)
@@ -194,7 +224,7 @@ def predict_shard(shard: Shard, job: Job) -> Predictions:
 def write_predictions(predictions: Predictions, job: Job) -> Result:
     """Write a shard's rows of the table `predictions` and count them."""
     shard, split = predictions.shard.info, predictions.shard.split
-    predicted = predictions.outputs.argmax(axis=1).astype(np.int64)
+    predicted = predictions.outputs.argmax(axis=1)
     columns = {
         "split": [split] * len(predicted),
         "part": [job.manifest.id_of(shard)] * len(predicted),
@@ -204,11 +234,27 @@ def write_predictions(predictions: Predictions, job: Job) -> Result:
         "confidence": predictions.outputs.max(axis=1),
         "probabilities": _as_lists(predictions.outputs),
     }
-    part = "" if shard.part is None else f"part-{shard.part:05d}-"  # parts have shards of the same names
-    name = part + Path(shard.name).with_suffix(".parquet").name
-    file = _write(job, "predictions", name, columns, len(predicted))
+    file = _write(job, "predictions", _file_name(shard), columns, len(predicted))
     counts = metrics.count(split, predictions.index, predictions.labels, predictions.outputs, predictions.losses)
     return Result((counts,), count_slices(predictions, job), predictions.ranges, (file,))
+
+
+def write_answers(predictions: Predictions, job: Job, dataset_digest: str, folder: Place) -> None:
+    """Write a shard's rows of the table `answers`."""
+    shard = predictions.shard.info
+    columns = {
+        "part": [job.manifest.id_of(shard)] * len(predictions.index),
+        "index": predictions.index,
+        "label": predictions.labels,
+        "predicted": predictions.outputs.argmax(axis=1),
+    }
+    origin = origin_columns(len(predictions.index), job.run.run_id, dataset_digest, job.run.parameters.sha256)
+    write_table(folder / _file_name(shard), pa.table(origin | columns, schema=ANSWERS_SCHEMA))
+
+
+def _file_name(shard: ShardInfo) -> str:
+    part = "" if shard.part is None else f"part-{shard.part:05d}-"  # parts have shards of the same names
+    return part + Path(shard.name).with_suffix(".parquet").name
 
 
 def count_slices(predictions: Predictions, job: Job) -> dict[tuple[str, str], Tally]:

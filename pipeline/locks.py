@@ -13,7 +13,7 @@ from typing import Any
 import filelock
 
 from model.errors import BackbeamError, Locked, NothingRun, StorageFailed
-from pipeline import disk, failpoint
+from pipeline import disk
 from pipeline.console import say
 from pipeline.leftovers import clear_all, clear_leftovers_of
 from pipeline.links import refuse_links
@@ -129,7 +129,7 @@ def _noted(note: Path, clear: Callable[[Path], None] | None) -> Iterator[None]:
 
 def _take(lock: Path, note: Path, workspace: Place, wait: float) -> AbstractContextManager[object]:
     """Take a lock at once, or say who holds it and wait; raises filelock.Timeout."""
-    failpoint.reach("lock", lock)
+    disk.reach("lock", lock)
     try:
         return filelock.FileLock(lock).acquire(timeout=0)
     except filelock.Timeout:

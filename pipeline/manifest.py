@@ -9,10 +9,8 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
-    model_serializer,
     model_validator,
 )
 
@@ -62,8 +60,8 @@ class Record(BaseModel):
             first = problem.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
             raise CorruptArtefact(
-                f"{path} is corrupt, or of another version of backbeam: {place}: {first['msg']}; `backbeam verify "
-                "--repair` makes again what can be"
+                f"{path} is corrupt, or of another version of backbeam: {place}: {first['msg']}; `backbeam verify` "
+                "says what to do about it"
             ) from None
         except (ValueError, RecursionError) as problem:
             raise CorruptArtefact(f"{path} is corrupt: it is no JSON: {problem}") from None
@@ -86,6 +84,11 @@ class FileInfo(Record):
     name: FileName
     num_bytes: Count
     sha256: Digest
+
+    @classmethod
+    def of(cls, path: Place) -> "FileInfo":
+        """Describe the file that is at a place; raises FileNotFoundError if there is none."""
+        return FileInfo(name=path.name, num_bytes=storage.size(path), sha256=storage.file_digest(path))
 
     def check(self, folder: Place) -> None:
         """Check the file in a folder; raises CorruptArtefact as `storage.check_file` does."""
@@ -113,11 +116,7 @@ class ShardInfo(FileInfo):
     class_counts: tuple[Count, ...]
     pixel_sum: Count
     pixel_square_sum: Count
-    part: Count | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_no_part(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in dump(self).items() if name != "part" or value is not None}
+    part: Count | None = Field(None, exclude_if=lambda part: part is None)
 
     def read_again(self, folder: Place) -> bytes:
         """Return the file's bytes where `check` has been passed already.
@@ -215,11 +214,7 @@ class Manifest(Record):
     splits: dict[str, SplitInfo]
     num_rejected: Count
     rejected: FileInfo | None
-    parts: tuple[PartInfo, ...] = ()
-
-    @model_serializer(mode="wrap")
-    def _without_no_parts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in dump(self).items() if name != "parts" or self.parts}
+    parts: tuple[PartInfo, ...] = Field((), exclude_if=lambda parts: not parts)
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:

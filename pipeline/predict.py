@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage
 from pipeline import storage
+from pipeline.places import Place, place_of
 from pipeline.sources import idx
 from pipeline.sources.pictures import Grey, decode_picture, is_picture, prepare_picture
 
@@ -92,37 +93,40 @@ def answer_files(
 
 def read_items(file: str, height: int, width: int) -> Iterator[Item]:
     """Yield the images of a file, which is told by its content; arguments and errors as for `answer_files`."""
-    if not storage.exists(file):
+    place = place_of(file)
+    if not place.is_file():
         raise BadInput(f"{file}: no such file")
-    start = storage.read_range(file, 0, _SNIFFED_BYTES)
+    start = storage.read_range(place, 0, _SNIFFED_BYTES)
     if is_picture(start):
-        yield Item(file, None, _read_picture(file, height, width))
+        yield Item(file, None, _read_picture(place, height, width))
     elif idx.starts_like_one(start):
-        yield from (Item(file, index, image) for index, image in enumerate(_read_idx(file, height, width)))
+        yield from (Item(file, index, image) for index, image in enumerate(_read_idx(place, height, width)))
     else:
         raise BadInput(f"{file}: neither a PNG or JPEG picture nor an IDX images file")
 
 
-def _read_picture(file: str, height: int, width: int) -> Grey:
-    if storage.size(file) > MAX_PICTURE_BYTES:
-        raise BadInput(f"{file}: {storage.size(file)} bytes, expected at most {MAX_PICTURE_BYTES} for a picture")
+def _read_picture(file: Place, height: int, width: int) -> Grey:
+    num_bytes = storage.size(file)
+    if num_bytes > MAX_PICTURE_BYTES:
+        raise BadInput(f"{file}: {num_bytes} bytes, expected at most {MAX_PICTURE_BYTES} for a picture")
     data = storage.read_range(file, 0, MAX_PICTURE_BYTES)
-    return prepare_picture(decode_picture(data, file), height, width, file)
+    return prepare_picture(decode_picture(data, str(file)), height, width, str(file))
 
 
-def _read_idx(file: str, height: int, width: int) -> Iterator[Grey]:
+def _read_idx(file: Place, height: int, width: int) -> Iterator[Grey]:
     """Yield the images of an IDX file; whatever its header promises, no more than a batch is held at once."""
+    name = str(file)
     with storage.open_binary(file) as stored:
         compressed = idx.is_gzip(stored)
-        with idx.decompressed(stored, file) as stream:
-            header = idx.read_header(stream, idx.IMAGES_MAGIC, file)
-            idx.check_room(header, storage.size(file), compressed, file)
+        with idx.decompressed(stored, name) as stream:
+            header = idx.read_header(stream, idx.IMAGES_MAGIC, name)
+            idx.check_room(header, storage.size(file), compressed, name)
             if header.sizes[0] > MAX_IMAGES:
                 raise BadInput(f"{file}: {header.sizes[0]} images, expected at most {MAX_IMAGES} in one command")
             if header.sizes[1:] != (height, width):
                 found = " x ".join(map(str, header.sizes[1:]))
                 raise BadInput(f"{file}: images of {found} pixels, expected {height} x {width} as the run's data set")
-            for block in idx.read_body(stream, header, header.example_bytes, file):
+            for block in idx.read_body(stream, header, header.example_bytes, name):
                 yield np.frombuffer(block, np.uint8).reshape(height, width)
 
 

@@ -6,15 +6,9 @@ import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    SerializerFunctionWrapHandler,
-    StringConstraints,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from model.errors import BadUsage, CorruptArtefact
 from model.random_streams import STREAMS_VERSION
@@ -123,11 +117,7 @@ class RunRecord(Record):
     finished: UtcTime
     versions: dict[str, str]
     conditions: Conditions
-    resumed_at: tuple[Count, ...] = ()
-
-    @model_serializer(mode="wrap")
-    def _without_no_resumption(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in dump(self).items() if name != "resumed_at" or value}
+    resumed_at: tuple[Count, ...] = Field((), exclude_if=lambda steps: not steps)
 
 
 class SplitResult(Record):
@@ -203,7 +193,7 @@ def load_run(folder: Place) -> RunRecord:
     """Read a run's record; raises CorruptArtefact if it is not sound."""
     path = folder / RUN_NAME
     if not path.exists():
-        raise CorruptArtefact(f"{path} is missing: {storage.MEND}")
+        raise CorruptArtefact(f"{path} is missing: delete {folder}, and train again")
     record = RunRecord.load(path)
     if record.run_id != folder.name:
         raise CorruptArtefact(f"{path} describes {record.run_id}, expected {folder.name}")

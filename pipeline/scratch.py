@@ -11,6 +11,7 @@ Where workers share no disk, there is no scratch file: a cut carries the run of 
 shuffle, which is on its disks then, moves the pixels. A store would have to be read in many small pieces.
 """
 
+import uuid
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 
 from model.errors import CorruptArtefact
 from model.examples import Examples, Integers
-from pipeline import storage
+from pipeline import disk, storage
 from pipeline.places import Place
 
 MOST_GROUPS = 64  # that many workers can write shards of a split at a time
@@ -88,14 +89,14 @@ def cut_block(folder: Place, examples: Examples, shards: Integers, num_shards: i
     if not isinstance(folder, Path):
         yield from ((shard, _carry(run)) for shard, run in enumerate(runs) if len(run.labels))
         return
-    place = str(storage.unique_place(folder))  # a retried bundle writes another
+    scratch = folder / uuid.uuid4().hex  # a retried bundle writes another
     table = np.zeros((num_shards, 3), np.int64)
-    storage.write_scratch(place, _fill(table, runs))
+    disk.write_new(scratch, _fill(table, runs), flushed=False)
     num_bytes = sum(column.nbytes for column in examples)
     for group, (first, stop) in enumerate(pairwise(group_edges(folder, num_shards))):
         if table[first:stop, 0].any():
             checksum = google_crc32c.value(table[first:stop].tobytes())
-            yield group, Cut(place, num_bytes + first * _ROW_BYTES, checksum)
+            yield group, Cut(str(scratch), num_bytes + first * _ROW_BYTES, checksum)
 
 
 def bytes_of(num_examples: int, num_pixels: int) -> int:
@@ -143,7 +144,7 @@ def _carry(run: Examples) -> Cut:
 
 def _read_checked(where: Cut | Runs, start: int, num_bytes: int, checksum: int) -> bytes:
     if where.carried is None:
-        data = storage.read_range(where.place, start, num_bytes)
+        data = storage.read_range(Path(where.place), start, num_bytes)
     else:
         data = where.carried[start : start + num_bytes]
     if google_crc32c.value(data) != checksum:

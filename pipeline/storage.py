@@ -2,7 +2,7 @@
 
 Artefacts are written here and nowhere else. On a disk: to a unique temporary name in the same folder, flushed, renamed
 into place, and the folder flushed. In a store: collected first, and put as a whole. Source files may lie in either.
-Every operation that changes a disk is one of `disk`, where it can be made to fail (`failpoint`); a disk or a store that
+Every operation that changes a disk is one of `disk`, where tests make it fail; a disk or a store that
 refuses is StorageFailed.
 """
 
@@ -19,7 +19,7 @@ import google_crc32c
 from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
 from pipeline import disk
 from pipeline.leftovers import clear_leftovers_of, temporary_name
-from pipeline.places import Place, RemotePath, is_remote, missing
+from pipeline.places import Place, RemotePath, missing
 from pipeline.stores.lease import check_held
 from pipeline.stores.object_store import find_store, open_remote
 
@@ -32,23 +32,11 @@ MOST_RECORD_BYTES = 2**26  # of 100,000 shards and ten classes, a manifest has 5
 _SPOOLED_BYTES = 2**28  # of what goes to a store, kept in memory; what is larger waits on the disk
 
 
-def join(folder: str, name: str) -> str:
-    """Return the place of a name in a folder, both local or both remote."""
-    return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else str(Path(folder) / name)
-
-
-def exists(uri: str) -> bool:
-    """Tell whether there is a file at a place."""
-    return find_store(uri).size(uri) is not None if is_remote(uri) else Path(uri).is_file()
-
-
-def size(uri: str) -> int:
+def size(path: Place) -> int:
     """Return the length of a file in bytes; raises FileNotFoundError if there is none."""
-    if not is_remote(uri):
-        return Path(uri).stat().st_size
-    found = find_store(uri).size(uri)
+    found = length(path)
     if found is None:
-        raise missing(uri)
+        raise missing(str(path))
     return found
 
 
@@ -59,18 +47,16 @@ def length(path: Place) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def open_binary(uri: str) -> BinaryIO:
+def open_binary(path: Place) -> BinaryIO:
     """Open a file for reading, as it is stored; compressed files are not decompressed."""
-    if not is_remote(uri):
-        return Path(uri).open("rb")
-    return open_remote(uri)
+    return open_remote(path.uri) if isinstance(path, RemotePath) else path.open("rb")
 
 
-def read_range(uri: str, start: int, num_bytes: int) -> bytes:
+def read_range(path: Place, start: int, num_bytes: int) -> bytes:
     """Return num_bytes of a file from start on, or fewer where it ends."""
-    if is_remote(uri):
-        return find_store(uri).read(uri, start, num_bytes) if num_bytes else b""
-    with open_binary(uri) as stream:
+    if isinstance(path, RemotePath):
+        return find_store(path.uri).read(path.uri, start, num_bytes) if num_bytes else b""
+    with path.open("rb") as stream:
         stream.seek(start)
         return stream.read(num_bytes)
 
@@ -80,10 +66,10 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def file_digest(uri: str) -> str:
+def file_digest(path: Place) -> str:
     """Return the SHA-256 of a file, in hexadecimal, without holding it in memory."""
     digest = hashlib.sha256()
-    with open_binary(uri) as stream:
+    with open_binary(path) as stream:
         while chunk := stream.read(_READ_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
@@ -96,7 +82,7 @@ def check_file(path: Place, num_bytes: int, sha256: str) -> None:
         CorruptArtefact: it is missing, of another size or of another digest.
     """
     _check(path, length(path), num_bytes, "bytes")
-    _check(path, file_digest(str(path)), sha256, "SHA-256")
+    _check(path, file_digest(path), sha256, "SHA-256")
 
 
 def read_checked(path: Place, num_bytes: int, sha256: str) -> bytes:
@@ -110,7 +96,7 @@ def read_checked(path: Place, num_bytes: int, sha256: str) -> bytes:
 def read_known(path: Place, sha256: str) -> bytes:
     """Return the bytes of a file of which the digest alone is known; raises CorruptArtefact if it is not that file."""
     data = path.read_bytes() if path.is_file() else None
-    _check(path, None if data is None else digest_of(data), sha256, "SHA-256")
+    _check(path, data if data is None else digest_of(data), sha256, "SHA-256")
     return data or b""
 
 
@@ -163,11 +149,7 @@ def write_unguarded(path: Place, data: bytes) -> None:
 def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
     """Put a file in place, whole and on the disk, unless one of that name is there, which then stays as it is.
 
-    Of any number of processes that do this at once, one puts its file.
-
-    Args:
-        path: its folder is made if need be.
-        chunks: the content.
+    Of any number of processes that do this at once, one puts its file. Arguments as for `write_atomically`.
 
     Returns:
         whether the file was put.
@@ -231,20 +213,19 @@ def check_there(folder: Place, names: Iterable[str]) -> None:
     Raises:
         EngineFailed: one is not.
     """
-    missing = sorted(set(names) - {path.name for path in folder.glob("*")})
-    if missing:
-        raise EngineFailed(f"{folder / missing[0]} is gone: the job was given up while the engine went on")
+    gone = sorted(set(names) - {path.name for path in folder.glob("*")})
+    if gone:
+        raise EngineFailed(f"{folder / gone[0]} is gone: the job was given up while the engine went on")
 
 
 def list_files(folder: Place, pattern: str) -> list[Place]:
     """List the complete files below a folder that fit a pattern such as */*.json, in the order of their places."""
-    found: list[Place] = [path for path in folder.glob(pattern) if not path.name.startswith(".")]
-    return sorted(found, key=str)
+    return sorted((path for path in folder.glob(pattern) if not path.name.startswith(".")), key=str)
 
 
 def count_files(folder: Place, ending: str = "") -> int:
     """Count the complete files of a folder whose names have an ending; 0 if it is not there."""
-    return sum(not path.name.startswith(".") for path in folder.glob(f"*{ending}"))
+    return len(list_files(folder, f"*{ending}"))
 
 
 def publish_folder(staged: Path, folder: Path) -> None:
@@ -274,21 +255,6 @@ def withdraw_folder(folder: Path, hidden: Path) -> None:
         disk.rename(folder, place)
         disk.flush(folder.parent)
         remove(place)
-
-
-def unique_place(folder: Place) -> Place:
-    """Return a path in a folder that no other call returns, on this machine or another."""
-    return folder / uuid.uuid4().hex
-
-
-def write_scratch(place: str, chunks: Iterable[bytes]) -> None:
-    """Write a file that does not outlive the job, so it need not reach the disk."""
-    disk.write_new(Path(place), chunks, flushed=False)
-
-
-def append_scratch(path: Path, data: bytes) -> None:
-    """Add to the end of a file that does not outlive the job; it is made if need be."""
-    disk.append(path, data)
 
 
 def make_empty(folder: Place) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.recipes import Recipe, TrainingConfig
+from pipeline.figures import percent
 from pipeline.lookup import Dataset, Model
 from pipeline.manifest import Manifest
 from pipeline.places import Place
@@ -250,11 +251,6 @@ def accuracy(result: SplitResult) -> str:
 def interval(result: SplitResult) -> str:
     """Write the interval of a split's accuracy."""
     return f"{100 * result.accuracy_low:.2f} to {percent(result.accuracy_high)}"
-
-
-def percent(part: float) -> str:
-    """Write a proportion in hundredths."""
-    return f"{100 * part:.2f} %"
 
 
 def about(run: RunRecord) -> str:

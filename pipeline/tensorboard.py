@@ -13,6 +13,7 @@ from model.fitting import Progress
 from model.network import Parameters, predict
 from model.recipes import TrainingConfig
 from model.training import network_of, start_state, update
+from pipeline.mistakes import worst_mistakes
 
 MOST_MISTAKES = 32
 
@@ -63,7 +64,8 @@ class Board:
 
     def _log_mistakes(self, parameters: Parameters) -> None:
         outputs = predict(network_of(self._config), parameters, tf.constant(self._monitored.images)).numpy()
-        chosen = worst_mistakes(outputs, self._monitored.labels)
+        mistakes = worst_mistakes(self._monitored.labels, outputs.argmax(axis=1), outputs.max(axis=1))
+        chosen = mistakes[:MOST_MISTAKES]
         if not len(chosen):
             return
         images = self._monitored.images[chosen].reshape(-1, *self._size, 1)
@@ -76,17 +78,6 @@ class Board:
             for place, i in enumerate(chosen.tolist(), 1)
         ]
         return "\n".join(lines)
-
-
-def worst_mistakes(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return int64[k], the positions of up to MOST_MISTAKES wrong answers, the most confident first.
-
-    Args:
-        outputs: float32[n, classes].
-        labels: int64[n].
-    """
-    wrong = np.flatnonzero(outputs.argmax(axis=1) != labels)
-    return wrong[np.argsort(-outputs[wrong].max(axis=1), kind="stable")][:MOST_MISTAKES]
 
 
 def graph_of_a_step(config: TrainingConfig) -> tf.Graph:

@@ -81,7 +81,7 @@ def export_model(model: Model, target: Path) -> None:
     run, manifest = model.run, model.manifest
     origin = {
         "run_id": run.run_id,
-        "run_digest": file_digest(str(model.folder / RUN_NAME)),
+        "run_digest": file_digest(model.folder / RUN_NAME),
         "dataset_id": run.dataset_id,
         "dataset_digest": run.dataset_digest,
         "versions": run.versions,

@@ -36,13 +36,14 @@ def test_a_champion_in_a_store(store, told, tmp_path):
     assert told("verify").code == 0
     assert told("rollback", "--to", 1).json["number"] == 3
     assert told("champion").json["version"] == 1
-    [contest] = [name for name in store.names(f"{tmp_path.name}/registry/contests") if name.endswith("contest.json")]
-    damaged = [contest, f"{tmp_path.name}/registry/champion.json"]
+    names = store.names(f"{tmp_path.name}/registry/contests")
+    [answers] = [name for name in names if name.endswith(".parquet")]
+    damaged = [answers, f"{tmp_path.name}/registry/champion.json"]
     before = {name: store.get(name) for name in damaged}
     for name, data in before.items():
         store.put(name, data[:-10])
     found = told("verify")
-    assert (found.code, {fault["kind"] for fault in found.json["faults"]}) == (4, {"contest", "champion"})
+    assert (found.code, {fault["kind"] for fault in found.json["faults"]}) == (4, {"answers", "champion"})
     assert told("verify", "--repair", "--quiet").code == 0
     assert {name: store.get(name) for name in damaged} == before
     assert [entry["action"] for entry in told("history").json["entries"]] == ["retrain", "retrain", "rollback"]

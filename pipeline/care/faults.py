@@ -38,6 +38,25 @@ Kind: TypeAlias = Literal[
 ]
 
 
+# What to do about a file that `verify --repair` leaves: nothing but a record says what the files it names should be.
+REMEDIES: dict[Kind, str] = {
+    "manifest": "lost: what the data set's files should be; delete {folder}, and give `backbeam preprocess` again with "
+    "the sources and options that origins/{owner}.json names",
+    "origin": "lost: where the data set came from; `backbeam preprocess` with its options writes it again",
+    "validation": "lost: which checks were made; delete {path}, and give `backbeam validate {owner}` again",
+    "run": "lost: what the run's files should be; delete {folder}, and give `backbeam train` and `backbeam evaluate` "
+    "again with its options",
+    "checkpoint": "training would go on from an older one, or says that there is none: delete it",
+    "evaluation": "lost: what the run's tables should be; delete {path}, and give `backbeam evaluate {owner}` again, "
+    "with --slice for slices of your own",
+    "group": "lost: which runs were summed up; delete {path}, and give `backbeam run --seeds` again with its options",
+    "history": "lost: what was decided; put it back from a copy",
+    "contest": "lost: what the answers should be; delete {folder}, and the next `backbeam retrain` or `backbeam "
+    "promote` that needs them asks the model again",
+    "stray": "no record names it: delete it if it is not wanted",
+}
+
+
 @dataclass(frozen=True)
 class Fault:
     """A file that is not what it should be.
@@ -55,6 +74,12 @@ class Fault:
     path: Place
     expected: str
     found: str
+
+    @property
+    def remedy(self) -> str | None:
+        """What to do about it; None if `verify --repair` makes it again."""
+        remedy = REMEDIES.get(self.kind)
+        return remedy and remedy.format(path=self.path, folder=self.path.parent, owner=self.owner)
 
     def __str__(self) -> str:
         return f"{self.path}: expected {self.expected}, found {self.found}"
@@ -120,7 +145,7 @@ def check_expected(expected: Expected) -> Fault | None:
         if digest == info.sha256:
             return _miscounted(expected, data, info, manifest)
     else:
-        digest = storage.file_digest(str(path))
+        digest = storage.file_digest(path)
     return None if digest == info.sha256 else Fault(kind, owner, path, f"SHA-256 {info.sha256}", digest)
 
 

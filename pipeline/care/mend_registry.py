@@ -8,8 +8,7 @@ from pipeline.care.replacing import made, put_differing, put_named
 from pipeline.lookup import Dataset
 from pipeline.manifest import check_dataset
 from pipeline.places import Place
-from pipeline.registry.asking import ask
-from pipeline.registry.contest import CONTEST_NAME, contest_folder, load_contest
+from pipeline.registry.contest import contest_folder, load_contest, write_contest
 from pipeline.registry.history import CHAMPION_NAME, champion_path, load_history
 from pipeline.runs import load_run
 from pipeline.work import Settings
@@ -32,8 +31,6 @@ def mend_contest(workspace: Place, owner: str, faulty: set[str], scratch: Path) 
     storage.write_atomically(
         scratch / "runs" / run_id / run.parameters.name, run.parameters.read(workspace / "runs" / run_id)
     )
-    ask(Settings(scratch, ()), Dataset(data, *check_dataset(data)), run, again)
+    write_contest(Settings(scratch, ()), Dataset(data, *check_dataset(data)), run, again)
     files = [made(folder / file.name, again / file.name) for file in load_contest(again).files]
-    if str(folder / CONTEST_NAME) not in faulty:
-        return put_named(files, [(folder / file.name, file) for file in load_contest(folder).files], faulty)
-    return put_differing([*files, made(folder / CONTEST_NAME, again / CONTEST_NAME)])
+    return put_named(files, [(folder / file.name, file) for file in load_contest(folder).files], faulty)

@@ -63,6 +63,23 @@ def load_origin(workspace: Place, dataset_id: str) -> Origin:
     return origin
 
 
+def options_given(origin: Origin) -> list[str]:
+    """Return the options of the command line that ask for the data set again."""
+    size = origin.image_size and "x".join(map(str, origin.image_size))
+    given = {
+        "--data-dir": origin.data_dir,
+        "--num-classes": origin.num_classes,
+        "--num-shards": origin.num_shards,
+        "--shuffle-seed": origin.shuffle_seed,
+        "--max-rejected": origin.max_rejected or None,
+        "--image-column": origin.image_column,
+        "--label-column": origin.label_column,
+        "--image-size": size,
+    }
+    sources = [word for source in origin.datasets for word in ("--dataset", source)]
+    return [*sources, *(word for name, value in given.items() if value is not None for word in (name, str(value)))]
+
+
 def write_origin(workspace: Place, origin: Origin) -> None:
     """Write where a data set came from, unless that is what stands there."""
     path, data = origin_path(workspace, origin.dataset_id), origin.to_json()

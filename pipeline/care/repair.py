@@ -2,7 +2,8 @@
 
 A data set comes from what `origins` says, a run from its data set and configuration, an evaluation from its run, a
 group's table from its evaluations, the pointer to the champion from the history. Whatever cannot be made again as it
-was is left as it is, with the reason.
+was is left as it is, with the reason. Where a record itself is lost or damaged, nothing says what its files should be:
+the user deletes them and gives the command again; see `faults.REMEDIES`.
 """
 
 from collections.abc import Callable
@@ -27,13 +28,6 @@ from pipeline.tables.slicings import Slicings
 
 Mend = Callable[[Place, str, set[str], Path], list[Place]]
 Stages: TypeAlias = tuple[tuple[tuple[Kind, ...], Mend], ...]
-
-_HOPELESS: dict[Kind, str] = {
-    "origin": "nothing else says where the data set came from: `backbeam preprocess` with its options writes it again",
-    "checkpoint": "training would go on from an older one, or says that there is none: delete it",
-    "history": "nothing else says what was decided: put it back from a copy",
-    "stray": "no record names it: delete it if it is not wanted",
-}
 
 
 @dataclass(frozen=True)
@@ -67,40 +61,39 @@ class Repaired:
 
 
 def repair(scope: Scope, trusted: Slicings) -> Repaired:
-    """Verify, make again what is bad, and verify again, as long as that helps: a bad record hides what it names.
+    """Verify, make again what is bad, and verify again.
 
     Args:
         scope: what to repair.
         trusted: slicings that may be used if a record names them.
     """
-    mended: dict[str, Place] = {}
-    while True:
-        verified, before = verify(scope), len(mended)
-        if not verified.faults:
-            return Repaired(verified, tuple(mended.values()), ())
-        done, refused = _mend_all(verified, _stages(trusted))
-        mended |= {str(path): path for path in done}
-        if len(mended) == before:
-            return Repaired(verified, tuple(mended.values()), tuple(refused))
+    verified = verify(scope)
+    if not verified.faults:
+        return Repaired(verified, (), ())
+    done, refused = _mend_all(verified, _stages(trusted))
+    return Repaired(verify(scope) if done else verified, tuple(done), tuple(refused))
 
 
 def _stages(trusted: Slicings) -> Stages:
     """List how what is made again, in this order, since each is made of those before; what is in none cannot be."""
     return (
-        (("manifest", "shard", "rejected"), mend_dataset),
-        (("validation", "validation table"), mend_validation),
-        (("run", "parameters", "training table"), mend_run),
-        (("evaluation", "evaluation table"), partial(mend_evaluation, trusted=trusted)),
-        (("group", "seeds table"), mend_group),
+        (("shard", "rejected"), mend_dataset),
+        (("validation table",), mend_validation),
+        (("parameters", "training table"), mend_run),
+        (("evaluation table",), partial(mend_evaluation, trusted=trusted)),
+        (("seeds table",), mend_group),
         (("champion",), mend_champion),
-        (("contest", "answers"), mend_contest),
+        (("answers",), mend_contest),
     )
 
 
 def _mend_all(verified: Verified, stages: Stages) -> tuple[list[Place], list[Refusal]]:
     workspace = verified.scope.workspace
     scratch = repair_folder(local_side(workspace))
-    done, refused = list[Place](), [_hopeless(fault) for fault in verified.faults if fault.kind in _HOPELESS]
+    done = list[Place]()
+    refused = [
+        Refusal(fault.owner, f"{fault.path}: {fault.remedy}", False) for fault in verified.faults if fault.remedy
+    ]
     with storage.removed_afterwards(scratch):
         for kinds, mend in stages:
             for owner, faults in _by_owner(verified.faults, kinds):
@@ -118,10 +111,6 @@ def _mend_all(verified: Verified, stages: Stages) -> tuple[list[Place], list[Ref
 def _by_owner(faults: tuple[Fault, ...], kinds: tuple[Kind, ...]) -> list[tuple[str, list[Fault]]]:
     chosen = sorted((fault for fault in faults if fault.kind in kinds), key=lambda fault: fault.owner)
     return [(owner, list(group)) for owner, group in groupby(chosen, key=lambda fault: fault.owner)]
-
-
-def _hopeless(fault: Fault) -> Refusal:
-    return Refusal(fault.owner, f"{fault.path}: {_HOPELESS[fault.kind]}", False)
 
 
 def failure_of(found: Repaired) -> BackbeamError | None:

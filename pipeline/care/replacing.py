@@ -1,7 +1,6 @@
 """Files that were made again in a scratch folder, compared with what should be there and put in place one by one.
 
-Nothing is put in place that is not what the surviving record says, byte by byte. Where the record itself is lost, what
-is made again must agree with whatever else is known: see `mend`.
+Nothing is put in place that is not what the record says, byte by byte.
 """
 
 from collections.abc import Iterable
@@ -29,8 +28,7 @@ class Made(NamedTuple):
 
 def made(target: Place, source: Place) -> Made:
     """Describe a file that was made again."""
-    num_bytes, digest = storage.length(source) or 0, storage.file_digest(str(source))
-    return Made(target, FileInfo(name=target.name, num_bytes=num_bytes, sha256=digest), source)
+    return Made(target, FileInfo.of(source).model_copy(update={"name": target.name}), source)
 
 
 def put_named(files: Iterable[Made], recorded: Iterable[tuple[Place, FileInfo]], faulty: set[str]) -> list[Place]:
@@ -76,4 +74,4 @@ def stands(file: Made) -> bool:
     """Tell whether the file that was made again is what stands in its place."""
     if storage.length(file.target) != file.info.num_bytes:
         return False
-    return storage.file_digest(str(file.target)) == file.info.sha256
+    return storage.file_digest(file.target) == file.info.sha256

@@ -45,6 +45,7 @@ def verified_parts(found: Verified) -> list[Part]:
     parts: list[Part] = []
     if found.faults:
         parts += [_faults_sheet(found.faults), ""]
+        parts += [f"{fault.path}: {fault.remedy}" for fault in found.faults if fault.remedy]
     if found.leftovers:
         parts += [f"left behind by a process that was killed, read by nobody: {path}" for path in found.leftovers]
     verdict = f"{len(found.faults):,} faults" if found.faults else "all sound"

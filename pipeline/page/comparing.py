@@ -69,8 +69,7 @@ def _compare(first: EvaluatedRun, other: EvaluatedRun) -> Compared:
     if other is not first:
         against = compare(*paired(first.workspace, first.run.run_id, other.run.run_id, SPLIT))
     (test,) = other.rows("evaluations", SPLIT)
-    made = reproduce(other.run, other.evaluation, other.dataset.manifest, other.parts())
-    return Compared(other.run, test, against, made)
+    return Compared(other.run, test, against, reproduce(other))
 
 
 def _differences(found: Sequence[EvaluatedRun]) -> list[Setting]:

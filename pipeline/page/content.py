@@ -15,7 +15,7 @@ from pipeline.page.evaluated import EvaluatedRun, Row
 from pipeline.page.inspector import Inspector, build_inspector
 from pipeline.page.layers import Layers, read_layers
 from pipeline.page.reproduction import Reproduction, reproduce
-from pipeline.page.specimens import ANSWERS, Specimen, mixture, read_answers, read_specimens, worst_mistakes
+from pipeline.page.specimens import ANSWERS, Specimen, mistakes, mixture, read_answers, read_specimens
 from pipeline.page.tiles import diverging_tile, grey_tile
 from pipeline.tables.metrics import wilson
 
@@ -179,7 +179,7 @@ def gather(found: EvaluatedRun) -> RunPage:
     names = tuple(class_title(label, manifest.class_names) for label in range(len(manifest.class_names)))
     layers = read_layers(run.parameters.read(found.folder))
     answers = read_answers(found.table("predictions", ANSWERS), SPLIT)
-    chosen = worst_mistakes(answers), mixture(answers, manifest.num_pixels)
+    chosen = mistakes(answers), mixture(answers, manifest.num_pixels)
     worst, mixed = read_specimens(found.dataset, answers, *chosen)
     results, bins = found.rows("evaluations"), tuple(found.rows("calibration", SPLIT))
     return RunPage(
@@ -204,7 +204,7 @@ def gather(found: EvaluatedRun) -> RunPage:
             (name, _written(value)) for name, value in run.config.model_dump(mode="json", exclude_none=True).items()
         ),
         digests=tuple(_digests(found)),
-        reproduction=reproduce(run, found.evaluation, manifest, found.parts()),
+        reproduction=reproduce(found),
         inspector=build_inspector(run.config, manifest, layers, mixed),
     )
 

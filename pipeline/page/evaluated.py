@@ -6,8 +6,9 @@ from typing import Any
 
 from model.errors import BadUsage
 from pipeline import storage
+from pipeline.care.origin import Origin, load_origin, origin_path
 from pipeline.lookup import Dataset, dataset_of
-from pipeline.manifest import Manifest, load_manifest
+from pipeline.manifest import load_manifest
 from pipeline.places import Place
 from pipeline.runs import (
     EVALUATION_NAME,
@@ -53,12 +54,11 @@ class EvaluatedRun:
         rows: list[Row] = self.table(table).to_pylist()
         return [row for row in rows if split is None or row["split"] == split]
 
-    def parts(self) -> tuple[Manifest, ...]:
-        """Load the manifests of the parts of a joint data set; of another, that is the data set itself."""
-        own = self.dataset.manifest
-        if not own.parts:
-            return (own,)
-        return tuple(load_manifest(self.dataset.folder.parent / part.dataset_id)[0] for part in own.parts)
+    def origin(self) -> Origin | None:
+        """Load where the data set came from; None if nothing says so; raises CorruptArtefact if that is not sound."""
+        if not origin_path(self.workspace, self.run.dataset_id).exists():
+            return None
+        return load_origin(self.workspace, self.run.dataset_id)
 
 
 def find_evaluated(workspace: Place, wanted: Sequence[str]) -> list[EvaluatedRun]:

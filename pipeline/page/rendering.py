@@ -12,6 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pipeline.figures import percent
+
 STYLE = ("page.css",)
 SCRIPTS = ("network.js", "drawing.js", "equations.js", "pictures.js", "inspector.js")
 
@@ -29,11 +31,6 @@ def content_security_policy(style: str, script: str) -> str:
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def percent(part: float, digits: int = 2) -> str:
-    """Write a part of 1 in percent."""
-    return f"{100 * part:.{digits}f} %"
 
 
 def whole(number: int) -> str:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from model.examples import Bytes, Integers
 from pipeline.inspection import find_named
 from pipeline.lookup import Dataset
+from pipeline.mistakes import worst_mistakes
 
 MOST_MISTAKES = 24
 MOST_SPECIMENS = 40
@@ -70,11 +71,9 @@ def read_answers(predictions: Any, split: str) -> Answers:
     return Answers(split, index[order], labels[order], predicted[order], confidence[order], outputs[order])
 
 
-def worst_mistakes(answers: Answers) -> Integers:
+def mistakes(answers: Answers) -> Integers:
     """Return the positions of the wrong answers given with most confidence, the most confident first."""
-    wrong = np.flatnonzero(answers.labels != answers.predicted)
-    order = np.argsort(-answers.confidence[wrong], kind="stable")
-    return wrong[order][:MOST_MISTAKES]
+    return worst_mistakes(answers.labels, answers.predicted, answers.confidence)[:MOST_MISTAKES]
 
 
 def mixture(answers: Answers, image_bytes: int) -> Integers:
@@ -99,8 +98,8 @@ def _of_class(answers: Answers, label: int) -> list[int]:
     """Choose a class's examples: a right one, a wrong one, and so on, so that to cut the list short leaves both."""
     own = answers.labels == label
     right = np.flatnonzero(own & (answers.predicted == label))[:OF_A_CLASS].tolist()
-    wrong = np.flatnonzero(own & (answers.predicted != label))
-    wrong = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:OF_A_CLASS].tolist()
+    worst = worst_mistakes(answers.labels, answers.predicted, answers.confidence)
+    wrong = worst[answers.labels[worst] == label][:OF_A_CLASS].tolist()
     pairs = [pair for place in range(OF_A_CLASS) for pair in (right[place : place + 1], wrong[place : place + 1])]
     return [position for pair in pairs for position in pair]
 

@@ -1,10 +1,7 @@
 """A run's answers to the test split of a data set, whichever it was trained on: what a decision compares.
 
-Where that is the run's own data set, its evaluation has them already. Elsewhere a pipeline asks the model:
-
-    test shards -> predictions -> answers -> record
-
-below registry/contests/DATASET_ID/RUN_ID.
+Where that is the run's own data set, its evaluation has them already. Elsewhere the model predicts them
+(`evaluate.answer_test_split`), and they stay in registry/contests/DATASET_ID/RUN_ID with a record, written last.
 """
 
 from dataclasses import dataclass
@@ -15,10 +12,13 @@ import pyarrow.compute as pc
 
 from model.errors import BadInput, CorruptArtefact
 from pipeline import storage
+from pipeline.commits import commit
+from pipeline.local_side import temporary_files_in
 from pipeline.lookup import Dataset, dataset_of
 from pipeline.manifest import Count, Digest, FileInfo, FileName, Manifest, Record, load_manifest
 from pipeline.places import Place
 from pipeline.registry.decision import Classes
+from pipeline.runners import messages_in
 from pipeline.runs import EVALUATION_NAME, RunRecord
 from pipeline.tables.files import decode_table
 from pipeline.tables.warehouse import KEYS, read_rows, sort_by_example
@@ -105,12 +105,41 @@ def _contested(settings: Settings, dataset: Dataset, run: RunRecord) -> pa.Table
     folder = contest_folder(settings.workspace, dataset.manifest.dataset_id, run.run_id)
     if not (folder / CONTEST_NAME).exists():
         check_fits(settings.workspace, dataset.manifest, run)
-        with quiet_imports():
-            from pipeline.registry.asking import ask
-        ask(settings, dataset, run, folder)
+        write_contest(settings, dataset, run, folder)
     record = check_contest(folder, dataset.digest, run)
     rows = pa.concat_tables([decode_table(file.read(folder), str(folder / file.name)) for file in record.files])
     return sort_by_example(rows.select([*KEYS, "label", "predicted"]))
+
+
+def write_contest(settings: Settings, dataset: Dataset, run: RunRecord, folder: Place) -> None:
+    """Write a run's answers to a data set's test split, then the record.
+
+    Raises:
+        CorruptArtefact: a shard or the model is not as its record says.
+        EngineFailed: the engine gave up.
+    """
+    with quiet_imports():
+        from model.devices import initialise_devices
+        from pipeline.evaluate import Job, answer_test_split
+
+    initialise_devices(settings.device)
+    job = Job(settings.workspace, dataset.folder, dataset.manifest, run, slicings={})
+    storage.make_empty(folder)
+    with (
+        temporary_files_in(settings.workspace),
+        messages_in(settings.engine_log),
+        storage.removed_on_failure(folder, record=folder / CONTEST_NAME),
+    ):
+        names = answer_test_split(job, dataset.digest, folder, list(settings.beam_arguments))
+        record = ContestRecord(
+            run_id=run.run_id,
+            model_digest=run.parameters.sha256,
+            dataset_id=dataset.manifest.dataset_id,
+            dataset_digest=dataset.digest,
+            num_examples=dataset.manifest.splits["test"].num_examples,
+            files=tuple(FileInfo.of(folder / name) for name in names),
+        )
+        commit(folder / CONTEST_NAME, record.to_json())
 
 
 def check_contest(folder: Place, dataset_digest: str, run: RunRecord) -> ContestRecord:

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.figures import percent
 from pipeline.manifest import Record
 from pipeline.registry.policy import Policy
 from pipeline.tables.comparison import mcnemar
@@ -131,7 +132,7 @@ def _alone(labels: Classes, challenger: Contestant, policy: Policy) -> Iterator[
             value=accuracy,
             threshold=policy.minimum_accuracy,
             passed=accuracy >= policy.minimum_accuracy,
-            text=f"its accuracy is {_percent(accuracy)}, at least {_percent(policy.minimum_accuracy)} asked for",
+            text=f"its accuracy is {percent(accuracy)}, at least {percent(policy.minimum_accuracy)} asked for",
         )
     low = wilson(num_correct, num_examples).low
     better = low > guessing
@@ -142,7 +143,7 @@ def _alone(labels: Classes, challenger: Contestant, policy: Policy) -> Iterator[
         threshold=guessing,
         passed=better,
         text=f"it is {'' if better else 'not '}better than to answer the most frequent class always: at least "
-        f"{_percent(low)} (95 %) against {_percent(guessing)}",
+        f"{percent(low)} (95 %) against {percent(guessing)}",
     )
 
 
@@ -211,10 +212,6 @@ def _class_loss(
 
 def _role(examination: Examination, other: Contestant) -> str:
     return "the champion" if other is examination.champion else f"the reference {other.run_id}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
 
 
 def _points(difference: float) -> str:

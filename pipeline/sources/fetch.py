@@ -12,7 +12,7 @@ from model.errors import BadInput, BadUsage
 from model.recipes import nearest
 from pipeline import storage
 from pipeline.console import download_progress, say, warn
-from pipeline.places import is_remote, place_of
+from pipeline.places import Place, is_remote, place_of
 from pipeline.sources.known import (
     EMBEDDED,
     FILE_NAMES,
@@ -53,7 +53,7 @@ def find_source(dataset: str, data_dir: str | None, cache: Path, options: Pictur
     if data_dir is not None:
         return Source(dataset, find_files(data_dir), known)
     if not known.mirrors:
-        return Source(dataset, find_files(str(EMBEDDED / dataset)), known)
+        return Source(dataset, find_files(EMBEDDED / dataset), known)
     return Source(dataset, _from_cache(dataset, known, cache / dataset), known)
 
 
@@ -74,7 +74,7 @@ def _from_folder(dataset: str, data_dir: str | None, options: PictureOptions) ->
             return RowsSource(name, find_rows(place), options)
         if any((folder / split).is_dir() for split in SPLITS):
             return TreeSource(name, place, options)
-    return Source(name, find_files(dataset), None)
+    return Source(name, find_files(folder), None)
 
 
 def _from_store(dataset: str, options: PictureOptions) -> AnySource:
@@ -95,12 +95,12 @@ def _from_pair(dataset: str, options: PictureOptions) -> RowsSource:
             f"--dataset {dataset}: expected the two files TRAIN.parquet,TEST.parquet, or a folder that holds "
             "train*.parquet and test*.parquet"
         )
-    places = [file if is_remote(file) else str(Path(file).absolute()) for file in files]
-    missing = [place for place in places if not storage.exists(place)]
+    places = [place_of(file).absolute() for file in files]
+    missing = [place for place in places if not place.is_file()]
     if missing:
         raise BadInput(f"no file {missing[0]}")
-    splits: dict[str, tuple[str, ...]] = {split: (place,) for split, place in zip(SPLITS, places, strict=True)}
-    return RowsSource(_name(places[0].rpartition("/")[0]), splits, options)
+    splits: dict[str, tuple[Place, ...]] = {split: (place,) for split, place in zip(SPLITS, places, strict=True)}
+    return RowsSource(_name(str(places[0].parent)), splits, options)
 
 
 def _name(place: str) -> str:
@@ -109,9 +109,9 @@ def _name(place: str) -> str:
     return name[:MAX_NAME] or "dataset"
 
 
-def _from_cache(dataset: str, known: KnownDataset, folder: Path) -> tuple[str, ...]:
+def _from_cache(dataset: str, known: KnownDataset, folder: Path) -> tuple[Place, ...]:
     try:
-        found = find_files(str(folder))
+        found = find_files(folder)
         if not _damaged(found, known):
             return found
     except BadInput:
@@ -122,18 +122,18 @@ def _from_cache(dataset: str, known: KnownDataset, folder: Path) -> tuple[str, .
     )
 
 
-def _damaged(files: tuple[str, ...], known: KnownDataset) -> bool:
+def _damaged(files: tuple[Place, ...], known: KnownDataset) -> bool:
     """Tell whether a gzip file of the cache is not what the mirrors serve; downloading replaces it.
 
     Decompressed files are a user's own and are judged by their content later.
     """
     return any(
-        file.endswith(".gz") and storage.file_digest(file) != digest
+        file.name.endswith(".gz") and storage.file_digest(file) != digest
         for file, digest in zip(files, known.gzip_digests, strict=True)
     )
 
 
-def _download(dataset: str, known: KnownDataset, folder: Path, name: str, digest: str) -> str:
+def _download(dataset: str, known: KnownDataset, folder: Path, name: str, digest: str) -> Path:
     """Fetch one file from the first mirror that serves the right bytes."""
     failures = []
     for mirror in known.mirrors:
@@ -148,7 +148,7 @@ def _download(dataset: str, known: KnownDataset, folder: Path, name: str, digest
     )
 
 
-def _fetch_patiently(mirror: str, folder: Path, name: str, digest: str) -> str:
+def _fetch_patiently(mirror: str, folder: Path, name: str, digest: str) -> Path:
     """Fetch one file from one mirror; if that breaks off, again from its beginning, as no mirror promises ranges."""
     for wait in WAITS_SECONDS:
         try:
@@ -170,7 +170,7 @@ def _may_pass(problem: Exception) -> bool:
     return isinstance(problem, passing)
 
 
-def _fetch(mirror: str, folder: Path, name: str, digest: str) -> str:
+def _fetch(mirror: str, folder: Path, name: str, digest: str) -> Path:
     """Fetch one file from one mirror, into place only if its digest is right."""
     pooch.get_logger().setLevel("ERROR")  # our own messages say what happened
     registry = {name: f"sha256:{digest}"}
@@ -182,7 +182,7 @@ def _fetch(mirror: str, folder: Path, name: str, digest: str) -> str:
             timeout=TIMEOUT_SECONDS,
             headers={"Accept-Encoding": "identity"},  # the digest is of the gzip file, not of its content
         )
-        place = str(mirrored.fetch(name, downloader=downloader))
+        place = Path(mirrored.fetch(name, downloader=downloader))
     say(f"{name}: from {mirror}{bar.describe()}")
     return place
 

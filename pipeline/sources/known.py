@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from model.errors import BadInput
-from pipeline import storage
-from pipeline.places import Place, is_remote
+from pipeline.places import Place, place_of
 
 SPLITS = ("train", "test")
 MOST_SHARDS = 99_999  # of a split: the names of shards number them with five digits
@@ -118,12 +117,12 @@ class Source(NamedTuple):
 
     Attributes:
         name: what to call the data set: letters, digits, dots and dashes.
-        files: four paths or URIs, in the order of FILE_NAMES, gzipped or not.
+        files: four, in the order of FILE_NAMES, gzipped or not.
         known: what is known of a data set asked for by name.
     """
 
     name: str
-    files: tuple[str, ...]
+    files: tuple[Place, ...]
     known: KnownDataset | None
 
 
@@ -146,12 +145,12 @@ class RowsSource(NamedTuple):
 
     Attributes:
         name: as of a Source.
-        files: paths or URIs of each split, in order.
+        files: of each split, in order.
         options: what the user says of it.
     """
 
     name: str
-    files: dict[str, tuple[str, ...]]
+    files: dict[str, tuple[Place, ...]]
     options: PictureOptions
 
 
@@ -172,7 +171,7 @@ class TreeSource(NamedTuple):
 AnySource: TypeAlias = Source | RowsSource | TreeSource
 
 
-def find_rows(folder: Place) -> dict[str, tuple[str, ...]]:
+def find_rows(folder: Place) -> dict[str, tuple[Place, ...]]:
     """Find the Parquet files of each split in a folder, by the beginning of their names; in the order of the names.
 
     Raises:
@@ -180,7 +179,7 @@ def find_rows(folder: Place) -> dict[str, tuple[str, ...]]:
     """
     listed: list[Place] = [*folder.glob("*.parquet")]
     files = sorted(listed, key=str)
-    found = {split: tuple(str(file) for file in files if _is_of(file, split)) for split in SPLITS}
+    found = {split: tuple(file for file in files if _is_of(file, split)) for split in SPLITS}
     stray = [file.name for file in files if not any(_is_of(file, split) for split in SPLITS)]
     if stray or not all(found.values()):
         about = f"{', '.join(stray)} is of neither split" if stray else "a split is missing"
@@ -195,7 +194,7 @@ def _is_of(file: Place, split: str) -> bool:
     return re.fullmatch(rf"{split}([^A-Za-z].*)?", file.stem) is not None
 
 
-def find_files(folder: str) -> tuple[str, ...]:
+def find_files(folder: str | Place) -> tuple[Place, ...]:
     """Find the four IDX files of a folder, each by its customary name, with .gz or without.
 
     Where a file stands there in both forms, the decompressed one is taken.
@@ -206,7 +205,7 @@ def find_files(folder: str) -> tuple[str, ...]:
     Raises:
         BadInput: at least one is not there; the message names each.
     """
-    place = folder if is_remote(folder) else str(Path(folder).absolute())  # workers may run in another folder
+    place = place_of(folder).absolute()  # workers may run in another folder
     found = [_find_file(place, name) for name in FILE_NAMES]
     missing = [name for name, place in zip(FILE_NAMES, found, strict=True) if place is None]
     if missing:
@@ -214,6 +213,6 @@ def find_files(folder: str) -> tuple[str, ...]:
     return tuple(place for place in found if place is not None)
 
 
-def _find_file(folder: str, name: str) -> str | None:
-    places = [storage.join(folder, name + ending) for ending in ("", ".gz")]
-    return next((place for place in places if storage.exists(place)), None)
+def _find_file(folder: Place, name: str) -> Place | None:
+    places = (folder / f"{name}{ending}" for ending in ("", ".gz"))
+    return next((place for place in places if place.is_file()), None)

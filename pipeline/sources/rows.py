@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import google_crc32c
@@ -69,7 +68,7 @@ class Row(NamedTuple):
 class RowsRange(BlockRange):
     """A row group: its file, its number and first row there, rows of a batch, and the CRC-32C of all its rows."""
 
-    file: str
+    file: Place
     group: int
     first_row: int
     batch_rows: int
@@ -119,7 +118,7 @@ class RowsReader:
 
     def read(self, block: RowsRange) -> Iterator[Block]:
         """Yield the blocks of a row group; raises BadInput at its end if it is not what was scanned."""
-        checksum, done, file = 0, 0, Path(block.file).name
+        checksum, done, file = 0, 0, block.file.name
         with opened(block.file, self.columns) as parquet:
             for batch in read_batches(parquet, block.group, self.columns, block.batch_rows):
                 pictures = list[Encoded]()
@@ -160,7 +159,7 @@ def scan(source: RowsSource, num_classes: int | None) -> Scans:
     """
     first = source.files["train"][0]
     with opened(first) as parquet:
-        columns = detect_columns(parquet.schema_arrow, source.options, first)
+        columns = detect_columns(parquet.schema_arrow, source.options, str(first))
     own = _own_names(source, columns)
     finder, groups, found = SizeFinder(source.options.image_size), dict[str, tuple[RowsRange, ...]](), {}
     for split, files in source.files.items():
@@ -168,22 +167,24 @@ def scan(source: RowsSource, num_classes: int | None) -> Scans:
         groups[split] = tuple(_scan_files(split, files, columns, found[split]))
         if not sum(group.num_examples for group in groups[split]):
             raise BadInput(f"{files[0]}: the split is empty: it has no rows")
-        size = finder.size(first)  # known or refused once the first split, train, was read
+        size = finder.size(str(first))  # known or refused once the first split, train, was read
     splits = {split: RowsScan(columns, groups[split], size, _info(split, found[split], size)) for split in source.files}
-    return Scans(dict(splits), name_classes(own, found["train"].labels, num_classes, source.name if own else first))
+    return Scans(
+        dict(splits), name_classes(own, found["train"].labels, num_classes, source.name if own else str(first))
+    )
 
 
 @contextmanager
-def opened(uri: str, columns: Columns | None = None) -> Iterator[pq.ParquetFile]:
+def opened(place: Place, columns: Columns | None = None) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file for reading with little memory; whatever is wrong with it is BadInput.
 
     Args:
-        uri: the file.
+        place: the file.
         columns: that are to be read; a picture that the file repeats is then held once.
     """
     try:
         with (
-            storage.open_binary(uri) as stream,
+            storage.open_binary(place) as stream,
             pq.ParquetFile(
                 stream,
                 page_checksum_verification=True,
@@ -196,7 +197,7 @@ def opened(uri: str, columns: Columns | None = None) -> Iterator[pq.ParquetFile]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:  # the last of names that are no text
         if isinstance(problem, OSError) and problem.errno is not None:  # of the file system
             raise
-        raise BadInput(f"{uri}: no sound Parquet file: {[*str(problem).splitlines(), ''][0]}") from None
+        raise BadInput(f"{place}: no sound Parquet file: {[*str(problem).splitlines(), ''][0]}") from None
 
 
 def read_batches(parquet: pq.ParquetFile, group: int, columns: Columns, batch_rows: int) -> Iterator[list[Row]]:
@@ -298,25 +299,25 @@ def class_names(schema: pa.Schema, label: str, name: str) -> tuple[str, ...] | N
 
 def _own_names(source: RowsSource, columns: Columns) -> tuple[str, ...] | None:
     """Check the columns of every file and return the class names, which must be the same wherever there are any."""
-    wanted, found = PictureOptions(columns.image, columns.label), dict[tuple[str, ...], str]()
+    wanted, found = PictureOptions(columns.image, columns.label), dict[tuple[str, ...], Place]()
     for file in (file for files in source.files.values() for file in files):
         with opened(file) as parquet:
             schema = parquet.schema_arrow
         try:
-            other = detect_columns(schema, wanted, file)
+            other = detect_columns(schema, wanted, str(file))
         except BadUsage as problem:
             raise BadInput(str(problem)) from None
         if other != columns:
             raise BadInput(f"{file}: the column {columns.image!r} is of another type than in the first file")
-        names = class_names(schema, columns.label, file)
+        names = class_names(schema, columns.label, str(file))
         if names is not None:
             found[names] = file
     if len(found) > 1:
-        raise BadInput(f"{' and '.join(list(found.values())[:2])} name their classes differently")
+        raise BadInput(f"{' and '.join(map(str, list(found.values())[:2]))} name their classes differently")
     return next(iter(found), None)
 
 
-def _scan_files(split: str, files: tuple[str, ...], columns: Columns, findings: _Findings) -> Iterator[RowsRange]:
+def _scan_files(split: str, files: tuple[Place, ...], columns: Columns, findings: _Findings) -> Iterator[RowsRange]:
     start = 0
     for file in files:
         first_row = 0

@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import google_crc32c
@@ -55,14 +54,14 @@ class Scan(NamedTuple):
     """What one pass over a source file found.
 
     Attributes:
-        uri: the file.
+        place: the file.
         header: as read.
         info: its identity.
         checksums: CRC-32C of each block's bytes.
         label_counts: int64[256], how often each byte value stands in a file of labels.
     """
 
-    uri: str
+    place: Place
     header: idx.Header
     info: SourceInfo
     checksums: tuple[int, ...]
@@ -124,9 +123,9 @@ class IdxRange(BlockRange):
 class IdxReader:
     """The two files of a split, decompressed, with the bytes to skip in each."""
 
-    images: str
+    images: Place
     images_offset: int
-    labels: str
+    labels: Place
     labels_offset: int
     target: Target
 
@@ -143,7 +142,7 @@ class IdxReader:
         if valid.all():
             return Block(split, examples)
         bad = examples.take(np.flatnonzero(~valid))
-        file, pairs = Path(self.labels).name, zip(bad.indices.tolist(), bad.labels.tolist(), strict=True)
+        file, pairs = self.labels.name, zip(bad.indices.tolist(), bad.labels.tolist(), strict=True)
         rejected = tuple(Rejected(split, file, i, self.target.fault_of(label)) for i, label in pairs)
         return Block(split, examples.take(np.flatnonzero(valid)), rejected)
 
@@ -175,53 +174,52 @@ def _scan_idx(source: Source, num_classes: int | None) -> Scans:
     labels = splits["train"].labels
     own = source.known.class_names if source.known else None
     seen = set(labels.label_counts.nonzero()[0].tolist())
-    return Scans(dict(splits), name_classes(own, seen, num_classes, source.name if own else labels.uri))
+    return Scans(dict(splits), name_classes(own, seen, num_classes, source.name if own else str(labels.place)))
 
 
 @contextmanager
-def decompressed_file(scan: Scan, place: Place) -> Iterator[str]:
-    """Give a path or URI at which the file can be read from any offset, decompressing it into place if need be."""
-    with storage.open_binary(scan.uri) as stream:
+def decompressed_file(scan: Scan, place: Place) -> Iterator[Place]:
+    """Give the place at which the file can be read from any offset, decompressing it into place if need be."""
+    with storage.open_binary(scan.place) as stream:
         if not idx.is_gzip(stream):
-            yield scan.uri
+            yield scan.place
             return
         with gzip.open(stream) as unzipped:
             storage.write_atomically(place, iter(lambda: unzipped.read(BLOCK_BYTES), b""))
-    yield str(place)
+    yield place
 
 
-def _scan_split(images_uri: str, labels_uri: str, names: list[str]) -> SplitScan:
-    headers = [
-        _read_header(uri, magic) for uri, magic in ((images_uri, idx.IMAGES_MAGIC), (labels_uri, idx.LABELS_MAGIC))
-    ]
+def _scan_split(images: Place, labels: Place, names: list[str]) -> SplitScan:
+    headers = [_read_header(images, idx.IMAGES_MAGIC), _read_header(labels, idx.LABELS_MAGIC)]
     expected, found = (header.sizes[0] for header in headers)
     if found != expected:  # before either is read: a short label file may unpack to a very long one
-        raise BadInput(f"{labels_uri}: {found} labels, expected {expected}, one for each image of {images_uri}")
+        raise BadInput(f"{labels}: {found} labels, expected {expected}, one for each image of {images}")
     cutting = _cut(headers[0])
-    images = _scan_file(images_uri, idx.IMAGES_MAGIC, names[0], cutting)
-    labels = _scan_file(labels_uri, idx.LABELS_MAGIC, names[1], cutting)
-    return SplitScan(images, labels, cutting.num_examples)
+    return SplitScan(
+        _scan_file(images, idx.IMAGES_MAGIC, names[0], cutting),
+        _scan_file(labels, idx.LABELS_MAGIC, names[1], cutting),
+        cutting.num_examples,
+    )
 
 
-def _read_header(uri: str, magic: int) -> idx.Header:
+def _read_header(place: Place, magic: int) -> idx.Header:
     """Read a file's header and refuse it if the file cannot hold what it promises."""
-    with storage.open_binary(uri) as stored:
+    with storage.open_binary(place) as stored:
         compressed = idx.is_gzip(stored)
-        with idx.decompressed(stored, uri) as stream:
-            header = idx.read_header(stream, magic, uri)
-    idx.check_room(header, storage.size(uri), compressed, uri)
+        with idx.decompressed(stored, str(place)) as stream:
+            header = idx.read_header(stream, magic, str(place))
+    idx.check_room(header, storage.size(place), compressed, str(place))
     return header
 
 
-def _scan_file(uri: str, magic: int, name: str, cutting: Cutting) -> Scan:
+def _scan_file(place: Place, magic: int, name: str, cutting: Cutting) -> Scan:
     """Read a file, whose header `_read_header` has accepted, from end to end."""
-    with storage.open_binary(uri) as stored, idx.decompressed(stored, uri) as stream:
-        header = idx.read_header(stream, magic, uri)
+    with storage.open_binary(place) as stored, idx.decompressed(stored, str(place)) as stream:
+        header = idx.read_header(stream, magic, str(place))
         digest, checksums = hashlib.sha256(_header_bytes(header)), list[int]()
         counts = np.zeros(256, np.int64)
-        for number, piece in enumerate(
-            idx.read_body(stream, header, cutting.piece_examples * header.example_bytes, uri)
-        ):
+        piece_bytes = cutting.piece_examples * header.example_bytes
+        for number, piece in enumerate(idx.read_body(stream, header, piece_bytes, str(place))):
             digest.update(piece)
             if number % cutting.num_pieces == 0:
                 checksums.append(0)
@@ -229,7 +227,7 @@ def _scan_file(uri: str, magic: int, name: str, cutting: Cutting) -> Scan:
             if magic == idx.LABELS_MAGIC:
                 counts += np.bincount(np.frombuffer(piece, np.uint8), minlength=256)
     info = SourceInfo(name=name, num_bytes=header.total_bytes, sha256=digest.hexdigest())
-    return Scan(uri, header, info, tuple(checksums), counts)
+    return Scan(place, header, info, tuple(checksums), counts)
 
 
 def _cut(header: idx.Header) -> Cutting:
@@ -264,7 +262,7 @@ def _check_known(source: Source, splits: dict[str, SplitScan]) -> None:
         if scan.info.sha256 != expected:
             found = scan.info.sha256
             raise BadInput(
-                f"{scan.uri}: not the {scan.info.name} of {source.name}: expected content with SHA-256 {expected}, "
+                f"{scan.place}: not the {scan.info.name} of {source.name}: expected content with SHA-256 {expected}, "
                 f"found {found}; to use it as a data set of your own, name its folder with --dataset"
             )
 
@@ -278,16 +276,16 @@ def _check_no_other(dataset: str, digests: list[str]) -> None:
 
 def _check_as_served(dataset: str, scan: Scan, expected: str) -> None:
     """Compare the stored file with what the mirrors serve; another compression of it can only be warned about."""
-    if storage.file_digest(scan.uri) != expected:
+    if storage.file_digest(scan.place) != expected:
         warn(
-            f"warning: {scan.uri} is not the file that the mirrors of {dataset} serve (SHA-256 {expected}) and nobody "
-            f"publishes the digest of its content, so it is used as it is: {scan.info.sha256}"
+            f"warning: {scan.place} is not the file that the mirrors of {dataset} serve (SHA-256 {expected}) and "
+            f"nobody publishes the digest of its content, so it is used as it is: {scan.info.sha256}"
         )
 
 
-def _read_scanned(uri: str, offset: int, block: IdxRange, example_bytes: int, checksum: int) -> Any:
+def _read_scanned(place: Place, offset: int, block: IdxRange, example_bytes: int, checksum: int) -> Any:
     start, num_bytes = offset + block.start * example_bytes, block.num_examples * example_bytes
-    data = storage.read_range(uri, start, num_bytes)
+    data = storage.read_range(place, start, num_bytes)
     if google_crc32c.value(data) != checksum:
-        raise BadInput(f"{uri} changed while it was read: run again once nothing writes to it")
+        raise BadInput(f"{place} changed while it was read: run again once nothing writes to it")
     return np.frombuffer(data, np.uint8)

@@ -157,7 +157,7 @@ def _read_files(folder: Path, split: str, names: tuple[str, ...], finder: SizeFi
             num_bytes = path.stat().st_size
             data = path.read_bytes() if num_bytes <= MAX_PICTURE_BYTES else None
             finder.offer(data, str(path))
-            digest = storage.file_digest(str(path)) if data is None else storage.digest_of(data)
+            digest = storage.file_digest(path) if data is None else storage.digest_of(data)
             yield File(path.relative_to(folder).as_posix(), label, num_bytes, digest)
 
 
@@ -175,7 +175,7 @@ def _read_again(path: Path, file: File) -> bytes:
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_PICTURE_BYTES + 1)
-        digest = storage.digest_of(data) if len(data) <= MAX_PICTURE_BYTES else storage.file_digest(str(path))
+        digest = storage.digest_of(data) if len(data) <= MAX_PICTURE_BYTES else storage.file_digest(path)
     except FileNotFoundError:
         digest = None
     if digest != file.sha256:

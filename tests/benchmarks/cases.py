@@ -8,6 +8,7 @@ import numpy as np
 
 from model.recipes import TrainingConfig, find_recipe, override
 from pipeline import storage
+from pipeline.places import Place
 from pipeline.sources import idx
 from pipeline.sources.known import EMBEDDED, FILE_NAMES, find_files
 
@@ -91,8 +92,8 @@ def read_digits() -> tuple[str, np.ndarray, np.ndarray]:
     return folder.name, pixels.reshape(sizes[0], -1), classes
 
 
-def _read_idx(uri: str, magic: int, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
-    with storage.open_binary(uri) as stored, idx.decompressed(stored, name) as stream:
+def _read_idx(place: Place, magic: int, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
+    with storage.open_binary(place) as stored, idx.decompressed(stored, name) as stream:
         header = idx.read_header(stream, magic, name)
         data = b"".join(idx.read_body(stream, header, 2**22, name))
     return np.frombuffer(data, np.uint8), header.sizes

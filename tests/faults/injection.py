@@ -15,7 +15,7 @@ from tests.faults.zygote import Ended
 MODES = {"kill": "{}:kill", "ENOSPC": "{}:ENOSPC", "EIO": "{}:EIO", "EACCES": "{}:EACCES", "full": "{}+:ENOSPC"}
 STORAGE = 5  # the documented exit code
 
-Run = Callable[[Path, tuple[str, ...], dict[str, str]], Ended]
+Run = Callable[[Path, tuple[str, ...], str | None], Ended]
 
 
 class Injection(NamedTuple):
@@ -67,7 +67,7 @@ class Harness:
         workspace, listed = self._worlds.copy(name, folder) / "ws", folder / "operations.txt"
         world = self._worlds.find(name)
         failpoint = f"{MODES[mode].format(number)}:{listed}"
-        ended = self._run(folder, self._worlds.arguments(name), {"BACKBEAM_FAILPOINT": failpoint})
+        ended = self._run(folder, self._worlds.arguments(name), failpoint)
         operations = listed.read_text().splitlines()
         if len(operations) < number:  # threads may have done with fewer
             assert ended.code == 0, (injection, ended)
@@ -79,7 +79,7 @@ class Harness:
         assert told <= world.faults, (injection, told)
 
     def _check_rerun(self, injection: Injection, folder: Path) -> None:
-        again = self._run(folder, self._worlds.arguments(injection.name), {})
+        again = self._run(folder, self._worlds.arguments(injection.name), None)
         assert again.code == 0, (injection, again)
         found, expected = artefacts(folder / "ws"), self._worlds.find(injection.name).after
         differing = [path for path in sorted({*found, *expected}) if found.get(path) != expected.get(path)]

@@ -2,13 +2,14 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
+from tests.faults.failpoint import ROOT
 from tests.faults.injection import MODES
 from tests.faults.worlds import COMMANDS, ONCE, fingerprint
 from tests.faults.zygote import Ended
-from tests.helpers import BACKBEAM
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.sample])
@@ -24,14 +25,14 @@ def test_every_operation_fails(name, harness, record_property):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_console_script_fails_as_a_fork_does(name, worlds, zygote, tmp_path, record_property):
+def test_a_process_of_its_own_fails_as_a_fork_does(name, worlds, zygote, tmp_path, record_property):
     operations = worlds.find(name).operations
     for place, mode in enumerate(MODES, 1):
         number = len(operations) * place // (len(MODES) + 1)
-        environment = {"BACKBEAM_FAILPOINT": MODES[mode].format(number)}
+        failpoint = MODES[mode].format(number)
         forked, real = worlds.copy(name, tmp_path / f"{mode}-forked"), worlds.copy(name, tmp_path / f"{mode}-real")
-        ended = zygote.run(forked, worlds.arguments(name), environment)
-        again = in_folder(real, worlds.arguments(name), environment)
+        ended = zygote.run(forked, worlds.arguments(name), failpoint)
+        again = in_folder(real, worlds.arguments(name), failpoint)
         assert (ended.code, ended.out) == (again.code, again.out) != (0, ended.out), (mode, number, again)
         if name != "seeds":  # whose threads take turns
             assert unique(ended.err, forked) == unique(again.err, real), (mode, number)
@@ -39,9 +40,10 @@ def test_the_console_script_fails_as_a_fork_does(name, worlds, zygote, tmp_path,
     record_property("faults injected", 2 * len(MODES))
 
 
-def in_folder(folder, arguments, environment):
-    command = [BACKBEAM, *arguments]
-    done = subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True)
+def in_folder(folder, arguments, failpoint):
+    command = [sys.executable, "-m", "tests.faults.failpoint", failpoint, *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 

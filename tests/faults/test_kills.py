@@ -64,7 +64,7 @@ def one_round(zygotes, chosen, most_seconds, workspace, work):
     for zygote, place, locked in zip(zygotes, places, LOCKED, strict=True):
         place.mkdir(exist_ok=True)
         arguments = (*whole_run(workspace, *work), *locked)
-        started.append(zygote.start(place, arguments, {}))
+        started.append(zygote.start(place, arguments))
     kills = sorted((chosen.uniform(0, most_seconds), pid) for pid in started)
     begun = time.monotonic()
     for due, pid in kills:

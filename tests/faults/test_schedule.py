@@ -33,7 +33,7 @@ def schedule(worlds, zygote):
 
     def run(folder: Path, failpoint: str = "count"):
         arguments = ("schedule", "--cron", "0 0 1 1 *", "--once", "--wait", "100", *options)
-        ended = zygote.run(folder, arguments, {"BACKBEAM_FAILPOINT": failpoint})
+        ended = zygote.run(folder, arguments, failpoint)
         wait_for_its_run(folder)
         return ended
 

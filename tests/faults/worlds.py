@@ -122,7 +122,7 @@ class Worlds:
         command.spoil(before / "ws")
         shutil.copytree(before, undisturbed)
         listed = self._folder / f"{name}.txt"
-        done = self._zygote.run(undisturbed, self.arguments(name), {"BACKBEAM_FAILPOINT": f"count:{listed}"})
+        done = self._zygote.run(undisturbed, self.arguments(name), f"count:{listed}")
         assert done.code == 0, done.err
         assert not faults(undisturbed / "ws")
         assert not list_leftovers(undisturbed / "ws")

@@ -17,6 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline import disk
+from tests.faults.failpoint import ROOT, Failpoint
+
 SECONDS = 120  # a command that takes longer hangs
 
 
@@ -33,7 +36,7 @@ class Zygote:
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.faults.zygote"]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "0"}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}  # `select` must see every line
         self._process = subprocess.Popen(command, env=environment, **pipes)
 
@@ -42,9 +45,9 @@ class Zygote:
         self._process.wait(SECONDS)
         self._process.stdout.close()
 
-    def start(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> int:
+    def start(self, folder: Path, arguments: tuple[str, ...], failpoint: str | None = None) -> int:
         """Start a command in a folder and return its process id; it prints to out.txt and err.txt there."""
-        job = {"folder": str(folder), "arguments": arguments, "environment": environment}
+        job = {"folder": str(folder), "arguments": arguments, "failpoint": failpoint}
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
         return self._answer()
 
@@ -55,8 +58,8 @@ class Zygote:
             raise TimeoutError(f"{folder}: the command still runs after {SECONDS} s")
         return Ended(self._answer(), (folder / "out.txt").read_text(), (folder / "err.txt").read_text())
 
-    def run(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str] | None = None) -> Ended:
-        return self.wait(folder, self.start(folder, arguments, environment or {}))
+    def run(self, folder: Path, arguments: tuple[str, ...], failpoint: str | None = None) -> Ended:
+        return self.wait(folder, self.start(folder, arguments, failpoint))
 
     def _answer(self) -> int:
         return int(self._process.stdout.readline())
@@ -102,7 +105,7 @@ def _run(main: Callable[[], object]) -> None:
 def _become(job: dict) -> None:
     """Take over what a new process would have been given."""
     os.chdir(job["folder"])
-    os.environ.update(job["environment"])
+    disk.hook = Failpoint(job["failpoint"]) if job["failpoint"] else None
     sys.argv[:] = ["backbeam", *job["arguments"]]
     for descriptor, name, flags in ((0, os.devnull, os.O_RDONLY), *((n, f, _WRITE) for n, f in _PRINTED)):
         opened = os.open(name, flags, 0o600)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 
-from model.checkpoint import decode_carried, decode_parameters
+from model.checkpoint import decode_parameters
 from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact
 from model.examples import decode
 from pipeline import checkpoints, configuration, predict
@@ -106,8 +106,6 @@ def tfrecord(data: bytes) -> None:
 def parameters(data: bytes) -> None:
     with suppress(CorruptArtefact):
         decode_parameters(data)
-    with suppress(CorruptArtefact):
-        decode_carried(data)
 
 
 def checkpoint(data: bytes) -> None:

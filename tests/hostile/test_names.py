@@ -2,8 +2,6 @@
 
 import shutil
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from tests.damage import find
@@ -75,19 +73,6 @@ def test_no_command_follows_one_out_of_the_workspace(what, command, place):
     assert "Traceback" not in done.err
     assert contents(place / "outside") == before
     assert not (place / "out").exists()
-
-
-@pytest.mark.slow
-def test_repair_believes_no_run_that_only_a_table_names(place):
-    """The record of a group is lost, and nothing vouches for its table."""
-    table, record = find(place / "ws", "seeds table"), find(place / "ws", "group")
-    record.unlink()
-    for run_ids in (["../../outside"], ["/etc"], [None], None):
-        pq.write_table(pa.table({"run_ids": pa.array([run_ids], pa.list_(pa.string()))}), table)
-        done = backbeam("verify", "--repair", "--workspace", "ws")
-        assert (done.code, "does not name runs" in done.err) == (4, True), done.err
-    pq.write_table(pa.table({"other": [1]}), table)
-    assert backbeam("verify", "--repair", "--workspace", "ws").code == 4
 
 
 def test_checkpoints_are_named_by_what_they_hold(place):

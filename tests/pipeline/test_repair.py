@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from model.errors import CorruptArtefact
+from pipeline.care.repair import failure_of
+from pipeline.care.repair import repair as repair_workspace
+from pipeline.care.sheets import verified_parts
 from pipeline.care.verification import find_scope, verify
 from tests.damage import damage, find
 from tests.helpers import Digits, backbeam, contents
@@ -36,11 +40,8 @@ def repair(workspace: Path, before: dict[str, bytes], times: dict[Path, int], ex
 
 
 GROUPS = [
-    ("shard", "rejected", "validation table", "group"),
-    ("parameters", "evaluation table"),
-    ("champion", "contest", "answers"),
-    ("evaluation",),
-    ("manifest", "validation"),
+    ("shard", "rejected", "validation table", "parameters"),
+    ("evaluation table", "champion", "answers"),
 ]
 
 
@@ -61,25 +62,49 @@ def test_a_table_comes_back(name, workspace):
     assert contents(workspace) == before | {".lock": b""}
 
 
-@pytest.mark.parametrize("kind", ["run", "training table"])
-def test_what_tells_times_comes_back_with_the_same_parameters(kind, workspace):
+def test_a_lost_learning_curve_comes_back_with_the_same_parameters(workspace):
     before, times = contents(workspace), stamps(workspace)
-    path = find(workspace, kind) if kind == "run" else next(workspace.glob("reports/learning_curve/*seed1*/*.parquet"))
-    damage(path, "empty")
+    damage(next(workspace.glob("reports/learning_curve/*seed1*/*.parquet")), "empty")
     name = next(workspace.glob("runs/*seed1*")).name
     curve = workspace / f"reports/learning_curve/run={name}/learning_curve.parquet"
     repair(workspace, before, times, {curve, workspace / "runs" / name / "run.json"})
-    if kind != "run":  # what the record says besides is as it was
-        old = json.loads(before[f"runs/{name}/run.json"])
-        new = json.loads((workspace / "runs" / name / "run.json").read_bytes())
-        assert {key for key in old if old[key] != new[key]} == {"tables", "record_sha256"}
+    old = json.loads(before[f"runs/{name}/run.json"])
+    new = json.loads((workspace / "runs" / name / "run.json").read_bytes())
+    assert {key for key in old if old[key] != new[key]} == {"tables", "record_sha256"}
 
 
-def test_a_lost_record_and_its_files_come_back_one_after_the_other(workspace):
-    before = contents(workspace)
-    for kind in ("manifest", "shard", "rejected", "validation table"):
-        damage(find(workspace, kind), "delete")
-    done = backbeam("verify", workspace, "--repair")
+LOST = {
+    "manifest": "delete {folder}, and give `backbeam preprocess`",
+    "validation": "delete {path}, and give `backbeam validate {folder.name}`",
+    "run": "delete {folder}, and give `backbeam train`",
+    "evaluation": "delete {path}, and give `backbeam evaluate {folder.name}`",
+    "group": "delete {path}, and give `backbeam run --seeds`",
+    "contest": "delete {folder}, and the next `backbeam retrain`",
+}
+
+
+@pytest.mark.parametrize("how", ["delete", "flip a bit"])
+def test_a_lost_record_is_named_with_what_to_delete_and_what_to_run(how, workspace):
+    for kinds in (("validation", "evaluation", "group", "contest"), ("manifest", "run")):  # the latter hide the former
+        paths = {kind: find(workspace, kind) for kind in kinds}
+        for path in paths.values():
+            damage(path, how)
+        before = contents(workspace)
+        found = repair_workspace(find_scope(workspace), {})
+        assert found.mended == ()
+        assert contents(workspace) == before
+        reasons = "".join(f"{refusal.reason}\n" for refusal in found.refused)
+        for kind, path in paths.items():
+            remedy = LOST[kind].format(path=path, folder=path.parent)
+            assert remedy in reasons
+            assert any(remedy in str(part) for part in verified_parts(found.verified))
+        assert isinstance(failure_of(found), CorruptArtefact)
+
+
+def test_doing_again_what_a_lost_record_names_restores_every_byte(workspace):
+    before, path = contents(workspace), find(workspace, "evaluation")
+    path.unlink()
+    done = backbeam("evaluate", path.parent.name, "--workspace", workspace)
     assert done.code == 0, done.err
     assert contents(workspace) == before
 
@@ -107,20 +132,6 @@ def test_a_source_that_is_gone_or_changed_is_named(everything, tmp_path):
     assert "Traceback" not in changed.err + gone.err
 
 
-def test_parameters_that_do_not_come_out_as_they_were_are_left(workspace):
-    """Where no record says what the parameters were, others are not put in their place."""
-    folder = find(workspace, "run").parent
-    for name in ("run.json", "evaluation.json"):
-        (folder / name).unlink()
-    path, data = find(workspace, "parameters"), find(workspace, "parameters").read_bytes()
-    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    before = contents(workspace)
-    done = backbeam("verify", workspace, "--repair")
-    assert done.code == 4
-    assert "the parameters are others (by up to" in done.err
-    assert contents(workspace) == before
-
-
 def test_what_nothing_can_make_again(workspace):
     stray = find(workspace, "shard").with_name("train-00003-of-00004.tfrecord")
     stray.write_bytes(b"mine")
@@ -139,7 +150,7 @@ def test_a_joint_data_set_comes_back(tmp_path):
     workspace = tmp_path / "ws"
     assert backbeam("preprocess", "--workspace", workspace, *options).code == 0
     before = contents(workspace)
-    for path in (*workspace.glob("datasets/*-and-*/manifest.json"), *workspace.glob("datasets/digits2-*/*.tfrecord")):
+    for path in workspace.glob("datasets/digits2-*/*.tfrecord"):
         path.unlink()
     done = backbeam("verify", workspace, "--repair")
     assert done.code == 0, done.err

@@ -1,14 +1,16 @@
 """The command that makes a run again, from its records; that it does is seen in test_content.py."""
 
 import shlex
+from dataclasses import replace
 
 import pytest
 
+from model.errors import CorruptArtefact
 from model.recipes import RECIPES, fit_to_data, override
+from pipeline.care.origin import Origin, origin_path, write_origin
 from pipeline.configuration import resolve
-from pipeline.lookup import find_model
-from pipeline.page.reproduction import CONFIG_FILE, reproduce
-from pipeline.runs import EvaluationRecord, check_evaluation
+from pipeline.page.evaluated import EvaluatedRun, find_evaluated
+from pipeline.page.reproduction import CONFIG_FILE, reproduce, settings_of
 
 CHANGES = (
     {},
@@ -20,42 +22,50 @@ CHANGES = (
 )
 
 
-@pytest.fixture(scope="module")
-def model(digits_run):
-    return find_model(digits_run, None)
-
-
-@pytest.fixture(scope="module")
-def evaluation(digits_run, model) -> EvaluationRecord:
-    return check_evaluation(digits_run, model.run)
-
-
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("changes", CHANGES)
-def test_the_configuration_comes_out_again(changes, recipe, model, evaluation, tmp_path):
+def test_the_configuration_comes_out_again(changes, recipe, tmp_path):
     config = fit_to_data(override(RECIPES[recipe].config, **changes), 784, 10, 4000)
-    made = reproduce(model.run.model_copy(update={"config": config}), evaluation, model.manifest, [model.manifest])
-    command = shlex.split(made.command)
-    assert command[:4] == ["backbeam", "run", "--dataset", "mnist-5k"]
-    options = dict(zip(command[2::2], command[3::2], strict=True))
-    assert ("--config" in options) == bool(made.settings) == bool(set(changes) - {"seed"})
-    (tmp_path / CONFIG_FILE).write_text(made.settings)
-    found = resolve(tmp_path / CONFIG_FILE, {"recipe": options["--recipe"], "seed": int(options["--seed"])})
-    assert fit_to_data(found, 784, 10, 4000).digest == config.digest
+    (tmp_path / CONFIG_FILE).write_text(settings_of(config))
+    assert fit_to_data(resolve(tmp_path / CONFIG_FILE, {}), 784, 10, 4000).digest == config.digest
 
 
-def test_what_decides_the_data_set_and_the_slices_is_named(model, evaluation):
-    config = model.manifest.config.model_copy(update={"seed": 3, "num_shards": 4})
-    manifest = model.manifest.model_copy(update={"config": config, "num_rejected": 2})
-    sliced = evaluation.model_copy(update={"slicings": evaluation.slicings | {"thin": "my_slices:thin"}})
-    command = reproduce(model.run, sliced, manifest, [manifest]).command
-    assert "--dataset mnist-5k --num-shards 4 --shuffle-seed 3 --max-rejected 2" in command
-    assert command.endswith("--slice thin=my_slices:thin")
+@pytest.fixture(scope="module")
+def evaluated(digits_run) -> EvaluatedRun:
+    return find_evaluated(digits_run, [])[0]
 
 
-def test_a_data_set_is_known_by_its_content_not_by_its_name(model, evaluation):
-    sources = tuple(source.model_copy(update={"sha256": "0" * 64}) for source in model.manifest.sources)
-    manifest = model.manifest.model_copy(update={"sources": sources})
-    made = reproduce(model.run, evaluation, manifest, [manifest])
-    assert "--dataset FOLDER/mnist-5k --num-classes 10" in made.command
-    assert made.needs[0].startswith(f"FOLDER/mnist-5k stands for the source of {manifest.dataset_id}, whose content")
+def test_the_data_set_is_asked_for_as_recorded_and_the_slices_are_named(evaluated, tmp_path):
+    sliced = evaluated.evaluation.model_copy(update={"slicings": {"thin": "my_slices:thin"}})
+    origin = Origin(
+        dataset_id=evaluated.run.dataset_id,
+        datasets=("/data/one", "gs://bucket/two of them"),
+        data_dir="/data/mnist",
+        num_classes=10,
+        num_shards=4,
+        shuffle_seed=3,
+        max_rejected=2,
+        image_column="picture",
+        label_column="kind",
+        image_size=(28, 20),
+    )
+    write_origin(tmp_path, origin)
+    made = reproduce(replace(evaluated, workspace=tmp_path, evaluation=sliced))
+    assert shlex.split(made.command) == [
+        *("backbeam", "run", "--dataset", "/data/one", "--dataset", "gs://bucket/two of them"),
+        *("--data-dir", "/data/mnist", "--num-classes", "10", "--num-shards", "4", "--shuffle-seed", "3"),
+        *("--max-rejected", "2", "--image-column", "picture", "--label-column", "kind", "--image-size", "28x20"),
+        *("--config", CONFIG_FILE, "--slice", "thin=my_slices:thin"),
+    ]
+    assert made.settings == settings_of(evaluated.run.config)
+
+
+def test_a_missing_origin_is_named_and_a_damaged_one_is_refused(evaluated, tmp_path):
+    made = reproduce(replace(evaluated, workspace=tmp_path))
+    assert shlex.split(made.command)[:4] == ["backbeam", "run", "--dataset", "SOURCE"]
+    assert f"origins/{evaluated.run.dataset_id}.json" in made.needs[0]
+    path = origin_path(tmp_path, evaluated.run.dataset_id)
+    path.parent.mkdir()
+    path.write_bytes(b"{}")
+    with pytest.raises(CorruptArtefact, match="origins"):
+        reproduce(replace(evaluated, workspace=tmp_path))

@@ -8,9 +8,9 @@ from pipeline.page.specimens import (
     MOST_MISTAKES,
     MOST_SPECIMENS,
     Answers,
+    mistakes,
     mixture,
     read_answers,
-    worst_mistakes,
 )
 from pipeline.tables.files import SCHEMAS
 
@@ -23,10 +23,10 @@ def answers(labels, predicted, confidence=None, num_classes=None):
 
 
 def test_the_most_confident_mistakes_come_first_and_equals_in_the_order_of_the_source():
-    found = worst_mistakes(answers([0, 0, 1, 1, 1], [1, 0, 0, 0, 1], [0.7, 0.99, 0.9, 0.7, 1.0]))
+    found = mistakes(answers([0, 0, 1, 1, 1], [1, 0, 0, 0, 1], [0.7, 0.99, 0.9, 0.7, 1.0]))
     assert found.tolist() == [2, 0, 3]
-    assert len(worst_mistakes(answers([1] * 99, [0] * 99))) == MOST_MISTAKES
-    assert worst_mistakes(answers([1, 0], [1, 0])).tolist() == []
+    assert len(mistakes(answers([1] * 99, [0] * 99))) == MOST_MISTAKES
+    assert mistakes(answers([1, 0], [1, 0])).tolist() == []
 
 
 def test_of_every_class_two_right_ones_and_the_two_worst():

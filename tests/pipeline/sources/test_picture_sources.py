@@ -271,7 +271,7 @@ def peak():  # of this program alone: ru_maxrss would begin with the peak of the
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 num_bytes = 0
-with rows.opened(sys.argv[1]) as parquet:
+with rows.opened(Path(sys.argv[1])) as parquet:
     before = peak()
     for batch in rows.read_batches(parquet, 0, rows.Columns("image", False, "label"), 64):
         num_bytes += sum(len(row.data) for row in batch)

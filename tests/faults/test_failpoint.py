@@ -1,0 +1,33 @@
+"""The failpoint itself: what it does to single operations of `pipeline.storage`."""
+
+import pytest
+
+from model.errors import StorageFailed
+from pipeline import disk, storage
+from tests.faults.failpoint import Failpoint
+
+
+def test_the_nth_operation_fails_and_no_other(monkeypatch, tmp_path):
+    path, listed = tmp_path / "x", tmp_path / "listed"
+    monkeypatch.setattr(disk, "hook", Failpoint(f"3:EIO:{listed}"))
+    with pytest.raises(StorageFailed, match=r"cannot write .*: Input/output error"):
+        storage.write_atomically(path, b"torn")
+    assert [line.split()[1] for line in listed.read_text().splitlines()] == ["create", "write", "write", "delete"]
+    assert not list(tmp_path.glob(".*"))
+    storage.write_atomically(path, b"whole")
+    assert path.read_bytes() == b"whole"
+
+
+def test_every_operation_from_the_nth_on_fails(monkeypatch, tmp_path):
+    monkeypatch.setattr(disk, "hook", Failpoint("3+:ENOSPC"))
+    with pytest.raises(StorageFailed, match=r"cannot write .*: No space left"):  # not that it cannot be deleted
+        storage.write_atomically(tmp_path / "x", b"torn")
+    [left] = tmp_path.glob(".*")
+    assert left.read_bytes() == b"to"
+
+
+def test_counting_fails_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(disk, "hook", Failpoint(f"count:{tmp_path / 'listed'}"))
+    storage.write_atomically(tmp_path / "x", b"whole")
+    assert (tmp_path / "x").read_bytes() == b"whole"
+    assert len((tmp_path / "listed").read_text().splitlines()) == 6
