@@ -1,0 +1,130 @@
+"""Changes the code in small ways and counts how many of the changes the tests notice.
+
+The changes are drawn by a hash of their text, so the same ones are drawn until their own lines change. Those that make
+no difference are listed with the reason in equivalent.toml and left out.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.mutation.changes import Change, find_changes
+from tests.mutation.sources import SOURCES, tests_of
+from tests.mutation.trials import EXTRA_SECONDS, Copies, Outcome, Trial, preload
+
+ROOT = Path(__file__).resolve().parents[2]
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+NEEDED_PERCENT = 97
+QUICK_SECONDS = 2.0  # tests that take longer are left to a second try
+
+
+def main() -> int:
+    """Return 0 if enough of the changes are noticed, 1 if not, 2 if that cannot be told."""
+    options = _options()
+    started = time.monotonic()
+    found = [change for file in options.files for change in find_changes(file, (ROOT / file).read_bytes())]
+    equivalent = _known_equivalent(options.files)
+    stale = equivalent - {change.key for change in found}
+    if stale:
+        print("no longer a change of the code; remove from equivalent.toml:", *sorted(stale), sep="\n")
+        return 2
+    drawn = _draw(found, len(found) if options.all else options.number, options.seed)
+    tried = [change for change in drawn if change.key not in equivalent]
+    preload()
+    with tempfile.TemporaryDirectory() as scratch:
+        copies = Copies(ROOT, Path(scratch), options.processes)
+        tests = {file: tests_of(ROOT, file) for file in options.files}
+        seconds = _measure(copies, {each for file in tests for each in tests[file]})
+        if seconds is None:
+            return 2
+        survivors = _try(copies, tried, tests, seconds, quick=True)
+        survivors = _try(copies, survivors, tests, seconds, quick=False)
+    for change in sorted(survivors):
+        print(f"survived: {change.file}:{change.line} in {change.function}: {change.before}  ->  {change.after}")
+    num_caught = len(tried) - len(survivors)
+    percent = 100 * num_caught / max(1, len(tried))
+    print(f"{len(drawn)} of {len(found)} changes drawn, {len(drawn) - len(tried)} of them make no difference")
+    print(f"caught {num_caught} of {len(tried)} that make a difference ({percent:.1f} %)", end=" ")
+    print(f"in {time.monotonic() - started:.0f} s")
+    return int(percent < NEEDED_PERCENT)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("--files", nargs="+", default=list(SOURCES), help="source files; without it, all of sources.py")
+    parser.add_argument("--number", type=int, default=229, help="how many changes to draw (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw (default: %(default)s)")
+    parser.add_argument("--all", action="store_true", help="try every change of the files")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--processes", type=int, default=cores, help="at a time (default: %(default)s)")
+    return parser.parse_args()
+
+
+def _known_equivalent(files: Iterable[str]) -> set[tuple[str, ...]]:
+    entries = tomllib.loads(EQUIVALENT.read_text())["change"]
+    unexplained = [entry for entry in entries if not entry["reason"]]
+    if unexplained:
+        raise ValueError(f"equivalent.toml gives no reason for {unexplained}")
+    keys = ((entry["file"], entry["function"], entry["before"], entry["after"]) for entry in entries)
+    return {key for key in keys if key[0] in files}
+
+
+def _draw(changes: list[Change], number: int, seed: int) -> list[Change]:
+    def rank(change: Change) -> bytes:
+        return hashlib.sha256(repr((seed, change.key)).encode()).digest()
+
+    return sorted(changes, key=rank)[:number]
+
+
+def _measure(copies: Copies, files: set[str]) -> dict[str, float] | None:
+    """Run the tests on the code as it is; return how long each takes, by its id, or None if one fails."""
+    seconds: dict[str, float] = {}
+    for outcome in copies.run([Trial(None, (file,)) for file in sorted(files)]):
+        if not outcome.passed:
+            print(outcome.log, "the tests fail without any change", sep="\n")
+            return None
+        seconds |= outcome.seconds
+    return seconds
+
+
+def _try(
+    copies: Copies, changes: list[Change], tests: dict[str, tuple[str, ...]], seconds: dict[str, float], quick: bool
+) -> list[Change]:
+    """Return the changes that no quick test (or no other) notices."""
+    trials: list[Trial] = []
+    untested: list[Change] = []
+    for change in changes:
+        chosen = _chosen(tests[change.file], seconds, quick)
+        files = tuple(file for file in tests[change.file] if any(test.startswith(f"{file}::") for test in chosen))
+        limit = EXTRA_SECONDS + 4 * sum(seconds[test] for test in chosen)
+        if chosen:
+            trials.append(Trial(change, files, chosen, limit))
+        else:
+            untested.append(change)
+    return untested + [outcome.trial.change for outcome in _followed(copies, trials) if outcome.passed]
+
+
+def _chosen(files: tuple[str, ...], seconds: dict[str, float], quick: bool) -> tuple[str, ...]:
+    """Return the ids of the quick tests (or of the others) of some files, the quickest first."""
+    of_files = [test for test in seconds if test.partition("::")[0] in files]
+    return tuple(sorted((test for test in of_files if (seconds[test] <= QUICK_SECONDS) == quick), key=seconds.get))
+
+
+def _followed(copies: Copies, trials: list[Trial]) -> Iterable[Outcome]:
+    """Yield outcomes, and say on standard error how far it has come."""
+    for number, outcome in enumerate(copies.run(trials), start=1):
+        if number % 10 == 0 or outcome.passed:
+            result = "survived" if outcome.passed else "caught"
+            change = outcome.trial.change
+            print(f"{number} of {len(trials)}: {change.file}:{change.line} {result}", file=sys.stderr, flush=True)
+        yield outcome
+
+
+if __name__ == "__main__":
+    sys.exit(main())
