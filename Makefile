@@ -11,8 +11,8 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-all test-engines test-faults test-stores test-deploy bench bench-data fuzz docs screenshots lint types lock \
-	clean
+.PHONY: run test test-all test-engines test-faults test-stores test-deploy mutation bench bench-data fuzz docs screenshots lint \
+	types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
@@ -38,6 +38,9 @@ test-stores: $(VENV)/installed-test  ## workspaces in object stores, against emu
 
 test-deploy: $(VENV)/installed-dev  ## all of tests/deploy, Airflow too, in an environment of its own
 	@$(BIN)/python -m pytest -rs tests/deploy
+
+mutation: $(VENV)/installed-test  ## small changes of the code that the tests should notice; MUTATION="--files model/order.py --all"
+	@$(BIN)/python -m tests.mutation $(MUTATION)
 
 bench: $(VENV)/installed-bench  ## how long a training step takes, ours and others'
 	@$(BIN)/python -m tests.benchmarks.steps

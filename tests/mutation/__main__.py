@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.mutation.changes import Change, find_changes
-from tests.mutation.sources import SOURCES, tests_of
+from tests.mutation.sources import SOURCES, find_tests
 from tests.mutation.trials import EXTRA_SECONDS, Copies, Outcome, Trial, preload
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,27 +32,33 @@ def main() -> int:
     equivalent = _known_equivalent(options.files)
     stale = equivalent - {change.key for change in found}
     if stale:
-        print("no longer a change of the code; remove from equivalent.toml:", *sorted(stale), sep="\n")
+        _say("no longer a change of the code; remove from equivalent.toml:", *sorted(stale))
         return 2
     drawn = _draw(found, len(found) if options.all else options.number, options.seed)
     tried = [change for change in drawn if change.key not in equivalent]
     preload()
     with tempfile.TemporaryDirectory() as scratch:
         copies = Copies(ROOT, Path(scratch), options.processes)
-        tests = {file: tests_of(ROOT, file) for file in options.files}
+        tests = {file: find_tests(ROOT, file) for file in options.files}
         seconds = _measure(copies, {each for file in tests for each in tests[file]})
         if seconds is None:
             return 2
         survivors = _try(copies, tried, tests, seconds, quick=True)
         survivors = _try(copies, survivors, tests, seconds, quick=False)
     for change in sorted(survivors):
-        print(f"survived: {change.file}:{change.line} in {change.function}: {change.before}  ->  {change.after}")
+        _say(f"survived: {change.file}:{change.line} in {change.function}: {change.before}  ->  {change.after}")
     num_caught = len(tried) - len(survivors)
     percent = 100 * num_caught / max(1, len(tried))
-    print(f"{len(drawn)} of {len(found)} changes drawn, {len(drawn) - len(tried)} of them make no difference")
-    print(f"caught {num_caught} of {len(tried)} that make a difference ({percent:.1f} %)", end=" ")
-    print(f"in {time.monotonic() - started:.0f} s")
+    _say(
+        f"{len(drawn)} of {len(found)} changes drawn, {len(drawn) - len(tried)} of them make no difference",
+        f"caught {num_caught} of {len(tried)} that make a difference ({percent:.1f} %)",
+        f"in {time.monotonic() - started:.0f} s with {options.processes} processes",
+    )
     return int(percent < NEEDED_PERCENT)
+
+
+def _say(*lines: object) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def _options() -> argparse.Namespace:
@@ -87,7 +93,7 @@ def _measure(copies: Copies, files: set[str]) -> dict[str, float] | None:
     seconds: dict[str, float] = {}
     for outcome in copies.run([Trial(None, (file,)) for file in sorted(files)]):
         if not outcome.passed:
-            print(outcome.log, "the tests fail without any change", sep="\n")
+            _say(outcome.log, f"{outcome.trial.files[0]} fails without any change")
             return None
         seconds |= outcome.seconds
     return seconds
@@ -122,7 +128,7 @@ def _followed(copies: Copies, trials: list[Trial]) -> Iterable[Outcome]:
         if number % 10 == 0 or outcome.passed:
             result = "survived" if outcome.passed else "caught"
             change = outcome.trial.change
-            print(f"{number} of {len(trials)}: {change.file}:{change.line} {result}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"{number} of {len(trials)}: {change.file}:{change.line} {result}\n")
         yield outcome
 
 

@@ -84,10 +84,9 @@ class _Edit(NamedTuple):
 def _apply(file: str, source: bytes, edit: _Edit) -> Change:
     changed = source[: edit.start] + edit.text.encode() + source[edit.end :]
     first = source.rfind(b"\n", 0, edit.start) + 1
-    last = source.find(b"\n", edit.end)
-    tail = len(source) - last
-    before = _one_line(source[first:last])
-    after = _one_line(changed[first : len(changed) - tail])
+    rest_of_line = source[edit.end :].partition(b"\n")[0]
+    before = _one_line(source[first : edit.end] + rest_of_line)
+    after = _one_line(source[first : edit.start] + edit.text.encode() + rest_of_line)
     return Change(file, source.count(b"\n", 0, edit.start) + 1, edit.function, before, after, changed)
 
 
@@ -104,19 +103,19 @@ class _Finder(ast.NodeVisitor):
         self._line_starts = [0, *(match.end() for match in re.finditer(b"\n", source))]
         self._names: list[str] = []
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self._names.append(node.name)
         for each in (*node.args.defaults, *filter(None, node.args.kw_defaults), *node.body):
             self.visit(each)
         self._names.pop()
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self._names.append(node.name)
         for each in node.body:
             self.visit(each)
         self._names.pop()
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if isinstance(node.annotation, ast.Name) and node.annotation.id == "TypeAlias":
             return
         for each in _outermost_calls(node.annotation):
@@ -124,31 +123,31 @@ class _Finder(ast.NodeVisitor):
         if node.value:
             self.visit(node.value)
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:  # noqa: N802
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         """Leave f-strings as they are."""
 
-    def visit_Raise(self, node: ast.Raise) -> None:  # noqa: N802
+    def visit_Raise(self, node: ast.Raise) -> None:
         self._replace(node, "pass")
 
-    def visit_Expr(self, node: ast.Expr) -> None:  # noqa: N802
+    def visit_Expr(self, node: ast.Expr) -> None:
         if isinstance(node.value, ast.Call):
             self._replace(node, "pass")
         self.generic_visit(node)
 
-    def visit_Return(self, node: ast.Return) -> None:  # noqa: N802
+    def visit_Return(self, node: ast.Return) -> None:
         if node.value and not (isinstance(node.value, ast.Constant) and node.value.value is None):
             self._replace(node.value, "None")
         self.generic_visit(node)
 
-    def visit_If(self, node: ast.If) -> None:  # noqa: N802
+    def visit_If(self, node: ast.If) -> None:
         self._negate(node.test)
         self.generic_visit(node)
 
-    def visit_While(self, node: ast.While) -> None:  # noqa: N802
+    def visit_While(self, node: ast.While) -> None:
         self._negate(node.test)
         self.generic_visit(node)
 
-    def visit_IfExp(self, node: ast.IfExp) -> None:  # noqa: N802
+    def visit_IfExp(self, node: ast.IfExp) -> None:
         self._negate(node.test)
         self.generic_visit(node)
 
@@ -157,40 +156,40 @@ class _Finder(ast.NodeVisitor):
             self._negate(each)
         self.generic_visit(node)
 
-    def visit_Compare(self, node: ast.Compare) -> None:  # noqa: N802
+    def visit_Compare(self, node: ast.Compare) -> None:
         operands = (node.left, *node.comparators)
         for left, operator, right in zip(operands, node.ops, node.comparators, strict=False):
             self._swap(left, operator, right)
         self.generic_visit(node)
 
-    def visit_BoolOp(self, node: ast.BoolOp) -> None:  # noqa: N802
+    def visit_BoolOp(self, node: ast.BoolOp) -> None:
         for left, right in zip(node.values, node.values[1:], strict=False):
             self._swap(left, node.op, right)
         self.generic_visit(node)
 
-    def visit_BinOp(self, node: ast.BinOp) -> None:  # noqa: N802
+    def visit_BinOp(self, node: ast.BinOp) -> None:
         if not _is_text(node):
             self._swap(node.left, node.op, node.right)
         self.generic_visit(node)
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> None:  # noqa: N802
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
         self._swap(node.target, node.op, node.value)
         self.generic_visit(node)
 
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> None:  # noqa: N802
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
         removed = {ast.Not: "not", ast.USub: "-", ast.Invert: "~"}.get(type(node.op), "")
         start = self._start(node)
         if removed:
             self._edit(start, start + len(removed), "")
         self.generic_visit(node)
 
-    def visit_Constant(self, node: ast.Constant) -> None:  # noqa: N802
+    def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, bool):
             self._replace(node, str(not node.value))
         elif isinstance(node.value, int | float):
             self._replace(node, repr(node.value + 1))
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> None:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name in SWAPPED_NAMES:
             self._replace(node.func, SWAPPED_NAMES[name])
@@ -202,10 +201,10 @@ class _Finder(ast.NodeVisitor):
                 self._remove(keyword)
                 self.visit(keyword.value)
 
-    def visit_Break(self, node: ast.Break) -> None:  # noqa: N802
+    def visit_Break(self, node: ast.Break) -> None:
         self._replace(node, "continue")
 
-    def visit_Continue(self, node: ast.Continue) -> None:  # noqa: N802
+    def visit_Continue(self, node: ast.Continue) -> None:
         self._replace(node, "break")
 
     def _negate(self, test: ast.expr) -> None:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-# Every file has the tests that mirror it, where there are such: model/x.py has tests/model/test_x.py, pipeline/a/b.py has
-# tests/pipeline/a/test_b.py. These are the others that hold its behaviour.
+# The tests that mirror a file need no entry: of model/x.py tests/model/test_x.py, of pipeline/a/b.py
+# tests/pipeline/a/test_b.py. These are the other tests of its behaviour.
 SOURCES: dict[str, tuple[str, ...]] = {
     "model/batches.py": ("tests/model/test_fitting.py",),
     "model/checkpoint.py": ("tests/model/test_fitting.py",),
@@ -38,7 +38,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
 GOLDEN = ("tests/test_golden.py",)
 
 
-def tests_of(root: Path, file: str) -> tuple[str, ...]:
+def find_tests(root: Path, file: str) -> tuple[str, ...]:
     """Return the test files of a source file, those that mirror it first."""
     path = Path(file)
     mirror = Path("tests", *path.parts[:-1], f"test_{path.name}").as_posix()
