@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.tables.weights import Range, merge_ranges, weight_rows
+from pipeline.tables.weights import DEAD_RANGE, Range, merge_ranges, weight_rows
 
 
 def test_by_hand():
@@ -37,3 +37,15 @@ def test_ranges_widen_in_any_order(values, data):
     (found,) = merge_ranges(halves)
     np.testing.assert_array_equal(found.low, np.min(values, axis=0))
     np.testing.assert_array_equal(found.high, np.max(values, axis=0))
+
+
+def test_a_unit_is_dead_below_a_range_of_a_thousandth():
+    low = np.array([-0.5, 0.25, 0.75, 0.0], np.float32)
+    widths = np.array([0.0009, 0.0011, 0.0, 0.00099], np.float32)
+    assert Range(low, low + widths).num_dead == 3
+    assert Range(np.zeros(1), np.array([DEAD_RANGE])).num_dead == 0
+    assert DEAD_RANGE == 0.001
+
+
+def test_the_range_of_a_unit_is_worked_out_in_float64():
+    assert Range(np.array([-3e38], np.float32), np.array([3e38], np.float32)).num_dead == 0
