@@ -105,7 +105,9 @@ def quadratic_of_softmax_delta(a: Tensor, y: Tensor) -> Tensor:
 
 def cross_entropy_of_sigmoid(z: Tensor, y: Tensor) -> Tensor:
     """- sum(y log a + (1 - y) log(1 - a)), a = sigmoid(z): each output is a yes or no (Nielsen, chapter 3)."""
-    return tf.reduce_sum(tf.nn.relu(z) - z * y + tf.math.log1p(tf.exp(-tf.abs(z))), axis=1)
+    # - log a = softplus(-z) and - log(1 - a) = softplus(z), where softplus(z) = log(1 + exp(z)): neither overflows, and
+    # each has its derivative everywhere. In softplus(z) - z y, which is the same, a small loss would be rounded away.
+    return tf.reduce_sum(y * tf.nn.softplus(-z) + (1 - y) * tf.nn.softplus(z), axis=1)
 
 
 def cross_entropy_of_softmax(z: Tensor, y: Tensor) -> Tensor:

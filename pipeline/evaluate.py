@@ -31,12 +31,13 @@ from pipeline.local_side import poll_seconds
 from pipeline.manifest import FileInfo, Manifest, ShardInfo
 from pipeline.places import Place
 from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
-from pipeline.shards import read_shard
+from pipeline.shards import number_order, read_shard
 from pipeline.tables import metrics
 from pipeline.tables.calibration import calibration_rows
 from pipeline.tables.files import (
     EVALUATION_TABLES,
     SCHEMAS,
+    check_rows,
     made_anew,
     origin_columns,
     partition,
@@ -131,12 +132,13 @@ def evaluate(
     """Evaluate a run's model on every split of a data set and write the tables, then the record.
 
     Raises:
-        BadInput: a slicing does not give what it should.
+        BadInput: a slicing does not give what it should, or a table would be larger than what is read back.
         CorruptArtefact: a shard or the model is not as its record says.
         EngineFailed: the engine gave up.
     """
     job = Job(workspace, dataset, manifest, run, slicings)
     record = job.run_folder / runs.EVALUATION_NAME
+    _check_sizes(manifest)
     with made_anew(workspace, run.run_id, EVALUATION_TABLES, record):
         shards = list_shards(manifest)
         total, look = sum(each.info.num_examples for each in shards), partial(_share_done, job, len(shards))
@@ -165,6 +167,15 @@ def list_shards(manifest: Manifest) -> list[Shard]:
     """List every shard that has examples."""
     pairs = ((name, shard) for name, split in manifest.splits.items() for shard in split.shards)
     return [Shard(name, shard) for name, shard in pairs if shard.num_examples]
+
+
+def _check_sizes(manifest: Manifest) -> None:
+    """Check that the longest tables can hold their rows, before anything is worked out; raises BadInput."""
+    num_classes, num_splits = len(manifest.class_names), len(manifest.splits)
+    check_rows(num_splits * num_classes**2, 0, "confusion", f"{num_classes} classes are too many to evaluate")
+    for shard in list_shards(manifest):
+        place = f"predictions of {manifest.id_of(shard.info)}/{shard.info.name}"
+        check_rows(shard.info.num_examples, 4 * num_classes, place, "preprocess again with a larger --num-shards")
 
 
 def predict_shard(shard: Shard, job: Job) -> Predictions:
@@ -219,7 +230,7 @@ def merge(results: Iterable[Result], job: Job) -> Result:
     """Add up results; raises BadInput if a slicing has too many keys."""
     parts, places = list(results), describe(job.slicings)
     counts = metrics.merge_counts(chain.from_iterable(part.counts for part in parts))
-    files = sorted(chain.from_iterable(part.files for part in parts), key=lambda file: file.name)
+    files = sorted(chain.from_iterable(part.files for part in parts), key=lambda file: number_order(file.name))
     counted: dict[tuple[str, str], list[Tally]] = {}
     for part in parts:
         for key, each in part.slices.items():
@@ -296,9 +307,9 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _as_lists(values: npt.NDArray[np.float32]) -> pa.Array:
-    """Return float32[n, c] as a column of n lists."""
-    edges = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
-    return pa.ListArray.from_arrays(pa.array(edges), pa.array(values.reshape(-1)))
+    """Return float32[n, c] as a column of n lists; `_check_sizes` keeps n * c below 2**31, where offsets end."""
+    edges = np.arange(0, values.size + 1, values.shape[1])
+    return pa.ListArray.from_arrays(pa.array(edges, pa.int32()), pa.array(values.reshape(-1)))
 
 
 @cache  # once a worker process

@@ -6,8 +6,14 @@ from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
 from pipeline import storage
-from pipeline.commits import commit
-from pipeline.manifest import MANIFEST_NAME, Manifest, PartInfo, PreprocessConfig, SplitInfo
+from pipeline.commits import commit_manifest
+from pipeline.manifest import (
+    MOST_SHARDS,
+    Manifest,
+    PartInfo,
+    PreprocessConfig,
+    SplitInfo,
+)
 from pipeline.places import Place
 from pipeline.shards import add_up
 
@@ -34,18 +40,21 @@ def join_manifests(parts: Sequence[Built]) -> Manifest:
     """Make the manifest of a joint data set.
 
     Raises:
-        BadUsage: two parts are the same data.
+        BadUsage: two parts are the same data, or there are more than MOST_SHARDS train shards.
         BadInput: two parts differ in image size or classes.
     """
     for one, other in combinations(parts, 2):
         _check_apart(one, other)
     first, infos = parts[0].manifest, tuple(map(_describe, parts))
+    num_shards = sum(part.manifest.config.num_shards for part in parts)
+    if num_shards > MOST_SHARDS:
+        raise BadUsage(f"the parts have {num_shards} train shards together, at most {MOST_SHARDS}: lower --num-shards")
     return Manifest(
         name=_name(parts),
         height=first.height,
         width=first.width,
         class_names=first.class_names,
-        config=PreprocessConfig(seed=first.config.seed, num_shards=sum(p.manifest.config.num_shards for p in parts)),
+        config=PreprocessConfig(seed=first.config.seed, num_shards=num_shards),
         sources=tuple(source for part in parts for source in part.manifest.sources),
         splits={split: _join_split(split, [part.manifest for part in parts]) for split in first.splits},
         num_rejected=sum(part.manifest.num_rejected for part in parts),
@@ -58,7 +67,7 @@ def write_joint(folder: Place, manifest: Manifest) -> None:
     """Write a joint data set's folder; nothing complete stands there."""
     storage.make_empty(folder)
     with storage.removed_on_failure(folder):
-        commit(folder / MANIFEST_NAME, manifest.to_json())
+        commit_manifest(folder, manifest)
 
 
 def _check_apart(one: Built, other: Built) -> None:

@@ -23,6 +23,7 @@ from pipeline.sources.idx import MAX_EXAMPLE_BYTES
 from pipeline.sources.known import SPLITS
 
 MANIFEST_NAME = "manifest.json"
+MOST_SHARDS = 99_999  # of a split: the names of shards number them with five digits
 
 _OWN_DIGEST = "record_sha256"
 
@@ -169,7 +170,7 @@ class PreprocessConfig(Record):
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    num_shards: Annotated[int, Field(gt=0, le=99_999)]
+    num_shards: Annotated[int, Field(gt=0, le=MOST_SHARDS)]
 
 
 class PartInfo(Record):

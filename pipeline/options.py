@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from model.errors import BadUsage
+from pipeline.manifest import MOST_SHARDS
 from pipeline.places import Place, is_remote, place_of
 
 
@@ -80,7 +81,7 @@ NumClasses = Annotated[
 
 NumShards = Annotated[
     int | None,
-    typer.Option(min=1, max=99_999, help="Train shards; by default about 6.4 MB each: 8,192 images of 28 x 28."),
+    typer.Option(min=1, max=MOST_SHARDS, help="Train shards; by default about 6.4 MB each: 8,192 images of 28 x 28."),
 ]
 
 

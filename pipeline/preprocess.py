@@ -24,10 +24,18 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import BadInput, EngineFailed
 from model.examples import concatenate
 from pipeline import runners, storage
-from pipeline.commits import commit
+from pipeline.commits import commit_manifest
 from pipeline.console import watched
 from pipeline.local_side import poll_seconds, scratch_folder
-from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, PreprocessConfig, ShardInfo, SplitInfo, load_manifest
+from pipeline.manifest import (
+    MANIFEST_NAME,
+    FileInfo,
+    Manifest,
+    PreprocessConfig,
+    ShardInfo,
+    SplitInfo,
+    load_manifest,
+)
 from pipeline.places import Place
 from pipeline.scratch import Cut, Runs, bytes_of, cut_block, group_edges, num_bytes_cut, read_rows, read_run
 from pipeline.shards import (
@@ -35,6 +43,7 @@ from pipeline.shards import (
     add_up,
     encode_shard,
     keys_of,
+    number_order,
     shard_name,
     shard_of,
     sort_by_key,
@@ -204,7 +213,7 @@ def write_shard(job: Job, split: str, shard: int, runs: list[tuple[Runs, int]]) 
 def merge(job: Job, tallies: Iterable[Tally]) -> Tally:
     """Add up tallies."""
     parts = list(tallies)
-    shards = sorted(chain.from_iterable(part.shards for part in parts), key=lambda shard: shard.name)
+    shards = sorted(chain.from_iterable(part.shards for part in parts), key=lambda shard: number_order(shard.name))
     rejected = sorted(
         chain.from_iterable(part.rejected for part in parts),
         key=lambda example: (example.split, example.index),
@@ -224,12 +233,7 @@ def write_manifest(tally: Tally, job: Job) -> None:
     }
     manifest = Manifest.model_validate(dict(job.skeleton) | found)
     storage.check_there(job.folder, [file.name for file in manifest.files()])
-    data = manifest.to_json()
-    if len(data) > storage.MOST_RECORD_BYTES:
-        raise BadInput(
-            f"the manifest would have {len(data)} bytes, at most {storage.MOST_RECORD_BYTES}: lower --num-shards"
-        )
-    commit(job.folder / MANIFEST_NAME, data)
+    commit_manifest(job.folder, manifest)
 
 
 def describe_split(split: str, shards: Iterable[ShardInfo], num_pixels: int) -> SplitInfo:

@@ -75,7 +75,7 @@ def _preprocess_source(
 ) -> tuple[Dataset, dict[str, int]]:
     """Make sure that one source's data set is there; return it and the examples of each split of its source."""
     with log.timed("source"):
-        from pipeline.shards import choose_num_shards
+        from pipeline.shards import check_size, choose_num_shards
         from pipeline.sources.fetch import find_source
         from pipeline.sources.staging import scan_source
 
@@ -84,6 +84,8 @@ def _preprocess_source(
         if len(options.datasets) == 1:
             _check_taken(options.pictures, source)
         scans = scan_source(source, options.num_classes)
+        for split, scan in scans.splits.items():
+            check_size(scan.num_examples, scans.num_pixels, f"the {split} split of {name}")
         num_train = scans.splits["train"].num_examples
         num_shards = choose_num_shards(options.num_shards, num_train, scans.num_pixels, name)
         config = PreprocessConfig(seed=options.shuffle_seed, num_shards=num_shards)

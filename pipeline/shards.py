@@ -4,6 +4,7 @@ An example's order key is a mix of (seed, split, index). The key's high bits cho
 shard are sorted by key, so all shards end to end are one shuffle of the split, whoever computes them, in any pieces.
 """
 
+import re
 from math import sqrt
 
 import google_crc32c
@@ -12,7 +13,7 @@ import numpy as np
 from model.errors import BadUsage, CorruptArtefact
 from model.examples import Bytes, Examples, Integers, decode, encode
 from model.order import Keys, order_keys
-from pipeline.manifest import Manifest, ShardInfo, SplitInfo
+from pipeline.manifest import MOST_SHARDS, Manifest, ShardInfo, SplitInfo
 from pipeline.places import Place
 from pipeline.sources.known import SPLITS
 from pipeline.storage import digest_of
@@ -21,7 +22,7 @@ DEFAULT_SHARD_BYTES = 8192 * 784  # of pixels
 MOST_SHARD_EXAMPLES = 2**16  # by default: of images of a few pixels, the rest of a record takes more than they do
 MOST_MEAN_BYTES = 2**27  # of pixels, whatever the user asks for: a worker holds one shard
 MOST_SHARD_BYTES = 2**28  # of pixels, of any single shard: how many examples a shard gets is a matter of chance
-MOST_SHARDS = 99_999
+_MEAN_LIMIT = f"a shard may hold {MOST_MEAN_BYTES >> 20} MiB of pixels on average"
 _SUM_PIECE = 2**16  # numbers
 
 
@@ -38,6 +39,12 @@ def shard_of(keys: Keys, num_shards: int) -> Integers:
 def shard_name(split: str, shard: int, num_shards: int) -> str:
     """Return the file's name, such as train-00003-of-00008.tfrecord."""
     return f"{split}-{shard:05d}-of-{num_shards:05d}.tfrecord"
+
+
+def number_order(name: str) -> list[str | int]:
+    """Return a sort key that orders names of files by the numbers in them, not by the digits, where texts are equal."""
+    texts_and_numbers = re.split(r"([0-9]+)", name)
+    return [int(piece) if place % 2 else piece for place, piece in enumerate(texts_and_numbers)]
 
 
 def choose_num_shards(wanted: int | None, num_examples: int, num_pixels: int, name: str) -> int:
@@ -57,11 +64,16 @@ def choose_num_shards(wanted: int | None, num_examples: int, num_pixels: int, na
         raise BadUsage(f"--num-shards {wanted} is more than the {num_examples} train examples of {name}")
     fewest = -(-num_examples * num_pixels // MOST_MEAN_BYTES)
     if chosen < fewest:
-        most = f"a shard may hold {MOST_MEAN_BYTES >> 20} MiB of pixels on average"
-        if fewest > MOST_SHARDS:
-            raise BadUsage(f"{name} is too large: {most}, and a split has at most {MOST_SHARDS} of them")
-        raise BadUsage(f"--num-shards {chosen} is too few for {name}: {most}, so that it needs at least {fewest}")
+        raise BadUsage(
+            f"--num-shards {chosen} is too few for {name}: {_MEAN_LIMIT}, so that it needs at least {fewest}"
+        )
     return chosen
+
+
+def check_size(num_examples: int, num_pixels: int, name: str) -> None:
+    """Check that MOST_SHARDS shards of a permitted size can hold a split; raises BadUsage."""
+    if num_examples * num_pixels > MOST_SHARDS * MOST_MEAN_BYTES:
+        raise BadUsage(f"{name} is too large: {_MEAN_LIMIT}, and a split has at most {MOST_SHARDS} of them")
 
 
 def default_num_shards(num_examples: int, num_pixels: int) -> int:
@@ -71,8 +83,9 @@ def default_num_shards(num_examples: int, num_pixels: int) -> int:
 
 
 def split_num_shards(num_shards: int, num_train_examples: int, num_examples: int) -> int:
-    """Return a split's number of shards, given that train is cut into num_shards."""
-    return max(1, -(-num_examples * num_shards // num_train_examples))  # rounded up, in whole numbers
+    """Return a split's number of shards, given that train is cut into num_shards: MOST_SHARDS at most."""
+    as_large_as_train = -(-num_examples * num_shards // num_train_examples)  # rounded up, in whole numbers
+    return max(1, min(as_large_as_train, MOST_SHARDS))
 
 
 def sort_by_key(seed: int, split: str, examples: Examples) -> Examples:

@@ -65,7 +65,7 @@ def read_answers(predictions: Any, split: str) -> Answers:
     index, labels, predicted, confidence = (
         predictions[name].to_numpy() for name in ("index", "label", "predicted", "confidence")
     )
-    outputs = predictions["probabilities"].combine_chunks().flatten().to_numpy().reshape(predictions.num_rows, -1)
+    outputs = pc.list_flatten(predictions["probabilities"]).to_numpy().reshape(predictions.num_rows, -1)
     order = np.argsort(index, kind="stable")
     return Answers(split, index[order], labels[order], predicted[order], confidence[order], outputs[order])
 

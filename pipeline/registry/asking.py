@@ -20,6 +20,7 @@ from pipeline.manifest import FileInfo
 from pipeline.places import Place
 from pipeline.registry.contest import CONTEST_NAME, ContestRecord
 from pipeline.runs import RunRecord
+from pipeline.shards import number_order
 from pipeline.tables.files import ANSWERS_SCHEMA, origin_columns, write_table
 from pipeline.tables.slices import SLICINGS
 from pipeline.work import Settings
@@ -90,7 +91,7 @@ def write_answers(shard: Shard, job: Job) -> tuple[FileInfo, int]:
 
 def write_contest(written: Iterable[tuple[FileInfo, int]], job: Job) -> None:
     """Write the record: the answers are complete."""
-    files = sorted(written, key=lambda each: each[0].name)
+    files = sorted(written, key=lambda each: number_order(each[0].name))
     storage.check_there(job.folder, [file.name for file, _ in files])
     record = ContestRecord(
         run_id=job.asked.run.run_id,

@@ -21,11 +21,10 @@ from pipeline.places import Place
 from pipeline.registry.decision import Classes
 from pipeline.runs import EVALUATION_NAME, RunRecord
 from pipeline.tables.files import decode_table
-from pipeline.tables.warehouse import read_rows
+from pipeline.tables.warehouse import KEYS, read_rows, sort_by_example
 from pipeline.work import Settings, quiet_imports
 
 CONTEST_NAME = "contest.json"
-_KEYS = ["part", "index"]
 
 
 class ContestRecord(Record):
@@ -75,7 +74,7 @@ class Answers:
 
     def check_same(self, other: "Answers") -> None:
         """Raise CorruptArtefact unless another run answered the same examples with the same labels."""
-        columns = [*_KEYS, "label"]
+        columns = [*KEYS, "label"]
         if not self.rows.select(columns).equals(other.rows.select(columns)):
             raise CorruptArtefact(f"{self.run_id} and {other.run_id} did not answer the same examples of one data set")
 
@@ -95,8 +94,10 @@ def answers_of(settings: Settings, dataset: Dataset, run: RunRecord) -> Answers:
     """
     folder = settings.workspace / "runs" / run.run_id
     if run.dataset_digest == dataset.digest and (folder / EVALUATION_NAME).exists():
-        rows = read_rows(settings.workspace, "predictions", run.run_id, ["split", *_KEYS, "label", "predicted"])
-        return Answers(run.run_id, _sorted(rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"])))
+        rows = read_rows(settings.workspace, "predictions", run.run_id, ["split", *KEYS, "label", "predicted"])
+        return Answers(
+            run.run_id, sort_by_example(rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"]))
+        )
     return Answers(run.run_id, _contested(settings, dataset, run))
 
 
@@ -109,7 +110,7 @@ def _contested(settings: Settings, dataset: Dataset, run: RunRecord) -> pa.Table
         ask(settings, dataset, run, folder)
     record = check_contest(folder, dataset.digest, run)
     rows = pa.concat_tables([decode_table(file.read(folder), str(folder / file.name)) for file in record.files])
-    return _sorted(rows.select([*_KEYS, "label", "predicted"]))
+    return sort_by_example(rows.select([*KEYS, "label", "predicted"]))
 
 
 def check_contest(folder: Place, dataset_digest: str, run: RunRecord) -> ContestRecord:
@@ -141,7 +142,3 @@ def check_fits(workspace: Place, manifest: Manifest, run: RunRecord) -> None:
             f"classes, and {run.run_id} was trained on {own.height} x {own.width} in {len(own.class_names)}, or on "
             "classes of other names: the two cannot be compared; `backbeam promote RUN --force` needs no comparison"
         )
-
-
-def _sorted(rows: pa.Table) -> pa.Table:
-    return rows.sort_by([(key, "ascending") for key in _KEYS]).combine_chunks()

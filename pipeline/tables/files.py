@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.errors import CorruptArtefact
+from model.errors import BadInput, CorruptArtefact
 from pipeline import storage
 from pipeline.leftovers import temporary_folder
 from pipeline.manifest import FileInfo
@@ -98,17 +98,36 @@ def made_anew(workspace: Place, run_id: str, tables: Sequence[str], record: Plac
 
 
 def write_table(path: Place, table: pa.Table, write: Write = storage.write_atomically) -> FileInfo:
-    """Write a table to a file, atomically, and describe the file."""
-    data = encode_table(table)
+    """Write a table to a file, atomically, and describe the file; raises BadInput as `encode_table` does."""
+    data = encode_table(table, path.name)
     write(path, data)
     return FileInfo(name=path.name, num_bytes=len(data), sha256=storage.digest_of(data))
 
 
-def encode_table(table: pa.Table) -> bytes:
-    """Return a table as the bytes of a Parquet file."""
-    sink = BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+def encode_table(table: pa.Table, name: str = "the table") -> bytes:
+    """Return a table as the bytes of a Parquet file; raises BadInput if `decode_table` would refuse its size."""
+    sink, about = BytesIO(), list[pq.FileMetaData]()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True, metadata_collector=about)
+    if problem := _find_excess(about[0]):
+        raise BadInput(f"{name} would have {problem}")
     return sink.getvalue()
+
+
+def check_rows(num_rows: int, row_bytes: int, name: str, remedy: str) -> None:
+    """Check that a file of a table can hold so many rows, before they are worked out.
+
+    Args:
+        num_rows: of the file.
+        row_bytes: of the numbers in a row that will hardly be compressed.
+        name: of the table, for an error.
+        remedy: what to do about it.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    if num_rows > MOST_ROWS or num_rows * row_bytes > MOST_TABLE_BYTES:
+        found = f"{num_rows} rows and {num_rows * row_bytes} bytes or more"
+        raise BadInput(f"{name} would have {found} in a file, at most {MOST_ROWS} and {MOST_TABLE_BYTES}: {remedy}")
 
 
 def read_table(path: Place) -> pa.Table:
@@ -134,11 +153,16 @@ def decode_table(file: Path | bytes, name: str, columns: Sequence[str] | None = 
 
 def _check_size(about: pq.FileMetaData, name: str) -> None:
     """Refuse what a few bytes may say of a table before it is read whole; raises CorruptArtefact."""
+    if problem := _find_excess(about):
+        raise CorruptArtefact(f"{name} claims {problem}")
+
+
+def _find_excess(about: pq.FileMetaData) -> str | None:
+    """Say how large a file is whose rows or bytes are more than are read; None if they are not."""
     num_bytes = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
-    if about.num_rows > MOST_ROWS or num_bytes > MOST_TABLE_BYTES:
-        raise CorruptArtefact(
-            f"{name} claims {about.num_rows} rows and {num_bytes} bytes, at most {MOST_ROWS} and {MOST_TABLE_BYTES}"
-        )
+    if about.num_rows <= MOST_ROWS and num_bytes <= MOST_TABLE_BYTES:
+        return None
+    return f"{about.num_rows} rows and {num_bytes} bytes, at most {MOST_ROWS} and {MOST_TABLE_BYTES}"
 
 
 def _withdraw(workspace: Place, run_id: str, tables: Sequence[str]) -> None:

@@ -9,12 +9,13 @@ import pyarrow.compute as pc
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.places import Place
 from pipeline.runs import EVALUATION_NAME, RUN_NAME, EvaluationRecord, TableFile, load_evaluation, load_run
+from pipeline.shards import number_order
 from pipeline.tables.comparison import Outcomes
 from pipeline.tables.files import EVALUATION_TABLES, TRAINING_TABLES, decode_table
 
 Evaluated: TypeAlias = EvaluationRecord | str  # a run's id, or its evaluation
 
-_KEYS = ["part", "index"]
+KEYS = ["part", "index"]  # of an example
 
 
 def read_rows(workspace: Place, table: str, run_id: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -27,7 +28,7 @@ def read_rows(workspace: Place, table: str, run_id: str, columns: Sequence[str] 
         columns: those to read; None for all.
 
     Returns:
-        the rows of every file, in the order of the files' names.
+        the rows of every file, in the order of the shards.
 
     Raises:
         BadUsage: there is no such table or run, or the run is not evaluated.
@@ -60,12 +61,23 @@ def paired(workspace: Place, first: Evaluated, second: Evaluated, split: str) ->
     ours, theirs = (_answers(workspace, name, split) for name in names)
     if not len(ours) and not len(theirs):
         raise BadInput(f"{names[0]} and {names[1]} have no examples in a split {split!r}")
-    if not ours.select([*_KEYS, "label"]).equals(theirs.select([*_KEYS, "label"])):
+    if not ours.select([*KEYS, "label"]).equals(theirs.select([*KEYS, "label"])):
         raise BadInput(
             f"{names[0]} and {names[1]} were not evaluated on the same {split} examples: {_describe(ours)} against "
             f"{_describe(theirs)}; compare runs of one data set"
         )
     return _correct(ours), _correct(theirs)
+
+
+def sort_by_example(rows: pa.Table) -> pa.Table:
+    """Return rows in the order of their columns `KEYS`.
+
+    Sorting puts all texts of a column into one array, which for Arrow's string may have no more than 2 GiB: about 80
+    million ids of data sets.
+    """
+    part = rows["part"].cast(pa.large_string())
+    wide = rows.set_column(rows.column_names.index("part"), "part", part)
+    return wide.sort_by([(key, "ascending") for key in KEYS])
 
 
 def _files_of(workspace: Place, table: str, run_id: str) -> list[TableFile]:
@@ -84,7 +96,7 @@ def _files_of(workspace: Place, table: str, run_id: str) -> list[TableFile]:
         named = load_evaluation(workspace, run).tables
     else:
         raise BadUsage(f"{run_id} is not evaluated: `backbeam evaluate {run_id}` does it")
-    files = sorted((file for file in named if file.table == table), key=lambda file: file.name)
+    files = sorted((file for file in named if file.table == table), key=lambda file: number_order(file.name))
     if not files:
         raise CorruptArtefact(f"{folder} names no file of the table {table}; delete the folder to have it made again")
     return files
@@ -102,8 +114,8 @@ def _read(file: TableFile, folder: Place, columns: Sequence[str] | None) -> pa.T
 
 
 def _answers(workspace: Place, run_id: str, split: str) -> pa.Table:
-    rows = read_rows(workspace, "predictions", run_id, ["split", *_KEYS, "label", "predicted"])
-    return rows.filter(pc.equal(rows["split"], split)).sort_by([(key, "ascending") for key in _KEYS])
+    rows = read_rows(workspace, "predictions", run_id, ["split", *KEYS, "label", "predicted"])
+    return sort_by_example(rows.filter(pc.equal(rows["split"], split)))
 
 
 def _correct(answers: pa.Table) -> Outcomes:

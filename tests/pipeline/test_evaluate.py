@@ -12,12 +12,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from model.errors import BadInput, EngineFailed
 from pipeline import disk, storage
-from pipeline.evaluate import Result, evaluate, merge
+from pipeline.evaluate import Result, _as_lists, evaluate, merge
 from pipeline.leftovers import clear_all
 from pipeline.lookup import find_run
 from pipeline.runs import check_evaluation
@@ -184,6 +185,35 @@ def test_an_engine_that_does_nothing_is_an_error(workspace, monkeypatch):
     monkeypatch.setattr("pipeline.runners.execute", lambda *arguments: None)
     with pytest.raises(EngineFailed, match=r"wrote no evaluation\.json"):
         evaluate_run(workspace, names(workspace)[0])
+
+
+def test_a_shard_whose_outputs_no_table_can_hold_is_refused_before_any_work(workspace, monkeypatch):
+    """A row has three outputs of four bytes; the shard of the test split has 20."""
+    monkeypatch.setattr("pipeline.runners.execute", lambda *arguments: pytest.fail("work began"))
+    monkeypatch.setattr("pipeline.tables.files.MOST_TABLE_BYTES", 12 * 10)
+    before = contents(workspace)
+    with pytest.raises(BadInput, match=r"digits-\w+/test-00000-of-00001\.tfrecord would have .*larger --num-shards"):
+        evaluate_run(workspace, names(workspace)[0])
+    assert contents(workspace) == before
+
+
+def test_more_classes_than_a_confusion_table_can_hold_are_refused_before_any_work(workspace, monkeypatch):
+    monkeypatch.setattr("pipeline.runners.execute", lambda *arguments: pytest.fail("work began"))
+    monkeypatch.setattr("pipeline.tables.files.MOST_ROWS", SPLITS * 9 - 1)
+    with pytest.raises(BadInput, match=r"confusion would have 18 rows .*, at most 17 .*: 3 classes are too many"):
+        evaluate_run(workspace, names(workspace)[0])
+
+
+def test_outputs_become_lists_of_one_length():
+    outputs = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert _as_lists(outputs).to_pylist() == outputs.tolist()
+    assert _as_lists(outputs[:0]).to_pylist() == []
+
+
+def test_offsets_of_lists_never_wrap_around():
+    assert _as_lists(np.zeros((1, 3), np.float32)).offsets.type == pa.int32()
+    with pytest.raises(pa.ArrowInvalid, match="2147483648 not in range"):
+        _as_lists(np.broadcast_to(np.float32(0), (1, 2**31)))  # which takes no memory
 
 
 READER = """

@@ -6,8 +6,11 @@ import shutil
 import pandas as pd
 import pytest
 
-from model.errors import CorruptArtefact
-from pipeline.manifest import check_dataset
+from model.errors import BadInput, BadUsage, CorruptArtefact
+from pipeline import storage
+from pipeline.commits import commit_manifest
+from pipeline.joint import Built, join_manifests
+from pipeline.manifest import MOST_SHARDS, check_dataset, load_manifest
 from pipeline.train import first_examples, split_reader
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import write_rows, write_tree
@@ -162,3 +165,32 @@ def test_parts_that_do_not_go_together(tmp_path, sources):
     assert not any(manifest.get("parts") for manifest in kept)
     done = preprocess(tmp_path / "ws", sources, "first", "second", tmp_path / "none")
     assert done.code == 2
+
+
+def parts_of(first, *num_shards):
+    """The parts of the joint data set as they were built, but for their numbers of train shards."""
+    workspace, result = first
+    loaded = [load_manifest(workspace / "datasets" / part) for part in result["parts"]]
+    configs = [
+        manifest.config.model_copy(update={"num_shards": n})
+        for (manifest, _), n in zip(loaded, num_shards, strict=True)
+    ]
+    manifests = [manifest.model_copy(update={"config": c}) for (manifest, _), c in zip(loaded, configs, strict=True)]
+    return [
+        Built(m.name, m, digest, {"train": 60, "test": 20}) for m, (_, digest) in zip(manifests, loaded, strict=True)
+    ]
+
+
+def test_parts_have_no_more_shards_together_than_a_split_may_have(first):
+    assert join_manifests(parts_of(first, MOST_SHARDS - 1, 1)).config.num_shards == MOST_SHARDS
+    with pytest.raises(BadUsage, match="100000 train shards together, at most 99999: lower --num-shards"):
+        join_manifests(parts_of(first, MOST_SHARDS, 1))
+
+
+def test_a_manifest_that_could_not_be_read_back_is_refused(first, tmp_path, monkeypatch):
+    manifest = join_manifests(parts_of(first, 1, 1))
+    monkeypatch.setattr(storage, "MOST_RECORD_BYTES", len(manifest.to_json()))
+    commit_manifest(tmp_path, manifest)
+    monkeypatch.setattr(storage, "MOST_RECORD_BYTES", len(manifest.to_json()) - 1)
+    with pytest.raises(BadInput, match="lower --num-shards"):
+        commit_manifest(tmp_path / "other", manifest)

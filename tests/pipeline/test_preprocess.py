@@ -3,17 +3,18 @@ import json
 import shutil
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from model.errors import BadInput, BadUsage, CorruptArtefact, EngineFailed
-from model.examples import concatenate, decode
+from model.examples import Examples, concatenate, decode
 from pipeline import preprocess as module
 from pipeline.manifest import PreprocessConfig, check_dataset, dataset_id
-from pipeline.preprocess import preprocess
-from pipeline.shards import keys_of, shard_of, split_num_shards
+from pipeline.preprocess import Tally, merge, preprocess
+from pipeline.shards import encode_shard, keys_of, shard_name, shard_of, split_num_shards
 from pipeline.sources.fetch import find_source
 from pipeline.sources.staging import scan_source
 from pipeline.tables.files import read_table
@@ -142,6 +143,14 @@ def test_more_shards_than_examples_leave_some_empty(tmp_path):
 @pytest.mark.parametrize(("examples", "expected"), [(60_000, 8), (10_000, 2), (1, 1), (7_501, 2), (7_500, 1)])
 def test_shards_of_a_split_are_about_as_large_as_those_of_train(examples, expected):
     assert split_num_shards(8, 60_000, examples) == expected
+
+
+def test_shards_are_listed_by_number_whatever_order_they_are_written_in():
+    empty = Examples(np.zeros(0, np.int64), np.zeros((0, 4), np.uint8), np.zeros(0, np.int64))
+    names = [shard_name("train", number, 10**6) for number in (1, 99_999, 100_000)]
+    tallies = [Tally((encode_shard(name, empty, 3)[1],)) for name in reversed(names)]
+    merged = merge(SimpleNamespace(max_rejected=0), tallies)
+    assert [shard.name for shard in merged.shards] == names
 
 
 @pytest.fixture

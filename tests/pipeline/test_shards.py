@@ -1,7 +1,27 @@
+import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from model.errors import BadUsage
-from pipeline.shards import MOST_MEAN_BYTES, MOST_SHARDS, choose_num_shards, default_num_shards
+from model.errors import BadUsage, CorruptArtefact
+from model.examples import Examples
+from pipeline.manifest import MOST_SHARDS, Manifest, PreprocessConfig
+from pipeline.shards import (
+    MOST_MEAN_BYTES,
+    add_up,
+    check_size,
+    choose_num_shards,
+    default_num_shards,
+    encode_shard,
+    keys_of,
+    number_order,
+    pixel_sums,
+    read_shard,
+    read_shard_again,
+    shard_name,
+    shard_of,
+    sort_by_key,
+    split_num_shards,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,5 +50,118 @@ def test_what_the_user_wants_is_taken_within_bounds():
         choose_num_shards(9, 8, 784, "few")
     with pytest.raises(BadUsage, match=r"--num-shards 1 is too few for many: .* 128 MiB .* at least 41$"):
         choose_num_shards(1, 7_000_000, 784, "many")
-    with pytest.raises(BadUsage, match=r"vast is too large: .* at most 99999"):
-        choose_num_shards(None, MOST_SHARDS * MOST_MEAN_BYTES, 784, "vast")
+
+
+def test_a_shard_for_every_example_is_allowed():
+    assert choose_num_shards(8, 8, 784, "few") == 8
+
+
+def test_shards_may_be_as_large_as_the_limit_on_average():
+    assert choose_num_shards(1, MOST_MEAN_BYTES, 1, "full") == 1
+    with pytest.raises(BadUsage, match=r"at least 2$"):
+        choose_num_shards(1, MOST_MEAN_BYTES + 1, 1, "fuller")
+
+
+def test_a_split_that_no_number_of_shards_can_hold_is_refused():
+    check_size(MOST_SHARDS, MOST_MEAN_BYTES, "full")
+    with pytest.raises(BadUsage, match=r"the test split of vast is too large: .* 128 MiB .* at most 99999"):
+        check_size(MOST_SHARDS * MOST_MEAN_BYTES + 1, 1, "the test split of vast")
+
+
+def test_every_split_has_the_same_largest_number_of_shards():
+    assert split_num_shards(1, 1, MOST_SHARDS) == MOST_SHARDS
+    assert split_num_shards(1, 1, 1_000_000) == MOST_SHARDS
+    assert split_num_shards(MOST_SHARDS, 100_000, 200_000) == MOST_SHARDS
+    assert split_num_shards(8, 60_000, 0) == 1
+    with pytest.raises(ValidationError, match="num_shards"):
+        PreprocessConfig(seed=1, num_shards=MOST_SHARDS + 1)
+
+
+def test_the_limit_is_what_names_have_digits_for():
+    names = [shard_name("test", number, MOST_SHARDS) for number in (0, 9, 10, MOST_SHARDS - 1)]
+    assert len({len(name) for name in names}) == 1
+    assert names == sorted(names)
+
+
+def test_names_are_ordered_by_number():
+    names = [shard_name(split, number, 10**6) for split in ("test", "train") for number in (2, 10, 99_999, 100_000)]
+    assert sorted(names) != names
+    assert sorted(names, key=number_order) == names
+    parts = ["part-2-train-00001-of-00002.parquet", "part-10-train-00000-of-00002.parquet"]
+    assert sorted(parts) != parts
+    assert sorted(parts, key=number_order) == parts
+
+
+@pytest.mark.parametrize("num_values", [0, 1, 2**16 - 1, 2**16, 2**16 + 1, 200_000])
+def test_pixel_sums_are_exact(num_values):
+    """Also where the values are added up in several pieces."""
+    values = np.random.default_rng(num_values).integers(0, 256, num_values).astype(np.uint8)
+    wide = values.astype(object)  # whole numbers of Python, which never overflow
+    assert pixel_sums(values.reshape(-1, 1)) == (wide.sum(), (wide**2).sum())
+
+
+def test_pixel_sums_do_not_overflow():
+    assert pixel_sums(np.full((300, 1000), 255, np.uint8)) == (300_000 * 255, 300_000 * 255**2)
+
+
+def examples(labels):
+    indices = np.arange(len(labels))
+    return Examples(indices, (indices[:, None] + np.arange(4)).astype(np.uint8), np.array(labels, np.int64))
+
+
+def dataset_of(folder, labels):
+    """A data set of one shard in each split, and that shard; any label, but three classes."""
+    data, info = encode_shard("train-00000-of-00001.tfrecord", examples(labels), 3)
+    info = info.model_copy(update={"class_counts": (len(labels), 0, 0)})
+    splits = {"train": add_up((info,), 4), "test": add_up((info,), 4)}
+    config = PreprocessConfig(seed=1, num_shards=1)
+    about = {"name": "few", "height": 2, "width": 2, "class_names": ("a", "b", "c"), "sources": (), "num_rejected": 0}
+    manifest = Manifest(**about, config=config, splits=splits, rejected=None)
+    place = folder / manifest.dataset_id
+    place.mkdir()
+    (place / info.name).write_bytes(data)
+    return place, manifest, info
+
+
+@pytest.mark.parametrize("read", [read_shard, read_shard_again])
+def test_a_label_that_is_no_class_is_never_read(read, tmp_path):
+    largest = dataset_of(tmp_path, [0, 2, 1])
+    assert read(*largest[:2], "train", largest[2]).labels.tolist() == [0, 2, 1]
+    (tmp_path / "other").mkdir()
+    place, manifest, info = dataset_of(tmp_path / "other", [0, 3, 1])
+    with pytest.raises(CorruptArtefact, match=f"^{manifest.dataset_id}: an example has the label 3, which is no class"):
+        read(place, manifest, "train", info)
+
+
+def test_a_shard_without_examples_has_no_label_that_is_wrong(tmp_path):
+    place, manifest, info = dataset_of(tmp_path, [])
+    assert len(read_shard(place, manifest, "train", info).labels) == 0
+
+
+@pytest.mark.parametrize("num_shards", [1, 3, MOST_SHARDS])
+def test_keys_are_cut_into_shards_of_equal_ranges(num_shards):
+    keys = np.array([0, 2**32 - 1, 2**63, 2**64 - 2**32, 2**64 - 1], np.uint64)
+    expected = [int(key) // 2**32 * num_shards // 2**32 for key in keys.tolist()]
+    assert shard_of(keys, num_shards).tolist() == expected
+    assert (expected[0], expected[-1]) == (0, num_shards - 1)
+
+
+def test_examples_are_sorted_by_their_keys():
+    ordered = sort_by_key(7, "test", examples([0] * 50))
+    keys = keys_of(7, "test", ordered.indices)
+    assert (keys[1:] > keys[:-1]).all()
+    np.testing.assert_array_equal(ordered.images[:, 0], ordered.indices)
+
+
+def test_a_split_adds_up_to_what_its_shards_hold():
+    parts = [examples([0, 1]), examples([2, 2, 0]), examples([])]
+    shards = tuple(encode_shard("train", part, 3)[1] for part in parts)
+    pixels = np.concatenate([part.images for part in parts]).astype(float)
+    split = add_up(shards, 4)
+    assert (split.num_examples, split.class_counts, split.shards) == (5, (2, 1, 2), shards)
+    assert (split.pixel_mean, split.pixel_std) == pytest.approx((pixels.mean(), pixels.std()), rel=1e-12)
+
+
+def test_a_split_without_examples_has_no_mean():
+    split = add_up((encode_shard("train", examples([]), 3)[1],), 4)
+    assert (split.num_examples, split.pixel_mean, split.pixel_std) == (0, 0, 0)

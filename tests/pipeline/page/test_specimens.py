@@ -1,8 +1,18 @@
 """Which examples a page shows."""
 
 import numpy as np
+import pyarrow as pa
 
-from pipeline.page.specimens import MOST_MISTAKES, MOST_SPECIMENS, Answers, mixture, worst_mistakes
+from pipeline.page.specimens import (
+    ANSWERS,
+    MOST_MISTAKES,
+    MOST_SPECIMENS,
+    Answers,
+    mixture,
+    read_answers,
+    worst_mistakes,
+)
+from pipeline.tables.files import SCHEMAS
 
 
 def answers(labels, predicted, confidence=None, num_classes=None):
@@ -30,3 +40,17 @@ def test_every_class_has_its_turn_where_there_is_not_room_for_all():
     few = mixture(answers([0, 0, 1, 1], [0, 0, 1, 1]), 2**17)
     assert few.tolist() == [0, 2]
     assert len(mixture(answers([0, 1], [0, 1]), 2**30)) == 1
+
+
+def test_answers_of_several_shards_are_put_together_in_the_order_of_the_source():
+    schema = pa.schema([SCHEMAS["predictions"].field(name) for name in ANSWERS])
+    rows = [
+        ("test", 2, 1, 0, 0.75, [0.75, 0.25]),
+        ("train", 0, 0, 0, 1.0, [1.0, 0.0]),
+        ("test", 1, 1, 1, 0.5, [0, 0.5]),
+    ]
+    shards = [pa.Table.from_pylist([dict(zip(ANSWERS, row, strict=True))], schema) for row in rows]
+    found = read_answers(pa.concat_tables(shards), "test")
+    split, *columns = vars(found).values()
+    assert split == "test"
+    assert [column.tolist() for column in columns] == [[1, 2], [1, 1], [1, 0], [0.5, 0.75], [[0, 0.5], [0.75, 0.25]]]

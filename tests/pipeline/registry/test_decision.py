@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 
 from pipeline.registry.decision import Contestant, Decision, Examination, decide
 from pipeline.registry.policy import Policy
+from pipeline.tables.metrics import wilson
 
 NAMES = ("a", "b", "c", "d")
 LABELS = np.arange(400) % 4
@@ -129,3 +130,60 @@ def test_a_promotion_holds_what_the_policy_says(challenger, champion, significan
     assert found == judged(challenger, champion=champion, policy=policy)
     swapped = judged(champion, champion=challenger, policy=policy)
     assert significance == 1 or not (found.promote and swapped.promote)
+
+
+def test_reasons_that_compare_runs_come_first_and_keep_their_order():
+    policy = Policy(minimum_accuracy=0.9, minimum_gain=0.01, largest_class_loss=0.01)
+    worse = np.zeros(400, int)
+    found = judged(worse, champion=answers(40), reference=answers(20), policy=policy, objections=("one", "two"))
+    assert [(finding.test, finding.against) for finding in found.findings] == [
+        *(("objection", None), ("objection", None), ("minimum_accuracy", None), ("better_than_guessing", None)),
+        *(("minimum_gain", "old"), ("significance", "old"), ("largest_class_loss", "old")),
+        *(("minimum_gain", "best"), ("significance", "best"), ("largest_class_loss", "best")),
+    ]
+    texts = [finding.text for finding in found.findings]
+    assert found.reasons == (*texts[4:], *texts[:4])
+
+
+def test_reasons_for_a_promotion_are_all_that_was_found():
+    found = judged(answers(10), champion=answers(60), policy=Policy(minimum_accuracy=0.9))
+    texts = [finding.text for finding in found.findings]
+    assert found.promote
+    assert found.reasons == (*texts[2:], *texts[:2])
+
+
+def test_an_objection_is_a_finding_of_one_where_none_is_asked_for():
+    first, second = judged(LABELS, objections=("its data are bad", "it is late")).findings[:2]
+    assert first.model_dump() == {
+        "test": "objection",
+        "against": None,
+        "value": 1,
+        "threshold": 0,
+        "passed": False,
+        "text": "its data are bad",
+    }
+    assert second.text == "it is late"
+
+
+@pytest.mark.parametrize("num_answers", [399, 401])
+@pytest.mark.parametrize("role", ["challenger", "champion", "reference"])
+def test_another_number_of_answers_than_examples_is_refused(role, num_answers):
+    given = {name: answers(20) for name in ("challenger", "champion", "reference")}
+    with pytest.raises(ValueError, match=r"^expected answers to 400 examples, at least one$"):
+        judged(**given | {role: np.resize(LABELS, num_answers)})
+
+
+def test_findings_say_what_was_found_and_what_is_asked_for():
+    policy = Policy(minimum_accuracy=0.5, minimum_gain=0.01, significance=0.01, largest_class_loss=0.02)
+    challenger, champion = answers(10, label=2), answers(60, label=0)
+    found = {finding.test: finding for finding in judged(challenger, champion=champion, policy=policy).findings}
+    values = {test: (finding.value, finding.threshold, finding.passed) for test, finding in found.items()}
+    assert values == {
+        "minimum_accuracy": (390 / 400, 0.5, True),
+        "better_than_guessing": (wilson(390, 400).low, 0.25, True),
+        "minimum_gain": (50 / 400, 0.01, True),
+        "significance": (binomtest(10, 70).pvalue, 0.01, True),
+        "largest_class_loss": (10 / 100, 0.02, False),
+    }
+    assert found["minimum_gain"].text == "it gains 12.50 points on the champion, at least 1.00 points asked for"
+    assert found["significance"].text.startswith("60 examples only it has right, 10 only the champion: a gain beyond")

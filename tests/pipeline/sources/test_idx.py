@@ -2,6 +2,7 @@ import contextlib
 import gzip
 import io
 import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadInput
+from pipeline.predict import answer_files
 from pipeline.sources import idx
+from pipeline.sources.fetch import find_source
+from pipeline.sources.known import FILE_NAMES
+from pipeline.sources.staging import scan_source
 from tests.helpers import images_bytes, labels_bytes
 
 
@@ -96,3 +101,112 @@ def test_an_image_that_no_block_could_hold_is_refused():
 def test_an_empty_split_is_refused():
     with pytest.raises(BadInput, match="the split is empty: the header says 0 x 5 x 4"):
         read(images_bytes(np.zeros((0, 5, 4))))
+
+
+def header_of(num_bytes: int) -> idx.Header:
+    """A header of labels whose file has so many bytes in all."""
+    return idx.Header(idx.LABELS_MAGIC, (num_bytes - 8,))
+
+
+def test_a_stored_file_has_room_for_its_own_length():
+    idx.check_room(header_of(100), 100, compressed=False, name="file")
+    with pytest.raises(BadInput, match=r"^file: truncated: the header promises 101 bytes, found 100 bytes$"):
+        idx.check_room(header_of(101), 100, compressed=False, name="file")
+
+
+def test_a_gzip_file_has_room_for_1032_times_its_length():
+    idx.check_room(header_of(100 * 1032), 100, compressed=True, name="file")
+    with pytest.raises(
+        BadInput,
+        match=r"^file: truncated: the header promises 103201 bytes, found 100 compressed bytes, which hold at most "
+        r"103200$",
+    ):
+        idx.check_room(header_of(100 * 1032 + 1), 100, compressed=True, name="file")
+
+
+@pytest.mark.parametrize("level", [1, 9])
+def test_what_gzip_compresses_best_has_room(level):
+    data = labels_bytes(np.zeros(3_000_000))
+    stored = gzip.compress(data, level)
+    idx.check_room(header_of(len(data)), len(stored), compressed=True, name="file")
+    assert level == 1 or len(data) > 1000 * len(stored)  # the limit is near
+
+
+def gzipped_promise(magic: int, *sizes: int) -> bytes:
+    """A gzip file of a header alone."""
+    return gzip.compress(np.array([magic, *sizes], ">u4").tobytes())
+
+
+def test_a_source_is_asked_for_room_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(idx, "read_body", lambda *_: pytest.fail("read"))
+    files = [gzipped_promise(idx.IMAGES_MAGIC, 10**6, 5, 4), gzipped_promise(idx.LABELS_MAGIC, 10**6)] * 2
+    for name, data in zip(FILE_NAMES, files, strict=True):
+        (tmp_path / f"{name}.gz").write_bytes(data)
+    with pytest.raises(BadInput, match=r"promises 20000016 bytes, found .* compressed bytes, which hold at most"):
+        scan_source(find_source(str(tmp_path), None, tmp_path))
+
+
+def test_an_images_file_to_predict_is_asked_for_room_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(idx, "read_body", lambda *_: pytest.fail("read"))
+    (tmp_path / "images").write_bytes(gzipped_promise(idx.IMAGES_MAGIC, 10**5, 5, 4))
+    with pytest.raises(BadInput, match=r"promises 2000016 bytes, found .* compressed bytes, which hold at most"):
+        answer_files([str(tmp_path / "images")], 5, 4, ("a",), lambda _: pytest.fail("classified"))
+
+
+IMAGES = images_bytes(np.zeros((2, 5, 4)))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "file: truncated: expected an IDX header, found only 0 more bytes"),
+        (IMAGES[:3], "file: truncated: expected an IDX header, found only 3 more bytes"),
+        (IMAGES[:15], "file: truncated: expected an IDX header, found only 11 more bytes"),
+        (
+            b"\0\0\x0d\x03" + IMAGES[4:],
+            "file: the magic number is 0x00000d03 (no IDX file of bytes), expected 0x00000803 (images)",
+        ),
+        (
+            labels_bytes(np.zeros(3)),
+            "file: the magic number is 0x00000801 (labels), expected 0x00000803 (images)",
+        ),
+        (
+            images_bytes(np.zeros((2, 5, 0))),
+            "file: the split is empty: the header says 2 x 5 x 0, expected at least 1",
+        ),
+        (
+            np.array([0x803, 1, 4097, 4096], ">u4").tobytes(),
+            "file: images of 4097 x 4096 bytes, expected at most 16777216 bytes each",
+        ),
+        (IMAGES + b"x", "file: trailing bytes: the header promises 56 bytes, found more"),
+        (IMAGES[:-1], "file: truncated: the header promises 56 bytes, found 55 bytes"),
+        (gzip.compress(IMAGES[:-1]), "file: truncated: the header promises 56 bytes, found 55"),
+        (gzip.compress(IMAGES[:-10]), "file: truncated: the header promises 56 bytes, found 46"),
+        (
+            gzip.compress(IMAGES)[:-1],
+            "file: corrupt gzip: Compressed file ended before the end-of-stream marker was reached; "
+            "expected a whole gzip file",
+        ),
+        (
+            gzip.compress(IMAGES)[:-8] + bytes(8),
+            f"file: corrupt gzip: CRC check failed 0x0 != {zlib.crc32(IMAGES):#x}; expected a whole gzip file",
+        ),
+    ],
+    ids=range(13),
+)
+def test_a_refusal_says_what_is_wrong(data, message):
+    with pytest.raises(BadInput) as raised:
+        read(data)
+    assert str(raised.value) == message
+
+
+def test_an_image_of_the_largest_size_is_read():
+    header = io.BytesIO(np.array([0x803, 1, 4096, 4096], ">u4").tobytes())
+    assert idx.read_header(header, idx.IMAGES_MAGIC, "file").example_bytes == idx.MAX_EXAMPLE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"), [(b"\0\0\x08", True), (b"\x1f\x8b", True), (b"\x1f", False), (b"\0", False), (b"", False)]
+)
+def test_a_file_is_told_by_its_first_two_bytes(start, expected):
+    assert idx.starts_like_one(start) == expected

@@ -42,3 +42,18 @@ def test_against_scikit_learn():
     weights = np.array([row["num_examples"] for row in held]) / len(confidence)
     error = expected_error(counted(confidence, correct))
     assert error == pytest.approx((weights * abs(shares - means)).sum(), rel=1e-6)
+
+
+def test_every_bin_has_its_edges():
+    rows = list(calibration_rows("test", counted([0.95], [True])))
+    edges = [(row["bin"], row["confidence_low"], row["confidence_high"]) for row in rows]
+    assert edges == [
+        *((0, 0.0, 0.1), (1, 0.1, 0.2), (2, 0.2, 0.3), (3, 0.3, 0.4), (4, 0.4, 0.5)),
+        *((5, 0.5, 0.6), (6, 0.6, 0.7), (7, 0.7, 0.8), (8, 0.8, 0.9), (9, 0.9, 1.0)),
+    ]
+
+
+def test_an_example_at_an_edge_is_in_the_bin_below_it():
+    confidence = np.array(EDGES[1:-1])
+    assert bins_of(confidence).tolist() == list(range(9))
+    assert bins_of(np.nextafter(confidence, 1)).tolist() == list(range(1, 10))

@@ -1,11 +1,13 @@
 from fractions import Fraction
-from math import comb
+from math import comb, sqrt
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.tables import comparison
 from pipeline.tables.comparison import bootstrap_interval, compare, mcnemar
 
 
@@ -64,3 +66,19 @@ def test_the_bootstrap_is_the_same_every_time():
 def test_what_cannot_be_compared(first, second):
     with pytest.raises(ValueError, match=r"expected two bool\[n\]"):
         compare(np.array(first, bool), np.array(second, bool))
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(6_000, 9_000), (400, 100)])
+def test_the_interval_ends_at_the_percentiles_of_the_difference(only_first, only_second, monkeypatch):
+    """Against the normal distribution, which the difference of 100,000 examples has.
+
+    A million resamples find a percentile to 0.003 standard deviations, and the difference comes in steps of up to 0.05
+    of them. One that is off by 5 % of itself (0.02625 for 0.025) is off by 0.02.
+    """
+    monkeypatch.setattr(comparison, "NUM_RESAMPLES", 1_000_000)
+    num_examples = 100_000
+    mean = (only_second - only_first) / num_examples
+    deviation = sqrt(((only_first + only_second) / num_examples - mean**2) / num_examples)
+    step = 1 / num_examples / deviation
+    ends = [(end - mean) / deviation for end in bootstrap_interval(num_examples, only_first, only_second)]
+    assert ends == pytest.approx([NormalDist().inv_cdf(share) for share in (0.025, 0.975)], abs=0.006 + step)

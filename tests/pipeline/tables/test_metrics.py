@@ -7,6 +7,7 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 
 from pipeline.tables import metrics
+from pipeline.tables.tally import tally
 
 
 def counts_of(labels, predicted, num_classes, start=0, losses=None, split="test"):
@@ -102,3 +103,36 @@ def test_splits_are_kept_apart():
     train = counts_of([0, 1], [0, 0], 2, split="train")
     totals = metrics.merge_counts([counts_of([1], [1], 2), train, counts_of([0], [1], 2)])
     assert {name: int(counts.confusion.sum()) for name, counts in totals.items()} == {"test": 2, "train": 2}
+
+
+def test_losses_are_added_up_in_float64():
+    counts = counts_of([0, 1, 1], [0, 1, 1], 2, losses=[2**24, 1, 1])  # whose sum float32 has no number for
+    assert counts.loss_sums == (2**24 + 2,)
+    assert counts.confusion.dtype == np.int64
+
+
+def test_squared_differences_are_worked_out_in_float64():
+    outputs = np.array([[1 + 2**-12, 0]], np.float32)  # whose square float32 has no number for
+    counts = metrics.count("test", np.arange(1), np.array([1]), outputs, np.zeros(1, np.float32))
+    assert counts.brier_sums == ((1 + 2**-12) ** 2 + 1,)
+
+
+def test_confidences_are_added_up_in_float64():
+    outputs = np.array([[2**-24, 0.9]] * 3, np.float32)
+    counts = metrics.count("test", np.arange(3), np.ones(3, int), outputs, np.zeros(3, np.float32))
+    assert counts.calibration.value_sums.tolist() == [[3 * float(np.float32(0.9))]]
+
+
+def test_examples_are_counted_in_whole_numbers_however_many_there_are():
+    many = 2**53 + 1  # which float64 has no number for
+    confusion = np.array([[many, 2], [0, 0]])
+    counted = tally(np.zeros(1, int), np.ones(1, bool), np.ones(1))
+    counts = metrics.Counts("test", confusion, (1e16, 1.0, 1.0), (0.5, 0.25), counted, 0, 0)
+    row = metrics.evaluation_row(counts, ("a", "b"))
+    assert (row["num_examples"], row["num_correct"]) == (many + 2, many)
+    assert row["loss"] == (1e16 + 2) / (many + 2)
+    assert [each["support"] for each in metrics.class_rows(counts, ("a", "b"))] == [many + 2, 0]
+    assert [each["count"] for each in metrics.confusion_rows(counts)] == [many, 2, 0, 0]
+    both = metrics.merge_counts([counts, counts])["test"]
+    assert int(both.confusion.sum()) == 2 * (many + 2)
+    assert both.brier_sums == (0.5, 0.25, 0.5, 0.25)

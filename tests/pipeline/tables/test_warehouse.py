@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
@@ -9,7 +10,7 @@ from pipeline.lookup import find_run
 from pipeline.runs import load_evaluation
 from pipeline.tables.comparison import compare
 from pipeline.tables.files import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES, partition
-from pipeline.tables.warehouse import paired, read_rows
+from pipeline.tables.warehouse import paired, read_rows, sort_by_example
 from tests.helpers import Digits, backbeam
 
 
@@ -93,3 +94,10 @@ def test_runs_on_other_examples_are_not_paired(workspace, tmp_path):
         paired(workspace, ours, others, "test")
     with pytest.raises(BadInput, match="have no examples in a split 'validation'"):
         paired(workspace, ours, ours, "validation")
+
+
+def test_rows_are_sorted_by_part_and_index_in_arrays_that_hold_any_number_of_them():
+    part = pa.chunked_array([["b", "a"], ["a"]])
+    found = sort_by_example(pa.table({"part": part, "index": [1, 7, 3], "label": [0, 1, 2]}))
+    assert found["label"].to_pylist() == [2, 1, 0]
+    assert found.schema.field("part").type == pa.large_string()  # the offsets of a string are of 32 bits

@@ -1,0 +1,36 @@
+"""Validation of data sets that are written by hand, in this process."""
+
+import hashlib
+
+from pipeline.manifest import ShardInfo
+from pipeline.shards import add_up
+from pipeline.validate import Subject, look
+from tests.pipeline.test_shards import dataset_of
+
+
+def findings(folder, manifest):
+    found = look(Subject(folder, manifest, "0" * 64), None)
+    return {(finding.check, finding.split): finding for finding in found}
+
+
+def test_the_examples_of_a_shard_that_cannot_be_decoded_are_all_broken(tmp_path):
+    """The file is the one that the manifest names, but it is no shard."""
+    folder, manifest, info = dataset_of(tmp_path, [0, 1, 2, 1])
+    torn = (folder / info.name).read_bytes()[:-20]
+    name = "test-00000-of-00001.tfrecord"
+    (folder / name).write_bytes(torn)
+    about = {"name": name, "num_bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
+    broken = ShardInfo.model_validate(info.model_dump() | about)
+    splits = manifest.splits | {"test": add_up((broken,), manifest.num_pixels)}
+    found = findings(folder, manifest.model_copy(update={"splits": splits}))
+    schema = found["schema", "test"]
+    assert (schema.value, schema.num_examples, schema.indices) == (1.0, 4, [])
+    assert found["test_in_train", "test"].num_examples == 0
+
+
+def test_equal_images_are_found_over_the_splits(tmp_path):
+    folder, manifest, _ = dataset_of(tmp_path, [0, 0, 0])  # the test split is the train split
+    found = findings(folder, manifest)
+    assert (found["test_in_train", "test"].value, found["test_in_train", "test"].indices) == (1.0, [0, 1, 2])
+    assert found["test_in_train", "test"].twin_indices == [0, 1, 2]
+    assert found["duplicates", "train"].num_examples == 0
