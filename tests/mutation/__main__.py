@@ -11,17 +11,19 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 from tests.mutation.changes import Change, find_changes
-from tests.mutation.sources import SOURCES, find_tests
+from tests.mutation.sources import SOURCES, first_tests, last_tests
 from tests.mutation.trials import EXTRA_SECONDS, Copies, Outcome, Trial, preload
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 NEEDED_PERCENT = 97
-QUICK_SECONDS = 2.0  # tests that take longer are left to a second try
+
+FindTests: TypeAlias = Callable[[Path, str], tuple[str, ...]]
 
 
 def main() -> int:
@@ -39,14 +41,9 @@ def main() -> int:
     preload()
     with tempfile.TemporaryDirectory() as scratch:
         copies = Copies(ROOT, Path(scratch), options.processes)
-        tests = {file: find_tests(ROOT, file) for file in options.files}
-        seconds = _measure(copies, {each for file in tests for each in tests[file]})
-        if seconds is None:
-            return 2
-        survivors = _try(copies, tried, tests, seconds, quick=True)
-        survivors = _try(copies, survivors, tests, seconds, quick=False)
-    for change in sorted(survivors):
-        _say(f"survived: {change.file}:{change.line} in {change.function}: {change.before}  ->  {change.after}")
+        survivors = _survivors(copies, tried, first_tests)
+        survivors = _survivors(copies, survivors, last_tests)
+    _say(*(f"survived: {_describe(change)}" for change in sorted(survivors)))
     num_caught = len(tried) - len(survivors)
     percent = 100 * num_caught / max(1, len(tried))
     _say(
@@ -88,48 +85,45 @@ def _draw(changes: list[Change], number: int, seed: int) -> list[Change]:
     return sorted(changes, key=rank)[:number]
 
 
-def _measure(copies: Copies, files: set[str]) -> dict[str, float] | None:
-    """Run the tests on the code as it is; return how long each takes, by its id, or None if one fails."""
+def _survivors(copies: Copies, changes: list[Change], find_tests: FindTests) -> list[Change]:
+    """Return the changes that the tests do not notice."""
+    tests = {change.file: find_tests(ROOT, change.file) for change in changes}
+    seconds = _measure(copies, {each for file in tests for each in tests[file]})
+    trials = [_trial(change, tests[change.file], seconds) for change in changes]
+    untested = [trial.change for trial in trials if not trial.tests]
+    outcomes = _followed(copies, [trial for trial in trials if trial.tests])
+    return untested + [outcome.trial.change for outcome in outcomes if outcome.passed]
+
+
+def _measure(copies: Copies, files: set[str]) -> dict[str, float]:
+    """Run tests on the code as it is and return how long each takes, by its id; exits with 2 if one fails."""
     seconds: dict[str, float] = {}
     for outcome in copies.run([Trial(None, (file,)) for file in sorted(files)]):
         if not outcome.passed:
             _say(outcome.log, f"{outcome.trial.files[0]} fails without any change")
-            return None
+            sys.exit(2)
         seconds |= outcome.seconds
     return seconds
 
 
-def _try(
-    copies: Copies, changes: list[Change], tests: dict[str, tuple[str, ...]], seconds: dict[str, float], quick: bool
-) -> list[Change]:
-    """Return the changes that no quick test (or no other) notices."""
-    trials: list[Trial] = []
-    untested: list[Change] = []
-    for change in changes:
-        chosen = _chosen(tests[change.file], seconds, quick)
-        files = tuple(file for file in tests[change.file] if any(test.startswith(f"{file}::") for test in chosen))
-        limit = EXTRA_SECONDS + 4 * sum(seconds[test] for test in chosen)
-        if chosen:
-            trials.append(Trial(change, files, chosen, limit))
-        else:
-            untested.append(change)
-    return untested + [outcome.trial.change for outcome in _followed(copies, trials) if outcome.passed]
-
-
-def _chosen(files: tuple[str, ...], seconds: dict[str, float], quick: bool) -> tuple[str, ...]:
-    """Return the ids of the quick tests (or of the others) of some files, the quickest first."""
-    of_files = [test for test in seconds if test.partition("::")[0] in files]
-    return tuple(sorted((test for test in of_files if (seconds[test] <= QUICK_SECONDS) == quick), key=seconds.get))
+def _trial(change: Change, files: tuple[str, ...], seconds: dict[str, float]) -> Trial:
+    """Return the trial of a change: the quickest tests come first, as the first to fail ends it."""
+    tests = sorted((test for test in seconds if test.partition("::")[0] in files), key=lambda test: seconds[test])
+    return Trial(change, files, tuple(tests), EXTRA_SECONDS + 4 * sum(seconds[test] for test in tests))
 
 
 def _followed(copies: Copies, trials: list[Trial]) -> Iterable[Outcome]:
-    """Yield outcomes, and say on standard error how far it has come."""
+    """Yield outcomes, and say on standard error how far it has come and what no test of these noticed."""
     for number, outcome in enumerate(copies.run(trials), start=1):
-        if number % 10 == 0 or outcome.passed:
-            result = "survived" if outcome.passed else "caught"
-            change = outcome.trial.change
-            sys.stderr.write(f"{number} of {len(trials)}: {change.file}:{change.line} {result}\n")
+        if outcome.passed:
+            sys.stderr.write(f"{number} of {len(trials)}, not noticed: {_describe(outcome.trial.change)}\n")
+        elif number % 10 == 0:
+            sys.stderr.write(f"{number} of {len(trials)}\n")
         yield outcome
+
+
+def _describe(change: Change) -> str:
+    return f"{change.file}:{change.line} in {change.function}: {change.before}  ->  {change.after}"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pytest
 
 from tests.mutation.__main__ import ROOT
 from tests.mutation.changes import find_changes
-from tests.mutation.sources import SOURCES, find_tests
+from tests.mutation.sources import SOURCES, first_tests
 
 
 def changed(source):
@@ -67,4 +67,4 @@ def test_every_change_of_a_source_file_is_another_program_and_has_tests(file):
     same = ast.dump(ast.parse(source))
     for change in find_changes(file, source)[::25]:
         assert ast.dump(ast.parse(change.source)) != same
-    assert find_tests(ROOT, file)
+    assert first_tests(ROOT, file)
