@@ -64,6 +64,16 @@ class Outcome(NamedTuple):
     log: str
 
 
+class _Running(NamedTuple):
+    """A trial on its way: its process, its copy of the tree, the file that it changes there, and when it is stopped."""
+
+    pid: int
+    trial: Trial
+    copy: Path
+    original: bytes
+    deadline: float
+
+
 class Copies:
     """Copies of the working tree, one for each trial at a time."""
 
@@ -77,39 +87,40 @@ class Copies:
     def run(self, trials: list[Trial]) -> Iterator[Outcome]:
         """Yield the outcome of each trial, in the order in which they end."""
         waiting = list(reversed(trials))
-        running: dict[int, tuple[Trial, Path, float]] = {}
+        running: dict[int, _Running] = {}
         try:
             while waiting or running:
                 while waiting and self._free:
-                    trial = waiting.pop()
-                    copy = self._free.pop()
-                    running[self._start(trial, copy)] = (trial, copy, time.monotonic() + trial.seconds)
-                for pid, code in _ended({pid: deadline for pid, (_, _, deadline) in running.items()}):
-                    trial, copy, _ = running.pop(pid)
-                    yield self._finish(trial, copy, code)
-                    self._free.append(copy)
+                    started = self._start(waiting.pop(), self._free.pop())
+                    running[started.pid] = started
+                for pid, code in _ended({pid: each.deadline for pid, each in running.items()}):
+                    started = running.pop(pid)
+                    self._restore(started)
+                    yield _outcome(started.trial, started.copy, code)
+                    self._free.append(started.copy)
                 time.sleep(0.02)
         finally:
             for pid in running:
                 _kill(pid)
 
-    def _start(self, trial: Trial, copy: Path) -> int:
+    def _start(self, trial: Trial, copy: Path) -> _Running:
+        original = b""
         if trial.change:
-            self._write(copy / "tree" / trial.change.file, trial.change.source)
+            file = copy / "tree" / trial.change.file
+            original = file.read_bytes()
+            self._write(file, trial.change.source)
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
             _become(copy, self._root)
             _run_tests(trial, copy)
-        return pid
+        return _Running(pid, trial, copy, original, time.monotonic() + trial.seconds)
 
-    def _finish(self, trial: Trial, copy: Path, code: int) -> Outcome:
-        if trial.change:
-            self._write(copy / "tree" / trial.change.file, (self._root / trial.change.file).read_bytes())
-        shutil.rmtree(copy / "tmp", ignore_errors=True)
-        durations = json.loads((copy / "seconds.json").read_text()) if code == 0 else {}
-        return Outcome(trial, code == 0, durations, (copy / "log.txt").read_text(errors="replace"))
+    def _restore(self, ended: _Running) -> None:
+        if ended.trial.change:
+            self._write(ended.copy / "tree" / ended.trial.change.file, ended.original)
+        shutil.rmtree(ended.copy / "tmp", ignore_errors=True)
 
     def _write(self, path: Path, source: bytes) -> None:
         """Write a file with a time that no other content of it had: Python finds stale bytecode by time and size."""
@@ -123,6 +134,11 @@ def preload() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     gc.freeze()  # what was imported is not looked at, and so not copied, by any fork
+
+
+def _outcome(trial: Trial, copy: Path, code: int) -> Outcome:
+    seconds = json.loads((copy / "seconds.json").read_text()) if code == 0 else {}
+    return Outcome(trial, code == 0, seconds, (copy / "log.txt").read_text(errors="replace"))
 
 
 def _ended(deadlines: dict[int, float]) -> Iterator[tuple[int, int]]:
