@@ -156,10 +156,10 @@ def test_windows_that_are_done_are_not_read():
     assert calls == order[4 + 1 :]
 
 
-@pytest.mark.parametrize("step", [3, 12])
-def test_a_step_where_no_chunk_ends_is_refused(step):
+@pytest.mark.parametrize(("num_steps", "step"), [(10, 3), (10, 12), (10, 21), (1, 3)])
+def test_a_step_where_no_chunk_ends_is_refused(num_steps, step):
     with pytest.raises(CorruptArtefact, match=f"ends at step {step}"):
-        make_chunks(reader([50]), Plan(1, 5, 10, 5), step)
+        make_chunks(reader([50]), Plan(1, 5, num_steps, 5), step)
 
 
 def test_chunks_hold_up_to_16_mib_and_are_equal_but_for_the_last_of_a_report():

@@ -168,7 +168,7 @@ def test_one_run_stays_in_its_thread():
 
 
 def test_runs_that_wait_for_a_core_do_not_begin_after_a_failure(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr("os.sched_getaffinity", {0: {0}}.get)
     begun = []
 
     def work(run, stop):
@@ -184,7 +184,7 @@ def test_runs_that_wait_for_a_core_do_not_begin_after_a_failure(monkeypatch):
 
 
 def test_there_are_no_more_threads_than_cores_nor_more_than_runs(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr("os.sched_getaffinity", {0: {0, 1, 2}}.get)
     sizes = []
 
     class Pool(ThreadPoolExecutor):
