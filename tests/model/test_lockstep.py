@@ -80,11 +80,18 @@ def test_the_largest_difference_of_a_chunk_stays_and_one_that_is_no_number_too()
     assert float(both.difference) == 0
     kept, _ = update_both(config("compare"), both._replace(difference=tf.constant(0.5)), images, labels)
     assert float(kept.difference) == 0.5
-    lost, _ = update_both(config("compare"), both._replace(difference=tf.constant(np.nan)), images, labels)
-    assert np.isnan(lost.difference)
+    for earlier in (np.nan, np.inf):
+        lost, _ = update_both(config("compare"), both._replace(difference=tf.constant(earlier)), images, labels)
+        assert np.isnan(lost.difference)
     broken = both.manual._replace(parameters=tf.nest.map_structure(lambda part: part * np.nan, both.manual.parameters))
     latest, _ = update_both(config("compare"), both._replace(manual=broken), images, labels)
     assert np.isnan(latest.difference)
+
+
+def test_the_steps_that_are_compared_start_from_the_trained_parameters():
+    images, labels = (values[0] for values in batches())
+    broken = tf.nest.map_structure(lambda part: part * np.nan, start_state(config("manual")).parameters)
+    assert np.isnan(compare_steps(config("manual"), broken, images, labels).largest_difference)
 
 
 def test_only_compare_trains_two_networks():

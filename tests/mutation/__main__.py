@@ -7,6 +7,7 @@ no difference are listed with the reason in equivalent.toml and left out.
 import argparse
 import hashlib
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ FindTests: TypeAlias = Callable[[Path, str], tuple[str, ...]]
 def main() -> int:
     """Return 0 if enough of the changes are noticed, 1 if not, 2 if that cannot be told."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # so that what runs is stopped and the copies are deleted
     started = time.monotonic()
     found = [change for file in options.files for change in find_changes(file, (ROOT / file).read_bytes())]
     equivalent = _known_equivalent(options.files)

@@ -44,10 +44,20 @@ def test_what_is_kept_of_an_example():
 def test_a_bucket_holds_the_keys_of_its_range_and_stays_in_order():
     firsts = np.array([2**63, 2**62, 0, 2**62 - 1, 2**64 - 1, 2**63 - 1, 3 * 2**62, 1], np.uint64)
     kept = keep(np.stack([firsts, firsts], axis=1), np.arange(8), np.arange(8), 0)
-    with temporary_buckets(2 * BUCKET_EXAMPLES) as buckets:  # four buckets
+    with temporary_buckets(4 * BUCKET_EXAMPLES) as buckets:  # eight buckets, of which one stays empty
         buckets.add(kept[:5])
         buckets.add(kept[5:])
-        assert [bucket["index"].tolist() for bucket in buckets] == [[2, 3, 7], [1, 5], [0], [4, 6]]
+        assert [bucket["index"].tolist() for bucket in buckets] == [[2, 7], [3], [1], [5], [0], [6], [4]]
+
+
+def test_examples_stay_in_order_in_their_bucket():
+    keys = np.zeros((2000, 2), np.uint64)
+    keys[::3, 0] = 2**63
+    with temporary_buckets(1) as buckets:
+        buckets.add(keep(keys, np.arange(2000), np.zeros(2000), 0))
+        low, high = (bucket["index"].tolist() for bucket in buckets)
+    assert high == list(range(0, 2000, 3))
+    assert low == sorted(low)
 
 
 def test_most_buckets_are_1024_of_262144_examples():

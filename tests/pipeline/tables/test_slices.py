@@ -92,6 +92,8 @@ def test_quantiles_by_hand():
     assert cut_quantiles({3: 1, 5: 98, 200: 1}, NAMES) == [
         *(Slice("ink 3 to 5", (3,)), Slice("ink 5 to 200", (5,)), Slice("ink 200 to 201", (200,)))
     ]
+    # the middle of the first 3 of 20 lies in the first tenth, though its end lies in the second
+    assert [each.keys for each in cut_quantiles({0: 3, 1: 1, 2: 16}, NAMES)] == [(0,), (1,), (2,)]
     assert cut_quantiles({0: 7}, NAMES) == [Slice("ink 0 to 1", (0,))]
 
 
@@ -134,6 +136,10 @@ def write(each):
 def test_what_is_no_slicing(function, problem):
     with pytest.raises(BadInput, match=r"slicing thin \(mine:thin\) .*" + problem):
         keys_of("thin", "mine:thin", Slicing(function), answered(6))
+
+
+def test_a_thousand_keys_are_few_enough():
+    check_few("thin", "mine:thin", tally(np.arange(1000), np.ones(1000, bool), np.ones(1000)))
 
 
 def test_too_many_keys():
