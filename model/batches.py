@@ -23,6 +23,7 @@ from model.errors import BadInput, CorruptArtefact
 from model.examples import Bytes, Examples, Integers
 from model.functions import Tensor
 from model.order import permutation
+from model.random_streams import Purpose, stream_key
 
 ALIGNMENT = 64  # bytes
 WINDOW_BYTES = 2**30
@@ -174,7 +175,8 @@ def epoch_windows(shard_sizes: tuple[int, ...], plan: Plan, num_pixels: int, epo
     """Cut an epoch's permuted shards into windows of at most the budget (or of one shard, where that is larger)."""
     budget, used = plan.window_bytes // num_pixels, 0
     windows: list[list[int]] = []
-    for shard in permutation((plan.seed, epoch), len(shard_sizes)).tolist():
+    order = permutation(stream_key(Purpose.SHARD_ORDER, plan.seed, epoch), len(shard_sizes))
+    for shard in order.tolist():
         if not windows or used + shard_sizes[shard] > budget:
             windows.append([shard])
             used = shard_sizes[shard]
@@ -245,5 +247,6 @@ def _shuffled_windows(reader: SplitReader, plan: Plan, num_taken: int) -> Iterat
         for number, window in enumerate(epoch_windows(reader.shard_sizes, plan, reader.num_pixels, epoch)):
             num_examples = sum(reader.shard_sizes[shard] for shard in window)
             if num_taken < num_examples:
-                yield window, permutation((plan.seed, epoch, number), num_examples)[num_taken:]
+                key = stream_key(Purpose.EXAMPLE_ORDER, plan.seed, epoch, number)
+                yield window, permutation(key, num_examples)[num_taken:]
             num_taken = max(0, num_taken - num_examples)

@@ -3,9 +3,12 @@
 from itertools import pairwise
 from typing import NamedTuple, Self, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from model.functions import ACTIVATIONS, OUTPUTS, Activation, Output, Tensor
+from model.random_streams import Purpose, philox_seed
 
 
 class Layer(NamedTuple):
@@ -37,6 +40,9 @@ class Layer(NamedTuple):
 
 
 Parameters: TypeAlias = tuple[Layer, ...]
+
+# int64[2] each: the seeds that a layer's weights and its biases are drawn from.
+Seeds: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 # For each hidden layer float[n, outputs of the layer]: 0 where a value is dropped, 1 / (1 - rate) where it is kept.
 Masks: TypeAlias = tuple[Tensor, ...]
@@ -71,36 +77,36 @@ def initialise(sizes: tuple[int, ...], seed: int, start: str = "truncated-normal
         one float32 layer for each pair of neighbouring sizes.
     """
     draw = STARTS[start]
-    return tuple(draw(inputs, outputs, (seed, layer)) for layer, (inputs, outputs) in enumerate(pairwise(sizes)))
+    return tuple(draw(inputs, outputs, _seeds(seed, layer)) for layer, (inputs, outputs) in enumerate(pairwise(sizes)))
 
 
-def truncated_normal(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
+def truncated_normal(inputs: int, outputs: int, seeds: Seeds) -> Layer:
     """All from the standard normal distribution, cut at two standard deviations (the article)."""
-    weights_seed, biases_seed = _seeds(seed)
+    weights_seed, biases_seed = seeds
     return Layer(
         tf.random.stateless_truncated_normal((outputs, inputs), weights_seed, alg="philox"),
         tf.random.stateless_truncated_normal((outputs,), biases_seed, alg="philox"),
     )
 
 
-def standard_normal(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
+def standard_normal(inputs: int, outputs: int, seeds: Seeds) -> Layer:
     """All from the standard normal distribution (Nielsen, chapter 1)."""
-    weights_seed, biases_seed = _seeds(seed)
+    weights_seed, biases_seed = seeds
     return Layer(
         tf.random.stateless_normal((outputs, inputs), weights_seed, alg="philox"),
         tf.random.stateless_normal((outputs,), biases_seed, alg="philox"),
     )
 
 
-def scaled(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
+def scaled(inputs: int, outputs: int, seeds: Seeds) -> Layer:
     """Weights of standard deviation 1 / sqrt(inputs), standard normal biases (Nielsen, chapter 3)."""
-    layer = standard_normal(inputs, outputs, seed)
+    layer = standard_normal(inputs, outputs, seeds)
     return layer._replace(weights=layer.weights / inputs**0.5)
 
 
-def he(inputs: int, outputs: int, seed: tuple[int, int]) -> Layer:
+def he(inputs: int, outputs: int, seeds: Seeds) -> Layer:
     """Weights of standard deviation sqrt(2 / inputs), biases zero (He et al. 2015, equation 10)."""
-    layer = standard_normal(inputs, outputs, seed)
+    layer = standard_normal(inputs, outputs, seeds)
     return Layer(layer.weights * (2 / inputs) ** 0.5, tf.zeros_like(layer.biases))
 
 
@@ -144,7 +150,6 @@ def scale(images: Tensor, dtype: tf.DType = tf.float32) -> Tensor:
     return tf.cast(images, dtype) / 255
 
 
-def _seeds(seed: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return a seed for the weights of layer seed[1] and one for its biases."""
-    number, layer = seed
-    return (number, 2 * layer), (number, 2 * layer + 1)
+def _seeds(seed: int, layer: int) -> Seeds:
+    """Return the seeds of a layer, counted from 0."""
+    return philox_seed(Purpose.STARTING_WEIGHTS, seed, layer), philox_seed(Purpose.STARTING_BIASES, seed, layer)

@@ -33,22 +33,24 @@ def mix64(values: Keys) -> Keys:
     return z ^ (z >> np.uint64(31))
 
 
-def order_keys(stream: tuple[int, ...], positions: npt.NDArray[np.integer]) -> Keys:
+def order_keys(key: int, positions: npt.NDArray[np.integer]) -> Keys:
     """Give each position its sort key in a stream; no two positions of a stream share one.
 
     Args:
-        stream: the non-negative integers that name the stream, such as (seed, split) or (seed, epoch, window).
+        key: of the stream, as `model.random_streams.stream_key` gives it.
         positions: integer[n], non-negative.
 
     Returns:
         uint64[n].
     """
-    state = np.zeros(1, np.uint64)
-    for part in stream:
-        state = mix64(state ^ np.uint64(part))
-    return mix64(positions.astype(np.uint64) ^ state)
+    return mix64(positions.astype(np.uint64) ^ np.uint64(key))
 
 
-def permutation(stream: tuple[int, ...], length: int) -> npt.NDArray[np.int64]:
-    """Return int64[length], the positions 0 .. length - 1 in the order of their keys in the stream."""
-    return np.argsort(order_keys(stream, np.arange(length))).astype(np.int64)
+def permutation(key: int, length: int) -> npt.NDArray[np.int64]:
+    """Return int64[length], the positions 0 .. length - 1 in an order that is a pure function of a stream's key.
+
+    The sort keys are order_keys(key, mix64(positions)), which are order_keys(other, positions) for no two streams:
+    equal ones at positions 0 and 1 would need mix64(0) ^ mix64(1) = 1. So no order here is that of stored examples.
+    """
+    scattered = mix64(np.arange(length, dtype=np.uint64))
+    return np.argsort(order_keys(key, scattered)).astype(np.int64)

@@ -19,7 +19,8 @@ from pydantic import (
 from model.errors import BadUsage
 
 Step = Literal["manual", "autodiff", "compare"]
-Positive = Annotated[int, Field(gt=0)]
+MOST = 2**31 - 1  # TensorFlow counts steps, and what a tensor holds of anything, in int32
+Positive = Annotated[int, Field(gt=0, le=MOST)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -74,7 +75,7 @@ class TrainingConfig(BaseModel):
     loss: Literal["quadratic", "cross-entropy"] = "quadratic"
     start: Literal["truncated-normal", "normal", "scaled", "he"] = "truncated-normal"
     batch_size: Positive
-    num_steps: Annotated[int, Field(ge=0)] = 0
+    num_steps: Annotated[int, Field(ge=0, le=MOST)] = 0
     num_epochs: Rate | None = None
     weights_rate: Rate
     biases_rate: Rate
@@ -83,7 +84,7 @@ class TrainingConfig(BaseModel):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     window_mib: Positive = 1024
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    seed: Annotated[int, Field(ge=0, le=MOST)] = 1
     num_replicas: Positive = 1
     warm_start: WarmStart | None = None
 
@@ -282,16 +283,28 @@ def fit_to_data(config: TrainingConfig, num_pixels: int, num_classes: int, num_e
         num_examples: in the train split.
 
     Raises:
-        BadUsage: the layers are not the recipe's own and do not begin and end as the data set does.
+        BadUsage: the layers are not the recipe's own and do not begin and end as the data set does, or num_epochs are
+            more steps than can be counted.
     """
     own = RECIPES[config.recipe].config.layers
     ends = (num_pixels, num_classes)
     if config.layers != own and (config.layers[0], config.layers[-1]) != ends:
         wanted = "-".join(map(str, config.layers))
         raise BadUsage(f"layers {wanted} do not fit the data set: it has {num_pixels} pixels and {num_classes} classes")
-    num_steps = config.num_steps or max(1, round((config.num_epochs or 0) * num_examples / config.batch_size))
+    num_steps = config.num_steps or _steps_of(config.num_epochs or 0.0, num_examples, config.batch_size)
     layers = (num_pixels, *config.layers[1:-1], num_classes)
     return config.model_copy(update={"layers": layers, "num_steps": num_steps, "num_epochs": None})
+
+
+def _steps_of(num_epochs: float, num_examples: int, batch_size: int) -> int:
+    """Return how many steps so many epochs are; raises BadUsage if they are more than MOST."""
+    num_steps = num_epochs * num_examples / batch_size  # infinite, if a float does not hold it
+    if num_steps > MOST:
+        raise BadUsage(
+            f"num_epochs {num_epochs:g} of {num_examples:,} examples in batches of {batch_size:,} are {num_steps:.4g} "
+            f"steps, and a run has at most {MOST:,}: give fewer epochs or a larger batch_size"
+        )
+    return max(1, round(num_steps))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

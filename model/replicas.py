@@ -175,10 +175,10 @@ def _unflatten(vector: Tensor, state: State) -> tuple[Tensor, Any]:
 
 
 def _draw_share(
-    replica: Tensor, config: TrainingConfig, seed: Tensor, step: Tensor, num_examples: Tensor, dtype: tf.DType
+    replica: Tensor, config: TrainingConfig, key: Tensor, step: Tensor, num_examples: Tensor, dtype: tf.DType
 ) -> Masks | None:
     """Draw the masks of the whole batch and keep those of the replica's part, so that the parts drop what it drops."""
-    masks = draw_masks(config, seed, step, num_examples * config.num_replicas, dtype)
+    masks = draw_masks(config, key, step, num_examples * config.num_replicas, dtype)
     if masks is None:
         return None
     parts = [tf.reshape(mask, (config.num_replicas, -1, mask.shape[1])) for mask in masks]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from model.functions import Tensor
 from model.gradients import STEPS, Gradients
 from model.network import Layer, Masks, Network, Parameters, build_network, initialise, scale
+from model.random_streams import Purpose, philox_seed
 from model.recipes import TrainingConfig
 
 # (state, images uint8[steps, n, inputs], labels int[steps, n]) -> the state after those steps, and float32[], the mean
@@ -25,13 +26,14 @@ class State(NamedTuple):
 
     Attributes:
         step: int32[], updates done.
-        seed: int32[], of what is dropped; here so that one compiled program does for every seed.
+        dropout_key: int64[], of the stream that says what is dropped; here so that one compiled program does for every
+            seed.
         parameters: as they are now.
         velocity: the running sum of momentum, in the structure of the parameters; () without momentum.
     """
 
     step: Tensor
-    seed: Tensor
+    dropout_key: Tensor
     parameters: Parameters
     velocity: Parameters
 
@@ -47,7 +49,12 @@ def start_state(config: TrainingConfig, dtype: tf.DType = tf.float32, warm_start
     begun = warm_start or initialise(config.layers, config.seed, config.start)
     parameters = tuple(Layer(*(tf.cast(part, dtype) for part in layer)) for layer in begun)
     velocity = tf.nest.map_structure(tf.zeros_like, parameters) if config.momentum else ()
-    return State(tf.constant(0), tf.constant(config.seed), parameters, velocity)
+    return State(tf.constant(0), dropout_key(config.seed), parameters, velocity)
+
+
+def dropout_key(seed: int) -> Tensor:
+    """Return int64[], the key of the stream that says what a run drops."""
+    return tf.constant(philox_seed(Purpose.DROPOUT, seed)[0])
 
 
 def update(config: TrainingConfig, state: State, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
@@ -76,14 +83,14 @@ def batch_gradients(
     """
     dtype = state.parameters[0].weights.dtype
     y = tf.one_hot(labels, config.layers[-1], dtype=dtype)
-    masks = (draw or draw_masks)(config, state.seed, state.step, tf.shape(images)[0], dtype)
+    masks = (draw or draw_masks)(config, state.dropout_key, state.step, tf.shape(images)[0], dtype)
     return STEPS[config.step](network_of(config), state.parameters, scale(images, dtype), y, masks)
 
 
 def draw_masks(
-    config: TrainingConfig, seed: Tensor, step: Tensor, num_examples: Tensor, dtype: tf.DType
+    config: TrainingConfig, key: Tensor, step: Tensor, num_examples: Tensor, dtype: tf.DType
 ) -> Masks | None:
-    """Draw what a step drops of the hidden layers: a pure function of (seed, step).
+    """Draw what a step drops of the hidden layers: a pure function of the stream's key and the step.
 
     Returns:
         a mask for each hidden layer (Srivastava et al., JMLR 15, 2014, but what is kept is scaled up in training); None
@@ -93,9 +100,11 @@ def draw_masks(
         return None
     dropped_below = round(config.dropout * 2**16)
     kept = 1 / (1 - dropped_below / 2**16)
+    hidden_sizes = config.layers[1:-1]
     masks = []
-    for layer, size in enumerate(config.layers[1:-1]):
-        drawn = draw_uint16((num_examples, size), tf.stack([seed, step * len(config.layers) + layer]))
+    for layer, size in enumerate(hidden_sizes):
+        place = tf.cast(step, tf.int64) * len(hidden_sizes) + layer  # steps times layers may be more than int32 holds
+        drawn = draw_uint16((num_examples, size), tf.stack([key, place]))
         masks.append(tf.cast(drawn >= dropped_below, dtype) * kept)
     return tuple(masks)
 

@@ -36,7 +36,7 @@ class CheckpointRecord(Record):
         resumed_at: the steps from which the run has gone on before.
     """
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     run_id: str
     config_digest: Digest
     step: Count

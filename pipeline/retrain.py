@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from model.errors import BadInput
+from model.random_streams import STREAMS_VERSION
 from model.recipes import TrainingConfig, WarmStart
 from pipeline.console import say
 from pipeline.lookup import Dataset, find_baseline
@@ -137,7 +138,7 @@ def _is_hidden(path: Path, pattern: Path) -> bool:
 
 def _digest_inputs(data: Dataset, wanted: Wanted) -> str:
     """Name all that decides about a retraining but the champion, which a retraining itself may change."""
-    versions = version("backbeam"), version("tensorflow")
+    versions = version("backbeam"), STREAMS_VERSION, version("tensorflow")
     checks = {name: settings.model_dump() for name, settings in sorted(wanted.checks.items())}
     configured = wanted.config.digest, wanted.warm_start, wanted.policy.digest, checks, wanted.baseline
     inputs = [data.digest, *configured, *versions]

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from model.errors import BadUsage, CorruptArtefact
+from model.random_streams import STREAMS_VERSION
 from model.recipes import TrainingConfig
 from pipeline import storage
 from pipeline.commits import commit
@@ -181,7 +182,8 @@ class EvaluationRecord(Record):
 
 def run_id(dataset_digest: str, config: TrainingConfig) -> str:
     """Name a run by everything that decides its parameters on one kind of machine."""
-    identity = json.dumps([dataset_digest, config.digest, version("backbeam"), version("tensorflow")])
+    versions = [version("backbeam"), STREAMS_VERSION, version("tensorflow")]
+    identity = json.dumps([dataset_digest, config.digest, *versions])
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     step = "" if config.recipe.endswith(config.step) else f"-{config.step}"
     return f"{config.recipe}{step}-seed{config.seed}-{digest}"

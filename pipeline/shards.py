@@ -13,6 +13,7 @@ import numpy as np
 from model.errors import BadUsage, CorruptArtefact
 from model.examples import Bytes, Examples, Integers, decode, encode
 from model.order import Keys, order_keys
+from model.random_streams import Purpose, stream_key
 from pipeline.manifest import MOST_SHARDS, Manifest, ShardInfo, SplitInfo
 from pipeline.places import Place
 from pipeline.sources.known import SPLITS
@@ -28,7 +29,7 @@ _SUM_PIECE = 2**16  # numbers
 
 def keys_of(seed: int, split: str, index: Integers) -> Keys:
     """Return uint64[n], the order keys of the examples at int64[n] positions of a split's source."""
-    return order_keys((seed, SPLITS.index(split)), index)
+    return order_keys(stream_key(Purpose.STORED_ORDER, seed, SPLITS.index(split)), index)
 
 
 def shard_of(keys: Keys, num_shards: int) -> Integers:

@@ -29,8 +29,11 @@ class Plan:
         """
         if not self.jitter:
             return timedelta()
+        from model.random_streams import Purpose, stream_key  # NumPy, which a scheduler without jitter does not need
+
         digest = hashlib.sha256(f"{self.salt} {due.isoformat()}".encode()).digest()
-        share = int.from_bytes(digest[:6]) / 2**48
+        key = stream_key(Purpose.JITTER, int.from_bytes(digest[:8]))
+        share = (key >> 11) / 2**53  # exact, and so below 1
         return share * min(self.jitter, self.timetable.after(due) - due)
 
 

@@ -5,8 +5,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from model.random_streams import Purpose, stream_key
+
 NUM_RESAMPLES = 10_000
-SEED = 1
 
 Outcomes: TypeAlias = npt.NDArray[np.bool_]
 
@@ -85,9 +86,10 @@ def bootstrap_interval(num_examples: int, only_first: int, only_second: int) -> 
     drawn with replacement give these three counts the multinomial distribution (Efron, Annals of Statistics 7, 1979,
     section 2): drawing the counts is the same as drawing the examples, without their number in the cost. The interval
     is from the 2.5th to the 97.5th percentile (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section
-    13.3). The seed is fixed: the same counts give the same interval.
+    13.3). The stream is fixed: the same counts give the same interval.
     """
     counts = np.array([only_first, only_second, num_examples - only_first - only_second])
-    drawn = np.random.default_rng(SEED).multinomial(num_examples, counts / num_examples, NUM_RESAMPLES)
+    random = np.random.default_rng(stream_key(Purpose.BOOTSTRAP))
+    drawn = random.multinomial(num_examples, counts / num_examples, NUM_RESAMPLES)
     low, high = np.quantile((drawn[:, 1] - drawn[:, 0]) / num_examples, (0.025, 0.975))
     return float(low), float(high)

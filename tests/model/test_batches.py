@@ -1,4 +1,5 @@
 import tracemalloc
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -153,7 +154,8 @@ def test_windows_that_are_done_are_not_read():
     counting = SplitReader(whole.shard_sizes, 2, lambda n, images: calls.append(n) or whole.read_shard(n, images))
     order = [shard for epoch in range(5) for (shard,) in epoch_windows(whole.shard_sizes, plan, 2, epoch)]
     assert sum(len(labels) for _, labels in make_chunks(counting, plan, 8 + 3)) == 40 - 11
-    assert calls == order[4 + 1 :]
+    # a window that ends an epoch and begins the next is held, not read again
+    assert calls == [shard for shard, _ in groupby(order[4 + 1 :])]
 
 
 @pytest.mark.parametrize(("num_steps", "step"), [(10, 3), (10, 12), (10, 21), (1, 3)])

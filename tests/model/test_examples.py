@@ -130,3 +130,27 @@ def test_bytes_that_are_no_number_are_refused(index, label):
     place = spoilt.rindex(b"\x07", 0, -4)
     with pytest.raises(CorruptArtefact, match="1 records are not an image"):
         decode(spoilt[:place] + label + spoilt[place + 1 :], 4)
+
+
+def test_a_record_with_any_other_byte_in_its_frame_is_refused():
+    """Every byte but those of pixels, numbers and checksums is the same in each record of a layout.
+
+    The second of three records is damaged: its bytes are compared with those of the layout together with the others'.
+    """
+    random = np.random.default_rng(3)
+    images = random.integers(0, 256, (3, 5), np.uint8)
+    examples = Examples(np.array([300, 301, 302]), images, np.array([1, 2, 3]))
+    data = encode(examples)
+    size = len(data) // 3
+    payload = by_protobuf(examples)[1]
+    values = [images[1].tobytes(), bytes([301 % 128 + 128, 301 // 128]), bytes([2])]
+    slots = [payload.rindex(value) for value in values]
+    free = {place for start, value in zip(slots, values, strict=True) for place in range(start, start + len(value))}
+    framing = [*range(8), *(12 + place for place in range(len(payload)) if place not in free)]
+    assert len(framing) == 8 + len(payload) - 8
+    for place in framing:
+        for change in (1, 0x80):
+            damaged = bytearray(data)
+            damaged[size + place] ^= change
+            with pytest.raises(CorruptArtefact, match="p: "):
+                decode(bytes(damaged), 5, "p")

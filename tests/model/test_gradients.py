@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model.functions import ACTIVATIONS, OUTPUTS
@@ -26,6 +26,42 @@ def draw(sizes, batch_size, seed):
     return parameters, random.uniform(size=(batch_size, sizes[0])), y
 
 
+def one_class(parameters, x, y):
+    return parameters, x, np.repeat(y[:1], len(y), axis=0)
+
+
+def all_white(parameters, x, y):
+    return parameters, np.ones_like(x), y
+
+
+def all_black(parameters, x, y):
+    return parameters, np.zeros_like(x), y
+
+
+def all_black_without_biases(parameters, x, y):
+    """Every weighted input is 0 then (of sigmoids: of the first layer), as it is at a start with zero biases."""
+    return tuple(layer._replace(biases=0 * layer.biases) for layer in parameters), np.zeros_like(x), y
+
+
+def first_units_off(parameters, x, y):
+    first, *above = parameters
+    return (first._replace(biases=first.biases - 1000), *above), x, y
+
+
+def outputs_at_zero(parameters, x, y):
+    *below, last = parameters
+    return (*below, Layer(0 * last.weights, 0 * last.biases)), x, y
+
+
+def outputs_far_out(parameters, x, y):
+    *below, last = parameters
+    return (*below, last._replace(biases=1000 * tf.sign(last.biases))), x, y
+
+
+SMOOTH = [lambda *given: given, one_class, all_white, all_black, first_units_off, outputs_at_zero]
+AT_CORNERS_AND_FAR_OUT = [all_black_without_biases, outputs_far_out]
+
+
 def draw_some_masks(sizes, batch_size, seed):
     random = np.random.default_rng(seed + 1)
     return tuple(tf.constant(random.integers(0, 2, (batch_size, size)) / 0.5) for size in sizes[1:-1])
@@ -40,10 +76,18 @@ def assert_close(ours, theirs, tolerance):
     np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * max(1, abs(theirs).max()))
 
 
-@given(networks, shapes, st.booleans())
+@given(networks, shapes, st.booleans(), st.sampled_from(SMOOTH + AT_CORNERS_AND_FAR_OUT))
 @settings(max_examples=100, deadline=None)
-def test_manual_equals_autodiff(network, shape, dropout):
-    parameters, x, y = draw(*shape)
+@example(Network(ACTIVATIONS["relu"], OUTPUTS["sigmoid", "cross-entropy"]), ([3, 4, 2], 1, 0), False, outputs_at_zero)
+@example(Network(ACTIVATIONS["relu"], OUTPUTS["sigmoid", "cross-entropy"]), ([2, 3, 2], 2, 0), True, outputs_far_out)
+@example(
+    Network(ACTIVATIONS["relu"], OUTPUTS["sigmoid", "cross-entropy"]),
+    ([3, 4, 2], 5, 0),
+    False,
+    all_black_without_biases,
+)
+def test_manual_equals_autodiff(network, shape, dropout, change):
+    parameters, x, y = change(*draw(*shape))
     masks = draw_some_masks(*shape) if dropout else None
     ours, theirs = (step(network, parameters, x, y, masks) for step in (manual, autodiff))
     assert_close(ours.loss, theirs.loss.numpy(), 1e-14)
@@ -53,10 +97,10 @@ def test_manual_equals_autodiff(network, shape, dropout):
     ]
 
 
-@given(networks, shapes, st.booleans())
+@given(networks, shapes, st.booleans(), st.sampled_from(SMOOTH))
 @settings(max_examples=30, deadline=None)
-def test_manual_equals_central_differences(network, shape, dropout):
-    parameters, x, y = draw(*shape)
+def test_manual_equals_central_differences(network, shape, dropout, change):
+    parameters, x, y = change(*draw(*shape))
     masks = draw_some_masks(*shape) if dropout else None
     gradients = manual(network, parameters, x, y, masks)
     for i, layer in enumerate(parameters):

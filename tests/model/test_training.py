@@ -11,7 +11,15 @@ from model.fitting import Listener, Program, Standing, fit
 from model.lockstep import begin, compile_run
 from model.network import initialise
 from model.recipes import RECIPES, find_recipe, fit_to_data, override
-from model.training import batch_gradients, compile_chunk, draw_masks, start_state, update
+from model.training import (
+    batch_gradients,
+    compile_chunk,
+    draw_masks,
+    draw_uint16,
+    dropout_key,
+    start_state,
+    update,
+)
 from tests.helpers import Digits
 
 
@@ -95,24 +103,32 @@ def test_the_rates_are_of_weights_and_of_biases():
 
 
 def test_momentum_decay_and_cosine_by_hand():
-    """Two steps of v <- m v - rate (g + d w), w <- w + v, with the rate's factor (1 + cos(pi k / n)) / 2."""
-    settings, data = config(**MODERN), examples()
-    state, velocity = start_state(settings, tf.float64), 0.0
-    for k in range(2):
+    """Steps of v <- m v - rate (g + d w), w <- w + v, with the rate's factor (1 + cos(pi k / n)) / 2; biases: d = 0."""
+    settings, data = config(**MODERN | {"biases_rate": 0.7, "num_steps": 4}), examples()
+    state, velocity = start_state(settings, tf.float64), [[0.0, 0.0]] * 3
+    for k in range(4):
         images, labels = data.images[10 * k : 10 * k + 10], data.labels[10 * k : 10 * k + 10]
-        gradient = batch_gradients(settings, state, images, labels).layers[0].weights
-        weights = state.parameters[0].weights.numpy()
-        factor = (1 + math.cos(math.pi * k / 120)) / 2
-        velocity = 0.9 * velocity - 0.1 * factor * (gradient.numpy() + 1e-3 * weights)
+        gradients = batch_gradients(settings, state, images, labels).layers
+        before, factor = state.parameters, (1 + math.cos(math.pi * k / 4)) / 2
+        velocity = [
+            (
+                0.9 * v_weights - 0.1 * factor * (g.weights.numpy() + 1e-3 * p.weights.numpy()),
+                0.9 * v_biases - 0.7 * factor * g.biases.numpy(),
+            )
+            for (v_weights, v_biases), g, p in zip(velocity, gradients, before, strict=True)
+        ]
         state, _ = update(settings, state, images, labels)
-        np.testing.assert_allclose(state.parameters[0].weights, weights + velocity, rtol=1e-12)
+        for p, v, after in zip(before, velocity, state.parameters, strict=True):
+            np.testing.assert_allclose(after.weights, p.weights.numpy() + v[0], rtol=1e-12, atol=1e-15)
+            np.testing.assert_allclose(after.biases, p.biases.numpy() + v[1], rtol=1e-12, atol=1e-15)
 
 
 def test_what_a_step_drops_is_a_pure_function_of_seed_and_step():
     settings = config(dropout=0.3, layers=(20, 400, 300, 3))
 
     def masks(step, settings=settings):
-        return [m.numpy() for m in draw_masks(settings, settings.seed, tf.constant(step), 50, tf.float32)]
+        key = dropout_key(settings.seed)
+        return [m.numpy() for m in draw_masks(settings, key, tf.constant(step), 50, tf.float32)]
 
     first, second = masks(7)
     assert (first.shape, second.shape) == ((50, 400), (50, 300))
@@ -121,7 +137,39 @@ def test_what_a_step_drops_is_a_pure_function_of_seed_and_step():
     np.testing.assert_array_equal(first, masks(7)[0])
     others = (first[:, :300], masks(8)[0][:, :300], masks(7, override(settings, seed=2))[0][:, :300])
     assert all(abs(np.corrcoef(other.ravel(), second.ravel())[0, 1]) < 0.03 for other in others)
-    assert draw_masks(config(), 1, tf.constant(7), 50, tf.float32) is None
+    assert draw_masks(config(), dropout_key(1), tf.constant(7), 50, tf.float32) is None
+
+
+def test_no_layer_of_any_step_drops_what_another_does():
+    settings = config(dropout=0.5, layers=(20, 16, 16, 16, 3))
+    steps = [*range(8), 2**31 - 2, 2**31 - 1]
+    masks = [
+        mask.numpy().tobytes()
+        for seed in (1, 2)
+        for step in steps
+        for mask in draw_masks(settings, dropout_key(seed), tf.constant(step), 4, tf.float32)
+    ]
+    assert len(set(masks)) == len(masks) == 2 * len(steps) * 3
+
+
+def test_the_place_in_the_stream_of_what_is_dropped_does_not_overflow():
+    settings = config(dropout=0.5, layers=(20, 16, 16, 16, 3))
+    key = dropout_key(1)
+    last = draw_masks(settings, key, tf.constant(2**31 - 1), 4, tf.float32)[2]
+    drawn = draw_uint16((4, 16), tf.stack([key, (2**31 - 1) * 3 + 2]))
+    np.testing.assert_array_equal(last, 2.0 * (drawn.numpy() >= 2**15))
+
+
+def test_one_compiled_program_does_for_every_seed():
+    settings, data = config(dropout=0.5), examples()
+    images, labels = data.images[:20].reshape(2, 10, 20), data.labels[:20].reshape(2, 10).astype(np.int32)
+    run_chunk = compile_chunk(settings)
+    start = start_state(settings)
+    first, other = (
+        run_chunk(start._replace(dropout_key=dropout_key(seed)), images, labels)[0].parameters for seed in (1, 2)
+    )
+    assert run_chunk.experimental_get_tracing_count() == 1
+    assert not np.array_equal(flat(first), flat(other))
 
 
 @pytest.mark.parametrize(
@@ -163,6 +211,30 @@ def test_recipes_are_data():
 def test_a_bad_value_is_named(changes, message):
     with pytest.raises(BadUsage, match=message):
         config(**changes)
+
+
+@pytest.mark.parametrize("name", ["num_steps", "batch_size", "window_mib", "num_replicas"])
+def test_a_number_that_int32_does_not_hold_is_refused(name):
+    assert getattr(config(batch_size=2**31 - 1, num_steps=2**31 - 1), name) > 0
+    with pytest.raises(BadUsage, match=rf"{name}: .*2147483647, found 2147483648"):
+        config(**{name: 2**31})
+
+
+@pytest.mark.parametrize("num_epochs", [2.0**31, 1e308])
+def test_epochs_of_more_steps_than_int32_holds_are_refused(num_epochs):
+    nielsen = RECIPES["nielsen-30"].config
+    most = override(nielsen, num_epochs=2.0**31 - 1, batch_size=7)
+    assert fit_to_data(most, 20, 3, 7).num_steps == 2**31 - 1
+    with pytest.raises(BadUsage, match=r"num_epochs .* of 7 examples in batches of 7 are .* at most 2,147,483,647"):
+        fit_to_data(override(nielsen, num_epochs=num_epochs, batch_size=7), 20, 3, 7)
+
+
+def test_the_last_step_that_int32_holds_is_taken():
+    settings, data = config(num_steps=2**31 - 1, schedule="cosine", batch_size=10), examples()
+    state = start_state(settings)._replace(step=tf.constant(2**31 - 2))
+    after, _ = update(settings, state, data.images[:10], data.labels[:10])
+    assert int(after.step) == 2**31 - 1
+    np.testing.assert_allclose(flat(after.parameters), flat(state.parameters), rtol=0, atol=1e-6)  # the rates are 0
 
 
 def test_an_unknown_recipe_is_named_with_those_there_are():

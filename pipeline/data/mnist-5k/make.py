@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from model.order import order_keys
+from model.random_streams import Purpose, stream_key
 
 TEST_EXAMPLES_OF_A_CLASS = 100
 
@@ -27,7 +28,7 @@ def read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def split_rows(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the row numbers of train and of test, each in shuffled order."""
-    keys = order_keys((5000,), np.arange(len(labels)))
+    keys = order_keys(stream_key(Purpose.STORED_ORDER, 5000), np.arange(len(labels)))
     order = np.argsort(keys)
     test = [row for digit in range(10) for row in order[labels[order] == digit][:TEST_EXAMPLES_OF_A_CLASS]]
     in_test = np.isin(order, test)

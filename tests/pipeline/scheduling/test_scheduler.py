@@ -8,6 +8,7 @@ from itertools import pairwise, repeat
 import pytest
 
 from model.errors import is_worth_retrying
+from pipeline.scheduling.decisions import Plan
 from pipeline.scheduling.health import Status
 from pipeline.scheduling.scheduler import PIECE
 from pipeline.scheduling.timetable import Timetable
@@ -238,6 +239,12 @@ def test_jitter_spreads_is_bounded_and_the_same_after_a_restart():
     again.stop_at("2026-01-11 02:30")
     stopped(again, jitter=1800)
     assert again.begun == [each for each in made.begun if each.startswith("10")]
+
+
+def test_a_jitter_is_pinned():
+    """A version that drew another would begin an announced run at another time."""
+    plan = Plan(Timetable("0 3 * * *", "UTC"), timedelta(hours=1), "a")
+    assert str(plan.delay(at("2026-01-01 03:00"))) == "0:27:46.224708"
 
 
 def test_jitter_is_less_than_the_time_to_the_next_due_time():

@@ -53,13 +53,15 @@ def test_the_bootstrap_is_that_of_drawn_examples():
     drawn = [differences[random.integers(0, 1000, 1000)].mean() for _ in range(10_000)]
     found = compare(first, second)
     assert (found.difference_low, found.difference_high) == pytest.approx(
-        np.quantile(drawn, (0.025, 0.975)), abs=0.0015
+        np.quantile(drawn, (0.025, 0.975)),
+        abs=0.0021,  # two steps: a difference is a multiple of 0.001
     )
 
 
 def test_the_bootstrap_is_the_same_every_time():
     assert bootstrap_interval(1000, 20, 50) == bootstrap_interval(1000, 20, 50)
     assert bootstrap_interval(1000, 20, 50) == (pytest.approx(0.014), pytest.approx(0.046))
+    assert bootstrap_interval(100_000, 2000, 2500) == (pytest.approx(0.0037), pytest.approx(0.00631))
 
 
 @pytest.mark.parametrize(("first", "second"), [((), ()), ((True,), (True, False)), (((True,),), ((True,),))])

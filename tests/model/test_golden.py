@@ -1,0 +1,128 @@
+"""Parameters after 100 steps are what they were: nothing that decides them has changed unnoticed.
+
+Bits are those of one kind of processor: XLA compiles for the one it finds, whose vectors decide the order of sums. So the
+digest is compared where the processor is of the kind that it was taken on (where products are this small, one thread
+works each out, however many there are), and some numbers everywhere, to what rounding can do to them in 100 steps at
+rates that are too low for chaos. A test that fails shows what to put here; where that is meant,
+`model.random_streams.STREAMS_VERSION` or the version of the package must go up.
+"""
+
+import hashlib
+import platform
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.order import mix64
+from model.recipes import RECIPES, override
+from model.training import compile_chunk, start_state
+
+CONFIGS = {
+    "manual": {"step": "manual", "weights_rate": 0.5},
+    "autodiff": {"step": "autodiff", "weights_rate": 0.5},
+    "dropout, momentum, decay and cosine": {
+        "step": "manual",
+        "layers": (20, 16, 9, 3),
+        "activation": "relu",
+        "output": "softmax",
+        "loss": "cross-entropy",
+        "start": "he",
+        "weights_rate": 0.02,
+        "biases_rate": 0.02,
+        "schedule": "cosine",
+        "momentum": 0.9,
+        "weight_decay": 1e-3,
+        "dropout": 0.25,
+    },
+}
+PROCESSOR = "a2c7ab7acb2969d4, TensorFlow 2.21.0"  # that the digests are of, with the version of TensorFlow
+PINNED = {
+    "manual": (
+        "0a00b63d36e6b3c796a18c680486d8607b8ce01d16b86633e80e85a69c33e306",
+        [
+            1.4388826,
+            -0.8720005,
+            -1.554564,
+            -0.3851105,
+            -0.0382965,
+            -0.1940588,
+            -0.0240247,
+            -0.0116777,
+            -0.3919156,
+            -0.4393739,
+            14.531296,
+        ],
+    ),
+    "autodiff": (
+        "a0042355aeb6dbf1a73bd76b361ee6763e06a9481a7ca6b6c889c7624a097036",
+        [
+            1.4388826,
+            -0.8720005,
+            -1.554564,
+            -0.3851105,
+            -0.0382965,
+            -0.1940588,
+            -0.0240247,
+            -0.0116777,
+            -0.3919156,
+            -0.4393739,
+            14.531296,
+        ],
+    ),
+    "dropout, momentum, decay and cosine": (
+        "1665be377e0905e1e791847a7b4aca14c4e2c26efdd21763def2cb83e3818ab3",
+        [
+            0.2351433,
+            -0.0136927,
+            -0.362971,
+            -0.3048362,
+            -0.1068682,
+            0.0479626,
+            -0.1303179,
+            0.2294804,
+            -0.5760864,
+            -0.1344113,
+            7.4165356,
+        ],
+    ),
+}
+
+
+def processor():
+    """What XLA compiles for: family and model of the processor, and its vector instructions."""
+    cpuinfo = Path("/proc/cpuinfo")
+    fields = dict(re.findall(r"^([\w ]+?)\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE)) if cpuinfo.exists() else {}
+    vectors = sorted(flag for flag in fields.get("flags", "").split() if flag.startswith(("avx", "fma", "amx")))
+    named = [platform.machine(), *(fields.get(name, "") for name in ("vendor_id", "cpu family", "model")), *vectors]
+    return f"{hashlib.sha256(' '.join(named).encode()).hexdigest()[:16]}, TensorFlow {tf.__version__}"
+
+
+def train(name):
+    """The parameters, float32[n], after 100 steps on made-up images that no library's generator decides."""
+    config = override(RECIPES["article-manual"].config, **{"layers": (20, 12, 3), "num_steps": 100} | CONFIGS[name])
+    images = (mix64(np.arange(100 * 10 * 20, dtype=np.uint64)) >> np.uint64(56)).astype(np.uint8).reshape(100, 10, 20)
+    labels = (images[:, :, 0] // 86).astype(np.int32)
+    state, _ = compile_chunk(config)(start_state(config), images, labels)
+    assert int(state.step) == 100
+    return np.concatenate([np.ravel(part) for part in tf.nest.flatten(state.parameters)])
+
+
+def digest(parameters):
+    return hashlib.sha256(parameters.astype("<f4").tobytes()).hexdigest()
+
+
+def some_of(parameters):
+    """Ten numbers from all layers, and the length of all as one vector."""
+    return [*parameters[:: len(parameters) // 9][:10].tolist(), float(np.linalg.norm(parameters.astype(np.float64)))]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_parameters_after_100_steps(name):
+    expected_digest, expected = PINNED[name]
+    parameters = train(name)
+    np.testing.assert_allclose(some_of(parameters), expected, rtol=1e-4, atol=1e-4)
+    if processor() == PROCESSOR:
+        assert digest(parameters) == expected_digest
