@@ -8,7 +8,6 @@ from model.errors import BadInput, BadUsage
 from pipeline import storage
 from pipeline.commits import commit_manifest
 from pipeline.manifest import (
-    MOST_SHARDS,
     Manifest,
     PartInfo,
     PreprocessConfig,
@@ -16,6 +15,7 @@ from pipeline.manifest import (
 )
 from pipeline.places import Place
 from pipeline.shards import add_up
+from pipeline.sources.known import MOST_SHARDS
 
 MAX_NAMED = 2  # parts that the name of a joint data set lists
 

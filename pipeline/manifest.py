@@ -20,10 +20,9 @@ from model.errors import CorruptArtefact
 from pipeline import storage
 from pipeline.places import Place
 from pipeline.sources.idx import MAX_EXAMPLE_BYTES
-from pipeline.sources.known import SPLITS
+from pipeline.sources.known import MOST_SHARDS, SPLITS
 
 MANIFEST_NAME = "manifest.json"
-MOST_SHARDS = 99_999  # of a split: the names of shards number them with five digits
 
 _OWN_DIGEST = "record_sha256"
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from model.errors import BadUsage
-from pipeline.manifest import MOST_SHARDS
 from pipeline.places import Place, is_remote, place_of
+from pipeline.sources.known import MOST_SHARDS
 
 
 def local_folder(folder: str | Path) -> Path:

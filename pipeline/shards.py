@@ -14,9 +14,9 @@ from model.errors import BadUsage, CorruptArtefact
 from model.examples import Bytes, Examples, Integers, decode, encode
 from model.order import Keys, order_keys
 from model.random_streams import Purpose, stream_key
-from pipeline.manifest import MOST_SHARDS, Manifest, ShardInfo, SplitInfo
+from pipeline.manifest import Manifest, ShardInfo, SplitInfo
 from pipeline.places import Place
-from pipeline.sources.known import SPLITS
+from pipeline.sources.known import MOST_SHARDS, SPLITS
 from pipeline.storage import digest_of
 
 DEFAULT_SHARD_BYTES = 8192 * 784  # of pixels

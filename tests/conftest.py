@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
-import numpy as np
 import pytest
 
-from tests.helpers import Digits, backbeam, labels_bytes, write_files
+from tests.helpers import Digits, backbeam, build_everything
 
 # the same examples every time, so that a red run is red again
 hypothesis.settings.register_profile("backbeam", derandomize=True, deadline=None)
@@ -63,20 +62,7 @@ def seeds_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders `digits`, whose first train label is no class, and `others`; `ws` has every kind of artefact."""
-    folder, files = tmp_path_factory.mktemp("everything"), Digits().files()
-    files["train-labels-idx1-ubyte"] = labels_bytes(np.array([7, *(np.arange(59) + 1) % 3]))
-    source = write_files(folder / "digits", files)
-    options = ("--num-classes", 3, "--max-rejected", 1, "--num-shards", 3, "--num-steps", 20, "--seeds", "1-2")
-    done = backbeam("run", "--workspace", folder / "ws", "--dataset", source, *options)
-    assert done.code == 0, done.err
-    done = backbeam(
-        "promote", "article-manual-seed1", "--workspace", folder / "ws", "--force", "--why", "for the tests"
-    )
-    assert done.code == 0, done.err
-    others = Digits(num_train=90).write(folder / "others")
-    done = backbeam("retrain", "--workspace", folder / "ws", "--dataset", others, "--num-steps", 20, "--seed", 3)
-    assert done.code == 0, done.err
-    return folder
+    return build_everything(tmp_path_factory.mktemp("everything"))
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,23 @@ def backbeam(*arguments: object, timeout: float = 300, environment: dict[str, st
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
+def build_everything(folder: Path) -> Path:
+    """Fill a folder as the fixture `everything` describes it, and return it."""
+    files = Digits().files()
+    files["train-labels-idx1-ubyte"] = labels_bytes(np.array([7, *(np.arange(59) + 1) % 3]))
+    source = write_files(folder / "digits", files)
+    others = Digits(num_train=90).write(folder / "others")
+    options = ("--num-classes", 3, "--max-rejected", 1, "--num-shards", 3, "--num-steps", 20, "--seeds", "1-2")
+    for command in (
+        ("run", "--dataset", source, *options),
+        ("promote", "article-manual-seed1", "--force", "--why", "for the tests"),
+        ("retrain", "--dataset", others, "--num-steps", 20, "--seed", 3),
+    ):
+        done = backbeam(*command, "--workspace", folder / "ws")
+        assert done.code == 0, done.err
+    return folder
+
+
 _KILLED = """
 import os, re, signal, sys
 from pipeline.cli import main

@@ -9,6 +9,7 @@ from pipeline import storage
 from pipeline.places import Place, is_remote
 
 SPLITS = ("train", "test")
+MOST_SHARDS = 99_999  # of a split: the names of shards number them with five digits
 EMBEDDED = Path(__file__).parents[1] / "data"
 
 # The four IDX files of the MNIST family, in the order of every table below.

@@ -16,6 +16,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "model/lockstep.py": ("tests/model/test_training.py",),
     "model/network.py": ("tests/model/test_gradients.py", "tests/model/test_training.py"),
     "model/order.py": ("tests/model/test_batches.py",),
+    "model/random_streams.py": (),
     "model/recipes.py": ("tests/model/test_training.py", "tests/pipeline/test_configuration.py"),
     "model/training.py": ("tests/model/test_gradients.py", "tests/model/test_lockstep.py"),
     "pipeline/buckets.py": (),
@@ -42,7 +43,7 @@ LAST: dict[str, tuple[str, ...]] = {
     "pipeline/tables/slices.py": ("tests/pipeline/tables/test_slicings.py",),
     "pipeline/validation.py": ("tests/pipeline/test_validation.py",),
 }
-GOLDEN = ("tests/test_golden.py",)
+GOLDEN = ("tests/model/test_golden.py", "tests/test_golden.py")
 
 
 def first_tests(root: Path, file: str) -> tuple[str, ...]:
@@ -54,7 +55,7 @@ def first_tests(root: Path, file: str) -> tuple[str, ...]:
 
 def last_tests(root: Path, file: str) -> tuple[str, ...]:
     """Return the test files to try where the first ones do not notice a change."""
-    return _existing(root, (*LAST.get(file, ()), *(GOLDEN if file.startswith("model/") else ())))
+    return _existing(root, (*LAST.get(file, ()), *GOLDEN))
 
 
 def _existing(root: Path, files: Iterable[str]) -> tuple[str, ...]:

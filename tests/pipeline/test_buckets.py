@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.buckets import BUCKET_EXAMPLES, KEPT, MOST_BITS, keep, temporary_buckets
+from pipeline.buckets import BUCKET_EXAMPLES, KEPT, keep, temporary_buckets
 from pipeline.checks import _find_repeated
 from pipeline.duplicates import content_keys
 from pipeline.manifest import Manifest, SplitInfo
@@ -27,7 +27,7 @@ def test_equal_images_come_to_one_bucket_and_nothing_is_lost(values, num_example
 
 
 @pytest.mark.parametrize(
-    ("num_examples", "bits"), [(0, 1), (70_000, 1), (2**19 - 1, 1), (2**19, 2), (7_000_000, 5), (10**10, MOST_BITS)]
+    ("num_examples", "bits"), [(0, 1), (70_000, 1), (2**19 - 1, 1), (2**19, 2), (7_000_000, 5), (10**10, 10)]
 )
 def test_buckets_are_few_for_few_examples(num_examples, bits):
     with temporary_buckets(num_examples) as buckets:
@@ -58,10 +58,6 @@ def test_examples_stay_in_order_in_their_bucket():
         low, high = (bucket["index"].tolist() for bucket in buckets)
     assert high == list(range(0, 2000, 3))
     assert low == sorted(low)
-
-
-def test_most_buckets_are_1024_of_262144_examples():
-    assert (MOST_BITS, BUCKET_EXAMPLES) == (10, 262_144)
 
 
 def test_what_is_found_does_not_depend_on_the_buckets():

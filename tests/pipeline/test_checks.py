@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from model.examples import Examples
-from pipeline.checks import SHOWN_EXAMPLES, Some, SplitFacts, describe_shard, total_variation
+from pipeline.buckets import keep
+from pipeline.checks import SHOWN_EXAMPLES, Some, SplitFacts, describe_shard, find, total_variation
+from pipeline.duplicates import content_keys
+from pipeline.manifest import Manifest, SplitInfo
 from pipeline.shards import encode_shard
 
 NUM_CLASSES = 3
@@ -84,3 +87,76 @@ def test_as_many_broken_examples_as_are_shown_are_listed_in_order():
 )
 def test_total_variation_by_hand(now, then, expected):
     assert total_variation(now, then) == expected
+
+
+def split_of(counts, mean=100.0, std=50.0):
+    return SplitInfo(num_examples=sum(counts), class_counts=counts, pixel_mean=mean, pixel_std=std, shards=())
+
+
+def values_of(splits, baseline=None, facts=None, names=("a", "b", "c")):
+    """The value of every finding, by check and split, without examples to look at."""
+    manifest = Manifest.model_construct(splits=splits, class_names=names)
+    before = Manifest.model_construct(splits=baseline, class_names=names) if baseline else None
+    nothing = {name: SplitFacts() for name in splits}
+    found = find(manifest, nothing | (facts or {}), (), before)
+    return {(finding.check, finding.split): finding.value for finding in found}
+
+
+def test_class_counts_by_hand():
+    found = values_of({"train": split_of((4, 0, 1)), "test": split_of((0, 0, 0))})
+    assert (found["missing_classes", "train"], found["class_balance", "train"]) == (1, 0.25)
+    assert (found["missing_classes", "test"], found["class_balance", "test"]) == (3, 0)
+
+
+def test_shares_are_of_the_split():
+    facts = {"train": SplitFacts(Some(1), Some(2))}
+    found = values_of({"train": split_of((2, 2, 1)), "test": split_of((1, 0, 0))}, facts=facts)
+    assert (found["schema", "train"], found["constant_images", "train"]) == (1 / 5, 2 / 5)
+    assert values_of({"train": split_of((1, 0, 0))}, facts={"train": SplitFacts(Some(1))})["schema", "train"] == 1
+
+
+def test_drift_by_hand():
+    now, then = split_of((3, 1, 0), mean=110.0, std=70.0), split_of((2, 2, 0), mean=100.0, std=40.0)
+    found = values_of({"train": now, "test": now}, {"train": then})
+    assert found["class_drift", "train"] == 0.25
+    assert (found["pixel_mean_drift", "train"], found["pixel_std_drift", "train"]) == (10 / 40, 30 / 40)
+    assert ("class_drift", "test") not in found  # the baseline has no such split
+    assert not any(check.endswith("drift") for check, _ in values_of({"train": now}))
+
+
+def test_drift_from_images_of_one_value_is_in_grey_values():
+    now, then = split_of((1, 1, 1), mean=97.0, std=3.0), split_of((1, 1, 1), mean=100.0, std=0.0)
+    found = values_of({"train": now}, {"train": then})
+    assert (found["pixel_mean_drift", "train"], found["pixel_std_drift", "train"]) == (3, 3)
+
+
+def repeated_in(kept):
+    """What is found of equal images, by check and split: how many, their places, and those of their twins."""
+    manifest = Manifest.model_construct(
+        splits=dict.fromkeys(("train", "test"), split_of((9, 0, 0))), class_names=("a",)
+    )
+    found = find(manifest, dict.fromkeys(("train", "test"), SplitFacts()), [kept], None)
+    return {
+        (each.check, each.split): (each.num_examples, each.indices, each.twin_indices)
+        for each in found
+        if each.check in ("duplicates", "conflicting_labels", "test_in_train")
+    }
+
+
+def test_equal_images_by_hand():
+    """Images 0, 0, 1, 0 with labels 2, 1, 1, 2 in train, and 1, 2 in test."""
+    train = keep(content_keys(np.array([[0], [0], [1], [0]], np.uint8)), np.arange(4), np.array([2, 1, 1, 2]), 0)
+    test = keep(content_keys(np.array([[1], [2]], np.uint8)), np.arange(2), np.array([1, 1]), 1)
+    assert repeated_in(np.concatenate([train, test])) == {
+        ("duplicates", "train"): (2, [1, 3], [0, 0]),
+        ("conflicting_labels", "train"): (1, [1], [0]),
+        ("duplicates", "test"): (0, [], []),
+        ("conflicting_labels", "test"): (0, [], []),
+        ("test_in_train", "test"): (1, [0], [2]),
+    }
+
+
+def test_the_first_equal_images_are_listed():
+    images = np.zeros((15, 1), np.uint8)
+    found = repeated_in(keep(content_keys(images), np.arange(15)[::-1], np.zeros(15, int), 0))
+    assert found["duplicates", "train"] == (14, list(range(1, 11)), [0] * 10)

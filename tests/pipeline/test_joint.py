@@ -10,7 +10,8 @@ from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline import storage
 from pipeline.commits import commit_manifest
 from pipeline.joint import Built, join_manifests
-from pipeline.manifest import MOST_SHARDS, check_dataset, load_manifest
+from pipeline.manifest import check_dataset, load_manifest
+from pipeline.sources.known import MOST_SHARDS
 from pipeline.train import first_examples, split_reader
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import write_rows, write_tree

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model.errors import CorruptArtefact
 from model.examples import Examples, concatenate
 from pipeline.places import RemotePath
-from pipeline.scratch import MOST_GROUPS, cut_block, group_edges, read_rows, read_run
+from pipeline.scratch import MOST_GROUPS, bytes_of, cut_block, group_edges, num_bytes_cut, read_rows, read_run
 
 STORE = RemotePath("gs://bucket/scratch")
 PIXELS = 3
@@ -73,3 +73,12 @@ def test_a_changed_cut_is_found():
     [(_, cut)] = cut_block(STORE, block(5), np.zeros(5, np.int64), 1)
     with pytest.raises(CorruptArtefact, match="shuffle"):
         read_run(read_rows(cut._replace(carried=b"x" + cut.carried[1:]), 1), 0, PIXELS)
+
+
+def test_only_scratch_files_count_as_what_is_cut(tmp_path):
+    assert num_bytes_cut(tmp_path) == 0
+    for _ in range(2):
+        list(cut_block(tmp_path, block(12), np.arange(12) % 3, 3))
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"decompressed")
+    tables = 2 * 3 * 3 * 8  # of three runs each, three int64 a row
+    assert num_bytes_cut(tmp_path) == 2 * bytes_of(12, PIXELS) + tables

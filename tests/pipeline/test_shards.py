@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from model.errors import BadUsage, CorruptArtefact
 from model.examples import Examples
-from pipeline.manifest import MOST_SHARDS, Manifest, PreprocessConfig
+from pipeline.manifest import Manifest, PartInfo, PreprocessConfig
 from pipeline.shards import (
     MOST_MEAN_BYTES,
     add_up,
@@ -22,6 +22,7 @@ from pipeline.shards import (
     sort_by_key,
     split_num_shards,
 )
+from pipeline.sources.known import MOST_SHARDS
 
 
 @pytest.mark.parametrize(
@@ -165,3 +166,43 @@ def test_a_split_adds_up_to_what_its_shards_hold():
 def test_a_split_without_examples_has_no_mean():
     split = add_up((encode_shard("train", examples([]), 3)[1],), 4)
     assert (split.num_examples, split.pixel_mean, split.pixel_std) == (0, 0, 0)
+
+
+def test_the_mean_of_one_pixel_is_that_pixel():
+    shard = encode_shard("train", Examples(np.zeros(1, np.int64), np.full((1, 1), 9, np.uint8), np.zeros(1, int)), 3)[1]
+    split = add_up((shard,), 1)
+    assert (split.pixel_mean, split.pixel_std) == (9, 0)
+
+
+def test_a_variance_that_rounding_makes_negative_is_none():
+    """All but one of so many pixels have one value, and the last is one less."""
+    value = 10
+    count = 1_369_178_611_870_465
+    shard = encode_shard("train", examples([0]), 3)[1].model_copy(
+        update={
+            "class_counts": (count, 0, 0),
+            "pixel_sum": value * count - 1,
+            "pixel_square_sum": value**2 * count - (2 * value - 1),
+        }
+    )
+    assert (value**2 * count - (2 * value - 1)) / count - ((value * count - 1) / count) ** 2 < 0
+    assert add_up((shard,), 1).pixel_std == 0
+
+
+@pytest.mark.parametrize("read", [read_shard, read_shard_again])
+def test_examples_of_a_part_count_on_from_those_of_earlier_parts(read, tmp_path):
+    folder, manifest, info = dataset_of(tmp_path, [0, 1, 2])
+    parts = [
+        PartInfo(dataset_id=name, dataset_digest="0" * 64, num_source={"train": 70, "test": 9})
+        for name in ("other", folder.name)
+    ]
+    shards = [info.model_copy(update={"part": part}) for part in (0, 1)]
+    splits = {split: add_up(tuple(shards), 4) for split in ("train", "test")}
+    joint = Manifest(**vars(manifest) | {"splits": splits, "parts": tuple(parts)})
+    for split, offset in (("train", 70), ("test", 9)):
+        found = read(tmp_path / joint.dataset_id, joint, split, joint.splits[split].shards[1])
+        assert found.indices.tolist() == [offset, offset + 1, offset + 2]
+
+
+def test_the_default_number_of_shards_is_one_for_few_examples():
+    assert choose_num_shards(None, 100, 784, "few") == 1

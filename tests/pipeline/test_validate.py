@@ -2,9 +2,11 @@
 
 import hashlib
 
+from pipeline.checks import Finding
 from pipeline.manifest import ShardInfo
 from pipeline.shards import add_up
-from pipeline.validate import Subject, look
+from pipeline.validate import Subject, examine, judge, look
+from pipeline.validation import CHECKS, CheckSettings
 from tests.pipeline.test_shards import dataset_of
 
 
@@ -34,3 +36,25 @@ def test_equal_images_are_found_over_the_splits(tmp_path):
     assert (found["test_in_train", "test"].value, found["test_in_train", "test"].indices) == (1.0, [0, 1, 2])
     assert found["test_in_train", "test"].twin_indices == [0, 1, 2]
     assert found["duplicates", "train"].num_examples == 0
+
+
+def test_a_value_is_judged_by_its_threshold():
+    found = Finding("duplicates", "train", 0.25)
+    for threshold, outcome in ((0.25, "passed"), (0.24, "error")):
+        settings = CheckSettings(severity="error", threshold=threshold, warning_threshold=threshold)
+        result = judge(found, settings)
+        assert (result.passed, result.outcome) == (outcome == "passed", outcome)
+    low = judge(
+        Finding("class_balance", "train", 0.25), CheckSettings(severity="error", threshold=0.25, warning_threshold=0.3)
+    )
+    assert (low.passed, low.outcome) == (True, "warning")
+
+
+def test_a_check_that_is_off_has_no_result(tmp_path):
+    folder, manifest, _ = dataset_of(tmp_path, [0, 1, 2])
+    settings = {name: check.defaults for name, check in CHECKS.items()}
+    settings["duplicates"] = settings["duplicates"].model_copy(update={"severity": "off"})
+    record = examine(tmp_path / "ws", Subject(folder, manifest, "0" * 64), settings, None)
+    checks = {result.check for result in record.results}
+    assert "schema" in checks
+    assert "duplicates" not in checks

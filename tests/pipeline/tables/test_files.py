@@ -1,5 +1,6 @@
 """How large a file of a table may be: what is written is read back, and what would not be is not written."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -57,3 +58,15 @@ def test_rows_are_counted_before_they_are_worked_out(monkeypatch):
         found = f"{num_rows} rows and {num_rows * row_bytes} bytes"
         with pytest.raises(BadInput, match=f"predictions would have {found} or more in a file, .*: use more shards"):
             check_rows(num_rows, row_bytes, "predictions", "use more shards")
+
+
+def test_files_are_compressed_and_every_page_is_checked():
+    table = pa.table({"numbers": np.arange(1000)})
+    data = encode_table(table)
+    about = pq.read_metadata(pa.BufferReader(data)).row_group(0).column(0)
+    assert about.compression == "ZSTD"
+    start = about.dictionary_page_offset or about.data_page_offset
+    for place in range(start + 60, start + about.total_compressed_size, 50):  # behind the header of the first page
+        damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        with pytest.raises(CorruptArtefact, match=r"^numbers cannot be read: "):
+            decode_table(damaged, "numbers")

@@ -160,3 +160,20 @@ def test_too_many_keys():
 def test_slices_must_hold_each_key_once(cut):
     with pytest.raises(BadInput, match="slicing class: its slices"):
         rows_of(Slicing(lambda each: each.labels, cut), answered(6))
+
+
+def test_a_slicing_may_have_a_thousand_keys():
+    def counted(num_keys):
+        keys = np.arange(num_keys)
+        return tally(keys, keys > 0, np.zeros(num_keys))
+
+    check_few("thin", "mine:thin", counted(1000))
+    with pytest.raises(
+        BadInput, match=r"^slicing thin \(mine:thin\) gives 1,001 different keys or more, expected at most"
+    ):
+        check_few("thin", "mine:thin", counted(1001))
+
+
+def test_the_ink_of_a_large_image_does_not_overflow():
+    white = answered(1)._replace(images=np.full((1, 4096, 4096), 255, np.uint8))  # as large as an image may be
+    assert ink_of(white).tolist() == [255]
