@@ -219,7 +219,7 @@ def test_windows_fill_up_to_the_budget():
 
 def test_the_order_is_pinned():
     """Another order would make every run of a seed another run."""
-    assert epoch_windows((1,) * 8, Plan(3, 5, 5, 5, window_bytes=4), 2, epoch=5) == [(3, 6), (0, 2), (1, 5), (4, 7)]
+    assert epoch_windows((1,) * 8, Plan(3, 5, 5, 5, window_bytes=4), 2, epoch=5) == [(0, 5), (6, 7), (2, 4), (1, 3)]
     labels = labels_of([6, 5, 7], Plan(3, 6, 6, 6, window_bytes=2 * 12)).tolist()
-    assert labels[:18] == [4, 1, 2, 7, 6, 3, 8, 0, 10, 9, 5, 12, 13, 16, 15, 17, 11, 14]
-    assert labels[18:] == [7, 8, 10, 2, 4, 9, 1, 0, 3, 6, 5, 17, 12, 13, 14, 15, 11, 16]
+    assert labels[:18] == [5, 9, 3, 10, 4, 2, 1, 7, 0, 8, 6, 13, 11, 17, 12, 16, 14, 15]
+    assert labels[18:] == [5, 4, 3, 0, 1, 2, 16, 8, 7, 11, 13, 6, 14, 17, 10, 12, 9, 15]

@@ -94,6 +94,8 @@ def test_every_recipe_is_pinned():
         ("layers", (784, 0, 10)),
         ("batch_size", 0),
         ("num_steps", -1),
+        ("num_steps", 2**31),
+        ("batch_size", 2**31),
         ("num_epochs", 0.0),
         ("num_epochs", float("inf")),
         ("weights_rate", 0.0),
@@ -126,6 +128,8 @@ def test_a_value_beyond_its_limit_is_rejected_by_name(setting, value):
         ("layers", (1, 1)),
         ("batch_size", 1),
         ("num_steps", 1),
+        ("num_steps", 2**31 - 1),
+        ("batch_size", 2**31 - 1),
         ("num_epochs", 0.5),
         ("weights_rate", 0.5),
         ("momentum", 0.99),
@@ -222,11 +226,17 @@ def test_the_digest_stays_as_it_is():
 
 
 @pytest.mark.parametrize(
-    ("num_epochs", "num_examples", "num_steps"), [(30.0, 60_000, 180_000), (0.5, 97, 5), (0.01, 60, 1)]
+    ("num_epochs", "num_examples", "num_steps"),
+    [(30.0, 60_000, 180_000), (0.5, 97, 5), (0.01, 60, 1), (2.0**31 - 1, 10, 2**31 - 1)],
 )
 def test_epochs_become_steps_rounded_and_at_least_one(num_epochs, num_examples, num_steps):
     found = fit_to_data(override(NIELSEN, num_epochs=num_epochs), 784, 10, num_examples)
     assert (found.num_steps, found.num_epochs) == (num_steps, None)
+
+
+def test_more_steps_than_int32_counts_are_rejected():
+    with pytest.raises(BadUsage, match="num_epochs 2.14748e"):
+        fit_to_data(override(NIELSEN, num_epochs=2.0**31), 784, 10, 10)
 
 
 def test_a_recipes_own_layers_take_the_ends_of_the_data_set():
