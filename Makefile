@@ -12,8 +12,8 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-all test-engines test-faults test-stores azurite test-deploy bench bench-data fuzz docs screenshots \
-	lint types lock clean
+.PHONY: run test test-all test-engines test-faults test-stores azurite test-deploy mutation bench bench-data fuzz docs \
+	screenshots lint types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
@@ -45,6 +45,9 @@ azurite: $(BIN)/python  ## the emulator of Azure's blob storage, where there is 
 
 test-deploy: $(VENV)/installed-dev  ## all of tests/deploy, Airflow too, in an environment of its own
 	@$(BIN)/python -m pytest -rs tests/deploy
+
+mutation: $(VENV)/installed-test  ## small changes of the code that the tests should notice; MUTATION="--files model/order.py --all"
+	@$(BIN)/python -m tests.mutation $(MUTATION)
 
 bench: $(VENV)/installed-bench  ## how long a training step takes, ours and others'
 	@$(BIN)/python -m tests.benchmarks.steps

@@ -161,7 +161,7 @@ def _lengths_from(first_step: int, plan: Plan, num_pixels: int) -> Iterator[int]
     """Return what `chunk_lengths` yields once first_step steps are done."""
     lengths, done = chunk_lengths(plan, num_pixels), 0
     while done < first_step:
-        done += next(lengths, plan.num_steps + 1)
+        done += next(lengths, first_step + 1)  # behind the last chunk: too far
     if done != first_step:
         raise CorruptArtefact(
             f"no chunk of this run's batches ends at step {first_step}, so it cannot go on from there; delete its "

@@ -3,10 +3,11 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.batches import Plan, SplitReader, chunk_lengths, epoch_windows, make_chunks
+from model.batches import Plan, SplitReader, _Reused, aligned, chunk_lengths, epoch_windows, make_chunks
 from model.errors import BadInput, CorruptArtefact
 from model.examples import Examples
 
@@ -157,7 +158,68 @@ def test_windows_that_are_done_are_not_read():
     assert calls == [shard for shard, _ in groupby(order[4 + 1 :])]
 
 
-@pytest.mark.parametrize("step", [3, 12])
-def test_a_step_where_no_chunk_ends_is_refused(step):
+@pytest.mark.parametrize(("num_steps", "step"), [(10, 3), (10, 12), (10, 21), (1, 3)])
+def test_a_step_where_no_chunk_ends_is_refused(num_steps, step):
     with pytest.raises(CorruptArtefact, match=f"ends at step {step}"):
-        make_chunks(reader([50]), Plan(1, 5, 10, 5), step)
+        make_chunks(reader([50]), Plan(1, 5, num_steps, 5), step)
+
+
+def test_chunks_hold_up_to_16_mib_and_are_equal_but_for_the_last_of_a_report():
+    assert list(chunk_lengths(Plan(1, 16, 4096, 10_000), 256)) == [4096]  # 4096 steps of 4096 bytes
+    assert list(chunk_lengths(Plan(1, 16, 4097, 10_000), 256)) == [2049, 2048]
+    assert list(chunk_lengths(Plan(1, 16, 10, 4), 256)) == [4, 4, 2]
+    assert list(chunk_lengths(Plan(1, 2**24, 3, 2), 2)) == [1, 1, 1]  # a batch that is larger than that alone
+
+
+def test_the_budget_of_a_window_is_a_gibibyte_unless_it_is_given():
+    assert Plan(1, 10, 10, 10).window_bytes == 1_073_741_824
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 1000, 4099])
+def test_arrays_begin_at_multiples_of_64_bytes(length):
+    arrays = [aligned((length, 3), np.int32) for _ in range(5)]
+    for number, array in enumerate(arrays):
+        assert array.ctypes.data % 64 == 0
+        assert (array.shape, array.dtype) == ((length, 3), np.int32)
+        array[:] = number
+    assert [set(array.ravel()) for array in arrays] == [{number} for number in range(5)]
+
+
+def test_memory_is_used_again_where_nobody_holds_it_and_the_size_is_the_same():
+    memory = _Reused()
+    first, second = (memory.take((4, 16)) for _ in range(2))
+    first[:] = 1
+    second[:] = 2
+    assert (first == 1).all()
+    place = first.ctypes.data
+    assert place % 64 == 0
+    del first
+    again = memory.take((4, 16))
+    assert again.ctypes.data == place
+    del second, again
+    assert memory.take((5, 16)).shape == (5, 16)
+    assert len(memory._pieces) == 1  # of another size, the others are given back
+
+
+def test_a_chunk_has_the_shapes_that_the_compiled_program_is_for():
+    found = make_chunks(reader([20], num_pixels=7), plan_for(20, 1)).element_spec
+    assert found == (tf.TensorSpec((None, 5, 7), tf.uint8), tf.TensorSpec((None, 5), tf.int32))
+
+
+def test_windows_fill_up_to_the_budget():
+    windows = epoch_windows((10, 10, 10), plan_for(30, 1, window_bytes=2 * 20), 2, epoch=0)
+    assert sorted(map(len, windows)) == [1, 2]
+    assert [len(each) for each in epoch_windows((10,) * 4, plan_for(40, 1, window_bytes=2 * 20 - 1), 2, epoch=0)] == [
+        1
+    ] * 4
+    assert all(
+        list(each) == sorted(each) for epoch in range(9) for each in epoch_windows((1,) * 9, plan_for(9, 1), 2, epoch)
+    )
+
+
+def test_the_order_is_pinned():
+    """Another order would make every run of a seed another run."""
+    assert epoch_windows((1,) * 8, Plan(3, 5, 5, 5, window_bytes=4), 2, epoch=5) == [(0, 5), (6, 7), (2, 4), (1, 3)]
+    labels = labels_of([6, 5, 7], Plan(3, 6, 6, 6, window_bytes=2 * 12)).tolist()
+    assert labels[:18] == [5, 9, 3, 10, 4, 2, 1, 7, 0, 8, 6, 13, 11, 17, 12, 16, 14, 15]
+    assert labels[18:] == [5, 4, 3, 0, 1, 2, 16, 8, 7, 11, 13, 6, 14, 17, 10, 12, 9, 15]

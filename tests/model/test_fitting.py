@@ -1,5 +1,8 @@
+import itertools
+import math
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,9 +11,11 @@ import tensorflow as tf
 from model.batches import Plan, SplitReader, make_chunks
 from model.checkpoint import decode_tensors, encode_tensors, name_parts, restore
 from model.examples import Examples
-from model.fitting import Listener, Program, Standing, fit, side_by_side
+from model.fitting import ChunkLoss, Listener, Program, Progress, Standing, fit, side_by_side
 from model.lockstep import begin, compile_run
+from model.network import predict
 from model.recipes import RECIPES, fit_to_data, override
+from model.training import network_of
 from tests.helpers import Digits
 
 REPORT_EVERY, WINDOW = 10, 40 * 20  # steps; bytes: two of the three shards of 30 examples do not fit
@@ -108,3 +113,86 @@ def test_a_failure_stops_the_others_and_is_what_is_raised():
         side_by_side(work, [0, 1])
     assert time.monotonic() - started < 20
     assert stopped.is_set()
+
+
+def follow(start, chunk_lengths, monkeypatch):
+    """What a listener is told of a run with made-up losses 1, 2, 3 and so on, on a clock that shows 100, 101, ..."""
+    clock, losses, told = itertools.count(100.0), itertools.count(1.0), []
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    config = override(fit_to_data(RECIPES["nielsen-30"].config, 20, 3, 90), num_steps=12)
+    state = begin(config)
+    program = Program(start._replace(state=state), lambda state, images, labels: (state, np.float32(next(losses))))
+    chunks = [(None, np.zeros((length, 10))) for length in chunk_lengths]
+    _, data = reader()
+    listener = Listener(lambda point, parameters: told.append((point, parameters)), told.append)
+    end = fit(config, program, chunks, data, listener, 5)
+    assert all(parameters is state.parameters for point, parameters in (each for each in told if len(each) == 2))
+    return end, [each[0] if len(each) == 2 else each._replace(state=None) for each in told], config, state
+
+
+def test_reports_and_standings_by_hand(monkeypatch):
+    end, told, config, state = follow(Standing(0, None), (2, 3, 4, 1, 2), monkeypatch)
+    outputs = network_outputs(config, state)
+    correct = int((outputs.argmax(axis=1) == reader()[1].labels).sum())
+    first, *others = told
+    assert first[:2] == (0, 0)
+    assert math.isnan(first.loss)
+    assert others == [
+        Standing(2, None, (ChunkLoss(1.0, 2),), 2.0),
+        Progress(5, 50, (1 * 2 + 2 * 3) / 5, correct, 90, 3.0),
+        Standing(5, None, (), 4.0),
+        Standing(9, None, (ChunkLoss(3.0, 4),), 5.0),
+        Progress(10, 100, (3 * 4 + 4) / 5, correct, 90, 6.0),
+        Standing(10, None, (), 7.0),
+        Progress(12, 120, 5.0, correct, 90, 8.0),
+        Standing(12, None, (), 9.0),
+    ]
+    assert end._replace(state=None) == others[-1]
+
+
+def network_outputs(config, state):
+    return predict(network_of(config), state.parameters, reader()[1].images).numpy()
+
+
+def test_a_run_that_goes_on_keeps_its_losses_and_its_time(monkeypatch):
+    start = Standing(9, None, (ChunkLoss(7.0, 4),), 1000.0)
+    _, told, *_ = follow(start, (1, 2), monkeypatch)
+    assert [(each.step, each.seconds) for each in told] == [(10, 1001.0), (10, 1002.0), (12, 1003.0), (12, 1004.0)]
+    assert told[0].loss == (7 * 4 + 1) / 5
+
+
+def test_one_run_stays_in_its_thread():
+    threads = []
+    side_by_side(lambda run, stop: threads.append((run, threading.get_ident(), stop.is_set())), ["only"])
+    assert threads == [("only", threading.get_ident(), False)]
+
+
+def test_runs_that_wait_for_a_core_do_not_begin_after_a_failure(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", {0: {0}}.get)
+    begun = []
+
+    def work(run, stop):
+        begun.append(run)
+        if run == 1:
+            raise ValueError("the reason")
+        time.sleep(0.05 * run)
+
+    with pytest.raises(ValueError, match="the reason"):
+        side_by_side(work, range(40))
+    assert begun[:2] == [0, 1]
+    assert len(begun) <= 3  # the next may have begun before the failure was seen
+
+
+def test_there_are_no_more_threads_than_cores_nor_more_than_runs(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", {0: {0, 1, 2}}.get)
+    sizes = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, size):
+            sizes.append(size)
+            super().__init__(size)
+
+    monkeypatch.setattr("model.fitting.ThreadPoolExecutor", Pool)
+    side_by_side(lambda run, stop: None, range(2))
+    side_by_side(lambda run, stop: None, range(9))
+    assert sizes == [2, 3]

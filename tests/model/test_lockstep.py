@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 from model import gradients
-from model.lockstep import agreement, begin, compare_steps, compile_run
+from model.lockstep import Lockstep, agreement, begin, compare_steps, compile_run, update_both
+from model.network import Layer
 from model.recipes import RECIPES, fit_to_data, override
 from model.training import compile_chunk, start_state
 from tests.helpers import Digits
@@ -58,3 +59,49 @@ def test_one_step_each_way_from_trained_parameters(recipe, monkeypatch):
 
     monkeypatch.setitem(gradients.STEPS, "manual", wrong)
     assert compare_steps(ours, parameters, images, labels).largest_difference > 1e-6
+
+
+def layers(*numbers):
+    return tuple(Layer(tf.constant([[number]]), tf.constant([0.0])) for number in numbers)
+
+
+def test_differences_are_absolute_and_the_largest_of_all_layers():
+    state = start_state(config("compare"))
+    manual = state._replace(parameters=layers(0.5, -2.0, 1.0))
+    autodiff = state._replace(parameters=layers(0.5, -1.75, 0.875))
+    found = agreement(7, Lockstep(manual, autodiff, tf.constant(0.125)))
+    assert found == (7, 0.125, 0.25, 2.0)
+    assert Lockstep(manual, autodiff, tf.constant(0.0)).parameters is manual.parameters
+
+
+def test_the_largest_difference_of_a_chunk_stays_and_one_that_is_no_number_too():
+    images, labels = (values[0] for values in batches())
+    both = begin(config("compare"))
+    assert float(both.difference) == 0
+    kept, _ = update_both(config("compare"), both._replace(difference=tf.constant(0.5)), images, labels)
+    assert float(kept.difference) == 0.5
+    for earlier in (np.nan, np.inf):
+        lost, _ = update_both(config("compare"), both._replace(difference=tf.constant(earlier)), images, labels)
+        assert np.isnan(lost.difference)
+    broken = both.manual._replace(parameters=tf.nest.map_structure(lambda part: part * np.nan, both.manual.parameters))
+    latest, _ = update_both(config("compare"), both._replace(manual=broken), images, labels)
+    assert np.isnan(latest.difference)
+
+
+def test_the_steps_that_are_compared_start_from_the_trained_parameters():
+    images, labels = (values[0] for values in batches())
+    broken = tf.nest.map_structure(lambda part: part * np.nan, start_state(config("manual")).parameters)
+    assert np.isnan(compare_steps(config("manual"), broken, images, labels).largest_difference)
+
+
+def test_only_compare_trains_two_networks():
+    assert isinstance(begin(config("compare")), Lockstep)
+    for step in ("manual", "autodiff"):
+        assert not isinstance(begin(config(step)), Lockstep)
+
+
+def test_both_networks_begin_with_the_parameters_of_a_warm_start():
+    warm_start = start_state(override(config("manual"), seed=9)).parameters
+    for state in (begin(config("manual"), warm_start), *begin(config("compare"), warm_start)[:2]):
+        for ours, theirs in zip(tf.nest.flatten(state.parameters), tf.nest.flatten(warm_start), strict=True):
+            np.testing.assert_array_equal(ours, theirs)

@@ -26,10 +26,38 @@ def test_equal_images_come_to_one_bucket_and_nothing_is_lost(values, num_example
     assert np.array_equal(np.sort(together, order="index"), kept)
 
 
-@pytest.mark.parametrize(("num_examples", "bits"), [(0, 1), (70_000, 1), (7_000_000, 5), (10**10, 10)])
+@pytest.mark.parametrize(
+    ("num_examples", "bits"), [(0, 1), (70_000, 1), (2**19 - 1, 1), (2**19, 2), (7_000_000, 5), (10**10, 10)]
+)
 def test_buckets_are_few_for_few_examples(num_examples, bits):
     with temporary_buckets(num_examples) as buckets:
         assert buckets._bits == bits
+
+
+def test_what_is_kept_of_an_example():
+    kept = keep(np.array([[1, 2], [3, 4]], np.uint64), np.array([7, 8]), np.array([5, 6]), 1)
+    assert kept["key"].tolist() == [[1, 2], [3, 4]]
+    assert kept[["index", "label", "split"]].tolist() == [(7, 5, 1), (8, 6, 1)]
+    assert kept.dtype.itemsize == 32  # so that a bucket takes 8 MiB
+
+
+def test_a_bucket_holds_the_keys_of_its_range_and_stays_in_order():
+    firsts = np.array([2**63, 2**62, 0, 2**62 - 1, 2**64 - 1, 2**63 - 1, 3 * 2**62, 1], np.uint64)
+    kept = keep(np.stack([firsts, firsts], axis=1), np.arange(8), np.arange(8), 0)
+    with temporary_buckets(4 * BUCKET_EXAMPLES) as buckets:  # eight buckets, of which one stays empty
+        buckets.add(kept[:5])
+        buckets.add(kept[5:])
+        assert [bucket["index"].tolist() for bucket in buckets] == [[2, 7], [3], [1], [5], [0], [6], [4]]
+
+
+def test_examples_stay_in_order_in_their_bucket():
+    keys = np.zeros((2000, 2), np.uint64)
+    keys[::3, 0] = 2**63
+    with temporary_buckets(1) as buckets:
+        buckets.add(keep(keys, np.arange(2000), np.zeros(2000), 0))
+        low, high = (bucket["index"].tolist() for bucket in buckets)
+    assert high == list(range(0, 2000, 3))
+    assert low == sorted(low)
 
 
 def test_what_is_found_does_not_depend_on_the_buckets():

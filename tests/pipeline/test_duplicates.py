@@ -63,3 +63,16 @@ def test_keys_of_images_that_differ_by_one_pixel_differ():
     assert keys.dtype == np.uint64
     assert len(np.unique(keys, axis=0)) == 785
     assert (content_keys(np.asfortranarray(images)) == keys).all()
+
+
+def test_keys_are_equal_only_where_both_halves_are():
+    for halves in ([[1, 5], [2, 5], [1, 5], [1, 6]], [[5, 1], [5, 2], [5, 1], [6, 1]]):
+        found = find_repeated(np.array(halves, np.uint64))
+        assert found.rows.tolist() == [0, 2]
+        assert found.groups[0] == found.groups[1]
+
+
+def test_a_content_key_is_pinned():
+    """BLAKE2b-128 of the bytes; b2sum -l 128 prints the same."""
+    [key] = content_keys(np.array([[1, 2, 3]], np.uint8))
+    assert key.astype("<u8").tobytes().hex() == "3918c58061547dffc0618e6bf1d46ea2"

@@ -1,6 +1,7 @@
 """The table [promotion]."""
 
 import pytest
+from pydantic import ValidationError
 
 from model.errors import BadUsage
 from pipeline.configuration import resolve_promotion
@@ -20,7 +21,11 @@ def test_what_is_not_given_is_as_usual(tmp_path):
         ({"minimum_acuracy": 0.9}, "promotion: no such setting: 'minimum_acuracy' (did you mean 'minimum_accuracy'?)"),
         ({"minimum_accuracy": 1.5}, "promotion.minimum_accuracy: "),
         ({"minimum_accuracy": "0.9"}, "promotion.minimum_accuracy: "),
+        ({"minimum_accuracy": float("nan")}, "promotion.minimum_accuracy: "),
         ({"significance": 0.0}, "promotion.significance: "),
+        ({"significance": 1.01}, "promotion.significance: "),
+        ({"minimum_gain": 1.01}, "promotion.minimum_gain: "),
+        ({"minimum_gain": -1.01, "significance": 1.0}, "promotion.minimum_gain: "),
         ({"largest_class_loss": -0.1}, "promotion.largest_class_loss: "),
         ({"reference": ""}, "promotion.reference: "),
         ({"minimum_gain": float("nan")}, "promotion.minimum_gain: "),
@@ -31,6 +36,44 @@ def test_what_is_not_allowed_is_named(table, message):
     with pytest.raises(BadUsage) as raised:
         resolve_policy(table)
     assert message in str(raised.value)
+
+
+def test_the_message_names_the_value_found_but_not_the_whole_table():
+    with pytest.raises(BadUsage, match=r"^promotion\.significance: Input should be greater than 0, found 0\.0$"):
+        resolve_policy({"significance": 0.0})
+    with pytest.raises(BadUsage, match=r"^promotion: a minimum_gain below 0 .* asks for no gain$"):
+        resolve_policy({"minimum_gain": -0.01})
+    with pytest.raises(BadUsage, match=r"^promotion\.minimum_accuracy: .*, found 1\.5$"):
+        resolve_policy({"minimum_accuracy": 1.5, "largest_class_loss": -1.0})
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"minimum_accuracy": 0.0, "largest_class_loss": 0.0},
+        {"minimum_accuracy": 1.0, "largest_class_loss": 1.0},
+        {"minimum_gain": 1.0},
+        {"minimum_gain": -1.0, "significance": 1.0},
+        {"minimum_gain": 0.0, "significance": 0.5},
+        {"reference": "r"},
+    ],
+)
+def test_a_value_at_its_limit_is_taken(table):
+    assert resolve_policy(table) == Policy.model_construct(**Policy().model_dump() | table)
+
+
+def test_the_usual_policy_is_pinned():
+    """Its digest stands in the registry's history."""
+    expected = {"minimum_accuracy": 0.0, "minimum_gain": 0.0, "significance": 0.05, "largest_class_loss": 0.05}
+    assert Policy().model_dump() == expected | {"reference": "best"}
+    assert Policy().digest == "9020fc0986a96d5c79b2d9e62e703dde1d5ea86c821d5b72cd45f0b26992c2f3"
+
+
+def test_a_policy_cannot_be_changed_or_extended():
+    with pytest.raises(ValidationError, match="frozen"):
+        Policy().minimum_gain = 0.5
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Policy(more=1)
 
 
 def test_a_loss_is_allowed_where_no_significance_is_asked_for():

@@ -127,15 +127,15 @@ def test_examples_are_counted_in_whole_numbers_however_many_there_are():
     many = 2**53 + 1  # which float64 has no number for
     confusion = np.array([[many, 2], [0, 0]])
     counted = tally(np.zeros(1, int), np.ones(1, bool), np.ones(1))
-    counts = metrics.Counts("test", confusion, (1e16, 1.0, 1.0), (0.5, 0.25), counted, 0, 0)
+    counts = metrics.Counts("test", confusion, (1e16, 1.0, 1.0), (1e16, 1.0, 1.0), counted, 0, 0)
     row = metrics.evaluation_row(counts, ("a", "b"))
     assert (row["num_examples"], row["num_correct"]) == (many + 2, many)
-    assert row["loss"] == (1e16 + 2) / (many + 2)
+    assert row["loss"] == row["brier"] == (1e16 + 2) / (many + 2)
     assert [each["support"] for each in metrics.class_rows(counts, ("a", "b"))] == [many + 2, 0]
     assert [each["count"] for each in metrics.confusion_rows(counts)] == [many, 2, 0, 0]
     both = metrics.merge_counts([counts, counts])["test"]
     assert int(both.confusion.sum()) == 2 * (many + 2)
-    assert both.brier_sums == (0.5, 0.25, 0.5, 0.25)
+    assert both.brier_sums == (1e16, 1.0, 1.0) * 2
 
 
 def test_wilson_ends_at_0_and_1_exactly():

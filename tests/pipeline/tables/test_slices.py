@@ -92,6 +92,8 @@ def test_quantiles_by_hand():
     assert cut_quantiles({3: 1, 5: 98, 200: 1}, NAMES) == [
         *(Slice("ink 3 to 5", (3,)), Slice("ink 5 to 200", (5,)), Slice("ink 200 to 201", (200,)))
     ]
+    # the middle of the first 3 of 20 lies in the first tenth, though its end lies in the second
+    assert [each.keys for each in cut_quantiles({0: 3, 1: 1, 2: 16}, NAMES)] == [(0,), (1,), (2,)]
     assert cut_quantiles({0: 7}, NAMES) == [Slice("ink 0 to 1", (0,))]
 
 
@@ -136,6 +138,10 @@ def test_what_is_no_slicing(function, problem):
         keys_of("thin", "mine:thin", Slicing(function), answered(6))
 
 
+def test_a_thousand_keys_are_few_enough():
+    check_few("thin", "mine:thin", tally(np.arange(1000), np.ones(1000, bool), np.ones(1000)))
+
+
 def test_too_many_keys():
     counted = tally(np.arange(1001), np.ones(1001, bool), np.ones(1001))
     with pytest.raises(BadInput, match=r"slicing thin \(mine:thin\) gives 1,001 different keys"):
@@ -154,3 +160,20 @@ def test_too_many_keys():
 def test_slices_must_hold_each_key_once(cut):
     with pytest.raises(BadInput, match="slicing class: its slices"):
         rows_of(Slicing(lambda each: each.labels, cut), answered(6))
+
+
+def test_a_slicing_may_have_a_thousand_keys():
+    def counted(num_keys):
+        keys = np.arange(num_keys)
+        return tally(keys, keys > 0, np.zeros(num_keys))
+
+    check_few("thin", "mine:thin", counted(1000))
+    with pytest.raises(
+        BadInput, match=r"^slicing thin \(mine:thin\) gives 1,001 different keys or more, expected at most"
+    ):
+        check_few("thin", "mine:thin", counted(1001))
+
+
+def test_the_ink_of_a_large_image_does_not_overflow():
+    white = answered(1)._replace(images=np.full((1, 4096, 4096), 255, np.uint8))  # as large as an image may be
+    assert ink_of(white).tolist() == [255]

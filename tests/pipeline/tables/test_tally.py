@@ -37,3 +37,8 @@ def test_any_pieces_in_any_order_give_the_same(examples, data):
 def test_nothing_has_no_share_and_no_mean():
     found = total(tally_of([(1, True, 2.0)]), [7])
     assert (found.accuracy, found.mean_value) == (0, 0)
+
+
+def test_sums_of_pieces_are_added_up_exactly():
+    pieces = merge_tallies([tally_of([(1, True, value)]) for value in (1e16, 1.0, 1.0)])
+    assert total(pieces, [1]).value_sum == 1e16 + 2

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.tables.weights import Range, merge_ranges, weight_rows
+from pipeline.tables.weights import DEAD_RANGE, Range, merge_ranges, weight_rows
 
 
 def test_by_hand():
@@ -37,3 +37,23 @@ def test_ranges_widen_in_any_order(values, data):
     (found,) = merge_ranges(halves)
     np.testing.assert_array_equal(found.low, np.min(values, axis=0))
     np.testing.assert_array_equal(found.high, np.max(values, axis=0))
+
+
+def test_a_unit_of_a_range_of_a_thousandth_is_alive():
+    assert Range(np.zeros(1), np.array([DEAD_RANGE])).num_dead == 0
+
+
+def test_the_range_of_a_unit_is_worked_out_in_float64():
+    assert Range(np.array([-3e38], np.float32), np.array([3e38], np.float32)).num_dead == 0
+
+
+def test_a_unit_is_dead_if_its_value_differs_by_less_than_a_thousandth():
+    low = np.zeros(3, np.float32)
+    assert Range(low, np.array([0, 0.000999, 0.001001], np.float32)).num_dead == 2
+
+
+def test_numbers_are_worked_out_in_float64():
+    weights = np.array([[2**24, 1, 1]], np.float32)  # whose sum float32 has no number for
+    row = next(weight_rows([(weights, np.zeros(1, np.float32))], ()))
+    assert row["mean"] == (2**24 + 2) / 3
+    assert row["norm"] == np.sqrt(2.0**48 + 2)

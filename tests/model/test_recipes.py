@@ -1,0 +1,260 @@
+import pytest
+from pydantic import ValidationError
+
+from model.errors import BadUsage
+from model.recipes import RECIPES, TrainingConfig, WarmStart, fit_to_data, nearest, override
+
+ARTICLE = RECIPES["article-manual"].config
+NIELSEN = RECIPES["nielsen-30"].config
+WARM_START = WarmStart(run_id="seed1-run", sha256="0" * 64)
+DEFAULTS = {
+    "activation": "sigmoid",
+    "output": "sigmoid",
+    "loss": "quadratic",
+    "start": "truncated-normal",
+    "num_steps": 0,
+    "num_epochs": None,
+    "schedule": "constant",
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "dropout": 0.0,
+    "window_mib": 1024,
+    "seed": 1,
+    "num_replicas": 1,
+}
+# the settings as they were published: see the sources that the recipes name
+PUBLISHED = {
+    "article-manual": {
+        "step": "manual",
+        "layers": (784, 30, 10),
+        "batch_size": 10,
+        "num_steps": 10_000,
+        "weights_rate": 5.0,
+        "biases_rate": 0.5,
+    },
+    "article-autodiff": {
+        "step": "autodiff",
+        "layers": (784, 30, 10),
+        "batch_size": 10,
+        "num_steps": 10_000,
+        "weights_rate": 2.0,
+        "biases_rate": 2.0,
+    },
+    "nielsen-30": {
+        "step": "manual",
+        "layers": (784, 30, 10),
+        "start": "normal",
+        "batch_size": 10,
+        "num_epochs": 30.0,
+        "weights_rate": 3.0,
+        "biases_rate": 3.0,
+    },
+    "nielsen-100": {
+        "step": "manual",
+        "layers": (784, 100, 10),
+        "loss": "cross-entropy",
+        "start": "scaled",
+        "batch_size": 10,
+        "num_epochs": 60.0,
+        "weights_rate": 0.5,
+        "biases_rate": 0.5,
+        "weight_decay": 0.0001,
+    },
+    "modern": {
+        "step": "manual",
+        "layers": (784, 512, 512, 10),
+        "activation": "relu",
+        "output": "softmax",
+        "loss": "cross-entropy",
+        "start": "he",
+        "batch_size": 128,
+        "num_epochs": 40.0,
+        "weights_rate": 0.1,
+        "biases_rate": 0.1,
+        "schedule": "cosine",
+        "momentum": 0.9,
+        "dropout": 0.4,
+    },
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_recipe_is_as_published(name):
+    assert RECIPES[name].config.model_dump() == DEFAULTS | {"recipe": name} | PUBLISHED[name]
+
+
+def test_every_recipe_is_pinned():
+    assert RECIPES.keys() == PUBLISHED.keys()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("layers", (784,)),
+        ("layers", (784, 0, 10)),
+        ("batch_size", 0),
+        ("num_steps", -1),
+        ("num_steps", 2**31),
+        ("batch_size", 2**31),
+        ("num_epochs", 0.0),
+        ("num_epochs", float("inf")),
+        ("weights_rate", 0.0),
+        ("weights_rate", float("inf")),
+        ("biases_rate", float("nan")),
+        ("momentum", -0.01),
+        ("momentum", 1.0),
+        ("weight_decay", -0.01),
+        ("weight_decay", float("inf")),
+        ("dropout", -0.01),
+        ("dropout", 1.0),
+        ("dropout", 0.4 / 65_536),
+        ("dropout", 1 - 0.4 / 65_536),
+        ("window_mib", 0),
+        ("seed", -1),
+        ("seed", 2**31),
+        ("num_replicas", 0),
+        ("num_replicas", 3),  # of a batch of 10
+        ("step", "magic"),
+    ],
+)
+def test_a_value_beyond_its_limit_is_rejected_by_name(setting, value):
+    with pytest.raises(BadUsage, match=setting):
+        override(ARTICLE, **{setting: value})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("layers", (1, 1)),
+        ("batch_size", 1),
+        ("num_steps", 1),
+        ("num_steps", 2**31 - 1),
+        ("batch_size", 2**31 - 1),
+        ("num_epochs", 0.5),
+        ("weights_rate", 0.5),
+        ("momentum", 0.99),
+        ("weight_decay", 0.5),
+        ("dropout", 1 / 65_536),
+        ("dropout", 1 - 1 / 65_536),
+        ("window_mib", 1),
+        ("seed", 0),
+        ("seed", 2**31 - 1),
+        ("num_replicas", 10),
+    ],
+)
+def test_a_value_at_its_limit_is_taken(setting, value):
+    assert getattr(override(ARTICLE, **{setting: value}), setting) == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_steps": 5, "num_epochs": 2.0}, "configuration: give either num_steps or num_epochs"),
+        ({"step": "compare", "num_replicas": 2}, "configuration: the step compare works with one replica only"),
+        ({"layers": (784, -2, 10)}, "layers.1: Input should be greater than 0, found -2"),
+        ({"batch_size": 0, "seed": -1}, "batch_size: Input should be greater than 0, found 0"),
+        ({"momentun": 0.5}, "no such setting: 'momentun' (did you mean 'momentum'?)"),
+    ],
+)
+def test_the_message_names_the_place_and_the_first_value_found(changes, message):
+    with pytest.raises(BadUsage) as raised:
+        override(ARTICLE, **changes)
+    assert str(raised.value) == message
+
+
+def test_compare_takes_one_replica_and_other_steps_several():
+    assert override(ARTICLE, step="compare").num_replicas == 1
+    assert override(ARTICLE, step="autodiff", num_replicas=2).num_replicas == 2
+
+
+def test_a_length_in_steps_replaces_one_in_epochs_and_the_other_way_round():
+    assert override(ARTICLE, num_epochs=2.0).num_steps == 0
+    assert override(NIELSEN, num_steps=7).num_epochs is None
+    assert override(NIELSEN, seed=2).num_epochs == 30
+
+
+@pytest.mark.parametrize("record", [ARTICLE, WARM_START], ids=["configuration", "warm start"])
+def test_records_cannot_be_changed_or_extended(record):
+    name = next(iter(type(record).model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(record, name, getattr(record, name))
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        type(record).model_validate(record.model_dump() | {"more": 1})
+
+
+@pytest.mark.parametrize(
+    ("run_id", "sha256"),
+    [
+        ("", "0" * 64),
+        ("-run", "0" * 64),
+        ("a/b", "0" * 64),
+        ("a" * 201, "0" * 64),
+        ("run", "0" * 63),
+        ("run", "0" * 65),
+        ("run", "G" * 64),
+    ],
+)
+def test_a_warm_start_that_names_no_model_is_rejected(run_id, sha256):
+    with pytest.raises(ValidationError):
+        WarmStart(run_id=run_id, sha256=sha256)
+
+
+def test_a_run_id_has_up_to_200_characters():
+    assert WarmStart(run_id="a" * 200, sha256="0" * 64).run_id == "a" * 200
+
+
+def test_a_warm_start_needs_the_same_layers():
+    config = override(ARTICLE, warm_start=WARM_START)
+    config.check_start((784, 30, 10))
+    ARTICLE.check_start((784, 20, 10))  # it has no warm start
+    with pytest.raises(BadUsage, match="from seed1-run needs its layers, 784-20-10; those here are 784-30-10"):
+        config.check_start((784, 20, 10))
+
+
+def test_a_warm_start_is_dumped_only_where_there_is_one():
+    assert "warm_start" not in ARTICLE.model_dump()
+    dumped = override(ARTICLE, warm_start=WARM_START).model_dump()
+    assert dumped["warm_start"] == WARM_START.model_dump()
+    assert dumped["recipe"] == "article-manual"
+    assert TrainingConfig.model_validate(dumped).warm_start == WARM_START
+
+
+def test_the_digest_stays_as_it_is():
+    """Ids of runs hold it, so another one would make every run of earlier versions another run."""
+    assert ARTICLE.digest == "52f33791a6997326e4e7b362eda3e5769a04554a3b9bc1db79765e99fdcf9d0a"
+    assert override(ARTICLE, seed=2).digest != ARTICLE.digest
+
+
+@pytest.mark.parametrize(
+    ("num_epochs", "num_examples", "num_steps"),
+    [(30.0, 60_000, 180_000), (0.5, 97, 5), (0.01, 60, 1), (2.0**31 - 1, 10, 2**31 - 1)],
+)
+def test_epochs_become_steps_rounded_and_at_least_one(num_epochs, num_examples, num_steps):
+    found = fit_to_data(override(NIELSEN, num_epochs=num_epochs), 784, 10, num_examples)
+    assert (found.num_steps, found.num_epochs) == (num_steps, None)
+
+
+def test_more_steps_than_int32_counts_are_rejected():
+    with pytest.raises(BadUsage, match="num_epochs 2.14748e"):
+        fit_to_data(override(NIELSEN, num_epochs=2.0**31), 784, 10, 10)
+
+
+def test_a_recipes_own_layers_take_the_ends_of_the_data_set():
+    assert fit_to_data(ARTICLE, 35, 26, 1000).layers == (35, 30, 26)
+    assert fit_to_data(RECIPES["modern"].config, 35, 26, 1000).layers == (35, 512, 512, 26)
+    assert fit_to_data(ARTICLE, 35, 26, 1000).num_steps == 10_000
+
+
+@pytest.mark.parametrize("layers", [(784, 60, 26), (35, 60, 10), (784, 60, 10)])
+def test_given_layers_must_have_the_ends_of_the_data_set(layers):
+    with pytest.raises(BadUsage, match=r"layers [0-9]+-60-[0-9]+ do not fit .* 35 pixels and 26 classes"):
+        fit_to_data(override(ARTICLE, layers=layers), 35, 26, 1000)
+
+
+def test_given_layers_that_fit_stay():
+    assert fit_to_data(override(ARTICLE, layers=(35, 9, 8, 26)), 35, 26, 1000).layers == (35, 9, 8, 26)
+
+
+def test_the_nearest_name_is_a_hint():
+    assert nearest("tain", ["test", "train"]) == " (did you mean 'train'?)"
+    assert nearest("xyz", ["test", "train"]) == ""

@@ -1,0 +1,62 @@
+"""Which files are changed, and which tests should notice."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+# The tests that mirror a file need no entry: of model/x.py tests/model/test_x.py, of pipeline/a/b.py
+# tests/pipeline/a/test_b.py. These are the other tests of its behaviour.
+SOURCES: dict[str, tuple[str, ...]] = {
+    "model/batches.py": ("tests/model/test_fitting.py",),
+    "model/checkpoint.py": ("tests/model/test_fitting.py",),
+    "model/examples.py": (),
+    "model/fitting.py": ("tests/model/test_training.py",),
+    "model/functions.py": ("tests/model/test_gradients.py",),
+    "model/gradcheck.py": (),
+    "model/gradients.py": ("tests/model/test_gradcheck.py",),
+    "model/lockstep.py": ("tests/model/test_training.py",),
+    "model/network.py": ("tests/model/test_gradients.py", "tests/model/test_training.py"),
+    "model/order.py": ("tests/model/test_batches.py",),
+    "model/random_streams.py": (),
+    "model/recipes.py": ("tests/model/test_training.py", "tests/pipeline/test_configuration.py"),
+    "model/training.py": ("tests/model/test_gradients.py", "tests/model/test_lockstep.py"),
+    "pipeline/buckets.py": (),
+    "pipeline/checks.py": ("tests/pipeline/test_buckets.py", "tests/pipeline/test_validate.py"),
+    "pipeline/duplicates.py": ("tests/pipeline/test_buckets.py",),
+    "pipeline/registry/decision.py": (),
+    "pipeline/registry/policy.py": ("tests/pipeline/registry/test_decision.py",),
+    "pipeline/scheduling/timetable.py": (),
+    "pipeline/shards.py": ("tests/pipeline/test_checks.py",),
+    "pipeline/sources/idx.py": (),
+    "pipeline/tables/calibration.py": ("tests/pipeline/tables/test_slices.py",),
+    "pipeline/tables/comparison.py": (),
+    "pipeline/tables/metrics.py": ("tests/pipeline/tables/test_slices.py",),
+    "pipeline/tables/slices.py": (),
+    "pipeline/tables/tally.py": ("tests/pipeline/tables/test_slices.py", "tests/pipeline/tables/test_metrics.py"),
+    "pipeline/tables/weights.py": (),
+    "pipeline/validation.py": ("tests/pipeline/test_validation_records.py",),
+}
+
+# Tests of the real command and of whole runs take longer. They are tried last, on what the others let through.
+LAST: dict[str, tuple[str, ...]] = {
+    "pipeline/checks.py": ("tests/pipeline/test_validation.py",),
+    "pipeline/shards.py": ("tests/pipeline/test_preprocess.py",),
+    "pipeline/tables/slices.py": ("tests/pipeline/tables/test_slicings.py",),
+    "pipeline/validation.py": ("tests/pipeline/test_validation.py",),
+}
+GOLDEN = ("tests/model/test_golden.py", "tests/test_golden.py")
+
+
+def first_tests(root: Path, file: str) -> tuple[str, ...]:
+    """Return the test files of a source file, those that mirror it first."""
+    path = Path(file)
+    mirror = Path("tests", *path.parts[:-1], f"test_{path.name}").as_posix()
+    return _existing(root, (each for each in (mirror, *SOURCES.get(file, ())) if each not in LAST.get(file, ())))
+
+
+def last_tests(root: Path, file: str) -> tuple[str, ...]:
+    """Return the test files to try where the first ones do not notice a change."""
+    return _existing(root, (*LAST.get(file, ()), *GOLDEN))
+
+
+def _existing(root: Path, files: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each for each in files if (root / each).exists()))

@@ -1,0 +1,218 @@
+"""What follows from a check's value, and the record of a validation, without a data set."""
+
+import pytest
+from pydantic import ValidationError
+
+from model.errors import BadInput, BadUsage, CorruptArtefact
+from pipeline.manifest import FileInfo
+from pipeline.validation import (
+    CHECKS,
+    CheckResult,
+    CheckSettings,
+    ValidationRecord,
+    check_validation,
+    decide,
+    inspect_command,
+    is_validated,
+    load_validation,
+    resolve_checks,
+    table_folder,
+)
+
+DEFAULTS = {
+    "schema": ("error", 0.0, 0.0),
+    "missing_classes": ("warning", 0.0, 0.0),
+    "class_balance": ("warning", 0.1, 0.1),
+    "constant_images": ("warning", 0.0, 0.0),
+    "duplicates": ("warning", 0.0, 0.0),
+    "conflicting_labels": ("error", 0.01, 0.0),
+    "test_in_train": ("error", 0.01, 0.0),
+    "class_drift": ("error", 0.2, 0.1),
+    "pixel_mean_drift": ("error", 0.2, 0.1),
+    "pixel_std_drift": ("error", 0.2, 0.1),
+}
+
+
+def result(**changes):
+    """Two images of the test split that are in the train split too."""
+    about = {
+        "check": "test_in_train",
+        "split": "test",
+        "severity": "error",
+        "threshold": 0.01,
+        "warning_threshold": 0.0,
+        "value": 0.12345,
+        "passed": False,
+        "outcome": "error",
+        "num_examples": 1234,
+        "indices": (5, 8),
+        "twin_indices": (11, 14),
+    }
+    return CheckResult(**(about | changes))
+
+
+def record(*results, **changes):
+    about = {
+        "dataset_id": "digits-1",
+        "dataset_digest": "0" * 64,
+        "baseline_digest": None,
+        "checks": {name: check.defaults for name, check in CHECKS.items()},
+        "results": results,
+        "table": FileInfo(name="part.parquet", num_bytes=3, sha256="1" * 64),
+    }
+    return ValidationRecord(**(about | changes))
+
+
+def test_the_checks_as_they_are_without_a_configuration():
+    assert {name: tuple(each.model_dump().values()) for name, each in resolve_checks({}).items()} == DEFAULTS
+    assert [name for name, check in CHECKS.items() if check.low_is_bad] == ["class_balance"]
+
+
+@pytest.mark.parametrize(
+    ("check", "severity", "value", "outcome"),
+    [
+        ("class_drift", "error", 0.1, "passed"),
+        ("class_drift", "error", 0.11, "warning"),
+        ("class_drift", "error", 0.2, "warning"),
+        ("class_drift", "error", 0.21, "error"),
+        ("class_drift", "warning", 0.21, "warning"),
+        ("class_balance", "error", 0.2, "passed"),
+        ("class_balance", "error", 0.19, "warning"),
+        ("class_balance", "error", 0.1, "warning"),
+        ("class_balance", "error", 0.09, "error"),
+    ],
+)
+def test_a_value_at_a_threshold_passes_and_one_beyond_does_not(check, severity, value, outcome):
+    thresholds = (0.1, 0.2) if CHECKS[check].low_is_bad else (0.2, 0.1)
+    settings = CheckSettings(severity=severity, threshold=thresholds[0], warning_threshold=thresholds[1])
+    assert CHECKS[check].decide(settings, value) == outcome
+
+
+def test_a_result_in_a_line():
+    meaning = CHECKS["test_in_train"].value
+    head = "test_in_train, split test: "
+    assert result().describe() == f"{head}0.1235 (1,234 examples), expected at most 0.01: {meaning}"
+    warned = result(value=0.005, passed=True, outcome="warning", num_examples=0)
+    assert warned.describe() == f"{head}0.005, expected at most 0: {meaning}"
+    failed = result(outcome="warning", severity="warning", num_examples=1)
+    assert failed.describe() == f"{head}0.1235 (1 examples), expected at most 0.01: {meaning}"
+    odd = result(passed=True)  # an error is told with its threshold in any case
+    assert "expected at most 0.01" in odd.describe()
+    few = result(check="class_balance", threshold=0.1, value=0.05)
+    assert "expected at least 0.1: " in few.describe()
+
+
+def test_the_examples_to_look_at():
+    assert result().examples() == ["test:5,8", "train:11,14"]
+    assert result(check="duplicates", indices=(9, 4), twin_indices=(3, 4, 3)).examples() == ["test:9,4,3"]
+    assert result(split="train").examples() == ["train:5,8,11,14"]
+    assert result(indices=(), twin_indices=()).examples() == []
+
+
+def test_a_result_names_a_check_that_there_is():
+    with pytest.raises(ValidationError, match="there is no check 'magic'"):
+        result(check="magic")
+
+
+def test_an_error_stops_the_job_and_says_where_to_look(tmp_path):
+    decide(record(result(outcome="warning"), result(outcome="passed")), tmp_path)
+    errors = (result(), result(split="train"), result(check="schema", split="train", threshold=0.0))
+    with pytest.raises(BadInput) as raised:
+        decide(record(*errors, result(check="duplicates", outcome="warning")), tmp_path)
+    first, *lines, last = str(raised.value).split("\n")
+    assert first == "digits-1 does not pass:"
+    assert lines[0] == f"  {result().describe()}"
+    assert lines[1] == f"    look: {inspect_command(record(), result(), tmp_path)}"
+    assert len(lines) == 6
+    assert "in [validation.test_in_train], [validation.schema] by --config" in last
+    assert last.endswith(f"All results: {tmp_path}/reports/validation/dataset=digits-1/part.parquet")
+
+
+def test_the_command_that_shows_the_examples(tmp_path):
+    command = inspect_command(record(), result(), tmp_path / "work space")
+    shown = "--examples test:5,8 --examples train:11,14"
+    assert command == f"backbeam inspect digits-1 --workspace '{tmp_path}/work space' {shown}"
+
+
+def test_results_by_their_outcome_and_what_decides_them():
+    warned = result(outcome="warning")
+    found = record(result(), warned, baseline_digest="2" * 64)
+    assert found.with_outcome("warning") == [warned]
+    assert found.with_outcome("passed") == []
+    assert found.asked == (resolve_checks({}), "2" * 64)
+
+
+def test_the_record_of_another_data_set_is_corrupt(tmp_path):
+    folder = tmp_path / "datasets" / "digits-1"
+    folder.mkdir(parents=True)
+    assert not is_validated(folder)
+    saved = record(result())
+    (folder / "validation.json").write_bytes(saved.to_json())
+    assert is_validated(folder)
+    assert load_validation(tmp_path, "digits-1", "0" * 64) == saved
+    with pytest.raises(CorruptArtefact, match="is the validation of another data set"):
+        load_validation(tmp_path, "digits-1", "3" * 64)
+    (folder / "validation.json").write_bytes(record(dataset_id="digits-2").to_json())
+    with pytest.raises(CorruptArtefact, match="is the validation of another data set"):
+        load_validation(tmp_path, "digits-1", "0" * 64)
+
+
+def test_a_table_that_is_not_the_records_is_corrupt(tmp_path):
+    folder = tmp_path / "datasets" / "digits-1"
+    folder.mkdir(parents=True)
+    (folder / "validation.json").write_bytes(record(result()).to_json())
+    rows = table_folder(tmp_path, "digits-1")
+    rows.mkdir(parents=True)
+    (rows / "part.parquet").write_bytes(b"abc")
+    with pytest.raises(CorruptArtefact, match=r"part\.parquet"):
+        check_validation(tmp_path, "digits-1", "0" * 64)
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of abc (FIPS 180-4)
+    sound = record(result(), table=FileInfo(name="part.parquet", num_bytes=3, sha256=digest))
+    (folder / "validation.json").write_bytes(sound.to_json())
+    assert check_validation(tmp_path, "digits-1", "0" * 64) == sound
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"duplicates": 3}, "validation.duplicates is no table: write [validation.duplicates]"),
+        ({"magic": {}, "other": {}}, "validation: no such check: 'magic'; there are: schema, missing_classes, "),
+        ({"duplicates": {"much": 1, "more": 2}}, "validation.duplicates: no such setting: 'much'"),
+        (
+            {"duplicates": {"threshold": "1"}},
+            "validation.duplicates.threshold: Input should be a valid number, found '1'",
+        ),
+        (
+            {"duplicates": {"threshold": float("inf"), "warning_threshold": float("nan")}},
+            "validation.duplicates.threshold: Input should be a finite number, found inf",
+        ),
+        (
+            {"duplicates": {"threshold": 0.1, "warning_threshold": 0.2}},
+            "validation.duplicates: warning_threshold 0.2 is laxer than threshold 0.1",
+        ),
+        (
+            {"class_balance": {"warning_threshold": 0.05}},
+            "validation.class_balance: warning_threshold 0.05 is laxer than threshold 0.1",
+        ),
+    ],
+)
+def test_the_message_of_a_setting_that_is_not_allowed(table, message):
+    with pytest.raises(BadUsage) as raised:
+        resolve_checks(table)
+    assert str(raised.value).startswith(message)
+
+
+def test_settings_change_only_what_they_name():
+    found = resolve_checks({"duplicates": {"threshold": 0.5}, "class_drift": {"warning_threshold": 0.2}})
+    assert found["duplicates"] == CheckSettings(severity="warning", threshold=0.5, warning_threshold=0.5)
+    assert found["class_drift"] == CheckSettings(severity="error", threshold=0.2, warning_threshold=0.2)
+    kept = resolve_checks({"class_drift": {"threshold": 0.5, "warning_threshold": 0.3}})["class_drift"]
+    assert (kept.threshold, kept.warning_threshold) == (0.5, 0.3)
+
+
+def test_settings_cannot_be_changed_or_extended():
+    settings = CHECKS["duplicates"].defaults
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.threshold = 0.5
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        CheckSettings.model_validate(settings.model_dump() | {"more": 1})
