@@ -137,7 +137,7 @@ def test_a_stream_reads_what_is_there(memory, data, reads):
 
 def test_an_object_that_is_replaced_while_it_is_read(memory):
     memory["memory://b/x"] = b"first" * 2**21
-    with storage.open_binary("memory://b/x") as stream:
+    with storage.open_binary(RemotePath("memory://b/x")) as stream:
         assert stream.read(5) == b"first"
         memory["memory://b/x"] = b"other" * 2**21
         with pytest.raises(StorageFailed, match="memory://b/x: it was replaced while it was read"):
