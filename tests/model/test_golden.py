@@ -1,10 +1,10 @@
 """Parameters after 100 steps are what they were: nothing that decides them has changed unnoticed.
 
-Bits are those of one kind of processor: XLA compiles for the one it finds, whose vectors decide the order of sums. So the
-digest is compared where the processor is of the kind that it was taken on (where products are this small, one thread
-works each out, however many there are), and some numbers everywhere, to what rounding can do to them in 100 steps at
-rates that are too low for chaos. A test that fails shows what to put here; where that is meant,
-`model.random_streams.STREAMS_VERSION` or the version of the package must go up.
+Bits are those of one kind of processor: XLA compiles for the one it finds, whose vectors decide the order of sums. So
+the digest is compared only where the processor is of the kind that it was taken on. There, it is that of one thread:
+products this small are worked out by one, however many there are. Some numbers are compared everywhere, to what
+rounding can do to them in 100 steps at rates that are too low for chaos. A test that fails shows what to put here;
+where that is meant, `model.random_streams.STREAMS_VERSION` or the version of the package must go up.
 """
 
 import hashlib
