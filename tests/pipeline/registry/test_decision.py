@@ -187,3 +187,30 @@ def test_findings_say_what_was_found_and_what_is_asked_for():
     }
     assert found["minimum_gain"].text == "it gains 12.50 points on the champion, at least 1.00 points asked for"
     assert found["significance"].text.startswith("60 examples only it has right, 10 only the champion: a gain beyond")
+
+
+@pytest.mark.parametrize("num_more", [1, 2, 7, 30, 100])
+def test_a_gain_or_a_loss_that_equals_its_threshold_is_enough(num_more):
+    """Thresholds are decimal numbers of at most four digits, and the quotients of counts are rounded as they are."""
+    gain = Policy(minimum_gain=float(f"{num_more * 0.0025:.4f}"), significance=1, largest_class_loss=1)
+    assert failed(judged(answers(100), champion=answers(100 + num_more), policy=gain)) == []
+    loss = Policy(significance=1, minimum_gain=-1, largest_class_loss=num_more / 100)
+    assert failed(judged(answers(num_more, label=1), champion=LABELS, policy=loss)) == []
+
+
+def class_loss(decision):
+    [finding] = [finding for finding in decision.findings if finding.test == "largest_class_loss"]
+    return finding.value, finding.text
+
+
+def test_the_largest_loss_is_that_of_a_class_with_examples():
+    """Every class with examples gains, those of label 0 the least."""
+    labels = np.array([0] * 100 + [1] * 100)
+    worse = labels.copy()
+    worse[[*range(10), *range(100, 130)]] = 3
+    found = decide(Examination(labels, NAMES, Contestant("new", labels), Contestant("old", worse), None), Policy())
+    assert class_loss(found) == (-0.1, "no class loses recall on the champion")
+
+
+def test_no_loss_is_told_as_none():
+    assert class_loss(judged(answers(20), champion=answers(20))) == (0, "no class loses recall on the champion")
