@@ -28,6 +28,7 @@ from model.network import Parameters, forward, scale
 from model.training import network_of
 from pipeline import runners, runs, storage
 from pipeline.code_identity import SameCode
+from pipeline.commits import commit
 from pipeline.console import watched
 from pipeline.local_side import poll_seconds
 from pipeline.manifest import FileInfo, Manifest, ShardInfo
@@ -223,7 +224,7 @@ def predict_shard(shard: Shard, job: Job) -> Predictions:
 
 def write_predictions(predictions: Predictions, job: Job) -> Result:
     """Write a shard's rows of the table `predictions` and count them."""
-    shard, split = predictions.shard.info, predictions.shard.split
+    split, shard = predictions.shard.split, predictions.shard.info
     predicted = predictions.outputs.argmax(axis=1)
     columns = {
         "split": [split] * len(predicted),
@@ -286,9 +287,8 @@ def merge(results: Iterable[Result], job: Job) -> Result:
     for (name, _), each in slices.items():
         if name not in SLICINGS:  # of ours, each cuts by what a data set has: as many classes, as many slices
             check_few(name, places[name], each)
-    return Result(
-        tuple(counts.values()), slices, merge_ranges(part.ranges for part in parts if part.ranges), tuple(files)
-    )
+    ranges = merge_ranges(part.ranges for part in parts if part.ranges)
+    return Result(tuple(counts.values()), slices, ranges, tuple(files))
 
 
 def write_tables(result: Result, job: Job) -> None:
@@ -309,7 +309,7 @@ def write_tables(result: Result, job: Job) -> None:
         slicings=describe(job.slicings),
         tables=(*files, *result.files),
     )
-    runs.write_record(job.run_folder, runs.EVALUATION_NAME, record)
+    commit(job.run_folder / runs.EVALUATION_NAME, record.to_json())
 
 
 def _check_predictions(result: Result, job: Job) -> None:

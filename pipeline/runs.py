@@ -14,7 +14,6 @@ from model.errors import BadUsage, CorruptArtefact
 from model.random_streams import STREAMS_VERSION
 from model.recipes import TrainingConfig
 from pipeline import storage
-from pipeline.commits import commit
 from pipeline.manifest import Count, Digest, FileInfo, FileName, Record
 from pipeline.places import Place
 from pipeline.tables.files import partition
@@ -270,8 +269,3 @@ def _ways_to_fit(wanted: str | None) -> list[Callable[[str], bool]]:
         lambda name: name.rpartition("-")[0] == wanted,
         lambda name: name.startswith(wanted),
     ]
-
-
-def write_record(folder: Place, name: str, record: Record) -> None:
-    """Write a record into a run's folder, atomically; raises Locked if another process has."""
-    commit(folder / name, record.to_json())

@@ -230,7 +230,7 @@ def _write(
         resumed_at=saved_before.resumed_at if saved_before else (),
         conditions=current_conditions(),
     )
-    runs.write_record(folder, runs.RUN_NAME, record)
+    commit(folder / runs.RUN_NAME, record.to_json())
 
 
 def assist(job: Job, attempt: Attempt, engine: Engine) -> None:

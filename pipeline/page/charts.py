@@ -120,13 +120,12 @@ def with_diagonal(chart: Chart) -> Chart:
     return chart._replace(reference=_path(ends))
 
 
-def spanning(label: str, values: Iterable[float], percent: bool = False, low: float | None = None) -> Axis:
+def spanning(label: str, values: Iterable[float], low: float | None = None) -> Axis:
     """Make an axis that holds all values and ends on round numbers.
 
     Args:
         label: with the unit.
         values: those that are no numbers are left out.
-        percent: see Axis.
         low: where to begin; None for where the values do.
     """
     known = [value for value in values if isfinite(value)] or [0.0]
@@ -135,7 +134,7 @@ def spanning(label: str, values: Iterable[float], percent: bool = False, low: fl
     if top == bottom:
         top = bottom + (abs(bottom) or 1.0)
     step = _step(bottom, top)
-    return Axis(label, floor(bottom / step) * step, ceil(top / step - 1e-9) * step, percent)
+    return Axis(label, floor(bottom / step) * step, ceil(top / step - 1e-9) * step)
 
 
 def ticks(low: float, high: float) -> list[float]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from math import ceil, sqrt
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -270,10 +271,10 @@ def first_layer(layers: Layers, manifest: Manifest) -> Units:
 
 def slicings(rows: Sequence[Row]) -> Iterator[Sliced]:
     """Group the rows of the table `slices`, and cut long groups short, the weakest slices first."""
-    for name, group in groupby(rows, key=_slicing):
-        found = sorted(group, key=_position)
+    for name, group in groupby(rows, key=itemgetter("slicing")):
+        found = sorted(group, key=itemgetter("position"))
         if len(found) > MOST_SLICES:
-            found.sort(key=_accuracy)
+            found.sort(key=itemgetter("accuracy"))
         yield Sliced(SAID_OF_SLICINGS.get(name, f"By {name}"), tuple(found[:MOST_SLICES]), len(found[MOST_SLICES:]))
 
 
@@ -293,18 +294,6 @@ def agreement(rows: Sequence[Row]) -> Agreement:
 
 def _share_right(row: Row) -> float:
     return float(row["num_correct"] / row["num_monitored"]) if row["num_monitored"] else float("nan")
-
-
-def _slicing(row: Row) -> str:
-    return str(row["slicing"])
-
-
-def _position(row: Row) -> int:
-    return int(row["position"])
-
-
-def _accuracy(row: Row) -> float:
-    return float(row["accuracy"])
 
 
 def _with_interval(row: Row) -> Row:

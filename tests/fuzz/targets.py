@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from model.checkpoint import decode_parameters
-from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact
+from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.examples import decode
 from pipeline import checkpoints, configuration, predict
 from pipeline.care.origin import Origin
@@ -216,4 +216,3 @@ TARGETS: dict[str, Target] = {
     "origin": record_of(Origin, vars),
 }
 MOST_BYTES = {"parquet-source": 16384, "table": 16384, "checkpoint": 16384}  # by default 8192
-ERRORS = BackbeamError  # what a command turns into a message and a code

@@ -20,7 +20,6 @@ from tests.helpers import Digits, Finished, images_bytes
 from tests.pictures import write_rows
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS bounds a process on Linux")
-MEBIBYTE_OF_ZEROS = bytes(2**20)
 
 
 def zipped_zeros(start: bytes, num_mebibytes: int) -> bytes:
