@@ -151,6 +151,12 @@ def test_a_file_that_would_take_very_much_memory_or_time_is_refused(text, tmp_pa
     assert len(str(refused.value)) < 500
 
 
+@pytest.mark.parametrize("text", [text for text in BOMBS.values() if text.count(".") > 1000])
+def test_the_dots_of_a_key_are_counted_before_it_is_parsed(text, tmp_path):
+    with pytest.raises(BadUsage, match="more than 100 dots in line 1, which is no configuration"):
+        resolve(write(tmp_path, text), {})
+
+
 def test_texts_and_comments_may_hold_any_dots_and_brackets(tmp_path):
     dots = "." * 200 + "[{" * 50
     text = f"""# {dots}
