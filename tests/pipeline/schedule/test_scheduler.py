@@ -92,6 +92,8 @@ def test_a_clock_that_is_set_repeats_nothing_and_is_caught_up_with_one_run(when,
     machine.stop_at("2026-01-01 07:10")
     machine.schedule(HOURLY)
     assert machine.started == started
+    times = [at("2026-01-01 00:00"), *(health.next_due for health in machine.health if health.next_due)]
+    assert all(earlier <= later for earlier, later in pairwise(times)), "no due time is announced again"
 
 
 def test_a_clock_that_was_wrong_by_more_than_a_day_does_not_stop_the_schedule(capsys):
@@ -241,12 +243,13 @@ def test_on_a_full_disk_nothing_is_run_and_the_scheduler_stays(capsys):
     machine = FakeMachine(at("2026-01-01 02:50"))
     machine.events.append((at("2026-01-01 02:55"), lambda: setattr(machine, "disk_is_full", True)))
     machine.events.append((at("2026-01-01 03:02:30"), lambda: setattr(machine, "disk_is_full", False)))
+    machine.events.append((at("2026-01-01 03:20"), lambda: setattr(machine, "disk_is_full", True)))
     machine.stop_at("2026-01-01 03:30")
     machine.schedule(poll_seconds=60)
     assert machine.started == ["01 03:03"]
     assert (machine.states[-1].failures, machine.states[-1].ended) == (0, at("2026-01-01 03:08"))
     lines = log_lines(capsys)
-    assert sum("health cannot be written" in line for line in lines) == 1
+    assert sum("health cannot be written" in line for line in lines) == 2, "one warning each time"
     assert any("the run cannot be started: [Errno 28] No space left on device" in line for line in lines)
 
 
