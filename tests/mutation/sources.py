@@ -6,8 +6,8 @@ from pathlib import Path
 # The tests that mirror a file need no entry: of model/x.py tests/model/test_x.py, of pipeline/a/b.py
 # tests/pipeline/a/test_b.py. These are the other tests of its behaviour.
 SOURCES: dict[str, tuple[str, ...]] = {
-    "model/batches.py": ("tests/model/test_fitting.py",),
-    "model/checkpoint.py": ("tests/model/test_fitting.py",),
+    "model/batches.py": (),
+    "model/checkpoint.py": (),
     "model/examples.py": (),
     "model/fitting.py": ("tests/model/test_training.py",),
     "model/functions.py": ("tests/model/test_gradients.py",),
@@ -38,6 +38,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
 
 # Tests of the real command and of whole runs take longer. They are tried last, on what the others let through.
 LAST: dict[str, tuple[str, ...]] = {
+    "model/batches.py": ("tests/model/test_fitting.py",),
+    "model/checkpoint.py": ("tests/model/test_fitting.py",),
     "pipeline/checks.py": ("tests/pipeline/test_validation.py",),
     "pipeline/shards.py": ("tests/pipeline/test_preprocess.py",),
     "pipeline/tables/slices.py": ("tests/pipeline/tables/test_slicings.py",),

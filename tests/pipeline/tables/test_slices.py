@@ -37,6 +37,14 @@ def rows_of(slicing, *seen, name="class"):
     return list(slice_rows(name, slicing, counted, NAMES))
 
 
+def test_the_answer_to_each_example_is_its_largest_output():
+    outputs = np.array([[0.25, 0.5, 0.0], [0.75, 0.125, 0.25]], np.float32)
+    about = answered(2)._replace(outputs=outputs)
+    assert about.predicted.tolist() == [1, 0]
+    assert about.confidence.tolist() == [0.5, 0.75]
+    assert (about.predicted.dtype, about.confidence.dtype) == (np.int64, np.float32)
+
+
 def test_every_slicing_has_every_example_once():
     for name, slicing in SLICINGS.items():
         rows = rows_of(slicing, answered(50), answered(9, seed=1), name=name)
