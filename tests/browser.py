@@ -3,7 +3,9 @@
 import base64
 import contextlib
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,11 +39,14 @@ def chromium() -> Iterator[Chrome]:
     for argument in _QUIET:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options, Service(shutil.which("chromedriver")))
-    try:
-        yield driver
-    finally:
-        driver.quit()
+    # Chromium may leave its profile behind, and may still write to it for a moment
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as own:
+        service = Service(shutil.which("chromedriver"), env=os.environ | {"TMPDIR": own})
+        driver = Chrome(options, service)
+        try:
+            yield driver
+        finally:
+            driver.quit()
 
 
 def show(driver: Chrome, page: Path, width: int = 1100, height: int = 900, dark: bool = False) -> None:
