@@ -52,7 +52,9 @@ with DAG(
     tags=["backbeam"],
     params={
         "backbeam": Param("/opt/backbeam/bin/backbeam", type="string", description="The command of its environment."),
-        "workspace": Param("/var/lib/backbeam/workspace", type="string", description="A folder, or s3://, gs:// or az://."),
+        "workspace": Param(
+            "/var/lib/backbeam/workspace", type="string", description="A folder, or s3://, gs:// or az://."
+        ),
         "dataset": Param("mnist", type="string", description="What to train on, as --dataset takes it."),
         "config": Param("/etc/backbeam/backbeam.toml", type="string", description="deploy/backbeam.toml, or yours."),
     },
