@@ -4,11 +4,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import TypeVar
 
 from pipeline.console import note
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -53,6 +57,29 @@ def deferred(tell: Callable[[], object]) -> Iterator[None]:
         _heard.tell = None
         if _heard.numbers:
             sys.exit(128 + _heard.numbers[0])
+
+
+def interruptible(work: Callable[[], T]) -> T:
+    """Return what a foreign function returns that waits for a network, so that a signal can end the wait.
+
+    While the main thread is in such a function, no handler runs. So another thread is, which a process that ends leaves
+    behind. (Coroutines of obstore let handlers run, but the threads behind them touch Python after the answer, and
+    abort the process if it is at its end.)
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as problem:
+            result.set_exception(problem)
+
+    thread = threading.Thread(target=run, name="interruptible", daemon=True)
+    thread.start()
+    thread.join()
+    return result.result()
 
 
 def _stop(number: int, _: FrameType | None) -> None:

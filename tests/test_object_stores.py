@@ -16,7 +16,7 @@ from tests.pictures import write_rows
 
 STEPS = ("--num-steps", "20", "--num-shards", "3")
 STAGES = ["preprocess", "validate", "train", "evaluate"]
-SHARD = b".tfrecord"
+SHARD = b"tfrecord"  # Google's names of objects are sent with every other character escaped
 
 
 @pytest.fixture(scope="module")

@@ -4,19 +4,18 @@ Endpoint, region and credentials are the environment's. An object is put whole o
 parts that a last request puts together. Every state of an object has a version, and a change can depend on it.
 """
 
-import asyncio
 import io
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from importlib.util import find_spec
 from itertools import islice
-from typing import IO, Any, BinaryIO, TypeVar
+from typing import IO, Any, BinaryIO
 
 import obstore
 from obstore import exceptions
@@ -24,8 +23,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from model.errors import BadUsage, StorageFailed
 from pipeline.places import missing
-
-T = TypeVar("T")
+from pipeline.signals import interruptible
 
 _ANSWER_SECONDS = 30  # until a request is answered, and between two pieces of an answer
 _UPLOAD_SECONDS = 120  # until a part of an upload is answered, its sending included
@@ -90,7 +88,7 @@ class ObjectStore:
     def look(self, uri: str) -> Mapping[str, Any] | None:
         """Return `size`, `e_tag` and more of an object; None if there is none of that name."""
         with _failures(uri), suppress(FileNotFoundError):
-            return _wait(lambda: obstore.head_async(self._client(), _name(uri)))
+            return interruptible(lambda: obstore.head(self._client(), _name(uri)))
         return None
 
     def read(self, uri: str, start: int = 0, num_bytes: int | None = None, e_tag: str | None = None) -> bytes:
@@ -126,7 +124,7 @@ class ObjectStore:
         how: dict[str, Any] = {"use_multipart": in_parts, "chunk_size": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE}
         with _failures(uri, bucket_may_be_missing=True):
             client = self._client(_UPLOAD_SECONDS if in_parts else _ANSWER_SECONDS)
-            _wait(lambda: obstore.put_async(client, _name(uri), content, **how))
+            interruptible(lambda: obstore.put(client, _name(uri), content, **how))
 
     def put_new(self, uri: str, content: IO[bytes], num_bytes: int) -> bool:
         """Put an object of num_bytes, whole, unless one stands there.
@@ -144,7 +142,7 @@ class ObjectStore:
         """Yield every object below a folder, whatever the depth; raises StorageFailed if there is no such bucket."""
         with _failures(uri):
             pages = obstore.list(self._client(), _name(uri) or None, chunk_size=_AT_ONCE)
-            while page := _wait(lambda: anext(pages, None)):
+            while page := interruptible(lambda: next(pages, None)):
                 yield from (f"{self.scheme}://{self.bucket}/{found['path']}" for found in page)
 
     def delete(self, uris: Iterable[str]) -> None:
@@ -169,12 +167,12 @@ class ObjectStore:
     def _get(self, uri: str, wanted: Any) -> tuple[bytes, Mapping[str, Any]]:
         client = self._client()
 
-        async def get() -> tuple[bytes, Mapping[str, Any], int]:
-            answer = await obstore.get_async(client, _name(uri), options=wanted)
+        def get() -> tuple[bytes, Mapping[str, Any], int]:
+            answer = obstore.get(client, _name(uri), options=wanted)
             start, stop = answer.range
-            return bytes(await answer.bytes_async()), answer.meta, stop - start
+            return bytes(answer.bytes()), answer.meta, stop - start
 
-        data, found, num_bytes = _wait(get)
+        data, found, num_bytes = interruptible(get)
         if len(data) != num_bytes:
             raise failed(uri, f"{len(data)} of {num_bytes} bytes were read; run again")
         return data, found
@@ -187,7 +185,7 @@ class ObjectStore:
             for pause in (*_PAUSES, None):
                 content.seek(0)
                 try:
-                    _wait(lambda: obstore.put_async(client, _name(uri), content, mode=mode, use_multipart=False))
+                    interruptible(lambda: obstore.put(client, _name(uri), content, mode=mode, use_multipart=False))
                 except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                     if mode != "create" or self.size(uri) is not None:
                         return was_tried and self._holds(uri, content, num_bytes)
@@ -211,7 +209,7 @@ class ObjectStore:
     def _delete(self, uri: str, names: list[str], tries: int = 3) -> None:
         with _failures(uri):
             try:
-                _wait(lambda: obstore.delete_async(self._client(), names))
+                interruptible(lambda: obstore.delete(self._client(), names))
             except FileNotFoundError as problem:
                 if re.search("NoSuchBucket|container does not exist", str(problem)):
                     raise failed(uri, _NO_BUCKET) from None
@@ -260,15 +258,6 @@ class RemoteStream(io.RawIOBase):
         buffer[: len(data)] = data
         self._place += len(data)
         return len(data)
-
-
-def _wait(start: Callable[[], Awaitable[T]]) -> T:
-    """Wait for an operation: obstore's own calls that wait keep every signal from its handler until they are done."""
-
-    async def operation() -> T:
-        return await start()
-
-    return asyncio.run(operation())
 
 
 @cache
