@@ -9,7 +9,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from tests.helpers import Digits, backbeam, labels_bytes, write_files
+from tests.helpers import Digits, Finished, backbeam, labels_bytes, write_files
 
 # the same examples every time, so that a red run is red again
 hypothesis.settings.register_profile("backbeam", derandomize=True, deadline=None)
@@ -42,12 +42,18 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
-def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with a run on the embedded digits; tests that change it work on a copy."""
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
+    """A workspace with a run on the embedded digits, and what the command said; tests that change it work on a copy."""
     workspace = tmp_path_factory.mktemp("digits") / "ws"
-    done = backbeam("run", "--workspace", workspace)
+    done = backbeam("run", "--workspace", workspace, "--json")
     assert done.code == 0, done.err
-    return workspace
+    return workspace, done
+
+
+@pytest.fixture(scope="session")
+def digits_run(first_run: tuple[Path, Finished]) -> Path:
+    """The workspace of `first_run`."""
+    return first_run[0]
 
 
 @pytest.fixture(scope="session")

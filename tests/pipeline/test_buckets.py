@@ -1,9 +1,8 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.buckets import BUCKET_EXAMPLES, KEPT, MOST_BITS, keep, temporary_buckets
+from pipeline.buckets import BUCKET_EXAMPLES, KEPT, keep, temporary_buckets
 from pipeline.checks import _find_repeated
 from pipeline.duplicates import content_keys
 from pipeline.manifest import Manifest, SplitInfo
@@ -24,12 +23,6 @@ def test_equal_images_come_to_one_bucket_and_nothing_is_lost(values, num_example
     assert sum(map(len, seen)) == len(set(values))
     together = np.concatenate([*found, np.zeros(0, KEPT)])
     assert np.array_equal(np.sort(together, order="index"), kept)
-
-
-@pytest.mark.parametrize(("num_examples", "bits"), [(0, 1), (70_000, 1), (7_000_000, 5), (10**10, MOST_BITS)])
-def test_buckets_are_few_for_few_examples(num_examples, bits):
-    with temporary_buckets(num_examples) as buckets:
-        assert buckets._bits == bits
 
 
 def test_what_is_found_does_not_depend_on_the_buckets():
