@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from tests.helpers import Digits, backbeam, build_everything
+from tests.helpers import Digits, Finished, backbeam, build_everything
 
 pytest_plugins = ["tests.temporary_files"]
 
@@ -47,12 +47,18 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
-def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with a run on the embedded digits; tests that change it work on a copy."""
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
+    """A workspace with a run on the embedded digits, and what the command said; tests that change it work on a copy."""
     workspace = tmp_path_factory.mktemp("digits") / "ws"
-    done = backbeam("run", "--workspace", workspace)
+    done = backbeam("run", "--workspace", workspace, "--json")
     assert done.code == 0, done.err
-    return workspace
+    return workspace, done
+
+
+@pytest.fixture(scope="session")
+def digits_run(first_run: tuple[Path, Finished]) -> Path:
+    """The workspace of `first_run`."""
+    return first_run[0]
 
 
 @pytest.fixture(scope="session")

@@ -28,18 +28,9 @@ TABLES = EVALUATION_TABLES + TRAINING_TABLES
 KEYS = ("split", "index", "label", "predicted", "step", "slicing", "position", "bin", "layer", "parameter")
 
 
-@pytest.fixture(scope="module")
-def first(tmp_path_factory):
-    """A first run on the embedded digits; tests that change its workspace work on a copy."""
-    workspace = tmp_path_factory.mktemp("main") / "ws"
-    done = backbeam("run", "--workspace", workspace, "--json")
-    assert done.code == 0, done.err
-    return workspace, done
-
-
 @pytest.fixture
-def workspace(first, tmp_path):
-    return shutil.copytree(first[0], tmp_path / "ws")
+def workspace(first_run, tmp_path):
+    return shutil.copytree(first_run[0], tmp_path / "ws")
 
 
 def again(workspace, *arguments):
@@ -50,8 +41,8 @@ def rows(workspace, table):
     return pd.read_parquet(workspace / "reports" / table)
 
 
-def test_the_result(first):
-    workspace, done = first
+def test_the_result(first_run):
+    workspace, done = first_run
     result = done.json
     test = result["test"]
     assert set(result) == {
@@ -70,32 +61,34 @@ def test_the_result(first):
     assert "step  10000" in done.err
 
 
-def test_nothing_but_artefacts_is_left(first):
-    names = [name for name in contents(first[0]) if not name.startswith(("reports/", "datasets/", "runs/", "origins/"))]
+def test_nothing_but_artefacts_is_left(first_run):
+    names = [
+        name for name in contents(first_run[0]) if not name.startswith(("reports/", "datasets/", "runs/", "origins/"))
+    ]
     assert names == [".lock"]
-    assert not [name for name in contents(first[0]) if "tmp" in name or "scratch" in name]
+    assert not [name for name in contents(first_run[0]) if "tmp" in name or "scratch" in name]
 
 
-def test_a_second_run_does_nothing_and_says_the_same(first, workspace):
+def test_a_second_run_does_nothing_and_says_the_same(first_run, workspace):
     before = contents(workspace)
     done = again(workspace)
     assert done.json["skipped"] == ["preprocess", "validate", "train", "evaluate"]
-    assert done.json["test"] == first[1].json["test"]
+    assert done.json["test"] == first_run[1].json["test"]
     assert contents(workspace) == before
     text = backbeam("run", "--workspace", workspace)
     assert f"{done.json['test']['num_correct']} of 1,000 test examples are right" in text.out
     assert text.err.count("already done") == 4
 
 
-def test_another_run_has_the_same_bytes(first, tmp_path):
+def test_another_run_has_the_same_bytes(first_run, tmp_path):
     done = again(tmp_path / "other")
-    assert done.json["run_id"] == first[1].json["run_id"]
+    assert done.json["run_id"] == first_run[1].json["run_id"]
 
     def artefacts(workspace):
         kept = contents(workspace).items()
         return {name: data for name, data in kept if not name.endswith(("run.json", "learning_curve.parquet"))}
 
-    assert artefacts(tmp_path / "other") == artefacts(first[0])  # the other two tell times
+    assert artefacts(tmp_path / "other") == artefacts(first_run[0])  # the other two tell times
 
 
 def test_the_other_step_and_another_seed_are_other_runs(tmp_path, digits_folder):
@@ -228,8 +221,8 @@ def test_any_size_and_number_of_classes(tmp_path):
     assert list(Path(result["paths"]["run"]).glob("tensorboard/events.out.tfevents.*"))
 
 
-def test_the_tables_agree_with_each_other(first):
-    workspace, done = first
+def test_the_tables_agree_with_each_other(first_run):
+    workspace, done = first_run
     evaluations = rows(workspace, "evaluations").set_index("split")
     predictions, confusion = rows(workspace, "predictions"), rows(workspace, "confusion")
     for split, total in (("train", 4000), ("test", 1000)):
@@ -251,10 +244,10 @@ def test_the_tables_agree_with_each_other(first):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_scikit_learn_works_out_the_same_from_the_predictions(split, first):
-    found = {table: rows(first[0], table).query(f"split == '{split}'") for table in EVALUATION_TABLES[:4]}
-    evaluation = rows(first[0], "evaluations").set_index("split").loc[split]
-    predictions = rows(first[0], "predictions").query(f"split == '{split}'")
+def test_scikit_learn_works_out_the_same_from_the_predictions(split, first_run):
+    found = {table: rows(first_run[0], table).query(f"split == '{split}'") for table in EVALUATION_TABLES[:4]}
+    evaluation = rows(first_run[0], "evaluations").set_index("split").loc[split]
+    predictions = rows(first_run[0], "predictions").query(f"split == '{split}'")
     labels, predicted, confidence = (predictions[name] for name in ("label", "predicted", "confidence"))
     right, outputs = labels == predicted, np.stack(predictions["probabilities"]).astype(np.float64)
     assert evaluation["accuracy"] == sklearn.metrics.accuracy_score(labels, predicted)
@@ -279,16 +272,16 @@ def test_scikit_learn_works_out_the_same_from_the_predictions(split, first):
     assert by_class["accuracy"].tolist() == found["classes"]["recall"].tolist()
 
 
-def test_slices_by_ink_are_of_the_sources_own_pixels(first):
+def test_slices_by_ink_are_of_the_sources_own_pixels(first_run):
     import gzip
 
     from pipeline.sources.known import EMBEDDED
 
     stored = gzip.decompress((EMBEDDED / "mnist-5k" / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
     ink = np.frombuffer(stored, np.uint8).reshape(-1, 784).mean(axis=1)
-    test = rows(first[0], "predictions").query("split == 'test'").sort_values("index")
+    test = rows(first_run[0], "predictions").query("split == 'test'").sort_values("index")
     right = (test["label"] == test["predicted"]).to_numpy()
-    slices = rows(first[0], "slices").query("slicing == 'ink' and split == 'test'")
+    slices = rows(first_run[0], "slices").query("slicing == 'ink' and split == 'test'")
     assert len(slices) == 10
     for name, num_examples, num_correct in zip(
         *(slices[c] for c in ("slice", "num_examples", "num_correct")), strict=True
@@ -298,13 +291,13 @@ def test_slices_by_ink_are_of_the_sources_own_pixels(first):
         assert (num_examples, num_correct) == (chosen.sum(), right[chosen].sum())
 
 
-def test_the_predictions_are_those_of_the_saved_parameters(first):
+def test_the_predictions_are_those_of_the_saved_parameters(first_run):
     """A forward pass in NumPy, from the safetensors file and the source's own bytes."""
     import gzip
 
     from pipeline.sources.known import EMBEDDED
 
-    workspace, done = first
+    workspace, done = first_run
     data = (Path(done.json["paths"]["run"]) / "parameters.safetensors").read_bytes()
     stored = gzip.decompress((EMBEDDED / "mnist-5k" / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
     a = np.frombuffer(stored, np.uint8).reshape(-1, 784) / 255
@@ -315,18 +308,18 @@ def test_the_predictions_are_those_of_the_saved_parameters(first):
     np.testing.assert_allclose(np.stack(test["probabilities"]), a, atol=1e-4)
 
 
-def test_the_learning_curve(first):
-    curve = rows(first[0], "learning_curve").sort_values("step")
+def test_the_learning_curve(first_run):
+    curve = rows(first_run[0], "learning_curve").sort_values("step")
     assert curve["step"].tolist() == list(range(0, 10_001, 1000))
     assert (curve["num_monitored"] == 1000).all()
-    assert curve["num_correct"].iloc[-1] == first[1].json["test"]["first_1000_correct"]
+    assert curve["num_correct"].iloc[-1] == first_run[1].json["test"]["first_1000_correct"]
     assert np.isnan(curve["loss"].iloc[0])
     assert curve["loss"].iloc[-1] < curve["loss"].iloc[1]
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_table_carries_its_origin_zstd_and_checksums(table, first):
-    workspace, done = first
+def test_every_table_carries_its_origin_zstd_and_checksums(table, first_run):
+    workspace, done = first_run
     run = json.loads((Path(done.json["paths"]["run"]) / "run.json").read_bytes())
     for path in (workspace / "reports" / table).rglob("*.parquet"):
         assert path.parent.name == f"run={done.json['run_id']}"
@@ -363,8 +356,8 @@ def test_a_flipped_byte_in_a_table_does_not_pass_for_data(workspace):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_duckdb_pandas_and_polars_read_every_table(table, first):
-    place = first[0] / "reports" / table
+def test_duckdb_pandas_and_polars_read_every_table(table, first_run):
+    place = first_run[0] / "reports" / table
     by_duckdb = duckdb.sql(f"SELECT * FROM '{place}/*/*.parquet'").df()  # noqa: S608
     by_pandas = pd.read_parquet(place)
     by_polars = pl.read_parquet(f"{place}/*/*.parquet").to_pandas()
@@ -412,12 +405,12 @@ def test_a_corrupt_artefact_is_named_and_never_used(kind, how, workspace):
     assert contents(workspace) == before
 
 
-def test_a_run_without_its_record_is_made_again(first, workspace):
+def test_a_run_without_its_record_is_made_again(first_run, workspace):
     [record] = workspace.rglob("run.json")
     record.unlink()
     done = again(workspace)
     assert done.json["skipped"] == ["preprocess", "validate"]
-    assert done.json["test"] == first[1].json["test"]
+    assert done.json["test"] == first_run[1].json["test"]
 
 
 def test_an_evaluation_that_fails_leaves_no_tables(workspace):
@@ -436,12 +429,12 @@ def test_an_evaluation_that_fails_leaves_no_tables(workspace):
 
 
 @pytest.mark.slow
-def test_multi_processing_gives_the_same_tables(first, tmp_path):
+def test_multi_processing_gives_the_same_tables(first_run, tmp_path):
     options = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
     result = again(tmp_path / "ws", *options).json
-    assert result["test"] == first[1].json["test"]
+    assert result["test"] == first_run[1].json["test"]
     for table in EVALUATION_TABLES:
-        ours, theirs = (contents(place / "reports" / table) for place in (tmp_path / "ws", first[0]))
+        ours, theirs = (contents(place / "reports" / table) for place in (tmp_path / "ws", first_run[0]))
         assert ours == theirs
 
 

@@ -24,10 +24,3 @@ def test_every_operation_from_the_nth_on_fails(monkeypatch, tmp_path):
         storage.write_atomically(tmp_path / "x", b"torn")
     [left] = tmp_path.glob(".*")
     assert left.read_bytes() == b"to"
-
-
-def test_counting_fails_nothing(monkeypatch, tmp_path):
-    monkeypatch.setattr(disk, "hook", Failpoint(f"count:{tmp_path / 'listed'}"))
-    storage.write_atomically(tmp_path / "x", b"whole")
-    assert (tmp_path / "x").read_bytes() == b"whole"
-    assert len((tmp_path / "listed").read_text().splitlines()) == 6
