@@ -152,6 +152,8 @@ def test_a_value_at_its_limit_is_taken(setting, value):
         ({"num_steps": 5, "num_epochs": 2.0}, "configuration: give either num_steps or num_epochs"),
         ({"step": "compare", "num_replicas": 2}, "configuration: the step compare works with one replica only"),
         ({"layers": (784, -2, 10)}, "layers.1: Input should be greater than 0, found -2"),
+        ({"dropout": 1.0}, "dropout: Input should be less than 1, found 1.0"),
+        ({"dropout": -0.01}, "dropout: Input should be greater than or equal to 0, found -0.01"),
         ({"batch_size": 0, "seed": -1}, "batch_size: Input should be greater than 0, found 0"),
         ({"momentun": 0.5}, "no such setting: 'momentun' (did you mean 'momentum'?)"),
     ],

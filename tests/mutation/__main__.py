@@ -89,7 +89,7 @@ def _draw(changes: list[Change], number: int, seed: int) -> list[Change]:
 
 def _survivors(copies: Copies, changes: list[Change], find_tests: FindTests) -> list[Change]:
     """Return the changes that the tests do not notice."""
-    tests = {change.file: find_tests(ROOT, change.file) for change in changes}
+    tests = {change.file: find_tests(copies.tree, change.file) for change in changes}
     seconds = _measure(copies, {each for file in tests for each in tests[file]})
     trials = [_trial(change, tests[change.file], seconds) for change in changes]
     untested = [trial.change for trial in trials if not trial.tests]

@@ -80,6 +80,7 @@ class Copies:
     def __init__(self, root: Path, scratch: Path, count: int) -> None:
         self._root = root
         self._free = [scratch / f"copy-{number}" for number in range(count)]
+        self.tree = self._free[0] / "tree"
         for each in self._free:
             shutil.copytree(root, each / "tree", ignore=shutil.ignore_patterns(".*", "__pycache__"))
         self._clock = 10**9
