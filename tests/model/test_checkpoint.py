@@ -148,3 +148,9 @@ def test_a_state_of_which_a_part_is_missing_or_another_is_refused(part, change):
     changed = change(tensors.pop(part))
     with pytest.raises(CorruptArtefact, match=rf"c\.safetensors does not hold {part} as this run has it"):
         restore(STATE, tensors if changed is None else tensors | {part: changed}, "c.safetensors")
+
+
+def test_an_array_whose_columns_lie_together_comes_back_as_it_was():
+    values = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+    back = decode_tensors(encode_tensors({"weights": values}, "about"), "it")
+    np.testing.assert_array_equal(back["weights"], values)
