@@ -77,6 +77,7 @@ class Scheduler:
         self._announced: NextRun | None = None
         self._written: dict[Path, ScheduleState | ScheduleHealth] = {}
         self._unwritable: set[Path] = set()
+        self._renewed = self.now()
         names = {"expression": config.timetable.expression, "timezone": config.timetable.timezone}
         self.state = saved.model_copy(update=names) if saved else ScheduleState(handled=self.now(), **names)
         say(f'schedule: "{names["expression"]}" ({names["timezone"]}): {"resumed" if saved else "first start"}')
@@ -107,8 +108,7 @@ class Scheduler:
             return 0
         code = self._run(upcoming if is_due else NextRun(self.now(), self.state.handled))
         self._report("stopped")
-        if self.signals:
-            return 128 + self.signals[0]
+        code = -self.signals[0] if self.signals else code
         return code if code >= 0 else 128 - code
 
     def _find_next_run(self) -> NextRun:
@@ -162,10 +162,11 @@ class Scheduler:
         if upcoming and upcoming != self._announced:
             say(f"schedule: {upcoming}")
         self._announced = upcoming
-        now = self.now()
+        if not timedelta() <= self.now() - self._renewed < timedelta(seconds=HEALTH_SECONDS):
+            self._renewed = self.now()
         health = ScheduleHealth(
             status=status,
-            updated=now - timedelta(seconds=now.timestamp() % HEALTH_SECONDS),
+            updated=self._renewed,
             next_due=upcoming.due if upcoming else None,
             next_start=upcoming.start if upcoming else None,
             outcome=self.state.outcome,

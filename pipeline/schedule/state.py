@@ -14,7 +14,6 @@ from pipeline.storage import write_unguarded
 STATE_NAME = "schedule.json"
 HEALTH_NAME = "schedule-health.json"
 HEALTH_SECONDS = 15  # between two writes
-HEALTH_TIMEOUT = timedelta(seconds=90)
 
 Status = Literal["waiting", "running", "backing-off", "stopped"]
 
@@ -65,7 +64,7 @@ class ScheduleHealth(_Record):
     status: Status
     pid: int = Field(default_factory=os.getpid)
     host: str = Field(default_factory=socket.gethostname)
-    updated: AwareDatetime  # rounded down to 15 seconds
+    updated: AwareDatetime  # at most 15 seconds before the write
     next_due: AwareDatetime | None = None  # None while a run works and after the end
     next_start: AwareDatetime | None = None  # of a run, with jitter and back-off
     outcome: str | None = None
@@ -107,6 +106,6 @@ def find_health_problem(file: Path, now: datetime) -> str | None:
     if health.status == "stopped":
         return f"{file}: the scheduler has stopped"
     age = abs(now - health.updated)  # after the clock is set back, the time is in the future until the next write
-    if age > HEALTH_TIMEOUT:
+    if age > timedelta(seconds=90):
         return f"{file} was written {age.total_seconds():.0f} s ago: the scheduler hangs or was killed"
     return None
