@@ -213,9 +213,10 @@ def test_a_bucket_that_is_not_there(emulated):
 
 def test_deleting_what_is_partly_there(emulated, uri):
     store = find_store(uri)
-    for name in ("a", "c"):
-        store.put(f"{uri}/{name}", io.BytesIO(b"x"), 1)
-    store.delete([f"{uri}/{name}" for name in "abcd"])
+    there = [f"{uri}/{number}" for number in range(20)]
+    for each in there:
+        store.put(each, io.BytesIO(b"x"), 1)
+    store.delete([f"{uri}/missing", *there, f"{uri}/missing too"])
     assert list(store.walk(uri)) == []
 
 
