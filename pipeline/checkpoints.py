@@ -17,9 +17,9 @@ from model.lockstep import Agreement
 from model.recipes import TrainingConfig
 from pipeline import storage
 from pipeline.console import warn
-from pipeline.manifest import Count, Digest, Record
 from pipeline.places import Place
 from pipeline.runs import CHECKPOINTS_NAME
+from pipeline.zz_records import Count, Digest, Record
 
 _ENDING = ".safetensors"
 _Row = TypeVar("_Row", Progress, Agreement, ChunkLoss)

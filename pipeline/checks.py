@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model.examples import Examples, Integers
-from pipeline.buckets import Kept
-from pipeline.duplicates import Pairs, find_repeated, in_both, later_ones
+from pipeline.duplicates import Kept, Pairs, find_repeated, in_both, later_ones
 from pipeline.manifest import Manifest, ShardInfo, SplitInfo
 from pipeline.shards import pixel_sums
 

@@ -13,10 +13,9 @@ from pipeline import registry_commands as registry
 from pipeline import schedule_command, signals
 from pipeline.arguments import refuse_long_arguments, refuse_secrets
 from pipeline.care import commands as care
-from pipeline.console import note
-from pipeline.harmless import harmless
+from pipeline.console import harmless, note
 from pipeline.options import split_arguments
-from pipeline.result import say_result
+from pipeline.sheets import say_result
 from pipeline.standard_streams import protect_standard_streams
 
 app = typer.Typer(

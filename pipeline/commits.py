@@ -4,9 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.errors import BadInput, Locked
-from pipeline import storage
-from pipeline.manifest import MANIFEST_NAME, Manifest
+from model.errors import Locked
 from pipeline.places import Place
 from pipeline.storage import write_atomically, write_new
 
@@ -28,21 +26,6 @@ def commit(path: Place, data: bytes) -> None:
         write_atomically(path, data)
     elif not write_new(path, data) and not _says_the_same(path.read_bytes(), data):
         raise Locked(f"{path} was written by another process in the meantime, and stays; run again")
-
-
-def commit_manifest(folder: Place, manifest: Manifest) -> None:
-    """Write a data set's manifest, which makes it complete.
-
-    Raises:
-        BadInput: the manifest would be larger than what `storage.read_record` reads.
-        Locked: as `commit`.
-    """
-    data = manifest.to_json()
-    if len(data) > storage.MOST_RECORD_BYTES:
-        raise BadInput(
-            f"the manifest would have {len(data)} bytes, at most {storage.MOST_RECORD_BYTES}: lower --num-shards"
-        )
-    commit(folder / MANIFEST_NAME, data)
 
 
 def _says_the_same(one: bytes, other: bytes) -> bool:

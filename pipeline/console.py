@@ -7,6 +7,9 @@ the other is told so.
 """
 
 import errno
+import io
+import re
+import select
 import sys
 import threading
 import time
@@ -15,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -31,8 +34,79 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from pipeline.harmless import harmless
-from pipeline.standard_streams import dropped, open_messages
+
+class _WholeFile(io.FileIO):
+    """A file whose write puts all of the data, without a buffer that an exit would still have to flush."""
+
+    def write(self, data: Any, /) -> int:
+        """Write all of the data, waiting where the file is in non-blocking mode; raises OSError."""
+        left = memoryview(data).cast("B")
+        num_bytes = len(left)
+        while left:
+            written = super().write(left)
+            if written is None:
+                select.select([], [self], [])
+            left = left[written or 0 :]
+        return num_bytes
+
+
+class Messages(_WholeFile):
+    """A file for messages: data that cannot be written are dropped.
+
+    Attributes:
+        problem: why data were dropped last; None if none were.
+    """
+
+    problem: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        """Write the data, or drop them."""
+        try:
+            return super().write(data)
+        except OSError as problem:
+            self.problem = problem
+            return len(memoryview(data).cast("B"))
+
+
+def open_messages(file: int | Path, encoding: str = "utf-8", closefd: bool = True) -> TextIO:
+    """Return a text stream for messages; `dropped` tells whether it lost any.
+
+    Args:
+        file: a descriptor, or a file to append to.
+        encoding: of the text. Characters that it lacks are escaped.
+        closefd: whether to close the descriptor with the stream; see `open`.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    return _text(Messages(file, "a", closefd), encoding)
+
+
+def dropped(stream: TextIO | None) -> OSError | None:
+    """Return why a stream dropped messages last; None if it dropped none, or is not one of `open_messages`."""
+    raw = getattr(stream, "buffer", None)
+    return raw.problem if isinstance(raw, Messages) else None
+
+
+def _text(raw: io.FileIO, encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=True, write_through=True)
+
+
+_STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+_INSTEAD = "\N{REPLACEMENT CHARACTER}"
+
+
+def harmless(text: str) -> str:
+    """Return text of any number of lines without what would steer."""
+    return _STEERING.sub(_INSTEAD, text)
+
+
+def one_line(text: str) -> str:
+    """Return text as one harmless line."""
+    return harmless(text).replace("\n", _INSTEAD)
+
 
 POLL_SECONDS = 0.2  # between two looks at how far work has come, at the least
 LOCK_SECONDS = 1  # to wait for the log file
@@ -211,3 +285,8 @@ def _write_error(message: str) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def percent(part: float, digits: int = 2) -> str:
+    """Write a part of 1 in percent."""
+    return f"{100 * part:.{digits}f} %"

@@ -6,62 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.recipes import Recipe, TrainingConfig
-from pipeline.lookup import Dataset, Model
+from pipeline.lookup import Model
 from pipeline.overview import Compared, Listing, Shown
 from pipeline.places import Place
-from pipeline.runs import EvaluationRecord, RunRecord
-from pipeline.uses import Inspection
-from pipeline.validation import ValidationRecord, table_folder
+from pipeline.runs import RunRecord
 from pipeline.work import Log, Settings
+from pipeline.zz_evaluation import EvaluationRecord
 
 if TYPE_CHECKING:
     from model.gradcheck import Agreement  # which imports TensorFlow
     from pipeline.page.report import Report
     from pipeline.predict import Answer  # which imports NumPy
-
-
-def dataset_json(workspace: Place, dataset: Dataset, log: Log) -> dict[str, Any]:
-    """Return what `backbeam preprocess --json` prints."""
-    manifest = dataset.manifest
-    return {
-        "dataset_id": manifest.dataset_id,
-        "dataset_digest": dataset.digest,
-        "num_examples": {name: split.num_examples for name, split in manifest.splits.items()},
-        "num_rejected": manifest.num_rejected,
-        "parts": [part.dataset_id for part in manifest.parts],
-        "seconds": rounded(log),
-        "skipped": log.skipped,
-        "paths": {"workspace": str(workspace), "dataset": str(dataset.folder)},
-    }
-
-
-def validation_json(workspace: Place, record: ValidationRecord) -> dict[str, Any]:
-    """Return what the commands that validate print of it with --json."""
-    results = [result.model_dump(mode="json") for result in record.results]
-    table = str(table_folder(workspace, record.dataset_id) / record.table.name)
-    found = {
-        "passed": not record.with_outcome("error"),
-        "num_warnings": len(record.with_outcome("warning")),
-        "results": results,
-        "table": table,
-    }
-    return {"validation": found}
-
-
-def inspection_json(workspace: Place, found: Inspection) -> dict[str, Any]:
-    """Return what `backbeam inspect --json` prints; validation is null if there was none."""
-    manifest, record = found.dataset.manifest, found.validation
-    named = [{"split": each.split, "index": each.index, "label": each.label} for each in found.named]
-    about = {
-        "dataset_id": manifest.dataset_id,
-        "dataset_digest": found.dataset.digest,
-        "image_size": [manifest.height, manifest.width],
-        "num_rejected": manifest.num_rejected,
-        "splits": found.statistics,
-        "examples": named,
-        "sheet": str(found.sheet),
-    }
-    return about | (validation_json(workspace, record) if record else {"validation": None})
+from pipeline.zz_dataset_output import rounded
 
 
 def run_json(workspace: Place, run: RunRecord, log: Log) -> dict[str, Any]:
@@ -161,11 +117,6 @@ def answers_json(model: Model, answers: "list[Answer]") -> dict[str, Any]:
 def report_json(report: "Report") -> dict[str, Any]:
     """Return what `backbeam report --json` prints."""
     return {"path": str(report.path), "num_bytes": report.num_bytes, "runs": report.figures}
-
-
-def rounded(log: Log) -> dict[str, float]:
-    """Return the seconds of each stage, to the millisecond."""
-    return {stage: round(seconds, 3) for stage, seconds in log.seconds.items()}
 
 
 def listing_json(listing: Listing) -> dict[str, Any]:

@@ -26,14 +26,14 @@ from model.errors import EngineFailed
 from model.examples import Bytes, Integers
 from model.network import Parameters, forward, scale
 from model.training import network_of
-from pipeline import runners, runs, storage
-from pipeline.code_identity import SameCode
+from pipeline import runners, storage
 from pipeline.commits import commit
 from pipeline.console import watched
-from pipeline.local_side import poll_seconds
-from pipeline.manifest import FileInfo, Manifest, ShardInfo
+from pipeline.local_side import partition, poll_seconds
+from pipeline.manifest import Manifest, ShardInfo
 from pipeline.places import Place
-from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
+from pipeline.runners import SameCode
+from pipeline.runs import RunRecord
 from pipeline.shards import number_order, read_shard
 from pipeline.tables import metrics
 from pipeline.tables.calibration import calibration_rows
@@ -41,10 +41,10 @@ from pipeline.tables.files import (
     ANSWERS_SCHEMA,
     EVALUATION_TABLES,
     SCHEMAS,
+    TableFile,
     check_rows,
     made_anew,
     origin_columns,
-    partition,
     publish,
     staging_folder,
     write_table,
@@ -53,6 +53,8 @@ from pipeline.tables.slices import SLICINGS, Answered, Names, check_few, keys_of
 from pipeline.tables.slicings import Slicings, describe, load
 from pipeline.tables.tally import Tally, merge_tallies, tally
 from pipeline.tables.weights import Range, merge_ranges, weight_rows
+from pipeline.zz_evaluation import EVALUATION_NAME, EvaluationRecord, SplitResult, check_evaluation
+from pipeline.zz_records import FileInfo
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def evaluate(
         EngineFailed: the engine gave up.
     """
     job = Job(workspace, dataset, manifest, run, slicings)
-    record = job.run_folder / runs.EVALUATION_NAME
+    record = job.run_folder / EVALUATION_NAME
     _check_sizes(manifest)
     shards = list_shards(manifest)
     total, look = sum(each.info.num_examples for each in shards), partial(_share_done, job, len(shards))
@@ -152,7 +154,7 @@ def evaluate(
         runners.execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
         if not record.exists():  # before it is said to be done
             raise EngineFailed(f"the engine reports success but wrote no {record.name} to {job.run_folder}")
-    return runs.check_evaluation(workspace, run)
+    return check_evaluation(workspace, run)
 
 
 def answer_test_split(job: Job, dataset_digest: str, folder: Place, beam_arguments: list[str]) -> list[str]:
@@ -309,7 +311,7 @@ def write_tables(result: Result, job: Job) -> None:
         slicings=describe(job.slicings),
         tables=(*files, *result.files),
     )
-    commit(job.run_folder / runs.EVALUATION_NAME, record.to_json())
+    commit(job.run_folder / EVALUATION_NAME, record.to_json())
 
 
 def _check_predictions(result: Result, job: Job) -> None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,9 +11,16 @@ from model.errors import BadUsage
 from model.examples import Bytes, Examples
 from pipeline import storage
 from pipeline.contact_sheet import Row, Tile, draw_classes, draw_named
-from pipeline.manifest import Manifest, SplitInfo
+from pipeline.local_side import find_complete
+from pipeline.manifest import MANIFEST_NAME, Manifest, SplitInfo, load_manifest
 from pipeline.places import Place
 from pipeline.shards import read_shard
+from pipeline.validation import ValidationRecord, check_validation, is_validated
+from pipeline.zz_dataset import Dataset
+
+if TYPE_CHECKING:
+    pass  # NumPy and Pillow are not needed by every command
+
 
 CLASSES_NAME = "classes.png"
 EXAMPLES_NAME = "examples.png"
@@ -173,3 +181,56 @@ def _place_in(indices: Sequence[int]) -> Any:
 
 def _share(count: int, split: SplitInfo) -> float:
     return count / split.num_examples if split.num_examples else 0.0
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` shows.
+
+    Attributes:
+        dataset: the data set; of its files, only those that were shown are checked.
+        statistics: see `inspection.statistics`.
+        validation: what was found when it was validated, if it was.
+        sheet: the contact sheet's file.
+        named: the examples on it, if any were asked for by name.
+    """
+
+    dataset: Dataset
+    statistics: dict[str, Any]
+    validation: ValidationRecord | None
+    sheet: Place
+    named: "list[Named]"
+
+
+def inspect_dataset(
+    workspace: Place, wanted: str | None, target: Path | None, split: str, per_class: int, examples: Sequence[str]
+) -> Inspection:
+    """Work out a data set's statistics and write a contact sheet.
+
+    Args:
+        workspace: that holds it.
+        wanted: see `runs.find_complete`.
+        target: the sheet's folder; None for the workspace's own.
+        split: whose classes to show.
+        per_class: how many examples of each.
+        examples: names of examples to show instead.
+
+    Raises:
+        BadUsage: there is no such data set, split or example.
+        CorruptArtefact: a file that was read is not what its record says.
+    """
+    from pipeline import inspection
+
+    folder = find_complete(workspace / "datasets", MANIFEST_NAME, wanted, "data set")
+    data = Dataset(folder, *load_manifest(folder))
+    inspection.check_split("--split", split, data.manifest)
+    names = inspection.parse_examples(examples, data.manifest)
+    validation = check_validation(workspace, folder.name, data.digest) if is_validated(folder) else None
+    place, named = target or workspace / "inspect" / folder.name, list["Named"]()
+    if examples:
+        sheet = place / inspection.EXAMPLES_NAME
+        named = inspection.write_example_sheet(sheet, folder, data.manifest, names)
+    else:
+        sheet = place / inspection.CLASSES_NAME
+        inspection.write_class_sheet(sheet, folder, data.manifest, split, per_class)
+    return Inspection(data, inspection.statistics(data.manifest), validation, sheet, named)

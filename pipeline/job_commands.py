@@ -56,8 +56,8 @@ from pipeline.options import (
     stage_settings,
     training_configs,
 )
-from pipeline.result import say_result
 from pipeline.saving import Saving
+from pipeline.sheets import say_result
 
 
 def run(
@@ -96,9 +96,16 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
-    from pipeline import describe, lookup, preprocess_stage, stages, summary, work
+    from pipeline import describe, preprocess_stage, stages, summary, work
     from pipeline.configuration import resolve_validation
+    from pipeline.preprocess_stage import validate_stage
     from pipeline.seeds import write_seeds
+    from pipeline.zz_dataset import find_baseline
+    from pipeline.zz_dataset_output import (
+        validation_json,
+        validation_line,
+    )
+    from pipeline.zz_evaluate_stage import evaluate_stage
 
     configure(quiet, log_file)
     pictures = picture_options(image_column, label_column, image_size)
@@ -113,13 +120,13 @@ def run(
     refuse_remote_logs(workspace, tensorboard)
     stages.check_machine(settings, configs[0])
     with lock_of(workspace, wait, if_locked):
-        earlier = lookup.find_baseline(settings.workspace, baseline)
+        earlier = find_baseline(settings.workspace, baseline)
         data = preprocess_stage.preprocess_stage(settings, options, log)
-        validation = stages.validate_stage(settings, data, checks, earlier, log)
+        validation = validate_stage(settings, data, checks, earlier, log)
         trained = stages.train_stage(
             settings, data, configs, tensorboard, Saving(checkpoint_every, keep_checkpoints), log
         )
-        evaluations = stages.evaluate_stage(settings, data, trained, slicings, log)
+        evaluations = evaluate_stage(settings, data, trained, slicings, log)
         rows = write_seeds(workspace, trained, evaluations) if seeds else []
     if seeds:
         result = describe.seeds_json(workspace, trained, evaluations, rows, log)
@@ -127,9 +134,9 @@ def run(
     else:
         result = describe.evaluation_json(workspace, trained[0], evaluations[0], log)
         parts = summary.evaluation_parts(workspace, data.manifest, trained[0], evaluations[0], log)
-    result |= describe.validation_json(workspace, validation)
+    result |= validation_json(workspace, validation)
     steps = [] if quiet else summary.next_steps(split_arguments(sys.argv[1:])[0], trained[0])
-    say_result(as_json, result, [*parts, summary.validation_line(workspace, validation), *steps])
+    say_result(as_json, result, [*parts, validation_line(workspace, validation), *steps])
 
 
 def preprocess(
@@ -155,8 +162,16 @@ def preprocess(
     as_json: AsJson = False,
 ) -> None:
     """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
-    from pipeline import describe, lookup, preprocess_stage, stages, summary, work
+    from pipeline import preprocess_stage, work
     from pipeline.configuration import resolve_validation
+    from pipeline.preprocess_stage import validate_stage
+    from pipeline.zz_dataset import find_baseline
+    from pipeline.zz_dataset_output import (
+        dataset_json,
+        dataset_parts,
+        validation_json,
+        validation_line,
+    )
 
     configure(quiet, log_file)
     pictures = picture_options(image_column, label_column, image_size)
@@ -166,11 +181,11 @@ def preprocess(
     checks = resolve_validation(config)
     settings, log = stage_settings(context, workspace, workers=workers), work.Log()
     with lock_of(workspace, wait, if_locked):
-        earlier = lookup.find_baseline(settings.workspace, baseline)
+        earlier = find_baseline(settings.workspace, baseline)
         data = preprocess_stage.preprocess_stage(settings, options, log)
-        validation = stages.validate_stage(settings, data, checks, earlier, log)
-    result = describe.dataset_json(workspace, data, log) | describe.validation_json(workspace, validation)
-    say_result(as_json, result, [*summary.dataset_parts(data, log), summary.validation_line(workspace, validation)])
+        validation = validate_stage(settings, data, checks, earlier, log)
+    result = dataset_json(workspace, data, log) | validation_json(workspace, validation)
+    say_result(as_json, result, [*dataset_parts(data, log), validation_line(workspace, validation)])
 
 
 def validate(
@@ -186,19 +201,26 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
-    from pipeline import describe, lookup, stages, summary, work
+    from pipeline import work
     from pipeline.configuration import resolve_validation
+    from pipeline.preprocess_stage import validate_stage
+    from pipeline.zz_dataset import find_baseline, find_dataset
+    from pipeline.zz_dataset_output import (
+        dataset_json,
+        validation_json,
+        validation_sheet,
+    )
 
     configure(quiet, log_file)
     refuse_beam_options(context)
     checks = resolve_validation(config)
     settings, log = stage_settings(context, existing(workspace)), work.Log()
     with lock_of(workspace, wait, if_locked):
-        earlier = lookup.find_baseline(settings.workspace, baseline)
-        data = lookup.find_dataset(settings.workspace, dataset)
-        validation = stages.validate_stage(settings, data, checks, earlier, log)
-    result = describe.dataset_json(workspace, data, log) | describe.validation_json(workspace, validation)
-    say_result(as_json, result, summary.validation_sheet(workspace, validation))
+        earlier = find_baseline(settings.workspace, baseline)
+        data = find_dataset(settings.workspace, dataset)
+        validation = validate_stage(settings, data, checks, earlier, log)
+    result = dataset_json(workspace, data, log) | validation_json(workspace, validation)
+    say_result(as_json, result, validation_sheet(workspace, validation))
 
 
 def train(
@@ -225,7 +247,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train on a data set that `preprocess` built."""
-    from pipeline import describe, lookup, stages, summary, work
+    from pipeline import describe, stages, summary, work
+    from pipeline.zz_dataset import find_dataset
 
     configure(quiet, log_file)
     if context.obj:
@@ -237,7 +260,7 @@ def train(
     refuse_remote_logs(workspace, tensorboard)
     settings, log = stage_settings(context, workspace, device, cluster_for(configs)), work.Log()
     if settings.cluster and not settings.cluster.is_chief:  # the workspace and its lock are the chief's
-        assisted = stages.assist_stage(settings, lookup.find_dataset(existing(workspace), dataset), configs[0], log)
+        assisted = stages.assist_stage(settings, find_dataset(existing(workspace), dataset), configs[0], log)
         say_result(
             as_json, describe.assistance_json(assisted, settings, log), summary.assistance_parts(assisted, settings)
         )
@@ -245,7 +268,7 @@ def train(
     if not settings.cluster:
         stages.check_machine(settings, configs[0])
     with lock_of(existing(workspace), wait, if_locked):
-        data, saving = lookup.find_dataset(workspace, dataset), Saving(checkpoint_every, keep_checkpoints)
+        data, saving = find_dataset(workspace, dataset), Saving(checkpoint_every, keep_checkpoints)
         trained = stages.train_stage(settings, data, configs, tensorboard, saving, log)
     result = describe.runs_json(workspace, trained, log) if seeds else describe.run_json(workspace, trained[0], log)
     say_result(as_json, result, summary.runs_parts(workspace, trained, log))
@@ -265,13 +288,14 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
-    from pipeline import describe, lookup, stages, summary, work
+    from pipeline import describe, lookup, summary, work
+    from pipeline.zz_evaluate_stage import evaluate_stage
 
     configure(quiet, log_file)
     slicings = evaluation_slicings(config, slices)
     settings, log = stage_settings(context, workspace, workers=workers), work.Log()
     with lock_of(existing(workspace), wait, if_locked):
         trained, data = lookup.find_run(workspace, run)
-        (evaluation,) = stages.evaluate_stage(settings, data, [trained], slicings, log)
+        (evaluation,) = evaluate_stage(settings, data, [trained], slicings, log)
     result = describe.evaluation_json(workspace, trained, evaluation, log)
     say_result(as_json, result, summary.evaluation_parts(workspace, data.manifest, trained, evaluation, log))

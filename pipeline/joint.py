@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
 from pipeline import storage
-from pipeline.commits import commit_manifest
 from pipeline.manifest import (
     Manifest,
     PartInfo,
     PreprocessConfig,
     SplitInfo,
+    commit_manifest,
 )
 from pipeline.places import Place
 from pipeline.shards import add_up

@@ -5,15 +5,15 @@ All of a local workspace is on this machine. One in a store has a folder in the 
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model.errors import CorruptArtefact
+from model.errors import BadUsage
+from pipeline import storage
 from pipeline.leftovers import temporary_folder
-from pipeline.manifest import Manifest
 from pipeline.places import Place
-from pipeline.storage import digest_of, make_empty, removed_afterwards, write_atomically
+from pipeline.storage import digest_of, make_empty, removed_afterwards
 
 CACHE_VARIABLE = "BACKBEAM_CACHE_DIR"
 
@@ -50,32 +50,6 @@ def scratch_folder(dataset: Place, works_here: bool) -> Place:
     return local_side(dataset.parent.parent) / name
 
 
-def copy_shards(dataset: Place, manifest: Manifest, workspace: Place) -> Path:
-    """Make sure that every shard of a data set is on this machine and verifies.
-
-    Args:
-        dataset: the data set's folder.
-        manifest: what it holds.
-        workspace: that it is in.
-
-    Returns:
-        the folder that stands for the data set here: itself if it is local.
-
-    Raises:
-        CorruptArtefact: a shard is not what the manifest says, and it is that of the store which is not.
-    """
-    if isinstance(dataset, Path):
-        return dataset
-    copies = local_side(workspace) / "datasets"
-    for shard in (shard for split in manifest.splits.values() for shard in split.shards):
-        owner = manifest.id_of(shard)
-        try:
-            shard.check(copies / owner)
-        except CorruptArtefact:  # it is not there yet, or no longer what it was
-            write_atomically(copies / owner / shard.name, shard.read(dataset.parent / owner))
-    return copies / dataset.name
-
-
 @contextmanager
 def temporary_files_in(workspace: Place) -> Iterator[None]:
     """Keep temporary files, of this process and of those that it starts, in a folder that goes with a locked workspace.
@@ -94,3 +68,45 @@ def temporary_files_in(workspace: Place) -> Iterator[None]:
             if earlier[0] is not None:
                 os.environ["TMPDIR"] = earlier[0]
             tempfile.tempdir = earlier[1]
+
+
+def find_complete(parent: Place, record_name: str, wanted: str | None, what: str) -> Place:
+    """Find a complete data set or run by its id, by a beginning of its id, or as the only one.
+
+    Args:
+        parent: the folder of all of them.
+        record_name: the file whose presence means complete.
+        wanted: the id or its beginning; None for the only one.
+        what: "data set" or "run", for messages.
+
+    Raises:
+        BadUsage: none fits, or several do.
+    """
+    ids = [folder.name for folder in storage.folders_with(parent, record_name)]
+    fitting = next(filter(None, ([name for name in ids if fits(name)] for fits in _ways_to_fit(wanted))), [])
+    if len(fitting) != 1:
+        problem = "several fit" if fitting else "there is none"
+        listed = "".join(f"\n  {name}" for name in fitting or ids)
+        raise BadUsage(f"which {what}? {problem}{f' for {wanted!r}' if wanted else ''} in {parent}{listed}")
+    return parent / fitting[0]
+
+
+def _ways_to_fit(wanted: str | None) -> list[Callable[[str], bool]]:
+    """Order the ways to name one: all of it, all but its digest, its beginning."""
+    if wanted is None:
+        return [lambda name: True]
+    return [
+        lambda name: name == wanted,
+        lambda name: name.rpartition("-")[0] == wanted,
+        lambda name: name.startswith(wanted),
+    ]
+
+
+def partition(table: str, run_id: str) -> str:
+    """Return the folder of a run's rows of a table, below the workspace: reports/TABLE/run=RUN_ID."""
+    return f"reports/{table}/run={run_id}"
+
+
+def dataset_partition(table: str, dataset_id: str) -> str:
+    """Return the folder of a data set's rows of a table, below the workspace: reports/TABLE/dataset=DATASET_ID."""
+    return f"reports/{table}/dataset={dataset_id}"

@@ -20,7 +20,7 @@ from pipeline.options import (
     refuse_beam_options,
     training_config,
 )
-from pipeline.result import say_result
+from pipeline.sheets import say_result
 
 DISAGREEMENT = 1
 
@@ -44,11 +44,12 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show a data set's statistics and write a contact sheet of its examples."""
-    from pipeline import describe, summary, uses
+    from pipeline.inspection import inspect_dataset
+    from pipeline.zz_dataset_output import inspection_json, inspection_parts
 
     refuse_beam_options(context)
-    found = uses.inspect_dataset(existing(workspace), dataset, to, split, per_class, examples or [])
-    say_result(as_json, describe.inspection_json(workspace, found), summary.inspection_parts(workspace, found))
+    found = inspect_dataset(existing(workspace), dataset, to, split, per_class, examples or [])
+    say_result(as_json, inspection_json(workspace, found), inspection_parts(workspace, found))
 
 
 def runs(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
@@ -157,11 +158,12 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a run's model for other programs: a TensorFlow SavedModel, safetensors and a description."""
-    from pipeline import describe, lookup, summary, uses
+    from pipeline import describe, lookup, summary
+    from pipeline.zz_export import export_model
 
     refuse_beam_options(context)
     model = lookup.find_model(existing(workspace), run)
-    uses.export_model(model, to)
+    export_model(model, to)
     say_result(as_json, describe.export_json(model, to), summary.export_parts(model, to))
 
 
@@ -177,9 +179,10 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run's model takes pictures for; nothing is printed unless every file is sound."""
-    from pipeline import describe, lookup, summary, uses
+    from pipeline import describe, lookup, summary
+    from pipeline.predict import predict_files
 
     refuse_beam_options(context)
     model = lookup.find_model(existing(workspace), run)
-    answers = uses.predict_files(model, files)
+    answers = predict_files(model, files)
     say_result(as_json, describe.answers_json(model, answers), summary.answers_parts(answers))

@@ -4,18 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from model.errors import CorruptArtefact
+from pipeline.local_side import find_complete
 from pipeline.manifest import MANIFEST_NAME, Manifest, check_dataset, load_manifest
 from pipeline.places import Place
-from pipeline.runs import RunRecord, check_run, find_complete, find_run_folder, load_run
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A complete data set."""
-
-    folder: Place
-    manifest: Manifest
-    digest: str
+from pipeline.runs import RUN_NAME, RunRecord, check_run, load_run
+from pipeline.zz_dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -25,20 +18,6 @@ class Model:
     folder: Place
     run: RunRecord
     manifest: Manifest
-
-
-def find_dataset(workspace: Place, wanted: str | None) -> Dataset:
-    """Find a complete data set of the workspace and check it; see `runs.find_complete`."""
-    folder = find_complete(workspace / "datasets", MANIFEST_NAME, wanted, "data set")
-    return Dataset(folder, *check_dataset(folder))
-
-
-def find_baseline(workspace: Place, wanted: str | None) -> Dataset | None:
-    """Find a complete data set to compare with, if one is wanted; of its files only the manifest is read."""
-    if wanted is None:
-        return None
-    folder = find_complete(workspace / "datasets", MANIFEST_NAME, wanted, "data set")
-    return Dataset(folder, *load_manifest(folder))
 
 
 def find_run(workspace: Place, wanted: str | None) -> tuple[RunRecord, Dataset]:
@@ -88,3 +67,20 @@ def dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tuple[M
     if ends != expected:
         raise CorruptArtefact(f"{run.run_id} has {ends} inputs and outputs, and {folder} needs {expected}")
     return data
+
+
+CHAMPION = "champion"  # names whichever run that is
+
+
+def find_run_folder(workspace: Place, wanted: str | None) -> Place:
+    """Find a complete run by its id, by a beginning of its id, as the only one, or as the champion.
+
+    Raises:
+        BadUsage: none fits, several do, or there is no champion.
+        CorruptArtefact: the pointer to the champion is not sound.
+    """
+    if wanted == CHAMPION:
+        from pipeline.registry.history import find_champion
+
+        wanted = find_champion(workspace).run_id
+    return find_complete(workspace / "runs", RUN_NAME, wanted, "run")

@@ -3,100 +3,23 @@
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    StringConstraints,
-    ValidationError,
     model_validator,
 )
 
-from model.errors import CorruptArtefact
+from model.errors import BadInput, CorruptArtefact
 from pipeline import storage
+from pipeline.commits import commit
 from pipeline.places import Place
+from pipeline.sources.blocks import SourceInfo
 from pipeline.sources.idx import MAX_EXAMPLE_BYTES
 from pipeline.sources.known import MOST_SHARDS, SPLITS
+from pipeline.zz_records import Count, Digest, FileInfo, FileName, Record
 
 MANIFEST_NAME = "manifest.json"
-
-_OWN_DIGEST = "record_sha256"
-
-Count = Annotated[int, Field(ge=0)]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=-]*$", max_length=200)]
-
-
-class Record(BaseModel):
-    """A JSON object that backbeam writes; it carries the digest of itself, and is trusted only if that is right."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def to_json(self) -> bytes:
-        """Return the one way to write this record: sorted keys, two spaces, a newline at the end, its own digest."""
-        content = self.model_dump(mode="json")
-        return _canonical(content | {_OWN_DIGEST: hashlib.sha256(_canonical(content)).hexdigest()})
-
-    @classmethod
-    def load(cls, path: Place) -> Self:
-        """Read a record from its file; raises CorruptArtefact as `from_json` and `storage.read_record` do."""
-        return cls.from_json(storage.read_record(path), path)
-
-    @classmethod
-    def from_json(cls, data: bytes, path: Place) -> Self:
-        """Read a record back.
-
-        Raises:
-            CorruptArtefact: it is no such record, or any bit of it has changed; the message names path.
-        """
-        try:
-            content = json.loads(data)
-            if isinstance(content, dict):
-                content.pop(_OWN_DIGEST, None)
-            record = cls.model_validate(content)
-        except ValidationError as problem:
-            first = problem.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "the file"
-            raise CorruptArtefact(
-                f"{path} is corrupt, or of another version of backbeam: {place}: {first['msg']}; `backbeam verify` "
-                "says what to do about it"
-            ) from None
-        except (ValueError, RecursionError) as problem:
-            raise CorruptArtefact(f"{path} is corrupt: it is no JSON: {problem}") from None
-        except MemoryError:
-            raise CorruptArtefact(f"{path} is corrupt: it asks for more memory than there is") from None
-        if record.to_json() != data:
-            raise CorruptArtefact(f"{path} is corrupt: its content does not have the digest that it states")
-        return record
-
-
-class FileInfo(Record):
-    """A file and what must be in it.
-
-    Attributes:
-        name: in its folder.
-        num_bytes: its length.
-        sha256: of its bytes.
-    """
-
-    name: FileName
-    num_bytes: Count
-    sha256: Digest
-
-    @classmethod
-    def of(cls, path: Place) -> "FileInfo":
-        """Describe the file that is at a place; raises FileNotFoundError if there is none."""
-        return FileInfo(name=path.name, num_bytes=storage.size(path), sha256=storage.file_digest(path))
-
-    def check(self, folder: Place) -> None:
-        """Check the file in a folder; raises CorruptArtefact as `storage.check_file` does."""
-        storage.check_file(folder / self.name, self.num_bytes, self.sha256)
-
-    def read(self, folder: Place) -> bytes:
-        """Return the file's bytes, checked; raises CorruptArtefact as `storage.read_checked` does."""
-        return storage.read_checked(folder / self.name, self.num_bytes, self.sha256)
 
 
 class ShardInfo(FileInfo):
@@ -143,20 +66,6 @@ class SplitInfo(Record):
     pixel_mean: float
     pixel_std: float
     shards: tuple[ShardInfo, ...]
-
-
-class SourceInfo(Record):
-    """A source file, by content.
-
-    Attributes:
-        name: its customary name.
-        num_bytes: decompressed.
-        sha256: of the decompressed bytes.
-    """
-
-    name: FileName
-    num_bytes: Count
-    sha256: Digest
 
 
 class PreprocessConfig(Record):
@@ -262,10 +171,6 @@ class Manifest(Record):
         return shards + ([self.rejected] if self.rejected else [])
 
 
-def _canonical(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, sort_keys=True, indent=2) + "\n").encode()
-
-
 def dataset_id(
     name: str, class_names: tuple[str, ...], config: PreprocessConfig, sources: tuple[SourceInfo, ...]
 ) -> str:
@@ -342,3 +247,18 @@ def _check_same_shards(folder: Place, joint: Manifest, manifest: Manifest, numbe
             raise CorruptArtefact(
                 f"{folder / MANIFEST_NAME} lists other shards of {name} than {manifest.dataset_id} has"
             )
+
+
+def commit_manifest(folder: Place, manifest: Manifest) -> None:
+    """Write a data set's manifest, which makes it complete.
+
+    Raises:
+        BadInput: the manifest would be larger than what `storage.read_record` reads.
+        Locked: as `commit`.
+    """
+    data = manifest.to_json()
+    if len(data) > storage.MOST_RECORD_BYTES:
+        raise BadInput(
+            f"the manifest would have {len(data)} bytes, at most {storage.MOST_RECORD_BYTES}: lower --num-shards"
+        )
+    commit(folder / MANIFEST_NAME, data)

@@ -381,7 +381,7 @@ def refuse_beam_options(context: typer.Context) -> None:
 
 def existing(workspace: Place) -> Place:
     """Check that a workspace is there and holds no links; raises BadParameter, or CorruptArtefact."""
-    from pipeline.links import refuse_links
+    from pipeline.leftovers import refuse_links
 
     if not workspace.is_dir():
         raise typer.BadParameter(f"no workspace {workspace}: `backbeam run` or `backbeam preprocess` makes one")

@@ -6,20 +6,12 @@ from typing import Any, NamedTuple
 
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import RECIPES, TrainingConfig
+from pipeline.lookup import find_run_folder
 from pipeline.places import Place
-from pipeline.runs import (
-    EVALUATION_NAME,
-    RUN_NAME,
-    EvaluationRecord,
-    RunRecord,
-    check_evaluation,
-    check_run,
-    find_run_folder,
-    load_evaluation,
-    load_run,
-)
+from pipeline.runs import RUN_NAME, RunRecord, check_run, load_run
 from pipeline.tables.comparison import Comparison, compare
 from pipeline.tables.warehouse import paired, read_rows
+from pipeline.zz_evaluation import EVALUATION_NAME, EvaluationRecord, check_evaluation, load_evaluation
 
 
 class Listed(NamedTuple):

@@ -3,16 +3,22 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage
 from pipeline import storage
+from pipeline.lookup import Model
 from pipeline.places import Place, place_of
 from pipeline.sources import idx
 from pipeline.sources.pictures import Grey, decode_picture, is_picture, prepare_picture
+from pipeline.work import quiet_imports
+
+if TYPE_CHECKING:
+    from pipeline.sources.pictures import Grey  # NumPy and Pillow are not needed by every command
+
 
 Outputs: TypeAlias = npt.NDArray[np.float32]
 
@@ -134,3 +140,28 @@ def _answer(item: Item, outputs: Outputs, class_names: tuple[str, ...]) -> Answe
     first, *others = np.argsort(-outputs, kind="stable")  # of equal outputs the first, as argmax does
     runner_up = (class_names[others[0]], float(outputs[others[0]])) if others else (None, None)
     return Answer(item.file, item.index, class_names[first], float(outputs[first]), *runner_up)
+
+
+def predict_files(model: Model, files: list[str]) -> "list[Answer]":
+    """Classify every image of every file by a run's model.
+
+    Raises:
+        BadInput: a file is missing, damaged or of no known kind, or an image does not fit the model.
+        CorruptArtefact: the parameters are not what the run's record says.
+    """
+    data = model.run.parameters.read(model.folder)
+    with quiet_imports():
+        from model.checkpoint import decode_parameters
+        from model.devices import initialise_devices
+        from model.network import build_network, predict
+
+        initialise_devices()
+    config, manifest = model.run.config, model.manifest
+    network = build_network(config.activation, config.output, config.loss)
+    parameters = decode_parameters(data, str(model.folder / model.run.parameters.name), config.layers)
+
+    def classify(images: "Grey") -> "Outputs":
+        outputs: Outputs = predict(network, parameters, images).numpy()
+        return outputs
+
+    return answer_files(files, manifest.height, manifest.width, manifest.class_names, classify)

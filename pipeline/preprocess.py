@@ -24,20 +24,19 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import BadInput, EngineFailed
 from model.examples import concatenate
 from pipeline import runners, storage
-from pipeline.code_identity import SameCode
-from pipeline.commits import commit_manifest
 from pipeline.console import watched
 from pipeline.local_side import poll_seconds, scratch_folder
 from pipeline.manifest import (
     MANIFEST_NAME,
-    FileInfo,
     Manifest,
     PreprocessConfig,
     ShardInfo,
     SplitInfo,
+    commit_manifest,
     load_manifest,
 )
 from pipeline.places import Place
+from pipeline.runners import SameCode
 from pipeline.scratch import Cut, Runs, bytes_of, cut_block, group_edges, num_bytes_cut, read_rows, read_run
 from pipeline.shards import (
     MOST_SHARD_BYTES,
@@ -52,6 +51,7 @@ from pipeline.shards import (
 )
 from pipeline.sources.blocks import Block, BlockRange, Reader, Rejected, Scans, Target
 from pipeline.tables.files import REJECTED_SCHEMA, read_table, write_table
+from pipeline.zz_records import FileInfo
 
 REJECTED_NAME = "rejected.parquet"
 CUTS, REJECTED = "cuts", "rejected"  # what comes of a block

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model.errors import BadInput, BadUsage
 from pipeline.care.origin import Origin, absolute, write_origin
-from pipeline.lookup import Dataset
+from pipeline.console import warn
 from pipeline.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -17,7 +18,12 @@ from pipeline.manifest import (
 )
 from pipeline.runners import messages_in
 from pipeline.sources.known import KNOWN, AnySource, PictureOptions, RowsSource, Source
+from pipeline.validation import CheckSettings, ValidationRecord, check_validation, decide, is_validated
 from pipeline.work import Log, Settings, once, quiet_imports
+from pipeline.zz_dataset import Dataset
+
+if TYPE_CHECKING:
+    from pipeline.validate import Subject
 
 
 @dataclass(frozen=True)
@@ -162,3 +168,44 @@ def _check_num_rejected(data: Dataset, options: DatasetOptions) -> None:
             f"{data.folder} leaves out {data.manifest.num_rejected} examples, more than {options.max_rejected} "
             "(--max-rejected)"
         )
+
+
+def validate_stage(
+    settings: Settings, dataset: Dataset, checks: dict[str, CheckSettings], baseline: Dataset | None, log: Log
+) -> ValidationRecord:
+    """Make sure that the data set was validated with these settings, say what warnings there are, and decide.
+
+    Args:
+        settings: of every stage.
+        dataset: to validate.
+        checks: the settings of every check.
+        baseline: an earlier data set to compare with, as `find_baseline` gives it.
+        log: is told what was done.
+
+    Raises:
+        BadInput: a check of severity error failed.
+        CorruptArtefact: a shard, the record or its table is not what it should be.
+    """
+
+    def build() -> None:
+        with log.timed("validate"):
+            from pipeline.validate import validate
+
+            validate(settings.workspace, _subject(dataset), checks, _subject(baseline) if baseline else None)
+
+    def check() -> ValidationRecord:
+        return check_validation(settings.workspace, dataset.manifest.dataset_id, dataset.digest)
+
+    asked = (checks, baseline.digest if baseline else None)
+    complete = is_validated(dataset.folder) and check().asked == asked
+    record = once("validate", complete, build, check, settings, log)
+    for result in record.with_outcome("warning"):
+        warn(f"validate: warning: {result.describe()}")
+    decide(record, settings.workspace)
+    return record
+
+
+def _subject(dataset: Dataset) -> "Subject":
+    from pipeline.validate import Subject
+
+    return Subject(dataset.folder, dataset.manifest, dataset.digest)

@@ -52,7 +52,7 @@ from pipeline.options import (
     stage_settings,
     training_config,
 )
-from pipeline.result import say_result
+from pipeline.sheets import say_result
 
 REFUSED = 1
 

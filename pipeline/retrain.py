@@ -17,19 +17,20 @@ from model.errors import BadInput
 from model.random_streams import STREAMS_VERSION
 from model.recipes import TrainingConfig, WarmStart
 from pipeline.console import say
-from pipeline.lookup import Dataset, find_baseline
 from pipeline.manifest import load_manifest
 from pipeline.places import is_remote
-from pipeline.preprocess_stage import DatasetOptions, preprocess_stage
+from pipeline.preprocess_stage import DatasetOptions, preprocess_stage, validate_stage
 from pipeline.registry.changes import data_faults, enter, find_reference, judge
 from pipeline.registry.contest import check_fits
 from pipeline.registry.history import Entry, History, append, open_history
 from pipeline.registry.policy import Policy
 from pipeline.runs import RunRecord, check_run
 from pipeline.saving import Saving
-from pipeline.stages import evaluate_stage, fit_config, train_stage, validate_stage
+from pipeline.stages import fit_config, train_stage
 from pipeline.validation import CheckSettings, check_validation, is_validated
 from pipeline.work import Log, Settings
+from pipeline.zz_dataset import Dataset, find_baseline
+from pipeline.zz_evaluate_stage import evaluate_stage
 
 if TYPE_CHECKING:
     from pipeline.tables.slicings import Slicings

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.figures import percent
+from pipeline.console import percent
 from pipeline.overview import Compared, Listed, Listing, Shown, changed_settings
-from pipeline.runs import SplitResult
 from pipeline.sheets import Part, Sheet, columns
 from pipeline.summary import about, agreement_lines, evaluation_head, interval
 from pipeline.tables.comparison import Comparison
+from pipeline.zz_evaluation import SplitResult
 
 
 def listing_parts(listing: Listing) -> list[Part]:

@@ -4,6 +4,7 @@ This file handles Beam's classes without importing them; `preprocess` and `evalu
 """
 
 import argparse
+import hashlib
 import os
 import re
 import sys
@@ -12,15 +13,18 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO, TypeVar
 
+import model
+import pipeline
 from model import errors
+from model.errors import EngineFailed
 from pipeline import storage
-from pipeline.code_identity import code_identity
-from pipeline.standard_streams import open_messages
+from pipeline.console import open_messages
 
 # Beam's own DirectRunner first tries to download and execute a binary. Here the name means what it says.
 _IN_PROCESS = {"directrunner", "fnapirunner"}
@@ -267,3 +271,69 @@ def _translate(problem: Exception) -> errors.BackbeamError:
         )
     lines = [line for line in str(problem).splitlines() if line.strip() not in ("", "None")]
     return errors.EngineFailed(f"the engine failed: {type(problem).__name__}: {lines[-1] if lines else ''}")
+
+
+T = TypeVar("T")
+
+
+class CodeIdentity(NamedTuple):
+    """A version of this program, and the SHA-256 of its source files."""
+
+    version: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"backbeam {self.version} (code digest {self.digest[:12]})"
+
+
+class SameCode(partial[T]):
+    """A function with arguments that a process with other code than the one that pickled it does not unpickle."""
+
+    def __reduce__(self) -> Any:
+        # in this order: the other code may not even have the function
+        return _restore, (_Required(), self.func, self.args, self.keywords)
+
+
+class _Required:
+    """Pickled as the identity of this process's code; unpickled, it is compared with that of another's."""
+
+    def __reduce__(self) -> Any:
+        return check_code, tuple(code_identity())
+
+
+def _restore(_: None, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> "SameCode[Any]":
+    return SameCode(function, *arguments, **keywords)
+
+
+@cache
+def code_identity() -> CodeIdentity:
+    """Return which code this process runs."""
+    try:
+        found = version("backbeam")
+    except PackageNotFoundError:
+        found = "not installed"
+    return CodeIdentity(found, code_digest())
+
+
+@cache
+def code_digest() -> str:
+    """Return the SHA-256 of the names and contents of this program's source files, in the order of their names."""
+    digest = hashlib.sha256()
+    for package in (model, pipeline):
+        folder = Path(package.__path__[0])
+        for path in sorted(folder.rglob("*.py")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{package.__name__}/{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def check_code(required_version: str, required_digest: str) -> None:
+    """Raise EngineFailed if this process, a worker, runs other code than its driver."""
+    required = CodeIdentity(required_version, required_digest)
+    own = code_identity()
+    if own != required:
+        folder = Path(pipeline.__path__[0]).parent
+        raise EngineFailed(
+            f"the engine failed: a worker runs {own} from {folder}, the driver {required}: install the driver's "
+            "version wherever workers run"
+        )

@@ -11,10 +11,12 @@ from pydantic import Field
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import shown
 from pipeline.commits import commit
-from pipeline.manifest import FileName, Record
+from pipeline.local_side import partition
 from pipeline.places import Place
-from pipeline.runs import EvaluationRecord, RunRecord, SplitResult, TableFile
-from pipeline.tables.files import SCHEMAS, origin_columns, partition, read_table, write_table
+from pipeline.runs import RunRecord
+from pipeline.tables.files import SCHEMAS, TableFile, origin_columns, read_table, write_table
+from pipeline.zz_evaluation import EvaluationRecord, SplitResult
+from pipeline.zz_records import FileName, Record
 
 MOST_SEEDS = 1000
 

@@ -19,6 +19,9 @@ from pipeline.places import Place
 from pipeline.sources.known import MOST_SHARDS, SPLITS
 from pipeline.storage import digest_of
 
+FIRST_EXAMPLES = 1000  # the article counts right answers among the first 1,000 test digits
+
+
 DEFAULT_SHARD_BYTES = 8192 * 784  # of pixels
 MOST_SHARD_EXAMPLES = 2**16  # by default: of images of a few pixels, the rest of a record takes more than they do
 MOST_MEAN_BYTES = 2**27  # of pixels, whatever the user asks for: a worker holds one shard

@@ -1,15 +1,17 @@
 """Results on standard output: lines and tables, drawn on a terminal, aligned plain text elsewhere."""
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.harmless import harmless, one_line
+from pipeline.console import harmless, one_line
 
 
 class Column(NamedTuple):
@@ -78,3 +80,12 @@ def _draw(sheet: Sheet) -> Table:
     for row in sheet.rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))
     return table
+
+
+def say_result(as_json: bool, result: dict[str, Any], parts: "Sequence[Part]") -> None:
+    """Print the result of a command, and nothing else on standard output."""
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+
+    show(parts)

@@ -1,14 +1,17 @@
 """SIGINT and SIGTERM: how they end a command."""
 
+import os
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipeline.console import note
 
@@ -93,3 +96,38 @@ def _stop(number: int, _: FrameType | None) -> None:
         _heard.tell()
     else:
         sys.exit(128 + number)
+
+
+def start_child(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, **options: Any
+) -> "subprocess.Popen[bytes]":
+    """Start a process that calls `end_with_parent`.
+
+    A Python that it starts does not import from the current folder, where a `model/` or a `queue.py` of the user's may
+    stand; PYTHONPATH still counts.
+
+    Args:
+        command: the program and its arguments.
+        environment: additions to the environment.
+        options: for `subprocess.Popen`.
+    """
+    variables = {**os.environ, "PYTHONSAFEPATH": "1", **(environment or {})}
+    return subprocess.Popen(list(command), stdin=subprocess.PIPE, env=variables, **options)
+
+
+def end_with_parent(grace_seconds: float) -> None:
+    """Have this process ended when its standard input ends: by SIGTERM, and if that does not do it, by SIGKILL.
+
+    Args:
+        grace_seconds: how long to wait between the two signals.
+    """
+    arguments = (sys.stdin.fileno(), grace_seconds)
+    threading.Thread(target=_wait_for_end, args=arguments, name="end with parent", daemon=True).start()
+
+
+def _wait_for_end(descriptor: int, grace_seconds: float) -> None:
+    while os.read(descriptor, 2**10):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(grace_seconds)
+    os.kill(os.getpid(), signal.SIGKILL)

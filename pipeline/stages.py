@@ -10,72 +10,15 @@ from typing import TYPE_CHECKING
 from model.errors import BadUsage
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline import storage
-from pipeline.console import warn
-from pipeline.lookup import Dataset
 from pipeline.memory import check_memory
 from pipeline.places import Place
-from pipeline.runners import messages_in
-from pipeline.runs import (
-    CHECKPOINTS_NAME,
-    EVALUATION_NAME,
-    RUN_NAME,
-    TENSORBOARD_NAME,
-    EvaluationRecord,
-    RunRecord,
-    check_evaluation,
-    check_run,
-    load_evaluation,
-    run_id,
-)
+from pipeline.runs import CHECKPOINTS_NAME, RUN_NAME, TENSORBOARD_NAME, RunRecord, check_run, run_id
 from pipeline.saving import Saving
-from pipeline.validation import CheckSettings, ValidationRecord, check_validation, decide, is_validated
 from pipeline.work import Log, Settings, once, quiet_imports
+from pipeline.zz_dataset import Dataset
 
 if TYPE_CHECKING:
-    from pipeline.tables.slicings import Slicings  # which imports NumPy
     from pipeline.train import Job  # which imports TensorFlow
-    from pipeline.validate import Subject
-
-
-def validate_stage(
-    settings: Settings, dataset: Dataset, checks: dict[str, CheckSettings], baseline: Dataset | None, log: Log
-) -> ValidationRecord:
-    """Make sure that the data set was validated with these settings, say what warnings there are, and decide.
-
-    Args:
-        settings: of every stage.
-        dataset: to validate.
-        checks: the settings of every check.
-        baseline: an earlier data set to compare with, as `find_baseline` gives it.
-        log: is told what was done.
-
-    Raises:
-        BadInput: a check of severity error failed.
-        CorruptArtefact: a shard, the record or its table is not what it should be.
-    """
-
-    def build() -> None:
-        with log.timed("validate"):
-            from pipeline.validate import validate
-
-            validate(settings.workspace, _subject(dataset), checks, _subject(baseline) if baseline else None)
-
-    def check() -> ValidationRecord:
-        return check_validation(settings.workspace, dataset.manifest.dataset_id, dataset.digest)
-
-    asked = (checks, baseline.digest if baseline else None)
-    complete = is_validated(dataset.folder) and check().asked == asked
-    record = once("validate", complete, build, check, settings, log)
-    for result in record.with_outcome("warning"):
-        warn(f"validate: warning: {result.describe()}")
-    decide(record, settings.workspace)
-    return record
-
-
-def _subject(dataset: Dataset) -> "Subject":
-    from pipeline.validate import Subject
-
-    return Subject(dataset.folder, dataset.manifest, dataset.digest)
 
 
 def train_stage(
@@ -184,43 +127,6 @@ def check_machine(settings: Settings, config: TrainingConfig) -> None:
             from model.devices import initialise_devices
 
             initialise_devices(settings.device, config.num_replicas)
-
-
-def evaluate_stage(
-    settings: Settings, dataset: Dataset, runs: Sequence[RunRecord], slicings: "Slicings", log: Log
-) -> list[EvaluationRecord]:
-    """Make sure that runs are evaluated on every split of their data set; return their evaluations in order.
-
-    Raises:
-        BadInput: one of the user's slicings does not give what it should.
-        BadUsage: a run that is evaluated already has other slicings than these.
-        CorruptArtefact: a shard, a model or a table is not what its record says.
-    """
-    missing = [run for run in runs if not (settings.workspace / "runs" / run.run_id / EVALUATION_NAME).exists()]
-    _check_sliced(settings.workspace, [run for run in runs if run not in missing], slicings)
-
-    def build() -> None:
-        with log.timed("import"), quiet_imports():
-            from model.devices import initialise_devices
-            from pipeline.evaluate import evaluate
-
-            initialise_devices(settings.device)
-        with log.timed("evaluate"), messages_in(settings.engine_log):
-            for run in missing:
-                beam_arguments = list(settings.beam_arguments)
-                evaluate(settings.workspace, dataset.folder, dataset.manifest, run, beam_arguments, slicings)
-
-    def check() -> list[EvaluationRecord]:
-        return [check_evaluation(settings.workspace, run) for run in runs]
-
-    return once("evaluate", not missing, build, check, settings, log)
-
-
-def _check_sliced(workspace: Place, evaluated: Sequence[RunRecord], slicings: "Slicings") -> None:
-    from pipeline.tables.slicings import check_recorded
-
-    for run in evaluated:
-        check_recorded(load_evaluation(workspace, run), slicings, workspace / "runs" / run.run_id)
 
 
 def fit_config(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:

@@ -7,48 +7,14 @@ programs, without a message.
 
 import io
 import os
-import select
 import signal
 import sys
-from pathlib import Path
 from typing import Any, TextIO
 
 from model.errors import StorageFailed
+from pipeline.console import _text, _WholeFile, open_messages
 
 READER_GONE = 128 + signal.SIGPIPE  # the exit code that a shell gives to a program that SIGPIPE ended
-
-
-class _WholeFile(io.FileIO):
-    """A file whose write puts all of the data, without a buffer that an exit would still have to flush."""
-
-    def write(self, data: Any, /) -> int:
-        """Write all of the data, waiting where the file is in non-blocking mode; raises OSError."""
-        left = memoryview(data).cast("B")
-        num_bytes = len(left)
-        while left:
-            written = super().write(left)
-            if written is None:
-                select.select([], [self], [])
-            left = left[written or 0 :]
-        return num_bytes
-
-
-class Messages(_WholeFile):
-    """A file for messages: data that cannot be written are dropped.
-
-    Attributes:
-        problem: why data were dropped last; None if none were.
-    """
-
-    problem: OSError | None = None
-
-    def write(self, data: Any, /) -> int:
-        """Write the data, or drop them."""
-        try:
-            return super().write(data)
-        except OSError as problem:
-            self.problem = problem
-            return len(memoryview(data).cast("B"))
 
 
 class _Results(_WholeFile):
@@ -68,26 +34,6 @@ class _Results(_WholeFile):
         except OSError as problem:
             self._failed = True
             raise StorageFailed(f"standard output cannot be written: {problem}; the result is not printed") from problem
-
-
-def open_messages(file: int | Path, encoding: str = "utf-8", closefd: bool = True) -> TextIO:
-    """Return a text stream for messages; `dropped` tells whether it lost any.
-
-    Args:
-        file: a descriptor, or a file to append to.
-        encoding: of the text. Characters that it lacks are escaped.
-        closefd: whether to close the descriptor with the stream; see `open`.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
-    return _text(Messages(file, "a", closefd), encoding)
-
-
-def dropped(stream: TextIO | None) -> OSError | None:
-    """Return why a stream dropped messages last; None if it dropped none, or is not one of `open_messages`."""
-    raw = getattr(stream, "buffer", None)
-    return raw.problem if isinstance(raw, Messages) else None
 
 
 def protect_standard_streams() -> None:
@@ -123,7 +69,3 @@ def _open_closed_descriptors() -> list[int]:
 
 def _encoding(stream: TextIO | None) -> str:
     return stream.encoding if stream else "utf-8"
-
-
-def _text(raw: io.FileIO, encoding: str) -> io.TextIOWrapper:
-    return io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=True, write_through=True)

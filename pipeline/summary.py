@@ -8,87 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.recipes import Recipe, TrainingConfig
-from pipeline.figures import percent
-from pipeline.lookup import Dataset, Model
+from pipeline.console import percent
+from pipeline.lookup import Model
 from pipeline.manifest import Manifest
 from pipeline.places import Place
-from pipeline.runs import EvaluationRecord, RunRecord, SplitResult
+from pipeline.runs import RunRecord
 from pipeline.sheets import Part, Sheet, columns
-from pipeline.uses import Inspection
-from pipeline.validation import CheckResult, ValidationRecord, table_folder
 from pipeline.work import Log, Settings
+from pipeline.zz_evaluation import EvaluationRecord, SplitResult
 
 if TYPE_CHECKING:
     from model.gradcheck import Agreement  # which imports TensorFlow
     from pipeline.page.report import Report
     from pipeline.predict import Answer  # which imports NumPy
-
-
-def dataset_parts(dataset: Dataset, log: Log) -> list[Part]:
-    """Tell what data set there is now."""
-    manifest = dataset.manifest
-    splits = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
-    rejected = f", {manifest.num_rejected:,} rejected" if manifest.num_rejected else ""
-    size = f"{manifest.height} x {manifest.width} pixels, {len(manifest.class_names)} classes"
-    return [
-        f"{manifest.dataset_id}: {splits} examples of {size}{rejected}",
-        times(log),
-        f"shards  {dataset.folder}",
-    ]
-
-
-def inspection_parts(workspace: Place, found: Inspection) -> list[Part]:
-    """Show a data set's statistics, what its validation found, and where the contact sheet is."""
-    manifest, record = found.dataset.manifest, found.validation
-    head = f"{manifest.dataset_id}: {manifest.height} x {manifest.width} pixels, {manifest.num_rejected:,} rejected"
-    validated = validation_sheet(workspace, record) if record else ["not validated yet: backbeam validate"]
-    sheets = ["", _split_sheet(found.statistics), "", _class_sheet(found), ""]
-    return [head, *sheets, *validated, f"sheet   {found.sheet}"]
-
-
-def _split_sheet(statistics: dict[str, Any]) -> Sheet:
-    rows = [
-        (
-            name,
-            f"{split['num_examples']:,}",
-            f"{split['num_shards']:,}",
-            f"{split['pixel_mean']:.2f}",
-            f"{split['pixel_std']:.2f}",
-        )
-        for name, split in statistics.items()
-    ]
-    return Sheet(columns("split", "#examples", "#shards", "#pixel mean", "#pixel std"), rows)
-
-
-def _class_sheet(found: Inspection) -> Sheet:
-    """Say how many examples of each class there are in each split."""
-    splits = found.statistics
-    rows = []
-    for label, name in enumerate(found.dataset.manifest.class_names):
-        counts = [split["classes"][label] for split in splits.values()]
-        cells = [cell for count in counts for cell in (f"{count['num_examples']:,}", percent(count["share"]))]
-        rows.append((str(label), name, *cells))
-    heads = [head for split in splits for head in (f"#{split}", "#share")]
-    return Sheet(columns("#label", "class", *heads), rows)
-
-
-def validation_sheet(workspace: Place, record: ValidationRecord) -> list[Part]:
-    """Show what every check found."""
-    heads = columns("check", "split", "#value", "#threshold", "severity", "outcome")
-    return [Sheet(heads, list(map(_check_row, record.results))), validation_line(workspace, record)]
-
-
-def _check_row(result: CheckResult) -> tuple[str, ...]:
-    concerned = f", {result.num_examples:,} examples" if result.num_examples else ""
-    figures = f"{result.value:.4g}", f"{result.threshold:.4g}"
-    return result.check, result.split, *figures, result.severity, f"{result.outcome}{concerned}"
-
-
-def validation_line(workspace: Place, record: ValidationRecord) -> str:
-    """Tell in a line how validation went, and where the table is."""
-    counts = {outcome: len(record.with_outcome(outcome)) for outcome in ("passed", "warning", "error")}
-    said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-    return f"checks  {said or 'none'}: {table_folder(workspace, record.dataset_id)}"
+from pipeline.zz_dataset_output import times
 
 
 def recipes_parts(recipes: dict[str, Recipe]) -> list[Part]:
@@ -291,15 +224,6 @@ def next_steps(arguments: list[str], run: RunRecord) -> list[Part]:
     if any(argument.startswith("--seeds") for argument in arguments):
         lines.pop(1)
     return ["", "what to try next:", *(f"  {line}    # {why}" for line, why in lines)]
-
-
-def times(log: Log) -> str:
-    """Tell how long each stage took."""
-    parts = [
-        f"{stage} {seconds:.1f} s" + (" (already done)" if stage in log.skipped else "")
-        for stage, seconds in log.seconds.items()
-    ]
-    return f"time    {', '.join(parts)}"
 
 
 def _places(workspace: Place, dataset_id: str, what: str, models: str) -> list[Part]:

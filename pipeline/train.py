@@ -29,23 +29,25 @@ from pipeline.checkpoints import Saved, find_newest, take_up, tidy, write
 from pipeline.commits import commit
 from pipeline.console import say, training_progress
 from pipeline.journal import Diverged, Journal, Report, left_to_go_on
-from pipeline.local_side import copy_shards
-from pipeline.manifest import FileInfo, Manifest
+from pipeline.manifest import Manifest
 from pipeline.places import Place
-from pipeline.runs import RunRecord, StepAgreement, TableFile
+from pipeline.runs import RunRecord, StepAgreement
 from pipeline.saving import Saving
+from pipeline.shards import FIRST_EXAMPLES
 from pipeline.tables.files import (
     EVALUATION_TABLES,
     SCHEMAS,
     TRAINING_TABLES,
+    TableFile,
     made_anew,
     origin_columns,
     publish,
     staging_folder,
     write_table,
 )
-from pipeline.tables.metrics import FIRST_EXAMPLES
 from pipeline.tensorboard import Board
+from pipeline.zz_local_shards import copy_shards
+from pipeline.zz_records import FileInfo, now
 
 REPORT_EVERY = 1000  # steps, as the article does
 
@@ -225,7 +227,7 @@ def _write(
         agreement=_summarise(trained.agreements),
         device=device,
         seconds=trained.seconds,
-        finished=runs.now(),
+        finished=now(),
         versions=runs.current_versions(),
         resumed_at=saved_before.resumed_at if saved_before else (),
         conditions=current_conditions(),

@@ -8,10 +8,9 @@ import pyarrow as pa
 from model.errors import CorruptArtefact
 from model.examples import Examples
 from pipeline import storage
-from pipeline.buckets import Buckets, keep, temporary_buckets
 from pipeline.checks import Finding, SplitFacts, describe_shard, find
 from pipeline.commits import commit
-from pipeline.duplicates import content_keys
+from pipeline.duplicates import Buckets, content_keys, keep, temporary_buckets
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.places import Place
 from pipeline.shards import decode_shard

@@ -15,9 +15,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.recipes import nearest, shown
-from pipeline.manifest import Count, Digest, FileInfo, FileName, Record
+from pipeline.local_side import dataset_partition
 from pipeline.places import Place
-from pipeline.tables.files import dataset_partition
+from pipeline.zz_records import Count, Digest, FileInfo, FileName, Record
 
 VALIDATION_NAME = "validation.json"
 TABLE = "validation"

@@ -19,7 +19,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWo
 from google.protobuf import json_format, text_format
 
 from model.errors import EngineFailed
-from pipeline.child_process import start_child
+from pipeline.signals import start_child
 
 COMMAND = (sys.executable, "-m", "pipeline.sdk_worker")
 STOP_SECONDS = 10  # for a worker to end once the job has

@@ -10,7 +10,7 @@ import typer
 from model.errors import CorruptArtefact
 from pipeline import storage
 from pipeline.console import configure
-from pipeline.links import refuse_links
+from pipeline.leftovers import refuse_links
 from pipeline.options import (
     DEFAULT_WORKSPACE,
     AsJson,
@@ -28,7 +28,7 @@ from pipeline.options import (
     refuse_beam_options,
 )
 from pipeline.places import Place, place_of
-from pipeline.result import say_result
+from pipeline.sheets import say_result
 
 if TYPE_CHECKING:
     from pipeline.care.inventory import Scope

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipeline.code_identity import code_digest
+from pipeline.runners import code_digest
 from pipeline.runs import Conditions, RunRecord
 
 _PROCESSOR = re.compile(r"^model name\s*: (.+)$", re.MULTILINE)

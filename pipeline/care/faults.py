@@ -9,9 +9,10 @@ import numpy as np
 from model.errors import CorruptArtefact
 from model.examples import decode
 from pipeline import storage
-from pipeline.manifest import FileInfo, Manifest, Record, ShardInfo
+from pipeline.manifest import Manifest, ShardInfo
 from pipeline.places import Place
 from pipeline.shards import pixel_sums
+from pipeline.zz_records import FileInfo, Record
 
 R = TypeVar("R", bound=Record)
 

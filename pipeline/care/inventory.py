@@ -11,22 +11,27 @@ from dataclasses import dataclass
 from model.errors import CorruptArtefact
 from pipeline.care.faults import Expected, Fault, Item, Kind, Passed, read_record
 from pipeline.care.origin import load_origin, origin_path
-from pipeline.care.registered import list_registry
-from pipeline.manifest import MANIFEST_NAME, FileInfo, Manifest, check_parts, load_manifest
+from pipeline.local_side import partition
+from pipeline.manifest import MANIFEST_NAME, Manifest, check_parts, load_manifest
 from pipeline.places import Place
-from pipeline.runs import (
-    CHECKPOINTS_NAME,
-    EVALUATION_NAME,
-    RUN_NAME,
-    EvaluationRecord,
-    RunRecord,
-    load_evaluation,
-    load_run,
+from pipeline.registry.contest import CONTEST_NAME, load_contest
+from pipeline.registry.history import (
+    CHAMPION_NAME,
+    Entry,
+    History,
+    champion_path,
+    entry_path,
+    find_champion,
+    may_stand,
+    read_entries,
 )
+from pipeline.runs import CHECKPOINTS_NAME, RUN_NAME, RunRecord, load_run
 from pipeline.seeds import group_path, load_group
 from pipeline.storage import length, list_files
-from pipeline.tables.files import EVALUATION_TABLES, partition
+from pipeline.tables.files import EVALUATION_TABLES
 from pipeline.validation import TABLE, VALIDATION_NAME, load_validation, table_folder
+from pipeline.zz_evaluation import EVALUATION_NAME, EvaluationRecord, load_evaluation
+from pipeline.zz_records import FileInfo
 
 
 @dataclass(frozen=True)
@@ -189,3 +194,53 @@ def _has_tables(workspace: Place, run_id: str) -> bool:
 
 def _checked(found: object, path: Place) -> Fault | Passed:
     return found if isinstance(found, Fault) else Passed(path, length(path) or 0)
+
+
+_OWNER = "registry"
+
+
+def list_registry(workspace: Place) -> Iterator[Item]:
+    """List the files of the registry, and what is wrong with its records."""
+    entries = list[Entry]()
+    try:
+        for entry in read_entries(workspace):
+            entries.append(entry)
+            path = entry_path(workspace, entry.number)
+            yield Passed(path, length(path) or 0)
+    except CorruptArtefact as problem:  # what comes after it cannot be judged, and neither can the pointer
+        path = entry_path(workspace, len(entries) + 1)
+        yield Fault("history", _OWNER, path, "the entry of that number", str(problem).removeprefix(f"{path} "))
+    else:
+        yield from _list_pointer(workspace, History(entries))
+    answers = list_files(workspace / "registry" / "contests", "*/*/*")
+    for folder in dict.fromkeys(path.parent for path in answers):
+        yield from _list_contest(folder)
+
+
+def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
+    path = champion_path(workspace)
+    if length(path) is None:
+        if not may_stand(history, None):
+            yield Fault("champion", _OWNER, path, "a pointer to the champion", "nothing")
+        return
+    found = read_record("champion", _OWNER, path, lambda: find_champion(workspace))
+    if isinstance(found, Fault):
+        yield found
+    elif found.entry > len(history):  # the history has lost its end, and no pointer may be made of what is left
+        path = entry_path(workspace, len(history) + 1)
+        yield Fault("history", _OWNER, path, f"an entry up to {found.entry}, which the pointer names", "nothing")
+    elif not may_stand(history, found):
+        wanted = history.champion.run_id if history.champion else f"no {CHAMPION_NAME}"
+        yield Fault("champion", _OWNER, path, f"{wanted}, as the history says", found.run_id)
+    else:
+        yield Passed(path, length(path) or 0)
+        yield Expected("parameters", found.run_id, workspace / found.folder / found.parameters.name, found.parameters)
+
+
+def _list_contest(folder: Place) -> Iterator[Item]:
+    owner, path = f"{folder.parent.name}/{folder.name}", folder / CONTEST_NAME
+    record = read_record("contest", owner, path, lambda: load_contest(folder))
+    yield record if isinstance(record, Fault) else Passed(path, length(path) or 0)
+    if not isinstance(record, Fault):
+        for file in record.files:
+            yield Expected("answers", owner, folder / file.name, file)

@@ -10,9 +10,9 @@ from typing import Literal
 from model.errors import CorruptArtefact
 from pipeline import storage
 from pipeline.commits import commit
-from pipeline.manifest import Count, FileName, Record
 from pipeline.places import Place, is_remote
 from pipeline.sources.known import KNOWN
+from pipeline.zz_records import Count, FileName, Record
 
 
 class Origin(Record):

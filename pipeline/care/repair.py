@@ -17,14 +17,20 @@ from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact, Sto
 from pipeline import storage
 from pipeline.care.faults import Fault, Kind
 from pipeline.care.inventory import Scope
-from pipeline.care.mend import mend_dataset, mend_evaluation, mend_group, mend_run, mend_validation
-from pipeline.care.mend_registry import mend_champion, mend_contest
+from pipeline.care.remake import mend_dataset, mend_evaluation, mend_group, mend_run, mend_validation
+from pipeline.care.replacing import made, put_differing, put_named
 from pipeline.care.verification import Verified, verify
 from pipeline.console import say
 from pipeline.leftovers import repair_folder
 from pipeline.local_side import local_side
+from pipeline.manifest import check_dataset
 from pipeline.places import Place
+from pipeline.registry.contest import contest_folder, load_contest, write_contest
+from pipeline.registry.history import CHAMPION_NAME, champion_path, load_history
+from pipeline.runs import load_run
 from pipeline.tables.slicings import Slicings
+from pipeline.work import Settings
+from pipeline.zz_dataset import Dataset
 
 Mend = Callable[[Place, str, set[str], Path], list[Place]]
 Stages: TypeAlias = tuple[tuple[tuple[Kind, ...], Mend], ...]
@@ -120,3 +126,25 @@ def failure_of(found: Repaired) -> BackbeamError | None:
     reasons = "".join(f"\n  {refusal.owner}: {refusal.reason}" for refusal in found.refused)
     kind = BadInput if any(refusal.is_source for refusal in found.refused) else CorruptArtefact
     return kind(f"{len(found.verified.faults)} files could not be repaired:{reasons}")
+
+
+def mend_champion(workspace: Place, _: str, faulty: set[str], scratch: Path) -> list[Place]:
+    """Write the pointer again as the last entry of the history says."""
+    champion, path = load_history(workspace).champion, champion_path(workspace)
+    if champion is None:
+        raise CorruptArtefact(f"{path}: the history names no champion: put the history back from a copy, or delete it")
+    storage.write_atomically(scratch / CHAMPION_NAME, champion.to_json())
+    return put_differing([made(path, scratch / CHAMPION_NAME)])
+
+
+def mend_contest(workspace: Place, owner: str, faulty: set[str], scratch: Path) -> list[Place]:
+    """Ask the run's model again."""
+    dataset_id, _, run_id = owner.partition("/")
+    folder, again = (contest_folder(place, dataset_id, run_id) for place in (workspace, scratch))
+    run, data = load_run(workspace / "runs" / run_id), workspace / "datasets" / dataset_id
+    storage.write_atomically(
+        scratch / "runs" / run_id / run.parameters.name, run.parameters.read(workspace / "runs" / run_id)
+    )
+    write_contest(Settings(scratch, ()), Dataset(data, *check_dataset(data)), run, again)
+    files = [made(folder / file.name, again / file.name) for file in load_contest(again).files]
+    return put_named(files, [(folder / file.name, file) for file in load_contest(folder).files], faulty)

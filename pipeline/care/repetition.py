@@ -11,18 +11,26 @@ import pyarrow as pa
 from model.checkpoint import decode_parameters
 from pipeline import runs
 from pipeline.care.conditions import differing
-from pipeline.care.mend import largest_difference
 from pipeline.care.origin import load_origin
-from pipeline.care.remake import device_of, remake_dataset, remake_evaluation, remake_run, slicings_of
+from pipeline.care.remake import (
+    device_of,
+    largest_difference,
+    remake_dataset,
+    remake_evaluation,
+    remake_run,
+    slicings_of,
+)
 from pipeline.local_side import default_cache
-from pipeline.lookup import Dataset, dataset_of
+from pipeline.lookup import dataset_of, find_run_folder
 from pipeline.manifest import Manifest, load_manifest
 from pipeline.places import Place
 from pipeline.preprocess_stage import options_of
-from pipeline.runs import EvaluationRecord, RunRecord, TableFile
-from pipeline.tables.files import decode_table, encode_table
+from pipeline.runs import RunRecord
+from pipeline.tables.files import TableFile, decode_table, encode_table
 from pipeline.tables.schemas import ORIGIN
 from pipeline.tables.slicings import Slicings
+from pipeline.zz_dataset import Dataset
+from pipeline.zz_evaluation import EVALUATION_NAME, EvaluationRecord, load_evaluation
 
 Verdict: TypeAlias = Literal["equal", "different"]
 
@@ -81,9 +89,9 @@ def repeat_run(
         BadUsage: there is no such run, or it was evaluated by a slicing that is not trusted.
         CorruptArtefact: a record, the parameters or a table is not sound.
     """
-    run = runs.load_run(runs.find_run_folder(workspace, wanted))
-    evaluated = (workspace / "runs" / run.run_id / runs.EVALUATION_NAME).exists()
-    evaluation = runs.load_evaluation(workspace, run) if evaluated else None
+    run = runs.load_run(find_run_folder(workspace, wanted))
+    evaluated = (workspace / "runs" / run.run_id / EVALUATION_NAME).exists()
+    evaluation = load_evaluation(workspace, run) if evaluated else None
     slicings = slicings_of(evaluation, trusted) if evaluation else {}
     old = dataset_of(workspace, run, load_manifest)
     new = _remake_dataset(workspace, run, sources, fresh)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from model.errors import CorruptArtefact
 from pipeline import storage
-from pipeline.manifest import FileInfo
 from pipeline.places import Place
+from pipeline.zz_records import FileInfo
 
 
 class Made(NamedTuple):

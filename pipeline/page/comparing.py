@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 from model.errors import BadUsage
 from pipeline.page.content import SPLIT, Curve, learning_curve
-from pipeline.page.evaluated import EvaluatedRun, Row
 from pipeline.page.reproduction import Reproduction, reproduce
 from pipeline.tables.comparison import Comparison, compare
-from pipeline.tables.warehouse import paired
+from pipeline.tables.warehouse import EvaluatedRun, Row, paired
 
 MOST_RUNS = 8  # lines that can be told apart on one chart
 

@@ -12,13 +12,13 @@ import numpy as np
 from pipeline.inspection import class_title, statistics
 from pipeline.manifest import Manifest
 from pipeline.page.charts import Axis, Chart, Series, line_chart, spanning, with_diagonal, with_whiskers
-from pipeline.page.evaluated import EvaluatedRun, Row
 from pipeline.page.inspector import Inspector, build_inspector
 from pipeline.page.layers import Layers, read_layers
 from pipeline.page.reproduction import Reproduction, reproduce
 from pipeline.page.specimens import ANSWERS, Specimen, mistakes, mixture, read_answers, read_specimens
 from pipeline.page.tiles import diverging_tile, grey_tile
 from pipeline.tables.metrics import wilson
+from pipeline.tables.warehouse import EvaluatedRun, Row
 
 SPLIT = "test"
 MOST_MATRIX_CLASSES = 30  # a matrix of more is no picture any more; the most frequent mistakes are listed instead

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.figures import percent
+from pipeline.console import percent
 
 STYLE = ("page.css",)
 SCRIPTS = ("network.js", "drawing.js", "equations.js", "pictures.js", "inspector.js")

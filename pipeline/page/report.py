@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from model.errors import BadUsage
 from pipeline import storage
-from pipeline.page.evaluated import EvaluatedRun, find_evaluated
 from pipeline.places import Place
+from pipeline.tables.warehouse import EvaluatedRun, find_evaluated
 
 FIGURES = ("num_examples", "num_correct", "accuracy", "accuracy_low", "accuracy_high", "loss", "ece", "brier")
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from model.recipes import TrainingConfig
 from pipeline.care.origin import Origin, options_given
-from pipeline.page.evaluated import EvaluatedRun
 from pipeline.runs import RunRecord
 from pipeline.tables.slices import SLICINGS
+from pipeline.tables.warehouse import EvaluatedRun
 
 CONFIG_FILE = "run.toml"
 

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from model.examples import Bytes, Integers
 from pipeline.inspection import find_named
-from pipeline.lookup import Dataset
 from pipeline.mistakes import worst_mistakes
+from pipeline.zz_dataset import Dataset
 
 MOST_MISTAKES = 24
 MOST_SPECIMENS = 40

@@ -4,7 +4,7 @@ from typing import cast
 
 from model.errors import BadInput, BadUsage
 from pipeline.console import say
-from pipeline.lookup import Dataset, find_run
+from pipeline.lookup import find_run, find_run_folder
 from pipeline.manifest import MANIFEST_NAME
 from pipeline.places import Place
 from pipeline.registry.contest import Answers, answers_of, check_fits
@@ -19,9 +19,11 @@ from pipeline.registry.history import (
     open_history,
 )
 from pipeline.registry.policy import BEST, NONE, Policy
-from pipeline.runs import EVALUATION_NAME, RUN_NAME, RunRecord, check_run, find_run_folder, load_evaluation, load_run
+from pipeline.runs import RUN_NAME, RunRecord, check_run, load_run
 from pipeline.validation import check_validation, is_validated
 from pipeline.work import Settings
+from pipeline.zz_dataset import Dataset
+from pipeline.zz_evaluation import EVALUATION_NAME, load_evaluation
 
 
 def promote(settings: Settings, wanted: str | None, policy: Policy, force: bool, why: str) -> Entry:

@@ -14,15 +14,18 @@ from model.errors import BadInput, CorruptArtefact
 from pipeline import storage
 from pipeline.commits import commit
 from pipeline.local_side import temporary_files_in
-from pipeline.lookup import Dataset, dataset_of
-from pipeline.manifest import Count, Digest, FileInfo, FileName, Manifest, Record, load_manifest
+from pipeline.lookup import dataset_of
+from pipeline.manifest import Manifest, load_manifest
 from pipeline.places import Place
 from pipeline.registry.decision import Classes
 from pipeline.runners import messages_in
-from pipeline.runs import EVALUATION_NAME, RunRecord
+from pipeline.runs import RunRecord
 from pipeline.tables.files import decode_table
 from pipeline.tables.warehouse import KEYS, read_rows, sort_by_example
 from pipeline.work import Settings, quiet_imports
+from pipeline.zz_dataset import Dataset
+from pipeline.zz_evaluation import EVALUATION_NAME
+from pipeline.zz_records import Count, Digest, FileInfo, FileName, Record
 
 CONTEST_NAME = "contest.json"
 

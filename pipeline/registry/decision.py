@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.figures import percent
-from pipeline.manifest import Record
+from pipeline.console import percent
 from pipeline.registry.policy import Policy
 from pipeline.tables.comparison import mcnemar
 from pipeline.tables.metrics import wilson
+from pipeline.zz_records import Record
 
 Classes: TypeAlias = npt.NDArray[np.int64]
 Test: TypeAlias = Literal[

@@ -19,11 +19,11 @@ from pydantic import Field, model_validator
 
 from model.errors import BadUsage, CorruptArtefact, Locked
 from pipeline import storage
-from pipeline.manifest import Count, Digest, FileInfo, FileName, Record
 from pipeline.places import Place
 from pipeline.registry.decision import Finding
 from pipeline.registry.policy import Policy
-from pipeline.runs import RunRecord, UtcTime, now
+from pipeline.runs import RunRecord
+from pipeline.zz_records import Count, Digest, FileInfo, FileName, Record, UtcTime, now
 
 CHAMPION_NAME = "champion.json"
 

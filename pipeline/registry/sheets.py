@@ -8,8 +8,8 @@ from pipeline.registry.history import Champion, Entry, History
 from pipeline.retrain import Retrained
 from pipeline.run_sheets import points
 from pipeline.sheets import Part, Sheet, columns
-from pipeline.summary import times
 from pipeline.work import Log
+from pipeline.zz_dataset_output import times
 
 
 def champion_json(workspace: Place, champion: Champion) -> dict[str, Any]:

@@ -12,8 +12,23 @@ from math import prod
 from typing import Any, NamedTuple, Protocol
 
 from model.examples import Examples
-from pipeline.manifest import SourceInfo
 from pipeline.places import Place
+from pipeline.zz_records import Count, Digest, FileName, Record
+
+
+class SourceInfo(Record):
+    """A source file, by content.
+
+    Attributes:
+        name: its customary name.
+        num_bytes: decompressed.
+        sha256: of the decompressed bytes.
+    """
+
+    name: FileName
+    num_bytes: Count
+    sha256: Digest
+
 
 BLOCK_BYTES = 2**22
 

@@ -21,9 +21,8 @@ import pyarrow.parquet as pq
 
 from model.errors import BadInput, BadUsage
 from pipeline import storage
-from pipeline.manifest import SourceInfo
 from pipeline.places import Place
-from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, Scans, Target
+from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, Scans, SourceInfo, Target
 from pipeline.sources.classes import name_classes
 from pipeline.sources.decoding import Encoded, SizeFinder, decode_blocks
 from pipeline.sources.known import PictureOptions, RowsSource

@@ -21,10 +21,9 @@ from model.errors import BadInput
 from model.examples import Examples, Integers
 from pipeline import storage
 from pipeline.console import warn
-from pipeline.manifest import SourceInfo
 from pipeline.places import Place
 from pipeline.sources import idx, rows, tree
-from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, Rejected, Scans, Target
+from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, Rejected, Scans, SourceInfo, Target
 from pipeline.sources.classes import name_classes
 from pipeline.sources.known import FILE_NAMES, KNOWN, SPLITS, AnySource, RowsSource, Source, TreeSource
 

@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from model.errors import BadInput
 from pipeline import storage
-from pipeline.manifest import SourceInfo
 from pipeline.places import Place
-from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, Scans, Target
+from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, Scans, SourceInfo, Target
 from pipeline.sources.classes import name_classes
 from pipeline.sources.decoding import MAX_PICTURE_BYTES, Encoded, SizeFinder, decode_blocks
 from pipeline.sources.known import SPLITS, TreeSource

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 from model.errors import BadInput, CorruptArtefact
 from pipeline import storage
 from pipeline.leftovers import temporary_folder
-from pipeline.manifest import FileInfo
+from pipeline.local_side import partition
 from pipeline.places import Place, RemotePath
 from pipeline.tables import schemas
 from pipeline.tables.schemas import ORIGIN, SCHEMA_VERSION
+from pipeline.zz_records import FileInfo, FileName
 
 Write: TypeAlias = Callable[[Place, bytes], None]
 MOST_ROWS = 2**24  # of a file; the longest have a row for each example of a shard
@@ -41,16 +42,6 @@ def origin_columns(num_rows: int, run_id: str, dataset_digest: str, model_digest
     """Return the columns that every table of a run begins with."""
     values = (run_id, dataset_digest, model_digest, SCHEMA_VERSION)
     return {name: [value] * num_rows for name, value in zip(ORIGIN, values, strict=True)}
-
-
-def partition(table: str, run_id: str) -> str:
-    """Return the folder of a run's rows of a table, below the workspace: reports/TABLE/run=RUN_ID."""
-    return f"reports/{table}/run={run_id}"
-
-
-def dataset_partition(table: str, dataset_id: str) -> str:
-    """Return the folder of a data set's rows of a table, below the workspace: reports/TABLE/dataset=DATASET_ID."""
-    return f"reports/{table}/dataset={dataset_id}"
 
 
 def staging_folder(workspace: Place, table: str, run_id: str) -> Place:
@@ -176,3 +167,17 @@ def _withdraw(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
 
 def _hidden_folder(workspace: Path, run_id: str) -> Path:
     return temporary_folder(workspace) / "reports" / run_id
+
+
+class TableFile(FileInfo):
+    """A Parquet file of a run.
+
+    Attributes:
+        table: the table whose rows it holds.
+    """
+
+    table: FileName
+
+    def folder(self, workspace: Place, run_id: str) -> Place:
+        """Return the folder that the file is in."""
+        return workspace / partition(self.table, run_id)

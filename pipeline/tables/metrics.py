@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from model.examples import Integers
+from pipeline.shards import FIRST_EXAMPLES
 from pipeline.tables.calibration import bins_of, expected_error
 from pipeline.tables.tally import Tally, merge_tallies, tally
-
-FIRST_EXAMPLES = 1000  # the article counts right answers among the first 1,000 test digits
 
 _NORMAL_QUANTILE = NormalDist().inv_cdf(0.975)
 

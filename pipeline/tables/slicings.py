@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 from model.errors import BadUsage
 from model.recipes import shown
 from pipeline.places import Place
-from pipeline.runs import EVALUATION_NAME, EvaluationRecord
 from pipeline.tables.slices import SLICINGS, Slicing
+from pipeline.zz_evaluation import EVALUATION_NAME, EvaluationRecord
 
 # By name; text is the place of a function or a Slicing, MODULE:NAME, which is imported where it is used.
 Slicings: TypeAlias = Mapping[str, Slicing | str]

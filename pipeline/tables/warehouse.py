@@ -1,17 +1,24 @@
 """Reading the tables of runs back, each file checked against the record that names it."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
+from pipeline import storage
+from pipeline.care.origin import Origin, load_origin, origin_path
+from pipeline.lookup import dataset_of, find_run_folder
+from pipeline.manifest import load_manifest
 from pipeline.places import Place
-from pipeline.runs import EVALUATION_NAME, RUN_NAME, EvaluationRecord, TableFile, load_evaluation, load_run
+from pipeline.runs import RUN_NAME, RunRecord, check_run, load_run
 from pipeline.shards import number_order
 from pipeline.tables.comparison import Outcomes
-from pipeline.tables.files import EVALUATION_TABLES, TRAINING_TABLES, decode_table
+from pipeline.tables.files import EVALUATION_TABLES, TRAINING_TABLES, TableFile, decode_table
+from pipeline.zz_dataset import Dataset
+from pipeline.zz_evaluation import EVALUATION_NAME, EvaluationRecord, check_evaluation, load_evaluation
 
 Evaluated: TypeAlias = EvaluationRecord | str  # a run's id, or its evaluation
 
@@ -126,3 +133,77 @@ def _correct(answers: pa.Table) -> Outcomes:
 def _describe(answers: pa.Table) -> str:
     parts = ", ".join(pc.unique(answers["part"]).to_pylist())
     return f"{len(answers):,} of {parts}" if parts else "none"
+
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """A run that was evaluated; every file that its records name was checked.
+
+    Attributes:
+        workspace: that holds it.
+        run: its record.
+        evaluation: its evaluation's record.
+        dataset: what it was trained on; its shards are checked when they are read.
+    """
+
+    workspace: Place
+    run: RunRecord
+    evaluation: EvaluationRecord
+    dataset: Dataset
+
+    @property
+    def folder(self) -> Place:
+        """The run's folder."""
+        return self.workspace / "runs" / self.run.run_id
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> Any:
+        """Read the run's rows of a table, all columns or some, verified, as an Arrow table; raises CorruptArtefact."""
+        return read_rows(self.workspace, name, self.run.run_id, columns)
+
+    def rows(self, table: str, split: str | None = None) -> list[Row]:
+        """Read the run's rows of a table, of one split if that is asked for; raises CorruptArtefact."""
+        rows: list[Row] = self.table(table).to_pylist()
+        return [row for row in rows if split is None or row["split"] == split]
+
+    def origin(self) -> Origin | None:
+        """Load where the data set came from; None if nothing says so; raises CorruptArtefact if that is not sound."""
+        if not origin_path(self.workspace, self.run.dataset_id).exists():
+            return None
+        return load_origin(self.workspace, self.run.dataset_id)
+
+
+def find_evaluated(workspace: Place, wanted: Sequence[str]) -> list[EvaluatedRun]:
+    """Find evaluated runs and check their files.
+
+    Args:
+        workspace: that holds them.
+        wanted: ids or beginnings of ids; none for the evaluated run that was trained last.
+
+    Raises:
+        BadUsage: none or several fit, one was not evaluated, or one is named twice.
+        CorruptArtefact: a file is not what its record says.
+    """
+    parent = workspace / "runs"
+    folders = [find_run_folder(workspace, name) for name in wanted] or [_latest(parent)]
+    if len(set(folders)) < len(folders):
+        raise BadUsage(f"a run is named twice: {', '.join(folder.name for folder in folders)}")
+    for folder in folders:
+        if not (folder / EVALUATION_NAME).exists():
+            raise BadUsage(f"{folder.name} is not evaluated yet: run `backbeam evaluate {folder.name}` first")
+    return [_check(workspace, folder) for folder in folders]
+
+
+def _latest(parent: Place) -> Place:
+    """Return the evaluated run that was trained last; raises BadUsage if there is none."""
+    evaluated = [load_run(folder) for folder in storage.folders_with(parent, EVALUATION_NAME)]
+    if not evaluated:
+        raise BadUsage(f"no run in {parent} is evaluated: `backbeam run`, or `backbeam evaluate RUN`, does that")
+    return parent / max(evaluated, key=lambda run: (run.finished, run.run_id)).run_id
+
+
+def _check(workspace: Place, folder: Place) -> EvaluatedRun:
+    run = check_run(workspace, folder)
+    return EvaluatedRun(workspace, run, check_evaluation(workspace, run), dataset_of(workspace, run, load_manifest))

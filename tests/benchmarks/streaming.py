@@ -23,9 +23,10 @@ from model.errors import BackbeamError
 from model.examples import Examples
 from model.recipes import TrainingConfig, find_recipe, fit_to_data, override
 from pipeline import storage
-from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, ShardInfo, SourceInfo, load_manifest
+from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, ShardInfo, load_manifest
 from pipeline.saving import Saving
 from pipeline.shards import default_num_shards, encode_shard, shard_name
+from pipeline.sources.blocks import SourceInfo
 from pipeline.tables.files import write_table
 from pipeline.work import quiet_imports
 from tests.benchmarks.cases import read_digits

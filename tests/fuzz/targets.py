@@ -12,8 +12,8 @@ from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.examples import decode
 from pipeline import checkpoints, configuration, predict
 from pipeline.care.origin import Origin
-from pipeline.manifest import Manifest, Record
-from pipeline.runs import EvaluationRecord, RunRecord
+from pipeline.manifest import Manifest
+from pipeline.runs import RunRecord
 from pipeline.seeds import GroupRecord
 from pipeline.shards import decode_shard
 from pipeline.sources import pictures
@@ -23,6 +23,8 @@ from pipeline.sources.staging import scan_source
 from pipeline.storage import digest_of
 from pipeline.tables.files import read_table
 from pipeline.validation import ValidationRecord
+from pipeline.zz_evaluation import EvaluationRecord
+from pipeline.zz_records import Record
 from tests.helpers import Digits
 
 HEIGHT, WIDTH, NUM_CLASSES = 5, 4, 3  # of the samples

@@ -3,9 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.buckets import BUCKET_EXAMPLES, KEPT, keep, temporary_buckets
 from pipeline.checks import _find_repeated
-from pipeline.duplicates import content_keys
+from pipeline.duplicates import BUCKET_EXAMPLES, KEPT, content_keys, keep, temporary_buckets
 from pipeline.manifest import Manifest, SplitInfo
 
 

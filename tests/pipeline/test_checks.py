@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from model.examples import Examples
-from pipeline.buckets import keep
 from pipeline.checks import SHOWN_EXAMPLES, Some, SplitFacts, describe_shard, find, total_variation
-from pipeline.duplicates import content_keys
+from pipeline.duplicates import content_keys, keep
 from pipeline.manifest import Manifest, SplitInfo
 from pipeline.shards import encode_shard
 

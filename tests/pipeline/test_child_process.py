@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pipeline.child_process import start_child
+from pipeline.signals import start_child
 
 CHILD = """
 import signal, sys, time

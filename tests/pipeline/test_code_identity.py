@@ -5,7 +5,7 @@ from apache_beam.internal import pickler
 
 from model.errors import EngineFailed
 from pipeline import code_identity, runners
-from pipeline.code_identity import SameCode
+from pipeline.runners import CodeIdentity, SameCode, code_identity
 
 
 def of_the_driver(value: int, factor: int = 1) -> int:
@@ -26,20 +26,20 @@ def test_the_same_code_calls_the_function(dumps, loads):
 )
 def test_other_code_is_refused_and_both_are_named(changed, other, monkeypatch):
     pickled = pickle.dumps(SameCode(of_the_driver))
-    own = code_identity.code_identity()
+    own = code_identity()
     monkeypatch.setattr(code_identity, changed, other)
-    monkeypatch.setattr(code_identity, "code_identity", code_identity.code_identity.__wrapped__)
+    monkeypatch.setattr(code_identity, "code_identity", code_identity.__wrapped__)
     with pytest.raises(EngineFailed) as raised:
         pickle.loads(pickled)  # noqa: S301
     assert str(own) in str(raised.value)
-    assert str(code_identity.code_identity()) in str(raised.value)
+    assert str(code_identity()) in str(raised.value)
 
 
 def test_other_code_is_refused_before_a_function_that_it_lacks_is_looked_for(monkeypatch):
     pickled = pickle.dumps(SameCode(of_the_driver)).replace(b"of_the_driver", b"of_the_worker")
     with pytest.raises(AttributeError):
         pickle.loads(pickled)  # noqa: S301
-    monkeypatch.setattr(code_identity, "code_identity", lambda: code_identity.CodeIdentity("9.9", "f" * 64))
+    monkeypatch.setattr(code_identity, "code_identity", lambda: CodeIdentity("9.9", "f" * 64))
     with pytest.raises(EngineFailed, match=r"a worker runs backbeam 9\.9"):
         pickle.loads(pickled)  # noqa: S301
 
@@ -57,7 +57,7 @@ def test_a_worker_that_lacks_the_code_is_told_apart_from_other_failures(told):
     problem = runners._translate(RuntimeError(f"Traceback (most recent call last):\n  line 1\n{told}\n\n"))
     assert isinstance(problem, EngineFailed)
     assert told.partition(": ")[2] in str(problem)
-    assert str(code_identity.code_identity()) in str(problem)
+    assert str(code_identity()) in str(problem)
 
 
 def test_other_errors_are_told_as_they_are():

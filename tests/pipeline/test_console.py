@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import console
-from pipeline.console import configure, note, say, warn, watched
-from pipeline.standard_streams import open_messages
+from pipeline.console import configure, note, open_messages, say, warn, watched
 
 FULL = Path("/dev/full")  # a device that says that it is full
 

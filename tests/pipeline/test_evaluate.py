@@ -20,11 +20,12 @@ from model.errors import BadInput, EngineFailed
 from pipeline import disk, storage
 from pipeline.evaluate import Result, _as_lists, evaluate, merge
 from pipeline.leftovers import clear_all
+from pipeline.local_side import partition
 from pipeline.lookup import find_run
-from pipeline.runs import check_evaluation
-from pipeline.tables.files import EVALUATION_TABLES, partition, staging_folder
+from pipeline.tables.files import EVALUATION_TABLES, staging_folder
 from pipeline.tables.slices import SLICINGS, Slicing
 from pipeline.tables.tally import tally
+from pipeline.zz_evaluation import check_evaluation
 from tests.helpers import contents, killed_at
 
 SPLITS = 2

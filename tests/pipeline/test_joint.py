@@ -8,9 +8,8 @@ import pytest
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline import storage
-from pipeline.commits import commit_manifest
 from pipeline.joint import Built, join_manifests
-from pipeline.manifest import check_dataset, load_manifest
+from pipeline.manifest import check_dataset, commit_manifest, load_manifest
 from pipeline.sources.known import MOST_SHARDS
 from pipeline.train import first_examples, split_reader
 from tests.helpers import Digits, backbeam, contents

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from model.recipes import RECIPES, TrainingConfig, WarmStart
-from pipeline.manifest import FileInfo, Manifest, PartInfo, PreprocessConfig, Record, ShardInfo
+from pipeline.manifest import Manifest, PartInfo, PreprocessConfig, ShardInfo
 from pipeline.runs import Conditions, RunRecord
+from pipeline.zz_records import FileInfo, Record
 
 DIGEST = "0" * 64
 FILE = {"name": "x", "num_bytes": 1, "sha256": DIGEST}

@@ -9,8 +9,9 @@ import pytest
 
 from model.errors import EngineFailed, StorageFailed
 from pipeline import cli
+from pipeline.console import dropped, open_messages
 from pipeline.runners import messages_in
-from pipeline.standard_streams import READER_GONE, dropped, open_messages, protect_standard_streams
+from pipeline.standard_streams import READER_GONE, protect_standard_streams
 from pipeline.work import quiet_imports
 from tests.helpers import BACKBEAM
 

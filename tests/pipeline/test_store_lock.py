@@ -6,7 +6,7 @@ import json
 import pytest
 
 from model.errors import Locked, StorageFailed
-from pipeline.store_lock import attempts
+from pipeline.locks import attempts
 from pipeline.stores.lease import Holding, Lease, look
 
 URI = "s3://bucket/ws/.lock"

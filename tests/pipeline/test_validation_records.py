@@ -4,7 +4,6 @@ import pytest
 from pydantic import ValidationError
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
-from pipeline.manifest import FileInfo
 from pipeline.validation import (
     CHECKS,
     CheckResult,
@@ -18,6 +17,7 @@ from pipeline.validation import (
     resolve_checks,
     table_folder,
 )
+from pipeline.zz_records import FileInfo
 
 DEFAULTS = {
     "schema": ("error", 0.0, 0.0),

@@ -14,8 +14,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
 from pipeline import runners, worker_processes
-from pipeline.code_identity import SameCode, code_digest
 from pipeline.local_side import temporary_files_in
+from pipeline.runners import SameCode, code_digest
 from tests.helpers import backbeam
 
 PS = shutil.which("ps") or "/bin/ps"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.lookup import find_model
-from pipeline.runs import EVALUATION_NAME
 from pipeline.summary import next_steps
 from pipeline.tables.comparison import compare
 from pipeline.tables.warehouse import paired
+from pipeline.zz_evaluation import EVALUATION_NAME
 from tests.helpers import Digits, backbeam, contents
 from tests.pages import read_page
 

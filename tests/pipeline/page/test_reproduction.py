@@ -9,8 +9,8 @@ from model.errors import CorruptArtefact
 from model.recipes import RECIPES, fit_to_data, override
 from pipeline.care.origin import Origin, origin_path, write_origin
 from pipeline.configuration import resolve
-from pipeline.page.evaluated import EvaluatedRun, find_evaluated
 from pipeline.page.reproduction import CONFIG_FILE, reproduce, settings_of
+from pipeline.tables.warehouse import EvaluatedRun, find_evaluated
 
 CHANGES = (
     {},

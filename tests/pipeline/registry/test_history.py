@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from model.errors import BadUsage, CorruptArtefact, Locked
 from pipeline.care.faults import Expected, Fault
-from pipeline.care.mend_registry import mend_champion
-from pipeline.care.registered import list_registry
-from pipeline.manifest import FileInfo
+from pipeline.care.inventory import list_registry
+from pipeline.care.repair import mend_champion
 from pipeline.registry.changes import _find_version
 from pipeline.registry.history import (
     Champion,
@@ -24,7 +23,7 @@ from pipeline.registry.history import (
     load_history,
     open_history,
 )
-from pipeline.runs import now
+from pipeline.zz_records import FileInfo, now
 
 DIGEST = "0" * 64
 

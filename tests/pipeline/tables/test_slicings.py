@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from model.errors import BadUsage
-from pipeline.runs import EvaluationRecord, SplitResult
 from pipeline.tables.slices import Slicing
 from pipeline.tables.slicings import check_recorded, describe, resolve_slicings
+from pipeline.zz_evaluation import EvaluationRecord, SplitResult
 from tests.helpers import backbeam
 
 MODULE = """
