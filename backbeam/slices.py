@@ -1,5 +1,5 @@
 """What a slicing of your own needs: see "Slices of your own" in docs/tables.md."""
 
-from pipeline.tables.slices import SLICINGS, Answered, Names, Slice, Slicing
+from pipeline.evaluate.slices import SLICINGS, Answered, Names, Slice, Slicing
 
 __all__ = ["SLICINGS", "Answered", "Names", "Slice", "Slicing"]

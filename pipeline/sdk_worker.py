@@ -5,7 +5,7 @@ import sys
 GRACE_SECONDS = 1  # SIGTERM ends a worker at once, unless whoever started the driver had it ignored
 
 if __name__ == "__main__":
-    from pipeline.signals import end_with_parent
+    from pipeline.processes import end_with_parent
 
     end_with_parent(GRACE_SECONDS)
 

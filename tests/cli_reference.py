@@ -7,7 +7,7 @@ import typer
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
-from pipeline.cli import app
+from pipeline.cli.main import app
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 NOTE = "Made from the code by `python -m tests.cli_reference`; a test checks that it is current.\n"

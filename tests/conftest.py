@@ -99,7 +99,7 @@ def mnist_folder() -> Path:
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator["Objects"]:
     """The objects of memory://, by URI; there are none yet."""
-    from pipeline.stores import object_store
+    from pipeline.storage import object_store
     from tests.memory import Objects
 
     objects = Objects()

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from pipeline.tables.files import ANSWERS_SCHEMA, REJECTED_SCHEMA, SCHEMAS, VALIDATION_SCHEMA, read_table
+from pipeline.storage.tables import ANSWERS_SCHEMA, REJECTED_SCHEMA, SCHEMAS, VALIDATION_SCHEMA, read_table
 from tests.helpers import build_everything
 
 PAGE = Path(__file__).with_name("golden.json")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.sources.known import FILE_NAMES
+from pipeline.sources.catalog import FILE_NAMES
 
 # the console script that stands beside the interpreter that runs the tests
 BACKBEAM = Path(sys.executable).with_name("backbeam")
@@ -112,7 +112,7 @@ def build_everything(folder: Path) -> Path:
 
 _KILLED = """
 import os, re, signal, sys
-from pipeline.cli import main
+from pipeline.cli.main import main
 
 event, pattern = sys.argv[1:3]
 

@@ -1,14 +1,14 @@
-"""Writes docs/tables.md from `pipeline.tables.schemas`: `python -m tests.tables_page`."""
+"""Writes docs/tables.md from `pipeline.storage.schemas`: `python -m tests.tables_page`."""
 
 from pathlib import Path
 
-from pipeline.tables.schemas import ANSWERS, ORIGIN, REJECTED, SCHEMA_VERSION, TABLES, VALIDATION, Column, Table
+from pipeline.storage.schemas import ANSWERS, ORIGIN, REJECTED, SCHEMA_VERSION, TABLES, VALIDATION, Column, Table
 
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
 
 HEAD = f"""# Tables
 
-Made from `pipeline/tables/schemas.py` by `python -m tests.tables_page`; a test checks that it is current. Schema
+Made from `pipeline/storage/schemas.py` by `python -m tests.tables_page`; a test checks that it is current. Schema
 version {SCHEMA_VERSION}.
 
 A run's rows of a table are the files `reports/TABLE/run=RUN_ID/*.parquet` of a workspace, so a reader that knows Hive
@@ -60,7 +60,7 @@ function that cannot be imported is exit code 2, one that fails or returns somet
 it. The record of an evaluation says which slicings it has, by name and place; asking for others is exit code 2 and
 says which file to delete to evaluate again. A function that changes under the same name is not noticed.
 
-In Python, `pipeline.evaluate.evaluate` takes a dictionary like `backbeam.slices.SLICINGS`.
+In Python, `pipeline.evaluate.beam_job.evaluate` takes a dictionary like `backbeam.slices.SLICINGS`.
 """
 
 

@@ -1,4 +1,4 @@
-from pipeline.cli import app
+from pipeline.cli.main import app
 from tests.cli_reference import PAGE, page
 
 

@@ -17,9 +17,9 @@ from sklearn.calibration import calibration_curve
 
 from model.checkpoint import decode_parameters
 from model.errors import CorruptArtefact
-from pipeline.tables.files import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES, read_table
-from pipeline.tables.schemas import TABLES as DOCUMENTED
-from pipeline.tables.slices import SLICINGS
+from pipeline.evaluate.slices import SLICINGS
+from pipeline.storage.schemas import TABLES as DOCUMENTED
+from pipeline.storage.tables import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES, read_table
 from tests.helpers import Digits, backbeam, contents
 
 TABLES = EVALUATION_TABLES + TRAINING_TABLES
@@ -275,7 +275,7 @@ def test_scikit_learn_works_out_the_same_from_the_predictions(split, first_run):
 def test_slices_by_ink_are_of_the_sources_own_pixels(first_run):
     import gzip
 
-    from pipeline.sources.known import EMBEDDED
+    from pipeline.sources.catalog import EMBEDDED
 
     stored = gzip.decompress((EMBEDDED / "mnist-5k" / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
     ink = np.frombuffer(stored, np.uint8).reshape(-1, 784).mean(axis=1)
@@ -295,7 +295,7 @@ def test_the_predictions_are_those_of_the_saved_parameters(first_run):
     """A forward pass in NumPy, from the safetensors file and the source's own bytes."""
     import gzip
 
-    from pipeline.sources.known import EMBEDDED
+    from pipeline.sources.catalog import EMBEDDED
 
     workspace, done = first_run
     data = (Path(done.json["paths"]["run"]) / "parameters.safetensors").read_bytes()

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipeline.care.verification import find_scope, verify
+from pipeline.maintenance.verify import find_scope, verify
 from pipeline.registry.history import find_champion, load_history
 from pipeline.schedule.child import COMMAND, ChildProcess
 from pipeline.schedule.scheduler import ScheduleConfig, Scheduler

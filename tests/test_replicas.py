@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.lookup import find_run
+from pipeline.train.run_lookup import find_run
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, free_addresses
 
 OPTIONS = ("--recipe", "modern", "--layers", "20,30,20,3", "--replicas", "2", "--json")

@@ -16,10 +16,10 @@ import sys
 from pipeline.stores import lease
 lease.LEASE_SECONDS = float(sys.argv.pop(1))
 """
-COMMAND = f"{LEASE}from pipeline.cli import main\nmain()"
+COMMAND = f"{LEASE}from pipeline.cli.main import main\nmain()"
 HOLD = f"""{LEASE}
-from pipeline.locks import locked
-from pipeline.places import place_of
+from pipeline.storage.lock import locked
+from pipeline.storage.places import place_of
 with locked(place_of(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

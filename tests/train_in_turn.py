@@ -9,9 +9,9 @@ from pathlib import Path
 
 from model.devices import choose_threads
 from model.replicas import Engine, compile_in_turn
-from pipeline.lookup import find_run
-from pipeline.saving import Saving
-from pipeline.train import Job, prepare, train
+from pipeline.train.checkpoint_policy import Saving
+from pipeline.train.run_lookup import find_run
+from pipeline.train.trainer import Job, prepare, train
 
 
 def main() -> None:

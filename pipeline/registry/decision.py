@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.console import percent
+from pipeline.evaluate.metrics import wilson
+from pipeline.evaluate.significance import mcnemar
+from pipeline.progress import percent
 from pipeline.registry.policy import Policy
-from pipeline.tables.comparison import mcnemar
-from pipeline.tables.metrics import wilson
-from pipeline.zz_records import Record
+from pipeline.storage.records import Record
 
 Classes: TypeAlias = npt.NDArray[np.int64]
 Test: TypeAlias = Literal[

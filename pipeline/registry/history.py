@@ -18,12 +18,12 @@ from typing import Any, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from model.errors import BadUsage, CorruptArtefact, Locked
-from pipeline import storage
-from pipeline.places import Place
 from pipeline.registry.decision import Finding
 from pipeline.registry.policy import Policy
-from pipeline.runs import RunRecord
-from pipeline.zz_records import Count, Digest, FileInfo, FileName, Record, UtcTime, now
+from pipeline.storage.files import digest_of, list_files, read_record, write_atomically, write_new
+from pipeline.storage.places import Place
+from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, UtcTime, now
+from pipeline.train.run_record import RunRecord
 
 CHAMPION_NAME = "champion.json"
 
@@ -195,19 +195,19 @@ def read_entries(workspace: Place) -> Iterator[Entry]:
     for number, path in enumerate(_entry_paths(workspace), 1):
         if path != entry_path(workspace, number):
             raise CorruptArtefact(f"{entry_path(workspace, number)} is missing: {path.name} follows; {_ADVICE}")
-        data = storage.read_record(path)
+        data = read_record(path)
         entry = Entry.from_json(data, path)
         if entry.number != number or entry.previous != previous:
             raise CorruptArtefact(f"{path} does not follow the entry before it; {_ADVICE}")
         yield entry
-        previous = storage.digest_of(data)
+        previous = digest_of(data)
 
 
 _ADVICE = "nothing else says what was decided: put it back from a copy"
 
 
 def _entry_paths(workspace: Place) -> list[Place]:
-    paths = storage.list_files(workspace / "registry" / "history", "*.json")
+    paths = list_files(workspace / "registry" / "history", "*.json")
     return [path for path in paths if re.fullmatch(r"\d{8}\.json", path.name)]
 
 
@@ -215,7 +215,7 @@ def load_champion(workspace: Place) -> Champion | None:
     """Read the pointer to the champion; None if there is none. Raises CorruptArtefact if it is not sound."""
     path = champion_path(workspace)
     try:
-        data = storage.read_record(path)
+        data = read_record(path)
     except FileNotFoundError:
         return None
     return Champion.from_json(data, path)
@@ -251,7 +251,7 @@ def _point(workspace: Place, champion: Champion | None) -> None:
         return
     if champion is None or (standing and standing.entry > champion.entry):
         raise CorruptArtefact(f"{champion_path(workspace)} names an entry that is not in the history; {_ADVICE}")
-    storage.write_atomically(champion_path(workspace), champion.to_json())
+    write_atomically(champion_path(workspace), champion.to_json())
 
 
 def append(workspace: Place, history: History, **about: Any) -> Entry:
@@ -269,13 +269,13 @@ def append(workspace: Place, history: History, **about: Any) -> Entry:
     entry = Entry(
         number=len(history) + 1,
         before=history.champion.run_id if history.champion else None,
-        previous=storage.digest_of(last.to_json()) if last else None,
+        previous=digest_of(last.to_json()) if last else None,
         when=now(),
         who=_who(),
         **about,
     )
     path = entry_path(workspace, entry.number)
-    if not storage.write_new(path, entry.to_json()):
+    if not write_new(path, entry.to_json()):
         raise Locked(f"{path} was written by another process meanwhile: do it again")
     _point(workspace, entry.champion)
     return entry

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pipeline.signals import start_child
+from pipeline.processes import start_child
 
 COMMAND = (sys.executable, "-m", "pipeline.schedule.child")
 GRACE_SECONDS = 60  # to save a checkpoint, to a slow disk or a store
@@ -64,8 +64,8 @@ def describe_result(printed: bytes) -> str:
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
-    from pipeline.signals import end_with_parent
+    from pipeline.cli.main import main
+    from pipeline.processes import end_with_parent
 
     end_with_parent(GRACE_SECONDS)
     main()

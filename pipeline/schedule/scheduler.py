@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from model.errors import StorageFailed
-from pipeline.console import say, warn
+from pipeline.progress import say, warn
 from pipeline.schedule.child import ChildProcess
 from pipeline.schedule.state import HEALTH_SECONDS, ScheduleHealth, ScheduleState, Status, write_record
 from pipeline.schedule.timetable import Timetable

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from model.errors import CorruptArtefact, is_worth_retrying
-from pipeline.storage import write_unguarded
+from pipeline.storage.files import write_unguarded
 
 STATE_NAME = "schedule.json"
 HEALTH_NAME = "schedule-health.json"

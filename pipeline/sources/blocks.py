@@ -12,8 +12,8 @@ from math import prod
 from typing import Any, NamedTuple, Protocol
 
 from model.examples import Examples
-from pipeline.places import Place
-from pipeline.zz_records import Count, Digest, FileName, Record
+from pipeline.storage.places import Place
+from pipeline.storage.records import Count, Digest, FileName, Record
 
 
 class SourceInfo(Record):

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import backbeam
 from backbeam import slices
-from pipeline.tables.slices import Slicing
+from pipeline.evaluate.slices import Slicing
 
 
 def test_public_names_are_importable():

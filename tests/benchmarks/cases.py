@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from model.recipes import TrainingConfig, find_recipe, override
-from pipeline import storage
-from pipeline.places import Place
-from pipeline.sources import idx
-from pipeline.sources.known import EMBEDDED, FILE_NAMES, find_files
+from pipeline.sources.catalog import EMBEDDED, FILE_NAMES, find_files
+from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, decompressed, read_body, read_header
+from pipeline.storage.files import open_binary
+from pipeline.storage.places import Place
 
 NUM_CHUNKS = 4  # of different batches; what lasts longer takes them again and again
 CHECKED_STEPS = 20
@@ -87,13 +87,13 @@ def read_digits() -> tuple[str, np.ndarray, np.ndarray]:
     named = os.environ.get("BACKBEAM_TEST_DATA")
     folder = Path(named) / "mnist" if named else EMBEDDED / "mnist-5k"
     images, labels, *_ = find_files(str(folder))
-    kinds = (images, idx.IMAGES_MAGIC, FILE_NAMES[0]), (labels, idx.LABELS_MAGIC, FILE_NAMES[1])
+    kinds = (images, IMAGES_MAGIC, FILE_NAMES[0]), (labels, LABELS_MAGIC, FILE_NAMES[1])
     (pixels, sizes), (classes, _) = (_read_idx(*kind) for kind in kinds)
     return folder.name, pixels.reshape(sizes[0], -1), classes
 
 
 def _read_idx(place: Place, magic: int, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
-    with storage.open_binary(place) as stored, idx.decompressed(stored, name) as stream:
-        header = idx.read_header(stream, magic, name)
-        data = b"".join(idx.read_body(stream, header, 2**22, name))
+    with open_binary(place) as stored, decompressed(stored, name) as stream:
+        header = read_header(stream, magic, name)
+        data = b"".join(read_body(stream, header, 2**22, name))
     return np.frombuffer(data, np.uint8), header.sizes

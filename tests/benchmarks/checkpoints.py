@@ -19,7 +19,7 @@ def measure(folder: Path, recipe: str) -> str:
     from model.fitting import Progress, Standing
     from model.lockstep import begin
     from model.recipes import RECIPES, fit_to_data
-    from pipeline.checkpoints import Snapshot, write
+    from pipeline.train.checkpoints import Snapshot, write
 
     config = fit_to_data(RECIPES[recipe].config, 784, 10, 60_000)
     curve, taken = tuple(Progress(1000 * i, 10_000 * i, 0.1, 900, 1000, 1.0 * i) for i in range(60)), []

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model.recipes import TrainingConfig
-from pipeline.work import quiet_imports
+from pipeline.context import quiet_imports
 from tests.benchmarks.cases import Work, make_work
 
 _PATIENCE_SECONDS = 10

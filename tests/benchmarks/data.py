@@ -17,10 +17,10 @@ import pyarrow as pa
 import typer
 
 from model.errors import BackbeamError
-from pipeline import storage
-from pipeline.sources import idx
-from pipeline.sources.known import FILE_NAMES
-from pipeline.tables.files import write_table
+from pipeline.sources.catalog import FILE_NAMES
+from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC
+from pipeline.storage.files import remove
+from pipeline.storage.tables import write_table
 from tests.benchmarks.cases import read_digits
 from tests.benchmarks.memory import Measured, check_measurable
 from tests.benchmarks.steps import describe_machine
@@ -94,7 +94,7 @@ def measure(
             row = _row(name, num_examples, repeat, measured)
             typer.echo(table([row])[1], err=True)
             yield row
-    storage.remove(place)
+    remove(place)
 
 
 def measure_peer(folder: Path) -> tuple[list[Row], list[str]]:
@@ -114,8 +114,8 @@ def write_source(folder: Path, num_examples: int) -> None:
     sizes = (num_examples - num_test, num_test)
     for (images_name, labels_name), size in zip((FILE_NAMES[:2], FILE_NAMES[2:]), sizes, strict=True):
         with (folder / images_name).open("wb") as image_file, (folder / labels_name).open("wb") as label_file:
-            image_file.write(np.array([idx.IMAGES_MAGIC, size, 28, 28], ">u4").tobytes())
-            label_file.write(np.array([idx.LABELS_MAGIC, size], ">u4").tobytes())
+            image_file.write(np.array([IMAGES_MAGIC, size, 28, 28], ">u4").tobytes())
+            label_file.write(np.array([LABELS_MAGIC, size], ">u4").tobytes())
             for start in range(0, size, PIECE):
                 chosen = np.arange(start, min(size, start + PIECE)) % len(labels)
                 image_file.write(images[chosen].tobytes())

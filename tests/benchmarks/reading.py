@@ -15,9 +15,9 @@ import pyarrow as pa
 import typer
 
 from model.errors import BackbeamError
-from pipeline.manifest import check_dataset
-from pipeline.tables.files import write_table
-from pipeline.work import quiet_imports
+from pipeline.context import quiet_imports
+from pipeline.preprocess.manifest import check_dataset
+from pipeline.storage.tables import write_table
 from tests.benchmarks.steps import describe_machine
 from tests.benchmarks.streaming import BATCH_SIZE, in_child, make_dataset
 
@@ -84,7 +84,7 @@ def read(dataset: Path, window_mib: int) -> list[dict[str, Any]]:
     with quiet_imports():
         from model.batches import Plan, make_chunks
         from model.devices import initialise_devices
-        from pipeline.train import REPORT_EVERY, split_reader
+        from pipeline.train.trainer import REPORT_EVERY, split_reader
 
         initialise_devices()
     started = Clock.now()

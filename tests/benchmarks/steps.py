@@ -20,7 +20,7 @@ import typer
 
 from model.devices import step_flops
 from model.errors import BackbeamError, BadUsage
-from pipeline.tables.files import write_table
+from pipeline.storage.tables import write_table
 from tests.benchmarks.cases import CASES, CHECKED_STEPS, Work, read_digits
 from tests.benchmarks.children import Child, Chosen, PeerFailed, child_of
 from tests.benchmarks.peers.matmul import FLOPS

@@ -22,13 +22,13 @@ import typer
 from model.errors import BackbeamError
 from model.examples import Examples
 from model.recipes import TrainingConfig, find_recipe, fit_to_data, override
-from pipeline import storage
-from pipeline.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, ShardInfo, load_manifest
-from pipeline.saving import Saving
-from pipeline.shards import default_num_shards, encode_shard, shard_name
+from pipeline.context import quiet_imports
+from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, ShardInfo, load_manifest
+from pipeline.preprocess.shards import default_num_shards, encode_shard, shard_name
 from pipeline.sources.blocks import SourceInfo
-from pipeline.tables.files import write_table
-from pipeline.work import quiet_imports
+from pipeline.storage.files import digest_of, write_atomically
+from pipeline.storage.tables import write_table
+from pipeline.train.checkpoint_policy import Saving
 from tests.benchmarks.cases import read_digits
 from tests.benchmarks.steps import describe_machine
 
@@ -128,7 +128,7 @@ def training_config(num_examples: int, window_mib: int) -> TrainingConfig:
 def make_dataset(workspace: Path, num_examples: int) -> Path:
     """Write digits, again and again, as a complete data set of shards of the usual size; return its folder."""
     with quiet_imports():
-        from pipeline.preprocess import describe_split
+        from pipeline.preprocess.beam_job import describe_split
 
     _, images, labels = read_digits()
     sizes = {"train": num_examples, "test": NUM_TEST}
@@ -139,12 +139,12 @@ def make_dataset(workspace: Path, num_examples: int) -> Path:
         infos = list(_write_shards(folder, split, size, images, labels))
         splits[split] = describe_split(split, infos, skeleton.num_pixels)
     manifest = Manifest.model_validate(dict(skeleton) | {"splits": splits})
-    storage.write_atomically(folder / MANIFEST_NAME, manifest.to_json())
+    write_atomically(folder / MANIFEST_NAME, manifest.to_json())
     return folder
 
 
 def _skeleton(num_examples: int) -> Manifest:
-    source = SourceInfo(name="made-up", num_bytes=num_examples, sha256=storage.digest_of(str(num_examples).encode()))
+    source = SourceInfo(name="made-up", num_bytes=num_examples, sha256=digest_of(str(num_examples).encode()))
     return Manifest(
         name="streaming",
         height=28,
@@ -168,7 +168,7 @@ def _write_shards(
         chosen = indices % len(labels)
         examples = Examples(indices, images[chosen], labels[chosen].astype(np.int64))
         data, info = encode_shard(shard_name(split, shard, num_shards), examples, NUM_CLASSES)
-        storage.write_atomically(folder / info.name, data)
+        write_atomically(folder / info.name, data)
         yield info
 
 
@@ -176,7 +176,7 @@ def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Trained:
     """Train as `backbeam train` does; its check of the whole data set beforehand is not counted."""
     with quiet_imports():
         from model.replicas import start_engine
-        from pipeline import train as stage
+        from pipeline.train import trainer as stage
 
         engine = start_engine(config, "cpu", None, "")
     manifest, digest = load_manifest(dataset)
@@ -192,7 +192,7 @@ def read(dataset: Path, config: TrainingConfig) -> float:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         from model.batches import Plan, make_chunks
         from model.devices import initialise_devices
-        from pipeline.train import REPORT_EVERY, split_reader
+        from pipeline.train.trainer import REPORT_EVERY, split_reader
 
         initialise_devices()
     manifest, _ = load_manifest(dataset)

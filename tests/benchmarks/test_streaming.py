@@ -6,7 +6,7 @@ import sys
 import duckdb
 import pytest
 
-from pipeline.manifest import check_dataset
+from pipeline.preprocess.manifest import check_dataset
 from tests.benchmarks import streaming
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from model.recipes import find_recipe, fit_to_data, override
-from pipeline import storage
-from pipeline.manifest import PreprocessConfig, dataset_id, load_manifest
-from pipeline.runners import messages_in
-from pipeline.saving import Saving
-from pipeline.shards import default_num_shards
-from pipeline.sources.known import FILE_NAMES, Source, find_files
-from pipeline.stages import quiet_imports
+from pipeline.beam_runner import messages_in
+from pipeline.preprocess.manifest import PreprocessConfig, dataset_id, load_manifest
+from pipeline.preprocess.shards import default_num_shards
+from pipeline.sources.catalog import FILE_NAMES, Source, find_files
+from pipeline.storage.files import remove
+from pipeline.train.checkpoint_policy import Saving
+from pipeline.train.stage import quiet_imports
 from tests.benchmarks.memory import Measured, watch
 
 NUM_PIXELS, NUM_CLASSES = 784, 10
@@ -35,8 +35,8 @@ def preprocess_by_two_workers(place: Path) -> Measured:
 def validate_in_process(place: Path) -> Measured:
     """`backbeam validate`, with the usual checks."""
     with quiet_imports():
-        from pipeline.validate import Subject, validate
-        from pipeline.validation import resolve_checks
+        from pipeline.preprocess.validation import Subject, validate
+        from pipeline.preprocess.validation_config import resolve_checks
 
         folder = _dataset(place)
         subject = Subject(folder, *load_manifest(folder))
@@ -108,10 +108,10 @@ OTHERS: dict[str, Callable[[Path], Measured]] = {
 
 def _preprocess(place: Path, workspace: str, beam_arguments: list[str]) -> Measured:
     with quiet_imports():
-        from pipeline.preprocess import preprocess
-        from pipeline.sources.staging import scan_source
+        from pipeline.preprocess.beam_job import preprocess
+        from pipeline.sources.scan import scan_source
     parent = place / workspace / "datasets"
-    storage.remove(parent)
+    remove(parent)
 
     def work() -> None:
         scans = scan_source(Source("benchmark", find_files(str(place / "source")), None), NUM_CLASSES)
@@ -127,16 +127,16 @@ def _preprocess(place: Path, workspace: str, beam_arguments: list[str]) -> Measu
 def _evaluate(place: Path, beam_arguments: list[str]) -> Measured:
     with quiet_imports():
         from model.replicas import start_engine
-        from pipeline.evaluate import evaluate
-        from pipeline.runs import RunRecord
-        from pipeline.train import Job, prepare, train
+        from pipeline.evaluate.beam_job import evaluate
+        from pipeline.train.run_record import RunRecord
+        from pipeline.train.trainer import Job, prepare, train
 
         folder, workspace = _dataset(place), place / "one"
         manifest, digest = load_manifest(folder)
         config = fit_to_data(override(find_recipe("article-manual").config, num_steps=1), NUM_PIXELS, NUM_CLASSES, 1)
         engine = start_engine(config, "cpu", None, "")
-    storage.remove(workspace / "runs")
-    storage.remove(workspace / "reports")
+    remove(workspace / "runs")
+    remove(workspace / "reports")
     job = Job(workspace, folder, manifest, digest, tensorboard=False, saving=Saving(every=0))
     train(job, [prepare(job, config)], engine)
     path = next((workspace / "runs").glob("*/run.json"))

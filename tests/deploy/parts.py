@@ -10,7 +10,7 @@ import yaml
 from typer.main import get_command
 
 from model import errors
-from pipeline.cli import app
+from pipeline.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -5,8 +5,8 @@ import tomllib
 import pytest
 
 from model.recipes import find_recipe
-from pipeline.configuration import resolve, resolve_validation
-from pipeline.validation import CHECKS
+from pipeline.cli.config import resolve, resolve_validation
+from pipeline.preprocess.validation_config import CHECKS
 from tests.deploy.parts import CONFIGURATION, DEPLOY
 from tests.helpers import Digits, backbeam
 

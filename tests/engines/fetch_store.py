@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pipeline.stores.object_store import find_store
+from pipeline.storage.object_store import find_store
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pipeline.tables.files import EVALUATION_TABLES
+from pipeline.storage.tables import EVALUATION_TABLES
 from tests.engines.isolation import isolated
 from tests.helpers import BACKBEAM, contents
 

@@ -105,7 +105,7 @@ def test_functions_are_named_not_pickled_by_value(staged):
     payloads = [beam_runner_api_pb2.ParDoPayload.FromString(x.spec.payload).do_fn.payload for x in steps]
     pickled = [bz2.decompress(base64.b64decode(payload)) for payload in payloads]
     assert not [data for data in pickled if b"__main__" in data]
-    ours = [data for data in pickled if b"pipeline.preprocess" in data]
+    ours = [data for data in pickled if b"pipeline.preprocess.beam_job" in data]
     for name in (b"cut_blocks", b"write_shards", b"write_manifest"):
         assert any(name in data for data in ours)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runners import code_identity
+from pipeline.beam_runner import code_identity
 from tests.engines.catalogue import EXTERNAL, JOB_SERVICE, PORTABLE, WORKER_POOL
 from tests.engines.isolation import ROOT, isolated
 from tests.helpers import BACKBEAM, Digits, backbeam, contents

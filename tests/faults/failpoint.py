@@ -12,7 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
-from pipeline import disk
+from pipeline.storage import local_disk as disk
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +44,7 @@ class Failpoint:
 
 
 def main() -> None:
-    from pipeline.cli import main as backbeam
+    from pipeline.cli.main import main as backbeam
 
     disk.hook = Failpoint(sys.argv[1])
     sys.argv[:] = ["backbeam", *sys.argv[2:]]

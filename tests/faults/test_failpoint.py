@@ -1,9 +1,10 @@
-"""The failpoint itself: what it does to single operations of `pipeline.storage`."""
+"""The failpoint itself: what it does to single operations of `pipeline.storage.files`."""
 
 import pytest
 
 from model.errors import StorageFailed
-from pipeline import disk, storage
+from pipeline.storage import local_disk as disk
+from pipeline.storage.files import write_atomically
 from tests.faults.failpoint import Failpoint
 
 
@@ -11,16 +12,16 @@ def test_the_nth_operation_fails_and_no_other(monkeypatch, tmp_path):
     path, listed = tmp_path / "x", tmp_path / "listed"
     monkeypatch.setattr(disk, "hook", Failpoint(f"3:EIO:{listed}"))
     with pytest.raises(StorageFailed, match=r"cannot write .*: Input/output error"):
-        storage.write_atomically(path, b"torn")
+        write_atomically(path, b"torn")
     assert [line.split()[1] for line in listed.read_text().splitlines()] == ["create", "write", "write", "delete"]
     assert not list(tmp_path.glob(".*"))
-    storage.write_atomically(path, b"whole")
+    write_atomically(path, b"whole")
     assert path.read_bytes() == b"whole"
 
 
 def test_every_operation_from_the_nth_on_fails(monkeypatch, tmp_path):
     monkeypatch.setattr(disk, "hook", Failpoint("3+:ENOSPC"))
     with pytest.raises(StorageFailed, match=r"cannot write .*: No space left"):  # not that it cannot be deleted
-        storage.write_atomically(tmp_path / "x", b"torn")
+        write_atomically(tmp_path / "x", b"torn")
     [left] = tmp_path.glob(".*")
     assert left.read_bytes() == b"to"

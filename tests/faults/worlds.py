@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.care.faults import Expected, Fault, Passed
-from pipeline.care.inventory import Scope, take_inventory
-from pipeline.care.verification import verify
-from pipeline.leftovers import list_leftovers
+from pipeline.maintenance.findings import Expected, Fault, Passed
+from pipeline.maintenance.inventory import Scope, take_inventory
+from pipeline.maintenance.verify import verify
+from pipeline.storage.cleanup import list_leftovers
 from tests.faults.zygote import Zygote
 from tests.helpers import Digits, labels_bytes, write_files
 

@@ -1,6 +1,6 @@
 """A process that has imported what commands need and forks for each, so that one takes as long as its work alone.
 
-The fork runs `pipeline.cli.main` with the arguments, as the console script does. Nothing that a fork may not share is
+The fork runs `pipeline.cli.main.main` with the arguments, as the console script does. Nothing that a fork may not share is
 started before: no thread of TensorFlow, Beam or gRPC.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline import disk
+from pipeline.storage import local_disk as disk
 from tests.faults.failpoint import ROOT, Failpoint
 
 SECONDS = 120  # a command that takes longer hangs
@@ -67,11 +67,11 @@ class Zygote:
 
 def serve() -> None:
     """Import, then fork for each line of standard input; answer with the process id, and with how it ended."""
-    from pipeline.work import quiet_imports
+    from pipeline.context import quiet_imports
 
     with quiet_imports():
         pass
-    from pipeline.cli import main
+    from pipeline.cli.main import main
 
     gc.freeze()  # what was imported is not looked at, and so not copied, by any fork
     for line in sys.stdin:

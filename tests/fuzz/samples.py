@@ -28,7 +28,7 @@ from model.fitting import Progress, Standing
 from model.lockstep import begin
 from model.network import Layer
 from model.recipes import RECIPES, TrainingConfig
-from pipeline import checkpoints
+from pipeline.train import checkpoints
 from tests.fuzz.bounded import SEEDS
 from tests.helpers import Digits, backbeam, images_bytes, labels_bytes, write_files
 from tests.pictures import png, rows_table

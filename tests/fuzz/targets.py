@@ -10,21 +10,23 @@ from pathlib import Path
 from model.checkpoint import decode_parameters
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.examples import decode
-from pipeline import checkpoints, configuration, predict
-from pipeline.care.origin import Origin
-from pipeline.manifest import Manifest
-from pipeline.runs import RunRecord
-from pipeline.seeds import GroupRecord
-from pipeline.shards import decode_shard
-from pipeline.sources import pictures
+from pipeline.cli.config import read_slices, resolve, resolve_validation
+from pipeline.evaluate import predict
+from pipeline.evaluate.records import EvaluationRecord
+from pipeline.evaluate.seeds import GroupRecord
+from pipeline.preprocess.manifest import Manifest
+from pipeline.preprocess.provenance import Origin
+from pipeline.preprocess.shards import decode_shard
+from pipeline.preprocess.validation_config import ValidationRecord
 from pipeline.sources.blocks import Target as ExampleTarget
-from pipeline.sources.known import FILE_NAMES, AnySource, PictureOptions, RowsSource, Source
-from pipeline.sources.staging import scan_source
-from pipeline.storage import digest_of
-from pipeline.tables.files import read_table
-from pipeline.validation import ValidationRecord
-from pipeline.zz_evaluation import EvaluationRecord
-from pipeline.zz_records import Record
+from pipeline.sources.catalog import FILE_NAMES, AnySource, PictureOptions, RowsSource, Source
+from pipeline.sources.images import decode_grey, decode_picture, prepare_picture
+from pipeline.sources.scan import scan_source
+from pipeline.storage.files import digest_of
+from pipeline.storage.records import Record
+from pipeline.storage.tables import read_table
+from pipeline.train import checkpoints
+from pipeline.train.run_record import RunRecord
 from tests.helpers import Digits
 
 HEIGHT, WIDTH, NUM_CLASSES = 5, 4, 3  # of the samples
@@ -95,9 +97,9 @@ def predicted_file(data: bytes) -> None:
 
 def picture(data: bytes) -> None:
     with suppress(BadInput):
-        pictures.prepare_picture(pictures.decode_picture(data, "input"), HEIGHT, WIDTH, "input")
+        prepare_picture(decode_picture(data, "input"), HEIGHT, WIDTH, "input")
     with suppress(BadInput):
-        pictures.decode_grey(data, "input")
+        decode_grey(data, "input")
 
 
 def tfrecord(data: bytes) -> None:
@@ -129,11 +131,11 @@ def checkpoint(data: bytes) -> None:
 def toml(data: bytes) -> None:
     """Read a configuration; the functions that it names as slicings are not imported, since they are code."""
     path = _placed(data, "input.toml")
-    for read in (lambda: configuration.resolve(path, {}), lambda: configuration.resolve_validation(path)):
+    for read in (lambda: resolve(path, {}), lambda: resolve_validation(path)):
         with suppress(BadUsage):
             read()
     with suppress(BadUsage):
-        configuration.read_slices(path)
+        read_slices(path)
 
 
 def table(data: bytes) -> None:

@@ -107,7 +107,7 @@ most, place = int(sys.argv[1]), Path(sys.argv[2])
 if most:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 sys.argv[1:] = sys.argv[3:]
-from pipeline.cli import main
+from pipeline.cli.main import main
 try:
     main()
 finally:

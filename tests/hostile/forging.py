@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.storage import digest_of
+from pipeline.storage.files import digest_of
 
 Change = Callable[[dict[str, Any]], object]
 

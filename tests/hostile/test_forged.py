@@ -10,7 +10,7 @@ import pytest
 from model.checkpoint import encode_parameters
 from model.examples import Examples, decode, encode
 from model.network import Layer
-from pipeline.storage import digest_of
+from pipeline.storage.files import digest_of
 from tests.helpers import Digits, backbeam
 from tests.hostile.forging import forge, forge_file, forge_manifest
 

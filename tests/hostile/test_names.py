@@ -43,7 +43,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("what", FIELDS)
 def test_every_name_in_every_record_is_looked_at(what, place):
-    from pipeline.care.verification import find_scope, verify
+    from pipeline.maintenance.verify import find_scope, verify
 
     kind, change = FIELDS[what]
     path = find(place / "ws", kind)

@@ -13,7 +13,7 @@ MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "yam
 FUNCTIONS = {"eval", "exec", "compile", "__import__"}
 WATCHED = """
 import sys
-from pipeline.cli import main
+from pipeline.cli.main import main
 
 def refuse(event, arguments):
     if event == "pickle.find_class":

@@ -20,30 +20,33 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "model/recipes.py": ("tests/model/test_training.py", "tests/pipeline/test_configuration.py"),
     "model/training.py": ("tests/model/test_gradients.py", "tests/model/test_lockstep.py"),
     "pipeline/buckets.py": (),
-    "pipeline/checks.py": ("tests/pipeline/test_buckets.py", "tests/pipeline/test_validate.py"),
-    "pipeline/duplicates.py": ("tests/pipeline/test_buckets.py",),
+    "pipeline/preprocess/validation_checks.py": ("tests/pipeline/test_buckets.py", "tests/pipeline/test_validate.py"),
+    "pipeline/preprocess/duplicate_images.py": ("tests/pipeline/test_buckets.py",),
     "pipeline/registry/decision.py": (),
     "pipeline/registry/policy.py": ("tests/pipeline/registry/test_decision.py",),
     "pipeline/scheduling/timetable.py": (),
-    "pipeline/shards.py": ("tests/pipeline/test_checks.py",),
-    "pipeline/sources/idx.py": (),
-    "pipeline/tables/calibration.py": ("tests/pipeline/tables/test_slices.py",),
-    "pipeline/tables/comparison.py": (),
-    "pipeline/tables/metrics.py": ("tests/pipeline/tables/test_slices.py",),
-    "pipeline/tables/slices.py": (),
-    "pipeline/tables/tally.py": ("tests/pipeline/tables/test_slices.py", "tests/pipeline/tables/test_metrics.py"),
-    "pipeline/tables/weights.py": (),
-    "pipeline/validation.py": ("tests/pipeline/test_validation_records.py",),
+    "pipeline/preprocess/shards.py": ("tests/pipeline/test_checks.py",),
+    "pipeline/sources/idx_format.py": (),
+    "pipeline/evaluate/calibration.py": ("tests/pipeline/tables/test_slices.py",),
+    "pipeline/evaluate/significance.py": (),
+    "pipeline/evaluate/metrics.py": ("tests/pipeline/tables/test_slices.py",),
+    "pipeline/evaluate/slices.py": (),
+    "pipeline/evaluate/group_counts.py": (
+        "tests/pipeline/tables/test_slices.py",
+        "tests/pipeline/tables/test_metrics.py",
+    ),
+    "pipeline/evaluate/weight_statistics.py": (),
+    "pipeline/preprocess/validation_config.py": ("tests/pipeline/test_validation_records.py",),
 }
 
 # Tests of the real command and of whole runs take longer. They are tried last, on what the others let through.
 LAST: dict[str, tuple[str, ...]] = {
     "model/batches.py": ("tests/model/test_fitting.py",),
     "model/checkpoint.py": ("tests/model/test_fitting.py",),
-    "pipeline/checks.py": ("tests/pipeline/test_validation.py",),
-    "pipeline/shards.py": ("tests/pipeline/test_preprocess.py",),
-    "pipeline/tables/slices.py": ("tests/pipeline/tables/test_slicings.py",),
-    "pipeline/validation.py": ("tests/pipeline/test_validation.py",),
+    "pipeline/preprocess/validation_checks.py": ("tests/pipeline/test_validation.py",),
+    "pipeline/preprocess/shards.py": ("tests/pipeline/test_preprocess.py",),
+    "pipeline/evaluate/slices.py": ("tests/pipeline/tables/test_slicings.py",),
+    "pipeline/preprocess/validation_config.py": ("tests/pipeline/test_validation.py",),
 }
 GOLDEN = ("tests/model/test_golden.py", "tests/test_golden.py")
 

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.checks import _find_repeated
-from pipeline.duplicates import BUCKET_EXAMPLES, KEPT, content_keys, keep, temporary_buckets
-from pipeline.manifest import Manifest, SplitInfo
+from pipeline.preprocess.duplicate_images import BUCKET_EXAMPLES, KEPT, content_keys, keep, temporary_buckets
+from pipeline.preprocess.manifest import Manifest, SplitInfo
+from pipeline.preprocess.validation_checks import _find_repeated
 
 
 def kept_of(images, split=0):

@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 
 from model.examples import Examples
-from pipeline.checks import SHOWN_EXAMPLES, Some, SplitFacts, describe_shard, find, total_variation
-from pipeline.duplicates import content_keys, keep
-from pipeline.manifest import Manifest, SplitInfo
-from pipeline.shards import encode_shard
+from pipeline.preprocess.duplicate_images import content_keys, keep
+from pipeline.preprocess.manifest import Manifest, SplitInfo
+from pipeline.preprocess.shards import encode_shard
+from pipeline.preprocess.validation_checks import (
+    SHOWN_EXAMPLES,
+    Some,
+    SplitFacts,
+    describe_shard,
+    find,
+    total_variation,
+)
 
 NUM_CLASSES = 3
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pipeline.signals import start_child
+from pipeline.processes import start_child
 
 CHILD = """
 import signal, sys, time

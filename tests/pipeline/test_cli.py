@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from model.recipes import RECIPES
-from pipeline.options import split_arguments
+from pipeline.cli.options import split_arguments
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, images_bytes, labels_bytes, write_files
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = Digits().files()
@@ -20,8 +20,8 @@ IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = Digits().files()
 
 def test_help_imports_neither_tensorflow_nor_beam():
     code = (
-        "import sys, pipeline.cli\n"
-        "try: pipeline.cli.app(['run', '--help'])\n"
+        "import sys, pipeline.cli.main\n"
+        "try: pipeline.cli.main.app(['run', '--help'])\n"
         "except SystemExit: pass\n"
         "print([name for name in ('tensorflow', 'apache_beam', 'pyarrow', 'scipy', 'numpy') if name in sys.modules])"
     )
@@ -231,9 +231,9 @@ def test_relative_paths_with_spaces_and_other_letters(tmp_path, monkeypatch):
 
 
 def test_a_workspace_in_use(tmp_path, digits_folder):
-    from pipeline import locks
+    from pipeline.storage.lock import locked
 
-    with locks.locked(tmp_path / "ws"):
+    with locked(tmp_path / "ws"):
         done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", digits_folder)
     assert done.code == 6
     assert f"in use by process {os.getpid()}" in done.err

@@ -4,8 +4,8 @@ import pytest
 from apache_beam.internal import pickler
 
 from model.errors import EngineFailed
-from pipeline import code_identity, runners
-from pipeline.runners import CodeIdentity, SameCode, code_identity
+from pipeline import code_identity
+from pipeline.beam_runner import CodeIdentity, SameCode, _translate, code_identity
 
 
 def of_the_driver(value: int, factor: int = 1) -> int:
@@ -49,17 +49,17 @@ def test_other_code_is_refused_before_a_function_that_it_lacks_is_looked_for(mon
     [
         "ModuleNotFoundError: No module named 'pipeline.code_identity'",
         "ModuleNotFoundError: No module named 'model.errors'; 'model' is not a package",
-        "AttributeError: Can't get attribute 'cut' on <module 'pipeline.preprocess' from '/old/preprocess.py'>",
+        "AttributeError: Can't get attribute 'cut' on <module 'pipeline.preprocess.beam_job' from '/old/preprocess.py'>",
         "AttributeError: module 'pipeline' has no attribute 'preprocess'",
     ],
 )
 def test_a_worker_that_lacks_the_code_is_told_apart_from_other_failures(told):
-    problem = runners._translate(RuntimeError(f"Traceback (most recent call last):\n  line 1\n{told}\n\n"))
+    problem = _translate(RuntimeError(f"Traceback (most recent call last):\n  line 1\n{told}\n\n"))
     assert isinstance(problem, EngineFailed)
     assert told.partition(": ")[2] in str(problem)
     assert str(code_identity()) in str(problem)
 
 
 def test_other_errors_are_told_as_they_are():
-    problem = runners._translate(RuntimeError("Traceback\nModuleNotFoundError: No module named 'my_slices'\n"))
+    problem = _translate(RuntimeError("Traceback\nModuleNotFoundError: No module named 'my_slices'\n"))
     assert str(problem) == "the engine failed: RuntimeError: ModuleNotFoundError: No module named 'my_slices'"

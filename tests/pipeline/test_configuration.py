@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from model.errors import BadUsage
 from model.recipes import RECIPES, TrainingConfig
-from pipeline.configuration import parse_layers, parse_size, read_slices, resolve
+from pipeline.cli.config import parse_layers, parse_size, read_slices, resolve
+from pipeline.evaluate.seeds import parse_seeds
+from pipeline.evaluate.slice_config import resolve_slicings
+from pipeline.preprocess.validation_config import CheckSettings
 from pipeline.registry.policy import Policy
-from pipeline.seeds import parse_seeds
-from pipeline.tables.slicings import resolve_slicings
-from pipeline.validation import CheckSettings
 
 
 def write(tmp_path, text):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import console
-from pipeline.console import configure, note, open_messages, say, warn, watched
+from pipeline import progress as console
+from pipeline.progress import configure, note, open_messages, say, warn, watched
 
 FULL = Path("/dev/full")  # a device that says that it is full
 

@@ -7,9 +7,9 @@ from itertools import combinations
 import pytest
 
 from model.errors import BadInput
-from pipeline.sources.fetch import find_source
-from pipeline.sources.known import EMBEDDED, FILE_NAMES
-from pipeline.sources.staging import scan_source
+from pipeline.sources.catalog import EMBEDDED, FILE_NAMES
+from pipeline.sources.download import find_source
+from pipeline.sources.scan import scan_source
 from tests.damage import DAMAGES, damage
 from tests.helpers import backbeam, contents
 from tests.pictures import write_rows

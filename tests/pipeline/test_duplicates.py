@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.duplicates import content_keys, find_repeated, in_both, later_ones
+from pipeline.preprocess.duplicate_images import content_keys, find_repeated, in_both, later_ones
 
 IMAGES = arrays(np.uint8, st.tuples(st.integers(0, 30), st.integers(1, 3)), elements=st.integers(0, 2))
 

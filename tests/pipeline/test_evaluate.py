@@ -17,15 +17,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.errors import BadInput, EngineFailed
-from pipeline import disk, storage
-from pipeline.evaluate import Result, _as_lists, evaluate, merge
-from pipeline.leftovers import clear_all
-from pipeline.local_side import partition
-from pipeline.lookup import find_run
-from pipeline.tables.files import EVALUATION_TABLES, staging_folder
-from pipeline.tables.slices import SLICINGS, Slicing
-from pipeline.tables.tally import tally
-from pipeline.zz_evaluation import check_evaluation
+from pipeline.evaluate.beam_job import Result, _as_lists, evaluate, merge
+from pipeline.evaluate.group_counts import tally
+from pipeline.evaluate.records import check_evaluation
+from pipeline.evaluate.slices import SLICINGS, Slicing
+from pipeline.storage import files as storage
+from pipeline.storage import local_disk as disk
+from pipeline.storage.cleanup import clear_all
+from pipeline.storage.tables import EVALUATION_TABLES, staging_folder
+from pipeline.storage.workspace import partition
+from pipeline.train.run_lookup import find_run
 from tests.helpers import contents, killed_at
 
 SPLITS = 2
@@ -177,21 +178,21 @@ def test_a_slicing_cannot_change_the_images(workspace):
 
 
 def test_a_slicing_that_cuts_nothing_is_refused_in_the_sum(workspace, monkeypatch):
-    monkeypatch.setattr("pipeline.tables.slices.MOST_KEYS", 25)  # each shard has fewer
+    monkeypatch.setattr("pipeline.evaluate.slices.MOST_KEYS", 25)  # each shard has fewer
     with pytest.raises(BadInput, match=r"gives \d+ different keys or more, expected at most 25"):
         evaluate_run(workspace, names(workspace)[0], (), SLICINGS | {"mine": Slicing(many)})
 
 
 def test_an_engine_that_does_nothing_is_an_error(workspace, monkeypatch):
-    monkeypatch.setattr("pipeline.runners.execute", lambda *arguments: None)
+    monkeypatch.setattr("pipeline.beam_runner.execute", lambda *arguments: None)
     with pytest.raises(EngineFailed, match=r"wrote no evaluation\.json"):
         evaluate_run(workspace, names(workspace)[0])
 
 
 def test_a_shard_whose_outputs_no_table_can_hold_is_refused_before_any_work(workspace, monkeypatch):
     """A row has three outputs of four bytes; the shard of the test split has 20."""
-    monkeypatch.setattr("pipeline.runners.execute", lambda *arguments: pytest.fail("work began"))
-    monkeypatch.setattr("pipeline.tables.files.MOST_TABLE_BYTES", 12 * 10)
+    monkeypatch.setattr("pipeline.beam_runner.execute", lambda *arguments: pytest.fail("work began"))
+    monkeypatch.setattr("pipeline.storage.tables.MOST_TABLE_BYTES", 12 * 10)
     before = contents(workspace)
     with pytest.raises(BadInput, match=r"digits-\w+/test-00000-of-00001\.tfrecord would have .*larger --num-shards"):
         evaluate_run(workspace, names(workspace)[0])
@@ -199,8 +200,8 @@ def test_a_shard_whose_outputs_no_table_can_hold_is_refused_before_any_work(work
 
 
 def test_more_classes_than_a_confusion_table_can_hold_are_refused_before_any_work(workspace, monkeypatch):
-    monkeypatch.setattr("pipeline.runners.execute", lambda *arguments: pytest.fail("work began"))
-    monkeypatch.setattr("pipeline.tables.files.MOST_ROWS", SPLITS * 9 - 1)
+    monkeypatch.setattr("pipeline.beam_runner.execute", lambda *arguments: pytest.fail("work began"))
+    monkeypatch.setattr("pipeline.storage.tables.MOST_ROWS", SPLITS * 9 - 1)
     with pytest.raises(BadInput, match=r"confusion would have 18 rows .*, at most 17 .*: 3 classes are too many"):
         evaluate_run(workspace, names(workspace)[0])
 

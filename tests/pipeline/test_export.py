@@ -14,9 +14,9 @@ from safetensors.numpy import load_file
 from model.checkpoint import decode_parameters
 from model.errors import BadUsage
 from model.network import build_network, predict
-from pipeline import storage
-from pipeline.runs import load_run
-from pipeline.sources.known import EMBEDDED
+from pipeline.sources.catalog import EMBEDDED
+from pipeline.storage.files import new_folder
+from pipeline.train.run_record import load_run
 from tests.helpers import backbeam, contents
 
 # Of outputs between 0 and 1, against our own forward pass, which is not compiled: others may add the 784 products in
@@ -147,7 +147,7 @@ class Interrupted(BaseException):
 
 
 def write_half(target, problem) -> None:
-    with storage.new_folder(target) as folder:
+    with new_folder(target) as folder:
         (folder / "half").write_bytes(b"written")
         raise problem
 
@@ -169,7 +169,7 @@ with storage.new_folder(Path(sys.argv[1])) as folder:
 
 
 def write_beside_another(target) -> None:
-    with storage.new_folder(target) as folder:
+    with new_folder(target) as folder:
         (folder / "mine").write_bytes(b"late")
         subprocess.run([sys.executable, "-c", ANOTHER, target], check=True)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.contact_sheet import Row, Tile, draw_classes, draw_named, tile_size
+from pipeline.report.contact_sheet import Row, Tile, draw_classes, draw_named, tile_size
 from tests.helpers import Digits, backbeam
 
 

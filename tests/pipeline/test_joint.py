@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
-from pipeline import storage
-from pipeline.joint import Built, join_manifests
-from pipeline.manifest import check_dataset, commit_manifest, load_manifest
-from pipeline.sources.known import MOST_SHARDS
-from pipeline.train import first_examples, split_reader
+from pipeline.preprocess.joined import Built, join_manifests
+from pipeline.preprocess.manifest import check_dataset, commit_manifest, load_manifest
+from pipeline.sources.catalog import MOST_SHARDS
+from pipeline.storage import files as storage
+from pipeline.train.trainer import first_examples, split_reader
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import write_rows, write_tree
 from tests.pipeline.test_preprocess import damage_json

@@ -11,9 +11,9 @@ from model.errors import EngineFailed, StorageFailed
 from model.fitting import Progress, Standing
 from model.lockstep import begin
 from model.recipes import RECIPES, fit_to_data, override
-from pipeline.checkpoints import Snapshot, find_newest, take_up, write
-from pipeline.journal import Diverged, Journal, Stopped, left_to_go_on
-from pipeline.saving import Saving
+from pipeline.train.checkpoint_policy import Saving
+from pipeline.train.checkpoints import Snapshot, find_newest, take_up, write
+from pipeline.train.monitor import Diverged, Journal, Stopped, left_to_go_on
 
 CONFIG = override(fit_to_data(RECIPES["modern"].config, 20, 3, 60), num_steps=1000)
 
@@ -87,7 +87,7 @@ def test_what_ended_the_run_is_said_though_no_checkpoint_can_be_written(tmp_path
         raise StorageFailed("the disk is full")
 
     folder, ours = tmp_path / "run", journal(tmp_path / "run", Saving(every=0))
-    monkeypatch.setattr("pipeline.checkpoints.storage.write_atomically", refuse)
+    monkeypatch.setattr("pipeline.train.checkpoints.storage.write_atomically", refuse)
     with ended_by(EngineFailed, folder, ours):
         go(ours, 100)
         raise EngineFailed("gone")

@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from model.errors import StorageFailed
-from pipeline import storage
-from pipeline.care.verification import find_scope, verify
-from pipeline.leftovers import clear_all, list_leftovers
-from pipeline.locks import locked
+from pipeline.maintenance.verify import find_scope, verify
+from pipeline.storage.cleanup import clear_all, list_leftovers
+from pipeline.storage.files import new_folder, write_unguarded
+from pipeline.storage.lock import locked
 
 NOTE = ".lock-holder.json"
 
@@ -80,8 +80,8 @@ def test_what_is_written_without_the_lock_clears_away_its_own(gone, tmp_path):
     mine, another = tmp_path / f".x.{gone}.abc.tmp", tmp_path / f".y.{gone}.abc.tmp"
     for path in (mine, another):
         path.write_bytes(b"half")
-    storage.write_unguarded(tmp_path / "x", b"whole")
+    write_unguarded(tmp_path / "x", b"whole")
     assert sorted(tmp_path.iterdir()) == [another, tmp_path / "x"]
-    with storage.new_folder(tmp_path / "y"):
+    with new_folder(tmp_path / "y"):
         pass
     assert sorted(tmp_path.iterdir()) == [tmp_path / "x", tmp_path / "y"]

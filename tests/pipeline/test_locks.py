@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from pipeline.care.verification import find_scope, verify
-from pipeline.locks import locked
+from pipeline.maintenance.verify import find_scope, verify
+from pipeline.storage.lock import locked
 from tests.helpers import BACKBEAM, backbeam
 
 STAGES = ["preprocess", "validate", "train", "evaluate"]
 
 HOLD = """
 import sys
-from pipeline.locks import locked
+from pipeline.storage.lock import locked
 from pathlib import Path
 with locked(Path(sys.argv[1])):
     print("held", flush=True)

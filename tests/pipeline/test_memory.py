@@ -2,8 +2,8 @@ import pytest
 
 from model.errors import BadUsage
 from model.recipes import RECIPES, override
-from pipeline import memory
-from pipeline.memory import check_memory, memory_bytes, needed_bytes
+from pipeline.train import memory_check as memory
+from pipeline.train.memory_check import check_memory, memory_bytes, needed_bytes
 
 GIB = 2**30
 LARGE = override(RECIPES["article-manual"].config, layers=(784, 2**20, 10))

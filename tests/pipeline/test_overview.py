@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline.tables.comparison import compare
-from pipeline.tables.warehouse import read_rows
+from pipeline.evaluate.results import read_rows
+from pipeline.evaluate.significance import compare
 from tests.helpers import Digits, backbeam, on_terminal
 
 

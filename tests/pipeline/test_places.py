@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model.errors import BadUsage, Locked, StorageFailed
-from pipeline import storage
-from pipeline.commits import commit
-from pipeline.places import RemotePath, is_remote, place_of
-from pipeline.stores.object_store import RemoteStream
+from pipeline.storage.commit import commit
+from pipeline.storage.files import open_binary, read_range, remove, remove_file, size, write_atomically, write_new
+from pipeline.storage.object_store import RemoteStream
+from pipeline.storage.places import RemotePath, is_remote, place_of
 
 NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
     lambda name: name not in (".", "..")
@@ -61,7 +61,7 @@ def held(memory):
 
 
 def test_deleting_touches_nothing_of_a_longer_name(held):
-    storage.remove(RemotePath("memory://b/ws/a-1"))
+    remove(RemotePath("memory://b/ws/a-1"))
     assert set(held) == {"memory://b/ws/a-10/m.json", "memory://b/ws/a-10/s"}
 
 
@@ -83,17 +83,17 @@ def test_writing_puts_all_or_nothing(memory):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        storage.write_atomically(place, fails())
+        write_atomically(place, fails())
     assert memory == {}
-    storage.write_atomically(place, [b"who", b"le"])
-    storage.write_atomically(place, b"")
+    write_atomically(place, [b"who", b"le"])
+    write_atomically(place, b"")
     assert memory == {"memory://b/x": b""}
 
 
 def test_a_new_object_never_replaces_one(memory):
     place = RemotePath("memory://b/x")
-    assert storage.write_new(place, [b"who", b"le"])
-    assert not storage.write_new(place, b"other")
+    assert write_new(place, [b"who", b"le"])
+    assert not write_new(place, b"other")
     assert memory == {"memory://b/x": b"whole"}
 
 
@@ -115,10 +115,10 @@ def test_a_record_that_another_process_committed_stays(memory):
 
 def test_an_object_that_is_not_there(memory):
     place = RemotePath("memory://b/x")
-    for read in (place.read_bytes, lambda: storage.size(place), lambda: storage.open_binary(place)):
+    for read in (place.read_bytes, lambda: size(place), lambda: open_binary(place)):
         with pytest.raises(FileNotFoundError, match="memory://b/x"):
             read()
-    storage.remove_file(place)
+    remove_file(place)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # every example puts its own object
@@ -130,14 +130,14 @@ def test_a_stream_reads_what_is_there(memory, data, reads):
         for start, count in reads:
             stream.seek(start)
             assert stream.read(count) == data[start : start + count]
-            assert storage.read_range(place, start, count) == data[start : start + count]
-    with storage.open_binary(place) as stream:
+            assert read_range(place, start, count) == data[start : start + count]
+    with open_binary(place) as stream:
         assert stream.read() == data
 
 
 def test_an_object_that_is_replaced_while_it_is_read(memory):
     memory["memory://b/x"] = b"first" * 2**21
-    with storage.open_binary(RemotePath("memory://b/x")) as stream:
+    with open_binary(RemotePath("memory://b/x")) as stream:
         assert stream.read(5) == b"first"
         memory["memory://b/x"] = b"other" * 2**21
         with pytest.raises(StorageFailed, match="memory://b/x: it was replaced while it was read"):

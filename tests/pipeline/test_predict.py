@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from model.errors import BadInput, BadUsage
-from pipeline.predict import answer_files
-from pipeline.sources.known import EMBEDDED
+from pipeline.evaluate.predict import answer_files
+from pipeline.sources.catalog import EMBEDDED
 from tests.helpers import Digits, backbeam, images_bytes, labels_bytes
 
 NUM_DIGITS = 200
@@ -208,7 +208,7 @@ def test_a_folder_is_no_file(tmp_path):
 
 
 def test_a_picture_file_that_is_too_long(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.predict.MAX_PICTURE_BYTES", 60)
+    monkeypatch.setattr("pipeline.evaluate.predict.MAX_PICTURE_BYTES", 60)
     stream = io.BytesIO()
     Image.fromarray(np.eye(9, dtype=np.uint8) * 255).save(stream, "PNG")
     (tmp_path / "image").write_bytes(stream.getvalue())

@@ -11,13 +11,13 @@ import pytest
 
 from model.errors import BadInput, BadUsage, CorruptArtefact, EngineFailed
 from model.examples import Examples, concatenate, decode
-from pipeline import preprocess as module
-from pipeline.manifest import PreprocessConfig, check_dataset, dataset_id
-from pipeline.preprocess import Tally, merge, preprocess
-from pipeline.shards import encode_shard, keys_of, shard_name, shard_of, split_num_shards
-from pipeline.sources.fetch import find_source
-from pipeline.sources.staging import scan_source
-from pipeline.tables.files import read_table
+from pipeline.preprocess import beam_job as module
+from pipeline.preprocess.beam_job import Tally, merge, preprocess
+from pipeline.preprocess.manifest import PreprocessConfig, check_dataset, dataset_id
+from pipeline.preprocess.shards import encode_shard, keys_of, shard_name, shard_of, split_num_shards
+from pipeline.sources.download import find_source
+from pipeline.sources.scan import scan_source
+from pipeline.storage.tables import read_table
 from tests.helpers import Digits, contents, labels_bytes
 
 # a change here changes the bytes of everybody's data sets
@@ -96,7 +96,7 @@ ENGINES = {
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_same_bytes_on_every_engine(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.sources.staging.BLOCK_BYTES", 20 * 7)  # many blocks
+    monkeypatch.setattr("pipeline.sources.scan.BLOCK_BYTES", 20 * 7)  # many blocks
     digits = Digits().write(tmp_path / "digits")
     expected = contents(build(digits, tmp_path / "a"))
     assert contents(build(digits, tmp_path / "b", beam=ENGINES[engine])) == expected
@@ -105,7 +105,7 @@ def test_the_same_bytes_on_every_engine(engine, tmp_path, monkeypatch):
 
 
 def test_a_worker_holds_one_block_and_the_engine_none(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.sources.staging.BLOCK_BYTES", 2**23)
+    monkeypatch.setattr("pipeline.sources.scan.BLOCK_BYTES", 2**23)
     source = Digits(num_train=40_000, num_test=20, height=28, width=28).write(tmp_path / "digits")  # 4 blocks
     build(source, tmp_path / "warm", num_shards=40)  # what is imported and kept once
     tracemalloc.start()

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from model.recipes import RECIPES, TrainingConfig, WarmStart
-from pipeline.manifest import Manifest, PartInfo, PreprocessConfig, ShardInfo
-from pipeline.runs import Conditions, RunRecord
-from pipeline.zz_records import FileInfo, Record
+from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig, ShardInfo
+from pipeline.storage.records import FileInfo, Record
+from pipeline.train.run_record import Conditions, RunRecord
 
 DIGEST = "0" * 64
 FILE = {"name": "x", "num_bytes": 1, "sha256": DIGEST}

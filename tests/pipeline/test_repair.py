@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from model.errors import CorruptArtefact
-from pipeline.care.repair import failure_of
-from pipeline.care.repair import repair as repair_workspace
-from pipeline.care.sheets import verified_parts
-from pipeline.care.verification import find_scope, verify
+from pipeline.cli.maintenance_output import verified_parts
+from pipeline.maintenance.repair import failure_of
+from pipeline.maintenance.repair import repair as repair_workspace
+from pipeline.maintenance.verify import find_scope, verify
 from tests.damage import damage, find
 from tests.helpers import Digits, backbeam, contents
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from pipeline.runs import RUN_NAME, load_run
-from pipeline.storage import digest_of
+from pipeline.storage.files import digest_of
+from pipeline.train.run_record import RUN_NAME, load_run
 from tests.helpers import Digits, backbeam, contents
 
 

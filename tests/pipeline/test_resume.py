@@ -8,7 +8,7 @@ import subprocess
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.storage import digest_of
+from pipeline.storage.files import digest_of
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, killed_at
 
 NUM_STEPS = 80_000  # in chunks of 1,000: fast enough to wait for, long enough to break off

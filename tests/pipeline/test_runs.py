@@ -1,5 +1,5 @@
 from model.recipes import RECIPES
-from pipeline import runs
+from pipeline.train import run_record as runs
 
 
 def test_a_run_of_other_streams_of_random_numbers_has_another_id(monkeypatch):

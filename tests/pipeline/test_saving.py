@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.saving import SAVE_SECONDS, Saving
+from pipeline.train.checkpoint_policy import SAVE_SECONDS, Saving
 
 
 @pytest.mark.parametrize(

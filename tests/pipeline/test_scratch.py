@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 
 from model.errors import CorruptArtefact
 from model.examples import Examples, concatenate
-from pipeline.places import RemotePath
-from pipeline.scratch import MOST_GROUPS, bytes_of, cut_block, group_edges, num_bytes_cut, read_rows, read_run
+from pipeline.preprocess.shuffle_files import (
+    MOST_GROUPS,
+    bytes_of,
+    cut_block,
+    group_edges,
+    num_bytes_cut,
+    read_rows,
+    read_run,
+)
+from pipeline.storage.places import RemotePath
 
 STORE = RemotePath("gs://bucket/scratch")
 PIXELS = 3

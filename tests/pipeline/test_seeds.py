@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadUsage
-from pipeline.seeds import parse_seeds
+from pipeline.evaluate.seeds import parse_seeds
 
 
 @pytest.mark.parametrize(

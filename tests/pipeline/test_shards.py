@@ -4,8 +4,8 @@ from pydantic import ValidationError
 
 from model.errors import BadUsage, CorruptArtefact
 from model.examples import Examples
-from pipeline.manifest import Manifest, PartInfo, PreprocessConfig
-from pipeline.shards import (
+from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig
+from pipeline.preprocess.shards import (
     MOST_MEAN_BYTES,
     add_up,
     check_size,
@@ -22,7 +22,7 @@ from pipeline.shards import (
     sort_by_key,
     split_num_shards,
 )
-from pipeline.sources.known import MOST_SHARDS
+from pipeline.sources.catalog import MOST_SHARDS
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sheets import Column, Sheet, columns, plain, show
+from pipeline.cli.output import Column, Sheet, columns, plain, show
 
 FIGURES = Sheet(columns("split", "#right"), [("test", "913"), ("train", "3,919")])
 

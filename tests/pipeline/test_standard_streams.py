@@ -8,11 +8,11 @@ import threading
 import pytest
 
 from model.errors import EngineFailed, StorageFailed
-from pipeline import cli
-from pipeline.console import dropped, open_messages
-from pipeline.runners import messages_in
-from pipeline.standard_streams import READER_GONE, protect_standard_streams
-from pipeline.work import quiet_imports
+from pipeline.beam_runner import messages_in
+from pipeline.cli.main import main
+from pipeline.cli.standard_streams import READER_GONE, protect_standard_streams
+from pipeline.context import quiet_imports
+from pipeline.progress import dropped, open_messages
 from tests.helpers import BACKBEAM
 
 
@@ -49,7 +49,7 @@ def full():
 def run(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["backbeam", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main()
     return ended.value.code
 
 
@@ -126,7 +126,7 @@ def test_a_closed_standard_output_is_a_storage_failure():
 
 def test_no_file_takes_the_place_of_a_closed_standard_error(tmp_path):
     code = (
-        "import os, sys; from pipeline.standard_streams import protect_standard_streams as protect; protect(); "
+        "import os, sys; from pipeline.cli.standard_streams import protect_standard_streams as protect; protect(); "
         "sys.stderr.write('dropped'); print(open(sys.argv[1], 'w').fileno() > 2, os.get_inheritable(2))"
     )
     done = closed([0, 2], tmp_path / "file", command=(sys.executable, "-c", code))

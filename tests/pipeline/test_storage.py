@@ -6,30 +6,43 @@ import sys
 import pytest
 
 from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
-from pipeline import locks, storage
-from pipeline.sources.fetch import find_source
-from pipeline.sources.staging import scan_source
+from pipeline.sources.download import find_source
+from pipeline.sources.scan import scan_source
+from pipeline.storage.files import (
+    check_file,
+    check_there,
+    digest_of,
+    publish_folder,
+    read_checked,
+    read_range,
+    remove,
+    removed_on_failure,
+    withdraw_folder,
+    write_atomically,
+    write_new,
+)
+from pipeline.storage.lock import locked
 from tests.helpers import Digits, contents
 
 
 def test_a_failed_write_leaves_everything_as_it_was(tmp_path):
     path = tmp_path / "x"
-    storage.write_atomically(path, b"old")
+    write_atomically(path, b"old")
 
     def fails():
         yield b"new"
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        storage.write_atomically(path, fails())
+        write_atomically(path, fails())
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x"]  # noqa: PTH208
 
 
 def test_a_write_replaces_and_makes_folders(tmp_path):
     path = tmp_path / "a" / "b" / "x"
-    storage.write_atomically(path, b"old")
-    storage.write_atomically(path, [b"n", b"ew"])
+    write_atomically(path, b"old")
+    write_atomically(path, [b"n", b"ew"])
     assert path.read_bytes() == b"new"
 
 
@@ -37,9 +50,9 @@ def test_a_write_replaces_and_makes_folders(tmp_path):
 def test_a_new_file_never_replaces_one(there, tmp_path):
     path = tmp_path / "a" / "x"
     if there:
-        storage.write_atomically(path, b"old")
-    assert storage.write_new(path, [b"n", b"ew"]) == (not there)
-    assert not storage.write_new(path, b"another")
+        write_atomically(path, b"old")
+    assert write_new(path, [b"n", b"ew"]) == (not there)
+    assert not write_new(path, b"another")
     assert contents(tmp_path) == {"a/x": b"old" if there else b"new"}
 
 
@@ -49,7 +62,7 @@ def test_a_new_file_is_whole_or_not_there(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        storage.write_new(tmp_path / "x", fails())
+        write_new(tmp_path / "x", fails())
     assert contents(tmp_path) == {}
 
 
@@ -80,21 +93,21 @@ def test_of_many_processes_one_puts_each_file(tmp_path):
 def test_a_checked_file(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"abc")
-    digest = storage.digest_of(b"abc")
-    storage.check_file(path, 3, digest)
-    assert storage.read_checked(path, 3, digest) == b"abc"
+    digest = digest_of(b"abc")
+    check_file(path, 3, digest)
+    assert read_checked(path, 3, digest) == b"abc"
 
 
 @pytest.mark.parametrize(
     ("data", "message"), [(b"abcd", "expected 3 bytes, found 4"), (b"abd", "expected .* SHA-256"), (None, "missing")]
 )
-@pytest.mark.parametrize("check", [storage.check_file, storage.read_checked])
+@pytest.mark.parametrize("check", [check_file, read_checked])
 def test_a_file_that_is_not_as_recorded(data, message, check, tmp_path):
     path = tmp_path / "x"
     if data is not None:
         path.write_bytes(data)
     with pytest.raises(CorruptArtefact, match=message) as raised:
-        check(path, 3, storage.digest_of(b"abc"))
+        check(path, 3, digest_of(b"abc"))
     assert str(path) in str(raised.value)
 
 
@@ -111,11 +124,11 @@ with locks.locked(Path(sys.argv[1])):
 def test_a_lock_names_its_holder_and_goes_when_it_dies(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(Locked, match=f"in use by process {holder.pid} "), locks.locked(tmp_path):
+        with pytest.raises(Locked, match=f"in use by process {holder.pid} "), locked(tmp_path):
             pass
         holder.kill()
         holder.wait()
-        with locks.locked(tmp_path):
+        with locked(tmp_path):
             assert json.loads((tmp_path / ".lock-holder.json").read_bytes())["pid"] == os.getpid()
 
 
@@ -128,7 +141,7 @@ def test_sources_on_a_remote_file_system(memory, tmp_path):
     assert source.name == "digits"
     local = scan_source(find_source(str(Digits().write(tmp_path / "digits")), None, tmp_path))
     assert scan_source(source).infos == local.infos
-    assert storage.read_range(source.files[0], 0, 2) == b"\x1f\x8b"
+    assert read_range(source.files[0], 0, 2) == b"\x1f\x8b"
 
 
 def test_a_scheme_of_no_store_is_refused(tmp_path):
@@ -142,7 +155,7 @@ def test_what_a_record_names_stays_once_the_record_is_there(complete, tmp_path):
     folder.mkdir()
 
     def work():
-        with storage.removed_on_failure(folder, record=record):
+        with removed_on_failure(folder, record=record):
             if complete:
                 record.write_bytes(b"{}")
             raise KeyboardInterrupt
@@ -155,41 +168,41 @@ def test_what_a_record_names_stays_once_the_record_is_there(complete, tmp_path):
 def test_a_folder_is_published_once(tmp_path):
     staged, folder = tmp_path / "hidden" / "staged", tmp_path / "shown" / "folder"
     for content in (b"first", b"again"):
-        storage.write_atomically(staged / "file", content)
-        storage.publish_folder(staged, folder)
+        write_atomically(staged / "file", content)
+        publish_folder(staged, folder)
         assert contents(tmp_path) == {"shown/folder/file": b"first"}
         assert not staged.exists()
-    storage.publish_folder(staged, folder)  # nothing is left to publish
+    publish_folder(staged, folder)  # nothing is left to publish
     assert contents(tmp_path) == {"shown/folder/file": b"first"}
     with pytest.raises(StorageFailed, match=r"cannot rename .*staged: No such file"):
-        storage.publish_folder(staged, folder.with_name("other"))
+        publish_folder(staged, folder.with_name("other"))
 
 
 def test_a_link_is_never_followed_to_delete_what_is_elsewhere(tmp_path):
-    storage.write_atomically(tmp_path / "elsewhere" / "kept", b"x")
+    write_atomically(tmp_path / "elsewhere" / "kept", b"x")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    storage.write_atomically(tmp_path / "folder" / "file", b"y")
+    write_atomically(tmp_path / "folder" / "file", b"y")
     (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StorageFailed, match="link to a folder elsewhere"):
-        storage.remove(tmp_path / "link")
-    storage.remove(tmp_path / "folder")
+        remove(tmp_path / "link")
+    remove(tmp_path / "folder")
     assert contents(tmp_path / "elsewhere") == {"kept": b"x"}
     assert not (tmp_path / "folder").exists()
 
 
 def test_a_withdrawn_folder_is_gone_and_may_come_back(tmp_path):
-    storage.write_atomically(tmp_path / "shown" / "file", b"x")
+    write_atomically(tmp_path / "shown" / "file", b"x")
     for _ in range(2):
-        storage.withdraw_folder(tmp_path / "shown", tmp_path / "hidden")
+        withdraw_folder(tmp_path / "shown", tmp_path / "hidden")
         assert contents(tmp_path) == {}
-    storage.write_atomically(tmp_path / "shown" / "file", b"y")
+    write_atomically(tmp_path / "shown" / "file", b"y")
     assert contents(tmp_path) == {"shown/file": b"y"}
 
 
 def test_files_that_a_record_is_about_to_name_must_be_there(tmp_path):
     (tmp_path / "one").write_bytes(b"1")
-    storage.check_there(tmp_path, ["one"])
+    check_there(tmp_path, ["one"])
     with pytest.raises(EngineFailed, match="two is gone: the job was given up"):
-        storage.check_there(tmp_path, ["one", "two"])
+        check_there(tmp_path, ["one", "two"])
     with pytest.raises(EngineFailed, match="one is gone"):
-        storage.check_there(tmp_path / "cleared", ["one"])
+        check_there(tmp_path / "cleared", ["one"])

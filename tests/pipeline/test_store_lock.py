@@ -6,8 +6,8 @@ import json
 import pytest
 
 from model.errors import Locked, StorageFailed
-from pipeline.locks import attempts
-from pipeline.stores.lease import Holding, Lease, look
+from pipeline.storage.lease import Holding, Lease, look
+from pipeline.storage.lock import attempts
 
 URI = "s3://bucket/ws/.lock"
 LEASE = 60.0

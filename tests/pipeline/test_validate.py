@@ -2,11 +2,11 @@
 
 import hashlib
 
-from pipeline.checks import Finding
-from pipeline.manifest import ShardInfo
-from pipeline.shards import add_up
-from pipeline.validate import Subject, examine, judge, look
-from pipeline.validation import CHECKS, CheckSettings
+from pipeline.preprocess.manifest import ShardInfo
+from pipeline.preprocess.shards import add_up
+from pipeline.preprocess.validation import Subject, examine, judge, look
+from pipeline.preprocess.validation_checks import Finding
+from pipeline.preprocess.validation_config import CHECKS, CheckSettings
 from tests.pipeline.test_shards import dataset_of
 
 

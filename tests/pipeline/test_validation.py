@@ -10,11 +10,11 @@ from PIL import Image
 
 from model.errors import BadUsage
 from model.examples import Examples
-from pipeline.configuration import resolve_validation
-from pipeline.manifest import Manifest
-from pipeline.shards import encode_shard
-from pipeline.sources.known import FILE_NAMES
-from pipeline.validation import CHECKS
+from pipeline.cli.config import resolve_validation
+from pipeline.preprocess.manifest import Manifest
+from pipeline.preprocess.shards import encode_shard
+from pipeline.preprocess.validation_config import CHECKS
+from pipeline.sources.catalog import FILE_NAMES
 from tests.helpers import Digits, backbeam, contents, images_bytes, labels_bytes, write_files
 
 NUM_TRAIN, NUM_TEST = 60, 20

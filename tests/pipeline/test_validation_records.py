@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
-from pipeline.validation import (
+from pipeline.preprocess.validation_config import (
     CHECKS,
     CheckResult,
     CheckSettings,
@@ -17,7 +17,7 @@ from pipeline.validation import (
     resolve_checks,
     table_folder,
 )
-from pipeline.zz_records import FileInfo
+from pipeline.storage.records import FileInfo
 
 DEFAULTS = {
     "schema": ("error", 0.0, 0.0),

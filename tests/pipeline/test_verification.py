@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from model.errors import BadUsage
-from pipeline.care.faults import Expected, check_expected
-from pipeline.care.verification import find_scope, verify
-from pipeline.manifest import load_manifest
+from pipeline.maintenance.findings import Expected, check_expected
+from pipeline.maintenance.verify import find_scope, verify
+from pipeline.preprocess.manifest import load_manifest
 from tests.damage import DAMAGES, KINDS, damage, find
 from tests.helpers import backbeam, contents
 

@@ -13,13 +13,13 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
-from pipeline import runners, worker_processes
-from pipeline.local_side import temporary_files_in
-from pipeline.runners import SameCode, code_digest
+from pipeline import beam_workers as worker_processes
+from pipeline.beam_runner import SameCode, add_workers, code_digest, execute, messages_in
+from pipeline.storage.workspace import temporary_files_in
 from tests.helpers import backbeam
 
 PS = shutil.which("ps") or "/bin/ps"
-TWO_WORKERS = runners.add_workers((), 2)
+TWO_WORKERS = add_workers((), 2)
 DRIVER = """
 import sys
 import apache_beam as beam
@@ -37,8 +37,8 @@ def work(_):
 
 
 def run_job(folder: Path) -> None:
-    with temporary_files_in(folder), runners.messages_in(folder / "engine.log"):
-        runners.execute(beam, PipelineOptions, TWO_WORKERS, lambda p: p | beam.Create([1]) | beam.Map(SameCode(abs)))
+    with temporary_files_in(folder), messages_in(folder / "engine.log"):
+        execute(beam, PipelineOptions, TWO_WORKERS, lambda p: p | beam.Create([1]) | beam.Map(SameCode(abs)))
 
 
 def descendants(pid: int) -> list[int]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pipeline.lookup import Model, find_model
+from pipeline.train.run_lookup import Model, find_model
 from tests import browser
 from tests.helpers import Digits, backbeam
 from tests.pages import HOSTILE

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.page.charts import (
+from pipeline.report.charts import (
     BOTTOM,
     HEIGHT,
     LEFT,

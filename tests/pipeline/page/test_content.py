@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.lookup import find_model
-from pipeline.page.layers import read_layers
-from pipeline.page.rendering import SCRIPTS, STYLE
-from pipeline.sources.known import EMBEDDED
-from pipeline.tables.metrics import wilson
-from pipeline.tables.warehouse import read_rows
+from pipeline.evaluate.metrics import wilson
+from pipeline.evaluate.results import read_rows
+from pipeline.report.html import SCRIPTS, STYLE
+from pipeline.report.parameters import read_layers
+from pipeline.sources.catalog import EMBEDDED
+from pipeline.train.run_lookup import find_model
 from tests.helpers import Digits, backbeam
 from tests.pages import HOSTILE, read_page
 from tests.pictures import write_rows

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.lookup import find_model
-from pipeline.summary import next_steps
-from pipeline.tables.comparison import compare
-from pipeline.tables.warehouse import paired
-from pipeline.zz_evaluation import EVALUATION_NAME
+from pipeline.cli.run_output import next_steps
+from pipeline.evaluate.records import EVALUATION_NAME
+from pipeline.evaluate.results import paired
+from pipeline.evaluate.significance import compare
+from pipeline.train.run_lookup import find_model
 from tests.helpers import Digits, backbeam, contents
 from tests.pages import read_page
 

@@ -7,10 +7,10 @@ import pytest
 
 from model.errors import CorruptArtefact
 from model.recipes import RECIPES, fit_to_data, override
-from pipeline.care.origin import Origin, origin_path, write_origin
-from pipeline.configuration import resolve
-from pipeline.page.reproduction import CONFIG_FILE, reproduce, settings_of
-from pipeline.tables.warehouse import EvaluatedRun, find_evaluated
+from pipeline.cli.config import resolve
+from pipeline.evaluate.results import EvaluatedRun, find_evaluated
+from pipeline.preprocess.provenance import Origin, origin_path, write_origin
+from pipeline.report.reproduce_command import CONFIG_FILE, reproduce, settings_of
 
 CHANGES = (
     {},

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from pipeline.page.specimens import (
+from pipeline.report.example_selection import (
     ANSWERS,
     MOST_MISTAKES,
     MOST_SPECIMENS,
@@ -12,7 +12,7 @@ from pipeline.page.specimens import (
     mixture,
     read_answers,
 )
-from pipeline.tables.files import SCHEMAS
+from pipeline.storage.tables import SCHEMAS
 
 
 def answers(labels, predicted, confidence=None, num_classes=None):

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from pipeline.evaluate.metrics import wilson
 from pipeline.registry.decision import Contestant, Decision, Examination, decide
 from pipeline.registry.policy import Policy
-from pipeline.tables.metrics import wilson
 
 NAMES = ("a", "b", "c", "d")
 LABELS = np.arange(400) % 4

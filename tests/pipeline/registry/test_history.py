@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadUsage, CorruptArtefact, Locked
-from pipeline.care.faults import Expected, Fault
-from pipeline.care.inventory import list_registry
-from pipeline.care.repair import mend_champion
-from pipeline.registry.changes import _find_version
+from pipeline.maintenance.findings import Expected, Fault
+from pipeline.maintenance.inventory import list_registry
+from pipeline.maintenance.repair import mend_champion
 from pipeline.registry.history import (
     Champion,
     History,
@@ -23,7 +22,8 @@ from pipeline.registry.history import (
     load_history,
     open_history,
 )
-from pipeline.zz_records import FileInfo, now
+from pipeline.registry.promotion import _find_version
+from pipeline.storage.records import FileInfo, now
 
 DIGEST = "0" * 64
 

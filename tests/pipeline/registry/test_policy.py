@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from model.errors import BadUsage
-from pipeline.configuration import resolve_promotion
+from pipeline.cli.config import resolve_promotion
 from pipeline.registry.policy import Policy, resolve_policy
 
 

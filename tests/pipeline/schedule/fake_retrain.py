@@ -18,8 +18,8 @@ PROMOTED = {"outcome": "promoted", "run_id": "run-1", "reasons": ["better by 0.5
 
 
 def run() -> None:
+    from pipeline.processes import end_with_parent
     from pipeline.schedule.child import GRACE_SECONDS
-    from pipeline.signals import end_with_parent
 
     folder = Path(os.environ["FAKE_FOLDER"])
 
@@ -45,7 +45,7 @@ def run() -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "--child":
         run()
-    from pipeline.cli import main
+    from pipeline.cli.main import main
     from pipeline.schedule import child
 
     child.COMMAND = (sys.executable, str(Path(__file__).resolve()), "--child")

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from model.errors import CorruptArtefact
-from pipeline.locks import locked
 from pipeline.schedule.child import COMMAND
 from pipeline.schedule.state import ScheduleHealth, ScheduleState, find_health_problem, load_state, write_record
+from pipeline.storage.lock import locked
 from tests.helpers import backbeam
 from tests.pipeline.schedule import fake_retrain
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources import fetch
-from pipeline.sources import known as sources
-from pipeline.sources.known import FILE_NAMES, KNOWN, KnownDataset
-from pipeline.sources.staging import scan_source
+from pipeline.sources import catalog as sources
+from pipeline.sources import download as fetch
+from pipeline.sources.catalog import FILE_NAMES, KNOWN, KnownDataset
+from pipeline.sources.scan import scan_source
 from tests.helpers import Digits, write_files
 
 FILES = {f"{name}.gz": gzip.compress(data, mtime=0) for name, data in Digits(num_classes=10).files().items()}

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadInput
-from pipeline.predict import answer_files
-from pipeline.sources import idx
-from pipeline.sources.fetch import find_source
-from pipeline.sources.known import FILE_NAMES
-from pipeline.sources.staging import scan_source
+from pipeline.evaluate.predict import answer_files
+from pipeline.sources import idx_format as idx
+from pipeline.sources.catalog import FILE_NAMES
+from pipeline.sources.download import find_source
+from pipeline.sources.scan import scan_source
 from tests.helpers import images_bytes, labels_bytes
 
 

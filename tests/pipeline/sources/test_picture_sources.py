@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadInput, BadUsage
-from pipeline.manifest import PreprocessConfig, check_dataset, dataset_id
-from pipeline.preprocess import preprocess
-from pipeline.shards import read_shard
-from pipeline.sources import rows
-from pipeline.sources.fetch import find_source
-from pipeline.sources.known import PictureOptions
-from pipeline.sources.rows import class_names, detect_columns
-from pipeline.sources.staging import scan_source
-from pipeline.tables.files import read_table
+from pipeline.preprocess.beam_job import preprocess
+from pipeline.preprocess.manifest import PreprocessConfig, check_dataset, dataset_id
+from pipeline.preprocess.shards import read_shard
+from pipeline.sources import parquet_source as rows
+from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.download import find_source
+from pipeline.sources.parquet_source import class_names, detect_columns
+from pipeline.sources.scan import scan_source
+from pipeline.storage.tables import read_table
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import png, rows_table, split_of, write_rows, write_tree
 

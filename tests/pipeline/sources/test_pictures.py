@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from model.errors import BadInput
-from pipeline.sources.pictures import (
+from pipeline.sources.images import (
     FORMATS,
     MAX_PIXELS,
     MIN_CONTRAST,

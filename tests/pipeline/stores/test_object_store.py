@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from model.errors import BadUsage, StorageFailed
-from pipeline.stores import object_store
-from pipeline.stores.object_store import find_store, open_remote
+from pipeline.storage import object_store
+from pipeline.storage.object_store import find_store, open_remote
 from tests.emulators import BUCKET, SECRET, Amazon, amazon, azure, google, wire
 from tests.helpers import free_addresses
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from pipeline.tables.calibration import EDGES, bins_of, calibration_rows, expected_error
-from pipeline.tables.tally import merge_tallies, tally
+from pipeline.evaluate.calibration import EDGES, bins_of, calibration_rows, expected_error
+from pipeline.evaluate.group_counts import merge_tallies, tally
 
 
 def counted(confidence, correct):

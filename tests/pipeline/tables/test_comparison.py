@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.tables import comparison
-from pipeline.tables.comparison import bootstrap_interval, compare, mcnemar
+from pipeline.evaluate import significance as comparison
+from pipeline.evaluate.significance import bootstrap_interval, compare, mcnemar
 
 
 def outcomes(both, only_first, only_second, neither):

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.errors import BadInput, CorruptArtefact
-from pipeline.tables import files
-from pipeline.tables.files import check_rows, decode_table, encode_table, write_table
+from pipeline.storage import tables as files
+from pipeline.storage.tables import check_rows, decode_table, encode_table, write_table
 
 TABLE = pa.table({"numbers": [[1.0, 2.0], [], [3.0]]})
 

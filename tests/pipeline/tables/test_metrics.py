@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from scipy.stats import binomtest
 
-from pipeline.tables import metrics
-from pipeline.tables.tally import tally
+from pipeline.evaluate import metrics
+from pipeline.evaluate.group_counts import tally
 
 
 def counts_of(labels, predicted, num_classes, start=0, losses=None, split="test"):

@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from pipeline.tables.files import EVALUATION_TABLES, REJECTED_SCHEMA, SCHEMAS, TRAINING_TABLES, VALIDATION_SCHEMA
-from pipeline.tables.schemas import ORIGIN, TABLES
+from pipeline.storage.schemas import ORIGIN, TABLES
+from pipeline.storage.tables import EVALUATION_TABLES, REJECTED_SCHEMA, SCHEMAS, TRAINING_TABLES, VALIDATION_SCHEMA
 from tests.tables_page import PAGE, page
 
 ALL = SCHEMAS | {"rejected": REJECTED_SCHEMA, "validation": VALIDATION_SCHEMA}

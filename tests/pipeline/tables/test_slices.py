@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadInput
-from pipeline.tables.slices import (
+from pipeline.evaluate.group_counts import tally
+from pipeline.evaluate.slices import (
     SLICINGS,
     Answered,
     Names,
@@ -16,7 +17,6 @@ from pipeline.tables.slices import (
     keys_of,
     slice_rows,
 )
-from pipeline.tables.tally import tally
 
 NAMES = Names(("zero", "one", "two"), ("first-1", "second-2"))
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from model.errors import BadUsage
-from pipeline.tables.slices import Slicing
-from pipeline.tables.slicings import check_recorded, describe, resolve_slicings
-from pipeline.zz_evaluation import EvaluationRecord, SplitResult
+from pipeline.evaluate.records import EvaluationRecord, SplitResult
+from pipeline.evaluate.slice_config import check_recorded, describe, resolve_slicings
+from pipeline.evaluate.slices import Slicing
 from tests.helpers import backbeam
 
 MODULE = """
@@ -129,7 +129,7 @@ def test_slicing_object_of_the_users_is_recorded_by_its_place():
 
 
 def test_records_that_name_modules_of_backbeam_are_accepted():
-    earlier = {name: f"pipeline.tables.slices:{function}" for name, function in OF_RELEASE_0_2.items()}
+    earlier = {name: f"pipeline.evaluate.slices:{function}" for name, function in OF_RELEASE_0_2.items()}
     for places in (earlier, BUILT_IN):
         check_recorded(recorded(**places), resolve_slicings({}, []), Path("a-run"))
     with pytest.raises(BadUsage, match="without the slicing ink"):

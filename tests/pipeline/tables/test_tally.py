@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.tables.tally import merge_tallies, tally, total
+from pipeline.evaluate.group_counts import merge_tallies, tally, total
 
 EXAMPLES = st.lists(st.tuples(st.integers(-3, 9), st.booleans(), st.floats(0, 1e6, width=32)), min_size=1, max_size=60)
 

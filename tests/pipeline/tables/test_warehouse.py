@@ -6,12 +6,12 @@ import pyarrow as pa
 import pytest
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
-from pipeline.local_side import partition
-from pipeline.lookup import find_run
-from pipeline.tables.comparison import compare
-from pipeline.tables.files import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES
-from pipeline.tables.warehouse import paired, read_rows, sort_by_example
-from pipeline.zz_evaluation import load_evaluation
+from pipeline.evaluate.records import load_evaluation
+from pipeline.evaluate.results import paired, read_rows, sort_by_example
+from pipeline.evaluate.significance import compare
+from pipeline.storage.tables import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES
+from pipeline.storage.workspace import partition
+from pipeline.train.run_lookup import find_run
 from tests.helpers import Digits, backbeam
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.tables.weights import DEAD_RANGE, Range, merge_ranges, weight_rows
+from pipeline.evaluate.weight_statistics import DEAD_RANGE, Range, merge_ranges, weight_rows
 
 
 def test_by_hand():

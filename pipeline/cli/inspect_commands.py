@@ -1,0 +1,218 @@
+"""The commands that look at what is there, ask it, or take it elsewhere. Heavy imports are lazy."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    ConfigFile,
+    Layers,
+    RecipeName,
+    Seed,
+    WantedDataset,
+    WantedRun,
+    Workspace,
+    existing,
+    local_folder,
+    refuse_beam_options,
+    training_config,
+)
+from pipeline.cli.output import say_result
+
+DISAGREEMENT = 1
+
+
+def inspect(
+    context: typer.Context,
+    dataset: WantedDataset = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            parser=local_folder, metavar="FOLDER", help="Where the sheet goes; by default inspect/ID of the workspace."
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split whose classes the sheet shows.")] = "train",
+    per_class: Annotated[int, typer.Option(min=1, max=100, help="Examples of each class on the sheet.")] = 10,
+    examples: Annotated[
+        list[str] | None,
+        typer.Option(help="Show these examples instead, such as train:17,42; may be given again."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a data set's statistics and write a contact sheet of its examples."""
+    from pipeline.cli.dataset_output import inspection_json, inspection_parts
+    from pipeline.report.inspect import inspect_dataset
+
+    refuse_beam_options(context)
+    found = inspect_dataset(existing(workspace), dataset, to, split, per_class, examples or [])
+    say_result(as_json, inspection_json(workspace, found), inspection_parts(workspace, found))
+
+
+def runs(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """List the runs of a workspace, the newest first, and how good they are."""
+    from pipeline.cli.overview_output import listing_parts
+    from pipeline.cli.run_json import (
+        listing_json,
+    )
+    from pipeline.evaluate.run_overview import list_runs
+
+    refuse_beam_options(context)
+    listing = list_runs(existing(workspace))
+    say_result(as_json, listing_json(listing), listing_parts(listing))
+    if listing.problems:
+        raise listing.problems[0]
+
+
+def show(
+    context: typer.Context, run: WantedRun = None, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False
+) -> None:
+    """Show an evaluated run in full: figures, classes, configuration, digests, versions."""
+    from pipeline.cli.overview_output import shown_parts
+    from pipeline.cli.run_json import (
+        shown_json,
+    )
+    from pipeline.evaluate.run_overview import show_run
+
+    refuse_beam_options(context)
+    shown = show_run(existing(workspace), run)
+    say_result(as_json, shown_json(shown), shown_parts(shown))
+
+
+def compare(
+    context: typer.Context,
+    first: Annotated[str, typer.Argument(metavar="A", help="A run's id or its beginning, or champion.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs on the test examples: intervals, exact McNemar test, classes, settings."""
+    from pipeline.cli.overview_output import compared_parts
+    from pipeline.cli.run_json import (
+        compared_json,
+    )
+    from pipeline.evaluate.run_overview import compare_runs
+
+    refuse_beam_options(context)
+    compared = compare_runs(existing(workspace), first, second)
+    say_result(as_json, compared_json(compared), compared_parts(compared))
+
+
+def report(
+    context: typer.Context,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN", help="A run's id or its beginning, or champion; by default the evaluated run trained last."
+        ),
+    ] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            parser=local_folder, metavar="FILE", help="Where the page goes; by default reports/pages/RUN.html."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's report as one HTML page with an inspector of back-propagation, or compare several runs."""
+    from pipeline.cli.run_json import (
+        report_json,
+    )
+    from pipeline.cli.run_output import report_parts
+    from pipeline.report import report
+
+    refuse_beam_options(context)
+    written = report.write_report(existing(workspace), runs or [], to)
+    say_result(as_json, report_json(written), report_parts(written))
+
+
+def recipes(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the recipes: what they train, where they were published, what they give."""
+    refuse_beam_options(context)
+    from model.recipes import RECIPES
+    from pipeline.cli.run_json import (
+        recipes_json,
+    )
+    from pipeline.cli.run_output import recipes_parts
+
+    say_result(as_json, recipes_json(RECIPES), recipes_parts(RECIPES))
+
+
+def gradcheck(
+    context: typer.Context,
+    recipe: RecipeName = None,
+    config: ConfigFile = None,
+    layers: Layers = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the manual gradients against autodiff and central differences, in float64; exit code 1 if they differ."""
+    from pipeline.cli.run_json import (
+        agreement_json,
+    )
+    from pipeline.cli.run_output import agreement_parts
+    from pipeline.context import quiet_imports
+    from pipeline.train.memory_check import check_memory
+
+    refuse_beam_options(context)
+    resolved = training_config(config, recipe=recipe, layers=layers, seed=seed)
+    check_memory(resolved, "cpu")
+    with quiet_imports():
+        from model.devices import initialise_devices
+        from model.gradcheck import check_gradients
+
+        initialise_devices()
+    found = check_gradients(resolved)
+    say_result(as_json, agreement_json(resolved, found), agreement_parts(resolved, found))
+    if not all(agreement.holds for agreement in found):
+        raise typer.Exit(DISAGREEMENT)
+
+
+def export(
+    context: typer.Context,
+    to: Annotated[Path, typer.Option(parser=local_folder, metavar="FOLDER", help="A folder that does not exist yet.")],
+    run: WantedRun = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's model for other programs: a TensorFlow SavedModel, safetensors and a description."""
+    from pipeline.cli.run_json import (
+        export_json,
+    )
+    from pipeline.cli.run_output import export_parts
+    from pipeline.train.export import export_model
+    from pipeline.train.run_lookup import find_model
+
+    refuse_beam_options(context)
+    model = find_model(existing(workspace), run)
+    export_model(model, to)
+    say_result(as_json, export_json(model, to), export_parts(model, to))
+
+
+def predict(
+    context: typer.Context,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="PNG or JPEG pictures, and IDX images files, gzipped or not.")
+    ],
+    run: Annotated[
+        str | None, typer.Option(help="A run's id or its beginning, or champion; by default the only one.")
+    ] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run's model takes pictures for; nothing is printed unless every file is sound."""
+    from pipeline.cli.run_json import (
+        answers_json,
+    )
+    from pipeline.cli.run_output import answers_parts
+    from pipeline.evaluate.predict import predict_files
+    from pipeline.train.run_lookup import find_model
+
+    refuse_beam_options(context)
+    model = find_model(existing(workspace), run)
+    answers = predict_files(model, files)
+    say_result(as_json, answers_json(model, answers), answers_parts(answers))

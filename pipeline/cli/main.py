@@ -1,0 +1,90 @@
+"""The command line. Heavy imports are lazy: asking for help imports neither TensorFlow nor Beam."""
+
+import logging
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from model.errors import BackbeamError, NothingRun, StorageFailed
+from pipeline.cli import inspect_commands as looks
+from pipeline.cli import maintenance_commands as care
+from pipeline.cli import registry_commands as registry
+from pipeline.cli import run_commands as jobs
+from pipeline.cli import schedule_command
+from pipeline.cli.arguments import refuse_long_arguments, refuse_secrets
+from pipeline.cli.options import split_arguments
+from pipeline.cli.output import say_result
+from pipeline.cli.standard_streams import protect_standard_streams
+from pipeline.processes import listen
+from pipeline.progress import harmless, note
+
+app = typer.Typer(
+    name="backbeam",
+    epilog="Exit codes: 0 done, 1 gradients disagree, a run came out different, a promotion refused or no scheduler "
+    "lives, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, "
+    "141 nobody reads standard output, 143 terminated.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its documented code."""
+    arguments, beam_arguments = split_arguments(sys.argv[1:])
+    protect_standard_streams()
+    received = listen()
+    logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
+    try:
+        refuse_secrets(sys.argv[1:])
+        refuse_long_arguments(arguments)
+        _run_command(arguments, beam_arguments)
+    except BackbeamError as problem:
+        if received:  # an engine that works in this process makes a failed bundle of the exit
+            sys.exit(128 + received[0])
+        _fail(problem.exit_code, str(problem))
+    except OSError as problem:
+        _fail(StorageFailed.exit_code, f"storage: {problem}")
+    sys.exit(0)
+
+
+def _run_command(arguments: list[str], beam_arguments: list[str]) -> None:
+    try:
+        app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
+    except NothingRun as reason:
+        say_result("--json" in arguments, {"nothing_run": str(reason)}, [str(reason)])
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"backbeam {version('backbeam')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Train a glass-box network as a real batch pipeline. Options after -- go to Beam."""
+
+
+for command in (
+    *(jobs.run, jobs.preprocess, jobs.validate, jobs.train, jobs.evaluate),
+    *(looks.runs, looks.show, looks.compare, looks.report, looks.inspect, looks.predict, looks.export),
+    *(registry.retrain, registry.champion, registry.history, registry.promote, registry.rollback),
+    *(care.verify, care.reproduce),
+    *(looks.recipes, looks.gradcheck),
+):
+    app.command()(command)
+app.command(context_settings=schedule_command.PASSES_OPTIONS_ON)(schedule_command.schedule)
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    note(f"error: {message}")
+    typer.echo(f"backbeam: {harmless(message)}", err=True)
+    sys.exit(code)

@@ -1,0 +1,132 @@
+"""The commands that look after what a workspace holds: verify and reproduce."""
+
+from contextlib import nullcontext
+from os import W_OK, access
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from model.errors import CorruptArtefact
+from pipeline.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    IfLocked,
+    LogFile,
+    OnePlace,
+    Quiet,
+    Wait,
+    WantedRun,
+    WhenLocked,
+    Workspace,
+    evaluation_slicings,
+    existing,
+    lock_of,
+    refuse_beam_options,
+)
+from pipeline.cli.output import say_result
+from pipeline.progress import configure
+from pipeline.storage.cleanup import refuse_links
+from pipeline.storage.files import scratch_folder
+from pipeline.storage.places import Place, place_of
+
+if TYPE_CHECKING:
+    from pipeline.evaluate.slice_config import Slicings
+    from pipeline.maintenance.inventory import Scope
+
+DIFFERENT = 1
+
+TrustedSlices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slice",
+        metavar="NAME=MODULE:FUNCTION",
+        help="A slice of your own whose function may be imported if a record names it; may be given again.",
+    ),
+]
+
+
+def verify(
+    context: typer.Context,
+    path: Annotated[
+        OnePlace | None,
+        typer.Argument(parser=place_of, metavar="PATH", help="A workspace, or the folder of a data set or run in one."),
+    ] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    repair: Annotated[bool, typer.Option("--repair", help="Make what is bad again, from its sources.")] = False,
+    slices: TrustedSlices = None,
+    wait: Wait = 0,
+    if_locked: WhenLocked = IfLocked.fail,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check every file of a workspace against its record; exit code 4 if one is not what it should be."""
+    from pipeline.cli import maintenance_output as verification_sheets
+    from pipeline.maintenance import verify
+    from pipeline.maintenance.verify import find_scope
+
+    configure(quiet, log_file)
+    refuse_beam_options(context)
+    scope = find_scope(existing(path or workspace).absolute())
+    refuse_links(scope.workspace)
+    if repair:
+        _repair(scope, evaluation_slicings(None, slices), wait, if_locked, as_json)
+        return
+    with _undisturbed(scope.workspace, wait, if_locked):
+        found = verify.verify(scope)
+    say_result(as_json, verification_sheets.verified_json(found), verification_sheets.verified_parts(found))
+    if found.faults:
+        raise CorruptArtefact(f"{len(found.faults)} files are not what they should be, the first: {found.faults[0]}")
+
+
+def _repair(scope: "Scope", trusted: "Slicings", wait: float, if_locked: IfLocked, as_json: bool) -> None:
+    from pipeline.cli import maintenance_output as verification_sheets
+    from pipeline.context import quiet_imports
+
+    with lock_of(scope.workspace, wait, if_locked):
+        with quiet_imports():
+            from pipeline.maintenance import repair
+        found = repair.repair(scope, trusted)
+    say_result(as_json, verification_sheets.repaired_json(found), verification_sheets.repaired_parts(found))
+    failure = repair.failure_of(found)
+    if failure:
+        raise failure
+
+
+def reproduce(
+    context: typer.Context,
+    run: WantedRun = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", help="Where the sources are now, if they are not where they were; in their order."),
+    ] = None,
+    slices: TrustedSlices = None,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a run again from its sources in a fresh place, and compare; exit code 1 if anything came out different."""
+    from pipeline.cli import maintenance_output as verification_sheets
+    from pipeline.context import quiet_imports
+    from pipeline.preprocess.provenance import absolute
+
+    configure(quiet, log_file)
+    refuse_beam_options(context)
+    with quiet_imports():
+        from pipeline.maintenance.reproduce import repeat_run
+    with scratch_folder("backbeam") as fresh:
+        sources = tuple(map(absolute, dataset or ()))
+        trusted = evaluation_slicings(None, slices)
+        found = repeat_run(existing(workspace).absolute(), run, sources, fresh, trusted)
+    say_result(as_json, verification_sheets.reproduced_json(found), verification_sheets.reproduced_parts(found))
+    if not found.is_equal:
+        raise typer.Exit(DIFFERENT)
+
+
+def _undisturbed(workspace: Place, wait: float, if_locked: IfLocked) -> Any:
+    """Keep other processes out, since half of what one writes would pass for damage; a file system may not allow it."""
+    if isinstance(workspace, Path) and not access(workspace, W_OK):
+        return nullcontext()
+    return lock_of(workspace, wait, if_locked, clears=False)

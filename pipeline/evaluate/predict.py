@@ -1,0 +1,175 @@
+"""Files that a user names -> what a model takes their images for."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import BadInput, BadUsage
+from pipeline.context import quiet_imports
+from pipeline.sources.idx_format import (
+    IMAGES_MAGIC,
+    check_room,
+    decompressed,
+    is_gzip,
+    read_body,
+    read_header,
+    starts_like_one,
+)
+from pipeline.sources.images import Grey, decode_picture, is_picture, prepare_picture
+from pipeline.storage.files import open_binary, read_range, size
+from pipeline.storage.places import Place, place_of
+from pipeline.train.run_lookup import Model
+
+if TYPE_CHECKING:
+    from pipeline.sources.images import Grey  # NumPy and Pillow are not needed by every command
+
+
+Outputs: TypeAlias = npt.NDArray[np.float32]
+
+MAX_PICTURE_BYTES = 2**28
+MAX_IMAGES = 200_000  # of a command: every answer is held until all files are found sound
+BATCH_IMAGES = 1000  # at most
+BATCH_BYTES = 2**26
+_SNIFFED_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image to classify.
+
+    Attributes:
+        file: where it is from.
+        index: its position there; None if the file is a picture.
+        image: uint8[height, width].
+    """
+
+    file: str
+    index: int | None
+    image: Grey
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model takes an image for.
+
+    Attributes:
+        file: where the image is from.
+        index: its position there; None if the file is a picture.
+        class_name: of the largest output.
+        confidence: the largest output.
+        runner_up: the class of the second largest output; None if there is one class only.
+        runner_up_confidence: the second largest output.
+    """
+
+    file: str
+    index: int | None
+    class_name: str
+    confidence: float
+    runner_up: str | None
+    runner_up_confidence: float | None
+
+
+def answer_files(
+    files: Iterable[str], height: int, width: int, class_names: tuple[str, ...], classify: Callable[[Grey], Outputs]
+) -> list[Answer]:
+    """Classify every image of every file.
+
+    Args:
+        files: paths or URIs of pictures and of IDX images files.
+        height: of the model's images.
+        width: of the model's images.
+        class_names: in the order of the model's outputs.
+        classify: uint8[n, height * width] -> float32[n, classes].
+
+    Returns:
+        an answer for each image, in order.
+
+    Raises:
+        BadInput: a file is missing, damaged, neither of both kinds, or holds images of another size, or there are more
+            than MAX_IMAGES.
+        BadUsage: the model's outputs are no numbers.
+    """
+    items, answers = chain.from_iterable(read_items(file, height, width) for file in files), list[Answer]()
+    batch_images = max(1, min(BATCH_IMAGES, BATCH_BYTES // (height * width)))
+    while batch := list(islice(items, batch_images)):
+        if len(answers) + len(batch) > MAX_IMAGES:
+            raise BadInput(f"{batch[-1].file}: more than {MAX_IMAGES} images in one command: name fewer files")
+        outputs = classify(np.stack([item.image.reshape(-1) for item in batch]))
+        if not np.isfinite(outputs).all():
+            raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
+        answers += [_answer(item, values, class_names) for item, values in zip(batch, outputs, strict=True)]
+    return answers
+
+
+def read_items(file: str, height: int, width: int) -> Iterator[Item]:
+    """Yield the images of a file, which is told by its content; arguments and errors as for `answer_files`."""
+    place = place_of(file)
+    if not place.is_file():
+        raise BadInput(f"{file}: no such file")
+    start = read_range(place, 0, _SNIFFED_BYTES)
+    if is_picture(start):
+        yield Item(file, None, _read_picture(place, height, width))
+    elif starts_like_one(start):
+        yield from (Item(file, index, image) for index, image in enumerate(_read_idx(place, height, width)))
+    else:
+        raise BadInput(f"{file}: neither a PNG or JPEG picture nor an IDX images file")
+
+
+def _read_picture(file: Place, height: int, width: int) -> Grey:
+    num_bytes = size(file)
+    if num_bytes > MAX_PICTURE_BYTES:
+        raise BadInput(f"{file}: {num_bytes} bytes, expected at most {MAX_PICTURE_BYTES} for a picture")
+    data = read_range(file, 0, MAX_PICTURE_BYTES)
+    return prepare_picture(decode_picture(data, str(file)), height, width, str(file))
+
+
+def _read_idx(file: Place, height: int, width: int) -> Iterator[Grey]:
+    """Yield the images of an IDX file; whatever its header promises, no more than a batch is held at once."""
+    name = str(file)
+    with open_binary(file) as stored:
+        compressed = is_gzip(stored)
+        with decompressed(stored, name) as stream:
+            header = read_header(stream, IMAGES_MAGIC, name)
+            check_room(header, size(file), compressed, name)
+            if header.sizes[0] > MAX_IMAGES:
+                raise BadInput(f"{file}: {header.sizes[0]} images, expected at most {MAX_IMAGES} in one command")
+            if header.sizes[1:] != (height, width):
+                found = " x ".join(map(str, header.sizes[1:]))
+                raise BadInput(f"{file}: images of {found} pixels, expected {height} x {width} as the run's data set")
+            for block in read_body(stream, header, header.example_bytes, name):
+                yield np.frombuffer(block, np.uint8).reshape(height, width)
+
+
+def _answer(item: Item, outputs: Outputs, class_names: tuple[str, ...]) -> Answer:
+    first, *others = np.argsort(-outputs, kind="stable")  # of equal outputs the first, as argmax does
+    runner_up = (class_names[others[0]], float(outputs[others[0]])) if others else (None, None)
+    return Answer(item.file, item.index, class_names[first], float(outputs[first]), *runner_up)
+
+
+def predict_files(model: Model, files: list[str]) -> "list[Answer]":
+    """Classify every image of every file by a run's model.
+
+    Raises:
+        BadInput: a file is missing, damaged or of no known kind, or an image does not fit the model.
+        CorruptArtefact: the parameters are not what the run's record says.
+    """
+    data = model.run.parameters.read(model.folder)
+    with quiet_imports():
+        from model.checkpoint import decode_parameters
+        from model.devices import initialise_devices
+        from model.network import build_network, predict
+
+        initialise_devices()
+    config, manifest = model.run.config, model.manifest
+    network = build_network(config.activation, config.output, config.loss)
+    parameters = decode_parameters(data, str(model.folder / model.run.parameters.name), config.layers)
+
+    def classify(images: "Grey") -> "Outputs":
+        outputs: Outputs = predict(network, parameters, images).numpy()
+        return outputs
+
+    return answer_files(files, manifest.height, manifest.width, manifest.class_names, classify)

@@ -1,0 +1,80 @@
+"""The record of an evaluation: results of each split, and every table that was written."""
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from model.errors import CorruptArtefact
+from pipeline.storage.places import Place
+from pipeline.storage.records import Count, Digest, FileName, Record
+from pipeline.storage.tables import TableFile
+from pipeline.train.run_record import RUN_NAME, RunRecord
+
+EVALUATION_NAME = "evaluation.json"
+
+
+class SplitResult(Record):
+    """A split's row of the table `evaluations`, without its origin."""
+
+    split: str
+    num_examples: Count
+    num_correct: Count
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    loss: float
+    ece: float
+    brier: float
+    first_1000_examples: Count
+    first_1000_correct: Count
+    never_predicted: tuple[str, ...]
+
+
+class EvaluationRecord(Record):
+    """A finished evaluation; written after every table that it names.
+
+    Attributes:
+        run_id: of the run.
+        dataset_digest: SHA-256 of the data set's manifest.
+        model_digest: SHA-256 of the parameters' file.
+        results: one for each split.
+        slicings: the user's slicings that the table `slices` has, by name: MODULE:FUNCTION.
+        tables: every Parquet file that was written.
+    """
+
+    format_version: Literal[2] = 2
+    run_id: FileName
+    dataset_digest: Digest
+    model_digest: Digest
+    results: tuple[SplitResult, ...]
+    slicings: dict[str, str]
+    tables: tuple[TableFile, ...]
+
+    @model_validator(mode="after")
+    def _has_a_test_split(self) -> Self:
+        self.test_result()
+        return self
+
+    def test_result(self) -> SplitResult:
+        """Return the test split's result."""
+        found = [result for result in self.results if result.split == "test"]
+        if len(found) != 1:
+            raise ValueError("expected one result for the test split")
+        return found[0]
+
+
+def load_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
+    """Read the record of a run's evaluation; raises CorruptArtefact if it is not sound or not of that run."""
+    path = workspace / "runs" / run.run_id / EVALUATION_NAME
+    record = EvaluationRecord.load(path)
+    if (record.dataset_digest, record.model_digest) != (run.dataset_digest, run.parameters.sha256):
+        raise CorruptArtefact(f"{path} is the evaluation of another model or data set than {RUN_NAME} names")
+    return record
+
+
+def check_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
+    """Load a run's evaluation and check the files it names; raises CorruptArtefact for the first that is not right."""
+    record = load_evaluation(workspace, run)
+    for table in record.tables:
+        table.check(table.folder(workspace, run.run_id))
+    return record

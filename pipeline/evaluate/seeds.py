@@ -1,0 +1,160 @@
+"""Several seeds of one configuration: their median, the worst and the best, and what a run never learnt."""
+
+import hashlib
+from collections.abc import Sequence
+from statistics import median
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from model.errors import BadUsage, CorruptArtefact
+from model.recipes import shown
+from pipeline.evaluate.records import EvaluationRecord, SplitResult
+from pipeline.storage.commit import commit
+from pipeline.storage.places import Place
+from pipeline.storage.records import FileName, Record
+from pipeline.storage.tables import SCHEMAS, TableFile, origin_columns, read_table, write_table
+from pipeline.storage.workspace import partition
+from pipeline.train.run_record import RunRecord
+
+MOST_SEEDS = 1000
+
+
+class GroupRecord(Record):
+    """Several runs that differ in their seeds, and the table that sums them up.
+
+    Attributes:
+        group_id: the name of the group.
+        recipe: of every run.
+        run_ids: of the runs, in order.
+        table: the file of the table `seeds`.
+    """
+
+    format_version: Literal[1] = 1
+    group_id: FileName
+    recipe: str
+    run_ids: tuple[FileName, ...] = Field(min_length=1)
+    table: TableFile
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read seeds such as 1-5 or 1,3,10-12.
+
+    Raises:
+        BadUsage: it is something else, names a seed twice, or more than MOST_SEEDS.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not _is_seed(first) or (dash and not _is_seed(last)):
+            raise BadUsage(
+                f"--seeds takes numbers and ranges below 2^31, such as 1-5 or 1,3,10-12; found {shown(text)}"
+            )
+        numbers = range(int(first), int(last if dash else first) + 1)
+        if not numbers or len(numbers) + len(seeds) > MOST_SEEDS:
+            raise BadUsage(f"--seeds: {part} is an empty range, or there are more than {MOST_SEEDS} seeds")
+        seeds.extend(numbers)
+    if len(set(seeds)) < len(seeds):
+        raise BadUsage(f"--seeds names a seed twice: {shown(text)}")
+    return tuple(seeds)
+
+
+def group_id(runs: Sequence[RunRecord]) -> str:
+    """Name a group of runs that differ in their seeds, by the runs."""
+    return name_group(runs[0].config.recipe, [run.run_id for run in runs])
+
+
+def name_group(recipe: str, run_ids: Sequence[str]) -> str:
+    """Name a group of runs by the ids of its runs, in order."""
+    digest = hashlib.sha256("\n".join(run_ids).encode()).hexdigest()[:12]
+    return f"{recipe}-{len(run_ids)}-seeds-{digest}"
+
+
+def summarise(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]) -> list[dict[str, Any]]:
+    """Return the rows of the table `seeds`, one a split: accuracies and right answers over the seeds."""
+    splits = [result.split for result in evaluations[0].results]
+    return [_row(runs, [_result(evaluation, split) for evaluation in evaluations]) for split in splits]
+
+
+def group_table(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]) -> pa.Table:
+    """Return the table `seeds` of a group of runs."""
+    rows = summarise(runs, evaluations)
+    models = hashlib.sha256("".join(run.parameters.sha256 for run in runs).encode()).hexdigest()
+    origin = origin_columns(len(rows), group_id(runs), runs[0].dataset_digest, models)
+    columns = {column: [row[column] for row in rows] for column in rows[0]}
+    return pa.table(origin | columns, schema=SCHEMAS["seeds"])
+
+
+def group_path(workspace: Place, group: str) -> Place:
+    """Return the place of the record of a group of runs."""
+    return workspace / "groups" / f"{group}.json"
+
+
+def load_group(workspace: Place, group: str) -> GroupRecord:
+    """Read the record of a group of runs; raises CorruptArtefact if it is not sound or of another group."""
+    path = group_path(workspace, group)
+    record = GroupRecord.load(path)
+    if record.group_id != group or name_group(record.recipe, record.run_ids) != group:
+        raise CorruptArtefact(f"{path} is the record of {record.group_id}, expected {group}")
+    return record
+
+
+def write_seeds(
+    workspace: Place, runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]
+) -> list[dict[str, Any]]:
+    """Write the table `seeds` of a group of runs and then its record, unless that is there, and return its rows.
+
+    Raises:
+        CorruptArtefact: it is there and says something else.
+    """
+    table, group = group_table(runs, evaluations), group_id(runs)
+    record = group_path(workspace, group)
+    if record.exists():
+        _check_says(load_group(workspace, group), workspace, table)
+    else:
+        file = write_table(workspace / partition("seeds", group) / "seeds.parquet", table)
+        about = {"group_id": group, "recipe": runs[0].config.recipe, "run_ids": tuple(run.run_id for run in runs)}
+        commit(record, GroupRecord(**about, table=TableFile(table="seeds", **vars(file))).to_json())
+    return summarise(runs, evaluations)
+
+
+def _check_says(record: GroupRecord, workspace: Place, table: pa.Table) -> None:
+    folder = record.table.folder(workspace, record.group_id)
+    record.table.check(folder)
+    if not read_table(folder / record.table.name).equals(table):
+        raise CorruptArtefact(
+            f"{folder / record.table.name} does not say what the evaluations of its runs say; delete "
+            f"{group_path(workspace, record.group_id)} and run again"
+        )
+
+
+def _is_seed(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 2**31
+
+
+def _result(evaluation: EvaluationRecord, split: str) -> SplitResult:
+    return next(result for result in evaluation.results if result.split == split)
+
+
+def _row(runs: Sequence[RunRecord], results: Sequence[SplitResult]) -> dict[str, Any]:
+    seeds = [run.config.seed for run in runs]
+    accuracies = [result.accuracy for result in results]
+    first = [result.first_1000_correct for result in results]
+    return {
+        "recipe": runs[0].config.recipe,
+        "split": results[0].split,
+        "seeds": seeds,
+        "run_ids": [run.run_id for run in runs],
+        "accuracies": accuracies,
+        "accuracy_median": median(accuracies),
+        "accuracy_lowest": min(accuracies),
+        "accuracy_highest": max(accuracies),
+        "first_1000_correct": first,
+        "first_1000_median": float(median(first)),
+        "never_predicted": [
+            {"seed": seed, "class_name": name}
+            for seed, result in zip(seeds, results, strict=True)
+            for name in result.never_predicted
+        ],
+    }

@@ -1,0 +1,51 @@
+"""The evaluation stage."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.beam_runner import messages_in
+from pipeline.context import Log, Settings, once, quiet_imports
+from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, check_evaluation, load_evaluation
+from pipeline.preprocess.dataset import Dataset
+from pipeline.storage.places import Place
+from pipeline.train.run_record import RunRecord
+
+if TYPE_CHECKING:
+    from pipeline.evaluate.slice_config import Slicings  # which imports NumPy
+
+
+def evaluate_stage(
+    settings: Settings, dataset: Dataset, runs: Sequence[RunRecord], slicings: "Slicings", log: Log
+) -> list[EvaluationRecord]:
+    """Make sure that runs are evaluated on every split of their data set; return their evaluations in order.
+
+    Raises:
+        BadInput: one of the user's slicings does not give what it should.
+        BadUsage: a run that is evaluated already has other slicings than these.
+        CorruptArtefact: a shard, a model or a table is not what its record says.
+    """
+    missing = [run for run in runs if not (settings.workspace / "runs" / run.run_id / EVALUATION_NAME).exists()]
+    _check_sliced(settings.workspace, [run for run in runs if run not in missing], slicings)
+
+    def build() -> None:
+        with log.timed("import"), quiet_imports():
+            from model.devices import initialise_devices
+            from pipeline.evaluate.beam_job import evaluate
+
+            initialise_devices(settings.device)
+        with log.timed("evaluate"), messages_in(settings.engine_log):
+            for run in missing:
+                beam_arguments = list(settings.beam_arguments)
+                evaluate(settings.workspace, dataset.folder, dataset.manifest, run, beam_arguments, slicings)
+
+    def check() -> list[EvaluationRecord]:
+        return [check_evaluation(settings.workspace, run) for run in runs]
+
+    return once("evaluate", not missing, build, check, settings, log)
+
+
+def _check_sliced(workspace: Place, evaluated: Sequence[RunRecord], slicings: "Slicings") -> None:
+    from pipeline.evaluate.slice_config import check_recorded
+
+    for run in evaluated:
+        check_recorded(load_evaluation(workspace, run), slicings, workspace / "runs" / run.run_id)

@@ -1,0 +1,246 @@
+"""What a workspace should hold, as its records say: every file to check, and what is wrong with the records themselves.
+
+Only records are read here, which are small. A folder without its record is one that was not finished, or that lost it;
+either way there is something to do about it, so it is a fault.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from model.errors import CorruptArtefact
+from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, load_evaluation
+from pipeline.evaluate.seeds import group_path, load_group
+from pipeline.maintenance.findings import Expected, Fault, Item, Kind, Passed, read_record
+from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, check_parts, load_manifest
+from pipeline.preprocess.provenance import load_origin, origin_path
+from pipeline.preprocess.validation_config import TABLE, VALIDATION_NAME, load_validation, table_folder
+from pipeline.registry.challenge import CONTEST_NAME, load_contest
+from pipeline.registry.history import (
+    CHAMPION_NAME,
+    Entry,
+    History,
+    champion_path,
+    entry_path,
+    find_champion,
+    may_stand,
+    read_entries,
+)
+from pipeline.storage.files import length, list_files
+from pipeline.storage.places import Place
+from pipeline.storage.records import FileInfo
+from pipeline.storage.tables import EVALUATION_TABLES
+from pipeline.storage.workspace import partition
+from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, RunRecord, load_run
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is looked at.
+
+    Attributes:
+        workspace: the root.
+        dataset: the id of the only data set to look at.
+        run: the id of the only run to look at.
+    """
+
+    workspace: Place
+    dataset: str | None = None
+    run: str | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether less than the whole workspace is looked at."""
+        return self.dataset is not None or self.run is not None
+
+
+def take_inventory(scope: Scope) -> list[Item]:
+    """List every file that should be there, and every fault of the records."""
+    datasets, runs = _ids(scope.workspace / "datasets"), _ids(scope.workspace / "runs")
+    groups = [path.stem for path in list_files(scope.workspace / "groups", "*.json")]
+    if scope.is_part:
+        groups, datasets = [], [scope.dataset] if scope.dataset else []
+        runs = [scope.run] if scope.run else []
+    items = [item for name in datasets for item in list_dataset(scope.workspace, name)]
+    items += [item for name in runs for item in list_run(scope.workspace, name)]
+    items += [item for name in groups for item in list_group(scope.workspace, name)]
+    if scope.is_part:
+        return items
+    # the parameters of the champion are those of its run too
+    return [*items, *(item for item in list_registry(scope.workspace) if item not in items)]
+
+
+def _ids(parent: Place) -> list[str]:
+    """List the folders of data sets or runs that hold a file; those of names that begin with a dot are none."""
+    return sorted({path.parent.name for path in list_files(parent, "*/*") if not path.parent.name.startswith(".")})
+
+
+def list_dataset(workspace: Place, dataset_id: str) -> Iterator[Item]:
+    """List the files of a data set: its own, its validation and the record of where it is from."""
+    folder = workspace / "datasets" / dataset_id
+    path = folder / MANIFEST_NAME
+    manifest = read_record("manifest", dataset_id, path, lambda: load_manifest(folder)[0])
+    yield _checked(manifest, path)
+    yield from _list_origin(workspace, dataset_id)
+    if isinstance(manifest, Fault):
+        return
+    if manifest.parts:
+        try:
+            check_parts(folder, manifest, load_manifest)
+        except CorruptArtefact as problem:
+            yield Fault("manifest", dataset_id, path, "the parts that it names", str(problem))
+    else:
+        yield from _list_own_files(folder, manifest)
+    yield from _list_validation(workspace, dataset_id, load_manifest(folder)[1])
+
+
+def _list_own_files(folder: Place, manifest: Manifest) -> Iterator[Item]:
+    """List shards and the table of rejected examples; a shard that is not of them would be read by others."""
+    owner = manifest.dataset_id
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            yield Expected("shard", owner, folder / shard.name, shard, manifest)
+    if manifest.rejected:
+        yield Expected("rejected", owner, folder / manifest.rejected.name, manifest.rejected)
+    named = {file.name for file in manifest.files()}
+    for path in list_files(folder, "*.tfrecord"):
+        if path.name not in named:
+            yield Fault("stray", owner, path, "nothing: the manifest does not name it", "a file")
+
+
+def _list_origin(workspace: Place, dataset_id: str) -> Iterator[Item]:
+    path = origin_path(workspace, dataset_id)
+    yield _checked(read_record("origin", dataset_id, path, lambda: load_origin(workspace, dataset_id)), path)
+
+
+def _list_validation(workspace: Place, dataset_id: str, digest: str) -> Iterator[Item]:
+    path, table = workspace / "datasets" / dataset_id / VALIDATION_NAME, table_folder(workspace, dataset_id)
+    if length(path) is None:
+        if any(table.glob("*.parquet")):
+            yield Fault("validation", dataset_id, path, f"the record of what {table} holds", "nothing")
+        return
+    record = read_record("validation", dataset_id, path, lambda: load_validation(workspace, dataset_id, digest))
+    yield _checked(record, path)
+    if not isinstance(record, Fault):
+        yield Expected("validation table", dataset_id, table / f"{TABLE}.parquet", record.table)
+
+
+def list_run(workspace: Place, run_id: str) -> Iterator[Item]:
+    """List the files of a run: its own, those of its evaluation, and its rows of every table."""
+    folder = workspace / "runs" / run_id
+    path = folder / RUN_NAME
+    checkpoints = list(_list_checkpoints(folder))
+    yield from checkpoints
+    if checkpoints and length(path) is None:  # it was broken off, and training goes on when it is asked for again
+        return
+    run = read_record("run", run_id, path, lambda: load_run(folder))
+    yield _checked(run, path)
+    if isinstance(run, Fault):
+        return
+    yield from _list_trained_on(workspace, run)
+    yield Expected("parameters", run_id, folder / run.parameters.name, run.parameters)
+    yield from _list_tables("training table", workspace, run)
+    path = folder / EVALUATION_NAME
+    if length(path) is None:
+        if _has_tables(workspace, run_id):
+            yield Fault("evaluation", run_id, path, "the record of the run's tables in reports", "nothing")
+        return
+    evaluation = read_record("evaluation", run_id, path, lambda: load_evaluation(workspace, run))
+    yield _checked(evaluation, path)
+    if not isinstance(evaluation, Fault):
+        yield from _list_tables("evaluation table", workspace, evaluation)
+
+
+def _list_checkpoints(folder: Place) -> Iterator[Item]:
+    """List the checkpoints of a run that was broken off; each states the SHA-256 of its bytes in its name."""
+    for path in list_files(folder / CHECKPOINTS_NAME, "*.safetensors"):
+        digest = path.stem.rpartition("-")[2]
+        if re.fullmatch("[0-9a-f]{64}", digest):
+            info = FileInfo(name=path.name, num_bytes=length(path) or 0, sha256=digest)
+            yield Expected("checkpoint", folder.name, path, info)
+        else:
+            yield Fault("checkpoint", folder.name, path, "a name that states the SHA-256 of its bytes", path.name)
+
+
+def list_group(workspace: Place, group: str) -> Iterator[Item]:
+    """List the files of a group of runs: its record and its table."""
+    path = group_path(workspace, group)
+    record = read_record("group", group, path, lambda: load_group(workspace, group))
+    yield _checked(record, path)
+    if not isinstance(record, Fault):
+        yield Expected("seeds table", group, record.table.folder(workspace, group) / record.table.name, record.table)
+
+
+def _list_trained_on(workspace: Place, run: RunRecord) -> Iterator[Fault]:
+    """A run whose data set is gone, or is another now, cannot be used."""
+    folder = workspace / "datasets" / run.dataset_id
+    path = folder / MANIFEST_NAME
+    if length(path) is None:
+        yield Fault("manifest", run.dataset_id, path, f"the data set of {run.run_id}", "nothing")
+        return
+    found = read_record("manifest", run.dataset_id, path, lambda: load_manifest(folder)[0])
+    if not isinstance(found, Fault) and load_manifest(folder)[1] != run.dataset_digest:
+        yield Fault("manifest", run.dataset_id, path, f"SHA-256 {run.dataset_digest}, as {run.run_id} names", "another")
+
+
+def _list_tables(kind: Kind, workspace: Place, record: RunRecord | EvaluationRecord) -> Iterator[Expected]:
+    for table in record.tables:
+        yield Expected(kind, record.run_id, table.folder(workspace, record.run_id) / table.name, table)
+
+
+def _has_tables(workspace: Place, run_id: str) -> bool:
+    return any(any((workspace / partition(table, run_id)).glob("*.parquet")) for table in EVALUATION_TABLES)
+
+
+def _checked(found: object, path: Place) -> Fault | Passed:
+    return found if isinstance(found, Fault) else Passed(path, length(path) or 0)
+
+
+_OWNER = "registry"
+
+
+def list_registry(workspace: Place) -> Iterator[Item]:
+    """List the files of the registry, and what is wrong with its records."""
+    entries = list[Entry]()
+    try:
+        for entry in read_entries(workspace):
+            entries.append(entry)
+            path = entry_path(workspace, entry.number)
+            yield Passed(path, length(path) or 0)
+    except CorruptArtefact as problem:  # what comes after it cannot be judged, and neither can the pointer
+        path = entry_path(workspace, len(entries) + 1)
+        yield Fault("history", _OWNER, path, "the entry of that number", str(problem).removeprefix(f"{path} "))
+    else:
+        yield from _list_pointer(workspace, History(entries))
+    answers = list_files(workspace / "registry" / "contests", "*/*/*")
+    for folder in dict.fromkeys(path.parent for path in answers):
+        yield from _list_contest(folder)
+
+
+def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
+    path = champion_path(workspace)
+    if length(path) is None:
+        if not may_stand(history, None):
+            yield Fault("champion", _OWNER, path, "a pointer to the champion", "nothing")
+        return
+    found = read_record("champion", _OWNER, path, lambda: find_champion(workspace))
+    if isinstance(found, Fault):
+        yield found
+    elif found.entry > len(history):  # the history has lost its end, and no pointer may be made of what is left
+        path = entry_path(workspace, len(history) + 1)
+        yield Fault("history", _OWNER, path, f"an entry up to {found.entry}, which the pointer names", "nothing")
+    elif not may_stand(history, found):
+        wanted = history.champion.run_id if history.champion else f"no {CHAMPION_NAME}"
+        yield Fault("champion", _OWNER, path, f"{wanted}, as the history says", found.run_id)
+    else:
+        yield Passed(path, length(path) or 0)
+        yield Expected("parameters", found.run_id, workspace / found.folder / found.parameters.name, found.parameters)
+
+
+def _list_contest(folder: Place) -> Iterator[Item]:
+    owner, path = f"{folder.parent.name}/{folder.name}", folder / CONTEST_NAME
+    record = read_record("contest", owner, path, lambda: load_contest(folder))
+    yield record if isinstance(record, Fault) else Passed(path, length(path) or 0)
+    if not isinstance(record, Fault):
+        for file in record.files:
+            yield Expected("answers", owner, folder / file.name, file)

@@ -1,0 +1,101 @@
+"""Several data sets as one: a manifest that lists the shards of its parts and has none of its own."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from model.errors import BadInput, BadUsage
+from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig, SplitInfo, commit_manifest
+from pipeline.preprocess.shards import add_up
+from pipeline.sources.catalog import MOST_SHARDS
+from pipeline.storage.files import make_empty, removed_on_failure
+from pipeline.storage.places import Place
+
+MAX_NAMED = 2  # parts that the name of a joint data set lists
+
+
+class Built(NamedTuple):
+    """A part, which is a complete data set.
+
+    Attributes:
+        asked_for: as the user named it.
+        manifest: its manifest.
+        digest: of the manifest.
+        num_source: examples in each split of its source.
+    """
+
+    asked_for: str
+    manifest: Manifest
+    digest: str
+    num_source: dict[str, int]
+
+
+def join_manifests(parts: Sequence[Built]) -> Manifest:
+    """Make the manifest of a joint data set.
+
+    Raises:
+        BadUsage: two parts are the same data, or there are more than MOST_SHARDS train shards.
+        BadInput: two parts differ in image size or classes.
+    """
+    for one, other in combinations(parts, 2):
+        _check_apart(one, other)
+    first, infos = parts[0].manifest, tuple(map(_describe, parts))
+    num_shards = sum(part.manifest.config.num_shards for part in parts)
+    if num_shards > MOST_SHARDS:
+        raise BadUsage(f"the parts have {num_shards} train shards together, at most {MOST_SHARDS}: lower --num-shards")
+    return Manifest(
+        name=_name(parts),
+        height=first.height,
+        width=first.width,
+        class_names=first.class_names,
+        config=PreprocessConfig(seed=first.config.seed, num_shards=num_shards),
+        sources=tuple(source for part in parts for source in part.manifest.sources),
+        splits={split: _join_split(split, [part.manifest for part in parts]) for split in first.splits},
+        num_rejected=sum(part.manifest.num_rejected for part in parts),
+        rejected=None,
+        parts=infos,
+    )
+
+
+def write_joint(folder: Place, manifest: Manifest) -> None:
+    """Write a joint data set's folder; nothing complete stands there."""
+    make_empty(folder)
+    with removed_on_failure(folder):
+        commit_manifest(folder, manifest)
+
+
+def _check_apart(one: Built, other: Built) -> None:
+    first, second = one.manifest, other.manifest
+    both = f"{one.asked_for} and {other.asked_for}"
+    if first.sources == second.sources:
+        raise BadUsage(f"--dataset: {both} are the same data: name each once")
+    sizes = [f"{manifest.height} x {manifest.width}" for manifest in (first, second)]
+    if sizes[0] != sizes[1]:
+        raise BadInput(f"{both} differ in image size: {sizes[0]} and {sizes[1]}; expected one size")
+    names = [", ".join(manifest.class_names[:20]) for manifest in (first, second)]
+    if first.class_names != second.class_names:
+        raise BadInput(
+            f"{both} differ in their classes: {names[0]} ({len(first.class_names)}) and {names[1]} "
+            f"({len(second.class_names)}); where labels are numbers, --num-classes says how many there are"
+        )
+
+
+def _describe(part: Built) -> PartInfo:
+    return PartInfo(dataset_id=part.manifest.dataset_id, dataset_digest=part.digest, num_source=part.num_source)
+
+
+def _name(parts: Sequence[Built]) -> str:
+    names = [part.manifest.name[:40] for part in parts]
+    if len(names) > MAX_NAMED:
+        return f"{names[0]}-and-{len(names) - 1}-others"
+    return "-and-".join(names)
+
+
+def _join_split(split: str, manifests: Sequence[Manifest]) -> SplitInfo:
+    """Add up a split of all parts."""
+    shards = tuple(
+        shard.model_copy(update={"part": number})
+        for number, manifest in enumerate(manifests)
+        for shard in manifest.splits[split].shards
+    )
+    return add_up(shards, manifests[0].num_pixels)

@@ -1,0 +1,263 @@
+"""The manifest: everything a data set's folder holds. It is written last, so its presence means complete."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from model.errors import BadInput, CorruptArtefact
+from pipeline.sources.blocks import SourceInfo
+from pipeline.sources.catalog import MOST_SHARDS, SPLITS
+from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
+from pipeline.storage import files
+from pipeline.storage.commit import commit
+from pipeline.storage.files import MOST_RECORD_BYTES, digest_of, read_record
+from pipeline.storage.places import Place
+from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
+
+MANIFEST_NAME = "manifest.json"
+
+
+class ShardInfo(FileInfo):
+    """A shard and what its examples add up to.
+
+    Attributes:
+        crc32c: CRC-32C of its bytes.
+        num_examples: records.
+        class_counts: records of each class.
+        pixel_sum: the sum of all pixel values (0 to 255).
+        pixel_square_sum: the sum of their squares.
+        part: in a joint data set, which of its parts has the shard; left out of the file elsewhere.
+    """
+
+    crc32c: Count
+    num_examples: Count
+    class_counts: tuple[Count, ...]
+    pixel_sum: Count
+    pixel_square_sum: Count
+    part: Count | None = Field(None, exclude_if=lambda part: part is None)
+
+    def read_again(self, folder: Place) -> bytes:
+        """Return the file's bytes where `check` has been passed already.
+
+        Only the CRC-32C is worked out again, which a change meanwhile does not survive and which takes a tenth of the
+        time of the digest; raises CorruptArtefact if it is another.
+        """
+        return files.read_again(folder / self.name, self.num_bytes, self.crc32c)
+
+
+class SplitInfo(Record):
+    """A split.
+
+    Attributes:
+        num_examples: in all shards.
+        class_counts: examples of each class.
+        pixel_mean: mean pixel value, on the scale 0 to 255; 0 for a split without examples.
+        pixel_std: its (population) standard deviation.
+        shards: in order.
+    """
+
+    num_examples: Count
+    class_counts: tuple[Count, ...]
+    pixel_mean: float
+    pixel_std: float
+    shards: tuple[ShardInfo, ...]
+
+
+class PreprocessConfig(Record):
+    """What decides a data set's bytes besides its sources.
+
+    Attributes:
+        seed: of the order.
+        num_shards: of the train split; other splits get as many as give shards of about that size.
+    """
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    num_shards: Annotated[int, Field(gt=0, le=MOST_SHARDS)]
+
+
+class PartInfo(Record):
+    """A data set that is part of a joint one.
+
+    Attributes:
+        dataset_id: its folder, beside that of the joint one.
+        dataset_digest: SHA-256 of its manifest.
+        num_source: examples in each split of its source, rejected ones included.
+    """
+
+    dataset_id: FileName
+    dataset_digest: Digest
+    num_source: dict[str, Count]
+
+
+class Manifest(Record):
+    """A data set: one folder of shards, or a joint one, which has its parts' shards and none of its own.
+
+    Each example's index counts on from part to part: see `offset`.
+
+    Attributes:
+        format_version: of the manifest and the shards.
+        name: of the data set.
+        height: of an image.
+        width: of an image.
+        class_names: in the order of the labels.
+        config: what decided the bytes.
+        sources: the files it was made from.
+        splits: by name.
+        num_rejected: examples left out.
+        rejected: the table that lists them, where there are any; of a joint data set, each part has its own.
+        parts: of a joint data set, in order; left out of the file elsewhere.
+    """
+
+    format_version: Literal[1] = 1
+    name: FileName
+    height: Annotated[int, Field(gt=0)]
+    width: Annotated[int, Field(gt=0)]
+    class_names: tuple[str, ...] = Field(min_length=1)
+    config: PreprocessConfig
+    sources: tuple[SourceInfo, ...]
+    splits: dict[str, SplitInfo]
+    num_rejected: Count
+    rejected: FileInfo | None
+    parts: tuple[PartInfo, ...] = Field((), exclude_if=lambda parts: not parts)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.num_pixels > MAX_EXAMPLE_BYTES:
+            raise ValueError(f"images of {self.num_pixels} pixels, at most {MAX_EXAMPLE_BYTES}")
+        for name, split in self.splits.items():
+            if split.num_examples != sum(shard.num_examples for shard in split.shards):
+                raise ValueError(f"the shards of {name} do not add up to its num_examples")
+            counts = [split.class_counts, *(shard.class_counts for shard in split.shards)]
+            if any(len(each) != len(self.class_names) for each in counts):
+                raise ValueError(f"{name} counts other classes than class_names")
+            if not all(self._has_part(shard.part) and self._knows_offset(shard.part, name) for shard in split.shards):
+                raise ValueError(f"a shard of {name} is of no part")
+        return self
+
+    def _has_part(self, part: int | None) -> bool:
+        return part is None if not self.parts else part is not None and part < len(self.parts)
+
+    def _knows_offset(self, part: int | None, split: str) -> bool:
+        return part is None or all(split in each.num_source for each in self.parts[:part])
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of an image."""
+        return self.height * self.width
+
+    @property
+    def dataset_id(self) -> str:
+        """The name of the folder: the data set's name and twelve digits of its identity."""
+        if self.parts:
+            return joint_id(self.name, self.parts)
+        return dataset_id(self.name, self.class_names, self.config, self.sources)
+
+    def id_of(self, shard: ShardInfo) -> str:
+        """Return the id of the data set whose folder has a shard: this one, or a part of it."""
+        return self.dataset_id if shard.part is None else self.parts[shard.part].dataset_id
+
+    def offset(self, split: str, shard: ShardInfo) -> int:
+        """Return what to add to the index of a shard's examples: the examples of earlier parts' sources."""
+        return sum(part.num_source[split] for part in self.parts[: shard.part or 0])
+
+    def files(self) -> list[FileInfo]:
+        """List every file that the manifest names."""
+        shards: list[FileInfo] = [shard for split in self.splits.values() for shard in split.shards]
+        return shards + ([self.rejected] if self.rejected else [])
+
+
+def dataset_id(
+    name: str, class_names: tuple[str, ...], config: PreprocessConfig, sources: tuple[SourceInfo, ...]
+) -> str:
+    """Name a data set by everything that decides its bytes; known before it is built."""
+    digests = [source.sha256 for source in sources]
+    identity = [1, list(class_names), config.model_dump(), digests]
+    return f"{name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+def joint_id(name: str, parts: tuple[PartInfo, ...]) -> str:
+    """Name a joint data set by its parts, in order."""
+    identity = ["joint", 1, [[part.dataset_id, part.dataset_digest] for part in parts]]
+    return f"{name}-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]}"
+
+
+def load_manifest(folder: Place) -> tuple[Manifest, str]:
+    """Read a data set's manifest.
+
+    Returns:
+        the manifest and its digest, which stands for the whole data set: it names the digest of every file.
+
+    Raises:
+        CorruptArtefact: it does not validate, or is another data set's.
+    """
+    path = folder / MANIFEST_NAME
+    data = read_record(path)
+    manifest = Manifest.from_json(data, path)
+    if manifest.dataset_id != folder.name:
+        raise CorruptArtefact(f"{path} describes {manifest.dataset_id}, expected {folder.name}")
+    if not {*SPLITS} <= {*manifest.splits}:
+        raise CorruptArtefact(f"{path} is corrupt: expected the splits {' and '.join(SPLITS)}")
+    return manifest, digest_of(data)
+
+
+def check_dataset(folder: Place) -> tuple[Manifest, str]:
+    """Load a data set's manifest and check its files; raises CorruptArtefact for the first that is not right."""
+    manifest, digest = load_manifest(folder)
+    if manifest.parts:
+        check_parts(folder, manifest, check_dataset)
+        return manifest, digest
+    for file in manifest.files():
+        file.check(folder)
+    return manifest, digest
+
+
+def check_parts(folder: Place, joint: Manifest, load: Callable[[Place], tuple[Manifest, str]]) -> None:
+    """Check that a joint data set's parts are there and what they were.
+
+    Args:
+        folder: of the joint data set.
+        joint: its manifest.
+        load: `check_dataset` to check their shards too, `load_manifest` if that is done.
+
+    Raises:
+        CorruptArtefact: they are not.
+    """
+    for number, part in enumerate(joint.parts):
+        place = folder.parent / part.dataset_id
+        if not (place / MANIFEST_NAME).exists():
+            raise CorruptArtefact(f"{place}, a part of {folder.name}, is missing: preprocess it again")
+        if load_manifest(place)[0].parts:
+            raise CorruptArtefact(f"{place}, a part of {folder.name}, has parts itself")
+        manifest, digest = load(place)
+        if digest != part.dataset_digest:
+            raise CorruptArtefact(f"{place} is not the part that {folder.name} names: expected {part.dataset_digest}")
+        _check_same_shards(folder, joint, manifest, number)
+
+
+def _check_same_shards(folder: Place, joint: Manifest, manifest: Manifest, number: int) -> None:
+    for name, split in joint.splits.items():
+        listed = [shard.model_copy(update={"part": None}) for shard in split.shards if shard.part == number]
+        own = manifest.splits.get(name)
+        if own is None or list(own.shards) != listed:
+            raise CorruptArtefact(
+                f"{folder / MANIFEST_NAME} lists other shards of {name} than {manifest.dataset_id} has"
+            )
+
+
+def commit_manifest(folder: Place, manifest: Manifest) -> None:
+    """Write a data set's manifest, which makes it complete.
+
+    Raises:
+        BadInput: the manifest would be larger than what `storage.read_record` reads.
+        Locked: as `commit`.
+    """
+    data = manifest.to_json()
+    if len(data) > MOST_RECORD_BYTES:
+        raise BadInput(f"the manifest would have {len(data)} bytes, at most {MOST_RECORD_BYTES}: lower --num-shards")
+    commit(folder / MANIFEST_NAME, data)

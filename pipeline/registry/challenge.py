@@ -1,0 +1,176 @@
+"""A run's answers to the test split of a data set, whichever it was trained on: what a decision compares.
+
+Where that is the run's own data set, its evaluation has them already. Elsewhere the model predicts them
+(`evaluate.answer_test_split`), and they stay in registry/contests/DATASET_ID/RUN_ID with a record, written last.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from model.errors import BadInput, CorruptArtefact
+from pipeline.beam_runner import messages_in
+from pipeline.context import Settings, quiet_imports
+from pipeline.evaluate.records import EVALUATION_NAME
+from pipeline.evaluate.results import KEYS, read_rows, sort_by_example
+from pipeline.preprocess.dataset import Dataset
+from pipeline.preprocess.manifest import Manifest, load_manifest
+from pipeline.registry.decision import Classes
+from pipeline.storage.commit import commit
+from pipeline.storage.files import make_empty, read_record, removed_on_failure
+from pipeline.storage.places import Place
+from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
+from pipeline.storage.tables import decode_table
+from pipeline.storage.workspace import temporary_files_in
+from pipeline.train.run_lookup import dataset_of
+from pipeline.train.run_record import RunRecord
+
+CONTEST_NAME = "contest.json"
+
+
+class ContestRecord(Record):
+    """Answers of a run to the test split of a data set that is not its own; written after the files that it names.
+
+    Attributes:
+        run_id: the run.
+        model_digest: SHA-256 of the parameters' file.
+        dataset_id: the data set.
+        dataset_digest: SHA-256 of its manifest.
+        num_examples: answered.
+        files: Parquet files with `part`, `index`, `label` and `predicted`.
+    """
+
+    format_version: Literal[1] = 1
+    run_id: FileName
+    model_digest: Digest
+    dataset_id: FileName
+    dataset_digest: Digest
+    num_examples: Count
+    files: tuple[FileInfo, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a run answers.
+
+    Attributes:
+        run_id: the run.
+        rows: with the columns `part`, `index`, `label`, `predicted`, in the order of the first two.
+    """
+
+    run_id: str
+    rows: pa.Table
+
+    @property
+    def labels(self) -> Classes:
+        """What is right, int64[n]."""
+        found: Classes = self.rows["label"].to_numpy()
+        return found
+
+    @property
+    def predicted(self) -> Classes:
+        """What the run says, int64[n]."""
+        found: Classes = self.rows["predicted"].to_numpy()
+        return found
+
+    def check_same(self, other: "Answers") -> None:
+        """Raise CorruptArtefact unless another run answered the same examples with the same labels."""
+        columns = [*KEYS, "label"]
+        if not self.rows.select(columns).equals(other.rows.select(columns)):
+            raise CorruptArtefact(f"{self.run_id} and {other.run_id} did not answer the same examples of one data set")
+
+
+def contest_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
+    """Return the folder of a run's answers to a data set that is not its own."""
+    return workspace / "registry" / "contests" / dataset_id / run_id
+
+
+def answers_of(settings: Settings, dataset: Dataset, run: RunRecord) -> Answers:
+    """Return a run's answers to the test split of a data set; the model is asked if that was not done before.
+
+    Raises:
+        BadInput: the data set has other images or classes than the run was trained on.
+        CorruptArtefact: a file is not what its record says.
+        EngineFailed: the engine gave up.
+    """
+    folder = settings.workspace / "runs" / run.run_id
+    if run.dataset_digest == dataset.digest and (folder / EVALUATION_NAME).exists():
+        rows = read_rows(settings.workspace, "predictions", run.run_id, ["split", *KEYS, "label", "predicted"])
+        return Answers(
+            run.run_id, sort_by_example(rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"]))
+        )
+    return Answers(run.run_id, _contested(settings, dataset, run))
+
+
+def _contested(settings: Settings, dataset: Dataset, run: RunRecord) -> pa.Table:
+    folder = contest_folder(settings.workspace, dataset.manifest.dataset_id, run.run_id)
+    if not (folder / CONTEST_NAME).exists():
+        check_fits(settings.workspace, dataset.manifest, run)
+        write_contest(settings, dataset, run, folder)
+    record = check_contest(folder, dataset.digest, run)
+    rows = pa.concat_tables([decode_table(file.read(folder), str(folder / file.name)) for file in record.files])
+    return sort_by_example(rows.select([*KEYS, "label", "predicted"]))
+
+
+def write_contest(settings: Settings, dataset: Dataset, run: RunRecord, folder: Place) -> None:
+    """Write a run's answers to a data set's test split, then the record.
+
+    Raises:
+        CorruptArtefact: a shard or the model is not as its record says.
+        EngineFailed: the engine gave up.
+    """
+    with quiet_imports():
+        from model.devices import initialise_devices
+        from pipeline.evaluate.beam_job import Job, answer_test_split
+
+    initialise_devices(settings.device)
+    job = Job(settings.workspace, dataset.folder, dataset.manifest, run, slicings={})
+    make_empty(folder)
+    with (
+        temporary_files_in(settings.workspace),
+        messages_in(settings.engine_log),
+        removed_on_failure(folder, record=folder / CONTEST_NAME),
+    ):
+        names = answer_test_split(job, dataset.digest, folder, list(settings.beam_arguments))
+        record = ContestRecord(
+            run_id=run.run_id,
+            model_digest=run.parameters.sha256,
+            dataset_id=dataset.manifest.dataset_id,
+            dataset_digest=dataset.digest,
+            num_examples=dataset.manifest.splits["test"].num_examples,
+            files=tuple(FileInfo.of(folder / name) for name in names),
+        )
+        commit(folder / CONTEST_NAME, record.to_json())
+
+
+def check_contest(folder: Place, dataset_digest: str, run: RunRecord) -> ContestRecord:
+    """Load the record of a contest and check its files; raises CorruptArtefact for what is not right."""
+    record = load_contest(folder)
+    if (record.dataset_digest, record.model_digest) != (dataset_digest, run.parameters.sha256):
+        raise CorruptArtefact(f"{folder / CONTEST_NAME} is of another model or data set: delete {folder}")
+    for file in record.files:
+        file.check(folder)
+    return record
+
+
+def load_contest(folder: Place) -> ContestRecord:
+    """Load the record of a contest; raises CorruptArtefact if it is not sound or does not belong there."""
+    path = folder / CONTEST_NAME
+    record = ContestRecord.from_json(read_record(path), path)
+    if (record.dataset_id, record.run_id) != (folder.parent.name, folder.name):
+        raise CorruptArtefact(f"{path} is of {record.run_id} on {record.dataset_id}: delete {folder}")
+    return record
+
+
+def check_fits(workspace: Place, manifest: Manifest, run: RunRecord) -> None:
+    """Check that a run can answer a data set; raises BadInput if that has other images or classes than its own."""
+    own = dataset_of(workspace, run, load_manifest).manifest
+    one, other = ((each.height, each.width, each.class_names) for each in (manifest, own))
+    if one != other:
+        raise BadInput(
+            f"{manifest.dataset_id} has images of {manifest.height} x {manifest.width} in {len(manifest.class_names)} "
+            f"classes, and {run.run_id} was trained on {own.height} x {own.width} in {len(own.class_names)}, or on "
+            "classes of other names: the two cannot be compared; `backbeam promote RUN --force` needs no comparison"
+        )

@@ -1,0 +1,174 @@
+/* From what was drawn to an image of the data set's kind, as pipeline/sources/images.py does it for `backbeam predict`.
+   A picture is {height, width, values}, bright ink on black, rows one after the other. */
+const drawing = (() => {
+  const INK_PART = 20 / 28; // of the canvas, for the longer side of the ink
+  const MIN_CONTRAST = 32;
+  const FAINTEST_INK = 0.25; // of the strongest
+
+  // half goes to the even number, as Python rounds
+  function roundHalfEven(value) {
+    const below = Math.floor(value);
+    if (value - below !== 0.5) return Math.round(value);
+    return below % 2 === 0 ? below : below + 1;
+  }
+
+  const highest = (values) => values.reduce((most, value) => Math.max(most, value), 0);
+  const between = (value, low, high) => Math.min(Math.max(value, low), high);
+
+  // the smallest rectangle that holds all of the ink
+  function crop(picture) {
+    const { width, values } = picture;
+    const faintest = FAINTEST_INK * highest(values);
+    let [top, left, bottom, right] = [picture.height, width, -1, -1];
+    values.forEach((value, at) => {
+      if (value < faintest) return;
+      const [row, column] = [Math.floor(at / width), at % width];
+      [top, left] = [Math.min(top, row), Math.min(left, column)];
+      [bottom, right] = [Math.max(bottom, row), Math.max(right, column)];
+    });
+    const [height, cut] = [bottom - top + 1, right - left + 1];
+    const kept = Float64Array.from(
+      { length: height * cut },
+      (_, at) => values[(top + Math.floor(at / cut)) * width + left + (at % cut)],
+    );
+    return { height, width: cut, values: kept };
+  }
+
+  function hamming(x) {
+    if (x === 0) return 1;
+    if (Math.abs(x) >= 1) return 0;
+    return (Math.sin(Math.PI * x) / (Math.PI * x)) * (0.54 + 0.46 * Math.cos(Math.PI * x));
+  }
+
+  // for every new position the old ones that it is made of, with their parts; a filter as wide as what it reduces
+  function filterParts(from, to) {
+    const step = from / to;
+    const support = Math.max(step, 1);
+    return Array.from({ length: to }, (_, position) => {
+      const centre = (position + 0.5) * step;
+      const first = Math.max(0, Math.trunc(centre - support + 0.5));
+      const end = Math.min(from, Math.trunc(centre + support + 0.5));
+      const parts = Array.from({ length: end - first }, (_, i) => hamming((i + first - centre + 0.5) / support));
+      const whole = parts.reduce((total, part) => total + part, 0);
+      return { first, parts: parts.map((part) => part / whole) };
+    });
+  }
+
+  function resizeRows(picture, width) {
+    const filters = filterParts(picture.width, width);
+    const values = new Float64Array(picture.height * width);
+    for (let row = 0; row < picture.height; row++) {
+      filters.forEach(({ first, parts }, column) => {
+        let value = 0;
+        parts.forEach((part, i) => (value += part * picture.values[row * picture.width + first + i]));
+        values[row * width + column] = value;
+      });
+    }
+    return { height: picture.height, width, values };
+  }
+
+  function turn(picture) {
+    const { height, width, values } = picture;
+    const turned = Float64Array.from(values, (_, at) => values[(at % height) * width + Math.floor(at / height)]);
+    return { height: width, width: height, values: turned };
+  }
+
+  // to INK_PART of a canvas of height x width, the aspect ratio kept and the strongest value 255
+  function scale(ink, height, width) {
+    const factor = INK_PART * Math.min(height / ink.height, width / ink.width);
+    const rows = Math.max(1, roundHalfEven(factor * ink.height));
+    const columns = Math.max(1, roundHalfEven(factor * ink.width));
+    const scaled = turn(resizeRows(turn(resizeRows(ink, columns)), rows));
+    const strongest = highest(scaled.values);
+    const whole = scaled.values.map((value) => between(roundHalfEven((value * 255) / strongest), 0, 255));
+    return { ...scaled, values: whole };
+  }
+
+  function centreOfMass(masses) {
+    const total = masses.reduce((sum, mass) => sum + mass, 0);
+    return masses.reduce((sum, mass, at) => sum + mass * at, 0) / total;
+  }
+
+  // on a black canvas of height x width, the centre of mass in the middle as far as the edges allow
+  function place(ink, height, width) {
+    const rows = new Float64Array(ink.height);
+    const columns = new Float64Array(ink.width);
+    ink.values.forEach((value, at) => {
+      rows[Math.floor(at / ink.width)] += value;
+      columns[at % ink.width] += value;
+    });
+    const top = between(roundHalfEven(height / 2 - centreOfMass(rows)), 0, height - ink.height);
+    const left = between(roundHalfEven(width / 2 - centreOfMass(columns)), 0, width - ink.width);
+    const canvas = new Uint8Array(height * width);
+    ink.values.forEach((value, at) => {
+      canvas[(top + Math.floor(at / ink.width)) * width + left + (at % ink.width)] = value;
+    });
+    return canvas;
+  }
+
+  // uint8 pixels of height x width, or null if nothing is drawn
+  function prepare(picture, height, width) {
+    if (highest(picture.values) < MIN_CONTRAST) return null;
+    return place(scale(crop(picture), height, width), height, width);
+  }
+
+  // what stands on a canvas that is drawn on in grey
+  function readCanvas(canvas) {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const values = Float64Array.from({ length: data.length / 4 }, (_, at) => data[4 * at]);
+    return { height: canvas.height, width: canvas.width, values };
+  }
+
+  // let a mouse, a finger or a pen draw; tells when a stroke ends
+  function makePad(canvas, height, width, strokeEnded) {
+    const factor = Math.max(2, Math.round(280 / Math.max(height, width)));
+    [canvas.height, canvas.width] = [height * factor, width * factor];
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    let drawingWith = null;
+    let before = null;
+
+    function clear() {
+      context.fillStyle = "#000";
+      context.fillRect(0, 0, canvas.width, canvas.height);
+    }
+
+    function positionOf(event) {
+      const box = canvas.getBoundingClientRect();
+      const x = ((event.clientX - box.left) / box.width) * canvas.width;
+      return [x, ((event.clientY - box.top) / box.height) * canvas.height];
+    }
+
+    function drawTo(point) {
+      Object.assign(context, { strokeStyle: "#fff", lineCap: "round", lineJoin: "round" });
+      context.lineWidth = 0.075 * Math.min(canvas.width, canvas.height);
+      context.beginPath();
+      context.moveTo(...before);
+      context.lineTo(...point);
+      context.stroke();
+      before = point;
+    }
+
+    canvas.addEventListener("pointerdown", (event) => {
+      if (drawingWith !== null) return;
+      drawingWith = event.pointerId;
+      canvas.setPointerCapture(event.pointerId);
+      before = positionOf(event);
+      drawTo(before);
+      event.preventDefault();
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (event.pointerId === drawingWith) drawTo(positionOf(event));
+    });
+    for (const end of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(end, (event) => {
+        if (event.pointerId !== drawingWith) return;
+        drawingWith = null;
+        strokeEnded();
+      });
+    }
+    clear();
+    return { clear };
+  }
+
+  return { prepare, readCanvas, makePad };
+})();

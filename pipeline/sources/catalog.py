@@ -1,0 +1,218 @@
+"""The data sets that backbeam knows, and where the four files of any data set are."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from model.errors import BadInput
+from pipeline.storage.places import Place, place_of
+
+SPLITS = ("train", "test")
+MOST_SHARDS = 99_999  # of a split: the names of shards number them with five digits
+EMBEDDED = Path(__file__).parents[1] / "data"
+
+# The four IDX files of the MNIST family, in the order of every table below.
+FILE_NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+_DIGITS = tuple("0123456789")
+
+
+class KnownDataset(NamedTuple):
+    """A data set that can be asked for by name.
+
+    Attributes:
+        class_names: in the order of the labels.
+        content_digests: SHA-256 of the four decompressed files; empty where nobody publishes them.
+        gzip_digests: SHA-256 of the four files as the mirrors serve them.
+        mirrors: folders that serve FILE_NAMES with .gz; empty for the embedded data set.
+    """
+
+    class_names: tuple[str, ...]
+    content_digests: tuple[str, ...]
+    gzip_digests: tuple[str, ...]
+    mirrors: tuple[str, ...]
+
+
+KNOWN = {
+    "mnist-5k": KnownDataset(
+        class_names=_DIGITS,
+        content_digests=(
+            "89e430e36727325a97efcd17149e4d09aca692cd5531d337d61364b43331602a",
+            "0957144ebbfaa82456149ffb9d207d684c8fd34e52334f7f6b253b0de462eeb4",
+            "b0de54896b0b7e1c4d57cb88864acbd15b191a178914269a8dab56e1aa76d30f",
+            "7b084714aae0c46c963e54f94112743c4533d74e72810414669cb77720990d5c",
+        ),
+        gzip_digests=(),
+        mirrors=(),
+    ),
+    "mnist": KnownDataset(
+        class_names=_DIGITS,
+        content_digests=(
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+        gzip_digests=(
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        ),
+        mirrors=(
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        ),
+    ),
+    "fashion-mnist": KnownDataset(
+        class_names=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        content_digests=(
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+        gzip_digests=(
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        ),
+        mirrors=(
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        ),
+    ),
+    "kmnist": KnownDataset(
+        class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        content_digests=(),
+        gzip_digests=(
+            "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+        ),
+        mirrors=("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+    ),
+}
+
+
+class Source(NamedTuple):
+    """Where the four files of a data set are.
+
+    Attributes:
+        name: what to call the data set: letters, digits, dots and dashes.
+        files: four, in the order of FILE_NAMES, gzipped or not.
+        known: what is known of a data set asked for by name.
+    """
+
+    name: str
+    files: tuple[Place, ...]
+    known: KnownDataset | None
+
+
+class PictureOptions(NamedTuple):
+    """What a user may say of a data set of pictures; None stands for what the source shows.
+
+    Attributes:
+        image_column: of a Parquet file.
+        label_column: of a Parquet file.
+        image_size: height and width; by default of the first image of the train split that can be decoded.
+    """
+
+    image_column: str | None = None
+    label_column: str | None = None
+    image_size: tuple[int, int] | None = None
+
+
+class RowsSource(NamedTuple):
+    """Where the Parquet files of a data set are.
+
+    Attributes:
+        name: as of a Source.
+        files: of each split, in order.
+        options: what the user says of it.
+    """
+
+    name: str
+    files: dict[str, tuple[Place, ...]]
+    options: PictureOptions
+
+
+class TreeSource(NamedTuple):
+    """Where a directory tree of images is: SPLIT/CLASS/IMAGE.
+
+    Attributes:
+        name: as of a Source.
+        folder: that holds train/ and test/.
+        options: what the user says of it.
+    """
+
+    name: str
+    folder: Path
+    options: PictureOptions
+
+
+AnySource: TypeAlias = Source | RowsSource | TreeSource
+
+
+def find_rows(folder: Place) -> dict[str, tuple[Place, ...]]:
+    """Find the Parquet files of each split in a folder, by the beginning of their names; in the order of the names.
+
+    Raises:
+        BadInput: a split has none, or a file is of no split.
+    """
+    listed: list[Place] = [*folder.glob("*.parquet")]
+    files = sorted(listed, key=str)
+    found = {split: tuple(file for file in files if _is_of(file, split)) for split in SPLITS}
+    stray = [file.name for file in files if not any(_is_of(file, split) for split in SPLITS)]
+    if stray or not all(found.values()):
+        about = f"{', '.join(stray)} is of neither split" if stray else "a split is missing"
+        raise BadInput(
+            f"{folder}: {about}: expected Parquet files whose names begin with train and test, such as train.parquet "
+            "and test-00000-of-00001.parquet; or name two files: --dataset TRAIN.parquet,TEST.parquet"
+        )
+    return found
+
+
+def _is_of(file: Place, split: str) -> bool:
+    return re.fullmatch(rf"{split}([^A-Za-z].*)?", file.stem) is not None
+
+
+def find_files(folder: str | Place) -> tuple[Place, ...]:
+    """Find the four IDX files of a folder, each by its customary name, with .gz or without.
+
+    Where a file stands there in both forms, the decompressed one is taken.
+
+    Args:
+        folder: a path or a URI.
+
+    Raises:
+        BadInput: at least one is not there; the message names each.
+    """
+    place = place_of(folder).absolute()  # workers may run in another folder
+    found = [_find_file(place, name) for name in FILE_NAMES]
+    missing = [name for name, place in zip(FILE_NAMES, found, strict=True) if place is None]
+    if missing:
+        raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz)")
+    return tuple(place for place in found if place is not None)
+
+
+def _find_file(folder: Place, name: str) -> Place | None:
+    places = (folder / f"{name}{ending}" for ending in ("", ".gz"))
+    return next((place for place in places if place.is_file()), None)

@@ -1,0 +1,49 @@
+"""A run's model written for other programs, whole or not at all."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from model.checkpoint import decode_parameters
+from model.export import describe_network, save_network
+from model.network import build_network
+from model.recipes import TrainingConfig
+from pipeline.storage.files import digest_of, new_folder, write_atomically
+from pipeline.train.run_record import PARAMETERS_NAME
+
+SAVED_MODEL = "saved_model"
+DESCRIPTION_NAME = "model.json"
+
+
+def export(
+    target: Path,
+    data: bytes,
+    config: TrainingConfig,
+    image_size: tuple[int, int],
+    class_names: tuple[str, ...],
+    origin: dict[str, Any],
+) -> None:
+    """Write a folder that holds a SavedModel, the parameters and a description of both.
+
+    Args:
+        target: the folder; nothing may be there.
+        data: the parameters' file, checked.
+        config: as trained.
+        image_size: height and width.
+        class_names: in the order of the outputs.
+        origin: JSON values that say where the model comes from.
+
+    Raises:
+        BadUsage: something is there already.
+        CorruptArtefact: the parameters are no network's.
+    """
+    parameters, network = (
+        decode_parameters(data, PARAMETERS_NAME, config.layers),
+        build_network(config.activation, config.output, config.loss),
+    )
+    parameters_file = {"name": PARAMETERS_NAME, "num_bytes": len(data), "sha256": digest_of(data)}
+    about = describe_network(config, *image_size, class_names) | {"parameters": parameters_file, "origin": origin}
+    with new_folder(target) as folder:
+        save_network(folder / SAVED_MODEL, network, parameters, *image_size)
+        write_atomically(folder / PARAMETERS_NAME, data)
+        write_atomically(folder / DESCRIPTION_NAME, json.dumps(about, indent=2, sort_keys=True).encode() + b"\n")

@@ -1,0 +1,94 @@
+"""What a run logs for TensorBoard: curves, the parameters' histograms, the graph of a step, and its mistakes."""
+
+from importlib.util import find_spec
+from math import isnan
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from model.errors import BadUsage, storage_failures
+from model.examples import Examples
+from model.fitting import Progress
+from model.network import Parameters, predict
+from model.recipes import TrainingConfig
+from model.training import network_of, start_state, update
+from pipeline.train.mistakes import worst_mistakes
+
+MOST_MISTAKES = 32
+
+
+class Board:
+    """The log of one run, in a folder that TensorBoard reads."""
+
+    def __init__(self, folder: Path, config: TrainingConfig, monitored: Examples, image_size: tuple[int, int]) -> None:
+        """Open the log and put the graph of a step into it.
+
+        Args:
+            folder: of the log.
+            config: the run.
+            monitored: the examples that reports count right answers among.
+            image_size: height and width.
+
+        Raises:
+            BadUsage: TensorBoard is not installed.
+            OSError: the log cannot be written.
+        """
+        if find_spec("tensorboard") is None:
+            raise BadUsage("--tensorboard needs the package tensorboard: pip install 'backbeam[tensorboard]'")
+        self._folder, self._config, self._monitored, self._size = folder, config, monitored, image_size
+        with storage_failures(folder):
+            self._writer = tf.summary.create_file_writer(str(folder))
+            with self._writer.as_default(step=0):
+                tf.summary.graph(graph_of_a_step(config))
+
+    def report(self, point: Progress, parameters: Parameters) -> None:
+        """Log a point of the curve and the parameters there; at the last step the mistakes too.
+
+        Raises:
+            OSError: the log cannot be written.
+        """
+        with storage_failures(self._folder), self._writer.as_default(step=point.step):
+            if not isnan(point.loss):
+                tf.summary.scalar("loss", point.loss)
+            accuracy = point.num_correct / max(1, point.num_monitored)
+            tf.summary.scalar("accuracy of the first test examples", accuracy)
+            for number, layer in enumerate(parameters, 1):
+                tf.summary.histogram(f"layer {number}/weights", layer.weights)
+                tf.summary.histogram(f"layer {number}/biases", layer.biases)
+            if point.step == self._config.num_steps:
+                self._log_mistakes(parameters)
+            self._writer.flush()
+        if point.step == self._config.num_steps:
+            self._writer.close()
+
+    def _log_mistakes(self, parameters: Parameters) -> None:
+        outputs = predict(network_of(self._config), parameters, tf.constant(self._monitored.images)).numpy()
+        mistakes = worst_mistakes(self._monitored.labels, outputs.argmax(axis=1), outputs.max(axis=1))
+        chosen = mistakes[:MOST_MISTAKES]
+        if not len(chosen):
+            return
+        images = self._monitored.images[chosen].reshape(-1, *self._size, 1)
+        tf.summary.image("mistakes", images, max_outputs=MOST_MISTAKES, description=self._captions(chosen, outputs))
+
+    def _captions(self, chosen: np.ndarray, outputs: np.ndarray) -> str:
+        lines = [
+            f"{place}. test:{self._monitored.indices[i]}: class {self._monitored.labels[i]} taken for "
+            f"{outputs[i].argmax()} ({outputs[i].max():.3f})"
+            for place, i in enumerate(chosen.tolist(), 1)
+        ]
+        return "\n".join(lines)
+
+
+def graph_of_a_step(config: TrainingConfig) -> tf.Graph:
+    """Return the graph of one update: the forward pass, the way back (of compare, the manual one) and the descent."""
+    if config.step == "compare":
+        config = config.model_copy(update={"step": "manual"})
+    state = tf.nest.map_structure(lambda value: tf.TensorSpec(value.shape, value.dtype), start_state(config))
+    images = tf.TensorSpec((config.batch_size, config.layers[0]), tf.uint8)
+    labels = tf.TensorSpec((config.batch_size,), tf.int32)
+
+    def step(state: object, images: object, labels: object) -> object:
+        return update(config, state, images, labels)  # type: ignore[arg-type]
+
+    return tf.function(step, autograph=False).get_concrete_function(state, images, labels).graph
