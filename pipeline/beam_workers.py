@@ -19,10 +19,11 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWo
 from google.protobuf import json_format, text_format
 
 from model.errors import EngineFailed
-from pipeline.processes import start_child
+from pipeline.processes import end_with_parent, start_child
 
-COMMAND = (sys.executable, "-m", "pipeline.sdk_worker")
+COMMAND = (sys.executable, "-m", "pipeline.beam_workers")
 STOP_SECONDS = 10  # for a worker to end once the job has
+GRACE_SECONDS = 1  # SIGTERM ends a worker at once, unless whoever started the driver had it ignored
 POLL_SECONDS = 0.2
 
 
@@ -75,3 +76,11 @@ def _how_ended(code: int) -> str:
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"ended with code {code} before its work was done"
+
+
+if __name__ == "__main__":  # the worker's side
+    end_with_parent(GRACE_SECONDS)
+
+    from apache_beam.runners.worker import sdk_worker_main
+
+    sdk_worker_main.main(sys.argv)

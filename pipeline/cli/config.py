@@ -15,8 +15,9 @@
     minimum_gain = 0.001
 
 Keys of [training] are those of `model.recipes.TrainingConfig`, tables of [validation] the checks of
-`pipeline.preprocess.validation_config.CHECKS` and their keys those of `CheckSettings`, keys of [slices] names of the user's own: see
-`pipeline.evaluate.slices`, keys of [promotion] those of `pipeline.registry.policy.Policy`. Nothing unknown is ignored.
+`pipeline.preprocess.validation_config.CHECKS` and their keys those of `CheckSettings`, keys of [slices] names of the
+user's own: see `pipeline.evaluate.slices`, keys of [promotion] those of `pipeline.registry.policy.Policy`. Nothing
+unknown is ignored.
 """
 
 import re

@@ -18,6 +18,7 @@ from pipeline.cli.options import (
     existing,
     local_folder,
     refuse_beam_options,
+    resolve_run,
     training_config,
 )
 from pipeline.cli.output import say_result
@@ -78,7 +79,8 @@ def show(
     from pipeline.evaluate.run_overview import show_run
 
     refuse_beam_options(context)
-    shown = show_run(existing(workspace), run)
+    place = existing(workspace)
+    shown = show_run(place, resolve_run(place, run))
     say_result(as_json, shown_json(shown), shown_parts(shown))
 
 
@@ -97,7 +99,9 @@ def compare(
     from pipeline.evaluate.run_overview import compare_runs
 
     refuse_beam_options(context)
-    compared = compare_runs(existing(workspace), first, second)
+    place = existing(workspace)
+    names = [resolve_run(place, name) for name in (first, second)]
+    compared = compare_runs(place, *names)
     say_result(as_json, compared_json(compared), compared_parts(compared))
 
 
@@ -188,7 +192,8 @@ def export(
     from pipeline.train.run_lookup import find_model
 
     refuse_beam_options(context)
-    model = find_model(existing(workspace), run)
+    place = existing(workspace)
+    model = find_model(place, resolve_run(place, run))
     export_model(model, to)
     say_result(as_json, export_json(model, to), export_parts(model, to))
 
@@ -213,6 +218,7 @@ def predict(
     from pipeline.train.run_lookup import find_model
 
     refuse_beam_options(context)
-    model = find_model(existing(workspace), run)
+    place = existing(workspace)
+    model = find_model(place, resolve_run(place, run))
     answers = predict_files(model, files)
     say_result(as_json, answers_json(model, answers), answers_parts(answers))

@@ -23,6 +23,7 @@ from pipeline.cli.options import (
     existing,
     lock_of,
     refuse_beam_options,
+    resolve_run,
 )
 from pipeline.cli.output import say_result
 from pipeline.progress import configure
@@ -119,7 +120,8 @@ def reproduce(
     with scratch_folder("backbeam") as fresh:
         sources = tuple(map(absolute, dataset or ()))
         trusted = evaluation_slicings(None, slices)
-        found = repeat_run(existing(workspace).absolute(), run, sources, fresh, trusted)
+        place = existing(workspace).absolute()
+        found = repeat_run(place, resolve_run(place, run), sources, fresh, trusted)
     say_result(as_json, verification_sheets.reproduced_json(found), verification_sheets.reproduced_parts(found))
     if not found.is_equal:
         raise typer.Exit(DIFFERENT)

@@ -389,6 +389,13 @@ def existing(workspace: Place) -> Place:
     return workspace
 
 
+def resolve_run(workspace: Place, wanted: str | None) -> str | None:
+    """Return the run that a command names; see `pipeline.registry.history.resolve_run`."""
+    from pipeline.registry import history
+
+    return history.resolve_run(workspace, wanted)
+
+
 def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Split the command line at its first --: ours before, Beam's after."""
     end = arguments.index("--") if "--" in arguments else len(arguments)

@@ -48,6 +48,7 @@ from pipeline.cli.options import (
     picture_options,
     refuse_beam_options,
     refuse_cluster,
+    resolve_run,
     stage_settings,
     training_config,
 )
@@ -185,7 +186,7 @@ def promote(
     settings = stage_settings(context, existing(workspace), workers=workers)
     policy = resolve_promotion(config)
     with lock_of(workspace, wait, if_locked):
-        entry = promotion.promote(settings, run, policy, force, why)
+        entry = promotion.promote(settings, resolve_run(settings.workspace, run), policy, force, why)
     _say_entry(workspace, entry, as_json)
     if entry.outcome == "kept":
         raise typer.Exit(REFUSED)

@@ -51,6 +51,7 @@ from pipeline.cli.options import (
     refuse_beam_options,
     refuse_cluster,
     refuse_remote_logs,
+    resolve_run,
     split_arguments,
     stage_settings,
     training_configs,
@@ -102,10 +103,8 @@ def run(
     from pipeline.cli.run_output import evaluation_parts, next_steps, seeds_parts
     from pipeline.context import Log
     from pipeline.evaluate.seeds import write_seeds
-    from pipeline.evaluate.stage import evaluate_stage
-    from pipeline.preprocess.dataset import find_baseline
-    from pipeline.preprocess.stage import preprocess_stage, validate_stage
-    from pipeline.train.stage import check_machine, train_stage
+    from pipeline.stages import JobConfig, run_job
+    from pipeline.train.stage import check_machine
 
     configure(quiet, log_file)
     pictures = picture_options(image_column, label_column, image_size)
@@ -114,27 +113,32 @@ def run(
     )
     flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
     configs = training_configs(config, seeds, seed=seed, layers=layers, **flags)
-    checks, slicings = resolve_validation(config), evaluation_slicings(config, slices)
-    settings, log = stage_settings(context, workspace, device, workers=workers), Log()
+    job = JobConfig(
+        dataset=options,
+        checks=resolve_validation(config),
+        baseline=baseline,
+        training=configs,
+        tensorboard=tensorboard,
+        checkpoints=Saving(checkpoint_every, keep_checkpoints),
+        slicings=evaluation_slicings(config, slices),
+    )
+    settings = stage_settings(context, workspace, device, workers=workers)
+    log = Log()
     refuse_cluster()
     refuse_remote_logs(workspace, tensorboard)
     check_machine(settings, configs[0])
     with lock_of(workspace, wait, if_locked):
-        earlier = find_baseline(settings.workspace, baseline)
-        data = preprocess_stage(settings, options, log)
-        validation = validate_stage(settings, data, checks, earlier, log)
-        trained = train_stage(settings, data, configs, tensorboard, Saving(checkpoint_every, keep_checkpoints), log)
-        evaluations = evaluate_stage(settings, data, trained, slicings, log)
-        rows = write_seeds(workspace, trained, evaluations) if seeds else []
+        made = run_job(settings, job, log)
+        rows = write_seeds(workspace, made.runs, made.evaluations) if seeds else []
     if seeds:
-        result = seeds_json(workspace, trained, evaluations, rows, log)
-        parts = seeds_parts(workspace, data.manifest, trained, rows, log)
+        result = seeds_json(workspace, made.runs, made.evaluations, rows, log)
+        parts = seeds_parts(workspace, made.dataset.manifest, made.runs, rows, log)
     else:
-        result = evaluation_json(workspace, trained[0], evaluations[0], log)
-        parts = evaluation_parts(workspace, data.manifest, trained[0], evaluations[0], log)
-    result |= validation_json(workspace, validation)
-    steps = [] if quiet else next_steps(split_arguments(sys.argv[1:])[0], trained[0])
-    say_result(as_json, result, [*parts, validation_line(workspace, validation), *steps])
+        result = evaluation_json(workspace, made.runs[0], made.evaluations[0], log)
+        parts = evaluation_parts(workspace, made.dataset.manifest, made.runs[0], made.evaluations[0], log)
+    result |= validation_json(workspace, made.validation)
+    steps = [] if quiet else next_steps(split_arguments(sys.argv[1:])[0], made.runs[0])
+    say_result(as_json, result, [*parts, validation_line(workspace, made.validation), *steps])
 
 
 def preprocess(
@@ -288,7 +292,7 @@ def evaluate(
     slicings = evaluation_slicings(config, slices)
     settings, log = stage_settings(context, workspace, workers=workers), Log()
     with lock_of(existing(workspace), wait, if_locked):
-        trained, data = find_run(workspace, run)
+        trained, data = find_run(workspace, resolve_run(workspace, run))
         (evaluation,) = evaluate_stage(settings, data, [trained], slicings, log)
     result = evaluation_json(workspace, trained, evaluation, log)
     say_result(as_json, result, evaluation_parts(workspace, data.manifest, trained, evaluation, log))

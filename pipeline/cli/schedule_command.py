@@ -1,5 +1,6 @@
 """The command `schedule`. Heavy imports are lazy."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from pipeline.progress import configure
 from pipeline.storage.places import Place
 
 SCHEDULED_COMMAND = "retrain"
+COMMAND = (sys.executable, "-m", "pipeline.cli.scheduled_run")
 PASSES_OPTIONS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 UNHEALTHY = 1
 
@@ -79,7 +81,6 @@ def schedule(
     import socket
     from datetime import timedelta
 
-    from pipeline.schedule.child import COMMAND
     from pipeline.schedule.scheduler import ScheduleConfig
     from pipeline.schedule.state import HEALTH_NAME, STATE_NAME
     from pipeline.schedule.timetable import Timetable

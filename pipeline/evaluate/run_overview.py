@@ -85,7 +85,7 @@ def show_run(workspace: Place, wanted: str | None) -> Shown:
     return Shown(run, evaluation, read_rows(workspace, "classes", run.run_id).to_pylist())
 
 
-def compare_runs(workspace: Place, first: str, second: str) -> Compared:
+def compare_runs(workspace: Place, first: str | None, second: str | None) -> Compared:
     """Compare two runs on the examples of the test split.
 
     Raises:

@@ -2,10 +2,11 @@
 
     block ranges -> cuts of blocks -> shards -> manifest
 
-Work is done by blocks of thousands of examples; no Python runs for a single image, but where pictures must be decoded
-(`pipeline.sources.image_decoding`). Examples do not travel through the engine: a worker that has read a block leaves it in a
-scratch file, and the shuffle moves only where each cut of it lies, but where workers share no disk
-(`pipeline.preprocess.shuffle_files`). So a worker holds one block or one shard, and an engine that shuffles in memory holds neither.
+Work is done by blocks of thousands of examples; no Python runs for a single image, except where images must be
+decoded (`pipeline.sources.image_decoding`). Examples do not travel through the engine: a worker that has read a block
+writes it to a scratch file, and only the position of each cut of it is shuffled, unless workers share no disk
+(`pipeline.preprocess.shuffle_files`). So a worker holds one block or one shard, and an engine that shuffles in memory
+holds neither.
 `construct` puts the functions below in order.
 """
 

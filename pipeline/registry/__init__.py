@@ -1,1 +1,1 @@
-"""Which run is the champion, how it came to be, and when a challenger takes its place."""
+"""Champion and challenger: which run is in use, and when another replaces it."""

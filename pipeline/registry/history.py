@@ -26,6 +26,7 @@ from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, 
 from pipeline.train.run_record import RunRecord
 
 CHAMPION_NAME = "champion.json"
+CHAMPION = "champion"  # names the champion, whichever run that is
 
 Action: TypeAlias = Literal["retrain", "promote", "rollback"]
 Outcome: TypeAlias = Literal["promoted", "kept"]
@@ -227,6 +228,16 @@ def find_champion(workspace: Place) -> Champion:
     if found is None:
         raise BadUsage(f"{workspace} has no champion yet: `backbeam retrain` or `backbeam promote RUN` makes one")
     return found
+
+
+def resolve_run(workspace: Place, wanted: str | None) -> str | None:
+    """Return the run that a user names: "champion" stands for the champion's id, any other name for itself.
+
+    Raises:
+        BadUsage: there is no champion.
+        CorruptArtefact: the pointer to the champion is not sound.
+    """
+    return find_champion(workspace).run_id if wanted == CHAMPION else wanted
 
 
 def may_stand(history: History, standing: Champion | None) -> bool:

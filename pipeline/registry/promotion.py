@@ -19,6 +19,7 @@ from pipeline.registry.history import (
     best_first,
     crown,
     open_history,
+    resolve_run,
 )
 from pipeline.registry.policy import BEST, NONE, Policy
 from pipeline.storage.places import Place
@@ -166,7 +167,7 @@ def find_reference(workspace: Place, history: History, data: Dataset, policy: Po
     if policy.reference == BEST:
         return next((each.run_id for each in best_first(history) if _can_answer(workspace, data, each)), None)
     try:
-        folder = find_run_folder(workspace, policy.reference)
+        folder = find_run_folder(workspace, resolve_run(workspace, policy.reference))
     except BadUsage as problem:
         raise BadUsage(f"[promotion] reference: {problem}") from None
     check_fits(workspace, data.manifest, check_run(workspace, folder))

@@ -219,18 +219,16 @@ def inspect_dataset(
         BadUsage: there is no such data set, split or example.
         CorruptArtefact: a file that was read is not what its record says.
     """
-    from pipeline.report import inspect
-
     folder = find_complete(workspace / "datasets", MANIFEST_NAME, wanted, "data set")
     data = Dataset(folder, *load_manifest(folder))
-    inspect.check_split("--split", split, data.manifest)
-    names = inspect.parse_examples(examples, data.manifest)
+    check_split("--split", split, data.manifest)
+    names = parse_examples(examples, data.manifest)
     validation = check_validation(workspace, folder.name, data.digest) if is_validated(folder) else None
     place, named = target or workspace / "inspect" / folder.name, list["Named"]()
     if examples:
-        sheet = place / inspect.EXAMPLES_NAME
-        named = inspect.write_example_sheet(sheet, folder, data.manifest, names)
+        sheet = place / EXAMPLES_NAME
+        named = write_example_sheet(sheet, folder, data.manifest, names)
     else:
-        sheet = place / inspect.CLASSES_NAME
-        inspect.write_class_sheet(sheet, folder, data.manifest, split, per_class)
-    return Inspection(data, inspect.statistics(data.manifest), validation, sheet, named)
+        sheet = place / CLASSES_NAME
+        write_class_sheet(sheet, folder, data.manifest, split, per_class)
+    return Inspection(data, statistics(data.manifest), validation, sheet, named)

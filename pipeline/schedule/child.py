@@ -7,15 +7,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 
 from pipeline.processes import start_child
-
-COMMAND = (sys.executable, "-m", "pipeline.schedule.child")
-GRACE_SECONDS = 60  # to save a checkpoint, to a slow disk or a store
 
 
 class ChildProcess:
@@ -61,11 +57,3 @@ def describe_result(printed: bytes) -> str:
         return ": ".join([f"{result.get('run_id') or ''} {what}".strip(), *result.get("reasons", [])[:1]])
     except (ValueError, AttributeError, KeyError, TypeError):
         return "the run ended with code 0, but printed no result"
-
-
-if __name__ == "__main__":
-    from pipeline.cli.main import main
-    from pipeline.processes import end_with_parent
-
-    end_with_parent(GRACE_SECONDS)
-    main()

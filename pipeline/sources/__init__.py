@@ -1,1 +1,1 @@
-"""What goes in: where data sets come from, and how they are read."""
+"""Source files: found, downloaded, scanned and read as blocks of examples."""

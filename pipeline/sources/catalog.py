@@ -9,7 +9,7 @@ from pipeline.storage.places import Place, place_of
 
 SPLITS = ("train", "test")
 MOST_SHARDS = 99_999  # of a split: the names of shards number them with five digits
-EMBEDDED = Path(__file__).parents[1] / "data"
+EMBEDDED = Path(__file__).parent / "data"
 
 # The four IDX files of the MNIST family, in the order of every table below.
 FILE_NAMES = (

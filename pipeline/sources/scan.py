@@ -1,7 +1,7 @@
 """Source files made ready for workers: scanned once for identity, cut into blocks, decompressed where need be.
 
-Here are the four files of IDX; `pipeline.sources.parquet_source` and `pipeline.sources.image_folder` do the same for Parquet and for
-folders of images.
+Here are the four files of IDX; `pipeline.sources.parquet_source` and `pipeline.sources.image_folder` do the same for
+Parquet and for folders of images.
 
 A scan reads each file from end to end, so every fault of the files shows before any work starts, and notes the
 checksum of each block. A worker that reads a block later checks it: a source that changes meanwhile cannot slip in.

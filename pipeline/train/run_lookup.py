@@ -69,18 +69,10 @@ def dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tuple[M
     return data
 
 
-CHAMPION = "champion"  # names whichever run that is
-
-
 def find_run_folder(workspace: Place, wanted: str | None) -> Place:
-    """Find a complete run by its id, by a beginning of its id, as the only one, or as the champion.
+    """Find a complete run by its id, by a beginning of its id, or as the only one.
 
     Raises:
-        BadUsage: none fits, several do, or there is no champion.
-        CorruptArtefact: the pointer to the champion is not sound.
+        BadUsage: none fits, or several do.
     """
-    if wanted == CHAMPION:
-        from pipeline.registry.history import find_champion
-
-        wanted = find_champion(workspace).run_id
     return find_complete(workspace / "runs", RUN_NAME, wanted, "run")

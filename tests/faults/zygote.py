@@ -1,7 +1,7 @@
 """A process that has imported what commands need and forks for each, so that one takes as long as its work alone.
 
-The fork runs `pipeline.cli.main.main` with the arguments, as the console script does. Nothing that a fork may not share is
-started before: no thread of TensorFlow, Beam or gRPC.
+The fork runs `pipeline.cli.main.main` with the arguments, as the console script does. Nothing that a fork may not share
+is started before: no thread of TensorFlow, Beam or gRPC.
 """
 
 import contextlib

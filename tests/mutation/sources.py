@@ -20,7 +20,10 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "model/recipes.py": ("tests/model/test_training.py", "tests/pipeline/cli/test_config.py"),
     "model/training.py": ("tests/model/test_gradients.py", "tests/model/test_lockstep.py"),
     "pipeline/buckets.py": (),
-    "pipeline/preprocess/validation_checks.py": ("tests/pipeline/preprocess/test_digest_buckets.py", "tests/pipeline/preprocess/test_validation_stage.py"),
+    "pipeline/preprocess/validation_checks.py": (
+        "tests/pipeline/preprocess/test_digest_buckets.py",
+        "tests/pipeline/preprocess/test_validation_stage.py",
+    ),
     "pipeline/preprocess/duplicate_images.py": ("tests/pipeline/preprocess/test_digest_buckets.py",),
     "pipeline/registry/decision.py": (),
     "pipeline/registry/policy.py": ("tests/pipeline/registry/test_decision.py",),

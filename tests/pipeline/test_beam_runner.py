@@ -4,7 +4,7 @@ import pytest
 from apache_beam.internal import pickler
 
 from model.errors import EngineFailed
-from pipeline import code_identity
+from pipeline import beam_runner
 from pipeline.beam_runner import CodeIdentity, SameCode, _translate, code_identity
 
 
@@ -27,8 +27,8 @@ def test_the_same_code_calls_the_function(dumps, loads):
 def test_other_code_is_refused_and_both_are_named(changed, other, monkeypatch):
     pickled = pickle.dumps(SameCode(of_the_driver))
     own = code_identity()
-    monkeypatch.setattr(code_identity, changed, other)
-    monkeypatch.setattr(code_identity, "code_identity", code_identity.__wrapped__)
+    monkeypatch.setattr(beam_runner, changed, other)
+    monkeypatch.setattr(beam_runner, "code_identity", code_identity.__wrapped__)
     with pytest.raises(EngineFailed) as raised:
         pickle.loads(pickled)  # noqa: S301
     assert str(own) in str(raised.value)
@@ -39,7 +39,7 @@ def test_other_code_is_refused_before_a_function_that_it_lacks_is_looked_for(mon
     pickled = pickle.dumps(SameCode(of_the_driver)).replace(b"of_the_driver", b"of_the_worker")
     with pytest.raises(AttributeError):
         pickle.loads(pickled)  # noqa: S301
-    monkeypatch.setattr(code_identity, "code_identity", lambda: CodeIdentity("9.9", "f" * 64))
+    monkeypatch.setattr(beam_runner, "code_identity", lambda: CodeIdentity("9.9", "f" * 64))
     with pytest.raises(EngineFailed, match=r"a worker runs backbeam 9\.9"):
         pickle.loads(pickled)  # noqa: S301
 
@@ -47,9 +47,9 @@ def test_other_code_is_refused_before_a_function_that_it_lacks_is_looked_for(mon
 @pytest.mark.parametrize(
     "told",
     [
-        "ModuleNotFoundError: No module named 'pipeline.code_identity'",
+        "ModuleNotFoundError: No module named 'pipeline.beam_runner'",
         "ModuleNotFoundError: No module named 'model.errors'; 'model' is not a package",
-        "AttributeError: Can't get attribute 'cut' on <module 'pipeline.preprocess.beam_job' from '/old/preprocess.py'>",
+        "AttributeError: Can't get attribute 'cut' on <module 'pipeline.preprocess' from '/old/p.py'>",
         "AttributeError: module 'pipeline' has no attribute 'preprocess'",
     ],
 )

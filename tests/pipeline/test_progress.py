@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import progress as console
+from pipeline import progress
 from pipeline.progress import configure, note, open_messages, say, warn, watched
 
 FULL = Path("/dev/full")  # a device that says that it is full
@@ -58,8 +58,8 @@ def test_work_that_is_watched_says_how_long_it_took(capsys):
 
 
 def test_work_that_goes_on_says_how_far_it_has_come(capsys, monkeypatch):
-    monkeypatch.setattr(console, "LINE_SECONDS", 0)
-    monkeypatch.setattr(console, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    monkeypatch.setattr(progress, "POLL_SECONDS", 0.01)
     with watched("reading", 1000, "examples", lambda: 0.25, seconds=0.0):
         deadline = time.monotonic() + 30
         said = ""
@@ -86,9 +86,9 @@ def test_a_message_does_not_steer_the_terminal(capsys):
 
 
 def test_a_signal_while_the_log_file_is_written_does_not_hang(tmp_path, monkeypatch):
-    monkeypatch.setattr(console, "LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "LOCK_SECONDS", 0.01)
     configure(log_file=tmp_path / "log")
-    with console._voice.lock:  # as if a line were being written when a handler came to say something
+    with progress._voice.lock:  # as if a line were being written when a handler came to say something
         note("left out")
     note("written")
     configure()
@@ -133,7 +133,7 @@ def test_a_log_file_that_a_full_disk_has_no_room_for_is_left_out(number, capsys,
     def refuse(file):
         raise OSError(number, os.strerror(number), str(file))
 
-    monkeypatch.setattr(console, "open_messages", refuse)
+    monkeypatch.setattr(progress, "open_messages", refuse)
     configure(log_file=tmp_path / "log")
     say("at work")
     assert re.fullmatch(f"{TIME}the log file cannot be written.*\n{TIME}at work\n", capsys.readouterr().err)
@@ -144,7 +144,7 @@ def test_progress_bars_on_a_terminal_that_is_gone_do_not_end_work(monkeypatch):
     os.close(controller)
     with open_messages(terminal) as stream, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stream)
-        patch.setattr(console.console, "_force_terminal", True)
-        assert console.shows_bars()
+        patch.setattr(progress.console, "_force_terminal", True)
+        assert progress.shows_bars()
         with watched("reading", 5, "examples", lambda: 1.0, seconds=0.0):
             say("at work")

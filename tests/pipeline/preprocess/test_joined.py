@@ -5,6 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from tests.pipeline.test_preprocess import damage_json
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.preprocess.joined import Built, join_manifests
@@ -14,7 +15,6 @@ from pipeline.storage import files as storage
 from pipeline.train.trainer import first_examples, split_reader
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import write_rows, write_tree
-from tests.pipeline.test_preprocess import damage_json
 
 LAYERS = ["--layers", "20,6,3", "--num-steps", "200"]
 

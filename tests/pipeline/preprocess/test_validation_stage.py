@@ -2,12 +2,13 @@
 
 import hashlib
 
+from tests.pipeline.test_shards import dataset_of
+
 from pipeline.preprocess.manifest import ShardInfo
 from pipeline.preprocess.shards import add_up
 from pipeline.preprocess.validation import Subject, examine, judge, look
 from pipeline.preprocess.validation_checks import Finding
 from pipeline.preprocess.validation_config import CHECKS, CheckSettings
-from tests.pipeline.test_shards import dataset_of
 
 
 def findings(folder, manifest):

@@ -18,8 +18,8 @@ PROMOTED = {"outcome": "promoted", "run_id": "run-1", "reasons": ["better by 0.5
 
 
 def run() -> None:
+    from pipeline.cli.scheduled_run import GRACE_SECONDS
     from pipeline.processes import end_with_parent
-    from pipeline.schedule.child import GRACE_SECONDS
 
     folder = Path(os.environ["FAKE_FOLDER"])
 

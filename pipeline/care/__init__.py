@@ -1,1 +1,0 @@
-"""Looking after what is there: verify, repair, make again, compare."""

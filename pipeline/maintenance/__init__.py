@@ -1,0 +1,1 @@
+"""Verify, repair and reproduce what a workspace holds."""

@@ -1,0 +1,1 @@
+"""From blocks to a data set: TFRecord shards and a manifest, validated."""
