@@ -19,7 +19,6 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "model/random_streams.py": (),
     "model/recipes.py": ("tests/model/test_training.py", "tests/pipeline/cli/test_config.py"),
     "model/training.py": ("tests/model/test_gradients.py", "tests/model/test_lockstep.py"),
-    "pipeline/buckets.py": (),
     "pipeline/preprocess/validation_checks.py": (
         "tests/pipeline/preprocess/test_digest_buckets.py",
         "tests/pipeline/preprocess/test_validation_stage.py",
@@ -27,7 +26,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "pipeline/preprocess/duplicate_images.py": ("tests/pipeline/preprocess/test_digest_buckets.py",),
     "pipeline/registry/decision.py": (),
     "pipeline/registry/policy.py": ("tests/pipeline/registry/test_decision.py",),
-    "pipeline/scheduling/timetable.py": (),
+    "pipeline/schedule/timetable.py": (),
     "pipeline/preprocess/shards.py": ("tests/pipeline/preprocess/test_validation_checks.py",),
     "pipeline/sources/idx_format.py": (),
     "pipeline/evaluate/calibration.py": ("tests/pipeline/evaluate/test_slices.py",),

@@ -25,8 +25,8 @@ import sys
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 import slow_work
-from pipeline import runners
-runners.execute(beam, PipelineOptions, sys.argv[1:], lambda p: p | beam.Create([1, 2]) | beam.Map(slow_work.work))
+from pipeline.beam_runner import execute
+execute(beam, PipelineOptions, sys.argv[1:], lambda p: p | beam.Create([1, 2]) | beam.Map(slow_work.work))
 """
 SLOW_WORK = """
 import os, pathlib, time
@@ -71,8 +71,8 @@ def test_a_worker_that_ends_before_it_connects_fails_the_job(ending, told, tmp_p
 @pytest.mark.slow  # a worker imports Beam
 def test_a_worker_with_other_code_than_its_driver_fails_the_job(tmp_path, monkeypatch):
     script = (
-        "import runpy; from pipeline import code_identity; code_identity.code_digest = lambda: 'f' * 64; "
-        "runpy.run_module('pipeline.sdk_worker', run_name='__main__')"
+        "import runpy; from pipeline import beam_runner; beam_runner.code_digest = lambda: 'f' * 64; "
+        "runpy.run_module('pipeline.beam_workers', run_name='__main__')"
     )
     monkeypatch.setattr(worker_processes, "COMMAND", (sys.executable, "-c", script))
     own = f"backbeam {version('backbeam')} (code digest"

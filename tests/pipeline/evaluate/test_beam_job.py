@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.errors import BadInput, EngineFailed
+from pipeline.evaluate import beam_job
 from pipeline.evaluate.beam_job import Result, _as_lists, evaluate, merge
 from pipeline.evaluate.group_counts import tally
 from pipeline.evaluate.records import check_evaluation
 from pipeline.evaluate.slices import SLICINGS, Slicing
-from pipeline.storage import files as storage
-from pipeline.storage import local_disk as disk
+from pipeline.storage import files, tables
 from pipeline.storage.cleanup import clear_all
 from pipeline.storage.tables import EVALUATION_TABLES, staging_folder
 from pipeline.storage.workspace import partition
@@ -114,7 +114,7 @@ def test_what_is_there_when_it_is_cut_off_anywhere(workspace, seeds_run, tmp_pat
         return watched
 
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "rename", before(disk.rename))
+        patch.setattr(files, "rename", before(files.rename))
         evaluate_run(workspace, name)
     assert len(copies) >= 2 * len(EVALUATION_TABLES)
     expected = seen_by_readers(seeds_run)
@@ -184,14 +184,14 @@ def test_a_slicing_that_cuts_nothing_is_refused_in_the_sum(workspace, monkeypatc
 
 
 def test_an_engine_that_does_nothing_is_an_error(workspace, monkeypatch):
-    monkeypatch.setattr("pipeline.beam_runner.execute", lambda *arguments: None)
+    monkeypatch.setattr("pipeline.evaluate.beam_job.execute", lambda *arguments: None)
     with pytest.raises(EngineFailed, match=r"wrote no evaluation\.json"):
         evaluate_run(workspace, names(workspace)[0])
 
 
 def test_a_shard_whose_outputs_no_table_can_hold_is_refused_before_any_work(workspace, monkeypatch):
     """A row has three outputs of four bytes; the shard of the test split has 20."""
-    monkeypatch.setattr("pipeline.beam_runner.execute", lambda *arguments: pytest.fail("work began"))
+    monkeypatch.setattr("pipeline.evaluate.beam_job.execute", lambda *arguments: pytest.fail("work began"))
     monkeypatch.setattr("pipeline.storage.tables.MOST_TABLE_BYTES", 12 * 10)
     before = contents(workspace)
     with pytest.raises(BadInput, match=r"digits-\w+/test-00000-of-00001\.tfrecord would have .*larger --num-shards"):
@@ -200,7 +200,7 @@ def test_a_shard_whose_outputs_no_table_can_hold_is_refused_before_any_work(work
 
 
 def test_more_classes_than_a_confusion_table_can_hold_are_refused_before_any_work(workspace, monkeypatch):
-    monkeypatch.setattr("pipeline.beam_runner.execute", lambda *arguments: pytest.fail("work began"))
+    monkeypatch.setattr("pipeline.evaluate.beam_job.execute", lambda *arguments: pytest.fail("work began"))
     monkeypatch.setattr("pipeline.storage.tables.MOST_ROWS", SPLITS * 9 - 1)
     with pytest.raises(BadInput, match=r"confusion would have 18 rows .*, at most 17 .*: 3 classes are too many"):
         evaluate_run(workspace, names(workspace)[0])
@@ -258,8 +258,8 @@ def test_a_reader_beside_it_never_sees_half(workspace, monkeypatch):
 
         return slow
 
-    for function in (storage.write_atomically, storage.publish_folder):
-        monkeypatch.setattr(storage, function.__name__, slowly(function))
+    monkeypatch.setattr(tables, "publish_folder", slowly(tables.publish_folder))
+    monkeypatch.setattr(beam_job, "write_table", slowly(beam_job.write_table))
     command = [sys.executable, "-c", READER, workspace / "reports", json.dumps(NUM_ROWS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
         patience = threading.Timer(120, reader.kill)

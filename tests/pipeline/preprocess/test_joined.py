@@ -8,10 +8,10 @@ import pytest
 from tests.pipeline.test_preprocess import damage_json
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
+from pipeline.preprocess import manifest as manifests
 from pipeline.preprocess.joined import Built, join_manifests
 from pipeline.preprocess.manifest import check_dataset, commit_manifest, load_manifest
 from pipeline.sources.catalog import MOST_SHARDS
-from pipeline.storage import files as storage
 from pipeline.train.trainer import first_examples, split_reader
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import write_rows, write_tree
@@ -189,8 +189,8 @@ def test_parts_have_no_more_shards_together_than_a_split_may_have(first):
 
 def test_a_manifest_that_could_not_be_read_back_is_refused(first, tmp_path, monkeypatch):
     manifest = join_manifests(parts_of(first, 1, 1))
-    monkeypatch.setattr(storage, "MOST_RECORD_BYTES", len(manifest.to_json()))
+    monkeypatch.setattr(manifests, "MOST_RECORD_BYTES", len(manifest.to_json()))
     commit_manifest(tmp_path, manifest)
-    monkeypatch.setattr(storage, "MOST_RECORD_BYTES", len(manifest.to_json()) - 1)
+    monkeypatch.setattr(manifests, "MOST_RECORD_BYTES", len(manifest.to_json()) - 1)
     with pytest.raises(BadInput, match="lower --num-shards"):
         commit_manifest(tmp_path / "other", manifest)

@@ -138,7 +138,7 @@ def gzipped_promise(magic: int, *sizes: int) -> bytes:
 
 
 def test_a_source_is_asked_for_room_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(idx, "read_body", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr("pipeline.sources.scan.read_body", lambda *_: pytest.fail("read"))
     files = [gzipped_promise(idx.IMAGES_MAGIC, 10**6, 5, 4), gzipped_promise(idx.LABELS_MAGIC, 10**6)] * 2
     for name, data in zip(FILE_NAMES, files, strict=True):
         (tmp_path / f"{name}.gz").write_bytes(data)
@@ -147,7 +147,7 @@ def test_a_source_is_asked_for_room_before_it_is_read(tmp_path, monkeypatch):
 
 
 def test_an_images_file_to_predict_is_asked_for_room_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(idx, "read_body", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr("pipeline.evaluate.predict.read_body", lambda *_: pytest.fail("read"))
     (tmp_path / "images").write_bytes(gzipped_promise(idx.IMAGES_MAGIC, 10**5, 5, 4))
     with pytest.raises(BadInput, match=r"promises 2000016 bytes, found .* compressed bytes, which hold at most"):
         answer_files([str(tmp_path / "images")], 5, 4, ("a",), lambda _: pytest.fail("classified"))

@@ -69,10 +69,10 @@ def test_a_new_file_is_whole_or_not_there(tmp_path):
 RACE = """
 import sys
 from pathlib import Path
-from pipeline import storage
+from pipeline.storage.files import write_new
 print("ready", flush=True)
 sys.stdin.readline()
-print(sum(storage.write_new(Path(sys.argv[1]) / str(name), sys.argv[2].encode()) for name in range(50)))
+print(sum(write_new(Path(sys.argv[1]) / str(name), sys.argv[2].encode()) for name in range(50)))
 """
 
 
@@ -114,8 +114,8 @@ def test_a_file_that_is_not_as_recorded(data, message, check, tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline import local_side, locks, storage
-with locks.locked(Path(sys.argv[1])):
+from pipeline.storage.lock import locked
+with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """

@@ -87,7 +87,7 @@ def test_what_ended_the_run_is_said_though_no_checkpoint_can_be_written(tmp_path
         raise StorageFailed("the disk is full")
 
     folder, ours = tmp_path / "run", journal(tmp_path / "run", Saving(every=0))
-    monkeypatch.setattr("pipeline.train.checkpoints.storage.write_atomically", refuse)
+    monkeypatch.setattr("pipeline.train.checkpoints.write_atomically", refuse)
     with ended_by(EngineFailed, folder, ours):
         go(ours, 100)
         raise EngineFailed("gone")
