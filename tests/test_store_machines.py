@@ -13,7 +13,7 @@ from tests.helpers import BACKBEAM, Digits
 STAGES = ["preprocess", "validate", "train", "evaluate"]
 LEASE = """
 import sys
-from pipeline.stores import lease
+from pipeline.storage import lease
 lease.LEASE_SECONDS = float(sys.argv.pop(1))
 """
 COMMAND = f"{LEASE}from pipeline.cli.main import main\nmain()"

@@ -22,7 +22,7 @@ CLOUD_STORAGE = [
     str(Path(sys.executable).with_name("gcp-storage-emulator")),
     *("start", "--host=localhost", "--port={port}", "--in-memory", "--default-bucket=backbeam-test"),
 ]
-# Of workspaces, which are reached in another language than Beam's: see pipeline/stores.
+# Of workspaces, which are reached in another language than Beam's: see pipeline/storage/object_store.py.
 BUCKET = [sys.executable, "-m", "tests.conditional_emulator", "google", "localhost", "{port}", "backbeam-test"]
 SERVERS = {
     "job": JOB_SERVICE,

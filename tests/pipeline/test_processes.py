@@ -8,7 +8,7 @@ from pipeline.processes import start_child
 
 CHILD = """
 import signal, sys, time
-from pipeline.child_process import end_with_parent
+from pipeline.processes import end_with_parent
 signal.signal(signal.SIGTERM, {on_sigterm})
 end_with_parent({grace})
 print("ready", flush=True)
@@ -17,7 +17,7 @@ print("still here")
 """
 PARENT = """
 import sys, time
-from pipeline.child_process import start_child
+from pipeline.processes import start_child
 child = start_child([sys.executable, "-c", sys.argv[1]])
 time.sleep(300)
 """
@@ -41,7 +41,7 @@ def test_a_child_does_not_import_from_the_current_folder(name, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("raise SystemExit('the wrong module')")
-    script = "import queue, random, model.errors, pipeline.child_process"
+    script = "import queue, random, model.errors, pipeline.processes"
     done = start_child([sys.executable, "-c", script], stderr=subprocess.PIPE)
     assert done.communicate(timeout=60) == (None, b"")
     assert done.returncode == 0
