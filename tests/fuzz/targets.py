@@ -67,13 +67,13 @@ def idx_labels(data: bytes) -> None:
 
 def _scan_idx(number: int, data: bytes) -> None:
     """Scan the files of a data set of which one is foreign, and read what was scanned, as workers do."""
-    files = [str(_folder() / "digits" / name) for name in FILE_NAMES]
-    files[number] = str(_placed(data))
+    files = [_folder() / "digits" / name for name in FILE_NAMES]
+    files[number] = _placed(data)
     _read_source(Source("fuzz", tuple(files), None))
 
 
 def parquet_source(data: bytes) -> None:
-    place = str(_placed(data, "input.parquet"))
+    place = _placed(data, "input.parquet")
     with suppress(BadInput, BadUsage):
         _read_source(RowsSource("fuzz", {"train": (place,), "test": (place,)}, PictureOptions()))
 
