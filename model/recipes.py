@@ -50,8 +50,8 @@ class TrainingConfig(BaseModel):
         loss: of one example; gradients are of its mean over the batch.
         start: how the starting parameters are drawn.
         batch_size: examples a step, 1 to 2^31 - 1.
-        num_steps: updates in all, below 2^63; 0 if num_epochs says so.
-        num_epochs: passes over the train split, above 0 and at most 1e9; None if num_steps says so.
+        num_steps: updates in all, at most 2^31 - 1; 0 if num_epochs says so.
+        num_epochs: passes over the train split, above 0 and below 2^31; None if num_steps says so.
         weights_rate: learning rate of the weights, per mean gradient; above 0 and at most 1e9.
         biases_rate: learning rate of the biases, as weights_rate.
         schedule: how the rates change from the first step to the last.
@@ -78,7 +78,7 @@ class TrainingConfig(BaseModel):
     start: Literal["truncated-normal", "normal", "scaled", "he"] = "truncated-normal"
     batch_size: Annotated[int, Field(gt=0, le=MOST)]
     num_steps: Annotated[int, Field(ge=0, le=MOST)] = 0
-    num_epochs: Rate | None = None
+    num_epochs: Annotated[float, Field(gt=0, le=MOST)] | None = None
     weights_rate: Rate
     biases_rate: Rate
     schedule: Literal["constant", "cosine"] = "constant"

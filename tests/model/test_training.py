@@ -213,20 +213,21 @@ def test_a_bad_value_is_named(changes, message):
         config(**changes)
 
 
-@pytest.mark.parametrize("name", ["num_steps", "batch_size", "window_mib", "num_replicas"])
+@pytest.mark.parametrize("name", ["num_steps", "batch_size"])
 def test_a_number_that_int32_does_not_hold_is_refused(name):
     assert getattr(config(batch_size=2**31 - 1, num_steps=2**31 - 1), name) > 0
     with pytest.raises(BadUsage, match=rf"{name}: .*2147483647, found 2147483648"):
         config(**{name: 2**31})
 
 
-@pytest.mark.parametrize("num_epochs", [2.0**31, 1e308])
-def test_epochs_of_more_steps_than_int32_holds_are_refused(num_epochs):
+def test_epochs_of_more_steps_than_int32_holds_are_refused():
     nielsen = RECIPES["nielsen-30"].config
     most = override(nielsen, num_epochs=2.0**31 - 1, batch_size=7)
     assert fit_to_data(most, 20, 3, 7).num_steps == 2**31 - 1
-    with pytest.raises(BadUsage, match=r"num_epochs .* of 7 examples in batches of 7 are .* at most 2,147,483,647"):
-        fit_to_data(override(nielsen, num_epochs=num_epochs, batch_size=7), 20, 3, 7)
+    with pytest.raises(BadUsage, match=r"num_epochs .* of 14 examples in batches of 7 are .* at most 2,147,483,647"):
+        fit_to_data(override(nielsen, num_epochs=2.0**30, batch_size=7), 20, 3, 14)
+    with pytest.raises(BadUsage, match="num_epochs: .* less than or equal to 2147483647"):
+        override(nielsen, num_epochs=1e308)
 
 
 def test_the_last_step_that_int32_holds_is_taken():
