@@ -226,7 +226,7 @@ def test_epochs_of_more_steps_than_int32_holds_are_refused():
     assert fit_to_data(most, 20, 3, 7).num_steps == 2**31 - 1
     with pytest.raises(BadUsage, match=r"num_epochs .* of 14 examples in batches of 7 are .* at most 2,147,483,647"):
         fit_to_data(override(nielsen, num_epochs=2.0**30, batch_size=7), 20, 3, 14)
-    with pytest.raises(BadUsage, match="num_epochs: .* less than or equal to 2147483647"):
+    with pytest.raises(BadUsage, match=r"num_epochs: .* less than or equal to 2147483647"):
         override(nielsen, num_epochs=1e308)
 
 
