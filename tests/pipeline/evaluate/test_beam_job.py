@@ -157,7 +157,7 @@ def test_an_evaluation_that_fails_takes_an_earlier_one_of_the_run_away_and_no_ot
     before = seen_by_readers(workspace)
     evaluate_run(workspace, second)
     (workspace / "runs" / second / "evaluation.json").unlink()
-    with pytest.raises(BadInput, match=r"slicing mine \(.*test_evaluate:fail\) failed: ValueError: no"):
+    with pytest.raises(BadInput, match=r"slicing mine \(.*test_beam_job:fail\) failed: ValueError: no"):
         evaluate_run(workspace, second, options, SLICINGS | {"mine": Slicing(fail)})
     assert seen_by_readers(workspace) == before
     assert not staging_folder(workspace, "predictions", second).exists()
