@@ -58,7 +58,7 @@ class SplitReader:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """Which batches to make.
 
     Attributes:
@@ -76,7 +76,7 @@ class Plan:
     window_bytes: int = WINDOW_BYTES
 
 
-def make_chunks(reader: SplitReader, plan: Plan, first_step: int = 0) -> tf.data.Dataset:
+def make_chunks(reader: SplitReader, plan: BatchPlan, first_step: int = 0) -> tf.data.Dataset:
     """Return the run's batches, many to an element, prefetched.
 
     Args:
@@ -145,7 +145,7 @@ class _Reused:
         return _align(memory, num_bytes).reshape(shape)
 
 
-def chunk_lengths(plan: Plan, num_pixels: int) -> Iterator[int]:
+def chunk_lengths(plan: BatchPlan, num_pixels: int) -> Iterator[int]:
     """Yield the steps of each chunk: all equal within a report but for its last, so that few programs are compiled."""
     most = max(1, min(plan.report_every, CHUNK_BYTES // (plan.batch_size * num_pixels)))
     for start in range(0, plan.num_steps, plan.report_every):
@@ -157,7 +157,7 @@ def chunk_lengths(plan: Plan, num_pixels: int) -> Iterator[int]:
             yield left % length
 
 
-def _lengths_from(first_step: int, plan: Plan, num_pixels: int) -> Iterator[int]:
+def _lengths_from(first_step: int, plan: BatchPlan, num_pixels: int) -> Iterator[int]:
     """Return what `chunk_lengths` yields once first_step steps are done."""
     lengths, done = chunk_lengths(plan, num_pixels), 0
     while done < first_step:
@@ -170,7 +170,7 @@ def _lengths_from(first_step: int, plan: Plan, num_pixels: int) -> Iterator[int]
     return lengths
 
 
-def epoch_windows(shard_sizes: tuple[int, ...], plan: Plan, num_pixels: int, epoch: int) -> list[tuple[int, ...]]:
+def epoch_windows(shard_sizes: tuple[int, ...], plan: BatchPlan, num_pixels: int, epoch: int) -> list[tuple[int, ...]]:
     """Cut an epoch's permuted shards into windows of at most the budget (or of one shard, where that is larger)."""
     budget, used = plan.window_bytes // num_pixels, 0
     windows: list[list[int]] = []
@@ -188,7 +188,7 @@ def epoch_windows(shard_sizes: tuple[int, ...], plan: Plan, num_pixels: int, epo
 class _Shuffled:
     """The endless stream of shuffled examples, taken in pieces of any size; it holds one window."""
 
-    def __init__(self, reader: SplitReader, plan: Plan, num_taken: int) -> None:
+    def __init__(self, reader: SplitReader, plan: BatchPlan, num_taken: int) -> None:
         self._reader = reader
         self._windows = _shuffled_windows(reader, plan, num_taken)
         self._window: tuple[int, ...] = ()
@@ -217,7 +217,7 @@ class _Shuffled:
             self._window = window
 
 
-def _most_in_a_window(reader: SplitReader, plan: Plan) -> int:
+def _most_in_a_window(reader: SplitReader, plan: BatchPlan) -> int:
     return max(plan.window_bytes // reader.num_pixels, *reader.shard_sizes)
 
 
@@ -236,7 +236,9 @@ def _read_window(reader: SplitReader, window: tuple[int, ...], store: Examples) 
     return Examples(store.indices[:start], store.images[:start], store.labels[:start])
 
 
-def _shuffled_windows(reader: SplitReader, plan: Plan, num_taken: int) -> Iterator[tuple[tuple[int, ...], Integers]]:
+def _shuffled_windows(
+    reader: SplitReader, plan: BatchPlan, num_taken: int
+) -> Iterator[tuple[tuple[int, ...], Integers]]:
     """Yield each window and the order to take its examples in, epoch after epoch for ever.
 
     The first num_taken examples of the stream are left out, and the windows that have no others.

@@ -17,7 +17,7 @@ class _Function(Protocol):
     def __call__(self, argument: Tensor, /) -> Tensor: ...
 
 
-class _Comparison(Protocol):
+class _LossFunction(Protocol):
     def __call__(self, argument: Tensor, targets: Tensor, /) -> Tensor: ...
 
 
@@ -43,8 +43,8 @@ class Output(NamedTuple):
     """
 
     value: _Function
-    loss: _Comparison
-    delta: _Comparison
+    loss: _LossFunction
+    delta: _LossFunction
 
 
 def sigmoid(z: Tensor) -> Tensor:

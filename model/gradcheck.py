@@ -52,7 +52,7 @@ class Case(NamedTuple):
     most_checked: int = MOST_CHECKED_ELSEWHERE
 
 
-class Agreement(NamedTuple):
+class GradientCheck(NamedTuple):
     """How far the manual gradient of one parameter of one layer is from the others.
 
     Differences are relative: the largest absolute difference over the largest absolute value of the manual gradient;
@@ -83,7 +83,7 @@ class Agreement(NamedTuple):
         return is_close and self.num_checked > 0
 
 
-def check_gradients(config: TrainingConfig) -> list[Agreement]:
+def check_gradients(config: TrainingConfig) -> list[GradientCheck]:
     """Compare the three ways to the gradients, for each parameter of each layer.
 
     The check asks whether the equations hold for these layers and functions; which images they are put to does not
@@ -118,7 +118,7 @@ def make_cases(config: TrainingConfig) -> list[Case]:
     ]
 
 
-def _sum_up(found: list[Agreement]) -> Agreement:
+def _sum_up(found: list[GradientCheck]) -> GradientCheck:
     """Return the agreement of one parameter over all cases; a maximum of NumPy's, unlike Python's, keeps a NaN."""
     return found[0]._replace(
         from_autodiff=float(np.max([each.from_autodiff for each in found])),
@@ -128,7 +128,7 @@ def _sum_up(found: list[Agreement]) -> Agreement:
     )
 
 
-def _compare(config: TrainingConfig, case: Case, place: tuple[int, int]) -> Agreement:
+def _compare(config: TrainingConfig, case: Case, place: tuple[int, int]) -> GradientCheck:
     """Compare the gradients of one parameter: place is its layer and its field there."""
     i, j = place
     manual, autodiff = (STEPS[name](network_of(config), *case[:4]) for name in ("manual", "autodiff"))
@@ -140,7 +140,7 @@ def _compare(config: TrainingConfig, case: Case, place: tuple[int, int]) -> Agre
     differences = {number: _central_difference(config, case, place, number) for number in chosen}
     checked = {number: slope for number, slope in differences.items() if slope is not None}
     errors = ours.reshape(-1)[list(checked)] - np.array(list(checked.values()))
-    return Agreement(
+    return GradientCheck(
         layer=i + 1,
         parameter=Layer._fields[j],
         shape=ours.shape,

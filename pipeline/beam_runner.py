@@ -61,7 +61,7 @@ def beam_arguments(arguments: Sequence[str]) -> list[str]:
     return [*rest, *pickled, f"--runner={runner}"]
 
 
-def works_here(arguments: Sequence[str]) -> bool:
+def runs_locally(arguments: Sequence[str]) -> bool:
     """Tell whether all work is done on this machine, by the user's options for Beam, so that its files will do."""
     return f"--runner={IN_PROCESS_RUNNER}" in beam_arguments(arguments)
 
@@ -89,7 +89,9 @@ def add_workers(arguments: Sequence[str], num_workers: int | None) -> tuple[str,
     return (*arguments, "--direct_running_mode=multi_processing", f"--direct_num_workers={num_workers}")
 
 
-def execute(beam: ModuleType, options_class: Any, arguments: Sequence[str], construct: Callable[[Any], object]) -> None:
+def run_pipeline(
+    beam: ModuleType, options_class: Any, arguments: Sequence[str], construct: Callable[[Any], object]
+) -> None:
     """Build a pipeline, run it and wait for its end.
 
     Args:
@@ -144,7 +146,7 @@ def _wait(result: Any) -> Any:
 
 
 @contextmanager
-def messages_in(log: Path) -> Iterator[None]:
+def capture_engine_messages(log: Path) -> Iterator[None]:
     """Keep what an engine and its workers write to standard error in a file, which stays only if the engine fails.
 
     Our own messages, by `sys.stderr`, still reach the user.

@@ -15,13 +15,13 @@ from model.cluster import Cluster
 from model.errors import BackbeamError
 from pipeline.progress import say
 from pipeline.storage.places import Place
-from pipeline.storage.workspace import local_side, temporary_files_in
+from pipeline.storage.workspace import local_folder_of, temporary_files_in
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Settings:
+class StageContext:
     """What every stage needs to know.
 
     Attributes:
@@ -39,11 +39,11 @@ class Settings:
     @property
     def engine_log(self) -> Path:
         """What a Beam engine that failed wrote to standard error; a file of this machine."""
-        return local_side(self.workspace) / "engine.log"
+        return local_folder_of(self.workspace) / "engine.log"
 
 
 @dataclass
-class Log:
+class StageLog:
     """What the stages did.
 
     Attributes:
@@ -64,8 +64,8 @@ class Log:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
 
 
-def once(
-    stage: str, complete: bool, build: Callable[[], None], check: Callable[[], T], settings: Settings, log: Log
+def run_unless_complete(
+    stage: str, complete: bool, build: Callable[[], None], check: Callable[[], T], settings: StageContext, log: StageLog
 ) -> T:
     """Build what a stage builds unless it is complete; either way, return it checked."""
     if complete:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, TypeVar
 
-from pipeline.progress import note
+from pipeline.progress import log_only
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class _Heard:
 _heard = _Heard()
 
 
-def listen() -> list[int]:
+def handle_signals() -> list[int]:
     """End by SystemExit on SIGINT and SIGTERM, so that what is half written is cleared away on the way out.
 
     Returns:
@@ -41,7 +41,7 @@ def listen() -> list[int]:
 
 
 @contextmanager
-def deferred(tell: Callable[[], object]) -> Iterator[None]:
+def defer_signals(tell: Callable[[], object]) -> Iterator[None]:
     """Let a signal ask what is done inside to end, and end the command once it has.
 
     An exception that a handler raises in the midst of TensorFlow's own Python leaves its executors half taken down,
@@ -62,7 +62,7 @@ def deferred(tell: Callable[[], object]) -> Iterator[None]:
             sys.exit(128 + _heard.numbers[0])
 
 
-def interruptible(work: Callable[[], T]) -> T:
+def run_interruptible(work: Callable[[], T]) -> T:
     """Return what a foreign function returns that waits for a network, so that a signal can end the wait.
 
     While the main thread is in such a function, no handler runs. So another thread is, which a process that ends leaves
@@ -90,7 +90,7 @@ def _stop(number: int, _: FrameType | None) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)  # a second one would break off the clearing away
     message = f"{'interrupted' if number == signal.SIGINT else 'terminated'}; what was complete is kept"
-    note(f"error: {message}")
+    log_only(f"error: {message}")
     sys.stderr.write(f"backbeam: {message}\n")
     if _heard.tell:
         _heard.tell()

@@ -50,7 +50,7 @@ class _WholeFile(io.FileIO):
         return num_bytes
 
 
-class Messages(_WholeFile):
+class MessageFile(_WholeFile):
     """A file for messages: data that cannot be written are dropped.
 
     Attributes:
@@ -69,7 +69,7 @@ class Messages(_WholeFile):
 
 
 def open_messages(file: int | Path, encoding: str = "utf-8", closefd: bool = True) -> TextIO:
-    """Return a text stream for messages; `dropped` tells whether it lost any.
+    """Return a text stream for messages; `dropped_error` tells whether it lost any.
 
     Args:
         file: a descriptor, or a file to append to.
@@ -79,13 +79,13 @@ def open_messages(file: int | Path, encoding: str = "utf-8", closefd: bool = Tru
     Raises:
         OSError: the file cannot be opened.
     """
-    return _text(Messages(file, "a", closefd), encoding)
+    return _text(MessageFile(file, "a", closefd), encoding)
 
 
-def dropped(stream: TextIO | None) -> OSError | None:
+def dropped_error(stream: TextIO | None) -> OSError | None:
     """Return why a stream dropped messages last; None if it dropped none, or is not one of `open_messages`."""
     raw = getattr(stream, "buffer", None)
-    return raw.problem if isinstance(raw, Messages) else None
+    return raw.problem if isinstance(raw, MessageFile) else None
 
 
 def _text(raw: io.FileIO, encoding: str) -> io.TextIOWrapper:
@@ -98,14 +98,14 @@ _STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]
 _INSTEAD = "\N{REPLACEMENT CHARACTER}"
 
 
-def harmless(text: str) -> str:
+def escape_control_characters(text: str) -> str:
     """Return text of any number of lines without what would steer."""
     return _STEERING.sub(_INSTEAD, text)
 
 
-def one_line(text: str) -> str:
+def escape_to_one_line(text: str) -> str:
     """Return text as one harmless line."""
-    return harmless(text).replace("\n", _INSTEAD)
+    return escape_control_characters(text).replace("\n", _INSTEAD)
 
 
 POLL_SECONDS = 0.2  # between two looks at how far work has come, at the least
@@ -166,18 +166,18 @@ def _open_log(file: Path) -> TextIO | None:
 
 def say(message: str) -> None:
     """Tell what goes on: as it is on a terminal, with the time elsewhere; not with --quiet."""
-    note(message)
+    log_only(message)
     if not _voice.quiet:
         _print(message)
 
 
 def warn(message: str) -> None:
     """Tell what somebody should look at; --quiet does not leave it out."""
-    note(message)
+    log_only(message)
     _print(message)
 
 
-def note(message: str) -> None:
+def log_only(message: str) -> None:
     """Add a line to the log file alone, if there is one; a message that a signal's handler has may be left out."""
     _write_log(message)
     _report_dropped(_LOG_FILE, _voice.log, _write_error)
@@ -212,7 +212,7 @@ class RateColumn(ProgressColumn):
 
 
 @contextmanager
-def watched(what: str, total: int, unit: str, share_done: Callable[[], float], seconds: float) -> Iterator[None]:
+def show_progress(what: str, total: int, unit: str, share_done: Callable[[], float], seconds: float) -> Iterator[None]:
     """Show how far work has come that goes on inside, perhaps in other processes; say at its end how long it took.
 
     Args:
@@ -264,7 +264,7 @@ def _print(message: str) -> None:
 
 def _report_dropped(place: str, stream: TextIO | None, tell: Callable[[str], None]) -> None:
     """Tell once, in the other place, that a place does not take messages."""
-    problem = dropped(stream)
+    problem = dropped_error(stream)
     if problem and place not in _voice.reported:
         _voice.reported.add(place)
         tell(f"{place} cannot be written, and work goes on: {problem}")
@@ -273,13 +273,15 @@ def _report_dropped(place: str, stream: TextIO | None, tell: Callable[[str], Non
 def _write_log(message: str) -> None:
     if _voice.log and _voice.lock.acquire(timeout=LOCK_SECONDS):  # the thread that was interrupted may hold it
         try:
-            _voice.log.write(f"{_now()} {harmless(message)}\n")
+            _voice.log.write(f"{_now()} {escape_control_characters(message)}\n")
         finally:
             _voice.lock.release()
 
 
 def _write_error(message: str) -> None:
-    line = harmless(message) if console.is_terminal else f"{_now()} {harmless(message)}"
+    line = (
+        escape_control_characters(message) if console.is_terminal else f"{_now()} {escape_control_characters(message)}"
+    )
     console.print(line, markup=False, soft_wrap=True)
 
 
@@ -287,6 +289,6 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def percent(part: float, digits: int = 2) -> str:
+def format_percent(part: float, digits: int = 2) -> str:
     """Write a part of 1 in percent."""
     return f"{100 * part:.{digits}f} %"

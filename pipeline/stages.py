@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.recipes import TrainingConfig
-from pipeline.context import Log, Settings
+from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.records import EvaluationRecord
 from pipeline.evaluate.stage import evaluate_stage
 from pipeline.preprocess.dataset import Dataset, find_baseline
-from pipeline.preprocess.stage import DatasetOptions, preprocess_stage, validate_stage
+from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, ValidationRecord
-from pipeline.train.checkpoint_policy import Saving
+from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_record import RunRecord
 from pipeline.train.stage import train_stage
 
@@ -38,12 +38,12 @@ class JobConfig:
         slicings: by which slices to evaluate.
     """
 
-    dataset: DatasetOptions
+    dataset: DatasetConfig
     checks: dict[str, CheckSettings]
     baseline: str | None
     training: Sequence[TrainingConfig]
     tensorboard: bool
-    checkpoints: Saving
+    checkpoints: CheckpointPolicy
     slicings: "Slicings"
 
 
@@ -57,7 +57,7 @@ class JobResult:
     evaluations: list[EvaluationRecord]
 
 
-def run_job(settings: Settings, config: JobConfig, log: Log) -> JobResult:
+def run_job(settings: StageContext, config: JobConfig, log: StageLog) -> JobResult:
     """Make what is missing of a data set, its runs and their evaluations.
 
     Args:

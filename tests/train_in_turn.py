@@ -9,9 +9,9 @@ from pathlib import Path
 
 from model.devices import choose_threads
 from model.replicas import Engine, compile_in_turn
-from pipeline.train.checkpoint_policy import Saving
+from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_lookup import find_run
-from pipeline.train.trainer import Job, prepare, train
+from pipeline.train.trainer import TrainingJob, prepare_attempt, train_runs
 
 
 def main() -> None:
@@ -19,8 +19,8 @@ def main() -> None:
     record, data = find_run(having, None)
     choose_threads(record.config.layers, record.config.batch_size)
     engine = Engine(compile_in_turn(record.config), "CPU:0")
-    job = Job(getting, folder, data.manifest, data.digest, tensorboard=False, saving=Saving())
-    train(job, [prepare(job, record.config)], engine)
+    job = TrainingJob(getting, folder, data.manifest, data.digest, tensorboard=False, saving=CheckpointPolicy())
+    train_runs(job, [prepare_attempt(job, record.config)], engine)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.context import Log
+from pipeline.context import StageLog
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.validation_config import ValidationRecord, table_folder
 from pipeline.report.inspect import Inspection
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 from typing import TYPE_CHECKING
 
-from pipeline.cli.output import Part, Sheet, columns
+from pipeline.cli.output import OutputPart, Sheet, columns
 from pipeline.preprocess.validation_config import CheckResult
-from pipeline.progress import percent
+from pipeline.progress import format_percent
 
 if TYPE_CHECKING:
     pass  # which imports NumPy
 
 
-def dataset_json(workspace: Place, dataset: Dataset, log: Log) -> dict[str, Any]:
+def dataset_json(workspace: Place, dataset: Dataset, log: StageLog) -> dict[str, Any]:
     """Return what `backbeam preprocess --json` prints."""
     manifest = dataset.manifest
     return {
@@ -65,12 +65,12 @@ def inspection_json(workspace: Place, found: Inspection) -> dict[str, Any]:
     return about | (validation_json(workspace, record) if record else {"validation": None})
 
 
-def rounded(log: Log) -> dict[str, float]:
+def rounded(log: StageLog) -> dict[str, float]:
     """Return the seconds of each stage, to the millisecond."""
     return {stage: round(seconds, 3) for stage, seconds in log.seconds.items()}
 
 
-def dataset_parts(dataset: Dataset, log: Log) -> list[Part]:
+def dataset_parts(dataset: Dataset, log: StageLog) -> list[OutputPart]:
     """Tell what data set there is now."""
     manifest = dataset.manifest
     splits = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
@@ -83,7 +83,7 @@ def dataset_parts(dataset: Dataset, log: Log) -> list[Part]:
     ]
 
 
-def inspection_parts(workspace: Place, found: Inspection) -> list[Part]:
+def inspection_parts(workspace: Place, found: Inspection) -> list[OutputPart]:
     """Show a data set's statistics, what its validation found, and where the contact sheet is."""
     manifest, record = found.dataset.manifest, found.validation
     head = f"{manifest.dataset_id}: {manifest.height} x {manifest.width} pixels, {manifest.num_rejected:,} rejected"
@@ -112,13 +112,13 @@ def _class_sheet(found: Inspection) -> Sheet:
     rows = []
     for label, name in enumerate(found.dataset.manifest.class_names):
         counts = [split["classes"][label] for split in splits.values()]
-        cells = [cell for count in counts for cell in (f"{count['num_examples']:,}", percent(count["share"]))]
+        cells = [cell for count in counts for cell in (f"{count['num_examples']:,}", format_percent(count["share"]))]
         rows.append((str(label), name, *cells))
     heads = [head for split in splits for head in (f"#{split}", "#share")]
     return Sheet(columns("#label", "class", *heads), rows)
 
 
-def validation_sheet(workspace: Place, record: ValidationRecord) -> list[Part]:
+def validation_sheet(workspace: Place, record: ValidationRecord) -> list[OutputPart]:
     """Show what every check found."""
     heads = columns("check", "split", "#value", "#threshold", "severity", "outcome")
     return [Sheet(heads, list(map(_check_row, record.results))), validation_line(workspace, record)]
@@ -137,7 +137,7 @@ def validation_line(workspace: Place, record: ValidationRecord) -> str:
     return f"checks  {said or 'none'}: {table_folder(workspace, record.dataset_id)}"
 
 
-def times(log: Log) -> str:
+def times(log: StageLog) -> str:
     """Tell how long each stage took."""
     parts = [
         f"{stage} {seconds:.1f} s" + (" (already done)" if stage in log.skipped else "")

@@ -15,13 +15,13 @@ from pipeline.cli.options import (
     WantedDataset,
     WantedRun,
     Workspace,
-    existing,
+    existing_workspace,
     local_folder,
     refuse_beam_options,
     resolve_run,
     training_config,
 )
-from pipeline.cli.output import say_result
+from pipeline.cli.output import print_result
 
 DISAGREEMENT = 1
 
@@ -49,8 +49,8 @@ def inspect(
     from pipeline.report.inspect import inspect_dataset
 
     refuse_beam_options(context)
-    found = inspect_dataset(existing(workspace), dataset, to, split, per_class, examples or [])
-    say_result(as_json, inspection_json(workspace, found), inspection_parts(workspace, found))
+    found = inspect_dataset(existing_workspace(workspace), dataset, to, split, per_class, examples or [])
+    print_result(as_json, inspection_json(workspace, found), inspection_parts(workspace, found))
 
 
 def runs(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
@@ -62,8 +62,8 @@ def runs(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_js
     from pipeline.evaluate.run_overview import list_runs
 
     refuse_beam_options(context)
-    listing = list_runs(existing(workspace))
-    say_result(as_json, listing_json(listing), listing_parts(listing))
+    listing = list_runs(existing_workspace(workspace))
+    print_result(as_json, listing_json(listing), listing_parts(listing))
     if listing.problems:
         raise listing.problems[0]
 
@@ -79,9 +79,9 @@ def show(
     from pipeline.evaluate.run_overview import show_run
 
     refuse_beam_options(context)
-    place = existing(workspace)
+    place = existing_workspace(workspace)
     shown = show_run(place, resolve_run(place, run))
-    say_result(as_json, shown_json(shown), shown_parts(shown))
+    print_result(as_json, shown_json(shown), shown_parts(shown))
 
 
 def compare(
@@ -99,10 +99,10 @@ def compare(
     from pipeline.evaluate.run_overview import compare_runs
 
     refuse_beam_options(context)
-    place = existing(workspace)
+    place = existing_workspace(workspace)
     names = [resolve_run(place, name) for name in (first, second)]
     compared = compare_runs(place, *names)
-    say_result(as_json, compared_json(compared), compared_parts(compared))
+    print_result(as_json, compared_json(compared), compared_parts(compared))
 
 
 def report(
@@ -130,8 +130,8 @@ def report(
     from pipeline.report import report
 
     refuse_beam_options(context)
-    written = report.write_report(existing(workspace), runs or [], to)
-    say_result(as_json, report_json(written), report_parts(written))
+    written = report.write_report(existing_workspace(workspace), runs or [], to)
+    print_result(as_json, report_json(written), report_parts(written))
 
 
 def recipes(context: typer.Context, as_json: AsJson = False) -> None:
@@ -143,7 +143,7 @@ def recipes(context: typer.Context, as_json: AsJson = False) -> None:
     )
     from pipeline.cli.run_output import recipes_parts
 
-    say_result(as_json, recipes_json(RECIPES), recipes_parts(RECIPES))
+    print_result(as_json, recipes_json(RECIPES), recipes_parts(RECIPES))
 
 
 def gradcheck(
@@ -171,7 +171,7 @@ def gradcheck(
 
         initialise_devices()
     found = check_gradients(resolved)
-    say_result(as_json, agreement_json(resolved, found), agreement_parts(resolved, found))
+    print_result(as_json, agreement_json(resolved, found), agreement_parts(resolved, found))
     if not all(agreement.holds for agreement in found):
         raise typer.Exit(DISAGREEMENT)
 
@@ -192,10 +192,10 @@ def export(
     from pipeline.train.run_lookup import find_model
 
     refuse_beam_options(context)
-    place = existing(workspace)
+    place = existing_workspace(workspace)
     model = find_model(place, resolve_run(place, run))
     export_model(model, to)
-    say_result(as_json, export_json(model, to), export_parts(model, to))
+    print_result(as_json, export_json(model, to), export_parts(model, to))
 
 
 def predict(
@@ -218,7 +218,7 @@ def predict(
     from pipeline.train.run_lookup import find_model
 
     refuse_beam_options(context)
-    place = existing(workspace)
+    place = existing_workspace(workspace)
     model = find_model(place, resolve_run(place, run))
     answers = predict_files(model, files)
-    say_result(as_json, answers_json(model, answers), answers_parts(answers))
+    print_result(as_json, answers_json(model, answers), answers_parts(answers))

@@ -14,10 +14,10 @@ from pipeline.cli import run_commands as jobs
 from pipeline.cli import schedule_command
 from pipeline.cli.arguments import refuse_long_arguments, refuse_secrets
 from pipeline.cli.options import split_arguments
-from pipeline.cli.output import say_result
+from pipeline.cli.output import print_result
 from pipeline.cli.standard_streams import protect_standard_streams
-from pipeline.processes import listen
-from pipeline.progress import harmless, note
+from pipeline.processes import handle_signals
+from pipeline.progress import escape_control_characters, log_only
 
 app = typer.Typer(
     name="backbeam",
@@ -34,7 +34,7 @@ def main() -> NoReturn:
     """Run the command line and exit with its documented code."""
     arguments, beam_arguments = split_arguments(sys.argv[1:])
     protect_standard_streams()
-    received = listen()
+    received = handle_signals()
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
     try:
         refuse_secrets(sys.argv[1:])
@@ -53,7 +53,7 @@ def _run_command(arguments: list[str], beam_arguments: list[str]) -> None:
     try:
         app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
     except NothingRun as reason:
-        say_result("--json" in arguments, {"nothing_run": str(reason)}, [str(reason)])
+        print_result("--json" in arguments, {"nothing_run": str(reason)}, [str(reason)])
 
 
 def _say_version(wanted: bool) -> None:
@@ -85,6 +85,6 @@ app.command(context_settings=schedule_command.PASSES_OPTIONS_ON)(schedule_comman
 
 
 def _fail(code: int, message: str) -> NoReturn:
-    note(f"error: {message}")
-    typer.echo(f"backbeam: {harmless(message)}", err=True)
+    log_only(f"error: {message}")
+    typer.echo(f"backbeam: {escape_control_characters(message)}", err=True)
     sys.exit(code)

@@ -20,12 +20,12 @@ from pipeline.cli.options import (
     WhenLocked,
     Workspace,
     evaluation_slicings,
-    existing,
-    lock_of,
+    existing_workspace,
+    lock_for_command,
     refuse_beam_options,
     resolve_run,
 )
-from pipeline.cli.output import say_result
+from pipeline.cli.output import print_result
 from pipeline.progress import configure
 from pipeline.storage.cleanup import refuse_links
 from pipeline.storage.files import scratch_folder
@@ -33,7 +33,7 @@ from pipeline.storage.places import Place, place_of
 
 if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings
-    from pipeline.maintenance.inventory import Scope
+    from pipeline.maintenance.inventory import VerifyScope
 
 DIFFERENT = 1
 
@@ -69,27 +69,27 @@ def verify(
 
     configure(quiet, log_file)
     refuse_beam_options(context)
-    scope = find_scope(existing(path or workspace).absolute())
+    scope = find_scope(existing_workspace(path or workspace).absolute())
     refuse_links(scope.workspace)
     if repair:
         _repair(scope, evaluation_slicings(None, slices), wait, if_locked, as_json)
         return
     with _undisturbed(scope.workspace, wait, if_locked):
         found = verify.verify(scope)
-    say_result(as_json, verification_sheets.verified_json(found), verification_sheets.verified_parts(found))
+    print_result(as_json, verification_sheets.verified_json(found), verification_sheets.verified_parts(found))
     if found.faults:
         raise CorruptArtefact(f"{len(found.faults)} files are not what they should be, the first: {found.faults[0]}")
 
 
-def _repair(scope: "Scope", trusted: "Slicings", wait: float, if_locked: IfLocked, as_json: bool) -> None:
+def _repair(scope: "VerifyScope", trusted: "Slicings", wait: float, if_locked: IfLocked, as_json: bool) -> None:
     from pipeline.cli import maintenance_output as verification_sheets
     from pipeline.context import quiet_imports
 
-    with lock_of(scope.workspace, wait, if_locked):
+    with lock_for_command(scope.workspace, wait, if_locked):
         with quiet_imports():
             from pipeline.maintenance import repair
         found = repair.repair(scope, trusted)
-    say_result(as_json, verification_sheets.repaired_json(found), verification_sheets.repaired_parts(found))
+    print_result(as_json, verification_sheets.repaired_json(found), verification_sheets.repaired_parts(found))
     failure = repair.failure_of(found)
     if failure:
         raise failure
@@ -116,13 +116,13 @@ def reproduce(
     configure(quiet, log_file)
     refuse_beam_options(context)
     with quiet_imports():
-        from pipeline.maintenance.reproduce import repeat_run
+        from pipeline.maintenance.reproduce import reproduce_run
     with scratch_folder("backbeam") as fresh:
         sources = tuple(map(absolute, dataset or ()))
         trusted = evaluation_slicings(None, slices)
-        place = existing(workspace).absolute()
-        found = repeat_run(place, resolve_run(place, run), sources, fresh, trusted)
-    say_result(as_json, verification_sheets.reproduced_json(found), verification_sheets.reproduced_parts(found))
+        place = existing_workspace(workspace).absolute()
+        found = reproduce_run(place, resolve_run(place, run), sources, fresh, trusted)
+    print_result(as_json, verification_sheets.reproduced_json(found), verification_sheets.reproduced_parts(found))
     if not found.is_equal:
         raise typer.Exit(DIFFERENT)
 
@@ -131,4 +131,4 @@ def _undisturbed(workspace: Place, wait: float, if_locked: IfLocked) -> Any:
     """Keep other processes out, since half of what one writes would pass for damage; a file system may not allow it."""
     if isinstance(workspace, Path) and not access(workspace, W_OK):
         return nullcontext()
-    return lock_of(workspace, wait, if_locked, clears=False)
+    return lock_for_command(workspace, wait, if_locked, clears=False)

@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.output import Part, Sheet, columns
+from pipeline.cli.output import OutputPart, Sheet, columns
 from pipeline.maintenance.findings import Fault
-from pipeline.maintenance.verify import Verified
+from pipeline.maintenance.verify import VerifyResult
 
 if TYPE_CHECKING:
-    from pipeline.maintenance.repair import Repaired  # which import TensorFlow
-    from pipeline.maintenance.reproduce import Repeated
+    from pipeline.maintenance.repair import RepairResult  # which import TensorFlow
+    from pipeline.maintenance.reproduce import ReproduceResult
 
 
-def verified_json(found: Verified) -> dict[str, Any]:
+def verified_json(found: VerifyResult) -> dict[str, Any]:
     """Return what `backbeam verify --json` prints."""
     return {
         "workspace": str(found.scope.workspace),
@@ -28,21 +28,21 @@ def fault_json(fault: Fault) -> dict[str, str]:
     return vars(fault) | {"path": str(fault.path)}
 
 
-def repaired_json(found: "Repaired") -> dict[str, Any]:
+def repaired_json(found: "RepairResult") -> dict[str, Any]:
     """Return what `backbeam verify --repair --json` prints."""
     refused = [{"owner": refusal.owner, "reason": refusal.reason} for refusal in found.refused]
     return verified_json(found.verified) | {"repaired": list(map(str, found.mended)), "not_repaired": refused}
 
 
-def repaired_parts(found: "Repaired") -> list[Part]:
+def repaired_parts(found: "RepairResult") -> list[OutputPart]:
     """Say what was put in place, what could not be, and how the workspace is now."""
     done = [f"repaired  {path}" for path in found.mended]
     return [*done, *verified_parts(found.verified)]
 
 
-def verified_parts(found: Verified) -> list[Part]:
+def verified_parts(found: VerifyResult) -> list[OutputPart]:
     """Say what was checked, and list every file that is not what it should be."""
-    parts: list[Part] = []
+    parts: list[OutputPart] = []
     if found.faults:
         parts += [_faults_sheet(found.faults), ""]
         parts += [f"{fault.path}: {fault.remedy}" for fault in found.faults if fault.remedy]
@@ -52,7 +52,7 @@ def verified_parts(found: Verified) -> list[Part]:
     return [*parts, f"{found.num_files:,} files checked, {found.num_bytes:,} bytes: {verdict}"]
 
 
-def reproduced_json(found: "Repeated") -> dict[str, Any]:
+def reproduced_json(found: "ReproduceResult") -> dict[str, Any]:
     """Return what `backbeam reproduce --json` prints."""
     return {
         "run_id": found.run.run_id,
@@ -62,12 +62,12 @@ def reproduced_json(found: "Repeated") -> dict[str, Any]:
     }
 
 
-def reproduced_parts(found: "Repeated") -> list[Part]:
+def reproduced_parts(found: "ReproduceResult") -> list[OutputPart]:
     """Say of every artefact whether it came out equal, and which conditions are others now."""
     rows = [(each.artefact, each.verdict, each.detail) for each in found.comparisons]
     different = sum(each.verdict == "different" for each in found.comparisons)
     verdict = f"{different} of them different" if different else "all equal"
-    parts: list[Part] = [Sheet(columns("artefact", "", ""), rows, found.run.run_id), ""]
+    parts: list[OutputPart] = [Sheet(columns("artefact", "", ""), rows, found.run.run_id), ""]
     if found.conditions:
         changed = [(name, then, now) for name, (then, now) in found.conditions.items()]
         parts += [Sheet(columns("condition", "then", "now"), changed, "conditions that are others now"), ""]

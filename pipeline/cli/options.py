@@ -266,11 +266,11 @@ DEFAULT_WORKSPACE: Place = Path("backbeam-workspace")
 DEFAULT_DATASETS = ["mnist-5k"]
 
 
-def lock_of(workspace: Place, wait: float, if_locked: IfLocked, clears: bool = True) -> Any:
+def lock_for_command(workspace: Place, wait: float, if_locked: IfLocked, clears: bool = True) -> Any:
     """Return the context in which a command has the workspace for itself; it clears it of what killed ones left."""
-    from pipeline.storage.lock import locked
+    from pipeline.storage.lock import lock_workspace
 
-    return locked(workspace, wait, if_locked is IfLocked.skip, clears)
+    return lock_workspace(workspace, wait, if_locked is IfLocked.skip, clears)
 
 
 def picture_options(image_column: str | None, label_column: str | None, image_size: str | None) -> Any:
@@ -292,13 +292,11 @@ def dataset_options(
     pictures: Any,
 ) -> Any:
     """What `preprocess` needs to know."""
-    from pipeline.preprocess.stage import DatasetOptions
+    from pipeline.preprocess.stage import DatasetConfig
     from pipeline.storage.workspace import default_cache
 
     cache = cache_dir or default_cache()
-    return DatasetOptions(
-        tuple(dataset), data_dir, cache, num_classes, num_shards, shuffle_seed, max_rejected, pictures
-    )
+    return DatasetConfig(tuple(dataset), data_dir, cache, num_classes, num_shards, shuffle_seed, max_rejected, pictures)
 
 
 def training_config(file: Path | None, *, layers: str | None, **flags: Any) -> Any:
@@ -340,14 +338,14 @@ def stage_settings(
     """What every stage needs to know; Beam's options come from after --."""
     from model.devices import check_device
     from pipeline.beam_runner import add_workers
-    from pipeline.context import Settings
+    from pipeline.context import StageContext
 
     place = workspace.absolute()  # workers may run in another folder
     arguments = add_workers(context.obj or (), workers)
-    return Settings(place, arguments, device=check_device(device), cluster=cluster)
+    return StageContext(place, arguments, device=check_device(device), cluster=cluster)
 
 
-def cluster_for(configs: list[Any]) -> Any:
+def read_cluster_config(configs: list[Any]) -> Any:
     """Read and check the cluster that this process is one of, if TF_CONFIG names any."""
     from model.cluster import check_cluster, read_cluster
 
@@ -379,7 +377,7 @@ def refuse_beam_options(context: typer.Context) -> None:
         raise typer.BadParameter(f"{context.info_name} runs no Beam pipeline: nothing may follow --")
 
 
-def existing(workspace: Place) -> Place:
+def existing_workspace(workspace: Place) -> Place:
     """Check that a workspace is there and holds no links; raises BadParameter, or CorruptArtefact."""
     from pipeline.storage.cleanup import refuse_links
 

@@ -11,10 +11,10 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.progress import harmless, one_line
+from pipeline.progress import escape_control_characters, escape_to_one_line
 
 
-class Column(NamedTuple):
+class SheetColumn(NamedTuple):
     """A column of a sheet: its heading, and whether its cells are numbers, which stand on the right."""
 
     name: str
@@ -30,45 +30,45 @@ class Sheet(NamedTuple):
         title: what stands above it; nothing if empty.
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[SheetColumn, ...]
     rows: Sequence[Sequence[str]]
     title: str = ""
 
 
-Part: TypeAlias = str | Sheet
+OutputPart: TypeAlias = str | Sheet
 
 
-def columns(*names: str) -> tuple[Column, ...]:
+def columns(*names: str) -> tuple[SheetColumn, ...]:
     """Make columns of headings; those that begin with # are of numbers."""
-    return tuple(Column(name.removeprefix("#"), name.startswith("#")) for name in names)
+    return tuple(SheetColumn(name.removeprefix("#"), name.startswith("#")) for name in names)
 
 
-def show(parts: Iterable[Part]) -> None:
-    """Print lines and tables on standard output: drawn if that is a terminal, else as `plain` gives them."""
+def print_parts(parts: Iterable[OutputPart]) -> None:
+    """Print lines and tables on standard output: drawn if that is a terminal, else as `as_plain_text` gives them."""
     if not sys.stdout.isatty():
-        print("\n".join(map(plain, parts)))  # noqa: T201
+        print("\n".join(map(as_plain_text, parts)))  # noqa: T201
         return
     console = Console(highlight=False, emoji=False)
     for part in parts:
         if isinstance(part, str):
-            console.print(Text(harmless(part)), soft_wrap=True)
+            console.print(Text(escape_control_characters(part)), soft_wrap=True)
             continue
         if part.title:  # a table's own would be wrapped to its width
-            console.print(Text(harmless(part.title), "bold"))
+            console.print(Text(escape_control_characters(part.title), "bold"))
         console.print(_draw(part))
 
 
-def plain(part: Part) -> str:
+def as_plain_text(part: OutputPart) -> str:
     """Return a line, or a table as aligned text without colours or rules."""
     if isinstance(part, str):
-        return harmless(part)
-    grid = [[column.name for column in part.columns], *([*map(one_line, row)] for row in part.rows)]
+        return escape_control_characters(part)
+    grid = [[column.name for column in part.columns], *([*map(escape_to_one_line, row)] for row in part.rows)]
     widths = [max(map(len, cells)) for cells in zip(*grid, strict=True)]
     lines = ["  ".join(map(_align, part.columns, row, widths)).rstrip() for row in grid]
-    return "\n".join([one_line(part.title), *lines] if part.title else lines)
+    return "\n".join([escape_to_one_line(part.title), *lines] if part.title else lines)
 
 
-def _align(column: Column, cell: str, width: int) -> str:
+def _align(column: SheetColumn, cell: str, width: int) -> str:
     return cell.rjust(width) if column.number else cell.ljust(width)
 
 
@@ -78,14 +78,14 @@ def _draw(sheet: Sheet) -> Table:
         justify: JustifyMethod = "right" if column.number else "left"
         table.add_column(Text(column.name), justify=justify, overflow="fold", no_wrap=not number)  # names stay whole
     for row in sheet.rows:
-        table.add_row(*(Text(one_line(cell)) for cell in row))
+        table.add_row(*(Text(escape_to_one_line(cell)) for cell in row))
     return table
 
 
-def say_result(as_json: bool, result: dict[str, Any], parts: "Sequence[Part]") -> None:
+def print_result(as_json: bool, result: dict[str, Any], parts: "Sequence[OutputPart]") -> None:
     """Print the result of a command, and nothing else on standard output."""
     if as_json:
         typer.echo(json.dumps(result))
         return
 
-    show(parts)
+    print_parts(parts)

@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.cli.output import Part, Sheet, columns
+from pipeline.cli.output import OutputPart, Sheet, columns
 from pipeline.cli.run_output import about, agreement_lines, evaluation_head, interval
 from pipeline.evaluate.records import SplitResult
-from pipeline.evaluate.run_overview import Compared, Listed, Listing, Shown, changed_settings
-from pipeline.evaluate.significance import Comparison
-from pipeline.progress import percent
+from pipeline.evaluate.run_overview import RunComparison, RunDetails, RunList, RunSummary, changed_settings
+from pipeline.evaluate.significance import PairedComparison
+from pipeline.progress import format_percent
 
 
-def listing_parts(listing: Listing) -> list[Part]:
+def listing_parts(listing: RunList) -> list[OutputPart]:
     """Show all runs of a workspace, the newest first, those of each data set together."""
     if not listing.runs:
         return ["no runs yet: backbeam run"]
-    by_dataset: dict[str, list[Listed]] = {}
+    by_dataset: dict[str, list[RunSummary]] = {}
     for listed in listing.runs:
         by_dataset.setdefault(listed.run.dataset_id, []).append(listed)
     heads = columns("run", "#accuracy", "95 % interval", "finished (UTC)")
@@ -25,14 +25,14 @@ def listing_parts(listing: Listing) -> list[Part]:
     ]
 
 
-def _listed_row(listed: Listed) -> tuple[str, ...]:
+def _listed_row(listed: RunSummary) -> tuple[str, ...]:
     run = listed.run
     test = listed.evaluation.test_result() if listed.evaluation else None
-    figures = (percent(test.accuracy), interval(test)) if test else ("not evaluated", "")
+    figures = (format_percent(test.accuracy), interval(test)) if test else ("not evaluated", "")
     return run.run_id, *figures, run.finished[:16].replace("T", " ")
 
 
-def shown_parts(shown: Shown) -> list[Part]:
+def shown_parts(shown: RunDetails) -> list[OutputPart]:
     """Show a run in full."""
     run = shown.run
     return [
@@ -52,14 +52,14 @@ def shown_parts(shown: Shown) -> list[Part]:
     ]
 
 
-def _class_sheets(shown: Shown) -> Iterator[Sheet]:
+def _class_sheets(shown: RunDetails) -> Iterator[Sheet]:
     heads = columns("#label", "class", "#precision", "#recall", "#F1", "#examples", "#answered")
     rows = [_class_row(row) for row in shown.classes if row["split"] == "test"]
     yield Sheet(heads, rows, "classes of the test split")
 
 
 def _class_row(row: dict[str, Any]) -> tuple[str, ...]:
-    shares = (percent(row[name]) for name in ("precision", "recall", "f1"))
+    shares = (format_percent(row[name]) for name in ("precision", "recall", "f1"))
     return str(row["label"]), row["class_name"], *shares, f"{row['support']:,}", f"{row['num_predicted']:,}"
 
 
@@ -69,7 +69,7 @@ def _settings_sheet(settings: dict[str, tuple[Any, Any]]) -> Sheet:
     return Sheet(columns("setting", "value", "recipe's"), rows, "configuration")
 
 
-def compared_parts(compared: Compared) -> list[Part]:
+def compared_parts(compared: RunComparison) -> list[OutputPart]:
     """Show how two runs differ, in their answers and in their settings."""
     names = ["A", "B"]
     runs = [f"{name}  {shown.run.run_id}" for name, shown in zip(names, (compared.first, compared.second), strict=True)]
@@ -85,7 +85,7 @@ def compared_parts(compared: Compared) -> list[Part]:
     ]
 
 
-def _splits_sheet(compared: Compared) -> Sheet:
+def _splits_sheet(compared: RunComparison) -> Sheet:
     pairs = zip(compared.first.evaluation.results, compared.second.evaluation.results, strict=True)
     heads = columns("split", "#A", "95 % interval", "#B", "95 % interval", "#B - A", "#loss A", "#loss B")
     return Sheet(heads, [_split_row(*pair) for pair in pairs])
@@ -94,9 +94,9 @@ def _splits_sheet(compared: Compared) -> Sheet:
 def _split_row(first: SplitResult, second: SplitResult) -> tuple[str, ...]:
     return (
         first.split,
-        percent(first.accuracy),
+        format_percent(first.accuracy),
         interval(first),
-        percent(second.accuracy),
+        format_percent(second.accuracy),
         interval(second),
         points(second.accuracy - first.accuracy),
         f"{first.loss:.4f}",
@@ -104,7 +104,7 @@ def _split_row(first: SplitResult, second: SplitResult) -> tuple[str, ...]:
     )
 
 
-def _comparison_lines(found: Comparison) -> list[str]:
+def _comparison_lines(found: PairedComparison) -> list[str]:
     """Say in words what the test split shows of two runs."""
     verdict = "a difference beyond chance" if found.p_value < 0.05 else "no difference beyond chance"
     return [
@@ -115,7 +115,7 @@ def _comparison_lines(found: Comparison) -> list[str]:
     ]
 
 
-def _recalls_sheet(compared: Compared) -> Sheet:
+def _recalls_sheet(compared: RunComparison) -> Sheet:
     first, second = (
         [row for row in shown.classes if row["split"] == "test"] for shown in (compared.first, compared.second)
     )
@@ -123,8 +123,8 @@ def _recalls_sheet(compared: Compared) -> Sheet:
         (
             str(one["label"]),
             one["class_name"],
-            percent(one["recall"]),
-            percent(other["recall"]),
+            format_percent(one["recall"]),
+            format_percent(other["recall"]),
             points(other["recall"] - one["recall"]),
         )
         for one, other in zip(first, second, strict=True)
@@ -132,7 +132,7 @@ def _recalls_sheet(compared: Compared) -> Sheet:
     return Sheet(columns("#label", "class", "#recall A", "#recall B", "#B - A"), rows, "classes of the test split")
 
 
-def _differences(compared: Compared) -> list[Part]:
+def _differences(compared: RunComparison) -> list[OutputPart]:
     settings = compared.differing_settings()
     if not settings:
         return ["both have the same settings"]

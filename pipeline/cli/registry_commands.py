@@ -43,8 +43,8 @@ from pipeline.cli.options import (
     Workspace,
     dataset_options,
     evaluation_slicings,
-    existing,
-    lock_of,
+    existing_workspace,
+    lock_for_command,
     picture_options,
     refuse_beam_options,
     refuse_cluster,
@@ -52,7 +52,7 @@ from pipeline.cli.options import (
     stage_settings,
     training_config,
 )
-from pipeline.cli.output import say_result
+from pipeline.cli.output import print_result
 from pipeline.progress import configure
 
 REFUSED = 1
@@ -103,9 +103,9 @@ def retrain(
         retrained_json,
         retrained_parts,
     )
-    from pipeline.context import Log
+    from pipeline.context import StageLog
     from pipeline.registry import retrain
-    from pipeline.train.checkpoint_policy import Saving
+    from pipeline.train.checkpoint_policy import CheckpointPolicy
     from pipeline.train.stage import check_machine
 
     configure(quiet, log_file)
@@ -115,7 +115,7 @@ def retrain(
         dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
     )
     flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
-    wanted = retrain.Wanted(
+    wanted = retrain.RetrainConfig(
         options=options,
         config=training_config(config, seed=seed, layers=layers, **flags),
         warm_start=warm_start,
@@ -123,14 +123,14 @@ def retrain(
         checks=resolve_validation(config),
         baseline=baseline,
         slicings=evaluation_slicings(config, slices),
-        saving=Saving(checkpoint_every, keep_checkpoints),
+        saving=CheckpointPolicy(checkpoint_every, keep_checkpoints),
         why=why,
     )
-    settings, log = stage_settings(context, workspace, device, workers=workers), Log()
+    settings, log = stage_settings(context, workspace, device, workers=workers), StageLog()
     check_machine(settings, wanted.config)
-    with lock_of(workspace, wait, if_locked):
+    with lock_for_command(workspace, wait, if_locked):
         found = retrain.retrain(settings, wanted, log)
-    say_result(as_json, retrained_json(workspace, found, log), retrained_parts(workspace, found, log))
+    print_result(as_json, retrained_json(workspace, found, log), retrained_parts(workspace, found, log))
 
 
 def champion(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
@@ -142,9 +142,9 @@ def champion(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, a
     from pipeline.registry import history
 
     refuse_beam_options(context)
-    found = history.find_champion(existing(workspace))
+    found = history.find_champion(existing_workspace(workspace))
     found.parameters.check(workspace / found.folder)
-    say_result(as_json, champion_json(workspace, found), champion_parts(workspace, found))
+    print_result(as_json, champion_json(workspace, found), champion_parts(workspace, found))
 
 
 def history(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
@@ -156,8 +156,8 @@ def history(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as
     from pipeline.registry import history
 
     refuse_beam_options(context)
-    entries = history.load_history(existing(workspace))
-    say_result(as_json, history_json(entries), history_parts(entries))
+    entries = history.load_history(existing_workspace(workspace))
+    print_result(as_json, history_json(entries), history_parts(entries))
 
 
 def promote(
@@ -183,9 +183,9 @@ def promote(
     configure(quiet, log_file)
     if force and not why:
         raise typer.BadParameter("--force needs --why: who reads the history wants to know")
-    settings = stage_settings(context, existing(workspace), workers=workers)
+    settings = stage_settings(context, existing_workspace(workspace), workers=workers)
     policy = resolve_promotion(config)
-    with lock_of(workspace, wait, if_locked):
+    with lock_for_command(workspace, wait, if_locked):
         entry = promotion.promote(settings, resolve_run(settings.workspace, run), policy, force, why)
     _say_entry(workspace, entry, as_json)
     if entry.outcome == "kept":
@@ -211,7 +211,7 @@ def rollback(
 
     configure(quiet, log_file)
     refuse_beam_options(context)
-    with lock_of(existing(workspace), wait, if_locked):
+    with lock_for_command(existing_workspace(workspace), wait, if_locked):
         entry = promotion.rollback(workspace.absolute(), to, why)
     _say_entry(workspace, entry, as_json)
 
@@ -222,4 +222,4 @@ def _say_entry(workspace: Any, entry: Any, as_json: bool) -> None:
         entry_parts,
     )
 
-    say_result(as_json, entry_json(workspace, entry), entry_parts(workspace, entry))
+    print_result(as_json, entry_json(workspace, entry), entry_parts(workspace, entry))

@@ -3,12 +3,12 @@
 from typing import Any
 
 from pipeline.cli.dataset_output import times
-from pipeline.cli.output import Part, Sheet, columns
+from pipeline.cli.output import OutputPart, Sheet, columns
 from pipeline.cli.overview_output import points
-from pipeline.context import Log
-from pipeline.registry.decision import Finding
+from pipeline.context import StageLog
+from pipeline.registry.decision import CriterionResult
 from pipeline.registry.history import Champion, Entry, History
-from pipeline.registry.retrain import Retrained
+from pipeline.registry.retrain import RetrainResult
 from pipeline.storage.places import Place
 
 
@@ -17,7 +17,7 @@ def champion_json(workspace: Place, champion: Champion) -> dict[str, Any]:
     return champion.model_dump(mode="json") | {"path": str(workspace / champion.folder / champion.parameters.name)}
 
 
-def champion_parts(workspace: Place, champion: Champion) -> list[Part]:
+def champion_parts(workspace: Place, champion: Champion) -> list[OutputPart]:
     """Show the champion."""
     return [
         f"champion    {champion.run_id}",
@@ -33,7 +33,7 @@ def history_json(history: History) -> dict[str, Any]:
     return {"entries": [entry.model_dump(mode="json") for entry in history]}
 
 
-def history_parts(history: History) -> list[Part]:
+def history_parts(history: History) -> list[OutputPart]:
     """List all entries, the newest first."""
     if not history:
         return ["nothing was decided yet: backbeam retrain"]
@@ -63,7 +63,7 @@ def _deciding(entry: Entry) -> tuple[str, ...]:
     return entry.reasons
 
 
-def _in_short(finding: Finding) -> str:
+def _in_short(finding: CriterionResult) -> str:
     if finding.against is None:
         return ""
     short = {"minimum_gain": points(finding.value), "significance": f"p = {finding.value:.2g}"}
@@ -76,7 +76,7 @@ def entry_json(workspace: Place, entry: Entry) -> dict[str, Any]:
     return entry.model_dump(mode="json") | {"champion": champion}
 
 
-def entry_parts(workspace: Place, entry: Entry) -> list[Part]:
+def entry_parts(workspace: Place, entry: Entry) -> list[OutputPart]:
     """Tell what was decided."""
     about = f"{entry.run_id or entry.dataset_id}: {_outcome(entry)} (entry {entry.number})"
     findings = [f"  {'+' if finding.passed else '-'} {finding.text}" for finding in entry.findings]
@@ -84,7 +84,7 @@ def entry_parts(workspace: Place, entry: Entry) -> list[Part]:
     return [about, *findings, *reasons, _champion_line(workspace, entry.champion)]
 
 
-def retrained_json(workspace: Place, found: Retrained, log: Log) -> dict[str, Any]:
+def retrained_json(workspace: Place, found: RetrainResult, log: StageLog) -> dict[str, Any]:
     """Return what `backbeam retrain --json` prints."""
     entry, champion = found.entry, found.history.champion
     return {
@@ -101,7 +101,7 @@ def retrained_json(workspace: Place, found: Retrained, log: Log) -> dict[str, An
     }
 
 
-def retrained_parts(workspace: Place, found: Retrained, log: Log) -> list[Part]:
+def retrained_parts(workspace: Place, found: RetrainResult, log: StageLog) -> list[OutputPart]:
     """Tell what came of a retraining."""
     if found.outcome != "unchanged":
         return [*entry_parts(workspace, found.entry), times(log)]

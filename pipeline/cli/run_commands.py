@@ -42,12 +42,12 @@ from pipeline.cli.options import (
     WindowMib,
     Workers,
     Workspace,
-    cluster_for,
     dataset_options,
     evaluation_slicings,
-    existing,
-    lock_of,
+    existing_workspace,
+    lock_for_command,
     picture_options,
+    read_cluster_config,
     refuse_beam_options,
     refuse_cluster,
     refuse_remote_logs,
@@ -56,9 +56,9 @@ from pipeline.cli.options import (
     stage_settings,
     training_configs,
 )
-from pipeline.cli.output import say_result
+from pipeline.cli.output import print_result
 from pipeline.progress import configure
-from pipeline.train.checkpoint_policy import Saving
+from pipeline.train.checkpoint_policy import CheckpointPolicy
 
 
 def run(
@@ -101,7 +101,7 @@ def run(
     from pipeline.cli.dataset_output import validation_json, validation_line
     from pipeline.cli.run_json import evaluation_json, seeds_json
     from pipeline.cli.run_output import evaluation_parts, next_steps, seeds_parts
-    from pipeline.context import Log
+    from pipeline.context import StageLog
     from pipeline.evaluate.seeds import write_seeds
     from pipeline.stages import JobConfig, run_job
     from pipeline.train.stage import check_machine
@@ -119,15 +119,15 @@ def run(
         baseline=baseline,
         training=configs,
         tensorboard=tensorboard,
-        checkpoints=Saving(checkpoint_every, keep_checkpoints),
+        checkpoints=CheckpointPolicy(checkpoint_every, keep_checkpoints),
         slicings=evaluation_slicings(config, slices),
     )
     settings = stage_settings(context, workspace, device, workers=workers)
-    log = Log()
+    log = StageLog()
     refuse_cluster()
     refuse_remote_logs(workspace, tensorboard)
     check_machine(settings, configs[0])
-    with lock_of(workspace, wait, if_locked):
+    with lock_for_command(workspace, wait, if_locked):
         made = run_job(settings, job, log)
         rows = write_seeds(workspace, made.runs, made.evaluations) if seeds else []
     if seeds:
@@ -138,7 +138,7 @@ def run(
         parts = evaluation_parts(workspace, made.dataset.manifest, made.runs[0], made.evaluations[0], log)
     result |= validation_json(workspace, made.validation)
     steps = [] if quiet else next_steps(split_arguments(sys.argv[1:])[0], made.runs[0])
-    say_result(as_json, result, [*parts, validation_line(workspace, made.validation), *steps])
+    print_result(as_json, result, [*parts, validation_line(workspace, made.validation), *steps])
 
 
 def preprocess(
@@ -166,7 +166,7 @@ def preprocess(
     """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
     from pipeline.cli.config import resolve_validation
     from pipeline.cli.dataset_output import dataset_json, dataset_parts, validation_json, validation_line
-    from pipeline.context import Log
+    from pipeline.context import StageLog
     from pipeline.preprocess.dataset import find_baseline
     from pipeline.preprocess.stage import preprocess_stage, validate_stage
 
@@ -176,13 +176,13 @@ def preprocess(
         dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
     )
     checks = resolve_validation(config)
-    settings, log = stage_settings(context, workspace, workers=workers), Log()
-    with lock_of(workspace, wait, if_locked):
+    settings, log = stage_settings(context, workspace, workers=workers), StageLog()
+    with lock_for_command(workspace, wait, if_locked):
         earlier = find_baseline(settings.workspace, baseline)
         data = preprocess_stage(settings, options, log)
         validation = validate_stage(settings, data, checks, earlier, log)
     result = dataset_json(workspace, data, log) | validation_json(workspace, validation)
-    say_result(as_json, result, [*dataset_parts(data, log), validation_line(workspace, validation)])
+    print_result(as_json, result, [*dataset_parts(data, log), validation_line(workspace, validation)])
 
 
 def validate(
@@ -200,20 +200,20 @@ def validate(
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
     from pipeline.cli.config import resolve_validation
     from pipeline.cli.dataset_output import dataset_json, validation_json, validation_sheet
-    from pipeline.context import Log
+    from pipeline.context import StageLog
     from pipeline.preprocess.dataset import find_baseline, find_dataset
     from pipeline.preprocess.stage import validate_stage
 
     configure(quiet, log_file)
     refuse_beam_options(context)
     checks = resolve_validation(config)
-    settings, log = stage_settings(context, existing(workspace)), Log()
-    with lock_of(workspace, wait, if_locked):
+    settings, log = stage_settings(context, existing_workspace(workspace)), StageLog()
+    with lock_for_command(workspace, wait, if_locked):
         earlier = find_baseline(settings.workspace, baseline)
         data = find_dataset(settings.workspace, dataset)
         validation = validate_stage(settings, data, checks, earlier, log)
     result = dataset_json(workspace, data, log) | validation_json(workspace, validation)
-    say_result(as_json, result, validation_sheet(workspace, validation))
+    print_result(as_json, result, validation_sheet(workspace, validation))
 
 
 def train(
@@ -242,7 +242,7 @@ def train(
     """Train on a data set that `preprocess` built."""
     from pipeline.cli.run_json import assistance_json, run_json, runs_json
     from pipeline.cli.run_output import assistance_parts, runs_parts
-    from pipeline.context import Log
+    from pipeline.context import StageLog
     from pipeline.preprocess.dataset import find_dataset
     from pipeline.train.stage import assist_stage, check_machine, train_stage
 
@@ -254,18 +254,18 @@ def train(
     flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
     configs = training_configs(config, seeds, seed=seed, layers=layers, **flags)
     refuse_remote_logs(workspace, tensorboard)
-    settings, log = stage_settings(context, workspace, device, cluster_for(configs)), Log()
+    settings, log = stage_settings(context, workspace, device, read_cluster_config(configs)), StageLog()
     if settings.cluster and not settings.cluster.is_chief:  # the workspace and its lock are the chief's
-        assisted = assist_stage(settings, find_dataset(existing(workspace), dataset), configs[0], log)
-        say_result(as_json, assistance_json(assisted, settings, log), assistance_parts(assisted, settings))
+        assisted = assist_stage(settings, find_dataset(existing_workspace(workspace), dataset), configs[0], log)
+        print_result(as_json, assistance_json(assisted, settings, log), assistance_parts(assisted, settings))
         return
     if not settings.cluster:
         check_machine(settings, configs[0])
-    with lock_of(existing(workspace), wait, if_locked):
-        data, saving = find_dataset(workspace, dataset), Saving(checkpoint_every, keep_checkpoints)
+    with lock_for_command(existing_workspace(workspace), wait, if_locked):
+        data, saving = find_dataset(workspace, dataset), CheckpointPolicy(checkpoint_every, keep_checkpoints)
         trained = train_stage(settings, data, configs, tensorboard, saving, log)
     result = runs_json(workspace, trained, log) if seeds else run_json(workspace, trained[0], log)
-    say_result(as_json, result, runs_parts(workspace, trained, log))
+    print_result(as_json, result, runs_parts(workspace, trained, log))
 
 
 def evaluate(
@@ -284,15 +284,15 @@ def evaluate(
     """Evaluate a run that `train` made on every split of its data set."""
     from pipeline.cli.run_json import evaluation_json
     from pipeline.cli.run_output import evaluation_parts
-    from pipeline.context import Log
+    from pipeline.context import StageLog
     from pipeline.evaluate.stage import evaluate_stage
     from pipeline.train.run_lookup import find_run
 
     configure(quiet, log_file)
     slicings = evaluation_slicings(config, slices)
-    settings, log = stage_settings(context, workspace, workers=workers), Log()
-    with lock_of(existing(workspace), wait, if_locked):
+    settings, log = stage_settings(context, workspace, workers=workers), StageLog()
+    with lock_for_command(existing_workspace(workspace), wait, if_locked):
         trained, data = find_run(workspace, resolve_run(workspace, run))
         (evaluation,) = evaluate_stage(settings, data, [trained], slicings, log)
     result = evaluation_json(workspace, trained, evaluation, log)
-    say_result(as_json, result, evaluation_parts(workspace, data.manifest, trained, evaluation, log))
+    print_result(as_json, result, evaluation_parts(workspace, data.manifest, trained, evaluation, log))

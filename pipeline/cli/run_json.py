@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.recipes import Recipe, TrainingConfig
-from pipeline.context import Log, Settings
+from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.records import EvaluationRecord
-from pipeline.evaluate.run_overview import Compared, Listing, Shown
+from pipeline.evaluate.run_overview import RunComparison, RunDetails, RunList
 from pipeline.storage.places import Place
 from pipeline.train.run_lookup import Model
 from pipeline.train.run_record import RunRecord
 
 if TYPE_CHECKING:
-    from model.gradcheck import Agreement  # which imports TensorFlow
-    from pipeline.evaluate.predict import Answer  # which imports NumPy
+    from model.gradcheck import GradientCheck  # which imports TensorFlow
+    from pipeline.evaluate.predict import PredictedImage  # which imports NumPy
     from pipeline.report.report import Report
 from pipeline.cli.dataset_output import rounded
 
 
-def run_json(workspace: Place, run: RunRecord, log: Log) -> dict[str, Any]:
+def run_json(workspace: Place, run: RunRecord, log: StageLog) -> dict[str, Any]:
     """Return what `backbeam train --json` prints."""
     return {
         "run_id": run.run_id,
@@ -40,13 +40,13 @@ def run_json(workspace: Place, run: RunRecord, log: Log) -> dict[str, Any]:
     }
 
 
-def assistance_json(run_id: str, settings: Settings, log: Log) -> dict[str, Any]:
+def assistance_json(run_id: str, settings: StageContext, log: StageLog) -> dict[str, Any]:
     """Return what `backbeam train --json` prints in a worker that is not the chief."""
     index = settings.cluster.task_index if settings.cluster else 0
     return {"run_id": run_id, "task_index": index, "seconds": rounded(log), "skipped": log.skipped}
 
 
-def evaluation_json(workspace: Place, run: RunRecord, evaluation: EvaluationRecord, log: Log) -> dict[str, Any]:
+def evaluation_json(workspace: Place, run: RunRecord, evaluation: EvaluationRecord, log: StageLog) -> dict[str, Any]:
     """Return what `backbeam run --json` and `backbeam evaluate --json` print."""
     test = evaluation.test_result()
     kept = (
@@ -61,7 +61,7 @@ def evaluation_json(workspace: Place, run: RunRecord, evaluation: EvaluationReco
     return run_json(workspace, run, log) | {"test": {name: getattr(test, name) for name in kept}}
 
 
-def runs_json(workspace: Place, runs: Sequence[RunRecord], log: Log) -> dict[str, Any]:
+def runs_json(workspace: Place, runs: Sequence[RunRecord], log: StageLog) -> dict[str, Any]:
     """Return what `backbeam train --seeds --json` prints."""
     return {"runs": [run_json(workspace, run, log) for run in runs]}
 
@@ -71,7 +71,7 @@ def seeds_json(
     runs: Sequence[RunRecord],
     evaluations: Sequence[EvaluationRecord],
     rows: list[dict[str, Any]],
-    log: Log,
+    log: StageLog,
 ) -> dict[str, Any]:
     """Return what `backbeam run --seeds --json` prints; rows are those of the table `seeds`."""
     pairs = zip(runs, evaluations, strict=True)
@@ -90,7 +90,7 @@ def recipes_json(recipes: dict[str, Recipe]) -> dict[str, Any]:
     }
 
 
-def agreement_json(config: TrainingConfig, found: "list[Agreement]") -> dict[str, Any]:
+def agreement_json(config: TrainingConfig, found: "list[GradientCheck]") -> dict[str, Any]:
     """Return what `backbeam gradcheck --json` prints."""
     return {
         "recipe": config.recipe,
@@ -105,7 +105,7 @@ def export_json(model: Model, target: Path) -> dict[str, Any]:
     return {"run_id": model.run.run_id, "model_digest": model.run.parameters.sha256, "path": str(target)}
 
 
-def answers_json(model: Model, answers: "list[Answer]") -> dict[str, Any]:
+def answers_json(model: Model, answers: "list[PredictedImage]") -> dict[str, Any]:
     """Return what `backbeam predict --json` prints."""
     return {
         "run_id": model.run.run_id,
@@ -119,7 +119,7 @@ def report_json(report: "Report") -> dict[str, Any]:
     return {"path": str(report.path), "num_bytes": report.num_bytes, "runs": report.figures}
 
 
-def listing_json(listing: Listing) -> dict[str, Any]:
+def listing_json(listing: RunList) -> dict[str, Any]:
     """Return what `backbeam runs --json` prints."""
     return {"runs": [_listed_json(*listed) for listed in listing.runs], "problems": list(map(str, listing.problems))}
 
@@ -131,7 +131,7 @@ def _listed_json(run: RunRecord, evaluation: EvaluationRecord | None) -> dict[st
     return about | {"evaluation": results}
 
 
-def shown_json(shown: Shown) -> dict[str, Any]:
+def shown_json(shown: RunDetails) -> dict[str, Any]:
     """Return what `backbeam show --json` prints."""
     record = shown.run.model_dump(mode="json") | {"evaluation": shown.evaluation.model_dump(mode="json")["results"]}
     return record | {"classes": [_without_origin(row) for row in shown.classes]}
@@ -142,7 +142,7 @@ def _without_origin(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in origin}
 
 
-def compared_json(compared: Compared) -> dict[str, Any]:
+def compared_json(compared: RunComparison) -> dict[str, Any]:
     """Return what `backbeam compare --json` prints; differences are B's less A's."""
     settings = {name: list(pair) for name, pair in compared.differing_settings().items()}
     return {

@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.recipes import Recipe, TrainingConfig
-from pipeline.cli.output import Part, Sheet, columns
-from pipeline.context import Log, Settings
+from pipeline.cli.output import OutputPart, Sheet, columns
+from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.records import EvaluationRecord, SplitResult
 from pipeline.preprocess.manifest import Manifest
-from pipeline.progress import percent
+from pipeline.progress import format_percent
 from pipeline.storage.places import Place
 from pipeline.train.run_lookup import Model
 from pipeline.train.run_record import RunRecord
 
 if TYPE_CHECKING:
-    from model.gradcheck import Agreement  # which imports TensorFlow
-    from pipeline.evaluate.predict import Answer  # which imports NumPy
+    from model.gradcheck import GradientCheck  # which imports TensorFlow
+    from pipeline.evaluate.predict import PredictedImage  # which imports NumPy
     from pipeline.report.report import Report
 from pipeline.cli.dataset_output import times
 
 
-def recipes_parts(recipes: dict[str, Recipe]) -> list[Part]:
+def recipes_parts(recipes: dict[str, Recipe]) -> list[OutputPart]:
     """List the recipes."""
     return [
         f"{name}\n  {shape(recipe.config)}\n  source     {recipe.source}\n  published  {recipe.published}\n"
@@ -33,7 +33,7 @@ def recipes_parts(recipes: dict[str, Recipe]) -> list[Part]:
     ]
 
 
-def agreement_parts(config: TrainingConfig, found: "list[Agreement]") -> list[Part]:
+def agreement_parts(config: TrainingConfig, found: "list[GradientCheck]") -> list[OutputPart]:
     """Show how far the manual gradients are from the others, parameter by parameter."""
     rows = [
         (
@@ -55,12 +55,12 @@ def agreement_parts(config: TrainingConfig, found: "list[Agreement]") -> list[Pa
     ]
 
 
-def export_parts(model: Model, target: Path) -> list[Part]:
+def export_parts(model: Model, target: Path) -> list[OutputPart]:
     """Tell what was exported."""
     return [f"{model.run.run_id}: {about(model.run)}", f"export  {target}"]
 
 
-def answers_parts(answers: "list[Answer]") -> list[Part]:
+def answers_parts(answers: "list[PredictedImage]") -> list[OutputPart]:
     """Tell what each image was taken for: a line an image."""
     return [
         f"{_place(answer)}: {answer.class_name} ({answer.confidence:.3f})"
@@ -69,37 +69,37 @@ def answers_parts(answers: "list[Answer]") -> list[Part]:
     ]
 
 
-def _place(answer: "Answer") -> str:
+def _place(answer: "PredictedImage") -> str:
     """Name an image; of a file name that is no text, what can be printed."""
     name = answer.file.encode("utf-8", "replace").decode()
     return name if answer.index is None else f"{name}[{answer.index}]"
 
 
-def report_parts(report: "Report") -> list[Part]:
+def report_parts(report: "Report") -> list[OutputPart]:
     """Tell where the page is."""
     lines = [
         f"{row['run_id']}: {row['num_correct']:,} of {row['num_examples']:,} test examples are right, "
-        f"{percent(row['accuracy'])}"
+        f"{format_percent(row['accuracy'])}"
         for row in report.figures
     ]
     return [*lines, f"page    {report.path} ({report.num_bytes / 1000:,.0f} kB; opens in any browser)"]
 
 
-def runs_parts(workspace: Place, runs: Sequence[RunRecord], log: Log) -> list[Part]:
+def runs_parts(workspace: Place, runs: Sequence[RunRecord], log: StageLog) -> list[OutputPart]:
     """Tell what runs were trained."""
     said = [line for run in runs for line in (f"{run.run_id}: {about(run)}", *agreement_lines(run))]
     return [*said, times(log), *(f"model   {workspace / 'runs' / run.run_id}" for run in runs)]
 
 
 def seeds_parts(
-    workspace: Place, manifest: Manifest, runs: Sequence[RunRecord], rows: list[dict[str, Any]], log: Log
-) -> list[Part]:
+    workspace: Place, manifest: Manifest, runs: Sequence[RunRecord], rows: list[dict[str, Any]], log: StageLog
+) -> list[OutputPart]:
     """Tell how good a configuration is over several seeds."""
     test = next(row for row in rows if row["split"] == "test")
     return [
         _seeds_sheet(runs, test),
-        f"median {percent(test['accuracy_median'])}, lowest {percent(test['accuracy_lowest'])}, "
-        f"highest {percent(test['accuracy_highest'])} of the test examples are right; "
+        f"median {format_percent(test['accuracy_median'])}, lowest {format_percent(test['accuracy_lowest'])}, "
+        f"highest {format_percent(test['accuracy_highest'])} of the test examples are right; "
         f"median {test['first_1000_median']:g} of the first 1,000",
         *(f"seed {each['seed']} never answers {each['class_name']}" for each in test["never_predicted"]),
         *(f"seed {run.config.seed}: {line}" for run in runs for line in agreement_lines(run)),
@@ -113,13 +113,13 @@ def seeds_parts(
 
 def _seeds_sheet(runs: Sequence[RunRecord], test: dict[str, Any]) -> Sheet:
     found = zip(runs, test["accuracies"], test["first_1000_correct"], strict=True)
-    rows = [(str(run.config.seed), percent(accuracy), f"{first:,}") for run, accuracy, first in found]
+    rows = [(str(run.config.seed), format_percent(accuracy), f"{first:,}") for run, accuracy, first in found]
     return Sheet(columns("#seed", "#test accuracy", "#right of the first 1,000"), rows)
 
 
 def evaluation_parts(
-    workspace: Place, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: Log
-) -> list[Part]:
+    workspace: Place, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: StageLog
+) -> list[OutputPart]:
     """Tell how good the model is, what it took and where everything is."""
     return [
         *evaluation_head(evaluation),
@@ -132,7 +132,7 @@ def evaluation_parts(
     ]
 
 
-def evaluation_head(evaluation: EvaluationRecord) -> Iterator[Part]:
+def evaluation_head(evaluation: EvaluationRecord) -> Iterator[OutputPart]:
     """Say how good a model is: the test split in words, every split in a table, what it never answers."""
     test = evaluation.test_result()
     yield f"{test.num_correct:,} of {test.num_examples:,} test examples are right: {accuracy(test)}"
@@ -150,7 +150,7 @@ def splits_sheet(results: Sequence[SplitResult]) -> Sheet:
             result.split,
             f"{result.num_correct:,}",
             f"{result.num_examples:,}",
-            percent(result.accuracy),
+            format_percent(result.accuracy),
             interval(result),
             f"{result.loss:.4f}",
         )
@@ -170,7 +170,7 @@ def agreement_lines(run: RunRecord) -> list[str]:
     ]
 
 
-def assistance_parts(run_id: str, settings: Settings) -> list[Part]:
+def assistance_parts(run_id: str, settings: StageContext) -> list[OutputPart]:
     """Tell what a worker that is not the chief did."""
     index = settings.cluster.task_index if settings.cluster else 0
     return [f"{run_id}: task {index} has done its share; the chief, task 0, writes the run"]
@@ -178,12 +178,12 @@ def assistance_parts(run_id: str, settings: Settings) -> list[Part]:
 
 def accuracy(result: SplitResult) -> str:
     """Write a split's accuracy with its interval."""
-    return f"{percent(result.accuracy)} (95 % interval {interval(result)})"
+    return f"{format_percent(result.accuracy)} (95 % interval {interval(result)})"
 
 
 def interval(result: SplitResult) -> str:
     """Write the interval of a split's accuracy."""
-    return f"{100 * result.accuracy_low:.2f} to {percent(result.accuracy_high)}"
+    return f"{100 * result.accuracy_low:.2f} to {format_percent(result.accuracy_high)}"
 
 
 def about(run: RunRecord) -> str:
@@ -199,7 +199,7 @@ def shape(config: TrainingConfig) -> str:
     return f"{layers}, {config.activation}, {config.output} with {config.loss}, {length} of {config.batch_size}"
 
 
-def next_steps(arguments: list[str], run: RunRecord) -> list[Part]:
+def next_steps(arguments: list[str], run: RunRecord) -> list[OutputPart]:
     """Tell what to try after `backbeam run`: the same command with one thing changed, and other commands.
 
     Args:
@@ -226,7 +226,7 @@ def next_steps(arguments: list[str], run: RunRecord) -> list[Part]:
     return ["", "what to try next:", *(f"  {line}    # {why}" for line, why in lines)]
 
 
-def _places(workspace: Place, dataset_id: str, what: str, models: str) -> list[Part]:
+def _places(workspace: Place, dataset_id: str, what: str, models: str) -> list[OutputPart]:
     """Say where shards, models and tables are."""
     return [
         f"shards  {workspace / 'datasets' / dataset_id}",

@@ -84,9 +84,9 @@ def schedule(
     from pipeline.schedule.scheduler import ScheduleConfig
     from pipeline.schedule.state import HEALTH_NAME, STATE_NAME
     from pipeline.schedule.timetable import Timetable
-    from pipeline.storage.workspace import local_side
+    from pipeline.storage.workspace import local_folder_of
 
-    health_file = health_file or local_side(workspace) / HEALTH_NAME
+    health_file = health_file or local_folder_of(workspace) / HEALTH_NAME
     if check:
         _check_health(health_file)
         return
@@ -97,7 +97,7 @@ def schedule(
     config = ScheduleConfig(
         timetable=Timetable(cron, timezone),
         command=(*COMMAND, *_build_arguments(context, workspace, quiet, log_file)),
-        state_file=local_side(workspace) / STATE_NAME,
+        state_file=local_folder_of(workspace) / STATE_NAME,
         health_file=health_file,
         jitter=timedelta(seconds=jitter),
         salt=f"{workspace.absolute()} {socket.gethostname()}",
@@ -134,9 +134,9 @@ def _run_scheduler(config: Any, workspace: Place, once: bool) -> int:
 
     from pipeline.schedule.scheduler import Scheduler
     from pipeline.schedule.state import load_state
-    from pipeline.storage.lock import scheduling
+    from pipeline.storage.lock import lock_scheduler
 
-    with scheduling(workspace):
+    with lock_scheduler(workspace):
         scheduler = Scheduler(config, load_state(config.state_file))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda received, _: scheduler.signals.append(received))

@@ -26,19 +26,19 @@ from model.errors import EngineFailed
 from model.examples import Bytes, Integers
 from model.network import Parameters, forward, scale
 from model.training import network_of
-from pipeline.beam_runner import SameCode, execute
+from pipeline.beam_runner import SameCode, run_pipeline
 from pipeline.evaluate import metrics
 from pipeline.evaluate.calibration import calibration_rows
-from pipeline.evaluate.group_counts import Tally, merge_tallies, tally
+from pipeline.evaluate.group_counts import GroupCounts, count_groups, merge_group_counts
 from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, SplitResult, check_evaluation
-from pipeline.evaluate.slice_config import Slicings, describe, load
+from pipeline.evaluate.slice_config import Slicings, describe_slicings, load_slicing
 from pipeline.evaluate.slices import SLICINGS, Answered, Names, check_few, keys_of, slice_rows
-from pipeline.evaluate.weight_statistics import Range, merge_ranges, weight_rows
+from pipeline.evaluate.weight_statistics import ActivationRange, merge_ranges, weight_rows
 from pipeline.preprocess.manifest import Manifest, ShardInfo
 from pipeline.preprocess.shards import number_order, read_shard
-from pipeline.progress import watched
-from pipeline.storage.commit import commit
-from pipeline.storage.files import check_there, count_files
+from pipeline.progress import show_progress
+from pipeline.storage.commit import commit_file
+from pipeline.storage.files import check_files_exist, count_files
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
 from pipeline.storage.tables import (
@@ -47,18 +47,18 @@ from pipeline.storage.tables import (
     SCHEMAS,
     TableFile,
     check_rows,
-    made_anew,
     origin_columns,
-    publish,
+    publish_tables,
+    replace_tables,
     staging_folder,
     write_table,
 )
-from pipeline.storage.workspace import partition, poll_seconds
+from pipeline.storage.workspace import poll_interval, table_partition
 from pipeline.train.run_record import RunRecord
 
 
 @dataclass(frozen=True)
-class Job:
+class EvaluationJob:
     """All that a worker needs to know."""
 
     workspace: Place
@@ -107,11 +107,11 @@ class Predictions:
     labels: Integers
     outputs: npt.NDArray[np.float32]
     losses: npt.NDArray[np.float32]
-    ranges: tuple[Range, ...]
+    ranges: tuple[ActivationRange, ...]
 
 
 @dataclass(frozen=True)
-class Result:
+class ShardResult:
     """What is known of the shards evaluated so far. Results add up in any order.
 
     Attributes:
@@ -121,9 +121,9 @@ class Result:
         files: of the table `predictions`.
     """
 
-    counts: tuple[metrics.Counts, ...]
-    slices: Mapping[tuple[str, str], Tally]
-    ranges: tuple[Range, ...]
+    counts: tuple[metrics.SplitCounts, ...]
+    slices: Mapping[tuple[str, str], GroupCounts]
+    ranges: tuple[ActivationRange, ...]
     files: tuple[TableFile, ...]
 
 
@@ -142,22 +142,22 @@ def evaluate(
         CorruptArtefact: a shard or the model is not as its record says.
         EngineFailed: the engine gave up.
     """
-    job = Job(workspace, dataset, manifest, run, slicings)
+    job = EvaluationJob(workspace, dataset, manifest, run, slicings)
     record = job.run_folder / EVALUATION_NAME
     _check_sizes(manifest)
     shards = list_shards(manifest)
     total, look = sum(each.info.num_examples for each in shards), partial(_share_done, job, len(shards))
     with (
-        made_anew(workspace, run.run_id, EVALUATION_TABLES, record),
-        watched("evaluate", total, "examples", look, poll_seconds(workspace)),
+        replace_tables(workspace, run.run_id, EVALUATION_TABLES, record),
+        show_progress("evaluate", total, "examples", look, poll_interval(workspace)),
     ):
-        execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
+        run_pipeline(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
         if not record.exists():  # before it is said to be done
             raise EngineFailed(f"the engine reports success but wrote no {record.name} to {job.run_folder}")
     return check_evaluation(workspace, run)
 
 
-def answer_test_split(job: Job, dataset_digest: str, folder: Place, beam_arguments: list[str]) -> list[str]:
+def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, beam_arguments: list[str]) -> list[str]:
     """Predict the test split of a data set and write the table `answers`, a file for each shard, to a folder.
 
     Args:
@@ -175,13 +175,13 @@ def answer_test_split(job: Job, dataset_digest: str, folder: Place, beam_argumen
     def construct(pipeline: beam.Pipeline) -> None:
         _predict(pipeline, shards, job) | "WriteAnswers" >> beam.Map(write)
 
-    execute(beam, PipelineOptions, beam_arguments, construct)
+    run_pipeline(beam, PipelineOptions, beam_arguments, construct)
     names = sorted(_file_name(shard.info) for shard in shards)
-    check_there(folder, names)
+    check_files_exist(folder, names)
     return names
 
 
-def construct(pipeline: beam.Pipeline, job: Job) -> None:
+def construct(pipeline: beam.Pipeline, job: EvaluationJob) -> None:
     """Apply the transforms of an evaluation."""
     (
         _predict(pipeline, list_shards(job.manifest), job)
@@ -191,7 +191,7 @@ def construct(pipeline: beam.Pipeline, job: Job) -> None:
     )
 
 
-def _predict(pipeline: beam.Pipeline, shards: list[Shard], job: Job) -> beam.PCollection[Predictions]:
+def _predict(pipeline: beam.Pipeline, shards: list[Shard], job: EvaluationJob) -> beam.PCollection[Predictions]:
     predict = SameCode(predict_shard, job=job)
     return pipeline | "Shards" >> beam.Create(shards) | beam.Reshuffle() | "Predict" >> beam.Map(predict)
 
@@ -211,7 +211,7 @@ def _check_sizes(manifest: Manifest) -> None:
         check_rows(shard.info.num_examples, 4 * num_classes, place, "preprocess again with a larger --num-shards")
 
 
-def predict_shard(shard: Shard, job: Job) -> Predictions:
+def predict_shard(shard: Shard, job: EvaluationJob) -> Predictions:
     """Read a shard, checked, and run the network on it."""
     examples = read_shard(job.dataset, job.manifest, shard.split, shard.info)
     examples = examples.take(np.argsort(examples.indices).astype(np.int64))
@@ -220,11 +220,11 @@ def predict_shard(shard: Shard, job: Job) -> Predictions:
     (_, *hidden), z = forward(network, parameters, scale(examples.images))
     targets = np.eye(len(job.manifest.class_names), dtype=np.float32)[examples.labels]
     outputs, losses = network.output.value(z), network.output.loss(z, targets)
-    ranges = tuple(Range(tf.reduce_min(a, axis=0).numpy(), tf.reduce_max(a, axis=0).numpy()) for a in hidden)
+    ranges = tuple(ActivationRange(tf.reduce_min(a, axis=0).numpy(), tf.reduce_max(a, axis=0).numpy()) for a in hidden)
     return Predictions(shard, *examples, outputs.numpy(), losses.numpy(), ranges)
 
 
-def write_predictions(predictions: Predictions, job: Job) -> Result:
+def write_predictions(predictions: Predictions, job: EvaluationJob) -> ShardResult:
     """Write a shard's rows of the table `predictions` and count them."""
     split, shard = predictions.shard.split, predictions.shard.info
     predicted = predictions.outputs.argmax(axis=1)
@@ -239,10 +239,10 @@ def write_predictions(predictions: Predictions, job: Job) -> Result:
     }
     file = _write(job, "predictions", _file_name(shard), columns, len(predicted))
     counts = metrics.count(split, predictions.index, predictions.labels, predictions.outputs, predictions.losses)
-    return Result((counts,), count_slices(predictions, job), predictions.ranges, (file,))
+    return ShardResult((counts,), count_slices(predictions, job), predictions.ranges, (file,))
 
 
-def write_answers(predictions: Predictions, job: Job, dataset_digest: str, folder: Place) -> None:
+def write_answers(predictions: Predictions, job: EvaluationJob, dataset_digest: str, folder: Place) -> None:
     """Write a shard's rows of the table `answers`."""
     shard = predictions.shard.info
     columns = {
@@ -260,40 +260,40 @@ def _file_name(shard: ShardInfo) -> str:
     return part + Path(shard.name).with_suffix(".parquet").name
 
 
-def count_slices(predictions: Predictions, job: Job) -> dict[tuple[str, str], Tally]:
+def count_slices(predictions: Predictions, job: EvaluationJob) -> dict[tuple[str, str], GroupCounts]:
     """Count a shard's examples by each slicing."""
     shape = (job.manifest.height, job.manifest.width)
     images = predictions.images.reshape(-1, *shape)
     images.flags.writeable = False
     about = (images, predictions.labels, predictions.index, predictions.outputs, predictions.shard.info.part or 0)
-    answered, places = Answered(*about), describe(job.slicings)
+    answered, places = Answered(*about), describe_slicings(job.slicings)
     correct = answered.predicted == answered.labels
     return {
-        (name, predictions.shard.split): tally(
-            keys_of(name, places[name], load(name, slicing), answered), correct, predictions.losses
+        (name, predictions.shard.split): count_groups(
+            keys_of(name, places[name], load_slicing(name, slicing), answered), correct, predictions.losses
         )
         for name, slicing in job.slicings.items()
     }
 
 
-def merge(results: Iterable[Result], job: Job) -> Result:
+def merge(results: Iterable[ShardResult], job: EvaluationJob) -> ShardResult:
     """Add up results; raises BadInput if a slicing has too many keys."""
-    parts, places = list(results), describe(job.slicings)
+    parts, places = list(results), describe_slicings(job.slicings)
     counts = metrics.merge_counts(chain.from_iterable(part.counts for part in parts))
     files = sorted(chain.from_iterable(part.files for part in parts), key=lambda file: number_order(file.name))
-    counted: dict[tuple[str, str], list[Tally]] = {}
+    counted: dict[tuple[str, str], list[GroupCounts]] = {}
     for part in parts:
         for key, each in part.slices.items():
             counted.setdefault(key, []).append(each)
-    slices = {(name, split): merge_tallies(each) for (name, split), each in counted.items()}
+    slices = {(name, split): merge_group_counts(each) for (name, split), each in counted.items()}
     for (name, _), each in slices.items():
         if name not in SLICINGS:  # of ours, each cuts by what a data set has: as many classes, as many slices
             check_few(name, places[name], each)
     ranges = merge_ranges(part.ranges for part in parts if part.ranges)
-    return Result(tuple(counts.values()), slices, ranges, tuple(files))
+    return ShardResult(tuple(counts.values()), slices, ranges, tuple(files))
 
 
-def write_tables(result: Result, job: Job) -> None:
+def write_tables(result: ShardResult, job: EvaluationJob) -> None:
     """Write the tables of all counts and put all tables in place, then write the record: the evaluation is complete."""
     rows = table_rows(result, job)
     files = [
@@ -302,30 +302,32 @@ def write_tables(result: Result, job: Job) -> None:
         if table in rows
     ]
     _check_predictions(result, job)
-    publish(job.workspace, job.run.run_id, EVALUATION_TABLES)
+    publish_tables(job.workspace, job.run.run_id, EVALUATION_TABLES)
     record = EvaluationRecord(
         run_id=job.run.run_id,
         dataset_digest=job.run.dataset_digest,
         model_digest=job.run.parameters.sha256,
         results=tuple(SplitResult(**row) for row in rows["evaluations"]),
-        slicings=describe(job.slicings),
+        slicings=describe_slicings(job.slicings),
         tables=(*files, *result.files),
     )
-    commit(job.run_folder / EVALUATION_NAME, record.to_json())
+    commit_file(job.run_folder / EVALUATION_NAME, record.to_json())
 
 
-def _check_predictions(result: Result, job: Job) -> None:
+def _check_predictions(result: ShardResult, job: EvaluationJob) -> None:
     """Check that what workers wrote is still there; where this was done before, it is in place already."""
-    place = job.workspace / partition("predictions", job.run.run_id)
+    place = job.workspace / table_partition("predictions", job.run.run_id)
     folder = place if count_files(place) else staging_folder(job.workspace, "predictions", job.run.run_id)
-    check_there(folder, [file.name for file in result.files])
+    check_files_exist(folder, [file.name for file in result.files])
 
 
-def table_rows(result: Result, job: Job) -> dict[str, list[dict[str, Any]]]:
+def table_rows(result: ShardResult, job: EvaluationJob) -> dict[str, list[dict[str, Any]]]:
     """Work out the rows of every table but `predictions`."""
     class_names, counts = job.manifest.class_names, result.counts
     by_slicing = {name: {each.split: result.slices[name, each.split] for each in counts} for name in job.slicings}
-    sliced = (slice_rows(name, load(name, job.slicings[name]), by_slicing[name], job.names) for name in job.slicings)
+    sliced = (
+        slice_rows(name, load_slicing(name, job.slicings[name]), by_slicing[name], job.names) for name in job.slicings
+    )
     parameters = _load(job.run_folder, job.run.parameters, job.run.config.layers)
     return {
         "evaluations": [metrics.evaluation_row(each, class_names) for each in counts],
@@ -337,7 +339,7 @@ def table_rows(result: Result, job: Job) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _write(job: Job, table: str, name: str, columns: dict[str, Any], num_rows: int) -> TableFile:
+def _write(job: EvaluationJob, table: str, name: str, columns: dict[str, Any], num_rows: int) -> TableFile:
     run = job.run
     origin = origin_columns(num_rows, run.run_id, run.dataset_digest, run.parameters.sha256)
     path = staging_folder(job.workspace, table, run.run_id) / name
@@ -345,7 +347,7 @@ def _write(job: Job, table: str, name: str, columns: dict[str, Any], num_rows: i
     return TableFile(table=table, **file.model_dump())
 
 
-def _share_done(job: Job, num_shards: int) -> float:
+def _share_done(job: EvaluationJob, num_shards: int) -> float:
     """Look how far the work has come."""
     folder = staging_folder(job.workspace, "predictions", job.run.run_id)
     return count_files(folder, ".parquet") / max(1, num_shards)

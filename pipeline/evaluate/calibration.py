@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.examples import Integers
-from pipeline.evaluate.group_counts import Tally, total
+from pipeline.evaluate.group_counts import GroupCounts, sum_groups
 
 NUM_BINS = 10
 EDGES = tuple(edge / NUM_BINS for edge in range(NUM_BINS + 1))
@@ -22,21 +22,21 @@ def bins_of(confidence: npt.NDArray[np.float32]) -> Integers:
     return np.searchsorted(EDGES[1:-1], confidence).astype(np.int64)
 
 
-def expected_error(counted: Tally) -> float:
+def expected_error(counted: GroupCounts) -> float:
     """Return the expected calibration error (Guo et al. 2017, equation 3).
 
     Args:
         counted: examples by bin, their value the confidence; there is at least one.
     """
-    bins = [total(counted, [number]) for number in range(NUM_BINS)]
+    bins = [sum_groups(counted, [number]) for number in range(NUM_BINS)]
     gaps = (each.num_examples * abs(each.accuracy - each.mean_value) for each in bins)
     return sum(gaps) / sum(each.num_examples for each in bins)
 
 
-def calibration_rows(split: str, counted: Tally) -> Iterator[dict[str, Any]]:
+def calibration_rows(split: str, counted: GroupCounts) -> Iterator[dict[str, Any]]:
     """Yield a split's rows of the table `calibration`; counted as for `expected_error`."""
     for number in range(NUM_BINS):
-        found = total(counted, [number])
+        found = sum_groups(counted, [number])
         yield {
             "split": split,
             "bin": number,

@@ -14,7 +14,7 @@ Reals: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Tally:
+class GroupCounts:
     """How many examples have each key, how many of them are right, and the sum of some value of theirs.
 
     Attributes:
@@ -31,7 +31,7 @@ class Tally:
     value_sums: Reals
 
 
-class Total(NamedTuple):
+class GroupTotals(NamedTuple):
     """What some keys of a tally come to."""
 
     num_examples: int
@@ -49,12 +49,12 @@ class Total(NamedTuple):
         return self.value_sum / self.num_examples if self.num_examples else 0.0
 
 
-def tally(keys: Integers, correct: npt.NDArray[np.bool_], values: npt.NDArray[Any]) -> Tally:
+def count_groups(keys: Integers, correct: npt.NDArray[np.bool_], values: npt.NDArray[Any]) -> GroupCounts:
     """Count one piece: int64[n] keys, bool[n] whether the answers are right, float[n] values."""
     found, places = np.unique(keys, return_inverse=True)
     size = len(found)
     sums = np.asarray(np.bincount(places, weights=values, minlength=size), np.float64)
-    return Tally(
+    return GroupCounts(
         found,
         np.bincount(places, minlength=size),
         np.bincount(places[correct], minlength=size),
@@ -62,7 +62,7 @@ def tally(keys: Integers, correct: npt.NDArray[np.bool_], values: npt.NDArray[An
     )
 
 
-def merge_tallies(tallies: Iterable[Tally]) -> Tally:
+def merge_group_counts(tallies: Iterable[GroupCounts]) -> GroupCounts:
     """Add up tallies, of which there is at least one."""
     parts = list(tallies)
     keys = np.unique(np.concatenate([part.keys for part in parts]))
@@ -71,13 +71,13 @@ def merge_tallies(tallies: Iterable[Tally]) -> Tally:
     for part, at in zip(parts, places, strict=True):
         counts[:, at] += part.num_examples, part.num_correct
     sums = [_spread(part.value_sums, at, len(keys)) for part, at in zip(parts, places, strict=True)]
-    return Tally(keys, counts[0], counts[1], np.concatenate(sums))
+    return GroupCounts(keys, counts[0], counts[1], np.concatenate(sums))
 
 
-def total(counted: Tally, keys: Sequence[int]) -> Total:
+def sum_groups(counted: GroupCounts, keys: Sequence[int]) -> GroupTotals:
     """Add up what some keys have."""
     chosen = np.isin(counted.keys, keys)
-    return Total(
+    return GroupTotals(
         int(counted.num_examples[chosen].sum()),
         int(counted.num_correct[chosen].sum()),
         fsum(counted.value_sums[:, chosen].ravel()),

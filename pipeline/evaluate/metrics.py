@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from model.examples import Integers
 from pipeline.evaluate.calibration import bins_of, expected_error
-from pipeline.evaluate.group_counts import Tally, merge_tallies, tally
+from pipeline.evaluate.group_counts import GroupCounts, count_groups, merge_group_counts
 from pipeline.preprocess.shards import FIRST_EXAMPLES
 
 _NORMAL_QUANTILE = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
-class Counts:
+class SplitCounts:
     """What evaluation counts of some of a split's examples.
 
     Attributes:
@@ -35,7 +35,7 @@ class Counts:
     confusion: Integers
     loss_sums: tuple[float, ...]
     brier_sums: tuple[float, ...]
-    calibration: Tally
+    calibration: GroupCounts
     num_first: int
     num_first_correct: int
 
@@ -54,7 +54,7 @@ def count(
     labels: Integers,
     outputs: npt.NDArray[np.float32],
     losses: npt.NDArray[np.float32],
-) -> Counts:
+) -> SplitCounts:
     """Count one shard's predictions.
 
     Args:
@@ -67,20 +67,20 @@ def count(
     num_classes, predicted, confidence = outputs.shape[1], outputs.argmax(axis=1), outputs.max(axis=1)
     confusion = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
     first, right = index < FIRST_EXAMPLES, labels == predicted
-    return Counts(
+    return SplitCounts(
         split,
         confusion.reshape(num_classes, num_classes),
         (float(losses.sum(dtype=np.float64)),),
         (_brier_sum(labels, outputs),),
-        tally(bins_of(confidence), right, confidence),
+        count_groups(bins_of(confidence), right, confidence),
         int(first.sum()),
         int((first & right).sum()),
     )
 
 
-def merge_counts(counts: Iterable[Counts]) -> dict[str, Counts]:
+def merge_counts(counts: Iterable[SplitCounts]) -> dict[str, SplitCounts]:
     """Add up counts, split by split."""
-    totals: dict[str, Counts] = {}
+    totals: dict[str, SplitCounts] = {}
     for new in counts:
         old = totals.get(new.split)
         totals[new.split] = new if old is None else _add(old, new)
@@ -99,7 +99,7 @@ def wilson(num_correct: int, num_examples: int) -> Interval:
     return Interval(low, high)
 
 
-def evaluation_row(counts: Counts, class_names: tuple[str, ...]) -> dict[str, Any]:
+def evaluation_row(counts: SplitCounts, class_names: tuple[str, ...]) -> dict[str, Any]:
     """Return a split's row of the table `evaluations`."""
     num_examples, num_correct = int(counts.confusion.sum()), int(counts.confusion.trace())
     interval = wilson(num_correct, num_examples)
@@ -119,13 +119,13 @@ def evaluation_row(counts: Counts, class_names: tuple[str, ...]) -> dict[str, An
     }
 
 
-def never_predicted(counts: Counts) -> list[int]:
+def never_predicted(counts: SplitCounts) -> list[int]:
     """Return the classes that no answer names though the split has examples of them."""
     support, num_predicted = counts.confusion.sum(axis=1), counts.confusion.sum(axis=0)
     return np.flatnonzero((support > 0) & (num_predicted == 0)).tolist()
 
 
-def class_rows(counts: Counts, class_names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def class_rows(counts: SplitCounts, class_names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """Yield a split's rows of the table `classes`; a ratio without a base is 0."""
     support, num_predicted = counts.confusion.sum(axis=1).tolist(), counts.confusion.sum(axis=0).tolist()
     for label, right in enumerate(counts.confusion.diagonal().tolist()):
@@ -141,19 +141,19 @@ def class_rows(counts: Counts, class_names: tuple[str, ...]) -> Iterator[dict[st
         }
 
 
-def confusion_rows(counts: Counts) -> Iterator[dict[str, Any]]:
+def confusion_rows(counts: SplitCounts) -> Iterator[dict[str, Any]]:
     """Yield a split's rows of the table `confusion`, zeros included."""
     for (label, predicted), number in np.ndenumerate(counts.confusion):
         yield {"split": counts.split, "label": label, "predicted": predicted, "count": int(number)}
 
 
-def _add(old: Counts, new: Counts) -> Counts:
-    return Counts(
+def _add(old: SplitCounts, new: SplitCounts) -> SplitCounts:
+    return SplitCounts(
         old.split,
         old.confusion + new.confusion,
         old.loss_sums + new.loss_sums,
         old.brier_sums + new.brier_sums,
-        merge_tallies([old.calibration, new.calibration]),
+        merge_group_counts([old.calibration, new.calibration]),
         old.num_first + new.num_first,
         old.num_first_correct + new.num_first_correct,
     )

@@ -20,7 +20,7 @@ from pipeline.sources.idx_format import (
     starts_like_one,
 )
 from pipeline.sources.images import Grey, decode_picture, is_picture, prepare_picture
-from pipeline.storage.files import open_binary, read_range, size
+from pipeline.storage.files import file_size, open_binary, read_range
 from pipeline.storage.places import Place, place_of
 from pipeline.train.run_lookup import Model
 
@@ -38,7 +38,7 @@ _SNIFFED_BYTES = 8
 
 
 @dataclass(frozen=True)
-class Item:
+class InputImage:
     """An image to classify.
 
     Attributes:
@@ -53,7 +53,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PredictedImage:
     """What a model takes an image for.
 
     Attributes:
@@ -73,9 +73,9 @@ class Answer:
     runner_up_confidence: float | None
 
 
-def answer_files(
+def predict_images(
     files: Iterable[str], height: int, width: int, class_names: tuple[str, ...], classify: Callable[[Grey], Outputs]
-) -> list[Answer]:
+) -> list[PredictedImage]:
     """Classify every image of every file.
 
     Args:
@@ -93,7 +93,7 @@ def answer_files(
             than MAX_IMAGES.
         BadUsage: the model's outputs are no numbers.
     """
-    items, answers = chain.from_iterable(read_items(file, height, width) for file in files), list[Answer]()
+    items, answers = chain.from_iterable(read_items(file, height, width) for file in files), list[PredictedImage]()
     batch_images = max(1, min(BATCH_IMAGES, BATCH_BYTES // (height * width)))
     while batch := list(islice(items, batch_images)):
         if len(answers) + len(batch) > MAX_IMAGES:
@@ -105,22 +105,22 @@ def answer_files(
     return answers
 
 
-def read_items(file: str, height: int, width: int) -> Iterator[Item]:
-    """Yield the images of a file, which is told by its content; arguments and errors as for `answer_files`."""
+def read_items(file: str, height: int, width: int) -> Iterator[InputImage]:
+    """Yield the images of a file, which is told by its content; arguments and errors as for `predict_images`."""
     place = place_of(file)
     if not place.is_file():
         raise BadInput(f"{file}: no such file")
     start = read_range(place, 0, _SNIFFED_BYTES)
     if is_picture(start):
-        yield Item(file, None, _read_picture(place, height, width))
+        yield InputImage(file, None, _read_picture(place, height, width))
     elif starts_like_one(start):
-        yield from (Item(file, index, image) for index, image in enumerate(_read_idx(place, height, width)))
+        yield from (InputImage(file, index, image) for index, image in enumerate(_read_idx(place, height, width)))
     else:
         raise BadInput(f"{file}: neither a PNG or JPEG picture nor an IDX images file")
 
 
 def _read_picture(file: Place, height: int, width: int) -> Grey:
-    num_bytes = size(file)
+    num_bytes = file_size(file)
     if num_bytes > MAX_PICTURE_BYTES:
         raise BadInput(f"{file}: {num_bytes} bytes, expected at most {MAX_PICTURE_BYTES} for a picture")
     data = read_range(file, 0, MAX_PICTURE_BYTES)
@@ -134,7 +134,7 @@ def _read_idx(file: Place, height: int, width: int) -> Iterator[Grey]:
         compressed = is_gzip(stored)
         with decompressed(stored, name) as stream:
             header = read_header(stream, IMAGES_MAGIC, name)
-            check_room(header, size(file), compressed, name)
+            check_room(header, file_size(file), compressed, name)
             if header.sizes[0] > MAX_IMAGES:
                 raise BadInput(f"{file}: {header.sizes[0]} images, expected at most {MAX_IMAGES} in one command")
             if header.sizes[1:] != (height, width):
@@ -144,13 +144,13 @@ def _read_idx(file: Place, height: int, width: int) -> Iterator[Grey]:
                 yield np.frombuffer(block, np.uint8).reshape(height, width)
 
 
-def _answer(item: Item, outputs: Outputs, class_names: tuple[str, ...]) -> Answer:
+def _answer(item: InputImage, outputs: Outputs, class_names: tuple[str, ...]) -> PredictedImage:
     first, *others = np.argsort(-outputs, kind="stable")  # of equal outputs the first, as argmax does
     runner_up = (class_names[others[0]], float(outputs[others[0]])) if others else (None, None)
-    return Answer(item.file, item.index, class_names[first], float(outputs[first]), *runner_up)
+    return PredictedImage(item.file, item.index, class_names[first], float(outputs[first]), *runner_up)
 
 
-def predict_files(model: Model, files: list[str]) -> "list[Answer]":
+def predict_files(model: Model, files: list[str]) -> "list[PredictedImage]":
     """Classify every image of every file by a run's model.
 
     Raises:
@@ -172,4 +172,4 @@ def predict_files(model: Model, files: list[str]) -> "list[Answer]":
         outputs: Outputs = predict(network, parameters, images).numpy()
         return outputs
 
-    return answer_files(files, manifest.height, manifest.width, manifest.class_names, classify)
+    return predict_images(files, manifest.height, manifest.width, manifest.class_names, classify)

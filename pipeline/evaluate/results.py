@@ -14,10 +14,10 @@ from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import load_manifest
 from pipeline.preprocess.provenance import Origin, load_origin, origin_path
 from pipeline.preprocess.shards import number_order
-from pipeline.storage.files import folders_with
+from pipeline.storage.files import list_folders_with
 from pipeline.storage.places import Place
 from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES, TableFile, decode_table
-from pipeline.train.run_lookup import dataset_of, find_run_folder
+from pipeline.train.run_lookup import find_run_folder, load_dataset_of
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 
 Evaluated: TypeAlias = EvaluationRecord | str  # a run's id, or its evaluation
@@ -198,7 +198,7 @@ def find_evaluated(workspace: Place, wanted: Sequence[str]) -> list[EvaluatedRun
 
 def _latest(parent: Place) -> Place:
     """Return the evaluated run that was trained last; raises BadUsage if there is none."""
-    evaluated = [load_run(folder) for folder in folders_with(parent, EVALUATION_NAME)]
+    evaluated = [load_run(folder) for folder in list_folders_with(parent, EVALUATION_NAME)]
     if not evaluated:
         raise BadUsage(f"no run in {parent} is evaluated: `backbeam run`, or `backbeam evaluate RUN`, does that")
     return parent / max(evaluated, key=lambda run: (run.finished, run.run_id)).run_id
@@ -206,4 +206,6 @@ def _latest(parent: Place) -> Place:
 
 def _check(workspace: Place, folder: Place) -> EvaluatedRun:
     run = check_run(workspace, folder)
-    return EvaluatedRun(workspace, run, check_evaluation(workspace, run), dataset_of(workspace, run, load_manifest))
+    return EvaluatedRun(
+        workspace, run, check_evaluation(workspace, run), load_dataset_of(workspace, run, load_manifest)
+    )

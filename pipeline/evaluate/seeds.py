@@ -11,11 +11,11 @@ from pydantic import Field
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import shown
 from pipeline.evaluate.records import EvaluationRecord, SplitResult
-from pipeline.storage.commit import commit
+from pipeline.storage.commit import commit_file
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileName, Record
 from pipeline.storage.tables import SCHEMAS, TableFile, origin_columns, read_table, write_table
-from pipeline.storage.workspace import partition
+from pipeline.storage.workspace import table_partition
 from pipeline.train.run_record import RunRecord
 
 MOST_SEEDS = 1000
@@ -113,9 +113,9 @@ def write_seeds(
     if record.exists():
         _check_says(load_group(workspace, group), workspace, table)
     else:
-        file = write_table(workspace / partition("seeds", group) / "seeds.parquet", table)
+        file = write_table(workspace / table_partition("seeds", group) / "seeds.parquet", table)
         about = {"group_id": group, "recipe": runs[0].config.recipe, "run_ids": tuple(run.run_id for run in runs)}
-        commit(record, GroupRecord(**about, table=TableFile(table="seeds", **vars(file))).to_json())
+        commit_file(record, GroupRecord(**about, table=TableFile(table="seeds", **vars(file))).to_json())
     return summarise(runs, evaluations)
 
 

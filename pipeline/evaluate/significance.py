@@ -12,7 +12,7 @@ NUM_RESAMPLES = 10_000
 Outcomes: TypeAlias = npt.NDArray[np.bool_]
 
 
-class Comparison(NamedTuple):
+class PairedComparison(NamedTuple):
     """How often each of two runs is right on the same examples.
 
     Attributes:
@@ -39,7 +39,7 @@ class Comparison(NamedTuple):
     p_value: float
 
 
-def compare(first_correct: Outcomes, second_correct: Outcomes) -> Comparison:
+def compare_paired(first_correct: Outcomes, second_correct: Outcomes) -> PairedComparison:
     """Compare two runs by what they have right.
 
     Args:
@@ -55,7 +55,7 @@ def compare(first_correct: Outcomes, second_correct: Outcomes) -> Comparison:
     only_first = int((first_correct & ~second_correct).sum())
     only_second = int((second_correct & ~first_correct).sum())
     low, high = bootstrap_interval(num_examples, only_first, only_second)
-    return Comparison(
+    return PairedComparison(
         num_examples,
         int(first_correct.sum()),
         int(second_correct.sum()),

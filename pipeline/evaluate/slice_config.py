@@ -38,16 +38,16 @@ def resolve_slicings(table: Mapping[str, Any], options: Iterable[str]) -> Slicin
         named[name] = place
     for name, place in named.items():
         _check(name, place)
-        load(name, place)
-    return in_order(named)
+        load_slicing(name, place)
+    return order_slicings(named)
 
 
-def in_order(slicings: Mapping[str, str]) -> Slicings:
+def order_slicings(slicings: Mapping[str, str]) -> Slicings:
     """Return slicings in the order of the table's rows: the built-in ones, whether named or not, the user's by name."""
     return SLICINGS | {name: place for name, place in sorted(slicings.items()) if name not in SLICINGS}
 
 
-def load(name: str, slicing: Slicing | str) -> Slicing:
+def load_slicing(name: str, slicing: Slicing | str) -> Slicing:
     """Return a slicing, imported if it is named.
 
     Raises:
@@ -68,7 +68,7 @@ def load(name: str, slicing: Slicing | str) -> Slicing:
     return found if isinstance(found, Slicing) else Slicing(found)
 
 
-def describe(slicings: Slicings) -> dict[str, str]:
+def describe_slicings(slicings: Slicings) -> dict[str, str]:
     """Return what a record says of each slicing, by name.
 
     That is MODULE:NAME for a slicing of the user's. A built-in slicing is recorded by its name alone, so that records
@@ -79,7 +79,7 @@ def describe(slicings: Slicings) -> dict[str, str]:
 
 def check_recorded(record: EvaluationRecord, slicings: Slicings, run_folder: Place) -> None:
     """Check that a complete evaluation has the slicings that are asked for; raises BadUsage."""
-    for name, place in describe(slicings).items():
+    for name, place in describe_slicings(slicings).items():
         found = record.slicings.get(name)
         if name in SLICINGS and name in record.slicings:
             found = name  # records written before 0.3 give a module of backbeam; no user's slicing can have this name

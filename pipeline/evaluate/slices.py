@@ -24,7 +24,7 @@ import numpy.typing as npt
 from model.errors import BadInput
 from model.examples import Bytes, Integers
 from pipeline.evaluate.calibration import EDGES, bins_of
-from pipeline.evaluate.group_counts import Tally, merge_tallies, total
+from pipeline.evaluate.group_counts import GroupCounts, merge_group_counts, sum_groups
 from pipeline.evaluate.metrics import wilson
 
 NUM_QUANTILES = 10
@@ -184,7 +184,7 @@ def keys_of(name: str, place: str, slicing: Slicing, answered: Answered) -> Inte
     return found.astype(np.int64)
 
 
-def check_few(name: str, place: str, counted: Tally) -> None:
+def check_few(name: str, place: str, counted: GroupCounts) -> None:
     """Check that a slicing does not have so many keys that it cuts nothing; raises BadInput."""
     if len(counted.keys) > MOST_KEYS:
         raise BadInput(
@@ -193,7 +193,9 @@ def check_few(name: str, place: str, counted: Tally) -> None:
         )
 
 
-def slice_rows(name: str, slicing: Slicing, counted: Mapping[str, Tally], names: Names) -> Iterator[dict[str, Any]]:
+def slice_rows(
+    name: str, slicing: Slicing, counted: Mapping[str, GroupCounts], names: Names
+) -> Iterator[dict[str, Any]]:
     """Yield the rows of the table `slices` by one slicing.
 
     Args:
@@ -202,12 +204,12 @@ def slice_rows(name: str, slicing: Slicing, counted: Mapping[str, Tally], names:
         counted: by split, examples by key, their value the loss.
         names: for the slices.
     """
-    all_splits = merge_tallies(counted.values())
+    all_splits = merge_group_counts(counted.values())
     histogram = dict(zip(all_splits.keys.tolist(), all_splits.num_examples.tolist(), strict=True))
     slices = _cut(name, slicing, histogram, names)
     for split, tally in counted.items():
         for position, each in enumerate(slices):
-            found = total(tally, each.keys)
+            found = sum_groups(tally, each.keys)
             if found.num_examples:
                 interval = wilson(found.num_correct, found.num_examples)
                 yield {

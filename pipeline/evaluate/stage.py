@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.beam_runner import messages_in
-from pipeline.context import Log, Settings, once, quiet_imports
+from pipeline.beam_runner import capture_engine_messages
+from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
 from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, check_evaluation, load_evaluation
 from pipeline.preprocess.dataset import Dataset
 from pipeline.storage.places import Place
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_stage(
-    settings: Settings, dataset: Dataset, runs: Sequence[RunRecord], slicings: "Slicings", log: Log
+    settings: StageContext, dataset: Dataset, runs: Sequence[RunRecord], slicings: "Slicings", log: StageLog
 ) -> list[EvaluationRecord]:
     """Make sure that runs are evaluated on every split of their data set; return their evaluations in order.
 
@@ -33,7 +33,7 @@ def evaluate_stage(
             from pipeline.evaluate.beam_job import evaluate
 
             initialise_devices(settings.device)
-        with log.timed("evaluate"), messages_in(settings.engine_log):
+        with log.timed("evaluate"), capture_engine_messages(settings.engine_log):
             for run in missing:
                 beam_arguments = list(settings.beam_arguments)
                 evaluate(settings.workspace, dataset.folder, dataset.manifest, run, beam_arguments, slicings)
@@ -41,7 +41,7 @@ def evaluate_stage(
     def check() -> list[EvaluationRecord]:
         return [check_evaluation(settings.workspace, run) for run in runs]
 
-    return once("evaluate", not missing, build, check, settings, log)
+    return run_unless_complete("evaluate", not missing, build, check, settings, log)
 
 
 def _check_sliced(workspace: Place, evaluated: Sequence[RunRecord], slicings: "Slicings") -> None:

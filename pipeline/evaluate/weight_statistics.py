@@ -12,7 +12,7 @@ DEAD_RANGE = 1e-3
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 
-class Range(NamedTuple):
+class ActivationRange(NamedTuple):
     """Between which values the units of a hidden layer stayed.
 
     Attributes:
@@ -29,15 +29,17 @@ class Range(NamedTuple):
         return int((self.high.astype(np.float64) - self.low < DEAD_RANGE).sum())
 
 
-def merge_ranges(ranges: Iterable[tuple[Range, ...]]) -> tuple[Range, ...]:
+def merge_ranges(ranges: Iterable[tuple[ActivationRange, ...]]) -> tuple[ActivationRange, ...]:
     """Widen ranges, one a hidden layer, by others of the same network; in any order."""
     return tuple(
-        Range(np.min([each.low for each in layer], axis=0), np.max([each.high for each in layer], axis=0))
+        ActivationRange(np.min([each.low for each in layer], axis=0), np.max([each.high for each in layer], axis=0))
         for layer in zip(*ranges, strict=True)
     )
 
 
-def weight_rows(parameters: Sequence[tuple[Floats, Floats]], ranges: tuple[Range, ...]) -> Iterator[dict[str, Any]]:
+def weight_rows(
+    parameters: Sequence[tuple[Floats, Floats]], ranges: tuple[ActivationRange, ...]
+) -> Iterator[dict[str, Any]]:
     """Yield the rows of the table `weights`.
 
     Args:

@@ -10,7 +10,7 @@ from model.errors import CorruptArtefact
 from model.examples import decode
 from pipeline.preprocess.manifest import Manifest, ShardInfo
 from pipeline.preprocess.shards import pixel_sums
-from pipeline.storage.files import digest_of, file_digest, length
+from pipeline.storage.files import digest_of, file_digest, size_or_none
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo, Record
 
@@ -86,7 +86,7 @@ class Fault:
         return f"{self.path}: expected {self.expected}, found {self.found}"
 
 
-class Expected(NamedTuple):
+class ExpectedFile(NamedTuple):
     """A file that a record names, still to be checked.
 
     Attributes:
@@ -104,7 +104,7 @@ class Expected(NamedTuple):
     manifest: Manifest | None = None
 
 
-class Passed(NamedTuple):
+class CheckedItem(NamedTuple):
     """A file that was read and is sound.
 
     Attributes:
@@ -116,12 +116,12 @@ class Passed(NamedTuple):
     num_bytes: int
 
 
-Item: TypeAlias = Fault | Expected | Passed
+Item: TypeAlias = Fault | ExpectedFile | CheckedItem
 
 
 def read_record(kind: Kind, owner: str, path: Place, load: Callable[[], R]) -> R | Fault:
     """Read a record, or say what is wrong with it."""
-    if length(path) is None:
+    if size_or_none(path) is None:
         return Fault(kind, owner, path, "a record", "nothing")
     try:
         return load()
@@ -129,13 +129,13 @@ def read_record(kind: Kind, owner: str, path: Place, load: Callable[[], R]) -> R
         return Fault(kind, owner, path, "a sound record", str(problem).removeprefix(f"{path} ").splitlines()[0])
 
 
-def check_expected(expected: Expected) -> Fault | None:
+def check_expected(expected: ExpectedFile) -> Fault | None:
     """Check a file against its record: its size, its SHA-256 and, of a shard, what its examples add up to.
 
     A shard is held in memory while its examples are counted; of another file only a piece is.
     """
     kind, owner, path, info, manifest = expected
-    size = length(path)
+    size = size_or_none(path)
     if size is None:
         return Fault(kind, owner, path, f"{info.num_bytes} bytes", "nothing")
     if size != info.num_bytes:
@@ -150,7 +150,7 @@ def check_expected(expected: Expected) -> Fault | None:
     return None if digest == info.sha256 else Fault(kind, owner, path, f"SHA-256 {info.sha256}", digest)
 
 
-def _miscounted(expected: Expected, data: bytes, info: ShardInfo, manifest: Manifest) -> Fault | None:
+def _miscounted(expected: ExpectedFile, data: bytes, info: ShardInfo, manifest: Manifest) -> Fault | None:
     """Count what a shard's bytes hold, whatever their digest: a manifest may be wrong where it was made wrong."""
     kind, owner, path = expected[:3]
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from model.errors import CorruptArtefact
 from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, load_evaluation
 from pipeline.evaluate.seeds import group_path, load_group
-from pipeline.maintenance.findings import Expected, Fault, Item, Kind, Passed, read_record
+from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, Item, Kind, read_record
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, check_parts, load_manifest
 from pipeline.preprocess.provenance import load_origin, origin_path
 from pipeline.preprocess.validation_config import TABLE, VALIDATION_NAME, load_validation, table_folder
@@ -23,19 +23,19 @@ from pipeline.registry.history import (
     champion_path,
     entry_path,
     find_champion,
-    may_stand,
+    is_consistent_pointer,
     read_entries,
 )
-from pipeline.storage.files import length, list_files
+from pipeline.storage.files import list_files, size_or_none
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
 from pipeline.storage.tables import EVALUATION_TABLES
-from pipeline.storage.workspace import partition
+from pipeline.storage.workspace import table_partition
 from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, RunRecord, load_run
 
 
 @dataclass(frozen=True)
-class Scope:
+class VerifyScope:
     """What is looked at.
 
     Attributes:
@@ -54,7 +54,7 @@ class Scope:
         return self.dataset is not None or self.run is not None
 
 
-def take_inventory(scope: Scope) -> list[Item]:
+def take_inventory(scope: VerifyScope) -> list[Item]:
     """List every file that should be there, and every fault of the records."""
     datasets, runs = _ids(scope.workspace / "datasets"), _ids(scope.workspace / "runs")
     groups = [path.stem for path in list_files(scope.workspace / "groups", "*.json")]
@@ -99,9 +99,9 @@ def _list_own_files(folder: Place, manifest: Manifest) -> Iterator[Item]:
     owner = manifest.dataset_id
     for split in manifest.splits.values():
         for shard in split.shards:
-            yield Expected("shard", owner, folder / shard.name, shard, manifest)
+            yield ExpectedFile("shard", owner, folder / shard.name, shard, manifest)
     if manifest.rejected:
-        yield Expected("rejected", owner, folder / manifest.rejected.name, manifest.rejected)
+        yield ExpectedFile("rejected", owner, folder / manifest.rejected.name, manifest.rejected)
     named = {file.name for file in manifest.files()}
     for path in list_files(folder, "*.tfrecord"):
         if path.name not in named:
@@ -115,14 +115,14 @@ def _list_origin(workspace: Place, dataset_id: str) -> Iterator[Item]:
 
 def _list_validation(workspace: Place, dataset_id: str, digest: str) -> Iterator[Item]:
     path, table = workspace / "datasets" / dataset_id / VALIDATION_NAME, table_folder(workspace, dataset_id)
-    if length(path) is None:
+    if size_or_none(path) is None:
         if any(table.glob("*.parquet")):
             yield Fault("validation", dataset_id, path, f"the record of what {table} holds", "nothing")
         return
     record = read_record("validation", dataset_id, path, lambda: load_validation(workspace, dataset_id, digest))
     yield _checked(record, path)
     if not isinstance(record, Fault):
-        yield Expected("validation table", dataset_id, table / f"{TABLE}.parquet", record.table)
+        yield ExpectedFile("validation table", dataset_id, table / f"{TABLE}.parquet", record.table)
 
 
 def list_run(workspace: Place, run_id: str) -> Iterator[Item]:
@@ -131,17 +131,17 @@ def list_run(workspace: Place, run_id: str) -> Iterator[Item]:
     path = folder / RUN_NAME
     checkpoints = list(_list_checkpoints(folder))
     yield from checkpoints
-    if checkpoints and length(path) is None:  # it was broken off, and training goes on when it is asked for again
+    if checkpoints and size_or_none(path) is None:  # it was broken off, and training goes on when it is asked for again
         return
     run = read_record("run", run_id, path, lambda: load_run(folder))
     yield _checked(run, path)
     if isinstance(run, Fault):
         return
     yield from _list_trained_on(workspace, run)
-    yield Expected("parameters", run_id, folder / run.parameters.name, run.parameters)
+    yield ExpectedFile("parameters", run_id, folder / run.parameters.name, run.parameters)
     yield from _list_tables("training table", workspace, run)
     path = folder / EVALUATION_NAME
-    if length(path) is None:
+    if size_or_none(path) is None:
         if _has_tables(workspace, run_id):
             yield Fault("evaluation", run_id, path, "the record of the run's tables in reports", "nothing")
         return
@@ -156,8 +156,8 @@ def _list_checkpoints(folder: Place) -> Iterator[Item]:
     for path in list_files(folder / CHECKPOINTS_NAME, "*.safetensors"):
         digest = path.stem.rpartition("-")[2]
         if re.fullmatch("[0-9a-f]{64}", digest):
-            info = FileInfo(name=path.name, num_bytes=length(path) or 0, sha256=digest)
-            yield Expected("checkpoint", folder.name, path, info)
+            info = FileInfo(name=path.name, num_bytes=size_or_none(path) or 0, sha256=digest)
+            yield ExpectedFile("checkpoint", folder.name, path, info)
         else:
             yield Fault("checkpoint", folder.name, path, "a name that states the SHA-256 of its bytes", path.name)
 
@@ -168,14 +168,16 @@ def list_group(workspace: Place, group: str) -> Iterator[Item]:
     record = read_record("group", group, path, lambda: load_group(workspace, group))
     yield _checked(record, path)
     if not isinstance(record, Fault):
-        yield Expected("seeds table", group, record.table.folder(workspace, group) / record.table.name, record.table)
+        yield ExpectedFile(
+            "seeds table", group, record.table.folder(workspace, group) / record.table.name, record.table
+        )
 
 
 def _list_trained_on(workspace: Place, run: RunRecord) -> Iterator[Fault]:
     """A run whose data set is gone, or is another now, cannot be used."""
     folder = workspace / "datasets" / run.dataset_id
     path = folder / MANIFEST_NAME
-    if length(path) is None:
+    if size_or_none(path) is None:
         yield Fault("manifest", run.dataset_id, path, f"the data set of {run.run_id}", "nothing")
         return
     found = read_record("manifest", run.dataset_id, path, lambda: load_manifest(folder)[0])
@@ -183,17 +185,17 @@ def _list_trained_on(workspace: Place, run: RunRecord) -> Iterator[Fault]:
         yield Fault("manifest", run.dataset_id, path, f"SHA-256 {run.dataset_digest}, as {run.run_id} names", "another")
 
 
-def _list_tables(kind: Kind, workspace: Place, record: RunRecord | EvaluationRecord) -> Iterator[Expected]:
+def _list_tables(kind: Kind, workspace: Place, record: RunRecord | EvaluationRecord) -> Iterator[ExpectedFile]:
     for table in record.tables:
-        yield Expected(kind, record.run_id, table.folder(workspace, record.run_id) / table.name, table)
+        yield ExpectedFile(kind, record.run_id, table.folder(workspace, record.run_id) / table.name, table)
 
 
 def _has_tables(workspace: Place, run_id: str) -> bool:
-    return any(any((workspace / partition(table, run_id)).glob("*.parquet")) for table in EVALUATION_TABLES)
+    return any(any((workspace / table_partition(table, run_id)).glob("*.parquet")) for table in EVALUATION_TABLES)
 
 
-def _checked(found: object, path: Place) -> Fault | Passed:
-    return found if isinstance(found, Fault) else Passed(path, length(path) or 0)
+def _checked(found: object, path: Place) -> Fault | CheckedItem:
+    return found if isinstance(found, Fault) else CheckedItem(path, size_or_none(path) or 0)
 
 
 _OWNER = "registry"
@@ -206,7 +208,7 @@ def list_registry(workspace: Place) -> Iterator[Item]:
         for entry in read_entries(workspace):
             entries.append(entry)
             path = entry_path(workspace, entry.number)
-            yield Passed(path, length(path) or 0)
+            yield CheckedItem(path, size_or_none(path) or 0)
     except CorruptArtefact as problem:  # what comes after it cannot be judged, and neither can the pointer
         path = entry_path(workspace, len(entries) + 1)
         yield Fault("history", _OWNER, path, "the entry of that number", str(problem).removeprefix(f"{path} "))
@@ -219,8 +221,8 @@ def list_registry(workspace: Place) -> Iterator[Item]:
 
 def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
     path = champion_path(workspace)
-    if length(path) is None:
-        if not may_stand(history, None):
+    if size_or_none(path) is None:
+        if not is_consistent_pointer(history, None):
             yield Fault("champion", _OWNER, path, "a pointer to the champion", "nothing")
         return
     found = read_record("champion", _OWNER, path, lambda: find_champion(workspace))
@@ -229,18 +231,20 @@ def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
     elif found.entry > len(history):  # the history has lost its end, and no pointer may be made of what is left
         path = entry_path(workspace, len(history) + 1)
         yield Fault("history", _OWNER, path, f"an entry up to {found.entry}, which the pointer names", "nothing")
-    elif not may_stand(history, found):
+    elif not is_consistent_pointer(history, found):
         wanted = history.champion.run_id if history.champion else f"no {CHAMPION_NAME}"
         yield Fault("champion", _OWNER, path, f"{wanted}, as the history says", found.run_id)
     else:
-        yield Passed(path, length(path) or 0)
-        yield Expected("parameters", found.run_id, workspace / found.folder / found.parameters.name, found.parameters)
+        yield CheckedItem(path, size_or_none(path) or 0)
+        yield ExpectedFile(
+            "parameters", found.run_id, workspace / found.folder / found.parameters.name, found.parameters
+        )
 
 
 def _list_contest(folder: Place) -> Iterator[Item]:
     owner, path = f"{folder.parent.name}/{folder.name}", folder / CONTEST_NAME
     record = read_record("contest", owner, path, lambda: load_contest(folder))
-    yield record if isinstance(record, Fault) else Passed(path, length(path) or 0)
+    yield record if isinstance(record, Fault) else CheckedItem(path, size_or_none(path) or 0)
     if not isinstance(record, Fault):
         for file in record.files:
-            yield Expected("answers", owner, folder / file.name, file)
+            yield ExpectedFile("answers", owner, folder / file.name, file)

@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import TypeAlias
 
 from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact, StorageFailed
-from pipeline.context import Settings
+from pipeline.context import StageContext
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.maintenance.findings import Fault, Kind
-from pipeline.maintenance.inventory import Scope
-from pipeline.maintenance.rebuild import mend_dataset, mend_evaluation, mend_group, mend_run, mend_validation
-from pipeline.maintenance.replace_files import made, put_differing, put_named
-from pipeline.maintenance.verify import Verified, verify
+from pipeline.maintenance.inventory import VerifyScope
+from pipeline.maintenance.rebuild import repair_dataset, repair_evaluation, repair_group, repair_run, repair_validation
+from pipeline.maintenance.replace_files import as_rebuilt_files, replace_differing_files, replace_named_files
+from pipeline.maintenance.verify import VerifyResult, verify
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import check_dataset
 from pipeline.progress import say
 from pipeline.registry.challenge import contest_folder, load_contest, write_contest
 from pipeline.registry.history import CHAMPION_NAME, champion_path, load_history
 from pipeline.storage.cleanup import repair_folder
-from pipeline.storage.files import make_empty, removed_afterwards, write_atomically
+from pipeline.storage.files import make_empty_folder, remove_afterwards, write_atomically
 from pipeline.storage.places import Place
-from pipeline.storage.workspace import local_side
+from pipeline.storage.workspace import local_folder_of
 from pipeline.train.run_record import load_run
 
 Mend = Callable[[Place, str, set[str], Path], list[Place]]
@@ -37,7 +37,7 @@ Stages: TypeAlias = tuple[tuple[tuple[Kind, ...], Mend], ...]
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RepairRefusal:
     """Something that could not be made again.
 
     Attributes:
@@ -52,7 +52,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Repaired:
+class RepairResult:
     """What came of a repair.
 
     Attributes:
@@ -61,12 +61,12 @@ class Repaired:
         refused: what could not be made again.
     """
 
-    verified: Verified
+    verified: VerifyResult
     mended: tuple[Place, ...]
-    refused: tuple[Refusal, ...]
+    refused: tuple[RepairRefusal, ...]
 
 
-def repair(scope: Scope, trusted: Slicings) -> Repaired:
+def repair(scope: VerifyScope, trusted: Slicings) -> RepairResult:
     """Verify, make again what is bad, and verify again.
 
     Args:
@@ -75,41 +75,41 @@ def repair(scope: Scope, trusted: Slicings) -> Repaired:
     """
     verified = verify(scope)
     if not verified.faults:
-        return Repaired(verified, (), ())
+        return RepairResult(verified, (), ())
     done, refused = _mend_all(verified, _stages(trusted))
-    return Repaired(verify(scope) if done else verified, tuple(done), tuple(refused))
+    return RepairResult(verify(scope) if done else verified, tuple(done), tuple(refused))
 
 
 def _stages(trusted: Slicings) -> Stages:
     """List how what is made again, in this order, since each is made of those before; what is in none cannot be."""
     return (
-        (("shard", "rejected"), mend_dataset),
-        (("validation table",), mend_validation),
-        (("parameters", "training table"), mend_run),
-        (("evaluation table",), partial(mend_evaluation, trusted=trusted)),
-        (("seeds table",), mend_group),
-        (("champion",), mend_champion),
-        (("answers",), mend_contest),
+        (("shard", "rejected"), repair_dataset),
+        (("validation table",), repair_validation),
+        (("parameters", "training table"), repair_run),
+        (("evaluation table",), partial(repair_evaluation, trusted=trusted)),
+        (("seeds table",), repair_group),
+        (("champion",), rebuild_champion),
+        (("answers",), rebuild_contest),
     )
 
 
-def _mend_all(verified: Verified, stages: Stages) -> tuple[list[Place], list[Refusal]]:
+def _mend_all(verified: VerifyResult, stages: Stages) -> tuple[list[Place], list[RepairRefusal]]:
     workspace = verified.scope.workspace
-    scratch = repair_folder(local_side(workspace))
+    scratch = repair_folder(local_folder_of(workspace))
     done = list[Place]()
     refused = [
-        Refusal(fault.owner, f"{fault.path}: {fault.remedy}", False) for fault in verified.faults if fault.remedy
+        RepairRefusal(fault.owner, f"{fault.path}: {fault.remedy}", False) for fault in verified.faults if fault.remedy
     ]
-    with removed_afterwards(scratch):
+    with remove_afterwards(scratch):
         for kinds, mend in stages:
             for owner, faults in _by_owner(verified.faults, kinds):
-                make_empty(scratch)
+                make_empty_folder(scratch)
                 try:
                     done += mend(workspace, owner, {str(fault.path) for fault in faults}, scratch)
                 except StorageFailed:  # a disk that refuses here will refuse the next file too
                     raise
                 except (BackbeamError, FileNotFoundError) as problem:
-                    refused.append(Refusal(owner, str(problem), isinstance(problem, BadInput | BadUsage)))
+                    refused.append(RepairRefusal(owner, str(problem), isinstance(problem, BadInput | BadUsage)))
                     say(f"repair: {owner}: not made again: {problem}")
     return done, refused
 
@@ -119,7 +119,7 @@ def _by_owner(faults: tuple[Fault, ...], kinds: tuple[Kind, ...]) -> list[tuple[
     return [(owner, list(group)) for owner, group in groupby(chosen, key=lambda fault: fault.owner)]
 
 
-def failure_of(found: Repaired) -> BackbeamError | None:
+def failure_of(found: RepairResult) -> BackbeamError | None:
     """Return the error to end with, if not all could be repaired: of a source, if that is what is missing."""
     if not found.verified.faults:
         return None
@@ -128,21 +128,21 @@ def failure_of(found: Repaired) -> BackbeamError | None:
     return kind(f"{len(found.verified.faults)} files could not be repaired:{reasons}")
 
 
-def mend_champion(workspace: Place, _: str, faulty: set[str], scratch: Path) -> list[Place]:
+def rebuild_champion(workspace: Place, _: str, faulty: set[str], scratch: Path) -> list[Place]:
     """Write the pointer again as the last entry of the history says."""
     champion, path = load_history(workspace).champion, champion_path(workspace)
     if champion is None:
         raise CorruptArtefact(f"{path}: the history names no champion: put the history back from a copy, or delete it")
     write_atomically(scratch / CHAMPION_NAME, champion.to_json())
-    return put_differing([made(path, scratch / CHAMPION_NAME)])
+    return replace_differing_files([as_rebuilt_files(path, scratch / CHAMPION_NAME)])
 
 
-def mend_contest(workspace: Place, owner: str, faulty: set[str], scratch: Path) -> list[Place]:
+def rebuild_contest(workspace: Place, owner: str, faulty: set[str], scratch: Path) -> list[Place]:
     """Ask the run's model again."""
     dataset_id, _, run_id = owner.partition("/")
     folder, again = (contest_folder(place, dataset_id, run_id) for place in (workspace, scratch))
     run, data = load_run(workspace / "runs" / run_id), workspace / "datasets" / dataset_id
     write_atomically(scratch / "runs" / run_id / run.parameters.name, run.parameters.read(workspace / "runs" / run_id))
-    write_contest(Settings(scratch, ()), Dataset(data, *check_dataset(data)), run, again)
-    files = [made(folder / file.name, again / file.name) for file in load_contest(again).files]
-    return put_named(files, [(folder / file.name, file) for file in load_contest(folder).files], faulty)
+    write_contest(StageContext(scratch, ()), Dataset(data, *check_dataset(data)), run, again)
+    files = [as_rebuilt_files(folder / file.name, again / file.name) for file in load_contest(again).files]
+    return replace_named_files(files, [(folder / file.name, file) for file in load_contest(folder).files], faulty)

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from model.errors import CorruptArtefact
-from pipeline.storage.files import file_digest, length, write_atomically
+from pipeline.storage.files import file_digest, size_or_none, write_atomically
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
 
 
-class Made(NamedTuple):
+class RebuiltFile(NamedTuple):
     """A file that was made again.
 
     Attributes:
@@ -26,12 +26,14 @@ class Made(NamedTuple):
     source: Place
 
 
-def made(target: Place, source: Place) -> Made:
+def as_rebuilt_files(target: Place, source: Place) -> RebuiltFile:
     """Describe a file that was made again."""
-    return Made(target, FileInfo.of(source).model_copy(update={"name": target.name}), source)
+    return RebuiltFile(target, FileInfo.of(source).model_copy(update={"name": target.name}), source)
 
 
-def put_named(files: Iterable[Made], recorded: Iterable[tuple[Place, FileInfo]], faulty: set[str]) -> list[Place]:
+def replace_named_files(
+    files: Iterable[RebuiltFile], recorded: Iterable[tuple[Place, FileInfo]], faulty: set[str]
+) -> list[Place]:
     """Put back the faulty ones of the files that a sound record names.
 
     Args:
@@ -53,15 +55,15 @@ def put_named(files: Iterable[Made], recorded: Iterable[tuple[Place, FileInfo]],
                 f"{file.target}: made again it has SHA-256 {file.info.sha256}, and its record says "
                 f"{wanted.get(str(file.target))}: nothing was changed"
             )
-    return put(chosen)
+    return replace_file(chosen)
 
 
-def put_differing(files: Iterable[Made]) -> list[Place]:
+def replace_differing_files(files: Iterable[RebuiltFile]) -> list[Place]:
     """Put those files in place that are not there as they are, the last of them last; return which they were."""
-    return put([file for file in files if not stands(file)])
+    return replace_file([file for file in files if not matches_record(file)])
 
 
-def put(files: Iterable[Made]) -> list[Place]:
+def replace_file(files: Iterable[RebuiltFile]) -> list[Place]:
     """Put files in place, in order."""
     done = []
     for file in files:
@@ -70,8 +72,8 @@ def put(files: Iterable[Made]) -> list[Place]:
     return done
 
 
-def stands(file: Made) -> bool:
+def matches_record(file: RebuiltFile) -> bool:
     """Tell whether the file that was made again is what stands in its place."""
-    if length(file.target) != file.info.num_bytes:
+    if size_or_none(file.target) != file.info.num_bytes:
         return False
     return file_digest(file.target) == file.info.sha256

@@ -14,21 +14,21 @@ from pipeline.evaluate.slice_config import Slicings
 from pipeline.maintenance.rebuild import (
     device_of,
     largest_difference,
-    remake_dataset,
-    remake_evaluation,
-    remake_run,
+    rebuild_dataset,
+    repeat_evaluation,
+    retrain_run,
     slicings_of,
 )
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest, load_manifest
 from pipeline.preprocess.provenance import load_origin
-from pipeline.preprocess.stage import options_of
+from pipeline.preprocess.stage import config_from_origin
 from pipeline.storage.places import Place
 from pipeline.storage.schemas import ORIGIN
 from pipeline.storage.tables import TableFile, decode_table, encode_table
 from pipeline.storage.workspace import default_cache
 from pipeline.train.environment import differing
-from pipeline.train.run_lookup import dataset_of, find_run_folder
+from pipeline.train.run_lookup import find_run_folder, load_dataset_of
 from pipeline.train.run_record import RunRecord, load_run
 
 Verdict: TypeAlias = Literal["equal", "different"]
@@ -37,7 +37,7 @@ _TIMES = ("seconds",)  # columns that say how long something took
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ArtefactComparison:
     """An artefact of a run beside the one that was made again.
 
     Attributes:
@@ -52,7 +52,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Repeated:
+class ReproduceResult:
     """What came of making a run again.
 
     Attributes:
@@ -62,7 +62,7 @@ class Repeated:
     """
 
     run: RunRecord
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ArtefactComparison, ...]
     conditions: dict[str, tuple[str, str]]
 
     @property
@@ -71,9 +71,9 @@ class Repeated:
         return all(each.verdict == "equal" for each in self.comparisons)
 
 
-def repeat_run(
+def reproduce_run(
     workspace: Place, wanted: str | None, sources: tuple[str, ...], fresh: Path, trusted: Slicings
-) -> Repeated:
+) -> ReproduceResult:
     """Preprocess, train and evaluate again, and compare; the workspace is only read.
 
     Args:
@@ -92,25 +92,25 @@ def repeat_run(
     evaluated = (workspace / "runs" / run.run_id / EVALUATION_NAME).exists()
     evaluation = load_evaluation(workspace, run) if evaluated else None
     slicings = slicings_of(evaluation, trusted) if evaluation else {}
-    old = dataset_of(workspace, run, load_manifest)
+    old = load_dataset_of(workspace, run, load_manifest)
     new = _remake_dataset(workspace, run, sources, fresh)
-    again = remake_run(workspace, run.config, device_of(run), new, fresh)
+    again = retrain_run(workspace, run.config, device_of(run), new, fresh)
     found = [*_compare_datasets(old, new), *_compare_models(workspace, run, fresh, again)]
     found += _compare_tables("training", workspace, run, fresh, again)
     if evaluation:
-        other = remake_evaluation(again, fresh / "runs" / again.run_id, new, slicings, fresh)
+        other = repeat_evaluation(again, fresh / "runs" / again.run_id, new, slicings, fresh)
         found += _compare_tables("evaluation", workspace, evaluation, fresh, other)
         found += _compare_figures(evaluation, other)
-    return Repeated(run, tuple(found), differing(run, again))
+    return ReproduceResult(run, tuple(found), differing(run, again))
 
 
 def _remake_dataset(workspace: Place, run: RunRecord, sources: tuple[str, ...], fresh: Path) -> Dataset:
     origin = load_origin(workspace, run.dataset_id)
-    options = options_of(origin, default_cache())
-    return remake_dataset(origin, fresh, replace(options, datasets=sources) if sources else options)
+    options = config_from_origin(origin, default_cache())
+    return rebuild_dataset(origin, fresh, replace(options, datasets=sources) if sources else options)
 
 
-def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[Comparison]:
+def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[ArtefactComparison]:
     """Compare shards by the digests of their manifests, whose own are part of the runs' identities."""
     before, after = _files(old.manifest), _files(new.manifest)
     for name in sorted({*before, *after}):
@@ -127,7 +127,7 @@ def _files(manifest: Manifest) -> dict[str, str]:
     return named | rejected
 
 
-def _compare_models(workspace: Place, run: RunRecord, fresh: Path, again: RunRecord) -> Iterator[Comparison]:
+def _compare_models(workspace: Place, run: RunRecord, fresh: Path, again: RunRecord) -> Iterator[ArtefactComparison]:
     old = run.parameters.read(workspace / "runs" / run.run_id)
     new = again.parameters.read(fresh / "runs" / again.run_id)
     far = largest_difference(decode_parameters(old), decode_parameters(new))
@@ -138,15 +138,15 @@ def _compare_models(workspace: Place, run: RunRecord, fresh: Path, again: RunRec
 Tables: TypeAlias = RunRecord | EvaluationRecord
 
 
-def _compare_tables(kind: str, workspace: Place, old: Tables, fresh: Path, new: Tables) -> Iterator[Comparison]:
+def _compare_tables(kind: str, workspace: Place, old: Tables, fresh: Path, new: Tables) -> Iterator[ArtefactComparison]:
     before, after = ({(file.table, file.name): file for file in record.tables} for record in (old, new))
     for table, name in sorted({*before, *after}):
         one, other = before.get((table, name)), after.get((table, name))
         what = f"{kind} table {table}/{name}"
         if one is None or other is None:
-            yield Comparison(what, "different", f"not there {'then' if one is None else 'now'}")
+            yield ArtefactComparison(what, "different", f"not there {'then' if one is None else 'now'}")
         elif one.sha256 == other.sha256:
-            yield Comparison(what, "equal", f"SHA-256 {one.sha256}")
+            yield ArtefactComparison(what, "equal", f"SHA-256 {one.sha256}")
         else:
             rows = _read(one, workspace, old.run_id), _read(other, fresh, new.run_id)
             yield _compare(what, _same(*rows), "the same rows, times left out", _describe(*rows))
@@ -179,11 +179,11 @@ def _how_far(name: str, one: pa.ChunkedArray, other: pa.ChunkedArray) -> str:
     return f"{name} by up to {np.nanmax(far):.3g}"
 
 
-def _compare_figures(old: EvaluationRecord, new: EvaluationRecord) -> Iterator[Comparison]:
+def _compare_figures(old: EvaluationRecord, new: EvaluationRecord) -> Iterator[ArtefactComparison]:
     for one, other in zip(old.results, new.results, strict=True):
         figures = [f"{each.num_correct} of {each.num_examples} right, loss {each.loss:.6g}" for each in (one, other)]
         yield _compare(f"figures of {one.split}", one == other, figures[0], f"{figures[0]} then, {figures[1]} now")
 
 
-def _compare(what: str, equal: bool, same: str, different: str) -> Comparison:
-    return Comparison(what, "equal", same) if equal else Comparison(what, "different", different)
+def _compare(what: str, equal: bool, same: str, different: str) -> ArtefactComparison:
+    return ArtefactComparison(what, "equal", same) if equal else ArtefactComparison(what, "different", different)

@@ -6,20 +6,20 @@ from pathlib import Path
 
 from model.errors import BadUsage
 from pipeline.evaluate.seeds import group_path
-from pipeline.maintenance.findings import Expected, Fault, Item, Passed, check_expected
-from pipeline.maintenance.inventory import Scope, take_inventory
-from pipeline.progress import watched
-from pipeline.storage.cleanup import list_leftovers
+from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, Item, check_expected
+from pipeline.maintenance.inventory import VerifyScope, take_inventory
+from pipeline.progress import show_progress
+from pipeline.storage.cleanup import list_stale_files
 from pipeline.storage.files import list_files
 from pipeline.storage.places import Place
-from pipeline.storage.workspace import poll_seconds
+from pipeline.storage.workspace import poll_interval
 
 _FOLDERS = ("datasets", "runs", "reports")
 _RECORDS = ("manifest", "run", "validation", "evaluation", "group")
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifyResult:
     """What came of a verification.
 
     Attributes:
@@ -30,28 +30,28 @@ class Verified:
         leftovers: what processes that were killed left behind; nobody reads it.
     """
 
-    scope: Scope
+    scope: VerifyScope
     num_files: int
     num_bytes: int
     faults: tuple[Fault, ...]
     leftovers: tuple[Path, ...]
 
 
-def find_scope(place: Place) -> Scope:
+def find_scope(place: Place) -> VerifyScope:
     """Tell a workspace from the folder of a data set or a run in one.
 
     Raises:
         BadUsage: it is neither.
     """
     if _is_below(place, "datasets"):
-        return Scope(place.parent.parent, dataset=place.name)
+        return VerifyScope(place.parent.parent, dataset=place.name)
     if _is_below(place, "runs"):
-        return Scope(place.parent.parent, run=place.name)
+        return VerifyScope(place.parent.parent, run=place.name)
     if not any((place / name).is_dir() for name in _FOLDERS):
         raise BadUsage(
             f"{place} is no workspace, nor the folder of a data set or run in one: there is nothing to check"
         )
-    return Scope(place)
+    return VerifyScope(place)
 
 
 def _is_below(place: Place, name: str) -> bool:
@@ -59,7 +59,7 @@ def _is_below(place: Place, name: str) -> bool:
     return len(parts) > 2 and parts[-2] == name
 
 
-def verify(scope: Scope) -> Verified:
+def verify(scope: VerifyScope) -> VerifyResult:
     """Check everything in a scope. One shard is in memory at a time; nothing is changed.
 
     Raises:
@@ -68,25 +68,27 @@ def verify(scope: Scope) -> Verified:
     """
     items = take_inventory(scope)
     found = list[Item]()
-    with watched("verify", len(items), "files", lambda: len(found) / max(1, len(items)), poll_seconds(scope.workspace)):
+    with show_progress(
+        "verify", len(items), "files", lambda: len(found) / max(1, len(items)), poll_interval(scope.workspace)
+    ):
         for item in items:
             found.append(check(item))
     found.extend(_check_reports(scope, items))
     faults = tuple(sorted({str(item.path): item for item in found if isinstance(item, Fault)}.values(), key=_place))
-    sound = [item for item in found if isinstance(item, Passed)]
+    sound = [item for item in found if isinstance(item, CheckedItem)]
     stray = sum(fault.kind == "stray" for fault in faults)
     num_files = len(sound) + len(faults) - stray
-    return Verified(scope, num_files, sum(item.num_bytes for item in sound), faults, _leftovers(scope))
+    return VerifyResult(scope, num_files, sum(item.num_bytes for item in sound), faults, _leftovers(scope))
 
 
-def check(item: Item) -> Fault | Passed:
+def check(item: Item) -> Fault | CheckedItem:
     """Check a file, if that is not done."""
-    if not isinstance(item, Expected):
+    if not isinstance(item, ExpectedFile):
         return item
-    return check_expected(item) or Passed(item.path, item.info.num_bytes)
+    return check_expected(item) or CheckedItem(item.path, item.info.num_bytes)
 
 
-def _check_reports(scope: Scope, items: Iterable[Item]) -> Iterator[Item]:
+def _check_reports(scope: VerifyScope, items: Iterable[Item]) -> Iterator[Item]:
     """Look for rows that no record names: readers of the tables know nothing of records and would count them.
 
     Those of a run whose record is not sound may be sound; that the record is not is said already.
@@ -103,11 +105,11 @@ def _check_reports(scope: Scope, items: Iterable[Item]) -> Iterator[Item]:
             yield Fault("stray", owner, path, "nothing: no record names it", "a file")
 
 
-def _leftovers(scope: Scope) -> tuple[Path, ...]:
+def _leftovers(scope: VerifyScope) -> tuple[Path, ...]:
     workspace = scope.workspace
     if not isinstance(workspace, Path) or scope.is_part:
         return ()
-    return tuple(list_leftovers(workspace))
+    return tuple(list_stale_files(workspace))
 
 
 def _place(fault: Fault) -> str:

@@ -24,7 +24,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import BadInput, EngineFailed
 from model.examples import concatenate
-from pipeline.beam_runner import SameCode, execute, works_here
+from pipeline.beam_runner import SameCode, run_pipeline, runs_locally
 from pipeline.preprocess.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -46,8 +46,8 @@ from pipeline.preprocess.shards import (
     split_num_shards,
 )
 from pipeline.preprocess.shuffle_files import (
-    Cut,
-    Runs,
+    BlockCut,
+    ShuffledRuns,
     bytes_of,
     cut_block,
     group_edges,
@@ -55,20 +55,20 @@ from pipeline.preprocess.shuffle_files import (
     read_rows,
     read_run,
 )
-from pipeline.progress import watched
-from pipeline.sources.blocks import Block, BlockRange, Reader, Rejected, Scans, Target
+from pipeline.progress import show_progress
+from pipeline.sources.blocks import Block, BlockRange, BlockReader, ExampleFormat, RejectedExamples, SourceScan
 from pipeline.storage.files import (
-    check_there,
+    check_files_exist,
     count_files,
-    make_empty,
-    removed_afterwards,
-    removed_on_failure,
+    make_empty_folder,
+    remove_afterwards,
+    remove_on_failure,
     write_atomically,
 )
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
 from pipeline.storage.tables import REJECTED_SCHEMA, read_table, write_table
-from pipeline.storage.workspace import poll_seconds, scratch_folder
+from pipeline.storage.workspace import poll_interval, scratch_folder
 
 REJECTED_NAME = "rejected.parquet"
 CUTS, REJECTED = "cuts", "rejected"  # what comes of a block
@@ -79,12 +79,12 @@ SHOWN_REJECTED = 10  # how many a failing job names
 class SplitPlan:
     """A split: what reads it, and its number of shards."""
 
-    reader: Reader
+    reader: BlockReader
     num_shards: int
 
 
 @dataclass(frozen=True)
-class Job:
+class PreprocessJob:
     """All that a worker needs to know. `skeleton` is the manifest, but for what the job finds out.
 
     `folder` becomes the data set; `scratch` is deleted when the job ends.
@@ -98,19 +98,19 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Tally:
+class SplitTotals:
     """What is known of the finished work. Tallies add up in any order.
 
     `rejected` lists the first of the rejected examples, as many as may be needed, and `num_rejected` counts them all.
     """
 
     shards: tuple[ShardInfo, ...] = ()
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[RejectedExamples, ...] = ()
     num_rejected: int = 0
 
 
 def preprocess(
-    scans: Scans,
+    scans: SourceScan,
     name: str,
     config: PreprocessConfig,
     folder: Place,
@@ -131,21 +131,21 @@ def preprocess(
         BadInput: more examples were rejected, or a source changed since it was scanned.
         EngineFailed: the engine gave up.
     """
-    scratch = scratch_folder(folder, works_here(beam_arguments))
-    make_empty(folder)
-    make_empty(scratch)
+    scratch = scratch_folder(folder, runs_locally(beam_arguments))
+    make_empty_folder(folder)
+    make_empty_folder(scratch)
     with ExitStack() as stack:
-        stack.enter_context(removed_on_failure(folder))
-        stack.enter_context(removed_afterwards(scratch))
+        stack.enter_context(remove_on_failure(folder))
+        stack.enter_context(remove_afterwards(scratch))
         job = _plan(stack, scans, name, config, folder, scratch, max_rejected)
         ranges = list(chain.from_iterable(scan.ranges(split) for split, scan in scans.splits.items()))
         total = sum(each.num_examples for each in ranges)
-        with watched("preprocess", total, "examples", partial(_share_done, job, total), poll_seconds(folder)):
-            execute(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
+        with show_progress("preprocess", total, "examples", partial(_share_done, job, total), poll_interval(folder)):
+            run_pipeline(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
             _check_rejected(job)  # before it is said to be done
 
 
-def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> None:
+def construct(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRange]) -> None:
     """Apply the job's transforms."""
     found = (
         pipeline
@@ -168,7 +168,7 @@ def construct(pipeline: beam.Pipeline, job: Job, ranges: list[BlockRange]) -> No
     )
 
 
-def cut_blocks(block_range: BlockRange, job: Job) -> Iterator[Any]:
+def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
     """Read the blocks of a range, leave each in a scratch file, and yield where, and what was rejected.
 
     Blocks are no elements of the pipeline, since an engine holds the last one while the next is made.
@@ -182,17 +182,17 @@ def cut_blocks(block_range: BlockRange, job: Job) -> Iterator[Any]:
     """
     for block in read_blocks(block_range, job):
         if block.rejected:
-            tally = Tally((), block.rejected[: _most_kept(job)], len(block.rejected))
+            tally = SplitTotals((), block.rejected[: _most_kept(job)], len(block.rejected))
             yield beam.pvalue.TaggedOutput(REJECTED, tally)
         yield from cut_by_shard(block, job)
 
 
-def read_blocks(block_range: BlockRange, job: Job) -> Iterator[Block]:
+def read_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Block]:
     """Read the blocks of a range; raises BadInput if it does not hold what was scanned."""
     return job.splits[block_range.split].reader.read(block_range)
 
 
-def cut_by_shard(block: Block, job: Job) -> Iterator[tuple[tuple[str, int], Cut]]:
+def cut_by_shard(block: Block, job: PreprocessJob) -> Iterator[tuple[tuple[str, int], BlockCut]]:
     """Leave a block for the writers of its shards, and yield where each group of shards finds its examples."""
     num_shards = job.splits[block.split].num_shards
     shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
@@ -200,13 +200,13 @@ def cut_by_shard(block: Block, job: Job) -> Iterator[tuple[tuple[str, int], Cut]
         yield (block.split, group), cut
 
 
-def empty_groups(job: Job) -> Iterator[tuple[tuple[str, int], None]]:
+def empty_groups(job: PreprocessJob) -> Iterator[tuple[tuple[str, int], None]]:
     """Yield every group of shards of every split, so that a shard without examples is written too."""
     for split, plan in job.splits.items():
         yield from (((split, group), None) for group in range(len(group_edges(job.scratch, plan.num_shards)) - 1))
 
 
-def write_shards(job: Job, key: tuple[str, int], cuts: Iterable[Cut | None]) -> Iterator[Tally]:
+def write_shards(job: PreprocessJob, key: tuple[str, int], cuts: Iterable[BlockCut | None]) -> Iterator[SplitTotals]:
     """Write a group of shards, one after the other. Doing it again writes the same bytes."""
     split, group = key
     first, stop = group_edges(job.scratch, job.splits[split].num_shards)[group : group + 2]
@@ -215,7 +215,7 @@ def write_shards(job: Job, key: tuple[str, int], cuts: Iterable[Cut | None]) -> 
         yield write_shard(job, split, shard, [(runs, shard - first) for runs in blocks])
 
 
-def write_shard(job: Job, split: str, shard: int, runs: list[tuple[Runs, int]]) -> Tally:
+def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[ShuffledRuns, int]]) -> SplitTotals:
     """Put a shard's runs in order and write its file."""
     pixels, name = job.skeleton.num_pixels, shard_name(split, shard, job.splits[split].num_shards)
     num_bytes = sum(int(found.rows[number, 0]) for found, number in runs) * pixels
@@ -225,10 +225,10 @@ def write_shard(job: Job, split: str, shard: int, runs: list[tuple[Runs, int]]) 
     ordered = sort_by_key(job.skeleton.config.seed, split, examples)
     data, info = encode_shard(name, ordered, len(job.skeleton.class_names))
     write_atomically(job.folder / name, data)
-    return Tally((info,))
+    return SplitTotals((info,))
 
 
-def merge(job: Job, tallies: Iterable[Tally]) -> Tally:
+def merge(job: PreprocessJob, tallies: Iterable[SplitTotals]) -> SplitTotals:
     """Add up tallies."""
     parts = list(tallies)
     shards = sorted(chain.from_iterable(part.shards for part in parts), key=lambda shard: number_order(shard.name))
@@ -236,10 +236,10 @@ def merge(job: Job, tallies: Iterable[Tally]) -> Tally:
         chain.from_iterable(part.rejected for part in parts),
         key=lambda example: (example.split, example.index),
     )
-    return Tally(tuple(shards), tuple(rejected[: _most_kept(job)]), sum(part.num_rejected for part in parts))
+    return SplitTotals(tuple(shards), tuple(rejected[: _most_kept(job)]), sum(part.num_rejected for part in parts))
 
 
-def write_manifest(tally: Tally, job: Job) -> None:
+def write_manifest(tally: SplitTotals, job: PreprocessJob) -> None:
     """Write the table of rejected examples and, unless they are too many, the manifest: the data set is complete."""
     rejected = _write_rejected(tally, job) if tally.num_rejected else None
     if tally.num_rejected > job.max_rejected:
@@ -250,7 +250,7 @@ def write_manifest(tally: Tally, job: Job) -> None:
         "rejected": rejected,
     }
     manifest = Manifest.model_validate(dict(job.skeleton) | found)
-    check_there(job.folder, [file.name for file in manifest.files()])
+    check_files_exist(job.folder, [file.name for file in manifest.files()])
     commit_manifest(job.folder, manifest)
 
 
@@ -261,13 +261,13 @@ def describe_split(split: str, shards: Iterable[ShardInfo], num_pixels: int) -> 
 
 def _plan(
     stack: ExitStack,
-    scans: Scans,
+    scans: SourceScan,
     name: str,
     config: PreprocessConfig,
     folder: Place,
     scratch: Place,
     max_rejected: int,
-) -> Job:
+) -> PreprocessJob:
     """Decompress what must be, for as long as the stack lasts, and say where everything is."""
     height, width = scans.image_size
     skeleton = Manifest(
@@ -281,7 +281,7 @@ def _plan(
         num_rejected=0,
         rejected=None,
     )
-    num_train, target = scans.splits["train"].num_examples, Target(height, width, len(scans.class_names))
+    num_train, target = scans.splits["train"].num_examples, ExampleFormat(height, width, len(scans.class_names))
     splits = {
         split: SplitPlan(
             reader=scan.open(stack, target, scratch),
@@ -289,10 +289,10 @@ def _plan(
         )
         for split, scan in scans.splits.items()
     }
-    return Job(folder, scratch, skeleton, splits, max_rejected)
+    return PreprocessJob(folder, scratch, skeleton, splits, max_rejected)
 
 
-def _share_done(job: Job, num_examples: int) -> float:
+def _share_done(job: PreprocessJob, num_examples: int) -> float:
     """Look how far the work has come: half of it is to cut blocks, where that can be seen, and half to write shards."""
     written = count_files(job.folder, ".tfrecord") / sum(plan.num_shards for plan in job.splits.values())
     if not isinstance(job.scratch, Path):
@@ -300,16 +300,16 @@ def _share_done(job: Job, num_examples: int) -> float:
     return (min(1, num_bytes_cut(job.scratch) / bytes_of(num_examples, job.skeleton.num_pixels)) + written) / 2
 
 
-def _most_kept(job: Job) -> int:
+def _most_kept(job: PreprocessJob) -> int:
     return max(job.max_rejected, SHOWN_REJECTED)
 
 
-def _write_rejected(tally: Tally, job: Job) -> FileInfo:
+def _write_rejected(tally: SplitTotals, job: PreprocessJob) -> FileInfo:
     rows = [vars(example) for example in tally.rejected]
     return write_table(job.folder / REJECTED_NAME, pa.Table.from_pylist(rows, REJECTED_SCHEMA))
 
 
-def _check_rejected(job: Job) -> None:
+def _check_rejected(job: PreprocessJob) -> None:
     """Raise BadInput if the job ended without a manifest, which it writes unless too many examples were rejected.
 
     Too many are also all of a split.

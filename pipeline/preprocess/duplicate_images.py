@@ -19,7 +19,7 @@ KEY_BYTES = 16
 ContentKeys = npt.NDArray[np.uint64]
 
 
-class Repeated(NamedTuple):
+class DuplicateGroups(NamedTuple):
     """Rows whose key stands in several of them.
 
     Attributes:
@@ -31,7 +31,7 @@ class Repeated(NamedTuple):
     groups: Integers
 
 
-class Pairs(NamedTuple):
+class DuplicatePairs(NamedTuple):
     """Members of groups, each with another of its group.
 
     Attributes:
@@ -55,7 +55,7 @@ def content_keys(images: Bytes) -> ContentKeys:
     return np.frombuffer(keys, np.uint64).reshape(-1, 2)
 
 
-def find_repeated(keys: ContentKeys) -> Repeated:
+def find_repeated(keys: ContentKeys) -> DuplicateGroups:
     """Find every row of uint64[n, 2] that is equal to another one, by sorting."""
     order = np.lexsort((keys[:, 1], keys[:, 0]))
     as_before = np.zeros(len(keys) + 1, bool)  # the ends are like nothing
@@ -65,10 +65,10 @@ def find_repeated(keys: ContentKeys) -> Repeated:
         as_before[1:-1] &= values[1:] == values[:-1]
     repeated = as_before[:-1] | as_before[1:]
     groups = np.cumsum(~as_before[:-1][repeated])
-    return Repeated(order[repeated].astype(np.int64), groups.astype(np.int64))
+    return DuplicateGroups(order[repeated].astype(np.int64), groups.astype(np.int64))
 
 
-def later_ones(groups: Integers, indices: Integers) -> Pairs:
+def later_ones(groups: Integers, indices: Integers) -> DuplicatePairs:
     """Find the members of groups that are not their group's first by index; that one is their twin.
 
     Args:
@@ -78,19 +78,19 @@ def later_ones(groups: Integers, indices: Integers) -> Pairs:
     order = np.lexsort((indices, groups)).astype(np.int64)
     starts = _starts(groups[order])
     first = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
-    return Pairs(order[~starts], first[~starts])
+    return DuplicatePairs(order[~starts], first[~starts])
 
 
-def in_both(groups: Integers, wanted: npt.NDArray[np.bool_], indices: Integers) -> Pairs:
+def in_both(groups: Integers, wanted: npt.NDArray[np.bool_], indices: Integers) -> DuplicatePairs:
     """Find the wanted members of groups that also hold unwanted ones; the first of those by index is the twin."""
     own, others = np.flatnonzero(wanted), np.flatnonzero(~wanted)
     others = others[np.lexsort((indices[others], groups[others]))]
     firsts = others[_starts(groups[others])]
     if not len(firsts):
-        return Pairs(own[:0], own[:0])
+        return DuplicatePairs(own[:0], own[:0])
     place = np.minimum(np.searchsorted(groups[firsts], groups[own]), len(firsts) - 1)
     found = groups[firsts[place]] == groups[own]
-    return Pairs(own[found], firsts[place[found]])
+    return DuplicatePairs(own[found], firsts[place[found]])
 
 
 def _starts(groups: Integers) -> npt.NDArray[np.bool_]:
@@ -112,14 +112,14 @@ Kept = npt.NDArray[Any]  # KEPT[n]
 KEPT = np.dtype([("key", "<u8", 2), ("index", "<i8"), ("label", "<i4"), ("split", "<i4")])
 
 
-def keep(keys: ContentKeys, indices: Integers, labels: Integers, split: int) -> Kept:
+def pack_keys(keys: ContentKeys, indices: Integers, labels: Integers, split: int) -> Kept:
     """Put together what is kept of n examples of a split: KEPT[n]."""
     kept = np.empty(len(indices), KEPT)
     kept["key"], kept["index"], kept["label"], kept["split"] = keys, indices, labels, split
     return kept
 
 
-class Buckets:
+class DigestBuckets:
     """Files of kept examples in a folder, one for each range of keys."""
 
     def __init__(self, folder: Path, num_examples: int) -> None:
@@ -152,7 +152,7 @@ class Buckets:
 
 
 @contextmanager
-def temporary_buckets(num_examples: int) -> Iterator[Buckets]:
+def temporary_buckets(num_examples: int) -> Iterator[DigestBuckets]:
     """Give empty buckets for about so many examples, where temporary files are; they are deleted at the end."""
     with scratch_folder("buckets") as folder:
-        yield Buckets(folder, num_examples)
+        yield DigestBuckets(folder, num_examples)

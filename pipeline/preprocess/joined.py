@@ -8,13 +8,13 @@ from model.errors import BadInput, BadUsage
 from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig, SplitInfo, commit_manifest
 from pipeline.preprocess.shards import add_up
 from pipeline.sources.catalog import MOST_SHARDS
-from pipeline.storage.files import make_empty, removed_on_failure
+from pipeline.storage.files import make_empty_folder, remove_on_failure
 from pipeline.storage.places import Place
 
 MAX_NAMED = 2  # parts that the name of a joint data set lists
 
 
-class Built(NamedTuple):
+class JoinedPart(NamedTuple):
     """A part, which is a complete data set.
 
     Attributes:
@@ -30,7 +30,7 @@ class Built(NamedTuple):
     num_source: dict[str, int]
 
 
-def join_manifests(parts: Sequence[Built]) -> Manifest:
+def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
     """Make the manifest of a joint data set.
 
     Raises:
@@ -59,12 +59,12 @@ def join_manifests(parts: Sequence[Built]) -> Manifest:
 
 def write_joint(folder: Place, manifest: Manifest) -> None:
     """Write a joint data set's folder; nothing complete stands there."""
-    make_empty(folder)
-    with removed_on_failure(folder):
+    make_empty_folder(folder)
+    with remove_on_failure(folder):
         commit_manifest(folder, manifest)
 
 
-def _check_apart(one: Built, other: Built) -> None:
+def _check_apart(one: JoinedPart, other: JoinedPart) -> None:
     first, second = one.manifest, other.manifest
     both = f"{one.asked_for} and {other.asked_for}"
     if first.sources == second.sources:
@@ -80,11 +80,11 @@ def _check_apart(one: Built, other: Built) -> None:
         )
 
 
-def _describe(part: Built) -> PartInfo:
+def _describe(part: JoinedPart) -> PartInfo:
     return PartInfo(dataset_id=part.manifest.dataset_id, dataset_digest=part.digest, num_source=part.num_source)
 
 
-def _name(parts: Sequence[Built]) -> str:
+def _name(parts: Sequence[JoinedPart]) -> str:
     names = [part.manifest.name[:40] for part in parts]
     if len(names) > MAX_NAMED:
         return f"{names[0]}-and-{len(names) - 1}-others"

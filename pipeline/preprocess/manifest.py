@@ -15,7 +15,7 @@ from pipeline.sources.blocks import SourceInfo
 from pipeline.sources.catalog import MOST_SHARDS, SPLITS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 from pipeline.storage import files
-from pipeline.storage.commit import commit
+from pipeline.storage.commit import commit_file
 from pipeline.storage.files import MOST_RECORD_BYTES, digest_of, read_record
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
@@ -48,7 +48,7 @@ class ShardInfo(FileInfo):
         Only the CRC-32C is worked out again, which a change meanwhile does not survive and which takes a tenth of the
         time of the digest; raises CorruptArtefact if it is another.
         """
-        return files.read_again(folder / self.name, self.num_bytes, self.crc32c)
+        return files.read_with_crc(folder / self.name, self.num_bytes, self.crc32c)
 
 
 class SplitInfo(Record):
@@ -260,4 +260,4 @@ def commit_manifest(folder: Place, manifest: Manifest) -> None:
     data = manifest.to_json()
     if len(data) > MOST_RECORD_BYTES:
         raise BadInput(f"the manifest would have {len(data)} bytes, at most {MOST_RECORD_BYTES}: lower --num-shards")
-    commit(folder / MANIFEST_NAME, data)
+    commit_file(folder / MANIFEST_NAME, data)

@@ -9,8 +9,8 @@ from typing import Literal
 
 from model.errors import CorruptArtefact
 from pipeline.sources.catalog import KNOWN
-from pipeline.storage.commit import commit
-from pipeline.storage.files import length, write_atomically
+from pipeline.storage.commit import commit_file
+from pipeline.storage.files import size_or_none, write_atomically
 from pipeline.storage.places import Place, is_remote
 from pipeline.storage.records import Count, FileName, Record
 
@@ -52,7 +52,7 @@ def origin_path(workspace: Place, dataset_id: str) -> Place:
 def load_origin(workspace: Place, dataset_id: str) -> Origin:
     """Read where a data set came from; raises CorruptArtefact if the record is not sound or of another data set."""
     path = origin_path(workspace, dataset_id)
-    if length(path) is None:
+    if size_or_none(path) is None:
         raise CorruptArtefact(
             f"{path} is missing, so nothing says where {dataset_id} came from: `backbeam preprocess` with the options "
             "that made it writes it again"
@@ -83,8 +83,8 @@ def options_given(origin: Origin) -> list[str]:
 def write_origin(workspace: Place, origin: Origin) -> None:
     """Write where a data set came from, unless that is what stands there."""
     path, data = origin_path(workspace, origin.dataset_id), origin.to_json()
-    if length(path) is None:
-        commit(path, data)
+    if size_or_none(path) is None:
+        commit_file(path, data)
     elif path.read_bytes() != data:
         write_atomically(path, data)
 

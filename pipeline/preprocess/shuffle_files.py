@@ -3,7 +3,7 @@
     file = run of shard 0, run of shard 1, ..., table of runs
     run  = indices int64[n], labels int64[n], images uint8[n, pixels]
 
-What an engine moves is a `Cut`, which says where a block's runs for some neighbouring shards are listed. An engine
+What an engine moves is a `BlockCut`, which says where a block's runs for some neighbouring shards are listed. An engine
 that shuffles in memory holds every cut of a job, so there is one for each block and *group* of shards, not one for each
 block and shard, and the number of groups is bounded: cuts grow with the source as slowly as its blocks.
 
@@ -31,7 +31,7 @@ _ROW_BYTES = 24
 _CARRIED = "what the engine's shuffle carried"
 
 
-class Cut(NamedTuple):
+class BlockCut(NamedTuple):
     """Where the runs of a block that belong to a group of shards are listed.
 
     Attributes:
@@ -47,7 +47,7 @@ class Cut(NamedTuple):
     carried: bytes | None = None
 
 
-class Runs(NamedTuple):
+class ShuffledRuns(NamedTuple):
     """The runs of a block for a group of shards.
 
     Attributes:
@@ -72,7 +72,7 @@ def group_edges(folder: Place, num_shards: int) -> list[int]:
     return [group * num_shards // num_groups for group in range(num_groups + 1)]
 
 
-def cut_block(folder: Place, examples: Examples, shards: Integers, num_shards: int) -> Iterator[tuple[int, Cut]]:
+def cut_block(folder: Place, examples: Examples, shards: Integers, num_shards: int) -> Iterator[tuple[int, BlockCut]]:
     """Leave a block's examples for those who write the shards.
 
     Args:
@@ -97,7 +97,7 @@ def cut_block(folder: Place, examples: Examples, shards: Integers, num_shards: i
     for group, (first, stop) in enumerate(pairwise(group_edges(folder, num_shards))):
         if table[first:stop, 0].any():
             checksum = google_crc32c.value(table[first:stop].tobytes())
-            yield group, Cut(str(scratch), num_bytes + first * _ROW_BYTES, checksum)
+            yield group, BlockCut(str(scratch), num_bytes + first * _ROW_BYTES, checksum)
 
 
 def bytes_of(num_examples: int, num_pixels: int) -> int:
@@ -110,13 +110,13 @@ def num_bytes_cut(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("?" * 32))  # the length of a unique name
 
 
-def read_rows(cut: Cut, num_shards: int) -> Runs:
+def read_rows(cut: BlockCut, num_shards: int) -> ShuffledRuns:
     """Read where the runs of a group of num_shards shards are; raises CorruptArtefact if it is not what was written."""
     data = _read_checked(cut, cut.start, num_shards * _ROW_BYTES, cut.checksum)
-    return Runs(cut.place, np.frombuffer(data, np.int64).reshape(-1, 3), cut.carried)
+    return ShuffledRuns(cut.place, np.frombuffer(data, np.int64).reshape(-1, 3), cut.carried)
 
 
-def read_run(runs: Runs, number: int, num_pixels: int) -> Examples:
+def read_run(runs: ShuffledRuns, number: int, num_pixels: int) -> Examples:
     """Read one of the runs; raises CorruptArtefact if it is not what was written."""
     count, start, checksum = runs.rows[number].tolist()
     data = _read_checked(runs, start, bytes_of(count, num_pixels), checksum)
@@ -135,15 +135,15 @@ def _fill(table: Integers, runs: Iterable[Examples]) -> Iterator[bytes]:
     yield table.tobytes()
 
 
-def _carry(run: Examples) -> Cut:
+def _carry(run: Examples) -> BlockCut:
     """Return a cut that carries the one run of a shard."""
     table = np.zeros((1, 3), np.int64)
     carried = b"".join(_fill(table, [run]))
     row = table.tobytes()
-    return Cut(_CARRIED, len(carried) - len(row), google_crc32c.value(row), carried)
+    return BlockCut(_CARRIED, len(carried) - len(row), google_crc32c.value(row), carried)
 
 
-def _read_checked(where: Cut | Runs, start: int, num_bytes: int, checksum: int) -> bytes:
+def _read_checked(where: BlockCut | ShuffledRuns, start: int, num_bytes: int, checksum: int) -> bytes:
     if where.carried is None:
         data = read_range(Path(where.place), start, num_bytes)
     else:

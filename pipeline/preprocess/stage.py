@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.errors import BadInput, BadUsage
-from pipeline.beam_runner import messages_in
-from pipeline.context import Log, Settings, once, quiet_imports
+from pipeline.beam_runner import capture_engine_messages
+from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import (
     MANIFEST_NAME,
@@ -29,11 +29,11 @@ from pipeline.progress import warn
 from pipeline.sources.catalog import KNOWN, AnySource, PictureOptions, RowsSource, Source
 
 if TYPE_CHECKING:
-    from pipeline.preprocess.validation import Subject
+    from pipeline.preprocess.validation import ValidatedDataset
 
 
 @dataclass(frozen=True)
-class DatasetOptions:
+class DatasetConfig:
     """What `preprocess` needs to know; see the command line's help."""
 
     datasets: tuple[str, ...]
@@ -46,7 +46,7 @@ class DatasetOptions:
     pictures: PictureOptions
 
 
-def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> Dataset:
+def preprocess_stage(settings: StageContext, options: DatasetConfig, log: StageLog) -> Dataset:
     """Make sure that the data set is there: find its sources, scan them, and build what is missing.
 
     Several sources are built one by one, each as a data set of its own, and joined by a manifest.
@@ -57,15 +57,15 @@ def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> D
             examples.
         CorruptArtefact: the data set is there but no longer what its manifest says.
     """
-    from pipeline.preprocess.joined import Built, join_manifests, write_joint
+    from pipeline.preprocess.joined import JoinedPart, join_manifests, write_joint
 
     _check_fits_sources(options)
-    parts, built = len(options.datasets) > 1, list[Built]()
+    parts, built = len(options.datasets) > 1, list[JoinedPart]()
     for name in options.datasets:
         data, num_source = _preprocess_source(
             settings, options, name, f"preprocess {name}" if parts else "preprocess", log
         )
-        built.append(Built(name, data.manifest, data.digest, num_source))
+        built.append(JoinedPart(name, data.manifest, data.digest, num_source))
     if parts:
         joint = join_manifests(built)
         folder = settings.workspace / "datasets" / joint.dataset_id
@@ -76,14 +76,17 @@ def preprocess_stage(settings: Settings, options: DatasetOptions, log: Log) -> D
             return manifest, digest
 
         complete = (folder / MANIFEST_NAME).exists()
-        data = Dataset(folder, *once("preprocess", complete, lambda: write_joint(folder, joint), check, settings, log))
+        data = Dataset(
+            folder,
+            *run_unless_complete("preprocess", complete, lambda: write_joint(folder, joint), check, settings, log),
+        )
         write_origin(settings.workspace, _origin(data, options, options.datasets))
     _check_num_rejected(data, options)
     return data
 
 
 def _preprocess_source(
-    settings: Settings, options: DatasetOptions, name: str, stage: str, log: Log
+    settings: StageContext, options: DatasetConfig, name: str, stage: str, log: StageLog
 ) -> tuple[Dataset, dict[str, int]]:
     """Make sure that one source's data set is there; return it and the examples of each split of its source."""
     with log.timed("source"):
@@ -106,16 +109,16 @@ def _preprocess_source(
     def build() -> None:
         with log.timed("import"), quiet_imports():
             from pipeline.preprocess.beam_job import preprocess
-        with log.timed(stage), messages_in(settings.engine_log):
+        with log.timed(stage), capture_engine_messages(settings.engine_log):
             preprocess(scans, source.name, config, folder, options.max_rejected, list(settings.beam_arguments))
 
     complete = (folder / MANIFEST_NAME).exists()
-    data = Dataset(folder, *once(stage, complete, build, lambda: check_dataset(folder), settings, log))
+    data = Dataset(folder, *run_unless_complete(stage, complete, build, lambda: check_dataset(folder), settings, log))
     write_origin(settings.workspace, _origin(data, options, (name,)))
     return data, {split: scan.num_examples for split, scan in scans.splits.items()}
 
 
-def _origin(data: Dataset, options: DatasetOptions, datasets: tuple[str, ...]) -> Origin:
+def _origin(data: Dataset, options: DatasetConfig, datasets: tuple[str, ...]) -> Origin:
     """Say what was asked for, so that it means the same from another folder.
 
     The examples that were left out are as many as another try must allow, whatever was allowed in this one.
@@ -134,9 +137,9 @@ def _origin(data: Dataset, options: DatasetOptions, datasets: tuple[str, ...]) -
     )
 
 
-def options_of(origin: Origin, cache_dir: Path) -> DatasetOptions:
+def config_from_origin(origin: Origin, cache_dir: Path) -> DatasetConfig:
     """Return what to ask of `preprocess_stage` to build a data set again."""
-    return DatasetOptions(
+    return DatasetConfig(
         datasets=origin.datasets,
         data_dir=origin.data_dir,
         cache_dir=cache_dir,
@@ -148,7 +151,7 @@ def options_of(origin: Origin, cache_dir: Path) -> DatasetOptions:
     )
 
 
-def _check_fits_sources(options: DatasetOptions) -> None:
+def _check_fits_sources(options: DatasetConfig) -> None:
     """Refuse options that no source, or more than one, would take; raises BadUsage."""
     known = [name for name in options.datasets if name in KNOWN]
     if len(set(options.datasets)) < len(options.datasets):
@@ -168,7 +171,7 @@ def _check_taken(pictures: PictureOptions, source: AnySource) -> None:
         raise BadUsage(f"--image-size goes with pictures, and {source.name} is of IDX files, which say their size")
 
 
-def _check_num_rejected(data: Dataset, options: DatasetOptions) -> None:
+def _check_num_rejected(data: Dataset, options: DatasetConfig) -> None:
     if data.manifest.num_rejected > options.max_rejected:
         raise BadInput(
             f"{data.folder} leaves out {data.manifest.num_rejected} examples, more than {options.max_rejected} "
@@ -177,7 +180,7 @@ def _check_num_rejected(data: Dataset, options: DatasetOptions) -> None:
 
 
 def validate_stage(
-    settings: Settings, dataset: Dataset, checks: dict[str, CheckSettings], baseline: Dataset | None, log: Log
+    settings: StageContext, dataset: Dataset, checks: dict[str, CheckSettings], baseline: Dataset | None, log: StageLog
 ) -> ValidationRecord:
     """Make sure that the data set was validated with these settings, say what warnings there are, and decide.
 
@@ -204,14 +207,14 @@ def validate_stage(
 
     asked = (checks, baseline.digest if baseline else None)
     complete = is_validated(dataset.folder) and check().asked == asked
-    record = once("validate", complete, build, check, settings, log)
+    record = run_unless_complete("validate", complete, build, check, settings, log)
     for result in record.with_outcome("warning"):
         warn(f"validate: warning: {result.describe()}")
     decide(record, settings.workspace)
     return record
 
 
-def _subject(dataset: Dataset) -> "Subject":
-    from pipeline.preprocess.validation import Subject
+def _subject(dataset: Dataset) -> "ValidatedDataset":
+    from pipeline.preprocess.validation import ValidatedDataset
 
-    return Subject(dataset.folder, dataset.manifest, dataset.digest)
+    return ValidatedDataset(dataset.folder, dataset.manifest, dataset.digest)

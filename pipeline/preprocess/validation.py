@@ -7,10 +7,10 @@ import pyarrow as pa
 
 from model.errors import CorruptArtefact
 from model.examples import Examples
-from pipeline.preprocess.duplicate_images import Buckets, content_keys, keep, temporary_buckets
+from pipeline.preprocess.duplicate_images import DigestBuckets, content_keys, pack_keys, temporary_buckets
 from pipeline.preprocess.manifest import Manifest, ShardInfo
 from pipeline.preprocess.shards import decode_shard
-from pipeline.preprocess.validation_checks import Finding, SplitFacts, describe_shard, find
+from pipeline.preprocess.validation_checks import CheckFinding, SplitFacts, describe_shard, find_faults
 from pipeline.preprocess.validation_config import (
     CHECKS,
     TABLE,
@@ -20,15 +20,15 @@ from pipeline.preprocess.validation_config import (
     ValidationRecord,
     table_folder,
 )
-from pipeline.storage.commit import commit
-from pipeline.storage.files import remove_file, removed_on_failure
+from pipeline.storage.commit import commit_file
+from pipeline.storage.files import remove_file, remove_on_failure
 from pipeline.storage.places import Place
 from pipeline.storage.schemas import SCHEMA_VERSION
 from pipeline.storage.tables import VALIDATION_SCHEMA, write_table
 
 
 @dataclass(frozen=True)
-class Subject:
+class ValidatedDataset:
     """What is validated, or compared with.
 
     Attributes:
@@ -42,7 +42,9 @@ class Subject:
     digest: str
 
 
-def validate(workspace: Place, subject: Subject, checks: dict[str, CheckSettings], baseline: Subject | None) -> None:
+def validate(
+    workspace: Place, subject: ValidatedDataset, checks: dict[str, CheckSettings], baseline: ValidatedDataset | None
+) -> None:
     """Check a data set and write the table `validation`, then the record; what stood there before is replaced.
 
     Args:
@@ -56,18 +58,18 @@ def validate(workspace: Place, subject: Subject, checks: dict[str, CheckSettings
     """
     folder, path = table_folder(workspace, subject.manifest.dataset_id), subject.folder / VALIDATION_NAME
     remove_file(path)
-    with removed_on_failure(folder, record=path):
-        commit(path, examine(workspace, subject, checks, baseline).to_json())
+    with remove_on_failure(folder, record=path):
+        commit_file(path, examine(workspace, subject, checks, baseline).to_json())
 
 
 def examine(
-    workspace: Place, subject: Subject, checks: dict[str, CheckSettings], baseline: Subject | None
+    workspace: Place, subject: ValidatedDataset, checks: dict[str, CheckSettings], baseline: ValidatedDataset | None
 ) -> ValidationRecord:
     """Check a data set and write the table `validation` alone; as for `validate`."""
     folder = table_folder(workspace, subject.manifest.dataset_id)
     wanted = {name: settings for name, settings in checks.items() if settings.severity != "off"}
-    found = look(subject, baseline)
-    results = tuple(judge(finding, wanted[finding.check]) for finding in found if finding.check in wanted)
+    found = examine_shards(subject, baseline)
+    results = tuple(apply_check(finding, wanted[finding.check]) for finding in found if finding.check in wanted)
     return ValidationRecord(
         dataset_id=subject.manifest.dataset_id,
         dataset_digest=subject.digest,
@@ -78,7 +80,7 @@ def examine(
     )
 
 
-def look(subject: Subject, baseline: Subject | None) -> list[Finding]:
+def examine_shards(subject: ValidatedDataset, baseline: ValidatedDataset | None) -> list[CheckFinding]:
     """Read every shard, checked, and return what every check finds.
 
     One shard is in memory at a time, and later one bucket of what is kept of every example (32 bytes, on the disk). It
@@ -88,21 +90,21 @@ def look(subject: Subject, baseline: Subject | None) -> list[Finding]:
     splits = subject.manifest.splits
     with temporary_buckets(sum(split.num_examples for split in splits.values())) as buckets:
         facts = {name: _read_split(subject, number, name, buckets) for number, name in enumerate(splits)}
-        return list(find(subject.manifest, facts, buckets, baseline.manifest if baseline else None))
+        return list(find_faults(subject.manifest, facts, buckets, baseline.manifest if baseline else None))
 
 
-def _read_split(subject: Subject, number: int, name: str, buckets: Buckets) -> SplitFacts:
+def _read_split(subject: ValidatedDataset, number: int, name: str, buckets: DigestBuckets) -> SplitFacts:
     """Read a split's shards, and keep in buckets what its number and examples are."""
     facts, num_classes = SplitFacts(), len(subject.manifest.class_names)
     for shard in subject.manifest.splits[name].shards:
         examples = _decode(subject, name, shard)
         facts = facts.add(describe_shard(examples, shard, num_classes))
         if examples is not None:
-            buckets.add(keep(content_keys(examples.images), examples.indices, examples.labels, number))
+            buckets.add(pack_keys(content_keys(examples.images), examples.indices, examples.labels, number))
     return facts
 
 
-def judge(finding: Finding, settings: CheckSettings) -> CheckResult:
+def apply_check(finding: CheckFinding, settings: CheckSettings) -> CheckResult:
     """Say what follows from a finding."""
     check = CHECKS[finding.check]
     return CheckResult(
@@ -113,7 +115,7 @@ def judge(finding: Finding, settings: CheckSettings) -> CheckResult:
     )
 
 
-def _decode(subject: Subject, split: str, shard: ShardInfo) -> Examples | None:
+def _decode(subject: ValidatedDataset, split: str, shard: ShardInfo) -> Examples | None:
     """Decode a shard that is the file that the manifest names; None if that file is no shard of the promised kind."""
     data = shard.read(subject.folder.parent / subject.manifest.id_of(shard))
     try:
@@ -122,7 +124,7 @@ def _decode(subject: Subject, split: str, shard: ShardInfo) -> Examples | None:
         return None
 
 
-def _as_table(subject: Subject, baseline: Subject | None, results: Iterable[CheckResult]) -> pa.Table:
+def _as_table(subject: ValidatedDataset, baseline: ValidatedDataset | None, results: Iterable[CheckResult]) -> pa.Table:
     origin = {
         "dataset_id": subject.manifest.dataset_id,
         "dataset_digest": subject.digest,

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from model.examples import Examples, Integers
-from pipeline.preprocess.duplicate_images import Kept, Pairs, find_repeated, in_both, later_ones
+from pipeline.preprocess.duplicate_images import DuplicatePairs, Kept, find_repeated, in_both, later_ones
 from pipeline.preprocess.manifest import Manifest, ShardInfo, SplitInfo
 from pipeline.preprocess.shards import pixel_sums
 
 SHOWN_EXAMPLES = 10  # how many of the examples that a check objects to are listed
 
 
-class Some(NamedTuple):
+class FlaggedExamples(NamedTuple):
     """Examples that a check objects to: how many, and the first of them by their position in the source.
 
     Attributes:
@@ -25,9 +25,11 @@ class Some(NamedTuple):
     num_examples: int = 0
     first: tuple[tuple[int, int], ...] = ()
 
-    def add(self, other: "Some") -> "Some":
+    def add(self, other: "FlaggedExamples") -> "FlaggedExamples":
         """Take others together with these."""
-        return Some(self.num_examples + other.num_examples, tuple(sorted(self.first + other.first)[:SHOWN_EXAMPLES]))
+        return FlaggedExamples(
+            self.num_examples + other.num_examples, tuple(sorted(self.first + other.first)[:SHOWN_EXAMPLES])
+        )
 
 
 class SplitFacts(NamedTuple):
@@ -38,8 +40,8 @@ class SplitFacts(NamedTuple):
         constant: those whose image has one value only.
     """
 
-    broken: Some = Some()
-    constant: Some = Some()
+    broken: FlaggedExamples = FlaggedExamples()
+    constant: FlaggedExamples = FlaggedExamples()
 
     def add(self, other: "SplitFacts") -> "SplitFacts":
         """Take other shards together with these."""
@@ -47,7 +49,7 @@ class SplitFacts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckFinding:
     """What a check found in a split; see `validation.CheckResult` for the attributes."""
 
     check: str
@@ -67,7 +69,7 @@ def describe_shard(examples: Examples | None, shard: ShardInfo, num_classes: int
         num_classes: of the data set.
     """
     if examples is None:
-        return SplitFacts(broken=Some(shard.num_examples))
+        return SplitFacts(broken=FlaggedExamples(shard.num_examples))
     indices, images, labels = examples
     broken = indices[labels >= num_classes]
     if not len(broken) and not _adds_up(examples, shard, num_classes):
@@ -76,9 +78,9 @@ def describe_shard(examples: Examples | None, shard: ShardInfo, num_classes: int
     return SplitFacts(_some(broken), _some(constant))
 
 
-def find(
+def find_faults(
     manifest: Manifest, facts: dict[str, SplitFacts], buckets: Iterable[Kept], baseline: Manifest | None
-) -> Iterator[Finding]:
+) -> Iterator[CheckFinding]:
     """Yield what every check finds in every split that it is about.
 
     Args:
@@ -103,56 +105,58 @@ def _adds_up(examples: Examples, shard: ShardInfo, num_classes: int) -> bool:
     return (len(examples.labels), counts, *pixel_sums(examples.images)) == promised
 
 
-def _find_in_split(name: str, split: SplitInfo, facts: SplitFacts) -> Iterator[Finding]:
+def _find_in_split(name: str, split: SplitInfo, facts: SplitFacts) -> Iterator[CheckFinding]:
     """Say what is known of the examples of a split one by one, and how many there are of each class."""
     present = [count for count in split.class_counts if count]
     yield _finding("schema", name, facts.broken, split.num_examples)
-    yield Finding("missing_classes", name, float(len(split.class_counts) - len(present)))
-    yield Finding("class_balance", name, min(present, default=0) / max(present, default=1))
+    yield CheckFinding("missing_classes", name, float(len(split.class_counts) - len(present)))
+    yield CheckFinding("class_balance", name, min(present, default=0) / max(present, default=1))
     yield _finding("constant_images", name, facts.constant, split.num_examples)
 
 
-def _find_repeated(manifest: Manifest, names: list[str], buckets: Iterable[Kept]) -> Iterator[Finding]:
+def _find_repeated(manifest: Manifest, names: list[str], buckets: Iterable[Kept]) -> Iterator[CheckFinding]:
     """Look for equal images, in each split and between train and the others."""
-    found: dict[tuple[str, str], Some] = {}
+    found: dict[tuple[str, str], FlaggedExamples] = {}
     for kept in buckets:
         for place, some in _repeated_in(kept, names):
-            found[place] = found.get(place, Some()).add(some)
+            found[place] = found.get(place, FlaggedExamples()).add(some)
     for name in names:
         size = manifest.splits[name].num_examples
         checks = ["duplicates", "conflicting_labels"]
         if name != "train" and "train" in names:
             checks.append("test_in_train")
-        yield from (_finding(check, name, found.get((check, name), Some()), size) for check in checks)
+        yield from (_finding(check, name, found.get((check, name), FlaggedExamples()), size) for check in checks)
 
 
-def _repeated_in(kept: Kept, names: list[str]) -> Iterator[tuple[tuple[str, str], Some]]:
+def _repeated_in(kept: Kept, names: list[str]) -> Iterator[tuple[tuple[str, str], FlaggedExamples]]:
     """Yield what each check finds among examples of which all with the same image are there."""
     rows, groups = find_repeated(kept["key"])
     indices, labels, of_split = (kept[column][rows] for column in ("index", "label", "split"))
     for number, name in enumerate(names):
         own = np.flatnonzero(of_split == number)
-        later = Pairs(*(own[positions] for positions in later_ones(groups[own], indices[own])))
+        later = DuplicatePairs(*(own[positions] for positions in later_ones(groups[own], indices[own])))
         yield ("duplicates", name), _some_pairs(later, indices)
         differ = labels[later.members] != labels[later.twins]
-        conflicting = Pairs(later.members[differ], later.twins[differ])
+        conflicting = DuplicatePairs(later.members[differ], later.twins[differ])
         yield ("conflicting_labels", name), _some_pairs(conflicting, indices)
         if name != "train" and "train" in names:
             either = np.flatnonzero((of_split == number) | (of_split == names.index("train")))
             found = in_both(groups[either], of_split[either] == number, indices[either])
-            leaked = Pairs(*(either[positions] for positions in found))
+            leaked = DuplicatePairs(*(either[positions] for positions in found))
             yield ("test_in_train", name), _some_pairs(leaked, indices)
 
 
-def _find_drift(name: str, split: SplitInfo, class_names: tuple[str, ...], baseline: Manifest) -> Iterator[Finding]:
+def _find_drift(
+    name: str, split: SplitInfo, class_names: tuple[str, ...], baseline: Manifest
+) -> Iterator[CheckFinding]:
     """Compare a split with that of an earlier data set; classes are the same if their names are."""
     before = baseline.splits[name]
     now = dict(zip(class_names, split.class_counts, strict=True))
     then = dict(zip(baseline.class_names, before.class_counts, strict=True))
     unit = before.pixel_std or 1.0  # a grey value, where all are equal
-    yield Finding("class_drift", name, total_variation(now, then))
-    yield Finding("pixel_mean_drift", name, abs(split.pixel_mean - before.pixel_mean) / unit)
-    yield Finding("pixel_std_drift", name, abs(split.pixel_std - before.pixel_std) / unit)
+    yield CheckFinding("class_drift", name, total_variation(now, then))
+    yield CheckFinding("pixel_mean_drift", name, abs(split.pixel_mean - before.pixel_mean) / unit)
+    yield CheckFinding("pixel_std_drift", name, abs(split.pixel_std - before.pixel_std) / unit)
 
 
 def total_variation(now: dict[str, int], then: dict[str, int]) -> float:
@@ -170,18 +174,18 @@ def total_variation(now: dict[str, int], then: dict[str, int]) -> float:
     return sum(abs(now.get(value, 0) / num_now - then.get(value, 0) / num_then) for value in values) / 2
 
 
-def _finding(check: str, split: str, some: Some, num_examples: int) -> Finding:
+def _finding(check: str, split: str, some: FlaggedExamples, num_examples: int) -> CheckFinding:
     """Describe examples as a share of their split."""
     indices, twins = [index for index, _ in some.first], [twin for _, twin in some.first if twin >= 0]
-    return Finding(check, split, some.num_examples / max(1, num_examples), some.num_examples, indices, twins)
+    return CheckFinding(check, split, some.num_examples / max(1, num_examples), some.num_examples, indices, twins)
 
 
-def _some(indices: Integers) -> Some:
-    return Some(len(indices), tuple((index, -1) for index in np.sort(indices)[:SHOWN_EXAMPLES].tolist()))
+def _some(indices: Integers) -> FlaggedExamples:
+    return FlaggedExamples(len(indices), tuple((index, -1) for index in np.sort(indices)[:SHOWN_EXAMPLES].tolist()))
 
 
-def _some_pairs(pairs: Pairs, indices: Integers) -> Some:
+def _some_pairs(pairs: DuplicatePairs, indices: Integers) -> FlaggedExamples:
     """Describe examples that have a twin; indices holds the place in the source of every position in pairs."""
     first = np.argsort(indices[pairs.members], kind="stable")[:SHOWN_EXAMPLES]
     members, twins = (indices[positions[first]].tolist() for positions in pairs)
-    return Some(len(pairs.members), tuple(zip(members, twins, strict=True)))
+    return FlaggedExamples(len(pairs.members), tuple(zip(members, twins, strict=True)))

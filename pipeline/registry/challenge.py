@@ -11,20 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from model.errors import BadInput, CorruptArtefact
-from pipeline.beam_runner import messages_in
-from pipeline.context import Settings, quiet_imports
+from pipeline.beam_runner import capture_engine_messages
+from pipeline.context import StageContext, quiet_imports
 from pipeline.evaluate.records import EVALUATION_NAME
 from pipeline.evaluate.results import KEYS, read_rows, sort_by_example
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest, load_manifest
 from pipeline.registry.decision import Classes
-from pipeline.storage.commit import commit
-from pipeline.storage.files import make_empty, read_record, removed_on_failure
+from pipeline.storage.commit import commit_file
+from pipeline.storage.files import make_empty_folder, read_record, remove_on_failure
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
 from pipeline.storage.tables import decode_table
 from pipeline.storage.workspace import temporary_files_in
-from pipeline.train.run_lookup import dataset_of
+from pipeline.train.run_lookup import load_dataset_of
 from pipeline.train.run_record import RunRecord
 
 CONTEST_NAME = "contest.json"
@@ -52,7 +52,7 @@ class ContestRecord(Record):
 
 
 @dataclass(frozen=True)
-class Answers:
+class TestAnswers:
     """What a run answers.
 
     Attributes:
@@ -75,7 +75,7 @@ class Answers:
         found: Classes = self.rows["predicted"].to_numpy()
         return found
 
-    def check_same(self, other: "Answers") -> None:
+    def check_same(self, other: "TestAnswers") -> None:
         """Raise CorruptArtefact unless another run answered the same examples with the same labels."""
         columns = [*KEYS, "label"]
         if not self.rows.select(columns).equals(other.rows.select(columns)):
@@ -87,7 +87,7 @@ def contest_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
     return workspace / "registry" / "contests" / dataset_id / run_id
 
 
-def answers_of(settings: Settings, dataset: Dataset, run: RunRecord) -> Answers:
+def load_answers(settings: StageContext, dataset: Dataset, run: RunRecord) -> TestAnswers:
     """Return a run's answers to the test split of a data set; the model is asked if that was not done before.
 
     Raises:
@@ -98,13 +98,13 @@ def answers_of(settings: Settings, dataset: Dataset, run: RunRecord) -> Answers:
     folder = settings.workspace / "runs" / run.run_id
     if run.dataset_digest == dataset.digest and (folder / EVALUATION_NAME).exists():
         rows = read_rows(settings.workspace, "predictions", run.run_id, ["split", *KEYS, "label", "predicted"])
-        return Answers(
+        return TestAnswers(
             run.run_id, sort_by_example(rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"]))
         )
-    return Answers(run.run_id, _contested(settings, dataset, run))
+    return TestAnswers(run.run_id, _contested(settings, dataset, run))
 
 
-def _contested(settings: Settings, dataset: Dataset, run: RunRecord) -> pa.Table:
+def _contested(settings: StageContext, dataset: Dataset, run: RunRecord) -> pa.Table:
     folder = contest_folder(settings.workspace, dataset.manifest.dataset_id, run.run_id)
     if not (folder / CONTEST_NAME).exists():
         check_fits(settings.workspace, dataset.manifest, run)
@@ -114,7 +114,7 @@ def _contested(settings: Settings, dataset: Dataset, run: RunRecord) -> pa.Table
     return sort_by_example(rows.select([*KEYS, "label", "predicted"]))
 
 
-def write_contest(settings: Settings, dataset: Dataset, run: RunRecord, folder: Place) -> None:
+def write_contest(settings: StageContext, dataset: Dataset, run: RunRecord, folder: Place) -> None:
     """Write a run's answers to a data set's test split, then the record.
 
     Raises:
@@ -123,15 +123,15 @@ def write_contest(settings: Settings, dataset: Dataset, run: RunRecord, folder: 
     """
     with quiet_imports():
         from model.devices import initialise_devices
-        from pipeline.evaluate.beam_job import Job, answer_test_split
+        from pipeline.evaluate.beam_job import EvaluationJob, answer_test_split
 
     initialise_devices(settings.device)
-    job = Job(settings.workspace, dataset.folder, dataset.manifest, run, slicings={})
-    make_empty(folder)
+    job = EvaluationJob(settings.workspace, dataset.folder, dataset.manifest, run, slicings={})
+    make_empty_folder(folder)
     with (
         temporary_files_in(settings.workspace),
-        messages_in(settings.engine_log),
-        removed_on_failure(folder, record=folder / CONTEST_NAME),
+        capture_engine_messages(settings.engine_log),
+        remove_on_failure(folder, record=folder / CONTEST_NAME),
     ):
         names = answer_test_split(job, dataset.digest, folder, list(settings.beam_arguments))
         record = ContestRecord(
@@ -142,7 +142,7 @@ def write_contest(settings: Settings, dataset: Dataset, run: RunRecord, folder: 
             num_examples=dataset.manifest.splits["test"].num_examples,
             files=tuple(FileInfo.of(folder / name) for name in names),
         )
-        commit(folder / CONTEST_NAME, record.to_json())
+        commit_file(folder / CONTEST_NAME, record.to_json())
 
 
 def check_contest(folder: Place, dataset_digest: str, run: RunRecord) -> ContestRecord:
@@ -166,7 +166,7 @@ def load_contest(folder: Place) -> ContestRecord:
 
 def check_fits(workspace: Place, manifest: Manifest, run: RunRecord) -> None:
     """Check that a run can answer a data set; raises BadInput if that has other images or classes than its own."""
-    own = dataset_of(workspace, run, load_manifest).manifest
+    own = load_dataset_of(workspace, run, load_manifest).manifest
     one, other = ((each.height, each.width, each.class_names) for each in (manifest, own))
     if one != other:
         raise BadInput(

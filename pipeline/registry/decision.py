@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from pipeline.evaluate.metrics import wilson
 from pipeline.evaluate.significance import mcnemar
-from pipeline.progress import percent
+from pipeline.progress import format_percent
 from pipeline.registry.policy import Policy
 from pipeline.storage.records import Record
 
@@ -30,7 +30,7 @@ class Contestant(NamedTuple):
     predicted: Classes
 
 
-class Examination(NamedTuple):
+class DecisionInputs(NamedTuple):
     """The test examples and what each run that matters answers.
 
     Attributes:
@@ -50,7 +50,7 @@ class Examination(NamedTuple):
     objections: tuple[str, ...] = ()
 
 
-class Finding(Record):
+class CriterionResult(Record):
     """One thing that a decision looks at.
 
     Attributes:
@@ -81,7 +81,7 @@ class Decision(NamedTuple):
     """
 
     promote: bool
-    findings: tuple[Finding, ...]
+    findings: tuple[CriterionResult, ...]
     num_examples: int
     num_correct: dict[str, int]
 
@@ -92,7 +92,7 @@ class Decision(NamedTuple):
         return tuple(finding.text for finding in sorted(telling, key=lambda each: each.against is None))
 
 
-def decide(examination: Examination, policy: Policy) -> Decision:
+def decide(examination: DecisionInputs, policy: Policy) -> Decision:
     """Decide about a challenger.
 
     Nothing may speak against it beforehand. It must have the minimum accuracy and be better than to answer the most
@@ -116,36 +116,39 @@ def decide(examination: Examination, policy: Policy) -> Decision:
     return Decision(promote, tuple(findings), len(labels), counts)
 
 
-def _objection(text: str) -> Finding:
-    return Finding(test="objection", against=None, value=1, threshold=0, passed=False, text=text)
+def _objection(text: str) -> CriterionResult:
+    return CriterionResult(test="objection", against=None, value=1, threshold=0, passed=False, text=text)
 
 
-def _alone(labels: Classes, challenger: Contestant, policy: Policy) -> Iterator[Finding]:
-    num_correct, num_examples = int((challenger.predicted == labels).sum()), len(labels)
-    accuracy, guessing = num_correct / num_examples, float(np.bincount(labels).max() / num_examples)
+def _alone(labels: Classes, challenger: Contestant, policy: Policy) -> Iterator[CriterionResult]:
+    num_correct = int((challenger.predicted == labels).sum())
+    num_examples = len(labels)
+    accuracy = num_correct / num_examples
+    guessing = float(np.bincount(labels).max() / num_examples)
     if policy.minimum_accuracy:
-        yield Finding(
+        minimum = format_percent(policy.minimum_accuracy)
+        yield CriterionResult(
             test="minimum_accuracy",
             against=None,
             value=accuracy,
             threshold=policy.minimum_accuracy,
             passed=accuracy >= policy.minimum_accuracy,
-            text=f"its accuracy is {percent(accuracy)}, at least {percent(policy.minimum_accuracy)} asked for",
+            text=f"its accuracy is {format_percent(accuracy)}, at least {minimum} asked for",
         )
     low = wilson(num_correct, num_examples).low
     better = low > guessing
-    yield Finding(
+    yield CriterionResult(
         test="better_than_guessing",
         against=None,
         value=low,
         threshold=guessing,
         passed=better,
         text=f"it is {'' if better else 'not '}better than to answer the most frequent class always: at least "
-        f"{percent(low)} (95 %) against {percent(guessing)}",
+        f"{format_percent(low)} (95 %) against {format_percent(guessing)}",
     )
 
 
-def _compared(examination: Examination, other: Contestant, policy: Policy) -> Iterator[Finding]:
+def _compared(examination: DecisionInputs, other: Contestant, policy: Policy) -> Iterator[CriterionResult]:
     """Compare the challenger with another run by all that the policy asks for."""
     labels = examination.labels
     ours, theirs = (each.predicted == labels for each in (examination.challenger, other))
@@ -153,7 +156,7 @@ def _compared(examination: Examination, other: Contestant, policy: Policy) -> It
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     # one quotient of counts: the difference of two, such as 0.925 - 0.92, may be below a threshold that it equals
     gain = (only_ours - only_theirs) / len(labels)
-    yield Finding(
+    yield CriterionResult(
         test="minimum_gain",
         against=other.run_id,
         value=gain,
@@ -166,10 +169,10 @@ def _compared(examination: Examination, other: Contestant, policy: Policy) -> It
     yield _class_loss(examination, ours, theirs, name, other.run_id, policy)
 
 
-def _significance(only_ours: int, only_theirs: int, name: str, against: str, policy: Policy) -> Finding:
+def _significance(only_ours: int, only_theirs: int, name: str, against: str, policy: Policy) -> CriterionResult:
     p_value = mcnemar(only_theirs, only_ours)
     passed = only_ours > only_theirs and p_value <= policy.significance
-    return Finding(
+    return CriterionResult(
         test="significance",
         against=against,
         value=p_value,
@@ -182,13 +185,13 @@ def _significance(only_ours: int, only_theirs: int, name: str, against: str, pol
 
 
 def _class_loss(
-    examination: Examination,
+    examination: DecisionInputs,
     ours: npt.NDArray[np.bool_],
     theirs: npt.NDArray[np.bool_],
     name: str,
     against: str,
     policy: Policy,
-) -> Finding:
+) -> CriterionResult:
     """Look for the class whose recall falls the most; classes without examples have none."""
     labels, num_classes = examination.labels, len(examination.class_names)
     support = np.bincount(labels, minlength=num_classes)
@@ -199,7 +202,7 @@ def _class_loss(
     passed = loss <= policy.largest_class_loss
     most = f"at most {_points(policy.largest_class_loss)} allowed"
     text = f"class {examination.class_names[worst]!r} loses {_points(loss)} of recall on {name}, {most}"
-    return Finding(
+    return CriterionResult(
         test="largest_class_loss",
         against=against,
         value=loss,
@@ -209,7 +212,7 @@ def _class_loss(
     )
 
 
-def _role(examination: Examination, other: Contestant) -> str:
+def _role(examination: DecisionInputs, other: Contestant) -> str:
     return "the champion" if other is examination.champion else f"the reference {other.run_id}"
 
 

@@ -18,9 +18,9 @@ from typing import Any, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from model.errors import BadUsage, CorruptArtefact, Locked
-from pipeline.registry.decision import Finding
+from pipeline.registry.decision import CriterionResult
 from pipeline.registry.policy import Policy
-from pipeline.storage.files import digest_of, list_files, read_record, write_atomically, write_new
+from pipeline.storage.files import digest_of, list_files, read_record, write_atomically, write_if_absent
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, UtcTime, now
 from pipeline.train.run_record import RunRecord
@@ -99,7 +99,7 @@ class Entry(Record):
     inputs: Digest | None = None
     num_examples: Count = 0
     num_correct: dict[str, Count] = Field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[CriterionResult, ...] = ()
     reasons: tuple[str, ...]
     policy: Policy | None = None
     before: FileName | None
@@ -240,7 +240,7 @@ def resolve_run(workspace: Place, wanted: str | None) -> str | None:
     return find_champion(workspace).run_id if wanted == CHAMPION else wanted
 
 
-def may_stand(history: History, standing: Champion | None) -> bool:
+def is_consistent_pointer(history: History, standing: Champion | None) -> bool:
     """Tell whether the pointer is as the last entry says, or as the one before, whose writer was broken off."""
     return standing in (history.champion, History(history[:-1]).champion)
 
@@ -286,13 +286,13 @@ def append(workspace: Place, history: History, **about: Any) -> Entry:
         **about,
     )
     path = entry_path(workspace, entry.number)
-    if not write_new(path, entry.to_json()):
+    if not write_if_absent(path, entry.to_json()):
         raise Locked(f"{path} was written by another process meanwhile: do it again")
     _point(workspace, entry.champion)
     return entry
 
 
-def crown(history: History, run: RunRecord, version: int | None = None) -> Champion:
+def write_champion(history: History, run: RunRecord, version: int | None = None) -> Champion:
     """Return the champion that the next entry makes of a run; a version that it has already stays."""
     number = len(history) + 1
     return Champion(

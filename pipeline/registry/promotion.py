@@ -3,23 +3,23 @@
 from typing import cast
 
 from model.errors import BadInput, BadUsage
-from pipeline.context import Settings
+from pipeline.context import StageContext
 from pipeline.evaluate.records import EVALUATION_NAME, load_evaluation
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation_config import check_validation, is_validated
 from pipeline.progress import say
-from pipeline.registry.challenge import Answers, answers_of, check_fits
-from pipeline.registry.decision import Contestant, Decision, Examination, decide
+from pipeline.registry.challenge import TestAnswers, check_fits, load_answers
+from pipeline.registry.decision import Contestant, Decision, DecisionInputs, decide
 from pipeline.registry.history import (
     Champion,
     Entry,
     History,
     append,
     best_first,
-    crown,
     open_history,
     resolve_run,
+    write_champion,
 )
 from pipeline.registry.policy import BEST, NONE, Policy
 from pipeline.storage.places import Place
@@ -27,7 +27,7 @@ from pipeline.train.run_lookup import find_run, find_run_folder
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 
 
-def promote(settings: Settings, wanted: str | None, policy: Policy, force: bool, why: str) -> Entry:
+def promote(settings: StageContext, wanted: str | None, policy: Policy, force: bool, why: str) -> Entry:
     """Make a run the champion if it passes the policy on the test split of its data set, or in any case.
 
     Args:
@@ -52,8 +52,8 @@ def promote(settings: Settings, wanted: str | None, policy: Policy, force: bool,
         return _as_it_is(history, history.champion)
     if force:
         return _force(settings.workspace, history, run, why)
-    decision = judge(settings, history, data, run, policy, data_faults(settings.workspace, data))
-    return enter(settings.workspace, history, data, run, decision, action="promote", policy=policy, why=why)
+    decision = decide_and_record(settings, history, data, run, policy, data_faults(settings.workspace, data))
+    return append_entry(settings.workspace, history, data, run, decision, action="promote", policy=policy, why=why)
 
 
 def _force(workspace: Place, history: History, run: RunRecord, why: str) -> Entry:
@@ -71,7 +71,7 @@ def _force(workspace: Place, history: History, run: RunRecord, why: str) -> Entr
         dataset_id=run.dataset_id,
         dataset_digest=run.dataset_digest,
         reasons=("it was promoted by force: nothing was asked of it",),
-        champion=crown(history, run),
+        champion=write_champion(history, run),
         why=why,
         **counts,
     )
@@ -111,7 +111,7 @@ def rollback(workspace: Place, version: int | None, why: str) -> Entry:
         dataset_id=run.dataset_id,
         dataset_digest=run.dataset_digest,
         reasons=(f"version {current.version}, {current.run_id}, went back to version {target.version}",),
-        champion=crown(history, run, target.version),
+        champion=write_champion(history, run, target.version),
         why=why,
     )
 
@@ -128,8 +128,8 @@ def _find_version(history: History, version: int | None) -> Champion:
     return cast("Champion", found)  # a promotion names one
 
 
-def judge(
-    settings: Settings, history: History, data: Dataset, run: RunRecord, policy: Policy, objections: tuple[str, ...]
+def decide_and_record(
+    settings: StageContext, history: History, data: Dataset, run: RunRecord, policy: Policy, objections: tuple[str, ...]
 ) -> Decision:
     """Have a challenger, the champion and the reference answer the test split of a data set, and decide.
 
@@ -138,10 +138,10 @@ def judge(
         BadUsage: the policy names a reference that is not there.
         CorruptArtefact: a file is not what its record says.
     """
-    own = answers_of(settings, data, run)
+    own = load_answers(settings, data, run)
     champion = history.champion.run_id if history.champion else None
     reference = find_reference(settings.workspace, history, data, policy)
-    examination = Examination(
+    examination = DecisionInputs(
         own.labels,
         data.manifest.class_names,
         Contestant(run.run_id, own.predicted),
@@ -186,11 +186,13 @@ def _can_answer(workspace: Place, data: Dataset, promoted: Champion) -> bool:
     return True
 
 
-def _contestant(settings: Settings, data: Dataset, run_id: str | None, challenger: Answers) -> Contestant | None:
+def _contestant(
+    settings: StageContext, data: Dataset, run_id: str | None, challenger: TestAnswers
+) -> Contestant | None:
     if run_id is None:
         return None
     run = check_run(settings.workspace, find_run_folder(settings.workspace, run_id))
-    answers = answers_of(settings, data, run)
+    answers = load_answers(settings, data, run)
     challenger.check_same(answers)
     return Contestant(run_id, answers.predicted)
 
@@ -203,7 +205,7 @@ def data_faults(workspace: Place, data: Dataset) -> tuple[str, ...]:
     return tuple(result.describe() for result in record.with_outcome("error"))
 
 
-def enter(
+def append_entry(
     workspace: Place, history: History, data: Dataset, run: RunRecord, decision: Decision, **about: object
 ) -> Entry:
     """Add the entry of a decision."""
@@ -218,6 +220,6 @@ def enter(
         num_correct=decision.num_correct,
         findings=decision.findings,
         reasons=decision.reasons,
-        champion=crown(history, run) if decision.promote else history.champion,
+        champion=write_champion(history, run) if decision.promote else history.champion,
         **about,
     )

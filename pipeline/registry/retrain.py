@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Literal
 from model.errors import BadInput
 from model.random_streams import STREAMS_VERSION
 from model.recipes import TrainingConfig, WarmStart
-from pipeline.context import Log, Settings
+from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.stage import evaluate_stage
 from pipeline.preprocess.dataset import Dataset, find_baseline
 from pipeline.preprocess.manifest import load_manifest
-from pipeline.preprocess.stage import DatasetOptions, preprocess_stage, validate_stage
+from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, check_validation, is_validated
 from pipeline.progress import say
 from pipeline.registry.challenge import check_fits
 from pipeline.registry.history import Entry, History, append, open_history
 from pipeline.registry.policy import Policy
-from pipeline.registry.promotion import data_faults, enter, find_reference, judge
+from pipeline.registry.promotion import append_entry, data_faults, decide_and_record, find_reference
 from pipeline.storage.places import is_remote
-from pipeline.train.checkpoint_policy import Saving
+from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_record import RunRecord, check_run
 from pipeline.train.stage import fit_config, train_stage
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RetrainConfig:
     """What a retraining is to do.
 
     Attributes:
@@ -52,19 +52,19 @@ class Wanted:
         why: the user's reason, for the history.
     """
 
-    options: DatasetOptions
+    options: DatasetConfig
     config: TrainingConfig
     warm_start: bool
     policy: Policy
     checks: dict[str, CheckSettings]
     baseline: str | None
     slicings: "Slicings"
-    saving: Saving
+    saving: CheckpointPolicy
     why: str
 
 
 @dataclass(frozen=True)
-class Retrained:
+class RetrainResult:
     """What came of a retraining.
 
     Attributes:
@@ -80,7 +80,7 @@ class Retrained:
     data: Dataset
 
 
-def retrain(settings: Settings, wanted: Wanted, log: Log) -> Retrained:
+def retrain(settings: StageContext, wanted: RetrainConfig, log: StageLog) -> RetrainResult:
     """Look at the sources, make what is missing, let the challenger and the champion compete, and enter the decision.
 
     Args:
@@ -112,10 +112,10 @@ def retrain(settings: Settings, wanted: Wanted, log: Log) -> Retrained:
     evaluate_stage(settings, data, [run], wanted.slicings, log)
     with log.timed("decide"):
         entry = _decide(settings, data, run, wanted, history, inputs)
-    return Retrained(entry.outcome, entry, History((*history, entry)), data)
+    return RetrainResult(entry.outcome, entry, History((*history, entry)), data)
 
 
-def _expand(options: DatasetOptions) -> DatasetOptions:
+def _expand(options: DatasetConfig) -> DatasetConfig:
     """Replace patterns such as incoming/* by what fits them now, in the order of the names."""
     return replace(options, datasets=tuple(chain.from_iterable(map(_fitting, options.datasets))))
 
@@ -137,7 +137,7 @@ def _is_hidden(path: Path, pattern: Path) -> bool:
     return any(part.startswith(".") and not asked.startswith(".") for part, asked in pairs)
 
 
-def _digest_inputs(data: Dataset, wanted: Wanted) -> str:
+def _digest_inputs(data: Dataset, wanted: RetrainConfig) -> str:
     """Name all that decides about a retraining but the champion, which a retraining itself may change."""
     versions = version("backbeam"), STREAMS_VERSION, version("tensorflow")
     checks = {name: settings.model_dump() for name, settings in sorted(wanted.checks.items())}
@@ -146,16 +146,18 @@ def _digest_inputs(data: Dataset, wanted: Wanted) -> str:
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
-def _as_before(seen: Entry, history: History, data: Dataset) -> Retrained:
+def _as_before(seen: Entry, history: History, data: Dataset) -> RetrainResult:
     if seen.run_id is None:
         raise BadInput(
             f"{data.manifest.dataset_id} was refused before, entry {seen.number} of {seen.when}, and has not changed: "
             f"{'; '.join(seen.reasons)}"
         )
-    return Retrained("unchanged", seen, history, data)
+    return RetrainResult("unchanged", seen, history, data)
 
 
-def _validate(settings: Settings, data: Dataset, wanted: Wanted, history: History, inputs: str, log: Log) -> None:
+def _validate(
+    settings: StageContext, data: Dataset, wanted: RetrainConfig, history: History, inputs: str, log: StageLog
+) -> None:
     """Validate what is new: the data set and, if it is a joint one, each part that the champion was not trained on."""
     for each in [*_new_parts(settings, data, history), data]:
         try:
@@ -178,7 +180,7 @@ def _validate(settings: Settings, data: Dataset, wanted: Wanted, history: Histor
             raise
 
 
-def _new_parts(settings: Settings, data: Dataset, history: History) -> Sequence[Dataset]:
+def _new_parts(settings: StageContext, data: Dataset, history: History) -> Sequence[Dataset]:
     datasets = settings.workspace / "datasets"
     known = set[str]()
     if history.champion:
@@ -188,7 +190,9 @@ def _new_parts(settings: Settings, data: Dataset, history: History) -> Sequence[
     return [Dataset(folder, *load_manifest(folder)) for folder in new]
 
 
-def _validate_one(settings: Settings, data: Dataset, wanted: Wanted, history: History, log: Log) -> None:
+def _validate_one(
+    settings: StageContext, data: Dataset, wanted: RetrainConfig, history: History, log: StageLog
+) -> None:
     """Validate a data set in comparison with what the champion was trained on, unless that is this one.
 
     Then what was found when it was new stays, if the same was asked for.
@@ -202,7 +206,7 @@ def _validate_one(settings: Settings, data: Dataset, wanted: Wanted, history: Hi
     validate_stage(settings, data, wanted.checks, find_baseline(settings.workspace, wanted.baseline or usual), log)
 
 
-def _challenger_config(data: Dataset, wanted: Wanted, history: History) -> TrainingConfig:
+def _challenger_config(data: Dataset, wanted: RetrainConfig, history: History) -> TrainingConfig:
     champion = history.champion
     if not wanted.warm_start or champion is None:
         return wanted.config
@@ -210,7 +214,9 @@ def _challenger_config(data: Dataset, wanted: Wanted, history: History) -> Train
     return wanted.config.model_copy(update={"warm_start": start})
 
 
-def _decide(settings: Settings, data: Dataset, run: RunRecord, wanted: Wanted, history: History, inputs: str) -> Entry:
+def _decide(
+    settings: StageContext, data: Dataset, run: RunRecord, wanted: RetrainConfig, history: History, inputs: str
+) -> Entry:
     say("decide: working")
     about = {"action": "retrain", "inputs": inputs, "policy": wanted.policy, "why": wanted.why}
     if history.champion and history.champion.run_id == run.run_id:
@@ -229,5 +235,5 @@ def _decide(settings: Settings, data: Dataset, run: RunRecord, wanted: Wanted, h
     if run.run_id in history.rolled_back():
         again = "`backbeam rollback --to VERSION` makes it that again"
         objections = (*objections, f"it was the champion and was rolled back: {again}")
-    decision = judge(settings, history, data, run, wanted.policy, objections)
-    return enter(settings.workspace, history, data, run, decision, **about)
+    decision = decide_and_record(settings, history, data, run, wanted.policy, objections)
+    return append_entry(settings.workspace, history, data, run, decision, **about)

@@ -8,14 +8,14 @@ import numpy as np
 
 from model.recipes import TrainingConfig
 from pipeline.preprocess.manifest import Manifest
-from pipeline.report.example_selection import Specimen
+from pipeline.report.example_selection import ShownExample
 from pipeline.report.parameters import Layers
 
 MOST_PARAMETERS = 1_500_000  # 8 MB of the page
 _OF_THE_NETWORK = ("activation", "output", "loss", "weights_rate", "biases_rate", "weight_decay")
 
 
-class Inspector(NamedTuple):
+class InspectorData(NamedTuple):
     """The inspector, or why there is none.
 
     Attributes:
@@ -30,8 +30,8 @@ class Inspector(NamedTuple):
 
 
 def build_inspector(
-    config: TrainingConfig, manifest: Manifest, layers: Layers, specimens: Sequence[Specimen]
-) -> Inspector:
+    config: TrainingConfig, manifest: Manifest, layers: Layers, specimens: Sequence[ShownExample]
+) -> InspectorData:
     """Put together what the inspector needs.
 
     Numbers are base64 of little-endian bytes: parameters float32, of each layer its weights [outputs, inputs] and then
@@ -40,7 +40,7 @@ def build_inspector(
     num_parameters = sum(part.size for layer in layers for part in layer)
     if num_parameters > MOST_PARAMETERS:
         reason = f"The network has {num_parameters:,} parameters; a page carries {MOST_PARAMETERS:,} at most."
-        return Inspector(None, reason, ())
+        return InspectorData(None, reason, ())
     parameters = b"".join(part.astype("<f4").tobytes() for layer in layers for part in layer)
     images = np.stack([specimen.image for specimen in specimens]).tobytes()
     data = {
@@ -53,7 +53,7 @@ def build_inspector(
         "specimens": [{"name": each.name, "label": each.label, "predicted": each.predicted} for each in specimens],
         "config": {name: getattr(config, name) for name in _OF_THE_NETWORK},
     }
-    return Inspector(data, "", tuple(_notes(config)))
+    return InspectorData(data, "", tuple(_notes(config)))
 
 
 def _notes(config: TrainingConfig) -> list[str]:

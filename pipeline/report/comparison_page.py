@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 from model.errors import BadUsage
 from pipeline.evaluate.results import EvaluatedRun, Row, paired
-from pipeline.evaluate.significance import Comparison, compare
-from pipeline.report.reproduce_command import Reproduction, reproduce
-from pipeline.report.run_page import SPLIT, Curve, learning_curve
+from pipeline.evaluate.significance import PairedComparison, compare_paired
+from pipeline.report.reproduce_command import ReproduceCommand, describe_reproduction
+from pipeline.report.run_page import SPLIT, LearningCurve, learning_curve
 
 MOST_RUNS = 8  # lines that can be told apart on one chart
 
 
-class Compared(NamedTuple):
+class ComparedRun(NamedTuple):
     """A run among several.
 
     Attributes:
@@ -25,8 +25,8 @@ class Compared(NamedTuple):
 
     run: Any
     test: Row
-    against_first: Comparison | None
-    reproduction: Reproduction
+    against_first: PairedComparison | None
+    reproduction: ReproduceCommand
 
 
 class Setting(NamedTuple):
@@ -39,13 +39,13 @@ class Setting(NamedTuple):
 class ComparisonPage(NamedTuple):
     """The page of several runs; see each field's record."""
 
-    runs: tuple[Compared, ...]
-    curve: Curve
+    runs: tuple[ComparedRun, ...]
+    curve: LearningCurve
     differences: tuple[Setting, ...]
     classes: tuple[tuple[str, tuple[float, ...]], ...]
 
 
-def gather_comparison(found: Sequence[EvaluatedRun]) -> ComparisonPage:
+def build_comparison_page(found: Sequence[EvaluatedRun]) -> ComparisonPage:
     """Gather what the page of several runs shows.
 
     Raises:
@@ -63,12 +63,12 @@ def gather_comparison(found: Sequence[EvaluatedRun]) -> ComparisonPage:
     )
 
 
-def _compare(first: EvaluatedRun, other: EvaluatedRun) -> Compared:
+def _compare(first: EvaluatedRun, other: EvaluatedRun) -> ComparedRun:
     against = None
     if other is not first:
-        against = compare(*paired(first.workspace, first.run.run_id, other.run.run_id, SPLIT))
+        against = compare_paired(*paired(first.workspace, first.run.run_id, other.run.run_id, SPLIT))
     (test,) = other.rows("evaluations", SPLIT)
-    return Compared(other.run, test, against, reproduce(other))
+    return ComparedRun(other.run, test, against, describe_reproduction(other))
 
 
 def _differences(found: Sequence[EvaluatedRun]) -> list[Setting]:

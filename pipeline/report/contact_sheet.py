@@ -34,7 +34,7 @@ class Tile(NamedTuple):
     caption: tuple[str, ...] = ()
 
 
-class Row(NamedTuple):
+class SheetRow(NamedTuple):
     """Examples of one class.
 
     Attributes:
@@ -48,7 +48,7 @@ class Row(NamedTuple):
     tiles: Sequence[Tile]
 
 
-def draw_classes(title: str, rows: Sequence[Row], per_class: int, height: int, width: int) -> bytes:
+def draw_classes(title: str, rows: Sequence[SheetRow], per_class: int, height: int, width: int) -> bytes:
     """Draw a row for each class, in as many blocks side by side as keep the page from growing tall.
 
     Args:
@@ -110,7 +110,7 @@ def _page(title: str, width: int, height: int) -> tuple[Image.Image, int]:
     return page, top
 
 
-def _draw_row(page: Image.Image, row: Row, left: int, top: int, row_height: int, size: tuple[int, int]) -> None:
+def _draw_row(page: Image.Image, row: SheetRow, left: int, top: int, row_height: int, size: tuple[int, int]) -> None:
     lines = TEXT_SIZE + SMALL_SIZE + GAP
     up = top + (row_height - GAP - lines) // 2
     _write(page, (left, up), row.title, TEXT_SIZE, INK, LABEL_WIDTH - 2 * GAP)

@@ -19,7 +19,7 @@ OF_A_CLASS = 2  # right ones, and as many wrong ones
 
 
 @dataclass(frozen=True)
-class Answers:
+class ShownAnswers:
     """What a model answered to a split's examples, in the order of their source.
 
     Attributes:
@@ -39,7 +39,7 @@ class Answers:
     outputs: npt.NDArray[np.float32]
 
 
-class Specimen(NamedTuple):
+class ShownExample(NamedTuple):
     """An example with what was answered.
 
     Attributes:
@@ -60,7 +60,7 @@ class Specimen(NamedTuple):
 ANSWERS = ("split", "index", "label", "predicted", "confidence", "probabilities")
 
 
-def read_answers(predictions: Any, split: str) -> Answers:
+def read_answers(predictions: Any, split: str) -> ShownAnswers:
     """Take a split's rows out of the columns ANSWERS of the table `predictions`."""
     predictions = predictions.filter(pc.equal(predictions["split"], split))
     index, labels, predicted, confidence = (
@@ -68,15 +68,15 @@ def read_answers(predictions: Any, split: str) -> Answers:
     )
     outputs = pc.list_flatten(predictions["probabilities"]).to_numpy().reshape(predictions.num_rows, -1)
     order = np.argsort(index, kind="stable")
-    return Answers(split, index[order], labels[order], predicted[order], confidence[order], outputs[order])
+    return ShownAnswers(split, index[order], labels[order], predicted[order], confidence[order], outputs[order])
 
 
-def mistakes(answers: Answers) -> Integers:
+def mistakes(answers: ShownAnswers) -> Integers:
     """Return the positions of the wrong answers given with most confidence, the most confident first."""
     return worst_mistakes(answers.labels, answers.predicted, answers.confidence)[:MOST_MISTAKES]
 
 
-def mixture(answers: Answers, image_bytes: int) -> Integers:
+def mix_right_and_wrong(answers: ShownAnswers, image_bytes: int) -> Integers:
     """Return the positions of a few right and wrong answers of every class, as many as the page has room for.
 
     Args:
@@ -94,7 +94,7 @@ def mixture(answers: Answers, image_bytes: int) -> Integers:
     return np.array(sorted(in_turn, key=order.__getitem__), np.int64)
 
 
-def _of_class(answers: Answers, label: int) -> list[int]:
+def _of_class(answers: ShownAnswers, label: int) -> list[int]:
     """Choose a class's examples: a right one, a wrong one, and so on, so that to cut the list short leaves both."""
     own = answers.labels == label
     right = np.flatnonzero(own & (answers.predicted == label))[:OF_A_CLASS].tolist()
@@ -104,7 +104,7 @@ def _of_class(answers: Answers, label: int) -> list[int]:
     return [position for pair in pairs for position in pair]
 
 
-def read_specimens(dataset: Dataset, answers: Answers, *chosen: Integers) -> list[list[Specimen]]:
+def read_examples(dataset: Dataset, answers: ShownAnswers, *chosen: Integers) -> list[list[ShownExample]]:
     """Read examples out of the verified shards.
 
     Args:
@@ -124,8 +124,8 @@ def read_specimens(dataset: Dataset, answers: Answers, *chosen: Integers) -> lis
     return [[_specimen(answers, position, images[position]) for position in each.tolist()] for each in chosen]
 
 
-def _specimen(answers: Answers, position: int, image: Bytes) -> Specimen:
-    return Specimen(
+def _specimen(answers: ShownAnswers, position: int, image: Bytes) -> ShownExample:
+    return ShownExample(
         f"{answers.split}:{answers.index[position]}",
         int(answers.labels[position]),
         int(answers.predicted[position]),

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.progress import percent
+from pipeline.progress import format_percent
 
 STYLE = ("page.css",)
 SCRIPTS = ("network.js", "drawing.js", "equations.js", "pictures.js", "inspector.js")
@@ -52,7 +52,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "whole": whole, "decimal": decimal}
+    environment.filters |= {"percent": format_percent, "whole": whole, "decimal": decimal}
     return environment
 
 

@@ -13,8 +13,8 @@ from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, SplitInfo, load_manifest
 from pipeline.preprocess.shards import read_shard
 from pipeline.preprocess.validation_config import ValidationRecord, check_validation, is_validated
-from pipeline.report.contact_sheet import Row, Tile, draw_classes, draw_named
-from pipeline.storage.files import write_unguarded
+from pipeline.report.contact_sheet import SheetRow, Tile, draw_classes, draw_named
+from pipeline.storage.files import write_without_lease
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import find_complete
 
@@ -28,7 +28,7 @@ MOST_NAMED = 1000  # examples on one sheet
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedExample:
     """An example asked for by name.
 
     Attributes:
@@ -81,16 +81,18 @@ def write_class_sheet(target: Place, dataset: Place, manifest: Manifest, split: 
         CorruptArtefact: a shard is not as the manifest says.
     """
     counts, names = manifest.splits[split].class_counts, manifest.class_names
-    picked = pick_of_classes(dataset, manifest, split, per_class)
+    picked = pick_examples_of_classes(dataset, manifest, split, per_class)
     rows = [
-        Row(class_title(label, names), f"{counts[label]:,} examples", [Tile(image) for image in picked[label]])
+        SheetRow(class_title(label, names), f"{counts[label]:,} examples", [Tile(image) for image in picked[label]])
         for label in range(len(names))
     ]
     sheet = draw_classes(f"{manifest.dataset_id}, split {split}", rows, per_class, manifest.height, manifest.width)
-    write_unguarded(target, sheet)
+    write_without_lease(target, sheet)
 
 
-def write_example_sheet(target: Place, dataset: Place, manifest: Manifest, wanted: dict[str, list[int]]) -> list[Named]:
+def write_example_sheet(
+    target: Place, dataset: Place, manifest: Manifest, wanted: dict[str, list[int]]
+) -> list[NamedExample]:
     """Write a contact sheet of single examples and return them.
 
     Raises:
@@ -102,11 +104,11 @@ def write_example_sheet(target: Place, dataset: Place, manifest: Manifest, wante
         Tile(named.image, (f"{named.split}:{named.index}", class_title(named.label, manifest.class_names)))
         for named in found
     ]
-    write_unguarded(target, draw_named(manifest.dataset_id, tiles, manifest.height, manifest.width))
+    write_without_lease(target, draw_named(manifest.dataset_id, tiles, manifest.height, manifest.width))
     return found
 
 
-def pick_of_classes(dataset: Place, manifest: Manifest, split: str, per_class: int) -> list[list[Bytes]]:
+def pick_examples_of_classes(dataset: Place, manifest: Manifest, split: str, per_class: int) -> list[list[Bytes]]:
     """Return up to per_class images of each class; reads no more shards than it must."""
     info = manifest.splits[split]
     picked: list[list[Bytes]] = [[] for _ in manifest.class_names]
@@ -121,17 +123,17 @@ def pick_of_classes(dataset: Place, manifest: Manifest, split: str, per_class: i
     return picked
 
 
-def find_named(dataset: Place, manifest: Manifest, split: str, indices: Sequence[int]) -> list[Named]:
+def find_named(dataset: Place, manifest: Manifest, split: str, indices: Sequence[int]) -> list[NamedExample]:
     """Find examples of a split by their position in the source, in the order asked for.
 
     Raises:
         BadUsage: one is not there.
     """
-    found: list[Named] = []
+    found: list[NamedExample] = []
     for examples in _read(dataset, manifest, split):
         chosen = examples.take(np.flatnonzero(np.isin(examples.indices, indices)))
         pairs = zip(chosen.indices.tolist(), chosen.labels.tolist(), _pictures(chosen.images, manifest), strict=True)
-        found += [Named(split, *pair) for pair in pairs]
+        found += [NamedExample(split, *pair) for pair in pairs]
     missing = sorted(set(indices) - {named.index for named in found})
     if missing:
         raise BadUsage(f"--examples: {manifest.dataset_id} has no example {split}:{missing[0]}")
@@ -173,7 +175,7 @@ def _pictures(images: Bytes, manifest: Manifest) -> Bytes:
 def _place_in(indices: Sequence[int]) -> Any:
     places = {index: place for place, index in enumerate(indices)}
 
-    def place_of(named: Named) -> int:
+    def place_of(named: NamedExample) -> int:
         return places[named.index]
 
     return place_of
@@ -199,7 +201,7 @@ class Inspection:
     statistics: dict[str, Any]
     validation: ValidationRecord | None
     sheet: Place
-    named: "list[Named]"
+    named: "list[NamedExample]"
 
 
 def inspect_dataset(
@@ -224,7 +226,7 @@ def inspect_dataset(
     check_split("--split", split, data.manifest)
     names = parse_examples(examples, data.manifest)
     validation = check_validation(workspace, folder.name, data.digest) if is_validated(folder) else None
-    place, named = target or workspace / "inspect" / folder.name, list["Named"]()
+    place, named = target or workspace / "inspect" / folder.name, list["NamedExample"]()
     if examples:
         sheet = place / EXAMPLES_NAME
         named = write_example_sheet(sheet, folder, data.manifest, names)

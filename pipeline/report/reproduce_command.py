@@ -14,7 +14,7 @@ from pipeline.train.run_record import RunRecord
 CONFIG_FILE = "run.toml"
 
 
-class Reproduction(NamedTuple):
+class ReproduceCommand(NamedTuple):
     """How to make a run again.
 
     Attributes:
@@ -28,14 +28,14 @@ class Reproduction(NamedTuple):
     needs: tuple[str, ...]
 
 
-def reproduce(found: EvaluatedRun) -> Reproduction:
+def describe_reproduction(found: EvaluatedRun) -> ReproduceCommand:
     """Return how to make a run again; raises CorruptArtefact if the record of its data set's origin is not sound."""
     origin = found.origin()
     data = options_given(origin) if origin else ["--dataset", "SOURCE"]
     own = [f"{name}={place}" for name, place in sorted(found.evaluation.slicings.items()) if name not in SLICINGS]
     slices = [word for slicing in own for word in ("--slice", slicing)]
     command = ["backbeam", "run", *data, "--config", CONFIG_FILE, *slices]
-    return Reproduction(shlex.join(command), settings_of(found.run.config), tuple(_needs(found.run, origin)))
+    return ReproduceCommand(shlex.join(command), settings_of(found.run.config), tuple(_needs(found.run, origin)))
 
 
 def settings_of(config: TrainingConfig) -> str:

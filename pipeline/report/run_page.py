@@ -12,12 +12,19 @@ import numpy as np
 from pipeline.evaluate.metrics import wilson
 from pipeline.evaluate.results import EvaluatedRun, Row
 from pipeline.preprocess.manifest import Manifest
-from pipeline.report.backprop_inspector import Inspector, build_inspector
+from pipeline.report.backprop_inspector import InspectorData, build_inspector
 from pipeline.report.charts import Axis, Chart, Series, line_chart, spanning, with_diagonal, with_whiskers
-from pipeline.report.example_selection import ANSWERS, Specimen, mistakes, mixture, read_answers, read_specimens
+from pipeline.report.example_selection import (
+    ANSWERS,
+    ShownExample,
+    mistakes,
+    mix_right_and_wrong,
+    read_answers,
+    read_examples,
+)
 from pipeline.report.inspect import class_title, statistics
 from pipeline.report.parameters import Layers, read_layers
-from pipeline.report.reproduce_command import Reproduction, reproduce
+from pipeline.report.reproduce_command import ReproduceCommand, describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
 
 SPLIT = "test"
@@ -35,7 +42,7 @@ SAID_OF_SLICINGS = {
 }
 
 
-class Cell(NamedTuple):
+class ConfusionCell(NamedTuple):
     """A cell of the confusion matrix.
 
     Attributes:
@@ -51,7 +58,7 @@ class Cell(NamedTuple):
     right: bool
 
 
-class Pair(NamedTuple):
+class ConfusedPair(NamedTuple):
     """How often one class was taken for another."""
 
     label: str
@@ -68,11 +75,11 @@ class Confusion(NamedTuple):
         pairs: the most frequent mistakes.
     """
 
-    rows: tuple[tuple[Cell, ...], ...]
-    pairs: tuple[Pair, ...]
+    rows: tuple[tuple[ConfusionCell, ...], ...]
+    pairs: tuple[ConfusedPair, ...]
 
 
-class Mistake(NamedTuple):
+class ShownMistake(NamedTuple):
     """A wrong answer with its picture.
 
     Attributes:
@@ -90,7 +97,7 @@ class Mistake(NamedTuple):
     outputs: tuple[tuple[str, float], ...]
 
 
-class Units(NamedTuple):
+class FirstLayerUnits(NamedTuple):
     """First-layer weights as pictures.
 
     Attributes:
@@ -104,7 +111,7 @@ class Units(NamedTuple):
     largest: float
 
 
-class Sliced(NamedTuple):
+class SliceTable(NamedTuple):
     """A split cut into slices in one way.
 
     Attributes:
@@ -118,7 +125,7 @@ class Sliced(NamedTuple):
     num_left_out: int
 
 
-class Curve(NamedTuple):
+class LearningCurve(NamedTuple):
     """A learning curve.
 
     Attributes:
@@ -130,7 +137,7 @@ class Curve(NamedTuple):
     rows: tuple[Row, ...]
 
 
-class Agreement(NamedTuple):
+class AgreementCurve(NamedTuple):
     """How the manual and the autodiff step agree.
 
     Attributes:
@@ -152,22 +159,22 @@ class RunPage(NamedTuple):
     class_names: tuple[str, ...]
     test: Row
     others: tuple[Row, ...]
-    curve: Curve
+    curve: LearningCurve
     confusion: Confusion
     classes: tuple[Row, ...]
     calibration: Chart
     bins: tuple[Row, ...]
-    mistakes: tuple[Mistake, ...]
+    mistakes: tuple[ShownMistake, ...]
     num_mistakes: int
-    units: Units
+    units: FirstLayerUnits
     weights: tuple[Row, ...]
-    slicings: tuple[Sliced, ...]
+    slicings: tuple[SliceTable, ...]
     data: dict[str, Any]
-    agreement: Agreement
+    agreement: AgreementCurve
     settings: tuple[tuple[str, str], ...]
     digests: tuple[tuple[str, str], ...]
-    reproduction: Reproduction
-    inspector: Inspector
+    reproduction: ReproduceCommand
+    inspector: InspectorData
 
 
 def gather(found: EvaluatedRun) -> RunPage:
@@ -180,8 +187,8 @@ def gather(found: EvaluatedRun) -> RunPage:
     names = tuple(class_title(label, manifest.class_names) for label in range(len(manifest.class_names)))
     layers = read_layers(run.parameters.read(found.folder))
     answers = read_answers(found.table("predictions", ANSWERS), SPLIT)
-    chosen = mistakes(answers), mixture(answers, manifest.num_pixels)
-    worst, mixed = read_specimens(found.dataset, answers, *chosen)
+    chosen = mistakes(answers), mix_right_and_wrong(answers, manifest.num_pixels)
+    worst, mixed = read_examples(found.dataset, answers, *chosen)
     results, bins = found.rows("evaluations"), tuple(found.rows("calibration", SPLIT))
     return RunPage(
         run=run,
@@ -205,12 +212,12 @@ def gather(found: EvaluatedRun) -> RunPage:
             (name, _written(value)) for name, value in run.config.model_dump(mode="json", exclude_none=True).items()
         ),
         digests=tuple(_digests(found)),
-        reproduction=reproduce(found),
+        reproduction=describe_reproduction(found),
         inspector=build_inspector(run.config, manifest, layers, mixed),
     )
 
 
-def learning_curve(curves: Sequence[tuple[str, Sequence[Row]]]) -> Curve:
+def learning_curve(curves: Sequence[tuple[str, Sequence[Row]]]) -> LearningCurve:
     """Lay out the learning curves of one run or of several, each with its name."""
     every = [row for _, rows in curves for row in rows]
     steps = spanning("steps", [row["step"] for row in every], low=0)
@@ -225,7 +232,7 @@ def learning_curve(curves: Sequence[tuple[str, Sequence[Row]]]) -> Curve:
         line_chart("Loss while training", steps, loss, losses),
         line_chart("Right answers to test examples while training", steps, right, shares),
     )
-    return Curve(charts, tuple(every) if len(curves) == 1 else ())
+    return LearningCurve(charts, tuple(every) if len(curves) == 1 else ())
 
 
 def confusion(rows: Sequence[Row], names: Sequence[str]) -> Confusion:
@@ -236,7 +243,7 @@ def confusion(rows: Sequence[Row], names: Sequence[str]) -> Confusion:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     cells = tuple(
         tuple(
-            Cell(int(count), float(share), ceil(HEATS * sqrt(share)), label == predicted)
+            ConfusionCell(int(count), float(share), ceil(HEATS * sqrt(share)), label == predicted)
             for predicted, (count, share) in enumerate(zip(*pair, strict=True))
         )
         for label, pair in enumerate(zip(counts, shares, strict=True))
@@ -244,7 +251,7 @@ def confusion(rows: Sequence[Row], names: Sequence[str]) -> Confusion:
     wrong = counts * (1 - np.eye(len(names), dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
     places = [divmod(int(place), len(names)) for place in order if wrong.flat[place]]
-    pairs = tuple(Pair(names[i], names[j], int(counts[i, j]), float(shares[i, j])) for i, j in places)
+    pairs = tuple(ConfusedPair(names[i], names[j], int(counts[i, j]), float(shares[i, j])) for i, j in places)
     return Confusion(cells if len(names) <= MOST_MATRIX_CLASSES else (), pairs)
 
 
@@ -260,25 +267,25 @@ def calibration_chart(bins: Sequence[Row]) -> Chart:
     )
 
 
-def first_layer(layers: Layers, manifest: Manifest) -> Units:
+def first_layer(layers: Layers, manifest: Manifest) -> FirstLayerUnits:
     """Show the weights of the first layer's units, each as an image of the data set's size."""
     weights = layers[0].weights
     shown = weights[:MOST_UNITS]
     largest = float(np.quantile(np.abs(weights), 0.995)) or 1.0  # a few extremes would leave all else pale
     images = shown.reshape(-1, manifest.height, manifest.width)
-    return Units(tuple(diverging_tile(image, largest) for image in images), len(weights), largest)
+    return FirstLayerUnits(tuple(diverging_tile(image, largest) for image in images), len(weights), largest)
 
 
-def slicings(rows: Sequence[Row]) -> Iterator[Sliced]:
+def slicings(rows: Sequence[Row]) -> Iterator[SliceTable]:
     """Group the rows of the table `slices`, and cut long groups short, the weakest slices first."""
     for name, group in groupby(rows, key=itemgetter("slicing")):
         found = sorted(group, key=itemgetter("position"))
         if len(found) > MOST_SLICES:
             found.sort(key=itemgetter("accuracy"))
-        yield Sliced(SAID_OF_SLICINGS.get(name, f"By {name}"), tuple(found[:MOST_SLICES]), len(found[MOST_SLICES:]))
+        yield SliceTable(SAID_OF_SLICINGS.get(name, f"By {name}"), tuple(found[:MOST_SLICES]), len(found[MOST_SLICES:]))
 
 
-def agreement(rows: Sequence[Row]) -> Agreement:
+def agreement(rows: Sequence[Row]) -> AgreementCurve:
     """Lay out the agreement of the two steps: a chart if they went side by side, the last rows in any case."""
     drifts = [row for row in rows if row["drift"] is not None]
     chart = None
@@ -289,7 +296,7 @@ def agreement(rows: Sequence[Row]) -> Agreement:
         chart = line_chart(
             "Drift of the network trained by autodiff from the one trained by hand", steps, drift, [line]
         )
-    return Agreement(tuple(rows), bool(drifts), chart)
+    return AgreementCurve(tuple(rows), bool(drifts), chart)
 
 
 def _share_right(row: Row) -> float:
@@ -304,12 +311,12 @@ def _with_interval(row: Row) -> Row:
     return row | {"recall_low": interval.low, "recall_high": interval.high}
 
 
-def _mistake(specimen: Specimen, names: Sequence[str]) -> Mistake:
+def _mistake(specimen: ShownExample, names: Sequence[str]) -> ShownMistake:
     order = np.argsort(-specimen.outputs, kind="stable")[:SHOWN_OUTPUTS].tolist()
     shown = order if specimen.label in order else [*order, specimen.label]
     outputs = tuple((names[label], float(specimen.outputs[label])) for label in shown)
     picture = grey_tile(specimen.image)
-    return Mistake(specimen.name, picture, names[specimen.label], names[specimen.predicted], outputs)
+    return ShownMistake(specimen.name, picture, names[specimen.label], names[specimen.predicted], outputs)
 
 
 def _digests(found: EvaluatedRun) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from model.errors import CorruptArtefact, is_worth_retrying
-from pipeline.storage.files import write_unguarded
+from pipeline.storage.files import write_without_lease
 
 STATE_NAME = "schedule.json"
 HEALTH_NAME = "schedule-health.json"
@@ -18,12 +18,12 @@ HEALTH_SECONDS = 15  # between two writes
 Status = Literal["waiting", "running", "backing-off", "stopped"]
 
 
-class _Record(BaseModel):
+class _ScheduleRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: Literal[1] = 1
 
 
-class ScheduleState(_Record):
+class ScheduleState(_ScheduleRecord):
     """What has been run."""
 
     expression: str  # of the latest start
@@ -58,7 +58,7 @@ class ScheduleState(_Record):
         return self.model_copy(update={"handled": handled, "retry_at": retry_at})
 
 
-class ScheduleHealth(_Record):
+class ScheduleHealth(_ScheduleRecord):
     """What the scheduler is doing, and the result of its last run as in `ScheduleState`."""
 
     status: Status
@@ -92,7 +92,7 @@ def load_state(file: Path) -> ScheduleState | None:
 
 def write_record(file: Path, record: BaseModel) -> None:
     """Replace a file atomically and durably; raises OSError or StorageFailed."""
-    write_unguarded(file, record.model_dump_json(indent=2).encode() + b"\n")
+    write_without_lease(file, record.model_dump_json(indent=2).encode() + b"\n")
 
 
 def find_health_problem(file: Path, now: datetime) -> str | None:

@@ -43,7 +43,7 @@ class BlockRange:
 
 
 @dataclass(frozen=True)
-class Rejected:
+class RejectedExamples:
     """An example that is left out: its split, the source file at fault, its position in the split, and why."""
 
     split: str
@@ -58,10 +58,10 @@ class Block:
 
     split: str
     examples: Examples
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[RejectedExamples, ...] = ()
 
 
-class Target(NamedTuple):
+class ExampleFormat(NamedTuple):
     """What every example of a data set must be.
 
     Attributes:
@@ -84,7 +84,7 @@ class Target(NamedTuple):
         return f"label {label} is " + (f"not below {self.num_classes}" if label >= 0 else "negative")
 
 
-class Reader(Protocol):
+class BlockReader(Protocol):
     """What a worker reads a split with; it travels to workers."""
 
     def read(self, block: Any) -> Iterator[Block]:
@@ -113,11 +113,11 @@ class SplitScan(Protocol):
     def ranges(self, split: str) -> Iterator[BlockRange]:
         """Cut the split, by its name, into pieces."""
 
-    def open(self, stack: ExitStack, target: Target, scratch: Place) -> Reader:
+    def open(self, stack: ExitStack, target: ExampleFormat, scratch: Place) -> BlockReader:
         """Make a reader that works as long as the stack lasts; scratch is a folder for what it needs on the way."""
 
 
-class Scans(NamedTuple):
+class SourceScan(NamedTuple):
     """All files of a source, read and found sound.
 
     Attributes:

@@ -7,7 +7,7 @@ import numpy as np
 
 from model.errors import BadInput
 from model.examples import Examples
-from pipeline.sources.blocks import BLOCK_BYTES, Block, Rejected, Target
+from pipeline.sources.blocks import BLOCK_BYTES, Block, ExampleFormat, RejectedExamples
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 from pipeline.sources.images import Grey, decode_grey
 
@@ -74,7 +74,7 @@ def decode(data: bytes | None, name: str) -> Grey:
     return decode_grey(data, name, MAX_EXAMPLE_BYTES)
 
 
-def decode_blocks(split: str, pictures: Sequence[Encoded], target: Target) -> Iterator[Block]:
+def decode_blocks(split: str, pictures: Sequence[Encoded], target: ExampleFormat) -> Iterator[Block]:
     """Decode pictures into blocks of about BLOCK_BYTES.
 
     Args:
@@ -87,21 +87,21 @@ def decode_blocks(split: str, pictures: Sequence[Encoded], target: Target) -> It
         yield _decode_block(split, pictures[start : start + length], target)
 
 
-def _decode_block(split: str, pictures: Sequence[Encoded], target: Target) -> Block:
+def _decode_block(split: str, pictures: Sequence[Encoded], target: ExampleFormat) -> Block:
     images = np.empty((len(pictures), target.num_pixels), np.uint8)
-    kept, rejected = list[Encoded](), list[Rejected]()
+    kept, rejected = list[Encoded](), list[RejectedExamples]()
     for picture in pictures:
         try:
             images[len(kept)] = _decode_usable(picture, target).reshape(-1)
             kept.append(picture)
         except BadInput as problem:
-            rejected.append(Rejected(split, picture.file, picture.index, str(problem)))
+            rejected.append(RejectedExamples(split, picture.file, picture.index, str(problem)))
     indices = np.array([picture.index for picture in kept], np.int64)
     labels = np.array([picture.label for picture in kept], np.int64)
     return Block(split, Examples(indices, images[: len(kept)], labels), tuple(rejected))
 
 
-def _decode_usable(picture: Encoded, target: Target) -> Grey:
+def _decode_usable(picture: Encoded, target: ExampleFormat) -> Grey:
     if picture.label is None:
         raise BadInput(f"{picture.name}: there is no label")
     if not 0 <= picture.label < target.num_classes:

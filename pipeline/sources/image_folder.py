@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from model.errors import BadInput
-from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, Scans, SourceInfo, Target
+from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, ExampleFormat, SourceInfo, SourceScan
 from pipeline.sources.catalog import SPLITS, TreeSource
 from pipeline.sources.classes import name_classes
 from pipeline.sources.image_decoding import MAX_PICTURE_BYTES, Encoded, SizeFinder, decode_blocks
@@ -81,7 +81,7 @@ class TreeScan(NamedTuple):
             num_bytes += file.num_bytes
         yield FilesRange(split, start, len(self.files) - start, self.files[start:])
 
-    def open(self, _: ExitStack, target: Target, __: Place) -> "TreeReader":
+    def open(self, _: ExitStack, target: ExampleFormat, __: Place) -> "TreeReader":
         """Make a reader; nothing need be kept open."""
         return TreeReader(self.folder, target)
 
@@ -91,7 +91,7 @@ class TreeReader:
     """Reads ranges of a tree's files."""
 
     folder: Path
-    target: Target
+    target: ExampleFormat
 
     def read(self, block: FilesRange) -> Iterator[Block]:
         """Yield the blocks of a range; raises BadInput if a file is not what was scanned."""
@@ -102,7 +102,7 @@ class TreeReader:
         yield from decode_blocks(block.split, pictures, self.target)
 
 
-def scan(source: TreeSource, num_classes: int | None) -> Scans:
+def scan(source: TreeSource, num_classes: int | None) -> SourceScan:
     """Read every file of a tree.
 
     Raises:
@@ -118,7 +118,7 @@ def scan(source: TreeSource, num_classes: int | None) -> Scans:
             raise BadInput(f"{source.folder / split}: the split is empty: expected images in {split}/CLASS/")
         size = finder.size(str(source.folder))  # known or refused once the first split, train, was read
     splits = {split: TreeScan(source.folder, files[split], size, _info(split, files[split], size)) for split in SPLITS}
-    return Scans(dict(splits), name_classes(names, set(), num_classes, source.name))
+    return SourceScan(dict(splits), name_classes(names, set(), num_classes, source.name))
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:

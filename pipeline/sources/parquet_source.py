@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, Scans, SourceInfo, Target
+from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, ExampleFormat, SourceInfo, SourceScan
 from pipeline.sources.catalog import PictureOptions, RowsSource
 from pipeline.sources.classes import name_classes
 from pipeline.sources.image_decoding import Encoded, SizeFinder, decode_blocks
@@ -32,7 +32,7 @@ MAX_CLASSES = 256  # where the file does not name them, as --num-classes allows
 _BUFFER_BYTES = 2**20  # read at a time; with pre_buffer, a whole row group would be
 
 
-class Columns(NamedTuple):
+class ParquetColumns(NamedTuple):
     """Which columns to read.
 
     Attributes:
@@ -51,7 +51,7 @@ class Columns(NamedTuple):
         return [f"{self.image}.bytes" if self.nested else self.image, self.label]
 
 
-class Row(NamedTuple):
+class ParquetRow(NamedTuple):
     """A row: the bytes of a picture and a label; None stands for null."""
 
     data: bytes | None
@@ -84,7 +84,7 @@ class RowsScan(NamedTuple):
         info: its identity.
     """
 
-    columns: Columns
+    columns: ParquetColumns
     groups: tuple[RowsRange, ...]
     image_size: tuple[int, int]
     info: SourceInfo
@@ -103,7 +103,7 @@ class RowsScan(NamedTuple):
         """List the row groups."""
         yield from self.groups
 
-    def open(self, _: ExitStack, target: Target, __: Place) -> "RowsReader":
+    def open(self, _: ExitStack, target: ExampleFormat, __: Place) -> "RowsReader":
         """Make a reader; nothing need be kept open."""
         return RowsReader(self.columns, target)
 
@@ -112,8 +112,8 @@ class RowsScan(NamedTuple):
 class RowsReader:
     """Reads row groups."""
 
-    columns: Columns
-    target: Target
+    columns: ParquetColumns
+    target: ExampleFormat
 
     def read(self, block: RowsRange) -> Iterator[Block]:
         """Yield the blocks of a row group; raises BadInput at its end if it is not what was scanned."""
@@ -140,7 +140,7 @@ class _Findings:
         self.num_bytes = 0
         self._finder = finder
 
-    def add(self, row: Row, place: str) -> None:
+    def add(self, row: ParquetRow, place: str) -> None:
         self.digest.update(row.head)
         self.digest.update(row.data or b"")
         self.num_bytes += len(row.head) + len(row.data or b"")
@@ -149,7 +149,7 @@ class _Findings:
             self.labels.add(row.label)
 
 
-def scan(source: RowsSource, num_classes: int | None) -> Scans:
+def scan(source: RowsSource, num_classes: int | None) -> SourceScan:
     """Read every row of a source's files.
 
     Raises:
@@ -168,13 +168,13 @@ def scan(source: RowsSource, num_classes: int | None) -> Scans:
             raise BadInput(f"{files[0]}: the split is empty: it has no rows")
         size = finder.size(str(first))  # known or refused once the first split, train, was read
     splits = {split: RowsScan(columns, groups[split], size, _info(split, found[split], size)) for split in source.files}
-    return Scans(
+    return SourceScan(
         dict(splits), name_classes(own, found["train"].labels, num_classes, source.name if own else str(first))
     )
 
 
 @contextmanager
-def opened(place: Place, columns: Columns | None = None) -> Iterator[pq.ParquetFile]:
+def opened(place: Place, columns: ParquetColumns | None = None) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file for reading with little memory; whatever is wrong with it is BadInput.
 
     Args:
@@ -199,7 +199,9 @@ def opened(place: Place, columns: Columns | None = None) -> Iterator[pq.ParquetF
         raise BadInput(f"{place}: no sound Parquet file: {[*str(problem).splitlines(), ''][0]}") from None
 
 
-def read_batches(parquet: pq.ParquetFile, group: int, columns: Columns, batch_rows: int) -> Iterator[list[Row]]:
+def read_batches(
+    parquet: pq.ParquetFile, group: int, columns: ParquetColumns, batch_rows: int
+) -> Iterator[list[ParquetRow]]:
     """Yield the rows of a row group, at most batch_rows and about BLOCK_BYTES of pictures at a time."""
     batches = parquet.iter_batches(batch_rows, row_groups=[group], columns=columns.paths, use_threads=False)
     for batch in batches:
@@ -208,7 +210,7 @@ def read_batches(parquet: pq.ParquetFile, group: int, columns: Columns, batch_ro
         for start, stop in _pieces(images):
             pictures = images[start:stop]
             pictures = pictures.dictionary_decode() if pa.types.is_dictionary(images.type) else pictures
-            yield list(map(Row, pictures.to_pylist(), batch.column(columns.label)[start:stop].to_pylist()))
+            yield list(map(ParquetRow, pictures.to_pylist(), batch.column(columns.label)[start:stop].to_pylist()))
 
 
 def _pieces(images: pa.Array) -> Iterator[tuple[int, int]]:
@@ -222,7 +224,7 @@ def _pieces(images: pa.Array) -> Iterator[tuple[int, int]]:
     yield from pairwise([0, *cuts.tolist(), len(images)])
 
 
-def detect_columns(schema: pa.Schema, options: PictureOptions, name: str) -> Columns:
+def detect_columns(schema: pa.Schema, options: PictureOptions, name: str) -> ParquetColumns:
     """Find the column of pictures and that of labels: as named, else `image` and `label`, else the only fitting ones.
 
     Args:
@@ -241,7 +243,7 @@ def detect_columns(schema: pa.Schema, options: PictureOptions, name: str) -> Col
         if found.problem:
             kind = BadUsage if found.named else BadInput
             raise kind(f"{name}: {found.problem}; its columns: {listed}")
-    return Columns(image.name, pa.types.is_struct(schema.field(image.name).type), label.name)
+    return ParquetColumns(image.name, pa.types.is_struct(schema.field(image.name).type), label.name)
 
 
 class _Choice(NamedTuple):
@@ -296,7 +298,7 @@ def class_names(schema: pa.Schema, label: str, name: str) -> tuple[str, ...] | N
     return tuple(names)
 
 
-def _own_names(source: RowsSource, columns: Columns) -> tuple[str, ...] | None:
+def _own_names(source: RowsSource, columns: ParquetColumns) -> tuple[str, ...] | None:
     """Check the columns of every file and return the class names, which must be the same wherever there are any."""
     wanted, found = PictureOptions(columns.image, columns.label), dict[tuple[str, ...], Place]()
     for file in (file for files in source.files.values() for file in files):
@@ -316,7 +318,9 @@ def _own_names(source: RowsSource, columns: Columns) -> tuple[str, ...] | None:
     return next(iter(found), None)
 
 
-def _scan_files(split: str, files: tuple[Place, ...], columns: Columns, findings: _Findings) -> Iterator[RowsRange]:
+def _scan_files(
+    split: str, files: tuple[Place, ...], columns: ParquetColumns, findings: _Findings
+) -> Iterator[RowsRange]:
     start = 0
     for file in files:
         first_row = 0
@@ -343,6 +347,6 @@ def _info(split: str, findings: _Findings, size: tuple[int, int]) -> SourceInfo:
     return SourceInfo(name=f"{split}-rows", num_bytes=findings.num_bytes, sha256=findings.digest.hexdigest())
 
 
-def _extend(checksum: int, row: Row) -> int:
+def _extend(checksum: int, row: ParquetRow) -> int:
     extended: int = google_crc32c.extend(google_crc32c.extend(checksum, row.head), row.data or b"")
     return extended

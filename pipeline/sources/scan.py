@@ -21,7 +21,15 @@ from model.errors import BadInput
 from model.examples import Examples, Integers
 from pipeline.progress import warn
 from pipeline.sources import image_folder, parquet_source
-from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, Rejected, Scans, SourceInfo, Target
+from pipeline.sources.blocks import (
+    BLOCK_BYTES,
+    Block,
+    BlockRange,
+    ExampleFormat,
+    RejectedExamples,
+    SourceInfo,
+    SourceScan,
+)
 from pipeline.sources.catalog import FILE_NAMES, KNOWN, SPLITS, AnySource, RowsSource, Source, TreeSource
 from pipeline.sources.classes import name_classes
 from pipeline.sources.idx_format import (
@@ -34,7 +42,7 @@ from pipeline.sources.idx_format import (
     read_body,
     read_header,
 )
-from pipeline.storage.files import file_digest, open_binary, read_range, size, write_atomically
+from pipeline.storage.files import file_digest, file_size, open_binary, read_range, write_atomically
 from pipeline.storage.places import Place
 
 MANY_BLOCKS = 32  # more than there are cores to share them
@@ -42,7 +50,7 @@ MOST_BLOCK_BYTES = 2**25  # a worker that holds one takes no more than one that 
 _SCANNED_BYTES = 2**20
 
 
-class Cutting(NamedTuple):
+class BlockCutting(NamedTuple):
     """How the files of a split are cut.
 
     Attributes:
@@ -59,7 +67,7 @@ class Cutting(NamedTuple):
         return self.piece_examples * self.num_pieces
 
 
-class Scan(NamedTuple):
+class FileScan(NamedTuple):
     """What one pass over a source file found.
 
     Attributes:
@@ -77,7 +85,7 @@ class Scan(NamedTuple):
     label_counts: Integers
 
 
-class SplitScan(NamedTuple):
+class IdxSplitScan(NamedTuple):
     """The two files of a split, which fit together.
 
     Attributes:
@@ -86,8 +94,8 @@ class SplitScan(NamedTuple):
         block_examples: examples of every block but perhaps the last.
     """
 
-    images: Scan
-    labels: Scan
+    images: FileScan
+    labels: FileScan
     block_examples: int
 
     @property
@@ -113,7 +121,7 @@ class SplitScan(NamedTuple):
             num_examples = min(self.block_examples, self.num_examples - start)
             yield IdxRange(split, start, num_examples, images, labels)
 
-    def open(self, stack: ExitStack, target: Target, scratch: Place) -> "IdxReader":
+    def open(self, stack: ExitStack, target: ExampleFormat, scratch: Place) -> "IdxReader":
         """Decompress what must be, for as long as the stack lasts."""
         scans = (self.images, self.labels)
         places = [stack.enter_context(decompressed_file(scan, scratch / scan.info.name)) for scan in scans]
@@ -136,7 +144,7 @@ class IdxReader:
     images_offset: int
     labels: Place
     labels_offset: int
-    target: Target
+    target: ExampleFormat
 
     def read(self, block: IdxRange) -> Iterator[Block]:
         """Yield the one block of a range; raises BadInput if its bytes are not those that were scanned."""
@@ -152,11 +160,11 @@ class IdxReader:
             return Block(split, examples)
         bad = examples.take(np.flatnonzero(~valid))
         file, pairs = self.labels.name, zip(bad.indices.tolist(), bad.labels.tolist(), strict=True)
-        rejected = tuple(Rejected(split, file, i, self.target.fault_of(label)) for i, label in pairs)
+        rejected = tuple(RejectedExamples(split, file, i, self.target.fault_of(label)) for i, label in pairs)
         return Block(split, examples.take(np.flatnonzero(valid)), rejected)
 
 
-def scan_source(source: AnySource, num_classes: int | None = None) -> Scans:
+def scan_source(source: AnySource, num_classes: int | None = None) -> SourceScan:
     """Read all files of a source and check that they are sound, fit together and are what was asked for.
 
     Args:
@@ -175,7 +183,7 @@ def scan_source(source: AnySource, num_classes: int | None = None) -> Scans:
     return _scan_idx(source, num_classes)
 
 
-def _scan_idx(source: Source, num_classes: int | None) -> Scans:
+def _scan_idx(source: Source, num_classes: int | None) -> SourceScan:
     pairs = list(zip(SPLITS, source.files[::2], source.files[1::2], FILE_NAMES[::2], FILE_NAMES[1::2], strict=True))
     splits = {name: _scan_split(images, labels, names) for name, images, labels, *names in pairs}
     _check_same_size(splits)
@@ -183,11 +191,11 @@ def _scan_idx(source: Source, num_classes: int | None) -> Scans:
     labels = splits["train"].labels
     own = source.known.class_names if source.known else None
     seen = set(labels.label_counts.nonzero()[0].tolist())
-    return Scans(dict(splits), name_classes(own, seen, num_classes, source.name if own else str(labels.place)))
+    return SourceScan(dict(splits), name_classes(own, seen, num_classes, source.name if own else str(labels.place)))
 
 
 @contextmanager
-def decompressed_file(scan: Scan, place: Place) -> Iterator[Place]:
+def decompressed_file(scan: FileScan, place: Place) -> Iterator[Place]:
     """Give the place at which the file can be read from any offset, decompressing it into place if need be."""
     with open_binary(scan.place) as stream:
         if not is_gzip(stream):
@@ -198,13 +206,13 @@ def decompressed_file(scan: Scan, place: Place) -> Iterator[Place]:
     yield place
 
 
-def _scan_split(images: Place, labels: Place, names: list[str]) -> SplitScan:
+def _scan_split(images: Place, labels: Place, names: list[str]) -> IdxSplitScan:
     headers = [_read_header(images, IMAGES_MAGIC), _read_header(labels, LABELS_MAGIC)]
     expected, found = (header.sizes[0] for header in headers)
     if found != expected:  # before either is read: a short label file may unpack to a very long one
         raise BadInput(f"{labels}: {found} labels, expected {expected}, one for each image of {images}")
     cutting = _cut(headers[0])
-    return SplitScan(
+    return IdxSplitScan(
         _scan_file(images, IMAGES_MAGIC, names[0], cutting),
         _scan_file(labels, LABELS_MAGIC, names[1], cutting),
         cutting.num_examples,
@@ -217,11 +225,11 @@ def _read_header(place: Place, magic: int) -> Header:
         compressed = is_gzip(stored)
         with decompressed(stored, str(place)) as stream:
             header = read_header(stream, magic, str(place))
-    check_room(header, size(place), compressed, str(place))
+    check_room(header, file_size(place), compressed, str(place))
     return header
 
 
-def _scan_file(place: Place, magic: int, name: str, cutting: Cutting) -> Scan:
+def _scan_file(place: Place, magic: int, name: str, cutting: BlockCutting) -> FileScan:
     """Read a file, whose header `_read_header` has accepted, from end to end."""
     with open_binary(place) as stored, decompressed(stored, str(place)) as stream:
         header = read_header(stream, magic, str(place))
@@ -236,28 +244,28 @@ def _scan_file(place: Place, magic: int, name: str, cutting: Cutting) -> Scan:
             if magic == LABELS_MAGIC:
                 counts += np.bincount(np.frombuffer(piece, np.uint8), minlength=256)
     info = SourceInfo(name=name, num_bytes=header.total_bytes, sha256=digest.hexdigest())
-    return Scan(place, header, info, tuple(checksums), counts)
+    return FileScan(place, header, info, tuple(checksums), counts)
 
 
-def _cut(header: Header) -> Cutting:
+def _cut(header: Header) -> BlockCutting:
     """Cut images into blocks: larger ones where there are many, as each block has a run of every shard."""
     block_bytes = min(MOST_BLOCK_BYTES, max(BLOCK_BYTES, header.total_bytes // MANY_BLOCKS))
     piece = max(1, min(_SCANNED_BYTES, block_bytes) // header.example_bytes)
-    return Cutting(piece, max(1, block_bytes // (piece * header.example_bytes)))
+    return BlockCutting(piece, max(1, block_bytes // (piece * header.example_bytes)))
 
 
 def _header_bytes(header: Header) -> bytes:
     return np.array([header.magic, *header.sizes], ">u4").tobytes()
 
 
-def _check_same_size(splits: dict[str, SplitScan]) -> None:
+def _check_same_size(splits: dict[str, IdxSplitScan]) -> None:
     sizes = {name: split.images.header.sizes[1:] for name, split in splits.items()}
     if len(set(sizes.values())) > 1:
         found = ", ".join(f"{name} {height} x {width}" for name, (height, width) in sizes.items())
         raise BadInput(f"images differ in size between splits: {found}; expected one size")
 
 
-def _check_known(source: Source, splits: dict[str, SplitScan]) -> None:
+def _check_known(source: Source, splits: dict[str, IdxSplitScan]) -> None:
     """Compare the content with the published digests, where there are any."""
     if source.known is None:
         return
@@ -283,7 +291,7 @@ def _check_no_other(dataset: str, digests: list[str]) -> None:
             raise BadInput(f"these are files of {others[digest]}, not of {dataset} (content with SHA-256 {digest})")
 
 
-def _check_as_served(dataset: str, scan: Scan, expected: str) -> None:
+def _check_as_served(dataset: str, scan: FileScan, expected: str) -> None:
     """Compare the stored file with what the mirrors serve; another compression of it can only be warned about."""
     if file_digest(scan.place) != expected:
         warn(

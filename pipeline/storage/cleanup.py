@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import CorruptArtefact
-from pipeline.progress import one_line
+from pipeline.progress import escape_to_one_line
 from pipeline.storage.local_disk import delete_file, delete_folder
 from pipeline.storage.places import Place
 
@@ -31,7 +31,7 @@ def repair_folder(workspace: Path) -> Path:
     return workspace / ".repair"
 
 
-def list_leftovers(workspace: Path) -> list[Path]:
+def list_stale_files(workspace: Path) -> list[Path]:
     """List what processes that were killed left below a workspace: temporary folders and files; nobody reads them."""
     scratch = [temporary_folder(workspace), repair_folder(workspace)]
     scratch += [*workspace.glob("datasets/.scratch-*"), *workspace.glob(".scratch-*")]  # the latter of a store's side
@@ -39,15 +39,15 @@ def list_leftovers(workspace: Path) -> list[Path]:
     return [*(folder for folder in scratch if folder.exists()), *files]
 
 
-def clear_all(workspace: Path) -> None:
+def remove_stale_files(workspace: Path) -> None:
     """Delete what processes that were killed left below a workspace, which is locked.
 
     Temporary files of other processes that are alive stay, since a report is written without the lock.
     """
-    _clear(list_leftovers(workspace))
+    _clear(list_stale_files(workspace))
 
 
-def clear_leftovers_of(path: Path) -> None:
+def remove_stale_files_of(path: Path) -> None:
     """Delete what processes that were killed left of a file or folder that they were writing."""
     _clear(sorted(path.parent.glob(f".{escape(path.name)}.*{_ENDING}")))
 
@@ -99,7 +99,9 @@ def refuse_links(workspace: Place) -> None:
         return
     found = list(islice(_find_odd(workspace), _MOST_NAMED + 1))
     if found:
-        listed = ", ".join(map(one_line, found[:_MOST_NAMED])) + (" and more" if len(found) > _MOST_NAMED else "")
+        listed = ", ".join(map(escape_to_one_line, found[:_MOST_NAMED])) + (
+            " and more" if len(found) > _MOST_NAMED else ""
+        )
         raise CorruptArtefact(
             f"{listed}: expected a plain file or folder, found a link or a device: nothing in a workspace may be one, "
             "so nothing was read or written; put in its place what it points to, or delete it"

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.errors import Locked
-from pipeline.storage.files import write_atomically, write_new
+from pipeline.storage.files import write_atomically, write_if_absent
 from pipeline.storage.places import Place
 
 
-def commit(path: Place, data: bytes) -> None:
+def commit_file(path: Place, data: bytes) -> None:
     """Put a file in place that no other process may have made; in a store it never replaces one.
 
     On a disk the workspace's lock is enough for that. One in a store may be lost to another machine while this one does
@@ -24,7 +24,7 @@ def commit(path: Place, data: bytes) -> None:
     """
     if isinstance(path, Path):
         write_atomically(path, data)
-    elif not write_new(path, data) and not _says_the_same(path.read_bytes(), data):
+    elif not write_if_absent(path, data) and not _says_the_same(path.read_bytes(), data):
         raise Locked(f"{path} was written by another process in the meantime, and stays; run again")
 
 

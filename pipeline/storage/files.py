@@ -18,11 +18,11 @@ import google_crc32c
 
 from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
 from pipeline.storage import local_disk
-from pipeline.storage.cleanup import clear_leftovers_of, temporary_name
+from pipeline.storage.cleanup import remove_stale_files_of, temporary_name
 from pipeline.storage.lease import check_held
 from pipeline.storage.local_disk import changing, delete_file, delete_folder, flush, link, make_folder, rename
 from pipeline.storage.object_store import find_store, open_remote
-from pipeline.storage.places import Place, RemotePath, missing
+from pipeline.storage.places import Place, RemotePath, file_not_found
 
 MEND = (
     "`backbeam verify --repair` makes it again; so does deleting the folder of the data set or run that it belongs to, "
@@ -33,15 +33,15 @@ MOST_RECORD_BYTES = 2**26  # of 100,000 shards and ten classes, a manifest has 5
 _SPOOLED_BYTES = 2**28  # of what goes to a store, kept in memory; what is larger waits on the disk
 
 
-def size(path: Place) -> int:
+def file_size(path: Place) -> int:
     """Return the length of a file in bytes; raises FileNotFoundError if there is none."""
-    found = length(path)
+    found = size_or_none(path)
     if found is None:
-        raise missing(str(path))
+        raise file_not_found(str(path))
     return found
 
 
-def length(path: Place) -> int | None:
+def size_or_none(path: Place) -> int | None:
     """Return the length of a file in bytes; None if there is none."""
     if isinstance(path, RemotePath):
         return path.size()
@@ -82,19 +82,19 @@ def check_file(path: Place, num_bytes: int, sha256: str) -> None:
     Raises:
         CorruptArtefact: it is missing, of another size or of another digest.
     """
-    _check(path, length(path), num_bytes, "bytes")
+    _check(path, size_or_none(path), num_bytes, "bytes")
     _check(path, file_digest(path), sha256, "SHA-256")
 
 
 def read_checked(path: Place, num_bytes: int, sha256: str) -> bytes:
     """Return a file's bytes, once they have been checked against its record; raises as `check_file` does."""
-    _check(path, length(path), num_bytes, "bytes")
+    _check(path, size_or_none(path), num_bytes, "bytes")
     data = path.read_bytes()
     _check(path, digest_of(data), sha256, "SHA-256")
     return data
 
 
-def read_known(path: Place, sha256: str) -> bytes:
+def read_with_digest(path: Place, sha256: str) -> bytes:
     """Return the bytes of a file of which the digest alone is known; raises CorruptArtefact if it is not that file."""
     data = path.read_bytes() if path.is_file() else None
     _check(path, data if data is None else digest_of(data), sha256, "SHA-256")
@@ -103,13 +103,13 @@ def read_known(path: Place, sha256: str) -> bytes:
 
 def read_record(path: Place) -> bytes:
     """Return the bytes of a record; raises CorruptArtefact if it is longer than any is, FileNotFoundError."""
-    num_bytes = length(path) or 0
+    num_bytes = size_or_none(path) or 0
     if num_bytes > MOST_RECORD_BYTES:
         raise CorruptArtefact(f"{path} is corrupt: a record of {num_bytes} bytes, expected at most {MOST_RECORD_BYTES}")
     return path.read_bytes()
 
 
-def read_again(path: Place, num_bytes: int, crc32c: int) -> bytes:
+def read_with_crc(path: Place, num_bytes: int, crc32c: int) -> bytes:
     """Return the bytes of a file that `check_file` has passed; raises as that does if they have changed since."""
     data = path.read_bytes() if path.is_file() else None
     _check(path, None if data is None else len(data), num_bytes, "bytes")
@@ -131,23 +131,23 @@ def write_atomically(path: Place, chunks: bytes | Iterable[bytes]) -> None:
         return
     make_folder(path.parent)
     temporary = temporary_name(path)
-    with removed_on_failure(temporary):
+    with remove_on_failure(temporary):
         local_disk.write_new(temporary, [chunks] if isinstance(chunks, bytes) else chunks)
         rename(temporary, path)
     flush(path.parent)
 
 
-def write_unguarded(path: Place, data: bytes) -> None:
+def write_without_lease(path: Place, data: bytes) -> None:
     """Put a file in place as `write_atomically` does, where no lock keeps others out.
 
     What a process that was killed left of the same file is cleared away first; under a lock `leftovers.clear_all` does.
     """
     if isinstance(path, Path):
-        clear_leftovers_of(path)
+        remove_stale_files_of(path)
     write_atomically(path, data)
 
 
-def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
+def write_if_absent(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
     """Put a file in place, whole and on the disk, unless one of that name is there, which then stays as it is.
 
     Of any number of processes that do this at once, one puts its file. Arguments as for `write_atomically`.
@@ -161,7 +161,7 @@ def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
             return path.put_new(content)
     make_folder(path.parent)
     temporary = temporary_name(path)
-    with removed_on_failure(temporary):
+    with remove_on_failure(temporary):
         local_disk.write_new(temporary, [chunks] if isinstance(chunks, bytes) else chunks)
         put = link(temporary, path)
         if temporary.exists():  # else it was renamed
@@ -171,14 +171,14 @@ def write_new(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
     return put
 
 
-def check_free(folder: Path) -> None:
+def check_does_not_exist(folder: Path) -> None:
     """Check that a name is not taken; raises BadUsage if it is."""
     if folder.exists() or folder.is_symlink():
         raise BadUsage(f"{folder} exists: name a folder that does not, or delete it first")
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def create_folder_atomically(folder: Path) -> Iterator[Path]:
     """Give an empty folder to write to, and put it in place, whole and on the disk, once that is done.
 
     Args:
@@ -187,26 +187,26 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         BadUsage: something is there already.
     """
-    check_free(folder)
-    clear_leftovers_of(folder)
+    check_does_not_exist(folder)
+    remove_stale_files_of(folder)
     make_folder(folder.parent)
     temporary = temporary_name(folder)
-    with removed_on_failure(temporary):
+    with remove_on_failure(temporary):
         make_folder(temporary)
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             flush(path)
-        check_free(folder)
+        check_does_not_exist(folder)
         rename(temporary, folder)
     flush(folder.parent)
 
 
-def folders_with(parent: Place, name: str) -> list[Place]:
+def list_folders_with(parent: Place, name: str) -> list[Place]:
     """List the folders in a folder that hold a file of that name, in the order of their names."""
     return sorted(path.parent for path in parent.glob(f"*/{name}"))
 
 
-def check_there(folder: Place, names: Iterable[str]) -> None:
+def check_files_exist(folder: Place, names: Iterable[str]) -> None:
     """Check, before a record names them, that files of a folder are still there.
 
     They are gone if whoever waited for the job has given it up, and cleared the folder, while the engine went on.
@@ -240,10 +240,10 @@ def publish_folder(staged: Path, folder: Path) -> None:
         make_folder(folder.parent)
         rename(staged, folder)
         flush(folder.parent)
-    remove(staged)
+    remove_tree(staged)
 
 
-def withdraw_folder(folder: Path, hidden: Path) -> None:
+def unpublish_folder(folder: Path, hidden: Path) -> None:
     """Delete a folder that readers may look at: for them it is gone at once, not file by file.
 
     Args:
@@ -255,12 +255,12 @@ def withdraw_folder(folder: Path, hidden: Path) -> None:
         place = hidden / uuid.uuid4().hex
         rename(folder, place)
         flush(folder.parent)
-        remove(place)
+        remove_tree(place)
 
 
-def make_empty(folder: Place) -> None:
+def make_empty_folder(folder: Place) -> None:
     """Make a folder, without anything that an interrupted run left there; a store has no folders without a file."""
-    remove(folder)
+    remove_tree(folder)
     if isinstance(folder, Path):
         make_folder(folder)
 
@@ -270,11 +270,11 @@ def scratch_folder(name: str) -> Iterator[Path]:
     """Give an empty folder where temporary files are, and delete it at the end."""
     with changing("make a folder in", Path(tempfile.gettempdir())):
         folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
-    with removed_afterwards(folder):
+    with remove_afterwards(folder):
         yield folder
 
 
-def remove(path: Place) -> None:
+def remove_tree(path: Place) -> None:
     """Delete a folder and what is in it, or a file, if it is there."""
     if isinstance(path, RemotePath):
         check_held(path.uri)
@@ -285,12 +285,12 @@ def remove(path: Place) -> None:
         delete_file(path)
 
 
-def remove_all_but(folder: Place, *names: str) -> None:
+def remove_tree_except(folder: Place, *names: str) -> None:
     """Delete what lies in a folder but for files and folders of these names; of a store's folders only files."""
     found: list[Place] = list(folder.glob("*"))
     for path in found:
         if path.name not in names:
-            (remove_file if path.is_file() else remove)(path)
+            (remove_file if path.is_file() else remove_tree)(path)
 
 
 def remove_file(path: Place) -> None:
@@ -304,7 +304,7 @@ def remove_file(path: Place) -> None:
 
 
 @contextmanager
-def removed_on_failure(*places: Place, record: Place | None = None) -> Iterator[None]:
+def remove_on_failure(*places: Place, record: Place | None = None) -> Iterator[None]:
     """Delete folders or files if what is done inside does not come to its end, interruptions included.
 
     Args:
@@ -314,23 +314,23 @@ def removed_on_failure(*places: Place, record: Place | None = None) -> Iterator[
     try:
         yield
     except BaseException:
-        with if_possible():
+        with suppress_storage_errors():
             if record is None or not record.exists():
                 for place in places:
-                    with if_possible():
-                        remove(place)
+                    with suppress_storage_errors():
+                        remove_tree(place)
         raise
 
 
 @contextmanager
-def removed_afterwards(place: Place) -> Iterator[None]:
+def remove_afterwards(place: Place) -> Iterator[None]:
     """Delete a folder or file at the end of what is done inside, whether it comes to its end or not."""
-    with removed_on_failure(place):
+    with remove_on_failure(place):
         yield
-    remove(place)
+    remove_tree(place)
 
 
-def if_possible() -> suppress:
+def suppress_storage_errors() -> suppress:
     """Return the context for clearing away after a failure: what failed first is what to say, not a second refusal."""
     return suppress(StorageFailed, Locked)
 

@@ -25,7 +25,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Holding:
+class HeldLease:
     """What the object says.
 
     Attributes:
@@ -47,25 +47,25 @@ class Holding:
         return _HOLDING.dump_json(self)
 
 
-_HOLDING = TypeAdapter(Holding)
-_UNREADABLE = Holding("another process", "")  # an object that somebody else put there
+_HOLDING = TypeAdapter(HeldLease)
+_UNREADABLE = HeldLease("another process", "")  # an object that somebody else put there
 
 
-class Sight(NamedTuple):
+class LeaseObservation(NamedTuple):
     """A version of the object, and since when it has been that: seconds of this machine's clock."""
 
     version: str
     since: float
 
-    def again(self, version: str, now: float) -> "Sight":
+    def again(self, version: str, now: float) -> "LeaseObservation":
         """Return what is known after another look; a clock that began anew, as after a restart, knows nothing."""
-        return self if version == self.version and now >= self.since else Sight(version, now)
+        return self if version == self.version and now >= self.since else LeaseObservation(version, now)
 
 
-class Found(NamedTuple):
+class FoundLease(NamedTuple):
     """The object as it was read."""
 
-    holding: Holding
+    holding: HeldLease
     version: str
 
 
@@ -80,7 +80,7 @@ class Lease:
         clock: seconds, from anywhere.
     """
 
-    def __init__(self, store: ObjectStore, uri: str, found: Found, began: float, clock: Clock) -> None:
+    def __init__(self, store: ObjectStore, uri: str, found: FoundLease, began: float, clock: Clock) -> None:
         self._store, self._uri, self._clock = store, uri, clock
         self._found, self._until = found, began + found.holding.seconds
         self._taken_by, self._num_tried = "", 0
@@ -107,9 +107,9 @@ class Lease:
         if not self._taken_by:
             self._store.replace(self._uri, replace(self._found.holding, is_free=True).to_json(), self._found.version)
 
-    def _adopt(self, began: float, renewed: Holding) -> None:
+    def _adopt(self, began: float, renewed: HeldLease) -> None:
         """Look what came of a renewal: an answer that was lost may have left an earlier one in place."""
-        found = look(self._store, self._uri)
+        found = read_lease(self._store, self._uri)
         if found is None or found.holding.token != renewed.token:
             self._taken_by = found.holding.holder if found else "somebody who deleted it"
             return
@@ -118,20 +118,20 @@ class Lease:
             self._until = began + renewed.seconds
 
 
-def look(store: ObjectStore, uri: str) -> Found | None:
+def read_lease(store: ObjectStore, uri: str) -> FoundLease | None:
     """Read a lock's object; None if there is none."""
     found = store.read_version(uri)
     if found is None:
         return None
     try:
-        return Found(_HOLDING.validate_json(found[0]), found[1])
+        return FoundLease(_HOLDING.validate_json(found[0]), found[1])
     except ValidationError:
-        return Found(_UNREADABLE, found[1])
+        return FoundLease(_UNREADABLE, found[1])
 
 
-def take(
-    store: ObjectStore, uri: str, wanted: Holding, ended: Collection[str], sight: Sight, clock: Clock
-) -> Lease | Found:
+def take_lease(
+    store: ObjectStore, uri: str, wanted: HeldLease, ended: Collection[str], sight: LeaseObservation, clock: Clock
+) -> Lease | FoundLease:
     """Try once to take a lock.
 
     Args:
@@ -139,26 +139,26 @@ def take(
         uri: of the object.
         wanted: what it is to say.
         ended: the tokens of holdings whose processes are known to have ended.
-        sight: what was seen last; see `Sight`.
+        sight: what was seen last; see `LeaseObservation`.
         clock: of this machine.
 
     Returns:
         the lock, or the object of whoever holds it.
     """
-    found, began = look(store, uri), clock()
+    found, began = read_lease(store, uri), clock()
     if found is None:
         store.put_new(uri, io.BytesIO(wanted.to_json()), len(wanted.to_json()))
     elif _may_be_taken(found, ended, sight, began):
         store.replace(uri, wanted.to_json(), found.version)
     else:
         return found
-    now = look(store, uri)
+    now = read_lease(store, uri)
     if now is None:  # deleted by hand, or by a process that empties the bucket
-        return Found(_UNREADABLE, "")
+        return FoundLease(_UNREADABLE, "")
     return Lease(store, uri, now, began, clock) if now.holding.token == wanted.token else now
 
 
-def _may_be_taken(found: Found, ended: Collection[str], sight: Sight, now: float) -> bool:
+def _may_be_taken(found: FoundLease, ended: Collection[str], sight: LeaseObservation, now: float) -> bool:
     holding, known = found
     unchanged = now - sight.since if sight.version == known else 0.0
     return holding.is_free or holding.token in ended or unchanged >= holding.seconds
@@ -168,7 +168,7 @@ _held: dict[str, tuple[int, Lease]] = {}  # by workspace: the process that holds
 
 
 @contextmanager
-def kept(workspace: str, lease: Lease, seconds: float) -> Iterator[None]:
+def keep_lease_renewed(workspace: str, lease: Lease, seconds: float) -> Iterator[None]:
     """Renew a lock in the background while what is inside is done, and let go of it afterwards.
 
     Args:

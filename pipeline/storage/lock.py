@@ -18,13 +18,13 @@ from pydantic import TypeAdapter, ValidationError
 from model.errors import BackbeamError, Locked, NothingRun, StorageFailed
 from pipeline.progress import say
 from pipeline.storage import lease
-from pipeline.storage.cleanup import clear_all, clear_leftovers_of, refuse_links
-from pipeline.storage.files import if_possible, write_atomically
-from pipeline.storage.lease import Clock, Found, Holding, Lease, Sight, kept, take
+from pipeline.storage.cleanup import refuse_links, remove_stale_files, remove_stale_files_of
+from pipeline.storage.files import suppress_storage_errors, write_atomically
+from pipeline.storage.lease import Clock, FoundLease, HeldLease, Lease, LeaseObservation, keep_lease_renewed, take_lease
 from pipeline.storage.local_disk import delete_file, make_folder, reach
 from pipeline.storage.object_store import ObjectStore, find_store
 from pipeline.storage.places import Place, RemotePath
-from pipeline.storage.workspace import local_side
+from pipeline.storage.workspace import local_folder_of
 
 
 class _Held(Exception):
@@ -32,7 +32,7 @@ class _Held(Exception):
 
 
 @contextmanager
-def locked(workspace: Place, wait: float = 0, skip: bool = False, clears: bool = True) -> Iterator[None]:
+def lock_workspace(workspace: Place, wait: float = 0, skip: bool = False, clears: bool = True) -> Iterator[None]:
     """Keep every other backbeam process out of a workspace; the lock goes when its holder does.
 
     A workspace in a store has a lock on this machine, and another in the store for all machines: see `stores.lease`.
@@ -54,7 +54,7 @@ def locked(workspace: Place, wait: float = 0, skip: bool = False, clears: bool =
     if not isinstance(workspace, Path):
         workspace.is_dir()  # raises before any work if the store cannot be asked
     refuse_links(workspace)
-    started, folder = time.monotonic(), local_side(workspace)
+    started, folder = time.monotonic(), local_folder_of(workspace)
     with ExitStack() as stack:
         try:
             stack.enter_context(_held(folder / ".lock", workspace, wait, _clear_beside if clears else None))
@@ -62,7 +62,7 @@ def locked(workspace: Place, wait: float = 0, skip: bool = False, clears: bool =
             raise _in_use(workspace, str(holder), skip) from None
         if isinstance(workspace, RemotePath):
             left = wait - (time.monotonic() - started)
-            held = hold(workspace, folder, _name_holder(_about_this_process()), left)
+            held = hold_lease(workspace, folder, _name_holder(_about_this_process()), left)
             if isinstance(held, str):
                 raise _in_use(workspace, held, skip)
             stack.enter_context(held)
@@ -70,7 +70,7 @@ def locked(workspace: Place, wait: float = 0, skip: bool = False, clears: bool =
 
 
 @contextmanager
-def scheduling(workspace: Place) -> Iterator[None]:
+def lock_scheduler(workspace: Place) -> Iterator[None]:
     """Keep every other scheduler of this machine out of a workspace; its runs take the lock of the workspace itself.
 
     Of what a scheduler that was killed left, the note alone is cleared away: a run may be at work.
@@ -79,7 +79,7 @@ def scheduling(workspace: Place) -> Iterator[None]:
         Locked: another one is at work.
     """
     try:
-        with _held(local_side(workspace) / ".schedule-lock", workspace, 0, clear_leftovers_of):
+        with _held(local_folder_of(workspace) / ".schedule-lock", workspace, 0, remove_stale_files_of):
             yield
     except _Held as holder:
         raise Locked(
@@ -88,7 +88,7 @@ def scheduling(workspace: Place) -> Iterator[None]:
 
 
 def _clear_beside(note: Path) -> None:
-    clear_all(note.parent)
+    remove_stale_files(note.parent)
 
 
 def _in_use(workspace: Place, holder: str, skip: bool) -> BackbeamError:
@@ -124,7 +124,7 @@ def _noted(note: Path, clear: Callable[[Path], None] | None) -> Iterator[None]:
         raise
     except BaseException:
         if not stays:
-            with if_possible():
+            with suppress_storage_errors():
                 delete_file(note)
         raise
     if not stays:
@@ -170,11 +170,11 @@ POLL_SECONDS = 1.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-_NOTHING_SEEN = Sight("", 0.0)
+_NOTHING_SEEN = LeaseObservation("", 0.0)
 
 
 @dataclass(frozen=True)
-class Memory:
+class LeaseMemory:
     """What this machine knows of a lock.
 
     Attributes:
@@ -183,18 +183,18 @@ class Memory:
     """
 
     tokens: frozenset[str] = frozenset()
-    sight: Sight = _NOTHING_SEEN
+    sight: LeaseObservation = _NOTHING_SEEN
 
 
-_MEMORY = TypeAdapter(Memory)
+_MEMORY = TypeAdapter(LeaseMemory)
 
 
-def awake_or_not() -> float:
+def elapsed_seconds() -> float:
     """Return seconds since the machine began; where the system says it, those count for which it slept."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
-def hold(workspace: RemotePath, folder: Path, holder: str, wait: float) -> AbstractContextManager[None] | str:
+def hold_lease(workspace: RemotePath, folder: Path, holder: str, wait: float) -> AbstractContextManager[None] | str:
     """Take the lock that a workspace has in its store.
 
     Args:
@@ -211,10 +211,10 @@ def hold(workspace: RemotePath, folder: Path, holder: str, wait: float) -> Abstr
     """
     uri = str(workspace / LOCK_NAME)
     store = find_store(uri)
-    wanted, other = Holding(holder, uuid.uuid4().hex, lease.LEASE_SECONDS), ""
+    wanted, other = HeldLease(holder, uuid.uuid4().hex, lease.LEASE_SECONDS), ""
     for found in attempts(store, uri, wanted, folder / MEMORY_NAME, wait):
         if isinstance(found, Lease):
-            return kept(workspace.uri, found, wanted.seconds / lease.RENEWALS)
+            return keep_lease_renewed(workspace.uri, found, wanted.seconds / lease.RENEWALS)
         if wait > 0 and not other:
             say(f"{workspace} is in use by {found.holding.holder}: waiting for up to {wait:g} s")
         other = found.holding.holder
@@ -224,22 +224,24 @@ def hold(workspace: RemotePath, folder: Path, holder: str, wait: float) -> Abstr
 def attempts(
     store: ObjectStore,
     uri: str,
-    wanted: Holding,
+    wanted: HeldLease,
     notes: Path,
     wait: float,
-    clock: Clock = awake_or_not,
+    clock: Clock = elapsed_seconds,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[Lease | Found]:
+) -> Iterator[Lease | FoundLease]:
     """Yield what comes of each try to take a lock, one at least, until the wait is over; a Lease is the last."""
     memory, end = _recall(notes), clock() + wait
     while True:
-        _note(notes, Memory(memory.tokens | {wanted.token}, memory.sight))  # before a process that has it can be killed
-        found = take(store, uri, wanted, memory.tokens, memory.sight, clock)
+        _note(
+            notes, LeaseMemory(memory.tokens | {wanted.token}, memory.sight)
+        )  # before a process that has it can be killed
+        found = take_lease(store, uri, wanted, memory.tokens, memory.sight, clock)
         if isinstance(found, Lease):
-            _note(notes, Memory(frozenset({wanted.token})))
+            _note(notes, LeaseMemory(frozenset({wanted.token})))
             yield found
             return
-        memory = Memory(memory.tokens, memory.sight.again(found.version, clock()))
+        memory = LeaseMemory(memory.tokens, memory.sight.again(found.version, clock()))
         _note(notes, memory)
         yield found
         if clock() >= end:
@@ -247,12 +249,12 @@ def attempts(
         sleep(min(POLL_SECONDS, max(end - clock(), 0)))
 
 
-def _recall(notes: Path) -> Memory:
+def _recall(notes: Path) -> LeaseMemory:
     try:
         return _MEMORY.validate_json(notes.read_bytes())
     except (OSError, ValidationError):  # there are none yet
-        return Memory()
+        return LeaseMemory()
 
 
-def _note(notes: Path, memory: Memory) -> None:
+def _note(notes: Path, memory: LeaseMemory) -> None:
     write_atomically(notes, _MEMORY.dump_json(memory))

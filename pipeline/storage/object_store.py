@@ -22,8 +22,8 @@ from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from model.errors import BadUsage, StorageFailed
-from pipeline.processes import interruptible
-from pipeline.storage.places import missing
+from pipeline.processes import run_interruptible
+from pipeline.storage.places import file_not_found
 
 _ANSWER_SECONDS = 30  # until a request is answered, and between two pieces of an answer
 _UPLOAD_SECONDS = 120  # until a part of an upload is answered, its sending included
@@ -88,7 +88,7 @@ class ObjectStore:
     def look(self, uri: str) -> Mapping[str, Any] | None:
         """Return `size`, `e_tag` and more of an object; None if there is none of that name."""
         with _failures(uri), suppress(FileNotFoundError):
-            return interruptible(lambda: obstore.head(self._client(), _name(uri)))
+            return run_interruptible(lambda: obstore.head(self._client(), _name(uri)))
         return None
 
     def read(self, uri: str, start: int = 0, num_bytes: int | None = None, e_tag: str | None = None) -> bytes:
@@ -105,7 +105,7 @@ class ObjectStore:
             try:
                 return self._get(uri, wanted)[0]
             except FileNotFoundError:
-                raise missing(uri) from None
+                raise file_not_found(uri) from None
             except exceptions.GenericError:
                 if "range" in wanted and start >= (self.size(uri) or 0):  # it ends before start
                     return b""
@@ -124,7 +124,7 @@ class ObjectStore:
         how: dict[str, Any] = {"use_multipart": in_parts, "chunk_size": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE}
         with _failures(uri, bucket_may_be_missing=True):
             client = self._client(_UPLOAD_SECONDS if in_parts else _ANSWER_SECONDS)
-            interruptible(lambda: obstore.put(client, _name(uri), content, **how))
+            run_interruptible(lambda: obstore.put(client, _name(uri), content, **how))
 
     def put_new(self, uri: str, content: IO[bytes], num_bytes: int) -> bool:
         """Put an object of num_bytes, whole, unless one stands there.
@@ -142,7 +142,7 @@ class ObjectStore:
         """Yield every object below a folder, whatever the depth; raises StorageFailed if there is no such bucket."""
         with _failures(uri):
             pages = obstore.list(self._client(), _name(uri) or None, chunk_size=_AT_ONCE)
-            while page := interruptible(lambda: next(pages, None)):
+            while page := run_interruptible(lambda: next(pages, None)):
                 yield from (f"{self.scheme}://{self.bucket}/{found['path']}" for found in page)
 
     def delete(self, uris: Iterable[str]) -> None:
@@ -172,7 +172,7 @@ class ObjectStore:
             start, stop = answer.range
             return bytes(answer.bytes()), answer.meta, stop - start
 
-        data, found, num_bytes = interruptible(get)
+        data, found, num_bytes = run_interruptible(get)
         if len(data) != num_bytes:
             raise failed(uri, f"{len(data)} of {num_bytes} bytes were read; run again")
         return data, found
@@ -185,7 +185,7 @@ class ObjectStore:
             for pause in (*_PAUSES, None):
                 content.seek(0)
                 try:
-                    interruptible(lambda: obstore.put(client, _name(uri), content, mode=mode, use_multipart=False))
+                    run_interruptible(lambda: obstore.put(client, _name(uri), content, mode=mode, use_multipart=False))
                 except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                     if mode != "create" or self.size(uri) is not None:
                         return was_tried and self._holds(uri, content, num_bytes)
@@ -209,7 +209,7 @@ class ObjectStore:
     def _delete(self, uri: str, names: list[str], tries: int = 3) -> None:
         with _failures(uri):
             try:
-                interruptible(lambda: obstore.delete(self._client(), names))
+                run_interruptible(lambda: obstore.delete(self._client(), names))
             except FileNotFoundError as problem:
                 if re.search("NoSuchBucket|container does not exist", str(problem)):
                     raise failed(uri, _NO_BUCKET) from None
@@ -224,7 +224,7 @@ def open_remote(uri: str) -> BinaryIO:
     """Open an object for reading, from any position; raises FileNotFoundError if there is none."""
     found = find_store(uri).look(uri)
     if found is None:
-        raise missing(uri)
+        raise file_not_found(uri)
     return io.BufferedReader(RemoteStream(uri, found["size"], found["e_tag"]), _BUFFER_BYTES)
 
 

@@ -141,6 +141,6 @@ def place_of(text: str | Place) -> Place:
     return text if isinstance(text, RemotePath) else Path(text)
 
 
-def missing(uri: str) -> FileNotFoundError:
+def file_not_found(uri: str) -> FileNotFoundError:
     """Return the error of an object that is not there, as a local file's would be."""
     return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)

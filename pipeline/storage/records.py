@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from model.errors import CorruptArtefact
-from pipeline.storage.files import check_file, file_digest, read_checked, read_record, size
+from pipeline.storage.files import check_file, file_digest, file_size, read_checked, read_record
 from pipeline.storage.places import Place
 
 _OWN_DIGEST = "record_sha256"
@@ -89,7 +89,7 @@ class FileInfo(Record):
     @classmethod
     def of(cls, path: Place) -> "FileInfo":
         """Describe the file that is at a place; raises FileNotFoundError if there is none."""
-        return FileInfo(name=path.name, num_bytes=size(path), sha256=file_digest(path))
+        return FileInfo(name=path.name, num_bytes=file_size(path), sha256=file_digest(path))
 
     def check(self, folder: Place) -> None:
         """Check the file in a folder; raises CorruptArtefact as `storage.check_file` does."""

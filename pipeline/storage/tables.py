@@ -18,17 +18,17 @@ from pipeline.storage import schemas
 from pipeline.storage.cleanup import temporary_folder
 from pipeline.storage.files import (
     digest_of,
-    if_possible,
     publish_folder,
-    remove,
-    removed_afterwards,
-    withdraw_folder,
+    remove_afterwards,
+    remove_tree,
+    suppress_storage_errors,
+    unpublish_folder,
     write_atomically,
 )
 from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.records import FileInfo, FileName
 from pipeline.storage.schemas import ORIGIN, SCHEMA_VERSION
-from pipeline.storage.workspace import partition
+from pipeline.storage.workspace import table_partition
 
 Write: TypeAlias = Callable[[Place, bytes], None]
 MOST_ROWS = 2**24  # of a file; the longest have a row for each example of a shard
@@ -58,11 +58,11 @@ def staging_folder(workspace: Place, table: str, run_id: str) -> Place:
     In a store, where no folder can be put in place, that is where they stay.
     """
     if isinstance(workspace, RemotePath):
-        return workspace / partition(table, run_id)
+        return workspace / table_partition(table, run_id)
     return _hidden_folder(workspace, run_id) / table
 
 
-def publish(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
+def publish_tables(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
     """Put a run's rows of tables in place, table by table in that order, each whole.
 
     Doing it again, as engines may, changes nothing. In a store they are in place.
@@ -70,11 +70,11 @@ def publish(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
     if isinstance(workspace, RemotePath):
         return
     for table in tables:
-        publish_folder(_hidden_folder(workspace, run_id) / table, workspace / partition(table, run_id))
+        publish_folder(_hidden_folder(workspace, run_id) / table, workspace / table_partition(table, run_id))
 
 
 @contextmanager
-def made_anew(workspace: Place, run_id: str, tables: Sequence[str], record: Place) -> Iterator[None]:
+def replace_tables(workspace: Place, run_id: str, tables: Sequence[str], record: Place) -> Iterator[None]:
     """Take away a run's rows of tables to make them anew, and again if that does not come to its end.
 
     Args:
@@ -85,12 +85,12 @@ def made_anew(workspace: Place, run_id: str, tables: Sequence[str], record: Plac
     """
     with ExitStack() as stack:
         if isinstance(workspace, Path):
-            stack.enter_context(removed_afterwards(_hidden_folder(workspace, run_id)))
+            stack.enter_context(remove_afterwards(_hidden_folder(workspace, run_id)))
         _withdraw(workspace, run_id, tables)
         try:
             yield
         except BaseException:
-            with if_possible():
+            with suppress_storage_errors():
                 if not record.exists():
                     _withdraw(workspace, run_id, tables)
             raise
@@ -168,9 +168,9 @@ def _withdraw(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
     """Take a run's rows out of tables, each at once, and first out of the one that says that all are whole."""
     for table in sorted(tables, key=lambda name: name != LAST_TABLE):
         if isinstance(workspace, RemotePath):
-            remove(workspace / partition(table, run_id))
+            remove_tree(workspace / table_partition(table, run_id))
         else:
-            withdraw_folder(workspace / partition(table, run_id), _hidden_folder(workspace, run_id))
+            unpublish_folder(workspace / table_partition(table, run_id), _hidden_folder(workspace, run_id))
 
 
 def _hidden_folder(workspace: Path, run_id: str) -> Path:
@@ -188,4 +188,4 @@ class TableFile(FileInfo):
 
     def folder(self, workspace: Place, run_id: str) -> Place:
         """Return the folder that the file is in."""
-        return workspace / partition(self.table, run_id)
+        return workspace / table_partition(self.table, run_id)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from model.errors import BadUsage
 from pipeline.storage.cleanup import temporary_folder
-from pipeline.storage.files import digest_of, folders_with, make_empty, removed_afterwards
+from pipeline.storage.files import digest_of, list_folders_with, make_empty_folder, remove_afterwards
 from pipeline.storage.places import Place
 
 CACHE_VARIABLE = "BACKBEAM_CACHE_DIR"
@@ -24,14 +24,14 @@ def default_cache() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("backbeam"))
 
 
-def local_side(workspace: Place) -> Path:
+def local_folder_of(workspace: Place) -> Path:
     """Return the folder of this machine that goes with a workspace; it is the workspace itself if that is local."""
     if isinstance(workspace, Path):
         return workspace
     return default_cache().absolute() / "workspaces" / digest_of(workspace.uri.encode())[:16]
 
 
-def poll_seconds(place: Place) -> float:
+def poll_interval(place: Place) -> float:
     """Return how long to wait between two looks at how many files there are; in a store each look is a request."""
     return 0.2 if isinstance(place, Path) else 10
 
@@ -46,7 +46,7 @@ def scratch_folder(dataset: Place, works_here: bool) -> Place:
     name = f".scratch-{dataset.name}"
     if isinstance(dataset, Path) or not works_here:
         return dataset.with_name(name)
-    return local_side(dataset.parent.parent) / name
+    return local_folder_of(dataset.parent.parent) / name
 
 
 @contextmanager
@@ -55,9 +55,9 @@ def temporary_files_in(workspace: Place) -> Iterator[None]:
 
     The folder is deleted at the end, with all that an engine forgot there.
     """
-    folder = temporary_folder(local_side(workspace))
-    with removed_afterwards(folder):
-        make_empty(folder)
+    folder = temporary_folder(local_folder_of(workspace))
+    with remove_afterwards(folder):
+        make_empty_folder(folder)
         earlier = os.environ.get("TMPDIR"), tempfile.tempdir
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
         try:
@@ -81,7 +81,7 @@ def find_complete(parent: Place, record_name: str, wanted: str | None, what: str
     Raises:
         BadUsage: none fits, or several do.
     """
-    ids = [folder.name for folder in folders_with(parent, record_name)]
+    ids = [folder.name for folder in list_folders_with(parent, record_name)]
     fitting = next(filter(None, ([name for name in ids if fits(name)] for fits in _ways_to_fit(wanted))), [])
     if len(fitting) != 1:
         problem = "several fit" if fitting else "there is none"
@@ -101,7 +101,7 @@ def _ways_to_fit(wanted: str | None) -> list[Callable[[str], bool]]:
     ]
 
 
-def partition(table: str, run_id: str) -> str:
+def table_partition(table: str, run_id: str) -> str:
     """Return the folder of a run's rows of a table, below the workspace: reports/TABLE/run=RUN_ID."""
     return f"reports/{table}/run={run_id}"
 

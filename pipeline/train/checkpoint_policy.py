@@ -6,7 +6,7 @@ SAVE_SECONDS = 30.0  # of training that a killed process may lose, where the use
 
 
 @dataclass(frozen=True)
-class Saving:
+class CheckpointPolicy:
     """What the user says of checkpoints; it does not change what is trained.
 
     Attributes:

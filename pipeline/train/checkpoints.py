@@ -58,7 +58,7 @@ class Snapshot(NamedTuple):
     agreements: tuple[Agreement, ...] = ()
 
 
-class Saved(NamedTuple):
+class SavedCheckpoint(NamedTuple):
     """A checkpoint that verifies.
 
     Attributes:
@@ -79,7 +79,7 @@ class Saved(NamedTuple):
         return (*self.record.resumed_at, self.record.step)
 
 
-def find_newest(folder: Place, config: TrainingConfig) -> Saved | None:
+def find_newest_checkpoint(folder: Place, config: TrainingConfig) -> SavedCheckpoint | None:
     """Find the newest checkpoint of a run that verifies; a warning names each newer one that does not.
 
     Args:
@@ -100,7 +100,7 @@ def find_newest(folder: Place, config: TrainingConfig) -> Saved | None:
             warn(f"train: warning: {problem}; this checkpoint is left out")
             unsound.append(path)
         else:
-            return Saved(path, record, tensors, tuple(unsound))
+            return SavedCheckpoint(path, record, tensors, tuple(unsound))
     if unsound:
         raise CorruptArtefact(
             f"no checkpoint of {folder.name} is sound: {', '.join(map(str, unsound))}; delete the folder "
@@ -109,7 +109,7 @@ def find_newest(folder: Place, config: TrainingConfig) -> Saved | None:
     return None
 
 
-def take_up(saved: Saved | None, start: Any) -> Snapshot:
+def resume_from(saved: SavedCheckpoint | None, start: Any) -> Snapshot:
     """Return where a run begins: at its start, or where it was left.
 
     Args:
@@ -130,7 +130,9 @@ def take_up(saved: Saved | None, start: Any) -> Snapshot:
         raise CorruptArtefact(f"{saved.path} does not hold the rows that were found before it") from None
 
 
-def write(folder: Place, config: TrainingConfig, resumed_at: tuple[int, ...], keep: int, snapshot: Snapshot) -> None:
+def write_checkpoint(
+    folder: Place, config: TrainingConfig, resumed_at: tuple[int, ...], keep: int, snapshot: Snapshot
+) -> None:
     """Write a checkpoint, and delete those that are too many once it is in place.
 
     Args:
@@ -155,7 +157,7 @@ def write(folder: Place, config: TrainingConfig, resumed_at: tuple[int, ...], ke
     _remove(older[keep - 1 :])
 
 
-def tidy(folder: Place, saved: Saved) -> None:
+def remove_old_checkpoints(folder: Place, saved: SavedCheckpoint) -> None:
     """Clear away what is of no use once a run goes on: files that do not verify, and those that a killed write left."""
     _remove([*saved.unsound, *(folder / CHECKPOINTS_NAME).glob(".*")])
 

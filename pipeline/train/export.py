@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.context import quiet_imports
-from pipeline.storage.files import check_free, file_digest
+from pipeline.storage.files import check_does_not_exist, file_digest
 from pipeline.train.run_lookup import Model
 from pipeline.train.run_record import RUN_NAME
 
@@ -19,11 +19,11 @@ def export_model(model: Model, target: Path) -> None:
         BadUsage: target is there already.
         CorruptArtefact: the parameters are not what the run's record says.
     """
-    check_free(target)
+    check_does_not_exist(target)
     data = model.run.parameters.read(model.folder)
     with quiet_imports():
         from model.devices import initialise_devices
-        from pipeline.train.saved_model import export
+        from pipeline.train.saved_model import write_saved_model
 
         initialise_devices()
     run, manifest = model.run, model.manifest
@@ -34,4 +34,4 @@ def export_model(model: Model, target: Path) -> None:
         "dataset_digest": run.dataset_digest,
         "versions": run.versions,
     }
-    export(target, data, run.config, (manifest.height, manifest.width), manifest.class_names, origin)
+    write_saved_model(target, data, run.config, (manifest.height, manifest.width), manifest.class_names, origin)

@@ -6,10 +6,10 @@ from model.errors import CorruptArtefact
 from pipeline.preprocess.manifest import Manifest
 from pipeline.storage.files import write_atomically
 from pipeline.storage.places import Place
-from pipeline.storage.workspace import local_side
+from pipeline.storage.workspace import local_folder_of
 
 
-def copy_shards(dataset: Place, manifest: Manifest, workspace: Place) -> Path:
+def copy_shards_locally(dataset: Place, manifest: Manifest, workspace: Place) -> Path:
     """Make sure that every shard of a data set is on this machine and verifies.
 
     Args:
@@ -25,7 +25,7 @@ def copy_shards(dataset: Place, manifest: Manifest, workspace: Place) -> Path:
     """
     if isinstance(dataset, Path):
         return dataset
-    copies = local_side(workspace) / "datasets"
+    copies = local_folder_of(workspace) / "datasets"
     for shard in (shard for split in manifest.splits.values() for shard in split.shards):
         owner = manifest.id_of(shard)
         try:

@@ -14,20 +14,20 @@ from model.lockstep import Lockstep, agreement
 from model.network import Parameters
 from model.recipes import TrainingConfig
 from pipeline.progress import say, warn
-from pipeline.storage.files import if_possible, remove, remove_all_but
+from pipeline.storage.files import remove_tree, remove_tree_except, suppress_storage_errors
 from pipeline.storage.places import Place
-from pipeline.train.checkpoint_policy import Saving
+from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.checkpoints import Snapshot
 from pipeline.train.run_record import CHECKPOINTS_NAME, TENSORBOARD_NAME
 
 Report: TypeAlias = Callable[[Progress, Parameters], object]
 
 
-class Stopped(Exception):
+class TrainingStopped(Exception):
     """Another run beside this one failed, or the user interrupted."""
 
 
-class Diverged(BadUsage):
+class TrainingDiverged(BadUsage):
     """The numbers of a run ran away."""
 
     def __init__(self, config: TrainingConfig, how: str) -> None:
@@ -35,7 +35,7 @@ class Diverged(BadUsage):
         super().__init__(f"training with seed {config.seed} diverged: {how}; lower {rates}")
 
 
-class Journal:
+class TrainingMonitor:
     """What one run has found so far; `report` and `chunk_done` are what a `model.fitting.Listener` wants.
 
     Attributes:
@@ -51,7 +51,7 @@ class Journal:
         start: Snapshot,
         listeners: list[Report],
         stop: Event,
-        saving: Saving,
+        saving: CheckpointPolicy,
         write: Callable[[Snapshot], None] | None,
     ) -> None:
         """Begin.
@@ -72,7 +72,7 @@ class Journal:
     def report(self, point: Progress, parameters: Parameters) -> None:
         """Take a point of the curve; raises Diverged if its loss is no number."""
         if point.step and not isfinite(point.loss):
-            raise Diverged(self._config, f"the loss is {point.loss} at step {point.step}")
+            raise TrainingDiverged(self._config, f"the loss is {point.loss} at step {point.step}")
         self.curve.append(point)
         for listener in self.listeners:
             listener(point, parameters)
@@ -86,7 +86,7 @@ class Journal:
         if standing.step < self._config.num_steps and self._saving.is_due(earlier, standing.step, seconds):
             self._save()
         if self._stop.is_set():
-            raise Stopped
+            raise TrainingStopped
 
     def leave(self) -> None:
         """Save the last finished chunk, if it is not, and say from where the run will go on."""
@@ -109,7 +109,7 @@ class Journal:
 
 
 @contextmanager
-def left_to_go_on(folder: Place, record: Place, journal: Journal) -> Iterator[None]:
+def keep_resumable_on_failure(folder: Place, record: Place, journal: TrainingMonitor) -> Iterator[None]:
     """Leave of a run that does not come to its end, interruptions included, what it can go on from, and nothing else.
 
     Args:
@@ -120,16 +120,16 @@ def left_to_go_on(folder: Place, record: Place, journal: Journal) -> Iterator[No
     try:
         yield
     except BaseException as problem:
-        with if_possible():
+        with suppress_storage_errors():
             if not record.exists():
-                if not isinstance(problem, Diverged):
+                if not isinstance(problem, TrainingDiverged):
                     journal.leave()
-                _clear(folder, isinstance(problem, Diverged))
+                _clear(folder, isinstance(problem, TrainingDiverged))
         raise
 
 
 def _clear(folder: Place, diverged: bool) -> None:
     if diverged or not any((folder / CHECKPOINTS_NAME).glob("*")):
-        remove(folder)
+        remove_tree(folder)
     else:
-        remove_all_but(folder, CHECKPOINTS_NAME, TENSORBOARD_NAME)
+        remove_tree_except(folder, CHECKPOINTS_NAME, TENSORBOARD_NAME)

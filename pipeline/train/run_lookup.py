@@ -27,7 +27,7 @@ def find_run(workspace: Place, wanted: str | None) -> tuple[RunRecord, Dataset]:
         CorruptArtefact: a file is not what its record says, or the data set is not the one of the run.
     """
     run = check_run(workspace, find_run_folder(workspace, wanted))
-    return run, dataset_of(workspace, run, check_dataset)
+    return run, load_dataset_of(workspace, run, check_dataset)
 
 
 def find_model(workspace: Place, wanted: str | None) -> Model:
@@ -40,10 +40,10 @@ def find_model(workspace: Place, wanted: str | None) -> Model:
     """
     folder = find_run_folder(workspace, wanted)
     run = load_run(folder)
-    return Model(folder, run, dataset_of(workspace, run, load_manifest).manifest)
+    return Model(folder, run, load_dataset_of(workspace, run, load_manifest).manifest)
 
 
-def dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tuple[Manifest, str]]) -> Dataset:
+def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tuple[Manifest, str]]) -> Dataset:
     """Load the data set that a run was trained on.
 
     Args:

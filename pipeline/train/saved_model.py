@@ -8,14 +8,14 @@ from model.checkpoint import decode_parameters
 from model.export import describe_network, save_network
 from model.network import build_network
 from model.recipes import TrainingConfig
-from pipeline.storage.files import digest_of, new_folder, write_atomically
+from pipeline.storage.files import create_folder_atomically, digest_of, write_atomically
 from pipeline.train.run_record import PARAMETERS_NAME
 
 SAVED_MODEL = "saved_model"
 DESCRIPTION_NAME = "model.json"
 
 
-def export(
+def write_saved_model(
     target: Path,
     data: bytes,
     config: TrainingConfig,
@@ -43,7 +43,7 @@ def export(
     )
     parameters_file = {"name": PARAMETERS_NAME, "num_bytes": len(data), "sha256": digest_of(data)}
     about = describe_network(config, *image_size, class_names) | {"parameters": parameters_file, "origin": origin}
-    with new_folder(target) as folder:
+    with create_folder_atomically(target) as folder:
         save_network(folder / SAVED_MODEL, network, parameters, *image_size)
         write_atomically(folder / PARAMETERS_NAME, data)
         write_atomically(folder / DESCRIPTION_NAME, json.dumps(about, indent=2, sort_keys=True).encode() + b"\n")

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING
 
 from model.errors import BadUsage
 from model.recipes import TrainingConfig, fit_to_data
-from pipeline.context import Log, Settings, once, quiet_imports
+from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
 from pipeline.preprocess.dataset import Dataset
-from pipeline.storage.files import remove
+from pipeline.storage.files import remove_tree
 from pipeline.storage.places import Place
-from pipeline.train.checkpoint_policy import Saving
+from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.memory_check import check_memory
 from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, TENSORBOARD_NAME, RunRecord, check_run, run_id
 
 if TYPE_CHECKING:
-    from pipeline.train.trainer import Job  # which imports TensorFlow
+    from pipeline.train.trainer import TrainingJob  # which imports TensorFlow
 
 
 def train_stage(
-    settings: Settings,
+    settings: StageContext,
     dataset: Dataset,
     configs: Sequence[TrainingConfig],
     tensorboard: bool,
-    saving: Saving,
-    log: Log,
+    saving: CheckpointPolicy,
+    log: StageLog,
 ) -> list[RunRecord]:
     """Make sure that the runs are there: train those that are missing, side by side if they are several.
 
@@ -58,26 +58,26 @@ def train_stage(
         check_memory(missing[0], settings.device)  # now that the sizes of the data set are known
         with log.timed("import"), quiet_imports():
             from model.replicas import start_engine
-            from pipeline.train.trainer import prepare, train
+            from pipeline.train.trainer import prepare_attempt, train_runs
         job = _job(settings, dataset, tensorboard, saving)
-        attempts = [prepare(job, config) for config in missing]
+        attempts = [prepare_attempt(job, config) for config in missing]
         with log.timed("import"), quiet_imports():
             engine = start_engine(missing[0], settings.device, settings.cluster, attempts[0].identity)
         with log.timed("train"):
-            train(job, attempts, engine)
+            train_runs(job, attempts, engine)
 
     def check() -> list[RunRecord]:
         for folder in folders:
-            remove(folder / CHECKPOINTS_NAME)  # of a process that was killed when the run was complete
+            remove_tree(folder / CHECKPOINTS_NAME)  # of a process that was killed when the run was complete
         return [check_run(settings.workspace, folder) for folder in folders]
 
-    return once("train", not missing, build, check, settings, log)
+    return run_unless_complete("train", not missing, build, check, settings, log)
 
 
-def _job(settings: Settings, dataset: Dataset, tensorboard: bool, saving: Saving) -> "Job":
-    from pipeline.train.trainer import Job
+def _job(settings: StageContext, dataset: Dataset, tensorboard: bool, saving: CheckpointPolicy) -> "TrainingJob":
+    from pipeline.train.trainer import TrainingJob
 
-    return Job(settings.workspace, dataset.folder, dataset.manifest, dataset.digest, tensorboard, saving)
+    return TrainingJob(settings.workspace, dataset.folder, dataset.manifest, dataset.digest, tensorboard, saving)
 
 
 def _check_logged(folders: Sequence[Place]) -> None:
@@ -88,7 +88,7 @@ def _check_logged(folders: Sequence[Place]) -> None:
             )
 
 
-def assist_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, log: Log) -> str:
+def assist_stage(settings: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
     """Train as a worker that is not the chief: it reads the data set, takes its share of every step, writes nothing.
 
     Returns:
@@ -104,22 +104,22 @@ def assist_stage(settings: Settings, dataset: Dataset, config: TrainingConfig, l
     def build() -> None:
         with log.timed("import"), quiet_imports():
             from model.replicas import start_engine
-            from pipeline.train.trainer import assist, prepare
-        job = _job(settings, dataset, tensorboard=False, saving=Saving())
-        attempt = prepare(job, fitted)
+            from pipeline.train.trainer import assist_training, prepare_attempt
+        job = _job(settings, dataset, tensorboard=False, saving=CheckpointPolicy())
+        attempt = prepare_attempt(job, fitted)
         with log.timed("import"), quiet_imports():
             engine = start_engine(fitted, settings.device, settings.cluster, attempt.identity)
         with log.timed("train"):
-            assist(job, attempt, engine)
+            assist_training(job, attempt, engine)
 
     if (folder / RUN_NAME).exists():
-        once("train", True, build, lambda: check_run(settings.workspace, folder), settings, log)
+        run_unless_complete("train", True, build, lambda: check_run(settings.workspace, folder), settings, log)
     else:
         build()
     return folder.name
 
 
-def check_machine(settings: Settings, config: TrainingConfig) -> None:
+def check_machine(settings: StageContext, config: TrainingConfig) -> None:
     """Fail before any work if the memory is too small, or a GPU that was named is not there; raises BadUsage."""
     check_memory(config, settings.device)
     if settings.device not in ("auto", "cpu"):

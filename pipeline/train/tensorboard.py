@@ -18,7 +18,7 @@ from pipeline.train.mistakes import worst_mistakes
 MOST_MISTAKES = 32
 
 
-class Board:
+class TensorBoardLog:
     """The log of one run, in a folder that TensorBoard reads."""
 
     def __init__(self, folder: Path, config: TrainingConfig, monitored: Examples, image_size: tuple[int, int]) -> None:
@@ -40,7 +40,7 @@ class Board:
         with storage_failures(folder):
             self._writer = tf.summary.create_file_writer(str(folder))
             with self._writer.as_default(step=0):
-                tf.summary.graph(graph_of_a_step(config))
+                tf.summary.graph(trace_step_graph(config))
 
     def report(self, point: Progress, parameters: Parameters) -> None:
         """Log a point of the curve and the parameters there; at the last step the mistakes too.
@@ -80,7 +80,7 @@ class Board:
         return "\n".join(lines)
 
 
-def graph_of_a_step(config: TrainingConfig) -> tf.Graph:
+def trace_step_graph(config: TrainingConfig) -> tf.Graph:
     """Return the graph of one update: the forward pass, the way back (of compare, the manual one) and the descent."""
     if config.step == "compare":
         config = config.model_copy(update={"step": "manual"})

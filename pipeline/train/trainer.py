@@ -13,7 +13,7 @@ import pyarrow as pa
 import tensorflow as tf
 from rich.progress import Progress as ProgressDisplay
 
-from model.batches import Plan, SplitReader, make_chunks
+from model.batches import BatchPlan, SplitReader, make_chunks
 from model.checkpoint import decode_parameters, encode_parameters
 from model.errors import BadUsage, recover
 from model.examples import Bytes, Examples, concatenate
@@ -26,10 +26,10 @@ from model.training import State
 from pipeline.preprocess import shards
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.shards import FIRST_EXAMPLES
-from pipeline.processes import deferred
+from pipeline.processes import defer_signals
 from pipeline.progress import say, training_progress
-from pipeline.storage.commit import commit
-from pipeline.storage.files import digest_of, make_empty, read_known, remove, remove_all_but
+from pipeline.storage.commit import commit_file
+from pipeline.storage.files import digest_of, make_empty_folder, read_with_digest, remove_tree, remove_tree_except
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo, now
 from pipeline.storage.tables import (
@@ -37,18 +37,24 @@ from pipeline.storage.tables import (
     SCHEMAS,
     TRAINING_TABLES,
     TableFile,
-    made_anew,
     origin_columns,
-    publish,
+    publish_tables,
+    replace_tables,
     staging_folder,
     write_table,
 )
 from pipeline.train import run_record
-from pipeline.train.checkpoint_policy import Saving
-from pipeline.train.checkpoints import Saved, find_newest, take_up, tidy, write
+from pipeline.train.checkpoint_policy import CheckpointPolicy
+from pipeline.train.checkpoints import (
+    SavedCheckpoint,
+    find_newest_checkpoint,
+    remove_old_checkpoints,
+    resume_from,
+    write_checkpoint,
+)
 from pipeline.train.environment import current_conditions
-from pipeline.train.local_shards import copy_shards
-from pipeline.train.monitor import Diverged, Journal, Report, left_to_go_on
+from pipeline.train.local_shards import copy_shards_locally
+from pipeline.train.monitor import Report, TrainingDiverged, TrainingMonitor, keep_resumable_on_failure
 from pipeline.train.run_record import (
     CHECKPOINTS_NAME,
     PARAMETERS_NAME,
@@ -58,13 +64,13 @@ from pipeline.train.run_record import (
     StepAgreement,
     current_versions,
 )
-from pipeline.train.tensorboard import Board
+from pipeline.train.tensorboard import TensorBoardLog
 
 REPORT_EVERY = 1000  # steps, as the article does
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What every run of a data set needs to know.
 
     Attributes:
@@ -81,10 +87,10 @@ class Job:
     manifest: Manifest
     dataset_digest: str
     tensorboard: bool
-    saving: Saving
+    saving: CheckpointPolicy
 
 
-class Attempt(NamedTuple):
+class TrainingAttempt(NamedTuple):
     """A run to train, from its start or from where it was left.
 
     Attributes:
@@ -95,7 +101,7 @@ class Attempt(NamedTuple):
 
     run_id: str
     config: TrainingConfig
-    saved: Saved | None
+    saved: SavedCheckpoint | None
 
     @property
     def identity(self) -> str:
@@ -104,7 +110,7 @@ class Attempt(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedRun:
     """What training gives before it is written.
 
     Attributes:
@@ -120,24 +126,24 @@ class Trained:
     seconds: float
 
 
-def prepare(job: Job, config: TrainingConfig) -> Attempt:
+def prepare_attempt(job: TrainingJob, config: TrainingConfig) -> TrainingAttempt:
     """Look from where a run begins; nothing is changed.
 
     Raises:
         CorruptArtefact: it has checkpoints, and none of them is sound.
     """
     name = run_record.run_id(job.dataset_digest, config)
-    return Attempt(name, config, find_newest(job.workspace / "runs" / name, config))
+    return TrainingAttempt(name, config, find_newest_checkpoint(job.workspace / "runs" / name, config))
 
 
-def train(job: Job, attempts: Sequence[Attempt], engine: Engine) -> None:
+def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine) -> None:
     """Train one run, or several that differ in their seeds side by side, and write each with its record.
 
     What is broken off leaves a checkpoint of its last finished chunk, unless it diverged.
 
     Args:
         job: what they have in common.
-        attempts: the runs, as `prepare` gives them.
+        attempts: the runs, as `prepare_attempt` gives them.
         engine: made for any of them: a compiled program holds for every seed.
 
     Raises:
@@ -148,17 +154,17 @@ def train(job: Job, attempts: Sequence[Attempt], engine: Engine) -> None:
     reader, monitored = _readers(job)
     with training_progress() as bar:
 
-        def work(attempt: Attempt, stop: Event) -> None:
+        def work(attempt: TrainingAttempt, stop: Event) -> None:
             name = f"seed {attempt.config.seed}, " if len(attempts) > 1 else ""
-            with deferred(stop.set):
+            with defer_signals(stop.set):
                 train_one(job, attempt, engine, reader, monitored, _progress_line(attempt, bar, name), stop)
 
         side_by_side(work, attempts)
 
 
 def train_one(
-    job: Job,
-    attempt: Attempt,
+    job: TrainingJob,
+    attempt: TrainingAttempt,
     engine: Engine,
     reader: SplitReader,
     monitored: Examples,
@@ -169,19 +175,19 @@ def train_one(
     run_id, config, saved = attempt
     folder = job.workspace / "runs" / run_id
     record, tables = folder / RUN_NAME, (*TRAINING_TABLES, *EVALUATION_TABLES)
-    begun = take_up(saved, first_state(job.workspace, attempt))  # what cannot begin leaves nothing behind
+    begun = resume_from(saved, first_state(job.workspace, attempt))  # what cannot begin leaves nothing behind
     _make_room(folder, saved)
-    save = partial(write, folder, config, saved.resumed_at if saved else (), job.saving.keep)
-    journal = Journal(config, begun, [show], stop, job.saving, save)
-    with left_to_go_on(folder, record, journal), made_anew(job.workspace, run_id, tables, record):
+    save = partial(write_checkpoint, folder, config, saved.resumed_at if saved else (), job.saving.keep)
+    journal = TrainingMonitor(config, begun, [show], stop, job.saving, save)
+    with keep_resumable_on_failure(folder, record, journal), replace_tables(job.workspace, run_id, tables, record):
         journal.listeners.extend(_boards(job, folder, config, monitored))
         trained = _fit(config, engine, reader, monitored, journal)
         agreements = trained.agreements or [_compare_steps(config, trained.parameters, reader)]
         _write(job, attempt, engine.device, folder, trained, agreements)
-    remove(folder / CHECKPOINTS_NAME)
+    remove_tree(folder / CHECKPOINTS_NAME)
 
 
-def first_state(workspace: Place, attempt: Attempt) -> State | Lockstep:
+def first_state(workspace: Place, attempt: TrainingAttempt) -> State | Lockstep:
     """Return the state before the first step: as the seed draws it, or with the parameters of another run.
 
     What goes on from a checkpoint needs no more of it than its form, so that other run may be gone by then.
@@ -194,18 +200,18 @@ def first_state(workspace: Place, attempt: Attempt) -> State | Lockstep:
     if config.warm_start is None or attempt.saved:
         return begin(config)
     path = workspace / "runs" / config.warm_start.run_id / PARAMETERS_NAME
-    parameters = decode_parameters(read_known(path, config.warm_start.sha256), str(path))
+    parameters = decode_parameters(read_with_digest(path, config.warm_start.sha256), str(path))
     config.check_start((parameters[0].weights.shape[-1], *(len(layer.biases) for layer in parameters)))
     return begin(config, parameters)
 
 
-def _make_room(folder: Place, saved: Saved | None) -> None:
+def _make_room(folder: Place, saved: SavedCheckpoint | None) -> None:
     """Clear away what an interrupted process left that is not gone on from."""
     if saved:
-        remove_all_but(folder, CHECKPOINTS_NAME, TENSORBOARD_NAME)
-        tidy(folder, saved)
+        remove_tree_except(folder, CHECKPOINTS_NAME, TENSORBOARD_NAME)
+        remove_old_checkpoints(folder, saved)
     else:
-        make_empty(folder)
+        make_empty_folder(folder)
 
 
 def _compare_steps(config: TrainingConfig, parameters: Parameters, reader: SplitReader) -> Agreement:
@@ -217,7 +223,12 @@ def _compare_steps(config: TrainingConfig, parameters: Parameters, reader: Split
 
 
 def _write(
-    job: Job, attempt: Attempt, device: str, folder: Place, trained: Trained, agreements: Sequence[Agreement]
+    job: TrainingJob,
+    attempt: TrainingAttempt,
+    device: str,
+    folder: Place,
+    trained: TrainedRun,
+    agreements: Sequence[Agreement],
 ) -> None:
     """Write what training gave, the record last."""
     (run_id, config, saved_before), digest = attempt, job.dataset_digest
@@ -227,7 +238,7 @@ def _write(
     tables = tuple(
         _write_rows(job.workspace, table, found, run_id, digest, saved.sha256) for table, found in rows.items()
     )
-    publish(job.workspace, run_id, TRAINING_TABLES)
+    publish_tables(job.workspace, run_id, TRAINING_TABLES)
     record = RunRecord(
         run_id=run_id,
         dataset_id=job.manifest.dataset_id,
@@ -243,10 +254,10 @@ def _write(
         resumed_at=saved_before.resumed_at if saved_before else (),
         conditions=current_conditions(),
     )
-    commit(folder / RUN_NAME, record.to_json())
+    commit_file(folder / RUN_NAME, record.to_json())
 
 
-def assist(job: Job, attempt: Attempt, engine: Engine) -> None:
+def assist_training(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) -> None:
     """Train as one of several workers that is not the chief: the same steps, nothing written, no checkpoint either.
 
     Raises:
@@ -256,15 +267,15 @@ def assist(job: Job, attempt: Attempt, engine: Engine) -> None:
     reader, monitored = _readers(job)
     with training_progress() as bar:
         config, stop = attempt.config, Event()
-        begun = take_up(attempt.saved, first_state(job.workspace, attempt))
-        journal = Journal(config, begun, [_progress_line(attempt, bar, "")], stop, job.saving, None)
-        with deferred(stop.set):
+        begun = resume_from(attempt.saved, first_state(job.workspace, attempt))
+        journal = TrainingMonitor(config, begun, [_progress_line(attempt, bar, "")], stop, job.saving, None)
+        with defer_signals(stop.set):
             _fit(config, engine, reader, monitored, journal)
 
 
-def _readers(job: Job) -> tuple[SplitReader, Examples]:
+def _readers(job: TrainingJob) -> tuple[SplitReader, Examples]:
     """Return what reads the train split and the monitored test examples, once all shards are on this machine."""
-    dataset = copy_shards(job.dataset, job.manifest, job.workspace)
+    dataset = copy_shards_locally(job.dataset, job.manifest, job.workspace)
     if dataset != job.dataset:
         say(f"  shards are read from copies in {dataset}")
     return split_reader(dataset, job.manifest, "train"), first_examples(dataset, job.manifest, "test")
@@ -290,9 +301,11 @@ def first_examples(dataset: Place, manifest: Manifest, split: str) -> Examples:
     return joined.take(np.argsort(joined.indices).astype(np.int64))
 
 
-def _fit(config: TrainingConfig, engine: Engine, reader: SplitReader, monitored: Examples, journal: Journal) -> Trained:
+def _fit(
+    config: TrainingConfig, engine: Engine, reader: SplitReader, monitored: Examples, journal: TrainingMonitor
+) -> TrainedRun:
     """Train from where the journal begins to the end, and give errors of the shards back as what they were."""
-    plan = Plan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, config.window_mib * 2**20)
+    plan = BatchPlan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, config.window_mib * 2**20)
     program, listener = Program(journal.latest, engine.run_chunk), Listener(journal.report, journal.chunk_done)
     try:
         chunks = make_chunks(reader, plan, program.start.step)
@@ -301,11 +314,11 @@ def _fit(config: TrainingConfig, engine: Engine, reader: SplitReader, monitored:
         raise recover(problem) or explain(problem, config) or problem from problem
     parameters = end.state.parameters
     if not all(np.isfinite(part).all() for layer in parameters for part in layer):
-        raise Diverged(config, "parameters are no numbers any more at the end")
-    return Trained(parameters, journal.curve, journal.agreements, end.seconds)
+        raise TrainingDiverged(config, "parameters are no numbers any more at the end")
+    return TrainedRun(parameters, journal.curve, journal.agreements, end.seconds)
 
 
-def _progress_line(attempt: Attempt, bar: ProgressDisplay, name: str) -> Report:
+def _progress_line(attempt: TrainingAttempt, bar: ProgressDisplay, name: str) -> Report:
     """Show a progress bar on a terminal, a line a report elsewhere; say from where a run goes on."""
     saved = attempt.saved
     completed = saved.record.step if saved else 0
@@ -322,18 +335,18 @@ def _progress_line(attempt: Attempt, bar: ProgressDisplay, name: str) -> Report:
     return show
 
 
-def _boards(job: Job, folder: Place, config: TrainingConfig, monitored: Examples) -> list[Report]:
+def _boards(job: TrainingJob, folder: Place, config: TrainingConfig, monitored: Examples) -> list[Report]:
     """Open a log for TensorBoard, if one is wanted."""
     if not job.tensorboard:
         return []
     if not isinstance(folder, Path):
         raise BadUsage(f"--tensorboard writes to a local folder, and {folder} is in a store: leave the option out")
     size = job.manifest.height, job.manifest.width
-    return [Board(folder / TENSORBOARD_NAME, config, monitored, size).report]
+    return [TensorBoardLog(folder / TENSORBOARD_NAME, config, monitored, size).report]
 
 
 def _write_parameters(folder: Place, data: bytes) -> FileInfo:
-    commit(folder / PARAMETERS_NAME, data)
+    commit_file(folder / PARAMETERS_NAME, data)
     return FileInfo(name=PARAMETERS_NAME, num_bytes=len(data), sha256=digest_of(data))
 
 
@@ -344,7 +357,7 @@ def _write_rows(
     columns = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))
     origin = origin_columns(len(rows), run_id, dataset_digest, model_digest)
     path = staging_folder(workspace, table, run_id) / f"{table}.parquet"
-    file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]), commit)
+    file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]), commit_file)
     return TableFile(table=table, **file.model_dump())
 
 

@@ -67,10 +67,10 @@ def make_work(config: TrainingConfig, images: np.ndarray, labels: np.ndarray) ->
         images: uint8[examples, inputs].
         labels: int[examples].
     """
-    from model.batches import Plan, chunk_lengths  # TensorFlow, which the processes of other peers must not import
+    from model.batches import BatchPlan, chunk_lengths  # TensorFlow, which the processes of other peers must not import
     from model.network import initialise
 
-    plan = Plan(config.seed, config.batch_size, config.num_steps, _REPORT_EVERY)
+    plan = BatchPlan(config.seed, config.batch_size, config.num_steps, _REPORT_EVERY)
     shape = (NUM_CHUNKS, next(chunk_lengths(plan, images.shape[1])), config.batch_size)
     chosen = np.arange(np.prod(shape)).reshape(shape) % len(labels)
     drawn = initialise(config.layers, config.seed, config.start)

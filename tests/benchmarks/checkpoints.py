@@ -19,14 +19,14 @@ def measure(folder: Path, recipe: str) -> str:
     from model.fitting import Progress, Standing
     from model.lockstep import begin
     from model.recipes import RECIPES, fit_to_data
-    from pipeline.train.checkpoints import Snapshot, write
+    from pipeline.train.checkpoints import Snapshot, write_checkpoint
 
     config = fit_to_data(RECIPES[recipe].config, 784, 10, 60_000)
     curve, taken = tuple(Progress(1000 * i, 10_000 * i, 0.1, 900, 1000, 1.0 * i) for i in range(60)), []
     for number in range(1, NUM_WRITES + 1):
         state = begin(config)._replace(step=tf.constant(number))
         started = time.perf_counter()
-        write(folder / recipe, config, (), 2, Snapshot(Standing(number, state), curve))
+        write_checkpoint(folder / recipe, config, (), 2, Snapshot(Standing(number, state), curve))
         taken.append(time.perf_counter() - started)
     size = max(path.stat().st_size for path in (folder / recipe).glob("checkpoints/*"))
     milliseconds = [1000 * seconds for seconds in taken]

@@ -19,7 +19,7 @@ import typer
 from model.errors import BackbeamError
 from pipeline.sources.catalog import FILE_NAMES
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC
-from pipeline.storage.files import remove
+from pipeline.storage.files import remove_tree
 from pipeline.storage.tables import write_table
 from tests.benchmarks.cases import read_digits
 from tests.benchmarks.memory import Measured, check_measurable
@@ -94,7 +94,7 @@ def measure(
             row = _row(name, num_examples, repeat, measured)
             typer.echo(table([row])[1], err=True)
             yield row
-    remove(place)
+    remove_tree(place)
 
 
 def measure_peer(folder: Path) -> tuple[list[Row], list[str]]:

@@ -82,7 +82,7 @@ def read(dataset: Path, window_mib: int) -> list[dict[str, Any]]:
     """Check the shards, as a command does once, then make EPOCHS epochs of batches, all on one core."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     with quiet_imports():
-        from model.batches import Plan, make_chunks
+        from model.batches import BatchPlan, make_chunks
         from model.devices import initialise_devices
         from pipeline.train.trainer import REPORT_EVERY, split_reader
 
@@ -92,7 +92,7 @@ def read(dataset: Path, window_mib: int) -> list[dict[str, Any]]:
     moments, steps = [started, Clock.now()], 0
     reader = split_reader(dataset, manifest, "train")
     epoch_steps = reader.num_examples // BATCH_SIZE
-    plan = Plan(1, BATCH_SIZE, EPOCHS * epoch_steps, min(epoch_steps, REPORT_EVERY), window_mib * 2**20)
+    plan = BatchPlan(1, BATCH_SIZE, EPOCHS * epoch_steps, min(epoch_steps, REPORT_EVERY), window_mib * 2**20)
     for _, labels in make_chunks(reader, plan):
         steps += len(labels)
         if steps >= epoch_steps * (len(moments) - 1):

@@ -28,7 +28,7 @@ from pipeline.preprocess.shards import default_num_shards, encode_shard, shard_n
 from pipeline.sources.blocks import SourceInfo
 from pipeline.storage.files import digest_of, write_atomically
 from pipeline.storage.tables import write_table
-from pipeline.train.checkpoint_policy import Saving
+from pipeline.train.checkpoint_policy import CheckpointPolicy
 from tests.benchmarks.cases import read_digits
 from tests.benchmarks.steps import describe_machine
 
@@ -181,8 +181,8 @@ def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Trained:
         engine = start_engine(config, "cpu", None, "")
     manifest, digest = load_manifest(dataset)
     baseline, started = _peak_bytes(), time.perf_counter()
-    job = stage.Job(workspace, dataset, manifest, digest, tensorboard=False, saving=Saving(every=0))
-    stage.train(job, [stage.prepare(job, config)], engine)
+    job = stage.TrainingJob(workspace, dataset, manifest, digest, tensorboard=False, saving=CheckpointPolicy(every=0))
+    stage.train_runs(job, [stage.prepare_attempt(job, config)], engine)
     return Trained(baseline, _peak_bytes(), time.perf_counter() - started)
 
 
@@ -190,14 +190,14 @@ def read(dataset: Path, config: TrainingConfig) -> float:
     """Seconds to make an epoch's batches, on one core, without training."""
     with quiet_imports():
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        from model.batches import Plan, make_chunks
+        from model.batches import BatchPlan, make_chunks
         from model.devices import initialise_devices
         from pipeline.train.trainer import REPORT_EVERY, split_reader
 
         initialise_devices()
     manifest, _ = load_manifest(dataset)
     window_bytes = config.window_mib * 2**20
-    plan = Plan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, window_bytes)
+    plan = BatchPlan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, window_bytes)
     started = time.perf_counter()
     num_steps = sum(len(labels) for _, labels in make_chunks(split_reader(dataset, manifest, "train"), plan))
     seconds = time.perf_counter() - started

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from model.recipes import find_recipe, fit_to_data, override
-from pipeline.beam_runner import messages_in
+from pipeline.beam_runner import capture_engine_messages
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id, load_manifest
 from pipeline.preprocess.shards import default_num_shards
 from pipeline.sources.catalog import FILE_NAMES, Source, find_files
-from pipeline.storage.files import remove
-from pipeline.train.checkpoint_policy import Saving
+from pipeline.storage.files import remove_tree
+from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.stage import quiet_imports
 from tests.benchmarks.memory import Measured, watch
 
@@ -35,11 +35,11 @@ def preprocess_by_two_workers(place: Path) -> Measured:
 def validate_in_process(place: Path) -> Measured:
     """`backbeam validate`, with the usual checks."""
     with quiet_imports():
-        from pipeline.preprocess.validation import Subject, validate
+        from pipeline.preprocess.validation import ValidatedDataset, validate
         from pipeline.preprocess.validation_config import resolve_checks
 
         folder = _dataset(place)
-        subject = Subject(folder, *load_manifest(folder))
+        subject = ValidatedDataset(folder, *load_manifest(folder))
     return watch(lambda: validate(place / "one", subject, resolve_checks({}), None))
 
 
@@ -111,14 +111,14 @@ def _preprocess(place: Path, workspace: str, beam_arguments: list[str]) -> Measu
         from pipeline.preprocess.beam_job import preprocess
         from pipeline.sources.scan import scan_source
     parent = place / workspace / "datasets"
-    remove(parent)
+    remove_tree(parent)
 
     def work() -> None:
         scans = scan_source(Source("benchmark", find_files(str(place / "source")), None), NUM_CLASSES)
         num_shards = default_num_shards(scans.splits["train"].num_examples, NUM_PIXELS)
         config = PreprocessConfig(seed=1, num_shards=num_shards)
         folder = parent / dataset_id("benchmark", scans.class_names, config, scans.infos)
-        with messages_in(place / "engine.log"):
+        with capture_engine_messages(place / "engine.log"):
             preprocess(scans, "benchmark", config, folder, 0, beam_arguments)
 
     return watch(work)
@@ -129,19 +129,19 @@ def _evaluate(place: Path, beam_arguments: list[str]) -> Measured:
         from model.replicas import start_engine
         from pipeline.evaluate.beam_job import evaluate
         from pipeline.train.run_record import RunRecord
-        from pipeline.train.trainer import Job, prepare, train
+        from pipeline.train.trainer import TrainingJob, prepare_attempt, train_runs
 
         folder, workspace = _dataset(place), place / "one"
         manifest, digest = load_manifest(folder)
         config = fit_to_data(override(find_recipe("article-manual").config, num_steps=1), NUM_PIXELS, NUM_CLASSES, 1)
         engine = start_engine(config, "cpu", None, "")
-    remove(workspace / "runs")
-    remove(workspace / "reports")
-    job = Job(workspace, folder, manifest, digest, tensorboard=False, saving=Saving(every=0))
-    train(job, [prepare(job, config)], engine)
+    remove_tree(workspace / "runs")
+    remove_tree(workspace / "reports")
+    job = TrainingJob(workspace, folder, manifest, digest, tensorboard=False, saving=CheckpointPolicy(every=0))
+    train_runs(job, [prepare_attempt(job, config)], engine)
     path = next((workspace / "runs").glob("*/run.json"))
     record = RunRecord.from_json(path.read_bytes(), path)
-    with messages_in(place / "engine.log"):
+    with capture_engine_messages(place / "engine.log"):
         return watch(lambda: evaluate(workspace, folder, manifest, record, beam_arguments))
 
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.maintenance.findings import Expected, Fault, Passed
-from pipeline.maintenance.inventory import Scope, take_inventory
+from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault
+from pipeline.maintenance.inventory import VerifyScope, take_inventory
 from pipeline.maintenance.verify import verify
-from pipeline.storage.cleanup import list_leftovers
+from pipeline.storage.cleanup import list_stale_files
 from tests.faults.zygote import Zygote
 from tests.helpers import Digits, labels_bytes, write_files
 
@@ -125,7 +125,7 @@ class Worlds:
         done = self._zygote.run(undisturbed, self.arguments(name), f"count:{listed}")
         assert done.code == 0, done.err
         assert not faults(undisturbed / "ws")
-        assert not list_leftovers(undisturbed / "ws")
+        assert not list_stale_files(undisturbed / "ws")
         operations, after = listed.read_text().splitlines(), artefacts(undisturbed / "ws")
         return World(before, committed(before / "ws"), faults(before / "ws"), after, operations)
 
@@ -140,7 +140,7 @@ def faults(workspace: Path) -> set[str]:
     """What `verify` says is wrong with what has a record: work that was not finished has none."""
     if not workspace.is_dir():
         return set()
-    return {str(fault) for fault in verify(Scope(workspace)).faults if not _is_unfinished(fault)}
+    return {str(fault) for fault in verify(VerifyScope(workspace)).faults if not _is_unfinished(fault)}
 
 
 def _is_unfinished(fault: Fault) -> bool:
@@ -150,8 +150,10 @@ def _is_unfinished(fault: Fault) -> bool:
 
 def recorded(workspace: Path) -> dict[str, bytes]:
     """Every record of a workspace and every file that one names."""
-    items = take_inventory(Scope(workspace)) if workspace.is_dir() else []
-    sound = [item for item in items if isinstance(item, Passed | Expected) and "checkpoints" not in item.path.parts]
+    items = take_inventory(VerifyScope(workspace)) if workspace.is_dir() else []
+    sound = [
+        item for item in items if isinstance(item, CheckedItem | ExpectedFile) and "checkpoints" not in item.path.parts
+    ]
     return {item.path.relative_to(workspace).as_posix(): item.path.read_bytes() for item in sound}
 
 

@@ -155,7 +155,7 @@ def _checkpoint() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         curve = (Progress(10, 100, 0.5, 3, 10, 1.0),)
-        checkpoints.write(run, config, (), 1, checkpoints.Snapshot(Standing(10, state, (), 0.5), curve))
+        checkpoints.write_checkpoint(run, config, (), 1, checkpoints.Snapshot(Standing(10, state, (), 0.5), curve))
         [path] = (run / "checkpoints").iterdir()
         return path.read_bytes()
 

@@ -18,7 +18,7 @@ from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.provenance import Origin
 from pipeline.preprocess.shards import decode_shard
 from pipeline.preprocess.validation_config import ValidationRecord
-from pipeline.sources.blocks import Target as ExampleTarget
+from pipeline.sources.blocks import ExampleFormat as ExampleTarget
 from pipeline.sources.catalog import FILE_NAMES, AnySource, PictureOptions, RowsSource, Source
 from pipeline.sources.images import decode_grey, decode_picture, prepare_picture
 from pipeline.sources.scan import scan_source
@@ -123,7 +123,7 @@ def checkpoint(data: bytes) -> None:
     place.write_bytes(data)
     try:
         with suppress(CorruptArtefact):
-            checkpoints.take_up(checkpoints.find_newest(folder, config), start)
+            checkpoints.resume_from(checkpoints.find_newest_checkpoint(folder, config), start)
     finally:
         place.unlink()
 

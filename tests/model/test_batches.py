@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.batches import Plan, SplitReader, _Reused, aligned, chunk_lengths, epoch_windows, make_chunks
+from model.batches import BatchPlan, SplitReader, _Reused, aligned, chunk_lengths, epoch_windows, make_chunks
 from model.errors import BadInput, CorruptArtefact
 from model.examples import Examples
 
@@ -28,7 +28,7 @@ def labels_of(sizes, plan):
 
 
 def plan_for(num_examples, epochs, batch_size=5, window_bytes=2**30, seed=1):
-    return Plan(seed, batch_size, num_examples * epochs // batch_size, 7, window_bytes)
+    return BatchPlan(seed, batch_size, num_examples * epochs // batch_size, 7, window_bytes)
 
 
 @given(
@@ -39,7 +39,7 @@ def plan_for(num_examples, epochs, batch_size=5, window_bytes=2**30, seed=1):
 @settings(max_examples=30, deadline=None)
 def test_every_epoch_holds_every_example_once(sizes, batch_size, window_bytes):
     total = sum(sizes)
-    seen = labels_of(sizes, Plan(3, batch_size, -(-3 * total // batch_size), 4, window_bytes))
+    seen = labels_of(sizes, BatchPlan(3, batch_size, -(-3 * total // batch_size), 4, window_bytes))
     for epoch in range(len(seen) // total):
         assert sorted(seen[epoch * total : (epoch + 1) * total]) == list(range(total))
 
@@ -82,7 +82,7 @@ def test_memory_holds_one_window_and_one_shard():
         return Examples(labels, images, labels)
 
     shards = SplitReader((1000,) * 8, 1000, read_shard)
-    plan = Plan(1, 10, 1600, 10, window_bytes=2 * 10**6)
+    plan = BatchPlan(1, 10, 1600, 10, window_bytes=2 * 10**6)
     tracemalloc.start()
     try:
         assert sum(len(labels) for _, labels in make_chunks(shards, plan)) == 1600
@@ -94,14 +94,14 @@ def test_memory_holds_one_window_and_one_shard():
 
 @given(st.integers(1, 5000), st.integers(1, 2000), st.integers(1, 3000))
 def test_chunks_end_at_every_report(num_steps, report_every, num_pixels):
-    lengths = list(chunk_lengths(Plan(1, 10, num_steps, report_every), num_pixels))
+    lengths = list(chunk_lengths(BatchPlan(1, 10, num_steps, report_every), num_pixels))
     ends = set(np.cumsum(lengths).tolist())
     assert sum(lengths) == num_steps
     assert set(range(report_every, num_steps, report_every)) <= ends
 
 
 def test_memory_of_chunks_is_taken_again_once_nobody_holds_them():
-    plan = Plan(1, 10, 600, 10)
+    plan = BatchPlan(1, 10, 600, 10)
     held, places = [], set()
     for number, (images, labels) in enumerate(make_chunks(reader([300], 1000), plan)):
         places.add(images.numpy().ctypes.data)
@@ -113,8 +113,8 @@ def test_memory_of_chunks_is_taken_again_once_nobody_holds_them():
 
 
 def test_chunks_of_few_lengths_so_that_few_programs_are_compiled():
-    assert set(chunk_lengths(Plan(1, 10, 10_000, 1000), 784)) == {1000}
-    assert len(set(chunk_lengths(Plan(1, 128, 9_500, 1000), 784))) <= 4
+    assert set(chunk_lengths(BatchPlan(1, 10, 10_000, 1000), 784)) == {1000}
+    assert len(set(chunk_lengths(BatchPlan(1, 128, 9_500, 1000), 784))) <= 4
 
 
 def test_an_empty_split_is_refused():
@@ -138,7 +138,7 @@ def whole_chunks(sizes, plan, first_step=0):
 def test_from_a_later_step_on_come_the_chunks_that_the_whole_run_has_there(
     sizes, batch_size, num_steps, report_every, window_bytes, data
 ):
-    plan = Plan(3, batch_size, num_steps, report_every, window_bytes)
+    plan = BatchPlan(3, batch_size, num_steps, report_every, window_bytes)
     whole = whole_chunks(sizes, plan)
     done = data.draw(st.integers(0, len(whole)))
     tail = whole_chunks(sizes, plan, sum(len(labels) for _, labels in whole[:done]))
@@ -149,7 +149,7 @@ def test_from_a_later_step_on_come_the_chunks_that_the_whole_run_has_there(
 
 
 def test_windows_that_are_done_are_not_read():
-    calls, plan = [], Plan(1, 5, 40, 1, window_bytes=20)  # four shards of ten examples, each a window: two steps
+    calls, plan = [], BatchPlan(1, 5, 40, 1, window_bytes=20)  # four shards of ten examples, each a window: two steps
     whole = reader([10] * 4)
     counting = SplitReader(whole.shard_sizes, 2, lambda n, images: calls.append(n) or whole.read_shard(n, images))
     order = [shard for epoch in range(5) for (shard,) in epoch_windows(whole.shard_sizes, plan, 2, epoch)]
@@ -161,18 +161,18 @@ def test_windows_that_are_done_are_not_read():
 @pytest.mark.parametrize(("num_steps", "step"), [(10, 3), (10, 12), (10, 21), (1, 3)])
 def test_a_step_where_no_chunk_ends_is_refused(num_steps, step):
     with pytest.raises(CorruptArtefact, match=f"ends at step {step}"):
-        make_chunks(reader([50]), Plan(1, 5, num_steps, 5), step)
+        make_chunks(reader([50]), BatchPlan(1, 5, num_steps, 5), step)
 
 
 def test_chunks_hold_up_to_16_mib_and_are_equal_but_for_the_last_of_a_report():
-    assert list(chunk_lengths(Plan(1, 16, 4096, 10_000), 256)) == [4096]  # 4096 steps of 4096 bytes
-    assert list(chunk_lengths(Plan(1, 16, 4097, 10_000), 256)) == [2049, 2048]
-    assert list(chunk_lengths(Plan(1, 16, 10, 4), 256)) == [4, 4, 2]
-    assert list(chunk_lengths(Plan(1, 2**24, 3, 2), 2)) == [1, 1, 1]  # a batch that is larger than that alone
+    assert list(chunk_lengths(BatchPlan(1, 16, 4096, 10_000), 256)) == [4096]  # 4096 steps of 4096 bytes
+    assert list(chunk_lengths(BatchPlan(1, 16, 4097, 10_000), 256)) == [2049, 2048]
+    assert list(chunk_lengths(BatchPlan(1, 16, 10, 4), 256)) == [4, 4, 2]
+    assert list(chunk_lengths(BatchPlan(1, 2**24, 3, 2), 2)) == [1, 1, 1]  # a batch that is larger than that alone
 
 
 def test_the_budget_of_a_window_is_a_gibibyte_unless_it_is_given():
-    assert Plan(1, 10, 10, 10).window_bytes == 1_073_741_824
+    assert BatchPlan(1, 10, 10, 10).window_bytes == 1_073_741_824
 
 
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 1000, 4099])
@@ -219,7 +219,12 @@ def test_windows_fill_up_to_the_budget():
 
 def test_the_order_is_pinned():
     """Another order would make every run of a seed another run."""
-    assert epoch_windows((1,) * 8, Plan(3, 5, 5, 5, window_bytes=4), 2, epoch=5) == [(0, 5), (6, 7), (2, 4), (1, 3)]
-    labels = labels_of([6, 5, 7], Plan(3, 6, 6, 6, window_bytes=2 * 12)).tolist()
+    assert epoch_windows((1,) * 8, BatchPlan(3, 5, 5, 5, window_bytes=4), 2, epoch=5) == [
+        (0, 5),
+        (6, 7),
+        (2, 4),
+        (1, 3),
+    ]
+    labels = labels_of([6, 5, 7], BatchPlan(3, 6, 6, 6, window_bytes=2 * 12)).tolist()
     assert labels[:18] == [5, 9, 3, 10, 4, 2, 1, 7, 0, 8, 6, 13, 11, 17, 12, 16, 14, 15]
     assert labels[18:] == [5, 4, 3, 0, 1, 2, 16, 8, 7, 11, 13, 6, 14, 17, 10, 12, 9, 15]

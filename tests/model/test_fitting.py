@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.batches import Plan, SplitReader, make_chunks
+from model.batches import BatchPlan, SplitReader, make_chunks
 from model.checkpoint import decode_tensors, encode_tensors, name_parts, restore
 from model.examples import Examples
 from model.fitting import ChunkLoss, Listener, Program, Progress, Standing, fit, side_by_side
@@ -36,7 +36,7 @@ def reader():
 def fit_from(standing, config, run_chunk, window_bytes):
     """Train to the end; return where it ended, the reports, and where each chunk did."""
     split, data = reader()
-    plan = Plan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, window_bytes)
+    plan = BatchPlan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, window_bytes)
     curve, ends = [], []
     listener = Listener(lambda point, parameters: curve.append(point), ends.append)
     chunks = make_chunks(split, plan, standing.step)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.batches import Plan, SplitReader, make_chunks
+from model.batches import BatchPlan, SplitReader, make_chunks
 from model.errors import BadUsage
 from model.examples import Examples
 from model.fitting import Listener, Program, Standing, fit
@@ -41,7 +41,7 @@ def train(settings, report_every=50):
 
     chunks = make_chunks(
         SplitReader((90,), 20, read_shard),
-        Plan(settings.seed, settings.batch_size, settings.num_steps, report_every),
+        BatchPlan(settings.seed, settings.batch_size, settings.num_steps, report_every),
     )
     listener = Listener(lambda point, parameters: curve.append(point), lambda standing: None)
     program = Program(Standing(0, begin(settings)), compile_run(settings))

@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
 from pipeline import beam_workers as worker_processes
-from pipeline.beam_runner import SameCode, add_workers, code_digest, execute, messages_in
+from pipeline.beam_runner import SameCode, add_workers, capture_engine_messages, code_digest, run_pipeline
 from pipeline.storage.workspace import temporary_files_in
 from tests.helpers import backbeam
 
@@ -37,8 +37,8 @@ def work(_):
 
 
 def run_job(folder: Path) -> None:
-    with temporary_files_in(folder), messages_in(folder / "engine.log"):
-        execute(beam, PipelineOptions, TWO_WORKERS, lambda p: p | beam.Create([1]) | beam.Map(SameCode(abs)))
+    with temporary_files_in(folder), capture_engine_messages(folder / "engine.log"):
+        run_pipeline(beam, PipelineOptions, TWO_WORKERS, lambda p: p | beam.Create([1]) | beam.Map(SameCode(abs)))
 
 
 def descendants(pid: int) -> list[int]:

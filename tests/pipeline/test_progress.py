@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import progress
-from pipeline.progress import configure, note, open_messages, say, warn, watched
+from pipeline.progress import configure, log_only, open_messages, say, show_progress, warn
 
 FULL = Path("/dev/full")  # a device that says that it is full
 
@@ -40,7 +40,7 @@ def test_a_log_file_has_everything_and_keeps_what_it_had(tmp_path):
     configure(quiet=True, log_file=log)
     say("at work")
     warn("look at this")
-    note("error: no")
+    log_only("error: no")
     configure()
     say("not in the file")
     assert re.fullmatch(f"earlier\n{TIME}at work\n{TIME}look at this\n{TIME}error: no\n", log.read_text())
@@ -52,7 +52,7 @@ def test_a_log_file_that_cannot_be_written_is_an_error(tmp_path):
 
 
 def test_work_that_is_watched_says_how_long_it_took(capsys):
-    with watched("reading", 1200, "examples", lambda: 1.0, seconds=0.0):
+    with show_progress("reading", 1200, "examples", lambda: 1.0, seconds=0.0):
         pass
     assert re.fullmatch(rf"{TIME}reading: 1,200 examples in 0\.\d s, [\d,]+ a second\n", capsys.readouterr().err)
 
@@ -60,7 +60,7 @@ def test_work_that_is_watched_says_how_long_it_took(capsys):
 def test_work_that_goes_on_says_how_far_it_has_come(capsys, monkeypatch):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0)
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.01)
-    with watched("reading", 1000, "examples", lambda: 0.25, seconds=0.0):
+    with show_progress("reading", 1000, "examples", lambda: 0.25, seconds=0.0):
         deadline = time.monotonic() + 30
         said = ""
         while "250 of" not in said and time.monotonic() < deadline:
@@ -70,7 +70,7 @@ def test_work_that_goes_on_says_how_far_it_has_come(capsys, monkeypatch):
 
 
 def test_work_that_fails_is_not_said_to_be_done(capsys):
-    with pytest.raises(ValueError, match="broken"), watched("reading", 5, "examples", lambda: 0.0, seconds=0.0):
+    with pytest.raises(ValueError, match="broken"), show_progress("reading", 5, "examples", lambda: 0.0, seconds=0.0):
         raise ValueError("broken")
     assert "examples in" not in capsys.readouterr().err
 
@@ -89,8 +89,8 @@ def test_a_signal_while_the_log_file_is_written_does_not_hang(tmp_path, monkeypa
     monkeypatch.setattr(progress, "LOCK_SECONDS", 0.01)
     configure(log_file=tmp_path / "log")
     with progress._voice.lock:  # as if a line were being written when a handler came to say something
-        note("left out")
-    note("written")
+        log_only("left out")
+    log_only("written")
     configure()
     assert (tmp_path / "log").read_text().endswith(" written\n")
     assert "left out" not in (tmp_path / "log").read_text()
@@ -124,7 +124,7 @@ def test_a_full_log_file_is_noted_once_on_standard_error(capsys):
 
 def test_work_goes_on_where_neither_can_be_written(monkeypatch):
     configure(log_file=FULL)
-    with full_standard_error(monkeypatch), watched("reading", 5, "examples", lambda: 1.0, seconds=0.0):
+    with full_standard_error(monkeypatch), show_progress("reading", 5, "examples", lambda: 1.0, seconds=0.0):
         say("at work")
 
 
@@ -146,5 +146,5 @@ def test_progress_bars_on_a_terminal_that_is_gone_do_not_end_work(monkeypatch):
         patch.setattr(sys, "stderr", stream)
         patch.setattr(progress.console, "_force_terminal", True)
         assert progress.shows_bars()
-        with watched("reading", 5, "examples", lambda: 1.0, seconds=0.0):
+        with show_progress("reading", 5, "examples", lambda: 1.0, seconds=0.0):
             say("at work")

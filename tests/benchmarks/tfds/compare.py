@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from pipeline.storage.files import remove, write_atomically
+from pipeline.storage.files import remove_tree, write_atomically
 from tests.benchmarks.memory import Measured, watch
 
 ENVIRONMENT = Path(".venv-tfds")
@@ -100,7 +100,7 @@ def _environment() -> Path:
     done = ENVIRONMENT / "installed"
     if not done.exists() or done.read_bytes() != REQUIREMENTS.read_bytes():
         typer.echo(f"making {ENVIRONMENT} (about 3 GB)", err=True)
-        remove(ENVIRONMENT)
+        remove_tree(ENVIRONMENT)
         _run([sys.executable, "-m", "venv", str(ENVIRONMENT)], "making its environment")
         pip = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "--quiet", "--requirement"]
         _run([*pip, str(REQUIREMENTS)], "installing it")

@@ -231,9 +231,9 @@ def test_relative_paths_with_spaces_and_other_letters(tmp_path, monkeypatch):
 
 
 def test_a_workspace_in_use(tmp_path, digits_folder):
-    from pipeline.storage.lock import locked
+    from pipeline.storage.lock import lock_workspace
 
-    with locked(tmp_path / "ws"):
+    with lock_workspace(tmp_path / "ws"):
         done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", digits_folder)
     assert done.code == 6
     assert f"in use by process {os.getpid()}" in done.err

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.evaluate.results import read_rows
-from pipeline.evaluate.significance import compare
+from pipeline.evaluate.significance import compare_paired
 from tests.helpers import Digits, backbeam, on_terminal
 
 
@@ -77,7 +77,7 @@ def test_two_runs_are_compared_example_by_example(workspace):
     found = backbeam("compare", "article-manual-seed1", "article-manual-seed2", "--workspace", workspace, "--json").json
     ids = found["first"]["run_id"], found["second"]["run_id"]
     right = [right_answers(workspace, name) for name in ids]
-    assert found["test"] == pytest.approx(compare(*right)._asdict())
+    assert found["test"] == pytest.approx(compare_paired(*right)._asdict())
     assert found["settings"] == {"seed": [1, 2]}
     assert found["test"]["only_first"] == int((right[0] & ~right[1]).sum())
     text = backbeam("compare", *ids, "--workspace", workspace).out

@@ -8,11 +8,11 @@ import threading
 import pytest
 
 from model.errors import EngineFailed, StorageFailed
-from pipeline.beam_runner import messages_in
+from pipeline.beam_runner import capture_engine_messages
 from pipeline.cli.main import main
 from pipeline.cli.standard_streams import READER_GONE, protect_standard_streams
 from pipeline.context import quiet_imports
-from pipeline.progress import dropped, open_messages
+from pipeline.progress import dropped_error, open_messages
 from tests.helpers import BACKBEAM
 
 
@@ -92,7 +92,7 @@ def test_messages_that_do_not_fit_are_dropped_and_later_ones_are_written(tmp_pat
     with open_messages(place) as stream:
         os.dup2(os.open("/dev/full", os.O_WRONLY), stream.fileno())
         stream.write("lost\n")
-        assert "No space left" in str(dropped(stream))
+        assert "No space left" in str(dropped_error(stream))
         os.dup2(os.open(place, os.O_WRONLY), stream.fileno())
         stream.write("kept\n")
     assert place.read_text() == "kept\n"
@@ -146,7 +146,7 @@ def test_an_engine_is_given_a_log_where_standard_error_is_full(protected, full, 
     with (tmp_path / "out").open("w") as out:
         protected(out.fileno(), full)
         with pytest.raises(EngineFailed, match=r"what the engine wrote is in .*engine\.log"):
-            fail_within(messages_in(log), EngineFailed("it broke"))
+            fail_within(capture_engine_messages(log), EngineFailed("it broke"))
     assert log.read_bytes() == b"said by a library\n"
 
 

@@ -18,14 +18,14 @@ import pytest
 
 from model.errors import BadInput, EngineFailed
 from pipeline.evaluate import beam_job
-from pipeline.evaluate.beam_job import Result, _as_lists, evaluate, merge
-from pipeline.evaluate.group_counts import tally
+from pipeline.evaluate.beam_job import ShardResult, _as_lists, evaluate, merge
+from pipeline.evaluate.group_counts import count_groups
 from pipeline.evaluate.records import check_evaluation
 from pipeline.evaluate.slices import SLICINGS, Slicing
 from pipeline.storage import files, tables
-from pipeline.storage.cleanup import clear_all
+from pipeline.storage.cleanup import remove_stale_files
 from pipeline.storage.tables import EVALUATION_TABLES, staging_folder
-from pipeline.storage.workspace import partition
+from pipeline.storage.workspace import table_partition
 from pipeline.train.run_lookup import find_run
 from tests.helpers import contents, killed_at
 
@@ -122,7 +122,7 @@ def test_what_is_there_when_it_is_cut_off_anywhere(workspace, seeds_run, tmp_pat
         check_what_readers_see(copy, expected)
         assert not (copy / "runs" / name / "evaluation.json").exists()
     for copy in copies[3 :: len(copies) // 3]:
-        clear_all(copy)  # as whoever takes the lock next does
+        remove_stale_files(copy)  # as whoever takes the lock next does
         evaluate_run(copy, name)
         assert contents(copy) == contents(workspace)
 
@@ -284,10 +284,10 @@ def test_dead_units_and_ranges_are_of_all_examples(workspace, seeds_run):
     (weights, biases), _ = decode_parameters((workspace / "runs" / name / "parameters.safetensors").read_bytes())
     images = np.concatenate([Digits().split(number, size)[0] for number, size in ((0, 60), (1, 20))])
     hidden = 1 / (1 + np.exp(-(images.reshape(80, -1) / 255 @ weights.T.astype(np.float64) + biases)))
-    table = pd.read_parquet(workspace / partition("weights", name))
+    table = pd.read_parquet(workspace / table_partition("weights", name))
     assert table["num_dead_units"].tolist() == [int((np.ptp(hidden, axis=0) < 1e-3).sum())] * 2 + [0, 0]
     assert table["norm"].iloc[0] == pytest.approx(np.linalg.norm(weights.astype(np.float64)))
-    schema = pq.read_schema(next((workspace / partition("weights", name)).iterdir()))
+    schema = pq.read_schema(next((workspace / table_partition("weights", name)).iterdir()))
     assert schema.field("norm").metadata[b"unit"] == b"parameter"
 
 
@@ -295,9 +295,9 @@ def test_dead_units_and_ranges_are_of_all_examples(workspace, seeds_run):
 def test_only_slicings_of_a_user_may_not_have_many_keys(name, refused):
     """A data set may have more than a thousand classes."""
     keys = np.arange(1001)
-    counted = tally(keys, keys > 0, np.zeros(len(keys)))
+    counted = count_groups(keys, keys > 0, np.zeros(len(keys)))
     job = SimpleNamespace(slicings=SLICINGS | {"thin": "mine:thin"})
-    results = [Result((), {(name, "test"): counted}, (), ())]
+    results = [ShardResult((), {(name, "test"): counted}, (), ())]
     if refused:
         with pytest.raises(BadInput, match="1,001 different keys"):
             merge(results, job)

@@ -3,12 +3,12 @@ import pytest
 from sklearn.calibration import calibration_curve
 
 from pipeline.evaluate.calibration import EDGES, bins_of, calibration_rows, expected_error
-from pipeline.evaluate.group_counts import merge_tallies, tally
+from pipeline.evaluate.group_counts import count_groups, merge_group_counts
 
 
 def counted(confidence, correct):
     confidence = np.array(confidence, np.float32)
-    return tally(bins_of(confidence), np.array(correct), confidence)
+    return count_groups(bins_of(confidence), np.array(correct), confidence)
 
 
 def test_a_bin_holds_its_upper_edge_and_the_first_its_lower_too():
@@ -33,7 +33,7 @@ def test_against_scikit_learn():
     confidence = confidence[bins_of(confidence) != 2]  # one bin stays empty
     correct = random.random(len(confidence)) < confidence
     pieces = [slice(0, 17), slice(17, 2000), slice(2000, None)]
-    rows = list(calibration_rows("test", merge_tallies(counted(confidence[at], correct[at]) for at in pieces)))
+    rows = list(calibration_rows("test", merge_group_counts(counted(confidence[at], correct[at]) for at in pieces)))
     shares, means = calibration_curve(correct, confidence, n_bins=10)
     held = [row for row in rows if row["num_examples"]]
     assert [row["bin"] for row in rows if not row["num_examples"]] == [2]

@@ -7,7 +7,7 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 
 from pipeline.evaluate import metrics
-from pipeline.evaluate.group_counts import tally
+from pipeline.evaluate.group_counts import count_groups
 
 
 def counts_of(labels, predicted, num_classes, start=0, losses=None, split="test"):
@@ -126,8 +126,8 @@ def test_confidences_are_added_up_in_float64():
 def test_examples_are_counted_in_whole_numbers_however_many_there_are():
     many = 2**53 + 1  # which float64 has no number for
     confusion = np.array([[many, 2], [0, 0]])
-    counted = tally(np.zeros(1, int), np.ones(1, bool), np.ones(1))
-    counts = metrics.Counts("test", confusion, (1e16, 1.0, 1.0), (1e16, 1.0, 1.0), counted, 0, 0)
+    counted = count_groups(np.zeros(1, int), np.ones(1, bool), np.ones(1))
+    counts = metrics.SplitCounts("test", confusion, (1e16, 1.0, 1.0), (1e16, 1.0, 1.0), counted, 0, 0)
     row = metrics.evaluation_row(counts, ("a", "b"))
     assert (row["num_examples"], row["num_correct"]) == (many + 2, many)
     assert row["loss"] == row["brier"] == (1e16 + 2) / (many + 2)

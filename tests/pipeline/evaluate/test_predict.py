@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from model.errors import BadInput, BadUsage
-from pipeline.evaluate.predict import answer_files
+from pipeline.evaluate.predict import predict_images
 from pipeline.sources.catalog import EMBEDDED
 from tests.helpers import Digits, backbeam, images_bytes, labels_bytes
 
@@ -140,7 +140,7 @@ def brightest(images: np.ndarray) -> np.ndarray:
 
 
 def answer(*files, classify=brightest, class_names=CLASSES):
-    return answer_files(list(map(str, files)), 5, 4, class_names, classify)
+    return predict_images(list(map(str, files)), 5, 4, class_names, classify)
 
 
 def test_more_images_than_a_batch_holds_keep_their_order(tmp_path):

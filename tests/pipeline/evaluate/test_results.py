@@ -8,9 +8,9 @@ import pytest
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.evaluate.records import load_evaluation
 from pipeline.evaluate.results import paired, read_rows, sort_by_example
-from pipeline.evaluate.significance import compare
+from pipeline.evaluate.significance import compare_paired
 from pipeline.storage.tables import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES
-from pipeline.storage.workspace import partition
+from pipeline.storage.workspace import table_partition
 from pipeline.train.run_lookup import find_run
 from tests.helpers import Digits, backbeam
 
@@ -29,7 +29,7 @@ def test_the_rows_are_those_that_pandas_reads(table, seeds_run):
     name = names(seeds_run)[1]
     found = read_rows(seeds_run, table, name)
     assert found.schema.equals(SCHEMAS[table])
-    expected = pd.read_parquet(seeds_run / partition(table, name))
+    expected = pd.read_parquet(seeds_run / table_partition(table, name))
     pd.testing.assert_frame_equal(found.to_pandas(), expected, check_dtype=False)
 
 
@@ -41,7 +41,7 @@ def test_some_columns(seeds_run):
 @pytest.mark.parametrize("table", ["confusion", "learning_curve"])
 @pytest.mark.parametrize("how", ["changed", "cut", "missing", "one more"])
 def test_what_is_not_as_recorded(how, table, workspace):
-    folder = workspace / partition(table, names(workspace)[0])
+    folder = workspace / table_partition(table, names(workspace)[0])
     path = folder / f"{table}.parquet"
     data = path.read_bytes()
     if how == "missing":
@@ -77,7 +77,7 @@ def test_pairs_are_of_the_same_examples(seeds_run):
         table = right.astype({"run": str}).pivot_table(index=["part", "index"], columns="run", values="right")
         np.testing.assert_array_equal(ours, table[first].astype(bool))
         np.testing.assert_array_equal(theirs, table[second].astype(bool))
-        found = compare(ours, theirs)
+        found = compare_paired(ours, theirs)
         by_record = [result.num_correct for each in evaluations for result in each.results if result.split == split]
         assert [found.first_correct, found.second_correct] == by_record
         again = paired(seeds_run, *evaluations, split)

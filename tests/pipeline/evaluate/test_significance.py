@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.evaluate import significance as comparison
-from pipeline.evaluate.significance import bootstrap_interval, compare, mcnemar
+from pipeline.evaluate.significance import bootstrap_interval, compare_paired, mcnemar
 
 
 def outcomes(both, only_first, only_second, neither):
@@ -19,7 +19,7 @@ def outcomes(both, only_first, only_second, neither):
 
 
 def test_by_hand():
-    found = compare(*outcomes(both=900, only_first=20, only_second=50, neither=30))
+    found = compare_paired(*outcomes(both=900, only_first=20, only_second=50, neither=30))
     assert found[:5] == (1000, 920, 950, 20, 50)
     assert found.difference == 0.03
     assert 0 < found.difference_low < 0.03 < found.difference_high
@@ -28,12 +28,12 @@ def test_by_hand():
 
 def test_the_same_answers_differ_by_nothing():
     same = np.array([True, False, True])
-    assert compare(same, same)[3:] == (0, 0, 0.0, 0.0, 0.0, 1.0)
+    assert compare_paired(same, same)[3:] == (0, 0, 0.0, 0.0, 0.0, 1.0)
 
 
 def test_changing_places_changes_the_sign_only():
     first, second = outcomes(700, 41, 77, 10)
-    ours, theirs = compare(first, second), compare(second, first)
+    ours, theirs = compare_paired(first, second), compare_paired(second, first)
     assert (ours.difference, ours.p_value) == (-theirs.difference, pytest.approx(theirs.p_value))
 
 
@@ -51,7 +51,7 @@ def test_the_bootstrap_is_that_of_drawn_examples():
     differences = second.astype(int) - first
     random = np.random.default_rng(2)
     drawn = [differences[random.integers(0, 1000, 1000)].mean() for _ in range(10_000)]
-    found = compare(first, second)
+    found = compare_paired(first, second)
     assert (found.difference_low, found.difference_high) == pytest.approx(
         np.quantile(drawn, (0.025, 0.975)),
         abs=0.0021,  # two steps: a difference is a multiple of 0.001
@@ -67,7 +67,7 @@ def test_the_bootstrap_is_the_same_every_time():
 @pytest.mark.parametrize(("first", "second"), [((), ()), ((True,), (True, False)), (((True,),), ((True,),))])
 def test_what_cannot_be_compared(first, second):
     with pytest.raises(ValueError, match=r"expected two bool\[n\]"):
-        compare(np.array(first, bool), np.array(second, bool))
+        compare_paired(np.array(first, bool), np.array(second, bool))
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(6_000, 9_000), (400, 100)])

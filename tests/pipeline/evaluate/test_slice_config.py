@@ -8,7 +8,7 @@ import pytest
 
 from model.errors import BadUsage
 from pipeline.evaluate.records import EvaluationRecord, SplitResult
-from pipeline.evaluate.slice_config import check_recorded, describe, resolve_slicings
+from pipeline.evaluate.slice_config import check_recorded, describe_slicings, resolve_slicings
 from pipeline.evaluate.slices import Slicing
 from tests.helpers import backbeam
 
@@ -121,11 +121,11 @@ OF_RELEASE_0_2 = {"class": "label_of", "ink": "ink_of", "confidence": "confidenc
 
 
 def test_built_in_slicings_are_recorded_by_name():
-    assert describe(resolve_slicings({}, [])) == BUILT_IN
+    assert describe_slicings(resolve_slicings({}, [])) == BUILT_IN
 
 
 def test_slicing_object_of_the_users_is_recorded_by_its_place():
-    assert describe({"mine": Slicing(os.getpid)}) == {"mine": "posix:getpid"}
+    assert describe_slicings({"mine": Slicing(os.getpid)}) == {"mine": "posix:getpid"}
 
 
 def test_records_that_name_modules_of_backbeam_are_accepted():

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadInput
-from pipeline.evaluate.group_counts import tally
+from pipeline.evaluate.group_counts import count_groups
 from pipeline.evaluate.slices import (
     SLICINGS,
     Answered,
@@ -33,7 +33,7 @@ def rows_of(slicing, *seen, name="class"):
     counted = {}
     for number, each in enumerate(seen):
         correct, losses = each.predicted == each.labels, np.linspace(0, 1, len(each.labels))
-        counted[f"s{number}"] = tally(keys_of(name, "a:b", slicing, each), correct, losses)
+        counted[f"s{number}"] = count_groups(keys_of(name, "a:b", slicing, each), correct, losses)
     return list(slice_rows(name, slicing, counted, NAMES))
 
 
@@ -147,11 +147,11 @@ def test_what_is_no_slicing(function, problem):
 
 
 def test_a_thousand_keys_are_few_enough():
-    check_few("thin", "mine:thin", tally(np.arange(1000), np.ones(1000, bool), np.ones(1000)))
+    check_few("thin", "mine:thin", count_groups(np.arange(1000), np.ones(1000, bool), np.ones(1000)))
 
 
 def test_too_many_keys():
-    counted = tally(np.arange(1001), np.ones(1001, bool), np.ones(1001))
+    counted = count_groups(np.arange(1001), np.ones(1001, bool), np.ones(1001))
     with pytest.raises(BadInput, match=r"slicing thin \(mine:thin\) gives 1,001 different keys"):
         check_few("thin", "mine:thin", counted)
 
@@ -173,7 +173,7 @@ def test_slices_must_hold_each_key_once(cut):
 def test_a_slicing_may_have_a_thousand_keys():
     def counted(num_keys):
         keys = np.arange(num_keys)
-        return tally(keys, keys > 0, np.zeros(num_keys))
+        return count_groups(keys, keys > 0, np.zeros(num_keys))
 
     check_few("thin", "mine:thin", counted(1000))
     with pytest.raises(

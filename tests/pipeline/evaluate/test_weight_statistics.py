@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluate.weight_statistics import DEAD_RANGE, Range, merge_ranges, weight_rows
+from pipeline.evaluate.weight_statistics import DEAD_RANGE, ActivationRange, merge_ranges, weight_rows
 
 
 def test_by_hand():
@@ -11,7 +11,7 @@ def test_by_hand():
         (np.array([[3, -4, 0], [0, 0, 0]], np.float32), np.array([1, 2], np.float32)),
         (np.array([[1, 1]], np.float32), np.array([0.5], np.float32)),
     ]
-    ranges = (Range(np.array([0.1, 0.5], np.float32), np.array([0.9, 0.5005], np.float32)),)
+    ranges = (ActivationRange(np.array([0.1, 0.5], np.float32), np.array([0.9, 0.5005], np.float32)),)
     rows = list(weight_rows(parameters, ranges))
     assert [(row["layer"], row["parameter"], row["shape"]) for row in rows] == [
         *((1, "weights", [2, 3]), (1, "biases", [2]), (2, "weights", [1, 2]), (2, "biases", [1]))
@@ -30,7 +30,7 @@ def test_by_hand():
 
 @given(st.lists(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3), min_size=1, max_size=20), st.data())
 def test_ranges_widen_in_any_order(values, data):
-    single = [(Range(np.array(row, np.float32), np.array(row, np.float32)),) for row in values]
+    single = [(ActivationRange(np.array(row, np.float32), np.array(row, np.float32)),) for row in values]
     shuffled = data.draw(st.permutations(single))
     middle = data.draw(st.integers(0, len(values)))
     halves = [merge_ranges(half) for half in (shuffled[:middle], shuffled[middle:]) if half]
@@ -40,16 +40,16 @@ def test_ranges_widen_in_any_order(values, data):
 
 
 def test_a_unit_of_a_range_of_a_thousandth_is_alive():
-    assert Range(np.zeros(1), np.array([DEAD_RANGE])).num_dead == 0
+    assert ActivationRange(np.zeros(1), np.array([DEAD_RANGE])).num_dead == 0
 
 
 def test_the_range_of_a_unit_is_worked_out_in_float64():
-    assert Range(np.array([-3e38], np.float32), np.array([3e38], np.float32)).num_dead == 0
+    assert ActivationRange(np.array([-3e38], np.float32), np.array([3e38], np.float32)).num_dead == 0
 
 
 def test_a_unit_is_dead_if_its_value_differs_by_less_than_a_thousandth():
     low = np.zeros(3, np.float32)
-    assert Range(low, np.array([0, 0.000999, 0.001001], np.float32)).num_dead == 2
+    assert ActivationRange(low, np.array([0, 0.000999, 0.001001], np.float32)).num_dead == 2
 
 
 def test_numbers_are_worked_out_in_float64():

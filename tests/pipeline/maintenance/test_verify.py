@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import BadUsage
-from pipeline.maintenance.findings import Expected, check_expected
+from pipeline.maintenance.findings import ExpectedFile, check_expected
 from pipeline.maintenance.verify import find_scope, verify
 from pipeline.preprocess.manifest import load_manifest
 from tests.damage import DAMAGES, KINDS, damage, find
@@ -102,9 +102,9 @@ def test_a_manifest_that_counts_wrongly_is_not_believed(sound):
         {"pixel_sum": shard.pixel_sum + 1},
         {"pixel_square_sum": 0},
     )
-    assert check_expected(Expected("shard", "x", folder / shard.name, shard, manifest)) is None
+    assert check_expected(ExpectedFile("shard", "x", folder / shard.name, shard, manifest)) is None
     for change in wrong:
-        expected = Expected("shard", "x", folder / shard.name, shard.model_copy(update=change), manifest)
+        expected = ExpectedFile("shard", "x", folder / shard.name, shard.model_copy(update=change), manifest)
         assert next(iter(change)) in check_expected(expected).expected
 
 

@@ -12,7 +12,7 @@ import pytest
 from model.errors import BadInput, BadUsage, CorruptArtefact, EngineFailed
 from model.examples import Examples, concatenate, decode
 from pipeline.preprocess import beam_job as module
-from pipeline.preprocess.beam_job import Tally, merge, preprocess
+from pipeline.preprocess.beam_job import SplitTotals, merge, preprocess
 from pipeline.preprocess.manifest import PreprocessConfig, check_dataset, dataset_id
 from pipeline.preprocess.shards import encode_shard, keys_of, shard_name, shard_of, split_num_shards
 from pipeline.sources.download import find_source
@@ -148,7 +148,7 @@ def test_shards_of_a_split_are_about_as_large_as_those_of_train(examples, expect
 def test_shards_are_listed_by_number_whatever_order_they_are_written_in():
     empty = Examples(np.zeros(0, np.int64), np.zeros((0, 4), np.uint8), np.zeros(0, np.int64))
     names = [shard_name("train", number, 10**6) for number in (1, 99_999, 100_000)]
-    tallies = [Tally((encode_shard(name, empty, 3)[1],)) for name in reversed(names)]
+    tallies = [SplitTotals((encode_shard(name, empty, 3)[1],)) for name in reversed(names)]
     merged = merge(SimpleNamespace(max_rejected=0), tallies)
     assert [shard.name for shard in merged.shards] == names
 

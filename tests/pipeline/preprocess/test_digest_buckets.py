@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.preprocess.duplicate_images import BUCKET_EXAMPLES, KEPT, content_keys, keep, temporary_buckets
+from pipeline.preprocess.duplicate_images import BUCKET_EXAMPLES, KEPT, content_keys, pack_keys, temporary_buckets
 from pipeline.preprocess.manifest import Manifest, SplitInfo
 from pipeline.preprocess.validation_checks import _find_repeated
 
 
 def kept_of(images, split=0):
-    return keep(content_keys(images), np.arange(len(images)), np.zeros(len(images), np.int64), split)
+    return pack_keys(content_keys(images), np.arange(len(images)), np.zeros(len(images), np.int64), split)
 
 
 @given(st.lists(st.integers(0, 40), max_size=60), st.sampled_from([1, 8 * BUCKET_EXAMPLES]))
@@ -34,7 +34,7 @@ def test_buckets_are_few_for_few_examples(num_examples, bits):
 
 
 def test_what_is_kept_of_an_example():
-    kept = keep(np.array([[1, 2], [3, 4]], np.uint64), np.array([7, 8]), np.array([5, 6]), 1)
+    kept = pack_keys(np.array([[1, 2], [3, 4]], np.uint64), np.array([7, 8]), np.array([5, 6]), 1)
     assert kept["key"].tolist() == [[1, 2], [3, 4]]
     assert kept[["index", "label", "split"]].tolist() == [(7, 5, 1), (8, 6, 1)]
     assert kept.dtype.itemsize == 32  # so that a bucket takes 8 MiB
@@ -42,7 +42,7 @@ def test_what_is_kept_of_an_example():
 
 def test_a_bucket_holds_the_keys_of_its_range_and_stays_in_order():
     firsts = np.array([2**63, 2**62, 0, 2**62 - 1, 2**64 - 1, 2**63 - 1, 3 * 2**62, 1], np.uint64)
-    kept = keep(np.stack([firsts, firsts], axis=1), np.arange(8), np.arange(8), 0)
+    kept = pack_keys(np.stack([firsts, firsts], axis=1), np.arange(8), np.arange(8), 0)
     with temporary_buckets(4 * BUCKET_EXAMPLES) as buckets:  # eight buckets, of which one stays empty
         buckets.add(kept[:5])
         buckets.add(kept[5:])
@@ -53,7 +53,7 @@ def test_examples_stay_in_order_in_their_bucket():
     keys = np.zeros((2000, 2), np.uint64)
     keys[::3, 0] = 2**63
     with temporary_buckets(1) as buckets:
-        buckets.add(keep(keys, np.arange(2000), np.zeros(2000), 0))
+        buckets.add(pack_keys(keys, np.arange(2000), np.zeros(2000), 0))
         low, high = (bucket["index"].tolist() for bucket in buckets)
     assert high == list(range(0, 2000, 3))
     assert low == sorted(low)

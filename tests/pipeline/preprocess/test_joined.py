@@ -9,7 +9,7 @@ from tests.pipeline.test_preprocess import damage_json
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.preprocess import manifest as manifests
-from pipeline.preprocess.joined import Built, join_manifests
+from pipeline.preprocess.joined import JoinedPart, join_manifests
 from pipeline.preprocess.manifest import check_dataset, commit_manifest, load_manifest
 from pipeline.sources.catalog import MOST_SHARDS
 from pipeline.train.trainer import first_examples, split_reader
@@ -177,7 +177,8 @@ def parts_of(first, *num_shards):
     ]
     manifests = [manifest.model_copy(update={"config": c}) for (manifest, _), c in zip(loaded, configs, strict=True)]
     return [
-        Built(m.name, m, digest, {"train": 60, "test": 20}) for m, (_, digest) in zip(manifests, loaded, strict=True)
+        JoinedPart(m.name, m, digest, {"train": 60, "test": 20})
+        for m, (_, digest) in zip(manifests, loaded, strict=True)
     ]
 
 

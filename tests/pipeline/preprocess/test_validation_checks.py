@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from model.examples import Examples
-from pipeline.preprocess.duplicate_images import content_keys, keep
+from pipeline.preprocess.duplicate_images import content_keys, pack_keys
 from pipeline.preprocess.manifest import Manifest, SplitInfo
 from pipeline.preprocess.shards import encode_shard
 from pipeline.preprocess.validation_checks import (
     SHOWN_EXAMPLES,
-    Some,
+    FlaggedExamples,
     SplitFacts,
     describe_shard,
-    find,
+    find_faults,
     total_variation,
 )
 
@@ -30,16 +30,18 @@ def info_of(given):
 
 
 def test_a_sound_shard_has_nothing_wrong():
-    assert describe_shard(examples(), info_of(examples()), NUM_CLASSES) == SplitFacts(Some(), Some())
+    assert describe_shard(examples(), info_of(examples()), NUM_CLASSES) == SplitFacts(
+        FlaggedExamples(), FlaggedExamples()
+    )
 
 
 def test_every_example_of_a_shard_that_cannot_be_decoded_is_broken():
-    assert describe_shard(None, info_of(examples()), NUM_CLASSES) == SplitFacts(Some(4), Some())
+    assert describe_shard(None, info_of(examples()), NUM_CLASSES) == SplitFacts(FlaggedExamples(4), FlaggedExamples())
 
 
 def test_a_label_from_the_number_of_classes_on_is_broken():
     wrong = examples()._replace(labels=np.array([2, 3, 0, 4]))
-    assert describe_shard(wrong, info_of(examples()), NUM_CLASSES).broken == Some(2, ((10, -1), (30, -1)))
+    assert describe_shard(wrong, info_of(examples()), NUM_CLASSES).broken == FlaggedExamples(2, ((10, -1), (30, -1)))
 
 
 @pytest.mark.parametrize(
@@ -63,14 +65,14 @@ def test_an_image_of_one_value_is_constant():
     given.images[2] = 255
     given.images[3] = 7
     given.images[3, 5] = 8
-    assert describe_shard(given, info_of(given), NUM_CLASSES).constant == Some(2, ((10, -1), (20, -1)))
+    assert describe_shard(given, info_of(given), NUM_CLASSES).constant == FlaggedExamples(2, ((10, -1), (20, -1)))
 
 
 def test_the_first_examples_of_all_shards_are_listed():
-    first, second = (Some(12, tuple((index, -1) for index in range(start, 24, 2)[:10])) for start in (0, 1))
+    first, second = (FlaggedExamples(12, tuple((index, -1) for index in range(start, 24, 2)[:10])) for start in (0, 1))
     both = SplitFacts(first, second).add(SplitFacts(second, first))
     assert both.broken == both.constant
-    assert both.broken == Some(24, tuple((index, -1) for index in range(SHOWN_EXAMPLES)))
+    assert both.broken == FlaggedExamples(24, tuple((index, -1) for index in range(SHOWN_EXAMPLES)))
 
 
 def test_as_many_broken_examples_as_are_shown_are_listed_in_order():
@@ -78,7 +80,7 @@ def test_as_many_broken_examples_as_are_shown_are_listed_in_order():
     reverse = given.take(np.arange(24, -1, -1))
     wrong = reverse._replace(labels=np.full(25, 9))
     found = describe_shard(wrong, info_of(given), NUM_CLASSES).broken
-    assert found == Some(25, tuple((10 * place, -1) for place in range(SHOWN_EXAMPLES)))
+    assert found == FlaggedExamples(25, tuple((10 * place, -1) for place in range(SHOWN_EXAMPLES)))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def values_of(splits, baseline=None, facts=None, names=("a", "b", "c")):
     manifest = Manifest.model_construct(splits=splits, class_names=names)
     before = Manifest.model_construct(splits=baseline, class_names=names) if baseline else None
     nothing = {name: SplitFacts() for name in splits}
-    found = find(manifest, nothing | (facts or {}), (), before)
+    found = find_faults(manifest, nothing | (facts or {}), (), before)
     return {(finding.check, finding.split): finding.value for finding in found}
 
 
@@ -115,10 +117,13 @@ def test_class_counts_by_hand():
 
 
 def test_shares_are_of_the_split():
-    facts = {"train": SplitFacts(Some(1), Some(2))}
+    facts = {"train": SplitFacts(FlaggedExamples(1), FlaggedExamples(2))}
     found = values_of({"train": split_of((2, 2, 1)), "test": split_of((1, 0, 0))}, facts=facts)
     assert (found["schema", "train"], found["constant_images", "train"]) == (1 / 5, 2 / 5)
-    assert values_of({"train": split_of((1, 0, 0))}, facts={"train": SplitFacts(Some(1))})["schema", "train"] == 1
+    assert (
+        values_of({"train": split_of((1, 0, 0))}, facts={"train": SplitFacts(FlaggedExamples(1))})["schema", "train"]
+        == 1
+    )
 
 
 def test_drift_by_hand():
@@ -141,7 +146,7 @@ def repeated_in(kept):
     manifest = Manifest.model_construct(
         splits=dict.fromkeys(("train", "test"), split_of((9, 0, 0))), class_names=("a",)
     )
-    found = find(manifest, dict.fromkeys(("train", "test"), SplitFacts()), [kept], None)
+    found = find_faults(manifest, dict.fromkeys(("train", "test"), SplitFacts()), [kept], None)
     return {
         (each.check, each.split): (each.num_examples, each.indices, each.twin_indices)
         for each in found
@@ -151,8 +156,8 @@ def repeated_in(kept):
 
 def test_equal_images_by_hand():
     """Images 0, 0, 1, 0 with labels 2, 1, 1, 2 in train, and 1, 2 in test."""
-    train = keep(content_keys(np.array([[0], [0], [1], [0]], np.uint8)), np.arange(4), np.array([2, 1, 1, 2]), 0)
-    test = keep(content_keys(np.array([[1], [2]], np.uint8)), np.arange(2), np.array([1, 1]), 1)
+    train = pack_keys(content_keys(np.array([[0], [0], [1], [0]], np.uint8)), np.arange(4), np.array([2, 1, 1, 2]), 0)
+    test = pack_keys(content_keys(np.array([[1], [2]], np.uint8)), np.arange(2), np.array([1, 1]), 1)
     assert repeated_in(np.concatenate([train, test])) == {
         ("duplicates", "train"): (2, [1, 3], [0, 0]),
         ("conflicting_labels", "train"): (1, [1], [0]),
@@ -164,5 +169,5 @@ def test_equal_images_by_hand():
 
 def test_the_first_equal_images_are_listed():
     images = np.zeros((15, 1), np.uint8)
-    found = repeated_in(keep(content_keys(images), np.arange(15)[::-1], np.zeros(15, int), 0))
+    found = repeated_in(pack_keys(content_keys(images), np.arange(15)[::-1], np.zeros(15, int), 0))
     assert found["duplicates", "train"] == (14, list(range(1, 11)), [0] * 10)

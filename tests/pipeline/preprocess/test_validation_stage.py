@@ -6,13 +6,13 @@ from tests.pipeline.test_shards import dataset_of
 
 from pipeline.preprocess.manifest import ShardInfo
 from pipeline.preprocess.shards import add_up
-from pipeline.preprocess.validation import Subject, examine, judge, look
-from pipeline.preprocess.validation_checks import Finding
+from pipeline.preprocess.validation import ValidatedDataset, apply_check, examine, examine_shards
+from pipeline.preprocess.validation_checks import CheckFinding
 from pipeline.preprocess.validation_config import CHECKS, CheckSettings
 
 
 def findings(folder, manifest):
-    found = look(Subject(folder, manifest, "0" * 64), None)
+    found = examine_shards(ValidatedDataset(folder, manifest, "0" * 64), None)
     return {(finding.check, finding.split): finding for finding in found}
 
 
@@ -40,13 +40,14 @@ def test_equal_images_are_found_over_the_splits(tmp_path):
 
 
 def test_a_value_is_judged_by_its_threshold():
-    found = Finding("duplicates", "train", 0.25)
+    found = CheckFinding("duplicates", "train", 0.25)
     for threshold, outcome in ((0.25, "passed"), (0.24, "error")):
         settings = CheckSettings(severity="error", threshold=threshold, warning_threshold=threshold)
-        result = judge(found, settings)
+        result = apply_check(found, settings)
         assert (result.passed, result.outcome) == (outcome == "passed", outcome)
-    low = judge(
-        Finding("class_balance", "train", 0.25), CheckSettings(severity="error", threshold=0.25, warning_threshold=0.3)
+    low = apply_check(
+        CheckFinding("class_balance", "train", 0.25),
+        CheckSettings(severity="error", threshold=0.25, warning_threshold=0.3),
     )
     assert (low.passed, low.outcome) == (True, "warning")
 
@@ -55,7 +56,7 @@ def test_a_check_that_is_off_has_no_result(tmp_path):
     folder, manifest, _ = dataset_of(tmp_path, [0, 1, 2])
     settings = {name: check.defaults for name, check in CHECKS.items()}
     settings["duplicates"] = settings["duplicates"].model_copy(update={"severity": "off"})
-    record = examine(tmp_path / "ws", Subject(folder, manifest, "0" * 64), settings, None)
+    record = examine(tmp_path / "ws", ValidatedDataset(folder, manifest, "0" * 64), settings, None)
     checks = {result.check for result in record.results}
     assert "schema" in checks
     assert "duplicates" not in checks

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from pipeline.evaluate.metrics import wilson
-from pipeline.registry.decision import Contestant, Decision, Examination, decide
+from pipeline.registry.decision import Contestant, Decision, DecisionInputs, decide
 from pipeline.registry.policy import Policy
 
 NAMES = ("a", "b", "c", "d")
@@ -28,7 +28,7 @@ def judged(challenger, champion=None, reference=None, policy=None, objections=()
         None if each is None else Contestant(name, each)
         for name, each in (("new", challenger), ("old", champion), ("best", reference))
     ]
-    return decide(Examination(LABELS, NAMES, *named, objections), policy or Policy())
+    return decide(DecisionInputs(LABELS, NAMES, *named, objections), policy or Policy())
 
 
 def failed(decision: Decision) -> list[tuple[str, str | None]]:
@@ -97,7 +97,7 @@ def test_a_class_without_examples_loses_nothing():
     labels = np.zeros(200, int)
     labels[:60] = 1
     right, worse = labels.copy(), np.where(np.arange(200) < 40, 0, labels)
-    found = decide(Examination(labels, NAMES, Contestant("new", right), Contestant("old", worse), None), Policy())
+    found = decide(DecisionInputs(labels, NAMES, Contestant("new", right), Contestant("old", worse), None), Policy())
     assert found.promote
     assert found.num_correct == {"new": 200, "old": 160}
 
@@ -105,7 +105,7 @@ def test_a_class_without_examples_loses_nothing():
 def test_no_examples_or_other_numbers_of_answers_are_refused():
     nothing = np.zeros(0, int)
     with pytest.raises(ValueError, match="at least one"):
-        decide(Examination(nothing, NAMES, Contestant("new", nothing), None, None), Policy())
+        decide(DecisionInputs(nothing, NAMES, Contestant("new", nothing), None, None), Policy())
     with pytest.raises(ValueError, match="answers to 400 examples"):
         judged(LABELS[:-1])
 
@@ -208,7 +208,7 @@ def test_the_largest_loss_is_that_of_a_class_with_examples():
     labels = np.array([0] * 100 + [1] * 100)
     worse = labels.copy()
     worse[[*range(10), *range(100, 130)]] = 3
-    found = decide(Examination(labels, NAMES, Contestant("new", labels), Contestant("old", worse), None), Policy())
+    found = decide(DecisionInputs(labels, NAMES, Contestant("new", labels), Contestant("old", worse), None), Policy())
     assert class_loss(found) == (-0.1, "no class loses recall on the champion")
 
 

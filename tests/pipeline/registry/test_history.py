@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadUsage, CorruptArtefact, Locked
-from pipeline.maintenance.findings import Expected, Fault
+from pipeline.maintenance.findings import ExpectedFile, Fault
 from pipeline.maintenance.inventory import list_registry
-from pipeline.maintenance.repair import mend_champion
+from pipeline.maintenance.repair import rebuild_champion
 from pipeline.registry.history import (
     Champion,
     History,
@@ -173,13 +173,13 @@ def test_a_lost_end_is_a_fault_of_the_history_and_the_pointer_stays(tmp_path):
         faults = [item for item in list_registry(tmp_path) if isinstance(item, Fault)]
         assert [(fault.kind, fault.path) for fault in faults] == [("history", entry_path(tmp_path, number))]
     with pytest.raises(CorruptArtefact, match="put the history back"):
-        mend_champion(tmp_path, "registry", set(), tmp_path / "scratch")
+        rebuild_champion(tmp_path, "registry", set(), tmp_path / "scratch")
     assert champion_path(tmp_path).read_bytes() == standing
 
 
 def test_what_the_pointer_names_is_looked_at(tmp_path):
     history = promoted(tmp_path, "one")
-    [named] = [item for item in list_registry(tmp_path) if isinstance(item, Expected)]
+    [named] = [item for item in list_registry(tmp_path) if isinstance(item, ExpectedFile)]
     assert (named.path, named.info) == (tmp_path / "runs/one/parameters.safetensors", history.champion.parameters)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.report.contact_sheet import Row, Tile, draw_classes, draw_named, tile_size
+from pipeline.report.contact_sheet import SheetRow, Tile, draw_classes, draw_named, tile_size
 from tests.helpers import Digits, backbeam
 
 
@@ -84,7 +84,7 @@ def test_large_images_are_reduced():
 
 def test_many_classes_stand_side_by_side():
     tile = Tile(np.zeros((28, 28), np.uint8))
-    rows = [Row(f"a class with a long name, number {n}", "1 examples", [tile]) for n in range(26)]
+    rows = [SheetRow(f"a class with a long name, number {n}", "1 examples", [tile]) for n in range(26)]
     tall, wide = pixels(draw_classes("x", rows[:13], 3, 28, 28)), pixels(draw_classes("x", rows, 3, 28, 28))
     assert tall.shape[0] == wide.shape[0]
     assert wide.shape[1] > 2 * tall.shape[1] - 100

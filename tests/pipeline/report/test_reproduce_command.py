@@ -10,7 +10,7 @@ from model.recipes import RECIPES, fit_to_data, override
 from pipeline.cli.config import resolve
 from pipeline.evaluate.results import EvaluatedRun, find_evaluated
 from pipeline.preprocess.provenance import Origin, origin_path, write_origin
-from pipeline.report.reproduce_command import CONFIG_FILE, reproduce, settings_of
+from pipeline.report.reproduce_command import CONFIG_FILE, describe_reproduction, settings_of
 
 CHANGES = (
     {},
@@ -50,7 +50,7 @@ def test_the_data_set_is_asked_for_as_recorded_and_the_slices_are_named(evaluate
         image_size=(28, 20),
     )
     write_origin(tmp_path, origin)
-    made = reproduce(replace(evaluated, workspace=tmp_path, evaluation=sliced))
+    made = describe_reproduction(replace(evaluated, workspace=tmp_path, evaluation=sliced))
     assert shlex.split(made.command) == [
         *("backbeam", "run", "--dataset", "/data/one", "--dataset", "gs://bucket/two of them"),
         *("--data-dir", "/data/mnist", "--num-classes", "10", "--num-shards", "4", "--shuffle-seed", "3"),
@@ -61,11 +61,11 @@ def test_the_data_set_is_asked_for_as_recorded_and_the_slices_are_named(evaluate
 
 
 def test_a_missing_origin_is_named_and_a_damaged_one_is_refused(evaluated, tmp_path):
-    made = reproduce(replace(evaluated, workspace=tmp_path))
+    made = describe_reproduction(replace(evaluated, workspace=tmp_path))
     assert shlex.split(made.command)[:4] == ["backbeam", "run", "--dataset", "SOURCE"]
     assert f"origins/{evaluated.run.dataset_id}.json" in made.needs[0]
     path = origin_path(tmp_path, evaluated.run.dataset_id)
     path.parent.mkdir()
     path.write_bytes(b"{}")
     with pytest.raises(CorruptArtefact, match="origins"):
-        reproduce(replace(evaluated, workspace=tmp_path))
+        describe_reproduction(replace(evaluated, workspace=tmp_path))

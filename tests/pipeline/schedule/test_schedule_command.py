@@ -16,7 +16,7 @@ import pytest
 from model.errors import CorruptArtefact
 from pipeline.schedule.child import COMMAND
 from pipeline.schedule.state import ScheduleHealth, ScheduleState, find_health_problem, load_state, write_record
-from pipeline.storage.lock import locked
+from pipeline.storage.lock import lock_workspace
 from tests.helpers import backbeam
 from tests.pipeline.schedule import fake_retrain
 
@@ -207,7 +207,7 @@ def test_a_scheduler_without_a_recent_health_file_is_not_alive(tmp_path):
 
 
 def test_the_real_command_ends_with_its_scheduler(workspace):
-    with locked(workspace):
+    with lock_workspace(workspace):
         command = [*COMMAND, "run", "--workspace", str(workspace), "--wait", "300"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
             assert "waiting for up to 300 s" in run.stderr.readline()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadInput
-from pipeline.evaluate.predict import answer_files
+from pipeline.evaluate.predict import predict_images
 from pipeline.sources import idx_format as idx
 from pipeline.sources.catalog import FILE_NAMES
 from pipeline.sources.download import find_source
@@ -150,7 +150,7 @@ def test_an_images_file_to_predict_is_asked_for_room_before_it_is_read(tmp_path,
     monkeypatch.setattr("pipeline.evaluate.predict.read_body", lambda *_: pytest.fail("read"))
     (tmp_path / "images").write_bytes(gzipped_promise(idx.IMAGES_MAGIC, 10**5, 5, 4))
     with pytest.raises(BadInput, match=r"promises 2000016 bytes, found .* compressed bytes, which hold at most"):
-        answer_files([str(tmp_path / "images")], 5, 4, ("a",), lambda _: pytest.fail("classified"))
+        predict_images([str(tmp_path / "images")], 5, 4, ("a",), lambda _: pytest.fail("classified"))
 
 
 IMAGES = images_bytes(np.zeros((2, 5, 4)))

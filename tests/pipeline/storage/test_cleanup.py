@@ -8,9 +8,9 @@ import pytest
 
 from model.errors import StorageFailed
 from pipeline.maintenance.verify import find_scope, verify
-from pipeline.storage.cleanup import clear_all, list_leftovers
-from pipeline.storage.files import new_folder, write_unguarded
-from pipeline.storage.lock import locked
+from pipeline.storage.cleanup import list_stale_files, remove_stale_files
+from pipeline.storage.files import create_folder_atomically, write_without_lease
+from pipeline.storage.lock import lock_workspace
 
 NOTE = ".lock-holder.json"
 
@@ -35,31 +35,31 @@ def leave(workspace, number):
 
 def test_they_are_listed_and_cleared_away(gone, tmp_path):
     left = leave(tmp_path, gone)
-    assert sorted(list_leftovers(tmp_path)) == left
-    clear_all(tmp_path)
-    assert not list_leftovers(tmp_path)
+    assert sorted(list_stale_files(tmp_path)) == left
+    remove_stale_files(tmp_path)
+    assert not list_stale_files(tmp_path)
 
 
 def test_a_report_in_the_making_stays(tmp_path):
     left = leave(tmp_path, os.getppid())
-    clear_all(tmp_path)
-    assert sorted(list_leftovers(tmp_path)) == left[2:]
+    remove_stale_files(tmp_path)
+    assert sorted(list_stale_files(tmp_path)) == left[2:]
     other = tmp_path / "datasets" / "a" / f".x.{os.getpid()}.abc.tmp"  # a container's processes have the same number
     other.write_bytes(b"half")
-    clear_all(tmp_path)
+    remove_stale_files(tmp_path)
     assert not other.exists()
 
 
 def test_the_holder_of_the_lock_clears_them_away_if_the_last_one_was_killed(gone, tmp_path):
     left = leave(tmp_path, gone)
-    with locked(tmp_path):
-        assert sorted(list_leftovers(tmp_path)) == left  # no note says that anybody was killed
+    with lock_workspace(tmp_path):
+        assert sorted(list_stale_files(tmp_path)) == left  # no note says that anybody was killed
     (tmp_path / NOTE).write_bytes(b"{}")
-    with locked(tmp_path, clears=False):
+    with lock_workspace(tmp_path, clears=False):
         assert sorted(verify(find_scope(tmp_path)).leftovers) == left
     assert (tmp_path / NOTE).exists()
-    with locked(tmp_path):
-        assert not list_leftovers(tmp_path)
+    with lock_workspace(tmp_path):
+        assert not list_stale_files(tmp_path)
     assert not (tmp_path / NOTE).exists()
 
 
@@ -68,7 +68,7 @@ def test_the_holder_of_the_lock_clears_them_away_if_the_last_one_was_killed(gone
 )
 def test_the_note_stays_where_the_disk_refused(problem, stays, tmp_path):
     def work():
-        with locked(tmp_path):
+        with lock_workspace(tmp_path):
             raise problem
 
     with pytest.raises(type(problem)):
@@ -80,8 +80,8 @@ def test_what_is_written_without_the_lock_clears_away_its_own(gone, tmp_path):
     mine, another = tmp_path / f".x.{gone}.abc.tmp", tmp_path / f".y.{gone}.abc.tmp"
     for path in (mine, another):
         path.write_bytes(b"half")
-    write_unguarded(tmp_path / "x", b"whole")
+    write_without_lease(tmp_path / "x", b"whole")
     assert sorted(tmp_path.iterdir()) == [another, tmp_path / "x"]
-    with new_folder(tmp_path / "y"):
+    with create_folder_atomically(tmp_path / "y"):
         pass
     assert sorted(tmp_path.iterdir()) == [tmp_path / "x", tmp_path / "y"]

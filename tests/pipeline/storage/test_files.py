@@ -10,18 +10,18 @@ from pipeline.sources.download import find_source
 from pipeline.sources.scan import scan_source
 from pipeline.storage.files import (
     check_file,
-    check_there,
+    check_files_exist,
     digest_of,
     publish_folder,
     read_checked,
     read_range,
-    remove,
-    removed_on_failure,
-    withdraw_folder,
+    remove_on_failure,
+    remove_tree,
+    unpublish_folder,
     write_atomically,
-    write_new,
+    write_if_absent,
 )
-from pipeline.storage.lock import locked
+from pipeline.storage.lock import lock_workspace
 from tests.helpers import Digits, contents
 
 
@@ -51,8 +51,8 @@ def test_a_new_file_never_replaces_one(there, tmp_path):
     path = tmp_path / "a" / "x"
     if there:
         write_atomically(path, b"old")
-    assert write_new(path, [b"n", b"ew"]) == (not there)
-    assert not write_new(path, b"another")
+    assert write_if_absent(path, [b"n", b"ew"]) == (not there)
+    assert not write_if_absent(path, b"another")
     assert contents(tmp_path) == {"a/x": b"old" if there else b"new"}
 
 
@@ -62,7 +62,7 @@ def test_a_new_file_is_whole_or_not_there(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_new(tmp_path / "x", fails())
+        write_if_absent(tmp_path / "x", fails())
     assert contents(tmp_path) == {}
 
 
@@ -124,11 +124,11 @@ with locked(Path(sys.argv[1])):
 def test_a_lock_names_its_holder_and_goes_when_it_dies(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(Locked, match=f"in use by process {holder.pid} "), locked(tmp_path):
+        with pytest.raises(Locked, match=f"in use by process {holder.pid} "), lock_workspace(tmp_path):
             pass
         holder.kill()
         holder.wait()
-        with locked(tmp_path):
+        with lock_workspace(tmp_path):
             assert json.loads((tmp_path / ".lock-holder.json").read_bytes())["pid"] == os.getpid()
 
 
@@ -155,7 +155,7 @@ def test_what_a_record_names_stays_once_the_record_is_there(complete, tmp_path):
     folder.mkdir()
 
     def work():
-        with removed_on_failure(folder, record=record):
+        with remove_on_failure(folder, record=record):
             if complete:
                 record.write_bytes(b"{}")
             raise KeyboardInterrupt
@@ -184,8 +184,8 @@ def test_a_link_is_never_followed_to_delete_what_is_elsewhere(tmp_path):
     write_atomically(tmp_path / "folder" / "file", b"y")
     (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StorageFailed, match="link to a folder elsewhere"):
-        remove(tmp_path / "link")
-    remove(tmp_path / "folder")
+        remove_tree(tmp_path / "link")
+    remove_tree(tmp_path / "folder")
     assert contents(tmp_path / "elsewhere") == {"kept": b"x"}
     assert not (tmp_path / "folder").exists()
 
@@ -193,7 +193,7 @@ def test_a_link_is_never_followed_to_delete_what_is_elsewhere(tmp_path):
 def test_a_withdrawn_folder_is_gone_and_may_come_back(tmp_path):
     write_atomically(tmp_path / "shown" / "file", b"x")
     for _ in range(2):
-        withdraw_folder(tmp_path / "shown", tmp_path / "hidden")
+        unpublish_folder(tmp_path / "shown", tmp_path / "hidden")
         assert contents(tmp_path) == {}
     write_atomically(tmp_path / "shown" / "file", b"y")
     assert contents(tmp_path) == {"shown/file": b"y"}
@@ -201,8 +201,8 @@ def test_a_withdrawn_folder_is_gone_and_may_come_back(tmp_path):
 
 def test_files_that_a_record_is_about_to_name_must_be_there(tmp_path):
     (tmp_path / "one").write_bytes(b"1")
-    check_there(tmp_path, ["one"])
+    check_files_exist(tmp_path, ["one"])
     with pytest.raises(EngineFailed, match="two is gone: the job was given up"):
-        check_there(tmp_path, ["one", "two"])
+        check_files_exist(tmp_path, ["one", "two"])
     with pytest.raises(EngineFailed, match="one is gone"):
-        check_there(tmp_path / "cleared", ["one"])
+        check_files_exist(tmp_path / "cleared", ["one"])

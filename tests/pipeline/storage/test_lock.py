@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from pipeline.maintenance.verify import find_scope, verify
-from pipeline.storage.lock import locked
+from pipeline.storage.lock import lock_workspace
 from tests.helpers import BACKBEAM, backbeam
 
 STAGES = ["preprocess", "validate", "train", "evaluate"]
@@ -56,7 +56,7 @@ def test_different_work_at_once_is_all_done(tmp_path, digits_folder):
 
 
 def test_a_process_that_waits_goes_on_when_the_other_ends(tmp_path, digits_folder):
-    with locked(tmp_path / "ws"):
+    with lock_workspace(tmp_path / "ws"):
         waiting = start("preprocess", "--workspace", tmp_path / "ws", "--dataset", digits_folder, "--wait", 300)
         line = waiting.stderr.readline()
         assert f"is in use by process {os.getpid()}" in line
@@ -71,7 +71,7 @@ def test_a_process_that_waits_goes_on_when_the_other_ends(tmp_path, digits_folde
 def test_fail_wait_in_vain_or_skip(command, tmp_path):
     place = ("--workspace", tmp_path / "ws")
     (tmp_path / "ws" / "datasets").mkdir(parents=True)
-    with locked(tmp_path / "ws"):
+    with lock_workspace(tmp_path / "ws"):
         ended = backbeam(command, *place, "--wait", 0.2)
         skipped = backbeam(command, *place, "--if-locked", "skip", "--json")
     assert (ended.code, ended.out) == (6, "")
@@ -82,7 +82,7 @@ def test_fail_wait_in_vain_or_skip(command, tmp_path):
 
 def test_what_is_skipped_is_said_in_one_line(tmp_path):
     (tmp_path / "ws" / "datasets").mkdir(parents=True)
-    with locked(tmp_path / "ws"):
+    with lock_workspace(tmp_path / "ws"):
         done = backbeam("verify", tmp_path / "ws", "--repair", "--if-locked", "skip")
     assert (done.code, done.out.count("\n")) == (0, 1)
     assert f"in use by process {os.getpid()}" in done.out

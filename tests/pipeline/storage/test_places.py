@@ -8,8 +8,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model.errors import BadUsage, Locked, StorageFailed
-from pipeline.storage.commit import commit
-from pipeline.storage.files import open_binary, read_range, remove, remove_file, size, write_atomically, write_new
+from pipeline.storage.commit import commit_file
+from pipeline.storage.files import (
+    file_size,
+    open_binary,
+    read_range,
+    remove_file,
+    remove_tree,
+    write_atomically,
+    write_if_absent,
+)
 from pipeline.storage.object_store import RemoteStream
 from pipeline.storage.places import RemotePath, is_remote, place_of
 
@@ -61,7 +69,7 @@ def held(memory):
 
 
 def test_deleting_touches_nothing_of_a_longer_name(held):
-    remove(RemotePath("memory://b/ws/a-1"))
+    remove_tree(RemotePath("memory://b/ws/a-1"))
     assert set(held) == {"memory://b/ws/a-10/m.json", "memory://b/ws/a-10/s"}
 
 
@@ -92,8 +100,8 @@ def test_writing_puts_all_or_nothing(memory):
 
 def test_a_new_object_never_replaces_one(memory):
     place = RemotePath("memory://b/x")
-    assert write_new(place, [b"who", b"le"])
-    assert not write_new(place, b"other")
+    assert write_if_absent(place, [b"who", b"le"])
+    assert not write_if_absent(place, b"other")
     assert memory == {"memory://b/x": b"whole"}
 
 
@@ -104,18 +112,18 @@ def record(digest, **more):
 def test_a_record_that_another_process_committed_stays(memory):
     place = RemotePath("memory://b/run.json")
     first = record("1", seconds=1)
-    commit(place, first)
-    commit(place, first)
-    commit(place, record("1", seconds=2))  # which names the same files
+    commit_file(place, first)
+    commit_file(place, first)
+    commit_file(place, record("1", seconds=2))  # which names the same files
     for other in (record("2"), b"{}", b"\xff"):
         with pytest.raises(Locked, match=r"run\.json was written by another process in the meantime, and stays"):
-            commit(place, other)
+            commit_file(place, other)
     assert memory == {"memory://b/run.json": first}
 
 
 def test_an_object_that_is_not_there(memory):
     place = RemotePath("memory://b/x")
-    for read in (place.read_bytes, lambda: size(place), lambda: open_binary(place)):
+    for read in (place.read_bytes, lambda: file_size(place), lambda: open_binary(place)):
         with pytest.raises(FileNotFoundError, match="memory://b/x"):
             read()
     remove_file(place)

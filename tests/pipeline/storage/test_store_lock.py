@@ -6,7 +6,7 @@ import json
 import pytest
 
 from model.errors import Locked, StorageFailed
-from pipeline.storage.lease import Holding, Lease, look
+from pipeline.storage.lease import HeldLease, Lease, read_lease
 from pipeline.storage.lock import attempts
 
 URI = "s3://bucket/ws/.lock"
@@ -54,7 +54,7 @@ class Machine:
 
     def take(self, wait=0.0):
         self.number += 1
-        wanted = Holding(self.name, f"{self.name}-{self.number}", LEASE)
+        wanted = HeldLease(self.name, f"{self.name}-{self.number}", LEASE)
         for found in attempts(self.store, URI, wanted, self.notes, wait, self.clock, self.sleep):
             if isinstance(found, Lease):
                 return found
@@ -201,7 +201,7 @@ def test_a_store_that_is_away_for_too_long(machines, store):
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff", json.dumps({"holder": 1}).encode()])
 def test_an_object_that_makes_no_sense_is_somebody_s_for_a_lease(data, machines, store):
     store.data = data
-    assert look(store, URI).holding.holder == "another process"
+    assert read_lease(store, URI).holding.holder == "another process"
     assert machines[0].take() == "another process"
     machines[0].now += LEASE
     assert isinstance(machines[0].take(), Lease)

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.train.checkpoint_policy import SAVE_SECONDS, Saving
+from pipeline.train.checkpoint_policy import SAVE_SECONDS, CheckpointPolicy
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,4 @@ from pipeline.train.checkpoint_policy import SAVE_SECONDS, Saving
     ],
 )
 def test_when_a_run_is_saved(every, chunk, seconds, due):
-    assert Saving(every).is_due(*chunk, seconds) == due
+    assert CheckpointPolicy(every).is_due(*chunk, seconds) == due

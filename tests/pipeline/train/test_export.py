@@ -15,7 +15,7 @@ from model.checkpoint import decode_parameters
 from model.errors import BadUsage
 from model.network import build_network, predict
 from pipeline.sources.catalog import EMBEDDED
-from pipeline.storage.files import new_folder
+from pipeline.storage.files import create_folder_atomically
 from pipeline.train.run_record import load_run
 from tests.helpers import backbeam, contents
 
@@ -147,7 +147,7 @@ class Interrupted(BaseException):
 
 
 def write_half(target, problem) -> None:
-    with new_folder(target) as folder:
+    with create_folder_atomically(target) as folder:
         (folder / "half").write_bytes(b"written")
         raise problem
 
@@ -169,7 +169,7 @@ with new_folder(Path(sys.argv[1])) as folder:
 
 
 def write_beside_another(target) -> None:
-    with new_folder(target) as folder:
+    with create_folder_atomically(target) as folder:
         (folder / "mine").write_bytes(b"late")
         subprocess.run([sys.executable, "-c", ANOTHER, target], check=True)
 

@@ -11,16 +11,18 @@ from model.errors import EngineFailed, StorageFailed
 from model.fitting import Progress, Standing
 from model.lockstep import begin
 from model.recipes import RECIPES, fit_to_data, override
-from pipeline.train.checkpoint_policy import Saving
-from pipeline.train.checkpoints import Snapshot, find_newest, take_up, write
-from pipeline.train.monitor import Diverged, Journal, Stopped, left_to_go_on
+from pipeline.train.checkpoint_policy import CheckpointPolicy
+from pipeline.train.checkpoints import Snapshot, find_newest_checkpoint, resume_from, write_checkpoint
+from pipeline.train.monitor import TrainingDiverged, TrainingMonitor, TrainingStopped, keep_resumable_on_failure
 
 CONFIG = override(fit_to_data(RECIPES["modern"].config, 20, 3, 60), num_steps=1000)
 
 
 def journal(folder, saving, stop=None):
     start = Snapshot(Standing(0, begin(CONFIG)))
-    return Journal(CONFIG, start, [], stop or Event(), saving, partial(write, folder, CONFIG, (), saving.keep))
+    return TrainingMonitor(
+        CONFIG, start, [], stop or Event(), saving, partial(write_checkpoint, folder, CONFIG, (), saving.keep)
+    )
 
 
 def point(step, loss=0.25):
@@ -40,7 +42,7 @@ def go(ours, *steps):
 
 @contextmanager
 def ended_by(kind, folder, ours):
-    with pytest.raises(kind) as caught, left_to_go_on(folder, folder / "run.json", ours):
+    with pytest.raises(kind) as caught, keep_resumable_on_failure(folder, folder / "run.json", ours):
         yield caught
 
 
@@ -48,9 +50,11 @@ def steps_in(folder):
     return sorted(int(path.name.split("-")[1]) for path in folder.glob("checkpoints/*"))
 
 
-@pytest.mark.parametrize("problem", [SystemExit(143), Stopped(), EngineFailed("gone"), OSError("full"), RuntimeError()])
+@pytest.mark.parametrize(
+    "problem", [SystemExit(143), TrainingStopped(), EngineFailed("gone"), OSError("full"), RuntimeError()]
+)
 def test_the_last_finished_chunk_is_left_and_nothing_else(problem, tmp_path):
-    folder, ours = tmp_path / "run", journal(tmp_path / "run", Saving(every=100))
+    folder, ours = tmp_path / "run", journal(tmp_path / "run", CheckpointPolicy(every=100))
     with ended_by(type(problem), folder, ours):
         go(ours, 100, 150)
         (folder / "parameters.safetensors").write_bytes(b"half of it")
@@ -58,15 +62,15 @@ def test_the_last_finished_chunk_is_left_and_nothing_else(problem, tmp_path):
         raise problem
     assert [path.name for path in folder.iterdir()] == ["checkpoints"]
     assert steps_in(folder) == [100, 150]
-    found = take_up(find_newest(folder, CONFIG), begin(CONFIG))
+    found = resume_from(find_newest_checkpoint(folder, CONFIG), begin(CONFIG))
     assert found.standing.step == int(found.standing.state.step) == 150
     assert [each.step for each in found.curve] == [0, 100, 150]
     assert found.curve[1:] == (point(100), point(150))
 
 
 def test_a_run_that_diverges_leaves_nothing(tmp_path):
-    folder, ours = tmp_path / "run", journal(tmp_path / "run", Saving(every=100))
-    with ended_by(Diverged, folder, ours) as caught:
+    folder, ours = tmp_path / "run", journal(tmp_path / "run", CheckpointPolicy(every=100))
+    with ended_by(TrainingDiverged, folder, ours) as caught:
         go(ours, 100)
         assert steps_in(folder) == [100]
         ours.report(point(200, float("nan")), ())
@@ -75,7 +79,7 @@ def test_a_run_that_diverges_leaves_nothing(tmp_path):
 
 
 def test_a_run_that_has_not_begun_leaves_nothing(tmp_path):
-    folder, ours = tmp_path / "run", journal(tmp_path / "run", Saving())
+    folder, ours = tmp_path / "run", journal(tmp_path / "run", CheckpointPolicy())
     folder.mkdir()
     with ended_by(SystemExit, folder, ours):
         raise SystemExit(143)
@@ -86,7 +90,7 @@ def test_what_ended_the_run_is_said_though_no_checkpoint_can_be_written(tmp_path
     def refuse(path, data):
         raise StorageFailed("the disk is full")
 
-    folder, ours = tmp_path / "run", journal(tmp_path / "run", Saving(every=0))
+    folder, ours = tmp_path / "run", journal(tmp_path / "run", CheckpointPolicy(every=0))
     monkeypatch.setattr("pipeline.train.checkpoints.write_atomically", refuse)
     with ended_by(EngineFailed, folder, ours):
         go(ours, 100)
@@ -95,7 +99,7 @@ def test_what_ended_the_run_is_said_though_no_checkpoint_can_be_written(tmp_path
 
 
 def test_a_complete_run_is_left_as_it_is(tmp_path):
-    folder, ours = tmp_path / "run", journal(tmp_path / "run", Saving(every=100))
+    folder, ours = tmp_path / "run", journal(tmp_path / "run", CheckpointPolicy(every=100))
     folder.mkdir()
     with ended_by(SystemExit, folder, ours):
         (folder / "run.json").write_bytes(b"{}")
@@ -105,15 +109,15 @@ def test_a_complete_run_is_left_as_it_is(tmp_path):
 
 def test_a_stop_is_heard_after_each_chunk(tmp_path):
     stop = Event()
-    ours = journal(tmp_path / "run", Saving(), stop)
+    ours = journal(tmp_path / "run", CheckpointPolicy(), stop)
     go(ours, 100)
     stop.set()
-    with pytest.raises(Stopped):
+    with pytest.raises(TrainingStopped):
         ours.chunk_done(standing(200))
     assert ours.latest.step == 200
 
 
 def test_no_checkpoint_of_the_last_step(tmp_path):
-    ours = journal(tmp_path / "run", Saving(every=1))
+    ours = journal(tmp_path / "run", CheckpointPolicy(every=1))
     ours.chunk_done(standing(CONFIG.num_steps))
     assert not (tmp_path / "run").exists()
