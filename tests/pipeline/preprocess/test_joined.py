@@ -5,7 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from tests.pipeline.test_preprocess import damage_json
+from tests.pipeline.preprocess.test_beam_job import damage_json
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.preprocess import manifest as manifests
