@@ -5,7 +5,6 @@ import shutil
 
 import pandas as pd
 import pytest
-from tests.pipeline.preprocess.test_beam_job import damage_json
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.preprocess import manifest as manifests
@@ -15,6 +14,7 @@ from pipeline.sources.catalog import MOST_SHARDS
 from pipeline.train.split_reader import make_split_reader, read_first_examples
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import write_rows, write_tree
+from tests.pipeline.preprocess.test_beam_job import damage_json
 
 LAYERS = ["--layers", "20,6,3", "--num-steps", "200"]
 

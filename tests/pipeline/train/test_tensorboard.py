@@ -37,9 +37,9 @@ def test_histograms_of_every_layer_are_logged(logged):
     events, _ = logged
     for layer, sizes in enumerate([(30 * 20, 30), (3 * 30, 3)], 1):
         for name, size in zip(("weights", "biases"), sizes, strict=True):
-            found = values(events, f"layer {layer}/{name}")
-            assert [step for step, _ in found] == [0, 3]
-            assert all(buckets[:, 2].sum() == size for _, buckets in found)
+            histograms = values(events, f"layer {layer}/{name}")
+            assert [step for step, _ in histograms] == [0, 3]
+            assert all(buckets[:, 2].sum() == size for _, buckets in histograms)
 
 
 def test_mistakes_are_logged_as_images_with_captions(logged):
