@@ -155,7 +155,10 @@ def _receive_workers(cluster: Cluster, identity: str, deadline: float) -> None:
 
 
 def _dismiss_dead(server: socket.socket, waiting: dict[int, socket.socket], deadline: float) -> None:
-    """Wait for an event, drop workers that disconnected: a waiting worker sends nothing, so readable means closed."""
+    """Wait for an event and drop the workers that disconnected.
+
+    A waiting worker sends nothing, so a connection that can be read from is closed.
+    """
     left = max(0.0, deadline - time.monotonic())
     happened = select.select([server, *waiting.values()], [], [], left)[0]
     for task in [task for task, connection in waiting.items() if connection in happened]:
