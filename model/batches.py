@@ -82,8 +82,8 @@ def make_chunks(reader: SplitReader, plan: BatchPlan, first_step: int = 0) -> tf
     Args:
         reader: of the split.
         plan: which batches.
-        first_step: updates done already. The chunks are those that a run from step 0 has from there on; what only
-            earlier steps need is not read.
+        first_step: updates done already. The chunks are those that a run from step 0 has from there on; shards that
+            only earlier steps need are not read.
 
     Returns:
         a tf.data.Dataset of (images uint8[steps, batch_size, num_pixels], labels int32[steps, batch_size]).
@@ -112,7 +112,7 @@ def make_chunks(reader: SplitReader, plan: BatchPlan, first_step: int = 0) -> tf
 
 
 def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Return an unfilled array that begins where TensorFlow wants a tensor to, and so takes it without a copy."""
+    """Return an uninitialised array at an address aligned for TensorFlow, which then uses it without a copy."""
     num_bytes = prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(num_bytes + ALIGNMENT, np.uint8)
     return _align(memory, num_bytes).view(dtype).reshape(shape)
@@ -124,29 +124,29 @@ def _align(memory: Bytes, num_bytes: int) -> Bytes:
 
 
 class _Reused:
-    """Memory for chunks of images, taken again once nobody holds the chunk that was last made in it.
+    """A pool of memory for chunks of images; a piece returns to it when the last reference to its chunk is gone.
 
-    TensorFlow has the C library give memory of this size back to the kernel at once; to get it anew, page by page,
-    takes longer than to fill it.
+    TensorFlow makes the C library return memory of this size to the kernel when it is freed. Allocating it again, page
+    by page, takes longer than filling it.
     """
 
     def __init__(self) -> None:
         self._free: list[Bytes] = []
 
     def take(self, shape: tuple[int, int]) -> Bytes:
-        """Return an unfilled uint8 array, aligned as `aligned` does it."""
+        """Return an uninitialised uint8 array, aligned as in `aligned`."""
         num_bytes = prod(shape)
         size = num_bytes + ALIGNMENT
         self._free[:] = [piece for piece in self._free if len(piece) == size]
         piece = self._free.pop() if self._free else np.empty(size, np.uint8)
-        # an array that is no view of another: whatever uses it, a view or a tensor, keeps this one alive
+        # not a view of another array, so every view or tensor of it keeps this object alive, and finalize waits for all
         memory = np.frombuffer(piece.data, np.uint8)
         finalize(memory, self._free.append, piece).atexit = False
         return _align(memory, num_bytes).reshape(shape)
 
 
 def chunk_lengths(plan: BatchPlan, num_pixels: int) -> Iterator[int]:
-    """Yield the steps of each chunk: all equal within a report but for its last, so that few programs are compiled."""
+    """Yield the steps of each chunk: equal except for the last chunk of a report, so that few programs are compiled."""
     most = max(1, min(plan.report_every, CHUNK_BYTES // (plan.batch_size * num_pixels)))
     for start in range(0, plan.num_steps, plan.report_every):
         left = min(plan.report_every, plan.num_steps - start)
@@ -210,7 +210,7 @@ class _Shuffled:
             start = place.stop
 
     def _go_on(self) -> None:
-        """Go to the next window; one that is held already, as a split that is one window, is not read again."""
+        """Go to the next window; read it unless it is the one in memory, as for a split that is a single window."""
         window, self._order = next(self._windows)
         if window != self._window:
             self._examples = _read_window(self._reader, window, self._store)
@@ -227,7 +227,7 @@ def _allocate(num_examples: int, num_pixels: int) -> Examples:
 
 
 def _read_window(reader: SplitReader, window: tuple[int, ...], store: Examples) -> Examples:
-    """Read shards one by one over what the store holds; new memory for each window would cost as much as reading."""
+    """Read shards into the store, over its old content; allocating memory for each window costs as much as reading."""
     start = 0
     for shard in window:
         place = slice(start, start + reader.shard_sizes[shard])
@@ -239,9 +239,9 @@ def _read_window(reader: SplitReader, window: tuple[int, ...], store: Examples) 
 def _shuffled_windows(
     reader: SplitReader, plan: BatchPlan, num_taken: int
 ) -> Iterator[tuple[tuple[int, ...], Integers]]:
-    """Yield each window and the order to take its examples in, epoch after epoch for ever.
+    """Yield each window and the order to take its examples in, epoch after epoch without end.
 
-    The first num_taken examples of the stream are left out, and the windows that have no others.
+    The first num_taken examples of the stream are skipped; windows that contain no others are not yielded.
     """
     first_epoch, num_taken = divmod(num_taken, reader.num_examples)
     for epoch in count(first_epoch):

@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 from model.errors import CorruptArtefact
 from model.network import Layer, Parameters
 
-_ABOUT = "backbeam"  # one metadata entry: with several, the library would write them in any order
+_ABOUT = "backbeam"  # the only metadata entry: the library writes several in arbitrary order
 
 
 def encode_parameters(parameters: Parameters, about: dict[str, Any]) -> bytes:
@@ -40,14 +40,14 @@ def decode_parameters(data: bytes, name: str = "parameters", sizes: tuple[int, .
     Args:
         data: the file.
         name: what to call the file in an error.
-        sizes: from inputs to outputs, as they must be to be trained or asked; None to take them as they are.
+        sizes: expected sizes from inputs to outputs, in float32; None to accept any.
 
     Returns:
         one layer of NumPy arrays for each that is in the file, in order.
 
     Raises:
-        CorruptArtefact: it is no safetensors file, or its tensors do not chain into a network, or into one of other
-            sizes or another type than float32.
+        CorruptArtefact: it is not a safetensors file, its tensors are not the layers of a network, or the network has
+            other sizes or another dtype than expected.
     """
     tensors = decode_tensors(data, name)
     layers = [_take_layer(tensors, i) for i in range(len(tensors) // 2)]
@@ -68,8 +68,8 @@ def decode_tensors(data: bytes, name: str) -> dict[str, npt.NDArray[Any]]:
         return load(data)
     except safetensors.SafetensorError as problem:
         raise CorruptArtefact(f"{name} is not a safetensors file: {problem}") from None
-    except (KeyError, ValueError, TypeError) as problem:  # sound for others: a type or shape that NumPy does not have
-        raise CorruptArtefact(f"{name} holds a tensor that is no array: {problem!r}") from None
+    except (KeyError, ValueError, TypeError) as problem:  # valid, but with a dtype or shape that NumPy lacks
+        raise CorruptArtefact(f"{name} holds a tensor that NumPy cannot represent: {problem!r}") from None
 
 
 def decode_about(data: bytes, name: str) -> str:
@@ -77,14 +77,14 @@ def decode_about(data: bytes, name: str) -> str:
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # the format: length, header, tensors
         about = str(header["__metadata__"][_ABOUT])
-        about.encode()  # half of a surrogate pair is no text
+        about.encode()  # raises for an unpaired surrogate
         return about
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise CorruptArtefact(f"{name} does not say what it is of") from None
+        raise CorruptArtefact(f"{name} lacks the metadata {_ABOUT!r}") from None
 
 
 def name_parts(state: Any, name: str = "state") -> dict[str, Any]:
-    """Name every tensor in nested tuples by its way there, such as state.parameters.0.weights; in tf.nest's order."""
+    """Name every tensor in nested tuples by its path, such as state.parameters.0.weights; in the order of tf.nest."""
     if not isinstance(state, tuple):
         return {name: state}
     parts = state._asdict() if hasattr(state, "_asdict") else dict(enumerate(state))
@@ -92,11 +92,11 @@ def name_parts(state: Any, name: str = "state") -> dict[str, Any]:
 
 
 def restore(template: Any, tensors: dict[str, npt.NDArray[Any]], name: str) -> Any:
-    """Put arrays in the places of a state like the one that `name_parts` named.
+    """Rebuild a state from the arrays that `name_parts` named.
 
     Args:
-        template: a state of the wanted structure, shapes and types.
-        tensors: by name; others than the template's are left aside.
+        template: a state with the expected structure, shapes and dtypes.
+        tensors: by name; names that the template lacks are ignored.
         name: what to call their file in an error.
 
     Raises:

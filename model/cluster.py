@@ -2,12 +2,12 @@
 
     TF_CONFIG='{"cluster": {"worker": ["127.0.0.1:2301", "127.0.0.1:2302"]}, "task": {"type": "worker", "index": 0}}'
 
-Every process is a worker with one replica; the first of them is the chief, the one that writes artefacts. TensorFlow
-waits an hour for a worker that never comes and notices no difference between what two workers train, so the workers
-meet first, on the chief's address, and TensorFlow's own servers start after that. This file does not import TensorFlow.
+Every process is a worker with one replica; the first is the chief, which writes the artefacts. TensorFlow waits an
+hour for a missing worker and does not notice that two workers train different runs. So the workers first meet on the
+chief's address; TensorFlow's own servers start afterwards. This module does not import TensorFlow.
 
-A worker comes to the meeting with a hello. Once all have come the chief asks whether they are still there, and lets
-them go only when all have said so: a connection takes words for a process that has died without complaint.
+A worker sends a hello to the chief. When all workers have connected, the chief asks each whether it is ready and sends
+"go" only after all have answered: sending to a process that has died may succeed, so only an answer counts.
 """
 
 import contextlib
@@ -64,10 +64,10 @@ def read_cluster(environment: Mapping[str, str]) -> Cluster | None:
     """Read TF_CONFIG.
 
     Returns:
-        the cluster; None where the variable is not set or names no other process than this one.
+        the cluster; None if the variable is not set or names only this process.
 
     Raises:
-        BadUsage: it is no JSON, lacks the task, or names jobs other than chief and worker.
+        BadUsage: it is not JSON, lacks the task, or names jobs other than chief and worker.
     """
     text = environment.get(VARIABLE, "").strip()
     if not text:
@@ -91,16 +91,16 @@ def check_cluster(cluster: Cluster | None, config: TrainingConfig) -> None:
 
 
 def meet(cluster: Cluster, identity: str, seconds: float = MEETING_SECONDS) -> None:
-    """Wait until every process of the cluster is there and means to train the same run.
+    """Wait until every process of the cluster is connected, and check that all train the same run.
 
     Args:
-        cluster: who.
-        identity: names the run: data set, configuration and versions.
+        cluster: the processes.
+        identity: of the run: data set, configuration and versions.
         seconds: how long to wait for the others.
 
     Raises:
-        EngineFailed: somebody did not come.
-        BadUsage: somebody means to train another run.
+        EngineFailed: a process did not connect in time.
+        BadUsage: a process would train another run.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -138,7 +138,7 @@ def _refused(problem: str) -> BadUsage:
 
 
 def _receive_workers(cluster: Cluster, identity: str, deadline: float) -> None:
-    """Wait for the hello of every other task, make sure that all are still there, and let them go on, or none."""
+    """Wait for the hello of every other task, check that all are still alive, and send "go" to all or to none."""
     waiting: dict[int, socket.socket] = {}
     others = set(range(1, len(cluster.addresses)))
     try:
@@ -155,7 +155,10 @@ def _receive_workers(cluster: Cluster, identity: str, deadline: float) -> None:
 
 
 def _dismiss_dead(server: socket.socket, waiting: dict[int, socket.socket], deadline: float) -> None:
-    """Wait until something happens, and free the places of those who left: one who waits has nothing to say."""
+    """Wait for an event and drop the workers that disconnected.
+
+    A waiting worker sends nothing, so a connection that can be read from is closed.
+    """
     left = max(0.0, deadline - time.monotonic())
     happened = select.select([server, *waiting.values()], [], [], left)[0]
     for task in [task for task, connection in waiting.items() if connection in happened]:
@@ -165,7 +168,7 @@ def _dismiss_dead(server: socket.socket, waiting: dict[int, socket.socket], dead
 def _admit_one(
     server: socket.socket, waiting: dict[int, socket.socket], others: set[int], identity: str, deadline: float
 ) -> None:
-    """Take the hello of somebody who stands at the door, if anybody does and has a place that is free."""
+    """Accept a pending connection, if there is one, if its hello names a task that is still missing."""
     server.settimeout(0)
     try:
         connection = server.accept()[0]
@@ -174,16 +177,16 @@ def _admit_one(
     hello = _receive(connection, min(deadline, time.monotonic() + _ANSWER_SECONDS))
     task = hello.get("task")
     if not isinstance(task, int) or task not in others - set(waiting):
-        connection.close()  # not one of ours, or one that is here already
+        connection.close()  # not a worker of the cluster, or a task that is connected already
         return
     waiting[task] = connection
     _check_identity(waiting, hello, identity)
 
 
 def _all_ready(waiting: dict[int, socket.socket], deadline: float) -> bool:
-    """Ask everybody whether they are there, and free the places of those who do not say so soon."""
+    """Ask every worker whether it is ready, and drop those that do not answer in time; return whether all did."""
     for connection in waiting.values():
-        with contextlib.suppress(OSError):  # a dead one; there will be no answer
+        with contextlib.suppress(OSError):  # it has died; there will be no answer
             _send(connection, {"ready": True})
     soon = min(deadline, time.monotonic() + _ANSWER_SECONDS)
     silent = [task for task, connection in waiting.items() if not _receive(connection, soon).get("ready")]
@@ -199,7 +202,7 @@ def _check_identity(waiting: dict[int, socket.socket], hello: dict[str, Any], id
             "give every worker the same data set, options and versions, and the same checkpoints to go on from"
         )
         for connection in waiting.values():
-            with contextlib.suppress(OSError):  # it left meanwhile
+            with contextlib.suppress(OSError):  # it has disconnected
                 _send(connection, {"refused": message})
         raise BadUsage(message)
 
@@ -220,7 +223,7 @@ def _report_to_chief(cluster: Cluster, identity: str, deadline: float) -> None:
             return
         if "refused" in answer:
             raise BadUsage(str(answer["refused"]))
-        time.sleep(_PAUSE_SECONDS)  # the chief is not up yet, or has not noticed yet that an earlier process is dead
+        time.sleep(_PAUSE_SECONDS)  # the chief is not up yet, or has not noticed that an earlier process died
 
 
 def _send(connection: socket.socket, message: dict[str, Any]) -> None:

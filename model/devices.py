@@ -1,4 +1,7 @@
-"""What TensorFlow runs on. Choosing is a pure function; TensorFlow is imported only to look and to prepare."""
+"""Choose and initialise the devices of TensorFlow.
+
+Choosing is a pure function; TensorFlow is imported only to list and configure the devices.
+"""
 
 import os
 import re
@@ -13,11 +16,11 @@ _WANTED = re.compile(r"auto|cpu|gpu(?::([0-9]{1,4}))?")
 
 
 class Devices(NamedTuple):
-    """Where the replicas of a run are worked out: a device for each, or one for all of them in turn.
+    """The devices of the replicas of a run: one for each replica, or one for all of them in turn.
 
     Attributes:
-        chosen: for the record, such as GPU:1, counted among all that TensorFlow finds.
-        logical: what TensorFlow calls them in this process, counted among those that it may use.
+        chosen: names for the run record, such as GPU:1, numbered among all devices of the machine.
+        logical: names in this process, numbered among the visible devices.
     """
 
     chosen: tuple[str, ...]
@@ -25,14 +28,14 @@ class Devices(NamedTuple):
 
 
 def check_device(wanted: str) -> str:
-    """Return the name of a device as it is given, if it is one: auto, cpu, gpu or gpu:N; raises BadUsage if not."""
+    """Return the name unchanged if it is auto, cpu, gpu or gpu:N; raises BadUsage if not."""
     if not _WANTED.fullmatch(wanted):
         raise BadUsage(f"no such device: {wanted!r}; there are auto, cpu, gpu and gpu:N, N counted from 0")
     return wanted
 
 
 def choose_devices(wanted: str, num_replicas: int, num_gpus: int) -> tuple[str, ...]:
-    """Choose where the replicas of a run are worked out.
+    """Choose the devices of the replicas of a run.
 
     Args:
         wanted: auto (the first GPUs, CPUs if there is none), cpu, gpu (the first) or gpu:N (that one alone).
@@ -56,11 +59,11 @@ def choose_devices(wanted: str, num_replicas: int, num_gpus: int) -> tuple[str, 
 
 
 def initialise_devices(wanted: str = "auto", num_replicas: int = 1) -> Devices:
-    """Prepare the devices for `choose_devices` now rather than at the first operation, and return their names.
+    """Initialise the devices that `choose_devices` chooses, rather than at the first operation, and return their names.
 
-    With the CPU chosen TensorFlow is kept from using a GPU at all, with gpu:N from using any other, whatever part of
-    the work it is for; a GPU's memory is taken as it is needed. The native libraries have their say on standard error
-    meanwhile; callers keep it from the user with `stages.quiet_imports`.
+    Devices that are not chosen are made invisible: every GPU for the CPU, every other GPU for gpu:N. GPU memory grows
+    as needed. The native libraries write to standard error meanwhile; callers hide that with
+    `pipeline.context.quiet_imports`.
 
     Raises:
         BadUsage: as `choose_devices`.
@@ -88,7 +91,7 @@ def _number(name: str) -> int:
 
 
 def _split_cpu(num_parts: int) -> None:
-    """Have TensorFlow make several logical devices of the processor, if it is to be more than one."""
+    """Split the CPU into several logical devices if there is more than one part."""
     import tensorflow as tf
 
     if num_parts > 1:
@@ -97,12 +100,12 @@ def _split_cpu(num_parts: int) -> None:
 
 
 def choose_threads(layers: tuple[int, ...], batch_size: int) -> None:
-    """Keep XLA's products of matrices on one core where a step is too small to be worth handing out.
+    """Restrict XLA's matrix products to one core if a step is too small to be distributed.
 
-    Handing a product to another core costs XLA some microseconds: a step of a 784-30-10 network at batches of 10 took
-    26 with all cores and 19 with one (tests/benchmarks). How a product is cut up can change the order of its sums, so
-    this is part of what decides a run's bits. XLA reads its flags once in a process, at the first compilation; a flag
-    that the user has set is left alone.
+    Distributing a product costs XLA some microseconds: a step of a 784-30-10 network at batches of 10 took 26 us with
+    all cores and 19 us with one (tests/benchmarks). How a product is split can change the order of its sums, so this
+    is part of what decides a run's bits. XLA reads its flags once in a process, at the first compilation. A flag that
+    the user has set is not changed.
 
     Args:
         layers: sizes from inputs to outputs.

@@ -1,4 +1,4 @@
-"""What can go wrong, each with the exit code that the command line documents."""
+"""The errors that users see, each with the exit code that the command line documents."""
 
 import re
 from collections.abc import Iterator
@@ -33,14 +33,14 @@ class CorruptArtefact(BackbeamError):
 
 
 class StorageFailed(BackbeamError):
-    """The file system refused: disk full, no permission, no such place."""
+    """A storage operation failed: disk full, no permission, no such folder."""
 
     exit_code = 5
     worth_retrying = True
 
 
 class Locked(BackbeamError):
-    """Another process works on this workspace."""
+    """Another process has locked this workspace."""
 
     exit_code = 6
     worth_retrying = True
@@ -54,7 +54,7 @@ class EngineFailed(BackbeamError):
 
 
 class NothingRun(BackbeamError):
-    """Not a failure: as asked for, a job was built and not run, so there is nothing to go on with."""
+    """Not a failure: a job was built but not run, as requested, so the stages after it cannot run."""
 
     exit_code = 0
 
@@ -62,8 +62,8 @@ class NothingRun(BackbeamError):
 def is_worth_retrying(exit_code: int) -> bool:
     """Tell whether the same command may well succeed later, from the code that it ended with.
 
-    Not where its arguments, its sources or the workspace must be changed first. A code that is none of these errors'
-    is of a process that crashed, ran out of memory or was killed: that may pass.
+    False if its arguments, its sources or the workspace must be changed first. True for a code of none of these errors:
+    the process crashed, ran out of memory or was killed, which may not happen again.
 
     Args:
         exit_code: of a process; negative if a signal killed it.
@@ -74,7 +74,7 @@ def is_worth_retrying(exit_code: int) -> bool:
 
 @contextmanager
 def storage_failures(folder: object) -> Iterator[None]:
-    """Turn what TensorFlow raises when it cannot write to a folder into StorageFailed."""
+    """Raise StorageFailed for the errors that TensorFlow raises when it cannot write to a folder."""
     import tensorflow as tf
 
     try:
@@ -84,9 +84,9 @@ def storage_failures(folder: object) -> Iterator[None]:
 
 
 def recover(problem: Exception) -> BackbeamError | None:
-    """Find an error of this file in one that Beam or TensorFlow raised; they carry what a worker raised as text.
+    """Return the error of this module that Beam or TensorFlow wrapped as text, or None if there is none.
 
-    A message of several lines keeps its first.
+    Of a message of several lines only the first is kept.
     """
     if isinstance(problem, BackbeamError):
         return problem

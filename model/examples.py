@@ -23,7 +23,7 @@ Integers = npt.NDArray[np.int64]
 _LENGTH = Struct("<Q")
 _HEADER_BYTES = 12  # uint64 length, uint32 masked checksum of the length
 _FOOTER_BYTES = 4  # uint32 masked checksum of the payload
-_GATHERED_BYTES = 2**17  # what stays in the processor's cache on its way
+_GATHERED_BYTES = 2**17  # of one copy, so that it stays in the cache of the processor
 _FRAME_BYTES = _HEADER_BYTES + _FOOTER_BYTES
 _MAX_VARINT_BYTES = 9  # a non-negative int64
 
@@ -61,7 +61,7 @@ class _Layout(NamedTuple):
         found = np.ones(len(starts), bool)
         for part in starmap(slice, zip(edges[::2], edges[1::2], strict=True)):
             same = _gather(data, starts, part) == self.template[part]
-            if not same.all():  # asked of all at once first, which takes a tenth of the time
+            if not same.all():  # one test of all bytes first: it takes a tenth of the time of a test per record
                 found &= same.all(axis=1)
         for slot in (self.index_slot, self.label_slot):
             found &= _are_varints(_gather(data, starts, slot))
@@ -107,14 +107,14 @@ def decode(data: bytes, num_pixels: int, name: str = "shard", images: Bytes | No
         data: the file.
         num_pixels: height * width of the images.
         name: what to call the file in an error.
-        images: uint8[n, num_pixels] to fill, where there is memory for them already.
+        images: uint8[n, num_pixels] to write the pixels to; None to allocate.
 
     Returns:
         the examples in file order.
 
     Raises:
-        CorruptArtefact: the framing or a record is not as the contract says, or there are not as many as there is
-            memory for.
+        CorruptArtefact: the framing or a record is not as the contract says, or their number is not that of
+            `images`.
     """
     starts, lengths = _find_records(data, name)
     if images is not None and len(starts) != len(images):
@@ -135,7 +135,7 @@ def decode(data: bytes, num_pixels: int, name: str = "shard", images: Bytes | No
 
 
 def _fill(data: Bytes, starts: Integers, layout: _Layout, examples: Examples) -> None:
-    """Write records of one layout, but for the checksums of their payloads, which begin at int64[n] starts."""
+    """Write records of one layout, without payload checksums; the payloads begin at int64[n] starts."""
     _scatter(data, starts - _HEADER_BYTES, np.frombuffer(_header(len(layout.template)), np.uint8))
     _scatter(data, starts, layout.template)
     _scatter(data, starts + layout.image_slot.start, examples.images)
@@ -144,8 +144,8 @@ def _fill(data: Bytes, starts: Integers, layout: _Layout, examples: Examples) ->
 
 
 def _seal(data: Bytes, starts: Integers, sizes: Integers) -> None:
-    """Write the masked checksum of every payload behind it."""
-    whole, ends = data.tobytes(), starts + sizes  # the checksum is taken of bytes only
+    """Write the masked checksum of every payload after it."""
+    whole, ends = data.tobytes(), starts + sizes  # google_crc32c takes only bytes
     found = [google_crc32c.value(whole[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
     _scatter(data, ends, _masked(np.array(found, np.uint32)).astype("<u4").view(np.uint8).reshape(-1, _FOOTER_BYTES))
 
@@ -191,7 +191,7 @@ def _scatter(data: Bytes, starts: Integers, parts: Bytes) -> None:
 
 
 def _every_item(data: bytes | Bytes, width: int) -> npt.NDArray[np.void]:
-    """Overlapping items, one for each byte that one can begin at: NumPy then copies a part at a time."""
+    """Overlapping items, one per byte offset, so that NumPy copies width bytes at once instead of one by one."""
     return np.ndarray((len(data) - width + 1,), f"V{width}", data, strides=(1,))
 
 
@@ -247,7 +247,7 @@ def _to_varints(values: Integers, slot: slice) -> Bytes:
 
 
 def _are_varints(groups: Bytes) -> npt.NDArray[np.bool_]:
-    """bool[n] from uint8[n, width]: whether each is one number, all bytes but its last going on and none too many."""
+    """bool[n] from uint8[n, width]: whether each is one varint of exactly that width, in its shortest form."""
     last = groups[:, -1]
     fits: npt.NDArray[np.bool_] = (last < 0x80) & ((last > 0) | (groups.shape[1] == 1))
     return fits & (groups[:, :-1] >= 0x80).all(axis=1)

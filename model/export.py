@@ -1,4 +1,4 @@
-"""A network for other programs: a SavedModel that needs TensorFlow alone, and a description for everything else."""
+"""Export a network as a SavedModel, which needs only TensorFlow, and describe it for other programs."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def save_network(folder: Path, network: Network, parameters: Parameters, height:
     `probabilities`, float32[n, classes], the network's outputs, and `class`, int64[n], the largest one's position.
 
     Args:
-        folder: where to; it is made.
+        folder: to create.
         network: the functions.
         parameters: float32.
         height: of an image.

@@ -26,8 +26,8 @@ class Progress(NamedTuple):
         step: updates done.
         examples_seen: updates done times the batch size.
         loss: the mean over the batches since the previous point, each before its own update; NaN at step 0.
-        num_correct: right answers among the monitored examples.
-        num_monitored: how many those are.
+        num_correct: correct predictions among the monitored examples.
+        num_monitored: number of monitored examples.
         seconds: since training began, compilation included.
     """
 
@@ -44,7 +44,7 @@ class ChunkLoss(NamedTuple):
 
     Attributes:
         mean: over its batches.
-        num_steps: how many those are.
+        num_steps: number of batches.
     """
 
     mean: float
@@ -52,11 +52,11 @@ class ChunkLoss(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How far a run has come, at the end of a chunk; it can go on from here as if it had never stopped.
+    """The state of a run at the end of a chunk; resuming from it gives the same bits as not stopping.
 
     Attributes:
         step: updates done.
-        state: what the last step handed on; its attribute `parameters` are the network's.
+        state: after the last step; its attribute `parameters` holds those of the network.
         losses: of the chunks since the last report.
         seconds: of training so far.
     """
@@ -68,11 +68,11 @@ class Standing(NamedTuple):
 
 
 class Program(NamedTuple):
-    """How a run begins and goes on.
+    """Where a run begins and how it trains.
 
     Attributes:
-        start: where it begins: before the first step, or where an earlier process stopped.
-        run_chunk: takes the state through a chunk of batches.
+        start: before the first step, or where an earlier process stopped.
+        run_chunk: trains on a chunk of batches.
     """
 
     start: Standing
@@ -80,7 +80,7 @@ class Program(NamedTuple):
 
 
 class Listener(NamedTuple):
-    """Who is told of a run on its way.
+    """Callbacks of a run.
 
     Attributes:
         report: called at step 0, at every report_every steps and at the last, with the parameters there.
@@ -106,11 +106,11 @@ def fit(
 
     Args:
         config: the run.
-        program: how it begins and goes on.
+        program: where it begins and how it trains.
         chunks: (images, labels) as a ChunkFunction takes them; together the batches from the start to num_steps, and
             some chunk must end at each multiple of report_every.
-        monitored: examples to count right answers among, at each report.
-        listener: who is told.
+        monitored: examples to count correct predictions of, at each report.
+        listener: callbacks.
         report_every: in steps.
 
     Returns:
@@ -140,20 +140,20 @@ def fit(
 def side_by_side(work: Callable[[T, Event], None], runs: Sequence[T]) -> None:
     """Train several runs at once, as many as there are processor cores, each in a thread of its own.
 
-    Each runs the very program that it would run alone, so it gives the same bits. One program over stacked parameters
-    was tried: on a CPU it takes as long as the runs one after the other, because XLA works a stack of small products
-    off one by one on one core (tests/benchmarks).
+    Each run executes the same program as alone, so it gives the same bits. One program over stacked parameters is no
+    faster: on a CPU it takes as long as the runs one after the other, because XLA computes a batch of small products
+    one by one on one core (tests/benchmarks).
 
     Args:
-        work: trains one run; it should give up, by an exception, soon after the event is set.
-        runs: what to call it with.
+        work: trains one run; it must raise an exception soon after the event is set.
+        runs: its arguments, one for each call.
 
     Raises:
-        Exception: the first of any run; the others are stopped.
+        Exception: the first exception of any run; the other runs are stopped.
     """
     stop = Event()
     if len(runs) == 1:
-        return work(runs[0], stop)  # in this thread, where TensorFlow expects to join other processes
+        return work(runs[0], stop)  # in this thread, as TensorFlow expects of processes that train together
     with ThreadPoolExecutor(min(len(runs), len(os.sched_getaffinity(0)))) as pool:
         try:
             futures = [pool.submit(work, run, stop) for run in runs]
@@ -161,7 +161,7 @@ def side_by_side(work: Callable[[T, Event], None], runs: Sequence[T]) -> None:
             for future in done:
                 future.result()
         finally:
-            stop.set()  # an interrupt, too, ends the threads
+            stop.set()  # on an interrupt too, or the pool would wait for the runs to end
             pool.shutdown(cancel_futures=True)
 
 

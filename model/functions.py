@@ -1,8 +1,8 @@
 """Activations, outputs and losses: each value beside its derivative.
 
 A hidden layer has an `Activation`. The last layer has an `Output`: its activation and its loss together, because for
-the pairs that belong together (sigmoid or softmax with cross-entropy) the two derivatives cancel to a - y, and working
-them out apart would divide by numbers near zero. For the same reason an output's loss is a function of the weighted
+sigmoid or softmax with cross-entropy the two derivatives cancel to a - y, and computing them separately would divide
+by numbers near zero. For the same reason an output's loss is a function of the weighted
 input z, not of the value a.
 """
 
@@ -34,7 +34,7 @@ class Activation(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What the last layer makes of its weighted input, and how far that is from the targets.
+    """The activation of the last layer and its loss.
 
     Attributes:
         value: z[n, c] -> a[n, c].

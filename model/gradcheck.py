@@ -1,10 +1,10 @@
-"""Do the two steps agree, and are they right? Manual against autodiff against central differences, in float64.
+"""Check gradients: manual against autodiff against central differences, in float64.
 
-They are asked at a recipe's start, on made-up images, and where derivatives are easily got wrong: images all black or
-all white, a single example, a single class, outputs whose weighted input is 0 or +-1000, hidden units that are off.
+They are compared at the start of a recipe on random images, and in edge cases: all images black or white, a single
+example, a single class, outputs whose weighted input is 0 or +-1000, hidden units that are off.
 
-Where a relu's weighted input is exactly 0 the loss has a corner. Both steps take the slope of the left side there, 0,
-and must agree; a central difference is the mean of both sides and says nothing, so none is taken.
+The loss has a corner where the weighted input of a relu is exactly 0. Both steps use the left derivative there, 0, and
+must agree. A central difference is the mean of both sides, so parameters at a corner are not compared with one.
 """
 
 from typing import NamedTuple
@@ -22,27 +22,27 @@ from model.recipes import TrainingConfig
 from model.training import draw_masks, dropout_key, network_of
 
 AUTODIFF_TOLERANCE = 1e-10
-DIFFERENCES_TOLERANCE = 1e-5  # central differences themselves are no better than about 1e-7 of the largest slope
-STEP_SIZES = (1e-5, 1e-6, 1e-7)  # the first whose two ends have no corner of a relu between them
-CORNER = 0.1  # more than any smooth slope changes over a step
-# A central difference of a loss C is rounded to about 2e-11 C at a step of 1e-5. Of a slope that is smaller than this
-# part of C, that is more than the tolerance.
+DIFFERENCES_TOLERANCE = 1e-5  # the error of central differences is about 1e-7 of the largest slope
+STEP_SIZES = (1e-5, 1e-6, 1e-7)  # tried in this order until no corner of a relu lies between the two ends
+CORNER = 0.1  # larger than the change of any smooth slope over a step
+# At a step of 1e-5 the rounding error of a central difference of a loss C is about 2e-11 C. For slopes below this
+# fraction of C, that exceeds the tolerance, so errors are relative to at least this.
 RESOLUTION = 1e-5
 BATCH_SIZE = 10
 FAR = 1000.0  # a weighted input where every exponential overflows or vanishes
-MOST_CHECKED = 100  # numbers of one parameter that are checked against differences: each costs two forward passes
-MOST_CHECKED_ELSEWHERE = 10  # the same in each of the cases that are not the start on made-up images
+MOST_CHECKED = 100  # numbers of one parameter compared with differences; each costs two forward passes
+MOST_CHECKED_ELSEWHERE = 10  # the same in each edge case
 
 
 class Case(NamedTuple):
-    """What a gradient is worked out of.
+    """The inputs of one comparison.
 
     Attributes:
         parameters: of the network.
         x: float64[n, inputs].
         y: float64[n, outputs], one-hot.
-        masks: what dropout leaves of the hidden layers.
-        most_checked: numbers of one parameter that are checked against differences.
+        masks: of dropout, one per hidden layer; None without dropout.
+        most_checked: limit of the numbers of one parameter that are compared with differences.
     """
 
     parameters: Parameters
@@ -53,10 +53,10 @@ class Case(NamedTuple):
 
 
 class GradientCheck(NamedTuple):
-    """How far the manual gradient of one parameter of one layer is from the others.
+    """Difference of the manual gradient of one parameter of one layer from the other two, over all cases.
 
-    Differences are relative: the largest absolute difference over the largest absolute value of the manual gradient;
-    of all cases, that with the largest counts.
+    A difference is the largest absolute difference divided by the largest absolute value of the manual gradient; the
+    maximum over the cases counts.
 
     Attributes:
         layer: counted from 1, as in the equations.
@@ -65,7 +65,7 @@ class GradientCheck(NamedTuple):
         from_autodiff: over all its numbers.
         from_differences: over num_checked of them.
         num_checked: numbers checked against central differences, over all cases.
-        num_corners: numbers that would have been too, but that the loss has a corner there.
+        num_corners: numbers left out because the loss has a corner there.
     """
 
     layer: int
@@ -78,16 +78,16 @@ class GradientCheck(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether both are within their tolerances, and there were differences."""
+        """Whether both differences are within their tolerances and at least one number was checked."""
         is_close = self.from_autodiff <= AUTODIFF_TOLERANCE and self.from_differences <= DIFFERENCES_TOLERANCE
         return is_close and self.num_checked > 0
 
 
 def check_gradients(config: TrainingConfig) -> list[GradientCheck]:
-    """Compare the three ways to the gradients, for each parameter of each layer.
+    """Compare the three gradients of each parameter of each layer.
 
-    The check asks whether the equations hold for these layers and functions; which images they are put to does not
-    matter, so they are drawn from the seed.
+    The check is about the equations for these layers and functions, not about data, so the images are drawn from the
+    seed.
     """
     cases = make_cases(config)
     sizes = range(len(config.layers) - 1)
@@ -95,7 +95,7 @@ def check_gradients(config: TrainingConfig) -> list[GradientCheck]:
 
 
 def make_cases(config: TrainingConfig) -> list[Case]:
-    """Make the cases that a configuration is checked in; the start on made-up images is the first."""
+    """Return the cases of a configuration: first its start on random images, then the edge cases."""
     start = tuple(
         Layer(*(tf.cast(part, tf.float64) for part in layer))
         for layer in initialise(config.layers, config.seed, config.start)
@@ -119,7 +119,7 @@ def make_cases(config: TrainingConfig) -> list[Case]:
 
 
 def _sum_up(found: list[GradientCheck]) -> GradientCheck:
-    """Return the agreement of one parameter over all cases; a maximum of NumPy's, unlike Python's, keeps a NaN."""
+    """Return the check of one parameter over all cases; NumPy's maximum keeps a NaN, Python's may not."""
     return found[0]._replace(
         from_autodiff=float(np.max([each.from_autodiff for each in found])),
         from_differences=float(np.max([each.from_differences for each in found])),
@@ -172,7 +172,7 @@ def _move(parameters: Parameters, place: tuple[int, int], number: int, shift: fl
 
 
 def _loss_and_slopes(config: TrainingConfig, case: Case) -> tuple[float, npt.NDArray[np.float64]]:
-    """Return the mean loss, and the slopes of all hidden values in a row."""
+    """Return the mean loss, and the slopes of all hidden values as one vector."""
     network = network_of(config)
     (_, *hidden), z = forward(network, case.parameters, case.x, case.masks)
     slopes = [np.ravel(network.hidden.slope(a)) for a in hidden]

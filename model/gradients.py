@@ -1,4 +1,4 @@
-"""The two ways to the same gradients, side by side: written out by hand, and by automatic differentiation.
+"""Gradients of a batch computed in two ways: by hand-written backpropagation and by automatic differentiation.
 
 Both take a batch and return the mean loss over its n examples and that mean's derivative with respect to every weight
 and bias. With x = a_0, layers z_l = a_(l-1) w_l^T + b_l and a_l = f(z_l), l = 1 .. L, and the loss C of one example:
@@ -22,7 +22,7 @@ from model.network import Masks, Network, Parameters, forward, no_masks
 
 
 class Gradients(NamedTuple):
-    """What a batch says about the parameters.
+    """The loss and gradients of a batch.
 
     Attributes:
         loss: float[], the mean loss of the batch.
@@ -34,7 +34,7 @@ class Gradients(NamedTuple):
 
 
 class GradientFunction(Protocol):
-    """A way to the gradients; see `manual`."""
+    """A function that computes gradients; see `manual`."""
 
     def __call__(
         self, network: Network, parameters: Parameters, x: Tensor, y: Tensor, masks: Masks | None = None

@@ -1,8 +1,8 @@
-"""Manual and autodiff in lockstep: how far one step of each differs, and how far the two networks drift apart.
+"""Train by manual and by autodiff gradients in lockstep, and measure how far their steps and networks differ.
 
-Two networks start from the same parameters and take the same batches, one by each way to the gradients. At every step
-the other way is also asked from where the manual network is, so that a step can be compared with a step; what differs
-there is rounding. The drift is what becomes of those differences over a run, which at a high rate is no longer small.
+Two networks start from the same parameters and train on the same batches, each with its own gradients. At every step
+an autodiff step is also taken from the parameters of the manual network; it differs from the manual step only by
+rounding. The drift between the two networks is the accumulation of such differences; at high rates it is not small.
 """
 
 from functools import partial
@@ -20,8 +20,8 @@ class Lockstep(NamedTuple):
     """The state of both networks.
 
     Attributes:
-        manual: of the one that descends by the manual step.
-        autodiff: of the other.
+        manual: of the network trained by manual gradients.
+        autodiff: of the network trained by autodiff gradients.
         difference: float32[], the largest absolute difference of one number after one step from the manual network's
             parameters, manual against autodiff, over the steps of the chunk.
     """
@@ -37,13 +37,13 @@ class Lockstep(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """How the two ways agree in one chunk; differences are absolute, of single numbers.
+    """Agreement of manual and autodiff in one chunk; differences are the largest absolute ones of single numbers.
 
     Attributes:
-        step: updates done at its end.
-        largest_difference: of one step from the same parameters, over the steps of the chunk.
-        drift: of the two networks at its end; None where only one was trained.
-        largest_parameter: the largest absolute number of the manual network, to compare with.
+        step: updates done at the end of the chunk.
+        largest_difference: after one step from the same parameters, over the steps of the chunk.
+        drift: between the two networks at the end of the chunk; None if only one was trained.
+        largest_parameter: largest absolute parameter of the manual network, for comparison.
     """
 
     step: int
@@ -80,13 +80,13 @@ def update_both(config: TrainingConfig, state: Lockstep, images: Tensor, labels:
     beside, _ = by_tape(state.manual, images, labels)
     autodiff, _ = by_tape(state.autodiff, images, labels)
     latest = largest_difference(manual.parameters, beside.parameters)
-    # a maximum forgets what is no number; the second term does not
+    # tf.maximum may drop a NaN; the second term, 0 otherwise, keeps it
     difference = tf.maximum(state.difference, latest) + 0 * (state.difference + latest)
     return Lockstep(manual, autodiff, difference), loss
 
 
 def largest_difference(ours: Parameters, theirs: Parameters) -> Tensor:
-    """Return the largest absolute difference of two numbers in the same place."""
+    """Return the largest absolute difference between corresponding numbers."""
     pairs = zip(tf.nest.flatten(ours), tf.nest.flatten(theirs), strict=True)
     return tf.reduce_max([tf.reduce_max(tf.abs(x - y)) for x, y in pairs])
 
@@ -103,10 +103,10 @@ def agreement(step: int, state: Lockstep) -> Agreement:
 
 
 def compare_steps(config: TrainingConfig, parameters: Parameters, images: Tensor, labels: Tensor) -> Agreement:
-    """Take one step each way from trained parameters, in float64, and say how far they differ.
+    """Take a manual and an autodiff step from trained parameters, in float64, and return how far they differ.
 
     Args:
-        config: of the run; its rates are those of the first step, which no schedule has lowered.
+        config: of the run; its rates are those of the first step, before the schedule lowers them.
         parameters: at the end of the run.
         images: uint8[n, inputs].
         labels: int[n], classes.

@@ -1,4 +1,4 @@
-"""The network: its layers, how they start, and the forward pass."""
+"""The network: its layers, their initialisation, and the forward pass."""
 
 from itertools import pairwise
 from typing import NamedTuple, Self, TypeAlias
@@ -53,7 +53,7 @@ class Network(NamedTuple):
 
     Attributes:
         hidden: the activation of every layer but the last.
-        output: what the last layer makes of its weighted input, and the loss.
+        output: the activation of the last layer, and the loss.
     """
 
     hidden: Activation
@@ -122,7 +122,7 @@ def forward(
         network: the functions.
         parameters: L layers.
         x: float[n, inputs], pixel values 0 to 1.
-        masks: what each hidden layer's value is multiplied with on its way on; None for no dropout.
+        masks: factors of the values that each hidden layer passes on; None for no dropout.
 
     Returns:
         [a_0, ..., a_(L-1)], with a_0 = x and a_l = f((a_(l-1) m_(l-1)) w_l^T + b_l), m_0 = 1, and z_L, the last layer's

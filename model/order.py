@@ -49,8 +49,9 @@ def order_keys(key: int, positions: npt.NDArray[np.integer]) -> Keys:
 def permutation(key: int, length: int) -> npt.NDArray[np.int64]:
     """Return int64[length], the positions 0 .. length - 1 in an order that is a pure function of a stream's key.
 
-    The sort keys are order_keys(key, mix64(positions)), which are order_keys(other, positions) for no two streams:
-    equal ones at positions 0 and 1 would need mix64(0) ^ mix64(1) = 1. So no order here is that of stored examples.
+    The sort keys are order_keys(key, mix64(positions)). They equal order_keys(other, positions) for no pair of streams:
+    equality at positions 0 and 1 would need mix64(0) ^ mix64(1) = 1. So no permutation repeats the order of the stored
+    examples.
     """
     scattered = mix64(np.arange(length, dtype=np.uint64))
     return np.argsort(order_keys(key, scattered)).astype(np.int64)

@@ -1,10 +1,10 @@
-"""The streams of random numbers: each named by its purpose, so that no two things draw the same numbers.
+"""Streams of random numbers, one for each purpose, so that no two uses draw the same numbers.
 
-A stream is known by a 64-bit key. What draws (philox, NumPy's generator, a sort by mixed positions) begins with it.
+A stream is identified by a 64-bit key, which seeds its generator (philox, NumPy's, or a sort by mixed positions).
 
-For one purpose and one seed below 2^31, keys are equal for no other purpose and seed of that kind, because
-mix64(purpose) differs in its upper 33 bits between any two purposes (tested). With more numbers behind the seed, equal
-keys are a matter of chance: 2^-64 for each pair of streams.
+The keys of any two different pairs of purpose and seed below 2^31 differ, because mix64(purpose) differs in its
+upper 33 bits between any two purposes (tested). With more numbers after the seed, two streams have equal keys with
+probability 2^-64.
 """
 
 from enum import IntEnum, unique
@@ -15,14 +15,14 @@ import numpy.typing as npt
 from model.order import mix64
 
 STREAMS_VERSION = 2
-"""Part of a run's id. Raise it with every change of what a stream gives, or of which one is used where."""
+"""Part of a run's id. Raise it with every change of the numbers of a stream, or of where a stream is used."""
 
 
 @unique
 class Purpose(IntEnum):
-    """What a stream is for; the numbers that `stream_key` takes besides stand behind it.
+    """What a stream is for; comments name the other arguments of `stream_key`.
 
-    A purpose keeps its number for ever: the key is mixed from it.
+    The number of a purpose must never change: the keys are mixed from it.
     """
 
     STORED_ORDER = 0  # shuffle seed, split: the order of examples in the shards, which no version may change
@@ -42,14 +42,14 @@ def stream_key(purpose: Purpose, *numbers: int) -> int:
 
     Args:
         purpose: what is drawn.
-        numbers: 0 to 2^64 - 1 each, as many as the purpose has: which of its streams.
+        numbers: 0 to 2^64 - 1 each, as listed at the purpose: they select one of its streams.
 
     Raises:
         OverflowError: a number is out of range.
     """
-    # STORED_ORDER is older than the others: its number is not mixed in, so that some shuffle seed has another stream's
-    # key. It is none of theirs all the same: only it sorts by `order_keys` of the bare positions (see `permutation`),
-    # and no generator begins with its key.
+    # STORED_ORDER is older than the other purposes, and its number is not mixed in, so a shuffle seed can have the key
+    # of another stream. The orders differ all the same: only STORED_ORDER sorts by `order_keys` of the positions
+    # themselves (see `permutation`), and no generator is seeded with its key.
     named = (purpose, *numbers) if purpose is not Purpose.STORED_ORDER else numbers
     state = np.zeros(1, np.uint64)
     for number in named:
@@ -58,5 +58,5 @@ def stream_key(purpose: Purpose, *numbers: int) -> int:
 
 
 def philox_seed(purpose: Purpose, *numbers: int) -> npt.NDArray[np.int64]:
-    """Return int64[2], the seed with which TensorFlow's stateless operations begin a stream: its key, and 0."""
+    """Return int64[2], the seed of a stream for TensorFlow's stateless operations: its key, and 0."""
     return np.array([stream_key(purpose, *numbers), 0], np.uint64).view(np.int64)

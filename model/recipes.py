@@ -1,4 +1,4 @@
-"""What a training run is: its configuration, and the published recipes to start from."""
+"""The configuration of a training run, and recipes: published configurations to start from."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from pydantic import (
 from model.errors import BadUsage
 
 Step = Literal["manual", "autodiff", "compare"]
-MOST = 2**31 - 1  # TensorFlow counts steps, and what a tensor holds of anything, in int32
+MOST = 2**31 - 1  # TensorFlow counts steps, and many sizes of a tensor, in int32
 LayerSize = Annotated[int, Field(gt=0, le=2**24)]
 Rate = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 MOST_SHOWN = 200  # characters of a refused value in a message
@@ -27,7 +27,7 @@ class WarmStart(BaseModel):
     """A model whose parameters training begins with.
 
     Attributes:
-        run_id: the run that it is of.
+        run_id: the run that trained it.
         sha256: of the file of its parameters, in hexadecimal.
     """
 
@@ -42,7 +42,7 @@ class TrainingConfig(BaseModel):
 
     Attributes:
         recipe: the name of the recipe it came from.
-        step: who works out the gradients; compare trains by both in lockstep, and the manual network is the run's.
+        step: how gradients are computed; compare trains by both in lockstep, and the manual network is the run's.
         layers: sizes from the inputs to the outputs, 2 to 100 of 1 to 16,777,216; a data set's own ends replace the
             recipe's.
         activation: the function of every hidden layer.
@@ -51,20 +51,20 @@ class TrainingConfig(BaseModel):
         start: how the starting parameters are drawn.
         batch_size: examples a step, 1 to 2^31 - 1.
         num_steps: updates in all, at most 2^31 - 1; 0 if num_epochs says so.
-        num_epochs: passes over the train split, above 0 and below 2^31; None if num_steps says so.
+        num_epochs: passes over the train split, above 0 and at most 1e9; None if num_steps says so.
         weights_rate: learning rate of the weights, per mean gradient; above 0 and at most 1e9.
         biases_rate: learning rate of the biases, as weights_rate.
         schedule: how the rates change from the first step to the last.
-        momentum: what a step keeps of the one before, 0 to below 1.
+        momentum: factor of the velocity of the step before, 0 to below 1.
         weight_decay: of the weights, per step and unit of rate: the loss has weight_decay / 2 sum(w^2) more;
             0 to 1e9.
-        dropout: which part of every hidden layer's values a step leaves out, 0 to below 1.
+        dropout: fraction of the values of every hidden layer that a step drops, 0 to below 1.
         window_mib: budget, in MiB, for the pixels of the examples that are shuffled together; a train split that is
             larger is read a window at a time, in another order than with another budget. 1 to 2^30.
-        seed: of the starting parameters, of the order of examples and of what is dropped; 0 to 2^31 - 1.
-        num_replicas: equal parts of a batch whose gradients are worked out apart and then added up in order, 1 to
-            1,024.
-        warm_start: the model whose parameters it begins with, its momentum at rest; left out where they are drawn.
+        seed: of the starting parameters, the order of examples and dropout; 0 to 2^31 - 1.
+        num_replicas: equal parts of a batch whose gradients are computed separately and added up in order, 1 to 1,024.
+        warm_start: the model whose parameters training begins with, with zero velocity; omitted from the JSON if they
+            are drawn from the seed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,7 +78,7 @@ class TrainingConfig(BaseModel):
     start: Literal["truncated-normal", "normal", "scaled", "he"] = "truncated-normal"
     batch_size: Annotated[int, Field(gt=0, le=MOST)]
     num_steps: Annotated[int, Field(ge=0, le=MOST)] = 0
-    num_epochs: Annotated[float, Field(gt=0, le=MOST)] | None = None
+    num_epochs: Rate | None = None
     weights_rate: Rate
     biases_rate: Rate
     schedule: Literal["constant", "cosine"] = "constant"
@@ -112,10 +112,10 @@ class TrainingConfig(BaseModel):
         return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
 
     def check_start(self, layers: tuple[int, ...]) -> None:
-        """Check that a warm start from a network of these layers can be.
+        """Check that the network of the warm start has the layers of this configuration.
 
         Raises:
-            BadUsage: this configuration has others.
+            BadUsage: it has other layers.
         """
         if self.warm_start and layers != self.layers:
             found, wanted = ("-".join(map(str, each)) for each in (layers, self.layers))
@@ -124,13 +124,13 @@ class TrainingConfig(BaseModel):
 
 
 class Recipe(NamedTuple):
-    """A configuration to start from, with what is known of it.
+    """A configuration to start from, with its source and its results.
 
     Attributes:
         config: the configuration.
         source: where it was published.
-        published: the figure published there.
-        measured: what it gives here on canonical MNIST: the median of `backbeam run --dataset mnist --recipe NAME
+        published: the result published there.
+        measured: the result here on canonical MNIST: the median of `backbeam run --dataset mnist --recipe NAME
             --seeds 1-5`.
     """
 
@@ -249,7 +249,9 @@ def find_recipe(name: str) -> Recipe:
 
 
 def override(config: TrainingConfig, **changes: object) -> TrainingConfig:
-    """Return a configuration with some values replaced; None keeps what it was, unless num_epochs gives way.
+    """Return a configuration with some values replaced; None keeps a value.
+
+    num_steps replaces num_epochs, and the other way round.
 
     Raises:
         BadUsage: a value is not one that the configuration allows, or there is no such setting.
@@ -281,8 +283,8 @@ def fit_to_data(config: TrainingConfig, num_pixels: int, num_classes: int, num_e
         num_examples: in the train split.
 
     Raises:
-        BadUsage: the layers are not the recipe's own and do not begin and end as the data set does, or num_epochs are
-            more steps than can be counted.
+        BadUsage: the layers are not the recipe's own and do not have the inputs and outputs of the data set, or
+            num_epochs is more than MOST steps.
     """
     own = RECIPES[config.recipe].config.layers
     ends = (num_pixels, num_classes)
@@ -295,7 +297,7 @@ def fit_to_data(config: TrainingConfig, num_pixels: int, num_classes: int, num_e
 
 
 def _steps_of(num_epochs: float, num_examples: int, batch_size: int) -> int:
-    """Return how many steps so many epochs are; raises BadUsage if they are more than MOST."""
+    """Return the number of steps of num_epochs; raises BadUsage if it is more than MOST."""
     num_steps = num_epochs * num_examples / batch_size  # infinite, if a float does not hold it
     if num_steps > MOST:
         raise BadUsage(
@@ -306,12 +308,12 @@ def _steps_of(num_epochs: float, num_examples: int, batch_size: int) -> int:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the known name that is most like a misspelt one, or nothing."""
+    """Return a hint that names the known name closest to a misspelt one, or an empty text."""
     found = get_close_matches(name, list(known), n=1)
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def shown(value: object) -> str:
-    """Return a value that a user gave as a message shows it: quoted, and cut off if it is long."""
+    """Return a user's value for a message: quoted, and truncated if it is long."""
     text = repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."

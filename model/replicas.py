@@ -1,12 +1,12 @@
-"""Data-parallel training: each replica takes its share of a batch, and all of them the same step.
+"""Data-parallel training: each replica computes the gradients of its part of a batch, and all take the same step.
 
-A batch of n examples is cut into num_replicas equal parts. A replica works out the gradients of its part, all of them
-exchange theirs, and each adds them up in the order of the replicas and descends. So the state is the same everywhere
-without being sent, and what comes out is decided by the configuration, not by where the replicas are: one device that
-works through the parts in turn, several devices of a process, or several processes, give the same bits (on one kind of
-device), because the two compiled functions of `_compile_halves` are the same and nothing else computes.
+A batch of n examples is cut into num_replicas equal parts. Each replica computes the gradients of its part, the
+replicas exchange them, and each adds them up in the order of the replicas and descends. So every replica has the same
+state without sending it, and the result depends on the configuration, not on where the replicas run: one device that
+computes the parts in turn, several devices of a process, or several processes give the same bits (on one kind of
+device), because all computation is in the two compiled functions of `_compile_halves`.
 
-An all-reduce would add up in the order of its ring; so what is exchanged is gathered instead.
+An all-reduce would add in the order of its ring, so the gradients are gathered instead.
 """
 
 import signal
@@ -28,7 +28,7 @@ from model.network import Masks
 from model.recipes import TrainingConfig
 from model.training import SCHEDULES, ChunkFunction, State, batch_gradients, descend, draw_masks
 
-# what a collective operation ends with when another process is gone, killed, frozen or out of reach
+# errors of a collective operation when another process has exited, was killed, hangs or cannot be reached
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
 
 SERVERS_SECONDS = 60.0
@@ -37,7 +37,7 @@ Built = TypeVar("Built")
 
 
 class Engine(NamedTuple):
-    """How to train a configuration, and on what.
+    """How to train a configuration, and on which devices.
 
     Attributes:
         run_chunk: as `model.training.compile_chunk` describes it.
@@ -54,7 +54,7 @@ class _Halves(NamedTuple):
     Attributes:
         work_out: (state, images uint8[n / replicas, inputs], labels, replica) -> the part's loss and gradients as one
             float vector.
-        take_step: (state, what work_out gave, [replicas, ...]) -> the next state and the batch's loss.
+        take_step: (state, the vectors of work_out, [replicas, ...]) -> the next state and the batch's loss.
     """
 
     work_out: Callable[[State, Tensor, Tensor, Tensor], Tensor]
@@ -65,14 +65,14 @@ def start_engine(config: TrainingConfig, wanted: str, cluster: Cluster | None, i
     """Prepare the devices, or join the other processes.
 
     Args:
-        config: what is to be trained.
-        wanted: a device as `model.devices.choose_devices` knows it.
+        config: of the run.
+        wanted: a device as for `model.devices.choose_devices`.
         cluster: the processes that train together; None for this one alone.
-        identity: names the run, so that processes that would train different ones do not begin.
+        identity: of the run; processes with different identities do not start.
 
     Raises:
-        BadUsage: there is no such device, or the processes do not mean the same run.
-        EngineFailed: the other processes did not come.
+        BadUsage: there is no such device, or the processes would train different runs.
+        EngineFailed: another process did not connect.
     """
     choose_threads(config.layers, config.batch_size)
     if cluster:
@@ -87,7 +87,7 @@ def start_engine(config: TrainingConfig, wanted: str, cluster: Cluster | None, i
 
 
 def compile_in_turn(config: TrainingConfig) -> ChunkFunction:
-    """Compile training that works through the replicas' parts in turn; the interface of `compile_chunk`."""
+    """Compile training that computes the parts of the replicas in turn; the interface of `compile_chunk`."""
     halves = _compile_halves(config)
 
     def run_chunk(state: State, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
@@ -139,7 +139,7 @@ def compile_strategy(config: TrainingConfig, strategy: Any) -> ChunkFunction:
 
 
 def explain(problem: tf.errors.OpError, config: TrainingConfig) -> BackbeamError | None:
-    """Return what a user can do about the loss of another process; None if it is not that."""
+    """Return an error that tells the user of the loss of another process; None if the problem is another one."""
     if config.num_replicas == 1 or not isinstance(problem, _LOST):
         return None
     return EngineFailed(
@@ -177,12 +177,12 @@ def _unflatten(vector: Tensor, state: State) -> tuple[Tensor, Any]:
 def _draw_share(
     replica: Tensor, config: TrainingConfig, key: Tensor, step: Tensor, num_examples: Tensor, dtype: tf.DType
 ) -> Masks | None:
-    """Draw the masks of the whole batch and keep those of the replica's part, so that the parts drop what it drops."""
+    """Draw the masks of the whole batch and return the replica's part, so that dropout equals that of one replica."""
     masks = draw_masks(config, key, step, num_examples * config.num_replicas, dtype)
     if masks is None:
         return None
     parts = [tf.reshape(mask, (config.num_replicas, -1, mask.shape[1])) for mask in masks]
-    # gathered: a slice at a place that is an argument would be compiled anew for each place
+    # tf.gather: a slice at a position that is an argument would be compiled again for each position
     return tuple(tf.gather(part, replica) for part in parts)
 
 
@@ -216,7 +216,7 @@ def _run_on(device: str, run_chunk: ChunkFunction, state: Any, images: Tensor, l
 
 
 def _join(cluster: Cluster, wanted: str, identity: str) -> Any:
-    """Meet the other processes and start TensorFlow's servers; nothing of TensorFlow may have run before."""
+    """Meet the other processes and start TensorFlow's servers; no TensorFlow operation may have run before."""
     if choose_devices(wanted, 1, len(tf.config.list_physical_devices("GPU"))) != ("CPU:0",):
         raise BadUsage("training in several processes works on CPUs only so far: add --device cpu")
     tf.config.set_visible_devices([], "GPU")
@@ -238,10 +238,10 @@ def _incomplete(cluster: Cluster, problem: str) -> EngineFailed:
 
 
 def build_within(seconds: float, build: Callable[[], Built]) -> Built:
-    """Return what build() does, from a thread of its own; this one is free to act on signals meanwhile.
+    """Call build() in another thread and return its result; signal handlers can run in this thread meanwhile.
 
-    TensorFlow waits for the other processes in native code, where no handler of Python's is run, for an hour. It also
-    takes SIGTERM for itself and drops it, at some time while its servers start, so the handler is set again and again.
+    TensorFlow waits up to an hour for the other processes in native code, where Python runs no signal handler. While
+    its servers start it also replaces the handler of SIGTERM, so the handler is set again repeatedly.
 
     Raises:
         TimeoutError: it took longer. The thread is left behind and does not keep the process from exiting.
@@ -258,7 +258,7 @@ def build_within(seconds: float, build: Callable[[], Built]) -> Built:
 def _fulfil(future: Future[Built], build: Callable[[], Built]) -> None:
     try:
         future.set_result(build())
-    except Exception as problem:  # whatever it is, the waiting thread raises it
+    except Exception as problem:  # of any kind: the waiting thread raises it
         future.set_exception(problem)
 
 

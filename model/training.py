@@ -1,4 +1,4 @@
-"""Training: one update, and many updates in one compiled call."""
+"""Train a network: one update, or many updates in one compiled call."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,17 +17,16 @@ from model.recipes import TrainingConfig
 # of the batches' losses. The state is a State, or what else holds parameters and can be a compiled loop's variable.
 ChunkFunction: TypeAlias = Callable[[Any, Tensor, Tensor], tuple[Any, Tensor]]
 
-# see draw_masks; takes its place where a batch is a part of one
+# a function like draw_masks; another one replaces it where the batch is a part of a batch
 DrawMasks: TypeAlias = Callable[[TrainingConfig, Tensor, Tensor, Tensor, tf.DType], Masks | None]
 
 
 class State(NamedTuple):
-    """What one step hands to the next.
+    """The state of training between two steps.
 
     Attributes:
         step: int32[], updates done.
-        dropout_key: int64[], of the stream that says what is dropped; here so that one compiled program does for every
-            seed.
+        dropout_key: int64[], key of the dropout stream; in the state so that one compiled program serves every seed.
         parameters: as they are now.
         velocity: the running sum of momentum, in the structure of the parameters; () without momentum.
     """
@@ -53,12 +52,12 @@ def start_state(config: TrainingConfig, dtype: tf.DType = tf.float32, warm_start
 
 
 def dropout_key(seed: int) -> Tensor:
-    """Return int64[], the key of the stream that says what a run drops."""
+    """Return int64[], the key of the dropout stream of a run."""
     return tf.constant(philox_seed(Purpose.DROPOUT, seed)[0])
 
 
 def update(config: TrainingConfig, state: State, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
-    """Work out a batch's gradients and descend.
+    """Compute the gradients of a batch and descend.
 
     Args:
         config: names the step and the functions.
@@ -77,9 +76,9 @@ def update(config: TrainingConfig, state: State, images: Tensor, labels: Tensor)
 def batch_gradients(
     config: TrainingConfig, state: State, images: Tensor, labels: Tensor, draw: DrawMasks | None = None
 ) -> Gradients:
-    """Work out a batch's gradients by the step that the configuration names.
+    """Compute the gradients of a batch by the step that the configuration names.
 
-    Arguments are as for `update`; draw takes the place of `draw_masks` where the batch is a part of one.
+    Arguments are as for `update`; draw replaces `draw_masks` if the batch is a part of a batch.
     """
     dtype = state.parameters[0].weights.dtype
     y = tf.one_hot(labels, config.layers[-1], dtype=dtype)
@@ -90,10 +89,10 @@ def batch_gradients(
 def draw_masks(
     config: TrainingConfig, key: Tensor, step: Tensor, num_examples: Tensor, dtype: tf.DType
 ) -> Masks | None:
-    """Draw what a step drops of the hidden layers: a pure function of the stream's key and the step.
+    """Draw the dropout masks of a step: a pure function of the stream's key and the step.
 
     Returns:
-        a mask for each hidden layer (Srivastava et al., JMLR 15, 2014, but what is kept is scaled up in training); None
+        a mask for each hidden layer (Srivastava et al., JMLR 15, 2014, but kept values are scaled up in training); None
         without dropout.
     """
     if not config.dropout:
@@ -103,16 +102,16 @@ def draw_masks(
     hidden_sizes = config.layers[1:-1]
     masks = []
     for layer, size in enumerate(hidden_sizes):
-        place = tf.cast(step, tf.int64) * len(hidden_sizes) + layer  # steps times layers may be more than int32 holds
+        place = tf.cast(step, tf.int64) * len(hidden_sizes) + layer  # step * layers may overflow int32
         drawn = draw_uint16((num_examples, size), tf.stack([key, place]))
         masks.append(tf.cast(drawn >= dropped_below, dtype) * kept)
     return tuple(masks)
 
 
 def draw_uint16(shape: tuple[Tensor, int], seed: Tensor) -> Tensor:
-    """Draw uint16[shape], two from each number that philox draws: what dropout costs is the drawing.
+    """Draw uint16[shape], two from each uint32 of philox, because the cost of dropout is drawing.
 
-    Whole numbers by a named algorithm are the same wherever they are drawn, compiled or not; floats are not.
+    Integers of a named algorithm are the same on every device, compiled or not; floats are not.
     """
     num_rows, size = shape
     pairs = tf.random.stateless_uniform((num_rows, (size + 1) // 2), seed, None, None, tf.uint32, alg="philox")
@@ -147,12 +146,12 @@ def descend(config: TrainingConfig, state: State, gradients: Parameters, factor:
 
 
 def constant(_: Tensor) -> Tensor:
-    """The rates as they are given, from start to end."""
+    """1: the rates do not change."""
     return 1.0
 
 
 def cosine(done: Tensor) -> Tensor:
-    """(1 + cos(pi done)) / 2: the rates fall from what is given to 0 along half a cosine; done is 0 to 1."""
+    """(1 + cos(pi done)) / 2: the rates fall to 0 along half a cosine; done is 0 to 1."""
     return (1 + tf.cos(pi * done)) / 2
 
 
@@ -160,7 +159,7 @@ SCHEDULES = {"constant": constant, "cosine": cosine}
 
 
 def compile_chunk(config: TrainingConfig) -> ChunkFunction:
-    """Compile many updates into one call, which compiles once for each number of steps."""
+    """Compile a chunk of updates; XLA compiles once for each number of steps."""
     return compile_loop(partial(update, config))
 
 

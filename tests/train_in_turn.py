@@ -19,7 +19,9 @@ def main() -> None:
     record, data = find_run(having, None)
     choose_threads(record.config.layers, record.config.batch_size)
     engine = Engine(compile_in_turn(record.config), "CPU:0")
-    job = TrainingJob(getting, folder, data.manifest, data.digest, tensorboard=False, saving=CheckpointPolicy())
+    job = TrainingJob(
+        getting, folder, data.manifest, data.digest, tensorboard=False, checkpoint_policy=CheckpointPolicy()
+    )
     train_runs(job, [prepare_attempt(job, record.config)], engine)
 
 

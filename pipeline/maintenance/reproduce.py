@@ -27,7 +27,7 @@ from pipeline.storage.places import Place
 from pipeline.storage.schemas import ORIGIN
 from pipeline.storage.tables import TableFile, decode_table, encode_table
 from pipeline.storage.workspace import default_cache
-from pipeline.train.environment import differing
+from pipeline.train.environment import compare_conditions
 from pipeline.train.run_lookup import find_run_folder, load_dataset_of
 from pipeline.train.run_record import RunRecord, load_run
 
@@ -101,7 +101,7 @@ def reproduce_run(
         other = repeat_evaluation(again, fresh / "runs" / again.run_id, new, slicings, fresh)
         found += _compare_tables("evaluation", workspace, evaluation, fresh, other)
         found += _compare_figures(evaluation, other)
-    return ReproduceResult(run, tuple(found), differing(run, again))
+    return ReproduceResult(run, tuple(found), compare_conditions(run, again))
 
 
 def _remake_dataset(workspace: Place, run: RunRecord, sources: tuple[str, ...], fresh: Path) -> Dataset:

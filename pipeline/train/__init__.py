@@ -1,1 +1,1 @@
-"""From a data set to a run: parameters, learning curve, checkpoints."""
+"""Train a network on a data set: parameters, learning curve, checkpoints, and the record of the run."""

@@ -1,30 +1,31 @@
-"""When a run that is on its way is saved."""
+"""When to write the checkpoints of a run, and how many to keep."""
 
 from dataclasses import dataclass
 
-SAVE_SECONDS = 30.0  # of training that a killed process may lose, where the user says nothing else
+SAVE_SECONDS = 30.0  # the default interval: a killed process loses at most about this much training
 
 
 @dataclass(frozen=True)
 class CheckpointPolicy:
-    """What the user says of checkpoints; it does not change what is trained.
+    """The checkpoint options of a run. They do not change what is trained.
 
     Attributes:
-        every: steps; 0 for only when a run is broken off, None for whenever SAVE_SECONDS have been trained.
-        keep: how many checkpoints stay, the newest.
+        every: steps between checkpoints; 0 writes one only when the run is interrupted, None one every SAVE_SECONDS
+            of training.
+        keep: number of newest checkpoints to keep.
     """
 
     every: int | None = None
     keep: int = 2
 
-    def is_due(self, earlier: int, step: int, seconds: float) -> bool:
-        """Tell whether to save at the end of a chunk.
+    def is_due(self, first_step: int, last_step: int, seconds: float) -> bool:
+        """Tell whether to write a checkpoint at the end of a chunk.
 
         Args:
-            earlier: where the chunk began, in steps.
-            step: where it ended.
+            first_step: updates done before the chunk.
+            last_step: updates done after it.
             seconds: of training since the last checkpoint.
         """
         if self.every is None:
             return seconds >= SAVE_SECONDS
-        return self.every > 0 and step // self.every > earlier // self.every
+        return self.every > 0 and last_step // self.every > first_step // self.every

@@ -1,7 +1,7 @@
-"""A run's checkpoints: written whole, found again only if they verify, no more than are wanted.
+"""Write, verify and read the checkpoints of a run.
 
-A checkpoint is one file, named by its step and the SHA-256 of its bytes, so that it is there whole or not at all, and
-says itself whether it is sound; a record beside it could be there without it, or it without the record.
+A checkpoint is a single file whose name holds its step and the SHA-256 of its content, so it needs no separate record:
+two files could not be written at once, and a crash between them would leave one without the other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,19 +21,19 @@ from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, Record
 from pipeline.train.run_record import CHECKPOINTS_NAME
 
-_ENDING = ".safetensors"
+_SUFFIX = ".safetensors"
 _Row = TypeVar("_Row", Progress, Agreement, ChunkLoss)
 
 
 class CheckpointRecord(Record):
-    """What a checkpoint says of itself.
+    """The metadata in a checkpoint file.
 
     Attributes:
         run_id: of the run.
-        config_digest: of its configuration.
+        config_digest: SHA-256 of its configuration.
         step: updates done.
         seconds: of training so far.
-        resumed_at: the steps from which the run has gone on before.
+        resumed_at: the steps at which the run was resumed before.
     """
 
     format_version: Literal[2] = 2
@@ -45,12 +45,12 @@ class CheckpointRecord(Record):
 
 
 class Snapshot(NamedTuple):
-    """All that a run has at the end of a chunk.
+    """Everything needed to resume a run at the end of a chunk.
 
     Attributes:
-        standing: where it is.
-        curve: the reports up to there.
-        agreements: of the chunks up to there, in lockstep.
+        standing: the step and the state there.
+        curve: the points of the learning curve up to there.
+        agreements: of manual and autodiff, one per chunk; empty unless both are trained in lockstep.
     """
 
     standing: Standing
@@ -59,88 +59,93 @@ class Snapshot(NamedTuple):
 
 
 class SavedCheckpoint(NamedTuple):
-    """A checkpoint that verifies.
+    """A checkpoint that was read and verified.
 
     Attributes:
         path: its file.
-        record: what it says of itself.
-        tensors: what it holds, by name.
-        unsound: newer files that do not verify.
+        record: its metadata.
+        tensors: its arrays, by name.
+        corrupt: newer files that failed verification.
     """
 
     path: Place
     record: CheckpointRecord
     tensors: dict[str, npt.NDArray[Any]]
-    unsound: tuple[Place, ...]
+    corrupt: tuple[Place, ...]
 
     @property
     def resumed_at(self) -> tuple[int, ...]:
-        """The steps from which a run has gone on, once it has from here."""
+        """The steps at which a run was resumed, after it is resumed from this checkpoint."""
         return (*self.record.resumed_at, self.record.step)
 
 
 def find_newest_checkpoint(folder: Place, config: TrainingConfig) -> SavedCheckpoint | None:
-    """Find the newest checkpoint of a run that verifies; a warning names each newer one that does not.
+    """Find the newest checkpoint of a run that verifies; print a warning for each newer one that does not.
 
     Args:
         folder: of the run.
         config: of the run.
 
     Returns:
-        the checkpoint; None if there is no file of any.
+        the checkpoint; None if the run has no checkpoint files.
 
     Raises:
-        CorruptArtefact: there are files, and none of them verifies.
+        CorruptArtefact: there are checkpoint files, and none of them verifies.
     """
-    unsound: list[Place] = []
-    for path in _newest_first(folder):
+    corrupt: list[Place] = []
+    for path in _list_newest_first(folder):
         try:
             record, tensors = _read(path, folder.name, config)
         except CorruptArtefact as problem:
-            warn(f"train: warning: {problem}; this checkpoint is left out")
-            unsound.append(path)
+            warn(f"train: warning: {problem}; this checkpoint is skipped")
+            corrupt.append(path)
         else:
-            return SavedCheckpoint(path, record, tensors, tuple(unsound))
-    if unsound:
+            return SavedCheckpoint(path, record, tensors, tuple(corrupt))
+    if corrupt:
+        # Starting again at step 0 would silently discard hours of training, so the user has to ask for it.
         raise CorruptArtefact(
-            f"no checkpoint of {folder.name} is sound: {', '.join(map(str, unsound))}; delete the folder "
+            f"no checkpoint of {folder.name} is sound: {', '.join(map(str, corrupt))}; delete the folder "
             f"{folder / CHECKPOINTS_NAME} to train this run from the start, nothing else is lost"
         )
     return None
 
 
 def resume_from(saved: SavedCheckpoint | None, start: Any) -> Snapshot:
-    """Return where a run begins: at its start, or where it was left.
+    """Return the snapshot that training continues from.
 
     Args:
-        saved: its checkpoint, if there is one.
-        start: the state before the first step.
+        saved: the checkpoint to resume; None to begin at step 0.
+        start: the state before the first step; of a run that is resumed only its structure, shapes and dtypes matter.
 
     Raises:
-        CorruptArtefact: the checkpoint holds something else than the run needs.
+        CorruptArtefact: the checkpoint lacks a tensor of the state, or its rows are incomplete.
     """
     if saved is None:
         return Snapshot(Standing(0, start))
-    tensors, record = saved.tensors, saved.record
+    tensors = saved.tensors
+    record = saved.record
     state = restore(start, tensors, str(saved.path))
     try:
-        standing = Standing(record.step, state, _rows(ChunkLoss, "losses", tensors), record.seconds)
-        return Snapshot(standing, _rows(Progress, "curve", tensors), _rows(Agreement, "agreements", tensors))
-    except (TypeError, ValueError):  # columns that are no rows: one is missing, shorter, or a single number
-        raise CorruptArtefact(f"{saved.path} does not hold the rows that were found before it") from None
+        standing = Standing(record.step, state, _decode_rows(ChunkLoss, "losses", tensors), record.seconds)
+        curve = _decode_rows(Progress, "curve", tensors)
+        return Snapshot(standing, curve, _decode_rows(Agreement, "agreements", tensors))
+    except (TypeError, ValueError):  # a column is missing, is shorter than the others, or is a scalar
+        raise CorruptArtefact(
+            f"{saved.path} is corrupt: its loss, curve or agreement columns are incomplete or differ in length"
+        ) from None
 
 
 def write_checkpoint(
     folder: Place, config: TrainingConfig, resumed_at: tuple[int, ...], keep: int, snapshot: Snapshot
 ) -> None:
-    """Write a checkpoint, and delete those that are too many once it is in place.
+    """Write a checkpoint, then delete the oldest ones beyond the number to keep.
 
     Args:
         folder: of the run.
         config: of the run.
-        resumed_at: the steps from which it has gone on.
-        keep: how many stay, this one included.
-        snapshot: what the run has.
+        resumed_at: the steps at which the run was resumed.
+        keep: number of checkpoints to keep, this one included.
+        snapshot: what to save.
     """
     standing = snapshot.standing
     record = CheckpointRecord(
@@ -153,27 +158,30 @@ def write_checkpoint(
     data = _encode(snapshot, record)
     name = _file_name(standing.step, data)
     write_atomically(folder / CHECKPOINTS_NAME / name, data)
-    older = [path for path in _newest_first(folder) if path.name != name]
+    older = [path for path in _list_newest_first(folder) if path.name != name]
     _remove(older[keep - 1 :])
 
 
-def remove_old_checkpoints(folder: Place, saved: SavedCheckpoint) -> None:
-    """Clear away what is of no use once a run goes on: files that do not verify, and those that a killed write left."""
-    _remove([*saved.unsound, *(folder / CHECKPOINTS_NAME).glob(".*")])
+def remove_unusable_files(folder: Place, saved: SavedCheckpoint) -> None:
+    """Delete the corrupt checkpoints of a run that is resumed, and the temporary files of interrupted writes.
+
+    A corrupt file would otherwise count as one of the checkpoints to keep and displace a sound one.
+    """
+    _remove([*saved.corrupt, *(folder / CHECKPOINTS_NAME).glob(".*")])
 
 
-def _newest_first(folder: Place) -> list[Place]:
-    found = (folder / CHECKPOINTS_NAME).glob(f"*{_ENDING}")
-    return sorted((path for path in found if not path.name.startswith(".")), key=lambda path: path.name, reverse=True)
+def _list_newest_first(folder: Place) -> list[Place]:
+    paths = (folder / CHECKPOINTS_NAME).glob(f"*{_SUFFIX}")
+    return sorted((path for path in paths if not path.name.startswith(".")), key=lambda path: path.name, reverse=True)
 
 
 def _file_name(step: int, data: bytes) -> str:
-    return f"step-{step:010d}-{digest_of(data)}{_ENDING}"
+    return f"step-{step:010d}-{digest_of(data)}{_SUFFIX}"
 
 
 def _read(path: Place, run_id: str, config: TrainingConfig) -> tuple[CheckpointRecord, dict[str, npt.NDArray[Any]]]:
     data = path.read_bytes()
-    if not path.name.endswith(f"-{digest_of(data)}{_ENDING}"):
+    if not path.name.endswith(f"-{digest_of(data)}{_SUFFIX}"):
         raise CorruptArtefact(f"{path} is corrupt: its content does not have the SHA-256 that its name states")
     record = CheckpointRecord.from_json(decode_about(data, str(path)).encode(), path)
     if (record.run_id, record.config_digest) != (run_id, config.digest):
@@ -184,23 +192,24 @@ def _read(path: Place, run_id: str, config: TrainingConfig) -> tuple[CheckpointR
 
 
 def _encode(snapshot: Snapshot, record: CheckpointRecord) -> bytes:
-    """Return a checkpoint's bytes: the state's tensors, the rows that were found, and the record."""
+    """Serialize a snapshot: the tensors of the state, the columns of its rows, and the record as metadata."""
     standing, curve, agreements = snapshot
     tensors = {name: np.asarray(part) for name, part in name_parts(standing.state).items()}
-    columns = _columns("losses", standing.losses) | _columns("curve", curve) | _columns("agreements", agreements)
+    losses = _encode_rows("losses", standing.losses)
+    columns = losses | _encode_rows("curve", curve) | _encode_rows("agreements", agreements)
     return encode_tensors(tensors | columns, record.to_json().decode())
 
 
-def _columns(name: str, rows: Sequence[Any]) -> dict[str, npt.NDArray[Any]]:
-    """Turn named tuples into an array for each field; of 64-bit numbers, as Python's are."""
+def _encode_rows(name: str, rows: Sequence[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Turn named tuples into one array per field: int64 or float64, so that Python's numbers survive unchanged."""
     if not rows:
         return {}
     fields = rows[0]._fields
     return {f"{name}.{field}": np.array(values) for field, values in zip(fields, zip(*rows, strict=True), strict=True)}
 
 
-def _rows(kind: type[_Row], name: str, tensors: dict[str, npt.NDArray[Any]]) -> tuple[_Row, ...]:
-    """Turn back what `_columns` did."""
+def _decode_rows(kind: type[_Row], name: str, tensors: dict[str, npt.NDArray[Any]]) -> tuple[_Row, ...]:
+    """Turn the arrays of `_encode_rows` back into named tuples; raises TypeError or ValueError if they do not fit."""
     columns = [tensors[key].tolist() for field in kind._fields if (key := f"{name}.{field}") in tensors]
     return tuple(kind(*values) for values in zip(*columns, strict=True))
 

@@ -1,4 +1,4 @@
-"""The conditions of a run: what besides its data and its configuration can decide its bits, as things are now."""
+"""The environment of a run: what can decide its bits besides its data and its configuration."""
 
 import os
 import platform
@@ -11,14 +11,14 @@ from pipeline.beam_runner import code_digest
 from pipeline.train.run_record import Conditions, RunRecord
 
 _PROCESSOR = re.compile(r"^model name\s*: (.+)$", re.MULTILINE)
-_SYSTEM_SAYS = Path("/proc/cpuinfo")
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 def current_conditions() -> Conditions:
-    """Return the conditions of this process, once what it trains is compiled."""
+    """Return the conditions of this process; call it after compilation, which may set XLA_FLAGS."""
     return Conditions(
         code_digest=code_digest(),
-        machine=_machine(),
+        machine=_describe_machine(),
         num_processors=os.cpu_count() or 0,
         inter_op_threads=tf.config.threading.get_inter_op_parallelism_threads(),
         intra_op_threads=tf.config.threading.get_intra_op_parallelism_threads(),
@@ -26,19 +26,19 @@ def current_conditions() -> Conditions:
     )
 
 
-def differing(one: RunRecord, other: RunRecord) -> dict[str, tuple[str, str]]:
-    """Return every recorded condition in which two runs differ, with its value in each."""
-    first, second = _flat(one), _flat(other)
-    names = sorted({*first, *second})
-    pairs = {name: (first.get(name, ""), second.get(name, "")) for name in names}
+def compare_conditions(first: RunRecord, second: RunRecord) -> dict[str, tuple[str, str]]:
+    """Return the conditions, versions and devices in which two runs differ, by name, with both values."""
+    before = _condition_values(first)
+    after = _condition_values(second)
+    pairs = {name: (before.get(name, ""), after.get(name, "")) for name in sorted({*before, *after})}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _flat(run: RunRecord) -> dict[str, str]:
+def _condition_values(run: RunRecord) -> dict[str, str]:
     values = run.conditions.model_dump(mode="json") | {"device": run.device}
     return {name: str(value) for name, value in (run.versions | values).items()}
 
 
-def _machine() -> str:
-    found = _PROCESSOR.search(_SYSTEM_SAYS.read_text()) if _SYSTEM_SAYS.exists() else None
-    return f"{platform.machine()}, {found[1]}" if found else platform.machine()
+def _describe_machine() -> str:
+    match = _PROCESSOR.search(_CPU_INFO.read_text()) if _CPU_INFO.exists() else None
+    return f"{platform.machine()}, {match[1]}" if match else platform.machine()

@@ -1,23 +1,19 @@
-"""Export a run's model for other programs."""
+"""Export the model of a run for programs without backbeam."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.context import quiet_imports
 from pipeline.storage.files import check_does_not_exist, file_digest
 from pipeline.train.run_lookup import Model
 from pipeline.train.run_record import RUN_NAME
 
-if TYPE_CHECKING:
-    pass  # NumPy and Pillow are not needed by every command
-
 
 def export_model(model: Model, target: Path) -> None:
-    """Write a run's model for other programs.
+    """Write the model of a run as a SavedModel, with its parameters and a description.
 
     Raises:
-        BadUsage: target is there already.
-        CorruptArtefact: the parameters are not what the run's record says.
+        BadUsage: target exists.
+        CorruptArtefact: the parameters do not match the run's record.
     """
     check_does_not_exist(target)
     data = model.run.parameters.read(model.folder)
@@ -26,7 +22,8 @@ def export_model(model: Model, target: Path) -> None:
         from pipeline.train.saved_model import write_saved_model
 
         initialise_devices()
-    run, manifest = model.run, model.manifest
+    run = model.run
+    manifest = model.manifest
     origin = {
         "run_id": run.run_id,
         "run_digest": file_digest(model.folder / RUN_NAME),

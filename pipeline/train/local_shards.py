@@ -10,18 +10,18 @@ from pipeline.storage.workspace import local_folder_of
 
 
 def copy_shards_locally(dataset: Place, manifest: Manifest, workspace: Place) -> Path:
-    """Make sure that every shard of a data set is on this machine and verifies.
+    """Copy the shards of a remote data set to this machine; copies that verify are kept.
 
     Args:
         dataset: the data set's folder.
-        manifest: what it holds.
-        workspace: that it is in.
+        manifest: of the data set.
+        workspace: of the data set.
 
     Returns:
-        the folder that stands for the data set here: itself if it is local.
+        the local folder to read from: the data set's own if it is local.
 
     Raises:
-        CorruptArtefact: a shard is not what the manifest says, and it is that of the store which is not.
+        CorruptArtefact: a shard in the store does not match the manifest.
     """
     if isinstance(dataset, Path):
         return dataset
@@ -30,6 +30,6 @@ def copy_shards_locally(dataset: Place, manifest: Manifest, workspace: Place) ->
         owner = manifest.id_of(shard)
         try:
             shard.check(copies / owner)
-        except CorruptArtefact:  # it is not there yet, or no longer what it was
+        except CorruptArtefact:  # the copy is missing or damaged
             write_atomically(copies / owner / shard.name, shard.read(dataset.parent / owner))
     return copies / dataset.name

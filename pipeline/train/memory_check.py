@@ -1,4 +1,7 @@
-"""Whether a network fits the memory of this machine: looked at before anything is downloaded or drawn."""
+"""Estimate the memory that training needs and compare it with what this machine has.
+
+The check comes before any work, because Linux kills a process that runs out of memory without a message.
+"""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,40 +11,42 @@ from pathlib import Path
 from model.errors import BadUsage
 from model.recipes import TrainingConfig
 
-_FLOAT_BYTES = 4
+_FLOAT_BYTES = 4  # float32
 _MEMORY_INFO = Path("/proc/meminfo")
-_GROUPS_OF_PROCESS = Path("/proc/self/cgroup")
-_GROUPS = Path("/sys/fs/cgroup")
-_GPUS = Path("/dev")
+_PROCESS_CGROUPS = Path("/proc/self/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")
+_DEVICE_FILES = Path("/dev")
 
 
 def check_memory(config: TrainingConfig, device: str) -> None:
-    """Check that what training cannot do without fits the memory of this machine.
+    """Check that the network fits the memory of this machine.
 
-    What the machine has is compared with the least that training takes, so nothing is refused that could work. On a
-    system without /proc/meminfo nothing is compared.
+    The estimate is a lower bound, so nothing that could work is refused. A system without /proc/meminfo passes.
 
     Args:
-        config: what is to be trained.
-        device: as `model.devices.choose_devices` takes it.
+        config: of the run.
+        device: as for `model.devices.choose_devices`.
 
     Raises:
         BadUsage: it does not fit; the message has both figures.
     """
-    machine = memory_bytes()
-    needed = needed_bytes(config, device == "cpu" or (device == "auto" and not any(_GPUS.glob("nvidia[0-9]*"))))
-    if machine is not None and needed > machine:
+    available = memory_bytes()
+    # TensorFlow is not imported yet, so whether "auto" means a GPU is guessed from the driver's device files.
+    on_cpu = device == "cpu" or (device == "auto" and not any(_DEVICE_FILES.glob("nvidia[0-9]*")))
+    needed = needed_bytes(config, on_cpu)
+    if available is not None and needed > available:
         layers = "-".join(map(str, config.layers))
         raise BadUsage(
             f"layers {layers} with batches of {config.batch_size:,} need {_gibibytes(needed)} of memory or more, and "
-            f"this machine has {_gibibytes(machine)}: choose smaller layers or batches"
+            f"this machine has {_gibibytes(available)}: choose smaller layers or batches"
         )
 
 
 def needed_bytes(config: TrainingConfig, on_cpu: bool) -> int:
-    """Return the least memory that training takes on this machine, in bytes.
+    """Return a lower bound of the memory that training takes on this machine, in bytes.
 
-    The parameters, and on the CPU the gradients, the momentum if there is any, and a batch's values of every layer.
+    Counted are the parameters and, on the CPU, the gradients, the velocity of momentum and the values of every layer
+    for one batch.
     """
     num_parameters = sum((inputs + 1) * outputs for inputs, outputs in pairwise(config.layers))
     if not on_cpu:
@@ -51,7 +56,7 @@ def needed_bytes(config: TrainingConfig, on_cpu: bool) -> int:
 
 
 def memory_bytes() -> int | None:
-    """Return the memory that this process can have, in bytes, swap included; None if that cannot be found out."""
+    """Return the memory available to this process in bytes, swap included; None if the system does not tell."""
     try:
         lines = [line.split() for line in _MEMORY_INFO.read_text().splitlines()]
     except OSError:
@@ -59,31 +64,31 @@ def memory_bytes() -> int | None:
     kibibytes = {words[0]: int(words[1]) for words in lines if len(words) > 1}
     if "MemTotal:" not in kibibytes:
         return None
-    memory = min([kibibytes["MemTotal:"] * 2**10, *_limits()])
+    memory = min([kibibytes["MemTotal:"] * 2**10, *_cgroup_limits()])
     return memory + kibibytes.get("SwapTotal:", 0) * 2**10
 
 
-def _limits() -> Iterator[int]:
-    """Yield the limits of the control groups that this process is in, as a container has them, in bytes."""
+def _cgroup_limits() -> Iterator[int]:
+    """Yield the memory limits of the control groups of this process, such as a container's, in bytes."""
     for file in _limit_files():
-        with suppress(OSError, ValueError):  # not there, or "max"
+        with suppress(OSError, ValueError):  # the file is missing, or holds "max"
             yield int(file.read_text())
 
 
 def _limit_files() -> Iterator[Path]:
-    """Yield where limits may stand: for each group of this process and those around it, by both versions of cgroup."""
+    """Yield the files that may hold a limit: of each control group of this process and its parents, cgroup v2 or v1."""
     try:
-        lines = _GROUPS_OF_PROCESS.read_text().splitlines()
+        lines = _PROCESS_CGROUPS.read_text().splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
         group = Path(path.lstrip("/"))
-        for each in (group, *group.parents):
-            if not controllers:
-                yield _GROUPS / each / "memory.max"
+        for path_of_group in (group, *group.parents):
+            if not controllers:  # version 2
+                yield _CGROUPS / path_of_group / "memory.max"
             elif "memory" in controllers.split(","):
-                yield _GROUPS / "memory" / each / "memory.limit_in_bytes"
+                yield _CGROUPS / "memory" / path_of_group / "memory.limit_in_bytes"
 
 
 def _gibibytes(num_bytes: int) -> str:

@@ -1,4 +1,4 @@
-"""Which wrong answers are the worst."""
+"""Rank the misclassified examples."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,11 +7,11 @@ from model.examples import Integers
 
 
 def worst_mistakes(labels: Integers, predicted: Integers, confidence: npt.NDArray[np.float32]) -> Integers:
-    """Return the positions of the wrong answers, the most confident first; equals stay in their order.
+    """Return the positions of the misclassified examples, int64[m], the most confident first; the sort is stable.
 
     Args:
-        labels: int64[n], the right classes.
-        predicted: int64[n].
+        labels: int64[n], the true classes.
+        predicted: int64[n], the predicted classes.
         confidence: float32[n], the output of the predicted class.
     """
     wrong = np.flatnonzero(labels != predicted)

@@ -1,4 +1,4 @@
-"""A run on its way: what it has found so far, whom it tells, when that is saved, and what stops it."""
+"""Monitor a run while it trains: collect its reports, write checkpoints, stop it, and clean up after a failure."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,25 +24,25 @@ Report: TypeAlias = Callable[[Progress, Parameters], object]
 
 
 class TrainingStopped(Exception):
-    """Another run beside this one failed, or the user interrupted."""
+    """The run was stopped: the user interrupted, or a run beside it failed."""
 
 
 class TrainingDiverged(BadUsage):
-    """The numbers of a run ran away."""
+    """The loss or a parameter of a run became infinite or NaN."""
 
-    def __init__(self, config: TrainingConfig, how: str) -> None:
+    def __init__(self, config: TrainingConfig, problem: str) -> None:
         rates = f"weights_rate {config.weights_rate:g} and biases_rate {config.biases_rate:g}"
-        super().__init__(f"training with seed {config.seed} diverged: {how}; lower {rates}")
+        super().__init__(f"training with seed {config.seed} diverged: {problem}; lower {rates}")
 
 
 class TrainingMonitor:
-    """What one run has found so far; `report` and `chunk_done` are what a `model.fitting.Listener` wants.
+    """Collect what one run reports; `report` and `chunk_done` are the callbacks of a `model.fitting.Listener`.
 
     Attributes:
-        curve: the reports.
-        agreements: of manual and autodiff, chunk by chunk, if both run in lockstep.
-        latest: where the last finished chunk ended, or where the run began.
-        listeners: who is told of reports too.
+        curve: the points of the learning curve so far.
+        agreements: of manual and autodiff, one per chunk; empty unless both are trained in lockstep.
+        latest: the end of the last finished chunk, or the start of the run.
+        listeners: also called with every report.
     """
 
     def __init__(
@@ -51,84 +51,99 @@ class TrainingMonitor:
         start: Snapshot,
         listeners: list[Report],
         stop: Event,
-        saving: CheckpointPolicy,
+        policy: CheckpointPolicy,
         write: Callable[[Snapshot], None] | None,
     ) -> None:
-        """Begin.
+        """Begin at a snapshot.
 
         Args:
-            config: the run.
-            start: where it begins.
-            listeners: who is told of reports too.
-            stop: breaks the run off, once it is set.
-            saving: when to write checkpoints.
-            write: writes one; None where another process does.
+            config: of the run.
+            start: step 0, or a checkpoint.
+            listeners: also called with every report.
+            stop: stops the run at the end of a chunk once it is set.
+            policy: when to write checkpoints.
+            write: writes a checkpoint; None if another process writes them.
         """
-        self.curve, self.agreements = list(start.curve), list(start.agreements)
-        self.latest, self.listeners = start.standing, listeners
-        self._config, self._stop, self._saving, self._write = config, stop, saving, write
+        self.curve = list(start.curve)
+        self.agreements = list(start.agreements)
+        self.latest = start.standing
+        self.listeners = listeners
+        self._config = config
+        self._stop = stop
+        self._policy = policy
+        self._write = write
         self._saved = start.standing
 
     def report(self, point: Progress, parameters: Parameters) -> None:
-        """Take a point of the curve; raises Diverged if its loss is no number."""
-        if point.step and not isfinite(point.loss):
+        """Add a point to the learning curve; raises TrainingDiverged if its loss is infinite or NaN."""
+        if point.step and not isfinite(point.loss):  # the loss at step 0 is NaN: no batch was seen yet
             raise TrainingDiverged(self._config, f"the loss is {point.loss} at step {point.step}")
         self.curve.append(point)
         for listener in self.listeners:
             listener(point, parameters)
 
     def chunk_done(self, standing: Standing) -> None:
-        """Take the end of a chunk, and save it if that is due; raises Stopped if the run is to end here."""
+        """Note the end of a chunk and write a checkpoint if one is due; raises TrainingStopped if stop is set."""
         if isinstance(standing.state, Lockstep):
             self.agreements.append(agreement(standing.step, standing.state))
-        earlier, self.latest = self.latest.step, standing
+        first_step = self.latest.step
+        self.latest = standing
         seconds = standing.seconds - self._saved.seconds
-        if standing.step < self._config.num_steps and self._saving.is_due(earlier, standing.step, seconds):
+        # After the last step the run is written instead.
+        if standing.step < self._config.num_steps and self._policy.is_due(first_step, standing.step, seconds):
             self._save()
         if self._stop.is_set():
             raise TrainingStopped
 
-    def leave(self) -> None:
-        """Save the last finished chunk, if it is not, and say from where the run will go on."""
+    def save_last_chunk(self) -> None:
+        """Write a checkpoint of the last finished chunk unless there is one, and say at which step the run resumes.
+
+        A checkpoint that cannot be written is only warned of, so that the error that ended the run is the one raised.
+        """
         try:
             if self.latest.step > self._saved.step:
                 self._save()
-        except (BackbeamError, OSError, tf.errors.OpError) as problem:  # what broke the run off is what to end with
+        except (BackbeamError, OSError, tf.errors.OpError) as problem:
             warn(f"train: warning: no checkpoint of step {self.latest.step} could be written: {problem}")
         if self._write and self._saved.step:
             step = self._saved.step
             say(f"train: seed {self._config.seed} is left at step {step}: the same command goes on from there")
 
     def _save(self) -> None:
-        """Write what there is up to the last finished chunk: a signal may come when a later report is in already."""
         if self._write:
             latest = self.latest
+            # A run may stop between the report at the end of a chunk and the end of that chunk.
             curve = tuple(point for point in self.curve if point.step <= latest.step)
-            self._write(Snapshot(latest, curve, tuple(each for each in self.agreements if each.step <= latest.step)))
+            agreements = tuple(row for row in self.agreements if row.step <= latest.step)
+            self._write(Snapshot(latest, curve, agreements))
             self._saved = latest
 
 
 @contextmanager
-def keep_resumable_on_failure(folder: Place, record: Place, journal: TrainingMonitor) -> Iterator[None]:
-    """Leave of a run that does not come to its end, interruptions included, what it can go on from, and nothing else.
+def keep_resumable_on_failure(folder: Place, record: Place, monitor: TrainingMonitor) -> Iterator[None]:
+    """Reduce the folder of a run that fails or is interrupted to its checkpoints and its TensorBoard log.
+
+    A run that diverged is deleted: resumed, it would diverge again. Errors during cleanup are suppressed; the original
+    error is raised.
 
     Args:
         folder: of the run.
-        record: what is written last: once it is there, all that it names is, and stays.
-        journal: of the run; one that diverged would only diverge again.
+        record: the file that is written last; once it exists the run is complete and left alone.
+        monitor: of the run.
     """
     try:
         yield
     except BaseException as problem:
         with suppress_storage_errors():
             if not record.exists():
-                if not isinstance(problem, TrainingDiverged):
-                    journal.leave()
-                _clear(folder, isinstance(problem, TrainingDiverged))
+                diverged = isinstance(problem, TrainingDiverged)
+                if not diverged:
+                    monitor.save_last_chunk()
+                _remove_incomplete(folder, diverged)
         raise
 
 
-def _clear(folder: Place, diverged: bool) -> None:
+def _remove_incomplete(folder: Place, diverged: bool) -> None:
     if diverged or not any((folder / CHECKPOINTS_NAME).glob("*")):
         remove_tree(folder)
     else:

@@ -1,4 +1,4 @@
-"""Finding what is complete in a workspace: data sets, runs, models."""
+"""Find complete runs in a workspace, with the data set that each was trained on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,32 +13,34 @@ from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 
 @dataclass(frozen=True)
 class Model:
-    """A complete run and what must be known of its data set to use it; the data set's shards may be gone."""
+    """A complete run and the manifest of its data set, which is enough to use the network without the shards."""
 
     folder: Place
     run: RunRecord
     manifest: Manifest
 
 
-def find_run(workspace: Place, wanted: str | None) -> tuple[RunRecord, Dataset]:
-    """Find a complete run of the workspace and its data set, and check both.
+def find_run(workspace: Place, name: str | None) -> tuple[RunRecord, Dataset]:
+    """Find a complete run and its data set, and check the files of both; see `find_run_folder`.
 
     Raises:
-        CorruptArtefact: a file is not what its record says, or the data set is not the one of the run.
+        BadUsage: no run matches the name, or several do.
+        CorruptArtefact: a file does not match its record, or the data set is not the one the run was trained on.
     """
-    run = check_run(workspace, find_run_folder(workspace, wanted))
+    run = check_run(workspace, find_run_folder(workspace, name))
     return run, load_dataset_of(workspace, run, check_dataset)
 
 
-def find_model(workspace: Place, wanted: str | None) -> Model:
-    """Find a complete run of the workspace and read its record and its data set's manifest, but no shard.
+def find_model(workspace: Place, name: str | None) -> Model:
+    """Find a complete run and load its record and its data set's manifest, but no shard; see `find_run_folder`.
 
-    The parameters are checked when they are read.
+    The parameters are verified when they are read.
 
     Raises:
-        CorruptArtefact: a record is not sound, or the data set is not the one of the run.
+        BadUsage: no run matches the name, or several do.
+        CorruptArtefact: a record is corrupt, or the data set is not the one the run was trained on.
     """
-    folder = find_run_folder(workspace, wanted)
+    folder = find_run_folder(workspace, name)
     run = load_run(folder)
     return Model(folder, run, load_dataset_of(workspace, run, load_manifest).manifest)
 
@@ -47,12 +49,12 @@ def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tu
     """Load the data set that a run was trained on.
 
     Args:
-        workspace: that holds both.
+        workspace: of both.
         run: the run's record.
-        load: `check_dataset` to check its files too, `load_manifest` where they are not needed or checked when read.
+        load: `check_dataset` to check the shards too, `load_manifest` if they are not read or are checked when read.
 
     Raises:
-        CorruptArtefact: it is missing, not sound, or not the one of the run.
+        CorruptArtefact: the data set is missing, corrupt, or not the one the run was trained on.
     """
     folder = workspace / "datasets" / run.dataset_id
     if not (folder / MANIFEST_NAME).exists():
@@ -60,19 +62,21 @@ def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tu
     data = Dataset(folder, *load(folder))
     if data.digest != run.dataset_digest:
         raise CorruptArtefact(f"{folder} is not what {run.run_id} was trained on: expected {run.dataset_digest}")
-    ends, expected = (
-        run.config.layers[:: len(run.config.layers) - 1],
-        (data.manifest.num_pixels, len(data.manifest.class_names)),
-    )
-    if ends != expected:
-        raise CorruptArtefact(f"{run.run_id} has {ends} inputs and outputs, and {folder} needs {expected}")
+    sizes = (run.config.layers[0], run.config.layers[-1])
+    expected = (data.manifest.num_pixels, len(data.manifest.class_names))
+    if sizes != expected:
+        raise CorruptArtefact(f"{run.run_id} has {sizes} inputs and outputs, and {folder} needs {expected}")
     return data
 
 
-def find_run_folder(workspace: Place, wanted: str | None) -> Place:
-    """Find a complete run by its id, by a beginning of its id, or as the only one.
+def find_run_folder(workspace: Place, name: str | None) -> Place:
+    """Find the folder of a complete run.
+
+    Args:
+        workspace: to search.
+        name: the run's id or a prefix of it; None for the only run of the workspace.
 
     Raises:
-        BadUsage: none fits, or several do.
+        BadUsage: no run matches, or several do.
     """
-    return find_complete(workspace / "runs", RUN_NAME, wanted, "run")
+    return find_complete(workspace / "runs", RUN_NAME, name, "run")

@@ -1,4 +1,4 @@
-"""A run: its identity, its folder, and the records that say what it is made of and what came of it."""
+"""The record of a run: what it was trained from, what it wrote, and how its id is derived."""
 
 import hashlib
 import json
@@ -17,20 +17,19 @@ from pipeline.storage.tables import TableFile
 
 RUN_NAME = "run.json"
 PARAMETERS_NAME = "parameters.safetensors"
-CHECKPOINTS_NAME = "checkpoints"  # a folder of a run that is not complete
+CHECKPOINTS_NAME = "checkpoints"  # a folder that only an incomplete run has
 TENSORBOARD_NAME = "tensorboard"
-
 
 _PACKAGES = ("backbeam", "tensorflow", "numpy", "apache-beam", "pyarrow", "safetensors")
 
 
 class StepAgreement(Record):
-    """How the two ways to the gradients agreed over a run in lockstep; see `model.lockstep.Agreement`.
+    """Agreement of manual and autodiff gradients over a run in lockstep; see `model.lockstep.Agreement`.
 
     Attributes:
-        largest_difference: of one step, over all steps.
-        drift: of the two networks at the end.
-        largest_parameter: of the manual network at the end.
+        largest_difference: largest absolute difference of a parameter after one step, over all steps.
+        drift: largest absolute difference between the two networks at the end.
+        largest_parameter: largest absolute parameter of the manual network at the end.
     """
 
     largest_difference: float
@@ -39,15 +38,15 @@ class StepAgreement(Record):
 
 
 class Conditions(Record):
-    """What besides the data and the configuration can decide a run's bits.
+    """What can decide the bits of a run besides its data and its configuration.
 
     Attributes:
-        code_digest: SHA-256 of the source files of this program.
-        machine: the processor's architecture, and its model where the system says it.
-        num_processors: that the machine has.
-        inter_op_threads: of TensorFlow, between operations; 0 for its own choice.
-        intra_op_threads: of TensorFlow, within an operation; 0 for its own choice.
-        xla_flags: as the environment had them while the run was compiled.
+        code_digest: SHA-256 of the source files of backbeam.
+        machine: the processor's architecture, and its model if the system tells it.
+        num_processors: of the machine.
+        inter_op_threads: of TensorFlow, between operations; 0 for its default.
+        intra_op_threads: of TensorFlow, within an operation; 0 for its default.
+        xla_flags: XLA_FLAGS of the environment when the run was compiled.
     """
 
     code_digest: Digest
@@ -59,22 +58,22 @@ class Conditions(Record):
 
 
 class RunRecord(Record):
-    """A finished training run; written last, so its presence means complete.
+    """The record of a complete run. It is written last, so a folder without it is incomplete.
 
     Attributes:
         run_id: the name of the run's folder.
         dataset_id: the data set's folder.
         dataset_digest: SHA-256 of its manifest.
         config: as trained.
-        parameters: the model's file, in the run's folder.
-        tables: every Parquet file that training wrote.
-        agreement: of manual and autodiff, if both ran in lockstep.
+        parameters: the file of the parameters, in the run's folder.
+        tables: the Parquet files that training wrote.
+        agreement: of manual and autodiff; None unless both were trained in lockstep.
         device: what it was trained on.
         seconds: of training, compilation included.
-        finished: when, in UTC, as ISO 8601 writes it.
-        versions: of Python and of the packages that took part.
-        resumed_at: the steps from which it went on after it was broken off; left out of the file if it never was.
+        finished: time of completion in UTC, ISO 8601.
+        versions: of Python and of the packages that training depends on.
         conditions: what else can decide the bits.
+        resumed_at: the steps at which the run was resumed; omitted from the file if there are none.
     """
 
     format_version: Literal[3] = 3
@@ -94,7 +93,11 @@ class RunRecord(Record):
 
 
 def run_id(dataset_digest: str, config: TrainingConfig) -> str:
-    """Name a run by everything that decides its parameters on one kind of machine."""
+    """Return the id of a run: recipe, step and seed, and a digest of all that decides its parameters.
+
+    The versions of backbeam, of the random streams and of TensorFlow are part of the digest, so a run of other versions
+    is neither resumed nor taken for this one. The machine is not.
+    """
     versions = [version("backbeam"), STREAMS_VERSION, version("tensorflow")]
     identity = json.dumps([dataset_digest, config.digest, *versions])
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
@@ -103,12 +106,12 @@ def run_id(dataset_digest: str, config: TrainingConfig) -> str:
 
 
 def current_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that take part in a run."""
+    """Return the versions of Python and of the packages that training depends on."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
 def load_run(folder: Place) -> RunRecord:
-    """Read a run's record; raises CorruptArtefact if it is not sound."""
+    """Load the record of a run; raises CorruptArtefact if it is missing, corrupt or of another run."""
     path = folder / RUN_NAME
     if not path.exists():
         raise CorruptArtefact(f"{path} is missing: delete {folder}, and train again")
@@ -119,7 +122,7 @@ def load_run(folder: Place) -> RunRecord:
 
 
 def check_run(workspace: Place, folder: Place) -> RunRecord:
-    """Load a run's record and check the files it names; raises CorruptArtefact for the first that is not right."""
+    """Load the record of a run and check the files it names; raises CorruptArtefact if one does not match."""
     record = load_run(folder)
     record.parameters.check(folder)
     for table in record.tables:

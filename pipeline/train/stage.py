@@ -1,7 +1,7 @@
-"""The stages after preprocessing, in order; what is complete and verifies is skipped.
+"""The stage that trains: check the machine, train the runs that are missing, skip those that are complete.
 
-TensorFlow and Beam take seconds to import, so each is imported by the first stage that has work for it: a run that
-finds everything done imports neither.
+TensorFlow takes seconds to import, so it is imported only when there is a run to train: a command that finds every run
+complete does without it.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from pipeline.train.memory_check import check_memory
 from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, TENSORBOARD_NAME, RunRecord, check_run, run_id
 
 if TYPE_CHECKING:
-    from pipeline.train.trainer import TrainingJob  # which imports TensorFlow
+    from pipeline.train.trainer import TrainingJob  # imports TensorFlow
 
 
 def train_stage(
@@ -26,101 +26,72 @@ def train_stage(
     dataset: Dataset,
     configs: Sequence[TrainingConfig],
     tensorboard: bool,
-    saving: CheckpointPolicy,
+    policy: CheckpointPolicy,
     log: StageLog,
 ) -> list[RunRecord]:
-    """Make sure that the runs are there: train those that are missing, side by side if they are several.
+    """Train the runs that are missing, side by side if they are several, and check all.
 
-    One that was broken off goes on from its newest checkpoint.
+    A run that was interrupted is resumed from its newest checkpoint.
 
     Args:
         settings: of every stage.
         dataset: to train on.
-        configs: one, or several that differ in their seeds.
-        tensorboard: whether to log for TensorBoard too.
-        saving: when runs are saved on their way.
-        log: is told what was done.
+        configs: one, or several that differ only in their seeds.
+        tensorboard: whether to write logs for TensorBoard.
+        policy: when to write checkpoints.
+        log: records the time spent, and whether the stage was skipped.
 
     Returns:
-        the record of each, in order.
+        the record of each run, in the order of configs.
 
     Raises:
-        CorruptArtefact: a file of the data set or of a run is not what its record says, or no checkpoint of a run that
-            has any is sound.
+        BadUsage: the network does not fit the memory or the data set, or a complete run lacks a TensorBoard log.
+        CorruptArtefact: a file of the data set or of a run does not match its record, or a run has checkpoints and
+            none of them verifies.
     """
     fitted = [fit_config(dataset, config) for config in configs]
-    folders = [settings.workspace / "runs" / run_id(dataset.digest, config) for config in fitted]
-    missing = [config for config, folder in zip(fitted, folders, strict=True) if not (folder / RUN_NAME).exists()]
+    folders = [_run_folder(settings, dataset, config) for config in fitted]
+    missing = [config for config, folder in zip(fitted, folders, strict=True) if not _is_complete(folder)]
     if tensorboard:
-        _check_logged(folders)
+        _check_tensorboard_logs(folders)
 
     def build() -> None:
-        check_memory(missing[0], settings.device)  # now that the sizes of the data set are known
-        with log.timed("import"), quiet_imports():
-            from model.replicas import start_engine
-            from pipeline.train.trainer import prepare_attempt, train_runs
-        job = _job(settings, dataset, tensorboard, saving)
-        attempts = [prepare_attempt(job, config) for config in missing]
-        with log.timed("import"), quiet_imports():
-            engine = start_engine(missing[0], settings.device, settings.cluster, attempts[0].identity)
-        with log.timed("train"):
-            train_runs(job, attempts, engine)
+        check_memory(missing[0], settings.device)  # again: now the sizes of the data set are known
+        _train(settings, dataset, missing, tensorboard, policy, log)
 
     def check() -> list[RunRecord]:
         for folder in folders:
-            remove_tree(folder / CHECKPOINTS_NAME)  # of a process that was killed when the run was complete
+            remove_tree(folder / CHECKPOINTS_NAME)  # a process may be killed between its last two steps
         return [check_run(settings.workspace, folder) for folder in folders]
 
     return run_unless_complete("train", not missing, build, check, settings, log)
 
 
-def _job(settings: StageContext, dataset: Dataset, tensorboard: bool, saving: CheckpointPolicy) -> "TrainingJob":
-    from pipeline.train.trainer import TrainingJob
-
-    return TrainingJob(settings.workspace, dataset.folder, dataset.manifest, dataset.digest, tensorboard, saving)
-
-
-def _check_logged(folders: Sequence[Place]) -> None:
-    for folder in folders:
-        if (folder / RUN_NAME).exists() and not (folder / TENSORBOARD_NAME).exists():
-            raise BadUsage(
-                f"{folder} was trained without --tensorboard: delete it to train again, or leave the option out"
-            )
-
-
 def assist_stage(settings: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
-    """Train as a worker that is not the chief: it reads the data set, takes its share of every step, writes nothing.
+    """Train as a worker that is not the chief: read the data set, take part in every step, write no run.
 
     Returns:
         the id of the run that the chief writes.
 
     Raises:
-        CorruptArtefact: a file of the data set, or of a run that is there already, is not what its record says.
+        CorruptArtefact: a file of the data set or of an existing run does not match its record.
         EngineFailed: another worker did not come, or is gone.
     """
     fitted = fit_config(dataset, config)
-    folder = settings.workspace / "runs" / run_id(dataset.digest, fitted)
+    folder = _run_folder(settings, dataset, fitted)
 
     def build() -> None:
-        with log.timed("import"), quiet_imports():
-            from model.replicas import start_engine
-            from pipeline.train.trainer import assist_training, prepare_attempt
-        job = _job(settings, dataset, tensorboard=False, saving=CheckpointPolicy())
-        attempt = prepare_attempt(job, fitted)
-        with log.timed("import"), quiet_imports():
-            engine = start_engine(fitted, settings.device, settings.cluster, attempt.identity)
-        with log.timed("train"):
-            assist_training(job, attempt, engine)
+        _assist(settings, dataset, fitted, log)
 
-    if (folder / RUN_NAME).exists():
+    if _is_complete(folder):
         run_unless_complete("train", True, build, lambda: check_run(settings.workspace, folder), settings, log)
     else:
-        build()
+        build()  # without a check: the chief may write the run after this worker ends
     return folder.name
 
 
 def check_machine(settings: StageContext, config: TrainingConfig) -> None:
-    """Fail before any work if the memory is too small, or a GPU that was named is not there; raises BadUsage."""
+    """Fail before any work if the memory is too small or a requested GPU is missing; raises BadUsage."""
     check_memory(config, settings.device)
     if settings.device not in ("auto", "cpu"):
         with quiet_imports():
@@ -130,7 +101,62 @@ def check_machine(settings: StageContext, config: TrainingConfig) -> None:
 
 
 def fit_config(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:
-    """Return a configuration with what follows from a data set; raises BadUsage as `model.recipes.fit_to_data`."""
+    """Return the configuration with what the data set decides; raises BadUsage as `model.recipes.fit_to_data`."""
     manifest = dataset.manifest
     num_examples = manifest.splits["train"].num_examples
     return fit_to_data(config, manifest.num_pixels, len(manifest.class_names), num_examples)
+
+
+def _train(
+    settings: StageContext,
+    dataset: Dataset,
+    configs: Sequence[TrainingConfig],
+    tensorboard: bool,
+    policy: CheckpointPolicy,
+    log: StageLog,
+) -> None:
+    with log.timed("import"), quiet_imports():
+        from model.replicas import start_engine
+        from pipeline.train.trainer import prepare_attempt, train_runs
+    job = _training_job(settings, dataset, tensorboard, policy)
+    attempts = [prepare_attempt(job, config) for config in configs]
+    with log.timed("import"), quiet_imports():
+        engine = start_engine(configs[0], settings.device, settings.cluster, attempts[0].identity)
+    with log.timed("train"):
+        train_runs(job, attempts, engine)
+
+
+def _assist(settings: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> None:
+    with log.timed("import"), quiet_imports():
+        from model.replicas import start_engine
+        from pipeline.train.trainer import assist_training, prepare_attempt
+    job = _training_job(settings, dataset, tensorboard=False, policy=CheckpointPolicy())
+    attempt = prepare_attempt(job, config)
+    with log.timed("import"), quiet_imports():
+        engine = start_engine(config, settings.device, settings.cluster, attempt.identity)
+    with log.timed("train"):
+        assist_training(job, attempt, engine)
+
+
+def _training_job(
+    settings: StageContext, dataset: Dataset, tensorboard: bool, policy: CheckpointPolicy
+) -> "TrainingJob":
+    from pipeline.train.trainer import TrainingJob
+
+    return TrainingJob(settings.workspace, dataset.folder, dataset.manifest, dataset.digest, tensorboard, policy)
+
+
+def _run_folder(settings: StageContext, dataset: Dataset, config: TrainingConfig) -> Place:
+    return settings.workspace / "runs" / run_id(dataset.digest, config)
+
+
+def _is_complete(folder: Place) -> bool:
+    return (folder / RUN_NAME).exists()
+
+
+def _check_tensorboard_logs(folders: Sequence[Place]) -> None:
+    for folder in folders:
+        if _is_complete(folder) and not (folder / TENSORBOARD_NAME).exists():
+            raise BadUsage(
+                f"{folder} was trained without --tensorboard: delete it to train again, or leave the option out"
+            )

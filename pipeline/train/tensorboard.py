@@ -1,4 +1,4 @@
-"""What a run logs for TensorBoard: curves, the parameters' histograms, the graph of a step, and its mistakes."""
+"""Log a run for TensorBoard: loss and accuracy, histograms of the parameters, the graph of a step, and mistakes."""
 
 from importlib.util import find_spec
 from math import isnan
@@ -15,41 +15,44 @@ from model.recipes import TrainingConfig
 from model.training import network_of, start_state, update
 from pipeline.train.mistakes import worst_mistakes
 
-MOST_MISTAKES = 32
+MAX_MISTAKES = 32  # images at the last step
 
 
 class TensorBoardLog:
-    """The log of one run, in a folder that TensorBoard reads."""
+    """The event files of one run."""
 
     def __init__(self, folder: Path, config: TrainingConfig, monitored: Examples, image_size: tuple[int, int]) -> None:
-        """Open the log and put the graph of a step into it.
+        """Create the event file and log the graph of a step.
 
         Args:
-            folder: of the log.
-            config: the run.
-            monitored: the examples that reports count right answers among.
+            folder: to write to.
+            config: of the run.
+            monitored: the test examples of the reports.
             image_size: height and width.
 
         Raises:
             BadUsage: TensorBoard is not installed.
-            OSError: the log cannot be written.
+            StorageFailed: the folder cannot be written to.
         """
         if find_spec("tensorboard") is None:
             raise BadUsage("--tensorboard needs the package tensorboard: pip install 'backbeam[tensorboard]'")
-        self._folder, self._config, self._monitored, self._size = folder, config, monitored, image_size
+        self._folder = folder
+        self._config = config
+        self._monitored = monitored
+        self._size = image_size
         with storage_failures(folder):
             self._writer = tf.summary.create_file_writer(str(folder))
             with self._writer.as_default(step=0):
                 tf.summary.graph(trace_step_graph(config))
 
     def report(self, point: Progress, parameters: Parameters) -> None:
-        """Log a point of the curve and the parameters there; at the last step the mistakes too.
+        """Log a point of the learning curve and its parameters; at the last step also the mistakes.
 
         Raises:
-            OSError: the log cannot be written.
+            StorageFailed: the folder cannot be written to.
         """
         with storage_failures(self._folder), self._writer.as_default(step=point.step):
-            if not isnan(point.loss):
+            if not isnan(point.loss):  # as it is at step 0
                 tf.summary.scalar("loss", point.loss)
             accuracy = point.num_correct / max(1, point.num_monitored)
             tf.summary.scalar("accuracy of the first test examples", accuracy)
@@ -65,23 +68,23 @@ class TensorBoardLog:
     def _log_mistakes(self, parameters: Parameters) -> None:
         outputs = predict(network_of(self._config), parameters, tf.constant(self._monitored.images)).numpy()
         mistakes = worst_mistakes(self._monitored.labels, outputs.argmax(axis=1), outputs.max(axis=1))
-        chosen = mistakes[:MOST_MISTAKES]
+        chosen = mistakes[:MAX_MISTAKES]
         if not len(chosen):
             return
         images = self._monitored.images[chosen].reshape(-1, *self._size, 1)
-        tf.summary.image("mistakes", images, max_outputs=MOST_MISTAKES, description=self._captions(chosen, outputs))
+        tf.summary.image("mistakes", images, max_outputs=MAX_MISTAKES, description=self._describe(chosen, outputs))
 
-    def _captions(self, chosen: np.ndarray, outputs: np.ndarray) -> str:
+    def _describe(self, chosen: np.ndarray, outputs: np.ndarray) -> str:
         lines = [
-            f"{place}. test:{self._monitored.indices[i]}: class {self._monitored.labels[i]} taken for "
+            f"{rank}. test:{self._monitored.indices[i]}: class {self._monitored.labels[i]} taken for "
             f"{outputs[i].argmax()} ({outputs[i].max():.3f})"
-            for place, i in enumerate(chosen.tolist(), 1)
+            for rank, i in enumerate(chosen.tolist(), 1)
         ]
         return "\n".join(lines)
 
 
 def trace_step_graph(config: TrainingConfig) -> tf.Graph:
-    """Return the graph of one update: the forward pass, the way back (of compare, the manual one) and the descent."""
+    """Return the graph of one update: forward pass, gradients and descent; of the step compare, the manual update."""
     if config.step == "compare":
         config = config.model_copy(update={"step": "manual"})
     state = tf.nest.map_structure(lambda value: tf.TensorSpec(value.shape, value.dtype), start_state(config))

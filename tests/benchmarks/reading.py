@@ -84,13 +84,14 @@ def read(dataset: Path, window_mib: int) -> list[dict[str, Any]]:
     with quiet_imports():
         from model.batches import BatchPlan, make_chunks
         from model.devices import initialise_devices
-        from pipeline.train.trainer import REPORT_EVERY, split_reader
+        from pipeline.train.split_reader import make_split_reader
+        from pipeline.train.trainer import REPORT_EVERY
 
         initialise_devices()
     started = Clock.now()
     manifest, _ = check_dataset(dataset)
     moments, steps = [started, Clock.now()], 0
-    reader = split_reader(dataset, manifest, "train")
+    reader = make_split_reader(dataset, manifest, "train")
     epoch_steps = reader.num_examples // BATCH_SIZE
     plan = BatchPlan(1, BATCH_SIZE, EPOCHS * epoch_steps, min(epoch_steps, REPORT_EVERY), window_mib * 2**20)
     for _, labels in make_chunks(reader, plan):

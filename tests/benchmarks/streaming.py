@@ -181,7 +181,9 @@ def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Trained:
         engine = start_engine(config, "cpu", None, "")
     manifest, digest = load_manifest(dataset)
     baseline, started = _peak_bytes(), time.perf_counter()
-    job = stage.TrainingJob(workspace, dataset, manifest, digest, tensorboard=False, saving=CheckpointPolicy(every=0))
+    job = stage.TrainingJob(
+        workspace, dataset, manifest, digest, tensorboard=False, checkpoint_policy=CheckpointPolicy(every=0)
+    )
     stage.train_runs(job, [stage.prepare_attempt(job, config)], engine)
     return Trained(baseline, _peak_bytes(), time.perf_counter() - started)
 
@@ -192,14 +194,15 @@ def read(dataset: Path, config: TrainingConfig) -> float:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         from model.batches import BatchPlan, make_chunks
         from model.devices import initialise_devices
-        from pipeline.train.trainer import REPORT_EVERY, split_reader
+        from pipeline.train.split_reader import make_split_reader
+        from pipeline.train.trainer import REPORT_EVERY
 
         initialise_devices()
     manifest, _ = load_manifest(dataset)
     window_bytes = config.window_mib * 2**20
     plan = BatchPlan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, window_bytes)
     started = time.perf_counter()
-    num_steps = sum(len(labels) for _, labels in make_chunks(split_reader(dataset, manifest, "train"), plan))
+    num_steps = sum(len(labels) for _, labels in make_chunks(make_split_reader(dataset, manifest, "train"), plan))
     seconds = time.perf_counter() - started
     if num_steps != config.num_steps:
         raise AssertionError(f"read {num_steps} batches, expected {config.num_steps}")

@@ -137,7 +137,9 @@ def _evaluate(place: Path, beam_arguments: list[str]) -> Measured:
         engine = start_engine(config, "cpu", None, "")
     remove_tree(workspace / "runs")
     remove_tree(workspace / "reports")
-    job = TrainingJob(workspace, folder, manifest, digest, tensorboard=False, saving=CheckpointPolicy(every=0))
+    job = TrainingJob(
+        workspace, folder, manifest, digest, tensorboard=False, checkpoint_policy=CheckpointPolicy(every=0)
+    )
     train_runs(job, [prepare_attempt(job, config)], engine)
     path = next((workspace / "runs").glob("*/run.json"))
     record = RunRecord.from_json(path.read_bytes(), path)

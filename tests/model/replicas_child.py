@@ -1,6 +1,6 @@
-"""Trains on several logical CPUs, which a process can only have if nothing of TensorFlow ran before.
+"""Trains on several logical CPUs, which must be configured before the first TensorFlow operation of a process.
 
-The argument is JSON: settings. So is standard output: the digests of what a strategy gave and of what one device gave.
+The argument is JSON: settings. Prints JSON: the digests of the states that a strategy and one device end with.
 """
 
 import json

@@ -44,7 +44,7 @@ def test_every_epoch_holds_every_example_once(sizes, batch_size, window_bytes):
         assert sorted(seen[epoch * total : (epoch + 1) * total]) == list(range(total))
 
 
-def test_epochs_differ_and_seeds_differ():
+def test_orders_of_epochs_and_seeds_differ():
     seen = labels_of([30, 20], plan_for(50, 2))
     assert list(seen[:50]) != list(seen[50:])
     assert list(seen) != list(labels_of([30, 20], plan_for(50, 2, seed=2)))
@@ -57,7 +57,7 @@ def test_images_stay_with_their_labels():
         np.testing.assert_array_equal(images[..., 0], labels)
 
 
-def test_a_window_holds_as_many_shards_as_fit():
+def test_window_holds_as_many_shards_as_fit_the_budget():
     plan = plan_for(100, 1, window_bytes=2 * 25)
     windows = epoch_windows((10, 10, 10, 30, 5), plan, 2, epoch=0)
     assert sorted(shard for window in windows for shard in window) == [0, 1, 2, 3, 4]
@@ -66,7 +66,7 @@ def test_a_window_holds_as_many_shards_as_fit():
     assert epoch_windows((10, 10), plan_for(20, 1), 2, epoch=3) == [(0, 1)]
 
 
-def test_one_window_is_read_once():
+def test_split_of_one_window_is_read_once():
     calls = []
     whole = reader([10, 10])
     counting = SplitReader(whole.shard_sizes, 2, lambda n, images: calls.append(n) or whole.read_shard(n, images))
@@ -74,7 +74,7 @@ def test_one_window_is_read_once():
     assert calls == [0, 1]
 
 
-def test_memory_holds_one_window_and_one_shard():
+def test_memory_is_limited_to_one_window_and_one_shard():
     labels = np.zeros(1000, np.int64)
 
     def read_shard(_, images):
@@ -100,24 +100,25 @@ def test_chunks_end_at_every_report(num_steps, report_every, num_pixels):
     assert set(range(report_every, num_steps, report_every)) <= ends
 
 
-def test_memory_of_chunks_is_taken_again_once_nobody_holds_them():
+def test_memory_of_chunks_without_references_is_reused():
     plan = BatchPlan(1, 10, 600, 10)
-    held, places = [], set()
+    held = []
+    addresses = set()
     for number, (images, labels) in enumerate(make_chunks(reader([300], 1000), plan)):
-        places.add(images.numpy().ctypes.data)
+        addresses.add(images.numpy().ctypes.data)
         if number % 10 == 0:
             held.append((images, labels))
-    assert len(places) <= len(held) + 5  # those that are prefetched, and the one in use
+    assert len(addresses) <= len(held) + 5  # the prefetched chunks, and the one in use
     for images, labels in held:
         np.testing.assert_array_equal(images[..., 0], labels.numpy().astype(np.uint8))
 
 
-def test_chunks_of_few_lengths_so_that_few_programs_are_compiled():
+def test_chunks_have_few_different_lengths():
     assert set(chunk_lengths(BatchPlan(1, 10, 10_000, 1000), 784)) == {1000}
     assert len(set(chunk_lengths(BatchPlan(1, 128, 9_500, 1000), 784))) <= 4
 
 
-def test_an_empty_split_is_refused():
+def test_empty_split_is_rejected():
     with pytest.raises(BadInput, match="no examples"):
         make_chunks(reader([0]), plan_for(1, 5))
 
@@ -135,7 +136,7 @@ def whole_chunks(sizes, plan, first_step=0):
     st.data(),
 )
 @settings(max_examples=60)
-def test_from_a_later_step_on_come_the_chunks_that_the_whole_run_has_there(
+def test_chunks_from_a_later_step_equal_those_of_the_whole_run(
     sizes, batch_size, num_steps, report_every, window_bytes, data
 ):
     plan = BatchPlan(3, batch_size, num_steps, report_every, window_bytes)
@@ -143,40 +144,41 @@ def test_from_a_later_step_on_come_the_chunks_that_the_whole_run_has_there(
     done = data.draw(st.integers(0, len(whole)))
     tail = whole_chunks(sizes, plan, sum(len(labels) for _, labels in whole[:done]))
     assert len(tail) == len(whole) - done
-    for ours, theirs in zip(tail, whole[done:], strict=True):
-        np.testing.assert_array_equal(ours[0], theirs[0])
-        np.testing.assert_array_equal(ours[1], theirs[1])
+    for chunk, expected in zip(tail, whole[done:], strict=True):
+        np.testing.assert_array_equal(chunk[0], expected[0])
+        np.testing.assert_array_equal(chunk[1], expected[1])
 
 
-def test_windows_that_are_done_are_not_read():
-    calls, plan = [], BatchPlan(1, 5, 40, 1, window_bytes=20)  # four shards of ten examples, each a window: two steps
+def test_windows_before_the_first_step_are_not_read():
+    calls = []
+    plan = BatchPlan(1, 5, 40, 1, window_bytes=20)  # four shards of ten examples, each a window of two steps
     whole = reader([10] * 4)
     counting = SplitReader(whole.shard_sizes, 2, lambda n, images: calls.append(n) or whole.read_shard(n, images))
     order = [shard for epoch in range(5) for (shard,) in epoch_windows(whole.shard_sizes, plan, 2, epoch)]
     assert sum(len(labels) for _, labels in make_chunks(counting, plan, 8 + 3)) == 40 - 11
-    # a window that ends an epoch and begins the next is held, not read again
+    # a window that ends an epoch and begins the next is not read again
     assert calls == [shard for shard, _ in groupby(order[4 + 1 :])]
 
 
 @pytest.mark.parametrize(("num_steps", "step"), [(10, 3), (10, 12), (10, 21), (1, 3)])
-def test_a_step_where_no_chunk_ends_is_refused(num_steps, step):
+def test_step_where_no_chunk_ends_is_rejected(num_steps, step):
     with pytest.raises(CorruptArtefact, match=f"ends at step {step}"):
         make_chunks(reader([50]), BatchPlan(1, 5, num_steps, 5), step)
 
 
-def test_chunks_hold_up_to_16_mib_and_are_equal_but_for_the_last_of_a_report():
+def test_chunks_hold_up_to_16_mib_and_only_the_last_of_a_report_differs():
     assert list(chunk_lengths(BatchPlan(1, 16, 4096, 10_000), 256)) == [4096]  # 4096 steps of 4096 bytes
     assert list(chunk_lengths(BatchPlan(1, 16, 4097, 10_000), 256)) == [2049, 2048]
     assert list(chunk_lengths(BatchPlan(1, 16, 10, 4), 256)) == [4, 4, 2]
     assert list(chunk_lengths(BatchPlan(1, 2**24, 3, 2), 2)) == [1, 1, 1]  # a batch that is larger than that alone
 
 
-def test_the_budget_of_a_window_is_a_gibibyte_unless_it_is_given():
+def test_default_window_budget_is_one_gibibyte():
     assert BatchPlan(1, 10, 10, 10).window_bytes == 1_073_741_824
 
 
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 1000, 4099])
-def test_arrays_begin_at_multiples_of_64_bytes(length):
+def test_arrays_are_aligned_to_64_bytes(length):
     arrays = [aligned((length, 3), np.int32) for _ in range(5)]
     for number, array in enumerate(arrays):
         assert array.ctypes.data % 64 == 0
@@ -185,40 +187,42 @@ def test_arrays_begin_at_multiples_of_64_bytes(length):
     assert [set(array.ravel()) for array in arrays] == [{number} for number in range(5)]
 
 
-def test_memory_is_used_again_where_nobody_holds_it_and_the_size_is_the_same():
+def test_memory_of_the_same_size_is_reused_once_unreferenced():
     memory = _Reused()
     first, second = (memory.take((4, 16)) for _ in range(2))
     first[:] = 1
     second[:] = 2
     assert (first == 1).all()
-    place = first.ctypes.data
-    assert place % 64 == 0
+    address = first.ctypes.data
+    assert address % 64 == 0
     del first
     again = memory.take((4, 16))
-    assert again.ctypes.data == place
+    assert again.ctypes.data == address
     del second, again
     assert memory.take((5, 16)).shape == (5, 16)
-    assert memory._free == [] or all(len(piece) == 5 * 16 + 64 for piece in memory._free)  # others are given back
+    assert len(memory._free) == 1  # pieces of another size are freed
 
 
-def test_a_chunk_has_the_shapes_that_the_compiled_program_is_for():
-    found = make_chunks(reader([20], num_pixels=7), plan_for(20, 1)).element_spec
-    assert found == (tf.TensorSpec((None, 5, 7), tf.uint8), tf.TensorSpec((None, 5), tf.int32))
+def test_chunks_have_the_shapes_of_the_compiled_program():
+    spec = make_chunks(reader([20], num_pixels=7), plan_for(20, 1)).element_spec
+    assert spec == (tf.TensorSpec((None, 5, 7), tf.uint8), tf.TensorSpec((None, 5), tf.int32))
 
 
 def test_windows_fill_up_to_the_budget():
     windows = epoch_windows((10, 10, 10), plan_for(30, 1, window_bytes=2 * 20), 2, epoch=0)
     assert sorted(map(len, windows)) == [1, 2]
-    assert [len(each) for each in epoch_windows((10,) * 4, plan_for(40, 1, window_bytes=2 * 20 - 1), 2, epoch=0)] == [
-        1
-    ] * 4
+    assert [
+        len(window) for window in epoch_windows((10,) * 4, plan_for(40, 1, window_bytes=2 * 20 - 1), 2, epoch=0)
+    ] == [1] * 4
     assert all(
-        list(each) == sorted(each) for epoch in range(9) for each in epoch_windows((1,) * 9, plan_for(9, 1), 2, epoch)
+        list(window) == sorted(window)
+        for epoch in range(9)
+        for window in epoch_windows((1,) * 9, plan_for(9, 1), 2, epoch)
     )
 
 
-def test_the_order_is_pinned():
-    """Another order would make every run of a seed another run."""
+def test_order_of_examples_is_pinned():
+    """Another order would change the parameters of every run."""
     assert epoch_windows((1,) * 8, BatchPlan(3, 5, 5, 5, window_bytes=4), 2, epoch=5) == [
         (0, 5),
         (6, 7),

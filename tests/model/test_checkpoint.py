@@ -22,15 +22,15 @@ from model.training import start_state
 PARAMETERS = initialise((6, 4, 3), seed=1)
 
 
-def test_round_trip_and_same_bytes():
+def test_parameters_survive_a_round_trip_and_encode_to_the_same_bytes():
     data = encode_parameters(PARAMETERS, {"b": 1, "a": "x"})
     assert data == encode_parameters(PARAMETERS, {"a": "x", "b": 1})
-    for ours, theirs in zip(PARAMETERS, decode_parameters(data), strict=True):
-        np.testing.assert_array_equal(ours.weights, theirs.weights)
-        np.testing.assert_array_equal(ours.biases, theirs.biases)
+    for layer, decoded in zip(PARAMETERS, decode_parameters(data), strict=True):
+        np.testing.assert_array_equal(layer.weights, decoded.weights)
+        np.testing.assert_array_equal(layer.biases, decoded.biases)
 
 
-def test_other_programs_read_it(tmp_path):
+def test_safetensors_reads_the_file(tmp_path):
     path = tmp_path / "p.safetensors"
     path.write_bytes(encode_parameters(PARAMETERS, {"run_id": "r"}))
     with safe_open(path, "np") as opened:
@@ -39,7 +39,7 @@ def test_other_programs_read_it(tmp_path):
 
 
 @given(st.binary(max_size=200))
-def test_arbitrary_bytes_are_refused(data):
+def test_arbitrary_bytes_are_rejected(data):
     with pytest.raises(CorruptArtefact):
         decode_parameters(data)
 
@@ -64,11 +64,11 @@ def without_tensors():
     return encode_tensors({}, "{}")
 
 
-def with_a_tensor_too_many():
+def with_one_extra_tensor():
     return encode_tensors(named_parameters() | {"layers.2.scale": np.zeros(3, np.float32)}, "{}")
 
 
-def with_two_tensors_too_many():
+def with_two_extra_tensors():
     others = {"more": np.zeros(3, np.float32), "still more": np.zeros(3, np.float32)}
     return encode_tensors(named_parameters() | others, "{}")
 
@@ -85,11 +85,11 @@ def named_parameters():
         broken_chain,
         biases_of_another_size,
         without_tensors,
-        with_a_tensor_too_many,
-        with_two_tensors_too_many,
+        with_one_extra_tensor,
+        with_two_extra_tensors,
     ],
 )
-def test_what_is_no_network_is_refused_by_name(make):
+def test_file_without_a_network_is_rejected_by_name(make):
     with pytest.raises(CorruptArtefact, match=r"p\.safetensors"):
         decode_parameters(make(), "p.safetensors")
 
@@ -101,27 +101,27 @@ def saved_state():
     return {name: np.asarray(part) for name, part in name_parts(STATE).items()}
 
 
-def test_a_state_is_restored_where_it_was_and_other_tensors_are_left_aside():
+def test_state_is_restored_and_other_tensors_are_ignored():
     moved = STATE._replace(step=tf.constant(7))
     tensors = {name: np.asarray(part) for name, part in name_parts(moved).items()} | {"losses.mean": np.zeros(2)}
-    found = restore(STATE, tensors, "c")
-    assert list(name_parts(found)) == list(name_parts(STATE))
-    assert int(found.step) == 7
-    for ours, theirs in zip(tf.nest.flatten(found), tf.nest.flatten(moved), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    restored = restore(STATE, tensors, "c")
+    assert list(name_parts(restored)) == list(name_parts(STATE))
+    assert int(restored.step) == 7
+    for part, expected in zip(tf.nest.flatten(restored), tf.nest.flatten(moved), strict=True):
+        np.testing.assert_array_equal(part, expected)
 
 
 PARTS = sorted(saved_state())
 
 
-def test_the_parts_of_a_state_are_known():
-    """Other parts than these are those of another version, whose checkpoints this one must not go on from."""
+def test_names_of_the_tensors_of_a_state_are_pinned():
+    """A version with other tensors must not resume checkpoints of this version."""
     layers = [f"{i}.{name}" for i in range(2) for name in ("biases", "weights")]
     assert [
         "state.dropout_key",
-        *(f"state.parameters.{each}" for each in layers),
+        *(f"state.parameters.{name}" for name in layers),
         "state.step",
-        *(f"state.velocity.{each}" for each in layers),
+        *(f"state.velocity.{name}" for name in layers),
     ] == PARTS
 
 
@@ -143,14 +143,14 @@ def wider(part):
 
 @pytest.mark.parametrize("change", [missing, longer, as_a_row, wider])
 @pytest.mark.parametrize("part", PARTS)
-def test_a_state_of_which_a_part_is_missing_or_another_is_refused(part, change):
+def test_state_with_a_missing_or_different_tensor_is_rejected(part, change):
     tensors = saved_state()
     changed = change(tensors.pop(part))
     with pytest.raises(CorruptArtefact, match=rf"c\.safetensors does not hold {part} as this run has it"):
         restore(STATE, tensors if changed is None else tensors | {part: changed}, "c.safetensors")
 
 
-def test_an_array_whose_columns_lie_together_comes_back_as_it_was():
+def test_array_in_column_order_survives_a_round_trip():
     values = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
     back = decode_tensors(encode_tensors({"weights": values}, "about"), "it")
     np.testing.assert_array_equal(back["weights"], values)

@@ -20,7 +20,7 @@ def read(cluster=None, **task):
     return read_cluster({"TF_CONFIG": json.dumps({"cluster": cluster or TWO} | ({"task": task} if task else {}))})
 
 
-def test_the_tasks_are_numbered_as_tensorflow_does():
+def test_tasks_are_numbered_as_in_tensorflow():
     assert read(type="worker", index=1) == Cluster(("127.0.0.1:2301", "127.0.0.1:2302"), 1)
     assert read(type="worker", index=0).is_chief
     named = {"worker": ["b:1", "c:1"], "chief": ["a:1"]}
@@ -31,7 +31,7 @@ def test_the_tasks_are_numbered_as_tensorflow_does():
 @pytest.mark.parametrize(
     "text", ["", " ", "{}", '{"task": {"type": "worker", "index": 0}}', '{"environment": "cloud"}']
 )
-def test_no_cluster(text):
+def test_tf_config_without_other_processes_is_no_cluster(text):
     assert read_cluster({"TF_CONFIG": text}) is None
     assert read_cluster({}) is None
     assert read({"chief": ["a:1"]}, type="chief", index=0) is None
@@ -56,18 +56,18 @@ def test_no_cluster(text):
         ({"cluster": {"chief": ["a:1", "b:1"]}, "task": {"type": "chief", "index": 0}}, "more than one chief"),
     ],
 )
-def test_what_is_refused(text, message):
+def test_invalid_tf_config_is_rejected(text, message):
     with pytest.raises(BadUsage, match=f"TF_CONFIG: .*({message}).*it reads, for example"):
         read_cluster({"TF_CONFIG": text if isinstance(text, str) else json.dumps(text)})
 
 
 @given(st.text(max_size=60) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
-def test_any_text_is_read_or_refused(text):
+def test_any_text_is_read_or_rejected(text):
     with contextlib.suppress(BadUsage):
         read_cluster({"TF_CONFIG": text})
 
 
-def test_a_worker_for_each_replica():
+def test_number_of_workers_must_be_num_replicas():
     article = RECIPES["article-manual"].config
     check_cluster(None, article)
     check_cluster(Cluster(("a:1", "b:1"), 0), override(article, num_replicas=2))
@@ -76,16 +76,17 @@ def test_a_worker_for_each_replica():
 
 
 def meet_all(identities, seconds=20.0, before=None):
-    """Let as many tasks as there are identities meet; return what each raised."""
-    addresses, ends = free_addresses(len(identities)), [None] * len(identities)
+    """Run `meet` for one task per identity; return the exception of each, or None."""
+    addresses = free_addresses(len(identities))
+    ends = [None] * len(identities)
 
-    def attend(task):
+    def run_meet(task):
         try:
             meet(Cluster(addresses, task), identities[task], seconds)
         except BackbeamError as problem:
             ends[task] = problem
 
-    threads = [threading.Thread(target=attend, args=[task]) for task in range(len(identities))]
+    threads = [threading.Thread(target=run_meet, args=[task]) for task in range(len(identities))]
     threads[0].start()
     if before:
         before(addresses[0])
@@ -97,16 +98,17 @@ def meet_all(identities, seconds=20.0, before=None):
     return ends
 
 
-def test_all_meet():
+def test_all_workers_meet():
     assert meet_all(["run"] * 3) == [None] * 3
 
 
-class Attendant(threading.Thread):
-    """A task that meets the others; `end` is what came of it."""
+class MeetThread(threading.Thread):
+    """Run `meet` for one task; `end` is "waits", "went on" or the exception."""
 
     def __init__(self, addresses, task, seconds=20.0):
         super().__init__(daemon=True)
-        self.arguments, self.end = (Cluster(addresses, task), "run", seconds), "waits"
+        self.arguments = (Cluster(addresses, task), "run", seconds)
+        self.end = "waits"
         self.start()
 
     def run(self):
@@ -118,7 +120,7 @@ class Attendant(threading.Thread):
 
 
 def say_hello(address, task):
-    """Come to the meeting as a worker does, once the chief is up; return the connection."""
+    """Connect to the chief as a worker does, once it listens; return the connection."""
     host, _, port = address.rpartition(":")
     for _ in range(1000):
         with contextlib.suppress(ConnectionRefusedError):
@@ -129,80 +131,82 @@ def say_hello(address, task):
     raise AssertionError("the chief does not listen")
 
 
-def ends_of(attendants):
-    for attendant in attendants:
-        attendant.join(60)
-    return [attendant.end for attendant in attendants]
+def ends_of(threads):
+    for thread in threads:
+        thread.join(60)
+    return [thread.end for thread in threads]
 
 
-def test_a_worker_that_dies_while_it_waits_is_replaced():
+def test_worker_that_dies_while_waiting_is_replaced():
     addresses = free_addresses(3)
-    chief = Attendant(addresses, 0)
+    chief = MeetThread(addresses, 0)
     say_hello(addresses[0], 1).close()
-    others = [Attendant(addresses, task) for task in (1, 2)]  # the first of them is task 1, started again
+    others = [MeetThread(addresses, task) for task in (1, 2)]  # the first of them is task 1, started again
     assert ends_of([chief, *others]) == ["went on"] * 3
 
 
-def test_nobody_goes_while_one_is_dead():
-    """It waits for the third, but the first has died: neither the chief nor the third may go on."""
+def test_no_worker_starts_while_one_is_dead():
+    """Task 1 has died while the chief waits for task 2: neither the chief nor task 2 may start."""
     addresses = free_addresses(3)
-    chief = Attendant(addresses, 0, seconds=1.5)
+    chief = MeetThread(addresses, 0, seconds=1.5)
     say_hello(addresses[0], 1).close()
-    third = Attendant(addresses, 2, seconds=1.5)
+    third = MeetThread(addresses, 2, seconds=1.5)
     ends = ends_of([chief, third])
     assert all(isinstance(end, EngineFailed) for end in ends), ends
     assert f"no word from {addresses[1]} (task 1)" in str(ends[0])
 
 
-def test_a_worker_that_dies_when_asked_is_replaced():
+def test_worker_that_dies_when_asked_is_replaced():
     addresses = free_addresses(3)
-    chief = Attendant(addresses, 0)
+    chief = MeetThread(addresses, 0)
     with say_hello(addresses[0], 1) as connection:
-        third = Attendant(addresses, 2)
-        assert json.loads(connection.recv(100)) == {"ready": True}  # all have come; then it dies instead of answering
-    again = Attendant(addresses, 1)
+        third = MeetThread(addresses, 2)
+        assert json.loads(connection.recv(100)) == {
+            "ready": True
+        }  # all have connected; then it dies instead of answering
+    again = MeetThread(addresses, 1)
     assert ends_of([chief, again, third]) == ["went on"] * 3
 
 
-def test_a_worker_that_does_not_answer_is_replaced(monkeypatch):
+def test_worker_that_does_not_answer_is_replaced(monkeypatch):
     monkeypatch.setattr("model.cluster._ANSWER_SECONDS", 0.5)
     addresses = free_addresses(2)
-    chief = Attendant(addresses, 0)
-    with say_hello(addresses[0], 1):  # frozen: it stays connected and says nothing more
-        again = Attendant(addresses, 1)
+    chief = MeetThread(addresses, 0)
+    with say_hello(addresses[0], 1):  # a process that hangs: it stays connected and sends nothing
+        again = MeetThread(addresses, 1)
         assert ends_of([chief, again]) == ["went on"] * 2
 
 
-def test_a_second_process_of_a_task_does_not_drive_out_the_first():
+def test_second_process_of_a_task_does_not_replace_the_first():
     addresses = free_addresses(3)
-    chief = Attendant(addresses, 0)
+    chief = MeetThread(addresses, 0)
     with say_hello(addresses[0], 1) as first:
         with say_hello(addresses[0], 1) as second:
-            assert second.recv(100) == b""  # turned away
-        third = Attendant(addresses, 2)
+            assert second.recv(100) == b""  # disconnected
+        third = MeetThread(addresses, 2)
         assert json.loads(first.recv(100)) == {"ready": True}
         first.sendall(b'{"ready": true}\n')
         assert json.loads(first.recv(100)) == {"go": True}
     assert ends_of([chief, third]) == ["went on"] * 2
 
 
-def test_strangers_do_not_count():
+def test_connections_that_are_no_workers_are_ignored():
     def interfere(address):
         host, _, port = address.rpartition(":")
-        for said in (b"", b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b'{"task": 0}\n', b'{"task": 9}\n', b'{"task": []}\n'):
+        for message in (b"", b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b'{"task": 0}\n', b'{"task": 9}\n', b'{"task": []}\n'):
             with contextlib.suppress(ConnectionError), socket.create_connection((host, int(port)), 10) as connection:
-                connection.sendall(said)
+                connection.sendall(message)
 
     assert meet_all(["run"] * 2, before=interfere) == [None] * 2
 
 
-def test_all_hear_of_a_worker_that_means_another_run():
+def test_worker_of_another_run_is_an_error_for_all():
     ends = meet_all(["run-a", "run-b"])
     assert all(isinstance(end, BadUsage) and "run-a but task 1 would train run-b" in str(end) for end in ends)
 
 
 @pytest.mark.parametrize("task", [0, 1])
-def test_nobody_waits_for_ever(task):
+def test_waiting_ends_after_the_timeout(task):
     addresses = free_addresses(2)
     with pytest.raises(EngineFailed, match=rf"did not meet at {addresses[0]} within 0.3 s"):
         meet(Cluster(addresses, task), "run", 0.3)

@@ -20,10 +20,10 @@ from model.recipes import RECIPES
         ("gpu", 2, 3, ("GPU:0", "GPU:1")),
         ("gpu:0", 1, 1, ("GPU:0",)),
         ("gpu:1", 1, 2, ("GPU:1",)),
-        ("gpu:1", 2, 2, ("GPU:1",)),  # the replicas in turn
+        ("gpu:1", 2, 2, ("GPU:1",)),  # one GPU for all replicas, in turn
     ],
 )
-def test_choosing(wanted, num_replicas, num_gpus, expected):
+def test_devices_are_chosen_by_name_replicas_and_gpus(wanted, num_replicas, num_gpus, expected):
     assert choose_devices(wanted, num_replicas, num_gpus) == expected
 
 
@@ -37,27 +37,28 @@ def test_choosing(wanted, num_replicas, num_gpus, expected):
         ("auto", 2, 1, "--device auto with 2 replicas needs 2 or more GPUs but TensorFlow sees 1 GPU:"),
     ],
 )
-def test_too_few(wanted, num_replicas, num_gpus, message):
+def test_too_few_gpus_are_an_error(wanted, num_replicas, num_gpus, message):
     with pytest.raises(BadUsage, match=message):
         choose_devices(wanted, num_replicas, num_gpus)
 
 
 @pytest.mark.parametrize("wanted", ["", "GPU", "gpu:", "gpu:-1", "gpu:x", "gpu:0x", "cpu:0", "tpu", " gpu", "gpu:1\n"])
-def test_what_is_no_device(wanted):
+def test_unknown_device_names_are_rejected(wanted):
     with pytest.raises(BadUsage, match="no such device"):
         check_device(wanted)
 
 
-def test_the_devices_of_this_machine():
+def test_cpu_is_initialised():
     assert initialise_devices("cpu") == Devices(("CPU:0",), ("CPU:0",))
 
 
-class Pretended:
-    """TensorFlow's configuration on a machine with two GPUs, and what it is told."""
+class FakeGpus:
+    """Replaces the configuration of TensorFlow by that of a machine with two GPUs, and records the calls."""
 
     def __init__(self, monkeypatch):
         self.gpus = [tf.config.PhysicalDevice(f"/physical_device:GPU:{i}", "GPU") for i in range(2)]
-        self.visible, self.growing = list(self.gpus), []
+        self.visible = list(self.gpus)
+        self.growing = []
         monkeypatch.setattr(tf.config, "list_physical_devices", {"GPU": self.gpus, "CPU": ["cpu"]}.__getitem__)
         monkeypatch.setattr(tf.config, "set_visible_devices", self.show)
         monkeypatch.setattr(tf.config, "list_logical_devices", list)
@@ -73,8 +74,8 @@ class Pretended:
 
 
 @pytest.fixture
-def pretended(monkeypatch):
-    return Pretended(monkeypatch)
+def fake_gpus(monkeypatch):
+    return FakeGpus(monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -88,13 +89,13 @@ def pretended(monkeypatch):
         ("cpu", 1, [], Devices(("CPU:0",), ("CPU:0",))),
     ],
 )
-def test_a_gpu_chosen_by_its_number_is_the_only_one_to_be_seen(wanted, num_replicas, visible, expected, pretended):
+def test_gpu_chosen_by_number_is_the_only_visible_one(wanted, num_replicas, visible, expected, fake_gpus):
     assert initialise_devices(wanted, num_replicas) == expected
-    assert pretended.visible == [pretended.gpus[i] for i in visible]
-    assert pretended.growing == ([] if wanted == "cpu" else pretended.gpus)
+    assert fake_gpus.visible == [fake_gpus.gpus[i] for i in visible]
+    assert fake_gpus.growing == ([] if wanted == "cpu" else fake_gpus.gpus)
 
 
-def test_the_record_names_the_gpu_as_the_machine_counts_it(pretended, monkeypatch):
+def test_record_names_the_gpu_by_its_number_on_the_machine(fake_gpus, monkeypatch):
     used = []
     monkeypatch.setattr(replicas, "_run_on", lambda device, *_: used.append(device))
     engine = replicas.start_engine(RECIPES["article-manual"].config, "gpu:1", None, "run")

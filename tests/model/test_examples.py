@@ -36,7 +36,7 @@ def by_protobuf(examples: Examples) -> list[bytes]:
         tf.train.Features(feature={"image": image(row), "label": integer(label), "index": integer(index)})
         for index, row, label in zip(*(column for column in examples), strict=True)
     ]
-    return [tf.train.Example(features=each).SerializeToString(deterministic=True) for each in features]
+    return [tf.train.Example(features=feature).SerializeToString(deterministic=True) for feature in features]
 
 
 @given(some_examples())
@@ -55,14 +55,14 @@ def test_bytes_equal_protobuf_in_tfrecord_framing(examples):
 def test_tensorflow_writes_the_same_file(tmp_path):
     random = np.random.default_rng(0)
     examples = Examples(np.arange(120, 420), random.integers(0, 256, (300, 6), np.uint8), random.integers(0, 200, 300))
-    path = str(tmp_path / "theirs.tfrecord")
+    path = str(tmp_path / "tensorflow.tfrecord")
     with tf.io.TFRecordWriter(path) as writer:
         for payload in by_protobuf(examples):
             writer.write(payload)
-    assert (tmp_path / "theirs.tfrecord").read_bytes() == encode(examples)  # checksums included
+    assert (tmp_path / "tensorflow.tfrecord").read_bytes() == encode(examples)  # checksums included
 
 
-def test_a_user_reads_a_shard_without_backbeam(tmp_path):
+def test_tensorflow_parses_a_shard_without_backbeam(tmp_path):
     examples = Examples(np.array([7, 300]), np.arange(12, dtype=np.uint8).reshape(2, 6), np.array([1, 0]))
     (tmp_path / "x.tfrecord").write_bytes(encode(examples))
     spec = {name: tf.io.FixedLenFeature([], kind) for name, kind in (("image", tf.string), ("label", tf.int64))}
@@ -74,13 +74,13 @@ def test_a_user_reads_a_shard_without_backbeam(tmp_path):
 @given(some_examples())
 @settings(deadline=None)
 def test_decode_reverses_encode(examples):
-    for ours, theirs in zip(examples, decode(encode(examples), examples.images.shape[1]), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    for column, decoded in zip(examples, decode(encode(examples), examples.images.shape[1]), strict=True):
+        np.testing.assert_array_equal(column, decoded)
 
 
 @given(some_examples(), st.data())
 @settings(deadline=None)
-def test_decode_refuses_or_reads_damaged_bytes_but_never_crashes(examples, data):
+def test_decode_rejects_or_reads_damaged_bytes_without_a_crash(examples, data):
     whole = bytearray(encode(examples))
     if data.draw(st.booleans()):
         whole = whole[: data.draw(st.integers(0, len(whole)))]
@@ -91,29 +91,29 @@ def test_decode_refuses_or_reads_damaged_bytes_but_never_crashes(examples, data)
 
 
 @pytest.mark.parametrize("declared", [2**40, 2**63, 2**64 - 1, 17])
-def test_a_record_that_declares_too_much_is_refused(declared):
-    # 15 such bytes crash TensorFlow's own reader
+def test_record_with_a_length_beyond_the_file_is_rejected(declared):
+    # TensorFlow's own reader crashes on these 15 bytes
     with pytest.raises(CorruptArtefact, match=r"x\.tfrecord: record 1 runs past the end"):
         decode(declared.to_bytes(8, "little") + b"1234567", 6, "x.tfrecord")
 
 
-def test_an_image_of_another_size_is_refused():
+def test_image_of_another_size_is_rejected():
     examples = Examples(np.array([1]), np.zeros((1, 6), np.uint8), np.array([1]))
     with pytest.raises(CorruptArtefact, match="1 records are not an image of 5 bytes"):
         decode(encode(examples), 5)
 
 
-def test_negative_numbers_are_refused():
+def test_negative_numbers_are_rejected():
     with pytest.raises(ValueError, match="must not be negative"):
         encode(Examples(np.array([-1]), np.zeros((1, 6), np.uint8), np.array([1])))
 
 
-def test_nothing_encodes_to_nothing():
+def test_no_examples_encode_to_no_bytes():
     assert encode(concatenate([], 6)) == b""
     assert len(decode(b"", 6).labels) == 0
 
 
-def test_encoding_imports_no_tensorflow():
+def test_encoding_does_not_import_tensorflow():
     code = "import sys, model.examples; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -122,20 +122,20 @@ def test_encoding_imports_no_tensorflow():
     ("index", "label"),
     [(b"\x05\x03", b"\x07"), (b"\x85\x83", b"\x07"), (b"\xac\x00", b"\x07"), (b"\xac\x02", b"\xff")],
 )
-def test_bytes_that_are_no_number_are_refused(index, label):
+def test_malformed_varints_are_rejected(index, label):
     data = encode(Examples(np.array([300]), np.zeros((1, 4), np.uint8), np.array([7])))
     parts = data.split(b"\xac\x02")
     assert len(parts) == 2
-    spoilt = parts[0] + index + parts[1]
-    place = spoilt.rindex(b"\x07", 0, -4)
+    damaged = parts[0] + index + parts[1]
+    place = damaged.rindex(b"\x07", 0, -4)
     with pytest.raises(CorruptArtefact, match="1 records are not an image"):
-        decode(spoilt[:place] + label + spoilt[place + 1 :], 4)
+        decode(damaged[:place] + label + damaged[place + 1 :], 4)
 
 
-def test_a_record_with_any_other_byte_in_its_frame_is_refused():
-    """Every byte but those of pixels, numbers and checksums is the same in each record of a layout.
+def test_record_with_any_other_constant_byte_is_rejected():
+    """All bytes except pixels, varints and checksums are constant in the records of a layout.
 
-    The second of three records is damaged: its bytes are compared with those of the layout together with the others'.
+    The second of three records is damaged, because records are compared with the layout all at once.
     """
     random = np.random.default_rng(3)
     images = random.integers(0, 256, (3, 5), np.uint8)

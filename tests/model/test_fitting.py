@@ -18,7 +18,8 @@ from model.recipes import RECIPES, fit_to_data, override
 from model.training import network_of
 from tests.helpers import Digits
 
-REPORT_EVERY, WINDOW = 10, 40 * 20  # steps; bytes: two of the three shards of 30 examples do not fit
+REPORT_EVERY = 10  # steps
+WINDOW = 40 * 20  # bytes: two of the three shards of 30 examples do not fit
 
 
 def reader():
@@ -34,7 +35,7 @@ def reader():
 
 
 def fit_from(standing, config, run_chunk, window_bytes):
-    """Train to the end; return where it ended, the reports, and where each chunk did."""
+    """Train to the last step; return the end, the reports, and the standing after each chunk."""
     split, data = reader()
     plan = BatchPlan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, window_bytes)
     curve, ends = [], []
@@ -44,8 +45,8 @@ def fit_from(standing, config, run_chunk, window_bytes):
     return end, curve, ends
 
 
-def through_a_file(standing, config):
-    """The standing, as another process reads it: from bytes, into a state of its own."""
+def serialise_and_restore(standing, config):
+    """The standing with a state that was encoded to bytes and decoded, as by another process."""
     data = encode_tensors({name: np.asarray(part) for name, part in name_parts(standing.state).items()}, "")
     return standing._replace(state=restore(begin(config), decode_tensors(data, "it"), "it"))
 
@@ -69,7 +70,7 @@ def untimed(curve):
         pytest.param("nielsen-30", {"step": "compare"}, marks=pytest.mark.slow),
     ],
 )
-def test_from_every_chunk_on_it_goes_on_as_if_it_had_not_stopped(recipe, changes, window_bytes, monkeypatch):
+def test_run_resumed_after_any_chunk_gives_the_same_bits(recipe, changes, window_bytes, monkeypatch):
     monkeypatch.setattr("model.batches.CHUNK_BYTES", 7 * 4 * 20)  # chunks of 5 steps: within a report and an epoch
     own = RECIPES[recipe].config
     config = override(fit_to_data(own, 20, 3, 90), batch_size=4, num_steps=53, **changes)
@@ -78,27 +79,27 @@ def test_from_every_chunk_on_it_goes_on_as_if_it_had_not_stopped(recipe, changes
     assert {5, 20, 25, 50, 53} <= {standing.step for standing in ends}  # an epoch is 22.5 steps
     assert any(standing.losses for standing in ends)
     for standing in ends:
-        again, rest, _ = fit_from(through_a_file(standing, config), config, compile_run(config), window_bytes)
+        again, rest, _ = fit_from(serialise_and_restore(standing, config), config, compile_run(config), window_bytes)
         assert bits(again) == bits(end)
         assert untimed(rest) == untimed(point for point in curve if point.step > standing.step)
     if config.momentum:
         assert any(np.any(part) for part in tf.nest.flatten(ends[0].state.velocity))
 
 
-def test_the_time_goes_on():
+def test_seconds_continue_after_resume():
     config = override(fit_to_data(RECIPES["nielsen-30"].config, 20, 3, 90), num_steps=20)
     start = Standing(0, begin(config))._replace(seconds=1000.0)
     end, curve, ends = fit_from(start, config, compile_run(config), 2**30)
-    assert all(each.seconds >= 1000.0 for each in (end, *curve, *ends))
+    assert all(point.seconds >= 1000.0 for point in (end, *curve, *ends))
 
 
-def test_every_run_is_worked_on():
+def test_every_run_is_trained():
     done = []
     side_by_side(lambda run, stop: done.append(run), range(7))
     assert sorted(done) == list(range(7))
 
 
-def test_a_failure_stops_the_others_and_is_what_is_raised():
+def test_failure_stops_the_other_runs_and_is_raised():
     stopped = threading.Event()
 
     def work(run, stop):
@@ -115,26 +116,28 @@ def test_a_failure_stops_the_others_and_is_what_is_raised():
     assert stopped.is_set()
 
 
-def follow(start, chunk_lengths, monkeypatch):
-    """What a listener is told of a run with made-up losses 1, 2, 3 and so on, on a clock that shows 100, 101, ..."""
-    clock, losses, told = itertools.count(100.0), itertools.count(1.0), []
+def record_calls(start, chunk_lengths, monkeypatch):
+    """The calls of the listener for a run with losses 1, 2, 3, ... on a clock that shows 100, 101, ..."""
+    clock = itertools.count(100.0)
+    losses = itertools.count(1.0)
+    calls = []
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     config = override(fit_to_data(RECIPES["nielsen-30"].config, 20, 3, 90), num_steps=12)
     state = begin(config)
     program = Program(start._replace(state=state), lambda state, images, labels: (state, np.float32(next(losses))))
     chunks = [(None, np.zeros((length, 10))) for length in chunk_lengths]
     _, data = reader()
-    listener = Listener(lambda point, parameters: told.append((point, parameters)), told.append)
+    listener = Listener(lambda point, parameters: calls.append((point, parameters)), calls.append)
     end = fit(config, program, chunks, data, listener, 5)
-    assert all(parameters is state.parameters for point, parameters in (each for each in told if len(each) == 2))
-    return end, [each[0] if len(each) == 2 else each._replace(state=None) for each in told], config, state
+    assert all(parameters is state.parameters for point, parameters in (call for call in calls if len(call) == 2))
+    return end, [call[0] if len(call) == 2 else call._replace(state=None) for call in calls], config, state
 
 
-def test_reports_and_standings_by_hand(monkeypatch):
-    end, told, config, state = follow(Standing(0, None), (2, 3, 4, 1, 2), monkeypatch)
+def test_reports_and_standings_are_those_computed_by_hand(monkeypatch):
+    end, calls, config, state = record_calls(Standing(0, None), (2, 3, 4, 1, 2), monkeypatch)
     outputs = network_outputs(config, state)
     correct = int((outputs.argmax(axis=1) == reader()[1].labels).sum())
-    first, *others = told
+    first, *others = calls
     assert first[:2] == (0, 0)
     assert math.isnan(first.loss)
     assert others == [
@@ -154,36 +157,36 @@ def network_outputs(config, state):
     return predict(network_of(config), state.parameters, reader()[1].images).numpy()
 
 
-def test_a_run_that_goes_on_keeps_its_losses_and_its_time(monkeypatch):
+def test_resumed_run_keeps_its_losses_and_seconds(monkeypatch):
     start = Standing(9, None, (ChunkLoss(7.0, 4),), 1000.0)
-    _, told, *_ = follow(start, (1, 2), monkeypatch)
-    assert [(each.step, each.seconds) for each in told] == [(10, 1001.0), (10, 1002.0), (12, 1003.0), (12, 1004.0)]
-    assert told[0].loss == (7 * 4 + 1) / 5
+    _, calls, *_ = record_calls(start, (1, 2), monkeypatch)
+    assert [(call.step, call.seconds) for call in calls] == [(10, 1001.0), (10, 1002.0), (12, 1003.0), (12, 1004.0)]
+    assert calls[0].loss == (7 * 4 + 1) / 5
 
 
-def test_one_run_stays_in_its_thread():
+def test_single_run_is_trained_in_the_calling_thread():
     threads = []
     side_by_side(lambda run, stop: threads.append((run, threading.get_ident(), stop.is_set())), ["only"])
     assert threads == [("only", threading.get_ident(), False)]
 
 
-def test_runs_that_wait_for_a_core_do_not_begin_after_a_failure(monkeypatch):
+def test_waiting_runs_do_not_start_after_a_failure(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", {0: {0}}.get)
-    begun = []
+    started = []
 
     def work(run, stop):
-        begun.append(run)
+        started.append(run)
         if run == 1:
             raise ValueError("the reason")
         time.sleep(0.05 * run)
 
     with pytest.raises(ValueError, match="the reason"):
         side_by_side(work, range(40))
-    assert begun[:2] == [0, 1]
-    assert len(begun) <= 3  # the next may have begun before the failure was seen
+    assert started[:2] == [0, 1]
+    assert len(started) <= 3  # the next may start before the failure is noticed
 
 
-def test_there_are_no_more_threads_than_cores_nor_more_than_runs(monkeypatch):
+def test_threads_are_limited_by_cores_and_by_runs(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", {0: {0, 1, 2}}.get)
     sizes = []
 

@@ -1,4 +1,4 @@
-"""Values and derivatives where they are easily got wrong: at corners, and where exponentials overflow."""
+"""Values and derivatives in edge cases: at corners, and where exponentials overflow."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from scipy.special import expit, log_softmax, softmax
 from model.functions import ACTIVATIONS, OUTPUTS
 
 PRECISION = {tf.float32: 1e-6, tf.float64: 1e-14}
-# one row an example; the classes are two, and either may be the right one
+# one row per example, two classes; each row is tested with both classes as the label
 WEIGHTED_INPUTS = [
     [0.0, 0.0],
     [1000.0, -1000.0],
@@ -39,20 +39,20 @@ DEFINITIONS = {
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 @pytest.mark.parametrize("dtype", PRECISION, ids=["float32", "float64"])
 @pytest.mark.parametrize("names", OUTPUTS, ids="-".join)
-def test_an_output_is_its_definition_and_its_delta_is_its_derivative(names, dtype, compiled):
+def test_output_equals_its_definition_and_delta_its_derivative(names, dtype, compiled):
     output = OUTPUTS[names]
     z, y = np.array(EXAMPLES).swapaxes(0, 1)
     exact_values, exact_losses = DEFINITIONS[names](z, y)
 
     @tf.function(autograph=False, jit_compile=compiled)
-    def work_out(z, y):
+    def compute(z, y):
         with tf.GradientTape() as tape:
             tape.watch(z)
             loss = output.loss(z, y)
         a = output.value(z)
         return a, loss, tape.gradient(loss, z), output.delta(a, y)
 
-    a, loss, slope, delta = work_out(tf.constant(z, dtype), tf.constant(y, dtype))
+    a, loss, slope, delta = compute(tf.constant(z, dtype), tf.constant(y, dtype))
     precision = PRECISION[dtype]
     np.testing.assert_allclose(a, exact_values, rtol=precision, atol=precision)
     np.testing.assert_allclose(loss, exact_losses, rtol=precision, atol=precision)
@@ -62,8 +62,8 @@ def test_an_output_is_its_definition_and_its_delta_is_its_derivative(names, dtyp
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_a_small_cross_entropy_of_sigmoid_is_not_rounded_away(compiled):
-    """At z = 20 it is 2e-9: less than float32 holds beside 20, so the loss must not be a difference of such numbers."""
+def test_small_cross_entropy_of_sigmoid_is_not_rounded_to_zero(compiled):
+    """At z = 20 it is 2e-9, below the precision of float32 at 20, so it must not be computed as a difference."""
     loss = tf.function(OUTPUTS["sigmoid", "cross-entropy"].loss, jit_compile=compiled, autograph=False)
     z, y = tf.constant([[20.0, -20.0], [12.0, -12.0]]), tf.constant([[1.0, 0.0], [1.0, 0.0]])
     np.testing.assert_allclose(loss(z, y), 2 * np.exp([-20.0, -12.0]), rtol=1e-5)
@@ -75,10 +75,10 @@ def test_a_small_cross_entropy_of_sigmoid_is_not_rounded_away(compiled):
     [
         ("sigmoid", [0.0, 0.5, 1.0], [0.0, 0.25, 0.0]),
         ("tanh", [-1.0, 0.0, 1.0], [0.0, 1.0, 0.0]),
-        ("relu", [0.0, 0.0, 1000.0], [0.0, 0.0, 1.0]),  # at its corner the slope is that of the left side
+        ("relu", [0.0, 0.0, 1000.0], [0.0, 0.0, 1.0]),  # at its corner the slope is the left derivative
     ],
 )
-def test_an_activation_and_its_slope_at_zero_and_far_from_it(name, values, slopes, dtype):
+def test_activations_and_slopes_at_zero_and_at_large_inputs(name, values, slopes, dtype):
     activation, z = ACTIVATIONS[name], tf.constant([-1000.0, 0.0, 1000.0], dtype)
     with tf.GradientTape() as tape:
         tape.watch(z)

@@ -1,10 +1,9 @@
-"""Parameters after 100 steps are what they were: nothing that decides them has changed unnoticed.
+"""Parameters after 100 steps are pinned, so that a change of anything that decides them is noticed.
 
-The bits are those of one kind of processor: XLA compiles for the processor that it finds, and the width of its
-vectors decides the order of sums. So the digest is compared only on the kind of processor that it was taken on.
-Some numbers are compared everywhere, with a tolerance for what rounding can do in 100 steps at rates that are too
-low for chaos. A test that fails shows what to put here; where the change is meant,
-`model.random_streams.STREAMS_VERSION` or the version of the package must go up.
+XLA compiles for the processor that it finds, whose vector width decides the order of sums. So the digest is compared
+only on the kind of processor that it was taken on. Some numbers are compared everywhere, with a tolerance for rounding
+over 100 steps at low rates. A failing test shows the new values; if the change is intended, raise
+`model.random_streams.STREAMS_VERSION` or the version of the package.
 """
 
 import hashlib
@@ -38,7 +37,7 @@ CONFIGS = {
         "dropout": 0.25,
     },
 }
-PROCESSOR = "a2c7ab7acb2969d4, TensorFlow 2.21.0"  # that the digests are of, with the version of TensorFlow
+PROCESSOR = "a2c7ab7acb2969d4, TensorFlow 2.21.0"  # that the digests were taken on, and the version of TensorFlow
 PINNED = {
     "manual": (
         "0a00b63d36e6b3c796a18c680486d8607b8ce01d16b86633e80e85a69c33e306",
@@ -92,7 +91,7 @@ PINNED = {
 
 
 def processor():
-    """What XLA compiles for: family and model of the processor, and its vector instructions."""
+    """The compilation target of XLA: family and model of the processor, and its vector instructions."""
     cpuinfo = Path("/proc/cpuinfo")
     fields = dict(re.findall(r"^([\w ]+?)\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE)) if cpuinfo.exists() else {}
     vectors = sorted(flag for flag in fields.get("flags", "").split() if flag.startswith(("avx", "fma", "amx")))
@@ -101,7 +100,7 @@ def processor():
 
 
 def train(name):
-    """The parameters, float32[n], after 100 steps on made-up images that no library's generator decides."""
+    """The parameters, float32[n], after 100 steps on images drawn by mix64, whose numbers depend on no library."""
     config = override(RECIPES["article-manual"].config, **{"layers": (20, 12, 3), "num_steps": 100} | CONFIGS[name])
     images = (mix64(np.arange(100 * 10 * 20, dtype=np.uint64)) >> np.uint64(56)).astype(np.uint8).reshape(100, 10, 20)
     labels = (images[:, :, 0] // 86).astype(np.int32)
@@ -115,12 +114,12 @@ def digest(parameters):
 
 
 def some_of(parameters):
-    """Ten numbers from all layers, and the length of all as one vector."""
+    """Ten numbers from all layers, and the norm of all parameters."""
     return [*parameters[:: len(parameters) // 9][:10].tolist(), float(np.linalg.norm(parameters.astype(np.float64)))]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_parameters_after_100_steps(name):
+def test_parameters_after_100_steps_are_pinned(name):
     expected_digest, expected = PINNED[name]
     parameters = train(name)
     np.testing.assert_allclose(some_of(parameters), expected, rtol=1e-4, atol=1e-4)

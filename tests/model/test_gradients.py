@@ -39,7 +39,7 @@ def all_black(parameters, x, y):
 
 
 def all_black_without_biases(parameters, x, y):
-    """Every weighted input is 0 then (of sigmoids: of the first layer), as it is at a start with zero biases."""
+    """Every weighted input is 0 (with sigmoids: of the first layer only), as at a start with zero biases."""
     return tuple(layer._replace(biases=0 * layer.biases) for layer in parameters), np.zeros_like(x), y
 
 
@@ -71,9 +71,9 @@ def flat(layers):
     return np.concatenate([np.ravel(part) for layer in layers for part in layer])
 
 
-def assert_close(ours, theirs, tolerance):
-    """Relative to the largest of all: a number near zero among large ones is no more precise than they are."""
-    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * max(1, abs(theirs).max()))
+def assert_close(actual, expected, tolerance):
+    """Relative to the largest number: a sum near zero has the rounding error of its large terms."""
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * max(1, abs(expected).max()))
 
 
 @given(networks, shapes, st.booleans(), st.sampled_from(SMOOTH + AT_CORNERS_AND_FAR_OUT))
@@ -86,20 +86,20 @@ def assert_close(ours, theirs, tolerance):
     False,
     all_black_without_biases,
 )
-def test_manual_equals_autodiff(network, shape, dropout, change):
+def test_manual_gradients_equal_autodiff(network, shape, dropout, change):
     parameters, x, y = change(*draw(*shape))
     masks = draw_some_masks(*shape) if dropout else None
-    ours, theirs = (step(network, parameters, x, y, masks) for step in (manual, autodiff))
-    assert_close(ours.loss, theirs.loss.numpy(), 1e-14)
-    assert_close(flat(ours.layers), flat(theirs.layers), 1e-12)
-    assert [[part.shape for part in layer] for layer in ours.layers] == [
+    by_hand, by_tape = (step(network, parameters, x, y, masks) for step in (manual, autodiff))
+    assert_close(by_hand.loss, by_tape.loss.numpy(), 1e-14)
+    assert_close(flat(by_hand.layers), flat(by_tape.layers), 1e-12)
+    assert [[part.shape for part in layer] for layer in by_hand.layers] == [
         [part.shape for part in layer] for layer in parameters
     ]
 
 
 @given(networks, shapes, st.booleans(), st.sampled_from(SMOOTH))
 @settings(max_examples=30, deadline=None)
-def test_manual_equals_central_differences(network, shape, dropout, change):
+def test_manual_gradients_equal_central_differences(network, shape, dropout, change):
     parameters, x, y = change(*draw(*shape))
     masks = draw_some_masks(*shape) if dropout else None
     gradients = manual(network, parameters, x, y, masks)
@@ -118,7 +118,7 @@ def test_manual_equals_central_differences(network, shape, dropout, change):
 
 
 def published_manual_rule(w1, b1, w2, b2, x, y):
-    """The article's update, as it is published: gradients summed over the batch for weights, averaged for biases."""
+    """The article's update as published: gradients summed over the batch for weights, averaged for biases."""
     eta = 0.5
 
     def sigma(z):
@@ -167,7 +167,7 @@ def as_published(parameters):
     ("recipe", "rule"),
     [("article-manual", published_manual_rule), ("article-autodiff", published_autodiff_rule)],
 )
-def test_a_step_of_the_recipe_is_the_published_rule(recipe, rule, step):
+def test_step_of_a_recipe_equals_the_published_rule(recipe, rule, step):
     config = override(RECIPES[recipe].config, step=step, seed=3)
     random = np.random.default_rng(7)
     images = random.integers(0, 256, (10, 784)).astype(np.uint8)
@@ -176,6 +176,6 @@ def test_a_step_of_the_recipe_is_the_published_rule(recipe, rule, step):
     after, _ = update(config, state, tf.constant(images), tf.constant(labels))
     w1, b1, w2, b2 = as_published(state.parameters)
     expected = rule(w1, b1, w2, b2, images / 255, np.eye(10)[labels])
-    for ours, theirs, before in zip(as_published(after.parameters), expected, (w1, b1, w2, b2), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
-        assert abs(theirs - before).max() > 1e-3  # the step is no small one
+    for part, published, before in zip(as_published(after.parameters), expected, (w1, b1, w2, b2), strict=True):
+        np.testing.assert_allclose(part, published, rtol=0, atol=1e-12)
+        assert abs(published - before).max() > 1e-3  # the step is large enough to compare

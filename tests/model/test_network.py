@@ -1,4 +1,4 @@
-"""Where training begins: each number drawn once, and the same in every version."""
+"""Initial parameters: pinned, and drawn from a stream of their own for each part."""
 
 import numpy as np
 import pytest
@@ -17,15 +17,15 @@ PINNED = {
 
 
 @pytest.mark.parametrize("start", PINNED)
-def test_starts_are_pinned(start):
-    """To 1e-5: philox draws whole numbers, but the logarithms that follow differ from machine to machine."""
+def test_initial_parameters_are_pinned(start):
+    """To 1e-5: philox draws equal integers everywhere, but the logarithms applied to them differ between machines."""
     parameters = initialise(SIZES, 1, start)
-    found = [x for layer in (parameters[0], parameters[-1]) for x in (*layer.weights[0, :2], layer.biases[0])]
-    np.testing.assert_allclose(found, PINNED[start], rtol=1e-5)
+    numbers = [x for layer in (parameters[0], parameters[-1]) for x in (*layer.weights[0, :2], layer.biases[0])]
+    np.testing.assert_allclose(numbers, PINNED[start], rtol=1e-5)
 
 
 @pytest.mark.parametrize("start", ["truncated-normal", "normal"])
-def test_no_two_parameters_of_any_seed_are_drawn_alike(start):
+def test_no_two_parts_of_any_seed_are_equal(start):
     parts = [part for seed in range(20) for layer in initialise(SIZES, seed, start) for part in layer]
     beginnings = {tuple(np.ravel(part)[:4]) for part in parts}
     assert len(beginnings) == len(parts) == 120

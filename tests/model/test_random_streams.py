@@ -1,4 +1,4 @@
-"""No two purposes share a stream, and no purpose has one twice."""
+"""No two streams of random numbers share a key."""
 
 import itertools
 
@@ -11,14 +11,14 @@ from model.random_streams import Purpose, philox_seed, stream_key
 SEED_BITS = 31  # of a run's seed; see model.recipes.TrainingConfig
 
 
-def test_no_two_purposes_share_a_key_at_any_seeds():
+def test_no_two_purposes_share_a_key_for_any_seeds():
     """mix64(mix64(p) ^ s) is equal for (p, s) and (q, t) only if mix64(p) ^ mix64(q) = s ^ t, which is below 2^31."""
     mixed = mix64(np.array(sorted(set(Purpose) - {Purpose.STORED_ORDER}), np.uint64)).tolist()
     assert len(mixed) == 9
-    assert all((one ^ other) >> SEED_BITS for one, other in itertools.combinations(mixed, 2))
+    assert all((first ^ second) >> SEED_BITS for first, second in itertools.combinations(mixed, 2))
 
 
-def test_all_streams_of_many_runs_differ():
+def test_keys_of_many_runs_differ():
     seeds = [*range(60), 5000, 2**31 - 1]
     pairs = list(itertools.product(seeds, range(12)))
     names = [
@@ -35,10 +35,10 @@ def test_all_streams_of_many_runs_differ():
     assert len({tuple(philox_seed(*name)) for name in names}) == len(names)
 
 
-def test_no_order_of_training_is_that_of_stored_examples():
+def test_no_order_of_training_equals_that_of_stored_examples():
     """Equal sort keys at positions 0 and 1, whatever the two keys, would need mix64(0) ^ mix64(1) = 0 ^ 1.
 
-    That matters, as the shuffle seed 3 and the split 1 have the key of the order of shards of seed 1, for one.
+    It matters because keys can be equal: shuffle seed 3 and split 1 have the key of the shard order of seed 1.
     """
     first, second = mix64(np.array([0, 1], np.uint64)).tolist()
     assert first ^ second != 1
@@ -62,17 +62,17 @@ def test_no_order_of_training_is_that_of_stored_examples():
         ((Purpose.JITTER, 1), 0x6299D894C7C33835),
     ],
 )
-def test_the_keys_are_pinned(name, key):
-    """A change of any asks for another STREAMS_VERSION; that of STORED_ORDER may not change at all."""
+def test_keys_are_pinned(name, key):
+    """If one changes, raise STREAMS_VERSION; that of STORED_ORDER must never change."""
     assert stream_key(*name) == key
 
 
-def test_the_seed_of_philox_is_the_key_and_zero():
+def test_philox_seed_is_the_key_and_zero():
     key, rest = philox_seed(Purpose.STARTING_WEIGHTS, 1, 0)
     assert (int(key) % 2**64, int(rest)) == (stream_key(Purpose.STARTING_WEIGHTS, 1, 0), 0)
 
 
 @pytest.mark.parametrize("number", [-1, 2**64])
-def test_a_number_out_of_range_is_refused(number):
+def test_number_out_of_range_is_rejected(number):
     with pytest.raises(OverflowError):
         stream_key(Purpose.DROPOUT, number)

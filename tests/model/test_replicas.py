@@ -48,8 +48,8 @@ def flat(state):
 
 
 @pytest.mark.parametrize("changes", [{}, ALL])
-def test_parts_in_turn_are_the_batch_but_for_rounding(changes):
-    """The masks too: a part that dropped anything else would end somewhere else."""
+def test_parts_in_turn_equal_the_whole_batch_up_to_rounding(changes):
+    """Dropout masks too: other masks would give other parameters."""
     state, loss = train_chunks(config(num_replicas=3, **changes), compile_in_turn(config(num_replicas=3, **changes)))
     whole, whole_loss = train_chunks(config(**changes), compile_chunk(config(**changes)))
     assert int(state.step) == int(whole.step) == 60
@@ -57,7 +57,7 @@ def test_parts_in_turn_are_the_batch_but_for_rounding(changes):
     np.testing.assert_allclose(loss, whole_loss, rtol=1e-3)
 
 
-def test_one_replica_is_trained_as_ever():
+def test_one_replica_equals_training_without_replicas():
     engine = start_engine(config(), "cpu", None, "run")
     assert engine.device == "CPU:0"
     state, loss = train_chunks(config(), engine.run_chunk)
@@ -69,7 +69,7 @@ def test_one_replica_is_trained_as_ever():
     "changes",
     [
         pytest.param({"num_replicas": 2}, marks=pytest.mark.slow),
-        {"num_replicas": 3} | ALL,  # of two, the order in which they are added up would not show
+        {"num_replicas": 3} | ALL,  # the order of addition shows only with three or more
         pytest.param({"num_replicas": 4, "step": "autodiff"} | ALL, marks=pytest.mark.slow),
     ],
 )
@@ -87,7 +87,7 @@ def test_logical_devices_and_parts_in_turn_give_the_same_bits(changes):
     assert by_strategy == in_turn
 
 
-def test_replicas_divide_the_batch():
+def test_num_replicas_must_divide_the_batch():
     with pytest.raises(BadUsage, match="num_replicas 5 does not divide batch_size 12"):
         config(num_replicas=5)
     with pytest.raises(BadUsage, match="num_replicas"):
@@ -95,8 +95,8 @@ def test_replicas_divide_the_batch():
     assert config(num_replicas=2).digest != config().digest
 
 
-def test_only_the_loss_of_a_peer_is_explained():
-    gone, other = (kind(None, None, "x") for kind in (tf.errors.UnavailableError, tf.errors.InvalidArgumentError))
-    assert isinstance(explain(gone, config(num_replicas=2)), EngineFailed)
-    assert explain(gone, config()) is None
+def test_only_errors_of_a_lost_worker_are_explained():
+    lost, other = (kind(None, None, "x") for kind in (tf.errors.UnavailableError, tf.errors.InvalidArgumentError))
+    assert isinstance(explain(lost, config(num_replicas=2)), EngineFailed)
+    assert explain(lost, config()) is None
     assert explain(other, config(num_replicas=2)) is None

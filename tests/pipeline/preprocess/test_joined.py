@@ -5,16 +5,16 @@ import shutil
 
 import pandas as pd
 import pytest
-from tests.pipeline.test_preprocess import damage_json
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.preprocess import manifest as manifests
 from pipeline.preprocess.joined import JoinedPart, join_manifests
 from pipeline.preprocess.manifest import check_dataset, commit_manifest, load_manifest
 from pipeline.sources.catalog import MOST_SHARDS
-from pipeline.train.trainer import first_examples, split_reader
+from pipeline.train.split_reader import make_split_reader, read_first_examples
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import write_rows, write_tree
+from tests.pipeline.preprocess.test_beam_job import damage_json
 
 LAYERS = ["--layers", "20,6,3", "--num-steps", "200"]
 
@@ -64,10 +64,10 @@ def test_a_joint_data_set_is_a_manifest_alone(first):
 def test_every_example_has_an_index_of_its_own(first):
     folder = joint_folder(first[0], first)
     manifest, _ = check_dataset(folder)
-    reader = split_reader(folder, manifest, "train")
+    reader = make_split_reader(folder, manifest, "train")
     found = [reader.read_shard(number) for number in range(len(reader.shard_sizes))]
     assert sorted(index for each in found for index in each.indices.tolist()) == list(range(90))
-    monitored = first_examples(folder, manifest, "test")
+    monitored = read_first_examples(folder, manifest, "test")
     assert monitored.indices.tolist() == list(range(30))
     images, _ = Digits().split(1, 20)
     assert (monitored.images[:20] == images.reshape(20, -1)).all()
@@ -77,7 +77,7 @@ def test_every_example_has_an_index_of_its_own(first):
 def test_statistics_are_those_of_all_examples(first):
     folder = joint_folder(first[0], first)
     manifest, _ = check_dataset(folder)
-    images = first_examples(folder, manifest, "test").images
+    images = read_first_examples(folder, manifest, "test").images
     assert manifest.splits["test"].pixel_mean == pytest.approx(images.mean())
     assert manifest.splits["test"].pixel_std == pytest.approx(images.std())
 

@@ -1,4 +1,4 @@
-"""`backbeam export` by the real command; what it writes is read by programs without backbeam."""
+"""`backbeam export`, and programs without backbeam that read what it writes."""
 
 import gzip
 import hashlib
@@ -19,28 +19,28 @@ from pipeline.storage.files import create_folder_atomically
 from pipeline.train.run_record import load_run
 from tests.helpers import backbeam, contents
 
-# Of outputs between 0 and 1, against our own forward pass, which is not compiled: others may add the 784 products in
-# another order. Measured for this run's 1,000 digits: TensorFlow 9.5e-7, XLA 3.3e-6, NumPy 2.5e-6.
+# Absolute, for outputs between 0 and 1, against the uncompiled forward pass: other programs may sum the 784 products in
+# another order. Measured for the 1,000 digits of this run: TensorFlow 9.5e-7, XLA 3.3e-6, NumPy 2.5e-6.
 TOLERANCE = 1e-5
 
-# what someone does who has TensorFlow and the folder, and nothing of ours
+# a user's program: it has TensorFlow and the exported folder, but not backbeam
 CONSUMER = """
 import sys
-sys.modules |= dict.fromkeys(("keras", "model", "pipeline"))  # to import any of these is an error now
+sys.modules |= dict.fromkeys(("keras", "model", "pipeline"))  # importing any of these raises ImportError now
 import numpy as np
 import tensorflow as tf
 
-folder, images, to = sys.argv[1:]
+folder, images, target = sys.argv[1:]
 images = np.load(images)
 model = tf.saved_model.load(folder)
 serve = model.signatures["serving_default"]
 compiled = tf.function(lambda x: serve(images=x), jit_compile=True)
-found = {}
+outputs = {}
 for n in (1, 7, 1000):
     for name, run in (("plain", lambda x: serve(images=x)), ("xla", compiled)):
         for key, value in run(tf.constant(images[:n])).items():
-            found[f"{name}-{n}-{key}"] = value.numpy()
-np.savez(to, **found)
+            outputs[f"{name}-{n}-{key}"] = value.numpy()
+np.savez(target, **outputs)
 """
 
 
@@ -61,14 +61,14 @@ def images():
 
 @pytest.fixture(scope="module")
 def expected(digits_run, images):
-    """Our own forward pass."""
+    """The outputs of the forward pass in model/."""
     [folder] = (digits_run / "runs").iterdir()
     run = load_run(folder)
     network = build_network(run.config.activation, run.config.output, run.config.loss)
     return predict(network, decode_parameters(run.parameters.read(folder)), images.reshape(len(images), -1)).numpy()
 
 
-def test_what_is_written(exported, digits_run):
+def test_export_writes_a_saved_model_the_parameters_and_a_description(exported, digits_run):
     assert sorted(path.name for path in exported.iterdir()) == ["model.json", "parameters.safetensors", "saved_model"]
     [run] = (digits_run / "runs").iterdir()
     data = (exported / "parameters.safetensors").read_bytes()
@@ -85,9 +85,9 @@ def test_what_is_written(exported, digits_run):
     assert [path.name for path in exported.parent.iterdir()] == ["folder"]
 
 
-def test_plain_tensorflow_answers_as_we_do(exported, images, expected, tmp_path):
+def test_saved_model_gives_the_same_outputs_in_plain_tensorflow(exported, images, expected, tmp_path):
     np.save(tmp_path / "images.npy", images)
-    arguments = [exported / "saved_model", tmp_path / "images.npy", tmp_path / "found.npz"]
+    arguments = [exported / "saved_model", tmp_path / "images.npy", tmp_path / "outputs.npz"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-c", CONSUMER, *map(str, arguments)],
@@ -97,18 +97,19 @@ def test_plain_tensorflow_answers_as_we_do(exported, images, expected, tmp_path)
         env=environment,
     )
     assert done.returncode == 0, done.stderr
-    found = np.load(tmp_path / "found.npz")
+    saved = np.load(tmp_path / "outputs.npz")
     for n in (1, 7, 1000):
         for name in ("plain", "xla"):
-            outputs = found[f"{name}-{n}-probabilities"]
+            outputs = saved[f"{name}-{n}-probabilities"]
             np.testing.assert_allclose(outputs, expected[:n], rtol=0, atol=TOLERANCE)
             assert outputs.dtype == np.float32
-            assert np.array_equal(found[f"{name}-{n}-class"], expected[:n].argmax(axis=1))
+            assert np.array_equal(saved[f"{name}-{n}-class"], expected[:n].argmax(axis=1))
 
 
-def test_plain_numpy_answers_as_we_do(exported, images, expected):
-    """By what model.json says, typed literally."""
-    about, tensors = json.loads((exported / "model.json").read_bytes()), load_file(exported / "parameters.safetensors")
+def test_parameters_give_the_same_outputs_in_plain_numpy(exported, images, expected):
+    """The forward pass as model.json describes it."""
+    about = json.loads((exported / "model.json").read_bytes())
+    tensors = load_file(exported / "parameters.safetensors")
     assert (about["activation"], about["output"]) == ("sigmoid", "sigmoid")
     a = images.reshape(len(images), -1).astype(np.float32) / about["image"]["divide_by"]
     for i in range(len(about["layers"]) - 1):
@@ -119,7 +120,7 @@ def test_plain_numpy_answers_as_we_do(exported, images, expected):
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "dangling link"])
-def test_what_is_there_already_is_left_alone(kind, digits_run, tmp_path):
+def test_existing_target_is_rejected_and_not_changed(kind, digits_run, tmp_path):
     target = tmp_path / "target"
     if kind == "folder":
         target.mkdir()
@@ -135,7 +136,7 @@ def test_what_is_there_already_is_left_alone(kind, digits_run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
-def test_no_target_and_no_run(tmp_path, digits_run):
+def test_missing_target_and_unknown_run_are_rejected(tmp_path, digits_run):
     assert backbeam("export", "--workspace", digits_run).code == 2
     done = backbeam("export", "nothing", "--to", tmp_path / "x", "--workspace", digits_run)
     assert (done.code, list(tmp_path.iterdir())) == (2, [])
@@ -146,35 +147,35 @@ class Interrupted(BaseException):
     pass
 
 
-def write_half(target, problem) -> None:
+def fail_while_writing(target, problem) -> None:
     with create_folder_atomically(target) as folder:
         (folder / "half").write_bytes(b"written")
         raise problem
 
 
 @pytest.mark.parametrize("problem", [OSError, Interrupted])
-def test_a_folder_that_fails_leaves_nothing(problem, tmp_path):
+def test_failed_folder_leaves_nothing(problem, tmp_path):
     with pytest.raises(problem):
-        write_half(tmp_path / "target", problem)
+        fail_while_writing(tmp_path / "target", problem)
     assert list(tmp_path.iterdir()) == []
 
 
-ANOTHER = """
+SECOND_WRITER = """
 import sys
 from pathlib import Path
-from pipeline.storage.files import new_folder
-with new_folder(Path(sys.argv[1])) as folder:
-    (folder / "theirs").write_bytes(b"first")
+from pipeline.storage.files import create_folder_atomically
+with create_folder_atomically(Path(sys.argv[1])) as folder:
+    (folder / "second").write_bytes(b"done")
 """
 
 
-def write_beside_another(target) -> None:
+def write_while_another_process_does(target) -> None:
     with create_folder_atomically(target) as folder:
-        (folder / "mine").write_bytes(b"late")
-        subprocess.run([sys.executable, "-c", ANOTHER, target], check=True)
+        (folder / "first").write_bytes(b"late")
+        subprocess.run([sys.executable, "-c", SECOND_WRITER, target], check=True)
 
 
-def test_of_two_writers_of_a_folder_the_first_wins(tmp_path):
+def test_folder_that_another_process_finished_first_is_kept(tmp_path):
     with pytest.raises(BadUsage, match="exists"):
-        write_beside_another(tmp_path / "target")
-    assert contents(tmp_path) == {"target/theirs": b"first"}
+        write_while_another_process_does(tmp_path / "target")
+    assert contents(tmp_path) == {"target/second": b"done"}

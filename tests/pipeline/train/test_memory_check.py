@@ -2,7 +2,7 @@ import pytest
 
 from model.errors import BadUsage
 from model.recipes import RECIPES, override
-from pipeline.train import memory_check as memory
+from pipeline.train import memory_check
 from pipeline.train.memory_check import check_memory, memory_bytes, needed_bytes
 
 GIB = 2**30
@@ -11,7 +11,7 @@ LARGE = override(RECIPES["article-manual"].config, layers=(784, 2**20, 10))
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """Describe a machine as Linux does: its memory and swap, and the limits of groups."""
+    """Write the files in which Linux describes a machine: memory, swap, and limits of control groups."""
 
     def describe(memory_gib=4, swap_gib=0, groups="0::/a/b", limits=()):
         information = f"MemTotal: {memory_gib * 2**20} kB\nHugePages_Total: 0\nSwapTotal: {swap_gib * 2**20} kB\n"
@@ -22,14 +22,14 @@ def machine(monkeypatch, tmp_path):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"{limit}\n")
 
-    monkeypatch.setattr(memory, "_MEMORY_INFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "_GROUPS_OF_PROCESS", tmp_path / "cgroup")
-    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(memory, "_GPUS", tmp_path / "devices")
+    monkeypatch.setattr(memory_check, "_MEMORY_INFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory_check, "_PROCESS_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(memory_check, "_CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory_check, "_DEVICE_FILES", tmp_path / "devices")
     return describe
 
 
-def test_memory_and_swap_of_a_machine_without_limits(machine):
+def test_memory_without_limits_is_that_of_the_machine_with_swap(machine):
     machine(memory_gib=4, swap_gib=2, limits={"a/b/memory.max": "max"})
     assert memory_bytes() == 6 * GIB
 
@@ -46,17 +46,17 @@ def test_memory_and_swap_of_a_machine_without_limits(machine):
         ),
     ],
 )
-def test_the_limit_of_a_container_counts(groups, limits, machine):
+def test_memory_is_the_smallest_limit_of_the_control_groups(groups, limits, machine):
     machine(memory_gib=4, groups=groups, limits=limits)
     assert memory_bytes() == GIB
 
 
-def test_a_system_that_does_not_say_what_it_has_refuses_nothing(machine):
+def test_any_network_is_accepted_if_the_memory_is_unknown(machine):
     assert memory_bytes() is None
     check_memory(override(LARGE, layers=(2**24, 2**24, 10)), "cpu")
 
 
-def test_what_training_needs_at_the_least():
+def test_needed_bytes_counts_parameters_gradients_velocity_and_values():
     config = override(RECIPES["article-manual"].config, layers=(20, 30, 10), batch_size=5)
     parameters = 20 * 30 + 30 + 30 * 10 + 10
     assert needed_bytes(config, on_cpu=True) == 4 * (2 * parameters + 5 * 40)
@@ -64,17 +64,17 @@ def test_what_training_needs_at_the_least():
     assert needed_bytes(config, on_cpu=False) == 4 * parameters
 
 
-def test_a_network_larger_than_the_memory_is_refused_with_both_figures(machine):
+def test_network_larger_than_the_memory_is_rejected_with_both_figures(machine):
     machine(memory_gib=4)
-    found = r"layers 784-1048576-10 with batches of 10 need 6\.3 GiB of memory or more, and this machine has 4\.0 GiB"
+    message = r"layers 784-1048576-10 with batches of 10 need 6\.3 GiB of memory or more, and this machine has 4\.0 GiB"
     for device in ("cpu", "auto"):
-        with pytest.raises(BadUsage, match=found):
+        with pytest.raises(BadUsage, match=message):
             check_memory(LARGE, device)
     machine(memory_gib=4, swap_gib=3)
     check_memory(LARGE, "cpu")
 
 
-def test_on_a_gpu_this_machine_holds_the_parameters_only(machine, tmp_path):
+def test_only_the_parameters_count_if_training_is_on_a_gpu(machine, tmp_path):
     machine(memory_gib=4)
     check_memory(LARGE, "gpu")
     (tmp_path / "devices").mkdir()
@@ -85,6 +85,6 @@ def test_on_a_gpu_this_machine_holds_the_parameters_only(machine, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
-def test_the_recipes_fit_a_small_machine(recipe, machine):
+def test_every_recipe_fits_one_gibibyte(recipe, machine):
     machine(memory_gib=1)
     check_memory(recipe.config, "cpu")

@@ -1,4 +1,4 @@
-"""What a run that is broken off leaves, by how it ends."""
+"""What is left in the folder of a run that fails, is interrupted or diverges."""
 
 from contextlib import contextmanager
 from functools import partial
@@ -18,10 +18,10 @@ from pipeline.train.monitor import TrainingDiverged, TrainingMonitor, TrainingSt
 CONFIG = override(fit_to_data(RECIPES["modern"].config, 20, 3, 60), num_steps=1000)
 
 
-def journal(folder, saving, stop=None):
+def make_monitor(folder, policy, stop=None):
     start = Snapshot(Standing(0, begin(CONFIG)))
     return TrainingMonitor(
-        CONFIG, start, [], stop or Event(), saving, partial(write_checkpoint, folder, CONFIG, (), saving.keep)
+        CONFIG, start, [], stop or Event(), policy, partial(write_checkpoint, folder, CONFIG, (), policy.keep)
     )
 
 
@@ -33,16 +33,16 @@ def standing(step):
     return Standing(step, begin(CONFIG)._replace(step=tf.constant(step)), (), step / 1000)
 
 
-def go(ours, *steps):
-    ours.report(point(0, float("nan")), ())
+def train_to(monitor, *steps):
+    monitor.report(point(0, float("nan")), ())
     for step in steps:
-        ours.report(point(step), ())
-        ours.chunk_done(standing(step))
+        monitor.report(point(step), ())
+        monitor.chunk_done(standing(step))
 
 
 @contextmanager
-def ended_by(kind, folder, ours):
-    with pytest.raises(kind) as caught, keep_resumable_on_failure(folder, folder / "run.json", ours):
+def failing_with(kind, folder, monitor):
+    with pytest.raises(kind) as caught, keep_resumable_on_failure(folder, folder / "run.json", monitor):
         yield caught
 
 
@@ -53,71 +53,76 @@ def steps_in(folder):
 @pytest.mark.parametrize(
     "problem", [SystemExit(143), TrainingStopped(), EngineFailed("gone"), OSError("full"), RuntimeError()]
 )
-def test_the_last_finished_chunk_is_left_and_nothing_else(problem, tmp_path):
-    folder, ours = tmp_path / "run", journal(tmp_path / "run", CheckpointPolicy(every=100))
-    with ended_by(type(problem), folder, ours):
-        go(ours, 100, 150)
+def test_only_a_checkpoint_of_the_last_chunk_is_kept_on_failure(problem, tmp_path):
+    folder = tmp_path / "run"
+    monitor = make_monitor(folder, CheckpointPolicy(every=100))
+    with failing_with(type(problem), folder, monitor):
+        train_to(monitor, 100, 150)
         (folder / "parameters.safetensors").write_bytes(b"half of it")
-        ours.report(point(200), ())  # a report that is in before its chunk is
+        monitor.report(point(200), ())  # a report whose chunk did not end
         raise problem
     assert [path.name for path in folder.iterdir()] == ["checkpoints"]
     assert steps_in(folder) == [100, 150]
-    found = resume_from(find_newest_checkpoint(folder, CONFIG), begin(CONFIG))
-    assert found.standing.step == int(found.standing.state.step) == 150
-    assert [each.step for each in found.curve] == [0, 100, 150]
-    assert found.curve[1:] == (point(100), point(150))
+    snapshot = resume_from(find_newest_checkpoint(folder, CONFIG), begin(CONFIG))
+    assert snapshot.standing.step == int(snapshot.standing.state.step) == 150
+    assert [row.step for row in snapshot.curve] == [0, 100, 150]
+    assert snapshot.curve[1:] == (point(100), point(150))
 
 
-def test_a_run_that_diverges_leaves_nothing(tmp_path):
-    folder, ours = tmp_path / "run", journal(tmp_path / "run", CheckpointPolicy(every=100))
-    with ended_by(TrainingDiverged, folder, ours) as caught:
-        go(ours, 100)
+def test_diverged_run_is_deleted(tmp_path):
+    folder = tmp_path / "run"
+    monitor = make_monitor(folder, CheckpointPolicy(every=100))
+    with failing_with(TrainingDiverged, folder, monitor) as caught:
+        train_to(monitor, 100)
         assert steps_in(folder) == [100]
-        ours.report(point(200, float("nan")), ())
+        monitor.report(point(200, float("nan")), ())
     assert "the loss is nan at step 200" in str(caught.value)
     assert not folder.exists()
 
 
-def test_a_run_that_has_not_begun_leaves_nothing(tmp_path):
-    folder, ours = tmp_path / "run", journal(tmp_path / "run", CheckpointPolicy())
+def test_run_without_a_finished_chunk_is_deleted(tmp_path):
+    folder = tmp_path / "run"
+    monitor = make_monitor(folder, CheckpointPolicy())
     folder.mkdir()
-    with ended_by(SystemExit, folder, ours):
+    with failing_with(SystemExit, folder, monitor):
         raise SystemExit(143)
     assert not folder.exists()
 
 
-def test_what_ended_the_run_is_said_though_no_checkpoint_can_be_written(tmp_path, monkeypatch, capfd):
-    def refuse(path, data):
+def test_original_error_is_raised_if_no_checkpoint_can_be_written(tmp_path, monkeypatch, capfd):
+    def fail(path, data):
         raise StorageFailed("the disk is full")
 
-    folder, ours = tmp_path / "run", journal(tmp_path / "run", CheckpointPolicy(every=0))
-    monkeypatch.setattr("pipeline.train.checkpoints.write_atomically", refuse)
-    with ended_by(EngineFailed, folder, ours):
-        go(ours, 100)
+    folder = tmp_path / "run"
+    monitor = make_monitor(folder, CheckpointPolicy(every=0))
+    monkeypatch.setattr("pipeline.train.checkpoints.write_atomically", fail)
+    with failing_with(EngineFailed, folder, monitor):
+        train_to(monitor, 100)
         raise EngineFailed("gone")
     assert "no checkpoint of step 100 could be written: the disk is full" in capfd.readouterr().err
 
 
-def test_a_complete_run_is_left_as_it_is(tmp_path):
-    folder, ours = tmp_path / "run", journal(tmp_path / "run", CheckpointPolicy(every=100))
+def test_complete_run_is_not_changed_on_failure(tmp_path):
+    folder = tmp_path / "run"
+    monitor = make_monitor(folder, CheckpointPolicy(every=100))
     folder.mkdir()
-    with ended_by(SystemExit, folder, ours):
+    with failing_with(SystemExit, folder, monitor):
         (folder / "run.json").write_bytes(b"{}")
         raise SystemExit(143)
     assert [path.name for path in folder.iterdir()] == ["run.json"]
 
 
-def test_a_stop_is_heard_after_each_chunk(tmp_path):
+def test_stop_is_checked_after_every_chunk(tmp_path):
     stop = Event()
-    ours = journal(tmp_path / "run", CheckpointPolicy(), stop)
-    go(ours, 100)
+    monitor = make_monitor(tmp_path / "run", CheckpointPolicy(), stop)
+    train_to(monitor, 100)
     stop.set()
     with pytest.raises(TrainingStopped):
-        ours.chunk_done(standing(200))
-    assert ours.latest.step == 200
+        monitor.chunk_done(standing(200))
+    assert monitor.latest.step == 200
 
 
-def test_no_checkpoint_of_the_last_step(tmp_path):
-    ours = journal(tmp_path / "run", CheckpointPolicy(every=1))
-    ours.chunk_done(standing(CONFIG.num_steps))
+def test_no_checkpoint_is_written_at_the_last_step(tmp_path):
+    monitor = make_monitor(tmp_path / "run", CheckpointPolicy(every=1))
+    monitor.chunk_done(standing(CONFIG.num_steps))
     assert not (tmp_path / "run").exists()

@@ -1,24 +1,24 @@
-"""Runs that are broken off and go on, by the real command: nothing tells them from those that were left alone."""
+"""Runs that are interrupted and resumed end with the same files as runs that are not."""
 
-import json
 import shutil
 import signal
-import subprocess
 
-import pyarrow.parquet as pq
 import pytest
 
 from pipeline.storage.files import digest_of
-from tests.helpers import BACKBEAM, Digits, backbeam, contents, killed_at
-
-NUM_STEPS = 80_000  # in chunks of 1,000: fast enough to wait for, long enough to break off
-RUNS = {
-    "article-manual": ("--recipe", "article-manual"),
-    "article-autodiff": ("--recipe", "article-autodiff"),
-    "modern": ("--recipe", "modern", "--layers", "20,8,3"),  # momentum, dropout, cosine rates
-    "compare": ("--recipe", "nielsen-30", "--layers", "20,8,3", "--step", "compare"),
-}
-QUICK = RUNS["article-manual"]
+from tests.helpers import Digits, backbeam, contents, killed_at
+from tests.pipeline.train.interruption import (
+    NUM_STEPS,
+    QUICK,
+    RECIPE_OPTIONS,
+    checkpoints,
+    command,
+    interrupt_training,
+    kill_while_writing,
+    reproducible_contents,
+    resumed_at,
+    steps,
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +32,18 @@ def prepared(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(prepared, tmp_path_factory):
-    """Return the workspace of a run that was left alone, by the name of its options."""
-    made = {}
+def uninterrupted(prepared, tmp_path_factory):
+    """Return a function from a name in RECIPE_OPTIONS to the workspace of an uninterrupted run, trained once."""
+    workspaces = {}
 
-    def find(name):
-        if name not in made:
-            made[name] = shutil.copytree(prepared, tmp_path_factory.mktemp(name) / "ws")
-            done = backbeam(*command(made[name], *RUNS[name]))
+    def train(name):
+        if name not in workspaces:
+            workspaces[name] = shutil.copytree(prepared, tmp_path_factory.mktemp(name) / "ws")
+            done = backbeam(*command(workspaces[name], *RECIPE_OPTIONS[name]))
             assert done.code == 0, done.err
-        return made[name]
+        return workspaces[name]
 
-    return find
+    return train
 
 
 @pytest.fixture
@@ -51,67 +51,24 @@ def workspace(prepared, tmp_path):
     return shutil.copytree(prepared, tmp_path / "ws")
 
 
-def command(workspace, *options):
-    return ("train", "--workspace", workspace, "--num-steps", NUM_STEPS, *options)
-
-
-def broken_off(number, step, workspace, *options):
-    """Train until the log tells of a step, and send a signal; return the exit code and the log."""
-    arguments = [BACKBEAM, *command(workspace, *options)]
-    with subprocess.Popen(list(map(str, arguments)), stderr=subprocess.PIPE, text=True) as running:
-        heard = []
-        for line in running.stderr:
-            heard.append(line)
-            if f"step {step:>6}:" in line:
-                running.send_signal(number)
-        return running.wait(60), "".join(heard)
-
-
-def checkpoints(workspace):
-    """The files of checkpoints, the oldest first, by the seed of their run."""
-    return sorted(workspace.glob("runs/*/checkpoints/*"))
-
-
-def steps(workspace):
-    return [int(path.name.split("-")[1]) for path in checkpoints(workspace)]
-
-
-def timeless(workspace):
-    """What runs leave, without what tells times, and without the steps at which they went on."""
-    found = {}
-    for name, data in contents(workspace).items():
-        if name.endswith("/learning_curve.parquet"):
-            found[name] = pq.read_table(workspace / name).drop(["seconds"]).to_pylist()[1:]  # the first loss is NaN
-        elif name.endswith("/run.json"):
-            record = json.loads(data)
-            record["tables"] = [table for table in record["tables"] if table["table"] != "learning_curve"]
-            ours = {"seconds", "finished", "record_sha256", "resumed_at"}
-            found[name] = {key: value for key, value in record.items() if key not in ours}
-        elif name.startswith(("runs/", "reports/")) and "validation" not in name:
-            found[name] = data
-    return found
-
-
-def resumed_at(workspace):
-    [path] = workspace.glob("runs/*/run.json")
-    return json.loads(path.read_bytes()).get("resumed_at", [])
-
-
 @pytest.mark.parametrize(
     "name",
-    ["article-manual", *(pytest.param(name, marks=pytest.mark.slow) for name in RUNS if name != "article-manual")],
+    [
+        "article-manual",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in RECIPE_OPTIONS if name != "article-manual"),
+    ],
 )
-def test_broken_off_again_and_again_it_ends_as_if_it_had_been_left_alone(name, undisturbed, workspace):
-    options = RUNS[name]
-    only_then = (*options, "--checkpoint-every", 0)
-    code, log = broken_off(signal.SIGTERM, 4_000, workspace, *only_then)
+def test_run_interrupted_three_times_gives_the_same_files(name, uninterrupted, workspace):
+    options = RECIPE_OPTIONS[name]
+    no_interval = (*options, "--checkpoint-every", 0)
+    code, log = interrupt_training(signal.SIGTERM, 4_000, workspace, *no_interval)
     assert code == 143, log
     [first] = steps(workspace)
     assert first >= 3_000
     assert f"left at step {first}: the same command goes on from there" in log
     assert not list(workspace.glob("runs/*/run.json"))
 
-    code, log = broken_off(signal.SIGINT, first + 6_000, workspace, *only_then)
+    code, log = interrupt_training(signal.SIGINT, first + 6_000, workspace, *no_interval)
     assert code == 130, log
     assert f"going on from step {first}, where" in log
     assert f"step {first + 1000:>6}:" in log
@@ -119,7 +76,7 @@ def test_broken_off_again_and_again_it_ends_as_if_it_had_been_left_alone(name, u
     second = steps(workspace)[-1]
     assert steps(workspace) == [first, second]
 
-    code, log = broken_off(signal.SIGKILL, 24_000, workspace, *options, "--checkpoint-every", 2_000)
+    code, log = interrupt_training(signal.SIGKILL, 24_000, workspace, *options, "--checkpoint-every", 2_000)
     assert code == -signal.SIGKILL, log
     third = steps(workspace)[-1]
     assert third >= 22_000
@@ -128,30 +85,24 @@ def test_broken_off_again_and_again_it_ends_as_if_it_had_been_left_alone(name, u
     done = backbeam(*command(workspace, *options))
     assert done.code == 0, done.err
     assert resumed_at(workspace) == [first, second, third]
-    assert timeless(workspace) == timeless(undisturbed(name))
+    assert reproducible_contents(workspace) == reproducible_contents(uninterrupted(name))
     assert not checkpoints(workspace)
     assert not [path for path in contents(workspace) if ".tmp" in path or "checkpoint" in path]
 
 
-def killed_while_writing(step, workspace, *options):
-    """Train until the checkpoint of a step is about to be put in place."""
-    arguments = (*command(workspace, *QUICK), "--checkpoint-every", 10_000, *options)
-    assert killed_at("os.rename", rf"\.step-{step:010d}", *arguments) == -signal.SIGKILL
-
-
-def test_killed_while_a_checkpoint_is_written_the_one_before_holds(undisturbed, workspace):
-    killed_while_writing(30_000, workspace)
-    left = [path.name for path in checkpoints(workspace)]
-    assert [name for name in left if name.endswith(".tmp")]
+def test_run_killed_during_a_checkpoint_write_resumes_from_the_previous_one(uninterrupted, workspace):
+    kill_while_writing(30_000, workspace)
+    names = [path.name for path in checkpoints(workspace)]
+    assert [name for name in names if name.endswith(".tmp")]
     done = backbeam(*command(workspace, *QUICK, "--checkpoint-every", 0))
     assert done.code == 0, done.err
     assert resumed_at(workspace) == [20_000]
-    assert timeless(workspace) == timeless(undisturbed("article-manual"))
+    assert reproducible_contents(workspace) == reproducible_contents(uninterrupted("article-manual"))
 
 
-def test_what_a_killed_write_left_is_cleared_when_the_run_goes_on(workspace):
-    killed_while_writing(30_000, workspace)
-    code, log = broken_off(signal.SIGTERM, 40_000, workspace, *QUICK)
+def test_temporary_file_of_a_killed_write_is_deleted_on_resume(workspace):
+    kill_while_writing(30_000, workspace)
+    code, log = interrupt_training(signal.SIGTERM, 40_000, workspace, *QUICK)
     assert code == 143, log
     assert all(path.name.startswith("step-") for path in checkpoints(workspace))
 
@@ -164,13 +115,13 @@ def test_what_a_killed_write_left_is_cleared_when_the_run_goes_on(workspace):
         (("--keep-checkpoints", 3), 3),
     ],
 )
-def test_so_many_checkpoints_are_kept(options, kept, workspace):
-    killed_while_writing(60_000, workspace, *options)
+def test_number_of_kept_checkpoints_is_an_option(options, kept, workspace):
+    kill_while_writing(60_000, workspace, *options)
     complete = [path for path in checkpoints(workspace) if not path.name.startswith(".")]
     assert [int(path.name.split("-")[1]) for path in complete] == [20_000, 30_000, 40_000, 50_000][-kept:]
 
 
-def test_checkpoints_that_a_killed_process_left_of_a_complete_run_are_cleared(workspace):
+def test_checkpoints_of_a_complete_run_are_deleted(workspace):
     options = (*QUICK, "--checkpoint-every", 30_000)
     assert killed_at("os.remove", r"/step-\d+[^/]*$", *command(workspace, *options)) == -signal.SIGKILL
     assert steps(workspace) == [30_000, 60_000]
@@ -179,13 +130,13 @@ def test_checkpoints_that_a_killed_process_left_of_a_complete_run_are_cleared(wo
     assert not checkpoints(workspace)
 
 
-def spoil(path):
+def flip_bit(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
-def cut(path):
+def truncate(path):
     path.write_bytes(path.read_bytes()[:-1])
 
 
@@ -200,41 +151,43 @@ def empty(path):
 @pytest.fixture(scope="module")
 def two_checkpoints(prepared, tmp_path_factory):
     workspace = shutil.copytree(prepared, tmp_path_factory.mktemp("two") / "ws")
-    killed_while_writing(30_000, workspace)
+    kill_while_writing(30_000, workspace)
     return workspace
 
 
 @pytest.mark.parametrize(
-    "damage", [spoil, *(pytest.param(each, marks=pytest.mark.slow) for each in (cut, extend, empty))]
+    "damage", [flip_bit, *(pytest.param(change, marks=pytest.mark.slow) for change in (truncate, extend, empty))]
 )
-def test_the_one_before_is_taken_where_the_newest_does_not_verify(damage, two_checkpoints, undisturbed, tmp_path):
+def test_run_resumes_from_the_previous_checkpoint_if_the_newest_is_corrupt(
+    damage, two_checkpoints, uninterrupted, tmp_path
+):
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
-    *_, before, newest = (path for path in checkpoints(workspace) if not path.name.startswith("."))
+    *_, previous, newest = (path for path in checkpoints(workspace) if not path.name.startswith("."))
     damage(newest)
     done = backbeam(*command(workspace, *QUICK, "--quiet"))
     assert done.code == 0, done.err
     assert f"train: warning: {newest} is corrupt" in done.err
-    assert before.name not in done.err
+    assert previous.name not in done.err
     assert resumed_at(workspace) == [10_000]
-    assert timeless(workspace) == timeless(undisturbed("article-manual"))
+    assert reproducible_contents(workspace) == reproducible_contents(uninterrupted("article-manual"))
 
 
 @pytest.mark.slow
-def test_where_the_newest_is_deleted_the_one_before_is_the_newest(two_checkpoints, undisturbed, tmp_path):
+def test_run_resumes_from_the_previous_checkpoint_if_the_newest_is_deleted(two_checkpoints, uninterrupted, tmp_path):
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
     checkpoints(workspace)[-1].unlink()
     done = backbeam(*command(workspace, *QUICK, "--quiet"))
     assert (done.code, done.err.count("warning")) == (0, 0)
     assert resumed_at(workspace) == [10_000]
-    assert timeless(workspace) == timeless(undisturbed("article-manual"))
+    assert reproducible_contents(workspace) == reproducible_contents(uninterrupted("article-manual"))
 
 
-def test_two_that_change_places_are_both_refused(two_checkpoints, tmp_path):
+def test_checkpoints_with_swapped_names_are_rejected(two_checkpoints, tmp_path):
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
     *_, first, second = checkpoints(workspace)
-    data = first.read_bytes(), second.read_bytes()
-    second.write_bytes(data[0])
-    first.write_bytes(data[1])
+    first_data = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(first_data)
     done = backbeam(*command(workspace, *QUICK))
     assert done.code == 4, done.err
     assert str(first) in done.err
@@ -242,22 +195,22 @@ def test_two_that_change_places_are_both_refused(two_checkpoints, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_damaged_one_does_not_take_the_place_of_a_sound_one(two_checkpoints, tmp_path):
+def test_corrupt_checkpoint_does_not_count_as_kept(two_checkpoints, tmp_path):
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
     newest = checkpoints(workspace)[-1]
-    spoil(newest)
-    code, log = broken_off(signal.SIGTERM, 12_000, workspace, *QUICK)
+    flip_bit(newest)
+    code, log = interrupt_training(signal.SIGTERM, 12_000, workspace, *QUICK)
     assert code == 143, log
     assert newest.name not in {path.name for path in checkpoints(workspace)}
     assert len(steps(workspace)) == 2
     assert backbeam(*command(workspace, *QUICK)).err.count("warning") == 0
 
 
-def test_none_that_verifies_is_an_error_and_nothing_is_touched(two_checkpoints, tmp_path):
+def test_run_with_only_corrupt_checkpoints_is_an_error_and_not_changed(two_checkpoints, tmp_path):
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
     sound = [path for path in checkpoints(workspace) if not path.name.startswith(".")]
     for path in sound:
-        spoil(path)
+        flip_bit(path)
     before = {name: data for name, data in contents(workspace / "runs").items() if not name.endswith(".tmp")}
     done = backbeam(*command(workspace, *QUICK))
     assert done.code == 4, done.err
@@ -271,11 +224,11 @@ def test_none_that_verifies_is_an_error_and_nothing_is_touched(two_checkpoints, 
     assert resumed_at(workspace) == []
 
 
-def test_a_checkpoint_of_another_run_is_refused(two_checkpoints, tmp_path):
-    """Sound in itself, and of the same shape, but trained from another seed."""
+def test_checkpoint_of_another_run_is_rejected(two_checkpoints, tmp_path):
+    """The checkpoint verifies and has the same shapes, but another seed."""
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
     [folder] = workspace.glob("runs/*")
-    code, log = broken_off(signal.SIGTERM, 5_000, workspace, *QUICK, "--seed", 2)
+    code, log = interrupt_training(signal.SIGTERM, 5_000, workspace, *QUICK, "--seed", 2)
     assert code == 143, log
     [other] = set(workspace.glob("runs/*")) - {folder}
     shutil.rmtree(folder)
@@ -286,7 +239,7 @@ def test_a_checkpoint_of_another_run_is_refused(two_checkpoints, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_file_under_the_name_of_another_step_is_refused(two_checkpoints, tmp_path):
+def test_checkpoint_named_for_another_step_is_rejected(two_checkpoints, tmp_path):
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
     newest = checkpoints(workspace)[-1]
     newest.rename(newest.with_name(f"step-{90_000:010d}-{digest_of(newest.read_bytes())}.safetensors"))
@@ -296,27 +249,26 @@ def test_a_file_under_the_name_of_another_step_is_refused(two_checkpoints, tmp_p
     assert resumed_at(workspace) == [10_000]
 
 
-def test_every_run_that_was_going_on_leaves_a_checkpoint(undisturbed, workspace):
-    code, log = broken_off(signal.SIGTERM, 9_000, workspace, *QUICK, "--seeds", "1-2", "--checkpoint-every", 0)
+def test_every_interrupted_run_of_several_leaves_a_checkpoint(uninterrupted, workspace):
+    code, log = interrupt_training(signal.SIGTERM, 9_000, workspace, *QUICK, "--seeds", "1-2", "--checkpoint-every", 0)
     assert code == 143, log
-    left = steps(workspace)
-    assert len(left) == 2
-    assert all(f"is left at step {step}: " in log for step in left)
+    saved = steps(workspace)
+    assert len(saved) == 2
+    assert all(f"is left at step {step}: " in log for step in saved)
     done = backbeam(*command(workspace, *QUICK, "--seeds", "1-2"))
     assert done.code == 0, done.err
     assert not checkpoints(workspace)
-    ours = timeless(workspace)
-    assert {name: ours[name] for name in timeless(undisturbed("article-manual"))} == timeless(
-        undisturbed("article-manual")
-    )
+    expected = reproducible_contents(uninterrupted("article-manual"))
+    files = reproducible_contents(workspace)
+    assert {name: files[name] for name in expected} == expected
 
 
 @pytest.mark.slow
-def test_the_split_is_held_window_by_window(tmp_path):
-    """A window that holds one of three shards."""
+def test_run_with_several_windows_resumes_to_the_same_files(tmp_path):
+    """Each window holds one of three shards."""
     digits = Digits(num_train=1500, num_test=20, height=28, width=28).write(tmp_path / "digits")  # 1.1 MiB of pixels
     assert backbeam("preprocess", "--workspace", tmp_path / "a", "--dataset", digits, "--num-shards", 3).code == 0
-    workspaces = tmp_path / "a", shutil.copytree(tmp_path / "a", tmp_path / "b")
+    workspaces = (tmp_path / "a", shutil.copytree(tmp_path / "a", tmp_path / "b"))
     options = ("train", "--num-steps", 5_300, "--window-mib", 1)
     arguments = (*options, "--workspace", workspaces[0], "--checkpoint-every", 1000)
     assert killed_at("os.rename", r"\.step-0000005000", *arguments) == -signal.SIGKILL
@@ -324,24 +276,24 @@ def test_the_split_is_held_window_by_window(tmp_path):
         done = backbeam(*options, "--workspace", workspace)
         assert done.code == 0, done.err
     assert resumed_at(workspaces[0]) == [4_000]
-    assert timeless(workspaces[0]) == timeless(workspaces[1])
+    assert reproducible_contents(workspaces[0]) == reproducible_contents(workspaces[1])
 
 
 @pytest.mark.slow
-def test_devices_side_by_side_go_on_too(workspace, tmp_path):
+def test_run_on_several_devices_resumes_to_the_same_files(workspace, tmp_path):
     options = ("--recipe", "modern", "--layers", "20,8,3", "--replicas", 2, "--device", "cpu", "--num-steps", 3_500)
     alone = shutil.copytree(workspace, tmp_path / "alone")
     arguments = (*command(workspace, *options), "--checkpoint-every", 1000)
     assert killed_at("os.rename", r"\.step-0000003000", *arguments) == -signal.SIGKILL
-    for each in (workspace, alone):
-        done = backbeam(*command(each, *options))
+    for folder in (workspace, alone):
+        done = backbeam(*command(folder, *options))
         assert done.code == 0, done.err
     assert resumed_at(workspace) == [2_000]
-    assert timeless(workspace) == timeless(alone)
+    assert reproducible_contents(workspace) == reproducible_contents(alone)
 
 
 @pytest.mark.slow
-def test_a_log_for_tensorboard_goes_on(workspace):
+def test_tensorboard_log_continues_after_resume(workspace):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -351,19 +303,19 @@ def test_a_log_for_tensorboard_goes_on(workspace):
     assert done.code == 0, done.err
     [folder] = workspace.glob("runs/*/tensorboard")
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
-    found = {event.step for event in events.Tensors("accuracy of the first test examples")}
-    assert found == set(range(0, NUM_STEPS + 1, 1000))
+    logged = {event.step for event in events.Tensors("accuracy of the first test examples")}
+    assert logged == set(range(0, NUM_STEPS + 1, 1000))
 
 
 @pytest.mark.parametrize("arguments", [("--checkpoint-every", -1), ("--keep-checkpoints", 0)])
-def test_what_is_refused(arguments, workspace):
+def test_checkpoint_options_out_of_range_are_rejected(arguments, workspace):
     done = backbeam(*command(workspace, *arguments))
     assert done.code == 2
     assert arguments[0] in done.err
 
 
-def warm_start(workspace, **changed):
-    """Train a run to begin with; return the options for one that begins with its parameters."""
+def prepare_warm_start(workspace, **changed):
+    """Train a short run; return its folder and the options for a run that starts with its parameters."""
     done = backbeam(*command(workspace), "--num-steps", 20, "--json")
     assert done.code == 0, done.err
     [run] = (workspace / "runs").glob("article-*")
@@ -373,24 +325,24 @@ def warm_start(workspace, **changed):
     return run, ("--config", config)
 
 
-def test_what_goes_on_from_a_checkpoint_needs_no_more_of_a_warm_start(workspace):
-    start, options = warm_start(workspace)
-    undisturbed = shutil.copytree(workspace, workspace.parent / "undisturbed")
-    assert backbeam(*command(undisturbed, *options)).code == 0
-    assert broken_off(signal.SIGTERM, 3000, workspace, *options)[0] == 143
+def test_resumed_run_does_not_read_the_parameters_of_its_warm_start(workspace):
+    start, options = prepare_warm_start(workspace)
+    uninterrupted = shutil.copytree(workspace, workspace.parent / "uninterrupted")
+    assert backbeam(*command(uninterrupted, *options)).code == 0
+    assert interrupt_training(signal.SIGTERM, 3000, workspace, *options)[0] == 143
     shutil.move(start / "parameters.safetensors", workspace.parent)
     done = backbeam(*command(workspace, *options))
     assert (done.code, "going on from step" in done.err) == (0, True), done.err
     shutil.move(workspace.parent / "parameters.safetensors", start)
-    assert timeless(workspace) == timeless(undisturbed)
+    assert reproducible_contents(workspace) == reproducible_contents(uninterrupted)
 
 
-def test_a_warm_start_that_cannot_be_leaves_nothing_behind(workspace):
-    start, options = warm_start(workspace)
+def test_rejected_warm_start_leaves_the_workspace_as_it_was(workspace):
+    start, options = prepare_warm_start(workspace)
     before = contents(workspace)
     done = backbeam(*command(workspace, *options, "--layers", "20,7,3"))
     assert (done.code, "needs its layers, 20-30-3; those here are 20-7-3" in done.err) == (2, True), done.err
-    _, gone = warm_start(workspace, sha256="0" * 64)
+    _, gone = prepare_warm_start(workspace, sha256="0" * 64)
     assert backbeam(*command(workspace, *gone)).code == 4
     assert contents(workspace) == before
     assert [path.name for path in (workspace / "runs").iterdir()] == [start.name]

@@ -1,11 +1,11 @@
 from model.recipes import RECIPES
-from pipeline.train import run_record as runs
+from pipeline.train import run_record
 
 
-def test_a_run_of_other_streams_of_random_numbers_has_another_id(monkeypatch):
-    """So a half-trained run of an earlier version is not gone on with, and a complete one not taken for this one's."""
+def test_run_id_depends_on_the_version_of_the_random_streams(monkeypatch):
+    """So a run of an earlier version is neither resumed nor taken for a complete run of this version."""
     config = RECIPES["article-manual"].config
-    ours = runs.run_id("0" * 64, config)
-    assert runs.run_id("0" * 64, config) == ours
-    monkeypatch.setattr(runs, "STREAMS_VERSION", runs.STREAMS_VERSION - 1)
-    assert runs.run_id("0" * 64, config) != ours
+    current = run_record.run_id("0" * 64, config)
+    assert run_record.run_id("0" * 64, config) == current
+    monkeypatch.setattr(run_record, "STREAMS_VERSION", run_record.STREAMS_VERSION - 1)
+    assert run_record.run_id("0" * 64, config) != current

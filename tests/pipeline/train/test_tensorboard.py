@@ -1,4 +1,4 @@
-"""What TensorBoard is given, read back from its files by its own reader."""
+"""The TensorBoard log of a run, read back by TensorBoard's own reader."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.helpers import Digits, backbeam
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory):
-    """The events of a run that gets some test digits wrong."""
+    """The events of a run that misclassifies some test examples, and the JSON result of the command."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     folder = tmp_path_factory.mktemp("board")
@@ -25,7 +25,7 @@ def values(events, tag):
     return [(event.step, make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)]
 
 
-def test_scalars(logged):
+def test_loss_and_accuracy_are_logged_at_every_report(logged):
     events, result = logged
     accuracy = values(events, "accuracy of the first test examples")
     assert [step for step, _ in accuracy] == [0, 3]
@@ -33,29 +33,29 @@ def test_scalars(logged):
     assert [step for step, _ in values(events, "loss")] == [3]
 
 
-def test_histograms_of_every_layer(logged):
+def test_histograms_of_every_layer_are_logged(logged):
     events, _ = logged
     for layer, sizes in enumerate([(30 * 20, 30), (3 * 30, 3)], 1):
         for name, size in zip(("weights", "biases"), sizes, strict=True):
-            found = values(events, f"layer {layer}/{name}")
-            assert [step for step, _ in found] == [0, 3]
-            assert all(buckets[:, 2].sum() == size for _, buckets in found)
+            histograms = values(events, f"layer {layer}/{name}")
+            assert [step for step, _ in histograms] == [0, 3]
+            assert all(buckets[:, 2].sum() == size for _, buckets in histograms)
 
 
-def test_mistakes_are_pictures(logged):
+def test_mistakes_are_logged_as_images_with_captions(logged):
     events, result = logged
     wrong = result["test"]["num_examples"] - result["test"]["num_correct"]
-    assert wrong > 0, "the test needs a run that makes mistakes"
-    [(step, pictures)] = values(events, "mistakes")
-    width, height, *encoded = pictures
+    assert wrong > 0, "the test needs a run that misclassifies an example"
+    [(step, images)] = values(events, "mistakes")
+    width, height, *encoded = images
     assert (step, int(width), int(height), len(encoded)) == (3, 4, 5, min(32, wrong))
-    assert all(bytes(picture).startswith(b"\x89PNG") for picture in encoded)
+    assert all(bytes(image).startswith(b"\x89PNG") for image in encoded)
     described = events.SummaryMetadata("mistakes").summary_description
     assert described.count("taken for") == len(encoded)
 
 
-def test_the_graph_of_a_step(logged):
+def test_graph_of_a_step_is_logged(logged):
     events, _ = logged
     kinds = [node.op for node in events.Graph().node]
-    assert kinds.count("MatMul") == 5  # two forward, two of the gradients, one back to the hidden layer
-    assert "Sub" in kinds  # the difference
+    assert kinds.count("MatMul") == 5  # two forward, two for gradients of weights, one back to the hidden layer
+    assert "Sub" in kinds  # a - y

@@ -1,4 +1,4 @@
-"""Training as a stage, by the real command."""
+"""`backbeam train`: the window, and training after a crash."""
 
 import shutil
 import signal
@@ -9,44 +9,44 @@ from tests.helpers import Digits, backbeam, contents, killed_at
 
 
 @pytest.mark.slow
-def test_the_window_decides_the_order_and_names_the_run(tmp_path):
+def test_window_size_changes_the_order_and_the_run_id(tmp_path):
     digits = Digits(num_train=1500, num_test=20, height=28, width=28).write(tmp_path / "digits")  # 1.1 MiB of pixels
     options = ["--workspace", tmp_path / "ws", "--num-steps", 20, "--json"]
     whole = backbeam("run", "--dataset", digits, "--num-shards", 3, *options)
     assert whole.code == 0, whole.err
-    cut, again = (backbeam("train", *options, "--window-mib", mib) for mib in (1, 1024))
-    assert again.json["run_id"] == whole.json["run_id"] != cut.json["run_id"]
-    parameters = [tmp_path / "ws" / "runs" / found.json["run_id"] / "parameters.safetensors" for found in (whole, cut)]
-    assert parameters[0].read_bytes() != parameters[1].read_bytes()  # not only of another name
+    small, again = (backbeam("train", *options, "--window-mib", mib) for mib in (1, 1024))
+    assert again.json["run_id"] == whole.json["run_id"] != small.json["run_id"]
+    parameters = [tmp_path / "ws" / "runs" / done.json["run_id"] / "parameters.safetensors" for done in (whole, small)]
+    assert parameters[0].read_bytes() != parameters[1].read_bytes()  # the order differs, not only the id
 
 
 @pytest.mark.parametrize(
     ("event", "pattern"),
     [("open", r"\.learning_curve\.parquet\."), ("os.rename", r"/\.temporary/.*/gradient_agreement$")],
 )
-def test_training_that_is_killed_is_done_again(event, pattern, seeds_run, tmp_path):
-    """A run that is trained anew leaves every table first, and comes back to them whole; other runs' files stay."""
+def test_killed_training_is_repeated_and_gives_the_same_files(event, pattern, seeds_run, tmp_path):
+    """Retraining removes the tables of the run first; the files of other runs are left alone."""
     workspace = shutil.copytree(seeds_run, tmp_path / "ws")
     [folder] = workspace.glob("runs/*seed2-*")
     before = contents(workspace)
     (folder / "run.json").unlink()
     command = ("train", "--workspace", workspace, "--num-steps", 20, "--seed", 2)
     assert killed_at(event, pattern, *command) == -signal.SIGKILL
-    place = f"/run={folder.name}/"
+    partition = f"/run={folder.name}/"
     after = contents(workspace / "reports")
-    ours = {name for name in after if place in f"/{name}"}
-    assert ours == (set() if event == "open" else {f"learning_curve{place}learning_curve.parquet"})
-    assert {name: data for name, data in after.items() if name not in ours} == {
+    of_run = {name for name in after if partition in f"/{name}"}
+    assert of_run == (set() if event == "open" else {f"learning_curve{partition}learning_curve.parquet"})
+    assert {name: data for name, data in after.items() if name not in of_run} == {
         name.removeprefix("reports/"): data
         for name, data in before.items()
-        if name.startswith("reports/") and place not in name
+        if name.startswith("reports/") and partition not in name
     }
     again = backbeam(*command, "--json")
     assert (again.code, again.json["skipped"]) == (0, [])
-    assert {name.split("/")[0] for name in contents(workspace / "reports") if place in f"/{name}"} == {
+    assert {name.split("/")[0] for name in contents(workspace / "reports") if partition in f"/{name}"} == {
         *("learning_curve", "gradient_agreement")
     }
-    found = contents(workspace)
+    files = contents(workspace)
     parameters = f"runs/{folder.name}/parameters.safetensors"
-    agreement = f"reports/gradient_agreement{place}gradient_agreement.parquet"
-    assert [found[name] for name in (parameters, agreement)] == [before[name] for name in (parameters, agreement)]
+    agreement = f"reports/gradient_agreement{partition}gradient_agreement.parquet"
+    assert [files[name] for name in (parameters, agreement)] == [before[name] for name in (parameters, agreement)]
