@@ -35,8 +35,7 @@ from pipeline.preprocess.manifest import (
     load_manifest,
 )
 from pipeline.preprocess.shards import (
-    MOST_SHARD_BYTES,
-    add_up,
+    MAX_SHARD_BYTES,
     encode_shard,
     keys_of,
     number_order,
@@ -44,6 +43,7 @@ from pipeline.preprocess.shards import (
     shard_of,
     sort_by_key,
     split_num_shards,
+    summarize_shards,
 )
 from pipeline.preprocess.shuffle_files import (
     BlockCut,
@@ -219,8 +219,8 @@ def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[Shu
     """Put a shard's runs in order and write its file."""
     pixels, name = job.skeleton.num_pixels, shard_name(split, shard, job.splits[split].num_shards)
     num_bytes = sum(int(found.rows[number, 0]) for found, number in runs) * pixels
-    if num_bytes > MOST_SHARD_BYTES:
-        raise BadInput(f"{name} would hold {num_bytes} bytes of pixels, at most {MOST_SHARD_BYTES}: raise --num-shards")
+    if num_bytes > MAX_SHARD_BYTES:
+        raise BadInput(f"{name} would hold {num_bytes} bytes of pixels, at most {MAX_SHARD_BYTES}: raise --num-shards")
     examples = concatenate([read_run(found, number, pixels) for found, number in runs if found.rows[number, 0]], pixels)
     ordered = sort_by_key(job.skeleton.config.seed, split, examples)
     data, info = encode_shard(name, ordered, len(job.skeleton.class_names))
@@ -256,7 +256,7 @@ def write_manifest(tally: SplitTotals, job: PreprocessJob) -> None:
 
 def describe_split(split: str, shards: Iterable[ShardInfo], num_pixels: int) -> SplitInfo:
     """Add up what a split's shards hold."""
-    return add_up(tuple(shard for shard in shards if shard.name.startswith(f"{split}-")), num_pixels)
+    return summarize_shards(tuple(shard for shard in shards if shard.name.startswith(f"{split}-")), num_pixels)
 
 
 def _plan(

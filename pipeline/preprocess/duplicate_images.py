@@ -68,7 +68,7 @@ def find_repeated(keys: ContentKeys) -> DuplicateGroups:
     return DuplicateGroups(order[repeated].astype(np.int64), groups.astype(np.int64))
 
 
-def later_ones(groups: Integers, indices: Integers) -> DuplicatePairs:
+def find_later_duplicates(groups: Integers, indices: Integers) -> DuplicatePairs:
     """Find the members of groups that are not their group's first by index; that one is their twin.
 
     Args:
@@ -81,7 +81,7 @@ def later_ones(groups: Integers, indices: Integers) -> DuplicatePairs:
     return DuplicatePairs(order[~starts], first[~starts])
 
 
-def in_both(groups: Integers, wanted: npt.NDArray[np.bool_], indices: Integers) -> DuplicatePairs:
+def find_shared(groups: Integers, wanted: npt.NDArray[np.bool_], indices: Integers) -> DuplicatePairs:
     """Find the wanted members of groups that also hold unwanted ones; the first of those by index is the twin."""
     own, others = np.flatnonzero(wanted), np.flatnonzero(~wanted)
     others = others[np.lexsort((indices[others], groups[others]))]
@@ -102,19 +102,19 @@ def _starts(groups: Integers) -> npt.NDArray[np.bool_]:
 BUCKET_EXAMPLES = 2**18  # 8 MiB
 
 
-MOST_BITS = 10  # of a key that choose its bucket
+MAX_BITS = 10  # of a key that choose its bucket
 
 
-Kept = npt.NDArray[Any]  # KEPT[n]
+KeyRows = npt.NDArray[Any]  # KEY_ROW[n]
 
 
 # content key of the image, position in the source, class, and number of the split
-KEPT = np.dtype([("key", "<u8", 2), ("index", "<i8"), ("label", "<i4"), ("split", "<i4")])
+KEY_ROW = np.dtype([("key", "<u8", 2), ("index", "<i8"), ("label", "<i4"), ("split", "<i4")])
 
 
-def pack_keys(keys: ContentKeys, indices: Integers, labels: Integers, split: int) -> Kept:
-    """Put together what is kept of n examples of a split: KEPT[n]."""
-    kept = np.empty(len(indices), KEPT)
+def pack_keys(keys: ContentKeys, indices: Integers, labels: Integers, split: int) -> KeyRows:
+    """Put together what is kept of n examples of a split: KEY_ROW[n]."""
+    kept = np.empty(len(indices), KEY_ROW)
     kept["key"], kept["index"], kept["label"], kept["split"] = keys, indices, labels, split
     return kept
 
@@ -130,9 +130,9 @@ class DigestBuckets:
             num_examples: about how many will be added.
         """
         self._folder = folder
-        self._bits = min(MOST_BITS, max(1, num_examples // BUCKET_EXAMPLES).bit_length())
+        self._bits = min(MAX_BITS, max(1, num_examples // BUCKET_EXAMPLES).bit_length())
 
-    def add(self, kept: Kept) -> None:
+    def add(self, kept: KeyRows) -> None:
         """Add examples to the buckets that they belong to; raises StorageFailed if the disk is full."""
         buckets = (kept["key"][:, 0] >> np.uint64(64 - self._bits)).astype(np.int64)
         order = np.argsort(buckets, kind="stable")
@@ -141,11 +141,11 @@ class DigestBuckets:
             if start < stop:
                 append(self._path(bucket), kept[order[start:stop]].tobytes())
 
-    def __iter__(self) -> Iterator[Kept]:
+    def __iter__(self) -> Iterator[KeyRows]:
         """Yield what is in each bucket."""
         for bucket in range(2**self._bits):
             if self._path(bucket).exists():
-                yield np.fromfile(self._path(bucket), KEPT)
+                yield np.fromfile(self._path(bucket), KEY_ROW)
 
     def _path(self, bucket: int) -> Path:
         return self._folder / f"{bucket:05d}"

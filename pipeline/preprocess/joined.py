@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
 from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig, SplitInfo, commit_manifest
-from pipeline.preprocess.shards import add_up
-from pipeline.sources.catalog import MOST_SHARDS
+from pipeline.preprocess.shards import summarize_shards
+from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.storage.files import make_empty_folder, remove_on_failure
 from pipeline.storage.places import Place
 
@@ -34,15 +34,15 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
     """Make the manifest of a joint data set.
 
     Raises:
-        BadUsage: two parts are the same data, or there are more than MOST_SHARDS train shards.
+        BadUsage: two parts are the same data, or there are more than MAX_SHARDS train shards.
         BadInput: two parts differ in image size or classes.
     """
     for one, other in combinations(parts, 2):
         _check_apart(one, other)
     first, infos = parts[0].manifest, tuple(map(_describe, parts))
     num_shards = sum(part.manifest.config.num_shards for part in parts)
-    if num_shards > MOST_SHARDS:
-        raise BadUsage(f"the parts have {num_shards} train shards together, at most {MOST_SHARDS}: lower --num-shards")
+    if num_shards > MAX_SHARDS:
+        raise BadUsage(f"the parts have {num_shards} train shards together, at most {MAX_SHARDS}: lower --num-shards")
     return Manifest(
         name=_name(parts),
         height=first.height,
@@ -98,4 +98,4 @@ def _join_split(split: str, manifests: Sequence[Manifest]) -> SplitInfo:
         for number, manifest in enumerate(manifests)
         for shard in manifest.splits[split].shards
     )
-    return add_up(shards, manifests[0].num_pixels)
+    return summarize_shards(shards, manifests[0].num_pixels)

@@ -12,7 +12,7 @@ from pydantic import (
 
 from model.errors import BadInput, CorruptArtefact
 from pipeline.sources.blocks import SourceInfo
-from pipeline.sources.catalog import MOST_SHARDS, SPLITS
+from pipeline.sources.catalog import MAX_SHARDS, SPLITS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 from pipeline.storage import files
 from pipeline.storage.commit import commit_file
@@ -78,7 +78,7 @@ class PreprocessConfig(Record):
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    num_shards: Annotated[int, Field(gt=0, le=MOST_SHARDS)]
+    num_shards: Annotated[int, Field(gt=0, le=MAX_SHARDS)]
 
 
 class PartInfo(Record):

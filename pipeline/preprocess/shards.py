@@ -15,7 +15,7 @@ from model.examples import Bytes, Examples, Integers, decode, encode
 from model.order import Keys, order_keys
 from model.random_streams import Purpose, stream_key
 from pipeline.preprocess.manifest import Manifest, ShardInfo, SplitInfo
-from pipeline.sources.catalog import MOST_SHARDS, SPLITS
+from pipeline.sources.catalog import MAX_SHARDS, SPLITS
 from pipeline.storage.files import digest_of
 from pipeline.storage.places import Place
 
@@ -23,10 +23,10 @@ FIRST_EXAMPLES = 1000  # the article counts right answers among the first 1,000 
 
 
 DEFAULT_SHARD_BYTES = 8192 * 784  # of pixels
-MOST_SHARD_EXAMPLES = 2**16  # by default: of images of a few pixels, the rest of a record takes more than they do
-MOST_MEAN_BYTES = 2**27  # of pixels, whatever the user asks for: a worker holds one shard
-MOST_SHARD_BYTES = 2**28  # of pixels, of any single shard: how many examples a shard gets is a matter of chance
-_MEAN_LIMIT = f"a shard may hold {MOST_MEAN_BYTES >> 20} MiB of pixels on average"
+MAX_SHARD_EXAMPLES = 2**16  # by default: of images of a few pixels, the rest of a record takes more than they do
+MAX_MEAN_BYTES = 2**27  # of pixels, whatever the user asks for: a worker holds one shard
+MAX_SHARD_BYTES = 2**28  # of pixels, of any single shard: how many examples a shard gets is a matter of chance
+_MEAN_LIMIT = f"a shard may hold {MAX_MEAN_BYTES >> 20} MiB of pixels on average"
 _SUM_PIECE = 2**16  # numbers
 
 
@@ -66,7 +66,7 @@ def choose_num_shards(wanted: int | None, num_examples: int, num_pixels: int, na
     chosen = wanted or default_num_shards(num_examples, num_pixels)
     if wanted and wanted > num_examples:
         raise BadUsage(f"--num-shards {wanted} is more than the {num_examples} train examples of {name}")
-    fewest = -(-num_examples * num_pixels // MOST_MEAN_BYTES)
+    fewest = -(-num_examples * num_pixels // MAX_MEAN_BYTES)
     if chosen < fewest:
         raise BadUsage(
             f"--num-shards {chosen} is too few for {name}: {_MEAN_LIMIT}, so that it needs at least {fewest}"
@@ -75,21 +75,21 @@ def choose_num_shards(wanted: int | None, num_examples: int, num_pixels: int, na
 
 
 def check_size(num_examples: int, num_pixels: int, name: str) -> None:
-    """Check that MOST_SHARDS shards of a permitted size can hold a split; raises BadUsage."""
-    if num_examples * num_pixels > MOST_SHARDS * MOST_MEAN_BYTES:
-        raise BadUsage(f"{name} is too large: {_MEAN_LIMIT}, and a split has at most {MOST_SHARDS} of them")
+    """Check that MAX_SHARDS shards of a permitted size can hold a split; raises BadUsage."""
+    if num_examples * num_pixels > MAX_SHARDS * MAX_MEAN_BYTES:
+        raise BadUsage(f"{name} is too large: {_MEAN_LIMIT}, and a split has at most {MAX_SHARDS} of them")
 
 
 def default_num_shards(num_examples: int, num_pixels: int) -> int:
     """Return the number of train shards that gives shards of about DEFAULT_SHARD_BYTES."""
-    by_bytes, by_number = -(-num_examples * num_pixels // DEFAULT_SHARD_BYTES), -(-num_examples // MOST_SHARD_EXAMPLES)
-    return max(1, min(max(by_bytes, by_number), num_examples, MOST_SHARDS))
+    by_bytes, by_number = -(-num_examples * num_pixels // DEFAULT_SHARD_BYTES), -(-num_examples // MAX_SHARD_EXAMPLES)
+    return max(1, min(max(by_bytes, by_number), num_examples, MAX_SHARDS))
 
 
 def split_num_shards(num_shards: int, num_train_examples: int, num_examples: int) -> int:
-    """Return a split's number of shards, given that train is cut into num_shards: MOST_SHARDS at most."""
+    """Return a split's number of shards, given that train is cut into num_shards: MAX_SHARDS at most."""
     as_large_as_train = -(-num_examples * num_shards // num_train_examples)  # rounded up, in whole numbers
-    return max(1, min(as_large_as_train, MOST_SHARDS))
+    return max(1, min(as_large_as_train, MAX_SHARDS))
 
 
 def sort_by_key(seed: int, split: str, examples: Examples) -> Examples:
@@ -123,7 +123,7 @@ def encode_shard(name: str, examples: Examples, num_classes: int) -> tuple[bytes
     return data, info
 
 
-def add_up(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInfo:
+def summarize_shards(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInfo:
     """Describe a split by what its shards hold."""
     counts = np.sum([shard.class_counts for shard in shards], axis=0)
     num_values = max(1, int(counts.sum()) * num_pixels)

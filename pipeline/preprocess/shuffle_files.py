@@ -26,7 +26,7 @@ from pipeline.storage.files import read_range
 from pipeline.storage.local_disk import write_new
 from pipeline.storage.places import Place
 
-MOST_GROUPS = 64  # that many workers can write shards of a split at a time
+MAX_GROUPS = 64  # that many workers can write shards of a split at a time
 _ROW_BYTES = 24
 _CARRIED = "what the engine's shuffle carried"
 
@@ -68,7 +68,7 @@ def group_edges(folder: Place, num_shards: int) -> list[int]:
         folder: for scratch files; if it is in a store, workers share no disk and every shard is a group.
         num_shards: of the split.
     """
-    num_groups = min(num_shards, MOST_GROUPS) if isinstance(folder, Path) else num_shards
+    num_groups = min(num_shards, MAX_GROUPS) if isinstance(folder, Path) else num_shards
     return [group * num_shards // num_groups for group in range(num_groups + 1)]
 
 

@@ -26,7 +26,7 @@ from pipeline.preprocess.validation_config import (
     is_validated,
 )
 from pipeline.progress import warn
-from pipeline.sources.catalog import KNOWN, AnySource, PictureOptions, RowsSource, Source
+from pipeline.sources.catalog import KNOWN, AnySource, IdxSource, ParquetSource, PictureOptions
 
 if TYPE_CHECKING:
     from pipeline.preprocess.validation import ValidatedDataset
@@ -165,9 +165,9 @@ def _check_fits_sources(options: DatasetConfig) -> None:
 def _check_taken(pictures: PictureOptions, source: AnySource) -> None:
     """Refuse options of pictures that this kind of source has no use for; raises BadUsage."""
     columns = pictures.image_column is not None or pictures.label_column is not None
-    if columns and not isinstance(source, RowsSource):
+    if columns and not isinstance(source, ParquetSource):
         raise BadUsage(f"--image-column and --label-column go with Parquet files, and {source.name} has none")
-    if pictures.image_size is not None and isinstance(source, Source):
+    if pictures.image_size is not None and isinstance(source, IdxSource):
         raise BadUsage(f"--image-size goes with pictures, and {source.name} is of IDX files, which say their size")
 
 

@@ -7,7 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from model.examples import Examples, Integers
-from pipeline.preprocess.duplicate_images import DuplicatePairs, Kept, find_repeated, in_both, later_ones
+from pipeline.preprocess.duplicate_images import (
+    DuplicatePairs,
+    KeyRows,
+    find_later_duplicates,
+    find_repeated,
+    find_shared,
+)
 from pipeline.preprocess.manifest import Manifest, ShardInfo, SplitInfo
 from pipeline.preprocess.shards import pixel_sums
 
@@ -79,7 +85,7 @@ def describe_shard(examples: Examples | None, shard: ShardInfo, num_classes: int
 
 
 def find_faults(
-    manifest: Manifest, facts: dict[str, SplitFacts], buckets: Iterable[Kept], baseline: Manifest | None
+    manifest: Manifest, facts: dict[str, SplitFacts], buckets: Iterable[KeyRows], baseline: Manifest | None
 ) -> Iterator[CheckFinding]:
     """Yield what every check finds in every split that it is about.
 
@@ -114,7 +120,7 @@ def _find_in_split(name: str, split: SplitInfo, facts: SplitFacts) -> Iterator[C
     yield _finding("constant_images", name, facts.constant, split.num_examples)
 
 
-def _find_repeated(manifest: Manifest, names: list[str], buckets: Iterable[Kept]) -> Iterator[CheckFinding]:
+def _find_repeated(manifest: Manifest, names: list[str], buckets: Iterable[KeyRows]) -> Iterator[CheckFinding]:
     """Look for equal images, in each split and between train and the others."""
     found: dict[tuple[str, str], FlaggedExamples] = {}
     for kept in buckets:
@@ -128,20 +134,20 @@ def _find_repeated(manifest: Manifest, names: list[str], buckets: Iterable[Kept]
         yield from (_finding(check, name, found.get((check, name), FlaggedExamples()), size) for check in checks)
 
 
-def _repeated_in(kept: Kept, names: list[str]) -> Iterator[tuple[tuple[str, str], FlaggedExamples]]:
+def _repeated_in(kept: KeyRows, names: list[str]) -> Iterator[tuple[tuple[str, str], FlaggedExamples]]:
     """Yield what each check finds among examples of which all with the same image are there."""
     rows, groups = find_repeated(kept["key"])
     indices, labels, of_split = (kept[column][rows] for column in ("index", "label", "split"))
     for number, name in enumerate(names):
         own = np.flatnonzero(of_split == number)
-        later = DuplicatePairs(*(own[positions] for positions in later_ones(groups[own], indices[own])))
+        later = DuplicatePairs(*(own[positions] for positions in find_later_duplicates(groups[own], indices[own])))
         yield ("duplicates", name), _some_pairs(later, indices)
         differ = labels[later.members] != labels[later.twins]
         conflicting = DuplicatePairs(later.members[differ], later.twins[differ])
         yield ("conflicting_labels", name), _some_pairs(conflicting, indices)
         if name != "train" and "train" in names:
             either = np.flatnonzero((of_split == number) | (of_split == names.index("train")))
-            found = in_both(groups[either], of_split[either] == number, indices[either])
+            found = find_shared(groups[either], of_split[either] == number, indices[either])
             leaked = DuplicatePairs(*(either[positions] for positions in found))
             yield ("test_in_train", name), _some_pairs(leaked, indices)
 

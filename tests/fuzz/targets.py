@@ -19,7 +19,7 @@ from pipeline.preprocess.provenance import Origin
 from pipeline.preprocess.shards import decode_shard
 from pipeline.preprocess.validation_config import ValidationRecord
 from pipeline.sources.blocks import ExampleFormat as ExampleTarget
-from pipeline.sources.catalog import FILE_NAMES, AnySource, PictureOptions, RowsSource, Source
+from pipeline.sources.catalog import FILE_NAMES, AnySource, IdxSource, ParquetSource, PictureOptions
 from pipeline.sources.images import decode_grey, decode_picture, prepare_picture
 from pipeline.sources.scan import scan_source
 from pipeline.storage.files import digest_of
@@ -69,13 +69,13 @@ def _scan_idx(number: int, data: bytes) -> None:
     """Scan the files of a data set of which one is foreign, and read what was scanned, as workers do."""
     files = [str(_folder() / "digits" / name) for name in FILE_NAMES]
     files[number] = str(_placed(data))
-    _read_source(Source("fuzz", tuple(files), None))
+    _read_source(IdxSource("fuzz", tuple(files), None))
 
 
 def parquet_source(data: bytes) -> None:
     place = str(_placed(data, "input.parquet"))
     with suppress(BadInput, BadUsage):
-        _read_source(RowsSource("fuzz", {"train": (place,), "test": (place,)}, PictureOptions()))
+        _read_source(ParquetSource("fuzz", {"train": (place,), "test": (place,)}, PictureOptions()))
 
 
 def _read_source(source: AnySource) -> None:

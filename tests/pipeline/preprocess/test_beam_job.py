@@ -96,7 +96,7 @@ ENGINES = {
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_same_bytes_on_every_engine(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.sources.scan.BLOCK_BYTES", 20 * 7)  # many blocks
+    monkeypatch.setattr("pipeline.sources.idx_source.BLOCK_BYTES", 20 * 7)  # many blocks
     digits = Digits().write(tmp_path / "digits")
     expected = contents(build(digits, tmp_path / "a"))
     assert contents(build(digits, tmp_path / "b", beam=ENGINES[engine])) == expected
@@ -105,7 +105,7 @@ def test_the_same_bytes_on_every_engine(engine, tmp_path, monkeypatch):
 
 
 def test_a_worker_holds_one_block_and_the_engine_none(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.sources.scan.BLOCK_BYTES", 2**23)
+    monkeypatch.setattr("pipeline.sources.idx_source.BLOCK_BYTES", 2**23)
     source = Digits(num_train=40_000, num_test=20, height=28, width=28).write(tmp_path / "digits")  # 4 blocks
     build(source, tmp_path / "warm", num_shards=40)  # what is imported and kept once
     tracemalloc.start()
@@ -118,7 +118,7 @@ def test_a_worker_holds_one_block_and_the_engine_none(tmp_path, monkeypatch):
 
 
 def test_a_shard_that_is_too_large_is_refused_before_it_is_read(digits_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MOST_SHARD_BYTES", 100)
+    monkeypatch.setattr(module, "MAX_SHARD_BYTES", 100)
     with pytest.raises(BadInput, match=r"would hold \d+ bytes of pixels, at most 100: raise --num-shards"):
         build(digits_folder, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

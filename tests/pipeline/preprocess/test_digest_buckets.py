@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.preprocess.duplicate_images import BUCKET_EXAMPLES, KEPT, content_keys, pack_keys, temporary_buckets
+from pipeline.preprocess.duplicate_images import BUCKET_EXAMPLES, KEY_ROW, content_keys, pack_keys, temporary_buckets
 from pipeline.preprocess.manifest import Manifest, SplitInfo
 from pipeline.preprocess.validation_checks import _find_repeated
 
@@ -21,7 +21,7 @@ def test_equal_images_come_to_one_bucket_and_nothing_is_lost(values, num_example
         found = list(buckets)
     seen = [{key.tobytes() for key in bucket["key"]} for bucket in found]
     assert sum(map(len, seen)) == len(set(values))
-    together = np.concatenate([*found, np.zeros(0, KEPT)])
+    together = np.concatenate([*found, np.zeros(0, KEY_ROW)])
     assert np.array_equal(np.sort(together, order="index"), kept)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.preprocess.duplicate_images import content_keys, find_repeated, in_both, later_ones
+from pipeline.preprocess.duplicate_images import content_keys, find_later_duplicates, find_repeated, find_shared
 
 IMAGES = arrays(np.uint8, st.tuples(st.integers(0, 30), st.integers(1, 3)), elements=st.integers(0, 2))
 
@@ -32,7 +32,7 @@ def test_repeated_images_are_those_that_are_equal(images):
 def test_the_earlier_one_by_index_is_the_twin(images, random):
     indices = np.array(random.sample(range(1000), len(images)), np.int64)
     rows, groups = find_repeated(content_keys(images))
-    pairs = later_ones(groups, indices[rows])
+    pairs = find_later_duplicates(groups, indices[rows])
     found = {(int(indices[rows[a]]), int(indices[rows[b]])) for a, b in zip(*pairs, strict=True)}
     expected = set()
     for members in naive_groups(images):
@@ -45,7 +45,7 @@ def test_the_earlier_one_by_index_is_the_twin(images, random):
 def test_images_of_one_part_that_stand_in_the_other(images, num_train):
     rows, groups = find_repeated(content_keys(images))
     indices = np.arange(len(images))
-    pairs = in_both(groups, rows >= num_train, indices[rows])
+    pairs = find_shared(groups, rows >= num_train, indices[rows])
     found = {(int(rows[a]), int(rows[b])) for a, b in zip(*pairs, strict=True)}
     train = [image.tobytes() for image in images[:num_train]]
     expected = {

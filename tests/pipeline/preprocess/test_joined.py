@@ -11,7 +11,7 @@ from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.preprocess import manifest as manifests
 from pipeline.preprocess.joined import JoinedPart, join_manifests
 from pipeline.preprocess.manifest import check_dataset, commit_manifest, load_manifest
-from pipeline.sources.catalog import MOST_SHARDS
+from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.train.trainer import first_examples, split_reader
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import write_rows, write_tree
@@ -183,9 +183,9 @@ def parts_of(first, *num_shards):
 
 
 def test_parts_have_no_more_shards_together_than_a_split_may_have(first):
-    assert join_manifests(parts_of(first, MOST_SHARDS - 1, 1)).config.num_shards == MOST_SHARDS
+    assert join_manifests(parts_of(first, MAX_SHARDS - 1, 1)).config.num_shards == MAX_SHARDS
     with pytest.raises(BadUsage, match="100000 train shards together, at most 99999: lower --num-shards"):
-        join_manifests(parts_of(first, MOST_SHARDS, 1))
+        join_manifests(parts_of(first, MAX_SHARDS, 1))
 
 
 def test_a_manifest_that_could_not_be_read_back_is_refused(first, tmp_path, monkeypatch):

@@ -6,8 +6,7 @@ from model.errors import BadUsage, CorruptArtefact
 from model.examples import Examples
 from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig
 from pipeline.preprocess.shards import (
-    MOST_MEAN_BYTES,
-    add_up,
+    MAX_MEAN_BYTES,
     check_size,
     choose_num_shards,
     default_num_shards,
@@ -21,8 +20,9 @@ from pipeline.preprocess.shards import (
     shard_of,
     sort_by_key,
     split_num_shards,
+    summarize_shards,
 )
-from pipeline.sources.catalog import MOST_SHARDS
+from pipeline.sources.catalog import MAX_SHARDS
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ from pipeline.sources.catalog import MOST_SHARDS
         (100, 2**24, 100),  # an image is larger than a shard should be
         (65_537, 1, 2),  # tiny images
         (0, 784, 1),
-        (10**10, 784, MOST_SHARDS),
+        (10**10, 784, MAX_SHARDS),
     ],
 )
 def test_shards_are_sized_by_bytes(num_examples, num_pixels, expected):
@@ -58,28 +58,28 @@ def test_a_shard_for_every_example_is_allowed():
 
 
 def test_shards_may_be_as_large_as_the_limit_on_average():
-    assert choose_num_shards(1, MOST_MEAN_BYTES, 1, "full") == 1
+    assert choose_num_shards(1, MAX_MEAN_BYTES, 1, "full") == 1
     with pytest.raises(BadUsage, match=r"at least 2$"):
-        choose_num_shards(1, MOST_MEAN_BYTES + 1, 1, "fuller")
+        choose_num_shards(1, MAX_MEAN_BYTES + 1, 1, "fuller")
 
 
 def test_a_split_that_no_number_of_shards_can_hold_is_refused():
-    check_size(MOST_SHARDS, MOST_MEAN_BYTES, "full")
+    check_size(MAX_SHARDS, MAX_MEAN_BYTES, "full")
     with pytest.raises(BadUsage, match=r"the test split of vast is too large: .* 128 MiB .* at most 99999"):
-        check_size(MOST_SHARDS * MOST_MEAN_BYTES + 1, 1, "the test split of vast")
+        check_size(MAX_SHARDS * MAX_MEAN_BYTES + 1, 1, "the test split of vast")
 
 
 def test_every_split_has_the_same_largest_number_of_shards():
-    assert split_num_shards(1, 1, MOST_SHARDS) == MOST_SHARDS
-    assert split_num_shards(1, 1, 1_000_000) == MOST_SHARDS
-    assert split_num_shards(MOST_SHARDS, 100_000, 200_000) == MOST_SHARDS
+    assert split_num_shards(1, 1, MAX_SHARDS) == MAX_SHARDS
+    assert split_num_shards(1, 1, 1_000_000) == MAX_SHARDS
+    assert split_num_shards(MAX_SHARDS, 100_000, 200_000) == MAX_SHARDS
     assert split_num_shards(8, 60_000, 0) == 1
     with pytest.raises(ValidationError, match="num_shards"):
-        PreprocessConfig(seed=1, num_shards=MOST_SHARDS + 1)
+        PreprocessConfig(seed=1, num_shards=MAX_SHARDS + 1)
 
 
 def test_the_limit_is_what_names_have_digits_for():
-    names = [shard_name("test", number, MOST_SHARDS) for number in (0, 9, 10, MOST_SHARDS - 1)]
+    names = [shard_name("test", number, MAX_SHARDS) for number in (0, 9, 10, MAX_SHARDS - 1)]
     assert len({len(name) for name in names}) == 1
     assert names == sorted(names)
 
@@ -114,7 +114,7 @@ def dataset_of(folder, labels):
     """A data set of one shard in each split, and that shard; any label, but three classes."""
     data, info = encode_shard("train-00000-of-00001.tfrecord", examples(labels), 3)
     info = info.model_copy(update={"class_counts": (len(labels), 0, 0)})
-    splits = {"train": add_up((info,), 4), "test": add_up((info,), 4)}
+    splits = {"train": summarize_shards((info,), 4), "test": summarize_shards((info,), 4)}
     config = PreprocessConfig(seed=1, num_shards=1)
     about = {"name": "few", "height": 2, "width": 2, "class_names": ("a", "b", "c"), "sources": (), "num_rejected": 0}
     manifest = Manifest(**about, config=config, splits=splits, rejected=None)
@@ -139,7 +139,7 @@ def test_a_shard_without_examples_has_no_label_that_is_wrong(tmp_path):
     assert len(read_shard(place, manifest, "train", info).labels) == 0
 
 
-@pytest.mark.parametrize("num_shards", [1, 3, MOST_SHARDS])
+@pytest.mark.parametrize("num_shards", [1, 3, MAX_SHARDS])
 def test_keys_are_cut_into_shards_of_equal_ranges(num_shards):
     keys = np.array([0, 2**32 - 1, 2**63, 2**64 - 2**32, 2**64 - 1], np.uint64)
     expected = [int(key) // 2**32 * num_shards // 2**32 for key in keys.tolist()]
@@ -158,19 +158,19 @@ def test_a_split_adds_up_to_what_its_shards_hold():
     parts = [examples([0, 1]), examples([2, 2, 0]), examples([])]
     shards = tuple(encode_shard("train", part, 3)[1] for part in parts)
     pixels = np.concatenate([part.images for part in parts]).astype(float)
-    split = add_up(shards, 4)
+    split = summarize_shards(shards, 4)
     assert (split.num_examples, split.class_counts, split.shards) == (5, (2, 1, 2), shards)
     assert (split.pixel_mean, split.pixel_std) == pytest.approx((pixels.mean(), pixels.std()), rel=1e-12)
 
 
 def test_a_split_without_examples_has_no_mean():
-    split = add_up((encode_shard("train", examples([]), 3)[1],), 4)
+    split = summarize_shards((encode_shard("train", examples([]), 3)[1],), 4)
     assert (split.num_examples, split.pixel_mean, split.pixel_std) == (0, 0, 0)
 
 
 def test_the_mean_of_one_pixel_is_that_pixel():
     shard = encode_shard("train", Examples(np.zeros(1, np.int64), np.full((1, 1), 9, np.uint8), np.zeros(1, int)), 3)[1]
-    split = add_up((shard,), 1)
+    split = summarize_shards((shard,), 1)
     assert (split.pixel_mean, split.pixel_std) == (9, 0)
 
 
@@ -186,7 +186,7 @@ def test_a_variance_that_rounding_makes_negative_is_none():
         }
     )
     assert (value**2 * count - (2 * value - 1)) / count - ((value * count - 1) / count) ** 2 < 0
-    assert add_up((shard,), 1).pixel_std == 0
+    assert summarize_shards((shard,), 1).pixel_std == 0
 
 
 @pytest.mark.parametrize("read", [read_shard, read_shard_again])
@@ -197,7 +197,7 @@ def test_examples_of_a_part_count_on_from_those_of_earlier_parts(read, tmp_path)
         for name in ("other", folder.name)
     ]
     shards = [info.model_copy(update={"part": part}) for part in (0, 1)]
-    splits = {split: add_up(tuple(shards), 4) for split in ("train", "test")}
+    splits = {split: summarize_shards(tuple(shards), 4) for split in ("train", "test")}
     joint = Manifest(**vars(manifest) | {"splits": splits, "parts": tuple(parts)})
     for split, offset in (("train", 70), ("test", 9)):
         found = read(tmp_path / joint.dataset_id, joint, split, joint.splits[split].shards[1])

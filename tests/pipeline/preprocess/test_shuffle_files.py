@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model.errors import CorruptArtefact
 from model.examples import Examples, concatenate
 from pipeline.preprocess.shuffle_files import (
-    MOST_GROUPS,
+    MAX_GROUPS,
     bytes_of,
     cut_block,
     group_edges,
@@ -53,11 +53,11 @@ def test_every_example_comes_to_its_shard(remote, shards, num_shards):
     assert len(concatenate(list(found.values()), PIXELS).labels) == len(shards)
 
 
-@pytest.mark.parametrize("num_shards", [1, 2, MOST_GROUPS, MOST_GROUPS + 1, 99_999])
+@pytest.mark.parametrize("num_shards", [1, 2, MAX_GROUPS, MAX_GROUPS + 1, 99_999])
 def test_groups_are_few_where_cuts_are_held_in_memory(num_shards, tmp_path):
     edges = group_edges(tmp_path, num_shards)
     assert (edges[0], edges[-1]) == (0, num_shards)
-    assert len(edges) - 1 == min(num_shards, MOST_GROUPS)
+    assert len(edges) - 1 == min(num_shards, MAX_GROUPS)
     assert max(b - a for a, b in pairwise(edges)) - min(b - a for a, b in pairwise(edges)) <= 1
     assert len(group_edges(STORE, num_shards)) == num_shards + 1
 

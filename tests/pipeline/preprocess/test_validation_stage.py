@@ -5,7 +5,7 @@ import hashlib
 from tests.pipeline.test_shards import dataset_of
 
 from pipeline.preprocess.manifest import ShardInfo
-from pipeline.preprocess.shards import add_up
+from pipeline.preprocess.shards import summarize_shards
 from pipeline.preprocess.validation import ValidatedDataset, apply_check, examine, examine_shards
 from pipeline.preprocess.validation_checks import CheckFinding
 from pipeline.preprocess.validation_config import CHECKS, CheckSettings
@@ -24,7 +24,7 @@ def test_the_examples_of_a_shard_that_cannot_be_decoded_are_all_broken(tmp_path)
     (folder / name).write_bytes(torn)
     about = {"name": name, "num_bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
     broken = ShardInfo.model_validate(info.model_dump() | about)
-    splits = manifest.splits | {"test": add_up((broken,), manifest.num_pixels)}
+    splits = manifest.splits | {"test": summarize_shards((broken,), manifest.num_pixels)}
     found = findings(folder, manifest.model_copy(update={"splits": splits}))
     schema = found["schema", "test"]
     assert (schema.value, schema.num_examples, schema.indices) == (1.0, 4, [])
