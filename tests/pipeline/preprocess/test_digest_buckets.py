@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pipeline.preprocess.duplicate_images import BUCKET_EXAMPLES, KEY_ROW, content_keys, pack_keys, temporary_buckets
 from pipeline.preprocess.manifest import Manifest, SplitInfo
-from pipeline.preprocess.validation_checks import _find_repeated
+from pipeline.preprocess.validation_checks import _check_duplicates
 
 
 def kept_of(images, split=0):
@@ -69,6 +69,6 @@ def test_what_is_found_does_not_depend_on_the_buckets():
         with temporary_buckets(num_examples) as buckets:
             for number, images in enumerate(splits):
                 buckets.add(kept_of(images, number))
-            found.append(list(_find_repeated(manifest, ["train", "test"], buckets)))
+            found.append(list(_check_duplicates(manifest, ["train", "test"], buckets)))
     assert found[0] == found[1]
     assert all(finding.num_examples > 10 for finding in found[0] if finding.check != "conflicting_labels")

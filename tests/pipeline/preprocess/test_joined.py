@@ -5,7 +5,6 @@ import shutil
 
 import pandas as pd
 import pytest
-from tests.pipeline.test_preprocess import damage_json
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.preprocess import manifest as manifests
@@ -15,6 +14,7 @@ from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.train.trainer import first_examples, split_reader
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import write_rows, write_tree
+from tests.pipeline.preprocess.test_beam_job import damage_json
 
 LAYERS = ["--layers", "20,6,3", "--num-steps", "200"]
 

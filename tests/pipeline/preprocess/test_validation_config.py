@@ -10,10 +10,10 @@ from pipeline.preprocess.validation_config import (
     CheckSettings,
     ValidationRecord,
     check_validation,
-    decide,
     inspect_command,
     is_validated,
     load_validation,
+    require_passed,
     resolve_checks,
     table_folder,
 )
@@ -115,10 +115,10 @@ def test_a_result_names_a_check_that_there_is():
 
 
 def test_an_error_stops_the_job_and_says_where_to_look(tmp_path):
-    decide(record(result(outcome="warning"), result(outcome="passed")), tmp_path)
+    require_passed(record(result(outcome="warning"), result(outcome="passed")), tmp_path)
     errors = (result(), result(split="train"), result(check="schema", split="train", threshold=0.0))
     with pytest.raises(BadInput) as raised:
-        decide(record(*errors, result(check="duplicates", outcome="warning")), tmp_path)
+        require_passed(record(*errors, result(check="duplicates", outcome="warning")), tmp_path)
     first, *lines, last = str(raised.value).split("\n")
     assert first == "digits-1 does not pass:"
     assert lines[0] == f"  {result().describe()}"
@@ -139,7 +139,7 @@ def test_results_by_their_outcome_and_what_decides_them():
     found = record(result(), warned, baseline_digest="2" * 64)
     assert found.with_outcome("warning") == [warned]
     assert found.with_outcome("passed") == []
-    assert found.asked == (resolve_checks({}), "2" * 64)
+    assert found.inputs == (resolve_checks({}), "2" * 64)
 
 
 def test_the_record_of_another_data_set_is_corrupt(tmp_path):

@@ -2,13 +2,12 @@
 
 import hashlib
 
-from tests.pipeline.test_shards import dataset_of
-
 from pipeline.preprocess.manifest import ShardInfo
 from pipeline.preprocess.shards import summarize_shards
 from pipeline.preprocess.validation import ValidatedDataset, apply_check, examine, examine_shards
 from pipeline.preprocess.validation_checks import CheckFinding
 from pipeline.preprocess.validation_config import CHECKS, CheckSettings
+from tests.pipeline.preprocess.test_shards import dataset_of
 
 
 def findings(folder, manifest):
