@@ -19,21 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from model.errors import BadInput, EngineFailed
+from model.errors import BadInput
 from model.examples import concatenate
 from pipeline.beam_runner import SameCode, run_pipeline, runs_locally
 from pipeline.preprocess.manifest import (
-    MANIFEST_NAME,
     Manifest,
     PreprocessConfig,
     ShardInfo,
     SplitInfo,
     commit_manifest,
-    load_manifest,
 )
+from pipeline.preprocess.rejected import SHOWN_REJECTED, check_outcome, write_rejected
 from pipeline.preprocess.shards import (
     MAX_SHARD_BYTES,
     encode_shard,
@@ -66,14 +64,10 @@ from pipeline.storage.files import (
     write_atomically,
 )
 from pipeline.storage.places import Place
-from pipeline.storage.records import FileInfo
-from pipeline.storage.tables import REJECTED_SCHEMA, read_table, write_table
 from pipeline.storage.workspace import poll_interval, scratch_folder
 
-REJECTED_NAME = "rejected.parquet"
 CUTS = "cuts"  # tags of the outputs of `cut_blocks`
 REJECTED = "rejected"
-SHOWN_REJECTED = 10  # rejected examples that the error of a failed job names
 
 
 @dataclass(frozen=True)
@@ -151,7 +145,7 @@ def preprocess(
         total = sum(block_range.num_examples for block_range in ranges)
         with show_progress("preprocess", total, "examples", partial(_share_done, job, total), poll_interval(folder)):
             run_pipeline(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
-            _check_rejected(job)  # inside, so that a failed check does not show the bar as complete
+            check_outcome(folder, max_rejected)  # inside, so that a failed check does not show the bar as complete
 
 
 def construct(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRange]) -> None:
@@ -261,10 +255,10 @@ def merge(job: PreprocessJob, totals: Iterable[SplitTotals]) -> SplitTotals:
 def write_manifest(totals: SplitTotals, job: PreprocessJob) -> None:
     """Write the table of rejected examples and then the manifest, which makes the data set complete.
 
-    If too many examples are rejected, no manifest is written and `_check_rejected` raises the error in the driver: an
+    If too many examples are rejected, no manifest is written and `check_outcome` raises the error in the driver: an
     error raised on a worker would arrive in the engine's words.
     """
-    rejected = _write_rejected(totals, job) if totals.num_rejected else None
+    rejected = write_rejected(job.folder, totals.rejected) if totals.num_rejected else None
     if totals.num_rejected > job.max_rejected:
         return
     results = {
@@ -329,41 +323,3 @@ def _share_done(job: PreprocessJob, num_examples: int) -> float:
 
 def _max_listed(job: PreprocessJob) -> int:
     return max(job.max_rejected, SHOWN_REJECTED)
-
-
-def _write_rejected(totals: SplitTotals, job: PreprocessJob) -> FileInfo:
-    rows = [vars(example) for example in totals.rejected]
-    return write_table(job.folder / REJECTED_NAME, pa.Table.from_pylist(rows, REJECTED_SCHEMA))
-
-
-def _check_rejected(job: PreprocessJob) -> None:
-    """Check the outcome of a job that the engine reports as successful.
-
-    Raises:
-        BadInput: more than max_rejected examples are rejected, or all of a split.
-        EngineFailed: there is neither a manifest nor a table of rejected examples.
-    """
-    path = job.folder / REJECTED_NAME
-    if (job.folder / MANIFEST_NAME).exists():
-        _check_no_split_is_empty(job)
-        return
-    if not path.exists():
-        raise EngineFailed(f"the engine reports success but wrote no manifest to {job.folder}")
-    rows = read_table(path).to_pylist()
-    listed = "\n".join("  {file} (split {split}), example {index}: {reason}".format(**row) for row in rows)
-    raise BadInput(
-        f"more than {job.max_rejected} examples are rejected, the first of them:\n{listed}\n"
-        f"Mend the source, or accept up to N such examples with --max-rejected N: {REJECTED_NAME} then lists them all."
-    )
-
-
-def _check_no_split_is_empty(job: PreprocessJob) -> None:
-    manifest, _ = load_manifest(job.folder)
-    for name, split in manifest.splits.items():
-        if not split.num_examples:
-            rows = read_table(job.folder / REJECTED_NAME).to_pylist()
-            first = next(row for row in rows if row["split"] == name)
-            raise BadInput(
-                f"every example of the {name} split is rejected, the first because: {first['reason']} "
-                f"({first['file']}, example {first['index']})"
-            )
