@@ -153,7 +153,7 @@ def construct(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRan
     outputs = (
         pipeline
         | "Ranges" >> beam.Create(ranges)
-        | beam.Reshuffle()
+        | beam.Reshuffle()  # without it, engines fuse Create with CutBlocks and one worker reads everything
         | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(REJECTED, main=CUTS)
     )
     every_group = pipeline | "EveryGroup" >> beam.Create(list(empty_groups(job)))  # ((split, group), None)

@@ -173,6 +173,7 @@ def dataset_id(
 ) -> str:
     """Return the id of a data set, a function of everything that determines its bytes; known before it is built."""
     digests = [source.sha256 for source in sources]
+    # Any change here gives every data set another id, so that it is built again; 1 is the version of the format.
     identity = [1, list(class_names), config.model_dump(), digests]
     return f"{name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]}"
 

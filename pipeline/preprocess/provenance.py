@@ -88,7 +88,7 @@ def write_origin(workspace: Place, origin: Origin) -> None:
     path = origin_path(workspace, origin.dataset_id)
     data = origin.to_json()
     if size_or_none(path) is None:
-        commit_file(path, data)
+        commit_file(path, data)  # in a store, never replaces what another process has written in the meantime
     elif path.read_bytes() != data:
         write_atomically(path, data)
 

@@ -37,6 +37,7 @@ def keys_of(seed: int, split: str, index: Integers) -> Keys:
 
 def shard_of(keys: Keys, num_shards: int) -> Integers:
     """Return int64[n], the shard of each key: its high 32 bits scaled to 0 .. num_shards - 1."""
+    # 32 bits, because the product of all 64 bits and num_shards would overflow.
     return ((keys >> np.uint64(32)) * np.uint64(num_shards) >> np.uint64(32)).astype(np.int64)
 
 
@@ -126,6 +127,7 @@ def encode_shard(name: str, examples: Examples, num_classes: int) -> tuple[bytes
 
 def summarize_shards(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInfo:
     """Return the record of a split: its shards, and the counts and pixel statistics of all of them."""
+    # From the integers of the shards, so that the result does not depend on the order in which they were written.
     counts = np.sum([shard.class_counts for shard in shards], axis=0)
     num_values = max(1, int(counts.sum()) * num_pixels)
     mean = sum(shard.pixel_sum for shard in shards) / num_values
@@ -134,7 +136,7 @@ def summarize_shards(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInf
         num_examples=int(counts.sum()),
         class_counts=tuple(counts.tolist()),
         pixel_mean=mean,
-        pixel_std=sqrt(max(0.0, square_mean - mean**2)),
+        pixel_std=sqrt(max(0.0, square_mean - mean**2)),  # rounding may make the difference negative
         shards=shards,
     )
 

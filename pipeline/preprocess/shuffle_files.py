@@ -92,7 +92,7 @@ def cut_block(folder: Place, examples: Examples, shards: Integers, num_shards: i
         return
     scratch = folder / uuid.uuid4().hex  # unique: a bundle may be retried while its first attempt still runs
     table = np.zeros((num_shards, 3), np.int64)
-    write_new(scratch, _fill(table, runs), flushed=False)
+    write_new(scratch, _fill(table, runs), flushed=False)  # no fsync: a job that is interrupted starts anew
     num_bytes = sum(column.nbytes for column in examples)
     for group, (first, stop) in enumerate(pairwise(group_edges(folder, num_shards))):
         if table[first:stop, 0].any():

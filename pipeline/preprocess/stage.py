@@ -95,6 +95,7 @@ def _preprocess_source(
 ) -> tuple[Dataset, dict[str, int]]:
     """Build the data set of one source unless it is complete; return it and the source's examples by split."""
     with log.timed("source"):
+        # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
         from pipeline.preprocess.shards import check_size, choose_num_shards
         from pipeline.sources.download import find_source
         from pipeline.sources.scan import scan_source

@@ -217,6 +217,7 @@ def _scan_file(place: Place, magic: int, name: str, cutting: BlockCutting) -> Fi
     """Read a file, whose header `_read_header` has accepted, from end to end."""
     with open_binary(place) as stored, decompressed(stored, str(place)) as stream:
         header = read_header(stream, magic, str(place))
+        # The digest is of the decompressed file, header included, so that it can be compared with published ones.
         digest = hashlib.sha256(_header_bytes(header))
         checksums = list[int]()
         counts = np.zeros(256, np.int64)
