@@ -21,7 +21,7 @@ LABELS_MAGIC = 0x00000801
 _KINDS = {IMAGES_MAGIC: "images", LABELS_MAGIC: "labels"}
 _GZIP_MAGIC = b"\x1f\x8b"
 MAX_EXAMPLE_BYTES = 2**24  # bounds a worker's memory: it holds a block, and a block has at least one example
-_GZIP_MAX_RATIO = 1032  # the limit of deflate: https://zlib.net/zlib_tech.html
+_GZIP_MAX_RATIO = 1032  # deflate needs at least 2 bits for 258 bytes: https://zlib.net/zlib_tech.html
 
 
 class Header(NamedTuple):

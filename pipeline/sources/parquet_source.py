@@ -203,7 +203,6 @@ def read_batches(
     parquet: pq.ParquetFile, group: int, columns: ParquetColumns, batch_rows: int
 ) -> Iterator[list[ParquetRow]]:
     """Yield the rows of a row group, at most batch_rows and about BLOCK_BYTES of images at a time."""
-    # Without threads: the engine runs one worker for each core, and threads would decode further batches ahead.
     batches = parquet.iter_batches(batch_rows, row_groups=[group], columns=columns.paths, use_threads=False)
     for batch in batches:
         images = batch.column(columns.image)
