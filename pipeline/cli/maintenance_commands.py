@@ -111,14 +111,14 @@ def reproduce(
     """Make a run again from its sources in a fresh place, and compare; exit code 1 if anything came out different."""
     from pipeline.cli import maintenance_output as verification_sheets
     from pipeline.context import quiet_imports
-    from pipeline.preprocess.provenance import absolute
+    from pipeline.preprocess.provenance import make_absolute
 
     configure(quiet, log_file)
     refuse_beam_options(context)
     with quiet_imports():
         from pipeline.maintenance.reproduce import reproduce_run
     with scratch_folder("backbeam") as fresh:
-        sources = tuple(map(absolute, dataset or ()))
+        sources = tuple(map(make_absolute, dataset or ()))
         trusted = evaluation_slicings(None, slices)
         place = existing_workspace(workspace).absolute()
         found = reproduce_run(place, resolve_run(place, run), sources, fresh, trusted)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.sources.catalog import MOST_SHARDS
+from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.storage.places import Place, is_remote, place_of
 
 
@@ -98,7 +98,7 @@ NumClasses = Annotated[
 
 NumShards = Annotated[
     int | None,
-    typer.Option(min=1, max=MOST_SHARDS, help="Train shards; by default about 6.4 MB each: 8,192 images of 28 x 28."),
+    typer.Option(min=1, max=MAX_SHARDS, help="Train shards; by default about 6.4 MB each: 8,192 images of 28 x 28."),
 ]
 
 

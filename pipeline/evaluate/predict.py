@@ -15,9 +15,9 @@ from pipeline.sources.idx_format import (
     check_room,
     decompressed,
     is_gzip,
+    may_be_idx,
     read_body,
     read_header,
-    starts_like_one,
 )
 from pipeline.sources.images import Grey, decode_picture, is_picture, prepare_picture
 from pipeline.storage.files import file_size, open_binary, read_range
@@ -113,7 +113,7 @@ def read_items(file: str, height: int, width: int) -> Iterator[InputImage]:
     start = read_range(place, 0, _SNIFFED_BYTES)
     if is_picture(start):
         yield InputImage(file, None, _read_picture(place, height, width))
-    elif starts_like_one(start):
+    elif may_be_idx(start):
         yield from (InputImage(file, index, image) for index, image in enumerate(_read_idx(place, height, width)))
     else:
         raise BadInput(f"{file}: neither a PNG or JPEG picture nor an IDX images file")

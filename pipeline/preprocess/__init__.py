@@ -1,1 +1,1 @@
-"""From blocks to a data set: TFRecord shards and a manifest, validated."""
+"""Preprocess a source into a data set (TFRecord shards and a manifest), and validate it."""

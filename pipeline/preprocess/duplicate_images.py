@@ -1,4 +1,4 @@
-"""Which examples have the same image: content keys, and what stands in several places. Pure, array by array."""
+"""Find equal images by content keys, with temporary files for more keys than fit into memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,16 +15,27 @@ from pipeline.storage.files import scratch_folder
 from pipeline.storage.local_disk import append
 
 KEY_BYTES = 16
+BUCKET_EXAMPLES = 2**18  # rows of a bucket at most, on average: 8 MiB
+MAX_BITS = 10  # high bits of a key that choose its bucket
+KEY_ROW = np.dtype(
+    [
+        ("key", "<u8", 2),  # content key of the image
+        ("index", "<i8"),  # position in the source
+        ("label", "<i4"),
+        ("split", "<i4"),  # number of the split
+    ]
+)
 
 ContentKeys = npt.NDArray[np.uint64]
+KeyRows = npt.NDArray[Any]  # KEY_ROW[n]
 
 
 class DuplicateGroups(NamedTuple):
-    """Rows whose key stands in several of them.
+    """The rows whose key occurs more than once.
 
     Attributes:
-        rows: int64[m], group by group, ascending in each.
-        groups: int64[m], ascending; rows of one group have the same key.
+        rows: int64[m], row numbers, group by group and ascending within each.
+        groups: int64[m], ascending; rows of the same group have the same key.
     """
 
     rows: Integers
@@ -32,21 +43,25 @@ class DuplicateGroups(NamedTuple):
 
 
 class DuplicatePairs(NamedTuple):
-    """Members of groups, each with another of its group.
+    """Pairs of equal images.
 
     Attributes:
-        members: int64[m], positions.
-        twins: int64[m], positions.
+        members: int64[m], positions of the duplicates.
+        twins: int64[m], for each the position of the image that it equals.
     """
 
     members: Integers
     twins: Integers
 
+    def of(self, positions: Integers) -> "DuplicatePairs":
+        """Translate positions in a selection to positions in the array that the selection was made from."""
+        return DuplicatePairs(positions[self.members], positions[self.twins])
+
 
 def content_keys(images: Bytes) -> ContentKeys:
-    """Return uint64[n, 2]: BLAKE2b of each image's bytes (RFC 7693), cut to 128 bits by its own parameter.
+    """Return uint64[n, 2], the 128-bit BLAKE2b digest (RFC 7693) of each image of uint8[n, pixels].
 
-    For uint8[n, pixels]. Two of 7 million different images get the same key with a probability of about 7e-26.
+    The probability that two of 7 million different images have the same key is about 7e-26.
     """
     pixels = images.shape[1]
     data = memoryview(np.ascontiguousarray(images).tobytes())
@@ -56,24 +71,24 @@ def content_keys(images: Bytes) -> ContentKeys:
 
 
 def find_repeated(keys: ContentKeys) -> DuplicateGroups:
-    """Find every row of uint64[n, 2] that is equal to another one, by sorting."""
+    """Find every row of uint64[n, 2] that equals another one, by sorting."""
     order = np.lexsort((keys[:, 1], keys[:, 0]))
-    as_before = np.zeros(len(keys) + 1, bool)  # the ends are like nothing
-    as_before[1:-1] = True
+    equals_previous = np.zeros(len(keys) + 1, bool)  # False at both ends, where there is no neighbour
+    equals_previous[1:-1] = True
     for column in keys.T:
         values = column[order]
-        as_before[1:-1] &= values[1:] == values[:-1]
-    repeated = as_before[:-1] | as_before[1:]
-    groups = np.cumsum(~as_before[:-1][repeated])
+        equals_previous[1:-1] &= values[1:] == values[:-1]
+    repeated = equals_previous[:-1] | equals_previous[1:]
+    groups = np.cumsum(~equals_previous[:-1][repeated])
     return DuplicateGroups(order[repeated].astype(np.int64), groups.astype(np.int64))
 
 
-def later_ones(groups: Integers, indices: Integers) -> DuplicatePairs:
-    """Find the members of groups that are not their group's first by index; that one is their twin.
+def find_later_duplicates(groups: Integers, indices: Integers) -> DuplicatePairs:
+    """Find all members of each group except the one with the smallest index, which is their twin.
 
     Args:
-        groups: int64[m], in any order.
-        indices: int64[m].
+        groups: int64[m], group of each image, in any order.
+        indices: int64[m], index of each image.
     """
     order = np.lexsort((indices, groups)).astype(np.int64)
     starts = _starts(groups[order])
@@ -81,71 +96,68 @@ def later_ones(groups: Integers, indices: Integers) -> DuplicatePairs:
     return DuplicatePairs(order[~starts], first[~starts])
 
 
-def in_both(groups: Integers, wanted: npt.NDArray[np.bool_], indices: Integers) -> DuplicatePairs:
-    """Find the wanted members of groups that also hold unwanted ones; the first of those by index is the twin."""
-    own, others = np.flatnonzero(wanted), np.flatnonzero(~wanted)
+def find_shared(groups: Integers, selected: npt.NDArray[np.bool_], indices: Integers) -> DuplicatePairs:
+    """Find the selected images whose group also has unselected ones; the twin is the first of those by index.
+
+    Args:
+        groups: int64[m], group of each image, in any order.
+        selected: bool[m].
+        indices: int64[m], index of each image.
+    """
+    own = np.flatnonzero(selected)
+    others = np.flatnonzero(~selected)
     others = others[np.lexsort((indices[others], groups[others]))]
     firsts = others[_starts(groups[others])]
     if not len(firsts):
         return DuplicatePairs(own[:0], own[:0])
     place = np.minimum(np.searchsorted(groups[firsts], groups[own]), len(firsts) - 1)
-    found = groups[firsts[place]] == groups[own]
-    return DuplicatePairs(own[found], firsts[place[found]])
+    shared = groups[firsts[place]] == groups[own]
+    return DuplicatePairs(own[shared], firsts[place[shared]])
 
 
 def _starts(groups: Integers) -> npt.NDArray[np.bool_]:
-    """bool[m]: True where an ascending group number is not the one before it."""
+    """Return bool[m]: True where a group begins in int64[m] ascending group numbers."""
     starts: npt.NDArray[np.bool_] = np.diff(groups, prepend=groups[:1] - 1) != 0
     return starts
 
 
-BUCKET_EXAMPLES = 2**18  # 8 MiB
-
-
-MOST_BITS = 10  # of a key that choose its bucket
-
-
-Kept = npt.NDArray[Any]  # KEPT[n]
-
-
-# content key of the image, position in the source, class, and number of the split
-KEPT = np.dtype([("key", "<u8", 2), ("index", "<i8"), ("label", "<i4"), ("split", "<i4")])
-
-
-def pack_keys(keys: ContentKeys, indices: Integers, labels: Integers, split: int) -> Kept:
-    """Put together what is kept of n examples of a split: KEPT[n]."""
-    kept = np.empty(len(indices), KEPT)
-    kept["key"], kept["index"], kept["label"], kept["split"] = keys, indices, labels, split
-    return kept
+def pack_keys(keys: ContentKeys, indices: Integers, labels: Integers, split: int) -> KeyRows:
+    """Return KEY_ROW[n] of the keys, indices and labels of n examples of a split."""
+    rows = np.empty(len(indices), KEY_ROW)
+    rows["key"] = keys
+    rows["index"] = indices
+    rows["label"] = labels
+    rows["split"] = split
+    return rows
 
 
 class DigestBuckets:
-    """Files of kept examples in a folder, one for each range of keys."""
+    """Temporary files of key rows, one for each range of keys, so that equal keys are in the same file."""
 
     def __init__(self, folder: Path, num_examples: int) -> None:
-        """Choose how many there are.
+        """Choose the number of buckets.
 
         Args:
-            folder: an empty one.
-            num_examples: about how many will be added.
+            folder: an empty folder.
+            num_examples: number of rows that will be added, roughly.
         """
         self._folder = folder
-        self._bits = min(MOST_BITS, max(1, num_examples // BUCKET_EXAMPLES).bit_length())
+        self._bits = min(MAX_BITS, max(1, num_examples // BUCKET_EXAMPLES).bit_length())
 
-    def add(self, kept: Kept) -> None:
-        """Add examples to the buckets that they belong to; raises StorageFailed if the disk is full."""
-        buckets = (kept["key"][:, 0] >> np.uint64(64 - self._bits)).astype(np.int64)
+    def add(self, rows: KeyRows) -> None:
+        """Append rows to their buckets; raises StorageFailed if the disk is full."""
+        buckets = (rows["key"][:, 0] >> np.uint64(64 - self._bits)).astype(np.int64)
         order = np.argsort(buckets, kind="stable")
         edges = np.searchsorted(buckets[order], np.arange(2**self._bits + 1)).tolist()
         for bucket, (start, stop) in enumerate(pairwise(edges)):
             if start < stop:
-                append(self._path(bucket), kept[order[start:stop]].tobytes())
+                append(self._path(bucket), rows[order[start:stop]].tobytes())
 
-    def __iter__(self) -> Iterator[Kept]:
-        """Yield what is in each bucket."""
+    def __iter__(self) -> Iterator[KeyRows]:
+        """Yield the rows of each bucket that has any."""
         for bucket in range(2**self._bits):
             if self._path(bucket).exists():
-                yield np.fromfile(self._path(bucket), KEPT)
+                yield np.fromfile(self._path(bucket), KEY_ROW)
 
     def _path(self, bucket: int) -> Path:
         return self._folder / f"{bucket:05d}"
@@ -153,6 +165,6 @@ class DigestBuckets:
 
 @contextmanager
 def temporary_buckets(num_examples: int) -> Iterator[DigestBuckets]:
-    """Give empty buckets for about so many examples, where temporary files are; they are deleted at the end."""
+    """Return empty buckets for about num_examples rows in a temporary folder, which is deleted at the end."""
     with scratch_folder("buckets") as folder:
         yield DigestBuckets(folder, num_examples)

@@ -1,4 +1,4 @@
-"""Several data sets as one: a manifest that lists the shards of its parts and has none of its own."""
+"""Joint data sets: a manifest that lists the shards of several data sets, its parts, and has no shards of its own."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -6,43 +6,43 @@ from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
 from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig, SplitInfo, commit_manifest
-from pipeline.preprocess.shards import add_up
-from pipeline.sources.catalog import MOST_SHARDS
+from pipeline.preprocess.shards import summarize_shards
+from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.storage.files import make_empty_folder, remove_on_failure
 from pipeline.storage.places import Place
 
-MAX_NAMED = 2  # parts that the name of a joint data set lists
+MAX_NAMED = 2  # parts that the name of a joint data set lists; of more, only the first
 
 
 class JoinedPart(NamedTuple):
-    """A part, which is a complete data set.
+    """A complete data set that becomes a part.
 
     Attributes:
-        asked_for: as the user named it.
+        source: the value of --dataset.
         manifest: its manifest.
-        digest: of the manifest.
-        num_source: examples in each split of its source.
+        digest: SHA-256 of the manifest.
+        num_source: examples in each split of its source, rejected ones included.
     """
 
-    asked_for: str
+    source: str
     manifest: Manifest
     digest: str
     num_source: dict[str, int]
 
 
 def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
-    """Make the manifest of a joint data set.
+    """Return the manifest of a joint data set.
 
     Raises:
-        BadUsage: two parts are the same data, or there are more than MOST_SHARDS train shards.
+        BadUsage: two parts have the same sources, or there are more than MAX_SHARDS train shards.
         BadInput: two parts differ in image size or classes.
     """
-    for one, other in combinations(parts, 2):
-        _check_apart(one, other)
-    first, infos = parts[0].manifest, tuple(map(_describe, parts))
+    for first_part, second_part in combinations(parts, 2):
+        _check_fit(first_part, second_part)
+    first = parts[0].manifest
     num_shards = sum(part.manifest.config.num_shards for part in parts)
-    if num_shards > MOST_SHARDS:
-        raise BadUsage(f"the parts have {num_shards} train shards together, at most {MOST_SHARDS}: lower --num-shards")
+    if num_shards > MAX_SHARDS:
+        raise BadUsage(f"the parts have {num_shards} train shards together, at most {MAX_SHARDS}: lower --num-shards")
     return Manifest(
         name=_name(parts),
         height=first.height,
@@ -53,20 +53,21 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
         splits={split: _join_split(split, [part.manifest for part in parts]) for split in first.splits},
         num_rejected=sum(part.manifest.num_rejected for part in parts),
         rejected=None,
-        parts=infos,
+        parts=tuple(map(_describe, parts)),
     )
 
 
 def write_joint(folder: Place, manifest: Manifest) -> None:
-    """Write a joint data set's folder; nothing complete stands there."""
+    """Write a joint data set's folder, which holds no complete data set; on failure it is removed."""
     make_empty_folder(folder)
     with remove_on_failure(folder):
         commit_manifest(folder, manifest)
 
 
-def _check_apart(one: JoinedPart, other: JoinedPart) -> None:
-    first, second = one.manifest, other.manifest
-    both = f"{one.asked_for} and {other.asked_for}"
+def _check_fit(first_part: JoinedPart, second_part: JoinedPart) -> None:
+    first = first_part.manifest
+    second = second_part.manifest
+    both = f"{first_part.source} and {second_part.source}"
     if first.sources == second.sources:
         raise BadUsage(f"--dataset: {both} are the same data: name each once")
     sizes = [f"{manifest.height} x {manifest.width}" for manifest in (first, second)]
@@ -92,10 +93,10 @@ def _name(parts: Sequence[JoinedPart]) -> str:
 
 
 def _join_split(split: str, manifests: Sequence[Manifest]) -> SplitInfo:
-    """Add up a split of all parts."""
+    """Return the record of a split that has the shards of all parts."""
     shards = tuple(
         shard.model_copy(update={"part": number})
         for number, manifest in enumerate(manifests)
         for shard in manifest.splits[split].shards
     )
-    return add_up(shards, manifests[0].num_pixels)
+    return summarize_shards(shards, manifests[0].num_pixels)

@@ -1,18 +1,15 @@
-"""The manifest: everything a data set's folder holds. It is written last, so its presence means complete."""
+"""The manifest, which lists all files of a data set. It is written last: a data set with a manifest is complete."""
 
 import hashlib
 import json
 from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from model.errors import BadInput, CorruptArtefact
 from pipeline.sources.blocks import SourceInfo
-from pipeline.sources.catalog import MOST_SHARDS, SPLITS
+from pipeline.sources.catalog import MAX_SHARDS, SPLITS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 from pipeline.storage import files
 from pipeline.storage.commit import commit_file
@@ -24,15 +21,15 @@ MANIFEST_NAME = "manifest.json"
 
 
 class ShardInfo(FileInfo):
-    """A shard and what its examples add up to.
+    """A shard and the totals of its examples.
 
     Attributes:
-        crc32c: CRC-32C of its bytes.
-        num_examples: records.
-        class_counts: records of each class.
-        pixel_sum: the sum of all pixel values (0 to 255).
-        pixel_square_sum: the sum of their squares.
-        part: in a joint data set, which of its parts has the shard; left out of the file elsewhere.
+        crc32c: CRC-32C of the file.
+        num_examples: number of records.
+        class_counts: number of records of each class.
+        pixel_sum: sum of all pixel values (0 to 255).
+        pixel_square_sum: sum of their squares.
+        part: in a joint data set, number of the part that has the shard; absent from the file of other data sets.
     """
 
     crc32c: Count
@@ -43,10 +40,9 @@ class ShardInfo(FileInfo):
     part: Count | None = Field(None, exclude_if=lambda part: part is None)
 
     def read_again(self, folder: Place) -> bytes:
-        """Return the file's bytes where `check` has been passed already.
+        """Return the bytes of a file that has passed `check` before; raises CorruptArtefact if it has changed.
 
-        Only the CRC-32C is worked out again, which a change meanwhile does not survive and which takes a tenth of the
-        time of the digest; raises CorruptArtefact if it is another.
+        Checks only the CRC-32C: it detects accidental changes and takes a tenth of the time of the digest.
         """
         return files.read_with_crc(folder / self.name, self.num_bytes, self.crc32c)
 
@@ -55,10 +51,10 @@ class SplitInfo(Record):
     """A split.
 
     Attributes:
-        num_examples: in all shards.
-        class_counts: examples of each class.
-        pixel_mean: mean pixel value, on the scale 0 to 255; 0 for a split without examples.
-        pixel_std: its (population) standard deviation.
+        num_examples: number of examples in all shards.
+        class_counts: number of examples of each class.
+        pixel_mean: mean of the pixel values (0 to 255); 0 for a split without examples.
+        pixel_std: population standard deviation of the pixel values.
         shards: in order.
     """
 
@@ -70,22 +66,22 @@ class SplitInfo(Record):
 
 
 class PreprocessConfig(Record):
-    """What decides a data set's bytes besides its sources.
+    """The settings that determine a data set's bytes, besides its sources.
 
     Attributes:
-        seed: of the order.
-        num_shards: of the train split; other splits get as many as give shards of about that size.
+        seed: seed of the order of examples.
+        num_shards: shards of the train split; other splits have shards of about the same size.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    num_shards: Annotated[int, Field(gt=0, le=MOST_SHARDS)]
+    num_shards: Annotated[int, Field(gt=0, le=MAX_SHARDS)]
 
 
 class PartInfo(Record):
-    """A data set that is part of a joint one.
+    """A part of a joint data set, which is a complete data set itself.
 
     Attributes:
-        dataset_id: its folder, beside that of the joint one.
+        dataset_id: name of its folder, in the same folder as that of the joint data set.
         dataset_digest: SHA-256 of its manifest.
         num_source: examples in each split of its source, rejected ones included.
     """
@@ -96,22 +92,22 @@ class PartInfo(Record):
 
 
 class Manifest(Record):
-    """A data set: one folder of shards, or a joint one, which has its parts' shards and none of its own.
+    """A data set: either a folder of shards, or a joint data set, which lists the shards of its parts.
 
-    Each example's index counts on from part to part: see `offset`.
+    The examples of a joint data set are numbered consecutively across its parts: see `offset`.
 
     Attributes:
-        format_version: of the manifest and the shards.
-        name: of the data set.
-        height: of an image.
-        width: of an image.
+        format_version: version of the manifest and the shards.
+        name: name of the data set.
+        height: image height in pixels.
+        width: image width in pixels.
         class_names: in the order of the labels.
-        config: what decided the bytes.
-        sources: the files it was made from.
+        config: the settings.
+        sources: identity of the source files.
         splits: by name.
-        num_rejected: examples left out.
-        rejected: the table that lists them, where there are any; of a joint data set, each part has its own.
-        parts: of a joint data set, in order; left out of the file elsewhere.
+        num_rejected: number of rejected examples.
+        rejected: the table of rejected examples, if any; None for a joint data set, whose parts have one each.
+        parts: parts of a joint data set, in order; absent from the file of other data sets.
     """
 
     format_version: Literal[1] = 1
@@ -127,14 +123,14 @@ class Manifest(Record):
     parts: tuple[PartInfo, ...] = Field((), exclude_if=lambda parts: not parts)
 
     @model_validator(mode="after")
-    def _adds_up(self) -> Self:
+    def _check_consistency(self) -> Self:
         if self.num_pixels > MAX_EXAMPLE_BYTES:
             raise ValueError(f"images of {self.num_pixels} pixels, at most {MAX_EXAMPLE_BYTES}")
         for name, split in self.splits.items():
             if split.num_examples != sum(shard.num_examples for shard in split.shards):
                 raise ValueError(f"the shards of {name} do not add up to its num_examples")
             counts = [split.class_counts, *(shard.class_counts for shard in split.shards)]
-            if any(len(each) != len(self.class_names) for each in counts):
+            if any(len(class_counts) != len(self.class_names) for class_counts in counts):
                 raise ValueError(f"{name} counts other classes than class_names")
             if not all(self._has_part(shard.part) and self._knows_offset(shard.part, name) for shard in split.shards):
                 raise ValueError(f"a shard of {name} is of no part")
@@ -144,7 +140,7 @@ class Manifest(Record):
         return part is None if not self.parts else part is not None and part < len(self.parts)
 
     def _knows_offset(self, part: int | None, split: str) -> bool:
-        return part is None or all(split in each.num_source for each in self.parts[:part])
+        return part is None or all(split in earlier.num_source for earlier in self.parts[:part])
 
     @property
     def num_pixels(self) -> int:
@@ -153,21 +149,21 @@ class Manifest(Record):
 
     @property
     def dataset_id(self) -> str:
-        """The name of the folder: the data set's name and twelve digits of its identity."""
+        """Name of the folder: the data set's name and twelve hexadecimal digits of its identity."""
         if self.parts:
             return joint_id(self.name, self.parts)
         return dataset_id(self.name, self.class_names, self.config, self.sources)
 
     def id_of(self, shard: ShardInfo) -> str:
-        """Return the id of the data set whose folder has a shard: this one, or a part of it."""
+        """Return the id of the data set whose folder holds a shard: this one or a part."""
         return self.dataset_id if shard.part is None else self.parts[shard.part].dataset_id
 
     def offset(self, split: str, shard: ShardInfo) -> int:
-        """Return what to add to the index of a shard's examples: the examples of earlier parts' sources."""
+        """Return the number to add to the indices in a shard: the source examples of all earlier parts."""
         return sum(part.num_source[split] for part in self.parts[: shard.part or 0])
 
     def files(self) -> list[FileInfo]:
-        """List every file that the manifest names."""
+        """Return every file that the manifest names."""
         shards: list[FileInfo] = [shard for split in self.splits.values() for shard in split.shards]
         return shards + ([self.rejected] if self.rejected else [])
 
@@ -175,14 +171,15 @@ class Manifest(Record):
 def dataset_id(
     name: str, class_names: tuple[str, ...], config: PreprocessConfig, sources: tuple[SourceInfo, ...]
 ) -> str:
-    """Name a data set by everything that decides its bytes; known before it is built."""
+    """Return the id of a data set, a function of everything that determines its bytes; known before it is built."""
     digests = [source.sha256 for source in sources]
+    # Any change here gives every data set another id, so that it is built again; 1 is the version of the format.
     identity = [1, list(class_names), config.model_dump(), digests]
     return f"{name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
 def joint_id(name: str, parts: tuple[PartInfo, ...]) -> str:
-    """Name a joint data set by its parts, in order."""
+    """Return the id of a joint data set, a function of its parts in order."""
     identity = ["joint", 1, [[part.dataset_id, part.dataset_digest] for part in parts]]
     return f"{name}-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]}"
 
@@ -191,10 +188,10 @@ def load_manifest(folder: Place) -> tuple[Manifest, str]:
     """Read a data set's manifest.
 
     Returns:
-        the manifest and its digest, which stands for the whole data set: it names the digest of every file.
+        the manifest and its SHA-256, which identifies the whole data set, as the manifest has the digest of every file.
 
     Raises:
-        CorruptArtefact: it does not validate, or is another data set's.
+        CorruptArtefact: the manifest is invalid or belongs to another data set.
     """
     path = folder / MANIFEST_NAME
     data = read_record(path)
@@ -207,7 +204,7 @@ def load_manifest(folder: Place) -> tuple[Manifest, str]:
 
 
 def check_dataset(folder: Place) -> tuple[Manifest, str]:
-    """Load a data set's manifest and check its files; raises CorruptArtefact for the first that is not right."""
+    """Load a data set's manifest and check all files; raises CorruptArtefact for the first that does not match."""
     manifest, digest = load_manifest(folder)
     if manifest.parts:
         check_parts(folder, manifest, check_dataset)
@@ -218,25 +215,27 @@ def check_dataset(folder: Place) -> tuple[Manifest, str]:
 
 
 def check_parts(folder: Place, joint: Manifest, load: Callable[[Place], tuple[Manifest, str]]) -> None:
-    """Check that a joint data set's parts are there and what they were.
+    """Check that the parts of a joint data set exist and have not changed.
 
     Args:
-        folder: of the joint data set.
+        folder: folder of the joint data set.
         joint: its manifest.
-        load: `check_dataset` to check their shards too, `load_manifest` if that is done.
+        load: `check_dataset` to check the shards too, `load_manifest` if they have been checked.
 
     Raises:
-        CorruptArtefact: they are not.
+        CorruptArtefact: a part is missing or differs from what the joint manifest says.
     """
     for number, part in enumerate(joint.parts):
-        place = folder.parent / part.dataset_id
-        if not (place / MANIFEST_NAME).exists():
-            raise CorruptArtefact(f"{place}, a part of {folder.name}, is missing: preprocess it again")
-        if load_manifest(place)[0].parts:
-            raise CorruptArtefact(f"{place}, a part of {folder.name}, has parts itself")
-        manifest, digest = load(place)
+        part_folder = folder.parent / part.dataset_id
+        if not (part_folder / MANIFEST_NAME).exists():
+            raise CorruptArtefact(f"{part_folder}, a part of {folder.name}, is missing: preprocess it again")
+        if load_manifest(part_folder)[0].parts:
+            raise CorruptArtefact(f"{part_folder}, a part of {folder.name}, has parts itself")
+        manifest, digest = load(part_folder)
         if digest != part.dataset_digest:
-            raise CorruptArtefact(f"{place} is not the part that {folder.name} names: expected {part.dataset_digest}")
+            raise CorruptArtefact(
+                f"{part_folder} is not the part that {folder.name} names: expected {part.dataset_digest}"
+            )
         _check_same_shards(folder, joint, manifest, number)
 
 
@@ -251,11 +250,11 @@ def _check_same_shards(folder: Place, joint: Manifest, manifest: Manifest, numbe
 
 
 def commit_manifest(folder: Place, manifest: Manifest) -> None:
-    """Write a data set's manifest, which makes it complete.
+    """Write a data set's manifest, which makes the data set complete.
 
     Raises:
-        BadInput: the manifest would be larger than what `storage.read_record` reads.
-        Locked: as `commit`.
+        BadInput: the manifest would be larger than `pipeline.storage.files.read_record` accepts.
+        Locked: as for `pipeline.storage.commit.commit_file`.
     """
     data = manifest.to_json()
     if len(data) > MOST_RECORD_BYTES:

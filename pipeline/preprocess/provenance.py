@@ -1,7 +1,7 @@
-"""Where a data set came from: what was asked of `preprocess`, so that it can be asked again.
+"""The origin of a data set: the options of `preprocess` that built it, so that it can be built again.
 
-The record lies at origins/DATASET_ID.json of the workspace and not in the data set's folder, which is a function of the
-sources' content alone: the same data from another place are the same files.
+The record is at origins/DATASET_ID.json in the workspace, not in the data set's folder: that depends on the content of
+the sources alone, so the same content from another path gives the same files.
 """
 
 from pathlib import Path
@@ -16,19 +16,19 @@ from pipeline.storage.records import Count, FileName, Record
 
 
 class Origin(Record):
-    """What was asked of `preprocess` for a data set.
+    """The options of `preprocess` that built a data set; None: the option was not given.
 
     Attributes:
-        dataset_id: the data set.
-        datasets: its sources: known names, absolute paths, URIs; of a joint data set, those of every part in order.
-        data_dir: where the files of the known one were, if they were named.
-        num_classes: as asked for.
-        num_shards: as asked for.
-        shuffle_seed: of the order.
-        max_rejected: how many unusable examples were left out.
-        image_column: of Parquet files, as asked for.
-        label_column: of Parquet files, as asked for.
-        image_size: height and width of pictures, as asked for.
+        dataset_id: id of the data set.
+        datasets: its sources (known names, absolute paths, URIs); for a joint data set, those of every part in order.
+        data_dir: folder of the files of the known data set.
+        num_classes: number of classes.
+        num_shards: number of train shards.
+        shuffle_seed: seed of the order of examples.
+        max_rejected: number of rejected examples.
+        image_column: column of images in Parquet files.
+        label_column: column of labels in Parquet files.
+        image_size: height and width of encoded images.
     """
 
     format_version: Literal[1] = 1
@@ -45,12 +45,12 @@ class Origin(Record):
 
 
 def origin_path(workspace: Place, dataset_id: str) -> Place:
-    """Return the place of a data set's record of its origin."""
+    """Return the path of a data set's origin record."""
     return workspace / "origins" / f"{dataset_id}.json"
 
 
 def load_origin(workspace: Place, dataset_id: str) -> Origin:
-    """Read where a data set came from; raises CorruptArtefact if the record is not sound or of another data set."""
+    """Read a data set's origin; raises CorruptArtefact if it is missing, damaged or of another data set."""
     path = origin_path(workspace, dataset_id)
     if size_or_none(path) is None:
         raise CorruptArtefact(
@@ -64,7 +64,7 @@ def load_origin(workspace: Place, dataset_id: str) -> Origin:
 
 
 def options_given(origin: Origin) -> list[str]:
-    """Return the options of the command line that ask for the data set again."""
+    """Return the command line options that build the data set again."""
     size = origin.image_size and "x".join(map(str, origin.image_size))
     given = {
         "--data-dir": origin.data_dir,
@@ -76,21 +76,25 @@ def options_given(origin: Origin) -> list[str]:
         "--label-column": origin.label_column,
         "--image-size": size,
     }
-    sources = [word for source in origin.datasets for word in ("--dataset", source)]
-    return [*sources, *(word for name, value in given.items() if value is not None for word in (name, str(value)))]
+    arguments = [argument for source in origin.datasets for argument in ("--dataset", source)]
+    for name, value in given.items():
+        if value is not None:
+            arguments += [name, str(value)]
+    return arguments
 
 
 def write_origin(workspace: Place, origin: Origin) -> None:
-    """Write where a data set came from, unless that is what stands there."""
-    path, data = origin_path(workspace, origin.dataset_id), origin.to_json()
+    """Write a data set's origin unless the same record exists; the origin of the latest run replaces another."""
+    path = origin_path(workspace, origin.dataset_id)
+    data = origin.to_json()
     if size_or_none(path) is None:
-        commit_file(path, data)
+        commit_file(path, data)  # in a store, never replaces what another process has written in the meantime
     elif path.read_bytes() != data:
         write_atomically(path, data)
 
 
-def absolute(source: str) -> str:
-    """Return what names a source from any folder: paths absolute, known names and URIs as they are."""
+def make_absolute(source: str) -> str:
+    """Return a source's name with absolute paths; known names and URIs are returned unchanged."""
     if source in KNOWN:
         return source
     names = source.split(",") if source.endswith(".parquet") else [source]

@@ -1,7 +1,8 @@
-"""Shards: which one an example belongs to, in which place, and the file that holds them. Pure arithmetic and bytes.
+"""Shards: their number and names, the order of examples, and encoding and reading of the files.
 
-An example's order key is a mix of (seed, split, index). The key's high bits choose the shard and the examples of a
-shard are sorted by key, so all shards end to end are one shuffle of the split, whoever computes them, in any pieces.
+An example's order key is a mix of (seed, split, index). The key's high bits choose the shard, and the examples of a
+shard are sorted by key. So the shards in order are one shuffle of the split, which does not depend on the engine, the
+number of workers or how the work is divided.
 """
 
 import re
@@ -15,98 +16,99 @@ from model.examples import Bytes, Examples, Integers, decode, encode
 from model.order import Keys, order_keys
 from model.random_streams import Purpose, stream_key
 from pipeline.preprocess.manifest import Manifest, ShardInfo, SplitInfo
-from pipeline.sources.catalog import MOST_SHARDS, SPLITS
+from pipeline.sources.catalog import MAX_SHARDS, SPLITS
 from pipeline.storage.files import digest_of
 from pipeline.storage.places import Place
 
-FIRST_EXAMPLES = 1000  # the article counts right answers among the first 1,000 test digits
-
+FIRST_EXAMPLES = 1000  # the article counts correct predictions among the first 1,000 test digits
 
 DEFAULT_SHARD_BYTES = 8192 * 784  # of pixels
-MOST_SHARD_EXAMPLES = 2**16  # by default: of images of a few pixels, the rest of a record takes more than they do
-MOST_MEAN_BYTES = 2**27  # of pixels, whatever the user asks for: a worker holds one shard
-MOST_SHARD_BYTES = 2**28  # of pixels, of any single shard: how many examples a shard gets is a matter of chance
-_MEAN_LIMIT = f"a shard may hold {MOST_MEAN_BYTES >> 20} MiB of pixels on average"
-_SUM_PIECE = 2**16  # numbers
+MAX_SHARD_EXAMPLES = 2**16  # by default; limits shards of tiny images, whose records are mostly overhead
+MAX_MEAN_BYTES = 2**27  # of pixels, also if the user sets the number of shards: a worker holds one shard
+MAX_SHARD_BYTES = 2**28  # of pixels, in any single shard: the shuffle makes shards of unequal size
+_MEAN_LIMIT = f"a shard may hold {MAX_MEAN_BYTES >> 20} MiB of pixels on average"
+_SUM_PIECE = 2**16  # pixels; a piece stays in the processor's cache
 
 
 def keys_of(seed: int, split: str, index: Integers) -> Keys:
-    """Return uint64[n], the order keys of the examples at int64[n] positions of a split's source."""
+    """Return uint64[n], the order keys of the examples at positions int64[n] of a split's source."""
     return order_keys(stream_key(Purpose.STORED_ORDER, seed, SPLITS.index(split)), index)
 
 
 def shard_of(keys: Keys, num_shards: int) -> Integers:
-    """Return int64[n], each key's shard: the key's high 32 bits scaled to 0 .. num_shards - 1."""
+    """Return int64[n], the shard of each key: its high 32 bits scaled to 0 .. num_shards - 1."""
+    # 32 bits, because the product of all 64 bits and num_shards would overflow.
     return ((keys >> np.uint64(32)) * np.uint64(num_shards) >> np.uint64(32)).astype(np.int64)
 
 
 def shard_name(split: str, shard: int, num_shards: int) -> str:
-    """Return the file's name, such as train-00003-of-00008.tfrecord."""
+    """Return the file name of a shard, such as train-00003-of-00008.tfrecord."""
     return f"{split}-{shard:05d}-of-{num_shards:05d}.tfrecord"
 
 
 def number_order(name: str) -> list[str | int]:
-    """Return a sort key that orders names of files by the numbers in them, not by the digits, where texts are equal."""
+    """Return a sort key that compares the digits in file names as numbers, so that 100000 follows 99999."""
     texts_and_numbers = re.split(r"([0-9]+)", name)
     return [int(piece) if place % 2 else piece for place, piece in enumerate(texts_and_numbers)]
 
 
-def choose_num_shards(wanted: int | None, num_examples: int, num_pixels: int, name: str) -> int:
-    """Return the number of train shards: as wanted, else the default.
+def choose_num_shards(requested: int | None, num_examples: int, num_pixels: int, name: str) -> int:
+    """Return the number of train shards: the requested one, else the default.
 
     Args:
-        wanted: what the user asks for, if anything.
-        num_examples: of the train split.
-        num_pixels: bytes of one image.
-        name: of the source, for an error.
+        requested: value of --num-shards, if given.
+        num_examples: examples of the train split.
+        num_pixels: pixels of one image, each one byte.
+        name: name of the source in an error.
 
     Raises:
-        BadUsage: there would be shards without examples, or shards that are larger than a worker may hold.
+        BadUsage: more shards than examples are requested, or the shards would be larger than MAX_MEAN_BYTES.
     """
-    chosen = wanted or default_num_shards(num_examples, num_pixels)
-    if wanted and wanted > num_examples:
-        raise BadUsage(f"--num-shards {wanted} is more than the {num_examples} train examples of {name}")
-    fewest = -(-num_examples * num_pixels // MOST_MEAN_BYTES)
-    if chosen < fewest:
+    if requested and requested > num_examples:
+        raise BadUsage(f"--num-shards {requested} is more than the {num_examples} train examples of {name}")
+    num_shards = requested or default_num_shards(num_examples, num_pixels)
+    min_shards = -(-num_examples * num_pixels // MAX_MEAN_BYTES)
+    if num_shards < min_shards:
         raise BadUsage(
-            f"--num-shards {chosen} is too few for {name}: {_MEAN_LIMIT}, so that it needs at least {fewest}"
+            f"--num-shards {num_shards} is too few for {name}: {_MEAN_LIMIT}, so that it needs at least {min_shards}"
         )
-    return chosen
+    return num_shards
 
 
 def check_size(num_examples: int, num_pixels: int, name: str) -> None:
-    """Check that MOST_SHARDS shards of a permitted size can hold a split; raises BadUsage."""
-    if num_examples * num_pixels > MOST_SHARDS * MOST_MEAN_BYTES:
-        raise BadUsage(f"{name} is too large: {_MEAN_LIMIT}, and a split has at most {MOST_SHARDS} of them")
+    """Raise BadUsage if a split is too large for MAX_SHARDS shards of MAX_MEAN_BYTES."""
+    if num_examples * num_pixels > MAX_SHARDS * MAX_MEAN_BYTES:
+        raise BadUsage(f"{name} is too large: {_MEAN_LIMIT}, and a split has at most {MAX_SHARDS} of them")
 
 
 def default_num_shards(num_examples: int, num_pixels: int) -> int:
     """Return the number of train shards that gives shards of about DEFAULT_SHARD_BYTES."""
-    by_bytes, by_number = -(-num_examples * num_pixels // DEFAULT_SHARD_BYTES), -(-num_examples // MOST_SHARD_EXAMPLES)
-    return max(1, min(max(by_bytes, by_number), num_examples, MOST_SHARDS))
+    by_bytes = -(-num_examples * num_pixels // DEFAULT_SHARD_BYTES)  # rounded up
+    by_examples = -(-num_examples // MAX_SHARD_EXAMPLES)
+    return max(1, min(max(by_bytes, by_examples), num_examples, MAX_SHARDS))
 
 
 def split_num_shards(num_shards: int, num_train_examples: int, num_examples: int) -> int:
-    """Return a split's number of shards, given that train is cut into num_shards: MOST_SHARDS at most."""
-    as_large_as_train = -(-num_examples * num_shards // num_train_examples)  # rounded up, in whole numbers
-    return max(1, min(as_large_as_train, MOST_SHARDS))
+    """Return a split's number of shards, so that they are about as large as the num_shards shards of train."""
+    proportional = -(-num_examples * num_shards // num_train_examples)  # rounded up
+    return max(1, min(proportional, MAX_SHARDS))
 
 
 def sort_by_key(seed: int, split: str, examples: Examples) -> Examples:
-    """Return a shard's examples in their final order."""
+    """Return a shard's examples sorted by key, the order of the file."""
     return examples.take(np.argsort(keys_of(seed, split, examples.indices)).astype(np.int64))
 
 
 def encode_shard(name: str, examples: Examples, num_classes: int) -> tuple[bytes, ShardInfo]:
-    """Serialize sorted examples and describe the file.
+    """Serialize the examples of a shard.
 
     Args:
-        name: of the file.
-        examples: in their final order; labels below num_classes.
-        num_classes: how many classes there are.
+        name: name of the file.
+        examples: in the order of the file, with labels below num_classes.
+        num_classes: number of classes.
 
     Returns:
-        the file's bytes and its record.
+        the bytes of the file and its record.
     """
     data = encode(examples)
     pixel_sum, pixel_square_sum = pixel_sums(examples.images)
@@ -123,8 +125,9 @@ def encode_shard(name: str, examples: Examples, num_classes: int) -> tuple[bytes
     return data, info
 
 
-def add_up(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInfo:
-    """Describe a split by what its shards hold."""
+def summarize_shards(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInfo:
+    """Return the record of a split: its shards, and the counts and pixel statistics of all of them."""
+    # From the integers of the shards, so that the result does not depend on the order in which they were written.
     counts = np.sum([shard.class_counts for shard in shards], axis=0)
     num_values = max(1, int(counts.sum()) * num_pixels)
     mean = sum(shard.pixel_sum for shard in shards) / num_values
@@ -133,57 +136,51 @@ def add_up(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInfo:
         num_examples=int(counts.sum()),
         class_counts=tuple(counts.tolist()),
         pixel_mean=mean,
-        pixel_std=sqrt(max(0.0, square_mean - mean**2)),
+        pixel_std=sqrt(max(0.0, square_mean - mean**2)),  # rounding may make the difference negative
         shards=shards,
     )
 
 
 def read_shard(dataset: Place, manifest: Manifest, split: str, shard: ShardInfo) -> Examples:
-    """Read a shard of a data set, or of a part of it, checked.
+    """Read a shard of a data set, or of one of its parts, and check its digest.
 
     Args:
-        dataset: the data set's folder.
-        manifest: of the data set.
-        split: of the shard.
-        shard: one that the manifest lists.
+        dataset: folder of the data set.
+        manifest: manifest of the data set.
+        split: name of the shard's split.
+        shard: a shard that the manifest lists.
 
     Returns:
-        its examples in the order of the file, each with the index that it has in this data set.
+        the examples in the order of the file; indices are those of this data set, not of the part.
 
     Raises:
-        CorruptArtefact: it is not as the manifest says.
+        CorruptArtefact: the file does not match the manifest, or a label is out of range.
     """
-    return _of_classes(
-        decode_shard(shard.read(dataset.parent / manifest.id_of(shard)), manifest, split, shard), manifest
-    )
+    data = shard.read(dataset.parent / manifest.id_of(shard))
+    return _check_labels(decode_shard(data, manifest, split, shard), manifest)
 
 
 def read_shard_again(
     dataset: Place, manifest: Manifest, split: str, shard: ShardInfo, images: Bytes | None = None
 ) -> Examples:
-    """The same for a shard whose digest this command has checked already: see `ShardInfo.read_again`.
+    """Read a shard whose digest this command has checked before, and check only its CRC-32C.
 
-    Args:
-        dataset: as for `read_shard`.
-        manifest: as for `read_shard`.
-        split: as for `read_shard`.
-        shard: as for `read_shard`.
-        images: uint8[n, pixels] to fill, where there is memory for them already.
+    Arguments, results and errors are those of `read_shard`; images is uint8[n, pixels], memory to decode into, if any.
     """
     data = shard.read_again(dataset.parent / manifest.id_of(shard))
-    return _of_classes(decode_shard(data, manifest, split, shard, images), manifest)
+    return _check_labels(decode_shard(data, manifest, split, shard, images), manifest)
 
 
 def decode_shard(
     data: bytes, manifest: Manifest, split: str, shard: ShardInfo, images: Bytes | None = None
 ) -> Examples:
-    """Decode a shard's bytes, once they are checked; as for `read_shard_again`."""
+    """Decode a shard's bytes, whose checksum must have been checked; arguments as for `read_shard_again`."""
     examples = decode(data, manifest.num_pixels, f"{manifest.id_of(shard)}/{shard.name}", images)
     return examples._replace(indices=examples.indices + manifest.offset(split, shard))
 
 
-def _of_classes(examples: Examples, manifest: Manifest) -> Examples:
-    """Return examples; raises CorruptArtefact if one's label is no class."""
+def _check_labels(examples: Examples, manifest: Manifest) -> Examples:
+    """Return the examples; raises CorruptArtefact if a label is out of range."""
     largest = int(examples.labels.max(initial=0))
     if largest >= len(manifest.class_names):
         raise CorruptArtefact(f"{manifest.dataset_id}: an example has the label {largest}, which is no class")
@@ -194,9 +191,9 @@ def pixel_sums(images: Bytes) -> tuple[int, int]:
     """Return the sum of uint8 pixel values and the sum of their squares, exactly."""
     total = squares = 0
     values = images.reshape(-1)
-    for start in range(0, len(values), _SUM_PIECE):  # pieces that stay in the processor's cache
+    for start in range(0, len(values), _SUM_PIECE):
         piece = values[start : start + _SUM_PIECE]
         total += int(piece.sum(dtype=np.uint64))
-        # not by a dot product: the threads of NumPy's library wait for each other, on a busy machine for a second
+        # A dot product would use BLAS, whose threads wait for each other: up to a second on a busy machine.
         squares += int(np.square(piece, dtype=np.uint16).sum(dtype=np.uint64))
     return total, squares

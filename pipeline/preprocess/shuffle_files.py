@@ -1,14 +1,14 @@
-"""Examples on their way from blocks to shards: a scratch file for each block, cut into runs, one for each shard.
+"""Scratch files that carry examples from blocks to shards: one file for each block, with one run for each shard.
 
     file = run of shard 0, run of shard 1, ..., table of runs
     run  = indices int64[n], labels int64[n], images uint8[n, pixels]
 
-What an engine moves is a `BlockCut`, which says where a block's runs for some neighbouring shards are listed. An engine
-that shuffles in memory holds every cut of a job, so there is one for each block and *group* of shards, not one for each
-block and shard, and the number of groups is bounded: cuts grow with the source as slowly as its blocks.
+The engine shuffles `BlockCut`s: each says where the table lists a block's runs for a group of neighbouring shards. An
+engine that shuffles in memory holds every cut of a job. The number of groups is therefore bounded, so that the number
+of cuts grows with the number of blocks and not with blocks times shards.
 
-Where workers share no disk, there is no scratch file: a cut carries the run of one shard itself, and the engine's
-shuffle, which is on its disks then, moves the pixels. A store would have to be read in many small pieces.
+Where workers share no disk, there are no scratch files: a cut contains the run of one shard, and the engine's shuffle,
+which is on disk there, moves the pixels. An object store would have to serve many small reads instead.
 """
 
 import uuid
@@ -26,19 +26,19 @@ from pipeline.storage.files import read_range
 from pipeline.storage.local_disk import write_new
 from pipeline.storage.places import Place
 
-MOST_GROUPS = 64  # that many workers can write shards of a split at a time
-_ROW_BYTES = 24
+MAX_GROUPS = 64  # also the number of workers that can write shards of a split at the same time
+_ROW_BYTES = 24  # three int64 of the table
 _CARRIED = "what the engine's shuffle carried"
 
 
 class BlockCut(NamedTuple):
-    """Where the runs of a block that belong to a group of shards are listed.
+    """The position of the rows that list a block's runs for a group of shards.
 
     Attributes:
-        place: the scratch file.
-        start: of the group's rows in its table, in bytes.
-        checksum: CRC-32C of those rows.
-        carried: what else the scratch file would hold, where there is none.
+        place: path of the scratch file.
+        start: byte offset of the rows in the file.
+        checksum: CRC-32C of the rows.
+        carried: the content of the file, where there are no scratch files; else None.
     """
 
     place: str
@@ -48,12 +48,12 @@ class BlockCut(NamedTuple):
 
 
 class ShuffledRuns(NamedTuple):
-    """The runs of a block for a group of shards.
+    """The table of a block's runs for a group of shards.
 
     Attributes:
-        place: the scratch file.
-        rows: int64[shards, 3], of each run its examples, where it starts in bytes, and its CRC-32C.
-        carried: as of the cut.
+        place: path of the scratch file.
+        rows: int64[shards, 3]: number of examples, byte offset and CRC-32C of each run.
+        carried: as for `BlockCut`.
     """
 
     place: str
@@ -62,27 +62,27 @@ class ShuffledRuns(NamedTuple):
 
 
 def group_edges(folder: Place, num_shards: int) -> list[int]:
-    """Cut 0 .. num_shards - 1 into groups of neighbours: where each begins, and the end.
+    """Divide 0 .. num_shards - 1 into groups of neighbours; return the first shard of each group, and num_shards.
 
     Args:
-        folder: for scratch files; if it is in a store, workers share no disk and every shard is a group.
-        num_shards: of the split.
+        folder: folder of scratch files; if it is in a store, workers share no disk and every shard is a group.
+        num_shards: number of shards of the split.
     """
-    num_groups = min(num_shards, MOST_GROUPS) if isinstance(folder, Path) else num_shards
+    num_groups = min(num_shards, MAX_GROUPS) if isinstance(folder, Path) else num_shards
     return [group * num_shards // num_groups for group in range(num_groups + 1)]
 
 
 def cut_block(folder: Place, examples: Examples, shards: Integers, num_shards: int) -> Iterator[tuple[int, BlockCut]]:
-    """Leave a block's examples for those who write the shards.
+    """Write a block's examples, sorted by shard, to a scratch file.
 
     Args:
-        folder: for scratch files; if it is in a store, the cuts carry the examples.
-        examples: the block's, in any order.
-        shards: int64[n], the shard of each.
-        num_shards: of the split.
+        folder: folder of scratch files; if it is in a store, the cuts carry the examples.
+        examples: the n examples of the block, in any order.
+        shards: int64[n], the shard of each example.
+        num_shards: number of shards of the split.
 
     Yields:
-        each group that the block has examples of, and where they are.
+        (group, cut) for each group of shards that the block has examples of.
     """
     order = np.argsort(shards, kind="stable")
     edges = np.searchsorted(shards[order], np.arange(num_shards + 1)).tolist()
@@ -90,9 +90,9 @@ def cut_block(folder: Place, examples: Examples, shards: Integers, num_shards: i
     if not isinstance(folder, Path):
         yield from ((shard, _carry(run)) for shard, run in enumerate(runs) if len(run.labels))
         return
-    scratch = folder / uuid.uuid4().hex  # a retried bundle writes another
+    scratch = folder / uuid.uuid4().hex  # unique: a bundle may be retried while its first attempt still runs
     table = np.zeros((num_shards, 3), np.int64)
-    write_new(scratch, _fill(table, runs), flushed=False)
+    write_new(scratch, _fill(table, runs), flushed=False)  # no fsync: a job that is interrupted starts anew
     num_bytes = sum(column.nbytes for column in examples)
     for group, (first, stop) in enumerate(pairwise(group_edges(folder, num_shards))):
         if table[first:stop, 0].any():
@@ -101,23 +101,23 @@ def cut_block(folder: Place, examples: Examples, shards: Integers, num_shards: i
 
 
 def bytes_of(num_examples: int, num_pixels: int) -> int:
-    """Return how long the runs of so many examples are."""
+    """Return the size of a run of num_examples examples."""
     return num_examples * (16 + num_pixels)
 
 
 def num_bytes_cut(folder: Path) -> int:
-    """Return how much is in the scratch files of a folder, about; what else is there does not count."""
-    return sum(path.stat().st_size for path in folder.glob("?" * 32))  # the length of a unique name
+    """Return the total size of the scratch files in a folder; other files are ignored."""
+    return sum(path.stat().st_size for path in folder.glob("?" * 32))  # the length of uuid4().hex
 
 
 def read_rows(cut: BlockCut, num_shards: int) -> ShuffledRuns:
-    """Read where the runs of a group of num_shards shards are; raises CorruptArtefact if it is not what was written."""
+    """Read the table of a group of num_shards shards; raises CorruptArtefact if its checksum does not match."""
     data = _read_checked(cut, cut.start, num_shards * _ROW_BYTES, cut.checksum)
     return ShuffledRuns(cut.place, np.frombuffer(data, np.int64).reshape(-1, 3), cut.carried)
 
 
 def read_run(runs: ShuffledRuns, number: int, num_pixels: int) -> Examples:
-    """Read one of the runs; raises CorruptArtefact if it is not what was written."""
+    """Read the run in a row of the table; raises CorruptArtefact if its checksum does not match."""
     count, start, checksum = runs.rows[number].tolist()
     data = _read_checked(runs, start, bytes_of(count, num_pixels), checksum)
     indices, labels = np.frombuffer(data, np.int64, 2 * count).reshape(2, count)
@@ -125,7 +125,7 @@ def read_run(runs: ShuffledRuns, number: int, num_pixels: int) -> Examples:
 
 
 def _fill(table: Integers, runs: Iterable[Examples]) -> Iterator[bytes]:
-    """Yield the bytes of each run, and those of the table, which is filled on the way, last."""
+    """Yield the bytes of each run, fill its row of the table, and yield the bytes of the table last."""
     start = 0
     for number, (indices, images, labels) in enumerate(runs):
         data = b"".join((indices.tobytes(), labels.tobytes(), images.tobytes()))
@@ -136,18 +136,18 @@ def _fill(table: Integers, runs: Iterable[Examples]) -> Iterator[bytes]:
 
 
 def _carry(run: Examples) -> BlockCut:
-    """Return a cut that carries the one run of a shard."""
+    """Return a cut that contains the run of one shard."""
     table = np.zeros((1, 3), np.int64)
     carried = b"".join(_fill(table, [run]))
     row = table.tobytes()
     return BlockCut(_CARRIED, len(carried) - len(row), google_crc32c.value(row), carried)
 
 
-def _read_checked(where: BlockCut | ShuffledRuns, start: int, num_bytes: int, checksum: int) -> bytes:
-    if where.carried is None:
-        data = read_range(Path(where.place), start, num_bytes)
+def _read_checked(file: BlockCut | ShuffledRuns, start: int, num_bytes: int, checksum: int) -> bytes:
+    if file.carried is None:
+        data = read_range(Path(file.place), start, num_bytes)
     else:
-        data = where.carried[start : start + num_bytes]
+        data = file.carried[start : start + num_bytes]
     if google_crc32c.value(data) != checksum:
-        raise CorruptArtefact(f"{where.place} is corrupt: expected CRC-32C {checksum} from {start} on")
+        raise CorruptArtefact(f"{file.place} is corrupt: expected CRC-32C {checksum} from {start} on")
     return data

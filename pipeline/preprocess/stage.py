@@ -1,4 +1,4 @@
-"""Preprocessing as a stage: every source becomes a data set, and several are joined."""
+"""The stages `preprocess` and `validate`: skip what is complete, build what is missing, and check it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,16 @@ from pipeline.preprocess.manifest import (
     dataset_id,
     load_manifest,
 )
-from pipeline.preprocess.provenance import Origin, absolute, write_origin
+from pipeline.preprocess.provenance import Origin, make_absolute, write_origin
 from pipeline.preprocess.validation_config import (
     CheckSettings,
     ValidationRecord,
     check_validation,
-    decide,
     is_validated,
+    require_passed,
 )
 from pipeline.progress import warn
-from pipeline.sources.catalog import KNOWN, AnySource, PictureOptions, RowsSource, Source
+from pipeline.sources.catalog import KNOWN, AnySource, IdxSource, ParquetSource, PictureOptions
 
 if TYPE_CHECKING:
     from pipeline.preprocess.validation import ValidatedDataset
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """What `preprocess` needs to know; see the command line's help."""
+    """The options of `preprocess`; docs/cli.md describes each."""
 
     datasets: tuple[str, ...]
     data_dir: str | None
@@ -47,49 +47,55 @@ class DatasetConfig:
 
 
 def preprocess_stage(settings: StageContext, options: DatasetConfig, log: StageLog) -> Dataset:
-    """Make sure that the data set is there: find its sources, scan them, and build what is missing.
+    """Build the data set of the given sources unless it is complete: find them, scan them, write shards.
 
-    Several sources are built one by one, each as a data set of its own, and joined by a manifest.
+    Each of several sources becomes a data set of its own, and a manifest joins them.
 
     Raises:
-        BadUsage: options do not fit the sources, or two sources are the same data.
-        BadInput: a source is missing, damaged, or does not fit the others, or has more than max_rejected unusable
-            examples.
-        CorruptArtefact: the data set is there but no longer what its manifest says.
+        BadUsage: options do not fit the sources, or two sources have the same content.
+        BadInput: a source is missing or damaged, does not fit the others, or has too many unusable examples.
+        CorruptArtefact: a complete data set does not match its manifest.
     """
+    _check_options(options)
+    if len(options.datasets) == 1:
+        data, _ = _preprocess_source(settings, options, options.datasets[0], "preprocess", log)
+    else:
+        data = _preprocess_joint(settings, options, log)
+    _check_num_rejected(data, options)
+    return data
+
+
+def _preprocess_joint(settings: StageContext, options: DatasetConfig, log: StageLog) -> Dataset:
+    """Build the data set of every source and the manifest that joins them, unless they are complete."""
     from pipeline.preprocess.joined import JoinedPart, join_manifests, write_joint
 
-    _check_fits_sources(options)
-    parts, built = len(options.datasets) > 1, list[JoinedPart]()
+    parts = list[JoinedPart]()
     for name in options.datasets:
-        data, num_source = _preprocess_source(
-            settings, options, name, f"preprocess {name}" if parts else "preprocess", log
-        )
-        built.append(JoinedPart(name, data.manifest, data.digest, num_source))
-    if parts:
-        joint = join_manifests(built)
-        folder = settings.workspace / "datasets" / joint.dataset_id
+        part, num_source = _preprocess_source(settings, options, name, f"preprocess {name}", log)
+        parts.append(JoinedPart(name, part.manifest, part.digest, num_source))
+    joint = join_manifests(parts)
+    folder = settings.workspace / "datasets" / joint.dataset_id
 
-        def check() -> tuple[Manifest, str]:
-            manifest, digest = load_manifest(folder)
-            check_parts(folder, manifest, load_manifest)  # their shards were checked above
-            return manifest, digest
+    def check() -> tuple[Manifest, str]:
+        manifest, digest = load_manifest(folder)
+        check_parts(folder, manifest, load_manifest)  # the shards of the parts have just been checked
+        return manifest, digest
 
-        complete = (folder / MANIFEST_NAME).exists()
-        data = Dataset(
-            folder,
-            *run_unless_complete("preprocess", complete, lambda: write_joint(folder, joint), check, settings, log),
-        )
-        write_origin(settings.workspace, _origin(data, options, options.datasets))
-    _check_num_rejected(data, options)
+    def build() -> None:
+        write_joint(folder, joint)
+
+    complete = (folder / MANIFEST_NAME).exists()
+    data = Dataset(folder, *run_unless_complete("preprocess", complete, build, check, settings, log))
+    write_origin(settings.workspace, _origin(data, options, options.datasets))
     return data
 
 
 def _preprocess_source(
     settings: StageContext, options: DatasetConfig, name: str, stage: str, log: StageLog
 ) -> tuple[Dataset, dict[str, int]]:
-    """Make sure that one source's data set is there; return it and the examples of each split of its source."""
+    """Build the data set of one source unless it is complete; return it and the source's examples by split."""
     with log.timed("source"):
+        # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
         from pipeline.preprocess.shards import check_size, choose_num_shards
         from pipeline.sources.download import find_source
         from pipeline.sources.scan import scan_source
@@ -97,7 +103,7 @@ def _preprocess_source(
         data_dir = options.data_dir if name in KNOWN or len(options.datasets) == 1 else None
         source = find_source(name, data_dir, options.cache_dir, options.pictures)
         if len(options.datasets) == 1:
-            _check_taken(options.pictures, source)
+            _check_picture_options(options.pictures, source)
         scans = scan_source(source, options.num_classes)
         for split, scan in scans.splits.items():
             check_size(scan.num_examples, scans.num_pixels, f"the {split} split of {name}")
@@ -119,16 +125,15 @@ def _preprocess_source(
 
 
 def _origin(data: Dataset, options: DatasetConfig, datasets: tuple[str, ...]) -> Origin:
-    """Say what was asked for, so that it means the same from another folder.
+    """Return the options that build this data set again from any working directory.
 
-    The examples that were left out are as many as another try must allow, whatever was allowed in this one.
+    max_rejected becomes the number of rejected examples: a larger limit in this run makes no difference.
     """
-    places = tuple(map(absolute, datasets))
     takes_data_dir = len(datasets) > 1 or len(options.datasets) == 1 or datasets[0] in KNOWN
     return Origin(
         dataset_id=data.manifest.dataset_id,
-        datasets=places,
-        data_dir=absolute(options.data_dir) if options.data_dir is not None and takes_data_dir else None,
+        datasets=tuple(map(make_absolute, datasets)),
+        data_dir=make_absolute(options.data_dir) if options.data_dir is not None and takes_data_dir else None,
         num_classes=options.num_classes,
         num_shards=options.num_shards,
         shuffle_seed=options.shuffle_seed,
@@ -138,7 +143,7 @@ def _origin(data: Dataset, options: DatasetConfig, datasets: tuple[str, ...]) ->
 
 
 def config_from_origin(origin: Origin, cache_dir: Path) -> DatasetConfig:
-    """Return what to ask of `preprocess_stage` to build a data set again."""
+    """Return the options with which `preprocess_stage` builds a data set again."""
     return DatasetConfig(
         datasets=origin.datasets,
         data_dir=origin.data_dir,
@@ -151,8 +156,8 @@ def config_from_origin(origin: Origin, cache_dir: Path) -> DatasetConfig:
     )
 
 
-def _check_fits_sources(options: DatasetConfig) -> None:
-    """Refuse options that no source, or more than one, would take; raises BadUsage."""
+def _check_options(options: DatasetConfig) -> None:
+    """Raise BadUsage if a source is named twice, or if an option applies to no source or to several."""
     known = [name for name in options.datasets if name in KNOWN]
     if len(set(options.datasets)) < len(options.datasets):
         raise BadUsage(f"--dataset names a source twice: {', '.join(options.datasets)}")
@@ -162,12 +167,12 @@ def _check_fits_sources(options: DatasetConfig) -> None:
         raise BadUsage("--image-column, --label-column and --image-size go with data sets of pictures of your own")
 
 
-def _check_taken(pictures: PictureOptions, source: AnySource) -> None:
-    """Refuse options of pictures that this kind of source has no use for; raises BadUsage."""
-    columns = pictures.image_column is not None or pictures.label_column is not None
-    if columns and not isinstance(source, RowsSource):
+def _check_picture_options(pictures: PictureOptions, source: AnySource) -> None:
+    """Raise BadUsage if options are given that do not apply to this kind of source."""
+    names_column = pictures.image_column is not None or pictures.label_column is not None
+    if names_column and not isinstance(source, ParquetSource):
         raise BadUsage(f"--image-column and --label-column go with Parquet files, and {source.name} has none")
-    if pictures.image_size is not None and isinstance(source, Source):
+    if pictures.image_size is not None and isinstance(source, IdxSource):
         raise BadUsage(f"--image-size goes with pictures, and {source.name} is of IDX files, which say their size")
 
 
@@ -182,18 +187,18 @@ def _check_num_rejected(data: Dataset, options: DatasetConfig) -> None:
 def validate_stage(
     settings: StageContext, dataset: Dataset, checks: dict[str, CheckSettings], baseline: Dataset | None, log: StageLog
 ) -> ValidationRecord:
-    """Make sure that the data set was validated with these settings, say what warnings there are, and decide.
+    """Validate a data set unless a record with the same settings is complete, and print its warnings.
 
     Args:
-        settings: of every stage.
-        dataset: to validate.
+        settings: settings of every stage.
+        dataset: the data set to validate.
         checks: the settings of every check.
-        baseline: an earlier data set to compare with, as `find_baseline` gives it.
-        log: is told what was done.
+        baseline: an earlier data set to compare with, from `find_baseline`.
+        log: records the time of each stage and which were skipped.
 
     Raises:
         BadInput: a check of severity error failed.
-        CorruptArtefact: a shard, the record or its table is not what it should be.
+        CorruptArtefact: a shard, the record or its table does not match its digest.
     """
 
     def build() -> None:
@@ -205,12 +210,12 @@ def validate_stage(
     def check() -> ValidationRecord:
         return check_validation(settings.workspace, dataset.manifest.dataset_id, dataset.digest)
 
-    asked = (checks, baseline.digest if baseline else None)
-    complete = is_validated(dataset.folder) and check().asked == asked
+    inputs = (checks, baseline.digest if baseline else None)
+    complete = is_validated(dataset.folder) and check().inputs == inputs
     record = run_unless_complete("validate", complete, build, check, settings, log)
     for result in record.with_outcome("warning"):
         warn(f"validate: warning: {result.describe()}")
-    decide(record, settings.workspace)
+    require_passed(record, settings.workspace)
     return record
 
 

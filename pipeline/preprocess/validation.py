@@ -1,4 +1,7 @@
-"""Validation of a data set: shards -> facts -> findings -> table -> record. No Beam: see `read_facts`."""
+"""Run the checks on a data set: shards -> facts -> findings -> table -> record.
+
+The checks are in `validation_checks`, their settings in `validation_config`.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,11 +32,11 @@ from pipeline.storage.tables import VALIDATION_SCHEMA, write_table
 
 @dataclass(frozen=True)
 class ValidatedDataset:
-    """What is validated, or compared with.
+    """A data set to validate, or to compare with.
 
     Attributes:
-        folder: the data set's.
-        manifest: what it holds.
+        folder: its folder.
+        manifest: its manifest.
         digest: SHA-256 of the manifest.
     """
 
@@ -45,19 +48,20 @@ class ValidatedDataset:
 def validate(
     workspace: Place, subject: ValidatedDataset, checks: dict[str, CheckSettings], baseline: ValidatedDataset | None
 ) -> None:
-    """Check a data set and write the table `validation`, then the record; what stood there before is replaced.
+    """Validate a data set and write the table `validation`, then the record; earlier ones are replaced.
 
     Args:
-        workspace: where the table goes.
+        workspace: the workspace.
         subject: the data set.
         checks: the settings of every check.
-        baseline: an earlier data set; only its manifest is read.
+        baseline: an earlier data set to compare with; only its manifest is read.
 
     Raises:
-        CorruptArtefact: a shard is not the file that the manifest names.
+        CorruptArtefact: a shard does not match the manifest.
     """
-    folder, path = table_folder(workspace, subject.manifest.dataset_id), subject.folder / VALIDATION_NAME
-    remove_file(path)
+    folder = table_folder(workspace, subject.manifest.dataset_id)
+    path = subject.folder / VALIDATION_NAME
+    remove_file(path)  # first, so that no record names a table that is being replaced
     with remove_on_failure(folder, record=path):
         commit_file(path, examine(workspace, subject, checks, baseline).to_json())
 
@@ -65,11 +69,11 @@ def validate(
 def examine(
     workspace: Place, subject: ValidatedDataset, checks: dict[str, CheckSettings], baseline: ValidatedDataset | None
 ) -> ValidationRecord:
-    """Check a data set and write the table `validation` alone; as for `validate`."""
+    """Validate a data set, write the table `validation` and return the record; arguments as for `validate`."""
     folder = table_folder(workspace, subject.manifest.dataset_id)
-    wanted = {name: settings for name, settings in checks.items() if settings.severity != "off"}
-    found = examine_shards(subject, baseline)
-    results = tuple(apply_check(finding, wanted[finding.check]) for finding in found if finding.check in wanted)
+    enabled = {name: settings for name, settings in checks.items() if settings.severity != "off"}
+    findings = examine_shards(subject, baseline)
+    results = tuple(apply_check(finding, enabled[finding.check]) for finding in findings if finding.check in enabled)
     return ValidationRecord(
         dataset_id=subject.manifest.dataset_id,
         dataset_digest=subject.digest,
@@ -81,11 +85,11 @@ def examine(
 
 
 def examine_shards(subject: ValidatedDataset, baseline: ValidatedDataset | None) -> list[CheckFinding]:
-    """Read every shard, checked, and return what every check finds.
+    """Read every shard, check its digest, and return the findings of all checks.
 
-    One shard is in memory at a time, and later one bucket of what is kept of every example (32 bytes, on the disk). It
-    is a loop and not a Beam pipeline: the twin of an image may be in any shard, so the keys must come together in one
-    place anyway, and for a data set of 70,000 images they have before Beam would be imported.
+    Holds one shard in memory at a time, then one bucket of keys (32 bytes an example, on disk). This is a loop and not
+    a Beam pipeline: duplicates may be in any two shards, so all keys must be gathered in one place, and 70,000 images
+    are done in less time than the import of Beam takes.
     """
     splits = subject.manifest.splits
     with temporary_buckets(sum(split.num_examples for split in splits.values())) as buckets:
@@ -94,8 +98,9 @@ def examine_shards(subject: ValidatedDataset, baseline: ValidatedDataset | None)
 
 
 def _read_split(subject: ValidatedDataset, number: int, name: str, buckets: DigestBuckets) -> SplitFacts:
-    """Read a split's shards, and keep in buckets what its number and examples are."""
-    facts, num_classes = SplitFacts(), len(subject.manifest.class_names)
+    """Read a split's shards, add the keys of their examples to buckets, and return the facts of the split."""
+    facts = SplitFacts()
+    num_classes = len(subject.manifest.class_names)
     for shard in subject.manifest.splits[name].shards:
         examples = _decode(subject, name, shard)
         facts = facts.add(describe_shard(examples, shard, num_classes))
@@ -105,7 +110,7 @@ def _read_split(subject: ValidatedDataset, number: int, name: str, buckets: Dige
 
 
 def apply_check(finding: CheckFinding, settings: CheckSettings) -> CheckResult:
-    """Say what follows from a finding."""
+    """Compare a finding with the thresholds of its check."""
     check = CHECKS[finding.check]
     return CheckResult(
         **vars(finding),
@@ -116,7 +121,11 @@ def apply_check(finding: CheckFinding, settings: CheckSettings) -> CheckResult:
 
 
 def _decode(subject: ValidatedDataset, split: str, shard: ShardInfo) -> Examples | None:
-    """Decode a shard that is the file that the manifest names; None if that file is no shard of the promised kind."""
+    """Decode a shard; None if the file has the right digest but does not hold examples of the right size.
+
+    Raises:
+        CorruptArtefact: the file does not match the manifest.
+    """
     data = shard.read(subject.folder.parent / subject.manifest.id_of(shard))
     try:
         return decode_shard(data, subject.manifest, split, shard)

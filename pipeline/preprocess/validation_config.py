@@ -1,11 +1,11 @@
-"""What is checked of a data set, what follows from it, and the record of what was found. The looking is in `checks`.
+"""The checks of a data set, their settings, and the record of their results. `validation_checks` computes the values.
 
     [validation.test_in_train]
     severity = "error"
     threshold = 0.0
 
-Such tables of a configuration file change the checks below. A value beyond the threshold fails the check, with the
-severity that it has; one beyond `warning_threshold` only is a warning.
+Tables of this form in a configuration file change the default settings. A value beyond the threshold fails the check
+with its severity; a value beyond `warning_threshold` only gives a warning.
 """
 
 import shlex
@@ -28,12 +28,12 @@ Threshold = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 
 
 class CheckSettings(BaseModel):
-    """When a check fails, and how bad that is.
+    """The settings of a check.
 
     Attributes:
-        severity: of a value beyond threshold: error stops the job, warning does not, off leaves the check out.
-        threshold: the largest value that passes; of a check that is `low_is_bad`, the smallest. -1e12 to 1e12.
-        warning_threshold: a value beyond this one is a warning at least; no laxer than threshold.
+        severity: effect of a value beyond threshold: error stops the job, warning does not, off disables the check.
+        threshold: the largest value that passes (the smallest, for a check with `low_is_bad`); -1e12 to 1e12.
+        warning_threshold: a value beyond it gives at least a warning; no laxer than threshold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,12 +44,12 @@ class CheckSettings(BaseModel):
 
 
 class Check(NamedTuple):
-    """A check as it is unless the configuration changes it.
+    """A check.
 
     Attributes:
-        value: what it works out for a split.
-        defaults: its settings.
-        low_is_bad: whether small values fail, not large ones.
+        value: description of the value that it computes for a split.
+        defaults: its settings unless the configuration changes them.
+        low_is_bad: whether small values fail instead of large ones.
     """
 
     value: str
@@ -57,13 +57,13 @@ class Check(NamedTuple):
     low_is_bad: bool = False
 
     def decide(self, settings: CheckSettings, value: float) -> Outcome:
-        """Say what follows from a value."""
+        """Return the outcome of a value."""
         if self.is_beyond(value, settings.threshold):
             return "error" if settings.severity == "error" else "warning"
         return "warning" if self.is_beyond(value, settings.warning_threshold) else "passed"
 
     def is_beyond(self, value: float, threshold: float) -> bool:
-        """Tell whether a value is on the bad side of a threshold."""
+        """Return whether a value fails a threshold; a value equal to the threshold passes."""
         return value < threshold if self.low_is_bad else value > threshold
 
 
@@ -75,8 +75,9 @@ def _warning(threshold: float) -> CheckSettings:
     return CheckSettings(severity="warning", threshold=threshold, warning_threshold=threshold)
 
 
-# Published sets hold a few duplicates, so a few are a warning. Of shifts, 0.2 standard deviations are called small and
-# 0.5 medium (J. Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd ed. 1988, section 2.2).
+# Published data sets contain a few duplicates, so they give only a warning. A shift of 0.2 standard deviations is
+# called small and 0.5 medium (J. Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd ed. 1988, section
+# 2.2).
 CHECKS = {
     "schema": Check("share of examples that are not what the manifest promises", _error(0.0, 0.0)),
     "missing_classes": Check("classes without examples", _warning(0.0)),
@@ -107,21 +108,21 @@ CheckName = Annotated[str, AfterValidator(_is_check)]
 
 
 class CheckResult(Record):
-    """What a check found in a split: a row of the table `validation`.
+    """The result of a check for a split: a row of the table `validation`.
 
     Attributes:
         check: a name of CHECKS.
-        split: the split.
-        severity: of a value beyond threshold.
-        threshold: as it was set.
-        warning_threshold: as it was set.
-        value: what was found.
+        split: name of the split.
+        severity: as for `CheckSettings`.
+        threshold: as for `CheckSettings`.
+        warning_threshold: as for `CheckSettings`.
+        value: the computed value.
         passed: whether value is not beyond threshold.
-        outcome: what follows.
-        num_examples: how many examples the check objects to; 0 where it is about the split as a whole.
-        indices: the first of them, by their position in the source.
-        twin_indices: for each of those, the earlier example (of train, for test_in_train) with the same image; empty
-            for other checks.
+        outcome: the effect of value.
+        num_examples: number of examples that fail the check; 0 if it is about the split as a whole.
+        indices: positions in the source of the first of them.
+        twin_indices: for each of indices, the earlier example (in train, for test_in_train) with the same image; empty
+            for checks that compare no images.
     """
 
     check: CheckName
@@ -137,31 +138,31 @@ class CheckResult(Record):
     twin_indices: tuple[Count, ...]
 
     def describe(self) -> str:
-        """Say in a line what was found."""
+        """Describe the result in one line."""
         check = CHECKS[self.check]
         threshold = self.threshold if self.outcome == "error" or not self.passed else self.warning_threshold
         limit = f"at {'least' if check.low_is_bad else 'most'} {threshold:g}"
-        concerned = f" ({self.num_examples:,} examples)" if self.num_examples else ""
-        return f"{self.check}, split {self.split}: {self.value:.4g}{concerned}, expected {limit}: {check.value}"
+        count = f" ({self.num_examples:,} examples)" if self.num_examples else ""
+        return f"{self.check}, split {self.split}: {self.value:.4g}{count}, expected {limit}: {check.value}"
 
     def examples(self) -> list[str]:
-        """Name the examples to look at as `backbeam inspect --examples` takes them."""
-        named = {self.split: [*self.indices]}
-        twins = "train" if self.check == "test_in_train" else self.split
-        named[twins] = list(dict.fromkeys([*named.get(twins, []), *self.twin_indices]))
-        return [f"{split}:{','.join(map(str, indices))}" for split, indices in named.items() if indices]
+        """Return the listed examples and their twins as values of `backbeam inspect --examples`."""
+        by_split = {self.split: [*self.indices]}
+        twin_split = "train" if self.check == "test_in_train" else self.split
+        by_split[twin_split] = list(dict.fromkeys([*by_split.get(twin_split, []), *self.twin_indices]))
+        return [f"{split}:{','.join(map(str, indices))}" for split, indices in by_split.items() if indices]
 
 
 class ValidationRecord(Record):
-    """A finished validation; written into the data set's folder after the table that it names.
+    """A complete validation, written into the data set's folder after the table that it names.
 
     Attributes:
-        dataset_id: the data set.
+        dataset_id: id of the data set.
         dataset_digest: SHA-256 of its manifest.
-        baseline_digest: SHA-256 of the manifest of the data set that it was compared with, if any.
+        baseline_digest: SHA-256 of the manifest of the baseline, if any.
         checks: the settings of every check.
-        results: what was found, check by check and split by split.
-        table: the file that holds the results as a table.
+        results: a result for each check and split.
+        table: the Parquet file of the results.
     """
 
     format_version: Literal[1] = 1
@@ -173,24 +174,24 @@ class ValidationRecord(Record):
     table: FileInfo
 
     @property
-    def asked(self) -> tuple[dict[str, CheckSettings], Digest | None]:
-        """What decides the results besides the data set."""
+    def inputs(self) -> tuple[dict[str, CheckSettings], Digest | None]:
+        """The inputs that determine the results, besides the data set."""
         return self.checks, self.baseline_digest
 
     def with_outcome(self, outcome: Outcome) -> list[CheckResult]:
-        """List the results that have an outcome."""
+        """Return the results that have an outcome."""
         return [result for result in self.results if result.outcome == outcome]
 
 
 def resolve_checks(tables: dict[str, Any]) -> dict[str, CheckSettings]:
-    """Work out the settings of every check.
+    """Return the settings of every check: the defaults, changed by a configuration.
 
     Args:
-        tables: what the configuration says below [validation]: settings by check. A threshold that is given without a
-            warning_threshold stands for both.
+        tables: the table [validation] of the configuration, settings by name of the check. A threshold without a
+            warning_threshold sets both.
 
     Raises:
-        BadUsage: there is no such check or setting, or a value is not allowed; the message names the nearest.
+        BadUsage: a check or setting does not exist (the message suggests the nearest name), or a value is invalid.
     """
     unknown = [name for name in tables if name not in CHECKS]
     if unknown:
@@ -201,8 +202,8 @@ def resolve_checks(tables: dict[str, Any]) -> dict[str, CheckSettings]:
     return {name: _resolve_check(name, tables.get(name, {})) for name in CHECKS}
 
 
-def decide(record: ValidationRecord, workspace: Place) -> None:
-    """Let a data set through, or raise BadInput if a check of severity error failed; it says where to look."""
+def require_passed(record: ValidationRecord, workspace: Place) -> None:
+    """Raise BadInput if a check of severity error failed; the message has commands that show the examples."""
     failed = record.with_outcome("error")
     if not failed:
         return
@@ -216,8 +217,8 @@ def decide(record: ValidationRecord, workspace: Place) -> None:
 
 
 def inspect_command(record: ValidationRecord, result: CheckResult, workspace: Place) -> str:
-    """Return the command that shows what a check found."""
-    examples = [part for named in result.examples() for part in ("--examples", named)]
+    """Return the command that shows the examples that fail a check."""
+    examples = [argument for value in result.examples() for argument in ("--examples", value)]
     return shlex.join(["backbeam", "inspect", record.dataset_id, "--workspace", str(workspace), *examples])
 
 
@@ -227,12 +228,12 @@ def table_folder(workspace: Place, dataset_id: str) -> Place:
 
 
 def is_validated(folder: Place) -> bool:
-    """Tell whether a data set's folder holds the record of a validation."""
+    """Return whether a data set's folder holds a validation record."""
     return (folder / VALIDATION_NAME).exists()
 
 
 def load_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> ValidationRecord:
-    """Load a data set's validation; raises CorruptArtefact if the record is not sound, or is another data set's."""
+    """Load a data set's validation record; raises CorruptArtefact if it is damaged or of another data set."""
     path = workspace / "datasets" / dataset_id / VALIDATION_NAME
     record = ValidationRecord.load(path)
     if (record.dataset_id, record.dataset_digest) != (dataset_id, dataset_digest):
@@ -241,10 +242,10 @@ def load_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> V
 
 
 def check_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> ValidationRecord:
-    """Load a data set's validation and check its table.
+    """Load a data set's validation record and check its table.
 
     Raises:
-        CorruptArtefact: the record or the table is not sound, or is another data set's.
+        CorruptArtefact: the record or the table is damaged or of another data set.
     """
     record = load_validation(workspace, dataset_id, dataset_digest)
     record.table.check(table_folder(workspace, dataset_id))
@@ -252,7 +253,8 @@ def check_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> 
 
 
 def _resolve_check(name: str, given: Any) -> CheckSettings:
-    place, check = f"validation.{name}", CHECKS[name]
+    place = f"validation.{name}"
+    check = CHECKS[name]
     if not isinstance(given, dict):
         raise BadUsage(f"{place} is no table: write [{place}]")
     unknown = [key for key in given if key not in CheckSettings.model_fields]
@@ -263,8 +265,8 @@ def _resolve_check(name: str, given: Any) -> CheckSettings:
     implied = {"warning_threshold": given["threshold"]} if "threshold" in given else {}
     try:
         settings = CheckSettings.model_validate(check.defaults.model_dump() | implied | given, strict=True)
-    except ValidationError as problem:
-        first = problem.errors()[0]
+    except ValidationError as error:
+        first = error.errors()[0]
         raise BadUsage(f"{place}.{first['loc'][-1]}: {first['msg']}, found {shown(first['input'])}") from None
     if check.is_beyond(settings.warning_threshold, settings.threshold):
         raise BadUsage(

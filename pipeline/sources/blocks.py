@@ -1,8 +1,7 @@
-"""What the pipeline asks of every kind of source: what it is, by content, how it is cut into blocks, and the blocks.
+"""The interface between source formats and preprocessing: scans, ranges, readers and blocks of examples.
 
-A scan reads a source once, in the driver, for its identity. It cuts each split into ranges and makes a reader that
-workers use: the reader turns a range into blocks of examples, and raises BadInput unless the range holds what was
-scanned.
+A format scans its files once, in the driver. The scan gives the identity of every split and cuts it into ranges.
+Workers turn a range into blocks with a reader. `SplitScan` says how to add a format.
 """
 
 from collections.abc import Iterator
@@ -15,13 +14,15 @@ from model.examples import Examples
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
 
+BLOCK_BYTES = 2**22  # of pixels: a few thousand small images, so that the cost of a Beam element does not show
+
 
 class SourceInfo(Record):
-    """A source file, by content.
+    """The identity of a source file, or of a split, by its content.
 
     Attributes:
-        name: its customary name.
-        num_bytes: decompressed.
+        name: the customary name.
+        num_bytes: decompressed size.
         sha256: of the decompressed bytes.
     """
 
@@ -30,12 +31,15 @@ class SourceInfo(Record):
     sha256: Digest
 
 
-BLOCK_BYTES = 2**22
-
-
 @dataclass(frozen=True)
 class BlockRange:
-    """A piece of a split's source: where it starts and how many examples it has; each kind adds how to find it."""
+    """A range of a split's examples; each format adds where the range is stored.
+
+    Attributes:
+        split: name of the split.
+        start: position of the first example in the split.
+        num_examples: examples in the range, unusable ones included.
+    """
 
     split: str
     start: int
@@ -44,7 +48,14 @@ class BlockRange:
 
 @dataclass(frozen=True)
 class RejectedExamples:
-    """An example that is left out: its split, the source file at fault, its position in the split, and why."""
+    """An example that is left out.
+
+    Attributes:
+        split: name of the split.
+        file: the source file that holds the example.
+        index: position in the split.
+        reason: why the example is unusable.
+    """
 
     split: str
     file: str
@@ -54,7 +65,7 @@ class RejectedExamples:
 
 @dataclass(frozen=True)
 class Block:
-    """A block of a split's usable examples, and those of the same range that are not usable."""
+    """The usable examples of a part of a split, and the rejected examples of the same part."""
 
     split: str
     examples: Examples
@@ -62,12 +73,12 @@ class Block:
 
 
 class ExampleFormat(NamedTuple):
-    """What every example of a data set must be.
+    """The shape and label range of every example of a data set.
 
     Attributes:
-        height: of an image.
-        width: of an image.
-        num_classes: labels are below it.
+        height: image height in pixels.
+        width: image width in pixels.
+        num_classes: labels are 0 .. num_classes - 1.
     """
 
     height: int
@@ -79,24 +90,40 @@ class ExampleFormat(NamedTuple):
         """Pixels of an image."""
         return self.height * self.width
 
-    def fault_of(self, label: int) -> str:
-        """Say why a label outside of 0 .. num_classes - 1 is none."""
+    def describe_label_fault(self, label: int) -> str:
+        """Describe why a label is outside of 0 .. num_classes - 1."""
         return f"label {label} is " + (f"not below {self.num_classes}" if label >= 0 else "negative")
 
 
 class BlockReader(Protocol):
-    """What a worker reads a split with; it travels to workers."""
+    """Reads the ranges of a split on a worker. Must be picklable."""
 
     def read(self, block: Any) -> Iterator[Block]:
-        """Yield the blocks of a range that the same scan made, each of about BLOCK_BYTES.
+        """Yield the blocks of a range of the same scan, each of about BLOCK_BYTES.
+
+        Every example of the range is in exactly one block, either usable or rejected.
 
         Raises:
-            BadInput: it is not what was scanned.
+            BadInput: the content of the range has changed since the scan.
         """
 
 
 class SplitScan(Protocol):
-    """A split that was read from end to end and found sound, but for single examples."""
+    """A split whose files have been read from end to end without an error.
+
+    To add a file format:
+
+    1. `sources/catalog.py`: define a NamedTuple that names the files of a data set (such as `ParquetSource`) and add
+       it to `AnySource`.
+    2. `sources/download.py`: make `find_source` return it for the folders, files or URIs of that format.
+    3. A new module in `sources/` (`parquet_source.py` is an example): define a subclass of `BlockRange` and classes
+       with the methods of `SplitScan` and `BlockReader`, and `scan(source, num_classes) -> SourceScan`. `scan` reads
+       every file once and raises BadInput for files that are damaged or do not fit together. A single unusable example
+       is no error: the reader reports it as rejected. `image_decoding.py` decodes encoded images into blocks.
+    4. `sources/scan.py`: call that function in `scan_source`.
+
+    Preprocessing and everything after it need no change.
+    """
 
     @property
     def num_examples(self) -> int:
@@ -108,17 +135,23 @@ class SplitScan(Protocol):
 
     @property
     def infos(self) -> tuple[SourceInfo, ...]:
-        """The identity of the split, by content."""
+        """The identity of the split by content; file names, times and compression of the container do not count."""
 
     def ranges(self, split: str) -> Iterator[BlockRange]:
-        """Cut the split, by its name, into pieces."""
+        """Cut the split, whose name is given, into ranges that cover it in order."""
 
     def open(self, stack: ExitStack, target: ExampleFormat, scratch: Place) -> BlockReader:
-        """Make a reader that works as long as the stack lasts; scratch is a folder for what it needs on the way."""
+        """Make a reader for the ranges.
+
+        Args:
+            stack: the reader works until it is closed; it takes the cleanup of what the reader needs.
+            target: what every usable example must be.
+            scratch: a folder for temporary files, such as decompressed ones, that every worker can read.
+        """
 
 
 class SourceScan(NamedTuple):
-    """All files of a source, read and found sound.
+    """The scans of all splits of a source.
 
     Attributes:
         splits: by name.
@@ -140,5 +173,5 @@ class SourceScan(NamedTuple):
 
     @property
     def infos(self) -> tuple[SourceInfo, ...]:
-        """The identity of every part of the source."""
+        """The identity of every split."""
         return tuple(info for split in self.splits.values() for info in split.infos)

@@ -1,4 +1,4 @@
-"""The data sets that backbeam knows, and where the four files of any data set are."""
+"""The data sets known by name, the kinds of sources, and the search for their files in a folder. Reads no content."""
 
 import re
 from pathlib import Path
@@ -8,10 +8,10 @@ from model.errors import BadInput
 from pipeline.storage.places import Place, place_of
 
 SPLITS = ("train", "test")
-MOST_SHARDS = 99_999  # of a split: the names of shards number them with five digits
-EMBEDDED = Path(__file__).parent / "data"
+MAX_SHARDS = 99_999  # of a split: shard names have five digits
+EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 
-# The four IDX files of the MNIST family, in the order of every table below.
+# The four IDX files of the MNIST family. Every tuple of files or digests below has this order.
 FILE_NAMES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -22,11 +22,11 @@ _DIGITS = tuple("0123456789")
 
 
 class KnownDataset(NamedTuple):
-    """A data set that can be asked for by name.
+    """A data set that --dataset accepts by name.
 
     Attributes:
         class_names: in the order of the labels.
-        content_digests: SHA-256 of the four decompressed files; empty where nobody publishes them.
+        content_digests: SHA-256 of the four decompressed files; empty if unpublished.
         gzip_digests: SHA-256 of the four files as the mirrors serve them.
         mirrors: folders that serve FILE_NAMES with .gz; empty for the embedded data set.
     """
@@ -112,13 +112,13 @@ KNOWN = {
 }
 
 
-class Source(NamedTuple):
-    """Where the four files of a data set are.
+class IdxSource(NamedTuple):
+    """A data set of four IDX files.
 
     Attributes:
-        name: what to call the data set: letters, digits, dots and dashes.
-        files: four, in the order of FILE_NAMES, gzipped or not.
-        known: what is known of a data set asked for by name.
+        name: name of the data set: letters, digits, dots and dashes.
+        files: in the order of FILE_NAMES, gzipped or not.
+        known: the entry of KNOWN if the data set was requested by name.
     """
 
     name: str
@@ -127,12 +127,12 @@ class Source(NamedTuple):
 
 
 class PictureOptions(NamedTuple):
-    """What a user may say of a data set of pictures; None stands for what the source shows.
+    """The user's options for a data set of encoded images; None: detect from the source.
 
     Attributes:
-        image_column: of a Parquet file.
-        label_column: of a Parquet file.
-        image_size: height and width; by default of the first image of the train split that can be decoded.
+        image_column: column of images in Parquet files.
+        label_column: column of labels in Parquet files.
+        image_size: height and width; by default those of the first image of the train split that can be decoded.
     """
 
     image_column: str | None = None
@@ -140,13 +140,13 @@ class PictureOptions(NamedTuple):
     image_size: tuple[int, int] | None = None
 
 
-class RowsSource(NamedTuple):
-    """Where the Parquet files of a data set are.
+class ParquetSource(NamedTuple):
+    """A data set of Parquet files.
 
     Attributes:
-        name: as of a Source.
-        files: of each split, in order.
-        options: what the user says of it.
+        name: as for `IdxSource`.
+        files: the files of each split, in order.
+        options: the user's options.
     """
 
     name: str
@@ -154,13 +154,13 @@ class RowsSource(NamedTuple):
     options: PictureOptions
 
 
-class TreeSource(NamedTuple):
-    """Where a directory tree of images is: SPLIT/CLASS/IMAGE.
+class ImageFolderSource(NamedTuple):
+    """A data set in a directory tree of images: SPLIT/CLASS/IMAGE.
 
     Attributes:
-        name: as of a Source.
-        folder: that holds train/ and test/.
-        options: what the user says of it.
+        name: as for `IdxSource`.
+        folder: the folder that holds train/ and test/.
+        options: the user's options.
     """
 
     name: str
@@ -168,51 +168,52 @@ class TreeSource(NamedTuple):
     options: PictureOptions
 
 
-AnySource: TypeAlias = Source | RowsSource | TreeSource
+AnySource: TypeAlias = IdxSource | ParquetSource | ImageFolderSource
 
 
-def find_rows(folder: Place) -> dict[str, tuple[Place, ...]]:
-    """Find the Parquet files of each split in a folder, by the beginning of their names; in the order of the names.
+def find_parquet_files(folder: Place) -> dict[str, tuple[Place, ...]]:
+    """Find the Parquet files of each split in a folder: names that begin with the split's name, sorted.
 
     Raises:
-        BadInput: a split has none, or a file is of no split.
+        BadInput: a split has no file, or a file belongs to no split.
     """
-    listed: list[Place] = [*folder.glob("*.parquet")]
-    files = sorted(listed, key=str)
-    found = {split: tuple(file for file in files if _is_of(file, split)) for split in SPLITS}
-    stray = [file.name for file in files if not any(_is_of(file, split) for split in SPLITS)]
-    if stray or not all(found.values()):
-        about = f"{', '.join(stray)} is of neither split" if stray else "a split is missing"
+    parquet_files: list[Place] = [*folder.glob("*.parquet")]
+    files = sorted(parquet_files, key=str)
+    files_by_split = {split: tuple(file for file in files if _is_of_split(file, split)) for split in SPLITS}
+    stray = [file.name for file in files if not any(_is_of_split(file, split) for split in SPLITS)]
+    if stray or not all(files_by_split.values()):
+        problem = f"{', '.join(stray)} is of neither split" if stray else "a split is missing"
         raise BadInput(
-            f"{folder}: {about}: expected Parquet files whose names begin with train and test, such as train.parquet "
+            f"{folder}: {problem}: expected Parquet files whose names begin with train and test, such as train.parquet "
             "and test-00000-of-00001.parquet; or name two files: --dataset TRAIN.parquet,TEST.parquet"
         )
-    return found
+    return files_by_split
 
 
-def _is_of(file: Place, split: str) -> bool:
+def _is_of_split(file: Place, split: str) -> bool:
+    # A letter after the split's name makes another word: "training" and "testimony" belong to no split.
     return re.fullmatch(rf"{split}([^A-Za-z].*)?", file.stem) is not None
 
 
-def find_files(folder: str | Place) -> tuple[Place, ...]:
-    """Find the four IDX files of a folder, each by its customary name, with .gz or without.
+def find_idx_files(folder: str | Place) -> tuple[Place, ...]:
+    """Find the four IDX files of a folder by their customary names, with or without .gz.
 
-    Where a file stands there in both forms, the decompressed one is taken.
+    If both forms of a file exist, the decompressed one is returned.
 
     Args:
         folder: a path or a URI.
 
     Raises:
-        BadInput: at least one is not there; the message names each.
+        BadInput: files are missing; the message names each.
     """
-    place = place_of(folder).absolute()  # workers may run in another folder
-    found = [_find_file(place, name) for name in FILE_NAMES]
-    missing = [name for name, place in zip(FILE_NAMES, found, strict=True) if place is None]
+    root = place_of(folder).absolute()  # workers may have another working directory
+    files = [_find_file(root, name) for name in FILE_NAMES]
+    missing = [name for name, file in zip(FILE_NAMES, files, strict=True) if file is None]
     if missing:
         raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz)")
-    return tuple(place for place in found if place is not None)
+    return tuple(file for file in files if file is not None)
 
 
 def _find_file(folder: Place, name: str) -> Place | None:
-    places = (folder / f"{name}{ending}" for ending in ("", ".gz"))
-    return next((place for place in places if place.is_file()), None)
+    candidates = (folder / f"{name}{ending}" for ending in ("", ".gz"))
+    return next((file for file in candidates if file.is_file()), None)

@@ -1,27 +1,29 @@
-"""How many classes a data set has, and what they are called."""
+"""Names and number of a data set's classes."""
 
 from collections.abc import Set
 
 from model.errors import BadInput, BadUsage
 
 
-def name_classes(own: tuple[str, ...] | None, labels: Set[int], num_classes: int | None, name: str) -> tuple[str, ...]:
-    """Name the classes: as the source does, or by number, as many as were given or as the labels show without a gap.
+def name_classes(
+    source_names: tuple[str, ...] | None, labels: Set[int], num_classes: int | None, name: str
+) -> tuple[str, ...]:
+    """Return the class names: those of the source, else the numbers 0 .. num_classes - 1 as text.
 
     Args:
-        own: the source's own names, if it has any.
-        labels: that stand in the train split.
-        num_classes: what the user says.
-        name: what to call the source in an error.
+        source_names: the names that the source gives, if any.
+        labels: labels that occur in the train split.
+        num_classes: number of classes that the user states; by default the largest label plus one.
+        name: name of the source in an error.
 
     Raises:
-        BadUsage: num_classes is not the number of the source's own names.
-        BadInput: there is no label, or there is a gap and nobody says how many classes there are.
+        BadUsage: num_classes is not the number of source_names.
+        BadInput: num_classes is needed but not given: there are no labels, or some number below the largest is unused.
     """
-    if own is not None:
-        if num_classes not in (None, len(own)):
-            raise BadUsage(f"--num-classes {num_classes}: {name} has its own classes, {len(own)} of them")
-        return own
+    if source_names is not None:
+        if num_classes not in (None, len(source_names)):
+            raise BadUsage(f"--num-classes {num_classes}: {name} has its own classes, {len(source_names)} of them")
+        return source_names
     if num_classes is None:
         _check_no_gap(labels, name)
     return tuple(map(str, range(num_classes or max(labels) + 1)))
@@ -30,9 +32,9 @@ def name_classes(own: tuple[str, ...] | None, labels: Set[int], num_classes: int
 def _check_no_gap(labels: Set[int], name: str) -> None:
     if not labels:
         raise BadInput(f"{name}: no example of the train split has a usable label")
-    absent = [str(label) for label in range(max(labels)) if label not in labels]
-    if absent:
+    unused = [str(label) for label in range(max(labels)) if label not in labels]
+    if unused:
         raise BadInput(
-            f"{name}: labels go up to {max(labels)} but none is {', '.join(absent[:10])}"
-            f"{' ...' if len(absent) > 10 else ''}; say how many classes there are with --num-classes"
+            f"{name}: labels go up to {max(labels)} but none is {', '.join(unused[:10])}"
+            f"{' ...' if len(unused) > 10 else ''}; say how many classes there are with --num-classes"
         )

@@ -1,4 +1,6 @@
-"""IDX, the format of the MNIST family: big-endian magic number and sizes, then the bytes. Trusts nothing.
+"""IDX, the file format of the MNIST family: big-endian magic number and sizes, then the bytes.
+
+Works on streams of untrusted bytes; `pipeline.sources.idx_source` reads the files of a data set.
 
 The magic number's third byte is the type (8: uint8), its fourth the number of dimensions. Source: Y. LeCun, C. Cortes
 and C. Burges, "The MNIST database of handwritten digits".
@@ -18,12 +20,12 @@ IMAGES_MAGIC = 0x00000803
 LABELS_MAGIC = 0x00000801
 _KINDS = {IMAGES_MAGIC: "images", LABELS_MAGIC: "labels"}
 _GZIP_MAGIC = b"\x1f\x8b"
-MAX_EXAMPLE_BYTES = 2**24  # a worker holds a block of examples, and a block holds at least one
-_GZIP_MAX_RATIO = 1032  # deflate spends at least one bit on 258 / 2 bytes: https://zlib.net/zlib_tech.html
+MAX_EXAMPLE_BYTES = 2**24  # bounds a worker's memory: it holds a block, and a block has at least one example
+_GZIP_MAX_RATIO = 1032  # deflate needs at least 2 bits for 258 bytes: https://zlib.net/zlib_tech.html
 
 
 class Header(NamedTuple):
-    """What an IDX file says of itself.
+    """The header of an IDX file.
 
     Attributes:
         magic: IMAGES_MAGIC or LABELS_MAGIC.
@@ -54,19 +56,19 @@ def read_header(stream: BinaryIO, magic: int, name: str) -> Header:
 
     Args:
         stream: at its start.
-        magic: the kind of file that is wanted.
-        name: what to call the file in an error.
+        magic: the expected magic number.
+        name: name of the file in an error.
 
     Returns:
         the header; every size is at least 1.
 
     Raises:
-        BadInput: it is another kind of file, or one without examples or without pixels.
+        BadInput: the file has another magic number, no examples, no pixels, or more than MAX_EXAMPLE_BYTES in one.
     """
-    found = _read_integers(stream, 1, name)[0]
-    if found != magic:
+    file_magic = _read_integers(stream, 1, name)[0]
+    if file_magic != magic:
         raise BadInput(
-            f"{name}: the magic number is 0x{found:08x} ({_KINDS.get(found, 'no IDX file of bytes')}), "
+            f"{name}: the magic number is 0x{file_magic:08x} ({_KINDS.get(file_magic, 'no IDX file of bytes')}), "
             f"expected 0x{magic:08x} ({_KINDS[magic]})"
         )
     sizes = _read_integers(stream, magic & 0xFF, name)
@@ -82,50 +84,50 @@ def read_header(stream: BinaryIO, magic: int, name: str) -> Header:
 
 
 def read_body(stream: BinaryIO, header: Header, block_bytes: int, name: str) -> Iterator[bytes]:
-    """Yield what follows the header, block by block, and check that it is exactly as long as the header says.
+    """Yield the bytes after the header, block by block, and check that their number is that of the header.
 
     Args:
-        stream: just after its header.
-        header: as read.
-        block_bytes: length of every block but perhaps the last.
-        name: what to call the file in an error.
+        stream: positioned just after the header.
+        header: the header.
+        block_bytes: length of every block except the last, which may be shorter.
+        name: name of the file in an error.
 
     Raises:
-        BadInput: the file ends early or goes on.
+        BadInput: the file is shorter or longer.
     """
-    left = prod(header.sizes)
-    while left:
-        block = stream.read(min(block_bytes, left))
-        left -= len(block)
-        if len(block) < block_bytes and left:
-            found = header.total_bytes - left
-            raise BadInput(f"{name}: truncated: the header promises {header.total_bytes} bytes, found {found}")
+    remaining = prod(header.sizes)
+    while remaining:
+        block = stream.read(min(block_bytes, remaining))
+        remaining -= len(block)
+        if len(block) < block_bytes and remaining:
+            num_read = header.total_bytes - remaining
+            raise BadInput(f"{name}: truncated: the header promises {header.total_bytes} bytes, found {num_read}")
         yield block
     if stream.read(1):
         raise BadInput(f"{name}: trailing bytes: the header promises {header.total_bytes} bytes, found more")
 
 
 def check_room(header: Header, stored_bytes: int, compressed: bool, name: str) -> None:
-    """Refuse a header that promises more than the stored file can hold, before anything is allocated for it.
+    """Check a header against the size of the stored file, before memory is allocated for the header's sizes.
 
     Raises:
-        BadInput: it does.
+        BadInput: the header promises more bytes than the stored file can hold.
     """
-    most = stored_bytes * _GZIP_MAX_RATIO if compressed else stored_bytes
-    if header.total_bytes > most:
-        kind = f"compressed bytes, which hold at most {most}" if compressed else "bytes"
+    max_bytes = stored_bytes * _GZIP_MAX_RATIO if compressed else stored_bytes
+    if header.total_bytes > max_bytes:
+        kind = f"compressed bytes, which hold at most {max_bytes}" if compressed else "bytes"
         raise BadInput(
             f"{name}: truncated: the header promises {header.total_bytes} bytes, found {stored_bytes} {kind}"
         )
 
 
-def starts_like_one(start: bytes) -> bool:
-    """Tell by a file's first bytes whether it may be an IDX file or a gzip file, which may hold one."""
+def may_be_idx(start: bytes) -> bool:
+    """Return whether a file with these first bytes may be an IDX file, or a gzip file that may hold one."""
     return start.startswith((b"\0\0", _GZIP_MAGIC))
 
 
 def is_gzip(stream: BinaryIO) -> bool:
-    """Tell by the first two bytes, not by the name; leaves the stream at its start."""
+    """Return whether a stream starts like a gzip file; leaves the stream at its start."""
     start = stream.read(2)
     stream.seek(0)
     return start == _GZIP_MAGIC
@@ -133,15 +135,15 @@ def is_gzip(stream: BinaryIO) -> bool:
 
 @contextmanager
 def decompressed(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """Give the stream's content, decompressed if it is gzip, with every fault of the compression as BadInput."""
+    """Return the stream, decompressed if it is gzip; raises BadInput while it is read if the compression is damaged."""
     try:
         if is_gzip(stream):
             with gzip.GzipFile(fileobj=stream) as unzipped:
                 yield unzipped  # type: ignore[misc]  # reads like any other binary stream
         else:
             yield stream
-    except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
-        raise BadInput(f"{name}: corrupt gzip: {problem}; expected a whole gzip file") from problem
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadInput(f"{name}: corrupt gzip: {error}; expected a whole gzip file") from error
 
 
 def _read_integers(stream: BinaryIO, count: int, name: str) -> tuple[int, ...]:

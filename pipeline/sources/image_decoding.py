@@ -1,4 +1,4 @@
-"""Encoded pictures of a data set -> blocks of examples. A picture or label that is not usable is a rejected example."""
+"""Decode encoded images (PNG, JPEG) into blocks of examples; an unusable image or label is a rejected example."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from pipeline.sources.blocks import BLOCK_BYTES, Block, ExampleFormat, RejectedE
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 from pipeline.sources.images import Grey, decode_grey
 
-MAX_PICTURE_BYTES = 2**26  # encoded; decoded it has at most MAX_EXAMPLE_BYTES
+MAX_ENCODED_BYTES = 2**26  # of an encoded image; the decoded one has at most MAX_EXAMPLE_BYTES
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """A picture as its source has it.
+class EncodedImage:
+    """An image as it is stored in the source.
 
     Attributes:
         index: position in the split.
-        file: where it is from.
-        name: what to call it in a reason.
-        data: a PNG or JPEG file; None if there is none.
-        label: None if there is none.
+        file: the source file that holds it.
+        name: name of the image in the reason of a rejection.
+        data: content of a PNG or JPEG file; None if missing.
+        label: class number; None if missing.
     """
 
     index: int
@@ -34,7 +34,7 @@ class Encoded:
 
 
 class SizeFinder:
-    """Finds out a data set's image size by its first picture that can be decoded, unless it is given."""
+    """Determines a data set's image size: the given one, else that of the first image that can be decoded."""
 
     def __init__(self, size: tuple[int, int] | None) -> None:
         self._size = size
@@ -42,21 +42,21 @@ class SizeFinder:
         self._num_tried = 0
 
     def offer(self, data: bytes | None, name: str) -> None:
-        """Look at a picture if the size is not known yet."""
+        """Decode an image, unless the size is known already."""
         if self._size is not None:
             return
         self._num_tried += 1
         try:
             self._size = decode(data, name).shape
-        except BadInput as problem:
+        except BadInput as error:
             if self._num_tried == 1:
-                self._first_problem = str(problem)
+                self._first_problem = str(error)
 
     def size(self, source: str) -> tuple[int, int]:
-        """Return height and width, once the train split was offered.
+        """Return height and width; call it after all images of the train split have been offered.
 
         Raises:
-            BadInput: no picture of it could be decoded; the message names the source.
+            BadInput: none of them could be decoded; the message names the source.
         """
         if self._size is None:
             raise BadInput(
@@ -66,48 +66,50 @@ class SizeFinder:
 
 
 def decode(data: bytes | None, name: str) -> Grey:
-    """Decode one picture; raises BadInput if there is none, or none that may be an example."""
+    """Decode an image to uint8[height, width]; raises BadInput if it is missing, damaged or too large."""
     if data is None:
         raise BadInput(f"{name}: there are no bytes of a picture")
-    if len(data) > MAX_PICTURE_BYTES:
-        raise BadInput(f"{name}: {len(data)} bytes, expected at most {MAX_PICTURE_BYTES}")
+    if len(data) > MAX_ENCODED_BYTES:
+        raise BadInput(f"{name}: {len(data)} bytes, expected at most {MAX_ENCODED_BYTES}")
     return decode_grey(data, name, MAX_EXAMPLE_BYTES)
 
 
-def decode_blocks(split: str, pictures: Sequence[Encoded], target: ExampleFormat) -> Iterator[Block]:
-    """Decode pictures into blocks of about BLOCK_BYTES.
+def decode_blocks(split: str, images: Sequence[EncodedImage], target: ExampleFormat) -> Iterator[Block]:
+    """Decode images into blocks of about BLOCK_BYTES.
 
     Args:
-        split: of all of them.
-        pictures: in the order of their indices.
-        target: what each must be.
+        split: name of the split.
+        images: in the order of their indices.
+        target: what every usable example must be.
     """
-    length = max(1, BLOCK_BYTES // target.num_pixels)
-    for start in range(0, len(pictures), length):
-        yield _decode_block(split, pictures[start : start + length], target)
+    block_examples = max(1, BLOCK_BYTES // target.num_pixels)
+    for start in range(0, len(images), block_examples):
+        yield _decode_block(split, images[start : start + block_examples], target)
 
 
-def _decode_block(split: str, pictures: Sequence[Encoded], target: ExampleFormat) -> Block:
-    images = np.empty((len(pictures), target.num_pixels), np.uint8)
-    kept, rejected = list[Encoded](), list[RejectedExamples]()
-    for picture in pictures:
+def _decode_block(split: str, images: Sequence[EncodedImage], target: ExampleFormat) -> Block:
+    pixels = np.empty((len(images), target.num_pixels), np.uint8)
+    usable = list[EncodedImage]()
+    rejected = list[RejectedExamples]()
+    for image in images:
         try:
-            images[len(kept)] = _decode_usable(picture, target).reshape(-1)
-            kept.append(picture)
-        except BadInput as problem:
-            rejected.append(RejectedExamples(split, picture.file, picture.index, str(problem)))
-    indices = np.array([picture.index for picture in kept], np.int64)
-    labels = np.array([picture.label for picture in kept], np.int64)
-    return Block(split, Examples(indices, images[: len(kept)], labels), tuple(rejected))
+            pixels[len(usable)] = _decode_example(image, target).reshape(-1)
+            usable.append(image)
+        except BadInput as error:
+            rejected.append(RejectedExamples(split, image.file, image.index, str(error)))
+    indices = np.array([image.index for image in usable], np.int64)
+    labels = np.array([image.label for image in usable], np.int64)
+    return Block(split, Examples(indices, pixels[: len(usable)], labels), tuple(rejected))
 
 
-def _decode_usable(picture: Encoded, target: ExampleFormat) -> Grey:
-    if picture.label is None:
-        raise BadInput(f"{picture.name}: there is no label")
-    if not 0 <= picture.label < target.num_classes:
-        raise BadInput(f"{picture.name}: {target.fault_of(picture.label)}")
-    grey = decode(picture.data, picture.name)
+def _decode_example(image: EncodedImage, target: ExampleFormat) -> Grey:
+    """Decode an image; raises BadInput if the label or the image does not fit the target."""
+    if image.label is None:
+        raise BadInput(f"{image.name}: there is no label")
+    if not 0 <= image.label < target.num_classes:
+        raise BadInput(f"{image.name}: {target.describe_label_fault(image.label)}")
+    grey = decode(image.data, image.name)
     if grey.shape != (target.height, target.width):
-        found = " x ".join(map(str, grey.shape))
-        raise BadInput(f"{picture.name}: {found} pixels, expected {target.height} x {target.width}")
+        size = " x ".join(map(str, grey.shape))
+        raise BadInput(f"{image.name}: {size} pixels, expected {target.height} x {target.width}")
     return grey

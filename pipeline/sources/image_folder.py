@@ -1,7 +1,7 @@
-"""A directory tree of images as a source: SPLIT/CLASS/IMAGE, in the order of the class folders, then of file names.
+"""A directory tree of images as a source: SPLIT/CLASS/IMAGE, ordered by class folder, then by file name.
 
-Its identity is the digest of each image's path in the tree and content. Hidden files are no part of it; any other file
-in a class folder is taken for an image, told by its content.
+The identity of a split is the digest of each image's path in the tree and content. Hidden files are ignored; any other
+file in a class folder must be an image, whatever its name.
 """
 
 import hashlib
@@ -14,22 +14,22 @@ from typing import NamedTuple
 
 from model.errors import BadInput
 from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, ExampleFormat, SourceInfo, SourceScan
-from pipeline.sources.catalog import SPLITS, TreeSource
+from pipeline.sources.catalog import SPLITS, ImageFolderSource
 from pipeline.sources.classes import name_classes
-from pipeline.sources.image_decoding import MAX_PICTURE_BYTES, Encoded, SizeFinder, decode_blocks
+from pipeline.sources.image_decoding import MAX_ENCODED_BYTES, EncodedImage, SizeFinder, decode_blocks
 from pipeline.storage.files import digest_of, file_digest
 from pipeline.storage.places import Place
 
-RANGE_FILES = 1024  # at most
+MAX_RANGE_FILES = 1024
 
 
-class File(NamedTuple):
+class ImageFile(NamedTuple):
     """An image file.
 
     Attributes:
-        path: in the tree, with slashes.
-        label: by its folder.
-        num_bytes: its length.
+        path: path in the tree, with slashes.
+        label: number of its class folder.
+        num_bytes: size of the file.
         sha256: of its content.
     """
 
@@ -41,23 +41,23 @@ class File(NamedTuple):
 
 @dataclass(frozen=True)
 class FilesRange(BlockRange):
-    """Some files, in order."""
+    """Consecutive files of a split."""
 
-    files: tuple[File, ...]
+    files: tuple[ImageFile, ...]
 
 
-class TreeScan(NamedTuple):
-    """A split of a tree, whose files were read.
+class ImageFolderSplitScan(NamedTuple):
+    """The scan of a split's files.
 
     Attributes:
-        folder: the root of the tree.
-        files: of the split, in order.
+        folder: root of the tree.
+        files: files of the split, in order.
         image_size: height and width.
-        info: its identity.
+        info: identity of the split.
     """
 
     folder: Path
-    files: tuple[File, ...]
+    files: tuple[ImageFile, ...]
     image_size: tuple[int, int]
     info: SourceInfo
 
@@ -72,76 +72,90 @@ class TreeScan(NamedTuple):
         return (self.info,)
 
     def ranges(self, split: str) -> Iterator[FilesRange]:
-        """Cut the files into ranges of about BLOCK_BYTES."""
-        start = num_bytes = 0
+        """Cut the files into ranges of about BLOCK_BYTES of encoded images and at most MAX_RANGE_FILES."""
+        start = 0
+        num_bytes = 0
         for end, file in enumerate(self.files):
-            if end > start and (num_bytes + file.num_bytes > BLOCK_BYTES or end - start == RANGE_FILES):
+            if end > start and (num_bytes + file.num_bytes > BLOCK_BYTES or end - start == MAX_RANGE_FILES):
                 yield FilesRange(split, start, end - start, self.files[start:end])
-                start, num_bytes = end, 0
+                start = end
+                num_bytes = 0
             num_bytes += file.num_bytes
         yield FilesRange(split, start, len(self.files) - start, self.files[start:])
 
-    def open(self, _: ExitStack, target: ExampleFormat, __: Place) -> "TreeReader":
-        """Make a reader; nothing need be kept open."""
-        return TreeReader(self.folder, target)
+    def open(self, _: ExitStack, target: ExampleFormat, __: Place) -> "ImageFolderReader":
+        """Make a reader, which needs no cleanup and no temporary files."""
+        return ImageFolderReader(self.folder, target)
 
 
 @dataclass(frozen=True)
-class TreeReader:
-    """Reads ranges of a tree's files."""
+class ImageFolderReader:
+    """Reads ranges of image files."""
 
     folder: Path
     target: ExampleFormat
 
     def read(self, block: FilesRange) -> Iterator[Block]:
-        """Yield the blocks of a range; raises BadInput if a file is not what was scanned."""
-        pictures = [
-            Encoded(index, file.path, "image", _read_again(self.folder / file.path, file), file.label)
+        """Yield the blocks of a range; raises BadInput if a file has changed since the scan."""
+        images = [
+            EncodedImage(index, file.path, "image", _read_unchanged(self.folder / file.path, file), file.label)
             for index, file in enumerate(block.files, block.start)
         ]
-        yield from decode_blocks(block.split, pictures, self.target)
+        yield from decode_blocks(block.split, images, self.target)
 
 
-def scan(source: TreeSource, num_classes: int | None) -> SourceScan:
-    """Read every file of a tree.
+def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
+    """Read every file of a tree; `num_classes` as for `pipeline.sources.scan.scan_source`.
 
     Raises:
-        BadInput: it is not laid out as it should be, or no image of its train split can be decoded.
+        BadInput: the tree has another layout, or no image of its train split can be decoded.
         BadUsage: num_classes is not the number of its class folders.
     """
-    names = _class_names(source.folder)
+    class_names = _list_classes(source.folder)
     finder = SizeFinder(source.options.image_size)
-    files = dict[str, tuple[File, ...]]()
+    splits = dict[str, ImageFolderSplitScan]()
     for split in SPLITS:
-        files[split] = tuple(_read_files(source.folder, split, names, finder))
-        if not files[split]:
+        files = tuple(_scan_files(source.folder, split, class_names, finder))
+        if not files:
             raise BadInput(f"{source.folder / split}: the split is empty: expected images in {split}/CLASS/")
-        size = finder.size(str(source.folder))  # known or refused once the first split, train, was read
-    splits = {split: TreeScan(source.folder, files[split], size, _info(split, files[split], size)) for split in SPLITS}
-    return SourceScan(dict(splits), name_classes(names, set(), num_classes, source.name))
+        image_size = finder.size(str(source.folder))  # the train split is the first, so its images decide
+        splits[split] = ImageFolderSplitScan(source.folder, files, image_size, _info(split, files, image_size))
+    return SourceScan(dict(splits), name_classes(class_names, set(), num_classes, source.name))
 
 
-def _class_names(folder: Path) -> tuple[str, ...]:
-    """Name the class folders of the train split; raises BadInput if they are none, or test has others."""
-    found = {split: [path.name for path in _visible(folder / split, wanted="folders, one a class")] for split in SPLITS}
-    others = sorted(set(found["test"]) - set(found["train"]))
-    if others:
-        raise BadInput(f"{folder / 'test' / others[0]}: no class of that name in {folder / 'train'}")
-    return tuple(found["train"])
+def _list_classes(folder: Path) -> tuple[str, ...]:
+    """Return the names of the train split's class folders; raises BadInput if the test split has others."""
+    names = {
+        split: [path.name for path in _list_visible(folder / split, expected="folders, one a class")]
+        for split in SPLITS
+    }
+    unknown = sorted(set(names["test"]) - set(names["train"]))
+    if unknown:
+        raise BadInput(f"{folder / 'test' / unknown[0]}: no class of that name in {folder / 'train'}")
+    return tuple(names["train"])
 
 
-def _visible(folder: Path, wanted: str) -> list[Path]:
-    """List what a folder holds, hidden files left out; raises BadInput if anything is of the other kind."""
+def _list_visible(folder: Path, expected: str) -> list[Path]:
+    """List the entries of a folder except hidden ones, sorted by name.
+
+    Args:
+        folder: the folder.
+        expected: what its entries must be, for an error; folders if it begins with that word, else files.
+
+    Raises:
+        BadInput: the folder does not exist, an entry is not what is expected, or its name is not UTF-8.
+    """
     if not folder.is_dir():
         raise BadInput(f"{folder} is missing: expected train/CLASS/IMAGE and test/CLASS/IMAGE")
-    paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_name_of)
+    paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_utf8_name)
     for path in paths:
-        if path.is_dir() != wanted.startswith("folders"):
-            raise BadInput(f"{path}: expected {wanted} in {folder}")
+        if path.is_dir() != expected.startswith("folders"):
+            raise BadInput(f"{path}: expected {expected} in {folder}")
     return paths
 
 
-def _name_of(path: Path) -> str:
+def _utf8_name(path: Path) -> str:
+    # Names are digested and written to tables as UTF-8.
     try:
         path.name.encode()
     except UnicodeEncodeError:
@@ -149,19 +163,21 @@ def _name_of(path: Path) -> str:
     return path.name
 
 
-def _read_files(folder: Path, split: str, names: tuple[str, ...], finder: SizeFinder) -> Iterator[File]:
-    for label, name in enumerate(names):
-        place = folder / split / name
-        for path in _visible(place, wanted="image files") if place.is_dir() else []:
+def _scan_files(folder: Path, split: str, class_names: tuple[str, ...], finder: SizeFinder) -> Iterator[ImageFile]:
+    for label, name in enumerate(class_names):
+        class_folder = folder / split / name
+        # A class may have no folder in the test split.
+        for path in _list_visible(class_folder, expected="image files") if class_folder.is_dir() else []:
             num_bytes = path.stat().st_size
-            data = path.read_bytes() if num_bytes <= MAX_PICTURE_BYTES else None
+            data = path.read_bytes() if num_bytes <= MAX_ENCODED_BYTES else None  # larger files will be rejected
             finder.offer(data, str(path))
             digest = file_digest(path) if data is None else digest_of(data)
-            yield File(path.relative_to(folder).as_posix(), label, num_bytes, digest)
+            yield ImageFile(path.relative_to(folder).as_posix(), label, num_bytes, digest)
 
 
-def _info(split: str, files: tuple[File, ...], size: tuple[int, int]) -> SourceInfo:
-    digest = hashlib.sha256((json.dumps(size) + "\n").encode())
+def _info(split: str, files: tuple[ImageFile, ...], image_size: tuple[int, int]) -> SourceInfo:
+    # The size is part of the identity: it decides which images are rejected.
+    digest = hashlib.sha256((json.dumps(image_size) + "\n").encode())
     for file in files:
         digest.update((json.dumps([file.path, file.sha256]) + "\n").encode())
     return SourceInfo(
@@ -169,12 +185,12 @@ def _info(split: str, files: tuple[File, ...], size: tuple[int, int]) -> SourceI
     )
 
 
-def _read_again(path: Path, file: File) -> bytes:
-    """Read a file, or its beginning if it is too large for an example."""
+def _read_unchanged(path: Path, file: ImageFile) -> bytes:
+    """Read a file, or only its beginning if it is larger than MAX_ENCODED_BYTES, and check its digest."""
     try:
         with path.open("rb") as stream:
-            data = stream.read(MAX_PICTURE_BYTES + 1)
-        digest = digest_of(data) if len(data) <= MAX_PICTURE_BYTES else file_digest(path)
+            data = stream.read(MAX_ENCODED_BYTES + 1)
+        digest = digest_of(data) if len(data) <= MAX_ENCODED_BYTES else file_digest(path)
     except FileNotFoundError:
         digest = None
     if digest != file.sha256:

@@ -1,8 +1,7 @@
-"""Parquet files as a source: a column of PNG or JPEG files and a column of integer labels, read a batch at a time.
+"""Parquet files as a source: a column of PNG or JPEG files and a column of integer labels, read in small batches.
 
-A split's identity is the digest of its rows in order (label, length and bytes of the picture), not of the files: data
-that was compressed anew, or cut into other files or row groups, is the same data. Checksums of pages are verified
-where the files carry any.
+The identity of a split is the digest of its rows in order (label, length and bytes of the image), not of the files:
+other compression, files or row groups do not change it. Page checksums are verified where the files have them.
 """
 
 import hashlib
@@ -10,8 +9,8 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, NamedTuple
+from itertools import chain, pairwise
+from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -21,51 +20,41 @@ import pyarrow.parquet as pq
 
 from model.errors import BadInput, BadUsage
 from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, ExampleFormat, SourceInfo, SourceScan
-from pipeline.sources.catalog import PictureOptions, RowsSource
+from pipeline.sources.catalog import ParquetSource, PictureOptions
 from pipeline.sources.classes import name_classes
-from pipeline.sources.image_decoding import Encoded, SizeFinder, decode_blocks
+from pipeline.sources.image_decoding import EncodedImage, SizeFinder, decode_blocks
+from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names
 from pipeline.storage.files import open_binary
 from pipeline.storage.places import Place
 
-BATCH_ROWS = 1024  # at most
-MAX_CLASSES = 256  # where the file does not name them, as --num-classes allows
-_BUFFER_BYTES = 2**20  # read at a time; with pre_buffer, a whole row group would be
-
-
-class ParquetColumns(NamedTuple):
-    """Which columns to read.
-
-    Attributes:
-        image: name of the column of pictures.
-        nested: whether it is a struct of bytes and path.
-        label: name of the column of labels.
-    """
-
-    image: str
-    nested: bool
-    label: str
-
-    @property
-    def paths(self) -> list[str]:
-        """The columns as Parquet names them."""
-        return [f"{self.image}.bytes" if self.nested else self.image, self.label]
+MAX_BATCH_ROWS = 1024
+MAX_CLASSES = 256  # where the file does not name them; the limit of --num-classes
+_BUFFER_BYTES = 2**20  # bytes read at a time; with pre_buffer, pyarrow would read a whole row group
 
 
 class ParquetRow(NamedTuple):
-    """A row: the bytes of a picture and a label; None stands for null."""
+    """A row: the bytes of an encoded image and a label; None stands for null."""
 
     data: bytes | None
     label: int | None
 
     @property
-    def head(self) -> bytes:
-        """What stands before the picture in what is digested, so that no two lists of rows look the same."""
+    def prefix(self) -> bytes:
+        """Label and length, hashed before the image so that different rows never hash the same bytes."""
         return f"{self.label} {None if self.data is None else len(self.data)}\n".encode()
 
 
 @dataclass(frozen=True)
-class RowsRange(BlockRange):
-    """A row group: its file, its number and first row there, rows of a batch, and the CRC-32C of all its rows."""
+class RowGroupRange(BlockRange):
+    """A row group.
+
+    Attributes:
+        file: the file.
+        group: number of the row group in the file.
+        first_row: position of its first row in the file.
+        batch_rows: rows to read at a time.
+        checksum: CRC-32C of all its rows.
+    """
 
     file: Place
     group: int
@@ -74,18 +63,18 @@ class RowsRange(BlockRange):
     checksum: int
 
 
-class RowsScan(NamedTuple):
-    """A split whose files were read.
+class ParquetSplitScan(NamedTuple):
+    """The scan of a split's files.
 
     Attributes:
-        columns: that were read.
-        groups: its row groups, in order.
+        columns: the columns to read.
+        groups: the row groups of all files, in order.
         image_size: height and width.
-        info: its identity.
+        info: identity of the split.
     """
 
     columns: ParquetColumns
-    groups: tuple[RowsRange, ...]
+    groups: tuple[RowGroupRange, ...]
     image_size: tuple[int, int]
     info: SourceInfo
 
@@ -99,40 +88,41 @@ class RowsScan(NamedTuple):
         """The identity of the split."""
         return (self.info,)
 
-    def ranges(self, _: str) -> Iterator[RowsRange]:
-        """List the row groups."""
+    def ranges(self, _: str) -> Iterator[RowGroupRange]:
+        """Yield the row groups."""
         yield from self.groups
 
-    def open(self, _: ExitStack, target: ExampleFormat, __: Place) -> "RowsReader":
-        """Make a reader; nothing need be kept open."""
-        return RowsReader(self.columns, target)
+    def open(self, _: ExitStack, target: ExampleFormat, __: Place) -> "ParquetReader":
+        """Make a reader, which needs no cleanup and no temporary files."""
+        return ParquetReader(self.columns, target)
 
 
 @dataclass(frozen=True)
-class RowsReader:
+class ParquetReader:
     """Reads row groups."""
 
     columns: ParquetColumns
     target: ExampleFormat
 
-    def read(self, block: RowsRange) -> Iterator[Block]:
-        """Yield the blocks of a row group; raises BadInput at its end if it is not what was scanned."""
-        checksum, done, file = 0, 0, block.file.name
-        with opened(block.file, self.columns) as parquet:
+    def read(self, block: RowGroupRange) -> Iterator[Block]:
+        """Yield the blocks of a row group; raises BadInput after the last if the rows have changed since the scan."""
+        checksum = 0
+        num_read = 0
+        with open_parquet(block.file, self.columns) as parquet:
             for batch in read_batches(parquet, block.group, self.columns, block.batch_rows):
-                pictures = list[Encoded]()
-                for number, row in enumerate(batch, done):
-                    checksum = _extend(checksum, row)
+                images = list[EncodedImage]()
+                for number, row in enumerate(batch, num_read):
+                    checksum = _extend_checksum(checksum, row)
                     name = f"row {block.first_row + number}"
-                    pictures.append(Encoded(block.start + number, file, name, row.data, row.label))
-                done += len(batch)
-                yield from decode_blocks(block.split, pictures, self.target)
+                    images.append(EncodedImage(block.start + number, block.file.name, name, row.data, row.label))
+                num_read += len(batch)
+                yield from decode_blocks(block.split, images, self.target)
         if checksum != block.checksum:
             raise BadInput(f"{block.file} changed while it was read: run again once nothing writes to it")
 
 
-class _Findings:
-    """What a scan of one split learns row by row."""
+class _SplitSummary:
+    """The digest, size and labels of a split, updated row by row."""
 
     def __init__(self, finder: SizeFinder) -> None:
         self.digest = hashlib.sha256()
@@ -140,46 +130,56 @@ class _Findings:
         self.num_bytes = 0
         self._finder = finder
 
-    def add(self, row: ParquetRow, place: str) -> None:
-        self.digest.update(row.head)
+    def add(self, row: ParquetRow, name: str) -> None:
+        self.digest.update(row.prefix)
         self.digest.update(row.data or b"")
-        self.num_bytes += len(row.head) + len(row.data or b"")
-        self._finder.offer(row.data, place)
+        self.num_bytes += len(row.prefix) + len(row.data or b"")
+        self._finder.offer(row.data, name)
         if row.label is not None and 0 <= row.label < MAX_CLASSES:
             self.labels.add(row.label)
 
+    def info(self, split: str, image_size: tuple[int, int]) -> SourceInfo:
+        # The size is part of the identity: it decides which rows are rejected.
+        self.digest.update(json.dumps(image_size).encode())
+        return SourceInfo(name=f"{split}-rows", num_bytes=self.num_bytes, sha256=self.digest.hexdigest())
 
-def scan(source: RowsSource, num_classes: int | None) -> SourceScan:
-    """Read every row of a source's files.
+
+def scan(source: ParquetSource, num_classes: int | None) -> SourceScan:
+    """Read every row of a source's files; `num_classes` as for `pipeline.sources.scan.scan_source`.
 
     Raises:
-        BadInput: a file is damaged or has not the columns it should have, or no picture of train can be decoded.
-        BadUsage: a column that the user names is not there, or num_classes is not the number of the file's own names.
+        BadInput: a file is damaged or lacks a column, or no image of the train split can be decoded.
+        BadUsage: a requested column does not exist, or num_classes is not the number of the file's own class names.
     """
     first = source.files["train"][0]
-    with opened(first) as parquet:
+    with open_parquet(first) as parquet:
         columns = detect_columns(parquet.schema_arrow, source.options, str(first))
-    own = _own_names(source, columns)
-    finder, groups, found = SizeFinder(source.options.image_size), dict[str, tuple[RowsRange, ...]](), {}
+    source_names = _read_class_names(source, columns)
+    finder = SizeFinder(source.options.image_size)
+    labels = dict[str, set[int]]()
+    splits = dict[str, ParquetSplitScan]()
     for split, files in source.files.items():
-        found[split] = _Findings(finder)
-        groups[split] = tuple(_scan_files(split, files, columns, found[split]))
-        if not sum(group.num_examples for group in groups[split]):
+        summary = _SplitSummary(finder)
+        groups = tuple(_scan_files(split, files, columns, summary))
+        if not sum(group.num_examples for group in groups):
             raise BadInput(f"{files[0]}: the split is empty: it has no rows")
-        size = finder.size(str(first))  # known or refused once the first split, train, was read
-    splits = {split: RowsScan(columns, groups[split], size, _info(split, found[split], size)) for split in source.files}
-    return SourceScan(
-        dict(splits), name_classes(own, found["train"].labels, num_classes, source.name if own else str(first))
-    )
+        image_size = finder.size(str(first))  # the train split is the first, so its images decide
+        splits[split] = ParquetSplitScan(columns, groups, image_size, summary.info(split, image_size))
+        labels[split] = summary.labels
+    name = source.name if source_names else str(first)
+    return SourceScan(dict(splits), name_classes(source_names, labels["train"], num_classes, name))
 
 
 @contextmanager
-def opened(place: Place, columns: ParquetColumns | None = None) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file for reading with little memory; whatever is wrong with it is BadInput.
+def open_parquet(place: Place, columns: ParquetColumns | None = None) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file for reading with little memory.
 
     Args:
         place: the file.
-        columns: that are to be read; a picture that the file repeats is then held once.
+        columns: the columns that will be read; images that the file repeats are then held in memory once.
+
+    Raises:
+        BadInput: the file is damaged, found when it is opened or while it is read.
     """
     try:
         with (
@@ -193,28 +193,32 @@ def opened(place: Place, columns: ParquetColumns | None = None) -> Iterator[pq.P
             ) as parquet,
         ):
             yield parquet
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:  # the last of names that are no text
-        if isinstance(problem, OSError) and problem.errno is not None:  # of the file system
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: column names
+        if isinstance(error, OSError) and error.errno is not None:  # of the file system; pyarrow's own have no errno
             raise
-        raise BadInput(f"{place}: no sound Parquet file: {[*str(problem).splitlines(), ''][0]}") from None
+        raise BadInput(f"{place}: no sound Parquet file: {[*str(error).splitlines(), ''][0]}") from None
 
 
 def read_batches(
     parquet: pq.ParquetFile, group: int, columns: ParquetColumns, batch_rows: int
 ) -> Iterator[list[ParquetRow]]:
-    """Yield the rows of a row group, at most batch_rows and about BLOCK_BYTES of pictures at a time."""
+    """Yield the rows of a row group, at most batch_rows and about BLOCK_BYTES of images at a time."""
     batches = parquet.iter_batches(batch_rows, row_groups=[group], columns=columns.paths, use_threads=False)
     for batch in batches:
         images = batch.column(columns.image)
         images = pc.struct_field(images, "bytes") if columns.nested else images
-        for start, stop in _pieces(images):
-            pictures = images[start:stop]
-            pictures = pictures.dictionary_decode() if pa.types.is_dictionary(images.type) else pictures
-            yield list(map(ParquetRow, pictures.to_pylist(), batch.column(columns.label)[start:stop].to_pylist()))
+        labels = batch.column(columns.label)
+        for start, stop in _cut_by_bytes(images):
+            piece = images[start:stop]
+            piece = piece.dictionary_decode() if pa.types.is_dictionary(images.type) else piece
+            yield list(map(ParquetRow, piece.to_pylist(), labels[start:stop].to_pylist()))
 
 
-def _pieces(images: pa.Array) -> Iterator[tuple[int, int]]:
-    """Cut a batch: a file of a few thousand bytes may repeat a large picture for every row."""
+def _cut_by_bytes(images: pa.Array) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of pieces of about BLOCK_BYTES.
+
+    Dictionary encoding makes this necessary: a file of a few thousand bytes may repeat a large image in every row.
+    """
     if pa.types.is_dictionary(images.type):
         lengths = pc.take(pc.binary_length(images.dictionary), images.indices)
     else:
@@ -224,129 +228,55 @@ def _pieces(images: pa.Array) -> Iterator[tuple[int, int]]:
     yield from pairwise([0, *cuts.tolist(), len(images)])
 
 
-def detect_columns(schema: pa.Schema, options: PictureOptions, name: str) -> ParquetColumns:
-    """Find the column of pictures and that of labels: as named, else `image` and `label`, else the only fitting ones.
-
-    Args:
-        schema: of the file.
-        options: may name either.
-        name: what to call the file in an error.
-
-    Raises:
-        BadUsage: a named column is not there or does not fit.
-        BadInput: there is none that fits, or there are several.
-    """
-    image = _choose(schema, options.image_column, "image", "of pictures (bytes, or a struct with bytes)", _has_pictures)
-    label = _choose(schema, options.label_column, "label", "of integer labels", pa.types.is_integer)
-    listed = ", ".join(f"{field.name} ({field.type})" for field in schema)
-    for found in (image, label):
-        if found.problem:
-            kind = BadUsage if found.named else BadInput
-            raise kind(f"{name}: {found.problem}; its columns: {listed}")
-    return ParquetColumns(image.name, pa.types.is_struct(schema.field(image.name).type), label.name)
-
-
-class _Choice(NamedTuple):
-    name: str
-    named: bool
-    problem: str
-
-
-def _choose(schema: pa.Schema, named: str | None, preferred: str, what: str, fits: Any) -> _Choice:
-    fitting = [field.name for field in schema if fits(field.type)]
-    if named is not None:
-        problem = "" if fitting.count(named) == 1 else f"no column {named!r} {what}"
-        return _Choice(named, True, problem)
-    chosen = [name for name in fitting if name == preferred] or fitting
-    if len(chosen) == 1:
-        return _Choice(chosen[0], False, "")
-    number = "several columns" if chosen else "no column"
-    return _Choice("", False, f"{number} {what}: name one with --{preferred}-column")
-
-
-def _has_pictures(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        position = kind.get_field_index("bytes")
-        return position >= 0 and _is_binary(kind.field(position).type)
-    return _is_binary(kind)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
-
-
-def class_names(schema: pa.Schema, label: str, name: str) -> tuple[str, ...] | None:
-    """Return the names that the metadata of dataset hubs gives the labels (a feature ClassLabel), if there are any.
-
-    Raises:
-        BadInput: the metadata is there but damaged.
-    """
-    try:
-        about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        feature = about.get("info", {}).get("features", {}).get(label, {})
-        names = feature.get("names")
-    except (ValueError, AttributeError, RecursionError):
-        raise BadInput(f"{name}: the metadata `huggingface` of its schema is damaged") from None
-    if names is None:
-        return None
-    if not isinstance(names, list) or not names or not all(isinstance(each, str) for each in names):
-        raise BadInput(
-            f"{name}: the metadata `huggingface` of its schema does not name the classes of {label!r} soundly"
-        )
-    if len(set(names)) < len(names):
-        raise BadInput(f"{name}: the metadata `huggingface` of its schema names two classes of {label!r} alike")
-    return tuple(names)
-
-
-def _own_names(source: RowsSource, columns: ParquetColumns) -> tuple[str, ...] | None:
-    """Check the columns of every file and return the class names, which must be the same wherever there are any."""
-    wanted, found = PictureOptions(columns.image, columns.label), dict[tuple[str, ...], Place]()
-    for file in (file for files in source.files.values() for file in files):
-        with opened(file) as parquet:
+def _read_class_names(source: ParquetSource, columns: ParquetColumns) -> tuple[str, ...] | None:
+    """Check the columns of every file and return the class names, which must agree between the files that have any."""
+    requested = PictureOptions(columns.image, columns.label)
+    files_by_names = dict[tuple[str, ...], Place]()
+    for file in chain.from_iterable(source.files.values()):
+        with open_parquet(file) as parquet:
             schema = parquet.schema_arrow
         try:
-            other = detect_columns(schema, wanted, str(file))
-        except BadUsage as problem:
-            raise BadInput(str(problem)) from None
-        if other != columns:
+            file_columns = detect_columns(schema, requested, str(file))
+        except BadUsage as error:  # the columns were detected in the first file, so the user's options are not at fault
+            raise BadInput(str(error)) from None
+        if file_columns != columns:
             raise BadInput(f"{file}: the column {columns.image!r} is of another type than in the first file")
-        names = class_names(schema, columns.label, str(file))
+        names = read_class_names(schema, columns.label, str(file))
         if names is not None:
-            found[names] = file
-    if len(found) > 1:
-        raise BadInput(f"{' and '.join(map(str, list(found.values())[:2]))} name their classes differently")
-    return next(iter(found), None)
+            files_by_names[names] = file
+    if len(files_by_names) > 1:
+        raise BadInput(f"{' and '.join(map(str, list(files_by_names.values())[:2]))} name their classes differently")
+    return next(iter(files_by_names), None)
 
 
 def _scan_files(
-    split: str, files: tuple[Place, ...], columns: ParquetColumns, findings: _Findings
-) -> Iterator[RowsRange]:
+    split: str, files: tuple[Place, ...], columns: ParquetColumns, summary: _SplitSummary
+) -> Iterator[RowGroupRange]:
+    """Read every row of a split's files into the summary and yield the row groups."""
     start = 0
     for file in files:
         first_row = 0
-        with opened(file, columns) as parquet:
+        with open_parquet(file, columns) as parquet:
             for group in range(parquet.metadata.num_row_groups):
-                batch_rows, num_rows, checksum = _batch_rows(parquet.metadata.row_group(group)), 0, 0
+                batch_rows = _choose_batch_rows(parquet.metadata.row_group(group))
+                num_rows = 0
+                checksum = 0
                 for batch in read_batches(parquet, group, columns, batch_rows):
                     for number, row in enumerate(batch, first_row + num_rows):
-                        findings.add(row, f"{file}, row {number}")
-                        checksum = _extend(checksum, row)
+                        summary.add(row, f"{file}, row {number}")
+                        checksum = _extend_checksum(checksum, row)
                     num_rows += len(batch)
-                yield RowsRange(split, start, num_rows, file, group, first_row, batch_rows, checksum)
-                start, first_row = start + num_rows, first_row + num_rows
+                yield RowGroupRange(split, start, num_rows, file, group, first_row, batch_rows, checksum)
+                start += num_rows
+                first_row += num_rows
 
 
-def _batch_rows(group: pq.RowGroupMetaData) -> int:
+def _choose_batch_rows(group: pq.RowGroupMetaData) -> int:
     """Return how many rows take about BLOCK_BYTES on average."""
     rows: int = BLOCK_BYTES * group.num_rows // max(1, group.total_byte_size)
-    return max(1, min(BATCH_ROWS, rows))
+    return max(1, min(MAX_BATCH_ROWS, rows))
 
 
-def _info(split: str, findings: _Findings, size: tuple[int, int]) -> SourceInfo:
-    findings.digest.update(json.dumps(size).encode())
-    return SourceInfo(name=f"{split}-rows", num_bytes=findings.num_bytes, sha256=findings.digest.hexdigest())
-
-
-def _extend(checksum: int, row: ParquetRow) -> int:
-    extended: int = google_crc32c.extend(google_crc32c.extend(checksum, row.head), row.data or b"")
+def _extend_checksum(checksum: int, row: ParquetRow) -> int:
+    extended: int = google_crc32c.extend(google_crc32c.extend(checksum, row.prefix), row.data or b"")
     return extended

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model.recipes import TrainingConfig, find_recipe, override
-from pipeline.sources.catalog import EMBEDDED, FILE_NAMES, find_files
+from pipeline.sources.catalog import EMBEDDED, FILE_NAMES, find_idx_files
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, decompressed, read_body, read_header
 from pipeline.storage.files import open_binary
 from pipeline.storage.places import Place
@@ -86,7 +86,7 @@ def read_digits() -> tuple[str, np.ndarray, np.ndarray]:
     """
     named = os.environ.get("BACKBEAM_TEST_DATA")
     folder = Path(named) / "mnist" if named else EMBEDDED / "mnist-5k"
-    images, labels, *_ = find_files(str(folder))
+    images, labels, *_ = find_idx_files(str(folder))
     kinds = (images, IMAGES_MAGIC, FILE_NAMES[0]), (labels, LABELS_MAGIC, FILE_NAMES[1])
     (pixels, sizes), (classes, _) = (_read_idx(*kind) for kind in kinds)
     return folder.name, pixels.reshape(sizes[0], -1), classes

@@ -12,7 +12,7 @@ from model.recipes import find_recipe, fit_to_data, override
 from pipeline.beam_runner import capture_engine_messages
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id, load_manifest
 from pipeline.preprocess.shards import default_num_shards
-from pipeline.sources.catalog import FILE_NAMES, Source, find_files
+from pipeline.sources.catalog import FILE_NAMES, IdxSource, find_idx_files
 from pipeline.storage.files import remove_tree
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.stage import quiet_imports
@@ -114,7 +114,7 @@ def _preprocess(place: Path, workspace: str, beam_arguments: list[str]) -> Measu
     remove_tree(parent)
 
     def work() -> None:
-        scans = scan_source(Source("benchmark", find_files(str(place / "source")), None), NUM_CLASSES)
+        scans = scan_source(IdxSource("benchmark", find_idx_files(str(place / "source")), None), NUM_CLASSES)
         num_shards = default_num_shards(scans.splits["train"].num_examples, NUM_PIXELS)
         config = PreprocessConfig(seed=1, num_shards=num_shards)
         folder = parent / dataset_id("benchmark", scans.class_names, config, scans.infos)

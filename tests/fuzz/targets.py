@@ -18,8 +18,8 @@ from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.provenance import Origin
 from pipeline.preprocess.shards import decode_shard
 from pipeline.preprocess.validation_config import ValidationRecord
-from pipeline.sources.blocks import ExampleFormat as ExampleTarget
-from pipeline.sources.catalog import FILE_NAMES, AnySource, PictureOptions, RowsSource, Source
+from pipeline.sources.blocks import ExampleFormat
+from pipeline.sources.catalog import FILE_NAMES, AnySource, IdxSource, ParquetSource, PictureOptions
 from pipeline.sources.images import decode_grey, decode_picture, prepare_picture
 from pipeline.sources.scan import scan_source
 from pipeline.storage.files import digest_of
@@ -69,19 +69,19 @@ def _scan_idx(number: int, data: bytes) -> None:
     """Scan the files of a data set of which one is foreign, and read what was scanned, as workers do."""
     files = [_folder() / "digits" / name for name in FILE_NAMES]
     files[number] = _placed(data)
-    _read_source(Source("fuzz", tuple(files), None))
+    _read_source(IdxSource("fuzz", tuple(files), None))
 
 
 def parquet_source(data: bytes) -> None:
     place = _placed(data, "input.parquet")
     with suppress(BadInput, BadUsage):
-        _read_source(RowsSource("fuzz", {"train": (place,), "test": (place,)}, PictureOptions()))
+        _read_source(ParquetSource("fuzz", {"train": (place,), "test": (place,)}, PictureOptions()))
 
 
 def _read_source(source: AnySource) -> None:
     with suppress(BadInput), ExitStack() as stack:
         scans = scan_source(source)
-        target = ExampleTarget(*scans.image_size, len(scans.class_names))
+        target = ExampleFormat(*scans.image_size, len(scans.class_names))
         for name, scan in scans.splits.items():
             reader = scan.open(stack, target, _folder())
             for block in scan.ranges(name):

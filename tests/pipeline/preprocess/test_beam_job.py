@@ -11,7 +11,7 @@ import pytest
 
 from model.errors import BadInput, BadUsage, CorruptArtefact, EngineFailed
 from model.examples import Examples, concatenate, decode
-from pipeline.preprocess import beam_job as module
+from pipeline.preprocess import beam_job
 from pipeline.preprocess.beam_job import SplitTotals, merge, preprocess
 from pipeline.preprocess.manifest import PreprocessConfig, check_dataset, dataset_id
 from pipeline.preprocess.shards import encode_shard, keys_of, shard_name, shard_of, split_num_shards
@@ -20,7 +20,7 @@ from pipeline.sources.scan import scan_source
 from pipeline.storage.tables import read_table
 from tests.helpers import Digits, contents, labels_bytes
 
-# a change here changes the bytes of everybody's data sets
+# A change of these digests changes the bytes of every user's data sets.
 GOLDEN_MNIST_5K = {
     "test-00000-of-00001.tfrecord": "bf4e0b9106e309f3717a939cd122a5a15b3a706dadf27f890282b71fa592ee04",
     "train-00000-of-00004.tfrecord": "794200a0534dcbe961a363a19914ec1c373b202c9766b2cfa21d81addb98b6e4",
@@ -52,36 +52,37 @@ def test_golden_digests_of_mnist_5k(tmp_path):
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_every_example_arrives_unchanged(compress, tmp_path):
-    made = Digits()
-    folder = build(made.write(tmp_path / "digits", compress), tmp_path)
+def test_every_example_is_written_unchanged(compress, tmp_path):
+    digits = Digits()
+    folder = build(digits.write(tmp_path / "digits", compress), tmp_path)
     for number, (split, total) in enumerate((("train", 60), ("test", 20))):
-        images, labels = made.split(number, total)
-        _, found = read_split(folder, split)
-        order = np.argsort(found.indices)
-        np.testing.assert_array_equal(found.indices[order], np.arange(total))
-        np.testing.assert_array_equal(found.images[order], images.reshape(total, -1))
-        np.testing.assert_array_equal(found.labels[order], labels)
+        images, labels = digits.split(number, total)
+        _, examples = read_split(folder, split)
+        order = np.argsort(examples.indices)
+        np.testing.assert_array_equal(examples.indices[order], np.arange(total))
+        np.testing.assert_array_equal(examples.images[order], images.reshape(total, -1))
+        np.testing.assert_array_equal(examples.labels[order], labels)
 
 
-def test_examples_lie_in_key_order_across_the_shards(digits_folder, tmp_path):
-    shards, found = read_split(build(digits_folder, tmp_path, seed=9), "train")
-    keys = keys_of(9, "train", found.indices)
+def test_examples_are_in_key_order_across_shards(digits_folder, tmp_path):
+    shards, examples = read_split(build(digits_folder, tmp_path, seed=9), "train")
+    keys = keys_of(9, "train", examples.indices)
     assert (np.diff(keys.astype(object)) > 0).all()
     assert [set(shard_of(keys_of(9, "train", s.indices), 4)) for s in shards] == [{0}, {1}, {2}, {3}]
 
 
-def test_the_manifest_describes_the_shards(digits_folder, tmp_path):
+def test_manifest_describes_the_shards(digits_folder, tmp_path):
     folder = build(digits_folder, tmp_path)
     manifest, _ = check_dataset(folder)
     assert (manifest.height, manifest.width, manifest.class_names) == (5, 4, ("0", "1", "2"))
     assert sorted(contents(folder)) == sorted(["manifest.json", *(file.name for file in manifest.files())])
     for split in manifest.splits:
-        info, (_, found) = manifest.splits[split], read_split(folder, split)
-        assert info.num_examples == len(found.labels)
-        assert list(info.class_counts) == np.bincount(found.labels).tolist()
-        assert info.pixel_mean == pytest.approx(found.images.mean())
-        assert info.pixel_std == pytest.approx(found.images.std())
+        info = manifest.splits[split]
+        _, examples = read_split(folder, split)
+        assert info.num_examples == len(examples.labels)
+        assert list(info.class_counts) == np.bincount(examples.labels).tolist()
+        assert info.pixel_mean == pytest.approx(examples.images.mean())
+        assert info.pixel_std == pytest.approx(examples.images.std())
     assert [shard.name for shard in manifest.splits["train"].shards][1] == "train-00001-of-00004.tfrecord"
     assert len(manifest.splits["test"].shards) == 2
 
@@ -95,8 +96,8 @@ ENGINES = {
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_same_bytes_on_every_engine(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.sources.scan.BLOCK_BYTES", 20 * 7)  # many blocks
+def test_every_engine_writes_the_same_bytes(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.sources.idx_source.BLOCK_BYTES", 20 * 7)  # many blocks
     digits = Digits().write(tmp_path / "digits")
     expected = contents(build(digits, tmp_path / "a"))
     assert contents(build(digits, tmp_path / "b", beam=ENGINES[engine])) == expected
@@ -104,35 +105,35 @@ def test_the_same_bytes_on_every_engine(engine, tmp_path, monkeypatch):
     assert contents(build(digits, tmp_path / "c")) == expected  # one block
 
 
-def test_a_worker_holds_one_block_and_the_engine_none(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.sources.scan.BLOCK_BYTES", 2**23)
+def test_memory_holds_one_block(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.sources.idx_source.BLOCK_BYTES", 2**23)
     source = Digits(num_train=40_000, num_test=20, height=28, width=28).write(tmp_path / "digits")  # 4 blocks
-    build(source, tmp_path / "warm", num_shards=40)  # what is imported and kept once
+    build(source, tmp_path / "warm", num_shards=40)  # imports and caches are not measured
     tracemalloc.start()
     try:
         build(source, tmp_path / "measured", num_shards=40)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 1.6 * 2**23  # a second block would be twice that
+    assert peak < 1.6 * 2**23  # two blocks would be 2 * 2**23
 
 
-def test_a_shard_that_is_too_large_is_refused_before_it_is_read(digits_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MOST_SHARD_BYTES", 100)
+def test_too_large_shard_is_rejected_before_it_is_read(digits_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(beam_job, "MAX_SHARD_BYTES", 100)
     with pytest.raises(BadInput, match=r"would hold \d+ bytes of pixels, at most 100: raise --num-shards"):
         build(digits_folder, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_seed_and_number_of_shards_decide_the_bytes(digits_folder, tmp_path):
+def test_seed_determines_the_order_and_num_shards_does_not(digits_folder, tmp_path):
     folders = [build(digits_folder, tmp_path, *chosen) for chosen in ((4, 1), (4, 2), (3, 1))]
     assert len({folder.name for folder in folders}) == 3
     orders = [tuple(read_split(folder, "train")[1].indices) for folder in folders]
     assert orders[0] != orders[1]
-    assert orders[0] == orders[2]  # the shuffle does not depend on where it is cut
+    assert orders[0] == orders[2]  # the shuffle does not depend on the number of shards
 
 
-def test_more_shards_than_examples_leave_some_empty(tmp_path):
+def test_more_shards_than_examples_give_empty_shards(tmp_path):
     folder = build(Digits(num_train=6, num_test=3).write(tmp_path / "few"), tmp_path, num_shards=30)
     manifest, _ = check_dataset(folder)
     assert len(manifest.splits["train"].shards) == 30
@@ -141,15 +142,15 @@ def test_more_shards_than_examples_leave_some_empty(tmp_path):
 
 
 @pytest.mark.parametrize(("examples", "expected"), [(60_000, 8), (10_000, 2), (1, 1), (7_501, 2), (7_500, 1)])
-def test_shards_of_a_split_are_about_as_large_as_those_of_train(examples, expected):
+def test_shards_of_every_split_have_about_the_same_size(examples, expected):
     assert split_num_shards(8, 60_000, examples) == expected
 
 
-def test_shards_are_listed_by_number_whatever_order_they_are_written_in():
+def test_merged_shards_are_sorted_by_number():
     empty = Examples(np.zeros(0, np.int64), np.zeros((0, 4), np.uint8), np.zeros(0, np.int64))
     names = [shard_name("train", number, 10**6) for number in (1, 99_999, 100_000)]
-    tallies = [SplitTotals((encode_shard(name, empty, 3)[1],)) for name in reversed(names)]
-    merged = merge(SimpleNamespace(max_rejected=0), tallies)
+    totals = [SplitTotals((encode_shard(name, empty, 3)[1],)) for name in reversed(names)]
+    merged = merge(SimpleNamespace(max_rejected=0), totals)
     assert [shard.name for shard in merged.shards] == names
 
 
@@ -162,7 +163,7 @@ def with_bad_labels(tmp_path):
     return folder
 
 
-def test_too_many_rejected_examples_are_named_and_leave_nothing(with_bad_labels, tmp_path):
+def test_too_many_rejected_examples_are_named_and_nothing_is_left(with_bad_labels, tmp_path):
     with pytest.raises(BadInput) as raised:
         build(with_bad_labels, tmp_path / "out", num_classes=3, max_rejected=1)
     message = str(raised.value)
@@ -172,7 +173,7 @@ def test_too_many_rejected_examples_are_named_and_leave_nothing(with_bad_labels,
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_accepted_rejected_examples_are_listed_and_left_out(with_bad_labels, tmp_path):
+def test_allowed_rejected_examples_are_listed_and_left_out(with_bad_labels, tmp_path):
     folder = build(with_bad_labels, tmp_path / "out", num_classes=3, max_rejected=2)
     manifest, _ = check_dataset(folder)
     assert (manifest.num_rejected, manifest.splits["train"].num_examples) == (2, 58)
@@ -184,23 +185,23 @@ def test_accepted_rejected_examples_are_listed_and_left_out(with_bad_labels, tmp
     assert pq.ParquetFile(folder / "rejected.parquet").metadata.row_group(0).column(0).compression == "ZSTD"
 
 
-def test_a_source_that_changes_after_its_scan_is_refused(digits_folder, tmp_path, monkeypatch):
-    original = module._plan
+def test_source_that_changes_after_its_scan_is_rejected(digits_folder, tmp_path, monkeypatch):
+    plan = beam_job._plan
 
     def change_first(*arguments):
         path = digits_folder / "train-images-idx3-ubyte"
         data = bytearray(path.read_bytes())
         data[30] ^= 1
         path.write_bytes(data)
-        return original(*arguments)
+        return plan(*arguments)
 
-    monkeypatch.setattr(module, "_plan", change_first)
+    monkeypatch.setattr(beam_job, "_plan", change_first)
     with pytest.raises(BadInput, match="train-images-idx3-ubyte changed while it was read"):
         build(digits_folder, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_what_an_interrupted_run_left_is_cleared(digits_folder, tmp_path):
+def test_files_of_an_interrupted_run_are_removed(digits_folder, tmp_path):
     expected = contents(build(digits_folder, tmp_path / "a"))
     folder = build(digits_folder, tmp_path / "b")
     (folder / "manifest.json").unlink()
@@ -212,24 +213,24 @@ def test_what_an_interrupted_run_left_is_cleared(digits_folder, tmp_path):
     assert [path.name for path in (tmp_path / "b").iterdir()] == [folder.name]
 
 
-def test_an_option_that_beam_does_not_know_is_refused(digits_folder, tmp_path):
+def test_unknown_beam_option_is_rejected(digits_folder, tmp_path):
     with pytest.raises(BadUsage, match="options that Beam does not know: --runer"):
         build(digits_folder, tmp_path / "out", beam=["--runer=FlinkRunner"])
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_an_engine_that_fails_is_an_error(digits_folder, tmp_path, monkeypatch):
-    def fails(*_):
-        raise RuntimeError("the worker ran out of luck")
+def test_engine_failure_leaves_nothing(digits_folder, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a fault on the worker")
 
-    monkeypatch.setattr(module, "read_blocks", fails)
-    with pytest.raises(EngineFailed, match="the worker ran out of luck"):
+    monkeypatch.setattr(beam_job, "read_blocks", fail)
+    with pytest.raises(EngineFailed, match="a fault on the worker"):
         build(digits_folder, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def damage_json(path: Path, change) -> None:
-    """Change a record and give it the digest of its new content: what a hostile writer could do, not an accident."""
+    """Change a record and update its digest, as a hostile writer would."""
     record = json.loads(path.read_bytes())
     record.pop("record_sha256")
     change(record)
@@ -251,14 +252,14 @@ def damage_json(path: Path, change) -> None:
         (lambda m: m["splits"]["train"]["shards"][0].update(num_bytes=1), "expected 1 bytes"),
     ],
 )
-def test_a_manifest_is_trusted_as_far_as_it_validates(change, message, digits_folder, tmp_path):
+def test_invalid_manifest_is_corrupt(change, message, digits_folder, tmp_path):
     folder = build(digits_folder, tmp_path)
     damage_json(folder / "manifest.json", change)
     with pytest.raises(CorruptArtefact, match=message):
         check_dataset(folder)
 
 
-def test_any_changed_byte_of_a_manifest_is_found(digits_folder, tmp_path):
+def test_any_changed_byte_of_a_manifest_is_detected(digits_folder, tmp_path):
     folder = build(digits_folder, tmp_path)
     data = (folder / "manifest.json").read_bytes()
     for place in range(0, len(data), 7):

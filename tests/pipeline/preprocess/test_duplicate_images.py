@@ -1,17 +1,17 @@
-"""The duplicate finder against one that compares every image with every other."""
+"""The search for duplicates, compared with one that compares every pair of images."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.preprocess.duplicate_images import content_keys, find_repeated, in_both, later_ones
+from pipeline.preprocess.duplicate_images import content_keys, find_later_duplicates, find_repeated, find_shared
 
 IMAGES = arrays(np.uint8, st.tuples(st.integers(0, 30), st.integers(1, 3)), elements=st.integers(0, 2))
 
 
 def naive_groups(images):
-    """Positions by content, where several have the same."""
+    """Return the positions of each image that occurs more than once."""
     groups = {}
     for position, image in enumerate(images):
         groups.setdefault(image.tobytes(), []).append(position)
@@ -24,15 +24,15 @@ def found_groups(images):
 
 
 @given(IMAGES)
-def test_repeated_images_are_those_that_are_equal(images):
+def test_repeated_images_are_the_equal_ones(images):
     assert found_groups(images) == naive_groups(images)
 
 
 @given(IMAGES, st.randoms(use_true_random=False))
-def test_the_earlier_one_by_index_is_the_twin(images, random):
+def test_twin_is_the_equal_image_with_the_smallest_index(images, random):
     indices = np.array(random.sample(range(1000), len(images)), np.int64)
     rows, groups = find_repeated(content_keys(images))
-    pairs = later_ones(groups, indices[rows])
+    pairs = find_later_duplicates(groups, indices[rows])
     found = {(int(indices[rows[a]]), int(indices[rows[b]])) for a, b in zip(*pairs, strict=True)}
     expected = set()
     for members in naive_groups(images):
@@ -42,10 +42,10 @@ def test_the_earlier_one_by_index_is_the_twin(images, random):
 
 
 @given(IMAGES, st.integers(0, 30))
-def test_images_of_one_part_that_stand_in_the_other(images, num_train):
+def test_shared_images_are_found_with_their_twins(images, num_train):
     rows, groups = find_repeated(content_keys(images))
     indices = np.arange(len(images))
-    pairs = in_both(groups, rows >= num_train, indices[rows])
+    pairs = find_shared(groups, rows >= num_train, indices[rows])
     found = {(int(rows[a]), int(rows[b])) for a, b in zip(*pairs, strict=True)}
     train = [image.tobytes() for image in images[:num_train]]
     expected = {
@@ -65,14 +65,14 @@ def test_keys_of_images_that_differ_by_one_pixel_differ():
     assert (content_keys(np.asfortranarray(images)) == keys).all()
 
 
-def test_keys_are_equal_only_where_both_halves_are():
+def test_keys_are_equal_only_if_both_halves_are():
     for halves in ([[1, 5], [2, 5], [1, 5], [1, 6]], [[5, 1], [5, 2], [5, 1], [6, 1]]):
         found = find_repeated(np.array(halves, np.uint64))
         assert found.rows.tolist() == [0, 2]
         assert found.groups[0] == found.groups[1]
 
 
-def test_a_content_key_is_pinned():
-    """BLAKE2b-128 of the bytes; b2sum -l 128 prints the same."""
+def test_content_key_is_blake2b():
+    """The key is BLAKE2b-128 of the bytes, as `b2sum -l 128` prints it."""
     [key] = content_keys(np.array([[1, 2, 3]], np.uint8))
     assert key.astype("<u8").tobytes().hex() == "3918c58061547dffc0618e6bf1d46ea2"

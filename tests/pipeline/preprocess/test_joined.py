@@ -1,4 +1,4 @@
-"""Several sources as one data set, by the real command."""
+"""Joint data sets of several sources, built by the command."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.preprocess import manifest as manifests
 from pipeline.preprocess.joined import JoinedPart, join_manifests
 from pipeline.preprocess.manifest import check_dataset, commit_manifest, load_manifest
-from pipeline.sources.catalog import MOST_SHARDS
+from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.train.split_reader import make_split_reader, read_first_examples
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import write_rows, write_tree
@@ -50,7 +50,7 @@ def joint_folder(workspace, first):
     return workspace / "datasets" / first[1]["dataset_id"]
 
 
-def test_a_joint_data_set_is_a_manifest_alone(first):
+def test_joint_data_set_has_only_a_manifest_and_a_validation(first):
     workspace, result = first
     folder = joint_folder(workspace, first)
     assert list(contents(folder)) == ["manifest.json", "validation.json"]
@@ -61,12 +61,12 @@ def test_a_joint_data_set_is_a_manifest_alone(first):
     assert all((workspace / "datasets" / part / "manifest.json").exists() for part in result["parts"])
 
 
-def test_every_example_has_an_index_of_its_own(first):
+def test_indices_of_a_joint_data_set_are_unique(first):
     folder = joint_folder(first[0], first)
     manifest, _ = check_dataset(folder)
     reader = make_split_reader(folder, manifest, "train")
-    found = [reader.read_shard(number) for number in range(len(reader.shard_sizes))]
-    assert sorted(index for each in found for index in each.indices.tolist()) == list(range(90))
+    shards = [reader.read_shard(number) for number in range(len(reader.shard_sizes))]
+    assert sorted(index for examples in shards for index in examples.indices.tolist()) == list(range(90))
     monitored = read_first_examples(folder, manifest, "test")
     assert monitored.indices.tolist() == list(range(30))
     images, _ = Digits().split(1, 20)
@@ -74,7 +74,7 @@ def test_every_example_has_an_index_of_its_own(first):
     assert (monitored.labels[20:] == Digits(seed=1).split(1, 10)[1]).all()
 
 
-def test_statistics_are_those_of_all_examples(first):
+def test_pixel_statistics_cover_all_parts(first):
     folder = joint_folder(first[0], first)
     manifest, _ = check_dataset(folder)
     images = read_first_examples(folder, manifest, "test").images
@@ -82,7 +82,7 @@ def test_statistics_are_those_of_all_examples(first):
     assert manifest.splits["test"].pixel_std == pytest.approx(images.std())
 
 
-def test_adding_a_part_builds_that_part_alone(workspace, sources):
+def test_adding_a_part_builds_only_that_part(workspace, sources):
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in workspace.rglob("*") if path.is_file()}
     done = preprocess(workspace, sources, "first", "second", "third")
     assert done.code == 0, done.err
@@ -96,7 +96,7 @@ def test_adding_a_part_builds_that_part_alone(workspace, sources):
     assert len(again.json["skipped"]) == 5
 
 
-def test_train_and_evaluate(workspace, first):
+def test_joint_data_set_is_trained_on_and_evaluated_by_part(workspace, first):
     trained = backbeam("train", "first-and-second", "--workspace", workspace, "--json", *LAYERS)
     assert trained.code == 0, trained.err
     assert trained.json["dataset_id"] == first[1]["dataset_id"]
@@ -111,7 +111,7 @@ def test_train_and_evaluate(workspace, first):
     assert sorted(table[table.split == "train"]["index"]) == list(range(90))
 
 
-def test_a_corrupt_shard_of_a_part_is_found(workspace, first):
+def test_corrupt_shard_of_a_part_is_detected(workspace, first):
     shard = next((workspace / "datasets" / first[1]["parts"][1]).glob("train-*.tfrecord"))
     data = bytearray(shard.read_bytes())
     data[30] ^= 1
@@ -121,7 +121,7 @@ def test_a_corrupt_shard_of_a_part_is_found(workspace, first):
     assert str(shard) in done.err
 
 
-def test_a_missing_part_is_named(workspace, first):
+def test_missing_part_is_named(workspace, first):
     part = workspace / "datasets" / first[1]["parts"][0]
     shutil.rmtree(part)
     done = backbeam("train", "first-and-second", "--workspace", workspace, *LAYERS)
@@ -142,14 +142,14 @@ def test_a_missing_part_is_named(workspace, first):
         (lambda m: m["parts"][0].update(num_source={"train": 60}), "of no part"),
     ],
 )
-def test_a_joint_manifest_is_trusted_as_far_as_it_validates(change, message, workspace, first):
+def test_invalid_joint_manifest_is_corrupt(change, message, workspace, first):
     folder = joint_folder(workspace, first)
     damage_json(folder / "manifest.json", change)
     with pytest.raises(CorruptArtefact, match=message):
         check_dataset(folder)
 
 
-def test_parts_that_do_not_go_together(tmp_path, sources):
+def test_incompatible_parts_are_rejected(tmp_path, sources):
     Digits(height=6).write(tmp_path / "taller")
     Digits(num_classes=2).write(tmp_path / "fewer")
     shutil.copytree(sources / "first", tmp_path / "copy")
@@ -161,14 +161,14 @@ def test_parts_that_do_not_go_together(tmp_path, sources):
     ):
         done = preprocess(tmp_path / "ws", sources, "first", other)
         assert (done.code, message in done.err) == (code, True), done.err
-    kept = [json.loads(path.read_bytes()) for path in (tmp_path / "ws").rglob("manifest.json")]
-    assert not any(manifest.get("parts") for manifest in kept)
+    written = [json.loads(path.read_bytes()) for path in (tmp_path / "ws").rglob("manifest.json")]
+    assert not any(manifest.get("parts") for manifest in written)
     done = preprocess(tmp_path / "ws", sources, "first", "second", tmp_path / "none")
     assert done.code == 2
 
 
 def parts_of(first, *num_shards):
-    """The parts of the joint data set as they were built, but for their numbers of train shards."""
+    """The parts of the joint data set with other numbers of train shards."""
     workspace, result = first
     loaded = [load_manifest(workspace / "datasets" / part) for part in result["parts"]]
     configs = [
@@ -182,13 +182,13 @@ def parts_of(first, *num_shards):
     ]
 
 
-def test_parts_have_no_more_shards_together_than_a_split_may_have(first):
-    assert join_manifests(parts_of(first, MOST_SHARDS - 1, 1)).config.num_shards == MOST_SHARDS
+def test_too_many_shards_of_all_parts_are_rejected(first):
+    assert join_manifests(parts_of(first, MAX_SHARDS - 1, 1)).config.num_shards == MAX_SHARDS
     with pytest.raises(BadUsage, match="100000 train shards together, at most 99999: lower --num-shards"):
-        join_manifests(parts_of(first, MOST_SHARDS, 1))
+        join_manifests(parts_of(first, MAX_SHARDS, 1))
 
 
-def test_a_manifest_that_could_not_be_read_back_is_refused(first, tmp_path, monkeypatch):
+def test_too_large_manifest_is_rejected(first, tmp_path, monkeypatch):
     manifest = join_manifests(parts_of(first, 1, 1))
     monkeypatch.setattr(manifests, "MOST_RECORD_BYTES", len(manifest.to_json()))
     commit_manifest(tmp_path, manifest)

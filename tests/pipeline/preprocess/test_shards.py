@@ -6,8 +6,7 @@ from model.errors import BadUsage, CorruptArtefact
 from model.examples import Examples
 from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig
 from pipeline.preprocess.shards import (
-    MOST_MEAN_BYTES,
-    add_up,
+    MAX_MEAN_BYTES,
     check_size,
     choose_num_shards,
     default_num_shards,
@@ -21,14 +20,15 @@ from pipeline.preprocess.shards import (
     shard_of,
     sort_by_key,
     split_num_shards,
+    summarize_shards,
 )
-from pipeline.sources.catalog import MOST_SHARDS
+from pipeline.sources.catalog import MAX_SHARDS
 
 
 @pytest.mark.parametrize(
     ("num_examples", "num_pixels", "expected"),
     [
-        (60_000, 784, 8),  # what decides the ids of everybody's data sets
+        (60_000, 784, 8),  # determines the ids of every user's data sets
         (4_000, 784, 1),
         (8_192, 784, 1),
         (8_193, 784, 2),
@@ -37,14 +37,14 @@ from pipeline.sources.catalog import MOST_SHARDS
         (100, 2**24, 100),  # an image is larger than a shard should be
         (65_537, 1, 2),  # tiny images
         (0, 784, 1),
-        (10**10, 784, MOST_SHARDS),
+        (10**10, 784, MAX_SHARDS),
     ],
 )
-def test_shards_are_sized_by_bytes(num_examples, num_pixels, expected):
+def test_default_number_of_shards_depends_on_bytes(num_examples, num_pixels, expected):
     assert default_num_shards(num_examples, num_pixels) == expected
 
 
-def test_what_the_user_wants_is_taken_within_bounds():
+def test_requested_number_of_shards_is_checked():
     assert choose_num_shards(3, 60_000, 784, "mnist") == 3
     assert choose_num_shards(None, 60_000, 784, "mnist") == 8
     with pytest.raises(BadUsage, match="--num-shards 9 is more than the 8 train examples of few"):
@@ -53,38 +53,38 @@ def test_what_the_user_wants_is_taken_within_bounds():
         choose_num_shards(1, 7_000_000, 784, "many")
 
 
-def test_a_shard_for_every_example_is_allowed():
+def test_one_shard_for_each_example_is_allowed():
     assert choose_num_shards(8, 8, 784, "few") == 8
 
 
-def test_shards_may_be_as_large_as_the_limit_on_average():
-    assert choose_num_shards(1, MOST_MEAN_BYTES, 1, "full") == 1
+def test_shards_of_the_largest_mean_size_are_allowed():
+    assert choose_num_shards(1, MAX_MEAN_BYTES, 1, "full") == 1
     with pytest.raises(BadUsage, match=r"at least 2$"):
-        choose_num_shards(1, MOST_MEAN_BYTES + 1, 1, "fuller")
+        choose_num_shards(1, MAX_MEAN_BYTES + 1, 1, "fuller")
 
 
-def test_a_split_that_no_number_of_shards_can_hold_is_refused():
-    check_size(MOST_SHARDS, MOST_MEAN_BYTES, "full")
+def test_too_large_split_is_rejected():
+    check_size(MAX_SHARDS, MAX_MEAN_BYTES, "full")
     with pytest.raises(BadUsage, match=r"the test split of vast is too large: .* 128 MiB .* at most 99999"):
-        check_size(MOST_SHARDS * MOST_MEAN_BYTES + 1, 1, "the test split of vast")
+        check_size(MAX_SHARDS * MAX_MEAN_BYTES + 1, 1, "the test split of vast")
 
 
-def test_every_split_has_the_same_largest_number_of_shards():
-    assert split_num_shards(1, 1, MOST_SHARDS) == MOST_SHARDS
-    assert split_num_shards(1, 1, 1_000_000) == MOST_SHARDS
-    assert split_num_shards(MOST_SHARDS, 100_000, 200_000) == MOST_SHARDS
+def test_number_of_shards_is_limited_for_every_split():
+    assert split_num_shards(1, 1, MAX_SHARDS) == MAX_SHARDS
+    assert split_num_shards(1, 1, 1_000_000) == MAX_SHARDS
+    assert split_num_shards(MAX_SHARDS, 100_000, 200_000) == MAX_SHARDS
     assert split_num_shards(8, 60_000, 0) == 1
     with pytest.raises(ValidationError, match="num_shards"):
-        PreprocessConfig(seed=1, num_shards=MOST_SHARDS + 1)
+        PreprocessConfig(seed=1, num_shards=MAX_SHARDS + 1)
 
 
-def test_the_limit_is_what_names_have_digits_for():
-    names = [shard_name("test", number, MOST_SHARDS) for number in (0, 9, 10, MOST_SHARDS - 1)]
+def test_shard_names_of_the_limit_have_five_digits():
+    names = [shard_name("test", number, MAX_SHARDS) for number in (0, 9, 10, MAX_SHARDS - 1)]
     assert len({len(name) for name in names}) == 1
     assert names == sorted(names)
 
 
-def test_names_are_ordered_by_number():
+def test_names_are_sorted_by_number():
     names = [shard_name(split, number, 10**6) for split in ("test", "train") for number in (2, 10, 99_999, 100_000)]
     assert sorted(names) != names
     assert sorted(names, key=number_order) == names
@@ -95,9 +95,9 @@ def test_names_are_ordered_by_number():
 
 @pytest.mark.parametrize("num_values", [0, 1, 2**16 - 1, 2**16, 2**16 + 1, 200_000])
 def test_pixel_sums_are_exact(num_values):
-    """Also where the values are added up in several pieces."""
+    """Also if the values are summed in several pieces."""
     values = np.random.default_rng(num_values).integers(0, 256, num_values).astype(np.uint8)
-    wide = values.astype(object)  # whole numbers of Python, which never overflow
+    wide = values.astype(object)  # Python integers do not overflow
     assert pixel_sums(values.reshape(-1, 1)) == (wide.sum(), (wide**2).sum())
 
 
@@ -111,13 +111,13 @@ def examples(labels):
 
 
 def dataset_of(folder, labels):
-    """A data set of one shard in each split, and that shard; any label, but three classes."""
+    """Write a data set of three classes with one shard, which is in both splits; labels may be out of range."""
     data, info = encode_shard("train-00000-of-00001.tfrecord", examples(labels), 3)
     info = info.model_copy(update={"class_counts": (len(labels), 0, 0)})
-    splits = {"train": add_up((info,), 4), "test": add_up((info,), 4)}
+    splits = {"train": summarize_shards((info,), 4), "test": summarize_shards((info,), 4)}
     config = PreprocessConfig(seed=1, num_shards=1)
-    about = {"name": "few", "height": 2, "width": 2, "class_names": ("a", "b", "c"), "sources": (), "num_rejected": 0}
-    manifest = Manifest(**about, config=config, splits=splits, rejected=None)
+    fields = {"name": "few", "height": 2, "width": 2, "class_names": ("a", "b", "c"), "sources": (), "num_rejected": 0}
+    manifest = Manifest(**fields, config=config, splits=splits, rejected=None)
     place = folder / manifest.dataset_id
     place.mkdir()
     (place / info.name).write_bytes(data)
@@ -125,7 +125,7 @@ def dataset_of(folder, labels):
 
 
 @pytest.mark.parametrize("read", [read_shard, read_shard_again])
-def test_a_label_that_is_no_class_is_never_read(read, tmp_path):
+def test_label_out_of_range_is_corrupt(read, tmp_path):
     largest = dataset_of(tmp_path, [0, 2, 1])
     assert read(*largest[:2], "train", largest[2]).labels.tolist() == [0, 2, 1]
     (tmp_path / "other").mkdir()
@@ -134,13 +134,13 @@ def test_a_label_that_is_no_class_is_never_read(read, tmp_path):
         read(place, manifest, "train", info)
 
 
-def test_a_shard_without_examples_has_no_label_that_is_wrong(tmp_path):
+def test_empty_shard_is_read(tmp_path):
     place, manifest, info = dataset_of(tmp_path, [])
     assert len(read_shard(place, manifest, "train", info).labels) == 0
 
 
-@pytest.mark.parametrize("num_shards", [1, 3, MOST_SHARDS])
-def test_keys_are_cut_into_shards_of_equal_ranges(num_shards):
+@pytest.mark.parametrize("num_shards", [1, 3, MAX_SHARDS])
+def test_shards_have_equal_ranges_of_keys(num_shards):
     keys = np.array([0, 2**32 - 1, 2**63, 2**64 - 2**32, 2**64 - 1], np.uint64)
     expected = [int(key) // 2**32 * num_shards // 2**32 for key in keys.tolist()]
     assert shard_of(keys, num_shards).tolist() == expected
@@ -154,28 +154,28 @@ def test_examples_are_sorted_by_their_keys():
     np.testing.assert_array_equal(ordered.images[:, 0], ordered.indices)
 
 
-def test_a_split_adds_up_to_what_its_shards_hold():
+def test_split_record_is_the_sum_of_its_shards():
     parts = [examples([0, 1]), examples([2, 2, 0]), examples([])]
     shards = tuple(encode_shard("train", part, 3)[1] for part in parts)
     pixels = np.concatenate([part.images for part in parts]).astype(float)
-    split = add_up(shards, 4)
+    split = summarize_shards(shards, 4)
     assert (split.num_examples, split.class_counts, split.shards) == (5, (2, 1, 2), shards)
     assert (split.pixel_mean, split.pixel_std) == pytest.approx((pixels.mean(), pixels.std()), rel=1e-12)
 
 
-def test_a_split_without_examples_has_no_mean():
-    split = add_up((encode_shard("train", examples([]), 3)[1],), 4)
+def test_mean_of_an_empty_split_is_zero():
+    split = summarize_shards((encode_shard("train", examples([]), 3)[1],), 4)
     assert (split.num_examples, split.pixel_mean, split.pixel_std) == (0, 0, 0)
 
 
-def test_the_mean_of_one_pixel_is_that_pixel():
+def test_mean_of_one_pixel_is_its_value():
     shard = encode_shard("train", Examples(np.zeros(1, np.int64), np.full((1, 1), 9, np.uint8), np.zeros(1, int)), 3)[1]
-    split = add_up((shard,), 1)
+    split = summarize_shards((shard,), 1)
     assert (split.pixel_mean, split.pixel_std) == (9, 0)
 
 
-def test_a_variance_that_rounding_makes_negative_is_none():
-    """All but one of so many pixels have one value, and the last is one less."""
+def test_negative_variance_by_rounding_gives_zero():
+    """All pixels have the same value except one, which is one less."""
     value = 10
     count = 1_369_178_611_870_465
     shard = encode_shard("train", examples([0]), 3)[1].model_copy(
@@ -186,23 +186,23 @@ def test_a_variance_that_rounding_makes_negative_is_none():
         }
     )
     assert (value**2 * count - (2 * value - 1)) / count - ((value * count - 1) / count) ** 2 < 0
-    assert add_up((shard,), 1).pixel_std == 0
+    assert summarize_shards((shard,), 1).pixel_std == 0
 
 
 @pytest.mark.parametrize("read", [read_shard, read_shard_again])
-def test_examples_of_a_part_count_on_from_those_of_earlier_parts(read, tmp_path):
+def test_indices_of_a_part_follow_those_of_earlier_parts(read, tmp_path):
     folder, manifest, info = dataset_of(tmp_path, [0, 1, 2])
     parts = [
         PartInfo(dataset_id=name, dataset_digest="0" * 64, num_source={"train": 70, "test": 9})
         for name in ("other", folder.name)
     ]
     shards = [info.model_copy(update={"part": part}) for part in (0, 1)]
-    splits = {split: add_up(tuple(shards), 4) for split in ("train", "test")}
+    splits = {split: summarize_shards(tuple(shards), 4) for split in ("train", "test")}
     joint = Manifest(**vars(manifest) | {"splits": splits, "parts": tuple(parts)})
     for split, offset in (("train", 70), ("test", 9)):
-        found = read(tmp_path / joint.dataset_id, joint, split, joint.splits[split].shards[1])
-        assert found.indices.tolist() == [offset, offset + 1, offset + 2]
+        examples_read = read(tmp_path / joint.dataset_id, joint, split, joint.splits[split].shards[1])
+        assert examples_read.indices.tolist() == [offset, offset + 1, offset + 2]
 
 
-def test_the_default_number_of_shards_is_one_for_few_examples():
+def test_default_number_of_shards_is_one_for_few_examples():
     assert choose_num_shards(None, 100, 784, "few") == 1

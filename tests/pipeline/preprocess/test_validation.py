@@ -1,4 +1,4 @@
-"""Validation by the real command: each check fails on data made for it, and only that check."""
+"""Validation by the command: each check fails on data with its fault, and no other check does."""
 
 import json
 import shlex
@@ -17,10 +17,11 @@ from pipeline.preprocess.validation_config import CHECKS
 from pipeline.sources.catalog import FILE_NAMES
 from tests.helpers import Digits, backbeam, contents, images_bytes, labels_bytes, write_files
 
-NUM_TRAIN, NUM_TEST = 60, 20
+NUM_TRAIN = 60
+NUM_TEST = 20
 
 
-def sound():
+def sound_arrays():
     """Train images, train labels, test images, test labels that pass every check."""
     return [*Digits().split(0, NUM_TRAIN), *Digits().split(1, NUM_TEST)]
 
@@ -31,39 +32,39 @@ def write(folder, arrays):
     return write_files(folder, dict(zip(FILE_NAMES, parts, strict=True)))
 
 
-def missing_class(arrays):
+def remove_class(arrays):
     arrays[3][arrays[3] == 2] = 0
 
 
-def unbalanced(arrays):
+def unbalance_classes(arrays):
     arrays[1][:] = 0
     arrays[1][:2] = 1, 2
 
 
-def blank(arrays):
+def make_constant(arrays):
     arrays[0][7] = 9
 
 
-def twice(arrays):
+def duplicate(arrays):
     arrays[0][9] = arrays[0][3]  # both of class 0
 
 
-def contradictory(arrays):
+def duplicate_with_another_label(arrays):
     arrays[0][4] = arrays[0][3]  # classes 1 and 0
 
 
-def leaked(arrays):
+def leak(arrays):
     arrays[2][[5, 8]] = arrays[0][[11, 14]]
 
 
-# the check, how its data are made, the split, its value, the examples that it names and those they are like
+# check: function that makes the fault, split, value, indices of the listed examples and of their twins
 FAILING = {
-    "missing_classes": (missing_class, "test", 1.0, [], []),
-    "class_balance": (unbalanced, "train", 1 / 58, [], []),
-    "constant_images": (blank, "train", 1 / 60, [7], []),
-    "duplicates": (twice, "train", 1 / 60, [9], [3]),
-    "conflicting_labels": (contradictory, "train", 1 / 60, [4], [3]),
-    "test_in_train": (leaked, "test", 2 / 20, [5, 8], [11, 14]),
+    "missing_classes": (remove_class, "test", 1.0, [], []),
+    "class_balance": (unbalance_classes, "train", 1 / 58, [], []),
+    "constant_images": (make_constant, "train", 1 / 60, [7], []),
+    "duplicates": (duplicate, "train", 1 / 60, [9], [3]),
+    "conflicting_labels": (duplicate_with_another_label, "train", 1 / 60, [4], [3]),
+    "test_in_train": (leak, "test", 2 / 20, [5, 8], [11, 14]),
 }
 IMPLIED = {"conflicting_labels": {"duplicates"}}
 
@@ -73,18 +74,20 @@ def configuration(path, text):
     return path
 
 
-def all_errors(path):
-    """A file that makes every check that can fail on such data fail as an error, at its first threshold."""
+def write_error_severities(path):
+    """Write a configuration that gives every check the severity error."""
     return configuration(path, "".join(f'[validation.{name}]\nseverity = "error"\n' for name in FAILING))
 
 
 @pytest.mark.parametrize("check", FAILING)
-def test_a_check_fails_on_data_made_for_it(check, tmp_path):
+def test_check_fails_on_data_with_its_fault(check, tmp_path):
     change, split, value, indices, twins = FAILING[check]
-    arrays = sound()
+    arrays = sound_arrays()
     change(arrays)
-    folder, workspace = write(tmp_path / "made", arrays), tmp_path / "ws"
-    arguments = ("--workspace", workspace, "--dataset", folder, "--config", all_errors(tmp_path / "all.toml"))
+    folder = write(tmp_path / "made", arrays)
+    workspace = tmp_path / "ws"
+    config = write_error_severities(tmp_path / "all.toml")
+    arguments = ("--workspace", workspace, "--dataset", folder, "--config", config)
     done = backbeam("run", *arguments, "--num-shards", 3)
     assert done.code == 3, done.err
     assert done.out == ""
@@ -99,13 +102,13 @@ def test_a_check_fails_on_data_made_for_it(check, tmp_path):
 
 
 def table(workspace, partition="*"):
-    wanted = 'SELECT "check", split, value, outcome, num_examples, indices, twin_indices'
-    return duckdb.sql(f"{wanted} FROM '{workspace}/reports/validation/{partition}/*.parquet'").fetchall()
+    select = 'SELECT "check", split, value, outcome, num_examples, indices, twin_indices'
+    return duckdb.sql(f"{select} FROM '{workspace}/reports/validation/{partition}/*.parquet'").fetchall()
 
 
-def test_the_command_that_an_error_names_shows_the_examples(tmp_path):
-    arrays = sound()
-    leaked(arrays)
+def test_command_in_the_error_shows_the_examples(tmp_path):
+    arrays = sound_arrays()
+    leak(arrays)
     workspace = tmp_path / "work space"
     done = backbeam("preprocess", "--workspace", workspace, "--dataset", write(tmp_path / "made", arrays))
     assert done.code == 3  # 10 % is an error by default
@@ -113,7 +116,7 @@ def test_the_command_that_an_error_names_shows_the_examples(tmp_path):
     command = shlex.split(line.partition("look: ")[2])
     assert command[-4:] == ["--examples", "test:5,8", "--examples", "train:11,14"]
     shown = backbeam(*command[1:], "--json").json
-    assert [(each["split"], each["index"]) for each in shown["examples"]] == [
+    assert [(example["split"], example["index"]) for example in shown["examples"]] == [
         *(("test", 5), ("test", 8), ("train", 11), ("train", 14)),
     ]
     with Image.open(shown["sheet"]) as sheet:
@@ -121,9 +124,9 @@ def test_the_command_that_an_error_names_shows_the_examples(tmp_path):
     assert not shown["validation"]["passed"]
 
 
-def test_a_failure_is_remembered_and_a_threshold_lets_the_data_through(tmp_path):
-    arrays = sound()
-    leaked(arrays)
+def test_failure_is_kept_until_the_threshold_changes(tmp_path):
+    arrays = sound_arrays()
+    leak(arrays)
     arguments = ("--workspace", tmp_path / "ws", "--dataset", write(tmp_path / "made", arrays), "--num-steps", 20)
     assert backbeam("run", *arguments).code == 3
     before = contents(tmp_path / "ws")
@@ -141,18 +144,21 @@ def test_a_failure_is_remembered_and_a_threshold_lets_the_data_through(tmp_path)
     assert again["validation"] == done.json["validation"]
 
 
-def test_a_check_that_is_off_is_left_out(tmp_path):
-    arrays = sound()
-    leaked(arrays)
+def test_disabled_check_is_left_out(tmp_path):
+    arrays = sound_arrays()
+    leak(arrays)
     off = configuration(tmp_path / "off.toml", '[validation.test_in_train]\nseverity = "off"\n')
     folder = write(tmp_path / "made", arrays)
     assert backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", folder, "--config", off).code == 0
     assert {row[0] for row in table(tmp_path / "ws")} == set(FAILING) - {"test_in_train"} | {"schema"}
 
 
-def test_drift_from_a_baseline(tmp_path):
+def test_drift_from_a_baseline_fails(tmp_path):
     workspace = tmp_path / "ws"
-    before, brighter, flatter, skewed = sound(), sound(), sound(), sound()
+    before = sound_arrays()
+    brighter = sound_arrays()
+    flatter = sound_arrays()
+    skewed = sound_arrays()
     for number in (0, 2):
         pixels = before[number].astype(float)
         brighter[number] = np.minimum(pixels + 40, 255)
@@ -171,7 +177,7 @@ def test_drift_from_a_baseline(tmp_path):
     assert backbeam("validate", "before", "--workspace", workspace, "--baseline", "none").code == 2
 
 
-def test_a_shard_that_is_not_what_the_manifest_promises(tmp_path, digits_folder):
+def test_shard_that_does_not_match_the_manifest_fails(tmp_path, digits_folder):
     workspace = tmp_path / "ws"
     assert backbeam("preprocess", "--workspace", workspace, "--dataset", digits_folder).code == 0
     [folder] = (workspace / "datasets").glob("*")
@@ -195,18 +201,18 @@ def test_a_shard_that_is_not_what_the_manifest_promises(tmp_path, digits_folder)
     assert "--examples test:4" in done.err
 
 
-def test_what_is_corrupt(tmp_path, digits_folder):
+def test_corrupt_shard_record_or_table_is_detected(tmp_path, digits_folder):
     workspace = tmp_path / "ws"
     assert backbeam("preprocess", "--workspace", workspace, "--dataset", digits_folder).code == 0
     [shard] = (workspace / "datasets").glob("*/test-*")
     [record] = (workspace / "datasets").glob("*/validation.json")
     [rows] = (workspace / "reports" / "validation").rglob("*.parquet")
     for path in (shard, record, rows):
-        kept = path.read_bytes()
-        path.write_bytes(kept[:-9] + bytes([kept[-9] ^ 1]) + kept[-8:])
+        data = path.read_bytes()
+        path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
         done = backbeam("validate", "--workspace", workspace)
         assert (done.code, path.name in done.err) == (4, True)
-        path.write_bytes(kept)
+        path.write_bytes(data)
     assert backbeam("validate", "--workspace", workspace, "--json").json["skipped"] == ["validate"]
 
 
@@ -222,7 +228,7 @@ def test_canonical_mnist_has_no_duplicates(mnist_folder, tmp_path):
     assert balance == {"train": 5421 / 6742, "test": 892 / 1135}
 
 
-def test_thresholds_come_from_the_file(tmp_path):
+def test_settings_are_read_from_the_configuration(tmp_path):
     text = '[validation.duplicates]\nseverity = "error"\nthreshold = 0.5\n[validation.class_balance]\nthreshold = 1\n'
     found = resolve_validation(configuration(tmp_path / "v.toml", text))
     assert found["duplicates"].model_dump() == {"severity": "error", "threshold": 0.5, "warning_threshold": 0.5}
@@ -244,19 +250,19 @@ def test_thresholds_come_from_the_file(tmp_path):
         ("[validation]\nduplicates = 3\n", "validation.duplicates is no table"),
     ],
 )
-def test_settings_that_are_refused(text, message, tmp_path):
+def test_invalid_settings_are_rejected(text, message, tmp_path):
     with pytest.raises(BadUsage, match=message):
         resolve_validation(configuration(tmp_path / "v.toml", text))
 
 
-def test_a_mistake_in_the_file_is_found_before_any_work(tmp_path):
+def test_invalid_configuration_is_rejected_before_any_work(tmp_path):
     bad = configuration(tmp_path / "v.toml", "[validation.duplicate]\n")
     done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--config", bad)
     assert (done.code, "did you mean 'duplicates'" in done.err) == (2, True)
     assert not (tmp_path / "ws").exists()
 
 
-def test_the_manifest_is_as_it_was(digits_folder, tmp_path):
+def test_validation_is_reproducible(digits_folder, tmp_path):
     for number in (1, 2):
         arguments = ("--workspace", tmp_path / f"ws{number}", "--dataset", digits_folder)
         assert backbeam("preprocess", *arguments).code == 0

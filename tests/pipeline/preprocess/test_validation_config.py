@@ -1,4 +1,4 @@
-"""What follows from a check's value, and the record of a validation, without a data set."""
+"""Settings and outcomes of checks, and the validation record, without a data set."""
 
 import pytest
 from pydantic import ValidationError
@@ -10,10 +10,10 @@ from pipeline.preprocess.validation_config import (
     CheckSettings,
     ValidationRecord,
     check_validation,
-    decide,
     inspect_command,
     is_validated,
     load_validation,
+    require_passed,
     resolve_checks,
     table_folder,
 )
@@ -34,8 +34,8 @@ DEFAULTS = {
 
 
 def result(**changes):
-    """Two images of the test split that are in the train split too."""
-    about = {
+    """Return a failed result, of two test images that are also in the train split."""
+    fields = {
         "check": "test_in_train",
         "split": "test",
         "severity": "error",
@@ -48,11 +48,11 @@ def result(**changes):
         "indices": (5, 8),
         "twin_indices": (11, 14),
     }
-    return CheckResult(**(about | changes))
+    return CheckResult(**(fields | changes))
 
 
 def record(*results, **changes):
-    about = {
+    fields = {
         "dataset_id": "digits-1",
         "dataset_digest": "0" * 64,
         "baseline_digest": None,
@@ -60,11 +60,11 @@ def record(*results, **changes):
         "results": results,
         "table": FileInfo(name="part.parquet", num_bytes=3, sha256="1" * 64),
     }
-    return ValidationRecord(**(about | changes))
+    return ValidationRecord(**(fields | changes))
 
 
-def test_the_checks_as_they_are_without_a_configuration():
-    assert {name: tuple(each.model_dump().values()) for name, each in resolve_checks({}).items()} == DEFAULTS
+def test_default_settings_of_the_checks():
+    assert {name: tuple(settings.model_dump().values()) for name, settings in resolve_checks({}).items()} == DEFAULTS
     assert [name for name, check in CHECKS.items() if check.low_is_bad] == ["class_balance"]
 
 
@@ -82,13 +82,13 @@ def test_the_checks_as_they_are_without_a_configuration():
         ("class_balance", "error", 0.09, "error"),
     ],
 )
-def test_a_value_at_a_threshold_passes_and_one_beyond_does_not(check, severity, value, outcome):
+def test_value_at_a_threshold_passes_and_beyond_it_fails(check, severity, value, outcome):
     thresholds = (0.1, 0.2) if CHECKS[check].low_is_bad else (0.2, 0.1)
     settings = CheckSettings(severity=severity, threshold=thresholds[0], warning_threshold=thresholds[1])
     assert CHECKS[check].decide(settings, value) == outcome
 
 
-def test_a_result_in_a_line():
+def test_result_is_described_in_one_line():
     meaning = CHECKS["test_in_train"].value
     head = "test_in_train, split test: "
     assert result().describe() == f"{head}0.1235 (1,234 examples), expected at most 0.01: {meaning}"
@@ -96,29 +96,29 @@ def test_a_result_in_a_line():
     assert warned.describe() == f"{head}0.005, expected at most 0: {meaning}"
     failed = result(outcome="warning", severity="warning", num_examples=1)
     assert failed.describe() == f"{head}0.1235 (1 examples), expected at most 0.01: {meaning}"
-    odd = result(passed=True)  # an error is told with its threshold in any case
+    odd = result(passed=True)  # an error always shows threshold, not warning_threshold
     assert "expected at most 0.01" in odd.describe()
     few = result(check="class_balance", threshold=0.1, value=0.05)
     assert "expected at least 0.1: " in few.describe()
 
 
-def test_the_examples_to_look_at():
+def test_examples_are_values_of_the_inspect_option():
     assert result().examples() == ["test:5,8", "train:11,14"]
     assert result(check="duplicates", indices=(9, 4), twin_indices=(3, 4, 3)).examples() == ["test:9,4,3"]
     assert result(split="train").examples() == ["train:5,8,11,14"]
     assert result(indices=(), twin_indices=()).examples() == []
 
 
-def test_a_result_names_a_check_that_there_is():
+def test_result_of_an_unknown_check_is_invalid():
     with pytest.raises(ValidationError, match="there is no check 'magic'"):
         result(check="magic")
 
 
-def test_an_error_stops_the_job_and_says_where_to_look(tmp_path):
-    decide(record(result(outcome="warning"), result(outcome="passed")), tmp_path)
+def test_failed_check_raises_an_error_with_commands(tmp_path):
+    require_passed(record(result(outcome="warning"), result(outcome="passed")), tmp_path)
     errors = (result(), result(split="train"), result(check="schema", split="train", threshold=0.0))
     with pytest.raises(BadInput) as raised:
-        decide(record(*errors, result(check="duplicates", outcome="warning")), tmp_path)
+        require_passed(record(*errors, result(check="duplicates", outcome="warning")), tmp_path)
     first, *lines, last = str(raised.value).split("\n")
     assert first == "digits-1 does not pass:"
     assert lines[0] == f"  {result().describe()}"
@@ -128,21 +128,21 @@ def test_an_error_stops_the_job_and_says_where_to_look(tmp_path):
     assert last.endswith(f"All results: {tmp_path}/reports/validation/dataset=digits-1/part.parquet")
 
 
-def test_the_command_that_shows_the_examples(tmp_path):
+def test_inspect_command_names_the_examples(tmp_path):
     command = inspect_command(record(), result(), tmp_path / "work space")
     shown = "--examples test:5,8 --examples train:11,14"
     assert command == f"backbeam inspect digits-1 --workspace '{tmp_path}/work space' {shown}"
 
 
-def test_results_by_their_outcome_and_what_decides_them():
+def test_record_selects_results_and_has_its_inputs():
     warned = result(outcome="warning")
     found = record(result(), warned, baseline_digest="2" * 64)
     assert found.with_outcome("warning") == [warned]
     assert found.with_outcome("passed") == []
-    assert found.asked == (resolve_checks({}), "2" * 64)
+    assert found.inputs == (resolve_checks({}), "2" * 64)
 
 
-def test_the_record_of_another_data_set_is_corrupt(tmp_path):
+def test_record_of_another_data_set_is_corrupt(tmp_path):
     folder = tmp_path / "datasets" / "digits-1"
     folder.mkdir(parents=True)
     assert not is_validated(folder)
@@ -157,7 +157,7 @@ def test_the_record_of_another_data_set_is_corrupt(tmp_path):
         load_validation(tmp_path, "digits-1", "0" * 64)
 
 
-def test_a_table_that_is_not_the_records_is_corrupt(tmp_path):
+def test_table_that_does_not_match_the_record_is_corrupt(tmp_path):
     folder = tmp_path / "datasets" / "digits-1"
     folder.mkdir(parents=True)
     (folder / "validation.json").write_bytes(record(result()).to_json())
@@ -196,7 +196,7 @@ def test_a_table_that_is_not_the_records_is_corrupt(tmp_path):
         ),
     ],
 )
-def test_the_message_of_a_setting_that_is_not_allowed(table, message):
+def test_error_message_names_the_invalid_setting(table, message):
     with pytest.raises(BadUsage) as raised:
         resolve_checks(table)
     assert str(raised.value).startswith(message)
@@ -206,8 +206,8 @@ def test_settings_change_only_what_they_name():
     found = resolve_checks({"duplicates": {"threshold": 0.5}, "class_drift": {"warning_threshold": 0.2}})
     assert found["duplicates"] == CheckSettings(severity="warning", threshold=0.5, warning_threshold=0.5)
     assert found["class_drift"] == CheckSettings(severity="error", threshold=0.2, warning_threshold=0.2)
-    kept = resolve_checks({"class_drift": {"threshold": 0.5, "warning_threshold": 0.3}})["class_drift"]
-    assert (kept.threshold, kept.warning_threshold) == (0.5, 0.3)
+    drift = resolve_checks({"class_drift": {"threshold": 0.5, "warning_threshold": 0.3}})["class_drift"]
+    assert (drift.threshold, drift.warning_threshold) == (0.5, 0.3)
 
 
 def test_settings_cannot_be_changed_or_extended():

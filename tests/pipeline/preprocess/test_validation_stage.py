@@ -1,14 +1,13 @@
-"""Validation of data sets that are written by hand, in this process."""
+"""Validation of small data sets, without processes."""
 
 import hashlib
 
-from tests.pipeline.test_shards import dataset_of
-
 from pipeline.preprocess.manifest import ShardInfo
-from pipeline.preprocess.shards import add_up
+from pipeline.preprocess.shards import summarize_shards
 from pipeline.preprocess.validation import ValidatedDataset, apply_check, examine, examine_shards
 from pipeline.preprocess.validation_checks import CheckFinding
 from pipeline.preprocess.validation_config import CHECKS, CheckSettings
+from tests.pipeline.preprocess.test_shards import dataset_of
 
 
 def findings(folder, manifest):
@@ -16,22 +15,22 @@ def findings(folder, manifest):
     return {(finding.check, finding.split): finding for finding in found}
 
 
-def test_the_examples_of_a_shard_that_cannot_be_decoded_are_all_broken(tmp_path):
-    """The file is the one that the manifest names, but it is no shard."""
+def test_all_examples_of_an_undecodable_shard_are_broken(tmp_path):
+    """The file has the digest of the manifest but is cut off inside a record."""
     folder, manifest, info = dataset_of(tmp_path, [0, 1, 2, 1])
     torn = (folder / info.name).read_bytes()[:-20]
     name = "test-00000-of-00001.tfrecord"
     (folder / name).write_bytes(torn)
-    about = {"name": name, "num_bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
-    broken = ShardInfo.model_validate(info.model_dump() | about)
-    splits = manifest.splits | {"test": add_up((broken,), manifest.num_pixels)}
+    fields = {"name": name, "num_bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
+    broken = ShardInfo.model_validate(info.model_dump() | fields)
+    splits = manifest.splits | {"test": summarize_shards((broken,), manifest.num_pixels)}
     found = findings(folder, manifest.model_copy(update={"splits": splits}))
     schema = found["schema", "test"]
     assert (schema.value, schema.num_examples, schema.indices) == (1.0, 4, [])
     assert found["test_in_train", "test"].num_examples == 0
 
 
-def test_equal_images_are_found_over_the_splits(tmp_path):
+def test_equal_images_are_found_across_splits(tmp_path):
     folder, manifest, _ = dataset_of(tmp_path, [0, 0, 0])  # the test split is the train split
     found = findings(folder, manifest)
     assert (found["test_in_train", "test"].value, found["test_in_train", "test"].indices) == (1.0, [0, 1, 2])
@@ -39,7 +38,7 @@ def test_equal_images_are_found_over_the_splits(tmp_path):
     assert found["duplicates", "train"].num_examples == 0
 
 
-def test_a_value_is_judged_by_its_threshold():
+def test_value_is_compared_with_its_thresholds():
     found = CheckFinding("duplicates", "train", 0.25)
     for threshold, outcome in ((0.25, "passed"), (0.24, "error")):
         settings = CheckSettings(severity="error", threshold=threshold, warning_threshold=threshold)
@@ -52,7 +51,7 @@ def test_a_value_is_judged_by_its_threshold():
     assert (low.passed, low.outcome) == (True, "warning")
 
 
-def test_a_check_that_is_off_has_no_result(tmp_path):
+def test_disabled_check_has_no_result(tmp_path):
     folder, manifest, _ = dataset_of(tmp_path, [0, 1, 2])
     settings = {name: check.defaults for name, check in CHECKS.items()}
     settings["duplicates"] = settings["duplicates"].model_copy(update={"severity": "off"})

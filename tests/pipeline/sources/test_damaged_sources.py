@@ -1,4 +1,4 @@
-"""Damage to sources: it is bad input, with the file named, before anything is made of it."""
+"""Damaged source files are rejected with their name before anything is written."""
 
 import gzip
 import shutil
@@ -35,7 +35,7 @@ def scan(dataset, data_dir, tmp_path):
 
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("name", FILE_NAMES)
-def test_files_of_a_known_data_set(name, how, known, tmp_path):
+def test_damaged_file_of_a_known_data_set_is_rejected(name, how, known, tmp_path):
     [path] = known.glob(f"{name}*")
     damage(path, how)
     with pytest.raises(BadInput, match=name):
@@ -43,7 +43,7 @@ def test_files_of_a_known_data_set(name, how, known, tmp_path):
 
 
 @pytest.mark.parametrize("names", list(combinations(FILE_NAMES, 2)), ids=" ".join)
-def test_two_files_of_a_known_data_set_that_change_places(names, known, tmp_path):
+def test_exchanged_files_of_a_known_data_set_are_rejected(names, known, tmp_path):
     first, second = (next(known.glob(f"{name}*")) for name in names)
     first.rename(known / "aside")
     second.rename(first)
@@ -53,7 +53,7 @@ def test_two_files_of_a_known_data_set_that_change_places(names, known, tmp_path
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_parquet_files(how, tmp_path):
+def test_damaged_parquet_file_is_rejected(how, tmp_path):
     folder = write_rows(tmp_path / "rows", compression="none")
     damage(folder / "train.parquet", how)
     with pytest.raises(BadInput, match="train" if how != "delete" else "a split is missing"):
@@ -61,13 +61,15 @@ def test_parquet_files(how, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["known", "rows"])
-def test_the_command_ends_with_code_3(kind, tmp_path):
+def test_command_ends_with_code_3(kind, tmp_path):
     if kind == "known":
         folder = shutil.copytree(EMBEDDED / "mnist-5k", tmp_path / "copy")
-        path, options = folder / "t10k-labels-idx1-ubyte.gz", ("--data-dir", folder)
+        path = folder / "t10k-labels-idx1-ubyte.gz"
+        options = ("--data-dir", folder)
     else:
         folder = write_rows(tmp_path / "rows")
-        path, options = folder / "test.parquet", ("--dataset", folder)
+        path = folder / "test.parquet"
+        options = ("--dataset", folder)
     damage(path, "truncate")
     before = contents(folder)
     done = backbeam("run", "--workspace", tmp_path / "ws", *options)

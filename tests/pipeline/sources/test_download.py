@@ -1,4 +1,4 @@
-"""The real download code against a server on loopback."""
+"""Downloads from a server on loopback."""
 
 import gzip
 import hashlib
@@ -10,36 +10,45 @@ from pathlib import Path
 import pytest
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources import catalog as sources
-from pipeline.sources import download as fetch
-from pipeline.sources.catalog import FILE_NAMES, KNOWN, KnownDataset
+from pipeline.sources import download
+from pipeline.sources.catalog import EMBEDDED, FILE_NAMES, KNOWN, KnownDataset
 from pipeline.sources.scan import scan_source
 from tests.helpers import Digits, write_files
 
 FILES = {f"{name}.gz": gzip.compress(data, mtime=0) for name, data in Digits(num_classes=10).files().items()}
-GOOD, CORRUPT, PAGE, DROPPED, MISSING, ILL, SLOW = "good", "corrupt", "page", "dropped", "missing", "ill", "slow"
+GOOD = "good"
+CORRUPT = "corrupt"
+PAGE = "page"
+DROPPED = "dropped"
+MISSING = "missing"
+OVERLOADED = "overloaded"
+SLOW = "slow"
 
 
 class Mirror(BaseHTTPRequestHandler):
-    """Serves /BEHAVIOUR/NAME; what a path's first requests get is /BEHAVIOUR,BEHAVIOUR/NAME, the last ever after."""
+    """Serves /BEHAVIOUR,BEHAVIOUR/NAME: each request gets the next behaviour, and the last one repeatedly."""
 
     def do_GET(self):
         behaviours, name = self.path.strip("/").split("/")
-        told = behaviours.split(",")
-        behaviour = told[min(self.server.requests.count(self.path), len(told) - 1)]
+        sequence = behaviours.split(",")
+        behaviour = sequence[min(self.server.requests.count(self.path), len(sequence) - 1)]
         self.server.requests.append(self.path)
         data = FILES[name]
-        status, declared = 200, None
+        status = 200
+        declared = None
         if behaviour == CORRUPT:
             data = data[:-1] + bytes([data[-1] ^ 1])
         elif behaviour == PAGE:
             data = b"<html><body>Quota exceeded</body></html>"
         elif behaviour == DROPPED:
-            declared, data = len(data), data[: len(data) // 2]
+            declared = len(data)
+            data = data[: len(data) // 2]
         elif behaviour == MISSING:
-            status, data = 404, b"not here"
-        elif behaviour == ILL:
-            status, data = 503, b"later"
+            status = 404
+            data = b"not here"
+        elif behaviour == OVERLOADED:
+            status = 503
+            data = b"later"
         elif behaviour == SLOW:
             self.server.ended.wait(20)
             return
@@ -67,7 +76,7 @@ def server():
 
 @pytest.fixture
 def mirrors(server, monkeypatch):
-    """Make a known data set "tiny" whose mirrors behave as told; the address of a dead one is `dead`."""
+    """Define a known data set "tiny" whose mirrors have the given behaviours; nothing listens at `dead`."""
 
     def use(*behaviours):
         root = f"http://127.0.0.1:{server.server_port}"
@@ -76,15 +85,15 @@ def mirrors(server, monkeypatch):
         stored = tuple(hashlib.sha256(data).hexdigest() for data in FILES.values())
         monkeypatch.setitem(KNOWN, "tiny", KnownDataset(tuple("0123456789"), contents, stored, urls))
 
-    monkeypatch.setattr(fetch, "WAITS_SECONDS", (0, 0))
+    monkeypatch.setattr(download, "WAITS_SECONDS", (0, 0))
     return use
 
 
 def find(cache):
-    return fetch.find_source("tiny", None, cache)
+    return download.find_source("tiny", None, cache)
 
 
-def test_a_good_mirror(mirrors, tmp_path, server):
+def test_files_are_downloaded_once_and_cached(mirrors, tmp_path, server):
     mirrors(GOOD)
     source = find(tmp_path)
     assert [Path(file).read_bytes() for file in source.files] == list(FILES.values())
@@ -94,7 +103,7 @@ def test_a_good_mirror(mirrors, tmp_path, server):
 
 
 @pytest.mark.parametrize("first", [CORRUPT, PAGE, DROPPED, MISSING, "dead"])
-def test_the_next_mirror_is_tried(first, mirrors, tmp_path, server):
+def test_next_mirror_is_tried_after_a_failure(first, mirrors, tmp_path, server):
     mirrors(first, GOOD)
     scan_source(find(tmp_path))
     assert sum(path.startswith("/good") for path in server.requests) == 4
@@ -110,7 +119,7 @@ def test_the_next_mirror_is_tried(first, mirrors, tmp_path, server):
         ("dead", "refused"),
     ],
 )
-def test_no_mirror_left(only, reason, mirrors, tmp_path):
+def test_error_names_every_failure_and_the_alternatives(only, reason, mirrors, tmp_path):
     mirrors(only)
     with pytest.raises(BadInput) as raised:
         find(tmp_path)
@@ -123,10 +132,10 @@ def test_no_mirror_left(only, reason, mirrors, tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize(("trouble", "tries"), [(DROPPED, 1), (DROPPED, 2), (ILL, 2), (SLOW, 1)])
-def test_a_passing_trouble_is_waited_for(trouble, tries, mirrors, monkeypatch, tmp_path, server, capsys):
-    monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 0.2)
-    mirrors(",".join([*[trouble] * tries, GOOD]))
+@pytest.mark.parametrize(("failure", "tries"), [(DROPPED, 1), (DROPPED, 2), (OVERLOADED, 2), (SLOW, 1)])
+def test_transient_failure_is_retried(failure, tries, mirrors, monkeypatch, tmp_path, server, capsys):
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.2)
+    mirrors(",".join([*[failure] * tries, GOOD]))
     source = find(tmp_path)
     assert [Path(file).read_bytes() for file in source.files] == list(FILES.values())
     assert len(server.requests) == 4 * (tries + 1)
@@ -134,11 +143,11 @@ def test_a_passing_trouble_is_waited_for(trouble, tries, mirrors, monkeypatch, t
 
 
 @pytest.mark.parametrize(
-    ("trouble", "tries"), [(DROPPED, 3), (ILL, 3), (SLOW, 3), (MISSING, 1), (CORRUPT, 1), (PAGE, 1)]
+    ("failure", "tries"), [(DROPPED, 3), (OVERLOADED, 3), (SLOW, 3), (MISSING, 1), (CORRUPT, 1), (PAGE, 1)]
 )
-def test_tries_are_bounded_and_told(trouble, tries, mirrors, monkeypatch, tmp_path, server):
-    monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 0.2)
-    mirrors(trouble)
+def test_number_of_tries_is_bounded_and_reported(failure, tries, mirrors, monkeypatch, tmp_path, server):
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.2)
+    mirrors(failure)
     with pytest.raises(BadInput) as raised:
         find(tmp_path)
     assert len(server.requests) == tries
@@ -146,14 +155,14 @@ def test_tries_are_bounded_and_told(trouble, tries, mirrors, monkeypatch, tmp_pa
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_how_much_came_from_where_is_said_also_after_failures(mirrors, tmp_path, capsys):
+def test_download_reports_mirror_size_and_duration(mirrors, tmp_path, capsys):
     mirrors(MISSING, GOOD)
-    fetch.find_source("tiny", None, tmp_path)
-    said = "".join(capsys.readouterr().err.split("\n"))
-    assert len(re.findall(r"-ubyte\.gz: from http://127\.0\.0\.1:\d+/\S*, \d+\.\d MiB in \d+\.\d s", said)) == 4
+    download.find_source("tiny", None, tmp_path)
+    messages = "".join(capsys.readouterr().err.split("\n"))
+    assert len(re.findall(r"-ubyte\.gz: from http://127\.0\.0\.1:\d+/\S*, \d+\.\d MiB in \d+\.\d s", messages)) == 4
 
 
-def test_a_damaged_download_in_the_cache_is_fetched_again(mirrors, tmp_path, server):
+def test_damaged_file_in_the_cache_is_downloaded_again(mirrors, tmp_path, server):
     mirrors(GOOD)
     path = Path(find(tmp_path).files[0])
     path.write_bytes(path.read_bytes()[:-1])
@@ -162,48 +171,48 @@ def test_a_damaged_download_in_the_cache_is_fetched_again(mirrors, tmp_path, ser
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_files_that_are_there_already(compress, mirrors, tmp_path, server):
+def test_existing_files_are_not_downloaded(compress, mirrors, tmp_path, server):
     mirrors(GOOD)
     plain = {name.removesuffix(".gz"): gzip.decompress(data) for name, data in FILES.items()}
     for place in (tmp_path / "given", tmp_path / "cache" / "tiny"):
         write_files(place, plain, compress)
-    scan_source(fetch.find_source("tiny", str(tmp_path / "given"), tmp_path / "none"))
+    scan_source(download.find_source("tiny", str(tmp_path / "given"), tmp_path / "none"))
     scan_source(find(tmp_path / "cache"))
     assert server.requests == []
 
 
-def test_other_content_under_a_known_name_is_refused(mirrors, tmp_path):
+def test_other_content_under_a_known_name_is_rejected(mirrors, tmp_path):
     mirrors(GOOD)
     folder = Digits(seed=5, num_classes=10).write(tmp_path / "other")
-    source = fetch.find_source("tiny", str(folder), tmp_path)
+    source = download.find_source("tiny", str(folder), tmp_path)
     with pytest.raises(BadInput, match=r"not the train-images-idx3-ubyte of tiny: expected content with SHA-256"):
         scan_source(source)
 
 
-def test_content_that_nobody_publishes_a_digest_of_is_warned_about(mirrors, monkeypatch, tmp_path, capsys):
+def test_content_without_a_published_digest_gives_a_warning(mirrors, monkeypatch, tmp_path, capsys):
     mirrors(GOOD)
     monkeypatch.setitem(KNOWN, "tiny", KNOWN["tiny"]._replace(content_digests=()))
     scan_source(find(tmp_path))
     assert "warning" not in capsys.readouterr().err
     folder = write_files(tmp_path / "again", {name[:-3]: gzip.decompress(data) for name, data in FILES.items()})
-    scan_source(fetch.find_source("tiny", str(folder), tmp_path))
+    scan_source(download.find_source("tiny", str(folder), tmp_path))
     assert "warning" in " ".join(capsys.readouterr().err.split())
 
 
-def test_an_unknown_name_lists_those_there_are(tmp_path):
+def test_unknown_name_lists_the_known_ones(tmp_path):
     with pytest.raises(
         BadUsage, match=r"no data set 'mnits' \(did you mean 'mnist'\?\): neither a folder nor one of mnist-5k, mnist, "
     ):
-        fetch.find_source("mnits", None, tmp_path)
+        download.find_source("mnits", None, tmp_path)
 
 
-def test_a_folder_is_not_given_twice(tmp_path):
+def test_data_dir_with_a_folder_is_rejected(tmp_path):
     with pytest.raises(BadUsage, match="--data-dir goes with a known data set"):
-        fetch.find_source(str(tmp_path), str(tmp_path), tmp_path)
+        download.find_source(str(tmp_path), str(tmp_path), tmp_path)
 
 
-def test_the_embedded_data_set_is_itself(tmp_path):
-    scans = scan_source(fetch.find_source("mnist-5k", None, tmp_path))
+def test_embedded_data_set_is_accepted(tmp_path):
+    scans = scan_source(download.find_source("mnist-5k", None, tmp_path))
     assert [scans.splits[name].labels.label_counts[:10].tolist() for name in ("train", "test")] == [
         [400] * 10,
         [100] * 10,
@@ -211,8 +220,8 @@ def test_the_embedded_data_set_is_itself(tmp_path):
     assert scans.image_size == (28, 28)
 
 
-def test_embedded_digits_are_canonical_ones(mnist_folder):
-    """Each stands, pixel for pixel and with its label, in the canonical train split; none stands there twice."""
+def test_embedded_digits_are_a_subset_of_canonical_mnist(mnist_folder):
+    """Each image with its label is in canonical MNIST's train split, and no image occurs twice."""
 
     def pairs(folder, prefix):
         images, labels = (
@@ -222,14 +231,16 @@ def test_embedded_digits_are_canonical_ones(mnist_folder):
         rows = [images[start : start + 784] for start in range(16, len(images), 784)]
         return set(zip(rows, labels[8:], strict=True))
 
-    embedded = sources.EMBEDDED / "mnist-5k"
-    train, test, canonical = pairs(embedded, "train"), pairs(embedded, "t10k"), pairs(mnist_folder, "train")
+    embedded = EMBEDDED / "mnist-5k"
+    train = pairs(embedded, "train")
+    test = pairs(embedded, "t10k")
+    canonical = pairs(mnist_folder, "train")
     assert (len(train), len(test), len(train & test)) == (4000, 1000, 0)
     assert train | test <= canonical
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "kmnist"])
-def test_the_table_of_known_data_sets_is_complete(name):
+def test_entry_of_a_known_data_set_is_complete(name):
     known = KNOWN[name]
     digests = (*known.content_digests, *known.gzip_digests)
     assert len(known.gzip_digests) == 4
@@ -241,5 +252,5 @@ def test_the_table_of_known_data_sets_is_complete(name):
 
 
 def test_canonical_mnist_is_accepted_by_name(mnist_folder, tmp_path):
-    scans = scan_source(fetch.find_source("mnist", str(mnist_folder), tmp_path))
+    scans = scan_source(download.find_source("mnist", str(mnist_folder), tmp_path))
     assert {name: split.num_examples for name, split in scans.splits.items()} == {"train": 60_000, "test": 10_000}

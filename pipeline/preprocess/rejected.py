@@ -1,0 +1,58 @@
+"""The table of a data set's rejected examples, and the errors if there are too many. Runs without Beam."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from model.errors import BadInput, EngineFailed
+from pipeline.preprocess.manifest import MANIFEST_NAME, load_manifest
+from pipeline.sources.blocks import RejectedExamples
+from pipeline.storage.places import Place
+from pipeline.storage.records import FileInfo
+from pipeline.storage.tables import REJECTED_SCHEMA, read_table, write_table
+
+REJECTED_NAME = "rejected.parquet"
+SHOWN_REJECTED = 10  # rejected examples that the error of a failed job names
+
+
+def write_rejected(folder: Place, rejected: Sequence[RejectedExamples]) -> FileInfo:
+    """Write the table of rejected examples."""
+    rows = [vars(example) for example in rejected]
+    return write_table(folder / REJECTED_NAME, pa.Table.from_pylist(rows, REJECTED_SCHEMA))
+
+
+def check_outcome(folder: Place, max_rejected: int) -> None:
+    """Check what a job has written that the engine reports as successful.
+
+    Args:
+        folder: folder of the data set.
+        max_rejected: rejected examples that are allowed; with more, the job writes the table and no manifest.
+
+    Raises:
+        BadInput: more examples are rejected, or all of a split.
+        EngineFailed: there is neither a manifest nor a table.
+    """
+    if (folder / MANIFEST_NAME).exists():
+        _check_no_split_is_empty(folder)
+        return
+    path = folder / REJECTED_NAME
+    if not path.exists():
+        raise EngineFailed(f"the engine reports success but wrote no manifest to {folder}")
+    rows = read_table(path).to_pylist()
+    listed = "\n".join("  {file} (split {split}), example {index}: {reason}".format(**row) for row in rows)
+    raise BadInput(
+        f"more than {max_rejected} examples are rejected, the first of them:\n{listed}\n"
+        f"Mend the source, or accept up to N such examples with --max-rejected N: {REJECTED_NAME} then lists them all."
+    )
+
+
+def _check_no_split_is_empty(folder: Place) -> None:
+    manifest, _ = load_manifest(folder)
+    for name, split in manifest.splits.items():
+        if not split.num_examples:
+            rows = read_table(folder / REJECTED_NAME).to_pylist()
+            first = next(row for row in rows if row["split"] == name)
+            raise BadInput(
+                f"every example of the {name} split is rejected, the first because: {first['reason']} "
+                f"({first['file']}, example {first['index']})"
+            )
