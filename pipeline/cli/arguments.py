@@ -1,4 +1,4 @@
-"""What no argument of the command line may be, whatever it is for."""
+"""Split the arguments of the command line, and refuse those that no option may have."""
 
 import string
 
@@ -44,3 +44,9 @@ def refuse_long_arguments(arguments: list[str]) -> None:
                 f"an argument of {len(argument):,} characters, expected at most {MOST_CHARACTERS:,}: "
                 f"{argument[:40]!r}..."
             )
+
+
+def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Split the command line at its first --: ours before, Beam's after."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:end], arguments[end + 1 :]

@@ -23,13 +23,16 @@ unknown is ignored.
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.errors import BadUsage
 from model.recipes import MOST_SHOWN, TrainingConfig, find_recipe, nearest, override, shown
 from pipeline.preprocess.validation_config import CheckSettings, resolve_checks
 from pipeline.registry.policy import Policy, resolve_policy
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
+
+if TYPE_CHECKING:
+    from pipeline.evaluate.slice_config import Slicings  # which imports NumPy
 
 DEFAULT_RECIPE = "article-manual"
 TABLES = ("training", "validation", "slices", "promotion")
@@ -46,7 +49,7 @@ _TEXTS_AND_COMMENTS = re.compile(
 )
 
 
-def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
+def resolve_training(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
     """Work out a training configuration.
 
     Args:
@@ -66,22 +69,29 @@ def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
 
 
 def resolve_validation(file: Path | None) -> dict[str, CheckSettings]:
-    """Work out the settings of every check; raises BadUsage as `resolve` does."""
+    """Work out the settings of every check; raises BadUsage as `resolve_training` does."""
     return resolve_checks(read_tables(file).get("validation", {}) if file else {})
 
 
 def resolve_promotion(file: Path | None) -> Policy:
-    """Work out what a promotion takes; raises BadUsage as `resolve` does."""
+    """Work out what a promotion takes; raises BadUsage as `resolve_training` does."""
     return resolve_policy(read_tables(file).get("promotion", {}) if file else {})
 
 
+def resolve_evaluation(file: Path | None, options: list[str] | None) -> "Slicings":
+    """Return the built-in slicings, those of a file and of --slice; raises BadUsage as `resolve_training` does."""
+    from pipeline.evaluate.slice_config import resolve_slicings
+
+    return resolve_slicings(read_slices(file), options or [])
+
+
 def read_slices(file: Path | None) -> dict[str, Any]:
-    """Read what a configuration file says below [slices]; raises BadUsage as `resolve` does."""
+    """Read what a configuration file says below [slices]; raises BadUsage as `resolve_training` does."""
     return read_tables(file).get("slices", {}) if file else {}
 
 
 def read_tables(file: Path) -> dict[str, dict[str, Any]]:
-    """Read the tables of a configuration file; raises BadUsage as `resolve` does."""
+    """Read the tables of a configuration file; raises BadUsage as `resolve_training` does."""
     try:
         text = _read(file).decode()
         _check_structure(text)

@@ -1,26 +1,23 @@
-"""The commands that look at what is there, ask it, or take it elsewhere. Heavy imports are lazy."""
+"""The commands that change no workspace: list, show, compare, inspect, predict, export. Heavy imports are lazy."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import (
+from pipeline.cli.command_setup import existing_workspace, refuse_beam_options
+from pipeline.cli.option_types import (
     DEFAULT_WORKSPACE,
     AsJson,
     ConfigFile,
+    DatasetArgument,
     Layers,
     RecipeName,
+    RunArgument,
     Seed,
-    WantedDataset,
-    WantedRun,
     Workspace,
-    existing_workspace,
-    local_folder,
-    refuse_beam_options,
-    resolve_run,
-    training_config,
 )
+from pipeline.cli.option_values import local_folder
 from pipeline.cli.output import print_result
 
 DISAGREEMENT = 1
@@ -28,7 +25,7 @@ DISAGREEMENT = 1
 
 def inspect(
     context: typer.Context,
-    dataset: WantedDataset = None,
+    dataset: DatasetArgument = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     to: Annotated[
         Path | None,
@@ -49,16 +46,14 @@ def inspect(
     from pipeline.report.inspect import inspect_dataset
 
     refuse_beam_options(context)
-    found = inspect_dataset(existing_workspace(workspace), dataset, to, split, per_class, examples or [])
-    print_result(as_json, inspection_json(workspace, found), inspection_parts(workspace, found))
+    inspection = inspect_dataset(existing_workspace(workspace), dataset, to, split, per_class, examples or [])
+    print_result(as_json, inspection_json(workspace, inspection), inspection_parts(workspace, inspection))
 
 
 def runs(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """List the runs of a workspace, the newest first, and how good they are."""
     from pipeline.cli.overview_output import listing_parts
-    from pipeline.cli.run_json import (
-        listing_json,
-    )
+    from pipeline.cli.run_json import listing_json
     from pipeline.evaluate.run_overview import list_runs
 
     refuse_beam_options(context)
@@ -69,19 +64,18 @@ def runs(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_js
 
 
 def show(
-    context: typer.Context, run: WantedRun = None, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False
+    context: typer.Context, run: RunArgument = None, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False
 ) -> None:
     """Show an evaluated run in full: figures, classes, configuration, digests, versions."""
     from pipeline.cli.overview_output import shown_parts
-    from pipeline.cli.run_json import (
-        shown_json,
-    )
+    from pipeline.cli.run_json import shown_json
     from pipeline.evaluate.run_overview import show_run
+    from pipeline.registry.history import resolve_run
 
     refuse_beam_options(context)
     place = existing_workspace(workspace)
-    shown = show_run(place, resolve_run(place, run))
-    print_result(as_json, shown_json(shown), shown_parts(shown))
+    details = show_run(place, resolve_run(place, run))
+    print_result(as_json, shown_json(details), shown_parts(details))
 
 
 def compare(
@@ -93,16 +87,15 @@ def compare(
 ) -> None:
     """Compare two runs on the test examples: intervals, exact McNemar test, classes, settings."""
     from pipeline.cli.overview_output import compared_parts
-    from pipeline.cli.run_json import (
-        compared_json,
-    )
+    from pipeline.cli.run_json import compared_json
     from pipeline.evaluate.run_overview import compare_runs
+    from pipeline.registry.history import resolve_run
 
     refuse_beam_options(context)
     place = existing_workspace(workspace)
     names = [resolve_run(place, name) for name in (first, second)]
-    compared = compare_runs(place, *names)
-    print_result(as_json, compared_json(compared), compared_parts(compared))
+    comparison = compare_runs(place, *names)
+    print_result(as_json, compared_json(comparison), compared_parts(comparison))
 
 
 def report(
@@ -123,9 +116,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a run's report as one HTML page with an inspector of back-propagation, or compare several runs."""
-    from pipeline.cli.run_json import (
-        report_json,
-    )
+    from pipeline.cli.run_json import report_json
     from pipeline.cli.run_output import report_parts
     from pipeline.report import report
 
@@ -136,13 +127,11 @@ def report(
 
 def recipes(context: typer.Context, as_json: AsJson = False) -> None:
     """List the recipes: what they train, where they were published, what they give."""
-    refuse_beam_options(context)
     from model.recipes import RECIPES
-    from pipeline.cli.run_json import (
-        recipes_json,
-    )
+    from pipeline.cli.run_json import recipes_json
     from pipeline.cli.run_output import recipes_parts
 
+    refuse_beam_options(context)
     print_result(as_json, recipes_json(RECIPES), recipes_parts(RECIPES))
 
 
@@ -155,39 +144,37 @@ def gradcheck(
     as_json: AsJson = False,
 ) -> None:
     """Check the manual gradients against autodiff and central differences, in float64; exit code 1 if they differ."""
-    from pipeline.cli.run_json import (
-        agreement_json,
-    )
+    from pipeline.cli.config import parse_layers, resolve_training
+    from pipeline.cli.run_json import agreement_json
     from pipeline.cli.run_output import agreement_parts
     from pipeline.context import quiet_imports
     from pipeline.train.memory_check import check_memory
 
     refuse_beam_options(context)
-    resolved = training_config(config, recipe=recipe, layers=layers, seed=seed)
-    check_memory(resolved, "cpu")
+    training = resolve_training(config, {"recipe": recipe, "layers": parse_layers(layers), "seed": seed})
+    check_memory(training, "cpu")
     with quiet_imports():
         from model.devices import initialise_devices
         from model.gradcheck import check_gradients
 
         initialise_devices()
-    found = check_gradients(resolved)
-    print_result(as_json, agreement_json(resolved, found), agreement_parts(resolved, found))
-    if not all(agreement.holds for agreement in found):
+    checks = check_gradients(training)
+    print_result(as_json, agreement_json(training, checks), agreement_parts(training, checks))
+    if not all(check.holds for check in checks):
         raise typer.Exit(DISAGREEMENT)
 
 
 def export(
     context: typer.Context,
     to: Annotated[Path, typer.Option(parser=local_folder, metavar="FOLDER", help="A folder that does not exist yet.")],
-    run: WantedRun = None,
+    run: RunArgument = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's model for other programs: a TensorFlow SavedModel, safetensors and a description."""
-    from pipeline.cli.run_json import (
-        export_json,
-    )
+    from pipeline.cli.run_json import export_json
     from pipeline.cli.run_output import export_parts
+    from pipeline.registry.history import resolve_run
     from pipeline.train.export import export_model
     from pipeline.train.run_lookup import find_model
 
@@ -210,11 +197,10 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run's model takes pictures for; nothing is printed unless every file is sound."""
-    from pipeline.cli.run_json import (
-        answers_json,
-    )
+    from pipeline.cli.run_json import answers_json
     from pipeline.cli.run_output import answers_parts
     from pipeline.evaluate.predict import predict_files
+    from pipeline.registry.history import resolve_run
     from pipeline.train.run_lookup import find_model
 
     refuse_beam_options(context)

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.options import DEFAULT_WORKSPACE, MOST_SECONDS, LogFile, Quiet, Workspace, local_folder, refuse_nan
-from pipeline.progress import configure
+from pipeline.cli.option_types import DEFAULT_WORKSPACE, Workspace
+from pipeline.cli.option_values import MOST_SECONDS, local_folder, refuse_nan
+from pipeline.cli.process_options import MessageOptions
 from pipeline.storage.places import Place
 
 SCHEDULED_COMMAND = "retrain"
@@ -67,6 +68,7 @@ Check = Annotated[
 
 def schedule(
     context: typer.Context,
+    *,
     cron: CronExpression = None,
     timezone: Timezone = "UTC",
     jitter: Jitter = 0,
@@ -74,8 +76,7 @@ def schedule(
     workspace: Workspace = DEFAULT_WORKSPACE,
     health_file: HealthFile = None,
     check: Check = False,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
+    messages: MessageOptions,
 ) -> None:
     """Run when it is due, by a cron expression, until SIGTERM; further options, and Beam's after --, go to each run."""
     import socket
@@ -96,13 +97,13 @@ def schedule(
         raise typer.BadParameter("--once runs at once: leave out --jitter, and spread whatever calls it")
     config = ScheduleConfig(
         timetable=Timetable(cron, timezone),
-        command=(*COMMAND, *_build_arguments(context, workspace, quiet, log_file)),
+        command=(*COMMAND, *_build_arguments(context, workspace, messages)),
         state_file=local_folder_of(workspace) / STATE_NAME,
         health_file=health_file,
         jitter=timedelta(seconds=jitter),
         salt=f"{workspace.absolute()} {socket.gethostname()}",
     )
-    configure(quiet, log_file)
+    messages.configure_messages()
     raise typer.Exit(_run_scheduler(config, workspace, once))
 
 
@@ -117,11 +118,9 @@ def _check_health(health_file: Path) -> None:
         raise typer.Exit(UNHEALTHY)
 
 
-def _build_arguments(context: typer.Context, workspace: Place, quiet: bool, log_file: Path | None) -> list[str]:
+def _build_arguments(context: typer.Context, workspace: Place, messages: MessageOptions) -> list[str]:
     """Return the arguments of every run; raises what the scheduled command would raise for unknown or bad options."""
-    options = [*context.args, "--workspace", str(workspace), "--json"]
-    options += ["--quiet"] if quiet else []
-    options += ["--log-file", str(log_file)] if log_file else []
+    options = [*context.args, "--workspace", str(workspace), "--json", *messages.to_arguments()]
     backbeam: Any = context.parent
     command = backbeam.command.commands[SCHEDULED_COMMAND]
     command.make_context(SCHEDULED_COMMAND, list(options), parent=backbeam).close()  # parses, and runs nothing

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from model.recipes import RECIPES
-from pipeline.cli.options import split_arguments
+from pipeline.cli.arguments import split_arguments
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, images_bytes, labels_bytes, write_files
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = Digits().files()
@@ -88,7 +88,7 @@ def test_arguments_after_two_dashes_are_beams():
         (["preprocess", "--", "--runer=FlinkRunner"], "--runer"),
         (["predict", "a.png", "--", "b.png"], "predict runs no Beam pipeline"),
         (["export", "--to", "x", "--", "--runner=FlinkRunner"], "export runs no Beam pipeline"),
-        (["train", "--", "--runner=FlinkRunner"], "takes no options after --"),
+        (["train", "--", "--runner=FlinkRunner"], "train runs no Beam pipeline"),
         (["run", "--layers", "784,ten"], "--layers takes sizes"),
         (["run", "--seeds", "5-1"], "5-1 is an empty range"),
         (["run", "--seeds", "1-2", "--seed", "1"], "give --seed or --seeds, not both"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from model.errors import BadUsage
 from model.recipes import RECIPES, TrainingConfig
-from pipeline.cli.config import parse_layers, parse_size, read_slices, resolve
+from pipeline.cli.config import parse_layers, parse_size, read_slices, resolve_training
 from pipeline.evaluate.seeds import parse_seeds
 from pipeline.evaluate.slice_config import resolve_slicings
 from pipeline.preprocess.validation_config import CheckSettings
@@ -23,21 +23,21 @@ def write(tmp_path, text):
 
 def test_flags_change_the_file_changes_the_recipe(tmp_path):
     file = write(tmp_path, '[training]\nrecipe = "nielsen-100"\nlayers = [784, 60, 10]\nseed = 5\nnum_epochs = 2\n')
-    found = resolve(file, {"seed": 7, "step": None, "recipe": None})
+    found = resolve_training(file, {"seed": 7, "step": None, "recipe": None})
     expected = {"layers": (784, 60, 10), "seed": 7, "num_epochs": 2.0}
     assert found == RECIPES["nielsen-100"].config.model_copy(update=expected)
 
 
 def test_replicas_are_a_setting_like_any_other(tmp_path):
     file = write(tmp_path, "[training]\nnum_replicas = 5\n")
-    assert resolve(file, {}).num_replicas == 5
-    assert resolve(file, {"num_replicas": 2}).num_replicas == 2
+    assert resolve_training(file, {}).num_replicas == 5
+    assert resolve_training(file, {"num_replicas": 2}).num_replicas == 2
     with pytest.raises(BadUsage, match="num_replicas 3 does not divide batch_size 10"):
-        resolve(file, {"num_replicas": 3})
+        resolve_training(file, {"num_replicas": 3})
 
 
 def test_without_anything_it_is_the_articles_manual_rule():
-    assert resolve(None, {"recipe": None}) == RECIPES["article-manual"].config
+    assert resolve_training(None, {"recipe": None}) == RECIPES["article-manual"].config
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_without_anything_it_is_the_articles_manual_rule():
 )
 def test_what_is_refused(text, message, tmp_path):
     with pytest.raises(BadUsage, match=message):
-        resolve(write(tmp_path, text), {})
+        resolve_training(write(tmp_path, text), {})
 
 
 PART = "a."
@@ -106,7 +106,7 @@ def test_every_setting_that_is_a_number_or_a_text_has_a_range():
 def test_a_value_beyond_its_range_is_refused_in_a_short_message(table, name, value, tmp_path):
     file = write(tmp_path, f"[{table}]\n{name} = {value}\n")
     with pytest.raises(BadUsage, match=f"{name}|mine|run.toml") as refused:
-        resolve_slicings(read_slices(file), ()) if table == "slices" else resolve(file, {})
+        resolve_slicings(read_slices(file), ()) if table == "slices" else resolve_training(file, {})
     assert len(str(refused.value)) < 600
 
 
@@ -114,7 +114,7 @@ def test_a_value_beyond_its_range_is_refused_in_a_short_message(table, name, val
 def test_a_long_name_of_a_setting_is_refused_in_a_short_message(name, tmp_path):
     table = f"[{name}]\n" if name else ""
     with pytest.raises(BadUsage, match="no such") as refused:
-        resolve(write(tmp_path, f"{table}{'x' * 60_000} = 1\n"), {})
+        resolve_training(write(tmp_path, f"{table}{'x' * 60_000} = 1\n"), {})
     assert len(str(refused.value)) < 600
 
 
@@ -143,7 +143,7 @@ def test_a_file_that_would_take_very_much_memory_or_time_is_refused(text, tmp_pa
     tracemalloc.start()
     try:
         with pytest.raises(BadUsage, match=r"run\.toml") as refused:
-            resolve(file, {})
+            resolve_training(file, {})
         assert tracemalloc.get_traced_memory()[1] < 2**25
     finally:
         tracemalloc.stop()
@@ -154,7 +154,7 @@ def test_a_file_that_would_take_very_much_memory_or_time_is_refused(text, tmp_pa
 @pytest.mark.parametrize("text", [text for text in BOMBS.values() if text.count(".") > 1000])
 def test_the_dots_of_a_key_are_counted_before_it_is_parsed(text, tmp_path):
     with pytest.raises(BadUsage, match="more than 100 dots in line 1, which is no configuration"):
-        resolve(write(tmp_path, text), {})
+        resolve_training(write(tmp_path, text), {})
 
 
 def test_texts_and_comments_may_hold_any_dots_and_brackets(tmp_path):
@@ -174,7 +174,7 @@ d = '''{dots} '' {dots}'''
 def test_any_text_is_read_or_refused(tmp_path_factory, text):
     file = write(tmp_path_factory.mktemp("x"), "[training]\n" + text.encode("utf-8", "replace").decode())
     with contextlib.suppress(BadUsage):
-        resolve(file, {})
+        resolve_training(file, {})
 
 
 def test_layers():
@@ -193,16 +193,16 @@ def test_long_texts_of_flags_are_refused_in_short_messages():
 
 def test_a_flag_in_steps_replaces_the_files_epochs(tmp_path):
     file = write(tmp_path, "[training]\nnum_epochs = 10\n")
-    found = resolve(file, {"num_steps": 100})
+    found = resolve_training(file, {"num_steps": 100})
     assert (found.num_steps, found.num_epochs) == (100, None)
 
 
 @pytest.mark.parametrize("dropout", [1e-6, 0.999999])
 def test_dropout_that_would_be_none_or_all(dropout, tmp_path):
     with pytest.raises(BadUsage, match=f"dropout {dropout} is not 0"):
-        resolve(write(tmp_path, f"[training]\ndropout = {dropout}\n"), {})
+        resolve_training(write(tmp_path, f"[training]\ndropout = {dropout}\n"), {})
 
 
 def test_a_folder_is_no_configuration(tmp_path):
     with pytest.raises(BadUsage, match="no configuration file"):
-        resolve(tmp_path, {})
+        resolve_training(tmp_path, {})
