@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 class ImageOptions:
     """What images a source has, where it does not say so itself."""
 
-    image_column: Annotated[str | None, typer.Option(help="Parquet: the column of pictures; by default found out.")] = (
-        None
-    )
-    label_column: Annotated[str | None, typer.Option(help="Parquet: the column of labels; by default found out.")] = (
-        None
-    )
+    image_column: Annotated[
+        str | None,
+        typer.Option(help="Parquet: the column of pictures; by default found out."),
+    ] = None
+    label_column: Annotated[
+        str | None,
+        typer.Option(help="Parquet: the column of labels; by default found out."),
+    ] = None
     image_size: Annotated[
         str | None,
         typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one."),

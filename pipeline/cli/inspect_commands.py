@@ -42,23 +42,23 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show a data set's statistics and write a contact sheet of its examples."""
-    from pipeline.cli.dataset_output import inspection_json, inspection_parts
+    from pipeline.cli.dataset_output import build_inspection_json, format_inspection
     from pipeline.report.inspect import inspect_dataset
 
     refuse_beam_options(context)
     inspection = inspect_dataset(existing_workspace(workspace), dataset, to, split, per_class, examples or [])
-    print_result(as_json, inspection_json(workspace, inspection), inspection_parts(workspace, inspection))
+    print_result(as_json, build_inspection_json(workspace, inspection), format_inspection(workspace, inspection))
 
 
 def runs(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """List the runs of a workspace, the newest first, and how good they are."""
-    from pipeline.cli.overview_output import listing_parts
-    from pipeline.cli.run_json import listing_json
+    from pipeline.cli.overview_output import format_run_list
+    from pipeline.cli.run_json import build_run_list_json
     from pipeline.evaluate.run_overview import list_runs
 
     refuse_beam_options(context)
     listing = list_runs(existing_workspace(workspace))
-    print_result(as_json, listing_json(listing), listing_parts(listing))
+    print_result(as_json, build_run_list_json(listing), format_run_list(listing))
     if listing.problems:
         raise listing.problems[0]
 
@@ -67,15 +67,15 @@ def show(
     context: typer.Context, run: RunArgument = None, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False
 ) -> None:
     """Show an evaluated run in full: figures, classes, configuration, digests, versions."""
-    from pipeline.cli.overview_output import shown_parts
-    from pipeline.cli.run_json import shown_json
+    from pipeline.cli.overview_output import format_run_details
+    from pipeline.cli.run_json import build_run_details_json
     from pipeline.evaluate.run_overview import show_run
     from pipeline.registry.history import resolve_run
 
     refuse_beam_options(context)
     place = existing_workspace(workspace)
     details = show_run(place, resolve_run(place, run))
-    print_result(as_json, shown_json(details), shown_parts(details))
+    print_result(as_json, build_run_details_json(details), format_run_details(details))
 
 
 def compare(
@@ -86,8 +86,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two runs on the test examples: intervals, exact McNemar test, classes, settings."""
-    from pipeline.cli.overview_output import compared_parts
-    from pipeline.cli.run_json import compared_json
+    from pipeline.cli.overview_output import format_comparison
+    from pipeline.cli.run_json import build_comparison_json
     from pipeline.evaluate.run_overview import compare_runs
     from pipeline.registry.history import resolve_run
 
@@ -95,7 +95,7 @@ def compare(
     place = existing_workspace(workspace)
     names = [resolve_run(place, name) for name in (first, second)]
     comparison = compare_runs(place, *names)
-    print_result(as_json, compared_json(comparison), compared_parts(comparison))
+    print_result(as_json, build_comparison_json(comparison), format_comparison(comparison))
 
 
 def report(
@@ -116,23 +116,23 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a run's report as one HTML page with an inspector of back-propagation, or compare several runs."""
-    from pipeline.cli.run_json import report_json
-    from pipeline.cli.run_output import report_parts
+    from pipeline.cli.run_json import build_report_json
+    from pipeline.cli.run_output import format_report
     from pipeline.report import report
 
     refuse_beam_options(context)
     written = report.write_report(existing_workspace(workspace), runs or [], to)
-    print_result(as_json, report_json(written), report_parts(written))
+    print_result(as_json, build_report_json(written), format_report(written))
 
 
 def recipes(context: typer.Context, as_json: AsJson = False) -> None:
     """List the recipes: what they train, where they were published, what they give."""
     from model.recipes import RECIPES
-    from pipeline.cli.run_json import recipes_json
-    from pipeline.cli.run_output import recipes_parts
+    from pipeline.cli.run_json import build_recipes_json
+    from pipeline.cli.run_output import format_recipes
 
     refuse_beam_options(context)
-    print_result(as_json, recipes_json(RECIPES), recipes_parts(RECIPES))
+    print_result(as_json, build_recipes_json(RECIPES), format_recipes(RECIPES))
 
 
 def gradcheck(
@@ -145,8 +145,8 @@ def gradcheck(
 ) -> None:
     """Check the manual gradients against autodiff and central differences, in float64; exit code 1 if they differ."""
     from pipeline.cli.config import parse_layers, resolve_training
-    from pipeline.cli.run_json import agreement_json
-    from pipeline.cli.run_output import agreement_parts
+    from pipeline.cli.run_json import build_gradient_checks_json
+    from pipeline.cli.run_output import format_gradient_checks
     from pipeline.context import quiet_imports
     from pipeline.train.memory_check import check_memory
 
@@ -159,7 +159,7 @@ def gradcheck(
 
         initialise_devices()
     checks = check_gradients(training)
-    print_result(as_json, agreement_json(training, checks), agreement_parts(training, checks))
+    print_result(as_json, build_gradient_checks_json(training, checks), format_gradient_checks(training, checks))
     if not all(check.holds for check in checks):
         raise typer.Exit(DISAGREEMENT)
 
@@ -172,8 +172,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a run's model for other programs: a TensorFlow SavedModel, safetensors and a description."""
-    from pipeline.cli.run_json import export_json
-    from pipeline.cli.run_output import export_parts
+    from pipeline.cli.run_json import build_export_json
+    from pipeline.cli.run_output import format_export
     from pipeline.registry.history import resolve_run
     from pipeline.train.export import export_model
     from pipeline.train.run_lookup import find_model
@@ -182,7 +182,7 @@ def export(
     place = existing_workspace(workspace)
     model = find_model(place, resolve_run(place, run))
     export_model(model, to)
-    print_result(as_json, export_json(model, to), export_parts(model, to))
+    print_result(as_json, build_export_json(model, to), format_export(model, to))
 
 
 def predict(
@@ -197,8 +197,8 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run's model takes pictures for; nothing is printed unless every file is sound."""
-    from pipeline.cli.run_json import answers_json
-    from pipeline.cli.run_output import answers_parts
+    from pipeline.cli.run_json import build_predictions_json
+    from pipeline.cli.run_output import format_predictions
     from pipeline.evaluate.predict import predict_files
     from pipeline.registry.history import resolve_run
     from pipeline.train.run_lookup import find_model
@@ -207,4 +207,4 @@ def predict(
     place = existing_workspace(workspace)
     model = find_model(place, resolve_run(place, run))
     answers = predict_files(model, files)
-    print_result(as_json, answers_json(model, answers), answers_parts(answers))
+    print_result(as_json, build_predictions_json(model, answers), format_predictions(answers))

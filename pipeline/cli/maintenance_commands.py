@@ -46,7 +46,7 @@ def verify(
 ) -> None:
     """Check every file of a workspace against its record; exit code 4 if one is not what it should be."""
     from pipeline.cli.config import resolve_evaluation
-    from pipeline.cli.maintenance_output import verified_json, verified_parts
+    from pipeline.cli.maintenance_output import build_verify_json, format_verify_result
     from pipeline.maintenance import verify
 
     output.configure_messages()
@@ -58,7 +58,7 @@ def verify(
         return
     with _lock_if_writable(scope.workspace, lock):
         result = verify.verify(scope)
-    output.print_result(verified_json(result), verified_parts(result))
+    output.print_result(build_verify_json(result), format_verify_result(result))
     if result.faults:
         raise CorruptArtefact(f"{len(result.faults)} files are not what they should be, the first: {result.faults[0]}")
 
@@ -71,14 +71,14 @@ def _lock_if_writable(workspace: Place, lock: LockOptions) -> AbstractContextMan
 
 
 def _repair(scope: "VerifyScope", trusted: "Slicings", lock: LockOptions, output: OutputOptions) -> None:
-    from pipeline.cli.maintenance_output import repaired_json, repaired_parts
+    from pipeline.cli.maintenance_output import build_repair_json, format_repair_result
     from pipeline.context import quiet_imports
 
     with lock.acquire(scope.workspace):
         with quiet_imports():
             from pipeline.maintenance import repair
         result = repair.repair(scope, trusted)
-    output.print_result(repaired_json(result), repaired_parts(result))
+    output.print_result(build_repair_json(result), format_repair_result(result))
     failure = repair.failure_of(result)
     if failure:
         raise failure
@@ -98,7 +98,7 @@ def reproduce(
 ) -> None:
     """Make a run again from its sources in a fresh place, and compare; exit code 1 if anything came out different."""
     from pipeline.cli.config import resolve_evaluation
-    from pipeline.cli.maintenance_output import reproduced_json, reproduced_parts
+    from pipeline.cli.maintenance_output import build_reproduce_json, format_reproduce_result
     from pipeline.context import quiet_imports
     from pipeline.preprocess.provenance import absolute
     from pipeline.registry.history import resolve_run
@@ -112,6 +112,6 @@ def reproduce(
         trusted = resolve_evaluation(None, slices)
         place = existing_workspace(workspace).absolute()
         result = reproduce_run(place, resolve_run(place, run), sources, fresh, trusted)
-    output.print_result(reproduced_json(result), reproduced_parts(result))
+    output.print_result(build_reproduce_json(result), format_reproduce_result(result))
     if not result.is_equal:
         raise typer.Exit(DIFFERENT)

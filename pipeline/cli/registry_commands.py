@@ -56,7 +56,7 @@ def retrain(
     of local places in quotes, such as 'incoming/*': what fits it now is joined.
     """
     from pipeline.cli.config import resolve_evaluation, resolve_promotion, resolve_validation
-    from pipeline.cli.registry_output import retrained_json, retrained_parts
+    from pipeline.cli.registry_output import build_retrain_json, format_retrain_result
     from pipeline.context import StageLog
     from pipeline.registry import retrain
     from pipeline.train.stage import check_machine
@@ -79,28 +79,28 @@ def retrain(
     log = StageLog()
     with lock.acquire(workspace):
         result = retrain.retrain(settings, config, log)
-    output.print_result(retrained_json(workspace, result, log), retrained_parts(workspace, result, log))
+    output.print_result(build_retrain_json(workspace, result, log), format_retrain_result(workspace, result, log))
 
 
 def champion(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Show the champion: its run, version and files, which are checked."""
-    from pipeline.cli.registry_output import champion_json, champion_parts
+    from pipeline.cli.registry_output import build_champion_json, format_champion
     from pipeline.registry import history
 
     refuse_beam_options(context)
     current = history.find_champion(existing_workspace(workspace))
     current.parameters.check(workspace / current.folder)
-    print_result(as_json, champion_json(workspace, current), champion_parts(workspace, current))
+    print_result(as_json, build_champion_json(workspace, current), format_champion(workspace, current))
 
 
 def history(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """List what was decided about the champion: when, by whom, and why."""
-    from pipeline.cli.registry_output import history_json, history_parts
+    from pipeline.cli.registry_output import build_history_json, format_history
     from pipeline.registry import history
 
     refuse_beam_options(context)
     entries = history.load_history(existing_workspace(workspace))
-    print_result(as_json, history_json(entries), history_parts(entries))
+    print_result(as_json, build_history_json(entries), format_history(entries))
 
 
 def promote(
@@ -157,6 +157,6 @@ def rollback(
 
 
 def _print_entry(workspace: Place, entry: "Entry", output: OutputOptions) -> None:
-    from pipeline.cli.registry_output import entry_json, entry_parts
+    from pipeline.cli.registry_output import build_entry_json, format_entry
 
-    output.print_result(entry_json(workspace, entry), entry_parts(workspace, entry))
+    output.print_result(build_entry_json(workspace, entry), format_entry(workspace, entry))

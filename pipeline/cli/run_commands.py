@@ -87,21 +87,21 @@ def _print_job(
     workspace: Place, job: "JobResult", rows: list[dict[str, Any]], log: "StageLog", output: OutputOptions
 ) -> None:
     """Print the result of a job; rows are those of the table `seeds`, none for a job of one seed."""
-    from pipeline.cli.dataset_output import validation_json, validation_line
-    from pipeline.cli.run_json import evaluation_json, seeds_json
-    from pipeline.cli.run_output import evaluation_parts, next_steps, seeds_parts
+    from pipeline.cli.dataset_output import build_validation_json, format_validation_line
+    from pipeline.cli.run_json import build_evaluation_json, build_seeds_json
+    from pipeline.cli.run_output import format_evaluation, format_seeds, suggest_next_steps
 
     manifest = job.dataset.manifest
     if rows:
-        result = seeds_json(workspace, job.runs, job.evaluations, rows, log)
-        parts = seeds_parts(workspace, manifest, job.runs, rows, log)
+        result = build_seeds_json(workspace, job.runs, job.evaluations, rows, log)
+        parts = format_seeds(workspace, manifest, job.runs, rows, log)
     else:
-        result = evaluation_json(workspace, job.runs[0], job.evaluations[0], log)
-        parts = evaluation_parts(workspace, manifest, job.runs[0], job.evaluations[0], log)
-    result |= validation_json(workspace, job.validation)
-    parts.append(validation_line(workspace, job.validation))
+        result = build_evaluation_json(workspace, job.runs[0], job.evaluations[0], log)
+        parts = format_evaluation(workspace, manifest, job.runs[0], job.evaluations[0], log)
+    result |= build_validation_json(workspace, job.validation)
+    parts.append(format_validation_line(workspace, job.validation))
     if not output.quiet:
-        parts += next_steps(split_arguments(sys.argv[1:])[0], job.runs[0])
+        parts += suggest_next_steps(split_arguments(sys.argv[1:])[0], job.runs[0])
     output.print_result(result, parts)
 
 
@@ -119,7 +119,12 @@ def preprocess(
 ) -> None:
     """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
     from pipeline.cli.config import resolve_validation
-    from pipeline.cli.dataset_output import dataset_json, dataset_parts, validation_json, validation_line
+    from pipeline.cli.dataset_output import (
+        build_dataset_json,
+        build_validation_json,
+        format_dataset,
+        format_validation_line,
+    )
     from pipeline.context import StageLog
     from pipeline.preprocess.dataset import find_baseline
     from pipeline.preprocess.stage import preprocess_stage, validate_stage
@@ -133,8 +138,8 @@ def preprocess(
         earlier = find_baseline(settings.workspace, baseline)
         data = preprocess_stage(settings, dataset_config, log)
         validation = validate_stage(settings, data, checks, earlier, log)
-    result = dataset_json(workspace, data, log) | validation_json(workspace, validation)
-    output.print_result(result, [*dataset_parts(data, log), validation_line(workspace, validation)])
+    result = build_dataset_json(workspace, data, log) | build_validation_json(workspace, validation)
+    output.print_result(result, [*format_dataset(data, log), format_validation_line(workspace, validation)])
 
 
 def validate(
@@ -149,7 +154,7 @@ def validate(
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
     from pipeline.cli.config import resolve_validation
-    from pipeline.cli.dataset_output import dataset_json, validation_json, validation_sheet
+    from pipeline.cli.dataset_output import build_dataset_json, build_validation_json, format_validation
     from pipeline.context import StageLog
     from pipeline.preprocess.dataset import find_baseline, find_dataset
     from pipeline.preprocess.stage import validate_stage
@@ -163,8 +168,8 @@ def validate(
         earlier = find_baseline(settings.workspace, baseline)
         data = find_dataset(settings.workspace, dataset)
         validation = validate_stage(settings, data, checks, earlier, log)
-    result = dataset_json(workspace, data, log) | validation_json(workspace, validation)
-    output.print_result(result, validation_sheet(workspace, validation))
+    result = build_dataset_json(workspace, data, log) | build_validation_json(workspace, validation)
+    output.print_result(result, format_validation(workspace, validation))
 
 
 def train(
@@ -182,8 +187,8 @@ def train(
     output: OutputOptions,
 ) -> None:
     """Train on a data set that `preprocess` built."""
-    from pipeline.cli.run_json import assistance_json, run_json, runs_json
-    from pipeline.cli.run_output import assistance_parts, runs_parts
+    from pipeline.cli.run_json import build_run_json, build_runs_json, build_task_json
+    from pipeline.cli.run_output import format_runs, format_task
     from pipeline.context import StageLog
     from pipeline.preprocess.dataset import find_dataset
     from pipeline.train.stage import assist_stage, check_machine, train_stage
@@ -196,15 +201,15 @@ def train(
     log = StageLog()
     if settings.cluster and not settings.cluster.is_chief:  # the chief alone locks and writes the workspace
         run_id = assist_stage(settings, find_dataset(existing_workspace(workspace), dataset), configs[0], log)
-        output.print_result(assistance_json(run_id, settings, log), assistance_parts(run_id, settings))
+        output.print_result(build_task_json(run_id, settings, log), format_task(run_id, settings))
         return
     if not settings.cluster:
         check_machine(settings, configs[0])
     with lock.acquire(existing_workspace(workspace)):
         data = find_dataset(workspace, dataset)
         trained = train_stage(settings, data, configs, tensorboard, checkpoints.to_policy(), log)
-    result = runs_json(workspace, trained, log) if seeds else run_json(workspace, trained[0], log)
-    output.print_result(result, runs_parts(workspace, trained, log))
+    result = build_runs_json(workspace, trained, log) if seeds else build_run_json(workspace, trained[0], log)
+    output.print_result(result, format_runs(workspace, trained, log))
 
 
 def evaluate(
@@ -220,8 +225,8 @@ def evaluate(
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
     from pipeline.cli.config import resolve_evaluation
-    from pipeline.cli.run_json import evaluation_json
-    from pipeline.cli.run_output import evaluation_parts
+    from pipeline.cli.run_json import build_evaluation_json
+    from pipeline.cli.run_output import format_evaluation
     from pipeline.context import StageLog
     from pipeline.evaluate.stage import evaluate_stage
     from pipeline.registry.history import resolve_run
@@ -234,5 +239,5 @@ def evaluate(
     with lock.acquire(existing_workspace(workspace)):
         trained, data = find_run(workspace, resolve_run(workspace, run))
         (evaluation,) = evaluate_stage(settings, data, [trained], slicings, log)
-    result = evaluation_json(workspace, trained, evaluation, log)
-    output.print_result(result, evaluation_parts(workspace, data.manifest, trained, evaluation, log))
+    result = build_evaluation_json(workspace, trained, evaluation, log)
+    output.print_result(result, format_evaluation(workspace, data.manifest, trained, evaluation, log))

@@ -2,14 +2,18 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+from typer.core import TyperGroup
 
 from pipeline.cli.option_types import DEFAULT_WORKSPACE, Workspace
 from pipeline.cli.option_values import MOST_SECONDS, local_folder, refuse_nan
 from pipeline.cli.process_options import MessageOptions
 from pipeline.storage.places import Place
+
+if TYPE_CHECKING:
+    from pipeline.schedule.scheduler import ScheduleConfig
 
 SCHEDULED_COMMAND = "retrain"
 COMMAND = (sys.executable, "-m", "pipeline.cli.scheduled_run")
@@ -119,16 +123,17 @@ def _check_health(health_file: Path) -> None:
 
 
 def _build_arguments(context: typer.Context, workspace: Place, messages: MessageOptions) -> list[str]:
-    """Return the arguments of every run; raises what the scheduled command would raise for unknown or bad options."""
+    """Return the arguments of every run; raises the errors of the scheduled command for unknown or invalid options."""
     options = [*context.args, "--workspace", str(workspace), "--json", *messages.to_arguments()]
-    backbeam: Any = context.parent
-    command = backbeam.command.commands[SCHEDULED_COMMAND]
-    command.make_context(SCHEDULED_COMMAND, list(options), parent=backbeam).close()  # parses, and runs nothing
+    backbeam = context.find_root()
+    command = cast(TyperGroup, backbeam.command).commands[SCHEDULED_COMMAND]
+    # parses the options without running the command, so that a mistake is reported now and not at the first run
+    command.make_context(SCHEDULED_COMMAND, list(options), parent=backbeam).close()
     return [SCHEDULED_COMMAND, *options, *(["--", *context.obj] if context.obj else [])]
 
 
-def _run_scheduler(config: Any, workspace: Place, once: bool) -> int:
-    """Run the only scheduler of a workspace on this machine; return the exit code."""
+def _run_scheduler(config: "ScheduleConfig", workspace: Place, once: bool) -> int:
+    """Run the scheduler, holding the lock that allows one for each workspace and machine; return the exit code."""
     import signal
 
     from pipeline.schedule.scheduler import Scheduler
