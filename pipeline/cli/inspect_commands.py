@@ -1,4 +1,4 @@
-"""The commands that change no workspace: list, show, compare, inspect, predict, export. Heavy imports are lazy."""
+"""The commands that read a workspace or none, such as show, inspect and gradcheck. Heavy imports are lazy."""
 
 from pathlib import Path
 from typing import Annotated

@@ -54,9 +54,10 @@ class LockOptions:
 class MessageOptions:
     """Which messages a command writes while it works, and where."""
 
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on the way but warnings and errors.")] = (
-        False
-    )
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Say nothing on the way but warnings and errors."),
+    ] = False
     log_file: Annotated[
         Path | None,
         typer.Option(
@@ -65,7 +66,7 @@ class MessageOptions:
     ] = None
 
     def configure_messages(self) -> None:
-        """Apply the options to this process; raises StorageFailed if the log file cannot be opened."""
+        """Apply the options to this process; raises OSError if the log file cannot be opened."""
         configure(self.quiet, self.log_file)
 
     def to_arguments(self) -> list[str]:

@@ -24,7 +24,9 @@ from pipeline.cli.training_options import CheckpointOptions, RecipeOptions, Trai
 from pipeline.storage.places import Place
 
 if TYPE_CHECKING:
+    from pipeline.context import StageContext
     from pipeline.registry.history import Entry
+    from pipeline.registry.retrain import RetrainConfig
 
 REFUSED = 1
 
@@ -56,14 +58,11 @@ def retrain(
     of local places in quotes, such as 'incoming/*': what fits it now is joined.
     """
     from pipeline.cli.config import resolve_evaluation, resolve_promotion, resolve_validation
-    from pipeline.cli.registry_output import build_retrain_json, format_retrain_result
-    from pipeline.context import StageLog
-    from pipeline.registry import retrain
-    from pipeline.train.stage import check_machine
+    from pipeline.registry.retrain import RetrainConfig
 
     output.configure_messages()
     refuse_cluster()
-    config = retrain.RetrainConfig(
+    config = RetrainConfig(
         options=dataset.to_config(images),
         config=training.to_config(recipe),
         warm_start=warm_start,
@@ -75,10 +74,21 @@ def retrain(
         why=why,
     )
     settings = build_stage_context(context, workspace, device, workers=workers)
+    _retrain(workspace, settings, config, lock, output)
+
+
+def _retrain(
+    workspace: Place, settings: "StageContext", config: "RetrainConfig", lock: LockOptions, output: OutputOptions
+) -> None:
+    from pipeline.cli.registry_output import build_retrain_json, format_retrain_result
+    from pipeline.context import StageLog
+    from pipeline.registry.retrain import retrain
+    from pipeline.train.stage import check_machine
+
     check_machine(settings, config.config)
     log = StageLog()
     with lock.acquire(workspace):
-        result = retrain.retrain(settings, config, log)
+        result = retrain(settings, config, log)
     output.print_result(build_retrain_json(workspace, result, log), format_retrain_result(workspace, result, log))
 
 

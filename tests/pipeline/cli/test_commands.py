@@ -50,14 +50,14 @@ def test_recipes_are_listed_with_accuracy():
     listed = backbeam("recipes").out
     assert all(recipe in listed for recipe in RECIPES)
     assert "95.42 %" in listed
-    found = backbeam("recipes", "--json").json
-    assert found["nielsen-30"]["config"]["num_epochs"] == 30
+    result = backbeam("recipes", "--json").json
+    assert result["nielsen-30"]["config"]["num_epochs"] == 30
 
 
 def test_gradcheck_agrees_for_small_network():
-    found = backbeam("gradcheck", "--layers", "12,5,3", "--recipe", "nielsen-100", "--json")
-    assert (found.code, found.json["agrees"], found.json["layers"]) == (0, True, [12, 5, 3])
-    assert [p["parameter"] for p in found.json["parameters"]] == ["weights", "biases"] * 2
+    result = backbeam("gradcheck", "--layers", "12,5,3", "--recipe", "nielsen-100", "--json")
+    assert (result.code, result.json["agrees"], result.json["layers"]) == (0, True, [12, 5, 3])
+    assert [p["parameter"] for p in result.json["parameters"]] == ["weights", "biases"] * 2
     assert backbeam("gradcheck", "--layers", "12,5,3").out.count("agrees") == 4
 
 

@@ -15,21 +15,23 @@ from pipeline.preprocess.validation_config import CheckSettings
 from pipeline.registry.policy import Policy
 
 
-def write(tmp_path, text):
+def write_config(tmp_path, text):
     path = tmp_path / "run.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
 def test_flags_override_file_and_file_overrides_recipe(tmp_path):
-    file = write(tmp_path, '[training]\nrecipe = "nielsen-100"\nlayers = [784, 60, 10]\nseed = 5\nnum_epochs = 2\n')
-    found = resolve_training(file, {"seed": 7, "step": None, "recipe": None})
+    file = write_config(
+        tmp_path, '[training]\nrecipe = "nielsen-100"\nlayers = [784, 60, 10]\nseed = 5\nnum_epochs = 2\n'
+    )
+    config = resolve_training(file, {"seed": 7, "step": None, "recipe": None})
     expected = {"layers": (784, 60, 10), "seed": 7, "num_epochs": 2.0}
-    assert found == RECIPES["nielsen-100"].config.model_copy(update=expected)
+    assert config == RECIPES["nielsen-100"].config.model_copy(update=expected)
 
 
 def test_replicas_are_read_from_file_and_flags(tmp_path):
-    file = write(tmp_path, "[training]\nnum_replicas = 5\n")
+    file = write_config(tmp_path, "[training]\nnum_replicas = 5\n")
     assert resolve_training(file, {}).num_replicas == 5
     assert resolve_training(file, {"num_replicas": 2}).num_replicas == 2
     with pytest.raises(BadUsage, match="num_replicas 3 does not divide batch_size 10"):
@@ -56,7 +58,7 @@ def test_default_recipe_is_article_manual():
 )
 def test_invalid_configuration_is_rejected(text, message, tmp_path):
     with pytest.raises(BadUsage, match=message):
-        resolve_training(write(tmp_path, text), {})
+        resolve_training(write_config(tmp_path, text), {})
 
 
 PART = "a."
@@ -109,7 +111,7 @@ def test_every_number_and_text_setting_has_a_tested_range():
     ids=lambda text: text[:30],
 )
 def test_value_out_of_range_is_rejected_in_short_message(table, name, value, tmp_path):
-    file = write(tmp_path, f"[{table}]\n{name} = {value}\n")
+    file = write_config(tmp_path, f"[{table}]\n{name} = {value}\n")
     with pytest.raises(BadUsage, match=f"{name}|mine|run.toml") as error:
         resolve_slicings(read_slices(file), ()) if table == "slices" else resolve_training(file, {})
     assert len(str(error.value)) < 600
@@ -119,7 +121,7 @@ def test_value_out_of_range_is_rejected_in_short_message(table, name, value, tmp
 def test_long_setting_name_is_rejected_in_short_message(name, tmp_path):
     table = f"[{name}]\n" if name else ""
     with pytest.raises(BadUsage, match="no such") as error:
-        resolve_training(write(tmp_path, f"{table}{'x' * 60_000} = 1\n"), {})
+        resolve_training(write_config(tmp_path, f"{table}{'x' * 60_000} = 1\n"), {})
     assert len(str(error.value)) < 600
 
 
@@ -143,7 +145,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS.keys())
 def test_file_that_takes_excessive_memory_or_time_is_rejected(text, tmp_path):
-    file = write(tmp_path, text)
+    file = write_config(tmp_path, text)
     started = time.process_time()
     tracemalloc.start()
     try:
@@ -159,7 +161,7 @@ def test_file_that_takes_excessive_memory_or_time_is_rejected(text, tmp_path):
 @pytest.mark.parametrize("text", [text for text in BOMBS.values() if text.count(".") > 1000])
 def test_dots_of_key_are_counted_before_parsing(text, tmp_path):
     with pytest.raises(BadUsage, match="more than 100 dots in line 1, which is no configuration"):
-        resolve_training(write(tmp_path, text), {})
+        resolve_training(write_config(tmp_path, text), {})
 
 
 def test_dots_and_brackets_in_strings_and_comments_are_allowed(tmp_path):
@@ -172,12 +174,12 @@ c = \"\"\"{dots}
 " {dots}\"\"\"  # " {dots}
 d = '''{dots} '' {dots}'''
 """
-    assert set(read_slices(write(tmp_path, text))) == set("abcd")
+    assert set(read_slices(write_config(tmp_path, text))) == set("abcd")
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_parsed_or_rejected(tmp_path_factory, text):
-    file = write(tmp_path_factory.mktemp("x"), "[training]\n" + text.encode("utf-8", "replace").decode())
+    file = write_config(tmp_path_factory.mktemp("x"), "[training]\n" + text.encode("utf-8", "replace").decode())
     with contextlib.suppress(BadUsage):
         resolve_training(file, {})
 
@@ -197,15 +199,15 @@ def test_long_flag_values_are_rejected_in_short_messages():
 
 
 def test_num_steps_flag_replaces_num_epochs_of_file(tmp_path):
-    file = write(tmp_path, "[training]\nnum_epochs = 10\n")
-    found = resolve_training(file, {"num_steps": 100})
-    assert (found.num_steps, found.num_epochs) == (100, None)
+    file = write_config(tmp_path, "[training]\nnum_epochs = 10\n")
+    config = resolve_training(file, {"num_steps": 100})
+    assert (config.num_steps, config.num_epochs) == (100, None)
 
 
 @pytest.mark.parametrize("dropout", [1e-6, 0.999999])
 def test_dropout_that_rounds_to_none_or_all_is_rejected(dropout, tmp_path):
     with pytest.raises(BadUsage, match=f"dropout {dropout} is not 0"):
-        resolve_training(write(tmp_path, f"[training]\ndropout = {dropout}\n"), {})
+        resolve_training(write_config(tmp_path, f"[training]\ndropout = {dropout}\n"), {})
 
 
 def test_folder_as_configuration_is_rejected(tmp_path):

@@ -25,13 +25,13 @@ def workspace(tmp_path_factory):
 
 
 def test_runs_are_listed_newest_first(workspace):
-    found = backbeam("runs", "--workspace", workspace, "--json").json
-    assert [run["config"]["seed"] for run in found["runs"]] == [3, 2, 1]
-    assert [run["evaluation"] is None for run in found["runs"]] == [True, False, False]
-    assert found["problems"] == []
+    result = backbeam("runs", "--workspace", workspace, "--json").json
+    assert [run["config"]["seed"] for run in result["runs"]] == [3, 2, 1]
+    assert [run["evaluation"] is None for run in result["runs"]] == [True, False, False]
+    assert result["problems"] == []
     lines = backbeam("runs", "--workspace", workspace).out.splitlines()
-    assert lines[0] == f"test examples of {found['runs'][0]['dataset_id']}"
-    assert [line.split()[0] for line in lines[2:]] == [run["run_id"] for run in found["runs"]]
+    assert lines[0] == f"test examples of {result['runs'][0]['dataset_id']}"
+    assert [line.split()[0] for line in lines[2:]] == [run["run_id"] for run in result["runs"]]
     assert "not evaluated" in lines[2]
 
 
@@ -58,15 +58,15 @@ def test_workspace_without_runs_is_listed(tmp_path):
 
 
 def test_show_prints_classes_digests_and_settings(workspace):
-    found = backbeam("show", "article-manual-seed1", "--workspace", workspace, "--json").json
-    test = [row for row in found["classes"] if row["split"] == "test"]
+    result = backbeam("show", "article-manual-seed1", "--workspace", workspace, "--json").json
+    test = [row for row in result["classes"] if row["split"] == "test"]
     assert sum(row["support"] for row in test) == 60
-    assert {result["split"] for result in found["evaluation"]} == {"train", "test"}
+    assert {split["split"] for split in result["evaluation"]} == {"train", "test"}
     printed = backbeam("show", "article-manual-seed1", "--workspace", workspace).out
     for text in (
-        found["run_id"],
-        found["dataset_digest"],
-        found["parameters"]["sha256"],
+        result["run_id"],
+        result["dataset_digest"],
+        result["parameters"]["sha256"],
         "classes of the test split",
     ):
         assert text in printed
@@ -74,12 +74,14 @@ def test_show_prints_classes_digests_and_settings(workspace):
 
 
 def test_compare_counts_examples_that_only_one_run_predicts(workspace):
-    found = backbeam("compare", "article-manual-seed1", "article-manual-seed2", "--workspace", workspace, "--json").json
-    ids = (found["first"]["run_id"], found["second"]["run_id"])
+    result = backbeam(
+        "compare", "article-manual-seed1", "article-manual-seed2", "--workspace", workspace, "--json"
+    ).json
+    ids = (result["first"]["run_id"], result["second"]["run_id"])
     correct = [find_correct_predictions(workspace, name) for name in ids]
-    assert found["test"] == pytest.approx(compare_paired(*correct)._asdict())
-    assert found["settings"] == {"seed": [1, 2]}
-    assert found["test"]["only_first"] == int((correct[0] & ~correct[1]).sum())
+    assert result["test"] == pytest.approx(compare_paired(*correct)._asdict())
+    assert result["settings"] == {"seed": [1, 2]}
+    assert result["test"]["only_first"] == int((correct[0] & ~correct[1]).sum())
     text = backbeam("compare", *ids, "--workspace", workspace).out
     assert "exact McNemar test" in text
     assert re.search(r"^seed +1 +2$", text, re.MULTILINE)

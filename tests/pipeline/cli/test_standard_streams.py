@@ -46,7 +46,7 @@ def full():
     os.close(descriptor)
 
 
-def run(monkeypatch, *arguments):
+def run_main(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["backbeam", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -59,7 +59,7 @@ def run(monkeypatch, *arguments):
 def test_result_that_does_not_fit_on_disk_is_storage_failure(arguments, protected, full, monkeypatch, tmp_path):
     with (tmp_path / "errors").open("w") as errors:
         protected(full, errors.fileno())
-        assert run(monkeypatch, *arguments) == StorageFailed.exit_code
+        assert run_main(monkeypatch, *arguments) == StorageFailed.exit_code
     assert (tmp_path / "errors").read_text() == (
         "backbeam: standard output cannot be written: [Errno 28] No space left on device; the result is not printed\n"
     )
@@ -73,7 +73,7 @@ def test_result_without_reader_ends_without_message(arguments, protected, monkey
     os.close(reader)
     with (tmp_path / "errors").open("w") as errors:
         protected(writer, errors.fileno())
-        assert run(monkeypatch, *arguments) == READER_GONE
+        assert run_main(monkeypatch, *arguments) == READER_GONE
     os.close(writer)
     assert (tmp_path / "errors").read_text() == ""
 
@@ -81,8 +81,8 @@ def test_result_without_reader_ends_without_message(arguments, protected, monkey
 def test_exit_code_is_kept_if_standard_error_is_full(protected, full, monkeypatch, tmp_path):
     with (tmp_path / "out").open("w") as out:
         protected(out.fileno(), full)
-        assert run(monkeypatch, "runs", "--workspace", str(tmp_path / "missing")) == 2
-        assert run(monkeypatch, "gradcheck", "--recipe", "missing") == 2
+        assert run_main(monkeypatch, "runs", "--workspace", str(tmp_path / "missing")) == 2
+        assert run_main(monkeypatch, "gradcheck", "--recipe", "missing") == 2
 
 
 def test_messages_that_do_not_fit_are_dropped_and_later_ones_written(tmp_path):
