@@ -129,4 +129,5 @@ def test_quiet_and_log_file_redirect_messages(workspace, tmp_path):
     assert "error: which run?" in log.read_text()
     assert backbeam("evaluate", "--workspace", workspace, "--log-file", tmp_path / "no" / "log").code == 5
     full = backbeam("evaluate", "article-manual-seed1", "--workspace", workspace, "--log-file", "/dev/full")
-    assert (full.code, "Traceback" in full.err, "No space left" in full.err) == (5, False, True)
+    assert (full.code, "Traceback" in full.err) == (0, False)
+    assert "the log file cannot be written, and work goes on: [Errno 28] No space left" in full.err
