@@ -67,7 +67,7 @@ def _print_version(is_requested: bool) -> None:
 
 
 @app.callback()
-def describe_run(
+def about(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
     ] = False,
