@@ -1,7 +1,7 @@
-"""The public face of backbeam. It re-exports what programs may import, and holds no logic of its own.
+"""The public API of backbeam: the names that programs may import.
 
-The code is in the packages `pipeline` (stages, storage, command line) and `model` (the network and its training). Their
-modules may move between releases; names in `backbeam` do not.
+This package only re-exports. The code is in the packages `pipeline` (stages, storage, command line) and `model` (the
+network and its training), whose modules may move between releases; names in `backbeam` do not.
 """
 
 from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""What a slicing of your own needs: see "Slices of your own" in docs/tables.md."""
+"""The API for user-defined slicings: see "Slices of your own" in docs/tables.md."""
 
 from pipeline.evaluate.slices import SLICINGS, Answered, Names, Slice, Slicing
 

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the commands themselves: `python -m tests.cli_reference`."""
+"""Generate docs/cli.md from the commands: `python -m tests.cli_reference`."""
 
 import html
 from pathlib import Path
@@ -13,8 +13,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 NOTE = "Made from the code by `python -m tests.cli_reference`; a test checks that it is current.\n"
 
 
-def page() -> str:
-    """Return the page as it should be."""
+def build_page() -> str:
+    """Return the text of the page."""
     command = get_command(app)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="backbeam"), name="backbeam")
     title, rest = html.unescape(text).split("\n", 1)
@@ -22,4 +22,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    PAGE.write_text(build_page())

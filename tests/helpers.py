@@ -1,4 +1,4 @@
-"""What several tests need: IDX files made to order, and the real command."""
+"""IDX files of any size and content, and functions that run the real command."""
 
 import contextlib
 import gzip
@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.sources.catalog import FILE_NAMES
 
-# the console script that stands beside the interpreter that runs the tests
+# the console script in the environment of the interpreter that runs the tests
 BACKBEAM = Path(sys.executable).with_name("backbeam")
 
 
@@ -35,7 +35,7 @@ def labels_bytes(labels: np.ndarray) -> bytes:
 
 @dataclass
 class Digits:
-    """Made-up images of any size: each class has bright pixels of its own, so that a network can learn them."""
+    """Synthetic images of any size. Each class has its own bright pixels, so that a network can learn it."""
 
     num_train: int = 60
     num_test: int = 20
@@ -52,9 +52,15 @@ class Digits:
         return (patterns[labels] + noise).astype(np.uint8), labels.astype(np.uint8)
 
     def files(self) -> dict[str, bytes]:
-        train, test = self.split(0, self.num_train), self.split(1, self.num_test)
-        contents = (images_bytes(train[0]), labels_bytes(train[1]), images_bytes(test[0]), labels_bytes(test[1]))
-        return dict(zip(FILE_NAMES, contents, strict=True))
+        train_images, train_labels = self.split(0, self.num_train)
+        test_images, test_labels = self.split(1, self.num_test)
+        files = (
+            images_bytes(train_images),
+            labels_bytes(train_labels),
+            images_bytes(test_images),
+            labels_bytes(test_labels),
+        )
+        return dict(zip(FILE_NAMES, files, strict=True))
 
     def write(self, folder: Path, compress: bool = False) -> Path:
         return write_files(folder, self.files(), compress)
@@ -82,7 +88,7 @@ class Finished:
 
 
 def backbeam(*arguments: object, timeout: float = 300, environment: dict[str, str] | None = None) -> Finished:
-    """Run the real command in a process of its own."""
+    """Run the real command in a process."""
     done = subprocess.run(
         [str(BACKBEAM), *map(str, arguments)],
         capture_output=True,
@@ -94,7 +100,7 @@ def backbeam(*arguments: object, timeout: float = 300, environment: dict[str, st
 
 
 def build_everything(folder: Path) -> Path:
-    """Fill a folder as the fixture `everything` describes it, and return it."""
+    """Fill a folder with what the fixture `everything` describes, and return it."""
     files = Digits().files()
     files["train-labels-idx1-ubyte"] = labels_bytes(np.array([7, *(np.arange(59) + 1) % 3]))
     source = write_files(folder / "digits", files)
@@ -116,9 +122,9 @@ from pipeline.cli.main import main
 
 event, pattern = sys.argv[1:3]
 
-def kill(happened, arguments):
-    paths = [os.fsdecode(each) for each in arguments if isinstance(each, (str, bytes))]
-    if happened == event and any(re.search(pattern, path) for path in paths):
+def kill(name, arguments):
+    paths = [os.fsdecode(argument) for argument in arguments if isinstance(argument, (str, bytes))]
+    if name == event and any(re.search(pattern, path) for path in paths):
         os.kill(os.getpid(), signal.SIGKILL)
 
 sys.argv[1:] = sys.argv[3:]
@@ -128,43 +134,43 @@ main()
 
 
 def killed_at(event: str, pattern: str, *arguments: object) -> int:
-    """Run the real command until an audit event, such as open, is about a path with that pattern: it kills itself then.
+    """Run the real command, which kills itself at an audit event, such as open, of a path that matches a pattern.
 
     Returns:
-        how the process ended; minus SIGKILL if it came to that.
+        the exit code, which is -SIGKILL if the event happened.
     """
     command = [sys.executable, "-c", _KILLED, event, pattern, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, timeout=300).returncode
 
 
 def on_terminal(*arguments: object, num_columns: int = 120) -> str:
-    """Run the real command with a terminal for its standard output; return what it prints there."""
+    """Run the real command with a terminal as its standard output; return what it prints."""
     controller, terminal = pty.openpty()
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(num_columns)}
     command = [str(BACKBEAM), *map(str, arguments)]
     with subprocess.Popen(command, stdout=terminal, stderr=subprocess.DEVNULL, env=environment) as running:
         os.close(terminal)
-        printed = b"".join(_pieces(controller))
+        printed = b"".join(_read_terminal(controller))
         os.close(controller)
     if running.returncode:
         raise subprocess.CalledProcessError(running.returncode, command)
     return printed.decode().replace("\r\n", "\n")
 
 
-def _pieces(descriptor: int) -> Iterator[bytes]:
-    """Yield what a terminal is sent, until nobody holds its other end."""
-    with contextlib.suppress(OSError):  # how that end shows itself
+def _read_terminal(descriptor: int) -> Iterator[bytes]:
+    """Yield what is written to a terminal, until its other end is closed."""
+    with contextlib.suppress(OSError):  # raised by Linux when the other end is closed
         while piece := os.read(descriptor, 2**16):
             yield piece
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by its path there."""
+    """Return the content of every file below a folder, by its relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def free_addresses(count: int) -> tuple[str, ...]:
-    """Addresses on loopback that nobody listens on."""
+    """Return addresses on loopback that no process listens on."""
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return tuple(f"127.0.0.1:{server.getsockname()[1]}" for server in servers)

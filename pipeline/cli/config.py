@@ -1,4 +1,4 @@
-"""A configuration: a recipe, checks of data, slices and what a promotion takes, changed by a TOML file, then by flags.
+"""Read the TOML file of a configuration, and apply it and the options to a recipe.
 
     [training]
     recipe = "nielsen-100"
@@ -14,16 +14,16 @@
     [promotion]
     minimum_gain = 0.001
 
-Keys of [training] are those of `model.recipes.TrainingConfig`, tables of [validation] the checks of
-`pipeline.preprocess.validation_config.CHECKS` and their keys those of `CheckSettings`, keys of [slices] names of the
-user's own: see `pipeline.evaluate.slices`, keys of [promotion] those of `pipeline.registry.policy.Policy`. Nothing
-unknown is ignored.
+The keys of [training] are the fields of `model.recipes.TrainingConfig`. The tables of [validation] are the checks of
+`pipeline.preprocess.validation_config.CHECKS`, their keys the fields of `CheckSettings`. The keys of [slices] are names
+that the user chooses; see `pipeline.evaluate.slices`. The keys of [promotion] are the fields of
+`pipeline.registry.policy.Policy`. Unknown tables and keys are errors.
 """
 
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.errors import BadUsage
 from model.recipes import MOST_SHOWN, TrainingConfig, find_recipe, nearest, override, shown
@@ -31,14 +31,17 @@ from pipeline.preprocess.validation_config import CheckSettings, resolve_checks
 from pipeline.registry.policy import Policy, resolve_policy
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 
+if TYPE_CHECKING:
+    from pipeline.evaluate.slice_config import Slicings  # which imports NumPy
+
 DEFAULT_RECIPE = "article-manual"
 TABLES = ("training", "validation", "slices", "promotion")
 MOST_BYTES = 2**16
-MOST_DOTS = 100  # of a line, outside of strings and comments: a key of n parts takes n^2 memory in tomllib
-MOST_DEPTH = 16  # of brackets within each other
+MOST_DOTS = 100  # in a line, outside of strings and comments: tomllib takes O(n^2) memory for a key of n parts
+MOST_DEPTH = 16  # of nested brackets: tomllib recurses
 
-# Strings and comments of TOML, whose dots and brackets mean nothing. One without an end is taken to the end of its line
-# or of the text, so that no quotation mark is tried twice; tomllib refuses it.
+# TOML strings and comments, whose dots and brackets are not structure. An unterminated string matches to the end of its
+# line or of the text, so that matching takes linear time; tomllib rejects it later.
 _TEXTS_AND_COMMENTS = re.compile(
     r'''"""(?:\\.|[^\\])*?(?:"{3,5}|\\?\Z)|"(?:\\.|[^"\\\n])*+"?|#[^\n]*'''
     r"|'{3}.*?(?:'{3,5}|\Z)|'[^'\n]*'?",
@@ -46,19 +49,19 @@ _TEXTS_AND_COMMENTS = re.compile(
 )
 
 
-def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
-    """Work out a training configuration.
+def resolve_training(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
+    """Return a training configuration: the recipe, overridden by the file, overridden by the flags.
 
     Args:
         file: a TOML file, or None.
-        flags: settings by name; None stands for one that was not given.
+        flags: settings by name; None for one that is not given.
 
     Raises:
-        BadUsage: the file cannot be read, or a setting is unknown or not allowed; the message names the nearest.
+        BadUsage: the file cannot be read, or a setting is unknown or not allowed.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     tables = read_tables(file) if file else {}
-    resolve_checks(tables.get("validation", {}))  # a mistake there is no surprise for later
+    resolve_checks(tables.get("validation", {}))  # report mistakes in the other tables before training
     resolve_policy(tables.get("promotion", {}))
     settings = tables.get("training", {})
     recipe = find_recipe(str(given.pop("recipe", settings.pop("recipe", DEFAULT_RECIPE))))
@@ -66,22 +69,29 @@ def resolve(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
 
 
 def resolve_validation(file: Path | None) -> dict[str, CheckSettings]:
-    """Work out the settings of every check; raises BadUsage as `resolve` does."""
+    """Return the settings of every check; raises BadUsage as `resolve_training` does."""
     return resolve_checks(read_tables(file).get("validation", {}) if file else {})
 
 
 def resolve_promotion(file: Path | None) -> Policy:
-    """Work out what a promotion takes; raises BadUsage as `resolve` does."""
+    """Return the policy of promotions; raises BadUsage as `resolve_training` does."""
     return resolve_policy(read_tables(file).get("promotion", {}) if file else {})
 
 
+def resolve_evaluation(file: Path | None, options: list[str] | None) -> "Slicings":
+    """Return the built-in slicings, those of a file and of --slice; raises BadUsage as `resolve_training` does."""
+    from pipeline.evaluate.slice_config import resolve_slicings
+
+    return resolve_slicings(read_slices(file), options or [])
+
+
 def read_slices(file: Path | None) -> dict[str, Any]:
-    """Read what a configuration file says below [slices]; raises BadUsage as `resolve` does."""
+    """Return the table [slices] of a configuration file; raises BadUsage as `resolve_training` does."""
     return read_tables(file).get("slices", {}) if file else {}
 
 
 def read_tables(file: Path) -> dict[str, dict[str, Any]]:
-    """Read the tables of a configuration file; raises BadUsage as `resolve` does."""
+    """Return the tables of a configuration file by name; raises BadUsage as `resolve_training` does."""
     try:
         text = _read(file).decode()
         _check_structure(text)
@@ -89,7 +99,7 @@ def read_tables(file: Path) -> dict[str, dict[str, Any]]:
         _check_integers(tables)
     except (FileNotFoundError, IsADirectoryError):
         raise BadUsage(f"no configuration file {file}") from None
-    except (ValueError, RecursionError) as problem:  # bad TOML, or bytes that are no text, or nested without end
+    except (ValueError, RecursionError) as problem:  # bad TOML, bytes that are not UTF-8, or deep nesting
         raise BadUsage(f"{file}: {problem}") from None
     for name, table in tables.items():
         if name not in TABLES:
@@ -110,9 +120,9 @@ def _read(file: Path) -> bytes:
 
 
 def _check_structure(text: str) -> None:
-    """Refuse keys of very many parts and deep nesting before they are parsed; raises ValueError."""
+    """Raise ValueError for keys of very many parts and for deep nesting, before tomllib parses them."""
     depth = 0
-    structure = _TEXTS_AND_COMMENTS.sub(lambda found: "\n" * found[0].count("\n"), text)
+    structure = _TEXTS_AND_COMMENTS.sub(lambda match: "\n" * match[0].count("\n"), text)
     for number, line in enumerate(structure.split("\n"), 1):
         if line.count(".") > MOST_DOTS:
             raise ValueError(f"more than {MOST_DOTS} dots in line {number}, which is no configuration")
@@ -123,15 +133,17 @@ def _check_structure(text: str) -> None:
 
 
 def _check_integers(value: Any) -> None:
-    """Refuse integers of more than 64 bits, as TOML does; raises ValueError. Python could not even print some."""
+    """Raise ValueError for integers of more than 64 bits, which TOML excludes and Python may refuse to print."""
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ValueError("an integer has more than 64 bits")
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _check_integers(each)
+    if isinstance(value, dict):
+        value = list(value.values())
+    for item in value if isinstance(value, list) else ():
+        _check_integers(item)
 
 
 def parse_layers(text: str | None) -> tuple[int, ...] | None:
-    """Read sizes such as 784,30,10; raises BadUsage if they are none."""
+    """Return sizes such as 784,30,10 as integers; raises BadUsage if the text is malformed."""
     if text is None:
         return None
     try:
@@ -143,13 +155,13 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """Read a height and a width such as 28x28; raises BadUsage if they are none, or too large for an example."""
+    """Return (height, width) of a size such as 28x28; raises BadUsage if it is malformed or too large."""
     if text is None:
         return None
-    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if found is None or int(found[1]) * int(found[2]) > MAX_EXAMPLE_BYTES:
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if match is None or int(match[1]) * int(match[2]) > MAX_EXAMPLE_BYTES:
         raise BadUsage(
             f"--image-size takes a height and a width, at most {MAX_EXAMPLE_BYTES} pixels, "
             f"such as 28x28; found {shown(text)}"
         )
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])

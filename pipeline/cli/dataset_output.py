@@ -1,27 +1,17 @@
-"""What commands print about data sets, as text and as JSON."""
+"""Text and JSON about data sets and their validation, for the commands to print."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pipeline.cli.output import OutputPart, Sheet, parse_columns
 from pipeline.context import StageLog
 from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.validation_config import ValidationRecord, table_folder
+from pipeline.preprocess.validation_config import CheckResult, ValidationRecord, table_folder
+from pipeline.progress import format_percent
 from pipeline.report.inspect import Inspection
 from pipeline.storage.places import Place
 
-if TYPE_CHECKING:
-    pass  # which imports NumPy
 
-from typing import TYPE_CHECKING
-
-from pipeline.cli.output import OutputPart, Sheet, columns
-from pipeline.preprocess.validation_config import CheckResult
-from pipeline.progress import format_percent
-
-if TYPE_CHECKING:
-    pass  # which imports NumPy
-
-
-def dataset_json(workspace: Place, dataset: Dataset, log: StageLog) -> dict[str, Any]:
+def build_dataset_json(workspace: Place, dataset: Dataset, log: StageLog) -> dict[str, Any]:
     """Return what `backbeam preprocess --json` prints."""
     manifest = dataset.manifest
     return {
@@ -30,69 +20,72 @@ def dataset_json(workspace: Place, dataset: Dataset, log: StageLog) -> dict[str,
         "num_examples": {name: split.num_examples for name, split in manifest.splits.items()},
         "num_rejected": manifest.num_rejected,
         "parts": [part.dataset_id for part in manifest.parts],
-        "seconds": rounded(log),
+        "seconds": round_seconds(log),
         "skipped": log.skipped,
         "paths": {"workspace": str(workspace), "dataset": str(dataset.folder)},
     }
 
 
-def validation_json(workspace: Place, record: ValidationRecord) -> dict[str, Any]:
-    """Return what the commands that validate print of it with --json."""
+def build_validation_json(workspace: Place, record: ValidationRecord) -> dict[str, Any]:
+    """Return the JSON object of a validation, which is a part of several commands' results."""
     results = [result.model_dump(mode="json") for result in record.results]
     table = str(table_folder(workspace, record.dataset_id) / record.table.name)
-    found = {
+    validation = {
         "passed": not record.with_outcome("error"),
         "num_warnings": len(record.with_outcome("warning")),
         "results": results,
         "table": table,
     }
-    return {"validation": found}
+    return {"validation": validation}
 
 
-def inspection_json(workspace: Place, found: Inspection) -> dict[str, Any]:
-    """Return what `backbeam inspect --json` prints; validation is null if there was none."""
-    manifest, record = found.dataset.manifest, found.validation
-    named = [{"split": each.split, "index": each.index, "label": each.label} for each in found.named]
-    about = {
+def build_inspection_json(workspace: Place, inspection: Inspection) -> dict[str, Any]:
+    """Return what `backbeam inspect --json` prints; validation is null if the data set was not validated."""
+    manifest = inspection.dataset.manifest
+    record = inspection.validation
+    result = {
         "dataset_id": manifest.dataset_id,
-        "dataset_digest": found.dataset.digest,
+        "dataset_digest": inspection.dataset.digest,
         "image_size": [manifest.height, manifest.width],
         "num_rejected": manifest.num_rejected,
-        "splits": found.statistics,
-        "examples": named,
-        "sheet": str(found.sheet),
+        "splits": inspection.statistics,
+        "examples": [
+            {"split": example.split, "index": example.index, "label": example.label} for example in inspection.named
+        ],
+        "sheet": str(inspection.sheet),
     }
-    return about | (validation_json(workspace, record) if record else {"validation": None})
+    return result | (build_validation_json(workspace, record) if record else {"validation": None})
 
 
-def rounded(log: StageLog) -> dict[str, float]:
-    """Return the seconds of each stage, to the millisecond."""
+def round_seconds(log: StageLog) -> dict[str, float]:
+    """Return the seconds of each stage, rounded to milliseconds."""
     return {stage: round(seconds, 3) for stage, seconds in log.seconds.items()}
 
 
-def dataset_parts(dataset: Dataset, log: StageLog) -> list[OutputPart]:
-    """Tell what data set there is now."""
+def format_dataset(dataset: Dataset, log: StageLog) -> list[OutputPart]:
+    """Return lines about a preprocessed data set."""
     manifest = dataset.manifest
     splits = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
     rejected = f", {manifest.num_rejected:,} rejected" if manifest.num_rejected else ""
     size = f"{manifest.height} x {manifest.width} pixels, {len(manifest.class_names)} classes"
     return [
         f"{manifest.dataset_id}: {splits} examples of {size}{rejected}",
-        times(log),
+        format_times(log),
         f"shards  {dataset.folder}",
     ]
 
 
-def inspection_parts(workspace: Place, found: Inspection) -> list[OutputPart]:
-    """Show a data set's statistics, what its validation found, and where the contact sheet is."""
-    manifest, record = found.dataset.manifest, found.validation
+def format_inspection(workspace: Place, inspection: Inspection) -> list[OutputPart]:
+    """Return a data set's statistics, the results of its validation, and the path of the contact sheet."""
+    manifest = inspection.dataset.manifest
+    record = inspection.validation
     head = f"{manifest.dataset_id}: {manifest.height} x {manifest.width} pixels, {manifest.num_rejected:,} rejected"
-    validated = validation_sheet(workspace, record) if record else ["not validated yet: backbeam validate"]
-    sheets = ["", _split_sheet(found.statistics), "", _class_sheet(found), ""]
-    return [head, *sheets, *validated, f"sheet   {found.sheet}"]
+    validated = format_validation(workspace, record) if record else ["not validated yet: backbeam validate"]
+    sheets = ["", _build_splits_sheet(inspection.statistics), "", _build_classes_sheet(inspection), ""]
+    return [head, *sheets, *validated, f"sheet   {inspection.sheet}"]
 
 
-def _split_sheet(statistics: dict[str, Any]) -> Sheet:
+def _build_splits_sheet(statistics: dict[str, Any]) -> Sheet:
     rows = [
         (
             name,
@@ -103,42 +96,48 @@ def _split_sheet(statistics: dict[str, Any]) -> Sheet:
         )
         for name, split in statistics.items()
     ]
-    return Sheet(columns("split", "#examples", "#shards", "#pixel mean", "#pixel std"), rows)
+    return Sheet(parse_columns("split", "#examples", "#shards", "#pixel mean", "#pixel std"), rows)
 
 
-def _class_sheet(found: Inspection) -> Sheet:
-    """Say how many examples of each class there are in each split."""
-    splits = found.statistics
+def _build_classes_sheet(inspection: Inspection) -> Sheet:
+    """Return a table of the examples of each class in each split."""
+    splits = inspection.statistics
     rows = []
-    for label, name in enumerate(found.dataset.manifest.class_names):
+    for label, name in enumerate(inspection.dataset.manifest.class_names):
         counts = [split["classes"][label] for split in splits.values()]
         cells = [cell for count in counts for cell in (f"{count['num_examples']:,}", format_percent(count["share"]))]
         rows.append((str(label), name, *cells))
-    heads = [head for split in splits for head in (f"#{split}", "#share")]
-    return Sheet(columns("#label", "class", *heads), rows)
+    headings = [heading for split in splits for heading in (f"#{split}", "#share")]
+    return Sheet(parse_columns("#label", "class", *headings), rows)
 
 
-def validation_sheet(workspace: Place, record: ValidationRecord) -> list[OutputPart]:
-    """Show what every check found."""
-    heads = columns("check", "split", "#value", "#threshold", "severity", "outcome")
-    return [Sheet(heads, list(map(_check_row, record.results))), validation_line(workspace, record)]
+def format_validation(workspace: Place, record: ValidationRecord) -> list[OutputPart]:
+    """Return a table of the result of every check."""
+    headings = parse_columns("check", "split", "#value", "#threshold", "severity", "outcome")
+    return [Sheet(headings, list(map(_build_check_row, record.results))), format_validation_line(workspace, record)]
 
 
-def _check_row(result: CheckResult) -> tuple[str, ...]:
-    concerned = f", {result.num_examples:,} examples" if result.num_examples else ""
-    figures = f"{result.value:.4g}", f"{result.threshold:.4g}"
-    return result.check, result.split, *figures, result.severity, f"{result.outcome}{concerned}"
+def _build_check_row(result: CheckResult) -> tuple[str, ...]:
+    num_examples = f", {result.num_examples:,} examples" if result.num_examples else ""
+    return (
+        result.check,
+        result.split,
+        f"{result.value:.4g}",
+        f"{result.threshold:.4g}",
+        result.severity,
+        f"{result.outcome}{num_examples}",
+    )
 
 
-def validation_line(workspace: Place, record: ValidationRecord) -> str:
-    """Tell in a line how validation went, and where the table is."""
+def format_validation_line(workspace: Place, record: ValidationRecord) -> str:
+    """Return a line with the number of checks of each outcome, and the folder of the table."""
     counts = {outcome: len(record.with_outcome(outcome)) for outcome in ("passed", "warning", "error")}
-    said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-    return f"checks  {said or 'none'}: {table_folder(workspace, record.dataset_id)}"
+    summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+    return f"checks  {summary or 'none'}: {table_folder(workspace, record.dataset_id)}"
 
 
-def times(log: StageLog) -> str:
-    """Tell how long each stage took."""
+def format_times(log: StageLog) -> str:
+    """Return a line with the duration of each stage."""
     parts = [
         f"{stage} {seconds:.1f} s" + (" (already done)" if stage in log.skipped else "")
         for stage, seconds in log.seconds.items()

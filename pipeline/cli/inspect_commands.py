@@ -1,26 +1,23 @@
-"""The commands that look at what is there, ask it, or take it elsewhere. Heavy imports are lazy."""
+"""The commands that read a workspace or none, such as show, inspect and gradcheck. Heavy imports are lazy."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import (
+from pipeline.cli.command_setup import existing_workspace, refuse_beam_options
+from pipeline.cli.option_types import (
     DEFAULT_WORKSPACE,
     AsJson,
     ConfigFile,
+    DatasetArgument,
     Layers,
     RecipeName,
+    RunArgument,
     Seed,
-    WantedDataset,
-    WantedRun,
     Workspace,
-    existing_workspace,
-    local_folder,
-    refuse_beam_options,
-    resolve_run,
-    training_config,
 )
+from pipeline.cli.option_values import local_folder
 from pipeline.cli.output import print_result
 
 DISAGREEMENT = 1
@@ -28,7 +25,7 @@ DISAGREEMENT = 1
 
 def inspect(
     context: typer.Context,
-    dataset: WantedDataset = None,
+    dataset: DatasetArgument = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     to: Annotated[
         Path | None,
@@ -45,43 +42,40 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show a data set's statistics and write a contact sheet of its examples."""
-    from pipeline.cli.dataset_output import inspection_json, inspection_parts
+    from pipeline.cli.dataset_output import build_inspection_json, format_inspection
     from pipeline.report.inspect import inspect_dataset
 
     refuse_beam_options(context)
-    found = inspect_dataset(existing_workspace(workspace), dataset, to, split, per_class, examples or [])
-    print_result(as_json, inspection_json(workspace, found), inspection_parts(workspace, found))
+    inspection = inspect_dataset(existing_workspace(workspace), dataset, to, split, per_class, examples or [])
+    print_result(as_json, build_inspection_json(workspace, inspection), format_inspection(workspace, inspection))
 
 
 def runs(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """List the runs of a workspace, the newest first, and how good they are."""
-    from pipeline.cli.overview_output import listing_parts
-    from pipeline.cli.run_json import (
-        listing_json,
-    )
+    from pipeline.cli.overview_output import format_run_list
+    from pipeline.cli.run_json import build_run_list_json
     from pipeline.evaluate.run_overview import list_runs
 
     refuse_beam_options(context)
     listing = list_runs(existing_workspace(workspace))
-    print_result(as_json, listing_json(listing), listing_parts(listing))
+    print_result(as_json, build_run_list_json(listing), format_run_list(listing))
     if listing.problems:
         raise listing.problems[0]
 
 
 def show(
-    context: typer.Context, run: WantedRun = None, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False
+    context: typer.Context, run: RunArgument = None, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False
 ) -> None:
     """Show an evaluated run in full: figures, classes, configuration, digests, versions."""
-    from pipeline.cli.overview_output import shown_parts
-    from pipeline.cli.run_json import (
-        shown_json,
-    )
+    from pipeline.cli.overview_output import format_run_details
+    from pipeline.cli.run_json import build_run_details_json
     from pipeline.evaluate.run_overview import show_run
+    from pipeline.registry.history import resolve_run
 
     refuse_beam_options(context)
     place = existing_workspace(workspace)
-    shown = show_run(place, resolve_run(place, run))
-    print_result(as_json, shown_json(shown), shown_parts(shown))
+    details = show_run(place, resolve_run(place, run))
+    print_result(as_json, build_run_details_json(details), format_run_details(details))
 
 
 def compare(
@@ -92,17 +86,16 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two runs on the test examples: intervals, exact McNemar test, classes, settings."""
-    from pipeline.cli.overview_output import compared_parts
-    from pipeline.cli.run_json import (
-        compared_json,
-    )
+    from pipeline.cli.overview_output import format_comparison
+    from pipeline.cli.run_json import build_comparison_json
     from pipeline.evaluate.run_overview import compare_runs
+    from pipeline.registry.history import resolve_run
 
     refuse_beam_options(context)
     place = existing_workspace(workspace)
     names = [resolve_run(place, name) for name in (first, second)]
-    compared = compare_runs(place, *names)
-    print_result(as_json, compared_json(compared), compared_parts(compared))
+    comparison = compare_runs(place, *names)
+    print_result(as_json, build_comparison_json(comparison), format_comparison(comparison))
 
 
 def report(
@@ -123,27 +116,23 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a run's report as one HTML page with an inspector of back-propagation, or compare several runs."""
-    from pipeline.cli.run_json import (
-        report_json,
-    )
-    from pipeline.cli.run_output import report_parts
+    from pipeline.cli.run_json import build_report_json
+    from pipeline.cli.run_output import format_report
     from pipeline.report import report
 
     refuse_beam_options(context)
     written = report.write_report(existing_workspace(workspace), runs or [], to)
-    print_result(as_json, report_json(written), report_parts(written))
+    print_result(as_json, build_report_json(written), format_report(written))
 
 
 def recipes(context: typer.Context, as_json: AsJson = False) -> None:
     """List the recipes: what they train, where they were published, what they give."""
-    refuse_beam_options(context)
     from model.recipes import RECIPES
-    from pipeline.cli.run_json import (
-        recipes_json,
-    )
-    from pipeline.cli.run_output import recipes_parts
+    from pipeline.cli.run_json import build_recipes_json
+    from pipeline.cli.run_output import format_recipes
 
-    print_result(as_json, recipes_json(RECIPES), recipes_parts(RECIPES))
+    refuse_beam_options(context)
+    print_result(as_json, build_recipes_json(RECIPES), format_recipes(RECIPES))
 
 
 def gradcheck(
@@ -155,39 +144,37 @@ def gradcheck(
     as_json: AsJson = False,
 ) -> None:
     """Check the manual gradients against autodiff and central differences, in float64; exit code 1 if they differ."""
-    from pipeline.cli.run_json import (
-        agreement_json,
-    )
-    from pipeline.cli.run_output import agreement_parts
+    from pipeline.cli.config import parse_layers, resolve_training
+    from pipeline.cli.run_json import build_gradient_checks_json
+    from pipeline.cli.run_output import format_gradient_checks
     from pipeline.context import quiet_imports
     from pipeline.train.memory_check import check_memory
 
     refuse_beam_options(context)
-    resolved = training_config(config, recipe=recipe, layers=layers, seed=seed)
-    check_memory(resolved, "cpu")
+    training = resolve_training(config, {"recipe": recipe, "layers": parse_layers(layers), "seed": seed})
+    check_memory(training, "cpu")
     with quiet_imports():
         from model.devices import initialise_devices
         from model.gradcheck import check_gradients
 
         initialise_devices()
-    found = check_gradients(resolved)
-    print_result(as_json, agreement_json(resolved, found), agreement_parts(resolved, found))
-    if not all(agreement.holds for agreement in found):
+    checks = check_gradients(training)
+    print_result(as_json, build_gradient_checks_json(training, checks), format_gradient_checks(training, checks))
+    if not all(check.holds for check in checks):
         raise typer.Exit(DISAGREEMENT)
 
 
 def export(
     context: typer.Context,
     to: Annotated[Path, typer.Option(parser=local_folder, metavar="FOLDER", help="A folder that does not exist yet.")],
-    run: WantedRun = None,
+    run: RunArgument = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's model for other programs: a TensorFlow SavedModel, safetensors and a description."""
-    from pipeline.cli.run_json import (
-        export_json,
-    )
-    from pipeline.cli.run_output import export_parts
+    from pipeline.cli.run_json import build_export_json
+    from pipeline.cli.run_output import format_export
+    from pipeline.registry.history import resolve_run
     from pipeline.train.export import export_model
     from pipeline.train.run_lookup import find_model
 
@@ -195,7 +182,7 @@ def export(
     place = existing_workspace(workspace)
     model = find_model(place, resolve_run(place, run))
     export_model(model, to)
-    print_result(as_json, export_json(model, to), export_parts(model, to))
+    print_result(as_json, build_export_json(model, to), format_export(model, to))
 
 
 def predict(
@@ -210,15 +197,14 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run's model takes pictures for; nothing is printed unless every file is sound."""
-    from pipeline.cli.run_json import (
-        answers_json,
-    )
-    from pipeline.cli.run_output import answers_parts
+    from pipeline.cli.run_json import build_predictions_json
+    from pipeline.cli.run_output import format_predictions
     from pipeline.evaluate.predict import predict_files
+    from pipeline.registry.history import resolve_run
     from pipeline.train.run_lookup import find_model
 
     refuse_beam_options(context)
     place = existing_workspace(workspace)
     model = find_model(place, resolve_run(place, run))
     answers = predict_files(model, files)
-    print_result(as_json, answers_json(model, answers), answers_parts(answers))
+    print_result(as_json, build_predictions_json(model, answers), format_predictions(answers))

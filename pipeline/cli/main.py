@@ -1,4 +1,4 @@
-"""The command line. Heavy imports are lazy: asking for help imports neither TensorFlow nor Beam."""
+"""The command line: its commands and exit codes. Heavy imports are lazy: --help imports neither TensorFlow nor Beam."""
 
 import logging
 import sys
@@ -7,13 +7,15 @@ from typing import Annotated, NoReturn
 import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
-from pipeline.cli import inspect_commands as looks
-from pipeline.cli import maintenance_commands as care
-from pipeline.cli import registry_commands as registry
-from pipeline.cli import run_commands as jobs
-from pipeline.cli import schedule_command
-from pipeline.cli.arguments import refuse_long_arguments, refuse_secrets
-from pipeline.cli.options import split_arguments
+from pipeline.cli import (
+    inspect_commands,
+    maintenance_commands,
+    registry_commands,
+    run_commands,
+    schedule_command,
+)
+from pipeline.cli.arguments import refuse_long_arguments, refuse_secrets, split_arguments
+from pipeline.cli.option_groups import flatten_option_groups
 from pipeline.cli.output import print_result
 from pipeline.cli.standard_streams import protect_standard_streams
 from pipeline.processes import handle_signals
@@ -35,13 +37,13 @@ def main() -> NoReturn:
     arguments, beam_arguments = split_arguments(sys.argv[1:])
     protect_standard_streams()
     received = handle_signals()
-    logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # what went wrong is said once, by _fail
+    logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # _fail prints the error, once
     try:
         refuse_secrets(sys.argv[1:])
         refuse_long_arguments(arguments)
         _run_command(arguments, beam_arguments)
     except BackbeamError as problem:
-        if received:  # an engine that works in this process makes a failed bundle of the exit
+        if received:  # an in-process engine turns the exit that a signal raises into a failed bundle
             sys.exit(128 + received[0])
         _fail(problem.exit_code, str(problem))
     except OSError as problem:
@@ -56,8 +58,8 @@ def _run_command(arguments: list[str], beam_arguments: list[str]) -> None:
         print_result("--json" in arguments, {"nothing_run": str(reason)}, [str(reason)])
 
 
-def _say_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         from importlib.metadata import version
 
         typer.echo(f"backbeam {version('backbeam')}")
@@ -67,21 +69,38 @@ def _say_version(wanted: bool) -> None:
 @app.callback()
 def about(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
     ] = False,
 ) -> None:
     """Train a glass-box network as a real batch pipeline. Options after -- go to Beam."""
 
 
-for command in (
-    *(jobs.run, jobs.preprocess, jobs.validate, jobs.train, jobs.evaluate),
-    *(looks.runs, looks.show, looks.compare, looks.report, looks.inspect, looks.predict, looks.export),
-    *(registry.retrain, registry.champion, registry.history, registry.promote, registry.rollback),
-    *(care.verify, care.reproduce),
-    *(looks.recipes, looks.gradcheck),
-):
-    app.command()(command)
-app.command(context_settings=schedule_command.PASSES_OPTIONS_ON)(schedule_command.schedule)
+_COMMANDS = (  # in the order of `backbeam --help`
+    run_commands.run,
+    run_commands.preprocess,
+    run_commands.validate,
+    run_commands.train,
+    run_commands.evaluate,
+    inspect_commands.runs,
+    inspect_commands.show,
+    inspect_commands.compare,
+    inspect_commands.report,
+    inspect_commands.inspect,
+    inspect_commands.predict,
+    inspect_commands.export,
+    registry_commands.retrain,
+    registry_commands.champion,
+    registry_commands.history,
+    registry_commands.promote,
+    registry_commands.rollback,
+    maintenance_commands.verify,
+    maintenance_commands.reproduce,
+    inspect_commands.recipes,
+    inspect_commands.gradcheck,
+)
+for command in _COMMANDS:
+    app.command()(flatten_option_groups(command))
+app.command(context_settings=schedule_command.PASSES_OPTIONS_ON)(flatten_option_groups(schedule_command.schedule))
 
 
 def _fail(code: int, message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Results on standard output: lines and tables, drawn on a terminal, aligned plain text elsewhere."""
+"""Print results on standard output: drawn tables on a terminal, aligned plain text elsewhere, or JSON."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from pipeline.progress import escape_control_characters, escape_to_one_line
 
 
 class SheetColumn(NamedTuple):
-    """A column of a sheet: its heading, and whether its cells are numbers, which stand on the right."""
+    """A column of a sheet: its heading, and whether it holds numbers, which are aligned to the right."""
 
     name: str
     number: bool = False
@@ -26,8 +26,8 @@ class Sheet(NamedTuple):
 
     Attributes:
         columns: from left to right.
-        rows: as many cells each.
-        title: what stands above it; nothing if empty.
+        rows: a cell for each column.
+        title: printed above the table; empty for none.
     """
 
     columns: tuple[SheetColumn, ...]
@@ -38,54 +38,55 @@ class Sheet(NamedTuple):
 OutputPart: TypeAlias = str | Sheet
 
 
-def columns(*names: str) -> tuple[SheetColumn, ...]:
-    """Make columns of headings; those that begin with # are of numbers."""
+def parse_columns(*names: str) -> tuple[SheetColumn, ...]:
+    """Return columns of these headings; a heading that begins with # is of a column of numbers."""
     return tuple(SheetColumn(name.removeprefix("#"), name.startswith("#")) for name in names)
 
 
 def print_parts(parts: Iterable[OutputPart]) -> None:
-    """Print lines and tables on standard output: drawn if that is a terminal, else as `as_plain_text` gives them."""
+    """Print lines and tables on standard output: drawn if it is a terminal, else as plain text."""
     if not sys.stdout.isatty():
-        print("\n".join(map(as_plain_text, parts)))  # noqa: T201
+        print("\n".join(map(format_plain_text, parts)))  # noqa: T201
         return
     console = Console(highlight=False, emoji=False)
     for part in parts:
         if isinstance(part, str):
             console.print(Text(escape_control_characters(part)), soft_wrap=True)
             continue
-        if part.title:  # a table's own would be wrapped to its width
+        if part.title:  # rich would wrap the title of a Table to the table's width
             console.print(Text(escape_control_characters(part.title), "bold"))
-        console.print(_draw(part))
+        console.print(_build_rich_table(part))
 
 
-def as_plain_text(part: OutputPart) -> str:
+def format_plain_text(part: OutputPart) -> str:
     """Return a line, or a table as aligned text without colours or rules."""
     if isinstance(part, str):
         return escape_control_characters(part)
     grid = [[column.name for column in part.columns], *([*map(escape_to_one_line, row)] for row in part.rows)]
     widths = [max(map(len, cells)) for cells in zip(*grid, strict=True)]
-    lines = ["  ".join(map(_align, part.columns, row, widths)).rstrip() for row in grid]
+    lines = ["  ".join(map(_align_cell, part.columns, row, widths)).rstrip() for row in grid]
     return "\n".join([escape_to_one_line(part.title), *lines] if part.title else lines)
 
 
-def _align(column: SheetColumn, cell: str, width: int) -> str:
+def _align_cell(column: SheetColumn, cell: str, width: int) -> str:
     return cell.rjust(width) if column.number else cell.ljust(width)
 
 
-def _draw(sheet: Sheet) -> Table:
+def _build_rich_table(sheet: Sheet) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(sheet.columns):
         justify: JustifyMethod = "right" if column.number else "left"
-        table.add_column(Text(column.name), justify=justify, overflow="fold", no_wrap=not number)  # names stay whole
+        table.add_column(
+            Text(column.name), justify=justify, overflow="fold", no_wrap=not number
+        )  # a name in the first column can be copied whole
     for row in sheet.rows:
         table.add_row(*(Text(escape_to_one_line(cell)) for cell in row))
     return table
 
 
-def print_result(as_json: bool, result: dict[str, Any], parts: "Sequence[OutputPart]") -> None:
-    """Print the result of a command, and nothing else on standard output."""
+def print_result(as_json: bool, result: dict[str, Any], parts: Sequence[OutputPart]) -> None:
+    """Print the result of a command on standard output: the object as JSON, else the parts."""
     if as_json:
         typer.echo(json.dumps(result))
-        return
-
-    print_parts(parts)
+    else:
+        print_parts(parts)

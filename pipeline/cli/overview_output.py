@@ -1,49 +1,48 @@
-"""What `backbeam runs`, `show` and `compare` tell a person."""
+"""Text of the results of `backbeam runs`, `show` and `compare`; their JSON is in `run_json`."""
 
-from collections.abc import Iterator
 from typing import Any
 
-from pipeline.cli.output import OutputPart, Sheet, columns
-from pipeline.cli.run_output import about, agreement_lines, evaluation_head, interval
+from pipeline.cli.output import OutputPart, Sheet, parse_columns
+from pipeline.cli.run_output import describe_run, format_accuracies, format_agreement, format_interval
 from pipeline.evaluate.records import SplitResult
 from pipeline.evaluate.run_overview import RunComparison, RunDetails, RunList, RunSummary, changed_settings
 from pipeline.evaluate.significance import PairedComparison
 from pipeline.progress import format_percent
 
 
-def listing_parts(listing: RunList) -> list[OutputPart]:
-    """Show all runs of a workspace, the newest first, those of each data set together."""
+def format_run_list(listing: RunList) -> list[OutputPart]:
+    """Return a table of runs for each data set, the newest first."""
     if not listing.runs:
         return ["no runs yet: backbeam run"]
     by_dataset: dict[str, list[RunSummary]] = {}
-    for listed in listing.runs:
-        by_dataset.setdefault(listed.run.dataset_id, []).append(listed)
-    heads = columns("run", "#accuracy", "95 % interval", "finished (UTC)")
+    for summary in listing.runs:
+        by_dataset.setdefault(summary.run.dataset_id, []).append(summary)
+    headings = parse_columns("run", "#accuracy", "95 % interval", "finished (UTC)")
     return [
-        Sheet(heads, list(map(_listed_row, runs)), f"test examples of {dataset}")
+        Sheet(headings, list(map(_build_run_row, runs)), f"test examples of {dataset}")
         for dataset, runs in by_dataset.items()
     ]
 
 
-def _listed_row(listed: RunSummary) -> tuple[str, ...]:
-    run = listed.run
-    test = listed.evaluation.test_result() if listed.evaluation else None
-    figures = (format_percent(test.accuracy), interval(test)) if test else ("not evaluated", "")
+def _build_run_row(summary: RunSummary) -> tuple[str, ...]:
+    run = summary.run
+    test = summary.evaluation.test_result() if summary.evaluation else None
+    figures = (format_percent(test.accuracy), format_interval(test)) if test else ("not evaluated", "")
     return run.run_id, *figures, run.finished[:16].replace("T", " ")
 
 
-def shown_parts(shown: RunDetails) -> list[OutputPart]:
-    """Show a run in full."""
-    run = shown.run
+def format_run_details(details: RunDetails) -> list[OutputPart]:
+    """Return figures, classes, configuration, digests and versions of a run."""
+    run = details.run
     return [
         run.run_id,
-        *evaluation_head(shown.evaluation),
-        about(run),
-        *agreement_lines(run),
+        *format_accuracies(details.evaluation),
+        describe_run(run),
+        *format_agreement(run),
         "",
-        *_class_sheets(shown),
+        _build_classes_sheet(details),
         "",
-        _settings_sheet(changed_settings(run.config)),
+        _build_settings_sheet(changed_settings(run.config)),
         "",
         f"trained on   {run.device}, in {run.seconds:.1f} s, finished {run.finished}",
         f"with         {', '.join(f'{name} {version}' for name, version in run.versions.items())}",
@@ -52,98 +51,102 @@ def shown_parts(shown: RunDetails) -> list[OutputPart]:
     ]
 
 
-def _class_sheets(shown: RunDetails) -> Iterator[Sheet]:
-    heads = columns("#label", "class", "#precision", "#recall", "#F1", "#examples", "#answered")
-    rows = [_class_row(row) for row in shown.classes if row["split"] == "test"]
-    yield Sheet(heads, rows, "classes of the test split")
+def _build_classes_sheet(details: RunDetails) -> Sheet:
+    headings = parse_columns("#label", "class", "#precision", "#recall", "#F1", "#examples", "#answered")
+    rows = [_build_class_row(row) for row in details.classes if row["split"] == "test"]
+    return Sheet(headings, rows, "classes of the test split")
 
 
-def _class_row(row: dict[str, Any]) -> tuple[str, ...]:
+def _build_class_row(row: dict[str, Any]) -> tuple[str, ...]:
     shares = (format_percent(row[name]) for name in ("precision", "recall", "f1"))
     return str(row["label"]), row["class_name"], *shares, f"{row['support']:,}", f"{row['num_predicted']:,}"
 
 
-def _settings_sheet(settings: dict[str, tuple[Any, Any]]) -> Sheet:
+def _build_settings_sheet(settings: dict[str, tuple[Any, Any]]) -> Sheet:
     given = {name: pair for name, pair in settings.items() if pair[0] is not None}
-    rows = [(name, _value(own), "" if own == recipe else _value(recipe)) for name, (own, recipe) in given.items()]
-    return Sheet(columns("setting", "value", "recipe's"), rows, "configuration")
+    rows = [
+        (name, _format_setting(own), "" if own == recipe else _format_setting(recipe))
+        for name, (own, recipe) in given.items()
+    ]
+    return Sheet(parse_columns("setting", "value", "recipe's"), rows, "configuration")
 
 
-def compared_parts(compared: RunComparison) -> list[OutputPart]:
-    """Show how two runs differ, in their answers and in their settings."""
-    names = ["A", "B"]
-    runs = [f"{name}  {shown.run.run_id}" for name, shown in zip(names, (compared.first, compared.second), strict=True)]
+def format_comparison(comparison: RunComparison) -> list[OutputPart]:
+    """Return the differences of two runs in predictions, recalls and settings."""
     return [
-        *runs,
+        f"A  {comparison.first.run.run_id}",
+        f"B  {comparison.second.run.run_id}",
         "",
-        _splits_sheet(compared),
-        *_comparison_lines(compared.comparison),
+        _build_splits_sheet(comparison),
+        *_format_test_result(comparison.comparison),
         "",
-        _recalls_sheet(compared),
+        _build_recalls_sheet(comparison),
         "",
-        *_differences(compared),
+        *_format_settings(comparison),
     ]
 
 
-def _splits_sheet(compared: RunComparison) -> Sheet:
-    pairs = zip(compared.first.evaluation.results, compared.second.evaluation.results, strict=True)
-    heads = columns("split", "#A", "95 % interval", "#B", "95 % interval", "#B - A", "#loss A", "#loss B")
-    return Sheet(heads, [_split_row(*pair) for pair in pairs])
+def _build_splits_sheet(comparison: RunComparison) -> Sheet:
+    pairs = zip(comparison.first.evaluation.results, comparison.second.evaluation.results, strict=True)
+    headings = parse_columns("split", "#A", "95 % interval", "#B", "95 % interval", "#B - A", "#loss A", "#loss B")
+    return Sheet(headings, [_build_split_row(*pair) for pair in pairs])
 
 
-def _split_row(first: SplitResult, second: SplitResult) -> tuple[str, ...]:
+def _build_split_row(first: SplitResult, second: SplitResult) -> tuple[str, ...]:
     return (
         first.split,
         format_percent(first.accuracy),
-        interval(first),
+        format_interval(first),
         format_percent(second.accuracy),
-        interval(second),
-        points(second.accuracy - first.accuracy),
+        format_interval(second),
+        format_points(second.accuracy - first.accuracy),
         f"{first.loss:.4f}",
         f"{second.loss:.4f}",
     )
 
 
-def _comparison_lines(found: PairedComparison) -> list[str]:
-    """Say in words what the test split shows of two runs."""
-    verdict = "a difference beyond chance" if found.p_value < 0.05 else "no difference beyond chance"
+def _format_test_result(paired: PairedComparison) -> list[str]:
+    """Return the result of McNemar's test on the test split, and the interval of the difference."""
+    verdict = "a difference beyond chance" if paired.p_value < 0.05 else "no difference beyond chance"
     return [
-        f"of {found.num_examples:,} test examples only A gets {found.only_first:,} right, only B "
-        f"{found.only_second:,}: {verdict} (exact McNemar test, p = {found.p_value:.2g})",
-        f"B - A is {points(found.difference)}, 95 % bootstrap interval {points(found.difference_low)} to "
-        f"{points(found.difference_high)}",
+        f"of {paired.num_examples:,} test examples only A gets {paired.only_first:,} right, only B "
+        f"{paired.only_second:,}: {verdict} (exact McNemar test, p = {paired.p_value:.2g})",
+        f"B - A is {format_points(paired.difference)}, 95 % bootstrap interval "
+        f"{format_points(paired.difference_low)} to {format_points(paired.difference_high)}",
     ]
 
 
-def _recalls_sheet(compared: RunComparison) -> Sheet:
+def _build_recalls_sheet(comparison: RunComparison) -> Sheet:
     first, second = (
-        [row for row in shown.classes if row["split"] == "test"] for shown in (compared.first, compared.second)
+        [row for row in details.classes if row["split"] == "test"] for details in (comparison.first, comparison.second)
     )
     rows = [
         (
-            str(one["label"]),
-            one["class_name"],
-            format_percent(one["recall"]),
-            format_percent(other["recall"]),
-            points(other["recall"] - one["recall"]),
+            str(row_a["label"]),
+            row_a["class_name"],
+            format_percent(row_a["recall"]),
+            format_percent(row_b["recall"]),
+            format_points(row_b["recall"] - row_a["recall"]),
         )
-        for one, other in zip(first, second, strict=True)
+        for row_a, row_b in zip(first, second, strict=True)
     ]
-    return Sheet(columns("#label", "class", "#recall A", "#recall B", "#B - A"), rows, "classes of the test split")
+    return Sheet(
+        parse_columns("#label", "class", "#recall A", "#recall B", "#B - A"), rows, "classes of the test split"
+    )
 
 
-def _differences(compared: RunComparison) -> list[OutputPart]:
-    settings = compared.differing_settings()
+def _format_settings(comparison: RunComparison) -> list[OutputPart]:
+    settings = comparison.differing_settings()
     if not settings:
         return ["both have the same settings"]
-    rows = [(name, *map(_value, pair)) for name, pair in settings.items()]
-    return [Sheet(columns("setting", "A", "B"), rows, "settings that differ")]
+    rows = [(name, *map(_format_setting, pair)) for name, pair in settings.items()]
+    return [Sheet(parse_columns("setting", "A", "B"), rows, "settings that differ")]
 
 
-def points(difference: float) -> str:
-    """Write a difference of proportions in percentage points, with its sign."""
+def format_points(difference: float) -> str:
+    """Return a difference of proportions in percentage points, with its sign."""
     return f"{100 * difference:+.2f} points"
 
 
-def _value(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     return "-".join(map(str, value)) if isinstance(value, list) else str(value)

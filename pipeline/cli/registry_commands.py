@@ -1,168 +1,122 @@
-"""The commands of the registry: retrain, champion, history, promote, rollback. Heavy imports are lazy."""
+"""The commands of the registry: retrain, champion, history, promote and rollback. Heavy imports are lazy."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import (
-    DEFAULT_DATASETS,
+from pipeline.cli.command_setup import build_stage_context, existing_workspace, refuse_beam_options, refuse_cluster
+from pipeline.cli.dataset_options import DatasetOptions, ImageOptions
+from pipeline.cli.option_types import (
     DEFAULT_WORKSPACE,
     AsJson,
     Baseline,
-    CacheDir,
-    CheckpointEvery,
     ConfigFile,
-    DataDir,
-    DatasetNames,
     Device,
-    IfLocked,
-    ImageColumn,
-    ImageSize,
-    KeepCheckpoints,
-    LabelColumn,
-    Layers,
-    LogFile,
-    MaxRejected,
-    NumClasses,
-    NumShards,
-    NumSteps,
-    Quiet,
-    RecipeName,
-    Replicas,
-    Seed,
-    ShuffleSeed,
-    SliceOptions,
-    StepName,
-    Wait,
-    WantedRun,
-    WarmStart,
-    WhenLocked,
+    RunArgument,
+    Slices,
     Why,
-    WindowMib,
     Workers,
     Workspace,
-    dataset_options,
-    evaluation_slicings,
-    existing_workspace,
-    lock_for_command,
-    picture_options,
-    refuse_beam_options,
-    refuse_cluster,
-    resolve_run,
-    stage_settings,
-    training_config,
 )
 from pipeline.cli.output import print_result
-from pipeline.progress import configure
+from pipeline.cli.process_options import LockOptions, OutputOptions
+from pipeline.cli.training_options import CheckpointOptions, RecipeOptions, TrainingOptions
+from pipeline.storage.places import Place
+
+if TYPE_CHECKING:
+    from pipeline.context import StageContext
+    from pipeline.registry.history import Entry
+    from pipeline.registry.retrain import RetrainConfig
 
 REFUSED = 1
 
 
 def retrain(
     context: typer.Context,
+    *,
     workspace: Workspace = DEFAULT_WORKSPACE,
-    dataset: DatasetNames = DEFAULT_DATASETS,
-    data_dir: DataDir = None,
-    cache_dir: CacheDir = None,
-    num_classes: NumClasses = None,
-    num_shards: NumShards = None,
-    shuffle_seed: ShuffleSeed = 1,
-    max_rejected: MaxRejected = 0,
+    dataset: DatasetOptions,
     baseline: Baseline = None,
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
-    image_size: ImageSize = None,
-    recipe: RecipeName = None,
-    config: ConfigFile = None,
-    layers: Layers = None,
-    step: StepName = None,
-    seed: Seed = None,
-    num_steps: NumSteps = None,
-    window_mib: WindowMib = None,
-    replicas: Replicas = None,
-    warm_start: WarmStart = False,
+    images: ImageOptions,
+    recipe: RecipeOptions,
+    training: TrainingOptions,
+    warm_start: Annotated[
+        bool,
+        typer.Option("--warm-start", help="Begin with the champion's parameters; by default they are drawn anew."),
+    ] = False,
     device: Device = "auto",
-    checkpoint_every: CheckpointEvery = None,
-    keep_checkpoints: KeepCheckpoints = 2,
+    checkpoints: CheckpointOptions,
     workers: Workers = None,
-    slices: SliceOptions = None,
+    slices: Slices = None,
     why: Why = "",
-    wait: Wait = 0,
-    if_locked: WhenLocked = IfLocked.fail,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
-    as_json: AsJson = False,
+    lock: LockOptions,
+    output: OutputOptions,
 ) -> None:
     """Train a challenger on what the sources hold now; it becomes the champion if the policy says so.
 
     Nothing is done where the sources, the configuration and the policy are as they were. A --dataset may be a pattern
     of local places in quotes, such as 'incoming/*': what fits it now is joined.
     """
-    from pipeline.cli.config import resolve_promotion, resolve_validation
-    from pipeline.cli.registry_output import (
-        retrained_json,
-        retrained_parts,
-    )
-    from pipeline.context import StageLog
-    from pipeline.registry import retrain
-    from pipeline.train.checkpoint_policy import CheckpointPolicy
-    from pipeline.train.stage import check_machine
+    from pipeline.cli.config import resolve_evaluation, resolve_promotion, resolve_validation
+    from pipeline.registry.retrain import RetrainConfig
 
-    configure(quiet, log_file)
+    output.configure_messages()
     refuse_cluster()
-    pictures = picture_options(image_column, label_column, image_size)
-    options = dataset_options(
-        dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
-    )
-    flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
-    wanted = retrain.RetrainConfig(
-        options=options,
-        config=training_config(config, seed=seed, layers=layers, **flags),
+    config = RetrainConfig(
+        options=dataset.to_config(images),
+        config=training.to_config(recipe),
         warm_start=warm_start,
-        policy=resolve_promotion(config),
-        checks=resolve_validation(config),
+        policy=resolve_promotion(recipe.config),
+        checks=resolve_validation(recipe.config),
         baseline=baseline,
-        slicings=evaluation_slicings(config, slices),
-        saving=CheckpointPolicy(checkpoint_every, keep_checkpoints),
+        slicings=resolve_evaluation(recipe.config, slices),
+        saving=checkpoints.to_policy(),
         why=why,
     )
-    settings, log = stage_settings(context, workspace, device, workers=workers), StageLog()
-    check_machine(settings, wanted.config)
-    with lock_for_command(workspace, wait, if_locked):
-        found = retrain.retrain(settings, wanted, log)
-    print_result(as_json, retrained_json(workspace, found, log), retrained_parts(workspace, found, log))
+    settings = build_stage_context(context, workspace, device, workers=workers)
+    _retrain(workspace, settings, config, lock, output)
+
+
+def _retrain(
+    workspace: Place, settings: "StageContext", config: "RetrainConfig", lock: LockOptions, output: OutputOptions
+) -> None:
+    from pipeline.cli.registry_output import build_retrain_json, format_retrain_result
+    from pipeline.context import StageLog
+    from pipeline.registry.retrain import retrain
+    from pipeline.train.stage import check_machine
+
+    check_machine(settings, config.config)
+    log = StageLog()
+    with lock.acquire(workspace):
+        result = retrain(settings, config, log)
+    output.print_result(build_retrain_json(workspace, result, log), format_retrain_result(workspace, result, log))
 
 
 def champion(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Show the champion: its run, version and files, which are checked."""
-    from pipeline.cli.registry_output import (
-        champion_json,
-        champion_parts,
-    )
+    from pipeline.cli.registry_output import build_champion_json, format_champion
     from pipeline.registry import history
 
     refuse_beam_options(context)
-    found = history.find_champion(existing_workspace(workspace))
-    found.parameters.check(workspace / found.folder)
-    print_result(as_json, champion_json(workspace, found), champion_parts(workspace, found))
+    current = history.find_champion(existing_workspace(workspace))
+    current.parameters.check(workspace / current.folder)
+    print_result(as_json, build_champion_json(workspace, current), format_champion(workspace, current))
 
 
 def history(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """List what was decided about the champion: when, by whom, and why."""
-    from pipeline.cli.registry_output import (
-        history_json,
-        history_parts,
-    )
+    from pipeline.cli.registry_output import build_history_json, format_history
     from pipeline.registry import history
 
     refuse_beam_options(context)
     entries = history.load_history(existing_workspace(workspace))
-    print_result(as_json, history_json(entries), history_parts(entries))
+    print_result(as_json, build_history_json(entries), format_history(entries))
 
 
 def promote(
     context: typer.Context,
-    run: WantedRun = None,
+    *,
+    run: RunArgument = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     config: ConfigFile = None,
     force: Annotated[
@@ -170,56 +124,49 @@ def promote(
     ] = False,
     why: Why = "",
     workers: Workers = None,
-    wait: Wait = 0,
-    if_locked: WhenLocked = IfLocked.fail,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
-    as_json: AsJson = False,
+    lock: LockOptions,
+    output: OutputOptions,
 ) -> None:
     """Make a run the champion if it passes the policy; exit code 1 if it does not."""
     from pipeline.cli.config import resolve_promotion
     from pipeline.registry import promotion
+    from pipeline.registry.history import resolve_run
 
-    configure(quiet, log_file)
+    output.configure_messages()
     if force and not why:
         raise typer.BadParameter("--force needs --why: who reads the history wants to know")
-    settings = stage_settings(context, existing_workspace(workspace), workers=workers)
+    settings = build_stage_context(context, existing_workspace(workspace), workers=workers)
     policy = resolve_promotion(config)
-    with lock_for_command(workspace, wait, if_locked):
+    with lock.acquire(workspace):
         entry = promotion.promote(settings, resolve_run(settings.workspace, run), policy, force, why)
-    _say_entry(workspace, entry, as_json)
+    _print_entry(workspace, entry, output)
     if entry.outcome == "kept":
         raise typer.Exit(REFUSED)
 
 
 def rollback(
     context: typer.Context,
+    *,
     workspace: Workspace = DEFAULT_WORKSPACE,
     to: Annotated[
         int | None,
         typer.Option("--to", min=1, max=2**31 - 1, metavar="VERSION", help="By default the champion before this one."),
     ] = None,
     why: Why = "",
-    wait: Wait = 0,
-    if_locked: WhenLocked = IfLocked.fail,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
-    as_json: AsJson = False,
+    lock: LockOptions,
+    output: OutputOptions,
 ) -> None:
     """Make an earlier champion the champion again, one step back or to a version that `history` lists."""
     from pipeline.registry import promotion
 
-    configure(quiet, log_file)
+    output.configure_messages()
     refuse_beam_options(context)
-    with lock_for_command(existing_workspace(workspace), wait, if_locked):
+    with lock.acquire(existing_workspace(workspace)):
         entry = promotion.rollback(workspace.absolute(), to, why)
-    _say_entry(workspace, entry, as_json)
+    _print_entry(workspace, entry, output)
 
 
-def _say_entry(workspace: Any, entry: Any, as_json: bool) -> None:
-    from pipeline.cli.registry_output import (
-        entry_json,
-        entry_parts,
-    )
+def _print_entry(workspace: Place, entry: "Entry", output: OutputOptions) -> None:
+    from pipeline.cli.registry_output import build_entry_json, format_entry
 
-    print_result(as_json, entry_json(workspace, entry), entry_parts(workspace, entry))
+    output.print_result(build_entry_json(workspace, entry), format_entry(workspace, entry))

@@ -1,298 +1,243 @@
-"""The commands that make something in a workspace. Heavy imports are lazy."""
+"""The commands of the stages: run, preprocess, validate, train and evaluate. Heavy imports are lazy."""
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pipeline.cli.options import (
-    DEFAULT_DATASETS,
-    DEFAULT_WORKSPACE,
-    AsJson,
-    Baseline,
-    CacheDir,
-    CheckpointEvery,
-    ConfigFile,
-    DataDir,
-    DatasetNames,
-    Device,
-    IfLocked,
-    ImageColumn,
-    ImageSize,
-    KeepCheckpoints,
-    LabelColumn,
-    Layers,
-    LogFile,
-    MaxRejected,
-    NumClasses,
-    NumShards,
-    NumSteps,
-    Quiet,
-    RecipeName,
-    Replicas,
-    Seed,
-    Seeds,
-    ShuffleSeed,
-    SliceOptions,
-    StepName,
-    TensorBoard,
-    Wait,
-    WantedDataset,
-    WantedRun,
-    WhenLocked,
-    WindowMib,
-    Workers,
-    Workspace,
-    dataset_options,
-    evaluation_slicings,
+from pipeline.cli.arguments import split_arguments
+from pipeline.cli.command_setup import (
+    build_stage_context,
     existing_workspace,
-    lock_for_command,
-    picture_options,
     read_cluster_config,
     refuse_beam_options,
     refuse_cluster,
     refuse_remote_logs,
-    resolve_run,
-    split_arguments,
-    stage_settings,
-    training_configs,
 )
-from pipeline.cli.output import print_result
-from pipeline.progress import configure
-from pipeline.train.checkpoint_policy import CheckpointPolicy
+from pipeline.cli.dataset_options import DatasetOptions, ImageOptions
+from pipeline.cli.option_types import (
+    DEFAULT_WORKSPACE,
+    Baseline,
+    ConfigFile,
+    DatasetArgument,
+    Device,
+    RunArgument,
+    Seeds,
+    Slices,
+    TensorBoard,
+    Workers,
+    Workspace,
+)
+from pipeline.cli.process_options import LockOptions, OutputOptions
+from pipeline.cli.training_options import CheckpointOptions, RecipeOptions, TrainingOptions
+from pipeline.storage.places import Place
+
+if TYPE_CHECKING:
+    from pipeline.context import StageLog
+    from pipeline.stages import JobResult
 
 
 def run(
     context: typer.Context,
+    *,
     workspace: Workspace = DEFAULT_WORKSPACE,
-    dataset: DatasetNames = DEFAULT_DATASETS,
-    data_dir: DataDir = None,
-    cache_dir: CacheDir = None,
-    num_classes: NumClasses = None,
-    num_shards: NumShards = None,
-    shuffle_seed: ShuffleSeed = 1,
-    max_rejected: MaxRejected = 0,
+    dataset: DatasetOptions,
     baseline: Baseline = None,
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
-    image_size: ImageSize = None,
-    recipe: RecipeName = None,
-    config: ConfigFile = None,
-    layers: Layers = None,
-    step: StepName = None,
-    seed: Seed = None,
+    images: ImageOptions,
+    recipe: RecipeOptions,
     seeds: Seeds = None,
-    num_steps: NumSteps = None,
-    window_mib: WindowMib = None,
-    replicas: Replicas = None,
+    training: TrainingOptions,
     device: Device = "auto",
     tensorboard: TensorBoard = False,
-    checkpoint_every: CheckpointEvery = None,
-    keep_checkpoints: KeepCheckpoints = 2,
+    checkpoints: CheckpointOptions,
     workers: Workers = None,
-    slices: SliceOptions = None,
-    wait: Wait = 0,
-    if_locked: WhenLocked = IfLocked.fail,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
-    as_json: AsJson = False,
+    slices: Slices = None,
+    lock: LockOptions,
+    output: OutputOptions,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
-    from pipeline.cli.config import resolve_validation
-    from pipeline.cli.dataset_output import validation_json, validation_line
-    from pipeline.cli.run_json import evaluation_json, seeds_json
-    from pipeline.cli.run_output import evaluation_parts, next_steps, seeds_parts
+    from pipeline.cli.config import resolve_evaluation, resolve_validation
     from pipeline.context import StageLog
     from pipeline.evaluate.seeds import write_seeds
     from pipeline.stages import JobConfig, run_job
     from pipeline.train.stage import check_machine
 
-    configure(quiet, log_file)
-    pictures = picture_options(image_column, label_column, image_size)
-    options = dataset_options(
-        dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
-    )
-    flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
-    configs = training_configs(config, seeds, seed=seed, layers=layers, **flags)
+    output.configure_messages()
     job = JobConfig(
-        dataset=options,
-        checks=resolve_validation(config),
+        dataset=dataset.to_config(images),
+        training=training.to_configs(recipe, seeds),
+        checks=resolve_validation(recipe.config),
         baseline=baseline,
-        training=configs,
         tensorboard=tensorboard,
-        checkpoints=CheckpointPolicy(checkpoint_every, keep_checkpoints),
-        slicings=evaluation_slicings(config, slices),
+        checkpoints=checkpoints.to_policy(),
+        slicings=resolve_evaluation(recipe.config, slices),
     )
-    settings = stage_settings(context, workspace, device, workers=workers)
-    log = StageLog()
+    settings = build_stage_context(context, workspace, device, workers=workers)
     refuse_cluster()
     refuse_remote_logs(workspace, tensorboard)
-    check_machine(settings, configs[0])
-    with lock_for_command(workspace, wait, if_locked):
-        made = run_job(settings, job, log)
-        rows = write_seeds(workspace, made.runs, made.evaluations) if seeds else []
-    if seeds:
-        result = seeds_json(workspace, made.runs, made.evaluations, rows, log)
-        parts = seeds_parts(workspace, made.dataset.manifest, made.runs, rows, log)
+    check_machine(settings, job.training[0])
+    log = StageLog()
+    with lock.acquire(workspace):
+        result = run_job(settings, job, log)
+        rows = write_seeds(workspace, result.runs, result.evaluations) if seeds else []
+    _print_job(workspace, result, rows, log, output)
+
+
+def _print_job(
+    workspace: Place, job: "JobResult", rows: list[dict[str, Any]], log: "StageLog", output: OutputOptions
+) -> None:
+    """Print the result of a job; rows are those of the table `seeds`, none for a job of one seed."""
+    from pipeline.cli.dataset_output import build_validation_json, format_validation_line
+    from pipeline.cli.run_json import build_evaluation_json, build_seeds_json
+    from pipeline.cli.run_output import format_evaluation, format_seeds, suggest_next_steps
+
+    manifest = job.dataset.manifest
+    if rows:
+        result = build_seeds_json(workspace, job.runs, job.evaluations, rows, log)
+        parts = format_seeds(workspace, manifest, job.runs, rows, log)
     else:
-        result = evaluation_json(workspace, made.runs[0], made.evaluations[0], log)
-        parts = evaluation_parts(workspace, made.dataset.manifest, made.runs[0], made.evaluations[0], log)
-    result |= validation_json(workspace, made.validation)
-    steps = [] if quiet else next_steps(split_arguments(sys.argv[1:])[0], made.runs[0])
-    print_result(as_json, result, [*parts, validation_line(workspace, made.validation), *steps])
+        result = build_evaluation_json(workspace, job.runs[0], job.evaluations[0], log)
+        parts = format_evaluation(workspace, manifest, job.runs[0], job.evaluations[0], log)
+    result |= build_validation_json(workspace, job.validation)
+    parts.append(format_validation_line(workspace, job.validation))
+    if not output.quiet:
+        parts += suggest_next_steps(split_arguments(sys.argv[1:])[0], job.runs[0])
+    output.print_result(result, parts)
 
 
 def preprocess(
     context: typer.Context,
+    *,
     workspace: Workspace = DEFAULT_WORKSPACE,
-    dataset: DatasetNames = DEFAULT_DATASETS,
-    data_dir: DataDir = None,
-    cache_dir: CacheDir = None,
-    num_classes: NumClasses = None,
-    num_shards: NumShards = None,
-    shuffle_seed: ShuffleSeed = 1,
-    max_rejected: MaxRejected = 0,
+    dataset: DatasetOptions,
     baseline: Baseline = None,
     config: ConfigFile = None,
     workers: Workers = None,
-    image_column: ImageColumn = None,
-    label_column: LabelColumn = None,
-    image_size: ImageSize = None,
-    wait: Wait = 0,
-    if_locked: WhenLocked = IfLocked.fail,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
-    as_json: AsJson = False,
+    images: ImageOptions,
+    lock: LockOptions,
+    output: OutputOptions,
 ) -> None:
     """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
     from pipeline.cli.config import resolve_validation
-    from pipeline.cli.dataset_output import dataset_json, dataset_parts, validation_json, validation_line
+    from pipeline.cli.dataset_output import (
+        build_dataset_json,
+        build_validation_json,
+        format_dataset,
+        format_validation_line,
+    )
     from pipeline.context import StageLog
     from pipeline.preprocess.dataset import find_baseline
     from pipeline.preprocess.stage import preprocess_stage, validate_stage
 
-    configure(quiet, log_file)
-    pictures = picture_options(image_column, label_column, image_size)
-    options = dataset_options(
-        dataset, data_dir, cache_dir, num_classes, num_shards, shuffle_seed, max_rejected, pictures
-    )
+    output.configure_messages()
+    dataset_config = dataset.to_config(images)
     checks = resolve_validation(config)
-    settings, log = stage_settings(context, workspace, workers=workers), StageLog()
-    with lock_for_command(workspace, wait, if_locked):
+    settings = build_stage_context(context, workspace, workers=workers)
+    log = StageLog()
+    with lock.acquire(workspace):
         earlier = find_baseline(settings.workspace, baseline)
-        data = preprocess_stage(settings, options, log)
+        data = preprocess_stage(settings, dataset_config, log)
         validation = validate_stage(settings, data, checks, earlier, log)
-    result = dataset_json(workspace, data, log) | validation_json(workspace, validation)
-    print_result(as_json, result, [*dataset_parts(data, log), validation_line(workspace, validation)])
+    result = build_dataset_json(workspace, data, log) | build_validation_json(workspace, validation)
+    output.print_result(result, [*format_dataset(data, log), format_validation_line(workspace, validation)])
 
 
 def validate(
     context: typer.Context,
-    dataset: WantedDataset = None,
+    *,
+    dataset: DatasetArgument = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     baseline: Baseline = None,
     config: ConfigFile = None,
-    wait: Wait = 0,
-    if_locked: WhenLocked = IfLocked.fail,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
-    as_json: AsJson = False,
+    lock: LockOptions,
+    output: OutputOptions,
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
     from pipeline.cli.config import resolve_validation
-    from pipeline.cli.dataset_output import dataset_json, validation_json, validation_sheet
+    from pipeline.cli.dataset_output import build_dataset_json, build_validation_json, format_validation
     from pipeline.context import StageLog
     from pipeline.preprocess.dataset import find_baseline, find_dataset
     from pipeline.preprocess.stage import validate_stage
 
-    configure(quiet, log_file)
+    output.configure_messages()
     refuse_beam_options(context)
     checks = resolve_validation(config)
-    settings, log = stage_settings(context, existing_workspace(workspace)), StageLog()
-    with lock_for_command(workspace, wait, if_locked):
+    settings = build_stage_context(context, existing_workspace(workspace))
+    log = StageLog()
+    with lock.acquire(workspace):
         earlier = find_baseline(settings.workspace, baseline)
         data = find_dataset(settings.workspace, dataset)
         validation = validate_stage(settings, data, checks, earlier, log)
-    result = dataset_json(workspace, data, log) | validation_json(workspace, validation)
-    print_result(as_json, result, validation_sheet(workspace, validation))
+    result = build_dataset_json(workspace, data, log) | build_validation_json(workspace, validation)
+    output.print_result(result, format_validation(workspace, validation))
 
 
 def train(
     context: typer.Context,
-    dataset: WantedDataset = None,
+    *,
+    dataset: DatasetArgument = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
-    recipe: RecipeName = None,
-    config: ConfigFile = None,
-    layers: Layers = None,
-    step: StepName = None,
-    seed: Seed = None,
+    recipe: RecipeOptions,
     seeds: Seeds = None,
-    num_steps: NumSteps = None,
-    window_mib: WindowMib = None,
-    replicas: Replicas = None,
+    training: TrainingOptions,
     device: Device = "auto",
     tensorboard: TensorBoard = False,
-    checkpoint_every: CheckpointEvery = None,
-    keep_checkpoints: KeepCheckpoints = 2,
-    wait: Wait = 0,
-    if_locked: WhenLocked = IfLocked.fail,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
-    as_json: AsJson = False,
+    checkpoints: CheckpointOptions,
+    lock: LockOptions,
+    output: OutputOptions,
 ) -> None:
     """Train on a data set that `preprocess` built."""
-    from pipeline.cli.run_json import assistance_json, run_json, runs_json
-    from pipeline.cli.run_output import assistance_parts, runs_parts
+    from pipeline.cli.run_json import build_run_json, build_runs_json, build_task_json
+    from pipeline.cli.run_output import format_runs, format_task
     from pipeline.context import StageLog
     from pipeline.preprocess.dataset import find_dataset
     from pipeline.train.stage import assist_stage, check_machine, train_stage
 
-    configure(quiet, log_file)
-    if context.obj:
-        raise typer.BadParameter(
-            f"train runs no Beam pipeline, so it takes no options after --: {' '.join(context.obj)}"
-        )
-    flags = {"recipe": recipe, "step": step, "num_steps": num_steps, "window_mib": window_mib, "num_replicas": replicas}
-    configs = training_configs(config, seeds, seed=seed, layers=layers, **flags)
+    output.configure_messages()
+    refuse_beam_options(context)
+    configs = training.to_configs(recipe, seeds)
     refuse_remote_logs(workspace, tensorboard)
-    settings, log = stage_settings(context, workspace, device, read_cluster_config(configs)), StageLog()
-    if settings.cluster and not settings.cluster.is_chief:  # the workspace and its lock are the chief's
-        assisted = assist_stage(settings, find_dataset(existing_workspace(workspace), dataset), configs[0], log)
-        print_result(as_json, assistance_json(assisted, settings, log), assistance_parts(assisted, settings))
+    settings = build_stage_context(context, workspace, device, read_cluster_config(configs[0]))
+    log = StageLog()
+    if settings.cluster and not settings.cluster.is_chief:  # the chief alone locks and writes the workspace
+        run_id = assist_stage(settings, find_dataset(existing_workspace(workspace), dataset), configs[0], log)
+        output.print_result(build_task_json(run_id, settings, log), format_task(run_id, settings))
         return
     if not settings.cluster:
         check_machine(settings, configs[0])
-    with lock_for_command(existing_workspace(workspace), wait, if_locked):
-        data, saving = find_dataset(workspace, dataset), CheckpointPolicy(checkpoint_every, keep_checkpoints)
-        trained = train_stage(settings, data, configs, tensorboard, saving, log)
-    result = runs_json(workspace, trained, log) if seeds else run_json(workspace, trained[0], log)
-    print_result(as_json, result, runs_parts(workspace, trained, log))
+    with lock.acquire(existing_workspace(workspace)):
+        data = find_dataset(workspace, dataset)
+        trained = train_stage(settings, data, configs, tensorboard, checkpoints.to_policy(), log)
+    result = build_runs_json(workspace, trained, log) if seeds else build_run_json(workspace, trained[0], log)
+    output.print_result(result, format_runs(workspace, trained, log))
 
 
 def evaluate(
     context: typer.Context,
-    run: WantedRun = None,
+    *,
+    run: RunArgument = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     config: ConfigFile = None,
-    slices: SliceOptions = None,
+    slices: Slices = None,
     workers: Workers = None,
-    wait: Wait = 0,
-    if_locked: WhenLocked = IfLocked.fail,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
-    as_json: AsJson = False,
+    lock: LockOptions,
+    output: OutputOptions,
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
-    from pipeline.cli.run_json import evaluation_json
-    from pipeline.cli.run_output import evaluation_parts
+    from pipeline.cli.config import resolve_evaluation
+    from pipeline.cli.run_json import build_evaluation_json
+    from pipeline.cli.run_output import format_evaluation
     from pipeline.context import StageLog
     from pipeline.evaluate.stage import evaluate_stage
+    from pipeline.registry.history import resolve_run
     from pipeline.train.run_lookup import find_run
 
-    configure(quiet, log_file)
-    slicings = evaluation_slicings(config, slices)
-    settings, log = stage_settings(context, workspace, workers=workers), StageLog()
-    with lock_for_command(existing_workspace(workspace), wait, if_locked):
+    output.configure_messages()
+    slicings = resolve_evaluation(config, slices)
+    settings = build_stage_context(context, workspace, workers=workers)
+    log = StageLog()
+    with lock.acquire(existing_workspace(workspace)):
         trained, data = find_run(workspace, resolve_run(workspace, run))
         (evaluation,) = evaluate_stage(settings, data, [trained], slicings, log)
-    result = evaluation_json(workspace, trained, evaluation, log)
-    print_result(as_json, result, evaluation_parts(workspace, data.manifest, trained, evaluation, log))
+    result = build_evaluation_json(workspace, trained, evaluation, log)
+    output.print_result(result, format_evaluation(workspace, data.manifest, trained, evaluation, log))

@@ -1,4 +1,4 @@
-"""What the commands print with --json: one object, for programs."""
+"""JSON of the results of the commands about runs and recipes: one object each."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.recipes import Recipe, TrainingConfig
+from pipeline.cli.dataset_output import round_seconds
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.records import EvaluationRecord
 from pipeline.evaluate.run_overview import RunComparison, RunDetails, RunList
@@ -14,13 +15,12 @@ from pipeline.train.run_lookup import Model
 from pipeline.train.run_record import RunRecord
 
 if TYPE_CHECKING:
-    from model.gradcheck import GradientCheck  # which imports TensorFlow
-    from pipeline.evaluate.predict import PredictedImage  # which imports NumPy
+    from model.gradcheck import GradientCheck  # imports TensorFlow
+    from pipeline.evaluate.predict import PredictedImage  # imports NumPy
     from pipeline.report.report import Report
-from pipeline.cli.dataset_output import rounded
 
 
-def run_json(workspace: Place, run: RunRecord, log: StageLog) -> dict[str, Any]:
+def build_run_json(workspace: Place, run: RunRecord, log: StageLog) -> dict[str, Any]:
     """Return what `backbeam train --json` prints."""
     return {
         "run_id": run.run_id,
@@ -30,7 +30,7 @@ def run_json(workspace: Place, run: RunRecord, log: StageLog) -> dict[str, Any]:
         "seed": run.config.seed,
         "agreement": run.agreement.model_dump() if run.agreement else None,
         "finished": run.finished,
-        "seconds": rounded(log),
+        "seconds": round_seconds(log),
         "skipped": log.skipped,
         "paths": {
             "dataset": str(workspace / "datasets" / run.dataset_id),
@@ -40,16 +40,18 @@ def run_json(workspace: Place, run: RunRecord, log: StageLog) -> dict[str, Any]:
     }
 
 
-def assistance_json(run_id: str, settings: StageContext, log: StageLog) -> dict[str, Any]:
+def build_task_json(run_id: str, settings: StageContext, log: StageLog) -> dict[str, Any]:
     """Return what `backbeam train --json` prints in a worker that is not the chief."""
     index = settings.cluster.task_index if settings.cluster else 0
-    return {"run_id": run_id, "task_index": index, "seconds": rounded(log), "skipped": log.skipped}
+    return {"run_id": run_id, "task_index": index, "seconds": round_seconds(log), "skipped": log.skipped}
 
 
-def evaluation_json(workspace: Place, run: RunRecord, evaluation: EvaluationRecord, log: StageLog) -> dict[str, Any]:
+def build_evaluation_json(
+    workspace: Place, run: RunRecord, evaluation: EvaluationRecord, log: StageLog
+) -> dict[str, Any]:
     """Return what `backbeam run --json` and `backbeam evaluate --json` print."""
     test = evaluation.test_result()
-    kept = (
+    names = (
         "num_examples",
         "num_correct",
         "accuracy",
@@ -58,15 +60,15 @@ def evaluation_json(workspace: Place, run: RunRecord, evaluation: EvaluationReco
         "first_1000_correct",
         "never_predicted",
     )
-    return run_json(workspace, run, log) | {"test": {name: getattr(test, name) for name in kept}}
+    return build_run_json(workspace, run, log) | {"test": {name: getattr(test, name) for name in names}}
 
 
-def runs_json(workspace: Place, runs: Sequence[RunRecord], log: StageLog) -> dict[str, Any]:
+def build_runs_json(workspace: Place, runs: Sequence[RunRecord], log: StageLog) -> dict[str, Any]:
     """Return what `backbeam train --seeds --json` prints."""
-    return {"runs": [run_json(workspace, run, log) for run in runs]}
+    return {"runs": [build_run_json(workspace, run, log) for run in runs]}
 
 
-def seeds_json(
+def build_seeds_json(
     workspace: Place,
     runs: Sequence[RunRecord],
     evaluations: Sequence[EvaluationRecord],
@@ -76,78 +78,87 @@ def seeds_json(
     """Return what `backbeam run --seeds --json` prints; rows are those of the table `seeds`."""
     pairs = zip(runs, evaluations, strict=True)
     return {
-        "runs": [evaluation_json(workspace, *pair, log) for pair in pairs],
+        "runs": [build_evaluation_json(workspace, *pair, log) for pair in pairs],
         "seeds": {row["split"]: {name: value for name, value in row.items() if name != "split"} for row in rows},
-        "seconds": rounded(log),
+        "seconds": round_seconds(log),
         "skipped": log.skipped,
     }
 
 
-def recipes_json(recipes: dict[str, Recipe]) -> dict[str, Any]:
+def build_recipes_json(recipes: dict[str, Recipe]) -> dict[str, Any]:
     """Return what `backbeam recipes --json` prints."""
     return {
         name: recipe._asdict() | {"config": recipe.config.model_dump(mode="json")} for name, recipe in recipes.items()
     }
 
 
-def agreement_json(config: TrainingConfig, found: "list[GradientCheck]") -> dict[str, Any]:
+def build_gradient_checks_json(config: TrainingConfig, checks: "list[GradientCheck]") -> dict[str, Any]:
     """Return what `backbeam gradcheck --json` prints."""
     return {
         "recipe": config.recipe,
         "layers": list(config.layers),
-        "agrees": all(agreement.holds for agreement in found),
-        "parameters": [agreement._asdict() | {"holds": agreement.holds} for agreement in found],
+        "agrees": all(check.holds for check in checks),
+        "parameters": [check._asdict() | {"holds": check.holds} for check in checks],
     }
 
 
-def export_json(model: Model, target: Path) -> dict[str, Any]:
+def build_export_json(model: Model, target: Path) -> dict[str, Any]:
     """Return what `backbeam export --json` prints."""
     return {"run_id": model.run.run_id, "model_digest": model.run.parameters.sha256, "path": str(target)}
 
 
-def answers_json(model: Model, answers: "list[PredictedImage]") -> dict[str, Any]:
+def build_predictions_json(model: Model, predictions: "list[PredictedImage]") -> dict[str, Any]:
     """Return what `backbeam predict --json` prints."""
     return {
         "run_id": model.run.run_id,
         "model_digest": model.run.parameters.sha256,
-        "predictions": [asdict(answer) for answer in answers],
+        "predictions": [asdict(prediction) for prediction in predictions],
     }
 
 
-def report_json(report: "Report") -> dict[str, Any]:
+def build_report_json(report: "Report") -> dict[str, Any]:
     """Return what `backbeam report --json` prints."""
     return {"path": str(report.path), "num_bytes": report.num_bytes, "runs": report.figures}
 
 
-def listing_json(listing: RunList) -> dict[str, Any]:
+def build_run_list_json(listing: RunList) -> dict[str, Any]:
     """Return what `backbeam runs --json` prints."""
-    return {"runs": [_listed_json(*listed) for listed in listing.runs], "problems": list(map(str, listing.problems))}
+    return {
+        "runs": [_build_run_summary_json(*summary) for summary in listing.runs],
+        "problems": list(map(str, listing.problems)),
+    }
 
 
-def _listed_json(run: RunRecord, evaluation: EvaluationRecord | None) -> dict[str, Any]:
+def _build_run_summary_json(run: RunRecord, evaluation: EvaluationRecord | None) -> dict[str, Any]:
     config = run.config.model_dump(mode="json")
     results = {result.split: result.model_dump(mode="json") for result in evaluation.results} if evaluation else None
-    about = {"run_id": run.run_id, "dataset_id": run.dataset_id, "finished": run.finished, "config": config}
-    return about | {"evaluation": results}
+    return {
+        "run_id": run.run_id,
+        "dataset_id": run.dataset_id,
+        "finished": run.finished,
+        "config": config,
+        "evaluation": results,
+    }
 
 
-def shown_json(shown: RunDetails) -> dict[str, Any]:
+def build_run_details_json(details: RunDetails) -> dict[str, Any]:
     """Return what `backbeam show --json` prints."""
-    record = shown.run.model_dump(mode="json") | {"evaluation": shown.evaluation.model_dump(mode="json")["results"]}
-    return record | {"classes": [_without_origin(row) for row in shown.classes]}
+    results = details.evaluation.model_dump(mode="json")["results"]
+    classes = [_remove_origin(row) for row in details.classes]
+    return details.run.model_dump(mode="json") | {"evaluation": results, "classes": classes}
 
 
-def _without_origin(row: dict[str, Any]) -> dict[str, Any]:
+def _remove_origin(row: dict[str, Any]) -> dict[str, Any]:
     origin = ("run_id", "dataset_digest", "model_digest", "schema_version")
     return {name: value for name, value in row.items() if name not in origin}
 
 
-def compared_json(compared: RunComparison) -> dict[str, Any]:
-    """Return what `backbeam compare --json` prints; differences are B's less A's."""
-    settings = {name: list(pair) for name, pair in compared.differing_settings().items()}
+def build_comparison_json(comparison: RunComparison) -> dict[str, Any]:
+    """Return what `backbeam compare --json` prints; differences are B minus A."""
+    settings = {name: list(pair) for name, pair in comparison.differing_settings().items()}
     return {
-        "first": _listed_json(compared.first.run, compared.first.evaluation),
-        "second": _listed_json(compared.second.run, compared.second.evaluation),
-        "test": compared.comparison._asdict(),
+        "first": _build_run_summary_json(comparison.first.run, comparison.first.evaluation),
+        "second": _build_run_summary_json(comparison.second.run, comparison.second.evaluation),
+        "test": comparison.comparison._asdict(),
         "settings": settings,
     }

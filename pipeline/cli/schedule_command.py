@@ -2,13 +2,18 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+from typer.core import TyperGroup
 
-from pipeline.cli.options import DEFAULT_WORKSPACE, MOST_SECONDS, LogFile, Quiet, Workspace, local_folder, refuse_nan
-from pipeline.progress import configure
+from pipeline.cli.option_types import DEFAULT_WORKSPACE, Workspace
+from pipeline.cli.option_values import MOST_SECONDS, local_folder, refuse_nan
+from pipeline.cli.process_options import MessageOptions
 from pipeline.storage.places import Place
+
+if TYPE_CHECKING:
+    from pipeline.schedule.scheduler import ScheduleConfig
 
 SCHEDULED_COMMAND = "retrain"
 COMMAND = (sys.executable, "-m", "pipeline.cli.scheduled_run")
@@ -67,6 +72,7 @@ Check = Annotated[
 
 def schedule(
     context: typer.Context,
+    *,
     cron: CronExpression = None,
     timezone: Timezone = "UTC",
     jitter: Jitter = 0,
@@ -74,8 +80,7 @@ def schedule(
     workspace: Workspace = DEFAULT_WORKSPACE,
     health_file: HealthFile = None,
     check: Check = False,
-    quiet: Quiet = False,
-    log_file: LogFile = None,
+    messages: MessageOptions,
 ) -> None:
     """Run when it is due, by a cron expression, until SIGTERM; further options, and Beam's after --, go to each run."""
     import socket
@@ -96,13 +101,13 @@ def schedule(
         raise typer.BadParameter("--once runs at once: leave out --jitter, and spread whatever calls it")
     config = ScheduleConfig(
         timetable=Timetable(cron, timezone),
-        command=(*COMMAND, *_build_arguments(context, workspace, quiet, log_file)),
+        command=(*COMMAND, *_build_arguments(context, workspace, messages)),
         state_file=local_folder_of(workspace) / STATE_NAME,
         health_file=health_file,
         jitter=timedelta(seconds=jitter),
         salt=f"{workspace.absolute()} {socket.gethostname()}",
     )
-    configure(quiet, log_file)
+    messages.configure_messages()
     raise typer.Exit(_run_scheduler(config, workspace, once))
 
 
@@ -117,19 +122,18 @@ def _check_health(health_file: Path) -> None:
         raise typer.Exit(UNHEALTHY)
 
 
-def _build_arguments(context: typer.Context, workspace: Place, quiet: bool, log_file: Path | None) -> list[str]:
-    """Return the arguments of every run; raises what the scheduled command would raise for unknown or bad options."""
-    options = [*context.args, "--workspace", str(workspace), "--json"]
-    options += ["--quiet"] if quiet else []
-    options += ["--log-file", str(log_file)] if log_file else []
-    backbeam: Any = context.parent
-    command = backbeam.command.commands[SCHEDULED_COMMAND]
-    command.make_context(SCHEDULED_COMMAND, list(options), parent=backbeam).close()  # parses, and runs nothing
+def _build_arguments(context: typer.Context, workspace: Place, messages: MessageOptions) -> list[str]:
+    """Return the arguments of every run; raises the errors of the scheduled command for unknown or invalid options."""
+    options = [*context.args, "--workspace", str(workspace), "--json", *messages.to_arguments()]
+    backbeam = context.find_root()
+    command = cast(TyperGroup, backbeam.command).commands[SCHEDULED_COMMAND]
+    # parses the options without running the command, so that a mistake is reported now and not at the first run
+    command.make_context(SCHEDULED_COMMAND, list(options), parent=backbeam).close()
     return [SCHEDULED_COMMAND, *options, *(["--", *context.obj] if context.obj else [])]
 
 
-def _run_scheduler(config: Any, workspace: Place, once: bool) -> int:
-    """Run the only scheduler of a workspace on this machine; return the exit code."""
+def _run_scheduler(config: "ScheduleConfig", workspace: Place, once: bool) -> int:
+    """Run the scheduler, holding the lock that allows one for each workspace and machine; return the exit code."""
     import signal
 
     from pipeline.schedule.scheduler import Scheduler

@@ -1,8 +1,8 @@
-"""Standard output and standard error: what happens when they are closed, or cannot be written.
+"""Standard output and standard error that are closed or cannot be written.
 
-A message never decides whether work is done, so what standard error or a log file does not take is dropped. A result
-that standard output does not take is an error, unless its reader has gone: then the command ends as SIGPIPE ends other
-programs, without a message.
+Messages that cannot be written to standard error or a log file are dropped, since a message must not stop the work. A
+result that cannot be written to standard output is an error. If its reader has gone, the command ends with the exit
+code of SIGPIPE and without a message, as other programs do.
 """
 
 import io
@@ -18,12 +18,12 @@ READER_GONE = 128 + signal.SIGPIPE  # the exit code that a shell gives to a prog
 
 
 class _Results(_WholeFile):
-    """Standard output: the first failure is raised, and what is written after it is dropped."""
+    """Standard output: raises the first failure, and drops later writes, such as the flush at exit."""
 
     _failed = False
 
     def write(self, data: Any, /) -> int:
-        """Write the data; raises StorageFailed, or SystemExit if nobody reads them."""
+        """Write the data; raises StorageFailed, or SystemExit if the reader of a pipe has gone."""
         if self._failed:
             return len(memoryview(data).cast("B"))
         try:
@@ -37,16 +37,16 @@ class _Results(_WholeFile):
 
 
 def protect_standard_streams() -> None:
-    """Replace sys.stdout and sys.stderr by streams that fail as this module says.
+    """Replace sys.stdout and sys.stderr by streams that fail as the module describes.
 
     Closed descriptors are opened on the null device first: a file opened later would be given the number 1 or 2, and
-    native code and child processes would write their messages into it. Streams that a test has put in place stay.
+    native code and child processes would write their messages into it. Streams that a test has replaced are kept.
     """
     closed = _open_closed_descriptors()
     if sys.stderr is sys.__stderr__:
         sys.stderr = open_messages(2, _encoding(sys.stderr), closefd=False)
     if sys.stdout is sys.__stdout__:
-        # a closed standard output is no sink: writing to a descriptor that is open for reading fails
+        # a read-only descriptor makes writes fail: a result for a closed standard output is an error, not dropped
         descriptor = os.open(os.devnull, os.O_RDONLY) if 1 in closed else 1
         sys.stdout = _text(_Results(descriptor, "w", closefd=False), _encoding(sys.stdout))
     for stream in (sys.stdout, sys.stderr):
@@ -55,7 +55,7 @@ def protect_standard_streams() -> None:
 
 
 def _open_closed_descriptors() -> list[int]:
-    """Open the null device on those of the descriptors 0 to 2 that are closed, for child processes too; return them."""
+    """Open the null device on closed descriptors among 0 to 2, inheritable by child processes; return them."""
     closed = []
     for descriptor in (0, 1, 2):
         try:

@@ -1,4 +1,4 @@
-"""What outsiders import and call, in a process of their own."""
+"""The public names of backbeam, and the ways to start the command."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ def test_public_names_are_importable():
     assert slices.Slicing is Slicing
 
 
-def test_import_is_light():
+def test_import_loads_no_heavy_library():
     code = "import sys, backbeam; sys.exit(bool({'tensorflow', 'apache_beam', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-P", "-c", code], timeout=60).returncode == 0
 

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from model.recipes import find_recipe
-from pipeline.cli.config import resolve, resolve_validation
+from pipeline.cli.config import resolve_training, resolve_validation
 from pipeline.preprocess.validation_config import CHECKS
 from tests.deploy.parts import CONFIGURATION, DEPLOY
 from tests.helpers import Digits, backbeam
@@ -24,7 +24,7 @@ READERS = {
 
 def test_every_setting_is_one_that_backbeam_knows():
     tables = tomllib.loads(CONFIGURATION.read_text())
-    config = resolve(CONFIGURATION, {})
+    config = resolve_training(CONFIGURATION, {})
     for name, value in tables["training"].items():
         assert getattr(config, name) == value
     checks = resolve_validation(CONFIGURATION)
@@ -35,7 +35,7 @@ def test_every_setting_is_one_that_backbeam_knows():
 
 def test_the_recipe_is_trained_as_it_was_measured():
     """The figures of the pages are of the recipe as it is."""
-    assert resolve(CONFIGURATION, {}) == find_recipe("modern").config
+    assert resolve_training(CONFIGURATION, {}) == find_recipe("modern").config
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -10,7 +10,7 @@ from pathlib import Path
 from model.checkpoint import decode_parameters
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.examples import decode
-from pipeline.cli.config import read_slices, resolve, resolve_validation
+from pipeline.cli.config import read_slices, resolve_training, resolve_validation
 from pipeline.evaluate import predict
 from pipeline.evaluate.records import EvaluationRecord
 from pipeline.evaluate.seeds import GroupRecord
@@ -131,7 +131,7 @@ def checkpoint(data: bytes) -> None:
 def toml(data: bytes) -> None:
     """Read a configuration; the functions that it names as slicings are not imported, since they are code."""
     path = _placed(data, "input.toml")
-    for read in (lambda: resolve(path, {}), lambda: resolve_validation(path)):
+    for read in (lambda: resolve_training(path, {}), lambda: resolve_validation(path)):
         with suppress(BadUsage):
             read()
     with suppress(BadUsage):

@@ -1,4 +1,4 @@
-"""The command line from outside: what it prints, with which code it ends, and what it leaves behind."""
+"""The real command: its output, its exit codes, and the files it leaves."""
 
 import gzip
 import os
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from model.recipes import RECIPES
-from pipeline.cli.options import split_arguments
+from pipeline.cli.arguments import split_arguments
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, images_bytes, labels_bytes, write_files
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = Digits().files()
@@ -46,22 +46,22 @@ def test_help_names_commands_and_exit_codes():
         assert word in " ".join(done.out.split())
 
 
-def test_recipes_are_listed_with_their_figures():
+def test_recipes_are_listed_with_accuracy():
     listed = backbeam("recipes").out
     assert all(recipe in listed for recipe in RECIPES)
     assert "95.42 %" in listed
-    found = backbeam("recipes", "--json").json
-    assert found["nielsen-30"]["config"]["num_epochs"] == 30
+    result = backbeam("recipes", "--json").json
+    assert result["nielsen-30"]["config"]["num_epochs"] == 30
 
 
-def test_gradcheck():
-    found = backbeam("gradcheck", "--layers", "12,5,3", "--recipe", "nielsen-100", "--json")
-    assert (found.code, found.json["agrees"], found.json["layers"]) == (0, True, [12, 5, 3])
-    assert [p["parameter"] for p in found.json["parameters"]] == ["weights", "biases"] * 2
+def test_gradcheck_agrees_for_small_network():
+    result = backbeam("gradcheck", "--layers", "12,5,3", "--recipe", "nielsen-100", "--json")
+    assert (result.code, result.json["agrees"], result.json["layers"]) == (0, True, [12, 5, 3])
+    assert [p["parameter"] for p in result.json["parameters"]] == ["weights", "biases"] * 2
     assert backbeam("gradcheck", "--layers", "12,5,3").out.count("agrees") == 4
 
 
-def test_arguments_after_two_dashes_are_beams():
+def test_arguments_after_two_dashes_go_to_beam():
     assert split_arguments(["run", "--seed", "1", "--", "--runner=X", "--", "y"]) == (
         ["run", "--seed", "1"],
         ["--runner=X", "--", "y"],
@@ -88,7 +88,7 @@ def test_arguments_after_two_dashes_are_beams():
         (["preprocess", "--", "--runer=FlinkRunner"], "--runer"),
         (["predict", "a.png", "--", "b.png"], "predict runs no Beam pipeline"),
         (["export", "--to", "x", "--", "--runner=FlinkRunner"], "export runs no Beam pipeline"),
-        (["train", "--", "--runner=FlinkRunner"], "takes no options after --"),
+        (["train", "--", "--runner=FlinkRunner"], "train runs no Beam pipeline"),
         (["run", "--layers", "784,ten"], "--layers takes sizes"),
         (["run", "--seeds", "5-1"], "5-1 is an empty range"),
         (["run", "--seeds", "1-2", "--seed", "1"], "give --seed or --seeds, not both"),
@@ -106,33 +106,33 @@ def test_usage_errors(arguments, message, tmp_path):
     assert done.out == ""
 
 
-def two_sizes(files):
+def use_two_image_sizes(files):
     files[TEST_IMAGES] = images_bytes(np.zeros((20, 4, 4)))
 
 
-def gap(files):
+def leave_gap_in_labels(files):
     files[LABELS] = labels_bytes(np.arange(60) % 2 * 7)
 
 
-def too_few_labels(files):
+def remove_a_label(files):
     files[LABELS] = labels_bytes(np.arange(59) % 3)
 
 
-def swapped(files):
+def swap_images_and_labels(files):
     files[IMAGES], files[LABELS] = files[LABELS], files[IMAGES]
 
 
 BAD_INPUT = {
-    "wrong magic": (swapped, "train-images-idx3-ubyte: the magic number is 0x00000801"),
+    "wrong magic": (swap_images_and_labels, "train-images-idx3-ubyte: the magic number is 0x00000801"),
     "no header": (lambda f: f.update({IMAGES: b"\0\0"}), "train-images-idx3-ubyte: truncated: expected an IDX header"),
     "empty file": (lambda f: f.update({TEST_LABELS: b""}), "t10k-labels-idx1-ubyte: truncated"),
     "promises more": (lambda f: f.update({IMAGES: f[IMAGES][:-1]}), "promises 1216 bytes, found 1215"),
     "trailing bytes": (lambda f: f.update({IMAGES: f[IMAGES] + b"x"}), "train-images-idx3-ubyte: trailing bytes"),
-    "counts differ": (too_few_labels, "59 labels, expected 60, one for each image of"),
+    "counts differ": (remove_a_label, "59 labels, expected 60, one for each image of"),
     "empty split": (lambda f: f.update({LABELS: labels_bytes(np.zeros(0))}), "the split is empty"),
     "no such file": (lambda f: f.pop(TEST_LABELS), "missing t10k-labels-idx1-ubyte"),
-    "two image sizes": (two_sizes, "train 5 x 4, test 4 x 4"),
-    "a gap in the labels": (gap, "labels go up to 7 but none is 1, 2, 3, 4, 5, 6; say how many"),
+    "two image sizes": (use_two_image_sizes, "train 5 x 4, test 4 x 4"),
+    "a gap in the labels": (leave_gap_in_labels, "labels go up to 7 but none is 1, 2, 3, 4, 5, 6; say how many"),
     "test label unknown to train": (
         lambda f: f.update({TEST_LABELS: labels_bytes(np.full(20, 9))}),
         "more than 0 examples are rejected",
@@ -151,7 +151,7 @@ BAD_GZIP = {
 }
 
 
-def assert_refused(folder: Path, workspace: Path, message: str) -> None:
+def assert_rejected(folder: Path, workspace: Path, message: str) -> None:
     before = contents(folder)
     done = backbeam("run", "--workspace", workspace, "--dataset", folder, "--json")
     assert done.code == 3, done.err
@@ -165,23 +165,23 @@ def assert_refused(folder: Path, workspace: Path, message: str) -> None:
 
 
 @pytest.mark.parametrize("case", BAD_INPUT)
-def test_bad_input(case, tmp_path):
+def test_bad_input_is_rejected(case, tmp_path):
     spoil, message = BAD_INPUT[case]
     files = Digits().files()
     spoil(files)
-    assert_refused(write_files(tmp_path / "digits", files), tmp_path / "ws", message)
+    assert_rejected(write_files(tmp_path / "digits", files), tmp_path / "ws", message)
 
 
 @pytest.mark.parametrize("case", BAD_GZIP)
-def test_bad_gzip(case, tmp_path):
+def test_bad_gzip_is_rejected(case, tmp_path):
     spoil, message = BAD_GZIP[case]
     folder = write_files(tmp_path / "digits", Digits().files(), compress=True)
     path = folder / f"{IMAGES}.gz"
     path.write_bytes(spoil(path.read_bytes()))
-    assert_refused(folder, tmp_path / "ws", message)
+    assert_rejected(folder, tmp_path / "ws", message)
 
 
-def test_a_data_set_that_leaves_out_more_than_is_allowed_now(tmp_path):
+def test_existing_data_set_with_too_many_rejected_examples_is_rejected(tmp_path):
     files = Digits().files()
     files[TEST_LABELS] = labels_bytes(np.array([9, *[0, 1, 2] * 6, 0]))
     folder = write_files(tmp_path / "digits", files)
@@ -192,15 +192,15 @@ def test_a_data_set_that_leaves_out_more_than_is_allowed_now(tmp_path):
     assert "leaves out 1 examples, more than 0" in done.err
 
 
-def test_a_known_data_set_of_other_content(tmp_path):
+def test_known_data_set_with_other_content_is_rejected(tmp_path):
     folder = Digits(num_classes=10).write(tmp_path / "digits")
     done = backbeam("run", "--dataset", "mnist", "--data-dir", folder, "--workspace", tmp_path / "ws")
     assert done.code == 3
     assert "not the train-images-idx3-ubyte of mnist: expected content with SHA-256 ba891046" in done.err
 
 
-def test_no_network_says_which_files_to_put_where(tmp_path):
-    # a proxy that refuses connections stands for having no network
+def test_download_without_network_names_files_to_provide(tmp_path):
+    # a proxy that refuses connections has the effect of no network
     dead = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     arguments = ("--dataset", "mnist", "--workspace", tmp_path / "ws", "--cache-dir", tmp_path / "cache")
     done = backbeam("run", *arguments, environment=dead)
@@ -212,7 +212,7 @@ def test_no_network_says_which_files_to_put_where(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not Path("/dev/full").exists(), reason="nowhere that cannot be written to")
-def test_storage_that_refuses(tmp_path):
+def test_unusable_workspace_path_is_storage_failure(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     done = backbeam("preprocess", "--workspace", tmp_path / "file" / "ws")
     assert done.code == 5
@@ -220,7 +220,7 @@ def test_storage_that_refuses(tmp_path):
     assert "Traceback" not in done.err
 
 
-def test_relative_paths_with_spaces_and_other_letters(tmp_path, monkeypatch):
+def test_relative_paths_with_spaces_and_non_ascii_letters_work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Digits().write(tmp_path / "meine Ziffern é")
     options = ("--", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
@@ -230,7 +230,7 @@ def test_relative_paths_with_spaces_and_other_letters(tmp_path, monkeypatch):
     assert (tmp_path / "mein Platz" / "datasets" / done.json["dataset_id"] / "manifest.json").exists()
 
 
-def test_a_workspace_in_use(tmp_path, digits_folder):
+def test_locked_workspace_is_rejected(tmp_path, digits_folder):
     from pipeline.storage.lock import lock_workspace
 
     with lock_workspace(tmp_path / "ws"):
@@ -240,7 +240,7 @@ def test_a_workspace_in_use(tmp_path, digits_folder):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_beam_job_leaves_no_data_set(number, code, tmp_path):
+def test_interrupted_beam_job_leaves_no_data_set(number, code, tmp_path):
     folder = Digits(num_train=80_000, num_test=10, height=28, width=28).write(tmp_path / "digits")
     workspace = tmp_path / "ws"
     with subprocess.Popen(
@@ -276,7 +276,7 @@ def test_interrupted_training_leaves_no_run(number, code, tmp_path, digits_folde
     ]
 
 
-def test_next_steps_repeat_the_command_with_one_thing_changed(tmp_path, digits_folder):
+def test_next_steps_repeat_command_with_one_option_changed(tmp_path, digits_folder):
     arguments = ("--workspace", tmp_path / "w s", "--dataset", digits_folder, "--seed=4", "--num-steps", 20)
     out = backbeam("run", *arguments).out
     same = f"run --workspace '{tmp_path / 'w s'}' --dataset {digits_folder} --num-steps 20"
@@ -303,7 +303,7 @@ def test_more_usage_errors(arguments, message, tmp_path):
     assert not list(tmp_path.glob("ws/datasets/*"))
 
 
-def test_a_remote_cache_is_refused(tmp_path, monkeypatch):
+def test_remote_cache_is_rejected(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = backbeam("preprocess", "--cache-dir", "gs://bucket/cache")
     assert done.code == 2
@@ -311,7 +311,7 @@ def test_a_remote_cache_is_refused(tmp_path, monkeypatch):
     assert contents(tmp_path) == {}
 
 
-def test_a_split_without_a_usable_example(tmp_path):
+def test_split_without_usable_example_is_rejected(tmp_path):
     files = Digits().files() | {TEST_LABELS: labels_bytes(np.full(20, 9))}
     folder = write_files(tmp_path / "digits", files)
     done = backbeam("run", "--workspace", tmp_path / "ws", "--dataset", folder, "--max-rejected", 100)
@@ -320,14 +320,14 @@ def test_a_split_without_a_usable_example(tmp_path):
     assert not list(tmp_path.glob("ws/datasets/*"))
 
 
-def test_one_known_data_set_does_not_pass_for_another(mnist_folder, tmp_path):
+def test_files_of_another_known_data_set_are_rejected(mnist_folder, tmp_path):
     arguments = ("--dataset", "kmnist", "--data-dir", mnist_folder)
     done = backbeam("preprocess", "--workspace", tmp_path / "ws", *arguments)
     assert done.code == 3
     assert "these are files of mnist, not of kmnist" in done.err
 
 
-def test_a_tiny_label_file_that_unpacks_to_a_long_one_is_refused_at_once(tmp_path):
+def test_small_gzip_of_many_labels_is_rejected_fast(tmp_path):
     folder = write_files(tmp_path / "digits", {IMAGES: images_bytes(np.zeros((1, 2049, 2048)))})
     write_files(folder, {TEST_IMAGES: Digits().files()[TEST_IMAGES], TEST_LABELS: Digits().files()[TEST_LABELS]})
     write_files(folder, {LABELS: labels_bytes(np.zeros(5_000_000))}, compress=True)
@@ -336,20 +336,20 @@ def test_a_tiny_label_file_that_unpacks_to_a_long_one_is_refused_at_once(tmp_pat
     assert "5000000 labels, expected 1" in done.err
 
 
-def test_the_default_workspace_is_in_the_current_folder(tmp_path, monkeypatch, digits_folder):
+def test_default_workspace_is_in_current_folder(tmp_path, monkeypatch, digits_folder):
     monkeypatch.chdir(tmp_path)
     assert backbeam("preprocess", "--dataset", "digits").code == 0
     assert list(tmp_path.glob("backbeam-workspace/datasets/digits-*/manifest.json"))
 
 
 @pytest.mark.parametrize("command", ["recipes", "gradcheck"])
-def test_commands_without_a_pipeline_take_no_options_for_one(command):
+def test_commands_without_pipeline_reject_beam_options(command):
     done = backbeam(command, "--", "--nonsense")
     assert (done.code, done.out) == (2, "")
     assert "nothing may follow --" in " ".join(done.err.split())
 
 
-def test_options_of_pictures_are_not_ignored(digits_folder, tmp_path):
+def test_image_options_for_idx_files_are_rejected(digits_folder, tmp_path):
     for option, message in (("--image-size=5x4", "which say their size"), ("--image-column=image", "Parquet files")):
         done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", digits_folder, option)
         assert done.code == 2, done.err

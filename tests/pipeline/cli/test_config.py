@@ -8,36 +8,38 @@ from hypothesis import strategies as st
 
 from model.errors import BadUsage
 from model.recipes import RECIPES, TrainingConfig
-from pipeline.cli.config import parse_layers, parse_size, read_slices, resolve
+from pipeline.cli.config import parse_layers, parse_size, read_slices, resolve_training
 from pipeline.evaluate.seeds import parse_seeds
 from pipeline.evaluate.slice_config import resolve_slicings
 from pipeline.preprocess.validation_config import CheckSettings
 from pipeline.registry.policy import Policy
 
 
-def write(tmp_path, text):
+def write_config(tmp_path, text):
     path = tmp_path / "run.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
-def test_flags_change_the_file_changes_the_recipe(tmp_path):
-    file = write(tmp_path, '[training]\nrecipe = "nielsen-100"\nlayers = [784, 60, 10]\nseed = 5\nnum_epochs = 2\n')
-    found = resolve(file, {"seed": 7, "step": None, "recipe": None})
+def test_flags_override_file_and_file_overrides_recipe(tmp_path):
+    file = write_config(
+        tmp_path, '[training]\nrecipe = "nielsen-100"\nlayers = [784, 60, 10]\nseed = 5\nnum_epochs = 2\n'
+    )
+    config = resolve_training(file, {"seed": 7, "step": None, "recipe": None})
     expected = {"layers": (784, 60, 10), "seed": 7, "num_epochs": 2.0}
-    assert found == RECIPES["nielsen-100"].config.model_copy(update=expected)
+    assert config == RECIPES["nielsen-100"].config.model_copy(update=expected)
 
 
-def test_replicas_are_a_setting_like_any_other(tmp_path):
-    file = write(tmp_path, "[training]\nnum_replicas = 5\n")
-    assert resolve(file, {}).num_replicas == 5
-    assert resolve(file, {"num_replicas": 2}).num_replicas == 2
+def test_replicas_are_read_from_file_and_flags(tmp_path):
+    file = write_config(tmp_path, "[training]\nnum_replicas = 5\n")
+    assert resolve_training(file, {}).num_replicas == 5
+    assert resolve_training(file, {"num_replicas": 2}).num_replicas == 2
     with pytest.raises(BadUsage, match="num_replicas 3 does not divide batch_size 10"):
-        resolve(file, {"num_replicas": 3})
+        resolve_training(file, {"num_replicas": 3})
 
 
-def test_without_anything_it_is_the_articles_manual_rule():
-    assert resolve(None, {"recipe": None}) == RECIPES["article-manual"].config
+def test_default_recipe_is_article_manual():
+    assert resolve_training(None, {"recipe": None}) == RECIPES["article-manual"].config
 
 
 @pytest.mark.parametrize(
@@ -54,13 +56,13 @@ def test_without_anything_it_is_the_articles_manual_rule():
         (b"\xff\xfe", "run.toml"),
     ],
 )
-def test_what_is_refused(text, message, tmp_path):
+def test_invalid_configuration_is_rejected(text, message, tmp_path):
     with pytest.raises(BadUsage, match=message):
-        resolve(write(tmp_path, text), {})
+        resolve_training(write_config(tmp_path, text), {})
 
 
 PART = "a."
-BEYOND = {
+OUT_OF_RANGE = {
     "training": {
         "recipe": ['"' + "x" * 60_000 + '"'],
         "layers": ["[784, 1000000000, 10]", "[784, 0, 10]", "[784]", "[" + "1," * 101 + "]"],
@@ -91,31 +93,36 @@ BEYOND = {
 }
 
 
-def test_every_setting_that_is_a_number_or_a_text_has_a_range():
+def test_every_number_and_text_setting_has_a_tested_range():
     chosen = {"step", "activation", "output", "loss", "start", "schedule", "warm_start"}
-    assert set(BEYOND["training"]) == set(TrainingConfig.model_fields) - chosen
-    assert set(BEYOND["validation.duplicates"]) == set(CheckSettings.model_fields) - {"severity"}
-    assert set(BEYOND["promotion"]) == set(Policy.model_fields)
+    assert set(OUT_OF_RANGE["training"]) == set(TrainingConfig.model_fields) - chosen
+    assert set(OUT_OF_RANGE["validation.duplicates"]) == set(CheckSettings.model_fields) - {"severity"}
+    assert set(OUT_OF_RANGE["promotion"]) == set(Policy.model_fields)
 
 
 @pytest.mark.parametrize(
     ("table", "name", "value"),
-    [(table, name, value) for table in BEYOND for name in BEYOND[table] for value in BEYOND[table][name]],
+    [
+        (table, name, value)
+        for table in OUT_OF_RANGE
+        for name in OUT_OF_RANGE[table]
+        for value in OUT_OF_RANGE[table][name]
+    ],
     ids=lambda text: text[:30],
 )
-def test_a_value_beyond_its_range_is_refused_in_a_short_message(table, name, value, tmp_path):
-    file = write(tmp_path, f"[{table}]\n{name} = {value}\n")
-    with pytest.raises(BadUsage, match=f"{name}|mine|run.toml") as refused:
-        resolve_slicings(read_slices(file), ()) if table == "slices" else resolve(file, {})
-    assert len(str(refused.value)) < 600
+def test_value_out_of_range_is_rejected_in_short_message(table, name, value, tmp_path):
+    file = write_config(tmp_path, f"[{table}]\n{name} = {value}\n")
+    with pytest.raises(BadUsage, match=f"{name}|mine|run.toml") as error:
+        resolve_slicings(read_slices(file), ()) if table == "slices" else resolve_training(file, {})
+    assert len(str(error.value)) < 600
 
 
 @pytest.mark.parametrize("name", ["training", "validation", "promotion", ""])
-def test_a_long_name_of_a_setting_is_refused_in_a_short_message(name, tmp_path):
+def test_long_setting_name_is_rejected_in_short_message(name, tmp_path):
     table = f"[{name}]\n" if name else ""
-    with pytest.raises(BadUsage, match="no such") as refused:
-        resolve(write(tmp_path, f"{table}{'x' * 60_000} = 1\n"), {})
-    assert len(str(refused.value)) < 600
+    with pytest.raises(BadUsage, match="no such") as error:
+        resolve_training(write_config(tmp_path, f"{table}{'x' * 60_000} = 1\n"), {})
+    assert len(str(error.value)) < 600
 
 
 BOMBS = {
@@ -137,27 +144,27 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS.keys())
-def test_a_file_that_would_take_very_much_memory_or_time_is_refused(text, tmp_path):
-    file = write(tmp_path, text)
+def test_file_that_takes_excessive_memory_or_time_is_rejected(text, tmp_path):
+    file = write_config(tmp_path, text)
     started = time.process_time()
     tracemalloc.start()
     try:
-        with pytest.raises(BadUsage, match=r"run\.toml") as refused:
-            resolve(file, {})
+        with pytest.raises(BadUsage, match=r"run\.toml") as error:
+            resolve_training(file, {})
         assert tracemalloc.get_traced_memory()[1] < 2**25
     finally:
         tracemalloc.stop()
     assert time.process_time() - started < 5
-    assert len(str(refused.value)) < 500
+    assert len(str(error.value)) < 500
 
 
 @pytest.mark.parametrize("text", [text for text in BOMBS.values() if text.count(".") > 1000])
-def test_the_dots_of_a_key_are_counted_before_it_is_parsed(text, tmp_path):
+def test_dots_of_key_are_counted_before_parsing(text, tmp_path):
     with pytest.raises(BadUsage, match="more than 100 dots in line 1, which is no configuration"):
-        resolve(write(tmp_path, text), {})
+        resolve_training(write_config(tmp_path, text), {})
 
 
-def test_texts_and_comments_may_hold_any_dots_and_brackets(tmp_path):
+def test_dots_and_brackets_in_strings_and_comments_are_allowed(tmp_path):
     dots = "." * 200 + "[{" * 50
     text = f"""# {dots}
 [slices]  # {dots}
@@ -167,42 +174,42 @@ c = \"\"\"{dots}
 " {dots}\"\"\"  # " {dots}
 d = '''{dots} '' {dots}'''
 """
-    assert set(read_slices(write(tmp_path, text))) == set("abcd")
+    assert set(read_slices(write_config(tmp_path, text))) == set("abcd")
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_read_or_refused(tmp_path_factory, text):
-    file = write(tmp_path_factory.mktemp("x"), "[training]\n" + text.encode("utf-8", "replace").decode())
+def test_any_text_is_parsed_or_rejected(tmp_path_factory, text):
+    file = write_config(tmp_path_factory.mktemp("x"), "[training]\n" + text.encode("utf-8", "replace").decode())
     with contextlib.suppress(BadUsage):
-        resolve(file, {})
+        resolve_training(file, {})
 
 
-def test_layers():
+def test_layers_are_parsed():
     assert parse_layers("784,30,10") == (784, 30, 10)
     assert parse_layers(None) is None
     with pytest.raises(BadUsage, match="found '784-30'"):
         parse_layers("784-30")
 
 
-def test_long_texts_of_flags_are_refused_in_short_messages():
+def test_long_flag_values_are_rejected_in_short_messages():
     for parse in (parse_layers, parse_size, parse_seeds):
-        with pytest.raises(BadUsage) as refused:
+        with pytest.raises(BadUsage) as error:
             parse("1," * 5_000 + "x")
-        assert len(str(refused.value)) < 400
+        assert len(str(error.value)) < 400
 
 
-def test_a_flag_in_steps_replaces_the_files_epochs(tmp_path):
-    file = write(tmp_path, "[training]\nnum_epochs = 10\n")
-    found = resolve(file, {"num_steps": 100})
-    assert (found.num_steps, found.num_epochs) == (100, None)
+def test_num_steps_flag_replaces_num_epochs_of_file(tmp_path):
+    file = write_config(tmp_path, "[training]\nnum_epochs = 10\n")
+    config = resolve_training(file, {"num_steps": 100})
+    assert (config.num_steps, config.num_epochs) == (100, None)
 
 
 @pytest.mark.parametrize("dropout", [1e-6, 0.999999])
-def test_dropout_that_would_be_none_or_all(dropout, tmp_path):
+def test_dropout_that_rounds_to_none_or_all_is_rejected(dropout, tmp_path):
     with pytest.raises(BadUsage, match=f"dropout {dropout} is not 0"):
-        resolve(write(tmp_path, f"[training]\ndropout = {dropout}\n"), {})
+        resolve_training(write_config(tmp_path, f"[training]\ndropout = {dropout}\n"), {})
 
 
-def test_a_folder_is_no_configuration(tmp_path):
+def test_folder_as_configuration_is_rejected(tmp_path):
     with pytest.raises(BadUsage, match="no configuration file"):
-        resolve(tmp_path, {})
+        resolve_training(tmp_path, {})

@@ -13,7 +13,7 @@ from tests.helpers import Digits, backbeam, on_terminal
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    """Two evaluated runs of a data set, and one that is trained only."""
+    """A workspace with two evaluated runs of a data set, and a run that is not evaluated."""
     folder = tmp_path_factory.mktemp("overview")
     digits = Digits(num_train=90, num_test=60).write(folder / "digits")
     for seed in (1, 2):
@@ -25,24 +25,24 @@ def workspace(tmp_path_factory):
 
 
 def test_runs_are_listed_newest_first(workspace):
-    found = backbeam("runs", "--workspace", workspace, "--json").json
-    assert [run["config"]["seed"] for run in found["runs"]] == [3, 2, 1]
-    assert [run["evaluation"] is None for run in found["runs"]] == [True, False, False]
-    assert found["problems"] == []
+    result = backbeam("runs", "--workspace", workspace, "--json").json
+    assert [run["config"]["seed"] for run in result["runs"]] == [3, 2, 1]
+    assert [run["evaluation"] is None for run in result["runs"]] == [True, False, False]
+    assert result["problems"] == []
     lines = backbeam("runs", "--workspace", workspace).out.splitlines()
-    assert lines[0] == f"test examples of {found['runs'][0]['dataset_id']}"
-    assert [line.split()[0] for line in lines[2:]] == [run["run_id"] for run in found["runs"]]
+    assert lines[0] == f"test examples of {result['runs'][0]['dataset_id']}"
+    assert [line.split()[0] for line in lines[2:]] == [run["run_id"] for run in result["runs"]]
     assert "not evaluated" in lines[2]
 
 
-def test_a_terminal_is_shown_a_drawn_table(workspace):
+def test_table_is_drawn_on_terminal(workspace):
     printed = on_terminal("runs", "--workspace", workspace)
     assert "\x1b[1m" in printed
     assert "────" in printed
     assert "\x1b" not in backbeam("runs", "--workspace", workspace).out
 
 
-def test_a_corrupt_record_does_not_hide_other_runs(workspace, tmp_path):
+def test_corrupt_record_does_not_hide_other_runs(workspace, tmp_path):
     copy = shutil.copytree(workspace, tmp_path / "ws")
     record = next(copy.glob("runs/*seed2*/run.json"))
     record.write_bytes(record.read_bytes()[:-2])
@@ -51,42 +51,44 @@ def test_a_corrupt_record_does_not_hide_other_runs(workspace, tmp_path):
     assert str(record) in done.err
 
 
-def test_no_runs_yet(tmp_path):
+def test_workspace_without_runs_is_listed(tmp_path):
     done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", Digits().write(tmp_path / "digits"))
     assert done.code == 0, done.err
     assert backbeam("runs", "--workspace", tmp_path / "ws").out == "no runs yet: backbeam run\n"
 
 
-def test_a_run_is_shown_in_full(workspace):
-    found = backbeam("show", "article-manual-seed1", "--workspace", workspace, "--json").json
-    test = [row for row in found["classes"] if row["split"] == "test"]
+def test_show_prints_classes_digests_and_settings(workspace):
+    result = backbeam("show", "article-manual-seed1", "--workspace", workspace, "--json").json
+    test = [row for row in result["classes"] if row["split"] == "test"]
     assert sum(row["support"] for row in test) == 60
-    assert {result["split"] for result in found["evaluation"]} == {"train", "test"}
-    text = backbeam("show", "article-manual-seed1", "--workspace", workspace).out
-    for wanted in (
-        found["run_id"],
-        found["dataset_digest"],
-        found["parameters"]["sha256"],
+    assert {split["split"] for split in result["evaluation"]} == {"train", "test"}
+    printed = backbeam("show", "article-manual-seed1", "--workspace", workspace).out
+    for text in (
+        result["run_id"],
+        result["dataset_digest"],
+        result["parameters"]["sha256"],
         "classes of the test split",
     ):
-        assert wanted in text
-    assert re.search(r"^num_steps +4 +10000$", text, re.MULTILINE)
+        assert text in printed
+    assert re.search(r"^num_steps +4 +10000$", printed, re.MULTILINE)
 
 
-def test_two_runs_are_compared_example_by_example(workspace):
-    found = backbeam("compare", "article-manual-seed1", "article-manual-seed2", "--workspace", workspace, "--json").json
-    ids = found["first"]["run_id"], found["second"]["run_id"]
-    right = [right_answers(workspace, name) for name in ids]
-    assert found["test"] == pytest.approx(compare_paired(*right)._asdict())
-    assert found["settings"] == {"seed": [1, 2]}
-    assert found["test"]["only_first"] == int((right[0] & ~right[1]).sum())
+def test_compare_counts_examples_that_only_one_run_predicts(workspace):
+    result = backbeam(
+        "compare", "article-manual-seed1", "article-manual-seed2", "--workspace", workspace, "--json"
+    ).json
+    ids = (result["first"]["run_id"], result["second"]["run_id"])
+    correct = [find_correct_predictions(workspace, name) for name in ids]
+    assert result["test"] == pytest.approx(compare_paired(*correct)._asdict())
+    assert result["settings"] == {"seed": [1, 2]}
+    assert result["test"]["only_first"] == int((correct[0] & ~correct[1]).sum())
     text = backbeam("compare", *ids, "--workspace", workspace).out
     assert "exact McNemar test" in text
     assert re.search(r"^seed +1 +2$", text, re.MULTILINE)
 
 
-def right_answers(workspace, run_id):
-    """bool[n], in the order of the test examples' indices."""
+def find_correct_predictions(workspace, run_id):
+    """Return whether each test example is predicted correctly: bool[n], ordered by index."""
     rows = read_rows(workspace, "predictions", run_id).to_pandas().query("split == 'test'").sort_values("index")
     return np.array(rows["label"] == rows["predicted"])
 
@@ -107,7 +109,7 @@ def test_usage_errors(arguments, message, workspace):
     assert message in " ".join(done.err.split())
 
 
-def test_runs_of_other_examples_are_not_compared(workspace, tmp_path):
+def test_runs_with_different_test_examples_are_not_compared(workspace, tmp_path):
     copy = shutil.copytree(workspace, tmp_path / "ws")
     other = Digits(num_train=90, num_test=60, seed=9).write(tmp_path / "other")
     done = backbeam("run", "--workspace", copy, "--dataset", other, "--recipe", "article-autodiff", "--num-steps", 2)
@@ -117,7 +119,7 @@ def test_runs_of_other_examples_are_not_compared(workspace, tmp_path):
     assert "were not evaluated on the same test examples" in refused.err
 
 
-def test_quiet_and_log_file(workspace, tmp_path):
+def test_quiet_and_log_file_redirect_messages(workspace, tmp_path):
     log = tmp_path / "log"
     done = backbeam("evaluate", "article-manual-seed1", "--workspace", workspace, "--quiet", "--log-file", log)
     assert (done.code, done.err) == (0, "")
@@ -127,4 +129,5 @@ def test_quiet_and_log_file(workspace, tmp_path):
     assert "error: which run?" in log.read_text()
     assert backbeam("evaluate", "--workspace", workspace, "--log-file", tmp_path / "no" / "log").code == 5
     full = backbeam("evaluate", "article-manual-seed1", "--workspace", workspace, "--log-file", "/dev/full")
-    assert (full.code, "Traceback" in full.err, "No space left" in full.err) == (0, False, True)  # said, and done
+    assert (full.code, "Traceback" in full.err) == (0, False)
+    assert "the log file cannot be written, and work goes on: [Errno 28] No space left" in full.err

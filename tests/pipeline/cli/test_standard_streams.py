@@ -1,4 +1,4 @@
-"""Standard output and standard error that are full, closed, or that nobody reads."""
+"""Standard output and standard error that are full, closed, or have no reader."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from tests.helpers import BACKBEAM
 
 @pytest.fixture
 def protected(monkeypatch):
-    """Protect streams on descriptors of the test's own, in place of 1 and 2."""
+    """Return a function that puts other descriptors in place of 1 and 2, and protects the streams on them."""
 
     def protect(output, error):
         for name, descriptor in (("stdout", output), ("stderr", error)):
@@ -46,7 +46,7 @@ def full():
     os.close(descriptor)
 
 
-def run(monkeypatch, *arguments):
+def run_main(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["backbeam", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -56,12 +56,10 @@ def run(monkeypatch, *arguments):
 @pytest.mark.parametrize(
     "arguments", [["--version"], ["--help"], ["recipes"], ["recipes", "--json"], ["run", "--help"]]
 )
-def test_a_result_that_a_full_disk_does_not_take_is_a_storage_failure(
-    arguments, protected, full, monkeypatch, tmp_path
-):
+def test_result_that_does_not_fit_on_disk_is_storage_failure(arguments, protected, full, monkeypatch, tmp_path):
     with (tmp_path / "errors").open("w") as errors:
         protected(full, errors.fileno())
-        assert run(monkeypatch, *arguments) == StorageFailed.exit_code
+        assert run_main(monkeypatch, *arguments) == StorageFailed.exit_code
     assert (tmp_path / "errors").read_text() == (
         "backbeam: standard output cannot be written: [Errno 28] No space left on device; the result is not printed\n"
     )
@@ -70,24 +68,24 @@ def test_a_result_that_a_full_disk_does_not_take_is_a_storage_failure(
 @pytest.mark.parametrize(
     "arguments", [["--version"], ["--help"], ["recipes"], ["recipes", "--json"], ["run", "--help"]]
 )
-def test_a_command_whose_result_nobody_reads_ends_without_a_message(arguments, protected, monkeypatch, tmp_path):
+def test_result_without_reader_ends_without_message(arguments, protected, monkeypatch, tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
     with (tmp_path / "errors").open("w") as errors:
         protected(writer, errors.fileno())
-        assert run(monkeypatch, *arguments) == READER_GONE
+        assert run_main(monkeypatch, *arguments) == READER_GONE
     os.close(writer)
     assert (tmp_path / "errors").read_text() == ""
 
 
-def test_an_error_keeps_its_code_where_standard_error_is_full(protected, full, monkeypatch, tmp_path):
+def test_exit_code_is_kept_if_standard_error_is_full(protected, full, monkeypatch, tmp_path):
     with (tmp_path / "out").open("w") as out:
         protected(out.fileno(), full)
-        assert run(monkeypatch, "runs", "--workspace", str(tmp_path / "missing")) == 2
-        assert run(monkeypatch, "gradcheck", "--recipe", "missing") == 2
+        assert run_main(monkeypatch, "runs", "--workspace", str(tmp_path / "missing")) == 2
+        assert run_main(monkeypatch, "gradcheck", "--recipe", "missing") == 2
 
 
-def test_messages_that_do_not_fit_are_dropped_and_later_ones_are_written(tmp_path):
+def test_messages_that_do_not_fit_are_dropped_and_later_ones_written(tmp_path):
     place = tmp_path / "log"
     with open_messages(place) as stream:
         os.dup2(os.open("/dev/full", os.O_WRONLY), stream.fileno())
@@ -98,7 +96,7 @@ def test_messages_that_do_not_fit_are_dropped_and_later_ones_are_written(tmp_pat
     assert place.read_text() == "kept\n"
 
 
-def test_a_stream_in_non_blocking_mode_gets_everything():
+def test_non_blocking_stream_receives_everything():
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     received = []
@@ -111,37 +109,37 @@ def test_a_stream_in_non_blocking_mode_gets_everything():
     assert received == ["x" * 2**20]
 
 
-def closed(descriptors, *arguments, command=(BACKBEAM,)):
-    """Run a command, the real one by default, with descriptors closed."""
+def run_with_closed(descriptors, *arguments, command=(BACKBEAM,)):
+    """Run a command, backbeam by default, with some descriptors closed."""
     redirections = " ".join(f"{number}>&-" for number in descriptors)
-    whole = ["sh", "-c", f'exec "$@" {redirections}', "sh", *command, *arguments]
-    return subprocess.run([*map(str, whole)], capture_output=True, text=True, timeout=60)
+    shell = ["sh", "-c", f'exec "$@" {redirections}', "sh", *command, *arguments]
+    return subprocess.run([*map(str, shell)], capture_output=True, text=True, timeout=60)
 
 
-def test_a_closed_standard_output_is_a_storage_failure():
-    done = closed([0, 1], "recipes", "--json")
+def test_closed_standard_output_is_storage_failure():
+    done = run_with_closed([0, 1], "recipes", "--json")
     assert done.returncode == StorageFailed.exit_code
     assert done.stderr.startswith("backbeam: standard output cannot be written: [Errno 9]")
 
 
-def test_no_file_takes_the_place_of_a_closed_standard_error(tmp_path):
+def test_no_file_gets_descriptor_of_closed_standard_error(tmp_path):
     code = (
         "import os, sys; from pipeline.cli.standard_streams import protect_standard_streams as protect; protect(); "
         "sys.stderr.write('dropped'); print(open(sys.argv[1], 'w').fileno() > 2, os.get_inheritable(2))"
     )
-    done = closed([0, 2], tmp_path / "file", command=(sys.executable, "-c", code))
+    done = run_with_closed([0, 2], tmp_path / "file", command=(sys.executable, "-c", code))
     assert (done.returncode, done.stdout, (tmp_path / "file").read_text()) == (0, "True True\n", "")
 
 
 def fail_within(context, problem):
-    """Write to both sides of standard error in a context, and fail there."""
+    """Write to sys.stderr and to descriptor 2 in a context, and raise an error there."""
     with context:
         sys.stderr.write("said by backbeam\n")
         os.write(2, b"said by a library\n")
         raise problem
 
 
-def test_an_engine_is_given_a_log_where_standard_error_is_full(protected, full, tmp_path):
+def test_engine_log_is_written_if_standard_error_is_full(protected, full, tmp_path):
     log = tmp_path / "engine.log"
     with (tmp_path / "out").open("w") as out:
         protected(out.fileno(), full)
@@ -150,7 +148,7 @@ def test_an_engine_is_given_a_log_where_standard_error_is_full(protected, full, 
     assert log.read_bytes() == b"said by a library\n"
 
 
-def test_an_import_that_fails_says_so_where_standard_error_is_full(protected, full, tmp_path):
+def test_import_error_is_raised_if_standard_error_is_full(protected, full, tmp_path):
     with (tmp_path / "out").open("w") as out:
         protected(out.fileno(), full)
         with pytest.raises(ImportError, match="library"):

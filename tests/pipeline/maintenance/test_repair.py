@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import CorruptArtefact
-from pipeline.cli.maintenance_output import verified_parts
+from pipeline.cli.maintenance_output import format_verify_result
 from pipeline.maintenance.repair import failure_of
 from pipeline.maintenance.repair import repair as repair_workspace
 from pipeline.maintenance.verify import find_scope, verify
@@ -97,7 +97,7 @@ def test_a_lost_record_is_named_with_what_to_delete_and_what_to_run(how, workspa
         for kind, path in paths.items():
             remedy = LOST[kind].format(path=path, folder=path.parent)
             assert remedy in reasons
-            assert any(remedy in str(part) for part in verified_parts(found.verified))
+            assert any(remedy in str(part) for part in format_verify_result(found.verified))
         assert isinstance(failure_of(found), CorruptArtefact)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.run_output import next_steps
+from pipeline.cli.run_output import suggest_next_steps
 from pipeline.evaluate.records import EVALUATION_NAME
 from pipeline.evaluate.results import paired
 from pipeline.evaluate.significance import compare_paired
@@ -194,7 +194,7 @@ def test_a_page_cannot_be_written(two, tmp_path):
 def test_the_main_job_names_the_command(two):
     workspace, (first, _) = two
     run = find_model(workspace, first).run
-    text = "\n".join(next_steps(["run", "--workspace", str(workspace)], run))
+    text = "\n".join(suggest_next_steps(["run", "--workspace", str(workspace)], run))
     assert f"report {first} --workspace {workspace}" in text
-    joined = "\n".join(next_steps(["run", f"--workspace={workspace}"], run))
+    joined = "\n".join(suggest_next_steps(["run", f"--workspace={workspace}"], run))
     assert f"report {first} --workspace={workspace} " in joined

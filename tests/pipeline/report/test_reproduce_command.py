@@ -7,7 +7,7 @@ import pytest
 
 from model.errors import CorruptArtefact
 from model.recipes import RECIPES, fit_to_data, override
-from pipeline.cli.config import resolve
+from pipeline.cli.config import resolve_training
 from pipeline.evaluate.results import EvaluatedRun, find_evaluated
 from pipeline.preprocess.provenance import Origin, origin_path, write_origin
 from pipeline.report.reproduce_command import CONFIG_FILE, describe_reproduction, settings_of
@@ -27,7 +27,7 @@ CHANGES = (
 def test_the_configuration_comes_out_again(changes, recipe, tmp_path):
     config = fit_to_data(override(RECIPES[recipe].config, **changes), 784, 10, 4000)
     (tmp_path / CONFIG_FILE).write_text(settings_of(config))
-    assert fit_to_data(resolve(tmp_path / CONFIG_FILE, {}), 784, 10, 4000).digest == config.digest
+    assert fit_to_data(resolve_training(tmp_path / CONFIG_FILE, {}), 784, 10, 4000).digest == config.digest
 
 
 @pytest.fixture(scope="module")

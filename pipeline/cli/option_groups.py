@@ -1,0 +1,53 @@
+"""Dataclasses of options as parameters of a command, for Typer, which reads separate parameters only."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import wraps
+from inspect import Parameter
+
+
+def flatten_option_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that takes the fields of dataclasses of options in place of the dataclasses.
+
+    Args:
+        command: a parameter annotated with a dataclass is a group of options. Each of its fields is an
+            `Annotated[..., typer.Option(...)]` with a default.
+
+    Returns:
+        a function whose parameters stand in the order of the command's, each group's in the order of its fields.
+
+    Raises:
+        ValueError: two options have the same name.
+    """
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    groups = {parameter.name: parameter.annotation for parameter in parameters if _is_group(parameter)}
+
+    @wraps(command)
+    def call(**values: object) -> None:
+        built = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**values, **built)
+
+    options = [option for parameter in parameters for option in _flatten(parameter)]
+    call.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # what Typer reads
+    return call
+
+
+def _is_group(parameter: Parameter) -> bool:
+    return is_dataclass(parameter.annotation)
+
+
+def _flatten(parameter: Parameter) -> list[Parameter]:
+    if not _is_group(parameter):
+        return [parameter.replace(kind=Parameter.KEYWORD_ONLY)]
+    return [
+        Parameter(field.name, Parameter.KEYWORD_ONLY, default=_default(field), annotation=field.type)
+        for field in fields(parameter.annotation)
+    ]
+
+
+def _default(field: Field[object]) -> object:
+    return field.default if field.default_factory is MISSING else field.default_factory()
