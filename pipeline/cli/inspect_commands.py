@@ -118,10 +118,12 @@ def report(
     """Write a run's report as one HTML page with an inspector of back-propagation, or compare several runs."""
     from pipeline.cli.run_json import build_report_json
     from pipeline.cli.run_output import format_report
-    from pipeline.report import report
+    from pipeline.registry.history import resolve_run
+    from pipeline.report.report import write_report
 
     refuse_beam_options(context)
-    written = report.write_report(existing_workspace(workspace), runs or [], to)
+    place = existing_workspace(workspace)
+    written = write_report(place, [resolve_run(place, run) for run in runs or []], to)
     print_result(as_json, build_report_json(written), format_report(written))
 
 

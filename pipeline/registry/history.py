@@ -13,7 +13,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, overload
 
 from pydantic import Field, model_validator
 
@@ -228,6 +228,14 @@ def find_champion(workspace: Place) -> Champion:
     if found is None:
         raise BadUsage(f"{workspace} has no champion yet: `backbeam retrain` or `backbeam promote RUN` makes one")
     return found
+
+
+@overload
+def resolve_run(workspace: Place, wanted: str) -> str: ...
+
+
+@overload
+def resolve_run(workspace: Place, wanted: str | None) -> str | None: ...
 
 
 def resolve_run(workspace: Place, wanted: str | None) -> str | None:

@@ -354,3 +354,13 @@ def test_image_options_for_idx_files_are_rejected(digits_folder, tmp_path):
         done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", digits_folder, option)
         assert done.code == 2, done.err
         assert message in done.err
+
+
+@pytest.mark.parametrize("command", [("show", "champion"), ("report", "champion", "--to"), ("compare", "champion")])
+def test_champion_is_a_name_of_a_run(command, everything, tmp_path):
+    workspace = ("--workspace", everything / "ws")
+    champion = backbeam("champion", *workspace, "--json").json["run_id"]
+    target = {"report": [tmp_path / "page.html"], "compare": ["article-manual-seed2"]}.get(command[0], [])
+    by_name, by_id = (backbeam(command[0], run, *command[2:], *target, *workspace) for run in ("champion", champion))
+    assert by_name.code == by_id.code == 0, by_name.err
+    assert by_name.out == by_id.out
