@@ -13,7 +13,7 @@ from pipeline.evaluate.group_counts import count_groups
 def counts_of(labels, predicted, num_classes, start=0, losses=None, split="test"):
     labels, outputs = np.array(labels, int), np.eye(num_classes, dtype=np.float32)[np.array(predicted, int)] * 0.75
     losses = np.full(len(labels), 0.25, np.float32) if losses is None else np.array(losses, np.float32)
-    return metrics.count(split, np.arange(start, start + len(labels)), labels, outputs, losses)
+    return metrics.count_predictions(split, np.arange(start, start + len(labels)), labels, outputs, losses)
 
 
 def test_by_hand():
@@ -59,7 +59,7 @@ def test_against_scikit_learn():
     losses = -np.log(np.maximum(outputs[np.arange(3000), labels], 1e-12))
     pieces = [slice(0, 1000), slice(1000, 1001), slice(1001, 3000)]
     index = np.arange(3000)
-    parts = [metrics.count("test", index[at], labels[at], outputs[at], losses[at]) for at in pieces]
+    parts = [metrics.count_predictions("test", index[at], labels[at], outputs[at], losses[at]) for at in pieces]
     counts, predicted = metrics.merge_counts(parts)["test"], outputs.argmax(axis=1)
     row, names = metrics.evaluation_row(counts, tuple("abcdef")), tuple("abcdef")
     assert row["accuracy"] == sklearn.metrics.accuracy_score(labels, predicted)
@@ -113,13 +113,13 @@ def test_losses_are_added_up_in_float64():
 
 def test_squared_differences_are_worked_out_in_float64():
     outputs = np.array([[1 + 2**-12, 0]], np.float32)  # whose square float32 has no number for
-    counts = metrics.count("test", np.arange(1), np.array([1]), outputs, np.zeros(1, np.float32))
+    counts = metrics.count_predictions("test", np.arange(1), np.array([1]), outputs, np.zeros(1, np.float32))
     assert counts.brier_sums == ((1 + 2**-12) ** 2 + 1,)
 
 
 def test_confidences_are_added_up_in_float64():
     outputs = np.array([[2**-24, 0.9]] * 3, np.float32)
-    counts = metrics.count("test", np.arange(3), np.ones(3, int), outputs, np.zeros(3, np.float32))
+    counts = metrics.count_predictions("test", np.arange(3), np.ones(3, int), outputs, np.zeros(3, np.float32))
     assert counts.calibration.value_sums.tolist() == [[3 * float(np.float32(0.9))]]
 
 

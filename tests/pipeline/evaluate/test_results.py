@@ -7,7 +7,7 @@ import pytest
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.evaluate.records import load_evaluation
-from pipeline.evaluate.results import paired, read_rows, sort_by_example
+from pipeline.evaluate.results import read_paired_outcomes, read_rows, sort_by_example
 from pipeline.evaluate.significance import compare_paired
 from pipeline.storage.tables import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES
 from pipeline.storage.workspace import table_partition
@@ -71,7 +71,7 @@ def test_pairs_are_of_the_same_examples(seeds_run):
     first, second, _ = names(seeds_run)
     evaluations = [load_evaluation(seeds_run, find_run(seeds_run, name)[0]) for name in (first, second)]
     for split in ("train", "test"):
-        ours, theirs = paired(seeds_run, first, second, split)
+        ours, theirs = read_paired_outcomes(seeds_run, first, second, split)
         predictions = pd.read_parquet(seeds_run / "reports" / "predictions").query(f"split == '{split}'")
         right = predictions.assign(right=predictions["label"] == predictions["predicted"])
         table = right.astype({"run": str}).pivot_table(index=["part", "index"], columns="run", values="right")
@@ -80,7 +80,7 @@ def test_pairs_are_of_the_same_examples(seeds_run):
         found = compare_paired(ours, theirs)
         by_record = [result.num_correct for each in evaluations for result in each.results if result.split == split]
         assert [found.first_correct, found.second_correct] == by_record
-        again = paired(seeds_run, *evaluations, split)
+        again = read_paired_outcomes(seeds_run, *evaluations, split)
         np.testing.assert_array_equal(np.stack(again), np.stack([ours, theirs]))
 
 
@@ -92,9 +92,9 @@ def test_runs_on_other_examples_are_not_paired(workspace, tmp_path):
     with pytest.raises(
         BadInput, match=r"not evaluated on the same test examples: 20 of digits-\w+ against 21 of others-"
     ):
-        paired(workspace, ours, others, "test")
+        read_paired_outcomes(workspace, ours, others, "test")
     with pytest.raises(BadInput, match="have no examples in a split 'validation'"):
-        paired(workspace, ours, ours, "validation")
+        read_paired_outcomes(workspace, ours, ours, "validation")
 
 
 def test_rows_are_sorted_by_part_and_index_in_arrays_that_hold_any_number_of_them():

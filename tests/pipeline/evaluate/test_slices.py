@@ -11,10 +11,10 @@ from pipeline.evaluate.slices import (
     Names,
     Slice,
     Slicing,
-    check_few,
+    check_num_keys,
+    compute_keys,
     cut_quantiles,
     ink_of,
-    keys_of,
     slice_rows,
 )
 
@@ -33,7 +33,7 @@ def rows_of(slicing, *seen, name="class"):
     counted = {}
     for number, each in enumerate(seen):
         correct, losses = each.predicted == each.labels, np.linspace(0, 1, len(each.labels))
-        counted[f"s{number}"] = count_groups(keys_of(name, "a:b", slicing, each), correct, losses)
+        counted[f"s{number}"] = count_groups(compute_keys(name, "a:b", slicing, each), correct, losses)
     return list(slice_rows(name, slicing, counted, NAMES))
 
 
@@ -143,17 +143,17 @@ def write(each):
 )
 def test_what_is_no_slicing(function, problem):
     with pytest.raises(BadInput, match=r"slicing thin \(mine:thin\) .*" + problem):
-        keys_of("thin", "mine:thin", Slicing(function), answered(6))
+        compute_keys("thin", "mine:thin", Slicing(function), answered(6))
 
 
 def test_a_thousand_keys_are_few_enough():
-    check_few("thin", "mine:thin", count_groups(np.arange(1000), np.ones(1000, bool), np.ones(1000)))
+    check_num_keys("thin", "mine:thin", count_groups(np.arange(1000), np.ones(1000, bool), np.ones(1000)))
 
 
 def test_too_many_keys():
     counted = count_groups(np.arange(1001), np.ones(1001, bool), np.ones(1001))
     with pytest.raises(BadInput, match=r"slicing thin \(mine:thin\) gives 1,001 different keys"):
-        check_few("thin", "mine:thin", counted)
+        check_num_keys("thin", "mine:thin", counted)
 
 
 @pytest.mark.parametrize(
@@ -175,11 +175,11 @@ def test_a_slicing_may_have_a_thousand_keys():
         keys = np.arange(num_keys)
         return count_groups(keys, keys > 0, np.zeros(num_keys))
 
-    check_few("thin", "mine:thin", counted(1000))
+    check_num_keys("thin", "mine:thin", counted(1000))
     with pytest.raises(
         BadInput, match=r"^slicing thin \(mine:thin\) gives 1,001 different keys or more, expected at most"
     ):
-        check_few("thin", "mine:thin", counted(1001))
+        check_num_keys("thin", "mine:thin", counted(1001))
 
 
 def test_the_ink_of_a_large_image_does_not_overflow():
