@@ -11,23 +11,23 @@ def counted(confidence, correct):
     return count_groups(confidence_bins(confidence), np.array(correct), confidence)
 
 
-def test_a_bin_holds_its_upper_edge_and_the_first_its_lower_too():
+def test_bins_include_their_upper_edge_and_the_first_its_lower_edge():
     assert confidence_bins(np.array([0, 0.05, 0.5, 0.50001, 1], np.float32)).tolist() == [0, 0, 4, 5, 9]
     assert EDGES[0] == 0
     assert EDGES[-1] == 1
 
 
-def test_by_hand():
-    found = counted([0.95, 0.95, 0.35, 0.25], [True, False, False, False])
-    rows = {row["bin"]: row for row in calibration_rows("test", found)}
+def test_rows_and_expected_error_of_four_examples():
+    counts = counted([0.95, 0.95, 0.35, 0.25], [True, False, False, False])
+    rows = {row["bin"]: row for row in calibration_rows("test", counts)}
     assert sorted(rows) == list(range(10))
     assert (rows[9]["num_examples"], rows[9]["num_correct"], rows[9]["accuracy"]) == (2, 1, 0.5)
     assert rows[9]["confidence"] == pytest.approx(0.95)
     assert (rows[5]["num_examples"], rows[5]["confidence"], rows[5]["accuracy"]) == (0, 0, 0)
-    assert expected_error(found) == pytest.approx((2 * 0.45 + 0.35 + 0.25) / 4)
+    assert expected_error(counts) == pytest.approx((2 * 0.45 + 0.35 + 0.25) / 4)
 
 
-def test_against_scikit_learn():
+def test_rows_and_expected_error_equal_those_of_scikit_learn():
     random = np.random.default_rng(3)
     confidence = np.concatenate([random.random(5000), np.arange(11) / 10]).astype(np.float32)
     confidence = confidence[confidence_bins(confidence) != 2]  # one bin stays empty

@@ -1,4 +1,7 @@
-"""The history and the pointer to the champion."""
+"""The history and the pointer to the champion.
+
+Modules that import TensorFlow are imported where they are used: the processes of a test import this file too.
+"""
 
 import multiprocessing
 from pathlib import Path
@@ -8,9 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadUsage, CorruptArtefact, Locked
-from pipeline.maintenance.findings import ExpectedFile, Fault
-from pipeline.maintenance.inventory import list_registry
-from pipeline.maintenance.repair import rebuild_champion
 from pipeline.registry.history import (
     Champion,
     Entry,
@@ -164,6 +164,10 @@ def test_history_without_its_last_entry_is_rejected(tmp_path):
 
 
 def test_missing_last_entry_is_a_fault_and_the_pointer_is_not_changed(tmp_path):
+    from pipeline.maintenance.findings import Fault
+    from pipeline.maintenance.inventory import list_registry
+    from pipeline.maintenance.repair import rebuild_champion
+
     promoted(tmp_path, "one", "two")
     pointer = champion_path(tmp_path).read_bytes()
     for number in (2, 1):
@@ -176,6 +180,9 @@ def test_missing_last_entry_is_a_fault_and_the_pointer_is_not_changed(tmp_path):
 
 
 def test_file_that_the_pointer_names_is_listed_for_verification(tmp_path):
+    from pipeline.maintenance.findings import ExpectedFile
+    from pipeline.maintenance.inventory import list_registry
+
     history = promoted(tmp_path, "one")
     [named] = [item for item in list_registry(tmp_path) if isinstance(item, ExpectedFile)]
     assert (named.path, named.info) == (tmp_path / "runs/one/parameters.safetensors", history.champion.parameters)
