@@ -3,10 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
+from model.errors import BadInput
+from pipeline.context import StageLog
+from pipeline.registry import retrain as retraining
 from pipeline.registry.history import load_history
 from tests.helpers import Digits, backbeam, contents, images_bytes, write_files
 
@@ -138,6 +143,18 @@ def test_bad_data_are_rejected_and_entered_once(folder):
     lenient.write_text("".join(f'[validation.{name}]\nseverity = "warning"\n' for name in drifts))
     allowed = retrain(folder, "--num-steps", 4, "--config", lenient, source=folder / "bad")
     assert (allowed.code, allowed.json["outcome"]) == (0, "kept"), allowed.err
+
+
+def test_data_set_that_cannot_be_evaluated_is_rejected_before_training(tmp_path, monkeypatch):
+    manifest = SimpleNamespace(class_names=("a", "b"), splits={"train": SimpleNamespace(shards=())})
+    monkeypatch.setattr("pipeline.storage.tables.MOST_ROWS", 3)
+    monkeypatch.setattr(retraining, "preprocess_stage", lambda *arguments: SimpleNamespace(manifest=manifest))
+    for name in ("_expand_patterns", "_digest_inputs", "find_reference", "_validate"):
+        monkeypatch.setattr(retraining, name, lambda *arguments: None)
+    monkeypatch.setattr(retraining, "train_stage", lambda *arguments: pytest.fail("training began"))
+    config = MagicMock(warm_start=False)
+    with pytest.raises(BadInput, match="confusion would have 4 rows"):
+        retraining.retrain(SimpleNamespace(workspace=tmp_path), config, StageLog())
 
 
 def test_data_of_another_image_size_are_rejected(folder):
