@@ -162,7 +162,8 @@ def predict_files(model: Model, files: list[str]) -> list[PredictedImage]:
         from model.network import build_network, predict
 
         initialise_devices()
-    config, manifest = model.run.config, model.manifest
+    config = model.run.config
+    manifest = model.manifest
     network = build_network(config.activation, config.output, config.loss)
     parameters = decode_parameters(data, str(model.folder / model.run.parameters.name), config.layers)
 

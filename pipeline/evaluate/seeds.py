@@ -137,6 +137,7 @@ def _check_table(record: GroupRecord, workspace: Place, table: pa.Table) -> None
 
 
 def _is_seed(text: str) -> bool:
+    # the length first: Python refuses to convert thousands of digits
     return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 2**31
 
 

@@ -25,6 +25,7 @@ def evaluate_stage(
         CorruptArtefact: a shard, a model or a table does not match its record.
         EngineFailed: the Beam engine failed.
     """
+    # the record alone decides here; `check` below verifies the files of all runs
     missing = [run for run in runs if not (settings.workspace / "runs" / run.run_id / EVALUATION_NAME).exists()]
     _check_slicings(settings.workspace, [run for run in runs if run not in missing], slicings)
 

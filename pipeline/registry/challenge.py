@@ -128,7 +128,7 @@ def write_contest(settings: StageContext, dataset: Dataset, run: RunRecord, fold
 
     initialise_devices(settings.device)
     job = EvaluationJob(settings.workspace, dataset.folder, dataset.manifest, run, slicings={})
-    make_empty_folder(folder)
+    make_empty_folder(folder)  # deletes the files of an attempt that was killed
     with (
         temporary_files_in(settings.workspace),
         capture_engine_messages(settings.engine_log),

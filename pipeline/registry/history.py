@@ -291,6 +291,7 @@ def append_entry(workspace: Place, history: History, **fields: Any) -> Entry:
         **fields,
     )
     path = entry_path(workspace, entry.number)
+    # the entry before the pointer: if the process is killed in between, open_history updates the pointer
     if not write_if_absent(path, entry.to_json()):
         raise Locked(f"{path} was written by another process meanwhile: do it again")
     _update_pointer(workspace, entry.champion)
