@@ -45,7 +45,7 @@ def evaluate(
     """Evaluate a run's model on every split of a data set: write the tables, then the record.
 
     Raises:
-        BadInput: a user's slicing fails, or a table would be larger than what is read back.
+        BadInput: a user's slicing fails, or a table would be larger than readers accept.
         CorruptArtefact: a shard or the model does not match its record.
         EngineFailed: the Beam engine failed.
     """

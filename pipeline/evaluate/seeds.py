@@ -131,7 +131,7 @@ def _check_table(record: GroupRecord, workspace: Place, table: pa.Table) -> None
     record.table.check(folder)
     if not read_table(folder / record.table.name).equals(table):
         raise CorruptArtefact(
-            f"{folder / record.table.name} does not say what the evaluations of its runs say; delete "
+            f"{folder / record.table.name} does not match the evaluations of its runs; delete "
             f"{group_path(workspace, record.group_id)} and run again"
         )
 

@@ -20,7 +20,7 @@ def evaluate_stage(
     """Evaluate runs on every split of their data set, unless that is complete; return their records in order.
 
     Raises:
-        BadInput: one of the user's slicings fails, or a table would be larger than what is read back.
+        BadInput: one of the user's slicings fails, or a table would be larger than readers accept.
         BadUsage: a run was evaluated with other slicings before.
         CorruptArtefact: a shard, a model or a table does not match its record.
         EngineFailed: the Beam engine failed.

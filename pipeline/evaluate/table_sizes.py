@@ -12,7 +12,7 @@ def check_table_sizes(manifest: Manifest) -> None:
     The manifest alone decides, so a job can check it before it trains.
 
     Raises:
-        BadInput: a file would be larger than what is read back.
+        BadInput: a file would be larger than readers accept.
     """
     num_classes = len(manifest.class_names)
     num_confusion_rows = len(manifest.splits) * num_classes**2

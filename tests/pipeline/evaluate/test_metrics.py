@@ -75,7 +75,7 @@ def test_metrics_equal_those_of_scikit_learn():
     expected = sklearn.metrics.precision_recall_fscore_support(labels, predicted, zero_division=0)
     rows = list(metrics.class_rows(counts, names))
     for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
-        assert [each[name] for each in rows] == pytest.approx(values.tolist(), rel=1e-12)
+        assert [row[name] for row in rows] == pytest.approx(values.tolist(), rel=1e-12)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.floats(0, 9)), min_size=1, max_size=40), st.data())
@@ -135,8 +135,8 @@ def test_examples_are_counted_in_integers():
     row = metrics.evaluation_row(counts, ("a", "b"))
     assert (row["num_examples"], row["num_correct"]) == (many + 2, many)
     assert row["loss"] == row["brier"] == (1e16 + 2) / (many + 2)
-    assert [each["support"] for each in metrics.class_rows(counts, ("a", "b"))] == [many + 2, 0]
-    assert [each["count"] for each in metrics.confusion_rows(counts)] == [many, 2, 0, 0]
+    assert [row["support"] for row in metrics.class_rows(counts, ("a", "b"))] == [many + 2, 0]
+    assert [row["count"] for row in metrics.confusion_rows(counts)] == [many, 2, 0, 0]
     both = metrics.merge_counts([counts, counts])["test"]
     assert int(both.confusion.sum()) == 2 * (many + 2)
     assert both.brier_sums == (1e16, 1.0, 1.0) * 2

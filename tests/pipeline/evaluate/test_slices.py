@@ -97,13 +97,13 @@ def test_ink_is_the_mean_pixel_value_rounded_down():
 def test_quantiles_of_small_histograms():
     """Twenty keys of one example each are ten slices of two; a key with most of the examples stays whole."""
     slices = cut_quantiles(dict.fromkeys(range(30, 50), 1), NAMES)
-    assert [each.keys for each in slices] == [(key, key + 1) for key in range(30, 50, 2)]
+    assert [part.keys for part in slices] == [(key, key + 1) for key in range(30, 50, 2)]
     assert [slices[0].name, slices[-1].name] == ["ink 30 to 32", "ink 48 to 50"]
     assert cut_quantiles({3: 1, 5: 98, 200: 1}, NAMES) == [
         *(Slice("ink 3 to 5", (3,)), Slice("ink 5 to 200", (5,)), Slice("ink 200 to 201", (200,)))
     ]
     # the middle of the first 3 of 20 lies in the first tenth, though its end lies in the second
-    assert [each.keys for each in cut_quantiles({0: 3, 1: 1, 2: 16}, NAMES)] == [(0,), (1,), (2,)]
+    assert [part.keys for part in cut_quantiles({0: 3, 1: 1, 2: 16}, NAMES)] == [(0,), (1,), (2,)]
     assert cut_quantiles({0: 7}, NAMES) == [Slice("ink 0 to 1", (0,))]
 
 
@@ -111,14 +111,14 @@ def test_quantiles_of_small_histograms():
 def test_quantiles_contain_every_key_once(sizes):
     histogram = dict(sorted(sizes.items()))
     slices = cut_quantiles(histogram, NAMES)
-    assert [key for each in slices for key in each.keys] == list(histogram)
+    assert [key for part in slices for key in part.keys] == list(histogram)
     assert len(slices) <= 10
     limit = sum(sizes.values()) / 10 + max(sizes.values())
     assert all(sum(sizes[key] for key in part.keys) <= limit for part in slices)
 
 
 def test_slices_of_a_function_are_named_by_their_keys():
-    rows = rows_of(Slicing(lambda each: each.labels == 1), answered(6))
+    rows = rows_of(Slicing(lambda examples: examples.labels == 1), answered(6))
     assert [(row["slice"], row["num_examples"]) for row in rows] == [("0", 4), ("1", 2)]
 
 
@@ -129,12 +129,12 @@ def raise_error(examples):
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
-        (lambda each: each.labels[1:], r"gave int64\[5\], expected .* \[6\]"),
-        (lambda each: each.labels * 1.0, r"gave float64\[6\]"),
-        (lambda each: each.labels.astype(np.uint64), r"gave uint64\[6\]"),
-        (lambda each: each.images, r"gave uint8\[6, 4, 5\]"),
-        (lambda each: ["a"] * 6, r"gave <U1\[6\]"),
-        (lambda each: 3, r"gave int64\[\]"),
+        (lambda examples: examples.labels[1:], r"gave int64\[5\], expected .* \[6\]"),
+        (lambda examples: examples.labels * 1.0, r"gave float64\[6\]"),
+        (lambda examples: examples.labels.astype(np.uint64), r"gave uint64\[6\]"),
+        (lambda examples: examples.images, r"gave uint8\[6, 4, 5\]"),
+        (lambda examples: ["a"] * 6, r"gave <U1\[6\]"),
+        (lambda examples: 3, r"gave int64\[\]"),
         (raise_error, "failed: KeyError: 'here'"),
     ],
 )
@@ -154,7 +154,7 @@ def test_slicing_that_does_not_return_an_integer_for_each_example_is_rejected(fu
 )
 def test_slices_that_do_not_contain_each_key_once_are_rejected(cut):
     with pytest.raises(BadInput, match="slicing class: its slices"):
-        rows_of(Slicing(lambda each: each.labels, cut), answered(6))
+        rows_of(Slicing(lambda examples: examples.labels, cut), answered(6))
 
 
 def test_slicing_has_at_most_a_thousand_keys():

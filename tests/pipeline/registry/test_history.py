@@ -114,7 +114,7 @@ def test_lineage_is_a_stack(moves):
         fields |= {"dataset_id": "digits-1", "dataset_digest": DIGEST, "reasons": (), "before": None, "previous": None}
         entry = Entry(**fields, champion=champion(history, f"run-{version}", version), when=now(), who="me")
         history = History((*history, entry))
-        assert [each.version for each in history.lineage()] == line
+        assert [champion.version for champion in history.lineage()] == line
         assert history.champion.version == line[-1]
 
 
