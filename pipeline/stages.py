@@ -13,6 +13,7 @@ from model.recipes import TrainingConfig
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.records import EvaluationRecord
 from pipeline.evaluate.stage import evaluate_stage
+from pipeline.evaluate.table_sizes import check_table_sizes
 from pipeline.preprocess.dataset import Dataset, find_baseline
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, ValidationRecord
@@ -67,13 +68,15 @@ def run_job(settings: StageContext, config: JobConfig, log: StageLog) -> JobResu
 
     Raises:
         BadUsage: the options do not fit each other or the sources.
-        BadInput: a source is missing or damaged, or a check of severity error failed.
+        BadInput: a source is missing or damaged, a check of severity error failed, or the data set is too large for
+            the tables of an evaluation.
         CorruptArtefact: a file of the workspace is not what its record says.
         EngineFailed: the Beam engine failed.
     """
     baseline = find_baseline(settings.workspace, config.baseline)
     dataset = preprocess_stage(settings, config.dataset, log)
     validation = validate_stage(settings, dataset, config.checks, baseline, log)
+    check_table_sizes(dataset.manifest)  # before training, which may take hours
     runs = train_stage(settings, dataset, config.training, config.tensorboard, config.checkpoints, log)
     evaluations = evaluate_stage(settings, dataset, runs, config.slicings, log)
     return JobResult(dataset, validation, runs, evaluations)

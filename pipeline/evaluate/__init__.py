@@ -1,1 +1,1 @@
-"""From a run to tables of its answers and metrics; predictions for other pictures."""
+"""Evaluate runs: tables of predictions and metrics, comparisons of runs, predictions for image files."""

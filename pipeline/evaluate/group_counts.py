@@ -1,4 +1,4 @@
-"""Examples counted by a whole number that each has, its key. Pure: tallies add up in any order."""
+"""Count examples grouped by an integer key. Pure functions: counts can be merged in any order."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ Reals: TypeAlias = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class GroupCounts:
-    """How many examples have each key, how many of them are right, and the sum of some value of theirs.
+    """The number of examples with each key, of correct answers among them, and the sums of a value of the examples.
 
     Attributes:
         keys: int64[k], ascending.
         num_examples: int64[k].
         num_correct: int64[k].
-        value_sums: float64[pieces, k], the sum over each piece that was counted alone; the pieces are added up exactly
-            at the end, so that their order does not matter.
+        value_sums: float64[pieces, k], a row for each call of `count_groups`. `sum_groups` adds the rows exactly, so
+            that the order of merging does not change the result.
     """
 
     keys: Integers
@@ -32,7 +32,7 @@ class GroupCounts:
 
 
 class GroupTotals(NamedTuple):
-    """What some keys of a tally come to."""
+    """The sums over some keys."""
 
     num_examples: int
     num_correct: int
@@ -40,42 +40,48 @@ class GroupTotals(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """The share that is right; 0 without examples."""
+        """The share of correct answers; 0 if there are no examples."""
         return self.num_correct / self.num_examples if self.num_examples else 0.0
 
     @property
     def mean_value(self) -> float:
-        """The mean of the value; 0 without examples."""
+        """The mean of the value; 0 if there are no examples."""
         return self.value_sum / self.num_examples if self.num_examples else 0.0
 
 
 def count_groups(keys: Integers, correct: npt.NDArray[np.bool_], values: npt.NDArray[Any]) -> GroupCounts:
-    """Count one piece: int64[n] keys, bool[n] whether the answers are right, float[n] values."""
-    found, places = np.unique(keys, return_inverse=True)
-    size = len(found)
+    """Count examples.
+
+    Args:
+        keys: int64[n].
+        correct: bool[n], whether the answers are correct.
+        values: float[n], to be summed for each key.
+    """
+    distinct, places = np.unique(keys, return_inverse=True)
+    size = len(distinct)
     sums = np.asarray(np.bincount(places, weights=values, minlength=size), np.float64)
     return GroupCounts(
-        found,
+        distinct,
         np.bincount(places, minlength=size),
         np.bincount(places[correct], minlength=size),
         sums.reshape(1, size),
     )
 
 
-def merge_group_counts(tallies: Iterable[GroupCounts]) -> GroupCounts:
-    """Add up tallies, of which there is at least one."""
-    parts = list(tallies)
+def merge_group_counts(counts: Iterable[GroupCounts]) -> GroupCounts:
+    """Merge counts of different examples; at least one."""
+    parts = list(counts)
     keys = np.unique(np.concatenate([part.keys for part in parts]))
     places = [np.searchsorted(keys, part.keys) for part in parts]
-    counts = np.zeros((2, len(keys)), np.int64)
+    totals = np.zeros((2, len(keys)), np.int64)
     for part, at in zip(parts, places, strict=True):
-        counts[:, at] += part.num_examples, part.num_correct
+        totals[:, at] += part.num_examples, part.num_correct
     sums = [_spread(part.value_sums, at, len(keys)) for part, at in zip(parts, places, strict=True)]
-    return GroupCounts(keys, counts[0], counts[1], np.concatenate(sums))
+    return GroupCounts(keys, totals[0], totals[1], np.concatenate(sums))
 
 
 def sum_groups(counted: GroupCounts, keys: Sequence[int]) -> GroupTotals:
-    """Add up what some keys have."""
+    """Sum the counts of some keys; keys that no example has are ignored."""
     chosen = np.isin(counted.keys, keys)
     return GroupTotals(
         int(counted.num_examples[chosen].sum()),
@@ -85,7 +91,7 @@ def sum_groups(counted: GroupCounts, keys: Sequence[int]) -> GroupTotals:
 
 
 def _spread(sums: Reals, places: Integers, size: int) -> Reals:
-    """Return float64[pieces, size] with the columns of sums at their places."""
+    """Return float64[pieces, size]: the columns of sums at their places, 0 elsewhere."""
     spread = np.zeros((len(sums), size))
     spread[:, places] = sums
     return spread

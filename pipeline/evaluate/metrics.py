@@ -1,4 +1,4 @@
-"""From counts to the rows of the tables. Pure: counts add up in any order, metrics are worked out last."""
+"""Count predictions, and compute metrics of the merged counts. Pure functions: counts merge in any order."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.examples import Integers
-from pipeline.evaluate.calibration import bins_of, expected_error
+from pipeline.evaluate.calibration import confidence_bins, expected_error
 from pipeline.evaluate.group_counts import GroupCounts, count_groups, merge_group_counts
 from pipeline.preprocess.shards import FIRST_EXAMPLES
 
@@ -19,16 +19,16 @@ _NORMAL_QUANTILE = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """What evaluation counts of some of a split's examples.
+    """Counts of some of a split's examples.
 
     Attributes:
         split: their split.
         confusion: int64[classes, classes], examples by label (row) and predicted class (column).
-        loss_sums: the summed loss of each shard, added up exactly at the end so that order does not matter.
-        brier_sums: the same of the squared differences between outputs and targets.
-        calibration: by bin of confidence, with the summed confidence.
+        loss_sums: the summed loss of each shard; added exactly at the end, so the order of merging does not matter.
+        brier_sums: likewise of the squared differences between outputs and targets.
+        calibration: examples grouped by bin of confidence, their value the confidence.
         num_first: examples among the first 1,000 of the source.
-        num_first_correct: right answers among those.
+        num_first_correct: correct answers among those.
     """
 
     split: str
@@ -48,7 +48,7 @@ class Interval:
     high: float
 
 
-def count(
+def count_predictions(
     split: str,
     index: Integers,
     labels: Integers,
@@ -59,27 +59,30 @@ def count(
 
     Args:
         split: of the shard.
-        index: int64[n], places in the source.
+        index: positions in the source, int64[n].
         labels: int64[n].
         outputs: float32[n, classes].
         losses: float32[n].
     """
-    num_classes, predicted, confidence = outputs.shape[1], outputs.argmax(axis=1), outputs.max(axis=1)
+    num_classes = outputs.shape[1]
+    predicted = outputs.argmax(axis=1)
+    confidence = outputs.max(axis=1)
     confusion = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
-    first, right = index < FIRST_EXAMPLES, labels == predicted
+    first = index < FIRST_EXAMPLES
+    correct = labels == predicted
     return SplitCounts(
         split,
         confusion.reshape(num_classes, num_classes),
         (float(losses.sum(dtype=np.float64)),),
         (_brier_sum(labels, outputs),),
-        count_groups(bins_of(confidence), right, confidence),
+        count_groups(confidence_bins(confidence), correct, confidence),
         int(first.sum()),
-        int((first & right).sum()),
+        int((first & correct).sum()),
     )
 
 
 def merge_counts(counts: Iterable[SplitCounts]) -> dict[str, SplitCounts]:
-    """Add up counts, split by split."""
+    """Merge counts; return one for each split, sorted by name."""
     totals: dict[str, SplitCounts] = {}
     for new in counts:
         old = totals.get(new.split)
@@ -90,18 +93,23 @@ def merge_counts(counts: Iterable[SplitCounts]) -> dict[str, SplitCounts]:
 def wilson(num_correct: int, num_examples: int) -> Interval:
     """Return the Wilson score interval of a proportion at 95 % confidence (Wilson, JASA 22, 1927).
 
-    SciPy has it too; importing its statistics takes longer than the whole evaluation of 10,000 examples.
+    Not SciPy's: importing scipy.stats takes longer than evaluating 10,000 examples.
     """
-    n, p, z = num_examples, num_correct / num_examples, _NORMAL_QUANTILE
+    n = num_examples
+    p = num_correct / num_examples
+    z = _NORMAL_QUANTILE
     center = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    low, high = (center - half if num_correct else 0.0), (center + half if num_correct < n else 1.0)
+    # exact ends: rounding would give a little more than 0 or less than 1
+    low = center - half if num_correct else 0.0
+    high = center + half if num_correct < n else 1.0
     return Interval(low, high)
 
 
 def evaluation_row(counts: SplitCounts, class_names: tuple[str, ...]) -> dict[str, Any]:
     """Return a split's row of the table `evaluations`."""
-    num_examples, num_correct = int(counts.confusion.sum()), int(counts.confusion.trace())
+    num_examples = int(counts.confusion.sum())
+    num_correct = int(counts.confusion.trace())
     interval = wilson(num_correct, num_examples)
     return {
         "split": counts.split,
@@ -120,22 +128,24 @@ def evaluation_row(counts: SplitCounts, class_names: tuple[str, ...]) -> dict[st
 
 
 def never_predicted(counts: SplitCounts) -> list[int]:
-    """Return the classes that no answer names though the split has examples of them."""
-    support, num_predicted = counts.confusion.sum(axis=1), counts.confusion.sum(axis=0)
+    """Return the classes that are never predicted although the split has examples of them."""
+    support = counts.confusion.sum(axis=1)
+    num_predicted = counts.confusion.sum(axis=0)
     return np.flatnonzero((support > 0) & (num_predicted == 0)).tolist()
 
 
 def class_rows(counts: SplitCounts, class_names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """Yield a split's rows of the table `classes`; a ratio without a base is 0."""
-    support, num_predicted = counts.confusion.sum(axis=1).tolist(), counts.confusion.sum(axis=0).tolist()
-    for label, right in enumerate(counts.confusion.diagonal().tolist()):
+    """Yield a split's rows of the table `classes`; a ratio with denominator 0 is 0."""
+    support = counts.confusion.sum(axis=1).tolist()
+    num_predicted = counts.confusion.sum(axis=0).tolist()
+    for label, num_correct in enumerate(counts.confusion.diagonal().tolist()):
         yield {
             "split": counts.split,
             "label": label,
             "class_name": class_names[label],
-            "precision": _ratio(right, num_predicted[label]),
-            "recall": _ratio(right, support[label]),
-            "f1": _ratio(2 * right, num_predicted[label] + support[label]),
+            "precision": _ratio(num_correct, num_predicted[label]),
+            "recall": _ratio(num_correct, support[label]),
+            "f1": _ratio(2 * num_correct, num_predicted[label] + support[label]),
             "support": support[label],
             "num_predicted": num_predicted[label],
         }

@@ -1,9 +1,9 @@
-"""Files that a user names -> what a model takes their images for."""
+"""Classify the images of files, PNG, JPEG or IDX, by a trained model."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +24,11 @@ from pipeline.storage.files import file_size, open_binary, read_range
 from pipeline.storage.places import Place, place_of
 from pipeline.train.run_lookup import Model
 
-if TYPE_CHECKING:
-    from pipeline.sources.images import Grey  # NumPy and Pillow are not needed by every command
-
-
 Outputs: TypeAlias = npt.NDArray[np.float32]
 
 MAX_PICTURE_BYTES = 2**28
-MAX_IMAGES = 200_000  # of a command: every answer is held until all files are found sound
-BATCH_IMAGES = 1000  # at most
+MAX_IMAGES = 200_000  # of a command: predictions are kept in memory until every file is known to be sound
+BATCH_IMAGES = 1000
 BATCH_BYTES = 2**26
 _SNIFFED_BYTES = 8
 
@@ -42,8 +38,8 @@ class InputImage:
     """An image to classify.
 
     Attributes:
-        file: where it is from.
-        index: its position there; None if the file is a picture.
+        file: that contains the image.
+        index: its position in an IDX file; None if the file is a picture.
         image: uint8[height, width].
     """
 
@@ -54,14 +50,14 @@ class InputImage:
 
 @dataclass(frozen=True)
 class PredictedImage:
-    """What a model takes an image for.
+    """The prediction for an image.
 
     Attributes:
-        file: where the image is from.
-        index: its position there; None if the file is a picture.
+        file: that contains the image.
+        index: its position in an IDX file; None if the file is a picture.
         class_name: of the largest output.
         confidence: the largest output.
-        runner_up: the class of the second largest output; None if there is one class only.
+        runner_up: the class of the second largest output; None if there is only one class.
         runner_up_confidence: the second largest output.
     """
 
@@ -86,27 +82,28 @@ def predict_images(
         classify: uint8[n, height * width] -> float32[n, classes].
 
     Returns:
-        an answer for each image, in order.
+        a prediction for each image, in order.
 
     Raises:
-        BadInput: a file is missing, damaged, neither of both kinds, or holds images of another size, or there are more
-            than MAX_IMAGES.
-        BadUsage: the model's outputs are no numbers.
+        BadInput: a file is missing, corrupt, of another type, or holds images of another size, or there are more than
+            MAX_IMAGES.
+        BadUsage: an output of the model is not finite.
     """
-    items, answers = chain.from_iterable(read_items(file, height, width) for file in files), list[PredictedImage]()
+    items = chain.from_iterable(read_items(file, height, width) for file in files)
+    predictions: list[PredictedImage] = []
     batch_images = max(1, min(BATCH_IMAGES, BATCH_BYTES // (height * width)))
     while batch := list(islice(items, batch_images)):
-        if len(answers) + len(batch) > MAX_IMAGES:
+        if len(predictions) + len(batch) > MAX_IMAGES:
             raise BadInput(f"{batch[-1].file}: more than {MAX_IMAGES} images in one command: name fewer files")
         outputs = classify(np.stack([item.image.reshape(-1) for item in batch]))
         if not np.isfinite(outputs).all():
             raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
-        answers += [_answer(item, values, class_names) for item, values in zip(batch, outputs, strict=True)]
-    return answers
+        predictions += [_to_prediction(item, row, class_names) for item, row in zip(batch, outputs, strict=True)]
+    return predictions
 
 
 def read_items(file: str, height: int, width: int) -> Iterator[InputImage]:
-    """Yield the images of a file, which is told by its content; arguments and errors as for `predict_images`."""
+    """Yield the images of a file. Its content decides its type; arguments and errors are those of `predict_images`."""
     place = place_of(file)
     if not place.is_file():
         raise BadInput(f"{file}: no such file")
@@ -128,7 +125,7 @@ def _read_picture(file: Place, height: int, width: int) -> Grey:
 
 
 def _read_idx(file: Place, height: int, width: int) -> Iterator[Grey]:
-    """Yield the images of an IDX file; whatever its header promises, no more than a batch is held at once."""
+    """Yield the images of an IDX file one by one, so that memory does not depend on the size in its header."""
     name = str(file)
     with open_binary(file) as stored:
         compressed = is_gzip(stored)
@@ -144,18 +141,19 @@ def _read_idx(file: Place, height: int, width: int) -> Iterator[Grey]:
                 yield np.frombuffer(block, np.uint8).reshape(height, width)
 
 
-def _answer(item: InputImage, outputs: Outputs, class_names: tuple[str, ...]) -> PredictedImage:
-    first, *others = np.argsort(-outputs, kind="stable")  # of equal outputs the first, as argmax does
+def _to_prediction(item: InputImage, outputs: Outputs, class_names: tuple[str, ...]) -> PredictedImage:
+    first, *others = np.argsort(-outputs, kind="stable")  # the first of equal outputs comes first, as with argmax
     runner_up = (class_names[others[0]], float(outputs[others[0]])) if others else (None, None)
     return PredictedImage(item.file, item.index, class_names[first], float(outputs[first]), *runner_up)
 
 
-def predict_files(model: Model, files: list[str]) -> "list[PredictedImage]":
+def predict_files(model: Model, files: list[str]) -> list[PredictedImage]:
     """Classify every image of every file by a run's model.
 
     Raises:
-        BadInput: a file is missing, damaged or of no known kind, or an image does not fit the model.
-        CorruptArtefact: the parameters are not what the run's record says.
+        BadInput: see `predict_images`.
+        BadUsage: see `predict_images`.
+        CorruptArtefact: the parameters do not match the run's record.
     """
     data = model.run.parameters.read(model.folder)
     with quiet_imports():
@@ -164,11 +162,12 @@ def predict_files(model: Model, files: list[str]) -> "list[PredictedImage]":
         from model.network import build_network, predict
 
         initialise_devices()
-    config, manifest = model.run.config, model.manifest
+    config = model.run.config
+    manifest = model.manifest
     network = build_network(config.activation, config.output, config.loss)
     parameters = decode_parameters(data, str(model.folder / model.run.parameters.name), config.layers)
 
-    def classify(images: "Grey") -> "Outputs":
+    def classify(images: Grey) -> Outputs:
         outputs: Outputs = predict(network, parameters, images).numpy()
         return outputs
 

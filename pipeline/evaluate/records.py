@@ -1,4 +1,4 @@
-"""The record of an evaluation: results of each split, and every table that was written."""
+"""The record of an evaluation: the results of each split and the files of every table."""
 
 from typing import Literal, Self
 
@@ -14,7 +14,7 @@ EVALUATION_NAME = "evaluation.json"
 
 
 class SplitResult(Record):
-    """A split's row of the table `evaluations`, without its origin."""
+    """A split's row of the table `evaluations`, without the columns of its origin."""
 
     split: str
     num_examples: Count
@@ -31,15 +31,15 @@ class SplitResult(Record):
 
 
 class EvaluationRecord(Record):
-    """A finished evaluation; written after every table that it names.
+    """A complete evaluation; written after every file that it names.
 
     Attributes:
         run_id: of the run.
         dataset_digest: SHA-256 of the data set's manifest.
         model_digest: SHA-256 of the parameters' file.
         results: one for each split.
-        slicings: the user's slicings that the table `slices` has, by name: MODULE:FUNCTION.
-        tables: every Parquet file that was written.
+        slicings: of the table `slices`, by name: MODULE:NAME of a user's slicing, the name itself of a built-in one.
+        tables: every Parquet file.
     """
 
     format_version: Literal[2] = 2
@@ -57,14 +57,14 @@ class EvaluationRecord(Record):
 
     def test_result(self) -> SplitResult:
         """Return the test split's result."""
-        found = [result for result in self.results if result.split == "test"]
-        if len(found) != 1:
+        results = [result for result in self.results if result.split == "test"]
+        if len(results) != 1:
             raise ValueError("expected one result for the test split")
-        return found[0]
+        return results[0]
 
 
 def load_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
-    """Read the record of a run's evaluation; raises CorruptArtefact if it is not sound or not of that run."""
+    """Load the record of a run's evaluation; raises CorruptArtefact, also if it is of another model or data set."""
     path = workspace / "runs" / run.run_id / EVALUATION_NAME
     record = EvaluationRecord.load(path)
     if (record.dataset_digest, record.model_digest) != (run.dataset_digest, run.parameters.sha256):
@@ -73,7 +73,7 @@ def load_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
 
 
 def check_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
-    """Load a run's evaluation and check the files it names; raises CorruptArtefact for the first that is not right."""
+    """Load a run's evaluation and verify the files that it names; raises CorruptArtefact."""
     record = load_evaluation(workspace, run)
     for table in record.tables:
         table.check(table.folder(workspace, run.run_id))

@@ -1,4 +1,4 @@
-"""Runs side by side: all of a workspace, one in full, two compared."""
+"""Overviews of runs: the list of a workspace's runs, one run in detail, two runs compared."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import RECIPES, TrainingConfig
 from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, check_evaluation, load_evaluation
-from pipeline.evaluate.results import paired, read_rows
+from pipeline.evaluate.results import read_paired_outcomes, read_rows
 from pipeline.evaluate.significance import PairedComparison, compare_paired
 from pipeline.storage.places import Place
 from pipeline.train.run_lookup import find_run_folder
@@ -15,14 +15,14 @@ from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 
 
 class RunSummary(NamedTuple):
-    """A run and, if it is evaluated, how good it is."""
+    """A run and, if it is evaluated, its evaluation."""
 
     run: RunRecord
     evaluation: EvaluationRecord | None
 
 
 class RunList(NamedTuple):
-    """All runs of a workspace, the newest first, and what is wrong with records that cannot be read."""
+    """All runs of a workspace, newest first, and the errors of records that cannot be read."""
 
     runs: list[RunSummary]
     problems: list[CorruptArtefact]
@@ -30,7 +30,7 @@ class RunList(NamedTuple):
 
 @dataclass(frozen=True)
 class RunDetails:
-    """An evaluated run in full: its records, and the rows of its table `classes`."""
+    """An evaluated run: its records, and the rows of its table `classes`."""
 
     run: RunRecord
     evaluation: EvaluationRecord
@@ -42,9 +42,9 @@ class RunComparison:
     """Two evaluated runs on the test split that they share.
 
     Attributes:
-        first: one run.
-        second: the other.
-        comparison: of right and wrong answers, example by example.
+        first: a run.
+        second: another run.
+        comparison: of their correct answers, paired by example.
     """
 
     first: RunDetails
@@ -52,15 +52,16 @@ class RunComparison:
     comparison: PairedComparison
 
     def differing_settings(self) -> dict[str, tuple[Any, Any]]:
-        """Return the settings that the two were not trained alike with."""
-        one, other = (shown.run.config.model_dump(mode="json") for shown in (self.first, self.second))
-        names = dict.fromkeys((*one, *other))
-        return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
+        """Return the settings of training that differ: (first, second) by name."""
+        first, second = (details.run.config.model_dump(mode="json") for details in (self.first, self.second))
+        names = dict.fromkeys((*first, *second))
+        return {name: (first.get(name), second.get(name)) for name in names if first.get(name) != second.get(name)}
 
 
 def list_runs(workspace: Place) -> RunList:
-    """Read the records of all runs; of their files, none is checked."""
-    runs, problems = list[RunSummary](), list[CorruptArtefact]()
+    """Load the records of all runs; the files that they name are not verified."""
+    runs: list[RunSummary] = []
+    problems: list[CorruptArtefact] = []
     for path in (workspace / "runs").glob(f"*/{RUN_NAME}"):
         try:
             run = load_run(path.parent)
@@ -71,14 +72,18 @@ def list_runs(workspace: Place) -> RunList:
     return RunList(sorted(runs, key=_newest_first), problems)
 
 
-def show_run(workspace: Place, wanted: str | None) -> RunDetails:
-    """Read an evaluated run, checked.
+def show_run(workspace: Place, name: str | None) -> RunDetails:
+    """Load an evaluated run and verify its files.
+
+    Args:
+        workspace: holds the run.
+        name: its id or a prefix; None for the only run.
 
     Raises:
-        BadUsage: there is no such run, or it is not evaluated.
-        CorruptArtefact: a file is not what a record says.
+        BadUsage: the name matches no run or several, or the run is not evaluated.
+        CorruptArtefact: a file does not match its record.
     """
-    run = check_run(workspace, find_run_folder(workspace, wanted))
+    run = check_run(workspace, find_run_folder(workspace, name))
     if not (workspace / "runs" / run.run_id / EVALUATION_NAME).exists():
         raise BadUsage(f"{run.run_id} is not evaluated yet: backbeam evaluate {run.run_id}")
     evaluation = check_evaluation(workspace, run)
@@ -86,25 +91,27 @@ def show_run(workspace: Place, wanted: str | None) -> RunDetails:
 
 
 def compare_runs(workspace: Place, first: str | None, second: str | None) -> RunComparison:
-    """Compare two runs on the examples of the test split.
+    """Compare two runs on the examples of the test split; names are as in `show_run`.
 
     Raises:
-        BadUsage: there is no such run, it is not evaluated, or both are the same.
-        BadInput: the two were evaluated on other examples.
-        CorruptArtefact: a file is not what a record says.
+        BadUsage: see `show_run`; or both names match the same run.
+        BadInput: the two were evaluated on different examples.
+        CorruptArtefact: a file does not match its record.
     """
-    one, other = show_run(workspace, first), show_run(workspace, second)
-    if one.run.run_id == other.run.run_id:
-        raise BadUsage(f"{first} and {second} are the same run, {one.run.run_id}: name two")
-    return RunComparison(one, other, compare_paired(*paired(workspace, one.run.run_id, other.run.run_id, "test")))
+    first_run = show_run(workspace, first)
+    second_run = show_run(workspace, second)
+    if first_run.run.run_id == second_run.run.run_id:
+        raise BadUsage(f"{first} and {second} are the same run, {first_run.run.run_id}: name two")
+    outcomes = read_paired_outcomes(workspace, first_run.run.run_id, second_run.run.run_id, "test")
+    return RunComparison(first_run, second_run, compare_paired(*outcomes))
 
 
 def changed_settings(config: TrainingConfig) -> dict[str, tuple[Any, Any]]:
-    """Return every setting of a run beside that of the recipe it came from, if this version of backbeam has it."""
+    """Return every setting as (value, value in its recipe); the values are equal if this version lacks the recipe."""
     own = config.model_dump(mode="json")
     recipe = RECIPES[config.recipe].config.model_dump(mode="json") if config.recipe in RECIPES else own
     return {name: (value, recipe.get(name)) for name, value in own.items()}
 
 
-def _newest_first(listed: RunSummary) -> tuple[float, str]:
-    return -datetime.fromisoformat(listed.run.finished).timestamp(), listed.run.run_id
+def _newest_first(summary: RunSummary) -> tuple[float, str]:
+    return -datetime.fromisoformat(summary.run.finished).timestamp(), summary.run.run_id

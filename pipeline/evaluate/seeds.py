@@ -1,4 +1,4 @@
-"""Several seeds of one configuration: their median, the worst and the best, and what a run never learnt."""
+"""Groups of runs that differ only in their seeds: the table `seeds` and its record."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ MOST_SEEDS = 1000
 
 
 class GroupRecord(Record):
-    """Several runs that differ in their seeds, and the table that sums them up.
+    """The record of a group of runs that differ in their seeds; written after the table `seeds`.
 
     Attributes:
-        group_id: the name of the group.
+        group_id: the id of the group, see `name_group`.
         recipe: of every run.
-        run_ids: of the runs, in order.
+        run_ids: in the order of the seeds.
         table: the file of the table `seeds`.
     """
 
@@ -39,10 +39,10 @@ class GroupRecord(Record):
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Read seeds such as 1-5 or 1,3,10-12.
+    """Parse seeds such as 1-5 or 1,3,10-12.
 
     Raises:
-        BadUsage: it is something else, names a seed twice, or more than MOST_SEEDS.
+        BadUsage: the text has another form, or names a seed twice or more than MOST_SEEDS seeds.
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -61,18 +61,18 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def group_id(runs: Sequence[RunRecord]) -> str:
-    """Name a group of runs that differ in their seeds, by the runs."""
+    """Return the id of a group of runs."""
     return name_group(runs[0].config.recipe, [run.run_id for run in runs])
 
 
 def name_group(recipe: str, run_ids: Sequence[str]) -> str:
-    """Name a group of runs by the ids of its runs, in order."""
+    """Return the id of a group, which depends on the ids of its runs and their order."""
     digest = hashlib.sha256("\n".join(run_ids).encode()).hexdigest()[:12]
     return f"{recipe}-{len(run_ids)}-seeds-{digest}"
 
 
 def summarise(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]) -> list[dict[str, Any]]:
-    """Return the rows of the table `seeds`, one a split: accuracies and right answers over the seeds."""
+    """Return the rows of the table `seeds`, one for each split."""
     splits = [result.split for result in evaluations[0].results]
     return [_row(runs, [_result(evaluation, split) for evaluation in evaluations]) for split in splits]
 
@@ -87,12 +87,12 @@ def group_table(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecor
 
 
 def group_path(workspace: Place, group: str) -> Place:
-    """Return the place of the record of a group of runs."""
+    """Return the path of the record of a group of runs."""
     return workspace / "groups" / f"{group}.json"
 
 
 def load_group(workspace: Place, group: str) -> GroupRecord:
-    """Read the record of a group of runs; raises CorruptArtefact if it is not sound or of another group."""
+    """Load the record of a group of runs; raises CorruptArtefact if it is corrupt or of another group."""
     path = group_path(workspace, group)
     record = GroupRecord.load(path)
     if record.group_id != group or name_group(record.recipe, record.run_ids) != group:
@@ -103,33 +103,41 @@ def load_group(workspace: Place, group: str) -> GroupRecord:
 def write_seeds(
     workspace: Place, runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]
 ) -> list[dict[str, Any]]:
-    """Write the table `seeds` of a group of runs and then its record, unless that is there, and return its rows.
+    """Write the table `seeds` of a group of runs, then its record, unless it exists; return the rows.
 
     Raises:
-        CorruptArtefact: it is there and says something else.
+        CorruptArtefact: the existing table or record differs.
     """
-    table, group = group_table(runs, evaluations), group_id(runs)
+    table = group_table(runs, evaluations)
+    group = group_id(runs)
     record = group_path(workspace, group)
     if record.exists():
-        _check_says(load_group(workspace, group), workspace, table)
+        _check_table(load_group(workspace, group), workspace, table)
     else:
         file = write_table(workspace / table_partition("seeds", group) / "seeds.parquet", table)
-        about = {"group_id": group, "recipe": runs[0].config.recipe, "run_ids": tuple(run.run_id for run in runs)}
-        commit_file(record, GroupRecord(**about, table=TableFile(table="seeds", **vars(file))).to_json())
+        content = GroupRecord(
+            group_id=group,
+            recipe=runs[0].config.recipe,
+            run_ids=tuple(run.run_id for run in runs),
+            table=TableFile(table="seeds", **vars(file)),
+        )
+        commit_file(record, content.to_json())
     return summarise(runs, evaluations)
 
 
-def _check_says(record: GroupRecord, workspace: Place, table: pa.Table) -> None:
+def _check_table(record: GroupRecord, workspace: Place, table: pa.Table) -> None:
+    """Check that the file of a group's table is sound and equals a table; raises CorruptArtefact."""
     folder = record.table.folder(workspace, record.group_id)
     record.table.check(folder)
     if not read_table(folder / record.table.name).equals(table):
         raise CorruptArtefact(
-            f"{folder / record.table.name} does not say what the evaluations of its runs say; delete "
+            f"{folder / record.table.name} does not match the evaluations of its runs; delete "
             f"{group_path(workspace, record.group_id)} and run again"
         )
 
 
 def _is_seed(text: str) -> bool:
+    # the length first: Python refuses to convert thousands of digits
     return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 2**31
 
 

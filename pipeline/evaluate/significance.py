@@ -1,4 +1,4 @@
-"""Two runs on the same examples: is one better, or was it luck? Pure."""
+"""Paired comparison of two runs on the same examples: McNemar's test and a bootstrap interval. Pure functions."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -13,19 +13,19 @@ Outcomes: TypeAlias = npt.NDArray[np.bool_]
 
 
 class PairedComparison(NamedTuple):
-    """How often each of two runs is right on the same examples.
+    """Correct answers of two runs on the same examples.
 
     Attributes:
         num_examples: that both answered.
-        first_correct: right answers of the first run.
-        second_correct: right answers of the second.
-        only_first: examples that only the first has right.
-        only_second: examples that only the second has right.
+        first_correct: correct answers of the first run.
+        second_correct: correct answers of the second.
+        only_first: examples that only the first answers correctly.
+        only_second: examples that only the second answers correctly.
         difference: accuracy of the second minus that of the first.
         difference_low: lower end of the 95 % bootstrap interval of the difference.
         difference_high: upper end.
-        p_value: of the exact two-sided McNemar test: how likely are at least such uneven counts only_first and
-            only_second if neither run is better?
+        p_value: of the exact two-sided McNemar test: the probability of counts only_first and only_second that differ
+            at least as much, if neither run is better.
     """
 
     num_examples: int
@@ -40,14 +40,14 @@ class PairedComparison(NamedTuple):
 
 
 def compare_paired(first_correct: Outcomes, second_correct: Outcomes) -> PairedComparison:
-    """Compare two runs by what they have right.
+    """Compare two runs by their correct answers.
 
     Args:
-        first_correct: bool[n], whether the first run is right.
-        second_correct: bool[n], the same of the second, for the same examples in the same order.
+        first_correct: bool[n], whether each answer of the first run is correct.
+        second_correct: bool[n], likewise of the second run, for the same examples in the same order.
 
     Raises:
-        ValueError: the arrays have other shapes than that, or n is 0.
+        ValueError: the arrays have other shapes, or n is 0.
     """
     if first_correct.ndim != 1 or first_correct.shape != second_correct.shape or not len(first_correct):
         raise ValueError(f"expected two bool[n], n > 0; found shapes {first_correct.shape}, {second_correct.shape}")
@@ -69,11 +69,12 @@ def compare_paired(first_correct: Outcomes, second_correct: Outcomes) -> PairedC
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Return the p-value of the exact two-sided McNemar test: a binomial test of the pairs in which one is right.
+    """Return the p-value of the exact two-sided McNemar test.
 
-    The exact form is the sign test of the discordant pairs (McNemar, Psychometrika 12, 1947, gives the approximation).
+    This is the sign test of the discordant pairs, of which one answer is correct (McNemar, Psychometrika 12, 1947,
+    gives the approximation).
     """
-    from scipy.stats import binomtest
+    from scipy.stats import binomtest  # slow to import
 
     discordant = only_first + only_second
     return float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
@@ -82,11 +83,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def bootstrap_interval(num_examples: int, only_first: int, only_second: int) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of the difference of two accuracies, paired over examples.
 
-    An example contributes -1, 0 or 1 to the difference, so a resample is known by how many of each it has. Examples
-    drawn with replacement give these three counts the multinomial distribution (Efron, Annals of Statistics 7, 1979,
-    section 2): drawing the counts is the same as drawing the examples, without their number in the cost. The interval
-    is from the 2.5th to the 97.5th percentile (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section
-    13.3). The stream is fixed: the same counts give the same interval.
+    An example contributes -1, 0 or 1 to the difference. In a resample, the counts of these values have a multinomial
+    distribution (Efron, Annals of Statistics 7, 1979, section 2). Drawing counts instead of examples makes the cost
+    independent of the number of examples. The interval is from the 2.5th to the 97.5th percentile (Efron and
+    Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3). The random stream is fixed: the same counts give
+    the same interval.
     """
     counts = np.array([only_first, only_second, num_examples - only_first - only_second])
     random = np.random.default_rng(stream_key(Purpose.BOOTSTRAP))

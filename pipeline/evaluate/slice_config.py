@@ -1,4 +1,4 @@
-"""Which slicings an evaluation has: those of `slices.SLICINGS`, and those that a user names as MODULE:NAME."""
+"""The slicings of an evaluation: the built-in ones of `slices.SLICINGS`, and a user's, named as MODULE:NAME."""
 
 import importlib
 import re
@@ -11,44 +11,44 @@ from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord
 from pipeline.evaluate.slices import SLICINGS, Slicing
 from pipeline.storage.places import Place
 
-# By name; text is the place of a function or a Slicing, MODULE:NAME, which is imported where it is used.
+# By name. A string is MODULE:NAME of a function or a Slicing; every process that uses it imports it.
 Slicings: TypeAlias = Mapping[str, Slicing | str]
 
-MOST_PLACE = 300  # characters of MODULE:FUNCTION
+MOST_PLACE = 300  # characters of MODULE:NAME
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
 _PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def resolve_slicings(table: Mapping[str, Any], options: Iterable[str]) -> Slicings:
-    """Work out the slicings of an evaluation.
+    """Return the slicings of an evaluation.
 
     Args:
-        table: what the configuration says below [slices]: MODULE:NAME by name.
-        options: NAME=MODULE:NAME each; they go over the table.
+        table: the table [slices] of the configuration: MODULE:NAME by name.
+        options: NAME=MODULE:NAME each; they override the table.
 
     Returns:
-        the built-in ones and those that were named, in the order of their names.
+        the built-in slicings, then the user's sorted by name.
 
     Raises:
-        BadUsage: one has an unusable name, or its function cannot be imported.
+        BadUsage: a name is not allowed, or a function cannot be imported.
     """
     named: dict[str, Any] = dict(table)
     for option in options:
         name, _, place = option.partition("=")
         named[name] = place
     for name, place in named.items():
-        _check(name, place)
+        _check_entry(name, place)
         load_slicing(name, place)
     return order_slicings(named)
 
 
 def order_slicings(slicings: Mapping[str, str]) -> Slicings:
-    """Return slicings in the order of the table's rows: the built-in ones, whether named or not, the user's by name."""
+    """Return all built-in slicings, then the user's sorted by name: the order of the rows of the table `slices`."""
     return SLICINGS | {name: place for name, place in sorted(slicings.items()) if name not in SLICINGS}
 
 
 def load_slicing(name: str, slicing: Slicing | str) -> Slicing:
-    """Return a slicing, imported if it is named.
+    """Return a slicing; import it if it is given as MODULE:NAME.
 
     Raises:
         BadUsage: it cannot be imported, or is neither a function nor a Slicing.
@@ -57,41 +57,43 @@ def load_slicing(name: str, slicing: Slicing | str) -> Slicing:
         return slicing
     module, _, attribute = slicing.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except Exception as problem:  # a user's module raises what it likes
+        imported = getattr(importlib.import_module(module), attribute)
+    except Exception as problem:  # a user's module may raise anything
         raise BadUsage(
             f"slicing {name} ({slicing}) cannot be imported: {type(problem).__name__}: {problem}; install the "
             "module, or name its folder in PYTHONPATH, wherever Beam works"
         ) from problem
-    if not isinstance(found, Slicing) and not callable(found):
+    if isinstance(imported, Slicing):
+        return imported
+    if not callable(imported):
         raise BadUsage(f"slicing {name} ({slicing}) is neither a function nor a backbeam.slices.Slicing")
-    return found if isinstance(found, Slicing) else Slicing(found)
+    return Slicing(imported)
 
 
 def describe_slicings(slicings: Slicings) -> dict[str, str]:
-    """Return what a record says of each slicing, by name.
+    """Return the description of each slicing that is recorded, by name.
 
-    That is MODULE:NAME for a slicing of the user's. A built-in slicing is recorded by its name alone, so that records
-    stay valid when modules of backbeam move.
+    A user's slicing is recorded as MODULE:NAME, a built-in one by its name alone, so that records stay valid when
+    modules of backbeam move.
     """
-    return {name: _describe(name, each) for name, each in slicings.items()}
+    return {name: _describe(name, slicing) for name, slicing in slicings.items()}
 
 
 def check_recorded(record: EvaluationRecord, slicings: Slicings, run_folder: Place) -> None:
-    """Check that a complete evaluation has the slicings that are asked for; raises BadUsage."""
+    """Check that a complete evaluation has these slicings; it may have more. Raises BadUsage."""
     for name, place in describe_slicings(slicings).items():
-        found = record.slicings.get(name)
-        if name in SLICINGS and name in record.slicings:
-            found = name  # records written before 0.3 give a module of backbeam; no user's slicing can have this name
-        if found != place:
-            without = f"with another slicing {name} ({found})" if found else f"without the slicing {name}"
+        recorded = record.slicings.get(name)
+        if recorded and name in SLICINGS:
+            recorded = name  # earlier versions record a module of backbeam; no user's slicing can have this name
+        if recorded != place:
+            problem = f"with another slicing {name} ({recorded})" if recorded else f"without the slicing {name}"
             raise BadUsage(
-                f"{record.run_id} was evaluated {without}: delete {run_folder / EVALUATION_NAME} to evaluate it again, "
+                f"{record.run_id} was evaluated {problem}: delete {run_folder / EVALUATION_NAME} to evaluate it again, "
                 f"or leave {name} out"
             )
 
 
-def _check(name: str, place: Any) -> None:
+def _check_entry(name: str, place: Any) -> None:
     if not _NAME.fullmatch(name) or name in SLICINGS:
         taken = f"; {', '.join(SLICINGS)} are there already" if name in SLICINGS else ""
         raise BadUsage(

@@ -1,9 +1,9 @@
-"""Slices of the examples: how good is the network where? By class, by ink, by confidence, by part, or as a user likes.
+"""Metrics of slices of the examples: by class, ink, confidence and part, and by slicings that a user writes.
 
-A slicing gives every example a key; examples are counted by their keys, in any order, and the keys become slices with
-names at the end. Another slicing is a function of a user's own:
+A slicing computes a key of every example. Examples are counted by key; the merged keys are then cut into named slices.
+A user's slicing is a function:
 
-    # my_slices.py, in a folder that PYTHONPATH names, on the workers too
+    # my_slices.py, in a folder that PYTHONPATH names, also on the workers
     def thin(answered):  # backbeam.slices.Answered -> int[n] or bool[n]
         return (answered.images > 127).sum(axis=(1, 2)) < 100
 
@@ -11,11 +11,12 @@ names at the end. Another slicing is a function of a user's own:
     [slices]
     thin = "my_slices:thin"
 
-Its slices have the names 0 and 1, as the keys; for other names, and to put keys together, MODULE:NAME may also be a
-`Slicing`. In Python, a dictionary like `SLICINGS` with more entries does the same.
+Its slices are named by their keys, here 0 and 1. To choose other names, or to put several keys into a slice,
+MODULE:NAME may also be a `Slicing`. In Python, `evaluate` takes a dictionary: `SLICINGS` with more entries.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,23 +24,23 @@ import numpy.typing as npt
 
 from model.errors import BadInput
 from model.examples import Bytes, Integers
-from pipeline.evaluate.calibration import EDGES, bins_of
+from pipeline.evaluate.calibration import EDGES, confidence_bins
 from pipeline.evaluate.group_counts import GroupCounts, merge_group_counts, sum_groups
 from pipeline.evaluate.metrics import wilson
 
 NUM_QUANTILES = 10
-MOST_KEYS = 1000
+MOST_KEYS = 1000  # of a user's slicing: one with a key for each example would make a table as long as the data
 
 
 class Answered(NamedTuple):
-    """Examples of a split, and what the network answers to them.
+    """Examples of a split and the network's outputs for them.
 
     Attributes:
-        images: uint8[n, height, width], pixel values 0 to 255; not to be written to.
-        labels: int64[n], classes.
-        indices: int64[n], places in the source.
+        images: uint8[n, height, width], pixel values 0 to 255; read-only.
+        labels: classes, int64[n].
+        indices: positions in the source, int64[n].
         outputs: float32[n, classes].
-        part: of a joint data set, which of its parts they are from; else 0.
+        part: the position in a joint data set of the part that the examples are from; else 0.
     """
 
     images: Bytes
@@ -50,21 +51,21 @@ class Answered(NamedTuple):
 
     @property
     def predicted(self) -> Integers:
-        """int64[n], the classes of the largest outputs."""
+        """The classes of the largest outputs, int64[n]."""
         return np.asarray(self.outputs.argmax(axis=1), np.int64)
 
     @property
     def confidence(self) -> npt.NDArray[np.float32]:
-        """float32[n], the largest outputs."""
+        """The largest outputs, float32[n]."""
         return np.asarray(self.outputs.max(axis=1), np.float32)
 
 
 class Names(NamedTuple):
-    """What classes and parts are called.
+    """Names of classes and parts.
 
     Attributes:
         classes: in the order of the labels.
-        parts: ids of data sets; of one that is not joint, its own.
+        parts: ids of the parts of a joint data set, in order; otherwise the id of the data set.
     """
 
     classes: tuple[str, ...]
@@ -72,31 +73,32 @@ class Names(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A slice: its name, and the keys of its examples."""
+    """A named slice and the keys of its examples."""
 
     name: str
     keys: tuple[int, ...]
 
 
-# Examples by key, in the order of the keys, over all splits: slices are the same in each, and in every run on the data.
+# The number of examples by key, in the order of the keys. All splits are counted together, so that a slice is the same
+# in every split, and in every run on the data set where the keys do not depend on the outputs.
 Histogram: TypeAlias = Mapping[int, int]
 
 
-def each_key(histogram: Histogram, names: Names) -> list[Slice]:
-    """Make a slice of each key, named by the number."""
+def slice_by_key(histogram: Histogram, names: Names) -> list[Slice]:
+    """Return a slice for each key, named by the key."""
     return [Slice(str(key), (key,)) for key in histogram]
 
 
 class Slicing(NamedTuple):
-    """A way to tell examples apart.
+    """A way to group examples.
 
     Attributes:
-        keys: returns int[n] or bool[n]; no more than MOST_KEYS different ones in all.
-        cut: makes slices of the keys, in order.
+        keys: returns the examples' keys, int[n] or bool[n]; at most MOST_KEYS distinct keys over all examples.
+        cut: returns the slices, in order; each key belongs to exactly one.
     """
 
     keys: Callable[[Answered], npt.NDArray[Any]]
-    cut: Callable[[Histogram, Names], list[Slice]] = each_key
+    cut: Callable[[Histogram, Names], list[Slice]] = slice_by_key
 
 
 def label_of(answered: Answered) -> Integers:
@@ -105,7 +107,7 @@ def label_of(answered: Answered) -> Integers:
 
 
 def name_classes(histogram: Histogram, names: Names) -> list[Slice]:
-    """Make a slice of each class."""
+    """Return a slice for each class, named by the class."""
     return [Slice(names.classes[key], (key,)) for key in histogram]
 
 
@@ -116,38 +118,38 @@ def ink_of(answered: Answered) -> Integers:
 
 
 def cut_quantiles(histogram: Histogram, names: Names) -> list[Slice]:
-    """Cut the ink into ten slices of about as many examples each.
+    """Cut the values of ink into up to ten slices with about equally many examples.
 
-    A key is never cut, so slices differ in size, and where one key has more than a tenth of the examples there are
-    fewer than ten: a key goes to the tenth that its middle example is in.
+    Examples with the same key stay together, in the tenth of the examples that the middle one of them is in. So slices
+    differ in size, and there are fewer than ten if a key has much more than a tenth of the examples.
     """
-    keys, sizes = np.array(list(histogram)), np.array(list(histogram.values()))
+    keys = np.array(list(histogram))
+    sizes = np.array(list(histogram.values()))
     middles = sizes.cumsum() - sizes / 2
     tenths = (middles * NUM_QUANTILES / sizes.sum()).astype(int)
     groups = [keys[tenths == tenth] for tenth in np.unique(tenths)]
     edges = [*(int(group[0]) for group in groups), int(keys[-1]) + 1]
-    return [
-        Slice(f"ink {edges[place]} to {edges[place + 1]}", tuple(group.tolist())) for place, group in enumerate(groups)
-    ]
+    titles = [f"ink {low} to {high}" for low, high in pairwise(edges)]
+    return [Slice(title, tuple(group.tolist())) for title, group in zip(titles, groups, strict=True)]
 
 
 def confidence_of(answered: Answered) -> Integers:
-    """Return the bins of the table `calibration`."""
-    return bins_of(answered.confidence)
+    """Return the bins of the confidences, as in the table `calibration`."""
+    return confidence_bins(answered.confidence)
 
 
 def name_bins(histogram: Histogram, names: Names) -> list[Slice]:
-    """Name each bin by its edges."""
+    """Return a slice for each bin, named by its edges."""
     return [Slice(f"{EDGES[key]:.1f} to {EDGES[key + 1]:.1f}", (key,)) for key in histogram]
 
 
 def part_of(answered: Answered) -> Integers:
-    """Return the number of the part."""
+    """Return the position of the part for each example."""
     return np.full(len(answered.labels), answered.part)
 
 
 def name_parts(histogram: Histogram, names: Names) -> list[Slice]:
-    """Make a slice of each part."""
+    """Return a slice for each part, named by its data set."""
     return [Slice(names.parts[key], (key,)) for key in histogram]
 
 
@@ -159,33 +161,33 @@ SLICINGS = {
 }
 
 
-def keys_of(name: str, place: str, slicing: Slicing, answered: Answered) -> Integers:
-    """Return int64[n], the keys of examples by a slicing, checked.
+def compute_keys(name: str, place: str, slicing: Slicing, answered: Answered) -> Integers:
+    """Return the keys of n examples by a slicing, int64[n].
 
     Args:
         name: of the slicing.
         place: of its function, for messages.
-        slicing: may be anybody's.
-        answered: n examples.
+        slicing: built-in or a user's.
+        answered: the examples.
 
     Raises:
-        BadInput: the function fails, or gives something else than a whole number for each example.
+        BadInput: the function raises an error, or does not return an integer for each example.
     """
     expected = (len(answered.labels),)
     try:
-        found = np.asarray(slicing.keys(answered))
-    except Exception as problem:  # a user's function raises what it likes
+        keys = np.asarray(slicing.keys(answered))
+    except Exception as problem:  # a user's function may raise anything
         raise BadInput(f"slicing {name} ({place}) failed: {type(problem).__name__}: {problem}") from problem
-    if found.shape != expected or not np.can_cast(found.dtype, np.int64):
+    if keys.shape != expected or not np.can_cast(keys.dtype, np.int64):
         raise BadInput(
-            f"slicing {name} ({place}) gave {found.dtype}{list(found.shape)}, expected booleans or whole numbers "
+            f"slicing {name} ({place}) gave {keys.dtype}{list(keys.shape)}, expected booleans or whole numbers "
             f"(int64 or what fits it), {list(expected)}: one for each example"
         )
-    return found.astype(np.int64)
+    return keys.astype(np.int64)
 
 
-def check_few(name: str, place: str, counted: GroupCounts) -> None:
-    """Check that a slicing does not have so many keys that it cuts nothing; raises BadInput."""
+def check_num_keys(name: str, place: str, counted: GroupCounts) -> None:
+    """Check that a slicing has at most MOST_KEYS keys; raises BadInput."""
     if len(counted.keys) > MOST_KEYS:
         raise BadInput(
             f"slicing {name} ({place}) gives {len(counted.keys):,} different keys or more, expected at most "
@@ -196,43 +198,48 @@ def check_few(name: str, place: str, counted: GroupCounts) -> None:
 def slice_rows(
     name: str, slicing: Slicing, counted: Mapping[str, GroupCounts], names: Names
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the table `slices` by one slicing.
+    """Yield the rows of the table `slices` for one slicing.
 
     Args:
         name: of the slicing.
-        slicing: how the examples were counted.
-        counted: by split, examples by key, their value the loss.
-        names: for the slices.
+        slicing: that the examples were counted by.
+        counted: for each split the examples grouped by key, their value the loss.
+        names: of classes and parts.
+
+    Raises:
+        BadInput: the slices do not contain each key exactly once.
     """
     all_splits = merge_group_counts(counted.values())
     histogram = dict(zip(all_splits.keys.tolist(), all_splits.num_examples.tolist(), strict=True))
     slices = _cut(name, slicing, histogram, names)
-    for split, tally in counted.items():
-        for position, each in enumerate(slices):
-            found = sum_groups(tally, each.keys)
-            if found.num_examples:
-                interval = wilson(found.num_correct, found.num_examples)
+    for split, counts in counted.items():
+        for position, (title, keys) in enumerate(slices):
+            totals = sum_groups(counts, keys)
+            if totals.num_examples:
+                interval = wilson(totals.num_correct, totals.num_examples)
                 yield {
                     "split": split,
                     "slicing": name,
                     "position": position,
-                    "slice": each.name,
-                    "num_examples": found.num_examples,
-                    "num_correct": found.num_correct,
-                    "accuracy": found.accuracy,
+                    "slice": title,
+                    "num_examples": totals.num_examples,
+                    "num_correct": totals.num_correct,
+                    "accuracy": totals.accuracy,
                     "accuracy_low": interval.low,
                     "accuracy_high": interval.high,
-                    "loss": found.mean_value,
+                    "loss": totals.mean_value,
                 }
 
 
 def _cut(name: str, slicing: Slicing, histogram: Histogram, names: Names) -> list[Slice]:
-    """Make the slices; raises BadInput if they do not hold each key once."""
+    """Return the slices; raises BadInput if they do not contain each key exactly once."""
     try:
         slices = [Slice(str(title), tuple(keys)) for title, keys in slicing.cut(histogram, names)]
-        held = sorted(key for each in slices for key in each.keys)
-    except Exception as problem:  # a user's function raises what it likes
+        sliced_keys = sorted(key for _, keys in slices for key in keys)
+    except Exception as problem:  # a user's function may raise anything
         raise BadInput(f"slicing {name}: its slices failed: {type(problem).__name__}: {problem}") from problem
-    if held != list(histogram):
-        raise BadInput(f"slicing {name}: its slices hold the keys {held[:10]}..., expected each of its keys once")
+    if sliced_keys != list(histogram):
+        raise BadInput(
+            f"slicing {name}: its slices hold the keys {sliced_keys[:10]}..., expected each of its keys once"
+        )
     return slices

@@ -1,4 +1,4 @@
-"""The evaluation stage."""
+"""The evaluation stage. Imports TensorFlow and Beam only if a run is not evaluated yet."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 def evaluate_stage(
     settings: StageContext, dataset: Dataset, runs: Sequence[RunRecord], slicings: "Slicings", log: StageLog
 ) -> list[EvaluationRecord]:
-    """Make sure that runs are evaluated on every split of their data set; return their evaluations in order.
+    """Evaluate runs on every split of their data set, unless that is complete; return their records in order.
 
     Raises:
-        BadInput: one of the user's slicings does not give what it should.
-        BadUsage: a run that is evaluated already has other slicings than these.
-        CorruptArtefact: a shard, a model or a table is not what its record says.
+        BadInput: one of the user's slicings fails, or a table would be larger than readers accept.
+        BadUsage: a run was evaluated with other slicings before.
+        CorruptArtefact: a shard, a model or a table does not match its record.
+        EngineFailed: the Beam engine failed.
     """
+    # the record alone decides here; `check` below verifies the files of all runs
     missing = [run for run in runs if not (settings.workspace / "runs" / run.run_id / EVALUATION_NAME).exists()]
-    _check_sliced(settings.workspace, [run for run in runs if run not in missing], slicings)
+    _check_slicings(settings.workspace, [run for run in runs if run not in missing], slicings)
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
@@ -44,7 +46,8 @@ def evaluate_stage(
     return run_unless_complete("evaluate", not missing, build, check, settings, log)
 
 
-def _check_sliced(workspace: Place, evaluated: Sequence[RunRecord], slicings: "Slicings") -> None:
+def _check_slicings(workspace: Place, evaluated: Sequence[RunRecord], slicings: "Slicings") -> None:
+    """Check that complete evaluations have these slicings; raises BadUsage."""
     from pipeline.evaluate.slice_config import check_recorded
 
     for run in evaluated:

@@ -1,4 +1,4 @@
-"""A network's parameters in a few numbers each, and how many of its hidden units do nothing. Pure."""
+"""Summary statistics of a network's parameters, and the number of its dead hidden units. Pure functions."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 NUM_BINS = 30
-DEAD_RANGE = 1e-3
+DEAD_RANGE = 1e-3  # of activations: a unit that varies less does not tell examples apart
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 
 class ActivationRange(NamedTuple):
-    """Between which values the units of a hidden layer stayed.
+    """The smallest and largest activation of each unit of a hidden layer.
 
     Attributes:
         low: float32[units].
@@ -25,15 +25,15 @@ class ActivationRange(NamedTuple):
 
     @property
     def num_dead(self) -> int:
-        """Units whose value hardly depends on the example."""
+        """The number of units whose activation varies by less than DEAD_RANGE over the examples."""
         return int((self.high.astype(np.float64) - self.low < DEAD_RANGE).sum())
 
 
 def merge_ranges(ranges: Iterable[tuple[ActivationRange, ...]]) -> tuple[ActivationRange, ...]:
-    """Widen ranges, one a hidden layer, by others of the same network; in any order."""
+    """Merge ranges over different examples, each a tuple with one range for each hidden layer; in any order."""
     return tuple(
-        ActivationRange(np.min([each.low for each in layer], axis=0), np.max([each.high for each in layer], axis=0))
-        for layer in zip(*ranges, strict=True)
+        ActivationRange(np.min([part.low for part in parts], axis=0), np.max([part.high for part in parts], axis=0))
+        for parts in zip(*ranges, strict=True)  # of one hidden layer
     )
 
 
@@ -46,15 +46,15 @@ def weight_rows(
         parameters: weights float32[outputs, inputs] and biases float32[outputs] of each layer.
         ranges: of each hidden layer, over all examples.
     """
-    num_dead = [*(each.num_dead for each in ranges), 0]
+    num_dead = [*(layer.num_dead for layer in ranges), 0]  # the output layer has no range
     for layer, (values, dead) in enumerate(zip(parameters, num_dead, strict=True), start=1):
         for name, parameter in zip(("weights", "biases"), values, strict=True):
-            about = {"layer": layer, "parameter": name, "num_units": len(parameter), "num_dead_units": dead}
-            yield about | describe(parameter)
+            row = {"layer": layer, "parameter": name, "num_units": len(parameter), "num_dead_units": dead}
+            yield row | describe(parameter)
 
 
 def describe(parameter: Floats) -> dict[str, Any]:
-    """Return the numbers of a parameter that its row has, worked out in float64."""
+    """Return the statistics in a parameter's row, computed in float64."""
     values = parameter.astype(np.float64)
     counts, edges = np.histogram(values, NUM_BINS)
     return {

@@ -1,1 +1,1 @@
-"""Champion and challenger: which run is in use, and when another replaces it."""
+"""The registry: which run is the champion, and whether a challenger replaces it."""

@@ -1,7 +1,7 @@
-"""A run's answers to the test split of a data set, whichever it was trained on: what a decision compares.
+"""A run's answers to the test split of any data set, which decisions compare.
 
-Where that is the run's own data set, its evaluation has them already. Elsewhere the model predicts them
-(`evaluate.answer_test_split`), and they stay in registry/contests/DATASET_ID/RUN_ID with a record, written last.
+For the run's own data set they are read from its evaluation. For another data set the model predicts them
+(`beam_job.answer_test_split`); they are stored in registry/contests/DATASET_ID/RUN_ID, the record last.
 """
 
 from dataclasses import dataclass
@@ -31,15 +31,15 @@ CONTEST_NAME = "contest.json"
 
 
 class ContestRecord(Record):
-    """Answers of a run to the test split of a data set that is not its own; written after the files that it names.
+    """A run's answers to the test split of a data set that it was not trained on; written after the files it names.
 
     Attributes:
         run_id: the run.
         model_digest: SHA-256 of the parameters' file.
         dataset_id: the data set.
         dataset_digest: SHA-256 of its manifest.
-        num_examples: answered.
-        files: Parquet files with `part`, `index`, `label` and `predicted`.
+        num_examples: of the test split.
+        files: Parquet files of the table `answers`.
     """
 
     format_version: Literal[1] = 1
@@ -53,11 +53,11 @@ class ContestRecord(Record):
 
 @dataclass(frozen=True)
 class TestAnswers:
-    """What a run answers.
+    """A run's answers to the test split of a data set.
 
     Attributes:
         run_id: the run.
-        rows: with the columns `part`, `index`, `label`, `predicted`, in the order of the first two.
+        rows: with the columns `part`, `index`, `label` and `predicted`, sorted by the first two.
     """
 
     run_id: str
@@ -65,69 +65,70 @@ class TestAnswers:
 
     @property
     def labels(self) -> Classes:
-        """What is right, int64[n]."""
-        found: Classes = self.rows["label"].to_numpy()
-        return found
+        """True labels, int64[n]."""
+        labels: Classes = self.rows["label"].to_numpy()
+        return labels
 
     @property
     def predicted(self) -> Classes:
-        """What the run says, int64[n]."""
-        found: Classes = self.rows["predicted"].to_numpy()
-        return found
+        """Predicted classes, int64[n]."""
+        predicted: Classes = self.rows["predicted"].to_numpy()
+        return predicted
 
-    def check_same(self, other: "TestAnswers") -> None:
-        """Raise CorruptArtefact unless another run answered the same examples with the same labels."""
+    def check_same_examples(self, other: "TestAnswers") -> None:
+        """Raise CorruptArtefact unless the examples and labels of another run's answers are the same."""
         columns = [*KEYS, "label"]
         if not self.rows.select(columns).equals(other.rows.select(columns)):
             raise CorruptArtefact(f"{self.run_id} and {other.run_id} did not answer the same examples of one data set")
 
 
 def contest_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
-    """Return the folder of a run's answers to a data set that is not its own."""
+    """Return the folder of a run's answers to a data set that it was not trained on."""
     return workspace / "registry" / "contests" / dataset_id / run_id
 
 
 def load_answers(settings: StageContext, dataset: Dataset, run: RunRecord) -> TestAnswers:
-    """Return a run's answers to the test split of a data set; the model is asked if that was not done before.
+    """Return a run's answers to the test split of a data set; predict them if they are not stored.
 
     Raises:
-        BadInput: the data set has other images or classes than the run was trained on.
-        CorruptArtefact: a file is not what its record says.
-        EngineFailed: the engine gave up.
+        BadInput: the data set has another image size or other classes than the run's own.
+        CorruptArtefact: a file does not match its record.
+        EngineFailed: the Beam engine failed.
     """
     folder = settings.workspace / "runs" / run.run_id
     if run.dataset_digest == dataset.digest and (folder / EVALUATION_NAME).exists():
         rows = read_rows(settings.workspace, "predictions", run.run_id, ["split", *KEYS, "label", "predicted"])
-        return TestAnswers(
-            run.run_id, sort_by_example(rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"]))
-        )
-    return TestAnswers(run.run_id, _contested(settings, dataset, run))
+        rows = rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"])
+    else:
+        rows = _load_contest_rows(settings, dataset, run)
+    return TestAnswers(run.run_id, sort_by_example(rows))
 
 
-def _contested(settings: StageContext, dataset: Dataset, run: RunRecord) -> pa.Table:
+def _load_contest_rows(settings: StageContext, dataset: Dataset, run: RunRecord) -> pa.Table:
     folder = contest_folder(settings.workspace, dataset.manifest.dataset_id, run.run_id)
     if not (folder / CONTEST_NAME).exists():
         check_fits(settings.workspace, dataset.manifest, run)
         write_contest(settings, dataset, run, folder)
     record = check_contest(folder, dataset.digest, run)
     rows = pa.concat_tables([decode_table(file.read(folder), str(folder / file.name)) for file in record.files])
-    return sort_by_example(rows.select([*KEYS, "label", "predicted"]))
+    return rows.select([*KEYS, "label", "predicted"])
 
 
 def write_contest(settings: StageContext, dataset: Dataset, run: RunRecord, folder: Place) -> None:
-    """Write a run's answers to a data set's test split, then the record.
+    """Predict and write a run's answers to a data set's test split, then the record.
 
     Raises:
-        CorruptArtefact: a shard or the model is not as its record says.
-        EngineFailed: the engine gave up.
+        CorruptArtefact: a shard or the model does not match its record.
+        EngineFailed: the Beam engine failed.
     """
     with quiet_imports():
         from model.devices import initialise_devices
-        from pipeline.evaluate.beam_job import EvaluationJob, answer_test_split
+        from pipeline.evaluate.beam_job import answer_test_split
+        from pipeline.evaluate.shard_predictions import EvaluationJob
 
     initialise_devices(settings.device)
     job = EvaluationJob(settings.workspace, dataset.folder, dataset.manifest, run, slicings={})
-    make_empty_folder(folder)
+    make_empty_folder(folder)  # deletes the files of an attempt that was killed
     with (
         temporary_files_in(settings.workspace),
         capture_engine_messages(settings.engine_log),
@@ -146,7 +147,7 @@ def write_contest(settings: StageContext, dataset: Dataset, run: RunRecord, fold
 
 
 def check_contest(folder: Place, dataset_digest: str, run: RunRecord) -> ContestRecord:
-    """Load the record of a contest and check its files; raises CorruptArtefact for what is not right."""
+    """Load the record of a run's answers and verify their files; raises CorruptArtefact."""
     record = load_contest(folder)
     if (record.dataset_digest, record.model_digest) != (dataset_digest, run.parameters.sha256):
         raise CorruptArtefact(f"{folder / CONTEST_NAME} is of another model or data set: delete {folder}")
@@ -156,7 +157,7 @@ def check_contest(folder: Place, dataset_digest: str, run: RunRecord) -> Contest
 
 
 def load_contest(folder: Place) -> ContestRecord:
-    """Load the record of a contest; raises CorruptArtefact if it is not sound or does not belong there."""
+    """Load the record of a run's answers; raises CorruptArtefact if it is corrupt or belongs in another folder."""
     path = folder / CONTEST_NAME
     record = ContestRecord.from_json(read_record(path), path)
     if (record.dataset_id, record.run_id) != (folder.parent.name, folder.name):
@@ -165,10 +166,9 @@ def load_contest(folder: Place) -> ContestRecord:
 
 
 def check_fits(workspace: Place, manifest: Manifest, run: RunRecord) -> None:
-    """Check that a run can answer a data set; raises BadInput if that has other images or classes than its own."""
+    """Raise BadInput if a data set has another image size or other classes than the one a run was trained on."""
     own = load_dataset_of(workspace, run, load_manifest).manifest
-    one, other = ((each.height, each.width, each.class_names) for each in (manifest, own))
-    if one != other:
+    if (manifest.height, manifest.width, manifest.class_names) != (own.height, own.width, own.class_names):
         raise BadInput(
             f"{manifest.dataset_id} has images of {manifest.height} x {manifest.width} in {len(manifest.class_names)} "
             f"classes, and {run.run_id} was trained on {own.height} x {own.width} in {len(own.class_names)}, or on "

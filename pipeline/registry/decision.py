@@ -1,4 +1,4 @@
-"""Does a challenger become the champion? Pure: answers to the same test examples and a policy in, a decision out."""
+"""Decide whether a challenger becomes the champion. Pure functions of answers to test examples and a policy."""
 
 from collections.abc import Iterator
 from typing import Literal, NamedTuple, TypeAlias
@@ -23,7 +23,7 @@ class Contestant(NamedTuple):
 
     Attributes:
         run_id: the run.
-        predicted: int64[n], classes.
+        predicted: classes, int64[n].
     """
 
     run_id: str
@@ -31,15 +31,15 @@ class Contestant(NamedTuple):
 
 
 class DecisionInputs(NamedTuple):
-    """The test examples and what each run that matters answers.
+    """The test examples and the answers of the runs to compare.
 
     Attributes:
-        labels: int64[n], classes; n > 0.
+        labels: classes, int64[n]; n > 0.
         class_names: of all classes.
-        challenger: who wants to be the champion.
-        champion: who is; None if there is none yet.
-        reference: whom to compare with as well; None for nobody, or if it is the champion.
-        objections: what speaks against the challenger whatever it answers, such as a check that its data do not pass.
+        challenger: the run to decide about.
+        champion: None if there is none yet.
+        reference: a second run to compare with; None for none, or if it is the champion.
+        objections: reasons against the challenger besides its answers, such as a failed check of its data.
     """
 
     labels: Classes
@@ -51,15 +51,15 @@ class DecisionInputs(NamedTuple):
 
 
 class CriterionResult(Record):
-    """One thing that a decision looks at.
+    """The result of one criterion of a decision.
 
     Attributes:
-        test: what is asked for: the policy's setting of that name, or better_than_guessing; or an objection.
-        against: the run that the challenger is compared with, if it is with one.
-        value: what was found.
-        threshold: what the policy asks for.
-        passed: whether that is given.
-        text: the same in words.
+        test: the criterion: a setting of the policy, better_than_guessing, or objection.
+        against: the run that the challenger is compared with; None if with none.
+        value: that was measured.
+        threshold: that the policy requires.
+        passed: whether the value meets the threshold.
+        text: the result as a sentence.
     """
 
     test: Test
@@ -71,13 +71,13 @@ class CriterionResult(Record):
 
 
 class Decision(NamedTuple):
-    """What becomes of a challenger.
+    """A decision about a challenger.
 
     Attributes:
         promote: whether it becomes the champion.
-        findings: everything that was looked at.
+        findings: results of all criteria.
         num_examples: of the test split.
-        num_correct: right answers, by run.
+        num_correct: correct answers, by run.
     """
 
     promote: bool
@@ -87,44 +87,46 @@ class Decision(NamedTuple):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What speaks against a promotion or, if nothing does, for it; what compares runs comes first."""
-        telling = [finding for finding in self.findings if finding.passed == self.promote]
-        return tuple(finding.text for finding in sorted(telling, key=lambda each: each.against is None))
+        """Texts of the failed criteria or, if none failed, of all; comparisons with other runs come first."""
+        decisive = [finding for finding in self.findings if finding.passed == self.promote]
+        return tuple(finding.text for finding in sorted(decisive, key=lambda finding: finding.against is None))
 
 
-def decide(examination: DecisionInputs, policy: Policy) -> Decision:
-    """Decide about a challenger.
+def decide(inputs: DecisionInputs, policy: Policy) -> Decision:
+    """Decide about a challenger. It is promoted if it meets every criterion.
 
-    Nothing may speak against it beforehand. It must have the minimum accuracy and be better than to answer the most
-    frequent class always (the lower end of the 95 % interval of its accuracy, by Wilson, is above that class's share).
-    Compared with the champion, and with the reference where that is another run, it must gain what the policy asks for,
-    beyond chance (McNemar's exact test of the examples that only one of the two has right), and lose no more than the
-    policy allows in any class.
+    - There are no objections.
+    - It has the minimum accuracy, and is better than predicting the most frequent class always: the lower end of the
+      95 % Wilson interval of its accuracy is above the share of that class.
+    - Its accuracy is above that of the champion, and of the reference, by the policy's minimum gain, and the gain is
+      significant (McNemar's exact test of the examples that only one of the two answers correctly).
+    - No class loses more recall than the policy allows, compared with the same runs.
 
     Raises:
-        ValueError: there are no examples, or not as many answers.
+        ValueError: there are no examples, or another number of answers than examples.
     """
-    labels, _, challenger, champion, reference, objections = examination
-    others = [each for each in (champion, reference) if each]
-    if not len(labels) or any(len(each.predicted) != len(labels) for each in (challenger, *others)):
+    labels = inputs.labels
+    opponents = [run for run in (inputs.champion, inputs.reference) if run]
+    runs = [inputs.challenger, *opponents]
+    if not len(labels) or any(len(run.predicted) != len(labels) for run in runs):
         raise ValueError(f"expected answers to {len(labels)} examples, at least one")
-    findings = [*map(_objection, objections), *_alone(labels, challenger, policy)]
-    for other in others:
-        findings += _compared(examination, other, policy)
+    findings = [*map(_objection, inputs.objections), *_test_accuracy(labels, inputs.challenger, policy)]
+    for opponent in opponents:
+        findings += _compare(inputs, opponent, policy)
     promote = all(finding.passed for finding in findings)
-    counts = {each.run_id: int((each.predicted == labels).sum()) for each in (challenger, *others)}
-    return Decision(promote, tuple(findings), len(labels), counts)
+    num_correct = {run.run_id: int((run.predicted == labels).sum()) for run in runs}
+    return Decision(promote, tuple(findings), len(labels), num_correct)
 
 
 def _objection(text: str) -> CriterionResult:
     return CriterionResult(test="objection", against=None, value=1, threshold=0, passed=False, text=text)
 
 
-def _alone(labels: Classes, challenger: Contestant, policy: Policy) -> Iterator[CriterionResult]:
+def _test_accuracy(labels: Classes, challenger: Contestant, policy: Policy) -> Iterator[CriterionResult]:
     num_correct = int((challenger.predicted == labels).sum())
     num_examples = len(labels)
     accuracy = num_correct / num_examples
-    guessing = float(np.bincount(labels).max() / num_examples)
+    largest_share = float(np.bincount(labels).max() / num_examples)
     if policy.minimum_accuracy:
         minimum = format_percent(policy.minimum_accuracy)
         yield CriterionResult(
@@ -136,72 +138,78 @@ def _alone(labels: Classes, challenger: Contestant, policy: Policy) -> Iterator[
             text=f"its accuracy is {format_percent(accuracy)}, at least {minimum} asked for",
         )
     low = wilson(num_correct, num_examples).low
-    better = low > guessing
+    better = low > largest_share
     yield CriterionResult(
         test="better_than_guessing",
         against=None,
         value=low,
-        threshold=guessing,
+        threshold=largest_share,
         passed=better,
         text=f"it is {'' if better else 'not '}better than to answer the most frequent class always: at least "
-        f"{format_percent(low)} (95 %) against {format_percent(guessing)}",
+        f"{format_percent(low)} (95 %) against {format_percent(largest_share)}",
     )
 
 
-def _compared(examination: DecisionInputs, other: Contestant, policy: Policy) -> Iterator[CriterionResult]:
-    """Compare the challenger with another run by all that the policy asks for."""
-    labels = examination.labels
-    ours, theirs = (each.predicted == labels for each in (examination.challenger, other))
-    name = _role(examination, other)
-    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-    # one quotient of counts: the difference of two, such as 0.925 - 0.92, may be below a threshold that it equals
-    gain = (only_ours - only_theirs) / len(labels)
+def _compare(inputs: DecisionInputs, opponent: Contestant, policy: Policy) -> Iterator[CriterionResult]:
+    """Compare the challenger with the champion or the reference by each criterion of the policy."""
+    labels = inputs.labels
+    correct = inputs.challenger.predicted == labels
+    opponent_correct = opponent.predicted == labels
+    only_challenger = int((correct & ~opponent_correct).sum())
+    only_opponent = int((opponent_correct & ~correct).sum())
+    name = _role(inputs, opponent)
+    # a quotient of counts: the difference of two accuracies, such as 0.925 - 0.92, may be rounded below the threshold
+    gain = (only_challenger - only_opponent) / len(labels)
     yield CriterionResult(
         test="minimum_gain",
-        against=other.run_id,
+        against=opponent.run_id,
         value=gain,
         threshold=policy.minimum_gain,
         passed=gain >= policy.minimum_gain,
         text=f"it gains {_points(gain)} on {name}, at least {_points(policy.minimum_gain)} asked for",
     )
     if policy.significance < 1:
-        yield _significance(only_ours, only_theirs, name, other.run_id, policy)
-    yield _class_loss(examination, ours, theirs, name, other.run_id, policy)
+        yield _test_significance(only_challenger, only_opponent, name, opponent.run_id, policy)
+    yield _test_class_loss(inputs, correct, opponent_correct, name, opponent.run_id, policy)
 
 
-def _significance(only_ours: int, only_theirs: int, name: str, against: str, policy: Policy) -> CriterionResult:
-    p_value = mcnemar(only_theirs, only_ours)
-    passed = only_ours > only_theirs and p_value <= policy.significance
+def _test_significance(
+    only_challenger: int, only_opponent: int, name: str, against: str, policy: Policy
+) -> CriterionResult:
+    p_value = mcnemar(only_opponent, only_challenger)
+    passed = only_challenger > only_opponent and p_value <= policy.significance  # the test is two-sided
     return CriterionResult(
         test="significance",
         against=against,
         value=p_value,
         threshold=policy.significance,
         passed=passed,
-        text=f"{only_ours:,} examples only it has right, {only_theirs:,} only {name}: "
+        text=f"{only_challenger:,} examples only it has right, {only_opponent:,} only {name}: "
         f"{'a gain beyond chance' if passed else 'no gain beyond chance'} (exact McNemar test, p = {p_value:.2g}, "
         f"at most {policy.significance:g} asked for)",
     )
 
 
-def _class_loss(
-    examination: DecisionInputs,
-    ours: npt.NDArray[np.bool_],
-    theirs: npt.NDArray[np.bool_],
+def _test_class_loss(
+    inputs: DecisionInputs,
+    correct: npt.NDArray[np.bool_],
+    opponent_correct: npt.NDArray[np.bool_],
     name: str,
     against: str,
     policy: Policy,
 ) -> CriterionResult:
-    """Look for the class whose recall falls the most; classes without examples have none."""
-    labels, num_classes = examination.labels, len(examination.class_names)
+    """Test the class whose recall falls the most; classes without examples have no recall."""
+    labels = inputs.labels
+    num_classes = len(inputs.class_names)
     support = np.bincount(labels, minlength=num_classes)
-    right = [np.bincount(labels[each], minlength=num_classes) for each in (ours, theirs)]
-    losses = np.where(support > 0, (right[1] - right[0]) / np.maximum(support, 1), -np.inf)
+    num_correct = np.bincount(labels[correct], minlength=num_classes)
+    opponent_num_correct = np.bincount(labels[opponent_correct], minlength=num_classes)
+    losses = np.where(support > 0, (opponent_num_correct - num_correct) / np.maximum(support, 1), -np.inf)
     worst = int(losses.argmax())
     loss = float(losses[worst])
     passed = loss <= policy.largest_class_loss
     most = f"at most {_points(policy.largest_class_loss)} allowed"
-    text = f"class {examination.class_names[worst]!r} loses {_points(loss)} of recall on {name}, {most}"
+    text = f"class {inputs.class_names[worst]!r} loses {_points(loss)} of recall on {name}, {most}"
     return CriterionResult(
         test="largest_class_loss",
         against=against,
@@ -212,8 +220,8 @@ def _class_loss(
     )
 
 
-def _role(examination: DecisionInputs, other: Contestant) -> str:
-    return "the champion" if other is examination.champion else f"the reference {other.run_id}"
+def _role(inputs: DecisionInputs, opponent: Contestant) -> str:
+    return "the champion" if opponent is inputs.champion else f"the reference {opponent.run_id}"
 
 
 def _points(difference: float) -> str:

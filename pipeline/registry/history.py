@@ -1,11 +1,11 @@
-"""The history of the registry: numbered entries that are only added to, and the pointer to the champion.
+"""The registry's history, an append-only sequence of numbered entries, and the pointer to the champion.
 
-    registry/history/00000007.json    what was decided, when, by whom and why
-    registry/champion.json            the run that is the champion now
+    registry/history/00000007.json    a decision: when, by whom and why
+    registry/champion.json            the current champion
 
-The history is the truth. An entry is put in place whole, and only if its number is not taken; then the pointer is
-replaced. Whoever is broken off in between leaves an entry that the pointer does not follow yet: the next command that
-works on the registry makes up for it. Readers of the pointer see the champion before or after, never half of one.
+The history is authoritative. An entry is written atomically, and only if no entry has its number; then the pointer is
+replaced atomically. If a process is killed in between, the pointer is one entry behind: `open_history`, which every
+command that changes the registry calls first, updates it.
 """
 
 import getpass
@@ -26,23 +26,23 @@ from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, 
 from pipeline.train.run_record import RunRecord
 
 CHAMPION_NAME = "champion.json"
-CHAMPION = "champion"  # names the champion, whichever run that is
+CHAMPION = "champion"  # on the command line, in place of a run's id
 
 Action: TypeAlias = Literal["retrain", "promote", "rollback"]
 Outcome: TypeAlias = Literal["promoted", "kept"]
 
 
 class Champion(Record):
-    """The champion: what a program needs to know to use it. Replaced as a whole when there is another.
+    """The champion: all that a program needs to use its model.
 
     Attributes:
-        version: the number of the entry by which the run was promoted.
-        entry: the number of the entry that made it the champion now; a later one after a rollback.
+        version: the number of the entry that promoted the run.
+        entry: the number of the entry that made it the current champion; a later one after a rollback.
         run_id: the run.
-        folder: of the run, below the workspace.
+        folder: of the run, relative to the workspace.
         parameters: the model's file in that folder.
-        dataset_id: the data set it was trained on.
-        dataset_digest: SHA-256 of that one's manifest.
+        dataset_id: the data set that it was trained on.
+        dataset_digest: SHA-256 of the data set's manifest.
         since: when it became the champion.
     """
 
@@ -57,35 +57,35 @@ class Champion(Record):
     since: UtcTime
 
     @model_validator(mode="after")
-    def _lies_where_runs_do(self) -> Self:
+    def _is_in_the_folder_of_runs(self) -> Self:
         if self.folder != f"runs/{self.run_id}":
             raise ValueError("expected the folder of the run")
         return self
 
 
 class Entry(Record):
-    """What was decided once.
+    """An entry of the history: a decision about a run.
 
     Attributes:
-        number: counted from 1, without gaps.
-        action: which command it was.
-        outcome: promoted if there is another champion now.
-        forced: whether it was promoted whatever the policy says.
-        run_id: the run that it is about; None where the data were refused before one was trained.
-        dataset_id: the data set whose test split decided, or which was refused.
+        number: 1 for the first entry, without gaps.
+        action: the command.
+        outcome: promoted if the champion changed.
+        forced: whether the run was promoted without a test of the policy.
+        run_id: the run; None if the data were rejected before training.
+        dataset_id: the data set whose test split was used, or that was rejected.
         dataset_digest: SHA-256 of its manifest.
-        inputs: digest of all that a retraining looked at; None for other actions.
-        num_examples: of the test split that decided; 0 where none did.
-        num_correct: right answers of each run that took part.
-        findings: what was looked at.
-        reasons: the same in words, as far as it tipped the balance.
-        policy: what was asked for; None where nothing was.
-        before: the champion until then; None if there was none.
-        champion: the champion from then on; None if there is none yet.
-        previous: SHA-256 of the entry before; None for the first.
+        inputs: digest of the inputs of a retraining, see `retrain`; None for other actions.
+        num_examples: of the test split; 0 if it was not used.
+        num_correct: correct answers of each run that was compared.
+        findings: results of all criteria.
+        reasons: texts of the decisive ones.
+        policy: that was applied; None if none was.
+        before: the champion before the entry; None if there was none.
+        champion: the champion after the entry; None if there is none yet.
+        previous: SHA-256 of the previous entry; None for the first.
         when: in UTC.
         who: user and host.
-        why: what the user says of it.
+        why: the user's reason.
     """
 
     format_version: Literal[1] = 1
@@ -117,81 +117,86 @@ class Entry(Record):
 
     @property
     def accuracy(self) -> float | None:
-        """Of the run that it is about, on the test split that decided."""
-        right = self.num_correct.get(self.run_id or "")
-        return right / self.num_examples if right is not None and self.num_examples else None
+        """Accuracy of the run on the test split; None if it was not used."""
+        num_correct = self.num_correct.get(self.run_id or "")
+        return num_correct / self.num_examples if num_correct is not None and self.num_examples else None
 
 
 class History(tuple[Entry, ...]):
-    """All entries in order, the first first."""
+    """All entries in order of their numbers."""
 
     __slots__ = ()
 
     @property
     def champion(self) -> Champion | None:
-        """The champion by the last entry."""
+        """The champion after the last entry; None if there is none."""
         return self[-1].champion if self else None
 
     def versions(self) -> dict[int, Entry]:
-        """Return the promotions by the version that they made; rollbacks make none."""
+        """Return the entries that created a version, by version; a rollback creates none."""
         return {entry.number: entry for entry in self if entry.outcome == "promoted" and entry.action != "rollback"}
 
-    def line(self) -> list[Champion]:
-        """Return the champions that lead to the one now: a promotion adds one, a rollback goes back to an earlier.
+    def lineage(self) -> list[Champion]:
+        """Return the current champion and its predecessors, the current one last.
 
-        A rollback to one that is not in the line, because another went back past it, puts it in the place of the last.
+        A promotion appends a champion. A rollback removes the champions after its target; a target that an earlier
+        rollback removed replaces the last champion.
         """
-        lines = [line for _, line in self._lines()]
-        return lines[-1] if lines else []
+        lineages = [lineage for _, lineage in self._lineages()]
+        return lineages[-1] if lineages else []
 
-    def _lines(self) -> Iterator[tuple[Entry, list[Champion]]]:
-        """Yield each entry that promotes, with the line after it."""
-        line: list[Champion] = []
+    def _lineages(self) -> Iterator[tuple[Entry, list[Champion]]]:
+        """Yield each entry that promotes, with the lineage after it."""
+        lineage: list[Champion] = []
         for entry in self:
             if entry.outcome != "promoted" or entry.champion is None:
                 continue
-            places = [place for place, each in enumerate(line) if each.version == entry.champion.version]
-            if entry.action == "rollback":  # what it goes back from is left behind in any case
-                del line[places[0] if places else len(line) - 1 :]
-            line = [*line, entry.champion]
-            yield entry, line
+            if entry.action == "rollback":
+                versions = [champion.version for champion in lineage]
+                target = entry.champion.version
+                lineage = lineage[: versions.index(target) if target in versions else -1]
+            lineage = [*lineage, entry.champion]
+            yield entry, lineage
 
     def rolled_back(self) -> set[str]:
-        """Return the runs that were promoted once and that a rollback went back past, unless they came again."""
-        left: set[str] = set()
+        """Return the promoted runs that a rollback removed from the lineage and that were not promoted again."""
+        removed: set[str] = set()
         before: set[str] = set()
-        for entry, line in self._lines():
-            now = {champion.run_id for champion in line}
-            gone = {entry.before} if entry.action == "rollback" and entry.before else set[str]()
-            left, before = (left | (before - now) | gone) - {line[-1].run_id}, now
-        return left
+        for entry, lineage in self._lineages():
+            after = {champion.run_id for champion in lineage}
+            removed |= before - after
+            if entry.action == "rollback" and entry.before:
+                removed.add(entry.before)  # even if an earlier version of the same run stays in the lineage
+            removed.discard(lineage[-1].run_id)
+            before = after
+        return removed
 
-    def seen(self, inputs: str) -> Entry | None:
-        """Find the last entry of a retraining that looked at the same."""
+    def find_inputs(self, inputs: str) -> Entry | None:
+        """Return the last entry with these inputs; None if there is none."""
         return next((entry for entry in reversed(self) if entry.inputs == inputs), None)
 
 
 def champion_path(workspace: Place) -> Place:
-    """Return the place of the pointer to the champion."""
+    """Return the path of the pointer to the champion."""
     return workspace / "registry" / CHAMPION_NAME
 
 
 def entry_path(workspace: Place, number: int) -> Place:
-    """Return the place of an entry."""
+    """Return the path of an entry."""
     return workspace / "registry" / "history" / f"{number:08d}.json"
 
 
 def load_history(workspace: Place) -> History:
-    """Read all entries.
+    """Load all entries.
 
     Raises:
-        CorruptArtefact: one is missing, not sound, or not of the chain.
+        CorruptArtefact: an entry is missing, corrupt, or does not follow the one before it.
     """
     return History(read_entries(workspace))
 
 
 def read_entries(workspace: Place) -> Iterator[Entry]:
-    """Yield all entries in order, up to the first that is not as it should be; raises CorruptArtefact for that one."""
+    """Yield all entries in order; raises CorruptArtefact at the first that is missing, corrupt or does not follow."""
     previous: str | None = None
     for number, path in enumerate(_entry_paths(workspace), 1):
         if path != entry_path(workspace, number):
@@ -213,7 +218,7 @@ def _entry_paths(workspace: Place) -> list[Place]:
 
 
 def load_champion(workspace: Place) -> Champion | None:
-    """Read the pointer to the champion; None if there is none. Raises CorruptArtefact if it is not sound."""
+    """Load the pointer to the champion; None if there is none. Raises CorruptArtefact."""
     path = champion_path(workspace)
     try:
         data = read_record(path)
@@ -223,66 +228,66 @@ def load_champion(workspace: Place) -> Champion | None:
 
 
 def find_champion(workspace: Place) -> Champion:
-    """Read the pointer to the champion; raises BadUsage if there is none, CorruptArtefact if it is not sound."""
-    found = load_champion(workspace)
-    if found is None:
+    """Load the pointer to the champion; raises BadUsage if there is none, CorruptArtefact if it is corrupt."""
+    champion = load_champion(workspace)
+    if champion is None:
         raise BadUsage(f"{workspace} has no champion yet: `backbeam retrain` or `backbeam promote RUN` makes one")
-    return found
+    return champion
 
 
 @overload
-def resolve_run(workspace: Place, wanted: str) -> str: ...
+def resolve_run(workspace: Place, name: str) -> str: ...
 
 
 @overload
-def resolve_run(workspace: Place, wanted: str | None) -> str | None: ...
+def resolve_run(workspace: Place, name: str | None) -> str | None: ...
 
 
-def resolve_run(workspace: Place, wanted: str | None) -> str | None:
-    """Return the run that a user names: "champion" stands for the champion's id, any other name for itself.
+def resolve_run(workspace: Place, name: str | None) -> str | None:
+    """Return the champion's id for the name "champion", and any other name unchanged.
 
     Raises:
         BadUsage: there is no champion.
-        CorruptArtefact: the pointer to the champion is not sound.
+        CorruptArtefact: the pointer to the champion is corrupt.
     """
-    return find_champion(workspace).run_id if wanted == CHAMPION else wanted
+    return find_champion(workspace).run_id if name == CHAMPION else name
 
 
-def is_consistent_pointer(history: History, standing: Champion | None) -> bool:
-    """Tell whether the pointer is as the last entry says, or as the one before, whose writer was broken off."""
-    return standing in (history.champion, History(history[:-1]).champion)
+def is_consistent_pointer(history: History, pointer: Champion | None) -> bool:
+    """Return whether the pointer agrees with the last entry, or with the one before it if its writer was killed."""
+    return pointer in (history.champion, History(history[:-1]).champion)
 
 
 def open_history(workspace: Place) -> History:
-    """Read all entries, for a process that has the workspace for itself, and make the pointer follow the last.
+    """Load all entries and update the pointer if it is behind. The process must hold the lock of the workspace.
 
     Raises:
-        CorruptArtefact: the history is not sound, or the pointer is of another history.
+        CorruptArtefact: the history is corrupt, or the pointer is ahead of it.
     """
     history = load_history(workspace)
-    _point(workspace, history.champion)
+    _update_pointer(workspace, history.champion)
     return history
 
 
-def _point(workspace: Place, champion: Champion | None) -> None:
-    standing = load_champion(workspace)
-    if standing == champion:
+def _update_pointer(workspace: Place, champion: Champion | None) -> None:
+    pointer = load_champion(workspace)
+    if pointer == champion:
         return
-    if champion is None or (standing and standing.entry > champion.entry):
+    if champion is None or (pointer and pointer.entry > champion.entry):  # entries at the end were lost
         raise CorruptArtefact(f"{champion_path(workspace)} names an entry that is not in the history; {_ADVICE}")
     write_atomically(champion_path(workspace), champion.to_json())
 
 
-def append(workspace: Place, history: History, **about: Any) -> Entry:
-    """Add an entry and make the pointer follow it.
+def append_entry(workspace: Place, history: History, **fields: Any) -> Entry:
+    """Append an entry and update the pointer.
 
     Args:
-        workspace: whose registry it is.
+        workspace: that has the registry.
         history: all entries so far.
-        about: the fields of `Entry` that do not follow from the history.
+        fields: of `Entry`, without those that follow from the history.
 
     Raises:
-        Locked: another process has added one meanwhile.
+        Locked: another process has appended an entry in the meantime.
     """
     last = history[-1] if history else None
     entry = Entry(
@@ -290,18 +295,19 @@ def append(workspace: Place, history: History, **about: Any) -> Entry:
         before=history.champion.run_id if history.champion else None,
         previous=digest_of(last.to_json()) if last else None,
         when=now(),
-        who=_who(),
-        **about,
+        who=_user_and_host(),
+        **fields,
     )
     path = entry_path(workspace, entry.number)
+    # the entry before the pointer: if the process is killed in between, open_history updates the pointer
     if not write_if_absent(path, entry.to_json()):
         raise Locked(f"{path} was written by another process meanwhile: do it again")
-    _point(workspace, entry.champion)
+    _update_pointer(workspace, entry.champion)
     return entry
 
 
-def write_champion(history: History, run: RunRecord, version: int | None = None) -> Champion:
-    """Return the champion that the next entry makes of a run; a version that it has already stays."""
+def next_champion(history: History, run: RunRecord, version: int | None = None) -> Champion:
+    """Return a run as the champion of the next entry; a rollback gives the version that the run already has."""
     number = len(history) + 1
     return Champion(
         version=version or number,
@@ -315,20 +321,20 @@ def write_champion(history: History, run: RunRecord, version: int | None = None)
     )
 
 
-def best_first(history: History) -> list[Champion]:
-    """List the champions of the line by their accuracy when they were promoted, the later of equal ones first.
+def rank_champions(history: History) -> list[Champion]:
+    """Return the champions of the lineage, the highest accuracy at promotion first, later ones first among equals.
 
-    Of those that were promoted by force without a test, there is no accuracy. One that was rolled back is not in line.
+    Champions without an accuracy, which were promoted by force without an evaluation, are left out.
     """
     versions = history.versions()
-    rated = [(versions[each.version].accuracy, each.version, each) for each in history.line()]
-    known = [(accuracy, version, each) for accuracy, version, each in rated if accuracy is not None]
-    return [each for _, _, each in sorted(known, key=lambda rating: rating[:2], reverse=True)]
+    rated = [(versions[champion.version].accuracy, champion) for champion in history.lineage()]
+    known = [(accuracy, champion.version, champion) for accuracy, champion in rated if accuracy is not None]
+    return [champion for _, _, champion in sorted(known, key=lambda rating: rating[:2], reverse=True)]
 
 
-def _who() -> str:
+def _user_and_host() -> str:
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # in a container, a user may have a number only
+    except (KeyError, OSError):  # in a container, a user may have no name
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"

@@ -1,4 +1,4 @@
-"""What a challenger must show to become the champion: the table [promotion] of a configuration file.
+"""The policy of promotions: the table [promotion] of a configuration file.
 
     [promotion]
     minimum_accuracy = 0.9
@@ -7,7 +7,7 @@
     largest_class_loss = 0.05
     reference = "best"
 
-Whatever is not given is as below, so that there is a verdict where nothing is configured.
+Settings that are not given have the defaults of `Policy`, so that decisions need no configuration.
 """
 
 import hashlib
@@ -26,18 +26,18 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Policy(BaseModel):
-    """What a promotion takes. Shares are of the test split, 0 to 1.
+    """The requirements of a promotion. Shares are of the test split, 0 to 1.
 
     Attributes:
-        minimum_accuracy: of the challenger. By default 0: what is enough depends on the data; that it must be better
-            than to answer the most frequent class always is asked for in any case.
+        minimum_accuracy: of the challenger. The default is 0, since a useful minimum depends on the data; in any case
+            the challenger must be better than predicting the most frequent class always.
         minimum_gain: of the challenger's accuracy over the champion's; negative allows a loss.
-        significance: the largest p-value of McNemar's exact test at which a gain is taken for one, by custom 0.05; 1
-            asks for no significance. With less, equally good models do not replace each other by luck.
-        largest_class_loss: by how much the recall of a class may be below the champion's. The default of 5 points is
-            some 1.5 standard deviations of the difference where a class has a hundred test examples.
-        reference: the same is asked in comparison with this run, so that many small losses do not add up: "best" for
-            the one of the highest accuracy of all promoted, "none", or a run's id.
+        significance: the largest p-value of McNemar's exact test at which a gain is significant, by convention 0.05. It
+            keeps equally good models from replacing each other by chance; 1 requires no significance.
+        largest_class_loss: the largest loss of recall of a class, compared with the champion. The default of 5 points
+            is about 1.5 standard deviations of the difference for a class with a hundred test examples.
+        reference: a second run to compare with by the same settings, so that many small losses do not add up: "best"
+            for the promoted run with the highest accuracy, "none", or a run's id.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,10 +61,10 @@ class Policy(BaseModel):
 
 
 def resolve_policy(table: dict[str, Any]) -> Policy:
-    """Work out the policy from what a configuration says below [promotion].
+    """Return the policy of the table [promotion] of a configuration.
 
     Raises:
-        BadUsage: there is no such setting, or a value is not allowed; the message names the nearest.
+        BadUsage: a setting is unknown, or a value is not allowed.
     """
     unknown = [name for name in table if name not in Policy.model_fields]
     if unknown:

@@ -1,7 +1,7 @@
-"""Retraining: whatever changed is preprocessed, validated, trained and evaluated, and the champion keeps or yields.
+"""Retraining: preprocess, validate, train and evaluate a challenger, and decide whether it replaces the champion.
 
-Each stage skips what is complete, so a retraining that was broken off goes on where it was. The decision is an entry
-of the registry's history; what was decided before about the same data, configuration and policy is not decided again.
+Stages skip what is complete, so a retraining that was interrupted can be repeated. The decision is an entry of the
+registry's history. Inputs (data, configuration, policy) that were decided before are not decided again.
 """
 
 import hashlib
@@ -18,15 +18,16 @@ from model.random_streams import STREAMS_VERSION
 from model.recipes import TrainingConfig, WarmStart
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.stage import evaluate_stage
+from pipeline.evaluate.table_sizes import check_table_sizes
 from pipeline.preprocess.dataset import Dataset, find_baseline
 from pipeline.preprocess.manifest import load_manifest
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, check_validation, is_validated
 from pipeline.progress import say
 from pipeline.registry.challenge import check_fits
-from pipeline.registry.history import Entry, History, append, open_history
+from pipeline.registry.history import Entry, History, append_entry, open_history
 from pipeline.registry.policy import Policy
-from pipeline.registry.promotion import append_entry, data_faults, decide_and_record, find_reference
+from pipeline.registry.promotion import append_decision, find_data_faults, find_reference, make_decision
 from pipeline.storage.places import is_remote
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_record import RunRecord, check_run
@@ -38,17 +39,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RetrainConfig:
-    """What a retraining is to do.
+    """The configuration of a retraining.
 
     Attributes:
-        options: of `preprocess`.
-        config: of the challenger.
-        warm_start: whether it begins with the champion's parameters, where there is a champion.
-        policy: what it takes to be promoted.
-        checks: of the data.
-        baseline: the data set to look for drift from; None for the champion's.
+        options: the sources and how they are preprocessed.
+        config: of the challenger's training.
+        warm_start: start training from the champion's parameters, if there is a champion.
+        policy: of promotion.
+        checks: the settings of every check of validation.
+        baseline: id of the data set to measure drift from, or a prefix; None for the champion's.
         slicings: of the evaluation.
-        saving: when training is saved on its way.
+        saving: when checkpoints are written.
         why: the user's reason, for the history.
     """
 
@@ -65,12 +66,12 @@ class RetrainConfig:
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """What came of a retraining.
+    """The result of a retraining.
 
     Attributes:
-        outcome: promoted or kept; unchanged if the same was decided before.
-        entry: of the decision, now or before.
-        history: up to it.
+        outcome: promoted or kept; unchanged if the same inputs were decided before.
+        entry: of the decision, whether new or earlier.
+        history: all entries.
         data: the data set.
     """
 
@@ -80,90 +81,105 @@ class RetrainResult:
     data: Dataset
 
 
-def retrain(settings: StageContext, wanted: RetrainConfig, log: StageLog) -> RetrainResult:
-    """Look at the sources, make what is missing, let the challenger and the champion compete, and enter the decision.
+def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> RetrainResult:
+    """Train a challenger on the current sources, compare it with the champion, and append the decision to the history.
 
     Args:
-        settings: of every stage; the workspace is this process's alone.
-        wanted: what to do.
-        log: is told what was done.
+        settings: of every stage; the process must hold the lock of the workspace.
+        config: what to do.
+        log: records which stages were skipped, and how long the others took.
 
     Raises:
-        BadInput: a source is missing or damaged, the data do not pass a check, or they do not fit the champion. What
-            did not pass is entered in the history, once.
-        CorruptArtefact: a file is not what its record says.
-        EngineFailed: the engine gave up.
+        BadInput: a source is missing or damaged, the data fail a check (which is entered in the history, once), do not
+            fit the champion, or are too large for the tables of an evaluation.
+        CorruptArtefact: a file does not match its record.
+        EngineFailed: the Beam engine failed.
     """
     history = open_history(settings.workspace)
-    data = preprocess_stage(settings, _expand(wanted.options), log)
-    inputs = _digest_inputs(data, wanted)
-    seen = history.seen(inputs)
-    if seen and (seen.run_id or seen.champion == history.champion):  # a refusal may be of drift from another champion
-        return _as_before(seen, history, data)
-    config = _challenger_config(data, wanted, history)
+    data = preprocess_stage(settings, _expand_patterns(config.options), log)
+    inputs = _digest_inputs(data, config)
+    earlier = history.find_inputs(inputs)
+    # rejected data are validated again if the champion changed: they may have drifted only from the earlier one's
+    if earlier and (earlier.run_id or earlier.champion == history.champion):
+        return _repeat_result(earlier, history, data)
+    training = _training_config(config, history)
     if history.champion:
         champion = check_run(settings.workspace, settings.workspace / history.champion.folder)
         check_fits(settings.workspace, data.manifest, champion)
-        if config.warm_start:
-            fit_config(data, config).check_start(champion.config.layers)
-    find_reference(settings.workspace, history, data, wanted.policy)
-    _validate(settings, data, wanted, history, inputs, log)
-    [run] = train_stage(settings, data, [config], False, wanted.saving, log)
-    evaluate_stage(settings, data, [run], wanted.slicings, log)
+        if training.warm_start:
+            fit_config(data, training).check_start(champion.config.layers)
+    find_reference(settings.workspace, history, data, config.policy)  # errors are raised before training, not after
+    _validate(settings, data, config, history, inputs, log)
+    check_table_sizes(data.manifest)
+    [run] = train_stage(settings, data, [training], False, config.saving, log)
+    evaluate_stage(settings, data, [run], config.slicings, log)
     with log.timed("decide"):
-        entry = _decide(settings, data, run, wanted, history, inputs)
+        entry = _decide(settings, data, run, config, history, inputs)
     return RetrainResult(entry.outcome, entry, History((*history, entry)), data)
 
 
-def _expand(options: DatasetConfig) -> DatasetConfig:
-    """Replace patterns such as incoming/* by what fits them now, in the order of the names."""
-    return replace(options, datasets=tuple(chain.from_iterable(map(_fitting, options.datasets))))
+def _expand_patterns(options: DatasetConfig) -> DatasetConfig:
+    """Replace patterns such as incoming/* by the paths that match them now, sorted."""
+    return replace(options, datasets=tuple(chain.from_iterable(map(_expand, options.datasets))))
 
 
-def _fitting(name: str) -> list[str]:
-    if is_remote(name) or not any(each in name for each in "*?[") or Path(name).exists():
+def _expand(name: str) -> list[str]:
+    if is_remote(name) or not any(character in name for character in "*?[") or Path(name).exists():
         return [name]
     pattern = Path(name)
-    start = Path(pattern.anchor)  # of a relative one, the working directory
-    found = [path for path in start.glob(str(pattern.relative_to(start))) if not _is_hidden(path, pattern)]
-    if not found:
+    root = Path(pattern.anchor)  # the working directory for a relative pattern
+    paths = [path for path in root.glob(str(pattern.relative_to(root))) if not _is_hidden(path, pattern)]
+    if not paths:
         raise BadInput(f"{name}: nothing fits this pattern")
-    return sorted(map(str, found))
+    return sorted(map(str, paths))
 
 
 def _is_hidden(path: Path, pattern: Path) -> bool:
-    """Tell whether a pattern found a name that begins with a dot where it does not say so itself."""
+    """Return whether a part of a path begins with a dot and that of the pattern does not; a shell skips these too."""
     pairs = zip(path.parts, pattern.parts, strict=False)
-    return any(part.startswith(".") and not asked.startswith(".") for part, asked in pairs)
+    return any(part.startswith(".") and not expected.startswith(".") for part, expected in pairs)
 
 
-def _digest_inputs(data: Dataset, wanted: RetrainConfig) -> str:
-    """Name all that decides about a retraining but the champion, which a retraining itself may change."""
-    versions = version("backbeam"), STREAMS_VERSION, version("tensorflow")
-    checks = {name: settings.model_dump() for name, settings in sorted(wanted.checks.items())}
-    configured = wanted.config.digest, wanted.warm_start, wanted.policy.digest, checks, wanted.baseline
-    inputs = [data.digest, *configured, *versions]
+def _digest_inputs(data: Dataset, config: RetrainConfig) -> str:
+    """Return the SHA-256 of all inputs but the champion, which the retraining itself may replace."""
+    checks = {name: settings.model_dump() for name, settings in sorted(config.checks.items())}
+    inputs = [
+        data.digest,
+        config.config.digest,
+        config.warm_start,
+        config.policy.digest,
+        checks,
+        config.baseline,
+        version("backbeam"),
+        STREAMS_VERSION,
+        version("tensorflow"),
+    ]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
-def _as_before(seen: Entry, history: History, data: Dataset) -> RetrainResult:
-    if seen.run_id is None:
+def _repeat_result(entry: Entry, history: History, data: Dataset) -> RetrainResult:
+    """Return the result of an earlier entry; raises BadInput if it rejected the data."""
+    if entry.run_id is None:
         raise BadInput(
-            f"{data.manifest.dataset_id} was refused before, entry {seen.number} of {seen.when}, and has not changed: "
-            f"{'; '.join(seen.reasons)}"
+            f"{data.manifest.dataset_id} was refused before, entry {entry.number} of {entry.when}, and has not "
+            f"changed: {'; '.join(entry.reasons)}"
         )
-    return RetrainResult("unchanged", seen, history, data)
+    return RetrainResult("unchanged", entry, history, data)
 
 
 def _validate(
-    settings: StageContext, data: Dataset, wanted: RetrainConfig, history: History, inputs: str, log: StageLog
+    settings: StageContext, data: Dataset, config: RetrainConfig, history: History, inputs: str, log: StageLog
 ) -> None:
-    """Validate what is new: the data set and, if it is a joint one, each part that the champion was not trained on."""
-    for each in [*_new_parts(settings, data, history), data]:
+    """Validate the data set and, if it is joint, each part that the champion was not trained on.
+
+    Raises:
+        BadInput: a data set fails a check; an entry of the history says so.
+    """
+    for dataset in [*_new_parts(settings, data, history), data]:
         try:
-            _validate_one(settings, each, wanted, history, log)
+            _validate_one(settings, dataset, config, history, log)
         except BadInput:
-            append(
+            append_entry(
                 settings.workspace,
                 history,
                 action="retrain",
@@ -172,10 +188,10 @@ def _validate(
                 dataset_id=data.manifest.dataset_id,
                 dataset_digest=data.digest,
                 inputs=inputs,
-                reasons=data_faults(settings.workspace, each),
-                policy=wanted.policy,
+                reasons=find_data_faults(settings.workspace, dataset),
+                policy=config.policy,
                 champion=history.champion,
-                why=wanted.why,
+                why=config.why,
             )
             raise
 
@@ -191,36 +207,37 @@ def _new_parts(settings: StageContext, data: Dataset, history: History) -> Seque
 
 
 def _validate_one(
-    settings: StageContext, data: Dataset, wanted: RetrainConfig, history: History, log: StageLog
+    settings: StageContext, data: Dataset, config: RetrainConfig, history: History, log: StageLog
 ) -> None:
-    """Validate a data set in comparison with what the champion was trained on, unless that is this one.
+    """Validate a data set; by default its baseline is the champion's data set.
 
-    Then what was found when it was new stays, if the same was asked for.
+    If it is the champion's own, an earlier validation by the same checks, with its baseline of that time, is kept.
     """
-    own = history.champion is not None and history.champion.dataset_digest == data.digest
-    if own and wanted.baseline is None and is_validated(data.folder):
-        record = check_validation(settings.workspace, data.manifest.dataset_id, data.digest)
-        if record.checks == wanted.checks and not record.with_outcome("error"):
-            return
-    usual = None if own or history.champion is None else history.champion.dataset_id
-    validate_stage(settings, data, wanted.checks, find_baseline(settings.workspace, wanted.baseline or usual), log)
-
-
-def _challenger_config(data: Dataset, wanted: RetrainConfig, history: History) -> TrainingConfig:
     champion = history.champion
-    if not wanted.warm_start or champion is None:
-        return wanted.config
+    is_own = champion is not None and champion.dataset_digest == data.digest
+    if is_own and config.baseline is None and is_validated(data.folder):
+        record = check_validation(settings.workspace, data.manifest.dataset_id, data.digest)
+        if record.checks == config.checks and not record.with_outcome("error"):
+            return
+    default = None if is_own or champion is None else champion.dataset_id
+    validate_stage(settings, data, config.checks, find_baseline(settings.workspace, config.baseline or default), log)
+
+
+def _training_config(config: RetrainConfig, history: History) -> TrainingConfig:
+    champion = history.champion
+    if not config.warm_start or champion is None:
+        return config.config
     start = WarmStart(run_id=champion.run_id, sha256=champion.parameters.sha256)
-    return wanted.config.model_copy(update={"warm_start": start})
+    return config.config.model_copy(update={"warm_start": start})
 
 
 def _decide(
-    settings: StageContext, data: Dataset, run: RunRecord, wanted: RetrainConfig, history: History, inputs: str
+    settings: StageContext, data: Dataset, run: RunRecord, config: RetrainConfig, history: History, inputs: str
 ) -> Entry:
     say("decide: working")
-    about = {"action": "retrain", "inputs": inputs, "policy": wanted.policy, "why": wanted.why}
+    fields = {"action": "retrain", "inputs": inputs, "policy": config.policy, "why": config.why}
     if history.champion and history.champion.run_id == run.run_id:
-        return append(
+        return append_entry(
             settings.workspace,
             history,
             outcome="kept",
@@ -229,11 +246,11 @@ def _decide(
             dataset_digest=data.digest,
             reasons=("these data and this configuration give the champion itself",),
             champion=history.champion,
-            **about,
+            **fields,
         )
-    objections = data_faults(settings.workspace, data)
+    objections = find_data_faults(settings.workspace, data)
     if run.run_id in history.rolled_back():
-        again = "`backbeam rollback --to VERSION` makes it that again"
-        objections = (*objections, f"it was the champion and was rolled back: {again}")
-    decision = decide_and_record(settings, history, data, run, wanted.policy, objections)
-    return append_entry(settings.workspace, history, data, run, decision, **about)
+        remedy = "`backbeam rollback --to VERSION` makes it that again"
+        objections = (*objections, f"it was the champion and was rolled back: {remedy}")
+    decision = make_decision(settings, history, data, run, config.policy, objections)
+    return append_decision(settings.workspace, history, data, run, decision, **fields)

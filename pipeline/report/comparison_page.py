@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from model.errors import BadUsage
-from pipeline.evaluate.results import EvaluatedRun, Row, paired
+from pipeline.evaluate.results import EvaluatedRun, Row, read_paired_outcomes
 from pipeline.evaluate.significance import PairedComparison, compare_paired
 from pipeline.report.reproduce_command import ReproduceCommand, describe_reproduction
 from pipeline.report.run_page import SPLIT, LearningCurve, learning_curve
@@ -66,7 +66,7 @@ def build_comparison_page(found: Sequence[EvaluatedRun]) -> ComparisonPage:
 def _compare(first: EvaluatedRun, other: EvaluatedRun) -> ComparedRun:
     against = None
     if other is not first:
-        against = compare_paired(*paired(first.workspace, first.run.run_id, other.run.run_id, SPLIT))
+        against = compare_paired(*read_paired_outcomes(first.workspace, first.run.run_id, other.run.run_id, SPLIT))
     (test,) = other.rows("evaluations", SPLIT)
     return ComparedRun(other.run, test, against, describe_reproduction(other))
 

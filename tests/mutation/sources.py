@@ -33,6 +33,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "pipeline/evaluate/significance.py": (),
     "pipeline/evaluate/metrics.py": ("tests/pipeline/evaluate/test_slices.py",),
     "pipeline/evaluate/slices.py": (),
+    "pipeline/evaluate/table_sizes.py": (),
     "pipeline/evaluate/group_counts.py": (
         "tests/pipeline/evaluate/test_slices.py",
         "tests/pipeline/evaluate/test_metrics.py",

@@ -2,35 +2,35 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from pipeline.evaluate.calibration import EDGES, bins_of, calibration_rows, expected_error
+from pipeline.evaluate.calibration import EDGES, calibration_rows, confidence_bins, expected_error
 from pipeline.evaluate.group_counts import count_groups, merge_group_counts
 
 
 def counted(confidence, correct):
     confidence = np.array(confidence, np.float32)
-    return count_groups(bins_of(confidence), np.array(correct), confidence)
+    return count_groups(confidence_bins(confidence), np.array(correct), confidence)
 
 
-def test_a_bin_holds_its_upper_edge_and_the_first_its_lower_too():
-    assert bins_of(np.array([0, 0.05, 0.5, 0.50001, 1], np.float32)).tolist() == [0, 0, 4, 5, 9]
+def test_bins_include_their_upper_edge_and_the_first_its_lower_edge():
+    assert confidence_bins(np.array([0, 0.05, 0.5, 0.50001, 1], np.float32)).tolist() == [0, 0, 4, 5, 9]
     assert EDGES[0] == 0
     assert EDGES[-1] == 1
 
 
-def test_by_hand():
-    found = counted([0.95, 0.95, 0.35, 0.25], [True, False, False, False])
-    rows = {row["bin"]: row for row in calibration_rows("test", found)}
+def test_rows_and_expected_error_of_four_examples():
+    counts = counted([0.95, 0.95, 0.35, 0.25], [True, False, False, False])
+    rows = {row["bin"]: row for row in calibration_rows("test", counts)}
     assert sorted(rows) == list(range(10))
     assert (rows[9]["num_examples"], rows[9]["num_correct"], rows[9]["accuracy"]) == (2, 1, 0.5)
     assert rows[9]["confidence"] == pytest.approx(0.95)
     assert (rows[5]["num_examples"], rows[5]["confidence"], rows[5]["accuracy"]) == (0, 0, 0)
-    assert expected_error(found) == pytest.approx((2 * 0.45 + 0.35 + 0.25) / 4)
+    assert expected_error(counts) == pytest.approx((2 * 0.45 + 0.35 + 0.25) / 4)
 
 
-def test_against_scikit_learn():
+def test_rows_and_expected_error_equal_those_of_scikit_learn():
     random = np.random.default_rng(3)
     confidence = np.concatenate([random.random(5000), np.arange(11) / 10]).astype(np.float32)
-    confidence = confidence[bins_of(confidence) != 2]  # one bin stays empty
+    confidence = confidence[confidence_bins(confidence) != 2]  # one bin stays empty
     correct = random.random(len(confidence)) < confidence
     pieces = [slice(0, 17), slice(17, 2000), slice(2000, None)]
     rows = list(calibration_rows("test", merge_group_counts(counted(confidence[at], correct[at]) for at in pieces)))
@@ -55,5 +55,5 @@ def test_every_bin_has_its_edges():
 
 def test_an_example_at_an_edge_is_in_the_bin_below_it():
     confidence = np.array(EDGES[1:-1])
-    assert bins_of(confidence).tolist() == list(range(9))
-    assert bins_of(np.nextafter(confidence, 1)).tolist() == list(range(1, 10))
+    assert confidence_bins(confidence).tolist() == list(range(9))
+    assert confidence_bins(np.nextafter(confidence, 1)).tolist() == list(range(1, 10))

@@ -1,4 +1,4 @@
-"""Predictions for files, by the real command and by a stand-in for the model."""
+"""Predictions for files, by the real command and by a fake model."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ from tests.helpers import Digits, backbeam, images_bytes, labels_bytes
 
 NUM_DIGITS = 200
 IMAGES_FILE = EMBEDDED / "mnist-5k" / "t10k-images-idx3-ubyte.gz"
-TOLERANCE = 1e-5  # batches of another size add in another order
+TOLERANCE = 1e-5  # the order of summation depends on the size of the batch
 CLASSES = ("a", "b", "c")
 
 
@@ -32,8 +32,8 @@ def write_pictures(folder, images, change, ending="png") -> list[str]:
     return list(map(str, places))
 
 
-def as_drawn(method):
-    """Enlarge ten times, dark on light, into a canvas of 600 x 450 away from its middle."""
+def draw_enlarged(method):
+    """Return a function that draws a digit ten times enlarged, dark on light, off centre on a canvas of 600 x 450."""
 
     def change(image: Image.Image) -> Image.Image:
         canvas = Image.new("L", (450, 600), 255)
@@ -49,7 +49,7 @@ def predict(workspace, files, *options):
     return pd.DataFrame(done.json["predictions"])
 
 
-def test_digits_as_pictures_as_idx_and_as_evaluated(digits_run, tmp_path):
+def test_predictions_for_pictures_idx_and_evaluation_agree(digits_run, tmp_path):
     idx = tmp_path / "digits.gz"
     idx.write_bytes(gzip.compress(images_bytes(digits())))
     pictures = write_pictures(tmp_path / "png", digits(), Image.Image.copy)
@@ -71,10 +71,10 @@ def test_digits_as_pictures_as_idx_and_as_evaluated(digits_run, tmp_path):
     np.testing.assert_allclose(from_idx["runner_up_confidence"], second, rtol=0, atol=TOLERANCE)
 
 
-def test_enlarged_inverted_and_moved_digits_are_mostly_taken_for_the_same(digits_run, tmp_path):
-    """Measured for these 200: pixels repeated 197 the same, smoothed by bicubic interpolation 192."""
+def test_predictions_for_enlarged_inverted_and_moved_digits_mostly_agree(digits_run, tmp_path):
+    """Measured for these 200: 197 agree with repeated pixels, 192 with bicubic interpolation."""
     methods = (Image.Resampling.NEAREST, Image.Resampling.BICUBIC)
-    folders = [write_pictures(tmp_path / method.name, digits(), as_drawn(method)) for method in methods]
+    folders = [write_pictures(tmp_path / method.name, digits(), draw_enlarged(method)) for method in methods]
     idx = tmp_path / "digits"
     idx.write_bytes(images_bytes(digits()))
     answers = predict(digits_run, [idx, *folders[0], *folders[1]])["class_name"].to_numpy()
@@ -83,8 +83,8 @@ def test_enlarged_inverted_and_moved_digits_are_mostly_taken_for_the_same(digits
     assert (smoothed == expected).mean() >= 0.93
 
 
-def test_what_is_printed(digits_run, tmp_path):
-    [picture] = write_pictures(tmp_path / "png", digits()[:1], as_drawn(Image.Resampling.BICUBIC), "jpg")
+def test_one_line_is_printed_for_each_image(digits_run, tmp_path):
+    [picture] = write_pictures(tmp_path / "png", digits()[:1], draw_enlarged(Image.Resampling.BICUBIC), "jpg")
     idx = tmp_path / "two"
     idx.write_bytes(images_bytes(digits()[:2]))
     done = backbeam("predict", picture, idx, "--workspace", digits_run, "--run", "article")
@@ -95,7 +95,7 @@ def test_what_is_printed(digits_run, tmp_path):
     assert ", then " in lines[1]
 
 
-def test_one_bad_file_and_nothing_is_printed(digits_run, tmp_path):
+def test_corrupt_file_prevents_any_output(digits_run, tmp_path):
     sound = write_pictures(tmp_path / "png", digits()[:2], Image.Image.copy)
     (tmp_path / "cut.png").write_bytes((tmp_path / "png" / "0.png").read_bytes()[:90])
     done = backbeam("predict", *sound, tmp_path / "cut.png", "--workspace", digits_run)
@@ -104,7 +104,7 @@ def test_one_bad_file_and_nothing_is_printed(digits_run, tmp_path):
     assert "Traceback" not in done.err
 
 
-def test_shards_may_be_gone_but_the_model_must_be_right(digits_run, tmp_path):
+def test_predict_needs_the_model_but_no_shards(digits_run, tmp_path):
     workspace = shutil.copytree(digits_run, tmp_path / "ws")
     for shard in workspace.glob("datasets/*/*.tfrecord"):
         shard.unlink()
@@ -127,38 +127,38 @@ def test_shards_may_be_gone_but_the_model_must_be_right(digits_run, tmp_path):
         (["predict", "x.png", "--run", "other"], "which run? there is none for 'other'"),
     ],
 )
-def test_usage(arguments, message, digits_run):
+def test_wrong_arguments_are_a_usage_error(arguments, message, digits_run):
     done = backbeam(*arguments, "--workspace", digits_run)
     assert (done.code, done.out) == (2, "")
     assert message in " ".join(done.err.split())
 
 
 def brightest(images: np.ndarray) -> np.ndarray:
-    """Stand in for a model of 5 x 4 pixels: its outputs are the first three pixels."""
+    """A fake model of 5 x 4 pixels, whose outputs are the first three pixels."""
     assert images.shape[1] == 20
     return (images[:, :3] / 255).astype(np.float32)
 
 
-def answer(*files, classify=brightest, class_names=CLASSES):
+def predict_with(*files, classify=brightest, class_names=CLASSES):
     return predict_images(list(map(str, files)), 5, 4, class_names, classify)
 
 
-def test_more_images_than_a_batch_holds_keep_their_order(tmp_path):
+def test_order_is_kept_over_several_batches(tmp_path):
     images = np.zeros((2500, 5, 4), np.uint8)
     images[:, 0, :3] = np.random.default_rng(0).integers(0, 256, (2500, 3))
     for name, data in (("plain", images_bytes(images)), ("zipped", gzip.compress(images_bytes(images)))):
         (tmp_path / name).write_bytes(data)
-        found = answer(tmp_path / name)
+        found = predict_with(tmp_path / name)
         assert [item.index for item in found] == list(range(2500))
         assert [item.class_name for item in found] == [CLASSES[i] for i in images[:, 0, :3].argmax(axis=1)]
         assert [item.confidence for item in found] == list((images[:, 0].max(axis=1) / 255).astype(np.float32))
 
 
-def test_equal_outputs_and_a_single_class(tmp_path):
+def test_first_of_equal_outputs_wins_and_single_class_has_no_runner_up(tmp_path):
     (tmp_path / "images").write_bytes(images_bytes(np.full((1, 5, 4), 9)))
-    [found] = answer(tmp_path / "images")
+    [found] = predict_with(tmp_path / "images")
     assert (found.class_name, found.runner_up) == ("a", "b")
-    [found] = answer(tmp_path / "images", classify=only_class, class_names=("it",))
+    [found] = predict_with(tmp_path / "images", classify=only_class, class_names=("it",))
     assert (found.class_name, found.runner_up, found.runner_up_confidence) == ("it", None, None)
 
 
@@ -166,14 +166,14 @@ def only_class(images: np.ndarray) -> np.ndarray:
     return np.ones((len(images), 1), np.float32)
 
 
-def no_numbers(images: np.ndarray) -> np.ndarray:
+def nan_outputs(images: np.ndarray) -> np.ndarray:
     return np.full((len(images), 3), np.nan, np.float32)
 
 
-def test_a_model_that_diverged(tmp_path):
+def test_outputs_that_are_not_finite_are_an_error(tmp_path):
     (tmp_path / "images").write_bytes(images_bytes(np.zeros((1, 5, 4))))
     with pytest.raises(BadUsage, match="diverged"):
-        answer(tmp_path / "images", classify=no_numbers)
+        predict_with(tmp_path / "images", classify=nan_outputs)
 
 
 SOUND = images_bytes(Digits().split(0, 9)[0])
@@ -194,23 +194,23 @@ SOUND = images_bytes(Digits().split(0, 9)[0])
         (gzip.compress(b"a text", mtime=0), "the magic number is"),
     ],
 )
-def test_bad_files(data, message, tmp_path):
+def test_bad_file_is_rejected_and_named(data, message, tmp_path):
     if data is not None:
         (tmp_path / "images").write_bytes(data)
     with pytest.raises(BadInput, match=message) as caught:
-        answer(tmp_path / "images")
+        predict_with(tmp_path / "images")
     assert str(tmp_path / "images") in str(caught.value)
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_folder_is_rejected(tmp_path):
     with pytest.raises(BadInput, match="no such file"):
-        answer(tmp_path)
+        predict_with(tmp_path)
 
 
-def test_a_picture_file_that_is_too_long(tmp_path, monkeypatch):
+def test_picture_file_that_is_too_long_is_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.evaluate.predict.MAX_PICTURE_BYTES", 60)
     stream = io.BytesIO()
     Image.fromarray(np.eye(9, dtype=np.uint8) * 255).save(stream, "PNG")
     (tmp_path / "image").write_bytes(stream.getvalue())
     with pytest.raises(BadInput, match="expected at most 60 for a picture"):
-        answer(tmp_path / "image")
+        predict_with(tmp_path / "image")

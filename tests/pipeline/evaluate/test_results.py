@@ -7,7 +7,7 @@ import pytest
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.evaluate.records import load_evaluation
-from pipeline.evaluate.results import paired, read_rows, sort_by_example
+from pipeline.evaluate.results import read_paired_outcomes, read_rows, sort_by_example
 from pipeline.evaluate.significance import compare_paired
 from pipeline.storage.tables import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES
 from pipeline.storage.workspace import table_partition
@@ -20,43 +20,43 @@ def workspace(seeds_run, tmp_path):
     return shutil.copytree(seeds_run, tmp_path / "ws")
 
 
-def names(workspace):
+def run_ids(workspace):
     return sorted(path.name for path in workspace.glob("runs/*"))
 
 
 @pytest.mark.parametrize("table", EVALUATION_TABLES + TRAINING_TABLES)
-def test_the_rows_are_those_that_pandas_reads(table, seeds_run):
-    name = names(seeds_run)[1]
+def test_rows_equal_those_that_pandas_reads(table, seeds_run):
+    name = run_ids(seeds_run)[1]
     found = read_rows(seeds_run, table, name)
     assert found.schema.equals(SCHEMAS[table])
     expected = pd.read_parquet(seeds_run / table_partition(table, name))
     pd.testing.assert_frame_equal(found.to_pandas(), expected, check_dtype=False)
 
 
-def test_some_columns(seeds_run):
-    found = read_rows(seeds_run, "predictions", names(seeds_run)[0], ["index", "label"])
+def test_only_requested_columns_are_read(seeds_run):
+    found = read_rows(seeds_run, "predictions", run_ids(seeds_run)[0], ["index", "label"])
     assert (found.column_names, len(found)) == (["index", "label"], 80)
 
 
 @pytest.mark.parametrize("table", ["confusion", "learning_curve"])
-@pytest.mark.parametrize("how", ["changed", "cut", "missing", "one more"])
-def test_what_is_not_as_recorded(how, table, workspace):
-    folder = workspace / table_partition(table, names(workspace)[0])
+@pytest.mark.parametrize("fault", ["changed", "truncated", "missing", "additional"])
+def test_files_that_differ_from_the_record_are_corrupt(fault, table, workspace):
+    folder = workspace / table_partition(table, run_ids(workspace)[0])
     path = folder / f"{table}.parquet"
     data = path.read_bytes()
-    if how == "missing":
+    if fault == "missing":
         path.unlink()
-    elif how == "one more":
+    elif fault == "additional":
         path = path.with_name("more.parquet")
         path.write_bytes(data)
     else:
-        path.write_bytes(data[:-1] if how == "cut" else bytes([*data[:40], data[40] ^ 1, *data[41:]]))
+        path.write_bytes(data[:-1] if fault == "truncated" else bytes([*data[:40], data[40] ^ 1, *data[41:]]))
     with pytest.raises(CorruptArtefact, match=str(path)):
-        read_rows(workspace, table, names(workspace)[0])
+        read_rows(workspace, table, run_ids(workspace)[0])
 
 
-def test_what_is_not_there(workspace):
-    name = names(workspace)[0]
+def test_missing_tables_runs_and_evaluations_are_usage_errors(workspace):
+    name = run_ids(workspace)[0]
     with pytest.raises(BadUsage, match="no such table of a run: 'seeds'"):
         read_rows(workspace, "seeds", name)
     with pytest.raises(BadUsage, match="no run other"):
@@ -67,38 +67,38 @@ def test_what_is_not_there(workspace):
     assert len(read_rows(workspace, "learning_curve", name)) == 2
 
 
-def test_pairs_are_of_the_same_examples(seeds_run):
-    first, second, _ = names(seeds_run)
+def test_outcomes_are_paired_by_example(seeds_run):
+    first, second, _ = run_ids(seeds_run)
     evaluations = [load_evaluation(seeds_run, find_run(seeds_run, name)[0]) for name in (first, second)]
     for split in ("train", "test"):
-        ours, theirs = paired(seeds_run, first, second, split)
+        first_correct, second_correct = read_paired_outcomes(seeds_run, first, second, split)
         predictions = pd.read_parquet(seeds_run / "reports" / "predictions").query(f"split == '{split}'")
         right = predictions.assign(right=predictions["label"] == predictions["predicted"])
         table = right.astype({"run": str}).pivot_table(index=["part", "index"], columns="run", values="right")
-        np.testing.assert_array_equal(ours, table[first].astype(bool))
-        np.testing.assert_array_equal(theirs, table[second].astype(bool))
-        found = compare_paired(ours, theirs)
-        by_record = [result.num_correct for each in evaluations for result in each.results if result.split == split]
-        assert [found.first_correct, found.second_correct] == by_record
-        again = paired(seeds_run, *evaluations, split)
-        np.testing.assert_array_equal(np.stack(again), np.stack([ours, theirs]))
+        np.testing.assert_array_equal(first_correct, table[first].astype(bool))
+        np.testing.assert_array_equal(second_correct, table[second].astype(bool))
+        found = compare_paired(first_correct, second_correct)
+        recorded = [result.num_correct for record in evaluations for result in record.results if result.split == split]
+        assert [found.first_correct, found.second_correct] == recorded
+        by_record = read_paired_outcomes(seeds_run, *evaluations, split)
+        np.testing.assert_array_equal(np.stack(by_record), np.stack([first_correct, second_correct]))
 
 
-def test_runs_on_other_examples_are_not_paired(workspace, tmp_path):
+def test_runs_on_different_examples_are_not_paired(workspace, tmp_path):
     other = Digits(num_test=21, seed=4).write(tmp_path / "others")
     assert backbeam("run", "--workspace", workspace, "--dataset", other, "--num-steps", 20).code == 0
-    ours = next(name for name in names(workspace) if "seed2" in name)  # the other run has seed 1
-    [others] = [name for name in names(workspace) if find_run(workspace, name)[0].dataset_id.startswith("others")]
+    first = next(name for name in run_ids(workspace) if "seed2" in name)  # the other run has seed 1
+    [second] = [name for name in run_ids(workspace) if find_run(workspace, name)[0].dataset_id.startswith("others")]
     with pytest.raises(
         BadInput, match=r"not evaluated on the same test examples: 20 of digits-\w+ against 21 of others-"
     ):
-        paired(workspace, ours, others, "test")
+        read_paired_outcomes(workspace, first, second, "test")
     with pytest.raises(BadInput, match="have no examples in a split 'validation'"):
-        paired(workspace, ours, ours, "validation")
+        read_paired_outcomes(workspace, first, first, "validation")
 
 
-def test_rows_are_sorted_by_part_and_index_in_arrays_that_hold_any_number_of_them():
+def test_rows_are_sorted_by_part_and_index_with_64_bit_offsets():
     part = pa.chunked_array([["b", "a"], ["a"]])
     found = sort_by_example(pa.table({"part": part, "index": [1, 7, 3], "label": [0, 1, 2]}))
     assert found["label"].to_pylist() == [2, 1, 0]
-    assert found.schema.field("part").type == pa.large_string()  # the offsets of a string are of 32 bits
+    assert found.schema.field("part").type == pa.large_string()  # a string has offsets of 32 bits

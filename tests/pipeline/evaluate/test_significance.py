@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluate import significance as comparison
+from pipeline.evaluate import significance
 from pipeline.evaluate.significance import bootstrap_interval, compare_paired, mcnemar
 
 
@@ -18,7 +18,7 @@ def outcomes(both, only_first, only_second, neither):
     return np.array(first)[order], np.array(second)[order]
 
 
-def test_by_hand():
+def test_comparison_of_known_counts():
     found = compare_paired(*outcomes(both=900, only_first=20, only_second=50, neither=30))
     assert found[:5] == (1000, 920, 950, 20, 50)
     assert found.difference == 0.03
@@ -26,27 +26,30 @@ def test_by_hand():
     assert found.p_value < 0.001
 
 
-def test_the_same_answers_differ_by_nothing():
+def test_equal_answers_have_no_difference():
     same = np.array([True, False, True])
     assert compare_paired(same, same)[3:] == (0, 0, 0.0, 0.0, 0.0, 1.0)
 
 
-def test_changing_places_changes_the_sign_only():
+def test_swapping_the_runs_changes_the_sign_only():
     first, second = outcomes(700, 41, 77, 10)
-    ours, theirs = compare_paired(first, second), compare_paired(second, first)
-    assert (ours.difference, ours.p_value) == (-theirs.difference, pytest.approx(theirs.p_value))
+    comparison = compare_paired(first, second)
+    swapped = compare_paired(second, first)
+    assert comparison.difference == -swapped.difference
+    assert comparison.p_value == pytest.approx(swapped.p_value)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-def test_mcnemar_against_the_sum_of_its_definition(only_first, only_second):
-    """Twice the smaller tail of the binomial distribution, in whole numbers; at most 1."""
-    n, smaller = only_first + only_second, min(only_first, only_second)
+def test_mcnemar_equals_the_sum_of_its_definition(only_first, only_second):
+    """Twice the smaller tail of the binomial distribution, computed in integers; at most 1."""
+    n = only_first + only_second
+    smaller = min(only_first, only_second)
     tail = Fraction(sum(comb(n, k) for k in range(smaller + 1)), 2**n)
     assert mcnemar(only_first, only_second) == pytest.approx(float(min(Fraction(1), 2 * tail)))
 
 
-def test_the_bootstrap_is_that_of_drawn_examples():
-    """Examples drawn with replacement, as the definition says, give the interval but for the noise of drawing."""
+def test_bootstrap_of_counts_equals_that_of_examples():
+    """Drawing examples with replacement, as the definition says, gives the same interval within the noise."""
     first, second = outcomes(830, 60, 90, 20)
     differences = second.astype(int) - first
     random = np.random.default_rng(2)
@@ -58,26 +61,26 @@ def test_the_bootstrap_is_that_of_drawn_examples():
     )
 
 
-def test_the_bootstrap_is_the_same_every_time():
+def test_bootstrap_is_deterministic():
     assert bootstrap_interval(1000, 20, 50) == bootstrap_interval(1000, 20, 50)
     assert bootstrap_interval(1000, 20, 50) == (pytest.approx(0.014), pytest.approx(0.046))
     assert bootstrap_interval(100_000, 2000, 2500) == (pytest.approx(0.0037), pytest.approx(0.00631))
 
 
 @pytest.mark.parametrize(("first", "second"), [((), ()), ((True,), (True, False)), (((True,),), ((True,),))])
-def test_what_cannot_be_compared(first, second):
+def test_arrays_of_other_shapes_are_rejected(first, second):
     with pytest.raises(ValueError, match=r"expected two bool\[n\]"):
         compare_paired(np.array(first, bool), np.array(second, bool))
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(6_000, 9_000), (400, 100)])
-def test_the_interval_ends_at_the_percentiles_of_the_difference(only_first, only_second, monkeypatch):
-    """Against the normal distribution, which the difference of 100,000 examples has.
+def test_interval_ends_at_the_percentiles_of_the_difference(only_first, only_second, monkeypatch):
+    """Compared with the normal distribution, which approximates the difference over 100,000 examples.
 
-    A million resamples find a percentile to 0.003 standard deviations, and the difference comes in steps of up to 0.05
-    of them. One that is off by 5 % of itself (0.02625 for 0.025) is off by 0.02.
+    A million resamples give a percentile to 0.003 standard deviations, and the difference has steps of up to 0.05
+    standard deviations. A wrong percentile of 0.02625 instead of 0.025 would be off by 0.02.
     """
-    monkeypatch.setattr(comparison, "NUM_RESAMPLES", 1_000_000)
+    monkeypatch.setattr(significance, "NUM_RESAMPLES", 1_000_000)
     num_examples = 100_000
     mean = (only_second - only_first) / num_examples
     deviation = sqrt(((only_first + only_second) / num_examples - mean**2) / num_examples)

@@ -1,4 +1,4 @@
-"""A user's own slicings, by the real command."""
+"""Slicings of a user, by the real command."""
 
 import os
 from pathlib import Path
@@ -38,14 +38,13 @@ def place(tmp_path, digits_folder):
 
 
 def run(tmp_path, *arguments):
-    return backbeam(*arguments, environment={"PYTHONPATH": os.pathsep.join([str(tmp_path / "mine"), *OTHERS])})
-
-
-OTHERS = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+    """Run the command with the folder of the slicings in PYTHONPATH."""
+    inherited = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+    return backbeam(*arguments, environment={"PYTHONPATH": os.pathsep.join([str(tmp_path / "mine"), *inherited])})
 
 
 @pytest.mark.slow
-def test_slices_of_ones_own(tmp_path, place):
+def test_slices_of_a_users_slicings(tmp_path, place):
     (tmp_path / "run.toml").write_text('[slices]\nthin = "my_slices:thin"\n')
     options = ("--config", tmp_path / "run.toml", "--slice", "as-named=my_slices:named")
     done = run(tmp_path, "run", *place, *options)
@@ -64,7 +63,7 @@ def test_slices_of_ones_own(tmp_path, place):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "ws" / "reports" / "slices"), slices)
 
 
-def test_a_complete_evaluation_is_asked_for_another(tmp_path, place):
+def test_complete_evaluation_with_other_slicings_is_an_error(tmp_path, place):
     assert run(tmp_path, "run", *place).code == 0
     refused = run(tmp_path, "run", *place, "--slice", "thin=my_slices:thin")
     (record,) = (tmp_path / "ws").rglob("evaluation.json")
@@ -75,7 +74,9 @@ def test_a_complete_evaluation_is_asked_for_another(tmp_path, place):
     assert "thin" in set(pd.read_parquet(tmp_path / "ws" / "reports" / "slices")["slicing"])
     refused = run(tmp_path, "evaluate", *place[:2], "--slice", "thin=my_slices:short")
     assert (refused.code, "with another slicing thin (my_slices:thin)" in refused.err) == (2, True)
-    assert run(tmp_path, "evaluate", *place[:2], "--json").json["skipped"] == ["evaluate"]  # fewer are not missed
+    assert run(tmp_path, "evaluate", *place[:2], "--json").json["skipped"] == [
+        "evaluate"
+    ]  # fewer slicings are accepted
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_complete_evaluation_is_asked_for_another(tmp_path, place):
         ("a b=my_slices:thin", "found 'a b'"),
     ],
 )
-def test_what_cannot_be_a_slicing(option, problem, tmp_path, place):
+def test_invalid_slicing_option_is_a_usage_error(option, problem, tmp_path, place):
     refused = run(tmp_path, "run", *place, "--slice", option)
     assert (refused.code, refused.out) == (2, "")
     assert problem in refused.err
@@ -98,7 +99,7 @@ def test_what_cannot_be_a_slicing(option, problem, tmp_path, place):
 
 
 @pytest.mark.slow
-def test_a_slicing_that_fails_is_named_and_leaves_nothing(tmp_path, place):
+def test_failing_slicing_is_named_and_leaves_no_evaluation(tmp_path, place):
     failed = run(tmp_path, "run", *place, "--slice", "mine=my_slices:short", "--workers", 2)
     assert failed.code == 3, failed.err
     assert "slicing mine (my_slices:short) gave bool[" in failed.err
@@ -107,7 +108,7 @@ def test_a_slicing_that_fails_is_named_and_leaves_nothing(tmp_path, place):
     assert tables == {"learning_curve", "gradient_agreement", "validation"}
 
 
-def recorded(**places):
+def record_of(**places):
     numbers = {"num_examples": 1, "num_correct": 1, "first_1000_examples": 1, "first_1000_correct": 1}
     measures = dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "loss", "ece", "brier"), 0.0)
     result = SplitResult(split="test", never_predicted=(), **numbers, **measures)
@@ -124,13 +125,13 @@ def test_built_in_slicings_are_recorded_by_name():
     assert describe_slicings(resolve_slicings({}, [])) == BUILT_IN
 
 
-def test_slicing_object_of_the_users_is_recorded_by_its_place():
+def test_slicing_object_of_a_user_is_recorded_by_module_and_name():
     assert describe_slicings({"mine": Slicing(os.getpid)}) == {"mine": "posix:getpid"}
 
 
 def test_records_that_name_modules_of_backbeam_are_accepted():
     earlier = {name: f"pipeline.evaluate.slices:{function}" for name, function in OF_RELEASE_0_2.items()}
     for places in (earlier, BUILT_IN):
-        check_recorded(recorded(**places), resolve_slicings({}, []), Path("a-run"))
+        check_recorded(record_of(**places), resolve_slicings({}, []), Path("a-run"))
     with pytest.raises(BadUsage, match="without the slicing ink"):
-        check_recorded(recorded(**{"class": "class"}), resolve_slicings({}, []), Path("a-run"))
+        check_recorded(record_of(**{"class": "class"}), resolve_slicings({}, []), Path("a-run"))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pipeline.evaluate.weight_statistics import DEAD_RANGE, ActivationRange, merge_ranges, weight_rows
 
 
-def test_by_hand():
+def test_rows_of_a_small_network():
     parameters = [
         (np.array([[3, -4, 0], [0, 0, 0]], np.float32), np.array([1, 2], np.float32)),
         (np.array([[1, 1]], np.float32), np.array([0.5], np.float32)),
@@ -25,11 +25,11 @@ def test_by_hand():
         assert (len(row["histogram_edges"]), len(row["histogram_counts"])) == (31, 30)
         assert sum(row["histogram_counts"]) == row["num_values"]
     assert (first["histogram_edges"][0], first["histogram_edges"][-1]) == (-4, 3)
-    assert first["histogram_counts"][17] == 4  # the zeros: 4 / 7 of the way
+    assert first["histogram_counts"][17] == 4  # the zeros lie at 4/7 of the range
 
 
 @given(st.lists(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3), min_size=1, max_size=20), st.data())
-def test_ranges_widen_in_any_order(values, data):
+def test_ranges_are_merged_in_any_order(values, data):
     single = [(ActivationRange(np.array(row, np.float32), np.array(row, np.float32)),) for row in values]
     shuffled = data.draw(st.permutations(single))
     middle = data.draw(st.integers(0, len(values)))
@@ -39,21 +39,21 @@ def test_ranges_widen_in_any_order(values, data):
     np.testing.assert_array_equal(found.high, np.max(values, axis=0))
 
 
-def test_a_unit_of_a_range_of_a_thousandth_is_alive():
+def test_unit_whose_activation_varies_by_a_thousandth_is_alive():
     assert ActivationRange(np.zeros(1), np.array([DEAD_RANGE])).num_dead == 0
 
 
-def test_the_range_of_a_unit_is_worked_out_in_float64():
+def test_range_of_a_unit_is_computed_in_float64():
     assert ActivationRange(np.array([-3e38], np.float32), np.array([3e38], np.float32)).num_dead == 0
 
 
-def test_a_unit_is_dead_if_its_value_differs_by_less_than_a_thousandth():
+def test_unit_whose_activation_varies_by_less_than_a_thousandth_is_dead():
     low = np.zeros(3, np.float32)
     assert ActivationRange(low, np.array([0, 0.000999, 0.001001], np.float32)).num_dead == 2
 
 
-def test_numbers_are_worked_out_in_float64():
-    weights = np.array([[2**24, 1, 1]], np.float32)  # whose sum float32 has no number for
+def test_statistics_are_computed_in_float64():
+    weights = np.array([[2**24, 1, 1]], np.float32)  # float32 cannot represent the sum
     row = next(weight_rows([(weights, np.zeros(1, np.float32))], ()))
     assert row["mean"] == (2**24 + 2) / 3
     assert row["norm"] == np.sqrt(2.0**48 + 2)

@@ -1,4 +1,4 @@
-"""The decision: a pure function of answers and a policy."""
+"""Decisions about challengers."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ LABELS = np.arange(400) % 4
 
 
 def answers(num_wrong: int, start: int = 0, label: int | None = None) -> np.ndarray:
-    """Right answers but for some examples from a place on, of one class if it is given."""
+    """Correct answers but for some consecutive examples, of one class if it is given."""
     places = np.flatnonzero(label == LABELS) if label is not None else np.arange(len(LABELS))
     predicted = LABELS.copy()
     wrong = places[start : start + num_wrong]
@@ -23,12 +23,12 @@ def answers(num_wrong: int, start: int = 0, label: int | None = None) -> np.ndar
     return predicted
 
 
-def judged(challenger, champion=None, reference=None, policy=None, objections=()) -> Decision:
-    named = [
-        None if each is None else Contestant(name, each)
-        for name, each in (("new", challenger), ("old", champion), ("best", reference))
+def decision_about(challenger, champion=None, reference=None, policy=None, objections=()) -> Decision:
+    runs = [
+        None if predicted is None else Contestant(name, predicted)
+        for name, predicted in (("new", challenger), ("old", champion), ("best", reference))
     ]
-    return decide(DecisionInputs(LABELS, NAMES, *named, objections), policy or Policy())
+    return decide(DecisionInputs(LABELS, NAMES, *runs, objections), policy or Policy())
 
 
 def failed(decision: Decision) -> list[tuple[str, str | None]]:
@@ -36,64 +36,65 @@ def failed(decision: Decision) -> list[tuple[str, str | None]]:
     return [(finding.test, finding.against) for finding in decision.findings if not finding.passed]
 
 
-def test_the_first_champion_must_be_better_than_guessing():
-    assert failed(judged(answers(100))) == []
-    assert failed(judged(np.zeros(400, int))) == [("better_than_guessing", None)]
-    assert failed(judged(answers(290))) == [("better_than_guessing", None)]  # 27.5 %, where a guess has 25 %
+def test_first_champion_must_be_better_than_guessing():
+    assert failed(decision_about(answers(100))) == []
+    assert failed(decision_about(np.zeros(400, int))) == [("better_than_guessing", None)]
+    barely_better = answers(290)  # 27.5 % of them correct, where guessing gives 25 %
+    assert failed(decision_about(barely_better)) == [("better_than_guessing", None)]
 
 
-def test_the_minimum_accuracy_is_that_of_the_policy():
+def test_minimum_accuracy_of_the_policy_is_required():
     policy = Policy(minimum_accuracy=0.9)
-    assert failed(judged(answers(40), policy=policy)) == []
-    assert failed(judged(answers(41), policy=policy)) == [("minimum_accuracy", None)]
+    assert failed(decision_about(answers(40), policy=policy)) == []
+    assert failed(decision_about(answers(41), policy=policy)) == [("minimum_accuracy", None)]
 
 
-def test_a_gain_beyond_chance_promotes_and_one_within_it_does_not():
-    assert failed(judged(answers(20), champion=answers(60))) == []
-    assert failed(judged(answers(20), champion=answers(23))) == [("significance", "old")]
-    assert failed(judged(answers(20), champion=answers(23), policy=Policy(significance=1))) == []
+def test_only_a_significant_gain_promotes():
+    assert failed(decision_about(answers(20), champion=answers(60))) == []
+    assert failed(decision_about(answers(20), champion=answers(23))) == [("significance", "old")]
+    assert failed(decision_about(answers(20), champion=answers(23), policy=Policy(significance=1))) == []
 
 
-def test_equal_models_do_not_replace_each_other():
-    assert failed(judged(answers(20), champion=answers(20))) == [("significance", "old")]
+def test_equally_good_challenger_is_not_promoted():
+    assert failed(decision_about(answers(20), champion=answers(20))) == [("significance", "old")]
 
 
-def test_a_loss_beyond_chance_is_no_gain_although_it_is_significant():
-    found = failed(judged(answers(60), champion=answers(20)))
+def test_significant_loss_is_not_a_gain():
+    found = failed(decision_about(answers(60), champion=answers(20)))
     assert ("significance", "old") in found
     assert ("minimum_gain", "old") in found
 
 
-def test_the_gain_is_compared_without_the_rounding_of_quotients():
+def test_gain_is_compared_without_rounding_errors():
     policy = Policy(minimum_gain=0.1, significance=1, largest_class_loss=1)
-    assert failed(judged(answers(40), champion=answers(80), policy=policy)) == []
-    assert failed(judged(answers(41), champion=answers(80), policy=policy)) == [("minimum_gain", "old")]
+    assert failed(decision_about(answers(40), champion=answers(80), policy=policy)) == []
+    assert failed(decision_about(answers(41), champion=answers(80), policy=policy)) == [("minimum_gain", "old")]
 
 
-def test_a_class_may_lose_so_much_and_no_more():
-    champion = answers(60, label=0)  # it gets 60 of the class a wrong, and the challenger some of the class c
-    assert failed(judged(answers(5, label=2), champion=champion)) == []
-    found = judged(answers(6, label=2), champion=champion)
+def test_loss_of_recall_of_a_class_is_limited():
+    champion = answers(60, label=0)  # it has 60 errors in class a, and the challenger some in class c
+    assert failed(decision_about(answers(5, label=2), champion=champion)) == []
+    found = decision_about(answers(6, label=2), champion=champion)
     assert failed(found) == [("largest_class_loss", "old")]
     assert found.reasons == ("class 'c' loses 6.00 points of recall on the champion, at most 5.00 points allowed",)
 
 
 def test_small_losses_do_not_add_up_because_of_the_reference():
     policy = Policy(minimum_gain=-0.02, significance=1, largest_class_loss=1)
-    assert failed(judged(answers(28), champion=answers(20), policy=policy)) == []
-    assert failed(judged(answers(36), champion=answers(28), policy=policy)) == []
-    found = judged(answers(36), champion=answers(28), reference=answers(20), policy=policy)
+    assert failed(decision_about(answers(28), champion=answers(20), policy=policy)) == []
+    assert failed(decision_about(answers(36), champion=answers(28), policy=policy)) == []
+    found = decision_about(answers(36), champion=answers(28), reference=answers(20), policy=policy)
     assert failed(found) == [("minimum_gain", "best")]
     assert "the reference best" in found.reasons[0]
 
 
-def test_an_objection_keeps_the_best_of_challengers_away():
-    found = judged(LABELS, champion=answers(60), objections=("its data are bad",))
+def test_objection_prevents_promotion_of_a_perfect_challenger():
+    found = decision_about(LABELS, champion=answers(60), objections=("its data are bad",))
     assert failed(found) == [("objection", None)]
     assert found.reasons == ("its data are bad",)
 
 
-def test_a_class_without_examples_loses_nothing():
+def test_class_without_examples_has_no_loss():
     labels = np.zeros(200, int)
     labels[:60] = 1
     right, worse = labels.copy(), np.where(np.arange(200) < 40, 0, labels)
@@ -102,12 +103,12 @@ def test_a_class_without_examples_loses_nothing():
     assert found.num_correct == {"new": 200, "old": 160}
 
 
-def test_no_examples_or_other_numbers_of_answers_are_refused():
-    nothing = np.zeros(0, int)
+def test_inputs_without_examples_or_with_missing_answers_are_rejected():
+    empty = np.zeros(0, int)
     with pytest.raises(ValueError, match="at least one"):
-        decide(DecisionInputs(nothing, NAMES, Contestant("new", nothing), None, None), Policy())
+        decide(DecisionInputs(empty, NAMES, Contestant("new", empty), None, None), Policy())
     with pytest.raises(ValueError, match="answers to 400 examples"):
-        judged(LABELS[:-1])
+        decision_about(LABELS[:-1])
 
 
 classes = st.lists(st.integers(0, 3), min_size=400, max_size=400).map(np.array)
@@ -115,27 +116,29 @@ classes = st.lists(st.integers(0, 3), min_size=400, max_size=400).map(np.array)
 
 @settings(deadline=None, max_examples=50)
 @given(classes, classes, st.floats(0.001, 1), st.floats(0, 1))
-def test_a_promotion_holds_what_the_policy_says(challenger, champion, significance, largest_class_loss):
+def test_every_promotion_meets_the_policy(challenger, champion, significance, largest_class_loss):
     policy = Policy(significance=significance, largest_class_loss=largest_class_loss)
-    found = judged(challenger, champion=champion, policy=policy)
-    ours, theirs = challenger == LABELS, champion == LABELS
-    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    found = decision_about(challenger, champion=champion, policy=policy)
+    correct = challenger == LABELS
+    champion_correct = champion == LABELS
+    only_challenger = int((correct & ~champion_correct).sum())
+    only_champion = int((champion_correct & ~correct).sum())
     if found.promote:
-        assert only_ours >= only_theirs
+        assert only_challenger >= only_champion
         if significance < 1:
-            assert binomtest(only_ours, only_ours + only_theirs, 0.5).pvalue <= significance
+            assert binomtest(only_challenger, only_challenger + only_champion, 0.5).pvalue <= significance
         for label in range(4):
-            loss = theirs[label == LABELS].mean() - ours[label == LABELS].mean()
+            loss = champion_correct[label == LABELS].mean() - correct[label == LABELS].mean()
             assert loss <= largest_class_loss + 1e-6
-    assert found == judged(challenger, champion=champion, policy=policy)
-    swapped = judged(champion, champion=challenger, policy=policy)
+    assert found == decision_about(challenger, champion=champion, policy=policy)
+    swapped = decision_about(champion, champion=challenger, policy=policy)
     assert significance == 1 or not (found.promote and swapped.promote)
 
 
-def test_reasons_that_compare_runs_come_first_and_keep_their_order():
+def test_reasons_that_compare_runs_come_first_in_order():
     policy = Policy(minimum_accuracy=0.9, minimum_gain=0.01, largest_class_loss=0.01)
     worse = np.zeros(400, int)
-    found = judged(worse, champion=answers(40), reference=answers(20), policy=policy, objections=("one", "two"))
+    found = decision_about(worse, champion=answers(40), reference=answers(20), policy=policy, objections=("one", "two"))
     assert [(finding.test, finding.against) for finding in found.findings] == [
         *(("objection", None), ("objection", None), ("minimum_accuracy", None), ("better_than_guessing", None)),
         *(("minimum_gain", "old"), ("significance", "old"), ("largest_class_loss", "old")),
@@ -145,15 +148,15 @@ def test_reasons_that_compare_runs_come_first_and_keep_their_order():
     assert found.reasons == (*texts[4:], *texts[:4])
 
 
-def test_reasons_for_a_promotion_are_all_that_was_found():
-    found = judged(answers(10), champion=answers(60), policy=Policy(minimum_accuracy=0.9))
+def test_reasons_for_a_promotion_are_all_findings():
+    found = decision_about(answers(10), champion=answers(60), policy=Policy(minimum_accuracy=0.9))
     texts = [finding.text for finding in found.findings]
     assert found.promote
     assert found.reasons == (*texts[2:], *texts[:2])
 
 
-def test_an_objection_is_a_finding_of_one_where_none_is_asked_for():
-    first, second = judged(LABELS, objections=("its data are bad", "it is late")).findings[:2]
+def test_objection_is_a_failed_finding():
+    first, second = decision_about(LABELS, objections=("its data are bad", "it is late")).findings[:2]
     assert first.model_dump() == {
         "test": "objection",
         "against": None,
@@ -167,16 +170,16 @@ def test_an_objection_is_a_finding_of_one_where_none_is_asked_for():
 
 @pytest.mark.parametrize("num_answers", [399, 401])
 @pytest.mark.parametrize("role", ["challenger", "champion", "reference"])
-def test_another_number_of_answers_than_examples_is_refused(role, num_answers):
+def test_wrong_number_of_answers_is_rejected(role, num_answers):
     given = {name: answers(20) for name in ("challenger", "champion", "reference")}
     with pytest.raises(ValueError, match=r"^expected answers to 400 examples, at least one$"):
-        judged(**given | {role: np.resize(LABELS, num_answers)})
+        decision_about(**given | {role: np.resize(LABELS, num_answers)})
 
 
-def test_findings_say_what_was_found_and_what_is_asked_for():
+def test_findings_give_values_and_thresholds():
     policy = Policy(minimum_accuracy=0.5, minimum_gain=0.01, significance=0.01, largest_class_loss=0.02)
     challenger, champion = answers(10, label=2), answers(60, label=0)
-    found = {finding.test: finding for finding in judged(challenger, champion=champion, policy=policy).findings}
+    found = {finding.test: finding for finding in decision_about(challenger, champion=champion, policy=policy).findings}
     values = {test: (finding.value, finding.threshold, finding.passed) for test, finding in found.items()}
     assert values == {
         "minimum_accuracy": (390 / 400, 0.5, True),
@@ -190,12 +193,12 @@ def test_findings_say_what_was_found_and_what_is_asked_for():
 
 
 @pytest.mark.parametrize("num_more", [1, 2, 7, 30, 100])
-def test_a_gain_or_a_loss_that_equals_its_threshold_is_enough(num_more):
-    """Thresholds are decimal numbers of at most four digits, and the quotients of counts are rounded as they are."""
+def test_gain_or_loss_equal_to_its_threshold_passes(num_more):
+    """A threshold of at most four decimal digits is rounded to the same float as the quotient of counts."""
     gain = Policy(minimum_gain=float(f"{num_more * 0.0025:.4f}"), significance=1, largest_class_loss=1)
-    assert failed(judged(answers(100), champion=answers(100 + num_more), policy=gain)) == []
+    assert failed(decision_about(answers(100), champion=answers(100 + num_more), policy=gain)) == []
     loss = Policy(significance=1, minimum_gain=-1, largest_class_loss=num_more / 100)
-    assert failed(judged(answers(num_more, label=1), champion=LABELS, policy=loss)) == []
+    assert failed(decision_about(answers(num_more, label=1), champion=LABELS, policy=loss)) == []
 
 
 def class_loss(decision):
@@ -203,7 +206,7 @@ def class_loss(decision):
     return finding.value, finding.text
 
 
-def test_the_largest_loss_is_that_of_a_class_with_examples():
+def test_largest_loss_is_of_a_class_with_examples():
     """Every class with examples gains, those of label 0 the least."""
     labels = np.array([0] * 100 + [1] * 100)
     worse = labels.copy()
@@ -212,5 +215,5 @@ def test_the_largest_loss_is_that_of_a_class_with_examples():
     assert class_loss(found) == (-0.1, "no class loses recall on the champion")
 
 
-def test_no_loss_is_told_as_none():
-    assert class_loss(judged(answers(20), champion=answers(20))) == (0, "no class loses recall on the champion")
+def test_text_says_that_no_class_loses_recall():
+    assert class_loss(decision_about(answers(20), champion=answers(20))) == (0, "no class loses recall on the champion")

@@ -1,4 +1,7 @@
-"""The history and the pointer to the champion."""
+"""The history and the pointer to the champion.
+
+Modules that import TensorFlow are imported where they are used: the processes of a test import this file too.
+"""
 
 import multiprocessing
 from pathlib import Path
@@ -8,19 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadUsage, CorruptArtefact, Locked
-from pipeline.maintenance.findings import ExpectedFile, Fault
-from pipeline.maintenance.inventory import list_registry
-from pipeline.maintenance.repair import rebuild_champion
 from pipeline.registry.history import (
     Champion,
+    Entry,
     History,
-    append,
-    best_first,
+    append_entry,
     champion_path,
     entry_path,
     find_champion,
     load_history,
     open_history,
+    rank_champions,
 )
 from pipeline.registry.promotion import _find_version
 from pipeline.storage.records import FileInfo, now
@@ -53,7 +54,7 @@ def add(workspace: Path, history: History, action: str, run_id: str, version: in
         "reasons": ("because",),
         "champion": history.champion if kept else champion(history, run_id, version),
     }
-    return History((*history, append(workspace, history, **(fields | about))))
+    return History((*history, append_entry(workspace, history, **(fields | about))))
 
 
 def promoted(workspace: Path, *runs: str) -> History:
@@ -63,22 +64,22 @@ def promoted(workspace: Path, *runs: str) -> History:
     return history
 
 
-def test_entries_are_read_back_and_the_pointer_follows(tmp_path):
+def test_entries_are_loaded_and_the_pointer_names_the_last_promotion(tmp_path):
     history = add(tmp_path, promoted(tmp_path, "one", "two"), "retrain", "three", outcome="kept", inputs="a" * 64)
     assert load_history(tmp_path) == history
     assert find_champion(tmp_path) == history[1].champion
     assert [entry.before for entry in history] == [None, "one", "two"]
-    assert history.seen("a" * 64) == history[2]
-    assert history.seen("b" * 64) is None
+    assert history.find_inputs("a" * 64) == history[2]
+    assert history.find_inputs("b" * 64) is None
 
 
-def test_there_is_no_champion_before_the_first(tmp_path):
+def test_empty_history_has_no_champion(tmp_path):
     assert open_history(tmp_path) == ()
     with pytest.raises(BadUsage, match="has no champion yet"):
         find_champion(tmp_path)
 
 
-def test_rollbacks_go_back_step_by_step(tmp_path):
+def test_repeated_rollbacks_return_to_each_earlier_champion(tmp_path):
     history = promoted(tmp_path, "one", "two", "three")
     for run_id, version in (("two", 2), ("one", 1)):
         assert _find_version(history, None).run_id == run_id
@@ -94,112 +95,116 @@ def test_rollbacks_go_back_step_by_step(tmp_path):
 
 
 @given(st.lists(st.one_of(st.just(None), st.integers(0, 30)), max_size=25))
-def test_the_line_is_a_stack(moves):
-    """None promotes another run, a number rolls back to some version; a list of versions does the same."""
-    history, line = History(), []
+def test_lineage_is_a_stack(moves):
+    """Compared with a list of versions: None promotes another run, a number rolls back to some version."""
+    history = History()
+    line = []
     for move in moves:
         number = len(history) + 1
         if move is None or not line:
-            version, action = number, "promote"
+            version = number
+            action = "promote"
             line.append(version)
         else:
             versions = list(history.versions())
-            version, action = versions[move % len(versions)], "rollback"
+            version = versions[move % len(versions)]
+            action = "rollback"
             line = line[: line.index(version) + 1] if version in line else [*line[:-1], version]
         fields = {"number": number, "action": action, "outcome": "promoted", "run_id": f"run-{version}"}
         fields |= {"dataset_id": "digits-1", "dataset_digest": DIGEST, "reasons": (), "before": None, "previous": None}
-        entry = entry_type()(**fields, champion=champion(history, f"run-{version}", version), when=now(), who="me")
+        entry = Entry(**fields, champion=champion(history, f"run-{version}", version), when=now(), who="me")
         history = History((*history, entry))
-        assert [each.version for each in history.line()] == line
+        assert [champion.version for champion in history.lineage()] == line
         assert history.champion.version == line[-1]
 
 
-def entry_type():
-    from pipeline.registry.history import Entry
-
-    return Entry
-
-
-def test_the_best_is_the_most_accurate_of_the_line_and_no_forced_one(tmp_path):
+def test_champions_of_the_lineage_are_ranked_by_accuracy_without_forced_ones(tmp_path):
     history = open_history(tmp_path)
     for run_id, num_correct in (("one", 90), ("two", 95), ("three", 93)):
         history = add(tmp_path, history, "retrain", run_id, num_examples=100, num_correct={run_id: num_correct})
     history = add(tmp_path, history, "promote", "forced", forced=True)
-    assert [champion.run_id for champion in best_first(history)] == ["two", "three", "one"]
+    assert [champion.run_id for champion in rank_champions(history)] == ["two", "three", "one"]
     history = add(tmp_path, history, "rollback", "one", 1)
-    assert [champion.run_id for champion in best_first(history)] == ["one"]
-    assert best_first(History()) == []
+    assert [champion.run_id for champion in rank_champions(history)] == ["one"]
+    assert rank_champions(History()) == []
 
 
-def test_one_that_was_rolled_back_does_not_come_back_by_another_way(tmp_path):
+def test_rolled_back_run_stays_rolled_back_until_it_is_promoted_again(tmp_path):
     history = promoted(tmp_path, "one", "two")
     history = add(tmp_path, history, "rollback", "one", 1)
     history = add(tmp_path, history, "promote", "three")
     history = add(tmp_path, history, "rollback", "two", 2)
-    assert [champion.run_id for champion in history.line()] == ["one", "two"]
+    assert [champion.run_id for champion in history.lineage()] == ["one", "two"]
     assert history.rolled_back() == {"three"}
     assert _find_version(history, None).run_id == "one"
     history = add(tmp_path, history, "promote", "three")
     assert history.rolled_back() == set()
 
 
-def test_a_pointer_that_is_behind_follows_when_the_next_process_works(tmp_path):
+def test_pointer_that_is_behind_is_updated_when_the_history_is_opened(tmp_path):
     promoted(tmp_path, "one")
-    behind = champion_path(tmp_path).read_bytes()
+    old_pointer = champion_path(tmp_path).read_bytes()
     promoted(tmp_path, "two")
-    champion_path(tmp_path).write_bytes(behind)
+    champion_path(tmp_path).write_bytes(old_pointer)
     assert open_history(tmp_path).champion.run_id == find_champion(tmp_path).run_id == "two"
 
 
-def test_a_lost_pointer_comes_back(tmp_path):
+def test_missing_pointer_is_restored(tmp_path):
     promoted(tmp_path, "one")
     champion_path(tmp_path).unlink()
     open_history(tmp_path)
     assert find_champion(tmp_path).run_id == "one"
 
 
-def test_a_history_that_lost_its_end_is_refused(tmp_path):
+def test_history_without_its_last_entry_is_rejected(tmp_path):
     promoted(tmp_path, "one", "two")
     entry_path(tmp_path, 2).unlink()
     with pytest.raises(CorruptArtefact, match="names an entry that is not in the history"):
         open_history(tmp_path)
 
 
-def test_a_lost_end_is_a_fault_of_the_history_and_the_pointer_stays(tmp_path):
+def test_missing_last_entry_is_a_fault_and_the_pointer_is_not_changed(tmp_path):
+    from pipeline.maintenance.findings import Fault
+    from pipeline.maintenance.inventory import list_registry
+    from pipeline.maintenance.repair import rebuild_champion
+
     promoted(tmp_path, "one", "two")
-    standing = champion_path(tmp_path).read_bytes()
+    pointer = champion_path(tmp_path).read_bytes()
     for number in (2, 1):
         entry_path(tmp_path, number).unlink()
         faults = [item for item in list_registry(tmp_path) if isinstance(item, Fault)]
         assert [(fault.kind, fault.path) for fault in faults] == [("history", entry_path(tmp_path, number))]
     with pytest.raises(CorruptArtefact, match="put the history back"):
         rebuild_champion(tmp_path, "registry", set(), tmp_path / "scratch")
-    assert champion_path(tmp_path).read_bytes() == standing
+    assert champion_path(tmp_path).read_bytes() == pointer
 
 
-def test_what_the_pointer_names_is_looked_at(tmp_path):
+def test_file_that_the_pointer_names_is_listed_for_verification(tmp_path):
+    from pipeline.maintenance.findings import ExpectedFile
+    from pipeline.maintenance.inventory import list_registry
+
     history = promoted(tmp_path, "one")
     [named] = [item for item in list_registry(tmp_path) if isinstance(item, ExpectedFile)]
     assert (named.path, named.info) == (tmp_path / "runs/one/parameters.safetensors", history.champion.parameters)
 
 
-def test_a_gap_a_change_and_an_entry_of_another_history_are_refused(tmp_path):
-    promoted(tmp_path / "ours", "one", "two", "three")
-    promoted(tmp_path / "theirs", "four", "five", "six")
-    path = entry_path(tmp_path / "ours", 2)
+def test_missing_changed_and_foreign_entries_are_rejected(tmp_path):
+    promoted(tmp_path / "first", "one", "two", "three")
+    promoted(tmp_path / "second", "four", "five", "six")
+    path = entry_path(tmp_path / "first", 2)
     sound = path.read_bytes()
-    path.write_bytes(entry_path(tmp_path / "theirs", 2).read_bytes())
+    path.write_bytes(entry_path(tmp_path / "second", 2).read_bytes())
     with pytest.raises(CorruptArtefact, match=r"00000002\.json does not follow the entry before it"):
-        load_history(tmp_path / "ours")
+        load_history(tmp_path / "first")
     path.write_bytes(sound.replace(b"because", b"becausE"))
     with pytest.raises(CorruptArtefact, match=r"00000002\.json is corrupt"):
-        load_history(tmp_path / "ours")
+        load_history(tmp_path / "first")
     path.unlink()
     with pytest.raises(CorruptArtefact, match=r"00000002\.json is missing"):
-        load_history(tmp_path / "ours")
+        load_history(tmp_path / "first")
 
 
-def test_an_entry_that_another_process_wrote_meanwhile_stays(tmp_path):
+def test_entry_of_another_process_is_not_overwritten(tmp_path):
     before = open_history(tmp_path)
     promoted(tmp_path, "one")
     with pytest.raises(Locked, match="written by another process meanwhile"):
@@ -207,7 +212,7 @@ def test_an_entry_that_another_process_wrote_meanwhile_stays(tmp_path):
     assert [entry.run_id for entry in load_history(tmp_path)] == ["one"]
 
 
-def race(workspace: str, name: str) -> bool:
+def try_to_append(workspace: str, name: str) -> bool:
     try:
         add(Path(workspace), History(), "promote", name)
     except Locked:
@@ -215,9 +220,9 @@ def race(workspace: str, name: str) -> bool:
     return True
 
 
-def test_of_many_processes_one_writes_an_entry(tmp_path):
+def test_of_concurrent_processes_exactly_one_appends_an_entry(tmp_path):
     with multiprocessing.get_context("spawn").Pool(4) as pool:
-        won = pool.starmap(race, [(str(tmp_path), f"run-{number}") for number in range(12)])
+        won = pool.starmap(try_to_append, [(str(tmp_path), f"run-{number}") for number in range(12)])
     assert won.count(True) == 1
     [entry] = open_history(tmp_path)
     assert entry.run_id == f"run-{won.index(True)}" == find_champion(tmp_path).run_id

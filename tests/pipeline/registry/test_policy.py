@@ -8,7 +8,7 @@ from pipeline.cli.config import resolve_promotion
 from pipeline.registry.policy import Policy, resolve_policy
 
 
-def test_what_is_not_given_is_as_usual(tmp_path):
+def test_settings_that_are_not_given_have_defaults(tmp_path):
     file = tmp_path / "backbeam.toml"
     file.write_text("[promotion]\nminimum_accuracy = 0.9\n")
     assert resolve_promotion(file) == Policy(minimum_accuracy=0.9)
@@ -32,7 +32,7 @@ def test_what_is_not_given_is_as_usual(tmp_path):
         ({"minimum_gain": -0.01}, "promotion: a minimum_gain below 0 allows a loss"),
     ],
 )
-def test_what_is_not_allowed_is_named(table, message):
+def test_error_names_the_setting_that_is_not_allowed(table, message):
     with pytest.raises(BadUsage) as raised:
         resolve_policy(table)
     assert message in str(raised.value)
@@ -58,27 +58,27 @@ def test_the_message_names_the_value_found_but_not_the_whole_table():
         {"reference": "r"},
     ],
 )
-def test_a_value_at_its_limit_is_taken(table):
+def test_value_at_its_limit_is_accepted(table):
     assert resolve_policy(table) == Policy.model_construct(**Policy().model_dump() | table)
 
 
-def test_the_usual_policy_is_pinned():
-    """Its digest stands in the registry's history."""
+def test_default_policy_is_pinned():
+    """The registry's history contains its digest."""
     expected = {"minimum_accuracy": 0.0, "minimum_gain": 0.0, "significance": 0.05, "largest_class_loss": 0.05}
     assert Policy().model_dump() == expected | {"reference": "best"}
     assert Policy().digest == "9020fc0986a96d5c79b2d9e62e703dde1d5ea86c821d5b72cd45f0b26992c2f3"
 
 
-def test_a_policy_cannot_be_changed_or_extended():
+def test_policy_is_immutable_and_has_no_other_settings():
     with pytest.raises(ValidationError, match="frozen"):
         Policy().minimum_gain = 0.5
     with pytest.raises(ValidationError, match="Extra inputs"):
         Policy(more=1)
 
 
-def test_a_loss_is_allowed_where_no_significance_is_asked_for():
+def test_negative_gain_is_allowed_without_significance():
     assert resolve_policy({"minimum_gain": -0.01, "significance": 1.0}).minimum_gain == -0.01
 
 
-def test_another_policy_has_another_digest():
+def test_different_policies_have_different_digests():
     assert Policy().digest == Policy().digest != Policy(minimum_gain=0.001).digest

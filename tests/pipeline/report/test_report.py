@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.cli.run_output import suggest_next_steps
 from pipeline.evaluate.records import EVALUATION_NAME
-from pipeline.evaluate.results import paired
+from pipeline.evaluate.results import read_paired_outcomes
 from pipeline.evaluate.significance import compare_paired
 from pipeline.train.run_lookup import find_model
 from tests.helpers import Digits, backbeam, contents
@@ -43,7 +43,7 @@ def test_several_runs_are_compared_with_the_first(two):
     workspace, (first, second) = two
     done = report(workspace, first, second, "--json")
     assert done.code == 0, done.err
-    expected = compare_paired(*paired(workspace, first, second, "test"))
+    expected = compare_paired(*read_paired_outcomes(workspace, first, second, "test"))
     one, other = done.json["runs"]
     assert (one["run_id"], other["run_id"]) == (first, second)
     assert one["against_first"] is None

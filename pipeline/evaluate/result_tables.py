@@ -1,0 +1,203 @@
+"""Count the predictions of shards and write the tables of an evaluation. Imports no Beam.
+
+Workers write a file of the table `predictions` for each shard; the other tables follow from the merged counts. All are
+staged where no reader looks and published together: see `pipeline.storage.tables.publish_tables`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.evaluate import metrics
+from pipeline.evaluate.calibration import calibration_rows
+from pipeline.evaluate.group_counts import GroupCounts, count_groups, merge_group_counts
+from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, SplitResult
+from pipeline.evaluate.shard_predictions import EvaluationJob, Predictions, load_run_parameters
+from pipeline.evaluate.slice_config import describe_slicings, load_slicing
+from pipeline.evaluate.slices import SLICINGS, Answered, check_num_keys, compute_keys, slice_rows
+from pipeline.evaluate.weight_statistics import ActivationRange, merge_ranges, weight_rows
+from pipeline.preprocess.manifest import ShardInfo
+from pipeline.preprocess.shards import number_order
+from pipeline.storage.commit import commit_file
+from pipeline.storage.files import check_files_exist, count_files
+from pipeline.storage.places import Place
+from pipeline.storage.tables import (
+    ANSWERS_SCHEMA,
+    EVALUATION_TABLES,
+    SCHEMAS,
+    TableFile,
+    origin_columns,
+    publish_tables,
+    staging_folder,
+    write_table,
+)
+from pipeline.storage.workspace import table_partition
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """Counts of one or more evaluated shards. Results can be merged in any order.
+
+    Attributes:
+        counts: one for each split.
+        slices: by (slicing, split): examples grouped by key, their value the loss.
+        ranges: of each hidden layer.
+        files: of the table `predictions`.
+    """
+
+    counts: tuple[metrics.SplitCounts, ...]
+    slices: Mapping[tuple[str, str], GroupCounts]
+    ranges: tuple[ActivationRange, ...]
+    files: tuple[TableFile, ...]
+
+
+def write_predictions(predictions: Predictions, job: EvaluationJob) -> ShardResult:
+    """Write a shard's rows of the table `predictions` and count them."""
+    split = predictions.shard.split
+    shard = predictions.shard.info
+    predicted = predictions.outputs.argmax(axis=1)
+    columns = {
+        "split": [split] * len(predicted),
+        "part": [job.manifest.id_of(shard)] * len(predicted),
+        "index": predictions.index,
+        "label": predictions.labels,
+        "predicted": predicted,
+        "confidence": predictions.outputs.max(axis=1),
+        "probabilities": as_list_array(predictions.outputs),
+    }
+    file = _write(job, "predictions", predictions_file_name(shard), columns, len(predicted))
+    counts = metrics.count_predictions(
+        split, predictions.index, predictions.labels, predictions.outputs, predictions.losses
+    )
+    return ShardResult((counts,), count_slices(predictions, job), predictions.ranges, (file,))
+
+
+def write_answers(predictions: Predictions, job: EvaluationJob, dataset_digest: str, folder: Place) -> None:
+    """Write a shard's rows of the table `answers` to a folder."""
+    shard = predictions.shard.info
+    columns = {
+        "part": [job.manifest.id_of(shard)] * len(predictions.index),
+        "index": predictions.index,
+        "label": predictions.labels,
+        "predicted": predictions.outputs.argmax(axis=1),
+    }
+    origin = origin_columns(len(predictions.index), job.run.run_id, dataset_digest, job.run.parameters.sha256)
+    write_table(folder / predictions_file_name(shard), pa.table(origin | columns, schema=ANSWERS_SCHEMA))
+
+
+def predictions_file_name(shard: ShardInfo) -> str:
+    """Return the name of the Parquet file with the predictions of a shard."""
+    part = "" if shard.part is None else f"part-{shard.part:05d}-"  # shards of different parts have equal names
+    return part + Path(shard.name).with_suffix(".parquet").name
+
+
+def count_slices(predictions: Predictions, job: EvaluationJob) -> dict[tuple[str, str], GroupCounts]:
+    """Count a shard's examples by each slicing; raises BadInput if a user's slicing fails."""
+    images = predictions.images.reshape(-1, job.manifest.height, job.manifest.width)
+    images.flags.writeable = False  # a user's slicing must not change what the next slicing gets
+    part = predictions.shard.info.part or 0
+    answered = Answered(images, predictions.labels, predictions.index, predictions.outputs, part)
+    places = describe_slicings(job.slicings)
+    correct = answered.predicted == answered.labels
+    counted = {}
+    for name, slicing in job.slicings.items():
+        keys = compute_keys(name, places[name], load_slicing(name, slicing), answered)
+        counted[name, predictions.shard.split] = count_groups(keys, correct, predictions.losses)
+    return counted
+
+
+def merge_results(results: Iterable[ShardResult], job: EvaluationJob) -> ShardResult:
+    """Merge results of shards; raises BadInput if a user's slicing has too many keys."""
+    parts = list(results)
+    counts = metrics.merge_counts(chain.from_iterable(part.counts for part in parts))
+    ranges = merge_ranges(part.ranges for part in parts if part.ranges)
+    files = sorted(chain.from_iterable(part.files for part in parts), key=lambda file: number_order(file.name))
+    return ShardResult(tuple(counts.values()), _merge_slices(parts, job), ranges, tuple(files))
+
+
+def _merge_slices(parts: list[ShardResult], job: EvaluationJob) -> dict[tuple[str, str], GroupCounts]:
+    groups = defaultdict[tuple[str, str], list[GroupCounts]](list)
+    for part in parts:
+        for key, counts in part.slices.items():
+            groups[key].append(counts)
+    merged = {key: merge_group_counts(counts) for key, counts in groups.items()}
+    places = describe_slicings(job.slicings)
+    for (name, _), counts in merged.items():
+        if name not in SLICINGS:  # built-in slicings may exceed the limit: a data set may have thousands of classes
+            check_num_keys(name, places[name], counts)
+    return merged
+
+
+def write_tables(result: ShardResult, job: EvaluationJob) -> None:
+    """Write the tables of the merged counts, publish all tables, then write the record, which completes them."""
+    rows = table_rows(result, job)
+    files = [
+        _write(job, table, f"{table}.parquet", _to_columns(rows[table]), len(rows[table]))
+        for table in EVALUATION_TABLES  # in the order of publication: in a store, writing a file publishes it
+        if table in rows
+    ]
+    _check_predictions(result, job)
+    publish_tables(job.workspace, job.run.run_id, EVALUATION_TABLES)
+    record = EvaluationRecord(
+        run_id=job.run.run_id,
+        dataset_digest=job.run.dataset_digest,
+        model_digest=job.run.parameters.sha256,
+        results=tuple(SplitResult(**row) for row in rows["evaluations"]),
+        slicings=describe_slicings(job.slicings),
+        tables=(*files, *result.files),
+    )
+    commit_file(job.run_folder / EVALUATION_NAME, record.to_json())
+
+
+def _check_predictions(result: ShardResult, job: EvaluationJob) -> None:
+    """Check that the files of workers still exist; they are published already if an engine repeats the bundle."""
+    published = job.workspace / table_partition("predictions", job.run.run_id)
+    folder = published if count_files(published) else staging_folder(job.workspace, "predictions", job.run.run_id)
+    check_files_exist(folder, [file.name for file in result.files])
+
+
+def table_rows(result: ShardResult, job: EvaluationJob) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of every table but `predictions`."""
+    class_names = job.manifest.class_names
+    splits = result.counts
+    return {
+        "evaluations": [metrics.evaluation_row(counts, class_names) for counts in splits],
+        "classes": [row for counts in splits for row in metrics.class_rows(counts, class_names)],
+        "confusion": [row for counts in splits for row in metrics.confusion_rows(counts)],
+        "slices": [row for name in job.slicings for row in _slicing_rows(name, result, job)],
+        "calibration": [row for counts in splits for row in calibration_rows(counts.split, counts.calibration)],
+        "weights": list(weight_rows(load_run_parameters(job), result.ranges)),
+    }
+
+
+def _slicing_rows(name: str, result: ShardResult, job: EvaluationJob) -> Iterable[dict[str, Any]]:
+    by_split = {counts.split: result.slices[name, counts.split] for counts in result.counts}
+    return slice_rows(name, load_slicing(name, job.slicings[name]), by_split, job.names)
+
+
+def _write(job: EvaluationJob, table: str, name: str, columns: dict[str, Any], num_rows: int) -> TableFile:
+    run = job.run
+    origin = origin_columns(num_rows, run.run_id, run.dataset_digest, run.parameters.sha256)
+    path = staging_folder(job.workspace, table, run.run_id) / name
+    file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]))
+    return TableFile(table=table, **file.model_dump())
+
+
+def _to_columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def as_list_array(values: npt.NDArray[np.float32]) -> pa.Array:
+    """Return float32[n, c] as an Arrow array of n lists.
+
+    Arrow's offsets are of 32 bits: `check_table_sizes` keeps n * c below 2**31.
+    """
+    offsets = np.arange(0, values.size + 1, values.shape[1])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values.reshape(-1)))

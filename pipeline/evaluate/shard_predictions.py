@@ -1,0 +1,103 @@
+"""Run a trained network on whole shards of a data set. Writes nothing and imports no Beam."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from model.checkpoint import decode_parameters
+from model.examples import Bytes, Integers
+from model.network import Parameters, forward, scale
+from model.training import network_of
+from pipeline.evaluate.slice_config import Slicings
+from pipeline.evaluate.slices import Names
+from pipeline.evaluate.weight_statistics import ActivationRange
+from pipeline.preprocess.manifest import Manifest, ShardInfo
+from pipeline.preprocess.shards import read_shard
+from pipeline.storage.places import Place
+from pipeline.storage.records import FileInfo
+from pipeline.train.run_record import RunRecord
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """The model, the data set and the slicings of an evaluation; sent to every worker."""
+
+    workspace: Place
+    dataset: Place
+    manifest: Manifest
+    run: RunRecord
+    slicings: Slicings
+
+    @property
+    def run_folder(self) -> Place:
+        """The run's folder."""
+        return self.workspace / "runs" / self.run.run_id
+
+    @property
+    def names(self) -> Names:
+        """Names of the classes and of the data set's parts."""
+        parts = tuple(part.dataset_id for part in self.manifest.parts)
+        return Names(self.manifest.class_names, parts or (self.manifest.dataset_id,))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard to evaluate."""
+
+    split: str
+    info: ShardInfo
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The network's outputs for the examples of a shard, sorted by their position in the source.
+
+    Attributes:
+        shard: the shard.
+        index: positions in the source, int64[n].
+        images: uint8[n, height * width].
+        labels: int64[n].
+        outputs: float32[n, classes].
+        losses: float32[n].
+        ranges: of each hidden layer, over these examples.
+    """
+
+    shard: Shard
+    index: Integers
+    images: Bytes
+    labels: Integers
+    outputs: npt.NDArray[np.float32]
+    losses: npt.NDArray[np.float32]
+    ranges: tuple[ActivationRange, ...]
+
+
+def list_shards(manifest: Manifest) -> list[Shard]:
+    """Return every shard that has examples."""
+    pairs = ((name, shard) for name, split in manifest.splits.items() for shard in split.shards)
+    return [Shard(name, shard) for name, shard in pairs if shard.num_examples]
+
+
+def predict_shard(shard: Shard, job: EvaluationJob) -> Predictions:
+    """Read and verify a shard and run the network on it; raises CorruptArtefact."""
+    examples = read_shard(job.dataset, job.manifest, shard.split, shard.info)
+    examples = examples.take(np.argsort(examples.indices).astype(np.int64))
+    network = network_of(job.run.config)
+    (_, *hidden), z = forward(network, load_run_parameters(job), scale(examples.images))
+    targets = np.eye(len(job.manifest.class_names), dtype=np.float32)[examples.labels]
+    outputs = network.output.value(z).numpy()
+    losses = network.output.loss(z, targets).numpy()
+    ranges = tuple(ActivationRange(tf.reduce_min(a, axis=0).numpy(), tf.reduce_max(a, axis=0).numpy()) for a in hidden)
+    return Predictions(shard, *examples, outputs, losses, ranges)
+
+
+def load_run_parameters(job: EvaluationJob) -> Parameters:
+    """Read and verify the parameters of the run; raises CorruptArtefact."""
+    return _load(job.run_folder, job.run.parameters, job.run.config.layers)
+
+
+@cache  # a worker process reads the file once, not for each shard
+def _load(folder: Place, file: FileInfo, sizes: tuple[int, ...]) -> Parameters:
+    return decode_parameters(file.read(folder), str(folder / file.name), sizes)
