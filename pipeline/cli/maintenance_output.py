@@ -31,12 +31,12 @@ def fault_json(fault: Fault) -> dict[str, str]:
 def repaired_json(found: "RepairResult") -> dict[str, Any]:
     """Return what `backbeam verify --repair --json` prints."""
     refused = [{"owner": refusal.owner, "reason": refusal.reason} for refusal in found.refused]
-    return verified_json(found.verified) | {"repaired": list(map(str, found.mended)), "not_repaired": refused}
+    return verified_json(found.verified) | {"repaired": list(map(str, found.repaired)), "not_repaired": refused}
 
 
 def repaired_parts(found: "RepairResult") -> list[OutputPart]:
     """Say what was put in place, what could not be, and how the workspace is now."""
-    done = [f"repaired  {path}" for path in found.mended]
+    done = [f"repaired  {path}" for path in found.repaired]
     return [*done, *verified_parts(found.verified)]
 
 

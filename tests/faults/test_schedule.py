@@ -52,7 +52,7 @@ def wait_for_its_run(folder: Path) -> None:
 def is_run(process: Path, folder: Path) -> bool:
     with suppress(OSError):  # it has ended
         command = (process / "cmdline").read_bytes()
-        return b"pipeline.schedule.child" in command and (process / "cwd").readlink() == folder
+        return b"pipeline.cli.scheduled_run" in command and (process / "cwd").readlink() == folder
     return False
 
 

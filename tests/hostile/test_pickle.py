@@ -49,7 +49,7 @@ def test_no_source_file_can():
     assert len(files) > 100
     assert {str(path.relative_to(ROOT)): found for path in files if (found := found_in(path))} == {}
     importers = [path.name for path in files if "import_module(" in path.read_text()]
-    assert importers == ["slicings.py"]
+    assert importers == ["slice_config.py"]
 
 
 def test_the_search_finds_what_it_should(tmp_path):

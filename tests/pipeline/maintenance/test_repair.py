@@ -91,7 +91,7 @@ def test_a_lost_record_is_named_with_what_to_delete_and_what_to_run(how, workspa
             damage(path, how)
         before = contents(workspace)
         found = repair_workspace(find_scope(workspace), {})
-        assert found.mended == ()
+        assert found.repaired == ()
         assert contents(workspace) == before
         reasons = "".join(f"{refusal.reason}\n" for refusal in found.refused)
         for kind, path in paths.items():

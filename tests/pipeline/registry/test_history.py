@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model.errors import BadUsage, CorruptArtefact, Locked
 from pipeline.maintenance.findings import ExpectedFile, Fault
 from pipeline.maintenance.inventory import list_registry
-from pipeline.maintenance.repair import rebuild_champion
+from pipeline.maintenance.repair_artefacts import repair_champion
 from pipeline.registry.history import (
     Champion,
     History,
@@ -173,7 +173,7 @@ def test_a_lost_end_is_a_fault_of_the_history_and_the_pointer_stays(tmp_path):
         faults = [item for item in list_registry(tmp_path) if isinstance(item, Fault)]
         assert [(fault.kind, fault.path) for fault in faults] == [("history", entry_path(tmp_path, number))]
     with pytest.raises(CorruptArtefact, match="put the history back"):
-        rebuild_champion(tmp_path, "registry", set(), tmp_path / "scratch")
+        repair_champion(tmp_path, "registry", set(), tmp_path / "scratch")
     assert champion_path(tmp_path).read_bytes() == standing
 
 

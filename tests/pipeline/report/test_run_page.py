@@ -24,7 +24,7 @@ from tests.helpers import Digits, backbeam
 from tests.pages import HOSTILE, read_page
 from tests.pictures import write_rows
 
-TEMPLATES = Path(__file__).parents[3] / "pipeline" / "page" / "templates"
+TEMPLATES = Path(__file__).parents[3] / "pipeline" / "report" / "templates"
 SECTIONS = (
     *("learning", "confusion", "classes", "calibration", "mistakes", "weights", "inspector", "slices", "data"),
     *("agreement", "origin"),

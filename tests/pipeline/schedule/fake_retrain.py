@@ -45,8 +45,8 @@ def run() -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "--child":
         run()
+    from pipeline.cli import schedule_command
     from pipeline.cli.main import main
-    from pipeline.schedule import child
 
-    child.COMMAND = (sys.executable, str(Path(__file__).resolve()), "--child")
+    schedule_command.COMMAND = (sys.executable, str(Path(__file__).resolve()), "--child")
     main()

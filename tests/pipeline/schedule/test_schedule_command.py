@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from model.errors import CorruptArtefact
-from pipeline.schedule.child import COMMAND
+from pipeline.cli.schedule_command import COMMAND
 from pipeline.schedule.state import ScheduleHealth, ScheduleState, find_health_problem, load_state, write_record
 from pipeline.storage.lock import lock_workspace
 from tests.helpers import backbeam
