@@ -10,7 +10,7 @@ from model.recipes import RECIPES, fit_to_data, override
 from pipeline.cli.config import resolve
 from pipeline.evaluate.results import EvaluatedRun, find_evaluated
 from pipeline.preprocess.provenance import Origin, origin_path, write_origin
-from pipeline.report.reproduce_command import CONFIG_FILE, describe_reproduction, settings_of
+from pipeline.report.reproduce_command import CONFIG_FILE, describe_reproduction, format_config
 
 CHANGES = (
     {},
@@ -26,7 +26,7 @@ CHANGES = (
 @pytest.mark.parametrize("changes", CHANGES)
 def test_the_configuration_comes_out_again(changes, recipe, tmp_path):
     config = fit_to_data(override(RECIPES[recipe].config, **changes), 784, 10, 4000)
-    (tmp_path / CONFIG_FILE).write_text(settings_of(config))
+    (tmp_path / CONFIG_FILE).write_text(format_config(config))
     assert fit_to_data(resolve(tmp_path / CONFIG_FILE, {}), 784, 10, 4000).digest == config.digest
 
 
@@ -57,7 +57,7 @@ def test_the_data_set_is_asked_for_as_recorded_and_the_slices_are_named(evaluate
         *("--max-rejected", "2", "--image-column", "picture", "--label-column", "kind", "--image-size", "28x20"),
         *("--config", CONFIG_FILE, "--slice", "thin=my_slices:thin"),
     ]
-    assert made.settings == settings_of(evaluated.run.config)
+    assert made.settings == format_config(evaluated.run.config)
 
 
 def test_a_missing_origin_is_named_and_a_damaged_one_is_refused(evaluated, tmp_path):
