@@ -41,19 +41,20 @@ Kind: TypeAlias = Literal[
 
 # What the user has to do about files that `verify --repair` cannot rebuild, because no other record describes them.
 REMEDIES: dict[Kind, str] = {
-    "manifest": "lost: what the data set's files should be; delete {folder}, and give `backbeam preprocess` again with "
-    "the sources and options that origins/{owner}.json names",
-    "origin": "lost: where the data set came from; `backbeam preprocess` with its options writes it again",
-    "validation": "lost: which checks were made; delete {path}, and give `backbeam validate {owner}` again",
-    "run": "lost: what the run's files should be; delete {folder}, and give `backbeam train` and `backbeam evaluate` "
-    "again with its options",
-    "checkpoint": "training would go on from an older one, or says that there is none: delete it",
-    "evaluation": "lost: what the run's tables should be; delete {path}, and give `backbeam evaluate {owner}` again, "
-    "with --slice for slices of your own",
-    "group": "lost: which runs were summed up; delete {path}, and give `backbeam run --seeds` again with its options",
-    "history": "lost: what was decided; put it back from a copy",
-    "contest": "lost: what the answers should be; delete {folder}, and the next `backbeam retrain` or `backbeam "
-    "promote` that needs them asks the model again",
+    "manifest": "without it the data set's files cannot be checked: delete {folder}, and give `backbeam preprocess` "
+    "again with the sources and options that origins/{owner}.json names",
+    "origin": "without it the data set cannot be rebuilt: `backbeam preprocess` with its options writes it again",
+    "validation": "without it the table cannot be checked: delete {path}, and give `backbeam validate {owner}` again",
+    "run": "without it the run's files cannot be checked: delete {folder}, and give `backbeam train` and `backbeam "
+    "evaluate` again with its options",
+    "checkpoint": "delete it: training resumes from an older checkpoint, or says that there is none",
+    "evaluation": "without it the run's tables cannot be checked: delete {path}, and give `backbeam evaluate {owner}` "
+    "again, with --slice for slices of your own",
+    "group": "without it the table cannot be checked: delete {path}, and give `backbeam run --seeds` again with its "
+    "options",
+    "history": "without it earlier decisions are unknown: put it back from a copy",
+    "contest": "without it the predictions cannot be checked: delete {folder}, and the next `backbeam retrain` or "
+    "`backbeam promote` that needs them predicts again",
     "stray": "no record names it: delete it if it is not wanted",
 }
 
