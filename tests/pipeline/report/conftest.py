@@ -51,6 +51,6 @@ def tall(driver, tmp_path_factory):
 
 
 @pytest.fixture(params=["digits", "tall"])
-def each(request):
+def model_page(request):
     """Either page."""
     return request.getfixturevalue(request.param)

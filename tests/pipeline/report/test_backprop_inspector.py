@@ -12,8 +12,8 @@ from tests.browser import inspector, values_in
 WAIT = 20  # seconds at most
 
 
-def test_arrow_keys_step_through_every_stage(each, driver):
-    page, model = each
+def test_arrow_keys_step_through_every_stage(model_page, driver):
+    page, model = model_page
     browser.show(driver, page)
     depth = len(model.run.config.layers) - 1
     num_stages = 1 + 2 * depth + 2 + (2 * depth - 1) + 1
@@ -84,20 +84,20 @@ def drawn_picture(driver, page):
     return np.array(found).reshape(expected.shape), expected.astype(int)
 
 
-def test_a_digit_drawn_by_mouse_is_classified(each, driver):
-    browser.show(driver, each.path)
+def test_a_digit_drawn_by_mouse_is_classified(model_page, driver):
+    browser.show(driver, model_page.path)
     pad = inspector(driver, "pad")
     driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", pad)
     stroke = ActionChains(driver, 20).move_to_element_with_offset(pad, -25, -35).click_and_hold()
     for step in ((50, 0), (-20, 30), (-10, 40)):
         stroke.move_by_offset(*step)
     stroke.release().perform()
-    found, expected = drawn_picture(driver, each)
+    found, expected = drawn_picture(driver, model_page)
     assert np.abs(found - expected).max() <= 1
     assert expected.max() == 255
     assert inspector(driver, "drawn").text.startswith("The network answers ")
     Select(inspector(driver, "target")).select_by_index(2)
-    name = each.model.manifest.class_names[2]
+    name = model_page.model.manifest.class_names[2]
     assert inspector(driver, "said").text.startswith(" ".join(f"Your drawing, meant to be {name}.".split()))
     assert driver.find_elements(By.CSS_SELECTOR, "#inspector-specimens input:checked") == []
     inspector(driver, "clear").click()

@@ -44,7 +44,8 @@ def test_ticks_are_round():
 
 
 def test_lines_are_inside_the_frame_and_described():
-    x, y = Axis("steps", 0, 100), Axis("right", 0, 1, percent=True)
+    x = Axis("steps", 0, 100)
+    y = Axis("right", 0, 1, percent=True)
     chart = line_chart("Right answers", x, y, [Series("one", [0, 50, 100], [0, nan, 1]), Series("none", [0], [nan])])
     assert chart.lines[0].points == ((LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, TOP))
     assert chart.lines[0].path == f"M{LEFT} {HEIGHT - BOTTOM}L{WIDTH - RIGHT} {TOP}"

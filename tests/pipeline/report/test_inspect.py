@@ -85,6 +85,7 @@ def test_large_images_are_reduced_to_the_largest_size():
 def test_many_classes_are_drawn_in_blocks_side_by_side():
     tile = Tile(np.zeros((28, 28), np.uint8))
     rows = [SheetRow(f"a class with a long name, number {n}", "1 examples", [tile]) for n in range(26)]
-    tall, wide = pixels(draw_classes("x", rows[:13], 3, 28, 28)), pixels(draw_classes("x", rows, 3, 28, 28))
+    tall = pixels(draw_classes("x", rows[:13], 3, 28, 28))
+    wide = pixels(draw_classes("x", rows, 3, 28, 28))
     assert tall.shape[0] == wide.shape[0]
     assert wide.shape[1] > 2 * tall.shape[1] - 100

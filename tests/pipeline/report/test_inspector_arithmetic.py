@@ -20,8 +20,8 @@ def is_close(found, expected):
 
 
 @pytest.mark.parametrize("position", [0, 1, -1])
-def test_a_step_of_the_page_equals_one_by_manual_gradients(position, each, driver):
-    page, model = each
+def test_a_step_of_the_page_equals_one_by_manual_gradients(position, model_page, driver):
+    page, model = model_page
     browser.show(driver, page)
     found = values_in(
         driver,
@@ -39,7 +39,8 @@ def test_a_step_of_the_page_equals_one_by_manual_gradients(position, each, drive
         for layer in decode_parameters(model.run.parameters.read(model.folder))
     )
     config = model.run.config
-    network, x = network_of(config), tf.constant([found["pixels"]], tf.float64) / 255
+    network = network_of(config)
+    x = tf.constant([found["pixels"]], tf.float64) / 255
     y = tf.one_hot([found["target"]], config.layers[-1], dtype=tf.float64)
     values, z = forward(network, parameters, x)
     assert all(is_close(a, value[0]) for a, value in zip(found["a"][:-1], values, strict=True))
@@ -65,7 +66,8 @@ def test_a_step_of_the_page_equals_one_by_manual_gradients(position, each, drive
 def test_every_activation_output_and_loss_equals_that_of_the_model(activation, output, loss, digits, driver):
     random = np.random.default_rng(5)
     layers = [(random.normal(size=(o, i)), random.normal(size=o)) for i, o in ((6, 5), (5, 4), (4, 3))]
-    x, y = random.uniform(size=6), np.eye(3)[1]
+    x = random.uniform(size=6)
+    y = np.eye(3)[1]
     if driver.current_url != f"file://{digits.path}":
         browser.show(driver, digits.path)
     found = values_in(
@@ -94,7 +96,8 @@ def test_drawings_are_prepared_as_by_predict(size, digits, driver):
     random = np.random.default_rng(size)
     for number in range(6):
         picture = np.zeros((140, 90), np.uint8)
-        top, left = random.integers(2, 60), random.integers(2, 40)
+        top = random.integers(2, 60)
+        left = random.integers(2, 40)
         picture[top : top + random.integers(1, 70), left : left + random.integers(1, 45)] = 255  # symmetric: halves
         if number % 2:
             picture[random.integers(1, 139, 40), random.integers(1, 89, 40)] = random.integers(0, 256, 40)

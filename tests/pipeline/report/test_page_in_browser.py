@@ -15,8 +15,8 @@ def is_wider_than_the_screen(driver):
     )
 
 
-def test_the_page_fits_the_width_of_a_phone(each, driver):
-    browser.show(driver, each.path, 360, 740)
+def test_the_page_fits_the_width_of_a_phone(model_page, driver):
+    browser.show(driver, model_page.path, 360, 740)
     driver.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     assert not is_wider_than_the_screen(driver)
     while inspector(driver, "next").is_enabled():
@@ -38,7 +38,8 @@ def test_text_has_contrast_in_light_and_dark_mode(dark, digits, driver):
     assert (paper < 0.05) == dark
     for element in ("body", ".over", "nav a", "thead th", ".small", "dt"):
         ink = luminance(driver, element, "color")
-        lighter, darker = max(ink, paper), min(ink, paper)
+        lighter = max(ink, paper)
+        darker = min(ink, paper)
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5, element
 
 

@@ -50,7 +50,8 @@ def test_each_further_run_is_compared_with_the_first(two):
     assert other["against_first"] == expected._asdict()
     assert expected.only_first > expected.only_second
     page = read_page(done.json["path"])
-    low, high = 100 * expected.difference_low, 100 * expected.difference_high
+    low = 100 * expected.difference_low
+    high = 100 * expected.difference_high
     assert page.rows("against")[1] == [
         second,
         f"{100 * expected.difference:+.2f}",
@@ -69,9 +70,11 @@ def test_each_further_run_is_compared_with_the_first(two):
 
 def test_runs_in_another_order_are_another_page(two):
     workspace, (first, second) = two
-    one, other = report(workspace, first, second, "--json").json, report(workspace, second, first, "--json").json
+    one = report(workspace, first, second, "--json").json
+    other = report(workspace, second, first, "--json").json
     assert one["path"] != other["path"]
-    back, forth = other["runs"][1]["against_first"], one["runs"][1]["against_first"]
+    back = other["runs"][1]["against_first"]
+    forth = one["runs"][1]["against_first"]
     assert back["difference"] == -forth["difference"]
     assert back["p_value"] == forth["p_value"]
 

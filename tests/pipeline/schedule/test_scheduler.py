@@ -46,7 +46,8 @@ def test_the_health_file_is_written_every_15_seconds():
     assert max(later - earlier for earlier, later in pairwise(times)) == timedelta(seconds=15)
     assert len(times) < 50 * 4 + 5
     assert [health.status for health in machine.health if health.updated == at("2026-01-01 03:10")] == ["running"]
-    first, last = machine.health[0], machine.health[-1]
+    first = machine.health[0]
+    last = machine.health[-1]
     assert (first.status, first.next_due) == ("waiting", at("2026-01-01 03:00"))
     assert (last.status, last.outcome) == ("stopped", "run-1 promoted: better by 0.5 points")
 
