@@ -38,14 +38,7 @@ class Setting(NamedTuple):
 
 
 class ComparisonPage(NamedTuple):
-    """The contents of the page.
-
-    Attributes:
-        runs: the compared runs, in the given order.
-        curve: their learning curves.
-        differences: the settings in which they differ.
-        classes: the name of each class and its recall in each run, 0 to 1.
-    """
+    """The contents of the page; see each field's record. `classes` are (name, recall in each run, 0 to 1)."""
 
     runs: tuple[ComparedRun, ...]
     curve: LearningCurve

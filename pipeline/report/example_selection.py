@@ -14,8 +14,8 @@ from pipeline.report.inspect import find_named
 from pipeline.train.mistakes import worst_mistakes
 
 MAX_MISTAKES = 24
-MAX_MIXED = 40  # examples of a mix; also limited by
-MAX_MIXED_BYTES = 2**18  # of pixels, because the page contains them
+MAX_MIXED = 40  # examples of a mix
+MAX_MIXED_BYTES = 2**18  # of their images, which the page contains
 MIXED_PER_CLASS = 2  # right answers, and as many wrong ones
 ANSWERS = ("split", "index", "label", "predicted", "confidence", "probabilities")
 

@@ -134,30 +134,15 @@ class SliceTable(NamedTuple):
 
 
 class RunPage(NamedTuple):
-    """The contents of the page.
+    """The contents of the page; see each field's record.
 
     Attributes:
-        run: the record of the run.
-        manifest: the manifest of its data set.
-        class_names: the title of each class.
-        test: the row of the table `evaluations` for the test split.
-        others: its rows for other splits.
-        curve: the learning curve.
-        confusion: the confusion matrix of the test split.
+        test: the row of the table `evaluations` for the test split, `others` those for other splits.
         classes: rows of the table `classes` with a confidence interval of the recall.
-        calibration: the chart of accuracy by confidence.
-        bins: rows of the table `calibration`.
-        mistakes: the most confident mistakes.
-        num_mistakes: the number of all mistakes.
-        units: the weights of the first layer.
-        weights: rows of the table `weights`.
-        slicings: the tables of slices.
+        calibration: the chart of the table `calibration`, `bins` its rows.
+        mistakes: the most confident of `num_mistakes`.
         data: see `statistics`.
-        agreement: the agreement of the two steps.
-        settings: (name, value) of the configuration.
-        digests: (artefact, SHA-256) of what the run depends on.
-        reproduction: how to reproduce the run.
-        inspector: the data of the back-propagation inspector.
+        digests: (artefact, SHA-256) of the run and of what it was made from.
     """
 
     run: Any

@@ -14,7 +14,7 @@ MAX_SIZE = 112  # pixels; larger images are reduced to this length of the longer
 # RGB colours that are visible on white and on black.
 NEGATIVE = (47, 111, 235)
 POSITIVE = (226, 74, 51)
-_NUM_LEVELS = 31  # of opacity for each sign: with zero 63 palette entries, which PNG stores in a byte or less
+_NUM_LEVELS = 31  # of opacity for each sign
 
 
 def grey_tile(image: Bytes) -> str:
