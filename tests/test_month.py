@@ -12,9 +12,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipeline.cli.schedule_command import COMMAND
 from pipeline.maintenance.verify import find_scope, verify
 from pipeline.registry.history import find_champion, load_history
-from pipeline.schedule.child import COMMAND, ChildProcess
+from pipeline.schedule.child import ChildProcess
 from pipeline.schedule.scheduler import ScheduleConfig, Scheduler
 from pipeline.schedule.state import HEALTH_NAME, STATE_NAME, ScheduleHealth, ScheduleState, load_state, write_record
 from pipeline.schedule.timetable import Timetable

@@ -31,12 +31,12 @@ def build_fault_json(fault: Fault) -> dict[str, str]:
 def build_repair_json(result: "RepairResult") -> dict[str, Any]:
     """Return what `backbeam verify --repair --json` prints."""
     refused = [{"owner": refusal.owner, "reason": refusal.reason} for refusal in result.refused]
-    return build_verify_json(result.verified) | {"repaired": list(map(str, result.mended)), "not_repaired": refused}
+    return build_verify_json(result.verified) | {"repaired": list(map(str, result.repaired)), "not_repaired": refused}
 
 
 def format_repair_result(result: "RepairResult") -> list[OutputPart]:
     """Return the repaired files, and the result of verifying the workspace after the repair."""
-    repaired = [f"repaired  {path}" for path in result.mended]
+    repaired = [f"repaired  {path}" for path in result.repaired]
     return [*repaired, *format_verify_result(result.verified)]
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with one file of a workspace: the kinds of artefacts, and the check of each against its record."""
+"""Check one file of a workspace against its record: the kinds of files, the faults, and what to do about each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,35 +39,36 @@ Kind: TypeAlias = Literal[
 ]
 
 
-# What to do about a file that `verify --repair` leaves: nothing but a record says what the files it names should be.
+# What the user has to do about files that `verify --repair` cannot rebuild, because no other record describes them.
 REMEDIES: dict[Kind, str] = {
-    "manifest": "lost: what the data set's files should be; delete {folder}, and give `backbeam preprocess` again with "
-    "the sources and options that origins/{owner}.json names",
-    "origin": "lost: where the data set came from; `backbeam preprocess` with its options writes it again",
-    "validation": "lost: which checks were made; delete {path}, and give `backbeam validate {owner}` again",
-    "run": "lost: what the run's files should be; delete {folder}, and give `backbeam train` and `backbeam evaluate` "
-    "again with its options",
-    "checkpoint": "training would go on from an older one, or says that there is none: delete it",
-    "evaluation": "lost: what the run's tables should be; delete {path}, and give `backbeam evaluate {owner}` again, "
-    "with --slice for slices of your own",
-    "group": "lost: which runs were summed up; delete {path}, and give `backbeam run --seeds` again with its options",
-    "history": "lost: what was decided; put it back from a copy",
-    "contest": "lost: what the answers should be; delete {folder}, and the next `backbeam retrain` or `backbeam "
-    "promote` that needs them asks the model again",
+    "manifest": "without it the data set's files cannot be checked: delete {folder}, and give `backbeam preprocess` "
+    "again with the sources and options that origins/{owner}.json names",
+    "origin": "without it the data set cannot be rebuilt: `backbeam preprocess` with its options writes it again",
+    "validation": "without it the table cannot be checked: delete {path}, and give `backbeam validate {owner}` again",
+    "run": "without it the run's files cannot be checked: delete {folder}, and give `backbeam train` and `backbeam "
+    "evaluate` again with its options",
+    "checkpoint": "delete it: training resumes from an older checkpoint, or says that there is none",
+    "evaluation": "without it the run's tables cannot be checked: delete {path}, and give `backbeam evaluate {owner}` "
+    "again, with --slice for slices of your own",
+    "group": "without it the table cannot be checked: delete {path}, and give `backbeam run --seeds` again with its "
+    "options",
+    "history": "without it earlier decisions are unknown: put it back from a copy",
+    "contest": "without it the predictions cannot be checked: delete {folder}, and the next `backbeam retrain` or "
+    "`backbeam promote` that needs them predicts again",
     "stray": "no record names it: delete it if it is not wanted",
 }
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that is not what it should be.
+    """A missing, damaged or unexpected file.
 
     Attributes:
-        kind: of artefact.
-        owner: the id of the data set, the run or the group of runs that it belongs to.
-        path: the file.
-        expected: what should be there.
-        found: what is.
+        kind: the kind of the file.
+        owner: the id of the data set, the run or the group of runs that the file belongs to.
+        path: the path of the file.
+        expected: a phrase that describes the expected file.
+        found: a phrase that describes the actual file.
     """
 
     kind: Kind
@@ -78,7 +79,7 @@ class Fault:
 
     @property
     def remedy(self) -> str | None:
-        """What to do about it; None if `verify --repair` makes it again."""
+        """What the user has to do; None if `verify --repair` rebuilds the file."""
         remedy = REMEDIES.get(self.kind)
         return remedy and remedy.format(path=self.path, folder=self.path.parent, owner=self.owner)
 
@@ -87,14 +88,14 @@ class Fault:
 
 
 class ExpectedFile(NamedTuple):
-    """A file that a record names, still to be checked.
+    """A file that a record names and that is not checked yet.
 
     Attributes:
-        kind: of artefact.
-        owner: as of a Fault.
-        path: the file.
-        info: what the record says of it.
-        manifest: of a shard, the data set's.
+        kind: as in Fault.
+        owner: as in Fault.
+        path: the path of the file.
+        info: the recorded size and SHA-256.
+        manifest: the manifest that names the file, if it is a shard.
     """
 
     kind: Kind
@@ -105,11 +106,11 @@ class ExpectedFile(NamedTuple):
 
 
 class CheckedItem(NamedTuple):
-    """A file that was read and is sound.
+    """A file that was read and is intact.
 
     Attributes:
-        path: the file.
-        num_bytes: its length.
+        path: the path of the file.
+        num_bytes: its size in bytes.
     """
 
     path: Place
@@ -120,7 +121,7 @@ Item: TypeAlias = Fault | ExpectedFile | CheckedItem
 
 
 def read_record(kind: Kind, owner: str, path: Place, load: Callable[[], R]) -> R | Fault:
-    """Read a record, or say what is wrong with it."""
+    """Return a record, or a fault if it is missing or damaged."""
     if size_or_none(path) is None:
         return Fault(kind, owner, path, "a record", "nothing")
     try:
@@ -130,9 +131,9 @@ def read_record(kind: Kind, owner: str, path: Place, load: Callable[[], R]) -> R
 
 
 def check_expected(expected: ExpectedFile) -> Fault | None:
-    """Check a file against its record: its size, its SHA-256 and, of a shard, what its examples add up to.
+    """Compare a file's size and SHA-256 with its record, and a shard's examples with the manifest's counts and sums.
 
-    A shard is held in memory while its examples are counted; of another file only a piece is.
+    A shard is read into memory whole; other files are read in pieces.
     """
     kind, owner, path, info, manifest = expected
     size = size_or_none(path)
@@ -144,27 +145,27 @@ def check_expected(expected: ExpectedFile) -> Fault | None:
         data = path.read_bytes()
         digest = digest_of(data)
         if digest == info.sha256:
-            return _miscounted(expected, data, info, manifest)
+            return _check_examples(expected, data, info, manifest)
     else:
         digest = file_digest(path)
     return None if digest == info.sha256 else Fault(kind, owner, path, f"SHA-256 {info.sha256}", digest)
 
 
-def _miscounted(expected: ExpectedFile, data: bytes, info: ShardInfo, manifest: Manifest) -> Fault | None:
-    """Count what a shard's bytes hold, whatever their digest: a manifest may be wrong where it was made wrong."""
+def _check_examples(expected: ExpectedFile, data: bytes, info: ShardInfo, manifest: Manifest) -> Fault | None:
+    """Compare a shard's examples with the manifest, which may have been wrong from the start with a right digest."""
     kind, owner, path = expected[:3]
     try:
         _, images, labels = decode(data, manifest.num_pixels, path.name)
     except CorruptArtefact as problem:
         return Fault(kind, owner, path, f"{info.num_examples} examples", str(problem))
-    num_classes, largest = len(manifest.class_names), int(labels.max(initial=0))
+    num_classes = len(manifest.class_names)
+    largest = int(labels.max(initial=0))
     if largest >= num_classes:
         return Fault(kind, owner, path, f"labels below {num_classes}", str(largest))
-    counts = tuple(np.bincount(labels, minlength=num_classes).tolist())
-    found = (len(labels), counts, *pixel_sums(images))
-    promised = (info.num_examples, info.class_counts, info.pixel_sum, info.pixel_square_sum)
-    names = ("num_examples", "class_counts", "pixel_sum", "pixel_square_sum")
-    for name, one, other in zip(names, promised, found, strict=True):
-        if one != other:
-            return Fault(kind, owner, path, f"{name} {one}", str(other))
+    class_counts = tuple(np.bincount(labels, minlength=num_classes).tolist())
+    actual = (len(labels), class_counts, *pixel_sums(images))
+    for name, value in zip(("num_examples", "class_counts", "pixel_sum", "pixel_square_sum"), actual, strict=True):
+        recorded = getattr(info, name)
+        if value != recorded:
+            return Fault(kind, owner, path, f"{name} {recorded}", str(value))
     return None

@@ -1,7 +1,7 @@
-"""What a workspace should hold, as its records say: every file to check, and what is wrong with the records themselves.
+"""List the files that the records of a workspace name, and the faults of the records themselves.
 
-Only records are read here, which are small. A folder without its record is one that was not finished, or that lost it;
-either way there is something to do about it, so it is a fault.
+Only records are read here; `verify` reads the files. A folder without its record is a fault: a command was interrupted
+or the record was lost, and the user has to act in both cases.
 """
 
 import re
@@ -33,15 +33,17 @@ from pipeline.storage.tables import EVALUATION_TABLES
 from pipeline.storage.workspace import table_partition
 from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, RunRecord, load_run
 
+_OWNER = "registry"  # of the faults of the registry's own records
+
 
 @dataclass(frozen=True)
 class VerifyScope:
-    """What is looked at.
+    """What to verify: a workspace, or one data set or run of it.
 
     Attributes:
-        workspace: the root.
-        dataset: the id of the only data set to look at.
-        run: the id of the only run to look at.
+        workspace: the root of the workspace.
+        dataset: the id of the only data set to verify.
+        run: the id of the only run to verify.
     """
 
     workspace: Place
@@ -50,33 +52,32 @@ class VerifyScope:
 
     @property
     def is_part(self) -> bool:
-        """Whether less than the whole workspace is looked at."""
+        """Whether only one data set or run is verified."""
         return self.dataset is not None or self.run is not None
 
 
 def take_inventory(scope: VerifyScope) -> list[Item]:
-    """List every file that should be there, and every fault of the records."""
-    datasets, runs = _ids(scope.workspace / "datasets"), _ids(scope.workspace / "runs")
-    groups = [path.stem for path in list_files(scope.workspace / "groups", "*.json")]
-    if scope.is_part:
-        groups, datasets = [], [scope.dataset] if scope.dataset else []
-        runs = [scope.run] if scope.run else []
-    items = [item for name in datasets for item in list_dataset(scope.workspace, name)]
-    items += [item for name in runs for item in list_run(scope.workspace, name)]
-    items += [item for name in groups for item in list_group(scope.workspace, name)]
-    if scope.is_part:
-        return items
-    # the parameters of the champion are those of its run too
-    return [*items, *(item for item in list_registry(scope.workspace) if item not in items)]
+    """List every file that a record in the scope names, and every fault of the records."""
+    workspace = scope.workspace
+    if scope.dataset is not None:
+        return list(list_dataset(workspace, scope.dataset))
+    if scope.run is not None:
+        return list(list_run(workspace, scope.run))
+    items = [item for name in _list_ids(workspace / "datasets") for item in list_dataset(workspace, name)]
+    items += [item for name in _list_ids(workspace / "runs") for item in list_run(workspace, name)]
+    groups = [path.stem for path in list_files(workspace / "groups", "*.json")]
+    items += [item for name in groups for item in list_group(workspace, name)]
+    # the champion's parameters are listed with its run already, and must not be read and counted twice
+    return [*items, *(item for item in list_registry(workspace) if item not in items)]
 
 
-def _ids(parent: Place) -> list[str]:
-    """List the folders of data sets or runs that hold a file; those of names that begin with a dot are none."""
+def _list_ids(parent: Place) -> list[str]:
+    """List the folders of data sets or runs that contain a file, without hidden ones, which are temporary."""
     return sorted({path.parent.name for path in list_files(parent, "*/*") if not path.parent.name.startswith(".")})
 
 
 def list_dataset(workspace: Place, dataset_id: str) -> Iterator[Item]:
-    """List the files of a data set: its own, its validation and the record of where it is from."""
+    """List the files of a data set, its origin record and its validation."""
     folder = workspace / "datasets" / dataset_id
     path = folder / MANIFEST_NAME
     manifest = read_record("manifest", dataset_id, path, lambda: load_manifest(folder)[0])
@@ -95,7 +96,10 @@ def list_dataset(workspace: Place, dataset_id: str) -> Iterator[Item]:
 
 
 def _list_own_files(folder: Place, manifest: Manifest) -> Iterator[Item]:
-    """List shards and the table of rejected examples; a shard that is not of them would be read by others."""
+    """List shards and the table of rejected examples.
+
+    A shard that the manifest does not name is a fault, because users read shards by pattern.
+    """
     owner = manifest.dataset_id
     for split in manifest.splits.values():
         for shard in split.shards:
@@ -114,7 +118,8 @@ def _list_origin(workspace: Place, dataset_id: str) -> Iterator[Item]:
 
 
 def _list_validation(workspace: Place, dataset_id: str, digest: str) -> Iterator[Item]:
-    path, table = workspace / "datasets" / dataset_id / VALIDATION_NAME, table_folder(workspace, dataset_id)
+    path = workspace / "datasets" / dataset_id / VALIDATION_NAME
+    table = table_folder(workspace, dataset_id)
     if size_or_none(path) is None:
         if any(table.glob("*.parquet")):
             yield Fault("validation", dataset_id, path, f"the record of what {table} holds", "nothing")
@@ -126,18 +131,18 @@ def _list_validation(workspace: Place, dataset_id: str, digest: str) -> Iterator
 
 
 def list_run(workspace: Place, run_id: str) -> Iterator[Item]:
-    """List the files of a run: its own, those of its evaluation, and its rows of every table."""
+    """List the files of a run and of its evaluation, and its partition of every table."""
     folder = workspace / "runs" / run_id
     path = folder / RUN_NAME
     checkpoints = list(_list_checkpoints(folder))
     yield from checkpoints
-    if checkpoints and size_or_none(path) is None:  # it was broken off, and training goes on when it is asked for again
+    if checkpoints and size_or_none(path) is None:  # interrupted: the next `train` resumes it, so it is no fault
         return
     run = read_record("run", run_id, path, lambda: load_run(folder))
     yield _checked(run, path)
     if isinstance(run, Fault):
         return
-    yield from _list_trained_on(workspace, run)
+    yield from _check_dataset_of(workspace, run)
     yield ExpectedFile("parameters", run_id, folder / run.parameters.name, run.parameters)
     yield from _list_tables("training table", workspace, run)
     path = folder / EVALUATION_NAME
@@ -152,7 +157,7 @@ def list_run(workspace: Place, run_id: str) -> Iterator[Item]:
 
 
 def _list_checkpoints(folder: Place) -> Iterator[Item]:
-    """List the checkpoints of a run that was broken off; each states the SHA-256 of its bytes in its name."""
+    """List the checkpoints of an interrupted run; the name of each contains its SHA-256."""
     for path in list_files(folder / CHECKPOINTS_NAME, "*.safetensors"):
         digest = path.stem.rpartition("-")[2]
         if re.fullmatch("[0-9a-f]{64}", digest):
@@ -168,13 +173,12 @@ def list_group(workspace: Place, group: str) -> Iterator[Item]:
     record = read_record("group", group, path, lambda: load_group(workspace, group))
     yield _checked(record, path)
     if not isinstance(record, Fault):
-        yield ExpectedFile(
-            "seeds table", group, record.table.folder(workspace, group) / record.table.name, record.table
-        )
+        table = record.table.folder(workspace, group) / record.table.name
+        yield ExpectedFile("seeds table", group, table, record.table)
 
 
-def _list_trained_on(workspace: Place, run: RunRecord) -> Iterator[Fault]:
-    """A run whose data set is gone, or is another now, cannot be used."""
+def _check_dataset_of(workspace: Place, run: RunRecord) -> Iterator[Fault]:
+    """Yield a fault if the data set of a run is missing or has another digest: then the run cannot be used."""
     folder = workspace / "datasets" / run.dataset_id
     path = folder / MANIFEST_NAME
     if size_or_none(path) is None:
@@ -194,22 +198,20 @@ def _has_tables(workspace: Place, run_id: str) -> bool:
     return any(any((workspace / table_partition(table, run_id)).glob("*.parquet")) for table in EVALUATION_TABLES)
 
 
-def _checked(found: object, path: Place) -> Fault | CheckedItem:
-    return found if isinstance(found, Fault) else CheckedItem(path, size_or_none(path) or 0)
-
-
-_OWNER = "registry"
+def _checked(record: object, path: Place) -> Fault | CheckedItem:
+    """Return the result of reading a record: the fault, or the checked file."""
+    return record if isinstance(record, Fault) else CheckedItem(path, size_or_none(path) or 0)
 
 
 def list_registry(workspace: Place) -> Iterator[Item]:
-    """List the files of the registry, and what is wrong with its records."""
+    """List the files of the registry, and the faults of its records."""
     entries = list[Entry]()
     try:
         for entry in read_entries(workspace):
             entries.append(entry)
             path = entry_path(workspace, entry.number)
-            yield CheckedItem(path, size_or_none(path) or 0)
-    except CorruptArtefact as problem:  # what comes after it cannot be judged, and neither can the pointer
+            yield _checked(entry, path)
+    except CorruptArtefact as problem:  # each entry names the digest of the one before, so later ones cannot be checked
         path = entry_path(workspace, len(entries) + 1)
         yield Fault("history", _OWNER, path, "the entry of that number", str(problem).removeprefix(f"{path} "))
     else:
@@ -228,23 +230,23 @@ def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
     found = read_record("champion", _OWNER, path, lambda: find_champion(workspace))
     if isinstance(found, Fault):
         yield found
-    elif found.entry > len(history):  # the history has lost its end, and no pointer may be made of what is left
+    elif found.entry > len(history):  # the history has lost its end: a pointer rebuilt from it would be wrong
         path = entry_path(workspace, len(history) + 1)
         yield Fault("history", _OWNER, path, f"an entry up to {found.entry}, which the pointer names", "nothing")
     elif not is_consistent_pointer(history, found):
-        wanted = history.champion.run_id if history.champion else f"no {CHAMPION_NAME}"
-        yield Fault("champion", _OWNER, path, f"{wanted}, as the history says", found.run_id)
+        expected = history.champion.run_id if history.champion else f"no {CHAMPION_NAME}"
+        yield Fault("champion", _OWNER, path, f"{expected}, as the history says", found.run_id)
     else:
-        yield CheckedItem(path, size_or_none(path) or 0)
-        yield ExpectedFile(
-            "parameters", found.run_id, workspace / found.folder / found.parameters.name, found.parameters
-        )
+        yield _checked(found, path)
+        parameters = workspace / found.folder / found.parameters.name
+        yield ExpectedFile("parameters", found.run_id, parameters, found.parameters)
 
 
 def _list_contest(folder: Place) -> Iterator[Item]:
-    owner, path = f"{folder.parent.name}/{folder.name}", folder / CONTEST_NAME
+    owner = f"{folder.parent.name}/{folder.name}"
+    path = folder / CONTEST_NAME
     record = read_record("contest", owner, path, lambda: load_contest(folder))
-    yield record if isinstance(record, Fault) else CheckedItem(path, size_or_none(path) or 0)
+    yield _checked(record, path)
     if not isinstance(record, Fault):
         for file in record.files:
             yield ExpectedFile("answers", owner, folder / file.name, file)

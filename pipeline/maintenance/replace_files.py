@@ -1,6 +1,6 @@
-"""Files that were made again in a scratch folder, compared with what should be there and put in place one by one.
+"""Replace damaged files by rebuilt ones from a scratch workspace.
 
-Nothing is put in place that is not what the record says, byte by byte.
+A file is replaced only by one with the recorded SHA-256, unless the caller writes a new record for it.
 """
 
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ from pipeline.storage.records import FileInfo
 
 
 class RebuiltFile(NamedTuple):
-    """A file that was made again.
+    """A rebuilt file that is not in place yet.
 
     Attributes:
-        target: where it belongs.
-        info: what was made.
-        source: the file.
+        target: the path of the file that it replaces.
+        info: the name, size and SHA-256 of the rebuilt file.
+        source: the path of the rebuilt file.
     """
 
     target: Place
@@ -26,54 +26,53 @@ class RebuiltFile(NamedTuple):
     source: Place
 
 
-def as_rebuilt_files(target: Place, source: Place) -> RebuiltFile:
-    """Describe a file that was made again."""
+def describe_rebuilt(target: Place, source: Place) -> RebuiltFile:
+    """Return a rebuilt file with its size and SHA-256."""
     return RebuiltFile(target, FileInfo.of(source).model_copy(update={"name": target.name}), source)
 
 
-def replace_named_files(
+def replace_recorded_files(
     files: Iterable[RebuiltFile], recorded: Iterable[tuple[Place, FileInfo]], faulty: set[str]
 ) -> list[Place]:
-    """Put back the faulty ones of the files that a sound record names.
+    """Replace the damaged files that an intact record names.
 
     Args:
-        files: all that were made again.
-        recorded: what the record says of each.
-        faulty: the files that are not as recorded.
+        files: all rebuilt files of the artefact.
+        recorded: (path, recorded info) of each file of the artefact.
+        faulty: the paths of the damaged files; no other file is replaced.
 
     Returns:
-        what was put back.
+        the paths of the replaced files.
 
     Raises:
-        CorruptArtefact: one is another than the record says; nothing was changed.
+        CorruptArtefact: a rebuilt file has another SHA-256 than the record says; nothing was changed.
     """
-    wanted = {str(path): info.sha256 for path, info in recorded}
+    digests = {str(path): info.sha256 for path, info in recorded}
     chosen = [file for file in files if str(file.target) in faulty]
     for file in chosen:
-        if wanted.get(str(file.target)) != file.info.sha256:
+        digest = digests.get(str(file.target))
+        if digest != file.info.sha256:
             raise CorruptArtefact(
-                f"{file.target}: made again it has SHA-256 {file.info.sha256}, and its record says "
-                f"{wanted.get(str(file.target))}: nothing was changed"
+                f"{file.target}: made again it has SHA-256 {file.info.sha256}, and its record says {digest}: nothing "
+                "was changed"
             )
-    return replace_file(chosen)
+    return _replace_files(chosen)
 
 
 def replace_differing_files(files: Iterable[RebuiltFile]) -> list[Place]:
-    """Put those files in place that are not there as they are, the last of them last; return which they were."""
-    return replace_file([file for file in files if not matches_record(file)])
+    """Replace the files that differ from the rebuilt ones, in order (the record last); return their paths."""
+    return _replace_files([file for file in files if not _is_in_place(file)])
 
 
-def replace_file(files: Iterable[RebuiltFile]) -> list[Place]:
-    """Put files in place, in order."""
-    done = []
+def _replace_files(files: Iterable[RebuiltFile]) -> list[Place]:
+    replaced = []
     for file in files:
         write_atomically(file.target, file.source.read_bytes())
-        done.append(file.target)
-    return done
+        replaced.append(file.target)
+    return replaced
 
 
-def matches_record(file: RebuiltFile) -> bool:
-    """Tell whether the file that was made again is what stands in its place."""
+def _is_in_place(file: RebuiltFile) -> bool:
     if size_or_none(file.target) != file.info.num_bytes:
         return False
     return file_digest(file.target) == file.info.sha256

@@ -1,4 +1,4 @@
-"""A run made again from its sources in a fresh place, and compared artefact by artefact with what it was."""
+"""Reproduce a run from its sources in a fresh workspace, and compare every artefact with the recorded one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow as pa
 
 from model.checkpoint import decode_parameters
-from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, load_evaluation
+from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, SplitResult, load_evaluation
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.maintenance.rebuild import (
     device_of,
     largest_difference,
     rebuild_dataset,
-    repeat_evaluation,
+    reevaluate_run,
     retrain_run,
-    slicings_of,
+    trusted_slicings,
 )
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest, load_manifest
@@ -32,18 +32,19 @@ from pipeline.train.run_lookup import find_run_folder, load_dataset_of
 from pipeline.train.run_record import RunRecord, load_run
 
 Verdict: TypeAlias = Literal["equal", "different"]
+Tables: TypeAlias = RunRecord | EvaluationRecord
 
-_TIMES = ("seconds",)  # columns that say how long something took
+_TIMES = ("seconds",)  # columns that contain durations, which differ each time
 
 
 @dataclass(frozen=True)
 class ArtefactComparison:
-    """An artefact of a run beside the one that was made again.
+    """The comparison of a recorded artefact with the reproduced one.
 
     Attributes:
-        artefact: what it is.
-        verdict: of the two.
-        detail: by how much they differ, or what was compared.
+        artefact: the kind and name of the artefact.
+        verdict: whether they are equal.
+        detail: what was compared, or by how much they differ.
     """
 
     artefact: str
@@ -53,12 +54,12 @@ class ArtefactComparison:
 
 @dataclass(frozen=True)
 class ReproduceResult:
-    """What came of making a run again.
+    """The result of reproducing a run.
 
     Attributes:
-        run: as it was recorded.
-        comparisons: of every artefact.
-        conditions: every recorded condition that is another now, with its value then and now.
+        run: the record of the original run.
+        comparisons: one for each artefact.
+        conditions: (then, now) of each recorded condition that has changed, by name.
     """
 
     run: RunRecord
@@ -67,8 +68,8 @@ class ReproduceResult:
 
     @property
     def is_equal(self) -> bool:
-        """Whether every artefact came out as it was."""
-        return all(each.verdict == "equal" for each in self.comparisons)
+        """Whether every artefact is equal."""
+        return all(comparison.verdict == "equal" for comparison in self.comparisons)
 
 
 def reproduce_run(
@@ -77,113 +78,131 @@ def reproduce_run(
     """Preprocess, train and evaluate again, and compare; the workspace is only read.
 
     Args:
-        workspace: that holds the run.
-        wanted: its id, or a beginning; None for the only one.
-        sources: where its data set's sources are now; where they were, if empty.
+        workspace: the workspace with the run.
+        wanted: the run's id or the beginning of it; None for the only run.
+        sources: the paths or URIs of the data set's sources; empty for the recorded ones.
         fresh: an empty workspace.
-        trusted: slicings that may be used if the run was evaluated by them.
+        trusted: slicings that may be imported if the evaluation's record names them.
 
     Raises:
-        BadInput: a source is gone or no longer what it was.
+        BadInput: a source is missing or has changed.
         BadUsage: there is no such run, or it was evaluated by a slicing that is not trusted.
-        CorruptArtefact: a record, the parameters or a table is not sound.
+        CorruptArtefact: a record, the parameters or a table does not verify.
     """
     run = load_run(find_run_folder(workspace, wanted))
-    evaluated = (workspace / "runs" / run.run_id / EVALUATION_NAME).exists()
-    evaluation = load_evaluation(workspace, run) if evaluated else None
-    slicings = slicings_of(evaluation, trusted) if evaluation else {}
-    old = load_dataset_of(workspace, run, load_manifest)
-    new = _remake_dataset(workspace, run, sources, fresh)
-    again = retrain_run(workspace, run.config, device_of(run), new, fresh)
-    found = [*_compare_datasets(old, new), *_compare_models(workspace, run, fresh, again)]
-    found += _compare_tables("training", workspace, run, fresh, again)
+    is_evaluated = (workspace / "runs" / run.run_id / EVALUATION_NAME).exists()
+    evaluation = load_evaluation(workspace, run) if is_evaluated else None
+    # before the stages, which take long, so that a slicing that is not trusted is refused at once
+    slicings = trusted_slicings(evaluation, trusted) if evaluation else {}
+    old_dataset = load_dataset_of(workspace, run, load_manifest)
+    new_dataset = _rebuild_dataset(workspace, run, sources, fresh)
+    new_run = retrain_run(workspace, run.config, device_of(run), new_dataset, fresh)
+    comparisons = [*_compare_datasets(old_dataset, new_dataset), _compare_parameters(workspace, run, fresh, new_run)]
+    comparisons += _compare_tables("training", workspace, run, fresh, new_run)
     if evaluation:
-        other = repeat_evaluation(again, fresh / "runs" / again.run_id, new, slicings, fresh)
-        found += _compare_tables("evaluation", workspace, evaluation, fresh, other)
-        found += _compare_figures(evaluation, other)
-    return ReproduceResult(run, tuple(found), compare_conditions(run, again))
+        new_evaluation = reevaluate_run(new_run, fresh / "runs" / new_run.run_id, new_dataset, slicings, fresh)
+        comparisons += _compare_tables("evaluation", workspace, evaluation, fresh, new_evaluation)
+        comparisons += _compare_figures(evaluation, new_evaluation)
+    return ReproduceResult(run, tuple(comparisons), compare_conditions(run, new_run))
 
 
-def _remake_dataset(workspace: Place, run: RunRecord, sources: tuple[str, ...], fresh: Path) -> Dataset:
+def _rebuild_dataset(workspace: Place, run: RunRecord, sources: tuple[str, ...], fresh: Path) -> Dataset:
     origin = load_origin(workspace, run.dataset_id)
     options = config_from_origin(origin, default_cache())
     return rebuild_dataset(origin, fresh, replace(options, datasets=sources) if sources else options)
 
 
 def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[ArtefactComparison]:
-    """Compare shards by the digests of their manifests, whose own are part of the runs' identities."""
-    before, after = _files(old.manifest), _files(new.manifest)
-    for name in sorted({*before, *after}):
-        one, other = before.get(name, "not there"), after.get(name, "not there")
-        yield _compare(f"data set {name}", one == other, f"SHA-256 {one}", f"SHA-256 {one} then, {other} now")
-    digests = f"SHA-256 {old.digest}", f"SHA-256 {old.digest} then, {new.digest} now"
-    yield _compare("data set manifest.json", old.digest == new.digest, *digests)
+    """Compare the digests that the manifests give for each file, and those of the manifests themselves."""
+    old_digests = _digests_by_name(old.manifest)
+    new_digests = _digests_by_name(new.manifest)
+    for name in sorted({*old_digests, *new_digests}):
+        yield _compare_digests(
+            f"data set {name}", old_digests.get(name, "not there"), new_digests.get(name, "not there")
+        )
+    yield _compare_digests("data set manifest.json", old.digest, new.digest)
 
 
-def _files(manifest: Manifest) -> dict[str, str]:
+def _digests_by_name(manifest: Manifest) -> dict[str, str]:
     shards = (shard for split in manifest.splits.values() for shard in split.shards)
-    named = {f"{manifest.id_of(shard)}/{shard.name}": shard.sha256 for shard in shards}
+    digests = {f"{manifest.id_of(shard)}/{shard.name}": shard.sha256 for shard in shards}
     rejected = {manifest.rejected.name: manifest.rejected.sha256} if manifest.rejected else {}
-    return named | rejected
+    return digests | rejected
 
 
-def _compare_models(workspace: Place, run: RunRecord, fresh: Path, again: RunRecord) -> Iterator[ArtefactComparison]:
+def _compare_digests(artefact: str, old: str, new: str) -> ArtefactComparison:
+    return _compare(artefact, old == new, f"SHA-256 {old}", f"SHA-256 {old} then, {new} now")
+
+
+def _compare_parameters(workspace: Place, run: RunRecord, fresh: Path, new_run: RunRecord) -> ArtefactComparison:
     old = run.parameters.read(workspace / "runs" / run.run_id)
-    new = again.parameters.read(fresh / "runs" / again.run_id)
-    far = largest_difference(decode_parameters(old), decode_parameters(new))
-    about = f"the largest absolute difference is {far:.3g}" if far else "the same numbers in another file"
-    yield _compare("parameters", old == new, f"SHA-256 {run.parameters.sha256}", about)
-
-
-Tables: TypeAlias = RunRecord | EvaluationRecord
+    new = new_run.parameters.read(fresh / "runs" / new_run.run_id)
+    difference = largest_difference(decode_parameters(old), decode_parameters(new))
+    detail = (
+        f"the largest absolute difference is {difference:.3g}" if difference else "the same numbers in another file"
+    )
+    return _compare("parameters", old == new, f"SHA-256 {run.parameters.sha256}", detail)
 
 
 def _compare_tables(kind: str, workspace: Place, old: Tables, fresh: Path, new: Tables) -> Iterator[ArtefactComparison]:
-    before, after = ({(file.table, file.name): file for file in record.tables} for record in (old, new))
-    for table, name in sorted({*before, *after}):
-        one, other = before.get((table, name)), after.get((table, name))
-        what = f"{kind} table {table}/{name}"
-        if one is None or other is None:
-            yield ArtefactComparison(what, "different", f"not there {'then' if one is None else 'now'}")
-        elif one.sha256 == other.sha256:
-            yield ArtefactComparison(what, "equal", f"SHA-256 {one.sha256}")
+    old_files = {(file.table, file.name): file for file in old.tables}
+    new_files = {(file.table, file.name): file for file in new.tables}
+    for table, name in sorted({*old_files, *new_files}):
+        old_file = old_files.get((table, name))
+        new_file = new_files.get((table, name))
+        artefact = f"{kind} table {table}/{name}"
+        if old_file is None or new_file is None:
+            yield ArtefactComparison(artefact, "different", f"not there {'then' if old_file is None else 'now'}")
+        elif old_file.sha256 == new_file.sha256:
+            yield ArtefactComparison(artefact, "equal", f"SHA-256 {old_file.sha256}")
         else:
-            rows = _read(one, workspace, old.run_id), _read(other, fresh, new.run_id)
-            yield _compare(what, _same(*rows), "the same rows, times left out", _describe(*rows))
+            old_rows = _read_comparable(old_file, workspace, old.run_id)
+            new_rows = _read_comparable(new_file, fresh, new.run_id)
+            difference = _describe_difference(old_rows, new_rows)
+            yield _compare(artefact, _are_equal(old_rows, new_rows), "the same rows, times left out", difference)
 
 
-def _read(file: TableFile, workspace: Place, run_id: str) -> pa.Table:
-    """Read a table that is as recorded, without its origin, which other parameters change, and without times."""
+def _read_comparable(file: TableFile, workspace: Place, run_id: str) -> pa.Table:
+    """Read a verified table without durations, and without the columns of its origin, which contain digests."""
     folder = file.folder(workspace, run_id)
     table = decode_table(file.read(folder), str(folder / file.name))
     return table.drop_columns([name for name in table.column_names if name in (*ORIGIN, *_TIMES)])
 
 
-def _same(one: pa.Table, other: pa.Table) -> bool:
-    """Tell whether two tables have the same values bit by bit; for Arrow no NaN is like another."""
-    return encode_table(one) == encode_table(other)
+def _are_equal(old: pa.Table, new: pa.Table) -> bool:
+    """Compare two tables bit by bit; `pa.Table.equals` would say that NaN differs from NaN."""
+    return encode_table(old) == encode_table(new)
 
 
-def _describe(one: pa.Table, other: pa.Table) -> str:
-    """Say in which columns two tables differ, and by how much where they are of numbers."""
-    if one.schema != other.schema or len(one) != len(other):
-        return f"{len(one)} rows then, {len(other)} now, or other columns"
-    differing_columns = [name for name in one.column_names if not _same(one.select([name]), other.select([name]))]
-    return ", ".join(_how_far(name, one.column(name), other.column(name)) for name in differing_columns)
+def _describe_difference(old: pa.Table, new: pa.Table) -> str:
+    """Name the columns in which two tables differ, with the largest difference of numeric ones."""
+    if old.schema != new.schema or len(old) != len(new):
+        return f"{len(old)} rows then, {len(new)} now, or other columns"
+    names = [name for name in old.column_names if not _are_equal(old.select([name]), new.select([name]))]
+    return ", ".join(_describe_column(name, old.column(name), new.column(name)) for name in names)
 
 
-def _how_far(name: str, one: pa.ChunkedArray, other: pa.ChunkedArray) -> str:
-    if not (pa.types.is_integer(one.type) or pa.types.is_floating(one.type)):
+def _describe_column(name: str, old: pa.ChunkedArray, new: pa.ChunkedArray) -> str:
+    if not (pa.types.is_integer(old.type) or pa.types.is_floating(old.type)):
         return name
-    far = np.abs(np.subtract(one.to_numpy().astype(float), other.to_numpy().astype(float)))
-    return f"{name} by up to {np.nanmax(far):.3g}"
+    differences = np.abs(np.subtract(old.to_numpy().astype(float), new.to_numpy().astype(float)))
+    return f"{name} by up to {np.nanmax(differences):.3g}"
 
 
 def _compare_figures(old: EvaluationRecord, new: EvaluationRecord) -> Iterator[ArtefactComparison]:
-    for one, other in zip(old.results, new.results, strict=True):
-        figures = [f"{each.num_correct} of {each.num_examples} right, loss {each.loss:.6g}" for each in (one, other)]
-        yield _compare(f"figures of {one.split}", one == other, figures[0], f"{figures[0]} then, {figures[1]} now")
+    for old_result, new_result in zip(old.results, new.results, strict=True):
+        old_text = _describe_figures(old_result)
+        new_text = _describe_figures(new_result)
+        yield _compare(
+            f"figures of {old_result.split}", old_result == new_result, old_text, f"{old_text} then, {new_text} now"
+        )
 
 
-def _compare(what: str, equal: bool, same: str, different: str) -> ArtefactComparison:
-    return ArtefactComparison(what, "equal", same) if equal else ArtefactComparison(what, "different", different)
+def _describe_figures(result: SplitResult) -> str:
+    return f"{result.num_correct} of {result.num_examples} right, loss {result.loss:.6g}"
+
+
+def _compare(artefact: str, is_equal: bool, if_equal: str, if_different: str) -> ArtefactComparison:
+    if is_equal:
+        return ArtefactComparison(artefact, "equal", if_equal)
+    return ArtefactComparison(artefact, "different", if_different)

@@ -1,4 +1,4 @@
-"""Verification of a workspace: every file is read once and compared with what its record says of it."""
+"""Verify a workspace: read every file once and compare it with its record. Nothing is changed; see `repair`."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from pipeline.storage.files import list_files
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import poll_interval
 
-_FOLDERS = ("datasets", "runs", "reports")
-_RECORDS = ("manifest", "run", "validation", "evaluation", "group")
+_FOLDERS = ("datasets", "runs", "reports")  # a workspace has at least one of them
+_RECORDS = ("manifest", "run", "validation", "evaluation", "group")  # the kinds that name files in `reports`
 
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What came of a verification.
+    """The result of a verification.
 
     Attributes:
-        scope: what was looked at.
-        num_files: that were read, or should have been there.
-        num_bytes: of those that are sound.
-        faults: every file that is not what it should be, in the order of the workspace.
-        leftovers: what processes that were killed left behind; nobody reads it.
+        scope: what was verified.
+        num_files: the number of intact, damaged and missing files.
+        num_bytes: the size of the intact files in bytes.
+        faults: one for each path, sorted by path.
+        leftovers: temporary files of killed processes, which nothing reads.
     """
 
     scope: VerifyScope
@@ -38,10 +38,10 @@ class VerifyResult:
 
 
 def find_scope(place: Place) -> VerifyScope:
-    """Tell a workspace from the folder of a data set or a run in one.
+    """Return the scope of a path: a workspace, or the folder of a data set or run in one.
 
     Raises:
-        BadUsage: it is neither.
+        BadUsage: the path is neither.
     """
     if _is_below(place, "datasets"):
         return VerifyScope(place.parent.parent, dataset=place.name)
@@ -60,43 +60,50 @@ def _is_below(place: Place, name: str) -> bool:
 
 
 def verify(scope: VerifyScope) -> VerifyResult:
-    """Check everything in a scope. One shard is in memory at a time; nothing is changed.
+    """Check every file in a scope. One shard is in memory at a time.
 
     Raises:
-        OSError: the disk does not give a file.
-        StorageFailed: the store does not.
+        OSError: the disk cannot read a file.
+        StorageFailed: the store cannot read a file.
     """
     items = take_inventory(scope)
-    found = list[Item]()
-    with show_progress(
-        "verify", len(items), "files", lambda: len(found) / max(1, len(items)), poll_interval(scope.workspace)
-    ):
+    checked = list[Fault | CheckedItem]()
+
+    def fraction_done() -> float:
+        return len(checked) / max(1, len(items))
+
+    with show_progress("verify", len(items), "files", fraction_done, poll_interval(scope.workspace)):
         for item in items:
-            found.append(check(item))
-    found.extend(_check_reports(scope, items))
-    faults = tuple(sorted({str(item.path): item for item in found if isinstance(item, Fault)}.values(), key=_place))
-    sound = [item for item in found if isinstance(item, CheckedItem)]
-    stray = sum(fault.kind == "stray" for fault in faults)
-    num_files = len(sound) + len(faults) - stray
-    return VerifyResult(scope, num_files, sum(item.num_bytes for item in sound), faults, _leftovers(scope))
+            checked.append(_check(item))
+    checked.extend(_find_unnamed_tables(scope, items))
+    faults = {str(item.path): item for item in checked if isinstance(item, Fault)}
+    intact = [item for item in checked if isinstance(item, CheckedItem)]
+    num_stray = sum(fault.kind == "stray" for fault in faults.values())
+    return VerifyResult(
+        scope=scope,
+        num_files=len(intact) + len(faults) - num_stray,
+        num_bytes=sum(item.num_bytes for item in intact),
+        faults=tuple(faults[path] for path in sorted(faults)),
+        leftovers=_list_leftovers(scope),
+    )
 
 
-def check(item: Item) -> Fault | CheckedItem:
-    """Check a file, if that is not done."""
+def _check(item: Item) -> Fault | CheckedItem:
     if not isinstance(item, ExpectedFile):
         return item
     return check_expected(item) or CheckedItem(item.path, item.info.num_bytes)
 
 
-def _check_reports(scope: VerifyScope, items: Iterable[Item]) -> Iterator[Item]:
-    """Look for rows that no record names: readers of the tables know nothing of records and would count them.
+def _find_unnamed_tables(scope: VerifyScope, items: Iterable[Item]) -> Iterator[Fault]:
+    """Yield a fault for each table file that no record names, since readers of the tables would count its rows.
 
-    Those of a run whose record is not sound may be sound; that the record is not is said already.
+    Files of an owner whose record is damaged are left out: they may be intact, and the record is a fault already.
     """
     named = {str(item.path) for item in items}
     unknown = {item.owner for item in items if isinstance(item, Fault) and item.kind in _RECORDS}
     for path in list_files(scope.workspace / "reports", "*/*/*.parquet"):
-        table, owner = path.parent.parent.name, path.parent.name.partition("=")[2]
+        table = path.parent.parent.name
+        owner = path.parent.name.partition("=")[2]
         if str(path) in named or owner in unknown or (scope.is_part and owner not in (scope.dataset, scope.run)):
             continue
         if table == "seeds":
@@ -105,12 +112,8 @@ def _check_reports(scope: VerifyScope, items: Iterable[Item]) -> Iterator[Item]:
             yield Fault("stray", owner, path, "nothing: no record names it", "a file")
 
 
-def _leftovers(scope: VerifyScope) -> tuple[Path, ...]:
+def _list_leftovers(scope: VerifyScope) -> tuple[Path, ...]:
     workspace = scope.workspace
     if not isinstance(workspace, Path) or scope.is_part:
         return ()
     return tuple(list_stale_files(workspace))
-
-
-def _place(fault: Fault) -> str:
-    return str(fault.path)

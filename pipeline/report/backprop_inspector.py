@@ -1,4 +1,4 @@
-"""What the page's inspector of back-propagation works with: the parameters and some examples, as JSON values."""
+"""Data of the report's back-propagation inspector: the parameters and some examples of a run, as JSON values."""
 
 import base64
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from pipeline.preprocess.manifest import Manifest
 from pipeline.report.example_selection import ShownExample
 from pipeline.report.parameters import Layers
 
-MOST_PARAMETERS = 1_500_000  # 8 MB of the page
-_OF_THE_NETWORK = ("activation", "output", "loss", "weights_rate", "biases_rate", "weight_decay")
+MAX_PARAMETERS = 1_500_000  # 8 MB of the page, in base64
+_CONFIG_FIELDS = ("activation", "output", "loss", "weights_rate", "biases_rate", "weight_decay")
 
 
 class InspectorData(NamedTuple):
-    """The inspector, or why there is none.
+    """The data of the inspector, or the reason why the page has none.
 
     Attributes:
-        data: JSON values; None if it is left out.
-        left_out: the reason.
-        notes: what its arithmetic does not show of this run's training.
+        data: JSON values; None if the network is too large.
+        left_out: the reason if data is None, else empty.
+        notes: sentences on how the inspector's step differs from a step of the training.
     """
 
     data: dict[str, Any] | None
@@ -30,19 +30,19 @@ class InspectorData(NamedTuple):
 
 
 def build_inspector(
-    config: TrainingConfig, manifest: Manifest, layers: Layers, specimens: Sequence[ShownExample]
+    config: TrainingConfig, manifest: Manifest, layers: Layers, examples: Sequence[ShownExample]
 ) -> InspectorData:
-    """Put together what the inspector needs.
+    """Return the data of the inspector.
 
-    Numbers are base64 of little-endian bytes: parameters float32, of each layer its weights [outputs, inputs] and then
-    its biases; images uint8, one after the other.
+    Arrays are base64 of little-endian bytes: `parameters` float32, for each layer its weights [outputs, inputs] and
+    then its biases; `images` uint8[examples, height, width].
     """
-    num_parameters = sum(part.size for layer in layers for part in layer)
-    if num_parameters > MOST_PARAMETERS:
-        reason = f"The network has {num_parameters:,} parameters; a page carries {MOST_PARAMETERS:,} at most."
+    num_parameters = sum(array.size for layer in layers for array in layer)
+    if num_parameters > MAX_PARAMETERS:
+        reason = f"The network has {num_parameters:,} parameters; a page carries {MAX_PARAMETERS:,} at most."
         return InspectorData(None, reason, ())
-    parameters = b"".join(part.astype("<f4").tobytes() for layer in layers for part in layer)
-    images = np.stack([specimen.image for specimen in specimens]).tobytes()
+    parameters = b"".join(array.astype("<f4").tobytes() for layer in layers for array in layer)
+    images = np.stack([example.image for example in examples]).tobytes()
     data = {
         "layers": list(config.layers),
         "height": manifest.height,
@@ -50,8 +50,10 @@ def build_inspector(
         "class_names": list(manifest.class_names),
         "parameters": base64.b64encode(parameters).decode(),
         "images": base64.b64encode(images).decode(),
-        "specimens": [{"name": each.name, "label": each.label, "predicted": each.predicted} for each in specimens],
-        "config": {name: getattr(config, name) for name in _OF_THE_NETWORK},
+        "specimens": [
+            {"name": example.name, "label": example.label, "predicted": example.predicted} for example in examples
+        ],
+        "config": {name: getattr(config, name) for name in _CONFIG_FIELDS},
     }
     return InspectorData(data, "", tuple(_notes(config)))
 

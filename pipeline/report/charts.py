@@ -1,22 +1,27 @@
-"""The geometry of charts that a template draws as SVG: scales, ticks, lines. Pure: numbers in, positions out."""
+"""Compute the geometry of charts (axes, ticks, lines), which the template macro `chart` draws as SVG."""
 
 from collections.abc import Iterable, Sequence
 from math import ceil, floor, isfinite, log10
 from typing import NamedTuple
 
-# of the drawing, in its own units; about a pixel each where it is as wide as a column of the page
-WIDTH, HEIGHT = 440, 270
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 46
-_ABOUT_TICKS = 5
+# Size and margins in units of the SVG's viewBox, about a CSS pixel each. The template macro `chart` repeats them.
+WIDTH = 440
+HEIGHT = 270
+LEFT = 58
+RIGHT = 14
+TOP = 12
+BOTTOM = 46
+_NUM_TICKS = 5  # about; ticks are at round values
+_ROUNDING = 1e-9  # in steps: a bound that is this close to a round value counts as round
 
 
 class Series(NamedTuple):
     """Values to draw as a line.
 
     Attributes:
-        name: of the line.
-        x: positions, ascending.
-        y: a value for each; those that are no numbers are left out.
+        name: the name of the line; empty for the only one.
+        x: ascending values on the horizontal axis.
+        y: a value for each of x; NaN and infinities are left out.
     """
 
     name: str
@@ -25,13 +30,13 @@ class Series(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """What an axis shows.
+    """The label and range of an axis.
 
     Attributes:
-        label: with the unit.
-        low: where it begins.
-        high: where it ends, above low.
-        percent: whether values are parts of 1, to be labelled in percent.
+        label: the text, with the unit.
+        low: the lower end.
+        high: the upper end, greater than low.
+        percent: whether values from 0 to 1 are labelled in percent.
     """
 
     label: str
@@ -45,7 +50,7 @@ class Tick(NamedTuple):
 
     Attributes:
         at: its position in the drawing.
-        label: what it says.
+        label: the value as text.
     """
 
     at: float
@@ -57,8 +62,8 @@ class Line(NamedTuple):
 
     Attributes:
         name: see Series.
-        path: the SVG path's data.
-        points: (x, y) of each value.
+        path: the data of an SVG path.
+        points: the position (x, y) of each value.
     """
 
     name: str
@@ -67,7 +72,7 @@ class Line(NamedTuple):
 
 
 class Whisker(NamedTuple):
-    """A vertical interval at x, from low to high in the drawing."""
+    """A vertical error bar; the positions are those in the drawing."""
 
     x: float
     low: float
@@ -75,15 +80,18 @@ class Whisker(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """A chart, ready to be drawn.
+    """A chart with all positions computed.
 
     Attributes:
-        title: what it shows.
-        description: the same for those who do not see it.
-        x: the horizontal axis and y the vertical one, with their ticks.
-        lines: in order.
-        whiskers: intervals of values.
-        reference: a line to compare with, as a path; empty for none.
+        title: the caption.
+        description: a text alternative for screen readers.
+        x: the horizontal axis.
+        x_ticks: its ticks.
+        y: the vertical axis.
+        y_ticks: its ticks.
+        lines: one for each series.
+        whiskers: error bars.
+        reference: the data of an SVG path to compare with; empty for none.
     """
 
     title: str
@@ -98,78 +106,79 @@ class Chart(NamedTuple):
 
 
 def line_chart(title: str, x: Axis, y: Axis, series: Iterable[Series]) -> Chart:
-    """Lay out a chart of lines."""
-    known = [_only_numbers(each) for each in series]
-    said = "; ".join(_describe(each, x, y) for each in known if each.x)
-    lines = tuple(_line(each, x, y) for each in known)
-    return Chart(title, f"{title}. {said}.", x, _x_ticks(x), y, _y_ticks(y), lines)
+    """Return a chart with a line for each series."""
+    finite = [_drop_non_finite(values) for values in series]
+    description = "; ".join(_describe(values, x, y) for values in finite if values.x)
+    lines = tuple(_line(values, x, y) for values in finite)
+    return Chart(title, f"{title}. {description}.", x, _x_ticks(x), y, _y_ticks(y), lines)
 
 
 def with_whiskers(chart: Chart, intervals: Iterable[tuple[float, float, float]]) -> Chart:
-    """Add intervals (x, low, high), in the values of the axes."""
-    drawn = (
-        Whisker(_place_x(chart.x, at), _place_y(chart.y, low), _place_y(chart.y, high)) for at, low, high in intervals
+    """Add an error bar for each interval (x, low, high), given in values of the axes."""
+    whiskers = (
+        Whisker(_x_position(chart.x, at), _y_position(chart.y, low), _y_position(chart.y, high))
+        for at, low, high in intervals
     )
-    return chart._replace(whiskers=tuple(drawn))
+    return chart._replace(whiskers=tuple(whiskers))
 
 
 def with_diagonal(chart: Chart) -> Chart:
-    """Add the line on which both axes say the same."""
-    low, high = max(chart.x.low, chart.y.low), min(chart.x.high, chart.y.high)
-    ends = [(_place_x(chart.x, value), _place_y(chart.y, value)) for value in (low, high)]
+    """Add the line y = x as the reference."""
+    low = max(chart.x.low, chart.y.low)
+    high = min(chart.x.high, chart.y.high)
+    ends = [(_x_position(chart.x, value), _y_position(chart.y, value)) for value in (low, high)]
     return chart._replace(reference=_path(ends))
 
 
-def spanning(label: str, values: Iterable[float], low: float | None = None) -> Axis:
-    """Make an axis that holds all values and ends on round numbers.
+def fit_axis(label: str, values: Iterable[float], low: float | None = None) -> Axis:
+    """Return an axis whose range contains all values and ends at round numbers.
 
     Args:
-        label: with the unit.
-        values: those that are no numbers are left out.
-        low: where to begin; None for where the values do.
+        label: the text, with the unit.
+        values: the values; NaN and infinities are left out.
+        low: the lower end; None for the smallest value.
     """
-    known = [value for value in values if isfinite(value)] or [0.0]
-    bottom = min(known) if low is None else low
-    top = max([*known, bottom])
+    finite = [value for value in values if isfinite(value)] or [0.0]
+    bottom = min(finite) if low is None else low
+    top = max([*finite, bottom])
     if top == bottom:
-        top = bottom + (abs(bottom) or 1.0)
+        top = bottom + (abs(bottom) or 1.0)  # a range of zero length has no scale
     step = _step(bottom, top)
-    return Axis(label, floor(bottom / step) * step, ceil(top / step - 1e-9) * step)
+    return Axis(label, floor(bottom / step) * step, ceil(top / step - _ROUNDING) * step)
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Return round values from low to high, about five."""
+    """Return about five round values from low to high."""
     step = _step(low, high)
-    first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
+    first = ceil(low / step - _ROUNDING)
+    last = floor(high / step + _ROUNDING)
     return [number * step for number in range(first, last + 1)]
 
 
-def label_of(value: float, percent: bool) -> str:
-    """Write a tick's value."""
-    return f"{100 * value:.6g} %" if percent else f"{value:,.6g}"
-
-
 def _step(low: float, high: float) -> float:
-    rough = (high - low) / _ABOUT_TICKS
-    power = 10.0 ** floor(log10(rough))
-    return next(step for step in (power, 2 * power, 5 * power, 10 * power) if rough <= step * (1 + 1e-9))
+    """Return the distance of ticks: 1, 2 or 5 times a power of ten."""
+    exact = (high - low) / _NUM_TICKS
+    power = 10.0 ** floor(log10(exact))
+    return next(step for step in (power, 2 * power, 5 * power, 10 * power) if exact <= step * (1 + _ROUNDING))
 
 
-def _only_numbers(series: Series) -> Series:
-    kept = [(x, y) for x, y in zip(series.x, series.y, strict=True) if isfinite(y)]
-    return Series(series.name, [x for x, _ in kept], [y for _, y in kept])
+def _drop_non_finite(series: Series) -> Series:
+    pairs = [(x, y) for x, y in zip(series.x, series.y, strict=True) if isfinite(y)]
+    return Series(series.name, [x for x, _ in pairs], [y for _, y in pairs])
 
 
 def _describe(series: Series, x: Axis, y: Axis) -> str:
-    first, last = (
-        f"{label_of(series.y[end], y.percent)} at {label_of(series.x[end], x.percent)} ({x.label})" for end in (0, -1)
-    )
+    first, last = (f"{_label(y, series.y[end])} at {_label(x, series.x[end])} ({x.label})" for end in (0, -1))
     name = f"{series.name}: " if series.name else ""
     return f"{name}{y.label}, from {first} to {last}"
 
 
+def _label(axis: Axis, value: float) -> str:
+    return f"{100 * value:.6g} %" if axis.percent else f"{value:,.6g}"
+
+
 def _line(series: Series, x: Axis, y: Axis) -> Line:
-    points = tuple((_place_x(x, at), _place_y(y, value)) for at, value in zip(series.x, series.y, strict=True))
+    points = tuple((_x_position(x, at), _y_position(y, value)) for at, value in zip(series.x, series.y, strict=True))
     return Line(series.name, _path(points), points)
 
 
@@ -178,16 +187,16 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _x_ticks(axis: Axis) -> tuple[Tick, ...]:
-    return tuple(Tick(_place_x(axis, value), label_of(value, axis.percent)) for value in ticks(axis.low, axis.high))
+    return tuple(Tick(_x_position(axis, value), _label(axis, value)) for value in ticks(axis.low, axis.high))
 
 
 def _y_ticks(axis: Axis) -> tuple[Tick, ...]:
-    return tuple(Tick(_place_y(axis, value), label_of(value, axis.percent)) for value in ticks(axis.low, axis.high))
+    return tuple(Tick(_y_position(axis, value), _label(axis, value)) for value in ticks(axis.low, axis.high))
 
 
-def _place_x(axis: Axis, value: float) -> float:
+def _x_position(axis: Axis, value: float) -> float:
     return round(LEFT + (WIDTH - LEFT - RIGHT) * (value - axis.low) / (axis.high - axis.low), 1)
 
 
-def _place_y(axis: Axis, value: float) -> float:
+def _y_position(axis: Axis, value: float) -> float:
     return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - axis.low) / (axis.high - axis.low), 1)

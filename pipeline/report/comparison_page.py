@@ -1,4 +1,4 @@
-"""What the page of several runs shows: their figures side by side, and each against the first."""
+"""Collect the contents of the page that compares several runs, each with the first; see `run_page` for one run."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -7,20 +7,21 @@ from typing import Any, NamedTuple
 from model.errors import BadUsage
 from pipeline.evaluate.results import EvaluatedRun, Row, read_paired_outcomes
 from pipeline.evaluate.significance import PairedComparison, compare_paired
+from pipeline.report.curves import LearningCurve, learning_curve
 from pipeline.report.reproduce_command import ReproduceCommand, describe_reproduction
-from pipeline.report.run_page import SPLIT, LearningCurve, learning_curve
+from pipeline.report.run_page import SPLIT
 
-MOST_RUNS = 8  # lines that can be told apart on one chart
+MAX_RUNS = 8  # page.css has as many line colours
 
 
 class ComparedRun(NamedTuple):
-    """A run among several.
+    """One of the compared runs.
 
     Attributes:
-        run: its record.
+        run: the record of the run.
         test: its row of the table `evaluations` for the test split.
-        against_first: how it compares with the first run; None for the first itself.
-        reproduction: the command that makes it again.
+        against_first: the comparison with the first run; None for the first itself.
+        reproduction: how to reproduce the run.
     """
 
     run: Any
@@ -30,14 +31,14 @@ class ComparedRun(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A setting in which the runs differ, with its value in each."""
+    """A setting in which the runs differ, with the value in each run."""
 
     name: str
     values: tuple[Any, ...]
 
 
 class ComparisonPage(NamedTuple):
-    """The page of several runs; see each field's record."""
+    """The contents of the page; see each field's record. `classes` are (name, recall in each run, 0 to 1)."""
 
     runs: tuple[ComparedRun, ...]
     curve: LearningCurve
@@ -45,40 +46,40 @@ class ComparisonPage(NamedTuple):
     classes: tuple[tuple[str, tuple[float, ...]], ...]
 
 
-def build_comparison_page(found: Sequence[EvaluatedRun]) -> ComparisonPage:
-    """Gather what the page of several runs shows.
+def build_comparison_page(evaluated: Sequence[EvaluatedRun]) -> ComparisonPage:
+    """Return the contents of the page that compares runs.
 
     Raises:
-        BadUsage: there are more than MOST_RUNS.
+        BadUsage: there are more than MAX_RUNS runs.
         BadInput: their test splits differ.
-        CorruptArtefact: a table is not what its record says.
+        CorruptArtefact: a table does not verify.
     """
-    if len(found) > MOST_RUNS:
-        raise BadUsage(f"report compares {MOST_RUNS} runs at most, found {len(found)}")
+    if len(evaluated) > MAX_RUNS:
+        raise BadUsage(f"report compares {MAX_RUNS} runs at most, found {len(evaluated)}")
     return ComparisonPage(
-        runs=tuple(_compare(found[0], each) for each in found),
-        curve=learning_curve([(each.run.run_id, each.rows("learning_curve")) for each in found]),
-        differences=tuple(_differences(found)),
-        classes=tuple(_classes(found)),
+        runs=tuple(_compare(evaluated[0], other) for other in evaluated),
+        curve=learning_curve([(one.run.run_id, one.rows("learning_curve")) for one in evaluated]),
+        differences=tuple(_list_differences(evaluated)),
+        classes=tuple(_list_recalls(evaluated)),
     )
 
 
 def _compare(first: EvaluatedRun, other: EvaluatedRun) -> ComparedRun:
-    against = None
+    against_first = None
     if other is not first:
-        against = compare_paired(*read_paired_outcomes(first.workspace, first.run.run_id, other.run.run_id, SPLIT))
-    (test,) = other.rows("evaluations", SPLIT)
-    return ComparedRun(other.run, test, against, describe_reproduction(other))
+        outcomes = read_paired_outcomes(first.workspace, first.run.run_id, other.run.run_id, SPLIT)
+        against_first = compare_paired(*outcomes)
+    [test] = other.rows("evaluations", SPLIT)
+    return ComparedRun(other.run, test, against_first, describe_reproduction(other))
 
 
-def _differences(found: Sequence[EvaluatedRun]) -> list[Setting]:
-    dumps = [each.run.config.model_dump(mode="json") | {"data set": each.run.dataset_id} for each in found]
-    names = dict.fromkeys(chain.from_iterable(dumps))
-    settings = [Setting(name, tuple(dump.get(name) for dump in dumps)) for name in names]
+def _list_differences(evaluated: Sequence[EvaluatedRun]) -> list[Setting]:
+    configs = [one.run.config.model_dump(mode="json") | {"data set": one.run.dataset_id} for one in evaluated]
+    names = dict.fromkeys(chain.from_iterable(configs))
+    settings = [Setting(name, tuple(config.get(name) for config in configs)) for name in names]
     return [setting for setting in settings if any(value != setting.values[0] for value in setting.values)]
 
 
-def _classes(found: Sequence[EvaluatedRun]) -> list[tuple[str, tuple[float, ...]]]:
-    """Return each class's name and its recall in each run."""
-    rows = [each.rows("classes", SPLIT) for each in found]
-    return [(same[0]["class_name"], tuple(row["recall"] for row in same)) for same in zip(*rows, strict=True)]
+def _list_recalls(evaluated: Sequence[EvaluatedRun]) -> list[tuple[str, tuple[float, ...]]]:
+    rows_by_run = [one.rows("classes", SPLIT) for one in evaluated]
+    return [(rows[0]["class_name"], tuple(row["recall"] for row in rows)) for rows in zip(*rows_by_run, strict=True)]

@@ -1,4 +1,4 @@
-"""Contact sheets: examples laid out on a page, as PNG bytes. Pure: the same examples give the same bytes."""
+"""Draw contact sheets of examples as PNG files. The same examples give the same bytes."""
 
 import io
 from collections.abc import Sequence
@@ -9,25 +9,29 @@ from PIL import Image, ImageDraw, ImageFont
 
 from model.examples import Bytes
 
-# Lengths are in pixels, colours are greys.
-TILE = 56  # smaller images are enlarged by whole numbers up to this
-LARGEST = 112  # larger images are reduced to this
+# Lengths are in pixels.
+ENLARGED_SIZE = 56  # small images are enlarged by a whole factor up to this length of the longer side
+MAX_SIZE = 112  # larger images are reduced to this length of the longer side
 GAP = 4
 MARGIN = 20
 GUTTER = 32  # between blocks of classes side by side
 LABEL_WIDTH = 132
-TEXT_SIZE, SMALL_SIZE = 15, 12
-CLASSES_A_BLOCK = 13
-TILES_A_ROW = 10  # of named examples
-PAPER, INK, FAINT = 255, 30, 110
+TEXT_SIZE = 15
+SMALL_SIZE = 12
+CLASSES_PER_BLOCK = 13
+TILES_PER_ROW = 10  # of a sheet of named examples
+# Grey levels.
+PAPER = 255
+INK = 30
+FAINT = 110
 
 
 class Tile(NamedTuple):
-    """An image and what to write below it.
+    """An image with a caption.
 
     Attributes:
         image: uint8[height, width].
-        caption: lines.
+        caption: the lines of text below the image.
     """
 
     image: Bytes
@@ -38,9 +42,9 @@ class SheetRow(NamedTuple):
     """Examples of one class.
 
     Attributes:
-        title: the class.
-        note: something about it.
-        tiles: the examples.
+        title: the name of the class.
+        note: a second line of text in small print.
+        tiles: the examples, without captions.
     """
 
     title: str
@@ -49,98 +53,99 @@ class SheetRow(NamedTuple):
 
 
 def draw_classes(title: str, rows: Sequence[SheetRow], per_class: int, height: int, width: int) -> bytes:
-    """Draw a row for each class, in as many blocks side by side as keep the page from growing tall.
+    """Draw a row for each class, in blocks of at most CLASSES_PER_BLOCK rows side by side.
 
     Args:
-        title: of the page.
-        rows: at least one; in each at most per_class tiles.
-        per_class: how many tiles to leave room for.
-        height: of an image.
-        width: of an image.
+        title: the title of the page.
+        rows: at least one, each with at most per_class tiles.
+        per_class: the number of tiles to leave room for in a row.
+        height: of an image, in pixels.
+        width: of an image, in pixels.
 
     Returns:
-        a PNG file.
+        the bytes of a PNG file.
     """
     size = tile_size(height, width)
-    num_blocks = ceil(len(rows) / CLASSES_A_BLOCK)
-    a_block = ceil(len(rows) / num_blocks)
+    num_blocks = ceil(len(rows) / CLASSES_PER_BLOCK)
+    rows_per_block = ceil(len(rows) / num_blocks)
     row_height = max(size[1], TEXT_SIZE + SMALL_SIZE + 4 * GAP) + GAP
     block_width = LABEL_WIDTH + per_class * (size[0] + GAP)
     page_width = num_blocks * block_width + (num_blocks - 1) * GUTTER
-    page, top = _page(title, page_width, a_block * row_height)
+    page, top = _new_page(title, page_width, rows_per_block * row_height)
     for number, row in enumerate(rows):
-        block, line = divmod(number, a_block)
+        block, line = divmod(number, rows_per_block)
         _draw_row(page, row, MARGIN + block * (block_width + GUTTER), top + line * row_height, row_height, size)
-    return _as_png(page)
+    return _encode_png(page)
 
 
 def draw_named(title: str, tiles: Sequence[Tile], height: int, width: int) -> bytes:
-    """Draw single examples with their captions, as `draw_classes` does."""
+    """Draw tiles with captions in a grid; the arguments and the result are as for `draw_classes`."""
     size = tile_size(height, width)
-    small = _font(SMALL_SIZE)
-    lines = max(len(tile.caption) for tile in tiles)
-    widest = max(small.getlength(line) for tile in tiles for line in tile.caption)
-    cell_width = max(size[0], min(ceil(widest), 2 * LARGEST)) + 3 * GAP
-    cell_height = size[1] + GAP + lines * (SMALL_SIZE + GAP) + 2 * GAP
-    columns = min(len(tiles), TILES_A_ROW)
-    page, top = _page(title, columns * cell_width, ceil(len(tiles) / columns) * cell_height)
+    font = _font(SMALL_SIZE)
+    num_lines = max(len(tile.caption) for tile in tiles)
+    widest = max(font.getlength(line) for tile in tiles for line in tile.caption)
+    cell_width = max(size[0], min(ceil(widest), 2 * MAX_SIZE)) + 3 * GAP
+    cell_height = size[1] + GAP + num_lines * (SMALL_SIZE + GAP) + 2 * GAP
+    num_columns = min(len(tiles), TILES_PER_ROW)
+    page, page_top = _new_page(title, num_columns * cell_width, ceil(len(tiles) / num_columns) * cell_height)
     for number, tile in enumerate(tiles):
-        line, column = divmod(number, columns)
-        left, up = MARGIN + column * cell_width, top + line * cell_height
-        page.paste(_as_image(tile.image, size), (left, up))
-        for place, text in enumerate(tile.caption):
-            colour = INK if place == 0 else FAINT
-            _write(page, (left, up + size[1] + GAP + place * (SMALL_SIZE + GAP)), text, SMALL_SIZE, colour, cell_width)
-    return _as_png(page)
+        row, column = divmod(number, num_columns)
+        left = MARGIN + column * cell_width
+        top = page_top + row * cell_height
+        page.paste(_scale(tile.image, size), (left, top))
+        for line, text in enumerate(tile.caption):
+            position = (left, top + size[1] + GAP + line * (SMALL_SIZE + GAP))
+            _write(page, position, text, SMALL_SIZE, INK if line == 0 else FAINT, cell_width)
+    return _encode_png(page)
 
 
 def tile_size(height: int, width: int) -> tuple[int, int]:
-    """Return the (width, height) at which images are shown: enlarged by a whole number, or reduced to fit."""
+    """Return the (width, height) at which images are drawn: enlarged by a whole factor, or reduced to fit."""
     longer = max(height, width)
-    factor = TILE // longer or min(1.0, LARGEST / longer)
+    factor = ENLARGED_SIZE // longer or min(1.0, MAX_SIZE / longer)
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-def _page(title: str, width: int, height: int) -> tuple[Image.Image, int]:
-    """Return an empty page with its title, and where what is below that begins; the title may need more width."""
-    wide = max(width, ceil(_font(TEXT_SIZE).getlength(title)))
+def _new_page(title: str, width: int, height: int) -> tuple[Image.Image, int]:
+    """Return a page with its title, at least as wide as that, and the top of the area below the title."""
+    inner_width = max(width, ceil(_font(TEXT_SIZE).getlength(title)))
     top = MARGIN + TEXT_SIZE + 3 * GAP
-    page = Image.new("L", (wide + 2 * MARGIN, top + height + MARGIN - GAP), PAPER)
-    _write(page, (MARGIN, MARGIN - GAP), title, TEXT_SIZE, INK, wide)
+    page = Image.new("L", (inner_width + 2 * MARGIN, top + height + MARGIN - GAP), PAPER)
+    _write(page, (MARGIN, MARGIN - GAP), title, TEXT_SIZE, INK, inner_width)
     return page, top
 
 
 def _draw_row(page: Image.Image, row: SheetRow, left: int, top: int, row_height: int, size: tuple[int, int]) -> None:
-    lines = TEXT_SIZE + SMALL_SIZE + GAP
-    up = top + (row_height - GAP - lines) // 2
-    _write(page, (left, up), row.title, TEXT_SIZE, INK, LABEL_WIDTH - 2 * GAP)
-    _write(page, (left, up + TEXT_SIZE + GAP), row.note, SMALL_SIZE, FAINT, LABEL_WIDTH - 2 * GAP)
+    text_height = TEXT_SIZE + SMALL_SIZE + GAP
+    text_top = top + (row_height - GAP - text_height) // 2
+    _write(page, (left, text_top), row.title, TEXT_SIZE, INK, LABEL_WIDTH - 2 * GAP)
+    _write(page, (left, text_top + TEXT_SIZE + GAP), row.note, SMALL_SIZE, FAINT, LABEL_WIDTH - 2 * GAP)
     for number, tile in enumerate(row.tiles):
-        place = (left + LABEL_WIDTH + number * (size[0] + GAP), top + (row_height - GAP - size[1]) // 2)
-        page.paste(_as_image(tile.image, size), place)
+        position = (left + LABEL_WIDTH + number * (size[0] + GAP), top + (row_height - GAP - size[1]) // 2)
+        page.paste(_scale(tile.image, size), position)
 
 
-def _as_image(values: Bytes, size: tuple[int, int]) -> Image.Image:
-    """Scale an image; enlarging repeats pixels, so that they are seen as they are."""
-    enlarged = size[0] >= values.shape[1]
-    return Image.fromarray(values).resize(size, Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX)
+def _scale(values: Bytes, size: tuple[int, int]) -> Image.Image:
+    """Scale an image; to enlarge it, repeat pixels, so that their values stay visible."""
+    is_enlarged = size[0] >= values.shape[1]
+    return Image.fromarray(values).resize(size, Image.Resampling.NEAREST if is_enlarged else Image.Resampling.BOX)
 
 
-def _write(page: Image.Image, place: tuple[int, int], text: str, size: int, colour: int, most: int) -> None:
-    """Write a line, cut off if it takes more than `most` pixels."""
+def _write(page: Image.Image, position: tuple[int, int], text: str, size: int, colour: int, max_width: int) -> None:
+    """Write a line of text, shortened to max_width pixels."""
     font = _font(size)
-    shown = text
-    while font.getlength(shown) > most:
+    shortened = text
+    while font.getlength(shortened) > max_width:
         text = text[:-1]
-        shown = text + "..."
-    ImageDraw.Draw(page).text(place, shown, fill=colour, font=font)
+        shortened = text + "..."
+    ImageDraw.Draw(page).text(position, shortened, fill=colour, font=font)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)  # part of Pillow, so every machine has it
 
 
-def _as_png(page: Image.Image) -> bytes:
+def _encode_png(page: Image.Image) -> bytes:
     sink = io.BytesIO()
     page.save(sink, "PNG", optimize=True)
     return sink.getvalue()

@@ -1,6 +1,7 @@
-"""Which examples a page shows: the most confident mistakes, and some right and wrong ones of every class."""
+"""Select the examples that a page shows: the most confident mistakes, and a mix from every class."""
 
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,21 +13,22 @@ from pipeline.preprocess.dataset import Dataset
 from pipeline.report.inspect import find_named
 from pipeline.train.mistakes import worst_mistakes
 
-MOST_MISTAKES = 24
-MOST_SPECIMENS = 40
-MOST_SPECIMEN_BYTES = 2**18
-OF_A_CLASS = 2  # right ones, and as many wrong ones
+MAX_MISTAKES = 24
+MAX_MIXED = 40  # examples of a mix
+MAX_MIXED_BYTES = 2**18  # of their images, which the page contains
+MIXED_PER_CLASS = 2  # right answers, and as many wrong ones
+ANSWERS = ("split", "index", "label", "predicted", "confidence", "probabilities")
 
 
 @dataclass(frozen=True)
 class ShownAnswers:
-    """What a model answered to a split's examples, in the order of their source.
+    """A model's predictions of all examples of a split, in the order of the source.
 
     Attributes:
-        split: their split.
+        split: the name of the split.
         index: int64[n], positions in the source.
-        labels: int64[n].
-        predicted: int64[n].
+        labels: int64[n], true labels.
+        predicted: int64[n], predicted labels.
         confidence: float32[n], the largest output.
         outputs: float32[n, classes].
     """
@@ -40,12 +42,12 @@ class ShownAnswers:
 
 
 class ShownExample(NamedTuple):
-    """An example with what was answered.
+    """An example with its prediction.
 
     Attributes:
-        name: such as test:17, as `backbeam inspect --examples` takes it.
-        label: its class.
-        predicted: the class that was answered.
+        name: SPLIT:INDEX such as test:17, as for `backbeam inspect --examples`.
+        label: the true label.
+        predicted: the predicted label.
         outputs: float32[classes].
         image: uint8[height, width].
     """
@@ -57,11 +59,8 @@ class ShownExample(NamedTuple):
     image: Bytes
 
 
-ANSWERS = ("split", "index", "label", "predicted", "confidence", "probabilities")
-
-
 def read_answers(predictions: Any, split: str) -> ShownAnswers:
-    """Take a split's rows out of the columns ANSWERS of the table `predictions`."""
+    """Return a split's rows of the table `predictions`, of which the columns ANSWERS are needed."""
     predictions = predictions.filter(pc.equal(predictions["split"], split))
     index, labels, predicted, confidence = (
         predictions[name].to_numpy() for name in ("index", "label", "predicted", "confidence")
@@ -71,60 +70,64 @@ def read_answers(predictions: Any, split: str) -> ShownAnswers:
     return ShownAnswers(split, index[order], labels[order], predicted[order], confidence[order], outputs[order])
 
 
-def mistakes(answers: ShownAnswers) -> Integers:
-    """Return the positions of the wrong answers given with most confidence, the most confident first."""
-    return worst_mistakes(answers.labels, answers.predicted, answers.confidence)[:MOST_MISTAKES]
+def select_mistakes(answers: ShownAnswers) -> Integers:
+    """Return the positions of up to MAX_MISTAKES wrong answers, the most confident first; int64[m]."""
+    return worst_mistakes(answers.labels, answers.predicted, answers.confidence)[:MAX_MISTAKES]
 
 
-def mix_right_and_wrong(answers: ShownAnswers, image_bytes: int) -> Integers:
-    """Return the positions of a few right and wrong answers of every class, as many as the page has room for.
+def select_mixed(answers: ShownAnswers, image_bytes: int) -> Integers:
+    """Return the positions of a few right and wrong answers of every class, within the limits of the page.
 
     Args:
-        answers: to choose from.
-        image_bytes: of one image.
+        answers: the predictions to select from.
+        image_bytes: the size of one image in bytes.
 
     Returns:
-        int64[m], by class: the first right ones of the source, then the most confident mistakes.
+        int64[m], grouped by class; in a class right answers alternate with wrong ones.
     """
-    most = max(1, min(MOST_SPECIMENS, MOST_SPECIMEN_BYTES // image_bytes))
-    classes = [_of_class(answers, label) for label in range(answers.outputs.shape[1])]
-    rounds = max(map(len, classes))
-    in_turn = [chosen[place] for place in range(rounds) for chosen in classes if place < len(chosen)][:most]
-    order = {position: place for place, position in enumerate(position for each in classes for position in each)}
-    return np.array(sorted(in_turn, key=order.__getitem__), np.int64)
+    limit = max(1, min(MAX_MIXED, MAX_MIXED_BYTES // image_bytes))
+    classes = [_select_of_class(answers, label) for label in range(answers.outputs.shape[1])]
+    num_rounds = max(map(len, classes))
+    # one example of every class in turn, so that the limit leaves out no class before it must
+    selected = [chosen[place] for place in range(num_rounds) for chosen in classes if place < len(chosen)][:limit]
+    order = {position: place for place, position in enumerate(chain.from_iterable(classes))}
+    return np.array(sorted(selected, key=order.__getitem__), np.int64)
 
 
-def _of_class(answers: ShownAnswers, label: int) -> list[int]:
-    """Choose a class's examples: a right one, a wrong one, and so on, so that to cut the list short leaves both."""
-    own = answers.labels == label
-    right = np.flatnonzero(own & (answers.predicted == label))[:OF_A_CLASS].tolist()
+def _select_of_class(answers: ShownAnswers, label: int) -> list[int]:
+    """Return the first right answers in the source and the most confident mistakes of a class, alternating."""
+    is_right = (answers.labels == label) & (answers.predicted == label)
+    right = np.flatnonzero(is_right)[:MIXED_PER_CLASS].tolist()
     worst = worst_mistakes(answers.labels, answers.predicted, answers.confidence)
-    wrong = worst[answers.labels[worst] == label][:OF_A_CLASS].tolist()
-    pairs = [pair for place in range(OF_A_CLASS) for pair in (right[place : place + 1], wrong[place : place + 1])]
-    return [position for pair in pairs for position in pair]
+    wrong = worst[answers.labels[worst] == label][:MIXED_PER_CLASS].tolist()
+    pairs = zip_longest(right, wrong)
+    return [position for pair in pairs for position in pair if position is not None]
 
 
-def read_examples(dataset: Dataset, answers: ShownAnswers, *chosen: Integers) -> list[list[ShownExample]]:
-    """Read examples out of the verified shards.
+def read_examples(dataset: Dataset, answers: ShownAnswers, *selections: Integers) -> list[list[ShownExample]]:
+    """Read selected examples from the verified shards.
 
     Args:
-        dataset: that holds them.
-        answers: to all of a split.
-        chosen: lists of positions in answers.
+        dataset: the data set of the examples.
+        answers: the predictions of all examples of a split.
+        selections: arrays of positions in answers, int64[m] each.
 
     Returns:
-        a list of specimens for each, in order.
+        a list of examples for each selection, in its order.
 
     Raises:
-        CorruptArtefact: a shard is not as the manifest says.
+        CorruptArtefact: a shard does not verify.
     """
-    wanted = np.unique(np.concatenate(chosen))
-    found = find_named(dataset.folder, dataset.manifest, answers.split, answers.index[wanted].tolist())
-    images = {position: named.image for position, named in zip(wanted.tolist(), found, strict=True)}
-    return [[_specimen(answers, position, images[position]) for position in each.tolist()] for each in chosen]
+    positions = np.unique(np.concatenate(selections))  # each shard is read once for all selections
+    found = find_named(dataset.folder, dataset.manifest, answers.split, answers.index[positions].tolist())
+    images = {position: named.image for position, named in zip(positions.tolist(), found, strict=True)}
+    return [
+        [_shown_example(answers, position, images[position]) for position in selection.tolist()]
+        for selection in selections
+    ]
 
 
-def _specimen(answers: ShownAnswers, position: int, image: Bytes) -> ShownExample:
+def _shown_example(answers: ShownAnswers, position: int, image: Bytes) -> ShownExample:
     return ShownExample(
         f"{answers.split}:{answers.index[position]}",
         int(answers.labels[position]),

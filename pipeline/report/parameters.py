@@ -1,4 +1,4 @@
-"""A verified parameters file as NumPy arrays, for those who do not train: TensorFlow is not imported."""
+"""Read a parameters file as NumPy arrays, without importing TensorFlow, which takes seconds."""
 
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,7 +23,7 @@ Layers: TypeAlias = tuple[LayerArrays, ...]
 
 
 def read_layers(data: bytes) -> Layers:
-    """Decode what `model.checkpoint.encode_parameters` wrote; data have been checked against the run's record."""
+    """Decode bytes of `model.checkpoint.encode_parameters`, which must be verified by the run's record before."""
     tensors: dict[str, Any] = load(data)
-    numbers = range(len(tensors) // 2)
-    return tuple(LayerArrays(tensors[f"layers.{i}.weights"], tensors[f"layers.{i}.biases"]) for i in numbers)
+    num_layers = len(tensors) // 2
+    return tuple(LayerArrays(tensors[f"layers.{i}.weights"], tensors[f"layers.{i}.biases"]) for i in range(num_layers))

@@ -1,4 +1,4 @@
-"""The report as a file: the page of a run, or of several and how they compare."""
+"""Write the report of one run, or the comparison of several, as an HTML file."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ FIGURES = ("num_examples", "num_correct", "accuracy", "accuracy_low", "accuracy_
 
 
 class Report(NamedTuple):
-    """A report that was written.
+    """A written report.
 
     Attributes:
-        path: of the page.
-        num_bytes: its length.
-        figures: of each run, and how it compares with the first, as JSON values.
+        path: the path of the HTML file.
+        num_bytes: its size in bytes.
+        figures: for each run its figures and, if there are several, its comparison with the first, as JSON values.
     """
 
     path: Place
@@ -28,53 +28,53 @@ class Report(NamedTuple):
 
 
 def write_report(workspace: Place, wanted: Sequence[str], target: Path | None) -> Report:
-    """Write the page of one evaluated run, or of several.
+    """Write the page of one evaluated run, or the comparison of several.
 
     Args:
-        workspace: that holds them.
-        wanted: ids or their beginnings; none for the evaluated run that was trained last.
-        target: the file; None for the workspace's own place.
+        workspace: the workspace with the runs.
+        wanted: ids or their beginnings; empty for the evaluated run that was trained last.
+        target: the path of the page; None for its default path in the workspace.
 
     Raises:
-        BadUsage: see `find_evaluated`; target is a folder.
+        BadUsage: see `find_evaluated`; or target is not a regular file.
         BadInput: the test splits of several runs differ.
-        CorruptArtefact: a file is not what its record says.
+        CorruptArtefact: a file does not verify.
     """
     if target is not None:
         _check_target(target)
-    found = find_evaluated(workspace, wanted)
-    html, figures = _one(found[0]) if len(found) == 1 else _several(found)
-    data = html.encode("utf-8", "replace")  # a name out of a file system may hold what is no text
-    path = target or workspace / "reports" / "pages" / f"{_name(found)}.html"
+    evaluated = find_evaluated(workspace, wanted)
+    html, figures = _render_run(evaluated[0]) if len(evaluated) == 1 else _render_comparison(evaluated)
+    data = html.encode("utf-8", "replace")  # file names may contain lone surrogates
+    path = target or workspace / "reports" / "pages" / f"{_page_name(evaluated)}.html"
     write_without_lease(path, data)
     return Report(path, len(data), figures)
 
 
 def _check_target(target: Path) -> None:
-    """Refuse what a page cannot be put in the place of; raises BadUsage."""
+    """Raise BadUsage if a page cannot replace what is at its path."""
     if target.is_dir():
         raise BadUsage(f"--to takes a file, and {target} is a folder: name a file in it")
     if target.exists() and not target.is_file():
-        raise BadUsage(f"--to takes a file, and {target} is none, but a device or a pipe")
+        raise BadUsage(f"--to takes a file, and {target} is not a regular file: name another path")
 
 
-def _one(found: EvaluatedRun) -> tuple[str, list[dict[str, Any]]]:
+def _render_run(evaluated: EvaluatedRun) -> tuple[str, list[dict[str, Any]]]:
     from pipeline.report.html import render
-    from pipeline.report.run_page import gather
+    from pipeline.report.run_page import build_run_page
 
-    page = gather(found)
-    return render("run.html", page=page), [_figures(found.run.run_id, page.test)]
+    page = build_run_page(evaluated)
+    return render("run.html", page=page), [_figures(evaluated.run.run_id, page.test)]
 
 
-def _several(found: Sequence[EvaluatedRun]) -> tuple[str, list[dict[str, Any]]]:
+def _render_comparison(evaluated: Sequence[EvaluatedRun]) -> tuple[str, list[dict[str, Any]]]:
     from pipeline.report.comparison_page import build_comparison_page
     from pipeline.report.html import render
 
-    page = build_comparison_page(found)
+    page = build_comparison_page(evaluated)
     figures = [
-        _figures(each.run.run_id, each.test)
-        | {"against_first": each.against_first._asdict() if each.against_first else None}
-        for each in page.runs
+        _figures(compared.run.run_id, compared.test)
+        | {"against_first": compared.against_first._asdict() if compared.against_first else None}
+        for compared in page.runs
     ]
     return render("comparison.html", page=page), figures
 
@@ -83,9 +83,10 @@ def _figures(run_id: str, row: dict[str, Any]) -> dict[str, Any]:
     return {"run_id": run_id} | {name: row[name] for name in FIGURES}
 
 
-def _name(found: Sequence[EvaluatedRun]) -> str:
-    """Name a page: by its run, or by how many there are and a digest of their ids in order."""
-    ids = [each.run.run_id for each in found]
+def _page_name(evaluated: Sequence[EvaluatedRun]) -> str:
+    """Return the id of the run, or for several runs their number and a digest of their ids in order."""
+    ids = [one.run.run_id for one in evaluated]
     if len(ids) == 1:
         return ids[0]
-    return f"comparison-{len(ids)}-{hashlib.sha256(chr(10).join(ids).encode()).hexdigest()[:12]}"
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()
+    return f"comparison-{len(ids)}-{digest[:12]}"

@@ -1,4 +1,4 @@
-"""The command that makes a run again: its data set as `origins/` records it, its configuration as its record has it."""
+"""Build the command that reproduces a run, from the origin of its data set and the configuration in its record."""
 
 import json
 import shlex
@@ -15,12 +15,12 @@ CONFIG_FILE = "run.toml"
 
 
 class ReproduceCommand(NamedTuple):
-    """How to make a run again.
+    """How to reproduce a run.
 
     Attributes:
-        command: a line for a shell.
-        settings: the text of CONFIG_FILE, which the command names.
-        needs: what a reader must have or know besides.
+        command: a shell command, which reads CONFIG_FILE.
+        settings: the text of CONFIG_FILE.
+        needs: phrases that name what else must be available or equal.
     """
 
     command: str
@@ -28,18 +28,20 @@ class ReproduceCommand(NamedTuple):
     needs: tuple[str, ...]
 
 
-def describe_reproduction(found: EvaluatedRun) -> ReproduceCommand:
-    """Return how to make a run again; raises CorruptArtefact if the record of its data set's origin is not sound."""
-    origin = found.origin()
+def describe_reproduction(evaluated: EvaluatedRun) -> ReproduceCommand:
+    """Return how to reproduce a run; raises CorruptArtefact if the origin of its data set does not verify."""
+    origin = evaluated.origin()
     data = options_given(origin) if origin else ["--dataset", "SOURCE"]
-    own = [f"{name}={place}" for name, place in sorted(found.evaluation.slicings.items()) if name not in SLICINGS]
-    slices = [word for slicing in own for word in ("--slice", slicing)]
-    command = ["backbeam", "run", *data, "--config", CONFIG_FILE, *slices]
-    return ReproduceCommand(shlex.join(command), settings_of(found.run.config), tuple(_needs(found.run, origin)))
+    slices = []
+    for name, place in sorted(evaluated.evaluation.slicings.items()):
+        if name not in SLICINGS:  # the built-in ones are always there
+            slices += ["--slice", f"{name}={place}"]
+    command = shlex.join(["backbeam", "run", *data, "--config", CONFIG_FILE, *slices])
+    return ReproduceCommand(command, format_config(evaluated.run.config), tuple(_needs(evaluated.run, origin)))
 
 
-def settings_of(config: TrainingConfig) -> str:
-    """Return a configuration as the text of a configuration file."""
+def format_config(config: TrainingConfig) -> str:
+    """Return a configuration as the text of a configuration file (TOML)."""
     values = config.model_dump(mode="json", exclude_none=True)
     warm_start = values.pop("warm_start", {})
     return "\n".join([*_table("training", values), *(_table("training.warm_start", warm_start) if warm_start else [])])
@@ -57,5 +59,5 @@ def _needs(run: RunRecord, origin: Origin | None) -> Iterator[str]:
     if run.config.warm_start:
         yield f"the run {run.config.warm_start.run_id} in the same workspace: training begins with its parameters"
     names = {"backbeam": "backbeam", "tensorflow": "TensorFlow"}
-    wanted = " and ".join(f"{shown} {run.versions[name]}" for name, shown in names.items() if name in run.versions)
-    yield f"{wanted} on {run.device}: other versions give the run another id, another processor may round otherwise"
+    versions = " and ".join(f"{shown} {run.versions[name]}" for name, shown in names.items() if name in run.versions)
+    yield f"{versions} on {run.device}: other versions give the run another id, another processor may round differently"

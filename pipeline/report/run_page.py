@@ -1,4 +1,4 @@
-"""What the page of one run shows, as plain records that a template draws. Pictures are data URIs, charts geometry."""
+"""Collect the contents of the page of one run, as records for the template; see `comparison_page` for several runs."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,18 +9,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from model.recipes import TrainingConfig
 from pipeline.evaluate.metrics import wilson
 from pipeline.evaluate.results import EvaluatedRun, Row
 from pipeline.preprocess.manifest import Manifest
 from pipeline.report.backprop_inspector import InspectorData, build_inspector
-from pipeline.report.charts import Axis, Chart, Series, line_chart, spanning, with_diagonal, with_whiskers
+from pipeline.report.charts import Chart
+from pipeline.report.curves import (
+    AgreementCurve,
+    LearningCurve,
+    agreement_curve,
+    calibration_chart,
+    learning_curve,
+)
 from pipeline.report.example_selection import (
     ANSWERS,
     ShownExample,
-    mistakes,
-    mix_right_and_wrong,
     read_answers,
     read_examples,
+    select_mistakes,
+    select_mixed,
 )
 from pipeline.report.inspect import class_title, statistics
 from pipeline.report.parameters import Layers, read_layers
@@ -28,13 +36,13 @@ from pipeline.report.reproduce_command import ReproduceCommand, describe_reprodu
 from pipeline.report.thumbnails import diverging_tile, grey_tile
 
 SPLIT = "test"
-MOST_MATRIX_CLASSES = 30  # a matrix of more is no picture any more; the most frequent mistakes are listed instead
-MOST_PAIRS = 40
-MOST_UNITS = 64
-MOST_SLICES = 40  # of one slicing
-SHOWN_OUTPUTS = 2  # of a mistake
-HEATS = 10  # shades of a cell
-SAID_OF_SLICINGS = {
+MAX_MATRIX_CLASSES = 30  # a larger confusion matrix cannot be read: the most frequent mistakes are listed instead
+MAX_PAIRS = 40
+MAX_UNITS = 64
+MAX_SLICES = 40  # of one slicing
+NUM_OUTPUTS = 2  # of a mistake
+NUM_SHADES = 10  # of cells; page.css defines a class for each
+SLICING_TITLES = {
     "class": "By class",
     "ink": "By ink: the mean of the pixels, 0 to 255",
     "confidence": "By confidence: the largest output",
@@ -46,10 +54,10 @@ class ConfusionCell(NamedTuple):
     """A cell of the confusion matrix.
 
     Attributes:
-        num_examples: how many.
-        share: of the row's class, 0 to 1.
-        heat: its shade, 0 to HEATS.
-        right: whether it is on the diagonal.
+        num_examples: the number of examples.
+        share: the fraction of the examples of the row's class, 0 to 1.
+        heat: the shade, 0 to NUM_SHADES.
+        right: whether the cell is on the diagonal.
     """
 
     num_examples: int
@@ -59,7 +67,7 @@ class ConfusionCell(NamedTuple):
 
 
 class ConfusedPair(NamedTuple):
-    """How often one class was taken for another."""
+    """The number of examples of one class that were predicted as another, and their share of the class, 0 to 1."""
 
     label: str
     predicted: str
@@ -68,11 +76,11 @@ class ConfusedPair(NamedTuple):
 
 
 class Confusion(NamedTuple):
-    """The confusion of a split's classes.
+    """The confusion matrix of a split.
 
     Attributes:
-        rows: the cells of each class's row; none if there are too many classes.
-        pairs: the most frequent mistakes.
+        rows: one for each true class; empty if there are more than MAX_MATRIX_CLASSES classes.
+        pairs: the most frequent mistakes, at most MAX_PAIRS.
     """
 
     rows: tuple[tuple[ConfusionCell, ...], ...]
@@ -80,14 +88,14 @@ class Confusion(NamedTuple):
 
 
 class ShownMistake(NamedTuple):
-    """A wrong answer with its picture.
+    """A misclassified example.
 
     Attributes:
-        name: such as test:17.
-        picture: a data URI.
-        label: the right class.
-        predicted: the class that was answered.
-        outputs: (class, output) of the largest ones and of the right one, the largest first.
+        name: SPLIT:INDEX such as test:17.
+        picture: the image as a data URI.
+        label: the name of the true class.
+        predicted: the name of the predicted class.
+        outputs: (class name, output) of the largest outputs in descending order, and of the true class.
     """
 
     name: str
@@ -98,12 +106,12 @@ class ShownMistake(NamedTuple):
 
 
 class FirstLayerUnits(NamedTuple):
-    """First-layer weights as pictures.
+    """The weights of the first layer as images.
 
     Attributes:
-        pictures: a data URI for each hidden unit that is shown.
-        num_units: how many there are.
-        largest: the absolute value that has the full colour.
+        pictures: a data URI for each of the first MAX_UNITS units.
+        num_units: the number of units.
+        largest: the absolute weight that is drawn in full colour.
     """
 
     pictures: tuple[str, ...]
@@ -112,12 +120,12 @@ class FirstLayerUnits(NamedTuple):
 
 
 class SliceTable(NamedTuple):
-    """A split cut into slices in one way.
+    """The slices of one slicing.
 
     Attributes:
-        title: what it goes by.
-        rows: of the table `slices`.
-        num_left_out: further slices, which the table has.
+        title: the title of the slicing.
+        rows: rows of the table `slices`, at most MAX_SLICES.
+        num_left_out: the number of further rows.
     """
 
     title: str
@@ -125,34 +133,17 @@ class SliceTable(NamedTuple):
     num_left_out: int
 
 
-class LearningCurve(NamedTuple):
-    """A learning curve.
-
-    Attributes:
-        charts: of the loss and of the right answers.
-        rows: of the table `learning_curve`.
-    """
-
-    charts: tuple[Chart, ...]
-    rows: tuple[Row, ...]
-
-
-class AgreementCurve(NamedTuple):
-    """How the manual and the autodiff step agree.
-
-    Attributes:
-        rows: of the table `gradient_agreement`.
-        in_lockstep: whether the run was trained by both side by side.
-        chart: of the drift of the two networks, if there is more than one value of it.
-    """
-
-    rows: tuple[Row, ...]
-    in_lockstep: bool
-    chart: Chart | None
-
-
 class RunPage(NamedTuple):
-    """The page of a run; see each field's record."""
+    """The contents of the page; see each field's record.
+
+    Attributes:
+        test: the row of the table `evaluations` for the test split, `others` those for other splits.
+        classes: rows of the table `classes` with a confidence interval of the recall.
+        calibration: the chart of the table `calibration`, `bins` its rows.
+        mistakes: the most confident of `num_mistakes`.
+        data: see `statistics`.
+        digests: (artefact, SHA-256) of the run and of what it was made from.
+    """
 
     run: Any
     manifest: Manifest
@@ -177,156 +168,114 @@ class RunPage(NamedTuple):
     inspector: InspectorData
 
 
-def gather(found: EvaluatedRun) -> RunPage:
-    """Gather what the page of a run shows.
+def build_run_page(evaluated: EvaluatedRun) -> RunPage:
+    """Return the contents of the page of a run.
 
     Raises:
-        CorruptArtefact: a table, the parameters or a shard is not what its record says.
+        CorruptArtefact: a table, the parameters or a shard does not verify.
     """
-    run, manifest = found.run, found.dataset.manifest
+    run = evaluated.run
+    manifest = evaluated.dataset.manifest
     names = tuple(class_title(label, manifest.class_names) for label in range(len(manifest.class_names)))
-    layers = read_layers(run.parameters.read(found.folder))
-    answers = read_answers(found.table("predictions", ANSWERS), SPLIT)
-    chosen = mistakes(answers), mix_right_and_wrong(answers, manifest.num_pixels)
-    worst, mixed = read_examples(found.dataset, answers, *chosen)
-    results, bins = found.rows("evaluations"), tuple(found.rows("calibration", SPLIT))
+    layers = read_layers(run.parameters.read(evaluated.folder))
+    answers = read_answers(evaluated.table("predictions", ANSWERS), SPLIT)
+    worst, mixed = read_examples(
+        evaluated.dataset, answers, select_mistakes(answers), select_mixed(answers, manifest.num_pixels)
+    )
+    results = evaluated.rows("evaluations")
+    bins = tuple(evaluated.rows("calibration", SPLIT))
     return RunPage(
         run=run,
         manifest=manifest,
         class_names=names,
         test=next(row for row in results if row["split"] == SPLIT),
         others=tuple(row for row in results if row["split"] != SPLIT),
-        curve=learning_curve([(run.run_id, found.rows("learning_curve"))]),
-        confusion=confusion(found.rows("confusion", SPLIT), names),
-        classes=tuple(map(_with_interval, found.rows("classes", SPLIT))),
+        curve=learning_curve([(run.run_id, evaluated.rows("learning_curve"))]),
+        confusion=_confusion(evaluated.rows("confusion", SPLIT), names),
+        classes=tuple(map(_with_interval, evaluated.rows("classes", SPLIT))),
         calibration=calibration_chart(bins),
         bins=bins,
-        mistakes=tuple(_mistake(specimen, names) for specimen in worst),
+        mistakes=tuple(_shown_mistake(example, names) for example in worst),
         num_mistakes=int((answers.labels != answers.predicted).sum()),
-        units=first_layer(layers, manifest),
-        weights=tuple(found.rows("weights")),
-        slicings=tuple(slicings(found.rows("slices", SPLIT))),
+        units=_first_layer_units(layers, manifest),
+        weights=tuple(evaluated.rows("weights")),
+        slicings=tuple(_slice_tables(evaluated.rows("slices", SPLIT))),
         data=statistics(manifest),
-        agreement=agreement(found.rows("gradient_agreement")),
-        settings=tuple(
-            (name, _written(value)) for name, value in run.config.model_dump(mode="json", exclude_none=True).items()
-        ),
-        digests=tuple(_digests(found)),
-        reproduction=describe_reproduction(found),
+        agreement=agreement_curve(evaluated.rows("gradient_agreement")),
+        settings=tuple(_settings(run.config)),
+        digests=tuple(_digests(evaluated)),
+        reproduction=describe_reproduction(evaluated),
         inspector=build_inspector(run.config, manifest, layers, mixed),
     )
 
 
-def learning_curve(curves: Sequence[tuple[str, Sequence[Row]]]) -> LearningCurve:
-    """Lay out the learning curves of one run or of several, each with its name."""
-    every = [row for _, rows in curves for row in rows]
-    steps = spanning("steps", [row["step"] for row in every], low=0)
-    loss = spanning("mean loss since the last report", [row["loss"] for row in every], low=0)
-    first = f"right of the first {every[0]['num_monitored']:,}" if every else ""
-    right = Axis(first, 0, 1, percent=True)
-    names = [name if len(curves) > 1 else "" for name, _ in curves]
-    by_step = [(name, [row["step"] for row in rows], rows) for name, (_, rows) in zip(names, curves, strict=True)]
-    losses = [Series(name, at, [row["loss"] for row in rows]) for name, at, rows in by_step]
-    shares = [Series(name, at, [_share_right(row) for row in rows]) for name, at, rows in by_step]
-    charts = (
-        line_chart("Loss while training", steps, loss, losses),
-        line_chart("Right answers to test examples while training", steps, right, shares),
-    )
-    return LearningCurve(charts, tuple(every) if len(curves) == 1 else ())
-
-
-def confusion(rows: Sequence[Row], names: Sequence[str]) -> Confusion:
-    """Turn the rows of the table `confusion` into cells and the most frequent mistakes."""
+def _confusion(rows: Sequence[Row], names: Sequence[str]) -> Confusion:
     counts = np.zeros((len(names), len(names)), np.int64)
     for row in rows:
         counts[row["label"], row["predicted"]] = row["count"]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     cells = tuple(
         tuple(
-            ConfusionCell(int(count), float(share), ceil(HEATS * sqrt(share)), label == predicted)
-            for predicted, (count, share) in enumerate(zip(*pair, strict=True))
+            # a square root, so that small shares are visible too
+            ConfusionCell(int(count), float(share), ceil(NUM_SHADES * sqrt(share)), label == predicted)
+            for predicted, (count, share) in enumerate(zip(*row, strict=True))
         )
-        for label, pair in enumerate(zip(counts, shares, strict=True))
+        for label, row in enumerate(zip(counts, shares, strict=True))
     )
     wrong = counts * (1 - np.eye(len(names), dtype=np.int64))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
-    places = [divmod(int(place), len(names)) for place in order if wrong.flat[place]]
-    pairs = tuple(ConfusedPair(names[i], names[j], int(counts[i, j]), float(shares[i, j])) for i, j in places)
-    return Confusion(cells if len(names) <= MOST_MATRIX_CLASSES else (), pairs)
-
-
-def calibration_chart(bins: Sequence[Row]) -> Chart:
-    """Lay out how often answers of each confidence are right, with 95 % Wilson intervals."""
-    known = [row for row in bins if row["num_examples"]]
-    axes = Axis("confidence", 0, 1, percent=True), Axis("right answers", 0, 1, percent=True)
-    points = Series("", [row["confidence"] for row in known], [row["accuracy"] for row in known])
-    chart = with_diagonal(line_chart("Right answers by confidence", *axes, [points]))
-    intervals = [wilson(row["num_correct"], row["num_examples"]) for row in known]
-    return with_whiskers(
-        chart, [(row["confidence"], each.low, each.high) for row, each in zip(known, intervals, strict=True)]
-    )
-
-
-def first_layer(layers: Layers, manifest: Manifest) -> FirstLayerUnits:
-    """Show the weights of the first layer's units, each as an image of the data set's size."""
-    weights = layers[0].weights
-    shown = weights[:MOST_UNITS]
-    largest = float(np.quantile(np.abs(weights), 0.995)) or 1.0  # a few extremes would leave all else pale
-    images = shown.reshape(-1, manifest.height, manifest.width)
-    return FirstLayerUnits(tuple(diverging_tile(image, largest) for image in images), len(weights), largest)
-
-
-def slicings(rows: Sequence[Row]) -> Iterator[SliceTable]:
-    """Group the rows of the table `slices`, and cut long groups short, the weakest slices first."""
-    for name, group in groupby(rows, key=itemgetter("slicing")):
-        found = sorted(group, key=itemgetter("position"))
-        if len(found) > MOST_SLICES:
-            found.sort(key=itemgetter("accuracy"))
-        yield SliceTable(SAID_OF_SLICINGS.get(name, f"By {name}"), tuple(found[:MOST_SLICES]), len(found[MOST_SLICES:]))
-
-
-def agreement(rows: Sequence[Row]) -> AgreementCurve:
-    """Lay out the agreement of the two steps: a chart if they went side by side, the last rows in any case."""
-    drifts = [row for row in rows if row["drift"] is not None]
-    chart = None
-    if len(drifts) > 1:
-        steps = spanning("steps", [row["step"] for row in drifts], low=0)
-        drift = spanning("largest difference of a parameter", [row["drift"] for row in drifts], low=0)
-        line = Series("", [row["step"] for row in drifts], [row["drift"] for row in drifts])
-        chart = line_chart(
-            "Drift of the network trained by autodiff from the one trained by hand", steps, drift, [line]
-        )
-    return AgreementCurve(tuple(rows), bool(drifts), chart)
-
-
-def _share_right(row: Row) -> float:
-    return float(row["num_correct"] / row["num_monitored"]) if row["num_monitored"] else float("nan")
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_PAIRS]
+    positions = [divmod(int(flat), len(names)) for flat in order if wrong.flat[flat]]
+    pairs = tuple(ConfusedPair(names[i], names[j], int(counts[i, j]), float(shares[i, j])) for i, j in positions)
+    return Confusion(cells if len(names) <= MAX_MATRIX_CLASSES else (), pairs)
 
 
 def _with_interval(row: Row) -> Row:
-    """Add the interval of the recall, which is a share of the class's examples."""
+    """Add the 95 % Wilson interval of the recall; without examples it is 0 to 1."""
     if not row["support"]:
         return row | {"recall_low": 0.0, "recall_high": 1.0}
     interval = wilson(round(row["recall"] * row["support"]), row["support"])
     return row | {"recall_low": interval.low, "recall_high": interval.high}
 
 
-def _mistake(specimen: ShownExample, names: Sequence[str]) -> ShownMistake:
-    order = np.argsort(-specimen.outputs, kind="stable")[:SHOWN_OUTPUTS].tolist()
-    shown = order if specimen.label in order else [*order, specimen.label]
-    outputs = tuple((names[label], float(specimen.outputs[label])) for label in shown)
-    picture = grey_tile(specimen.image)
-    return ShownMistake(specimen.name, picture, names[specimen.label], names[specimen.predicted], outputs)
+def _shown_mistake(example: ShownExample, names: Sequence[str]) -> ShownMistake:
+    largest = np.argsort(-example.outputs, kind="stable")[:NUM_OUTPUTS].tolist()
+    labels = largest if example.label in largest else [*largest, example.label]
+    return ShownMistake(
+        name=example.name,
+        picture=grey_tile(example.image),
+        label=names[example.label],
+        predicted=names[example.predicted],
+        outputs=tuple((names[label], float(example.outputs[label])) for label in labels),
+    )
 
 
-def _digests(found: EvaluatedRun) -> Iterator[tuple[str, str]]:
-    run = found.run
+def _first_layer_units(layers: Layers, manifest: Manifest) -> FirstLayerUnits:
+    weights = layers[0].weights
+    # a quantile, because at the scale of the few largest weights all others would be pale
+    largest = float(np.quantile(np.abs(weights), 0.995)) or 1.0
+    images = weights[:MAX_UNITS].reshape(-1, manifest.height, manifest.width)
+    return FirstLayerUnits(tuple(diverging_tile(image, largest) for image in images), len(weights), largest)
+
+
+def _slice_tables(rows: Sequence[Row]) -> Iterator[SliceTable]:
+    """Yield the slices of each slicing; of more than MAX_SLICES those with the lowest accuracy."""
+    for name, group in groupby(rows, key=itemgetter("slicing")):
+        slices = sorted(group, key=itemgetter("position"))
+        if len(slices) > MAX_SLICES:
+            slices.sort(key=itemgetter("accuracy"))
+        title = SLICING_TITLES.get(name, f"By {name}")
+        yield SliceTable(title, tuple(slices[:MAX_SLICES]), len(slices[MAX_SLICES:]))
+
+
+def _settings(config: TrainingConfig) -> Iterator[tuple[str, str]]:
+    for name, value in config.model_dump(mode="json", exclude_none=True).items():
+        yield name, value if isinstance(value, str) else json.dumps(value)
+
+
+def _digests(evaluated: EvaluatedRun) -> Iterator[tuple[str, str]]:
+    run = evaluated.run
     yield f"parameters of the model ({run.parameters.name})", run.parameters.sha256
     yield f"manifest of the data set ({run.dataset_id})", run.dataset_digest
     yield "configuration", run.config.digest
-    for source in found.dataset.manifest.sources:
+    for source in evaluated.dataset.manifest.sources:
         yield f"source {source.name}, decompressed", source.sha256
-
-
-def _written(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -1,1 +1,1 @@
-"""Retraining by the clock."""
+"""Run `retrain` by a cron expression."""

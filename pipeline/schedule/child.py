@@ -1,4 +1,4 @@
-"""A scheduled run in a process of its own: its memory is given back, and its crash is not the scheduler's.
+"""Start a scheduled run as a child process, so that its memory is freed and its crash does not end the scheduler.
 
 When the scheduler ends, even by SIGKILL, the child is terminated too: it saves a checkpoint and unlocks the workspace.
 """
@@ -15,7 +15,7 @@ from pipeline.processes import start_child
 
 
 class ChildProcess:
-    """A command that was started; its standard error is the scheduler's. Raises OSError if it cannot be started."""
+    """A running command, which inherits standard error. Raises OSError if it cannot be started."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by read_result
@@ -50,10 +50,10 @@ class ChildProcess:
 
 
 def describe_result(printed: bytes) -> str:
-    """Return in a line what `retrain --json` printed."""
+    """Return the output of `retrain --json` as one line: the run, the outcome and the first reason."""
     try:
         result = json.loads(printed)
-        what = result.get("nothing_run") or result["outcome"]
-        return ": ".join([f"{result.get('run_id') or ''} {what}".strip(), *result.get("reasons", [])[:1]])
+        outcome = result.get("nothing_run") or result["outcome"]
+        return ": ".join([f"{result.get('run_id') or ''} {outcome}".strip(), *result.get("reasons", [])[:1]])
     except (ValueError, AttributeError, KeyError, TypeError):
         return "the run ended with code 0, but printed no result"

@@ -1,4 +1,7 @@
-"""The scheduler's loop: decide what to run next, wait or run, and record it. It reads the clock every second."""
+"""The scheduler's loop: decide when to run next, wait or run, and save the state.
+
+It reads the clock every second, because the clock may be set while it waits.
+"""
 
 import hashlib
 import time
@@ -13,20 +16,20 @@ from pipeline.schedule.child import ChildProcess
 from pipeline.schedule.state import HEALTH_SECONDS, ScheduleHealth, ScheduleState, Status, write_record
 from pipeline.schedule.timetable import Timetable
 
-INTERRUPTED = 143  # the exit code of a run whose end was not seen
+INTERRUPTED = 143  # 128 + SIGTERM: the assumed exit code of a run that a killed scheduler has not seen end
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """What was asked for."""
+    """The configuration of a scheduler."""
 
     timetable: Timetable
-    command: tuple[str, ...]  # of a run
+    command: tuple[str, ...]  # starts a run
     state_file: Path
     health_file: Path
-    jitter: timedelta = timedelta()  # a run starts up to that much later than due
-    salt: str = ""  # makes the jitter of this scheduler differ from others', such as its workspace and host
+    jitter: timedelta = timedelta()  # the maximal delay of a run
+    salt: str = ""  # identifies the scheduler, so that others have another jitter
 
     def delay(self, due: datetime) -> timedelta:
         """Return how much later than due a run starts: the same after a restart, and before the next due time."""
@@ -36,13 +39,13 @@ class ScheduleConfig:
 
         digest = hashlib.sha256(f"{self.salt} {due.isoformat()}".encode()).digest()
         key = stream_key(Purpose.JITTER, int.from_bytes(digest[:8]))
-        share = (key >> 11) / 2**53  # exact, and so below 1
+        share = (key >> 11) / 2**53  # 53 bits fit a float exactly, so it is less than 1
         return share * min(self.jitter, self.timetable.after(due) - due)
 
 
 @dataclass(frozen=True)
 class NextRun:
-    """When a run starts, the next due time, and whether the run is a retry before that."""
+    """When a run starts, and the due time that it is for, or that follows it if it is a retry."""
 
     start: datetime
     due: datetime
@@ -63,10 +66,10 @@ def find_next_run(state: ScheduleState, now: datetime, config: ScheduleConfig) -
 
 
 class Scheduler:
-    """Runs what is due; `signals` takes SIGINT and SIGTERM, which never end the process between two records."""
+    """Runs what is due. Signal handlers append to `signals`, so that no signal interrupts the writing of a file."""
 
     poll_interval = timedelta(seconds=1)
-    now = staticmethod(partial(datetime.now, UTC))  # this and the following are replaced in tests
+    now = staticmethod(partial(datetime.now, UTC))  # tests replace this and the following
     sleep = staticmethod(time.sleep)
     start_run = ChildProcess
     write_record = staticmethod(write_record)
@@ -99,7 +102,7 @@ class Scheduler:
         return 128 + self.signals[0]
 
     def run_once(self) -> int:
-        """Run if a run is due or none was ever started; return its exit code, 0 without a run."""
+        """Run if a run is due or none was ever started; return the exit code of the run, 0 if there is none."""
         upcoming = self._find_next_run()
         is_due = upcoming.start <= self.now()
         if self.state.started and not is_due:

@@ -1,4 +1,4 @@
-"""The scheduler's files: what it must still know after a restart, and what it is doing now for `--check`."""
+"""The scheduler's files: its state, which survives restarts, and its health, which `schedule --check` reads."""
 
 import os
 import socket
@@ -13,7 +13,8 @@ from pipeline.storage.files import write_without_lease
 
 STATE_NAME = "schedule.json"
 HEALTH_NAME = "schedule-health.json"
-HEALTH_SECONDS = 15  # between two writes
+HEALTH_SECONDS = 15  # between two writes of the health file
+_STALE_SECONDS = 90  # six missed writes: a slow disk is no failure
 
 Status = Literal["waiting", "running", "backing-off", "stopped"]
 
@@ -24,9 +25,9 @@ class _ScheduleRecord(BaseModel):
 
 
 class ScheduleState(_ScheduleRecord):
-    """What has been run."""
+    """What has been run, as saved in STATE_NAME."""
 
-    expression: str  # of the latest start
+    expression: str  # of the latest start, for the reader of the file
     timezone: str
     handled: AwareDatetime  # due times up to here were run, or came before the first start
     started: AwareDatetime | None = None
@@ -59,7 +60,7 @@ class ScheduleState(_ScheduleRecord):
 
 
 class ScheduleHealth(_ScheduleRecord):
-    """What the scheduler is doing, and the result of its last run as in `ScheduleState`."""
+    """What the scheduler is doing, as written to HEALTH_NAME; the last three fields are as in `ScheduleState`."""
 
     status: Status
     pid: int = Field(default_factory=os.getpid)
@@ -106,6 +107,6 @@ def find_health_problem(file: Path, now: datetime) -> str | None:
     if health.status == "stopped":
         return f"{file}: the scheduler has stopped"
     age = abs(now - health.updated)  # after the clock is set back, the time is in the future until the next write
-    if age > timedelta(seconds=90):
+    if age > timedelta(seconds=_STALE_SECONDS):
         return f"{file} was written {age.total_seconds():.0f} s ago: the scheduler hangs or was killed"
     return None

@@ -33,7 +33,7 @@ _NAMED = {
 _ITEM = r"(?:(?:\*|[0-9]{1,2}-[0-9]{1,2}|[a-z]{3}-[a-z]{3})(?:/[0-9]{1,4})?|[0-9]{1,2}|[a-z]{3})"
 _FIELDS = re.compile(rf"{_ITEM}(?:,{_ITEM})*(?: {_ITEM}(?:,{_ITEM})*){{4}}")
 _LEADING_ZERO = re.compile(r"\b0(?=[0-9])")
-_RANGE_OF_ONE = re.compile(r"\b(\w+)-\1\b(?:/[0-9]+)?")
+_SINGLE_VALUE_RANGE = re.compile(r"\b(\w+)-\1\b(?:/[0-9]+)?")
 _CHANGE_NEARBY = timedelta(hours=3)  # clocks go back by two hours at most (Antarctica/Troll)
 _MINUTE = timedelta(minutes=1)
 
@@ -69,22 +69,23 @@ class Timetable:
     def after(self, moment: datetime) -> datetime:
         """Return the first due time later than a moment, in UTC."""
         shown = self._wall_clock(moment)
-        found: list[datetime] = []
+        later: list[datetime] = []
+        # near a change of the clock, moments are not in the order of wall-clock times: search beyond the shown time
         for wall_time in CronSim(self._fields, shown - self._repeated_span(moment)):
-            found += [due for due in self._moments_due(wall_time) if due > moment]
-            if found and wall_time > shown:
+            later += [due for due in self._moments_due(wall_time) if due > moment]
+            if later and wall_time > shown:
                 break
-        return min(found)
+        return min(later)
 
     def latest(self, moment: datetime) -> datetime:
         """Return the last due time no later than a moment, in UTC."""
         shown = self._wall_clock(moment)
-        found: list[datetime] = []
+        earlier: list[datetime] = []
         for wall_time in CronSim(self._fields, shown + self._repeated_span(moment) + _MINUTE, reverse=True):
-            found += [due for due in self._moments_due(wall_time) if due <= moment]
-            if found and wall_time < shown:
+            earlier += [due for due in self._moments_due(wall_time) if due <= moment]
+            if earlier and wall_time < shown:
                 break
-        return max(found)
+        return max(earlier)
 
     @cached_property
     def _fields(self) -> str:
@@ -99,9 +100,8 @@ class Timetable:
 
     def _end_of_gap(self, wall_time: datetime) -> datetime:
         """Return the moment (UTC) at which the clock jumps over a wall-clock time."""
-        moment = wall_time.replace(tzinfo=ZoneInfo(self.timezone), fold=1).astimezone(
-            UTC
-        )  # before the jump: see PEP 495
+        skipped = wall_time.replace(tzinfo=ZoneInfo(self.timezone), fold=1)
+        moment = skipped.astimezone(UTC)  # before the jump: see PEP 495
         while self._wall_clock(moment) < wall_time:
             moment += _MINUTE
         return moment
@@ -124,4 +124,4 @@ def _normalize(expression: str) -> str:
     if not _FIELDS.fullmatch(fields):
         raise BadUsage(f'the cron expression "{expression}" cannot be used: {_SYNTAX}')
     # cronsim reads 5-5/15 as 5-59/15
-    return _RANGE_OF_ONE.sub(r"\1", _LEADING_ZERO.sub("", fields))
+    return _SINGLE_VALUE_RANGE.sub(r"\1", _LEADING_ZERO.sub("", fields))

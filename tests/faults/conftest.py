@@ -1,25 +1,25 @@
-"""The zygote and the worlds, once for all tests of a process."""
+"""The fork server and the scenarios, which all tests of a process share."""
 
 from contextlib import closing
 
 import pytest
 
+from tests.faults.fork_server import ForkServer
 from tests.faults.injection import Harness
-from tests.faults.worlds import Worlds
-from tests.faults.zygote import Zygote
+from tests.faults.scenarios import Scenarios
 
 
 @pytest.fixture(scope="session")
-def zygote():
-    with closing(Zygote()) as started:
+def server():
+    with closing(ForkServer()) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def worlds(zygote, tmp_path_factory):
-    return Worlds(tmp_path_factory.mktemp("worlds"), zygote)
+def scenarios(server, tmp_path_factory):
+    return Scenarios(tmp_path_factory.mktemp("scenarios"), server)
 
 
 @pytest.fixture
-def harness(worlds, zygote, tmp_path):
-    return Harness(worlds, zygote.run, tmp_path)
+def harness(scenarios, server, tmp_path):
+    return Harness(scenarios, server.run, tmp_path)

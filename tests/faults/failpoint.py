@@ -1,8 +1,8 @@
-"""Failing on purpose: the Nth operation that changes the disk kills the process, or raises an error.
+"""Inject a fault: the Nth operation that changes the disk kills the process or raises an error.
 
-A failpoint is N:kill, N:ENOSPC, N:EIO or N:EACCES, with N counted from 1 in this process, all its threads together;
-N+:ENOSPC fails every operation from the Nth on; count fails none. With :FILE after that each operation adds a line to
-FILE. `python -m tests.faults.failpoint FAILPOINT ARGUMENT...` is the console script with one.
+A failpoint is written N:kill, N:ENOSPC, N:EIO or N:EACCES, with N counted from 1 over all threads of the process;
+N+:ENOSPC fails every operation from the Nth on, `count` fails none. If :FILE follows, each operation appends a line to
+FILE. `python -m tests.faults.failpoint FAILPOINT ARGUMENT...` runs the console script with a failpoint.
 """
 
 import errno
@@ -18,25 +18,25 @@ ROOT = Path(__file__).parents[2]
 
 
 class Failpoint:
-    """What `disk.hook` is set to."""
+    """The value of `local_disk.hook`: called before each operation."""
 
     def __init__(self, text: str) -> None:
         place, *rest = text.split(":", 1 if text.startswith("count") else 2)
         self._mode = "count" if place == "count" else rest.pop(0)
-        self._stays = place.endswith("+")
+        self._is_permanent = place.endswith("+")
         self._first = int(place.rstrip("+")) if place != "count" else 0
-        self._listed = Path(rest[0]) if rest else None
+        self._log = Path(rest[0]) if rest else None
         self._lock = threading.Lock()
-        self._reached = 0
+        self._num_operations = 0
 
     def __call__(self, operation: str, path: Path) -> None:
         with self._lock:
-            self._reached += 1
-            number = self._reached
-            if self._listed:
-                with self._listed.open("a", encoding="utf-8", errors="backslashreplace") as lines:
+            self._num_operations += 1
+            number = self._num_operations
+            if self._log:
+                with self._log.open("a", encoding="utf-8", errors="backslashreplace") as lines:
                     lines.write(f"{number} {operation} {path}\n")
-        if self._first and (number >= self._first if self._stays else number == self._first):
+        if self._first and (number >= self._first if self._is_permanent else number == self._first):
             if self._mode == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             code = getattr(errno, self._mode)

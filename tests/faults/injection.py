@@ -1,4 +1,4 @@
-"""One fault: a command is broken off at one operation on the disk, and the world is looked at after it."""
+"""Interrupt a command at one operation on the disk, and check the workspace after it and after a rerun."""
 
 import errno
 import os
@@ -8,18 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults.worlds import COMMANDS, Worlds, artefacts, committed, faults, fingerprint
-from tests.faults.zygote import Ended
+from tests.faults.fork_server import Finished
+from tests.faults.scenarios import COMMANDS, Scenarios, artefacts, committed, faults, fingerprint
 
-# How an operation fails: the process is killed, the disk refuses once, or it is full from then on.
+# The failpoint for each mode of failure: killed, one error, or full from that operation on.
 MODES = {"kill": "{}:kill", "ENOSPC": "{}:ENOSPC", "EIO": "{}:EIO", "EACCES": "{}:EACCES", "full": "{}+:ENOSPC"}
 STORAGE = 5  # the documented exit code
 
-Run = Callable[[Path, tuple[str, ...], str | None], Ended]
+Run = Callable[[Path, tuple[str, ...], str | None], Finished]
 
 
 class Injection(NamedTuple):
-    """A fault: at which operation of which command, and how it fails."""
+    """A fault: the name of the command, the number of its operation, and a key of MODES."""
 
     name: str
     number: int
@@ -27,84 +27,87 @@ class Injection(NamedTuple):
 
 
 class Harness:
-    """Injects faults, one at a time: two forks of a process that has TensorFlow get in each other's way."""
+    """Injects faults, one at a time, because parallel forks of a process with TensorFlow slow each other down."""
 
-    def __init__(self, worlds: Worlds, run: Run, folder: Path) -> None:
-        """Begin.
+    def __init__(self, scenarios: Scenarios, run: Run, folder: Path) -> None:
+        """Create a harness.
 
         Args:
-            worlds: of the commands.
-            run: runs a command.
-            folder: for the worlds that are broken.
+            scenarios: the scenarios of the commands.
+            run: runs a command in a folder with a failpoint.
+            folder: a folder for copies of the scenarios.
         """
-        self._worlds, self._run, self._folder = worlds, run, folder
-        self._rerun = set[tuple[str, str]]()
+        self._scenarios = scenarios
+        self._run = run
+        self._folder = folder
+        self._rerun = set[tuple[str, str]]()  # (name, fingerprint) of the workspaces in which a rerun was checked
         self.injected = 0
 
     def sweep(self, name: str, every: int) -> int:
-        """Inject faults of every mode at each operation, or at one in so many; return how many were injected."""
-        earlier, num_operations = self.injected, len(self._worlds.find(name).operations)
+        """Inject faults of every mode at one in `every` operations; return the number of injected faults."""
+        injected_before = self.injected
+        num_operations = len(self._scenarios.find(name).operations)
         for number in range(every // 2 + 1, num_operations + 1, every):
             for mode in MODES:
                 self.inject(Injection(name, number, mode))
-        return self.injected - earlier
+        return self.injected - injected_before
 
     def inject(self, injection: Injection) -> None:
-        """Break a command off, and check all that must hold then, and once the command is given again.
+        """Interrupt a command, and check the workspace then and after a rerun.
 
-        The last of that depends on what was left alone, so it is left out where the same was left before.
+        The result of a rerun depends only on the workspace, so it is checked once for each different workspace.
         """
         folder = self._folder / "-".join(map(str, injection))
-        self._break_off(injection, folder)
-        left = injection.name, fingerprint(folder / "ws")
-        if left not in self._rerun:
-            self._rerun.add(left)
+        self._interrupt(injection, folder)
+        state = (injection.name, fingerprint(folder / "ws"))
+        if state not in self._rerun:
+            self._rerun.add(state)
             self._check_rerun(injection, folder)
         shutil.rmtree(folder)
 
-    def _break_off(self, injection: Injection, folder: Path) -> None:
+    def _interrupt(self, injection: Injection, folder: Path) -> None:
         name, number, mode = injection
-        workspace, listed = self._worlds.copy(name, folder) / "ws", folder / "operations.txt"
-        world = self._worlds.find(name)
-        failpoint = f"{MODES[mode].format(number)}:{listed}"
-        ended = self._run(folder, self._worlds.arguments(name), failpoint)
-        operations = listed.read_text().splitlines()
-        if len(operations) < number:  # threads may have done with fewer
-            assert ended.code == 0, (injection, ended)
+        workspace = self._scenarios.copy(name, folder) / "ws"
+        log = folder / "operations.txt"
+        finished = self._run(folder, self._scenarios.arguments(name), f"{MODES[mode].format(number)}:{log}")
+        operations = log.read_text().splitlines()
+        if len(operations) < number:  # the number of operations depends on the order of threads
+            assert finished.code == 0, (injection, finished)
             return
         self.injected += 1
-        check_told(injection, ended, operations[number - 1])
-        check_kept(world.files, workspace, COMMANDS[name].replaces)
-        told = {fault.replace(str(folder), str(world.before)) for fault in faults(workspace)}
-        assert told <= world.faults, (injection, told)
+        check_message(injection, finished, operations[number - 1])
+        scenario = self._scenarios.find(name)
+        check_unchanged(scenario.files, workspace, COMMANDS[name].replaces)
+        faults_now = {fault.replace(str(folder), str(scenario.before)) for fault in faults(workspace)}
+        assert faults_now <= scenario.faults, (injection, faults_now)
 
     def _check_rerun(self, injection: Injection, folder: Path) -> None:
-        again = self._run(folder, self._worlds.arguments(injection.name), None)
-        assert again.code == 0, (injection, again)
-        found, expected = artefacts(folder / "ws"), self._worlds.find(injection.name).after
+        rerun = self._run(folder, self._scenarios.arguments(injection.name), None)
+        assert rerun.code == 0, (injection, rerun)
+        found = artefacts(folder / "ws")
+        expected = self._scenarios.find(injection.name).after
         differing = [path for path in sorted({*found, *expected}) if found.get(path) != expected.get(path)]
         assert not differing, (injection, differing)
 
 
-def check_told(injection: Injection, ended: Ended, operation: str) -> None:
-    """A disk that refuses ends a command with one message: what was refused, where, why, and what to do."""
+def check_message(injection: Injection, finished: Finished, operation: str) -> None:
+    """Check that an error of the disk ends a command with one message that names the path and the error."""
     if injection.mode == "kill":
-        assert ended.code == -signal.SIGKILL, (injection, ended)
+        assert finished.code == -signal.SIGKILL, (injection, finished)
         return
     code = getattr(errno, "ENOSPC" if injection.mode == "full" else injection.mode)
-    _, *words = operation.split()
-    place = words[-1]
-    [said] = [line for line in ended.err.splitlines() if line.startswith("backbeam: ")]
-    assert (ended.code, ended.out) == (STORAGE, ""), (injection, ended)
-    assert said.startswith("backbeam: storage: "), (injection, said)
-    assert os.strerror(code) in said, (injection, said)
-    assert place in said, (injection, said)
-    assert "Traceback" not in ended.err, (injection, ended)
+    path = operation.split()[-1]
+    [message] = [line for line in finished.err.splitlines() if line.startswith("backbeam: ")]
+    assert (finished.code, finished.out) == (STORAGE, ""), (injection, finished)
+    assert message.startswith("backbeam: storage: "), (injection, message)
+    assert os.strerror(code) in message, (injection, message)
+    assert path in message, (injection, message)
+    assert "Traceback" not in finished.err, (injection, finished)
 
 
-def check_kept(before: dict[str, bytes], workspace: Path, replaced: tuple[str, ...] = ()) -> None:
-    """What was there is there, but for what the command was to replace."""
+def check_unchanged(before: dict[str, bytes], workspace: Path, replaced: tuple[str, ...] = ()) -> None:
+    """Check that all earlier files are unchanged, but for those that match a pattern in `replaced`."""
     after = committed(workspace)
     for path, data in before.items():
         if not any(Path(path).match(pattern) for pattern in replaced):
-            assert after.get(path) == data, f"{workspace / path} is not what it was"
+            assert after.get(path) == data, f"{workspace / path} has changed"

@@ -1,4 +1,4 @@
-"""Commands that fail at the Nth operation on the disk: nothing is lost, and the same command again completes."""
+"""Commands that fail at the Nth operation on the disk lose nothing, and a rerun completes."""
 
 import os
 import subprocess
@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from tests.faults.failpoint import ROOT
+from tests.faults.fork_server import Finished
 from tests.faults.injection import MODES
-from tests.faults.worlds import COMMANDS, ONCE, fingerprint
-from tests.faults.zygote import Ended
+from tests.faults.scenarios import COMMANDS, UNIQUE, fingerprint
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.sample])
@@ -25,29 +25,30 @@ def test_every_operation_fails(name, harness, record_property):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_process_of_its_own_fails_as_a_fork_does(name, worlds, zygote, tmp_path, record_property):
-    operations = worlds.find(name).operations
-    for place, mode in enumerate(MODES, 1):
-        number = len(operations) * place // (len(MODES) + 1)
+def test_a_fork_fails_like_a_new_process(name, scenarios, server, tmp_path, record_property):
+    operations = scenarios.find(name).operations
+    for position, mode in enumerate(MODES, 1):
+        number = len(operations) * position // (len(MODES) + 1)
         failpoint = MODES[mode].format(number)
-        forked, real = worlds.copy(name, tmp_path / f"{mode}-forked"), worlds.copy(name, tmp_path / f"{mode}-real")
-        ended = zygote.run(forked, worlds.arguments(name), failpoint)
-        again = in_folder(real, worlds.arguments(name), failpoint)
-        assert (ended.code, ended.out) == (again.code, again.out) != (0, ended.out), (mode, number, again)
-        if name != "seeds":  # whose threads take turns
-            assert unique(ended.err, forked) == unique(again.err, real), (mode, number)
-            assert fingerprint(forked / "ws") == fingerprint(real / "ws"), (mode, number)
+        fork_folder = scenarios.copy(name, tmp_path / f"{mode}-fork")
+        new_folder = scenarios.copy(name, tmp_path / f"{mode}-new")
+        fork = server.run(fork_folder, scenarios.arguments(name), failpoint)
+        new = run_new_process(new_folder, scenarios.arguments(name), failpoint)
+        assert (fork.code, fork.out) == (new.code, new.out) != (0, fork.out), (mode, number, new)
+        if name != "seeds":  # its operations depend on the order of threads
+            assert comparable_message(fork.err, fork_folder) == comparable_message(new.err, new_folder), (mode, number)
+            assert fingerprint(fork_folder / "ws") == fingerprint(new_folder / "ws"), (mode, number)
     record_property("faults injected", 2 * len(MODES))
 
 
-def in_folder(folder, arguments, failpoint):
+def run_new_process(folder, arguments, failpoint):
     command = [sys.executable, "-m", "tests.faults.failpoint", failpoint, *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return Finished(done.returncode, done.stdout, done.stderr)
 
 
-def unique(text, folder):
-    """The message of an error, without names that are used once."""
-    said = [line.replace(str(folder), "") for line in text.splitlines() if line.startswith("backbeam: ")]
-    return [ONCE.sub("*", line) for line in said]
+def comparable_message(text, folder):
+    """Return the error messages without the folder and unique names."""
+    messages = [line.replace(str(folder), "") for line in text.splitlines() if line.startswith("backbeam: ")]
+    return [UNIQUE.sub("*", message) for message in messages]

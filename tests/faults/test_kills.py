@@ -1,4 +1,4 @@
-"""kill -9 at random times, with several processes at once on one workspace."""
+"""SIGKILL at random times, with several processes at once on one workspace."""
 
 import os
 import random
@@ -8,71 +8,70 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 
-from tests.faults.injection import check_kept
-from tests.faults.worlds import artefacts, faults, recorded
-from tests.faults.zygote import Zygote
+from tests.faults.fork_server import ForkServer
+from tests.faults.injection import check_unchanged
+from tests.faults.scenarios import artefacts, faults, recorded
 from tests.helpers import backbeam
 
 ROUNDS = 6
-LOCKED = (("--wait", "100"), ("--wait", "100"), ("--if-locked", "skip"))
+LOCK_OPTIONS = (("--wait", "100"), ("--wait", "100"), ("--if-locked", "skip"))
 
 
 @pytest.fixture(scope="module")
-def several():
+def servers():
     with ExitStack() as stack:
-        yield [stack.enter_context(closing(Zygote())) for _ in range(len(LOCKED))]
+        yield [stack.enter_context(closing(ForkServer())) for _ in LOCK_OPTIONS]
 
 
-def whole_run(workspace, source, seed):
+def run_arguments(workspace, source, seed):
     options = ("--dataset", source, "--num-classes", 3, "--max-rejected", 1, "--num-shards", 2)
     training = ("--num-steps", 4000, "--checkpoint-every", 1000, "--seed", seed)
     return tuple(map(str, ("run", "--workspace", workspace, *options, *training)))
 
 
 @pytest.mark.slow
-def test_killed_at_random_times_under_load(several, worlds, tmp_path, record_property):
-    chosen, source, ended = random.Random(1), worlds.source, []
-    workspace, undisturbed = tmp_path / "ws", tmp_path / "undisturbed"
-    begun = time.monotonic()
-    finish(several[0], undisturbed, source, 0)
-    most_seconds = time.monotonic() - begun  # several at once take longer
+def test_processes_killed_at_random_times_lose_nothing(servers, scenarios, tmp_path, record_property):
+    generator = random.Random(1)
+    source = scenarios.source
+    workspace = tmp_path / "ws"
+    undisturbed = tmp_path / "undisturbed"
+    start = time.monotonic()
+    complete_run(servers[0], undisturbed, source, 0)
+    seconds_of_run = time.monotonic() - start  # less than a run takes beside others, so that some are killed
+    finished = []
     for seed in range(ROUNDS):
         before = recorded(workspace)
-        ended += one_round(several, chosen, most_seconds, workspace, (source, seed))
-        check_kept(before, workspace)
+        arguments = run_arguments(workspace, source, seed)
+        finished += run_and_kill(servers, generator, seconds_of_run, tmp_path, arguments)
+        check_unchanged(before, workspace)
         assert not faults(workspace)
-    killed = sum(code == -signal.SIGKILL for code, _ in ended)
-    assert {code for code, _ in ended} <= {0, -signal.SIGKILL}, ended
-    assert killed, ended
+    num_killed = sum(one.code == -signal.SIGKILL for one in finished)
+    assert {one.code for one in finished} <= {0, -signal.SIGKILL}, finished
+    assert num_killed, finished
     for seed in range(ROUNDS):
-        for place in (workspace, undisturbed):
-            finish(several[0], place, source, seed)
+        complete_run(servers[0], workspace, source, seed)
+        complete_run(servers[0], undisturbed, source, seed)
     assert backbeam("verify", workspace).code == 0
     assert artefacts(workspace) == artefacts(undisturbed)
-    record_property("faults injected", killed)
+    record_property("faults injected", num_killed)
 
 
-def finish(zygote, workspace, source, seed):
-    done = zygote.run(workspace.parent, whole_run(workspace, source, seed))
-    assert done.code == 0, done.err
+def complete_run(server, workspace, source, seed):
+    finished = server.run(workspace.parent, run_arguments(workspace, source, seed))
+    assert finished.code == 0, finished.err
 
 
-def one_round(zygotes, chosen, most_seconds, workspace, work):
-    """Start several commands and kill each at a time of its own, unless it ends before; return how each ended."""
-    places = [workspace.parent / f"process-{number}" for number in range(len(zygotes))]
-    started = []
-    for zygote, place, locked in zip(zygotes, places, LOCKED, strict=True):
-        place.mkdir(exist_ok=True)
-        arguments = (*whole_run(workspace, *work), *locked)
-        started.append(zygote.start(place, arguments))
-    kills = sorted((chosen.uniform(0, most_seconds), pid) for pid in started)
-    begun = time.monotonic()
+def run_and_kill(servers, generator, max_seconds, folder, arguments):
+    """Run a command in several processes and kill each at a random time, unless it has ended."""
+    folders = [folder / f"process-{number}" for number in range(len(servers))]
+    pids = []
+    for server, own_folder, options in zip(servers, folders, LOCK_OPTIONS, strict=True):
+        own_folder.mkdir(exist_ok=True)
+        pids.append(server.start(own_folder, (*arguments, *options)))
+    kills = sorted((generator.uniform(0, max_seconds), pid) for pid in pids)
+    start = time.monotonic()
     for due, pid in kills:
-        time.sleep(max(0.0, begun + due - time.monotonic()))
+        time.sleep(max(0.0, start + due - time.monotonic()))
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    return [
-        (ended.code, ended.err)
-        for zygote, place, pid in zip(zygotes, places, started, strict=True)
-        for ended in [zygote.wait(place, pid)]
-    ]
+    return [server.wait(own_folder, pid) for server, own_folder, pid in zip(servers, folders, pids, strict=True)]

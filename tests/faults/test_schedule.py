@@ -1,7 +1,6 @@
-"""`schedule` fails at the Nth operation on the disk of its own; its run is another process, and is left alone.
+"""`schedule` fails at the Nth operation of its own on the disk; its run is another process, which does not fail.
 
-A scheduler must not end because a disk is full: what it cannot write is said, and a run whose end it could not keep is
-taken for cut off and given again.
+A full disk must not end a scheduler: it reports what it cannot write, and repeats a run whose end it could not save.
 """
 
 import errno
@@ -17,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.schedule.state import HEALTH_NAME, STATE_NAME, ScheduleHealth, load_state, write_record
-from tests.faults.injection import MODES, STORAGE, check_kept
-from tests.faults.worlds import COMMANDS, artefacts, faults, fingerprint
+from tests.faults.injection import MODES, STORAGE, check_unchanged
+from tests.faults.scenarios import COMMANDS, artefacts, faults, fingerprint
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,21 +26,21 @@ pytestmark = [
 
 
 @pytest.fixture
-def schedule(worlds, zygote):
-    """Return what runs a scheduler that runs once, with the options of `retrain`."""
-    _, *options = worlds.arguments("retrain")
+def schedule(scenarios, server):
+    """Return a function that runs `schedule --once` with the options of `retrain`."""
+    _, *options = scenarios.arguments("retrain")
 
     def run(folder: Path, failpoint: str = "count"):
         arguments = ("schedule", "--cron", "0 0 1 1 *", "--once", "--wait", "100", *options)
-        ended = zygote.run(folder, arguments, failpoint)
-        wait_for_its_run(folder)
-        return ended
+        finished = server.run(folder, arguments, failpoint)
+        wait_for_run(folder)
+        return finished
 
     return run
 
 
-def wait_for_its_run(folder: Path) -> None:
-    """Wait for the run of a scheduler that was killed."""
+def wait_for_run(folder: Path) -> None:
+    """Wait for the end of the run of a scheduler that was killed."""
     for _ in range(600):
         if not any(is_run(process, folder) for process in Path("/proc").glob("[0-9]*")):
             return
@@ -50,74 +49,78 @@ def wait_for_its_run(folder: Path) -> None:
 
 
 def is_run(process: Path, folder: Path) -> bool:
-    with suppress(OSError):  # it has ended
+    with suppress(OSError):  # the process has ended
         command = (process / "cmdline").read_bytes()
-        return b"pipeline.schedule.child" in command and (process / "cwd").readlink() == folder
+        return b"pipeline.cli.scheduled_run" in command and (process / "cwd").readlink() == folder
     return False
 
 
-def work_of(workspace: Path) -> dict[str, object]:
-    """What is in a workspace, but for what the scheduler keeps of times."""
+def artefacts_of_runs(workspace: Path) -> dict[str, object]:
+    """Return the content of a workspace without the scheduler's files, which contain times."""
     return {path: data for path, data in artefacts(workspace).items() if path not in (STATE_NAME, HEALTH_NAME)}
 
 
-def sweep(name: str, every: int, worlds, schedule, folder: Path) -> int:
-    """Inject faults of every mode at one operation in so many, in the world before a command; return how many."""
-    undisturbed, listed = worlds.copy(name, folder / "undisturbed"), folder / "operations.txt"
-    done = schedule(undisturbed, f"count:{listed}")
-    assert done.code == 0, done.err
-    operations, expected, rerun = listed.read_text().splitlines(), work_of(undisturbed / "ws"), set()
+def sweep(name: str, every: int, scenarios, schedule, folder: Path) -> int:
+    """Inject faults of every mode at one in `every` operations, starting from a scenario; return their number."""
+    undisturbed = scenarios.copy(name, folder / "undisturbed")
+    log = folder / "operations.txt"
+    finished = schedule(undisturbed, f"count:{log}")
+    assert finished.code == 0, finished.err
+    operations = log.read_text().splitlines()
     assert sum(f"{STATE_NAME}." in line for line in operations) >= 10, operations  # two writes
-    injected = list(product(range(every // 2 + 1, len(operations) + 1, every), MODES))
-    for number, mode in injected:
-        place = worlds.copy(name, folder / f"{number}-{mode}")
-        ended = schedule(place, MODES[mode].format(number))
-        check_told(ended, mode, operations[number - 1])
-        check_left(worlds.find(name), place / "ws")
-        if (left := fingerprint(place / "ws")) not in rerun:
-            rerun.add(left)
-            check_made_up_for(schedule, place, expected)
-        shutil.rmtree(place)
-    return len(injected)
+    expected = artefacts_of_runs(undisturbed / "ws")
+    restarted = set()
+    injections = list(product(range(every // 2 + 1, len(operations) + 1, every), MODES))
+    for number, mode in injections:
+        copy = scenarios.copy(name, folder / f"{number}-{mode}")
+        check_message(schedule(copy, MODES[mode].format(number)), mode, operations[number - 1])
+        check_intact(scenarios.find(name), copy / "ws")
+        state = fingerprint(copy / "ws")
+        if state not in restarted:
+            restarted.add(state)
+            check_restart(schedule, copy, expected)
+        shutil.rmtree(copy)
+    return len(injections)
 
 
-def check_told(ended, mode: str, operation: str) -> None:
+def check_message(finished, mode: str, operation: str) -> None:
+    """Check the exit code, and that an error of the disk is reported with the name of the file."""
     if mode == "kill":
-        assert ended.code == -signal.SIGKILL, (operation, ended)
+        assert finished.code == -signal.SIGKILL, (operation, finished)
         return
     code = getattr(errno, "ENOSPC" if mode == "full" else mode)
-    told = [line for line in ended.err.splitlines() if os.strerror(code) in line]
-    assert ended.code in (0, STORAGE), (operation, mode, ended)
-    assert ended.code == 0 or told, (operation, mode, ended)
-    assert any(Path(operation.split()[-1]).name.split(".")[0] in line for line in told), (operation, mode, ended)
-    assert "Traceback" not in ended.err, (operation, mode, ended)
+    reports = [line for line in finished.err.splitlines() if os.strerror(code) in line]
+    file_name = Path(operation.split()[-1]).name.split(".")[0]
+    assert finished.code in (0, STORAGE), (operation, mode, finished)
+    assert any(file_name in line for line in reports), (operation, mode, finished)
+    assert "Traceback" not in finished.err, (operation, mode, finished)
 
 
-def check_left(before, workspace: Path) -> None:
-    """What was there is there, and what the scheduler keeps is whole or not there."""
-    check_kept(before.files, workspace, COMMANDS["retrain"].replaces)
+def check_intact(scenario, workspace: Path) -> None:
+    """Check that earlier files are unchanged, and that the scheduler's files are complete or missing."""
+    check_unchanged(scenario.files, workspace, COMMANDS["retrain"].replaces)
     assert not faults(workspace)
     load_state(workspace / STATE_NAME)
     if (workspace / HEALTH_NAME).exists():
         ScheduleHealth.model_validate_json((workspace / HEALTH_NAME).read_bytes())
 
 
-def check_made_up_for(schedule, folder: Path, expected: dict[str, object]) -> None:
-    """The next starts of the scheduler do what was not done, once, and clear away what the fault left."""
+def check_restart(schedule, folder: Path, expected: dict[str, object]) -> None:
+    """Check that restarts complete the work exactly once, and remove temporary files."""
     file = folder / "ws" / STATE_NAME
     for _ in range(3):
-        again = schedule(folder)
-        assert again.code == 0, again
+        finished = schedule(folder)
+        assert finished.code == 0, finished
         state = load_state(file)
         if state.retry_at is None:
             break
-        write_record(file, state.model_copy(update={"retry_at": datetime.now(UTC)}))  # a minute passes
+        write_record(file, state.model_copy(update={"retry_at": datetime.now(UTC)}))  # instead of waiting a minute
     assert (state.exit_code, state.failures) == (0, 0), state
-    found = work_of(folder / "ws")
+    found = artefacts_of_runs(folder / "ws")
     differing = [path for path in sorted({*found, *expected}) if found.get(path) != expected.get(path)]
     assert not differing, (folder, differing)
 
 
 @pytest.mark.parametrize(("name", "every"), [("rollback", 1), ("retrain", 9)], ids=["nothing to do", "retraining"])
-def test_operations_fail(name, every, worlds, schedule, tmp_path, record_property):
-    record_property("faults injected", sweep(name, every, worlds, schedule, tmp_path))
+def test_a_scheduler_with_failing_operations_loses_nothing(name, every, scenarios, schedule, tmp_path, record_property):
+    record_property("faults injected", sweep(name, every, scenarios, schedule, tmp_path))

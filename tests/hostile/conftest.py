@@ -1,4 +1,4 @@
-"""Where hostile artefacts are put."""
+"""A folder in which tests forge artefacts."""
 
 import shutil
 
@@ -6,8 +6,8 @@ import pytest
 
 
 @pytest.fixture
-def place(everything, tmp_path, monkeypatch):
-    """A folder with the sources and a workspace, which is the working directory."""
+def folder(everything, tmp_path, monkeypatch):
+    """The working directory, with sources in `digits` and a workspace in `ws`."""
     for name in ("digits", "ws"):
         shutil.copytree(everything / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Forged workspaces: records that say something else, with digests that are right all the way up."""
+"""Forge records of a workspace, with right digests in every record that depends on them."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Change = Callable[[dict[str, Any]], object]
 
 
 def forge(path: Path, change: Change) -> bytes:
-    """Change what a record says and seal it again; return its bytes."""
+    """Change a record, update its own digest, and return its bytes."""
     content = json.loads(path.read_bytes())
     content.pop("record_sha256")
     change(content)
@@ -21,13 +21,13 @@ def forge(path: Path, change: Change) -> bytes:
 
 
 def forge_file(record: Path, find: Callable[[dict[str, Any]], dict[str, Any]], path: Path, data: bytes) -> None:
-    """Replace a file and what a record says of it."""
+    """Replace a file, and update its size and digest in a record."""
     path.write_bytes(data)
     forge(record, lambda content: find(content).update(num_bytes=len(data), sha256=digest_of(data)))
 
 
 def forge_manifest(workspace: Path, change: Change) -> None:
-    """Change the only data set's manifest, and its digest in every record that names it."""
+    """Change the manifest of the only data set, and update its digest in every record that names it."""
     [path] = workspace.glob("datasets/*/manifest.json")
     digest = digest_of(forge(path, change))
     for pattern in ("runs/*/run.json", "runs/*/evaluation.json", "datasets/*/validation.json"):

@@ -1,4 +1,4 @@
-"""Forged workspaces whose digests are all right: what they hold is refused all the same where it cannot be."""
+"""Forged workspaces with right digests: impossible contents are rejected."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ PREDICT = ("predict", "digits/t10k-images-idx3-ubyte")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def original(tmp_path_factory):
     folder = tmp_path_factory.mktemp("forged")
     Digits().write(folder / "digits")
     done = backbeam("run", "--workspace", folder / "ws", "--dataset", folder / "digits", "--num-steps", 20)
@@ -27,94 +27,97 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def workspace(made, tmp_path, monkeypatch):
+def workspace(original, tmp_path, monkeypatch):
     for name in ("digits", "ws"):
-        shutil.copytree(made / name, tmp_path / name)
+        shutil.copytree(original / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "ws"
 
 
-def network(*sizes, kind=np.float32):
+def build_parameters(*sizes, dtype=np.float32):
     layers = zip(sizes[1:], sizes, strict=False)
-    return tuple(Layer(np.ones((outputs, inputs), kind), np.ones(outputs, kind)) for outputs, inputs in layers)
+    return tuple(Layer(np.ones((outputs, inputs), dtype), np.ones(outputs, dtype)) for outputs, inputs in layers)
 
 
-def refused(message, *command):
+def check_rejected(message, *command):
     done = backbeam(*command, "--workspace", "ws")
     assert done.code == 4, done.err
     assert message in done.err
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("parameters", [network(20, 5, 3), network(784, 30, 10), network(20, 30, 3, kind=np.float64)])
-def test_a_model_of_another_shape(parameters, workspace):
+@pytest.mark.parametrize(
+    "parameters",
+    [build_parameters(20, 5, 3), build_parameters(784, 30, 10), build_parameters(20, 30, 3, dtype=np.float64)],
+)
+def test_parameters_of_another_shape_or_dtype_are_rejected(parameters, workspace):
     [folder] = workspace.glob("runs/*")
     data = encode_parameters(parameters, {})
     forge_file(folder / "run.json", lambda record: record["parameters"], folder / "parameters.safetensors", data)
-    refused("expected (20, 30, 3) in float32", *PREDICT)
+    check_rejected("expected (20, 30, 3) in float32", *PREDICT)
 
 
 @pytest.mark.parametrize("name", ["BF16", "F8_E4M3"])
-def test_tensors_that_are_no_arrays(name, workspace):
+def test_tensors_of_unsupported_dtypes_are_rejected(name, workspace):
     [folder] = workspace.glob("runs/*")
     header = json.dumps({"a": {"dtype": name, "shape": [1], "data_offsets": [0, 2 if name == "BF16" else 1]}}).encode()
     data = struct.pack("<Q", len(header)) + header + bytes(2 if name == "BF16" else 1)
     forge_file(folder / "run.json", lambda record: record["parameters"], folder / "parameters.safetensors", data)
-    refused("parameters.safetensors", "export", "--to", "out")
+    check_rejected("parameters.safetensors", "export", "--to", "out")
 
 
-def test_a_run_that_does_not_fit_its_data(workspace):
+def test_a_run_with_another_number_of_classes_than_its_data_set_is_rejected(workspace):
     [record] = workspace.glob("runs/*/run.json")
     forge(record, lambda content: content["config"].update(layers=[20, 30, 4]))
-    refused("needs (20, 3)", *PREDICT)
+    check_rejected("needs (20, 3)", *PREDICT)
 
 
-def test_images_too_large_to_be_true(workspace):
+def test_impossibly_large_images_are_rejected(workspace):
     forge_manifest(workspace, lambda content: content.update(height=2**40))
-    refused("at most 16777216", *PREDICT)
+    check_rejected("at most 16777216", *PREDICT)
 
 
-def test_a_data_set_without_its_train_split(workspace):
+def test_a_data_set_without_a_train_split_is_rejected(workspace):
     [record] = workspace.glob("datasets/*/manifest.json")
     forge(record, lambda content: content["splits"].pop("train"))
-    refused("expected the splits train and test", "train")
+    check_rejected("expected the splits train and test", "train")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 @pytest.mark.parametrize("label", [3, 2**62])
-def test_labels_that_are_no_class(label, command, workspace):
+def test_labels_out_of_range_are_rejected(label, command, workspace):
     [shard] = workspace.glob("datasets/*/train-*.tfrecord")
     examples = decode(shard.read_bytes(), 20)
     examples.labels[0] = label
     data = encode(Examples(*examples))
 
     def change(content):
-        about = content["splits"]["train"]["shards"][0]
-        about.update(num_bytes=len(data), sha256=digest_of(data))
+        shard_info = content["splits"]["train"]["shards"][0]
+        shard_info.update(num_bytes=len(data), sha256=digest_of(data))
 
     shard.write_bytes(data)
     forge_manifest(workspace, change)
     [evaluation] = workspace.glob("runs/*/evaluation.json")
     evaluation.unlink()
     more = ("--num-steps", 30) if command == "train" else ()
-    refused(f"the label {label}" if command == "evaluate" else "", command, *more)
-    refused(f"found {label}", "verify")
+    check_rejected(f"the label {label}" if command == "evaluate" else "", command, *more)
+    check_rejected(f"found {label}", "verify")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", [b"PAR1", b"", b"[" * 10**5])
-def test_tables_that_are_none(data, workspace):
+def test_files_that_are_no_tables_are_rejected(data, workspace):
     [record] = workspace.glob("runs/*/evaluation.json")
     [table] = workspace.glob("reports/classes/*/*.parquet")
-    number = next(i for i, each in enumerate(json.loads(record.read_bytes())["tables"]) if each["table"] == "classes")
+    number = next(i for i, file in enumerate(json.loads(record.read_bytes())["tables"]) if file["table"] == "classes")
     forge_file(record, lambda content: content["tables"][number], table, data)
-    refused("cannot be read", "show")
-    refused("cannot be read", "report")
+    check_rejected("cannot be read", "show")
+    check_rejected("cannot be read", "report")
 
 
 def test_slicings_that_only_a_record_names_are_not_imported(workspace):
-    """A record may name any function of any module: it is called only if the user names it too."""
+    """A record can name any function of any module; it is imported only if the user names it too."""
     [record] = workspace.glob("runs/*/evaluation.json")
     forge(record, lambda content: content["slicings"].update(mine="antigravity:geohash"))
     done = backbeam("reproduce", "--workspace", "ws")

@@ -1,4 +1,4 @@
-"""Links in a workspace, by the real commands: nothing is read, written or deleted through one."""
+"""Symbolic links in a workspace are rejected: no command reads, writes or deletes through one."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ COMMANDS = {
     "inspect": ("inspect",),
     "reproduce": ("reproduce", "article-manual-seed1"),
 }
-PLACES = {
+LINKED = {
     "a shard": KINDS["shard"],
     "parameters": KINDS["parameters"],
     "a table": KINDS["evaluation table"],
@@ -36,7 +36,7 @@ PLACES = {
 
 
 def move_out(workspace: Path, pattern: str) -> Path:
-    """Put something outside, and a link to it in its place."""
+    """Move a file or folder out of the workspace, and replace it by a link."""
     [path] = workspace.glob(pattern)
     outside = workspace.parent / "outside" / path.name
     outside.parent.mkdir()
@@ -45,63 +45,63 @@ def move_out(workspace: Path, pattern: str) -> Path:
     return path
 
 
-def refused(done, link) -> bool:
-    return (
-        done.code == 4 and not done.out and f"{link}: expected a plain file" in done.err and "Traceback" not in done.err
-    )
+def is_rejected(done, link) -> bool:
+    message = f"{link}: expected a plain file"
+    return done.code == 4 and not done.out and message in done.err and "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("what", PLACES)
-def test_what_is_outside_is_neither_trusted_nor_touched(what, place):
-    link = move_out(place / "ws", PLACES[what])
-    before = contents(place)
+@pytest.mark.parametrize("target", LINKED)
+def test_verify_rejects_links_and_changes_nothing_outside(target, folder):
+    link = move_out(folder / "ws", LINKED[target])
+    before = contents(folder)
     for command in (("verify", "--workspace", "ws"), ("verify", "--repair", "--workspace", "ws")):
-        assert refused(backbeam(*command), link.relative_to(place))
-    assert contents(place) == before
+        assert is_rejected(backbeam(*command), link.relative_to(folder))
+    assert contents(folder) == before
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_refuses(name, place):
-    link = move_out(place / "ws", PLACES["parameters"])
-    before = contents(place)
-    assert refused(backbeam(*COMMANDS[name], "--workspace", "ws"), link.relative_to(place))
-    assert contents(place) == before
+def test_every_command_rejects_links(name, folder):
+    link = move_out(folder / "ws", LINKED["parameters"])
+    before = contents(folder)
+    assert is_rejected(backbeam(*COMMANDS[name], "--workspace", "ws"), link.relative_to(folder))
+    assert contents(folder) == before
 
 
-def test_repair_deletes_nothing_through_a_link(place):
-    """A data set whose folder leads outside, with damage that repair would mend by writing there."""
-    link = move_out(place / "ws", "datasets/digits-*")
+def test_repair_writes_nothing_through_a_link(folder):
+    """The folder of a data set is a link, and repair would replace the damaged shard in it."""
+    link = move_out(folder / "ws", "datasets/digits-*")
     shard = link / "train-00001-of-00003.tfrecord"
     shard.write_bytes(b"")
-    before = contents(place)
-    assert refused(backbeam("verify", "--repair", link.relative_to(place)), link.relative_to(place))
-    assert contents(place) == before
+    before = contents(folder)
+    assert is_rejected(backbeam("verify", "--repair", link.relative_to(folder)), link.relative_to(folder))
+    assert contents(folder) == before
 
 
 @pytest.mark.parametrize("name", [".temporary", ".repair", ".lock", ".lock-holder.json", "engine.log", "reports"])
-def test_what_a_command_would_make(name, tmp_path):
-    workspace, outside = tmp_path / "ws", tmp_path / "outside"
+def test_links_with_names_of_new_files_are_rejected(name, tmp_path):
+    workspace = tmp_path / "ws"
+    outside = tmp_path / "outside"
     workspace.mkdir()
     outside.mkdir()
     (outside / "kept").write_bytes(b"kept")
     (workspace / name).symlink_to(outside / "kept" if "." in name[1:] or name == ".lock" else outside)
     before = contents(outside)
-    assert refused(backbeam("run", "--workspace", workspace), workspace / name)
+    assert is_rejected(backbeam("run", "--workspace", workspace), workspace / name)
     assert contents(outside) == before
 
 
-def test_a_pipe_for_a_record_does_not_hang(place):
-    path = find(place / "ws", "run")
+def test_a_pipe_in_place_of_a_record_is_rejected(folder):
+    path = find(folder / "ws", "run")
     path.unlink()
     os.mkfifo(path)
-    assert refused(backbeam("runs", "--workspace", "ws", timeout=60), path.relative_to(place))
+    assert is_rejected(backbeam("runs", "--workspace", "ws", timeout=60), path.relative_to(folder))
 
 
-def test_the_root_may_be_a_link_and_so_may_sources_and_what_is_not_ours(place):
-    (place / "elsewhere").symlink_to("ws")
-    (place / "ws" / "notes").symlink_to("/")
-    (place / "sources").symlink_to("digits")
+def test_links_to_the_workspace_to_sources_and_of_unknown_names_are_allowed(folder):
+    (folder / "elsewhere").symlink_to("ws")
+    (folder / "ws" / "notes").symlink_to("/")
+    (folder / "sources").symlink_to("digits")
     assert backbeam("verify", "--workspace", "elsewhere").code == 0
     done = backbeam("preprocess", "--workspace", "more", "--dataset", "sources", "--num-classes", 8)
     assert done.code == 0, done.err

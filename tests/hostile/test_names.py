@@ -1,4 +1,4 @@
-"""Names in forged records: none leads out of its folder, whatever its digest says; by the real commands."""
+"""Names in forged records with right digests: paths out of the workspace are rejected."""
 
 import shutil
 
@@ -41,45 +41,45 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("what", FIELDS)
-def test_every_name_in_every_record_is_looked_at(what, place):
+@pytest.mark.parametrize("field", FIELDS)
+def test_verify_checks_every_name_in_every_record(field, folder):
     from pipeline.maintenance.verify import find_scope, verify
 
-    kind, change = FIELDS[what]
-    path = find(place / "ws", kind)
-    sound = path.read_bytes()
+    kind, change = FIELDS[field]
+    path = find(folder / "ws", kind)
+    original = path.read_bytes()
     for name in NAMES:
         forge(path, lambda content, name=name: change(content, name))
-        found = verify(find_scope(place / "ws")).faults
-        assert str(path) in {str(fault.path) for fault in found}, name
-        path.write_bytes(sound)
+        faults = verify(find_scope(folder / "ws")).faults
+        assert str(path) in {str(fault.path) for fault in faults}, name
+        path.write_bytes(original)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(map(str, command[:2])))
-@pytest.mark.parametrize("what", ["a shard", "a table of training", "a run's data set"])
-def test_no_command_follows_one_out_of_the_workspace(what, command, place):
-    """What the names lead to is there, and would be read, replaced or deleted."""
-    kind, change = FIELDS[what]
-    path = find(place / "ws", kind)
+@pytest.mark.parametrize("field", ["a shard", "a table of training", "a run's data set"])
+def test_no_command_follows_a_name_out_of_the_workspace(field, command, folder):
+    """The path that the name leads to exists, so it would be read, replaced or deleted."""
+    kind, change = FIELDS[field]
+    path = find(folder / "ws", kind)
     forge(path, lambda content: change(content, "../../../outside"))
-    (place / "outside").mkdir()
-    (place / "outside" / "manifest.json").write_bytes(b"kept")
-    before = contents(place / "outside")
+    (folder / "outside").mkdir()
+    (folder / "outside" / "manifest.json").write_bytes(b"kept")
+    before = contents(folder / "outside")
     done = backbeam(*command, "--workspace", "ws")
     expected = {"verify --repair": (0, 4)}.get(" ".join(map(str, command[:2])), (4,))
     needed = kind == "run" or command[0] in ("verify", "run", "evaluate", "report", "predict", "export")
     assert not needed or done.code in expected, done.err
     assert "Traceback" not in done.err
-    assert contents(place / "outside") == before
-    assert not (place / "out").exists()
+    assert contents(folder / "outside") == before
+    assert not (folder / "out").exists()
 
 
-def test_checkpoints_are_named_by_what_they_hold(place):
-    folder = find(place / "ws", "run").parent
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    (folder / "run.json").unlink()
-    (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / ("step-0000000010-" + "0" * 64 + "\n.safetensors")).write_bytes(b"x")
+def test_a_checkpoint_name_with_a_line_feed_is_a_fault(folder):
+    run = find(folder / "ws", "run").parent
+    shutil.rmtree(run / "checkpoints", ignore_errors=True)
+    (run / "run.json").unlink()
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / ("step-0000000010-" + "0" * 64 + "\n.safetensors")).write_bytes(b"x")
     done = backbeam("verify", "--workspace", "ws")
     assert (done.code, "Traceback" in done.err) == (4, False)

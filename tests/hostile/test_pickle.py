@@ -1,4 +1,4 @@
-"""Nothing that comes from elsewhere is unpickled or executed: by the source code, and by what commands do."""
+"""Nothing is unpickled or executed: neither in the source code, nor by commands that read a workspace."""
 
 import ast
 import os
@@ -11,23 +11,23 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "yaml", "joblib", "torch"}
 FUNCTIONS = {"eval", "exec", "compile", "__import__"}
-WATCHED = """
+AUDITED_MAIN = """
 import sys
 from pipeline.cli.main import main
 
-def refuse(event, arguments):
+def report(event, arguments):
     if event == "pickle.find_class":
         print("unpickled:", *arguments, file=sys.stderr)
 
-sys.addaudithook(refuse)
+sys.addaudithook(report)
 main()
 """
 
 
-def found_in(path: Path) -> list[str]:
+def find_unsafe_names(path: Path) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
-        names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         found += [name for name in names if name.split(".")[0] in MODULES]
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
@@ -43,19 +43,19 @@ def found_in(path: Path) -> list[str]:
     return found
 
 
-def test_no_source_file_can():
-    """The one import of what somebody names is that of slicings, which are the user's own words."""
+def test_no_source_file_unpickles_or_executes():
+    """Only slicings are imported by name, and only if the user names them."""
     files = [path for folder in ("model", "pipeline") for path in (ROOT / folder).rglob("*.py")]
     assert len(files) > 100
-    assert {str(path.relative_to(ROOT)): found for path in files if (found := found_in(path))} == {}
+    assert {str(path.relative_to(ROOT)): found for path in files if (found := find_unsafe_names(path))} == {}
     importers = [path.name for path in files if "import_module(" in path.read_text()]
     assert importers == ["slice_config.py"]
 
 
-def test_the_search_finds_what_it_should(tmp_path):
+def test_unsafe_names_are_found_in_source_code(tmp_path):
     text = "import pickle\nfrom dill import loads\nimport numpy as np\nnp.load(x, allow_pickle=True)\neval(x)\n"
     (tmp_path / "bad.py").write_text(text)
-    assert sorted(found_in(tmp_path / "bad.py")) == ["allow_pickle", "dill", "eval", "np.load", "pickle"]
+    assert sorted(find_unsafe_names(tmp_path / "bad.py")) == ["allow_pickle", "dill", "eval", "np.load", "pickle"]
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_the_search_finds_what_it_should(tmp_path):
     ],
     ids=lambda command: command[0],
 )
-def test_no_command_that_reads_does(command, everything, tmp_path):
-    arguments = [str(everything / each) if each.startswith("digits/") else each for each in command]
-    line = [sys.executable, "-c", WATCHED, *arguments, "--workspace", str(everything / "ws")]
+def test_no_command_that_reads_a_workspace_unpickles(command, everything, tmp_path):
+    arguments = [str(everything / word) if word.startswith("digits/") else word for word in command]
+    line = [sys.executable, "-c", AUDITED_MAIN, *arguments, "--workspace", str(everything / "ws")]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=os.environ)
     assert done.returncode == 0, done.stderr
     assert "unpickled:" not in done.stderr

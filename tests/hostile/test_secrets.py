@@ -1,4 +1,4 @@
-"""Secrets of the environment and of the command line: none is in a file, in a message or on a page."""
+"""Secrets in the environment or on the command line are not written to files, messages or pages."""
 
 import pytest
 
@@ -29,44 +29,44 @@ COMMAND_LINES = [
 ]
 
 
-def is_nowhere(folder, *done) -> bool:
-    said = "".join(each.out + each.err for each in done)
-    return SECRET not in said and not any(SECRET.encode() in data for data in contents(folder).values())
+def is_secret_kept(folder, *done) -> bool:
+    output = "".join(command.out + command.err for command in done)
+    return SECRET not in output and not any(SECRET.encode() in data for data in contents(folder).values())
 
 
 @pytest.mark.parametrize("command", COMMAND_LINES, ids=lambda command: " ".join(command).replace(SECRET, "SECRET"))
-def test_a_command_line_that_holds_one_is_refused(command, tmp_path):
+def test_a_command_line_with_a_secret_is_rejected(command, tmp_path):
     end = command.index("--") if "--" in command else len(command)
-    place = ("--workspace", tmp_path / "ws")
+    workspace = ("--workspace", tmp_path / "ws")
     more = ("--log-file", tmp_path / "log") if command[0] in ("run", "preprocess", "reproduce") else ()
-    done = backbeam(*command[:end], *place, *more, *command[end:])
+    done = backbeam(*command[:end], *workspace, *more, *command[end:])
     assert (done.code, done.out) == (2, ""), done.err
-    assert is_nowhere(tmp_path, done)
+    assert is_secret_kept(tmp_path, done)
 
 
-def test_what_succeeds_leaves_none(tmp_path):
-    source, place = Digits().write(tmp_path / "digits"), ("--workspace", tmp_path / "ws")
+def test_commands_that_succeed_write_no_secret(tmp_path):
+    source = Digits().write(tmp_path / "digits")
     commands = [
         ("run", "--dataset", source, "--num-steps", 20, "--log-file", tmp_path / "log"),
         ("report",),
         ("verify", "--json"),
         ("export", "--to", tmp_path / "out"),
     ]
-    done = [backbeam(*command, *place, environment=ENVIRONMENT) for command in commands]
-    assert [each.code for each in done] == [0] * len(commands), [each.err for each in done]
-    assert is_nowhere(tmp_path, *done)
+    done = [backbeam(*command, "--workspace", tmp_path / "ws", environment=ENVIRONMENT) for command in commands]
+    assert [one.code for one in done] == [0] * len(commands), [one.err for one in done]
+    assert is_secret_kept(tmp_path, *done)
 
 
-def test_what_fails_leaves_none(tmp_path):
+def test_commands_that_fail_write_no_secret(tmp_path):
     [address] = free_addresses(1)
-    away = {
+    unreachable_store = {
         "AWS_ENDPOINT_URL": f"http://user:{SECRET}@{address}",
         "AWS_REGION": "eu-central-1",
         "AWS_MAX_ATTEMPTS": "1",
     }
     commands = [
-        (("run", "--dataset", "s3://bucket/digits"), ENVIRONMENT | away, 5),
-        (("run", "--dataset", "gs://bucket/digits"), ENVIRONMENT, 5),  # whose credentials are no name of a file
+        (("run", "--dataset", "s3://bucket/digits"), ENVIRONMENT | unreachable_store, 5),
+        (("run", "--dataset", "gs://bucket/digits"), ENVIRONMENT, 5),  # its credentials variable must name a file
         (("run", "--", "--runner=NoSuchRunner"), ENVIRONMENT, 2),
         (("run", "--dataset", tmp_path), ENVIRONMENT, 3),
     ]
@@ -75,4 +75,4 @@ def test_what_fails_leaves_none(tmp_path):
         more = ("--workspace", tmp_path / "ws", "--log-file", tmp_path / "log")
         done = backbeam(*command[:end], *more, *command[end:], environment=environment)
         assert (done.code, "Traceback" in done.err) == (code, False), done.err.replace(SECRET, "SECRET")
-        assert is_nowhere(tmp_path, done), done.err
+        assert is_secret_kept(tmp_path, done), done.err

@@ -1,11 +1,12 @@
-/* From what was drawn to an image of the data set's kind, as pipeline/sources/images.py does it for `backbeam predict`.
-   A picture is {height, width, values}, bright ink on black, rows one after the other. */
+/* A canvas to draw on, and the conversion of a drawing to an image like those of the data set, in the same way as
+   pipeline/sources/images.py does for `backbeam predict`. A picture is {height, width, values} in row-major order, light
+   ink on black. */
 const drawing = (() => {
-  const INK_PART = 20 / 28; // of the canvas, for the longer side of the ink
+  const INK_PART = 20 / 28; // the longer side of the ink, as a fraction of the image, as in MNIST
   const MIN_CONTRAST = 32;
-  const FAINTEST_INK = 0.25; // of the strongest
+  const FAINTEST_INK = 0.25; // as a fraction of the strongest
 
-  // half goes to the even number, as Python rounds
+  // Round half to even, as Python does.
   function roundHalfEven(value) {
     const below = Math.floor(value);
     if (value - below !== 0.5) return Math.round(value);
@@ -15,7 +16,7 @@ const drawing = (() => {
   const highest = (values) => values.reduce((most, value) => Math.max(most, value), 0);
   const between = (value, low, high) => Math.min(Math.max(value, low), high);
 
-  // the smallest rectangle that holds all of the ink
+  // Crop to the smallest rectangle that contains all ink.
   function crop(picture) {
     const { width, values } = picture;
     const faintest = FAINTEST_INK * highest(values);
@@ -40,7 +41,7 @@ const drawing = (() => {
     return (Math.sin(Math.PI * x) / (Math.PI * x)) * (0.54 + 0.46 * Math.cos(Math.PI * x));
   }
 
-  // for every new position the old ones that it is made of, with their parts; a filter as wide as what it reduces
+  // For each new position, the first old position and the weights of a Hamming filter, as in Pillow's resize.
   function filterParts(from, to) {
     const step = from / to;
     const support = Math.max(step, 1);
@@ -67,18 +68,18 @@ const drawing = (() => {
     return { height: picture.height, width, values };
   }
 
-  function turn(picture) {
+  function transpose(picture) {
     const { height, width, values } = picture;
-    const turned = Float64Array.from(values, (_, at) => values[(at % height) * width + Math.floor(at / height)]);
-    return { height: width, width: height, values: turned };
+    const transposed = Float64Array.from(values, (_, at) => values[(at % height) * width + Math.floor(at / height)]);
+    return { height: width, width: height, values: transposed };
   }
 
-  // to INK_PART of a canvas of height x width, the aspect ratio kept and the strongest value 255
+  // Scale to INK_PART of height x width, with the aspect ratio kept and the strongest value 255.
   function scale(ink, height, width) {
     const factor = INK_PART * Math.min(height / ink.height, width / ink.width);
     const rows = Math.max(1, roundHalfEven(factor * ink.height));
     const columns = Math.max(1, roundHalfEven(factor * ink.width));
-    const scaled = turn(resizeRows(turn(resizeRows(ink, columns)), rows));
+    const scaled = transpose(resizeRows(transpose(resizeRows(ink, columns)), rows));
     const strongest = highest(scaled.values);
     const whole = scaled.values.map((value) => between(roundHalfEven((value * 255) / strongest), 0, 255));
     return { ...scaled, values: whole };
@@ -89,7 +90,7 @@ const drawing = (() => {
     return masses.reduce((sum, mass, at) => sum + mass * at, 0) / total;
   }
 
-  // on a black canvas of height x width, the centre of mass in the middle as far as the edges allow
+  // Place on a black image of height x width, with the centre of mass as near to the middle as the edges allow.
   function place(ink, height, width) {
     const rows = new Float64Array(ink.height);
     const columns = new Float64Array(ink.width);
@@ -106,20 +107,20 @@ const drawing = (() => {
     return canvas;
   }
 
-  // uint8 pixels of height x width, or null if nothing is drawn
+  // Return uint8 pixels of height x width, or null if nothing is drawn.
   function prepare(picture, height, width) {
     if (highest(picture.values) < MIN_CONTRAST) return null;
     return place(scale(crop(picture), height, width), height, width);
   }
 
-  // what stands on a canvas that is drawn on in grey
+  // Return the picture on a canvas. It is grey, so the red channel is enough.
   function readCanvas(canvas) {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     const values = Float64Array.from({ length: data.length / 4 }, (_, at) => data[4 * at]);
     return { height: canvas.height, width: canvas.width, values };
   }
 
-  // let a mouse, a finger or a pen draw; tells when a stroke ends
+  // Let a mouse, finger or pen draw on a canvas; call strokeEnded after each stroke.
   function makePad(canvas, height, width, strokeEnded) {
     const factor = Math.max(2, Math.round(280 / Math.max(height, width)));
     [canvas.height, canvas.width] = [height * factor, width * factor];

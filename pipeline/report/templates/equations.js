@@ -1,11 +1,11 @@
-/* The equations, as the article writes them, in MathML. */
+/* The equations of the inspector in MathML, in the notation of the article. */
 const equations = (() => {
   const NAMES = { sigmoid: "σ", tanh: "tanh", relu: "relu", softmax: "softmax" };
 
   function element(name, ...children) {
-    const made = document.createElementNS("http://www.w3.org/1998/Math/MathML", name);
-    made.append(...children);
-    return made;
+    const node = document.createElementNS("http://www.w3.org/1998/Math/MathML", name);
+    node.append(...children);
+    return node;
   }
 
   const mi = (text) => element("mi", text);
@@ -36,7 +36,7 @@ const equations = (() => {
     return math(mi("C"), mo("="), mo("−"), mo("∑"), each);
   }
 
-  // with cross-entropy the slope of the output cancels: dC/da is not a − y, but dC/dz is
+  // With cross-entropy, a − y is dC/dz and not dC/da, because the derivative of the output function cancels.
   const nameOfDifference = (config) => (config.loss === "cross-entropy" ? [mi("d")] : [mo("∇"), mi("a")]);
   const differenceOf = (config, last) => math(...nameOfDifference(config), mo("="), difference(last));
 

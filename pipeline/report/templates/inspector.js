@@ -1,10 +1,10 @@
-/* The inspector: an example is chosen or drawn, and every stage of its way through the network and back is shown. */
+/* The inspector: the user selects or draws an example, and steps through its forward and backward pass. */
 const inspector = (() => {
   const SECONDS_A_STAGE = 2;
   const lower = (l) => String(l).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
   const byId = (name) => document.getElementById(`inspector-${name}`);
 
-  // the stages of one example: {title, formulas, said, show}, where show makes pictures
+  // Return the stages of an example as {title, formulas, said, show}; formulas and show create elements.
   function stagesOf(model, example) {
     const { config, layers, classNames, height, width } = model;
     const y = network.oneHot(example.target, classNames.length);
@@ -143,7 +143,7 @@ const inspector = (() => {
     });
   }
 
-  // the stage that is shown, and the ways to another one
+  // Return the viewer: the current stage, and functions that change it.
   function makeViewer(model) {
     const state = { stages: [], place: 0, timer: null };
 
@@ -259,7 +259,7 @@ const inspector = (() => {
       viewer.inspect(example);
     });
     listen(viewer);
-    const first = Math.max(0, examples.findIndex((example) => !example.right)); // a mistake has more to teach
+    const first = Math.max(0, examples.findIndex((example) => !example.right)); // begin with a mistake, if there is one
     radios[first].checked = true;
     byId("root").hidden = false;
     viewer.inspect(examples[first]);

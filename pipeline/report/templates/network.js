@@ -1,10 +1,10 @@
 "use strict";
-/* The network's arithmetic for one example, as model/functions.py, network.py and gradients.py have it, in doubles.
-   A layer is {weights, biases, inputs, outputs}; weights hold a row of `inputs` numbers for each output. */
+/* The forward and backward pass of one example in double precision; the same arithmetic as in model/functions.py,
+   network.py and gradients.py. A layer is {weights, biases, inputs, outputs}; weights are [outputs, inputs], row-major. */
 const network = (() => {
   const sigmoid = (z) => 1 / (1 + Math.exp(-z));
 
-  // each with its slope in terms of the value
+  // The slope is the derivative as a function of the value a.
   const activations = {
     sigmoid: { value: sigmoid, slope: (a) => a * (1 - a) },
     tanh: { value: Math.tanh, slope: (a) => 1 - a * a },
@@ -23,7 +23,7 @@ const network = (() => {
 
   const softmax = (z) => logSoftmax(z).map(Math.exp);
 
-  // value z -> a; loss (z, y) -> C; delta (a, y) -> dC/dz
+  // value: z -> a; loss: (z, y) -> C; delta: (a, y) -> dC/dz
   const outputs = {
     "sigmoid quadratic": {
       value: (z) => z.map(sigmoid),
@@ -57,7 +57,7 @@ const network = (() => {
   });
 
   // z = w a + b
-  function weigh(layer, a) {
+  function weightedInput(layer, a) {
     return Float64Array.from({ length: layer.outputs }, (_, j) => {
       let z = layer.biases[j];
       for (let k = 0, at = j * layer.inputs; k < layer.inputs; k++, at++) z += layer.weights[at] * a[k];
@@ -65,8 +65,8 @@ const network = (() => {
     });
   }
 
-  // delta w: what each input has to answer for
-  function weighBack(layer, delta) {
+  // dC/da = delta w, for the inputs a of the layer
+  function inputGradient(layer, delta) {
     const back = new Float64Array(layer.inputs);
     for (let j = 0; j < layer.outputs; j++) {
       for (let k = 0, at = j * layer.inputs; k < layer.inputs; k++, at++) back[k] += delta[j] * layer.weights[at];
@@ -83,19 +83,19 @@ const network = (() => {
     return { weights, biases: delta, inputs: layer.inputs, outputs: layer.outputs };
   }
 
-  // a[0] is x and a[L] the output; z[l] belongs to a[l], so z[0] is missing
+  // a[0] is x and a[L] the output; z[l] is the weighted input of layer l, so z[0] is null
   function forward(functions, layers, x) {
     const a = [x];
     const z = [null];
     layers.forEach((layer, i) => {
-      z.push(weigh(layer, a[i]));
+      z.push(weightedInput(layer, a[i]));
       const last = i === layers.length - 1;
       a.push(last ? functions.output.value(z[i + 1]) : z[i + 1].map(functions.hidden.value));
     });
     return { a, z };
   }
 
-  // everything of one example: values, loss, and for layer l = 1 .. L delta[l] and gradients[l]
+  // Return the values and the loss of one example and, for layers l = 1 .. L, delta[l] = dC/dz[l] and gradients[l].
   function propagate(functions, layers, x, y) {
     const { a, z } = forward(functions, layers, x);
     const last = layers.length;
@@ -105,14 +105,14 @@ const network = (() => {
     for (let l = last; l >= 1; l--) {
       gradients[l] = layerGradients(layers[l - 1], a[l - 1], delta[l]);
       if (l > 1) {
-        const back = weighBack(layers[l - 1], delta[l]);
+        const back = inputGradient(layers[l - 1], delta[l]);
         delta[l - 1] = back.map((value, k) => value * functions.hidden.slope(a[l - 1][k]));
       }
     }
     return { a, z, delta, gradients, loss: functions.output.loss(z[last], y), difference: minus(a[last], y) };
   }
 
-  // one step down, as the first step of training takes it
+  // Return the parameters after one step of gradient descent, without momentum.
   function descend(config, layers, gradients) {
     return layers.map((layer, i) => ({
       ...layer,
@@ -126,7 +126,7 @@ const network = (() => {
 
   const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
-  // the page's base64 of little-endian float32, layer by layer
+  // Decode the parameters from base64 of little-endian float32; see pipeline/report/backprop_inspector.py.
   function decodeLayers(text, sizes) {
     const view = new DataView(bytesOf(text).buffer);
     let at = 0;

@@ -1,20 +1,20 @@
-/* Vectors and matrices as pictures: each makes a figure with a caption. Red is positive, blue negative. */
+/* Figures of vectors and matrices, with captions. Red is positive, blue is negative. */
 const pictures = (() => {
   const MOST_BARS = 160;
   const MOST_TILES = 64;
   const MOST_NAMED = 30;
 
   function make(name, properties = {}, ...children) {
-    const made = Object.assign(document.createElement(name), properties);
-    made.append(...children);
-    return made;
+    const node = Object.assign(document.createElement(name), properties);
+    node.append(...children);
+    return node;
   }
 
   const panel = (caption, ...children) =>
     make("figure", { className: "panel" }, make("figcaption", { textContent: caption }), ...children);
 
   const strengthOf = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  const largestOf = (values) => strengthOf(values) || 1; // to divide by
+  const largestOf = (values) => strengthOf(values) || 1; // never 0, so that it can be divided by
   const colourOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).split(",").map(Number);
 
   function written(value) {
@@ -36,7 +36,7 @@ const pictures = (() => {
 
   const counted = (number) => number.toLocaleString("en");
 
-  // numbers 0 to 1, black to white
+  // Draw values from 0 (black) to 1 (white).
   const grey = (values, height, width, describedAs) =>
     paint(height, width, "image", describedAs, (at) => [values[at] * 255, values[at] * 255, values[at] * 255, 255]);
 
@@ -74,7 +74,7 @@ const pictures = (() => {
     return `from ${written(low)} to ${written(high)}`;
   }
 
-  // a vector: bars, or cells where there are many
+  // Draw a vector as bars, or as cells if it has more than MOST_BARS values.
   function vector(name, values) {
     const caption = `${name}: ${counted(values.length)} ${values.length === 1 ? "value" : "values"} ${rangeOf(values)}`;
     if (values.length <= MOST_BARS) return panel(caption, bars(values, caption));
@@ -91,7 +91,7 @@ const pictures = (() => {
     return make("span", { className: "signed-bar" }, filled);
   }
 
-  // columns of values of the classes, as {name: values}
+  // Tabulate vectors with a value for each class; columns are {name: values}.
   function outputs(caption, columns, classNames, target) {
     const names = Object.keys(columns);
     if (classNames.length > MOST_NAMED) return panel(caption, ...names.map((name) => vector(name, columns[name])));
@@ -115,7 +115,7 @@ const pictures = (() => {
     return panel(`${caption}${underlined}`, box);
   }
 
-  // the rows of a matrix as images of the data set's size, the strongest ones if they are many
+  // Draw the rows of a matrix as images, of many rows those with the largest absolute values.
   function tiles(name, weights, count, height, width) {
     const size = height * width;
     const rowOf = (j) => weights.subarray(j * size, (j + 1) * size);
@@ -129,7 +129,7 @@ const pictures = (() => {
     return panel(`${name} ${which}, as images; full colour is ${written(most)}`, make("div", { className: "tiles" }, ...images));
   }
 
-  // a matrix with a row for each output
+  // Draw a matrix [outputs, inputs], a pixel for each value.
   function matrix(name, values, rows, columns) {
     const most = largestOf(values);
     const caption = `${name}: a row for each of ${rows} outputs, a column for each of ${columns} inputs; full colour is ${written(most)}`;

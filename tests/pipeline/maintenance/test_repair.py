@@ -1,16 +1,19 @@
-"""Repair by the real command: exactly the bad files come back, with the bytes that they had."""
+"""`verify --repair`: exactly the damaged files are restored, with the recorded bytes."""
 
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from model.checkpoint import decode_parameters, encode_parameters
 from model.errors import CorruptArtefact
 from pipeline.cli.maintenance_output import format_verify_result
-from pipeline.maintenance.repair import failure_of
-from pipeline.maintenance.repair import repair as repair_workspace
+from pipeline.maintenance import repair_artefacts
+from pipeline.maintenance.repair import failure_of, repair
 from pipeline.maintenance.verify import find_scope, verify
+from pipeline.train.run_record import PARAMETERS_NAME, load_run
 from tests.damage import damage, find
 from tests.helpers import Digits, backbeam, contents
 
@@ -20,60 +23,88 @@ def workspace(everything, tmp_path):
     return shutil.copytree(everything / "ws", tmp_path / "ws")
 
 
-def stamps(workspace: Path) -> dict[Path, int]:
+def modification_times(workspace: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in workspace.rglob("*") if path.is_file()}
 
 
-def repair(workspace: Path, before: dict[str, bytes], times: dict[Path, int], expected: set[Path]) -> None:
-    """Repair, and check that the expected files came back and no other was touched."""
+def check_repair(workspace: Path, before: dict[str, bytes], times: dict[Path, int], expected: set[Path]) -> None:
+    """Repair by the real command, and check that the expected files are restored and no others are written."""
     done = backbeam("verify", workspace, "--repair", "--json")
     assert done.code == 0, done.err
     assert done.json["sound"]
     assert set(map(Path, done.json["repaired"])) == expected
     after = contents(workspace)
     assert set(after) == set(before)
-    timed = {name for name in before if name.endswith(("run.json", "learning_curve.parquet"))}
-    assert {name for name in before if after[name] != before[name]} <= timed
-    later = stamps(workspace)
-    changed = {path for path in times if path not in expected and later[path] != times[path]}
-    assert changed - {workspace / ".lock"} == set()
+    with_times = {name for name in before if name.endswith(("run.json", "learning_curve.parquet"))}
+    assert {name for name in before if after[name] != before[name]} <= with_times
+    times_after = modification_times(workspace)
+    written = {path for path in times if times_after[path] != times[path]}
+    assert written - expected - {workspace / ".lock"} == set()
 
 
-GROUPS = [
+KINDS_DAMAGED_TOGETHER = [
     ("shard", "rejected", "validation table", "parameters"),
     ("evaluation table", "champion", "answers"),
 ]
 
 
-@pytest.mark.parametrize("kinds", GROUPS, ids=" ".join)
-def test_what_is_bad_comes_back_byte_by_byte(kinds, workspace):
-    before, times = contents(workspace), stamps(workspace)
+@pytest.mark.parametrize("kinds", KINDS_DAMAGED_TOGETHER, ids=" ".join)
+def test_damaged_files_are_restored_byte_by_byte(kinds, workspace):
+    before = contents(workspace)
+    times = modification_times(workspace)
     paths = {find(workspace, kind) for kind in kinds}
     for path in paths:
         damage(path, "flip a bit" if path.suffix != ".json" else "delete")
-    repair(workspace, before, times, paths)
+    check_repair(workspace, before, times, paths)
 
 
 @pytest.mark.parametrize("name", ["reports/seeds/*/seeds.parquet", "reports/slices/*seed2*/slices.parquet"])
-def test_a_table_comes_back(name, workspace):
-    before, times, path = contents(workspace), stamps(workspace), next(workspace.glob(name))
+def test_a_truncated_table_is_restored(name, workspace):
+    before = contents(workspace)
+    times = modification_times(workspace)
+    path = next(workspace.glob(name))
     damage(path, "truncate")
-    repair(workspace, before, times, {path})
+    check_repair(workspace, before, times, {path})
     assert contents(workspace) == before | {".lock": b""}
 
 
-def test_a_lost_learning_curve_comes_back_with_the_same_parameters(workspace):
-    before, times = contents(workspace), stamps(workspace)
+def test_an_emptied_learning_curve_is_rebuilt_and_its_digest_recorded(workspace):
+    before = contents(workspace)
+    times = modification_times(workspace)
     damage(next(workspace.glob("reports/learning_curve/*seed1*/*.parquet")), "empty")
     name = next(workspace.glob("runs/*seed1*")).name
     curve = workspace / f"reports/learning_curve/run={name}/learning_curve.parquet"
-    repair(workspace, before, times, {curve, workspace / "runs" / name / "run.json"})
+    check_repair(workspace, before, times, {curve, workspace / "runs" / name / "run.json"})
     old = json.loads(before[f"runs/{name}/run.json"])
     new = json.loads((workspace / "runs" / name / "run.json").read_bytes())
     assert {key for key in old if old[key] != new[key]} == {"tables", "record_sha256"}
 
 
-LOST = {
+@pytest.mark.parametrize(("how", "difference"), [("delete", "SHA-256 [0-9a-f]{64}"), ("keep", "by up to 0.25")])
+def test_retraining_that_gives_other_parameters_changes_nothing(how, difference, workspace, tmp_path, monkeypatch):
+    run = find(workspace, "run").parent
+    curve = find(workspace, "training table")
+    recorded = (run / PARAMETERS_NAME).read_bytes()
+
+    def retrain(workspace, config, device, dataset, scratch):
+        layers = decode_parameters(recorded)
+        shifted = (layers[0]._replace(biases=np.asarray(layers[0].biases) + np.float32(0.25)), *layers[1:])
+        (scratch / "runs" / run.name).mkdir(parents=True)
+        (scratch / "runs" / run.name / PARAMETERS_NAME).write_bytes(encode_parameters(shifted, {}))
+        return load_run(run)
+
+    monkeypatch.setattr(repair_artefacts, "retrain_run", retrain)
+    if how == "delete":
+        (run / PARAMETERS_NAME).unlink()
+    damage(curve, "truncate")
+    before = contents(workspace)
+    faulty = {str(run / PARAMETERS_NAME), str(curve)}
+    with pytest.raises(CorruptArtefact, match=rf"the parameters are others \({difference}\): nothing was changed"):
+        repair_artefacts.repair_run(workspace, run.name, faulty, tmp_path / "scratch")
+    assert contents(workspace) == before
+
+
+REMEDIES = {
     "manifest": "delete {folder}, and give `backbeam preprocess`",
     "validation": "delete {path}, and give `backbeam validate {folder.name}`",
     "run": "delete {folder}, and give `backbeam train`",
@@ -84,25 +115,27 @@ LOST = {
 
 
 @pytest.mark.parametrize("how", ["delete", "flip a bit"])
-def test_a_lost_record_is_named_with_what_to_delete_and_what_to_run(how, workspace):
-    for kinds in (("validation", "evaluation", "group", "contest"), ("manifest", "run")):  # the latter hide the former
+def test_a_lost_record_is_reported_with_what_to_delete_and_what_to_run(how, workspace):
+    # in two rounds, because without a manifest or run record the records that depend on it are not checked
+    for kinds in (("validation", "evaluation", "group", "contest"), ("manifest", "run")):
         paths = {kind: find(workspace, kind) for kind in kinds}
         for path in paths.values():
             damage(path, how)
         before = contents(workspace)
-        found = repair_workspace(find_scope(workspace), {})
-        assert found.mended == ()
+        result = repair(find_scope(workspace), {})
+        assert result.repaired == ()
         assert contents(workspace) == before
-        reasons = "".join(f"{refusal.reason}\n" for refusal in found.refused)
+        reasons = "".join(f"{refusal.reason}\n" for refusal in result.refused)
         for kind, path in paths.items():
-            remedy = LOST[kind].format(path=path, folder=path.parent)
+            remedy = REMEDIES[kind].format(path=path, folder=path.parent)
             assert remedy in reasons
-            assert any(remedy in str(part) for part in format_verify_result(found.verified))
-        assert isinstance(failure_of(found), CorruptArtefact)
+            assert any(remedy in str(part) for part in format_verify_result(result.verified))
+        assert isinstance(failure_of(result), CorruptArtefact)
 
 
-def test_doing_again_what_a_lost_record_names_restores_every_byte(workspace):
-    before, path = contents(workspace), find(workspace, "evaluation")
+def test_the_proposed_command_restores_a_lost_record(workspace):
+    before = contents(workspace)
+    path = find(workspace, "evaluation")
     path.unlink()
     done = backbeam("evaluate", path.parent.name, "--workspace", workspace)
     assert done.code == 0, done.err
@@ -110,7 +143,7 @@ def test_doing_again_what_a_lost_record_names_restores_every_byte(workspace):
 
 
 @pytest.mark.slow
-def test_a_source_that_is_gone_or_changed_is_named(everything, tmp_path):
+def test_a_missing_or_changed_source_is_reported(everything, tmp_path):
     shutil.copytree(everything / "digits", tmp_path / "digits")
     options = ("--num-classes", 3, "--max-rejected", 1)
     workspace = tmp_path / "ws"
@@ -132,7 +165,7 @@ def test_a_source_that_is_gone_or_changed_is_named(everything, tmp_path):
     assert "Traceback" not in changed.err + gone.err
 
 
-def test_what_nothing_can_make_again(workspace):
+def test_stray_files_and_lost_origins_are_not_repaired(workspace):
     stray = find(workspace, "shard").with_name("train-00003-of-00004.tfrecord")
     stray.write_bytes(b"mine")
     damage(find(workspace, "origin"), "empty")
@@ -144,7 +177,7 @@ def test_what_nothing_can_make_again(workspace):
 
 
 @pytest.mark.slow
-def test_a_joint_data_set_comes_back(tmp_path):
+def test_a_joined_data_set_is_restored(tmp_path):
     sources = [Digits(seed=seed).write(tmp_path / f"digits{seed}") for seed in (1, 2)]
     options = [word for source in sources for word in ("--dataset", source)]
     workspace = tmp_path / "ws"

@@ -1,4 +1,4 @@
-"""Making a run again from its sources, by the real command."""
+"""`reproduce`, by the real command."""
 
 import json
 import shutil
@@ -14,8 +14,9 @@ from tests.helpers import Digits, backbeam, contents
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
+def original(tmp_path_factory) -> Path:
+    """A folder with sources in `digits` and a run on them in `ws`."""
+    folder = tmp_path_factory.mktemp("original")
     options = ("--num-shards", 2, "--num-steps", 20, "--seed", 3)
     done = backbeam("run", "--workspace", folder / "ws", "--dataset", Digits().write(folder / "digits"), *options)
     assert done.code == 0, done.err
@@ -26,27 +27,27 @@ def reproduce(workspace, *arguments):
     return backbeam("reproduce", "--workspace", workspace, "--json", *arguments)
 
 
-def rewrite(folder: Path, **changes: object) -> None:
+def rewrite_record(folder: Path, **changes: object) -> None:
     """Write a run's record with other values, as another machine would have written it."""
     record = load_run(folder).model_copy(update=changes)
     (folder / RUN_NAME).write_bytes(record.to_json())
 
 
-def test_a_run_comes_out_equal_and_nothing_is_touched(made):
-    before = contents(made / "ws")
-    done = reproduce(made / "ws")
+def test_a_run_is_reproduced_and_its_workspace_is_unchanged(original):
+    before = contents(original / "ws")
+    done = reproduce(original / "ws")
     assert done.code == 0, done.err
     assert (done.json["equal"], done.json["conditions"]) == (True, {})
     assert {each["verdict"] for each in done.json["artefacts"]} == {"equal"}
     names = " ".join(each["artefact"] for each in done.json["artefacts"])
     for part in ("train-00001-of-00002.tfrecord", "manifest.json", "parameters", "learning_curve", "figures of test"):
         assert part in names
-    assert contents(made / "ws") == before
-    assert "all equal" in backbeam("reproduce", "--workspace", made / "ws").out
+    assert contents(original / "ws") == before
+    assert "all equal" in backbeam("reproduce", "--workspace", original / "ws").out
 
 
-def test_what_came_out_different_and_which_condition_is_another(made, tmp_path):
-    workspace = shutil.copytree(made / "ws", tmp_path / "ws")
+def test_different_artefacts_and_conditions_are_reported(original, tmp_path):
+    workspace = shutil.copytree(original / "ws", tmp_path / "ws")
     [folder] = workspace.glob("runs/*")
     data = (folder / "parameters.safetensors").read_bytes()
     size = int.from_bytes(data[:8], "little")
@@ -57,7 +58,7 @@ def test_what_came_out_different_and_which_condition_is_another(made, tmp_path):
     run = load_run(folder)
     parameters = run.parameters.model_copy(update={"sha256": digest_of(changed), "num_bytes": len(changed)})
     conditions = run.conditions.model_copy(update={"xla_flags": "--xla_other=true"})
-    rewrite(folder, parameters=parameters, conditions=conditions, versions=run.versions | {"numpy": "1.0"})
+    rewrite_record(folder, parameters=parameters, conditions=conditions, versions=run.versions | {"numpy": "1.0"})
     (folder / "evaluation.json").unlink()
     done = reproduce(workspace)
     assert done.code == 1, done.err
@@ -67,10 +68,10 @@ def test_what_came_out_different_and_which_condition_is_another(made, tmp_path):
     assert done.json["conditions"]["numpy"]["then"] == "1.0"
 
 
-def test_sources_that_moved_are_named_and_others_refused(made, tmp_path):
-    moved = shutil.copytree(made, tmp_path / "made")
+def test_moved_sources_are_accepted_and_other_sources_rejected(original, tmp_path):
+    moved = shutil.copytree(original, tmp_path / "original")
     origin = next(moved.glob("ws/origins/*.json"))
-    assert str(made / "digits") in origin.read_text()
+    assert str(original / "digits") in origin.read_text()
     (moved / "digits").rename(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").rename(tmp_path / "digits")
     assert reproduce(moved / "ws", "--dataset", tmp_path / "digits").json["equal"]
@@ -80,8 +81,8 @@ def test_sources_that_moved_are_named_and_others_refused(made, tmp_path):
     assert "is no longer what" in done.err
 
 
-def test_the_record_holds_what_determines_the_result(made):
-    [folder] = (made / "ws" / "runs").glob("*")
+def test_the_record_contains_everything_that_determines_the_result(original):
+    [folder] = (original / "ws" / "runs").glob("*")
     record = json.loads((folder / "run.json").read_bytes())
     assert {"dataset_digest", "config", "device", "versions", "conditions"} <= set(record)
     assert record["config"]["seed"] == 3

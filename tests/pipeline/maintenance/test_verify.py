@@ -1,4 +1,4 @@
-"""Verification of a workspace: every kind of damage to every kind of artefact, and the commands that come across it."""
+"""`verify` finds every kind of damage to every kind of file, and other commands reject damaged files."""
 
 import hashlib
 import shutil
@@ -15,29 +15,31 @@ from tests.helpers import backbeam, contents
 
 
 @pytest.fixture(scope="session")
-def sound(everything) -> Path:
+def intact(everything) -> Path:
+    """A workspace with every kind of file, which tests must not change."""
     return everything / "ws"
 
 
 @pytest.fixture
-def workspace(sound, tmp_path):
-    return shutil.copytree(sound, tmp_path / "ws")
+def workspace(intact, tmp_path):
+    """A copy to change."""
+    return shutil.copytree(intact, tmp_path / "ws")
 
 
-def test_a_sound_workspace(sound):
-    before = contents(sound)
-    done = backbeam("verify", sound, "--json")
+def test_an_intact_workspace_has_no_faults(intact):
+    before = contents(intact)
+    done = backbeam("verify", intact, "--json")
     assert (done.code, done.json["sound"], done.json["faults"], done.json["leftovers"]) == (0, True, [], [])
-    files = {name: data for name, data in contents(sound).items() if name != ".lock"}
+    files = {name: data for name, data in contents(intact).items() if name != ".lock"}
     assert (done.json["num_files"], done.json["num_bytes"]) == (len(files), sum(map(len, files.values())))
-    assert contents(sound) == before
-    text = backbeam("verify", "--workspace", sound)
+    assert contents(intact) == before
+    text = backbeam("verify", "--workspace", intact)
     assert text.out == f"{len(files):,} files checked, {done.json['num_bytes']:,} bytes: all sound\n"
 
 
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_damage_to_every_kind_is_found_and_named(kind, how, workspace):
+def test_every_damage_to_every_kind_of_file_is_found(kind, how, workspace):
     path = find(workspace, kind)
     damage(path, how)
     found = verify(find_scope(workspace))
@@ -45,7 +47,7 @@ def test_every_damage_to_every_kind_is_found_and_named(kind, how, workspace):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_command_names_the_file_and_ends_with_code_4(kind, workspace):
+def test_the_command_names_the_damaged_file_and_exits_with_code_4(kind, workspace):
     path = find(workspace, kind)
     damage(path, "flip a bit")
     before = contents(workspace)
@@ -57,7 +59,7 @@ def test_the_command_names_the_file_and_ends_with_code_4(kind, workspace):
     assert contents(workspace) == before
 
 
-def test_every_fault_is_listed_not_just_the_first(workspace):
+def test_all_faults_are_listed(workspace):
     kinds = ("shard", "parameters", "seeds table", "origin")
     paths = {str(find(workspace, kind)): kind for kind in kinds}
     for path in paths:
@@ -68,7 +70,7 @@ def test_every_fault_is_listed_not_just_the_first(workspace):
     assert all(fault["found"] == "nothing" for fault in done.json["faults"])
 
 
-def test_two_shards_that_change_places(workspace):
+def test_exchanged_shards_are_found_by_verify_and_train(workspace):
     paths = sorted(workspace.glob("datasets/digits-*/train-*.tfrecord"))[:2]
     first, second = (path.read_bytes() for path in paths)
     paths[0].write_bytes(second)
@@ -81,19 +83,22 @@ def test_two_shards_that_change_places(workspace):
 
 @pytest.mark.parametrize("how", ["huge record", "15 bytes of a huge record"])
 @pytest.mark.parametrize("command", ["train", "validate", "evaluate"])
-def test_a_record_that_claims_a_terabyte_is_refused_by_every_reader(command, how, workspace):
+def test_a_record_length_of_a_terabyte_is_rejected_by_every_reader(command, how, workspace):
     path = find(workspace, "shard")
     damage(path, how)
-    evaluated, data = (find(workspace, "run").parent.name,), ("digits",)
-    more = {"train": (*data, "--num-steps", 30), "evaluate": evaluated, "validate": data}[command]
-    done = backbeam(command, *more, "--workspace", workspace)
+    arguments = {
+        "train": ("digits", "--num-steps", 30),
+        "validate": ("digits",),
+        "evaluate": (find(workspace, "run").parent.name,),
+    }
+    done = backbeam(command, *arguments[command], "--workspace", workspace)
     assert (done.code, done.out) == (4, "")
     assert str(path) in done.err
     assert "Traceback" not in done.err
 
 
-def test_a_manifest_that_counts_wrongly_is_not_believed(sound):
-    folder = find(sound, "manifest").parent
+def test_wrong_counts_in_a_manifest_are_found(intact):
+    folder = find(intact, "manifest").parent
     manifest, _ = load_manifest(folder)
     shard = manifest.splits["train"].shards[0]
     wrong = (
@@ -108,8 +113,9 @@ def test_a_manifest_that_counts_wrongly_is_not_believed(sound):
         assert next(iter(change)) in check_expected(expected).expected
 
 
-def test_files_that_no_record_names(workspace):
-    shard, table = find(workspace, "shard"), find(workspace, "evaluation table")
+def test_files_that_no_record_names_are_faults(workspace):
+    shard = find(workspace, "shard")
+    table = find(workspace, "evaluation table")
     strays = [shard.with_name("train-00003-of-00004.tfrecord"), table.with_name("more.parquet")]
     other = table.parent.with_name("run=gone") / "test-00000-of-00001.parquet"
     other.parent.mkdir()
@@ -119,14 +125,14 @@ def test_files_that_no_record_names(workspace):
     assert {(fault.kind, fault.path) for fault in found.faults} == {("stray", path) for path in (*strays, other)}
 
 
-def test_a_data_set_that_is_gone(workspace):
+def test_the_missing_data_set_of_a_run_is_a_fault(workspace):
     folder = find(workspace, "manifest").parent
     shutil.rmtree(folder)
     faults = verify(find_scope(workspace)).faults
     assert ("manifest", folder / "manifest.json") in {(fault.kind, fault.path) for fault in faults}
 
 
-def test_what_a_killed_process_left_behind_is_no_damage(workspace):
+def test_temporary_files_of_a_killed_process_are_listed_but_no_fault(workspace):
     left = find(workspace, "shard").with_name(".train-00001-of-00003.tfrecord.1.abc.tmp")
     left.write_bytes(b"half")
     (workspace / "datasets" / ".scratch-digits").mkdir()
@@ -136,7 +142,7 @@ def test_what_a_killed_process_left_behind_is_no_damage(workspace):
 
 
 @pytest.mark.parametrize(("kind", "other"), [("shard", "parameters"), ("parameters", "shard")])
-def test_one_folder_alone(kind, other, workspace):
+def test_one_folder_can_be_verified_alone(kind, other, workspace):
     damage(find(workspace, other), "empty")
     assert backbeam("verify", find(workspace, kind).parent).code == 0
     damage(find(workspace, kind), "empty")
@@ -144,15 +150,14 @@ def test_one_folder_alone(kind, other, workspace):
     assert (done.code, [fault["kind"] for fault in done.json["faults"]]) == (4, [kind])
 
 
-def test_what_is_no_workspace(tmp_path):
+def test_a_folder_that_is_no_workspace_is_rejected(tmp_path):
     (tmp_path / "other").mkdir()
     with pytest.raises(BadUsage, match="no workspace"):
         find_scope(tmp_path / "other")
     assert backbeam("verify", tmp_path / "missing").code == 2
 
 
-def test_a_run_that_was_broken_off_is_sound_if_its_checkpoints_are(sound, tmp_path):
-    workspace = shutil.copytree(sound, tmp_path / "ws")
+def test_only_damaged_checkpoints_of_an_interrupted_run_are_faults(workspace):
     folder = workspace / "runs" / "broken-off" / "checkpoints"
     folder.mkdir(parents=True)
     data = b"what a run had"

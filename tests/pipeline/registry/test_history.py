@@ -11,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadUsage, CorruptArtefact, Locked
+from pipeline.maintenance.findings import ExpectedFile, Fault
+from pipeline.maintenance.inventory import list_registry
+from pipeline.maintenance.repair_artefacts import repair_champion
 from pipeline.registry.history import (
     Champion,
     Entry,
@@ -164,10 +167,6 @@ def test_history_without_its_last_entry_is_rejected(tmp_path):
 
 
 def test_missing_last_entry_is_a_fault_and_the_pointer_is_not_changed(tmp_path):
-    from pipeline.maintenance.findings import Fault
-    from pipeline.maintenance.inventory import list_registry
-    from pipeline.maintenance.repair import rebuild_champion
-
     promoted(tmp_path, "one", "two")
     pointer = champion_path(tmp_path).read_bytes()
     for number in (2, 1):
@@ -175,14 +174,11 @@ def test_missing_last_entry_is_a_fault_and_the_pointer_is_not_changed(tmp_path):
         faults = [item for item in list_registry(tmp_path) if isinstance(item, Fault)]
         assert [(fault.kind, fault.path) for fault in faults] == [("history", entry_path(tmp_path, number))]
     with pytest.raises(CorruptArtefact, match="put the history back"):
-        rebuild_champion(tmp_path, "registry", set(), tmp_path / "scratch")
+        repair_champion(tmp_path, "registry", set(), tmp_path / "scratch")
     assert champion_path(tmp_path).read_bytes() == pointer
 
 
 def test_file_that_the_pointer_names_is_listed_for_verification(tmp_path):
-    from pipeline.maintenance.findings import ExpectedFile
-    from pipeline.maintenance.inventory import list_registry
-
     history = promoted(tmp_path, "one")
     [named] = [item for item in list_registry(tmp_path) if isinstance(item, ExpectedFile)]
     assert (named.path, named.info) == (tmp_path / "runs/one/parameters.safetensors", history.champion.parameters)

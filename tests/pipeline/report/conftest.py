@@ -1,4 +1,4 @@
-"""The report's page in headless Chromium, of two networks; without Chromium the tests that need it say so and skip."""
+"""Report pages of two networks in headless Chromium; without Chromium the tests that need it are skipped."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from tests.pages import HOSTILE
 from tests.pictures import write_rows
 
 
-class Shown(NamedTuple):
-    """A page and the model that it is about."""
+class ModelPage(NamedTuple):
+    """A report page and its model."""
 
     path: Path
     model: Model
@@ -23,14 +23,14 @@ class Shown(NamedTuple):
 def driver():
     if not browser.is_installed():
         pytest.skip(browser.MISSING)
-    with browser.chromium() as found:
-        yield found
+    with browser.chromium() as started:
+        yield started
 
 
-def write_page(workspace: Path, folder: Path) -> Shown:
+def write_page(workspace: Path, folder: Path) -> ModelPage:
     done = backbeam("report", "--workspace", workspace, "--to", folder / "page.html", "--json")
     assert done.code == 0, done.err
-    return Shown(folder / "page.html", find_model(workspace, done.json["runs"][0]["run_id"]))
+    return ModelPage(folder / "page.html", find_model(workspace, done.json["runs"][0]["run_id"]))
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def digits(driver, digits_run, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tall(driver, tmp_path_factory):
-    """The page of three layers with relu, softmax and cross-entropy, on images of 7 x 4 whose classes are hostile."""
+    """The page of three layers with relu, softmax and cross-entropy; 7 x 4 pixels, class names that contain markup."""
     folder = tmp_path_factory.mktemp("tall")
     source = write_rows(folder / "rows", Digits(height=7, num_test=40, num_classes=5), names=list(HOSTILE))
     recipe = ["--recipe", "modern", "--layers", "28,8,6,5", "--num-steps", "60"]
@@ -51,5 +51,6 @@ def tall(driver, tmp_path_factory):
 
 
 @pytest.fixture(params=["digits", "tall"])
-def each(request):
+def model_page(request):
+    """Either page."""
     return request.getfixturevalue(request.param)

@@ -1,4 +1,4 @@
-"""The inspector of back-propagation in use: by keys, by buttons, by mouse and by finger."""
+"""The back-propagation inspector, used by keyboard, buttons, mouse and touch."""
 
 import numpy as np
 from selenium.webdriver import ActionChains, Keys
@@ -12,12 +12,13 @@ from tests.browser import inspector, values_in
 WAIT = 20  # seconds at most
 
 
-def test_keys_lead_through_every_stage(each, driver):
-    page, model = each
+def test_arrow_keys_step_through_every_stage(model_page, driver):
+    page, model = model_page
     browser.show(driver, page)
     depth = len(model.run.config.layers) - 1
     num_stages = 1 + 2 * depth + 2 + (2 * depth - 1) + 1
-    stage, titles = inspector(driver, "stage"), []
+    stage = inspector(driver, "stage")
+    titles = []
     driver.execute_script("arguments[0].focus()", stage)
     for number in range(1, num_stages + 1):
         assert inspector(driver, "count").text == f"stage {number} of {num_stages}"
@@ -27,7 +28,7 @@ def test_keys_lead_through_every_stage(each, driver):
         assert inspector(driver, "pictures").find_elements(By.TAG_NAME, "figure")
         titles.append(inspector(driver, "title").text)
         driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
-    assert inspector(driver, "count").text == f"stage {num_stages} of {num_stages}"  # it ends there
+    assert inspector(driver, "count").text == f"stage {num_stages} of {num_stages}"  # the last key changed nothing
     assert len(set(titles)) == num_stages
     assert (titles[0], titles[-1]) == ("The input", "One step down")
     before, after = driver.execute_script("return inspector.started.viewer.state.stages.at(-1).losses")
@@ -40,18 +41,18 @@ def test_keys_lead_through_every_stage(each, driver):
     assert driver.get_log("browser") == []
 
 
-def test_examples_are_picked_by_keys(digits, driver):
+def test_arrow_keys_select_examples(digits, driver):
     browser.show(driver, digits.path)
     radios = driver.find_elements(By.CSS_SELECTOR, "#inspector-specimens input")
     assert len(radios) > 20
-    chosen = next(place for place, radio in enumerate(radios) if radio.is_selected())
-    assert "answered so" not in radios[chosen].get_attribute("aria-label")  # it begins with a mistake
+    chosen = next(number for number, radio in enumerate(radios) if radio.is_selected())
+    assert "answered so" not in radios[chosen].get_attribute("aria-label")  # the first one is a mistake
     radios[chosen].send_keys(Keys.ARROW_RIGHT)
     assert radios[chosen + 1].is_selected()
     assert inspector(driver, "said").text.startswith(radios[chosen + 1].get_attribute("aria-label"))
 
 
-def test_buttons_and_play(digits, driver):
+def test_buttons_step_and_play(digits, driver):
     browser.show(driver, digits.path)
     back, forth, play = (inspector(driver, name) for name in ("back", "next", "play"))
     assert not back.is_enabled()
@@ -67,7 +68,7 @@ def test_buttons_and_play(digits, driver):
 
 
 def drawn_picture(driver, page):
-    """What stands on the pad as `backbeam predict` would read it, and what the page made of it."""
+    """Return the drawing as prepared by the page and by `backbeam predict`."""
     _, model = page
     pad = values_in(driver, "return drawing.readCanvas(document.getElementById('inspector-pad'));")
     grey = np.array(pad["values"], np.uint8).reshape(pad["height"], pad["width"])
@@ -83,27 +84,27 @@ def drawn_picture(driver, page):
     return np.array(found).reshape(expected.shape), expected.astype(int)
 
 
-def test_a_digit_drawn_with_the_mouse(each, driver):
-    browser.show(driver, each.path)
+def test_a_digit_drawn_by_mouse_is_classified(model_page, driver):
+    browser.show(driver, model_page.path)
     pad = inspector(driver, "pad")
     driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", pad)
     stroke = ActionChains(driver, 20).move_to_element_with_offset(pad, -25, -35).click_and_hold()
     for step in ((50, 0), (-20, 30), (-10, 40)):
         stroke.move_by_offset(*step)
     stroke.release().perform()
-    found, expected = drawn_picture(driver, each)
+    found, expected = drawn_picture(driver, model_page)
     assert np.abs(found - expected).max() <= 1
     assert expected.max() == 255
     assert inspector(driver, "drawn").text.startswith("The network answers ")
     Select(inspector(driver, "target")).select_by_index(2)
-    name = each.model.manifest.class_names[2]
+    name = model_page.model.manifest.class_names[2]
     assert inspector(driver, "said").text.startswith(" ".join(f"Your drawing, meant to be {name}.".split()))
     assert driver.find_elements(By.CSS_SELECTOR, "#inspector-specimens input:checked") == []
     inspector(driver, "clear").click()
     assert inspector(driver, "drawn").text == ""
 
 
-def test_a_digit_drawn_with_a_finger(digits, driver):
+def test_a_digit_drawn_by_touch_is_classified_without_scrolling(digits, driver):
     browser.show(driver, digits.path, 360, 740)
     pad = inspector(driver, "pad")
     driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", pad)
@@ -118,7 +119,7 @@ def test_a_digit_drawn_with_a_finger(digits, driver):
     assert driver.execute_script("return scrollY") == scrolled
 
 
-def test_of_many_units_the_strongest_are_shown(digits, driver):
+def test_only_the_strongest_of_many_units_are_drawn(digits, driver):
     browser.show(driver, digits.path)
     shown = values_in(
         driver,

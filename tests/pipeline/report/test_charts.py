@@ -15,8 +15,8 @@ from pipeline.report.charts import (
     WIDTH,
     Axis,
     Series,
+    fit_axis,
     line_chart,
-    spanning,
     ticks,
     with_diagonal,
     with_whiskers,
@@ -26,25 +26,26 @@ NUMBERS = st.floats(-1e9, 1e9).filter(lambda value: value == 0 or abs(value) > 1
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=20))
-def test_an_axis_holds_all_values_and_its_ticks_are_few(values):
-    axis = spanning("", values)
+def test_an_axis_contains_all_values_and_has_few_ticks(values):
+    axis = fit_axis("", values)
     tolerance = 1e-6 * (axis.high - axis.low)
     assert axis.low - tolerance <= min(values)
     assert max(values) <= axis.high + tolerance
-    found = ticks(axis.low, axis.high)
-    assert 2 <= len(found) <= 9
-    assert found == sorted(found)
+    values_of_ticks = ticks(axis.low, axis.high)
+    assert 2 <= len(values_of_ticks) <= 9
+    assert values_of_ticks == sorted(values_of_ticks)
 
 
 def test_ticks_are_round():
     assert ticks(0, 10_000) == [0, 2000, 4000, 6000, 8000, 10_000]
     assert ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
-    assert spanning("", [0.013, nan, 0.19], low=0)[1:] == (0, 0.2, False)
-    assert spanning("", [])[1:] == (0, 1, False)
+    assert fit_axis("", [0.013, nan, 0.19], low=0)[1:] == (0, 0.2, False)
+    assert fit_axis("", [])[1:] == (0, 1, False)
 
 
-def test_lines_lie_in_the_frame_and_say_what_they_show():
-    x, y = Axis("steps", 0, 100), Axis("right", 0, 1, percent=True)
+def test_lines_are_inside_the_frame_and_described():
+    x = Axis("steps", 0, 100)
+    y = Axis("right", 0, 1, percent=True)
     chart = line_chart("Right answers", x, y, [Series("one", [0, 50, 100], [0, nan, 1]), Series("none", [0], [nan])])
     assert chart.lines[0].points == ((LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, TOP))
     assert chart.lines[0].path == f"M{LEFT} {HEIGHT - BOTTOM}L{WIDTH - RIGHT} {TOP}"
@@ -53,7 +54,7 @@ def test_lines_lie_in_the_frame_and_say_what_they_show():
     assert [tick.label for tick in chart.y_ticks] == ["0 %", "20 %", "40 %", "60 %", "80 %", "100 %"]
 
 
-def test_whiskers_and_the_diagonal():
+def test_error_bars_and_the_diagonal_are_at_their_positions():
     axis = Axis("", 0, 1)
     chart = with_diagonal(with_whiskers(line_chart("", axis, axis, []), [(1, 0, 1)]))
     assert chart.whiskers == ((WIDTH - RIGHT, HEIGHT - BOTTOM, TOP),)

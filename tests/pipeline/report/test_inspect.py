@@ -22,7 +22,7 @@ def pixels(data):
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
-def test_statistics_and_sheet(workspace, tmp_path):
+def test_statistics_equal_the_source_and_the_sheet_is_reproducible(workspace, tmp_path):
     found = backbeam("inspect", "--workspace", workspace, "--to", tmp_path / "sheets", "--per-class", 4, "--json").json
     images = Digits().split(0, 60)[0]
     train = found["splits"]["train"]
@@ -40,7 +40,7 @@ def test_statistics_and_sheet(workspace, tmp_path):
     assert str(workspace / "inspect") in text
 
 
-def test_named_examples_are_the_ones_of_the_source(workspace, tmp_path):
+def test_named_examples_have_the_images_of_the_source(workspace, tmp_path):
     done = backbeam("inspect", "--workspace", workspace, "--to", tmp_path, "--examples", "train:42,7", "--json")
     assert done.json["examples"] == [
         {"split": "train", "index": 42, "label": 0},
@@ -64,7 +64,7 @@ def test_named_examples_are_the_ones_of_the_source(workspace, tmp_path):
         (["--per-class", "0"], "--per-class"),
     ],
 )
-def test_what_is_refused(arguments, message, workspace, tmp_path):
+def test_invalid_options_are_rejected(arguments, message, workspace, tmp_path):
     done = backbeam("inspect", "--workspace", workspace, "--to", tmp_path / "sheets", *arguments)
     assert done.code == 2
     assert message in " ".join(done.err.split())
@@ -72,19 +72,20 @@ def test_what_is_refused(arguments, message, workspace, tmp_path):
 
 
 @pytest.mark.parametrize(("height", "width", "size"), [(28, 28, (56, 56)), (5, 4, (44, 55)), (60, 80, (80, 60))])
-def test_small_images_are_enlarged_by_whole_numbers(height, width, size):
+def test_images_are_enlarged_by_a_whole_factor(height, width, size):
     assert tile_size(height, width) == size
 
 
-def test_large_images_are_reduced():
+def test_large_images_are_reduced_to_the_largest_size():
     assert tile_size(300, 150) == (56, 112)
     sheet = draw_named("x", [Tile(np.zeros((300, 150), np.uint8), ("train:1", "0"))], 300, 150)
     assert (pixels(sheet) == 0).sum() >= 56 * 112
 
 
-def test_many_classes_stand_side_by_side():
+def test_many_classes_are_drawn_in_blocks_side_by_side():
     tile = Tile(np.zeros((28, 28), np.uint8))
     rows = [SheetRow(f"a class with a long name, number {n}", "1 examples", [tile]) for n in range(26)]
-    tall, wide = pixels(draw_classes("x", rows[:13], 3, 28, 28)), pixels(draw_classes("x", rows, 3, 28, 28))
+    tall = pixels(draw_classes("x", rows[:13], 3, 28, 28))
+    wide = pixels(draw_classes("x", rows, 3, 28, 28))
     assert tall.shape[0] == wide.shape[0]
     assert wide.shape[1] > 2 * tall.shape[1] - 100

@@ -1,4 +1,4 @@
-"""The arithmetic of the page's scripts: that of the manual gradients, and of the pictures that `predict` prepares."""
+"""The scripts of the page compute the same as the manual gradients and as the image preparation of `predict`."""
 
 import numpy as np
 import pytest
@@ -13,15 +13,15 @@ from tests import browser
 from tests.browser import values_in
 
 
-def close(found, expected):
+def is_close(found, expected):
     expected = np.asarray(expected)
     found = np.asarray(found, np.float64).reshape(expected.shape)
     return np.abs(found - expected).max() <= 1e-9 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("place", [0, 1, -1])
-def test_the_arithmetic_is_that_of_the_manual_gradients(place, each, driver):
-    page, model = each
+@pytest.mark.parametrize("position", [0, 1, -1])
+def test_a_step_of_the_page_equals_one_by_manual_gradients(position, model_page, driver):
+    page, model = model_page
     browser.show(driver, page)
     found = values_in(
         driver,
@@ -32,40 +32,42 @@ def test_the_arithmetic_is_that_of_the_manual_gradients(place, each, driver):
         "const after = network.descend(model.config, model.layers, pass.gradients);"
         "return { ...pass, after, pixels: example.pixels, target: example.target,"
         "         lossAfter: network.propagate(model.functions, after, x, y).loss };",
-        place,
+        position,
     )
     parameters = tuple(
         Layer(*(tf.constant(part, tf.float64) for part in layer))
         for layer in decode_parameters(model.run.parameters.read(model.folder))
     )
     config = model.run.config
-    network, x = network_of(config), tf.constant([found["pixels"]], tf.float64) / 255
+    network = network_of(config)
+    x = tf.constant([found["pixels"]], tf.float64) / 255
     y = tf.one_hot([found["target"]], config.layers[-1], dtype=tf.float64)
     values, z = forward(network, parameters, x)
-    assert all(close(a, value[0]) for a, value in zip(found["a"][:-1], values, strict=True))
-    assert close(found["z"][-1], z[0])
-    assert close(found["a"][-1], network.output.value(z)[0])
+    assert all(is_close(a, value[0]) for a, value in zip(found["a"][:-1], values, strict=True))
+    assert is_close(found["z"][-1], z[0])
+    assert is_close(found["a"][-1], network.output.value(z)[0])
     expected = manual(network, parameters, x, y)
-    assert close(found["loss"], expected.loss)
+    assert is_close(found["loss"], expected.loss)
     for number, layer in enumerate(expected.layers, 1):
-        assert close(found["gradients"][number]["weights"], layer.weights)
-        assert close(found["gradients"][number]["biases"], layer.biases)
-        assert close(found["delta"][number], layer.biases)
+        assert is_close(found["gradients"][number]["weights"], layer.weights)
+        assert is_close(found["gradients"][number]["biases"], layer.biases)
+        assert is_close(found["delta"][number], layer.biases)
     velocity = tf.nest.map_structure(tf.zeros_like, parameters)
     state = descend(config, State(tf.constant(0), tf.constant(1), parameters, velocity), expected.layers, 1.0)
     for layer, stepped in zip(found["after"], state.parameters, strict=True):
-        assert close(layer["weights"], stepped.weights)
-        assert close(layer["biases"], stepped.biases)
-    assert close(found["lossAfter"], manual(network, state.parameters, x, y).loss)
+        assert is_close(layer["weights"], stepped.weights)
+        assert is_close(layer["biases"], stepped.biases)
+    assert is_close(found["lossAfter"], manual(network, state.parameters, x, y).loss)
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("loss", ["quadratic", "cross-entropy"])
-def test_every_function_is_that_of_the_model(activation, output, loss, digits, driver):
+def test_every_activation_output_and_loss_equals_that_of_the_model(activation, output, loss, digits, driver):
     random = np.random.default_rng(5)
     layers = [(random.normal(size=(o, i)), random.normal(size=o)) for i, o in ((6, 5), (5, 4), (4, 3))]
-    x, y = random.uniform(size=6), np.eye(3)[1]
+    x = random.uniform(size=6)
+    y = np.eye(3)[1]
     if driver.current_url != f"file://{digits.path}":
         browser.show(driver, digits.path)
     found = values_in(
@@ -82,19 +84,20 @@ def test_every_function_is_that_of_the_model(activation, output, loss, digits, d
     )
     parameters = tuple(Layer(*map(tf.constant, layer)) for layer in layers)
     expected = manual(build_network(activation, output, loss), parameters, tf.constant([x]), tf.constant([y]))
-    assert close(found["loss"], expected.loss)
+    assert is_close(found["loss"], expected.loss)
     for number, layer in enumerate(expected.layers, 1):
-        assert close(found["gradients"][number]["weights"], layer.weights)
-        assert close(found["gradients"][number]["biases"], layer.biases)
+        assert is_close(found["gradients"][number]["weights"], layer.weights)
+        assert is_close(found["gradients"][number]["biases"], layer.biases)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (9, 14), (40, 12)])
-def test_pictures_are_prepared_as_predict_does(size, digits, driver):
+def test_drawings_are_prepared_as_by_predict(size, digits, driver):
     browser.show(driver, digits.path)
     random = np.random.default_rng(size)
     for number in range(6):
         picture = np.zeros((140, 90), np.uint8)
-        top, left = random.integers(2, 60), random.integers(2, 40)
+        top = random.integers(2, 60)
+        left = random.integers(2, 40)
         picture[top : top + random.integers(1, 70), left : left + random.integers(1, 45)] = 255  # symmetric: halves
         if number % 2:
             picture[random.integers(1, 139, 40), random.integers(1, 89, 40)] = random.integers(0, 256, 40)

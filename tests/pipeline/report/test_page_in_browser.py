@@ -1,4 +1,4 @@
-"""How the page looks on a phone, in the dark and on paper, and that it neither runs nor fetches what is not its own."""
+"""The page on a phone, in dark mode and on paper; and the Content-Security-Policy in effect."""
 
 import json
 
@@ -15,8 +15,8 @@ def is_wider_than_the_screen(driver):
     )
 
 
-def test_a_phone_needs_no_scrolling_to_the_side(each, driver):
-    browser.show(driver, each.path, 360, 740)
+def test_the_page_fits_the_width_of_a_phone(model_page, driver):
+    browser.show(driver, model_page.path, 360, 740)
     driver.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     assert not is_wider_than_the_screen(driver)
     while inspector(driver, "next").is_enabled():
@@ -32,17 +32,18 @@ def luminance(driver, element, name):
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_light_and_dark_have_contrast(dark, digits, driver):
+def test_text_has_contrast_in_light_and_dark_mode(dark, digits, driver):
     browser.show(driver, digits.path, dark=dark)
     paper = luminance(driver, "body", "backgroundColor")
     assert (paper < 0.05) == dark
     for element in ("body", ".over", "nav a", "thead th", ".small", "dt"):
         ink = luminance(driver, element, "color")
-        lighter, darker = max(ink, paper), min(ink, paper)
+        lighter = max(ink, paper)
+        darker = min(ink, paper)
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5, element
 
 
-def test_on_paper_it_is_light_and_nothing_is_cut(digits, driver):
+def test_the_printed_page_is_light_and_fits_the_paper(digits, driver):
     browser.show(driver, digits.path, 700, 1000, dark=True)
     browser.emulate_media(driver, "print", {"prefers-color-scheme": "dark"})
     assert luminance(driver, "body", "backgroundColor") == 1
@@ -58,19 +59,19 @@ def test_on_paper_it_is_light_and_nothing_is_cut(digits, driver):
     assert 4 <= data.count(b"/Type /Page\n") <= 12
 
 
-def test_nothing_runs_and_nothing_is_fetched_but_the_page(tall, driver):
+def test_no_other_script_runs_and_nothing_else_is_fetched(tall, driver):
     driver.get_log("performance")
     browser.show(driver, tall.path)
     driver.execute_script("for (const stage of inspector.started.viewer.state.stages) inspector.started.viewer.go(1)")
     elements = driver.execute_script("return [document.scripts.length, document.querySelectorAll('img[src=x]').length]")
     assert elements == [2, 0]
-    assert driver.get_log("browser") == []  # an alert would have ended the test
+    assert driver.get_log("browser") == []  # an alert raises an error here
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     urls = [each["params"]["request"]["url"] for each in events if each["method"] == "Network.requestWillBeSent"]
     assert [url for url in urls if not url.startswith("data:image/png")] == [tall.path.as_uri()]
 
 
-def test_the_policy_stops_what_would_be_injected(digits, driver):
+def test_the_policy_blocks_injected_scripts_styles_and_requests(digits, driver):
     browser.show(driver, digits.path)
     driver.execute_script(
         "const script = document.createElement('script'); script.textContent = 'window.injected = 1';"

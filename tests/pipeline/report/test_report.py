@@ -1,4 +1,4 @@
-"""`backbeam report` as a command: which runs it takes, several of them compared, where it writes, how it fails."""
+"""The command `backbeam report`: the choice of runs, the comparison of several, the target, and errors."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def report(workspace, *arguments):
     return backbeam("report", "--workspace", workspace, *arguments)
 
 
-def test_several_runs_are_compared_with_the_first(two):
+def test_each_further_run_is_compared_with_the_first(two):
     workspace, (first, second) = two
     done = report(workspace, first, second, "--json")
     assert done.code == 0, done.err
@@ -50,7 +50,8 @@ def test_several_runs_are_compared_with_the_first(two):
     assert other["against_first"] == expected._asdict()
     assert expected.only_first > expected.only_second
     page = read_page(done.json["path"])
-    low, high = 100 * expected.difference_low, 100 * expected.difference_high
+    low = 100 * expected.difference_low
+    high = 100 * expected.difference_high
     assert page.rows("against")[1] == [
         second,
         f"{100 * expected.difference:+.2f}",
@@ -67,16 +68,18 @@ def test_several_runs_are_compared_with_the_first(two):
     assert set(settings) == {"step", "layers", "num_steps"}
 
 
-def test_the_order_of_runs_decides_the_page(two):
+def test_runs_in_another_order_are_another_page(two):
     workspace, (first, second) = two
-    one, other = report(workspace, first, second, "--json").json, report(workspace, second, first, "--json").json
+    one = report(workspace, first, second, "--json").json
+    other = report(workspace, second, first, "--json").json
     assert one["path"] != other["path"]
-    back, forth = other["runs"][1]["against_first"], one["runs"][1]["against_first"]
+    back = other["runs"][1]["against_first"]
+    forth = one["runs"][1]["against_first"]
     assert back["difference"] == -forth["difference"]
     assert back["p_value"] == forth["p_value"]
 
 
-def test_without_a_run_it_is_the_one_trained_last(two, workspace):
+def test_the_run_trained_last_is_the_default(two, workspace):
     first, last = two[1]
     times = [json.loads((workspace / "runs" / run_id / "run.json").read_text())["finished"] for run_id in two[1]]
     assert times[0] < times[1]
@@ -85,8 +88,9 @@ def test_without_a_run_it_is_the_one_trained_last(two, workspace):
     assert [run["run_id"] for run in report(workspace, "--json").json["runs"]] == [first]
 
 
-def test_a_page_is_written_whole_and_nothing_else_changes(two, workspace):
-    before, (first, _) = contents(workspace), two[1]
+def test_only_the_page_is_written(two, workspace):
+    before = contents(workspace)
+    first, _ = two[1]
     done = report(workspace, first[:24])
     assert done.code == 0, done.err
     assert f"{first}: " in done.out
@@ -98,7 +102,7 @@ def test_a_page_is_written_whole_and_nothing_else_changes(two, workspace):
     }
 
 
-def test_the_drift_of_a_run_in_lockstep_is_shown(two):
+def test_the_page_shows_the_drift_of_a_run_in_lockstep(two):
     workspace, (_, second) = two
     page = read_page(report(workspace, second, "--json").json["path"])
     assert "drift of the two networks" in page.by_id("agreement")["text"]
@@ -122,7 +126,7 @@ def flip(path: Path) -> None:
         "datasets/*/test-*.tfrecord",
     ],
 )
-def test_what_is_corrupt_is_not_shown(name, two, workspace, tmp_path):
+def test_a_corrupt_file_is_reported_and_no_page_is_written(name, two, workspace, tmp_path):
     for path in workspace.glob(name):
         flip(path)
     done = report(workspace, two[1][0], "--to", tmp_path / "page.html")
@@ -131,7 +135,7 @@ def test_what_is_corrupt_is_not_shown(name, two, workspace, tmp_path):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_missing_table_is_corrupt(two, workspace):
+def test_a_missing_table_is_reported_as_corrupt(two, workspace):
     shutil.rmtree(workspace / "reports" / "slices")
     assert report(workspace, two[1][0]).code == 4
 
@@ -147,14 +151,14 @@ def test_a_missing_table_is_corrupt(two, workspace):
         (["FIRST", "--", "--runner=FlinkRunner"], "report runs no Beam pipeline"),
     ],
 )
-def test_usage_errors(arguments, message, two):
+def test_usage_errors_exit_with_code_2(arguments, message, two):
     done = report(two[0], *[two[1][0] if argument == "FIRST" else argument for argument in arguments])
     assert done.code == 2, done.err
     assert message in " ".join(done.err.replace("│", " ").split())
     assert done.out == ""
 
 
-def test_a_run_that_is_not_evaluated(two, workspace):
+def test_a_run_without_evaluation_is_rejected(two, workspace):
     first, second = two[1]
     (workspace / "runs" / first / EVALUATION_NAME).unlink()
     done = report(workspace, first)
@@ -168,30 +172,30 @@ def test_a_run_that_is_not_evaluated(two, workspace):
     assert report(workspace / "none").code == 2
 
 
-def test_runs_of_different_data_are_not_compared(two, workspace, digits_run):
+def test_runs_with_different_test_splits_are_rejected(two, workspace, digits_run):
     shutil.copytree(digits_run, workspace, dirs_exist_ok=True)
     [other] = (folder.name for folder in (digits_run / "runs").iterdir())
-    refused = report(workspace, two[1][0], other)
-    assert refused.code == 3
-    assert "were not evaluated on the same test examples" in refused.err
+    done = report(workspace, two[1][0], other)
+    assert done.code == 3
+    assert "were not evaluated on the same test examples" in done.err
 
 
-def test_a_page_does_not_take_the_place_of_a_device(two, tmp_path):
+def test_a_page_does_not_replace_a_pipe(two, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     done = report(two[0], two[1][0], "--to", pipe)
-    assert (done.code, "is none, but a device or a pipe" in done.err) == (2, True)
+    assert (done.code, "is not a regular file" in done.err) == (2, True)
     assert pipe.is_fifo()
 
 
-def test_a_page_cannot_be_written(two, tmp_path):
+def test_a_page_that_cannot_be_written_exits_with_code_5(two, tmp_path):
     (tmp_path / "file").write_text("")
     done = report(two[0], two[1][0], "--to", tmp_path / "file" / "page.html")
     assert done.code == 5
     assert "Traceback" not in done.err
 
 
-def test_the_main_job_names_the_command(two):
+def test_run_proposes_the_report_command(two):
     workspace, (first, _) = two
     run = find_model(workspace, first).run
     text = "\n".join(suggest_next_steps(["run", "--workspace", str(workspace)], run))

@@ -1,4 +1,4 @@
-"""The command that makes a run again, from its records; that it does is seen in test_content.py."""
+"""The command that reproduces a run, built from its records; test_run_page.py runs it."""
 
 import shlex
 from dataclasses import replace
@@ -10,7 +10,7 @@ from model.recipes import RECIPES, fit_to_data, override
 from pipeline.cli.config import resolve_training
 from pipeline.evaluate.results import EvaluatedRun, find_evaluated
 from pipeline.preprocess.provenance import Origin, origin_path, write_origin
-from pipeline.report.reproduce_command import CONFIG_FILE, describe_reproduction, settings_of
+from pipeline.report.reproduce_command import CONFIG_FILE, describe_reproduction, format_config
 
 CHANGES = (
     {},
@@ -24,9 +24,9 @@ CHANGES = (
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("changes", CHANGES)
-def test_the_configuration_comes_out_again(changes, recipe, tmp_path):
+def test_the_configuration_file_has_the_same_digest(changes, recipe, tmp_path):
     config = fit_to_data(override(RECIPES[recipe].config, **changes), 784, 10, 4000)
-    (tmp_path / CONFIG_FILE).write_text(settings_of(config))
+    (tmp_path / CONFIG_FILE).write_text(format_config(config))
     assert fit_to_data(resolve_training(tmp_path / CONFIG_FILE, {}), 784, 10, 4000).digest == config.digest
 
 
@@ -35,7 +35,7 @@ def evaluated(digits_run) -> EvaluatedRun:
     return find_evaluated(digits_run, [])[0]
 
 
-def test_the_data_set_is_asked_for_as_recorded_and_the_slices_are_named(evaluated, tmp_path):
+def test_the_command_has_the_recorded_options_and_slices(evaluated, tmp_path):
     sliced = evaluated.evaluation.model_copy(update={"slicings": {"thin": "my_slices:thin"}})
     origin = Origin(
         dataset_id=evaluated.run.dataset_id,
@@ -50,20 +50,20 @@ def test_the_data_set_is_asked_for_as_recorded_and_the_slices_are_named(evaluate
         image_size=(28, 20),
     )
     write_origin(tmp_path, origin)
-    made = describe_reproduction(replace(evaluated, workspace=tmp_path, evaluation=sliced))
-    assert shlex.split(made.command) == [
+    reproduction = describe_reproduction(replace(evaluated, workspace=tmp_path, evaluation=sliced))
+    assert shlex.split(reproduction.command) == [
         *("backbeam", "run", "--dataset", "/data/one", "--dataset", "gs://bucket/two of them"),
         *("--data-dir", "/data/mnist", "--num-classes", "10", "--num-shards", "4", "--shuffle-seed", "3"),
         *("--max-rejected", "2", "--image-column", "picture", "--label-column", "kind", "--image-size", "28x20"),
         *("--config", CONFIG_FILE, "--slice", "thin=my_slices:thin"),
     ]
-    assert made.settings == settings_of(evaluated.run.config)
+    assert reproduction.settings == format_config(evaluated.run.config)
 
 
-def test_a_missing_origin_is_named_and_a_damaged_one_is_refused(evaluated, tmp_path):
-    made = describe_reproduction(replace(evaluated, workspace=tmp_path))
-    assert shlex.split(made.command)[:4] == ["backbeam", "run", "--dataset", "SOURCE"]
-    assert f"origins/{evaluated.run.dataset_id}.json" in made.needs[0]
+def test_a_missing_origin_is_reported_and_a_damaged_one_rejected(evaluated, tmp_path):
+    reproduction = describe_reproduction(replace(evaluated, workspace=tmp_path))
+    assert shlex.split(reproduction.command)[:4] == ["backbeam", "run", "--dataset", "SOURCE"]
+    assert f"origins/{evaluated.run.dataset_id}.json" in reproduction.needs[0]
     path = origin_path(tmp_path, evaluated.run.dataset_id)
     path.parent.mkdir()
     path.write_bytes(b"{}")

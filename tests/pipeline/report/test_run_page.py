@@ -1,4 +1,4 @@
-"""`backbeam report RUN` from outside: what the page of a run says, that it is complete, and that text stays text."""
+"""The page of `backbeam report RUN`: its values equal the tables, it is self-contained, and names are escaped."""
 
 import base64
 import gzip
@@ -24,12 +24,12 @@ from tests.helpers import Digits, backbeam
 from tests.pages import HOSTILE, read_page
 from tests.pictures import write_rows
 
-TEMPLATES = Path(__file__).parents[3] / "pipeline" / "page" / "templates"
+TEMPLATES = Path(__file__).parents[3] / "pipeline" / "report" / "templates"
 SECTIONS = (
     *("learning", "confusion", "classes", "calibration", "mistakes", "weights", "inspector", "slices", "data"),
     *("agreement", "origin"),
 )
-MATHML = "http://www.w3.org/1998/Math/MathML"  # a name; nothing is there
+MATHML = "http://www.w3.org/1998/Math/MathML"  # a namespace, which is not fetched
 
 
 def report(workspace, *arguments):
@@ -55,7 +55,7 @@ def page(written):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """The page of two runs, and of the second: classes, source and workspace have hostile names; they answer badly."""
+    """The pages of a run and of two runs with low accuracy; names of classes, source and workspace contain markup."""
     folder = tmp_path_factory.mktemp("hostile")
     source = folder / "<script>alert(6)<" / 'a "><img src=x onerror=alert(7)>'
     write_rows(source, Digits(num_test=1200, num_classes=5), names=list(HOSTILE))
@@ -68,7 +68,7 @@ def hostile(tmp_path_factory):
     return report(workspace, runs[1]), report(workspace, *runs)
 
 
-def of_test(workspace, table, run_id):
+def rows_of_test_split(workspace, table, run_id):
     return [row for row in read_rows(workspace, table, run_id).to_pylist() if row["split"] == "test"]
 
 
@@ -77,8 +77,8 @@ def pixels(uri):
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")).astype(int)
 
 
-def check_harmless(path, page):
-    """Nothing is loaded, no element has a handler or a style of its own, and scripts are the page's own."""
+def check_self_contained(path, page):
+    """Check that the page loads nothing, and has no event handlers, inline styles or other scripts."""
     for element in page.elements:
         assert element["tag"] not in ("link", "iframe", "object", "embed", "base", "form", "foreignobject")
         assert not [name for name in element if name.startswith("on") or name == "style"]
@@ -90,14 +90,14 @@ def check_harmless(path, page):
     assert "://" not in text
 
 
-def test_the_page_has_every_section_and_loads_nothing(written, page):
+def test_the_page_has_every_section_and_is_self_contained(written, page):
     assert [each["id"] for each in page.all("section")] == list(SECTIONS)
     assert [each["href"] for each in page.all("a")][1:] == [f"#{name}" for name in SECTIONS]
     assert Path(written[0]["path"]).stat().st_size == written[0]["num_bytes"] < 400_000
-    check_harmless(written[0]["path"], page)
+    check_self_contained(written[0]["path"], page)
 
 
-def test_the_policy_names_what_is_inlined(page):
+def test_the_policy_contains_the_digests_of_style_and_script(page):
     [policy] = [each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
     assert "unsafe" not in policy
@@ -109,7 +109,7 @@ def test_the_policy_names_what_is_inlined(page):
     assert page.all("style")[0]["text"] == "\n".join((TEMPLATES / name).read_text("utf-8") for name in STYLE)
 
 
-def test_the_headline(written, page, digits_run, run_id):
+def test_the_headline_has_the_figures_of_the_test_split(written, page, digits_run, run_id):
     [figures] = written[0]["runs"]
     [row] = [row for row in read_rows(digits_run, "evaluations", run_id).to_pylist() if row["split"] == "test"]
     assert figures == {name: row[name] for name in figures}
@@ -123,13 +123,15 @@ def test_the_headline(written, page, digits_run, run_id):
     assert "Never answered" not in head
 
 
-def test_confusion_and_classes(page, digits_run, run_id):
-    counts = {(row["label"], row["predicted"]): row["count"] for row in of_test(digits_run, "confusion", run_id)}
+def test_the_confusion_matrix_and_the_classes_equal_the_tables(page, digits_run, run_id):
+    counts = {
+        (row["label"], row["predicted"]): row["count"] for row in rows_of_test_split(digits_run, "confusion", run_id)
+    }
     rows = page.rows("confusion")[1:11]
     for label, row in enumerate(rows):  # a class has 100 examples, so counts are shares in percent
         right = [f"{counts[label, i]}{counts[label, i]:.1f}" if counts[label, i] else "0" for i in range(10)]
         assert row == [str(label), *right]
-    for shown, row in zip(page.rows("classes")[1:], of_test(digits_run, "classes", run_id), strict=True):
+    for shown, row in zip(page.rows("classes")[1:], rows_of_test_split(digits_run, "classes", run_id), strict=True):
         interval = wilson(counts[row["label"], row["label"]], row["support"])
         assert shown == [
             *(row["class_name"], str(row["support"]), str(row["num_predicted"])),
@@ -138,12 +140,12 @@ def test_confusion_and_classes(page, digits_run, run_id):
         ]
 
 
-def test_what_else_is_from_the_tables(page, digits_run, run_id):
-    slices = of_test(digits_run, "slices", run_id)
+def test_other_sections_equal_the_tables(page, digits_run, run_id):
+    slices = rows_of_test_split(digits_run, "slices", run_id)
     shown = [row[:3] for row in page.rows("slices") if row[0] != "slice"]
     assert shown == [[row["slice"], f"{row['num_examples']:,}", f"{row['num_correct']:,}"] for row in slices]
     assert {row["slicing"] for row in slices} == {"class", "ink", "confidence", "part"}
-    bins = of_test(digits_run, "calibration", run_id)
+    bins = rows_of_test_split(digits_run, "calibration", run_id)
     assert [row[1:3] for row in page.rows("calibration")[1:]] == [
         [str(row["num_examples"]), str(row["num_correct"])] for row in bins
     ]
@@ -155,7 +157,7 @@ def test_what_else_is_from_the_tables(page, digits_run, run_id):
     assert [row[3] for row in page.rows("learning")[1:]] == [str(row["num_correct"]) for row in curve]
 
 
-def test_charts_are_described(page):
+def test_charts_and_images_have_text_alternatives(page):
     charts = [each for each in page.all("svg") if each.get("role") == "img"]
     assert len(charts) == 3
     described = r"Loss while training\. mean loss since the last report, from 0\.\d+ at 1,000 \(steps\) to 0"
@@ -163,8 +165,8 @@ def test_charts_are_described(page):
     assert all(each["alt"] for each in page.all("img"))
 
 
-def test_the_worst_mistakes_are_pictures(page, digits_run, run_id):
-    wrong = [row for row in of_test(digits_run, "predictions", run_id) if row["label"] != row["predicted"]]
+def test_the_most_confident_mistakes_are_shown_as_images(page, digits_run, run_id):
+    wrong = [row for row in rows_of_test_split(digits_run, "predictions", run_id) if row["label"] != row["predicted"]]
     wrong.sort(key=lambda row: (-row["confidence"], row["index"]))
     source = gzip.decompress((EMBEDDED / "mnist-5k" / "t10k-images-idx3-ubyte.gz").read_bytes())
     images = np.frombuffer(source, np.uint8, offset=16).reshape(-1, 28, 28)
@@ -176,7 +178,7 @@ def test_the_worst_mistakes_are_pictures(page, digits_run, run_id):
     assert f"{wrong[0]['confidence']:.3f}" in page.by_id("mistakes")["text"]
 
 
-def test_first_layer_weights_are_pictures(page, digits_run, run_id):
+def test_first_layer_weights_are_shown_as_images(page, digits_run, run_id):
     model = find_model(digits_run, run_id)
     weights = read_layers(model.run.parameters.read(model.folder))[0].weights
     full = np.quantile(np.abs(weights), 0.995)
@@ -188,7 +190,7 @@ def test_first_layer_weights_are_pictures(page, digits_run, run_id):
         assert ((red > blue) == (expected > 0))[opacity > 0].all()
 
 
-def test_the_inspector_has_the_parameters_and_examples_of_every_kind(page, digits_run, run_id):
+def test_the_inspector_has_the_parameters_and_examples_of_every_class(page, digits_run, run_id):
     data = json.loads(page.by_id("inspector-data")["text"])
     model = find_model(digits_run, run_id)
     layers = read_layers(model.run.parameters.read(model.folder))
@@ -198,19 +200,23 @@ def test_the_inspector_has_the_parameters_and_examples_of_every_kind(page, digit
     specimens = data["specimens"]
     assert len(base64.b64decode(data["images"])) == 784 * len(specimens)
     assert {each["label"] for each in specimens if each["label"] == each["predicted"]} == set(range(10))
-    missed = {row["label"] for row in of_test(digits_run, "predictions", run_id) if row["label"] != row["predicted"]}
+    missed = {
+        row["label"]
+        for row in rows_of_test_split(digits_run, "predictions", run_id)
+        if row["label"] != row["predicted"]
+    }
     assert {each["label"] for each in specimens if each["label"] != each["predicted"]} == missed
 
 
-def test_the_same_run_gives_the_same_page(written, digits_run, run_id, tmp_path):
+def test_the_page_of_a_run_is_reproducible(written, digits_run, run_id, tmp_path):
     again, _ = report(digits_run, run_id[:20], "--to", tmp_path / "new" / "again.html")
     assert Path(again["path"]).read_bytes() == Path(written[0]["path"]).read_bytes()
 
 
-def test_hostile_names_stay_text(hostile):
+def test_markup_in_names_is_escaped(hostile):
     (done, page), (both, comparison) = hostile
-    check_harmless(done["path"], page)
-    check_harmless(both["path"], comparison)
+    check_self_contained(done["path"], page)
+    check_self_contained(both["path"], comparison)
     assert [row[0] for row in comparison.rows("classes")[1:]] == [" ".join(name.split()) for name in HOSTILE]
     assert [each["id"] for each in page.all("section")] == list(SECTIONS)
     for label, name in enumerate(HOSTILE):
@@ -224,7 +230,7 @@ def test_hostile_names_stay_text(hostile):
     assert re.search(r"first test examples right\s*\d+ of 1,000", page.all("header")[0]["text"])
 
 
-def test_a_network_that_is_too_large_and_too_many_classes_for_a_matrix(tmp_path):
+def test_a_large_network_has_no_inspector_and_many_classes_no_matrix(tmp_path):
     source = Digits(num_train=62, num_test=62, num_classes=31).write(tmp_path / "digits")
     layers = ["--layers", "20,1300,1200,31", "--num-steps", "1"]
     done = backbeam("run", "--workspace", tmp_path / "ws", "--dataset", source, *layers)
@@ -246,7 +252,7 @@ def command_of(page):
 
 
 @pytest.mark.slow
-def test_the_command_makes_the_same_run_of_a_users_data(tmp_path, monkeypatch):
+def test_the_command_reproduces_a_run_on_user_data(tmp_path, monkeypatch):
     source = Digits(height=7).write(tmp_path / "a" / "digits")
     options = ["--num-shards", "3", "--shuffle-seed", "9", "--num-classes", "4", "--recipe", "modern", "--seed", "3"]
     done = backbeam("run", "--workspace", tmp_path / "ws", "--dataset", source, "--json", "--num-steps", "5", *options)
@@ -260,7 +266,7 @@ def test_the_command_makes_the_same_run_of_a_users_data(tmp_path, monkeypatch):
     assert again.json["run_id"] == done.json["run_id"]
 
 
-def test_a_joint_data_set_and_no_mistakes(tmp_path):
+def test_the_page_of_a_joined_data_set_without_mistakes(tmp_path):
     folders = [Digits(num_train=150, seed=seed).write(tmp_path / f"part{seed}") for seed in (1, 2)]
     named = [word for folder in folders for word in ("--dataset", folder)]
     done = backbeam("run", "--workspace", tmp_path / "ws", "--num-steps", "800", *named)
@@ -272,7 +278,7 @@ def test_a_joint_data_set_and_no_mistakes(tmp_path):
     assert "every test example is right" in page.by_id("mistakes")["text"]
 
 
-def test_a_workspace_can_be_copied(digits_run, written, tmp_path):
+def test_a_copied_workspace_gives_the_same_page(digits_run, written, tmp_path):
     done, _ = report(shutil.copytree(digits_run, tmp_path / "copy"))
     assert Path(done["path"]).read_bytes() == Path(written[0]["path"]).read_bytes()
     assert done["path"] == str(tmp_path / "copy" / "reports" / "pages" / f"{done['runs'][0]['run_id']}.html")

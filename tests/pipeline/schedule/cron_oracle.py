@@ -1,4 +1,4 @@
-"""An independent reading of cron: look at the zone's clock every minute, and at each field's text every time."""
+"""An independent and slow implementation of cron: compare every minute of the zone's clock with every field."""
 
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -26,43 +26,43 @@ WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
 @cache
 def clock_changes(zone: str) -> list[datetime]:
-    """The hours of 2027 and 2028 at whose end the zone's offset is another; a leap day where it never changes."""
+    """Return the hours of 2027 and 2028 in which the zone's offset changes; a leap day if it never does."""
     hours = [datetime(2027, 1, 1, tzinfo=UTC) + timedelta(hours=number) for number in range(2 * 365 * 24)]
     offsets = [hour.astimezone(ZoneInfo(zone)).utcoffset() for hour in hours]
-    found = [hour for hour, (before, after) in zip(hours, pairwise(offsets), strict=False) if before != after]
-    return found or [datetime(2028, 2, 29, tzinfo=UTC)]
+    changes = [hour for hour, (before, after) in zip(hours, pairwise(offsets), strict=False) if before != after]
+    return changes or [datetime(2028, 2, 29, tzinfo=UTC)]
 
 
-def number(text: str, names: list[str], first: int) -> int:
+def parse_value(text: str, names: list[str], first: int) -> int:
     return names.index(text) + first if text in names else int(text)
 
 
-def fits(field: str, value: int, lowest: int, highest: int, names: list[str]) -> bool:
+def matches_field(field: str, value: int, lowest: int, highest: int, names: list[str]) -> bool:
     for item in field.split(","):
         values, _, step = item.partition("/")
         low, _, high = f"{lowest}-{highest}".partition("-") if values == "*" else values.partition("-")
-        low = number(low, names, lowest)
-        high = number(high, names, lowest) if high else low
+        low = parse_value(low, names, lowest)
+        high = parse_value(high, names, lowest) if high else low
         if low <= value <= high and (value - low) % int(step or 1) == 0:
             return True
     return False
 
 
 class Oracle:
-    """Which minutes match the five fields of an expression."""
+    """Tells which minutes match the five fields of an expression."""
 
     def __init__(self, expression: str) -> None:
         self.minute, self.hour, self.day, self.month, self.weekday = expression.split()
-        self.minutes = {value for value in range(60) if fits(self.minute, value, 0, 59, [])}
-        self.hours = {value for value in range(24) if fits(self.hour, value, 0, 23, [])}
+        self.minutes = {value for value in range(60) if matches_field(self.minute, value, 0, 59, [])}
+        self.hours = {value for value in range(24) if matches_field(self.hour, value, 0, 23, [])}
         self.is_wildcard = self.hour[0] == "*"
-        self.day_fits = cache(self._day_fits)
+        self.day_matches = cache(self._day_matches)
 
-    def _day_fits(self, month: int, day: int, weekday: int) -> bool:
-        if not fits(self.month, month, 1, 12, MONTHS):
+    def _day_matches(self, month: int, day: int, weekday: int) -> bool:
+        if not matches_field(self.month, month, 1, 12, MONTHS):
             return False
-        by_day = fits(self.day, day, 1, 31, [])
-        by_weekday = any(fits(self.weekday, value, 0, 7, WEEKDAYS) for value in {weekday, weekday % 7})
+        by_day = matches_field(self.day, day, 1, 31, [])
+        by_weekday = any(matches_field(self.weekday, value, 0, 7, WEEKDAYS) for value in {weekday, weekday % 7})
         if self.day[0] == "*" or self.weekday[0] == "*":
             return by_day and by_weekday
         return by_day or by_weekday
@@ -70,14 +70,14 @@ class Oracle:
     def matches(self, shown: datetime) -> bool:
         if shown.minute not in self.minutes or shown.hour not in self.hours:
             return False
-        return self.day_fits(shown.month, shown.day, shown.isoweekday())
+        return self.day_matches(shown.month, shown.day, shown.isoweekday())
 
     def due_times(self, zone: str, start: datetime, num_minutes: int) -> list[datetime]:
-        """The due times in the minutes that follow `start`."""
+        """Return the due times in the num_minutes after `start`."""
         due = []
         earlier: set[datetime] = set()
-        for moment, passed in watched(zone, start - timedelta(hours=4), num_minutes + 240):
-            # a wildcard hour is due at what is shown; a named one also at what is skipped, but once
+        for moment, passed in clock_by_minute(zone, start - timedelta(hours=4), num_minutes + 240):
+            # with a wildcard hour only shown times are due; with named hours skipped ones too, but each time once
             times = passed[:1] if self.is_wildcard else [each for each in passed if each not in earlier]
             matching = [each for each in times if self.matches(each)]
             if matching and moment > start:
@@ -87,9 +87,9 @@ class Oracle:
 
 
 @cache
-def watched(zone: str, start: datetime, num_minutes: int) -> list[tuple[datetime, list[datetime]]]:
-    """Each minute, what the clock shows then, and what it skipped since the minute before."""
-    found = []
+def clock_by_minute(zone: str, start: datetime, num_minutes: int) -> list[tuple[datetime, list[datetime]]]:
+    """Return each minute with the time that the clock shows, followed by the times skipped since the last minute."""
+    minutes = []
     before = None
     for minute in range(num_minutes + 1):
         moment = start + minute * MINUTE
@@ -97,9 +97,9 @@ def watched(zone: str, start: datetime, num_minutes: int) -> list[tuple[datetime
         passed = [shown]
         while before and passed[-1] - before > MINUTE:
             passed.append(passed[-1] - MINUTE)
-        found.append((moment, passed))
+        minutes.append((moment, passed))
         before = shown
-    return found
+    return minutes
 
 
 def random_value(random: Random, low: int, high: int, names: list[str]) -> tuple[int, str]:
@@ -110,7 +110,7 @@ def random_value(random: Random, low: int, high: int, names: list[str]) -> tuple
 
 
 def random_item(random: Random, low: int, high: int, names: list[str]) -> str:
-    """A value, a range (often of one value), or a step."""
+    """Return a value, a range (often of one value), or a step."""
     kind = random.choice(("value", "value", "range", "one", "stepped range", "stepped star"))
     step = random.choice((1, 2, 3, 5, 7, 10, 15, 70))
     if kind == "stepped star":
@@ -146,6 +146,6 @@ def random_expression(random: Random) -> str:
 
 
 def random_start(random: Random, zone: str) -> datetime:
-    """A moment up to a day before or soon after a change of the zone's clock."""
+    """Return a moment up to a day before or half an hour after a change of the zone's clock."""
     change = random.choice(clock_changes(zone))
     return change - timedelta(minutes=random.choice((1440, 60, 30, -30)))

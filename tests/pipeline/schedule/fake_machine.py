@@ -1,4 +1,4 @@
-"""A machine for schedulers: a clock that tests set, runs that take no real time, a disk that may be full."""
+"""A simulated machine for schedulers: a clock that tests set, runs that take no real time, a disk that may be full."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,12 +18,12 @@ def at(text: str) -> datetime:
 
 
 class PowerCut(BaseException):
-    """The scheduler is gone, as by SIGKILL."""
+    """Ends a scheduler at once, as SIGKILL does."""
 
 
 @dataclass
 class FakeRun:
-    """A run that ends by itself after a time, with a code; a signal ends it unless it ignores signals."""
+    """A run that exits with a code after a time, or at a signal unless it ignores signals."""
 
     machine: "FakeMachine"
     code: int
@@ -61,13 +61,13 @@ class FakeRun:
 
 @dataclass
 class FakeMachine:
-    """What outlives a scheduler.
+    """The clock, files and processes of a machine, which outlive a scheduler.
 
     Attributes:
-        clock: what the wall clock shows; tests set it to make it jump.
-        elapsed: how much time has really gone by.
-        events: what happens when the clock reaches a time, in order; each is called once.
-        codes: the exit codes of the next runs; without it they succeed.
+        clock: the wall clock, which tests may set.
+        elapsed: the simulated time that has passed, whatever the clock shows.
+        events: (time, function) in order; each function is called once, when the clock reaches its time.
+        codes: the exit codes of the next runs; None if all succeed.
     """
 
     clock: datetime
@@ -119,7 +119,7 @@ class FakeMachine:
 
     @property
     def started(self) -> list[str]:
-        """When runs started, by the wall clock."""
+        """The wall-clock times at which runs started."""
         return [run.started.strftime("%d %H:%M") for run in self.runs]
 
     def schedule(self, cron: str = "0 3 * * *", zone: str = "UTC", once: bool = False, **options) -> int:
@@ -130,7 +130,7 @@ class FakeMachine:
 
 
 class FakeScheduler(Scheduler):
-    """A scheduler on a fake machine."""
+    """A scheduler on a simulated machine."""
 
     def __init__(self, machine: FakeMachine, timetable: Timetable, jitter: float = 0, poll_seconds: int = 3600) -> None:
         self.machine = machine

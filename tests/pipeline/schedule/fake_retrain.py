@@ -1,7 +1,7 @@
-"""`backbeam` whose scheduled command is a light fake, controlled by environment variables.
+"""The command line of `backbeam`, but scheduled runs are a light fake that environment variables control.
 
-    python fake_retrain.py ARGUMENT...      the real command line; what it schedules is the next line
-    python fake_retrain.py --child ARGUMENT...
+    python fake_retrain.py ARGUMENT...          the command line
+    python fake_retrain.py --child ARGUMENT...  a scheduled run
 
 A run writes its arguments and process id to the file `started` in the folder FAKE_FOLDER, and the signal that ended it
 to `ended`. It works for FAKE_SECONDS and exits with FAKE_CODE; with FAKE_DEAF it ignores signals.
@@ -45,8 +45,8 @@ def run() -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "--child":
         run()
+    from pipeline.cli import schedule_command
     from pipeline.cli.main import main
-    from pipeline.schedule import child
 
-    child.COMMAND = (sys.executable, str(Path(__file__).resolve()), "--child")
+    schedule_command.COMMAND = (sys.executable, str(Path(__file__).resolve()), "--child")
     main()

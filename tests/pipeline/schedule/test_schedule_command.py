@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from model.errors import CorruptArtefact
-from pipeline.schedule.child import COMMAND
+from pipeline.cli.schedule_command import COMMAND
 from pipeline.schedule.state import ScheduleHealth, ScheduleState, find_health_problem, load_state, write_record
 from pipeline.storage.lock import lock_workspace
 from tests.helpers import backbeam
@@ -25,7 +25,7 @@ NOON = ("--cron", "0 12 * * *")
 
 @pytest.fixture(autouse=True)
 def workspace(tmp_path, monkeypatch) -> Path:
-    """A workspace; the fake runs write their notes beside it."""
+    """A workspace; fake runs write their notes to its parent folder."""
     monkeypatch.setenv("FAKE_FOLDER", str(tmp_path))
     return tmp_path / "ws"
 
@@ -47,7 +47,7 @@ def start(workspace) -> Iterator[Callable[..., subprocess.Popen]]:
 
 
 def save_missed_due_times(workspace: Path) -> None:
-    """Save a state by which a run is due now."""
+    """Save a state according to which a run is due now."""
     handled = datetime.now(UTC) - timedelta(hours=50)
     state = ScheduleState(expression="0 12 * * *", timezone="UTC", handled=handled)
     write_record(workspace / "schedule.json", state)
@@ -77,7 +77,7 @@ def is_running(pid: int) -> bool:
     return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text() if Path("/proc/self").exists() else True
 
 
-def test_sigint_ends_a_waiting_scheduler_and_check_tells_whether_it_lives(workspace, start):
+def test_sigint_ends_a_waiting_scheduler_and_check_reports_whether_it_runs(workspace, start):
     scheduler = start()
     wait_for(lambda: status(workspace) == "waiting")
     health = read(workspace / "schedule-health.json")
@@ -96,7 +96,7 @@ def test_sigint_ends_a_waiting_scheduler_and_check_tells_whether_it_lives(worksp
     assert "has stopped" in checked.err
 
 
-def test_sigterm_is_passed_on_to_the_run_which_resumes_at_the_next_start(workspace, start, monkeypatch):
+def test_sigterm_is_forwarded_to_the_run_which_resumes_at_the_next_start(workspace, start, monkeypatch):
     save_missed_due_times(workspace)
     monkeypatch.setenv("FAKE_SECONDS", "300")
     scheduler = start()
@@ -151,7 +151,7 @@ def test_a_run_ends_when_its_scheduler_is_killed_and_is_retried(workspace, start
     assert read(workspace / "schedule-health.json")["consecutive_failures"] == 1
 
 
-def test_a_run_that_is_killed_is_a_failure_and_the_scheduler_stays(workspace, start, monkeypatch):
+def test_a_killed_run_is_a_failure_and_the_scheduler_continues(workspace, start, monkeypatch):
     save_missed_due_times(workspace)
     monkeypatch.setenv("FAKE_CODE", str(-signal.SIGKILL))
     scheduler = start()
@@ -161,7 +161,7 @@ def test_a_run_that_is_killed_is_a_failure_and_the_scheduler_stays(workspace, st
     assert scheduler.poll() is None
 
 
-def test_once_exits_with_the_code_of_the_run_and_passes_options_on(workspace, start, monkeypatch):
+def test_once_forwards_options_and_exits_with_the_code_of_the_run(workspace, start, monkeypatch):
     monkeypatch.setenv("FAKE_CODE", "3")
     scheduler = start("--once", "--seed", "3", "--quiet", "--", "--direct_num_workers=2")
     _, err = scheduler.communicate(timeout=60)
@@ -177,24 +177,24 @@ def test_once_exits_with_the_code_of_the_run_and_passes_options_on(workspace, st
         (("--cron", "61 * * * *"), "61"),
         (("--cron", "@daily", "--nonsense", "3"), "--nonsense"),
         (("--cron", "@daily", "--once", "--jitter", "5"), "--jitter"),
-        (("--cron", "@daily", "--jitter", "inf"), "--jitter is inf"),
+        (("--cron", "@daily", "--jitter", "inf"), "Invalid value for '--jitter'"),
     ],
 )
-def test_bad_options_are_refused_before_anything_is_written(options, message, workspace):
+def test_invalid_options_are_rejected_before_anything_is_written(options, message, workspace):
     done = backbeam("schedule", *options, "--workspace", workspace)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
     assert not workspace.exists()
 
 
-def test_a_state_file_that_cannot_be_read_is_named(tmp_path):
+def test_an_unreadable_state_file_is_reported(tmp_path):
     assert load_state(tmp_path / "schedule.json") is None
     (tmp_path / "schedule.json").write_text("{")
     with pytest.raises(CorruptArtefact, match=r"schedule\.json is not a schedule's state"):
         load_state(tmp_path / "schedule.json")
 
 
-def test_a_scheduler_without_a_recent_health_file_is_not_alive(tmp_path):
+def test_a_stale_or_missing_health_file_is_a_health_problem(tmp_path):
     file = tmp_path / "health.json"
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert "no scheduler was started" in find_health_problem(file, now)
@@ -206,7 +206,7 @@ def test_a_scheduler_without_a_recent_health_file_is_not_alive(tmp_path):
     assert "is not a schedule's health file" in find_health_problem(file, now)
 
 
-def test_the_real_command_ends_with_its_scheduler(workspace):
+def test_a_real_run_is_terminated_when_its_scheduler_ends(workspace):
     with lock_workspace(workspace):
         command = [*COMMAND, "run", "--workspace", str(workspace), "--wait", "300"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
@@ -216,7 +216,7 @@ def test_the_real_command_ends_with_its_scheduler(workspace):
 
 
 @pytest.mark.slow
-def test_a_real_run(workspace, digits_folder):
+def test_a_real_run_is_scheduled(workspace, digits_folder):
     options = ("--workspace", workspace, "--dataset", digits_folder, "--num-steps", 20)
     done = backbeam("schedule", *NOON, "--once", *options)
     assert done.code == 0, done.err

@@ -1,4 +1,4 @@
-"""The scheduler's decisions, with a fake clock."""
+"""The scheduler's decisions, on a simulated machine."""
 
 import random
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def log_lines(capsys) -> list[str]:
     return [line.split(" ", 1)[1] for line in capsys.readouterr().err.splitlines()]
 
 
-def test_each_due_time_is_run_once_and_every_decision_is_logged(capsys):
+def test_each_due_time_is_run_once_and_each_decision_is_logged(capsys):
     machine = FakeMachine(at("2026-01-01 10:00"))
     machine.stop_at("2026-01-04 10:00")
     assert machine.schedule() == 143
@@ -38,7 +38,7 @@ def test_each_due_time_is_run_once_and_every_decision_is_logged(capsys):
     assert lines[-1] == "schedule: stopped by signal 15"
 
 
-def test_the_health_file_is_renewed_every_15_seconds_and_not_more_often():
+def test_the_health_file_is_written_every_15_seconds():
     machine = FakeMachine(at("2026-01-01 02:50"), run_time=timedelta(minutes=20))
     machine.stop_at("2026-01-01 03:40")
     machine.schedule(poll_seconds=5)
@@ -46,7 +46,8 @@ def test_the_health_file_is_renewed_every_15_seconds_and_not_more_often():
     assert max(later - earlier for earlier, later in pairwise(times)) == timedelta(seconds=15)
     assert len(times) < 50 * 4 + 5
     assert [health.status for health in machine.health if health.updated == at("2026-01-01 03:10")] == ["running"]
-    first, last = machine.health[0], machine.health[-1]
+    first = machine.health[0]
+    last = machine.health[-1]
     assert (first.status, first.next_due) == ("waiting", at("2026-01-01 03:00"))
     assert (last.status, last.outcome) == ("stopped", "run-1 promoted: better by 0.5 points")
 
@@ -60,7 +61,7 @@ def test_a_restart_resumes_after_the_last_handled_due_time():
 
 
 @pytest.mark.parametrize(("stop", "before"), [("2026-01-02 10:00", ["02 03:00"]), ("2026-01-01 11:00", [])])
-def test_downtime_is_made_up_for_by_one_run(stop, before):
+def test_due_times_missed_in_downtime_are_handled_by_one_run(stop, before):
     machine = FakeMachine(at("2026-01-01 10:00"))
     machine.stop_at(stop)
     machine.schedule()
@@ -70,7 +71,7 @@ def test_downtime_is_made_up_for_by_one_run(stop, before):
     assert machine.started == [*before, "09 12:34", "10 03:00"]
 
 
-def test_due_times_that_pass_during_a_run_are_one_run_after_it():
+def test_due_times_missed_during_a_run_are_handled_by_one_run():
     machine = FakeMachine(at("2026-01-01 02:30"), run_time=timedelta(hours=3, minutes=30))
     machine.stop_at("2026-01-01 06:40")
     machine.schedule(HOURLY)
@@ -86,7 +87,7 @@ def test_due_times_that_pass_during_a_run_are_one_run_after_it():
         ("01 03:20", "01 06:20", ["01 03:00", "01 06:20", "01 07:00"]),
     ],
 )
-def test_a_clock_that_is_set_repeats_nothing_and_is_caught_up_with_one_run(when, to, started):
+def test_setting_the_clock_repeats_no_run_and_skipped_due_times_are_one_run(when, to, started):
     machine = FakeMachine(at("2026-01-01 02:30"))
     machine.set_clock_at(f"2026-01-{when}", f"2026-01-{to}")
     machine.stop_at("2026-01-01 07:10")
@@ -96,7 +97,7 @@ def test_a_clock_that_is_set_repeats_nothing_and_is_caught_up_with_one_run(when,
     assert all(earlier <= later for earlier, later in pairwise(times)), "no due time is announced again"
 
 
-def test_a_clock_that_was_wrong_by_more_than_a_day_does_not_stop_the_schedule(capsys):
+def test_setting_the_clock_back_by_over_a_day_resets_the_schedule(capsys):
     machine = FakeMachine(at("2026-01-01 02:30"))
     machine.set_clock_at("2026-01-01 03:20", "2027-06-01 12:00")
     machine.set_clock_at("2027-06-01 12:30", "2026-01-01 03:50")
@@ -114,7 +115,7 @@ def test_a_clock_that_was_wrong_by_more_than_a_day_does_not_stop_the_schedule(ca
         ("Australia/Lord_Howe", "2026-10-03 12:00", ["03 15:30", "04 15:15"]),
     ],
 )
-def test_each_day_is_run_once_where_clocks_change(zone, day, started):
+def test_each_day_is_run_once_when_the_clocks_change(zone, day, started):
     machine = FakeMachine(at(day))
     machine.stop_at(str(at(day) + timedelta(hours=44)))
     machine.schedule("15 2 * * *", zone)
@@ -136,7 +137,7 @@ def test_failures_that_may_pass_are_retried_with_back_off(code, capsys):
 
 
 @pytest.mark.parametrize("code", [2, 3, 4])
-def test_failures_that_will_not_pass_wait_for_the_next_due_time(code):
+def test_permanent_failures_are_not_retried_before_the_next_due_time(code):
     machine = FakeMachine(at("2026-01-01 02:30"), codes=repeat(code))
     machine.stop_at("2026-01-02 03:30")
     machine.schedule()
@@ -144,7 +145,7 @@ def test_failures_that_will_not_pass_wait_for_the_next_due_time(code):
     assert machine.health[-1].consecutive_failures == 2
 
 
-def test_a_due_time_replaces_a_retry_and_success_ends_the_count_of_failures():
+def test_a_due_time_replaces_a_retry_and_success_resets_the_failures():
     machine = FakeMachine(at("2026-01-01 02:50"), codes=iter([7, 7, 0, 0]), run_time=timedelta())
     machine.stop_at("2026-01-01 02:57")
     machine.schedule("*/2 * * * *")
@@ -160,7 +161,7 @@ def test_a_clock_set_back_does_not_delay_a_retry():
     assert machine.started == ["01 03:00", "01 00:31"]
 
 
-def test_a_run_that_was_stopped_is_no_failure_and_resumes_at_the_next_start():
+def test_a_stopped_run_is_no_failure_and_resumes_at_the_next_start():
     machine = FakeMachine(at("2026-01-01 02:50"), run_time=timedelta(hours=1))
     machine.stop_at("2026-01-01 03:20")
     assert machine.schedule(poll_seconds=60) == 143
@@ -179,7 +180,7 @@ def test_a_second_signal_kills_the_run():
     assert machine.clock < at("2026-01-01 03:31")
 
 
-def test_a_scheduler_that_was_killed_during_a_run_retries_it(capsys):
+def test_a_run_whose_scheduler_was_killed_is_retried(capsys):
     machine = FakeMachine(at("2026-01-01 02:50"), run_time=timedelta(hours=1))
     machine.events.append((at("2026-01-01 03:20"), machine.cut_power))
     with pytest.raises(PowerCut):
@@ -191,7 +192,7 @@ def test_a_scheduler_that_was_killed_during_a_run_retries_it(capsys):
     assert line in log_lines(capsys)
 
 
-def test_another_expression_keeps_what_is_handled():
+def test_a_new_expression_keeps_the_handled_due_times():
     machine = FakeMachine(at("2026-01-01 02:50"))
     machine.stop_at("2026-01-01 03:20")
     machine.schedule()
@@ -201,22 +202,22 @@ def test_another_expression_keeps_what_is_handled():
     assert (machine.states[-1].expression, machine.states[-1].timezone) == ("30 * * * *", "Europe/Berlin")
 
 
-def test_jitter_spreads_runs_is_bounded_and_stays_the_same_after_a_restart():
+def test_jitter_is_spread_bounded_and_the_same_after_a_restart():
     machine = FakeMachine(at("2026-01-01 02:50"), run_time=timedelta())
     machine.stop_at("2026-01-20 02:30")
     machine.schedule(jitter=1800)
     late = [run.started - run.started.replace(hour=3, minute=0, second=0, microsecond=0) for run in machine.runs]
     assert len(late) == 19
-    assert all(timedelta() <= each < timedelta(minutes=30) for each in late)
+    assert all(timedelta() <= delay < timedelta(minutes=30) for delay in late)
     assert len(set(late)) > 10
     again = FakeMachine(at("2026-01-10 02:50"), run_time=timedelta())
     again.stop_at("2026-01-11 02:30")
     again.schedule(jitter=1800)
-    assert again.started == [each for each in machine.started if each.startswith("10")]
+    assert again.started == [time for time in machine.started if time.startswith("10")]
 
 
-def test_jitter_is_pinned():
-    """A version that drew another jitter would start an announced run at another time."""
+def test_jitter_equals_the_recorded_value():
+    """An update that changed the jitter would start announced runs at other times."""
     config = ScheduleConfig(Timetable("0 3 * * *", "UTC"), (), Path("s"), Path("h"), timedelta(hours=1), "a")
     assert str(config.delay(at("2026-01-01 03:00"))) == "0:27:46.224708"
 
@@ -228,7 +229,7 @@ def test_jitter_is_less_than_the_time_to_the_next_due_time():
     assert [(run.started.hour * 60 + run.started.minute) // 10 for run in machine.runs] == list(range(18, 72))
 
 
-def test_once_runs_at_first_then_only_what_is_due(capsys):
+def test_once_runs_the_first_time_and_then_only_if_due(capsys):
     machine = FakeMachine(at("2026-01-01 10:00"), codes=iter([0, 7, 0, -9]))
     codes = []
     for time in ("01 10:00", "01 12:00", "02 03:10", "02 03:11", "02 03:20", "03 02:00", "03 04:00"):
@@ -239,7 +240,7 @@ def test_once_runs_at_first_then_only_what_is_due(capsys):
     assert "schedule: nothing is due" in log_lines(capsys)
 
 
-def test_on_a_full_disk_nothing_is_run_and_the_scheduler_stays(capsys):
+def test_on_a_full_disk_nothing_is_run_and_the_scheduler_continues(capsys):
     machine = FakeMachine(at("2026-01-01 02:50"))
     machine.events.append((at("2026-01-01 02:55"), lambda: setattr(machine, "disk_is_full", True)))
     machine.events.append((at("2026-01-01 03:02:30"), lambda: setattr(machine, "disk_is_full", False)))
@@ -262,17 +263,17 @@ def test_on_a_full_disk_nothing_is_run_and_the_scheduler_stays(capsys):
         (b"[1]", "the run ended with code 0, but printed no result"),
     ],
 )
-def test_the_result_of_a_run_is_described_in_a_line(printed, line):
+def test_the_output_of_a_run_is_described_in_one_line(printed, line):
     assert describe_result(printed) == line
 
 
 class YearOfFaults:
-    """A year of power cuts, stops, downtime, clocks that are set by up to half a day, and runs that fail."""
+    """A simulated year of power cuts, stops, downtime, failed runs, and clocks that are set by up to half a day."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.machine = FakeMachine(at("2026-01-01 00:00"), codes=self.exit_codes())
-        self.starts = []  # the clock at each start of a scheduler, and how many states there were
+        self.starts = []  # (clock, number of saved states) at each start of a scheduler
 
     def exit_codes(self) -> Iterator[int]:
         while True:
@@ -301,7 +302,7 @@ class YearOfFaults:
         self.plan(self.machine.cut_power, self.stop)
 
     def handled(self, start: int = 0, end: int | None = None) -> list:
-        """The due times for which runs started between two states, without retries."""
+        """Return the due times for which runs started between two states, without retries."""
         states = self.machine.states
         numbers = range(max(start, 1), len(states) if end is None else end)
         return [states[number].handled for number in numbers if states[number].handled > states[number - 1].handled]
@@ -319,7 +320,7 @@ def test_in_a_year_of_faults_no_due_time_is_run_twice(seed):
     assert all(table.latest(due) == due for due in handled)
     for (clock, start), (_, end) in pairwise([*year.starts, (None, len(states))]):
         caught_up = [due for due in year.handled(start, end) if due <= clock]
-        assert len(caught_up) <= 1, "downtime is made up for by at most one run"
+        assert len(caught_up) <= 1, "due times missed in downtime are at most one run"
     assert len(year.starts) > 50
     assert all(is_worth_retrying(state.exit_code) for state in states if state.retry_at)
     assert len(year.machine.runs) > len(handled), "some runs are retried"

@@ -1,3 +1,5 @@
+"""Due times of cron expressions, compared with examples and with an independent implementation."""
+
 from datetime import UTC, datetime, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
@@ -13,7 +15,7 @@ NUM_MINUTES = 30 * 60
 
 
 def next_due(expression: str, count: int = 3, zone: str = "UTC", start: datetime = NOON) -> list[str]:
-    """What the zone's clock shows, with its offset, at the due times after a moment."""
+    """Return the wall-clock times and offsets of the due times after a moment."""
     table = Timetable(expression, zone)
     due = [table.after(start)]
     while len(due) < count:
@@ -37,7 +39,7 @@ def next_due(expression: str, count: int = 3, zone: str = "UTC", start: datetime
         ("@Monthly", ["02-01 00:00", "03-01 00:00"]),
     ],
 )
-def test_fields_are_read_as_cron_does(expression, expected):
+def test_fields_are_interpreted_as_by_cron(expression, expected):
     assert next_due(expression, 2) == [f"{each} +0000" for each in expected]
 
 
@@ -52,11 +54,11 @@ def test_fields_are_read_as_cron_does(expression, expected):
         ("Australia/Lord_Howe", (2026, 4, 4, 14, 30), "45 * * * *", ["04-05 01:45 +1100", "04-05 01:45 +1030"]),
     ],
 )
-def test_clock_changes_are_handled_as_documented(zone, start, expression, expected):
+def test_changes_of_the_clock_are_handled_as_documented(zone, start, expression, expected):
     assert next_due(expression, 2, zone, datetime(*start, tzinfo=UTC)) == expected
 
 
-def test_the_latest_due_time_may_be_in_the_first_of_two_equal_hours():
+def test_the_latest_due_time_may_be_in_the_first_of_two_repeated_hours():
     second_ten_past_two = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)
     due = Timetable("30 * * * *", "Europe/Berlin").latest(second_ten_past_two)
     assert due == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # the first half past two
@@ -90,7 +92,7 @@ def check_against_oracle(random: Random, zone: str) -> int:
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_due_times_are_those_of_an_oracle_that_looks_every_minute(zone):
+def test_due_times_equal_those_of_the_oracle(zone):
     random = Random(zone)
     counts = [check_against_oracle(random, zone) for _ in range(15)]
     assert sum(count > 0 for count in counts) > 2
@@ -98,7 +100,7 @@ def test_due_times_are_those_of_an_oracle_that_looks_every_minute(zone):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
-def test_due_times_of_many_expressions_are_those_of_the_oracle(zone):
+def test_due_times_of_many_expressions_equal_those_of_the_oracle(zone):
     random = Random(f"many {zone}")
     counts = [check_against_oracle(random, zone) for _ in range(500)]
     assert sum(count > 0 for count in counts) > 100
@@ -114,12 +116,12 @@ def test_due_times_of_many_expressions_are_those_of_the_oracle(zone):
         *("\u0663 3 * * *", "0 3 * * *;", "1-2-3 * * * *", "*-5 * * * *", f"{'9' * 5000} * * * *"),
     ],
 )
-def test_an_expression_that_is_not_standard_is_refused(expression):
+def test_nonstandard_expressions_are_rejected(expression):
     with pytest.raises(BadUsage, match=r"(?s)cron expression .* cannot be used: .*expected a name such as @daily"):
         Timetable(expression)
 
 
 @pytest.mark.parametrize("zone", ["", "Europe", "Europe/Atlantis", "../etc/passwd", "/etc/passwd"])
-def test_a_zone_that_does_not_exist_is_refused(zone):
+def test_unknown_time_zones_are_rejected(zone):
     with pytest.raises(BadUsage, match="no time zone"):
         Timetable("@daily", zone)
