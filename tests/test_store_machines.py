@@ -18,9 +18,9 @@ lease.LEASE_SECONDS = float(sys.argv.pop(1))
 """
 COMMAND = f"{LEASE}from pipeline.cli.main import main\nmain()"
 HOLD = f"""{LEASE}
-from pipeline.storage.lock import locked
+from pipeline.storage.lock import lock_workspace
 from pipeline.storage.places import place_of
-with locked(place_of(sys.argv[1])):
+with lock_workspace(place_of(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """

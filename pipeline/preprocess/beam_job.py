@@ -68,7 +68,7 @@ from pipeline.storage.files import (
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
 from pipeline.storage.tables import REJECTED_SCHEMA, read_table, write_table
-from pipeline.storage.workspace import poll_interval, scratch_folder
+from pipeline.storage.workspace import poll_interval, scratch_folder_of
 
 REJECTED_NAME = "rejected.parquet"
 CUTS, REJECTED = "cuts", "rejected"  # what comes of a block
@@ -131,7 +131,7 @@ def preprocess(
         BadInput: more examples were rejected, or a source changed since it was scanned.
         EngineFailed: the engine gave up.
     """
-    scratch = scratch_folder(folder, runs_locally(beam_arguments))
+    scratch = scratch_folder_of(folder, runs_locally(beam_arguments))
     make_empty_folder(folder)
     make_empty_folder(scratch)
     with ExitStack() as stack:

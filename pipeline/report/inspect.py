@@ -14,7 +14,7 @@ from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, SplitInfo, loa
 from pipeline.preprocess.shards import read_shard
 from pipeline.preprocess.validation_config import ValidationRecord, check_validation, is_validated
 from pipeline.report.contact_sheet import SheetRow, Tile, draw_classes, draw_named
-from pipeline.storage.files import write_without_lease
+from pipeline.storage.files import write_without_lock
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import find_complete
 
@@ -87,7 +87,7 @@ def write_class_sheet(target: Place, dataset: Place, manifest: Manifest, split: 
         for label in range(len(names))
     ]
     sheet = draw_classes(f"{manifest.dataset_id}, split {split}", rows, per_class, manifest.height, manifest.width)
-    write_without_lease(target, sheet)
+    write_without_lock(target, sheet)
 
 
 def write_example_sheet(
@@ -104,7 +104,7 @@ def write_example_sheet(
         Tile(named.image, (f"{named.split}:{named.index}", class_title(named.label, manifest.class_names)))
         for named in found
     ]
-    write_without_lease(target, draw_named(manifest.dataset_id, tiles, manifest.height, manifest.width))
+    write_without_lock(target, draw_named(manifest.dataset_id, tiles, manifest.height, manifest.width))
     return found
 
 

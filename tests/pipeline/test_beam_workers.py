@@ -25,8 +25,8 @@ import sys
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 import slow_work
-from pipeline.beam_runner import execute
-execute(beam, PipelineOptions, sys.argv[1:], lambda p: p | beam.Create([1, 2]) | beam.Map(slow_work.work))
+from pipeline.beam_runner import run_pipeline
+run_pipeline(beam, PipelineOptions, sys.argv[1:], lambda p: p | beam.Create([1, 2]) | beam.Map(slow_work.work))
 """
 SLOW_WORK = """
 import os, pathlib, time

@@ -192,7 +192,7 @@ def test_an_engine_that_does_nothing_is_an_error(workspace, monkeypatch):
 def test_a_shard_whose_outputs_no_table_can_hold_is_refused_before_any_work(workspace, monkeypatch):
     """A row has three outputs of four bytes; the shard of the test split has 20."""
     monkeypatch.setattr("pipeline.evaluate.beam_job.execute", lambda *arguments: pytest.fail("work began"))
-    monkeypatch.setattr("pipeline.storage.tables.MOST_TABLE_BYTES", 12 * 10)
+    monkeypatch.setattr("pipeline.storage.tables.MAX_TABLE_BYTES", 12 * 10)
     before = contents(workspace)
     with pytest.raises(BadInput, match=r"digits-\w+/test-00000-of-00001\.tfrecord would have .*larger --num-shards"):
         evaluate_run(workspace, names(workspace)[0])
@@ -201,7 +201,7 @@ def test_a_shard_whose_outputs_no_table_can_hold_is_refused_before_any_work(work
 
 def test_more_classes_than_a_confusion_table_can_hold_are_refused_before_any_work(workspace, monkeypatch):
     monkeypatch.setattr("pipeline.evaluate.beam_job.execute", lambda *arguments: pytest.fail("work began"))
-    monkeypatch.setattr("pipeline.storage.tables.MOST_ROWS", SPLITS * 9 - 1)
+    monkeypatch.setattr("pipeline.storage.tables.MAX_ROWS", SPLITS * 9 - 1)
     with pytest.raises(BadInput, match=r"confusion would have 18 rows .*, at most 17 .*: 3 classes are too many"):
         evaluate_run(workspace, names(workspace)[0])
 

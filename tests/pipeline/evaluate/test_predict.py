@@ -124,7 +124,7 @@ def test_shards_may_be_gone_but_the_model_must_be_right(digits_run, tmp_path):
     ("arguments", "message"),
     [
         (["predict"], "Missing argument"),
-        (["predict", "x.png", "--run", "other"], "which run? there is none for 'other'"),
+        (["predict", "x.png", "--run", "other"], "'other' matches no run"),
     ],
 )
 def test_usage(arguments, message, digits_run):

@@ -190,8 +190,8 @@ def test_parts_have_no_more_shards_together_than_a_split_may_have(first):
 
 def test_a_manifest_that_could_not_be_read_back_is_refused(first, tmp_path, monkeypatch):
     manifest = join_manifests(parts_of(first, 1, 1))
-    monkeypatch.setattr(manifests, "MOST_RECORD_BYTES", len(manifest.to_json()))
+    monkeypatch.setattr(manifests, "MAX_RECORD_BYTES", len(manifest.to_json()))
     commit_manifest(tmp_path, manifest)
-    monkeypatch.setattr(manifests, "MOST_RECORD_BYTES", len(manifest.to_json()) - 1)
+    monkeypatch.setattr(manifests, "MAX_RECORD_BYTES", len(manifest.to_json()) - 1)
     with pytest.raises(BadInput, match="lower --num-shards"):
         commit_manifest(tmp_path / "other", manifest)

@@ -9,7 +9,7 @@ import pytest
 from model.errors import StorageFailed
 from pipeline.maintenance.verify import find_scope, verify
 from pipeline.storage.cleanup import list_stale_files, remove_stale_files
-from pipeline.storage.files import create_folder_atomically, write_without_lease
+from pipeline.storage.files import create_folder_atomically, write_without_lock
 from pipeline.storage.lock import lock_workspace
 
 NOTE = ".lock-holder.json"
@@ -80,7 +80,7 @@ def test_what_is_written_without_the_lock_clears_away_its_own(gone, tmp_path):
     mine, another = tmp_path / f".x.{gone}.abc.tmp", tmp_path / f".y.{gone}.abc.tmp"
     for path in (mine, another):
         path.write_bytes(b"half")
-    write_without_lease(tmp_path / "x", b"whole")
+    write_without_lock(tmp_path / "x", b"whole")
     assert sorted(tmp_path.iterdir()) == [another, tmp_path / "x"]
     with create_folder_atomically(tmp_path / "y"):
         pass

@@ -69,10 +69,10 @@ def test_a_new_file_is_whole_or_not_there(tmp_path):
 RACE = """
 import sys
 from pathlib import Path
-from pipeline.storage.files import write_new
+from pipeline.storage.files import write_if_absent
 print("ready", flush=True)
 sys.stdin.readline()
-print(sum(write_new(Path(sys.argv[1]) / str(name), sys.argv[2].encode()) for name in range(50)))
+print(sum(write_if_absent(Path(sys.argv[1]) / str(name), sys.argv[2].encode()) for name in range(50)))
 """
 
 
@@ -114,8 +114,8 @@ def test_a_file_that_is_not_as_recorded(data, message, check, tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.storage.lock import locked
-with locked(Path(sys.argv[1])):
+from pipeline.storage.lock import lock_workspace
+with lock_workspace(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """

@@ -16,9 +16,9 @@ STAGES = ["preprocess", "validate", "train", "evaluate"]
 
 HOLD = """
 import sys
-from pipeline.storage.lock import locked
+from pipeline.storage.lock import lock_workspace
 from pathlib import Path
-with locked(Path(sys.argv[1])):
+with lock_workspace(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """

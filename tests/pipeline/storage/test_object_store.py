@@ -10,7 +10,8 @@ import pytest
 
 from model.errors import BadUsage, StorageFailed
 from pipeline.storage import object_store
-from pipeline.storage.object_store import find_store, open_remote
+from pipeline.storage.object_store import find_store
+from pipeline.storage.remote_stream import open_remote
 from tests.emulators import BUCKET, SECRET, Amazon, amazon, azure, google, wire
 from tests.helpers import free_addresses
 
@@ -74,7 +75,7 @@ def set_environment(monkeypatch, environment):
 
 def test_an_object_in_parts_is_put_whole_or_not_at_all(emulated, uri):
     store = find_store(uri)
-    with pytest.raises(StorageFailed, match="what goes there cannot be read"):
+    with pytest.raises(StorageFailed, match="the data to upload cannot be read"):
         store.put(f"{uri}/object", Breaks(LARGE), len(LARGE))
     assert store.size(f"{uri}/object") is None
     assert list(store.walk(uri)) == []

@@ -18,8 +18,8 @@ from pipeline.storage.files import (
     write_atomically,
     write_if_absent,
 )
-from pipeline.storage.object_store import RemoteStream
 from pipeline.storage.places import RemotePath, is_remote, place_of
+from pipeline.storage.remote_stream import RemoteStream
 
 NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
     lambda name: name not in (".", "..")

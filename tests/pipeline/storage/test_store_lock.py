@@ -7,7 +7,7 @@ import pytest
 
 from model.errors import Locked, StorageFailed
 from pipeline.storage.lease import HeldLease, Lease, read_lease
-from pipeline.storage.lock import attempts
+from pipeline.storage.store_lock import acquisition_attempts
 
 URI = "s3://bucket/ws/.lock"
 LEASE = 60.0
@@ -55,7 +55,7 @@ class Machine:
     def take(self, wait=0.0):
         self.number += 1
         wanted = HeldLease(self.name, f"{self.name}-{self.number}", LEASE)
-        for found in attempts(self.store, URI, wanted, self.notes, wait, self.clock, self.sleep):
+        for found in acquisition_attempts(self.store, URI, wanted, self.notes, wait, self.clock, self.sleep):
             if isinstance(found, Lease):
                 return found
         return found.holding.holder

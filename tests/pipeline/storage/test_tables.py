@@ -17,15 +17,15 @@ def num_bytes(data: bytes) -> int:
 
 
 def test_a_table_as_large_as_the_limits_is_written_and_read(monkeypatch):
-    monkeypatch.setattr(files, "MOST_ROWS", 3)
-    monkeypatch.setattr(files, "MOST_TABLE_BYTES", num_bytes(encode_table(TABLE)))
+    monkeypatch.setattr(files, "MAX_ROWS", 3)
+    monkeypatch.setattr(files, "MAX_TABLE_BYTES", num_bytes(encode_table(TABLE)))
     assert decode_table(encode_table(TABLE), "numbers.parquet").equals(TABLE)
 
 
-@pytest.mark.parametrize("limit", ["MOST_ROWS", "MOST_TABLE_BYTES"])
+@pytest.mark.parametrize("limit", ["MAX_ROWS", "MAX_TABLE_BYTES"])
 def test_a_larger_table_is_neither_written_nor_read(limit, tmp_path, monkeypatch):
     data = encode_table(TABLE)
-    most = {"MOST_ROWS": 3, "MOST_TABLE_BYTES": num_bytes(data)}[limit]
+    most = {"MAX_ROWS": 3, "MAX_TABLE_BYTES": num_bytes(data)}[limit]
     monkeypatch.setattr(files, limit, most - 1)
     with pytest.raises(BadInput, match=rf"^numbers\.parquet would have 3 rows and {num_bytes(data)} bytes, at most "):
         write_table(tmp_path / "numbers.parquet", TABLE)
@@ -40,19 +40,19 @@ def test_row_groups_count_together(monkeypatch):
     data = sink.getvalue().to_pybytes()
     about = pq.read_metadata(pa.BufferReader(data))
     sizes = [about.row_group(number).total_byte_size for number in range(3)]
-    monkeypatch.setattr(files, "MOST_TABLE_BYTES", sum(sizes) - 1)
+    monkeypatch.setattr(files, "MAX_TABLE_BYTES", sum(sizes) - 1)
     with pytest.raises(CorruptArtefact, match=f"{sum(sizes)} bytes"):
         decode_table(data, "x")
 
 
 def test_the_bytes_of_lists_are_below_what_their_offsets_can_count():
     """A float32 takes four bytes, and the offsets of a list column are int32."""
-    assert files.MOST_TABLE_BYTES // 4 < 2**31
+    assert files.MAX_TABLE_BYTES // 4 < 2**31
 
 
 def test_rows_are_counted_before_they_are_worked_out(monkeypatch):
-    monkeypatch.setattr(files, "MOST_ROWS", 10)
-    monkeypatch.setattr(files, "MOST_TABLE_BYTES", 80)
+    monkeypatch.setattr(files, "MAX_ROWS", 10)
+    monkeypatch.setattr(files, "MAX_TABLE_BYTES", 80)
     check_rows(10, 8, "predictions", "use more shards")
     for num_rows, row_bytes in ((11, 0), (10, 9)):
         found = f"{num_rows} rows and {num_rows * row_bytes} bytes"

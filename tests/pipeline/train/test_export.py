@@ -139,7 +139,7 @@ def test_no_target_and_no_run(tmp_path, digits_run):
     assert backbeam("export", "--workspace", digits_run).code == 2
     done = backbeam("export", "nothing", "--to", tmp_path / "x", "--workspace", digits_run)
     assert (done.code, list(tmp_path.iterdir())) == (2, [])
-    assert "which run? there is none for 'nothing'" in done.err
+    assert "'nothing' matches no run" in done.err
 
 
 class Interrupted(BaseException):
