@@ -293,7 +293,7 @@ def test_one_process_of_a_machine_at_a_time(store, told, digits, tmp_path):
         (["--tensorboard"], "--tensorboard needs a workspace on this machine"),
         (
             ["--", f"--s3_secret_access_key={SECRET}"],
-            "--s3_secret_access_key: s3:// is reached as the environment says",
+            "--s3_secret_access_key: access to s3:// is configured by the environment",
         ),
         (["--cache-dir", "s3://bucket/cache"], "is a URI, and this is a folder of this machine"),
     ],

@@ -88,7 +88,7 @@ def test_a_message_does_not_steer_the_terminal(capsys):
 def test_a_signal_while_the_log_file_is_written_does_not_hang(tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "LOCK_SECONDS", 0.01)
     configure(log_file=tmp_path / "log")
-    with progress._voice.lock:  # as if a line were being written when a handler came to say something
+    with progress._settings.lock:  # as if a line were being written when a handler came to say something
         log_only("left out")
     log_only("written")
     configure()

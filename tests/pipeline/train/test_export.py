@@ -162,8 +162,8 @@ def test_a_folder_that_fails_leaves_nothing(problem, tmp_path):
 ANOTHER = """
 import sys
 from pathlib import Path
-from pipeline.storage.files import new_folder
-with new_folder(Path(sys.argv[1])) as folder:
+from pipeline.storage.files import create_folder_atomically
+with create_folder_atomically(Path(sys.argv[1])) as folder:
     (folder / "theirs").write_bytes(b"first")
 """
 
