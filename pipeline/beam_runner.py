@@ -4,7 +4,6 @@ Beam is not imported here: the two `beam_job` modules pass its classes.
 """
 
 import argparse
-import hashlib
 import os
 import re
 import sys
@@ -13,16 +12,13 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, TextIO, TypeVar
+from typing import Any, TextIO
 
-import model
-import pipeline
 from model import errors
-from model.errors import EngineFailed
+from pipeline.code_version import code_identity
 from pipeline.progress import open_messages
 from pipeline.storage.files import remove_file, write_atomically
 
@@ -84,7 +80,8 @@ def add_workers(arguments: Sequence[str], num_workers: int | None) -> tuple[str,
     conflicts = [argument for argument in arguments if argument.split("=")[0] in _WORKER_OPTIONS]
     if conflicts:
         raise errors.BadUsage(
-            f"--workers {num_workers} and {conflicts[0]} (after --) both choose the engine or its workers: leave one out"
+            f"--workers {num_workers} and {conflicts[0]} (after --) both choose the engine or its workers: "
+            "leave one out"
         )
     if num_workers == 1:
         return tuple(arguments)
@@ -277,69 +274,3 @@ def _translate(problem: Exception) -> errors.BackbeamError:
         )
     lines = [line for line in str(problem).splitlines() if line.strip() not in ("", "None")]
     return errors.EngineFailed(f"the engine failed: {type(problem).__name__}: {lines[-1] if lines else ''}")
-
-
-T = TypeVar("T")
-
-
-class CodeIdentity(NamedTuple):
-    """The version of this program and the SHA-256 of its source files, in hexadecimal."""
-
-    version: str
-    digest: str
-
-    def __str__(self) -> str:
-        return f"backbeam {self.version} (code digest {self.digest[:12]})"
-
-
-class SameCode(partial[T]):
-    """A partial function that can only be unpickled by a process with the same code; others raise EngineFailed."""
-
-    def __reduce__(self) -> Any:
-        # _CodeCheck comes first: unpickling the function would fail if the other code lacks it.
-        return _restore, (_CodeCheck(), self.func, self.args, self.keywords)
-
-
-class _CodeCheck:
-    """Pickled as a call of `check_code` with the identity of this process's code."""
-
-    def __reduce__(self) -> Any:
-        return check_code, tuple(code_identity())
-
-
-def _restore(_: None, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> "SameCode[Any]":
-    return SameCode(function, *arguments, **keywords)
-
-
-@cache
-def code_identity() -> CodeIdentity:
-    """Return the identity of the code of this process."""
-    try:
-        own_version = version("backbeam")
-    except PackageNotFoundError:
-        own_version = "not installed"
-    return CodeIdentity(own_version, code_digest())
-
-
-@cache
-def code_digest() -> str:
-    """Return the SHA-256 of the names and contents of this program's source files, sorted by name."""
-    digest = hashlib.sha256()
-    for package in (model, pipeline):
-        folder = Path(package.__path__[0])
-        for path in sorted(folder.rglob("*.py")):
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{package.__name__}/{path.relative_to(folder).as_posix()} {content}\n".encode())
-    return digest.hexdigest()
-
-
-def check_code(required_version: str, required_digest: str) -> None:
-    """Raise EngineFailed if the code of this process, a worker, differs from its driver's."""
-    required = CodeIdentity(required_version, required_digest)
-    own = code_identity()
-    if own != required:
-        folder = Path(pipeline.__path__[0]).parent
-        raise EngineFailed(
-            f"the engine failed: a worker runs {own} from {folder}, the driver {required}: install the driver's "
-            "version wherever workers run"
-        )

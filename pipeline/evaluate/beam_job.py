@@ -26,7 +26,8 @@ from model.errors import EngineFailed
 from model.examples import Bytes, Integers
 from model.network import Parameters, forward, scale
 from model.training import network_of
-from pipeline.beam_runner import SameCode, run_pipeline
+from pipeline.beam_runner import run_pipeline
+from pipeline.code_version import SameCode
 from pipeline.evaluate import metrics
 from pipeline.evaluate.calibration import calibration_rows
 from pipeline.evaluate.group_counts import GroupCounts, count_groups, merge_group_counts

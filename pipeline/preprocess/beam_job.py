@@ -24,7 +24,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import BadInput, EngineFailed
 from model.examples import concatenate
-from pipeline.beam_runner import SameCode, run_pipeline, runs_locally
+from pipeline.beam_runner import run_pipeline, runs_locally
+from pipeline.code_version import SameCode
 from pipeline.preprocess.manifest import (
     MANIFEST_NAME,
     Manifest,

@@ -13,8 +13,9 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
-from pipeline import beam_workers as worker_processes
-from pipeline.beam_runner import SameCode, add_workers, capture_engine_messages, code_digest, run_pipeline
+from pipeline import beam_workers
+from pipeline.beam_runner import add_workers, capture_engine_messages, run_pipeline
+from pipeline.code_version import SameCode, code_digest
 from pipeline.storage.workspace import temporary_files_in
 from tests.helpers import backbeam
 
@@ -60,7 +61,7 @@ def is_alive(pid: int) -> bool:
 )
 def test_a_worker_that_ends_before_it_connects_fails_the_job(ending, told, tmp_path, monkeypatch):
     script = f"import os, sys; print('what it says', file=sys.stderr, flush=True); {ending}"
-    monkeypatch.setattr(worker_processes, "COMMAND", (sys.executable, "-S", "-c", script))
+    monkeypatch.setattr(beam_workers, "COMMAND", (sys.executable, "-S", "-c", script))
     started = time.monotonic()
     with pytest.raises(EngineFailed, match=f"the engine failed: a worker process {told}.*engine.log"):
         run_job(tmp_path)
@@ -71,10 +72,10 @@ def test_a_worker_that_ends_before_it_connects_fails_the_job(ending, told, tmp_p
 @pytest.mark.slow  # a worker imports Beam
 def test_a_worker_with_other_code_than_its_driver_fails_the_job(tmp_path, monkeypatch):
     script = (
-        "import runpy; from pipeline import beam_runner; beam_runner.code_digest = lambda: 'f' * 64; "
+        "import runpy; from pipeline import code_version; code_version.code_digest = lambda: 'f' * 64; "
         "runpy.run_module('pipeline.beam_workers', run_name='__main__')"
     )
-    monkeypatch.setattr(worker_processes, "COMMAND", (sys.executable, "-c", script))
+    monkeypatch.setattr(beam_workers, "COMMAND", (sys.executable, "-c", script))
     own = f"backbeam {version('backbeam')} (code digest"
     expected = (
         rf"a worker runs {re.escape(own)} ffffffffffff\) from .*, the driver {re.escape(own)} {code_digest()[:12]}"
