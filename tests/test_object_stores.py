@@ -68,7 +68,7 @@ def datasets(files):
     return {name: data for name, data in files.items() if name.startswith("datasets/") and "validation" not in name}
 
 
-def test_the_main_job(store, told, digits, expected, tmp_path):
+def test_a_run_in_a_store_writes_the_same_files_as_on_a_disk(store, told, digits, expected, tmp_path):
     done = told("run", "--dataset", digits, *STEPS, "--json")
     assert done.code == 0, done.err
     assert timeless(found(store, tmp_path)) == timeless(expected)
@@ -85,7 +85,7 @@ def test_the_main_job(store, told, digits, expected, tmp_path):
 
 
 @pytest.mark.slow
-def test_everything_else_that_is_done_with_a_workspace(store, told, digits, tmp_path):
+def test_all_other_commands_work_in_a_store(store, told, digits, tmp_path):
     assert told("preprocess", "--dataset", digits, "--workers", 2, *STEPS[2:]).code == 0
     assert told("validate").code == 0
     trained = told("train", "--num-steps", 20, "--seeds", "1-2", "--json")
@@ -101,14 +101,14 @@ def test_everything_else_that_is_done_with_a_workspace(store, told, digits, tmp_
 
 
 @pytest.mark.slow
-def test_the_same_bytes_where_workers_see_nothing_but_the_store(store, told, digits, expected, tmp_path):
+def test_workers_that_see_only_the_store_write_the_same_bytes(store, told, digits, expected, tmp_path):
     done = told("preprocess", "--dataset", digits, *STEPS[2:], "--", "--runner=BundleBasedDirectRunner")
     assert done.code == 0, done.err
     assert datasets(found(store, tmp_path)) == datasets(expected)
 
 
 @pytest.mark.parametrize("compress", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_sources(compress, store, told, expected, tmp_path):
+def test_idx_sources_in_a_store_give_the_same_data_set(compress, store, told, expected, tmp_path):
     folder = f"{tmp_path.name}-source/digits"
     for path in Digits(num_train=600, num_test=200).write(tmp_path / "digits", compress).iterdir():
         store.put(f"{folder}/{path.name}", path.read_bytes())
@@ -119,7 +119,7 @@ def test_sources(compress, store, told, expected, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_folder_of_parquet_files(store, told, tmp_path):
+def test_parquet_sources_in_a_store_give_the_same_data_set(store, told, tmp_path):
     made = write_rows(tmp_path / "rows", Digits(num_train=600, num_test=200))
     for path in made.iterdir():
         store.put(f"{tmp_path.name}-source/rows/{path.name}", path.read_bytes())
@@ -131,7 +131,7 @@ def test_a_folder_of_parquet_files(store, told, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_damaged_is_found(store, told, digits, tmp_path):
+def test_damaged_and_missing_shards_are_reported(store, told, digits, tmp_path):
     assert told("preprocess", "--dataset", digits, *STEPS[2:]).code == 0
     assert told("train", "--num-steps", 20).code == 0
     [shard, *_] = sorted(name for name in store.names(tmp_path.name) if name.endswith(".tfrecord"))
@@ -157,7 +157,7 @@ def popen(store, tmp_path, *arguments, environment):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_a_process_that_ends_while_it_uploads(how, store, told, digits, expected, tmp_path):
+def test_a_process_that_ends_during_an_upload_commits_nothing(how, store, told, digits, expected, tmp_path):
     with wire(store, SHARD, 1, "silent") as broken:
         environment = store.reached_by(broken.address)
         arguments = ("preprocess", "--dataset", digits, *STEPS[2:])
@@ -175,7 +175,7 @@ def test_a_process_that_ends_while_it_uploads(how, store, told, digits, expected
 
 
 @pytest.mark.slow
-def test_training_that_is_broken_off_goes_on_from_the_store(store, told, digits, tmp_path):
+def test_interrupted_training_resumes_from_a_checkpoint_in_the_store(store, told, digits, tmp_path):
     options = ("train", "--num-steps", "60000", "--checkpoint-every", "5000")
     assert told("preprocess", "--dataset", digits, *STEPS[2:]).code == 0
     with popen(store, tmp_path, *options, environment=store.environment) as process:
@@ -210,7 +210,7 @@ def descendants(process):
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_while_it_uploads(store, digits, tmp_path):
+def test_a_worker_killed_during_an_upload_leaves_nothing_in_the_store(store, digits, tmp_path):
     """The engine's failure is kept in a file of this machine, which holds no secret, and nothing stays in the store."""
     with wire(store, SHARD, 1, "silent") as broken:
         arguments = ("preprocess", "--dataset", digits, "--workers", 2, *STEPS[2:])
@@ -229,7 +229,7 @@ def test_a_worker_that_is_killed_while_it_uploads(store, digits, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("then", ["once", "dead"])
-def test_an_upload_that_is_cut_off(then, store, told, digits, expected, tmp_path):
+def test_an_interrupted_upload_is_retried_or_fails_cleanly(then, store, told, digits, expected, tmp_path):
     with wire(store, SHARD, 1, then) as broken:
         done = told("preprocess", "--dataset", digits, *STEPS[2:], environment=store.reached_by(broken.address))
         assert broken.broken.is_set()
@@ -245,7 +245,7 @@ def test_an_upload_that_is_cut_off(then, store, told, digits, expected, tmp_path
 
 
 @pytest.mark.slow
-def test_a_store_that_cannot_be_used(store, digits, tmp_path):
+def test_an_unusable_store_is_reported_in_one_line(store, digits, tmp_path):
     nobody, no_metadata = free_addresses(2)  # the second in place of the cloud's server that tells of credentials
     nothing = {"AWS_EC2_METADATA_DISABLED": "true", "GCE_METADATA_HOST": no_metadata, "GCE_METADATA_IP": no_metadata}
     cases = {
@@ -264,7 +264,7 @@ def test_a_store_that_cannot_be_used(store, digits, tmp_path):
     assert not list((tmp_path / "cache").rglob("engine.log"))
 
 
-def test_credentials_that_the_store_refuses(digits, tmp_path):
+def test_refused_credentials_are_reported(digits, tmp_path):
     with amazon(tmp_path, INITIAL_NO_AUTH_ACTION_COUNT="1") as store:
         changed = store.environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
         done = backbeam("preprocess", "--dataset", digits, "--workspace", store.uri("ws"), environment=changed)
@@ -275,7 +275,7 @@ def test_credentials_that_the_store_refuses(digits, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_process_of_a_machine_at_a_time(store, told, digits, tmp_path):
+def test_a_second_process_of_the_same_machine_is_refused(store, told, digits, tmp_path):
     with wire(store, SHARD, 0, "silent") as broken:
         arguments = ("preprocess", "--dataset", digits)
         with popen(store, tmp_path, *arguments, environment=store.reached_by(broken.address)) as holder:
@@ -298,7 +298,7 @@ def test_one_process_of_a_machine_at_a_time(store, told, digits, tmp_path):
         (["--cache-dir", "s3://bucket/cache"], "is a URI, and this is a folder of this machine"),
     ],
 )
-def test_what_a_store_cannot_be_used_for(arguments, message, tmp_path):
+def test_options_that_a_store_does_not_support_are_usage_errors(arguments, message, tmp_path):
     done = backbeam("run", "--workspace", "s3://bucket/ws", *arguments)
     assert done.code == 2
     assert message in " ".join(done.err.replace("│", " ").split())

@@ -68,7 +68,7 @@ def assert_sound(start, place):
     assert json.loads(out)["sound"]
 
 
-def test_the_holder_is_named_on_other_machines_and_lets_go(start, store, tmp_path):
+def test_other_machines_name_the_holder_and_wait_for_its_release(start, store, tmp_path):
     workspace = store.uri(tmp_path.name)
     store.put(f"{tmp_path.name}/datasets/x", b"x")
     holder = hold(start, workspace, 60)
@@ -108,7 +108,7 @@ def test_many_machines_at_once_do_the_work_once(start, store, digits, tmp_path):
 
 
 @pytest.mark.slow
-def test_different_work_of_several_machines_is_all_done(start, store, digits, tmp_path):
+def test_machines_with_different_work_all_finish(start, store, digits, tmp_path):
     place = ("--workspace", store.uri(tmp_path.name))
     options = (*place, "--dataset", digits, "--num-steps", 20, "--json", "--wait", 500)
     running = [start(f"machine{number}", "run", *options, "--seed", 1 + number % 2) for number in range(4)]
@@ -121,7 +121,7 @@ def test_different_work_of_several_machines_is_all_done(start, store, digits, tm
 
 
 @pytest.mark.slow
-def test_a_machine_that_did_not_come_to_run_for_a_while_changes_nothing_more(start, store, digits, tmp_path):
+def test_a_machine_that_resumes_after_losing_its_lease_changes_nothing(start, store, digits, tmp_path):
     place = ("--workspace", store.uri(tmp_path.name))
     assert end(start("frozen", "preprocess", *place, "--dataset", digits))[0] == 0
     options = ("train", *place, "--num-steps", 80_000, "--checkpoint-every", 5_000)

@@ -20,7 +20,7 @@ def told(store, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_champion_in_a_store(store, told, tmp_path):
+def test_champions_are_promoted_rolled_back_and_repaired_in_a_store(store, told, tmp_path):
     (tmp_path / "policy.toml").write_text(POLICY)
     options = ("--config", tmp_path / "policy.toml", "--num-steps", 20, "--quiet")
     sources = [Digits(num_train=number).write(tmp_path / f"digits-{number}") for number in (60, 90)]

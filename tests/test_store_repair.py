@@ -69,7 +69,7 @@ def assert_found_and_mended(told, store, tmp_path, before, names):
         *(pytest.param(how, marks=pytest.mark.slow) for how in ("truncate", "empty", "delete")),
     ],
 )
-def test_files_come_back_byte_by_byte(how, told, store, before, tmp_path):
+def test_damaged_files_are_repaired_to_the_same_bytes(how, told, store, before, tmp_path):
     kinds = FILES if how != "flip a bit" else ("shard", "rejected", "validation table", "seeds table")
     names = [find(before, kind) for kind in kinds]
     for name in names:
@@ -78,7 +78,7 @@ def test_files_come_back_byte_by_byte(how, told, store, before, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_shards_that_change_places(told, store, before, tmp_path):
+def test_exchanged_shards_are_found_and_repaired(told, store, before, tmp_path):
     first, second = sorted(name for name in before if fnmatchcase(name, "datasets/digits-*/train-*.tfrecord"))[:2]
     store.put(f"{tmp_path.name}/{first}", before[second])
     store.put(f"{tmp_path.name}/{second}", before[first])
@@ -86,7 +86,7 @@ def test_two_shards_that_change_places(told, store, before, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_lost_learning_curve_comes_back_with_the_same_parameters(told, store, before, tmp_path):
+def test_a_damaged_learning_curve_is_repaired_with_the_same_parameters(told, store, before, tmp_path):
     [name] = [name for name in before if fnmatchcase(name, "reports/learning_curve/*seed1*/*.parquet")]
     damage(store, tmp_path.name, name, before[name], "empty")
     done = told()
@@ -101,7 +101,7 @@ def test_a_lost_learning_curve_comes_back_with_the_same_parameters(told, store, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["origin", "manifest", "run", "evaluation"])
-def test_a_lost_record_is_named_and_left(kind, told, store, before, tmp_path):
+def test_a_lost_record_is_reported_and_not_repaired(kind, told, store, before, tmp_path):
     name = find(before, kind)
     store.delete(f"{tmp_path.name}/{name}")
     done = told("--repair")

@@ -47,7 +47,7 @@ def test_a_child_does_not_import_from_the_current_folder(name, tmp_path, monkeyp
     assert done.returncode == 0
 
 
-def test_a_child_imports_what_pythonpath_names(tmp_path, monkeypatch):
+def test_a_child_imports_modules_from_pythonpath(tmp_path, monkeypatch):
     (tmp_path / "my_slices.py").write_text("")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     done = start_child([sys.executable, "-c", "import my_slices"])

@@ -33,14 +33,14 @@ def leave(workspace, number):
     return sorted((places[0].parent, places[1].parent, *places[2:]))
 
 
-def test_they_are_listed_and_cleared_away(gone, tmp_path):
+def test_stale_files_are_listed_and_removed(gone, tmp_path):
     left = leave(tmp_path, gone)
     assert sorted(list_stale_files(tmp_path)) == left
     remove_stale_files(tmp_path)
     assert not list_stale_files(tmp_path)
 
 
-def test_a_report_in_the_making_stays(tmp_path):
+def test_temporary_files_of_another_live_process_are_kept(tmp_path):
     left = leave(tmp_path, os.getppid())
     remove_stale_files(tmp_path)
     assert sorted(list_stale_files(tmp_path)) == left[2:]
@@ -50,7 +50,7 @@ def test_a_report_in_the_making_stays(tmp_path):
     assert not other.exists()
 
 
-def test_the_holder_of_the_lock_clears_them_away_if_the_last_one_was_killed(gone, tmp_path):
+def test_locking_removes_stale_files_only_if_a_note_was_left(gone, tmp_path):
     left = leave(tmp_path, gone)
     with lock_workspace(tmp_path):
         assert sorted(list_stale_files(tmp_path)) == left  # no note says that anybody was killed
@@ -66,7 +66,7 @@ def test_the_holder_of_the_lock_clears_them_away_if_the_last_one_was_killed(gone
 @pytest.mark.parametrize(
     ("problem", "stays"), [(StorageFailed("full"), True), (OSError(), True), (ValueError(), False)]
 )
-def test_the_note_stays_where_the_disk_refused(problem, stays, tmp_path):
+def test_the_note_is_kept_after_a_storage_failure(problem, stays, tmp_path):
     def work():
         with lock_workspace(tmp_path):
             raise problem
@@ -76,7 +76,7 @@ def test_the_note_stays_where_the_disk_refused(problem, stays, tmp_path):
     assert (tmp_path / NOTE).exists() == stays
 
 
-def test_what_is_written_without_the_lock_clears_away_its_own(gone, tmp_path):
+def test_writing_without_the_lock_removes_stale_files_of_the_same_name_only(gone, tmp_path):
     mine, another = tmp_path / f".x.{gone}.abc.tmp", tmp_path / f".y.{gone}.abc.tmp"
     for path in (mine, another):
         path.write_bytes(b"half")

@@ -73,7 +73,7 @@ def set_environment(monkeypatch, environment):
     object_store._open.cache_clear()
 
 
-def test_an_object_in_parts_is_put_whole_or_not_at_all(emulated, uri):
+def test_a_multipart_upload_is_atomic(emulated, uri):
     store = find_store(uri)
     with pytest.raises(StorageFailed, match="the data to upload cannot be read"):
         store.put(f"{uri}/object", Breaks(LARGE), len(LARGE))
@@ -88,7 +88,7 @@ def test_an_object_in_parts_is_put_whole_or_not_at_all(emulated, uri):
     assert store.read(f"{uri}/object", 2**23) == LARGE[2**23 :]
 
 
-def test_reading_past_the_end_gives_what_is_there(uri):
+def test_reading_past_the_end_returns_the_existing_bytes(uri):
     store = find_store(uri)
     store.put(uri, io.BytesIO(b"short"), 5)
     assert [store.read(uri, start, 4) for start in (0, 3, 5, 9)] == [b"shor", b"rt", b"", b""]
@@ -97,7 +97,7 @@ def test_reading_past_the_end_gives_what_is_there(uri):
     assert (store.read(uri), store.read(uri, 0, 4), store.size(uri)) == (b"", b"", 0)
 
 
-def test_names_of_any_characters(emulated, uri):
+def test_object_names_may_contain_any_characters(emulated, uri):
     store, names = find_store(uri), ["a b", "ü%20é", "x?y#z", "a+b&c=d", "~(*)'!"]
     for name in names:
         store.put(f"{uri}/{name}", io.BytesIO(name.encode()), len(name.encode()))
@@ -119,7 +119,7 @@ def test_a_new_object_never_replaces_one(emulated, uri):
         assert store.read(place) == LARGE[:size]
 
 
-def test_only_the_version_that_was_read_is_replaced(uri):
+def test_replace_needs_the_current_version(uri):
     store = find_store(uri)
     assert store.read_version(uri) is None
     assert not store.replace(uri, b"first", "1")
@@ -132,7 +132,7 @@ def test_only_the_version_that_was_read_is_replaced(uri):
 
 
 @pytest.mark.parametrize("size", [10, len(LARGE)])
-def test_of_many_that_put_at_once_one_does(uri, size):
+def test_exactly_one_of_several_concurrent_new_objects_is_written(uri, size):
     store, place = find_store(uri), f"{uri}/{size}"
     with ThreadPoolExecutor(6) as pool:
         contents = [LARGE[number : size - 1] for number in range(6)]
@@ -141,7 +141,7 @@ def test_of_many_that_put_at_once_one_does(uri, size):
     assert store.read(place) == contents[won.index(True)]
 
 
-def test_of_many_that_replace_a_version_at_once_one_does(uri):
+def test_exactly_one_of_several_concurrent_replacements_succeeds(uri):
     store = find_store(uri)
     assert store.put_new(uri, io.BytesIO(b"first"), 5)
     _, version = store.read_version(uri)
@@ -151,7 +151,7 @@ def test_of_many_that_replace_a_version_at_once_one_does(uri):
     assert store.read(uri) == b"%d" % won.index(True)
 
 
-def test_a_put_whose_answer_is_lost_was_ours(emulated, uri, monkeypatch):
+def test_a_write_whose_answer_is_lost_counts_as_written(emulated, uri, monkeypatch):
     with wire(emulated, UNUSUAL, 0, "unheard") as broken:
         set_environment(monkeypatch, emulated.reached_by(broken.address))
         store = find_store(uri)
@@ -160,7 +160,7 @@ def test_a_put_whose_answer_is_lost_was_ours(emulated, uri, monkeypatch):
         assert not store.put_new(uri, io.BytesIO(UNUSUAL), len(UNUSUAL))
 
 
-def test_a_put_of_other_content_meanwhile_is_not_ours(emulated, uri, monkeypatch):
+def test_content_of_another_process_after_a_lost_answer_does_not_count(emulated, uri, monkeypatch):
     """The answer to the first try is lost, and before the second another puts what is of the same length."""
     with wire(emulated, UNUSUAL, 0, "once") as broken:
         set_environment(monkeypatch, emulated.reached_by(broken.address))
@@ -171,7 +171,7 @@ def test_a_put_of_other_content_meanwhile_is_not_ours(emulated, uri, monkeypatch
 
 
 @pytest.mark.parametrize(("size", "spared"), [(len(UNUSUAL), 0), (len(LARGE), 1)])
-def test_an_upload_that_is_cut_off_is_tried_again(emulated, uri, monkeypatch, size, spared):
+def test_an_interrupted_upload_is_retried(emulated, uri, monkeypatch, size, spared):
     content = UNUSUAL if size == len(UNUSUAL) else LARGE
     with wire(emulated, content[:20] if size == len(UNUSUAL) else b"PUT /", spared, "once") as broken:
         set_environment(monkeypatch, emulated.reached_by(broken.address))
@@ -180,7 +180,7 @@ def test_an_upload_that_is_cut_off_is_tried_again(emulated, uri, monkeypatch, si
     assert emulated.get(uri.rpartition("/")[2]) == content
 
 
-def test_an_answer_that_breaks_off_is_asked_for_again(emulated, uri, monkeypatch):
+def test_an_interrupted_download_is_retried(emulated, uri, monkeypatch):
     emulated.put(uri.rpartition("/")[2], LARGE)
     with wire(emulated, b"GET /", 0, "halved") as broken:
         set_environment(monkeypatch, emulated.reached_by(broken.address))
@@ -198,7 +198,7 @@ def test_a_stream_reads_one_state_of_an_object(emulated, uri):
             stream.read()
 
 
-def test_a_bucket_that_is_not_there(emulated):
+def test_a_missing_bucket_is_a_storage_failure(emulated):
     uri = f"{emulated.scheme}://no-such-bucket/folder/x"
     store = find_store(uri)
     for work in (
@@ -212,7 +212,7 @@ def test_a_bucket_that_is_not_there(emulated):
             work()
 
 
-def test_deleting_what_is_partly_there(emulated, uri):
+def test_missing_objects_are_ignored_when_others_are_deleted(emulated, uri):
     store = find_store(uri)
     there = [f"{uri}/{number}" for number in range(20)]
     for each in there:
@@ -221,7 +221,7 @@ def test_deleting_what_is_partly_there(emulated, uri):
     assert list(store.walk(uri)) == []
 
 
-def test_a_signal_ends_a_request_that_is_not_answered(emulated, uri, monkeypatch):
+def test_a_signal_ends_a_request_without_an_answer(emulated, uri, monkeypatch):
     def end(*_):
         raise SystemExit(143)
 
@@ -237,7 +237,7 @@ def test_a_signal_ends_a_request_that_is_not_answered(emulated, uri, monkeypatch
 
 
 @pytest.mark.slow
-def test_more_objects_than_a_listing_gives_at_once(emulated, uri):
+def test_listings_and_deletions_of_several_pages(emulated, uri):
     store, uris = find_store(uri), [f"{uri}/{number:04}" for number in range(1001)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda each: store.put(each, io.BytesIO(b""), 0), uris))
@@ -283,7 +283,7 @@ def test_no_secret_is_in_a_message(scheme, tmp_path, monkeypatch, forgotten):
         assert SECRET not in str(failed.value)
 
 
-def test_a_profile_that_is_not_there(tmp_path, monkeypatch, forgotten):
+def test_an_unknown_profile_is_reported_as_missing_credentials(tmp_path, monkeypatch, forgotten):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     set_environment(monkeypatch, {"AWS_PROFILE": "ours", "AWS_CONFIG_FILE": str(tmp_path / "none")})
     with pytest.raises(StorageFailed, match="s3://bucket/x: no credentials that can be used: set AWS_ACCESS_KEY_ID"):

@@ -49,7 +49,7 @@ RUN = RunRecord(
     [(SHARD, "part", 0), (MANIFEST, "parts", (PART,)), (RUN, "resumed_at", (10,))],
     ids=lambda each: each if isinstance(each, str) else type(each).__name__,
 )
-def test_a_field_that_says_nothing_is_left_out_of_the_file(record: Record, field, value, tmp_path):
+def test_an_optional_field_with_its_default_is_omitted_from_the_file(record: Record, field, value, tmp_path):
     without, given = record.to_json(), record.model_copy(update={field: value}).to_json()
     found = {key: each for key, each in json.loads(given).items() if key != "record_sha256"}
     assert found.pop(field) == json.loads(json.dumps(value, default=vars))
@@ -58,7 +58,7 @@ def test_a_field_that_says_nothing_is_left_out_of_the_file(record: Record, field
         assert type(record).from_json(data, tmp_path / "x").to_json() == data
 
 
-def test_a_warm_start_is_left_out_of_a_configuration_that_has_none():
+def test_a_missing_warm_start_is_omitted_from_the_file():
     assert "warm_start" not in CONFIG.model_dump(mode="json")
     assert "warm_start" not in json.loads(RUN.to_json())["config"]
     started = TrainingConfig(**CONFIG.model_dump() | {"warm_start": START})

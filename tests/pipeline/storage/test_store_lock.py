@@ -71,7 +71,7 @@ def machines(store, tmp_path):
     return Machine(store, tmp_path, "one", 1e6), Machine(store, tmp_path, "two", 5.0)
 
 
-def test_one_holds_it_until_it_lets_go(machines):
+def test_a_lease_is_exclusive_until_it_is_released(machines):
     one, two = machines
     lease = one.take()
     assert two.take() == "one"
@@ -80,7 +80,7 @@ def test_one_holds_it_until_it_lets_go(machines):
     assert one.take() == "two"
 
 
-def test_the_lock_of_a_dead_process_is_free_after_a_lease(machines):
+def test_the_lease_of_a_dead_process_can_be_acquired_after_its_duration(machines):
     one, two = machines
     one.take()
     before = two.now
@@ -89,7 +89,7 @@ def test_the_lock_of_a_dead_process_is_free_after_a_lease(machines):
     assert LEASE <= two.now - before <= LEASE + 2
 
 
-def test_who_does_not_wait_finds_it_free_in_the_end(machines):
+def test_observations_of_separate_attempts_add_up(machines):
     one, two = machines
     one.take()
     assert two.take() == "one"
@@ -99,7 +99,7 @@ def test_who_does_not_wait_finds_it_free_in_the_end(machines):
     assert isinstance(two.take(), Lease)
 
 
-def test_a_clock_that_began_anew_knows_nothing(machines):
+def test_an_observation_restarts_when_the_clock_does(machines):
     one, two = machines
     one.take()
     two.now = 1000.0
@@ -110,7 +110,7 @@ def test_a_clock_that_began_anew_knows_nothing(machines):
     assert two.take() == "one"
 
 
-def test_one_that_is_renewed_is_never_free(machines):
+def test_a_renewed_lease_cannot_be_taken_over(machines):
     one, two = machines
     lease = one.take()
     for _ in range(50):
@@ -121,7 +121,7 @@ def test_one_that_is_renewed_is_never_free(machines):
         assert two.take() == "one"
 
 
-def test_the_holder_stops_before_another_can_take_it(machines):
+def test_the_holder_stops_before_another_process_can_take_over(machines):
     """Whoever looks right after the last renewal may take it a lease later, and not before the holder has stopped."""
     one, two = machines
     lease = one.take()
@@ -140,7 +140,7 @@ def test_the_holder_stops_before_another_can_take_it(machines):
     assert one.take() == "two"
 
 
-def test_of_two_that_take_over_one_does(machines, store, tmp_path):
+def test_exactly_one_of_two_processes_takes_over(machines, store, tmp_path):
     one, two = machines
     one.take()
     three = Machine(store, tmp_path, "three", 77.0)
@@ -160,7 +160,7 @@ def test_of_two_that_take_over_one_does(machines, store, tmp_path):
     assert three.take() == "two"
 
 
-def test_a_process_that_was_killed_is_known_on_its_machine(machines):
+def test_the_lease_of_a_killed_process_is_free_at_once_on_its_own_machine(machines):
     one, two = machines
     one.take()
     assert two.take() == "one"
@@ -168,7 +168,7 @@ def test_a_process_that_was_killed_is_known_on_its_machine(machines):
     assert two.take() == "one"
 
 
-def test_a_renewal_whose_answer_is_lost(machines, store):
+def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(machines, store):
     one, two = machines
     lease = one.take()
     one.now += 10
@@ -187,7 +187,7 @@ def test_a_renewal_whose_answer_is_lost(machines, store):
     assert two.take() == "one"
 
 
-def test_a_store_that_is_away_for_too_long(machines, store):
+def test_a_lease_is_lost_when_the_store_is_unreachable_for_its_duration(machines, store):
     lease = machines[0].take()
     store.away = True
     with pytest.raises(StorageFailed):
@@ -199,7 +199,7 @@ def test_a_store_that_is_away_for_too_long(machines, store):
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff", json.dumps({"holder": 1}).encode()])
-def test_an_object_that_makes_no_sense_is_somebody_s_for_a_lease(data, machines, store):
+def test_an_unreadable_lease_can_be_taken_over_after_its_duration(data, machines, store):
     store.data = data
     assert read_lease(store, URI).holding.holder == "another process"
     assert machines[0].take() == "another process"
@@ -207,7 +207,7 @@ def test_an_object_that_makes_no_sense_is_somebody_s_for_a_lease(data, machines,
     assert isinstance(machines[0].take(), Lease)
 
 
-def test_one_that_was_deleted_is_lost(machines, store):
+def test_a_deleted_lease_is_lost(machines, store):
     lease = machines[0].take()
     store.data = None
     lease.renew()

@@ -50,7 +50,7 @@ def test_the_bytes_of_lists_are_below_what_their_offsets_can_count():
     assert files.MAX_TABLE_BYTES // 4 < 2**31
 
 
-def test_rows_are_counted_before_they_are_worked_out(monkeypatch):
+def test_too_many_rows_are_rejected_before_they_are_computed(monkeypatch):
     monkeypatch.setattr(files, "MAX_ROWS", 10)
     monkeypatch.setattr(files, "MAX_TABLE_BYTES", 80)
     check_rows(10, 8, "predictions", "use more shards")
