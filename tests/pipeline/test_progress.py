@@ -11,13 +11,13 @@ import pytest
 from pipeline import progress
 from pipeline.progress import configure, log_only, open_messages, say, show_progress, warn
 
-FULL = Path("/dev/full")  # a device that says that it is full
+FULL = Path("/dev/full")  # a device without space
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ "
 
 
 @pytest.fixture(autouse=True)
-def as_before():
+def default_settings():
     yield
     configure()
 
@@ -62,11 +62,11 @@ def test_long_work_prints_progress_lines_without_a_terminal(capsys, monkeypatch)
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.01)
     with show_progress("reading", 1000, "examples", lambda: 0.25, seconds=0.0):
         deadline = time.monotonic() + 30
-        said = ""
-        while "250 of" not in said and time.monotonic() < deadline:
+        shown = ""
+        while "250 of" not in shown and time.monotonic() < deadline:
             time.sleep(0.01)
-            said += capsys.readouterr().err
-    assert re.search(rf"{TIME}reading: 250 of 1,000 examples, [\d,]+ a second, \d:\d\d:\d\d left\n", said)
+            shown += capsys.readouterr().err
+    assert re.search(rf"{TIME}reading: 250 of 1,000 examples, [\d,]+ a second, \d:\d\d:\d\d left\n", shown)
 
 
 def test_failed_work_is_not_reported_as_finished(capsys):
@@ -88,7 +88,7 @@ def test_control_characters_of_a_message_are_replaced(capsys):
 def test_a_message_of_a_signal_handler_does_not_wait_for_the_log_file(tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "LOCK_SECONDS", 0.01)
     configure(log_file=tmp_path / "log")
-    with progress._settings.lock:  # as if a line were being written when a handler came to say something
+    with progress._settings.lock:  # as if a signal arrived while a line is written
         log_only("left out")
     log_only("written")
     configure()
@@ -130,10 +130,10 @@ def test_work_continues_if_no_message_can_be_written(monkeypatch):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_work_continues_without_a_log_file_on_a_full_disk(number, capsys, monkeypatch, tmp_path):
-    def refuse(file):
+    def raise_full(file):
         raise OSError(number, os.strerror(number), str(file))
 
-    monkeypatch.setattr(progress, "open_messages", refuse)
+    monkeypatch.setattr(progress, "open_messages", raise_full)
     configure(log_file=tmp_path / "log")
     say("at work")
     assert re.fullmatch(f"{TIME}the log file cannot be written.*\n{TIME}at work\n", capsys.readouterr().err)

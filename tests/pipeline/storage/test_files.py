@@ -29,12 +29,12 @@ def test_a_failed_write_changes_nothing(tmp_path):
     path = tmp_path / "x"
     write_atomically(path, b"old")
 
-    def fails():
+    def failing_chunks():
         yield b"new"
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, fails())
+        write_atomically(path, failing_chunks())
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x"]  # noqa: PTH208
 
@@ -46,23 +46,23 @@ def test_a_write_creates_folders_and_replaces_a_file(tmp_path):
     assert path.read_bytes() == b"new"
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_a_new_file_never_replaces_one(there, tmp_path):
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_new_file_never_replaces_one(exists, tmp_path):
     path = tmp_path / "a" / "x"
-    if there:
+    if exists:
         write_atomically(path, b"old")
-    assert write_if_absent(path, [b"n", b"ew"]) == (not there)
+    assert write_if_absent(path, [b"n", b"ew"]) == (not exists)
     assert not write_if_absent(path, b"another")
-    assert contents(tmp_path) == {"a/x": b"old" if there else b"new"}
+    assert contents(tmp_path) == {"a/x": b"old" if exists else b"new"}
 
 
 def test_a_failed_write_if_absent_leaves_no_file(tmp_path):
-    def fails():
+    def failing_chunks():
         yield b"new"
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_if_absent(tmp_path / "x", fails())
+        write_if_absent(tmp_path / "x", failing_chunks())
     assert contents(tmp_path) == {}
 
 
@@ -84,10 +84,10 @@ def test_exactly_one_of_several_processes_writes_each_absent_file(tmp_path):
     for racer in racers:
         racer.stdin.write("go\n")
         racer.stdin.flush()
-    won = {f"racer {number}".encode(): int(racer.communicate(timeout=60)[0]) for number, racer in enumerate(racers)}
-    found = contents(tmp_path / "raced")
-    assert len(found) == 50
-    assert {who: list(found.values()).count(who) for who in won} == won
+    num_won = {f"racer {number}".encode(): int(racer.communicate(timeout=60)[0]) for number, racer in enumerate(racers)}
+    written = contents(tmp_path / "raced")
+    assert len(written) == 50
+    assert {racer: list(written.values()).count(racer) for racer in num_won} == num_won
 
 
 def test_a_file_that_matches_its_record_is_read(tmp_path):
@@ -154,14 +154,14 @@ def test_files_are_kept_on_failure_once_their_record_exists(complete, tmp_path):
     folder, record = tmp_path / "tables", tmp_path / "record.json"
     folder.mkdir()
 
-    def work():
+    def interrupt():
         with remove_on_failure(folder, record=record):
             if complete:
                 record.write_bytes(b"{}")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        work()
+        interrupt()
     assert folder.exists() == complete
 
 

@@ -1,4 +1,4 @@
-"""Several processes and one workspace, by the real command."""
+"""Several processes in one workspace, run as commands."""
 
 import json
 import os
@@ -38,8 +38,8 @@ def test_eight_processes_at_once_do_the_work_once(tmp_path, digits_folder):
     results = [json.loads(out) for out, _, _ in ended]
     assert sorted(result["skipped"] for result in results) == [[], *[STAGES] * 7]
     assert len({json.dumps([result["run_id"], result["test"], result["finished"]]) for result in results}) == 1
-    found = verify(find_scope(tmp_path / "ws"))
-    assert (found.faults, found.leftovers) == ((), ())
+    result = verify(find_scope(tmp_path / "ws"))
+    assert (result.faults, result.leftovers) == ((), ())
 
 
 @pytest.mark.slow
@@ -69,11 +69,11 @@ def test_a_waiting_process_continues_when_the_holder_ends(tmp_path, digits_folde
 
 @pytest.mark.parametrize("command", ["run", "preprocess", "validate", "train", "evaluate", "verify"])
 def test_a_locked_workspace_is_refused_or_skipped(command, tmp_path):
-    place = ("--workspace", tmp_path / "ws")
+    options = ("--workspace", tmp_path / "ws")
     (tmp_path / "ws" / "datasets").mkdir(parents=True)
     with lock_workspace(tmp_path / "ws"):
-        ended = backbeam(command, *place, "--wait", 0.2)
-        skipped = backbeam(command, *place, "--if-locked", "skip", "--json")
+        ended = backbeam(command, *options, "--wait", 0.2)
+        skipped = backbeam(command, *options, "--if-locked", "skip", "--json")
     assert (ended.code, ended.out) == (6, "")
     assert f"in use by process {os.getpid()}" in ended.err
     assert skipped.code == 0, skipped.err

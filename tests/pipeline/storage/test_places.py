@@ -27,14 +27,16 @@ NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"])
 
 
 @given(NAMES, st.lists(NAMES, min_size=1, max_size=5), NAMES)
-def test_names_and_joins_equal_those_of_paths(bucket, names, other):
-    remote, local = RemotePath(f"s3://{bucket}"), PurePosixPath(f"/{bucket}")
+def test_names_and_joins_equal_those_of_paths(bucket, names, new_name):
+    remote = RemotePath(f"s3://{bucket}")
+    local = PurePosixPath(f"/{bucket}")
     for name in names:
-        remote, local = remote / name, local / name
+        remote = remote / name
+        local = local / name
     assert str(remote) == "s3:/" + posixpath.join("/", bucket, *names)
     assert (remote.name, remote.stem) == (local.name, local.stem)
     assert str(remote.parent) == f"s3:/{local.parent}"
-    assert remote.with_name(other) == remote.parent / other
+    assert remote.with_name(new_name) == remote.parent / new_name
     assert (remote.parent / remote.name) == remote == place_of(str(remote)) == pickle.loads(pickle.dumps(remote))  # noqa: S301
     assert place_of(f"{remote}//") == remote
     assert is_remote(str(remote))
@@ -62,20 +64,20 @@ def test_an_unknown_scheme_is_rejected():
 
 
 @pytest.fixture
-def held(memory):
-    """Objects below two folders, the name of one of which begins with that of the other."""
+def two_folders(memory):
+    """Objects in two folders, a-1 and a-10."""
     memory.update({f"memory://b/ws/{folder}/{name}": b"x" for folder in ("a-1", "a-10") for name in ("m.json", "s")})
     return memory
 
 
-def test_deleting_a_folder_keeps_folders_with_a_longer_name(held):
+def test_deleting_a_folder_keeps_folders_with_a_longer_name(two_folders):
     remove_tree(RemotePath("memory://b/ws/a-1"))
-    assert set(held) == {"memory://b/ws/a-10/m.json", "memory://b/ws/a-10/s"}
+    assert set(two_folders) == {"memory://b/ws/a-10/m.json", "memory://b/ws/a-10/s"}
 
 
-def test_glob_and_existence_of_objects_and_folders(held):
+def test_glob_and_existence_of_objects_and_folders(two_folders):
     place = RemotePath("memory://b/ws")
-    assert {str(found) for found in place.glob("*/m.json")} == {"memory://b/ws/a-1/m.json", "memory://b/ws/a-10/m.json"}
+    assert {str(path) for path in place.glob("*/m.json")} == {"memory://b/ws/a-1/m.json", "memory://b/ws/a-10/m.json"}
     assert list(place.glob("m.json")) == []
     assert place.is_dir()
     assert not place.exists()
@@ -86,12 +88,12 @@ def test_glob_and_existence_of_objects_and_folders(held):
 def test_a_failed_upload_writes_no_object(memory):
     place = RemotePath("memory://b/x")
 
-    def fails():
+    def failing_chunks():
         yield b"half"
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(place, fails())
+        write_atomically(place, failing_chunks())
     assert memory == {}
     write_atomically(place, [b"who", b"le"])
     write_atomically(place, b"")
