@@ -8,7 +8,6 @@ disk or the store refuses an operation, and Locked if the lease of a workspace i
 
 import hashlib
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import IO, BinaryIO
 
 import google_crc32c
 
-from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
+from model.errors import CorruptArtefact, EngineFailed, Locked, StorageFailed
 from pipeline.storage import local_disk
 from pipeline.storage.cleanup import remove_stale_files_of, temporary_name
 from pipeline.storage.lease import check_held
@@ -185,36 +184,6 @@ def write_if_absent(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
     return written
 
 
-def check_does_not_exist(folder: Path) -> None:
-    """Raise BadUsage if something of this name exists."""
-    if folder.exists() or folder.is_symlink():
-        raise BadUsage(f"{folder} exists: name a folder that does not, or delete it first")
-
-
-@contextmanager
-def create_folder_atomically(folder: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder to write to; at the end, flush it and rename it to folder.
-
-    Args:
-        folder: the final name, which must not exist. Its parents are created.
-
-    Raises:
-        BadUsage: something of this name exists.
-    """
-    check_does_not_exist(folder)
-    remove_stale_files_of(folder)
-    make_folder(folder.parent)
-    temporary = temporary_name(folder)
-    with remove_on_failure(temporary):
-        make_folder(temporary)
-        yield temporary
-        for path in [*temporary.rglob("*"), temporary]:
-            flush(path)
-        check_does_not_exist(folder)
-        rename(temporary, folder)
-    flush(folder.parent)
-
-
 def list_folders_with(parent: Place, name: str) -> list[Place]:
     """List the subfolders that hold a file of that name, sorted by name."""
     return sorted(path.parent for path in parent.glob(f"*/{name}"))
@@ -241,35 +210,6 @@ def list_files(folder: Place, pattern: str) -> list[Place]:
 def count_files(folder: Place, suffix: str = "") -> int:
     """Return the number of complete files of a folder with a suffix; 0 if the folder does not exist."""
     return len(list_files(folder, f"*{suffix}"))
-
-
-def publish_folder(staged: Path, folder: Path) -> None:
-    """Rename a folder, whose files have been flushed, into place.
-
-    Args:
-        staged: the folder, on the same file system.
-        folder: its final name. If it exists, an earlier attempt at the same work made it; then staged is deleted.
-    """
-    if not folder.exists():
-        make_folder(folder.parent)
-        rename(staged, folder)
-        flush(folder.parent)
-    remove_tree(staged)
-
-
-def unpublish_folder(folder: Path, hidden: Path) -> None:
-    """Delete a folder atomically for its readers: it is renamed first, and then deleted file by file.
-
-    Args:
-        folder: the folder; a missing folder is ignored.
-        hidden: a folder on the same file system that readers ignore; created if it does not exist.
-    """
-    if folder.exists():
-        make_folder(hidden)
-        renamed = hidden / uuid.uuid4().hex
-        rename(folder, renamed)
-        flush(folder.parent)
-        remove_tree(renamed)
 
 
 def make_empty_folder(folder: Place) -> None:

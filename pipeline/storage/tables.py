@@ -18,13 +18,12 @@ from pipeline.storage import schemas
 from pipeline.storage.cleanup import temporary_folder
 from pipeline.storage.files import (
     digest_of,
-    publish_folder,
     remove_afterwards,
     remove_tree,
     suppress_storage_errors,
-    unpublish_folder,
     write_atomically,
 )
+from pipeline.storage.folders import publish_folder, unpublish_folder
 from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.records import FileInfo, FileName
 from pipeline.storage.schemas import ORIGIN, SCHEMA_VERSION

@@ -12,12 +12,10 @@ from pipeline.storage.files import (
     check_file,
     check_files_exist,
     digest_of,
-    publish_folder,
     read_checked,
     read_range,
     remove_on_failure,
     remove_tree,
-    unpublish_folder,
     write_atomically,
     write_if_absent,
 )
@@ -165,19 +163,6 @@ def test_files_are_kept_on_failure_once_their_record_exists(complete, tmp_path):
     assert folder.exists() == complete
 
 
-def test_publishing_a_folder_again_keeps_the_first(tmp_path):
-    staged, folder = tmp_path / "hidden" / "staged", tmp_path / "shown" / "folder"
-    for content in (b"first", b"again"):
-        write_atomically(staged / "file", content)
-        publish_folder(staged, folder)
-        assert contents(tmp_path) == {"shown/folder/file": b"first"}
-        assert not staged.exists()
-    publish_folder(staged, folder)  # nothing is left to publish
-    assert contents(tmp_path) == {"shown/folder/file": b"first"}
-    with pytest.raises(StorageFailed, match=r"cannot rename .*staged: No such file"):
-        publish_folder(staged, folder.with_name("other"))
-
-
 def test_deleting_a_folder_does_not_follow_links(tmp_path):
     write_atomically(tmp_path / "elsewhere" / "kept", b"x")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
@@ -188,15 +173,6 @@ def test_deleting_a_folder_does_not_follow_links(tmp_path):
     remove_tree(tmp_path / "folder")
     assert contents(tmp_path / "elsewhere") == {"kept": b"x"}
     assert not (tmp_path / "folder").exists()
-
-
-def test_an_unpublished_folder_is_removed_and_can_be_written_again(tmp_path):
-    write_atomically(tmp_path / "shown" / "file", b"x")
-    for _ in range(2):
-        unpublish_folder(tmp_path / "shown", tmp_path / "hidden")
-        assert contents(tmp_path) == {}
-    write_atomically(tmp_path / "shown" / "file", b"y")
-    assert contents(tmp_path) == {"shown/file": b"y"}
 
 
 def test_missing_files_are_found_before_a_record_names_them(tmp_path):
