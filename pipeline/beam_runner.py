@@ -113,7 +113,8 @@ def run_pipeline(
         pipeline = beam.Pipeline(options=options)
     except (ValueError, ImportError) as problem:  # unknown runner, or its package is not installed
         raise errors.BadUsage(f"Beam: {problem}") from problem
-    if isinstance(pipeline.runner, beam.runners.portability.fn_api_runner.FnApiRunner):
+    # By name: Beam imports the module of this class only if it creates such a runner.
+    if type(pipeline.runner).__name__ == IN_PROCESS_RUNNER:
         from pipeline.beam_workers import use_own_workers
 
         use_own_workers()

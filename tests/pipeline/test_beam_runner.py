@@ -1,8 +1,16 @@
+import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
-from pipeline.beam_runner import _translate
+from pipeline.beam_runner import _translate, run_pipeline
 from pipeline.code_version import code_identity
+
+
+def test_another_local_runner_runs_where_beam_has_not_imported_the_default_one(monkeypatch):
+    monkeypatch.delattr(beam.runners.portability, "fn_api_runner", raising=False)
+    arguments = ["--runner=BundleBasedDirectRunner"]
+    run_pipeline(beam, PipelineOptions, arguments, lambda p: p | beam.Create([1]) | beam.Map(abs))
 
 
 @pytest.mark.parametrize(
