@@ -2,8 +2,8 @@
 
 All artefacts are written by this module. On a disk a file is written to a unique temporary name in the same folder,
 flushed and renamed into place, and the folder is flushed. In a store the content is collected first and uploaded as one
-object. Single disk operations are in `local_disk`, where tests make them fail. All functions raise StorageFailed if the
-disk or the store refuses an operation, and Locked if the lease of a workspace in a store is lost.
+object. Single disk operations are in `local_disk`, where tests make them fail. Functions that
+write or delete raise StorageFailed if the disk or the store refuses, and Locked if the lease of the workspace is lost.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ from pipeline.storage.places import Place, RemotePath, file_not_found
 from pipeline.storage.remote_stream import open_remote
 
 _REPAIR_HINT = (
-    "`backbeam verify --repair` makes it again; so does deleting the folder of the data set or run that it belongs to, "
-    "and running again"
+    "`backbeam verify --repair` restores it; otherwise delete the folder of the data set or run that it belongs to, "
+    "and run again"
 )
 _READ_BYTES = 2**20
 MAX_RECORD_BYTES = 2**26  # the manifest of 100,000 shards and ten classes has 56 MB

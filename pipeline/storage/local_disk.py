@@ -32,8 +32,8 @@ def disk_operation(operation: str, path: Path) -> Iterator[None]:
         yield
     except OSError as problem:
         raise StorageFailed(
-            f"storage: cannot {operation} {path}: {problem.strerror or problem}; what was complete is kept: mend that, "
-            "and give the command again"
+            f"storage: cannot {operation} {path}: {problem.strerror or problem}; what was complete is kept: fix "
+            "this, and run the command again"
         ) from problem
 
 
