@@ -22,7 +22,7 @@ from pipeline.evaluate.beam_job import ShardResult, _as_lists, evaluate, merge
 from pipeline.evaluate.group_counts import count_groups
 from pipeline.evaluate.records import check_evaluation
 from pipeline.evaluate.slices import SLICINGS, Slicing
-from pipeline.storage import files, tables
+from pipeline.storage import files, folders, tables
 from pipeline.storage.cleanup import remove_stale_files
 from pipeline.storage.tables import EVALUATION_TABLES, staging_folder
 from pipeline.storage.workspace import table_partition
@@ -114,7 +114,8 @@ def test_what_is_there_when_it_is_cut_off_anywhere(workspace, seeds_run, tmp_pat
         return watched
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "rename", before(files.rename))
+        for module in (files, folders):
+            patch.setattr(module, "rename", before(module.rename))
         evaluate_run(workspace, name)
     assert len(copies) >= 2 * len(EVALUATION_TABLES)
     expected = seen_by_readers(seeds_run)
@@ -157,7 +158,7 @@ def test_an_evaluation_that_fails_takes_an_earlier_one_of_the_run_away_and_no_ot
     before = seen_by_readers(workspace)
     evaluate_run(workspace, second)
     (workspace / "runs" / second / "evaluation.json").unlink()
-    with pytest.raises(BadInput, match=r"slicing mine \(.*test_evaluate:fail\) failed: ValueError: no"):
+    with pytest.raises(BadInput, match=r"slicing mine \(.*test_beam_job:fail\) failed: ValueError: no"):
         evaluate_run(workspace, second, options, SLICINGS | {"mine": Slicing(fail)})
     assert seen_by_readers(workspace) == before
     assert not staging_folder(workspace, "predictions", second).exists()
@@ -184,14 +185,14 @@ def test_a_slicing_that_cuts_nothing_is_refused_in_the_sum(workspace, monkeypatc
 
 
 def test_an_engine_that_does_nothing_is_an_error(workspace, monkeypatch):
-    monkeypatch.setattr("pipeline.evaluate.beam_job.execute", lambda *arguments: None)
+    monkeypatch.setattr("pipeline.evaluate.beam_job.run_pipeline", lambda *arguments: None)
     with pytest.raises(EngineFailed, match=r"wrote no evaluation\.json"):
         evaluate_run(workspace, names(workspace)[0])
 
 
 def test_a_shard_whose_outputs_no_table_can_hold_is_refused_before_any_work(workspace, monkeypatch):
     """A row has three outputs of four bytes; the shard of the test split has 20."""
-    monkeypatch.setattr("pipeline.evaluate.beam_job.execute", lambda *arguments: pytest.fail("work began"))
+    monkeypatch.setattr("pipeline.evaluate.beam_job.run_pipeline", lambda *arguments: pytest.fail("work began"))
     monkeypatch.setattr("pipeline.storage.tables.MAX_TABLE_BYTES", 12 * 10)
     before = contents(workspace)
     with pytest.raises(BadInput, match=r"digits-\w+/test-00000-of-00001\.tfrecord would have .*larger --num-shards"):
@@ -200,7 +201,7 @@ def test_a_shard_whose_outputs_no_table_can_hold_is_refused_before_any_work(work
 
 
 def test_more_classes_than_a_confusion_table_can_hold_are_refused_before_any_work(workspace, monkeypatch):
-    monkeypatch.setattr("pipeline.evaluate.beam_job.execute", lambda *arguments: pytest.fail("work began"))
+    monkeypatch.setattr("pipeline.evaluate.beam_job.run_pipeline", lambda *arguments: pytest.fail("work began"))
     monkeypatch.setattr("pipeline.storage.tables.MAX_ROWS", SPLITS * 9 - 1)
     with pytest.raises(BadInput, match=r"confusion would have 18 rows .*, at most 17 .*: 3 classes are too many"):
         evaluate_run(workspace, names(workspace)[0])
