@@ -1,1 +1,1 @@
-"""Data in, decisions out: sources, shards, evaluation, tables and the command line."""
+"""Stages from source files to evaluated runs, reports and promotion decisions, and their command line."""

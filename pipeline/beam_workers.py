@@ -1,7 +1,7 @@
-"""Worker processes of the local engine, in place of those that Beam starts itself.
+"""Worker processes of Beam's local engine, which replace those that Beam starts.
 
-Beam's own workers import from the current folder, live on for minutes when the driver is killed, and if they end before
-they have connected, the job waits for them for ever.
+Beam's own workers import modules from the current folder and survive a killed driver by minutes; and if one ends before
+it has connected, the job waits for it forever.
 """
 
 import json
@@ -22,27 +22,27 @@ from model.errors import EngineFailed
 from pipeline.processes import end_with_parent, start_child
 
 COMMAND = (sys.executable, "-m", "pipeline.beam_workers")
-STOP_SECONDS = 10  # for a worker to end once the job has
-GRACE_SECONDS = 1  # SIGTERM ends a worker at once, unless whoever started the driver had it ignored
+STOP_SECONDS = 10  # for a worker to end after the job
+GRACE_SECONDS = 1  # between SIGTERM and SIGKILL: a worker may have inherited that SIGTERM is ignored
 POLL_SECONDS = 0.2
 
 
 def use_own_workers() -> None:
-    """Have Beam's local engine start its worker processes by `WorkerProcess`."""
+    """Register `WorkerProcess` with Beam's local engine."""
     WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)(WorkerProcess)
 
 
 class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
-    """A worker in a process of its own. Its standard error is the driver's."""
+    """A worker process; it shares the driver's standard error."""
 
     def __init__(self, _: bytes, state: Any, provision_info: Any, grpc_server: Any) -> None:
         super().__init__(state, provision_info, grpc_server)
         self._stopping = threading.Event()
 
     def start_worker(self) -> None:
-        """Start the process, and a thread that waits for its end."""
+        """Start the process, and a thread that reports its early end."""
         options = json_format.MessageToDict(self.provision_info.provision_info.pipeline_options)
-        variables = {  # which Beam's worker reads
+        variables = {  # read by `sdk_worker_main`
             "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(self.control_api_service_descriptor()),
             "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(self.logging_api_service_descriptor()),
             "PIPELINE_OPTIONS": json.dumps(options),
@@ -52,7 +52,7 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
         threading.Thread(target=self._watch, name=f"watch {self.worker_id}", daemon=True).start()
 
     def stop_worker(self) -> None:
-        """Wait for the process to end, as it does once its connection is closed; kill it if it does not."""
+        """Wait for the process, which ends when its connection is closed; kill it after STOP_SECONDS."""
         self._stopping.set()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_SECONDS)
@@ -62,23 +62,23 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
             self._process.stdin.close()
 
     def _watch(self) -> None:
-        """If the process ends too early, answer in its place whatever it is asked: that it is gone."""
-        problem = EngineFailed(f"the engine failed: a worker process {_how_ended(self._process.wait())}")
+        """If the process ends before the job, answer all of the engine's requests to it with an error."""
+        problem = EngineFailed(f"the engine failed: a worker process {_describe_exit(self._process.wait())}")
         text = "".join(traceback.format_exception_only(problem))
         while not self._stopping.wait(POLL_SECONDS):
-            # An aborted future is not "done", for which Beam's reader of the worker's output waits; an answer is.
+            # Beam's reader of the worker's output waits until the future is done; aborting it would not make it so.
             for future in list(self.control_conn._futures_by_id.values()):
                 if not future.is_done():
                     future.set(beam_fn_api_pb2.InstructionResponse(instruction_id=future.instruction_id, error=text))
 
 
-def _how_ended(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"ended with code {code} before its work was done"
 
 
-if __name__ == "__main__":  # the worker's side
+if __name__ == "__main__":  # the worker process
     end_with_parent(GRACE_SECONDS)
 
     from apache_beam.runners.worker import sdk_worker_main

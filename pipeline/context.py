@@ -1,4 +1,4 @@
-"""What every stage needs: settings, a log of what was done, and doing only what is not complete yet."""
+"""What stages share: their settings, a log of their work, skipping complete results, and quiet imports."""
 
 import logging
 import os
@@ -22,13 +22,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StageContext:
-    """What every stage needs to know.
+    """The settings of all stages.
 
     Attributes:
-        workspace: the root of everything.
+        workspace: the root of datasets/, runs/, reports/ and registry/.
         beam_arguments: options for Beam.
-        device: what TensorFlow is to run on; see `model.devices.choose_devices`.
-        cluster: the processes that train together; None for this one alone.
+        device: the device for TensorFlow; see `model.devices.choose_devices`.
+        cluster: the processes that train together; None for a single process.
     """
 
     workspace: Place
@@ -38,17 +38,17 @@ class StageContext:
 
     @property
     def engine_log(self) -> Path:
-        """What a Beam engine that failed wrote to standard error; a file of this machine."""
+        """The local file for the standard error of a Beam engine that failed."""
         return local_folder_of(self.workspace) / "engine.log"
 
 
 @dataclass
 class StageLog:
-    """What the stages did.
+    """A log of the stages of a command.
 
     Attributes:
-        seconds: of each stage; "import" is the time that importing TensorFlow and Beam took.
-        skipped: stages whose result was there and verified.
+        seconds: the duration of each stage; "import" is the time of importing TensorFlow and Beam.
+        skipped: the stages whose result was complete.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class StageLog:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the time spent inside to a stage."""
+        """Add the duration of the context to a stage."""
         started = time.monotonic()
         try:
             yield
@@ -67,7 +67,19 @@ class StageLog:
 def run_unless_complete(
     stage: str, complete: bool, build: Callable[[], None], check: Callable[[], T], settings: StageContext, log: StageLog
 ) -> T:
-    """Build what a stage builds unless it is complete; either way, return it checked."""
+    """Build the result of a stage unless it is complete; then verify it, in either case.
+
+    Args:
+        stage: the name of the stage.
+        complete: whether its result exists.
+        build: makes the result; temporary files go to the workspace's temporary folder.
+        check: verifies the result and returns it; raises CorruptArtefact.
+        settings: the settings of the stage.
+        log: records the duration of the check, and that the stage was skipped.
+
+    Returns:
+        The result of check.
+    """
     if complete:
         log.skipped.append(stage)
     say(f"{stage}: {'already done, checking' if complete else 'working'}")
@@ -80,22 +92,23 @@ def run_unless_complete(
 
 @contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Keep what native libraries write to standard error while they are imported, and show it only if that fails."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # native warnings and errors only
-    logging.getLogger().addHandler(logging.NullHandler())  # Beam's own warning would set up logging otherwise
+    """Hide what native libraries write to standard error while they are imported, unless the import fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 2: errors only
+    # Without a handler, the first warning of Beam calls logging.basicConfig, and all later ones are printed.
+    logging.getLogger().addHandler(logging.NullHandler())
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as heard:
-        kept = os.dup(2)
-        os.dup2(heard.fileno(), 2)
+    with tempfile.TemporaryFile() as captured:
+        stderr = os.dup(2)
+        os.dup2(captured.fileno(), 2)
         try:
             yield
-        except BackbeamError:  # which says all there is to say
+        except BackbeamError:  # its message needs no further explanation
             raise
         except BaseException:
-            heard.seek(0)
-            with suppress(OSError):  # of standard error; the import's failure is what to raise
-                os.write(kept, heard.read())
+            captured.seek(0)
+            with suppress(OSError):  # the import's error is raised, not that of standard error
+                os.write(stderr, captured.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: how they end a command."""
+"""SIGINT and SIGTERM in this process, and child processes that end with it."""
 
 import os
 import signal
@@ -19,55 +19,60 @@ T = TypeVar("T")
 
 
 @dataclass
-class _Heard:
-    """What came, and who is to be told of it instead of ending at once."""
+class _SignalState:
+    """The state of the signal handler.
 
-    numbers: list[int] = field(default_factory=list)
-    tell: Callable[[], object] | None = None
+    Attributes:
+        received: the numbers of the signals received.
+        request_stop: called instead of exiting at once; see `defer_signals`.
+    """
+
+    received: list[int] = field(default_factory=list)
+    request_stop: Callable[[], object] | None = None
 
 
-_heard = _Heard()
+_state = _SignalState()
 
 
 def handle_signals() -> list[int]:
-    """End by SystemExit on SIGINT and SIGTERM, so that what is half written is cleared away on the way out.
+    """Raise SystemExit on SIGINT and SIGTERM, so that temporary files are removed as the stack unwinds.
 
     Returns:
-        the signals received, at once and later.
+        The numbers of the signals received; the list grows when more arrive.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    return _heard.numbers
+        signal.signal(number, _handle_signal)
+    return _state.received
 
 
 @contextmanager
-def defer_signals(tell: Callable[[], object]) -> Iterator[None]:
-    """Let a signal ask what is done inside to end, and end the command once it has.
+def defer_signals(request_stop: Callable[[], object]) -> Iterator[None]:
+    """On a signal, ask the work inside the context to stop, and raise SystemExit at its end.
 
-    An exception that a handler raises in the midst of TensorFlow's own Python leaves its executors half taken down,
-    and the process may crash. In another thread than the main one, where no handler runs, this changes nothing.
+    An exception that a signal handler raises inside TensorFlow's Python code leaves executors half shut down, and the
+    process may crash. Outside the main thread, where no handler runs, this context does nothing.
 
     Args:
-        tell: asks for the end; it must not block.
+        request_stop: asks the work to stop; it must not block.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _heard.tell = tell
+    _state.request_stop = request_stop
     try:
         yield
     finally:
-        _heard.tell = None
-        if _heard.numbers:
-            sys.exit(128 + _heard.numbers[0])
+        _state.request_stop = None
+        if _state.received:
+            sys.exit(128 + _state.received[0])
 
 
 def run_interruptible(work: Callable[[], T]) -> T:
-    """Return what a foreign function returns that waits for a network, so that a signal can end the wait.
+    """Return the result of a native function that waits for the network, so that a signal can end the wait.
 
-    While the main thread is in such a function, no handler runs. So another thread is, which a process that ends leaves
-    behind. (Coroutines of obstore let handlers run, but the threads behind them touch Python after the answer, and
-    abort the process if it is at its end.)
+    No signal handler runs while the main thread is inside a native function. So work is called in a daemon thread,
+    which is left behind when the process exits. obstore's coroutines are not used: they let handlers run, but their
+    threads access Python after the answer has arrived, which aborts a process that is exiting.
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
@@ -85,15 +90,15 @@ def run_interruptible(work: Callable[[], T]) -> T:
     return result.result()
 
 
-def _stop(number: int, _: FrameType | None) -> None:
-    _heard.numbers.append(number)
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)  # a second one would break off the clearing away
+def _handle_signal(number: int, _: FrameType | None) -> None:
+    _state.received.append(number)
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)  # a second signal would interrupt the removal of temporary files
     message = f"{'interrupted' if number == signal.SIGINT else 'terminated'}; what was complete is kept"
     log_only(f"error: {message}")
     sys.stderr.write(f"backbeam: {message}\n")
-    if _heard.tell:
-        _heard.tell()
+    if _state.request_stop:
+        _state.request_stop()
     else:
         sys.exit(128 + number)
 
@@ -101,25 +106,25 @@ def _stop(number: int, _: FrameType | None) -> None:
 def start_child(
     command: Sequence[str], environment: Mapping[str, str] | None = None, **options: Any
 ) -> "subprocess.Popen[bytes]":
-    """Start a process that calls `end_with_parent`.
+    """Start a child process, whose code must call `end_with_parent`.
 
-    A Python that it starts does not import from the current folder, where a `model/` or a `queue.py` of the user's may
-    stand; PYTHONPATH still counts.
+    It does not import modules from the current folder, where the user may have a `model/` or a `queue.py`. PYTHONPATH
+    is respected.
 
     Args:
         command: the program and its arguments.
-        environment: additions to the environment.
-        options: for `subprocess.Popen`.
+        environment: variables to add to the environment.
+        options: arguments of `subprocess.Popen`.
     """
     variables = {**os.environ, "PYTHONSAFEPATH": "1", **(environment or {})}
     return subprocess.Popen(list(command), stdin=subprocess.PIPE, env=variables, **options)
 
 
 def end_with_parent(grace_seconds: float) -> None:
-    """Have this process ended when its standard input ends: by SIGTERM, and if that does not do it, by SIGKILL.
+    """End this process when its standard input is closed, as the system does when the parent ends.
 
     Args:
-        grace_seconds: how long to wait between the two signals.
+        grace_seconds: the time between SIGTERM and SIGKILL.
     """
     arguments = (sys.stdin.fileno(), grace_seconds)
     threading.Thread(target=_wait_for_end, args=arguments, name="end with parent", daemon=True).start()

@@ -1,9 +1,8 @@
-"""What people are told while a command works, always on standard error: standard output is for results.
+"""Messages and progress of a command, on standard error and in the log file. Results go to standard output elsewhere.
 
-On a terminal those are lines and progress bars; elsewhere lines that begin with the time, and a line now and then for
-what goes on for long. A log file (`--log-file`) is given the same lines as a place that is no terminal, whatever else
-is shown. `--quiet` leaves warnings and errors. Work goes on where a line cannot be written; once for each of the two,
-the other is told so.
+On a terminal, messages are plain lines, and work is shown by progress bars. Elsewhere lines begin with the time, and
+long work prints a line every LINE_SECONDS. The log file (`--log-file`) always gets lines of the second form. `--quiet`
+hides all but warnings and errors. If one of the two cannot be written, work continues, and the other gets one line.
 """
 
 import errno
@@ -35,32 +34,32 @@ from rich.progress import (
 from rich.text import Text
 
 
-class _WholeFile(io.FileIO):
-    """A file whose write puts all of the data, without a buffer that an exit would still have to flush."""
+class CompleteWriter(io.FileIO):
+    """An unbuffered file whose writes are complete, so that nothing needs to be flushed at exit."""
 
     def write(self, data: Any, /) -> int:
-        """Write all of the data, waiting where the file is in non-blocking mode; raises OSError."""
-        left = memoryview(data).cast("B")
-        num_bytes = len(left)
-        while left:
-            written = super().write(left)
-            if written is None:
+        """Write all of the data; wait if the file is in non-blocking mode. Raises OSError."""
+        remaining = memoryview(data).cast("B")
+        num_bytes = len(remaining)
+        while remaining:
+            num_written = super().write(remaining)
+            if num_written is None:
                 select.select([], [self], [])
-            left = left[written or 0 :]
+            remaining = remaining[num_written or 0 :]
         return num_bytes
 
 
-class MessageFile(_WholeFile):
-    """A file for messages: data that cannot be written are dropped.
+class MessageFile(CompleteWriter):
+    """A file for messages; data that cannot be written are dropped.
 
     Attributes:
-        problem: why data were dropped last; None if none were.
+        problem: the error by which data were last dropped; None if none were.
     """
 
     problem: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write the data, or drop them."""
+        """Write the data, or drop them if that fails."""
         try:
             return super().write(data)
         except OSError as problem:
@@ -69,63 +68,63 @@ class MessageFile(_WholeFile):
 
 
 def open_messages(file: int | Path, encoding: str = "utf-8", closefd: bool = True) -> TextIO:
-    """Return a text stream for messages; `dropped_error` tells whether it lost any.
+    """Return a text stream for messages; `dropped_error` returns whether it dropped any.
 
     Args:
-        file: a descriptor, or a file to append to.
-        encoding: of the text. Characters that it lacks are escaped.
+        file: a file descriptor, or a file to append to.
+        encoding: the encoding of the text. Characters that it cannot encode are escaped.
         closefd: whether to close the descriptor with the stream; see `open`.
 
     Raises:
         OSError: the file cannot be opened.
     """
-    return _text(MessageFile(file, "a", closefd), encoding)
+    return text_stream(MessageFile(file, "a", closefd), encoding)
+
+
+def text_stream(raw: io.FileIO, encoding: str) -> io.TextIOWrapper:
+    """Return an unbuffered text stream of a file; characters that the encoding lacks are escaped."""
+    return io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=True, write_through=True)
 
 
 def dropped_error(stream: TextIO | None) -> OSError | None:
-    """Return why a stream dropped messages last; None if it dropped none, or is not one of `open_messages`."""
+    """Return the error by which a stream of `open_messages` last dropped data; None if it never did."""
     raw = getattr(stream, "buffer", None)
     return raw.problem if isinstance(raw, MessageFile) else None
 
 
-def _text(raw: io.FileIO, encoding: str) -> io.TextIOWrapper:
-    return io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=True, write_through=True)
-
-
-_STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-_INSTEAD = "\N{REPLACEMENT CHARACTER}"
+# Control characters other than the newline, and marks that change the direction of text.
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def escape_control_characters(text: str) -> str:
-    """Return text of any number of lines without what would steer."""
-    return _STEERING.sub(_INSTEAD, text)
+    """Replace the characters of a text of any number of lines that could control a terminal."""
+    return _CONTROL_CHARACTERS.sub(_REPLACEMENT, text)
 
 
 def escape_to_one_line(text: str) -> str:
-    """Return text as one harmless line."""
-    return escape_control_characters(text).replace("\n", _INSTEAD)
+    """Replace control characters and newlines of a text."""
+    return escape_control_characters(text).replace("\n", _REPLACEMENT)
 
 
-POLL_SECONDS = 0.2  # between two looks at how far work has come, at the least
-LOCK_SECONDS = 1  # to wait for the log file
-LINE_SECONDS = 30  # between two lines about it where there is no bar
+POLL_SECONDS = 0.2  # the shortest time between two updates of a progress bar
+LOCK_SECONDS = 1  # to wait for another thread that writes to the log file
+LINE_SECONDS = 30  # between two progress lines where there is no bar
 _LOG_FILE = "the log file"
-_FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk or a quota
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 console = Console(stderr=True, highlight=False, emoji=False)
 
 
 @dataclass
-class _Voice:
-    """What this process says, and where; its threads share it.
+class _MessageSettings:
+    """Where messages of this process go; shared by its threads.
 
     Attributes:
-        quiet: whether to leave out all but warnings and errors.
+        quiet: whether to hide all but warnings and errors on standard error.
         log: the log file, if any.
-        reported: places that messages were dropped from, as the user has been told.
-        lock: held while a line of the log file is written.
+        reported: the streams whose dropped messages have been reported.
+        lock: held while a line is written to the log file.
     """
 
     quiet: bool = False
@@ -134,127 +133,128 @@ class _Voice:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-_voice = _Voice()
+_settings = _MessageSettings()
 
 
 def configure(quiet: bool = False, log_file: Path | None = None) -> None:
-    """Choose what is said from now on.
+    """Set where messages go from now on.
 
     Args:
-        quiet: whether to leave out all but warnings and errors; the log file has them all the same.
-        log_file: where lines are added at the end; None for nowhere.
+        quiet: whether to hide all but warnings and errors on standard error.
+        log_file: a file to which all messages are appended; None for none.
 
     Raises:
-        OSError: the file cannot be opened, for another reason than that the disk is full.
+        OSError: the file cannot be opened, and the disk is not full. A full disk is only warned about.
     """
-    if _voice.log:
-        _voice.log.close()
-    _voice.quiet = quiet
-    _voice.log = _open_log(log_file) if log_file else None
-    _voice.reported.clear()
+    if _settings.log:
+        _settings.log.close()
+    _settings.quiet = quiet
+    _settings.log = _open_log(log_file) if log_file else None
+    _settings.reported.clear()
 
 
 def _open_log(file: Path) -> TextIO | None:
     try:
         return open_messages(file)
     except OSError as problem:
-        if problem.errno not in _FULL:
+        if problem.errno not in _DISK_FULL:
             raise
         warn(f"{_LOG_FILE} cannot be written, and work goes on: {problem}")
         return None
 
 
 def say(message: str) -> None:
-    """Tell what goes on: as it is on a terminal, with the time elsewhere; not with --quiet."""
+    """Show a message on standard error, unless --quiet is set, and append it to the log file."""
     log_only(message)
-    if not _voice.quiet:
+    if not _settings.quiet:
         _print(message)
 
 
 def warn(message: str) -> None:
-    """Tell what somebody should look at; --quiet does not leave it out."""
+    """Show a warning on standard error and append it to the log file."""
     log_only(message)
     _print(message)
 
 
 def log_only(message: str) -> None:
-    """Add a line to the log file alone, if there is one; a message that a signal's handler has may be left out."""
+    """Append a message to the log file only; a signal handler's message is dropped while the main thread writes one."""
     _write_log(message)
-    _report_dropped(_LOG_FILE, _voice.log, _write_error)
+    _report_dropped(_LOG_FILE, _settings.log, _write_error)
 
 
 def shows_bars() -> bool:
-    """Tell whether there is a terminal to draw bars on, and somebody who wants them."""
-    return console.is_terminal and not _voice.quiet
+    """Return whether progress bars are shown: on a terminal, without --quiet."""
+    return console.is_terminal and not _settings.quiet
 
 
 def download_progress() -> Progress:
-    """Return a progress display for bytes: amount, rate and time left."""
-    return _progress(DownloadColumn(), TransferSpeedColumn())
+    """Return a progress bar for bytes: amount, rate and remaining time."""
+    return _progress_bar(DownloadColumn(), TransferSpeedColumn())
 
 
 def training_progress() -> Progress:
-    """Return a progress display for steps: steps done, rate, loss and right answers so far, time left."""
-    return _progress(MofNCompleteColumn(), RateColumn("steps"), TextColumn("{task.fields[note]}"))
+    """Return a progress bar for steps: steps done, rate, the task's field `note`, and remaining time."""
+    return _progress_bar(MofNCompleteColumn(), RateColumn("steps"), TextColumn("{task.fields[note]}"))
 
 
 class RateColumn(ProgressColumn):
-    """How many units are done in a second."""
+    """A column with the number of units per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
         self._unit = unit
 
     def render(self, task: Task) -> Text:
-        """Show the rate of a task, once there is any."""
+        """Return the rate of a task; empty until it is known."""
         speed = task.finished_speed or task.speed
         return Text(f"{speed:,.0f} {self._unit}/s" if speed else "")
 
 
 @contextmanager
 def show_progress(what: str, total: int, unit: str, share_done: Callable[[], float], seconds: float) -> Iterator[None]:
-    """Show how far work has come that goes on inside, perhaps in other processes; say at its end how long it took.
+    """Show the progress of the work inside the context, and its duration at the end.
 
     Args:
         what: the name of the work.
-        total: how many units there are to do.
-        unit: their name.
-        share_done: looks how far it has come, 0 to 1; called in a thread of its own.
-        seconds: between two looks.
+        total: the number of units of work.
+        unit: the name of the units, in the plural.
+        share_done: returns the share of the work that is done, 0 to 1; called in another thread.
+        seconds: the time between two calls of share_done.
     """
-    started, done = time.monotonic(), threading.Event()
-    with _progress(MofNCompleteColumn(), RateColumn(unit)) as display:
+    started = time.monotonic()
+    done = threading.Event()
+    with _progress_bar(MofNCompleteColumn(), RateColumn(unit)) as display:
         task = display.add_task(what, total=total)
 
-        def look() -> None:
+        def update_display() -> None:
             due = time.monotonic() + LINE_SECONDS
             while not done.wait(max(seconds, POLL_SECONDS)):
                 completed = int(total * min(1.0, share_done()))
                 display.update(task, completed=completed)
                 if not shows_bars() and time.monotonic() >= due:
                     due = time.monotonic() + LINE_SECONDS
-                    say(f"{what}: {_how_far(completed, total, unit, time.monotonic() - started)}")
+                    say(f"{what}: {_format_progress(completed, total, unit, time.monotonic() - started)}")
 
-        watcher = threading.Thread(target=look, name=f"watch {what}", daemon=True)
-        watcher.start()
+        thread = threading.Thread(target=update_display, name=f"watch {what}", daemon=True)
+        thread.start()
         try:
             yield
         finally:
             done.set()
-            watcher.join()
-    taken = time.monotonic() - started
-    say(f"{what}: {total:,} {unit} in {taken:.1f} s, {total / max(taken, 1e-9):,.0f} a second")
+            thread.join()
+    elapsed = time.monotonic() - started
+    say(f"{what}: {total:,} {unit} in {elapsed:.1f} s, {total / max(elapsed, 1e-9):,.0f} a second")
 
 
-def _how_far(completed: int, total: int, unit: str, seconds: float) -> str:
+def _format_progress(completed: int, total: int, unit: str, seconds: float) -> str:
     rate = completed / seconds
-    left = f", {timedelta(seconds=round((total - completed) / rate))} left" if completed else ""
-    return f"{completed:,} of {total:,} {unit}, {rate:,.0f} a second{left}"
+    remaining = f", {timedelta(seconds=round((total - completed) / rate))} left" if completed else ""
+    return f"{completed:,} of {total:,} {unit}, {rate:,.0f} a second{remaining}"
 
 
-def _progress(*columns: ProgressColumn) -> Progress:
-    every = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
-    return Progress(*every, console=console, disable=not shows_bars(), transient=True)
+def _progress_bar(*columns: ProgressColumn) -> Progress:
+    all_columns = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
+    return Progress(*all_columns, console=console, disable=not shows_bars(), transient=True)
 
 
 def _print(message: str) -> None:
@@ -262,33 +262,32 @@ def _print(message: str) -> None:
     _report_dropped("standard error", sys.stderr, _write_log)
 
 
-def _report_dropped(place: str, stream: TextIO | None, tell: Callable[[str], None]) -> None:
-    """Tell once, in the other place, that a place does not take messages."""
+def _report_dropped(name: str, stream: TextIO | None, write_elsewhere: Callable[[str], None]) -> None:
+    """Report once, in the other stream, that a stream dropped messages."""
     problem = dropped_error(stream)
-    if problem and place not in _voice.reported:
-        _voice.reported.add(place)
-        tell(f"{place} cannot be written, and work goes on: {problem}")
+    if problem and name not in _settings.reported:
+        _settings.reported.add(name)
+        write_elsewhere(f"{name} cannot be written, and work goes on: {problem}")
 
 
 def _write_log(message: str) -> None:
-    if _voice.log and _voice.lock.acquire(timeout=LOCK_SECONDS):  # the thread that was interrupted may hold it
+    # The timeout avoids a deadlock: a signal handler may have interrupted the thread that holds the lock.
+    if _settings.log and _settings.lock.acquire(timeout=LOCK_SECONDS):
         try:
-            _voice.log.write(f"{_now()} {escape_control_characters(message)}\n")
+            _settings.log.write(f"{_now()} {escape_control_characters(message)}\n")
         finally:
-            _voice.lock.release()
+            _settings.lock.release()
 
 
 def _write_error(message: str) -> None:
-    line = (
-        escape_control_characters(message) if console.is_terminal else f"{_now()} {escape_control_characters(message)}"
-    )
-    console.print(line, markup=False, soft_wrap=True)
+    text = escape_control_characters(message)
+    console.print(text if console.is_terminal else f"{_now()} {text}", markup=False, soft_wrap=True)
 
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def format_percent(part: float, digits: int = 2) -> str:
-    """Write a part of 1 in percent."""
-    return f"{100 * part:.{digits}f} %"
+def format_percent(share: float, digits: int = 2) -> str:
+    """Return a share of 1 as a percentage."""
+    return f"{100 * share:.{digits}f} %"

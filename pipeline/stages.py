@@ -1,8 +1,8 @@
-"""The whole job on one page. Each stage skips what is complete and verifies, so the same job again is quick.
+"""The whole job. Each stage is skipped if its result is complete and verifies.
 
     source files -> preprocess -> validate -> train -> evaluate
 
-TensorFlow and Beam take seconds to import: the first stage that has work for one of them imports it.
+TensorFlow and Beam take seconds to import, so a stage imports them only if it has work to do.
 """
 
 from collections.abc import Sequence
@@ -22,21 +22,21 @@ from pipeline.train.run_record import RunRecord
 from pipeline.train.stage import train_stage
 
 if TYPE_CHECKING:
-    from pipeline.evaluate.slice_config import Slicings  # which imports NumPy
+    from pipeline.evaluate.slice_config import Slicings  # imports NumPy
 
 
 @dataclass(frozen=True)
 class JobConfig:
-    """What a job is to make.
+    """The configuration of a job.
 
     Attributes:
-        dataset: the sources and how they are preprocessed.
-        checks: the settings of every check of validation.
-        baseline: id of an earlier data set to compare with, or its beginning; None for none.
+        dataset: the sources and their preprocessing.
+        checks: the settings of each validation check, by name.
+        baseline: the id of an earlier data set to compare with, or a prefix of it; None for no comparison.
         training: one configuration, or several that differ in their seeds.
         tensorboard: whether to write logs for TensorBoard.
         checkpoints: when checkpoints are written.
-        slicings: by which slices to evaluate.
+        slicings: the slices of the evaluation.
     """
 
     dataset: DatasetConfig
@@ -50,7 +50,7 @@ class JobConfig:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job made: a data set, its validation, and a run and its evaluation for each training configuration."""
+    """The results of a job: a data set, its validation, and a run and an evaluation for each training configuration."""
 
     dataset: Dataset
     validation: ValidationRecord
@@ -59,18 +59,18 @@ class JobResult:
 
 
 def run_job(settings: StageContext, config: JobConfig, log: StageLog) -> JobResult:
-    """Make what is missing of a data set, its runs and their evaluations.
+    """Run all stages, skipping those whose result is complete.
 
     Args:
-        settings: of every stage; this process must hold the lock of the workspace.
-        config: what to make.
-        log: records which stages were skipped, and how long the others took.
+        settings: the settings of all stages; this process must hold the lock of the workspace.
+        config: the configuration of the job.
+        log: records the durations of stages, and which were skipped.
 
     Raises:
-        BadUsage: the options do not fit each other or the sources.
+        BadUsage: options conflict with each other or with the sources.
         BadInput: a source is missing or damaged, a check of severity error failed, or the data set is too large for
             the tables of an evaluation.
-        CorruptArtefact: a file of the workspace is not what its record says.
+        CorruptArtefact: a file of the workspace does not match its record.
         EngineFailed: the Beam engine failed.
     """
     baseline = find_baseline(settings.workspace, config.baseline)

@@ -1,4 +1,4 @@
-"""Workspaces and sources in object stores, by the real command, against emulators on loopback."""
+"""Workspaces and sources in object stores, tested by commands against emulators on loopback."""
 
 import io
 import json
@@ -26,7 +26,7 @@ def digits(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory, digits):
-    """What a workspace on the disk holds."""
+    """The files of a workspace on the disk after the same run."""
     workspace = tmp_path_factory.mktemp("expected") / "ws"
     done = backbeam("run", "--dataset", digits, *STEPS, "--workspace", workspace)
     assert done.code == 0, done.err
@@ -34,120 +34,120 @@ def expected(tmp_path_factory, digits):
 
 
 @pytest.fixture
-def told(store, tmp_path):
+def run_in_store(store, tmp_path):
     """Run a command with this test's own folder of the store as workspace."""
 
-    def tell(command, *arguments, environment=None):
+    def run(command, *arguments, environment=None):
         changed = {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")} | (environment or store.environment)
         return backbeam(command, "--workspace", store.uri(tmp_path.name), *arguments, environment=changed)
 
-    return tell
+    return run
 
 
-def found(store, tmp_path):
+def stored_files(store, tmp_path):
     return {name: data for name, data in store.contents(tmp_path.name).items() if name != ".lock"}
 
 
-def timeless(files):
-    """All that does not tell times, and the tables and the record that do, without those."""
-    kept = {}
+def without_times(files):
+    """Return the content of files without timestamps and durations."""
+    comparable = {}
     for name, data in files.items():
         if name.endswith("learning_curve.parquet"):
-            kept[name] = repr(pq.read_table(io.BytesIO(data)).drop_columns("seconds").to_pylist())  # nan is not nan
+            comparable[name] = repr(pq.read_table(io.BytesIO(data)).drop_columns("seconds").to_pylist())  # NaN != NaN
         elif name.endswith("run.json"):
             record = json.loads(data)
-            kept[name] = {
+            comparable[name] = {
                 key: record[key] for key in record if key not in ("seconds", "finished", "tables", "record_sha256")
             }
         elif name != ".lock":
-            kept[name] = data
-    return kept
+            comparable[name] = data
+    return comparable
 
 
 def datasets(files):
     return {name: data for name, data in files.items() if name.startswith("datasets/") and "validation" not in name}
 
 
-def test_the_main_job(store, told, digits, expected, tmp_path):
-    done = told("run", "--dataset", digits, *STEPS, "--json")
+def test_a_run_in_a_store_writes_the_same_files_as_on_a_disk(store, run_in_store, digits, expected, tmp_path):
+    done = run_in_store("run", "--dataset", digits, *STEPS, "--json")
     assert done.code == 0, done.err
-    assert timeless(found(store, tmp_path)) == timeless(expected)
+    assert without_times(stored_files(store, tmp_path)) == without_times(expected)
     assert done.json["paths"]["dataset"].startswith(store.uri(tmp_path.name) + "/datasets/")
-    again = told("run", "--dataset", digits, *STEPS, "--json")
+    again = run_in_store("run", "--dataset", digits, *STEPS, "--json")
     assert (again.code, again.json["skipped"]) == (0, STAGES)
-    assert timeless(found(store, tmp_path)) == timeless(expected)
+    assert without_times(stored_files(store, tmp_path)) == without_times(expected)
     local = contents(tmp_path / "cache")
     shards = {name.rpartition("/")[2]: data for name, data in local.items() if name.endswith(".tfrecord")}
     assert shards == {name.rpartition("/")[2]: data for name, data in expected.items() if name.endswith(".tfrecord")}
     assert not [name for name in local if not name.endswith((".tfrecord", ".lock", ".lock-in-store.json"))]
-    everywhere = [*found(store, tmp_path).values(), *local.values(), done.out.encode(), done.err.encode()]
+    everywhere = [*stored_files(store, tmp_path).values(), *local.values(), done.out.encode(), done.err.encode()]
     assert not [data for data in everywhere if SECRET.encode() in data]
 
 
 @pytest.mark.slow
-def test_everything_else_that_is_done_with_a_workspace(store, told, digits, tmp_path):
-    assert told("preprocess", "--dataset", digits, "--workers", 2, *STEPS[2:]).code == 0
-    assert told("validate").code == 0
-    trained = told("train", "--num-steps", 20, "--seeds", "1-2", "--json")
+def test_all_other_commands_work_in_a_store(store, run_in_store, digits, tmp_path):
+    assert run_in_store("preprocess", "--dataset", digits, "--workers", 2, *STEPS[2:]).code == 0
+    assert run_in_store("validate").code == 0
+    trained = run_in_store("train", "--num-steps", 20, "--seeds", "1-2", "--json")
     assert trained.code == 0, trained.err
     run = trained.json["runs"][1]["run_id"]
-    assert told("evaluate", run, "--workers", 2, "--json").json["test"]["num_examples"] == 200
-    assert told("predict", digits / "t10k-images-idx3-ubyte", "--run", run).out.count("\n") == 200
-    assert told("export", run, "--to", tmp_path / "exported").code == 0
+    assert run_in_store("evaluate", run, "--workers", 2, "--json").json["test"]["num_examples"] == 200
+    assert run_in_store("predict", digits / "t10k-images-idx3-ubyte", "--run", run).out.count("\n") == 200
+    assert run_in_store("export", run, "--to", tmp_path / "exported").code == 0
     assert "saved_model/saved_model.pb" in contents(tmp_path / "exported")
-    shown = told("inspect", "--json")
+    shown = run_in_store("inspect", "--json")
     assert shown.json["sheet"].startswith(store.uri(tmp_path.name) + "/inspect/")
-    assert [data[:4] for name, data in found(store, tmp_path).items() if name.endswith(".png")] == [b"\x89PNG"]
+    assert [data[:4] for name, data in stored_files(store, tmp_path).items() if name.endswith(".png")] == [b"\x89PNG"]
 
 
 @pytest.mark.slow
-def test_the_same_bytes_where_workers_see_nothing_but_the_store(store, told, digits, expected, tmp_path):
-    done = told("preprocess", "--dataset", digits, *STEPS[2:], "--", "--runner=BundleBasedDirectRunner")
+def test_workers_that_see_only_the_store_write_the_same_bytes(store, run_in_store, digits, expected, tmp_path):
+    done = run_in_store("preprocess", "--dataset", digits, *STEPS[2:], "--", "--runner=BundleBasedDirectRunner")
     assert done.code == 0, done.err
-    assert datasets(found(store, tmp_path)) == datasets(expected)
+    assert datasets(stored_files(store, tmp_path)) == datasets(expected)
 
 
 @pytest.mark.parametrize("compress", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_sources(compress, store, told, expected, tmp_path):
+def test_idx_sources_in_a_store_give_the_same_data_set(compress, store, run_in_store, expected, tmp_path):
     folder = f"{tmp_path.name}-source/digits"
     for path in Digits(num_train=600, num_test=200).write(tmp_path / "digits", compress).iterdir():
         store.put(f"{folder}/{path.name}", path.read_bytes())
     engine = ("--", "--runner=BundleBasedDirectRunner") if compress else ()
-    done = told("preprocess", "--dataset", store.uri(folder), *STEPS[2:], *engine)
+    done = run_in_store("preprocess", "--dataset", store.uri(folder), *STEPS[2:], *engine)
     assert done.code == 0, done.err
-    assert datasets(found(store, tmp_path)) == datasets(expected)
+    assert datasets(stored_files(store, tmp_path)) == datasets(expected)
 
 
 @pytest.mark.slow
-def test_a_folder_of_parquet_files(store, told, tmp_path):
-    made = write_rows(tmp_path / "rows", Digits(num_train=600, num_test=200))
-    for path in made.iterdir():
+def test_parquet_sources_in_a_store_give_the_same_data_set(store, run_in_store, tmp_path):
+    folder = write_rows(tmp_path / "rows", Digits(num_train=600, num_test=200))
+    for path in folder.iterdir():
         store.put(f"{tmp_path.name}-source/rows/{path.name}", path.read_bytes())
-    done = told("preprocess", "--dataset", store.uri(f"{tmp_path.name}-source/rows"), *STEPS[2:])
+    done = run_in_store("preprocess", "--dataset", store.uri(f"{tmp_path.name}-source/rows"), *STEPS[2:])
     assert done.code == 0, done.err
-    local = backbeam("preprocess", "--dataset", made, *STEPS[2:], "--workspace", tmp_path / "ws")
+    local = backbeam("preprocess", "--dataset", folder, *STEPS[2:], "--workspace", tmp_path / "ws")
     assert local.code == 0, local.err
-    assert datasets(found(store, tmp_path)) == datasets(contents(tmp_path / "ws"))
+    assert datasets(stored_files(store, tmp_path)) == datasets(contents(tmp_path / "ws"))
 
 
 @pytest.mark.slow
-def test_what_is_damaged_is_found(store, told, digits, tmp_path):
-    assert told("preprocess", "--dataset", digits, *STEPS[2:]).code == 0
-    assert told("train", "--num-steps", 20).code == 0
+def test_damaged_and_missing_shards_are_reported(store, run_in_store, digits, tmp_path):
+    assert run_in_store("preprocess", "--dataset", digits, *STEPS[2:]).code == 0
+    assert run_in_store("train", "--num-steps", 20).code == 0
     [shard, *_] = sorted(name for name in store.names(tmp_path.name) if name.endswith(".tfrecord"))
     data = store.get(shard)
-    for copy in (tmp_path / "cache").rglob("*.tfrecord"):  # copies that do not verify are made again
+    for copy in (tmp_path / "cache").rglob("*.tfrecord"):  # corrupt copies are downloaded again
         copy.write_bytes(data)
-    again = told("train", "--num-steps", 20, "--seed", 2, "--json")
+    again = run_in_store("train", "--num-steps", 20, "--seed", 2, "--json")
     assert again.code == 0, again.err
     store.put(shard, data[:-1] + bytes([data[-1] ^ 1]))
-    spoilt = told("train", "--num-steps", 20, "--seed", 3)
-    assert (spoilt.code, "Traceback" in spoilt.err) == (4, False)
-    assert f"{store.scheme}://{BUCKET}/{shard} is corrupt" in spoilt.err
+    corrupt = run_in_store("train", "--num-steps", 20, "--seed", 3)
+    assert (corrupt.code, "Traceback" in corrupt.err) == (4, False)
+    assert f"{store.scheme}://{BUCKET}/{shard} is corrupt" in corrupt.err
     store.delete(shard)
-    gone = told("train", "--num-steps", 20, "--seed", 3)
-    assert gone.code == 4
-    assert f"{shard} is missing" in gone.err
+    missing = run_in_store("train", "--num-steps", 20, "--seed", 3)
+    assert missing.code == 4
+    assert f"{shard} is missing" in missing.err
 
 
 def popen(store, tmp_path, *arguments, environment):
@@ -157,101 +157,105 @@ def popen(store, tmp_path, *arguments, environment):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_a_process_that_ends_while_it_uploads(how, store, told, digits, expected, tmp_path):
+def test_a_process_that_ends_during_an_upload_commits_nothing(how, store, run_in_store, digits, expected, tmp_path):
     with wire(store, SHARD, 1, "silent") as broken:
         environment = store.reached_by(broken.address)
         arguments = ("preprocess", "--dataset", digits, *STEPS[2:])
         with popen(store, tmp_path, *arguments, environment=environment) as process:
             assert broken.broken.wait(60)
             process.send_signal(how)
-            _, heard = process.communicate(timeout=60)
-    assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143}[how], heard
-    left = datasets(found(store, tmp_path))
-    assert not [name for name in left if "manifest" in name]
-    assert how == signal.SIGKILL or left == {}
-    again = told("preprocess", "--dataset", digits, *STEPS[2:])
+            _, stderr = process.communicate(timeout=60)
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143}[how], stderr
+    remaining = datasets(stored_files(store, tmp_path))
+    assert not [name for name in remaining if "manifest" in name]
+    assert how == signal.SIGKILL or remaining == {}
+    again = run_in_store("preprocess", "--dataset", digits, *STEPS[2:])
     assert again.code == 0, again.err
-    assert datasets(found(store, tmp_path)) == datasets(expected)
+    assert datasets(stored_files(store, tmp_path)) == datasets(expected)
 
 
 @pytest.mark.slow
-def test_training_that_is_broken_off_goes_on_from_the_store(store, told, digits, tmp_path):
+def test_interrupted_training_resumes_from_a_checkpoint_in_the_store(store, run_in_store, digits, tmp_path):
     options = ("train", "--num-steps", "60000", "--checkpoint-every", "5000")
-    assert told("preprocess", "--dataset", digits, *STEPS[2:]).code == 0
+    assert run_in_store("preprocess", "--dataset", digits, *STEPS[2:]).code == 0
     with popen(store, tmp_path, *options, environment=store.environment) as process:
         for line in process.stderr:
             if b"step  17000:" in line:
                 process.terminate()
         assert process.wait(60) == 143
-    left = sorted(name for name in store.names(tmp_path.name) if "/checkpoints/" in name)
-    assert len(left) == 2
-    newest = store.get(left[1])
-    store.put(left[1], newest[:-1] + bytes([newest[-1] ^ 1]))
-    done = told(*options)
+    checkpoints = sorted(name for name in store.names(tmp_path.name) if "/checkpoints/" in name)
+    assert len(checkpoints) == 2
+    newest = store.get(checkpoints[1])
+    store.put(checkpoints[1], newest[:-1] + bytes([newest[-1] ^ 1]))
+    done = run_in_store(*options)
     assert done.code == 0, done.err
-    assert f"{store.scheme}://{BUCKET}/{left[1]} is corrupt" in done.err
-    assert f"where {store.scheme}://{BUCKET}/{left[0]} was written" in done.err
+    assert f"{store.scheme}://{BUCKET}/{checkpoints[1]} is corrupt" in done.err
+    assert f"where {store.scheme}://{BUCKET}/{checkpoints[0]} was written" in done.err
     assert not [name for name in store.names(tmp_path.name) if "/checkpoints/" in name]
     assert backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", digits, *STEPS[2:]).code == 0
     assert backbeam(*options, "--workspace", tmp_path / "ws").code == 0
-    ours, theirs = (
+    in_store, on_disk = (
         [files[name] for name in sorted(files) if name.endswith(".safetensors")]
-        for files in (found(store, tmp_path), contents(tmp_path / "ws"))
+        for files in (stored_files(store, tmp_path), contents(tmp_path / "ws"))
     )
-    assert ours == theirs
-    assert len(ours) == 1
+    assert in_store == on_disk
+    assert len(in_store) == 1
 
 
 def descendants(process):
-    """The processes that a process started, and those that they did."""
+    """Yield the ids of all descendants of a process."""
     for tasks in Path(f"/proc/{process}/task").glob("*/children"):
         for child in map(int, tasks.read_text().split()):
             yield from [*descendants(child), child]
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_while_it_uploads(store, digits, tmp_path):
-    """The engine's failure is kept in a file of this machine, which holds no secret, and nothing stays in the store."""
+def test_a_worker_killed_during_an_upload_leaves_nothing_in_the_store(store, digits, tmp_path):
+    """The engine's messages are kept in a local file without secrets; nothing remains in the store."""
     with wire(store, SHARD, 1, "silent") as broken:
         arguments = ("preprocess", "--dataset", digits, "--workers", 2, *STEPS[2:])
         with popen(store, tmp_path, *arguments, environment=store.reached_by(broken.address)) as process:
             assert broken.broken.wait(60)
             for worker in descendants(process.pid):
                 os.kill(worker, signal.SIGKILL)
-            _, heard = process.communicate(timeout=120)
-    assert process.returncode == 7, heard
+            _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 7, stderr
     [log] = (tmp_path / "cache").rglob("engine.log")
-    assert str(log).encode() in heard
-    assert SECRET.encode() not in log.read_bytes() + heard
-    assert found(store, tmp_path) == {}
+    assert str(log).encode() in stderr
+    assert SECRET.encode() not in log.read_bytes() + stderr
+    assert stored_files(store, tmp_path) == {}
     assert set(contents(log.parent)) == {"engine.log", ".lock", ".lock-in-store.json"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("then", ["once", "dead"])
-def test_an_upload_that_is_cut_off(then, store, told, digits, expected, tmp_path):
+def test_an_interrupted_upload_is_retried_or_fails_cleanly(then, store, run_in_store, digits, expected, tmp_path):
     with wire(store, SHARD, 1, then) as broken:
-        done = told("preprocess", "--dataset", digits, *STEPS[2:], environment=store.reached_by(broken.address))
+        done = run_in_store("preprocess", "--dataset", digits, *STEPS[2:], environment=store.reached_by(broken.address))
         assert broken.broken.is_set()
     if then == "dead":
         assert done.code == 5, done.err
         assert store.uri(tmp_path.name) in done.err
         assert "Traceback" not in done.err
         assert SECRET not in done.err + str(contents(tmp_path / "cache"))
-        assert not [name for name in found(store, tmp_path) if "manifest" in name]
-        done = told("preprocess", "--dataset", digits, *STEPS[2:])
+        assert not [name for name in stored_files(store, tmp_path) if "manifest" in name]
+        done = run_in_store("preprocess", "--dataset", digits, *STEPS[2:])
     assert done.code == 0, done.err
-    assert datasets(found(store, tmp_path)) == datasets(expected)
+    assert datasets(stored_files(store, tmp_path)) == datasets(expected)
 
 
 @pytest.mark.slow
-def test_a_store_that_cannot_be_used(store, digits, tmp_path):
-    nobody, no_metadata = free_addresses(2)  # the second in place of the cloud's server that tells of credentials
-    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "GCE_METADATA_HOST": no_metadata, "GCE_METADATA_IP": no_metadata}
+def test_an_unusable_store_is_reported_in_one_line(store, digits, tmp_path):
+    unused, no_metadata = free_addresses(2)  # the second replaces the metadata server that gives credentials
+    no_credentials = {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "GCE_METADATA_HOST": no_metadata,
+        "GCE_METADATA_IP": no_metadata,
+    }
     cases = {
         "there is no bucket": (f"{store.scheme}://no-such-bucket/ws", store.environment),
-        nobody: (store.uri("ws"), store.reached_by(nobody)),
-        "no credentials": (store.uri("ws"), nothing),
+        unused: (store.uri("ws"), store.reached_by(unused)),
+        "no credentials": (store.uri("ws"), no_credentials),
     }
     for message, (workspace, environment) in cases.items():
         changed = environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache"), "HOME": str(tmp_path)}
@@ -264,7 +268,7 @@ def test_a_store_that_cannot_be_used(store, digits, tmp_path):
     assert not list((tmp_path / "cache").rglob("engine.log"))
 
 
-def test_credentials_that_the_store_refuses(digits, tmp_path):
+def test_refused_credentials_are_reported(digits, tmp_path):
     with amazon(tmp_path, INITIAL_NO_AUTH_ACTION_COUNT="1") as store:
         changed = store.environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
         done = backbeam("preprocess", "--dataset", digits, "--workspace", store.uri("ws"), environment=changed)
@@ -275,12 +279,12 @@ def test_credentials_that_the_store_refuses(digits, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_process_of_a_machine_at_a_time(store, told, digits, tmp_path):
+def test_a_second_process_of_the_same_machine_is_refused(store, run_in_store, digits, tmp_path):
     with wire(store, SHARD, 0, "silent") as broken:
         arguments = ("preprocess", "--dataset", digits)
         with popen(store, tmp_path, *arguments, environment=store.reached_by(broken.address)) as holder:
             assert broken.broken.wait(60)
-            refused = told("preprocess", "--dataset", digits)
+            refused = run_in_store("preprocess", "--dataset", digits)
             holder.kill()
             holder.communicate(timeout=60)
     assert refused.code == 6
@@ -293,12 +297,12 @@ def test_one_process_of_a_machine_at_a_time(store, told, digits, tmp_path):
         (["--tensorboard"], "--tensorboard needs a workspace on this machine"),
         (
             ["--", f"--s3_secret_access_key={SECRET}"],
-            "--s3_secret_access_key: s3:// is reached as the environment says",
+            "--s3_secret_access_key: access to s3:// is configured by the environment",
         ),
         (["--cache-dir", "s3://bucket/cache"], "is a URI, and this is a folder of this machine"),
     ],
 )
-def test_what_a_store_cannot_be_used_for(arguments, message, tmp_path):
+def test_options_that_a_store_does_not_support_are_usage_errors(arguments, message, tmp_path):
     done = backbeam("run", "--workspace", "s3://bucket/ws", *arguments)
     assert done.code == 2
     assert message in " ".join(done.err.replace("│", " ").split())

@@ -12,12 +12,12 @@ import sys
 from typing import Any, TextIO
 
 from model.errors import StorageFailed
-from pipeline.progress import _text, _WholeFile, open_messages
+from pipeline.progress import CompleteWriter, open_messages, text_stream
 
 READER_GONE = 128 + signal.SIGPIPE  # the exit code that a shell gives to a program that SIGPIPE ended
 
 
-class _Results(_WholeFile):
+class _Results(CompleteWriter):
     """Standard output: raises the first failure, and drops later writes, such as the flush at exit."""
 
     _failed = False
@@ -48,7 +48,7 @@ def protect_standard_streams() -> None:
     if sys.stdout is sys.__stdout__:
         # a read-only descriptor makes writes fail: a result for a closed standard output is an error, not dropped
         descriptor = os.open(os.devnull, os.O_RDONLY) if 1 in closed else 1
-        sys.stdout = _text(_Results(descriptor, "w", closefd=False), _encoding(sys.stdout))
+        sys.stdout = text_stream(_Results(descriptor, "w", closefd=False), _encoding(sys.stdout))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

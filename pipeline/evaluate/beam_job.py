@@ -12,7 +12,8 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
-from pipeline.beam_runner import SameCode, run_pipeline
+from pipeline.beam_runner import run_pipeline
+from pipeline.code_version import SameCode
 from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, check_evaluation
 from pipeline.evaluate.result_tables import (
     merge_results,

@@ -23,7 +23,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import BadInput
 from model.examples import concatenate
-from pipeline.beam_runner import SameCode, run_pipeline, runs_locally
+from pipeline.beam_runner import run_pipeline, runs_locally
+from pipeline.code_version import SameCode
 from pipeline.preprocess.manifest import (
     Manifest,
     PreprocessConfig,
@@ -64,7 +65,7 @@ from pipeline.storage.files import (
     write_atomically,
 )
 from pipeline.storage.places import Place
-from pipeline.storage.workspace import poll_interval, scratch_folder
+from pipeline.storage.workspace import poll_interval, scratch_folder_of
 
 CUTS = "cuts"  # tags of the outputs of `cut_blocks`
 REJECTED = "rejected"
@@ -134,7 +135,7 @@ def preprocess(
         BadInput: more examples are rejected, all examples of a split are, or a source changed since it was scanned.
         EngineFailed: the Beam job failed.
     """
-    scratch = scratch_folder(folder, runs_locally(beam_arguments))
+    scratch = scratch_folder_of(folder, runs_locally(beam_arguments))
     make_empty_folder(folder)
     make_empty_folder(scratch)
     with ExitStack() as stack:

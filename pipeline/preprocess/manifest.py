@@ -13,7 +13,7 @@ from pipeline.sources.catalog import MAX_SHARDS, SPLITS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 from pipeline.storage import files
 from pipeline.storage.commit import commit_file
-from pipeline.storage.files import MOST_RECORD_BYTES, digest_of, read_record
+from pipeline.storage.files import MAX_RECORD_BYTES, digest_of, read_record
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
 
@@ -257,6 +257,6 @@ def commit_manifest(folder: Place, manifest: Manifest) -> None:
         Locked: as for `pipeline.storage.commit.commit_file`.
     """
     data = manifest.to_json()
-    if len(data) > MOST_RECORD_BYTES:
-        raise BadInput(f"the manifest would have {len(data)} bytes, at most {MOST_RECORD_BYTES}: lower --num-shards")
+    if len(data) > MAX_RECORD_BYTES:
+        raise BadInput(f"the manifest would have {len(data)} bytes, at most {MAX_RECORD_BYTES}: lower --num-shards")
     commit_file(folder / MANIFEST_NAME, data)

@@ -14,7 +14,7 @@ from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, SplitInfo, loa
 from pipeline.preprocess.shards import read_shard
 from pipeline.preprocess.validation_config import ValidationRecord, check_validation, is_validated
 from pipeline.report.contact_sheet import SheetRow, Tile, draw_classes, draw_named
-from pipeline.storage.files import write_without_lease
+from pipeline.storage.files import write_without_lock
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import find_complete
 
@@ -134,7 +134,7 @@ def write_class_sheet(target: Place, dataset: Place, manifest: Manifest, split: 
         for label, (count, own) in enumerate(zip(counts, images, strict=True))
     ]
     title = f"{manifest.dataset_id}, split {split}"
-    write_without_lease(target, draw_classes(title, rows, per_class, manifest.height, manifest.width))
+    write_without_lock(target, draw_classes(title, rows, per_class, manifest.height, manifest.width))
 
 
 def write_example_sheet(
@@ -153,7 +153,7 @@ def write_example_sheet(
         Tile(example.image, (f"{example.split}:{example.index}", class_title(example.label, manifest.class_names)))
         for example in examples
     ]
-    write_without_lease(target, draw_named(manifest.dataset_id, tiles, manifest.height, manifest.width))
+    write_without_lock(target, draw_named(manifest.dataset_id, tiles, manifest.height, manifest.width))
     return examples
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from model.errors import BadUsage
 from pipeline.evaluate.results import EvaluatedRun, find_evaluated
-from pipeline.storage.files import write_without_lease
+from pipeline.storage.files import write_without_lock
 from pipeline.storage.places import Place
 
 FIGURES = ("num_examples", "num_correct", "accuracy", "accuracy_low", "accuracy_high", "loss", "ece", "brier")
@@ -46,7 +46,7 @@ def write_report(workspace: Place, wanted: Sequence[str], target: Path | None) -
     html, figures = _render_run(evaluated[0]) if len(evaluated) == 1 else _render_comparison(evaluated)
     data = html.encode("utf-8", "replace")  # file names may contain lone surrogates
     path = target or workspace / "reports" / "pages" / f"{_page_name(evaluated)}.html"
-    write_without_lease(path, data)
+    write_without_lock(path, data)
     return Report(path, len(data), figures)
 
 

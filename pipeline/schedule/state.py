@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from model.errors import CorruptArtefact, is_worth_retrying
-from pipeline.storage.files import write_without_lease
+from pipeline.storage.files import write_without_lock
 
 STATE_NAME = "schedule.json"
 HEALTH_NAME = "schedule-health.json"
@@ -93,7 +93,7 @@ def load_state(file: Path) -> ScheduleState | None:
 
 def write_record(file: Path, record: BaseModel) -> None:
     """Replace a file atomically and durably; raises OSError or StorageFailed."""
-    write_without_lease(file, record.model_dump_json(indent=2).encode() + b"\n")
+    write_without_lock(file, record.model_dump_json(indent=2).encode() + b"\n")
 
 
 def find_health_problem(file: Path, now: datetime) -> str | None:

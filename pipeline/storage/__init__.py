@@ -1,1 +1,1 @@
-"""Files of a workspace, on a disk or in an object store: written whole, verified when read, locked."""
+"""Files of a workspace, on a disk or in an object store: atomic writes, verified reads, locks and tables."""

@@ -1,4 +1,4 @@
-"""What is not meant to stay: the names of temporary files and folders, and clearing away those of killed processes."""
+"""Names of temporary files, their cleanup after crashes, and the check that a workspace holds no links."""
 
 import os
 import uuid
@@ -13,48 +13,49 @@ from pipeline.progress import escape_to_one_line
 from pipeline.storage.local_disk import delete_file, delete_folder
 from pipeline.storage.places import Place
 
-_ENDING = ".tmp"
+_SUFFIX = ".tmp"
 
 
 def temporary_name(path: Path) -> Path:
-    """Return the name, used once, by which a file or folder is written before it is put in place."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}{_ENDING}")
+    """Return a unique name, in the same folder, under which a file or folder is written before it is renamed."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}{_SUFFIX}")
 
 
 def temporary_folder(workspace: Path) -> Path:
-    """Return the folder of what is not meant to stay; see `local_side.temporary_files_in`."""
+    """Return the folder of a workspace's temporary files; see `workspace.temporary_files_in`."""
     return workspace / ".temporary"
 
 
 def repair_folder(workspace: Path) -> Path:
-    """Return the folder where what is bad is made again; see `care.repair`."""
+    """Return the folder where corrupt files are rebuilt; see `maintenance.repair`."""
     return workspace / ".repair"
 
 
 def list_stale_files(workspace: Path) -> list[Path]:
-    """List what processes that were killed left below a workspace: temporary folders and files; nobody reads them."""
-    scratch = [temporary_folder(workspace), repair_folder(workspace)]
-    scratch += [*workspace.glob("datasets/.scratch-*"), *workspace.glob(".scratch-*")]  # the latter of a store's side
-    files = sorted(path for path in workspace.rglob(f".*{_ENDING}") if path.is_file())
-    return [*(folder for folder in scratch if folder.exists()), *files]
+    """List the temporary folders and files that killed processes left in a workspace."""
+    folders = [temporary_folder(workspace), repair_folder(workspace)]
+    # The second pattern matches the local folder of a workspace in a store; see `workspace.scratch_folder_of`.
+    folders += [*workspace.glob("datasets/.scratch-*"), *workspace.glob(".scratch-*")]
+    files = sorted(path for path in workspace.rglob(f".*{_SUFFIX}") if path.is_file())
+    return [*(folder for folder in folders if folder.exists()), *files]
 
 
 def remove_stale_files(workspace: Path) -> None:
-    """Delete what processes that were killed left below a workspace, which is locked.
+    """Delete the temporary files that killed processes left in a workspace, whose lock this process holds.
 
-    Temporary files of other processes that are alive stay, since a report is written without the lock.
+    Temporary files of other live processes are left alone: reports are written without the lock.
     """
-    _clear(list_stale_files(workspace))
+    _remove_unless_in_use(list_stale_files(workspace))
 
 
 def remove_stale_files_of(path: Path) -> None:
-    """Delete what processes that were killed left of a file or folder that they were writing."""
-    _clear(sorted(path.parent.glob(f".{escape(path.name)}.*{_ENDING}")))
+    """Delete the temporary files that killed processes left while they wrote a file or folder."""
+    _remove_unless_in_use(sorted(path.parent.glob(f".{escape(path.name)}.*{_SUFFIX}")))
 
 
-def _clear(places: list[Path]) -> None:
-    for path in places:
-        if path.name.endswith(_ENDING) and _is_in_work(path):
+def _remove_unless_in_use(paths: list[Path]) -> None:
+    for path in paths:
+        if path.name.endswith(_SUFFIX) and _is_in_use(path):
             continue
         if path.is_dir():
             delete_folder(path)
@@ -62,72 +63,71 @@ def _clear(places: list[Path]) -> None:
             delete_file(path)
 
 
-def _is_in_work(temporary: Path) -> bool:
-    """Tell whether the process that a temporary name tells of is another than this one, and alive."""
-    number = temporary.name.split(".")[-3]
-    if not number.isdecimal() or int(number) == os.getpid():  # in containers a later process often has the same
+def _is_in_use(temporary: Path) -> bool:
+    """Return whether the process id in a temporary name is that of another live process."""
+    process_id = temporary.name.split(".")[-3]
+    # Containers reuse ids: a file with this process's own id is from an earlier container.
+    if not process_id.isdecimal() or int(process_id) == os.getpid():
         return False
     try:
-        os.kill(int(number), 0)
+        os.kill(int(process_id), 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # of another user; no number of a process
+    except (OSError, OverflowError):  # a process of another user; a number that is not a process id
         return True
     return True
 
 
-# What a workspace holds; a user may keep other things beside it. Below the last ones, engines put what they like.
-_FOLDERS = ("datasets", "runs", "reports", "origins", "groups", "inspect", "registry")
+# Only these entries of a workspace are checked: users may keep other files beside them.
+_CHECKED_FOLDERS = ("datasets", "runs", "reports", "origins", "groups", "inspect", "registry")
 
-
-_ALONE = (
+# Their content is not checked: engines write what they like to the folders.
+_CHECKED_ENTRIES = (
     *(".lock", ".lock-holder.json", ".schedule-lock", ".schedule-lock-holder.json", "schedule.json"),
     *("schedule-health.json", "engine.log", ".temporary", ".repair"),
 )
 
-
-_MOST_NAMED = 10
+_MAX_LISTED = 10
 
 
 def refuse_links(workspace: Place) -> None:
-    """Check that a workspace holds plain files and folders only, before any of them is read or written.
+    """Check that a workspace holds only regular files and folders, before any of them is read or written.
 
     Raises:
-        CorruptArtefact: it holds a symbolic link, or something else that is neither a file nor a folder.
+        CorruptArtefact: it holds a symbolic link, a device or another special file.
     """
     if not isinstance(workspace, Path) or not workspace.is_dir():
         return
-    found = list(islice(_find_odd(workspace), _MOST_NAMED + 1))
-    if found:
-        listed = ", ".join(map(escape_to_one_line, found[:_MOST_NAMED])) + (
-            " and more" if len(found) > _MOST_NAMED else ""
-        )
+    special = list(islice(_find_special_files(workspace), _MAX_LISTED + 1))
+    if special:
+        listed = ", ".join(map(escape_to_one_line, special[:_MAX_LISTED]))
+        more = " and more" if len(special) > _MAX_LISTED else ""
         raise CorruptArtefact(
-            f"{listed}: expected a plain file or folder, found a link or a device: nothing in a workspace may be one, "
-            "so nothing was read or written; put in its place what it points to, or delete it"
+            f"{listed}{more}: expected a plain file or folder, found a link or a device: nothing in a workspace may be "
+            "one, so nothing was read or written; put in its place what it points to, or delete it"
         )
 
 
-def _find_odd(workspace: Path) -> Iterator[str]:
-    waiting = [str(workspace)]
-    while waiting:
-        folder = waiting.pop()
-        for entry in _entries(folder):
-            if folder == str(workspace) and entry.name not in (*_FOLDERS, *_ALONE):
+def _find_special_files(workspace: Path) -> Iterator[str]:
+    pending = [str(workspace)]
+    while pending:
+        folder = pending.pop()
+        for entry in _list_entries(folder):
+            if folder == str(workspace) and entry.name not in (*_CHECKED_FOLDERS, *_CHECKED_ENTRIES):
                 continue
-            if not _is_plain(entry):
+            if not _is_file_or_folder(entry):
                 yield entry.path
-            elif entry.name not in _ALONE and entry.is_dir(follow_symlinks=False):
-                waiting.append(entry.path)
+            elif entry.name not in _CHECKED_ENTRIES and entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
 
 
-def _entries(folder: str) -> list[Any]:
+def _list_entries(folder: str) -> list[Any]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
-    except (FileNotFoundError, PermissionError):  # gone meanwhile, as another process works; or nobody's to read
+    except (FileNotFoundError, PermissionError):  # deleted by another process in the meantime; not readable
         return []
 
 
-def _is_plain(entry: Any) -> bool:
+def _is_file_or_folder(entry: Any) -> bool:
     return bool(entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False))

@@ -1,4 +1,4 @@
-"""Commits: records and what they name, put in place so that no other machine's work is written over."""
+"""Commits: writing a record, or a file that it names, without overwriting another machine's."""
 
 import json
 from collections.abc import Iterator
@@ -10,38 +10,44 @@ from pipeline.storage.places import Place
 
 
 def commit_file(path: Place, data: bytes) -> None:
-    """Put a file in place that no other process may have made; in a store it never replaces one.
+    """Write a file atomically; in a store, never replace an existing object.
 
-    On a disk the workspace's lock is enough for that. One in a store may be lost to another machine while this one does
-    not come to run, and then what the other has written stays as it is.
+    On a disk the workspace's lock keeps other processes out. The lease of a store can be lost to another machine while
+    this process is suspended; the objects that the other machine wrote are left as they are.
 
     Args:
-        path: where it goes.
-        data: the content. A record that names the same files as one that is there is as good as that.
+        path: the file.
+        data: its content. An existing record with the same file digests counts as success.
 
     Raises:
-        Locked: something else is there.
+        Locked: another process wrote a different object.
     """
     if isinstance(path, Path):
         write_atomically(path, data)
-    elif not write_if_absent(path, data) and not _says_the_same(path.read_bytes(), data):
+    elif not write_if_absent(path, data) and not _is_equivalent(path.read_bytes(), data):
         raise Locked(f"{path} was written by another process in the meantime, and stays; run again")
 
 
-def _says_the_same(one: bytes, other: bytes) -> bool:
-    """Tell whether two files are the same, or two records that name the same files."""
-    if one == other:
+def _is_equivalent(existing: bytes, data: bytes) -> bool:
+    """Return whether two files are equal, or are records that name the same files with the same digests."""
+    if existing == data:
         return True
     try:
-        named = [sorted(_named_files(json.loads(data))) for data in (one, other)]
-    except ValueError:  # no records
+        existing_files = sorted(_find_named_files(json.loads(existing)))
+        files = sorted(_find_named_files(json.loads(data)))
+    except ValueError:  # not JSON
         return False
-    return bool(named[0]) and named[0] == named[1]
+    return bool(files) and files == existing_files
 
 
-def _named_files(part: object) -> Iterator[tuple[str, str]]:
-    """Yield the name and the digest of every file in a record."""
-    if isinstance(part, dict) and {"name", "sha256"} <= part.keys():
-        yield part["name"], part["sha256"]
-    for each in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
-        yield from _named_files(each)
+def _find_named_files(node: object) -> Iterator[tuple[str, str]]:
+    """Yield the name and digest of every file in a record."""
+    children: list[object] = []
+    if isinstance(node, dict):
+        if {"name", "sha256"} <= node.keys():
+            yield node["name"], node["sha256"]
+        children = list(node.values())
+    elif isinstance(node, list):
+        children = node
+    for child in children:
+        yield from _find_named_files(child)

@@ -1,9 +1,10 @@
-"""The lock of a workspace in a store: an object that says who holds it, and that its holder renews.
+"""The lock of a workspace in a store: an object that names its holder, who renews it.
 
-A lock whose object has not changed for a lease's time is a dead process's, and is taken over. Nobody compares clocks:
-the one who waits measures, by its own clock, how long the object has been of the same version, and the holder, by its
-own, how long ago it began the last renewal that worked. The holder's time is up first, because its renewal began before
-anybody could see it. Whoever takes a lock does so by a request that depends on the version it saw, so that one does.
+A lease whose object has not changed for its duration belongs to a dead process and may be taken over. Clocks of
+different machines are never compared: a process that waits measures, by its own clock, how long the object has had the
+same version; the holder measures, by its own, the time since it began its last successful renewal. The holder's
+measurement starts earlier, because nobody can see a renewal before it begins, so the holder stops first. Takeover is a
+compare-and-swap on the object's version: exactly one process wins. `store_lock` repeats attempts and waits.
 """
 
 import io
@@ -20,20 +21,20 @@ from model.errors import Locked, StorageFailed
 from pipeline.storage.object_store import ObjectStore
 
 LEASE_SECONDS = 60.0
-RENEWALS = 6  # in a lease's time
+RENEWALS_PER_LEASE = 6  # so that a few may fail before the lease expires
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class HeldLease:
-    """What the object says.
+    """The content of the object.
 
     Attributes:
-        holder: who holds the lock, in words.
-        token: of this holding, and of no other.
-        seconds: a lease's time.
-        renewals: the number of the renewal, so that no two states are of the same bytes.
-        is_free: whether the holder has let go of it.
+        holder: a description of the process that holds the lease.
+        token: unique to this acquisition.
+        seconds: the duration of the lease.
+        renewals: the number of the renewal; it makes the bytes of each renewal, and so their version, differ.
+        is_free: whether the holder has released the lease.
     """
 
     holder: str
@@ -44,21 +45,21 @@ class HeldLease:
 
     def to_json(self) -> bytes:
         """Return the object's bytes."""
-        return _HOLDING.dump_json(self)
+        return _HELD_LEASE.dump_json(self)
 
 
-_HOLDING = TypeAdapter(HeldLease)
-_UNREADABLE = HeldLease("another process", "")  # an object that somebody else put there
+_HELD_LEASE = TypeAdapter(HeldLease)
+_UNREADABLE = HeldLease("another process", "")  # stands for an object that backbeam did not write
 
 
 class LeaseObservation(NamedTuple):
-    """A version of the object, and since when it has been that: seconds of this machine's clock."""
+    """A version of the object, and when this machine first saw it: seconds of this machine's clock."""
 
     version: str
     since: float
 
-    def again(self, version: str, now: float) -> "LeaseObservation":
-        """Return what is known after another look; a clock that began anew, as after a restart, knows nothing."""
+    def update(self, version: str, now: float) -> "LeaseObservation":
+        """Return the observation after another read; it restarts if the clock did, as after a reboot."""
         return self if version == self.version and now >= self.since else LeaseObservation(version, now)
 
 
@@ -70,138 +71,150 @@ class FoundLease(NamedTuple):
 
 
 class Lease:
-    """A lock that is held.
+    """A lease that this process holds.
 
     Args:
-        store: that has the object.
-        uri: of the object.
-        found: the object when it was taken.
-        began: when the request that took it was begun, by the clock.
-        clock: seconds, from anywhere.
+        store: the store of the object.
+        uri: the URI of the object.
+        found: the object as it was acquired.
+        began: when the request that acquired it was begun, by the clock.
+        clock: returns seconds since any fixed moment.
     """
 
     def __init__(self, store: ObjectStore, uri: str, found: FoundLease, began: float, clock: Clock) -> None:
-        self._store, self._uri, self._clock = store, uri, clock
-        self._found, self._until = found, began + found.holding.seconds
-        self._taken_by, self._num_tried = "", 0
+        self._store = store
+        self._uri = uri
+        self._clock = clock
+        self._found = found
+        self._expires = began + found.holding.seconds
+        self._new_holder = ""
+        self._num_attempts = 0
 
     def check(self) -> None:
-        """Check that nobody else can have taken the lock; raises Locked if somebody may have."""
-        if self._taken_by or self._clock() >= self._until:
-            lost = f"was lost to {self._taken_by}" if self._taken_by else "is lost"
+        """Raise Locked if another process has, or may have, acquired the lease."""
+        if self._new_holder or self._clock() >= self._expires:
+            lost = f"was lost to {self._new_holder}" if self._new_holder else "is lost"
             raise Locked(
                 f"the lock {self._uri} {lost}: it was not renewed for {self._found.holding.seconds:g} s; nothing is "
                 "written any more, run again"
             )
 
     def renew(self) -> None:
-        """Renew the lock, or find that it is lost; raises StorageFailed if the store cannot be asked just now."""
-        began, held = self._clock(), self._found.holding
-        self._num_tried += 1  # a try that fails may work later: the next one must not pass for it
-        renewed = replace(held, renewals=self._num_tried)
+        """Renew the lease, unless it is lost, which `check` then reports; raises StorageFailed if the store does."""
+        began = self._clock()
+        # A failed request may still reach the store later. A number for each attempt tells them apart.
+        self._num_attempts += 1
+        renewed = replace(self._found.holding, renewals=self._num_attempts)
         self._store.replace(self._uri, renewed.to_json(), self._found.version)
-        self._adopt(began, renewed)
+        self._read_back(began, renewed)
 
     def release(self) -> None:
-        """Let go of the lock, unless it is lost."""
-        if not self._taken_by:
+        """Release the lease, unless it is lost."""
+        if not self._new_holder:
             self._store.replace(self._uri, replace(self._found.holding, is_free=True).to_json(), self._found.version)
 
-    def _adopt(self, began: float, renewed: HeldLease) -> None:
-        """Look what came of a renewal: an answer that was lost may have left an earlier one in place."""
+    def _read_back(self, began: float, renewed: HeldLease) -> None:
+        """Read which renewal is in place: this one, an earlier one whose answer was lost, or another process's."""
         found = read_lease(self._store, self._uri)
         if found is None or found.holding.token != renewed.token:
-            self._taken_by = found.holding.holder if found else "somebody who deleted it"
+            self._new_holder = found.holding.holder if found else "somebody who deleted it"
             return
         self._found = found
         if found.holding == renewed:
-            self._until = began + renewed.seconds
+            self._expires = began + renewed.seconds
 
 
 def read_lease(store: ObjectStore, uri: str) -> FoundLease | None:
-    """Read a lock's object; None if there is none."""
+    """Read the object of a lease; returns None if it does not exist."""
     found = store.read_version(uri)
     if found is None:
         return None
+    data, version = found
     try:
-        return FoundLease(_HOLDING.validate_json(found[0]), found[1])
+        return FoundLease(_HELD_LEASE.validate_json(data), version)
     except ValidationError:
-        return FoundLease(_UNREADABLE, found[1])
+        return FoundLease(_UNREADABLE, version)
 
 
-def take_lease(
-    store: ObjectStore, uri: str, wanted: HeldLease, ended: Collection[str], sight: LeaseObservation, clock: Clock
+def acquire_lease(
+    store: ObjectStore, uri: str, desired: HeldLease, ended: Collection[str], last: LeaseObservation, clock: Clock
 ) -> Lease | FoundLease:
-    """Try once to take a lock.
+    """Try once to acquire a lease.
 
     Args:
-        store: that has the object.
-        uri: of the object.
-        wanted: what it is to say.
-        ended: the tokens of holdings whose processes are known to have ended.
-        sight: what was seen last; see `LeaseObservation`.
-        clock: of this machine.
+        store: the store of the object.
+        uri: the URI of the object.
+        desired: the content that the object should get.
+        ended: the tokens of acquisitions whose processes are known to have ended.
+        last: the last observation of the object.
+        clock: this machine's clock.
 
     Returns:
-        the lock, or the object of whoever holds it.
+        The lease, or the object of the process that holds it.
+
+    Raises:
+        StorageFailed: the store refuses a request or does not answer.
     """
-    found, began = read_lease(store, uri), clock()
+    found = read_lease(store, uri)
+    began = clock()
     if found is None:
-        store.put_new(uri, io.BytesIO(wanted.to_json()), len(wanted.to_json()))
-    elif _may_be_taken(found, ended, sight, began):
-        store.replace(uri, wanted.to_json(), found.version)
+        store.put_new(uri, io.BytesIO(desired.to_json()), len(desired.to_json()))
+    elif _is_available(found, ended, last, began):
+        store.replace(uri, desired.to_json(), found.version)
     else:
         return found
-    now = read_lease(store, uri)
-    if now is None:  # deleted by hand, or by a process that empties the bucket
+    # What is in place decides, not the answer to the request: it may have been lost.
+    current = read_lease(store, uri)
+    if current is None:  # deleted by hand, or by a process that empties the bucket
         return FoundLease(_UNREADABLE, "")
-    return Lease(store, uri, now, began, clock) if now.holding.token == wanted.token else now
+    return Lease(store, uri, current, began, clock) if current.holding.token == desired.token else current
 
 
-def _may_be_taken(found: FoundLease, ended: Collection[str], sight: LeaseObservation, now: float) -> bool:
-    holding, known = found
-    unchanged = now - sight.since if sight.version == known else 0.0
-    return holding.is_free or holding.token in ended or unchanged >= holding.seconds
+def _is_available(found: FoundLease, ended: Collection[str], last: LeaseObservation, now: float) -> bool:
+    unchanged_seconds = now - last.since if last.version == found.version else 0.0
+    return found.holding.is_free or found.holding.token in ended or unchanged_seconds >= found.holding.seconds
 
 
-_held: dict[str, tuple[int, Lease]] = {}  # by workspace: the process that holds it, and its lock
+_held: dict[str, tuple[int, Lease]] = {}  # workspace URI -> id of the process that holds the lease, and the lease
 
 
 @contextmanager
 def keep_lease_renewed(workspace: str, lease: Lease, seconds: float) -> Iterator[None]:
-    """Renew a lock in the background while what is inside is done, and let go of it afterwards.
+    """Renew a lease in a background thread while the context is active, and release it afterwards.
 
     Args:
-        workspace: the URI of the workspace; `check_held` asks for this lock before anything there is changed.
-        lease: the lock.
-        seconds: between renewals.
+        workspace: the URI of the workspace; `check_held` checks this lease before an object below it is changed.
+        lease: the lease.
+        seconds: the time between renewals.
     """
     done = Event()
-    renewing = Thread(target=_renew, args=(lease, done, seconds), name="lock", daemon=True)
-    _held[workspace] = os.getpid(), lease
-    renewing.start()
+    thread = Thread(target=_renew, args=(lease, done, seconds), name="lock", daemon=True)
+    _held[workspace] = (os.getpid(), lease)
+    thread.start()
     try:
         yield
     finally:
         done.set()
-        renewing.join()
+        thread.join()
         del _held[workspace]
-        with suppress(StorageFailed):  # it frees itself after a while
+        with suppress(StorageFailed):  # the lease expires without a release too
             lease.release()
 
 
 def _renew(lease: Lease, done: Event, seconds: float) -> None:
     while not done.wait(seconds):
-        with suppress(StorageFailed):  # tried again, until the lock's time is up
+        with suppress(StorageFailed):  # retried until the lease expires
             lease.renew()
 
 
 def check_held(uri: str) -> None:
-    """Check, before an object is changed, that this process still has the lock of its workspace, if it ever had.
+    """Check, before an object is changed, that this process has not lost the lease of its workspace.
+
+    Workspaces that this process never locked are not checked, and a forked process holds no lease.
 
     Raises:
-        Locked: the lock is lost.
+        Locked: the lease is lost.
     """
-    for workspace, (process, lease) in _held.items():
-        if process == os.getpid() and uri.startswith(f"{workspace}/"):
+    for workspace, (process_id, lease) in _held.items():
+        if process_id == os.getpid() and uri.startswith(f"{workspace}/"):
             lease.check()

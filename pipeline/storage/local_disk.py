@@ -1,6 +1,6 @@
-"""The operations that change this machine's disk, one by one. `storage` puts them together and is what to call.
+"""The single operations that change the local disk. Callers outside this package use `files`, which combines them.
 
-Each is a place where the disk may refuse, which is StorageFailed and names it. Tests set `hook` to make one fail.
+Every operation raises StorageFailed if the disk refuses it. Tests set `hook` to make one fail.
 """
 
 import errno
@@ -11,35 +11,38 @@ from pathlib import Path
 
 from model.errors import StorageFailed
 
-# Called before each operation with its name and path, if it is set; it may raise OSError or end the process.
+# If set, called with the name and path of each operation before it. It may raise OSError or end the process.
 hook: Callable[[str, Path], None] | None = None
 
+# What file systems without hard links answer, and one that allows no more of them for a file.
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
-def reach(operation: str, path: Path) -> None:
-    """Come to an operation that changes the disk; raises what `hook` raises."""
+
+def call_hook(operation: str, path: Path) -> None:
+    """Call `hook`, if it is set, before an operation that changes the disk."""
     if hook is not None:
         hook(operation, path)
 
 
 @contextmanager
-def changing(operation: str, path: Path) -> Iterator[None]:
-    """Do one operation; raises StorageFailed if the disk refuses."""
+def disk_operation(operation: str, path: Path) -> Iterator[None]:
+    """Perform one operation inside the context; raises StorageFailed if the disk refuses it."""
     try:
-        reach(operation, path)
+        call_hook(operation, path)
         yield
     except OSError as problem:
         raise StorageFailed(
-            f"storage: cannot {operation} {path}: {problem.strerror or problem}; what was complete is kept: mend that, "
-            "and give the command again"
+            f"storage: cannot {operation} {path}: {problem.strerror or problem}; what was complete is kept: fix "
+            "this, and run the command again"
         ) from problem
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and its parents, unless it is there; each new one is on the disk in the folder that holds it."""
+    """Create a folder and its parents unless they exist; each new entry is flushed to the disk."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    with changing("make", folder):
+    with disk_operation("make", folder):
         try:
             folder.mkdir(exist_ok=True)
         except FileExistsError:
@@ -48,46 +51,56 @@ def make_folder(folder: Path) -> None:
 
 
 def write_new(path: Path, chunks: Iterable[bytes], flushed: bool = True) -> None:
-    """Write a file that is not there yet, and flush it to the disk unless it need not get there."""
-    with changing("create", path):
-        stream = path.open("xb", buffering=0)  # nothing is left to be written when it is closed
+    """Write a file that does not exist yet.
+
+    Args:
+        path: the file.
+        chunks: its content.
+        flushed: whether to flush it to the disk.
+    """
+    with disk_operation("create", path):
+        stream = path.open("xb", buffering=0)  # unbuffered, so that closing it writes nothing that could fail
     with stream:
-        for piece in (piece for chunk in chunks for piece in _pieces(chunk)):
-            with changing("write", path):
-                _write(stream.fileno(), piece)
+        for piece in (piece for chunk in chunks for piece in _split_for_tests(chunk)):
+            with disk_operation("write", path):
+                _write_all(stream.fileno(), piece)
         if flushed:
-            with changing("flush", path):
+            with disk_operation("flush", path):
                 os.fsync(stream.fileno())
 
 
 def append(path: Path, data: bytes) -> None:
-    """Add to the end of a file, which is made if need be, and need not get to the disk."""
-    with changing("write", path), path.open("ab", buffering=0) as stream:
-        _write(stream.fileno(), data)
+    """Append to a file, which is created if it does not exist; it is not flushed."""
+    with disk_operation("write", path), path.open("ab", buffering=0) as stream:
+        _write_all(stream.fileno(), data)
 
 
 def rename(path: Path, target: Path) -> None:
-    """Give a file or folder another name; a file that has it is replaced."""
-    with changing("rename", path):
+    """Rename a file or folder; an existing file of that name is replaced."""
+    with disk_operation("rename", path):
         path.replace(target)
 
 
 def link(path: Path, target: Path) -> bool:
-    """Give a file a second name in the same file system, unless that is taken; tell whether it was given."""
-    with changing("link", path):
+    """Give a file a second name by a hard link, or rename it where there are none.
+
+    Returns:
+        False if the name is taken.
+    """
+    with disk_operation("link", path):
         try:
             target.hardlink_to(path)
         except FileExistsError:
             return False
         except OSError as problem:
-            if problem.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            if problem.errno not in _NO_HARD_LINKS:
                 raise
-            return _rename_if_free(path, target)  # a file system without second names
+            return _rename_if_absent(path, target)
     return True
 
 
-def _rename_if_free(path: Path, target: Path) -> bool:
-    """Put a file in place unless the name is taken; between the look and the renaming only a lock keeps others out."""
+def _rename_if_absent(path: Path, target: Path) -> bool:
+    """Rename a file unless the name is taken. The check and the renaming are not atomic: callers hold the lock."""
     if target.exists():
         return False
     path.rename(target)
@@ -95,8 +108,8 @@ def _rename_if_free(path: Path, target: Path) -> bool:
 
 
 def flush(path: Path) -> None:
-    """Flush a file, or the names in a folder, to the disk."""
-    with changing("flush", path):
+    """Flush a file, or the entries of a folder, to the disk."""
+    with disk_operation("flush", path):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -105,32 +118,32 @@ def flush(path: Path) -> None:
 
 
 def delete_file(path: Path) -> None:
-    """Delete a file, if it is there."""
-    with changing("delete", path):
+    """Delete a file; a missing file is ignored."""
+    with disk_operation("delete", path):
         path.unlink(missing_ok=True)
 
 
 def delete_folder(folder: Path) -> None:
-    """Delete a folder and what is in it: first the records, without which the rest is known to be incomplete."""
-    with changing("list", folder):
+    """Delete a folder and its content: JSON records first, without which the other files count as incomplete."""
+    with disk_operation("list", folder):
         if folder.is_symlink():
             raise NotADirectoryError(errno.ENOTDIR, "it is a link to a folder elsewhere", str(folder))
-        found = sorted(folder.iterdir(), key=lambda path: (path.suffix != ".json", path.name))
-    for path in found:
+        entries = sorted(folder.iterdir(), key=lambda path: (path.suffix != ".json", path.name))
+    for path in entries:
         if path.is_dir() and not path.is_symlink():
             delete_folder(path)
         else:
             delete_file(path)
-    with changing("delete", folder):
+    with disk_operation("delete", folder):
         folder.rmdir()
 
 
-def _pieces(data: bytes) -> tuple[bytes, ...]:
-    """Return what to write at a time: all, or two halves where a test may come between them."""
+def _split_for_tests(data: bytes) -> tuple[bytes, ...]:
+    """Return data whole, or as two halves if `hook` is set, so that a write can fail half done."""
     return (data,) if hook is None else (data[: len(data) // 2], data[len(data) // 2 :])
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(descriptor, left) :]
+def _write_all(descriptor: int, data: bytes) -> None:
+    remaining = memoryview(data)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]

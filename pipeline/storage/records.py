@@ -1,18 +1,11 @@
-"""JSON records that carry the digest of their own content."""
+"""JSON records that contain the digest of their own content, and the types of their fields."""
 
 import hashlib
 import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from model.errors import CorruptArtefact
 from pipeline.storage.files import check_file, file_digest, file_size, read_checked, read_record
@@ -20,37 +13,36 @@ from pipeline.storage.places import Place
 
 _OWN_DIGEST = "record_sha256"
 
-
 Count = Annotated[int, Field(ge=0)]
-
-
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
-
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=-]*$", max_length=200)]
 
 
 class Record(BaseModel):
-    """A JSON object that backbeam writes; it carries the digest of itself, and is trusted only if that is right."""
+    """A JSON file that contains the SHA-256 of its other content, which is verified when it is read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def to_json(self) -> bytes:
-        """Return the one way to write this record: sorted keys, two spaces, a newline at the end, its own digest."""
+        """Return the canonical JSON of this record and its digest: sorted keys, indent 2, a final newline."""
         content = self.model_dump(mode="json")
         return _canonical(content | {_OWN_DIGEST: hashlib.sha256(_canonical(content)).hexdigest()})
 
     @classmethod
     def load(cls, path: Place) -> Self:
-        """Read a record from its file; raises CorruptArtefact as `from_json` and `storage.read_record` do."""
+        """Read a record from its file; raises as `from_json` and `files.read_record` do."""
         return cls.from_json(read_record(path), path)
 
     @classmethod
     def from_json(cls, data: bytes, path: Place) -> Self:
-        """Read a record back.
+        """Parse and verify a record.
+
+        Args:
+            data: the bytes of the file.
+            path: its location, for messages.
 
         Raises:
-            CorruptArtefact: it is no such record, or any bit of it has changed; the message names path.
+            CorruptArtefact: data is not a record of this class, or its digest is wrong.
         """
         try:
             content = json.loads(data)
@@ -59,27 +51,27 @@ class Record(BaseModel):
             record = cls.model_validate(content)
         except ValidationError as problem:
             first = problem.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "the file"
+            field = ".".join(map(str, first["loc"])) or "the file"
             raise CorruptArtefact(
-                f"{path} is corrupt, or of another version of backbeam: {place}: {first['msg']}; `backbeam verify` "
+                f"{path} is corrupt, or of another version of backbeam: {field}: {first['msg']}; `backbeam verify` "
                 "says what to do about it"
             ) from None
         except (ValueError, RecursionError) as problem:
-            raise CorruptArtefact(f"{path} is corrupt: it is no JSON: {problem}") from None
+            raise CorruptArtefact(f"{path} is corrupt: not JSON: {problem}") from None
         except MemoryError:
-            raise CorruptArtefact(f"{path} is corrupt: it asks for more memory than there is") from None
+            raise CorruptArtefact(f"{path} is corrupt: reading it needs more memory than is available") from None
         if record.to_json() != data:
-            raise CorruptArtefact(f"{path} is corrupt: its content does not have the digest that it states")
+            raise CorruptArtefact(f"{path} is corrupt: its content does not match its digest")
         return record
 
 
 class FileInfo(Record):
-    """A file and what must be in it.
+    """The name, size and digest of a file.
 
     Attributes:
-        name: in its folder.
-        num_bytes: its length.
-        sha256: of its bytes.
+        name: its name in its folder.
+        num_bytes: its size in bytes.
+        sha256: the SHA-256 of its bytes, in hexadecimal.
     """
 
     name: FileName
@@ -88,15 +80,15 @@ class FileInfo(Record):
 
     @classmethod
     def of(cls, path: Place) -> "FileInfo":
-        """Describe the file that is at a place; raises FileNotFoundError if there is none."""
+        """Return the description of a file; raises FileNotFoundError if it does not exist."""
         return FileInfo(name=path.name, num_bytes=file_size(path), sha256=file_digest(path))
 
     def check(self, folder: Place) -> None:
-        """Check the file in a folder; raises CorruptArtefact as `storage.check_file` does."""
+        """Check the file in a folder; raises CorruptArtefact as `files.check_file` does."""
         check_file(folder / self.name, self.num_bytes, self.sha256)
 
     def read(self, folder: Place) -> bytes:
-        """Return the file's bytes, checked; raises CorruptArtefact as `storage.read_checked` does."""
+        """Return the file's verified bytes; raises CorruptArtefact as `files.read_checked` does."""
         return read_checked(folder / self.name, self.num_bytes, self.sha256)
 
 
@@ -104,17 +96,15 @@ def _canonical(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, sort_keys=True, indent=2) + "\n").encode()
 
 
-def _is_time(text: str) -> str:
+def _check_time(text: str) -> str:
     datetime.fromisoformat(text)
     return text
 
 
 _TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00$"
-
-
-UtcTime = Annotated[str, StringConstraints(pattern=_TIME), AfterValidator(_is_time)]
+UtcTime = Annotated[str, StringConstraints(pattern=_TIME), AfterValidator(_check_time)]
 
 
 def now() -> str:
-    """Return the time as records have it."""
+    """Return the current time in the format of records: ISO 8601, UTC, milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,6 +1,6 @@
-"""What each table holds: its columns, their types, units and meanings. docs/tables.md is made from this file.
+"""The columns of every table: Arrow types, units and meanings. docs/tables.md is generated from this file.
 
-Every table of a run begins with the columns of `ORIGIN`. A change to what a column means is a new SCHEMA_VERSION.
+Every table of a run begins with the columns of `ORIGIN`. A change of a column's meaning needs a new SCHEMA_VERSION.
 """
 
 from typing import NamedTuple
@@ -9,17 +9,21 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 2
 
-_TEXT, _WHOLE, _REAL, _SINGLE = pa.string(), pa.int64(), pa.float64(), pa.float32()
+# The texts below are stored in every Parquet file, so a changed word changes the bytes and digests of new tables.
+_TEXT = pa.string()
+_WHOLE = pa.int64()
+_REAL = pa.float64()
+_SINGLE = pa.float32()
 
 
 class Column(NamedTuple):
-    """A column.
+    """The description of a column.
 
     Attributes:
-        kind: its Arrow type.
-        meaning: what it says, in half a sentence.
-        unit: what its numbers count or measure; empty for names and lists of them.
-        nullable: whether it may be empty.
+        kind: the Arrow type.
+        meaning: the description, in half a sentence.
+        unit: the unit of its numbers; empty for text.
+        nullable: whether it may hold nulls.
     """
 
     kind: pa.DataType
@@ -29,11 +33,11 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table.
+    """The description of a table.
 
     Attributes:
-        row: what a row is.
-        columns: in order.
+        row: what a row describes.
+        columns: the columns, in order.
     """
 
     row: str
@@ -289,14 +293,14 @@ REJECTED = Table(
 
 
 def arrow_schema(name: str, columns: dict[str, Column]) -> pa.Schema:
-    """Return the Arrow schema of a table; its metadata say what it holds, and end up in the Parquet files.
+    """Return the Arrow schema of a table; descriptions and units become metadata of the Parquet files.
 
     Args:
-        name: of the table.
-        columns: all of them, those of the origin included.
+        name: the name of the table.
+        columns: all columns, including those of `ORIGIN` where the table has them.
     """
     fields = [
-        pa.field(column, about.kind, about.nullable, {"description": about.meaning, "unit": about.unit})
-        for column, about in columns.items()
+        pa.field(field, column.kind, column.nullable, {"description": column.meaning, "unit": column.unit})
+        for field, column in columns.items()
     ]
     return pa.schema(fields, {"backbeam.table": name, "backbeam.schema_version": str(SCHEMA_VERSION)})

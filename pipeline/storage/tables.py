@@ -1,7 +1,7 @@
-"""Parquet tables: how they are written, put where readers look, and read back. `schemas` says what they hold.
+"""Writing, publishing and reading Parquet tables; `schemas` describes their columns.
 
-Every file is compressed with zstd and carries a checksum on every page; readers here verify it. A run's rows of a table
-are written out of readers' sight and put in place whole; of the tables of an evaluation, `evaluations` comes last.
+Files are compressed with zstd and carry a checksum on every page, which is verified when they are read. A run's rows of
+a table are written to a hidden folder and renamed into place; of an evaluation's tables, `evaluations` comes last.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,27 +18,26 @@ from pipeline.storage import schemas
 from pipeline.storage.cleanup import temporary_folder
 from pipeline.storage.files import (
     digest_of,
-    publish_folder,
     remove_afterwards,
     remove_tree,
     suppress_storage_errors,
-    unpublish_folder,
     write_atomically,
 )
+from pipeline.storage.folders import publish_folder, unpublish_folder
 from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.records import FileInfo, FileName
 from pipeline.storage.schemas import ORIGIN, SCHEMA_VERSION
 from pipeline.storage.workspace import table_partition
 
 Write: TypeAlias = Callable[[Place, bytes], None]
-MOST_ROWS = 2**24  # of a file; the longest have a row for each example of a shard
-MOST_TABLE_BYTES = 2**30  # of a file, decompressed
+MAX_ROWS = 2**24  # of a file; the longest tables have a row for each example of a shard
+MAX_TABLE_BYTES = 2**30  # of a file, decompressed
 
 TRAINING_TABLES = ("learning_curve", "gradient_agreement")
 
-# In the order in which they are put in place: a run that stands in the last of them is whole in all.
-LAST_TABLE = "evaluations"
-EVALUATION_TABLES = ("classes", "confusion", "slices", "calibration", "weights", "predictions", LAST_TABLE)
+# In the order in which they are published: a run that is in the last table is complete in all of them.
+_LAST_TABLE = "evaluations"
+EVALUATION_TABLES = ("classes", "confusion", "slices", "calibration", "weights", "predictions", _LAST_TABLE)
 
 SCHEMAS = {name: schemas.arrow_schema(name, ORIGIN | table.columns) for name, table in schemas.TABLES.items()}
 ANSWERS_SCHEMA = schemas.arrow_schema("answers", schemas.ANSWERS.columns)
@@ -47,15 +46,15 @@ VALIDATION_SCHEMA = schemas.arrow_schema("validation", schemas.VALIDATION.column
 
 
 def origin_columns(num_rows: int, run_id: str, dataset_digest: str, model_digest: str) -> dict[str, list[Any]]:
-    """Return the columns that every table of a run begins with."""
+    """Return the values of the `ORIGIN` columns, with which every table of a run begins, by column."""
     values = (run_id, dataset_digest, model_digest, SCHEMA_VERSION)
     return {name: [value] * num_rows for name, value in zip(ORIGIN, values, strict=True)}
 
 
 def staging_folder(workspace: Place, table: str, run_id: str) -> Place:
-    """Return the folder that a run's rows of a table are written to, where no reader of reports/ looks.
+    """Return the folder that a run's rows of a table are written to, hidden from readers of reports/.
 
-    In a store, where no folder can be put in place, that is where they stay.
+    In a store, where folders cannot be renamed, it is the table's folder itself.
     """
     if isinstance(workspace, RemotePath):
         return workspace / table_partition(table, run_id)
@@ -63,9 +62,9 @@ def staging_folder(workspace: Place, table: str, run_id: str) -> Place:
 
 
 def publish_tables(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
-    """Put a run's rows of tables in place, table by table in that order, each whole.
+    """Rename a run's rows of tables into place, atomically for each table, in the given order.
 
-    Doing it again, as engines may, changes nothing. In a store they are in place.
+    Repeating it, as engines may, changes nothing. In a store nothing needs to be done.
     """
     if isinstance(workspace, RemotePath):
         return
@@ -75,29 +74,29 @@ def publish_tables(workspace: Place, run_id: str, tables: Sequence[str]) -> None
 
 @contextmanager
 def replace_tables(workspace: Place, run_id: str, tables: Sequence[str], record: Place) -> Iterator[None]:
-    """Take away a run's rows of tables to make them anew, and again if that does not come to its end.
+    """Remove a run's rows of tables before they are written anew, and again if the context fails.
 
     Args:
-        workspace: that holds them.
-        run_id: of the run.
-        tables: those that are made, and those that mean nothing without them.
-        record: what is written last: once it is there, the tables stay.
+        workspace: the workspace.
+        run_id: the id of the run.
+        tables: the tables that are written, and those that are invalid without them.
+        record: the file that is written last; once it exists, the tables are kept.
     """
     with ExitStack() as stack:
         if isinstance(workspace, Path):
             stack.enter_context(remove_afterwards(_hidden_folder(workspace, run_id)))
-        _withdraw(workspace, run_id, tables)
+        _unpublish(workspace, run_id, tables)
         try:
             yield
         except BaseException:
             with suppress_storage_errors():
                 if not record.exists():
-                    _withdraw(workspace, run_id, tables)
+                    _unpublish(workspace, run_id, tables)
             raise
 
 
 def write_table(path: Place, table: pa.Table, write: Write = write_atomically) -> FileInfo:
-    """Write a table to a file, atomically, and describe the file; raises BadInput as `encode_table` does."""
+    """Write a table to a file and return its description; raises BadInput as `encode_table` does."""
     data = encode_table(table, path.name)
     write(path, data)
     return FileInfo(name=path.name, num_bytes=len(data), sha256=digest_of(data))
@@ -105,68 +104,68 @@ def write_table(path: Place, table: pa.Table, write: Write = write_atomically) -
 
 def encode_table(table: pa.Table, name: str = "the table") -> bytes:
     """Return a table as the bytes of a Parquet file; raises BadInput if `decode_table` would refuse its size."""
-    sink, about = BytesIO(), list[pq.FileMetaData]()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True, metadata_collector=about)
-    if problem := _find_excess(about[0]):
+    sink = BytesIO()
+    metadata: list[pq.FileMetaData] = []
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True, metadata_collector=metadata)
+    if problem := _describe_excess(metadata[0]):
         raise BadInput(f"{name} would have {problem}")
     return sink.getvalue()
 
 
 def check_rows(num_rows: int, row_bytes: int, name: str, remedy: str) -> None:
-    """Check that a file of a table can hold so many rows, before they are worked out.
+    """Check that a file can hold the rows of a table, before they are computed.
 
     Args:
-        num_rows: of the file.
-        row_bytes: of the numbers in a row that will hardly be compressed.
-        name: of the table, for an error.
-        remedy: what to do about it.
+        num_rows: the number of rows of the file.
+        row_bytes: the bytes of a row in columns that hardly compress.
+        name: the name of the table, for the message.
+        remedy: what the user can do about it, for the message.
 
     Raises:
-        BadInput: it cannot.
+        BadInput: the file would exceed MAX_ROWS or MAX_TABLE_BYTES.
     """
-    if num_rows > MOST_ROWS or num_rows * row_bytes > MOST_TABLE_BYTES:
-        found = f"{num_rows} rows and {num_rows * row_bytes} bytes or more"
-        raise BadInput(f"{name} would have {found} in a file, at most {MOST_ROWS} and {MOST_TABLE_BYTES}: {remedy}")
+    if num_rows > MAX_ROWS or num_rows * row_bytes > MAX_TABLE_BYTES:
+        size = f"{num_rows} rows and {num_rows * row_bytes} bytes or more"
+        raise BadInput(f"{name} would have {size} in a file, at most {MAX_ROWS} and {MAX_TABLE_BYTES}: {remedy}")
 
 
 def read_table(path: Place) -> pa.Table:
-    """Read a table back.
+    """Read a table.
 
     Raises:
-        CorruptArtefact: it is no Parquet file, or a page's checksum is wrong.
+        CorruptArtefact: it is not a Parquet file, exceeds the size limits, or a page's checksum is wrong.
     """
     return decode_table(path if isinstance(path, Path) else path.read_bytes(), str(path))
 
 
 def decode_table(file: Path | bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a table, all columns or some, from a file or its bytes; raises CorruptArtefact as `read_table` does."""
+    """Read a table, or some of its columns, from a file or bytes; raises CorruptArtefact as `read_table` does."""
     try:
-        parquet = pq.ParquetFile(
-            file if isinstance(file, Path) else pa.BufferReader(file), page_checksum_verification=True
-        )
+        source = file if isinstance(file, Path) else pa.BufferReader(file)
+        parquet = pq.ParquetFile(source, page_checksum_verification=True)
         _check_size(parquet.metadata, name)
         return parquet.read(columns and list(columns))
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:  # the last of names that are no text
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:  # the last: column names that are not UTF-8
         raise CorruptArtefact(f"{name} cannot be read: {[*str(problem).splitlines(), ''][0]}") from None
 
 
-def _check_size(about: pq.FileMetaData, name: str) -> None:
-    """Refuse what a few bytes may say of a table before it is read whole; raises CorruptArtefact."""
-    if problem := _find_excess(about):
+def _check_size(metadata: pq.FileMetaData, name: str) -> None:
+    """Check the declared size before the data are read: a few bytes can declare a huge table."""
+    if problem := _describe_excess(metadata):
         raise CorruptArtefact(f"{name} claims {problem}")
 
 
-def _find_excess(about: pq.FileMetaData) -> str | None:
-    """Say how large a file is whose rows or bytes are more than are read; None if they are not."""
-    num_bytes = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
-    if about.num_rows <= MOST_ROWS and num_bytes <= MOST_TABLE_BYTES:
+def _describe_excess(metadata: pq.FileMetaData) -> str | None:
+    """Return a description of the size of a file that exceeds the limits; None if it does not."""
+    num_bytes = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    if metadata.num_rows <= MAX_ROWS and num_bytes <= MAX_TABLE_BYTES:
         return None
-    return f"{about.num_rows} rows and {num_bytes} bytes, at most {MOST_ROWS} and {MOST_TABLE_BYTES}"
+    return f"{metadata.num_rows} rows and {num_bytes} bytes, at most {MAX_ROWS} and {MAX_TABLE_BYTES}"
 
 
-def _withdraw(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
-    """Take a run's rows out of tables, each at once, and first out of the one that says that all are whole."""
-    for table in sorted(tables, key=lambda name: name != LAST_TABLE):
+def _unpublish(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
+    """Remove a run's rows from tables, atomically for each; the table that marks the run complete goes first."""
+    for table in sorted(tables, key=lambda name: name != _LAST_TABLE):
         if isinstance(workspace, RemotePath):
             remove_tree(workspace / table_partition(table, run_id))
         else:
@@ -181,11 +180,11 @@ class TableFile(FileInfo):
     """A Parquet file of a run.
 
     Attributes:
-        table: the table whose rows it holds.
+        table: the table that its rows belong to.
     """
 
     table: FileName
 
     def folder(self, workspace: Place, run_id: str) -> Place:
-        """Return the folder that the file is in."""
+        """Return the folder of the file."""
         return workspace / table_partition(self.table, run_id)

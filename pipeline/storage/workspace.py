@@ -1,6 +1,7 @@
-"""What a workspace has on this machine: its lock, temporary files, the engine's messages, copies of remote shards.
+"""The layout of a workspace: its local folder, temporary files, table folders, and lookup by id.
 
-All of a local workspace is on this machine. One in a store has a folder in the cache for that, named by its URI.
+Everything of a local workspace lies in it. A workspace in a store also has a folder in the cache of this machine, for
+its lock, temporary files, the engine's messages and copies of shards.
 """
 
 import os
@@ -18,30 +19,30 @@ CACHE_VARIABLE = "BACKBEAM_CACHE_DIR"
 
 
 def default_cache() -> Path:
-    """Return the folder that keeps downloads and copies: as the environment says, or of this user, by custom."""
-    import pooch
+    """Return the folder for downloads and copies: $BACKBEAM_CACHE_DIR, or the user's cache folder."""
+    import pooch  # slow to import
 
     return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("backbeam"))
 
 
 def local_folder_of(workspace: Place) -> Path:
-    """Return the folder of this machine that goes with a workspace; it is the workspace itself if that is local."""
+    """Return the local folder of a workspace: itself if it is local, else a folder in the cache named by its URI."""
     if isinstance(workspace, Path):
         return workspace
     return default_cache().absolute() / "workspaces" / digest_of(workspace.uri.encode())[:16]
 
 
 def poll_interval(place: Place) -> float:
-    """Return how long to wait between two looks at how many files there are; in a store each look is a request."""
+    """Return the seconds between two counts of the files there; in a store each count is a request."""
     return 0.2 if isinstance(place, Path) else 10
 
 
-def scratch_folder(dataset: Place, works_here: bool) -> Place:
-    """Return a folder for what workers leave each other while they make a data set.
+def scratch_folder_of(dataset: Place, works_here: bool) -> Place:
+    """Return the folder through which workers exchange files while they make a data set.
 
     Args:
-        dataset: the data set's folder, in a workspace.
-        works_here: whether all of them are on this machine; others see no more than the workspace.
+        dataset: the data set's folder in a workspace.
+        works_here: whether all workers run on this machine; others can reach only the workspace.
     """
     name = f".scratch-{dataset.name}"
     if isinstance(dataset, Path) or not works_here:
@@ -51,47 +52,52 @@ def scratch_folder(dataset: Place, works_here: bool) -> Place:
 
 @contextmanager
 def temporary_files_in(workspace: Place) -> Iterator[None]:
-    """Keep temporary files, of this process and of those that it starts, in a folder that goes with a locked workspace.
+    """Direct the temporary files of this process and its children to a folder of a locked workspace.
 
-    The folder is deleted at the end, with all that an engine forgot there.
+    The folder is deleted at the end, with all that an engine left there.
     """
     folder = temporary_folder(local_folder_of(workspace))
     with remove_afterwards(folder):
         make_empty_folder(folder)
-        earlier = os.environ.get("TMPDIR"), tempfile.tempdir
-        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        earlier_variable = os.environ.get("TMPDIR")
+        earlier_folder = tempfile.tempdir
+        os.environ["TMPDIR"] = str(folder)  # for child processes
+        tempfile.tempdir = str(folder)  # which this process has already read from TMPDIR
         try:
             yield
         finally:
             os.environ.pop("TMPDIR")
-            if earlier[0] is not None:
-                os.environ["TMPDIR"] = earlier[0]
-            tempfile.tempdir = earlier[1]
+            if earlier_variable is not None:
+                os.environ["TMPDIR"] = earlier_variable
+            tempfile.tempdir = earlier_folder
 
 
 def find_complete(parent: Place, record_name: str, wanted: str | None, what: str) -> Place:
-    """Find a complete data set or run by its id, by a beginning of its id, or as the only one.
+    """Find a complete data set or run by its id, by its id without the digest, or by a prefix of its id.
 
     Args:
-        parent: the folder of all of them.
-        record_name: the file whose presence means complete.
-        wanted: the id or its beginning; None for the only one.
+        parent: the folder of all data sets or runs.
+        record_name: the file that a complete one has.
+        wanted: the id or part of it; None for the only one.
         what: "data set" or "run", for messages.
 
     Raises:
-        BadUsage: none fits, or several do.
+        BadUsage: none matches, or several do.
     """
     ids = [folder.name for folder in list_folders_with(parent, record_name)]
-    fitting = next(filter(None, ([name for name in ids if fits(name)] for fits in _ways_to_fit(wanted))), [])
-    if len(fitting) != 1:
-        problem = "several fit" if fitting else "there is none"
-        listed = "".join(f"\n  {name}" for name in fitting or ids)
-        raise BadUsage(f"which {what}? {problem}{f' for {wanted!r}' if wanted else ''} in {parent}{listed}")
-    return parent / fitting[0]
+    # An exact id comes first: it may be a prefix of another.
+    candidates = ([name for name in ids if matches(name)] for matches in _id_predicates(wanted))
+    matching = next(filter(None, candidates), [])
+    if len(matching) == 1:
+        return parent / matching[0]
+    found = f"several {what}s" if matching else f"no {what}"
+    problem = f"{wanted!r} matches {found} in {parent}" if wanted else f"found {found} in {parent}"
+    listed = "".join(f"\n  {name}" for name in matching or ids)
+    raise BadUsage(f"{problem}; name one of:{listed}" if listed else problem)
 
 
-def _ways_to_fit(wanted: str | None) -> list[Callable[[str], bool]]:
-    """Order the ways to name one: all of it, all but its digest, its beginning."""
+def _id_predicates(wanted: str | None) -> list[Callable[[str], bool]]:
+    """Return the ways to match an id, in order: equal, equal without the digest, a prefix."""
     if wanted is None:
         return [lambda name: True]
     return [
@@ -102,10 +108,10 @@ def _ways_to_fit(wanted: str | None) -> list[Callable[[str], bool]]:
 
 
 def table_partition(table: str, run_id: str) -> str:
-    """Return the folder of a run's rows of a table, below the workspace: reports/TABLE/run=RUN_ID."""
+    """Return the folder of a run's rows of a table, relative to the workspace: reports/TABLE/run=RUN_ID."""
     return f"reports/{table}/run={run_id}"
 
 
 def dataset_partition(table: str, dataset_id: str) -> str:
-    """Return the folder of a data set's rows of a table, below the workspace: reports/TABLE/dataset=DATASET_ID."""
+    """Return the folder of a data set's rows of a table, as `table_partition`: reports/TABLE/dataset=DATASET_ID."""
     return f"reports/{table}/dataset={dataset_id}"

@@ -13,8 +13,9 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
-from pipeline import beam_workers as worker_processes
-from pipeline.beam_runner import SameCode, add_workers, capture_engine_messages, code_digest, run_pipeline
+from pipeline import beam_workers
+from pipeline.beam_runner import add_workers, capture_engine_messages, run_pipeline
+from pipeline.code_version import SameCode, code_digest
 from pipeline.storage.workspace import temporary_files_in
 from tests.helpers import backbeam
 
@@ -25,8 +26,8 @@ import sys
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 import slow_work
-from pipeline.beam_runner import execute
-execute(beam, PipelineOptions, sys.argv[1:], lambda p: p | beam.Create([1, 2]) | beam.Map(slow_work.work))
+from pipeline.beam_runner import run_pipeline
+run_pipeline(beam, PipelineOptions, sys.argv[1:], lambda p: p | beam.Create([1, 2]) | beam.Map(slow_work.work))
 """
 SLOW_WORK = """
 import os, pathlib, time
@@ -45,7 +46,7 @@ def descendants(pid: int) -> list[int]:
     listed = subprocess.run([PS, "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
     children = [child for child, parent in pairs if parent == pid]
-    return children + [each for child in children for each in descendants(child)]
+    return children + [descendant for child in children for descendant in descendants(child)]
 
 
 def is_alive(pid: int) -> bool:
@@ -54,27 +55,27 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("ending", "told"),
+    ("ending", "message"),
     [("sys.exit('no such thing')", "ended with code 1"), ("os.kill(os.getpid(), 9)", "was killed by SIGKILL")],
     ids=["exits", "killed"],
 )
-def test_a_worker_that_ends_before_it_connects_fails_the_job(ending, told, tmp_path, monkeypatch):
-    script = f"import os, sys; print('what it says', file=sys.stderr, flush=True); {ending}"
-    monkeypatch.setattr(worker_processes, "COMMAND", (sys.executable, "-S", "-c", script))
+def test_a_worker_that_ends_before_it_connects_fails_the_job(ending, message, tmp_path, monkeypatch):
+    script = f"import os, sys; print('from the worker', file=sys.stderr, flush=True); {ending}"
+    monkeypatch.setattr(beam_workers, "COMMAND", (sys.executable, "-S", "-c", script))
     started = time.monotonic()
-    with pytest.raises(EngineFailed, match=f"the engine failed: a worker process {told}.*engine.log"):
+    with pytest.raises(EngineFailed, match=f"the engine failed: a worker process {message}.*engine.log"):
         run_job(tmp_path)
     assert time.monotonic() - started < 15
-    assert "what it says" in (tmp_path / "engine.log").read_text()
+    assert "from the worker" in (tmp_path / "engine.log").read_text()
 
 
 @pytest.mark.slow  # a worker imports Beam
 def test_a_worker_with_other_code_than_its_driver_fails_the_job(tmp_path, monkeypatch):
     script = (
-        "import runpy; from pipeline import beam_runner; beam_runner.code_digest = lambda: 'f' * 64; "
+        "import runpy; from pipeline import code_version; code_version.code_digest = lambda: 'f' * 64; "
         "runpy.run_module('pipeline.beam_workers', run_name='__main__')"
     )
-    monkeypatch.setattr(worker_processes, "COMMAND", (sys.executable, "-c", script))
+    monkeypatch.setattr(beam_workers, "COMMAND", (sys.executable, "-c", script))
     own = f"backbeam {version('backbeam')} (code digest"
     expected = (
         rf"a worker runs {re.escape(own)} ffffffffffff\) from .*, the driver {re.escape(own)} {code_digest()[:12]}"
@@ -96,14 +97,14 @@ def test_modules_in_the_current_folder_are_not_imported(digits_folder, tmp_path,
 
 
 @pytest.mark.slow  # three processes import Beam
-@pytest.mark.parametrize("while_they", ["start", "work"])
-def test_workers_end_when_their_driver_is_killed(while_they, tmp_path):
-    """A worker that starts would wait for its driver for minutes."""
+@pytest.mark.parametrize("phase", ["start", "work"])
+def test_workers_end_when_their_driver_is_killed(phase, tmp_path):
+    """Beam's own worker would wait for its driver for minutes while it starts."""
     (tmp_path / "slow_work.py").write_text(SLOW_WORK)
     began = tmp_path / "began"
     command = [sys.executable, "-c", DRIVER, *TWO_WORKERS]
     with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}) as driver:
-        while len(workers := descendants(driver.pid)) < 2 or not (while_they == "start" or began.exists()):
+        while len(workers := descendants(driver.pid)) < 2 or not (phase == "start" or began.exists()):
             assert driver.poll() is None
             time.sleep(0.1)
         driver.send_signal(signal.SIGKILL)

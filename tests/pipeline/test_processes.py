@@ -33,7 +33,7 @@ def test_a_child_ends_when_its_parent_is_killed(on_sigterm, grace):
     with subprocess.Popen([sys.executable, "-c", PARENT, child], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout.readline() == "ready\n"
         parent.send_signal(signal.SIGKILL)
-        assert parent.stdout.read() == ""  # until neither of them holds the other end
+        assert parent.stdout.read() == ""  # ends when neither process has the pipe open
 
 
 @pytest.mark.parametrize("name", ["queue.py", "random.py", "pipeline.py", "model/__init__.py"])
@@ -47,7 +47,7 @@ def test_a_child_does_not_import_from_the_current_folder(name, tmp_path, monkeyp
     assert done.returncode == 0
 
 
-def test_a_child_imports_what_pythonpath_names(tmp_path, monkeypatch):
+def test_a_child_imports_modules_from_pythonpath(tmp_path, monkeypatch):
     (tmp_path / "my_slices.py").write_text("")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     done = start_child([sys.executable, "-c", "import my_slices"])

@@ -11,30 +11,30 @@ import pytest
 from pipeline import progress
 from pipeline.progress import configure, log_only, open_messages, say, show_progress, warn
 
-FULL = Path("/dev/full")  # a device that says that it is full
+FULL = Path("/dev/full")  # a device without space
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ "
 
 
 @pytest.fixture(autouse=True)
-def as_before():
+def default_settings():
     yield
     configure()
 
 
-def test_lines_begin_with_the_time_where_there_is_no_terminal(capsys):
+def test_lines_begin_with_the_time_without_a_terminal(capsys):
     say("at work")
     assert re.fullmatch(f"{TIME}at work\n", capsys.readouterr().err)
 
 
-def test_quiet_leaves_warnings(capsys):
+def test_quiet_shows_warnings_only(capsys):
     configure(quiet=True)
     say("at work")
     warn("look at this")
     assert re.fullmatch(f"{TIME}look at this\n", capsys.readouterr().err)
 
 
-def test_a_log_file_has_everything_and_keeps_what_it_had(tmp_path):
+def test_all_messages_are_appended_to_the_log_file(tmp_path):
     log = tmp_path / "log"
     log.write_text("earlier\n")
     configure(quiet=True, log_file=log)
@@ -51,44 +51,44 @@ def test_a_log_file_that_cannot_be_written_is_an_error(tmp_path):
         configure(log_file=tmp_path / "missing" / "log")
 
 
-def test_work_that_is_watched_says_how_long_it_took(capsys):
+def test_the_duration_of_work_is_printed_at_its_end(capsys):
     with show_progress("reading", 1200, "examples", lambda: 1.0, seconds=0.0):
         pass
     assert re.fullmatch(rf"{TIME}reading: 1,200 examples in 0\.\d s, [\d,]+ a second\n", capsys.readouterr().err)
 
 
-def test_work_that_goes_on_says_how_far_it_has_come(capsys, monkeypatch):
+def test_long_work_prints_progress_lines_without_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0)
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.01)
     with show_progress("reading", 1000, "examples", lambda: 0.25, seconds=0.0):
         deadline = time.monotonic() + 30
-        said = ""
-        while "250 of" not in said and time.monotonic() < deadline:
+        shown = ""
+        while "250 of" not in shown and time.monotonic() < deadline:
             time.sleep(0.01)
-            said += capsys.readouterr().err
-    assert re.search(rf"{TIME}reading: 250 of 1,000 examples, [\d,]+ a second, \d:\d\d:\d\d left\n", said)
+            shown += capsys.readouterr().err
+    assert re.search(rf"{TIME}reading: 250 of 1,000 examples, [\d,]+ a second, \d:\d\d:\d\d left\n", shown)
 
 
-def test_work_that_fails_is_not_said_to_be_done(capsys):
+def test_failed_work_is_not_reported_as_finished(capsys):
     with pytest.raises(ValueError, match="broken"), show_progress("reading", 5, "examples", lambda: 0.0, seconds=0.0):
         raise ValueError("broken")
     assert "examples in" not in capsys.readouterr().err
 
 
-def test_names_between_colons_are_no_pictures(capsys):
+def test_names_between_colons_are_not_shown_as_emoji(capsys):
     say("data:one:labels and a:100:b")
     assert "data:one:labels and a:100:b" in capsys.readouterr().err
 
 
-def test_a_message_does_not_steer_the_terminal(capsys):
+def test_control_characters_of_a_message_are_replaced(capsys):
     say("a class named \x1b]0;title\x07")
     assert not set("\x1b\x07") & set(capsys.readouterr().err)
 
 
-def test_a_signal_while_the_log_file_is_written_does_not_hang(tmp_path, monkeypatch):
+def test_a_message_of_a_signal_handler_does_not_wait_for_the_log_file(tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "LOCK_SECONDS", 0.01)
     configure(log_file=tmp_path / "log")
-    with progress._voice.lock:  # as if a line were being written when a handler came to say something
+    with progress._settings.lock:  # as if a signal arrived while a line is written
         log_only("left out")
     log_only("written")
     configure()
@@ -103,7 +103,7 @@ def full_standard_error(monkeypatch):
         yield
 
 
-def test_a_full_standard_error_is_noted_once_in_the_log_file(tmp_path, monkeypatch):
+def test_a_full_standard_error_is_reported_once_in_the_log_file(tmp_path, monkeypatch):
     configure(log_file=tmp_path / "log")
     with full_standard_error(monkeypatch):
         say("at work")
@@ -113,7 +113,7 @@ def test_a_full_standard_error_is_noted_once_in_the_log_file(tmp_path, monkeypat
     assert re.fullmatch(f"{TIME}at work\n{TIME}{full}\n{TIME}look at this\n", (tmp_path / "log").read_text())
 
 
-def test_a_full_log_file_is_noted_once_on_standard_error(capsys):
+def test_a_full_log_file_is_reported_once_on_standard_error(capsys):
     configure(log_file=FULL)
     say("at work")
     warn("look at this")
@@ -122,24 +122,24 @@ def test_a_full_log_file_is_noted_once_on_standard_error(capsys):
     assert re.fullmatch(f"{TIME}{full}\n{TIME}at work\n{TIME}look at this\n", capsys.readouterr().err)
 
 
-def test_work_goes_on_where_neither_can_be_written(monkeypatch):
+def test_work_continues_if_no_message_can_be_written(monkeypatch):
     configure(log_file=FULL)
     with full_standard_error(monkeypatch), show_progress("reading", 5, "examples", lambda: 1.0, seconds=0.0):
         say("at work")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_log_file_that_a_full_disk_has_no_room_for_is_left_out(number, capsys, monkeypatch, tmp_path):
-    def refuse(file):
+def test_work_continues_without_a_log_file_on_a_full_disk(number, capsys, monkeypatch, tmp_path):
+    def raise_full(file):
         raise OSError(number, os.strerror(number), str(file))
 
-    monkeypatch.setattr(progress, "open_messages", refuse)
+    monkeypatch.setattr(progress, "open_messages", raise_full)
     configure(log_file=tmp_path / "log")
     say("at work")
     assert re.fullmatch(f"{TIME}the log file cannot be written.*\n{TIME}at work\n", capsys.readouterr().err)
 
 
-def test_progress_bars_on_a_terminal_that_is_gone_do_not_end_work(monkeypatch):
+def test_work_continues_when_the_terminal_of_a_progress_bar_is_closed(monkeypatch):
     controller, terminal = os.openpty()
     os.close(controller)
     with open_messages(terminal) as stream, monkeypatch.context() as patch:

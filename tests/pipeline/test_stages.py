@@ -9,7 +9,7 @@ from pipeline.context import StageLog
 
 def test_data_set_that_cannot_be_evaluated_is_rejected_before_training(monkeypatch):
     manifest = SimpleNamespace(class_names=("a", "b"), splits={"train": SimpleNamespace(shards=())})
-    monkeypatch.setattr("pipeline.storage.tables.MOST_ROWS", 3)
+    monkeypatch.setattr("pipeline.storage.tables.MAX_ROWS", 3)
     monkeypatch.setattr(stages, "find_baseline", lambda *arguments: None)
     monkeypatch.setattr(stages, "preprocess_stage", lambda *arguments: SimpleNamespace(manifest=manifest))
     monkeypatch.setattr(stages, "validate_stage", lambda *arguments: None)

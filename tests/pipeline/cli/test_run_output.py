@@ -96,7 +96,7 @@ def find_correct_predictions(workspace, run_id):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "nothing"], "which run? there is none for 'nothing'"),
+        (["show", "nothing"], "'nothing' matches no run"),
         (["show", "article-manual-seed3"], "is not evaluated yet: backbeam evaluate article-manual-seed3"),
         (["compare", "article-manual-seed1", "article-manual-seed1"], "are the same run"),
         (["runs", "--", "--runner=FlinkRunner"], "nothing may follow --"),
@@ -126,7 +126,7 @@ def test_quiet_and_log_file_redirect_messages(workspace, tmp_path):
     assert re.fullmatch(r"\S+Z evaluate: already done, checking\n", log.read_text())
     failed = backbeam("evaluate", "nothing", "--workspace", workspace, "-q", "--log-file", log)
     assert failed.code == 2
-    assert "error: which run?" in log.read_text()
+    assert "error: 'nothing' matches no run" in log.read_text()
     assert backbeam("evaluate", "--workspace", workspace, "--log-file", tmp_path / "no" / "log").code == 5
     full = backbeam("evaluate", "article-manual-seed1", "--workspace", workspace, "--log-file", "/dev/full")
     assert (full.code, "Traceback" in full.err) == (0, False)

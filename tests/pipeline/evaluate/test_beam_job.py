@@ -19,7 +19,7 @@ from pipeline.evaluate import result_tables
 from pipeline.evaluate.beam_job import evaluate
 from pipeline.evaluate.records import check_evaluation
 from pipeline.evaluate.slices import SLICINGS, Slicing
-from pipeline.storage import files, tables
+from pipeline.storage import files, folders, tables
 from pipeline.storage.cleanup import remove_stale_files
 from pipeline.storage.tables import EVALUATION_TABLES, staging_folder
 from pipeline.storage.workspace import table_partition
@@ -113,7 +113,8 @@ def test_killed_evaluation_leaves_complete_tables_only_and_can_be_repeated(works
         return copying
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "rename", copy_before(files.rename))
+        for module in (files, folders):
+            patch.setattr(module, "rename", copy_before(module.rename))
         evaluate_run(workspace, name)
     assert len(copies) >= 2 * len(EVALUATION_TABLES)
     expected = visible_files(seeds_run)
@@ -190,7 +191,7 @@ def test_engine_that_writes_nothing_is_an_error(workspace, monkeypatch):
 
 def test_data_set_that_is_too_large_for_a_table_is_rejected_before_the_tables_are_replaced(workspace, monkeypatch):
     monkeypatch.setattr("pipeline.evaluate.beam_job.run_pipeline", lambda *arguments: pytest.fail("work began"))
-    monkeypatch.setattr("pipeline.storage.tables.MOST_ROWS", SPLITS * 9 - 1)
+    monkeypatch.setattr("pipeline.storage.tables.MAX_ROWS", SPLITS * 9 - 1)
     before = contents(workspace)
     with pytest.raises(BadInput, match="confusion would have 18 rows"):
         evaluate_run(workspace, run_ids(workspace)[0])

@@ -124,7 +124,7 @@ def test_predict_needs_the_model_but_no_shards(digits_run, tmp_path):
     ("arguments", "message"),
     [
         (["predict"], "Missing argument"),
-        (["predict", "x.png", "--run", "other"], "which run? there is none for 'other'"),
+        (["predict", "x.png", "--run", "other"], "'other' matches no run"),
     ],
 )
 def test_wrong_arguments_are_a_usage_error(arguments, message, digits_run):

@@ -190,8 +190,8 @@ def test_too_many_shards_of_all_parts_are_rejected(first):
 
 def test_too_large_manifest_is_rejected(first, tmp_path, monkeypatch):
     manifest = join_manifests(parts_of(first, 1, 1))
-    monkeypatch.setattr(manifests, "MOST_RECORD_BYTES", len(manifest.to_json()))
+    monkeypatch.setattr(manifests, "MAX_RECORD_BYTES", len(manifest.to_json()))
     commit_manifest(tmp_path, manifest)
-    monkeypatch.setattr(manifests, "MOST_RECORD_BYTES", len(manifest.to_json()) - 1)
+    monkeypatch.setattr(manifests, "MAX_RECORD_BYTES", len(manifest.to_json()) - 1)
     with pytest.raises(BadInput, match="lower --num-shards"):
         commit_manifest(tmp_path / "other", manifest)

@@ -147,7 +147,7 @@ def test_bad_data_are_rejected_and_entered_once(folder):
 
 def test_data_set_that_cannot_be_evaluated_is_rejected_before_training(tmp_path, monkeypatch):
     manifest = SimpleNamespace(class_names=("a", "b"), splits={"train": SimpleNamespace(shards=())})
-    monkeypatch.setattr("pipeline.storage.tables.MOST_ROWS", 3)
+    monkeypatch.setattr("pipeline.storage.tables.MAX_ROWS", 3)
     monkeypatch.setattr(retraining, "preprocess_stage", lambda *arguments: SimpleNamespace(manifest=manifest))
     for name in ("_expand_patterns", "_digest_inputs", "find_reference", "_validate"):
         monkeypatch.setattr(retraining, name, lambda *arguments: None)
@@ -259,7 +259,7 @@ def test_missing_best_run_is_skipped_but_a_missing_named_reference_is_an_error(f
     shutil.rmtree(folder / "ws" / "runs" / strong)
     promoted(retrain(folder, "--num-steps", 301))
     done = retrain(folder, "--num-steps", 302, "--config", _policy(folder, f'reference = "{strong}"'))
-    assert (done.code, "[promotion] reference: which run?" in done.err) == (2, True)
+    assert (done.code, "[promotion] reference: " in done.err and "matches no run" in done.err) == (2, True)
 
 
 def test_rejected_data_are_validated_again_if_the_champion_changed(folder):

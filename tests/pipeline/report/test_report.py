@@ -143,8 +143,8 @@ def test_a_missing_table_is_reported_as_corrupt(two, workspace):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing"], "which run? there is none for 'nothing'"),
-        (["article-manual"], "which run? several fit for 'article-manual'"),
+        (["nothing"], "'nothing' matches no run"),
+        (["article-manual"], "'article-manual' matches several runs"),
         (["FIRST", "FIRST"], "a run is named twice"),
         (["FIRST", "--to", "."], "--to takes a file, and . is a folder"),
         (["FIRST", "--to", "gs://bucket/page.html"], "is a URI"),

@@ -1,4 +1,4 @@
-"""What killed processes leave is cleared away by the next that writes, and by no other."""
+"""Removal of temporary files that killed processes left in a workspace."""
 
 import os
 import subprocess
@@ -9,54 +9,55 @@ import pytest
 from model.errors import StorageFailed
 from pipeline.maintenance.verify import find_scope, verify
 from pipeline.storage.cleanup import list_stale_files, remove_stale_files
-from pipeline.storage.files import create_folder_atomically, write_without_lease
+from pipeline.storage.files import write_without_lock
+from pipeline.storage.folders import create_folder_atomically
 from pipeline.storage.lock import lock_workspace
 
 NOTE = ".lock-holder.json"
 
 
 @pytest.fixture
-def gone():
-    """The number of a process that is no more."""
+def ended_process_id():
+    """The id of a process that has ended."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     return ended.pid
 
 
-def leave(workspace, number):
-    """Leave what a killed process would, and return it."""
-    places = [workspace / ".temporary" / "x", workspace / "datasets" / ".scratch-a" / "x"]
-    places += [workspace / name / f".x.{number}.abc.tmp" for name in ("datasets/a", "reports/pages")]
-    for place in places:
-        place.parent.mkdir(parents=True)
-        place.write_bytes(b"half")
-    return sorted((places[0].parent, places[1].parent, *places[2:]))
+def write_stale_files(workspace, number):
+    """Write temporary files of a process with this id, and return what `list_stale_files` should list, sorted."""
+    in_folders = [workspace / ".temporary" / "x", workspace / "datasets" / ".scratch-a" / "x"]
+    named = [workspace / name / f".x.{number}.abc.tmp" for name in ("datasets/a", "reports/pages")]
+    for path in (*in_folders, *named):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"half")
+    return sorted([*(path.parent for path in in_folders), *named])
 
 
-def test_they_are_listed_and_cleared_away(gone, tmp_path):
-    left = leave(tmp_path, gone)
-    assert sorted(list_stale_files(tmp_path)) == left
+def test_stale_files_are_listed_and_removed(ended_process_id, tmp_path):
+    stale = write_stale_files(tmp_path, ended_process_id)
+    assert sorted(list_stale_files(tmp_path)) == stale
     remove_stale_files(tmp_path)
     assert not list_stale_files(tmp_path)
 
 
-def test_a_report_in_the_making_stays(tmp_path):
-    left = leave(tmp_path, os.getppid())
+def test_temporary_files_of_another_live_process_are_kept(tmp_path):
+    stale = write_stale_files(tmp_path, os.getppid())
     remove_stale_files(tmp_path)
-    assert sorted(list_stale_files(tmp_path)) == left[2:]
-    other = tmp_path / "datasets" / "a" / f".x.{os.getpid()}.abc.tmp"  # a container's processes have the same number
-    other.write_bytes(b"half")
+    assert sorted(list_stale_files(tmp_path)) == stale[2:]
+    same_id = tmp_path / "datasets" / "a" / f".x.{os.getpid()}.abc.tmp"  # containers reuse process ids
+    same_id.write_bytes(b"half")
     remove_stale_files(tmp_path)
-    assert not other.exists()
+    assert not same_id.exists()
 
 
-def test_the_holder_of_the_lock_clears_them_away_if_the_last_one_was_killed(gone, tmp_path):
-    left = leave(tmp_path, gone)
+def test_locking_removes_stale_files_only_if_a_note_was_left(ended_process_id, tmp_path):
+    stale = write_stale_files(tmp_path, ended_process_id)
     with lock_workspace(tmp_path):
-        assert sorted(list_stale_files(tmp_path)) == left  # no note says that anybody was killed
+        assert sorted(list_stale_files(tmp_path)) == stale  # there is no note of a killed process
     (tmp_path / NOTE).write_bytes(b"{}")
     with lock_workspace(tmp_path, clears=False):
-        assert sorted(verify(find_scope(tmp_path)).leftovers) == left
+        assert sorted(verify(find_scope(tmp_path)).leftovers) == stale
     assert (tmp_path / NOTE).exists()
     with lock_workspace(tmp_path):
         assert not list_stale_files(tmp_path)
@@ -64,24 +65,25 @@ def test_the_holder_of_the_lock_clears_them_away_if_the_last_one_was_killed(gone
 
 
 @pytest.mark.parametrize(
-    ("problem", "stays"), [(StorageFailed("full"), True), (OSError(), True), (ValueError(), False)]
+    ("problem", "is_kept"), [(StorageFailed("full"), True), (OSError(), True), (ValueError(), False)]
 )
-def test_the_note_stays_where_the_disk_refused(problem, stays, tmp_path):
-    def work():
+def test_the_note_is_kept_after_a_storage_failure(problem, is_kept, tmp_path):
+    def fail_while_locked():
         with lock_workspace(tmp_path):
             raise problem
 
     with pytest.raises(type(problem)):
-        work()
-    assert (tmp_path / NOTE).exists() == stays
+        fail_while_locked()
+    assert (tmp_path / NOTE).exists() == is_kept
 
 
-def test_what_is_written_without_the_lock_clears_away_its_own(gone, tmp_path):
-    mine, another = tmp_path / f".x.{gone}.abc.tmp", tmp_path / f".y.{gone}.abc.tmp"
-    for path in (mine, another):
+def test_writing_without_the_lock_removes_stale_files_of_the_same_name_only(ended_process_id, tmp_path):
+    stale = tmp_path / f".x.{ended_process_id}.abc.tmp"
+    stale_of_y = tmp_path / f".y.{ended_process_id}.abc.tmp"
+    for path in (stale, stale_of_y):
         path.write_bytes(b"half")
-    write_without_lease(tmp_path / "x", b"whole")
-    assert sorted(tmp_path.iterdir()) == [another, tmp_path / "x"]
+    write_without_lock(tmp_path / "x", b"whole")
+    assert sorted(tmp_path.iterdir()) == [stale_of_y, tmp_path / "x"]
     with create_folder_atomically(tmp_path / "y"):
         pass
     assert sorted(tmp_path.iterdir()) == [tmp_path / "x", tmp_path / "y"]

@@ -12,12 +12,10 @@ from pipeline.storage.files import (
     check_file,
     check_files_exist,
     digest_of,
-    publish_folder,
     read_checked,
     read_range,
     remove_on_failure,
     remove_tree,
-    unpublish_folder,
     write_atomically,
     write_if_absent,
 )
@@ -25,58 +23,58 @@ from pipeline.storage.lock import lock_workspace
 from tests.helpers import Digits, contents
 
 
-def test_a_failed_write_leaves_everything_as_it_was(tmp_path):
+def test_a_failed_write_changes_nothing(tmp_path):
     path = tmp_path / "x"
     write_atomically(path, b"old")
 
-    def fails():
+    def failing_chunks():
         yield b"new"
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, fails())
+        write_atomically(path, failing_chunks())
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x"]  # noqa: PTH208
 
 
-def test_a_write_replaces_and_makes_folders(tmp_path):
+def test_a_write_creates_folders_and_replaces_a_file(tmp_path):
     path = tmp_path / "a" / "b" / "x"
     write_atomically(path, b"old")
     write_atomically(path, [b"n", b"ew"])
     assert path.read_bytes() == b"new"
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_a_new_file_never_replaces_one(there, tmp_path):
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_new_file_never_replaces_one(exists, tmp_path):
     path = tmp_path / "a" / "x"
-    if there:
+    if exists:
         write_atomically(path, b"old")
-    assert write_if_absent(path, [b"n", b"ew"]) == (not there)
+    assert write_if_absent(path, [b"n", b"ew"]) == (not exists)
     assert not write_if_absent(path, b"another")
-    assert contents(tmp_path) == {"a/x": b"old" if there else b"new"}
+    assert contents(tmp_path) == {"a/x": b"old" if exists else b"new"}
 
 
-def test_a_new_file_is_whole_or_not_there(tmp_path):
-    def fails():
+def test_a_failed_write_if_absent_leaves_no_file(tmp_path):
+    def failing_chunks():
         yield b"new"
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_if_absent(tmp_path / "x", fails())
+        write_if_absent(tmp_path / "x", failing_chunks())
     assert contents(tmp_path) == {}
 
 
 RACE = """
 import sys
 from pathlib import Path
-from pipeline.storage.files import write_new
+from pipeline.storage.files import write_if_absent
 print("ready", flush=True)
 sys.stdin.readline()
-print(sum(write_new(Path(sys.argv[1]) / str(name), sys.argv[2].encode()) for name in range(50)))
+print(sum(write_if_absent(Path(sys.argv[1]) / str(name), sys.argv[2].encode()) for name in range(50)))
 """
 
 
-def test_of_many_processes_one_puts_each_file(tmp_path):
+def test_exactly_one_of_several_processes_writes_each_absent_file(tmp_path):
     command = [sys.executable, "-c", RACE, tmp_path / "raced"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     racers = [subprocess.Popen([*command, f"racer {number}"], **pipes) for number in range(6)]
@@ -84,13 +82,13 @@ def test_of_many_processes_one_puts_each_file(tmp_path):
     for racer in racers:
         racer.stdin.write("go\n")
         racer.stdin.flush()
-    won = {f"racer {number}".encode(): int(racer.communicate(timeout=60)[0]) for number, racer in enumerate(racers)}
-    found = contents(tmp_path / "raced")
-    assert len(found) == 50
-    assert {who: list(found.values()).count(who) for who in won} == won
+    num_won = {f"racer {number}".encode(): int(racer.communicate(timeout=60)[0]) for number, racer in enumerate(racers)}
+    written = contents(tmp_path / "raced")
+    assert len(written) == 50
+    assert {racer: list(written.values()).count(racer) for racer in num_won} == num_won
 
 
-def test_a_checked_file(tmp_path):
+def test_a_file_that_matches_its_record_is_read(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"abc")
     digest = digest_of(b"abc")
@@ -102,7 +100,7 @@ def test_a_checked_file(tmp_path):
     ("data", "message"), [(b"abcd", "expected 3 bytes, found 4"), (b"abd", "expected .* SHA-256"), (None, "missing")]
 )
 @pytest.mark.parametrize("check", [check_file, read_checked])
-def test_a_file_that_is_not_as_recorded(data, message, check, tmp_path):
+def test_a_file_that_does_not_match_its_record_is_corrupt(data, message, check, tmp_path):
     path = tmp_path / "x"
     if data is not None:
         path.write_bytes(data)
@@ -114,14 +112,14 @@ def test_a_file_that_is_not_as_recorded(data, message, check, tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.storage.lock import locked
-with locked(Path(sys.argv[1])):
+from pipeline.storage.lock import lock_workspace
+with lock_workspace(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
-def test_a_lock_names_its_holder_and_goes_when_it_dies(tmp_path):
+def test_a_lock_names_its_holder_and_is_released_when_it_dies(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(Locked, match=f"in use by process {holder.pid} "), lock_workspace(tmp_path):
@@ -132,7 +130,7 @@ def test_a_lock_names_its_holder_and_goes_when_it_dies(tmp_path):
             assert json.loads((tmp_path / ".lock-holder.json").read_bytes())["pid"] == os.getpid()
 
 
-def test_sources_on_a_remote_file_system(memory, tmp_path):
+def test_sources_in_a_store_have_the_same_identity_as_local_ones(memory, tmp_path):
     import gzip
 
     files = Digits().files()
@@ -144,41 +142,28 @@ def test_sources_on_a_remote_file_system(memory, tmp_path):
     assert read_range(source.files[0], 0, 2) == b"\x1f\x8b"
 
 
-def test_a_scheme_of_no_store_is_refused(tmp_path):
+def test_an_unknown_scheme_is_rejected(tmp_path):
     with pytest.raises(BadUsage, match=r"there is no store for nowhere://; expected s3://, gs:// or az://"):
         find_source("nowhere://bucket/digits", None, tmp_path)
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_what_a_record_names_stays_once_the_record_is_there(complete, tmp_path):
+def test_files_are_kept_on_failure_once_their_record_exists(complete, tmp_path):
     folder, record = tmp_path / "tables", tmp_path / "record.json"
     folder.mkdir()
 
-    def work():
+    def interrupt():
         with remove_on_failure(folder, record=record):
             if complete:
                 record.write_bytes(b"{}")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        work()
+        interrupt()
     assert folder.exists() == complete
 
 
-def test_a_folder_is_published_once(tmp_path):
-    staged, folder = tmp_path / "hidden" / "staged", tmp_path / "shown" / "folder"
-    for content in (b"first", b"again"):
-        write_atomically(staged / "file", content)
-        publish_folder(staged, folder)
-        assert contents(tmp_path) == {"shown/folder/file": b"first"}
-        assert not staged.exists()
-    publish_folder(staged, folder)  # nothing is left to publish
-    assert contents(tmp_path) == {"shown/folder/file": b"first"}
-    with pytest.raises(StorageFailed, match=r"cannot rename .*staged: No such file"):
-        publish_folder(staged, folder.with_name("other"))
-
-
-def test_a_link_is_never_followed_to_delete_what_is_elsewhere(tmp_path):
+def test_deleting_a_folder_does_not_follow_links(tmp_path):
     write_atomically(tmp_path / "elsewhere" / "kept", b"x")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     write_atomically(tmp_path / "folder" / "file", b"y")
@@ -190,16 +175,7 @@ def test_a_link_is_never_followed_to_delete_what_is_elsewhere(tmp_path):
     assert not (tmp_path / "folder").exists()
 
 
-def test_a_withdrawn_folder_is_gone_and_may_come_back(tmp_path):
-    write_atomically(tmp_path / "shown" / "file", b"x")
-    for _ in range(2):
-        unpublish_folder(tmp_path / "shown", tmp_path / "hidden")
-        assert contents(tmp_path) == {}
-    write_atomically(tmp_path / "shown" / "file", b"y")
-    assert contents(tmp_path) == {"shown/file": b"y"}
-
-
-def test_files_that_a_record_is_about_to_name_must_be_there(tmp_path):
+def test_missing_files_are_found_before_a_record_names_them(tmp_path):
     (tmp_path / "one").write_bytes(b"1")
     check_files_exist(tmp_path, ["one"])
     with pytest.raises(EngineFailed, match="two is gone: the job was given up"):

@@ -1,4 +1,4 @@
-"""Several processes and one workspace, by the real command."""
+"""Several processes in one workspace, run as commands."""
 
 import json
 import os
@@ -16,9 +16,9 @@ STAGES = ["preprocess", "validate", "train", "evaluate"]
 
 HOLD = """
 import sys
-from pipeline.storage.lock import locked
+from pipeline.storage.lock import lock_workspace
 from pathlib import Path
-with locked(Path(sys.argv[1])):
+with lock_workspace(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -38,12 +38,12 @@ def test_eight_processes_at_once_do_the_work_once(tmp_path, digits_folder):
     results = [json.loads(out) for out, _, _ in ended]
     assert sorted(result["skipped"] for result in results) == [[], *[STAGES] * 7]
     assert len({json.dumps([result["run_id"], result["test"], result["finished"]]) for result in results}) == 1
-    found = verify(find_scope(tmp_path / "ws"))
-    assert (found.faults, found.leftovers) == ((), ())
+    result = verify(find_scope(tmp_path / "ws"))
+    assert (result.faults, result.leftovers) == ((), ())
 
 
 @pytest.mark.slow
-def test_different_work_at_once_is_all_done(tmp_path, digits_folder):
+def test_processes_with_different_work_all_finish(tmp_path, digits_folder):
     options = ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", 20, "--json", "--wait", 500)
     running = [start("run", *options, "--seed", seed) for seed in (1, 2, 3, 1, 2, 3)]
     ended = [(*process.communicate(timeout=550), process.returncode) for process in running]
@@ -55,7 +55,7 @@ def test_different_work_at_once_is_all_done(tmp_path, digits_folder):
     assert verify(find_scope(tmp_path / "ws")).faults == ()
 
 
-def test_a_process_that_waits_goes_on_when_the_other_ends(tmp_path, digits_folder):
+def test_a_waiting_process_continues_when_the_holder_ends(tmp_path, digits_folder):
     with lock_workspace(tmp_path / "ws"):
         waiting = start("preprocess", "--workspace", tmp_path / "ws", "--dataset", digits_folder, "--wait", 300)
         line = waiting.stderr.readline()
@@ -68,19 +68,19 @@ def test_a_process_that_waits_goes_on_when_the_other_ends(tmp_path, digits_folde
 
 
 @pytest.mark.parametrize("command", ["run", "preprocess", "validate", "train", "evaluate", "verify"])
-def test_fail_wait_in_vain_or_skip(command, tmp_path):
-    place = ("--workspace", tmp_path / "ws")
+def test_a_locked_workspace_is_refused_or_skipped(command, tmp_path):
+    options = ("--workspace", tmp_path / "ws")
     (tmp_path / "ws" / "datasets").mkdir(parents=True)
     with lock_workspace(tmp_path / "ws"):
-        ended = backbeam(command, *place, "--wait", 0.2)
-        skipped = backbeam(command, *place, "--if-locked", "skip", "--json")
+        ended = backbeam(command, *options, "--wait", 0.2)
+        skipped = backbeam(command, *options, "--if-locked", "skip", "--json")
     assert (ended.code, ended.out) == (6, "")
     assert f"in use by process {os.getpid()}" in ended.err
     assert skipped.code == 0, skipped.err
     assert f"in use by process {os.getpid()}" in skipped.json["nothing_run"]
 
 
-def test_what_is_skipped_is_said_in_one_line(tmp_path):
+def test_a_skipped_command_prints_one_line(tmp_path):
     (tmp_path / "ws" / "datasets").mkdir(parents=True)
     with lock_workspace(tmp_path / "ws"):
         done = backbeam("verify", tmp_path / "ws", "--repair", "--if-locked", "skip")

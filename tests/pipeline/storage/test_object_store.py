@@ -1,4 +1,4 @@
-"""obstore against emulators of the three stores, and what its errors become."""
+"""`ObjectStore` against emulators of the three stores, and the translation of errors."""
 
 import io
 import signal
@@ -10,7 +10,8 @@ import pytest
 
 from model.errors import BadUsage, StorageFailed
 from pipeline.storage import object_store
-from pipeline.storage.object_store import find_store, open_remote
+from pipeline.storage.object_store import find_store
+from pipeline.storage.remote_stream import open_remote
 from tests.emulators import BUCKET, SECRET, Amazon, amazon, azure, google, wire
 from tests.helpers import free_addresses
 
@@ -30,7 +31,7 @@ SECRETS = {
 }
 
 
-class Breaks(io.BytesIO):
+class FailingFile(io.BytesIO):
     """A file that cannot be read to its end."""
 
     def read(self, size=-1, /):
@@ -46,15 +47,15 @@ def started(request, tmp_path_factory):
 
 
 @pytest.fixture
-def forgotten():
-    """No client of before, nor of this test afterwards."""
+def no_cached_clients():
+    """Clear the cache of clients before and after the test."""
     object_store._open.cache_clear()
     yield
     object_store._open.cache_clear()
 
 
 @pytest.fixture
-def emulated(started, monkeypatch, forgotten):
+def emulated(started, monkeypatch, no_cached_clients):
     set_environment(monkeypatch, started.environment)
     monkeypatch.setattr(object_store, "_PART_BYTES", 5 * 2**20)  # S3 takes no smaller parts
     return started
@@ -62,7 +63,7 @@ def emulated(started, monkeypatch, forgotten):
 
 @pytest.fixture
 def uri(emulated, request):
-    """A place of this test's own."""
+    """A URI for this test only."""
     return emulated.uri(request.node.name.partition("[")[0])
 
 
@@ -72,10 +73,10 @@ def set_environment(monkeypatch, environment):
     object_store._open.cache_clear()
 
 
-def test_an_object_in_parts_is_put_whole_or_not_at_all(emulated, uri):
+def test_a_multipart_upload_is_atomic(emulated, uri):
     store = find_store(uri)
-    with pytest.raises(StorageFailed, match="what goes there cannot be read"):
-        store.put(f"{uri}/object", Breaks(LARGE), len(LARGE))
+    with pytest.raises(StorageFailed, match="the data to upload cannot be read"):
+        store.put(f"{uri}/object", FailingFile(LARGE), len(LARGE))
     assert store.size(f"{uri}/object") is None
     assert list(store.walk(uri)) == []
     if isinstance(emulated, Amazon):
@@ -87,7 +88,7 @@ def test_an_object_in_parts_is_put_whole_or_not_at_all(emulated, uri):
     assert store.read(f"{uri}/object", 2**23) == LARGE[2**23 :]
 
 
-def test_reading_past_the_end_gives_what_is_there(uri):
+def test_reading_past_the_end_returns_the_existing_bytes(uri):
     store = find_store(uri)
     store.put(uri, io.BytesIO(b"short"), 5)
     assert [store.read(uri, start, 4) for start in (0, 3, 5, 9)] == [b"shor", b"rt", b"", b""]
@@ -96,8 +97,9 @@ def test_reading_past_the_end_gives_what_is_there(uri):
     assert (store.read(uri), store.read(uri, 0, 4), store.size(uri)) == (b"", b"", 0)
 
 
-def test_names_of_any_characters(emulated, uri):
-    store, names = find_store(uri), ["a b", "ü%20é", "x?y#z", "a+b&c=d", "~(*)'!"]
+def test_object_names_may_contain_any_characters(emulated, uri):
+    store = find_store(uri)
+    names = ["a b", "ü%20é", "x?y#z", "a+b&c=d", "~(*)'!"]
     for name in names:
         store.put(f"{uri}/{name}", io.BytesIO(name.encode()), len(name.encode()))
     folder = uri.rpartition("/")[2]
@@ -118,7 +120,7 @@ def test_a_new_object_never_replaces_one(emulated, uri):
         assert store.read(place) == LARGE[:size]
 
 
-def test_only_the_version_that_was_read_is_replaced(uri):
+def test_replace_needs_the_current_version(uri):
     store = find_store(uri)
     assert store.read_version(uri) is None
     assert not store.replace(uri, b"first", "1")
@@ -131,8 +133,9 @@ def test_only_the_version_that_was_read_is_replaced(uri):
 
 
 @pytest.mark.parametrize("size", [10, len(LARGE)])
-def test_of_many_that_put_at_once_one_does(uri, size):
-    store, place = find_store(uri), f"{uri}/{size}"
+def test_exactly_one_of_several_concurrent_new_objects_is_written(uri, size):
+    store = find_store(uri)
+    place = f"{uri}/{size}"
     with ThreadPoolExecutor(6) as pool:
         contents = [LARGE[number : size - 1] for number in range(6)]
         won = list(pool.map(lambda content: store.put_new(place, io.BytesIO(content), len(content)), contents))
@@ -140,7 +143,7 @@ def test_of_many_that_put_at_once_one_does(uri, size):
     assert store.read(place) == contents[won.index(True)]
 
 
-def test_of_many_that_replace_a_version_at_once_one_does(uri):
+def test_exactly_one_of_several_concurrent_replacements_succeeds(uri):
     store = find_store(uri)
     assert store.put_new(uri, io.BytesIO(b"first"), 5)
     _, version = store.read_version(uri)
@@ -150,7 +153,7 @@ def test_of_many_that_replace_a_version_at_once_one_does(uri):
     assert store.read(uri) == b"%d" % won.index(True)
 
 
-def test_a_put_whose_answer_is_lost_was_ours(emulated, uri, monkeypatch):
+def test_a_write_whose_answer_is_lost_counts_as_written(emulated, uri, monkeypatch):
     with wire(emulated, UNUSUAL, 0, "unheard") as broken:
         set_environment(monkeypatch, emulated.reached_by(broken.address))
         store = find_store(uri)
@@ -159,8 +162,8 @@ def test_a_put_whose_answer_is_lost_was_ours(emulated, uri, monkeypatch):
         assert not store.put_new(uri, io.BytesIO(UNUSUAL), len(UNUSUAL))
 
 
-def test_a_put_of_other_content_meanwhile_is_not_ours(emulated, uri, monkeypatch):
-    """The answer to the first try is lost, and before the second another puts what is of the same length."""
+def test_content_of_another_process_after_a_lost_answer_does_not_count(emulated, uri, monkeypatch):
+    """The answer to the first attempt is lost; another process writes an object of equal size before the second."""
     with wire(emulated, UNUSUAL, 0, "once") as broken:
         set_environment(monkeypatch, emulated.reached_by(broken.address))
         monkeypatch.setattr(time, "sleep", lambda _: emulated.put(uri.rpartition("/")[2], UNUSUAL[::-1]))
@@ -170,7 +173,7 @@ def test_a_put_of_other_content_meanwhile_is_not_ours(emulated, uri, monkeypatch
 
 
 @pytest.mark.parametrize(("size", "spared"), [(len(UNUSUAL), 0), (len(LARGE), 1)])
-def test_an_upload_that_is_cut_off_is_tried_again(emulated, uri, monkeypatch, size, spared):
+def test_an_interrupted_upload_is_retried(emulated, uri, monkeypatch, size, spared):
     content = UNUSUAL if size == len(UNUSUAL) else LARGE
     with wire(emulated, content[:20] if size == len(UNUSUAL) else b"PUT /", spared, "once") as broken:
         set_environment(monkeypatch, emulated.reached_by(broken.address))
@@ -179,7 +182,7 @@ def test_an_upload_that_is_cut_off_is_tried_again(emulated, uri, monkeypatch, si
     assert emulated.get(uri.rpartition("/")[2]) == content
 
 
-def test_an_answer_that_breaks_off_is_asked_for_again(emulated, uri, monkeypatch):
+def test_an_interrupted_download_is_retried(emulated, uri, monkeypatch):
     emulated.put(uri.rpartition("/")[2], LARGE)
     with wire(emulated, b"GET /", 0, "halved") as broken:
         set_environment(monkeypatch, emulated.reached_by(broken.address))
@@ -197,7 +200,7 @@ def test_a_stream_reads_one_state_of_an_object(emulated, uri):
             stream.read()
 
 
-def test_a_bucket_that_is_not_there(emulated):
+def test_a_missing_bucket_is_a_storage_failure(emulated):
     uri = f"{emulated.scheme}://no-such-bucket/folder/x"
     store = find_store(uri)
     for work in (
@@ -211,20 +214,20 @@ def test_a_bucket_that_is_not_there(emulated):
             work()
 
 
-def test_deleting_what_is_partly_there(emulated, uri):
+def test_missing_objects_are_ignored_when_others_are_deleted(emulated, uri):
     store = find_store(uri)
-    there = [f"{uri}/{number}" for number in range(20)]
-    for each in there:
-        store.put(each, io.BytesIO(b"x"), 1)
-    store.delete([f"{uri}/missing", *there, f"{uri}/missing too"])
+    existing = [f"{uri}/{number}" for number in range(20)]
+    for object_uri in existing:
+        store.put(object_uri, io.BytesIO(b"x"), 1)
+    store.delete([f"{uri}/missing", *existing, f"{uri}/missing too"])
     assert list(store.walk(uri)) == []
 
 
-def test_a_signal_ends_a_request_that_is_not_answered(emulated, uri, monkeypatch):
-    def end(*_):
+def test_a_signal_ends_a_request_without_an_answer(emulated, uri, monkeypatch):
+    def exit_on_signal(*_):
         raise SystemExit(143)
 
-    before = signal.signal(signal.SIGALRM, end)
+    before = signal.signal(signal.SIGALRM, exit_on_signal)
     with wire(emulated, UNUSUAL, 0, "silent") as broken:
         set_environment(monkeypatch, emulated.reached_by(broken.address))
         signal.setitimer(signal.ITIMER_REAL, 0.5)
@@ -236,10 +239,11 @@ def test_a_signal_ends_a_request_that_is_not_answered(emulated, uri, monkeypatch
 
 
 @pytest.mark.slow
-def test_more_objects_than_a_listing_gives_at_once(emulated, uri):
-    store, uris = find_store(uri), [f"{uri}/{number:04}" for number in range(1001)]
+def test_listings_and_deletions_of_several_pages(emulated, uri):
+    store = find_store(uri)
+    uris = [f"{uri}/{number:04}" for number in range(1001)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda each: store.put(each, io.BytesIO(b""), 0), uris))
+        list(pool.map(lambda name: store.put(name, io.BytesIO(b""), 0), uris))
     store.put(f"{uri}0/other", io.BytesIO(b"x"), 1)
     assert sorted(store.walk(uri)) == uris
     store.delete(store.walk(uri))
@@ -249,13 +253,17 @@ def test_more_objects_than_a_listing_gives_at_once(emulated, uri):
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
-def test_missing_credentials_are_named(scheme, tmp_path, monkeypatch, forgotten):
-    [nobody] = free_addresses(1)  # in place of the servers that tell a cloud's own machines their credentials
+def test_missing_credentials_are_named(scheme, tmp_path, monkeypatch, no_cached_clients):
+    [unused] = free_addresses(1)  # replaces the metadata server that gives credentials
     for name in NO_CREDENTIALS:
         monkeypatch.delenv(name, raising=False)
-    nowhere = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "AZURE_STORAGE_ACCOUNT_NAME": "name"}
-    nowhere |= {"GCE_METADATA_HOST": nobody, "GCE_METADATA_IP": nobody, "AZURE_MSI_ENDPOINT": f"http://{nobody}/token"}
-    set_environment(monkeypatch, nowhere)
+    environment = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "AZURE_STORAGE_ACCOUNT_NAME": "name"}
+    environment |= {
+        "GCE_METADATA_HOST": unused,
+        "GCE_METADATA_IP": unused,
+        "AZURE_MSI_ENDPOINT": f"http://{unused}/token",
+    }
+    set_environment(monkeypatch, environment)
     monkeypatch.setitem(object_store._RETRIES, "retry_timeout", timedelta(0))
     uri = f"{scheme}://bucket/name"
     first = {"s3": "AWS_ACCESS_KEY_ID", "gs": "GOOGLE_APPLICATION_CREDENTIALS", "az": "AZURE_STORAGE_ACCOUNT_NAME"}
@@ -264,32 +272,32 @@ def test_missing_credentials_are_named(scheme, tmp_path, monkeypatch, forgotten)
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
-def test_no_secret_is_in_a_message(scheme, tmp_path, monkeypatch, forgotten):
-    [nobody] = free_addresses(1)
+def test_no_secret_is_in_a_message(scheme, tmp_path, monkeypatch, no_cached_clients):
+    [unused] = free_addresses(1)
     (tmp_path / "key.json").write_text(f'{{"type": "{SECRET}"}}')
     monkeypatch.setitem(object_store._RETRIES, "retry_timeout", timedelta(0))
-    aways = [{name: f"http://user:{SECRET}@{nobody}/"} for name in object_store._ENDPOINTS[scheme]]
-    for away in [*aways, {"GOOGLE_APPLICATION_CREDENTIALS": SECRET} if scheme == "gs" else {}]:
+    unreachable = [{name: f"http://user:{SECRET}@{unused}/"} for name in object_store._ENDPOINTS[scheme]]
+    for changed in [*unreachable, {"GOOGLE_APPLICATION_CREDENTIALS": SECRET} if scheme == "gs" else {}]:
         with monkeypatch.context() as patched:
             patched.setattr(time, "sleep", lambda _: None)
-            set_environment(patched, SECRETS | {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json")} | away)
+            set_environment(patched, SECRETS | {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json")} | changed)
             uri = f"{scheme}://bucket/name"
-            if not away:
-                patched.setenv(object_store._ENDPOINTS[scheme][0], f"http://{nobody}")
+            if not changed:
+                patched.setenv(object_store._ENDPOINTS[scheme][0], f"http://{unused}")
             with pytest.raises(StorageFailed) as failed:
                 find_store(uri).put_new(uri, io.BytesIO(b"x"), 1)
         assert uri in str(failed.value)
         assert SECRET not in str(failed.value)
 
 
-def test_a_profile_that_is_not_there(tmp_path, monkeypatch, forgotten):
+def test_an_unknown_profile_is_reported_as_missing_credentials(tmp_path, monkeypatch, no_cached_clients):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     set_environment(monkeypatch, {"AWS_PROFILE": "ours", "AWS_CONFIG_FILE": str(tmp_path / "none")})
     with pytest.raises(StorageFailed, match="s3://bucket/x: no credentials that can be used: set AWS_ACCESS_KEY_ID"):
         find_store("s3://bucket/x").size("s3://bucket/x")
 
 
-def test_a_profile_gives_credentials(tmp_path, monkeypatch, forgotten):
+def test_a_profile_gives_credentials(tmp_path, monkeypatch, no_cached_clients):
     for name in NO_CREDENTIALS:
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "credentials").write_text("[ours]\naws_access_key_id=an-identity\naws_secret_access_key=a-secret\n")
@@ -301,7 +309,7 @@ def test_a_profile_gives_credentials(tmp_path, monkeypatch, forgotten):
         assert store.get("x") == b"x"
 
 
-def test_a_profile_needs_boto3(monkeypatch, forgotten):
+def test_a_profile_needs_boto3(monkeypatch, no_cached_clients):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     monkeypatch.setenv("AWS_PROFILE", "ours")
     monkeypatch.setattr(object_store, "find_spec", lambda name: None)

@@ -18,8 +18,8 @@ from pipeline.storage.files import (
     write_atomically,
     write_if_absent,
 )
-from pipeline.storage.object_store import RemoteStream
 from pipeline.storage.places import RemotePath, is_remote, place_of
+from pipeline.storage.remote_stream import RemoteStream
 
 NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
     lambda name: name not in (".", "..")
@@ -27,55 +27,57 @@ NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"])
 
 
 @given(NAMES, st.lists(NAMES, min_size=1, max_size=5), NAMES)
-def test_names_and_joins_are_as_of_paths(bucket, names, other):
-    remote, local = RemotePath(f"s3://{bucket}"), PurePosixPath(f"/{bucket}")
+def test_names_and_joins_equal_those_of_paths(bucket, names, new_name):
+    remote = RemotePath(f"s3://{bucket}")
+    local = PurePosixPath(f"/{bucket}")
     for name in names:
-        remote, local = remote / name, local / name
+        remote = remote / name
+        local = local / name
     assert str(remote) == "s3:/" + posixpath.join("/", bucket, *names)
     assert (remote.name, remote.stem) == (local.name, local.stem)
     assert str(remote.parent) == f"s3:/{local.parent}"
-    assert remote.with_name(other) == remote.parent / other
+    assert remote.with_name(new_name) == remote.parent / new_name
     assert (remote.parent / remote.name) == remote == place_of(str(remote)) == pickle.loads(pickle.dumps(remote))  # noqa: S301
     assert place_of(f"{remote}//") == remote
     assert is_remote(str(remote))
 
 
 @pytest.mark.parametrize("uri", ["s3://", "s3:///name", "s3://bucket//name", "s3://bucket/../other", "s3://bucket/."])
-def test_what_is_no_place(uri):
+def test_malformed_uris_are_rejected(uri):
     with pytest.raises(BadUsage, match="expected SCHEME://BUCKET/NAME"):
         place_of(uri)
 
 
-def test_a_bucket_is_in_no_folder():
+def test_a_bucket_has_no_parent():
     with pytest.raises(BadUsage):
         _ = RemotePath("s3://bucket").parent
 
 
-def test_a_path_is_a_path():
+def test_text_without_a_scheme_is_a_local_path():
     assert place_of("a/b") == Path("a/b")
     assert place_of(Path("a/b")) == Path("a/b")
 
 
-def test_a_scheme_of_no_store_is_refused():
+def test_an_unknown_scheme_is_rejected():
     with pytest.raises(BadUsage, match=r"there is no store for hdfs://; expected s3://, gs:// or az://"):
         RemotePath("hdfs://bucket/name").exists()
 
 
 @pytest.fixture
-def held(memory):
-    """Objects below two folders, the name of one of which begins with that of the other."""
+def two_folders(memory):
+    """Objects in two folders, a-1 and a-10."""
     memory.update({f"memory://b/ws/{folder}/{name}": b"x" for folder in ("a-1", "a-10") for name in ("m.json", "s")})
     return memory
 
 
-def test_deleting_touches_nothing_of_a_longer_name(held):
+def test_deleting_a_folder_keeps_folders_with_a_longer_name(two_folders):
     remove_tree(RemotePath("memory://b/ws/a-1"))
-    assert set(held) == {"memory://b/ws/a-10/m.json", "memory://b/ws/a-10/s"}
+    assert set(two_folders) == {"memory://b/ws/a-10/m.json", "memory://b/ws/a-10/s"}
 
 
-def test_finding(held):
+def test_glob_and_existence_of_objects_and_folders(two_folders):
     place = RemotePath("memory://b/ws")
-    assert {str(found) for found in place.glob("*/m.json")} == {"memory://b/ws/a-1/m.json", "memory://b/ws/a-10/m.json"}
+    assert {str(path) for path in place.glob("*/m.json")} == {"memory://b/ws/a-1/m.json", "memory://b/ws/a-10/m.json"}
     assert list(place.glob("m.json")) == []
     assert place.is_dir()
     assert not place.exists()
@@ -83,15 +85,15 @@ def test_finding(held):
     assert (place / "a-1" / "s").is_file()
 
 
-def test_writing_puts_all_or_nothing(memory):
+def test_a_failed_upload_writes_no_object(memory):
     place = RemotePath("memory://b/x")
 
-    def fails():
+    def failing_chunks():
         yield b"half"
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(place, fails())
+        write_atomically(place, failing_chunks())
     assert memory == {}
     write_atomically(place, [b"who", b"le"])
     write_atomically(place, b"")
@@ -109,7 +111,7 @@ def record(digest, **more):
     return json.dumps({"run_id": "a", "parameters": {"name": "p", "sha256": digest}, **more}).encode()
 
 
-def test_a_record_that_another_process_committed_stays(memory):
+def test_a_record_committed_by_another_process_is_kept(memory):
     place = RemotePath("memory://b/run.json")
     first = record("1", seconds=1)
     commit_file(place, first)
@@ -121,7 +123,7 @@ def test_a_record_that_another_process_committed_stays(memory):
     assert memory == {"memory://b/run.json": first}
 
 
-def test_an_object_that_is_not_there(memory):
+def test_reading_a_missing_object_raises_and_deleting_it_does_not(memory):
     place = RemotePath("memory://b/x")
     for read in (place.read_bytes, lambda: file_size(place), lambda: open_binary(place)):
         with pytest.raises(FileNotFoundError, match="memory://b/x"):
@@ -131,7 +133,7 @@ def test_an_object_that_is_not_there(memory):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # every example puts its own object
 @given(st.binary(max_size=60), st.lists(st.tuples(st.integers(0, 70), st.integers(0, 70)), max_size=6))
-def test_a_stream_reads_what_is_there(memory, data, reads):
+def test_a_stream_reads_the_bytes_of_any_range(memory, data, reads):
     memory["memory://b/x"] = data
     place = RemotePath("memory://b/x")
     with RemoteStream(place.uri, len(data)) as stream:
@@ -143,7 +145,7 @@ def test_a_stream_reads_what_is_there(memory, data, reads):
         assert stream.read() == data
 
 
-def test_an_object_that_is_replaced_while_it_is_read(memory):
+def test_replacing_an_object_while_it_is_read_is_a_storage_failure(memory):
     memory["memory://b/x"] = b"first" * 2**21
     with open_binary(RemotePath("memory://b/x")) as stream:
         assert stream.read(5) == b"first"

@@ -1,4 +1,4 @@
-"""Fields that a record leaves out of its file where they say nothing: older records read and digest as they did."""
+"""Optional fields with their default are omitted from a record's file, so that older records keep their digest."""
 
 import json
 
@@ -47,18 +47,19 @@ RUN = RunRecord(
 @pytest.mark.parametrize(
     ("record", "field", "value"),
     [(SHARD, "part", 0), (MANIFEST, "parts", (PART,)), (RUN, "resumed_at", (10,))],
-    ids=lambda each: each if isinstance(each, str) else type(each).__name__,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_a_field_that_says_nothing_is_left_out_of_the_file(record: Record, field, value, tmp_path):
-    without, given = record.to_json(), record.model_copy(update={field: value}).to_json()
-    found = {key: each for key, each in json.loads(given).items() if key != "record_sha256"}
-    assert found.pop(field) == json.loads(json.dumps(value, default=vars))
-    assert found == {key: each for key, each in json.loads(without).items() if key != "record_sha256"}
+def test_an_optional_field_with_its_default_is_omitted_from_the_file(record: Record, field, value, tmp_path):
+    without = record.to_json()
+    given = record.model_copy(update={field: value}).to_json()
+    content = {key: item for key, item in json.loads(given).items() if key != "record_sha256"}
+    assert content.pop(field) == json.loads(json.dumps(value, default=vars))
+    assert content == {key: item for key, item in json.loads(without).items() if key != "record_sha256"}
     for data in (without, given):
         assert type(record).from_json(data, tmp_path / "x").to_json() == data
 
 
-def test_a_warm_start_is_left_out_of_a_configuration_that_has_none():
+def test_a_missing_warm_start_is_omitted_from_the_file():
     assert "warm_start" not in CONFIG.model_dump(mode="json")
     assert "warm_start" not in json.loads(RUN.to_json())["config"]
     started = TrainingConfig(**CONFIG.model_dump() | {"warm_start": START})

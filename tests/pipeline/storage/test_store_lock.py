@@ -1,4 +1,4 @@
-"""The lock of a workspace in a store: its logic, by clocks that tests turn and a store in memory."""
+"""Leases of workspaces in a store, tested with a store in memory and clocks that the tests advance."""
 
 import hashlib
 import json
@@ -7,21 +7,26 @@ import pytest
 
 from model.errors import Locked, StorageFailed
 from pipeline.storage.lease import HeldLease, Lease, read_lease
-from pipeline.storage.lock import attempts
+from pipeline.storage.store_lock import acquisition_attempts
 
 URI = "s3://bucket/ws/.lock"
 LEASE = 60.0
 
 
 class Store:
-    """One object with versions; `away` makes requests fail, `deaf` does what is asked and loses the answer."""
+    """A store of one object with versions.
+
+    If `unreachable` is set, requests fail. If `loses_answers` is set, replacements are executed and then fail.
+    """
 
     def __init__(self):
-        self.data, self.away, self.deaf = None, False, False
+        self.data = None
+        self.unreachable = False
+        self.loses_answers = False
 
     def read_version(self, uri):
-        if self.away:
-            raise StorageFailed("away")
+        if self.unreachable:
+            raise StorageFailed("unreachable")
         return None if self.data is None else (self.data, hashlib.md5(self.data).hexdigest())  # noqa: S324 - as S3 does
 
     def put_new(self, uri, content, num_bytes):
@@ -35,16 +40,20 @@ class Store:
         if found is None or found[1] != version:
             return False
         self.data = data
-        if self.deaf:
+        if self.loses_answers:
             raise StorageFailed("no answer")
         return True
 
 
 class Machine:
-    """A clock of its own, which starts anywhere, and a file of notes."""
+    """A machine with its own clock and memory file."""
 
-    def __init__(self, store, folder, name, starts):
-        self.store, self.notes, self.name, self.now, self.number = store, folder / name, name, starts, 0
+    def __init__(self, store, folder, name, now):
+        self.store = store
+        self.memory_file = folder / name
+        self.name = name
+        self.now = now
+        self.num_attempts = 0
 
     def clock(self):
         return self.now
@@ -52,10 +61,11 @@ class Machine:
     def sleep(self, seconds):
         self.now += seconds
 
-    def take(self, wait=0.0):
-        self.number += 1
-        wanted = HeldLease(self.name, f"{self.name}-{self.number}", LEASE)
-        for found in attempts(self.store, URI, wanted, self.notes, wait, self.clock, self.sleep):
+    def acquire(self, wait=0.0):
+        """Return the Lease, or the name of its holder."""
+        self.num_attempts += 1
+        desired = HeldLease(self.name, f"{self.name}-{self.num_attempts}", LEASE)
+        for found in acquisition_attempts(self.store, URI, desired, self.memory_file, wait, self.clock, self.sleep):
             if isinstance(found, Lease):
                 return found
         return found.holding.holder
@@ -71,125 +81,126 @@ def machines(store, tmp_path):
     return Machine(store, tmp_path, "one", 1e6), Machine(store, tmp_path, "two", 5.0)
 
 
-def test_one_holds_it_until_it_lets_go(machines):
+def test_a_lease_is_exclusive_until_it_is_released(machines):
     one, two = machines
-    lease = one.take()
-    assert two.take() == "one"
+    lease = one.acquire()
+    assert two.acquire() == "one"
     lease.release()
-    assert isinstance(two.take(), Lease)
-    assert one.take() == "two"
+    assert isinstance(two.acquire(), Lease)
+    assert one.acquire() == "two"
 
 
-def test_the_lock_of_a_dead_process_is_free_after_a_lease(machines):
+def test_the_lease_of_a_dead_process_can_be_acquired_after_its_duration(machines):
     one, two = machines
-    one.take()
+    one.acquire()
     before = two.now
-    lease = two.take(wait=100)
+    lease = two.acquire(wait=100)
     assert isinstance(lease, Lease)
     assert LEASE <= two.now - before <= LEASE + 2
 
 
-def test_who_does_not_wait_finds_it_free_in_the_end(machines):
+def test_observations_of_separate_attempts_add_up(machines):
     one, two = machines
-    one.take()
-    assert two.take() == "one"
+    one.acquire()
+    assert two.acquire() == "one"
     two.now += LEASE - 1
-    assert two.take() == "one"
+    assert two.acquire() == "one"
     two.now += 1
-    assert isinstance(two.take(), Lease)
+    assert isinstance(two.acquire(), Lease)
 
 
-def test_a_clock_that_began_anew_knows_nothing(machines):
+def test_an_observation_restarts_when_the_clock_does(machines):
     one, two = machines
-    one.take()
+    one.acquire()
     two.now = 1000.0
-    assert two.take() == "one"
+    assert two.acquire() == "one"
     two.now = 10.0
-    assert two.take() == "one"
+    assert two.acquire() == "one"
     two.now = 10.0 + LEASE - 1
-    assert two.take() == "one"
+    assert two.acquire() == "one"
 
 
-def test_one_that_is_renewed_is_never_free(machines):
+def test_a_renewed_lease_cannot_be_taken_over(machines):
     one, two = machines
-    lease = one.take()
+    lease = one.acquire()
     for _ in range(50):
         one.now += 50
         two.now += 50
         lease.renew()
         lease.check()
-        assert two.take() == "one"
+        assert two.acquire() == "one"
 
 
-def test_the_holder_stops_before_another_can_take_it(machines):
-    """Whoever looks right after the last renewal may take it a lease later, and not before the holder has stopped."""
+def test_the_holder_stops_before_another_process_can_take_over(machines):
+    """A process that reads the object right after its last renewal may take over one lease later, not earlier."""
     one, two = machines
-    lease = one.take()
-    assert two.take() == "one"
+    lease = one.acquire()
+    assert two.acquire() == "one"
     one.now += LEASE - 0.001
     lease.check()
     one.now += 0.001
     two.now += LEASE
     with pytest.raises(Locked, match="is lost: it was not renewed for 60 s"):
         lease.check()
-    assert isinstance(two.take(), Lease)
+    assert isinstance(two.acquire(), Lease)
     lease.renew()
     with pytest.raises(Locked, match="was lost to two"):
         lease.check()
     lease.release()
-    assert one.take() == "two"
+    assert one.acquire() == "two"
 
 
-def test_of_two_that_take_over_one_does(machines, store, tmp_path):
+def test_exactly_one_of_two_processes_takes_over(machines, store, tmp_path):
     one, two = machines
-    one.take()
+    one.acquire()
     three = Machine(store, tmp_path, "three", 77.0)
-    assert (two.take(), three.take()) == ("one", "one")
-    two.now, three.now = two.now + LEASE, three.now + LEASE
-    seen = store.read_version
-    answers = [seen(URI)]  # what three saw before two took it
-    lease = two.take()
-    store.read_version = lambda uri: answers.pop() if answers else seen(uri)
+    assert (two.acquire(), three.acquire()) == ("one", "one")
+    two.now += LEASE
+    three.now += LEASE
+    read_version = store.read_version
+    stale_reads = [read_version(URI)]  # three has read the object before two replaces it
+    lease = two.acquire()
+    store.read_version = lambda uri: stale_reads.pop() if stale_reads else read_version(uri)
     replace = store.replace
 
-    def compare(uri, data, version):
-        return version == seen(uri)[1] and replace(uri, data, version)
+    def compare_and_swap(uri, data, version):
+        return version == read_version(uri)[1] and replace(uri, data, version)
 
-    store.replace = compare
+    store.replace = compare_and_swap
     assert isinstance(lease, Lease)
-    assert three.take() == "two"
+    assert three.acquire() == "two"
 
 
-def test_a_process_that_was_killed_is_known_on_its_machine(machines):
+def test_the_lease_of_a_killed_process_is_free_at_once_on_its_own_machine(machines):
     one, two = machines
-    one.take()
-    assert two.take() == "one"
-    assert isinstance(one.take(), Lease)  # which holds this machine's lock, so the other has ended
-    assert two.take() == "one"
+    one.acquire()
+    assert two.acquire() == "one"
+    assert isinstance(one.acquire(), Lease)  # this process holds the local lock, so the earlier one has ended
+    assert two.acquire() == "one"
 
 
-def test_a_renewal_whose_answer_is_lost(machines, store):
+def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(machines, store):
     one, two = machines
-    lease = one.take()
+    lease = one.acquire()
     one.now += 10
-    store.deaf = True
+    store.loses_answers = True
     with pytest.raises(StorageFailed):
         lease.renew()
-    store.deaf = False
-    assert two.take() == "one"
+    store.loses_answers = False
+    assert two.acquire() == "one"
     one.now += 20
-    lease.renew()  # finds its own earlier one, whose time began at 10
+    lease.renew()  # finds the renewal that began at 10
     one.now += 20
     lease.check()
     lease.renew()
     one.now += LEASE - 1
     lease.check()
-    assert two.take() == "one"
+    assert two.acquire() == "one"
 
 
-def test_a_store_that_is_away_for_too_long(machines, store):
-    lease = machines[0].take()
-    store.away = True
+def test_a_lease_is_lost_when_the_store_is_unreachable_for_its_duration(machines, store):
+    lease = machines[0].acquire()
+    store.unreachable = True
     with pytest.raises(StorageFailed):
         lease.renew()
     lease.check()
@@ -199,16 +210,16 @@ def test_a_store_that_is_away_for_too_long(machines, store):
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff", json.dumps({"holder": 1}).encode()])
-def test_an_object_that_makes_no_sense_is_somebody_s_for_a_lease(data, machines, store):
+def test_an_unreadable_lease_can_be_taken_over_after_its_duration(data, machines, store):
     store.data = data
     assert read_lease(store, URI).holding.holder == "another process"
-    assert machines[0].take() == "another process"
+    assert machines[0].acquire() == "another process"
     machines[0].now += LEASE
-    assert isinstance(machines[0].take(), Lease)
+    assert isinstance(machines[0].acquire(), Lease)
 
 
-def test_one_that_was_deleted_is_lost(machines, store):
-    lease = machines[0].take()
+def test_a_deleted_lease_is_lost(machines, store):
+    lease = machines[0].acquire()
     store.data = None
     lease.renew()
     with pytest.raises(Locked, match="somebody who deleted it"):

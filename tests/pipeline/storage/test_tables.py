@@ -1,4 +1,4 @@
-"""How large a file of a table may be: what is written is read back, and what would not be is not written."""
+"""Size limits of table files, and checksums of their pages."""
 
 import numpy as np
 import pyarrow as pa
@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.errors import BadInput, CorruptArtefact
-from pipeline.storage import tables as files
+from pipeline.storage import tables
 from pipeline.storage.tables import check_rows, decode_table, encode_table, write_table
 
 TABLE = pa.table({"numbers": [[1.0, 2.0], [], [3.0]]})
@@ -17,16 +17,16 @@ def num_bytes(data: bytes) -> int:
 
 
 def test_a_table_as_large_as_the_limits_is_written_and_read(monkeypatch):
-    monkeypatch.setattr(files, "MOST_ROWS", 3)
-    monkeypatch.setattr(files, "MOST_TABLE_BYTES", num_bytes(encode_table(TABLE)))
+    monkeypatch.setattr(tables, "MAX_ROWS", 3)
+    monkeypatch.setattr(tables, "MAX_TABLE_BYTES", num_bytes(encode_table(TABLE)))
     assert decode_table(encode_table(TABLE), "numbers.parquet").equals(TABLE)
 
 
-@pytest.mark.parametrize("limit", ["MOST_ROWS", "MOST_TABLE_BYTES"])
+@pytest.mark.parametrize("limit", ["MAX_ROWS", "MAX_TABLE_BYTES"])
 def test_a_larger_table_is_neither_written_nor_read(limit, tmp_path, monkeypatch):
     data = encode_table(TABLE)
-    most = {"MOST_ROWS": 3, "MOST_TABLE_BYTES": num_bytes(data)}[limit]
-    monkeypatch.setattr(files, limit, most - 1)
+    size = {"MAX_ROWS": 3, "MAX_TABLE_BYTES": num_bytes(data)}[limit]
+    monkeypatch.setattr(tables, limit, size - 1)
     with pytest.raises(BadInput, match=rf"^numbers\.parquet would have 3 rows and {num_bytes(data)} bytes, at most "):
         write_table(tmp_path / "numbers.parquet", TABLE)
     assert list(tmp_path.iterdir()) == []
@@ -38,35 +38,35 @@ def test_row_groups_count_together(monkeypatch):
     sink = pa.BufferOutputStream()
     pq.write_table(TABLE, sink, row_group_size=1)
     data = sink.getvalue().to_pybytes()
-    about = pq.read_metadata(pa.BufferReader(data))
-    sizes = [about.row_group(number).total_byte_size for number in range(3)]
-    monkeypatch.setattr(files, "MOST_TABLE_BYTES", sum(sizes) - 1)
+    metadata = pq.read_metadata(pa.BufferReader(data))
+    sizes = [metadata.row_group(index).total_byte_size for index in range(3)]
+    monkeypatch.setattr(tables, "MAX_TABLE_BYTES", sum(sizes) - 1)
     with pytest.raises(CorruptArtefact, match=f"{sum(sizes)} bytes"):
         decode_table(data, "x")
 
 
 def test_the_bytes_of_lists_are_below_what_their_offsets_can_count():
     """A float32 takes four bytes, and the offsets of a list column are int32."""
-    assert files.MOST_TABLE_BYTES // 4 < 2**31
+    assert tables.MAX_TABLE_BYTES // 4 < 2**31
 
 
-def test_rows_are_counted_before_they_are_worked_out(monkeypatch):
-    monkeypatch.setattr(files, "MOST_ROWS", 10)
-    monkeypatch.setattr(files, "MOST_TABLE_BYTES", 80)
+def test_too_many_rows_are_rejected_before_they_are_computed(monkeypatch):
+    monkeypatch.setattr(tables, "MAX_ROWS", 10)
+    monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 80)
     check_rows(10, 8, "predictions", "use more shards")
     for num_rows, row_bytes in ((11, 0), (10, 9)):
-        found = f"{num_rows} rows and {num_rows * row_bytes} bytes"
-        with pytest.raises(BadInput, match=f"predictions would have {found} or more in a file, .*: use more shards"):
+        size = f"{num_rows} rows and {num_rows * row_bytes} bytes"
+        with pytest.raises(BadInput, match=f"predictions would have {size} or more in a file, .*: use more shards"):
             check_rows(num_rows, row_bytes, "predictions", "use more shards")
 
 
 def test_files_are_compressed_and_every_page_is_checked():
     table = pa.table({"numbers": np.arange(1000)})
     data = encode_table(table)
-    about = pq.read_metadata(pa.BufferReader(data)).row_group(0).column(0)
-    assert about.compression == "ZSTD"
-    start = about.dictionary_page_offset or about.data_page_offset
-    for place in range(start + 60, start + about.total_compressed_size, 50):  # behind the header of the first page
-        damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    column = pq.read_metadata(pa.BufferReader(data)).row_group(0).column(0)
+    assert column.compression == "ZSTD"
+    start = column.dictionary_page_offset or column.data_page_offset
+    for position in range(start + 60, start + column.total_compressed_size, 50):  # after the header of the first page
+        damaged = data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
         with pytest.raises(CorruptArtefact, match=r"^numbers cannot be read: "):
             decode_table(damaged, "numbers")

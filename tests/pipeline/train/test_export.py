@@ -15,7 +15,7 @@ from model.checkpoint import decode_parameters
 from model.errors import BadUsage
 from model.network import build_network, predict
 from pipeline.sources.catalog import EMBEDDED
-from pipeline.storage.files import create_folder_atomically
+from pipeline.storage.folders import create_folder_atomically
 from pipeline.train.run_record import load_run
 from tests.helpers import backbeam, contents
 
@@ -140,7 +140,7 @@ def test_missing_target_and_unknown_run_are_rejected(tmp_path, digits_run):
     assert backbeam("export", "--workspace", digits_run).code == 2
     done = backbeam("export", "nothing", "--to", tmp_path / "x", "--workspace", digits_run)
     assert (done.code, list(tmp_path.iterdir())) == (2, [])
-    assert "which run? there is none for 'nothing'" in done.err
+    assert "'nothing' matches no run" in done.err
 
 
 class Interrupted(BaseException):
@@ -163,7 +163,7 @@ def test_failed_folder_leaves_nothing(problem, tmp_path):
 SECOND_WRITER = """
 import sys
 from pathlib import Path
-from pipeline.storage.files import create_folder_atomically
+from pipeline.storage.folders import create_folder_atomically
 with create_folder_atomically(Path(sys.argv[1])) as folder:
     (folder / "second").write_bytes(b"done")
 """
