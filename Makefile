@@ -71,6 +71,7 @@ lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.class_names
 
 types: $(VENV)/installed-dev
 	@$(BIN)/mypy
