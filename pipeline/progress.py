@@ -97,6 +97,12 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u20
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
+def describe_lost_messages() -> str | None:
+    """Return why standard error lost messages of this process, the last time; None if it lost none."""
+    problem = dropped_error(sys.stderr)
+    return str(problem) if problem else None
+
+
 def escape_control_characters(text: str) -> str:
     """Replace the characters of a text of any number of lines that could control a terminal."""
     return _CONTROL_CHARACTERS.sub(_REPLACEMENT, text)

@@ -27,6 +27,7 @@ from pipeline.evaluate.slice_config import Slicings
 from pipeline.evaluate.slices import SLICINGS
 from pipeline.evaluate.table_sizes import check_table_sizes
 from pipeline.preprocess.manifest import Manifest
+from pipeline.preprocess.shards import number_order
 from pipeline.progress import show_progress
 from pipeline.storage.files import check_files_exist, count_files
 from pipeline.storage.places import Place
@@ -89,7 +90,7 @@ def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, be
         _predict(pipeline, shards, job) | "WriteAnswers" >> beam.Map(write)
 
     run_pipeline(beam, PipelineOptions, beam_arguments, construct)
-    names = sorted(predictions_file_name(shard.info) for shard in shards)
+    names = sorted((predictions_file_name(shard.info) for shard in shards), key=number_order)
     check_files_exist(folder, names)
     return names
 

@@ -34,15 +34,17 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
     """Return the manifest of a joint data set.
 
     Raises:
-        BadUsage: two parts have the same sources, or there are more than MAX_SHARDS train shards.
+        BadUsage: two parts have the same sources, or a split has more than MAX_SHARDS shards.
         BadInput: two parts differ in image size or classes.
     """
     for first_part, second_part in combinations(parts, 2):
         _check_fit(first_part, second_part)
     first = parts[0].manifest
     num_shards = sum(part.manifest.config.num_shards for part in parts)
-    if num_shards > MAX_SHARDS:
-        raise BadUsage(f"the parts have {num_shards} train shards together, at most {MAX_SHARDS}: lower --num-shards")
+    counts = _count_shards(parts)
+    for split, count in (("train", num_shards), *counts.items()):
+        if count > MAX_SHARDS:
+            raise BadUsage(f"the parts have {count} {split} shards together, at most {MAX_SHARDS}: lower --num-shards")
     return Manifest(
         name=_name(parts),
         height=first.height,
@@ -55,6 +57,12 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
         rejected=None,
         parts=tuple(map(_describe, parts)),
     )
+
+
+def _count_shards(parts: Sequence[JoinedPart]) -> dict[str, int]:
+    """Return how many shards of each split the parts have together."""
+    splits = parts[0].manifest.splits
+    return {split: sum(len(part.manifest.splits[split].shards) for part in parts) for split in splits}
 
 
 def write_joint(folder: Place, manifest: Manifest) -> None:

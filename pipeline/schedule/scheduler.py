@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from model.errors import StorageFailed
-from pipeline.progress import say, warn
+from pipeline.progress import describe_lost_messages, say, warn
 from pipeline.schedule.child import ChildProcess
 from pipeline.schedule.state import HEALTH_SECONDS, ScheduleHealth, ScheduleState, Status, write_record
 from pipeline.schedule.timetable import Timetable
@@ -175,6 +175,7 @@ class Scheduler:
             outcome=self.state.outcome,
             exit_code=self.state.exit_code,
             consecutive_failures=self.state.failures,
+            messages_lost=describe_lost_messages(),
         )
         for file, record in ((self.config.state_file, self.state), (self.config.health_file, health)):
             try:

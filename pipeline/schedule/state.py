@@ -60,7 +60,7 @@ class ScheduleState(_ScheduleRecord):
 
 
 class ScheduleHealth(_ScheduleRecord):
-    """What the scheduler is doing, as written to HEALTH_NAME; the last three fields are as in `ScheduleState`."""
+    """What the scheduler is doing, as written to HEALTH_NAME; the fields from outcome on are as in `ScheduleState`."""
 
     status: Status
     pid: int = Field(default_factory=os.getpid)
@@ -71,6 +71,7 @@ class ScheduleHealth(_ScheduleRecord):
     outcome: str | None = None
     exit_code: int | None = None
     consecutive_failures: int = 0
+    messages_lost: str | None = Field(None, exclude_if=lambda problem: problem is None)  # why standard error lost some
 
 
 def back_off(failures: int) -> timedelta:

@@ -1,5 +1,6 @@
 """Standard output and standard error that are full, closed, or have no reader."""
 
+import json
 import os
 import subprocess
 import sys
@@ -153,3 +154,26 @@ def test_import_error_is_raised_if_standard_error_is_full(protected, full, tmp_p
         protected(out.fileno(), full)
         with pytest.raises(ImportError, match="library"):
             fail_within(quiet_imports(), ImportError("library"))
+
+
+RUN = ("run", "--num-steps", "20", "--num-shards", "3", "--quiet", "--json")
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", pytest.param("2>&-", marks=pytest.mark.slow)])
+def test_run_does_its_work_where_standard_error_takes_nothing(redirection, digits_folder, tmp_path):
+    place = ("--workspace", tmp_path / "ws", "--dataset", digits_folder)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", BACKBEAM, *RUN, *place], stdout=subprocess.PIPE, timeout=300
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "ws" / "runs" / json.loads(done.stdout)["run_id"] / "evaluation.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
+def test_schedule_runs_once_where_standard_error_takes_nothing(redirection, digits_folder, tmp_path):
+    place = ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", "20")
+    command = [BACKBEAM, "schedule", "--cron", "@daily", "--once", *place]
+    done = subprocess.run(["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *command], timeout=300)
+    assert done.returncode == 0
+    assert len([*(tmp_path / "ws" / "runs").glob("*/evaluation.json")]) == 1

@@ -188,6 +188,16 @@ def test_too_many_shards_of_all_parts_are_rejected(first):
         join_manifests(parts_of(first, MAX_SHARDS, 1))
 
 
+def test_too_many_test_shards_of_all_parts_are_rejected(first, monkeypatch):
+    parts = parts_of(first, 1, 1)
+    splits = parts[0].manifest.splits
+    test = splits["test"].model_copy(update={"shards": splits["test"].shards * 4})
+    manifest = parts[0].manifest.model_copy(update={"splits": splits | {"test": test}})
+    monkeypatch.setattr("pipeline.preprocess.joined.MAX_SHARDS", 4)
+    with pytest.raises(BadUsage, match="the parts have 5 test shards together, at most 4"):
+        join_manifests([parts[0]._replace(manifest=manifest), parts[1]])
+
+
 def test_too_large_manifest_is_rejected(first, tmp_path, monkeypatch):
     manifest = join_manifests(parts_of(first, 1, 1))
     monkeypatch.setattr(manifests, "MAX_RECORD_BYTES", len(manifest.to_json()))

@@ -1,6 +1,7 @@
 """The scheduler's decisions, on a simulated machine."""
 
 import random
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import is_worth_retrying
+from pipeline.progress import open_messages
 from pipeline.schedule.child import describe_result
 from pipeline.schedule.scheduler import ScheduleConfig
 from pipeline.schedule.timetable import Timetable
@@ -252,6 +254,20 @@ def test_on_a_full_disk_nothing_is_run_and_the_scheduler_continues(capsys):
     lines = log_lines(capsys)
     assert sum("health cannot be written" in line for line in lines) == 2, "one warning each time"
     assert any("the run cannot be started: [Errno 28] No space left on device" in line for line in lines)
+
+
+def test_lost_messages_are_noted_in_the_health_file(monkeypatch):
+    machine = FakeMachine(at("2026-01-01 02:50"))
+    machine.stop_at("2026-01-01 02:51")
+    machine.schedule(poll_seconds=60)
+    assert machine.health[-1].messages_lost is None
+    assert "messages_lost" not in machine.health[-1].model_dump_json()
+    with open_messages(Path("/dev/full")) as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", full)
+        machine = FakeMachine(at("2026-01-01 02:50"))
+        machine.stop_at("2026-01-01 02:51")
+        machine.schedule(poll_seconds=60)
+    assert machine.health[-1].messages_lost == "[Errno 28] No space left on device"
 
 
 @pytest.mark.parametrize(
