@@ -60,6 +60,11 @@ def biases_of_another_size():
     return encode_parameters((Layer(np.zeros((3, 2)), np.zeros(4)),), {})
 
 
+def biases_of_another_size_in_one_layer():
+    layers = (Layer(np.zeros((3, 2)), np.zeros(3)), Layer(np.zeros((2, 3)), np.zeros(4)))
+    return encode_parameters(layers, {})
+
+
 def without_tensors():
     return encode_tensors({}, "{}")
 
@@ -84,6 +89,7 @@ def named_parameters():
         without_a_bias,
         broken_chain,
         biases_of_another_size,
+        biases_of_another_size_in_one_layer,
         without_tensors,
         with_one_extra_tensor,
         with_two_extra_tensors,
