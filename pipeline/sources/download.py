@@ -33,7 +33,7 @@ MAX_NAME = 100  # characters: the data set's folder adds its digest, and file sy
 WAITS_SECONDS: tuple[float, ...] = (1, 4)  # before each retry of the same mirror
 
 
-class _PerhapsIncomplete(requests.ConnectionError):
+class _PerhapsIncomplete(requests.ConnectionError):  # type: ignore[misc]
     """A file of unknown length has the wrong digest: the connection may have broken before its end."""
 
 
