@@ -38,6 +38,7 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
     def __init__(self, _: bytes, state: Any, provision_info: Any, grpc_server: Any) -> None:
         super().__init__(state, provision_info, grpc_server)
         self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start_worker(self) -> None:
         """Start the process, and a thread that reports its early end."""
@@ -48,12 +49,15 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
             "PIPELINE_OPTIONS": json.dumps(options),
             "WORKER_ID": self.worker_id,
         }
-        self._process = start_child(COMMAND, variables)
-        threading.Thread(target=self._watch, name=f"watch {self.worker_id}", daemon=True).start()
+        process = start_child(COMMAND, variables)
+        self._process = process
+        threading.Thread(target=self._watch, args=(process,), name=f"watch {self.worker_id}", daemon=True).start()
 
     def stop_worker(self) -> None:
         """Wait for the process, which ends when its connection is closed; kill it after STOP_SECONDS."""
         self._stopping.set()
+        if self._process is None:  # it could not be started
+            return
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_SECONDS)
         self._process.kill()
@@ -61,9 +65,9 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
         if self._process.stdin:
             self._process.stdin.close()
 
-    def _watch(self) -> None:
+    def _watch(self, process: "subprocess.Popen[bytes]") -> None:
         """If the process ends before the job, answer all of the engine's requests to it with an error."""
-        problem = EngineFailed(f"the engine failed: a worker process {_describe_exit(self._process.wait())}")
+        problem = EngineFailed(f"the engine failed: a worker process {_describe_exit(process.wait())}")
         text = "".join(traceback.format_exception_only(problem))
         while not self._stopping.wait(POLL_SECONDS):
             # Beam's reader of the worker's output waits until the future is done; aborting it would not make it so.
@@ -74,7 +78,8 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
 
 def _describe_exit(code: int) -> str:
     if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
+        names = {each.value: each.name for each in signal.Signals}  # most real-time signals have none
+        return f"was killed by {names.get(-code, f'signal {-code}')}"
     return f"ended with code {code} before its work was done"
 
 

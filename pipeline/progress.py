@@ -154,6 +154,7 @@ def configure(quiet: bool = False, log_file: Path | None = None) -> None:
     """
     if _settings.log:
         _settings.log.close()
+    _settings.log = None  # opening the new one may warn, or fail
     _settings.quiet = quiet
     _settings.log = _open_log(log_file) if log_file else None
     _settings.reported.clear()

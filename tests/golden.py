@@ -4,7 +4,8 @@ Do so after a change that is meant to change a manifest, a schema or a table, an
 
 Whole numbers and texts are given by a digest of the column. Real numbers are not the same to the last bit on every
 machine: of a column of them there are two sums, the second with weights that grow from row to row, so that rows that
-change places are noticed. What holds a time, or depends on the versions of libraries, is left out.
+change places are noticed; and a digest of its layout: where NaN, infinity and null are, and how long lists are. What
+holds a time, or depends on the versions of libraries, is left out.
 """
 
 import hashlib
@@ -47,12 +48,15 @@ def describe_workspace(workspace: Path) -> Golden:
 
 
 def describe_rows(table: pa.Table) -> dict[str, Any]:
-    """Return a table's number of rows and, of each column, a digest or two sums."""
+    """Return a table's number of rows and, of each column, a digest, or two sums and a digest of its layout."""
     kept = {name: table[name] for name in table.column_names if name not in VARYING}
     columns = {
         name: _sums(column) if _is_real(column.type) else _digest(column.to_pylist()) for name, column in kept.items()
     }
-    return {"num_rows": table.num_rows} | columns
+    layouts = {
+        f"{name} layout": _digest(_layout(column.to_pylist())) for name, column in kept.items() if _is_real(column.type)
+    }
+    return {"num_rows": table.num_rows} | columns | layouts
 
 
 def _stable(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -86,6 +90,13 @@ def _sums(column: pa.ChunkedArray) -> list[float]:
     values = np.array([0.0 if value is None else value for value in _numbers(column.to_pylist())])
     values = np.nan_to_num(values)
     return [round(float(total), 6) for total in (values.sum(), values @ np.linspace(0, 1, len(values)))]
+
+
+def _layout(value: Any) -> Any:
+    """Replace finite numbers by 0, so that only what sums do not show is left: NaN, infinity, null, and lists."""
+    if isinstance(value, list):
+        return [_layout(each) for each in value]
+    return value if value is None or not np.isfinite(value) else 0
 
 
 def _numbers(values: list[Any]) -> Iterator[float | None]:

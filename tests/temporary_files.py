@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+DELETED_AT_EXIT = "__autograph_generated_file*.py"  # by TensorFlow, after the session: the code of a `tf.function`
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the session a folder for temporary files, which must be empty at its end; pytest's own stay where they are.
@@ -27,7 +29,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     if hasattr(session.config, "workerinput"):
         return
     folder = Path(tempfile.gettempdir())
-    left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    deleted_at_exit = set(folder.glob(DELETED_AT_EXIT))
+    left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path not in deleted_at_exit)
     shutil.rmtree(folder)
     if left:
         pytest.exit(f"tests left {len(left)} files and folders in the temporary folder: {', '.join(left[:20])}", 1)

@@ -22,10 +22,12 @@ def test_of_a_session(tmp_path):
     ("body", "options", "code"),
     [
         ("pass", (), 0),
+        ("Path(tempfile.gettempdir(), '__autograph_generated_file0123.py').touch()", (), 0),
         ("Path(tempfile.gettempdir(), 'left-').touch()", (), 1),
+        ("Path(tempfile.gettempdir(), 'left-__autograph_generated_file0123.py').touch()", (), 1),
         ("tempfile.mkdtemp(prefix='left-')", ("-p", "xdist.plugin", "-n", "1"), 1),
     ],
-    ids=["nothing", "a file", "a folder, by a worker of pytest-xdist"],
+    ids=["nothing", "TensorFlow's file", "a file", "a file of a similar name", "a folder, by a worker of pytest-xdist"],
 )
 def test_a_session_fails_whose_tests_leave_files(body, options, code, tmp_path):
     (tmp_path / "test_it.py").write_text(TEST.format(body=body))

@@ -132,33 +132,32 @@ def _check_structure(text: str) -> None:
                 raise ValueError(f"brackets more than {MOST_DEPTH} deep in line {number}, which is no configuration")
 
 
-def _check_integers(value: Any) -> None:
+def _check_integers(value: Any, name: str = "") -> None:
     """Raise ValueError for integers of more than 64 bits, which TOML excludes and Python may refuse to print."""
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError("an integer has more than 64 bits")
+        raise ValueError(f"{name[:MOST_SHOWN]}: an integer has more than 64 bits")
     if isinstance(value, dict):
-        value = list(value.values())
-    for item in value if isinstance(value, list) else ():
-        _check_integers(item)
+        for key, item in value.items():
+            _check_integers(item, key)
+    if isinstance(value, list):
+        for item in value:
+            _check_integers(item, name)
 
 
 def parse_layers(text: str | None) -> tuple[int, ...] | None:
     """Return sizes such as 784,30,10 as integers; raises BadUsage if the text is malformed."""
     if text is None:
         return None
-    try:
-        return tuple(int(size) for size in text.split(","))
-    except ValueError:
-        raise BadUsage(
-            f"--layers takes sizes with commas between them, such as 784,30,10; found {shown(text)}"
-        ) from None
+    if not re.fullmatch(r"[0-9]{1,10}(,[0-9]{1,10})*", text):  # int() takes other digits, spaces and underscores too
+        raise BadUsage(f"--layers takes sizes with commas between them, such as 784,30,10; found {shown(text)}")
+    return tuple(int(size) for size in text.split(","))
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """Return (height, width) of a size such as 28x28; raises BadUsage if it is malformed or too large."""
     if text is None:
         return None
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
     if match is None or int(match[1]) * int(match[2]) > MAX_EXAMPLE_BYTES:
         raise BadUsage(
             f"--image-size takes a height and a width, at most {MAX_EXAMPLE_BYTES} pixels, "

@@ -33,6 +33,10 @@ MAX_NAME = 100  # characters: the data set's folder adds its digest, and file sy
 WAITS_SECONDS: tuple[float, ...] = (1, 4)  # before each retry of the same mirror
 
 
+class _PerhapsIncomplete(requests.ConnectionError):  # type: ignore[misc]
+    """A file of unknown length has the wrong digest: the connection may have broken before its end."""
+
+
 def find_source(dataset: str, data_dir: str | None, cache: Path, options: PictureOptions | None = None) -> AnySource:
     """Find the files of a data set, and download them if a known data set is not in the cache.
 
@@ -173,7 +177,12 @@ def _is_transient(error: Exception) -> bool:
 
 
 def _fetch(mirror: str, folder: Path, name: str, digest: str) -> Path:
-    """Download one file from one mirror; pooch renames it into place only if its digest is right."""
+    """Download one file from one mirror; pooch renames it into place only if its digest is right.
+
+    Raises:
+        requests.RequestException: the request failed, or the file may be incomplete.
+        ValueError: the file is complete and its digest is wrong.
+    """
     pooch.get_logger().setLevel("ERROR")  # its notes would repeat our messages
     registry = {name: f"sha256:{digest}"}
     mirrored = pooch.create(path=folder, base_url=mirror, registry=registry)
@@ -184,13 +193,21 @@ def _fetch(mirror: str, folder: Path, name: str, digest: str) -> Path:
             timeout=TIMEOUT_SECONDS,
             headers={"Accept-Encoding": "identity"},  # the digest is of the gzip file, not of its content
         )
-        place = Path(mirrored.fetch(name, downloader=downloader))
+        try:
+            place = Path(mirrored.fetch(name, downloader=downloader))
+        except requests.RequestException:  # of which some are ValueErrors
+            raise
+        except ValueError as error:
+            if bar.total is None:
+                raise _PerhapsIncomplete(f"perhaps incomplete, its length is unknown: {_first_line(error)}") from error
+            raise
     say(f"{name}: from {mirror}{bar.describe()}")
     return place
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:300]
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]
 
 
 class _ProgressBar:

@@ -66,9 +66,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--number", type=int, default=229, help="how many changes to draw (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the draw (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="try every change of the files")
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--processes", type=int, default=cores, help="at a time (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=_num_cores(), help="at a time (default: %(default)s)")
     return parser.parse_args()
+
+
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # on Linux: those that this process may use
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _known_equivalent(files: Iterable[str]) -> set[tuple[str, ...]]:

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator
@@ -103,6 +104,7 @@ class Copies:
         finally:
             for pid in running:
                 _kill(pid)
+                os.waitpid(pid, 0)  # so that it writes nothing while its copy is deleted
 
     def _start(self, trial: Trial, copy: Path) -> _Running:
         original = b""
@@ -166,6 +168,7 @@ def _become(copy: Path, root: Path) -> None:
     os.chdir(copy / "tree")
     (copy / "tmp").mkdir(exist_ok=True)
     os.environ |= {"PYTHONPATH": str(copy / "tree"), "TMPDIR": str(copy / "tmp")}
+    tempfile.tempdir = None  # which the parent has already set to its own
     sys.path[:] = [str(copy / "tree"), *(each for each in sys.path if Path(each).resolve() != root)]
     for name in [name for name in sys.modules if name.split(".")[0] in {"tests", "model", "pipeline"}]:
         del sys.modules[name]

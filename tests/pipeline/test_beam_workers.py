@@ -56,8 +56,12 @@ def is_alive(pid: int) -> bool:
 
 @pytest.mark.parametrize(
     ("ending", "message"),
-    [("sys.exit('no such thing')", "ended with code 1"), ("os.kill(os.getpid(), 9)", "was killed by SIGKILL")],
-    ids=["exits", "killed"],
+    [
+        ("sys.exit('no such thing')", "ended with code 1"),
+        ("os.kill(os.getpid(), 9)", "was killed by SIGKILL"),
+        ("os.kill(os.getpid(), 40)", "was killed by signal 40"),
+    ],
+    ids=["exits", "killed", "killed by a signal without a name"],
 )
 def test_a_worker_that_ends_before_it_connects_fails_the_job(ending, message, tmp_path, monkeypatch):
     script = f"import os, sys; print('from the worker', file=sys.stderr, flush=True); {ending}"
@@ -67,6 +71,13 @@ def test_a_worker_that_ends_before_it_connects_fails_the_job(ending, message, tm
         run_job(tmp_path)
     assert time.monotonic() - started < 15
     assert "from the worker" in (tmp_path / "engine.log").read_text()
+
+
+def test_a_worker_that_cannot_be_started_fails_the_job(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(beam_workers, "COMMAND", (str(tmp_path / "missing"),))
+    with pytest.raises(EngineFailed, match="No such file or directory"):
+        run_job(tmp_path)
+    assert "Error closing" not in caplog.text  # Beam logs what stop_worker raises
 
 
 @pytest.mark.slow  # a worker imports Beam

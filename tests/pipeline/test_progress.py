@@ -148,3 +148,15 @@ def test_work_continues_when_the_terminal_of_a_progress_bar_is_closed(monkeypatc
         assert progress.shows_bars()
         with show_progress("reading", 5, "examples", lambda: 1.0, seconds=0.0):
             say("at work")
+
+
+def test_a_second_log_file_on_a_full_disk_is_only_warned_about(tmp_path, monkeypatch, capsys):
+    def fail(_):
+        raise OSError(errno.ENOSPC, "no space")
+
+    configure(log_file=tmp_path / "first")
+    monkeypatch.setattr(progress, "open_messages", fail)
+    configure(log_file=tmp_path / "second")
+    say("at work")
+    assert "the log file cannot be written, and work goes on: [Errno 28] no space" in capsys.readouterr().err
+    assert (tmp_path / "first").read_text() == ""

@@ -1,4 +1,5 @@
 import contextlib
+import re
 import time
 import tracemalloc
 
@@ -112,8 +113,9 @@ def test_every_number_and_text_setting_has_a_tested_range():
 )
 def test_value_out_of_range_is_rejected_in_short_message(table, name, value, tmp_path):
     file = write_config(tmp_path, f"[{table}]\n{name} = {value}\n")
-    with pytest.raises(BadUsage, match=f"{name}|mine|run.toml") as error:
+    with pytest.raises(BadUsage) as error:
         resolve_slicings(read_slices(file), ()) if table == "slices" else resolve_training(file, {})
+    assert re.search(rf"\b{name}\b", str(error.value).replace(str(file), ""))
     assert len(str(error.value)) < 600
 
 
@@ -187,8 +189,20 @@ def test_any_text_is_parsed_or_rejected(tmp_path_factory, text):
 def test_layers_are_parsed():
     assert parse_layers("784,30,10") == (784, 30, 10)
     assert parse_layers(None) is None
-    with pytest.raises(BadUsage, match="found '784-30'"):
-        parse_layers("784-30")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "784-30", "7_8_4,30,10", "784,\u0663\u0660,10", "784,30, 10", "784,30,10\n", "9" * 5000]
+)
+def test_layers_of_another_form_are_rejected(text):
+    with pytest.raises(BadUsage, match="--layers takes sizes"):
+        parse_layers(text)
+
+
+@pytest.mark.parametrize("text", ["28", "0x28", "28x", "\u0662x28", "2\u0668x28", "28x28\n"])
+def test_image_size_of_another_form_is_rejected(text):
+    with pytest.raises(BadUsage, match="--image-size takes a height and a width"):
+        parse_size(text)
 
 
 def test_long_flag_values_are_rejected_in_short_messages():

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from model.errors import BadInput, BadUsage
 from pipeline.sources import download
@@ -20,6 +21,8 @@ GOOD = "good"
 CORRUPT = "corrupt"
 PAGE = "page"
 DROPPED = "dropped"
+CUT = "cut"
+UNSIZED = "unsized"
 MISSING = "missing"
 OVERLOADED = "overloaded"
 SLOW = "slow"
@@ -40,7 +43,7 @@ class Mirror(BaseHTTPRequestHandler):
             data = data[:-1] + bytes([data[-1] ^ 1])
         elif behaviour == PAGE:
             data = b"<html><body>Quota exceeded</body></html>"
-        elif behaviour == DROPPED:
+        elif behaviour in (DROPPED, CUT):
             declared = len(data)
             data = data[: len(data) // 2]
         elif behaviour == MISSING:
@@ -53,7 +56,8 @@ class Mirror(BaseHTTPRequestHandler):
             self.server.ended.wait(20)
             return
         self.send_response(status)
-        self.send_header("Content-Length", str(declared or len(data)))
+        if behaviour not in (CUT, UNSIZED):
+            self.send_header("Content-Length", str(declared or len(data)))
         self.end_headers()
         self.wfile.write(data)
 
@@ -102,7 +106,7 @@ def test_files_are_downloaded_once_and_cached(mirrors, tmp_path, server):
     assert len(server.requests) == 4
 
 
-@pytest.mark.parametrize("first", [CORRUPT, PAGE, DROPPED, MISSING, "dead"])
+@pytest.mark.parametrize("first", [CORRUPT, PAGE, DROPPED, CUT, MISSING, "dead"])
 def test_next_mirror_is_tried_after_a_failure(first, mirrors, tmp_path, server):
     mirrors(first, GOOD)
     scan_source(find(tmp_path))
@@ -115,6 +119,7 @@ def test_next_mirror_is_tried_after_a_failure(first, mirrors, tmp_path, server):
         (CORRUPT, "hash"),
         (PAGE, "hash"),
         (DROPPED, "hash|IncompleteRead"),
+        (CUT, "perhaps incomplete, its length is unknown: .*hash"),
         (MISSING, "404"),
         ("dead", "refused"),
     ],
@@ -132,7 +137,7 @@ def test_error_names_every_failure_and_the_alternatives(only, reason, mirrors, t
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize(("failure", "tries"), [(DROPPED, 1), (DROPPED, 2), (OVERLOADED, 2), (SLOW, 1)])
+@pytest.mark.parametrize(("failure", "tries"), [(DROPPED, 1), (DROPPED, 2), (CUT, 2), (OVERLOADED, 2), (SLOW, 1)])
 def test_transient_failure_is_retried(failure, tries, mirrors, monkeypatch, tmp_path, server, capsys):
     monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.2)
     mirrors(",".join([*[failure] * tries, GOOD]))
@@ -143,7 +148,7 @@ def test_transient_failure_is_retried(failure, tries, mirrors, monkeypatch, tmp_
 
 
 @pytest.mark.parametrize(
-    ("failure", "tries"), [(DROPPED, 3), (OVERLOADED, 3), (SLOW, 3), (MISSING, 1), (CORRUPT, 1), (PAGE, 1)]
+    ("failure", "tries"), [(DROPPED, 3), (CUT, 3), (OVERLOADED, 3), (SLOW, 3), (MISSING, 1), (CORRUPT, 1), (PAGE, 1)]
 )
 def test_number_of_tries_is_bounded_and_reported(failure, tries, mirrors, monkeypatch, tmp_path, server):
     monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.2)
@@ -153,6 +158,23 @@ def test_number_of_tries_is_bounded_and_reported(failure, tries, mirrors, monkey
     assert len(server.requests) == tries
     assert ("(tried 3 times)" in str(raised.value)) == (tries > 1)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_file_of_unknown_length_is_downloaded(mirrors, tmp_path, server):
+    mirrors(UNSIZED)
+    scan_source(find(tmp_path))
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_error_without_a_message_is_reported_by_its_type(text, mirrors, monkeypatch, tmp_path):
+    def fail(*_):
+        raise requests.TooManyRedirects(text)
+
+    mirrors(GOOD)
+    monkeypatch.setattr(download, "_fetch", fail)
+    with pytest.raises(BadInput, match=r"-ubyte\.gz: TooManyRedirects"):
+        find(tmp_path)
 
 
 def test_download_reports_mirror_size_and_duration(mirrors, tmp_path, capsys):
