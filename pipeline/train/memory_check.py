@@ -3,6 +3,7 @@
 The check comes before any work, because Linux kills a process that runs out of memory without a message.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
@@ -21,7 +22,7 @@ _DEVICE_FILES = Path("/dev")
 def check_memory(config: TrainingConfig, device: str) -> None:
     """Check that the network fits the memory of this machine.
 
-    The estimate is a lower bound, so nothing that could work is refused. A system without /proc/meminfo passes.
+    The estimate is a lower bound, so nothing that could work is refused. A system that does not tell its memory passes.
 
     Args:
         config: of the run.
@@ -45,14 +46,16 @@ def check_memory(config: TrainingConfig, device: str) -> None:
 def needed_bytes(config: TrainingConfig, on_cpu: bool) -> int:
     """Return a lower bound of the memory that training takes on this machine, in bytes.
 
-    Counted are the parameters and, on the CPU, the gradients, the velocity of momentum and the values of every layer
-    for one batch.
+    Counted are the parameters, the images of one batch and, on the CPU, the gradients, the velocity of momentum and the
+    values of every layer for one batch.
     """
+    image_bytes = config.batch_size * config.layers[0]  # uint8; on the CPU even if training is on a GPU
     num_parameters = sum((inputs + 1) * outputs for inputs, outputs in pairwise(config.layers))
     if not on_cpu:
-        return _FLOAT_BYTES * num_parameters
+        return image_bytes + _FLOAT_BYTES * num_parameters
     num_copies = 3 if config.momentum else 2
-    return _FLOAT_BYTES * (num_copies * num_parameters + config.batch_size * sum(config.layers[1:]))
+    num_values = config.batch_size * sum(config.layers[1:])
+    return image_bytes + _FLOAT_BYTES * (num_copies * num_parameters + num_values)
 
 
 def memory_bytes() -> int | None:
@@ -60,12 +63,22 @@ def memory_bytes() -> int | None:
     try:
         lines = [line.split() for line in _MEMORY_INFO.read_text().splitlines()]
     except OSError:
-        return None
+        return _physical_bytes()  # not Linux, or /proc is not mounted
     kibibytes = {words[0]: int(words[1]) for words in lines if len(words) > 1}
     if "MemTotal:" not in kibibytes:
-        return None
+        return _physical_bytes()
     memory = min([kibibytes["MemTotal:"] * 2**10, *_cgroup_limits()])
     return memory + kibibytes.get("SwapTotal:", 0) * 2**10
+
+
+def _physical_bytes() -> int | None:
+    """Return the machine's memory as POSIX systems tell it, without swap; None if this one does not."""
+    try:
+        num_pages = os.sysconf("SC_PHYS_PAGES")
+        page_bytes = os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # no sysconf, or it does not know the names
+        return None
+    return num_pages * page_bytes if min(num_pages, page_bytes) > 0 else None  # -1: indeterminate
 
 
 def _cgroup_limits() -> Iterator[int]:
