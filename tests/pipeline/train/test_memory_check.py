@@ -5,7 +5,13 @@ import pytest
 from model.errors import BadUsage
 from model.recipes import RECIPES, override
 from pipeline.train import memory_check
-from pipeline.train.memory_check import check_memory, memory_bytes, needed_bytes
+from pipeline.train.memory_check import (
+    check_gradient_check_memory,
+    check_memory,
+    gradient_check_bytes,
+    memory_bytes,
+    needed_bytes,
+)
 
 GIB = 2**30
 LARGE = override(RECIPES["article-manual"].config, layers=(784, 2**20, 10))
@@ -113,3 +119,22 @@ def test_only_parameters_and_images_count_if_training_is_on_a_gpu(machine, tmp_p
 def test_every_recipe_fits_one_gibibyte(recipe, machine):
     machine(memory_gib=1)
     check_memory(recipe.config, "cpu")
+
+
+def test_gradient_check_counts_float64_parameters_two_gradients_a_moved_copy_and_values():
+    config = override(RECIPES["article-manual"].config, layers=(20, 30, 10))
+    parameters = 20 * 30 + 30 + 30 * 10 + 10
+    assert gradient_check_bytes(config) == 8 * (3 * parameters + 20 * 30 + 10 * 60)
+
+
+def test_gradient_check_larger_than_the_memory_is_rejected_with_both_figures(machine):
+    machine(memory_gib=20)
+    check_memory(LARGE, "cpu")
+    message = r"a gradient check of layers 784-1048576-10 needs 24\.8 GiB of memory or more, .* has 20\.0 GiB"
+    with pytest.raises(BadUsage, match=message):
+        check_gradient_check_memory(LARGE)
+
+
+def test_gradient_check_does_not_count_the_batches_of_training(machine):
+    machine(memory_gib=1)
+    check_gradient_check_memory(override(RECIPES["article-manual"].config, batch_size=2**31 - 1))
