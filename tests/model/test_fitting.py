@@ -205,7 +205,7 @@ def test_threads_are_limited_by_cores_and_by_runs(monkeypatch):
 
 def test_monitored_examples_run_through_the_network_in_pieces(monkeypatch):
     _, data = reader()
-    config = fit_to_data(override(RECIPES["article-manual"].config, layers=(20, 5, 10), epochs=1), 20, 10, 90)
+    config = fit_to_data(override(RECIPES["article-manual"].config, layers=(20, 5, 10)), 20, 10, 90)
     seen = []
 
     def predict_few(network, parameters, images):
