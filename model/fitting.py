@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from model.examples import Examples
 from model.functions import Tensor
-from model.network import Parameters, predict
+from model.network import Parameters, predict_in_pieces
 from model.recipes import TrainingConfig
 from model.training import ChunkFunction, network_of
 
@@ -169,7 +169,7 @@ def _counter(config: TrainingConfig, examples: Examples) -> Callable[[Parameters
     images, network = tf.constant(examples.images), network_of(config)
 
     def count_correct(parameters: Parameters) -> int:
-        predicted = np.argmax(predict(network, parameters, images).numpy(), axis=1)
+        predicted = np.argmax(predict_in_pieces(network, parameters, images), axis=1)
         return int((predicted == examples.labels).sum())
 
     return count_correct

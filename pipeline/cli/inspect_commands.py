@@ -150,11 +150,11 @@ def gradcheck(
     from pipeline.cli.run_json import build_gradient_checks_json
     from pipeline.cli.run_output import format_gradient_checks
     from pipeline.context import quiet_imports
-    from pipeline.train.memory_check import check_memory
+    from pipeline.train.memory_check import check_gradient_check_memory
 
     refuse_beam_options(context)
     training = resolve_training(config, {"recipe": recipe, "layers": parse_layers(layers), "seed": seed})
-    check_memory(training, "cpu")
+    check_gradient_check_memory(training)
     with quiet_imports():
         from model.devices import initialise_devices
         from model.gradcheck import check_gradients

@@ -159,7 +159,7 @@ def predict_files(model: Model, files: list[str]) -> list[PredictedImage]:
     with quiet_imports():
         from model.checkpoint import decode_parameters
         from model.devices import initialise_devices
-        from model.network import build_network, predict
+        from model.network import build_network, predict_in_pieces
 
         initialise_devices()
     config = model.run.config
@@ -168,7 +168,6 @@ def predict_files(model: Model, files: list[str]) -> list[PredictedImage]:
     parameters = decode_parameters(data, str(model.folder / model.run.parameters.name), config.layers)
 
     def classify(images: Grey) -> Outputs:
-        outputs: Outputs = predict(network, parameters, images).numpy()
-        return outputs
+        return predict_in_pieces(network, parameters, images)
 
     return predict_images(files, manifest.height, manifest.width, manifest.class_names, classify)

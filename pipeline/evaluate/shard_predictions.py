@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from model.checkpoint import decode_parameters
 from model.examples import Bytes, Integers
-from model.network import Parameters, forward, scale
+from model.functions import Tensor
+from model.network import Network, Parameters, forward, piece_rows, scale
 from model.training import network_of
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.evaluate.slices import Names
-from pipeline.evaluate.weight_statistics import ActivationRange
+from pipeline.evaluate.weight_statistics import ActivationRange, merge_ranges
 from pipeline.preprocess.manifest import Manifest, ShardInfo
 from pipeline.preprocess.shards import read_shard
 from pipeline.storage.places import Place
@@ -85,12 +86,20 @@ def predict_shard(shard: Shard, job: EvaluationJob) -> Predictions:
     examples = read_shard(job.dataset, job.manifest, shard.split, shard.info)
     examples = examples.take(np.argsort(examples.indices).astype(np.int64))
     network = network_of(job.run.config)
-    (_, *hidden), z = forward(network, load_run_parameters(job), scale(examples.images))
+    parameters = load_run_parameters(job)
+    pieces = [examples.images[rows] for rows in piece_rows(parameters, len(examples.images))]
+    found = [_run_forward(network, parameters, images) for images in pieces]
+    z = tf.concat([z for z, _ in found], axis=0)
     targets = np.eye(len(job.manifest.class_names), dtype=np.float32)[examples.labels]
     outputs = network.output.value(z).numpy()
     losses = network.output.loss(z, targets).numpy()
-    ranges = tuple(ActivationRange(tf.reduce_min(a, axis=0).numpy(), tf.reduce_max(a, axis=0).numpy()) for a in hidden)
-    return Predictions(shard, *examples, outputs, losses, ranges)
+    return Predictions(shard, *examples, outputs, losses, merge_ranges(ranges for _, ranges in found))
+
+
+def _run_forward(network: Network, parameters: Parameters, images: Bytes) -> tuple[Tensor, tuple[ActivationRange, ...]]:
+    """Return the last layer's weighted input, and the range of each hidden layer; the layers' values are freed."""
+    (_, *hidden), z = forward(network, parameters, scale(images))
+    return z, tuple(ActivationRange(tf.reduce_min(a, axis=0).numpy(), tf.reduce_max(a, axis=0).numpy()) for a in hidden)
 
 
 def load_run_parameters(job: EvaluationJob) -> Parameters:

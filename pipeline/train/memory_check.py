@@ -1,8 +1,9 @@
-"""Estimate the memory that training needs and compare it with what this machine has.
+"""Estimate the memory that training or a gradient check needs and compare it with what this machine has.
 
 The check comes before any work, because Linux kills a process that runs out of memory without a message.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
@@ -11,7 +12,9 @@ from pathlib import Path
 from model.errors import BadUsage
 from model.recipes import TrainingConfig
 
+GRADIENT_CHECK_EXAMPLES = 10  # as model.gradcheck.BATCH_SIZE, which cannot be imported without TensorFlow
 _FLOAT_BYTES = 4  # float32
+_DOUBLE_BYTES = 8  # float64
 _MEMORY_INFO = Path("/proc/meminfo")
 _PROCESS_CGROUPS = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -21,7 +24,7 @@ _DEVICE_FILES = Path("/dev")
 def check_memory(config: TrainingConfig, device: str) -> None:
     """Check that the network fits the memory of this machine.
 
-    The estimate is a lower bound, so nothing that could work is refused. A system without /proc/meminfo passes.
+    The estimate is a lower bound, so nothing that could work is refused. A system that does not tell its memory passes.
 
     Args:
         config: of the run.
@@ -30,29 +33,57 @@ def check_memory(config: TrainingConfig, device: str) -> None:
     Raises:
         BadUsage: it does not fit; the message has both figures.
     """
-    available = memory_bytes()
     # TensorFlow is not imported yet, so whether "auto" means a GPU is guessed from the driver's device files.
     on_cpu = device == "cpu" or (device == "auto" and not any(_DEVICE_FILES.glob("nvidia[0-9]*")))
-    needed = needed_bytes(config, on_cpu)
+    subject = f"layers {_format_layers(config)} with batches of {config.batch_size:,} need"
+    _compare(needed_bytes(config, on_cpu), subject, "choose smaller layers or batches")
+
+
+def check_gradient_check_memory(config: TrainingConfig) -> None:
+    """Check that the gradient check of a network fits the memory, as `check_memory` does for training."""
+    subject = f"a gradient check of layers {_format_layers(config)} needs"
+    _compare(gradient_check_bytes(config), subject, "choose smaller layers")
+
+
+def _compare(needed: int, subject: str, remedy: str) -> None:
+    """Raise BadUsage if more bytes are needed than this machine has."""
+    available = memory_bytes()
     if available is not None and needed > available:
-        layers = "-".join(map(str, config.layers))
         raise BadUsage(
-            f"layers {layers} with batches of {config.batch_size:,} need {_gibibytes(needed)} of memory or more, and "
-            f"this machine has {_gibibytes(available)}: choose smaller layers or batches"
+            f"{subject} {_gibibytes(needed)} of memory or more, and this machine has {_gibibytes(available)}: {remedy}"
         )
 
 
 def needed_bytes(config: TrainingConfig, on_cpu: bool) -> int:
     """Return a lower bound of the memory that training takes on this machine, in bytes.
 
-    Counted are the parameters and, on the CPU, the gradients, the velocity of momentum and the values of every layer
-    for one batch.
+    Counted are the parameters, the images of one batch and, on the CPU, the gradients, the velocity of momentum and the
+    values of every layer for one batch.
     """
-    num_parameters = sum((inputs + 1) * outputs for inputs, outputs in pairwise(config.layers))
+    image_bytes = config.batch_size * config.layers[0]  # uint8; on the CPU even if training is on a GPU
+    num_parameters = sum(_parameter_counts(config))
     if not on_cpu:
-        return _FLOAT_BYTES * num_parameters
+        return image_bytes + _FLOAT_BYTES * num_parameters
     num_copies = 3 if config.momentum else 2
-    return _FLOAT_BYTES * (num_copies * num_parameters + config.batch_size * sum(config.layers[1:]))
+    num_values = config.batch_size * sum(config.layers[1:])
+    return image_bytes + _FLOAT_BYTES * (num_copies * num_parameters + num_values)
+
+
+def gradient_check_bytes(config: TrainingConfig) -> int:
+    """Return a lower bound of the memory that `model.gradcheck.check_gradients` takes, in bytes.
+
+    It works in float64 on the CPU. Counted are the parameters, their manual gradients and those of autodiff, a copy of
+    the largest layer's weights with one number moved for a central difference, and the values of every layer for one
+    batch.
+    """
+    largest_weights = max(inputs * outputs for inputs, outputs in pairwise(config.layers))
+    num_values = GRADIENT_CHECK_EXAMPLES * sum(config.layers)
+    return _DOUBLE_BYTES * (3 * sum(_parameter_counts(config)) + largest_weights + num_values)
+
+
+def _parameter_counts(config: TrainingConfig) -> Iterator[int]:
+    """Yield the number of weights and biases of each layer."""
+    return ((inputs + 1) * outputs for inputs, outputs in pairwise(config.layers))
 
 
 def memory_bytes() -> int | None:
@@ -60,12 +91,22 @@ def memory_bytes() -> int | None:
     try:
         lines = [line.split() for line in _MEMORY_INFO.read_text().splitlines()]
     except OSError:
-        return None
+        return _physical_bytes()  # not Linux, or /proc is not mounted
     kibibytes = {words[0]: int(words[1]) for words in lines if len(words) > 1}
     if "MemTotal:" not in kibibytes:
-        return None
+        return _physical_bytes()
     memory = min([kibibytes["MemTotal:"] * 2**10, *_cgroup_limits()])
     return memory + kibibytes.get("SwapTotal:", 0) * 2**10
+
+
+def _physical_bytes() -> int | None:
+    """Return the machine's memory as POSIX systems tell it, without swap; None if this one does not."""
+    try:
+        num_pages = os.sysconf("SC_PHYS_PAGES")
+        page_bytes = os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # no sysconf, or it does not know the names
+        return None
+    return num_pages * page_bytes if min(num_pages, page_bytes) > 0 else None  # -1: indeterminate
 
 
 def _cgroup_limits() -> Iterator[int]:
@@ -89,6 +130,10 @@ def _limit_files() -> Iterator[Path]:
                 yield _CGROUPS / path_of_group / "memory.max"
             elif "memory" in controllers.split(","):
                 yield _CGROUPS / "memory" / path_of_group / "memory.limit_in_bytes"
+
+
+def _format_layers(config: TrainingConfig) -> str:
+    return "-".join(map(str, config.layers))
 
 
 def _gibibytes(num_bytes: int) -> str:

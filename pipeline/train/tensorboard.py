@@ -10,7 +10,7 @@ import tensorflow as tf
 from model.errors import BadUsage, storage_failures
 from model.examples import Examples
 from model.fitting import Progress
-from model.network import Parameters, predict
+from model.network import Parameters, predict_in_pieces
 from model.recipes import TrainingConfig
 from model.training import network_of, start_state, update
 from pipeline.train.mistakes import worst_mistakes
@@ -66,7 +66,7 @@ class TensorBoardLog:
             self._writer.close()
 
     def _log_mistakes(self, parameters: Parameters) -> None:
-        outputs = predict(network_of(self._config), parameters, tf.constant(self._monitored.images)).numpy()
+        outputs = predict_in_pieces(network_of(self._config), parameters, self._monitored.images)
         mistakes = worst_mistakes(self._monitored.labels, outputs.argmax(axis=1), outputs.max(axis=1))
         chosen = mistakes[:MAX_MISTAKES]
         if not len(chosen):

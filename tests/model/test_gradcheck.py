@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from model import functions, gradcheck, gradients
 from model.recipes import RECIPES, override
+from pipeline.train.memory_check import GRADIENT_CHECK_EXAMPLES
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,10 @@ def test_gradients_of_every_parameter_of_every_layer_agree(recipe, layers):
     # zero biases and a black image put every hidden weighted input at the corner of its relu
     at_corners = [(1, "biases"), (2, "biases")] if recipe == "modern" else []
     assert [(a.layer, a.parameter) for a in checks if a.num_corners] == at_corners
+
+
+def test_memory_check_counts_the_examples_of_a_batch():
+    assert gradcheck.BATCH_SIZE == GRADIENT_CHECK_EXAMPLES
 
 
 def test_wrong_gradient_is_detected(monkeypatch):

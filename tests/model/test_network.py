@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from model.network import initialise
+from model import network as network_module
+from model.network import build_network, initialise, piece_rows, predict, predict_in_pieces
 
 SIZES = (4, 4, 4, 4)  # weights of all layers have one shape, so that equal streams would give equal numbers
 
@@ -29,3 +30,39 @@ def test_no_two_parts_of_any_seed_are_equal(start):
     parts = [part for seed in range(20) for layer in initialise(SIZES, seed, start) for part in layer]
     beginnings = {tuple(np.ravel(part)[:4]) for part in parts}
     assert len(beginnings) == len(parts) == 120
+
+
+@pytest.mark.parametrize(("num_examples", "sizes"), [(0, [0]), (1, [1]), (6, [3, 3]), (7, [3, 3, 1])])
+def test_values_of_a_piece_fit_the_memory(num_examples, sizes, monkeypatch):
+    monkeypatch.setattr(network_module, "PIECE_BYTES", 3 * sum(SIZES) * 4)
+    pieces = list(piece_rows(initialise(SIZES, 1), num_examples))
+    assert [len(range(num_examples)[rows]) for rows in pieces] == sizes
+    assert [number for rows in pieces for number in range(num_examples)[rows]] == list(range(num_examples))
+
+
+def test_piece_has_an_example_even_if_that_exceeds_the_memory(monkeypatch):
+    monkeypatch.setattr(network_module, "PIECE_BYTES", 1)
+    assert list(piece_rows(initialise(SIZES, 1), 2)) == [slice(0, 1), slice(1, 2)]
+
+
+def test_test_images_of_mnist_are_one_piece_of_an_ordinary_network():
+    assert list(piece_rows(initialise((784, 800, 10), 1), 10_000)) == [slice(0, 10_000)]
+
+
+def test_outputs_do_not_depend_on_the_pieces(monkeypatch):
+    network = build_network("sigmoid", "sigmoid", "quadratic")
+    parameters = initialise(SIZES, 1)
+    images = np.arange(28, dtype=np.uint8).reshape(7, 4)
+    whole = predict(network, parameters, images).numpy()
+    np.testing.assert_array_equal(predict_in_pieces(network, parameters, images), whole)
+    monkeypatch.setattr(network_module, "PIECE_BYTES", 3 * sum(SIZES) * 4)
+    seen = []
+
+    def predict_few(network, parameters, images):
+        seen.append(len(images))
+        return predict(network, parameters, images)
+
+    monkeypatch.setattr(network_module, "predict", predict_few)
+    np.testing.assert_allclose(predict_in_pieces(network, parameters, images), whole, rtol=1e-6)
+    assert seen == [3, 3, 1]
+    assert predict_in_pieces(network, parameters, images[:0]).shape == (0, 4)

@@ -1,9 +1,17 @@
+import os
+
 import pytest
 
 from model.errors import BadUsage
 from model.recipes import RECIPES, override
 from pipeline.train import memory_check
-from pipeline.train.memory_check import check_memory, memory_bytes, needed_bytes
+from pipeline.train.memory_check import (
+    check_gradient_check_memory,
+    check_memory,
+    gradient_check_bytes,
+    memory_bytes,
+    needed_bytes,
+)
 
 GIB = 2**30
 LARGE = override(RECIPES["article-manual"].config, layers=(784, 2**20, 10))
@@ -51,17 +59,33 @@ def test_memory_is_the_smallest_limit_of_the_control_groups(groups, limits, mach
     assert memory_bytes() == GIB
 
 
-def test_any_network_is_accepted_if_the_memory_is_unknown(machine):
+def test_memory_without_its_file_is_that_of_the_physical_pages(machine, monkeypatch):
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 2**18, "SC_PAGE_SIZE": 2**14}.__getitem__)
+    assert memory_bytes() == 4 * GIB
+    with pytest.raises(BadUsage, match=r"this machine has 4\.0 GiB"):
+        check_memory(LARGE, "cpu")
+
+
+def unknown_name(name):
+    raise ValueError("unrecognized configuration name")
+
+
+@pytest.mark.parametrize("sysconf", [unknown_name, lambda name: -1, None], ids=["unknown", "indeterminate", "missing"])
+def test_any_network_is_accepted_if_the_memory_is_unknown(sysconf, machine, monkeypatch):
+    if sysconf:
+        monkeypatch.setattr(os, "sysconf", sysconf)
+    else:
+        monkeypatch.delattr(os, "sysconf")
     assert memory_bytes() is None
     check_memory(override(LARGE, layers=(2**24, 2**24, 10)), "cpu")
 
 
-def test_needed_bytes_counts_parameters_gradients_velocity_and_values():
+def test_needed_bytes_counts_images_parameters_gradients_velocity_and_values():
     config = override(RECIPES["article-manual"].config, layers=(20, 30, 10), batch_size=5)
     parameters = 20 * 30 + 30 + 30 * 10 + 10
-    assert needed_bytes(config, on_cpu=True) == 4 * (2 * parameters + 5 * 40)
-    assert needed_bytes(override(config, momentum=0.5), on_cpu=True) == 4 * (3 * parameters + 5 * 40)
-    assert needed_bytes(config, on_cpu=False) == 4 * parameters
+    assert needed_bytes(config, on_cpu=True) == 5 * 20 + 4 * (2 * parameters + 5 * 40)
+    assert needed_bytes(override(config, momentum=0.5), on_cpu=True) == 5 * 20 + 4 * (3 * parameters + 5 * 40)
+    assert needed_bytes(config, on_cpu=False) == 5 * 20 + 4 * parameters
 
 
 def test_network_larger_than_the_memory_is_rejected_with_both_figures(machine):
@@ -74,7 +98,14 @@ def test_network_larger_than_the_memory_is_rejected_with_both_figures(machine):
     check_memory(LARGE, "cpu")
 
 
-def test_only_the_parameters_count_if_training_is_on_a_gpu(machine, tmp_path):
+@pytest.mark.parametrize("device", ["cpu", "gpu", "auto"])
+def test_batch_whose_images_exceed_the_memory_is_rejected_on_every_device(device, machine):
+    machine(memory_gib=1000)  # the values of all layers for such a batch take less
+    with pytest.raises(BadUsage, match=r"batches of 2,147,483,647 need 1,[5-9]\d\d\.\d GiB"):
+        check_memory(override(RECIPES["article-manual"].config, batch_size=2**31 - 1), device)
+
+
+def test_only_parameters_and_images_count_if_training_is_on_a_gpu(machine, tmp_path):
     machine(memory_gib=4)
     check_memory(LARGE, "gpu")
     (tmp_path / "devices").mkdir()
@@ -88,3 +119,22 @@ def test_only_the_parameters_count_if_training_is_on_a_gpu(machine, tmp_path):
 def test_every_recipe_fits_one_gibibyte(recipe, machine):
     machine(memory_gib=1)
     check_memory(recipe.config, "cpu")
+
+
+def test_gradient_check_counts_float64_parameters_two_gradients_a_moved_copy_and_values():
+    config = override(RECIPES["article-manual"].config, layers=(20, 30, 10))
+    parameters = 20 * 30 + 30 + 30 * 10 + 10
+    assert gradient_check_bytes(config) == 8 * (3 * parameters + 20 * 30 + 10 * 60)
+
+
+def test_gradient_check_larger_than_the_memory_is_rejected_with_both_figures(machine):
+    machine(memory_gib=20)
+    check_memory(LARGE, "cpu")
+    message = r"a gradient check of layers 784-1048576-10 needs 24\.8 GiB of memory or more, .* has 20\.0 GiB"
+    with pytest.raises(BadUsage, match=message):
+        check_gradient_check_memory(LARGE)
+
+
+def test_gradient_check_does_not_count_the_batches_of_training(machine):
+    machine(memory_gib=1)
+    check_gradient_check_memory(override(RECIPES["article-manual"].config, batch_size=2**31 - 1))

@@ -1,0 +1,44 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from model import network as network_module
+from model.examples import Examples
+from model.network import forward, initialise
+from model.recipes import RECIPES, override
+from pipeline.evaluate import shard_predictions
+from pipeline.evaluate.shard_predictions import Shard, predict_shard
+
+CONFIG = override(RECIPES["article-manual"].config, layers=(4, 5, 6, 3))
+SHARD = Shard("test", None)
+
+
+@pytest.fixture
+def job(monkeypatch):
+    """An evaluation of a network without training on a shard of seven examples."""
+    images = np.random.default_rng(1).integers(0, 256, (7, 4), np.uint8)
+    examples = Examples(np.array([3, 1, 2, 0, 6, 5, 4]), images, np.arange(7) % 3)
+    monkeypatch.setattr(shard_predictions, "read_shard", lambda *place: examples)
+    monkeypatch.setattr(shard_predictions, "load_run_parameters", lambda job: initialise(CONFIG.layers, 1))
+    manifest = SimpleNamespace(class_names=("a", "b", "c"))
+    return SimpleNamespace(dataset=None, manifest=manifest, run=SimpleNamespace(config=CONFIG))
+
+
+def test_predictions_of_a_shard_do_not_depend_on_the_pieces(job, monkeypatch):
+    whole = predict_shard(SHARD, job)
+    monkeypatch.setattr(network_module, "PIECE_BYTES", 3 * sum(CONFIG.layers) * 4)
+    seen = []
+
+    def forward_few(network, parameters, x):
+        seen.append(len(x))
+        return forward(network, parameters, x)
+
+    monkeypatch.setattr(shard_predictions, "forward", forward_few)
+    pieces = predict_shard(SHARD, job)
+    assert seen == [3, 3, 1]
+    assert pieces.index.tolist() == list(range(7))
+    for name in ("outputs", "losses"):
+        np.testing.assert_allclose(getattr(pieces, name), getattr(whole, name), rtol=1e-6)
+    assert [len(layer.low) for layer in pieces.ranges] == [5, 6]
+    np.testing.assert_allclose(np.concatenate(pieces.ranges, 1), np.concatenate(whole.ranges, 1), rtol=1e-6)
