@@ -19,9 +19,18 @@ from model.errors import CorruptArtefact, EngineFailed, Locked, StorageFailed
 from pipeline.storage import local_disk
 from pipeline.storage.cleanup import remove_stale_files_of, temporary_name
 from pipeline.storage.lease import check_held
-from pipeline.storage.local_disk import delete_file, delete_folder, disk_operation, flush, link, make_folder, rename
+from pipeline.storage.local_disk import (
+    delete_file,
+    delete_folder,
+    disk_operation,
+    file_not_found,
+    flush,
+    link,
+    make_folder,
+    rename,
+)
 from pipeline.storage.object_store import find_store
-from pipeline.storage.places import Place, RemotePath, file_not_found
+from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.remote_stream import open_remote
 
 _REPAIR_HINT = (

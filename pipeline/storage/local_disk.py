@@ -147,3 +147,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
     remaining = memoryview(data)
     while remaining:
         remaining = remaining[os.write(descriptor, remaining) :]
+
+
+def file_not_found(uri: str) -> FileNotFoundError:
+    """Return the error of a missing object, in the form of that of a missing local file."""
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)

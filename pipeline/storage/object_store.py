@@ -23,7 +23,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from model.errors import BadUsage, StorageFailed
 from pipeline.processes import run_interruptible
-from pipeline.storage.places import file_not_found
+from pipeline.storage.local_disk import file_not_found
 
 _ANSWER_SECONDS = 30  # until a request is answered, and between two pieces of an answer
 _UPLOAD_SECONDS = 120  # to send a part of an upload and receive the answer

@@ -4,7 +4,6 @@ Functions that handle files of a workspace accept either. `object_store` transfe
 RemotePath is used, because obstore takes time to import.
 """
 
-import errno
 import os
 import re
 from collections.abc import Iterator
@@ -147,8 +146,3 @@ def place_of(text: str | Place) -> Place:
     if isinstance(text, str) and _SINGLE_SLASH.match(text):
         raise BadUsage(f"{text}: expected SCHEME://BUCKET/NAME, or ./{text} for a folder of that name")
     return text if isinstance(text, RemotePath) else Path(text)
-
-
-def file_not_found(uri: str) -> FileNotFoundError:
-    """Return the error of a missing object, in the form of that of a missing local file."""
-    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)

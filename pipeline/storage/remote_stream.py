@@ -3,8 +3,8 @@
 import io
 from typing import BinaryIO
 
+from pipeline.storage.local_disk import file_not_found
 from pipeline.storage.object_store import BUFFER_BYTES, find_store
-from pipeline.storage.places import file_not_found
 
 
 def open_remote(uri: str) -> BinaryIO:
