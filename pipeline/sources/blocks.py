@@ -122,7 +122,10 @@ class SplitScan(Protocol):
        is no error: the reader reports it as rejected. `image_decoding.py` decodes encoded images into blocks.
     4. `sources/scan.py`: call that function in `scan_source`.
 
-    Preprocessing and everything after it need no change.
+    5. `preprocess/stage.py`: `_check_picture_options` refuses options that do not apply to the format. If several files
+       are given as one name, as in TRAIN.parquet,TEST.parquet, `preprocess/provenance.py` splits them.
+
+    Everything after that needs no change.
     """
 
     @property
