@@ -1,7 +1,5 @@
 """The custom job: fields that the API has (google.cloud.aiplatform says so where it is installed), and the command."""
 
-from importlib.util import find_spec
-
 import pytest
 
 from tests.deploy.parts import DEPLOY, check_command, documents
@@ -29,10 +27,8 @@ def test_fields():
     assert {name: set(part) - FIELDS[name] for name, part in found.items()} == {name: set() for name in FIELDS}
 
 
-@pytest.mark.skipif(
-    not find_spec("google.cloud.aiplatform_v1"), reason="needs google-cloud-aiplatform, of Beam's extra gcp"
-)
 def test_the_api_takes_it():
+    pytest.importorskip("google.cloud.aiplatform_v1", reason="needs google-cloud-aiplatform, of Beam's extra gcp")
     from google.cloud.aiplatform_v1.types import CustomJobSpec
     from google.protobuf.json_format import ParseDict
 
