@@ -184,7 +184,14 @@ def test_both_steps_in_lockstep(tmp_path, digits_folder):
 @pytest.mark.parametrize("step", ["manual", "compare"])
 def test_a_run_that_diverges_is_an_error_and_leaves_nothing(step, tmp_path, digits_folder):
     file = tmp_path / "run.toml"
-    file.write_text('[training]\nactivation = "relu"\nweights_rate = 1e9\nbiases_rate = 1e9\nnum_steps = 300\n')
+    settings = (
+        'activation = "relu"',
+        "weights_rate = 1e9",
+        "biases_rate = 1e9",
+        "weight_decay = 1e6",
+        "num_steps = 300",
+    )
+    file.write_text("\n".join(["[training]", *settings]))
     done = backbeam("run", "--workspace", tmp_path / "ws", "--dataset", digits_folder, "--config", file, "--step", step)
     assert done.code == 2, done.err
     assert "training with seed 1 diverged" in done.err
