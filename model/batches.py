@@ -11,7 +11,7 @@ then a full permutation. Resident and streaming are this one path.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from math import prod
+from math import gcd, prod
 from typing import Any, Protocol
 from weakref import finalize
 
@@ -67,6 +67,7 @@ class BatchPlan:
         num_steps: steps in all.
         report_every: chunks end at multiples of this many steps.
         window_bytes: budget for the images that are permuted together.
+        chunk_bytes: budget for the images of a chunk; it decides no bits of the parameters.
     """
 
     seed: int
@@ -74,6 +75,7 @@ class BatchPlan:
     num_steps: int
     report_every: int
     window_bytes: int = WINDOW_BYTES
+    chunk_bytes: int = CHUNK_BYTES
 
 
 def make_chunks(reader: SplitReader, plan: BatchPlan, first_step: int = 0) -> tf.data.Dataset:
@@ -82,7 +84,7 @@ def make_chunks(reader: SplitReader, plan: BatchPlan, first_step: int = 0) -> tf
     Args:
         reader: of the split.
         plan: which batches.
-        first_step: updates done already. The chunks are those that a run from step 0 has from there on; shards that
+        first_step: updates done already. The batches are those that a run from step 0 has from there on; shards that
             only earlier steps need are not read.
 
     Returns:
@@ -90,25 +92,78 @@ def make_chunks(reader: SplitReader, plan: BatchPlan, first_step: int = 0) -> tf
 
     Raises:
         BadInput: the split is empty.
-        CorruptArtefact: no chunk ends at first_step.
+        CorruptArtefact: first_step is beyond the last.
     """
-    if not reader.num_examples:
-        raise BadInput("the train split holds no examples")
-    size, pixels = plan.batch_size, reader.num_pixels
-    _lengths_from(first_step, plan, pixels)
+    _check_start(reader, plan, first_step)
+    size = plan.batch_size
+    pixels = reader.num_pixels
     signature = (
         tf.TensorSpec((None, size, pixels), tf.uint8),
         tf.TensorSpec((None, size), tf.int32),
     )
 
     def generate() -> Iterator[tuple[Tensor, Tensor]]:
-        stream, memory = _Shuffled(reader, plan, first_step * size), _Reused()
-        for steps in _lengths_from(first_step, plan, pixels):
-            images, labels = memory.take((steps * size, pixels)), aligned((steps * size,), np.int32)
+        stream = _Shuffled(reader, plan, first_step * size)
+        memory = _Reused()
+        for steps in chunk_lengths(plan, pixels, first_step):
+            images = memory.take((steps * size, pixels))
+            labels = aligned((steps * size,), np.int32)
             stream.take_into(images, labels)
             yield images.reshape(steps, size, pixels), labels.reshape(steps, size)
 
     return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+
+
+def make_chunks_on(
+    device: str, reader: SplitReader, plan: BatchPlan, first_step: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what `make_chunks` yields, in the memory of a GPU before they are needed.
+
+    A split that is a single window is copied to the GPU once, and a chunk is gathered there from its positions: copying
+    the images of every batch would take longer than large batches train (docs/devices.md). Other splits are copied
+    chunk by chunk while the chunk before is trained on.
+
+    Args:
+        device: of this process, such as GPU:0.
+        reader: of the split; other arguments and errors as for `make_chunks`.
+        plan: which batches.
+        first_step: updates done already.
+    """
+    _check_start(reader, plan, first_step)
+    if reader.num_pixels * reader.num_examples > plan.window_bytes:
+        on_device = tf.data.experimental.prefetch_to_device(device, buffer_size=2)
+        yield from make_chunks(reader, plan, first_step).apply(on_device)
+        return
+    stream = _Shuffled(reader, plan, first_step * plan.batch_size)
+    window = stream.read_window()
+    with tf.device(device):
+        images = tf.constant(window.images)
+    for positions, labels in _position_chunks(stream, window, plan, first_step):
+        with tf.device(device):
+            yield tf.gather(images, positions), tf.identity(labels)
+
+
+def _position_chunks(stream: "_Shuffled", window: Examples, plan: BatchPlan, first_step: int) -> tf.data.Dataset:
+    """Return the positions in the split's only window, and the labels, of each chunk: int32[steps, batch_size]."""
+    size = plan.batch_size
+    signature = (tf.TensorSpec((None, size), tf.int32), tf.TensorSpec((None, size), tf.int32))
+
+    def generate() -> Iterator[tuple[Integers, Integers]]:
+        for steps in chunk_lengths(plan, window.images.shape[1], first_step):
+            positions = stream.take_positions(steps * size).reshape(steps, size)
+            yield positions.astype(np.int32), window.labels[positions].astype(np.int32)
+
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+
+
+def _check_start(reader: SplitReader, plan: BatchPlan, first_step: int) -> None:
+    if not reader.num_examples:
+        raise BadInput("the train split holds no examples")
+    if first_step > plan.num_steps:
+        raise CorruptArtefact(
+            f"this run has {plan.num_steps} steps, so it cannot go on from step {first_step}; delete its checkpoints "
+            "to train from the start"
+        )
 
 
 def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -145,29 +200,35 @@ class _Reused:
         return _align(memory, num_bytes).reshape(shape)
 
 
-def chunk_lengths(plan: BatchPlan, num_pixels: int) -> Iterator[int]:
-    """Yield the steps of each chunk: equal except for the last chunk of a report, so that few programs are compiled."""
-    most = max(1, min(plan.report_every, CHUNK_BYTES // (plan.batch_size * num_pixels)))
-    for start in range(0, plan.num_steps, plan.report_every):
-        left = min(plan.report_every, plan.num_steps - start)
-        pieces = -(-left // most)
-        length = -(-left // pieces)
-        yield from [length] * (left // length)
-        if left % length:
-            yield left % length
+def chunk_lengths(plan: BatchPlan, num_pixels: int, first_step: int = 0) -> Iterator[int]:
+    """Yield the steps of each chunk from first_step on.
+
+    A chunk ends at every report and, between two reports, at multiples of one length. So a resumed run has the same
+    chunks from there on, and XLA, which compiles a program for each number of steps, compiles one if it can.
+    """
+    length = _chunk_length(plan, num_pixels)
+    done = first_step
+    while done < plan.num_steps:
+        since_report = done % plan.report_every
+        to_report = plan.report_every - since_report
+        to_multiple = length - since_report % length
+        steps = min(to_multiple, to_report, plan.num_steps - done)
+        yield steps
+        done += steps
 
 
-def _lengths_from(first_step: int, plan: BatchPlan, num_pixels: int) -> Iterator[int]:
-    """Return what `chunk_lengths` yields once first_step steps are done."""
-    lengths, done = chunk_lengths(plan, num_pixels), 0
-    while done < first_step:
-        done += next(lengths, first_step + 1)  # behind the last chunk: too far
-    if done != first_step:
-        raise CorruptArtefact(
-            f"no chunk of this run's batches ends at step {first_step}, so it cannot go on from there; delete its "
-            "checkpoints to train from the start"
-        )
-    return lengths
+def _chunk_length(plan: BatchPlan, num_pixels: int) -> int:
+    """Choose a length that divides every interval between reports, the last one too; of equal pieces if there is none.
+
+    A length of less than half of the budget's is not worth its calls.
+    """
+    interval = min(plan.report_every, plan.num_steps)
+    most = max(1, min(interval, plan.chunk_bytes // (plan.batch_size * num_pixels)))
+    for whole in (gcd(interval, plan.num_steps), interval):
+        longest = max(length for length in range(1, most + 1) if whole % length == 0)
+        if 2 * longest > most:
+            return longest
+    return -(-interval // -(-interval // most))
 
 
 def epoch_windows(shard_sizes: tuple[int, ...], plan: BatchPlan, num_pixels: int, epoch: int) -> list[tuple[int, ...]]:
@@ -186,35 +247,58 @@ def epoch_windows(shard_sizes: tuple[int, ...], plan: BatchPlan, num_pixels: int
 
 
 class _Shuffled:
-    """The endless stream of shuffled examples, taken in pieces of any size; it holds one window."""
+    """The endless stream of shuffled examples, taken in pieces of any size.
+
+    Attributes:
+        window: the examples of the window that it has reached; none before the first are taken.
+    """
 
     def __init__(self, reader: SplitReader, plan: BatchPlan, num_taken: int) -> None:
         self._reader = reader
         self._windows = _shuffled_windows(reader, plan, num_taken)
-        self._window: tuple[int, ...] = ()
+        self._shards: tuple[int, ...] = ()
         self._store = _allocate(min(reader.num_examples, _most_in_a_window(reader, plan)), reader.num_pixels)
-        self._examples = self._store
+        self.window = self._store
         self._order = np.zeros(0, np.int64)
 
     def take_into(self, images: Tensor, labels: Tensor) -> None:
         """Fill uint8[n, num_pixels] and int32[n] with the next n examples."""
         start = 0
         while start < len(labels):
-            while not len(self._order):
-                self._go_on()
-            chosen, self._order = np.split(self._order, [len(labels) - start])
+            chosen = self._take_at_most(len(labels) - start)
             place = slice(start, start + len(chosen))
             # "clip" keeps NumPy from making a copy first; no position is out of range
-            np.take(self._examples.images, chosen, axis=0, out=images[place], mode="clip")
-            labels[place] = self._examples.labels[chosen]
+            np.take(self.window.images, chosen, axis=0, out=images[place], mode="clip")
+            labels[place] = self.window.labels[chosen]
             start = place.stop
+
+    def read_window(self) -> Examples:
+        """Return the window of the next example."""
+        if not len(self._order):
+            self._go_on()
+        return self.window
+
+    def take_positions(self, num_examples: int) -> Integers:
+        """Return the positions of the next examples in the window, which must be the only one of the split."""
+        pieces = []
+        while num_examples:
+            pieces.append(self._take_at_most(num_examples))
+            num_examples -= len(pieces[-1])
+        return np.concatenate(pieces)
+
+    def _take_at_most(self, num_examples: int) -> Integers:
+        """Return the positions of the next examples in the window; go to the next window if this one is used up."""
+        while not len(self._order):
+            self._go_on()
+        chosen, self._order = np.split(self._order, [num_examples])
+        return chosen
 
     def _go_on(self) -> None:
         """Go to the next window; read it unless it is the one in memory, as for a split that is a single window."""
-        window, self._order = next(self._windows)
-        if window != self._window:
-            self._examples = _read_window(self._reader, window, self._store)
-            self._window = window
+        shards, self._order = next(self._windows)
+        if shards != self._shards:
+            self.window = _read_window(self._reader, shards, self._store)
+            self._shards = shards
 
 
 def _most_in_a_window(reader: SplitReader, plan: BatchPlan) -> int:

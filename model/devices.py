@@ -12,6 +12,9 @@ from model.errors import BadUsage
 
 SMALL_STEP_FLOPS = 20_000_000
 _THREADS_FLAG = "xla_cpu_multi_thread_eigen"
+# XLA times several kernels for each product on a GPU and keeps the fastest, so two processes may keep different ones.
+# Without that choice its own products in TensorFloat-32 take 2 to 8 times as long as those of cuBLAS (docs/devices.md).
+_GPU_FLAGS = ("xla_gpu_deterministic_ops=true", "xla_gpu_autotune_level=0", "xla_gpu_enable_triton_gemm=false")
 _WANTED = re.compile(r"auto|cpu|gpu(?::([0-9]{1,4}))?")
 
 
@@ -79,11 +82,39 @@ def initialise_devices(wanted: str = "auto", num_replicas: int = 1) -> Devices:
     else:
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
+        _choose_gpu_kernels()
         if ":" in wanted:
             tf.config.set_visible_devices([gpus[_number(chosen[0])]], "GPU")
             logical = ("GPU:0",)
     tf.config.list_logical_devices()
     return Devices(chosen, logical)
+
+
+def _choose_gpu_kernels() -> None:
+    """Have XLA compile the same deterministic kernels in every process; a flag that the user has set is not changed."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    added = [f"--{flag}" for flag in _GPU_FLAGS if flag.partition("=")[0] not in flags]
+    os.environ["XLA_FLAGS"] = " ".join([*flags.split(), *added])
+
+
+def choose_precision(precision: str, device: str) -> None:
+    """Set what TensorFlow multiplies float32 matrices with on a GPU, for what it compiles from now on.
+
+    TensorFlow's own default is TensorFloat-32, whose relative error is 3e-4 against 2e-7 (docs/devices.md).
+
+    Args:
+        precision: float32 or tf32, as in `model.recipes.TrainingConfig`.
+        device: such as GPU:0.
+
+    Raises:
+        BadUsage: tf32 is wanted on a device that does not have it.
+    """
+    import tensorflow as tf
+
+    if device.startswith("GPU"):
+        tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+    elif precision == "tf32":
+        raise BadUsage(f"precision tf32 needs a GPU, and this run would be trained on {device}: use precision float32")
 
 
 def _number(name: str) -> int:

@@ -62,6 +62,8 @@ class TrainingConfig(BaseModel):
         window_mib: budget, in MiB, for the pixels of the examples that are shuffled together; a train split that is
             larger is read a window at a time, in another order than with another budget. 1 to 2^30.
         seed: of the starting parameters, the order of examples and dropout; 0 to 2^31 - 1.
+        precision: of the products of matrices on a GPU: float32, or tf32 (TensorFloat-32: factors rounded to 11 bits),
+            which is faster and needs a GPU; float32 is omitted from the JSON.
         num_replicas: equal parts of a batch whose gradients are computed separately and added up in order, 1 to 1,024.
         warm_start: the model whose parameters training begins with, with zero velocity; omitted from the JSON if they
             are drawn from the seed.
@@ -87,6 +89,7 @@ class TrainingConfig(BaseModel):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     window_mib: Annotated[int, Field(gt=0, le=2**30)] = 1024
     seed: Annotated[int, Field(ge=0, le=MOST)] = 1
+    precision: Literal["float32", "tf32"] = Field("float32", exclude_if=lambda precision: precision == "float32")
     num_replicas: Annotated[int, Field(gt=0, le=1024)] = 1
     warm_start: WarmStart | None = Field(None, exclude_if=lambda start: start is None)
 

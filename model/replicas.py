@@ -12,15 +12,17 @@ An all-reduce would add in the order of its ring, so the gradients are gathered 
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
 
+from model.batches import BatchPlan, SplitReader, make_chunks, make_chunks_on
 from model.cluster import Cluster, meet
-from model.devices import choose_devices, choose_threads, initialise_devices
+from model.devices import choose_devices, choose_precision, choose_threads, initialise_devices
 from model.errors import BackbeamError, BadUsage, EngineFailed
 from model.functions import Tensor
 from model.lockstep import compile_run
@@ -33,6 +35,7 @@ _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.Cancelled
 
 SERVERS_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
+GPU_CHUNK_BYTES = 2**28  # of pixels handed to one compiled call: a GPU needs milliseconds for it, and a call 0.1 ms
 Built = TypeVar("Built")
 
 
@@ -42,10 +45,19 @@ class Engine(NamedTuple):
     Attributes:
         run_chunk: as `model.training.compile_chunk` describes it.
         device: for the record, such as CPU:0; GPUs as the machine counts them.
+        gpu: the GPU of this process that alone trains, such as GPU:0; None for CPUs and for several GPUs.
     """
 
     run_chunk: ChunkFunction
     device: str
+    gpu: str | None = None
+
+    def make_chunks(self, reader: SplitReader, plan: BatchPlan, first_step: int) -> Iterable[tuple[Tensor, Tensor]]:
+        """Return the batches from first_step on, in the memory of the GPU that trains if there is one."""
+        if self.gpu is None:
+            chunks: Iterable[tuple[Tensor, Tensor]] = make_chunks(reader, plan, first_step)
+            return chunks
+        return make_chunks_on(self.gpu, reader, replace(plan, chunk_bytes=GPU_CHUNK_BYTES), first_step)
 
 
 class _Halves(NamedTuple):
@@ -79,11 +91,14 @@ def start_engine(config: TrainingConfig, wanted: str, cluster: Cluster | None, i
         strategy = _join(cluster, wanted, identity)
         return Engine(compile_strategy(config, strategy), f"CPU:0 of each of {config.num_replicas} workers")
     devices = initialise_devices(wanted, config.num_replicas)
+    choose_precision(config.precision, devices.logical[0])
     record = ", ".join(devices.chosen)
     if len(devices.logical) > 1:
         return Engine(compile_strategy(config, tf.distribute.MirroredStrategy(devices.logical)), record)
     run_chunk = compile_run(config) if config.num_replicas == 1 else compile_in_turn(config)
-    return Engine(partial(_run_on, devices.logical[0], run_chunk), record)
+    device = devices.logical[0]
+    gpu = device if device.startswith("GPU") else None
+    return Engine(partial(_run_on, device, run_chunk), record, gpu)
 
 
 def compile_in_turn(config: TrainingConfig) -> ChunkFunction:

@@ -38,17 +38,20 @@ class State(NamedTuple):
 
 
 def start_state(config: TrainingConfig, dtype: tf.DType = tf.float32, warm_start: Parameters | None = None) -> State:
-    """Return the state before the first step.
+    """Return the state before the first step, in the memory of the CPU.
+
+    It is drawn there whatever the device is: floats that a GPU draws are others, so a seed would start elsewhere.
 
     Args:
         config: of the run.
         dtype: of its numbers.
         warm_start: parameters of the configuration's layers to begin with; None to draw them.
     """
-    begun = warm_start or initialise(config.layers, config.seed, config.start)
-    parameters = tuple(Layer(*(tf.cast(part, dtype) for part in layer)) for layer in begun)
-    velocity = tf.nest.map_structure(tf.zeros_like, parameters) if config.momentum else ()
-    return State(tf.constant(0), dropout_key(config.seed), parameters, velocity)
+    with tf.device("CPU:0"):
+        begun = warm_start or initialise(config.layers, config.seed, config.start)
+        parameters = tuple(Layer(*(tf.cast(part, dtype) for part in layer)) for layer in begun)
+        velocity = tf.nest.map_structure(tf.zeros_like, parameters) if config.momentum else ()
+        return State(tf.constant(0), dropout_key(config.seed), parameters, velocity)
 
 
 def dropout_key(seed: int) -> Tensor:

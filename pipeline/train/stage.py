@@ -91,13 +91,14 @@ def assist_stage(settings: StageContext, dataset: Dataset, config: TrainingConfi
 
 
 def check_machine(settings: StageContext, config: TrainingConfig) -> None:
-    """Fail before any work if the memory is too small or a requested GPU is missing; raises BadUsage."""
+    """Fail before any work if the memory is too small or a GPU that is needed is missing; raises BadUsage."""
     check_memory(config, settings.device)
-    if settings.device not in ("auto", "cpu"):
+    if settings.device not in ("auto", "cpu") or config.precision == "tf32":
         with quiet_imports():
-            from model.devices import initialise_devices
+            from model.devices import choose_precision, initialise_devices
 
-            initialise_devices(settings.device, config.num_replicas)
+            devices = initialise_devices(settings.device, config.num_replicas)
+        choose_precision(config.precision, devices.logical[0])
 
 
 def fit_config(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import Progress as ProgressDisplay
 
-from model.batches import BatchPlan, SplitReader, make_chunks
+from model.batches import BatchPlan, SplitReader
 from model.checkpoint import decode_parameters
 from model.errors import BadUsage, recover
 from model.examples import Examples
@@ -247,7 +247,7 @@ def _fit(config: TrainingConfig, engine: Engine, data: TrainingData, monitor: Tr
     program = Program(monitor.latest, engine.run_chunk)
     listener = Listener(monitor.report, monitor.chunk_done)
     try:
-        chunks = make_chunks(data.reader, plan, program.start.step)
+        chunks = engine.make_chunks(data.reader, plan, program.start.step)
         end = fit(config, program, chunks, data.monitored, listener, REPORT_EVERY)
     except tf.errors.OpError as problem:
         raise recover(problem) or explain(problem, config) or problem from problem

@@ -7,7 +7,16 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.batches import BatchPlan, SplitReader, _Reused, aligned, chunk_lengths, epoch_windows, make_chunks
+from model.batches import (
+    BatchPlan,
+    SplitReader,
+    _Reused,
+    aligned,
+    chunk_lengths,
+    epoch_windows,
+    make_chunks,
+    make_chunks_on,
+)
 from model.errors import BadInput, CorruptArtefact
 from model.examples import Examples
 
@@ -160,17 +169,36 @@ def test_windows_before_the_first_step_are_not_read():
     assert calls == [shard for shard, _ in groupby(order[4 + 1 :])]
 
 
-@pytest.mark.parametrize(("num_steps", "step"), [(10, 3), (10, 12), (10, 21), (1, 3)])
-def test_step_where_no_chunk_ends_is_rejected(num_steps, step):
-    with pytest.raises(CorruptArtefact, match=f"ends at step {step}"):
+@pytest.mark.parametrize(("num_steps", "step"), [(10, 12), (10, 21), (1, 3)])
+def test_step_beyond_the_last_is_rejected(num_steps, step):
+    with pytest.raises(CorruptArtefact, match=f"go on from step {step}"):
         make_chunks(reader([50]), BatchPlan(1, 5, num_steps, 5), step)
 
 
-def test_chunks_hold_up_to_16_mib_and_only_the_last_of_a_report_differs():
+def test_chunks_hold_up_to_16_mib():
     assert list(chunk_lengths(BatchPlan(1, 16, 4096, 10_000), 256)) == [4096]  # 4096 steps of 4096 bytes
-    assert list(chunk_lengths(BatchPlan(1, 16, 4097, 10_000), 256)) == [2049, 2048]
-    assert list(chunk_lengths(BatchPlan(1, 16, 10, 4), 256)) == [4, 4, 2]
+    assert list(chunk_lengths(BatchPlan(1, 16, 8191, 10_000), 256)) == [4096, 4095]
     assert list(chunk_lengths(BatchPlan(1, 2**24, 3, 2), 2)) == [1, 1, 1]  # a batch that is larger than that alone
+
+
+def test_chunks_are_of_one_length_where_the_number_of_steps_allows():
+    assert set(chunk_lengths(BatchPlan(1, 128, 18_750, 1000), 784)) == {125}  # the recipe modern on MNIST
+    assert list(chunk_lengths(BatchPlan(1, 16, 8, 4), 256)) == [4, 4]
+    assert list(chunk_lengths(BatchPlan(1, 16, 10, 4), 256)) == [
+        4,
+        4,
+        2,
+    ]  # twos would be more calls than a program saves
+
+
+def test_chunks_on_a_device_equal_those_in_memory():
+    for window_bytes in (2**30, 150_000):  # the split on the device; chunk after chunk
+        plan = BatchPlan(3, 10, 400, 50, window_bytes, chunk_bytes=100_000)
+        expected = whole_chunks([100, 200], plan, 13)
+        found = list(make_chunks_on("CPU:0", reader([100, 200], 1000), plan, 13))
+        for chunk, (images, labels) in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(chunk[0], images)
+            np.testing.assert_array_equal(chunk[1], labels)
 
 
 def test_default_window_budget_is_one_gibibyte():

@@ -1,10 +1,12 @@
+import os
+
 import pytest
 import tensorflow as tf
 
 from model import replicas
-from model.devices import Devices, check_device, choose_devices, initialise_devices
+from model.devices import Devices, check_device, choose_devices, choose_precision, initialise_devices
 from model.errors import BadUsage
-from model.recipes import RECIPES
+from model.recipes import RECIPES, override
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,7 @@ class FakeGpus:
     """Replaces the configuration of TensorFlow by that of a machine with two GPUs, and records the calls."""
 
     def __init__(self, monkeypatch):
+        monkeypatch.setenv("XLA_FLAGS", "")
         self.gpus = [tf.config.PhysicalDevice(f"/physical_device:GPU:{i}", "GPU") for i in range(2)]
         self.visible = list(self.gpus)
         self.growing = []
@@ -93,6 +96,28 @@ def test_gpu_chosen_by_number_is_the_only_visible_one(wanted, num_replicas, visi
     assert initialise_devices(wanted, num_replicas) == expected
     assert fake_gpus.visible == [fake_gpus.gpus[i] for i in visible]
     assert fake_gpus.growing == ([] if wanted == "cpu" else fake_gpus.gpus)
+
+
+def test_gpus_compile_deterministic_kernels_unless_the_user_says_otherwise(fake_gpus, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_autotune_level=4")
+    initialise_devices("gpu")
+    assert os.environ["XLA_FLAGS"].split() == [
+        "--xla_gpu_autotune_level=4",
+        "--xla_gpu_deterministic_ops=true",
+        "--xla_gpu_enable_triton_gemm=false",
+    ]
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("float32", False), ("tf32", True)])
+def test_precision_of_a_gpu_is_set(precision, expected, monkeypatch):
+    monkeypatch.setattr(tf.config.experimental, "enable_tensor_float_32_execution", (found := []).append)
+    choose_precision(precision, "GPU:0")
+    assert found == [expected]
+
+
+def test_tf32_without_a_gpu_is_an_error():
+    with pytest.raises(BadUsage, match=r"precision tf32 needs a GPU.*CPU:0"):
+        replicas.start_engine(override(RECIPES["article-manual"].config, precision="tf32"), "cpu", None, "run")
 
 
 def test_record_names_the_gpu_by_its_number_on_the_machine(fake_gpus, monkeypatch):
