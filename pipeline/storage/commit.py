@@ -10,14 +10,10 @@ from pipeline.storage.places import Place
 
 
 def commit_file(path: Place, data: bytes) -> None:
-    """Write a file atomically; in a store, never replace an existing object.
+    """Write a file atomically; in a store, never replace an object, unlike on a disk, where the lock keeps others out.
 
-    On a disk the workspace's lock keeps other processes out. The lease of a store can be lost to another machine while
-    this process is suspended; the objects that the other machine wrote are left as they are.
-
-    Args:
-        path: the file.
-        data: its content. An existing record with the same file digests counts as success.
+    The lease of a store can be lost to another machine while this process is suspended. An existing record with the
+    same file digests counts as success.
 
     Raises:
         Locked: another process wrote a different object.
@@ -30,24 +26,19 @@ def commit_file(path: Place, data: bytes) -> None:
 
 def _is_equivalent(existing: bytes, data: bytes) -> bool:
     """Return whether two files are equal, or are records that name the same files with the same digests."""
-    if existing == data:
-        return True
     try:
-        existing_files = sorted(_find_named_files(json.loads(existing)))
         files = sorted(_find_named_files(json.loads(data)))
+        return existing == data or (bool(files) and files == sorted(_find_named_files(json.loads(existing))))
     except ValueError:  # not JSON
-        return False
-    return bool(files) and files == existing_files
+        return existing == data
 
 
 def _find_named_files(node: object) -> Iterator[tuple[str, str]]:
     """Yield the name and digest of every file in a record."""
-    children: list[object] = []
     if isinstance(node, dict):
         if {"name", "sha256"} <= node.keys():
             yield node["name"], node["sha256"]
-        children = list(node.values())
-    elif isinstance(node, list):
-        children = node
-    for child in children:
-        yield from _find_named_files(child)
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from _find_named_files(child)

@@ -19,13 +19,9 @@ def check_does_not_exist(folder: Path) -> None:
 
 @contextmanager
 def create_folder_atomically(folder: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder to write to; at the end, flush it and rename it to folder.
+    """Yield an empty temporary folder to write to; at the end, flush it and rename it.
 
-    Args:
-        folder: the final name, which must not exist. Its parents are created.
-
-    Raises:
-        BadUsage: something of this name exists.
+    Parents of the folder are created. Raises BadUsage if something of its name exists.
     """
     check_does_not_exist(folder)
     remove_stale_files_of(folder)
@@ -42,11 +38,9 @@ def create_folder_atomically(folder: Path) -> Iterator[Path]:
 
 
 def publish_folder(staged: Path, folder: Path) -> None:
-    """Rename a folder, whose files have been flushed, into place.
+    """Rename a staged folder, whose files have been flushed, on the same file system.
 
-    Args:
-        staged: the folder, on the same file system.
-        folder: its final name. If it exists, an earlier attempt at the same work made it; then staged is deleted.
+    If the final name exists, an earlier attempt at the same work made it, and the staged folder is deleted.
     """
     if not folder.exists():
         make_folder(folder.parent)
@@ -56,12 +50,7 @@ def publish_folder(staged: Path, folder: Path) -> None:
 
 
 def unpublish_folder(folder: Path, hidden: Path) -> None:
-    """Delete a folder atomically for its readers: it is renamed first, and then deleted file by file.
-
-    Args:
-        folder: the folder; a missing folder is ignored.
-        hidden: a folder on the same file system that readers ignore; created if it does not exist.
-    """
+    """Delete a folder, if it exists, atomically for its readers: it is first renamed into a hidden one."""
     if folder.exists():
         make_folder(hidden)
         renamed = hidden / uuid.uuid4().hex

@@ -1,14 +1,14 @@
 """Writing, publishing and reading Parquet tables; `schemas` describes their columns.
 
-Files are compressed with zstd and carry a checksum on every page, which is verified when they are read. A run's rows of
-a table are written to a hidden folder and renamed into place; of an evaluation's tables, `evaluations` comes last.
+A run's rows of a table are written to a hidden folder and renamed into place; of an evaluation's tables, `evaluations`
+comes last.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +29,6 @@ from pipeline.storage.records import FileInfo, FileName
 from pipeline.storage.schemas import ORIGIN, SCHEMA_VERSION
 from pipeline.storage.workspace import table_partition
 
-Write: TypeAlias = Callable[[Place, bytes], None]
 MAX_ROWS = 2**24  # of a file; the longest tables have a row for each example of a shard
 MAX_TABLE_BYTES = 2**30  # of a file, decompressed
 
@@ -52,9 +51,9 @@ def origin_columns(num_rows: int, run_id: str, dataset_digest: str, model_digest
 
 
 def staging_folder(workspace: Place, table: str, run_id: str) -> Place:
-    """Return the folder that a run's rows of a table are written to, hidden from readers of reports/.
+    """Return the folder that a run's rows of a table are written to, on a disk hidden from readers of reports/.
 
-    In a store, where folders cannot be renamed, it is the table's folder itself.
+    In a store, where folders cannot be renamed, it is the final one.
     """
     if isinstance(workspace, RemotePath):
         return workspace / table_partition(table, run_id)
@@ -62,10 +61,7 @@ def staging_folder(workspace: Place, table: str, run_id: str) -> Place:
 
 
 def publish_tables(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
-    """Rename a run's rows of tables into place, atomically for each table, in the given order.
-
-    Repeating it, as engines may, changes nothing. In a store nothing needs to be done.
-    """
+    """Rename a run's rows of tables, on a disk, into place in the given order; engines may repeat it."""
     if isinstance(workspace, RemotePath):
         return
     for table in tables:
@@ -74,14 +70,7 @@ def publish_tables(workspace: Place, run_id: str, tables: Sequence[str]) -> None
 
 @contextmanager
 def replace_tables(workspace: Place, run_id: str, tables: Sequence[str], record: Place) -> Iterator[None]:
-    """Remove a run's rows of tables before they are written anew, and again if the context fails.
-
-    Args:
-        workspace: the workspace.
-        run_id: the id of the run.
-        tables: the tables that are written, and those that are invalid without them.
-        record: the file that is written last; once it exists, the tables are kept.
-    """
+    """Remove a run's rows of tables before they are written anew, and again if the context fails without the record."""
     with ExitStack() as stack:
         if isinstance(workspace, Path):
             stack.enter_context(remove_afterwards(_hidden_folder(workspace, run_id)))
@@ -95,7 +84,7 @@ def replace_tables(workspace: Place, run_id: str, tables: Sequence[str], record:
             raise
 
 
-def write_table(path: Place, table: pa.Table, write: Write = write_atomically) -> FileInfo:
+def write_table(path: Place, table: pa.Table, write: Callable[[Place, bytes], None] = write_atomically) -> FileInfo:
     """Write a table to a file and return its description; raises BadInput as `encode_table` does."""
     data = encode_table(table, path.name)
     write(path, data)
@@ -113,16 +102,13 @@ def encode_table(table: pa.Table, name: str = "the table") -> bytes:
 
 
 def check_rows(num_rows: int, row_bytes: int, name: str, remedy: str) -> None:
-    """Check that a file can hold the rows of a table, before they are computed.
+    """Raise BadInput if a file cannot hold the rows of a table, before they are computed.
 
     Args:
         num_rows: the number of rows of the file.
         row_bytes: the bytes of a row in columns that hardly compress.
         name: the name of the table, for the message.
         remedy: what the user can do about it, for the message.
-
-    Raises:
-        BadInput: the file would exceed MAX_ROWS or MAX_TABLE_BYTES.
     """
     if num_rows > MAX_ROWS or num_rows * row_bytes > MAX_TABLE_BYTES:
         size = f"{num_rows} rows and {num_rows * row_bytes} bytes or more"
@@ -130,11 +116,7 @@ def check_rows(num_rows: int, row_bytes: int, name: str, remedy: str) -> None:
 
 
 def read_table(path: Place) -> pa.Table:
-    """Read a table.
-
-    Raises:
-        CorruptArtefact: it is not a Parquet file, exceeds the size limits, or a page's checksum is wrong.
-    """
+    """Read a table; raises CorruptArtefact if it is no Parquet file, too large, or a page's checksum is wrong."""
     return decode_table(path if isinstance(path, Path) else path.read_bytes(), str(path))
 
 
@@ -143,16 +125,13 @@ def decode_table(file: Path | bytes, name: str, columns: Sequence[str] | None = 
     try:
         source = file if isinstance(file, Path) else pa.BufferReader(file)
         parquet = pq.ParquetFile(source, page_checksum_verification=True)
-        _check_size(parquet.metadata, name)
+        if excess := _describe_excess(
+            parquet.metadata
+        ):  # before the data are read: a few bytes can declare a huge table
+            raise CorruptArtefact(f"{name} claims {excess}")
         return parquet.read(columns and list(columns))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:  # the last: column names that are not UTF-8
         raise CorruptArtefact(f"{name} cannot be read: {[*str(problem).splitlines(), ''][0]}") from None
-
-
-def _check_size(metadata: pq.FileMetaData, name: str) -> None:
-    """Check the declared size before the data are read: a few bytes can declare a huge table."""
-    if problem := _describe_excess(metadata):
-        raise CorruptArtefact(f"{name} claims {problem}")
 
 
 def _describe_excess(metadata: pq.FileMetaData) -> str | None:
@@ -177,11 +156,7 @@ def _hidden_folder(workspace: Path, run_id: str) -> Path:
 
 
 class TableFile(FileInfo):
-    """A Parquet file of a run.
-
-    Attributes:
-        table: the table that its rows belong to.
-    """
+    """A Parquet file of a run, and the table that its rows belong to."""
 
     table: FileName
 

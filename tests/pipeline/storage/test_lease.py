@@ -7,7 +7,7 @@ import pytest
 
 from model.errors import Locked, StorageFailed
 from pipeline.storage.lease import HeldLease, Lease, read_lease
-from pipeline.storage.store_lock import acquisition_attempts
+from pipeline.storage.lock import acquisition_attempts
 
 URI = "s3://bucket/ws/.lock"
 LEASE = 60.0
