@@ -77,12 +77,16 @@ def store():
 
 
 @pytest.fixture
-def machines(store, tmp_path):
-    return Machine(store, tmp_path, "one", 1e6), Machine(store, tmp_path, "two", 5.0)
+def one(store, tmp_path):
+    return Machine(store, tmp_path, "one", 1e6)
 
 
-def test_a_lease_is_exclusive_until_it_is_released(machines):
-    one, two = machines
+@pytest.fixture
+def two(store, tmp_path):
+    return Machine(store, tmp_path, "two", 5.0)
+
+
+def test_a_lease_is_exclusive_until_it_is_released(one, two):
     lease = one.acquire()
     assert two.acquire() == "one"
     lease.release()
@@ -90,8 +94,7 @@ def test_a_lease_is_exclusive_until_it_is_released(machines):
     assert one.acquire() == "two"
 
 
-def test_the_lease_of_a_dead_process_can_be_acquired_after_its_duration(machines):
-    one, two = machines
+def test_the_lease_of_a_dead_process_can_be_acquired_after_its_duration(one, two):
     one.acquire()
     before = two.now
     lease = two.acquire(wait=100)
@@ -99,8 +102,7 @@ def test_the_lease_of_a_dead_process_can_be_acquired_after_its_duration(machines
     assert LEASE <= two.now - before <= LEASE + 2
 
 
-def test_observations_of_separate_attempts_add_up(machines):
-    one, two = machines
+def test_observations_of_separate_attempts_add_up(one, two):
     one.acquire()
     assert two.acquire() == "one"
     two.now += LEASE - 1
@@ -109,8 +111,7 @@ def test_observations_of_separate_attempts_add_up(machines):
     assert isinstance(two.acquire(), Lease)
 
 
-def test_an_observation_restarts_when_the_clock_does(machines):
-    one, two = machines
+def test_an_observation_restarts_when_the_clock_does(one, two):
     one.acquire()
     two.now = 1000.0
     assert two.acquire() == "one"
@@ -120,8 +121,7 @@ def test_an_observation_restarts_when_the_clock_does(machines):
     assert two.acquire() == "one"
 
 
-def test_a_renewed_lease_cannot_be_taken_over(machines):
-    one, two = machines
+def test_a_renewed_lease_cannot_be_taken_over(one, two):
     lease = one.acquire()
     for _ in range(50):
         one.now += 50
@@ -131,9 +131,8 @@ def test_a_renewed_lease_cannot_be_taken_over(machines):
         assert two.acquire() == "one"
 
 
-def test_the_holder_stops_before_another_process_can_take_over(machines):
+def test_the_holder_stops_before_another_process_can_take_over(one, two):
     """A process that reads the object right after its last renewal may take over one lease later, not earlier."""
-    one, two = machines
     lease = one.acquire()
     assert two.acquire() == "one"
     one.now += LEASE - 0.001
@@ -150,8 +149,7 @@ def test_the_holder_stops_before_another_process_can_take_over(machines):
     assert one.acquire() == "two"
 
 
-def test_exactly_one_of_two_processes_takes_over(machines, store, tmp_path):
-    one, two = machines
+def test_exactly_one_of_two_processes_takes_over(one, two, store, tmp_path):
     one.acquire()
     three = Machine(store, tmp_path, "three", 77.0)
     assert (two.acquire(), three.acquire()) == ("one", "one")
@@ -171,16 +169,14 @@ def test_exactly_one_of_two_processes_takes_over(machines, store, tmp_path):
     assert three.acquire() == "two"
 
 
-def test_the_lease_of_a_killed_process_is_free_at_once_on_its_own_machine(machines):
-    one, two = machines
+def test_the_lease_of_a_killed_process_is_free_at_once_on_its_own_machine(one, two):
     one.acquire()
     assert two.acquire() == "one"
     assert isinstance(one.acquire(), Lease)  # this process holds the local lock, so the earlier one has ended
     assert two.acquire() == "one"
 
 
-def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(machines, store):
-    one, two = machines
+def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(one, two, store):
     lease = one.acquire()
     one.now += 10
     store.loses_answers = True
@@ -198,28 +194,28 @@ def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(machines, store)
     assert two.acquire() == "one"
 
 
-def test_a_lease_is_lost_when_the_store_is_unreachable_for_its_duration(machines, store):
-    lease = machines[0].acquire()
+def test_a_lease_is_lost_when_the_store_is_unreachable_for_its_duration(one, two, store):
+    lease = one.acquire()
     store.unreachable = True
     with pytest.raises(StorageFailed):
         lease.renew()
     lease.check()
-    machines[0].now += LEASE
+    one.now += LEASE
     with pytest.raises(Locked):
         lease.check()
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff", json.dumps({"holder": 1}).encode()])
-def test_an_unreadable_lease_can_be_taken_over_after_its_duration(data, machines, store):
+def test_an_unreadable_lease_can_be_taken_over_after_its_duration(data, one, store):
     store.data = data
     assert read_lease(store, URI).holding.holder == "another process"
-    assert machines[0].acquire() == "another process"
-    machines[0].now += LEASE
-    assert isinstance(machines[0].acquire(), Lease)
+    assert one.acquire() == "another process"
+    one.now += LEASE
+    assert isinstance(one.acquire(), Lease)
 
 
-def test_a_deleted_lease_is_lost(machines, store):
-    lease = machines[0].acquire()
+def test_a_deleted_lease_is_lost(one, two, store):
+    lease = one.acquire()
     store.data = None
     lease.renew()
     with pytest.raises(Locked, match="somebody who deleted it"):
