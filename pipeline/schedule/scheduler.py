@@ -4,6 +4,7 @@ It reads the clock every second, because the clock may be set while it waits.
 """
 
 import hashlib
+import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from model.errors import StorageFailed
-from pipeline.progress import describe_lost_messages, say, warn
+from pipeline.progress import dropped_error, say, warn
 from pipeline.schedule.child import ChildProcess
 from pipeline.schedule.state import HEALTH_SECONDS, ScheduleHealth, ScheduleState, Status, write_record
 from pipeline.schedule.timetable import Timetable
@@ -167,6 +168,7 @@ class Scheduler:
         self._announced = upcoming
         if not timedelta() <= self.now() - self._renewed < timedelta(seconds=HEALTH_SECONDS):
             self._renewed = self.now()
+        lost = dropped_error(sys.stderr)
         health = ScheduleHealth(
             status=status,
             updated=self._renewed,
@@ -175,7 +177,7 @@ class Scheduler:
             outcome=self.state.outcome,
             exit_code=self.state.exit_code,
             consecutive_failures=self.state.failures,
-            messages_lost=describe_lost_messages(),
+            messages_lost=str(lost) if lost else None,
         )
         for file, record in ((self.config.state_file, self.state), (self.config.health_file, health)):
             try:

@@ -4,7 +4,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
 from pipeline.beam_runner import _translate, run_pipeline
-from pipeline.code_version import code_identity
+from pipeline.processes import code_identity
 
 
 def test_another_local_runner_runs_where_beam_has_not_imported_the_default_one(monkeypatch):
