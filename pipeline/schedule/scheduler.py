@@ -1,7 +1,4 @@
-"""The scheduler's loop: decide when to run next, wait or run, and save the state.
-
-It reads the clock every second, because the clock may be set while it waits.
-"""
+"""The scheduler's loop: decide when to run next, wait or run, and save the state."""
 
 import hashlib
 import sys
@@ -56,20 +53,10 @@ class NextRun:
         return f"next due {self.due:{_TIME}}, {'retry' if self.is_retry else 'run'} starts {self.start:{_TIME}}"
 
 
-def find_next_run(state: ScheduleState, now: datetime, config: ScheduleConfig) -> NextRun:
-    """Decide what to run next. One run handles all due times that have passed, and replaces a retry."""
-    due = config.timetable.latest(now)
-    if due <= state.handled:
-        due = config.timetable.after(max(state.handled, now))
-        if state.retry_at and state.retry_at < due:
-            return NextRun(state.retry_at, due, is_retry=True)
-    return NextRun(due + config.delay(due), due)
-
-
 class Scheduler:
     """Runs what is due. Signal handlers append to `signals`, so that no signal interrupts the writing of a file."""
 
-    poll_interval = timedelta(seconds=1)
+    poll_interval = timedelta(seconds=1)  # the clock may be set while it waits
     now = staticmethod(partial(datetime.now, UTC))  # tests replace this and the following
     sleep = staticmethod(time.sleep)
     start_run = ChildProcess
@@ -116,12 +103,18 @@ class Scheduler:
         return code if code >= 0 else 128 - code
 
     def _find_next_run(self) -> NextRun:
+        """Decide what to run next. One run handles all due times that have passed, and replaces a retry."""
         now = self.now()
         corrected = self.state.with_clock_corrected(now)
         if corrected != self.state:
             warn(f"schedule: the clock was set back to {now:{_TIME}}: later times are forgotten")
             self.state = corrected
-        return find_next_run(self.state, now, self.config)
+        due = self.config.timetable.latest(now)
+        if due <= self.state.handled:
+            due = self.config.timetable.after(max(self.state.handled, now))
+            if self.state.retry_at and self.state.retry_at < due:
+                return NextRun(self.state.retry_at, due, is_retry=True)
+        return NextRun(due + self.config.delay(due), due)
 
     def _run(self, upcoming: NextRun) -> int:
         """Run once; return the exit code, negative if a signal killed the run."""
