@@ -118,9 +118,9 @@ def run_pipeline(
     construct(pipeline)
     try:
         with _stop_job_servers(pipeline.runner):
-            state = _wait(pipeline.run())
+            state = _wait_for_end(pipeline.run())
     except Exception as problem:  # engines raise errors of any class
-        raise _translate(problem) from problem
+        raise _translate_error(problem) from problem
     if build_only:
         raise errors.NothingRun(
             f"{build_only}: the job was built and not run, so it made nothing; to run it, leave the option out"
@@ -129,7 +129,7 @@ def run_pipeline(
         raise errors.EngineFailed(f"the engine ended in state {state}, expected DONE")
 
 
-def _wait(result: Any) -> Any:
+def _wait_for_end(result: Any) -> Any:
     """Wait for a job's end and return its state; if the wait fails or is interrupted, cancel the job."""
     try:
         return result.wait_until_finish()
@@ -141,10 +141,9 @@ def _wait(result: Any) -> Any:
 
 @contextmanager
 def capture_engine_messages(log: Path) -> Iterator[None]:
-    """Collect what an engine and its workers write to standard error; if the engine fails, write it to a log file.
+    """Capture what an engine and its workers write to standard error; if it fails, save that to a file.
 
-    What this process writes to `sys.stderr` is still shown. The log of an earlier job is deleted. The name of the log
-    is added to the message of an EngineFailed.
+    The file of an earlier job is deleted first. The message of the EngineFailed gets the name of the file.
     """
     remove_file(log)
     with tempfile.TemporaryFile() as captured, _redirect_standard_error(captured.fileno()):
@@ -163,7 +162,7 @@ def capture_engine_messages(log: Path) -> Iterator[None]:
 
 @contextmanager
 def _redirect_standard_error(descriptor: int) -> Iterator[None]:
-    """Redirect descriptor 2, to which native code and child processes write, but not `sys.stderr`, to a descriptor."""
+    """Redirect file descriptor 2, to which native code and child processes write; still show Python's `sys.stderr`."""
     sys.stderr.flush()
     shown = os.dup(2)
     redirected = sys.stderr  # writes to descriptor 2
@@ -238,7 +237,7 @@ def _find_build_only_options(options: Any) -> str:
     return " ".join(build_only)
 
 
-def _translate(problem: Exception) -> errors.BackbeamError:
+def _translate_error(problem: Exception) -> errors.BackbeamError:
     """Return the error for an exception of an engine, which contains a worker's error as text, or the text "None"."""
     own_error = errors.recover(problem)
     if own_error is not None:
