@@ -12,10 +12,9 @@ from pipeline.sources.blocks import SourceInfo
 from pipeline.sources.catalog import MAX_SHARDS, SPLITS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 from pipeline.storage import files
-from pipeline.storage.commit import commit_file
 from pipeline.storage.files import MAX_RECORD_BYTES, digest_of, read_record_bytes
 from pipeline.storage.places import Place
-from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
+from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
 
 MANIFEST_NAME = "manifest.json"
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import google_crc32c
 
-from model.errors import CorruptArtefact, EngineFailed, Locked, StorageFailed
+from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
 from pipeline.storage.cleanup import remove_stale_files_of, temporary_name
 from pipeline.storage.lease import check_held
 from pipeline.storage.local_disk import (
@@ -209,6 +209,32 @@ def scratch_folder(name: str) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
     with remove_afterwards(folder):
         yield folder
+
+
+def check_does_not_exist(folder: Path) -> None:
+    """Raise BadUsage if something of this name exists."""
+    if folder.exists() or folder.is_symlink():
+        raise BadUsage(f"{folder} exists: name a folder that does not, or delete it first")
+
+
+@contextmanager
+def create_folder_atomically(folder: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder to write to; at the end, flush it and rename it.
+
+    Parents of the folder are created. Raises BadUsage if something of its name exists.
+    """
+    check_does_not_exist(folder)
+    remove_stale_files_of(folder)
+    make_folder(folder.parent)
+    temporary = temporary_name(folder)
+    with remove_on_failure(temporary):
+        make_folder(temporary)
+        yield temporary
+        for path in [*temporary.rglob("*"), temporary]:
+            flush(path)
+        check_does_not_exist(folder)
+        rename(temporary, folder)
+    flush(folder.parent)
 
 
 def remove_tree(path: Place) -> None:

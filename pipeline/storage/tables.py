@@ -4,6 +4,7 @@ A run's rows of a table are written to a hidden folder and renamed into place; o
 comes last.
 """
 
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
@@ -23,7 +24,7 @@ from pipeline.storage.files import (
     suppress_storage_errors,
     write_atomically,
 )
-from pipeline.storage.folders import publish_folder, unpublish_folder
+from pipeline.storage.local_disk import flush, make_folder, rename
 from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.records import FileInfo, FileName
 from pipeline.storage.schemas import ORIGIN, SCHEMA_VERSION
@@ -65,7 +66,13 @@ def publish_tables(workspace: Place, run_id: str, tables: Sequence[str]) -> None
     if isinstance(workspace, RemotePath):
         return
     for table in tables:
-        publish_folder(_hidden_folder(workspace, run_id) / table, workspace / table_partition(table, run_id))
+        staged = _hidden_folder(workspace, run_id) / table
+        folder = workspace / table_partition(table, run_id)
+        if not folder.exists():  # otherwise an earlier attempt at the same work made it
+            make_folder(folder.parent)
+            rename(staged, folder)
+            flush(folder.parent)
+        remove_tree(staged)
 
 
 @contextmanager
@@ -147,8 +154,14 @@ def _unpublish(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
     for table in sorted(tables, key=lambda name: name != _LAST_TABLE):
         if isinstance(workspace, RemotePath):
             remove_tree(workspace / table_partition(table, run_id))
-        else:
-            unpublish_folder(workspace / table_partition(table, run_id), _hidden_folder(workspace, run_id))
+            continue
+        folder = workspace / table_partition(table, run_id)
+        if folder.exists():
+            renamed = _hidden_folder(workspace, run_id) / uuid.uuid4().hex
+            make_folder(renamed.parent)
+            rename(folder, renamed)
+            flush(folder.parent)
+            remove_tree(renamed)
 
 
 def _hidden_folder(workspace: Path, run_id: str) -> Path:

@@ -45,17 +45,6 @@ def test_eight_processes_at_once_do_the_work_once(tmp_path, digits_folder):
     assert (result.faults, result.leftovers) == ((), ())
 
 
-@pytest.mark.slow
-def test_processes_with_different_work_all_finish(tmp_path, digits_folder):
-    options = ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", 20, "--json", "--wait", 500)
-    results = end_all([start("run", *options, "--seed", seed) for seed in (1, 2, 3, 1, 2, 3)])
-    skipped = [result["skipped"] for result in results]
-    assert sum("preprocess" not in names for names in skipped) == 1
-    assert sum("train" not in names for names in skipped) == 3
-    assert len(list(tmp_path.glob("ws/runs/*/evaluation.json"))) == 3
-    assert verify(find_scope(tmp_path / "ws")).faults == ()
-
-
 def test_a_waiting_process_continues_when_the_holder_ends(tmp_path, digits_folder):
     with lock_workspace(tmp_path / "ws"):
         waiting = start("preprocess", "--workspace", tmp_path / "ws", "--dataset", digits_folder, "--wait", 300)

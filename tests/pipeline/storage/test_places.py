@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model.errors import BadUsage, Locked
-from pipeline.storage.commit import commit_file
 from pipeline.storage.files import (
     file_size,
     open_binary,
@@ -17,6 +16,7 @@ from pipeline.storage.files import (
     remove_tree,
 )
 from pipeline.storage.places import RemotePath, is_remote, place_of
+from pipeline.storage.records import commit_file
 from pipeline.storage.remote_stream import RemoteStream
 
 NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
