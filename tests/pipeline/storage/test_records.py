@@ -14,11 +14,13 @@ PART = PartInfo(dataset_id="a-1", dataset_digest=DIGEST, num_source={})
 
 @pytest.fixture(scope="module")
 def records(digits_run):
-    """The manifest, the record of a shard and that of a run."""
+    """A manifest without splits, the record of a shard and that of a run."""
     (manifest_file,) = digits_run.glob("datasets/*/manifest.json")
     (run_file,) = digits_run.glob("runs/*/run.json")
     manifest = Manifest.load(manifest_file)
-    return {"manifest": manifest, "shard": manifest.splits["train"].shards[0], "run": RunRecord.load(run_file)}
+    shard = manifest.splits["train"].shards[0]
+    without_splits = manifest.model_copy(update={"splits": {}})
+    return {"manifest": without_splits, "shard": shard, "run": RunRecord.load(run_file)}
 
 
 def content_of(data):
