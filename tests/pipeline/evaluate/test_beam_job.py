@@ -238,7 +238,7 @@ def test_concurrent_reader_never_sees_partial_tables(workspace, monkeypatch):
 
         return delayed
 
-    monkeypatch.setattr(tables, "publish_folder", delay(tables.publish_folder))
+    monkeypatch.setattr(tables, "rename", delay(tables.rename))
     monkeypatch.setattr(result_tables, "write_table", delay(result_tables.write_table))
     command = [sys.executable, "-c", READER, workspace / "reports", json.dumps(NUM_ROWS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
