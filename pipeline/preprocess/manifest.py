@@ -253,7 +253,7 @@ def commit_manifest(folder: Place, manifest: Manifest) -> None:
 
     Raises:
         BadInput: the manifest would be larger than `pipeline.storage.files.read_record_bytes` accepts.
-        Locked: as for `pipeline.storage.commit.commit_file`.
+        Locked: as for `pipeline.storage.records.commit_file`.
     """
     data = manifest.to_json()
     if len(data) > MAX_RECORD_BYTES:

@@ -1,6 +1,5 @@
 """Leases of workspaces in a store, tested with a store in memory and clocks that the tests advance."""
 
-import hashlib
 import json
 
 import pytest
@@ -8,41 +7,28 @@ import pytest
 from model.errors import Locked, StorageFailed
 from pipeline.storage.lease import HeldLease, Lease, read_lease
 from pipeline.storage.lock import acquisition_attempts
+from pipeline.storage.object_store import ObjectStore
 
-URI = "s3://bucket/ws/.lock"
+URI = "memory://bucket/ws/.lock"
 LEASE = 60.0
 
 
-class Store:
-    """A store of one object with versions.
+class Store(ObjectStore):
+    """A store in memory. If unreachable, requests fail; if it loses answers, replacements happen and then fail."""
 
-    If `unreachable` is set, requests fail. If `loses_answers` is set, replacements are executed and then fail.
-    """
-
-    def __init__(self):
-        self.data = None
-        self.unreachable = False
-        self.loses_answers = False
+    unreachable = False
+    loses_answers = False
 
     def read_version(self, uri):
         if self.unreachable:
             raise StorageFailed("unreachable")
-        return None if self.data is None else (self.data, hashlib.md5(self.data).hexdigest())  # noqa: S324 - as S3 does
-
-    def put_new(self, uri, content, num_bytes):
-        if self.data is not None:
-            return False
-        self.data = content.read()
-        return True
+        return super().read_version(uri)
 
     def replace(self, uri, data, version):
-        found = self.read_version(uri)
-        if found is None or found[1] != version:
-            return False
-        self.data = data
-        if self.loses_answers:
+        replaced = not self.unreachable and super().replace(uri, data, version)
+        if self.unreachable or self.loses_answers:
             raise StorageFailed("no answer")
-        return True
+        return replaced
 
 
 class Machine:
@@ -72,8 +58,8 @@ class Machine:
 
 
 @pytest.fixture
-def store():
-    return Store()
+def store(memory):
+    return Store("memory", "bucket")
 
 
 @pytest.fixture
@@ -157,15 +143,8 @@ def test_exactly_one_of_two_processes_takes_over(one, two, store, tmp_path):
     three.now += LEASE
     read_version = store.read_version
     stale_reads = [read_version(URI)]  # three has read the object before two replaces it
-    lease = two.acquire()
+    assert isinstance(two.acquire(), Lease)
     store.read_version = lambda uri: stale_reads.pop() if stale_reads else read_version(uri)
-    replace = store.replace
-
-    def compare_and_swap(uri, data, version):
-        return version == read_version(uri)[1] and replace(uri, data, version)
-
-    store.replace = compare_and_swap
-    assert isinstance(lease, Lease)
     assert three.acquire() == "two"
 
 
@@ -194,7 +173,7 @@ def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(one, two, store)
     assert two.acquire() == "one"
 
 
-def test_a_lease_is_lost_when_the_store_is_unreachable_for_its_duration(one, two, store):
+def test_a_lease_is_lost_when_the_store_is_unreachable_for_its_duration(one, store):
     lease = one.acquire()
     store.unreachable = True
     with pytest.raises(StorageFailed):
@@ -206,17 +185,17 @@ def test_a_lease_is_lost_when_the_store_is_unreachable_for_its_duration(one, two
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff", json.dumps({"holder": 1}).encode()])
-def test_an_unreadable_lease_can_be_taken_over_after_its_duration(data, one, store):
-    store.data = data
+def test_an_unreadable_lease_can_be_taken_over_after_its_duration(data, one, store, memory):
+    memory[URI] = data
     assert read_lease(store, URI).holding.holder == "another process"
     assert one.acquire() == "another process"
     one.now += LEASE
     assert isinstance(one.acquire(), Lease)
 
 
-def test_a_deleted_lease_is_lost(one, two, store):
+def test_a_deleted_lease_is_lost(one, memory):
     lease = one.acquire()
-    store.data = None
+    del memory[URI]
     lease.renew()
     with pytest.raises(Locked, match="somebody who deleted it"):
         lease.check()

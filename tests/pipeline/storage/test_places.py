@@ -1,4 +1,3 @@
-import json
 import pickle
 import posixpath
 from pathlib import Path, PurePosixPath
@@ -7,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.errors import BadUsage, Locked
+from model.errors import BadUsage
 from pipeline.storage.files import (
     file_size,
     open_binary,
@@ -16,7 +15,6 @@ from pipeline.storage.files import (
     remove_tree,
 )
 from pipeline.storage.places import RemotePath, is_remote, place_of
-from pipeline.storage.records import commit_file
 from pipeline.storage.remote_stream import RemoteStream
 
 NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
@@ -78,22 +76,6 @@ def test_glob_and_existence_of_objects_and_folders(two_folders):
     assert not place.exists()
     assert not RemotePath("memory://b/ws/a").is_dir()
     assert (place / "a-1" / "s").is_file()
-
-
-def record(digest, **more):
-    return json.dumps({"run_id": "a", "parameters": {"name": "p", "sha256": digest}, **more}).encode()
-
-
-def test_a_record_committed_by_another_process_is_kept(memory):
-    place = RemotePath("memory://b/run.json")
-    first = record("1", seconds=1)
-    commit_file(place, first)
-    commit_file(place, first)
-    commit_file(place, record("1", seconds=2))  # which names the same files
-    for other in (record("2"), b"{}", b"\xff"):
-        with pytest.raises(Locked, match=r"run\.json was written by another process in the meantime, and stays"):
-            commit_file(place, other)
-    assert memory == {"memory://b/run.json": first}
 
 
 def test_reading_a_missing_object_raises_and_deleting_it_does_not(memory):

@@ -1,11 +1,14 @@
-"""Optional fields with their default are omitted from a record's file, so that older records keep their digest."""
+"""The optional fields of records, and commits to a store."""
 
 import json
 
 import pytest
 
+from model.errors import Locked
 from model.recipes import TrainingConfig, WarmStart
 from pipeline.preprocess.manifest import Manifest, PartInfo
+from pipeline.storage.places import RemotePath
+from pipeline.storage.records import commit_file
 from pipeline.train.run_record import RunRecord
 
 DIGEST = "0" * 64
@@ -31,6 +34,7 @@ def content_of(data):
     ("name", "field", "value"), [("shard", "part", 0), ("manifest", "parts", (PART,)), ("run", "resumed_at", (10,))]
 )
 def test_an_optional_field_with_its_default_is_omitted_from_the_file(name, field, value, records, tmp_path):
+    """So that records that were written before the field existed keep their digest."""
     record = records[name]
     without = record.to_json()
     given = record.model_copy(update={field: value}).to_json()
@@ -47,3 +51,19 @@ def test_a_missing_warm_start_is_omitted_from_the_file(records):
     started = TrainingConfig(**config.model_dump() | {"warm_start": start})
     assert started.model_dump(mode="json") == config.model_dump(mode="json") | {"warm_start": start.model_dump()}
     assert TrainingConfig.model_validate_json(json.dumps(started.model_dump(mode="json"))) == started
+
+
+def record(digest, **more):
+    return json.dumps({"run_id": "a", "parameters": {"name": "p", "sha256": digest}, **more}).encode()
+
+
+def test_a_record_committed_by_another_process_is_kept(memory):
+    place = RemotePath("memory://b/run.json")
+    first = record("1", seconds=1)
+    commit_file(place, first)
+    commit_file(place, first)
+    commit_file(place, record("1", seconds=2))  # which names the same files
+    for other in (record("2"), b"{}", b"\xff"):
+        with pytest.raises(Locked, match=r"run\.json was written by another process in the meantime, and stays"):
+            commit_file(place, other)
+    assert memory == {"memory://b/run.json": first}
