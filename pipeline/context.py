@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from model.cluster import Cluster
 from model.errors import BackbeamError
-from pipeline.progress import say
+from pipeline.progress import show_message
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import local_folder_of, temporary_files_in
 
@@ -61,7 +61,7 @@ def run_unless_complete(
     """
     if complete:
         log.skipped.append(stage)
-    say(f"{stage}: {'already done, checking' if complete else 'working'}")
+    show_message(f"{stage}: {'already done, checking' if complete else 'working'}")
     if not complete:
         with temporary_files_in(settings.workspace):
             build()

@@ -135,7 +135,7 @@ def configure(quiet: bool = False, log_file: Path | None = None) -> None:
         warn(f"{_LOG_FILE} cannot be written, and work goes on: {problem}")
 
 
-def say(message: str) -> None:
+def show_message(message: str) -> None:
     """Show a message on standard error, unless --quiet is set, and append it to the log file."""
     if _settings.quiet:
         log_only(message)
@@ -202,7 +202,7 @@ def show_progress(what: str, total: int, unit: str, share_done: Callable[[], flo
                 display.update(task, completed=completed)
                 if not shows_bars() and time.monotonic() >= due:
                     due = time.monotonic() + LINE_SECONDS
-                    say(f"{what}: {_format_progress(completed, total, unit, time.monotonic() - started)}")
+                    show_message(f"{what}: {_format_progress(completed, total, unit, time.monotonic() - started)}")
 
         thread = threading.Thread(target=update_display, name=f"watch {what}", daemon=True)
         thread.start()
@@ -212,7 +212,7 @@ def show_progress(what: str, total: int, unit: str, share_done: Callable[[], flo
             done.set()
             thread.join()
     elapsed = time.monotonic() - started
-    say(f"{what}: {total:,} {unit} in {elapsed:.1f} s, {total / max(elapsed, 1e-9):,.0f} a second")
+    show_message(f"{what}: {total:,} {unit} in {elapsed:.1f} s, {total / max(elapsed, 1e-9):,.0f} a second")
 
 
 def _format_progress(completed: int, total: int, unit: str, seconds: float) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from model.errors import StorageFailed
-from pipeline.progress import dropped_error, say, warn
+from pipeline.progress import dropped_error, show_message, warn
 from pipeline.schedule.child import ChildProcess
 from pipeline.schedule.state import HEALTH_SECONDS, ScheduleHealth, ScheduleState, Status, write_record
 from pipeline.schedule.timetable import Timetable
@@ -71,7 +71,9 @@ class Scheduler:
         self._renewed = self.now()
         names = {"expression": config.timetable.expression, "timezone": config.timetable.timezone}
         self.state = saved.model_copy(update=names) if saved else ScheduleState(handled=self.now(), **names)
-        say(f'schedule: "{names["expression"]}" ({names["timezone"]}): {"resumed" if saved else "first start"}')
+        show_message(
+            f'schedule: "{names["expression"]}" ({names["timezone"]}): {"resumed" if saved else "first start"}'
+        )
         if self.state.started and not self.state.ended:
             self._end_run(INTERRUPTED, f"the run started {self.state.started:{_TIME}} was interrupted")
 
@@ -86,7 +88,7 @@ class Scheduler:
             else:
                 self._run(upcoming)
         self._report("stopped")
-        say(f"schedule: stopped by signal {self.signals[0]}")
+        show_message(f"schedule: stopped by signal {self.signals[0]}")
         return 128 + self.signals[0]
 
     def run_once(self) -> int:
@@ -94,7 +96,7 @@ class Scheduler:
         upcoming = self._find_next_run()
         is_due = upcoming.start <= self.now()
         if self.state.started and not is_due:
-            say("schedule: nothing is due")
+            show_message("schedule: nothing is due")
             self._report("stopped", upcoming)
             return 0
         code = self._run(upcoming if is_due else NextRun(self.now(), self.state.handled))
@@ -119,7 +121,7 @@ class Scheduler:
     def _run(self, upcoming: NextRun) -> int:
         """Run once; return the exit code, negative if a signal killed the run."""
         handled = self.state.handled if upcoming.is_retry else upcoming.due
-        say(f"schedule: {'retries' if upcoming.is_retry else 'runs'} what was due up to {handled:{_TIME}}")
+        show_message(f"schedule: {'retries' if upcoming.is_retry else 'runs'} what was due up to {handled:{_TIME}}")
         self.state = self.state.with_run_started(handled, self.now())
         try:
             self._write(self.config.state_file, self.state)  # before the run, so that no restart runs it again
@@ -136,7 +138,7 @@ class Scheduler:
             self._report("running")
             for number in self.signals[num_handled:]:
                 if num_handled == 0:
-                    say(f"schedule: signal {number} is passed on to the run; another one kills it")
+                    show_message(f"schedule: signal {number} is passed on to the run; another one kills it")
                     child.send_signal(number)
                 else:
                     warn(f"schedule: signal {number}: the run is killed")
@@ -147,9 +149,9 @@ class Scheduler:
     def _end_run(self, code: int, outcome: str) -> int:
         self.state = self.state.with_run_ended(code, outcome, self.now(), stopped=bool(self.signals))
         if code == 0:
-            say(f"schedule: {outcome}")
+            show_message(f"schedule: {outcome}")
         elif self.signals:
-            say(f"schedule: {outcome}; it resumes at the next start")
+            show_message(f"schedule: {outcome}; it resumes at the next start")
         else:
             warn(f"schedule: failed, {self.state.failures} in a row: {outcome}")
         return code
@@ -157,7 +159,7 @@ class Scheduler:
     def _report(self, status: Status, upcoming: NextRun | None = None) -> None:
         """Log the next run, save the state and write the health file, each if it changed."""
         if upcoming and upcoming != self._announced:
-            say(f"schedule: {upcoming}")
+            show_message(f"schedule: {upcoming}")
         self._announced = upcoming
         if not timedelta() <= self.now() - self._renewed < timedelta(seconds=HEALTH_SECONDS):
             self._renewed = self.now()

@@ -20,7 +20,7 @@ import filelock
 from pydantic import TypeAdapter, ValidationError
 
 from model.errors import BackbeamError, Locked, NothingRun, StorageFailed
-from pipeline.progress import say
+from pipeline.progress import show_message
 from pipeline.storage import lease
 from pipeline.storage.cleanup import refuse_links, remove_stale_files, remove_stale_files_of
 from pipeline.storage.files import suppress_storage_errors, write_atomically
@@ -141,7 +141,7 @@ def _acquire(lock: Path, note: Path, workspace: Place, wait: float) -> AbstractC
     except filelock.Timeout:
         if not wait:
             raise
-    say(f"{workspace} is in use by {_read_holder(note)}: waiting for up to {wait:g} s")
+    show_message(f"{workspace} is in use by {_read_holder(note)}: waiting for up to {wait:g} s")
     return filelock.FileLock(lock).acquire(timeout=wait)
 
 
@@ -193,7 +193,7 @@ def _hold_lease(
                 yield
             return
         if wait > 0 and not other_holder:
-            say(f"{workspace} is in use by {found.holding.holder}: waiting for up to {wait:g} s")
+            show_message(f"{workspace} is in use by {found.holding.holder}: waiting for up to {wait:g} s")
         other_holder = found.holding.holder
     raise in_use_error(other_holder)
 
