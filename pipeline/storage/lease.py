@@ -11,11 +11,11 @@ import io
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from model.errors import Locked, StorageFailed
 from pipeline.storage.object_store import ObjectStore
@@ -25,8 +25,7 @@ RENEWALS_PER_LEASE = 6  # so that a few may fail before the lease expires
 Clock = Callable[[], float]
 
 
-@dataclass(frozen=True)
-class HeldLease:
+class HeldLease(BaseModel, frozen=True):
     """The content of the object."""
 
     holder: str  # a description of the process that holds the lease
@@ -35,13 +34,10 @@ class HeldLease:
     renewals: int = 0  # makes the bytes of each renewal, and so their version, differ
     is_free: bool = False  # whether the holder has released the lease
 
-    def to_json(self) -> bytes:
-        """Return the object's bytes."""
-        return _HELD_LEASE.dump_json(self)
 
-
-_HELD_LEASE = TypeAdapter(HeldLease)
-_UNREADABLE = HeldLease("another process", "", LEASE_SECONDS)  # stands for an object that backbeam did not write
+_UNREADABLE = HeldLease(
+    holder="another process", token="", seconds=LEASE_SECONDS
+)  # of an object that backbeam did not write
 
 
 class LeaseObservation(NamedTuple):
@@ -88,14 +84,15 @@ class Lease:
         began = self.clock()
         # A failed request may still reach the store later. A number for each attempt tells them apart.
         self.num_attempts += 1
-        renewed = replace(self.found.holding, renewals=self.num_attempts)
-        self.store.replace(self.uri, renewed.to_json(), self.found.version)
+        renewed = self.found.holding.model_copy(update={"renewals": self.num_attempts})
+        self.store.replace(self.uri, renewed.model_dump_json().encode(), self.found.version)
         self._read_back(began, renewed)
 
     def release(self) -> None:
         """Release the lease, unless it is lost."""
         if not self.new_holder:
-            self.store.replace(self.uri, replace(self.found.holding, is_free=True).to_json(), self.found.version)
+            released = self.found.holding.model_copy(update={"is_free": True})
+            self.store.replace(self.uri, released.model_dump_json().encode(), self.found.version)
 
     def _read_back(self, began: float, renewed: HeldLease) -> None:
         """Read whether this renewal is in place, an earlier one whose answer was lost, or another process's lease."""
@@ -115,7 +112,7 @@ def read_lease(store: ObjectStore, uri: str) -> FoundLease | None:
         return None
     data, version = found
     try:
-        return FoundLease(_HELD_LEASE.validate_json(data), version)
+        return FoundLease(HeldLease.model_validate_json(data), version)
     except ValidationError:
         return FoundLease(_UNREADABLE, version)
 
@@ -133,12 +130,13 @@ def acquire_lease(
         last: the last observation of the object.
         clock: this machine's clock, in seconds since any fixed moment.
     """
+    content = desired.model_dump_json().encode()
     found = read_lease(store, uri)
     began = clock()
     if found is None:
-        store.put_new(uri, io.BytesIO(desired.to_json()), len(desired.to_json()))
+        store.put_new(uri, io.BytesIO(content), len(content))
     elif _is_available(found, ended, last, began):
-        store.replace(uri, desired.to_json(), found.version)
+        store.replace(uri, content, found.version)
     else:
         return found
     # What is in place decides, not the answer to the request: it may have been lost.

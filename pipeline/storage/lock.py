@@ -11,13 +11,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import filelock
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from model.errors import BackbeamError, Locked, NothingRun, StorageFailed
 from pipeline.progress import show_message
@@ -58,7 +57,7 @@ def lock_workspace(workspace: Place, wait: float = 0, skip: bool = False, clears
     started = time.monotonic()
     folder = local_folder_of(workspace)
     with ExitStack() as stack:
-        clean = _clean_workspace if clears else None
+        clean = (lambda _: remove_stale_files(folder)) if clears else None
         in_use_error = partial(_in_use_error, workspace, skip)
         stack.enter_context(_hold_lock(folder / ".lock", workspace, wait, clean, in_use_error))
         if isinstance(workspace, RemotePath):
@@ -81,10 +80,6 @@ def lock_scheduler(workspace: Place) -> Iterator[None]:
     lock = local_folder_of(workspace) / ".schedule-lock"
     with _hold_lock(lock, workspace, 0, remove_stale_files_of, in_use_error):
         yield
-
-
-def _clean_workspace(note: Path) -> None:
-    remove_stale_files(note.parent)
 
 
 def _in_use_error(workspace: Place, skip: bool, holder: str) -> BackbeamError:
@@ -160,15 +155,11 @@ def _read_holder(note: Path) -> str:
         return "another process"
 
 
-@dataclass(frozen=True)
-class LeaseMemory:
+class LeaseMemory(BaseModel, frozen=True):
     """What this machine knows of a lease; kept in a file, so that it outlives killed processes."""
 
     tokens: frozenset[str] = frozenset()  # of acquisitions by processes of this machine
-    sight: LeaseObservation = field(default_factory=LeaseObservation)  # the last one of another machine's lease
-
-
-_MEMORY = TypeAdapter(LeaseMemory)
+    sight: LeaseObservation = LeaseObservation()  # the last one of another machine's lease
 
 
 @contextmanager
@@ -185,7 +176,9 @@ def _hold_lease(
     """
     uri = str(workspace / ".lock")
     # LEASE_SECONDS is read from its module at each call: tests shorten it.
-    desired = HeldLease(_format_holder(_describe_this_process()), uuid.uuid4().hex, lease.LEASE_SECONDS)
+    desired = HeldLease(
+        holder=_format_holder(_describe_this_process()), token=uuid.uuid4().hex, seconds=lease.LEASE_SECONDS
+    )
     other_holder = ""
     for found in acquisition_attempts(find_store(uri), uri, desired, folder / ".lock-in-store.json", wait):
         if isinstance(found, Lease):
@@ -217,13 +210,13 @@ def acquisition_attempts(
     end = clock() + wait
     while True:
         # The token is saved first: if this process is killed with the lease, the next one here may take it over.
-        _save_memory(memory_file, LeaseMemory(memory.tokens | {desired.token}, memory.sight))
+        _save_memory(memory_file, LeaseMemory(tokens=memory.tokens | {desired.token}, sight=memory.sight))
         found = lease.acquire_lease(store, uri, desired, memory.tokens, memory.sight, clock)
         if isinstance(found, Lease):
-            _save_memory(memory_file, LeaseMemory(frozenset({desired.token})))
+            _save_memory(memory_file, LeaseMemory(tokens=frozenset({desired.token})))
             yield found
             return
-        memory = LeaseMemory(memory.tokens, memory.sight.update(found.version, clock()))
+        memory = LeaseMemory(tokens=memory.tokens, sight=memory.sight.update(found.version, clock()))
         _save_memory(memory_file, memory)
         yield found
         if clock() >= end:
@@ -233,10 +226,10 @@ def acquisition_attempts(
 
 def _read_memory(file: Path) -> LeaseMemory:
     try:
-        return _MEMORY.validate_json(file.read_bytes())
+        return LeaseMemory.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):  # not written yet, or not readable: nothing is known
         return LeaseMemory()
 
 
 def _save_memory(file: Path, memory: LeaseMemory) -> None:
-    write_atomically(file, _MEMORY.dump_json(memory))
+    write_atomically(file, memory.model_dump_json().encode())

@@ -50,7 +50,7 @@ class Machine:
     def acquire(self, wait=0.0):
         """Return the Lease, or the name of its holder."""
         self.num_attempts += 1
-        desired = HeldLease(self.name, f"{self.name}-{self.num_attempts}", LEASE)
+        desired = HeldLease(holder=self.name, token=f"{self.name}-{self.num_attempts}", seconds=LEASE)
         for found in acquisition_attempts(self.store, URI, desired, self.memory_file, wait, self.clock, self.sleep):
             if isinstance(found, Lease):
                 return found
