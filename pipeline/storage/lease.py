@@ -35,9 +35,8 @@ class HeldLease(BaseModel, frozen=True):
     is_free: bool = False  # whether the holder has released the lease
 
 
-_UNREADABLE = HeldLease(
-    holder="another process", token="", seconds=LEASE_SECONDS
-)  # of an object that backbeam did not write
+# Stands for an object that backbeam did not write.
+_UNREADABLE = HeldLease(holder="another process", token="", seconds=LEASE_SECONDS)
 
 
 class LeaseObservation(NamedTuple):
