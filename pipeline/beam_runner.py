@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, TextIO
 
 from model import errors
-from pipeline.code_version import code_identity
+from pipeline.processes import code_identity
 from pipeline.progress import open_messages
 from pipeline.storage.files import remove_file, write_atomically
 
@@ -36,6 +36,14 @@ _CODE_MISMATCH = re.compile(
 # Options by which Dataflow builds a job without running it. Other engines ignore them and would run the job.
 _BUILD_ONLY_OPTIONS = ("dry_run", "template_location")
 
+# Options by which Beam's own clients of stores are configured, and what configures those used here.
+_STORE_OPTIONS = {
+    "--s3": "s3:// is configured by the environment: AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
+    "AWS_REGION; AWS_ENDPOINT_URL",
+    "--azure": "az:// is configured by the environment: AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or "
+    "other credentials of Azure's; AZURE_STORAGE_ENDPOINT",
+}
+
 # Options that --workers sets, so that users may not combine it with them.
 _WORKER_OPTIONS = ("--runner", "--direct_running_mode", "--direct_num_workers")
 
@@ -43,11 +51,7 @@ _WORKER_OPTIONS = ("--runner", "--direct_running_mode", "--direct_num_workers")
 def beam_arguments(arguments: Sequence[str]) -> list[str]:
     """Return the arguments for Beam; without --runner, the local engine runs in this process.
 
-    Beam would also pickle the main module for its workers. It holds nothing that they need, so this is switched off
-    unless the user asks for it.
-
-    Raises:
-        BadUsage: the first argument is not an option.
+    Raises BadUsage if the first argument is not an option.
     """
     if arguments and not arguments[0].startswith("--"):
         raise errors.BadUsage(f"options for Beam begin with --; found {arguments[0]!r}")
@@ -55,6 +59,7 @@ def beam_arguments(arguments: Sequence[str]) -> list[str]:
     parser.add_argument("--runner", default=IN_PROCESS_RUNNER)
     parsed, rest = parser.parse_known_args(list(arguments))
     runner = IN_PROCESS_RUNNER if parsed.runner.lower() in _IN_PROCESS_NAMES else parsed.runner
+    # Beam would also pickle the main module for its workers, but it holds nothing that they need.
     main_session = [] if "--save_main_session" in rest else ["--no_save_main_session"]
     return [*rest, *main_session, f"--runner={runner}"]
 
@@ -65,14 +70,10 @@ def runs_locally(arguments: Sequence[str]) -> bool:
 
 
 def add_workers(arguments: Sequence[str], num_workers: int | None) -> tuple[str, ...]:
-    """Return the user's options for Beam with those that start num_workers worker processes on this machine.
+    """Return the user's options for Beam with those that start worker processes on this machine.
 
-    Args:
-        arguments: the user's options for Beam.
-        num_workers: the number of processes; 1 uses this process, None returns the arguments unchanged.
-
-    Raises:
-        BadUsage: the arguments set the engine or its workers too, or configure access to a store.
+    One worker is this process; None leaves the arguments unchanged. Raises BadUsage if the arguments set the engine or
+    its workers too, or configure access to a store.
     """
     _check_no_store(arguments)
     if num_workers is None:
@@ -91,13 +92,9 @@ def add_workers(arguments: Sequence[str], num_workers: int | None) -> tuple[str,
 def run_pipeline(
     beam: ModuleType, options_class: Any, arguments: Sequence[str], construct: Callable[[Any], object]
 ) -> None:
-    """Construct a pipeline, run it and wait for its end.
+    """Let construct apply a job's transforms to a pipeline, run it and wait for its end.
 
-    Args:
-        beam: the package apache_beam.
-        options_class: apache_beam's class PipelineOptions.
-        arguments: the user's options for Beam.
-        construct: applies the job's transforms to a pipeline.
+    Beam's package and its class PipelineOptions are passed, with the user's options.
 
     Raises:
         BadUsage: Beam or the engine does not know an option, or cannot load the engine.
@@ -121,9 +118,9 @@ def run_pipeline(
     construct(pipeline)
     try:
         with _stop_job_servers(pipeline.runner):
-            state = _wait(pipeline.run())
+            state = _wait_for_end(pipeline.run())
     except Exception as problem:  # engines raise errors of any class
-        raise _translate(problem) from problem
+        raise _translate_error(problem) from problem
     if build_only:
         raise errors.NothingRun(
             f"{build_only}: the job was built and not run, so it made nothing; to run it, leave the option out"
@@ -132,14 +129,11 @@ def run_pipeline(
         raise errors.EngineFailed(f"the engine ended in state {state}, expected DONE")
 
 
-def _wait(result: Any) -> Any:
-    """Wait for a job's end and return its state; if the wait fails or is interrupted, cancel the job.
-
-    Otherwise a cluster would continue, and write to a workspace whose temporary files have been removed.
-    """
+def _wait_for_end(result: Any) -> Any:
+    """Wait for a job's end and return its state; if the wait fails or is interrupted, cancel the job."""
     try:
         return result.wait_until_finish()
-    except BaseException:
+    except BaseException:  # a cluster would continue, and write to a workspace whose temporary files have been removed
         with suppress(Exception):  # not all engines can cancel; the original error is raised
             result.cancel()
         raise
@@ -147,15 +141,9 @@ def _wait(result: Any) -> Any:
 
 @contextmanager
 def capture_engine_messages(log: Path) -> Iterator[None]:
-    """Redirect what an engine and its workers write to standard error to a file, which is kept if the engine fails.
+    """Capture what an engine and its workers write to standard error; if it fails, save that to a file.
 
-    What this process writes to `sys.stderr` is still shown.
-
-    Args:
-        log: the file; that of an earlier job is deleted.
-
-    Raises:
-        EngineFailed: raised in the context; the name of the file is added to its message.
+    The file of an earlier job is deleted first. The message of the EngineFailed gets the name of the file.
     """
     remove_file(log)
     with tempfile.TemporaryFile() as captured, _redirect_standard_error(captured.fileno()):
@@ -174,7 +162,7 @@ def capture_engine_messages(log: Path) -> Iterator[None]:
 
 @contextmanager
 def _redirect_standard_error(descriptor: int) -> Iterator[None]:
-    """Redirect what native code and child processes write to standard error; `sys.stderr` is still shown."""
+    """Redirect file descriptor 2, to which native code and child processes write; still show Python's `sys.stderr`."""
     sys.stderr.flush()
     shown = os.dup(2)
     redirected = sys.stderr  # writes to descriptor 2
@@ -198,10 +186,7 @@ def _print_thread_error(stream: TextIO, problem: threading.ExceptHookArgs) -> No
 
 @contextmanager
 def _stop_job_servers(runner: Any) -> Iterator[None]:
-    """Stop the job server that an engine starts, when the job ends.
-
-    Beam stops it at exit. By then its temporary files, which it needs to stop, have been deleted.
-    """
+    """Stop an engine's job server when the job ends, not at exit, when the temporary files that it needs are gone."""
     started: list[Any] = []
     create_server = getattr(runner, "default_job_server", None)
 
@@ -226,17 +211,11 @@ def _exclude_current_folder(options: Any) -> None:
 
 def _check_no_store(arguments: Sequence[str]) -> None:
     """Refuse Beam's options for stores: jobs display their options, secrets included, and obstore does not see them."""
-    options = [argument.split("=")[0] for argument in arguments if argument.startswith(("--s3", "--azure"))]
-    if options and options[0].startswith("--azure"):
-        raise errors.BadUsage(
-            f"{options[0]}: access to az:// is configured by the environment: AZURE_STORAGE_ACCOUNT_NAME and "
-            "AZURE_STORAGE_ACCOUNT_KEY, or other credentials of Azure's; AZURE_STORAGE_ENDPOINT"
-        )
-    if options:
-        raise errors.BadUsage(
-            f"{options[0]}: access to s3:// is configured by the environment: AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY; AWS_REGION; AWS_ENDPOINT_URL"
-        )
+    for argument in arguments:
+        for prefix, instead in _STORE_OPTIONS.items():
+            if argument.startswith(prefix):
+                option = argument.split("=")[0]
+                raise errors.BadUsage(f"{option}: access to {instead}")
 
 
 def _check_options_known(options: Any) -> None:
@@ -248,11 +227,7 @@ def _check_options_known(options: Any) -> None:
 
 
 def _find_build_only_options(options: Any) -> str:
-    """Return the options that ask to build a job without running it, as text; empty if there are none.
-
-    Raises:
-        BadUsage: the engine ignores these options.
-    """
+    """Return the options, as text, that ask to build a job without running it; BadUsage if the engine ignores them."""
     values = options.get_all_options(drop_default=True)
     build_only = [f"--{name}={values[name]}" for name in _BUILD_ONLY_OPTIONS if values.get(name)]
     if build_only and "dataflow" not in values["runner"].lower():
@@ -262,7 +237,7 @@ def _find_build_only_options(options: Any) -> str:
     return " ".join(build_only)
 
 
-def _translate(problem: Exception) -> errors.BackbeamError:
+def _translate_error(problem: Exception) -> errors.BackbeamError:
     """Return the error for an exception of an engine, which contains a worker's error as text, or the text "None"."""
     own_error = errors.recover(problem)
     if own_error is not None:

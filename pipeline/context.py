@@ -1,4 +1,4 @@
-"""What stages share: their settings, a log of their work, skipping complete results, and quiet imports."""
+"""What stages share: settings, a log of their work, skipping complete results, and quiet imports."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from model.cluster import Cluster
 from model.errors import BackbeamError
-from pipeline.progress import say
+from pipeline.progress import show_message
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import local_folder_of, temporary_files_in
 
@@ -22,19 +22,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StageContext:
-    """The settings of all stages.
+    """The settings of all stages."""
 
-    Attributes:
-        workspace: the root of datasets/, runs/, reports/ and registry/.
-        beam_arguments: options for Beam.
-        device: the device for TensorFlow; see `model.devices.choose_devices`.
-        cluster: the processes that train together; None for a single process.
-    """
-
-    workspace: Place
+    workspace: Place  # the root of datasets/, runs/, reports/ and registry/
     beam_arguments: tuple[str, ...]
-    device: str = "auto"
-    cluster: Cluster | None = None
+    device: str = "auto"  # see `model.devices.choose_devices`
+    cluster: Cluster | None = None  # the processes that train together
 
     @property
     def engine_log(self) -> Path:
@@ -44,15 +37,10 @@ class StageContext:
 
 @dataclass
 class StageLog:
-    """A log of the stages of a command.
+    """A log of the stages of a command."""
 
-    Attributes:
-        seconds: the duration of each stage; "import" is the time of importing TensorFlow and Beam.
-        skipped: the stages whose result was complete.
-    """
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage; "import" is that of TensorFlow and Beam
+    skipped: list[str] = field(default_factory=list)  # stages whose result was complete
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -67,22 +55,13 @@ class StageLog:
 def run_unless_complete(
     stage: str, complete: bool, build: Callable[[], None], check: Callable[[], T], settings: StageContext, log: StageLog
 ) -> T:
-    """Build the result of a stage unless it is complete; then verify it, in either case.
+    """Build the result of a stage unless it is complete; in either case verify it by check, and return what that does.
 
-    Args:
-        stage: the name of the stage.
-        complete: whether its result exists.
-        build: makes the result; temporary files go to the workspace's temporary folder.
-        check: verifies the result and returns it; raises CorruptArtefact.
-        settings: the settings of the stage.
-        log: records the duration of the check, and that the stage was skipped.
-
-    Returns:
-        The result of check.
+    Temporary files of the build go to the workspace's temporary folder.
     """
     if complete:
         log.skipped.append(stage)
-    say(f"{stage}: {'already done, checking' if complete else 'working'}")
+    show_message(f"{stage}: {'already done, checking' if complete else 'working'}")
     if not complete:
         with temporary_files_in(settings.workspace):
             build()

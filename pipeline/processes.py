@@ -1,5 +1,6 @@
-"""SIGINT and SIGTERM in this process, and child processes that end with it."""
+"""SIGINT and SIGTERM in this process, child processes that end with it, and workers that must run the same code."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -10,9 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import model
+import pipeline
+from model.errors import EngineFailed
 from pipeline.progress import log_only
 
 T = TypeVar("T")
@@ -20,15 +27,10 @@ T = TypeVar("T")
 
 @dataclass
 class _SignalState:
-    """The state of the signal handler.
+    """The state of the signal handler."""
 
-    Attributes:
-        received: the numbers of the signals received.
-        request_stop: called instead of exiting at once; see `defer_signals`.
-    """
-
-    received: list[int] = field(default_factory=list)
-    request_stop: Callable[[], object] | None = None
+    received: list[int] = field(default_factory=list)  # the numbers of the signals
+    request_stop: Callable[[], object] | None = None  # called instead of exiting at once
 
 
 _state = _SignalState()
@@ -37,8 +39,7 @@ _state = _SignalState()
 def handle_signals() -> list[int]:
     """Raise SystemExit on SIGINT and SIGTERM, so that temporary files are removed as the stack unwinds.
 
-    Returns:
-        The numbers of the signals received; the list grows when more arrive.
+    The list that is returned gets the numbers of the signals as they arrive.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _handle_signal)
@@ -47,13 +48,10 @@ def handle_signals() -> list[int]:
 
 @contextmanager
 def defer_signals(request_stop: Callable[[], object]) -> Iterator[None]:
-    """On a signal, ask the work inside the context to stop, and raise SystemExit at its end.
+    """On a signal, ask the work inside the context, without blocking, to stop; raise SystemExit at its end.
 
     An exception that a signal handler raises inside TensorFlow's Python code leaves executors half shut down, and the
     process may crash. Outside the main thread, where no handler runs, this context does nothing.
-
-    Args:
-        request_stop: asks the work to stop; it must not block.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -106,33 +104,87 @@ def _handle_signal(number: int, _: FrameType | None) -> None:
 def start_child(
     command: Sequence[str], environment: Mapping[str, str] | None = None, **options: Any
 ) -> "subprocess.Popen[bytes]":
-    """Start a child process, whose code must call `end_with_parent`.
+    """Start a child process with more environment variables; its code must call `end_with_parent`.
 
     It does not import modules from the current folder, where the user may have a `model/` or a `queue.py`. PYTHONPATH
-    is respected.
-
-    Args:
-        command: the program and its arguments.
-        environment: variables to add to the environment.
-        options: arguments of `subprocess.Popen`.
+    is respected. Options are those of `subprocess.Popen`.
     """
     variables = {**os.environ, "PYTHONSAFEPATH": "1", **(environment or {})}
     return subprocess.Popen(list(command), stdin=subprocess.PIPE, env=variables, **options)
 
 
 def end_with_parent(grace_seconds: float) -> None:
-    """End this process when its standard input is closed, as the system does when the parent ends.
+    """End this process by SIGTERM, then SIGKILL, when its standard input is closed, as the parent's end does."""
+    descriptor = sys.stdin.fileno()
 
-    Args:
-        grace_seconds: the time between SIGTERM and SIGKILL.
-    """
-    arguments = (sys.stdin.fileno(), grace_seconds)
-    threading.Thread(target=_wait_for_end, args=arguments, name="end with parent", daemon=True).start()
+    def wait_for_end() -> None:
+        while os.read(descriptor, 2**10):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace_seconds)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait_for_end, name="end with parent", daemon=True).start()
 
 
-def _wait_for_end(descriptor: int, grace_seconds: float) -> None:
-    while os.read(descriptor, 2**10):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(grace_seconds)
-    os.kill(os.getpid(), signal.SIGKILL)
+class CodeIdentity(NamedTuple):
+    """The version of this program and the SHA-256 of its source files, in hexadecimal."""
+
+    version: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"backbeam {self.version} (code digest {self.digest[:12]})"
+
+
+class SameCode(partial[T]):
+    """A partial function that can only be unpickled by a process with the same code; others raise EngineFailed."""
+
+    def __reduce__(self) -> Any:
+        # _CodeCheck comes first: unpickling the function would fail if the other code lacks it.
+        return _restore, (_CodeCheck(), self.func, self.args, self.keywords)
+
+
+class _CodeCheck:
+    """Pickled as a call of `check_code` with the identity of this process's code."""
+
+    def __reduce__(self) -> Any:
+        return check_code, tuple(code_identity())
+
+
+def _restore(_: None, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> "SameCode[Any]":
+    return SameCode(function, *arguments, **keywords)
+
+
+@cache
+def code_identity() -> CodeIdentity:
+    """Return the identity of the code of this process."""
+    try:
+        own_version = version("backbeam")
+    except PackageNotFoundError:
+        own_version = "not installed"
+    return CodeIdentity(own_version, code_digest())
+
+
+@cache
+def code_digest() -> str:
+    """Return the SHA-256 of the names and contents of this program's source files, sorted by name."""
+    digest = hashlib.sha256()
+    for package in (model, pipeline):
+        folder = Path(package.__path__[0])
+        for path in sorted(folder.rglob("*.py")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{package.__name__}/{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def check_code(required_version: str, required_digest: str) -> None:
+    """Raise EngineFailed if the code of this process, a worker, differs from its driver's."""
+    required = CodeIdentity(required_version, required_digest)
+    own = code_identity()
+    if own != required:
+        folder = Path(pipeline.__path__[0]).parent
+        raise EngineFailed(
+            f"the engine failed: a worker runs {own} from {folder}, the driver {required}: install the driver's "
+            "version wherever workers run"
+        )

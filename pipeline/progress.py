@@ -1,8 +1,7 @@
-"""Messages and progress of a command, on standard error and in the log file. Results go to standard output elsewhere.
+"""Messages and progress of a command, on standard error and in the log file; each says if the other cannot be written.
 
-On a terminal, messages are plain lines, and work is shown by progress bars. Elsewhere lines begin with the time, and
-long work prints a line every LINE_SECONDS. The log file (`--log-file`) always gets lines of the second form. `--quiet`
-hides all but warnings and errors. If one of the two cannot be written, work continues, and the other gets one line.
+On a terminal, work is shown by progress bars. Elsewhere, as in the log file, lines begin with the time, and long work
+prints one every LINE_SECONDS. `--quiet` hides all but warnings and errors on standard error.
 """
 
 import errno
@@ -50,13 +49,9 @@ class CompleteWriter(io.FileIO):
 
 
 class MessageFile(CompleteWriter):
-    """A file for messages; data that cannot be written are dropped.
+    """A file for messages; data that cannot be written are dropped."""
 
-    Attributes:
-        problem: the error by which data were last dropped; None if none were.
-    """
-
-    problem: OSError | None = None
+    problem: OSError | None = None  # by which data were last dropped
 
     def write(self, data: Any, /) -> int:
         """Write the data, or drop them if that fails."""
@@ -68,15 +63,9 @@ class MessageFile(CompleteWriter):
 
 
 def open_messages(file: int | Path, encoding: str = "utf-8", closefd: bool = True) -> TextIO:
-    """Return a text stream for messages; `dropped_error` returns whether it dropped any.
+    """Return a text stream for messages, of a file to append to or a descriptor; `dropped_error` tells what it dropped.
 
-    Args:
-        file: a file descriptor, or a file to append to.
-        encoding: the encoding of the text. Characters that it cannot encode are escaped.
-        closefd: whether to close the descriptor with the stream; see `open`.
-
-    Raises:
-        OSError: the file cannot be opened.
+    See `open` for closefd. Raises OSError if the file cannot be opened.
     """
     return text_stream(MessageFile(file, "a", closefd), encoding)
 
@@ -97,12 +86,6 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u20
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
-def describe_lost_messages() -> str | None:
-    """Return why standard error lost messages of this process, the last time; None if it lost none."""
-    problem = dropped_error(sys.stderr)
-    return str(problem) if problem else None
-
-
 def escape_control_characters(text: str) -> str:
     """Replace the characters of a text of any number of lines that could control a terminal."""
     return _CONTROL_CHARACTERS.sub(_REPLACEMENT, text)
@@ -117,70 +100,54 @@ POLL_SECONDS = 0.2  # the shortest time between two updates of a progress bar
 LOCK_SECONDS = 1  # to wait for another thread that writes to the log file
 LINE_SECONDS = 30  # between two progress lines where there is no bar
 _LOG_FILE = "the log file"
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 console = Console(stderr=True, highlight=False, emoji=False)
 
 
 @dataclass
 class _MessageSettings:
-    """Where messages of this process go; shared by its threads.
-
-    Attributes:
-        quiet: whether to hide all but warnings and errors on standard error.
-        log: the log file, if any.
-        reported: the streams whose dropped messages have been reported.
-        lock: held while a line is written to the log file.
-    """
+    """Where messages of this process go; shared by its threads."""
 
     quiet: bool = False
     log: TextIO | None = None
-    reported: set[str] = field(default_factory=set)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    reported: set[str] = field(default_factory=set)  # the streams whose dropped messages have been reported
+    lock: threading.Lock = field(default_factory=threading.Lock)  # held while a line is written to the log file
 
 
 _settings = _MessageSettings()
 
 
 def configure(quiet: bool = False, log_file: Path | None = None) -> None:
-    """Set where messages go from now on.
+    """Hide all but warnings and errors from now on, if quiet is set, and append all messages to a file, if given.
 
-    Args:
-        quiet: whether to hide all but warnings and errors on standard error.
-        log_file: a file to which all messages are appended; None for none.
-
-    Raises:
-        OSError: the file cannot be opened, and the disk is not full. A full disk is only warned about.
+    Raises OSError if the file cannot be opened; a full disk is only warned about.
     """
     if _settings.log:
         _settings.log.close()
     _settings.log = None  # opening the new one may warn, or fail
     _settings.quiet = quiet
-    _settings.log = _open_log(log_file) if log_file else None
     _settings.reported.clear()
-
-
-def _open_log(file: Path) -> TextIO | None:
     try:
-        return open_messages(file)
+        _settings.log = open_messages(log_file) if log_file else None
     except OSError as problem:
-        if problem.errno not in _DISK_FULL:
+        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         warn(f"{_LOG_FILE} cannot be written, and work goes on: {problem}")
-        return None
 
 
-def say(message: str) -> None:
+def show_message(message: str) -> None:
     """Show a message on standard error, unless --quiet is set, and append it to the log file."""
-    log_only(message)
-    if not _settings.quiet:
-        _print(message)
+    if _settings.quiet:
+        log_only(message)
+    else:
+        warn(message)
 
 
 def warn(message: str) -> None:
     """Show a warning on standard error and append it to the log file."""
     log_only(message)
-    _print(message)
+    _write_error(message)
+    _report_dropped("standard error", sys.stderr, _write_log)
 
 
 def log_only(message: str) -> None:
@@ -219,14 +186,9 @@ class RateColumn(ProgressColumn):
 
 @contextmanager
 def show_progress(what: str, total: int, unit: str, share_done: Callable[[], float], seconds: float) -> Iterator[None]:
-    """Show the progress of the work inside the context, and its duration at the end.
+    """Show the progress of the work inside the context, of a total number of units, and its duration at the end.
 
-    Args:
-        what: the name of the work.
-        total: the number of units of work.
-        unit: the name of the units, in the plural.
-        share_done: returns the share of the work that is done, 0 to 1; called in another thread.
-        seconds: the time between two calls of share_done.
+    share_done returns the share that is done, 0 to 1; it is called in another thread each so many seconds.
     """
     started = time.monotonic()
     done = threading.Event()
@@ -240,7 +202,7 @@ def show_progress(what: str, total: int, unit: str, share_done: Callable[[], flo
                 display.update(task, completed=completed)
                 if not shows_bars() and time.monotonic() >= due:
                     due = time.monotonic() + LINE_SECONDS
-                    say(f"{what}: {_format_progress(completed, total, unit, time.monotonic() - started)}")
+                    show_message(f"{what}: {_format_progress(completed, total, unit, time.monotonic() - started)}")
 
         thread = threading.Thread(target=update_display, name=f"watch {what}", daemon=True)
         thread.start()
@@ -250,7 +212,7 @@ def show_progress(what: str, total: int, unit: str, share_done: Callable[[], flo
             done.set()
             thread.join()
     elapsed = time.monotonic() - started
-    say(f"{what}: {total:,} {unit} in {elapsed:.1f} s, {total / max(elapsed, 1e-9):,.0f} a second")
+    show_message(f"{what}: {total:,} {unit} in {elapsed:.1f} s, {total / max(elapsed, 1e-9):,.0f} a second")
 
 
 def _format_progress(completed: int, total: int, unit: str, seconds: float) -> str:
@@ -262,11 +224,6 @@ def _format_progress(completed: int, total: int, unit: str, seconds: float) -> s
 def _progress_bar(*columns: ProgressColumn) -> Progress:
     all_columns = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
     return Progress(*all_columns, console=console, disable=not shows_bars(), transient=True)
-
-
-def _print(message: str) -> None:
-    _write_error(message)
-    _report_dropped("standard error", sys.stderr, _write_log)
 
 
 def _report_dropped(name: str, stream: TextIO | None, write_elsewhere: Callable[[str], None]) -> None:

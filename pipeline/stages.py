@@ -27,22 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JobConfig:
-    """The configuration of a job.
-
-    Attributes:
-        dataset: the sources and their preprocessing.
-        checks: the settings of each validation check, by name.
-        baseline: the id of an earlier data set to compare with, or a prefix of it; None for no comparison.
-        training: one configuration, or several that differ in their seeds.
-        tensorboard: whether to write logs for TensorBoard.
-        checkpoints: when checkpoints are written.
-        slicings: the slices of the evaluation.
-    """
+    """The configuration of a job."""
 
     dataset: DatasetConfig
-    checks: dict[str, CheckSettings]
-    baseline: str | None
-    training: Sequence[TrainingConfig]
+    checks: dict[str, CheckSettings]  # by the name of the check
+    baseline: str | None  # the id of an earlier data set to compare with, or a prefix of it
+    training: Sequence[TrainingConfig]  # one, or several that differ in their seeds
     tensorboard: bool
     checkpoints: CheckpointPolicy
     slicings: "Slicings"
@@ -59,12 +49,7 @@ class JobResult:
 
 
 def run_job(settings: StageContext, config: JobConfig, log: StageLog) -> JobResult:
-    """Run all stages, skipping those whose result is complete.
-
-    Args:
-        settings: the settings of all stages; this process must hold the lock of the workspace.
-        config: the configuration of the job.
-        log: records the durations of stages, and which were skipped.
+    """Run all stages, skipping those whose result is complete; this process must hold the lock of the workspace.
 
     Raises:
         BadUsage: options conflict with each other or with the sources.

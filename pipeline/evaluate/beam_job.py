@@ -13,7 +13,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
 from pipeline.beam_runner import run_pipeline
-from pipeline.code_version import SameCode
 from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, check_evaluation
 from pipeline.evaluate.result_tables import (
     merge_results,
@@ -28,6 +27,7 @@ from pipeline.evaluate.slices import SLICINGS
 from pipeline.evaluate.table_sizes import check_table_sizes
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.shards import number_order
+from pipeline.processes import SameCode
 from pipeline.progress import show_progress
 from pipeline.storage.files import check_files_exist, count_files
 from pipeline.storage.places import Place

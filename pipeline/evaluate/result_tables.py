@@ -25,9 +25,9 @@ from pipeline.evaluate.slices import SLICINGS, Answered, check_num_keys, compute
 from pipeline.evaluate.weight_statistics import ActivationRange, merge_ranges, weight_rows
 from pipeline.preprocess.manifest import ShardInfo
 from pipeline.preprocess.shards import number_order
-from pipeline.storage.commit import commit_file
 from pipeline.storage.files import check_files_exist, count_files
 from pipeline.storage.places import Place
+from pipeline.storage.records import commit_file
 from pipeline.storage.tables import (
     ANSWERS_SCHEMA,
     EVALUATION_TABLES,

@@ -11,9 +11,8 @@ from pydantic import Field
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import shown
 from pipeline.evaluate.records import EvaluationRecord, SplitResult
-from pipeline.storage.commit import commit_file
 from pipeline.storage.places import Place
-from pipeline.storage.records import FileName, Record
+from pipeline.storage.records import FileName, Record, commit_file
 from pipeline.storage.tables import SCHEMAS, TableFile, origin_columns, read_table, write_table
 from pipeline.storage.workspace import table_partition
 from pipeline.train.run_record import RunRecord

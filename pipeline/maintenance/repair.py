@@ -27,7 +27,7 @@ from pipeline.maintenance.repair_artefacts import (
     repair_validation,
 )
 from pipeline.maintenance.verify import VerifyResult, verify
-from pipeline.progress import say
+from pipeline.progress import show_message
 from pipeline.storage.cleanup import repair_folder
 from pipeline.storage.files import make_empty_folder, remove_afterwards
 from pipeline.storage.places import Place
@@ -114,7 +114,7 @@ def _repair_faults(verified: VerifyResult, steps: tuple[RepairStep, ...]) -> tup
                     raise
                 except (BackbeamError, FileNotFoundError) as problem:
                     refused.append(RepairRefusal(owner, str(problem), isinstance(problem, BadInput | BadUsage)))
-                    say(f"repair: {owner}: not made again: {problem}")
+                    show_message(f"repair: {owner}: not made again: {problem}")
     return repaired, refused
 
 

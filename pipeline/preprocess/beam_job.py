@@ -24,7 +24,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import BadInput
 from model.examples import concatenate
 from pipeline.beam_runner import run_pipeline, runs_locally
-from pipeline.code_version import SameCode
 from pipeline.preprocess.manifest import (
     Manifest,
     PreprocessConfig,
@@ -54,6 +53,7 @@ from pipeline.preprocess.shuffle_files import (
     read_rows,
     read_run,
 )
+from pipeline.processes import SameCode
 from pipeline.progress import show_progress
 from pipeline.sources.blocks import Block, BlockRange, BlockReader, ExampleFormat, RejectedExamples, SourceScan
 from pipeline.storage.files import (

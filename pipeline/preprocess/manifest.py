@@ -12,10 +12,9 @@ from pipeline.sources.blocks import SourceInfo
 from pipeline.sources.catalog import MAX_SHARDS, SPLITS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 from pipeline.storage import files
-from pipeline.storage.commit import commit_file
-from pipeline.storage.files import MAX_RECORD_BYTES, digest_of, read_record
+from pipeline.storage.files import MAX_RECORD_BYTES, digest_of, read_record_bytes
 from pipeline.storage.places import Place
-from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
+from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
 
 MANIFEST_NAME = "manifest.json"
 
@@ -194,7 +193,7 @@ def load_manifest(folder: Place) -> tuple[Manifest, str]:
         CorruptArtefact: the manifest is invalid or belongs to another data set.
     """
     path = folder / MANIFEST_NAME
-    data = read_record(path)
+    data = read_record_bytes(path)
     manifest = Manifest.from_json(data, path)
     if manifest.dataset_id != folder.name:
         raise CorruptArtefact(f"{path} describes {manifest.dataset_id}, expected {folder.name}")
@@ -253,8 +252,8 @@ def commit_manifest(folder: Place, manifest: Manifest) -> None:
     """Write a data set's manifest, which makes the data set complete.
 
     Raises:
-        BadInput: the manifest would be larger than `pipeline.storage.files.read_record` accepts.
-        Locked: as for `pipeline.storage.commit.commit_file`.
+        BadInput: the manifest would be larger than `pipeline.storage.files.read_record_bytes` accepts.
+        Locked: as for `pipeline.storage.records.commit_file`.
     """
     data = manifest.to_json()
     if len(data) > MAX_RECORD_BYTES:

@@ -9,10 +9,9 @@ from typing import Literal
 
 from model.errors import CorruptArtefact
 from pipeline.sources.catalog import KNOWN
-from pipeline.storage.commit import commit_file
 from pipeline.storage.files import size_or_none, write_atomically
 from pipeline.storage.places import Place, is_remote
-from pipeline.storage.records import Count, FileName, Record
+from pipeline.storage.records import Count, FileName, Record, commit_file
 
 
 class Origin(Record):

@@ -23,9 +23,9 @@ from pipeline.preprocess.validation_config import (
     ValidationRecord,
     table_folder,
 )
-from pipeline.storage.commit import commit_file
 from pipeline.storage.files import remove_file, remove_on_failure
 from pipeline.storage.places import Place
+from pipeline.storage.records import commit_file
 from pipeline.storage.schemas import SCHEMA_VERSION
 from pipeline.storage.tables import VALIDATION_SCHEMA, write_table
 

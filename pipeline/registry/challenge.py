@@ -18,10 +18,9 @@ from pipeline.evaluate.results import KEYS, read_rows, sort_by_example
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest, load_manifest
 from pipeline.registry.decision import Classes
-from pipeline.storage.commit import commit_file
-from pipeline.storage.files import make_empty_folder, read_record, remove_on_failure
+from pipeline.storage.files import make_empty_folder, read_record_bytes, remove_on_failure
 from pipeline.storage.places import Place
-from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
+from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
 from pipeline.storage.tables import decode_table
 from pipeline.storage.workspace import temporary_files_in
 from pipeline.train.run_lookup import load_dataset_of
@@ -159,7 +158,7 @@ def check_contest(folder: Place, dataset_digest: str, run: RunRecord) -> Contest
 def load_contest(folder: Place) -> ContestRecord:
     """Load the record of a run's answers; raises CorruptArtefact if it is corrupt or belongs in another folder."""
     path = folder / CONTEST_NAME
-    record = ContestRecord.from_json(read_record(path), path)
+    record = ContestRecord.from_json(read_record_bytes(path), path)
     if (record.dataset_id, record.run_id) != (folder.parent.name, folder.name):
         raise CorruptArtefact(f"{path} is of {record.run_id} on {record.dataset_id}: delete {folder}")
     return record

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from model.errors import BadUsage, CorruptArtefact, Locked
 from pipeline.registry.decision import CriterionResult
 from pipeline.registry.policy import Policy
-from pipeline.storage.files import digest_of, list_files, read_record, write_atomically, write_if_absent
+from pipeline.storage.files import digest_of, list_files, read_record_bytes, write_atomically, write_if_absent
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, UtcTime, now
 from pipeline.train.run_record import RunRecord
@@ -201,7 +201,7 @@ def read_entries(workspace: Place) -> Iterator[Entry]:
     for number, path in enumerate(_entry_paths(workspace), 1):
         if path != entry_path(workspace, number):
             raise CorruptArtefact(f"{entry_path(workspace, number)} is missing: {path.name} follows; {_ADVICE}")
-        data = read_record(path)
+        data = read_record_bytes(path)
         entry = Entry.from_json(data, path)
         if entry.number != number or entry.previous != previous:
             raise CorruptArtefact(f"{path} does not follow the entry before it; {_ADVICE}")
@@ -221,7 +221,7 @@ def load_champion(workspace: Place) -> Champion | None:
     """Load the pointer to the champion; None if there is none. Raises CorruptArtefact."""
     path = champion_path(workspace)
     try:
-        data = read_record(path)
+        data = read_record_bytes(path)
     except FileNotFoundError:
         return None
     return Champion.from_json(data, path)

@@ -8,7 +8,7 @@ from pipeline.evaluate.records import EVALUATION_NAME, load_evaluation
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation_config import check_validation, is_validated
-from pipeline.progress import say
+from pipeline.progress import show_message
 from pipeline.registry.challenge import TestAnswers, check_fits, load_answers
 from pipeline.registry.decision import Contestant, Decision, DecisionInputs, decide
 from pipeline.registry.history import (
@@ -79,7 +79,7 @@ def _promote_by_force(workspace: Place, history: History, run: RunRecord, why: s
 
 
 def _current_entry(history: History, champion: Champion) -> Entry:
-    say(f"{champion.run_id} is the champion already, version {champion.version}")
+    show_message(f"{champion.run_id} is the champion already, version {champion.version}")
     return history[champion.entry - 1]
 
 

@@ -23,7 +23,7 @@ from pipeline.preprocess.dataset import Dataset, find_baseline
 from pipeline.preprocess.manifest import load_manifest
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, check_validation, is_validated
-from pipeline.progress import say
+from pipeline.progress import show_message
 from pipeline.registry.challenge import check_fits
 from pipeline.registry.history import Entry, History, append_entry, open_history
 from pipeline.registry.policy import Policy
@@ -234,7 +234,7 @@ def _training_config(config: RetrainConfig, history: History) -> TrainingConfig:
 def _decide(
     settings: StageContext, data: Dataset, run: RunRecord, config: RetrainConfig, history: History, inputs: str
 ) -> Entry:
-    say("decide: working")
+    show_message("decide: working")
     fields = {"action": "retrain", "inputs": inputs, "policy": config.policy, "why": config.why}
     if history.champion and history.champion.run_id == run.run_id:
         return append_entry(

@@ -1,4 +1,4 @@
-"""Start a scheduled run as a child process, so that its memory is freed and its crash does not end the scheduler.
+"""A scheduled run is a child process, so that its memory is freed and its crash does not end the scheduler.
 
 When the scheduler ends, even by SIGKILL, the child is terminated too: it saves a checkpoint and unlocks the workspace.
 """

@@ -1,9 +1,7 @@
-"""The scheduler's loop: decide when to run next, wait or run, and save the state.
-
-It reads the clock every second, because the clock may be set while it waits.
-"""
+"""The scheduler's loop: decide when to run next, wait or run, and save the state."""
 
 import hashlib
+import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from model.errors import StorageFailed
-from pipeline.progress import describe_lost_messages, say, warn
+from pipeline.progress import dropped_error, show_message, warn
 from pipeline.schedule.child import ChildProcess
 from pipeline.schedule.state import HEALTH_SECONDS, ScheduleHealth, ScheduleState, Status, write_record
 from pipeline.schedule.timetable import Timetable
@@ -55,20 +53,10 @@ class NextRun:
         return f"next due {self.due:{_TIME}}, {'retry' if self.is_retry else 'run'} starts {self.start:{_TIME}}"
 
 
-def find_next_run(state: ScheduleState, now: datetime, config: ScheduleConfig) -> NextRun:
-    """Decide what to run next. One run handles all due times that have passed, and replaces a retry."""
-    due = config.timetable.latest(now)
-    if due <= state.handled:
-        due = config.timetable.after(max(state.handled, now))
-        if state.retry_at and state.retry_at < due:
-            return NextRun(state.retry_at, due, is_retry=True)
-    return NextRun(due + config.delay(due), due)
-
-
 class Scheduler:
     """Runs what is due. Signal handlers append to `signals`, so that no signal interrupts the writing of a file."""
 
-    poll_interval = timedelta(seconds=1)
+    poll_interval = timedelta(seconds=1)  # the clock may be set while it waits
     now = staticmethod(partial(datetime.now, UTC))  # tests replace this and the following
     sleep = staticmethod(time.sleep)
     start_run = ChildProcess
@@ -83,7 +71,9 @@ class Scheduler:
         self._renewed = self.now()
         names = {"expression": config.timetable.expression, "timezone": config.timetable.timezone}
         self.state = saved.model_copy(update=names) if saved else ScheduleState(handled=self.now(), **names)
-        say(f'schedule: "{names["expression"]}" ({names["timezone"]}): {"resumed" if saved else "first start"}')
+        show_message(
+            f'schedule: "{names["expression"]}" ({names["timezone"]}): {"resumed" if saved else "first start"}'
+        )
         if self.state.started and not self.state.ended:
             self._end_run(INTERRUPTED, f"the run started {self.state.started:{_TIME}} was interrupted")
 
@@ -98,7 +88,7 @@ class Scheduler:
             else:
                 self._run(upcoming)
         self._report("stopped")
-        say(f"schedule: stopped by signal {self.signals[0]}")
+        show_message(f"schedule: stopped by signal {self.signals[0]}")
         return 128 + self.signals[0]
 
     def run_once(self) -> int:
@@ -106,7 +96,7 @@ class Scheduler:
         upcoming = self._find_next_run()
         is_due = upcoming.start <= self.now()
         if self.state.started and not is_due:
-            say("schedule: nothing is due")
+            show_message("schedule: nothing is due")
             self._report("stopped", upcoming)
             return 0
         code = self._run(upcoming if is_due else NextRun(self.now(), self.state.handled))
@@ -115,17 +105,23 @@ class Scheduler:
         return code if code >= 0 else 128 - code
 
     def _find_next_run(self) -> NextRun:
+        """Decide what to run next. One run handles all due times that have passed, and replaces a retry."""
         now = self.now()
         corrected = self.state.with_clock_corrected(now)
         if corrected != self.state:
             warn(f"schedule: the clock was set back to {now:{_TIME}}: later times are forgotten")
             self.state = corrected
-        return find_next_run(self.state, now, self.config)
+        due = self.config.timetable.latest(now)
+        if due <= self.state.handled:
+            due = self.config.timetable.after(max(self.state.handled, now))
+            if self.state.retry_at and self.state.retry_at < due:
+                return NextRun(self.state.retry_at, due, is_retry=True)
+        return NextRun(due + self.config.delay(due), due)
 
     def _run(self, upcoming: NextRun) -> int:
         """Run once; return the exit code, negative if a signal killed the run."""
         handled = self.state.handled if upcoming.is_retry else upcoming.due
-        say(f"schedule: {'retries' if upcoming.is_retry else 'runs'} what was due up to {handled:{_TIME}}")
+        show_message(f"schedule: {'retries' if upcoming.is_retry else 'runs'} what was due up to {handled:{_TIME}}")
         self.state = self.state.with_run_started(handled, self.now())
         try:
             self._write(self.config.state_file, self.state)  # before the run, so that no restart runs it again
@@ -142,7 +138,7 @@ class Scheduler:
             self._report("running")
             for number in self.signals[num_handled:]:
                 if num_handled == 0:
-                    say(f"schedule: signal {number} is passed on to the run; another one kills it")
+                    show_message(f"schedule: signal {number} is passed on to the run; another one kills it")
                     child.send_signal(number)
                 else:
                     warn(f"schedule: signal {number}: the run is killed")
@@ -153,9 +149,9 @@ class Scheduler:
     def _end_run(self, code: int, outcome: str) -> int:
         self.state = self.state.with_run_ended(code, outcome, self.now(), stopped=bool(self.signals))
         if code == 0:
-            say(f"schedule: {outcome}")
+            show_message(f"schedule: {outcome}")
         elif self.signals:
-            say(f"schedule: {outcome}; it resumes at the next start")
+            show_message(f"schedule: {outcome}; it resumes at the next start")
         else:
             warn(f"schedule: failed, {self.state.failures} in a row: {outcome}")
         return code
@@ -163,10 +159,11 @@ class Scheduler:
     def _report(self, status: Status, upcoming: NextRun | None = None) -> None:
         """Log the next run, save the state and write the health file, each if it changed."""
         if upcoming and upcoming != self._announced:
-            say(f"schedule: {upcoming}")
+            show_message(f"schedule: {upcoming}")
         self._announced = upcoming
         if not timedelta() <= self.now() - self._renewed < timedelta(seconds=HEALTH_SECONDS):
             self._renewed = self.now()
+        lost = dropped_error(sys.stderr)
         health = ScheduleHealth(
             status=status,
             updated=self._renewed,
@@ -175,7 +172,7 @@ class Scheduler:
             outcome=self.state.outcome,
             exit_code=self.state.exit_code,
             consecutive_failures=self.state.failures,
-            messages_lost=describe_lost_messages(),
+            messages_lost=str(lost) if lost else None,
         )
         for file, record in ((self.config.state_file, self.state), (self.config.health_file, health)):
             try:

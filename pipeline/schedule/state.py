@@ -44,11 +44,9 @@ class ScheduleState(_ScheduleRecord):
     def with_run_ended(self, exit_code: int, outcome: str, now: datetime, stopped: bool = False) -> "ScheduleState":
         """Return the state after a run; one stopped by a signal is no failure, and resumes at the next start."""
         failures = self.failures + (not stopped) if exit_code else 0
-        retry_at = None
+        retry_at = now + back_off(failures) if is_worth_retrying(exit_code) else None
         if stopped and exit_code:
             retry_at = now
-        elif is_worth_retrying(exit_code):
-            retry_at = now + back_off(failures)
         changes = {"ended": now, "exit_code": exit_code, "outcome": outcome, "failures": failures, "retry_at": retry_at}
         return self.model_copy(update=changes)
 

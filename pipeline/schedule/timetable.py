@@ -40,18 +40,10 @@ _MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Timetable:
-    """When runs are due.
+    """When runs are due; raises BadUsage if the expression is not standard or never due, or there is no such zone."""
 
-    Attributes:
-        expression: five cron fields, or a name such as @daily.
-        timezone: name of the zone whose wall clock the expression is about.
-
-    Raises:
-        BadUsage: the expression is not standard or never due, or there is no such zone.
-    """
-
-    expression: str
-    timezone: str = "UTC"
+    expression: str  # five cron fields, or a name such as @daily
+    timezone: str = "UTC"  # the zone whose wall clock the expression is about
 
     def __post_init__(self) -> None:
         try:

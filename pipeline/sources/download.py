@@ -10,7 +10,7 @@ import requests
 
 from model.errors import BadInput, BadUsage
 from model.recipes import nearest
-from pipeline.progress import download_progress, say, warn
+from pipeline.progress import download_progress, show_message, warn
 from pipeline.sources.catalog import (
     EMBEDDED,
     FILE_NAMES,
@@ -201,7 +201,7 @@ def _fetch(mirror: str, folder: Path, name: str, digest: str) -> Path:
             if bar.total is None:
                 raise _PerhapsIncomplete(f"perhaps incomplete, its length is unknown: {_first_line(error)}") from error
             raise
-    say(f"{name}: from {mirror}{bar.describe()}")
+    show_message(f"{name}: from {mirror}{bar.describe()}")
     return place
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from glob import escape
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from model.errors import CorruptArtefact
 from pipeline.progress import escape_to_one_line
@@ -22,12 +21,12 @@ def temporary_name(path: Path) -> Path:
 
 
 def temporary_folder(workspace: Path) -> Path:
-    """Return the folder of a workspace's temporary files; see `workspace.temporary_files_in`."""
+    """Return the folder of a workspace's temporary files."""
     return workspace / ".temporary"
 
 
 def repair_folder(workspace: Path) -> Path:
-    """Return the folder where corrupt files are rebuilt; see `maintenance.repair`."""
+    """Return the folder where corrupt files are rebuilt."""
     return workspace / ".repair"
 
 
@@ -41,10 +40,7 @@ def list_stale_files(workspace: Path) -> list[Path]:
 
 
 def remove_stale_files(workspace: Path) -> None:
-    """Delete the temporary files that killed processes left in a workspace, whose lock this process holds.
-
-    Temporary files of other live processes are left alone: reports are written without the lock.
-    """
+    """Delete the temporary files that killed processes left in a workspace, whose lock this process holds."""
     _remove_unless_in_use(list_stale_files(workspace))
 
 
@@ -55,7 +51,7 @@ def remove_stale_files_of(path: Path) -> None:
 
 def _remove_unless_in_use(paths: list[Path]) -> None:
     for path in paths:
-        if path.name.endswith(_SUFFIX) and _is_in_use(path):
+        if path.name.endswith(_SUFFIX) and _is_in_use(path):  # reports are written without the lock
             continue
         if path.is_dir():
             delete_folder(path)
@@ -91,11 +87,7 @@ _MAX_LISTED = 10
 
 
 def refuse_links(workspace: Place) -> None:
-    """Check that a workspace holds only regular files and folders, before any of them is read or written.
-
-    Raises:
-        CorruptArtefact: it holds a symbolic link, a device or another special file.
-    """
+    """Raise CorruptArtefact if a workspace holds a symbolic link, a device or another special file."""
     if not isinstance(workspace, Path) or not workspace.is_dir():
         return
     special = list(islice(_find_special_files(workspace), _MAX_LISTED + 1))
@@ -115,19 +107,16 @@ def _find_special_files(workspace: Path) -> Iterator[str]:
         for entry in _list_entries(folder):
             if folder == str(workspace) and entry.name not in (*_CHECKED_FOLDERS, *_CHECKED_ENTRIES):
                 continue
-            if not _is_file_or_folder(entry):
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name not in _CHECKED_ENTRIES:
+                    pending.append(entry.path)
+            elif not entry.is_file(follow_symlinks=False):
                 yield entry.path
-            elif entry.name not in _CHECKED_ENTRIES and entry.is_dir(follow_symlinks=False):
-                pending.append(entry.path)
 
 
-def _list_entries(folder: str) -> list[Any]:
+def _list_entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except (FileNotFoundError, PermissionError):  # deleted by another process in the meantime; not readable
         return []
-
-
-def _is_file_or_folder(entry: Any) -> bool:
-    return bool(entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False))

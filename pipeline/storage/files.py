@@ -1,9 +1,8 @@
 """Atomic writes and verified reads of files, on a disk or in a store.
 
-All artefacts are written by this module. On a disk a file is written to a unique temporary name in the same folder,
-flushed and renamed into place, and the folder is flushed. In a store the content is collected first and uploaded as one
-object. Single disk operations are in `local_disk`, where tests make them fail. Functions that
-write or delete raise StorageFailed if the disk or the store refuses, and Locked if the lease of the workspace is lost.
+All artefacts are written by this module; single disk operations are in `local_disk`, where tests make them fail.
+Functions that write or delete raise StorageFailed if the disk or the store refuses, and Locked if the workspace's lease
+is lost.
 """
 
 import hashlib
@@ -11,12 +10,11 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 import google_crc32c
 
-from model.errors import CorruptArtefact, EngineFailed, Locked, StorageFailed
-from pipeline.storage import local_disk
+from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
 from pipeline.storage.cleanup import remove_stale_files_of, temporary_name
 from pipeline.storage.lease import check_held
 from pipeline.storage.local_disk import (
@@ -28,6 +26,7 @@ from pipeline.storage.local_disk import (
     link,
     make_folder,
     rename,
+    write_new,
 )
 from pipeline.storage.object_store import find_store
 from pipeline.storage.places import Place, RemotePath
@@ -53,7 +52,7 @@ def file_size(path: Place) -> int:
 def size_or_none(path: Place) -> int | None:
     """Return the size of a file in bytes; None if it does not exist."""
     if isinstance(path, RemotePath):
-        return path.size()
+        return find_store(path.uri).size(path.uri)
     return path.stat().st_size if path.is_file() else None
 
 
@@ -65,7 +64,7 @@ def open_binary(path: Place) -> BinaryIO:
 def read_range(path: Place, start: int, num_bytes: int) -> bytes:
     """Return num_bytes of a file from start on, or fewer if it ends earlier."""
     if isinstance(path, RemotePath):
-        return find_store(path.uri).read(path.uri, start, num_bytes) if num_bytes else b""
+        return find_store(path.uri).read(path.uri, start, num_bytes)
     with path.open("rb") as stream:
         stream.seek(start)
         return stream.read(num_bytes)
@@ -85,43 +84,23 @@ def file_digest(path: Place) -> str:
     return digest.hexdigest()
 
 
-def check_file(path: Place, num_bytes: int, sha256: str) -> None:
-    """Check a file's size and digest; the file is read in pieces.
-
-    Args:
-        path: the file.
-        num_bytes: the expected size in bytes.
-        sha256: the expected SHA-256, in hexadecimal.
-
-    Raises:
-        CorruptArtefact: the file is missing, or its size or digest differs.
-    """
-    _check_equal(path, size_or_none(path), num_bytes, "bytes")
-    _check_equal(path, file_digest(path), sha256, "SHA-256")
-
-
-def read_checked(path: Place, num_bytes: int, sha256: str) -> bytes:
-    """Return the bytes of a file, which are checked as by `check_file`."""
-    _check_equal(path, size_or_none(path), num_bytes, "bytes")
-    data = path.read_bytes()
-    _check_equal(path, digest_of(data), sha256, "SHA-256")
-    return data
+def check_equal(path: Place, found: object, expected: object, what: str) -> None:
+    """Compare a property of a file, None if the file is missing, with its record; raises CorruptArtefact."""
+    if found is None:
+        raise CorruptArtefact(f"{path} is missing: expected {expected} {what}; {_REPAIR_HINT}")
+    if found != expected:
+        raise CorruptArtefact(f"{path} is corrupt: expected {expected} {what}, found {found}; {_REPAIR_HINT}")
 
 
 def read_with_digest(path: Place, sha256: str) -> bytes:
     """Return the bytes of a file with a known digest; raises CorruptArtefact if it is missing or differs."""
     data = path.read_bytes() if path.is_file() else None
-    _check_equal(path, data if data is None else digest_of(data), sha256, "SHA-256")
+    check_equal(path, data if data is None else digest_of(data), sha256, "SHA-256")
     return data or b""
 
 
-def read_record(path: Place) -> bytes:
-    """Return the bytes of a record.
-
-    Raises:
-        CorruptArtefact: it is longer than MAX_RECORD_BYTES.
-        FileNotFoundError: it does not exist.
-    """
+def read_record_bytes(path: Place) -> bytes:
+    """Return the bytes of a record; raises CorruptArtefact if it is too long, FileNotFoundError if it is missing."""
     num_bytes = size_or_none(path) or 0
     if num_bytes > MAX_RECORD_BYTES:
         raise CorruptArtefact(f"{path} is corrupt: a record of {num_bytes} bytes, expected at most {MAX_RECORD_BYTES}")
@@ -129,68 +108,66 @@ def read_record(path: Place) -> bytes:
 
 
 def read_with_crc(path: Place, num_bytes: int, crc32c: int) -> bytes:
-    """Return the bytes of a file that `check_file` has checked before; raises CorruptArtefact if it has changed since.
+    """Return the bytes of a file whose SHA-256 was checked before; raises CorruptArtefact if it has changed since.
 
-    CRC-32C is enough to detect accidental changes, and faster than SHA-256.
+    CRC-32C is enough to detect accidental changes, and faster.
     """
     data = path.read_bytes() if path.is_file() else None
-    _check_equal(path, None if data is None else len(data), num_bytes, "bytes")
-    _check_equal(path, google_crc32c.value(data), crc32c, "CRC-32C")
+    check_equal(path, None if data is None else len(data), num_bytes, "bytes")
+    check_equal(path, google_crc32c.value(data), crc32c, "CRC-32C")
     return data or b""
 
 
 def write_atomically(path: Place, chunks: bytes | Iterable[bytes]) -> None:
-    """Write a file atomically and durably; on failure, nothing changes.
-
-    Args:
-        path: the file. Its folder is created if it does not exist; an existing file is replaced.
-        chunks: its content.
-    """
-    if isinstance(path, RemotePath):
-        with _collected(chunks) as content:
-            check_held(path.uri)
-            path.put(content)
-        return
-    make_folder(path.parent)
-    temporary = temporary_name(path)
-    with remove_on_failure(temporary):
-        local_disk.write_new(temporary, [chunks] if isinstance(chunks, bytes) else chunks)
-        rename(temporary, path)
-    flush(path.parent)
-
-
-def write_without_lock(path: Place, data: bytes) -> None:
-    """Write a file as `write_atomically` does, outside the workspace's lock.
-
-    Stale temporary files of the same file are removed first, as `lock_workspace` does for files written under the lock.
-    """
-    if isinstance(path, Path):
-        remove_stale_files_of(path)
-    write_atomically(path, data)
+    """Write a file atomically and durably, or replace it; its folder is created. On failure, nothing changes."""
+    _write(path, chunks, replaces=True)
 
 
 def write_if_absent(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
-    """Write a file atomically and durably unless it exists. Arguments as for `write_atomically`.
+    """Write a file as `write_atomically` does unless it exists; return whether it was written.
 
     Of several processes that do this at the same time, exactly one succeeds.
-
-    Returns:
-        Whether the file was written.
     """
+    return _write(path, chunks, replaces=False)
+
+
+def _write(path: Place, chunks: bytes | Iterable[bytes], replaces: bool) -> bool:
+    """Write a file under a temporary name, flush and rename it; in a store, upload it as one object."""
+    pieces = [chunks] if isinstance(chunks, bytes) else chunks
     if isinstance(path, RemotePath):
-        with _collected(chunks) as content:
-            check_held(path.uri)
-            return path.put_new(content)
+        return _upload(path.uri, pieces, replaces)
     make_folder(path.parent)
     temporary = temporary_name(path)
     with remove_on_failure(temporary):
-        local_disk.write_new(temporary, [chunks] if isinstance(chunks, bytes) else chunks)
-        written = link(temporary, path)
-        if temporary.exists():  # it does not if it was renamed, on a file system without hard links
+        write_new(temporary, pieces)
+        if replaces:
+            rename(temporary, path)
+        written = replaces or link(temporary, path)
+        if temporary.exists():  # a link has been made, or the name was taken
             delete_file(temporary)
     if written:
         flush(path.parent)
     return written
+
+
+def _upload(uri: str, chunks: Iterable[bytes], replaces: bool) -> bool:
+    store = find_store(uri)
+    with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as content:
+        content.writelines(chunks)  # all of them, before the upload begins
+        num_bytes = content.tell()
+        content.seek(0)
+        check_held(uri)
+        if not replaces:
+            return store.put_new(uri, content, num_bytes)
+        store.put(uri, content, num_bytes)
+        return True
+
+
+def write_without_lock(path: Place, data: bytes) -> None:
+    """Write a file atomically, outside the workspace's lock, whose holder would remove stale temporary files."""
+    if isinstance(path, Path):
+        remove_stale_files_of(path)
+    write_atomically(path, data)
 
 
 def list_folders_with(parent: Place, name: str) -> list[Place]:
@@ -199,12 +176,9 @@ def list_folders_with(parent: Place, name: str) -> list[Place]:
 
 
 def check_files_exist(folder: Place, names: Iterable[str]) -> None:
-    """Check that files of a folder exist, before a record names them.
+    """Raise EngineFailed if a file is missing, before a record names it.
 
-    They are missing if the driver cancelled the job and cleared the folder while the engine continued.
-
-    Raises:
-        EngineFailed: a file is missing.
+    It is if the driver cancelled the job and cleared the folder while the engine continued.
     """
     missing = sorted(set(names) - {path.name for path in folder.glob("*")})
     if missing:
@@ -237,11 +211,38 @@ def scratch_folder(name: str) -> Iterator[Path]:
         yield folder
 
 
+def check_does_not_exist(folder: Path) -> None:
+    """Raise BadUsage if something of this name exists."""
+    if folder.exists() or folder.is_symlink():
+        raise BadUsage(f"{folder} exists: name a folder that does not, or delete it first")
+
+
+@contextmanager
+def create_folder_atomically(folder: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder to write to; at the end, flush it and rename it.
+
+    Parents of the folder are created. Raises BadUsage if something of its name exists.
+    """
+    check_does_not_exist(folder)
+    remove_stale_files_of(folder)
+    make_folder(folder.parent)
+    temporary = temporary_name(folder)
+    with remove_on_failure(temporary):
+        make_folder(temporary)
+        yield temporary
+        for path in [*temporary.rglob("*"), temporary]:
+            flush(path)
+        check_does_not_exist(folder)
+        rename(temporary, folder)
+    flush(folder.parent)
+
+
 def remove_tree(path: Place) -> None:
     """Delete a folder and its content, or a file; a missing one is ignored."""
     if isinstance(path, RemotePath):
         check_held(path.uri)
-        path.remove_below()
+        store = find_store(path.uri)
+        store.delete(store.walk(path.uri))  # objects below a-10 are not below a-1
     elif path.is_dir():
         delete_folder(path)
     elif path.exists():
@@ -264,7 +265,7 @@ def remove_file(path: Place) -> None:
     """Delete a file durably; a missing file is ignored."""
     if isinstance(path, RemotePath):
         check_held(path.uri)
-        path.unlink()
+        find_store(path.uri).delete([path.uri])
     elif path.exists():
         delete_file(path)
         flush(path.parent)
@@ -272,12 +273,7 @@ def remove_file(path: Place) -> None:
 
 @contextmanager
 def remove_on_failure(*places: Place, record: Place | None = None) -> Iterator[None]:
-    """Delete folders or files if the context fails or is interrupted.
-
-    Args:
-        places: the folders or files that the context creates.
-        record: the file that is written last, if any. Once it exists, nothing is deleted: what it names is complete.
-    """
+    """Delete folders or files if the context fails or is interrupted, unless the record that names them was written."""
     try:
         yield
     except BaseException:
@@ -300,18 +296,3 @@ def remove_afterwards(place: Place) -> Iterator[None]:
 def suppress_storage_errors() -> suppress:
     """Return a context that suppresses errors during cleanup after a failure, so that the original error is raised."""
     return suppress(StorageFailed, Locked)
-
-
-@contextmanager
-def _collected(chunks: bytes | Iterable[bytes]) -> Iterator[IO[bytes]]:
-    """Yield a stream of the whole content, so that an upload begins only when all chunks have been produced."""
-    with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as content:
-        content.writelines([chunks] if isinstance(chunks, bytes) else chunks)
-        yield content
-
-
-def _check_equal(path: Place, found: object, expected: object, what: str) -> None:
-    if found is None:
-        raise CorruptArtefact(f"{path} is missing: expected {expected} {what}; {_REPAIR_HINT}")
-    if found != expected:
-        raise CorruptArtefact(f"{path} is corrupt: expected {expected} {what}, found {found}; {_REPAIR_HINT}")

@@ -1,7 +1,4 @@
-"""The single operations that change the local disk. Callers outside this package use `files`, which combines them.
-
-Every operation raises StorageFailed if the disk refuses it. Tests set `hook` to make one fail.
-"""
+"""The single operations that change the local disk, which `files` combines; they raise StorageFailed if it refuses."""
 
 import errno
 import os
@@ -11,7 +8,7 @@ from pathlib import Path
 
 from model.errors import StorageFailed
 
-# If set, called with the name and path of each operation before it. It may raise OSError or end the process.
+# Set by tests: called with the name and path of each operation before it. It may raise OSError or end the process.
 hook: Callable[[str, Path], None] | None = None
 
 # What file systems without hard links answer, and one that allows no more of them for a file.
@@ -19,7 +16,7 @@ _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 
 
 def call_hook(operation: str, path: Path) -> None:
-    """Call `hook`, if it is set, before an operation that changes the disk."""
+    """Call `hook`, if it is set."""
     if hook is not None:
         hook(operation, path)
 
@@ -51,19 +48,15 @@ def make_folder(folder: Path) -> None:
 
 
 def write_new(path: Path, chunks: Iterable[bytes], flushed: bool = True) -> None:
-    """Write a file that does not exist yet.
-
-    Args:
-        path: the file.
-        chunks: its content.
-        flushed: whether to flush it to the disk.
-    """
+    """Write a file that does not exist yet, and flush it to the disk if asked to."""
     with disk_operation("create", path):
         stream = path.open("xb", buffering=0)  # unbuffered, so that closing it writes nothing that could fail
     with stream:
-        for piece in (piece for chunk in chunks for piece in _split_for_tests(chunk)):
-            with disk_operation("write", path):
-                _write_all(stream.fileno(), piece)
+        for chunk in chunks:
+            middle = len(chunk) // 2  # tests make a write fail half done
+            for piece in (chunk[:middle], chunk[middle:]) if hook else (chunk,):
+                with disk_operation("write", path):
+                    _write_all(stream.fileno(), piece)
         if flushed:
             with disk_operation("flush", path):
                 os.fsync(stream.fileno())
@@ -82,11 +75,7 @@ def rename(path: Path, target: Path) -> None:
 
 
 def link(path: Path, target: Path) -> bool:
-    """Give a file a second name by a hard link, or rename it where there are none.
-
-    Returns:
-        False if the name is taken.
-    """
+    """Give a file a second name by a hard link, or rename it where there are none; return False if it is taken."""
     with disk_operation("link", path):
         try:
             target.hardlink_to(path)
@@ -95,15 +84,9 @@ def link(path: Path, target: Path) -> bool:
         except OSError as problem:
             if problem.errno not in _NO_HARD_LINKS:
                 raise
-            return _rename_if_absent(path, target)
-    return True
-
-
-def _rename_if_absent(path: Path, target: Path) -> bool:
-    """Rename a file unless the name is taken. The check and the renaming are not atomic: callers hold the lock."""
-    if target.exists():
-        return False
-    path.rename(target)
+            if target.exists():
+                return False
+            path.rename(target)  # this and the check are not atomic: callers hold the lock
     return True
 
 
@@ -136,11 +119,6 @@ def delete_folder(folder: Path) -> None:
             delete_file(path)
     with disk_operation("delete", folder):
         folder.rmdir()
-
-
-def _split_for_tests(data: bytes) -> tuple[bytes, ...]:
-    """Return data whole, or as two halves if `hook` is set, so that a write can fail half done."""
-    return (data,) if hook is None else (data[: len(data) // 2], data[len(data) // 2 :])
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -1,6 +1,6 @@
-"""Locks that keep other processes out of a workspace. A lock is released when its holder ends, in whatever way.
+"""Locks that keep other processes out of a workspace: of this machine, and, in a store, of all machines by a lease.
 
-These are locks of this machine. A workspace in a store also has a lease for all machines; see `store_lock`.
+The former is released when its holder ends, in whatever way. `lease` describes the latter.
 """
 
 import json
@@ -8,25 +8,28 @@ import os
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import filelock
+from pydantic import BaseModel, ValidationError
 
 from model.errors import BackbeamError, Locked, NothingRun, StorageFailed
-from pipeline.progress import say
+from pipeline.progress import show_message
+from pipeline.storage import lease
 from pipeline.storage.cleanup import refuse_links, remove_stale_files, remove_stale_files_of
 from pipeline.storage.files import suppress_storage_errors, write_atomically
+from pipeline.storage.lease import Clock, FoundLease, HeldLease, Lease, LeaseObservation
 from pipeline.storage.local_disk import call_hook, delete_file, make_folder
+from pipeline.storage.object_store import ObjectStore, find_store
 from pipeline.storage.places import Place, RemotePath
-from pipeline.storage.store_lock import lock_in_store
 from pipeline.storage.workspace import local_folder_of
 
-
-class _LockTaken(Exception):
-    """Another process holds the lock; the message describes it."""
+_POLL_SECONDS = 1.0  # between two attempts to acquire a lease
 
 
 @contextmanager
@@ -54,42 +57,32 @@ def lock_workspace(workspace: Place, wait: float = 0, skip: bool = False, clears
     started = time.monotonic()
     folder = local_folder_of(workspace)
     with ExitStack() as stack:
-        try:
-            stack.enter_context(_hold_lock(folder / ".lock", workspace, wait, _clean_workspace if clears else None))
-        except _LockTaken as holder:
-            raise _in_use_error(workspace, str(holder), skip) from None
+        clean = (lambda _: remove_stale_files(folder)) if clears else None
+        in_use_error = partial(_in_use_error, workspace, skip)
+        stack.enter_context(_hold_lock(folder / ".lock", workspace, wait, clean, in_use_error))
         if isinstance(workspace, RemotePath):
             remaining = wait - (time.monotonic() - started)
-            lease = lock_in_store(workspace, folder, _format_holder(_describe_this_process()), remaining)
-            if isinstance(lease, str):
-                raise _in_use_error(workspace, lease, skip)
-            stack.enter_context(lease)
+            stack.enter_context(_hold_lease(workspace, folder, remaining, in_use_error))
         yield
 
 
 @contextmanager
 def lock_scheduler(workspace: Place) -> Iterator[None]:
-    """Keep other schedulers of this machine out of a workspace. Scheduled runs lock the workspace themselves.
+    """Keep other schedulers of this machine out of a workspace; raises Locked. Runs lock the workspace themselves.
 
     Of a killed scheduler only the temporary files of its note are removed: a run may be using the others.
-
-    Raises:
-        Locked: another scheduler holds the lock.
     """
-    try:
-        with _hold_lock(local_folder_of(workspace) / ".schedule-lock", workspace, 0, remove_stale_files_of):
-            yield
-    except _LockTaken as holder:
-        raise Locked(
-            f"{workspace} is in use by {holder}, which schedules its runs: end that first, or name another workspace"
-        ) from None
+
+    def in_use_error(holder: str) -> Locked:
+        remedy = "end that first, or name another workspace"
+        return Locked(f"{workspace} is in use by {holder}, which schedules its runs: {remedy}")
+
+    lock = local_folder_of(workspace) / ".schedule-lock"
+    with _hold_lock(lock, workspace, 0, remove_stale_files_of, in_use_error):
+        yield
 
 
-def _clean_workspace(note: Path) -> None:
-    remove_stale_files(note.parent)
-
-
-def _in_use_error(workspace: Place, holder: str, skip: bool) -> BackbeamError:
+def _in_use_error(workspace: Place, skip: bool, holder: str) -> BackbeamError:
     message = f"{workspace} is in use by {holder}"
     if skip:
         return NothingRun(f"{message}: nothing is done here")
@@ -97,14 +90,20 @@ def _in_use_error(workspace: Place, holder: str, skip: bool) -> BackbeamError:
 
 
 @contextmanager
-def _hold_lock(lock: Path, workspace: Place, wait: float, clean: Callable[[Path], None] | None) -> Iterator[None]:
-    """Hold a lock and its note; raises _LockTaken. If a note was left, clean is called with its path."""
+def _hold_lock(
+    lock: Path,
+    workspace: Place,
+    wait: float,
+    clean: Callable[[Path], None] | None,
+    in_use_error: Callable[[str], BackbeamError],
+) -> Iterator[None]:
+    """Hold a lock and its note, or raise the error for its holder; clean is called with the path of a note left."""
     make_folder(lock.parent)
     note = lock.with_name(f"{lock.name}-holder.json")
     try:
         acquired = _acquire(lock, note, workspace, wait)
     except filelock.Timeout:
-        raise _LockTaken(_read_holder(note)) from None
+        raise in_use_error(_read_holder(note)) from None
     with acquired, _keep_note(note, clean):
         yield
 
@@ -119,10 +118,9 @@ def _keep_note(note: Path, clean: Callable[[Path], None] | None) -> Iterator[Non
     write_atomically(note, json.dumps(_describe_this_process()).encode())
     try:
         yield
-    except (StorageFailed, OSError):  # the disk may have refused the removal of temporary files too
-        raise
-    except BaseException:
-        if not keep:
+    except BaseException as problem:
+        # After the first two the disk may have refused the removal of temporary files too.
+        if not keep and not isinstance(problem, (StorageFailed, OSError)):
             with suppress_storage_errors():
                 delete_file(note)
         raise
@@ -138,7 +136,7 @@ def _acquire(lock: Path, note: Path, workspace: Place, wait: float) -> AbstractC
     except filelock.Timeout:
         if not wait:
             raise
-    say(f"{workspace} is in use by {_read_holder(note)}: waiting for up to {wait:g} s")
+    show_message(f"{workspace} is in use by {_read_holder(note)}: waiting for up to {wait:g} s")
     return filelock.FileLock(lock).acquire(timeout=wait)
 
 
@@ -155,3 +153,83 @@ def _read_holder(note: Path) -> str:
         return _format_holder(json.loads(note.read_bytes()))
     except (OSError, ValueError, LookupError, TypeError, RecursionError):  # the holder has ended, or not written it yet
         return "another process"
+
+
+class LeaseMemory(BaseModel, frozen=True):
+    """What this machine knows of a lease; kept in a file, so that it outlives killed processes."""
+
+    tokens: frozenset[str] = frozenset()  # of acquisitions by processes of this machine
+    sight: LeaseObservation = LeaseObservation()  # the last one of another machine's lease
+
+
+@contextmanager
+def _hold_lease(
+    workspace: RemotePath, folder: Path, wait: float, in_use_error: Callable[[str], BackbeamError]
+) -> Iterator[None]:
+    """Hold the lease of a workspace, whose lock on this machine this process holds, or raise the error for its holder.
+
+    Args:
+        workspace: the workspace.
+        folder: the local folder of the workspace.
+        wait: seconds to wait for a process of another machine.
+        in_use_error: returns the error for the description of the holder.
+    """
+    uri = str(workspace / ".lock")
+    # LEASE_SECONDS is read from its module at each call: tests shorten it.
+    desired = HeldLease(
+        holder=_format_holder(_describe_this_process()), token=uuid.uuid4().hex, seconds=lease.LEASE_SECONDS
+    )
+    other_holder = ""
+    for found in acquisition_attempts(find_store(uri), uri, desired, folder / ".lock-in-store.json", wait):
+        if isinstance(found, Lease):
+            with lease.keep_lease_renewed(workspace.uri, found):
+                yield
+            return
+        if wait > 0 and not other_holder:
+            show_message(f"{workspace} is in use by {found.holding.holder}: waiting for up to {wait:g} s")
+        other_holder = found.holding.holder
+    raise in_use_error(other_holder)
+
+
+def _boot_clock() -> float:
+    """Return seconds since this machine was started; with CLOCK_BOOTTIME, time spent suspended counts."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def acquisition_attempts(
+    store: ObjectStore,
+    uri: str,
+    desired: HeldLease,
+    memory_file: Path,
+    wait: float,
+    clock: Clock = _boot_clock,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Lease | FoundLease]:
+    """Yield the result of each attempt to acquire a lease, at least one, until the wait is over or it is acquired."""
+    memory = _read_memory(memory_file)
+    end = clock() + wait
+    while True:
+        # The token is saved first: if this process is killed with the lease, the next one here may take it over.
+        _save_memory(memory_file, LeaseMemory(tokens=memory.tokens | {desired.token}, sight=memory.sight))
+        found = lease.acquire_lease(store, uri, desired, memory.tokens, memory.sight, clock)
+        if isinstance(found, Lease):
+            _save_memory(memory_file, LeaseMemory(tokens=frozenset({desired.token})))
+            yield found
+            return
+        memory = LeaseMemory(tokens=memory.tokens, sight=memory.sight.update(found.version, clock()))
+        _save_memory(memory_file, memory)
+        yield found
+        if clock() >= end:
+            return
+        sleep(min(_POLL_SECONDS, max(end - clock(), 0)))
+
+
+def _read_memory(file: Path) -> LeaseMemory:
+    try:
+        return LeaseMemory.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):  # not written yet, or not readable: nothing is known
+        return LeaseMemory()
+
+
+def _save_memory(file: Path, memory: LeaseMemory) -> None:
+    write_atomically(file, memory.model_dump_json().encode())

@@ -74,8 +74,7 @@ def _object_name(uri: str) -> str:
 class ObjectStore:
     """A bucket of S3, Google Cloud Storage or a compatible store, or a container of Azure.
 
-    All methods take whole URIs. They raise StorageFailed, which names the URI, if the store refuses a request or does
-    not answer.
+    Methods take whole URIs, and raise StorageFailed, which names the URI, if the store refuses or does not answer.
     """
 
     scheme: str
@@ -93,16 +92,9 @@ class ObjectStore:
         return None
 
     def read(self, uri: str, start: int = 0, num_bytes: int | None = None, e_tag: str | None = None) -> bytes:
-        """Return bytes of an object.
+        """Return num_bytes of an object from start on, or all up to its end; raises FileNotFoundError if it is missing.
 
-        Args:
-            uri: the object.
-            start: the position of the first byte.
-            num_bytes: how many bytes at most; None for all up to the end.
-            e_tag: the state of the object to read; StorageFailed if it has been replaced since. None for any.
-
-        Raises:
-            FileNotFoundError: the object does not exist.
+        If e_tag is given, StorageFailed is raised if it is not that of the object, which has been replaced.
         """
         if num_bytes == 0:
             return b""
@@ -131,20 +123,15 @@ class ObjectStore:
     def put(self, uri: str, content: IO[bytes], num_bytes: int) -> None:
         """Write an object of num_bytes atomically; an existing object is replaced."""
         multipart = num_bytes > _PART_BYTES
-        options: dict[str, Any] = {
-            "use_multipart": multipart,
-            "chunk_size": _PART_BYTES,
-            "max_concurrency": _PARTS_AT_ONCE,
-        }
+        options: Any = {"use_multipart": multipart, "chunk_size": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE}
         with _translate_errors(uri, bucket_may_be_missing=True):
             client = self._client(_UPLOAD_SECONDS if multipart else _ANSWER_SECONDS)
             run_interruptible(lambda: obstore.put(client, _object_name(uri), content, **options))
 
     def put_new(self, uri: str, content: IO[bytes], num_bytes: int) -> bool:
-        """Write an object of num_bytes atomically unless it exists.
+        """Write an object of num_bytes atomically unless it exists; return whether it was written.
 
-        Returns:
-            Whether it was written. If the answer to an earlier attempt was lost, an object of equal content counts.
+        If the answer to an earlier attempt was lost, an object of equal content counts.
         """
         return self._put_if(uri, content, num_bytes, "create")
 

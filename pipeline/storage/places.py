@@ -1,16 +1,14 @@
 """Locations of files: a `pathlib.Path`, or a `RemotePath` with the part of its interface that is used here.
 
-Functions that handle files of a workspace accept either. `object_store` transfers the bytes; it is imported only when a
-RemotePath is used, because obstore takes time to import.
+`object_store` transfers the bytes; it is imported only when a RemotePath is used, because obstore takes time to import.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from model.errors import BadUsage
 
@@ -73,13 +71,9 @@ class RemotePath:
         """Return self: a URI does not depend on the current folder."""
         return self
 
-    def size(self) -> int | None:
-        """Return the size of the object in bytes; None if it does not exist."""
-        return self._store.size(self.uri)
-
     def exists(self) -> bool:
         """Return whether there is an object of this name; a folder is not an object."""
-        return self.size() is not None
+        return self._store.size(self.uri) is not None
 
     def is_file(self) -> bool:
         """Return whether there is an object of this name."""
@@ -92,22 +86,6 @@ class RemotePath:
     def read_bytes(self) -> bytes:
         """Return the object's bytes; raises FileNotFoundError if it does not exist."""
         return self._store.read(self.uri)
-
-    def put(self, content: IO[bytes]) -> None:
-        """Write the whole of a seekable stream atomically; an existing object is replaced."""
-        self._store.put(self.uri, content, _rewind(content))
-
-    def put_new(self, content: IO[bytes]) -> bool:
-        """Write the whole of a seekable stream atomically unless the object exists; return whether it was written."""
-        return self._store.put_new(self.uri, content, _rewind(content))
-
-    def unlink(self) -> None:
-        """Delete the object; a missing object is ignored."""
-        self._store.delete([self.uri])
-
-    def remove_below(self) -> None:
-        """Delete every object below this name. Objects below a-10 are not below a-1."""
-        self._store.delete(self._store.walk(self.uri))
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
         """Yield the objects below whose names match a pattern, part by part, such as */manifest.json; in any order."""
@@ -126,13 +104,6 @@ class RemotePath:
         from pipeline.storage.object_store import find_store
 
         return find_store(self.uri)
-
-
-def _rewind(content: IO[bytes]) -> int:
-    """Move a stream to its start and return its length in bytes."""
-    num_bytes = content.seek(0, os.SEEK_END)
-    content.seek(0)
-    return num_bytes
 
 
 Place: TypeAlias = Path | RemotePath

@@ -1,14 +1,24 @@
-"""JSON records that contain the digest of their own content, and the types of their fields."""
+"""JSON records that contain the digest of their own content, the types of their fields, and their commits."""
 
-import hashlib
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from model.errors import CorruptArtefact
-from pipeline.storage.files import check_file, file_digest, file_size, read_checked, read_record
+from model.errors import CorruptArtefact, Locked
+from pipeline.storage.files import (
+    check_equal,
+    digest_of,
+    file_digest,
+    file_size,
+    read_record_bytes,
+    size_or_none,
+    write_atomically,
+    write_if_absent,
+)
 from pipeline.storage.places import Place
 
 _OWN_DIGEST = "record_sha256"
@@ -26,24 +36,16 @@ class Record(BaseModel):
     def to_json(self) -> bytes:
         """Return the canonical JSON of this record and its digest: sorted keys, indent 2, a final newline."""
         content = self.model_dump(mode="json")
-        return _canonical(content | {_OWN_DIGEST: hashlib.sha256(_canonical(content)).hexdigest()})
+        return _canonical(content | {_OWN_DIGEST: digest_of(_canonical(content))})
 
     @classmethod
     def load(cls, path: Place) -> Self:
-        """Read a record from its file; raises as `from_json` and `files.read_record` do."""
-        return cls.from_json(read_record(path), path)
+        """Read a record from its file; raises as `from_json` and `files.read_record_bytes` do."""
+        return cls.from_json(read_record_bytes(path), path)
 
     @classmethod
     def from_json(cls, data: bytes, path: Place) -> Self:
-        """Parse and verify a record.
-
-        Args:
-            data: the bytes of the file.
-            path: its location, for messages.
-
-        Raises:
-            CorruptArtefact: data is not a record of this class, or its digest is wrong.
-        """
+        """Parse and verify a record; raises CorruptArtefact, which names the path, if it is none or was changed."""
         try:
             content = json.loads(data)
             if isinstance(content, dict):
@@ -66,13 +68,7 @@ class Record(BaseModel):
 
 
 class FileInfo(Record):
-    """The name, size and digest of a file.
-
-    Attributes:
-        name: its name in its folder.
-        num_bytes: its size in bytes.
-        sha256: the SHA-256 of its bytes, in hexadecimal.
-    """
+    """The name in its folder, the size in bytes and the SHA-256, in hexadecimal, of a file."""
 
     name: FileName
     num_bytes: Count
@@ -84,12 +80,53 @@ class FileInfo(Record):
         return FileInfo(name=path.name, num_bytes=file_size(path), sha256=file_digest(path))
 
     def check(self, folder: Place) -> None:
-        """Check the file in a folder; raises CorruptArtefact as `files.check_file` does."""
-        check_file(folder / self.name, self.num_bytes, self.sha256)
+        """Check the file in a folder, in pieces; raises CorruptArtefact if it is missing or differs."""
+        path = folder / self.name
+        check_equal(path, size_or_none(path), self.num_bytes, "bytes")
+        check_equal(path, file_digest(path), self.sha256, "SHA-256")
 
     def read(self, folder: Place) -> bytes:
-        """Return the file's verified bytes; raises CorruptArtefact as `files.read_checked` does."""
-        return read_checked(folder / self.name, self.num_bytes, self.sha256)
+        """Return the file's bytes; raises CorruptArtefact if it is missing or differs."""
+        path = folder / self.name
+        check_equal(path, size_or_none(path), self.num_bytes, "bytes")
+        data = path.read_bytes()
+        check_equal(path, digest_of(data), self.sha256, "SHA-256")
+        return data
+
+
+def commit_file(path: Place, data: bytes) -> None:
+    """Write a file atomically; in a store, never replace an object, unlike on a disk, where the lock keeps others out.
+
+    The lease of a store can be lost to another machine while this process is suspended. An existing record with the
+    same file digests counts as success.
+
+    Raises:
+        Locked: another process wrote a different object.
+    """
+    if isinstance(path, Path):
+        write_atomically(path, data)
+    elif not write_if_absent(path, data) and not _is_equivalent(path.read_bytes(), data):
+        raise Locked(f"{path} was written by another process in the meantime, and stays; run again")
+
+
+def _is_equivalent(existing: bytes, data: bytes) -> bool:
+    """Return whether two files are equal, or are records that name the same files with the same digests."""
+    try:
+        files = sorted(_find_named_files(json.loads(data)))
+        return existing == data or (bool(files) and files == sorted(_find_named_files(json.loads(existing))))
+    except ValueError:  # not JSON
+        return existing == data
+
+
+def _find_named_files(node: object) -> Iterator[tuple[str, str]]:
+    """Yield the name and digest of every file in a record."""
+    if isinstance(node, dict):
+        if {"name", "sha256"} <= node.keys():
+            yield node["name"], node["sha256"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from _find_named_files(child)
 
 
 def _canonical(content: dict[str, Any]) -> bytes:

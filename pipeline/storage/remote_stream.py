@@ -16,10 +16,7 @@ def open_remote(uri: str) -> BinaryIO:
 
 
 class RemoteStream(io.RawIOBase):
-    """A stream of one state of an object; each read is a request.
-
-    Reads raise StorageFailed if the object has been replaced since.
-    """
+    """A stream of one state of an object; each read is a request, and fails if the object has been replaced since."""
 
     def __init__(self, uri: str, num_bytes: int, e_tag: str | None = None) -> None:
         self._uri = uri

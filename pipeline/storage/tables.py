@@ -1,14 +1,15 @@
 """Writing, publishing and reading Parquet tables; `schemas` describes their columns.
 
-Files are compressed with zstd and carry a checksum on every page, which is verified when they are read. A run's rows of
-a table are written to a hidden folder and renamed into place; of an evaluation's tables, `evaluations` comes last.
+A run's rows of a table are written to a hidden folder and renamed into place; of an evaluation's tables, `evaluations`
+comes last.
 """
 
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,13 +24,12 @@ from pipeline.storage.files import (
     suppress_storage_errors,
     write_atomically,
 )
-from pipeline.storage.folders import publish_folder, unpublish_folder
+from pipeline.storage.local_disk import flush, make_folder, rename
 from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.records import FileInfo, FileName
 from pipeline.storage.schemas import ORIGIN, SCHEMA_VERSION
 from pipeline.storage.workspace import table_partition
 
-Write: TypeAlias = Callable[[Place, bytes], None]
 MAX_ROWS = 2**24  # of a file; the longest tables have a row for each example of a shard
 MAX_TABLE_BYTES = 2**30  # of a file, decompressed
 
@@ -52,9 +52,9 @@ def origin_columns(num_rows: int, run_id: str, dataset_digest: str, model_digest
 
 
 def staging_folder(workspace: Place, table: str, run_id: str) -> Place:
-    """Return the folder that a run's rows of a table are written to, hidden from readers of reports/.
+    """Return the folder that a run's rows of a table are written to, on a disk hidden from readers of reports/.
 
-    In a store, where folders cannot be renamed, it is the table's folder itself.
+    In a store, where folders cannot be renamed, it is the final one.
     """
     if isinstance(workspace, RemotePath):
         return workspace / table_partition(table, run_id)
@@ -62,26 +62,22 @@ def staging_folder(workspace: Place, table: str, run_id: str) -> Place:
 
 
 def publish_tables(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
-    """Rename a run's rows of tables into place, atomically for each table, in the given order.
-
-    Repeating it, as engines may, changes nothing. In a store nothing needs to be done.
-    """
+    """Rename a run's rows of tables, on a disk, into place in the given order; engines may repeat it."""
     if isinstance(workspace, RemotePath):
         return
     for table in tables:
-        publish_folder(_hidden_folder(workspace, run_id) / table, workspace / table_partition(table, run_id))
+        staged = _hidden_folder(workspace, run_id) / table
+        folder = workspace / table_partition(table, run_id)
+        if not folder.exists():  # otherwise an earlier attempt at the same work made it
+            make_folder(folder.parent)
+            rename(staged, folder)
+            flush(folder.parent)
+        remove_tree(staged)
 
 
 @contextmanager
 def replace_tables(workspace: Place, run_id: str, tables: Sequence[str], record: Place) -> Iterator[None]:
-    """Remove a run's rows of tables before they are written anew, and again if the context fails.
-
-    Args:
-        workspace: the workspace.
-        run_id: the id of the run.
-        tables: the tables that are written, and those that are invalid without them.
-        record: the file that is written last; once it exists, the tables are kept.
-    """
+    """Remove a run's rows of tables before they are written anew, and again if the context fails without the record."""
     with ExitStack() as stack:
         if isinstance(workspace, Path):
             stack.enter_context(remove_afterwards(_hidden_folder(workspace, run_id)))
@@ -95,7 +91,7 @@ def replace_tables(workspace: Place, run_id: str, tables: Sequence[str], record:
             raise
 
 
-def write_table(path: Place, table: pa.Table, write: Write = write_atomically) -> FileInfo:
+def write_table(path: Place, table: pa.Table, write: Callable[[Place, bytes], None] = write_atomically) -> FileInfo:
     """Write a table to a file and return its description; raises BadInput as `encode_table` does."""
     data = encode_table(table, path.name)
     write(path, data)
@@ -113,16 +109,13 @@ def encode_table(table: pa.Table, name: str = "the table") -> bytes:
 
 
 def check_rows(num_rows: int, row_bytes: int, name: str, remedy: str) -> None:
-    """Check that a file can hold the rows of a table, before they are computed.
+    """Raise BadInput if a file cannot hold the rows of a table, before they are computed.
 
     Args:
         num_rows: the number of rows of the file.
         row_bytes: the bytes of a row in columns that hardly compress.
         name: the name of the table, for the message.
         remedy: what the user can do about it, for the message.
-
-    Raises:
-        BadInput: the file would exceed MAX_ROWS or MAX_TABLE_BYTES.
     """
     if num_rows > MAX_ROWS or num_rows * row_bytes > MAX_TABLE_BYTES:
         size = f"{num_rows} rows and {num_rows * row_bytes} bytes or more"
@@ -130,11 +123,7 @@ def check_rows(num_rows: int, row_bytes: int, name: str, remedy: str) -> None:
 
 
 def read_table(path: Place) -> pa.Table:
-    """Read a table.
-
-    Raises:
-        CorruptArtefact: it is not a Parquet file, exceeds the size limits, or a page's checksum is wrong.
-    """
+    """Read a table; raises CorruptArtefact if it is no Parquet file, too large, or a page's checksum is wrong."""
     return decode_table(path if isinstance(path, Path) else path.read_bytes(), str(path))
 
 
@@ -143,16 +132,13 @@ def decode_table(file: Path | bytes, name: str, columns: Sequence[str] | None = 
     try:
         source = file if isinstance(file, Path) else pa.BufferReader(file)
         parquet = pq.ParquetFile(source, page_checksum_verification=True)
-        _check_size(parquet.metadata, name)
+        if excess := _describe_excess(
+            parquet.metadata
+        ):  # before the data are read: a few bytes can declare a huge table
+            raise CorruptArtefact(f"{name} claims {excess}")
         return parquet.read(columns and list(columns))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:  # the last: column names that are not UTF-8
         raise CorruptArtefact(f"{name} cannot be read: {[*str(problem).splitlines(), ''][0]}") from None
-
-
-def _check_size(metadata: pq.FileMetaData, name: str) -> None:
-    """Check the declared size before the data are read: a few bytes can declare a huge table."""
-    if problem := _describe_excess(metadata):
-        raise CorruptArtefact(f"{name} claims {problem}")
 
 
 def _describe_excess(metadata: pq.FileMetaData) -> str | None:
@@ -168,8 +154,14 @@ def _unpublish(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
     for table in sorted(tables, key=lambda name: name != _LAST_TABLE):
         if isinstance(workspace, RemotePath):
             remove_tree(workspace / table_partition(table, run_id))
-        else:
-            unpublish_folder(workspace / table_partition(table, run_id), _hidden_folder(workspace, run_id))
+            continue
+        folder = workspace / table_partition(table, run_id)
+        if folder.exists():
+            renamed = _hidden_folder(workspace, run_id) / uuid.uuid4().hex
+            make_folder(renamed.parent)
+            rename(folder, renamed)
+            flush(folder.parent)
+            remove_tree(renamed)
 
 
 def _hidden_folder(workspace: Path, run_id: str) -> Path:
@@ -177,11 +169,7 @@ def _hidden_folder(workspace: Path, run_id: str) -> Path:
 
 
 class TableFile(FileInfo):
-    """A Parquet file of a run.
-
-    Attributes:
-        table: the table that its rows belong to.
-    """
+    """A Parquet file of a run, and the table that its rows belong to."""
 
     table: FileName
 

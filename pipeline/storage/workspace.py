@@ -1,12 +1,8 @@
-"""The layout of a workspace: its local folder, temporary files, table folders, and lookup by id.
-
-Everything of a local workspace lies in it. A workspace in a store also has a folder in the cache of this machine, for
-its lock, temporary files, the engine's messages and copies of shards.
-"""
+"""The layout of a workspace: its local folder, temporary files, table folders, and lookup by id."""
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +22,10 @@ def default_cache() -> Path:
 
 
 def local_folder_of(workspace: Place) -> Path:
-    """Return the local folder of a workspace: itself if it is local, else a folder in the cache named by its URI."""
+    """Return the local folder of a workspace: itself, or, if it is in a store, a folder in the cache of this machine.
+
+    The latter holds the lock, temporary files, the engine's messages and copies of shards.
+    """
     if isinstance(workspace, Path):
         return workspace
     return default_cache().absolute() / "workspaces" / digest_of(workspace.uri.encode())[:16]
@@ -38,11 +37,9 @@ def poll_interval(place: Place) -> float:
 
 
 def scratch_folder_of(dataset: Place, works_here: bool) -> Place:
-    """Return the folder through which workers exchange files while they make a data set.
+    """Return the folder through which workers exchange files while they make a data set in its folder.
 
-    Args:
-        dataset: the data set's folder in a workspace.
-        works_here: whether all workers run on this machine; others can reach only the workspace.
+    It is in the workspace unless all workers run on this machine, because others cannot reach the cache.
     """
     name = f".scratch-{dataset.name}"
     if isinstance(dataset, Path) or not works_here:
@@ -52,10 +49,7 @@ def scratch_folder_of(dataset: Place, works_here: bool) -> Place:
 
 @contextmanager
 def temporary_files_in(workspace: Place) -> Iterator[None]:
-    """Direct the temporary files of this process and its children to a folder of a locked workspace.
-
-    The folder is deleted at the end, with all that an engine left there.
-    """
+    """Direct temporary files of this process and its children to a folder of a locked workspace, deleted at the end."""
     folder = temporary_folder(local_folder_of(workspace))
     with remove_afterwards(folder):
         make_empty_folder(folder)
@@ -73,7 +67,7 @@ def temporary_files_in(workspace: Place) -> Iterator[None]:
 
 
 def find_complete(parent: Place, record_name: str, wanted: str | None, what: str) -> Place:
-    """Find a complete data set or run by its id, by its id without the digest, or by a prefix of its id.
+    """Find a complete data set or run by its id, its id without the digest, or a prefix of its id.
 
     Args:
         parent: the folder of all data sets or runs.
@@ -85,26 +79,17 @@ def find_complete(parent: Place, record_name: str, wanted: str | None, what: str
         BadUsage: none matches, or several do.
     """
     ids = [folder.name for folder in list_folders_with(parent, record_name)]
-    # An exact id comes first: it may be a prefix of another.
-    candidates = ([name for name in ids if matches(name)] for matches in _id_predicates(wanted))
-    matching = next(filter(None, candidates), [])
+    matching = (  # an exact id comes first: it may be a prefix of another
+        [name for name in ids if name == wanted]
+        or [name for name in ids if name.rpartition("-")[0] == wanted]
+        or [name for name in ids if name.startswith(wanted or "")]
+    )
     if len(matching) == 1:
         return parent / matching[0]
     found = f"several {what}s" if matching else f"no {what}"
     problem = f"{wanted!r} matches {found} in {parent}" if wanted else f"found {found} in {parent}"
     listed = "".join(f"\n  {name}" for name in matching or ids)
     raise BadUsage(f"{problem}; name one of:{listed}" if listed else problem)
-
-
-def _id_predicates(wanted: str | None) -> list[Callable[[str], bool]]:
-    """Return the ways to match an id, in order: equal, equal without the digest, a prefix."""
-    if wanted is None:
-        return [lambda name: True]
-    return [
-        lambda name: name == wanted,
-        lambda name: name.rpartition("-")[0] == wanted,
-        lambda name: name.startswith(wanted),
-    ]
 
 
 def table_partition(table: str, run_id: str) -> str:

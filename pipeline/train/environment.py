@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipeline.code_version import code_digest
+from pipeline.processes import code_digest
 from pipeline.train.run_record import Conditions, RunRecord
 
 _PROCESSOR = re.compile(r"^model name\s*: (.+)$", re.MULTILINE)

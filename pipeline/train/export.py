@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from pipeline.context import quiet_imports
-from pipeline.storage.files import file_digest
-from pipeline.storage.folders import check_does_not_exist
+from pipeline.storage.files import check_does_not_exist, file_digest
 from pipeline.train.run_lookup import Model
 from pipeline.train.run_record import RUN_NAME
 

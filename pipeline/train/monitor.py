@@ -13,7 +13,7 @@ from model.fitting import Progress, Standing
 from model.lockstep import Lockstep, agreement
 from model.network import Parameters
 from model.recipes import TrainingConfig
-from pipeline.progress import say, warn
+from pipeline.progress import show_message, warn
 from pipeline.storage.files import remove_tree, remove_tree_except, suppress_storage_errors
 from pipeline.storage.places import Place
 from pipeline.train.checkpoint_policy import CheckpointPolicy
@@ -107,7 +107,7 @@ class TrainingMonitor:
             warn(f"train: warning: no checkpoint of step {self.latest.step} could be written: {problem}")
         if self._write and self._saved.step:
             step = self._saved.step
-            say(f"train: seed {self._config.seed} is left at step {step}: the same command goes on from there")
+            show_message(f"train: seed {self._config.seed} is left at step {step}: the same command goes on from there")
 
     def _save(self) -> None:
         if self._write:

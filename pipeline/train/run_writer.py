@@ -12,10 +12,9 @@ from model.fitting import Progress
 from model.lockstep import Agreement
 from model.network import Parameters
 from model.recipes import TrainingConfig
-from pipeline.storage.commit import commit_file
 from pipeline.storage.files import digest_of
 from pipeline.storage.places import Place
-from pipeline.storage.records import FileInfo, now
+from pipeline.storage.records import FileInfo, commit_file, now
 from pipeline.storage.tables import (
     SCHEMAS,
     TRAINING_TABLES,

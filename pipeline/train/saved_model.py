@@ -8,8 +8,7 @@ from model.checkpoint import decode_parameters
 from model.export import describe_network, save_network
 from model.network import build_network
 from model.recipes import TrainingConfig
-from pipeline.storage.files import digest_of, write_atomically
-from pipeline.storage.folders import create_folder_atomically
+from pipeline.storage.files import create_folder_atomically, digest_of, write_atomically
 from pipeline.train.run_record import PARAMETERS_NAME
 
 SAVED_MODEL_NAME = "saved_model"

@@ -27,7 +27,7 @@ from model.replicas import Engine, explain
 from model.training import State
 from pipeline.preprocess.manifest import Manifest
 from pipeline.processes import defer_signals
-from pipeline.progress import say, training_progress
+from pipeline.progress import show_message, training_progress
 from pipeline.storage.files import make_empty_folder, read_with_digest, remove_tree, remove_tree_except
 from pipeline.storage.places import Place
 from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES, replace_tables
@@ -224,7 +224,7 @@ def _load_data(job: TrainingJob) -> TrainingData:
     """Copy the shards to this machine if they are remote, and read the monitored examples."""
     dataset = copy_shards_locally(job.dataset, job.manifest, job.workspace)
     if dataset != job.dataset:
-        say(f"  shards are read from copies in {dataset}")
+        show_message(f"  shards are read from copies in {dataset}")
     reader = make_split_reader(dataset, job.manifest, "train")
     return TrainingData(reader, read_first_examples(dataset, job.manifest, "test"))
 
@@ -292,13 +292,13 @@ def _progress_reporter(attempt: TrainingAttempt, bar: ProgressDisplay, label: st
     """Return a listener that moves a progress bar on a terminal and prints a line per report elsewhere."""
     task = bar.add_task(f"{label}training", total=attempt.config.num_steps, completed=attempt.first_step, note="")
     if attempt.saved:
-        say(f"  {label}going on from step {attempt.first_step}, where {attempt.saved.path} was written")
+        show_message(f"  {label}going on from step {attempt.first_step}, where {attempt.saved.path} was written")
 
     def show(point: Progress, _: Parameters) -> None:
         loss = "" if isnan(point.loss) else f"loss {point.loss:.4f}, "
         note = f"{loss}{point.num_correct} of the first {point.num_monitored} test examples right"
         bar.update(task, completed=point.step, note=note)
-        say(f"  {label}step {point.step:>6}: {note}")
+        show_message(f"  {label}step {point.step:>6}: {note}")
 
     return show
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.code_version import code_identity
+from pipeline.processes import code_identity
 from tests.engines.catalogue import EXTERNAL, JOB_SERVICE, PORTABLE, WORKER_POOL
 from tests.engines.isolation import ROOT, isolated
 from tests.helpers import BACKBEAM, Digits, backbeam, contents
@@ -61,7 +61,7 @@ def wheel(tmp_path):
 def test_a_wheel_has_the_code_digest_of_its_sources(wheel, tmp_path):
     unpacked = tmp_path / "unpacked"
     zipfile.ZipFile(wheel).extractall(unpacked)
-    command = [sys.executable, "-P", "-c", "from pipeline.code_version import code_identity; print(*code_identity())"]
+    command = [sys.executable, "-P", "-c", "from pipeline.processes import code_identity; print(*code_identity())"]
     environment = os.environ | {"PYTHONPATH": str(unpacked)}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == list(code_identity())

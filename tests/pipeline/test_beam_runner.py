@@ -3,8 +3,8 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
-from pipeline.beam_runner import _translate, run_pipeline
-from pipeline.code_version import code_identity
+from pipeline.beam_runner import _translate_error, run_pipeline
+from pipeline.processes import code_identity
 
 
 def test_another_local_runner_runs_where_beam_has_not_imported_the_default_one(monkeypatch):
@@ -23,12 +23,12 @@ def test_another_local_runner_runs_where_beam_has_not_imported_the_default_one(m
     ],
 )
 def test_a_worker_without_the_driver_s_code_is_reported_with_its_version(message):
-    problem = _translate(RuntimeError(f"Traceback (most recent call last):\n  line 1\n{message}\n\n"))
+    problem = _translate_error(RuntimeError(f"Traceback (most recent call last):\n  line 1\n{message}\n\n"))
     assert isinstance(problem, EngineFailed)
     assert message.partition(": ")[2] in str(problem)
     assert str(code_identity()) in str(problem)
 
 
 def test_other_errors_of_an_engine_keep_their_message():
-    problem = _translate(RuntimeError("Traceback\nModuleNotFoundError: No module named 'my_slices'\n"))
+    problem = _translate_error(RuntimeError("Traceback\nModuleNotFoundError: No module named 'my_slices'\n"))
     assert str(problem) == "the engine failed: RuntimeError: ModuleNotFoundError: No module named 'my_slices'"

@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import EngineFailed
 from pipeline import beam_workers
 from pipeline.beam_runner import add_workers, capture_engine_messages, run_pipeline
-from pipeline.code_version import SameCode, code_digest
+from pipeline.processes import SameCode, code_digest
 from pipeline.storage.workspace import temporary_files_in
 from tests.helpers import backbeam
 
@@ -83,7 +83,7 @@ def test_a_worker_that_cannot_be_started_fails_the_job(tmp_path, monkeypatch, ca
 @pytest.mark.slow  # a worker imports Beam
 def test_a_worker_with_other_code_than_its_driver_fails_the_job(tmp_path, monkeypatch):
     script = (
-        "import runpy; from pipeline import code_version; code_version.code_digest = lambda: 'f' * 64; "
+        "import runpy; from pipeline import processes; processes.code_digest = lambda: 'f' * 64; "
         "runpy.run_module('pipeline.beam_workers', run_name='__main__')"
     )
     monkeypatch.setattr(beam_workers, "COMMAND", (sys.executable, "-c", script))

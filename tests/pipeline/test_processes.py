@@ -1,10 +1,14 @@
+import pickle
 import signal
 import subprocess
 import sys
 
 import pytest
+from apache_beam.internal import pickler
 
-from pipeline.processes import start_child
+from model.errors import EngineFailed
+from pipeline import processes
+from pipeline.processes import CodeIdentity, SameCode, code_identity, start_child
 
 CHILD = """
 import signal, sys, time
@@ -36,20 +40,51 @@ def test_a_child_ends_when_its_parent_is_killed(on_sigterm, grace):
         assert parent.stdout.read() == ""  # ends when neither process has the pipe open
 
 
-@pytest.mark.parametrize("name", ["queue.py", "random.py", "pipeline.py", "model/__init__.py"])
-def test_a_child_does_not_import_from_the_current_folder(name, tmp_path, monkeypatch):
+def test_a_child_imports_modules_from_pythonpath_and_not_from_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "my_slices.py").write_text("")
+    for name in ("queue.py", "random.py", "pipeline.py", "model/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise SystemExit('the wrong module')")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("raise SystemExit('the wrong module')")
-    script = "import queue, random, model.errors, pipeline.processes"
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
+    script = "import queue, random, model.errors, pipeline.processes, my_slices"
     done = start_child([sys.executable, "-c", script], stderr=subprocess.PIPE)
     assert done.communicate(timeout=60) == (None, b"")
     assert done.returncode == 0
 
 
-def test_a_child_imports_modules_from_pythonpath(tmp_path, monkeypatch):
-    (tmp_path / "my_slices.py").write_text("")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    done = start_child([sys.executable, "-c", "import my_slices"])
-    done.communicate(timeout=60)
-    assert done.returncode == 0
+def multiply(value: int, factor: int = 1) -> int:
+    return value * factor
+
+
+@pytest.mark.parametrize(("dumps", "loads"), [(pickle.dumps, pickle.loads), (pickler.dumps, pickler.loads)])
+def test_the_same_code_calls_the_function(dumps, loads):
+    assert loads(dumps(SameCode(multiply, factor=3)))(5) == 15
+
+
+@pytest.mark.parametrize(
+    ("name", "replacement"),
+    [
+        ("code_digest", lambda: "f" * 64),
+        ("version", lambda _: "9.9"),
+    ],
+)
+def test_unpickling_with_other_code_fails_and_names_both_versions(name, replacement, monkeypatch):
+    pickled = pickle.dumps(SameCode(multiply))
+    own = code_identity()
+    monkeypatch.setattr(processes, name, replacement)
+    monkeypatch.setattr(processes, "code_identity", code_identity.__wrapped__)
+    with pytest.raises(EngineFailed) as raised:
+        pickle.loads(pickled)  # noqa: S301
+    assert str(own) in str(raised.value)
+    assert str(code_identity()) in str(raised.value)
+
+
+def test_the_code_is_compared_before_the_function_is_looked_up(monkeypatch):
+    pickled = pickle.dumps(SameCode(multiply)).replace(b"multiply", b"multiple")  # a name that the module lacks
+    with pytest.raises(AttributeError):
+        pickle.loads(pickled)  # noqa: S301
+    monkeypatch.setattr(processes, "code_identity", lambda: CodeIdentity("9.9", "f" * 64))
+    with pytest.raises(EngineFailed, match=r"a worker runs backbeam 9\.9"):
+        pickle.loads(pickled)  # noqa: S301

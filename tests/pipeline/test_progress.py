@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import progress
-from pipeline.progress import configure, log_only, open_messages, say, show_progress, warn
+from pipeline.progress import configure, log_only, open_messages, show_message, show_progress, warn
 
 FULL = Path("/dev/full")  # a device without space
 
@@ -22,27 +22,24 @@ def default_settings():
     configure()
 
 
-def test_lines_begin_with_the_time_without_a_terminal(capsys):
-    say("at work")
-    assert re.fullmatch(f"{TIME}at work\n", capsys.readouterr().err)
-
-
-def test_quiet_shows_warnings_only(capsys):
-    configure(quiet=True)
-    say("at work")
+@pytest.mark.parametrize("quiet", [False, True])
+def test_lines_begin_with_the_time_and_quiet_shows_warnings_only(quiet, capsys):
+    configure(quiet)
+    show_message("at work")
     warn("look at this")
-    assert re.fullmatch(f"{TIME}look at this\n", capsys.readouterr().err)
+    shown = "" if quiet else f"{TIME}at work\n"
+    assert re.fullmatch(f"{shown}{TIME}look at this\n", capsys.readouterr().err)
 
 
 def test_all_messages_are_appended_to_the_log_file(tmp_path):
     log = tmp_path / "log"
     log.write_text("earlier\n")
     configure(quiet=True, log_file=log)
-    say("at work")
+    show_message("at work")
     warn("look at this")
     log_only("error: no")
     configure()
-    say("not in the file")
+    show_message("not in the file")
     assert re.fullmatch(f"earlier\n{TIME}at work\n{TIME}look at this\n{TIME}error: no\n", log.read_text())
 
 
@@ -75,14 +72,11 @@ def test_failed_work_is_not_reported_as_finished(capsys):
     assert "examples in" not in capsys.readouterr().err
 
 
-def test_names_between_colons_are_not_shown_as_emoji(capsys):
-    say("data:one:labels and a:100:b")
-    assert "data:one:labels and a:100:b" in capsys.readouterr().err
-
-
-def test_control_characters_of_a_message_are_replaced(capsys):
-    say("a class named \x1b]0;title\x07")
-    assert not set("\x1b\x07") & set(capsys.readouterr().err)
+def test_names_between_colons_are_not_shown_as_emoji_and_control_characters_are_replaced(capsys):
+    show_message("data:one:labels of \x1b]0;title\x07")
+    shown = capsys.readouterr().err
+    assert "data:one:labels" in shown
+    assert not set("\x1b\x07") & set(shown)
 
 
 def test_a_message_of_a_signal_handler_does_not_wait_for_the_log_file(tmp_path, monkeypatch):
@@ -106,7 +100,7 @@ def full_standard_error(monkeypatch):
 def test_a_full_standard_error_is_reported_once_in_the_log_file(tmp_path, monkeypatch):
     configure(log_file=tmp_path / "log")
     with full_standard_error(monkeypatch):
-        say("at work")
+        show_message("at work")
         warn("look at this")
     configure()
     full = "standard error cannot be written, and work goes on: .*No space left on device"
@@ -115,7 +109,7 @@ def test_a_full_standard_error_is_reported_once_in_the_log_file(tmp_path, monkey
 
 def test_a_full_log_file_is_reported_once_on_standard_error(capsys):
     configure(log_file=FULL)
-    say("at work")
+    show_message("at work")
     warn("look at this")
     configure()
     full = "the log file cannot be written, and work goes on: .*No space left on device"
@@ -125,7 +119,7 @@ def test_a_full_log_file_is_reported_once_on_standard_error(capsys):
 def test_work_continues_if_no_message_can_be_written(monkeypatch):
     configure(log_file=FULL)
     with full_standard_error(monkeypatch), show_progress("reading", 5, "examples", lambda: 1.0, seconds=0.0):
-        say("at work")
+        show_message("at work")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -133,10 +127,12 @@ def test_work_continues_without_a_log_file_on_a_full_disk(number, capsys, monkey
     def raise_full(file):
         raise OSError(number, os.strerror(number), str(file))
 
+    configure(log_file=tmp_path / "first")
     monkeypatch.setattr(progress, "open_messages", raise_full)
-    configure(log_file=tmp_path / "log")
-    say("at work")
+    configure(log_file=tmp_path / "second")
+    show_message("at work")
     assert re.fullmatch(f"{TIME}the log file cannot be written.*\n{TIME}at work\n", capsys.readouterr().err)
+    assert (tmp_path / "first").read_text() == ""
 
 
 def test_work_continues_when_the_terminal_of_a_progress_bar_is_closed(monkeypatch):
@@ -147,16 +143,4 @@ def test_work_continues_when_the_terminal_of_a_progress_bar_is_closed(monkeypatc
         patch.setattr(progress.console, "_force_terminal", True)
         assert progress.shows_bars()
         with show_progress("reading", 5, "examples", lambda: 1.0, seconds=0.0):
-            say("at work")
-
-
-def test_a_second_log_file_on_a_full_disk_is_only_warned_about(tmp_path, monkeypatch, capsys):
-    def fail(_):
-        raise OSError(errno.ENOSPC, "no space")
-
-    configure(log_file=tmp_path / "first")
-    monkeypatch.setattr(progress, "open_messages", fail)
-    configure(log_file=tmp_path / "second")
-    say("at work")
-    assert "the log file cannot be written, and work goes on: [Errno 28] no space" in capsys.readouterr().err
-    assert (tmp_path / "first").read_text() == ""
+            show_message("at work")

@@ -19,7 +19,7 @@ from pipeline.evaluate import result_tables
 from pipeline.evaluate.beam_job import evaluate
 from pipeline.evaluate.records import check_evaluation
 from pipeline.evaluate.slices import SLICINGS, Slicing
-from pipeline.storage import files, folders, tables
+from pipeline.storage import files, tables
 from pipeline.storage.cleanup import remove_stale_files
 from pipeline.storage.tables import EVALUATION_TABLES, staging_folder
 from pipeline.storage.workspace import table_partition
@@ -113,7 +113,7 @@ def test_killed_evaluation_leaves_complete_tables_only_and_can_be_repeated(works
         return copying
 
     with monkeypatch.context() as patch:
-        for module in (files, folders):
+        for module in (files, tables):
             patch.setattr(module, "rename", copy_before(module.rename))
         evaluate_run(workspace, name)
     assert len(copies) >= 2 * len(EVALUATION_TABLES)
@@ -238,7 +238,7 @@ def test_concurrent_reader_never_sees_partial_tables(workspace, monkeypatch):
 
         return delayed
 
-    monkeypatch.setattr(tables, "publish_folder", delay(tables.publish_folder))
+    monkeypatch.setattr(tables, "rename", delay(tables.rename))
     monkeypatch.setattr(result_tables, "write_table", delay(result_tables.write_table))
     command = [sys.executable, "-c", READER, workspace / "reports", json.dumps(NUM_ROWS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:

@@ -20,8 +20,6 @@ ZONES = (
     "Pacific/Chatham",  # changes at a quarter to three
 )
 MINUTE = timedelta(minutes=1)
-MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
 
 @cache
@@ -33,17 +31,11 @@ def clock_changes(zone: str) -> list[datetime]:
     return changes or [datetime(2028, 2, 29, tzinfo=UTC)]
 
 
-def parse_value(text: str, names: list[str], first: int) -> int:
-    return names.index(text) + first if text in names else int(text)
-
-
-def matches_field(field: str, value: int, lowest: int, highest: int, names: list[str]) -> bool:
+def matches_field(field: str, value: int, lowest: int, highest: int) -> bool:
     for item in field.split(","):
         values, _, step = item.partition("/")
         low, _, high = f"{lowest}-{highest}".partition("-") if values == "*" else values.partition("-")
-        low = parse_value(low, names, lowest)
-        high = parse_value(high, names, lowest) if high else low
-        if low <= value <= high and (value - low) % int(step or 1) == 0:
+        if int(low) <= value <= int(high or low) and (value - int(low)) % int(step or 1) == 0:
             return True
     return False
 
@@ -53,16 +45,16 @@ class Oracle:
 
     def __init__(self, expression: str) -> None:
         self.minute, self.hour, self.day, self.month, self.weekday = expression.split()
-        self.minutes = {value for value in range(60) if matches_field(self.minute, value, 0, 59, [])}
-        self.hours = {value for value in range(24) if matches_field(self.hour, value, 0, 23, [])}
+        self.minutes = {value for value in range(60) if matches_field(self.minute, value, 0, 59)}
+        self.hours = {value for value in range(24) if matches_field(self.hour, value, 0, 23)}
         self.is_wildcard = self.hour[0] == "*"
         self.day_matches = cache(self._day_matches)
 
     def _day_matches(self, month: int, day: int, weekday: int) -> bool:
-        if not matches_field(self.month, month, 1, 12, MONTHS):
+        if not matches_field(self.month, month, 1, 12):
             return False
-        by_day = matches_field(self.day, day, 1, 31, [])
-        by_weekday = any(matches_field(self.weekday, value, 0, 7, WEEKDAYS) for value in {weekday, weekday % 7})
+        by_day = matches_field(self.day, day, 1, 31)
+        by_weekday = any(matches_field(self.weekday, value, 0, 7) for value in {weekday, weekday % 7})
         if self.day[0] == "*" or self.weekday[0] == "*":
             return by_day and by_weekday
         return by_day or by_weekday
@@ -102,47 +94,24 @@ def clock_by_minute(zone: str, start: datetime, num_minutes: int) -> list[tuple[
     return minutes
 
 
-def random_value(random: Random, low: int, high: int, names: list[str]) -> tuple[int, str]:
-    value = random.randint(low, high)
-    if names and value - low < len(names) and random.random() < 0.5:
-        return value, names[value - low]
-    return value, str(value)
-
-
-def random_item(random: Random, low: int, high: int, names: list[str]) -> str:
+def random_item(random: Random, low: int, high: int) -> str:
     """Return a value, a range (often of one value), or a step."""
-    kind = random.choice(("value", "value", "range", "one", "stepped range", "stepped star"))
+    first, last = sorted(random.randint(low, high) for _ in range(2))
     step = random.choice((1, 2, 3, 5, 7, 10, 15, 70))
-    if kind == "stepped star":
-        return f"*/{step}"
-    (first, text), (last, _) = sorted(random_value(random, low, high, names) for _ in range(2))
-    if kind == "value":
-        return text
-    if kind == "one":
-        last = first
-    if text.isdecimal() or last - low >= len(names):  # cron has no name for Sunday as the 7
-        written = f"{first}-{last}"
-    else:
-        written = f"{names[first - low]}-{names[last - low]}"
-    return f"{written}/{step}" if kind == "stepped range" or random.random() < 0.2 else written
+    items = (f"{first}", f"{first}-{last}", f"{first}-{first}", f"{first}-{last}/{step}", f"{first}-{first}/{step}")
+    return random.choice((f"{first}", *items, f"*/{step}"))
 
 
-def random_field(random: Random, low: int, high: int, names: list[str], star: float) -> str:
+def random_field(random: Random, low: int, high: int, star: float) -> str:
     if random.random() < star:
         return "*"
-    return ",".join(random_item(random, low, high, names) for _ in range(random.choice((1, 1, 2, 3))))
+    return ",".join(random_item(random, low, high) for _ in range(random.choice((1, 1, 2, 3))))
 
 
 def random_expression(random: Random) -> str:
-    return " ".join(
-        (
-            random_field(random, 0, 59, [], star=0.1),
-            random_field(random, 0, 4 if random.random() < 0.6 else 23, [], star=0.3),
-            random_field(random, 1, 31, [], star=0.5),
-            random_field(random, 1, 12, MONTHS, star=0.7),
-            random_field(random, 0, 7, WEEKDAYS, star=0.5),
-        )
-    )
+    last_hour = random.choice((4, 4, 23))  # clocks change at night
+    fields = ((0, 59, 0.1), (0, last_hour, 0.3), (1, 31, 0.5), (1, 12, 0.7), (0, 7, 0.5))
+    return " ".join(random_field(random, *field) for field in fields)
 
 
 def random_start(random: Random, zone: str) -> datetime:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from pathlib import Path
 
 from pipeline.schedule.child import describe_result
@@ -61,23 +62,16 @@ class FakeRun:
 
 @dataclass
 class FakeMachine:
-    """The clock, files and processes of a machine, which outlive a scheduler.
+    """The clock, files and processes of a machine, which outlive a scheduler."""
 
-    Attributes:
-        clock: the wall clock, which tests may set.
-        elapsed: the simulated time that has passed, whatever the clock shows.
-        events: (time, function) in order; each function is called once, when the clock reaches its time.
-        codes: the exit codes of the next runs; None if all succeed.
-    """
-
-    clock: datetime
-    elapsed: timedelta = timedelta()
-    events: list[tuple[datetime, Callable[[], None]]] = field(default_factory=list)
+    clock: datetime  # the wall clock, which tests may set
+    elapsed: timedelta = timedelta()  # the simulated time that has passed, whatever the clock shows
+    events: list[tuple[datetime, Callable[[], None]]] = field(default_factory=list)  # in order; called once when due
     signals: list[int] = field(default_factory=list)
     runs: list[FakeRun] = field(default_factory=list)
     states: list[ScheduleState] = field(default_factory=list)
     health: list[ScheduleHealth] = field(default_factory=list)
-    codes: Iterator[int] | None = None
+    codes: Iterator[int] = field(default_factory=lambda: repeat(0))  # of the next runs
     run_time: timedelta = timedelta(minutes=5)
     ignores_signals: bool = False
     disk_is_full: bool = False
@@ -96,8 +90,7 @@ class FakeMachine:
 
     def start_run(self) -> FakeRun:
         assert not self.runs or self.runs[-1].returncode is not None, "two runs at once"
-        code = next(self.codes) if self.codes else 0
-        self.runs.append(FakeRun(self, code, self.run_time, self.ignores_signals))
+        self.runs.append(FakeRun(self, next(self.codes), self.run_time, self.ignores_signals))
         return self.runs[-1]
 
     def write(self, record: ScheduleState | ScheduleHealth) -> None:

@@ -61,12 +61,19 @@ def wait_for(condition: Callable[[], Any]) -> Any:
     raise TimeoutError(condition)
 
 
-def read(file: Path) -> dict[str, Any] | None:
-    return json.loads(file.read_bytes()) if file.exists() else None
+def read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_bytes()) if file.exists() else {}
 
 
 def status(workspace: Path) -> str | None:
-    return (read(workspace / "schedule-health.json") or {}).get("status")
+    return read(workspace / "schedule-health.json").get("status")
+
+
+def start_run(workspace: Path, start, monkeypatch) -> tuple[subprocess.Popen, int]:
+    """Start a scheduler with a run that takes long; return the scheduler and the process id of the run."""
+    save_missed_due_times(workspace)
+    monkeypatch.setenv("FAKE_SECONDS", "300")
+    return start(), wait_for(lambda: read(workspace.parent / "started"))["pid"]
 
 
 def is_running(pid: int) -> bool:
@@ -97,16 +104,13 @@ def test_sigint_ends_a_waiting_scheduler_and_check_reports_whether_it_runs(works
 
 
 def test_sigterm_is_forwarded_to_the_run_which_resumes_at_the_next_start(workspace, start, monkeypatch):
-    save_missed_due_times(workspace)
-    monkeypatch.setenv("FAKE_SECONDS", "300")
-    scheduler = start()
-    run = wait_for(lambda: read(workspace.parent / "started"))
+    scheduler, run = start_run(workspace, start, monkeypatch)
     wait_for(lambda: status(workspace) == "running")
     scheduler.terminate()
     _, err = scheduler.communicate(timeout=60)
     assert scheduler.returncode == 143
     assert (workspace.parent / "ended").read_text() == str(int(signal.SIGTERM))
-    assert not is_running(run["pid"])
+    assert not is_running(run)
     assert "it resumes at the next start" in err
     state = load_state(workspace / "schedule.json")
     assert (state.exit_code, state.failures) == (143, 0)
@@ -121,30 +125,24 @@ def test_sigterm_is_forwarded_to_the_run_which_resumes_at_the_next_start(workspa
 
 
 def test_a_second_signal_kills_a_run_that_ignores_the_first(workspace, start, monkeypatch):
-    save_missed_due_times(workspace)
-    monkeypatch.setenv("FAKE_SECONDS", "300")
     monkeypatch.setenv("FAKE_DEAF", "1")
-    scheduler = start()
-    run = wait_for(lambda: read(workspace.parent / "started"))
+    scheduler, run = start_run(workspace, start, monkeypatch)
     scheduler.terminate()
     for line in scheduler.stderr:
         if "signal 15 is passed on" in line:
             break
-    assert is_running(run["pid"])
+    assert is_running(run)
     scheduler.terminate()
     scheduler.communicate(timeout=60)
     assert scheduler.returncode == 143
-    assert not is_running(run["pid"])
+    assert not is_running(run)
 
 
 def test_a_run_ends_when_its_scheduler_is_killed_and_is_retried(workspace, start, monkeypatch):
-    save_missed_due_times(workspace)
-    monkeypatch.setenv("FAKE_SECONDS", "300")
-    scheduler = start()
-    run = wait_for(lambda: read(workspace.parent / "started"))
+    scheduler, run = start_run(workspace, start, monkeypatch)
     scheduler.kill()
     scheduler.communicate()
-    wait_for(lambda: not is_running(run["pid"]))
+    wait_for(lambda: not is_running(run))
     assert (workspace.parent / "ended").read_text() == str(int(signal.SIGTERM))
     start()
     wait_for(lambda: status(workspace) == "backing-off")
@@ -188,7 +186,6 @@ def test_invalid_options_are_rejected_before_anything_is_written(options, messag
 
 
 def test_an_unreadable_state_file_is_reported(tmp_path):
-    assert load_state(tmp_path / "schedule.json") is None
     (tmp_path / "schedule.json").write_text("{")
     with pytest.raises(CorruptArtefact, match=r"schedule\.json is not a schedule's state"):
         load_state(tmp_path / "schedule.json")
@@ -200,8 +197,8 @@ def test_a_stale_or_missing_health_file_is_a_health_problem(tmp_path):
     assert "no scheduler was started" in find_health_problem(file, now)
     write_record(file, ScheduleHealth(status="running", updated=now))
     assert find_health_problem(file, now + timedelta(seconds=80)) is None
-    assert "hangs or was killed" in find_health_problem(file, now + timedelta(minutes=5))
-    assert "hangs or was killed" in find_health_problem(file, now - timedelta(minutes=5))
+    for minutes in (5, -5):
+        assert "hangs or was killed" in find_health_problem(file, now + timedelta(minutes=minutes))
     file.write_text("{}")
     assert "is not a schedule's health file" in find_health_problem(file, now)
 

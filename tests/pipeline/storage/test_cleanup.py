@@ -9,8 +9,7 @@ import pytest
 from model.errors import StorageFailed
 from pipeline.maintenance.verify import find_scope, verify
 from pipeline.storage.cleanup import list_stale_files, remove_stale_files
-from pipeline.storage.files import write_without_lock
-from pipeline.storage.folders import create_folder_atomically
+from pipeline.storage.files import create_folder_atomically, write_without_lock
 from pipeline.storage.lock import lock_workspace
 
 NOTE = ".lock-holder.json"

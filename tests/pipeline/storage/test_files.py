@@ -1,67 +1,62 @@
-import json
-import os
+"""Atomic writes, verified reads and cleanup, on the disk and in a store."""
+
 import subprocess
 import sys
 
 import pytest
 
-from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
-from pipeline.sources.download import find_source
-from pipeline.sources.scan import scan_source
+from model.errors import CorruptArtefact, EngineFailed, StorageFailed
 from pipeline.storage.files import (
-    check_file,
     check_files_exist,
     digest_of,
-    read_checked,
-    read_range,
     remove_on_failure,
     remove_tree,
     write_atomically,
     write_if_absent,
 )
-from pipeline.storage.lock import lock_workspace
-from tests.helpers import Digits, contents
+from pipeline.storage.places import RemotePath
+from pipeline.storage.records import FileInfo
+from tests.helpers import contents
 
 
-def test_a_failed_write_changes_nothing(tmp_path):
-    path = tmp_path / "x"
-    write_atomically(path, b"old")
+@pytest.fixture(params=["disk", "store"])
+def place(request, tmp_path, memory):
+    """The place of a file that does not exist yet, whose folder does not exist either."""
+    return tmp_path / "a" / "x" if request.param == "disk" else RemotePath("memory://b/a/x")
 
+
+def written(tmp_path, memory):
+    """Return the content of all files, on the disk and in the store, by name."""
+    return contents(tmp_path) | {uri.removeprefix("memory://b/"): data for uri, data in memory.items()}
+
+
+@pytest.mark.parametrize(
+    ("write", "exists"), [(write_atomically, False), (write_atomically, True), (write_if_absent, False)]
+)
+def test_a_failed_write_changes_nothing(write, exists, place, tmp_path, memory):
     def failing_chunks():
         yield b"new"
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, failing_chunks())
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["x"]  # noqa: PTH208
-
-
-def test_a_write_creates_folders_and_replaces_a_file(tmp_path):
-    path = tmp_path / "a" / "b" / "x"
-    write_atomically(path, b"old")
-    write_atomically(path, [b"n", b"ew"])
-    assert path.read_bytes() == b"new"
-
-
-@pytest.mark.parametrize("exists", [False, True])
-def test_a_new_file_never_replaces_one(exists, tmp_path):
-    path = tmp_path / "a" / "x"
     if exists:
-        write_atomically(path, b"old")
-    assert write_if_absent(path, [b"n", b"ew"]) == (not exists)
-    assert not write_if_absent(path, b"another")
-    assert contents(tmp_path) == {"a/x": b"old" if exists else b"new"}
-
-
-def test_a_failed_write_if_absent_leaves_no_file(tmp_path):
-    def failing_chunks():
-        yield b"new"
-        raise OSError("disk full")
-
+        write_atomically(place, b"old")
     with pytest.raises(OSError, match="disk full"):
-        write_if_absent(tmp_path / "x", failing_chunks())
-    assert contents(tmp_path) == {}
+        write(place, failing_chunks())
+    assert written(tmp_path, memory) == ({"a/x": b"old"} if exists else {})
+
+
+def test_a_write_creates_folders_and_replaces_a_file(place, tmp_path, memory):
+    write_atomically(place, b"old")
+    write_atomically(place, [b"n", b"ew"])
+    assert written(tmp_path, memory) == {"a/x": b"new"}
+    write_atomically(place, b"")
+    assert written(tmp_path, memory) == {"a/x": b""}
+
+
+def test_a_new_file_never_replaces_one(place, tmp_path, memory):
+    assert write_if_absent(place, [b"n", b"ew"])
+    assert not write_if_absent(place, b"another")
+    assert written(tmp_path, memory) == {"a/x": b"new"}
 
 
 RACE = """
@@ -83,68 +78,29 @@ def test_exactly_one_of_several_processes_writes_each_absent_file(tmp_path):
         racer.stdin.write("go\n")
         racer.stdin.flush()
     num_won = {f"racer {number}".encode(): int(racer.communicate(timeout=60)[0]) for number, racer in enumerate(racers)}
-    written = contents(tmp_path / "raced")
-    assert len(written) == 50
-    assert {racer: list(written.values()).count(racer) for racer in num_won} == num_won
+    files = contents(tmp_path / "raced")
+    assert len(files) == 50
+    assert {racer: list(files.values()).count(racer) for racer in num_won} == num_won
 
 
-def test_a_file_that_matches_its_record_is_read(tmp_path):
-    path = tmp_path / "x"
-    path.write_bytes(b"abc")
-    digest = digest_of(b"abc")
-    check_file(path, 3, digest)
-    assert read_checked(path, 3, digest) == b"abc"
+def test_a_file_that_matches_its_record_is_read(place):
+    write_atomically(place, b"abc")
+    info = FileInfo(name="x", num_bytes=3, sha256=digest_of(b"abc"))
+    assert FileInfo.of(place) == info
+    info.check(place.parent)
+    assert info.read(place.parent) == b"abc"
 
 
 @pytest.mark.parametrize(
     ("data", "message"), [(b"abcd", "expected 3 bytes, found 4"), (b"abd", "expected .* SHA-256"), (None, "missing")]
 )
-@pytest.mark.parametrize("check", [check_file, read_checked])
+@pytest.mark.parametrize("check", [FileInfo.check, FileInfo.read])
 def test_a_file_that_does_not_match_its_record_is_corrupt(data, message, check, tmp_path):
-    path = tmp_path / "x"
     if data is not None:
-        path.write_bytes(data)
-    with pytest.raises(CorruptArtefact, match=message) as raised:
-        check(path, 3, digest_of(b"abc"))
-    assert str(path) in str(raised.value)
-
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from pipeline.storage.lock import lock_workspace
-with lock_workspace(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_lock_names_its_holder_and_is_released_when_it_dies(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE) as holder:
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(Locked, match=f"in use by process {holder.pid} "), lock_workspace(tmp_path):
-            pass
-        holder.kill()
-        holder.wait()
-        with lock_workspace(tmp_path):
-            assert json.loads((tmp_path / ".lock-holder.json").read_bytes())["pid"] == os.getpid()
-
-
-def test_sources_in_a_store_have_the_same_identity_as_local_ones(memory, tmp_path):
-    import gzip
-
-    files = Digits().files()
-    memory.update({f"memory://bucket/digits/{name}.gz": gzip.compress(d) for name, d in files.items()})
-    source = find_source("memory://bucket/digits/", None, tmp_path)
-    assert source.name == "digits"
-    local = scan_source(find_source(str(Digits().write(tmp_path / "digits")), None, tmp_path))
-    assert scan_source(source).infos == local.infos
-    assert read_range(source.files[0], 0, 2) == b"\x1f\x8b"
-
-
-def test_an_unknown_scheme_is_rejected(tmp_path):
-    with pytest.raises(BadUsage, match=r"there is no store for nowhere://; expected s3://, gs:// or az://"):
-        find_source("nowhere://bucket/digits", None, tmp_path)
+        (tmp_path / "x").write_bytes(data)
+    info = FileInfo(name="x", num_bytes=3, sha256=digest_of(b"abc"))
+    with pytest.raises(CorruptArtefact, match=f"{tmp_path / 'x'} is .*{message}"):
+        check(info, tmp_path)
 
 
 @pytest.mark.parametrize("complete", [True, False])
@@ -175,10 +131,9 @@ def test_deleting_a_folder_does_not_follow_links(tmp_path):
     assert not (tmp_path / "folder").exists()
 
 
-def test_missing_files_are_found_before_a_record_names_them(tmp_path):
+@pytest.mark.parametrize(("folder", "missing"), [(".", "two"), ("cleared", "one")])
+def test_missing_files_are_found_before_a_record_names_them(folder, missing, tmp_path):
     (tmp_path / "one").write_bytes(b"1")
     check_files_exist(tmp_path, ["one"])
-    with pytest.raises(EngineFailed, match="two is gone: the job was given up"):
-        check_files_exist(tmp_path, ["one", "two"])
-    with pytest.raises(EngineFailed, match="one is gone"):
-        check_files_exist(tmp_path / "cleared", ["one"])
+    with pytest.raises(EngineFailed, match=f"{missing} is gone: the job was given up"):
+        check_files_exist(tmp_path / folder, ["one", "two"])

@@ -13,7 +13,6 @@ from pipeline.storage.lock import lock_workspace
 from tests.helpers import BACKBEAM, backbeam
 
 STAGES = ["preprocess", "validate", "train", "evaluate"]
-
 HOLD = """
 import sys
 from pipeline.storage.lock import lock_workspace
@@ -29,30 +28,21 @@ def start(*arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def end_all(running):
+    """Wait for processes, all of which must succeed, and return their results."""
+    ended = [(*process.communicate(timeout=550), process.returncode) for process in running]
+    assert [code for _, _, code in ended] == [0] * len(running), [err for _, err, _ in ended]
+    return [json.loads(out) for out, _, _ in ended]
+
+
 @pytest.mark.slow
 def test_eight_processes_at_once_do_the_work_once(tmp_path, digits_folder):
     options = ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", 20, "--json")
-    running = [start("run", *options, "--wait", 500) for _ in range(8)]
-    ended = [(*process.communicate(timeout=550), process.returncode) for process in running]
-    assert [code for _, _, code in ended] == [0] * 8, [err for _, err, _ in ended]
-    results = [json.loads(out) for out, _, _ in ended]
+    results = end_all([start("run", *options, "--wait", 500) for _ in range(8)])
     assert sorted(result["skipped"] for result in results) == [[], *[STAGES] * 7]
     assert len({json.dumps([result["run_id"], result["test"], result["finished"]]) for result in results}) == 1
     result = verify(find_scope(tmp_path / "ws"))
     assert (result.faults, result.leftovers) == ((), ())
-
-
-@pytest.mark.slow
-def test_processes_with_different_work_all_finish(tmp_path, digits_folder):
-    options = ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", 20, "--json", "--wait", 500)
-    running = [start("run", *options, "--seed", seed) for seed in (1, 2, 3, 1, 2, 3)]
-    ended = [(*process.communicate(timeout=550), process.returncode) for process in running]
-    assert [code for _, _, code in ended] == [0] * 6, [err for _, err, _ in ended]
-    skipped = [json.loads(out)["skipped"] for out, _, _ in ended]
-    assert sum("preprocess" not in names for names in skipped) == 1
-    assert sum("train" not in names for names in skipped) == 3
-    assert len(list(tmp_path.glob("ws/runs/*/evaluation.json"))) == 3
-    assert verify(find_scope(tmp_path / "ws")).faults == ()
 
 
 def test_a_waiting_process_continues_when_the_holder_ends(tmp_path, digits_folder):

@@ -1,4 +1,3 @@
-import json
 import pickle
 import posixpath
 from pathlib import Path, PurePosixPath
@@ -7,16 +6,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.errors import BadUsage, Locked, StorageFailed
-from pipeline.storage.commit import commit_file
+from model.errors import BadUsage
 from pipeline.storage.files import (
     file_size,
     open_binary,
     read_range,
     remove_file,
     remove_tree,
-    write_atomically,
-    write_if_absent,
 )
 from pipeline.storage.places import RemotePath, is_remote, place_of
 from pipeline.storage.remote_stream import RemoteStream
@@ -46,9 +42,6 @@ def test_names_and_joins_equal_those_of_paths(bucket, names, new_name):
 def test_malformed_uris_are_rejected(uri):
     with pytest.raises(BadUsage, match="expected SCHEME://BUCKET/NAME"):
         place_of(uri)
-
-
-def test_a_bucket_has_no_parent():
     with pytest.raises(BadUsage):
         _ = RemotePath("s3://bucket").parent
 
@@ -85,44 +78,6 @@ def test_glob_and_existence_of_objects_and_folders(two_folders):
     assert (place / "a-1" / "s").is_file()
 
 
-def test_a_failed_upload_writes_no_object(memory):
-    place = RemotePath("memory://b/x")
-
-    def failing_chunks():
-        yield b"half"
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(place, failing_chunks())
-    assert memory == {}
-    write_atomically(place, [b"who", b"le"])
-    write_atomically(place, b"")
-    assert memory == {"memory://b/x": b""}
-
-
-def test_a_new_object_never_replaces_one(memory):
-    place = RemotePath("memory://b/x")
-    assert write_if_absent(place, [b"who", b"le"])
-    assert not write_if_absent(place, b"other")
-    assert memory == {"memory://b/x": b"whole"}
-
-
-def record(digest, **more):
-    return json.dumps({"run_id": "a", "parameters": {"name": "p", "sha256": digest}, **more}).encode()
-
-
-def test_a_record_committed_by_another_process_is_kept(memory):
-    place = RemotePath("memory://b/run.json")
-    first = record("1", seconds=1)
-    commit_file(place, first)
-    commit_file(place, first)
-    commit_file(place, record("1", seconds=2))  # which names the same files
-    for other in (record("2"), b"{}", b"\xff"):
-        with pytest.raises(Locked, match=r"run\.json was written by another process in the meantime, and stays"):
-            commit_file(place, other)
-    assert memory == {"memory://b/run.json": first}
-
-
 def test_reading_a_missing_object_raises_and_deleting_it_does_not(memory):
     place = RemotePath("memory://b/x")
     for read in (place.read_bytes, lambda: file_size(place), lambda: open_binary(place)):
@@ -143,12 +98,3 @@ def test_a_stream_reads_the_bytes_of_any_range(memory, data, reads):
             assert read_range(place, start, count) == data[start : start + count]
     with open_binary(place) as stream:
         assert stream.read() == data
-
-
-def test_replacing_an_object_while_it_is_read_is_a_storage_failure(memory):
-    memory["memory://b/x"] = b"first" * 2**21
-    with open_binary(RemotePath("memory://b/x")) as stream:
-        assert stream.read(5) == b"first"
-        memory["memory://b/x"] = b"other" * 2**21
-        with pytest.raises(StorageFailed, match="memory://b/x: it was replaced while it was read"):
-            stream.read()

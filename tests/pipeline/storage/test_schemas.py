@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from pipeline.storage.schemas import ORIGIN, TABLES
+from pipeline.storage.schemas import ORIGIN
 from pipeline.storage.tables import EVALUATION_TABLES, REJECTED_SCHEMA, SCHEMAS, TRAINING_TABLES, VALIDATION_SCHEMA
 from tests.tables_page import PAGE, page
 
@@ -15,6 +15,7 @@ def test_the_page_is_current():
 def test_every_table_is_on_the_page():
     assert set(SCHEMAS) == {*EVALUATION_TABLES, *TRAINING_TABLES, "seeds"}
     for name, schema in SCHEMAS.items():
+        assert schema.names[: len(ORIGIN)] == list(ORIGIN)
         section = page().split(f"## `{name}`\n")[1].split("\n## ")[0]
         assert all(f"| `{column}` |" in section for column in schema.names[len(ORIGIN) :])
 
@@ -26,8 +27,3 @@ def test_every_column_is_described_and_numbers_have_a_unit(name):
         kind = field.type.value_type if pa.types.is_list(field.type) else field.type
         if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and field.name != "schema_version":
             assert field.metadata[b"unit"]
-
-
-def test_every_table_of_a_run_begins_with_its_origin():
-    for name in TABLES:
-        assert SCHEMAS[name].names[: len(ORIGIN)] == list(ORIGIN)

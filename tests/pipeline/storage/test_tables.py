@@ -1,13 +1,25 @@
-"""Size limits of table files, and checksums of their pages."""
+"""Size limits of table files, checksums of their pages, and their publication."""
+
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from model.errors import BadInput, CorruptArtefact
+from model.errors import BadInput, CorruptArtefact, StorageFailed
 from pipeline.storage import tables
-from pipeline.storage.tables import check_rows, decode_table, encode_table, write_table
+from pipeline.storage.files import write_atomically
+from pipeline.storage.tables import (
+    check_rows,
+    decode_table,
+    encode_table,
+    publish_tables,
+    replace_tables,
+    staging_folder,
+    write_table,
+)
+from tests.helpers import contents
 
 TABLE = pa.table({"numbers": [[1.0, 2.0], [], [3.0]]})
 
@@ -16,16 +28,12 @@ def num_bytes(data: bytes) -> int:
     return pq.read_metadata(pa.BufferReader(data)).row_group(0).total_byte_size
 
 
-def test_a_table_as_large_as_the_limits_is_written_and_read(monkeypatch):
-    monkeypatch.setattr(tables, "MAX_ROWS", 3)
-    monkeypatch.setattr(tables, "MAX_TABLE_BYTES", num_bytes(encode_table(TABLE)))
-    assert decode_table(encode_table(TABLE), "numbers.parquet").equals(TABLE)
-
-
 @pytest.mark.parametrize("limit", ["MAX_ROWS", "MAX_TABLE_BYTES"])
-def test_a_larger_table_is_neither_written_nor_read(limit, tmp_path, monkeypatch):
+def test_a_table_larger_than_the_limits_is_neither_written_nor_read(limit, tmp_path, monkeypatch):
     data = encode_table(TABLE)
     size = {"MAX_ROWS": 3, "MAX_TABLE_BYTES": num_bytes(data)}[limit]
+    monkeypatch.setattr(tables, limit, size)
+    assert decode_table(encode_table(TABLE), "numbers.parquet").equals(TABLE)
     monkeypatch.setattr(tables, limit, size - 1)
     with pytest.raises(BadInput, match=rf"^numbers\.parquet would have 3 rows and {num_bytes(data)} bytes, at most "):
         write_table(tmp_path / "numbers.parquet", TABLE)
@@ -70,3 +78,27 @@ def test_files_are_compressed_and_every_page_is_checked():
         damaged = data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
         with pytest.raises(CorruptArtefact, match=r"^numbers cannot be read: "):
             decode_table(damaged, "numbers")
+
+
+def test_publishing_tables_again_keeps_the_first(tmp_path):
+    staged = staging_folder(tmp_path, "classes", "a")
+    for content in (b"first", b"again"):
+        write_atomically(staged / "file", content)
+        publish_tables(tmp_path, "a", ["classes"])
+        publish_tables(tmp_path, "a", ["classes"])  # nothing is left to publish
+        assert contents(tmp_path) == {"reports/classes/run=a/file": b"first"}
+    with pytest.raises(StorageFailed, match=r"cannot rename .*weights: No such file"):
+        publish_tables(tmp_path, "a", ["weights"])
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_replaced_tables_are_removed_at_once_and_again_on_failure_without_the_record(complete, tmp_path):
+    rows = tmp_path / "reports/classes/run=a/file"
+    write_atomically(rows, b"old")
+    with suppress(KeyboardInterrupt), replace_tables(tmp_path, "a", ["classes"], tmp_path / "record"):
+        assert contents(tmp_path) == {}
+        write_atomically(rows, b"new")
+        if complete:
+            write_atomically(tmp_path / "record", b"{}")
+        raise KeyboardInterrupt
+    assert rows.exists() == complete

@@ -15,7 +15,7 @@ from model.checkpoint import decode_parameters
 from model.errors import BadUsage
 from model.network import build_network, predict
 from pipeline.sources.catalog import EMBEDDED
-from pipeline.storage.folders import create_folder_atomically
+from pipeline.storage.files import create_folder_atomically
 from pipeline.train.run_record import load_run
 from tests.helpers import backbeam, contents
 
@@ -163,7 +163,7 @@ def test_failed_folder_leaves_nothing(problem, tmp_path):
 SECOND_WRITER = """
 import sys
 from pathlib import Path
-from pipeline.storage.folders import create_folder_atomically
+from pipeline.storage.files import create_folder_atomically
 with create_folder_atomically(Path(sys.argv[1])) as folder:
     (folder / "second").write_bytes(b"done")
 """

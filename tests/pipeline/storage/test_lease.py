@@ -1,48 +1,34 @@
 """Leases of workspaces in a store, tested with a store in memory and clocks that the tests advance."""
 
-import hashlib
 import json
 
 import pytest
 
 from model.errors import Locked, StorageFailed
 from pipeline.storage.lease import HeldLease, Lease, read_lease
-from pipeline.storage.store_lock import acquisition_attempts
+from pipeline.storage.lock import acquisition_attempts
+from pipeline.storage.object_store import ObjectStore
 
-URI = "s3://bucket/ws/.lock"
+URI = "memory://bucket/ws/.lock"
 LEASE = 60.0
 
 
-class Store:
-    """A store of one object with versions.
+class Store(ObjectStore):
+    """A store in memory. If unreachable, requests fail; if it loses answers, replacements happen and then fail."""
 
-    If `unreachable` is set, requests fail. If `loses_answers` is set, replacements are executed and then fail.
-    """
-
-    def __init__(self):
-        self.data = None
-        self.unreachable = False
-        self.loses_answers = False
+    unreachable = False
+    loses_answers = False
 
     def read_version(self, uri):
         if self.unreachable:
             raise StorageFailed("unreachable")
-        return None if self.data is None else (self.data, hashlib.md5(self.data).hexdigest())  # noqa: S324 - as S3 does
-
-    def put_new(self, uri, content, num_bytes):
-        if self.data is not None:
-            return False
-        self.data = content.read()
-        return True
+        return super().read_version(uri)
 
     def replace(self, uri, data, version):
-        found = self.read_version(uri)
-        if found is None or found[1] != version:
-            return False
-        self.data = data
-        if self.loses_answers:
+        replaced = not self.unreachable and super().replace(uri, data, version)
+        if self.unreachable or self.loses_answers:
             raise StorageFailed("no answer")
-        return True
+        return replaced
 
 
 class Machine:
@@ -64,7 +50,7 @@ class Machine:
     def acquire(self, wait=0.0):
         """Return the Lease, or the name of its holder."""
         self.num_attempts += 1
-        desired = HeldLease(self.name, f"{self.name}-{self.num_attempts}", LEASE)
+        desired = HeldLease(holder=self.name, token=f"{self.name}-{self.num_attempts}", seconds=LEASE)
         for found in acquisition_attempts(self.store, URI, desired, self.memory_file, wait, self.clock, self.sleep):
             if isinstance(found, Lease):
                 return found
@@ -72,17 +58,21 @@ class Machine:
 
 
 @pytest.fixture
-def store():
-    return Store()
+def store(memory):
+    return Store("memory", "bucket")
 
 
 @pytest.fixture
-def machines(store, tmp_path):
-    return Machine(store, tmp_path, "one", 1e6), Machine(store, tmp_path, "two", 5.0)
+def one(store, tmp_path):
+    return Machine(store, tmp_path, "one", 1e6)
 
 
-def test_a_lease_is_exclusive_until_it_is_released(machines):
-    one, two = machines
+@pytest.fixture
+def two(store, tmp_path):
+    return Machine(store, tmp_path, "two", 5.0)
+
+
+def test_a_lease_is_exclusive_until_it_is_released(one, two):
     lease = one.acquire()
     assert two.acquire() == "one"
     lease.release()
@@ -90,8 +80,7 @@ def test_a_lease_is_exclusive_until_it_is_released(machines):
     assert one.acquire() == "two"
 
 
-def test_the_lease_of_a_dead_process_can_be_acquired_after_its_duration(machines):
-    one, two = machines
+def test_the_lease_of_a_dead_process_can_be_acquired_after_its_duration(one, two):
     one.acquire()
     before = two.now
     lease = two.acquire(wait=100)
@@ -99,8 +88,7 @@ def test_the_lease_of_a_dead_process_can_be_acquired_after_its_duration(machines
     assert LEASE <= two.now - before <= LEASE + 2
 
 
-def test_observations_of_separate_attempts_add_up(machines):
-    one, two = machines
+def test_observations_of_separate_attempts_add_up(one, two):
     one.acquire()
     assert two.acquire() == "one"
     two.now += LEASE - 1
@@ -109,8 +97,7 @@ def test_observations_of_separate_attempts_add_up(machines):
     assert isinstance(two.acquire(), Lease)
 
 
-def test_an_observation_restarts_when_the_clock_does(machines):
-    one, two = machines
+def test_an_observation_restarts_when_the_clock_does(one, two):
     one.acquire()
     two.now = 1000.0
     assert two.acquire() == "one"
@@ -120,8 +107,7 @@ def test_an_observation_restarts_when_the_clock_does(machines):
     assert two.acquire() == "one"
 
 
-def test_a_renewed_lease_cannot_be_taken_over(machines):
-    one, two = machines
+def test_a_renewed_lease_cannot_be_taken_over(one, two):
     lease = one.acquire()
     for _ in range(50):
         one.now += 50
@@ -131,9 +117,8 @@ def test_a_renewed_lease_cannot_be_taken_over(machines):
         assert two.acquire() == "one"
 
 
-def test_the_holder_stops_before_another_process_can_take_over(machines):
+def test_the_holder_stops_before_another_process_can_take_over(one, two):
     """A process that reads the object right after its last renewal may take over one lease later, not earlier."""
-    one, two = machines
     lease = one.acquire()
     assert two.acquire() == "one"
     one.now += LEASE - 0.001
@@ -150,8 +135,7 @@ def test_the_holder_stops_before_another_process_can_take_over(machines):
     assert one.acquire() == "two"
 
 
-def test_exactly_one_of_two_processes_takes_over(machines, store, tmp_path):
-    one, two = machines
+def test_exactly_one_of_two_processes_takes_over(one, two, store, tmp_path):
     one.acquire()
     three = Machine(store, tmp_path, "three", 77.0)
     assert (two.acquire(), three.acquire()) == ("one", "one")
@@ -159,28 +143,19 @@ def test_exactly_one_of_two_processes_takes_over(machines, store, tmp_path):
     three.now += LEASE
     read_version = store.read_version
     stale_reads = [read_version(URI)]  # three has read the object before two replaces it
-    lease = two.acquire()
+    assert isinstance(two.acquire(), Lease)
     store.read_version = lambda uri: stale_reads.pop() if stale_reads else read_version(uri)
-    replace = store.replace
-
-    def compare_and_swap(uri, data, version):
-        return version == read_version(uri)[1] and replace(uri, data, version)
-
-    store.replace = compare_and_swap
-    assert isinstance(lease, Lease)
     assert three.acquire() == "two"
 
 
-def test_the_lease_of_a_killed_process_is_free_at_once_on_its_own_machine(machines):
-    one, two = machines
+def test_the_lease_of_a_killed_process_is_free_at_once_on_its_own_machine(one, two):
     one.acquire()
     assert two.acquire() == "one"
     assert isinstance(one.acquire(), Lease)  # this process holds the local lock, so the earlier one has ended
     assert two.acquire() == "one"
 
 
-def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(machines, store):
-    one, two = machines
+def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(one, two, store):
     lease = one.acquire()
     one.now += 10
     store.loses_answers = True
@@ -198,29 +173,29 @@ def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(machines, store)
     assert two.acquire() == "one"
 
 
-def test_a_lease_is_lost_when_the_store_is_unreachable_for_its_duration(machines, store):
-    lease = machines[0].acquire()
+def test_a_lease_is_lost_when_the_store_is_unreachable_for_its_duration(one, store):
+    lease = one.acquire()
     store.unreachable = True
     with pytest.raises(StorageFailed):
         lease.renew()
     lease.check()
-    machines[0].now += LEASE
+    one.now += LEASE
     with pytest.raises(Locked):
         lease.check()
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff", json.dumps({"holder": 1}).encode()])
-def test_an_unreadable_lease_can_be_taken_over_after_its_duration(data, machines, store):
-    store.data = data
+def test_an_unreadable_lease_can_be_taken_over_after_its_duration(data, one, store, memory):
+    memory[URI] = data
     assert read_lease(store, URI).holding.holder == "another process"
-    assert machines[0].acquire() == "another process"
-    machines[0].now += LEASE
-    assert isinstance(machines[0].acquire(), Lease)
+    assert one.acquire() == "another process"
+    one.now += LEASE
+    assert isinstance(one.acquire(), Lease)
 
 
-def test_a_deleted_lease_is_lost(machines, store):
-    lease = machines[0].acquire()
-    store.data = None
+def test_a_deleted_lease_is_lost(one, memory):
+    lease = one.acquire()
+    del memory[URI]
     lease.renew()
     with pytest.raises(Locked, match="somebody who deleted it"):
         lease.check()
