@@ -31,7 +31,7 @@ from pipeline.registry.promotion import append_decision, find_data_faults, find_
 from pipeline.storage.places import is_remote
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_record import RunRecord, check_run
-from pipeline.train.stage import fit_config, train_stage
+from pipeline.train.stage import complete_config, train_stage
 
 if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings
@@ -107,7 +107,7 @@ def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> Ret
         champion = check_run(settings.workspace, settings.workspace / history.champion.folder)
         check_fits(settings.workspace, data.manifest, champion)
         if training.warm_start:
-            fit_config(data, training).check_start(champion.config.layers)
+            complete_config(data, training).check_start(champion.config.layers)
     find_reference(settings.workspace, history, data, config.policy)  # errors are raised before training, not after
     _validate(settings, data, config, history, inputs, log)
     check_table_sizes(data.manifest)

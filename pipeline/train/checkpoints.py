@@ -29,8 +29,7 @@ class CheckpointRecord(Record):
     """The metadata in a checkpoint file.
 
     Attributes:
-        run_id: of the run.
-        config_digest: SHA-256 of its configuration.
+        config_digest: SHA-256 of the configuration of the run.
         step: updates done.
         seconds: of training so far.
         resumed_at: the steps at which the run was resumed before.
@@ -65,7 +64,7 @@ class SavedCheckpoint(NamedTuple):
         path: its file.
         record: its metadata.
         tensors: its arrays, by name.
-        corrupt: newer files that failed verification.
+        corrupt: newer files of the run that failed verification.
     """
 
     path: Place
@@ -73,21 +72,9 @@ class SavedCheckpoint(NamedTuple):
     tensors: dict[str, npt.NDArray[Any]]
     corrupt: tuple[Place, ...]
 
-    @property
-    def resumed_at(self) -> tuple[int, ...]:
-        """The steps at which a run was resumed, after it is resumed from this checkpoint."""
-        return (*self.record.resumed_at, self.record.step)
-
 
 def find_newest_checkpoint(folder: Place, config: TrainingConfig) -> SavedCheckpoint | None:
-    """Find the newest checkpoint of a run that verifies; print a warning for each newer one that does not.
-
-    Args:
-        folder: of the run.
-        config: of the run.
-
-    Returns:
-        the checkpoint; None if the run has no checkpoint files.
+    """Find the newest checkpoint of a run that verifies, None if it has none; warn of each newer one that does not.
 
     Raises:
         CorruptArtefact: there are checkpoint files, and none of them verifies.
@@ -123,16 +110,16 @@ def resume_from(saved: SavedCheckpoint | None, start: Any) -> Snapshot:
     if saved is None:
         return Snapshot(Standing(0, start))
     tensors = saved.tensors
-    record = saved.record
     state = restore(start, tensors, str(saved.path))
     try:
-        standing = Standing(record.step, state, _decode_rows(ChunkLoss, "losses", tensors), record.seconds)
+        losses = _decode_rows(ChunkLoss, "losses", tensors)
         curve = _decode_rows(Progress, "curve", tensors)
-        return Snapshot(standing, curve, _decode_rows(Agreement, "agreements", tensors))
+        agreements = _decode_rows(Agreement, "agreements", tensors)
     except (TypeError, ValueError):  # a column is missing, is shorter than the others, or is a scalar
         raise CorruptArtefact(
             f"{saved.path} is corrupt: its loss, curve or agreement columns are incomplete or differ in length"
         ) from None
+    return Snapshot(Standing(saved.record.step, state, losses, saved.record.seconds), curve, agreements)
 
 
 def write_checkpoint(

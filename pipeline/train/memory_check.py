@@ -22,13 +22,9 @@ _DEVICE_FILES = Path("/dev")
 
 
 def check_memory(config: TrainingConfig, device: str) -> None:
-    """Check that the network fits the memory of this machine.
+    """Check that the network fits the memory of this machine; `device` is as for `model.devices.choose_devices`.
 
     The estimate is a lower bound, so nothing that could work is refused. A system that does not tell its memory passes.
-
-    Args:
-        config: of the run.
-        device: as for `model.devices.choose_devices`.
 
     Raises:
         BadUsage: it does not fit; the message has both figures.
@@ -46,7 +42,6 @@ def check_gradient_check_memory(config: TrainingConfig) -> None:
 
 
 def _compare(needed: int, subject: str, remedy: str) -> None:
-    """Raise BadUsage if more bytes are needed than this machine has."""
     available = memory_bytes()
     if available is not None and needed > available:
         raise BadUsage(
@@ -73,8 +68,7 @@ def gradient_check_bytes(config: TrainingConfig) -> int:
     """Return a lower bound of the memory that `model.gradcheck.check_gradients` takes, in bytes.
 
     It works in float64 on the CPU. Counted are the parameters, their manual gradients and those of autodiff, a copy of
-    the largest layer's weights with one number moved for a central difference, and the values of every layer for one
-    batch.
+    the largest layer's weights, of which a central difference moves one number, and the values of every layer.
     """
     largest_weights = max(inputs * outputs for inputs, outputs in pairwise(config.layers))
     num_values = GRADIENT_CHECK_EXAMPLES * sum(config.layers)
@@ -82,7 +76,6 @@ def gradient_check_bytes(config: TrainingConfig) -> int:
 
 
 def _parameter_counts(config: TrainingConfig) -> Iterator[int]:
-    """Yield the number of weights and biases of each layer."""
     return ((inputs + 1) * outputs for inputs, outputs in pairwise(config.layers))
 
 

@@ -12,7 +12,7 @@ from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 
 
 @dataclass(frozen=True)
-class Model:
+class TrainedModel:
     """A complete run and the manifest of its data set, which is enough to use the network without the shards."""
 
     folder: Place
@@ -31,7 +31,7 @@ def find_run(workspace: Place, name: str | None) -> tuple[RunRecord, Dataset]:
     return run, load_dataset_of(workspace, run, check_dataset)
 
 
-def find_model(workspace: Place, name: str | None) -> Model:
+def find_model(workspace: Place, name: str | None) -> TrainedModel:
     """Find a complete run and load its record and its data set's manifest, but no shard; see `find_run_folder`.
 
     The parameters are verified when they are read.
@@ -42,16 +42,13 @@ def find_model(workspace: Place, name: str | None) -> Model:
     """
     folder = find_run_folder(workspace, name)
     run = load_run(folder)
-    return Model(folder, run, load_dataset_of(workspace, run, load_manifest).manifest)
+    return TrainedModel(folder, run, load_dataset_of(workspace, run, load_manifest).manifest)
 
 
 def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tuple[Manifest, str]]) -> Dataset:
     """Load the data set that a run was trained on.
 
-    Args:
-        workspace: of both.
-        run: the run's record.
-        load: `check_dataset` to check the shards too, `load_manifest` if they are not read or are checked when read.
+    `load` is `check_dataset` to check the shards too, `load_manifest` if they are not read or are checked when read.
 
     Raises:
         CorruptArtefact: the data set is missing, corrupt, or not the one the run was trained on.
@@ -70,11 +67,7 @@ def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tu
 
 
 def find_run_folder(workspace: Place, name: str | None) -> Place:
-    """Find the folder of a complete run.
-
-    Args:
-        workspace: to search.
-        name: the run's id or a prefix of it; None for the only run of the workspace.
+    """Find the folder of a complete run by its id or a prefix of it; None means the only run of the workspace.
 
     Raises:
         BadUsage: no run matches, or several do.

@@ -1,11 +1,9 @@
 """The stage that trains: check the machine, train the runs that are missing, skip those that are complete.
 
-TensorFlow takes seconds to import, so it is imported only when there is a run to train: a command that finds every run
-complete does without it.
+TensorFlow takes seconds to import, so it is imported only when there is a run to train.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from model.errors import BadUsage
 from model.recipes import TrainingConfig, fit_to_data
@@ -16,9 +14,6 @@ from pipeline.storage.places import Place
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.memory_check import check_memory
 from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, TENSORBOARD_NAME, RunRecord, check_run, run_id
-
-if TYPE_CHECKING:
-    from pipeline.train.trainer import TrainingJob  # imports TensorFlow
 
 
 def train_stage(
@@ -49,9 +44,9 @@ def train_stage(
         CorruptArtefact: a file of the data set or of a run does not match its record, or a run has checkpoints and
             none of them verifies.
     """
-    fitted = [fit_config(dataset, config) for config in configs]
-    folders = [_run_folder(settings, dataset, config) for config in fitted]
-    missing = [config for config, folder in zip(fitted, folders, strict=True) if not _is_complete(folder)]
+    completed = [complete_config(dataset, config) for config in configs]
+    folders = [_run_folder(settings, dataset, config) for config in completed]
+    missing = [config for config, folder in zip(completed, folders, strict=True) if not _is_complete(folder)]
     if tensorboard:
         _check_tensorboard_logs(folders)
 
@@ -67,7 +62,7 @@ def train_stage(
     return run_unless_complete("train", not missing, build, check, settings, log)
 
 
-def assist_stage(settings: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
+def train_as_worker_stage(settings: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
     """Train as a worker that is not the chief: read the data set, take part in every step, write no run.
 
     Returns:
@@ -77,11 +72,11 @@ def assist_stage(settings: StageContext, dataset: Dataset, config: TrainingConfi
         CorruptArtefact: a file of the data set or of an existing run does not match its record.
         EngineFailed: another worker did not come, or is gone.
     """
-    fitted = fit_config(dataset, config)
-    folder = _run_folder(settings, dataset, fitted)
+    completed = complete_config(dataset, config)
+    folder = _run_folder(settings, dataset, completed)
 
     def build() -> None:
-        _assist(settings, dataset, fitted, log)
+        _train(settings, dataset, [completed], False, CheckpointPolicy(), log)
 
     if _is_complete(folder):
         run_unless_complete("train", True, build, lambda: check_run(settings.workspace, folder), settings, log)
@@ -100,7 +95,7 @@ def check_machine(settings: StageContext, config: TrainingConfig) -> None:
             initialise_devices(settings.device, config.num_replicas)
 
 
-def fit_config(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:
+def complete_config(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:
     """Return the configuration with what the data set decides; raises BadUsage as `model.recipes.fit_to_data`."""
     manifest = dataset.manifest
     num_examples = manifest.splits["train"].num_examples
@@ -117,33 +112,17 @@ def _train(
 ) -> None:
     with log.timed("import"), quiet_imports():
         from model.replicas import start_engine
-        from pipeline.train.trainer import prepare_attempt, train_runs
-    job = _training_job(settings, dataset, tensorboard, policy)
+        from pipeline.train.trainer import train_as_worker, train_runs
+        from pipeline.train.training_job import TrainingJob, prepare_attempt
+    job = TrainingJob(settings.workspace, dataset, tensorboard, policy)
     attempts = [prepare_attempt(job, config) for config in configs]
     with log.timed("import"), quiet_imports():
         engine = start_engine(configs[0], settings.device, settings.cluster, attempts[0].identity)
     with log.timed("train"):
-        train_runs(job, attempts, engine)
-
-
-def _assist(settings: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> None:
-    with log.timed("import"), quiet_imports():
-        from model.replicas import start_engine
-        from pipeline.train.trainer import assist_training, prepare_attempt
-    job = _training_job(settings, dataset, tensorboard=False, policy=CheckpointPolicy())
-    attempt = prepare_attempt(job, config)
-    with log.timed("import"), quiet_imports():
-        engine = start_engine(config, settings.device, settings.cluster, attempt.identity)
-    with log.timed("train"):
-        assist_training(job, attempt, engine)
-
-
-def _training_job(
-    settings: StageContext, dataset: Dataset, tensorboard: bool, policy: CheckpointPolicy
-) -> "TrainingJob":
-    from pipeline.train.trainer import TrainingJob
-
-    return TrainingJob(settings.workspace, dataset.folder, dataset.manifest, dataset.digest, tensorboard, policy)
+        if settings.cluster is None or settings.cluster.is_chief:
+            train_runs(job, attempts, engine)
+        else:
+            train_as_worker(job, attempts[0], engine)
 
 
 def _run_folder(settings: StageContext, dataset: Dataset, config: TrainingConfig) -> Place:

@@ -22,13 +22,7 @@ class TensorBoardLog:
     """The event files of one run."""
 
     def __init__(self, folder: Path, config: TrainingConfig, monitored: Examples, image_size: tuple[int, int]) -> None:
-        """Create the event file and log the graph of a step.
-
-        Args:
-            folder: to write to.
-            config: of the run.
-            monitored: the test examples of the reports.
-            image_size: height and width.
+        """Create the event file and log the graph of a step; `image_size` is height and width.
 
         Raises:
             BadUsage: TensorBoard is not installed.
@@ -43,13 +37,12 @@ class TensorBoardLog:
         with storage_failures(folder):
             self._writer = tf.summary.create_file_writer(str(folder))
             with self._writer.as_default(step=0):
-                tf.summary.graph(trace_step_graph(config))
+                tf.summary.graph(_trace_step_graph(config))
 
     def report(self, point: Progress, parameters: Parameters) -> None:
         """Log a point of the learning curve and its parameters; at the last step also the mistakes.
 
-        Raises:
-            StorageFailed: the folder cannot be written to.
+        Raises StorageFailed if the folder cannot be written to.
         """
         with storage_failures(self._folder), self._writer.as_default(step=point.step):
             if not isnan(point.loss):  # as it is at step 0
@@ -83,7 +76,7 @@ class TensorBoardLog:
         return "\n".join(lines)
 
 
-def trace_step_graph(config: TrainingConfig) -> tf.Graph:
+def _trace_step_graph(config: TrainingConfig) -> tf.Graph:
     """Return the graph of one update: forward pass, gradients and descent; of the step compare, the manual update."""
     if config.step == "compare":
         config = config.model_copy(update={"step": "manual"})
