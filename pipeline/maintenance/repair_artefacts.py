@@ -32,7 +32,7 @@ from pipeline.preprocess.manifest import MANIFEST_NAME, check_dataset, load_mani
 from pipeline.preprocess.provenance import load_origin
 from pipeline.preprocess.validation import ValidatedDataset, examine
 from pipeline.preprocess.validation_config import ValidationRecord, load_validation, table_folder
-from pipeline.registry.challenge import contest_folder, load_contest, write_contest
+from pipeline.registry.contest import contest_folder, load_contest, write_contest
 from pipeline.registry.history import CHAMPION_NAME, champion_path, load_history
 from pipeline.storage.files import list_folders_with, write_atomically
 from pipeline.storage.places import Place

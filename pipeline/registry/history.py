@@ -4,8 +4,8 @@
     registry/champion.json            the current champion
 
 The history is authoritative. An entry is written atomically, and only if no entry has its number; then the pointer is
-replaced atomically. If a process is killed in between, the pointer is one entry behind: `open_history`, which every
-command that changes the registry calls first, updates it.
+replaced atomically. If a process is killed in between, the pointer is one entry behind. Every command that changes the
+registry updates it first, by `load_history_and_repair_pointer`.
 """
 
 import getpass
@@ -13,7 +13,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from typing import Any, Literal, Self, TypeAlias, overload
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,7 @@ CHAMPION_NAME = "champion.json"
 CHAMPION = "champion"  # on the command line, in place of a run's id
 
 Action: TypeAlias = Literal["retrain", "promote", "rollback"]
+Name = TypeVar("Name", str, str | None)
 Outcome: TypeAlias = Literal["promoted", "kept"]
 
 
@@ -187,11 +188,7 @@ def entry_path(workspace: Place, number: int) -> Place:
 
 
 def load_history(workspace: Place) -> History:
-    """Load all entries.
-
-    Raises:
-        CorruptArtefact: an entry is missing, corrupt, or does not follow the one before it.
-    """
+    """Load all entries; raises CorruptArtefact as `read_entries` does."""
     return History(read_entries(workspace))
 
 
@@ -217,8 +214,7 @@ def _entry_paths(workspace: Place) -> list[Place]:
     return [path for path in paths if re.fullmatch(r"\d{8}\.json", path.name)]
 
 
-def load_champion(workspace: Place) -> Champion | None:
-    """Load the pointer to the champion; None if there is none. Raises CorruptArtefact."""
+def _load_pointer(workspace: Place) -> Champion | None:
     path = champion_path(workspace)
     try:
         data = read_record(path)
@@ -229,22 +225,14 @@ def load_champion(workspace: Place) -> Champion | None:
 
 def find_champion(workspace: Place) -> Champion:
     """Load the pointer to the champion; raises BadUsage if there is none, CorruptArtefact if it is corrupt."""
-    champion = load_champion(workspace)
+    champion = _load_pointer(workspace)
     if champion is None:
         raise BadUsage(f"{workspace} has no champion yet: `backbeam retrain` or `backbeam promote RUN` makes one")
     return champion
 
 
-@overload
-def resolve_run(workspace: Place, name: str) -> str: ...
-
-
-@overload
-def resolve_run(workspace: Place, name: str | None) -> str | None: ...
-
-
-def resolve_run(workspace: Place, name: str | None) -> str | None:
-    """Return the champion's id for the name "champion", and any other name unchanged.
+def resolve_run(workspace: Place, name: Name) -> Name:
+    """Return the champion's id for the name "champion", and any other name, or None, unchanged.
 
     Raises:
         BadUsage: there is no champion.
@@ -258,7 +246,7 @@ def is_consistent_pointer(history: History, pointer: Champion | None) -> bool:
     return pointer in (history.champion, History(history[:-1]).champion)
 
 
-def open_history(workspace: Place) -> History:
+def load_history_and_repair_pointer(workspace: Place) -> History:
     """Load all entries and update the pointer if it is behind. The process must hold the lock of the workspace.
 
     Raises:
@@ -270,7 +258,7 @@ def open_history(workspace: Place) -> History:
 
 
 def _update_pointer(workspace: Place, champion: Champion | None) -> None:
-    pointer = load_champion(workspace)
+    pointer = _load_pointer(workspace)
     if pointer == champion:
         return
     if champion is None or (pointer and pointer.entry > champion.entry):  # entries at the end were lost
@@ -279,12 +267,7 @@ def _update_pointer(workspace: Place, champion: Champion | None) -> None:
 
 
 def append_entry(workspace: Place, history: History, **fields: Any) -> Entry:
-    """Append an entry and update the pointer.
-
-    Args:
-        workspace: that has the registry.
-        history: all entries so far.
-        fields: of `Entry`, without those that follow from the history.
+    """Append an entry and update the pointer; `fields` are those of `Entry` that do not follow from the history.
 
     Raises:
         Locked: another process has appended an entry in the meantime.
@@ -299,7 +282,7 @@ def append_entry(workspace: Place, history: History, **fields: Any) -> Entry:
         **fields,
     )
     path = entry_path(workspace, entry.number)
-    # the entry before the pointer: if the process is killed in between, open_history updates the pointer
+    # the entry before the pointer, which load_history_and_repair_pointer updates if the process is killed in between
     if not write_if_absent(path, entry.to_json()):
         raise Locked(f"{path} was written by another process meanwhile: do it again")
     _update_pointer(workspace, entry.champion)

@@ -2,22 +2,23 @@
 
 from typing import cast
 
-from model.errors import BadInput, BadUsage
+from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.context import StageContext
 from pipeline.evaluate.records import EVALUATION_NAME, load_evaluation
+from pipeline.evaluate.results import KEYS
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation_config import check_validation, is_validated
 from pipeline.progress import say
-from pipeline.registry.challenge import TestAnswers, check_fits, load_answers
+from pipeline.registry.contest import check_fits, load_answers
 from pipeline.registry.decision import Contestant, Decision, DecisionInputs, decide
 from pipeline.registry.history import (
     Champion,
     Entry,
     History,
     append_entry,
+    load_history_and_repair_pointer,
     next_champion,
-    open_history,
     rank_champions,
     resolve_run,
 )
@@ -46,7 +47,7 @@ def promote(settings: StageContext, name: str | None, policy: Policy, force: boo
         BadUsage: the name matches no run or several.
         CorruptArtefact: a file does not match its record.
     """
-    history = open_history(settings.workspace)
+    history = load_history_and_repair_pointer(settings.workspace)
     run, data = find_run(settings.workspace, name)
     if history.champion and history.champion.run_id == run.run_id:
         return _current_entry(history, history.champion)
@@ -84,18 +85,15 @@ def _current_entry(history: History, champion: Champion) -> Entry:
 
 
 def rollback(workspace: Place, version: int | None, why: str) -> Entry:
-    """Make an earlier champion the champion again.
+    """Make an earlier champion the champion again: a version, or None for the previous one.
 
-    Args:
-        workspace: that has the registry; the process must hold its lock.
-        version: of the champion; None for the previous one.
-        why: the user's reason.
+    The process must hold the lock of the workspace.
 
     Raises:
         BadUsage: the version does not exist, or there is no previous champion.
         CorruptArtefact: the run's files do not match its record.
     """
-    history = open_history(workspace)
+    history = load_history_and_repair_pointer(workspace)
     current = history.champion
     if current is None:
         raise BadUsage(f"{workspace} has no champion yet, so there is nothing to roll back")
@@ -142,12 +140,23 @@ def make_decision(
     answers = load_answers(settings, data, run)
     champion = history.champion.run_id if history.champion else None
     reference = find_reference(settings.workspace, history, data, policy)
+
+    def load_opponent(run_id: str | None) -> Contestant | None:
+        if run_id is None:
+            return None
+        opponent = check_run(settings.workspace, find_run_folder(settings.workspace, run_id))
+        rows = load_answers(settings, data, opponent)
+        columns = [*KEYS, "label"]
+        if not rows.select(columns).equals(answers.select(columns)):
+            raise CorruptArtefact(f"{run.run_id} and {run_id} did not answer the same examples of one data set")
+        return Contestant(run_id, rows["predicted"].to_numpy())
+
     inputs = DecisionInputs(
-        answers.labels,
+        answers["label"].to_numpy(),
         data.manifest.class_names,
-        Contestant(run.run_id, answers.predicted),
-        _load_contestant(settings, data, champion, answers),
-        _load_contestant(settings, data, reference, answers) if reference not in (champion, run.run_id) else None,
+        Contestant(run.run_id, answers["predicted"].to_numpy()),
+        load_opponent(champion),
+        load_opponent(reference) if reference not in (champion, run.run_id) else None,
         objections,
     )
     return decide(inputs, policy)
@@ -177,27 +186,15 @@ def find_reference(workspace: Place, history: History, data: Dataset, policy: Po
 
 
 def _can_answer(workspace: Place, data: Dataset, champion: Champion) -> bool:
-    """Return whether a former champion still exists and fits a data set."""
-    if not (workspace / champion.folder / RUN_NAME).exists():
-        return False
-    if not (workspace / "datasets" / champion.dataset_id / MANIFEST_NAME).exists():
+    """Return whether a former champion and its data set still exist, and it fits a data set."""
+    files = (f"{champion.folder}/{RUN_NAME}", f"datasets/{champion.dataset_id}/{MANIFEST_NAME}")
+    if not all((workspace / name).exists() for name in files):
         return False
     try:
         check_fits(workspace, data.manifest, load_run(workspace / champion.folder))
     except BadInput:
         return False
     return True
-
-
-def _load_contestant(
-    settings: StageContext, data: Dataset, run_id: str | None, challenger: TestAnswers
-) -> Contestant | None:
-    if run_id is None:
-        return None
-    run = check_run(settings.workspace, find_run_folder(settings.workspace, run_id))
-    answers = load_answers(settings, data, run)
-    challenger.check_same_examples(answers)
-    return Contestant(run_id, answers.predicted)
 
 
 def find_data_faults(workspace: Place, data: Dataset) -> tuple[str, ...]:

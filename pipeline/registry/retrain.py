@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from glob import glob
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -24,8 +25,8 @@ from pipeline.preprocess.manifest import load_manifest
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, check_validation, is_validated
 from pipeline.progress import say
-from pipeline.registry.challenge import check_fits
-from pipeline.registry.history import Entry, History, append_entry, open_history
+from pipeline.registry.contest import check_fits
+from pipeline.registry.history import Entry, History, append_entry, load_history_and_repair_pointer
 from pipeline.registry.policy import Policy
 from pipeline.registry.promotion import append_decision, find_data_faults, find_reference, make_decision
 from pipeline.storage.places import is_remote
@@ -95,7 +96,7 @@ def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> Ret
         CorruptArtefact: a file does not match its record.
         EngineFailed: the Beam engine failed.
     """
-    history = open_history(settings.workspace)
+    history = load_history_and_repair_pointer(settings.workspace)
     data = preprocess_stage(settings, _expand_patterns(config.options), log)
     inputs = _digest_inputs(data, config)
     earlier = history.find_inputs(inputs)
@@ -126,18 +127,10 @@ def _expand_patterns(options: DatasetConfig) -> DatasetConfig:
 def _expand(name: str) -> list[str]:
     if is_remote(name) or not any(character in name for character in "*?[") or Path(name).exists():
         return [name]
-    pattern = Path(name)
-    root = Path(pattern.anchor)  # the working directory for a relative pattern
-    paths = [path for path in root.glob(str(pattern.relative_to(root))) if not _is_hidden(path, pattern)]
+    paths = glob(name, recursive=True)  # noqa: PTH207  # as a shell does, it skips hidden files; Path.glob does not
     if not paths:
         raise BadInput(f"{name}: nothing fits this pattern")
-    return sorted(map(str, paths))
-
-
-def _is_hidden(path: Path, pattern: Path) -> bool:
-    """Return whether a part of a path begins with a dot and that of the pattern does not; a shell skips these too."""
-    pairs = zip(path.parts, pattern.parts, strict=False)
-    return any(part.startswith(".") and not expected.startswith(".") for part, expected in pairs)
+    return sorted(str(Path(path)) for path in paths)
 
 
 def _digest_inputs(data: Dataset, config: RetrainConfig) -> str:
