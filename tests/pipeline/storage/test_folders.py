@@ -1,8 +1,10 @@
+from unittest.mock import Mock
+
 import pytest
 
-from model.errors import StorageFailed
+from model.errors import BadUsage, StorageFailed
 from pipeline.storage.files import write_atomically
-from pipeline.storage.folders import publish_folder, unpublish_folder
+from pipeline.storage.folders import create_folder_atomically, publish_folder, unpublish_folder
 from tests.helpers import contents
 
 
@@ -26,3 +28,23 @@ def test_an_unpublished_folder_is_removed_and_can_be_written_again(tmp_path):
         assert contents(tmp_path) == {}
     write_atomically(tmp_path / "shown" / "file", b"y")
     assert contents(tmp_path) == {"shown/file": b"y"}
+
+
+def write_folder(target, meanwhile):
+    with create_folder_atomically(target) as folder:
+        (folder / "file").write_bytes(b"written")
+        meanwhile()
+
+
+@pytest.mark.parametrize("problem", [OSError, KeyboardInterrupt])
+def test_failed_folder_leaves_nothing(problem, tmp_path):
+    with pytest.raises(problem):
+        write_folder(tmp_path / "target", Mock(side_effect=problem))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_another_process_finished_first_is_kept(tmp_path):
+    target = tmp_path / "target"
+    with pytest.raises(BadUsage, match="exists"):
+        write_folder(target, lambda: write_atomically(target / "second", b"done"))
+    assert contents(tmp_path) == {"target/second": b"done"}
