@@ -32,11 +32,8 @@ class ContestRecord(Record):
     """A run's answers to the test split of a data set that it was not trained on; written after the files it names.
 
     Attributes:
-        run_id: the run.
         model_digest: SHA-256 of the parameters' file.
-        dataset_id: the data set.
-        dataset_digest: SHA-256 of its manifest.
-        num_examples: of the test split.
+        dataset_digest: SHA-256 of the data set's manifest.
         files: Parquet files of the table `answers`.
     """
 
@@ -57,8 +54,7 @@ def contest_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
 def load_answers(settings: StageContext, dataset: Dataset, run: RunRecord) -> pa.Table:
     """Return a run's answers to the test split of a data set; predict them if they are not stored.
 
-    Returns:
-        the columns `part`, `index`, `label` and `predicted`, sorted by the first two.
+    The columns are `part`, `index`, `label` and `predicted`, sorted by the first two.
 
     Raises:
         BadInput: the data set has another image size or other classes than the run's own.

@@ -30,8 +30,6 @@ class DecisionInputs(NamedTuple):
 
     Attributes:
         labels: classes, int64[n]; n > 0.
-        class_names: of all classes.
-        challenger: the run to decide about.
         champion: None if there is none yet.
         reference: a second run to compare with; None for none, or if it is the champion.
         objections: reasons against the challenger besides its answers, such as a failed check of its data.
@@ -53,7 +51,6 @@ class CriterionResult(Record):
         against: the run that the challenger is compared with; None if with none.
         value: that was measured.
         threshold: that the policy requires.
-        passed: whether the value meets the threshold.
         text: the result as a sentence.
     """
 
@@ -66,14 +63,7 @@ class CriterionResult(Record):
 
 
 class Decision(NamedTuple):
-    """A decision about a challenger.
-
-    Attributes:
-        promote: whether it becomes the champion.
-        findings: results of all criteria.
-        num_examples: of the test split.
-        num_correct: correct answers, by run.
-    """
+    """Whether a challenger becomes the champion, the results of all criteria, and the correct answers of each run."""
 
     promote: bool
     findings: tuple[CriterionResult, ...]

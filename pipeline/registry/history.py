@@ -39,11 +39,9 @@ class Champion(Record):
     Attributes:
         version: the number of the entry that promoted the run.
         entry: the number of the entry that made it the current champion; a later one after a rollback.
-        run_id: the run.
         folder: of the run, relative to the workspace.
         parameters: the model's file in that folder.
-        dataset_id: the data set that it was trained on.
-        dataset_digest: SHA-256 of the data set's manifest.
+        dataset_digest: SHA-256 of the manifest of the data set that it was trained on.
         since: when it became the champion.
     """
 
@@ -69,22 +67,18 @@ class Entry(Record):
 
     Attributes:
         number: 1 for the first entry, without gaps.
-        action: the command.
         outcome: promoted if the champion changed.
         forced: whether the run was promoted without a test of the policy.
         run_id: the run; None if the data were rejected before training.
         dataset_id: the data set whose test split was used, or that was rejected.
-        dataset_digest: SHA-256 of its manifest.
         inputs: digest of the inputs of a retraining, see `retrain`; None for other actions.
         num_examples: of the test split; 0 if it was not used.
         num_correct: correct answers of each run that was compared.
         findings: results of all criteria.
         reasons: texts of the decisive ones.
-        policy: that was applied; None if none was.
         before: the champion before the entry; None if there was none.
         champion: the champion after the entry; None if there is none yet.
         previous: SHA-256 of the previous entry; None for the first.
-        when: in UTC.
         who: user and host.
         why: the user's reason.
     """
@@ -172,10 +166,6 @@ class History(tuple[Entry, ...]):
             before = after
         return removed
 
-    def find_inputs(self, inputs: str) -> Entry | None:
-        """Return the last entry with these inputs; None if there is none."""
-        return next((entry for entry in reversed(self) if entry.inputs == inputs), None)
-
 
 def champion_path(workspace: Place) -> Place:
     """Return the path of the pointer to the champion."""
@@ -232,12 +222,7 @@ def find_champion(workspace: Place) -> Champion:
 
 
 def resolve_run(workspace: Place, name: Name) -> Name:
-    """Return the champion's id for the name "champion", and any other name, or None, unchanged.
-
-    Raises:
-        BadUsage: there is no champion.
-        CorruptArtefact: the pointer to the champion is corrupt.
-    """
+    """Return the champion's id for the name "champion", else the name unchanged; raises as `find_champion`."""
     return find_champion(workspace).run_id if name == CHAMPION else name
 
 
@@ -249,8 +234,7 @@ def is_consistent_pointer(history: History, pointer: Champion | None) -> bool:
 def load_history_and_repair_pointer(workspace: Place) -> History:
     """Load all entries and update the pointer if it is behind. The process must hold the lock of the workspace.
 
-    Raises:
-        CorruptArtefact: the history is corrupt, or the pointer is ahead of it.
+    Raises CorruptArtefact if the history is corrupt, or the pointer is ahead of it.
     """
     history = load_history(workspace)
     _update_pointer(workspace, history.champion)

@@ -31,12 +31,7 @@ from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 def promote(settings: StageContext, name: str | None, policy: Policy, force: bool, why: str) -> Entry:
     """Make a run the champion if it meets the policy on the test split of its data set.
 
-    Args:
-        settings: of every stage; the process must hold the lock of the workspace.
-        name: the run's id or a prefix; None for the only run.
-        policy: that the run must meet.
-        force: promote the run without a test; the entry says so.
-        why: the user's reason.
+    The process must hold the lock of the workspace. With `force` the run is not tested, and the entry says so.
 
     Returns:
         the new entry, whose outcome is promoted or kept. If the run is the champion already, the entry that made it

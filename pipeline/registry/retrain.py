@@ -46,12 +46,7 @@ class RetrainConfig:
         options: the sources and how they are preprocessed.
         config: of the challenger's training.
         warm_start: start training from the champion's parameters, if there is a champion.
-        policy: of promotion.
-        checks: the settings of every check of validation.
         baseline: id of the data set to measure drift from, or a prefix; None for the champion's.
-        slicings: of the evaluation.
-        saving: when checkpoints are written.
-        why: the user's reason, for the history.
     """
 
     options: DatasetConfig
@@ -72,8 +67,6 @@ class RetrainResult:
     Attributes:
         outcome: promoted or kept; unchanged if the same inputs were decided before.
         entry: of the decision, whether new or earlier.
-        history: all entries.
-        data: the data set.
     """
 
     outcome: Literal["promoted", "kept", "unchanged"]
@@ -85,10 +78,7 @@ class RetrainResult:
 def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> RetrainResult:
     """Train a challenger on the current sources, compare it with the champion, and append the decision to the history.
 
-    Args:
-        settings: of every stage; the process must hold the lock of the workspace.
-        config: what to do.
-        log: records which stages were skipped, and how long the others took.
+    The process must hold the lock of the workspace.
 
     Raises:
         BadInput: a source is missing or damaged, the data fail a check (which is entered in the history, once), do not
@@ -99,7 +89,7 @@ def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> Ret
     history = load_history_and_repair_pointer(settings.workspace)
     data = preprocess_stage(settings, _expand_patterns(config.options), log)
     inputs = _digest_inputs(data, config)
-    earlier = history.find_inputs(inputs)
+    earlier = next((entry for entry in reversed(history) if entry.inputs == inputs), None)
     # rejected data are validated again if the champion changed: they may have drifted only from the earlier one's
     if earlier and (earlier.run_id or earlier.champion == history.champion):
         return _repeat_result(earlier, history, data)

@@ -26,14 +26,7 @@ _Row = TypeVar("_Row", Progress, Agreement, ChunkLoss)
 
 
 class CheckpointRecord(Record):
-    """The metadata in a checkpoint file.
-
-    Attributes:
-        config_digest: SHA-256 of the configuration of the run.
-        step: updates done.
-        seconds: of training so far.
-        resumed_at: the steps at which the run was resumed before.
-    """
+    """The metadata in a checkpoint file: updates done, seconds of training, and the steps at which it was resumed."""
 
     format_version: Literal[2] = 2
     run_id: str
@@ -46,10 +39,7 @@ class CheckpointRecord(Record):
 class Snapshot(NamedTuple):
     """Everything needed to resume a run at the end of a chunk.
 
-    Attributes:
-        standing: the step and the state there.
-        curve: the points of the learning curve up to there.
-        agreements: of manual and autodiff, one per chunk; empty unless both are trained in lockstep.
+    There is an agreement of manual and autodiff per chunk if both are trained in lockstep, else none.
     """
 
     standing: Standing
@@ -58,14 +48,7 @@ class Snapshot(NamedTuple):
 
 
 class SavedCheckpoint(NamedTuple):
-    """A checkpoint that was read and verified.
-
-    Attributes:
-        path: its file.
-        record: its metadata.
-        tensors: its arrays, by name.
-        corrupt: newer files of the run that failed verification.
-    """
+    """A checkpoint that was read and verified; `corrupt` are newer files of the run that failed verification."""
 
     path: Place
     record: CheckpointRecord
@@ -98,11 +81,9 @@ def find_newest_checkpoint(folder: Place, config: TrainingConfig) -> SavedCheckp
 
 
 def resume_from(saved: SavedCheckpoint | None, start: Any) -> Snapshot:
-    """Return the snapshot that training continues from.
+    """Return the snapshot that training continues from: of a checkpoint or, if it is None, of step 0.
 
-    Args:
-        saved: the checkpoint to resume; None to begin at step 0.
-        start: the state before the first step; of a run that is resumed only its structure, shapes and dtypes matter.
+    `start` is the state before the first step. For a checkpoint only its structure, shapes and dtypes matter.
 
     Raises:
         CorruptArtefact: the checkpoint lacks a tensor of the state, or its rows are incomplete.
@@ -125,16 +106,8 @@ def resume_from(saved: SavedCheckpoint | None, start: Any) -> Snapshot:
 def write_checkpoint(
     folder: Place, config: TrainingConfig, resumed_at: tuple[int, ...], keep: int, snapshot: Snapshot
 ) -> None:
-    """Write a checkpoint, then delete the oldest ones beyond the number to keep.
-
-    Args:
-        folder: of the run.
-        config: of the run.
-        resumed_at: the steps at which the run was resumed.
-        keep: number of checkpoints to keep, this one included.
-        snapshot: what to save.
-    """
-    standing = snapshot.standing
+    """Write a checkpoint, then delete the oldest ones beyond the number to keep, this one included."""
+    standing, curve, agreements = snapshot
     record = CheckpointRecord(
         run_id=folder.name,
         config_digest=config.digest,
@@ -142,7 +115,10 @@ def write_checkpoint(
         seconds=standing.seconds,
         resumed_at=resumed_at,
     )
-    data = _encode(snapshot, record)
+    tensors = {name: np.asarray(part) for name, part in name_parts(standing.state).items()}
+    for table, rows in (("losses", standing.losses), ("curve", curve), ("agreements", agreements)):
+        tensors |= _encode_rows(table, rows)
+    data = encode_tensors(tensors, record.to_json().decode())
     name = _file_name(standing.step, data)
     write_atomically(folder / CHECKPOINTS_NAME / name, data)
     older = [path for path in _list_newest_first(folder) if path.name != name]
@@ -176,15 +152,6 @@ def _read(path: Place, run_id: str, config: TrainingConfig) -> tuple[CheckpointR
     if path.name != _file_name(record.step, data):
         raise CorruptArtefact(f"{path} is corrupt: it is of step {record.step}")
     return record, decode_tensors(data, str(path))
-
-
-def _encode(snapshot: Snapshot, record: CheckpointRecord) -> bytes:
-    """Serialize a snapshot: the tensors of the state, the columns of its rows, and the record as metadata."""
-    standing, curve, agreements = snapshot
-    tensors = {name: np.asarray(part) for name, part in name_parts(standing.state).items()}
-    losses = _encode_rows("losses", standing.losses)
-    columns = losses | _encode_rows("curve", curve) | _encode_rows("agreements", agreements)
-    return encode_tensors(tensors | columns, record.to_json().decode())
 
 
 def _encode_rows(name: str, rows: Sequence[Any]) -> dict[str, npt.NDArray[Any]]:

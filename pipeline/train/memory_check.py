@@ -31,13 +31,14 @@ def check_memory(config: TrainingConfig, device: str) -> None:
     """
     # TensorFlow is not imported yet, so whether "auto" means a GPU is guessed from the driver's device files.
     on_cpu = device == "cpu" or (device == "auto" and not any(_DEVICE_FILES.glob("nvidia[0-9]*")))
-    subject = f"layers {_format_layers(config)} with batches of {config.batch_size:,} need"
+    layers = "-".join(map(str, config.layers))
+    subject = f"layers {layers} with batches of {config.batch_size:,} need"
     _compare(needed_bytes(config, on_cpu), subject, "choose smaller layers or batches")
 
 
 def check_gradient_check_memory(config: TrainingConfig) -> None:
     """Check that the gradient check of a network fits the memory, as `check_memory` does for training."""
-    subject = f"a gradient check of layers {_format_layers(config)} needs"
+    subject = f"a gradient check of layers {'-'.join(map(str, config.layers))} needs"
     _compare(gradient_check_bytes(config), subject, "choose smaller layers")
 
 
@@ -123,10 +124,6 @@ def _limit_files() -> Iterator[Path]:
                 yield _CGROUPS / path_of_group / "memory.max"
             elif "memory" in controllers.split(","):
                 yield _CGROUPS / "memory" / path_of_group / "memory.limit_in_bytes"
-
-
-def _format_layers(config: TrainingConfig) -> str:
-    return "-".join(map(str, config.layers))
 
 
 def _gibibytes(num_bytes: int) -> str:

@@ -41,11 +41,8 @@ class TrainingMonitor:
     """Collect what one run reports; `report` and `chunk_done` are the callbacks of a `model.fitting.Listener`.
 
     Attributes:
-        config: of the run.
-        start: step 0, or a checkpoint.
         listeners: also called with every report.
         stop: stops the run at the end of a chunk once it is set.
-        policy: when to write checkpoints.
         write: writes a checkpoint; None if another process writes them.
         curve: the points of the learning curve so far.
         agreements: of manual and autodiff, one per chunk; empty unless both are trained in lockstep.

@@ -21,24 +21,18 @@ class TrainedModel:
 
 
 def find_run(workspace: Place, name: str | None) -> tuple[RunRecord, Dataset]:
-    """Find a complete run and its data set, and check the files of both; see `find_run_folder`.
+    """Find a complete run and its data set, and check the files of both.
 
-    Raises:
-        BadUsage: no run matches the name, or several do.
-        CorruptArtefact: a file does not match its record, or the data set is not the one the run was trained on.
+    Raises BadUsage as `find_run_folder`, CorruptArtefact as `check_run` and `load_dataset_of`.
     """
     run = check_run(workspace, find_run_folder(workspace, name))
     return run, load_dataset_of(workspace, run, check_dataset)
 
 
 def find_model(workspace: Place, name: str | None) -> TrainedModel:
-    """Find a complete run and load its record and its data set's manifest, but no shard; see `find_run_folder`.
+    """Find a complete run and load its record and its data set's manifest, but no shard and no parameters.
 
-    The parameters are verified when they are read.
-
-    Raises:
-        BadUsage: no run matches the name, or several do.
-        CorruptArtefact: a record is corrupt, or the data set is not the one the run was trained on.
+    Raises BadUsage as `find_run_folder`, CorruptArtefact as `load_run` and `load_dataset_of`.
     """
     folder = find_run_folder(workspace, name)
     run = load_run(folder)

@@ -37,13 +37,7 @@ def write_run(
 ) -> None:
     """Write a run to its folder and its tables to the reports folder; the record, which makes it complete, last.
 
-    Args:
-        job: what the run shares with others.
-        attempt: the run.
-        end: its last step.
-        curve: the learning curve, one point per report.
-        agreements: of manual and autodiff, at least one; with a drift if both were trained in lockstep.
-        device: what it was trained on.
+    There is at least one agreement of manual and autodiff; the last has a drift if both were trained in lockstep.
 
     Raises:
         Locked: another process wrote one of the files to the store meanwhile.

@@ -24,20 +24,9 @@ def train_stage(
     policy: CheckpointPolicy,
     log: StageLog,
 ) -> list[RunRecord]:
-    """Train the runs that are missing, side by side if they are several, and check all.
+    """Train the runs that are missing, side by side if they are several, and check all; return their records.
 
-    A run that was interrupted is resumed from its newest checkpoint.
-
-    Args:
-        settings: of every stage.
-        dataset: to train on.
-        configs: one, or several that differ only in their seeds.
-        tensorboard: whether to write logs for TensorBoard.
-        policy: when to write checkpoints.
-        log: records the time spent, and whether the stage was skipped.
-
-    Returns:
-        the record of each run, in the order of configs.
+    Several configurations differ only in their seeds. A run that was interrupted is resumed from its newest checkpoint.
 
     Raises:
         BadUsage: the network does not fit the memory or the data set, or a complete run lacks a TensorBoard log.
@@ -46,7 +35,7 @@ def train_stage(
     """
     completed = [complete_config(dataset, config) for config in configs]
     folders = [_run_folder(settings, dataset, config) for config in completed]
-    missing = [config for config, folder in zip(completed, folders, strict=True) if not _is_complete(folder)]
+    missing = [config for config, folder in zip(completed, folders, strict=True) if not (folder / RUN_NAME).exists()]
     if tensorboard:
         _check_tensorboard_logs(folders)
 
@@ -65,8 +54,7 @@ def train_stage(
 def train_as_worker_stage(settings: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
     """Train as a worker that is not the chief: read the data set, take part in every step, write no run.
 
-    Returns:
-        the id of the run that the chief writes.
+    Returns the id of the run that the chief writes.
 
     Raises:
         CorruptArtefact: a file of the data set or of an existing run does not match its record.
@@ -78,7 +66,7 @@ def train_as_worker_stage(settings: StageContext, dataset: Dataset, config: Trai
     def build() -> None:
         _train(settings, dataset, [completed], False, CheckpointPolicy(), log)
 
-    if _is_complete(folder):
+    if (folder / RUN_NAME).exists():
         run_unless_complete("train", True, build, lambda: check_run(settings.workspace, folder), settings, log)
     else:
         build()  # without a check: the chief may write the run after this worker ends
@@ -129,13 +117,9 @@ def _run_folder(settings: StageContext, dataset: Dataset, config: TrainingConfig
     return settings.workspace / "runs" / run_id(dataset.digest, config)
 
 
-def _is_complete(folder: Place) -> bool:
-    return (folder / RUN_NAME).exists()
-
-
 def _check_tensorboard_logs(folders: Sequence[Place]) -> None:
     for folder in folders:
-        if _is_complete(folder) and not (folder / TENSORBOARD_NAME).exists():
+        if (folder / RUN_NAME).exists() and not (folder / TENSORBOARD_NAME).exists():
             raise BadUsage(
                 f"{folder} was trained without --tensorboard: delete it to train again, or leave the option out"
             )

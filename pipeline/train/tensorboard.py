@@ -4,7 +4,6 @@ from importlib.util import find_spec
 from math import isnan
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from model.errors import BadUsage, storage_failures
@@ -65,15 +64,12 @@ class TensorBoardLog:
         if not len(chosen):
             return
         images = self._monitored.images[chosen].reshape(-1, *self._size, 1)
-        tf.summary.image("mistakes", images, max_outputs=MAX_MISTAKES, description=self._describe(chosen, outputs))
-
-    def _describe(self, chosen: np.ndarray, outputs: np.ndarray) -> str:
-        lines = [
+        captions = [
             f"{rank}. test:{self._monitored.indices[i]}: class {self._monitored.labels[i]} taken for "
             f"{outputs[i].argmax()} ({outputs[i].max():.3f})"
             for rank, i in enumerate(chosen.tolist(), 1)
         ]
-        return "\n".join(lines)
+        tf.summary.image("mistakes", images, max_outputs=MAX_MISTAKES, description="\n".join(captions))
 
 
 def _trace_step_graph(config: TrainingConfig) -> tf.Graph:

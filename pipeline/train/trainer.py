@@ -46,12 +46,7 @@ REPORT_EVERY = 1000  # steps, as in the article
 
 
 class TrainingData(NamedTuple):
-    """The examples of a job, on this machine.
-
-    Attributes:
-        reader: of the train split.
-        monitored: the test examples that every report counts correct predictions of.
-    """
+    """The train split, and the test examples that every report counts correct predictions of."""
 
     reader: SplitReader
     monitored: Examples

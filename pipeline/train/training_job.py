@@ -13,14 +13,7 @@ from pipeline.train.run_record import run_id
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What all runs of one command share.
-
-    Attributes:
-        workspace: to write the runs to.
-        dataset: to train on.
-        tensorboard: whether to write logs for TensorBoard.
-        checkpoint_policy: when to write checkpoints.
-    """
+    """What all runs of one command share."""
 
     workspace: Place
     dataset: Dataset
@@ -29,13 +22,7 @@ class TrainingJob:
 
 
 class TrainingAttempt(NamedTuple):
-    """A run to train, from step 0 or from a checkpoint.
-
-    Attributes:
-        run_id: the name of its folder.
-        config: completed by the data set.
-        saved: the checkpoint to resume; None to begin at step 0.
-    """
+    """A run to train, from the checkpoint `saved` or, if it is None, from step 0."""
 
     run_id: str
     config: TrainingConfig
@@ -58,10 +45,6 @@ class TrainingAttempt(NamedTuple):
 
 
 def prepare_attempt(job: TrainingJob, config: TrainingConfig) -> TrainingAttempt:
-    """Find the checkpoint that a run resumes from, without changing anything.
-
-    Raises:
-        CorruptArtefact: the run has checkpoint files, and none of them verifies.
-    """
+    """Find the checkpoint that a run resumes from, without changing anything; raises as `find_newest_checkpoint`."""
     name = run_id(job.dataset.digest, config)
     return TrainingAttempt(name, config, find_newest_checkpoint(job.workspace / "runs" / name, config))

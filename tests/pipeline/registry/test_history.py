@@ -72,8 +72,6 @@ def test_entries_are_loaded_and_the_pointer_names_the_last_promotion(tmp_path):
     assert load_history(tmp_path) == history
     assert find_champion(tmp_path) == history[1].champion
     assert [entry.before for entry in history] == [None, "one", "two"]
-    assert history.find_inputs("a" * 64) == history[2]
-    assert history.find_inputs("b" * 64) is None
 
 
 def test_empty_history_has_no_champion(tmp_path):
