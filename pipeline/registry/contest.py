@@ -61,14 +61,10 @@ def load_answers(settings: StageContext, dataset: Dataset, run: RunRecord) -> pa
         CorruptArtefact: a file does not match its record.
         EngineFailed: the Beam engine failed.
     """
-    folder = settings.workspace / "runs" / run.run_id
-    if run.dataset_digest == dataset.digest and (folder / EVALUATION_NAME).exists():
+    evaluation = settings.workspace / "runs" / run.run_id / EVALUATION_NAME
+    if run.dataset_digest == dataset.digest and evaluation.exists():
         rows = read_rows(settings.workspace, "predictions", run.run_id, ["split", *KEYS, "label", "predicted"])
         return sort_by_example(rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"]))
-    return sort_by_example(_load_contest_rows(settings, dataset, run))
-
-
-def _load_contest_rows(settings: StageContext, dataset: Dataset, run: RunRecord) -> pa.Table:
     folder = contest_folder(settings.workspace, dataset.manifest.dataset_id, run.run_id)
     if not (folder / CONTEST_NAME).exists():
         check_fits(settings.workspace, dataset.manifest, run)
@@ -77,16 +73,11 @@ def _load_contest_rows(settings: StageContext, dataset: Dataset, run: RunRecord)
     if (record.dataset_digest, record.model_digest) != (dataset.digest, run.parameters.sha256):
         raise CorruptArtefact(f"{folder / CONTEST_NAME} is of another model or data set: delete {folder}")
     rows = pa.concat_tables([decode_table(file.read(folder), str(folder / file.name)) for file in record.files])
-    return rows.select([*KEYS, "label", "predicted"])
+    return sort_by_example(rows.select([*KEYS, "label", "predicted"]))
 
 
 def write_contest(settings: StageContext, dataset: Dataset, run: RunRecord, folder: Place) -> None:
-    """Predict and write a run's answers to a data set's test split, then the record.
-
-    Raises:
-        CorruptArtefact: a shard or the model does not match its record.
-        EngineFailed: the Beam engine failed.
-    """
+    """Predict and write a run's answers to a data set's test split, then the record; raises as `load_answers`."""
     with quiet_imports():
         from model.devices import initialise_devices
         from pipeline.evaluate.beam_job import answer_test_split

@@ -95,16 +95,16 @@ def decide(inputs: DecisionInputs, policy: Policy) -> Decision:
     runs = [inputs.challenger, *opponents]
     if not len(labels) or any(len(run.predicted) != len(labels) for run in runs):
         raise ValueError(f"expected answers to {len(labels)} examples, at least one")
-    findings = [*map(_objection, inputs.objections), *_test_accuracy(labels, inputs.challenger, policy)]
+    findings = [
+        CriterionResult(test="objection", against=None, value=1, threshold=0, passed=False, text=text)
+        for text in inputs.objections
+    ]
+    findings += _test_accuracy(labels, inputs.challenger, policy)
     for opponent in opponents:
         findings += _compare(inputs, opponent, policy)
     promote = all(finding.passed for finding in findings)
     num_correct = {run.run_id: int((run.predicted == labels).sum()) for run in runs}
     return Decision(promote, tuple(findings), len(labels), num_correct)
-
-
-def _objection(text: str) -> CriterionResult:
-    return CriterionResult(test="objection", against=None, value=1, threshold=0, passed=False, text=text)
 
 
 def _test_accuracy(labels: Classes, challenger: Contestant, policy: Policy) -> Iterator[CriterionResult]:

@@ -27,6 +27,7 @@ from pipeline.train.run_record import RunRecord
 
 CHAMPION_NAME = "champion.json"
 CHAMPION = "champion"  # on the command line, in place of a run's id
+_ADVICE = "nothing else says what was decided: put it back from a copy"
 
 Action: TypeAlias = Literal["retrain", "promote", "rollback"]
 Name = TypeVar("Name", str, str | None)
@@ -185,7 +186,8 @@ def load_history(workspace: Place) -> History:
 def read_entries(workspace: Place) -> Iterator[Entry]:
     """Yield all entries in order; raises CorruptArtefact at the first that is missing, corrupt or does not follow."""
     previous: str | None = None
-    for number, path in enumerate(_entry_paths(workspace), 1):
+    paths = list_files(workspace / "registry" / "history", "*.json")
+    for number, path in enumerate((path for path in paths if re.fullmatch(r"\d{8}\.json", path.name)), 1):
         if path != entry_path(workspace, number):
             raise CorruptArtefact(f"{entry_path(workspace, number)} is missing: {path.name} follows; {_ADVICE}")
         data = read_record(path)
@@ -194,14 +196,6 @@ def read_entries(workspace: Place) -> Iterator[Entry]:
             raise CorruptArtefact(f"{path} does not follow the entry before it; {_ADVICE}")
         yield entry
         previous = digest_of(data)
-
-
-_ADVICE = "nothing else says what was decided: put it back from a copy"
-
-
-def _entry_paths(workspace: Place) -> list[Place]:
-    paths = list_files(workspace / "registry" / "history", "*.json")
-    return [path for path in paths if re.fullmatch(r"\d{8}\.json", path.name)]
 
 
 def _load_pointer(workspace: Place) -> Champion | None:
@@ -250,8 +244,10 @@ def _update_pointer(workspace: Place, champion: Champion | None) -> None:
     write_atomically(champion_path(workspace), champion.to_json())
 
 
-def append_entry(workspace: Place, history: History, **fields: Any) -> Entry:
-    """Append an entry and update the pointer; `fields` are those of `Entry` that do not follow from the history.
+def append_entry(workspace: Place, history: History, promoted: Champion | None = None, **fields: Any) -> Entry:
+    """Append an entry and update the pointer; `fields` are those of `Entry` that do not follow from the others.
+
+    Without a promoted champion, the present one is kept.
 
     Raises:
         Locked: another process has appended an entry in the meantime.
@@ -259,6 +255,8 @@ def append_entry(workspace: Place, history: History, **fields: Any) -> Entry:
     last = history[-1] if history else None
     entry = Entry(
         number=len(history) + 1,
+        outcome="promoted" if promoted else "kept",
+        champion=promoted or history.champion,
         before=history.champion.run_id if history.champion else None,
         previous=digest_of(last.to_json()) if last else None,
         when=now(),
@@ -294,9 +292,8 @@ def rank_champions(history: History) -> list[Champion]:
     Champions without an accuracy, which were promoted by force without an evaluation, are left out.
     """
     versions = history.versions()
-    rated = [(versions[champion.version].accuracy, champion) for champion in history.lineage()]
-    known = [(accuracy, champion.version, champion) for accuracy, champion in rated if accuracy is not None]
-    return [champion for _, _, champion in sorted(known, key=lambda rating: rating[:2], reverse=True)]
+    rated = [champion for champion in history.lineage() if versions[champion.version].accuracy is not None]
+    return sorted(rated, key=lambda champion: (versions[champion.version].accuracy, champion.version), reverse=True)
 
 
 def _user_and_host() -> str:

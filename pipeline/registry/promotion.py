@@ -1,6 +1,6 @@
 """Promote a run, and roll back to an earlier champion. Each appends an entry to the history."""
 
-from typing import cast
+from typing import Any, cast
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.context import StageContext
@@ -48,9 +48,7 @@ def promote(settings: StageContext, name: str | None, policy: Policy, force: boo
         return _current_entry(history, history.champion)
     if force:
         return _promote_by_force(settings.workspace, history, run, why)
-    objections = find_data_faults(settings.workspace, data)
-    decision = make_decision(settings, history, data, run, policy, objections)
-    return append_decision(settings.workspace, history, data, run, decision, action="promote", policy=policy, why=why)
+    return append_decision(settings, history, data, run, policy, action="promote", why=why)
 
 
 def _promote_by_force(workspace: Place, history: History, run: RunRecord, why: str) -> Entry:
@@ -61,14 +59,13 @@ def _promote_by_force(workspace: Place, history: History, run: RunRecord, why: s
     return append_entry(
         workspace,
         history,
+        next_champion(history, run),
         action="promote",
-        outcome="promoted",
         forced=True,
         run_id=run.run_id,
         dataset_id=run.dataset_id,
         dataset_digest=run.dataset_digest,
         reasons=("it was promoted by force: nothing was asked of it",),
-        champion=next_champion(history, run),
         why=why,
         **counts,
     )
@@ -99,13 +96,12 @@ def rollback(workspace: Place, version: int | None, why: str) -> Entry:
     return append_entry(
         workspace,
         history,
+        next_champion(history, run, target.version),
         action="rollback",
-        outcome="promoted",
         run_id=run.run_id,
         dataset_id=run.dataset_id,
         dataset_digest=run.dataset_digest,
         reasons=(f"version {current.version}, {current.run_id}, went back to version {target.version}",),
-        champion=next_champion(history, run, target.version),
         why=why,
     )
 
@@ -122,16 +118,41 @@ def _find_version(history: History, version: int | None) -> Champion:
     return cast("Champion", versions[version].champion)  # every entry that promotes has one
 
 
-def make_decision(
+def append_decision(
+    settings: StageContext,
+    history: History,
+    data: Dataset,
+    run: RunRecord,
+    policy: Policy,
+    objections: tuple[str, ...] = (),
+    **fields: Any,
+) -> Entry:
+    """Decide about a challenger, and append the entry of the decision; `fields` are further ones of `Entry`.
+
+    Raises the errors of `find_reference` and `load_answers`.
+    """
+    objections = (*find_data_faults(settings.workspace, data), *objections)
+    decision = _decide(settings, history, data, run, policy, objections)
+    return append_entry(
+        settings.workspace,
+        history,
+        next_champion(history, run) if decision.promote else None,
+        run_id=run.run_id,
+        dataset_id=data.manifest.dataset_id,
+        dataset_digest=data.digest,
+        num_examples=decision.num_examples,
+        num_correct=decision.num_correct,
+        findings=decision.findings,
+        reasons=decision.reasons,
+        policy=policy,
+        **fields,
+    )
+
+
+def _decide(
     settings: StageContext, history: History, data: Dataset, run: RunRecord, policy: Policy, objections: tuple[str, ...]
 ) -> Decision:
-    """Decide by the answers of a challenger, the champion and the reference to the test split of a data set.
-
-    Raises:
-        BadInput: the data set has another image size or other classes than one of their own.
-        BadUsage: the policy names a reference that does not exist.
-        CorruptArtefact: a file does not match its record.
-    """
+    """Decide by the answers of a challenger, the champion and the reference to the test split of a data set."""
     answers = load_answers(settings, data, run)
     champion = history.champion.run_id if history.champion else None
     reference = find_reference(settings.workspace, history, data, policy)
@@ -198,23 +219,3 @@ def find_data_faults(workspace: Place, data: Dataset) -> tuple[str, ...]:
         return (f"{data.manifest.dataset_id} is not validated: backbeam validate {data.manifest.dataset_id}",)
     record = check_validation(workspace, data.manifest.dataset_id, data.digest)
     return tuple(result.describe() for result in record.with_outcome("error"))
-
-
-def append_decision(
-    workspace: Place, history: History, data: Dataset, run: RunRecord, decision: Decision, **fields: object
-) -> Entry:
-    """Append the entry of a decision; `fields` are further ones of `Entry`."""
-    return append_entry(
-        workspace,
-        history,
-        outcome="promoted" if decision.promote else "kept",
-        run_id=run.run_id,
-        dataset_id=data.manifest.dataset_id,
-        dataset_digest=data.digest,
-        num_examples=decision.num_examples,
-        num_correct=decision.num_correct,
-        findings=decision.findings,
-        reasons=decision.reasons,
-        champion=next_champion(history, run) if decision.promote else history.champion,
-        **fields,
-    )

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from glob import glob
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from model.errors import BadInput
 from model.random_streams import STREAMS_VERSION
@@ -28,7 +27,7 @@ from pipeline.progress import say
 from pipeline.registry.contest import check_fits
 from pipeline.registry.history import Entry, History, append_entry, load_history_and_repair_pointer
 from pipeline.registry.policy import Policy
-from pipeline.registry.promotion import append_decision, find_data_faults, find_reference, make_decision
+from pipeline.registry.promotion import append_decision, find_data_faults, find_reference
 from pipeline.storage.places import is_remote
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_record import RunRecord, check_run
@@ -92,7 +91,12 @@ def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> Ret
     earlier = next((entry for entry in reversed(history) if entry.inputs == inputs), None)
     # rejected data are validated again if the champion changed: they may have drifted only from the earlier one's
     if earlier and (earlier.run_id or earlier.champion == history.champion):
-        return _repeat_result(earlier, history, data)
+        if earlier.run_id is None:
+            raise BadInput(
+                f"{data.manifest.dataset_id} was refused before, entry {earlier.number} of {earlier.when}, and has not "
+                f"changed: {'; '.join(earlier.reasons)}"
+            )
+        return RetrainResult("unchanged", earlier, history, data)
     training = _training_config(config, history)
     if history.champion:
         champion = check_run(settings.workspace, settings.workspace / history.champion.folder)
@@ -111,7 +115,7 @@ def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> Ret
 
 def _expand_patterns(options: DatasetConfig) -> DatasetConfig:
     """Replace patterns such as incoming/* by the paths that match them now, sorted."""
-    return replace(options, datasets=tuple(chain.from_iterable(map(_expand, options.datasets))))
+    return replace(options, datasets=tuple(path for name in options.datasets for path in _expand(name)))
 
 
 def _expand(name: str) -> list[str]:
@@ -140,23 +144,12 @@ def _digest_inputs(data: Dataset, config: RetrainConfig) -> str:
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
-def _repeat_result(entry: Entry, history: History, data: Dataset) -> RetrainResult:
-    """Return the result of an earlier entry; raises BadInput if it rejected the data."""
-    if entry.run_id is None:
-        raise BadInput(
-            f"{data.manifest.dataset_id} was refused before, entry {entry.number} of {entry.when}, and has not "
-            f"changed: {'; '.join(entry.reasons)}"
-        )
-    return RetrainResult("unchanged", entry, history, data)
-
-
 def _validate(
     settings: StageContext, data: Dataset, config: RetrainConfig, history: History, inputs: str, log: StageLog
 ) -> None:
     """Validate the data set and, if it is joint, each part that the champion was not trained on.
 
-    Raises:
-        BadInput: a data set fails a check; an entry of the history says so.
+    Raises BadInput if a data set fails a check; an entry of the history says so.
     """
     for dataset in [*_new_parts(settings, data, history), data]:
         try:
@@ -166,14 +159,12 @@ def _validate(
                 settings.workspace,
                 history,
                 action="retrain",
-                outcome="kept",
                 run_id=None,
                 dataset_id=data.manifest.dataset_id,
                 dataset_digest=data.digest,
                 inputs=inputs,
                 reasons=find_data_faults(settings.workspace, dataset),
                 policy=config.policy,
-                champion=history.champion,
                 why=config.why,
             )
             raise
@@ -218,22 +209,19 @@ def _decide(
     settings: StageContext, data: Dataset, run: RunRecord, config: RetrainConfig, history: History, inputs: str
 ) -> Entry:
     say("decide: working")
-    fields = {"action": "retrain", "inputs": inputs, "policy": config.policy, "why": config.why}
+    fields: dict[str, Any] = {"action": "retrain", "inputs": inputs, "why": config.why}
     if history.champion and history.champion.run_id == run.run_id:
         return append_entry(
             settings.workspace,
             history,
-            outcome="kept",
             run_id=run.run_id,
             dataset_id=data.manifest.dataset_id,
             dataset_digest=data.digest,
             reasons=("these data and this configuration give the champion itself",),
-            champion=history.champion,
+            policy=config.policy,
             **fields,
         )
-    objections = find_data_faults(settings.workspace, data)
+    objections: tuple[str, ...] = ()
     if run.run_id in history.rolled_back():
-        remedy = "`backbeam rollback --to VERSION` makes it that again"
-        objections = (*objections, f"it was the champion and was rolled back: {remedy}")
-    decision = make_decision(settings, history, data, run, config.policy, objections)
-    return append_decision(settings.workspace, history, data, run, decision, **fields)
+        objections = ("it was the champion and was rolled back: `backbeam rollback --to VERSION` makes it that again",)
+    return append_decision(settings, history, data, run, config.policy, objections, **fields)

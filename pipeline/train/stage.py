@@ -104,8 +104,9 @@ def _train(
         from pipeline.train.training_job import TrainingJob, prepare_attempt
     job = TrainingJob(settings.workspace, dataset, tensorboard, policy)
     attempts = [prepare_attempt(job, config) for config in configs]
+    identity = f"{attempts[0].run_id} from step {attempts[0].first_step}"  # equal in all processes of the cluster
     with log.timed("import"), quiet_imports():
-        engine = start_engine(configs[0], settings.device, settings.cluster, attempts[0].identity)
+        engine = start_engine(configs[0], settings.device, settings.cluster, identity)
     with log.timed("train"):
         if settings.cluster is None or settings.cluster.is_chief:
             train_runs(job, attempts, engine)

@@ -29,12 +29,7 @@ from pipeline.progress import say, training_progress
 from pipeline.storage.files import make_empty_folder, read_with_digest, remove_tree, remove_tree_except
 from pipeline.storage.places import Place
 from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES, replace_tables
-from pipeline.train.checkpoints import (
-    SavedCheckpoint,
-    remove_unusable_files,
-    resume_from,
-    write_checkpoint,
-)
+from pipeline.train.checkpoints import SavedCheckpoint, remove_unusable_files, resume_from, write_checkpoint
 from pipeline.train.monitor import Report, TrainingDiverged, TrainingMonitor, keep_resumable_on_failure
 from pipeline.train.run_record import CHECKPOINTS_NAME, PARAMETERS_NAME, RUN_NAME, TENSORBOARD_NAME
 from pipeline.train.run_writer import write_run
@@ -75,12 +70,7 @@ def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: En
 
 
 def _train_one(
-    job: TrainingJob,
-    attempt: TrainingAttempt,
-    engine: Engine,
-    data: TrainingData,
-    show: Report,
-    stop: Event,
+    job: TrainingJob, attempt: TrainingAttempt, engine: Engine, data: TrainingData, show: Report, stop: Event
 ) -> None:
     """Train a run and write it, then delete its checkpoints."""
     config = attempt.config

@@ -38,11 +38,6 @@ class TrainingAttempt(NamedTuple):
         """The steps at which the run was resumed, this attempt included."""
         return (*self.saved.record.resumed_at, self.saved.record.step) if self.saved else ()
 
-    @property
-    def identity(self) -> str:
-        """Text that must be equal in all processes that train the run together."""
-        return f"{self.run_id} from step {self.first_step}"
-
 
 def prepare_attempt(job: TrainingJob, config: TrainingConfig) -> TrainingAttempt:
     """Find the checkpoint that a run resumes from, without changing anything; raises as `find_newest_checkpoint`."""

@@ -47,15 +47,13 @@ def champion(history: History, run_id: str, version: int | None = None) -> Champ
 
 
 def add(workspace: Path, history: History, action: str, run_id: str, version: int | None = None, **about) -> History:
-    kept = about.get("outcome") == "kept"
     fields = {
+        "promoted": champion(history, run_id, version),
         "action": action,
-        "outcome": "promoted",
         "run_id": run_id,
         "dataset_id": "digits-1",
         "dataset_digest": DIGEST,
         "reasons": ("because",),
-        "champion": history.champion if kept else champion(history, run_id, version),
     }
     return History((*history, append_entry(workspace, history, **(fields | about))))
 
@@ -68,7 +66,7 @@ def promoted(workspace: Path, *runs: str) -> History:
 
 
 def test_entries_are_loaded_and_the_pointer_names_the_last_promotion(tmp_path):
-    history = add(tmp_path, promoted(tmp_path, "one", "two"), "retrain", "three", outcome="kept", inputs="a" * 64)
+    history = add(tmp_path, promoted(tmp_path, "one", "two"), "retrain", "three", promoted=None)
     assert load_history(tmp_path) == history
     assert find_champion(tmp_path) == history[1].champion
     assert [entry.before for entry in history] == [None, "one", "two"]
