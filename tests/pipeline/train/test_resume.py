@@ -217,19 +217,6 @@ def test_every_interrupted_run_of_several_leaves_a_checkpoint(uninterrupted, wor
 
 
 @pytest.mark.slow
-def test_run_on_several_devices_resumes_to_the_same_files(workspace, tmp_path):
-    options = ("--recipe", "modern", "--layers", "20,8,3", "--replicas", 2, "--device", "cpu", "--num-steps", 3_500)
-    alone = shutil.copytree(workspace, tmp_path / "alone")
-    arguments = (*command(workspace, *options), "--checkpoint-every", 1000)
-    assert killed_at("os.rename", r"\.step-0000003000", *arguments) == -signal.SIGKILL
-    for folder in (workspace, alone):
-        done = backbeam(*command(folder, *options))
-        assert done.code == 0, done.err
-    assert resumed_at(workspace) == [2_000]
-    assert reproducible_contents(workspace) == reproducible_contents(alone)
-
-
-@pytest.mark.slow
 def test_tensorboard_log_continues_after_resume(workspace):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
