@@ -52,22 +52,27 @@ def promote(settings: StageContext, name: str | None, policy: Policy, force: boo
 
 
 def _promote_by_force(workspace: Place, history: History, run: RunRecord, why: str) -> Entry:
-    counts: dict[str, object] = {}
+    counts: dict[str, Any] = {}
     if (workspace / "runs" / run.run_id / EVALUATION_NAME).exists():
         test = load_evaluation(workspace, run).test_result()
         counts = {"num_examples": test.num_examples, "num_correct": {run.run_id: test.num_correct}}
+    reason = "it was promoted by force: nothing was asked of it"
+    return _append_promotion(workspace, history, run, reason, action="promote", forced=True, why=why, **counts)
+
+
+def _append_promotion(
+    workspace: Place, history: History, run: RunRecord, reason: str, version: int | None = None, **fields: Any
+) -> Entry:
+    """Append the entry that makes a run the champion without a decision; see `next_champion`."""
     return append_entry(
         workspace,
         history,
-        next_champion(history, run),
-        action="promote",
-        forced=True,
+        next_champion(history, run, version),
         run_id=run.run_id,
         dataset_id=run.dataset_id,
         dataset_digest=run.dataset_digest,
-        reasons=("it was promoted by force: nothing was asked of it",),
-        why=why,
-        **counts,
+        reasons=(reason,),
+        **fields,
     )
 
 
@@ -93,17 +98,8 @@ def rollback(workspace: Place, version: int | None, why: str) -> Entry:
         return _current_entry(history, current)
     target = _find_version(history, version)
     run = check_run(workspace, find_run_folder(workspace, target.run_id))
-    return append_entry(
-        workspace,
-        history,
-        next_champion(history, run, target.version),
-        action="rollback",
-        run_id=run.run_id,
-        dataset_id=run.dataset_id,
-        dataset_digest=run.dataset_digest,
-        reasons=(f"version {current.version}, {current.run_id}, went back to version {target.version}",),
-        why=why,
-    )
+    reason = f"version {current.version}, {current.run_id}, went back to version {target.version}"
+    return _append_promotion(workspace, history, run, reason, target.version, action="rollback", why=why)
 
 
 def _find_version(history: History, version: int | None) -> Champion:

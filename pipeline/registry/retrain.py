@@ -130,18 +130,9 @@ def _expand(name: str) -> list[str]:
 def _digest_inputs(data: Dataset, config: RetrainConfig) -> str:
     """Return the SHA-256 of all inputs but the champion, which the retraining itself may replace."""
     checks = {name: settings.model_dump() for name, settings in sorted(config.checks.items())}
-    inputs = [
-        data.digest,
-        config.config.digest,
-        config.warm_start,
-        config.policy.digest,
-        checks,
-        config.baseline,
-        version("backbeam"),
-        STREAMS_VERSION,
-        version("tensorflow"),
-    ]
-    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+    inputs = [data.digest, config.config.digest, config.warm_start, config.policy.digest, checks, config.baseline]
+    versions = [version("backbeam"), STREAMS_VERSION, version("tensorflow")]
+    return hashlib.sha256(json.dumps([*inputs, *versions]).encode()).hexdigest()
 
 
 def _validate(

@@ -59,8 +59,7 @@ class SavedCheckpoint(NamedTuple):
 def find_newest_checkpoint(folder: Place, config: TrainingConfig) -> SavedCheckpoint | None:
     """Find the newest checkpoint of a run that verifies, None if it has none; warn of each newer one that does not.
 
-    Raises:
-        CorruptArtefact: there are checkpoint files, and none of them verifies.
+    Raises CorruptArtefact if there are checkpoint files, and none of them verifies.
     """
     corrupt: list[Place] = []
     for path in _list_newest_first(folder):

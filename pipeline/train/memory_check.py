@@ -22,12 +22,9 @@ _DEVICE_FILES = Path("/dev")
 
 
 def check_memory(config: TrainingConfig, device: str) -> None:
-    """Check that the network fits the memory of this machine; `device` is as for `model.devices.choose_devices`.
+    """Raise BadUsage if a network does not fit the memory; `device` is as for `model.devices.choose_devices`.
 
     The estimate is a lower bound, so nothing that could work is refused. A system that does not tell its memory passes.
-
-    Raises:
-        BadUsage: it does not fit; the message has both figures.
     """
     # TensorFlow is not imported yet, so whether "auto" means a GPU is guessed from the driver's device files.
     on_cpu = device == "cpu" or (device == "auto" and not any(_DEVICE_FILES.glob("nvidia[0-9]*")))
@@ -37,7 +34,7 @@ def check_memory(config: TrainingConfig, device: str) -> None:
 
 
 def check_gradient_check_memory(config: TrainingConfig) -> None:
-    """Check that the gradient check of a network fits the memory, as `check_memory` does for training."""
+    """Raise BadUsage if the gradient check of a network does not fit the memory."""
     subject = f"a gradient check of layers {'-'.join(map(str, config.layers))} needs"
     _compare(gradient_check_bytes(config), subject, "choose smaller layers")
 

@@ -44,7 +44,6 @@ class TrainingMonitor:
         listeners: also called with every report.
         stop: stops the run at the end of a chunk once it is set.
         write: writes a checkpoint; None if another process writes them.
-        curve: the points of the learning curve so far.
         agreements: of manual and autodiff, one per chunk; empty unless both are trained in lockstep.
         latest: the end of the last finished chunk, or the start of the run.
     """

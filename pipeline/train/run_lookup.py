@@ -61,9 +61,8 @@ def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tu
 
 
 def find_run_folder(workspace: Place, name: str | None) -> Place:
-    """Find the folder of a complete run by its id or a prefix of it; None means the only run of the workspace.
+    """Find the folder of a complete run by its id or a prefix; None means the only run of the workspace.
 
-    Raises:
-        BadUsage: no run matches, or several do.
+    Raises BadUsage if no run matches, or several do.
     """
     return find_complete(workspace / "runs", RUN_NAME, name, "run")

@@ -38,9 +38,7 @@ def write_run(
     """Write a run to its folder and its tables to the reports folder; the record, which makes it complete, last.
 
     There is at least one agreement of manual and autodiff; the last has a drift if both were trained in lockstep.
-
-    Raises:
-        Locked: another process wrote one of the files to the store meanwhile.
+    Raises Locked if another process wrote one of the files to the store meanwhile.
     """
     parameters = _write_parameters(job, attempt, end.state.parameters)
     rows: dict[str, Sequence[Any]] = {"learning_curve": curve, "gradient_agreement": agreements}

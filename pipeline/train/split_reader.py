@@ -15,13 +15,9 @@ from pipeline.storage.workspace import local_folder_of
 
 
 def copy_shards_locally(dataset: Place, manifest: Manifest, workspace: Place) -> Path:
-    """Copy the shards of a remote data set to this machine; copies that verify are kept.
+    """Copy the shards of a remote data set to this machine, unless there are copies that verify.
 
-    Returns:
-        the local folder to read from: the data set's own if it is local.
-
-    Raises:
-        CorruptArtefact: a shard in the store does not match the manifest.
+    Return the folder to read from, a local data set's own; raise CorruptArtefact if a shard in the store is corrupt.
     """
     if isinstance(dataset, Path):
         return dataset
@@ -36,10 +32,7 @@ def copy_shards_locally(dataset: Place, manifest: Manifest, workspace: Place) ->
 
 
 def make_split_reader(dataset: Place, manifest: Manifest, split: str) -> SplitReader:
-    """Return a reader of the shards of a split, which were checked once before.
-
-    It raises CorruptArtefact for a shard that changed since.
-    """
+    """Return a reader of the shards of a split; it raises CorruptArtefact for a shard that changed since its check."""
     infos = manifest.splits[split].shards
 
     def read_shard(number: int, images: Bytes | None = None) -> Examples:

@@ -23,9 +23,7 @@ class TensorBoardLog:
     def __init__(self, folder: Path, config: TrainingConfig, monitored: Examples, image_size: tuple[int, int]) -> None:
         """Create the event file and log the graph of a step; `image_size` is height and width.
 
-        Raises:
-            BadUsage: TensorBoard is not installed.
-            StorageFailed: the folder cannot be written to.
+        Raises BadUsage if TensorBoard is not installed, StorageFailed if the folder cannot be written to.
         """
         if find_spec("tensorboard") is None:
             raise BadUsage("--tensorboard needs the package tensorboard: pip install 'backbeam[tensorboard]'")

@@ -50,8 +50,7 @@ class TrainingData(NamedTuple):
 def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine) -> None:
     """Train one run, or several that differ only in their seeds side by side, and write each.
 
-    A run that fails or is interrupted leaves a checkpoint of its last finished chunk, unless it diverged. One engine
-    serves every seed.
+    A run that fails or is interrupted leaves a checkpoint of its last finished chunk, unless it diverged.
 
     Raises:
         CorruptArtefact: a shard or a checkpoint is corrupt.
@@ -115,9 +114,7 @@ def initial_state(workspace: Place, attempt: TrainingAttempt) -> State | Lockste
 def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) -> None:
     """Train as a worker that is not the chief: take the same steps, and write neither the run nor checkpoints.
 
-    Raises:
-        CorruptArtefact: a shard or a checkpoint is corrupt.
-        EngineFailed: another worker of the cluster is gone.
+    Raises the errors of `train_runs`.
     """
     data = _load_data(job)
     with training_progress() as bar:
