@@ -212,26 +212,22 @@ def test_warm_start_uses_the_parameters_of_the_champion(folder):
     correct = [entry["num_correct"][each.json["run_id"]] for entry, each in zip(entries, (done, cold), strict=True)]
     assert correct[0] > correct[1]
     assert retrain(folder, "--warm-start", "--num-steps", 2).json["outcome"] == "unchanged"
+    other = retrain(folder, "--warm-start", "--layers", "20,7,3", "--num-steps", 10)
+    assert (other.code, "needs its layers, 20-30-3; those here are 20-7-3" in other.err) == (2, True)
 
 
 @pytest.mark.slow
 def test_warm_start_is_reported_and_reproducible(folder):
     champion = command("champion", folder).json
     done, cold = retrain(folder, "--warm-start", "--num-steps", 2), retrain(folder, "--num-steps", 2)
-    for page in (command("report", folder, done.json["run_id"]), command("report", folder, *_both(done, cold))):
+    for page in (
+        command("report", folder, done.json["run_id"]),
+        command("report", folder, done.json["run_id"], cold.json["run_id"]),
+    ):
         assert page.code == 0, page.err
         assert champion["parameters"]["sha256"] in Path(page.json["path"]).read_text()
     again = backbeam("reproduce", done.json["run_id"], "--workspace", folder / "ws", "--json")
     assert (again.code, again.json["equal"]) == (0, True), again.err
-
-
-def _both(*done) -> list[str]:
-    return [each.json["run_id"] for each in done]
-
-
-def test_warm_start_with_other_layers_is_rejected(folder):
-    done = retrain(folder, "--warm-start", "--layers", "20,7,3", "--num-steps", 10)
-    assert (done.code, "needs its layers, 20-30-3; those here are 20-7-3" in done.err) == (2, True)
 
 
 def test_commands_in_a_workspace_without_a_registry(folder):

@@ -38,6 +38,13 @@ def interrupt_training(signal_number, step, workspace, *options):
         return running.wait(60), "".join(lines)
 
 
+def finish(workspace, *options):
+    """Train to the last step; return the log."""
+    done = backbeam(*command(workspace, *options))
+    assert done.code == 0, done.err
+    return done.err
+
+
 def kill_while_writing(step, workspace, *options):
     """Train until the checkpoint of a step is about to be renamed into place, and kill the process."""
     arguments = (*command(workspace, *QUICK), "--checkpoint-every", 10_000, *options)
@@ -92,8 +99,7 @@ def uninterrupted(prepared, tmp_path_factory):
     def train(name):
         if name not in workspaces:
             workspaces[name] = shutil.copytree(prepared, tmp_path_factory.mktemp(name) / "ws")
-            done = backbeam(*command(workspaces[name], *RECIPE_OPTIONS[name]))
-            assert done.code == 0, done.err
+            finish(workspaces[name], *RECIPE_OPTIONS[name])
         return workspaces[name]
 
     return train
@@ -135,8 +141,7 @@ def test_run_interrupted_three_times_gives_the_same_files(name, uninterrupted, w
     assert third >= 22_000
     assert third % 2_000 == 0
 
-    done = backbeam(*command(workspace, *options))
-    assert done.code == 0, done.err
+    finish(workspace, *options)
     assert resumed_at(workspace) == [first, second, third]
     assert reproducible_contents(workspace) == reproducible_contents(uninterrupted(name))
     assert not checkpoints(workspace)
@@ -150,8 +155,7 @@ def test_run_killed_during_a_checkpoint_write_resumes_from_the_previous_one(unin
     assert code == 143, log
     assert all(path.name.startswith("step-") for path in checkpoints(workspace))
     last = steps(workspace)[-1]
-    done = backbeam(*command(workspace, *QUICK, "--checkpoint-every", 0))
-    assert done.code == 0, done.err
+    finish(workspace, *QUICK, "--checkpoint-every", 0)
     assert resumed_at(workspace) == [20_000, last]
     assert reproducible_contents(workspace) == reproducible_contents(uninterrupted("article-manual"))
 
@@ -176,10 +180,9 @@ def test_run_resumes_from_the_previous_checkpoint_if_the_newest_is_corrupt(two_c
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
     *_, previous, newest = (path for path in checkpoints(workspace) if not path.name.startswith("."))
     damage(newest, "flip a bit")
-    done = backbeam(*command(workspace, *QUICK, "--quiet"))
-    assert done.code == 0, done.err
-    assert f"train: warning: {newest} is corrupt" in done.err
-    assert previous.name not in done.err
+    log = finish(workspace, *QUICK, "--quiet")
+    assert f"train: warning: {newest} is corrupt" in log
+    assert previous.name not in log
     assert resumed_at(workspace) == [10_000]
     assert reproducible_contents(workspace) == reproducible_contents(uninterrupted("article-manual"))
 
@@ -198,7 +201,7 @@ def test_run_with_only_corrupt_checkpoints_is_an_error_and_not_changed(two_check
     assert f"delete the folder {sound[0].parent} to train this run from the start" in last
     assert contents(workspace / "runs") == before
     shutil.rmtree(sound[0].parent)
-    assert backbeam(*command(workspace, *QUICK)).code == 0
+    finish(workspace, *QUICK)
     assert resumed_at(workspace) == []
 
 
@@ -208,8 +211,7 @@ def test_every_interrupted_run_of_several_leaves_a_checkpoint(uninterrupted, wor
     saved = steps(workspace)
     assert len(saved) == 2
     assert all(f"is left at step {step}: " in log for step in saved)
-    done = backbeam(*command(workspace, *QUICK, "--seeds", "1-2"))
-    assert done.code == 0, done.err
+    finish(workspace, *QUICK, "--seeds", "1-2")
     assert not checkpoints(workspace)
     expected = reproducible_contents(uninterrupted("article-manual"))
     files = reproducible_contents(workspace)
@@ -223,8 +225,7 @@ def test_tensorboard_log_continues_after_resume(workspace):
 
     options = (*QUICK, "--tensorboard")
     assert killed_at("os.rename", r"\.step-0000003000", *command(workspace, *options), "--checkpoint-every", 1000) < 0
-    done = backbeam(*command(workspace, *options, "--num-steps", NUM_STEPS))
-    assert done.code == 0, done.err
+    finish(workspace, *options)
     [folder] = workspace.glob("runs/*/tensorboard")
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
     logged = {event.step for event in events.Tensors("accuracy of the first test examples")}
@@ -252,11 +253,10 @@ def prepare_warm_start(workspace, **changed):
 def test_resumed_run_does_not_read_the_parameters_of_its_warm_start(workspace):
     start, options = prepare_warm_start(workspace)
     uninterrupted = shutil.copytree(workspace, workspace.parent / "uninterrupted")
-    assert backbeam(*command(uninterrupted, *options)).code == 0
+    finish(uninterrupted, *options)
     assert interrupt_training(signal.SIGTERM, 3000, workspace, *options)[0] == 143
     shutil.move(start / "parameters.safetensors", workspace.parent)
-    done = backbeam(*command(workspace, *options))
-    assert (done.code, "going on from step" in done.err) == (0, True), done.err
+    assert "going on from step" in finish(workspace, *options)
     shutil.move(workspace.parent / "parameters.safetensors", start)
     assert reproducible_contents(workspace) == reproducible_contents(uninterrupted)
 
