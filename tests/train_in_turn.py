@@ -5,13 +5,15 @@ the run, the one that is to get it, and the data set's folder.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from model.devices import choose_threads
 from model.replicas import Engine, compile_in_turn
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_lookup import find_run
-from pipeline.train.trainer import TrainingJob, prepare_attempt, train_runs
+from pipeline.train.trainer import train_runs
+from pipeline.train.training_job import TrainingJob, prepare_attempt
 
 
 def main() -> None:
@@ -19,9 +21,7 @@ def main() -> None:
     record, data = find_run(having, None)
     choose_threads(record.config.layers, record.config.batch_size)
     engine = Engine(compile_in_turn(record.config), "CPU:0")
-    job = TrainingJob(
-        getting, folder, data.manifest, data.digest, tensorboard=False, checkpoint_policy=CheckpointPolicy()
-    )
+    job = TrainingJob(getting, replace(data, folder=folder), tensorboard=False, checkpoint_policy=CheckpointPolicy())
     train_runs(job, [prepare_attempt(job, record.config)], engine)
 
 

@@ -191,7 +191,7 @@ def train(
     from pipeline.cli.run_output import format_runs, format_task
     from pipeline.context import StageLog
     from pipeline.preprocess.dataset import find_dataset
-    from pipeline.train.stage import assist_stage, check_machine, train_stage
+    from pipeline.train.stage import check_machine, train_as_worker_stage, train_stage
 
     output.configure_messages()
     refuse_beam_options(context)
@@ -200,7 +200,7 @@ def train(
     settings = build_stage_context(context, workspace, device, read_cluster_config(configs[0]))
     log = StageLog()
     if settings.cluster and not settings.cluster.is_chief:  # the chief alone locks and writes the workspace
-        run_id = assist_stage(settings, find_dataset(existing_workspace(workspace), dataset), configs[0], log)
+        run_id = train_as_worker_stage(settings, find_dataset(existing_workspace(workspace), dataset), configs[0], log)
         output.print_result(build_task_json(run_id, settings, log), format_task(run_id, settings))
         return
     if not settings.cluster:

@@ -11,7 +11,7 @@ from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.records import EvaluationRecord
 from pipeline.evaluate.run_overview import RunComparison, RunDetails, RunList
 from pipeline.storage.places import Place
-from pipeline.train.run_lookup import Model
+from pipeline.train.run_lookup import TrainedModel
 from pipeline.train.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -102,12 +102,12 @@ def build_gradient_checks_json(config: TrainingConfig, checks: "list[GradientChe
     }
 
 
-def build_export_json(model: Model, target: Path) -> dict[str, Any]:
+def build_export_json(model: TrainedModel, target: Path) -> dict[str, Any]:
     """Return what `backbeam export --json` prints."""
     return {"run_id": model.run.run_id, "model_digest": model.run.parameters.sha256, "path": str(target)}
 
 
-def build_predictions_json(model: Model, predictions: "list[PredictedImage]") -> dict[str, Any]:
+def build_predictions_json(model: TrainedModel, predictions: "list[PredictedImage]") -> dict[str, Any]:
     """Return what `backbeam predict --json` prints."""
     return {
         "run_id": model.run.run_id,

@@ -15,7 +15,7 @@ from pipeline.evaluate.records import EvaluationRecord, SplitResult
 from pipeline.preprocess.manifest import Manifest
 from pipeline.progress import format_percent
 from pipeline.storage.places import Place
-from pipeline.train.run_lookup import Model
+from pipeline.train.run_lookup import TrainedModel
 from pipeline.train.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def format_gradient_checks(config: TrainingConfig, checks: "list[GradientCheck]"
     ]
 
 
-def format_export(model: Model, target: Path) -> list[OutputPart]:
+def format_export(model: TrainedModel, target: Path) -> list[OutputPart]:
     """Return the exported run and the path of the export."""
     return [f"{model.run.run_id}: {describe_run(model.run)}", f"export  {target}"]
 

@@ -22,7 +22,7 @@ from pipeline.sources.idx_format import (
 from pipeline.sources.images import Grey, decode_picture, is_picture, prepare_picture
 from pipeline.storage.files import file_size, open_binary, read_range
 from pipeline.storage.places import Place, place_of
-from pipeline.train.run_lookup import Model
+from pipeline.train.run_lookup import TrainedModel
 
 Outputs: TypeAlias = npt.NDArray[np.float32]
 
@@ -147,7 +147,7 @@ def _to_prediction(item: InputImage, outputs: Outputs, class_names: tuple[str, .
     return PredictedImage(item.file, item.index, class_names[first], float(outputs[first]), *runner_up)
 
 
-def predict_files(model: Model, files: list[str]) -> list[PredictedImage]:
+def predict_files(model: TrainedModel, files: list[str]) -> list[PredictedImage]:
     """Classify every image of every file by a run's model.
 
     Raises:

@@ -15,7 +15,7 @@ from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, Item
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, check_parts, load_manifest
 from pipeline.preprocess.provenance import load_origin, origin_path
 from pipeline.preprocess.validation_config import TABLE, VALIDATION_NAME, load_validation, table_folder
-from pipeline.registry.challenge import CONTEST_NAME, load_contest
+from pipeline.registry.contest import CONTEST_NAME, load_contest
 from pipeline.registry.history import (
     CHAMPION_NAME,
     Entry,

@@ -46,7 +46,7 @@ def rebuild_dataset(origin: Origin, scratch: Path, options: DatasetConfig | None
     return rebuilt
 
 
-def retrain_run(workspace: Place, config: TrainingConfig, device: str, dataset: Dataset, scratch: Path) -> RunRecord:
+def rebuild_run(workspace: Place, config: TrainingConfig, device: str, dataset: Dataset, scratch: Path) -> RunRecord:
     """Train a run again, without checkpoints.
 
     Args:

@@ -17,8 +17,8 @@ from pipeline.maintenance.rebuild import (
     device_of,
     largest_difference,
     rebuild_dataset,
+    rebuild_run,
     reevaluate_run,
-    retrain_run,
     trusted_slicings,
 )
 from pipeline.maintenance.replace_files import (
@@ -32,7 +32,7 @@ from pipeline.preprocess.manifest import MANIFEST_NAME, check_dataset, load_mani
 from pipeline.preprocess.provenance import load_origin
 from pipeline.preprocess.validation import ValidatedDataset, examine
 from pipeline.preprocess.validation_config import ValidationRecord, load_validation, table_folder
-from pipeline.registry.challenge import contest_folder, load_contest, write_contest
+from pipeline.registry.contest import contest_folder, load_contest, write_contest
 from pipeline.registry.history import CHAMPION_NAME, champion_path, load_history
 from pipeline.storage.files import list_folders_with, write_atomically
 from pipeline.storage.places import Place
@@ -84,7 +84,7 @@ def repair_run(workspace: Place, name: str, faulty: set[str], scratch: Path) -> 
     dataset = _check_dataset_of(workspace, record)
     if run_id(dataset.digest, record.config) != name:
         raise CorruptArtefact(f"{name} was trained by other versions of backbeam or TensorFlow, or on other data")
-    retrained = retrain_run(workspace, record.config, device_of(record), dataset, scratch)
+    retrained = rebuild_run(workspace, record.config, device_of(record), dataset, scratch)
     parameters = describe_rebuilt(folder / PARAMETERS_NAME, scratch / "runs" / name / PARAMETERS_NAME)
     _check_same_parameters(parameters, record.parameters.sha256)
     tables = _describe_tables(workspace, retrained, scratch)

@@ -15,8 +15,8 @@ from pipeline.maintenance.rebuild import (
     device_of,
     largest_difference,
     rebuild_dataset,
+    rebuild_run,
     reevaluate_run,
-    retrain_run,
     trusted_slicings,
 )
 from pipeline.preprocess.dataset import Dataset
@@ -96,7 +96,7 @@ def reproduce_run(
     slicings = trusted_slicings(evaluation, trusted) if evaluation else {}
     old_dataset = load_dataset_of(workspace, run, load_manifest)
     new_dataset = _rebuild_dataset(workspace, run, sources, fresh)
-    new_run = retrain_run(workspace, run.config, device_of(run), new_dataset, fresh)
+    new_run = rebuild_run(workspace, run.config, device_of(run), new_dataset, fresh)
     comparisons = [*_compare_datasets(old_dataset, new_dataset), _compare_parameters(workspace, run, fresh, new_run)]
     comparisons += _compare_tables("training", workspace, run, fresh, new_run)
     if evaluation:

@@ -19,12 +19,7 @@ Test: TypeAlias = Literal[
 
 
 class Contestant(NamedTuple):
-    """A run and its answers to the test examples.
-
-    Attributes:
-        run_id: the run.
-        predicted: classes, int64[n].
-    """
+    """A run and the classes that it predicts for the test examples, int64[n]."""
 
     run_id: str
     predicted: Classes
@@ -35,8 +30,6 @@ class DecisionInputs(NamedTuple):
 
     Attributes:
         labels: classes, int64[n]; n > 0.
-        class_names: of all classes.
-        challenger: the run to decide about.
         champion: None if there is none yet.
         reference: a second run to compare with; None for none, or if it is the champion.
         objections: reasons against the challenger besides its answers, such as a failed check of its data.
@@ -58,7 +51,6 @@ class CriterionResult(Record):
         against: the run that the challenger is compared with; None if with none.
         value: that was measured.
         threshold: that the policy requires.
-        passed: whether the value meets the threshold.
         text: the result as a sentence.
     """
 
@@ -71,14 +63,7 @@ class CriterionResult(Record):
 
 
 class Decision(NamedTuple):
-    """A decision about a challenger.
-
-    Attributes:
-        promote: whether it becomes the champion.
-        findings: results of all criteria.
-        num_examples: of the test split.
-        num_correct: correct answers, by run.
-    """
+    """Whether a challenger becomes the champion, the results of all criteria, and the correct answers of each run."""
 
     promote: bool
     findings: tuple[CriterionResult, ...]
@@ -110,16 +95,16 @@ def decide(inputs: DecisionInputs, policy: Policy) -> Decision:
     runs = [inputs.challenger, *opponents]
     if not len(labels) or any(len(run.predicted) != len(labels) for run in runs):
         raise ValueError(f"expected answers to {len(labels)} examples, at least one")
-    findings = [*map(_objection, inputs.objections), *_test_accuracy(labels, inputs.challenger, policy)]
+    findings = [
+        CriterionResult(test="objection", against=None, value=1, threshold=0, passed=False, text=text)
+        for text in inputs.objections
+    ]
+    findings += _test_accuracy(labels, inputs.challenger, policy)
     for opponent in opponents:
         findings += _compare(inputs, opponent, policy)
     promote = all(finding.passed for finding in findings)
     num_correct = {run.run_id: int((run.predicted == labels).sum()) for run in runs}
     return Decision(promote, tuple(findings), len(labels), num_correct)
-
-
-def _objection(text: str) -> CriterionResult:
-    return CriterionResult(test="objection", against=None, value=1, threshold=0, passed=False, text=text)
 
 
 def _test_accuracy(labels: Classes, challenger: Contestant, policy: Policy) -> Iterator[CriterionResult]:
@@ -157,7 +142,7 @@ def _compare(inputs: DecisionInputs, opponent: Contestant, policy: Policy) -> It
     opponent_correct = opponent.predicted == labels
     only_challenger = int((correct & ~opponent_correct).sum())
     only_opponent = int((opponent_correct & ~correct).sum())
-    name = _role(inputs, opponent)
+    name = "the champion" if opponent is inputs.champion else f"the reference {opponent.run_id}"
     # a quotient of counts: the difference of two accuracies, such as 0.925 - 0.92, may be rounded below the threshold
     gain = (only_challenger - only_opponent) / len(labels)
     yield CriterionResult(
@@ -169,59 +154,42 @@ def _compare(inputs: DecisionInputs, opponent: Contestant, policy: Policy) -> It
         text=f"it gains {_points(gain)} on {name}, at least {_points(policy.minimum_gain)} asked for",
     )
     if policy.significance < 1:
-        yield _test_significance(only_challenger, only_opponent, name, opponent.run_id, policy)
-    yield _test_class_loss(inputs, correct, opponent_correct, name, opponent.run_id, policy)
-
-
-def _test_significance(
-    only_challenger: int, only_opponent: int, name: str, against: str, policy: Policy
-) -> CriterionResult:
-    p_value = mcnemar(only_opponent, only_challenger)
-    passed = only_challenger > only_opponent and p_value <= policy.significance  # the test is two-sided
-    return CriterionResult(
-        test="significance",
-        against=against,
-        value=p_value,
-        threshold=policy.significance,
-        passed=passed,
-        text=f"{only_challenger:,} examples only it has right, {only_opponent:,} only {name}: "
-        f"{'a gain beyond chance' if passed else 'no gain beyond chance'} (exact McNemar test, p = {p_value:.2g}, "
-        f"at most {policy.significance:g} asked for)",
-    )
-
-
-def _test_class_loss(
-    inputs: DecisionInputs,
-    correct: npt.NDArray[np.bool_],
-    opponent_correct: npt.NDArray[np.bool_],
-    name: str,
-    against: str,
-    policy: Policy,
-) -> CriterionResult:
-    """Test the class whose recall falls the most; classes without examples have no recall."""
-    labels = inputs.labels
-    num_classes = len(inputs.class_names)
-    support = np.bincount(labels, minlength=num_classes)
-    num_correct = np.bincount(labels[correct], minlength=num_classes)
-    opponent_num_correct = np.bincount(labels[opponent_correct], minlength=num_classes)
-    losses = np.where(support > 0, (opponent_num_correct - num_correct) / np.maximum(support, 1), -np.inf)
-    worst = int(losses.argmax())
-    loss = float(losses[worst])
-    passed = loss <= policy.largest_class_loss
+        p_value = mcnemar(only_opponent, only_challenger)
+        passed = only_challenger > only_opponent and p_value <= policy.significance  # the test is two-sided
+        yield CriterionResult(
+            test="significance",
+            against=opponent.run_id,
+            value=p_value,
+            threshold=policy.significance,
+            passed=passed,
+            text=f"{only_challenger:,} examples only it has right, {only_opponent:,} only {name}: "
+            f"{'a gain beyond chance' if passed else 'no gain beyond chance'} (exact McNemar test, p = {p_value:.2g}, "
+            f"at most {policy.significance:g} asked for)",
+        )
+    worst, loss = _largest_class_loss(inputs, opponent_correct.astype(np.float64) - correct)
     most = f"at most {_points(policy.largest_class_loss)} allowed"
-    text = f"class {inputs.class_names[worst]!r} loses {_points(loss)} of recall on {name}, {most}"
-    return CriterionResult(
+    text = f"class {worst!r} loses {_points(loss)} of recall on {name}, {most}"
+    yield CriterionResult(
         test="largest_class_loss",
-        against=against,
+        against=opponent.run_id,
         value=loss,
         threshold=policy.largest_class_loss,
-        passed=passed,
+        passed=loss <= policy.largest_class_loss,
         text=text if loss > 0 else f"no class loses recall on {name}",
     )
 
 
-def _role(inputs: DecisionInputs, opponent: Contestant) -> str:
-    return "the champion" if opponent is inputs.champion else f"the reference {opponent.run_id}"
+def _largest_class_loss(inputs: DecisionInputs, lost: npt.NDArray[np.float64]) -> tuple[str, float]:
+    """Return the class whose recall falls the most, and by how much.
+
+    `lost` has 1 for an example that only the opponent answers correctly, -1 for one that only the challenger does.
+    """
+    num_classes = len(inputs.class_names)
+    support = np.bincount(inputs.labels, minlength=num_classes)
+    num_lost = np.bincount(inputs.labels, lost, num_classes)
+    losses = np.where(support > 0, num_lost / np.maximum(support, 1), -np.inf)  # without examples there is no recall
+    worst = int(losses.argmax())
+    return inputs.class_names[worst], float(losses[worst])
 
 
 def _points(difference: float) -> str:

@@ -4,8 +4,8 @@
     registry/champion.json            the current champion
 
 The history is authoritative. An entry is written atomically, and only if no entry has its number; then the pointer is
-replaced atomically. If a process is killed in between, the pointer is one entry behind: `open_history`, which every
-command that changes the registry calls first, updates it.
+replaced atomically. If a process is killed in between, the pointer is one entry behind. Every command that changes the
+registry updates it first, by `load_history_and_repair_pointer`.
 """
 
 import getpass
@@ -13,7 +13,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from typing import Any, Literal, Self, TypeAlias, overload
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -27,8 +27,10 @@ from pipeline.train.run_record import RunRecord
 
 CHAMPION_NAME = "champion.json"
 CHAMPION = "champion"  # on the command line, in place of a run's id
+_ADVICE = "nothing else says what was decided: put it back from a copy"
 
 Action: TypeAlias = Literal["retrain", "promote", "rollback"]
+Name = TypeVar("Name", str, str | None)
 Outcome: TypeAlias = Literal["promoted", "kept"]
 
 
@@ -38,11 +40,9 @@ class Champion(Record):
     Attributes:
         version: the number of the entry that promoted the run.
         entry: the number of the entry that made it the current champion; a later one after a rollback.
-        run_id: the run.
         folder: of the run, relative to the workspace.
         parameters: the model's file in that folder.
-        dataset_id: the data set that it was trained on.
-        dataset_digest: SHA-256 of the data set's manifest.
+        dataset_digest: SHA-256 of the manifest of the data set that it was trained on.
         since: when it became the champion.
     """
 
@@ -68,22 +68,18 @@ class Entry(Record):
 
     Attributes:
         number: 1 for the first entry, without gaps.
-        action: the command.
         outcome: promoted if the champion changed.
         forced: whether the run was promoted without a test of the policy.
         run_id: the run; None if the data were rejected before training.
         dataset_id: the data set whose test split was used, or that was rejected.
-        dataset_digest: SHA-256 of its manifest.
         inputs: digest of the inputs of a retraining, see `retrain`; None for other actions.
         num_examples: of the test split; 0 if it was not used.
         num_correct: correct answers of each run that was compared.
         findings: results of all criteria.
         reasons: texts of the decisive ones.
-        policy: that was applied; None if none was.
         before: the champion before the entry; None if there was none.
         champion: the champion after the entry; None if there is none yet.
         previous: SHA-256 of the previous entry; None for the first.
-        when: in UTC.
         who: user and host.
         why: the user's reason.
     """
@@ -171,10 +167,6 @@ class History(tuple[Entry, ...]):
             before = after
         return removed
 
-    def find_inputs(self, inputs: str) -> Entry | None:
-        """Return the last entry with these inputs; None if there is none."""
-        return next((entry for entry in reversed(self) if entry.inputs == inputs), None)
-
 
 def champion_path(workspace: Place) -> Place:
     """Return the path of the pointer to the champion."""
@@ -187,18 +179,15 @@ def entry_path(workspace: Place, number: int) -> Place:
 
 
 def load_history(workspace: Place) -> History:
-    """Load all entries.
-
-    Raises:
-        CorruptArtefact: an entry is missing, corrupt, or does not follow the one before it.
-    """
+    """Load all entries; raises CorruptArtefact as `read_entries` does."""
     return History(read_entries(workspace))
 
 
 def read_entries(workspace: Place) -> Iterator[Entry]:
     """Yield all entries in order; raises CorruptArtefact at the first that is missing, corrupt or does not follow."""
     previous: str | None = None
-    for number, path in enumerate(_entry_paths(workspace), 1):
+    paths = list_files(workspace / "registry" / "history", "*.json")
+    for number, path in enumerate((path for path in paths if re.fullmatch(r"\d{8}\.json", path.name)), 1):
         if path != entry_path(workspace, number):
             raise CorruptArtefact(f"{entry_path(workspace, number)} is missing: {path.name} follows; {_ADVICE}")
         data = read_record_bytes(path)
@@ -209,16 +198,7 @@ def read_entries(workspace: Place) -> Iterator[Entry]:
         previous = digest_of(data)
 
 
-_ADVICE = "nothing else says what was decided: put it back from a copy"
-
-
-def _entry_paths(workspace: Place) -> list[Place]:
-    paths = list_files(workspace / "registry" / "history", "*.json")
-    return [path for path in paths if re.fullmatch(r"\d{8}\.json", path.name)]
-
-
-def load_champion(workspace: Place) -> Champion | None:
-    """Load the pointer to the champion; None if there is none. Raises CorruptArtefact."""
+def _load_pointer(workspace: Place) -> Champion | None:
     path = champion_path(workspace)
     try:
         data = read_record_bytes(path)
@@ -229,27 +209,14 @@ def load_champion(workspace: Place) -> Champion | None:
 
 def find_champion(workspace: Place) -> Champion:
     """Load the pointer to the champion; raises BadUsage if there is none, CorruptArtefact if it is corrupt."""
-    champion = load_champion(workspace)
+    champion = _load_pointer(workspace)
     if champion is None:
         raise BadUsage(f"{workspace} has no champion yet: `backbeam retrain` or `backbeam promote RUN` makes one")
     return champion
 
 
-@overload
-def resolve_run(workspace: Place, name: str) -> str: ...
-
-
-@overload
-def resolve_run(workspace: Place, name: str | None) -> str | None: ...
-
-
-def resolve_run(workspace: Place, name: str | None) -> str | None:
-    """Return the champion's id for the name "champion", and any other name unchanged.
-
-    Raises:
-        BadUsage: there is no champion.
-        CorruptArtefact: the pointer to the champion is corrupt.
-    """
+def resolve_run(workspace: Place, name: Name) -> Name:
+    """Return the champion's id for the name "champion", else the name unchanged; raises as `find_champion`."""
     return find_champion(workspace).run_id if name == CHAMPION else name
 
 
@@ -258,11 +225,10 @@ def is_consistent_pointer(history: History, pointer: Champion | None) -> bool:
     return pointer in (history.champion, History(history[:-1]).champion)
 
 
-def open_history(workspace: Place) -> History:
+def load_history_and_repair_pointer(workspace: Place) -> History:
     """Load all entries and update the pointer if it is behind. The process must hold the lock of the workspace.
 
-    Raises:
-        CorruptArtefact: the history is corrupt, or the pointer is ahead of it.
+    Raises CorruptArtefact if the history is corrupt, or the pointer is ahead of it.
     """
     history = load_history(workspace)
     _update_pointer(workspace, history.champion)
@@ -270,7 +236,7 @@ def open_history(workspace: Place) -> History:
 
 
 def _update_pointer(workspace: Place, champion: Champion | None) -> None:
-    pointer = load_champion(workspace)
+    pointer = _load_pointer(workspace)
     if pointer == champion:
         return
     if champion is None or (pointer and pointer.entry > champion.entry):  # entries at the end were lost
@@ -278,13 +244,10 @@ def _update_pointer(workspace: Place, champion: Champion | None) -> None:
     write_atomically(champion_path(workspace), champion.to_json())
 
 
-def append_entry(workspace: Place, history: History, **fields: Any) -> Entry:
-    """Append an entry and update the pointer.
+def append_entry(workspace: Place, history: History, promoted: Champion | None = None, **fields: Any) -> Entry:
+    """Append an entry and update the pointer; `fields` are those of `Entry` that do not follow from the others.
 
-    Args:
-        workspace: that has the registry.
-        history: all entries so far.
-        fields: of `Entry`, without those that follow from the history.
+    Without a promoted champion, the present one is kept.
 
     Raises:
         Locked: another process has appended an entry in the meantime.
@@ -292,6 +255,8 @@ def append_entry(workspace: Place, history: History, **fields: Any) -> Entry:
     last = history[-1] if history else None
     entry = Entry(
         number=len(history) + 1,
+        outcome="promoted" if promoted else "kept",
+        champion=promoted or history.champion,
         before=history.champion.run_id if history.champion else None,
         previous=digest_of(last.to_json()) if last else None,
         when=now(),
@@ -299,7 +264,7 @@ def append_entry(workspace: Place, history: History, **fields: Any) -> Entry:
         **fields,
     )
     path = entry_path(workspace, entry.number)
-    # the entry before the pointer: if the process is killed in between, open_history updates the pointer
+    # the entry before the pointer, which load_history_and_repair_pointer updates if the process is killed in between
     if not write_if_absent(path, entry.to_json()):
         raise Locked(f"{path} was written by another process meanwhile: do it again")
     _update_pointer(workspace, entry.champion)
@@ -327,9 +292,8 @@ def rank_champions(history: History) -> list[Champion]:
     Champions without an accuracy, which were promoted by force without an evaluation, are left out.
     """
     versions = history.versions()
-    rated = [(versions[champion.version].accuracy, champion) for champion in history.lineage()]
-    known = [(accuracy, champion.version, champion) for accuracy, champion in rated if accuracy is not None]
-    return [champion for _, _, champion in sorted(known, key=lambda rating: rating[:2], reverse=True)]
+    rated = [champion for champion in history.lineage() if versions[champion.version].accuracy is not None]
+    return sorted(rated, key=lambda champion: (versions[champion.version].accuracy, champion.version), reverse=True)
 
 
 def _user_and_host() -> str:

@@ -1,14 +1,4 @@
-"""The policy of promotions: the table [promotion] of a configuration file.
-
-    [promotion]
-    minimum_accuracy = 0.9
-    minimum_gain = 0.0
-    significance = 0.05
-    largest_class_loss = 0.05
-    reference = "best"
-
-Settings that are not given have the defaults of `Policy`, so that decisions need no configuration.
-"""
+"""The policy of promotions: the table [promotion] of a configuration file."""
 
 import hashlib
 import json
@@ -26,7 +16,7 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Policy(BaseModel):
-    """The requirements of a promotion. Shares are of the test split, 0 to 1.
+    """The requirements of a promotion. Shares are of the test split, 0 to 1. The defaults need no configuration.
 
     Attributes:
         minimum_accuracy: of the challenger. The default is 0, since a useful minimum depends on the data; in any case
@@ -61,11 +51,7 @@ class Policy(BaseModel):
 
 
 def resolve_policy(table: dict[str, Any]) -> Policy:
-    """Return the policy of the table [promotion] of a configuration.
-
-    Raises:
-        BadUsage: a setting is unknown, or a value is not allowed.
-    """
+    """Return the policy of the table [promotion]; raises BadUsage if a setting is unknown or a value not allowed."""
     unknown = [name for name in table if name not in Policy.model_fields]
     if unknown:
         raise BadUsage(

@@ -1,23 +1,24 @@
 """Promote a run, and roll back to an earlier champion. Each appends an entry to the history."""
 
-from typing import cast
+from typing import Any, cast
 
-from model.errors import BadInput, BadUsage
+from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.context import StageContext
 from pipeline.evaluate.records import EVALUATION_NAME, load_evaluation
+from pipeline.evaluate.results import KEYS
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation_config import check_validation, is_validated
 from pipeline.progress import show_message
-from pipeline.registry.challenge import TestAnswers, check_fits, load_answers
+from pipeline.registry.contest import check_fits, load_answers
 from pipeline.registry.decision import Contestant, Decision, DecisionInputs, decide
 from pipeline.registry.history import (
     Champion,
     Entry,
     History,
     append_entry,
+    load_history_and_repair_pointer,
     next_champion,
-    open_history,
     rank_champions,
     resolve_run,
 )
@@ -30,12 +31,7 @@ from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 def promote(settings: StageContext, name: str | None, policy: Policy, force: bool, why: str) -> Entry:
     """Make a run the champion if it meets the policy on the test split of its data set.
 
-    Args:
-        settings: of every stage; the process must hold the lock of the workspace.
-        name: the run's id or a prefix; None for the only run.
-        policy: that the run must meet.
-        force: promote the run without a test; the entry says so.
-        why: the user's reason.
+    The process must hold the lock of the workspace. With `force` the run is not tested, and the entry says so.
 
     Returns:
         the new entry, whose outcome is promoted or kept. If the run is the champion already, the entry that made it
@@ -46,35 +42,37 @@ def promote(settings: StageContext, name: str | None, policy: Policy, force: boo
         BadUsage: the name matches no run or several.
         CorruptArtefact: a file does not match its record.
     """
-    history = open_history(settings.workspace)
+    history = load_history_and_repair_pointer(settings.workspace)
     run, data = find_run(settings.workspace, name)
     if history.champion and history.champion.run_id == run.run_id:
         return _current_entry(history, history.champion)
     if force:
         return _promote_by_force(settings.workspace, history, run, why)
-    objections = find_data_faults(settings.workspace, data)
-    decision = make_decision(settings, history, data, run, policy, objections)
-    return append_decision(settings.workspace, history, data, run, decision, action="promote", policy=policy, why=why)
+    return append_decision(settings, history, data, run, policy, action="promote", why=why)
 
 
 def _promote_by_force(workspace: Place, history: History, run: RunRecord, why: str) -> Entry:
-    counts: dict[str, object] = {}
+    counts: dict[str, Any] = {}
     if (workspace / "runs" / run.run_id / EVALUATION_NAME).exists():
         test = load_evaluation(workspace, run).test_result()
         counts = {"num_examples": test.num_examples, "num_correct": {run.run_id: test.num_correct}}
+    reason = "it was promoted by force: nothing was asked of it"
+    return _append_promotion(workspace, history, run, reason, action="promote", forced=True, why=why, **counts)
+
+
+def _append_promotion(
+    workspace: Place, history: History, run: RunRecord, reason: str, version: int | None = None, **fields: Any
+) -> Entry:
+    """Append the entry that makes a run the champion without a decision; see `next_champion`."""
     return append_entry(
         workspace,
         history,
-        action="promote",
-        outcome="promoted",
-        forced=True,
+        next_champion(history, run, version),
         run_id=run.run_id,
         dataset_id=run.dataset_id,
         dataset_digest=run.dataset_digest,
-        reasons=("it was promoted by force: nothing was asked of it",),
-        champion=next_champion(history, run),
-        why=why,
-        **counts,
+        reasons=(reason,),
+        **fields,
     )
 
 
@@ -84,18 +82,15 @@ def _current_entry(history: History, champion: Champion) -> Entry:
 
 
 def rollback(workspace: Place, version: int | None, why: str) -> Entry:
-    """Make an earlier champion the champion again.
+    """Make an earlier champion the champion again: a version, or None for the previous one.
 
-    Args:
-        workspace: that has the registry; the process must hold its lock.
-        version: of the champion; None for the previous one.
-        why: the user's reason.
+    The process must hold the lock of the workspace.
 
     Raises:
         BadUsage: the version does not exist, or there is no previous champion.
         CorruptArtefact: the run's files do not match its record.
     """
-    history = open_history(workspace)
+    history = load_history_and_repair_pointer(workspace)
     current = history.champion
     if current is None:
         raise BadUsage(f"{workspace} has no champion yet, so there is nothing to roll back")
@@ -103,18 +98,8 @@ def rollback(workspace: Place, version: int | None, why: str) -> Entry:
         return _current_entry(history, current)
     target = _find_version(history, version)
     run = check_run(workspace, find_run_folder(workspace, target.run_id))
-    return append_entry(
-        workspace,
-        history,
-        action="rollback",
-        outcome="promoted",
-        run_id=run.run_id,
-        dataset_id=run.dataset_id,
-        dataset_digest=run.dataset_digest,
-        reasons=(f"version {current.version}, {current.run_id}, went back to version {target.version}",),
-        champion=next_champion(history, run, target.version),
-        why=why,
-    )
+    reason = f"version {current.version}, {current.run_id}, went back to version {target.version}"
+    return _append_promotion(workspace, history, run, reason, target.version, action="rollback", why=why)
 
 
 def _find_version(history: History, version: int | None) -> Champion:
@@ -129,25 +114,61 @@ def _find_version(history: History, version: int | None) -> Champion:
     return cast("Champion", versions[version].champion)  # every entry that promotes has one
 
 
-def make_decision(
+def append_decision(
+    settings: StageContext,
+    history: History,
+    data: Dataset,
+    run: RunRecord,
+    policy: Policy,
+    objections: tuple[str, ...] = (),
+    **fields: Any,
+) -> Entry:
+    """Decide about a challenger, and append the entry of the decision; `fields` are further ones of `Entry`.
+
+    Raises the errors of `find_reference` and `load_answers`.
+    """
+    objections = (*find_data_faults(settings.workspace, data), *objections)
+    decision = _decide(settings, history, data, run, policy, objections)
+    return append_entry(
+        settings.workspace,
+        history,
+        next_champion(history, run) if decision.promote else None,
+        run_id=run.run_id,
+        dataset_id=data.manifest.dataset_id,
+        dataset_digest=data.digest,
+        num_examples=decision.num_examples,
+        num_correct=decision.num_correct,
+        findings=decision.findings,
+        reasons=decision.reasons,
+        policy=policy,
+        **fields,
+    )
+
+
+def _decide(
     settings: StageContext, history: History, data: Dataset, run: RunRecord, policy: Policy, objections: tuple[str, ...]
 ) -> Decision:
-    """Decide by the answers of a challenger, the champion and the reference to the test split of a data set.
-
-    Raises:
-        BadInput: the data set has another image size or other classes than one of their own.
-        BadUsage: the policy names a reference that does not exist.
-        CorruptArtefact: a file does not match its record.
-    """
+    """Decide by the answers of a challenger, the champion and the reference to the test split of a data set."""
     answers = load_answers(settings, data, run)
     champion = history.champion.run_id if history.champion else None
     reference = find_reference(settings.workspace, history, data, policy)
+
+    def load_opponent(run_id: str | None) -> Contestant | None:
+        if run_id is None:
+            return None
+        opponent = check_run(settings.workspace, find_run_folder(settings.workspace, run_id))
+        rows = load_answers(settings, data, opponent)
+        columns = [*KEYS, "label"]
+        if not rows.select(columns).equals(answers.select(columns)):
+            raise CorruptArtefact(f"{run.run_id} and {run_id} did not answer the same examples of one data set")
+        return Contestant(run_id, rows["predicted"].to_numpy())
+
     inputs = DecisionInputs(
-        answers.labels,
+        answers["label"].to_numpy(),
         data.manifest.class_names,
-        Contestant(run.run_id, answers.predicted),
-        _load_contestant(settings, data, champion, answers),
-        _load_contestant(settings, data, reference, answers) if reference not in (champion, run.run_id) else None,
+        Contestant(run.run_id, answers["predicted"].to_numpy()),
+        load_opponent(champion),
+        load_opponent(reference) if reference not in (champion, run.run_id) else None,
         objections,
     )
     return decide(inputs, policy)
@@ -177,10 +198,9 @@ def find_reference(workspace: Place, history: History, data: Dataset, policy: Po
 
 
 def _can_answer(workspace: Place, data: Dataset, champion: Champion) -> bool:
-    """Return whether a former champion still exists and fits a data set."""
-    if not (workspace / champion.folder / RUN_NAME).exists():
-        return False
-    if not (workspace / "datasets" / champion.dataset_id / MANIFEST_NAME).exists():
+    """Return whether a former champion and its data set still exist, and it fits a data set."""
+    files = (f"{champion.folder}/{RUN_NAME}", f"datasets/{champion.dataset_id}/{MANIFEST_NAME}")
+    if not all((workspace / name).exists() for name in files):
         return False
     try:
         check_fits(workspace, data.manifest, load_run(workspace / champion.folder))
@@ -189,40 +209,9 @@ def _can_answer(workspace: Place, data: Dataset, champion: Champion) -> bool:
     return True
 
 
-def _load_contestant(
-    settings: StageContext, data: Dataset, run_id: str | None, challenger: TestAnswers
-) -> Contestant | None:
-    if run_id is None:
-        return None
-    run = check_run(settings.workspace, find_run_folder(settings.workspace, run_id))
-    answers = load_answers(settings, data, run)
-    challenger.check_same_examples(answers)
-    return Contestant(run_id, answers.predicted)
-
-
 def find_data_faults(workspace: Place, data: Dataset) -> tuple[str, ...]:
     """Return objections to a data set: it is not validated, or its failed checks of severity error."""
     if not is_validated(data.folder):
         return (f"{data.manifest.dataset_id} is not validated: backbeam validate {data.manifest.dataset_id}",)
     record = check_validation(workspace, data.manifest.dataset_id, data.digest)
     return tuple(result.describe() for result in record.with_outcome("error"))
-
-
-def append_decision(
-    workspace: Place, history: History, data: Dataset, run: RunRecord, decision: Decision, **fields: object
-) -> Entry:
-    """Append the entry of a decision; `fields` are further ones of `Entry`."""
-    return append_entry(
-        workspace,
-        history,
-        outcome="promoted" if decision.promote else "kept",
-        run_id=run.run_id,
-        dataset_id=data.manifest.dataset_id,
-        dataset_digest=data.digest,
-        num_examples=decision.num_examples,
-        num_correct=decision.num_correct,
-        findings=decision.findings,
-        reasons=decision.reasons,
-        champion=next_champion(history, run) if decision.promote else history.champion,
-        **fields,
-    )

@@ -8,10 +8,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from glob import glob
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from model.errors import BadInput
 from model.random_streams import STREAMS_VERSION
@@ -24,14 +24,14 @@ from pipeline.preprocess.manifest import load_manifest
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, check_validation, is_validated
 from pipeline.progress import show_message
-from pipeline.registry.challenge import check_fits
-from pipeline.registry.history import Entry, History, append_entry, open_history
+from pipeline.registry.contest import check_fits
+from pipeline.registry.history import Entry, History, append_entry, load_history_and_repair_pointer
 from pipeline.registry.policy import Policy
-from pipeline.registry.promotion import append_decision, find_data_faults, find_reference, make_decision
+from pipeline.registry.promotion import append_decision, find_data_faults, find_reference
 from pipeline.storage.places import is_remote
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_record import RunRecord, check_run
-from pipeline.train.stage import fit_config, train_stage
+from pipeline.train.stage import complete_config, train_stage
 
 if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings
@@ -45,12 +45,7 @@ class RetrainConfig:
         options: the sources and how they are preprocessed.
         config: of the challenger's training.
         warm_start: start training from the champion's parameters, if there is a champion.
-        policy: of promotion.
-        checks: the settings of every check of validation.
         baseline: id of the data set to measure drift from, or a prefix; None for the champion's.
-        slicings: of the evaluation.
-        saving: when checkpoints are written.
-        why: the user's reason, for the history.
     """
 
     options: DatasetConfig
@@ -71,8 +66,6 @@ class RetrainResult:
     Attributes:
         outcome: promoted or kept; unchanged if the same inputs were decided before.
         entry: of the decision, whether new or earlier.
-        history: all entries.
-        data: the data set.
     """
 
     outcome: Literal["promoted", "kept", "unchanged"]
@@ -84,10 +77,7 @@ class RetrainResult:
 def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> RetrainResult:
     """Train a challenger on the current sources, compare it with the champion, and append the decision to the history.
 
-    Args:
-        settings: of every stage; the process must hold the lock of the workspace.
-        config: what to do.
-        log: records which stages were skipped, and how long the others took.
+    The process must hold the lock of the workspace.
 
     Raises:
         BadInput: a source is missing or damaged, the data fail a check (which is entered in the history, once), do not
@@ -95,19 +85,24 @@ def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> Ret
         CorruptArtefact: a file does not match its record.
         EngineFailed: the Beam engine failed.
     """
-    history = open_history(settings.workspace)
+    history = load_history_and_repair_pointer(settings.workspace)
     data = preprocess_stage(settings, _expand_patterns(config.options), log)
     inputs = _digest_inputs(data, config)
-    earlier = history.find_inputs(inputs)
+    earlier = next((entry for entry in reversed(history) if entry.inputs == inputs), None)
     # rejected data are validated again if the champion changed: they may have drifted only from the earlier one's
     if earlier and (earlier.run_id or earlier.champion == history.champion):
-        return _repeat_result(earlier, history, data)
+        if earlier.run_id is None:
+            raise BadInput(
+                f"{data.manifest.dataset_id} was refused before, entry {earlier.number} of {earlier.when}, and has not "
+                f"changed: {'; '.join(earlier.reasons)}"
+            )
+        return RetrainResult("unchanged", earlier, history, data)
     training = _training_config(config, history)
     if history.champion:
         champion = check_run(settings.workspace, settings.workspace / history.champion.folder)
         check_fits(settings.workspace, data.manifest, champion)
         if training.warm_start:
-            fit_config(data, training).check_start(champion.config.layers)
+            complete_config(data, training).check_start(champion.config.layers)
     find_reference(settings.workspace, history, data, config.policy)  # errors are raised before training, not after
     _validate(settings, data, config, history, inputs, log)
     check_table_sizes(data.manifest)
@@ -120,51 +115,24 @@ def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> Ret
 
 def _expand_patterns(options: DatasetConfig) -> DatasetConfig:
     """Replace patterns such as incoming/* by the paths that match them now, sorted."""
-    return replace(options, datasets=tuple(chain.from_iterable(map(_expand, options.datasets))))
+    return replace(options, datasets=tuple(path for name in options.datasets for path in _expand(name)))
 
 
 def _expand(name: str) -> list[str]:
     if is_remote(name) or not any(character in name for character in "*?[") or Path(name).exists():
         return [name]
-    pattern = Path(name)
-    root = Path(pattern.anchor)  # the working directory for a relative pattern
-    paths = [path for path in root.glob(str(pattern.relative_to(root))) if not _is_hidden(path, pattern)]
+    paths = glob(name, recursive=True)  # noqa: PTH207  # as a shell does, it skips hidden files; Path.glob does not
     if not paths:
         raise BadInput(f"{name}: nothing fits this pattern")
-    return sorted(map(str, paths))
-
-
-def _is_hidden(path: Path, pattern: Path) -> bool:
-    """Return whether a part of a path begins with a dot and that of the pattern does not; a shell skips these too."""
-    pairs = zip(path.parts, pattern.parts, strict=False)
-    return any(part.startswith(".") and not expected.startswith(".") for part, expected in pairs)
+    return sorted(str(Path(path)) for path in paths)
 
 
 def _digest_inputs(data: Dataset, config: RetrainConfig) -> str:
     """Return the SHA-256 of all inputs but the champion, which the retraining itself may replace."""
     checks = {name: settings.model_dump() for name, settings in sorted(config.checks.items())}
-    inputs = [
-        data.digest,
-        config.config.digest,
-        config.warm_start,
-        config.policy.digest,
-        checks,
-        config.baseline,
-        version("backbeam"),
-        STREAMS_VERSION,
-        version("tensorflow"),
-    ]
-    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
-
-
-def _repeat_result(entry: Entry, history: History, data: Dataset) -> RetrainResult:
-    """Return the result of an earlier entry; raises BadInput if it rejected the data."""
-    if entry.run_id is None:
-        raise BadInput(
-            f"{data.manifest.dataset_id} was refused before, entry {entry.number} of {entry.when}, and has not "
-            f"changed: {'; '.join(entry.reasons)}"
-        )
-    return RetrainResult("unchanged", entry, history, data)
+    inputs = [data.digest, config.config.digest, config.warm_start, config.policy.digest, checks, config.baseline]
+    versions = [version("backbeam"), STREAMS_VERSION, version("tensorflow")]
+    return hashlib.sha256(json.dumps([*inputs, *versions]).encode()).hexdigest()
 
 
 def _validate(
@@ -172,8 +140,7 @@ def _validate(
 ) -> None:
     """Validate the data set and, if it is joint, each part that the champion was not trained on.
 
-    Raises:
-        BadInput: a data set fails a check; an entry of the history says so.
+    Raises BadInput if a data set fails a check; an entry of the history says so.
     """
     for dataset in [*_new_parts(settings, data, history), data]:
         try:
@@ -183,14 +150,12 @@ def _validate(
                 settings.workspace,
                 history,
                 action="retrain",
-                outcome="kept",
                 run_id=None,
                 dataset_id=data.manifest.dataset_id,
                 dataset_digest=data.digest,
                 inputs=inputs,
                 reasons=find_data_faults(settings.workspace, dataset),
                 policy=config.policy,
-                champion=history.champion,
                 why=config.why,
             )
             raise
@@ -235,22 +200,19 @@ def _decide(
     settings: StageContext, data: Dataset, run: RunRecord, config: RetrainConfig, history: History, inputs: str
 ) -> Entry:
     show_message("decide: working")
-    fields = {"action": "retrain", "inputs": inputs, "policy": config.policy, "why": config.why}
+    fields: dict[str, Any] = {"action": "retrain", "inputs": inputs, "why": config.why}
     if history.champion and history.champion.run_id == run.run_id:
         return append_entry(
             settings.workspace,
             history,
-            outcome="kept",
             run_id=run.run_id,
             dataset_id=data.manifest.dataset_id,
             dataset_digest=data.digest,
             reasons=("these data and this configuration give the champion itself",),
-            champion=history.champion,
+            policy=config.policy,
             **fields,
         )
-    objections = find_data_faults(settings.workspace, data)
+    objections: tuple[str, ...] = ()
     if run.run_id in history.rolled_back():
-        remedy = "`backbeam rollback --to VERSION` makes it that again"
-        objections = (*objections, f"it was the champion and was rolled back: {remedy}")
-    decision = make_decision(settings, history, data, run, config.policy, objections)
-    return append_decision(settings.workspace, history, data, run, decision, **fields)
+        objections = ("it was the champion and was rolled back: `backbeam rollback --to VERSION` makes it that again",)
+    return append_decision(settings, history, data, run, config.policy, objections, **fields)

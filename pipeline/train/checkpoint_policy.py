@@ -19,13 +19,7 @@ class CheckpointPolicy:
     keep: int = 2
 
     def is_due(self, first_step: int, last_step: int, seconds: float) -> bool:
-        """Tell whether to write a checkpoint at the end of a chunk.
-
-        Args:
-            first_step: updates done before the chunk.
-            last_step: updates done after it.
-            seconds: of training since the last checkpoint.
-        """
+        """Tell whether to write a checkpoint after a chunk of steps, `seconds` of training after the last one."""
         if self.every is None:
             return seconds >= SAVE_SECONDS
         return self.every > 0 and last_step // self.every > first_step // self.every

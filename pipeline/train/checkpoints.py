@@ -26,15 +26,7 @@ _Row = TypeVar("_Row", Progress, Agreement, ChunkLoss)
 
 
 class CheckpointRecord(Record):
-    """The metadata in a checkpoint file.
-
-    Attributes:
-        run_id: of the run.
-        config_digest: SHA-256 of its configuration.
-        step: updates done.
-        seconds: of training so far.
-        resumed_at: the steps at which the run was resumed before.
-    """
+    """The metadata in a checkpoint file: updates done, seconds of training, and the steps at which it was resumed."""
 
     format_version: Literal[2] = 2
     run_id: str
@@ -47,10 +39,7 @@ class CheckpointRecord(Record):
 class Snapshot(NamedTuple):
     """Everything needed to resume a run at the end of a chunk.
 
-    Attributes:
-        standing: the step and the state there.
-        curve: the points of the learning curve up to there.
-        agreements: of manual and autodiff, one per chunk; empty unless both are trained in lockstep.
+    There is an agreement of manual and autodiff per chunk if both are trained in lockstep, else none.
     """
 
     standing: Standing
@@ -59,38 +48,18 @@ class Snapshot(NamedTuple):
 
 
 class SavedCheckpoint(NamedTuple):
-    """A checkpoint that was read and verified.
-
-    Attributes:
-        path: its file.
-        record: its metadata.
-        tensors: its arrays, by name.
-        corrupt: newer files that failed verification.
-    """
+    """A checkpoint that was read and verified; `corrupt` are newer files of the run that failed verification."""
 
     path: Place
     record: CheckpointRecord
     tensors: dict[str, npt.NDArray[Any]]
     corrupt: tuple[Place, ...]
 
-    @property
-    def resumed_at(self) -> tuple[int, ...]:
-        """The steps at which a run was resumed, after it is resumed from this checkpoint."""
-        return (*self.record.resumed_at, self.record.step)
-
 
 def find_newest_checkpoint(folder: Place, config: TrainingConfig) -> SavedCheckpoint | None:
-    """Find the newest checkpoint of a run that verifies; print a warning for each newer one that does not.
+    """Find the newest checkpoint of a run that verifies, None if it has none; warn of each newer one that does not.
 
-    Args:
-        folder: of the run.
-        config: of the run.
-
-    Returns:
-        the checkpoint; None if the run has no checkpoint files.
-
-    Raises:
-        CorruptArtefact: there are checkpoint files, and none of them verifies.
+    Raises CorruptArtefact if there are checkpoint files, and none of them verifies.
     """
     corrupt: list[Place] = []
     for path in _list_newest_first(folder):
@@ -111,11 +80,9 @@ def find_newest_checkpoint(folder: Place, config: TrainingConfig) -> SavedCheckp
 
 
 def resume_from(saved: SavedCheckpoint | None, start: Any) -> Snapshot:
-    """Return the snapshot that training continues from.
+    """Return the snapshot that training continues from: of a checkpoint or, if it is None, of step 0.
 
-    Args:
-        saved: the checkpoint to resume; None to begin at step 0.
-        start: the state before the first step; of a run that is resumed only its structure, shapes and dtypes matter.
+    `start` is the state before the first step. For a checkpoint only its structure, shapes and dtypes matter.
 
     Raises:
         CorruptArtefact: the checkpoint lacks a tensor of the state, or its rows are incomplete.
@@ -123,31 +90,23 @@ def resume_from(saved: SavedCheckpoint | None, start: Any) -> Snapshot:
     if saved is None:
         return Snapshot(Standing(0, start))
     tensors = saved.tensors
-    record = saved.record
     state = restore(start, tensors, str(saved.path))
     try:
-        standing = Standing(record.step, state, _decode_rows(ChunkLoss, "losses", tensors), record.seconds)
+        losses = _decode_rows(ChunkLoss, "losses", tensors)
         curve = _decode_rows(Progress, "curve", tensors)
-        return Snapshot(standing, curve, _decode_rows(Agreement, "agreements", tensors))
+        agreements = _decode_rows(Agreement, "agreements", tensors)
     except (TypeError, ValueError):  # a column is missing, is shorter than the others, or is a scalar
         raise CorruptArtefact(
             f"{saved.path} is corrupt: its loss, curve or agreement columns are incomplete or differ in length"
         ) from None
+    return Snapshot(Standing(saved.record.step, state, losses, saved.record.seconds), curve, agreements)
 
 
 def write_checkpoint(
     folder: Place, config: TrainingConfig, resumed_at: tuple[int, ...], keep: int, snapshot: Snapshot
 ) -> None:
-    """Write a checkpoint, then delete the oldest ones beyond the number to keep.
-
-    Args:
-        folder: of the run.
-        config: of the run.
-        resumed_at: the steps at which the run was resumed.
-        keep: number of checkpoints to keep, this one included.
-        snapshot: what to save.
-    """
-    standing = snapshot.standing
+    """Write a checkpoint, then delete the oldest ones beyond the number to keep, this one included."""
+    standing, curve, agreements = snapshot
     record = CheckpointRecord(
         run_id=folder.name,
         config_digest=config.digest,
@@ -155,7 +114,10 @@ def write_checkpoint(
         seconds=standing.seconds,
         resumed_at=resumed_at,
     )
-    data = _encode(snapshot, record)
+    tensors = {name: np.asarray(part) for name, part in name_parts(standing.state).items()}
+    for table, rows in (("losses", standing.losses), ("curve", curve), ("agreements", agreements)):
+        tensors |= _encode_rows(table, rows)
+    data = encode_tensors(tensors, record.to_json().decode())
     name = _file_name(standing.step, data)
     write_atomically(folder / CHECKPOINTS_NAME / name, data)
     older = [path for path in _list_newest_first(folder) if path.name != name]
@@ -189,15 +151,6 @@ def _read(path: Place, run_id: str, config: TrainingConfig) -> tuple[CheckpointR
     if path.name != _file_name(record.step, data):
         raise CorruptArtefact(f"{path} is corrupt: it is of step {record.step}")
     return record, decode_tensors(data, str(path))
-
-
-def _encode(snapshot: Snapshot, record: CheckpointRecord) -> bytes:
-    """Serialize a snapshot: the tensors of the state, the columns of its rows, and the record as metadata."""
-    standing, curve, agreements = snapshot
-    tensors = {name: np.asarray(part) for name, part in name_parts(standing.state).items()}
-    losses = _encode_rows("losses", standing.losses)
-    columns = losses | _encode_rows("curve", curve) | _encode_rows("agreements", agreements)
-    return encode_tensors(tensors | columns, record.to_json().decode())
 
 
 def _encode_rows(name: str, rows: Sequence[Any]) -> dict[str, npt.NDArray[Any]]:

@@ -28,15 +28,11 @@ def current_conditions() -> Conditions:
 
 def compare_conditions(first: RunRecord, second: RunRecord) -> dict[str, tuple[str, str]]:
     """Return the conditions, versions and devices in which two runs differ, by name, with both values."""
-    before = _condition_values(first)
-    after = _condition_values(second)
-    pairs = {name: (before.get(name, ""), after.get(name, "")) for name in sorted({*before, *after})}
+    before, after = (
+        run.versions | run.conditions.model_dump(mode="json") | {"device": run.device} for run in (first, second)
+    )
+    pairs = {name: (str(before.get(name, "")), str(after.get(name, ""))) for name in sorted({*before, *after})}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _condition_values(run: RunRecord) -> dict[str, str]:
-    values = run.conditions.model_dump(mode="json") | {"device": run.device}
-    return {name: str(value) for name, value in (run.versions | values).items()}
 
 
 def _describe_machine() -> str:

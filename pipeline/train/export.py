@@ -1,34 +1,47 @@
-"""Export the model of a run for programs without backbeam."""
+"""Export the model of a run as a folder for programs without backbeam."""
 
+import json
 from pathlib import Path
 
 from pipeline.context import quiet_imports
-from pipeline.storage.files import check_does_not_exist, file_digest
-from pipeline.train.run_lookup import Model
-from pipeline.train.run_record import RUN_NAME
+from pipeline.storage.files import check_does_not_exist, create_folder_atomically, file_digest, write_atomically
+from pipeline.train.run_lookup import TrainedModel
+from pipeline.train.run_record import PARAMETERS_NAME, RUN_NAME
+
+SAVED_MODEL_NAME = "saved_model"
+DESCRIPTION_NAME = "model.json"
 
 
-def export_model(model: Model, target: Path) -> None:
-    """Write the model of a run as a SavedModel, with its parameters and a description.
+def export_model(model: TrainedModel, target: Path) -> None:
+    """Write a folder with a SavedModel, the parameters and a description of both, atomically.
 
     Raises:
         BadUsage: target exists.
         CorruptArtefact: the parameters do not match the run's record.
     """
     check_does_not_exist(target)
-    data = model.run.parameters.read(model.folder)
+    run = model.run
+    data = run.parameters.read(model.folder)
     with quiet_imports():
+        from model.checkpoint import decode_parameters
         from model.devices import initialise_devices
-        from pipeline.train.saved_model import write_saved_model
+        from model.export import describe_network, save_network
+        from model.network import build_network
 
         initialise_devices()
-    run = model.run
-    manifest = model.manifest
-    origin = {
+    size = (model.manifest.height, model.manifest.width)
+    parameters = decode_parameters(data, PARAMETERS_NAME, run.config.layers)
+    network = build_network(run.config.activation, run.config.output, run.config.loss)
+    about = describe_network(run.config, *size, model.manifest.class_names)
+    about["parameters"] = run.parameters.model_dump()
+    about["origin"] = {
         "run_id": run.run_id,
         "run_digest": file_digest(model.folder / RUN_NAME),
         "dataset_id": run.dataset_id,
         "dataset_digest": run.dataset_digest,
         "versions": run.versions,
     }
-    write_saved_model(target, data, run.config, (manifest.height, manifest.width), manifest.class_names, origin)
+    with create_folder_atomically(target) as folder:
+        save_network(folder / SAVED_MODEL_NAME, network, parameters, *size)
+        write_atomically(folder / PARAMETERS_NAME, data)
+        write_atomically(folder / DESCRIPTION_NAME, json.dumps(about, indent=2, sort_keys=True).encode() + b"\n")

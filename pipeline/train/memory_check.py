@@ -22,31 +22,24 @@ _DEVICE_FILES = Path("/dev")
 
 
 def check_memory(config: TrainingConfig, device: str) -> None:
-    """Check that the network fits the memory of this machine.
+    """Raise BadUsage if a network does not fit the memory; `device` is as for `model.devices.choose_devices`.
 
     The estimate is a lower bound, so nothing that could work is refused. A system that does not tell its memory passes.
-
-    Args:
-        config: of the run.
-        device: as for `model.devices.choose_devices`.
-
-    Raises:
-        BadUsage: it does not fit; the message has both figures.
     """
     # TensorFlow is not imported yet, so whether "auto" means a GPU is guessed from the driver's device files.
     on_cpu = device == "cpu" or (device == "auto" and not any(_DEVICE_FILES.glob("nvidia[0-9]*")))
-    subject = f"layers {_format_layers(config)} with batches of {config.batch_size:,} need"
+    layers = "-".join(map(str, config.layers))
+    subject = f"layers {layers} with batches of {config.batch_size:,} need"
     _compare(needed_bytes(config, on_cpu), subject, "choose smaller layers or batches")
 
 
 def check_gradient_check_memory(config: TrainingConfig) -> None:
-    """Check that the gradient check of a network fits the memory, as `check_memory` does for training."""
-    subject = f"a gradient check of layers {_format_layers(config)} needs"
+    """Raise BadUsage if the gradient check of a network does not fit the memory."""
+    subject = f"a gradient check of layers {'-'.join(map(str, config.layers))} needs"
     _compare(gradient_check_bytes(config), subject, "choose smaller layers")
 
 
 def _compare(needed: int, subject: str, remedy: str) -> None:
-    """Raise BadUsage if more bytes are needed than this machine has."""
     available = memory_bytes()
     if available is not None and needed > available:
         raise BadUsage(
@@ -73,8 +66,7 @@ def gradient_check_bytes(config: TrainingConfig) -> int:
     """Return a lower bound of the memory that `model.gradcheck.check_gradients` takes, in bytes.
 
     It works in float64 on the CPU. Counted are the parameters, their manual gradients and those of autodiff, a copy of
-    the largest layer's weights with one number moved for a central difference, and the values of every layer for one
-    batch.
+    the largest layer's weights, of which a central difference moves one number, and the values of every layer.
     """
     largest_weights = max(inputs * outputs for inputs, outputs in pairwise(config.layers))
     num_values = GRADIENT_CHECK_EXAMPLES * sum(config.layers)
@@ -82,7 +74,6 @@ def gradient_check_bytes(config: TrainingConfig) -> int:
 
 
 def _parameter_counts(config: TrainingConfig) -> Iterator[int]:
-    """Yield the number of weights and biases of each layer."""
     return ((inputs + 1) * outputs for inputs, outputs in pairwise(config.layers))
 
 
@@ -130,10 +121,6 @@ def _limit_files() -> Iterator[Path]:
                 yield _CGROUPS / path_of_group / "memory.max"
             elif "memory" in controllers.split(","):
                 yield _CGROUPS / "memory" / path_of_group / "memory.limit_in_bytes"
-
-
-def _format_layers(config: TrainingConfig) -> str:
-    return "-".join(map(str, config.layers))
 
 
 def _gibibytes(num_bytes: int) -> str:

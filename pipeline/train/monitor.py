@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import isfinite
 from threading import Event
 from typing import TypeAlias
@@ -35,49 +36,35 @@ class TrainingDiverged(BadUsage):
         super().__init__(f"training with seed {config.seed} diverged: {problem}; lower {rates}")
 
 
+@dataclass
 class TrainingMonitor:
     """Collect what one run reports; `report` and `chunk_done` are the callbacks of a `model.fitting.Listener`.
 
     Attributes:
-        curve: the points of the learning curve so far.
+        listeners: also called with every report.
+        stop: stops the run at the end of a chunk once it is set.
+        write: writes a checkpoint; None if another process writes them.
         agreements: of manual and autodiff, one per chunk; empty unless both are trained in lockstep.
         latest: the end of the last finished chunk, or the start of the run.
-        listeners: also called with every report.
     """
 
-    def __init__(
-        self,
-        config: TrainingConfig,
-        start: Snapshot,
-        listeners: list[Report],
-        stop: Event,
-        policy: CheckpointPolicy,
-        write: Callable[[Snapshot], None] | None,
-    ) -> None:
-        """Begin at a snapshot.
+    config: TrainingConfig
+    start: Snapshot
+    listeners: list[Report]
+    stop: Event
+    policy: CheckpointPolicy
+    write: Callable[[Snapshot], None] | None
 
-        Args:
-            config: of the run.
-            start: step 0, or a checkpoint.
-            listeners: also called with every report.
-            stop: stops the run at the end of a chunk once it is set.
-            policy: when to write checkpoints.
-            write: writes a checkpoint; None if another process writes them.
-        """
-        self.curve = list(start.curve)
-        self.agreements = list(start.agreements)
-        self.latest = start.standing
-        self.listeners = listeners
-        self._config = config
-        self._stop = stop
-        self._policy = policy
-        self._write = write
-        self._saved = start.standing
+    def __post_init__(self) -> None:
+        self.curve = list(self.start.curve)
+        self.agreements = list(self.start.agreements)
+        self.latest = self.start.standing
+        self._saved = self.start.standing
 
     def report(self, point: Progress, parameters: Parameters) -> None:
         """Add a point to the learning curve; raises TrainingDiverged if its loss is infinite or NaN."""
         if point.step and not isfinite(point.loss):  # the loss at step 0 is NaN: no batch was seen yet
-            raise TrainingDiverged(self._config, f"the loss is {point.loss} at step {point.step}")
+            raise TrainingDiverged(self.config, f"the loss is {point.loss} at step {point.step}")
         self.curve.append(point)
         for listener in self.listeners:
             listener(point, parameters)
@@ -90,9 +77,9 @@ class TrainingMonitor:
         self.latest = standing
         seconds = standing.seconds - self._saved.seconds
         # After the last step the run is written instead.
-        if standing.step < self._config.num_steps and self._policy.is_due(first_step, standing.step, seconds):
+        if standing.step < self.config.num_steps and self.policy.is_due(first_step, standing.step, seconds):
             self._save()
-        if self._stop.is_set():
+        if self.stop.is_set():
             raise TrainingStopped
 
     def save_last_chunk(self) -> None:
@@ -105,17 +92,17 @@ class TrainingMonitor:
                 self._save()
         except (BackbeamError, OSError, tf.errors.OpError) as problem:
             warn(f"train: warning: no checkpoint of step {self.latest.step} could be written: {problem}")
-        if self._write and self._saved.step:
+        if self.write and self._saved.step:
             step = self._saved.step
-            show_message(f"train: seed {self._config.seed} is left at step {step}: the same command goes on from there")
+            show_message(f"train: seed {self.config.seed} is left at step {step}: the same command goes on from there")
 
     def _save(self) -> None:
-        if self._write:
+        if self.write:
             latest = self.latest
             # A run may stop between the report at the end of a chunk and the end of that chunk.
             curve = tuple(point for point in self.curve if point.step <= latest.step)
             agreements = tuple(row for row in self.agreements if row.step <= latest.step)
-            self._write(Snapshot(latest, curve, agreements))
+            self.write(Snapshot(latest, curve, agreements))
             self._saved = latest
 
 
@@ -124,27 +111,23 @@ def keep_resumable_on_failure(folder: Place, record: Place, monitor: TrainingMon
     """Reduce the folder of a run that fails or is interrupted to its checkpoints and its TensorBoard log.
 
     A run that diverged is deleted: resumed, it would diverge again. Errors during cleanup are suppressed; the original
-    error is raised.
-
-    Args:
-        folder: of the run.
-        record: the file that is written last; once it exists the run is complete and left alone.
-        monitor: of the run.
+    error is raised. Once `record` exists, which is written last, the run is complete and left alone.
     """
     try:
         yield
     except BaseException as problem:
         with suppress_storage_errors():
             if not record.exists():
-                diverged = isinstance(problem, TrainingDiverged)
-                if not diverged:
+                if isinstance(problem, TrainingDiverged):
+                    remove_tree(folder)
+                else:
                     monitor.save_last_chunk()
-                _remove_incomplete(folder, diverged)
+                    _keep_checkpoints(folder)
         raise
 
 
-def _remove_incomplete(folder: Place, diverged: bool) -> None:
-    if diverged or not any((folder / CHECKPOINTS_NAME).glob("*")):
-        remove_tree(folder)
-    else:
+def _keep_checkpoints(folder: Place) -> None:
+    if any((folder / CHECKPOINTS_NAME).glob("*")):
         remove_tree_except(folder, CHECKPOINTS_NAME, TENSORBOARD_NAME)
+    else:
+        remove_tree(folder)

@@ -12,7 +12,7 @@ from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 
 
 @dataclass(frozen=True)
-class Model:
+class TrainedModel:
     """A complete run and the manifest of its data set, which is enough to use the network without the shards."""
 
     folder: Place
@@ -21,37 +21,28 @@ class Model:
 
 
 def find_run(workspace: Place, name: str | None) -> tuple[RunRecord, Dataset]:
-    """Find a complete run and its data set, and check the files of both; see `find_run_folder`.
+    """Find a complete run and its data set, and check the files of both.
 
-    Raises:
-        BadUsage: no run matches the name, or several do.
-        CorruptArtefact: a file does not match its record, or the data set is not the one the run was trained on.
+    Raises BadUsage as `find_run_folder`, CorruptArtefact as `check_run` and `load_dataset_of`.
     """
     run = check_run(workspace, find_run_folder(workspace, name))
     return run, load_dataset_of(workspace, run, check_dataset)
 
 
-def find_model(workspace: Place, name: str | None) -> Model:
-    """Find a complete run and load its record and its data set's manifest, but no shard; see `find_run_folder`.
+def find_model(workspace: Place, name: str | None) -> TrainedModel:
+    """Find a complete run and load its record and its data set's manifest, but no shard and no parameters.
 
-    The parameters are verified when they are read.
-
-    Raises:
-        BadUsage: no run matches the name, or several do.
-        CorruptArtefact: a record is corrupt, or the data set is not the one the run was trained on.
+    Raises BadUsage as `find_run_folder`, CorruptArtefact as `load_run` and `load_dataset_of`.
     """
     folder = find_run_folder(workspace, name)
     run = load_run(folder)
-    return Model(folder, run, load_dataset_of(workspace, run, load_manifest).manifest)
+    return TrainedModel(folder, run, load_dataset_of(workspace, run, load_manifest).manifest)
 
 
 def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tuple[Manifest, str]]) -> Dataset:
     """Load the data set that a run was trained on.
 
-    Args:
-        workspace: of both.
-        run: the run's record.
-        load: `check_dataset` to check the shards too, `load_manifest` if they are not read or are checked when read.
+    `load` is `check_dataset` to check the shards too, `load_manifest` if they are not read or are checked when read.
 
     Raises:
         CorruptArtefact: the data set is missing, corrupt, or not the one the run was trained on.
@@ -70,13 +61,8 @@ def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tu
 
 
 def find_run_folder(workspace: Place, name: str | None) -> Place:
-    """Find the folder of a complete run.
+    """Find the folder of a complete run by its id or a prefix; None means the only run of the workspace.
 
-    Args:
-        workspace: to search.
-        name: the run's id or a prefix of it; None for the only run of the workspace.
-
-    Raises:
-        BadUsage: no run matches, or several do.
+    Raises BadUsage if no run matches, or several do.
     """
     return find_complete(workspace / "runs", RUN_NAME, name, "run")

@@ -43,7 +43,6 @@ class Conditions(Record):
     Attributes:
         code_digest: SHA-256 of the source files of backbeam.
         machine: the processor's architecture, and its model if the system tells it.
-        num_processors: of the machine.
         inter_op_threads: of TensorFlow, between operations; 0 for its default.
         intra_op_threads: of TensorFlow, within an operation; 0 for its default.
         xla_flags: XLA_FLAGS of the environment when the run was compiled.
@@ -61,16 +60,11 @@ class RunRecord(Record):
     """The record of a complete run. It is written last, so a folder without it is incomplete.
 
     Attributes:
-        run_id: the name of the run's folder.
-        dataset_id: the data set's folder.
-        dataset_digest: SHA-256 of its manifest.
-        config: as trained.
+        dataset_digest: SHA-256 of the data set's manifest.
         parameters: the file of the parameters, in the run's folder.
         tables: the Parquet files that training wrote.
         agreement: of manual and autodiff; None unless both were trained in lockstep.
-        device: what it was trained on.
         seconds: of training, compilation included.
-        finished: time of completion in UTC, ISO 8601.
         versions: of Python and of the packages that training depends on.
         conditions: what else can decide the bits.
         resumed_at: the steps at which the run was resumed; omitted from the file if there are none.

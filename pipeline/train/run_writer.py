@@ -1,19 +1,16 @@
 """Write a trained run: its parameters, its tables, and last its record."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from model.checkpoint import encode_parameters
-from model.fitting import Progress
+from model.fitting import Progress, Standing
 from model.lockstep import Agreement
 from model.network import Parameters
-from model.recipes import TrainingConfig
 from pipeline.storage.files import digest_of
-from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo, commit_file, now
 from pipeline.storage.tables import (
     SCHEMAS,
@@ -25,89 +22,61 @@ from pipeline.storage.tables import (
     write_table,
 )
 from pipeline.train.environment import current_conditions
-from pipeline.train.run_record import (
-    PARAMETERS_NAME,
-    RUN_NAME,
-    RunRecord,
-    StepAgreement,
-    current_versions,
-)
+from pipeline.train.run_record import PARAMETERS_NAME, RUN_NAME, RunRecord, StepAgreement, current_versions
+from pipeline.train.training_job import TrainingAttempt, TrainingJob
 
 
-@dataclass(frozen=True)
-class TrainedRun:
-    """A run after its last step, not yet written.
-
-    Attributes:
-        run_id: the name of its folder.
-        dataset_id: the folder of its data set.
-        dataset_digest: SHA-256 of the manifest.
-        config: as trained.
-        parameters: of the network.
-        curve: the learning curve, one point per report.
-        agreements: of manual and autodiff, at least one; with a drift if both were trained in lockstep.
-        device: what it was trained on.
-        seconds: of training, compilation included.
-        resumed_at: the steps at which it was resumed.
-    """
-
-    run_id: str
-    dataset_id: str
-    dataset_digest: str
-    config: TrainingConfig
-    parameters: Parameters
-    curve: Sequence[Progress]
-    agreements: Sequence[Agreement]
-    device: str
-    seconds: float
-    resumed_at: tuple[int, ...]
-
-
-def write_run(workspace: Place, run: TrainedRun) -> None:
+def write_run(
+    job: TrainingJob,
+    attempt: TrainingAttempt,
+    end: Standing,
+    curve: Sequence[Progress],
+    agreements: Sequence[Agreement],
+    device: str,
+) -> None:
     """Write a run to its folder and its tables to the reports folder; the record, which makes it complete, last.
 
-    Raises:
-        Locked: another process wrote one of the files to the store meanwhile.
+    There is at least one agreement of manual and autodiff; the last has a drift if both were trained in lockstep.
+    Raises Locked if another process wrote one of the files to the store meanwhile.
     """
-    folder = workspace / "runs" / run.run_id
-    parameters = _write_parameters(folder, run)
-    rows: dict[str, Sequence[Any]] = {"learning_curve": run.curve, "gradient_agreement": run.agreements}
-    tables = tuple(_write_rows(workspace, run, table, rows[table], parameters.sha256) for table in rows)
-    publish_tables(workspace, run.run_id, TRAINING_TABLES)
+    parameters = _write_parameters(job, attempt, end.state.parameters)
+    rows: dict[str, Sequence[Any]] = {"learning_curve": curve, "gradient_agreement": agreements}
+    tables = tuple(_write_rows(job, attempt.run_id, table, rows[table], parameters.sha256) for table in rows)
+    publish_tables(job.workspace, attempt.run_id, TRAINING_TABLES)
     record = RunRecord(
-        run_id=run.run_id,
-        dataset_id=run.dataset_id,
-        dataset_digest=run.dataset_digest,
-        config=run.config,
+        run_id=attempt.run_id,
+        dataset_id=job.dataset.manifest.dataset_id,
+        dataset_digest=job.dataset.digest,
+        config=attempt.config,
         parameters=parameters,
         tables=tables,
-        agreement=_summarise(run.agreements),
-        device=run.device,
-        seconds=run.seconds,
+        agreement=_summarise(agreements),
+        device=device,
+        seconds=end.seconds,
         finished=now(),
         versions=current_versions(),
-        resumed_at=run.resumed_at,
+        resumed_at=attempt.resumed_at,
         conditions=current_conditions(),
     )
-    commit_file(folder / RUN_NAME, record.to_json())
+    commit_file(job.workspace / "runs" / attempt.run_id / RUN_NAME, record.to_json())
 
 
-def _write_parameters(folder: Place, run: TrainedRun) -> FileInfo:
+def _write_parameters(job: TrainingJob, attempt: TrainingAttempt, parameters: Parameters) -> FileInfo:
     about = {
-        "run_id": run.run_id,
-        "dataset_digest": run.dataset_digest,
-        "config": run.config.model_dump(mode="json"),
+        "run_id": attempt.run_id,
+        "dataset_digest": job.dataset.digest,
+        "config": attempt.config.model_dump(mode="json"),
     }
-    data = encode_parameters(run.parameters, about)
-    commit_file(folder / PARAMETERS_NAME, data)
+    data = encode_parameters(parameters, about)
+    commit_file(job.workspace / "runs" / attempt.run_id / PARAMETERS_NAME, data)
     return FileInfo(name=PARAMETERS_NAME, num_bytes=len(data), sha256=digest_of(data))
 
 
-def _write_rows(workspace: Place, run: TrainedRun, table: str, rows: Sequence[Any], model_digest: str) -> TableFile:
+def _write_rows(job: TrainingJob, run_id: str, table: str, rows: Sequence[Any], model_digest: str) -> TableFile:
     """Write a table from named tuples whose fields are its columns."""
     columns = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))
-    origin = origin_columns(len(rows), run.run_id, run.dataset_digest, model_digest)
-    path = staging_folder(workspace, table, run.run_id) / f"{table}.parquet"
+    origin = origin_columns(len(rows), run_id, job.dataset.digest, model_digest)
+    path = staging_folder(job.workspace, table, run_id) / f"{table}.parquet"
     file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]), commit_file)
     return TableFile(table=table, **file.model_dump())
 

@@ -1,16 +1,38 @@
-"""Read the examples of a split from its shards, for training. The shards must have been checked once before."""
+"""Read the examples of a split from its shards, for training, and copy remote shards to this machine."""
+
+from pathlib import Path
 
 import numpy as np
 
 from model.batches import SplitReader
+from model.errors import CorruptArtefact
 from model.examples import Bytes, Examples, concatenate
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.shards import FIRST_EXAMPLES, read_shard_again
+from pipeline.storage.files import write_atomically
 from pipeline.storage.places import Place
+from pipeline.storage.workspace import local_folder_of
+
+
+def copy_shards_locally(dataset: Place, manifest: Manifest, workspace: Place) -> Path:
+    """Copy the shards of a remote data set to this machine, unless there are copies that verify.
+
+    Return the folder to read from, a local data set's own; raise CorruptArtefact if a shard in the store is corrupt.
+    """
+    if isinstance(dataset, Path):
+        return dataset
+    copies = local_folder_of(workspace) / "datasets"
+    for shard in (shard for split in manifest.splits.values() for shard in split.shards):
+        owner = manifest.id_of(shard)
+        try:
+            shard.check(copies / owner)
+        except CorruptArtefact:  # the copy is missing or damaged
+            write_atomically(copies / owner / shard.name, shard.read(dataset.parent / owner))
+    return copies / dataset.name
 
 
 def make_split_reader(dataset: Place, manifest: Manifest, split: str) -> SplitReader:
-    """Return a reader of the shards of a split; it raises CorruptArtefact for a shard that changed since the check."""
+    """Return a reader of the shards of a split; it raises CorruptArtefact for a shard that changed since its check."""
     infos = manifest.splits[split].shards
 
     def read_shard(number: int, images: Bytes | None = None) -> Examples:

@@ -1,11 +1,9 @@
 """The stage that trains: check the machine, train the runs that are missing, skip those that are complete.
 
-TensorFlow takes seconds to import, so it is imported only when there is a run to train: a command that finds every run
-complete does without it.
+TensorFlow takes seconds to import, so it is imported only when there is a run to train.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from model.errors import BadUsage
 from model.recipes import TrainingConfig, fit_to_data
@@ -17,9 +15,6 @@ from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.memory_check import check_memory
 from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, TENSORBOARD_NAME, RunRecord, check_run, run_id
 
-if TYPE_CHECKING:
-    from pipeline.train.trainer import TrainingJob  # imports TensorFlow
-
 
 def train_stage(
     settings: StageContext,
@@ -29,29 +24,18 @@ def train_stage(
     policy: CheckpointPolicy,
     log: StageLog,
 ) -> list[RunRecord]:
-    """Train the runs that are missing, side by side if they are several, and check all.
+    """Train the runs that are missing, side by side if they are several, and check all; return their records.
 
-    A run that was interrupted is resumed from its newest checkpoint.
-
-    Args:
-        settings: of every stage.
-        dataset: to train on.
-        configs: one, or several that differ only in their seeds.
-        tensorboard: whether to write logs for TensorBoard.
-        policy: when to write checkpoints.
-        log: records the time spent, and whether the stage was skipped.
-
-    Returns:
-        the record of each run, in the order of configs.
+    Several configurations differ only in their seeds. A run that was interrupted is resumed from its newest checkpoint.
 
     Raises:
         BadUsage: the network does not fit the memory or the data set, or a complete run lacks a TensorBoard log.
         CorruptArtefact: a file of the data set or of a run does not match its record, or a run has checkpoints and
             none of them verifies.
     """
-    fitted = [fit_config(dataset, config) for config in configs]
-    folders = [_run_folder(settings, dataset, config) for config in fitted]
-    missing = [config for config, folder in zip(fitted, folders, strict=True) if not _is_complete(folder)]
+    completed = [complete_config(dataset, config) for config in configs]
+    folders = [_run_folder(settings, dataset, config) for config in completed]
+    missing = [config for config, folder in zip(completed, folders, strict=True) if not (folder / RUN_NAME).exists()]
     if tensorboard:
         _check_tensorboard_logs(folders)
 
@@ -67,23 +51,22 @@ def train_stage(
     return run_unless_complete("train", not missing, build, check, settings, log)
 
 
-def assist_stage(settings: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
+def train_as_worker_stage(settings: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
     """Train as a worker that is not the chief: read the data set, take part in every step, write no run.
 
-    Returns:
-        the id of the run that the chief writes.
+    Returns the id of the run that the chief writes.
 
     Raises:
         CorruptArtefact: a file of the data set or of an existing run does not match its record.
         EngineFailed: another worker did not come, or is gone.
     """
-    fitted = fit_config(dataset, config)
-    folder = _run_folder(settings, dataset, fitted)
+    completed = complete_config(dataset, config)
+    folder = _run_folder(settings, dataset, completed)
 
     def build() -> None:
-        _assist(settings, dataset, fitted, log)
+        _train(settings, dataset, [completed], False, CheckpointPolicy(), log)
 
-    if _is_complete(folder):
+    if (folder / RUN_NAME).exists():
         run_unless_complete("train", True, build, lambda: check_run(settings.workspace, folder), settings, log)
     else:
         build()  # without a check: the chief may write the run after this worker ends
@@ -101,7 +84,7 @@ def check_machine(settings: StageContext, config: TrainingConfig) -> None:
         choose_precision(config.precision, devices.logical[0])
 
 
-def fit_config(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:
+def complete_config(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:
     """Return the configuration with what the data set decides; raises BadUsage as `model.recipes.fit_to_data`."""
     manifest = dataset.manifest
     num_examples = manifest.splits["train"].num_examples
@@ -118,46 +101,27 @@ def _train(
 ) -> None:
     with log.timed("import"), quiet_imports():
         from model.replicas import start_engine
-        from pipeline.train.trainer import prepare_attempt, train_runs
-    job = _training_job(settings, dataset, tensorboard, policy)
+        from pipeline.train.trainer import train_as_worker, train_runs
+        from pipeline.train.training_job import TrainingJob, prepare_attempt
+    job = TrainingJob(settings.workspace, dataset, tensorboard, policy)
     attempts = [prepare_attempt(job, config) for config in configs]
+    identity = f"{attempts[0].run_id} from step {attempts[0].first_step}"  # equal in all processes of the cluster
     with log.timed("import"), quiet_imports():
-        engine = start_engine(configs[0], settings.device, settings.cluster, attempts[0].identity)
+        engine = start_engine(configs[0], settings.device, settings.cluster, identity)
     with log.timed("train"):
-        train_runs(job, attempts, engine)
-
-
-def _assist(settings: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> None:
-    with log.timed("import"), quiet_imports():
-        from model.replicas import start_engine
-        from pipeline.train.trainer import assist_training, prepare_attempt
-    job = _training_job(settings, dataset, tensorboard=False, policy=CheckpointPolicy())
-    attempt = prepare_attempt(job, config)
-    with log.timed("import"), quiet_imports():
-        engine = start_engine(config, settings.device, settings.cluster, attempt.identity)
-    with log.timed("train"):
-        assist_training(job, attempt, engine)
-
-
-def _training_job(
-    settings: StageContext, dataset: Dataset, tensorboard: bool, policy: CheckpointPolicy
-) -> "TrainingJob":
-    from pipeline.train.trainer import TrainingJob
-
-    return TrainingJob(settings.workspace, dataset.folder, dataset.manifest, dataset.digest, tensorboard, policy)
+        if settings.cluster is None or settings.cluster.is_chief:
+            train_runs(job, attempts, engine)
+        else:
+            train_as_worker(job, attempts[0], engine)
 
 
 def _run_folder(settings: StageContext, dataset: Dataset, config: TrainingConfig) -> Place:
     return settings.workspace / "runs" / run_id(dataset.digest, config)
 
 
-def _is_complete(folder: Place) -> bool:
-    return (folder / RUN_NAME).exists()
-
-
 def _check_tensorboard_logs(folders: Sequence[Place]) -> None:
     for folder in folders:
-        if _is_complete(folder) and not (folder / TENSORBOARD_NAME).exists():
+        if (folder / RUN_NAME).exists() and not (folder / TENSORBOARD_NAME).exists():
             raise BadUsage(
                 f"{folder} was trained without --tensorboard: delete it to train again, or leave the option out"
             )

@@ -4,7 +4,6 @@ from importlib.util import find_spec
 from math import isnan
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from model.errors import BadUsage, storage_failures
@@ -22,17 +21,9 @@ class TensorBoardLog:
     """The event files of one run."""
 
     def __init__(self, folder: Path, config: TrainingConfig, monitored: Examples, image_size: tuple[int, int]) -> None:
-        """Create the event file and log the graph of a step.
+        """Create the event file and log the graph of a step; `image_size` is height and width.
 
-        Args:
-            folder: to write to.
-            config: of the run.
-            monitored: the test examples of the reports.
-            image_size: height and width.
-
-        Raises:
-            BadUsage: TensorBoard is not installed.
-            StorageFailed: the folder cannot be written to.
+        Raises BadUsage if TensorBoard is not installed, StorageFailed if the folder cannot be written to.
         """
         if find_spec("tensorboard") is None:
             raise BadUsage("--tensorboard needs the package tensorboard: pip install 'backbeam[tensorboard]'")
@@ -43,13 +34,12 @@ class TensorBoardLog:
         with storage_failures(folder):
             self._writer = tf.summary.create_file_writer(str(folder))
             with self._writer.as_default(step=0):
-                tf.summary.graph(trace_step_graph(config))
+                tf.summary.graph(_trace_step_graph(config))
 
     def report(self, point: Progress, parameters: Parameters) -> None:
         """Log a point of the learning curve and its parameters; at the last step also the mistakes.
 
-        Raises:
-            StorageFailed: the folder cannot be written to.
+        Raises StorageFailed if the folder cannot be written to.
         """
         with storage_failures(self._folder), self._writer.as_default(step=point.step):
             if not isnan(point.loss):  # as it is at step 0
@@ -72,18 +62,15 @@ class TensorBoardLog:
         if not len(chosen):
             return
         images = self._monitored.images[chosen].reshape(-1, *self._size, 1)
-        tf.summary.image("mistakes", images, max_outputs=MAX_MISTAKES, description=self._describe(chosen, outputs))
-
-    def _describe(self, chosen: np.ndarray, outputs: np.ndarray) -> str:
-        lines = [
+        captions = [
             f"{rank}. test:{self._monitored.indices[i]}: class {self._monitored.labels[i]} taken for "
             f"{outputs[i].argmax()} ({outputs[i].max():.3f})"
             for rank, i in enumerate(chosen.tolist(), 1)
         ]
-        return "\n".join(lines)
+        tf.summary.image("mistakes", images, max_outputs=MAX_MISTAKES, description="\n".join(captions))
 
 
-def trace_step_graph(config: TrainingConfig) -> tf.Graph:
+def _trace_step_graph(config: TrainingConfig) -> tf.Graph:
     """Return the graph of one update: forward pass, gradients and descent; of the step compare, the manual update."""
     if config.step == "compare":
         config = config.model_copy(update={"step": "manual"})

@@ -4,7 +4,6 @@ Training itself is `model.fitting.fit`; this module prepares its data, monitors 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -25,111 +24,33 @@ from model.network import Parameters
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
 from model.training import State
-from pipeline.preprocess.manifest import Manifest
 from pipeline.processes import defer_signals
 from pipeline.progress import show_message, training_progress
 from pipeline.storage.files import make_empty_folder, read_with_digest, remove_tree, remove_tree_except
 from pipeline.storage.places import Place
 from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES, replace_tables
-from pipeline.train.checkpoint_policy import CheckpointPolicy
-from pipeline.train.checkpoints import (
-    SavedCheckpoint,
-    find_newest_checkpoint,
-    remove_unusable_files,
-    resume_from,
-    write_checkpoint,
-)
-from pipeline.train.local_shards import copy_shards_locally
+from pipeline.train.checkpoints import SavedCheckpoint, remove_unusable_files, resume_from, write_checkpoint
 from pipeline.train.monitor import Report, TrainingDiverged, TrainingMonitor, keep_resumable_on_failure
-from pipeline.train.run_record import CHECKPOINTS_NAME, PARAMETERS_NAME, RUN_NAME, TENSORBOARD_NAME, run_id
-from pipeline.train.run_writer import TrainedRun, write_run
-from pipeline.train.split_reader import make_split_reader, read_first_examples
+from pipeline.train.run_record import CHECKPOINTS_NAME, PARAMETERS_NAME, RUN_NAME, TENSORBOARD_NAME
+from pipeline.train.run_writer import write_run
+from pipeline.train.split_reader import copy_shards_locally, make_split_reader, read_first_examples
 from pipeline.train.tensorboard import TensorBoardLog
+from pipeline.train.training_job import TrainingAttempt, TrainingJob
 
 REPORT_EVERY = 1000  # steps, as in the article
 
 
-@dataclass(frozen=True)
-class TrainingJob:
-    """What all runs of one command share.
-
-    Attributes:
-        workspace: to write the runs to.
-        dataset: the data set's folder.
-        manifest: of the data set.
-        dataset_digest: SHA-256 of the manifest.
-        tensorboard: whether to write logs for TensorBoard.
-        checkpoint_policy: when to write checkpoints.
-    """
-
-    workspace: Place
-    dataset: Place
-    manifest: Manifest
-    dataset_digest: str
-    tensorboard: bool
-    checkpoint_policy: CheckpointPolicy
-
-
-class TrainingAttempt(NamedTuple):
-    """A run to train, from step 0 or from a checkpoint.
-
-    Attributes:
-        run_id: the name of its folder.
-        config: fitted to the data set.
-        saved: the checkpoint to resume; None to begin at step 0.
-    """
-
-    run_id: str
-    config: TrainingConfig
-    saved: SavedCheckpoint | None
-
-    @property
-    def first_step(self) -> int:
-        """Updates done before the attempt."""
-        return self.saved.record.step if self.saved else 0
-
-    @property
-    def resumed_at(self) -> tuple[int, ...]:
-        """The steps at which the run was resumed, this attempt included."""
-        return self.saved.resumed_at if self.saved else ()
-
-    @property
-    def identity(self) -> str:
-        """Text that must be equal in all processes that train the run together."""
-        return f"{self.run_id} from step {self.first_step}"
-
-
 class TrainingData(NamedTuple):
-    """The examples of a job, on this machine.
-
-    Attributes:
-        reader: of the train split.
-        monitored: the test examples that every report counts correct predictions of.
-    """
+    """The train split, and the test examples that every report counts correct predictions of."""
 
     reader: SplitReader
     monitored: Examples
-
-
-def prepare_attempt(job: TrainingJob, config: TrainingConfig) -> TrainingAttempt:
-    """Find the checkpoint that a run resumes from, without changing anything.
-
-    Raises:
-        CorruptArtefact: the run has checkpoint files, and none of them verifies.
-    """
-    name = run_id(job.dataset_digest, config)
-    return TrainingAttempt(name, config, find_newest_checkpoint(job.workspace / "runs" / name, config))
 
 
 def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine) -> None:
     """Train one run, or several that differ only in their seeds side by side, and write each.
 
     A run that fails or is interrupted leaves a checkpoint of its last finished chunk, unless it diverged.
-
-    Args:
-        job: what the runs share.
-        attempts: one for each run, from `prepare_attempt`.
-        engine: for any of the runs: a compiled program serves every seed.
 
     Raises:
         CorruptArtefact: a shard or a checkpoint is corrupt.
@@ -142,29 +63,15 @@ def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: En
         def work(attempt: TrainingAttempt, stop: Event) -> None:
             label = f"seed {attempt.config.seed}, " if len(attempts) > 1 else ""
             with defer_signals(stop.set):
-                train_one(job, attempt, engine, data, _progress_reporter(attempt, bar, label), stop)
+                _train_one(job, attempt, engine, data, _progress_reporter(attempt, bar, label), stop)
 
         side_by_side(work, attempts)
 
 
-def train_one(
-    job: TrainingJob,
-    attempt: TrainingAttempt,
-    engine: Engine,
-    data: TrainingData,
-    show: Report,
-    stop: Event,
+def _train_one(
+    job: TrainingJob, attempt: TrainingAttempt, engine: Engine, data: TrainingData, show: Report, stop: Event
 ) -> None:
-    """Train a run and write it, then delete its checkpoints; arguments and errors as for `train_runs`.
-
-    Args:
-        job: what the runs share.
-        attempt: the run.
-        engine: to train with.
-        data: the examples.
-        show: called with every report.
-        stop: stops the run at the end of a chunk once it is set.
-    """
+    """Train a run and write it, then delete its checkpoints."""
     config = attempt.config
     folder = job.workspace / "runs" / attempt.run_id
     record = folder / RUN_NAME
@@ -180,7 +87,8 @@ def train_one(
     ):
         monitor.listeners.extend(_open_tensorboard(job, folder, config, data.monitored))
         end = _fit(config, engine, data, monitor)
-        write_run(job.workspace, _trained_run(job, attempt, engine, data, monitor, end))
+        agreements = monitor.agreements or [_compare_steps(config, end.state.parameters, data.reader)]
+        write_run(job, attempt, end, monitor.curve, agreements, engine.device)
     remove_tree(folder / CHECKPOINTS_NAME)
 
 
@@ -203,12 +111,10 @@ def initial_state(workspace: Place, attempt: TrainingAttempt) -> State | Lockste
     return begin(config, parameters)
 
 
-def assist_training(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) -> None:
+def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) -> None:
     """Train as a worker that is not the chief: take the same steps, and write neither the run nor checkpoints.
 
-    Raises:
-        CorruptArtefact: a shard or a checkpoint is corrupt.
-        EngineFailed: another worker of the cluster is gone.
+    Raises the errors of `train_runs`.
     """
     data = _load_data(job)
     with training_progress() as bar:
@@ -222,11 +128,11 @@ def assist_training(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) 
 
 def _load_data(job: TrainingJob) -> TrainingData:
     """Copy the shards to this machine if they are remote, and read the monitored examples."""
-    dataset = copy_shards_locally(job.dataset, job.manifest, job.workspace)
-    if dataset != job.dataset:
-        show_message(f"  shards are read from copies in {dataset}")
-    reader = make_split_reader(dataset, job.manifest, "train")
-    return TrainingData(reader, read_first_examples(dataset, job.manifest, "test"))
+    manifest = job.dataset.manifest
+    folder = copy_shards_locally(job.dataset.folder, manifest, job.workspace)
+    if folder != job.dataset.folder:
+        show_message(f"  shards are read from copies in {folder}")
+    return TrainingData(make_split_reader(folder, manifest, "train"), read_first_examples(folder, manifest, "test"))
 
 
 def _remove_leftovers(folder: Place, saved: SavedCheckpoint | None) -> None:
@@ -255,29 +161,6 @@ def _fit(config: TrainingConfig, engine: Engine, data: TrainingData, monitor: Tr
     if not all(np.isfinite(part).all() for layer in end.state.parameters for part in layer):
         raise TrainingDiverged(config, "parameters are infinite or NaN after the last step")
     return end
-
-
-def _trained_run(
-    job: TrainingJob,
-    attempt: TrainingAttempt,
-    engine: Engine,
-    data: TrainingData,
-    monitor: TrainingMonitor,
-    end: Standing,
-) -> TrainedRun:
-    parameters: Parameters = end.state.parameters
-    return TrainedRun(
-        run_id=attempt.run_id,
-        dataset_id=job.manifest.dataset_id,
-        dataset_digest=job.dataset_digest,
-        config=attempt.config,
-        parameters=parameters,
-        curve=monitor.curve,
-        agreements=monitor.agreements or [_compare_steps(attempt.config, parameters, data.reader)],
-        device=engine.device,
-        seconds=end.seconds,
-        resumed_at=attempt.resumed_at,
-    )
 
 
 def _compare_steps(config: TrainingConfig, parameters: Parameters, reader: SplitReader) -> Agreement:
@@ -309,5 +192,5 @@ def _open_tensorboard(job: TrainingJob, folder: Place, config: TrainingConfig, m
         return []
     if not isinstance(folder, Path):
         raise BadUsage(f"--tensorboard writes to a local folder, and {folder} is in a store: leave the option out")
-    image_size = (job.manifest.height, job.manifest.width)
+    image_size = (job.dataset.manifest.height, job.dataset.manifest.width)
     return [TensorBoardLog(folder / TENSORBOARD_NAME, config, monitored, image_size).report]

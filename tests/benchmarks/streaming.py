@@ -23,6 +23,7 @@ from model.errors import BackbeamError
 from model.examples import Examples
 from model.recipes import TrainingConfig, find_recipe, fit_to_data, override
 from pipeline.context import quiet_imports
+from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, ShardInfo, load_manifest
 from pipeline.preprocess.shards import default_num_shards, encode_shard, shard_name
 from pipeline.sources.blocks import SourceInfo
@@ -176,15 +177,14 @@ def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Trained:
     """Train as `backbeam train` does; its check of the whole data set beforehand is not counted."""
     with quiet_imports():
         from model.replicas import start_engine
-        from pipeline.train import trainer as stage
+        from pipeline.train.trainer import train_runs
+        from pipeline.train.training_job import TrainingJob, prepare_attempt
 
         engine = start_engine(config, "cpu", None, "")
-    manifest, digest = load_manifest(dataset)
+    data = Dataset(dataset, *load_manifest(dataset))
     baseline, started = _peak_bytes(), time.perf_counter()
-    job = stage.TrainingJob(
-        workspace, dataset, manifest, digest, tensorboard=False, checkpoint_policy=CheckpointPolicy(every=0)
-    )
-    stage.train_runs(job, [stage.prepare_attempt(job, config)], engine)
+    job = TrainingJob(workspace, data, tensorboard=False, checkpoint_policy=CheckpointPolicy(every=0))
+    train_runs(job, [prepare_attempt(job, config)], engine)
     return Trained(baseline, _peak_bytes(), time.perf_counter() - started)
 
 

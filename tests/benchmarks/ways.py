@@ -10,6 +10,7 @@ import numpy as np
 
 from model.recipes import find_recipe, fit_to_data, override
 from pipeline.beam_runner import capture_engine_messages
+from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id, load_manifest
 from pipeline.preprocess.shards import default_num_shards
 from pipeline.sources.catalog import FILE_NAMES, IdxSource, find_idx_files
@@ -129,7 +130,8 @@ def _evaluate(place: Path, beam_arguments: list[str]) -> Measured:
         from model.replicas import start_engine
         from pipeline.evaluate.beam_job import evaluate
         from pipeline.train.run_record import RunRecord
-        from pipeline.train.trainer import TrainingJob, prepare_attempt, train_runs
+        from pipeline.train.trainer import train_runs
+        from pipeline.train.training_job import TrainingJob, prepare_attempt
 
         folder, workspace = _dataset(place), place / "one"
         manifest, digest = load_manifest(folder)
@@ -137,9 +139,8 @@ def _evaluate(place: Path, beam_arguments: list[str]) -> Measured:
         engine = start_engine(config, "cpu", None, "")
     remove_tree(workspace / "runs")
     remove_tree(workspace / "reports")
-    job = TrainingJob(
-        workspace, folder, manifest, digest, tensorboard=False, checkpoint_policy=CheckpointPolicy(every=0)
-    )
+    data = Dataset(folder, manifest, digest)
+    job = TrainingJob(workspace, data, tensorboard=False, checkpoint_policy=CheckpointPolicy(every=0))
     train_runs(job, [prepare_attempt(job, config)], engine)
     path = next((workspace / "runs").glob("*/run.json"))
     record = RunRecord.from_json(path.read_bytes(), path)

@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from model.examples import Examples
 from model.fitting import Listener, Program, Standing, fit
 from model.lockstep import begin, compile_run
 from model.network import initialise
-from model.recipes import RECIPES, find_recipe, fit_to_data, override
+from model.recipes import RECIPES, TrainingConfig, find_recipe, fit_to_data, override
 from model.training import (
+    SCHEDULES,
     batch_gradients,
     compile_chunk,
     draw_masks,
@@ -250,3 +252,7 @@ def test_unknown_recipe_is_named_with_the_known_ones():
 def test_misspelt_setting_is_named_with_the_closest():
     with pytest.raises(BadUsage, match=r"no such setting: 'momentun' \(did you mean 'momentum'\?\)"):
         config(momentun=0.5)
+
+
+def test_schedules_of_a_configuration_are_those_that_are_defined():
+    assert set(get_args(TrainingConfig.model_fields["schedule"].annotation)) == set(SCHEDULES)

@@ -93,7 +93,7 @@ def test_retraining_that_gives_other_parameters_changes_nothing(how, difference,
         (scratch / "runs" / run.name / PARAMETERS_NAME).write_bytes(encode_parameters(shifted, {}))
         return load_run(run)
 
-    monkeypatch.setattr(repair_artefacts, "retrain_run", retrain)
+    monkeypatch.setattr(repair_artefacts, "rebuild_run", retrain)
     if how == "delete":
         (run / PARAMETERS_NAME).unlink()
     damage(curve, "truncate")

@@ -36,6 +36,11 @@ def failed(decision: Decision) -> list[tuple[str, str | None]]:
     return [(finding.test, finding.against) for finding in decision.findings if not finding.passed]
 
 
+def class_loss(decision):
+    [finding] = [finding for finding in decision.findings if finding.test == "largest_class_loss"]
+    return finding.value, finding.text
+
+
 def test_first_champion_must_be_better_than_guessing():
     assert failed(decision_about(answers(100))) == []
     assert failed(decision_about(np.zeros(400, int))) == [("better_than_guessing", None)]
@@ -55,20 +60,12 @@ def test_only_a_significant_gain_promotes():
     assert failed(decision_about(answers(20), champion=answers(23), policy=Policy(significance=1))) == []
 
 
-def test_equally_good_challenger_is_not_promoted():
-    assert failed(decision_about(answers(20), champion=answers(20))) == [("significance", "old")]
-
-
-def test_significant_loss_is_not_a_gain():
-    found = failed(decision_about(answers(60), champion=answers(20)))
-    assert ("significance", "old") in found
-    assert ("minimum_gain", "old") in found
-
-
-def test_gain_is_compared_without_rounding_errors():
-    policy = Policy(minimum_gain=0.1, significance=1, largest_class_loss=1)
-    assert failed(decision_about(answers(40), champion=answers(80), policy=policy)) == []
-    assert failed(decision_about(answers(41), champion=answers(80), policy=policy)) == [("minimum_gain", "old")]
+def test_equally_good_or_worse_challenger_is_not_promoted():
+    equal = decision_about(answers(20), champion=answers(20))
+    assert failed(equal) == [("significance", "old")]
+    assert class_loss(equal) == (0, "no class loses recall on the champion")
+    worse = failed(decision_about(answers(60), champion=answers(20)))  # a significant loss is no gain
+    assert {("minimum_gain", "old"), ("significance", "old")} <= set(worse)
 
 
 def test_loss_of_recall_of_a_class_is_limited():
@@ -92,23 +89,13 @@ def test_objection_prevents_promotion_of_a_perfect_challenger():
     found = decision_about(LABELS, champion=answers(60), objections=("its data are bad",))
     assert failed(found) == [("objection", None)]
     assert found.reasons == ("its data are bad",)
+    assert (found.findings[0].value, found.findings[0].threshold) == (1, 0)
 
 
-def test_class_without_examples_has_no_loss():
-    labels = np.zeros(200, int)
-    labels[:60] = 1
-    right, worse = labels.copy(), np.where(np.arange(200) < 40, 0, labels)
-    found = decide(DecisionInputs(labels, NAMES, Contestant("new", right), Contestant("old", worse), None), Policy())
-    assert found.promote
-    assert found.num_correct == {"new": 200, "old": 160}
-
-
-def test_inputs_without_examples_or_with_missing_answers_are_rejected():
+def test_inputs_without_examples_are_rejected():
     empty = np.zeros(0, int)
     with pytest.raises(ValueError, match="at least one"):
         decide(DecisionInputs(empty, NAMES, Contestant("new", empty), None, None), Policy())
-    with pytest.raises(ValueError, match="answers to 400 examples"):
-        decision_about(LABELS[:-1])
 
 
 classes = st.lists(st.integers(0, 3), min_size=400, max_size=400).map(np.array)
@@ -155,19 +142,6 @@ def test_reasons_for_a_promotion_are_all_findings():
     assert found.reasons == (*texts[2:], *texts[:2])
 
 
-def test_objection_is_a_failed_finding():
-    first, second = decision_about(LABELS, objections=("its data are bad", "it is late")).findings[:2]
-    assert first.model_dump() == {
-        "test": "objection",
-        "against": None,
-        "value": 1,
-        "threshold": 0,
-        "passed": False,
-        "text": "its data are bad",
-    }
-    assert second.text == "it is late"
-
-
 @pytest.mark.parametrize("num_answers", [399, 401])
 @pytest.mark.parametrize("role", ["challenger", "champion", "reference"])
 def test_wrong_number_of_answers_is_rejected(role, num_answers):
@@ -197,13 +171,11 @@ def test_gain_or_loss_equal_to_its_threshold_passes(num_more):
     """A threshold of at most four decimal digits is rounded to the same float as the quotient of counts."""
     gain = Policy(minimum_gain=float(f"{num_more * 0.0025:.4f}"), significance=1, largest_class_loss=1)
     assert failed(decision_about(answers(100), champion=answers(100 + num_more), policy=gain)) == []
+    assert failed(decision_about(answers(101), champion=answers(100 + num_more), policy=gain)) == [
+        ("minimum_gain", "old")
+    ]
     loss = Policy(significance=1, minimum_gain=-1, largest_class_loss=num_more / 100)
     assert failed(decision_about(answers(num_more, label=1), champion=LABELS, policy=loss)) == []
-
-
-def class_loss(decision):
-    [finding] = [finding for finding in decision.findings if finding.test == "largest_class_loss"]
-    return finding.value, finding.text
 
 
 def test_largest_loss_is_of_a_class_with_examples():
@@ -213,7 +185,5 @@ def test_largest_loss_is_of_a_class_with_examples():
     worse[[*range(10), *range(100, 130)]] = 3
     found = decide(DecisionInputs(labels, NAMES, Contestant("new", labels), Contestant("old", worse), None), Policy())
     assert class_loss(found) == (-0.1, "no class loses recall on the champion")
-
-
-def test_text_says_that_no_class_loses_recall():
-    assert class_loss(decision_about(answers(20), champion=answers(20))) == (0, "no class loses recall on the champion")
+    assert found.promote
+    assert found.num_correct == {"new": 200, "old": 160}

@@ -23,7 +23,7 @@ from pipeline.registry.history import (
     entry_path,
     find_champion,
     load_history,
-    open_history,
+    load_history_and_repair_pointer,
     rank_champions,
 )
 from pipeline.registry.promotion import _find_version
@@ -47,37 +47,33 @@ def champion(history: History, run_id: str, version: int | None = None) -> Champ
 
 
 def add(workspace: Path, history: History, action: str, run_id: str, version: int | None = None, **about) -> History:
-    kept = about.get("outcome") == "kept"
     fields = {
+        "promoted": champion(history, run_id, version),
         "action": action,
-        "outcome": "promoted",
         "run_id": run_id,
         "dataset_id": "digits-1",
         "dataset_digest": DIGEST,
         "reasons": ("because",),
-        "champion": history.champion if kept else champion(history, run_id, version),
     }
     return History((*history, append_entry(workspace, history, **(fields | about))))
 
 
 def promoted(workspace: Path, *runs: str) -> History:
-    history = open_history(workspace)
+    history = load_history_and_repair_pointer(workspace)
     for run_id in runs:
         history = add(workspace, history, "promote", run_id)
     return history
 
 
 def test_entries_are_loaded_and_the_pointer_names_the_last_promotion(tmp_path):
-    history = add(tmp_path, promoted(tmp_path, "one", "two"), "retrain", "three", outcome="kept", inputs="a" * 64)
+    history = add(tmp_path, promoted(tmp_path, "one", "two"), "retrain", "three", promoted=None)
     assert load_history(tmp_path) == history
     assert find_champion(tmp_path) == history[1].champion
     assert [entry.before for entry in history] == [None, "one", "two"]
-    assert history.find_inputs("a" * 64) == history[2]
-    assert history.find_inputs("b" * 64) is None
 
 
 def test_empty_history_has_no_champion(tmp_path):
-    assert open_history(tmp_path) == ()
+    assert load_history_and_repair_pointer(tmp_path) == ()
     with pytest.raises(BadUsage, match="has no champion yet"):
         find_champion(tmp_path)
 
@@ -122,7 +118,7 @@ def test_lineage_is_a_stack(moves):
 
 
 def test_champions_of_the_lineage_are_ranked_by_accuracy_without_forced_ones(tmp_path):
-    history = open_history(tmp_path)
+    history = load_history_and_repair_pointer(tmp_path)
     for run_id, num_correct in (("one", 90), ("two", 95), ("three", 93)):
         history = add(tmp_path, history, "retrain", run_id, num_examples=100, num_correct={run_id: num_correct})
     history = add(tmp_path, history, "promote", "forced", forced=True)
@@ -144,35 +140,26 @@ def test_rolled_back_run_stays_rolled_back_until_it_is_promoted_again(tmp_path):
     assert history.rolled_back() == set()
 
 
-def test_pointer_that_is_behind_is_updated_when_the_history_is_opened(tmp_path):
+def test_pointer_that_is_behind_or_missing_is_repaired(tmp_path):
     promoted(tmp_path, "one")
     old_pointer = champion_path(tmp_path).read_bytes()
     promoted(tmp_path, "two")
     champion_path(tmp_path).write_bytes(old_pointer)
-    assert open_history(tmp_path).champion.run_id == find_champion(tmp_path).run_id == "two"
-
-
-def test_missing_pointer_is_restored(tmp_path):
-    promoted(tmp_path, "one")
+    assert load_history_and_repair_pointer(tmp_path).champion.run_id == find_champion(tmp_path).run_id == "two"
     champion_path(tmp_path).unlink()
-    open_history(tmp_path)
-    assert find_champion(tmp_path).run_id == "one"
+    load_history_and_repair_pointer(tmp_path)
+    assert find_champion(tmp_path).run_id == "two"
 
 
-def test_history_without_its_last_entry_is_rejected(tmp_path):
-    promoted(tmp_path, "one", "two")
-    entry_path(tmp_path, 2).unlink()
-    with pytest.raises(CorruptArtefact, match="names an entry that is not in the history"):
-        open_history(tmp_path)
-
-
-def test_missing_last_entry_is_a_fault_and_the_pointer_is_not_changed(tmp_path):
+def test_missing_last_entry_is_an_error_and_the_pointer_is_not_changed(tmp_path):
     promoted(tmp_path, "one", "two")
     pointer = champion_path(tmp_path).read_bytes()
     for number in (2, 1):
         entry_path(tmp_path, number).unlink()
         faults = [item for item in list_registry(tmp_path) if isinstance(item, Fault)]
         assert [(fault.kind, fault.path) for fault in faults] == [("history", entry_path(tmp_path, number))]
+        with pytest.raises(CorruptArtefact, match="names an entry that is not in the history"):
+            load_history_and_repair_pointer(tmp_path)
     with pytest.raises(CorruptArtefact, match="put the history back"):
         repair_champion(tmp_path, "registry", set(), tmp_path / "scratch")
     assert champion_path(tmp_path).read_bytes() == pointer
@@ -201,7 +188,7 @@ def test_missing_changed_and_foreign_entries_are_rejected(tmp_path):
 
 
 def test_entry_of_another_process_is_not_overwritten(tmp_path):
-    before = open_history(tmp_path)
+    before = load_history_and_repair_pointer(tmp_path)
     promoted(tmp_path, "one")
     with pytest.raises(Locked, match="written by another process meanwhile"):
         add(tmp_path, before, "promote", "two")
@@ -220,6 +207,6 @@ def test_of_concurrent_processes_exactly_one_appends_an_entry(tmp_path):
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         won = pool.starmap(try_to_append, [(str(tmp_path), f"run-{number}") for number in range(12)])
     assert won.count(True) == 1
-    [entry] = open_history(tmp_path)
+    [entry] = load_history_and_repair_pointer(tmp_path)
     assert entry.run_id == f"run-{won.index(True)}" == find_champion(tmp_path).run_id
     assert [path.name for path in entry_path(tmp_path, 1).parent.iterdir()] == ["00000001.json"]

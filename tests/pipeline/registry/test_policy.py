@@ -18,33 +18,26 @@ def test_settings_that_are_not_given_have_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"minimum_acuracy": 0.9}, "promotion: no such setting: 'minimum_acuracy' (did you mean 'minimum_accuracy'?)"),
-        ({"minimum_accuracy": 1.5}, "promotion.minimum_accuracy: "),
-        ({"minimum_accuracy": "0.9"}, "promotion.minimum_accuracy: "),
-        ({"minimum_accuracy": float("nan")}, "promotion.minimum_accuracy: "),
-        ({"significance": 0.0}, "promotion.significance: "),
-        ({"significance": 1.01}, "promotion.significance: "),
-        ({"minimum_gain": 1.01}, "promotion.minimum_gain: "),
-        ({"minimum_gain": -1.01, "significance": 1.0}, "promotion.minimum_gain: "),
-        ({"largest_class_loss": -0.1}, "promotion.largest_class_loss: "),
-        ({"reference": ""}, "promotion.reference: "),
-        ({"minimum_gain": float("nan")}, "promotion.minimum_gain: "),
-        ({"minimum_gain": -0.01}, "promotion: a minimum_gain below 0 allows a loss"),
+        (
+            {"minimum_acuracy": 0.9},
+            r"promotion: no such setting: 'minimum_acuracy' \(did you mean 'minimum_accuracy'\?\); .*",
+        ),
+        ({"minimum_accuracy": 1.5, "largest_class_loss": -1.0}, r"promotion\.minimum_accuracy: .*, found 1\.5"),
+        ({"minimum_accuracy": "0.9"}, r"promotion\.minimum_accuracy: .*"),
+        ({"minimum_accuracy": float("nan")}, r"promotion\.minimum_accuracy: .*"),
+        ({"significance": 0.0}, r"promotion\.significance: Input should be greater than 0, found 0\.0"),
+        ({"significance": 1.01}, r"promotion\.significance: .*"),
+        ({"minimum_gain": 1.01}, r"promotion\.minimum_gain: .*"),
+        ({"minimum_gain": -1.01, "significance": 1.0}, r"promotion\.minimum_gain: .*"),
+        ({"largest_class_loss": -0.1}, r"promotion\.largest_class_loss: .*"),
+        ({"reference": ""}, r"promotion\.reference: .*"),
+        ({"minimum_gain": float("nan")}, r"promotion\.minimum_gain: .*"),
+        ({"minimum_gain": -0.01}, "promotion: a minimum_gain below 0 allows a loss, .* asks for no gain"),
     ],
 )
-def test_error_names_the_setting_that_is_not_allowed(table, message):
-    with pytest.raises(BadUsage) as raised:
+def test_error_names_the_setting_and_the_value_that_is_not_allowed(table, message):
+    with pytest.raises(BadUsage, match=f"^{message}$"):
         resolve_policy(table)
-    assert message in str(raised.value)
-
-
-def test_the_message_names_the_value_found_but_not_the_whole_table():
-    with pytest.raises(BadUsage, match=r"^promotion\.significance: Input should be greater than 0, found 0\.0$"):
-        resolve_policy({"significance": 0.0})
-    with pytest.raises(BadUsage, match=r"^promotion: a minimum_gain below 0 .* asks for no gain$"):
-        resolve_policy({"minimum_gain": -0.01})
-    with pytest.raises(BadUsage, match=r"^promotion\.minimum_accuracy: .*, found 1\.5$"):
-        resolve_policy({"minimum_accuracy": 1.5, "largest_class_loss": -1.0})
 
 
 @pytest.mark.parametrize(
@@ -67,6 +60,7 @@ def test_default_policy_is_pinned():
     expected = {"minimum_accuracy": 0.0, "minimum_gain": 0.0, "significance": 0.05, "largest_class_loss": 0.05}
     assert Policy().model_dump() == expected | {"reference": "best"}
     assert Policy().digest == "9020fc0986a96d5c79b2d9e62e703dde1d5ea86c821d5b72cd45f0b26992c2f3"
+    assert Policy(minimum_gain=0.001).digest != Policy().digest
 
 
 def test_policy_is_immutable_and_has_no_other_settings():
@@ -74,11 +68,3 @@ def test_policy_is_immutable_and_has_no_other_settings():
         Policy().minimum_gain = 0.5
     with pytest.raises(ValidationError, match="Extra inputs"):
         Policy(more=1)
-
-
-def test_negative_gain_is_allowed_without_significance():
-    assert resolve_policy({"minimum_gain": -0.01, "significance": 1.0}).minimum_gain == -0.01
-
-
-def test_different_policies_have_different_digests():
-    assert Policy().digest == Policy().digest != Policy(minimum_gain=0.001).digest

@@ -114,6 +114,7 @@ def _policy(folder: Path, text: str) -> Path:
 
 def test_pattern_is_expanded_to_the_current_folders(folder):
     shutil.move(folder / "digits", folder / "incoming" / "day-1")
+    (folder / "incoming" / ".hidden").mkdir()  # as a shell does, the pattern skips it
     promoted(retrain(folder, "--num-steps", 299, "--config", _policy(folder, "significance = 1"),
                      source=folder / "incoming/*"))  # fmt: skip
     digits(seed=0, num_train=90, num_test=60).write(folder / "incoming" / "day-2")
@@ -126,10 +127,15 @@ def test_pattern_is_expanded_to_the_current_folders(folder):
     assert (unmatched.code, "nothing fits this pattern" in unmatched.err) == (3, True)
 
 
-def test_bad_data_are_rejected_and_entered_once(folder):
+def write_dark(folder: Path) -> None:
+    """Write digits of which all train images of a class are blank."""
     images, labels = digits().split(0, 300)
-    dark = images_bytes(np.where(labels[:, None, None] > 0, images, 7))  # all images of a class are blank
-    write_files(folder / "bad", digits().files() | {"train-images-idx3-ubyte": dark})
+    dark = images_bytes(np.where(labels[:, None, None] > 0, images, 7))
+    write_files(folder, digits().files() | {"train-images-idx3-ubyte": dark})
+
+
+def test_bad_data_are_rejected_and_entered_once(folder):
+    write_dark(folder / "bad")
     for message in ("does not pass", "was refused before, entry 3"):
         done = retrain(folder, *STRONG, source=folder / "bad")
         assert (done.code, message in done.err) == (3, True), done.err
@@ -206,42 +212,29 @@ def test_warm_start_uses_the_parameters_of_the_champion(folder):
     correct = [entry["num_correct"][each.json["run_id"]] for entry, each in zip(entries, (done, cold), strict=True)]
     assert correct[0] > correct[1]
     assert retrain(folder, "--warm-start", "--num-steps", 2).json["outcome"] == "unchanged"
+    other = retrain(folder, "--warm-start", "--layers", "20,7,3", "--num-steps", 10)
+    assert (other.code, "needs its layers, 20-30-3; those here are 20-7-3" in other.err) == (2, True)
 
 
 @pytest.mark.slow
 def test_warm_start_is_reported_and_reproducible(folder):
     champion = command("champion", folder).json
     done, cold = retrain(folder, "--warm-start", "--num-steps", 2), retrain(folder, "--num-steps", 2)
-    for page in (command("report", folder, done.json["run_id"]), command("report", folder, *_both(done, cold))):
+    for page in (
+        command("report", folder, done.json["run_id"]),
+        command("report", folder, done.json["run_id"], cold.json["run_id"]),
+    ):
         assert page.code == 0, page.err
         assert champion["parameters"]["sha256"] in Path(page.json["path"]).read_text()
     again = backbeam("reproduce", done.json["run_id"], "--workspace", folder / "ws", "--json")
     assert (again.code, again.json["equal"]) == (0, True), again.err
 
 
-def _both(*done) -> list[str]:
-    return [each.json["run_id"] for each in done]
-
-
-def test_warm_start_with_other_layers_is_rejected(folder):
-    done = retrain(folder, "--warm-start", "--layers", "20,7,3", "--num-steps", 10)
-    assert (done.code, "needs its layers, 20-30-3; those here are 20-7-3" in done.err) == (2, True)
-
-
-def test_commands_accept_the_name_champion(folder):
-    strong = load_history(folder / "ws")[1].run_id
-    assert command("show", folder, "champion").json["run_id"] == strong
-    assert (
-        backbeam("compare", "champion", load_history(folder / "ws")[0].run_id, "--workspace", folder / "ws").code == 0
-    )
-    shutil.rmtree(folder / "ws" / "registry")
-    missing = command("show", folder, "champion")
-    assert (missing.code, "has no champion yet" in missing.err) == (2, True)
-
-
 def test_commands_in_a_workspace_without_a_registry(folder):
     shutil.rmtree(folder / "ws" / "registry")
     assert command("history", folder).json == {"entries": []}
+    missing = command("show", folder, "champion")
+    assert (missing.code, "has no champion yet" in missing.err) == (2, True)
     assert command("champion", folder).code == command("rollback", folder).code == 2
     assert command("promote", folder, "nothing").code == 2
 
@@ -263,9 +256,7 @@ def test_missing_best_run_is_skipped_but_a_missing_named_reference_is_an_error(f
 
 
 def test_rejected_data_are_validated_again_if_the_champion_changed(folder):
-    images, labels = digits().split(0, 300)
-    dark = images_bytes(np.where(labels[:, None, None] > 0, images, 7))
-    write_files(folder / "dark", digits().files() | {"train-images-idx3-ubyte": dark})
+    write_dark(folder / "dark")
     assert retrain(folder, *STRONG, source=folder / "dark").code == 3
     assert command("train", folder, "dark", *STRONG).code == 0
     run = max((folder / "ws" / "runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime).parent.name

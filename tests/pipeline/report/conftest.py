@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pipeline.train.run_lookup import Model, find_model
+from pipeline.train.run_lookup import TrainedModel, find_model
 from tests import browser
 from tests.helpers import Digits, backbeam
 from tests.pages import HOSTILE
@@ -16,7 +16,7 @@ class ModelPage(NamedTuple):
     """A report page and its model."""
 
     path: Path
-    model: Model
+    model: TrainedModel
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 
-from model.errors import CorruptArtefact, EngineFailed, StorageFailed
+from model.errors import BadUsage, CorruptArtefact, EngineFailed, StorageFailed
 from pipeline.storage.files import (
     check_files_exist,
+    create_folder_atomically,
     digest_of,
     remove_on_failure,
     remove_tree,
@@ -137,3 +139,23 @@ def test_missing_files_are_found_before_a_record_names_them(folder, missing, tmp
     check_files_exist(tmp_path, ["one"])
     with pytest.raises(EngineFailed, match=f"{missing} is gone: the job was given up"):
         check_files_exist(tmp_path / folder, ["one", "two"])
+
+
+def write_folder(target, meanwhile):
+    with create_folder_atomically(target) as folder:
+        (folder / "file").write_bytes(b"written")
+        meanwhile()
+
+
+@pytest.mark.parametrize("problem", [OSError, KeyboardInterrupt])
+def test_failed_folder_leaves_nothing(problem, tmp_path):
+    with pytest.raises(problem):
+        write_folder(tmp_path / "target", Mock(side_effect=problem))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_another_process_finished_first_is_kept(tmp_path):
+    target = tmp_path / "target"
+    with pytest.raises(BadUsage, match="exists"):
+        write_folder(target, lambda: write_atomically(target / "second", b"done"))
+    assert contents(tmp_path) == {"target/second": b"done"}

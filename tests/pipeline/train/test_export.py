@@ -6,16 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from model.checkpoint import decode_parameters
-from model.errors import BadUsage
 from model.network import build_network, predict
 from pipeline.sources.catalog import EMBEDDED
-from pipeline.storage.files import create_folder_atomically
 from pipeline.train.run_record import load_run
 from tests.helpers import backbeam, contents
 
@@ -119,63 +118,17 @@ def test_parameters_give_the_same_outputs_in_plain_numpy(exported, images, expec
     assert np.array_equal(a.argmax(axis=1), expected.argmax(axis=1))
 
 
-@pytest.mark.parametrize("kind", ["folder", "file", "dangling link"])
-def test_existing_target_is_rejected_and_not_changed(kind, digits_run, tmp_path):
+@pytest.mark.parametrize(
+    "make",
+    [Path.mkdir, Path.touch, lambda target: target.symlink_to("nowhere")],
+    ids=["folder", "file", "dangling link"],
+)
+def test_existing_target_is_rejected_and_not_changed(make, digits_run, tmp_path):
     target = tmp_path / "target"
-    if kind == "folder":
-        target.mkdir()
-    elif kind == "file":
-        target.write_bytes(b"kept")
-    else:
-        target.symlink_to("nowhere")
+    make(target)
     before = contents(tmp_path)
     done = backbeam("export", "--to", target, "--workspace", digits_run)
     assert (done.code, done.out) == (2, "")
     assert f"{target} exists" in done.err
     assert contents(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
-
-
-def test_missing_target_and_unknown_run_are_rejected(tmp_path, digits_run):
-    assert backbeam("export", "--workspace", digits_run).code == 2
-    done = backbeam("export", "nothing", "--to", tmp_path / "x", "--workspace", digits_run)
-    assert (done.code, list(tmp_path.iterdir())) == (2, [])
-    assert "'nothing' matches no run" in done.err
-
-
-class Interrupted(BaseException):
-    pass
-
-
-def fail_while_writing(target, problem) -> None:
-    with create_folder_atomically(target) as folder:
-        (folder / "half").write_bytes(b"written")
-        raise problem
-
-
-@pytest.mark.parametrize("problem", [OSError, Interrupted])
-def test_failed_folder_leaves_nothing(problem, tmp_path):
-    with pytest.raises(problem):
-        fail_while_writing(tmp_path / "target", problem)
-    assert list(tmp_path.iterdir()) == []
-
-
-SECOND_WRITER = """
-import sys
-from pathlib import Path
-from pipeline.storage.files import create_folder_atomically
-with create_folder_atomically(Path(sys.argv[1])) as folder:
-    (folder / "second").write_bytes(b"done")
-"""
-
-
-def write_while_another_process_does(target) -> None:
-    with create_folder_atomically(target) as folder:
-        (folder / "first").write_bytes(b"late")
-        subprocess.run([sys.executable, "-c", SECOND_WRITER, target], check=True)
-
-
-def test_folder_that_another_process_finished_first_is_kept(tmp_path):
-    with pytest.raises(BadUsage, match="exists"):
-        write_while_another_process_does(tmp_path / "target")
-    assert contents(tmp_path) == {"target/second": b"done"}

@@ -15,6 +15,7 @@ from pipeline.train.memory_check import (
 
 GIB = 2**30
 LARGE = override(RECIPES["article-manual"].config, layers=(784, 2**20, 10))
+LARGE_BATCH = override(RECIPES["article-manual"].config, batch_size=2**31 - 1)
 
 
 @pytest.fixture
@@ -86,6 +87,7 @@ def test_needed_bytes_counts_images_parameters_gradients_velocity_and_values():
     assert needed_bytes(config, on_cpu=True) == 5 * 20 + 4 * (2 * parameters + 5 * 40)
     assert needed_bytes(override(config, momentum=0.5), on_cpu=True) == 5 * 20 + 4 * (3 * parameters + 5 * 40)
     assert needed_bytes(config, on_cpu=False) == 5 * 20 + 4 * parameters
+    assert gradient_check_bytes(config) == 8 * (3 * parameters + 20 * 30 + 10 * 60)  # in float64
 
 
 def test_network_larger_than_the_memory_is_rejected_with_both_figures(machine):
@@ -102,7 +104,7 @@ def test_network_larger_than_the_memory_is_rejected_with_both_figures(machine):
 def test_batch_whose_images_exceed_the_memory_is_rejected_on_every_device(device, machine):
     machine(memory_gib=1000)  # the values of all layers for such a batch take less
     with pytest.raises(BadUsage, match=r"batches of 2,147,483,647 need 1,[5-9]\d\d\.\d GiB"):
-        check_memory(override(RECIPES["article-manual"].config, batch_size=2**31 - 1), device)
+        check_memory(LARGE_BATCH, device)
 
 
 def test_only_parameters_and_images_count_if_training_is_on_a_gpu(machine, tmp_path):
@@ -115,26 +117,9 @@ def test_only_parameters_and_images_count_if_training_is_on_a_gpu(machine, tmp_p
         check_memory(LARGE, "cpu")
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
-def test_every_recipe_fits_one_gibibyte(recipe, machine):
-    machine(memory_gib=1)
-    check_memory(recipe.config, "cpu")
-
-
-def test_gradient_check_counts_float64_parameters_two_gradients_a_moved_copy_and_values():
-    config = override(RECIPES["article-manual"].config, layers=(20, 30, 10))
-    parameters = 20 * 30 + 30 + 30 * 10 + 10
-    assert gradient_check_bytes(config) == 8 * (3 * parameters + 20 * 30 + 10 * 60)
-
-
 def test_gradient_check_larger_than_the_memory_is_rejected_with_both_figures(machine):
     machine(memory_gib=20)
-    check_memory(LARGE, "cpu")
+    check_gradient_check_memory(LARGE_BATCH)
     message = r"a gradient check of layers 784-1048576-10 needs 24\.8 GiB of memory or more, .* has 20\.0 GiB"
     with pytest.raises(BadUsage, match=message):
         check_gradient_check_memory(LARGE)
-
-
-def test_gradient_check_does_not_count_the_batches_of_training(machine):
-    machine(memory_gib=1)
-    check_gradient_check_memory(override(RECIPES["article-manual"].config, batch_size=2**31 - 1))

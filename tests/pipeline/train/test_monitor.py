@@ -80,15 +80,6 @@ def test_diverged_run_is_deleted(tmp_path):
     assert not folder.exists()
 
 
-def test_run_without_a_finished_chunk_is_deleted(tmp_path):
-    folder = tmp_path / "run"
-    monitor = make_monitor(folder, CheckpointPolicy())
-    folder.mkdir()
-    with failing_with(SystemExit, folder, monitor):
-        raise SystemExit(143)
-    assert not folder.exists()
-
-
 def test_original_error_is_raised_if_no_checkpoint_can_be_written(tmp_path, monkeypatch, capfd):
     def fail(path, data):
         raise StorageFailed("the disk is full")
@@ -102,14 +93,17 @@ def test_original_error_is_raised_if_no_checkpoint_can_be_written(tmp_path, monk
     assert "no checkpoint of step 100 could be written: the disk is full" in capfd.readouterr().err
 
 
-def test_complete_run_is_not_changed_on_failure(tmp_path):
+@pytest.mark.parametrize("files", [[], ["run.json"]], ids=["no chunk", "complete"])
+def test_run_without_a_finished_chunk_is_deleted_unless_it_is_complete(files, tmp_path):
     folder = tmp_path / "run"
-    monitor = make_monitor(folder, CheckpointPolicy(every=100))
+    monitor = make_monitor(folder, CheckpointPolicy())
     folder.mkdir()
     with failing_with(SystemExit, folder, monitor):
-        (folder / "run.json").write_bytes(b"{}")
+        for name in files:
+            (folder / name).write_bytes(b"{}")
         raise SystemExit(143)
-    assert [path.name for path in folder.iterdir()] == ["run.json"]
+    assert [path.name for path in folder.glob("*")] == files
+    assert folder.exists() == bool(files)
 
 
 def test_stop_is_checked_after_every_chunk(tmp_path):

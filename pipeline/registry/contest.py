@@ -1,10 +1,9 @@
-"""A run's answers to the test split of any data set, which decisions compare.
+"""Contests: a run's answers to the test split of a data set, which decisions compare.
 
 For the run's own data set they are read from its evaluation. For another data set the model predicts them
 (`beam_job.answer_test_split`); they are stored in registry/contests/DATASET_ID/RUN_ID, the record last.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
@@ -17,7 +16,6 @@ from pipeline.evaluate.records import EVALUATION_NAME
 from pipeline.evaluate.results import KEYS, read_rows, sort_by_example
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest, load_manifest
-from pipeline.registry.decision import Classes
 from pipeline.storage.files import make_empty_folder, read_record_bytes, remove_on_failure
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
@@ -33,11 +31,8 @@ class ContestRecord(Record):
     """A run's answers to the test split of a data set that it was not trained on; written after the files it names.
 
     Attributes:
-        run_id: the run.
         model_digest: SHA-256 of the parameters' file.
-        dataset_id: the data set.
-        dataset_digest: SHA-256 of its manifest.
-        num_examples: of the test split.
+        dataset_digest: SHA-256 of the data set's manifest.
         files: Parquet files of the table `answers`.
     """
 
@@ -50,76 +45,38 @@ class ContestRecord(Record):
     files: tuple[FileInfo, ...]
 
 
-@dataclass(frozen=True)
-class TestAnswers:
-    """A run's answers to the test split of a data set.
-
-    Attributes:
-        run_id: the run.
-        rows: with the columns `part`, `index`, `label` and `predicted`, sorted by the first two.
-    """
-
-    run_id: str
-    rows: pa.Table
-
-    @property
-    def labels(self) -> Classes:
-        """True labels, int64[n]."""
-        labels: Classes = self.rows["label"].to_numpy()
-        return labels
-
-    @property
-    def predicted(self) -> Classes:
-        """Predicted classes, int64[n]."""
-        predicted: Classes = self.rows["predicted"].to_numpy()
-        return predicted
-
-    def check_same_examples(self, other: "TestAnswers") -> None:
-        """Raise CorruptArtefact unless the examples and labels of another run's answers are the same."""
-        columns = [*KEYS, "label"]
-        if not self.rows.select(columns).equals(other.rows.select(columns)):
-            raise CorruptArtefact(f"{self.run_id} and {other.run_id} did not answer the same examples of one data set")
-
-
 def contest_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
     """Return the folder of a run's answers to a data set that it was not trained on."""
     return workspace / "registry" / "contests" / dataset_id / run_id
 
 
-def load_answers(settings: StageContext, dataset: Dataset, run: RunRecord) -> TestAnswers:
+def load_answers(settings: StageContext, dataset: Dataset, run: RunRecord) -> pa.Table:
     """Return a run's answers to the test split of a data set; predict them if they are not stored.
+
+    The columns are `part`, `index`, `label` and `predicted`, sorted by the first two.
 
     Raises:
         BadInput: the data set has another image size or other classes than the run's own.
         CorruptArtefact: a file does not match its record.
         EngineFailed: the Beam engine failed.
     """
-    folder = settings.workspace / "runs" / run.run_id
-    if run.dataset_digest == dataset.digest and (folder / EVALUATION_NAME).exists():
+    evaluation = settings.workspace / "runs" / run.run_id / EVALUATION_NAME
+    if run.dataset_digest == dataset.digest and evaluation.exists():
         rows = read_rows(settings.workspace, "predictions", run.run_id, ["split", *KEYS, "label", "predicted"])
-        rows = rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"])
-    else:
-        rows = _load_contest_rows(settings, dataset, run)
-    return TestAnswers(run.run_id, sort_by_example(rows))
-
-
-def _load_contest_rows(settings: StageContext, dataset: Dataset, run: RunRecord) -> pa.Table:
+        return sort_by_example(rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"]))
     folder = contest_folder(settings.workspace, dataset.manifest.dataset_id, run.run_id)
     if not (folder / CONTEST_NAME).exists():
         check_fits(settings.workspace, dataset.manifest, run)
         write_contest(settings, dataset, run, folder)
-    record = check_contest(folder, dataset.digest, run)
+    record = load_contest(folder)
+    if (record.dataset_digest, record.model_digest) != (dataset.digest, run.parameters.sha256):
+        raise CorruptArtefact(f"{folder / CONTEST_NAME} is of another model or data set: delete {folder}")
     rows = pa.concat_tables([decode_table(file.read(folder), str(folder / file.name)) for file in record.files])
-    return rows.select([*KEYS, "label", "predicted"])
+    return sort_by_example(rows.select([*KEYS, "label", "predicted"]))
 
 
 def write_contest(settings: StageContext, dataset: Dataset, run: RunRecord, folder: Place) -> None:
-    """Predict and write a run's answers to a data set's test split, then the record.
-
-    Raises:
-        CorruptArtefact: a shard or the model does not match its record.
-        EngineFailed: the Beam engine failed.
-    """
+    """Predict and write a run's answers to a data set's test split, then the record; raises as `load_answers`."""
     with quiet_imports():
         from model.devices import initialise_devices
         from pipeline.evaluate.beam_job import answer_test_split
@@ -143,16 +100,6 @@ def write_contest(settings: StageContext, dataset: Dataset, run: RunRecord, fold
             files=tuple(FileInfo.of(folder / name) for name in names),
         )
         commit_file(folder / CONTEST_NAME, record.to_json())
-
-
-def check_contest(folder: Place, dataset_digest: str, run: RunRecord) -> ContestRecord:
-    """Load the record of a run's answers and verify their files; raises CorruptArtefact."""
-    record = load_contest(folder)
-    if (record.dataset_digest, record.model_digest) != (dataset_digest, run.parameters.sha256):
-        raise CorruptArtefact(f"{folder / CONTEST_NAME} is of another model or data set: delete {folder}")
-    for file in record.files:
-        file.check(folder)
-    return record
 
 
 def load_contest(folder: Place) -> ContestRecord:

@@ -1,0 +1,45 @@
+"""What is to be trained: the job that the runs of a command share, and the attempt to train each run."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from model.recipes import TrainingConfig
+from pipeline.preprocess.dataset import Dataset
+from pipeline.storage.places import Place
+from pipeline.train.checkpoint_policy import CheckpointPolicy
+from pipeline.train.checkpoints import SavedCheckpoint, find_newest_checkpoint
+from pipeline.train.run_record import run_id
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What all runs of one command share."""
+
+    workspace: Place
+    dataset: Dataset
+    tensorboard: bool
+    checkpoint_policy: CheckpointPolicy
+
+
+class TrainingAttempt(NamedTuple):
+    """A run to train, from the checkpoint `saved` or, if it is None, from step 0."""
+
+    run_id: str
+    config: TrainingConfig
+    saved: SavedCheckpoint | None
+
+    @property
+    def first_step(self) -> int:
+        """Updates done before the attempt."""
+        return self.saved.record.step if self.saved else 0
+
+    @property
+    def resumed_at(self) -> tuple[int, ...]:
+        """The steps at which the run was resumed, this attempt included."""
+        return (*self.saved.record.resumed_at, self.saved.record.step) if self.saved else ()
+
+
+def prepare_attempt(job: TrainingJob, config: TrainingConfig) -> TrainingAttempt:
+    """Find the checkpoint that a run resumes from, without changing anything; raises as `find_newest_checkpoint`."""
+    name = run_id(job.dataset.digest, config)
+    return TrainingAttempt(name, config, find_newest_checkpoint(job.workspace / "runs" / name, config))
