@@ -4,8 +4,8 @@ from typing import Any
 
 from pipeline.cli.output import OutputPart, Sheet, parse_columns
 from pipeline.cli.run_output import describe_run, format_accuracies, format_agreement, format_interval
-from pipeline.evaluate.records import SplitResult
-from pipeline.evaluate.run_overview import RunComparison, RunDetails, RunList, RunSummary, changed_settings
+from pipeline.evaluate.evaluated_runs import RunComparison, RunDetails, RunList, RunSummary, changed_settings
+from pipeline.evaluate.evaluation_record import SplitResult
 from pipeline.evaluate.significance import PairedComparison
 from pipeline.progress import format_percent
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from model.recipes import Recipe, TrainingConfig
 from pipeline.cli.dataset_output import round_seconds
 from pipeline.context import StageContext, StageLog
-from pipeline.evaluate.records import EvaluationRecord
-from pipeline.evaluate.run_overview import RunComparison, RunDetails, RunList
+from pipeline.evaluate.evaluated_runs import RunComparison, RunDetails, RunList
+from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.storage.places import Place
 from pipeline.train.run_lookup import Model
 from pipeline.train.run_record import RunRecord

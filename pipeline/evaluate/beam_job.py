@@ -14,18 +14,18 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import EngineFailed
 from pipeline.beam_runner import run_pipeline
 from pipeline.code_version import SameCode
-from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, check_evaluation
-from pipeline.evaluate.result_tables import (
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation
+from pipeline.evaluate.shard_predictions import EvaluationJob, Predictions, Shard, list_shards, predict_shard
+from pipeline.evaluate.slice_config import Slicings
+from pipeline.evaluate.slices import SLICINGS
+from pipeline.evaluate.table_sizes import check_table_sizes
+from pipeline.evaluate.table_writer import (
     merge_results,
     predictions_file_name,
     write_answers,
     write_predictions,
     write_tables,
 )
-from pipeline.evaluate.shard_predictions import EvaluationJob, Predictions, Shard, list_shards, predict_shard
-from pipeline.evaluate.slice_config import Slicings
-from pipeline.evaluate.slices import SLICINGS
-from pipeline.evaluate.table_sizes import check_table_sizes
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.shards import number_order
 from pipeline.progress import show_progress
@@ -70,14 +70,8 @@ def evaluate(
 def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, beam_arguments: list[str]) -> list[str]:
     """Predict the test split of a data set and write the table `answers` to a folder, one file for each shard.
 
-    Args:
-        job: the model, and a data set of the same image size and classes as the model's own.
-        dataset_digest: SHA-256 of the data set's manifest.
-        folder: receives the files.
-        beam_arguments: options for Beam.
-
-    Returns:
-        the sorted names of the files.
+    The data set has the image size and the classes of the model's own; the digest is of its manifest. Return the names
+    of the files in the order of the shards.
 
     Raises:
         CorruptArtefact: a shard or the model does not match its record.

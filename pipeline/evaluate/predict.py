@@ -35,13 +35,7 @@ _SNIFFED_BYTES = 8
 
 @dataclass(frozen=True)
 class InputImage:
-    """An image to classify.
-
-    Attributes:
-        file: that contains the image.
-        index: its position in an IDX file; None if the file is a picture.
-        image: uint8[height, width].
-    """
+    """An image to classify, uint8[height, width]; its position in the file is None if the file is a picture."""
 
     file: str
     index: int | None
@@ -50,39 +44,20 @@ class InputImage:
 
 @dataclass(frozen=True)
 class PredictedImage:
-    """The prediction for an image.
-
-    Attributes:
-        file: that contains the image.
-        index: its position in an IDX file; None if the file is a picture.
-        class_name: of the largest output.
-        confidence: the largest output.
-        runner_up: the class of the second largest output; None if there is only one class.
-        runner_up_confidence: the second largest output.
-    """
+    """The prediction for an image."""
 
     file: str
-    index: int | None
-    class_name: str
+    index: int | None  # in an IDX file; None if the file is a picture
+    class_name: str  # of the largest output
     confidence: float
-    runner_up: str | None
+    runner_up: str | None  # class of the second largest output; None if there is only one class
     runner_up_confidence: float | None
 
 
 def predict_images(
     files: Iterable[str], height: int, width: int, class_names: tuple[str, ...], classify: Callable[[Grey], Outputs]
 ) -> list[PredictedImage]:
-    """Classify every image of every file.
-
-    Args:
-        files: paths or URIs of pictures and of IDX images files.
-        height: of the model's images.
-        width: of the model's images.
-        class_names: in the order of the model's outputs.
-        classify: uint8[n, height * width] -> float32[n, classes].
-
-    Returns:
-        a prediction for each image, in order.
+    """Classify every image of every file, by a function from uint8[n, height * width] to float32[n, classes].
 
     Raises:
         BadInput: a file is missing, corrupt, of another type, or holds images of another size, or there are more than
@@ -103,7 +78,7 @@ def predict_images(
 
 
 def read_items(file: str, height: int, width: int) -> Iterator[InputImage]:
-    """Yield the images of a file. Its content decides its type; arguments and errors are those of `predict_images`."""
+    """Yield the images of a file, whose content decides its type; raises BadInput as `predict_images`."""
     place = place_of(file)
     if not place.is_file():
         raise BadInput(f"{file}: no such file")
@@ -111,7 +86,8 @@ def read_items(file: str, height: int, width: int) -> Iterator[InputImage]:
     if is_picture(start):
         yield InputImage(file, None, _read_picture(place, height, width))
     elif may_be_idx(start):
-        yield from (InputImage(file, index, image) for index, image in enumerate(_read_idx(place, height, width)))
+        for index, image in enumerate(_read_idx(place, height, width)):
+            yield InputImage(file, index, image)
     else:
         raise BadInput(f"{file}: neither a PNG or JPEG picture nor an IDX images file")
 
@@ -148,13 +124,7 @@ def _to_prediction(item: InputImage, outputs: Outputs, class_names: tuple[str, .
 
 
 def predict_files(model: Model, files: list[str]) -> list[PredictedImage]:
-    """Classify every image of every file by a run's model.
-
-    Raises:
-        BadInput: see `predict_images`.
-        BadUsage: see `predict_images`.
-        CorruptArtefact: the parameters do not match the run's record.
-    """
+    """Classify every image of every file by a run's model; raises as `predict_images`, and CorruptArtefact."""
     data = model.run.parameters.read(model.folder)
     with quiet_imports():
         from model.checkpoint import decode_parameters

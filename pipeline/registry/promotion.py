@@ -4,7 +4,7 @@ from typing import cast
 
 from model.errors import BadInput, BadUsage
 from pipeline.context import StageContext
-from pipeline.evaluate.records import EVALUATION_NAME, load_evaluation
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME, load_evaluation
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation_config import check_validation, is_validated

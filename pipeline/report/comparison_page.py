@@ -5,8 +5,9 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from model.errors import BadUsage
-from pipeline.evaluate.results import EvaluatedRun, Row, read_paired_outcomes
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
 from pipeline.evaluate.significance import PairedComparison, compare_paired
+from pipeline.evaluate.table_reader import read_paired_outcomes
 from pipeline.report.curves import LearningCurve, learning_curve
 from pipeline.report.reproduce_command import ReproduceCommand, describe_reproduction
 from pipeline.report.run_page import SPLIT

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipeline.evaluate.evaluated_runs import Row
 from pipeline.evaluate.metrics import wilson
-from pipeline.evaluate.results import Row
 from pipeline.report.charts import Axis, Chart, Series, fit_axis, line_chart, with_diagonal, with_whiskers
 
 

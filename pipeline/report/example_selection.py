@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from model.examples import Bytes, Integers
 from pipeline.preprocess.dataset import Dataset
-from pipeline.report.inspect import find_named
+from pipeline.report.dataset_inspection import find_named
 from pipeline.train.mistakes import worst_mistakes
 
 MAX_MISTAKES = 24

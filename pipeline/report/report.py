@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model.errors import BadUsage
-from pipeline.evaluate.results import EvaluatedRun, find_evaluated
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, find_evaluated
 from pipeline.storage.files import write_without_lock
 from pipeline.storage.places import Place
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from model.recipes import TrainingConfig
-from pipeline.evaluate.results import EvaluatedRun
+from pipeline.evaluate.evaluated_runs import EvaluatedRun
 from pipeline.evaluate.slices import SLICINGS
 from pipeline.preprocess.provenance import Origin, options_given
 from pipeline.train.run_record import RunRecord

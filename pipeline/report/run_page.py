@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model.recipes import TrainingConfig
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
 from pipeline.evaluate.metrics import wilson
-from pipeline.evaluate.results import EvaluatedRun, Row
 from pipeline.preprocess.manifest import Manifest
 from pipeline.report.backprop_inspector import InspectorData, build_inspector
 from pipeline.report.charts import Chart
@@ -22,6 +22,7 @@ from pipeline.report.curves import (
     calibration_chart,
     learning_curve,
 )
+from pipeline.report.dataset_inspection import class_title, statistics
 from pipeline.report.example_selection import (
     ANSWERS,
     ShownExample,
@@ -30,7 +31,6 @@ from pipeline.report.example_selection import (
     select_mistakes,
     select_mixed,
 )
-from pipeline.report.inspect import class_title, statistics
 from pipeline.report.parameters import Layers, read_layers
 from pipeline.report.reproduce_command import ReproduceCommand, describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile

@@ -31,14 +31,6 @@ def test_equal_answers_have_no_difference():
     assert compare_paired(same, same)[3:] == (0, 0, 0.0, 0.0, 0.0, 1.0)
 
 
-def test_swapping_the_runs_changes_the_sign_only():
-    first, second = outcomes(700, 41, 77, 10)
-    comparison = compare_paired(first, second)
-    swapped = compare_paired(second, first)
-    assert comparison.difference == -swapped.difference
-    assert comparison.p_value == pytest.approx(swapped.p_value)
-
-
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_equals_the_sum_of_its_definition(only_first, only_second):
     """Twice the smaller tail of the binomial distribution, computed in integers; at most 1."""
@@ -62,7 +54,6 @@ def test_bootstrap_of_counts_equals_that_of_examples():
 
 
 def test_bootstrap_is_deterministic():
-    assert bootstrap_interval(1000, 20, 50) == bootstrap_interval(1000, 20, 50)
     assert bootstrap_interval(1000, 20, 50) == (pytest.approx(0.014), pytest.approx(0.046))
     assert bootstrap_interval(100_000, 2000, 2500) == (pytest.approx(0.0037), pytest.approx(0.00631))
 
@@ -77,8 +68,8 @@ def test_arrays_of_other_shapes_are_rejected(first, second):
 def test_interval_ends_at_the_percentiles_of_the_difference(only_first, only_second, monkeypatch):
     """Compared with the normal distribution, which approximates the difference over 100,000 examples.
 
-    A million resamples give a percentile to 0.003 standard deviations, and the difference has steps of up to 0.05
-    standard deviations. A wrong percentile of 0.02625 instead of 0.025 would be off by 0.02.
+    A million resamples give a percentile to 0.003 standard deviations. A wrong percentile of 0.02625 instead of 0.025
+    would be off by 0.02.
     """
     monkeypatch.setattr(significance, "NUM_RESAMPLES", 1_000_000)
     num_examples = 100_000

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.run_output import suggest_next_steps
-from pipeline.evaluate.records import EVALUATION_NAME
-from pipeline.evaluate.results import read_paired_outcomes
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME
 from pipeline.evaluate.significance import compare_paired
+from pipeline.evaluate.table_reader import read_paired_outcomes
 from pipeline.train.run_lookup import find_model
 from tests.helpers import Digits, backbeam, contents
 from tests.pages import read_page

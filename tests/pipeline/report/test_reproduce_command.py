@@ -8,7 +8,7 @@ import pytest
 from model.errors import CorruptArtefact
 from model.recipes import RECIPES, fit_to_data, override
 from pipeline.cli.config import resolve_training
-from pipeline.evaluate.results import EvaluatedRun, find_evaluated
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, find_evaluated
 from pipeline.preprocess.provenance import Origin, origin_path, write_origin
 from pipeline.report.reproduce_command import CONFIG_FILE, describe_reproduction, format_config
 

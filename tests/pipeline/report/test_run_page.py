@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from pipeline.evaluate.metrics import wilson
-from pipeline.evaluate.results import read_rows
+from pipeline.evaluate.table_reader import read_rows
 from pipeline.report.html import SCRIPTS, STYLE
 from pipeline.report.parameters import read_layers
 from pipeline.sources.catalog import EMBEDDED
