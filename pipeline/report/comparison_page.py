@@ -11,23 +11,17 @@ from pipeline.evaluate.table_reader import read_paired_outcomes
 from pipeline.report.curves import LearningCurve, learning_curve
 from pipeline.report.reproduce_command import ReproduceCommand, describe_reproduction
 from pipeline.report.run_page import SPLIT
+from pipeline.train.run_record import RunRecord
 
 MAX_RUNS = 8  # page.css has as many line colours
 
 
 class ComparedRun(NamedTuple):
-    """One of the compared runs.
+    """One of the compared runs."""
 
-    Attributes:
-        run: the record of the run.
-        test: its row of the table `evaluations` for the test split.
-        against_first: the comparison with the first run; None for the first itself.
-        reproduction: how to reproduce the run.
-    """
-
-    run: Any
-    test: Row
-    against_first: PairedComparison | None
+    run: RunRecord
+    test: Row  # of the table `evaluations`
+    against_first: PairedComparison | None  # None for the first itself
     reproduction: ReproduceCommand
 
 
@@ -39,12 +33,12 @@ class Setting(NamedTuple):
 
 
 class ComparisonPage(NamedTuple):
-    """The contents of the page; see each field's record. `classes` are (name, recall in each run, 0 to 1)."""
+    """The contents of the page; `classes` are (name, recall in each run, 0 to 1)."""
 
-    runs: tuple[ComparedRun, ...]
+    runs: list[ComparedRun]
     curve: LearningCurve
-    differences: tuple[Setting, ...]
-    classes: tuple[tuple[str, tuple[float, ...]], ...]
+    differences: list[Setting]
+    classes: list[tuple[str, list[float]]]
 
 
 def build_comparison_page(evaluated: Sequence[EvaluatedRun]) -> ComparisonPage:
@@ -58,10 +52,10 @@ def build_comparison_page(evaluated: Sequence[EvaluatedRun]) -> ComparisonPage:
     if len(evaluated) > MAX_RUNS:
         raise BadUsage(f"report compares {MAX_RUNS} runs at most, found {len(evaluated)}")
     return ComparisonPage(
-        runs=tuple(_compare(evaluated[0], other) for other in evaluated),
+        runs=[_compare(evaluated[0], other) for other in evaluated],
         curve=learning_curve([(one.run.run_id, one.rows("learning_curve")) for one in evaluated]),
-        differences=tuple(_list_differences(evaluated)),
-        classes=tuple(_list_recalls(evaluated)),
+        differences=_list_differences(evaluated),
+        classes=_list_recalls(evaluated),
     )
 
 
@@ -81,6 +75,6 @@ def _list_differences(evaluated: Sequence[EvaluatedRun]) -> list[Setting]:
     return [setting for setting in settings if any(value != setting.values[0] for value in setting.values)]
 
 
-def _list_recalls(evaluated: Sequence[EvaluatedRun]) -> list[tuple[str, tuple[float, ...]]]:
+def _list_recalls(evaluated: Sequence[EvaluatedRun]) -> list[tuple[str, list[float]]]:
     rows_by_run = [one.rows("classes", SPLIT) for one in evaluated]
-    return [(rows[0]["class_name"], tuple(row["recall"] for row in rows)) for rows in zip(*rows_by_run, strict=True)]
+    return [(rows[0]["class_name"], [row["recall"] for row in rows]) for rows in zip(*rows_by_run, strict=True)]

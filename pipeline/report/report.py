@@ -14,29 +14,18 @@ FIGURES = ("num_examples", "num_correct", "accuracy", "accuracy_low", "accuracy_
 
 
 class Report(NamedTuple):
-    """A written report.
-
-    Attributes:
-        path: the path of the HTML file.
-        num_bytes: its size in bytes.
-        figures: for each run its figures and, if there are several, its comparison with the first, as JSON values.
-    """
+    """A written HTML file."""
 
     path: Place
     num_bytes: int
-    figures: list[dict[str, Any]]
+    figures: list[dict[str, Any]]  # of each run and, if there are several, its comparison with the first; JSON values
 
 
 def write_report(workspace: Place, wanted: Sequence[str], target: Path | None) -> Report:
-    """Write the page of one evaluated run, or the comparison of several.
-
-    Args:
-        workspace: the workspace with the runs.
-        wanted: ids or their beginnings; empty for the evaluated run that was trained last.
-        target: the path of the page; None for its default path in the workspace.
+    """Write the page of one evaluated run, or the comparison of several, found as by `find_evaluated`.
 
     Raises:
-        BadUsage: see `find_evaluated`; or target is not a regular file.
+        BadUsage: see `find_evaluated`; or target, the path of the page if it is not the default, is no regular file.
         BadInput: the test splits of several runs differ.
         CorruptArtefact: a file does not verify.
     """
