@@ -56,10 +56,16 @@ def evaluate(
     record = job.run_folder / EVALUATION_NAME
     shards = list_shards(manifest)
     num_examples = sum(shard.info.num_examples for shard in shards)
-    share_done = partial(_share_done, job, len(shards))
+    staged = staging_folder(workspace, "predictions", run.run_id)
     with (
         replace_tables(workspace, run.run_id, EVALUATION_TABLES, record),
-        show_progress("evaluate", num_examples, "examples", share_done, poll_interval(workspace)),
+        show_progress(
+            "evaluate",
+            num_examples,
+            "examples",
+            lambda: count_files(staged, ".parquet") / max(1, len(shards)),
+            poll_interval(workspace),
+        ),
     ):
         run_pipeline(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
         if not record.exists():  # inside: an error here removes the tables and prints no "done"
@@ -103,9 +109,3 @@ def _predict(pipeline: beam.Pipeline, shards: list[Shard], job: EvaluationJob) -
     predict = SameCode(predict_shard, job=job)
     # without the reshuffle, an engine may fuse the steps and predict every shard on one worker
     return pipeline | "Shards" >> beam.Create(shards) | beam.Reshuffle() | "Predict" >> beam.Map(predict)
-
-
-def _share_done(job: EvaluationJob, num_shards: int) -> float:
-    """Return the share of shards whose predictions are written, 0 to 1."""
-    folder = staging_folder(job.workspace, "predictions", job.run.run_id)
-    return count_files(folder, ".parquet") / max(1, num_shards)

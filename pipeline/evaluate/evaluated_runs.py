@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 from model.errors import BadUsage, CorruptArtefact
@@ -11,7 +12,6 @@ from pipeline.evaluate.significance import PairedComparison, compare_paired
 from pipeline.evaluate.table_reader import read_paired_outcomes, read_rows
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import load_manifest
-from pipeline.preprocess.provenance import Origin, load_origin, origin_path
 from pipeline.storage.files import list_folders_with
 from pipeline.storage.places import Place
 from pipeline.train.run_lookup import find_run_folder, load_dataset_of
@@ -33,20 +33,10 @@ class EvaluatedRun(NamedTuple):
         """The run's folder."""
         return self.workspace / "runs" / self.run.run_id
 
-    def table(self, name: str, columns: Sequence[str] | None = None) -> Any:
-        """Read and verify the run's rows of a table as an Arrow table, all columns or some; raises CorruptArtefact."""
-        return read_rows(self.workspace, name, self.run.run_id, columns)
-
     def rows(self, table: str, split: str | None = None) -> list[Row]:
         """Read and verify the run's rows of a table, of all splits or of one; raises CorruptArtefact."""
-        rows: list[Row] = self.table(table).to_pylist()
+        rows: list[Row] = read_rows(self.workspace, table, self.run.run_id).to_pylist()
         return [row for row in rows if split is None or row["split"] == split]
-
-    def origin(self) -> Origin | None:
-        """Load the origin of the data set, None if it is not recorded; raises CorruptArtefact."""
-        if not origin_path(self.workspace, self.run.dataset_id).exists():
-            return None
-        return load_origin(self.workspace, self.run.dataset_id)
 
 
 class RunSummary(NamedTuple):
@@ -78,12 +68,9 @@ class RunComparison(NamedTuple):
     second: RunDetails
     comparison: PairedComparison
 
-    def differing_settings(self) -> dict[str, tuple[Any, Any]]:
-        """Return the settings of training that differ: (first, second) by name."""
-        first = self.first.run.config.model_dump(mode="json")
-        second = self.second.run.config.model_dump(mode="json")
-        names = dict.fromkeys((*first, *second))
-        return {name: (first.get(name), second.get(name)) for name in names if first.get(name) != second.get(name)}
+    def differing_settings(self) -> dict[str, list[Any]]:
+        """Return the settings of training that differ: [first, second] by name."""
+        return find_differences([details.run.config.model_dump(mode="json") for details in (self.first, self.second)])
 
 
 def find_evaluated(workspace: Place, names: Sequence[str]) -> list[EvaluatedRun]:
@@ -97,9 +84,13 @@ def find_evaluated(workspace: Place, names: Sequence[str]) -> list[EvaluatedRun]
     if len(set(folders)) < len(folders):
         raise BadUsage(f"a run is named twice: {', '.join(folder.name for folder in folders)}")
     for folder in folders:
-        if not (folder / EVALUATION_NAME).exists():
-            raise BadUsage(f"{folder.name} is not evaluated yet: run `backbeam evaluate {folder.name}` first")
+        _check_is_evaluated(folder)
     return [_load_evaluated(workspace, folder) for folder in folders]
+
+
+def _check_is_evaluated(folder: Place) -> None:
+    if not (folder / EVALUATION_NAME).exists():
+        raise BadUsage(f"{folder.name} is not evaluated yet: backbeam evaluate {folder.name}")
 
 
 def _find_latest(parent: Place) -> Place:
@@ -141,9 +132,9 @@ def show_run(workspace: Place, name: str | None) -> RunDetails:
         BadUsage: the name matches no run or several, or the run is not evaluated.
         CorruptArtefact: a file does not match its record.
     """
-    run = check_run(workspace, find_run_folder(workspace, name))
-    if not (workspace / "runs" / run.run_id / EVALUATION_NAME).exists():
-        raise BadUsage(f"{run.run_id} is not evaluated yet: backbeam evaluate {run.run_id}")
+    folder = find_run_folder(workspace, name)
+    _check_is_evaluated(folder)
+    run = check_run(workspace, folder)
     evaluation = check_evaluation(workspace, run)
     return RunDetails(run, evaluation, read_rows(workspace, "classes", run.run_id).to_pylist())
 
@@ -162,6 +153,13 @@ def compare_runs(workspace: Place, first: str | None, second: str | None) -> Run
         raise BadUsage(f"{first} and {second} are the same run, {first_run.run.run_id}: name two")
     outcomes = read_paired_outcomes(workspace, first_run.run.run_id, second_run.run.run_id, "test")
     return RunComparison(first_run, second_run, compare_paired(*outcomes))
+
+
+def find_differences(settings: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return the settings that differ between runs: the value in each run by name, None where a run has it not."""
+    names = dict.fromkeys(chain.from_iterable(settings))
+    values_by_name = {name: [own.get(name) for own in settings] for name in names}
+    return {name: values for name, values in values_by_name.items() if any(value != values[0] for value in values)}
 
 
 def changed_settings(config: TrainingConfig) -> dict[str, tuple[Any, Any]]:

@@ -43,15 +43,7 @@ def count_predictions(
     outputs: npt.NDArray[np.float32],
     losses: npt.NDArray[np.float32],
 ) -> SplitCounts:
-    """Count one shard's predictions.
-
-    Args:
-        split: of the shard.
-        index: positions in the source, int64[n].
-        labels: int64[n].
-        outputs: float32[n, classes].
-        losses: float32[n].
-    """
+    """Count one shard's predictions, outputs float32[n, classes]; the others are [n], the index is in the source."""
     num_classes = outputs.shape[1]
     predicted = outputs.argmax(axis=1)
     confidence = outputs.max(axis=1)

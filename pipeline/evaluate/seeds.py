@@ -61,10 +61,7 @@ def group_id(recipe: str, run_ids: Sequence[str]) -> str:
 
 def group_table(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]) -> pa.Table:
     """Return the table `seeds` of a group of runs."""
-    return _build_table(runs, _seed_rows(runs, evaluations))
-
-
-def _build_table(runs: Sequence[RunRecord], rows: list[dict[str, Any]]) -> pa.Table:
+    rows = _seed_rows(runs, evaluations)
     group = group_id(runs[0].config.recipe, [run.run_id for run in runs])
     models = hashlib.sha256("".join(run.parameters.sha256 for run in runs).encode()).hexdigest()
     origin = origin_columns(len(rows), group, runs[0].dataset_digest, models)
@@ -94,8 +91,7 @@ def write_seeds(
     Raises:
         CorruptArtefact: the existing table or record differs.
     """
-    rows = _seed_rows(runs, evaluations)
-    table = _build_table(runs, rows)
+    table = group_table(runs, evaluations)
     recipe = runs[0].config.recipe
     run_ids = tuple(run.run_id for run in runs)
     group = group_id(recipe, run_ids)
@@ -107,7 +103,7 @@ def write_seeds(
         seeds_file = TableFile(table="seeds", **vars(file))
         content = GroupRecord(group_id=group, recipe=recipe, run_ids=run_ids, table=seeds_file)
         commit_file(record, content.to_json())
-    return rows
+    return _seed_rows(runs, evaluations)
 
 
 def _check_table(record: GroupRecord, workspace: Place, table: pa.Table) -> None:

@@ -29,13 +29,7 @@ class PairedComparison(NamedTuple):
 
 
 def compare_paired(first_correct: Outcomes, second_correct: Outcomes) -> PairedComparison:
-    """Compare two runs by whether their answers to the same examples are correct, bool[n] each.
-
-    Raises:
-        ValueError: the arrays have other shapes, or n is 0.
-    """
-    if first_correct.ndim != 1 or first_correct.shape != second_correct.shape or not len(first_correct):
-        raise ValueError(f"expected two bool[n], n > 0; found shapes {first_correct.shape}, {second_correct.shape}")
+    """Compare two runs by whether their answers to the same examples are correct, bool[n] each, n > 0."""
     num_examples = len(first_correct)
     only_first = int((first_correct & ~second_correct).sum())
     only_second = int((second_correct & ~first_correct).sum())

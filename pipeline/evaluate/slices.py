@@ -77,14 +77,11 @@ def slice_by_key(histogram: Histogram, names: Names) -> list[Slice]:
 
 
 class Slicing(NamedTuple):
-    """A way to group examples.
+    """A way to group examples."""
 
-    Attributes:
-        keys: returns the examples' keys, int[n] or bool[n]; at most MOST_KEYS distinct keys over all examples.
-        cut: returns the slices, in order; each key belongs to exactly one.
-    """
-
+    # returns the examples' keys, int[n] or bool[n]; at most MOST_KEYS distinct keys over all examples
     keys: Callable[[PredictedExamples], npt.NDArray[Any]]
+    # returns the slices, in order; each key belongs to exactly one
     cut: Callable[[Histogram, Names], list[Slice]] = slice_by_key
 
 
@@ -145,8 +142,7 @@ SLICINGS = {
 def compute_keys(title: str, slicing: Slicing, examples: PredictedExamples) -> Integers:
     """Return the keys of n examples by a slicing, int64[n]; messages name it by its title.
 
-    Raises:
-        BadInput: the function raises an error, or does not return an integer for each example.
+    Raises BadInput if the function raises an error, or does not return an integer for each example.
     """
     expected = (len(examples.labels),)
     try:
@@ -161,28 +157,13 @@ def compute_keys(title: str, slicing: Slicing, examples: PredictedExamples) -> I
     return keys.astype(np.int64)
 
 
-def check_num_keys(title: str, counted: GroupCounts) -> None:
-    """Check that a slicing has at most MOST_KEYS keys; raises BadInput."""
-    if len(counted.keys) > MOST_KEYS:
-        raise BadInput(
-            f"slicing {title} gives {len(counted.keys):,} different keys or more, expected at most "
-            f"{MOST_KEYS:,}: put examples together"
-        )
-
-
 def slice_rows(
     name: str, slicing: Slicing, counted: Mapping[str, GroupCounts], names: Names
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of the table `slices` for one slicing.
 
-    Args:
-        name: of the slicing.
-        slicing: that the examples were counted by.
-        counted: for each split the examples grouped by key, their value the loss.
-        names: of classes and parts.
-
-    Raises:
-        BadInput: the slices do not contain each key exactly once.
+    The examples of each split were counted by its keys, their value the loss. Raises BadInput if the slices do not
+    contain each key exactly once.
     """
     all_splits = merge_group_counts(counted.values())
     histogram = dict(zip(all_splits.keys.tolist(), all_splits.num_examples.tolist(), strict=True))

@@ -32,15 +32,10 @@ def read_rows(workspace: Place, table: str, run_id: str, columns: Sequence[str] 
 
 
 def read_paired_outcomes(workspace: Place, first: str, second: str, split: str) -> tuple[Outcomes, Outcomes]:
-    """Read whether the answers of two runs to the same examples of a split are correct; the ids are the full ones.
+    """Read whether the answers of two runs to the same examples of a split are correct, bool[n] of each run.
 
-    Returns:
-        bool[n] of each run, in the order of the examples' parts and indices.
-
-    Raises:
-        BadInput: the two were not evaluated on the same examples, or there are none.
-        BadUsage: see `read_rows`.
-        CorruptArtefact: see `read_rows`.
+    The examples are in the order of their parts and indices. Raises as `read_rows`, and BadInput if the two were not
+    evaluated on the same examples, or there are none.
     """
     first_rows = _read_predictions(workspace, first, split)
     second_rows = _read_predictions(workspace, second, split)

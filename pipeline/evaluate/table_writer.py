@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.evaluate import metrics
+from model.errors import BadInput
+from pipeline.evaluate import metrics, slices
 from pipeline.evaluate.calibration import calibration_rows
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, SplitResult
 from pipeline.evaluate.group_counts import GroupCounts, count_groups, merge_group_counts
 from pipeline.evaluate.shard_predictions import EvaluationJob, Predictions, load_run_parameters
 from pipeline.evaluate.slice_config import describe_slicings, load_slicing
-from pipeline.evaluate.slices import SLICINGS, check_num_keys, compute_keys, slice_rows
 from pipeline.evaluate.weight_statistics import ActivationRange, merge_ranges, weight_rows
 from pipeline.preprocess.manifest import ShardInfo
 from pipeline.preprocess.shards import number_order
@@ -96,7 +96,7 @@ def _count_slices(predictions: Predictions, job: EvaluationJob) -> dict[tuple[st
     correct = examples.predicted == examples.labels
     counted = {}
     for name, place in describe_slicings(job.slicings).items():
-        keys = compute_keys(f"{name} ({place})", load_slicing(name, job.slicings[name]), examples)
+        keys = slices.compute_keys(f"{name} ({place})", load_slicing(name, job.slicings[name]), examples)
         counted[name, predictions.shard.split] = count_groups(keys, correct, predictions.losses)
     return counted
 
@@ -116,10 +116,13 @@ def _merge_slices(parts: list[ShardResult], job: EvaluationJob) -> dict[tuple[st
         for key, counts in part.slices.items():
             groups[key].append(counts)
     merged = {key: merge_group_counts(counts) for key, counts in groups.items()}
-    places = describe_slicings(job.slicings)
     for (name, _), counts in merged.items():
-        if name not in SLICINGS:  # built-in slicings may exceed the limit: a data set may have thousands of classes
-            check_num_keys(f"{name} ({places[name]})", counts)
+        # built-in slicings may exceed the limit: a data set may have thousands of classes
+        if len(counts.keys) > slices.MOST_KEYS and name not in slices.SLICINGS:
+            raise BadInput(
+                f"slicing {name} ({describe_slicings(job.slicings)[name]}) gives {len(counts.keys):,} different keys "
+                f"or more, expected at most {slices.MOST_KEYS:,}: put examples together"
+            )
     return merged
 
 
@@ -155,12 +158,11 @@ def table_rows(result: ShardResult, job: EvaluationJob) -> dict[str, list[dict[s
     """Return the rows of every table but `predictions`."""
     class_names = job.manifest.class_names
     splits = result.counts
-    slicing_rows = (_slicing_rows(name, result, job) for name in job.slicings)
     return {
         "evaluations": [metrics.evaluation_row(counts, class_names) for counts in splits],
         "classes": [row for counts in splits for row in metrics.class_rows(counts, class_names)],
         "confusion": [row for counts in splits for row in metrics.confusion_rows(counts)],
-        "slices": list(chain.from_iterable(slicing_rows)),
+        "slices": [row for name in job.slicings for row in _slicing_rows(name, result, job)],
         "calibration": [row for counts in splits for row in calibration_rows(counts.split, counts.calibration)],
         "weights": list(weight_rows(load_run_parameters(job), result.ranges)),
     }
@@ -168,7 +170,7 @@ def table_rows(result: ShardResult, job: EvaluationJob) -> dict[str, list[dict[s
 
 def _slicing_rows(name: str, result: ShardResult, job: EvaluationJob) -> Iterable[dict[str, Any]]:
     by_split = {counts.split: result.slices[name, counts.split] for counts in result.counts}
-    return slice_rows(name, load_slicing(name, job.slicings[name]), by_split, job.names)
+    return slices.slice_rows(name, load_slicing(name, job.slicings[name]), by_split, job.names)
 
 
 def _write(job: EvaluationJob, table: str, name: str, columns: dict[str, Any], num_rows: int) -> TableFile:

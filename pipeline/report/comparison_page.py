@@ -1,11 +1,10 @@
 """Collect the contents of the page that compares several runs, each with the first; see `run_page` for one run."""
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 from model.errors import BadUsage
-from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row, find_differences
 from pipeline.evaluate.significance import PairedComparison, compare_paired
 from pipeline.evaluate.table_reader import read_paired_outcomes
 from pipeline.report.curves import LearningCurve, learning_curve
@@ -25,19 +24,12 @@ class ComparedRun(NamedTuple):
     reproduction: ReproduceCommand
 
 
-class Setting(NamedTuple):
-    """A setting in which the runs differ, with the value in each run."""
-
-    name: str
-    values: tuple[Any, ...]
-
-
 class ComparisonPage(NamedTuple):
     """The contents of the page; `classes` are (name, recall in each run, 0 to 1)."""
 
     runs: list[ComparedRun]
     curve: LearningCurve
-    differences: list[Setting]
+    differences: dict[str, list[Any]]  # the settings that differ, by name
     classes: list[tuple[str, list[float]]]
 
 
@@ -54,7 +46,9 @@ def build_comparison_page(evaluated: Sequence[EvaluatedRun]) -> ComparisonPage:
     return ComparisonPage(
         runs=[_compare(evaluated[0], other) for other in evaluated],
         curve=learning_curve([(one.run.run_id, one.rows("learning_curve")) for one in evaluated]),
-        differences=_list_differences(evaluated),
+        differences=find_differences(
+            [one.run.config.model_dump(mode="json") | {"data set": one.run.dataset_id} for one in evaluated]
+        ),
         classes=_list_recalls(evaluated),
     )
 
@@ -66,13 +60,6 @@ def _compare(first: EvaluatedRun, other: EvaluatedRun) -> ComparedRun:
         against_first = compare_paired(*outcomes)
     [test] = other.rows("evaluations", SPLIT)
     return ComparedRun(other.run, test, against_first, describe_reproduction(other))
-
-
-def _list_differences(evaluated: Sequence[EvaluatedRun]) -> list[Setting]:
-    configs = [one.run.config.model_dump(mode="json") | {"data set": one.run.dataset_id} for one in evaluated]
-    names = dict.fromkeys(chain.from_iterable(configs))
-    settings = [Setting(name, tuple(config.get(name) for config in configs)) for name in names]
-    return [setting for setting in settings if any(value != setting.values[0] for value in setting.values)]
 
 
 def _list_recalls(evaluated: Sequence[EvaluatedRun]) -> list[tuple[str, list[float]]]:

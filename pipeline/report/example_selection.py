@@ -2,21 +2,22 @@
 
 from collections.abc import Iterable
 from itertools import chain, zip_longest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
 from model.examples import Bytes, Integers
+from pipeline.evaluate.table_reader import read_rows
 from pipeline.preprocess.dataset import Dataset
 from pipeline.report.dataset_inspection import find_named
+from pipeline.storage.places import Place
 from pipeline.train.mistakes import worst_mistakes
 
 MAX_MIXED = 40  # examples of a mix
 MAX_MIXED_BYTES = 2**18  # of their images, which the page contains
 MIXED_PER_CLASS = 2  # right answers, and as many wrong ones
-COLUMNS = ("split", "index", "label", "predicted", "confidence", "probabilities")
 
 
 class SplitPredictions(NamedTuple):
@@ -40,10 +41,12 @@ class ShownExample(NamedTuple):
     image: Bytes  # uint8[height, width]
 
 
-def read_predictions(rows: Any, split: str) -> SplitPredictions:
-    """Return the predictions of a split from rows of the table `predictions` with the COLUMNS."""
+def read_predictions(workspace: Place, run_id: str, split: str) -> SplitPredictions:
+    """Read a run's rows of the table `predictions` of a split; raises as `read_rows`."""
+    columns_read = ["split", "index", "label", "predicted", "confidence", "probabilities"]
+    rows = read_rows(workspace, "predictions", run_id, columns_read)
     rows = rows.filter(pc.equal(rows["split"], split))
-    columns = [rows[name].to_numpy() for name in ("index", "label", "predicted", "confidence")]
+    columns = [rows[name].to_numpy() for name in columns_read[1:5]]
     columns.append(pc.list_flatten(rows["probabilities"]).to_numpy().reshape(rows.num_rows, -1))
     order = np.argsort(columns[0], kind="stable")
     return SplitPredictions(split, *(column[order] for column in columns))

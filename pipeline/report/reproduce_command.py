@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from model.recipes import TrainingConfig
 from pipeline.evaluate.evaluated_runs import EvaluatedRun
 from pipeline.evaluate.slices import SLICINGS
-from pipeline.preprocess.provenance import Origin, options_given
+from pipeline.preprocess.provenance import Origin, load_origin, options_given, origin_path
 from pipeline.train.run_record import RunRecord
 
 CONFIG_FILE = "run.toml"
@@ -24,7 +24,8 @@ class ReproduceCommand(NamedTuple):
 
 def describe_reproduction(evaluated: EvaluatedRun) -> ReproduceCommand:
     """Return how to reproduce a run; raises CorruptArtefact if the origin of its data set does not verify."""
-    origin = evaluated.origin()
+    has_origin = origin_path(evaluated.workspace, evaluated.run.dataset_id).exists()
+    origin = load_origin(evaluated.workspace, evaluated.run.dataset_id) if has_origin else None
     data = options_given(origin) if origin else ["--dataset", "SOURCE"]
     slicings = sorted(evaluated.evaluation.slicings.items())
     # the built-in ones are always there

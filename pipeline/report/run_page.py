@@ -23,7 +23,6 @@ from pipeline.report.curves import (
 )
 from pipeline.report.dataset_inspection import class_title, statistics
 from pipeline.report.example_selection import (
-    COLUMNS,
     ShownExample,
     read_examples,
     read_predictions,
@@ -134,7 +133,7 @@ def build_run_page(evaluated: EvaluatedRun) -> RunPage:
     manifest = evaluated.dataset.manifest
     names = [class_title(label, manifest.class_names) for label in range(len(manifest.class_names))]
     layers = read_layers(run.parameters.read(evaluated.folder))
-    predictions = read_predictions(evaluated.table("predictions", COLUMNS), SPLIT)
+    predictions = read_predictions(evaluated.workspace, run.run_id, SPLIT)
     wrong = worst_mistakes(predictions.labels, predictions.predicted, predictions.confidence)
     worst, mixed = read_examples(
         evaluated.dataset, predictions, wrong[:MAX_MISTAKES], select_mixed(predictions, manifest.num_pixels)

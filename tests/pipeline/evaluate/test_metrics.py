@@ -66,25 +66,6 @@ def test_metrics_equal_those_of_scikit_learn():
         assert [row[name] for row in rows] == pytest.approx(values.tolist(), rel=1e-12)
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.floats(0, 9)), min_size=1, max_size=40), st.data())
-def test_counts_are_merged_in_any_order(answers, data):
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(answers)), max_size=4)))
-    pieces = [answers[a:b] for a, b in zip([0, *cuts], [*cuts, len(answers)], strict=True)]
-    starts = [0, *cuts]
-    parts = [
-        counts_of([p[0] for p in piece], [p[1] for p in piece], 4, start, [p[2] for p in piece])
-        for piece, start in zip(pieces, starts, strict=True)
-    ]
-    shuffled = data.draw(st.permutations(parts))
-    rows = [metrics.evaluation_row(metrics.merge_counts(order)["test"], tuple("abcd")) for order in (parts, shuffled)]
-    assert rows[0] == rows[1]
-    assert rows[0]["num_correct"] == sum(label == predicted for label, predicted, _ in answers)
-    assert rows[0]["loss"] == pytest.approx(np.mean([loss for _, _, loss in answers]), abs=1e-6)
-    whole = counts_of(*zip(*[answer[:2] for answer in answers], strict=True), 4, 0, [loss for *_, loss in answers])
-    for name, value in metrics.evaluation_row(whole, tuple("abcd")).items():
-        assert rows[0][name] == (pytest.approx(value) if isinstance(value, float) else value)
-
-
 def test_first_thousand_examples_are_counted_by_position():
     counts = counts_of([1] * 10, [1] * 10, 2, start=995)
     row = metrics.evaluation_row(counts, ("a", "b"))

@@ -98,16 +98,6 @@ def test_invalid_slicing_option_is_a_usage_error(option, problem, tmp_path, plac
     assert not (tmp_path / "ws").exists()
 
 
-@pytest.mark.slow
-def test_failing_slicing_is_named_and_leaves_no_evaluation(tmp_path, place):
-    failed = run(tmp_path, "run", *place, "--slice", "mine=my_slices:short", "--workers", 2)
-    assert failed.code == 3, failed.err
-    assert "slicing mine (my_slices:short) gave bool[" in failed.err
-    assert "Traceback" not in failed.err
-    tables = {path.parent.parent.name for path in (tmp_path / "ws" / "reports").rglob("*.parquet")}
-    assert tables == {"learning_curve", "gradient_agreement", "validation"}
-
-
 def record_of(**places):
     numbers = {"num_examples": 1, "num_correct": 1, "first_1000_examples": 1, "first_1000_correct": 1}
     measures = dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "loss", "ece", "brier"), 0.0)
@@ -121,11 +111,8 @@ BUILT_IN = {"class": "class", "ink": "ink", "confidence": "confidence", "part": 
 OF_RELEASE_0_2 = {"class": "label_of", "ink": "ink_of", "confidence": "confidence_of", "part": "part_of"}
 
 
-def test_built_in_slicings_are_recorded_by_name():
+def test_built_in_slicings_are_recorded_by_name_and_others_by_module_and_name():
     assert describe_slicings(resolve_slicings({}, [])) == BUILT_IN
-
-
-def test_slicing_object_of_a_user_is_recorded_by_module_and_name():
     assert describe_slicings({"mine": Slicing(os.getpid)}) == {"mine": "posix:getpid"}
 
 
