@@ -46,10 +46,8 @@ def evaluate(
 ) -> EvaluationRecord:
     """Evaluate a run's model on every split of a data set: write the tables, then the record.
 
-    Raises:
-        BadInput: a user's slicing fails, or a table would be larger than readers accept.
-        CorruptArtefact: a shard or the model does not match its record.
-        EngineFailed: the Beam engine failed.
+    Raises BadInput if a user's slicing fails or a table would be larger than readers accept, CorruptArtefact if a shard
+    or the model does not match its record, and EngineFailed.
     """
     check_table_sizes(manifest)
     job = EvaluationJob(workspace, dataset, manifest, run, slicings)
@@ -77,11 +75,7 @@ def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, be
     """Predict the test split of a data set and write the table `answers` to a folder, one file for each shard.
 
     The data set has the image size and the classes of the model's own; the digest is of its manifest. Return the names
-    of the files in the order of the shards.
-
-    Raises:
-        CorruptArtefact: a shard or the model does not match its record.
-        EngineFailed: the Beam engine failed, or did not write every file.
+    of the files in the order of the shards. Raises as `evaluate`.
     """
     shards = [shard for shard in list_shards(job.manifest) if shard.split == "test"]
     write = SameCode(write_answers, job=job, dataset_digest=dataset_digest, folder=folder)

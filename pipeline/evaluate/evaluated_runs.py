@@ -76,9 +76,7 @@ class RunComparison(NamedTuple):
 def find_evaluated(workspace: Place, names: Sequence[str]) -> list[EvaluatedRun]:
     """Find evaluated runs by their ids or prefixes of them, by default the one trained last, and verify their files.
 
-    Raises:
-        BadUsage: a name matches no run or several, a run is not evaluated, or it is named twice.
-        CorruptArtefact: a file does not match its record.
+    Raises BadUsage if a name matches no run or several, or a run is not evaluated or named twice; and CorruptArtefact.
     """
     folders = [find_run_folder(workspace, name) for name in names] or [_find_latest(workspace / "runs")]
     if len(set(folders)) < len(folders):
@@ -128,9 +126,7 @@ def _newest_first(summary: RunSummary) -> tuple[float, str]:
 def show_run(workspace: Place, name: str | None) -> RunDetails:
     """Load an evaluated run by its id or a prefix, None for the only run, and verify its files.
 
-    Raises:
-        BadUsage: the name matches no run or several, or the run is not evaluated.
-        CorruptArtefact: a file does not match its record.
+    Raises BadUsage if the name matches no run or several, or the run is not evaluated; and CorruptArtefact.
     """
     folder = find_run_folder(workspace, name)
     _check_is_evaluated(folder)
@@ -142,10 +138,7 @@ def show_run(workspace: Place, name: str | None) -> RunDetails:
 def compare_runs(workspace: Place, first: str | None, second: str | None) -> RunComparison:
     """Compare two runs on the examples of the test split; names are as in `show_run`.
 
-    Raises:
-        BadUsage: see `show_run`; or both names match the same run.
-        BadInput: the two were evaluated on different examples.
-        CorruptArtefact: a file does not match its record.
+    Raises as `show_run`; BadUsage also if both are the same run, and BadInput if their examples differ.
     """
     first_run = show_run(workspace, first)
     second_run = show_run(workspace, second)

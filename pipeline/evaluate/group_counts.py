@@ -22,21 +22,12 @@ class GroupCounts(NamedTuple):
 
 
 class GroupTotals(NamedTuple):
-    """The sums over some keys."""
+    """The counts of some keys together; accuracy and mean value are 0 if there are no examples."""
 
     num_examples: int
     num_correct: int
-    value_sum: float
-
-    @property
-    def accuracy(self) -> float:
-        """The share of correct answers; 0 if there are no examples."""
-        return self.num_correct / self.num_examples if self.num_examples else 0.0
-
-    @property
-    def mean_value(self) -> float:
-        """The mean of the value; 0 if there are no examples."""
-        return self.value_sum / self.num_examples if self.num_examples else 0.0
+    accuracy: float
+    mean_value: float
 
 
 def count_groups(keys: Integers, correct: npt.NDArray[np.bool_], values: npt.NDArray[Any]) -> GroupCounts:
@@ -70,8 +61,8 @@ def merge_group_counts(counts: Iterable[GroupCounts]) -> GroupCounts:
 def sum_groups(counted: GroupCounts, keys: Sequence[int]) -> GroupTotals:
     """Sum the counts of some keys; keys that no example has are ignored."""
     chosen = np.isin(counted.keys, keys)
-    return GroupTotals(
-        int(counted.num_examples[chosen].sum()),
-        int(counted.num_correct[chosen].sum()),
-        fsum(counted.value_sums[:, chosen].ravel()),
-    )
+    num_examples = int(counted.num_examples[chosen].sum())
+    num_correct = int(counted.num_correct[chosen].sum())
+    divisor = max(1, num_examples)
+    value_sum = fsum(counted.value_sums[:, chosen].ravel())
+    return GroupTotals(num_examples, num_correct, num_correct / divisor, value_sum / divisor)

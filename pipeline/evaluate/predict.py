@@ -59,10 +59,8 @@ def predict_images(
 ) -> list[PredictedImage]:
     """Classify every image of every file, by a function from uint8[n, height * width] to float32[n, classes].
 
-    Raises:
-        BadInput: a file is missing, corrupt, of another type, or holds images of another size, or there are more than
-            MAX_IMAGES.
-        BadUsage: an output of the model is not finite.
+    Raises BadInput if a file is missing, corrupt, of another type, or holds images of another size, or there are more
+    than MAX_IMAGES; and BadUsage if an output of the model is not finite.
     """
     items = chain.from_iterable(read_items(file, height, width) for file in files)
     predictions: list[PredictedImage] = []

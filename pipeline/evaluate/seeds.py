@@ -32,11 +32,7 @@ class GroupRecord(Record):
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Parse seeds such as 1-5 or 1,3,10-12.
-
-    Raises:
-        BadUsage: the text has another form, or names a seed twice or more than MOST_SEEDS seeds.
-    """
+    """Parse at most MOST_SEEDS different seeds, such as 1-5 or 1,3,10-12; raises BadUsage."""
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
@@ -88,8 +84,7 @@ def write_seeds(
 ) -> list[dict[str, Any]]:
     """Write the table `seeds` of a group of runs, then its record, unless it exists; return the rows.
 
-    Raises:
-        CorruptArtefact: the existing table or record differs.
+    Raises CorruptArtefact if an existing table or record differs.
     """
     table = group_table(runs, evaluations)
     recipe = runs[0].config.recipe

@@ -22,12 +22,8 @@ _PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 def resolve_slicings(table: Mapping[str, Any], options: Iterable[str]) -> Slicings:
     """Return the built-in slicings, then the user's sorted by name.
 
-    Args:
-        table: the table [slices] of the configuration: MODULE:NAME by name.
-        options: NAME=MODULE:NAME each; they override the table.
-
-    Raises:
-        BadUsage: a name is not allowed, or a function cannot be imported.
+    The table [slices] of the configuration gives MODULE:NAME by name; options, NAME=MODULE:NAME each, override it.
+    Raises BadUsage if a name is not allowed, or a function cannot be imported.
     """
     named = dict(table)
     for option in options:

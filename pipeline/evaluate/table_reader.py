@@ -19,11 +19,9 @@ KEYS = ["part", "index"]  # identify an example
 def read_rows(workspace: Place, table: str, run_id: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read all or some columns of a run's rows of a table, in the order of the shards.
 
-    The table is one of `tables.EVALUATION_TABLES` or `tables.TRAINING_TABLES`, and the id is the full one.
-
-    Raises:
-        BadUsage: the table or the run does not exist, or the run is not evaluated.
-        CorruptArtefact: the files in the run's folder of the table are not those that its records name.
+    The table is one of `tables.EVALUATION_TABLES` or `tables.TRAINING_TABLES`, and the id is the full one. Raises
+    BadUsage if there is no such table or run or it is not evaluated, and CorruptArtefact if the files in the run's
+    folder of the table are not those that its records name.
     """
     files = _files_of(workspace, table, run_id)
     folder = files[0].folder(workspace, run_id)

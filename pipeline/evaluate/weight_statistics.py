@@ -37,9 +37,8 @@ def weight_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of the table `weights`.
 
-    Args:
-        parameters: weights float32[outputs, inputs] and biases float32[outputs] of each layer.
-        ranges: of each hidden layer, over all examples.
+    Parameters are weights float32[outputs, inputs] and biases float32[outputs] of each layer, ranges of each hidden
+    layer over all examples.
     """
     num_dead = [*(layer.num_dead for layer in ranges), 0]  # the output layer has no range
     for layer, (values, dead) in enumerate(zip(parameters, num_dead, strict=True), start=1):

@@ -36,10 +36,7 @@ class ComparisonPage(NamedTuple):
 def build_comparison_page(evaluated: Sequence[EvaluatedRun]) -> ComparisonPage:
     """Return the contents of the page that compares runs.
 
-    Raises:
-        BadUsage: there are more than MAX_RUNS runs.
-        BadInput: their test splits differ.
-        CorruptArtefact: a table does not verify.
+    Raises BadUsage if there are more than MAX_RUNS, BadInput if their test splits differ, and CorruptArtefact.
     """
     if len(evaluated) > MAX_RUNS:
         raise BadUsage(f"report compares {MAX_RUNS} runs at most, found {len(evaluated)}")

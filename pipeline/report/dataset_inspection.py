@@ -136,9 +136,7 @@ def _pick_images(dataset: Dataset, split: str, per_class: int) -> list[list[Byte
 def find_named(dataset: Dataset, split: str, indices: Sequence[int]) -> list[NamedExample]:
     """Return the examples of a split at given positions in the source, in the given order.
 
-    Raises:
-        BadUsage: there is no example at a position.
-        CorruptArtefact: a shard does not verify.
+    Raises BadUsage if there is no example at a position; and CorruptArtefact.
     """
     found: dict[int, NamedExample] = {}
     for examples in _read_shards(dataset, split):

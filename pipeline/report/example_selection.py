@@ -79,11 +79,7 @@ def _without_gaps(positions: Iterable[int | None]) -> list[int]:
 
 
 def read_examples(dataset: Dataset, predictions: SplitPredictions, *selections: Integers) -> list[list[ShownExample]]:
-    """Read the examples at selected positions, int64[m] of each selection, in that order.
-
-    Raises:
-        CorruptArtefact: a shard does not verify.
-    """
+    """Read the examples at selected positions, int64[m] of each selection, in that order; raises CorruptArtefact."""
     positions = np.unique(np.concatenate(selections))  # each shard is read once for all selections
     found = find_named(dataset, predictions.split, predictions.indices[positions].tolist())
     images = {position: named.image for position, named in zip(positions.tolist(), found, strict=True)}

@@ -24,10 +24,8 @@ class Report(NamedTuple):
 def write_report(workspace: Place, wanted: Sequence[str], target: Path | None) -> Report:
     """Write the page of one evaluated run, or the comparison of several, found as by `find_evaluated`.
 
-    Raises:
-        BadUsage: see `find_evaluated`; or target, the path of the page if it is not the default, is no regular file.
-        BadInput: the test splits of several runs differ.
-        CorruptArtefact: a file does not verify.
+    Raises as `find_evaluated`; BadUsage also if target, the path of the page if it is not the default, is no regular
+    file, and BadInput if the test splits of several runs differ.
     """
     if target is not None:
         _check_target(target)

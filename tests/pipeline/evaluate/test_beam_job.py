@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from model.errors import BadInput, EngineFailed
@@ -21,7 +19,6 @@ from pipeline.evaluate.slices import SLICINGS, Slicing
 from pipeline.storage import files, folders, tables
 from pipeline.storage.cleanup import remove_stale_files
 from pipeline.storage.tables import EVALUATION_TABLES, staging_folder
-from pipeline.storage.workspace import table_partition
 from pipeline.train.run_lookup import find_run
 from tests.helpers import contents
 
@@ -227,20 +224,3 @@ def test_concurrent_reader_never_sees_partial_tables(workspace, monkeypatch):
     assert reader.returncode == 0, problem
     passes, partial = json.loads(printed)
     assert passes > partial > 0  # it read before, during and after the evaluations
-
-
-def test_dead_units_are_counted_over_all_examples(workspace, seeds_run):
-    """Compared with a forward pass in NumPy over every image of the source."""
-    from model.checkpoint import decode_parameters
-    from tests.helpers import Digits
-
-    name = run_ids(workspace)[0]
-    evaluate_run(workspace, name)
-    (weights, biases), _ = decode_parameters((workspace / "runs" / name / "parameters.safetensors").read_bytes())
-    images = np.concatenate([Digits().split(number, size)[0] for number, size in ((0, 60), (1, 20))])
-    hidden = 1 / (1 + np.exp(-(images.reshape(80, -1) / 255 @ weights.T.astype(np.float64) + biases)))
-    table = pd.read_parquet(workspace / table_partition("weights", name))
-    assert table["num_dead_units"].tolist() == [int((np.ptp(hidden, axis=0) < 1e-3).sum())] * 2 + [0, 0]
-    assert table["norm"].iloc[0] == pytest.approx(np.linalg.norm(weights.astype(np.float64)))
-    schema = pq.read_schema(next((workspace / table_partition("weights", name)).iterdir()))
-    assert schema.field("norm").metadata[b"unit"] == b"parameter"

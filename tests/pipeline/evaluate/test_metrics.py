@@ -10,10 +10,10 @@ from pipeline.evaluate import metrics
 from pipeline.evaluate.group_counts import count_groups
 
 
-def counts_of(labels, predicted, num_classes, start=0, losses=None, split="test"):
+def counts_of(labels, predicted, num_classes, start=0, split="test"):
     labels = np.array(labels, int)
     outputs = np.eye(num_classes, dtype=np.float32)[np.array(predicted, int)] * 0.75
-    losses = np.full(len(labels), 0.25, np.float32) if losses is None else np.array(losses, np.float32)
+    losses = np.full(len(labels), 0.25, np.float32)
     return metrics.count_predictions(split, np.arange(start, start + len(labels)), labels, outputs, losses)
 
 
@@ -78,15 +78,12 @@ def test_counts_of_different_splits_are_not_merged():
     assert {name: int(counts.confusion.sum()) for name, counts in totals.items()} == {"test": 2, "train": 2}
 
 
-def test_losses_are_summed_in_float64():
-    counts = counts_of([0, 1, 1], [0, 1, 1], 2, losses=[2**24, 1, 1])  # float32 cannot represent the sum
+def test_losses_squared_differences_and_confidences_are_summed_in_float64():
+    outputs = np.array([[1 + 2**-12, 0]] * 3, np.float32)  # float32 cannot represent the square, nor the sum of losses
+    losses = np.array([2**24, 1, 1], np.float32)
+    counts = metrics.count_predictions("test", np.arange(3), np.ones(3, int), outputs, losses)
     assert counts.loss_sums == (2**24 + 2,)
     assert counts.confusion.dtype == np.int64
-
-
-def test_squared_differences_and_confidences_are_summed_in_float64():
-    outputs = np.array([[1 + 2**-12, 0]] * 3, np.float32)  # float32 cannot represent the square
-    counts = metrics.count_predictions("test", np.arange(3), np.ones(3, int), outputs, np.zeros(3, np.float32))
     assert counts.brier_sums == (3 * ((1 + 2**-12) ** 2 + 1),)
     assert counts.calibration.value_sums.tolist() == [[3 * (1 + 2**-12)]]
 

@@ -107,14 +107,9 @@ def test_predict_needs_the_model_but_no_shards(digits_run, tmp_path):
         shard.unlink()
     assert len(predict(workspace, [IMAGES_FILE])) == 1000
     [parameters] = workspace.glob("runs/*/parameters.safetensors")
-    data = bytearray(parameters.read_bytes())
-    data[-1] ^= 1
-    parameters.write_bytes(data)
-    for arguments in (["predict", IMAGES_FILE], ["export", "--to", tmp_path / "out"]):
-        done = backbeam(*arguments, "--workspace", workspace)
-        assert (done.code, done.out) == (4, "")
-        assert str(parameters) in done.err
-    assert not (tmp_path / "out").exists()
+    parameters.write_bytes(parameters.read_bytes()[:-1] + b"x")
+    done = backbeam("predict", IMAGES_FILE, "--workspace", workspace)
+    assert (done.code, done.out, str(parameters) in done.err) == (4, "", True)
 
 
 def test_run_that_does_not_exist_is_a_usage_error(digits_run):
