@@ -10,23 +10,20 @@ from model.recipes import RECIPES, TrainingConfig
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation, load_evaluation
 from pipeline.evaluate.significance import PairedComparison, compare_paired
 from pipeline.evaluate.table_reader import read_paired_outcomes, read_rows
-from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import load_manifest
 from pipeline.storage.files import list_folders_with
 from pipeline.storage.places import Place
-from pipeline.train.run_lookup import find_run_folder, load_dataset_of
+from pipeline.train.run_lookup import find_run_folder
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 
 Row: TypeAlias = dict[str, Any]
 
 
 class EvaluatedRun(NamedTuple):
-    """An evaluated run, whose files were verified; the shards of its data set are verified when they are read."""
+    """An evaluated run, whose files were verified."""
 
     workspace: Place
     run: RunRecord
     evaluation: EvaluationRecord
-    dataset: Dataset
 
     @property
     def folder(self) -> Place:
@@ -53,24 +50,16 @@ class RunList(NamedTuple):
     problems: list[CorruptArtefact]
 
 
-class RunDetails(NamedTuple):
-    """An evaluated run: its records, and the rows of its table `classes`."""
-
-    run: RunRecord
-    evaluation: EvaluationRecord
-    classes: list[Row]
-
-
 class RunComparison(NamedTuple):
     """Two evaluated runs, and their correct answers to the test split that they share, paired by example."""
 
-    first: RunDetails
-    second: RunDetails
+    first: EvaluatedRun
+    second: EvaluatedRun
     comparison: PairedComparison
 
     def differing_settings(self) -> dict[str, list[Any]]:
         """Return the settings of training that differ: [first, second] by name."""
-        return find_differences([details.run.config.model_dump(mode="json") for details in (self.first, self.second)])
+        return find_differences([one.run.config.model_dump(mode="json") for one in (self.first, self.second)])
 
 
 def find_evaluated(workspace: Place, names: Sequence[str]) -> list[EvaluatedRun]:
@@ -101,8 +90,7 @@ def _find_latest(parent: Place) -> Place:
 
 def _load_evaluated(workspace: Place, folder: Place) -> EvaluatedRun:
     run = check_run(workspace, folder)
-    evaluation = check_evaluation(workspace, run)
-    return EvaluatedRun(workspace, run, evaluation, load_dataset_of(workspace, run, load_manifest))
+    return EvaluatedRun(workspace, run, check_evaluation(workspace, run))
 
 
 def list_runs(workspace: Place) -> RunList:
@@ -123,16 +111,14 @@ def _newest_first(summary: RunSummary) -> tuple[float, str]:
     return -datetime.fromisoformat(summary.run.finished).timestamp(), summary.run.run_id
 
 
-def show_run(workspace: Place, name: str | None) -> RunDetails:
+def show_run(workspace: Place, name: str | None) -> EvaluatedRun:
     """Load an evaluated run by its id or a prefix, None for the only run, and verify its files.
 
     Raises BadUsage if the name matches no run or several, or the run is not evaluated; and CorruptArtefact.
     """
     folder = find_run_folder(workspace, name)
     _check_is_evaluated(folder)
-    run = check_run(workspace, folder)
-    evaluation = check_evaluation(workspace, run)
-    return RunDetails(run, evaluation, read_rows(workspace, "classes", run.run_id).to_pylist())
+    return _load_evaluated(workspace, folder)
 
 
 def compare_runs(workspace: Place, first: str | None, second: str | None) -> RunComparison:

@@ -11,7 +11,7 @@ import numpy as np
 from model.recipes import TrainingConfig
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
 from pipeline.evaluate.metrics import wilson
-from pipeline.preprocess.manifest import Manifest
+from pipeline.preprocess.manifest import Manifest, load_manifest
 from pipeline.report.backprop_inspector import InspectorData, build_inspector
 from pipeline.report.charts import Chart
 from pipeline.report.curves import (
@@ -32,6 +32,7 @@ from pipeline.report.parameters import Layers, read_layers
 from pipeline.report.reproduce_command import ReproduceCommand, describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
 from pipeline.train.mistakes import worst_mistakes
+from pipeline.train.run_lookup import load_dataset_of
 from pipeline.train.run_record import RunRecord
 
 SPLIT = "test"
@@ -130,13 +131,14 @@ class RunPage(NamedTuple):
 def build_run_page(evaluated: EvaluatedRun) -> RunPage:
     """Return the contents of the page of a run; raises CorruptArtefact if a file does not verify."""
     run = evaluated.run
-    manifest = evaluated.dataset.manifest
+    dataset = load_dataset_of(evaluated.workspace, run, load_manifest)
+    manifest = dataset.manifest
     names = [class_title(label, manifest.class_names) for label in range(len(manifest.class_names))]
     layers = read_layers(run.parameters.read(evaluated.folder))
     predictions = read_predictions(evaluated.workspace, run.run_id, SPLIT)
     wrong = worst_mistakes(predictions.labels, predictions.predicted, predictions.confidence)
     worst, mixed = read_examples(
-        evaluated.dataset, predictions, wrong[:MAX_MISTAKES], select_mixed(predictions, manifest.num_pixels)
+        dataset, predictions, wrong[:MAX_MISTAKES], select_mixed(predictions, manifest.num_pixels)
     )
     results = evaluated.rows("evaluations")
     bins = evaluated.rows("calibration", SPLIT)
@@ -159,7 +161,7 @@ def build_run_page(evaluated: EvaluatedRun) -> RunPage:
         data=statistics(manifest),
         agreement=agreement_curve(evaluated.rows("gradient_agreement")),
         settings=list(_settings(run.config)),
-        digests=list(_digests(evaluated)),
+        digests=list(_digests(run, manifest)),
         reproduction=describe_reproduction(evaluated),
         inspector=build_inspector(run.config, manifest, layers, mixed),
     )
@@ -222,10 +224,9 @@ def _settings(config: TrainingConfig) -> Iterator[tuple[str, str]]:
         yield name, value if isinstance(value, str) else json.dumps(value)
 
 
-def _digests(evaluated: EvaluatedRun) -> Iterator[tuple[str, str]]:
-    run = evaluated.run
+def _digests(run: RunRecord, manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield f"parameters of the model ({run.parameters.name})", run.parameters.sha256
     yield f"manifest of the data set ({run.dataset_id})", run.dataset_digest
     yield "configuration", run.config.digest
-    for source in evaluated.dataset.manifest.sources:
+    for source in manifest.sources:
         yield f"source {source.name}, decompressed", source.sha256
