@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from model.recipes import TrainingConfig
 from pipeline.context import StageContext, StageLog
-from pipeline.evaluate.records import EvaluationRecord
+from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.stage import evaluate_stage
 from pipeline.evaluate.table_sizes import check_table_sizes
 from pipeline.preprocess.dataset import Dataset, find_baseline

@@ -40,8 +40,8 @@ about as many examples, over all splits together; examples of equal ink stay tog
 
 ```python
 # my_slices.py
-def thin(answered):
-    return (answered.images > 127).sum(axis=(1, 2)) < 100
+def thin(examples):
+    return (examples.images > 127).sum(axis=(1, 2)) < 100
 ```
 
     PYTHONPATH=. backbeam run --slice thin=my_slices:thin
@@ -51,7 +51,7 @@ or, in a file for `--config`:
     [slices]
     thin = "my_slices:thin"
 
-It is called with a `backbeam.slices.Answered` for a shard: `images` (uint8[n, height, width]), `labels`,
+It is called with a `backbeam.slices.PredictedExamples` for a shard: `images` (uint8[n, height, width]), `labels`,
 `indices` and `predicted` (int64[n]), `outputs` (float32[n, classes]), `confidence` (float32[n]), `part`. It returns a
 boolean or a whole number for each example, at most 1,000 different ones in all, which become slices named by the number
 (0 and 1 for booleans). For other names, or to put numbers together, `MODULE:NAME` may be a

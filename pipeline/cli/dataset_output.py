@@ -7,7 +7,7 @@ from pipeline.context import StageLog
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.validation_config import CheckResult, ValidationRecord, table_folder
 from pipeline.progress import format_percent
-from pipeline.report.inspect import Inspection
+from pipeline.report.dataset_inspection import Inspection
 from pipeline.storage.places import Place
 
 

@@ -43,7 +43,7 @@ def inspect(
 ) -> None:
     """Show a data set's statistics and write a contact sheet of its examples."""
     from pipeline.cli.dataset_output import build_inspection_json, format_inspection
-    from pipeline.report.inspect import inspect_dataset
+    from pipeline.report.dataset_inspection import inspect_dataset
 
     refuse_beam_options(context)
     inspection = inspect_dataset(existing_workspace(workspace), dataset, to, split, per_class, examples or [])
@@ -54,7 +54,7 @@ def runs(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_js
     """List the runs of a workspace, the newest first, and how good they are."""
     from pipeline.cli.overview_output import format_run_list
     from pipeline.cli.run_json import build_run_list_json
-    from pipeline.evaluate.run_overview import list_runs
+    from pipeline.evaluate.evaluated_runs import list_runs
 
     refuse_beam_options(context)
     listing = list_runs(existing_workspace(workspace))
@@ -69,7 +69,7 @@ def show(
     """Show an evaluated run in full: figures, classes, configuration, digests, versions."""
     from pipeline.cli.overview_output import format_run_details
     from pipeline.cli.run_json import build_run_details_json
-    from pipeline.evaluate.run_overview import show_run
+    from pipeline.evaluate.evaluated_runs import show_run
     from pipeline.registry.history import resolve_run
 
     refuse_beam_options(context)
@@ -88,7 +88,7 @@ def compare(
     """Compare two runs on the test examples: intervals, exact McNemar test, classes, settings."""
     from pipeline.cli.overview_output import format_comparison
     from pipeline.cli.run_json import build_comparison_json
-    from pipeline.evaluate.run_overview import compare_runs
+    from pipeline.evaluate.evaluated_runs import compare_runs
     from pipeline.registry.history import resolve_run
 
     refuse_beam_options(context)

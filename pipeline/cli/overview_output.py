@@ -4,8 +4,8 @@ from typing import Any
 
 from pipeline.cli.output import OutputPart, Sheet, parse_columns
 from pipeline.cli.run_output import describe_run, format_accuracies, format_agreement, format_interval
-from pipeline.evaluate.records import SplitResult
-from pipeline.evaluate.run_overview import RunComparison, RunDetails, RunList, RunSummary, changed_settings
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, RunComparison, RunList, RunSummary, changed_settings
+from pipeline.evaluate.evaluation_record import SplitResult
 from pipeline.evaluate.significance import PairedComparison
 from pipeline.progress import format_percent
 
@@ -31,7 +31,7 @@ def _build_run_row(summary: RunSummary) -> tuple[str, ...]:
     return run.run_id, *figures, run.finished[:16].replace("T", " ")
 
 
-def format_run_details(details: RunDetails) -> list[OutputPart]:
+def format_run_details(details: EvaluatedRun) -> list[OutputPart]:
     """Return figures, classes, configuration, digests and versions of a run."""
     run = details.run
     return [
@@ -51,9 +51,9 @@ def format_run_details(details: RunDetails) -> list[OutputPart]:
     ]
 
 
-def _build_classes_sheet(details: RunDetails) -> Sheet:
+def _build_classes_sheet(details: EvaluatedRun) -> Sheet:
     headings = parse_columns("#label", "class", "#precision", "#recall", "#F1", "#examples", "#answered")
-    rows = [_build_class_row(row) for row in details.classes if row["split"] == "test"]
+    rows = [_build_class_row(row) for row in details.rows("classes", "test")]
     return Sheet(headings, rows, "classes of the test split")
 
 
@@ -117,9 +117,8 @@ def _format_test_result(paired: PairedComparison) -> list[str]:
 
 
 def _build_recalls_sheet(comparison: RunComparison) -> Sheet:
-    first, second = (
-        [row for row in details.classes if row["split"] == "test"] for details in (comparison.first, comparison.second)
-    )
+    first = comparison.first.rows("classes", "test")
+    second = comparison.second.rows("classes", "test")
     rows = [
         (
             str(row_a["label"]),

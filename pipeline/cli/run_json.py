@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from model.recipes import Recipe, TrainingConfig
 from pipeline.cli.dataset_output import round_seconds
 from pipeline.context import StageContext, StageLog
-from pipeline.evaluate.records import EvaluationRecord
-from pipeline.evaluate.run_overview import RunComparison, RunDetails, RunList
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, RunComparison, RunList
+from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.storage.places import Place
 from pipeline.train.run_lookup import TrainedModel
 from pipeline.train.run_record import RunRecord
@@ -141,10 +141,10 @@ def _build_run_summary_json(run: RunRecord, evaluation: EvaluationRecord | None)
     }
 
 
-def build_run_details_json(details: RunDetails) -> dict[str, Any]:
+def build_run_details_json(details: EvaluatedRun) -> dict[str, Any]:
     """Return what `backbeam show --json` prints."""
     results = details.evaluation.model_dump(mode="json")["results"]
-    classes = [_remove_origin(row) for row in details.classes]
+    classes = [_remove_origin(row) for row in details.rows("classes")]
     return details.run.model_dump(mode="json") | {"evaluation": results, "classes": classes}
 
 
@@ -155,10 +155,9 @@ def _remove_origin(row: dict[str, Any]) -> dict[str, Any]:
 
 def build_comparison_json(comparison: RunComparison) -> dict[str, Any]:
     """Return what `backbeam compare --json` prints; differences are B minus A."""
-    settings = {name: list(pair) for name, pair in comparison.differing_settings().items()}
     return {
         "first": _build_run_summary_json(comparison.first.run, comparison.first.evaluation),
         "second": _build_run_summary_json(comparison.second.run, comparison.second.evaluation),
         "test": comparison.comparison._asdict(),
-        "settings": settings,
+        "settings": comparison.differing_settings(),
     }

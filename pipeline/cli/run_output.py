@@ -11,7 +11,7 @@ from model.recipes import Recipe, TrainingConfig
 from pipeline.cli.dataset_output import format_times
 from pipeline.cli.output import OutputPart, Sheet, parse_columns
 from pipeline.context import StageContext, StageLog
-from pipeline.evaluate.records import EvaluationRecord, SplitResult
+from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
 from pipeline.preprocess.manifest import Manifest
 from pipeline.progress import format_percent
 from pipeline.storage.places import Place

@@ -13,18 +13,18 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
 from pipeline.beam_runner import run_pipeline
-from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, check_evaluation
-from pipeline.evaluate.result_tables import (
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation
+from pipeline.evaluate.shard_predictions import EvaluationJob, Predictions, Shard, list_shards, predict_shard
+from pipeline.evaluate.slice_config import Slicings
+from pipeline.evaluate.slices import SLICINGS
+from pipeline.evaluate.table_sizes import check_table_sizes
+from pipeline.evaluate.table_writer import (
     merge_results,
     predictions_file_name,
     write_answers,
     write_predictions,
     write_tables,
 )
-from pipeline.evaluate.shard_predictions import EvaluationJob, Predictions, Shard, list_shards, predict_shard
-from pipeline.evaluate.slice_config import Slicings
-from pipeline.evaluate.slices import SLICINGS
-from pipeline.evaluate.table_sizes import check_table_sizes
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.shards import number_order
 from pipeline.processes import SameCode
@@ -46,20 +46,24 @@ def evaluate(
 ) -> EvaluationRecord:
     """Evaluate a run's model on every split of a data set: write the tables, then the record.
 
-    Raises:
-        BadInput: a user's slicing fails, or a table would be larger than readers accept.
-        CorruptArtefact: a shard or the model does not match its record.
-        EngineFailed: the Beam engine failed.
+    Raises BadInput if a user's slicing fails or a table would be larger than readers accept, CorruptArtefact if a shard
+    or the model does not match its record, and EngineFailed.
     """
     check_table_sizes(manifest)
     job = EvaluationJob(workspace, dataset, manifest, run, slicings)
     record = job.run_folder / EVALUATION_NAME
     shards = list_shards(manifest)
     num_examples = sum(shard.info.num_examples for shard in shards)
-    share_done = partial(_share_done, job, len(shards))
+    staged = staging_folder(workspace, "predictions", run.run_id)
     with (
         replace_tables(workspace, run.run_id, EVALUATION_TABLES, record),
-        show_progress("evaluate", num_examples, "examples", share_done, poll_interval(workspace)),
+        show_progress(
+            "evaluate",
+            num_examples,
+            "examples",
+            lambda: count_files(staged, ".parquet") / max(1, len(shards)),
+            poll_interval(workspace),
+        ),
     ):
         run_pipeline(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
         if not record.exists():  # inside: an error here removes the tables and prints no "done"
@@ -70,18 +74,8 @@ def evaluate(
 def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, beam_arguments: list[str]) -> list[str]:
     """Predict the test split of a data set and write the table `answers` to a folder, one file for each shard.
 
-    Args:
-        job: the model, and a data set of the same image size and classes as the model's own.
-        dataset_digest: SHA-256 of the data set's manifest.
-        folder: receives the files.
-        beam_arguments: options for Beam.
-
-    Returns:
-        the sorted names of the files.
-
-    Raises:
-        CorruptArtefact: a shard or the model does not match its record.
-        EngineFailed: the Beam engine failed, or did not write every file.
+    The data set has the image size and the classes of the model's own; the digest is of its manifest. Return the names
+    of the files in the order of the shards. Raises as `evaluate`.
     """
     shards = [shard for shard in list_shards(job.manifest) if shard.split == "test"]
     write = SameCode(write_answers, job=job, dataset_digest=dataset_digest, folder=folder)
@@ -109,9 +103,3 @@ def _predict(pipeline: beam.Pipeline, shards: list[Shard], job: EvaluationJob) -
     predict = SameCode(predict_shard, job=job)
     # without the reshuffle, an engine may fuse the steps and predict every shard on one worker
     return pipeline | "Shards" >> beam.Create(shards) | beam.Reshuffle() | "Predict" >> beam.Map(predict)
-
-
-def _share_done(job: EvaluationJob, num_shards: int) -> float:
-    """Return the share of shards whose predictions are written, 0 to 1."""
-    folder = staging_folder(job.workspace, "predictions", job.run.run_id)
-    return count_files(folder, ".parquet") / max(1, num_shards)

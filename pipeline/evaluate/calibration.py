@@ -23,18 +23,14 @@ def confidence_bins(confidence: npt.NDArray[np.float32]) -> Integers:
 
 
 def expected_error(counted: GroupCounts) -> float:
-    """Return the expected calibration error (Guo et al. 2017, equation 3).
-
-    Args:
-        counted: examples grouped by bin, their value the confidence; at least one example.
-    """
+    """Return the expected calibration error (Guo et al. 2017, equation 3) of at least one example, grouped by bin."""
     bins = [sum_groups(counted, [number]) for number in range(NUM_BINS)]
     gaps = (totals.num_examples * abs(totals.accuracy - totals.mean_value) for totals in bins)
     return sum(gaps) / sum(totals.num_examples for totals in bins)
 
 
 def calibration_rows(split: str, counted: GroupCounts) -> Iterator[dict[str, Any]]:
-    """Yield a split's rows of the table `calibration`; `counted` is as in `expected_error`."""
+    """Yield a split's rows of the table `calibration` from its examples, grouped by bin."""
     for number in range(NUM_BINS):
         totals = sum_groups(counted, [number])
         yield {

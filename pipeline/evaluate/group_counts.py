@@ -1,62 +1,37 @@
 """Count examples grouped by an integer key. Pure functions: counts can be merged in any order."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import fsum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from model.examples import Integers
 
-Reals: TypeAlias = npt.NDArray[np.float64]
 
+class GroupCounts(NamedTuple):
+    """The number of examples with each of k keys, of correct answers among them, and the sums of a value."""
 
-@dataclass(frozen=True)
-class GroupCounts:
-    """The number of examples with each key, of correct answers among them, and the sums of a value of the examples.
-
-    Attributes:
-        keys: int64[k], ascending.
-        num_examples: int64[k].
-        num_correct: int64[k].
-        value_sums: float64[pieces, k], a row for each call of `count_groups`. `sum_groups` adds the rows exactly, so
-            that the order of merging does not change the result.
-    """
-
-    keys: Integers
-    num_examples: Integers
-    num_correct: Integers
-    value_sums: Reals
+    keys: Integers  # int64[k], ascending
+    num_examples: Integers  # int64[k]
+    num_correct: Integers  # int64[k]
+    # float64[pieces, k], a row for each call of `count_groups`; `sum_groups` adds the rows exactly, so that the order
+    # of merging does not change the result
+    value_sums: npt.NDArray[np.float64]
 
 
 class GroupTotals(NamedTuple):
-    """The sums over some keys."""
+    """The counts of some keys together; accuracy and mean value are 0 if there are no examples."""
 
     num_examples: int
     num_correct: int
-    value_sum: float
-
-    @property
-    def accuracy(self) -> float:
-        """The share of correct answers; 0 if there are no examples."""
-        return self.num_correct / self.num_examples if self.num_examples else 0.0
-
-    @property
-    def mean_value(self) -> float:
-        """The mean of the value; 0 if there are no examples."""
-        return self.value_sum / self.num_examples if self.num_examples else 0.0
+    accuracy: float
+    mean_value: float
 
 
 def count_groups(keys: Integers, correct: npt.NDArray[np.bool_], values: npt.NDArray[Any]) -> GroupCounts:
-    """Count examples.
-
-    Args:
-        keys: int64[n].
-        correct: bool[n], whether the answers are correct.
-        values: float[n], to be summed for each key.
-    """
+    """Count examples by their keys, int64[n]; `correct` is bool[n], and `values`, float[n], are summed."""
     distinct, places = np.unique(keys, return_inverse=True)
     size = len(distinct)
     sums = np.asarray(np.bincount(places, weights=values, minlength=size), np.float64)
@@ -72,26 +47,22 @@ def merge_group_counts(counts: Iterable[GroupCounts]) -> GroupCounts:
     """Merge counts of different examples; at least one."""
     parts = list(counts)
     keys = np.unique(np.concatenate([part.keys for part in parts]))
-    places = [np.searchsorted(keys, part.keys) for part in parts]
     totals = np.zeros((2, len(keys)), np.int64)
-    for part, at in zip(parts, places, strict=True):
-        totals[:, at] += part.num_examples, part.num_correct
-    sums = [_spread(part.value_sums, at, len(keys)) for part, at in zip(parts, places, strict=True)]
+    sums = []
+    for part in parts:
+        places = np.searchsorted(keys, part.keys)
+        totals[:, places] += part.num_examples, part.num_correct
+        spread = np.zeros((len(part.value_sums), len(keys)))
+        spread[:, places] = part.value_sums
+        sums.append(spread)
     return GroupCounts(keys, totals[0], totals[1], np.concatenate(sums))
 
 
 def sum_groups(counted: GroupCounts, keys: Sequence[int]) -> GroupTotals:
     """Sum the counts of some keys; keys that no example has are ignored."""
     chosen = np.isin(counted.keys, keys)
-    return GroupTotals(
-        int(counted.num_examples[chosen].sum()),
-        int(counted.num_correct[chosen].sum()),
-        fsum(counted.value_sums[:, chosen].ravel()),
-    )
-
-
-def _spread(sums: Reals, places: Integers, size: int) -> Reals:
-    """Return float64[pieces, size]: the columns of sums at their places, 0 elsewhere."""
-    spread = np.zeros((len(sums), size))
-    spread[:, places] = sums
-    return spread
+    num_examples = int(counted.num_examples[chosen].sum())
+    num_correct = int(counted.num_correct[chosen].sum())
+    divisor = max(1, num_examples)
+    value_sum = fsum(counted.value_sums[:, chosen].ravel())
+    return GroupTotals(num_examples, num_correct, num_correct / divisor, value_sum / divisor)

@@ -1,10 +1,9 @@
 """Count predictions, and compute metrics of the merged counts. Pure functions: counts merge in any order."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from math import fsum, sqrt
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,31 +16,20 @@ from pipeline.preprocess.shards import FIRST_EXAMPLES
 _NORMAL_QUANTILE = NormalDist().inv_cdf(0.975)
 
 
-@dataclass(frozen=True)
-class SplitCounts:
-    """Counts of some of a split's examples.
-
-    Attributes:
-        split: their split.
-        confusion: int64[classes, classes], examples by label (row) and predicted class (column).
-        loss_sums: the summed loss of each shard; added exactly at the end, so the order of merging does not matter.
-        brier_sums: likewise of the squared differences between outputs and targets.
-        calibration: examples grouped by bin of confidence, their value the confidence.
-        num_first: examples among the first 1,000 of the source.
-        num_first_correct: correct answers among those.
-    """
+class SplitCounts(NamedTuple):
+    """Counts of some of a split's examples."""
 
     split: str
-    confusion: Integers
+    confusion: Integers  # int64[classes, classes], examples by label (row) and predicted class (column)
+    # of each shard; added exactly at the end, so that the order of merging does not matter
     loss_sums: tuple[float, ...]
-    brier_sums: tuple[float, ...]
-    calibration: GroupCounts
-    num_first: int
+    brier_sums: tuple[float, ...]  # squared differences between outputs and targets
+    calibration: GroupCounts  # by bin of confidence, their value the confidence
+    num_first: int  # among the first 1,000 of the source
     num_first_correct: int
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A 95 % confidence interval."""
 
     low: float
@@ -55,15 +43,7 @@ def count_predictions(
     outputs: npt.NDArray[np.float32],
     losses: npt.NDArray[np.float32],
 ) -> SplitCounts:
-    """Count one shard's predictions.
-
-    Args:
-        split: of the shard.
-        index: positions in the source, int64[n].
-        labels: int64[n].
-        outputs: float32[n, classes].
-        losses: float32[n].
-    """
+    """Count one shard's predictions, outputs float32[n, classes]; the others are [n], the index is in the source."""
     num_classes = outputs.shape[1]
     predicted = outputs.argmax(axis=1)
     confidence = outputs.max(axis=1)
@@ -106,32 +86,35 @@ def wilson(num_correct: int, num_examples: int) -> Interval:
     return Interval(low, high)
 
 
-def evaluation_row(counts: SplitCounts, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """Return a split's row of the table `evaluations`."""
-    num_examples = int(counts.confusion.sum())
-    num_correct = int(counts.confusion.trace())
+def accuracy_columns(num_correct: int, num_examples: int) -> dict[str, Any]:
+    """Return the columns of a row that give the accuracy of at least one example, with its Wilson interval."""
     interval = wilson(num_correct, num_examples)
     return {
-        "split": counts.split,
         "num_examples": num_examples,
         "num_correct": num_correct,
         "accuracy": num_correct / num_examples,
         "accuracy_low": interval.low,
         "accuracy_high": interval.high,
+    }
+
+
+def evaluation_row(counts: SplitCounts, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Return a split's row of the table `evaluations`.
+
+    A class is never predicted if no answer names it although the split has examples of it.
+    """
+    num_examples = int(counts.confusion.sum())
+    is_never_predicted = counts.confusion.any(axis=1) & ~counts.confusion.any(axis=0)
+    return {
+        "split": counts.split,
+        **accuracy_columns(int(counts.confusion.trace()), num_examples),
         "loss": fsum(counts.loss_sums) / num_examples,
         "ece": expected_error(counts.calibration),
         "brier": fsum(counts.brier_sums) / num_examples,
         "first_1000_examples": counts.num_first,
         "first_1000_correct": counts.num_first_correct,
-        "never_predicted": [class_names[label] for label in never_predicted(counts)],
+        "never_predicted": [class_names[label] for label in np.flatnonzero(is_never_predicted)],
     }
-
-
-def never_predicted(counts: SplitCounts) -> list[int]:
-    """Return the classes that are never predicted although the split has examples of them."""
-    support = counts.confusion.sum(axis=1)
-    num_predicted = counts.confusion.sum(axis=0)
-    return np.flatnonzero((support > 0) & (num_predicted == 0)).tolist()
 
 
 def class_rows(counts: SplitCounts, class_names: tuple[str, ...]) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import partial
+from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
@@ -34,84 +35,53 @@ _SNIFFED_BYTES = 8
 
 
 @dataclass(frozen=True)
-class InputImage:
-    """An image to classify.
-
-    Attributes:
-        file: that contains the image.
-        index: its position in an IDX file; None if the file is a picture.
-        image: uint8[height, width].
-    """
-
-    file: str
-    index: int | None
-    image: Grey
-
-
-@dataclass(frozen=True)
 class PredictedImage:
-    """The prediction for an image.
-
-    Attributes:
-        file: that contains the image.
-        index: its position in an IDX file; None if the file is a picture.
-        class_name: of the largest output.
-        confidence: the largest output.
-        runner_up: the class of the second largest output; None if there is only one class.
-        runner_up_confidence: the second largest output.
-    """
+    """The prediction for an image."""
 
     file: str
-    index: int | None
-    class_name: str
+    index: int | None  # in an IDX file; None if the file is a picture
+    class_name: str  # of the largest output
     confidence: float
-    runner_up: str | None
+    runner_up: str | None  # class of the second largest output; None if there is only one class
     runner_up_confidence: float | None
 
 
 def predict_images(
     files: Iterable[str], height: int, width: int, class_names: tuple[str, ...], classify: Callable[[Grey], Outputs]
 ) -> list[PredictedImage]:
-    """Classify every image of every file.
+    """Classify every image of every file, by a function from uint8[n, height * width] to float32[n, classes].
 
-    Args:
-        files: paths or URIs of pictures and of IDX images files.
-        height: of the model's images.
-        width: of the model's images.
-        class_names: in the order of the model's outputs.
-        classify: uint8[n, height * width] -> float32[n, classes].
-
-    Returns:
-        a prediction for each image, in order.
-
-    Raises:
-        BadInput: a file is missing, corrupt, of another type, or holds images of another size, or there are more than
-            MAX_IMAGES.
-        BadUsage: an output of the model is not finite.
+    Raises BadInput if a file is missing, corrupt, of another type, or holds images of another size, or there are more
+    than MAX_IMAGES; and BadUsage if an output of the model is not finite.
     """
-    items = chain.from_iterable(read_items(file, height, width) for file in files)
+    items = ((file, index, image) for file in files for index, image in read_items(file, height, width))
     predictions: list[PredictedImage] = []
     batch_images = max(1, min(BATCH_IMAGES, BATCH_BYTES // (height * width)))
     while batch := list(islice(items, batch_images)):
         if len(predictions) + len(batch) > MAX_IMAGES:
-            raise BadInput(f"{batch[-1].file}: more than {MAX_IMAGES} images in one command: name fewer files")
-        outputs = classify(np.stack([item.image.reshape(-1) for item in batch]))
+            raise BadInput(f"{batch[-1][0]}: more than {MAX_IMAGES} images in one command: name fewer files")
+        outputs = classify(np.stack([image.reshape(-1) for _, _, image in batch]))
         if not np.isfinite(outputs).all():
             raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
-        predictions += [_to_prediction(item, row, class_names) for item, row in zip(batch, outputs, strict=True)]
+        predictions += [
+            _to_prediction(file, index, row, class_names) for (file, index, _), row in zip(batch, outputs, strict=True)
+        ]
     return predictions
 
 
-def read_items(file: str, height: int, width: int) -> Iterator[InputImage]:
-    """Yield the images of a file. Its content decides its type; arguments and errors are those of `predict_images`."""
+def read_items(file: str, height: int, width: int) -> Iterator[tuple[int | None, Grey]]:
+    """Yield the images of a file, whose content decides its type, uint8[height, width], and their positions in it.
+
+    The position is None if the file is a picture. Raises BadInput as `predict_images`.
+    """
     place = place_of(file)
     if not place.is_file():
         raise BadInput(f"{file}: no such file")
     start = read_range(place, 0, _SNIFFED_BYTES)
     if is_picture(start):
-        yield InputImage(file, None, _read_picture(place, height, width))
+        yield None, _read_picture(place, height, width)
     elif may_be_idx(start):
-        yield from (InputImage(file, index, image) for index, image in enumerate(_read_idx(place, height, width)))
+        yield from enumerate(_read_idx(place, height, width))
     else:
         raise BadInput(f"{file}: neither a PNG or JPEG picture nor an IDX images file")
 
@@ -141,20 +111,14 @@ def _read_idx(file: Place, height: int, width: int) -> Iterator[Grey]:
                 yield np.frombuffer(block, np.uint8).reshape(height, width)
 
 
-def _to_prediction(item: InputImage, outputs: Outputs, class_names: tuple[str, ...]) -> PredictedImage:
+def _to_prediction(file: str, index: int | None, outputs: Outputs, class_names: tuple[str, ...]) -> PredictedImage:
     first, *others = np.argsort(-outputs, kind="stable")  # the first of equal outputs comes first, as with argmax
     runner_up = (class_names[others[0]], float(outputs[others[0]])) if others else (None, None)
-    return PredictedImage(item.file, item.index, class_names[first], float(outputs[first]), *runner_up)
+    return PredictedImage(file, index, class_names[first], float(outputs[first]), *runner_up)
 
 
 def predict_files(model: TrainedModel, files: list[str]) -> list[PredictedImage]:
-    """Classify every image of every file by a run's model.
-
-    Raises:
-        BadInput: see `predict_images`.
-        BadUsage: see `predict_images`.
-        CorruptArtefact: the parameters do not match the run's record.
-    """
+    """Classify every image of every file by a run's model; raises as `predict_images`, and CorruptArtefact."""
     data = model.run.parameters.read(model.folder)
     with quiet_imports():
         from model.checkpoint import decode_parameters
@@ -167,7 +131,5 @@ def predict_files(model: TrainedModel, files: list[str]) -> list[PredictedImage]
     network = build_network(config.activation, config.output, config.loss)
     parameters = decode_parameters(data, str(model.folder / model.run.parameters.name), config.layers)
 
-    def classify(images: Grey) -> Outputs:
-        return predict_in_pieces(network, parameters, images)
-
+    classify = partial(predict_in_pieces, network, parameters)
     return predict_images(files, manifest.height, manifest.width, manifest.class_names, classify)

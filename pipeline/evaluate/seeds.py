@@ -10,7 +10,7 @@ from pydantic import Field
 
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import shown
-from pipeline.evaluate.records import EvaluationRecord, SplitResult
+from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileName, Record, commit_file
 from pipeline.storage.tables import SCHEMAS, TableFile, origin_columns, read_table, write_table
@@ -21,28 +21,17 @@ MOST_SEEDS = 1000
 
 
 class GroupRecord(Record):
-    """The record of a group of runs that differ in their seeds; written after the table `seeds`.
-
-    Attributes:
-        group_id: the id of the group, see `name_group`.
-        recipe: of every run.
-        run_ids: in the order of the seeds.
-        table: the file of the table `seeds`.
-    """
+    """The record of a group of runs that differ in their seeds; written after the table `seeds`."""
 
     format_version: Literal[1] = 1
     group_id: FileName
     recipe: str
-    run_ids: tuple[FileName, ...] = Field(min_length=1)
+    run_ids: tuple[FileName, ...] = Field(min_length=1)  # in the order of the seeds
     table: TableFile
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Parse seeds such as 1-5 or 1,3,10-12.
-
-    Raises:
-        BadUsage: the text has another form, or names a seed twice or more than MOST_SEEDS seeds.
-    """
+    """Parse at most MOST_SEEDS different seeds, such as 1-5 or 1,3,10-12; raises BadUsage."""
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
@@ -59,28 +48,18 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def group_id(runs: Sequence[RunRecord]) -> str:
-    """Return the id of a group of runs."""
-    return name_group(runs[0].config.recipe, [run.run_id for run in runs])
-
-
-def name_group(recipe: str, run_ids: Sequence[str]) -> str:
+def group_id(recipe: str, run_ids: Sequence[str]) -> str:
     """Return the id of a group, which depends on the ids of its runs and their order."""
     digest = hashlib.sha256("\n".join(run_ids).encode()).hexdigest()[:12]
     return f"{recipe}-{len(run_ids)}-seeds-{digest}"
 
 
-def summarise(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]) -> list[dict[str, Any]]:
-    """Return the rows of the table `seeds`, one for each split."""
-    splits = [result.split for result in evaluations[0].results]
-    return [_row(runs, [_result(evaluation, split) for evaluation in evaluations]) for split in splits]
-
-
 def group_table(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]) -> pa.Table:
     """Return the table `seeds` of a group of runs."""
-    rows = summarise(runs, evaluations)
+    rows = _seed_rows(runs, evaluations)
+    group = group_id(runs[0].config.recipe, [run.run_id for run in runs])
     models = hashlib.sha256("".join(run.parameters.sha256 for run in runs).encode()).hexdigest()
-    origin = origin_columns(len(rows), group_id(runs), runs[0].dataset_digest, models)
+    origin = origin_columns(len(rows), group, runs[0].dataset_digest, models)
     columns = {column: [row[column] for row in rows] for column in rows[0]}
     return pa.table(origin | columns, schema=SCHEMAS["seeds"])
 
@@ -94,7 +73,7 @@ def load_group(workspace: Place, group: str) -> GroupRecord:
     """Load the record of a group of runs; raises CorruptArtefact if it is corrupt or of another group."""
     path = group_path(workspace, group)
     record = GroupRecord.load(path)
-    if record.group_id != group or name_group(record.recipe, record.run_ids) != group:
+    if record.group_id != group or group_id(record.recipe, record.run_ids) != group:
         raise CorruptArtefact(f"{path} is the record of {record.group_id}, expected {group}")
     return record
 
@@ -104,24 +83,21 @@ def write_seeds(
 ) -> list[dict[str, Any]]:
     """Write the table `seeds` of a group of runs, then its record, unless it exists; return the rows.
 
-    Raises:
-        CorruptArtefact: the existing table or record differs.
+    Raises CorruptArtefact if an existing table or record differs.
     """
     table = group_table(runs, evaluations)
-    group = group_id(runs)
+    recipe = runs[0].config.recipe
+    run_ids = tuple(run.run_id for run in runs)
+    group = group_id(recipe, run_ids)
     record = group_path(workspace, group)
     if record.exists():
         _check_table(load_group(workspace, group), workspace, table)
     else:
         file = write_table(workspace / table_partition("seeds", group) / "seeds.parquet", table)
-        content = GroupRecord(
-            group_id=group,
-            recipe=runs[0].config.recipe,
-            run_ids=tuple(run.run_id for run in runs),
-            table=TableFile(table="seeds", **vars(file)),
-        )
+        seeds_file = TableFile(table="seeds", **vars(file))
+        content = GroupRecord(group_id=group, recipe=recipe, run_ids=run_ids, table=seeds_file)
         commit_file(record, content.to_json())
-    return summarise(runs, evaluations)
+    return _seed_rows(runs, evaluations)
 
 
 def _check_table(record: GroupRecord, workspace: Place, table: pa.Table) -> None:
@@ -140,11 +116,13 @@ def _is_seed(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 2**31
 
 
-def _result(evaluation: EvaluationRecord, split: str) -> SplitResult:
-    return next(result for result in evaluation.results if result.split == split)
+def _seed_rows(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecord]) -> list[dict[str, Any]]:
+    """Return the rows of the table `seeds`, one for each split."""
+    by_split = zip(*(evaluation.results for evaluation in evaluations), strict=True)
+    return [_seed_row(runs, results) for results in by_split]
 
 
-def _row(runs: Sequence[RunRecord], results: Sequence[SplitResult]) -> dict[str, Any]:
+def _seed_row(runs: Sequence[RunRecord], results: Sequence[SplitResult]) -> dict[str, Any]:
     seeds = [run.config.seed for run in runs]
     accuracies = [result.accuracy for result in results]
     first = [result.first_1000_correct for result in results]

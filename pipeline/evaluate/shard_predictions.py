@@ -8,12 +8,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from model.checkpoint import decode_parameters
-from model.examples import Bytes, Integers
+from model.examples import Bytes
 from model.functions import Tensor
 from model.network import Network, Parameters, forward, piece_rows, scale
 from model.training import network_of
 from pipeline.evaluate.slice_config import Slicings
-from pipeline.evaluate.slices import Names
+from pipeline.evaluate.slices import Names, PredictedExamples
 from pipeline.evaluate.weight_statistics import ActivationRange, merge_ranges
 from pipeline.preprocess.manifest import Manifest, ShardInfo
 from pipeline.preprocess.shards import read_shard
@@ -54,25 +54,12 @@ class Shard:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The network's outputs for the examples of a shard, sorted by their position in the source.
-
-    Attributes:
-        shard: the shard.
-        index: positions in the source, int64[n].
-        images: uint8[n, height * width].
-        labels: int64[n].
-        outputs: float32[n, classes].
-        losses: float32[n].
-        ranges: of each hidden layer, over these examples.
-    """
+    """The network's outputs for the examples of a shard, sorted by their position in the source."""
 
     shard: Shard
-    index: Integers
-    images: Bytes
-    labels: Integers
-    outputs: npt.NDArray[np.float32]
-    losses: npt.NDArray[np.float32]
-    ranges: tuple[ActivationRange, ...]
+    examples: PredictedExamples
+    losses: npt.NDArray[np.float32]  # float32[n]
+    ranges: tuple[ActivationRange, ...]  # of each hidden layer, over these examples
 
 
 def list_shards(manifest: Manifest) -> list[Shard]:
@@ -83,17 +70,19 @@ def list_shards(manifest: Manifest) -> list[Shard]:
 
 def predict_shard(shard: Shard, job: EvaluationJob) -> Predictions:
     """Read and verify a shard and run the network on it; raises CorruptArtefact."""
-    examples = read_shard(job.dataset, job.manifest, shard.split, shard.info)
-    examples = examples.take(np.argsort(examples.indices).astype(np.int64))
+    manifest = job.manifest
+    stored = read_shard(job.dataset, manifest, shard.split, shard.info)
+    indices, images, labels = stored.take(np.argsort(stored.indices).astype(np.int64))
     network = network_of(job.run.config)
     parameters = load_run_parameters(job)
-    pieces = [examples.images[rows] for rows in piece_rows(parameters, len(examples.images))]
-    found = [_run_forward(network, parameters, images) for images in pieces]
+    found = [_run_forward(network, parameters, images[rows]) for rows in piece_rows(parameters, len(images))]
     z = tf.concat([z for z, _ in found], axis=0)
-    targets = np.eye(len(job.manifest.class_names), dtype=np.float32)[examples.labels]
+    targets = np.eye(len(manifest.class_names), dtype=np.float32)[labels]
     outputs = network.output.value(z).numpy()
     losses = network.output.loss(z, targets).numpy()
-    return Predictions(shard, *examples, outputs, losses, merge_ranges(ranges for _, ranges in found))
+    squares = images.reshape(-1, manifest.height, manifest.width)
+    examples = PredictedExamples(squares, labels, indices, outputs, shard.info.part or 0)
+    return Predictions(shard, examples, losses, merge_ranges(ranges for _, ranges in found))
 
 
 def _run_forward(network: Network, parameters: Parameters, images: Bytes) -> tuple[Tensor, tuple[ActivationRange, ...]]:

@@ -13,44 +13,23 @@ Outcomes: TypeAlias = npt.NDArray[np.bool_]
 
 
 class PairedComparison(NamedTuple):
-    """Correct answers of two runs on the same examples.
-
-    Attributes:
-        num_examples: that both answered.
-        first_correct: correct answers of the first run.
-        second_correct: correct answers of the second.
-        only_first: examples that only the first answers correctly.
-        only_second: examples that only the second answers correctly.
-        difference: accuracy of the second minus that of the first.
-        difference_low: lower end of the 95 % bootstrap interval of the difference.
-        difference_high: upper end.
-        p_value: of the exact two-sided McNemar test: the probability of counts only_first and only_second that differ
-            at least as much, if neither run is better.
-    """
+    """Correct answers of two runs on the same examples."""
 
     num_examples: int
     first_correct: int
     second_correct: int
-    only_first: int
+    only_first: int  # examples that only the first run answers correctly
     only_second: int
-    difference: float
-    difference_low: float
+    difference: float  # accuracy of the second minus that of the first
+    difference_low: float  # lower end of its 95 % bootstrap interval
     difference_high: float
+    # of the exact two-sided McNemar test: the probability of counts only_first and only_second that differ at least as
+    # much, if neither run is better
     p_value: float
 
 
 def compare_paired(first_correct: Outcomes, second_correct: Outcomes) -> PairedComparison:
-    """Compare two runs by their correct answers.
-
-    Args:
-        first_correct: bool[n], whether each answer of the first run is correct.
-        second_correct: bool[n], likewise of the second run, for the same examples in the same order.
-
-    Raises:
-        ValueError: the arrays have other shapes, or n is 0.
-    """
-    if first_correct.ndim != 1 or first_correct.shape != second_correct.shape or not len(first_correct):
-        raise ValueError(f"expected two bool[n], n > 0; found shapes {first_correct.shape}, {second_correct.shape}")
+    """Compare two runs by whether their answers to the same examples are correct, bool[n] each, n > 0."""
     num_examples = len(first_correct)
     only_first = int((first_correct & ~second_correct).sum())
     only_second = int((second_correct & ~first_correct).sum())

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from model.errors import BadUsage
 from model.recipes import shown
-from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord
 from pipeline.evaluate.slices import SLICINGS, Slicing
 from pipeline.storage.places import Place
 
@@ -20,19 +20,12 @@ _PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def resolve_slicings(table: Mapping[str, Any], options: Iterable[str]) -> Slicings:
-    """Return the slicings of an evaluation.
+    """Return the built-in slicings, then the user's sorted by name.
 
-    Args:
-        table: the table [slices] of the configuration: MODULE:NAME by name.
-        options: NAME=MODULE:NAME each; they override the table.
-
-    Returns:
-        the built-in slicings, then the user's sorted by name.
-
-    Raises:
-        BadUsage: a name is not allowed, or a function cannot be imported.
+    The table [slices] of the configuration gives MODULE:NAME by name; options, NAME=MODULE:NAME each, override it.
+    Raises BadUsage if a name is not allowed, or a function cannot be imported.
     """
-    named: dict[str, Any] = dict(table)
+    named = dict(table)
     for option in options:
         name, _, place = option.partition("=")
         named[name] = place
@@ -48,11 +41,7 @@ def order_slicings(slicings: Mapping[str, str]) -> Slicings:
 
 
 def load_slicing(name: str, slicing: Slicing | str) -> Slicing:
-    """Return a slicing; import it if it is given as MODULE:NAME.
-
-    Raises:
-        BadUsage: it cannot be imported, or is neither a function nor a Slicing.
-    """
+    """Return a slicing, imported if it is given as MODULE:NAME; raises BadUsage if it cannot be, or is no slicing."""
     if isinstance(slicing, Slicing):
         return slicing
     module, _, attribute = slicing.partition(":")
@@ -71,10 +60,9 @@ def load_slicing(name: str, slicing: Slicing | str) -> Slicing:
 
 
 def describe_slicings(slicings: Slicings) -> dict[str, str]:
-    """Return the description of each slicing that is recorded, by name.
+    """Return how each slicing is recorded, by name: a user's as MODULE:NAME, a built-in one by its name alone.
 
-    A user's slicing is recorded as MODULE:NAME, a built-in one by its name alone, so that records stay valid when
-    modules of backbeam move.
+    So records stay valid when modules of backbeam move.
     """
     return {name: _describe(name, slicing) for name, slicing in slicings.items()}
 
@@ -106,7 +94,7 @@ def _check_entry(name: str, place: Any) -> None:
 def _describe(name: str, slicing: Slicing | str) -> str:
     if isinstance(slicing, str):
         return slicing
-    if slicing is SLICINGS.get(name):
+    if slicing == SLICINGS.get(name):
         return name
     function = slicing.keys
     return f"{function.__module__}:{getattr(function, '__qualname__', type(function).__qualname__)}"

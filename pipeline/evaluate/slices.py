@@ -4,8 +4,8 @@ A slicing computes a key of every example. Examples are counted by key; the merg
 A user's slicing is a function:
 
     # my_slices.py, in a folder that PYTHONPATH names, also on the workers
-    def thin(answered):  # backbeam.slices.Answered -> int[n] or bool[n]
-        return (answered.images > 127).sum(axis=(1, 2)) < 100
+    def thin(examples):  # backbeam.slices.PredictedExamples -> int[n] or bool[n]
+        return (examples.images > 127).sum(axis=(1, 2)) < 100
 
     # run.toml
     [slices]
@@ -26,28 +26,20 @@ from model.errors import BadInput
 from model.examples import Bytes, Integers
 from pipeline.evaluate.calibration import EDGES, confidence_bins
 from pipeline.evaluate.group_counts import GroupCounts, merge_group_counts, sum_groups
-from pipeline.evaluate.metrics import wilson
+from pipeline.evaluate.metrics import accuracy_columns
 
 NUM_QUANTILES = 10
 MOST_KEYS = 1000  # of a user's slicing: one with a key for each example would make a table as long as the data
 
 
-class Answered(NamedTuple):
-    """Examples of a split and the network's outputs for them.
+class PredictedExamples(NamedTuple):
+    """Examples of a split and the network's outputs for them."""
 
-    Attributes:
-        images: uint8[n, height, width], pixel values 0 to 255; read-only.
-        labels: classes, int64[n].
-        indices: positions in the source, int64[n].
-        outputs: float32[n, classes].
-        part: the position in a joint data set of the part that the examples are from; else 0.
-    """
-
-    images: Bytes
-    labels: Integers
-    indices: Integers
-    outputs: npt.NDArray[np.float32]
-    part: int
+    images: Bytes  # uint8[n, height, width], pixel values 0 to 255; read-only
+    labels: Integers  # classes, int64[n]
+    indices: Integers  # positions in the source, int64[n]
+    outputs: npt.NDArray[np.float32]  # float32[n, classes]
+    part: int  # position in a joint data set of the part that the examples are from; else 0
 
     @property
     def predicted(self) -> Integers:
@@ -61,12 +53,7 @@ class Answered(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Names of classes and parts.
-
-    Attributes:
-        classes: in the order of the labels.
-        parts: ids of the parts of a joint data set, in order; otherwise the id of the data set.
-    """
+    """Names of classes, and ids of the parts of a joint data set; of another data set its id is the only part."""
 
     classes: tuple[str, ...]
     parts: tuple[str, ...]
@@ -90,34 +77,29 @@ def slice_by_key(histogram: Histogram, names: Names) -> list[Slice]:
 
 
 class Slicing(NamedTuple):
-    """A way to group examples.
+    """A way to group examples."""
 
-    Attributes:
-        keys: returns the examples' keys, int[n] or bool[n]; at most MOST_KEYS distinct keys over all examples.
-        cut: returns the slices, in order; each key belongs to exactly one.
-    """
-
-    keys: Callable[[Answered], npt.NDArray[Any]]
+    # returns the examples' keys, int[n] or bool[n]; at most MOST_KEYS distinct keys over all examples
+    keys: Callable[[PredictedExamples], npt.NDArray[Any]]
+    # returns the slices, in order; each key belongs to exactly one
     cut: Callable[[Histogram, Names], list[Slice]] = slice_by_key
 
 
-def label_of(answered: Answered) -> Integers:
-    """Return the labels."""
-    return answered.labels
+def _labels_of(examples: PredictedExamples) -> Integers:
+    return examples.labels
 
 
-def name_classes(histogram: Histogram, names: Names) -> list[Slice]:
-    """Return a slice for each class, named by the class."""
+def _slice_by_class(histogram: Histogram, names: Names) -> list[Slice]:
     return [Slice(names.classes[key], (key,)) for key in histogram]
 
 
-def ink_of(answered: Answered) -> Integers:
+def ink_of(examples: PredictedExamples) -> Integers:
     """Return each image's mean pixel value, 0 to 255, rounded down."""
-    pixels = answered.images.reshape(len(answered.images), -1)
+    pixels = examples.images.reshape(len(examples.images), -1)
     return np.asarray(pixels.sum(axis=1, dtype=np.uint32) // pixels.shape[1], np.int64)
 
 
-def cut_quantiles(histogram: Histogram, names: Names) -> list[Slice]:
+def slice_by_ink(histogram: Histogram, names: Names) -> list[Slice]:
     """Cut the values of ink into up to ten slices with about equally many examples.
 
     Examples with the same key stay together, in the tenth of the examples that the middle one of them is in. So slices
@@ -133,66 +115,46 @@ def cut_quantiles(histogram: Histogram, names: Names) -> list[Slice]:
     return [Slice(title, tuple(group.tolist())) for title, group in zip(titles, groups, strict=True)]
 
 
-def confidence_of(answered: Answered) -> Integers:
-    """Return the bins of the confidences, as in the table `calibration`."""
-    return confidence_bins(answered.confidence)
+def _bins_of(examples: PredictedExamples) -> Integers:
+    return confidence_bins(examples.confidence)
 
 
-def name_bins(histogram: Histogram, names: Names) -> list[Slice]:
-    """Return a slice for each bin, named by its edges."""
+def _slice_by_bin(histogram: Histogram, names: Names) -> list[Slice]:
     return [Slice(f"{EDGES[key]:.1f} to {EDGES[key + 1]:.1f}", (key,)) for key in histogram]
 
 
-def part_of(answered: Answered) -> Integers:
-    """Return the position of the part for each example."""
-    return np.full(len(answered.labels), answered.part)
+def _part_of(examples: PredictedExamples) -> Integers:
+    return np.full(len(examples.labels), examples.part)
 
 
-def name_parts(histogram: Histogram, names: Names) -> list[Slice]:
-    """Return a slice for each part, named by its data set."""
+def _slice_by_part(histogram: Histogram, names: Names) -> list[Slice]:
     return [Slice(names.parts[key], (key,)) for key in histogram]
 
 
 SLICINGS = {
-    "class": Slicing(label_of, name_classes),
-    "ink": Slicing(ink_of, cut_quantiles),
-    "confidence": Slicing(confidence_of, name_bins),
-    "part": Slicing(part_of, name_parts),
+    "class": Slicing(_labels_of, _slice_by_class),
+    "ink": Slicing(ink_of, slice_by_ink),
+    "confidence": Slicing(_bins_of, _slice_by_bin),
+    "part": Slicing(_part_of, _slice_by_part),
 }
 
 
-def compute_keys(name: str, place: str, slicing: Slicing, answered: Answered) -> Integers:
-    """Return the keys of n examples by a slicing, int64[n].
+def compute_keys(title: str, slicing: Slicing, examples: PredictedExamples) -> Integers:
+    """Return the keys of n examples by a slicing, int64[n]; messages name it by its title.
 
-    Args:
-        name: of the slicing.
-        place: of its function, for messages.
-        slicing: built-in or a user's.
-        answered: the examples.
-
-    Raises:
-        BadInput: the function raises an error, or does not return an integer for each example.
+    Raises BadInput if the function raises an error, or does not return an integer for each example.
     """
-    expected = (len(answered.labels),)
+    expected = (len(examples.labels),)
     try:
-        keys = np.asarray(slicing.keys(answered))
+        keys = np.asarray(slicing.keys(examples))
     except Exception as problem:  # a user's function may raise anything
-        raise BadInput(f"slicing {name} ({place}) failed: {type(problem).__name__}: {problem}") from problem
+        raise BadInput(f"slicing {title} failed: {type(problem).__name__}: {problem}") from problem
     if keys.shape != expected or not np.can_cast(keys.dtype, np.int64):
         raise BadInput(
-            f"slicing {name} ({place}) gave {keys.dtype}{list(keys.shape)}, expected booleans or whole numbers "
+            f"slicing {title} gave {keys.dtype}{list(keys.shape)}, expected booleans or whole numbers "
             f"(int64 or what fits it), {list(expected)}: one for each example"
         )
     return keys.astype(np.int64)
-
-
-def check_num_keys(name: str, place: str, counted: GroupCounts) -> None:
-    """Check that a slicing has at most MOST_KEYS keys; raises BadInput."""
-    if len(counted.keys) > MOST_KEYS:
-        raise BadInput(
-            f"slicing {name} ({place}) gives {len(counted.keys):,} different keys or more, expected at most "
-            f"{MOST_KEYS:,}: put examples together"
-        )
 
 
 def slice_rows(
@@ -200,14 +162,8 @@ def slice_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of the table `slices` for one slicing.
 
-    Args:
-        name: of the slicing.
-        slicing: that the examples were counted by.
-        counted: for each split the examples grouped by key, their value the loss.
-        names: of classes and parts.
-
-    Raises:
-        BadInput: the slices do not contain each key exactly once.
+    The examples of each split were counted by its keys, their value the loss. Raises BadInput if the slices do not
+    contain each key exactly once.
     """
     all_splits = merge_group_counts(counted.values())
     histogram = dict(zip(all_splits.keys.tolist(), all_splits.num_examples.tolist(), strict=True))
@@ -216,17 +172,12 @@ def slice_rows(
         for position, (title, keys) in enumerate(slices):
             totals = sum_groups(counts, keys)
             if totals.num_examples:
-                interval = wilson(totals.num_correct, totals.num_examples)
                 yield {
                     "split": split,
                     "slicing": name,
                     "position": position,
                     "slice": title,
-                    "num_examples": totals.num_examples,
-                    "num_correct": totals.num_correct,
-                    "accuracy": totals.accuracy,
-                    "accuracy_low": interval.low,
-                    "accuracy_high": interval.high,
+                    **accuracy_columns(totals.num_correct, totals.num_examples),
                     "loss": totals.mean_value,
                 }
 

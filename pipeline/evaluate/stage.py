@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.beam_runner import capture_engine_messages
 from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
-from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, check_evaluation, load_evaluation
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation, load_evaluation
 from pipeline.preprocess.dataset import Dataset
-from pipeline.storage.places import Place
 from pipeline.train.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -19,15 +18,17 @@ def evaluate_stage(
 ) -> list[EvaluationRecord]:
     """Evaluate runs on every split of their data set, unless that is complete; return their records in order.
 
-    Raises:
-        BadInput: one of the user's slicings fails, or a table would be larger than readers accept.
-        BadUsage: a run was evaluated with other slicings before.
-        CorruptArtefact: a shard, a model or a table does not match its record.
-        EngineFailed: the Beam engine failed.
+    Raises as `beam_job.evaluate`; and BadUsage if a run was evaluated with other slicings before.
     """
-    # the record alone decides here; `check` below verifies the files of all runs
-    missing = [run for run in runs if not (settings.workspace / "runs" / run.run_id / EVALUATION_NAME).exists()]
-    _check_slicings(settings.workspace, [run for run in runs if run not in missing], slicings)
+    from pipeline.evaluate.slice_config import check_recorded
+
+    missing = []
+    for run in runs:
+        folder = settings.workspace / "runs" / run.run_id
+        if (folder / EVALUATION_NAME).exists():  # `check` below verifies the files
+            check_recorded(load_evaluation(settings.workspace, run), slicings, folder)
+        else:
+            missing.append(run)
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
@@ -44,11 +45,3 @@ def evaluate_stage(
         return [check_evaluation(settings.workspace, run) for run in runs]
 
     return run_unless_complete("evaluate", not missing, build, check, settings, log)
-
-
-def _check_slicings(workspace: Place, evaluated: Sequence[RunRecord], slicings: "Slicings") -> None:
-    """Check that complete evaluations have these slicings; raises BadUsage."""
-    from pipeline.evaluate.slice_config import check_recorded
-
-    for run in evaluated:
-        check_recorded(load_evaluation(workspace, run), slicings, workspace / "runs" / run.run_id)

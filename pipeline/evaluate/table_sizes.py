@@ -7,12 +7,9 @@ OUTPUT_BYTES = 4  # of a float32; `predictions` has an output of each class in e
 
 
 def check_table_sizes(manifest: Manifest) -> None:
-    """Check the longest tables of an evaluation: `confusion`, and the files of `predictions`, one for each shard.
+    """Check that no file of `confusion` and `predictions` would be larger than readers accept; raises BadInput.
 
     The manifest alone decides, so a job can check it before it trains.
-
-    Raises:
-        BadInput: a file would be larger than readers accept.
     """
     num_classes = len(manifest.class_names)
     num_confusion_rows = len(manifest.splits) * num_classes**2

@@ -13,12 +13,7 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 
 
 class ActivationRange(NamedTuple):
-    """The smallest and largest activation of each unit of a hidden layer.
-
-    Attributes:
-        low: float32[units].
-        high: float32[units].
-    """
+    """The smallest and largest activation of each unit of a hidden layer, float32[units]."""
 
     low: Floats
     high: Floats
@@ -42,19 +37,17 @@ def weight_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of the table `weights`.
 
-    Args:
-        parameters: weights float32[outputs, inputs] and biases float32[outputs] of each layer.
-        ranges: of each hidden layer, over all examples.
+    Parameters are weights float32[outputs, inputs] and biases float32[outputs] of each layer, ranges of each hidden
+    layer over all examples.
     """
     num_dead = [*(layer.num_dead for layer in ranges), 0]  # the output layer has no range
     for layer, (values, dead) in enumerate(zip(parameters, num_dead, strict=True), start=1):
         for name, parameter in zip(("weights", "biases"), values, strict=True):
             row = {"layer": layer, "parameter": name, "num_units": len(parameter), "num_dead_units": dead}
-            yield row | describe(parameter)
+            yield row | _describe(parameter)
 
 
-def describe(parameter: Floats) -> dict[str, Any]:
-    """Return the statistics in a parameter's row, computed in float64."""
+def _describe(parameter: Floats) -> dict[str, Any]:
     values = parameter.astype(np.float64)
     counts, edges = np.histogram(values, NUM_BINS)
     return {

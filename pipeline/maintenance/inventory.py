@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from model.errors import CorruptArtefact
-from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, load_evaluation
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, load_evaluation
 from pipeline.evaluate.seeds import group_path, load_group
 from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, Item, Kind, read_record
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, check_parts, load_manifest

@@ -11,7 +11,7 @@ from model.errors import BadInput, BadUsage
 from model.network import Parameters
 from model.recipes import TrainingConfig
 from pipeline.context import StageContext, StageLog
-from pipeline.evaluate.records import EvaluationRecord
+from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.slice_config import Slicings, describe_slicings, order_slicings
 from pipeline.evaluate.stage import evaluate_stage
 from pipeline.preprocess.dataset import Dataset

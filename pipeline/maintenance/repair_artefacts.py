@@ -10,7 +10,7 @@ from pathlib import Path
 from model.checkpoint import decode_parameters
 from model.errors import CorruptArtefact
 from pipeline.context import StageContext
-from pipeline.evaluate.records import EvaluationRecord, load_evaluation
+from pipeline.evaluate.evaluation_record import EvaluationRecord, load_evaluation
 from pipeline.evaluate.seeds import group_table, load_group
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.maintenance.rebuild import (

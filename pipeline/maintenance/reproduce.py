@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from model.checkpoint import decode_parameters
-from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, SplitResult, load_evaluation
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, SplitResult, load_evaluation
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.maintenance.rebuild import (
     device_of,

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from model.errors import BadInput, CorruptArtefact
 from pipeline.beam_runner import capture_engine_messages
 from pipeline.context import StageContext, quiet_imports
-from pipeline.evaluate.records import EVALUATION_NAME
-from pipeline.evaluate.results import KEYS, read_rows, sort_by_example
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME
+from pipeline.evaluate.table_reader import KEYS, read_rows, sort_by_example
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest, load_manifest
 from pipeline.storage.files import make_empty_folder, read_record_bytes, remove_on_failure

@@ -4,8 +4,8 @@ from typing import Any, cast
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.context import StageContext
-from pipeline.evaluate.records import EVALUATION_NAME, load_evaluation
-from pipeline.evaluate.results import KEYS
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME, load_evaluation
+from pipeline.evaluate.table_reader import KEYS
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation_config import check_validation, is_validated

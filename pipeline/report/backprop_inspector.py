@@ -1,7 +1,7 @@
 """Data of the report's back-propagation inspector: the parameters and some examples of a run, as JSON values."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,17 +16,11 @@ _CONFIG_FIELDS = ("activation", "output", "loss", "weights_rate", "biases_rate",
 
 
 class InspectorData(NamedTuple):
-    """The data of the inspector, or the reason why the page has none.
-
-    Attributes:
-        data: JSON values; None if the network is too large.
-        left_out: the reason if data is None, else empty.
-        notes: sentences on how the inspector's step differs from a step of the training.
-    """
+    """The data of the inspector as JSON values, or the reason why the page has none."""
 
     data: dict[str, Any] | None
-    left_out: str
-    notes: tuple[str, ...]
+    left_out: str  # the reason if data is None, else empty
+    notes: tuple[str, ...]  # on how the inspector's step differs from a step of the training
 
 
 def build_inspector(
@@ -58,15 +52,12 @@ def build_inspector(
     return InspectorData(data, "", tuple(_notes(config)))
 
 
-def _notes(config: TrainingConfig) -> list[str]:
-    notes = [
-        f"The step is of one example, at the rates that training began with; training took {config.batch_size} "
-        f"at a time."
-    ]
+def _notes(config: TrainingConfig) -> Iterator[str]:
+    size = config.batch_size
+    yield f"The step is of one example, at the rates that training began with; training took {size} at a time."
     if config.dropout:
-        notes.append(f"Training left out {config.dropout:g} of the hidden values at random (dropout); here none is.")
+        yield f"Training left out {config.dropout:g} of the hidden values at random (dropout); here none is."
     if config.momentum:
-        notes.append("Training kept some of each step for the next (momentum); a first step has none to keep.")
+        yield "Training kept some of each step for the next (momentum); a first step has none to keep."
     if config.weight_decay:
-        notes.append(f"The step shrinks the weights too, as training did (weight decay {config.weight_decay:g}).")
-    return notes
+        yield f"The step shrinks the weights too, as training did (weight decay {config.weight_decay:g})."

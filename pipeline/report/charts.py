@@ -1,6 +1,7 @@
 """Compute the geometry of charts (axes, ticks, lines), which the template macro `chart` draws as SVG."""
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from math import ceil, floor, isfinite, log10
 from typing import NamedTuple
 
@@ -16,63 +17,38 @@ _ROUNDING = 1e-9  # in steps: a bound that is this close to a round value counts
 
 
 class Series(NamedTuple):
-    """Values to draw as a line.
+    """Values to draw as a line; those that are NaN or infinite are left out."""
 
-    Attributes:
-        name: the name of the line; empty for the only one.
-        x: ascending values on the horizontal axis.
-        y: a value for each of x; NaN and infinities are left out.
-    """
-
-    name: str
-    x: Sequence[float]
+    name: str  # of the line; empty for the only one
+    x: Sequence[float]  # ascending
     y: Sequence[float]
 
 
 class Axis(NamedTuple):
-    """The label and range of an axis.
-
-    Attributes:
-        label: the text, with the unit.
-        low: the lower end.
-        high: the upper end, greater than low.
-        percent: whether values from 0 to 1 are labelled in percent.
-    """
+    """The label, with the unit, and the range of an axis."""
 
     label: str
     low: float
     high: float
-    percent: bool = False
+    percent: bool = False  # label values from 0 to 1 in percent
 
 
 class Tick(NamedTuple):
-    """A mark on an axis.
-
-    Attributes:
-        at: its position in the drawing.
-        label: the value as text.
-    """
+    """A mark on an axis: its position in the drawing, and the value as text."""
 
     at: float
     label: str
 
 
 class Line(NamedTuple):
-    """A line in the drawing.
+    """A line in the drawing: the data of an SVG path, and its points."""
 
-    Attributes:
-        name: see Series.
-        path: the data of an SVG path.
-        points: the position (x, y) of each value.
-    """
-
-    name: str
     path: str
-    points: tuple[tuple[float, float], ...]
+    points: list[tuple[float, float]]
 
 
 class Whisker(NamedTuple):
-    """A vertical error bar; the positions are those in the drawing."""
+    """A vertical error bar: in the drawing, or before in values of the axes."""
 
     x: float
     low: float
@@ -80,71 +56,44 @@ class Whisker(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """A chart with all positions computed.
-
-    Attributes:
-        title: the caption.
-        description: a text alternative for screen readers.
-        x: the horizontal axis.
-        x_ticks: its ticks.
-        y: the vertical axis.
-        y_ticks: its ticks.
-        lines: one for each series.
-        whiskers: error bars.
-        reference: the data of an SVG path to compare with; empty for none.
-    """
+    """A chart with all positions computed."""
 
     title: str
-    description: str
+    description: str  # for screen readers
     x: Axis
-    x_ticks: tuple[Tick, ...]
+    x_ticks: list[Tick]
     y: Axis
-    y_ticks: tuple[Tick, ...]
-    lines: tuple[Line, ...]
-    whiskers: tuple[Whisker, ...] = ()
-    reference: str = ""
+    y_ticks: list[Tick]
+    lines: list[Line]
+    whiskers: list[Whisker]
+    reference: str  # the data of an SVG path to compare with; empty for none
 
 
-def line_chart(title: str, x: Axis, y: Axis, series: Iterable[Series]) -> Chart:
-    """Return a chart with a line for each series."""
+def line_chart(
+    title: str, x: Axis, y: Axis, series: Iterable[Series], whiskers: Iterable[Whisker] = (), diagonal: bool = False
+) -> Chart:
+    """Return a chart with a line for each series, with error bars, and with a line between opposite corners or not."""
     finite = [_drop_non_finite(values) for values in series]
     description = "; ".join(_describe(values, x, y) for values in finite if values.x)
-    lines = tuple(_line(values, x, y) for values in finite)
-    return Chart(title, f"{title}. {description}.", x, _x_ticks(x), y, _y_ticks(y), lines)
-
-
-def with_whiskers(chart: Chart, intervals: Iterable[tuple[float, float, float]]) -> Chart:
-    """Add an error bar for each interval (x, low, high), given in values of the axes."""
-    whiskers = (
-        Whisker(_x_position(chart.x, at), _y_position(chart.y, low), _y_position(chart.y, high))
-        for at, low, high in intervals
+    corners = [(_x_position(x, x.low), _y_position(y, y.low)), (_x_position(x, x.high), _y_position(y, y.high))]
+    return Chart(
+        title=title,
+        description=f"{title}. {description}.",
+        x=x,
+        x_ticks=[Tick(_x_position(x, value), _label(x, value)) for value in ticks(x.low, x.high)],
+        y=y,
+        y_ticks=[Tick(_y_position(y, value), _label(y, value)) for value in ticks(y.low, y.high)],
+        lines=[_draw_line(values, x, y) for values in finite],
+        whiskers=[Whisker(_x_position(x, at), _y_position(y, low), _y_position(y, high)) for at, low, high in whiskers],
+        reference=_path(corners) if diagonal else "",
     )
-    return chart._replace(whiskers=tuple(whiskers))
 
 
-def with_diagonal(chart: Chart) -> Chart:
-    """Add the line y = x as the reference."""
-    low = max(chart.x.low, chart.y.low)
-    high = min(chart.x.high, chart.y.high)
-    ends = [(_x_position(chart.x, value), _y_position(chart.y, value)) for value in (low, high)]
-    return chart._replace(reference=_path(ends))
-
-
-def fit_axis(label: str, values: Iterable[float], low: float | None = None) -> Axis:
-    """Return an axis whose range contains all values and ends at round numbers.
-
-    Args:
-        label: the text, with the unit.
-        values: the values; NaN and infinities are left out.
-        low: the lower end; None for the smallest value.
-    """
-    finite = [value for value in values if isfinite(value)] or [0.0]
-    bottom = min(finite) if low is None else low
-    top = max([*finite, bottom])
-    if top == bottom:
-        top = bottom + (abs(bottom) or 1.0)  # a range of zero length has no scale
-    step = _step(bottom, top)
-    return Axis(label, floor(bottom / step) * step, ceil(top / step - _ROUNDING) * step)
+def fit_axis(label: str, values: Iterable[float]) -> Axis:
+    """Return an axis from 0 to a round number that is not less than any finite value."""
+    top = max([0.0, *filter(isfinite, values)]) or 1.0  # a range of length 0 has no scale
+    step = _step(0, top)
+    return Axis(label, 0, ceil(top / step - _ROUNDING) * step)
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -163,12 +112,13 @@ def _step(low: float, high: float) -> float:
 
 
 def _drop_non_finite(series: Series) -> Series:
-    pairs = [(x, y) for x, y in zip(series.x, series.y, strict=True) if isfinite(y)]
-    return Series(series.name, [x for x, _ in pairs], [y for _, y in pairs])
+    finite = [isfinite(y) for y in series.y]
+    return Series(series.name, list(compress(series.x, finite)), list(compress(series.y, finite)))
 
 
 def _describe(series: Series, x: Axis, y: Axis) -> str:
-    first, last = (f"{_label(y, series.y[end])} at {_label(x, series.x[end])} ({x.label})" for end in (0, -1))
+    first = f"{_label(y, series.y[0])} at {_label(x, series.x[0])} ({x.label})"
+    last = f"{_label(y, series.y[-1])} at {_label(x, series.x[-1])} ({x.label})"
     name = f"{series.name}: " if series.name else ""
     return f"{name}{y.label}, from {first} to {last}"
 
@@ -177,21 +127,13 @@ def _label(axis: Axis, value: float) -> str:
     return f"{100 * value:.6g} %" if axis.percent else f"{value:,.6g}"
 
 
-def _line(series: Series, x: Axis, y: Axis) -> Line:
-    points = tuple((_x_position(x, at), _y_position(y, value)) for at, value in zip(series.x, series.y, strict=True))
-    return Line(series.name, _path(points), points)
+def _draw_line(series: Series, x: Axis, y: Axis) -> Line:
+    points = [(_x_position(x, at), _y_position(y, value)) for at, value in zip(series.x, series.y, strict=True)]
+    return Line(_path(points), points)
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in points) if points else ""
-
-
-def _x_ticks(axis: Axis) -> tuple[Tick, ...]:
-    return tuple(Tick(_x_position(axis, value), _label(axis, value)) for value in ticks(axis.low, axis.high))
-
-
-def _y_ticks(axis: Axis) -> tuple[Tick, ...]:
-    return tuple(Tick(_y_position(axis, value), _label(axis, value)) for value in ticks(axis.low, axis.high))
 
 
 def _x_position(axis: Axis, value: float) -> float:

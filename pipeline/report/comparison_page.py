@@ -1,66 +1,52 @@
 """Collect the contents of the page that compares several runs, each with the first; see `run_page` for one run."""
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 from model.errors import BadUsage
-from pipeline.evaluate.results import EvaluatedRun, Row, read_paired_outcomes
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row, find_differences
 from pipeline.evaluate.significance import PairedComparison, compare_paired
+from pipeline.evaluate.table_reader import read_paired_outcomes
 from pipeline.report.curves import LearningCurve, learning_curve
 from pipeline.report.reproduce_command import ReproduceCommand, describe_reproduction
 from pipeline.report.run_page import SPLIT
+from pipeline.train.run_record import RunRecord
 
 MAX_RUNS = 8  # page.css has as many line colours
 
 
 class ComparedRun(NamedTuple):
-    """One of the compared runs.
+    """One of the compared runs."""
 
-    Attributes:
-        run: the record of the run.
-        test: its row of the table `evaluations` for the test split.
-        against_first: the comparison with the first run; None for the first itself.
-        reproduction: how to reproduce the run.
-    """
-
-    run: Any
-    test: Row
-    against_first: PairedComparison | None
+    run: RunRecord
+    test: Row  # of the table `evaluations`
+    against_first: PairedComparison | None  # None for the first itself
     reproduction: ReproduceCommand
 
 
-class Setting(NamedTuple):
-    """A setting in which the runs differ, with the value in each run."""
-
-    name: str
-    values: tuple[Any, ...]
-
-
 class ComparisonPage(NamedTuple):
-    """The contents of the page; see each field's record. `classes` are (name, recall in each run, 0 to 1)."""
+    """The contents of the page; `classes` are (name, recall in each run, 0 to 1)."""
 
-    runs: tuple[ComparedRun, ...]
+    runs: list[ComparedRun]
     curve: LearningCurve
-    differences: tuple[Setting, ...]
-    classes: tuple[tuple[str, tuple[float, ...]], ...]
+    differences: dict[str, list[Any]]  # the settings that differ, by name
+    classes: list[tuple[str, list[float]]]
 
 
 def build_comparison_page(evaluated: Sequence[EvaluatedRun]) -> ComparisonPage:
     """Return the contents of the page that compares runs.
 
-    Raises:
-        BadUsage: there are more than MAX_RUNS runs.
-        BadInput: their test splits differ.
-        CorruptArtefact: a table does not verify.
+    Raises BadUsage if there are more than MAX_RUNS, BadInput if their test splits differ, and CorruptArtefact.
     """
     if len(evaluated) > MAX_RUNS:
         raise BadUsage(f"report compares {MAX_RUNS} runs at most, found {len(evaluated)}")
     return ComparisonPage(
-        runs=tuple(_compare(evaluated[0], other) for other in evaluated),
+        runs=[_compare(evaluated[0], other) for other in evaluated],
         curve=learning_curve([(one.run.run_id, one.rows("learning_curve")) for one in evaluated]),
-        differences=tuple(_list_differences(evaluated)),
-        classes=tuple(_list_recalls(evaluated)),
+        differences=find_differences(
+            [one.run.config.model_dump(mode="json") | {"data set": one.run.dataset_id} for one in evaluated]
+        ),
+        classes=_list_recalls(evaluated),
     )
 
 
@@ -73,13 +59,6 @@ def _compare(first: EvaluatedRun, other: EvaluatedRun) -> ComparedRun:
     return ComparedRun(other.run, test, against_first, describe_reproduction(other))
 
 
-def _list_differences(evaluated: Sequence[EvaluatedRun]) -> list[Setting]:
-    configs = [one.run.config.model_dump(mode="json") | {"data set": one.run.dataset_id} for one in evaluated]
-    names = dict.fromkeys(chain.from_iterable(configs))
-    settings = [Setting(name, tuple(config.get(name) for config in configs)) for name in names]
-    return [setting for setting in settings if any(value != setting.values[0] for value in setting.values)]
-
-
-def _list_recalls(evaluated: Sequence[EvaluatedRun]) -> list[tuple[str, tuple[float, ...]]]:
+def _list_recalls(evaluated: Sequence[EvaluatedRun]) -> list[tuple[str, list[float]]]:
     rows_by_run = [one.rows("classes", SPLIT) for one in evaluated]
-    return [(rows[0]["class_name"], tuple(row["recall"] for row in rows)) for rows in zip(*rows_by_run, strict=True)]
+    return [(rows[0]["class_name"], [row["recall"] for row in rows]) for rows in zip(*rows_by_run, strict=True)]

@@ -1,6 +1,5 @@
 """Draw contact sheets of examples as PNG files. The same examples give the same bytes."""
 
-import io
 from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple
@@ -8,10 +7,10 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from model.examples import Bytes
+from pipeline.report.thumbnails import MAX_SIZE, encode_png
 
 # Lengths are in pixels.
 ENLARGED_SIZE = 56  # small images are enlarged by a whole factor up to this length of the longer side
-MAX_SIZE = 112  # larger images are reduced to this length of the longer side
 GAP = 4
 MARGIN = 20
 GUTTER = 32  # between blocks of classes side by side
@@ -27,43 +26,24 @@ FAINT = 110
 
 
 class Tile(NamedTuple):
-    """An image with a caption.
-
-    Attributes:
-        image: uint8[height, width].
-        caption: the lines of text below the image.
-    """
+    """An image, uint8[height, width], with the lines of text below it."""
 
     image: Bytes
-    caption: tuple[str, ...] = ()
+    caption: tuple[str, ...]
 
 
 class SheetRow(NamedTuple):
-    """Examples of one class.
-
-    Attributes:
-        title: the name of the class.
-        note: a second line of text in small print.
-        tiles: the examples, without captions.
-    """
+    """Examples of one class, uint8[n, height, width], with a title and a line of text in small print."""
 
     title: str
     note: str
-    tiles: Sequence[Tile]
+    images: Sequence[Bytes]
 
 
 def draw_classes(title: str, rows: Sequence[SheetRow], per_class: int, height: int, width: int) -> bytes:
-    """Draw a row for each class, in blocks of at most CLASSES_PER_BLOCK rows side by side.
+    """Return a PNG file with a row for each class, in blocks of at most CLASSES_PER_BLOCK rows side by side.
 
-    Args:
-        title: the title of the page.
-        rows: at least one, each with at most per_class tiles.
-        per_class: the number of tiles to leave room for in a row.
-        height: of an image, in pixels.
-        width: of an image, in pixels.
-
-    Returns:
-        the bytes of a PNG file.
+    Rows have room for per_class images of height x width pixels.
     """
     size = tile_size(height, width)
     num_blocks = ceil(len(rows) / CLASSES_PER_BLOCK)
@@ -75,11 +55,11 @@ def draw_classes(title: str, rows: Sequence[SheetRow], per_class: int, height: i
     for number, row in enumerate(rows):
         block, line = divmod(number, rows_per_block)
         _draw_row(page, row, MARGIN + block * (block_width + GUTTER), top + line * row_height, row_height, size)
-    return _encode_png(page)
+    return encode_png(page)
 
 
 def draw_named(title: str, tiles: Sequence[Tile], height: int, width: int) -> bytes:
-    """Draw tiles with captions in a grid; the arguments and the result are as for `draw_classes`."""
+    """Return a PNG file with tiles and their captions in a grid; images have height x width pixels."""
     size = tile_size(height, width)
     font = _font(SMALL_SIZE)
     num_lines = max(len(tile.caption) for tile in tiles)
@@ -96,7 +76,7 @@ def draw_named(title: str, tiles: Sequence[Tile], height: int, width: int) -> by
         for line, text in enumerate(tile.caption):
             position = (left, top + size[1] + GAP + line * (SMALL_SIZE + GAP))
             _write(page, position, text, SMALL_SIZE, INK if line == 0 else FAINT, cell_width)
-    return _encode_png(page)
+    return encode_png(page)
 
 
 def tile_size(height: int, width: int) -> tuple[int, int]:
@@ -120,9 +100,9 @@ def _draw_row(page: Image.Image, row: SheetRow, left: int, top: int, row_height:
     text_top = top + (row_height - GAP - text_height) // 2
     _write(page, (left, text_top), row.title, TEXT_SIZE, INK, LABEL_WIDTH - 2 * GAP)
     _write(page, (left, text_top + TEXT_SIZE + GAP), row.note, SMALL_SIZE, FAINT, LABEL_WIDTH - 2 * GAP)
-    for number, tile in enumerate(row.tiles):
+    for number, image in enumerate(row.images):
         position = (left + LABEL_WIDTH + number * (size[0] + GAP), top + (row_height - GAP - size[1]) // 2)
-        page.paste(_scale(tile.image, size), position)
+        page.paste(_scale(image, size), position)
 
 
 def _scale(values: Bytes, size: tuple[int, int]) -> Image.Image:
@@ -143,9 +123,3 @@ def _write(page: Image.Image, position: tuple[int, int], text: str, size: int, c
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)  # part of Pillow, so every machine has it
-
-
-def _encode_png(page: Image.Image) -> bytes:
-    sink = io.BytesIO()
-    page.save(sink, "PNG", optimize=True)
-    return sink.getvalue()

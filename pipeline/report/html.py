@@ -23,11 +23,11 @@ def render(template: str, **values: Any) -> str:
     """Render a template of the package to HTML; every value is escaped."""
     style = _read_templates(STYLE)
     script = _read_templates(SCRIPTS)
-    policy = content_security_policy(style, script)
+    policy = _content_security_policy(style, script)
     return _environment().get_template(template).render(style=style, script=script, policy=policy, **values)
 
 
-def content_security_policy(style: str, script: str) -> str:
+def _content_security_policy(style: str, script: str) -> str:
     """Return the policy that allows this style, this script and images in data URIs, and nothing else."""
     return (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
@@ -35,12 +35,7 @@ def content_security_policy(style: str, script: str) -> str:
     )
 
 
-def format_whole(number: int) -> str:
-    """Format a whole number with commas between thousands."""
-    return f"{number:,}"
-
-
-def format_decimal(number: float | None, digits: int = 4) -> str:
+def _format_decimal(number: float | None, digits: int = 4) -> str:
     """Format a number with a few significant digits; None and NaN are a dash."""
     return "-" if number is None or isnan(number) else f"{number:.{digits}g}"
 
@@ -54,7 +49,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": format_percent, "whole": format_whole, "decimal": format_decimal}
+    environment.filters |= {"percent": format_percent, "whole": "{:,}".format, "decimal": _format_decimal}
     return environment
 
 

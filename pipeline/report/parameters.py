@@ -1,29 +1,16 @@
 """Read a parameters file as NumPy arrays, without importing TensorFlow, which takes seconds."""
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load
 
-
-class LayerArrays(NamedTuple):
-    """One layer's parameters.
-
-    Attributes:
-        weights: float32[outputs, inputs].
-        biases: float32[outputs].
-    """
-
-    weights: npt.NDArray[np.float32]
-    biases: npt.NDArray[np.float32]
-
-
-Layers: TypeAlias = tuple[LayerArrays, ...]
+# weights float32[outputs, inputs] and biases float32[outputs] of each layer
+Layers: TypeAlias = list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 
 
 def read_layers(data: bytes) -> Layers:
     """Decode bytes of `model.checkpoint.encode_parameters`, which must be verified by the run's record before."""
-    tensors: dict[str, Any] = load(data)
-    num_layers = len(tensors) // 2
-    return tuple(LayerArrays(tensors[f"layers.{i}.weights"], tensors[f"layers.{i}.biases"]) for i in range(num_layers))
+    tensors = load(data)
+    return [(tensors[f"layers.{i}.weights"], tensors[f"layers.{i}.biases"]) for i in range(len(tensors) // 2)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model.errors import BadUsage
-from pipeline.evaluate.results import EvaluatedRun, find_evaluated
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, find_evaluated
 from pipeline.storage.files import write_without_lock
 from pipeline.storage.places import Place
 
@@ -14,31 +14,18 @@ FIGURES = ("num_examples", "num_correct", "accuracy", "accuracy_low", "accuracy_
 
 
 class Report(NamedTuple):
-    """A written report.
-
-    Attributes:
-        path: the path of the HTML file.
-        num_bytes: its size in bytes.
-        figures: for each run its figures and, if there are several, its comparison with the first, as JSON values.
-    """
+    """A written HTML file."""
 
     path: Place
     num_bytes: int
-    figures: list[dict[str, Any]]
+    figures: list[dict[str, Any]]  # of each run and, if there are several, its comparison with the first; JSON values
 
 
 def write_report(workspace: Place, wanted: Sequence[str], target: Path | None) -> Report:
-    """Write the page of one evaluated run, or the comparison of several.
+    """Write the page of one evaluated run, or the comparison of several, found as by `find_evaluated`.
 
-    Args:
-        workspace: the workspace with the runs.
-        wanted: ids or their beginnings; empty for the evaluated run that was trained last.
-        target: the path of the page; None for its default path in the workspace.
-
-    Raises:
-        BadUsage: see `find_evaluated`; or target is not a regular file.
-        BadInput: the test splits of several runs differ.
-        CorruptArtefact: a file does not verify.
+    Raises as `find_evaluated`; BadUsage also if target, the path of the page if it is not the default, is no regular
+    file, and BadInput if the test splits of several runs differ.
     """
     if target is not None:
         _check_target(target)

@@ -6,36 +6,30 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from model.recipes import TrainingConfig
-from pipeline.evaluate.results import EvaluatedRun
+from pipeline.evaluate.evaluated_runs import EvaluatedRun
 from pipeline.evaluate.slices import SLICINGS
-from pipeline.preprocess.provenance import Origin, options_given
+from pipeline.preprocess.provenance import Origin, load_origin, options_given, origin_path
 from pipeline.train.run_record import RunRecord
 
 CONFIG_FILE = "run.toml"
 
 
 class ReproduceCommand(NamedTuple):
-    """How to reproduce a run.
+    """How to reproduce a run."""
 
-    Attributes:
-        command: a shell command, which reads CONFIG_FILE.
-        settings: the text of CONFIG_FILE.
-        needs: phrases that name what else must be available or equal.
-    """
-
-    command: str
-    settings: str
-    needs: tuple[str, ...]
+    command: str  # a shell command, which reads CONFIG_FILE
+    settings: str  # the text of CONFIG_FILE
+    needs: tuple[str, ...]  # phrases that name what else must be available or equal
 
 
 def describe_reproduction(evaluated: EvaluatedRun) -> ReproduceCommand:
     """Return how to reproduce a run; raises CorruptArtefact if the origin of its data set does not verify."""
-    origin = evaluated.origin()
+    has_origin = origin_path(evaluated.workspace, evaluated.run.dataset_id).exists()
+    origin = load_origin(evaluated.workspace, evaluated.run.dataset_id) if has_origin else None
     data = options_given(origin) if origin else ["--dataset", "SOURCE"]
-    slices = []
-    for name, place in sorted(evaluated.evaluation.slicings.items()):
-        if name not in SLICINGS:  # the built-in ones are always there
-            slices += ["--slice", f"{name}={place}"]
+    slicings = sorted(evaluated.evaluation.slicings.items())
+    # the built-in ones are always there
+    slices = [word for name, place in slicings if name not in SLICINGS for word in ("--slice", f"{name}={place}")]
     command = shlex.join(["backbeam", "run", *data, "--config", CONFIG_FILE, *slices])
     return ReproduceCommand(command, format_config(evaluated.run.config), tuple(_needs(evaluated.run, origin)))
 

@@ -3,16 +3,15 @@
 import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from math import ceil, sqrt
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from model.recipes import TrainingConfig
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
 from pipeline.evaluate.metrics import wilson
-from pipeline.evaluate.results import EvaluatedRun, Row
-from pipeline.preprocess.manifest import Manifest
+from pipeline.preprocess.manifest import Manifest, load_manifest
 from pipeline.report.backprop_inspector import InspectorData, build_inspector
 from pipeline.report.charts import Chart
 from pipeline.report.curves import (
@@ -22,24 +21,26 @@ from pipeline.report.curves import (
     calibration_chart,
     learning_curve,
 )
+from pipeline.report.dataset_inspection import class_title, statistics
 from pipeline.report.example_selection import (
-    ANSWERS,
     ShownExample,
-    read_answers,
     read_examples,
-    select_mistakes,
+    read_predictions,
     select_mixed,
 )
-from pipeline.report.inspect import class_title, statistics
 from pipeline.report.parameters import Layers, read_layers
 from pipeline.report.reproduce_command import ReproduceCommand, describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
+from pipeline.train.mistakes import worst_mistakes
+from pipeline.train.run_lookup import load_dataset_of
+from pipeline.train.run_record import RunRecord
 
 SPLIT = "test"
 MAX_MATRIX_CLASSES = 30  # a larger confusion matrix cannot be read: the most frequent mistakes are listed instead
 MAX_PAIRS = 40
 MAX_UNITS = 64
 MAX_SLICES = 40  # of one slicing
+MAX_MISTAKES = 24
 NUM_OUTPUTS = 2  # of a mistake
 NUM_SHADES = 10  # of cells; page.css defines a class for each
 SLICING_TITLES = {
@@ -51,19 +52,12 @@ SLICING_TITLES = {
 
 
 class ConfusionCell(NamedTuple):
-    """A cell of the confusion matrix.
-
-    Attributes:
-        num_examples: the number of examples.
-        share: the fraction of the examples of the row's class, 0 to 1.
-        heat: the shade, 0 to NUM_SHADES.
-        right: whether the cell is on the diagonal.
-    """
+    """A cell of the confusion matrix."""
 
     num_examples: int
-    share: float
-    heat: int
-    right: bool
+    share: float  # of the examples of the row's class, 0 to 1
+    heat: int  # the shade, 0 to NUM_SHADES
+    right: bool  # the cell is on the diagonal
 
 
 class ConfusedPair(NamedTuple):
@@ -76,134 +70,98 @@ class ConfusedPair(NamedTuple):
 
 
 class Confusion(NamedTuple):
-    """The confusion matrix of a split.
+    """The confusion matrix of a split."""
 
-    Attributes:
-        rows: one for each true class; empty if there are more than MAX_MATRIX_CLASSES classes.
-        pairs: the most frequent mistakes, at most MAX_PAIRS.
-    """
-
-    rows: tuple[tuple[ConfusionCell, ...], ...]
-    pairs: tuple[ConfusedPair, ...]
+    rows: list[list[ConfusionCell]]  # one for each true class; empty if there are more than MAX_MATRIX_CLASSES classes
+    pairs: list[ConfusedPair]  # the most frequent mistakes, at most MAX_PAIRS
 
 
 class ShownMistake(NamedTuple):
-    """A misclassified example.
+    """A misclassified example."""
 
-    Attributes:
-        name: SPLIT:INDEX such as test:17.
-        picture: the image as a data URI.
-        label: the name of the true class.
-        predicted: the name of the predicted class.
-        outputs: (class name, output) of the largest outputs in descending order, and of the true class.
-    """
-
-    name: str
-    picture: str
+    name: str  # SPLIT:INDEX such as test:17
+    picture: str  # data URI
     label: str
     predicted: str
-    outputs: tuple[tuple[str, float], ...]
+    outputs: list[tuple[str, float]]  # class and output, of the largest outputs in descending order and the true class
 
 
 class FirstLayerUnits(NamedTuple):
-    """The weights of the first layer as images.
+    """The weights of the first layer as images."""
 
-    Attributes:
-        pictures: a data URI for each of the first MAX_UNITS units.
-        num_units: the number of units.
-        largest: the absolute weight that is drawn in full colour.
-    """
-
-    pictures: tuple[str, ...]
+    pictures: list[str]  # a data URI for each of the first MAX_UNITS units
     num_units: int
-    largest: float
+    largest: float  # the absolute weight that is drawn in full colour
 
 
 class SliceTable(NamedTuple):
-    """The slices of one slicing.
-
-    Attributes:
-        title: the title of the slicing.
-        rows: rows of the table `slices`, at most MAX_SLICES.
-        num_left_out: the number of further rows.
-    """
+    """At most MAX_SLICES rows of the table `slices` of one slicing."""
 
     title: str
-    rows: tuple[Row, ...]
+    rows: list[Row]
     num_left_out: int
 
 
 class RunPage(NamedTuple):
-    """The contents of the page; see each field's record.
+    """The contents of the page."""
 
-    Attributes:
-        test: the row of the table `evaluations` for the test split, `others` those for other splits.
-        classes: rows of the table `classes` with a confidence interval of the recall.
-        calibration: the chart of the table `calibration`, `bins` its rows.
-        mistakes: the most confident of `num_mistakes`.
-        data: see `statistics`.
-        digests: (artefact, SHA-256) of the run and of what it was made from.
-    """
-
-    run: Any
+    run: RunRecord
     manifest: Manifest
-    class_names: tuple[str, ...]
-    test: Row
-    others: tuple[Row, ...]
+    class_names: list[str]
+    test: Row  # of the table `evaluations`
+    others: list[Row]  # of other splits
     curve: LearningCurve
     confusion: Confusion
-    classes: tuple[Row, ...]
+    classes: list[Row]  # with a confidence interval of the recall
     calibration: Chart
-    bins: tuple[Row, ...]
-    mistakes: tuple[ShownMistake, ...]
+    bins: list[Row]  # of the table `calibration`
+    mistakes: list[ShownMistake]  # the most confident of num_mistakes
     num_mistakes: int
     units: FirstLayerUnits
-    weights: tuple[Row, ...]
-    slicings: tuple[SliceTable, ...]
-    data: dict[str, Any]
+    weights: list[Row]
+    slicings: list[SliceTable]
+    data: dict[str, Any]  # see `statistics`
     agreement: AgreementCurve
-    settings: tuple[tuple[str, str], ...]
-    digests: tuple[tuple[str, str], ...]
+    settings: list[tuple[str, str]]
+    digests: list[tuple[str, str]]  # artefact and SHA-256, of the run and of what it was made from
     reproduction: ReproduceCommand
     inspector: InspectorData
 
 
 def build_run_page(evaluated: EvaluatedRun) -> RunPage:
-    """Return the contents of the page of a run.
-
-    Raises:
-        CorruptArtefact: a table, the parameters or a shard does not verify.
-    """
+    """Return the contents of the page of a run; raises CorruptArtefact if a file does not verify."""
     run = evaluated.run
-    manifest = evaluated.dataset.manifest
-    names = tuple(class_title(label, manifest.class_names) for label in range(len(manifest.class_names)))
+    dataset = load_dataset_of(evaluated.workspace, run, load_manifest)
+    manifest = dataset.manifest
+    names = [class_title(label, manifest.class_names) for label in range(len(manifest.class_names))]
     layers = read_layers(run.parameters.read(evaluated.folder))
-    answers = read_answers(evaluated.table("predictions", ANSWERS), SPLIT)
+    predictions = read_predictions(evaluated.workspace, run.run_id, SPLIT)
+    wrong = worst_mistakes(predictions.labels, predictions.predicted, predictions.confidence)
     worst, mixed = read_examples(
-        evaluated.dataset, answers, select_mistakes(answers), select_mixed(answers, manifest.num_pixels)
+        dataset, predictions, wrong[:MAX_MISTAKES], select_mixed(predictions, manifest.num_pixels)
     )
     results = evaluated.rows("evaluations")
-    bins = tuple(evaluated.rows("calibration", SPLIT))
+    bins = evaluated.rows("calibration", SPLIT)
     return RunPage(
         run=run,
         manifest=manifest,
         class_names=names,
         test=next(row for row in results if row["split"] == SPLIT),
-        others=tuple(row for row in results if row["split"] != SPLIT),
+        others=[row for row in results if row["split"] != SPLIT],
         curve=learning_curve([(run.run_id, evaluated.rows("learning_curve"))]),
         confusion=_confusion(evaluated.rows("confusion", SPLIT), names),
-        classes=tuple(map(_with_interval, evaluated.rows("classes", SPLIT))),
+        classes=list(map(_with_interval, evaluated.rows("classes", SPLIT))),
         calibration=calibration_chart(bins),
         bins=bins,
-        mistakes=tuple(_shown_mistake(example, names) for example in worst),
-        num_mistakes=int((answers.labels != answers.predicted).sum()),
+        mistakes=[_shown_mistake(example, names) for example in worst],
+        num_mistakes=len(wrong),
         units=_first_layer_units(layers, manifest),
-        weights=tuple(evaluated.rows("weights")),
-        slicings=tuple(_slice_tables(evaluated.rows("slices", SPLIT))),
+        weights=evaluated.rows("weights"),
+        slicings=list(_slice_tables(evaluated.rows("slices", SPLIT))),
         data=statistics(manifest),
         agreement=agreement_curve(evaluated.rows("gradient_agreement")),
-        settings=tuple(_settings(run.config)),
-        digests=tuple(_digests(evaluated)),
+        settings=list(_settings(run.config)),
+        digests=list(_digests(run, manifest)),
         reproduction=describe_reproduction(evaluated),
         inspector=build_inspector(run.config, manifest, layers, mixed),
     )
@@ -214,19 +172,13 @@ def _confusion(rows: Sequence[Row], names: Sequence[str]) -> Confusion:
     for row in rows:
         counts[row["label"], row["predicted"]] = row["count"]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    cells = tuple(
-        tuple(
-            # a square root, so that small shares are visible too
-            ConfusionCell(int(count), float(share), ceil(NUM_SHADES * sqrt(share)), label == predicted)
-            for predicted, (count, share) in enumerate(zip(*row, strict=True))
-        )
-        for label, row in enumerate(zip(counts, shares, strict=True))
-    )
+    shades = np.ceil(NUM_SHADES * np.sqrt(shares)).astype(int)  # a square root, so that small shares are visible too
+    classes = range(len(names) if len(names) <= MAX_MATRIX_CLASSES else 0)
+    cells = [[ConfusionCell(counts[i, j], shares[i, j], shades[i, j], i == j) for j in classes] for i in classes]
     wrong = counts * (1 - np.eye(len(names), dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_PAIRS]
     positions = [divmod(int(flat), len(names)) for flat in order if wrong.flat[flat]]
-    pairs = tuple(ConfusedPair(names[i], names[j], int(counts[i, j]), float(shares[i, j])) for i, j in positions)
-    return Confusion(cells if len(names) <= MAX_MATRIX_CLASSES else (), pairs)
+    return Confusion(cells, [ConfusedPair(names[i], names[j], counts[i, j], shares[i, j]) for i, j in positions])
 
 
 def _with_interval(row: Row) -> Row:
@@ -245,16 +197,16 @@ def _shown_mistake(example: ShownExample, names: Sequence[str]) -> ShownMistake:
         picture=grey_tile(example.image),
         label=names[example.label],
         predicted=names[example.predicted],
-        outputs=tuple((names[label], float(example.outputs[label])) for label in labels),
+        outputs=[(names[label], float(example.outputs[label])) for label in labels],
     )
 
 
 def _first_layer_units(layers: Layers, manifest: Manifest) -> FirstLayerUnits:
-    weights = layers[0].weights
+    weights, _ = layers[0]
     # a quantile, because at the scale of the few largest weights all others would be pale
     largest = float(np.quantile(np.abs(weights), 0.995)) or 1.0
     images = weights[:MAX_UNITS].reshape(-1, manifest.height, manifest.width)
-    return FirstLayerUnits(tuple(diverging_tile(image, largest) for image in images), len(weights), largest)
+    return FirstLayerUnits([diverging_tile(image, largest) for image in images], len(weights), largest)
 
 
 def _slice_tables(rows: Sequence[Row]) -> Iterator[SliceTable]:
@@ -264,7 +216,7 @@ def _slice_tables(rows: Sequence[Row]) -> Iterator[SliceTable]:
         if len(slices) > MAX_SLICES:
             slices.sort(key=itemgetter("accuracy"))
         title = SLICING_TITLES.get(name, f"By {name}")
-        yield SliceTable(title, tuple(slices[:MAX_SLICES]), len(slices[MAX_SLICES:]))
+        yield SliceTable(title, slices[:MAX_SLICES], len(slices[MAX_SLICES:]))
 
 
 def _settings(config: TrainingConfig) -> Iterator[tuple[str, str]]:
@@ -272,10 +224,9 @@ def _settings(config: TrainingConfig) -> Iterator[tuple[str, str]]:
         yield name, value if isinstance(value, str) else json.dumps(value)
 
 
-def _digests(evaluated: EvaluatedRun) -> Iterator[tuple[str, str]]:
-    run = evaluated.run
+def _digests(run: RunRecord, manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield f"parameters of the model ({run.parameters.name})", run.parameters.sha256
     yield f"manifest of the data set ({run.dataset_id})", run.dataset_digest
     yield "configuration", run.config.digest
-    for source in evaluated.dataset.manifest.sources:
+    for source in manifest.sources:
         yield f"source {source.name}, decompressed", source.sha256

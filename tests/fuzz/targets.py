@@ -12,7 +12,7 @@ from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.examples import decode
 from pipeline.cli.config import read_slices, resolve_training, resolve_validation
 from pipeline.evaluate import predict
-from pipeline.evaluate.records import EvaluationRecord
+from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.seeds import GroupRecord
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.provenance import Origin

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline.evaluate.results import read_rows
 from pipeline.evaluate.significance import compare_paired
+from pipeline.evaluate.table_reader import read_rows
 from tests.helpers import Digits, backbeam, on_terminal
 
 

@@ -31,8 +31,9 @@ def test_result_does_not_depend_on_pieces_and_order(examples, data):
         assert totals == sum_groups(in_steps, [key])  # equal to the last bit, since the pieces are the same
         assert totals.num_examples == len(expected)
         assert totals.num_correct == sum(correct for _, correct, _ in expected)
-        assert totals.value_sum == pytest.approx(sum(value for *_, value in expected), rel=1e-12)
-        assert sum_groups(whole, [key]).value_sum == pytest.approx(totals.value_sum, rel=1e-12)
+        value_sum = totals.mean_value * len(expected)
+        assert value_sum == pytest.approx(sum(value for *_, value in expected), rel=1e-12)
+        assert sum_groups(whole, [key]).mean_value == pytest.approx(totals.mean_value, rel=1e-12)
     assert sum_groups(at_once, whole.keys.tolist()).num_examples == len(examples)
 
 
@@ -43,4 +44,4 @@ def test_accuracy_and_mean_of_no_examples_are_zero():
 
 def test_sums_of_pieces_are_added_exactly():
     pieces = merge_group_counts([counts_of([(1, True, value)]) for value in (1e16, 1.0, 1.0)])
-    assert sum_groups(pieces, [1]).value_sum == 1e16 + 2
+    assert sum_groups(pieces, [1]).mean_value == (1e16 + 2) / 3

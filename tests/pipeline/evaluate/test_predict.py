@@ -12,7 +12,7 @@ from PIL import Image
 from model.errors import BadInput, BadUsage
 from pipeline.evaluate.predict import predict_images
 from pipeline.sources.catalog import EMBEDDED
-from tests.helpers import Digits, backbeam, images_bytes, labels_bytes
+from tests.helpers import backbeam, images_bytes
 
 NUM_DIGITS = 200
 IMAGES_FILE = EMBEDDED / "mnist-5k" / "t10k-images-idx3-ubyte.gz"
@@ -83,8 +83,8 @@ def test_predictions_for_enlarged_inverted_and_moved_digits_mostly_agree(digits_
     assert (smoothed == expected).mean() >= 0.93
 
 
-def test_one_line_is_printed_for_each_image(digits_run, tmp_path):
-    [picture] = write_pictures(tmp_path / "png", digits()[:1], draw_enlarged(Image.Resampling.BICUBIC), "jpg")
+def test_one_line_is_printed_for_each_image_unless_a_file_is_corrupt(digits_run, tmp_path):
+    [picture] = write_pictures(tmp_path / "jpg", digits()[:1], draw_enlarged(Image.Resampling.BICUBIC), "jpg")
     idx = tmp_path / "two"
     idx.write_bytes(images_bytes(digits()[:2]))
     done = backbeam("predict", picture, idx, "--workspace", digits_run, "--run", "article")
@@ -93,12 +93,9 @@ def test_one_line_is_printed_for_each_image(digits_run, tmp_path):
     assert [line.partition(": ")[0] for line in lines] == [picture, f"{idx}[0]", f"{idx}[1]"]
     assert lines[1].endswith(")")
     assert ", then " in lines[1]
-
-
-def test_corrupt_file_prevents_any_output(digits_run, tmp_path):
-    sound = write_pictures(tmp_path / "png", digits()[:2], Image.Image.copy)
+    write_pictures(tmp_path / "png", digits()[:1], Image.Image.copy)
     (tmp_path / "cut.png").write_bytes((tmp_path / "png" / "0.png").read_bytes()[:90])
-    done = backbeam("predict", *sound, tmp_path / "cut.png", "--workspace", digits_run)
+    done = backbeam("predict", picture, tmp_path / "cut.png", "--workspace", digits_run)
     assert (done.code, done.out) == (3, "")
     assert f"{tmp_path / 'cut.png'}: not a sound PNG or JPEG picture" in done.err
     assert "Traceback" not in done.err
@@ -110,27 +107,15 @@ def test_predict_needs_the_model_but_no_shards(digits_run, tmp_path):
         shard.unlink()
     assert len(predict(workspace, [IMAGES_FILE])) == 1000
     [parameters] = workspace.glob("runs/*/parameters.safetensors")
-    data = bytearray(parameters.read_bytes())
-    data[-1] ^= 1
-    parameters.write_bytes(data)
-    for arguments in (["predict", IMAGES_FILE], ["export", "--to", tmp_path / "out"]):
-        done = backbeam(*arguments, "--workspace", workspace)
-        assert (done.code, done.out) == (4, "")
-        assert str(parameters) in done.err
-    assert not (tmp_path / "out").exists()
+    parameters.write_bytes(parameters.read_bytes()[:-1] + b"x")
+    done = backbeam("predict", IMAGES_FILE, "--workspace", workspace)
+    assert (done.code, done.out, str(parameters) in done.err) == (4, "", True)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["predict"], "Missing argument"),
-        (["predict", "x.png", "--run", "other"], "'other' matches no run"),
-    ],
-)
-def test_wrong_arguments_are_a_usage_error(arguments, message, digits_run):
-    done = backbeam(*arguments, "--workspace", digits_run)
+def test_run_that_does_not_exist_is_a_usage_error(digits_run):
+    done = backbeam("predict", "x.png", "--run", "other", "--workspace", digits_run)
     assert (done.code, done.out) == (2, "")
-    assert message in " ".join(done.err.split())
+    assert "'other' matches no run" in " ".join(done.err.split())
 
 
 def brightest(images: np.ndarray) -> np.ndarray:
@@ -139,8 +124,8 @@ def brightest(images: np.ndarray) -> np.ndarray:
     return (images[:, :3] / 255).astype(np.float32)
 
 
-def predict_with(*files, classify=brightest, class_names=CLASSES):
-    return predict_images(list(map(str, files)), 5, 4, class_names, classify)
+def predict_with(file, classify=brightest, class_names=CLASSES):
+    return predict_images([str(file)], 5, 4, class_names, classify)
 
 
 def test_order_is_kept_over_several_batches(tmp_path):
@@ -158,25 +143,14 @@ def test_first_of_equal_outputs_wins_and_single_class_has_no_runner_up(tmp_path)
     (tmp_path / "images").write_bytes(images_bytes(np.full((1, 5, 4), 9)))
     [found] = predict_with(tmp_path / "images")
     assert (found.class_name, found.runner_up) == ("a", "b")
-    [found] = predict_with(tmp_path / "images", classify=only_class, class_names=("it",))
+    [found] = predict_with(tmp_path / "images", lambda images: np.ones((len(images), 1), np.float32), ("it",))
     assert (found.class_name, found.runner_up, found.runner_up_confidence) == ("it", None, None)
-
-
-def only_class(images: np.ndarray) -> np.ndarray:
-    return np.ones((len(images), 1), np.float32)
-
-
-def nan_outputs(images: np.ndarray) -> np.ndarray:
-    return np.full((len(images), 3), np.nan, np.float32)
 
 
 def test_outputs_that_are_not_finite_are_an_error(tmp_path):
     (tmp_path / "images").write_bytes(images_bytes(np.zeros((1, 5, 4))))
     with pytest.raises(BadUsage, match="diverged"):
-        predict_with(tmp_path / "images", classify=nan_outputs)
-
-
-SOUND = images_bytes(Digits().split(0, 9)[0])
+        predict_with(tmp_path / "images", lambda images: np.full((len(images), 3), np.nan, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -185,10 +159,7 @@ SOUND = images_bytes(Digits().split(0, 9)[0])
         (None, "no such file"),
         (b"", "neither a PNG or JPEG picture nor an IDX images file"),
         (b"GIF89a", "neither"),
-        (labels_bytes(np.zeros(3)), r"0x00000801 \(labels\), expected 0x00000803"),
-        (SOUND[:-1], "truncated"),
-        (SOUND + b"x", "trailing bytes"),
-        (gzip.compress(SOUND, mtime=0)[:-9], "corrupt gzip"),
+        (images_bytes(np.zeros((1, 5, 4)))[:-1], "truncated"),
         (gzip.compress(images_bytes(np.zeros((1, 5, 4))) + bytes(10**7), mtime=0), "trailing bytes"),
         (images_bytes(np.zeros((2, 4, 5))), "images of 4 x 5 pixels, expected 5 x 4 as the run's data set"),
         (gzip.compress(b"a text", mtime=0), "the magic number is"),
@@ -200,11 +171,6 @@ def test_bad_file_is_rejected_and_named(data, message, tmp_path):
     with pytest.raises(BadInput, match=message) as caught:
         predict_with(tmp_path / "images")
     assert str(tmp_path / "images") in str(caught.value)
-
-
-def test_folder_is_rejected(tmp_path):
-    with pytest.raises(BadInput, match="no such file"):
-        predict_with(tmp_path)
 
 
 def test_picture_file_that_is_too_long_is_rejected(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from pipeline.evaluate import shard_predictions
 from pipeline.evaluate.shard_predictions import Shard, predict_shard
 
 CONFIG = override(RECIPES["article-manual"].config, layers=(4, 5, 6, 3))
-SHARD = Shard("test", None)
+SHARD = Shard("test", SimpleNamespace(part=None))
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def job(monkeypatch):
     examples = Examples(np.array([3, 1, 2, 0, 6, 5, 4]), images, np.arange(7) % 3)
     monkeypatch.setattr(shard_predictions, "read_shard", lambda *place: examples)
     monkeypatch.setattr(shard_predictions, "load_run_parameters", lambda job: initialise(CONFIG.layers, 1))
-    manifest = SimpleNamespace(class_names=("a", "b", "c"))
+    manifest = SimpleNamespace(class_names=("a", "b", "c"), height=2, width=2)
     return SimpleNamespace(dataset=None, manifest=manifest, run=SimpleNamespace(config=CONFIG))
 
 
@@ -37,8 +37,8 @@ def test_predictions_of_a_shard_do_not_depend_on_the_pieces(job, monkeypatch):
     monkeypatch.setattr(shard_predictions, "forward", forward_few)
     pieces = predict_shard(SHARD, job)
     assert seen == [3, 3, 1]
-    assert pieces.index.tolist() == list(range(7))
-    for name in ("outputs", "losses"):
-        np.testing.assert_allclose(getattr(pieces, name), getattr(whole, name), rtol=1e-6)
+    assert pieces.examples.indices.tolist() == list(range(7))
+    np.testing.assert_allclose(pieces.examples.outputs, whole.examples.outputs, rtol=1e-6)
+    np.testing.assert_allclose(pieces.losses, whole.losses, rtol=1e-6)
     assert [len(layer.low) for layer in pieces.ranges] == [5, 6]
     np.testing.assert_allclose(np.concatenate(pieces.ranges, 1), np.concatenate(whole.ranges, 1), rtol=1e-6)

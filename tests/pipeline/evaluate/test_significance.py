@@ -31,14 +31,6 @@ def test_equal_answers_have_no_difference():
     assert compare_paired(same, same)[3:] == (0, 0, 0.0, 0.0, 0.0, 1.0)
 
 
-def test_swapping_the_runs_changes_the_sign_only():
-    first, second = outcomes(700, 41, 77, 10)
-    comparison = compare_paired(first, second)
-    swapped = compare_paired(second, first)
-    assert comparison.difference == -swapped.difference
-    assert comparison.p_value == pytest.approx(swapped.p_value)
-
-
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_equals_the_sum_of_its_definition(only_first, only_second):
     """Twice the smaller tail of the binomial distribution, computed in integers; at most 1."""
@@ -48,37 +40,17 @@ def test_mcnemar_equals_the_sum_of_its_definition(only_first, only_second):
     assert mcnemar(only_first, only_second) == pytest.approx(float(min(Fraction(1), 2 * tail)))
 
 
-def test_bootstrap_of_counts_equals_that_of_examples():
-    """Drawing examples with replacement, as the definition says, gives the same interval within the noise."""
-    first, second = outcomes(830, 60, 90, 20)
-    differences = second.astype(int) - first
-    random = np.random.default_rng(2)
-    drawn = [differences[random.integers(0, 1000, 1000)].mean() for _ in range(10_000)]
-    found = compare_paired(first, second)
-    assert (found.difference_low, found.difference_high) == pytest.approx(
-        np.quantile(drawn, (0.025, 0.975)),
-        abs=0.0021,  # two steps: a difference is a multiple of 0.001
-    )
-
-
 def test_bootstrap_is_deterministic():
-    assert bootstrap_interval(1000, 20, 50) == bootstrap_interval(1000, 20, 50)
     assert bootstrap_interval(1000, 20, 50) == (pytest.approx(0.014), pytest.approx(0.046))
     assert bootstrap_interval(100_000, 2000, 2500) == (pytest.approx(0.0037), pytest.approx(0.00631))
-
-
-@pytest.mark.parametrize(("first", "second"), [((), ()), ((True,), (True, False)), (((True,),), ((True,),))])
-def test_arrays_of_other_shapes_are_rejected(first, second):
-    with pytest.raises(ValueError, match=r"expected two bool\[n\]"):
-        compare_paired(np.array(first, bool), np.array(second, bool))
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(6_000, 9_000), (400, 100)])
 def test_interval_ends_at_the_percentiles_of_the_difference(only_first, only_second, monkeypatch):
     """Compared with the normal distribution, which approximates the difference over 100,000 examples.
 
-    A million resamples give a percentile to 0.003 standard deviations, and the difference has steps of up to 0.05
-    standard deviations. A wrong percentile of 0.02625 instead of 0.025 would be off by 0.02.
+    A million resamples give a percentile to 0.003 standard deviations. A wrong percentile of 0.02625 instead of 0.025
+    would be off by 0.02.
     """
     monkeypatch.setattr(significance, "NUM_RESAMPLES", 1_000_000)
     num_examples = 100_000

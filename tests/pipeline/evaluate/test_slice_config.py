@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from model.errors import BadUsage
-from pipeline.evaluate.records import EvaluationRecord, SplitResult
+from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
 from pipeline.evaluate.slice_config import check_recorded, describe_slicings, resolve_slicings
 from pipeline.evaluate.slices import Slicing
 from tests.helpers import backbeam
@@ -16,16 +16,16 @@ MODULE = """
 import numpy as np
 from backbeam.slices import Slice, Slicing
 
-def thin(answered):
-    return (answered.images > 127).sum(axis=(1, 2)) < 10
+def thin(examples):
+    return (examples.images > 127).sum(axis=(1, 2)) < 10
 
-def short(answered):
-    return thin(answered)[1:]
+def short(examples):
+    return thin(examples)[1:]
 
 def name(histogram, names):
     return [Slice(f"{names.classes[key]}, as it is", (key,)) for key in histogram]
 
-named = Slicing(lambda answered: answered.labels, name)
+named = Slicing(lambda examples: examples.labels, name)
 number = 7
 """
 
@@ -54,9 +54,9 @@ def test_slices_of_a_users_slicings(tmp_path, place):
     assert set(slices["slicing"]) == {"class", "ink", "confidence", "part", "thin", "as-named"}
     assert found.loc["as-named", "slice"].tolist() == ["0, as it is", "1, as it is", "2, as it is"]
     assert set(found.loc["thin", "slice"]) <= {"0", "1"}
-    assert slices.groupby(["split", "slicing"])["num_examples"].sum().unstack().T.drop_duplicates().values.tolist() == [
-        [20, 60]
-    ]
+    sizes = slices.groupby(["split", "slicing"])["num_examples"].sum()
+    assert set(sizes["test"]) == {20}
+    assert set(sizes["train"]) == {60}
     next((tmp_path / "ws").rglob("evaluation.json")).unlink()
     several = run(tmp_path, "evaluate", *place[:2], *options, "--workers", 2)
     assert several.code == 0, several.err
@@ -98,16 +98,6 @@ def test_invalid_slicing_option_is_a_usage_error(option, problem, tmp_path, plac
     assert not (tmp_path / "ws").exists()
 
 
-@pytest.mark.slow
-def test_failing_slicing_is_named_and_leaves_no_evaluation(tmp_path, place):
-    failed = run(tmp_path, "run", *place, "--slice", "mine=my_slices:short", "--workers", 2)
-    assert failed.code == 3, failed.err
-    assert "slicing mine (my_slices:short) gave bool[" in failed.err
-    assert "Traceback" not in failed.err
-    tables = {path.parent.parent.name for path in (tmp_path / "ws" / "reports").rglob("*.parquet")}
-    assert tables == {"learning_curve", "gradient_agreement", "validation"}
-
-
 def record_of(**places):
     numbers = {"num_examples": 1, "num_correct": 1, "first_1000_examples": 1, "first_1000_correct": 1}
     measures = dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "loss", "ece", "brier"), 0.0)
@@ -121,11 +111,8 @@ BUILT_IN = {"class": "class", "ink": "ink", "confidence": "confidence", "part": 
 OF_RELEASE_0_2 = {"class": "label_of", "ink": "ink_of", "confidence": "confidence_of", "part": "part_of"}
 
 
-def test_built_in_slicings_are_recorded_by_name():
+def test_built_in_slicings_are_recorded_by_name_and_others_by_module_and_name():
     assert describe_slicings(resolve_slicings({}, [])) == BUILT_IN
-
-
-def test_slicing_object_of_a_user_is_recorded_by_module_and_name():
     assert describe_slicings({"mine": Slicing(os.getpid)}) == {"mine": "posix:getpid"}
 
 

@@ -39,17 +39,12 @@ def test_ranges_are_merged_in_any_order(values, data):
     np.testing.assert_array_equal(found.high, np.max(values, axis=0))
 
 
-def test_unit_whose_activation_varies_by_a_thousandth_is_alive():
-    assert ActivationRange(np.zeros(1), np.array([DEAD_RANGE])).num_dead == 0
-
-
-def test_range_of_a_unit_is_computed_in_float64():
-    assert ActivationRange(np.array([-3e38], np.float32), np.array([3e38], np.float32)).num_dead == 0
-
-
 def test_unit_whose_activation_varies_by_less_than_a_thousandth_is_dead():
     low = np.zeros(3, np.float32)
     assert ActivationRange(low, np.array([0, 0.000999, 0.001001], np.float32)).num_dead == 2
+    assert ActivationRange(np.zeros(1), np.array([DEAD_RANGE])).num_dead == 0
+    wide = ActivationRange(np.array([-3e38], np.float32), np.array([3e38], np.float32))
+    assert wide.num_dead == 0  # the difference is computed in float64
 
 
 def test_statistics_are_computed_in_float64():

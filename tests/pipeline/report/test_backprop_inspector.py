@@ -117,18 +117,3 @@ def test_a_digit_drawn_by_touch_is_classified_without_scrolling(digits, driver):
     assert np.abs(found - expected).max() <= 1
     assert inspector(driver, "drawn").text.startswith("The network answers ")
     assert driver.execute_script("return scrollY") == scrolled
-
-
-def test_only_the_strongest_of_many_units_are_drawn(digits, driver):
-    browser.show(driver, digits.path)
-    shown = values_in(
-        driver,
-        "const weights = Float64Array.from({ length: 70 * 6 }, (_, at) => (at < 12 ? 0 : -at));"
-        "const figure = pictures.tiles('w', weights, 70, 2, 3);"
-        "return [...figure.querySelectorAll('canvas')].map((canvas) => [canvas.getAttribute('aria-label'),"
-        " ...canvas.getContext('2d').getImageData(0, 0, 3, 2).data]);",
-    )
-    assert [each[0] for each in shown] == [f"w of unit {unit}" for unit in range(69, 5, -1)]
-    opacities = np.array([each[4::4] for each in shown])
-    expected = 255 * (6 * np.arange(69, 5, -1)[:, None] + np.arange(6)) / 419
-    assert np.abs(opacities - expected).max() <= 1

@@ -31,24 +31,15 @@ class SplitResult(Record):
 
 
 class EvaluationRecord(Record):
-    """A complete evaluation; written after every file that it names.
-
-    Attributes:
-        run_id: of the run.
-        dataset_digest: SHA-256 of the data set's manifest.
-        model_digest: SHA-256 of the parameters' file.
-        results: one for each split.
-        slicings: of the table `slices`, by name: MODULE:NAME of a user's slicing, the name itself of a built-in one.
-        tables: every Parquet file.
-    """
+    """A complete evaluation; written after every file that it names."""
 
     format_version: Literal[2] = 2
     run_id: FileName
-    dataset_digest: Digest
-    model_digest: Digest
-    results: tuple[SplitResult, ...]
-    slicings: dict[str, str]
-    tables: tuple[TableFile, ...]
+    dataset_digest: Digest  # of the data set's manifest
+    model_digest: Digest  # of the parameters' file
+    results: tuple[SplitResult, ...]  # one for each split
+    slicings: dict[str, str]  # by name: MODULE:NAME of a user's slicing, the name itself of a built-in one
+    tables: tuple[TableFile, ...]  # every Parquet file
 
     @model_validator(mode="after")
     def _has_a_test_split(self) -> Self:

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.evaluate import metrics
+from model.errors import BadInput
+from pipeline.evaluate import metrics, slices
 from pipeline.evaluate.calibration import calibration_rows
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, SplitResult
 from pipeline.evaluate.group_counts import GroupCounts, count_groups, merge_group_counts
-from pipeline.evaluate.records import EVALUATION_NAME, EvaluationRecord, SplitResult
 from pipeline.evaluate.shard_predictions import EvaluationJob, Predictions, load_run_parameters
 from pipeline.evaluate.slice_config import describe_slicings, load_slicing
-from pipeline.evaluate.slices import SLICINGS, Answered, check_num_keys, compute_keys, slice_rows
 from pipeline.evaluate.weight_statistics import ActivationRange, merge_ranges, weight_rows
 from pipeline.preprocess.manifest import ShardInfo
 from pipeline.preprocess.shards import number_order
@@ -43,53 +43,44 @@ from pipeline.storage.workspace import table_partition
 
 @dataclass(frozen=True)
 class ShardResult:
-    """Counts of one or more evaluated shards. Results can be merged in any order.
+    """Counts of one or more evaluated shards. Results can be merged in any order."""
 
-    Attributes:
-        counts: one for each split.
-        slices: by (slicing, split): examples grouped by key, their value the loss.
-        ranges: of each hidden layer.
-        files: of the table `predictions`.
-    """
-
-    counts: tuple[metrics.SplitCounts, ...]
-    slices: Mapping[tuple[str, str], GroupCounts]
-    ranges: tuple[ActivationRange, ...]
-    files: tuple[TableFile, ...]
+    counts: tuple[metrics.SplitCounts, ...]  # one for each split
+    slices: Mapping[tuple[str, str], GroupCounts]  # by (slicing, split): grouped by key, their value the loss
+    ranges: tuple[ActivationRange, ...]  # of each hidden layer
+    files: tuple[TableFile, ...]  # of the table `predictions`
 
 
 def write_predictions(predictions: Predictions, job: EvaluationJob) -> ShardResult:
     """Write a shard's rows of the table `predictions` and count them."""
     split = predictions.shard.split
-    shard = predictions.shard.info
-    predicted = predictions.outputs.argmax(axis=1)
-    columns = {
-        "split": [split] * len(predicted),
-        "part": [job.manifest.id_of(shard)] * len(predicted),
-        "index": predictions.index,
-        "label": predictions.labels,
-        "predicted": predicted,
-        "confidence": predictions.outputs.max(axis=1),
-        "probabilities": as_list_array(predictions.outputs),
+    examples = predictions.examples
+    columns = _answer_columns(predictions, job) | {
+        "split": [split] * len(examples.labels),
+        "confidence": examples.confidence,
+        "probabilities": as_list_array(examples.outputs),
     }
-    file = _write(job, "predictions", predictions_file_name(shard), columns, len(predicted))
-    counts = metrics.count_predictions(
-        split, predictions.index, predictions.labels, predictions.outputs, predictions.losses
-    )
-    return ShardResult((counts,), count_slices(predictions, job), predictions.ranges, (file,))
+    file = _write(job, "predictions", predictions_file_name(predictions.shard.info), columns, len(examples.labels))
+    counts = metrics.count_predictions(split, examples.indices, examples.labels, examples.outputs, predictions.losses)
+    return ShardResult((counts,), _count_slices(predictions, job), predictions.ranges, (file,))
 
 
 def write_answers(predictions: Predictions, job: EvaluationJob, dataset_digest: str, folder: Place) -> None:
     """Write a shard's rows of the table `answers` to a folder."""
-    shard = predictions.shard.info
-    columns = {
-        "part": [job.manifest.id_of(shard)] * len(predictions.index),
-        "index": predictions.index,
-        "label": predictions.labels,
-        "predicted": predictions.outputs.argmax(axis=1),
+    num_rows = len(predictions.losses)
+    origin = origin_columns(num_rows, job.run.run_id, dataset_digest, job.run.parameters.sha256)
+    table = pa.table(origin | _answer_columns(predictions, job), schema=ANSWERS_SCHEMA)
+    write_table(folder / predictions_file_name(predictions.shard.info), table)
+
+
+def _answer_columns(predictions: Predictions, job: EvaluationJob) -> dict[str, Any]:
+    examples = predictions.examples
+    return {
+        "part": [job.manifest.id_of(predictions.shard.info)] * len(examples.labels),
+        "index": examples.indices,
+        "label": examples.labels,
+        "predicted": examples.predicted,
     }
-    origin = origin_columns(len(predictions.index), job.run.run_id, dataset_digest, job.run.parameters.sha256)
-    write_table(folder / predictions_file_name(shard), pa.table(origin | columns, schema=ANSWERS_SCHEMA))
 
 
 def predictions_file_name(shard: ShardInfo) -> str:
@@ -98,17 +89,14 @@ def predictions_file_name(shard: ShardInfo) -> str:
     return part + Path(shard.name).with_suffix(".parquet").name
 
 
-def count_slices(predictions: Predictions, job: EvaluationJob) -> dict[tuple[str, str], GroupCounts]:
+def _count_slices(predictions: Predictions, job: EvaluationJob) -> dict[tuple[str, str], GroupCounts]:
     """Count a shard's examples by each slicing; raises BadInput if a user's slicing fails."""
-    images = predictions.images.reshape(-1, job.manifest.height, job.manifest.width)
-    images.flags.writeable = False  # a user's slicing must not change what the next slicing gets
-    part = predictions.shard.info.part or 0
-    answered = Answered(images, predictions.labels, predictions.index, predictions.outputs, part)
-    places = describe_slicings(job.slicings)
-    correct = answered.predicted == answered.labels
+    examples = predictions.examples
+    examples.images.flags.writeable = False  # a user's slicing must not change what the next slicing gets
+    correct = examples.predicted == examples.labels
     counted = {}
-    for name, slicing in job.slicings.items():
-        keys = compute_keys(name, places[name], load_slicing(name, slicing), answered)
+    for name, place in describe_slicings(job.slicings).items():
+        keys = slices.compute_keys(f"{name} ({place})", load_slicing(name, job.slicings[name]), examples)
         counted[name, predictions.shard.split] = count_groups(keys, correct, predictions.losses)
     return counted
 
@@ -128,10 +116,13 @@ def _merge_slices(parts: list[ShardResult], job: EvaluationJob) -> dict[tuple[st
         for key, counts in part.slices.items():
             groups[key].append(counts)
     merged = {key: merge_group_counts(counts) for key, counts in groups.items()}
-    places = describe_slicings(job.slicings)
     for (name, _), counts in merged.items():
-        if name not in SLICINGS:  # built-in slicings may exceed the limit: a data set may have thousands of classes
-            check_num_keys(name, places[name], counts)
+        # built-in slicings may exceed the limit: a data set may have thousands of classes
+        if len(counts.keys) > slices.MOST_KEYS and name not in slices.SLICINGS:
+            raise BadInput(
+                f"slicing {name} ({describe_slicings(job.slicings)[name]}) gives {len(counts.keys):,} different keys "
+                f"or more, expected at most {slices.MOST_KEYS:,}: put examples together"
+            )
     return merged
 
 
@@ -179,7 +170,7 @@ def table_rows(result: ShardResult, job: EvaluationJob) -> dict[str, list[dict[s
 
 def _slicing_rows(name: str, result: ShardResult, job: EvaluationJob) -> Iterable[dict[str, Any]]:
     by_split = {counts.split: result.slices[name, counts.split] for counts in result.counts}
-    return slice_rows(name, load_slicing(name, job.slicings[name]), by_split, job.names)
+    return slices.slice_rows(name, load_slicing(name, job.slicings[name]), by_split, job.names)
 
 
 def _write(job: EvaluationJob, table: str, name: str, columns: dict[str, Any], num_rows: int) -> TableFile:

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from model.errors import BadUsage
 from model.examples import Bytes, Examples
 from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, SplitInfo, load_manifest
+from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, load_manifest
 from pipeline.preprocess.shards import read_shard
 from pipeline.preprocess.validation_config import ValidationRecord, check_validation, is_validated
 from pipeline.report.contact_sheet import SheetRow, Tile, draw_classes, draw_named
@@ -25,38 +25,22 @@ MAX_NAMED = 1000  # examples on one sheet
 
 @dataclass(frozen=True)
 class NamedExample:
-    """An example that was selected by its name, SPLIT:INDEX.
-
-    Attributes:
-        split: the name of the split.
-        index: the position in the source.
-        label: the class.
-        image: uint8[height, width].
-    """
+    """An example that was selected by its name, SPLIT:INDEX."""
 
     split: str
-    index: int
+    index: int  # position in the source
     label: int
-    image: Bytes
+    image: Bytes  # uint8[height, width]
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """The result of `inspect`.
-
-    Attributes:
-        dataset: the data set; only the shards that were read are verified.
-        statistics: see `statistics`.
-        validation: the record of its validation, if it was validated.
-        sheet: the path of the contact sheet.
-        named: the examples on the sheet, if they were selected by name.
-    """
+class Inspection(NamedTuple):
+    """What `backbeam inspect` shows of a data set, of which only the shards that were read are verified."""
 
     dataset: Dataset
-    statistics: dict[str, Any]
+    statistics: dict[str, Any]  # see `statistics`
     validation: ValidationRecord | None
     sheet: Place
-    named: list[NamedExample]
+    named: list[NamedExample]  # the examples on the sheet, if they were selected by name
 
 
 def inspect_dataset(
@@ -70,7 +54,7 @@ def inspect_dataset(
         target: the folder of the sheet; None for its default path in the workspace.
         split: the split of a sheet by class.
         per_class: the number of examples of each class.
-        examples: names of examples to show instead, see `parse_examples`.
+        examples: names of examples to show instead, such as train:17,42.
 
     Raises:
         BadUsage: there is no such data set, split or example.
@@ -79,19 +63,19 @@ def inspect_dataset(
     folder = find_complete(workspace / "datasets", MANIFEST_NAME, wanted, "data set")
     dataset = Dataset(folder, *load_manifest(folder))
     manifest = dataset.manifest
-    check_split("--split", split, manifest)
-    indices = parse_examples(examples, manifest)
+    _check_split("--split", split, manifest)
+    indices_by_split = _parse_examples(examples, manifest)
     validation = check_validation(workspace, folder.name, dataset.digest) if is_validated(folder) else None
     sheet = (target or workspace / "inspect" / folder.name) / (EXAMPLES_NAME if examples else CLASSES_NAME)
     named: list[NamedExample] = []
-    if examples:
-        named = write_example_sheet(sheet, folder, manifest, indices)
-    else:
-        write_class_sheet(sheet, folder, manifest, split, per_class)
+    for name, indices in indices_by_split.items():
+        named += find_named(dataset, name, indices)
+    data = _draw_example_sheet(manifest, named) if examples else _draw_class_sheet(dataset, split, per_class)
+    write_without_lock(sheet, data)
     return Inspection(dataset, statistics(manifest), validation, sheet, named)
 
 
-def check_split(option: str, split: str, manifest: Manifest) -> None:
+def _check_split(option: str, split: str, manifest: Manifest) -> None:
     """Raise BadUsage, which names the option, if there is no such split."""
     if split not in manifest.splits:
         raise BadUsage(
@@ -99,19 +83,12 @@ def check_split(option: str, split: str, manifest: Manifest) -> None:
         )
 
 
-def parse_examples(texts: Sequence[str], manifest: Manifest) -> dict[str, list[int]]:
-    """Parse names of examples such as train:17,42.
-
-    Returns:
-        the indices by split, without duplicates, in the given order.
-
-    Raises:
-        BadUsage: a text is no such name, there is no such split, or there are more than MAX_NAMED examples.
-    """
+def _parse_examples(texts: Sequence[str], manifest: Manifest) -> dict[str, list[int]]:
+    """Return the indices by split, without duplicates, that texts such as train:17,42 name; raises BadUsage."""
     indices_by_split: dict[str, list[int]] = {}
     for text in texts:
         split, _, indices = text.partition(":")
-        check_split("--examples", split, manifest)
+        _check_split("--examples", split, manifest)
         if not all(index.isascii() and index.isdigit() for index in indices.split(",")):
             raise BadUsage(f"--examples takes a split and positions in its source, such as train:17,42; found {text!r}")
         indices_by_split.setdefault(split, []).extend(map(int, indices.split(",")))
@@ -121,72 +98,54 @@ def parse_examples(texts: Sequence[str], manifest: Manifest) -> dict[str, list[i
     return unique
 
 
-def write_class_sheet(target: Place, dataset: Place, manifest: Manifest, split: str, per_class: int) -> None:
-    """Write a contact sheet with examples of each class: the first in the order of the shards, which is shuffled.
-
-    Raises:
-        CorruptArtefact: a shard does not verify.
-    """
+def _draw_class_sheet(dataset: Dataset, split: str, per_class: int) -> bytes:
+    """Draw the first examples of each class in the order of the shards, which is shuffled."""
+    manifest = dataset.manifest
     counts = manifest.splits[split].class_counts
-    images = pick_examples_of_classes(dataset, manifest, split, per_class)
+    images = _pick_images(dataset, split, per_class)
     rows = [
-        SheetRow(class_title(label, manifest.class_names), f"{count:,} examples", [Tile(image) for image in own])
+        SheetRow(class_title(label, manifest.class_names), f"{count:,} examples", own)
         for label, (count, own) in enumerate(zip(counts, images, strict=True))
     ]
     title = f"{manifest.dataset_id}, split {split}"
-    write_without_lock(target, draw_classes(title, rows, per_class, manifest.height, manifest.width))
+    return draw_classes(title, rows, per_class, manifest.height, manifest.width)
 
 
-def write_example_sheet(
-    target: Place, dataset: Place, manifest: Manifest, indices_by_split: dict[str, list[int]]
-) -> list[NamedExample]:
-    """Write a contact sheet of named examples and return them.
-
-    Raises:
-        BadUsage: there is no such example.
-        CorruptArtefact: a shard does not verify.
-    """
-    examples: list[NamedExample] = []
-    for split, indices in indices_by_split.items():
-        examples += find_named(dataset, manifest, split, indices)
+def _draw_example_sheet(manifest: Manifest, examples: list[NamedExample]) -> bytes:
     tiles = [
         Tile(example.image, (f"{example.split}:{example.index}", class_title(example.label, manifest.class_names)))
         for example in examples
     ]
-    write_without_lock(target, draw_named(manifest.dataset_id, tiles, manifest.height, manifest.width))
-    return examples
+    return draw_named(manifest.dataset_id, tiles, manifest.height, manifest.width)
 
 
-def pick_examples_of_classes(dataset: Place, manifest: Manifest, split: str, per_class: int) -> list[list[Bytes]]:
+def _pick_images(dataset: Dataset, split: str, per_class: int) -> list[list[Bytes]]:
     """Return up to per_class images of each class, uint8[height, width]; read no more shards than necessary."""
-    picked: list[list[Bytes]] = [[] for _ in manifest.class_names]
-    num_missing = [min(count, per_class) for count in manifest.splits[split].class_counts]
-    for examples in _read_shards(dataset, manifest, split):
+    picked: list[list[Bytes]] = [[] for _ in dataset.manifest.class_names]
+    num_missing = [min(count, per_class) for count in dataset.manifest.splits[split].class_counts]
+    for examples in _read_shards(dataset, split):
         for label, number in enumerate(num_missing):
             chosen = np.flatnonzero(examples.labels == label)[:number]
-            picked[label] += [*_as_images(examples.images[chosen], manifest)]
+            picked[label] += [*examples.images[chosen]]
             num_missing[label] -= len(chosen)
         if not any(num_missing):
             break
     return picked
 
 
-def find_named(dataset: Place, manifest: Manifest, split: str, indices: Sequence[int]) -> list[NamedExample]:
+def find_named(dataset: Dataset, split: str, indices: Sequence[int]) -> list[NamedExample]:
     """Return the examples of a split at given positions in the source, in the given order.
 
-    Raises:
-        BadUsage: there is no example at a position.
-        CorruptArtefact: a shard does not verify.
+    Raises BadUsage if there is no example at a position; and CorruptArtefact.
     """
     found: dict[int, NamedExample] = {}
-    for examples in _read_shards(dataset, manifest, split):
+    for examples in _read_shards(dataset, split):
         chosen = examples.take(np.flatnonzero(np.isin(examples.indices, indices)))
-        images = _as_images(chosen.images, manifest)
-        for index, label, image in zip(chosen.indices.tolist(), chosen.labels.tolist(), images, strict=True):
+        for index, image, label in zip(chosen.indices.tolist(), chosen.images, chosen.labels.tolist(), strict=True):
             found[index] = NamedExample(split, index, label, image)
     missing = sorted(set(indices) - set(found))
     if missing:
-        raise BadUsage(f"--examples: {manifest.dataset_id} has no example {split}:{missing[0]}")
+        raise BadUsage(f"--examples: {dataset.manifest.dataset_id} has no example {split}:{missing[0]}")
     return [found[index] for index in indices]
 
 
@@ -199,7 +158,12 @@ def statistics(manifest: Manifest) -> dict[str, Any]:
             "pixel_mean": split.pixel_mean,
             "pixel_std": split.pixel_std,
             "classes": [
-                {"label": label, "class_name": class_name, "num_examples": count, "share": _share(count, split)}
+                {
+                    "label": label,
+                    "class_name": class_name,
+                    "num_examples": count,
+                    "share": count / max(1, split.num_examples),
+                }
                 for label, (class_name, count) in enumerate(zip(manifest.class_names, split.class_counts, strict=True))
             ],
         }
@@ -213,15 +177,9 @@ def class_title(label: int, class_names: Sequence[str]) -> str:
     return str(label) if name == str(label) else f"{label}  {name}"
 
 
-def _read_shards(dataset: Place, manifest: Manifest, split: str) -> Iterator[Examples]:
+def _read_shards(dataset: Dataset, split: str) -> Iterator[Examples]:
+    """Yield the examples of each shard, with images as uint8[n, height, width]."""
+    manifest = dataset.manifest
     for shard in manifest.splits[split].shards:
-        yield read_shard(dataset, manifest, split, shard)
-
-
-def _as_images(rows: Bytes, manifest: Manifest) -> Bytes:
-    """Reshape uint8[n, height * width] to uint8[n, height, width]."""
-    return rows.reshape(-1, manifest.height, manifest.width)
-
-
-def _share(count: int, split: SplitInfo) -> float:
-    return count / split.num_examples if split.num_examples else 0.0
+        examples = read_shard(dataset.folder, manifest, split, shard)
+        yield examples._replace(images=examples.images.reshape(-1, manifest.height, manifest.width))
