@@ -89,7 +89,7 @@ def add_workers(arguments: Sequence[str], num_workers: int | None) -> tuple[str,
 
 
 def run_pipeline(
-    beam: ModuleType, options_class: Any, arguments: Sequence[str], construct: Callable[[Any], object]
+    beam: ModuleType, options_class: Any, arguments: Sequence[str], build: Callable[[Any], object]
 ) -> None:
     """Construct a pipeline, run it and wait for its end.
 
@@ -97,7 +97,7 @@ def run_pipeline(
         beam: the package apache_beam.
         options_class: apache_beam's class PipelineOptions.
         arguments: the user's options for Beam.
-        construct: applies the job's transforms to a pipeline.
+        build: applies the job's transforms to a pipeline.
 
     Raises:
         BadUsage: Beam or the engine does not know an option, or cannot load the engine.
@@ -118,7 +118,7 @@ def run_pipeline(
         from pipeline.beam_workers import use_own_workers
 
         use_own_workers()
-    construct(pipeline)
+    build(pipeline)
     try:
         with _stop_job_servers(pipeline.runner):
             state = _wait(pipeline.run())

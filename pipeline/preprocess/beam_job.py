@@ -7,7 +7,7 @@ Elements are blocks of thousands of examples; no Python code runs for each image
 positions, unless workers share no disk (`pipeline.preprocess.shuffle_files`). So a worker holds one block or one shard
 in memory, and an engine that shuffles in memory holds neither.
 
-`construct` builds the pipeline from the functions below it.
+`build_pipeline` lists the transforms.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,13 +25,7 @@ from model.errors import BadInput
 from model.examples import concatenate
 from pipeline.beam_runner import run_pipeline, runs_locally
 from pipeline.code_version import SameCode
-from pipeline.preprocess.manifest import (
-    Manifest,
-    PreprocessConfig,
-    ShardInfo,
-    SplitInfo,
-    commit_manifest,
-)
+from pipeline.preprocess.manifest import Manifest, PreprocessConfig, ShardInfo, commit_manifest
 from pipeline.preprocess.rejected import SHOWN_REJECTED, check_outcome, write_rejected
 from pipeline.preprocess.shards import (
     MAX_SHARD_BYTES,
@@ -55,7 +49,7 @@ from pipeline.preprocess.shuffle_files import (
     read_run,
 )
 from pipeline.progress import show_progress
-from pipeline.sources.blocks import Block, BlockRange, BlockReader, ExampleFormat, RejectedExamples, SourceScan
+from pipeline.sources.blocks import BlockRange, BlockReader, ExampleFormat, RejectedExample, SourceScan
 from pipeline.storage.files import (
     check_files_exist,
     count_files,
@@ -72,14 +66,6 @@ REJECTED = "rejected"
 
 
 @dataclass(frozen=True)
-class SplitPlan:
-    """The reader of a split and its number of shards."""
-
-    reader: BlockReader
-    num_shards: int
-
-
-@dataclass(frozen=True)
 class PreprocessJob:
     """Everything that a worker needs.
 
@@ -87,29 +73,36 @@ class PreprocessJob:
         folder: folder of the data set.
         scratch: folder of temporary files, deleted when the job ends.
         skeleton: the manifest without the results of the job.
-        splits: by name.
+        readers: the reader of each split.
+        num_shards: the number of shards of each split.
         max_rejected: rejected examples that are allowed.
     """
 
     folder: Place
     scratch: Place
     skeleton: Manifest
-    splits: dict[str, SplitPlan]
+    readers: dict[str, BlockReader]
+    num_shards: dict[str, int]
     max_rejected: int
+
+    @property
+    def max_listed(self) -> int:
+        """The number of rejected examples that the table or the error lists at most."""
+        return max(self.max_rejected, SHOWN_REJECTED)
 
 
 @dataclass(frozen=True)
-class SplitTotals:
-    """Results of a part of the job. `merge` adds them up in any order.
+class JobTotals:
+    """Results of a part of the job. `add_totals` adds them up in any order.
 
     Attributes:
         shards: the shards that were written.
-        rejected: the first rejected examples, as many as the table or the error may list.
+        rejected: the first rejected examples, at most `PreprocessJob.max_listed`.
         num_rejected: number of all rejected examples.
     """
 
     shards: tuple[ShardInfo, ...] = ()
-    rejected: tuple[RejectedExamples, ...] = ()
+    rejected: tuple[RejectedExample, ...] = ()
     num_rejected: int = 0
 
 
@@ -126,7 +119,7 @@ def preprocess(
     Args:
         scans: the result of `scan_source`.
         name: name of the data set.
-        config: seed and number of shards.
+        config: seed and number of train shards.
         folder: folder to build; it holds no complete data set.
         max_rejected: rejected examples that are allowed.
         beam_arguments: the user's options for Beam.
@@ -145,11 +138,11 @@ def preprocess(
         ranges = list(chain.from_iterable(scan.ranges(split) for split, scan in scans.splits.items()))
         total = sum(block_range.num_examples for block_range in ranges)
         with show_progress("preprocess", total, "examples", partial(_share_done, job, total), poll_interval(folder)):
-            run_pipeline(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
+            run_pipeline(beam, PipelineOptions, beam_arguments, partial(build_pipeline, job=job, ranges=ranges))
             check_outcome(folder, max_rejected)  # inside, so that a failed check does not show the bar as complete
 
 
-def construct(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRange]) -> None:
+def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRange]) -> None:
     """Apply the job's transforms."""
     outputs = (
         pipeline
@@ -157,17 +150,22 @@ def construct(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRan
         | beam.Reshuffle()  # without it, engines fuse Create with CutBlocks and one worker reads everything
         | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(REJECTED, main=CUTS)
     )
-    every_group = pipeline | "EveryGroup" >> beam.Create(list(empty_groups(job)))  # ((split, group), None)
+    groups = [  # so that shards without examples are written too
+        (split, group)
+        for split, num_shards in job.num_shards.items()
+        for group in range(len(group_edges(job.scratch, num_shards)) - 1)
+    ]
+    every_group = pipeline | "EveryGroup" >> beam.Create([(group, None) for group in groups])
     shards = (
         (outputs[CUTS], every_group)  # ((split, group), BlockCut or None)
         | beam.Flatten()
         | beam.GroupByKey()
-        | "WriteShards" >> beam.FlatMapTuple(SameCode(write_shards, job))  # SplitTotals
+        | "WriteShards" >> beam.FlatMapTuple(SameCode(write_shards, job))  # JobTotals
     )
     (
-        (shards, outputs[REJECTED])  # SplitTotals
+        (shards, outputs[REJECTED])  # JobTotals
         | "Totals" >> beam.Flatten()
-        | "Merge" >> beam.CombineGlobally(SameCode(merge, job))
+        | "AddTotals" >> beam.CombineGlobally(SameCode(add_totals, job))
         | "WriteManifest" >> beam.Map(SameCode(write_manifest, job=job))
     )
 
@@ -180,57 +178,34 @@ def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
 
     Yields:
         ((split, group), BlockCut) for every group of shards that a block has examples of; for a block with rejected
-        examples also a SplitTotals, tagged REJECTED.
+        examples also a JobTotals, tagged REJECTED.
 
     Raises:
         BadInput: the content of the range has changed since the scan.
     """
-    for block in read_blocks(block_range, job):
+    for block in job.readers[block_range.split].read(block_range):
         if block.rejected:
-            totals = SplitTotals((), block.rejected[: _max_listed(job)], len(block.rejected))
+            totals = JobTotals((), block.rejected[: job.max_listed], len(block.rejected))
             yield beam.pvalue.TaggedOutput(REJECTED, totals)
-        yield from cut_by_shard(block, job)
+        num_shards = job.num_shards[block.split]
+        shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
+        for group, cut in cut_block(job.scratch, block.examples, shards, num_shards):
+            yield (block.split, group), cut
 
 
-def read_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Block]:
-    """Yield the blocks of a range; raises BadInput if its content has changed since the scan."""
-    return job.splits[block_range.split].reader.read(block_range)
-
-
-def cut_by_shard(block: Block, job: PreprocessJob) -> Iterator[tuple[tuple[str, int], BlockCut]]:
-    """Write a block to a scratch file and yield the cut of each group of shards."""
-    num_shards = job.splits[block.split].num_shards
-    shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
-    for group, cut in cut_block(job.scratch, block.examples, shards, num_shards):
-        yield (block.split, group), cut
-
-
-def empty_groups(job: PreprocessJob) -> Iterator[tuple[tuple[str, int], None]]:
-    """Yield the key of every group of shards, so that shards without examples are written too."""
-    for split, plan in job.splits.items():
-        yield from (((split, group), None) for group in range(len(group_edges(job.scratch, plan.num_shards)) - 1))
-
-
-def write_shards(job: PreprocessJob, key: tuple[str, int], cuts: Iterable[BlockCut | None]) -> Iterator[SplitTotals]:
+def write_shards(job: PreprocessJob, key: tuple[str, int], cuts: Iterable[BlockCut | None]) -> Iterator[JobTotals]:
     """Write a group of shards, one after the other. A repeated call writes the same bytes."""
     split, group = key
-    first, stop = group_edges(job.scratch, job.splits[split].num_shards)[group : group + 2]
+    first, stop = group_edges(job.scratch, job.num_shards[split])[group : group + 2]
     blocks = [read_rows(cut, stop - first) for cut in cuts if cut is not None]
     for shard in range(first, stop):
         yield write_shard(job, split, shard, [(runs, shard - first) for runs in blocks])
 
 
-def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[ShuffledRuns, int]]) -> SplitTotals:
-    """Sort a shard's examples and write its file.
-
-    Args:
-        job: the job.
-        split: name of the split.
-        shard: number of the shard.
-        runs: for each block, the table of its runs and the row of this shard.
-    """
+def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[ShuffledRuns, int]]) -> JobTotals:
+    """Sort a shard's examples and write its file; runs are the table of each block and the shard's row in it."""
     num_pixels = job.skeleton.num_pixels
-    name = shard_name(split, shard, job.splits[split].num_shards)
+    name = shard_name(split, shard, job.num_shards[split])
     runs = [(table, row) for table, row in runs if table.rows[row, 0]]
     num_bytes = sum(int(table.rows[row, 0]) for table, row in runs) * num_pixels
     if num_bytes > MAX_SHARD_BYTES:
@@ -239,21 +214,20 @@ def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[Shu
     ordered = sort_by_key(job.skeleton.config.seed, split, examples)
     data, info = encode_shard(name, ordered, len(job.skeleton.class_names))
     write_atomically(job.folder / name, data)
-    return SplitTotals((info,))
+    return JobTotals((info,))
 
 
-def merge(job: PreprocessJob, totals: Iterable[SplitTotals]) -> SplitTotals:
+def add_totals(job: PreprocessJob, totals: Iterable[JobTotals]) -> JobTotals:
     """Add up totals."""
     parts = list(totals)
     shards = sorted(chain.from_iterable(part.shards for part in parts), key=lambda shard: number_order(shard.name))
     rejected = sorted(
-        chain.from_iterable(part.rejected for part in parts),
-        key=lambda example: (example.split, example.index),
+        chain.from_iterable(part.rejected for part in parts), key=lambda example: (example.split, example.index)
     )
-    return SplitTotals(tuple(shards), tuple(rejected[: _max_listed(job)]), sum(part.num_rejected for part in parts))
+    return JobTotals(tuple(shards), tuple(rejected[: job.max_listed]), sum(part.num_rejected for part in parts))
 
 
-def write_manifest(totals: SplitTotals, job: PreprocessJob) -> None:
+def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
     """Write the table of rejected examples and then the manifest, which makes the data set complete.
 
     If too many examples are rejected, no manifest is written and `check_outcome` raises the error in the driver: an
@@ -263,18 +237,18 @@ def write_manifest(totals: SplitTotals, job: PreprocessJob) -> None:
     if totals.num_rejected > job.max_rejected:
         return
     results = {
-        "splits": {split: describe_split(split, totals.shards, job.skeleton.num_pixels) for split in job.splits},
+        "splits": {
+            split: summarize_shards(
+                tuple(shard for shard in totals.shards if shard.name.startswith(f"{split}-")), job.skeleton.num_pixels
+            )
+            for split in job.num_shards
+        },
         "num_rejected": totals.num_rejected,
         "rejected": rejected,
     }
     manifest = Manifest.model_validate(dict(job.skeleton) | results)
     check_files_exist(job.folder, [file.name for file in manifest.files()])
     commit_manifest(job.folder, manifest)
-
-
-def describe_split(split: str, shards: Iterable[ShardInfo], num_pixels: int) -> SplitInfo:
-    """Return the record of a split, given the shards of all splits."""
-    return summarize_shards(tuple(shard for shard in shards if shard.name.startswith(f"{split}-")), num_pixels)
 
 
 def _plan(
@@ -301,14 +275,17 @@ def _plan(
     )
     num_train = scans.splits["train"].num_examples
     target = ExampleFormat(height, width, len(scans.class_names))
-    splits = {
-        split: SplitPlan(
-            reader=scan.open(stack, target, scratch),
-            num_shards=split_num_shards(config.num_shards, num_train, scan.num_examples),
-        )
-        for split, scan in scans.splits.items()
-    }
-    return PreprocessJob(folder, scratch, skeleton, splits, max_rejected)
+    return PreprocessJob(
+        folder=folder,
+        scratch=scratch,
+        skeleton=skeleton,
+        readers={split: scan.open(stack, target, scratch) for split, scan in scans.splits.items()},
+        num_shards={
+            split: split_num_shards(config.num_shards, num_train, scan.num_examples)
+            for split, scan in scans.splits.items()
+        },
+        max_rejected=max_rejected,
+    )
 
 
 def _share_done(job: PreprocessJob, num_examples: int) -> float:
@@ -316,11 +293,7 @@ def _share_done(job: PreprocessJob, num_examples: int) -> float:
 
     Without scratch files on a shared disk, only the shards can be counted.
     """
-    written = count_files(job.folder, ".tfrecord") / sum(plan.num_shards for plan in job.splits.values())
+    written = count_files(job.folder, ".tfrecord") / sum(job.num_shards.values())
     if not isinstance(job.scratch, Path):
         return written
     return (min(1, num_bytes_cut(job.scratch) / bytes_of(num_examples, job.skeleton.num_pixels)) + written) / 2
-
-
-def _max_listed(job: PreprocessJob) -> int:
-    return max(job.max_rejected, SHOWN_REJECTED)

@@ -19,16 +19,9 @@ class Origin(Record):
     """The options of `preprocess` that built a data set; None: the option was not given.
 
     Attributes:
-        dataset_id: id of the data set.
-        datasets: its sources (known names, absolute paths, URIs); for a joint data set, those of every part in order.
+        datasets: the sources (known names, absolute paths, URIs); for a joint data set, those of every part in order.
         data_dir: folder of the files of the known data set.
-        num_classes: number of classes.
-        num_shards: number of train shards.
-        shuffle_seed: seed of the order of examples.
         max_rejected: number of rejected examples.
-        image_column: column of images in Parquet files.
-        label_column: column of labels in Parquet files.
-        image_size: height and width of encoded images.
     """
 
     format_version: Literal[1] = 1

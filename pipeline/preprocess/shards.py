@@ -53,13 +53,7 @@ def number_order(name: str) -> list[str | int]:
 
 
 def choose_num_shards(requested: int | None, num_examples: int, num_pixels: int, name: str) -> int:
-    """Return the number of train shards: the requested one, else the default.
-
-    Args:
-        requested: value of --num-shards, if given.
-        num_examples: examples of the train split.
-        num_pixels: pixels of one image, each one byte.
-        name: name of the source in an error.
+    """Return the number of train shards: the requested one, else the default for num_examples train examples.
 
     Raises:
         BadUsage: more shards than examples are requested, or the shards would be larger than MAX_MEAN_BYTES.
@@ -100,16 +94,7 @@ def sort_by_key(seed: int, split: str, examples: Examples) -> Examples:
 
 
 def encode_shard(name: str, examples: Examples, num_classes: int) -> tuple[bytes, ShardInfo]:
-    """Serialize the examples of a shard.
-
-    Args:
-        name: name of the file.
-        examples: in the order of the file, with labels below num_classes.
-        num_classes: number of classes.
-
-    Returns:
-        the bytes of the file and its record.
-    """
+    """Return the bytes of a shard's file and its record; the examples have its order and labels below num_classes."""
     data = encode(examples)
     pixel_sum, pixel_square_sum = pixel_sums(examples.images)
     info = ShardInfo(
@@ -142,16 +127,10 @@ def summarize_shards(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInf
 
 
 def read_shard(dataset: Place, manifest: Manifest, split: str, shard: ShardInfo) -> Examples:
-    """Read a shard of a data set, or of one of its parts, and check its digest.
-
-    Args:
-        dataset: folder of the data set.
-        manifest: manifest of the data set.
-        split: name of the shard's split.
-        shard: a shard that the manifest lists.
+    """Read a shard that the manifest of a data set lists, and check its digest.
 
     Returns:
-        the examples in the order of the file; indices are those of this data set, not of the part.
+        the examples in the order of the file; indices are those of this data set, not of the part with the shard.
 
     Raises:
         CorruptArtefact: the file does not match the manifest, or a label is out of range.
@@ -163,9 +142,9 @@ def read_shard(dataset: Place, manifest: Manifest, split: str, shard: ShardInfo)
 def read_shard_again(
     dataset: Place, manifest: Manifest, split: str, shard: ShardInfo, images: Bytes | None = None
 ) -> Examples:
-    """Read a shard whose digest this command has checked before, and check only its CRC-32C.
+    """As `read_shard`, of a shard whose digest this command has checked before: check only its CRC-32C.
 
-    Arguments, results and errors are those of `read_shard`; images is uint8[n, pixels], memory to decode into, if any.
+    images is uint8[n, pixels], memory to decode into, if any.
     """
     data = shard.read_again(dataset.parent / manifest.id_of(shard))
     return _check_labels(decode_shard(data, manifest, split, shard, images), manifest)
@@ -174,13 +153,12 @@ def read_shard_again(
 def decode_shard(
     data: bytes, manifest: Manifest, split: str, shard: ShardInfo, images: Bytes | None = None
 ) -> Examples:
-    """Decode a shard's bytes, whose checksum must have been checked; arguments as for `read_shard_again`."""
+    """Decode a shard's bytes, whose checksum must have been checked, as `read_shard_again`; labels are not checked."""
     examples = decode(data, manifest.num_pixels, f"{manifest.id_of(shard)}/{shard.name}", images)
     return examples._replace(indices=examples.indices + manifest.offset(split, shard))
 
 
 def _check_labels(examples: Examples, manifest: Manifest) -> Examples:
-    """Return the examples; raises CorruptArtefact if a label is out of range."""
     largest = int(examples.labels.max(initial=0))
     if largest >= len(manifest.class_names):
         raise CorruptArtefact(f"{manifest.dataset_id}: an example has the label {largest}, which is no class")

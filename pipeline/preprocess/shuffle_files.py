@@ -38,7 +38,7 @@ class BlockCut(NamedTuple):
         place: path of the scratch file.
         start: byte offset of the rows in the file.
         checksum: CRC-32C of the rows.
-        carried: the content of the file, where there are no scratch files; else None.
+        carried: the content of the file, where there are no scratch files.
     """
 
     place: str
@@ -48,13 +48,7 @@ class BlockCut(NamedTuple):
 
 
 class ShuffledRuns(NamedTuple):
-    """The table of a block's runs for a group of shards.
-
-    Attributes:
-        place: path of the scratch file.
-        rows: int64[shards, 3]: number of examples, byte offset and CRC-32C of each run.
-        carried: as for `BlockCut`.
-    """
+    """The rows at a `BlockCut`, int64[shards, 3]: number of examples, byte offset and CRC-32C of each run."""
 
     place: str
     rows: Integers
@@ -64,9 +58,7 @@ class ShuffledRuns(NamedTuple):
 def group_edges(folder: Place, num_shards: int) -> list[int]:
     """Divide 0 .. num_shards - 1 into groups of neighbours; return the first shard of each group, and num_shards.
 
-    Args:
-        folder: folder of scratch files; if it is in a store, workers share no disk and every shard is a group.
-        num_shards: number of shards of the split.
+    If the folder of scratch files is in a store, workers share no disk and every shard is a group.
     """
     num_groups = min(num_shards, MAX_GROUPS) if isinstance(folder, Path) else num_shards
     return [group * num_shards // num_groups for group in range(num_groups + 1)]

@@ -44,13 +44,7 @@ class CheckSettings(BaseModel):
 
 
 class Check(NamedTuple):
-    """A check.
-
-    Attributes:
-        value: description of the value that it computes for a split.
-        defaults: its settings unless the configuration changes them.
-        low_is_bad: whether small values fail instead of large ones.
-    """
+    """A check: what its value says of a split, its default settings, and whether small values fail, not large ones."""
 
     value: str
     defaults: CheckSettings
@@ -111,11 +105,7 @@ class CheckResult(Record):
     """The result of a check for a split: a row of the table `validation`.
 
     Attributes:
-        check: a name of CHECKS.
-        split: name of the split.
-        severity: as for `CheckSettings`.
-        threshold: as for `CheckSettings`.
-        warning_threshold: as for `CheckSettings`.
+        check: a name of CHECKS; severity and both thresholds are those of its `CheckSettings`.
         value: the computed value.
         passed: whether value is not beyond threshold.
         outcome: the effect of value.
@@ -157,8 +147,7 @@ class ValidationRecord(Record):
     """A complete validation, written into the data set's folder after the table that it names.
 
     Attributes:
-        dataset_id: id of the data set.
-        dataset_digest: SHA-256 of its manifest.
+        dataset_digest: SHA-256 of the data set's manifest.
         baseline_digest: SHA-256 of the manifest of the baseline, if any.
         checks: the settings of every check.
         results: a result for each check and split.
@@ -173,22 +162,15 @@ class ValidationRecord(Record):
     results: tuple[CheckResult, ...]
     table: FileInfo
 
-    @property
-    def inputs(self) -> tuple[dict[str, CheckSettings], Digest | None]:
-        """The inputs that determine the results, besides the data set."""
-        return self.checks, self.baseline_digest
-
     def with_outcome(self, outcome: Outcome) -> list[CheckResult]:
         """Return the results that have an outcome."""
         return [result for result in self.results if result.outcome == outcome]
 
 
 def resolve_checks(tables: dict[str, Any]) -> dict[str, CheckSettings]:
-    """Return the settings of every check: the defaults, changed by a configuration.
+    """Return the settings of every check: the defaults, changed by the table [validation] of a configuration.
 
-    Args:
-        tables: the table [validation] of the configuration, settings by name of the check. A threshold without a
-            warning_threshold sets both.
+    A threshold without a warning_threshold sets both.
 
     Raises:
         BadUsage: a check or setting does not exist (the message suggests the nearest name), or a value is invalid.
@@ -207,7 +189,7 @@ def require_passed(record: ValidationRecord, workspace: Place) -> None:
     failed = record.with_outcome("error")
     if not failed:
         return
-    lines = [f"  {result.describe()}\n    look: {inspect_command(record, result, workspace)}" for result in failed]
+    lines = [f"  {result.describe()}\n    look: {_inspect_command(record, result, workspace)}" for result in failed]
     checks = ", ".join(f"[{TABLE}.{name}]" for name in dict.fromkeys(result.check for result in failed))
     raise BadInput(
         f"{record.dataset_id} does not pass:\n" + "\n".join(lines) + "\n"
@@ -216,8 +198,7 @@ def require_passed(record: ValidationRecord, workspace: Place) -> None:
     )
 
 
-def inspect_command(record: ValidationRecord, result: CheckResult, workspace: Place) -> str:
-    """Return the command that shows the examples that fail a check."""
+def _inspect_command(record: ValidationRecord, result: CheckResult, workspace: Place) -> str:
     examples = [argument for value in result.examples() for argument in ("--examples", value)]
     return shlex.join(["backbeam", "inspect", record.dataset_id, "--workspace", str(workspace), *examples])
 
@@ -242,11 +223,7 @@ def load_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> V
 
 
 def check_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> ValidationRecord:
-    """Load a data set's validation record and check its table.
-
-    Raises:
-        CorruptArtefact: the record or the table is damaged or of another data set.
-    """
+    """Load a data set's validation record and check its table; raises CorruptArtefact as `load_validation`."""
     record = load_validation(workspace, dataset_id, dataset_digest)
     record.table.check(table_folder(workspace, dataset_id))
     return record

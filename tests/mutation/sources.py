@@ -19,11 +19,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "model/random_streams.py": (),
     "model/recipes.py": ("tests/model/test_training.py", "tests/pipeline/cli/test_config.py"),
     "model/training.py": ("tests/model/test_gradients.py", "tests/model/test_lockstep.py"),
-    "pipeline/preprocess/validation_checks.py": (
-        "tests/pipeline/preprocess/test_digest_buckets.py",
-        "tests/pipeline/preprocess/test_validation_stage.py",
-    ),
-    "pipeline/preprocess/duplicate_images.py": ("tests/pipeline/preprocess/test_digest_buckets.py",),
+    "pipeline/preprocess/validation_checks.py": (),
+    "pipeline/preprocess/duplicate_images.py": ("tests/pipeline/preprocess/test_validation_checks.py",),
     "pipeline/registry/decision.py": (),
     "pipeline/registry/policy.py": ("tests/pipeline/registry/test_decision.py",),
     "pipeline/schedule/timetable.py": (),
@@ -39,7 +36,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "tests/pipeline/evaluate/test_metrics.py",
     ),
     "pipeline/evaluate/weight_statistics.py": (),
-    "pipeline/preprocess/validation_config.py": ("tests/pipeline/preprocess/test_validation_config.py",),
+    "pipeline/preprocess/validation_config.py": (),
 }
 
 # Tests of the real command and of whole runs take longer. They are tried last, on what the others let through.

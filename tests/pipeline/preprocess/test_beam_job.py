@@ -12,7 +12,7 @@ import pytest
 from model.errors import BadInput, BadUsage, CorruptArtefact, EngineFailed
 from model.examples import Examples, concatenate, decode
 from pipeline.preprocess import beam_job
-from pipeline.preprocess.beam_job import SplitTotals, merge, preprocess
+from pipeline.preprocess.beam_job import JobTotals, add_totals, preprocess
 from pipeline.preprocess.manifest import PreprocessConfig, check_dataset, dataset_id
 from pipeline.preprocess.shards import encode_shard, keys_of, shard_name, shard_of, split_num_shards
 from pipeline.sources.download import find_source
@@ -149,8 +149,8 @@ def test_shards_of_every_split_have_about_the_same_size(examples, expected):
 def test_merged_shards_are_sorted_by_number():
     empty = Examples(np.zeros(0, np.int64), np.zeros((0, 4), np.uint8), np.zeros(0, np.int64))
     names = [shard_name("train", number, 10**6) for number in (1, 99_999, 100_000)]
-    totals = [SplitTotals((encode_shard(name, empty, 3)[1],)) for name in reversed(names)]
-    merged = merge(SimpleNamespace(max_rejected=0), totals)
+    totals = [JobTotals((encode_shard(name, empty, 3)[1],)) for name in reversed(names)]
+    merged = add_totals(SimpleNamespace(max_listed=0), totals)
     assert [shard.name for shard in merged.shards] == names
 
 

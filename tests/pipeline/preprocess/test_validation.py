@@ -1,5 +1,6 @@
 """Validation by the command: each check fails on data with its fault, and no other check does."""
 
+import hashlib
 import json
 import shlex
 
@@ -8,14 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.errors import BadUsage
 from model.examples import Examples
-from pipeline.cli.config import resolve_validation
+from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest
-from pipeline.preprocess.shards import encode_shard
-from pipeline.preprocess.validation_config import CHECKS
+from pipeline.preprocess.shards import encode_shard, summarize_shards
+from pipeline.preprocess.validation import compare_with_thresholds, compute_values
+from pipeline.preprocess.validation_checks import CheckValue
+from pipeline.preprocess.validation_config import CheckSettings
 from pipeline.sources.catalog import FILE_NAMES
 from tests.helpers import Digits, backbeam, contents, images_bytes, labels_bytes, write_files
+from tests.pipeline.preprocess.test_shards import dataset_of
 
 NUM_TRAIN = 60
 NUM_TEST = 20
@@ -201,6 +204,41 @@ def test_shard_that_does_not_match_the_manifest_fails(tmp_path, digits_folder):
     assert "--examples test:4" in done.err
 
 
+def test_all_examples_of_an_undecodable_shard_are_broken(tmp_path):
+    """The file has the digest of the manifest but is cut off inside a record."""
+    folder, manifest, info = dataset_of(tmp_path, [0, 1, 2, 1])
+    torn = (folder / info.name).read_bytes()[:-20]
+    (folder / "torn").write_bytes(torn)
+    fields = {"name": "torn", "num_bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
+    splits = manifest.splits | {"test": summarize_shards((info.model_copy(update=fields),), manifest.num_pixels)}
+    found = compute_values(Dataset(folder, manifest.model_copy(update={"splits": splits}), "0" * 64), None)
+    values = {(each.check, each.split): (each.value, each.flagged.num_examples, each.flagged.first) for each in found}
+    assert values["schema", "test"] == (1.0, 4, ())
+    assert values["test_in_train", "test"] == (0.0, 0, ())
+
+
+def test_equal_images_are_found_across_splits(tmp_path):
+    folder, manifest, _ = dataset_of(tmp_path, [0, 0, 0])  # the test split is the train split
+    found = {(each.check, each.split): each for each in compute_values(Dataset(folder, manifest, "0" * 64), None)}
+    assert found["test_in_train", "test"].value == 1.0
+    assert found["test_in_train", "test"].flagged.first == ((0, 0), (1, 1), (2, 2))
+    assert found["duplicates", "train"].flagged.num_examples == 0
+
+
+@pytest.mark.parametrize(
+    ("check", "threshold", "warning_threshold", "passed", "outcome"),
+    [
+        ("duplicates", 0.25, 0.25, True, "passed"),
+        ("duplicates", 0.24, 0.24, False, "error"),
+        ("class_balance", 0.25, 0.3, True, "warning"),
+    ],
+)
+def test_value_is_compared_with_its_thresholds(check, threshold, warning_threshold, passed, outcome):
+    settings = CheckSettings(severity="error", threshold=threshold, warning_threshold=warning_threshold)
+    result = compare_with_thresholds(CheckValue(check, "train", 0.25), settings)
+    assert (result.passed, result.outcome) == (passed, outcome)
+
+
 def test_corrupt_shard_record_or_table_is_detected(tmp_path, digits_folder):
     workspace = tmp_path / "ws"
     assert backbeam("preprocess", "--workspace", workspace, "--dataset", digits_folder).code == 0
@@ -226,33 +264,6 @@ def test_canonical_mnist_has_no_duplicates(mnist_folder, tmp_path):
     )
     balance = {row["split"]: row["value"] for row in found["results"] if row["check"] == "class_balance"}
     assert balance == {"train": 5421 / 6742, "test": 892 / 1135}
-
-
-def test_settings_are_read_from_the_configuration(tmp_path):
-    text = '[validation.duplicates]\nseverity = "error"\nthreshold = 0.5\n[validation.class_balance]\nthreshold = 1\n'
-    found = resolve_validation(configuration(tmp_path / "v.toml", text))
-    assert found["duplicates"].model_dump() == {"severity": "error", "threshold": 0.5, "warning_threshold": 0.5}
-    assert found["class_balance"].model_dump() == {"severity": "warning", "threshold": 1, "warning_threshold": 1}
-    assert found["test_in_train"] == CHECKS["test_in_train"].defaults
-    assert resolve_validation(None) == {name: check.defaults for name, check in CHECKS.items()}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[validation.duplicate]\n", r"no such check: 'duplicate' \(did you mean 'duplicates'\?\)"),
-        ("[validation.duplicates]\nseverty = 'off'\n", r"no such setting: 'severty' \(did you mean 'severity'\?\)"),
-        ("[validation.duplicates]\nseverity = 'fatal'\n", "validation.duplicates.severity: "),
-        ("[validation.duplicates]\nthreshold = 'much'\n", "validation.duplicates.threshold: "),
-        ("[validation.duplicates]\nthreshold = nan\n", "validation.duplicates.threshold: "),
-        ("[validation.duplicates]\nthreshold = 0.1\nwarning_threshold = 0.2\n", "0.2 is laxer than threshold 0.1"),
-        ("[validation.class_balance]\nthreshold = 0.2\nwarning_threshold = 0.1\n", "0.1 is laxer than threshold 0.2"),
-        ("[validation]\nduplicates = 3\n", "validation.duplicates is no table"),
-    ],
-)
-def test_invalid_settings_are_rejected(text, message, tmp_path):
-    with pytest.raises(BadUsage, match=message):
-        resolve_validation(configuration(tmp_path / "v.toml", text))
 
 
 def test_invalid_configuration_is_rejected_before_any_work(tmp_path):
