@@ -6,8 +6,6 @@ Elements are blocks of thousands of examples; no Python code runs for each image
 (`pipeline.sources.image_decoding`). Workers exchange examples through scratch files and the engine shuffles only their
 positions, unless workers share no disk (`pipeline.preprocess.shuffle_files`). So a worker holds one block or one shard
 in memory, and an engine that shuffles in memory holds neither.
-
-`build_pipeline` lists the transforms.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +20,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import BadInput
-from model.examples import concatenate
+from model.examples import Integers, concatenate
 from pipeline.beam_runner import run_pipeline, runs_locally
 from pipeline.code_version import SameCode
 from pipeline.preprocess.manifest import Manifest, PreprocessConfig, ShardInfo, commit_manifest
@@ -40,7 +38,6 @@ from pipeline.preprocess.shards import (
 )
 from pipeline.preprocess.shuffle_files import (
     BlockCut,
-    ShuffledRuns,
     bytes_of,
     cut_block,
     group_edges,
@@ -70,12 +67,10 @@ class PreprocessJob:
     """Everything that a worker needs.
 
     Attributes:
-        folder: folder of the data set.
         scratch: folder of temporary files, deleted when the job ends.
         skeleton: the manifest without the results of the job.
         readers: the reader of each split.
         num_shards: the number of shards of each split.
-        max_rejected: rejected examples that are allowed.
     """
 
     folder: Place
@@ -93,13 +88,7 @@ class PreprocessJob:
 
 @dataclass(frozen=True)
 class JobTotals:
-    """Results of a part of the job. `add_totals` adds them up in any order.
-
-    Attributes:
-        shards: the shards that were written.
-        rejected: the first rejected examples, at most `PreprocessJob.max_listed`.
-        num_rejected: number of all rejected examples.
-    """
+    """Results of a part of the job; rejected are the first rejected examples, at most `PreprocessJob.max_listed`."""
 
     shards: tuple[ShardInfo, ...] = ()
     rejected: tuple[RejectedExample, ...] = ()
@@ -107,22 +96,9 @@ class JobTotals:
 
 
 def preprocess(
-    scans: SourceScan,
-    name: str,
-    config: PreprocessConfig,
-    folder: Place,
-    max_rejected: int,
-    beam_arguments: list[str],
+    scans: SourceScan, name: str, config: PreprocessConfig, folder: Place, max_rejected: int, beam_arguments: list[str]
 ) -> None:
-    """Build a data set's folder, and remove it on any failure.
-
-    Args:
-        scans: the result of `scan_source`.
-        name: name of the data set.
-        config: seed and number of train shards.
-        folder: folder to build; it holds no complete data set.
-        max_rejected: rejected examples that are allowed.
-        beam_arguments: the user's options for Beam.
+    """Build the data set of a scanned source in a folder without a complete one, and remove it on any failure.
 
     Raises:
         BadInput: more examples are rejected, all examples of a split are, or a source changed since it was scanned.
@@ -197,20 +173,20 @@ def write_shards(job: PreprocessJob, key: tuple[str, int], cuts: Iterable[BlockC
     """Write a group of shards, one after the other. A repeated call writes the same bytes."""
     split, group = key
     first, stop = group_edges(job.scratch, job.num_shards[split])[group : group + 2]
-    blocks = [read_rows(cut, stop - first) for cut in cuts if cut is not None]
+    tables = [(cut, read_rows(cut, stop - first)) for cut in cuts if cut is not None]
     for shard in range(first, stop):
-        yield write_shard(job, split, shard, [(runs, shard - first) for runs in blocks])
+        runs = [(cut, rows[shard - first]) for cut, rows in tables if rows[shard - first, 0]]
+        yield write_shard(job, split, shard, runs)
 
 
-def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[ShuffledRuns, int]]) -> JobTotals:
-    """Sort a shard's examples and write its file; runs are the table of each block and the shard's row in it."""
+def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[BlockCut, Integers]]) -> JobTotals:
+    """Sort a shard's examples and write its file; runs are the cuts with examples of it, and its row in each."""
     num_pixels = job.skeleton.num_pixels
     name = shard_name(split, shard, job.num_shards[split])
-    runs = [(table, row) for table, row in runs if table.rows[row, 0]]
-    num_bytes = sum(int(table.rows[row, 0]) for table, row in runs) * num_pixels
+    num_bytes = sum(int(row[0]) for _, row in runs) * num_pixels
     if num_bytes > MAX_SHARD_BYTES:
         raise BadInput(f"{name} would hold {num_bytes} bytes of pixels, at most {MAX_SHARD_BYTES}: raise --num-shards")
-    examples = concatenate([read_run(table, row, num_pixels) for table, row in runs], num_pixels)
+    examples = concatenate([read_run(cut, row, num_pixels) for cut, row in runs], num_pixels)
     ordered = sort_by_key(job.skeleton.config.seed, split, examples)
     data, info = encode_shard(name, ordered, len(job.skeleton.class_names))
     write_atomically(job.folder / name, data)

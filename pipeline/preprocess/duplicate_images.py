@@ -67,11 +67,7 @@ def find_repeated(keys: ContentKeys) -> DuplicateGroups:
 def find_twins(groups: Integers, indices: Integers, members: Integers, candidates: Integers) -> DuplicatePairs:
     """Find for each member the candidate with the smallest index in its group, unless that is the member itself.
 
-    Args:
-        groups: int64[m], group of each image.
-        indices: int64[m], index of each image.
-        members: int64[a], positions of images.
-        candidates: int64[b], positions of images.
+    groups and indices are int64[m], one of each image; members and candidates are int64 positions in them.
     """
     ordered = candidates[np.argsort(indices[candidates], kind="stable")]
     known_groups, firsts = np.unique(groups[ordered], return_index=True)
@@ -120,6 +116,6 @@ class DigestBuckets:
 
 @contextmanager
 def temporary_buckets(num_examples: int) -> Iterator[DigestBuckets]:
-    """Return empty buckets for about num_examples rows in a temporary folder, which is deleted at the end."""
+    """Make buckets for about num_examples rows in a temporary folder, which is deleted at the end."""
     with scratch_folder("buckets") as folder:
         yield DigestBuckets(folder, num_examples)

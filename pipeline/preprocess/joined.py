@@ -16,13 +16,7 @@ MAX_NAMED = 2  # parts that the name of a joint data set lists; of more, only th
 
 
 class JoinedPart(NamedTuple):
-    """A complete data set that becomes a part.
-
-    Attributes:
-        source: the value of --dataset.
-        dataset: the data set.
-        num_source: examples in each split of its source, rejected ones included.
-    """
+    """A complete data set that becomes a part, and how it was named by --dataset; num_source: see `PartInfo`."""
 
     source: str
     dataset: Dataset

@@ -22,11 +22,7 @@ def write_rejected(folder: Place, rejected: Sequence[RejectedExample]) -> FileIn
 
 
 def check_outcome(folder: Place, max_rejected: int) -> None:
-    """Check what a job has written that the engine reports as successful.
-
-    Args:
-        folder: folder of the data set.
-        max_rejected: rejected examples that are allowed; with more, the job writes the table and no manifest.
+    """Check what a job that the engine reports as successful has written: a manifest, or a table of rejected examples.
 
     Raises:
         BadInput: more examples are rejected, or all of a split.

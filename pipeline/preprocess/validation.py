@@ -38,11 +38,7 @@ def validate_dataset(
 ) -> None:
     """Validate a data set and write the table `validation`, then the record; earlier ones are replaced.
 
-    Args:
-        workspace: the workspace of the table.
-        dataset: the data set.
-        checks: the settings of every check.
-        baseline: an earlier data set to compare with; only its manifest is read.
+    baseline is an earlier data set to compare with, if any; only its manifest is read.
 
     Raises:
         CorruptArtefact: a shard does not match the manifest.

@@ -43,10 +43,7 @@ class CheckValue(NamedTuple):
 def flag_shard(examples: Examples | None, shard: ShardInfo, num_classes: int) -> dict[str, FlaggedExamples]:
     """Return the examples of a shard that fail the checks of single examples, by check.
 
-    Args:
-        examples: its examples; None if they cannot be decoded: then all are counted and none is listed.
-        shard: its record in the manifest.
-        num_classes: number of classes of the data set.
+    examples is None if they cannot be decoded: then all are counted and none is listed.
     """
     if examples is None:
         return {"schema": FlaggedExamples(shard.num_examples)}
@@ -63,10 +60,7 @@ def compute_check_values(
 ) -> Iterator[CheckValue]:
     """Yield the value of every check for every split that it applies to.
 
-    Args:
-        manifest: manifest of the data set.
-        flagged: the examples that `flag_shard` and `flag_duplicates` have found, by (check, split), if any.
-        baseline: manifest of an earlier data set to compare with.
+    flagged has what `flag_shard` and `flag_duplicates` found, by (check, split); baseline is an earlier data set.
     """
 
     def share(check: str, name: str, split: SplitInfo) -> CheckValue:
@@ -97,9 +91,7 @@ def _matches_record(examples: Examples, shard: ShardInfo, num_classes: int) -> b
 def flag_duplicates(bucket: KeyRows, names: list[str]) -> Iterator[tuple[tuple[str, str], FlaggedExamples]]:
     """Yield ((check, split), flagged examples) of equal images in a split, and in train and another split.
 
-    Args:
-        bucket: every example of the images in it; the field `split` is a position in names.
-        names: the splits, train among them.
+    The bucket has every example of the images in it, with the position of its split in names; train is one of them.
     """
     rows, groups = find_repeated(bucket["key"])
     indices = bucket["index"][rows]
@@ -136,9 +128,7 @@ def total_variation(now: dict[str, int], then: dict[str, int]) -> float:
     Half the sum of the absolute differences of the probabilities: D. Levin, Y. Peres and E. Wilmer, Markov Chains and
     Mixing Times, 2nd ed. 2017, proposition 4.2.
 
-    Args:
-        now: count of each value; a missing value has the count 0.
-        then: the same for the other distribution.
+    now and then are the count of each value; a missing value has the count 0.
     """
     num_now = max(1, sum(now.values()))
     num_then = max(1, sum(then.values()))
