@@ -1,11 +1,7 @@
-"""The Beam pipeline from source files to shards, with the manifest written last.
+"""The Beam pipeline from source files to a data set: block ranges -> cuts of blocks -> shards -> manifest.
 
-    block ranges -> cuts of blocks -> shards -> manifest
-
-Elements are blocks of thousands of examples; no Python code runs for each image, except where images must be decoded
-(`pipeline.sources.image_decoding`). Workers exchange examples through scratch files and the engine shuffles only their
-positions, unless workers share no disk (`pipeline.preprocess.shuffle_files`). So a worker holds one block or one shard
-in memory, and an engine that shuffles in memory holds neither.
+Elements are blocks of thousands of examples. Workers exchange them through scratch files, and the engine shuffles only
+their positions (`shuffle_files`): a worker holds one block or shard in memory, and the engine none.
 """
 
 from collections.abc import Iterable, Iterator
@@ -104,13 +100,26 @@ def preprocess(
         BadInput: more examples are rejected, all examples of a split are, or a source changed since it was scanned.
         EngineFailed: the Beam job failed.
     """
+    num_train = scans.splits["train"].num_examples
+    skeleton = _describe_source(scans, name, config)
+    target = ExampleFormat(skeleton.height, skeleton.width, len(skeleton.class_names))
     scratch = scratch_folder_of(folder, runs_locally(beam_arguments))
     make_empty_folder(folder)
     make_empty_folder(scratch)
     with ExitStack() as stack:
         stack.enter_context(remove_on_failure(folder))
         stack.enter_context(remove_afterwards(scratch))
-        job = _plan(stack, scans, name, config, folder, scratch, max_rejected)
+        job = PreprocessJob(
+            folder=folder,
+            scratch=scratch,
+            skeleton=skeleton,
+            readers={split: scan.open(stack, target, scratch) for split, scan in scans.splits.items()},
+            num_shards={
+                split: split_num_shards(config.num_shards, num_train, scan.num_examples)
+                for split, scan in scans.splits.items()
+            },
+            max_rejected=max_rejected,
+        )
         ranges = list(chain.from_iterable(scan.ranges(split) for split, scan in scans.splits.items()))
         total = sum(block_range.num_examples for block_range in ranges)
         with show_progress("preprocess", total, "examples", partial(_share_done, job, total), poll_interval(folder)):
@@ -227,18 +236,10 @@ def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
     commit_manifest(job.folder, manifest)
 
 
-def _plan(
-    stack: ExitStack,
-    scans: SourceScan,
-    name: str,
-    config: PreprocessConfig,
-    folder: Place,
-    scratch: Place,
-    max_rejected: int,
-) -> PreprocessJob:
-    """Open the readers of all splits, which work until the stack is closed, and return the job."""
+def _describe_source(scans: SourceScan, name: str, config: PreprocessConfig) -> Manifest:
+    """Return the manifest without the results of the job."""
     height, width = scans.image_size
-    skeleton = Manifest(
+    return Manifest(
         name=name,
         height=height,
         width=width,
@@ -248,19 +249,6 @@ def _plan(
         splits={},
         num_rejected=0,
         rejected=None,
-    )
-    num_train = scans.splits["train"].num_examples
-    target = ExampleFormat(height, width, len(scans.class_names))
-    return PreprocessJob(
-        folder=folder,
-        scratch=scratch,
-        skeleton=skeleton,
-        readers={split: scan.open(stack, target, scratch) for split, scan in scans.splits.items()},
-        num_shards={
-            split: split_num_shards(config.num_shards, num_train, scan.num_examples)
-            for split, scan in scans.splits.items()
-        },
-        max_rejected=max_rejected,
     )
 
 

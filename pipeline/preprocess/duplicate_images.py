@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,20 +30,6 @@ ContentKeys = npt.NDArray[np.uint64]
 KeyRows = npt.NDArray[Any]  # KEY_ROW[n]
 
 
-class DuplicateGroups(NamedTuple):
-    """int64[m] numbers of the rows whose key occurs more than once, and int64[m] groups of rows of the same key."""
-
-    rows: Integers
-    groups: Integers
-
-
-class DuplicatePairs(NamedTuple):
-    """int64[m] positions of duplicates, and for each the position of its twin, the image that it equals."""
-
-    members: Integers
-    twins: Integers
-
-
 def content_keys(images: Bytes) -> ContentKeys:
     """Return uint64[n, 2], the 128-bit BLAKE2b digest (RFC 7693) of each image of uint8[n, pixels].
 
@@ -56,25 +42,30 @@ def content_keys(images: Bytes) -> ContentKeys:
     return np.frombuffer(keys, np.uint64).reshape(-1, 2)
 
 
-def find_repeated(keys: ContentKeys) -> DuplicateGroups:
-    """Find every row of uint64[n, 2] that equals another one."""
+def find_repeated(keys: ContentKeys) -> tuple[Integers, Integers]:
+    """Find the rows of uint64[n, 2] that equal another one: int64[m] row numbers, and int64[m] groups of equal rows."""
     whole_keys = np.ascontiguousarray(keys).view(f"S{KEY_BYTES}").ravel()  # bytes, which NumPy sorts fast
     _, groups, counts = np.unique(whole_keys, return_inverse=True, return_counts=True)
     rows = np.flatnonzero(counts[groups] > 1)
-    return DuplicateGroups(rows, groups[rows])
+    return rows, groups[rows]
 
 
-def find_twins(groups: Integers, indices: Integers, members: Integers, candidates: Integers) -> DuplicatePairs:
-    """Find for each member the candidate with the smallest index in its group, unless that is the member itself.
+def find_twins(
+    groups: Integers, indices: Integers, members: Integers, candidates: Integers
+) -> tuple[Integers, Integers]:
+    """Find for each member the candidate with the smallest index in its group, its twin, unless that is itself.
 
     groups and indices are int64[m], one of each image; members and candidates are int64 positions in them.
+
+    Returns:
+        the members that have a twin, and for each its twin, both int64.
     """
     ordered = candidates[np.argsort(indices[candidates], kind="stable")]
     known_groups, firsts = np.unique(groups[ordered], return_index=True)
     members = members[np.isin(groups[members], known_groups)]
     twins = ordered[firsts[np.searchsorted(known_groups, groups[members])]]
     duplicate = members != twins
-    return DuplicatePairs(members[duplicate], twins[duplicate])
+    return members[duplicate], twins[duplicate]
 
 
 def pack_keys(keys: ContentKeys, indices: Integers, labels: Integers, split: int) -> KeyRows:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -196,25 +195,24 @@ def check_dataset(folder: Place) -> tuple[Manifest, str]:
     """Load a data set's manifest and check all files; raises CorruptArtefact for the first that does not match."""
     manifest, digest = load_manifest(folder)
     if manifest.parts:
-        check_parts(folder, manifest, check_dataset)
+        check_parts(folder, manifest)
+        for part in manifest.parts:
+            check_dataset(folder.parent / part.dataset_id)
         return manifest, digest
     for file in manifest.files():
         file.check(folder)
     return manifest, digest
 
 
-def check_parts(folder: Place, joint: Manifest, load: Callable[[Place], tuple[Manifest, str]]) -> None:
-    """Check that the parts of a joint data set exist and have not changed; raises CorruptArtefact if not.
-
-    load is `check_dataset` to check the shards too, or `load_manifest` if they have been checked.
-    """
+def check_parts(folder: Place, joint: Manifest) -> None:
+    """Check that the manifest of each part of a joint data set is as recorded; raises CorruptArtefact if not."""
     for number, part in enumerate(joint.parts):
         part_folder = folder.parent / part.dataset_id
         if not (part_folder / MANIFEST_NAME).exists():
             raise CorruptArtefact(f"{part_folder}, a part of {folder.name}, is missing: preprocess it again")
-        if load_manifest(part_folder)[0].parts:  # before `load`, which would follow a circle of parts for ever
+        manifest, digest = load_manifest(part_folder)
+        if manifest.parts:  # `check_dataset` would follow a circle of parts for ever
             raise CorruptArtefact(f"{part_folder}, a part of {folder.name}, has parts itself")
-        manifest, digest = load(part_folder)
         if digest != part.dataset_digest:
             raise CorruptArtefact(
                 f"{part_folder} is not the part that {folder.name} names: expected {part.dataset_digest}"

@@ -1,7 +1,6 @@
-"""The origin of a data set: the options of `preprocess` that built it, so that it can be built again.
+"""The origin of a data set, the options of `preprocess` that built it: the record origins/DATASET_ID.json.
 
-The record is at origins/DATASET_ID.json in the workspace, not in the data set's folder: that depends on the content of
-the sources alone, so the same content from another path gives the same files.
+It is not in the data set's folder, which depends on the content of the sources only, not on their paths.
 """
 
 from pathlib import Path

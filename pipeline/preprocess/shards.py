@@ -126,8 +126,18 @@ def summarize_shards(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInf
     )
 
 
-def read_shard(dataset: Place, manifest: Manifest, split: str, shard: ShardInfo) -> Examples:
+def read_shard(
+    dataset: Place,
+    manifest: Manifest,
+    split: str,
+    shard: ShardInfo,
+    images: Bytes | None = None,
+    verified: bool = False,
+) -> Examples:
     """Read a shard that the manifest of a data set lists, and check its digest.
+
+    images is uint8[n, pixels], memory to decode into, if any. Of a shard whose digest this command has verified before,
+    only the CRC-32C is checked.
 
     Returns:
         the examples in the order of the file; indices are those of this data set, not of the part with the shard.
@@ -135,34 +145,21 @@ def read_shard(dataset: Place, manifest: Manifest, split: str, shard: ShardInfo)
     Raises:
         CorruptArtefact: the file does not match the manifest, or a label is out of range.
     """
-    data = shard.read(dataset.parent / manifest.id_of(shard))
-    return _check_labels(decode_shard(data, manifest, split, shard), manifest)
-
-
-def read_shard_again(
-    dataset: Place, manifest: Manifest, split: str, shard: ShardInfo, images: Bytes | None = None
-) -> Examples:
-    """As `read_shard`, of a shard whose digest this command has checked before: check only its CRC-32C.
-
-    images is uint8[n, pixels], memory to decode into, if any.
-    """
-    data = shard.read_again(dataset.parent / manifest.id_of(shard))
-    return _check_labels(decode_shard(data, manifest, split, shard, images), manifest)
+    folder = dataset.parent / manifest.id_of(shard)
+    data = shard.read_again(folder) if verified else shard.read(folder)
+    examples = decode_shard(data, manifest, split, shard, images)
+    largest = int(examples.labels.max(initial=0))
+    if largest >= len(manifest.class_names):
+        raise CorruptArtefact(f"{manifest.dataset_id}: an example has the label {largest}, which is no class")
+    return examples
 
 
 def decode_shard(
     data: bytes, manifest: Manifest, split: str, shard: ShardInfo, images: Bytes | None = None
 ) -> Examples:
-    """Decode a shard's bytes, whose checksum must have been checked, as `read_shard_again`; labels are not checked."""
+    """Decode the bytes of a shard, as `read_shard` does, but do not check them or the labels."""
     examples = decode(data, manifest.num_pixels, f"{manifest.id_of(shard)}/{shard.name}", images)
     return examples._replace(indices=examples.indices + manifest.offset(split, shard))
-
-
-def _check_labels(examples: Examples, manifest: Manifest) -> Examples:
-    largest = int(examples.labels.max(initial=0))
-    if largest >= len(manifest.class_names):
-        raise CorruptArtefact(f"{manifest.dataset_id}: an example has the label {largest}, which is no class")
-    return examples
 
 
 def pixel_sums(images: Bytes) -> tuple[int, int]:

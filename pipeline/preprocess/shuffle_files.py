@@ -3,12 +3,8 @@
     file = run of shard 0, run of shard 1, ..., table of runs
     run  = indices int64[n], labels int64[n], images uint8[n, pixels]
 
-The engine shuffles `BlockCut`s: each says where the table lists a block's runs for a group of neighbouring shards. An
-engine that shuffles in memory holds every cut of a job. The number of groups is therefore bounded, so that the number
-of cuts grows with the number of blocks and not with blocks times shards.
-
-Where workers share no disk, there are no scratch files: a cut contains the run of one shard, and the engine's shuffle,
-which is on disk there, moves the pixels. An object store would have to serve many small reads instead.
+Where workers share no disk, a cut contains the run of one shard, and the engine's shuffle, which is on disk there,
+moves the pixels: an object store would have to serve many small reads.
 """
 
 import uuid
@@ -26,6 +22,7 @@ from pipeline.storage.files import read_range
 from pipeline.storage.local_disk import write_new
 from pipeline.storage.places import Place
 
+# Groups of shards of a split, bounded because an engine that shuffles in memory holds a cut for each block and group.
 MAX_GROUPS = 64  # also the number of workers that can write shards of a split at the same time
 _ROW_BYTES = 24  # three int64 of the table
 _CARRIED = "what the engine's shuffle carried"

@@ -76,7 +76,7 @@ def _preprocess_joint(settings: StageContext, config: DatasetConfig, log: StageL
 
     def check() -> tuple[Manifest, str]:
         manifest, digest = load_manifest(folder)
-        check_parts(folder, manifest, load_manifest)  # the shards of the parts have just been checked
+        check_parts(folder, manifest)  # the shards of the parts have just been checked
         return manifest, digest
 
     complete = (folder / MANIFEST_NAME).exists()
@@ -139,16 +139,9 @@ def _origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, ...]) -> 
 
 def config_from_origin(origin: Origin, cache_dir: Path) -> DatasetConfig:
     """Return the options with which `preprocess_stage` builds a data set again."""
-    return DatasetConfig(
-        datasets=origin.datasets,
-        data_dir=origin.data_dir,
-        cache_dir=cache_dir,
-        num_classes=origin.num_classes,
-        num_shards=origin.num_shards,
-        shuffle_seed=origin.shuffle_seed,
-        max_rejected=origin.max_rejected,
-        pictures=PictureOptions(origin.image_column, origin.label_column, origin.image_size),
-    )
+    options = origin.model_dump(exclude={"format_version", "dataset_id", *PictureOptions._fields})
+    pictures = PictureOptions(origin.image_column, origin.label_column, origin.image_size)
+    return DatasetConfig(**options, cache_dir=cache_dir, pictures=pictures)
 
 
 def _check_options(config: DatasetConfig) -> None:

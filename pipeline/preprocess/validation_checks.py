@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model.examples import Examples, Integers
-from pipeline.preprocess.duplicate_images import DuplicatePairs, KeyRows, find_repeated, find_twins
+from pipeline.preprocess.duplicate_images import KeyRows, find_repeated, find_twins
 from pipeline.preprocess.manifest import Manifest, ShardInfo, SplitInfo
 from pipeline.preprocess.shards import pixel_sums
 
@@ -98,14 +98,13 @@ def flag_duplicates(bucket: KeyRows, names: list[str]) -> Iterator[tuple[tuple[s
     labels = bucket["label"][rows]
     positions = {name: np.flatnonzero(bucket["split"][rows] == number) for number, name in enumerate(names)}
     for name, own in positions.items():
-        later = find_twins(groups, indices, own, own)
-        yield ("duplicates", name), _flag_pairs(later, indices)
-        differ = labels[later.members] != labels[later.twins]
-        conflicting = DuplicatePairs(later.members[differ], later.twins[differ])
-        yield ("conflicting_labels", name), _flag_pairs(conflicting, indices)
+        members, twins = find_twins(groups, indices, own, own)
+        yield ("duplicates", name), _flag(indices[members], indices[twins])
+        differ = labels[members] != labels[twins]
+        yield ("conflicting_labels", name), _flag(indices[members][differ], indices[twins][differ])
         if name != "train":
-            leaked = find_twins(groups, indices, own, positions["train"])
-            yield ("test_in_train", name), _flag_pairs(leaked, indices)
+            members, twins = find_twins(groups, indices, own, positions["train"])
+            yield ("test_in_train", name), _flag(indices[members], indices[twins])
 
 
 def _compute_drift(manifest: Manifest, baseline: Manifest) -> Iterator[CheckValue]:
@@ -136,13 +135,7 @@ def total_variation(now: dict[str, int], then: dict[str, int]) -> float:
     return sum(abs(now.get(value, 0) / num_now - then.get(value, 0) / num_then) for value in values) / 2
 
 
-def _flag(indices: Integers) -> FlaggedExamples:
-    return FlaggedExamples(len(indices), tuple((index, -1) for index in np.sort(indices)[:SHOWN_EXAMPLES].tolist()))
-
-
-def _flag_pairs(pairs: DuplicatePairs, indices: Integers) -> FlaggedExamples:
-    """Flag the members of pairs; indices are the positions in the source of the rows that pairs refer to."""
-    first = np.argsort(indices[pairs.members], kind="stable")[:SHOWN_EXAMPLES]
-    members = indices[pairs.members[first]].tolist()
-    twins = indices[pairs.twins[first]].tolist()
-    return FlaggedExamples(len(pairs.members), tuple(zip(members, twins, strict=True)))
+def _flag(indices: Integers, twins: Integers | None = None) -> FlaggedExamples:
+    first = np.argsort(indices, kind="stable")[:SHOWN_EXAMPLES]
+    shown_twins = [-1] * len(first) if twins is None else twins[first].tolist()
+    return FlaggedExamples(len(indices), tuple(zip(indices[first].tolist(), shown_twins, strict=True)))

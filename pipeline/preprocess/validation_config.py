@@ -1,11 +1,6 @@
 """The checks of a data set, their settings, and the record of their results. `validation_checks` computes the values.
 
-    [validation.test_in_train]
-    severity = "error"
-    threshold = 0.0
-
-Tables of this form in a configuration file change the default settings. A value beyond the threshold fails the check
-with its severity; a value beyond `warning_threshold` only gives a warning.
+Tables such as [validation.test_in_train] in a configuration file change the default settings.
 """
 
 import shlex

@@ -133,16 +133,16 @@ def limit_shards(monkeypatch, folder):
 
 
 def change_source_after_its_scan(monkeypatch, folder):
-    plan = beam_job._plan
+    run_pipeline = beam_job.run_pipeline
 
     def change_first(*arguments):
         path = folder / "train-images-idx3-ubyte"
         data = bytearray(path.read_bytes())
         data[30] ^= 1
         path.write_bytes(data)
-        return plan(*arguments)
+        run_pipeline(*arguments)
 
-    monkeypatch.setattr(beam_job, "_plan", change_first)
+    monkeypatch.setattr(beam_job, "run_pipeline", change_first)
 
 
 def make_worker_fail(monkeypatch, folder):

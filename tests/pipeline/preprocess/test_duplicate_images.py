@@ -55,9 +55,9 @@ def test_keys_of_images_that_differ_by_one_pixel_differ():
 
 def test_keys_are_equal_only_if_both_halves_are():
     for halves in ([[1, 5], [2, 5], [1, 5], [1, 6]], [[5, 1], [5, 2], [5, 1], [6, 1]], [[0, 0], [0, 1], [0, 0]]):
-        found = find_repeated(np.array(halves, np.uint64))
-        assert found.rows.tolist() == [0, 2]
-        assert found.groups[0] == found.groups[1]
+        rows, groups = find_repeated(np.array(halves, np.uint64))
+        assert rows.tolist() == [0, 2]
+        assert groups[0] == groups[1]
 
 
 def test_content_key_is_blake2b():

@@ -14,7 +14,6 @@ from pipeline.preprocess.shards import (
     number_order,
     pixel_sums,
     read_shard,
-    read_shard_again,
     shard_name,
     shard_of,
     sort_by_key,
@@ -118,14 +117,14 @@ def dataset_of(folder, labels):
     return place, manifest, info
 
 
-@pytest.mark.parametrize("read", [read_shard, read_shard_again])
-def test_label_out_of_range_is_corrupt(read, tmp_path):
+@pytest.mark.parametrize("verified", [False, True])
+def test_label_out_of_range_is_corrupt(verified, tmp_path):
     largest = dataset_of(tmp_path, [0, 2, 1])
-    assert read(*largest[:2], "train", largest[2]).labels.tolist() == [0, 2, 1]
+    assert read_shard(*largest[:2], "train", largest[2], verified=verified).labels.tolist() == [0, 2, 1]
     (tmp_path / "other").mkdir()
     place, manifest, info = dataset_of(tmp_path / "other", [0, 3, 1])
     with pytest.raises(CorruptArtefact, match=f"^{manifest.dataset_id}: an example has the label 3, which is no class"):
-        read(place, manifest, "train", info)
+        read_shard(place, manifest, "train", info, verified=verified)
 
 
 def test_empty_shard_is_read(tmp_path):
@@ -179,8 +178,8 @@ def test_negative_variance_by_rounding_gives_zero():
     assert summarize_shards((shard,), 1).pixel_std == 0
 
 
-@pytest.mark.parametrize("read", [read_shard, read_shard_again])
-def test_indices_of_a_part_follow_those_of_earlier_parts(read, tmp_path):
+@pytest.mark.parametrize("verified", [False, True])
+def test_indices_of_a_part_follow_those_of_earlier_parts(verified, tmp_path):
     folder, manifest, info = dataset_of(tmp_path, [0, 1, 2])
     parts = [
         PartInfo(dataset_id=name, dataset_digest="0" * 64, num_source={"train": 70, "test": 9})
@@ -190,5 +189,6 @@ def test_indices_of_a_part_follow_those_of_earlier_parts(read, tmp_path):
     splits = {split: summarize_shards(tuple(shards), 4) for split in ("train", "test")}
     joint = Manifest(**vars(manifest) | {"splits": splits, "parts": tuple(parts)})
     for split, offset in (("train", 70), ("test", 9)):
-        examples_read = read(tmp_path / joint.dataset_id, joint, split, joint.splits[split].shards[1])
+        shard = joint.splits[split].shards[1]
+        examples_read = read_shard(tmp_path / joint.dataset_id, joint, split, shard, verified=verified)
         assert examples_read.indices.tolist() == [offset, offset + 1, offset + 2]
