@@ -60,14 +60,7 @@ REJECTED = "rejected"
 
 @dataclass(frozen=True)
 class PreprocessJob:
-    """Everything that a worker needs.
-
-    Attributes:
-        scratch: folder of temporary files, deleted when the job ends.
-        skeleton: the manifest without the results of the job.
-        readers: the reader of each split.
-        num_shards: the number of shards of each split.
-    """
+    """Everything that a worker needs: temporary files are in scratch, and skeleton is the manifest without results."""
 
     folder: Place
     scratch: Place

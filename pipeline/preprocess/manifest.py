@@ -10,7 +10,6 @@ from model.errors import BadInput, CorruptArtefact
 from pipeline.sources.blocks import SourceInfo
 from pipeline.sources.catalog import MAX_SHARDS, SPLITS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
-from pipeline.storage import files
 from pipeline.storage.commit import commit_file
 from pipeline.storage.files import MAX_RECORD_BYTES, digest_of, read_record
 from pipeline.storage.places import Place
@@ -37,13 +36,6 @@ class ShardInfo(FileInfo):
     pixel_square_sum: Count
     part: Count | None = Field(None, exclude_if=lambda part: part is None)
 
-    def read_again(self, folder: Place) -> bytes:
-        """Return the bytes of a file that has passed `check` before; raises CorruptArtefact if it has changed.
-
-        Checks only the CRC-32C: it detects accidental changes and takes a tenth of the time of the digest.
-        """
-        return files.read_with_crc(folder / self.name, self.num_bytes, self.crc32c)
-
 
 class SplitInfo(Record):
     """A split.
@@ -62,12 +54,7 @@ class SplitInfo(Record):
 
 
 class PreprocessConfig(Record):
-    """The settings that determine a data set's bytes, besides its sources.
-
-    Attributes:
-        seed: seed of the order of examples.
-        num_shards: shards of the train split; other splits have shards of about the same size.
-    """
+    """What determines a data set's bytes besides its sources: the seed of the order, and the number of train shards."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     num_shards: Annotated[int, Field(gt=0, le=MAX_SHARDS)]
@@ -94,11 +81,7 @@ class Manifest(Record):
 
     Attributes:
         format_version: version of the manifest and the shards.
-        height: image height in pixels.
-        width: image width in pixels.
         class_names: in the order of the labels.
-        sources: identity of the source files.
-        splits: by name.
         rejected: the table of rejected examples, if any; None for a joint data set, whose parts have one each.
         parts: parts of a joint data set, in order; absent from the file of other data sets.
     """

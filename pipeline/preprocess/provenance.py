@@ -58,20 +58,12 @@ def load_origin(workspace: Place, dataset_id: str) -> Origin:
 def options_given(origin: Origin) -> list[str]:
     """Return the command line options that build the data set again."""
     size = origin.image_size and "x".join(map(str, origin.image_size))
-    given = {
-        "--data-dir": origin.data_dir,
-        "--num-classes": origin.num_classes,
-        "--num-shards": origin.num_shards,
-        "--shuffle-seed": origin.shuffle_seed,
-        "--max-rejected": origin.max_rejected or None,
-        "--image-column": origin.image_column,
-        "--label-column": origin.label_column,
-        "--image-size": size,
-    }
+    given = origin.model_dump(exclude={"format_version", "dataset_id", "datasets"})
+    given |= {"max_rejected": origin.max_rejected or None, "image_size": size}
     arguments = [argument for source in origin.datasets for argument in ("--dataset", source)]
     for name, value in given.items():
         if value is not None:
-            arguments += [name, str(value)]
+            arguments += [f"--{name.replace('_', '-')}", str(value)]
     return arguments
 
 

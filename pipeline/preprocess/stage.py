@@ -183,10 +183,10 @@ def validate_stage(
     def check() -> ValidationRecord:
         return check_validation(settings.workspace, dataset.manifest.dataset_id, dataset.digest)
 
-    def has_same_inputs(record: ValidationRecord) -> bool:
-        return (record.checks, record.baseline_digest) == (checks, baseline.digest if baseline else None)
-
-    complete = is_validated(dataset.folder) and has_same_inputs(check())
+    complete = False
+    if is_validated(dataset.folder):
+        earlier = check()
+        complete = (earlier.checks, earlier.baseline_digest) == (checks, baseline.digest if baseline else None)
     record = run_unless_complete("validate", complete, build, check, settings, log)
     for result in record.with_outcome("warning"):
         warn(f"validate: warning: {result.describe()}")

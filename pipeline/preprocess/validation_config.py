@@ -125,7 +125,7 @@ class CheckResult(Record):
     def describe(self) -> str:
         """Describe the result in one line."""
         check = CHECKS[self.check]
-        threshold = self.threshold if self.outcome == "error" or not self.passed else self.warning_threshold
+        threshold = self.warning_threshold if self.passed else self.threshold
         limit = f"at {'least' if check.low_is_bad else 'most'} {threshold:g}"
         count = f" ({self.num_examples:,} examples)" if self.num_examples else ""
         return f"{self.check}, split {self.split}: {self.value:.4g}{count}, expected {limit}: {check.value}"
@@ -141,12 +141,8 @@ class CheckResult(Record):
 class ValidationRecord(Record):
     """A complete validation, written into the data set's folder after the table that it names.
 
-    Attributes:
-        dataset_digest: SHA-256 of the data set's manifest.
-        baseline_digest: SHA-256 of the manifest of the baseline, if any.
-        checks: the settings of every check.
-        results: a result for each check and split.
-        table: the Parquet file of the results.
+    Digests are those of the manifests of the data set and of the baseline, if any; there is a result for each check and
+    split.
     """
 
     format_version: Literal[1] = 1
