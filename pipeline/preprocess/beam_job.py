@@ -25,7 +25,6 @@ from pipeline.preprocess.shards import (
     MAX_SHARD_BYTES,
     encode_shard,
     keys_of,
-    number_order,
     shard_name,
     shard_of,
     sort_by_key,
@@ -198,7 +197,7 @@ def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[Blo
 def add_totals(job: PreprocessJob, totals: Iterable[JobTotals]) -> JobTotals:
     """Add up totals."""
     parts = list(totals)
-    shards = sorted(chain.from_iterable(part.shards for part in parts), key=lambda shard: number_order(shard.name))
+    shards = sorted(chain.from_iterable(part.shards for part in parts), key=lambda shard: shard.name)
     rejected = sorted(
         chain.from_iterable(part.rejected for part in parts), key=lambda example: (example.split, example.index)
     )

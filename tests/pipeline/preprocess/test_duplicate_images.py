@@ -88,13 +88,6 @@ def test_number_of_buckets_grows_with_the_examples(num_examples, bits):
         assert buckets._bits == bits
 
 
-def test_key_row_has_32_bytes_and_all_fields():
-    rows = pack_keys(np.array([[1, 2], [3, 4]], np.uint64), np.array([7, 8]), np.array([5, 6]), 1)
-    assert rows["key"].tolist() == [[1, 2], [3, 4]]
-    assert rows[["index", "label", "split"]].tolist() == [(7, 5, 1), (8, 6, 1)]
-    assert rows.dtype.itemsize == 32  # so that a bucket takes 8 MiB
-
-
 def test_bucket_holds_the_keys_of_its_range_in_order():
     firsts = np.array([2**63, 2**62, 0, 2**62 - 1, 2**64 - 1, 2**63 - 1, 3 * 2**62, 1], np.uint64)
     rows = pack_keys(np.stack([firsts, firsts], axis=1), np.arange(8), np.arange(8), 0)
