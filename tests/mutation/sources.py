@@ -44,7 +44,10 @@ LAST: dict[str, tuple[str, ...]] = {
     "model/batches.py": ("tests/model/test_fitting.py",),
     "model/checkpoint.py": ("tests/model/test_fitting.py",),
     "pipeline/preprocess/validation_checks.py": ("tests/pipeline/preprocess/test_validation.py",),
-    "pipeline/preprocess/shards.py": ("tests/pipeline/preprocess/test_beam_job.py",),
+    "pipeline/preprocess/shards.py": (
+        "tests/pipeline/preprocess/test_beam_job.py",
+        "tests/pipeline/preprocess/test_joined.py",
+    ),
     "pipeline/evaluate/slices.py": ("tests/pipeline/evaluate/test_slice_config.py",),
     "pipeline/preprocess/validation_config.py": ("tests/pipeline/preprocess/test_validation.py",),
 }

@@ -3,7 +3,7 @@ import pytest
 
 from model.errors import BadUsage, CorruptArtefact
 from model.examples import Examples
-from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig
+from pipeline.preprocess.manifest import Manifest, PreprocessConfig
 from pipeline.preprocess.shards import (
     MAX_MEAN_BYTES,
     check_size,
@@ -132,15 +132,6 @@ def test_shards_have_equal_ranges_of_keys(num_shards):
     assert (expected[0], expected[-1]) == (0, num_shards - 1)
 
 
-def test_split_record_is_the_sum_of_its_shards():
-    parts = [examples([0, 1]), examples([2, 2, 0]), examples([])]
-    shards = tuple(encode_shard("train", part, 3)[1] for part in parts)
-    pixels = np.concatenate([part.images for part in parts]).astype(float)
-    split = summarize_shards(shards, 4)
-    assert (split.num_examples, split.class_counts, split.shards) == (5, (2, 1, 2), shards)
-    assert (split.pixel_mean, split.pixel_std) == pytest.approx((pixels.mean(), pixels.std()), rel=1e-12)
-
-
 @pytest.mark.parametrize(("pixels", "mean"), [(np.zeros((0, 1), np.uint8), 0), (np.full((1, 1), 9, np.uint8), 9)])
 def test_pixel_statistics_of_no_or_one_pixel(pixels, mean):
     zeros = np.zeros(len(pixels), np.int64)
@@ -161,19 +152,3 @@ def test_negative_variance_by_rounding_gives_zero():
     )
     assert (value**2 * count - (2 * value - 1)) / count - ((value * count - 1) / count) ** 2 < 0
     assert summarize_shards((shard,), 1).pixel_std == 0
-
-
-@pytest.mark.parametrize("verified", [False, True])
-def test_indices_of_a_part_follow_those_of_earlier_parts(verified, tmp_path):
-    folder, manifest, info = dataset_of(tmp_path, [0, 1, 2])
-    parts = [
-        PartInfo(dataset_id=name, dataset_digest="0" * 64, num_source={"train": 70, "test": 9})
-        for name in ("other", folder.name)
-    ]
-    shards = [info.model_copy(update={"part": part}) for part in (0, 1)]
-    splits = {split: summarize_shards(tuple(shards), 4) for split in ("train", "test")}
-    joint = Manifest(**vars(manifest) | {"splits": splits, "parts": tuple(parts)})
-    for split, offset in (("train", 70), ("test", 9)):
-        shard = joint.splits[split].shards[1]
-        examples_read = read_shard(tmp_path / joint.dataset_id, joint, split, shard, verified=verified)
-        assert examples_read.indices.tolist() == [offset, offset + 1, offset + 2]
