@@ -52,9 +52,7 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
         rejected=None,
         parts=tuple(
             PartInfo(
-                dataset_id=part.dataset.manifest.dataset_id,
-                dataset_digest=part.dataset.digest,
-                num_source=part.num_source,
+                dataset_id=part.dataset.folder.name, dataset_digest=part.dataset.digest, num_source=part.num_source
             )
             for part in parts
         ),

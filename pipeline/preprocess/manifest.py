@@ -22,8 +22,6 @@ class ShardInfo(FileInfo):
     """A shard and the totals of its examples.
 
     Attributes:
-        crc32c: CRC-32C of the file.
-        class_counts: number of examples of each class.
         pixel_sum: sum of all pixel values (0 to 255).
         pixel_square_sum: sum of their squares.
         part: in a joint data set, number of the part that has the shard; absent from the file of other data sets.
@@ -43,7 +41,6 @@ class SplitInfo(Record):
     Attributes:
         pixel_mean: mean of the pixel values (0 to 255); 0 for a split without examples.
         pixel_std: population standard deviation of the pixel values.
-        shards: in order.
     """
 
     num_examples: Count
@@ -200,17 +197,12 @@ def check_parts(folder: Place, joint: Manifest) -> None:
             raise CorruptArtefact(
                 f"{part_folder} is not the part that {folder.name} names: expected {part.dataset_digest}"
             )
-        _check_same_shards(folder, joint, manifest, number)
-
-
-def _check_same_shards(folder: Place, joint: Manifest, manifest: Manifest, number: int) -> None:
-    for name, split in joint.splits.items():
-        listed = [shard.model_copy(update={"part": None}) for shard in split.shards if shard.part == number]
-        own = manifest.splits.get(name)
-        if own is None or list(own.shards) != listed:
-            raise CorruptArtefact(
-                f"{folder / MANIFEST_NAME} lists other shards of {name} than {manifest.dataset_id} has"
-            )
+        for name, split in joint.splits.items():
+            listed = [shard.model_copy(update={"part": None}) for shard in split.shards if shard.part == number]
+            if name not in manifest.splits or list(manifest.splits[name].shards) != listed:
+                raise CorruptArtefact(
+                    f"{folder / MANIFEST_NAME} lists other shards of {name} than {manifest.dataset_id} has"
+                )
 
 
 def commit_manifest(folder: Place, manifest: Manifest) -> None:

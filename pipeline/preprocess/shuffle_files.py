@@ -32,7 +32,6 @@ class BlockCut(NamedTuple):
     """The position of the rows that list a block's runs for a group of shards.
 
     Attributes:
-        place: path of the scratch file.
         start: byte offset of the rows in the file.
         checksum: CRC-32C of the rows.
         carried: the content of the file, where there are no scratch files.

@@ -17,7 +17,6 @@ class FlaggedExamples(NamedTuple):
     """The examples that fail a check.
 
     Attributes:
-        num_examples: number of examples.
         first: (index, index of the twin) of the first SHOWN_EXAMPLES, ascending; -1 stands for no twin.
     """
 

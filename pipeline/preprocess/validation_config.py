@@ -101,7 +101,6 @@ class CheckResult(Record):
 
     Attributes:
         check: a name of CHECKS; severity and both thresholds are those of its `CheckSettings`.
-        value: the computed value.
         passed: whether value is not beyond threshold.
         outcome: the effect of value.
         num_examples: number of examples that fail the check; 0 if it is about the split as a whole.
