@@ -249,11 +249,3 @@ def test_invalid_manifest_is_corrupt(change, message, copied):
     damage_json(copied / "manifest.json", change)
     with pytest.raises(CorruptArtefact, match=message):
         check_dataset(copied)
-
-
-def test_any_changed_byte_of_a_manifest_is_detected(copied):
-    data = (copied / "manifest.json").read_bytes()
-    for place in range(0, len(data), 7):
-        (copied / "manifest.json").write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-        with pytest.raises(CorruptArtefact, match=r"manifest\.json is corrupt"):
-            check_dataset(copied)
