@@ -90,11 +90,15 @@ def add_workers(arguments: Sequence[str], num_workers: int | None) -> tuple[str,
 
 
 def run_pipeline(
-    beam: ModuleType, options_class: Any, arguments: Sequence[str], construct: Callable[[Any], object]
+    beam: ModuleType, options_class: Any, arguments: Sequence[str], build: Callable[[Any], object]
 ) -> None:
-    """Let construct apply a job's transforms to a pipeline, run it and wait for its end.
+    """Let build apply a job's transforms to a pipeline, run it and wait for its end.
 
-    Beam's package and its class PipelineOptions are passed, with the user's options.
+    Args:
+        beam: the package apache_beam.
+        options_class: apache_beam's class PipelineOptions.
+        arguments: the user's options for Beam.
+        build: applies the job's transforms to a pipeline.
 
     Raises:
         BadUsage: Beam or the engine does not know an option, or cannot load the engine.
@@ -115,7 +119,7 @@ def run_pipeline(
         from pipeline.beam_workers import use_own_workers
 
         use_own_workers()
-    construct(pipeline)
+    build(pipeline)
     try:
         with _stop_job_servers(pipeline.runner):
             state = _wait_for_end(pipeline.run())

@@ -65,7 +65,7 @@ def evaluate(
             poll_interval(workspace),
         ),
     ):
-        run_pipeline(beam, PipelineOptions, beam_arguments, partial(construct, job=job))
+        run_pipeline(beam, PipelineOptions, beam_arguments, partial(build_pipeline, job=job))
         if not record.exists():  # inside: an error here removes the tables and prints no "done"
             raise EngineFailed(f"the engine reports success but wrote no {record.name} to {job.run_folder}")
     return check_evaluation(workspace, run)
@@ -80,16 +80,16 @@ def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, be
     shards = [shard for shard in list_shards(job.manifest) if shard.split == "test"]
     write = SameCode(write_answers, job=job, dataset_digest=dataset_digest, folder=folder)
 
-    def construct(pipeline: beam.Pipeline) -> None:
+    def build(pipeline: beam.Pipeline) -> None:
         _predict(pipeline, shards, job) | "WriteAnswers" >> beam.Map(write)
 
-    run_pipeline(beam, PipelineOptions, beam_arguments, construct)
+    run_pipeline(beam, PipelineOptions, beam_arguments, build)
     names = sorted((predictions_file_name(shard.info) for shard in shards), key=number_order)
     check_files_exist(folder, names)
     return names
 
 
-def construct(pipeline: beam.Pipeline, job: EvaluationJob) -> None:
+def build_pipeline(pipeline: beam.Pipeline, job: EvaluationJob) -> None:
     """Apply the transforms of an evaluation."""
     (
         _predict(pipeline, list_shards(job.manifest), job)  # Predictions

@@ -87,7 +87,7 @@ def list_dataset(workspace: Place, dataset_id: str) -> Iterator[Item]:
         return
     if manifest.parts:
         try:
-            check_parts(folder, manifest, load_manifest)
+            check_parts(folder, manifest)
         except CorruptArtefact as problem:
             yield Fault("manifest", dataset_id, path, "the parts that it names", str(problem))
     else:

@@ -30,7 +30,7 @@ from pipeline.maintenance.replace_files import (
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, check_dataset, load_manifest
 from pipeline.preprocess.provenance import load_origin
-from pipeline.preprocess.validation import ValidatedDataset, examine
+from pipeline.preprocess.validation import write_results
 from pipeline.preprocess.validation_config import ValidationRecord, load_validation, table_folder
 from pipeline.registry.contest import contest_folder, load_contest, write_contest
 from pipeline.registry.history import CHAMPION_NAME, champion_path, load_history
@@ -53,23 +53,23 @@ def repair_dataset(workspace: Place, dataset_id: str, faulty: set[str], scratch:
 def repair_validation(workspace: Place, dataset_id: str, faulty: set[str], scratch: Path) -> list[Place]:
     """Validate the data set again with the recorded checks, and replace the table of results."""
     folder = workspace / "datasets" / dataset_id
-    manifest, digest = check_dataset(folder)
-    record = load_validation(workspace, dataset_id, digest)
+    dataset = Dataset(folder, *check_dataset(folder))
+    record = load_validation(workspace, dataset_id, dataset.digest)
     baseline = _find_baseline(workspace, record)
-    rebuilt = examine(scratch, ValidatedDataset(folder, manifest, digest), record.checks, baseline)
+    rebuilt = write_results(scratch, dataset, record.checks, baseline)
     source = table_folder(scratch, dataset_id) / rebuilt.table.name
     table = describe_rebuilt(table_folder(workspace, dataset_id) / record.table.name, source)
     return replace_recorded_files([table], [(table.target, record.table)], faulty)
 
 
-def _find_baseline(workspace: Place, record: ValidationRecord) -> ValidatedDataset | None:
+def _find_baseline(workspace: Place, record: ValidationRecord) -> Dataset | None:
     """Return the data set that a validation compared with, if any; raises CorruptArtefact if it is missing."""
     if record.baseline_digest is None:
         return None
     for folder in list_folders_with(workspace / "datasets", MANIFEST_NAME):
         manifest, digest = load_manifest(folder)
         if digest == record.baseline_digest:
-            return ValidatedDataset(folder, manifest, digest)
+            return Dataset(folder, manifest, digest)
     raise CorruptArtefact(f"the baseline of {record.dataset_id}, SHA-256 {record.baseline_digest}, is gone")
 
 

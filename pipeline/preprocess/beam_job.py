@@ -1,13 +1,7 @@
-"""The Beam pipeline from source files to shards, with the manifest written last.
+"""The Beam pipeline from source files to a data set: block ranges -> cuts of blocks -> shards -> manifest.
 
-    block ranges -> cuts of blocks -> shards -> manifest
-
-Elements are blocks of thousands of examples; no Python code runs for each image, except where images must be decoded
-(`pipeline.sources.image_decoding`). Workers exchange examples through scratch files and the engine shuffles only their
-positions, unless workers share no disk (`pipeline.preprocess.shuffle_files`). So a worker holds one block or one shard
-in memory, and an engine that shuffles in memory holds neither.
-
-`construct` builds the pipeline from the functions below it.
+Elements are blocks of thousands of examples. Workers exchange them through scratch files, and the engine shuffles only
+their positions (`shuffle_files`): a worker holds one block or shard in memory, and the engine none.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,21 +16,14 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import BadInput
-from model.examples import concatenate
+from model.examples import Integers, concatenate
 from pipeline.beam_runner import run_pipeline, runs_locally
-from pipeline.preprocess.manifest import (
-    Manifest,
-    PreprocessConfig,
-    ShardInfo,
-    SplitInfo,
-    commit_manifest,
-)
+from pipeline.preprocess.manifest import Manifest, PreprocessConfig, ShardInfo, commit_manifest
 from pipeline.preprocess.rejected import SHOWN_REJECTED, check_outcome, write_rejected
 from pipeline.preprocess.shards import (
     MAX_SHARD_BYTES,
     encode_shard,
     keys_of,
-    number_order,
     shard_name,
     shard_of,
     sort_by_key,
@@ -45,7 +32,6 @@ from pipeline.preprocess.shards import (
 )
 from pipeline.preprocess.shuffle_files import (
     BlockCut,
-    ShuffledRuns,
     bytes_of,
     cut_block,
     group_edges,
@@ -55,7 +41,7 @@ from pipeline.preprocess.shuffle_files import (
 )
 from pipeline.processes import SameCode
 from pipeline.progress import show_progress
-from pipeline.sources.blocks import Block, BlockRange, BlockReader, ExampleFormat, RejectedExamples, SourceScan
+from pipeline.sources.blocks import BlockRange, BlockReader, ExampleFormat, RejectedExample, SourceScan
 from pipeline.storage.files import (
     check_files_exist,
     count_files,
@@ -72,84 +58,68 @@ REJECTED = "rejected"
 
 
 @dataclass(frozen=True)
-class SplitPlan:
-    """The reader of a split and its number of shards."""
-
-    reader: BlockReader
-    num_shards: int
-
-
-@dataclass(frozen=True)
 class PreprocessJob:
-    """Everything that a worker needs.
-
-    Attributes:
-        folder: folder of the data set.
-        scratch: folder of temporary files, deleted when the job ends.
-        skeleton: the manifest without the results of the job.
-        splits: by name.
-        max_rejected: rejected examples that are allowed.
-    """
+    """Everything that a worker needs: temporary files are in scratch, and skeleton is the manifest without results."""
 
     folder: Place
     scratch: Place
     skeleton: Manifest
-    splits: dict[str, SplitPlan]
+    readers: dict[str, BlockReader]
+    num_shards: dict[str, int]
     max_rejected: int
+
+    @property
+    def max_listed(self) -> int:
+        """The number of rejected examples that the table or the error lists at most."""
+        return max(self.max_rejected, SHOWN_REJECTED)
 
 
 @dataclass(frozen=True)
-class SplitTotals:
-    """Results of a part of the job. `merge` adds them up in any order.
-
-    Attributes:
-        shards: the shards that were written.
-        rejected: the first rejected examples, as many as the table or the error may list.
-        num_rejected: number of all rejected examples.
-    """
+class JobTotals:
+    """Results of a part of the job; rejected are the first rejected examples, at most `PreprocessJob.max_listed`."""
 
     shards: tuple[ShardInfo, ...] = ()
-    rejected: tuple[RejectedExamples, ...] = ()
+    rejected: tuple[RejectedExample, ...] = ()
     num_rejected: int = 0
 
 
 def preprocess(
-    scans: SourceScan,
-    name: str,
-    config: PreprocessConfig,
-    folder: Place,
-    max_rejected: int,
-    beam_arguments: list[str],
+    scans: SourceScan, name: str, config: PreprocessConfig, folder: Place, max_rejected: int, beam_arguments: list[str]
 ) -> None:
-    """Build a data set's folder, and remove it on any failure.
-
-    Args:
-        scans: the result of `scan_source`.
-        name: name of the data set.
-        config: seed and number of shards.
-        folder: folder to build; it holds no complete data set.
-        max_rejected: rejected examples that are allowed.
-        beam_arguments: the user's options for Beam.
+    """Build the data set of a scanned source in a folder without a complete one, and remove it on any failure.
 
     Raises:
         BadInput: more examples are rejected, all examples of a split are, or a source changed since it was scanned.
         EngineFailed: the Beam job failed.
     """
+    num_train = scans.splits["train"].num_examples
+    skeleton = _describe_source(scans, name, config)
+    target = ExampleFormat(skeleton.height, skeleton.width, len(skeleton.class_names))
     scratch = scratch_folder_of(folder, runs_locally(beam_arguments))
     make_empty_folder(folder)
     make_empty_folder(scratch)
     with ExitStack() as stack:
         stack.enter_context(remove_on_failure(folder))
         stack.enter_context(remove_afterwards(scratch))
-        job = _plan(stack, scans, name, config, folder, scratch, max_rejected)
+        job = PreprocessJob(
+            folder=folder,
+            scratch=scratch,
+            skeleton=skeleton,
+            readers={split: scan.open(stack, target, scratch) for split, scan in scans.splits.items()},
+            num_shards={
+                split: split_num_shards(config.num_shards, num_train, scan.num_examples)
+                for split, scan in scans.splits.items()
+            },
+            max_rejected=max_rejected,
+        )
         ranges = list(chain.from_iterable(scan.ranges(split) for split, scan in scans.splits.items()))
         total = sum(block_range.num_examples for block_range in ranges)
         with show_progress("preprocess", total, "examples", partial(_share_done, job, total), poll_interval(folder)):
-            run_pipeline(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
+            run_pipeline(beam, PipelineOptions, beam_arguments, partial(build_pipeline, job=job, ranges=ranges))
             check_outcome(folder, max_rejected)  # inside, so that a failed check does not show the bar as complete
 
 
-def construct(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRange]) -> None:
+def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRange]) -> None:
     """Apply the job's transforms."""
     outputs = (
         pipeline
@@ -157,17 +127,22 @@ def construct(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRan
         | beam.Reshuffle()  # without it, engines fuse Create with CutBlocks and one worker reads everything
         | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(REJECTED, main=CUTS)
     )
-    every_group = pipeline | "EveryGroup" >> beam.Create(list(empty_groups(job)))  # ((split, group), None)
+    groups = [  # so that shards without examples are written too
+        (split, group)
+        for split, num_shards in job.num_shards.items()
+        for group in range(len(group_edges(job.scratch, num_shards)) - 1)
+    ]
+    every_group = pipeline | "EveryGroup" >> beam.Create([(group, None) for group in groups])
     shards = (
         (outputs[CUTS], every_group)  # ((split, group), BlockCut or None)
         | beam.Flatten()
         | beam.GroupByKey()
-        | "WriteShards" >> beam.FlatMapTuple(SameCode(write_shards, job))  # SplitTotals
+        | "WriteShards" >> beam.FlatMapTuple(SameCode(write_shards, job))  # JobTotals
     )
     (
-        (shards, outputs[REJECTED])  # SplitTotals
+        (shards, outputs[REJECTED])  # JobTotals
         | "Totals" >> beam.Flatten()
-        | "Merge" >> beam.CombineGlobally(SameCode(merge, job))
+        | "AddTotals" >> beam.CombineGlobally(SameCode(add_totals, job))
         | "WriteManifest" >> beam.Map(SameCode(write_manifest, job=job))
     )
 
@@ -180,80 +155,56 @@ def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
 
     Yields:
         ((split, group), BlockCut) for every group of shards that a block has examples of; for a block with rejected
-        examples also a SplitTotals, tagged REJECTED.
+        examples also a JobTotals, tagged REJECTED.
 
     Raises:
         BadInput: the content of the range has changed since the scan.
     """
-    for block in read_blocks(block_range, job):
+    for block in job.readers[block_range.split].read(block_range):
         if block.rejected:
-            totals = SplitTotals((), block.rejected[: _max_listed(job)], len(block.rejected))
+            totals = JobTotals((), block.rejected[: job.max_listed], len(block.rejected))
             yield beam.pvalue.TaggedOutput(REJECTED, totals)
-        yield from cut_by_shard(block, job)
+        num_shards = job.num_shards[block.split]
+        shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
+        for group, cut in cut_block(job.scratch, block.examples, shards, num_shards):
+            yield (block.split, group), cut
 
 
-def read_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Block]:
-    """Yield the blocks of a range; raises BadInput if its content has changed since the scan."""
-    return job.splits[block_range.split].reader.read(block_range)
-
-
-def cut_by_shard(block: Block, job: PreprocessJob) -> Iterator[tuple[tuple[str, int], BlockCut]]:
-    """Write a block to a scratch file and yield the cut of each group of shards."""
-    num_shards = job.splits[block.split].num_shards
-    shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
-    for group, cut in cut_block(job.scratch, block.examples, shards, num_shards):
-        yield (block.split, group), cut
-
-
-def empty_groups(job: PreprocessJob) -> Iterator[tuple[tuple[str, int], None]]:
-    """Yield the key of every group of shards, so that shards without examples are written too."""
-    for split, plan in job.splits.items():
-        yield from (((split, group), None) for group in range(len(group_edges(job.scratch, plan.num_shards)) - 1))
-
-
-def write_shards(job: PreprocessJob, key: tuple[str, int], cuts: Iterable[BlockCut | None]) -> Iterator[SplitTotals]:
+def write_shards(job: PreprocessJob, key: tuple[str, int], cuts: Iterable[BlockCut | None]) -> Iterator[JobTotals]:
     """Write a group of shards, one after the other. A repeated call writes the same bytes."""
     split, group = key
-    first, stop = group_edges(job.scratch, job.splits[split].num_shards)[group : group + 2]
-    blocks = [read_rows(cut, stop - first) for cut in cuts if cut is not None]
+    first, stop = group_edges(job.scratch, job.num_shards[split])[group : group + 2]
+    tables = [(cut, read_rows(cut, stop - first)) for cut in cuts if cut is not None]
     for shard in range(first, stop):
-        yield write_shard(job, split, shard, [(runs, shard - first) for runs in blocks])
+        runs = [(cut, rows[shard - first]) for cut, rows in tables if rows[shard - first, 0]]
+        yield write_shard(job, split, shard, runs)
 
 
-def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[ShuffledRuns, int]]) -> SplitTotals:
-    """Sort a shard's examples and write its file.
-
-    Args:
-        job: the job.
-        split: name of the split.
-        shard: number of the shard.
-        runs: for each block, the table of its runs and the row of this shard.
-    """
+def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[BlockCut, Integers]]) -> JobTotals:
+    """Sort a shard's examples and write its file; runs are the cuts with examples of it, and its row in each."""
     num_pixels = job.skeleton.num_pixels
-    name = shard_name(split, shard, job.splits[split].num_shards)
-    runs = [(table, row) for table, row in runs if table.rows[row, 0]]
-    num_bytes = sum(int(table.rows[row, 0]) for table, row in runs) * num_pixels
+    name = shard_name(split, shard, job.num_shards[split])
+    num_bytes = sum(int(row[0]) for _, row in runs) * num_pixels
     if num_bytes > MAX_SHARD_BYTES:
         raise BadInput(f"{name} would hold {num_bytes} bytes of pixels, at most {MAX_SHARD_BYTES}: raise --num-shards")
-    examples = concatenate([read_run(table, row, num_pixels) for table, row in runs], num_pixels)
+    examples = concatenate([read_run(cut, row, num_pixels) for cut, row in runs], num_pixels)
     ordered = sort_by_key(job.skeleton.config.seed, split, examples)
     data, info = encode_shard(name, ordered, len(job.skeleton.class_names))
     write_atomically(job.folder / name, data)
-    return SplitTotals((info,))
+    return JobTotals((info,))
 
 
-def merge(job: PreprocessJob, totals: Iterable[SplitTotals]) -> SplitTotals:
+def add_totals(job: PreprocessJob, totals: Iterable[JobTotals]) -> JobTotals:
     """Add up totals."""
     parts = list(totals)
-    shards = sorted(chain.from_iterable(part.shards for part in parts), key=lambda shard: number_order(shard.name))
+    shards = sorted(chain.from_iterable(part.shards for part in parts), key=lambda shard: shard.name)
     rejected = sorted(
-        chain.from_iterable(part.rejected for part in parts),
-        key=lambda example: (example.split, example.index),
+        chain.from_iterable(part.rejected for part in parts), key=lambda example: (example.split, example.index)
     )
-    return SplitTotals(tuple(shards), tuple(rejected[: _max_listed(job)]), sum(part.num_rejected for part in parts))
+    return JobTotals(tuple(shards), tuple(rejected[: job.max_listed]), sum(part.num_rejected for part in parts))
 
 
-def write_manifest(totals: SplitTotals, job: PreprocessJob) -> None:
+def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
     """Write the table of rejected examples and then the manifest, which makes the data set complete.
 
     If too many examples are rejected, no manifest is written and `check_outcome` raises the error in the driver: an
@@ -263,7 +214,12 @@ def write_manifest(totals: SplitTotals, job: PreprocessJob) -> None:
     if totals.num_rejected > job.max_rejected:
         return
     results = {
-        "splits": {split: describe_split(split, totals.shards, job.skeleton.num_pixels) for split in job.splits},
+        "splits": {
+            split: summarize_shards(
+                tuple(shard for shard in totals.shards if shard.name.startswith(f"{split}-")), job.skeleton.num_pixels
+            )
+            for split in job.num_shards
+        },
         "num_rejected": totals.num_rejected,
         "rejected": rejected,
     }
@@ -272,23 +228,10 @@ def write_manifest(totals: SplitTotals, job: PreprocessJob) -> None:
     commit_manifest(job.folder, manifest)
 
 
-def describe_split(split: str, shards: Iterable[ShardInfo], num_pixels: int) -> SplitInfo:
-    """Return the record of a split, given the shards of all splits."""
-    return summarize_shards(tuple(shard for shard in shards if shard.name.startswith(f"{split}-")), num_pixels)
-
-
-def _plan(
-    stack: ExitStack,
-    scans: SourceScan,
-    name: str,
-    config: PreprocessConfig,
-    folder: Place,
-    scratch: Place,
-    max_rejected: int,
-) -> PreprocessJob:
-    """Open the readers of all splits, which work until the stack is closed, and return the job."""
+def _describe_source(scans: SourceScan, name: str, config: PreprocessConfig) -> Manifest:
+    """Return the manifest without the results of the job."""
     height, width = scans.image_size
-    skeleton = Manifest(
+    return Manifest(
         name=name,
         height=height,
         width=width,
@@ -299,16 +242,6 @@ def _plan(
         num_rejected=0,
         rejected=None,
     )
-    num_train = scans.splits["train"].num_examples
-    target = ExampleFormat(height, width, len(scans.class_names))
-    splits = {
-        split: SplitPlan(
-            reader=scan.open(stack, target, scratch),
-            num_shards=split_num_shards(config.num_shards, num_train, scan.num_examples),
-        )
-        for split, scan in scans.splits.items()
-    }
-    return PreprocessJob(folder, scratch, skeleton, splits, max_rejected)
 
 
 def _share_done(job: PreprocessJob, num_examples: int) -> float:
@@ -316,11 +249,7 @@ def _share_done(job: PreprocessJob, num_examples: int) -> float:
 
     Without scratch files on a shared disk, only the shards can be counted.
     """
-    written = count_files(job.folder, ".tfrecord") / sum(plan.num_shards for plan in job.splits.values())
+    written = count_files(job.folder, ".tfrecord") / sum(job.num_shards.values())
     if not isinstance(job.scratch, Path):
         return written
     return (min(1, num_bytes_cut(job.scratch) / bytes_of(num_examples, job.skeleton.num_pixels)) + written) / 2
-
-
-def _max_listed(job: PreprocessJob) -> int:
-    return max(job.max_rejected, SHOWN_REJECTED)

@@ -9,13 +9,7 @@ from pipeline.storage.workspace import find_complete
 
 @dataclass(frozen=True)
 class Dataset:
-    """A complete data set.
-
-    Attributes:
-        folder: its folder.
-        manifest: its manifest.
-        digest: SHA-256 of the manifest, which stands for the whole data set.
-    """
+    """A complete data set; digest is the SHA-256 of the manifest, which stands for the whole data set."""
 
     folder: Place
     manifest: Manifest
@@ -23,11 +17,7 @@ class Dataset:
 
 
 def find_dataset(workspace: Place, name: str | None) -> Dataset:
-    """Find a complete data set and check its files.
-
-    Args:
-        workspace: the workspace.
-        name: id of the data set or its beginning; None for the only one.
+    """Find a complete data set by its id or the beginning of it (None: the only one), and check its files.
 
     Raises:
         BadUsage: no data set or several match.

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,34 +30,6 @@ ContentKeys = npt.NDArray[np.uint64]
 KeyRows = npt.NDArray[Any]  # KEY_ROW[n]
 
 
-class DuplicateGroups(NamedTuple):
-    """The rows whose key occurs more than once.
-
-    Attributes:
-        rows: int64[m], row numbers, group by group and ascending within each.
-        groups: int64[m], ascending; rows of the same group have the same key.
-    """
-
-    rows: Integers
-    groups: Integers
-
-
-class DuplicatePairs(NamedTuple):
-    """Pairs of equal images.
-
-    Attributes:
-        members: int64[m], positions of the duplicates.
-        twins: int64[m], for each the position of the image that it equals.
-    """
-
-    members: Integers
-    twins: Integers
-
-    def of(self, positions: Integers) -> "DuplicatePairs":
-        """Translate positions in a selection to positions in the array that the selection was made from."""
-        return DuplicatePairs(positions[self.members], positions[self.twins])
-
-
 def content_keys(images: Bytes) -> ContentKeys:
     """Return uint64[n, 2], the 128-bit BLAKE2b digest (RFC 7693) of each image of uint8[n, pixels].
 
@@ -70,55 +42,30 @@ def content_keys(images: Bytes) -> ContentKeys:
     return np.frombuffer(keys, np.uint64).reshape(-1, 2)
 
 
-def find_repeated(keys: ContentKeys) -> DuplicateGroups:
-    """Find every row of uint64[n, 2] that equals another one, by sorting."""
-    order = np.lexsort((keys[:, 1], keys[:, 0]))
-    equals_previous = np.zeros(len(keys) + 1, bool)  # False at both ends, where there is no neighbour
-    equals_previous[1:-1] = True
-    for column in keys.T:
-        values = column[order]
-        equals_previous[1:-1] &= values[1:] == values[:-1]
-    repeated = equals_previous[:-1] | equals_previous[1:]
-    groups = np.cumsum(~equals_previous[:-1][repeated])
-    return DuplicateGroups(order[repeated].astype(np.int64), groups.astype(np.int64))
+def find_repeated(keys: ContentKeys) -> tuple[Integers, Integers]:
+    """Find the rows of uint64[n, 2] that equal another one: int64[m] row numbers, and int64[m] groups of equal rows."""
+    whole_keys = np.ascontiguousarray(keys).view(f"S{KEY_BYTES}").ravel()  # bytes, which NumPy sorts fast
+    _, groups, counts = np.unique(whole_keys, return_inverse=True, return_counts=True)
+    rows = np.flatnonzero(counts[groups] > 1)
+    return rows, groups[rows]
 
 
-def find_later_duplicates(groups: Integers, indices: Integers) -> DuplicatePairs:
-    """Find all members of each group except the one with the smallest index, which is their twin.
+def find_twins(
+    groups: Integers, indices: Integers, members: Integers, candidates: Integers
+) -> tuple[Integers, Integers]:
+    """Find for each member the candidate with the smallest index in its group, its twin, unless that is itself.
 
-    Args:
-        groups: int64[m], group of each image, in any order.
-        indices: int64[m], index of each image.
+    groups and indices are int64[m], one of each image; members and candidates are int64 positions in them.
+
+    Returns:
+        the members that have a twin, and for each its twin, both int64.
     """
-    order = np.lexsort((indices, groups)).astype(np.int64)
-    starts = _starts(groups[order])
-    first = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
-    return DuplicatePairs(order[~starts], first[~starts])
-
-
-def find_shared(groups: Integers, selected: npt.NDArray[np.bool_], indices: Integers) -> DuplicatePairs:
-    """Find the selected images whose group also has unselected ones; the twin is the first of those by index.
-
-    Args:
-        groups: int64[m], group of each image, in any order.
-        selected: bool[m].
-        indices: int64[m], index of each image.
-    """
-    own = np.flatnonzero(selected)
-    others = np.flatnonzero(~selected)
-    others = others[np.lexsort((indices[others], groups[others]))]
-    firsts = others[_starts(groups[others])]
-    if not len(firsts):
-        return DuplicatePairs(own[:0], own[:0])
-    place = np.minimum(np.searchsorted(groups[firsts], groups[own]), len(firsts) - 1)
-    shared = groups[firsts[place]] == groups[own]
-    return DuplicatePairs(own[shared], firsts[place[shared]])
-
-
-def _starts(groups: Integers) -> npt.NDArray[np.bool_]:
-    """Return bool[m]: True where a group begins in int64[m] ascending group numbers."""
-    starts: npt.NDArray[np.bool_] = np.diff(groups, prepend=groups[:1] - 1) != 0
-    return starts
+    ordered = candidates[np.argsort(indices[candidates], kind="stable")]
+    known_groups, firsts = np.unique(groups[ordered], return_index=True)
+    members = members[np.isin(groups[members], known_groups)]
+    twins = ordered[firsts[np.searchsorted(known_groups, groups[members])]]
+    duplicate = members != twins
+    return members[duplicate], twins[duplicate]
 
 
 def pack_keys(keys: ContentKeys, indices: Integers, labels: Integers, split: int) -> KeyRows:
@@ -135,12 +82,7 @@ class DigestBuckets:
     """Temporary files of key rows, one for each range of keys, so that equal keys are in the same file."""
 
     def __init__(self, folder: Path, num_examples: int) -> None:
-        """Choose the number of buckets.
-
-        Args:
-            folder: an empty folder.
-            num_examples: number of rows that will be added, roughly.
-        """
+        """Choose the number of buckets in an empty folder, for about num_examples rows."""
         self._folder = folder
         self._bits = min(MAX_BITS, max(1, num_examples // BUCKET_EXAMPLES).bit_length())
 
@@ -165,6 +107,6 @@ class DigestBuckets:
 
 @contextmanager
 def temporary_buckets(num_examples: int) -> Iterator[DigestBuckets]:
-    """Return empty buckets for about num_examples rows in a temporary folder, which is deleted at the end."""
+    """Make buckets for about num_examples rows in a temporary folder, which is deleted at the end."""
     with scratch_folder("buckets") as folder:
         yield DigestBuckets(folder, num_examples)

@@ -5,6 +5,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
+from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig, SplitInfo, commit_manifest
 from pipeline.preprocess.shards import summarize_shards
 from pipeline.sources.catalog import MAX_SHARDS
@@ -15,18 +16,10 @@ MAX_NAMED = 2  # parts that the name of a joint data set lists; of more, only th
 
 
 class JoinedPart(NamedTuple):
-    """A complete data set that becomes a part.
-
-    Attributes:
-        source: the value of --dataset.
-        manifest: its manifest.
-        digest: SHA-256 of the manifest.
-        num_source: examples in each split of its source, rejected ones included.
-    """
+    """A complete data set that becomes a part, and how it was named by --dataset; num_source: see `PartInfo`."""
 
     source: str
-    manifest: Manifest
-    digest: str
+    dataset: Dataset
     num_source: dict[str, int]
 
 
@@ -39,30 +32,31 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
     """
     for first_part, second_part in combinations(parts, 2):
         _check_fit(first_part, second_part)
-    first = parts[0].manifest
-    num_shards = sum(part.manifest.config.num_shards for part in parts)
-    counts = _count_shards(parts)
+    manifests = [part.dataset.manifest for part in parts]
+    first = manifests[0]
+    num_shards = sum(manifest.config.num_shards for manifest in manifests)
+    splits = {split: _join_split(split, manifests) for split in first.splits}
+    counts = {split: len(info.shards) for split, info in splits.items()}
     for split, count in (("train", num_shards), *counts.items()):
         if count > MAX_SHARDS:
             raise BadUsage(f"the parts have {count} {split} shards together, at most {MAX_SHARDS}: lower --num-shards")
     return Manifest(
-        name=_name(parts),
+        name=_join_names(manifests),
         height=first.height,
         width=first.width,
         class_names=first.class_names,
         config=PreprocessConfig(seed=first.config.seed, num_shards=num_shards),
-        sources=tuple(source for part in parts for source in part.manifest.sources),
-        splits={split: _join_split(split, [part.manifest for part in parts]) for split in first.splits},
-        num_rejected=sum(part.manifest.num_rejected for part in parts),
+        sources=tuple(source for manifest in manifests for source in manifest.sources),
+        splits=splits,
+        num_rejected=sum(manifest.num_rejected for manifest in manifests),
         rejected=None,
-        parts=tuple(map(_describe, parts)),
+        parts=tuple(
+            PartInfo(
+                dataset_id=part.dataset.folder.name, dataset_digest=part.dataset.digest, num_source=part.num_source
+            )
+            for part in parts
+        ),
     )
-
-
-def _count_shards(parts: Sequence[JoinedPart]) -> dict[str, int]:
-    """Return how many shards of each split the parts have together."""
-    splits = parts[0].manifest.splits
-    return {split: sum(len(part.manifest.splits[split].shards) for part in parts) for split in splits}
 
 
 def write_joint(folder: Place, manifest: Manifest) -> None:
@@ -73,8 +67,8 @@ def write_joint(folder: Place, manifest: Manifest) -> None:
 
 
 def _check_fit(first_part: JoinedPart, second_part: JoinedPart) -> None:
-    first = first_part.manifest
-    second = second_part.manifest
+    first = first_part.dataset.manifest
+    second = second_part.dataset.manifest
     both = f"{first_part.source} and {second_part.source}"
     if first.sources == second.sources:
         raise BadUsage(f"--dataset: {both} are the same data: name each once")
@@ -89,19 +83,14 @@ def _check_fit(first_part: JoinedPart, second_part: JoinedPart) -> None:
         )
 
 
-def _describe(part: JoinedPart) -> PartInfo:
-    return PartInfo(dataset_id=part.manifest.dataset_id, dataset_digest=part.digest, num_source=part.num_source)
-
-
-def _name(parts: Sequence[JoinedPart]) -> str:
-    names = [part.manifest.name[:40] for part in parts]
+def _join_names(manifests: Sequence[Manifest]) -> str:
+    names = [manifest.name[:40] for manifest in manifests]
     if len(names) > MAX_NAMED:
         return f"{names[0]}-and-{len(names) - 1}-others"
     return "-and-".join(names)
 
 
 def _join_split(split: str, manifests: Sequence[Manifest]) -> SplitInfo:
-    """Return the record of a split that has the shards of all parts."""
     shards = tuple(
         shard.model_copy(update={"part": number})
         for number, manifest in enumerate(manifests)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -11,7 +10,6 @@ from model.errors import BadInput, CorruptArtefact
 from pipeline.sources.blocks import SourceInfo
 from pipeline.sources.catalog import MAX_SHARDS, SPLITS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
-from pipeline.storage import files
 from pipeline.storage.files import MAX_RECORD_BYTES, digest_of, read_record_bytes
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
@@ -23,9 +21,6 @@ class ShardInfo(FileInfo):
     """A shard and the totals of its examples.
 
     Attributes:
-        crc32c: CRC-32C of the file.
-        num_examples: number of records.
-        class_counts: number of records of each class.
         pixel_sum: sum of all pixel values (0 to 255).
         pixel_square_sum: sum of their squares.
         part: in a joint data set, number of the part that has the shard; absent from the file of other data sets.
@@ -38,23 +33,13 @@ class ShardInfo(FileInfo):
     pixel_square_sum: Count
     part: Count | None = Field(None, exclude_if=lambda part: part is None)
 
-    def read_again(self, folder: Place) -> bytes:
-        """Return the bytes of a file that has passed `check` before; raises CorruptArtefact if it has changed.
-
-        Checks only the CRC-32C: it detects accidental changes and takes a tenth of the time of the digest.
-        """
-        return files.read_with_crc(folder / self.name, self.num_bytes, self.crc32c)
-
 
 class SplitInfo(Record):
     """A split.
 
     Attributes:
-        num_examples: number of examples in all shards.
-        class_counts: number of examples of each class.
         pixel_mean: mean of the pixel values (0 to 255); 0 for a split without examples.
         pixel_std: population standard deviation of the pixel values.
-        shards: in order.
     """
 
     num_examples: Count
@@ -65,12 +50,7 @@ class SplitInfo(Record):
 
 
 class PreprocessConfig(Record):
-    """The settings that determine a data set's bytes, besides its sources.
-
-    Attributes:
-        seed: seed of the order of examples.
-        num_shards: shards of the train split; other splits have shards of about the same size.
-    """
+    """What determines a data set's bytes besides its sources: the seed of the order, and the number of train shards."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     num_shards: Annotated[int, Field(gt=0, le=MAX_SHARDS)]
@@ -80,7 +60,7 @@ class PartInfo(Record):
     """A part of a joint data set, which is a complete data set itself.
 
     Attributes:
-        dataset_id: name of its folder, in the same folder as that of the joint data set.
+        dataset_id: name of its folder, which is beside that of the joint data set.
         dataset_digest: SHA-256 of its manifest.
         num_source: examples in each split of its source, rejected ones included.
     """
@@ -97,14 +77,7 @@ class Manifest(Record):
 
     Attributes:
         format_version: version of the manifest and the shards.
-        name: name of the data set.
-        height: image height in pixels.
-        width: image width in pixels.
         class_names: in the order of the labels.
-        config: the settings.
-        sources: identity of the source files.
-        splits: by name.
-        num_rejected: number of rejected examples.
         rejected: the table of rejected examples, if any; None for a joint data set, whose parts have one each.
         parts: parts of a joint data set, in order; absent from the file of other data sets.
     """
@@ -131,15 +104,14 @@ class Manifest(Record):
             counts = [split.class_counts, *(shard.class_counts for shard in split.shards)]
             if any(len(class_counts) != len(self.class_names) for class_counts in counts):
                 raise ValueError(f"{name} counts other classes than class_names")
-            if not all(self._has_part(shard.part) and self._knows_offset(shard.part, name) for shard in split.shards):
+            if not all(self._has_part(shard.part, name) for shard in split.shards):
                 raise ValueError(f"a shard of {name} is of no part")
         return self
 
-    def _has_part(self, part: int | None) -> bool:
-        return part is None if not self.parts else part is not None and part < len(self.parts)
-
-    def _knows_offset(self, part: int | None, split: str) -> bool:
-        return part is None or all(split in earlier.num_source for earlier in self.parts[:part])
+    def _has_part(self, part: int | None, split: str) -> bool:
+        if part is None:
+            return not self.parts
+        return part < len(self.parts) and all(split in earlier.num_source for earlier in self.parts[:part])
 
     @property
     def num_pixels(self) -> int:
@@ -150,7 +122,8 @@ class Manifest(Record):
     def dataset_id(self) -> str:
         """Name of the folder: the data set's name and twelve hexadecimal digits of its identity."""
         if self.parts:
-            return joint_id(self.name, self.parts)
+            parts = [[part.dataset_id, part.dataset_digest] for part in self.parts]
+            return _append_digest(self.name, ["joint", 1, parts])
         return dataset_id(self.name, self.class_names, self.config, self.sources)
 
     def id_of(self, shard: ShardInfo) -> str:
@@ -174,20 +147,15 @@ def dataset_id(
     digests = [source.sha256 for source in sources]
     # Any change here gives every data set another id, so that it is built again; 1 is the version of the format.
     identity = [1, list(class_names), config.model_dump(), digests]
+    return _append_digest(name, identity)
+
+
+def _append_digest(name: str, identity: list[object]) -> str:
     return f"{name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
-def joint_id(name: str, parts: tuple[PartInfo, ...]) -> str:
-    """Return the id of a joint data set, a function of its parts in order."""
-    identity = ["joint", 1, [[part.dataset_id, part.dataset_digest] for part in parts]]
-    return f"{name}-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]}"
-
-
 def load_manifest(folder: Place) -> tuple[Manifest, str]:
-    """Read a data set's manifest.
-
-    Returns:
-        the manifest and its SHA-256, which identifies the whole data set, as the manifest has the digest of every file.
+    """Return a data set's manifest and its SHA-256, which identifies all files, as the manifest has their digests.
 
     Raises:
         CorruptArtefact: the manifest is invalid or belongs to another data set.
@@ -206,55 +174,38 @@ def check_dataset(folder: Place) -> tuple[Manifest, str]:
     """Load a data set's manifest and check all files; raises CorruptArtefact for the first that does not match."""
     manifest, digest = load_manifest(folder)
     if manifest.parts:
-        check_parts(folder, manifest, check_dataset)
+        check_parts(folder, manifest)
+        for part in manifest.parts:
+            check_dataset(folder.parent / part.dataset_id)
         return manifest, digest
     for file in manifest.files():
         file.check(folder)
     return manifest, digest
 
 
-def check_parts(folder: Place, joint: Manifest, load: Callable[[Place], tuple[Manifest, str]]) -> None:
-    """Check that the parts of a joint data set exist and have not changed.
-
-    Args:
-        folder: folder of the joint data set.
-        joint: its manifest.
-        load: `check_dataset` to check the shards too, `load_manifest` if they have been checked.
-
-    Raises:
-        CorruptArtefact: a part is missing or differs from what the joint manifest says.
-    """
+def check_parts(folder: Place, joint: Manifest) -> None:
+    """Check that the manifest of each part of a joint data set is as recorded; raises CorruptArtefact if not."""
     for number, part in enumerate(joint.parts):
         part_folder = folder.parent / part.dataset_id
         if not (part_folder / MANIFEST_NAME).exists():
             raise CorruptArtefact(f"{part_folder}, a part of {folder.name}, is missing: preprocess it again")
-        if load_manifest(part_folder)[0].parts:
+        manifest, digest = load_manifest(part_folder)
+        if manifest.parts:  # `check_dataset` would follow a circle of parts for ever
             raise CorruptArtefact(f"{part_folder}, a part of {folder.name}, has parts itself")
-        manifest, digest = load(part_folder)
         if digest != part.dataset_digest:
             raise CorruptArtefact(
                 f"{part_folder} is not the part that {folder.name} names: expected {part.dataset_digest}"
             )
-        _check_same_shards(folder, joint, manifest, number)
-
-
-def _check_same_shards(folder: Place, joint: Manifest, manifest: Manifest, number: int) -> None:
-    for name, split in joint.splits.items():
-        listed = [shard.model_copy(update={"part": None}) for shard in split.shards if shard.part == number]
-        own = manifest.splits.get(name)
-        if own is None or list(own.shards) != listed:
-            raise CorruptArtefact(
-                f"{folder / MANIFEST_NAME} lists other shards of {name} than {manifest.dataset_id} has"
-            )
+        for name, split in joint.splits.items():
+            listed = [shard.model_copy(update={"part": None}) for shard in split.shards if shard.part == number]
+            if name not in manifest.splits or list(manifest.splits[name].shards) != listed:
+                raise CorruptArtefact(
+                    f"{folder / MANIFEST_NAME} lists other shards of {name} than {manifest.dataset_id} has"
+                )
 
 
 def commit_manifest(folder: Place, manifest: Manifest) -> None:
-    """Write a data set's manifest, which makes the data set complete.
-
-    Raises:
-        BadInput: the manifest would be larger than `pipeline.storage.files.read_record_bytes` accepts.
-        Locked: as for `pipeline.storage.records.commit_file`.
-    """
+    """Write a data set's manifest; raises BadInput if it is too large to be read, and what `commit_file` raises."""
     data = manifest.to_json()
     if len(data) > MAX_RECORD_BYTES:
         raise BadInput(f"the manifest would have {len(data)} bytes, at most {MAX_RECORD_BYTES}: lower --num-shards")

@@ -1,7 +1,6 @@
-"""The origin of a data set: the options of `preprocess` that built it, so that it can be built again.
+"""The origin of a data set, the options of `preprocess` that built it: the record origins/DATASET_ID.json.
 
-The record is at origins/DATASET_ID.json in the workspace, not in the data set's folder: that depends on the content of
-the sources alone, so the same content from another path gives the same files.
+It is not in the data set's folder, which depends on the content of the sources only, not on their paths.
 """
 
 from pathlib import Path
@@ -18,16 +17,9 @@ class Origin(Record):
     """The options of `preprocess` that built a data set; None: the option was not given.
 
     Attributes:
-        dataset_id: id of the data set.
-        datasets: its sources (known names, absolute paths, URIs); for a joint data set, those of every part in order.
+        datasets: the sources (known names, absolute paths, URIs); for a joint data set, those of every part in order.
         data_dir: folder of the files of the known data set.
-        num_classes: number of classes.
-        num_shards: number of train shards.
-        shuffle_seed: seed of the order of examples.
         max_rejected: number of rejected examples.
-        image_column: column of images in Parquet files.
-        label_column: column of labels in Parquet files.
-        image_size: height and width of encoded images.
     """
 
     format_version: Literal[1] = 1
@@ -65,20 +57,12 @@ def load_origin(workspace: Place, dataset_id: str) -> Origin:
 def options_given(origin: Origin) -> list[str]:
     """Return the command line options that build the data set again."""
     size = origin.image_size and "x".join(map(str, origin.image_size))
-    given = {
-        "--data-dir": origin.data_dir,
-        "--num-classes": origin.num_classes,
-        "--num-shards": origin.num_shards,
-        "--shuffle-seed": origin.shuffle_seed,
-        "--max-rejected": origin.max_rejected or None,
-        "--image-column": origin.image_column,
-        "--label-column": origin.label_column,
-        "--image-size": size,
-    }
+    given = origin.model_dump(exclude={"format_version", "dataset_id", "datasets"})
+    given |= {"max_rejected": origin.max_rejected or None, "image_size": size}
     arguments = [argument for source in origin.datasets for argument in ("--dataset", source)]
     for name, value in given.items():
         if value is not None:
-            arguments += [name, str(value)]
+            arguments += [f"--{name.replace('_', '-')}", str(value)]
     return arguments
 
 

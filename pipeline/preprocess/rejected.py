@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from model.errors import BadInput, EngineFailed
 from pipeline.preprocess.manifest import MANIFEST_NAME, load_manifest
-from pipeline.sources.blocks import RejectedExamples
+from pipeline.sources.blocks import RejectedExample
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
 from pipeline.storage.tables import REJECTED_SCHEMA, read_table, write_table
@@ -15,18 +15,14 @@ REJECTED_NAME = "rejected.parquet"
 SHOWN_REJECTED = 10  # rejected examples that the error of a failed job names
 
 
-def write_rejected(folder: Place, rejected: Sequence[RejectedExamples]) -> FileInfo:
+def write_rejected(folder: Place, rejected: Sequence[RejectedExample]) -> FileInfo:
     """Write the table of rejected examples."""
     rows = [vars(example) for example in rejected]
     return write_table(folder / REJECTED_NAME, pa.Table.from_pylist(rows, REJECTED_SCHEMA))
 
 
 def check_outcome(folder: Place, max_rejected: int) -> None:
-    """Check what a job has written that the engine reports as successful.
-
-    Args:
-        folder: folder of the data set.
-        max_rejected: rejected examples that are allowed; with more, the job writes the table and no manifest.
+    """Check what a job that the engine reports as successful has written: a manifest, or a table of rejected examples.
 
     Raises:
         BadInput: more examples are rejected, or all of a split.

@@ -3,12 +3,8 @@
     file = run of shard 0, run of shard 1, ..., table of runs
     run  = indices int64[n], labels int64[n], images uint8[n, pixels]
 
-The engine shuffles `BlockCut`s: each says where the table lists a block's runs for a group of neighbouring shards. An
-engine that shuffles in memory holds every cut of a job. The number of groups is therefore bounded, so that the number
-of cuts grows with the number of blocks and not with blocks times shards.
-
-Where workers share no disk, there are no scratch files: a cut contains the run of one shard, and the engine's shuffle,
-which is on disk there, moves the pixels. An object store would have to serve many small reads instead.
+Where workers share no disk, a cut contains the run of one shard, and the engine's shuffle, which is on disk there,
+moves the pixels: an object store would have to serve many small reads.
 """
 
 import uuid
@@ -26,6 +22,7 @@ from pipeline.storage.files import read_range
 from pipeline.storage.local_disk import write_new
 from pipeline.storage.places import Place
 
+# Groups of shards of a split, bounded because an engine that shuffles in memory holds a cut for each block and group.
 MAX_GROUPS = 64  # also the number of workers that can write shards of a split at the same time
 _ROW_BYTES = 24  # three int64 of the table
 _CARRIED = "what the engine's shuffle carried"
@@ -35,10 +32,9 @@ class BlockCut(NamedTuple):
     """The position of the rows that list a block's runs for a group of shards.
 
     Attributes:
-        place: path of the scratch file.
         start: byte offset of the rows in the file.
         checksum: CRC-32C of the rows.
-        carried: the content of the file, where there are no scratch files; else None.
+        carried: the content of the file, where there are no scratch files.
     """
 
     place: str
@@ -47,26 +43,10 @@ class BlockCut(NamedTuple):
     carried: bytes | None = None
 
 
-class ShuffledRuns(NamedTuple):
-    """The table of a block's runs for a group of shards.
-
-    Attributes:
-        place: path of the scratch file.
-        rows: int64[shards, 3]: number of examples, byte offset and CRC-32C of each run.
-        carried: as for `BlockCut`.
-    """
-
-    place: str
-    rows: Integers
-    carried: bytes | None
-
-
 def group_edges(folder: Place, num_shards: int) -> list[int]:
     """Divide 0 .. num_shards - 1 into groups of neighbours; return the first shard of each group, and num_shards.
 
-    Args:
-        folder: folder of scratch files; if it is in a store, workers share no disk and every shard is a group.
-        num_shards: number of shards of the split.
+    If the folder of scratch files is in a store, workers share no disk and every shard is a group.
     """
     num_groups = min(num_shards, MAX_GROUPS) if isinstance(folder, Path) else num_shards
     return [group * num_shards // num_groups for group in range(num_groups + 1)]
@@ -75,11 +55,7 @@ def group_edges(folder: Place, num_shards: int) -> list[int]:
 def cut_block(folder: Place, examples: Examples, shards: Integers, num_shards: int) -> Iterator[tuple[int, BlockCut]]:
     """Write a block's examples, sorted by shard, to a scratch file.
 
-    Args:
-        folder: folder of scratch files; if it is in a store, the cuts carry the examples.
-        examples: the n examples of the block, in any order.
-        shards: int64[n], the shard of each example.
-        num_shards: number of shards of the split.
+    If the folder is in a store, the cuts carry the examples. shards is int64[n], the shard of each example.
 
     Yields:
         (group, cut) for each group of shards that the block has examples of.
@@ -110,16 +86,20 @@ def num_bytes_cut(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("?" * 32))  # the length of uuid4().hex
 
 
-def read_rows(cut: BlockCut, num_shards: int) -> ShuffledRuns:
-    """Read the table of a group of num_shards shards; raises CorruptArtefact if its checksum does not match."""
+def read_rows(cut: BlockCut, num_shards: int) -> Integers:
+    """Return the rows of a group of num_shards shards, int64[shards, 3]: number of examples, byte offset and CRC-32C.
+
+    Raises:
+        CorruptArtefact: the checksum of the rows does not match.
+    """
     data = _read_checked(cut, cut.start, num_shards * _ROW_BYTES, cut.checksum)
-    return ShuffledRuns(cut.place, np.frombuffer(data, np.int64).reshape(-1, 3), cut.carried)
+    return np.frombuffer(data, np.int64).reshape(-1, 3)
 
 
-def read_run(runs: ShuffledRuns, number: int, num_pixels: int) -> Examples:
-    """Read the run in a row of the table; raises CorruptArtefact if its checksum does not match."""
-    count, start, checksum = runs.rows[number].tolist()
-    data = _read_checked(runs, start, bytes_of(count, num_pixels), checksum)
+def read_run(cut: BlockCut, row: Integers, num_pixels: int) -> Examples:
+    """Read the run that a row of the table lists; raises CorruptArtefact if its checksum does not match."""
+    count, start, checksum = row.tolist()
+    data = _read_checked(cut, start, bytes_of(count, num_pixels), checksum)
     indices, labels = np.frombuffer(data, np.int64, 2 * count).reshape(2, count)
     return Examples(indices, np.frombuffer(data, np.uint8, offset=16 * count).reshape(count, num_pixels), labels)
 
@@ -136,18 +116,17 @@ def _fill(table: Integers, runs: Iterable[Examples]) -> Iterator[bytes]:
 
 
 def _carry(run: Examples) -> BlockCut:
-    """Return a cut that contains the run of one shard."""
     table = np.zeros((1, 3), np.int64)
     carried = b"".join(_fill(table, [run]))
     row = table.tobytes()
     return BlockCut(_CARRIED, len(carried) - len(row), google_crc32c.value(row), carried)
 
 
-def _read_checked(file: BlockCut | ShuffledRuns, start: int, num_bytes: int, checksum: int) -> bytes:
-    if file.carried is None:
-        data = read_range(Path(file.place), start, num_bytes)
+def _read_checked(cut: BlockCut, start: int, num_bytes: int, checksum: int) -> bytes:
+    if cut.carried is None:
+        data = read_range(Path(cut.place), start, num_bytes)
     else:
-        data = file.carried[start : start + num_bytes]
+        data = cut.carried[start : start + num_bytes]
     if google_crc32c.value(data) != checksum:
-        raise CorruptArtefact(f"{file.place} is corrupt: expected CRC-32C {checksum} from {start} on")
+        raise CorruptArtefact(f"{cut.place} is corrupt: expected CRC-32C {checksum} from {start} on")
     return data

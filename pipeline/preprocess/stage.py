@@ -1,13 +1,14 @@
 """The stages `preprocess` and `validate`: skip what is complete, build what is missing, and check it."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from model.errors import BadInput, BadUsage
 from pipeline.beam_runner import capture_engine_messages
 from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
 from pipeline.preprocess.dataset import Dataset
+from pipeline.preprocess.joined import JoinedPart, join_manifests, write_joint
 from pipeline.preprocess.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -18,6 +19,7 @@ from pipeline.preprocess.manifest import (
     load_manifest,
 )
 from pipeline.preprocess.provenance import Origin, make_absolute, write_origin
+from pipeline.preprocess.shards import check_size, choose_num_shards
 from pipeline.preprocess.validation_config import (
     CheckSettings,
     ValidationRecord,
@@ -27,9 +29,6 @@ from pipeline.preprocess.validation_config import (
 )
 from pipeline.progress import warn
 from pipeline.sources.catalog import KNOWN, AnySource, IdxSource, ParquetSource, PictureOptions
-
-if TYPE_CHECKING:
-    from pipeline.preprocess.validation import ValidatedDataset
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class DatasetConfig:
     pictures: PictureOptions
 
 
-def preprocess_stage(settings: StageContext, options: DatasetConfig, log: StageLog) -> Dataset:
+def preprocess_stage(settings: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
     """Build the data set of the given sources unless it is complete: find them, scan them, write shards.
 
     Each of several sources becomes a data set of its own, and a manifest joins them.
@@ -56,114 +55,103 @@ def preprocess_stage(settings: StageContext, options: DatasetConfig, log: StageL
         BadInput: a source is missing or damaged, does not fit the others, or has too many unusable examples.
         CorruptArtefact: a complete data set does not match its manifest.
     """
-    _check_options(options)
-    if len(options.datasets) == 1:
-        data, _ = _preprocess_source(settings, options, options.datasets[0], "preprocess", log)
+    _check_options(config)
+    if len(config.datasets) == 1:
+        data = _preprocess_source(settings, config, config.datasets[0], "preprocess", log).dataset
     else:
-        data = _preprocess_joint(settings, options, log)
-    _check_num_rejected(data, options)
+        data = _preprocess_joint(settings, config, log)
+    if data.manifest.num_rejected > config.max_rejected:
+        raise BadInput(
+            f"{data.folder} leaves out {data.manifest.num_rejected} examples, more than {config.max_rejected} "
+            "(--max-rejected)"
+        )
     return data
 
 
-def _preprocess_joint(settings: StageContext, options: DatasetConfig, log: StageLog) -> Dataset:
+def _preprocess_joint(settings: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
     """Build the data set of every source and the manifest that joins them, unless they are complete."""
-    from pipeline.preprocess.joined import JoinedPart, join_manifests, write_joint
-
-    parts = list[JoinedPart]()
-    for name in options.datasets:
-        part, num_source = _preprocess_source(settings, options, name, f"preprocess {name}", log)
-        parts.append(JoinedPart(name, part.manifest, part.digest, num_source))
+    parts = [_preprocess_source(settings, config, name, f"preprocess {name}", log) for name in config.datasets]
     joint = join_manifests(parts)
     folder = settings.workspace / "datasets" / joint.dataset_id
 
     def check() -> tuple[Manifest, str]:
         manifest, digest = load_manifest(folder)
-        check_parts(folder, manifest, load_manifest)  # the shards of the parts have just been checked
+        check_parts(folder, manifest)  # the shards of the parts have just been checked
         return manifest, digest
 
-    def build() -> None:
-        write_joint(folder, joint)
-
     complete = (folder / MANIFEST_NAME).exists()
+    build = partial(write_joint, folder, joint)
     data = Dataset(folder, *run_unless_complete("preprocess", complete, build, check, settings, log))
-    write_origin(settings.workspace, _origin(data, options, options.datasets))
+    write_origin(settings.workspace, _origin(data, config, config.datasets))
     return data
 
 
 def _preprocess_source(
-    settings: StageContext, options: DatasetConfig, name: str, stage: str, log: StageLog
-) -> tuple[Dataset, dict[str, int]]:
-    """Build the data set of one source unless it is complete; return it and the source's examples by split."""
+    settings: StageContext, config: DatasetConfig, name: str, stage: str, log: StageLog
+) -> JoinedPart:
+    """Build the data set of one source unless it is complete."""
     with log.timed("source"):
         # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
-        from pipeline.preprocess.shards import check_size, choose_num_shards
         from pipeline.sources.download import find_source
         from pipeline.sources.scan import scan_source
 
-        data_dir = options.data_dir if name in KNOWN or len(options.datasets) == 1 else None
-        source = find_source(name, data_dir, options.cache_dir, options.pictures)
-        if len(options.datasets) == 1:
-            _check_picture_options(options.pictures, source)
-        scans = scan_source(source, options.num_classes)
-        for split, scan in scans.splits.items():
-            check_size(scan.num_examples, scans.num_pixels, f"the {split} split of {name}")
-        num_train = scans.splits["train"].num_examples
-        num_shards = choose_num_shards(options.num_shards, num_train, scans.num_pixels, name)
-        config = PreprocessConfig(seed=options.shuffle_seed, num_shards=num_shards)
-        folder = settings.workspace / "datasets" / dataset_id(source.name, scans.class_names, config, scans.infos)
+        data_dir = config.data_dir if name in KNOWN or len(config.datasets) == 1 else None
+        source = find_source(name, data_dir, config.cache_dir, config.pictures)
+        if len(config.datasets) == 1:
+            _check_picture_options(config.pictures, source)
+        scans = scan_source(source, config.num_classes)
+        num_source = {split: scan.num_examples for split, scan in scans.splits.items()}
+        for split, num_examples in num_source.items():
+            check_size(num_examples, scans.num_pixels, f"the {split} split of {name}")
+        num_shards = choose_num_shards(config.num_shards, num_source["train"], scans.num_pixels, name)
+        shard_config = PreprocessConfig(seed=config.shuffle_seed, num_shards=num_shards)
+        folder = settings.workspace / "datasets" / dataset_id(source.name, scans.class_names, shard_config, scans.infos)
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
             from pipeline.preprocess.beam_job import preprocess
         with log.timed(stage), capture_engine_messages(settings.engine_log):
-            preprocess(scans, source.name, config, folder, options.max_rejected, list(settings.beam_arguments))
+            preprocess(scans, source.name, shard_config, folder, config.max_rejected, list(settings.beam_arguments))
 
     complete = (folder / MANIFEST_NAME).exists()
     data = Dataset(folder, *run_unless_complete(stage, complete, build, lambda: check_dataset(folder), settings, log))
-    write_origin(settings.workspace, _origin(data, options, (name,)))
-    return data, {split: scan.num_examples for split, scan in scans.splits.items()}
+    write_origin(settings.workspace, _origin(data, config, (name,)))
+    return JoinedPart(name, data, num_source)
 
 
-def _origin(data: Dataset, options: DatasetConfig, datasets: tuple[str, ...]) -> Origin:
+def _origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, ...]) -> Origin:
     """Return the options that build this data set again from any working directory.
 
     max_rejected becomes the number of rejected examples: a larger limit in this run makes no difference.
     """
-    takes_data_dir = len(datasets) > 1 or len(options.datasets) == 1 or datasets[0] in KNOWN
+    takes_data_dir = len(datasets) > 1 or len(config.datasets) == 1 or datasets[0] in KNOWN
     return Origin(
         dataset_id=data.manifest.dataset_id,
         datasets=tuple(map(make_absolute, datasets)),
-        data_dir=make_absolute(options.data_dir) if options.data_dir is not None and takes_data_dir else None,
-        num_classes=options.num_classes,
-        num_shards=options.num_shards,
-        shuffle_seed=options.shuffle_seed,
+        data_dir=make_absolute(config.data_dir) if config.data_dir is not None and takes_data_dir else None,
+        num_classes=config.num_classes,
+        num_shards=config.num_shards,
+        shuffle_seed=config.shuffle_seed,
         max_rejected=data.manifest.num_rejected,
-        **options.pictures._asdict(),
+        **config.pictures._asdict(),
     )
 
 
 def config_from_origin(origin: Origin, cache_dir: Path) -> DatasetConfig:
     """Return the options with which `preprocess_stage` builds a data set again."""
-    return DatasetConfig(
-        datasets=origin.datasets,
-        data_dir=origin.data_dir,
-        cache_dir=cache_dir,
-        num_classes=origin.num_classes,
-        num_shards=origin.num_shards,
-        shuffle_seed=origin.shuffle_seed,
-        max_rejected=origin.max_rejected,
-        pictures=PictureOptions(origin.image_column, origin.label_column, origin.image_size),
-    )
+    options = origin.model_dump(exclude={"format_version", "dataset_id", *PictureOptions._fields})
+    pictures = PictureOptions(origin.image_column, origin.label_column, origin.image_size)
+    return DatasetConfig(**options, cache_dir=cache_dir, pictures=pictures)
 
 
-def _check_options(options: DatasetConfig) -> None:
+def _check_options(config: DatasetConfig) -> None:
     """Raise BadUsage if a source is named twice, or if an option applies to no source or to several."""
-    known = [name for name in options.datasets if name in KNOWN]
-    if len(set(options.datasets)) < len(options.datasets):
-        raise BadUsage(f"--dataset names a source twice: {', '.join(options.datasets)}")
-    if options.data_dir is not None and len(options.datasets) > 1 and len(known) != 1:
+    known = [name for name in config.datasets if name in KNOWN]
+    if len(set(config.datasets)) < len(config.datasets):
+        raise BadUsage(f"--dataset names a source twice: {', '.join(config.datasets)}")
+    if config.data_dir is not None and len(config.datasets) > 1 and len(known) != 1:
         raise BadUsage(f"--data-dir goes with one known data set, and --dataset names {len(known)} of them")
-    if any(options.pictures) and len(known) == len(options.datasets):
+    if any(config.pictures) and len(known) == len(config.datasets):
         raise BadUsage("--image-column, --label-column and --image-size go with data sets of pictures of your own")
 
 
@@ -176,25 +164,10 @@ def _check_picture_options(pictures: PictureOptions, source: AnySource) -> None:
         raise BadUsage(f"--image-size goes with pictures, and {source.name} is of IDX files, which say their size")
 
 
-def _check_num_rejected(data: Dataset, options: DatasetConfig) -> None:
-    if data.manifest.num_rejected > options.max_rejected:
-        raise BadInput(
-            f"{data.folder} leaves out {data.manifest.num_rejected} examples, more than {options.max_rejected} "
-            "(--max-rejected)"
-        )
-
-
 def validate_stage(
     settings: StageContext, dataset: Dataset, checks: dict[str, CheckSettings], baseline: Dataset | None, log: StageLog
 ) -> ValidationRecord:
     """Validate a data set unless a record with the same settings is complete, and print its warnings.
-
-    Args:
-        settings: settings of every stage.
-        dataset: the data set to validate.
-        checks: the settings of every check.
-        baseline: an earlier data set to compare with, from `find_baseline`.
-        log: records the time of each stage and which were skipped.
 
     Raises:
         BadInput: a check of severity error failed.
@@ -203,23 +176,19 @@ def validate_stage(
 
     def build() -> None:
         with log.timed("validate"):
-            from pipeline.preprocess.validation import validate
+            from pipeline.preprocess.validation import validate_dataset
 
-            validate(settings.workspace, _subject(dataset), checks, _subject(baseline) if baseline else None)
+            validate_dataset(settings.workspace, dataset, checks, baseline)
 
     def check() -> ValidationRecord:
         return check_validation(settings.workspace, dataset.manifest.dataset_id, dataset.digest)
 
-    inputs = (checks, baseline.digest if baseline else None)
-    complete = is_validated(dataset.folder) and check().inputs == inputs
+    complete = False
+    if is_validated(dataset.folder):
+        earlier = check()
+        complete = (earlier.checks, earlier.baseline_digest) == (checks, baseline.digest if baseline else None)
     record = run_unless_complete("validate", complete, build, check, settings, log)
     for result in record.with_outcome("warning"):
         warn(f"validate: warning: {result.describe()}")
     require_passed(record, settings.workspace)
     return record
-
-
-def _subject(dataset: Dataset) -> "ValidatedDataset":
-    from pipeline.preprocess.validation import ValidatedDataset
-
-    return ValidatedDataset(dataset.folder, dataset.manifest, dataset.digest)

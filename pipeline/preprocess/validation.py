@@ -1,19 +1,22 @@
-"""Run the checks on a data set: shards -> facts -> findings -> table -> record.
+"""Validate a data set: shards -> flagged examples -> values of the checks -> table of results -> record."""
 
-The checks are in `validation_checks`, their settings in `validation_config`.
-"""
-
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pyarrow as pa
 
 from model.errors import CorruptArtefact
-from model.examples import Examples
+from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.duplicate_images import DigestBuckets, content_keys, pack_keys, temporary_buckets
-from pipeline.preprocess.manifest import Manifest, ShardInfo
 from pipeline.preprocess.shards import decode_shard
-from pipeline.preprocess.validation_checks import CheckFinding, SplitFacts, describe_shard, find_faults
+from pipeline.preprocess.validation_checks import (
+    CheckValue,
+    FlaggedExamples,
+    compute_check_values,
+    flag_duplicates,
+    flag_shard,
+)
 from pipeline.preprocess.validation_config import (
     CHECKS,
     TABLE,
@@ -30,114 +33,88 @@ from pipeline.storage.schemas import SCHEMA_VERSION
 from pipeline.storage.tables import VALIDATION_SCHEMA, write_table
 
 
-@dataclass(frozen=True)
-class ValidatedDataset:
-    """A data set to validate, or to compare with.
-
-    Attributes:
-        folder: its folder.
-        manifest: its manifest.
-        digest: SHA-256 of the manifest.
-    """
-
-    folder: Place
-    manifest: Manifest
-    digest: str
-
-
-def validate(
-    workspace: Place, subject: ValidatedDataset, checks: dict[str, CheckSettings], baseline: ValidatedDataset | None
+def validate_dataset(
+    workspace: Place, dataset: Dataset, checks: dict[str, CheckSettings], baseline: Dataset | None
 ) -> None:
     """Validate a data set and write the table `validation`, then the record; earlier ones are replaced.
 
-    Args:
-        workspace: the workspace.
-        subject: the data set.
-        checks: the settings of every check.
-        baseline: an earlier data set to compare with; only its manifest is read.
+    baseline is an earlier data set to compare with, if any; only its manifest is read.
 
     Raises:
         CorruptArtefact: a shard does not match the manifest.
     """
-    folder = table_folder(workspace, subject.manifest.dataset_id)
-    path = subject.folder / VALIDATION_NAME
+    folder = table_folder(workspace, dataset.manifest.dataset_id)
+    path = dataset.folder / VALIDATION_NAME
     remove_file(path)  # first, so that no record names a table that is being replaced
     with remove_on_failure(folder, record=path):
-        commit_file(path, examine(workspace, subject, checks, baseline).to_json())
+        commit_file(path, write_results(workspace, dataset, checks, baseline).to_json())
 
 
-def examine(
-    workspace: Place, subject: ValidatedDataset, checks: dict[str, CheckSettings], baseline: ValidatedDataset | None
+def write_results(
+    workspace: Place, dataset: Dataset, checks: dict[str, CheckSettings], baseline: Dataset | None
 ) -> ValidationRecord:
-    """Validate a data set, write the table `validation` and return the record; arguments as for `validate`."""
-    folder = table_folder(workspace, subject.manifest.dataset_id)
-    enabled = {name: settings for name, settings in checks.items() if settings.severity != "off"}
-    findings = examine_shards(subject, baseline)
-    results = tuple(apply_check(finding, enabled[finding.check]) for finding in findings if finding.check in enabled)
-    return ValidationRecord(
-        dataset_id=subject.manifest.dataset_id,
-        dataset_digest=subject.digest,
-        baseline_digest=baseline.digest if baseline else None,
-        checks=checks,
-        results=results,
-        table=write_table(folder / f"{TABLE}.parquet", _as_table(subject, baseline, results)),
+    """Validate a data set, write only the table, and return the record; arguments as for `validate_dataset`."""
+    results = tuple(
+        compare_with_thresholds(computed, checks[computed.check])
+        for computed in compute_values(dataset, baseline)
+        if checks[computed.check].severity != "off"
     )
+    identity = {
+        "dataset_id": dataset.manifest.dataset_id,
+        "dataset_digest": dataset.digest,
+        "baseline_digest": baseline.digest if baseline else None,
+    }
+    rows = [identity | {"schema_version": SCHEMA_VERSION} | result.model_dump() for result in results]
+    path = table_folder(workspace, dataset.manifest.dataset_id) / f"{TABLE}.parquet"
+    table = write_table(path, pa.Table.from_pylist(rows, VALIDATION_SCHEMA))
+    return ValidationRecord(**identity, checks=checks, results=results, table=table)
 
 
-def examine_shards(subject: ValidatedDataset, baseline: ValidatedDataset | None) -> list[CheckFinding]:
-    """Read every shard, check its digest, and return the findings of all checks.
+def compute_values(dataset: Dataset, baseline: Dataset | None) -> list[CheckValue]:
+    """Read every shard, check its digest, and return the values of all checks.
 
     Holds one shard in memory at a time, then one bucket of keys (32 bytes an example, on disk). This is a loop and not
     a Beam pipeline: duplicates may be in any two shards, so all keys must be gathered in one place, and 70,000 images
     are done in less time than the import of Beam takes.
     """
-    splits = subject.manifest.splits
+    splits = dataset.manifest.splits
+    flagged = defaultdict[tuple[str, str], FlaggedExamples](FlaggedExamples)
     with temporary_buckets(sum(split.num_examples for split in splits.values())) as buckets:
-        facts = {name: _read_split(subject, number, name, buckets) for number, name in enumerate(splits)}
-        return list(find_faults(subject.manifest, facts, buckets, baseline.manifest if baseline else None))
+        for key, examples in _flag_shards(dataset, buckets):
+            flagged[key] = flagged[key].add(examples)
+        for bucket in buckets:
+            for key, examples in flag_duplicates(bucket, list(splits)):
+                flagged[key] = flagged[key].add(examples)
+    return list(compute_check_values(dataset.manifest, flagged, baseline.manifest if baseline else None))
 
 
-def _read_split(subject: ValidatedDataset, number: int, name: str, buckets: DigestBuckets) -> SplitFacts:
-    """Read a split's shards, add the keys of their examples to buckets, and return the facts of the split."""
-    facts = SplitFacts()
-    num_classes = len(subject.manifest.class_names)
-    for shard in subject.manifest.splits[name].shards:
-        examples = _decode(subject, name, shard)
-        facts = facts.add(describe_shard(examples, shard, num_classes))
-        if examples is not None:
-            buckets.add(pack_keys(content_keys(examples.images), examples.indices, examples.labels, number))
-    return facts
+def _flag_shards(dataset: Dataset, buckets: DigestBuckets) -> Iterator[tuple[tuple[str, str], FlaggedExamples]]:
+    """Yield ((check, split), flagged examples) of each shard, and add the keys of its examples to buckets."""
+    manifest = dataset.manifest
+    for number, (name, split) in enumerate(manifest.splits.items()):
+        for shard in split.shards:
+            data = shard.read(dataset.folder.parent / manifest.id_of(shard))
+            examples = None
+            with suppress(CorruptArtefact):  # the file has the right digest but holds no examples of the right size
+                examples = decode_shard(data, manifest, name, shard)
+            for check, flagged in flag_shard(examples, shard, len(manifest.class_names)).items():
+                yield (check, name), flagged
+            if examples is not None:
+                buckets.add(pack_keys(content_keys(examples.images), examples.indices, examples.labels, number))
 
 
-def apply_check(finding: CheckFinding, settings: CheckSettings) -> CheckResult:
-    """Compare a finding with the thresholds of its check."""
-    check = CHECKS[finding.check]
+def compare_with_thresholds(computed: CheckValue, settings: CheckSettings) -> CheckResult:
+    """Return the result of a check, given its value."""
+    check = CHECKS[computed.check]
+    flagged = computed.flagged
     return CheckResult(
-        **vars(finding),
+        check=computed.check,
+        split=computed.split,
+        value=computed.value,
+        num_examples=flagged.num_examples,
+        indices=tuple(index for index, _ in flagged.first),
+        twin_indices=tuple(twin for _, twin in flagged.first if twin >= 0),
         **settings.model_dump(),
-        passed=not check.is_beyond(finding.value, settings.threshold),
-        outcome=check.decide(settings, finding.value),
+        passed=not check.is_beyond(computed.value, settings.threshold),
+        outcome=check.decide(settings, computed.value),
     )
-
-
-def _decode(subject: ValidatedDataset, split: str, shard: ShardInfo) -> Examples | None:
-    """Decode a shard; None if the file has the right digest but does not hold examples of the right size.
-
-    Raises:
-        CorruptArtefact: the file does not match the manifest.
-    """
-    data = shard.read(subject.folder.parent / subject.manifest.id_of(shard))
-    try:
-        return decode_shard(data, subject.manifest, split, shard)
-    except CorruptArtefact:
-        return None
-
-
-def _as_table(subject: ValidatedDataset, baseline: ValidatedDataset | None, results: Iterable[CheckResult]) -> pa.Table:
-    origin = {
-        "dataset_id": subject.manifest.dataset_id,
-        "dataset_digest": subject.digest,
-        "baseline_digest": baseline.digest if baseline else None,
-        "schema_version": SCHEMA_VERSION,
-    }
-    return pa.Table.from_pylist([origin | result.model_dump() for result in results], VALIDATION_SCHEMA)

@@ -1,11 +1,6 @@
 """The checks of a data set, their settings, and the record of their results. `validation_checks` computes the values.
 
-    [validation.test_in_train]
-    severity = "error"
-    threshold = 0.0
-
-Tables of this form in a configuration file change the default settings. A value beyond the threshold fails the check
-with its severity; a value beyond `warning_threshold` only gives a warning.
+Tables such as [validation.test_in_train] in a configuration file change the default settings.
 """
 
 import shlex
@@ -44,13 +39,7 @@ class CheckSettings(BaseModel):
 
 
 class Check(NamedTuple):
-    """A check.
-
-    Attributes:
-        value: description of the value that it computes for a split.
-        defaults: its settings unless the configuration changes them.
-        low_is_bad: whether small values fail instead of large ones.
-    """
+    """A check: what its value says of a split, its default settings, and whether small values fail, not large ones."""
 
     value: str
     defaults: CheckSettings
@@ -111,12 +100,7 @@ class CheckResult(Record):
     """The result of a check for a split: a row of the table `validation`.
 
     Attributes:
-        check: a name of CHECKS.
-        split: name of the split.
-        severity: as for `CheckSettings`.
-        threshold: as for `CheckSettings`.
-        warning_threshold: as for `CheckSettings`.
-        value: the computed value.
+        check: a name of CHECKS; severity and both thresholds are those of its `CheckSettings`.
         passed: whether value is not beyond threshold.
         outcome: the effect of value.
         num_examples: number of examples that fail the check; 0 if it is about the split as a whole.
@@ -140,7 +124,7 @@ class CheckResult(Record):
     def describe(self) -> str:
         """Describe the result in one line."""
         check = CHECKS[self.check]
-        threshold = self.threshold if self.outcome == "error" or not self.passed else self.warning_threshold
+        threshold = self.warning_threshold if self.passed else self.threshold
         limit = f"at {'least' if check.low_is_bad else 'most'} {threshold:g}"
         count = f" ({self.num_examples:,} examples)" if self.num_examples else ""
         return f"{self.check}, split {self.split}: {self.value:.4g}{count}, expected {limit}: {check.value}"
@@ -156,13 +140,8 @@ class CheckResult(Record):
 class ValidationRecord(Record):
     """A complete validation, written into the data set's folder after the table that it names.
 
-    Attributes:
-        dataset_id: id of the data set.
-        dataset_digest: SHA-256 of its manifest.
-        baseline_digest: SHA-256 of the manifest of the baseline, if any.
-        checks: the settings of every check.
-        results: a result for each check and split.
-        table: the Parquet file of the results.
+    Digests are those of the manifests of the data set and of the baseline, if any; there is a result for each check and
+    split.
     """
 
     format_version: Literal[1] = 1
@@ -173,22 +152,15 @@ class ValidationRecord(Record):
     results: tuple[CheckResult, ...]
     table: FileInfo
 
-    @property
-    def inputs(self) -> tuple[dict[str, CheckSettings], Digest | None]:
-        """The inputs that determine the results, besides the data set."""
-        return self.checks, self.baseline_digest
-
     def with_outcome(self, outcome: Outcome) -> list[CheckResult]:
         """Return the results that have an outcome."""
         return [result for result in self.results if result.outcome == outcome]
 
 
 def resolve_checks(tables: dict[str, Any]) -> dict[str, CheckSettings]:
-    """Return the settings of every check: the defaults, changed by a configuration.
+    """Return the settings of every check: the defaults, changed by the table [validation] of a configuration.
 
-    Args:
-        tables: the table [validation] of the configuration, settings by name of the check. A threshold without a
-            warning_threshold sets both.
+    A threshold without a warning_threshold sets both.
 
     Raises:
         BadUsage: a check or setting does not exist (the message suggests the nearest name), or a value is invalid.
@@ -207,7 +179,7 @@ def require_passed(record: ValidationRecord, workspace: Place) -> None:
     failed = record.with_outcome("error")
     if not failed:
         return
-    lines = [f"  {result.describe()}\n    look: {inspect_command(record, result, workspace)}" for result in failed]
+    lines = [f"  {result.describe()}\n    look: {_inspect_command(record, result, workspace)}" for result in failed]
     checks = ", ".join(f"[{TABLE}.{name}]" for name in dict.fromkeys(result.check for result in failed))
     raise BadInput(
         f"{record.dataset_id} does not pass:\n" + "\n".join(lines) + "\n"
@@ -216,8 +188,7 @@ def require_passed(record: ValidationRecord, workspace: Place) -> None:
     )
 
 
-def inspect_command(record: ValidationRecord, result: CheckResult, workspace: Place) -> str:
-    """Return the command that shows the examples that fail a check."""
+def _inspect_command(record: ValidationRecord, result: CheckResult, workspace: Place) -> str:
     examples = [argument for value in result.examples() for argument in ("--examples", value)]
     return shlex.join(["backbeam", "inspect", record.dataset_id, "--workspace", str(workspace), *examples])
 
@@ -242,11 +213,7 @@ def load_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> V
 
 
 def check_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> ValidationRecord:
-    """Load a data set's validation record and check its table.
-
-    Raises:
-        CorruptArtefact: the record or the table is damaged or of another data set.
-    """
+    """Load a data set's validation record and check its table; raises CorruptArtefact as `load_validation`."""
     record = load_validation(workspace, dataset_id, dataset_digest)
     record.table.check(table_folder(workspace, dataset_id))
     return record

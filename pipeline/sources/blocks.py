@@ -47,7 +47,7 @@ class BlockRange:
 
 
 @dataclass(frozen=True)
-class RejectedExamples:
+class RejectedExample:
     """An example that is left out.
 
     Attributes:
@@ -69,7 +69,7 @@ class Block:
 
     split: str
     examples: Examples
-    rejected: tuple[RejectedExamples, ...] = ()
+    rejected: tuple[RejectedExample, ...] = ()
 
 
 class ExampleFormat(NamedTuple):

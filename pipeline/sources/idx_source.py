@@ -22,7 +22,7 @@ from pipeline.sources.blocks import (
     Block,
     BlockRange,
     ExampleFormat,
-    RejectedExamples,
+    RejectedExample,
     SourceInfo,
     SourceScan,
 )
@@ -156,7 +156,7 @@ class IdxReader:
             return Block(split, examples)
         bad = examples.take(np.flatnonzero(~valid))
         rejected = tuple(
-            RejectedExamples(split, self.labels.name, index, self.target.describe_label_fault(label))
+            RejectedExample(split, self.labels.name, index, self.target.describe_label_fault(label))
             for index, label in zip(bad.indices.tolist(), bad.labels.tolist(), strict=True)
         )
         return Block(split, examples.take(np.flatnonzero(valid)), rejected)

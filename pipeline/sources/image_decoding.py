@@ -7,7 +7,7 @@ import numpy as np
 
 from model.errors import BadInput
 from model.examples import Examples
-from pipeline.sources.blocks import BLOCK_BYTES, Block, ExampleFormat, RejectedExamples
+from pipeline.sources.blocks import BLOCK_BYTES, Block, ExampleFormat, RejectedExample
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 from pipeline.sources.images import Grey, decode_grey
 
@@ -90,13 +90,13 @@ def decode_blocks(split: str, images: Sequence[EncodedImage], target: ExampleFor
 def _decode_block(split: str, images: Sequence[EncodedImage], target: ExampleFormat) -> Block:
     pixels = np.empty((len(images), target.num_pixels), np.uint8)
     usable = list[EncodedImage]()
-    rejected = list[RejectedExamples]()
+    rejected = list[RejectedExample]()
     for image in images:
         try:
             pixels[len(usable)] = _decode_example(image, target).reshape(-1)
             usable.append(image)
         except BadInput as error:
-            rejected.append(RejectedExamples(split, image.file, image.index, str(error)))
+            rejected.append(RejectedExample(split, image.file, image.index, str(error)))
     indices = np.array([image.index for image in usable], np.int64)
     labels = np.array([image.label for image in usable], np.int64)
     return Block(split, Examples(indices, pixels[: len(usable)], labels), tuple(rejected))

@@ -8,7 +8,7 @@ from model.batches import SplitReader
 from model.errors import CorruptArtefact
 from model.examples import Bytes, Examples, concatenate
 from pipeline.preprocess.manifest import Manifest
-from pipeline.preprocess.shards import FIRST_EXAMPLES, read_shard_again
+from pipeline.preprocess.shards import FIRST_EXAMPLES, read_shard
 from pipeline.storage.files import write_atomically
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import local_folder_of
@@ -35,10 +35,10 @@ def make_split_reader(dataset: Place, manifest: Manifest, split: str) -> SplitRe
     """Return a reader of the shards of a split; it raises CorruptArtefact for a shard that changed since its check."""
     infos = manifest.splits[split].shards
 
-    def read_shard(number: int, images: Bytes | None = None) -> Examples:
-        return read_shard_again(dataset, manifest, split, infos[number], images)
+    def read(number: int, images: Bytes | None = None) -> Examples:
+        return read_shard(dataset, manifest, split, infos[number], images, verified=True)
 
-    return SplitReader(tuple(info.num_examples for info in infos), manifest.num_pixels, read_shard)
+    return SplitReader(tuple(info.num_examples for info in infos), manifest.num_pixels, read)
 
 
 def read_first_examples(dataset: Place, manifest: Manifest, split: str) -> Examples:

@@ -25,7 +25,7 @@ from model.recipes import TrainingConfig, find_recipe, fit_to_data, override
 from pipeline.context import quiet_imports
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, ShardInfo, load_manifest
-from pipeline.preprocess.shards import default_num_shards, encode_shard, shard_name
+from pipeline.preprocess.shards import default_num_shards, encode_shard, shard_name, summarize_shards
 from pipeline.sources.blocks import SourceInfo
 from pipeline.storage.files import digest_of, write_atomically
 from pipeline.storage.tables import write_table
@@ -128,17 +128,14 @@ def training_config(num_examples: int, window_mib: int) -> TrainingConfig:
 
 def make_dataset(workspace: Path, num_examples: int) -> Path:
     """Write digits, again and again, as a complete data set of shards of the usual size; return its folder."""
-    with quiet_imports():
-        from pipeline.preprocess.beam_job import describe_split
-
     _, images, labels = read_digits()
     sizes = {"train": num_examples, "test": NUM_TEST}
     skeleton = _skeleton(num_examples)
     folder = workspace / "datasets" / skeleton.dataset_id
     splits = {}
     for split, size in sizes.items():
-        infos = list(_write_shards(folder, split, size, images, labels))
-        splits[split] = describe_split(split, infos, skeleton.num_pixels)
+        infos = tuple(_write_shards(folder, split, size, images, labels))
+        splits[split] = summarize_shards(infos, skeleton.num_pixels)
     manifest = Manifest.model_validate(dict(skeleton) | {"splits": splits})
     write_atomically(folder / MANIFEST_NAME, manifest.to_json())
     return folder

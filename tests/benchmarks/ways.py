@@ -36,12 +36,13 @@ def preprocess_by_two_workers(place: Path) -> Measured:
 def validate_in_process(place: Path) -> Measured:
     """`backbeam validate`, with the usual checks."""
     with quiet_imports():
-        from pipeline.preprocess.validation import ValidatedDataset, validate
+        from pipeline.preprocess.dataset import Dataset
+        from pipeline.preprocess.validation import validate_dataset
         from pipeline.preprocess.validation_config import resolve_checks
 
         folder = _dataset(place)
-        subject = ValidatedDataset(folder, *load_manifest(folder))
-    return watch(lambda: validate(place / "one", subject, resolve_checks({}), None))
+        dataset = Dataset(folder, *load_manifest(folder))
+    return watch(lambda: validate_dataset(place / "one", dataset, resolve_checks({}), None))
 
 
 def evaluate_in_process(place: Path) -> Measured:

@@ -19,11 +19,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "model/random_streams.py": (),
     "model/recipes.py": ("tests/model/test_training.py", "tests/pipeline/cli/test_config.py"),
     "model/training.py": ("tests/model/test_gradients.py", "tests/model/test_lockstep.py"),
-    "pipeline/preprocess/validation_checks.py": (
-        "tests/pipeline/preprocess/test_digest_buckets.py",
-        "tests/pipeline/preprocess/test_validation_stage.py",
-    ),
-    "pipeline/preprocess/duplicate_images.py": ("tests/pipeline/preprocess/test_digest_buckets.py",),
+    "pipeline/preprocess/validation_checks.py": (),
+    "pipeline/preprocess/duplicate_images.py": ("tests/pipeline/preprocess/test_validation_checks.py",),
     "pipeline/registry/decision.py": (),
     "pipeline/registry/policy.py": ("tests/pipeline/registry/test_decision.py",),
     "pipeline/schedule/timetable.py": (),
@@ -39,7 +36,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "tests/pipeline/evaluate/test_metrics.py",
     ),
     "pipeline/evaluate/weight_statistics.py": (),
-    "pipeline/preprocess/validation_config.py": ("tests/pipeline/preprocess/test_validation_config.py",),
+    "pipeline/preprocess/validation_config.py": (),
 }
 
 # Tests of the real command and of whole runs take longer. They are tried last, on what the others let through.
@@ -47,7 +44,10 @@ LAST: dict[str, tuple[str, ...]] = {
     "model/batches.py": ("tests/model/test_fitting.py",),
     "model/checkpoint.py": ("tests/model/test_fitting.py",),
     "pipeline/preprocess/validation_checks.py": ("tests/pipeline/preprocess/test_validation.py",),
-    "pipeline/preprocess/shards.py": ("tests/pipeline/preprocess/test_beam_job.py",),
+    "pipeline/preprocess/shards.py": (
+        "tests/pipeline/preprocess/test_beam_job.py",
+        "tests/pipeline/preprocess/test_joined.py",
+    ),
     "pipeline/evaluate/slices.py": ("tests/pipeline/evaluate/test_slice_config.py",),
     "pipeline/preprocess/validation_config.py": ("tests/pipeline/preprocess/test_validation.py",),
 }

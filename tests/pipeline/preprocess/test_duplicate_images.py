@@ -1,78 +1,97 @@
-"""The search for duplicates, compared with one that compares every pair of images."""
+"""The search for duplicates, compared with one that compares every pair of images, and the buckets of keys."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.preprocess.duplicate_images import content_keys, find_later_duplicates, find_repeated, find_shared
+from pipeline.preprocess.duplicate_images import (
+    BUCKET_EXAMPLES,
+    KEY_ROW,
+    content_keys,
+    find_repeated,
+    find_twins,
+    pack_keys,
+    temporary_buckets,
+)
 
 IMAGES = arrays(np.uint8, st.tuples(st.integers(0, 30), st.integers(1, 3)), elements=st.integers(0, 2))
 
 
-def naive_groups(images):
-    """Return the positions of each image that occurs more than once."""
-    groups = {}
-    for position, image in enumerate(images):
-        groups.setdefault(image.tobytes(), []).append(position)
-    return sorted(members for members in groups.values() if len(members) > 1)
-
-
-def found_groups(images):
-    rows, groups = find_repeated(content_keys(images))
-    return sorted(rows[groups == group].tolist() for group in np.unique(groups))
-
-
 @given(IMAGES)
 def test_repeated_images_are_the_equal_ones(images):
-    assert found_groups(images) == naive_groups(images)
+    rows, groups = find_repeated(content_keys(images))
+    naive = {}
+    for position, image in enumerate(images):
+        naive.setdefault(image.tobytes(), []).append(position)
+    found = sorted(rows[groups == group].tolist() for group in np.unique(groups))
+    assert found == sorted(members for members in naive.values() if len(members) > 1)
 
 
-@given(IMAGES, st.randoms(use_true_random=False))
-def test_twin_is_the_equal_image_with_the_smallest_index(images, random):
+@given(IMAGES, st.integers(0, 30), st.booleans(), st.randoms(use_true_random=False))
+def test_twin_is_the_equal_candidate_with_the_smallest_index(images, num_candidates, all_are_members, random):
     indices = np.array(random.sample(range(1000), len(images)), np.int64)
     rows, groups = find_repeated(content_keys(images))
-    pairs = find_later_duplicates(groups, indices[rows])
-    found = {(int(indices[rows[a]]), int(indices[rows[b]])) for a, b in zip(*pairs, strict=True)}
+    candidates = np.flatnonzero(rows < num_candidates)
+    members = np.arange(len(rows)) if all_are_members else np.flatnonzero(rows >= num_candidates)
+    pairs = find_twins(groups, indices[rows], members, candidates)
     expected = set()
-    for members in naive_groups(images):
-        first = min(indices[members])
-        expected |= {(int(index), int(first)) for index in indices[members] if index != first}
-    assert found == expected
-
-
-@given(IMAGES, st.integers(0, 30))
-def test_shared_images_are_found_with_their_twins(images, num_train):
-    rows, groups = find_repeated(content_keys(images))
-    indices = np.arange(len(images))
-    pairs = find_shared(groups, rows >= num_train, indices[rows])
-    found = {(int(rows[a]), int(rows[b])) for a, b in zip(*pairs, strict=True)}
-    train = [image.tobytes() for image in images[:num_train]]
-    expected = {
-        (position, train.index(images[position].tobytes()))
-        for position in range(num_train, len(images))
-        if images[position].tobytes() in train
-    }
-    assert found == expected
+    for member in range(0 if all_are_members else num_candidates, len(images)):
+        equal = [each for each in range(len(images))[:num_candidates] if (images[each] == images[member]).all()]
+        twin = min(equal, key=lambda each: indices[each], default=member)
+        if twin != member:
+            expected.add((member, twin))
+    assert {(int(rows[a]), int(rows[b])) for a, b in zip(*pairs, strict=True)} == expected
 
 
 def test_keys_of_images_that_differ_by_one_pixel_differ():
     images = np.zeros((785, 784), np.uint8)
     images[np.arange(784), np.arange(784)] = 128
     keys = content_keys(images)
-    assert keys.dtype == np.uint64
     assert len(np.unique(keys, axis=0)) == 785
     assert (content_keys(np.asfortranarray(images)) == keys).all()
 
 
 def test_keys_are_equal_only_if_both_halves_are():
-    for halves in ([[1, 5], [2, 5], [1, 5], [1, 6]], [[5, 1], [5, 2], [5, 1], [6, 1]]):
-        found = find_repeated(np.array(halves, np.uint64))
-        assert found.rows.tolist() == [0, 2]
-        assert found.groups[0] == found.groups[1]
+    for halves in ([[1, 5], [2, 5], [1, 5], [1, 6]], [[5, 1], [5, 2], [5, 1], [6, 1]], [[0, 0], [0, 1], [0, 0]]):
+        rows, groups = find_repeated(np.array(halves, np.uint64))
+        assert rows.tolist() == [0, 2]
+        assert groups[0] == groups[1]
 
 
 def test_content_key_is_blake2b():
     """The key is BLAKE2b-128 of the bytes, as `b2sum -l 128` prints it."""
     [key] = content_keys(np.array([[1, 2, 3]], np.uint8))
     assert key.astype("<u8").tobytes().hex() == "3918c58061547dffc0618e6bf1d46ea2"
+
+
+@given(st.lists(st.integers(0, 40), max_size=60), st.sampled_from([1, 8 * BUCKET_EXAMPLES]))
+def test_equal_images_are_in_one_bucket_and_no_row_is_lost(values, num_examples):
+    images = np.array(values, np.uint8).reshape(-1, 1)
+    rows = pack_keys(content_keys(images), np.arange(len(images)), np.zeros(len(images), np.int64), 0)
+    with temporary_buckets(num_examples) as buckets:
+        for piece in np.array_split(rows, 3):
+            buckets.add(piece)
+        contents = list(buckets)
+    keys = [{key.tobytes() for key in bucket["key"]} for bucket in contents]
+    assert sum(map(len, keys)) == len(set(values))
+    together = np.concatenate([*contents, np.zeros(0, KEY_ROW)])
+    assert np.array_equal(np.sort(together, order="index"), rows)
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "bits"), [(0, 1), (70_000, 1), (2**19 - 1, 1), (2**19, 2), (7_000_000, 5), (10**10, 10)]
+)
+def test_number_of_buckets_grows_with_the_examples(num_examples, bits):
+    with temporary_buckets(num_examples) as buckets:
+        assert buckets._bits == bits
+
+
+def test_bucket_holds_the_keys_of_its_range_in_order():
+    firsts = np.array([2**63, 2**62, 0, 2**62 - 1, 2**64 - 1, 2**63 - 1, 3 * 2**62, 1], np.uint64)
+    rows = pack_keys(np.stack([firsts, firsts], axis=1), np.arange(8), np.arange(8), 0)
+    with temporary_buckets(4 * BUCKET_EXAMPLES) as buckets:  # eight buckets, of which one stays empty
+        buckets.add(rows[:5])
+        buckets.add(rows[5:])
+        assert [bucket["index"].tolist() for bucket in buckets] == [[2, 7], [3], [1], [5], [0], [6], [4]]

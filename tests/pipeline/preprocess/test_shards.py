@@ -1,24 +1,19 @@
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from model.errors import BadUsage, CorruptArtefact
 from model.examples import Examples
-from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig
+from pipeline.preprocess.manifest import Manifest, PreprocessConfig
 from pipeline.preprocess.shards import (
     MAX_MEAN_BYTES,
     check_size,
     choose_num_shards,
     default_num_shards,
     encode_shard,
-    keys_of,
     number_order,
     pixel_sums,
     read_shard,
-    read_shard_again,
-    shard_name,
     shard_of,
-    sort_by_key,
     split_num_shards,
     summarize_shards,
 )
@@ -44,23 +39,25 @@ def test_default_number_of_shards_depends_on_bytes(num_examples, num_pixels, exp
     assert default_num_shards(num_examples, num_pixels) == expected
 
 
-def test_requested_number_of_shards_is_checked():
-    assert choose_num_shards(3, 60_000, 784, "mnist") == 3
-    assert choose_num_shards(None, 60_000, 784, "mnist") == 8
-    with pytest.raises(BadUsage, match="--num-shards 9 is more than the 8 train examples of few"):
-        choose_num_shards(9, 8, 784, "few")
-    with pytest.raises(BadUsage, match=r"--num-shards 1 is too few for many: .* 128 MiB .* at least 41$"):
-        choose_num_shards(1, 7_000_000, 784, "many")
+@pytest.mark.parametrize(
+    ("requested", "num_examples", "num_pixels", "expected"),
+    [(3, 60_000, 784, 3), (None, 60_000, 784, 8), (None, 100, 784, 1), (8, 8, 784, 8), (1, MAX_MEAN_BYTES, 1, 1)],
+)
+def test_requested_number_of_shards_is_used(requested, num_examples, num_pixels, expected):
+    assert choose_num_shards(requested, num_examples, num_pixels, "few") == expected
 
 
-def test_one_shard_for_each_example_is_allowed():
-    assert choose_num_shards(8, 8, 784, "few") == 8
-
-
-def test_shards_of_the_largest_mean_size_are_allowed():
-    assert choose_num_shards(1, MAX_MEAN_BYTES, 1, "full") == 1
-    with pytest.raises(BadUsage, match=r"at least 2$"):
-        choose_num_shards(1, MAX_MEAN_BYTES + 1, 1, "fuller")
+@pytest.mark.parametrize(
+    ("requested", "num_examples", "num_pixels", "message"),
+    [
+        (9, 8, 784, "--num-shards 9 is more than the 8 train examples of few"),
+        (1, 7_000_000, 784, r"--num-shards 1 is too few for few: .* 128 MiB .* at least 41$"),
+        (1, MAX_MEAN_BYTES + 1, 1, "at least 2$"),
+    ],
+)
+def test_wrong_number_of_shards_is_rejected(requested, num_examples, num_pixels, message):
+    with pytest.raises(BadUsage, match=message):
+        choose_num_shards(requested, num_examples, num_pixels, "few")
 
 
 def test_too_large_split_is_rejected():
@@ -69,40 +66,33 @@ def test_too_large_split_is_rejected():
         check_size(MAX_SHARDS * MAX_MEAN_BYTES + 1, 1, "the test split of vast")
 
 
-def test_number_of_shards_is_limited_for_every_split():
-    assert split_num_shards(1, 1, MAX_SHARDS) == MAX_SHARDS
-    assert split_num_shards(1, 1, 1_000_000) == MAX_SHARDS
-    assert split_num_shards(MAX_SHARDS, 100_000, 200_000) == MAX_SHARDS
-    assert split_num_shards(8, 60_000, 0) == 1
-    with pytest.raises(ValidationError, match="num_shards"):
-        PreprocessConfig(seed=1, num_shards=MAX_SHARDS + 1)
+@pytest.mark.parametrize(
+    ("num_train_shards", "num_train", "num_examples", "expected"),
+    [
+        (8, 60_000, 60_000, 8),
+        (8, 60_000, 7_500, 1),
+        (8, 60_000, 7_501, 2),
+        (8, 60_000, 0, 1),
+        (1, 1, MAX_SHARDS, MAX_SHARDS),
+        (MAX_SHARDS, 100_000, 200_000, MAX_SHARDS),
+    ],
+)
+def test_shards_of_every_split_have_about_the_same_size(num_train_shards, num_train, num_examples, expected):
+    assert split_num_shards(num_train_shards, num_train, num_examples) == expected
 
 
-def test_shard_names_of_the_limit_have_five_digits():
-    names = [shard_name("test", number, MAX_SHARDS) for number in (0, 9, 10, MAX_SHARDS - 1)]
-    assert len({len(name) for name in names}) == 1
-    assert names == sorted(names)
-
-
-def test_names_are_sorted_by_number():
-    names = [shard_name(split, number, 10**6) for split in ("test", "train") for number in (2, 10, 99_999, 100_000)]
+def test_file_names_are_sorted_by_number():
+    names = ["part-2-train-00001-of-00002.parquet", "part-10-train-00000-of-00002.parquet"]
     assert sorted(names) != names
     assert sorted(names, key=number_order) == names
-    parts = ["part-2-train-00001-of-00002.parquet", "part-10-train-00000-of-00002.parquet"]
-    assert sorted(parts) != parts
-    assert sorted(parts, key=number_order) == parts
 
 
 @pytest.mark.parametrize("num_values", [0, 1, 2**16 - 1, 2**16, 2**16 + 1, 200_000])
 def test_pixel_sums_are_exact(num_values):
-    """Also if the values are summed in several pieces."""
-    values = np.random.default_rng(num_values).integers(0, 256, num_values).astype(np.uint8)
-    wide = values.astype(object)  # Python integers do not overflow
-    assert pixel_sums(values.reshape(-1, 1)) == (wide.sum(), (wide**2).sum())
-
-
-def test_pixel_sums_do_not_overflow():
-    assert pixel_sums(np.full((300, 1000), 255, np.uint8)) == (300_000 * 255, 300_000 * 255**2)
+    """Also if the values are summed in several pieces, or are all 255."""
+    for values in (np.random.default_rng(0).integers(0, 256, num_values).astype(np.uint8), np.full(num_values, 255)):
+        wide = values.astype(object)  # Python integers do not overflow
+        assert pixel_sums(values.astype(np.uint8).reshape(-1, 1)) == (wide.sum(), (wide**2).sum())
 
 
 def examples(labels):
@@ -119,24 +109,19 @@ def dataset_of(folder, labels):
     fields = {"name": "few", "height": 2, "width": 2, "class_names": ("a", "b", "c"), "sources": (), "num_rejected": 0}
     manifest = Manifest(**fields, config=config, splits=splits, rejected=None)
     place = folder / manifest.dataset_id
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     (place / info.name).write_bytes(data)
     return place, manifest, info
 
 
-@pytest.mark.parametrize("read", [read_shard, read_shard_again])
-def test_label_out_of_range_is_corrupt(read, tmp_path):
-    largest = dataset_of(tmp_path, [0, 2, 1])
-    assert read(*largest[:2], "train", largest[2]).labels.tolist() == [0, 2, 1]
-    (tmp_path / "other").mkdir()
-    place, manifest, info = dataset_of(tmp_path / "other", [0, 3, 1])
+@pytest.mark.parametrize("verified", [False, True])
+def test_label_out_of_range_is_corrupt(verified, tmp_path):
+    for labels in ([], [0, 2, 1]):
+        place, manifest, info = dataset_of(tmp_path, labels)
+        assert read_shard(place, manifest, "train", info, verified=verified).labels.tolist() == labels
+    place, manifest, info = dataset_of(tmp_path, [0, 3, 1])
     with pytest.raises(CorruptArtefact, match=f"^{manifest.dataset_id}: an example has the label 3, which is no class"):
-        read(place, manifest, "train", info)
-
-
-def test_empty_shard_is_read(tmp_path):
-    place, manifest, info = dataset_of(tmp_path, [])
-    assert len(read_shard(place, manifest, "train", info).labels) == 0
+        read_shard(place, manifest, "train", info, verified=verified)
 
 
 @pytest.mark.parametrize("num_shards", [1, 3, MAX_SHARDS])
@@ -147,31 +132,11 @@ def test_shards_have_equal_ranges_of_keys(num_shards):
     assert (expected[0], expected[-1]) == (0, num_shards - 1)
 
 
-def test_examples_are_sorted_by_their_keys():
-    ordered = sort_by_key(7, "test", examples([0] * 50))
-    keys = keys_of(7, "test", ordered.indices)
-    assert (keys[1:] > keys[:-1]).all()
-    np.testing.assert_array_equal(ordered.images[:, 0], ordered.indices)
-
-
-def test_split_record_is_the_sum_of_its_shards():
-    parts = [examples([0, 1]), examples([2, 2, 0]), examples([])]
-    shards = tuple(encode_shard("train", part, 3)[1] for part in parts)
-    pixels = np.concatenate([part.images for part in parts]).astype(float)
-    split = summarize_shards(shards, 4)
-    assert (split.num_examples, split.class_counts, split.shards) == (5, (2, 1, 2), shards)
-    assert (split.pixel_mean, split.pixel_std) == pytest.approx((pixels.mean(), pixels.std()), rel=1e-12)
-
-
-def test_mean_of_an_empty_split_is_zero():
-    split = summarize_shards((encode_shard("train", examples([]), 3)[1],), 4)
-    assert (split.num_examples, split.pixel_mean, split.pixel_std) == (0, 0, 0)
-
-
-def test_mean_of_one_pixel_is_its_value():
-    shard = encode_shard("train", Examples(np.zeros(1, np.int64), np.full((1, 1), 9, np.uint8), np.zeros(1, int)), 3)[1]
-    split = summarize_shards((shard,), 1)
-    assert (split.pixel_mean, split.pixel_std) == (9, 0)
+@pytest.mark.parametrize(("pixels", "mean"), [(np.zeros((0, 1), np.uint8), 0), (np.full((1, 1), 9, np.uint8), 9)])
+def test_pixel_statistics_of_no_or_one_pixel(pixels, mean):
+    zeros = np.zeros(len(pixels), np.int64)
+    split = summarize_shards((encode_shard("train", Examples(zeros, pixels, zeros), 3)[1],), 1)
+    assert (split.num_examples, split.pixel_mean, split.pixel_std) == (len(pixels), mean, 0)
 
 
 def test_negative_variance_by_rounding_gives_zero():
@@ -187,22 +152,3 @@ def test_negative_variance_by_rounding_gives_zero():
     )
     assert (value**2 * count - (2 * value - 1)) / count - ((value * count - 1) / count) ** 2 < 0
     assert summarize_shards((shard,), 1).pixel_std == 0
-
-
-@pytest.mark.parametrize("read", [read_shard, read_shard_again])
-def test_indices_of_a_part_follow_those_of_earlier_parts(read, tmp_path):
-    folder, manifest, info = dataset_of(tmp_path, [0, 1, 2])
-    parts = [
-        PartInfo(dataset_id=name, dataset_digest="0" * 64, num_source={"train": 70, "test": 9})
-        for name in ("other", folder.name)
-    ]
-    shards = [info.model_copy(update={"part": part}) for part in (0, 1)]
-    splits = {split: summarize_shards(tuple(shards), 4) for split in ("train", "test")}
-    joint = Manifest(**vars(manifest) | {"splits": splits, "parts": tuple(parts)})
-    for split, offset in (("train", 70), ("test", 9)):
-        examples_read = read(tmp_path / joint.dataset_id, joint, split, joint.splits[split].shards[1])
-        assert examples_read.indices.tolist() == [offset, offset + 1, offset + 2]
-
-
-def test_default_number_of_shards_is_one_for_few_examples():
-    assert choose_num_shards(None, 100, 784, "few") == 1

@@ -35,8 +35,8 @@ def gather(folder, examples, shards, num_shards):
     by_shard = {}
     for group, cut in cut_block(folder, examples, shards, num_shards):
         first, stop = group_edges(folder, num_shards)[group : group + 2]
-        runs = read_rows(cut, stop - first)
-        by_shard |= {first + i: read_run(runs, i, PIXELS) for i in range(stop - first) if runs.rows[i, 0]}
+        rows = enumerate(read_rows(cut, stop - first), first)
+        by_shard |= {shard: read_run(cut, row, PIXELS) for shard, row in rows if row[0]}
     return by_shard
 
 
@@ -69,7 +69,7 @@ def test_any_changed_byte_of_a_scratch_file_is_detected(tmp_path):
     data = path.read_bytes()
 
     def read_all():
-        return [read_run(read_rows(cut, 1), 0, PIXELS) for cut in cuts]
+        return [read_run(cut, read_rows(cut, 1)[0], PIXELS) for cut in cuts]
 
     assert len(read_all()) == 3
     for place in range(len(data)):
@@ -81,7 +81,7 @@ def test_any_changed_byte_of_a_scratch_file_is_detected(tmp_path):
 def test_changed_cut_is_detected():
     [(_, cut)] = cut_block(STORE, block(5), np.zeros(5, np.int64), 1)
     with pytest.raises(CorruptArtefact, match="shuffle"):
-        read_run(read_rows(cut._replace(carried=b"x" + cut.carried[1:]), 1), 0, PIXELS)
+        read_run(cut._replace(carried=b"x" + cut.carried[1:]), read_rows(cut, 1)[0], PIXELS)
 
 
 def test_progress_counts_only_scratch_files(tmp_path):
