@@ -104,15 +104,15 @@ class _Finder(ast.NodeVisitor):
         self._names: list[str] = []
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self._names.append(node.name)
-        for each in (*node.args.defaults, *filter(None, node.args.kw_defaults), *node.body):
-            self.visit(each)
-        self._names.pop()
+        self._visit_named(node, *node.args.defaults, *filter(None, node.args.kw_defaults), *node.body)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._visit_named(node, *node.body)
+
+    def _visit_named(self, node: ast.FunctionDef | ast.ClassDef, *parts: ast.AST) -> None:
         self._names.append(node.name)
-        for each in node.body:
-            self.visit(each)
+        for part in parts:
+            self.visit(part)
         self._names.pop()
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
@@ -139,17 +139,10 @@ class _Finder(ast.NodeVisitor):
             self._replace(node.value, "None")
         self.generic_visit(node)
 
-    def visit_If(self, node: ast.If) -> None:
-        self._negate(node.test)
-        self.generic_visit(node)
-
-    def visit_While(self, node: ast.While) -> None:
-        self._negate(node.test)
-        self.generic_visit(node)
-
-    def visit_IfExp(self, node: ast.IfExp) -> None:
-        self._negate(node.test)
-        self.generic_visit(node)
+    def generic_visit(self, node: ast.AST) -> None:
+        if isinstance(node, ast.If | ast.While | ast.IfExp):
+            self._negate(node.test)
+        super().generic_visit(node)
 
     def visit_comprehension(self, node: ast.comprehension) -> None:
         for each in node.ifs:
