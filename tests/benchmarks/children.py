@@ -17,36 +17,22 @@ import numpy as np
 from model.recipes import TrainingConfig
 from pipeline.context import quiet_imports
 from tests.benchmarks.cases import Work, make_work
+from tests.benchmarks.common import PeerFailed
 
 _PATIENCE_SECONDS = 10
 
 _ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}  # everybody works on the CPU
 
 
-class PeerFailed(Exception):
-    """A peer's process raised an error or ended."""
-
-
 class Timed(NamedTuple):
-    """How long a peer took.
-
-    Attributes:
-        seconds: of wall time.
-        cpu_seconds: of all its threads together.
-    """
+    """How long a peer took: seconds of wall time, and of all its threads together."""
 
     seconds: float
     cpu_seconds: float
 
 
 class Chosen(NamedTuple):
-    """A peer's fastest setting.
-
-    Attributes:
-        setting: which.
-        first_seconds: the first chunk took, compilation included.
-        chunk_seconds: each further one takes.
-    """
+    """A peer's fastest setting, the seconds of its first chunk, compilation included, and of each further one."""
 
     setting: dict[str, Any]
     first_seconds: float
@@ -85,8 +71,7 @@ class Worker:
         """Train on the first chunk of other work, and return the parameters: weights (inputs, outputs) and biases."""
         trainer = self._module.prepare(work, **setting)
         trainer.run(1)
-        found: list[np.ndarray] = trainer.parameters()
-        return found
+        return list(trainer.parameters())
 
     def choose(self, work: Work, settings: tuple[dict[str, Any], ...], seconds: float) -> Chosen:
         """Take the setting that is fastest over that many seconds; `run` works with it from now on."""

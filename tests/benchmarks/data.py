@@ -7,48 +7,24 @@ Exit codes: 0 done, however fast; those of backbeam if something failed; 2 usage
 
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import pyarrow as pa
 import typer
 
-from model.errors import BackbeamError
 from pipeline.sources.catalog import FILE_NAMES
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC
 from pipeline.storage.files import remove_tree
-from pipeline.storage.tables import write_table
 from tests.benchmarks.cases import read_digits
+from tests.benchmarks.common import Folder, Output, Row, describe_machine, errors_end, in_child, save
 from tests.benchmarks.memory import Measured, check_measurable
-from tests.benchmarks.steps import describe_machine
-from tests.benchmarks.streaming import in_child
 from tests.benchmarks.tfds import compare
 from tests.benchmarks.ways import LARGE, OTHERS, OURS
 
 SMALL = 70_000
 PIECE = 10_000  # images written at once
-
-# One row a way, size and repeat; memory as in `memory.Measured`.
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in (
-            ("way", pa.string()),
-            ("num_examples", pa.int64()),
-            ("repeat", pa.int32()),
-            ("seconds", pa.float64()),
-            ("cpu_seconds", pa.float64()),
-            ("driver_bytes", pa.int64()),
-            ("baseline_bytes", pa.int64()),
-            ("worker_bytes", pa.list_(pa.int64())),
-            ("machine", pa.string()),
-        )
-    ]
-)
-Row = dict[str, Any]
 
 
 def main(
@@ -57,28 +33,24 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Of the small data set, interleaved.")] = 3,
     ways: Annotated[str, typer.Option(help="Only these, separated by semicolons.")] = ";".join([*LARGE, *OTHERS]),
     peer: Annotated[bool, typer.Option(help="Have TensorFlow Datasets build MNIST too, in .venv-tfds.")] = True,
-    folder: Annotated[Path | None, typer.Option(help="Where there is room; by default for temporary files.")] = None,
-    output: Annotated[Path, typer.Option(help="The Parquet file.")] = Path("build/benchmarks/data.parquet"),
+    folder: Folder = None,
+    output: Output = Path("build/benchmarks/data.parquet"),
 ) -> None:
     """Time preprocessing, validation and evaluation, and watch their memory."""
     wanted = ways.split(";")
     sizes = [(small, OURS | OTHERS, repeats), (large // 10, LARGE, 1), (large, LARGE, 1)]
-    with tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary:
-        try:
-            check_measurable()
-            measured = (
-                measure(Path(temporary), size, {name: all_ways[name] for name in wanted if name in all_ways}, times)
-                for size, all_ways, times in sizes
-                if size
-            )
-            rows = list(chain.from_iterable(measured))
-            peers, said = measure_peer(Path(temporary)) if peer else ([], [])
-            rows += peers
-            write_table(output, pa.Table.from_pylist(rows, SCHEMA))
-        except (BackbeamError, OSError) as problem:
-            typer.echo(f"data: {problem}", err=True)
-            raise typer.Exit(getattr(problem, "exit_code", 1)) from None
-    typer.echo("\n".join(["", describe_machine(), *table(rows), *said, *growth(rows), "", f"each row in {output}"]))
+    with (
+        tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary,
+        errors_end("data"),
+    ):
+        check_measurable()
+        rows = []
+        for size, all_ways, times in sizes:
+            chosen = {name: all_ways[name] for name in wanted if name in all_ways}
+            rows += measure(Path(temporary), size, chosen, times) if size else []
+        peers, said = measure_peer(Path(temporary)) if peer else ([], [])
+        rows += peers
+        typer.echo("\n".join(["", describe_machine(), *table(rows), *said, *growth(rows), save(output, rows)]))
 
 
 def measure(

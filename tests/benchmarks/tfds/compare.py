@@ -1,9 +1,4 @@
-"""TensorFlow Datasets as a peer: it builds MNIST from the same four files, in an environment of its own.
-
-    python -m tests.benchmarks.tfds.compare
-
-Exit codes: 0 done, or left out, which it then says; 2 usage.
-"""
+"""TensorFlow Datasets as a peer: it builds MNIST from the same four files, in an environment of its own."""
 
 import json
 import os
@@ -29,14 +24,7 @@ NUM_BUILDS = 2
 
 
 class Built(NamedTuple):
-    """One build.
-
-    Attributes:
-        way: as a row of the benchmark calls it.
-        build: its number.
-        measured: seconds of building alone, and the peak of memory of the process that built.
-        files: the SHA-256 of every record of every file.
-    """
+    """A build of one way: its number, what it took, and the SHA-256 of every record of every file."""
 
     way: str
     build: int
@@ -46,19 +34,6 @@ class Built(NamedTuple):
 
 class Unavailable(Exception):
     """The peer cannot be measured here; the message says why."""
-
-
-def main() -> None:
-    """Build twice each way and compare the builds."""
-    try:
-        built = list(measure(Path()))
-    except Unavailable as reason:
-        typer.echo(f"TensorFlow Datasets is left out: {reason}")
-        return
-    for each in built:
-        peak = each.measured.worker_bytes[0] / 2**20
-        typer.echo(f"{each.way}, build {each.build + 1}: {each.measured.seconds:.1f} s, at most {peak:,.0f} MiB")
-    typer.echo("\n".join(sameness(built)))
 
 
 def measure(folder: Path) -> Iterator[Built]:
@@ -113,7 +88,3 @@ def _run(command: list[str], what: str) -> Any:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [""])[-1]
         raise Unavailable(f"{what} failed: {last}")
-
-
-if __name__ == "__main__":
-    typer.run(main)
