@@ -32,10 +32,6 @@ def test_a_parameter_is_an_option(name):
         assert parameter["defaultValue"] == str(option.default)
 
 
-def test_the_configuration_is_the_image_s():
-    assert PARAMETERS["config"]["defaultValue"] == IN_IMAGE
-
-
 @pytest.mark.parametrize(
     ("name", "fine", "refused"),
     [

@@ -57,14 +57,6 @@ def test_kustomize_gathers_everything_but_the_gpu_job():
     assert found["generatorOptions"]["disableNameSuffixHash"]  # else the GPU job names another
 
 
-def test_one_retraining_at_a_time():
-    [found] = documents(FOLDER / "retrain.yaml")
-    spec = found["spec"]
-    assert (spec["concurrencyPolicy"], spec["timeZone"]) == ("Forbid", "Etc/UTC")
-    assert spec["startingDeadlineSeconds"] >= 10 * 60  # the controller looks every ten seconds, and may be down
-    assert job_of("retrain")["ttlSecondsAfterFinished"] > 0
-
-
 @pytest.mark.parametrize("name", JOBS)
 def test_exit_codes(name):
     """Exactly ours, each by what a retry would bring; and a displaced pod is nobody's fault."""
@@ -97,25 +89,6 @@ def test_no_privileges(name):
     }
     assert {"hostNetwork", "hostPID", "hostIPC"}.isdisjoint(pod)
     assert not [volume for volume in pod["volumes"] if "hostPath" in volume]
-
-
-@pytest.mark.parametrize("name", JOBS)
-def test_what_is_written_to_is_a_volume(name):
-    """The root file system is read-only, so the cache and temporary files are mounts, bounded in size."""
-    volumes = {volume["name"]: volume for volume in pod_of(name)["volumes"]}
-    mounts = {mount["mountPath"]: mount for mount in container_of(name)["volumeMounts"]}
-    for place in ("/tmp", "/cache"):  # noqa: S108 - of the container
-        assert "sizeLimit" in volumes[mounts[place]["name"]]["emptyDir"]
-    assert mounts["/etc/backbeam"]["readOnly"]
-    assert volumes[mounts["/workspace"]["name"]]["persistentVolumeClaim"]["claimName"] == "backbeam-workspace"
-
-
-@pytest.mark.parametrize("name", JOBS)
-def test_resources(name):
-    asked, limits = (container_of(name)["resources"][each] for each in ("requests", "limits"))
-    assert {"cpu", "memory"} <= set(asked)
-    assert "memory" in limits
-    assert ("nvidia.com/gpu" in limits) == (name == "gpu")
 
 
 @pytest.mark.parametrize("name", JOBS)
