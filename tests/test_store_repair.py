@@ -8,7 +8,6 @@ from tests.damage import DAMAGES, KINDS
 from tests.helpers import backbeam, contents
 
 FILES = ("shard", "rejected", "validation table", "parameters", "evaluation table", "seeds table")
-TIMED = ("run.json", "learning_curve.parquet")  # contain durations, which a repair changes
 
 
 @pytest.fixture
@@ -36,67 +35,32 @@ def find(files, kind):
     return name
 
 
-def damage(store, folder, name, data, how):
-    if how == "delete":
-        store.delete(f"{folder}/{name}")
-    else:
-        store.put(f"{folder}/{name}", DAMAGES[how](data))
-
-
 def stored_files(store, tmp_path):
     files = store.contents(tmp_path.name)
     return {name: data for name, data in files.items() if not name.startswith(".")}
 
 
-def assert_found_and_repaired(verify_in_store, store, tmp_path, before, names):
+@pytest.mark.parametrize(
+    "how", ["flip a bit", *(pytest.param(how, marks=pytest.mark.slow) for how in ("truncate", "empty", "delete"))]
+)
+def test_damaged_files_are_repaired_to_the_same_bytes(how, verify_in_store, store, before, tmp_path):
+    kinds = FILES if how != "flip a bit" else ("shard", "rejected", "validation table", "seeds table")
+    names = [find(before, kind) for kind in kinds]
+    for name in names:
+        if how == "delete":
+            store.delete(f"{tmp_path.name}/{name}")
+        else:
+            store.put(f"{tmp_path.name}/{name}", DAMAGES[how](before[name]))
     uris = {store.uri(f"{tmp_path.name}/{name}") for name in names}
     done = verify_in_store()
-    assert done.code == 4, done.err
+    assert (done.code, "Traceback" in done.err) == (4, False), done.err
     assert {fault["path"] for fault in done.json["faults"]} == uris
-    assert "Traceback" not in done.err
     assert any(uri in done.err for uri in uris)
     repaired = verify_in_store("--repair")
     assert repaired.code == 0, repaired.err
     assert repaired.json["sound"]
     assert set(repaired.json["repaired"]) == uris
     assert stored_files(store, tmp_path) == before
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        "flip a bit",
-        *(pytest.param(how, marks=pytest.mark.slow) for how in ("truncate", "empty", "delete")),
-    ],
-)
-def test_damaged_files_are_repaired_to_the_same_bytes(how, verify_in_store, store, before, tmp_path):
-    kinds = FILES if how != "flip a bit" else ("shard", "rejected", "validation table", "seeds table")
-    names = [find(before, kind) for kind in kinds]
-    for name in names:
-        damage(store, tmp_path.name, name, before[name], how)
-    assert_found_and_repaired(verify_in_store, store, tmp_path, before, names)
-
-
-@pytest.mark.slow
-def test_exchanged_shards_are_found_and_repaired(verify_in_store, store, before, tmp_path):
-    first, second = sorted(name for name in before if fnmatchcase(name, "datasets/digits-*/train-*.tfrecord"))[:2]
-    store.put(f"{tmp_path.name}/{first}", before[second])
-    store.put(f"{tmp_path.name}/{second}", before[first])
-    assert_found_and_repaired(verify_in_store, store, tmp_path, before, [first, second])
-
-
-@pytest.mark.slow
-def test_a_damaged_learning_curve_is_repaired_with_the_same_parameters(verify_in_store, store, before, tmp_path):
-    [name] = [name for name in before if fnmatchcase(name, "reports/learning_curve/*seed1*/*.parquet")]
-    damage(store, tmp_path.name, name, before[name], "empty")
-    done = verify_in_store()
-    assert done.code == 4, done.err
-    assert store.uri(f"{tmp_path.name}/{name}") in done.err
-    assert verify_in_store("--repair").code == 0
-    after = stored_files(store, tmp_path)
-    assert set(after) == set(before)
-    assert all(after[name] == data for name, data in before.items() if not name.endswith(TIMED))
-    assert verify_in_store().code == 0
 
 
 @pytest.mark.slow

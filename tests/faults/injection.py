@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults.fork_server import Finished
 from tests.faults.scenarios import COMMANDS, Scenarios, artefacts, committed, faults, fingerprint
+from tests.helpers import Finished
 
 # The failpoint for each mode of failure: killed, one error, or full from that operation on.
 MODES = {"kill": "{}:kill", "ENOSPC": "{}:ENOSPC", "EIO": "{}:EIO", "EACCES": "{}:EACCES", "full": "{}+:ENOSPC"}
@@ -30,13 +30,6 @@ class Harness:
     """Injects faults, one at a time, because parallel forks of a process with TensorFlow slow each other down."""
 
     def __init__(self, scenarios: Scenarios, run: Run, folder: Path) -> None:
-        """Create a harness.
-
-        Args:
-            scenarios: the scenarios of the commands.
-            run: runs a command in a folder with a failpoint.
-            folder: a folder for copies of the scenarios.
-        """
         self._scenarios = scenarios
         self._run = run
         self._folder = folder

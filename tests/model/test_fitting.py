@@ -95,12 +95,6 @@ def test_seconds_continue_after_resume():
     assert all(point.seconds >= 1000.0 for point in (end, *curve, *ends))
 
 
-def test_every_run_is_trained():
-    done = []
-    side_by_side(lambda run, stop: done.append(run), range(7))
-    assert sorted(done) == list(range(7))
-
-
 def test_failure_stops_the_other_runs_and_is_raised():
     stopped = threading.Event()
 
@@ -164,12 +158,6 @@ def test_resumed_run_keeps_its_losses_and_seconds(monkeypatch):
     _, calls, *_ = record_calls(start, (1, 2), monkeypatch)
     assert [(call.step, call.seconds) for call in calls] == [(10, 1001.0), (10, 1002.0), (12, 1003.0), (12, 1004.0)]
     assert calls[0].loss == (7 * 4 + 1) / 5
-
-
-def test_single_run_is_trained_in_the_calling_thread():
-    threads = []
-    side_by_side(lambda run, stop: threads.append((run, threading.get_ident(), stop.is_set())), ["only"])
-    assert threads == [("only", threading.get_ident(), False)]
 
 
 def test_waiting_runs_do_not_start_after_a_failure(monkeypatch):
