@@ -57,7 +57,6 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]
 
 @pytest.fixture(scope="session")
 def digits_run(first_run: tuple[Path, Finished]) -> Path:
-    """The workspace of `first_run`."""
     return first_run[0]
 
 

@@ -10,7 +10,6 @@ MARK = "<!-- below: written by python -m tests.tables_page -->\n"
 
 
 def page() -> str:
-    """Return the page as it should be."""
     sections = [
         PAGE.read_text().partition(MARK)[0] + MARK,
         f"Schema version {SCHEMA_VERSION}.\n",

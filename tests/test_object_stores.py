@@ -25,7 +25,6 @@ def digits(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory, digits):
-    """The files of a workspace on the disk after the same run."""
     workspace = tmp_path_factory.mktemp("expected") / "ws"
     done = backbeam("run", "--dataset", digits, *STEPS, "--workspace", workspace)
     assert done.code == 0, done.err
@@ -34,7 +33,6 @@ def expected(tmp_path_factory, digits):
 
 @pytest.fixture
 def run_in_store(store, tmp_path):
-    """Run a command with this test's own folder of the store as workspace."""
 
     def run(command, *arguments, environment=None):
         changed = {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")} | (environment or store.environment)
@@ -48,7 +46,6 @@ def stored_files(store, tmp_path):
 
 
 def without_times(files):
-    """Return the content of files without timestamps and durations."""
     comparable = {}
     for name, data in files.items():
         if name.endswith("learning_curve.parquet"):

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,6 @@ def workspace(prepared, tmp_path):
 
 @contextlib.contextmanager
 def workers(workspace, *options, more=((), ())):
-    """Start two workers of one cluster, and leave none behind."""
     addresses, running = list(free_addresses(2)), []
     try:
         for index in range(2):
@@ -57,7 +55,6 @@ def parameters(workspace):
 
 @pytest.fixture(scope="module")
 def mirrored(prepared, tmp_path_factory):
-    """The workspace of a run on two logical CPUs."""
     workspace = shutil.copytree(prepared, tmp_path_factory.mktemp("mirrored") / "ws")
     done = backbeam("train", "--workspace", workspace, *OPTIONS, *SHORT, "--device", "cpu")
     assert done.code == 0, done.err
@@ -74,14 +71,6 @@ def test_two_processes_write_what_two_devices_of_one_write(mirrored, workspace):
     assert parameters(workspace) == parameters(mirrored)
     assert find_run(workspace, None)[0].device == "CPU:0 of each of 2 workers"
     assert not [name for name in contents(workspace) if "tmp" in name]
-
-
-def test_one_device_that_takes_the_parts_in_turn_writes_the_same(mirrored, workspace):
-    record, data = find_run(mirrored, None)
-    assert record.device == "CPU:0, CPU:1"
-    arguments = (mirrored, workspace, data.folder)
-    subprocess.run([sys.executable, "-m", "tests.train_in_turn", *map(str, arguments)], check=True)
-    assert parameters(workspace) == parameters(mirrored)
 
 
 def wait_for_training(process):
@@ -156,16 +145,6 @@ def test_workers_that_would_go_on_from_different_steps_do_not_begin(broken_off, 
         assert f"from step {step} but task 1 would train" in " ".join(err.split())
         assert "the same checkpoints to go on from" in " ".join(err.split())
     assert list(workspace.glob("runs/*/checkpoints/*"))
-
-
-@pytest.mark.slow
-def test_workers_that_mean_different_runs_do_not_begin(workspace):
-    before = contents(workspace)
-    with workers(workspace, *SHORT, more=((), ("--seed", "2"))) as running:
-        ends = [process.communicate(timeout=60) for process in running]
-        assert [process.returncode for process in running] == [2, 2], ends
-    assert all("give every worker the same data set, options and versions" in " ".join(err.split()) for _, err in ends)
-    assert contents(workspace) == before
 
 
 TWO = {"cluster": {"worker": ["a:1", "b:1"]}}

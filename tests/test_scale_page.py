@@ -33,7 +33,6 @@ def read_seconds(text: str) -> float:
 
 
 def read_runs(stage: str) -> list[tuple[int, int, float, float]]:
-    """The number of examples and of processes, the seconds that were measured, and those of the model."""
     rows = RUNS[stage]
     return [(int(a.replace(",", "")), int(b), read_seconds(c), read_seconds(d)) for a, b, c, d, _ in rows]
 

@@ -12,7 +12,6 @@ FILES = ("shard", "rejected", "validation table", "parameters", "evaluation tabl
 
 @pytest.fixture
 def verify_in_store(store, tmp_path):
-    """Verify this test's own folder of the store."""
 
     def verify(*arguments):
         changed = store.environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
@@ -23,7 +22,6 @@ def verify_in_store(store, tmp_path):
 
 @pytest.fixture
 def before(store, everything, tmp_path):
-    """The objects of a workspace with every kind of artefact, by name."""
     files = {name: data for name, data in contents(everything / "ws").items() if not name.startswith(".")}
     for name, data in files.items():
         store.put(f"{tmp_path.name}/{name}", data)

@@ -28,19 +28,13 @@ CASES = {
 
 
 class Work(NamedTuple):
-    """What a peer is given.
+    """What a peer is given."""
 
-    Attributes:
-        config: the network, its loss and its rates; peers other than ours ignore the step.
-        start: (weights float32[inputs, outputs], biases float32[outputs]) of each layer.
-        images: uint8[chunks, steps, n, inputs], pixel values 0 to 255.
-        labels: int32[chunks, steps, n], classes.
-    """
-
-    config: TrainingConfig
+    config: TrainingConfig  # the network, its loss and its rates; peers other than ours ignore the step
+    # (weights float32[inputs, outputs], biases float32[outputs]) of each layer
     start: tuple[tuple[np.ndarray, np.ndarray], ...]
-    images: np.ndarray
-    labels: np.ndarray
+    images: np.ndarray  # uint8[chunks, steps, n, inputs], pixel values 0 to 255
+    labels: np.ndarray  # int32[chunks, steps, n], classes
 
     @property
     def chunk_length(self) -> int:
@@ -60,13 +54,7 @@ class Work(NamedTuple):
 
 
 def make_work(config: TrainingConfig, images: np.ndarray, labels: np.ndarray) -> Work:
-    """Cut examples into chunks of the length that training has, taking them again where there are too few.
-
-    Args:
-        config: of the case.
-        images: uint8[examples, inputs].
-        labels: int[examples].
-    """
+    """Cut examples into chunks of the length that training has, taking them again where there are too few."""
     from model.batches import BatchPlan, chunk_lengths  # TensorFlow, which the processes of other peers must not import
     from model.network import initialise
 

@@ -40,8 +40,6 @@ class Chosen(NamedTuple):
 
 
 class Worker:
-    """What a peer's process can be asked to do."""
-
     def __init__(self, module: str) -> None:
         started = time.perf_counter()
         with quiet_imports():
@@ -61,7 +59,6 @@ class Worker:
         return make_work(config, images, labels)
 
     def first_step(self, work: Work, setting: dict[str, Any]) -> float:
-        """Seconds from nothing but the imports to the first step done."""
         one = work.first_steps(1)
         started = time.perf_counter()
         self._module.prepare(one, **setting).run(1)
@@ -108,11 +105,7 @@ class Child:
         self._connection = connection
 
     def ask(self, what: str, *arguments: Any) -> Any:
-        """Call a method of the child's `Worker`.
-
-        Raises:
-            PeerFailed: it raised an error, or the process has ended.
-        """
+        """Call a method of the child's `Worker`; raises PeerFailed."""
         try:
             self._connection.send((what, arguments))
             succeeded, answer = self._connection.recv()
@@ -125,7 +118,6 @@ class Child:
 
 @contextmanager
 def child_of(title: str, module: str) -> Iterator[Child]:
-    """Start a peer's process, and end it on the way out."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, module), name=title, daemon=True)

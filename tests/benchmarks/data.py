@@ -70,7 +70,6 @@ def measure(
 
 
 def measure_peer(folder: Path) -> tuple[list[Row], list[str]]:
-    """Have TensorFlow Datasets build MNIST; return its rows, and what is to be said of its records."""
     try:
         built = list(compare.measure(folder))
     except compare.Unavailable as reason:

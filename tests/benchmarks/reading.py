@@ -82,7 +82,6 @@ def _now() -> tuple[float, float]:
 
 
 def table(rows: list[Row]) -> list[str]:
-    """Lay the rows out as text."""
     lines = [f"{'what':<48}{'examples':>11}{'seconds':>9}{'a second':>12}{'cpu s':>8}{'a cpu second':>14}"]
     for row in rows:
         size, seconds, cpu = row["num_examples"], row["seconds"], row["cpu_seconds"]

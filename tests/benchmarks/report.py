@@ -11,7 +11,6 @@ COLUMNS = ("peer", "median us", "min us", "x ours", "target", "", "cores", "firs
 
 
 def case_text(work: Work, rows: list[Row], peers: dict[str, Peer]) -> str:
-    """Lay a case's rows out as text."""
     timed = [name for name in peers if any(row["peer"] == name for row in rows)]
     lines = [COLUMNS, *(_cells(name, peers[name], rows) for name in timed)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -24,7 +23,6 @@ def case_text(work: Work, rows: list[Row], peers: dict[str, Peer]) -> str:
 
 
 def step_seconds(rows: list[Row], name: str) -> dict[int, float]:
-    """Seconds that a step of a peer took in each repeat."""
     return {row["repeat"]: row["seconds"] / row["num_steps"] for row in rows if row["peer"] == name}
 
 

@@ -34,21 +34,13 @@ SETTLE_SECONDS = 0.2  # threads that wait for more work spin for a while
 
 
 class Contestant(NamedTuple):
-    """A peer that is ready for a case.
+    """A peer that is ready for a case."""
 
-    Attributes:
-        name: in the table of peers.
-        peer: what it is.
-        child: its process.
-        about: the columns that are the same in every repeat.
-        num_chunks: of a repeat.
-    """
-
-    name: str
-    peer: Peer
-    child: Child
-    about: dict[str, Any]
-    num_chunks: int
+    name: str  # in the table of peers
+    peer: Peer  # what it is
+    child: Child  # its process
+    about: dict[str, Any]  # the columns that are the same in every repeat
+    num_chunks: int  # of a repeat
 
 
 def main(

@@ -60,7 +60,6 @@ def measure(num_examples: int, window_mib: int, folder: Path | None) -> Row:
 
 
 def training_config(num_examples: int, window_mib: int) -> TrainingConfig:
-    """One epoch of the article's network."""
     article = find_recipe("article-autodiff").config
     config = override(article, num_epochs=1.0, batch_size=BATCH_SIZE, window_mib=window_mib)
     return fit_to_data(config, 784, NUM_CLASSES, num_examples)
@@ -140,7 +139,6 @@ def _peak_bytes() -> int:
 
 
 def describe(row: Row) -> str:
-    """Say what a size took."""
     size, mib = row["num_examples"], 2**20
     taken = (row["peak_bytes"] - row["baseline_bytes"]) / mib
     return (
@@ -153,7 +151,6 @@ def describe(row: Row) -> str:
 
 
 def flatness(small: Row, large: Row) -> str:
-    """Compare what the two sizes took of memory."""
     few, many = (row["peak_bytes"] - row["baseline_bytes"] for row in (small, large))
     times = large["num_examples"] / small["num_examples"]
     return f"\n{times:.0f} times the examples took {many / max(1, few):.2f} times the memory above the imports"

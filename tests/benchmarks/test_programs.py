@@ -14,7 +14,6 @@ MIB = 2**20
 
 
 def run_program(name, folder, columns, *options):
-    """Run a benchmark; return what it prints, and columns of its Parquet file."""
     output = folder / "rows.parquet"
     command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--output", output, *options]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600)

@@ -15,7 +15,6 @@ from tests.benchmarks.children import child_of
 from tests.benchmarks.common import PeerFailed
 from tests.benchmarks.peers import table
 from tests.benchmarks.peers.numpy_loop import NumPy
-from tests.benchmarks.report import ratio_to_ours
 
 
 def small_work(case, sizes, num_steps=20):
@@ -41,12 +40,6 @@ def test_optional_peers_compute_the_same(module, case):
         with child_of(peer.title, module) as child:
             for setting in peer.settings:
                 steps.check(peer, work, child.ask("trained", work, setting))
-
-
-def test_an_error_in_a_peers_process_is_told():
-    wanted = pytest.raises(PeerFailed, match=r"nobody: import_seconds:\n(.|\n)*ModuleNotFoundError")
-    with child_of("nobody", "no_such_module") as child, wanted:
-        child.ask("import_seconds")
 
 
 def test_the_end_of_a_peers_process_is_told():
@@ -78,9 +71,3 @@ def test_a_peer_that_is_not_installed_is_named_with_how_to_get_it(monkeypatch):
         table.find_peers("numpy,absent")
     with pytest.raises(BadUsage, match="no such peer: 'numpi'; there are: manual, autodiff"):
         table.find_peers("numpi")
-
-
-def test_a_ratio_is_of_the_same_repeat():
-    seconds = {("manual", 0): 1.0, ("manual", 1): 2.0, ("numpy", 0): 3.0, ("numpy", 1): 6.0}
-    rows = [{"peer": peer, "repeat": n, "seconds": s, "num_steps": 1} for (peer, n), s in seconds.items()]
-    assert ratio_to_ours(rows, "numpy") == 3

@@ -15,7 +15,6 @@ HADOLINT = Path(sys.executable).with_name("hadolint")
 
 
 def instructions(path: Path) -> list[tuple[str, str]]:
-    """The instructions of a Dockerfile, lines that go on joined."""
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     return [
         (line.split()[0], line.split(maxsplit=1)[1])

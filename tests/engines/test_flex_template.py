@@ -51,7 +51,6 @@ def launch(bucket, folder):
 
 
 def run_job(bucket, folder):
-    """Run the job's pipeline here, in place of Dataflow's workers."""
     return subprocess.run(
         [sys.executable, "-m", "tests.engines.run_staged", folder / "staging" / "pipeline.pb"],
         env=os.environ | bucket.environment,

@@ -15,8 +15,6 @@ ROOT = Path(__file__).parents[2]
 
 
 class Failpoint:
-    """The value of `local_disk.hook`: called before each operation."""
-
     def __init__(self, text: str) -> None:
         place, *rest = text.split(":", 1 if text.startswith("count") else 2)
         self._mode = "count" if place == "count" else rest.pop(0)

@@ -46,7 +46,6 @@ class ForkServer:
         return self._read_number()
 
     def wait(self, folder: Path, pid: int) -> Finished:
-        """Wait for the end of the command that was started."""
         if not select.select([self._process.stdout], [], [], TIMEOUT_SECONDS)[0]:
             os.kill(pid, signal.SIGKILL)
             raise TimeoutError(f"{folder}: the command still runs after {TIMEOUT_SECONDS} s")

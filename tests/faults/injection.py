@@ -84,7 +84,6 @@ class Harness:
 
 
 def check_message(injection: Injection, finished: Finished, operation: str) -> None:
-    """Check that an error of the disk ends a command with one message that names the path and the error."""
     if injection.mode == "kill":
         assert finished.code == -signal.SIGKILL, (injection, finished)
         return
@@ -99,7 +98,6 @@ def check_message(injection: Injection, finished: Finished, operation: str) -> N
 
 
 def check_unchanged(before: dict[str, bytes], workspace: Path, replaced: tuple[str, ...] = ()) -> None:
-    """Check that all earlier files are unchanged, but for those that match a pattern in `replaced`."""
     after = committed(workspace)
     for path, data in before.items():
         if not any(Path(path).match(pattern) for pattern in replaced):

@@ -46,7 +46,6 @@ def _folder() -> Path:
 
 
 def clean_up() -> None:
-    """Delete what the targets wrote in this process."""
     _temporary().cleanup()
     _temporary.cache_clear()
 
@@ -197,7 +196,6 @@ def _use_group(group: GroupRecord) -> None:
 
 
 def _is_inside(*names: str) -> bool:
-    """Tell whether names stay in the folder that they are put in."""
     return all(name not in ("", ".", "..") and not set(name) & set("/\\\0\n") for name in names)
 
 

@@ -21,7 +21,6 @@ def forge(path: Path, change: Change) -> bytes:
 
 
 def forge_file(record: Path, find: Callable[[dict[str, Any]], dict[str, Any]], path: Path, data: bytes) -> None:
-    """Replace a file, and update its size and digest in a record."""
     path.write_bytes(data)
     forge(record, lambda content: find(content).update(num_bytes=len(data), sha256=digest_of(data)))
 

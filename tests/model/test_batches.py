@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.batches import BatchPlan, SplitReader, _Reused, aligned, chunk_lengths, epoch_windows, make_chunks
+from model.batches import BatchPlan, SplitReader, aligned, chunk_lengths, epoch_windows, make_chunks
 from model.errors import BadInput, CorruptArtefact
 from model.examples import Examples
 
@@ -64,6 +64,11 @@ def test_window_holds_as_many_shards_as_fit_the_budget():
     assert (3,) in windows  # larger than the budget, so alone
     assert all(sum((10, 10, 10, 30, 5)[s] for s in window) <= 25 for window in windows if window != (3,))
     assert epoch_windows((10, 10), plan_for(20, 1), 2, epoch=3) == [(0, 1)]
+    for num_shards, window_bytes, lengths in ((3, 2 * 20, [1, 2]), (4, 2 * 20 - 1, [1] * 4)):
+        plan = plan_for(10 * num_shards, 1, window_bytes=window_bytes)
+        assert sorted(map(len, epoch_windows((10,) * num_shards, plan, 2, epoch=0))) == lengths
+    assert all(list(epoch_windows((1,) * 9, plan_for(9, 1), 2, epoch)[0]) == list(range(9)) for epoch in range(9))
+    assert BatchPlan(1, 10, 10, 10).window_bytes == 2**30
 
 
 def test_split_of_one_window_is_read_once():
@@ -178,48 +183,15 @@ def test_arrays_are_aligned_to_64_bytes(length):
     assert [set(array.ravel()) for array in arrays] == [{number} for number in range(5)]
 
 
-def test_memory_of_the_same_size_is_reused_once_unreferenced():
-    memory = _Reused()
-    first, second = (memory.take((4, 16)) for _ in range(2))
-    first[:] = 1
-    second[:] = 2
-    assert (first == 1).all()
-    address = first.ctypes.data
-    assert address % 64 == 0
-    del first
-    again = memory.take((4, 16))
-    assert again.ctypes.data == address
-    del second, again
-    assert memory.take((5, 16)).shape == (5, 16)
-    assert len(memory._free) == 1  # pieces of another size are freed
-
-
 def test_chunks_have_the_shapes_of_the_compiled_program():
     spec = make_chunks(reader([20], num_pixels=7), plan_for(20, 1)).element_spec
     assert spec == (tf.TensorSpec((None, 5, 7), tf.uint8), tf.TensorSpec((None, 5), tf.int32))
 
 
-def test_windows_fill_up_to_the_budget():
-    windows = epoch_windows((10, 10, 10), plan_for(30, 1, window_bytes=2 * 20), 2, epoch=0)
-    assert sorted(map(len, windows)) == [1, 2]
-    assert [
-        len(window) for window in epoch_windows((10,) * 4, plan_for(40, 1, window_bytes=2 * 20 - 1), 2, epoch=0)
-    ] == [1] * 4
-    assert all(
-        list(window) == sorted(window)
-        for epoch in range(9)
-        for window in epoch_windows((1,) * 9, plan_for(9, 1), 2, epoch)
-    )
-
-
 def test_order_of_examples_is_pinned():
     """Another order would change the parameters of every run."""
-    assert epoch_windows((1,) * 8, BatchPlan(3, 5, 5, 5, window_bytes=4), 2, epoch=5) == [
-        (0, 5),
-        (6, 7),
-        (2, 4),
-        (1, 3),
-    ]
+    windows = epoch_windows((1,) * 8, BatchPlan(3, 5, 5, 5, window_bytes=4), 2, epoch=5)
+    assert windows == [(0, 5), (6, 7), (2, 4), (1, 3)]
     labels = labels_of([6, 5, 7], BatchPlan(3, 6, 6, 6, window_bytes=2 * 12)).tolist()
     assert labels[:18] == [5, 9, 3, 10, 4, 2, 1, 7, 0, 8, 6, 13, 11, 17, 12, 16, 14, 15]
     assert labels[18:] == [5, 4, 3, 0, 1, 2, 16, 8, 7, 11, 13, 6, 14, 17, 10, 12, 9, 15]

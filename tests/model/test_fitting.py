@@ -3,19 +3,17 @@ import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import network as network_module
 from model.batches import BatchPlan, SplitReader, make_chunks
 from model.checkpoint import decode_tensors, encode_tensors, name_parts, restore
 from model.examples import Examples
 from model.fitting import ChunkLoss, Listener, Program, Progress, Standing, fit, side_by_side
 from model.lockstep import begin, compile_run
-from model.network import initialise, predict
+from model.network import predict
 from model.recipes import RECIPES, fit_to_data, override
 from model.training import network_of
 from tests.helpers import Digits
@@ -189,24 +187,3 @@ def test_threads_are_limited_by_cores_and_by_runs(monkeypatch):
     side_by_side(lambda run, stop: None, range(2))
     side_by_side(lambda run, stop: None, range(9))
     assert sizes == [2, 3]
-
-
-def test_monitored_examples_run_through_the_network_in_pieces(monkeypatch):
-    _, data = reader()
-    config = fit_to_data(override(RECIPES["article-manual"].config, layers=(20, 5, 10)), 20, 10, 90)
-    seen = []
-
-    def predict_few(network, parameters, images):
-        seen.append(len(images))
-        return predict(network, parameters, images)
-
-    monkeypatch.setattr(network_module, "PIECE_BYTES", 40 * sum(config.layers) * 4)
-    monkeypatch.setattr(network_module, "predict", predict_few)
-    parameters = initialise(config.layers, 1)
-    program = Program(Standing(0, SimpleNamespace(parameters=parameters)), lambda *chunk: None)
-    curve = []
-    listener = Listener(lambda point, parameters: curve.append(point), lambda standing: None)
-    fit(config, program, [], data, listener, REPORT_EVERY)
-    predicted = predict(network_of(config), parameters, data.images).numpy().argmax(axis=1)
-    assert seen == [40, 40, 10]
-    assert [(point.num_correct, point.num_monitored) for point in curve] == [((predicted == data.labels).sum(), 90)]

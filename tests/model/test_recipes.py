@@ -72,6 +72,7 @@ def test_values_up_to_a_limit_are_accepted_and_others_rejected_by_name(setting, 
     ("changes", "message"),
     [
         ({"num_steps": 5, "num_epochs": 2.0}, "configuration: give either num_steps or num_epochs"),
+        ({"num_replicas": 3}, "configuration: num_replicas 3 does not divide batch_size 10"),
         ({"step": "compare", "num_replicas": 2}, "configuration: the step compare works with one replica only"),
         ({"layers": (784, -2, 10)}, "layers.1: Input should be greater than 0, found -2"),
         ({"dropout": 1.0}, "dropout: Input should be less than 1, found 1.0"),

@@ -67,13 +67,9 @@ def test_same_seed_gives_the_same_bits():
     assert not np.array_equal(first, flat(train(config(seed=2))[0]))
 
 
-MODERN = {
-    "activation": "relu",
-    "output": "softmax",
-    "loss": "cross-entropy",
-    "start": "he",
-    "layers": (20, 70, 9, 3),
-} | {"momentum": 0.9, "weight_decay": 1e-3, "schedule": "cosine", "weights_rate": 0.1, "biases_rate": 0.1}
+MODERN = {"activation": "relu", "output": "softmax", "loss": "cross-entropy", "start": "he"}
+MODERN |= {"layers": (20, 70, 9, 3), "momentum": 0.9, "weight_decay": 1e-3, "schedule": "cosine"}
+MODERN |= {"weights_rate": 0.1, "biases_rate": 0.1}
 
 
 @pytest.mark.parametrize("changes", [{}, MODERN, MODERN | {"dropout": 0.2}])

@@ -42,23 +42,14 @@ _NEGATED_BY_SWAP = (ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In, ast.NotIn)
 
 
 class Change(NamedTuple):
-    """One edit of a file.
+    """One edit of a file."""
 
-    Attributes:
-        file: path below the repository's root.
-        line: where the edit begins, from 1.
-        function: qualified name of the function or class that it is in, or "module".
-        before: the edited lines as they are, with each run of whitespace made one space.
-        after: the same lines with the edit.
-        source: the whole file with the edit.
-    """
-
-    file: str
-    line: int
-    function: str
-    before: str
-    after: str
-    source: bytes
+    file: str  # path below the repository's root
+    line: int  # where the edit begins, from 1
+    function: str  # qualified name of the function or class that it is in, or "module"
+    before: str  # the edited lines as they are, with each run of whitespace made one space
+    after: str  # the same lines with the edit
+    source: bytes  # the whole file with the edit
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -67,7 +58,6 @@ class Change(NamedTuple):
 
 
 def find_changes(file: str, source: bytes) -> list[Change]:
-    """Return every change of a file, in the order of its lines."""
     finder = _Finder(source)
     finder.visit(ast.parse(source))
     edits = sorted(set(finder.edits))
@@ -206,7 +196,6 @@ class _Finder(ast.NodeVisitor):
             self._replace(test, f"not ({self._source[self._start(test) : self._end(test)].decode()})")
 
     def _swap(self, left: ast.expr, operator: ast.AST, right: ast.expr) -> None:
-        """Swap the operator between two operands."""
         token, other = SWAPPED_OPERATORS[type(operator)]
         start = self._source.index(token.encode(), self._end(left), self._start(right))
         self._edit(start, start + len(token), other)

@@ -32,7 +32,6 @@ class MnistByBeam(mnist.MNIST):
 
 
 def build(kind: str, source: str, data_folder: str) -> dict:
-    """Build and return the result."""
     accept(Path(source))
     builder = {"plain": mnist.MNIST, "beam": MnistByBeam}[kind](data_dir=data_folder)
     config = tfds.download.DownloadConfig(manual_dir=source, beam_runner="FnApiRunner", beam_options=None)
@@ -50,7 +49,6 @@ def accept(source: Path) -> None:
 
 
 def digests(path: Path) -> list[str]:
-    """Return the SHA-256 of each record of a file."""
     return [hashlib.sha256(record).hexdigest() for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()]
 
 
