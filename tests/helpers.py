@@ -167,6 +167,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def artefacts(workspace: Path) -> dict[str, bytes]:
+    """Return the contents of a workspace without the files that tell times."""
+    kept = contents(workspace).items()
+    return {name: data for name, data in kept if not name.endswith(("run.json", "learning_curve.parquet"))}
+
+
 @contextlib.contextmanager
 def run_server(command: list[str], address: str, log: Path, environment: dict[str, str]) -> Iterator[None]:
     """Run a server until the block ends; raises RuntimeError if it does not listen on its address."""

@@ -21,7 +21,7 @@ from pipeline.sources.catalog import EMBEDDED
 from pipeline.storage.schemas import TABLES as DOCUMENTED
 from pipeline.storage.tables import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES
 from tests.damage import damage
-from tests.helpers import Digits, backbeam, contents
+from tests.helpers import Digits, artefacts, backbeam, contents
 
 TABLES = EVALUATION_TABLES + TRAINING_TABLES
 KEYS = ("split", "index", "label", "predicted", "step", "slicing", "position", "bin", "layer", "parameter")
@@ -82,25 +82,7 @@ def test_a_second_run_does_nothing_and_says_the_same(first_run, workspace):
 def test_another_run_has_the_same_bytes(first_run, tmp_path):
     done = again(tmp_path / "other")
     assert done.json["run_id"] == first_run[1].json["run_id"]
-
-    def artefacts(workspace):
-        kept = contents(workspace).items()
-        return {name: data for name, data in kept if not name.endswith(("run.json", "learning_curve.parquet"))}
-
-    assert artefacts(tmp_path / "other") == artefacts(first_run[0])  # the other two tell times
-
-
-def test_the_other_step_and_another_seed_are_other_runs(tmp_path, digits_folder):
-    arguments = ("--dataset", digits_folder, "--num-steps", "50")
-    variations = ((), ("--step", "autodiff"), ("--seed", "2"))
-    results = [again(tmp_path / "ws", *arguments, *more).json for more in variations]
-    assert len({result["run_id"] for result in results}) == 3
-    assert [result["skipped"] for result in results] == [[], ["preprocess", "validate"], ["preprocess", "validate"]]
-    found = rows(tmp_path / "ws", "evaluations")
-    assert set(found["run_id"]) == {result["run_id"] for result in results}
-    assert set(zip(found["run_id"], found["split"], strict=True)) == {
-        (result["run_id"], split) for result in results for split in ("train", "test")
-    }
+    assert artefacts(tmp_path / "other") == artefacts(first_run[0])
 
 
 @pytest.mark.slow
@@ -160,24 +142,13 @@ def test_both_steps_in_lockstep(tmp_path, digits_folder):
     assert result["agreement"]["largest_difference"] == table["largest_difference"].max()
     assert result["agreement"]["drift"] == table["drift"].iloc[-1] < 1e-2
     assert table["drift"].notna().all()
-    manual, autodiff = (again(tmp_path / "ws", *arguments, "--step", step).json for step in ("manual", "autodiff"))
-    for alone in (manual, autodiff):
-        row = rows(tmp_path / "ws", "gradient_agreement").set_index("run_id").loc[alone["run_id"]]
-        assert (row["step"], alone["agreement"]) == (1500, None)
-        assert row["largest_difference"] < 1e-12 < row["largest_parameter"]
-        assert np.isnan(row["drift"])
-    of = [
-        decode_parameters((Path(run["paths"]["run"]) / "parameters.safetensors").read_bytes())
-        for run in (manual, autodiff, result)
-    ]
-    alone = max(
-        abs(ours - theirs).max() for x, y in zip(*of[:2], strict=True) for ours, theirs in zip(x, y, strict=True)
-    )
-    assert result["agreement"]["drift"] == pytest.approx(alone, abs=1e-3)
-    assert (
-        "one manual step and one autodiff step differ by"
-        in backbeam("run", "--workspace", tmp_path / "ws", *arguments, "--step", "compare").out
-    )
+    alone = again(tmp_path / "ws", *arguments, "--step", "manual").json
+    row = rows(tmp_path / "ws", "gradient_agreement").set_index("run_id").loc[alone["run_id"]]
+    assert (row["step"], alone["agreement"]) == (1500, None)
+    assert row["largest_difference"] < 1e-12 < row["largest_parameter"]
+    assert np.isnan(row["drift"])
+    text = backbeam("run", "--workspace", tmp_path / "ws", *arguments, "--step", "compare").out
+    assert "one manual step and one autodiff step differ by" in text
 
 
 @pytest.mark.parametrize("step", ["manual", "compare"])
@@ -271,15 +242,6 @@ def test_the_predictions_are_those_of_the_saved_parameters(first_run):
     np.testing.assert_allclose(np.stack(test["probabilities"]), a, atol=1e-4)
 
 
-def test_the_learning_curve(first_run):
-    curve = rows(first_run[0], "learning_curve").sort_values("step")
-    assert curve["step"].tolist() == list(range(0, 10_001, 1000))
-    assert (curve["num_monitored"] == 1000).all()
-    assert curve["num_correct"].iloc[-1] == first_run[1].json["test"]["first_1000_correct"]
-    assert np.isnan(curve["loss"].iloc[0])
-    assert curve["loss"].iloc[-1] < curve["loss"].iloc[1]
-
-
 @pytest.mark.parametrize("table", TABLES)
 def test_every_table_carries_its_origin_zstd_and_checksums(table, first_run):
     workspace, done = first_run
@@ -318,14 +280,18 @@ def test_duckdb_pandas_and_polars_read_every_table(table, first_run):
         pd.testing.assert_frame_equal(ordered[0], frame, check_dtype=False)
 
 
-@pytest.mark.parametrize("how", ["flip a bit", "cut a byte", "empty", "extend", "delete"])
 @pytest.mark.parametrize(
-    "kind",
-    ["train-*.tfrecord", "manifest.json", "parameters.safetensors", "predictions/*/*", "learning_curve/*/*"],
+    ("kind", "how"),
+    [
+        ("train-*.tfrecord", "flip a bit"),
+        ("train-*.tfrecord", "delete"),
+        ("manifest.json", "cut a byte"),
+        ("parameters.safetensors", "empty"),
+        ("predictions/*/*", "extend"),
+        ("learning_curve/*/*", "delete"),
+    ],
 )
 def test_a_corrupt_artefact_is_named_and_never_used(kind, how, workspace):
-    if (kind, how) == ("manifest.json", "delete"):
-        pytest.skip("without a manifest there is no data set: it is built again")
     path = next(workspace.rglob(kind))
     damage(path, how)
     before = contents(workspace)

@@ -1,8 +1,5 @@
 """The peers: all compute the same, and one that does not, or fails, is named."""
 
-import os
-import signal
-from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -26,27 +23,13 @@ def small_work(case, sizes, num_steps=20):
     return Work(config, start, images, random.integers(0, sizes[-1], images.shape[:3]).astype(np.int32))
 
 
-def optional(package, module):
-    """A peer of the extra bench, which the tests do without; imported in a process of its own."""
-    absent = pytest.mark.skipif(find_spec(package) is None, reason=f"{package} is not installed (extra bench)")
-    return pytest.param(module, marks=absent)
-
-
-@pytest.mark.parametrize("case", "AC")
-@pytest.mark.parametrize("module", [optional("torch", "pytorch_eager"), optional("jax", "jax_scan")])
-def test_optional_peers_compute_the_same(module, case):
-    work = small_work(case, (40, 9, 8, 10))
-    for peer in [peer for peer in table.PEERS.values() if peer.module == module]:
-        with child_of(peer.title, module) as child:
-            for setting in peer.settings:
-                steps.check(peer, work, child.ask("trained", work, setting))
-
-
-def test_the_end_of_a_peers_process_is_told():
-    with child_of("NumPy", "numpy_loop") as child:
-        os.kill(child.process_id, signal.SIGKILL)
-        with pytest.raises(PeerFailed, match="NumPy: the process has ended"):
-            child.ask("import_seconds")
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [("numpy_loop", "a peer: run: AttributeError"), ("no_such_module", "a peer: the process has ended; it was to run")],
+)
+def test_an_error_and_the_end_of_a_peers_process_are_told(module, message):
+    with child_of("a peer", module) as child, pytest.raises(PeerFailed, match=message):
+        child.ask("run", 1)  # which needs `choose` first
 
 
 def test_a_peer_that_computes_something_else_is_found():

@@ -1,6 +1,6 @@
 """The Flex Template: every parameter is an option of `backbeam preprocess`; what the launcher makes of them.
 
-tests/engines/test_flex_template.py runs what Dataflow's launcher would run.
+tests/engines/test_dataflow.py runs what Dataflow's launcher would run.
 """
 
 import json

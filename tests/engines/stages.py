@@ -48,8 +48,3 @@ def workspace_without(stage, made, folder):
         shutil.rmtree(workspace / "reports" / table)
     next(workspace.glob("runs/*/evaluation.json")).unlink()
     return workspace
-
-
-def artefacts(workspace):
-    kept = contents(workspace).items()
-    return {name: data for name, data in kept if not name.endswith(("run.json", "learning_curve.parquet"))}

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from tests.engines.catalogue import ENGINES
-from tests.engines.stages import WRITTEN, artefacts, command_of, run_on, run_twice_on, workspace_without
-from tests.helpers import contents
+from tests.engines.stages import WRITTEN, command_of, run_on, run_twice_on, workspace_without
+from tests.helpers import artefacts, contents
 
 pytestmark = pytest.mark.engines
 BY_NAME = {engine.name: engine for engine in ENGINES}

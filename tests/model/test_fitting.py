@@ -86,13 +86,6 @@ def test_run_resumed_after_any_chunk_gives_the_same_bits(recipe, changes, window
         assert any(np.any(part) for part in tf.nest.flatten(ends[0].state.velocity))
 
 
-def test_seconds_continue_after_resume():
-    config = override(fit_to_data(RECIPES["nielsen-30"].config, 20, 3, 90), num_steps=20)
-    start = Standing(0, begin(config))._replace(seconds=1000.0)
-    end, curve, ends = fit_from(start, config, compile_run(config), 2**30)
-    assert all(point.seconds >= 1000.0 for point in (end, *curve, *ends))
-
-
 def test_failure_stops_the_other_runs_and_is_raised():
     stopped = threading.Event()
 
