@@ -11,20 +11,16 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from pipeline.sources.catalog import FILE_NAMES
-from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC
 from pipeline.storage.files import remove_tree
-from tests.benchmarks.cases import read_digits
+from tests.benchmarks.cases import write_source
 from tests.benchmarks.common import Folder, Output, Row, describe_machine, errors_end, in_child, save
 from tests.benchmarks.memory import Measured, check_measurable
 from tests.benchmarks.tfds import compare
 from tests.benchmarks.ways import LARGE, OTHERS, OURS
 
 SMALL = 70_000
-PIECE = 10_000  # images written at once
 
 
 def main(
@@ -59,7 +55,7 @@ def measure(
     """Write a source of that many images and go each way, in turn, each in a process of its own."""
     place = folder / str(num_examples)
     typer.echo(f"writing {num_examples:,} images to {place}", err=True)
-    write_source(place / "source", num_examples)
+    write_source(place / "source", num_examples - num_examples // 7, num_examples // 7)
     for repeat in range(repeats):
         for name, way in ways.items():
             measured = in_child(way, place)
@@ -75,22 +71,6 @@ def measure_peer(folder: Path) -> tuple[list[Row], list[str]]:
         return [_row(way, SMALL, build, measured) for way, build, measured in compare.measure(folder)], []
     except compare.Unavailable as reason:
         return [], [f"TensorFlow Datasets is left out: {reason}"]
-
-
-def write_source(folder: Path, num_examples: int) -> None:
-    """Write digits, again and again, as four IDX files: a seventh of them as the test split."""
-    folder.mkdir(parents=True)
-    _, images, labels = read_digits()
-    num_test = num_examples // 7
-    sizes = (num_examples - num_test, num_test)
-    for (images_name, labels_name), size in zip((FILE_NAMES[:2], FILE_NAMES[2:]), sizes, strict=True):
-        with (folder / images_name).open("wb") as image_file, (folder / labels_name).open("wb") as label_file:
-            image_file.write(np.array([IMAGES_MAGIC, size, 28, 28], ">u4").tobytes())
-            label_file.write(np.array([LABELS_MAGIC, size], ">u4").tobytes())
-            for start in range(0, size, PIECE):
-                chosen = np.arange(start, min(size, start + PIECE)) % len(labels)
-                image_file.write(images[chosen].tobytes())
-                label_file.write(labels[chosen].astype(np.uint8).tobytes())
 
 
 def table(rows: list[Row]) -> list[str]:

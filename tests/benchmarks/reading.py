@@ -33,7 +33,7 @@ def main(
         errors_end("reading"),
         tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary,
     ):
-        dataset = in_child(make_dataset, Path(temporary), num_examples)
+        dataset = make_dataset(Path(temporary), num_examples)
         rows = [*in_child(read, dataset, RESIDENT_MIB), *in_child(read, dataset, STREAMING_MIB)]
         typer.echo("\n".join(["", f"{describe_machine()}, one of them used", *table(rows), save(output, rows)]))
 

@@ -6,28 +6,24 @@ Exit codes: 0 done, however fast and large; those of backbeam if something faile
 """
 
 import resource
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from model.examples import Examples
 from model.recipes import TrainingConfig, find_recipe, fit_to_data, override
 from pipeline.context import quiet_imports
-from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, ShardInfo, load_manifest
-from pipeline.preprocess.shards import default_num_shards, encode_shard, shard_name
-from pipeline.sources.blocks import SourceInfo
-from pipeline.storage.files import digest_of, write_atomically
+from pipeline.preprocess.manifest import load_manifest
 from pipeline.train.checkpoint_policy import CheckpointPolicy
-from tests.benchmarks.cases import read_digits
+from tests.benchmarks.cases import write_source
 from tests.benchmarks.common import Folder, Output, Row, describe_machine, errors_end, in_child, save
 
 NUM_TEST = 1000
-SHARD_EXAMPLES = 8192  # of 28 x 28 pixels: the usual size of a shard
 NUM_CLASSES = 10
 BATCH_SIZE = 128
 
@@ -49,7 +45,7 @@ def measure(num_examples: int, window_mib: int, folder: Path | None) -> Row:
     with tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary:
         workspace = Path(temporary)
         typer.echo(f"writing {num_examples:,} examples to {workspace}", err=True)
-        dataset = in_child(make_dataset, workspace, num_examples)
+        dataset = make_dataset(workspace, num_examples)
         config = training_config(num_examples, window_mib)
         typer.echo("training", err=True)
         trained = in_child(train, workspace, dataset, config)
@@ -66,50 +62,12 @@ def training_config(num_examples: int, window_mib: int) -> TrainingConfig:
 
 
 def make_dataset(workspace: Path, num_examples: int) -> Path:
-    """Write digits, again and again, as a complete data set of shards of the usual size; return its folder."""
-    with quiet_imports():
-        from pipeline.preprocess.beam_job import describe_split
-
-    _, images, labels = read_digits()
-    sizes = {"train": num_examples, "test": NUM_TEST}
-    skeleton = _skeleton(num_examples)
-    folder = workspace / "datasets" / skeleton.dataset_id
-    splits = {}
-    for split, size in sizes.items():
-        infos = list(_write_shards(folder, split, size, images, labels))
-        splits[split] = describe_split(split, infos, skeleton.num_pixels)
-    manifest = Manifest.model_validate(dict(skeleton) | {"splits": splits})
-    write_atomically(folder / MANIFEST_NAME, manifest.to_json())
-    return folder
-
-
-def _skeleton(num_examples: int) -> Manifest:
-    source = SourceInfo(name="made-up", num_bytes=num_examples, sha256=digest_of(str(num_examples).encode()))
-    return Manifest(
-        name="streaming",
-        height=28,
-        width=28,
-        class_names=tuple(map(str, range(NUM_CLASSES))),
-        config=PreprocessConfig(seed=1, num_shards=default_num_shards(num_examples, 784)),
-        sources=(source,),
-        splits={},
-        num_rejected=0,
-        rejected=None,
-    )
-
-
-def _write_shards(
-    folder: Path, split: str, num_examples: int, images: np.ndarray, labels: np.ndarray
-) -> Iterator[ShardInfo]:
-    num_shards = default_num_shards(num_examples, 784)
-    for shard in range(num_shards):
-        start = shard * SHARD_EXAMPLES
-        indices = np.arange(start, min(num_examples, start + SHARD_EXAMPLES))
-        chosen = indices % len(labels)
-        examples = Examples(indices, images[chosen], labels[chosen].astype(np.int64))
-        data, info = encode_shard(shard_name(split, shard, num_shards), examples, NUM_CLASSES)
-        write_atomically(folder / info.name, data)
-        yield info
+    """Preprocess digits, again and again; return the data set's folder."""
+    write_source(workspace / "source", num_examples, NUM_TEST)
+    command = [Path(sys.executable).with_name("backbeam"), "preprocess", "--quiet", "--dataset", workspace / "source"]
+    subprocess.run([*command, "--workspace", workspace], check=True, stdout=subprocess.DEVNULL)
+    shutil.rmtree(workspace / "source")
+    return next((workspace / "datasets").glob("source-*"))
 
 
 def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Row:
