@@ -52,6 +52,9 @@ class Emulated:
         """Every object below a folder, by what stands after it."""
         return {name.removeprefix(f"{folder}/"): self.get(name) for name in sorted(self.names(folder))}
 
+    def visible(self, folder: str) -> dict[str, bytes]:
+        return {name: data for name, data in self.contents(folder).items() if not name.startswith(".")}
+
 
 class Amazon(Emulated):
     """S3, or Google's store, which speaks its language."""

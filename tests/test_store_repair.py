@@ -5,19 +5,9 @@ from fnmatch import fnmatchcase
 import pytest
 
 from tests.damage import DAMAGES, KINDS
-from tests.helpers import backbeam, contents
+from tests.helpers import contents
 
 FILES = ("shard", "rejected", "validation table", "parameters", "evaluation table", "seeds table")
-
-
-@pytest.fixture
-def verify_in_store(store, tmp_path):
-
-    def verify(*arguments):
-        changed = store.environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
-        return backbeam("verify", store.uri(tmp_path.name), "--json", *arguments, environment=changed)
-
-    return verify
 
 
 @pytest.fixture
@@ -33,15 +23,10 @@ def find(files, kind):
     return name
 
 
-def stored_files(store, tmp_path):
-    files = store.contents(tmp_path.name)
-    return {name: data for name, data in files.items() if not name.startswith(".")}
-
-
 @pytest.mark.parametrize(
     "how", ["flip a bit", *(pytest.param(how, marks=pytest.mark.slow) for how in ("truncate", "empty", "delete"))]
 )
-def test_damaged_files_are_repaired_to_the_same_bytes(how, verify_in_store, store, before, tmp_path):
+def test_damaged_files_are_repaired_to_the_same_bytes(how, run_in_store, store, before, tmp_path):
     kinds = FILES if how != "flip a bit" else ("shard", "rejected", "validation table", "seeds table")
     names = [find(before, kind) for kind in kinds]
     for name in names:
@@ -50,23 +35,23 @@ def test_damaged_files_are_repaired_to_the_same_bytes(how, verify_in_store, stor
         else:
             store.put(f"{tmp_path.name}/{name}", DAMAGES[how](before[name]))
     uris = {store.uri(f"{tmp_path.name}/{name}") for name in names}
-    done = verify_in_store()
+    done = run_in_store("verify", "--json")
     assert (done.code, "Traceback" in done.err) == (4, False), done.err
     assert {fault["path"] for fault in done.json["faults"]} == uris
     assert any(uri in done.err for uri in uris)
-    repaired = verify_in_store("--repair")
+    repaired = run_in_store("verify", "--json", "--repair")
     assert repaired.code == 0, repaired.err
     assert repaired.json["sound"]
     assert set(repaired.json["repaired"]) == uris
-    assert stored_files(store, tmp_path) == before
+    assert store.visible(tmp_path.name) == before
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["origin", "manifest", "run", "evaluation"])
-def test_a_lost_record_is_reported_and_not_repaired(kind, verify_in_store, store, before, tmp_path):
+def test_a_lost_record_is_reported_and_not_repaired(kind, run_in_store, store, before, tmp_path):
     name = find(before, kind)
     store.delete(f"{tmp_path.name}/{name}")
-    done = verify_in_store("--repair")
+    done = run_in_store("verify", "--json", "--repair")
     assert done.code == 4, done.err
     assert store.uri(f"{tmp_path.name}/{name}") in done.err
-    assert stored_files(store, tmp_path) == {key: data for key, data in before.items() if key != name}
+    assert store.visible(tmp_path.name) == {key: data for key, data in before.items() if key != name}

@@ -51,12 +51,6 @@ def test_orders_of_epochs_and_seeds_differ():
     assert list(seen) == list(labels_of([30, 20], plan_for(50, 2)))
 
 
-def test_images_stay_with_their_labels():
-    for images, labels in make_chunks(reader([9, 6]), plan_for(15, 2)):
-        assert images.dtype == np.uint8
-        np.testing.assert_array_equal(images[..., 0], labels)
-
-
 def test_window_holds_as_many_shards_as_fit_the_budget():
     plan = plan_for(100, 1, window_bytes=2 * 25)
     windows = epoch_windows((10, 10, 10, 30, 5), plan, 2, epoch=0)
