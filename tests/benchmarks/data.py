@@ -35,10 +35,7 @@ def main(
     """Time preprocessing, validation and evaluation, and watch their memory."""
     wanted = ways.split(";")
     sizes = [(small, OURS | OTHERS, repeats), (large // 10, LARGE, 1), (large, LARGE, 1)]
-    with (
-        tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary,
-        errors_end("data"),
-    ):
+    with tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary, errors_end("data"):
         check_measurable()
         rows = []
         for size, all_ways, times in sizes:

@@ -29,10 +29,7 @@ def main(
     output: Output = Path("build/benchmarks/reading.parquet"),
 ) -> None:
     """Read a data set that stays in memory, and the same with a window that it does not fit."""
-    with (
-        errors_end("reading"),
-        tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary,
-    ):
+    with errors_end("reading"), tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary:
         dataset = make_dataset(Path(temporary), num_examples)
         rows = [*in_child(read, dataset, RESIDENT_MIB), *in_child(read, dataset, STREAMING_MIB)]
         typer.echo("\n".join(["", f"{describe_machine()}, one of them used", *table(rows), save(output, rows)]))

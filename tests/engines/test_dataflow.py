@@ -19,10 +19,7 @@ from tests.emulators import google
 from tests.engines.isolation import isolated
 from tests.helpers import BACKBEAM, Digits, backbeam
 
-pytestmark = [
-    pytest.mark.engines,
-    pytest.mark.skipif(not find_spec("apitools"), reason="needs the extra `gcp`"),
-]
+pytestmark = [pytest.mark.engines, pytest.mark.skipif(not find_spec("apitools"), reason="needs the extra `gcp`")]
 
 ROOT = Path(__file__).parents[2]
 WHERE = ("--runner=DataflowRunner", "--project=backbeam-test", "--region=europe-west1", "--no_auth")

@@ -13,11 +13,16 @@ Change = Callable[[dict[str, Any]], object]
 def forge(path: Path, change: Change) -> bytes:
     """Change a record, update its own digest, and return its bytes."""
     content = json.loads(path.read_bytes())
-    content.pop("record_sha256")
     change(content)
-    content["record_sha256"] = digest_of(_canonical(content))
-    path.write_bytes(_canonical(content))
+    path.write_bytes(seal(content))
     return path.read_bytes()
+
+
+def seal(content: dict[str, Any]) -> bytes:
+    """Return a record as it is written, with its own digest."""
+    content.pop("record_sha256", None)
+    content["record_sha256"] = digest_of(_canonical(content))
+    return _canonical(content)
 
 
 def forge_file(record: Path, find: Callable[[dict[str, Any]], dict[str, Any]], path: Path, data: bytes) -> None:

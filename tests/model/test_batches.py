@@ -32,9 +32,7 @@ def plan_for(num_examples, epochs, batch_size=5, window_bytes=2**30, seed=1):
 
 
 @given(
-    st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(sum),
-    st.integers(1, 9),
-    st.sampled_from([1, 30, 2**30]),
+    st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(sum), st.integers(1, 9), st.sampled_from([1, 30, 2**30])
 )
 @settings(max_examples=30, deadline=None)
 def test_every_epoch_holds_every_example_once(sizes, batch_size, window_bytes):

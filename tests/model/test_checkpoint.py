@@ -4,14 +4,7 @@ import tensorflow as tf
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from model.checkpoint import (
-    decode_parameters,
-    decode_tensors,
-    encode_parameters,
-    encode_tensors,
-    name_parts,
-    restore,
-)
+from model.checkpoint import decode_parameters, decode_tensors, encode_parameters, encode_tensors, name_parts, restore
 from model.errors import CorruptArtefact
 from model.network import Layer, initialise
 from model.recipes import RECIPES, override

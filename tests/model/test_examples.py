@@ -97,8 +97,7 @@ def test_encoding_does_not_import_tensorflow():
 
 
 @pytest.mark.parametrize(
-    ("index", "label"),
-    [(b"\x05\x03", b"\x07"), (b"\x85\x83", b"\x07"), (b"\xac\x00", b"\x07"), (b"\xac\x02", b"\xff")],
+    ("index", "label"), [(b"\x05\x03", b"\x07"), (b"\x85\x83", b"\x07"), (b"\xac\x00", b"\x07"), (b"\xac\x02", b"\xff")]
 )
 def test_malformed_varints_are_rejected(index, label):
     data = encode(Examples(np.array([300]), np.zeros((1, 4), np.uint8), np.array([7])))

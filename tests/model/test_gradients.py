@@ -50,11 +50,7 @@ CHANGES = SMOOTH | {
         np.zeros_like(x),
         y,
     ),
-    "outputs far out": lambda parameters, x, y: (
-        move_last(parameters, lambda w: w, lambda b: 1000 * tf.sign(b)),
-        x,
-        y,
-    ),
+    "outputs far out": lambda parameters, x, y: (move_last(parameters, lambda w: w, lambda b: 1000 * tf.sign(b)), x, y),
 }
 
 
@@ -131,12 +127,7 @@ def published_manual_rule(w1, b1, w2, b2, x, y):
     d_a1 = d_z2 @ w2.T
     d_z1 = d_a1 * sigma_prime(z1)
     d_w1 = x.T @ d_z1
-    return (
-        w1 - eta * d_w1,
-        b1 - eta * np.mean(d_z1, axis=0),
-        w2 - eta * d_w2,
-        b2 - eta * np.mean(d_z2, axis=0),
-    )
+    return (w1 - eta * d_w1, b1 - eta * np.mean(d_z1, axis=0), w2 - eta * d_w2, b2 - eta * np.mean(d_z2, axis=0))
 
 
 def published_autodiff_rule(w1, b1, w2, b2, x, y):
@@ -158,8 +149,7 @@ def as_published(parameters):
 
 @pytest.mark.parametrize("step", ["manual", "autodiff"])
 @pytest.mark.parametrize(
-    ("recipe", "rule"),
-    [("article-manual", published_manual_rule), ("article-autodiff", published_autodiff_rule)],
+    ("recipe", "rule"), [("article-manual", published_manual_rule), ("article-autodiff", published_autodiff_rule)]
 )
 def test_step_of_a_recipe_equals_the_published_rule(recipe, rule, step):
     config = override(RECIPES[recipe].config, step=step, seed=3)

@@ -10,15 +10,7 @@ from model.fitting import Listener, Program, Standing, fit
 from model.lockstep import begin, compile_run
 from model.network import initialise
 from model.recipes import RECIPES, fit_to_data, override
-from model.training import (
-    batch_gradients,
-    compile_chunk,
-    draw_masks,
-    draw_uint16,
-    dropout_key,
-    start_state,
-    update,
-)
+from model.training import batch_gradients, compile_chunk, draw_masks, draw_uint16, dropout_key, start_state, update
 from tests.helpers import Digits
 
 
