@@ -7,8 +7,6 @@ Exit codes: 0 done, however fast and large; those of backbeam if something faile
 
 import resource
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +20,7 @@ from pipeline.preprocess.manifest import load_manifest
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from tests.benchmarks.cases import write_source
 from tests.benchmarks.common import Folder, Output, Row, describe_machine, errors_end, in_child, save
+from tests.benchmarks.ways import preprocess_source
 
 NUM_TEST = 1000
 NUM_CLASSES = 10
@@ -64,10 +63,9 @@ def training_config(num_examples: int, window_mib: int) -> TrainingConfig:
 def make_dataset(workspace: Path, num_examples: int) -> Path:
     """Preprocess digits, again and again; return the data set's folder."""
     write_source(workspace / "source", num_examples, NUM_TEST)
-    command = [Path(sys.executable).with_name("backbeam"), "preprocess", "--quiet", "--dataset", workspace / "source"]
-    subprocess.run([*command, "--workspace", workspace], check=True, stdout=subprocess.DEVNULL)
+    in_child(preprocess_source, workspace, "made", [])
     shutil.rmtree(workspace / "source")
-    return next((workspace / "datasets").glob("source-*"))
+    return next((workspace / "made" / "datasets").iterdir())
 
 
 def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Row:
