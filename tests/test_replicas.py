@@ -98,7 +98,8 @@ def test_the_loss_of_a_process_ends_the_other(lost, how, mirrored, tmp_path):
         assert running[1 - lost].returncode == 7, err
         assert how != signal.SIGTERM or running[lost].wait(60) == 143
     assert out == ""
-    assert "another worker of the cluster is gone or does not answer" in " ".join(err.split())
+    if how == signal.SIGKILL:
+        assert "another worker of the cluster is gone or does not answer" in " ".join(err.split())
     assert "Traceback" not in err
     left = {name for name in contents(workspace) if name not in before}
     if lost == 1:  # a chief that was killed can clear nothing away; what it began has no record
