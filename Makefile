@@ -59,10 +59,9 @@ bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow
 fuzz: $(VENV)/installed-fuzz  ## hostile input for every reader; says how many inputs were tried
 	@$(BIN)/python -m pytest -rs tests/fuzz/test_hypothesis.py tests/fuzz/test_atheris.py
 
-docs: $(VENV)/installed-test  ## docs/cli.md, docs/tables.md and docs/scale.md, from the code
+docs: $(VENV)/installed-test  ## docs/cli.md and docs/tables.md, from the code
 	@$(BIN)/python -m tests.cli_reference
 	@$(BIN)/python -m tests.tables_page
-	@$(BIN)/python -m tests.scale_page
 
 screenshots: $(VENV)/installed-test  ## the pictures in docs/, of the report and of a terminal; needs Chromium
 	@$(BIN)/python -m tests.screenshots docs
@@ -71,7 +70,6 @@ lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m tests.class_names
 
 types: $(VENV)/installed-dev
 	@$(BIN)/mypy

@@ -50,7 +50,6 @@ def chromium() -> Iterator[Chrome]:
 
 
 def show(driver: Chrome, page: Path, width: int = 1100, height: int = 900, dark: bool = False) -> None:
-    """Open a page on a screen of that size, light or dark."""
     wished = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce"}
     emulate_media(driver, "", wished)
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
@@ -65,14 +64,7 @@ def emulate_media(driver: Chrome, media: str, wished: dict[str, str]) -> None:
 
 
 def take_picture(driver: Chrome, first: str, last: str, margin: int = 24) -> bytes:
-    """Return a PNG file of the page as wide as the screen, from the top of an element to the bottom of another.
-
-    Args:
-        driver: that shows the page.
-        first: selector of the first element.
-        last: selector of the last element.
-        margin: pixels around them.
-    """
+    """Return a PNG file of the page as wide as the screen, from the top of an element to the bottom of another."""
     ends = "return [...arguments].map((name) => document.querySelector(name).getBoundingClientRect())"
     boxes = driver.execute_script(ends, first, last)
     scrolled = driver.execute_script("return scrollY")
@@ -84,13 +76,11 @@ def take_picture(driver: Chrome, first: str, last: str, margin: int = 24) -> byt
 
 
 def print_page(driver: Chrome) -> bytes:
-    """Return the page as a PDF file."""
     how: dict[str, Any] = {"printBackground": True, "paperWidth": 8.27, "paperHeight": 11.69}
     return base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", how)["data"])
 
 
 def inspector(driver: Chrome, name: str) -> WebElement:
-    """Find a part of the page's inspector."""
     return driver.find_element(By.ID, f"inspector-{name}")
 
 

@@ -14,7 +14,6 @@ NOTE = "Made from the code by `python -m tests.cli_reference`; a test checks tha
 
 
 def build_page() -> str:
-    """Return the text of the page."""
     command = get_command(app)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="backbeam"), name="backbeam")
     title, rest = html.unescape(text).split("\n", 1)

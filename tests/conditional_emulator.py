@@ -22,7 +22,6 @@ SIGNED = "AWS4-HMAC-SHA256 Credential=an-identity/20260101/us-east-1/s3/aws4_req
 
 
 def take_turns() -> None:
-    """Make writes wait for each other."""
     one_at_a_time = threading.RLock()
 
     def in_turn(handle: Any) -> Any:
@@ -55,7 +54,6 @@ class Generations:
         self._one_at_a_time = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer a request."""
         path = environ["PATH_INFO"]
         translate(environ)
         with self._one_at_a_time:
@@ -92,7 +90,6 @@ class Generations:
 
 
 def run_google(host: str, port: str, bucket: str) -> None:
-    """Serve Google's XML API, with an empty bucket."""
     app = Generations(create_backend_app("s3"), bucket)
     made = Client(app).put(f"/{bucket}")
     assert made.status_code == 200, made.get_data()

@@ -2,9 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -46,6 +46,17 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield emulated
 
 
+@pytest.fixture
+def run_in_store(store: Any, tmp_path: Path) -> Callable[..., Finished]:
+    """Runs a command with this test's own folder of the store as its workspace."""
+
+    def run(command: str, *arguments: object, environment: dict[str, str] | None = None) -> Finished:
+        changed = {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")} | (environment or store.environment)
+        return backbeam(command, "--workspace", store.uri(tmp_path.name), *arguments, environment=changed)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
     """A workspace with a run on the embedded digits, and what the command said; tests that change it work on a copy."""
@@ -57,7 +68,6 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]
 
 @pytest.fixture(scope="session")
 def digits_run(first_run: tuple[Path, Finished]) -> Path:
-    """The workspace of `first_run`."""
     return first_run[0]
 
 

@@ -1,12 +1,9 @@
 """Emulators of object stores on loopback, what lies in them, and a connection to them that can be cut or frozen."""
 
-import os
 import shutil
 import socket
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,10 +14,9 @@ import boto3
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from tests.helpers import free_addresses
+from tests.helpers import START_SECONDS, connect, free_addresses, run_server
 
 _EMULATOR = [sys.executable, str(Path(__file__).with_name("conditional_emulator.py"))]
-START_SECONDS = 60
 BUCKET = "backbeam-test"
 SECRET = "a-secret-that-nobody-may-see"  # noqa: S105 - of an emulator
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "an-identity", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
@@ -35,11 +31,15 @@ AZURE = {
 
 @dataclass
 class Emulated:
-    """A store that is emulated: its URIs, where the emulator listens, what a command needs to find it."""
+    """A store that is emulated: its URIs, where the emulator listens, what a command needs to find it.
+
+    Its subclasses have `names` below a folder, `get`, `put` and `delete` for an object.
+    """
 
     scheme: str
     address: str
     environment: dict[str, str]
+    client: Any
 
     def uri(self, name: str) -> str:
         return f"{self.scheme}://{BUCKET}/{name}"
@@ -52,24 +52,12 @@ class Emulated:
         """Every object below a folder, by what stands after it."""
         return {name.removeprefix(f"{folder}/"): self.get(name) for name in sorted(self.names(folder))}
 
-    def names(self, folder: str) -> list[str]:
-        raise AssertionError
-
-    def get(self, name: str) -> bytes:
-        raise AssertionError
-
-    def put(self, name: str, data: bytes) -> None:
-        raise AssertionError
-
-    def delete(self, name: str) -> None:
-        raise AssertionError
+    def visible(self, folder: str) -> dict[str, bytes]:
+        return {name: data for name, data in self.contents(folder).items() if not name.startswith(".")}
 
 
-@dataclass
 class Amazon(Emulated):
     """S3, or Google's store, which speaks its language."""
-
-    client: Any = None
 
     def names(self, folder: str) -> list[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{folder}/")
@@ -85,10 +73,7 @@ class Amazon(Emulated):
         self.client.delete_object(Bucket=BUCKET, Key=name)
 
 
-@dataclass
 class Azure(Emulated):
-    client: Any = None
-
     def names(self, folder: str) -> list[str]:
         return list(self.client.list_blob_names(name_starts_with=f"{folder}/"))
 
@@ -108,7 +93,7 @@ def amazon(folder: Path, **options: str) -> Iterator[Amazon]:
     [address] = free_addresses(1)
     host, port = address.split(":")
     with (
-        _server([*_EMULATOR, "amazon", "-H", host, "-p", port], address, folder, options),
+        run_server([*_EMULATOR, "amazon", "-H", host, "-p", port], address, folder / "emulator.log", options),
         closing(_client(address)) as client,
     ):
         client.create_bucket(Bucket=BUCKET)
@@ -120,7 +105,7 @@ def google(folder: Path) -> Iterator[Amazon]:
     """An emulated Google Cloud Storage with an empty bucket."""
     [address] = free_addresses(1)
     with (
-        _server([*_EMULATOR, "google", *address.split(":"), BUCKET], address, folder, {}),
+        run_server([*_EMULATOR, "google", *address.split(":"), BUCKET], address, folder / "emulator.log", {}),
         closing(_client(address)) as client,
     ):
         yield Amazon("gs", address, {"STORAGE_EMULATOR_HOST": f"http://{address}"}, client)
@@ -135,7 +120,7 @@ def azure(folder: Path) -> Iterator[Azure]:
     command = [find_azurite(), f"--blobHost={host}", f"--blobPort={port}", *options]
     endpoint = f"http://{address}/{AZURE['AZURE_STORAGE_ACCOUNT_NAME']}"
     with (
-        _server(command, address, folder, {}),
+        run_server(command, address, folder / "emulator.log", {}),
         BlobServiceClient(endpoint, AZURE["AZURE_STORAGE_ACCOUNT_KEY"]) as service,
     ):
         environment = AZURE | {"AZURE_STORAGE_ENDPOINT": endpoint}
@@ -156,55 +141,19 @@ def _client(address: str) -> Any:
     return boto3.client("s3", endpoint_url=f"http://{address}", **names)
 
 
-@contextmanager
-def _server(command: list[str], address: str, folder: Path, options: dict[str, str]) -> Iterator[None]:
-    log = folder / "emulator.log"
-    with log.open("wb") as heard:
-        process = subprocess.Popen(command, stdout=heard, stderr=heard, env=os.environ | options)
-    try:
-        _wait_for(process, address, log)
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _wait_for(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
-    for _ in range(START_SECONDS * 10):
-        if process.poll() is not None:
-            break
-        with suppress(OSError), _connect(address):
-            return
-        time.sleep(0.1)
-    raise RuntimeError(f"{process.args!r} does not listen: {log.read_text()}")
-
-
-def _connect(address: str) -> socket.socket:
-    host, port = address.split(":")
-    return socket.create_connection((host, int(port)), 10)
-
-
 @dataclass
 class Wire:
-    """A way to a store on which requests are broken off in their middle.
+    """A way to a store on which requests are broken off in their middle."""
 
-    Attributes:
-        address: HOST:PORT of this end.
-        target: HOST:PORT of the store.
-        word: what a request is known by.
-        spared: how many of those requests go through before one is broken off.
-        then: "dead": nothing goes through any more; "once": all others do; "silent": the others do, and the one that is
-            broken off is never answered; "unheard": it goes through whole, and only its answer is lost; "halved": it
-            goes through, and half a megabyte of its answer comes back.
-        broken: set when that has happened.
-    """
-
-    address: str
-    target: str
-    word: bytes
-    spared: int
+    address: str  # HOST:PORT of this end
+    target: str  # HOST:PORT of the store
+    word: bytes  # what a request is known by
+    spared: int  # how many of those requests go through before one is broken off
+    # "dead": nothing goes through any more; "once": all others do; "silent": the others do, and the one that is
+    # broken off is never answered; "unheard": it goes through whole, and only its answer is lost; "halved": it goes
+    # through, and half a megabyte of its answer comes back
     then: str
-    broken: threading.Event = field(default_factory=threading.Event)
+    broken: threading.Event = field(default_factory=threading.Event)  # set when that has happened
     _open: list[socket.socket] = field(default_factory=list)
     _unheard: socket.socket | None = None
 
@@ -215,7 +164,7 @@ class Wire:
                 if self.then == "dead" and self.broken.is_set():
                     client.close()
                     continue
-                store = _connect(self.target)
+                store = connect(self.target)
                 self._open += [client, store]
                 for way in (self._ask, self._answer):
                     threading.Thread(target=way, args=(client, store), daemon=True).start()

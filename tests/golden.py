@@ -38,7 +38,6 @@ Golden: TypeAlias = dict[str, dict[str, Any]]
 
 
 def describe_workspace(workspace: Path) -> Golden:
-    """Return what golden.json should hold of a workspace that `build_everything` made."""
     manifests = sorted(workspace.glob("datasets/*/manifest.json"))
     return {
         "manifests": {path.parent.name: _digest(_stable(json.loads(path.read_bytes()))) for path in manifests},
@@ -68,7 +67,6 @@ def _stable(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fields(schema: pa.Schema) -> list[Any]:
-    """List all that a schema says, its metadata included."""
     fields = [[field.name, str(field.type), field.nullable, _texts(field.metadata)] for field in schema]
     return [*fields, _texts(schema.metadata)]
 
@@ -109,7 +107,6 @@ def _digest(content: Any) -> str:
 
 
 def write() -> None:
-    """Write the file anew."""
     with tempfile.TemporaryDirectory() as folder:
         found = describe_workspace(build_everything(Path(folder)) / "ws")
     PAGE.write_text(json.dumps(found, indent=2) + "\n")

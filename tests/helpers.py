@@ -8,6 +8,7 @@ import pty
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipeline.sources.catalog import FILE_NAMES
 
 # the console script in the environment of the interpreter that runs the tests
 BACKBEAM = Path(sys.executable).with_name("backbeam")
+START_SECONDS = 60  # of a server
 
 
 def idx_bytes(magic: int, values: np.ndarray) -> bytes:
@@ -88,7 +90,6 @@ class Finished:
 
 
 def backbeam(*arguments: object, timeout: float = 300, environment: dict[str, str] | None = None) -> Finished:
-    """Run the real command in a process."""
     done = subprocess.run(
         [str(BACKBEAM), *map(str, arguments)],
         capture_output=True,
@@ -99,11 +100,14 @@ def backbeam(*arguments: object, timeout: float = 300, environment: dict[str, st
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
+def write_digits_with_a_bad_label(folder: Path) -> Path:
+    """Write digits of which the first train label, 7, is no class."""
+    labels = labels_bytes(np.array([7, *(np.arange(59) + 1) % 3]))
+    return write_files(folder, Digits().files() | {"train-labels-idx1-ubyte": labels})
+
+
 def build_everything(folder: Path) -> Path:
-    """Fill a folder with what the fixture `everything` describes, and return it."""
-    files = Digits().files()
-    files["train-labels-idx1-ubyte"] = labels_bytes(np.array([7, *(np.arange(59) + 1) % 3]))
-    source = write_files(folder / "digits", files)
+    source = write_digits_with_a_bad_label(folder / "digits")
     others = Digits(num_train=90).write(folder / "others")
     options = ("--num-classes", 3, "--max-rejected", 1, "--num-shards", 3, "--num-steps", 20, "--seeds", "1-2")
     for command in (
@@ -134,11 +138,7 @@ main()
 
 
 def killed_at(event: str, pattern: str, *arguments: object) -> int:
-    """Run the real command, which kills itself at an audit event, such as open, of a path that matches a pattern.
-
-    Returns:
-        the exit code, which is -SIGKILL if the event happened.
-    """
+    """Run the real command, which kills itself at an audit event of a path that matches; return its exit code."""
     command = [sys.executable, "-c", _KILLED, event, pattern, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, timeout=300).returncode
 
@@ -158,15 +158,51 @@ def on_terminal(*arguments: object, num_columns: int = 120) -> str:
 
 
 def _read_terminal(descriptor: int) -> Iterator[bytes]:
-    """Yield what is written to a terminal, until its other end is closed."""
     with contextlib.suppress(OSError):  # raised by Linux when the other end is closed
         while piece := os.read(descriptor, 2**16):
             yield piece
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the content of every file below a folder, by its relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def artefacts(workspace: Path) -> dict[str, bytes]:
+    """Return the contents of a workspace without the files that tell times."""
+    kept = contents(workspace).items()
+    return {name: data for name, data in kept if not name.endswith(("run.json", "learning_curve.parquet"))}
+
+
+@contextlib.contextmanager
+def run_server(command: list[str], address: str, log: Path, environment: dict[str, str]) -> Iterator[None]:
+    """Run a server until the block ends; raises RuntimeError if it does not listen on its address."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | environment)
+    try:
+        _wait_for_server(process, address, log)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_server(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    for _ in range(START_SECONDS * 10):
+        with contextlib.suppress(OSError), connect(address):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    raise RuntimeError(f"{process.args!r} does not listen: {log.read_text()}")
+
+
+def connect(address: str) -> socket.socket:
+    host, port = address.split(":")
+    return socket.create_connection((host, int(port)), 10)
 
 
 def free_addresses(count: int) -> tuple[str, ...]:

@@ -7,13 +7,10 @@ from obstore.store import MemoryStore
 
 
 class Objects(MutableMapping[str, bytes]):
-    """The objects of memory://, by URI."""
-
     def __init__(self) -> None:
         self._buckets: dict[str, MemoryStore] = {}
 
     def bucket(self, name: str, *_: object) -> MemoryStore:
-        """Return a bucket, which is empty at first."""
         return self._buckets.setdefault(name, MemoryStore())
 
     def __getitem__(self, uri: str) -> bytes:

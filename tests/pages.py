@@ -55,7 +55,6 @@ class Page(HTMLParser):
         return found
 
     def rows(self, within: str) -> list[list[str]]:
-        """The text of the cells of every row of the tables in an element, heads included."""
         rows: list[list[str]] = []
         for element in self.elements:
             if within in element["within"] and element["tag"] == "tr":

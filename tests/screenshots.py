@@ -50,7 +50,6 @@ def main() -> None:
 
 
 def inspector_picture(driver: Chrome) -> bytes:
-    """Show the inspector at the gradients of the first layer."""
     forth = browser.inspector(driver, "next")
     while browser.inspector(driver, "title").text != "The gradients of layer 1":
         forth.click()
@@ -69,7 +68,6 @@ def terminal_session() -> str:
 
 
 def terminal_picture(driver: Chrome, printed: str, page: Path) -> bytes:
-    """Draw what a terminal of that width shows."""
     recorder = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     recorder.print(Text.from_ansi(printed))
     page.write_text(recorder.export_html(code_format=TERMINAL, inline_styles=True))

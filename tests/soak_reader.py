@@ -47,7 +47,6 @@ def read_tables(workspace: Path, known: set[str]) -> set[str]:
 
 
 def read_pages(workspace: Path) -> int:
-    """Return how many pages there are, each whole."""
     pages = [path for path in (workspace / "reports").glob("pages/*.html") if not path.name.startswith(".")]
     for path in pages:
         text = path.read_text()
@@ -61,7 +60,6 @@ def _read(what: str, files: str) -> list[tuple[Any, ...]]:
 
 
 def watch(workspace: Path) -> dict[str, Any]:
-    """Read until there is nobody to tell."""
     champions, runs, pages, rounds, problems = set[str](), set[str](), 0, 0, list[str]()
     while not select.select([sys.stdin], [], [], 0.01)[0]:
         try:

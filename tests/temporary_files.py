@@ -24,7 +24,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # around all others, of which one ends the workers
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Fail the session if its tests left temporary files behind."""
     yield
     if hasattr(session.config, "workerinput"):
         return

@@ -38,20 +38,13 @@ def batch(day: int, drift: int = 0) -> dict[str, bytes]:
 
 @dataclass
 class Month:
-    """What outlives a scheduler.
+    """What outlives a scheduler."""
 
-    Attributes:
-        folder: holds `incoming` and `ws`.
-        clock: what the scheduler's clock shows.
-        codes: the day and exit code of each run.
-        outcomes: the day and outcome of each run.
-        modified: when each artefact was written, as first seen, in nanoseconds.
-    """
-
-    folder: Path
-    clock: datetime = FIRST_DAY
-    codes: list[tuple[int, int]] = field(default_factory=list)
-    outcomes: list[tuple[int, str]] = field(default_factory=list)
+    folder: Path  # holds `incoming` and `ws`
+    clock: datetime = FIRST_DAY  # what the scheduler's clock shows
+    codes: list[tuple[int, int]] = field(default_factory=list)  # the day and exit code of each run
+    outcomes: list[tuple[int, str]] = field(default_factory=list)  # the day and outcome of each run
+    # when each artefact was written, as first seen, in nanoseconds
     modified: dict[Path, int] = field(default_factory=dict)
     num_begun: int = 0
     was_cut: bool = False
@@ -65,7 +58,6 @@ class Month:
         return (self.clock - FIRST_DAY).days + 1
 
     def begin_days(self) -> None:
-        """Add and remove the files that come and go at midnight."""
         while self.num_begun < self.day:
             self.num_begun += 1
             incoming = self.folder / "incoming"
@@ -131,8 +123,6 @@ class MonthRun(ChildProcess):
 
 
 class MonthScheduler(Scheduler):
-    """A scheduler whose clock is made up."""
-
     poll_interval = timedelta(hours=1)
 
     def __init__(self, month: Month, config: ScheduleConfig, saved: ScheduleState | None) -> None:
@@ -175,7 +165,6 @@ def test_a_month(tmp_path, monkeypatch):
 
 
 def check_runs(month: Month) -> None:
-    """Each day has its run, and the one that was cut off came again."""
     days = [day for day, _ in month.codes]
     assert days == list(range(1, NUM_DAYS + 1))
     refused = [day for day, code in month.codes if code]
@@ -204,7 +193,6 @@ def check_history(month: Month) -> None:
 
 
 def check_tables(workspace: Path) -> None:
-    """Every run that was decided about is evaluated, once."""
     runs = {entry.run_id for entry in load_history(workspace)} - {None}
     rows = duckdb.execute(
         "SELECT run_id, split, count(*) FROM read_parquet(?) GROUP BY ALL",

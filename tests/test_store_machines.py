@@ -108,19 +108,6 @@ def test_many_machines_at_once_do_the_work_once(start, store, digits, tmp_path):
 
 
 @pytest.mark.slow
-def test_machines_with_different_work_all_finish(start, store, digits, tmp_path):
-    place = ("--workspace", store.uri(tmp_path.name))
-    options = (*place, "--dataset", digits, "--num-steps", 20, "--json", "--wait", 500)
-    running = [start(f"machine{number}", "run", *options, "--seed", 1 + number % 2) for number in range(4)]
-    ended = [finish(process) for process in running]
-    assert [code for code, _, _ in ended] == [0] * 4, [err for _, _, err in ended]
-    skipped = [json.loads(out)["skipped"] for _, out, _ in ended]
-    assert sum("preprocess" not in names for names in skipped) == 1
-    assert sum("train" not in names for names in skipped) == 2
-    assert_sound(start, place)
-
-
-@pytest.mark.slow
 def test_a_machine_that_resumes_after_losing_its_lease_changes_nothing(start, store, digits, tmp_path):
     place = ("--workspace", store.uri(tmp_path.name))
     assert finish(start("frozen", "preprocess", *place, "--dataset", digits))[0] == 0

@@ -1,5 +1,6 @@
 """What is timed: three networks, the batches that every peer trains on, and the arithmetic that a step takes."""
 
+import gzip
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -7,40 +8,29 @@ from typing import NamedTuple
 import numpy as np
 
 from model.recipes import TrainingConfig, find_recipe, override
-from pipeline.sources.catalog import EMBEDDED, FILE_NAMES, find_idx_files
-from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, decompressed, read_body, read_header
-from pipeline.storage.files import open_binary
-from pipeline.storage.places import Place
+from pipeline.sources.catalog import EMBEDDED, FILE_NAMES
+from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC
 
 NUM_CHUNKS = 4  # of different batches; what lasts longer takes them again and again
 CHECKED_STEPS = 20
+PIECE = 10_000  # images written at once
 _NUM_STEPS = 10_000  # of the run that the chunks are cut from: the article's
 _REPORT_EVERY = 1000  # steps; a chunk ends at each report
 
 # Rates that do not change, and one for weights and biases alike: what every peer offers.
 _ARTICLE = override(find_recipe("article-autodiff").config, step="manual", num_steps=_NUM_STEPS)
 _MODERN = override(find_recipe("modern").config, dropout=0.0, schedule="constant", num_steps=_NUM_STEPS)
-CASES = {
-    "A": _ARTICLE,
-    "B": override(_ARTICLE, batch_size=128),
-    "C": _MODERN,
-}
+CASES = {"A": _ARTICLE, "B": override(_ARTICLE, batch_size=128), "C": _MODERN}
 
 
 class Work(NamedTuple):
-    """What a peer is given.
+    """What a peer is given."""
 
-    Attributes:
-        config: the network, its loss and its rates; peers other than ours ignore the step.
-        start: (weights float32[inputs, outputs], biases float32[outputs]) of each layer.
-        images: uint8[chunks, steps, n, inputs], pixel values 0 to 255.
-        labels: int32[chunks, steps, n], classes.
-    """
-
-    config: TrainingConfig
+    config: TrainingConfig  # the network, its loss and its rates; peers other than ours ignore the step
+    # (weights float32[inputs, outputs], biases float32[outputs]) of each layer
     start: tuple[tuple[np.ndarray, np.ndarray], ...]
-    images: np.ndarray
-    labels: np.ndarray
+    images: np.ndarray  # uint8[chunks, steps, n, inputs], pixel values 0 to 255
+    labels: np.ndarray  # int32[chunks, steps, n], classes
 
     @property
     def chunk_length(self) -> int:
@@ -60,13 +50,7 @@ class Work(NamedTuple):
 
 
 def make_work(config: TrainingConfig, images: np.ndarray, labels: np.ndarray) -> Work:
-    """Cut examples into chunks of the length that training has, taking them again where there are too few.
-
-    Args:
-        config: of the case.
-        images: uint8[examples, inputs].
-        labels: int[examples].
-    """
+    """Cut examples into chunks of the length that training has, taking them again where there are too few."""
     from model.batches import BatchPlan, chunk_lengths  # TensorFlow, which the processes of other peers must not import
     from model.network import initialise
 
@@ -86,14 +70,19 @@ def read_digits() -> tuple[str, np.ndarray, np.ndarray]:
     """
     named = os.environ.get("BACKBEAM_TEST_DATA")
     folder = Path(named) / "mnist" if named else EMBEDDED / "mnist-5k"
-    images, labels, *_ = find_idx_files(str(folder))
-    kinds = (images, IMAGES_MAGIC, FILE_NAMES[0]), (labels, LABELS_MAGIC, FILE_NAMES[1])
-    (pixels, sizes), (classes, _) = (_read_idx(*kind) for kind in kinds)
-    return folder.name, pixels.reshape(sizes[0], -1), classes
+    images, labels = (gzip.decompress((folder / f"{name}.gz").read_bytes()) for name in FILE_NAMES[:2])
+    return folder.name, np.frombuffer(images[16:], np.uint8).reshape(-1, 784), np.frombuffer(labels[8:], np.uint8)
 
 
-def _read_idx(place: Place, magic: int, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
-    with open_binary(place) as stored, decompressed(stored, name) as stream:
-        header = read_header(stream, magic, name)
-        data = b"".join(read_body(stream, header, 2**22, name))
-    return np.frombuffer(data, np.uint8), header.sizes
+def write_source(folder: Path, num_train: int, num_test: int) -> None:
+    """Write digits, again and again, as four IDX files."""
+    folder.mkdir(parents=True)
+    _, images, labels = read_digits()
+    for (images_name, labels_name), size in zip((FILE_NAMES[:2], FILE_NAMES[2:]), (num_train, num_test), strict=True):
+        with (folder / images_name).open("wb") as image_file, (folder / labels_name).open("wb") as label_file:
+            image_file.write(np.array([IMAGES_MAGIC, size, 28, 28], ">u4").tobytes())
+            label_file.write(np.array([LABELS_MAGIC, size], ">u4").tobytes())
+            for start in range(0, size, PIECE):
+                chosen = np.arange(start, min(size, start + PIECE)) % len(labels)
+                image_file.write(images[chosen].tobytes())
+                label_file.write(labels[chosen].tobytes())

@@ -6,56 +6,62 @@ import multiprocessing
 import os
 import sys
 import time
-import traceback
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from model.recipes import TrainingConfig
 from pipeline.context import quiet_imports
-from tests.benchmarks.cases import Work, make_work
-
-_PATIENCE_SECONDS = 10
+from tests.benchmarks import cases
+from tests.benchmarks.cases import Work
+from tests.benchmarks.common import PeerFailed
 
 _ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}  # everybody works on the CPU
 
 
-class PeerFailed(Exception):
-    """A peer's process raised an error or ended."""
-
-
 class Timed(NamedTuple):
-    """How long a peer took.
-
-    Attributes:
-        seconds: of wall time.
-        cpu_seconds: of all its threads together.
-    """
+    """How long a peer took: seconds of wall time, and of all its threads together."""
 
     seconds: float
     cpu_seconds: float
 
 
 class Chosen(NamedTuple):
-    """A peer's fastest setting.
-
-    Attributes:
-        setting: which.
-        first_seconds: the first chunk took, compilation included.
-        chunk_seconds: each further one takes.
-    """
+    """A peer's fastest setting, the seconds of its first chunk, compilation included, and of each further one."""
 
     setting: dict[str, Any]
     first_seconds: float
     chunk_seconds: float
 
 
-class Worker:
-    """What a peer's process can be asked to do."""
+class Child:
+    """A peer's process, from this side."""
 
+    def __init__(self, title: str, pool: ProcessPoolExecutor) -> None:
+        self.title = title
+        self._pool = pool
+
+    def ask(self, what: str, *arguments: Any) -> Any:
+        """Call a method of the child's `Worker`; raises PeerFailed."""
+        try:
+            return self._pool.submit(_call, what, arguments).result()
+        except BrokenProcessPool:
+            raise PeerFailed(f"{self.title}: the process has ended; it was to {what}") from None
+        except Exception as problem:
+            raise PeerFailed(f"{self.title}: {what}: {problem!r}\n{problem.__cause__}") from None
+
+
+@contextmanager
+def child_of(title: str, module: str) -> Iterator[Child]:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start, (module,)) as pool:
+        yield Child(title, pool)
+
+
+class Worker:
     def __init__(self, module: str) -> None:
         started = time.perf_counter()
         with quiet_imports():
@@ -72,10 +78,9 @@ class Worker:
 
     def make_work(self, config: TrainingConfig, images: np.ndarray, labels: np.ndarray) -> Work:
         """See `cases.make_work`; it needs TensorFlow, so only processes that have it are asked."""
-        return make_work(config, images, labels)
+        return cases.make_work(config, images, labels)
 
     def first_step(self, work: Work, setting: dict[str, Any]) -> float:
-        """Seconds from nothing but the imports to the first step done."""
         one = work.first_steps(1)
         started = time.perf_counter()
         self._module.prepare(one, **setting).run(1)
@@ -85,8 +90,7 @@ class Worker:
         """Train on the first chunk of other work, and return the parameters: weights (inputs, outputs) and biases."""
         trainer = self._module.prepare(work, **setting)
         trainer.run(1)
-        found: list[np.ndarray] = trainer.parameters()
-        return found
+        return list(trainer.parameters())
 
     def choose(self, work: Work, settings: tuple[dict[str, Any], ...], seconds: float) -> Chosen:
         """Take the setting that is fastest over that many seconds; `run` works with it from now on."""
@@ -114,56 +118,13 @@ def _time(trainer: Any, num_chunks: int) -> Timed:
     return Timed(time.perf_counter() - started, time.process_time() - cpu_started)
 
 
-class Child:
-    """A peer's process, from this side."""
-
-    def __init__(self, title: str, connection: Connection, process_id: int) -> None:
-        self.title = title
-        self.process_id = process_id
-        self._connection = connection
-
-    def ask(self, what: str, *arguments: Any) -> Any:
-        """Call a method of the child's `Worker`.
-
-        Raises:
-            PeerFailed: it raised an error, or the process has ended.
-        """
-        try:
-            self._connection.send((what, arguments))
-            succeeded, answer = self._connection.recv()
-        except (EOFError, OSError):
-            raise PeerFailed(f"{self.title}: the process has ended; it was to {what}") from None
-        if not succeeded:
-            raise PeerFailed(f"{self.title}: {what}:\n{answer}")
-        return answer
+_workers: list[Worker] = []  # of this process: the one that it is, or none
 
 
-@contextmanager
-def child_of(title: str, module: str) -> Iterator[Child]:
-    """Start a peer's process, and end it on the way out."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, module), name=title, daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield Child(title, ours, process.pid or 0)
-    finally:
-        ours.close()  # the child then reads the end of its requests
-        process.join(_PATIENCE_SECONDS)
-        process.kill()
-
-
-def _serve(connection: Connection, module: str) -> None:
+def _start(module: str) -> None:
     os.environ.update(_ENVIRONMENT)
-    worker = None
-    while True:
-        try:
-            what, arguments = connection.recv()
-        except EOFError:
-            return
-        try:
-            worker = worker or Worker(module)
-            connection.send((True, getattr(worker, what)(*arguments)))
-        except Exception:
-            connection.send((False, traceback.format_exc()))
+    _workers.append(Worker(module))
+
+
+def _call(what: str, arguments: tuple[Any, ...]) -> Any:
+    return getattr(_workers[0], what)(*arguments)

@@ -7,48 +7,20 @@ Exit codes: 0 done, however fast; those of backbeam if something failed; 2 usage
 
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
-import pyarrow as pa
 import typer
 
-from model.errors import BackbeamError
-from pipeline.sources.catalog import FILE_NAMES
-from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC
 from pipeline.storage.files import remove_tree
-from pipeline.storage.tables import write_table
-from tests.benchmarks.cases import read_digits
+from tests.benchmarks.cases import write_source
+from tests.benchmarks.common import Folder, Output, Row, describe_machine, errors_end, in_child, save
 from tests.benchmarks.memory import Measured, check_measurable
-from tests.benchmarks.steps import describe_machine
-from tests.benchmarks.streaming import in_child
 from tests.benchmarks.tfds import compare
 from tests.benchmarks.ways import LARGE, OTHERS, OURS
 
 SMALL = 70_000
-PIECE = 10_000  # images written at once
-
-# One row a way, size and repeat; memory as in `memory.Measured`.
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in (
-            ("way", pa.string()),
-            ("num_examples", pa.int64()),
-            ("repeat", pa.int32()),
-            ("seconds", pa.float64()),
-            ("cpu_seconds", pa.float64()),
-            ("driver_bytes", pa.int64()),
-            ("baseline_bytes", pa.int64()),
-            ("worker_bytes", pa.list_(pa.int64())),
-            ("machine", pa.string()),
-        )
-    ]
-)
-Row = dict[str, Any]
 
 
 def main(
@@ -57,28 +29,21 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Of the small data set, interleaved.")] = 3,
     ways: Annotated[str, typer.Option(help="Only these, separated by semicolons.")] = ";".join([*LARGE, *OTHERS]),
     peer: Annotated[bool, typer.Option(help="Have TensorFlow Datasets build MNIST too, in .venv-tfds.")] = True,
-    folder: Annotated[Path | None, typer.Option(help="Where there is room; by default for temporary files.")] = None,
-    output: Annotated[Path, typer.Option(help="The Parquet file.")] = Path("build/benchmarks/data.parquet"),
+    folder: Folder = None,
+    output: Output = Path("build/benchmarks/data.parquet"),
 ) -> None:
     """Time preprocessing, validation and evaluation, and watch their memory."""
     wanted = ways.split(";")
     sizes = [(small, OURS | OTHERS, repeats), (large // 10, LARGE, 1), (large, LARGE, 1)]
-    with tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary:
-        try:
-            check_measurable()
-            measured = (
-                measure(Path(temporary), size, {name: all_ways[name] for name in wanted if name in all_ways}, times)
-                for size, all_ways, times in sizes
-                if size
-            )
-            rows = list(chain.from_iterable(measured))
-            peers, said = measure_peer(Path(temporary)) if peer else ([], [])
-            rows += peers
-            write_table(output, pa.Table.from_pylist(rows, SCHEMA))
-        except (BackbeamError, OSError) as problem:
-            typer.echo(f"data: {problem}", err=True)
-            raise typer.Exit(getattr(problem, "exit_code", 1)) from None
-    typer.echo("\n".join(["", describe_machine(), *table(rows), *said, *growth(rows), "", f"each row in {output}"]))
+    with tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary, errors_end("data"):
+        check_measurable()
+        rows = []
+        for size, all_ways, times in sizes:
+            chosen = {name: all_ways[name] for name in wanted if name in all_ways}
+            rows += measure(Path(temporary), size, chosen, times) if size else []
+        peers, said = measure_peer(Path(temporary)) if peer else ([], [])
+        rows += peers
+        typer.echo("\n".join(["", describe_machine(), *table(rows), *said, *growth(rows), save(output, rows)]))
 
 
 def measure(
@@ -87,7 +52,7 @@ def measure(
     """Write a source of that many images and go each way, in turn, each in a process of its own."""
     place = folder / str(num_examples)
     typer.echo(f"writing {num_examples:,} images to {place}", err=True)
-    write_source(place / "source", num_examples)
+    write_source(place / "source", num_examples - num_examples // 7, num_examples // 7)
     for repeat in range(repeats):
         for name, way in ways.items():
             measured = in_child(way, place)
@@ -98,28 +63,11 @@ def measure(
 
 
 def measure_peer(folder: Path) -> tuple[list[Row], list[str]]:
-    """Have TensorFlow Datasets build MNIST; return its rows, and what is to be said of its records."""
+    """Have TensorFlow Datasets build MNIST; return its rows, and why there are none."""
     try:
-        built = list(compare.measure(folder))
+        return [_row(way, SMALL, build, measured) for way, build, measured in compare.measure(folder)], []
     except compare.Unavailable as reason:
         return [], [f"TensorFlow Datasets is left out: {reason}"]
-    return [_row(each.way, SMALL, each.build, each.measured) for each in built], compare.sameness(built)
-
-
-def write_source(folder: Path, num_examples: int) -> None:
-    """Write digits, again and again, as four IDX files: a seventh of them as the test split."""
-    folder.mkdir(parents=True)
-    _, images, labels = read_digits()
-    num_test = num_examples // 7
-    sizes = (num_examples - num_test, num_test)
-    for (images_name, labels_name), size in zip((FILE_NAMES[:2], FILE_NAMES[2:]), sizes, strict=True):
-        with (folder / images_name).open("wb") as image_file, (folder / labels_name).open("wb") as label_file:
-            image_file.write(np.array([IMAGES_MAGIC, size, 28, 28], ">u4").tobytes())
-            label_file.write(np.array([LABELS_MAGIC, size], ">u4").tobytes())
-            for start in range(0, size, PIECE):
-                chosen = np.arange(start, min(size, start + PIECE)) % len(labels)
-                image_file.write(images[chosen].tobytes())
-                label_file.write(labels[chosen].astype(np.uint8).tobytes())
 
 
 def table(rows: list[Row]) -> list[str]:

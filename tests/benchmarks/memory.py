@@ -19,31 +19,21 @@ _SHELL_BYTES = 2**24  # what takes less only starts a worker
 
 
 class Measured(NamedTuple):
-    """What some work took.
+    """What some work took."""
 
-    Attributes:
-        seconds: by the clock.
-        cpu_seconds: of the processor, this process's and those of the processes it started and waited for.
-        driver_bytes: the peak of this process above what it held when the work began.
-        baseline_bytes: what it held then.
-        worker_bytes: the peak of each process that it started, shells left out, the largest first.
-    """
-
-    seconds: float
-    cpu_seconds: float
-    driver_bytes: int
-    baseline_bytes: int
-    worker_bytes: list[int]
+    seconds: float  # by the clock
+    cpu_seconds: float  # of the processor, this process's and those of the processes it started and waited for
+    driver_bytes: int  # the peak of this process above what it held when the work began
+    baseline_bytes: int  # what it held then
+    worker_bytes: list[int]  # the peak of each process that it started, shells left out, the largest first
 
 
 def check_measurable() -> None:
-    """Raise BadUsage where there is no /proc."""
     if not (_PROCESSES / "self" / "clear_refs").exists():
         raise BadUsage("this benchmark reads peaks of memory from /proc, which only Linux has")
 
 
 def watch(work: Callable[[], object]) -> Measured:
-    """Do some work in this process and say what it took."""
     own, done = _PROCESSES / "self", threading.Event()
     peaks: dict[int, int] = {}
     watcher = threading.Thread(target=_watch_started, args=(done, set(_descendants()), peaks), daemon=True)

@@ -1,17 +1,16 @@
 """The table of a case: medians, ratios to ours, and how far from the arithmetic floor."""
 
 from statistics import median
-from typing import Any
 
 from tests.benchmarks.cases import CHECKED_STEPS, Work
+from tests.benchmarks.common import Row
 from tests.benchmarks.peers.table import OURS, Peer
 
 FLOOR_TARGET = 3.0  # times as long as the arithmetic alone, at most; in case A
 COLUMNS = ("peer", "median us", "min us", "x ours", "target", "", "cores", "first step s", "compile s", "differs by")
 
 
-def case_text(work: Work, rows: list[dict[str, Any]], peers: dict[str, Peer]) -> str:
-    """Lay a case's rows out as text."""
+def case_text(work: Work, rows: list[Row], peers: dict[str, Peer]) -> str:
     timed = [name for name in peers if any(row["peer"] == name for row in rows)]
     lines = [COLUMNS, *(_cells(name, peers[name], rows) for name in timed)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -23,12 +22,11 @@ def case_text(work: Work, rows: list[dict[str, Any]], peers: dict[str, Peer]) ->
     return "\n".join(["", _heading(work, rows), *table, _floor(rows), *best, _agreement(rows)])
 
 
-def step_seconds(rows: list[dict[str, Any]], name: str) -> dict[int, float]:
-    """Seconds that a step of a peer took in each repeat."""
+def step_seconds(rows: list[Row], name: str) -> dict[int, float]:
     return {row["repeat"]: row["seconds"] / row["num_steps"] for row in rows if row["peer"] == name}
 
 
-def ratio_to_ours(rows: list[dict[str, Any]], name: str) -> float:
+def ratio_to_ours(rows: list[Row], name: str) -> float:
     """Median over the repeats of a peer's step over ours in the same repeat."""
     ours, theirs = step_seconds(rows, OURS), step_seconds(rows, name)
     return median(theirs[repeat] / ours[repeat] for repeat in ours)
@@ -39,12 +37,12 @@ def target_of(case: str, peer: Peer) -> float | None:
     return peer.target if case == "A" or peer.target is None else 1.0
 
 
-def floor_seconds(rows: list[dict[str, Any]]) -> float:
+def floor_seconds(rows: list[Row]) -> float:
     """What the step's products take at the best rate of the large product in the same run."""
     return float(rows[0]["step_flops"] / max(row["matmul_gflops"] for row in rows) / 1e9)
 
 
-def _cells(name: str, peer: Peer, rows: list[dict[str, Any]]) -> tuple[str, ...]:
+def _cells(name: str, peer: Peer, rows: list[Row]) -> tuple[str, ...]:
     row, seconds = _first(name, rows), list(step_seconds(rows, name).values())
     times = (peer.title, f"{median(seconds) * 1e6:.1f}", f"{min(seconds) * 1e6:.1f}")
     ratio, target = ratio_to_ours(rows, name), target_of(row["case"], peer)
@@ -56,7 +54,7 @@ def _cells(name: str, peer: Peer, rows: list[dict[str, Any]]) -> tuple[str, ...]
     return (*times, *compared, *start, f"{row['difference']:.0e}")
 
 
-def _heading(work: Work, rows: list[dict[str, Any]]) -> str:
+def _heading(work: Work, rows: list[Row]) -> str:
     row, config = rows[0], work.config
     layers = "-".join(map(str, config.layers))
     return (
@@ -65,7 +63,7 @@ def _heading(work: Work, rows: list[dict[str, Any]]) -> str:
     )
 
 
-def _floor(rows: list[dict[str, Any]]) -> str:
+def _floor(rows: list[Row]) -> str:
     floor, ours = floor_seconds(rows), median(step_seconds(rows, OURS).values())
     target = f" (target {FLOOR_TARGET:g}, {_verdict(ours <= FLOOR_TARGET * floor)})" if rows[0]["case"] == "A" else ""
     return (
@@ -74,7 +72,7 @@ def _floor(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def _agreement(rows: list[dict[str, Any]]) -> str:
+def _agreement(rows: list[Row]) -> str:
     worst = max(row["difference"] for row in rows)
     return (
         f"all compute the same: after {CHECKED_STEPS} steps every parameter is what float64 gives, "
@@ -86,5 +84,5 @@ def _verdict(met: bool) -> str:
     return "met" if met else "missed"
 
 
-def _first(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _first(name: str, rows: list[Row]) -> Row:
     return next(row for row in rows if row["peer"] == name)

@@ -5,24 +5,21 @@
 Exit codes: 0 done, however fast; 1 a peer computes something else, or failed; 2 usage.
 """
 
-import os
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import typer
 
 from model.devices import step_flops
-from model.errors import BackbeamError, BadUsage
-from pipeline.storage.tables import write_table
+from model.errors import BadUsage
 from tests.benchmarks.cases import CASES, CHECKED_STEPS, Work, read_digits
-from tests.benchmarks.children import Child, Chosen, PeerFailed, child_of
+from tests.benchmarks.children import Child, Chosen, child_of
+from tests.benchmarks.common import Output, PeerFailed, Row, describe_machine, errors_end, save
 from tests.benchmarks.peers.matmul import FLOPS
 from tests.benchmarks.peers.numpy_loop import NumPy
 from tests.benchmarks.peers.table import OURS, Peer, find_peers
@@ -31,95 +28,37 @@ from tests.benchmarks.report import case_text
 TOLERANCE = 1e-4  # of the largest change of the same array in CHECKED_STEPS; float32 alone makes about 1e-5
 SETTLE_SECONDS = 0.2  # threads that wait for more work spin for a while
 
-# One row a case, peer and repeat. seconds and cpu_seconds (of all threads) are of num_steps steps, import_seconds of
-# the peer's packages; first_step_seconds is from nothing but the imports to one step done; compile_seconds is what the
-# first chunk took longer than the next; difference is `largest_difference`; matmul_gflops is of peers/matmul.py.
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in (
-            ("case", pa.string()),
-            ("layers", pa.list_(pa.int32())),
-            ("batch_size", pa.int32()),
-            ("peer", pa.string()),
-            ("setting", pa.string()),
-            ("repeat", pa.int32()),
-            ("num_steps", pa.int64()),
-            ("seconds", pa.float64()),
-            ("cpu_seconds", pa.float64()),
-            ("import_seconds", pa.float64()),
-            ("first_step_seconds", pa.float64()),
-            ("compile_seconds", pa.float64()),
-            ("difference", pa.float64()),
-            ("step_flops", pa.int64()),
-            ("matmul_gflops", pa.float64()),
-            ("data", pa.string()),
-            ("versions", pa.string()),
-            ("machine", pa.string()),
-        )
-    ]
-)
+# The file has one row a case, peer and repeat. seconds and cpu_seconds (of all threads) are of num_steps steps,
+# import_seconds of the peer's packages; first_step_seconds is from nothing but the imports to one step done;
+# compile_seconds is what the first chunk took longer than the next; matmul_gflops is of peers/matmul.py.
 
 
 class Contestant(NamedTuple):
-    """A peer that is ready for a case.
+    """A peer that is ready for a case."""
 
-    Attributes:
-        name: in the table of peers.
-        peer: what it is.
-        child: its process.
-        about: the columns that are the same in every repeat.
-        num_chunks: of a repeat.
-    """
-
-    name: str
-    peer: Peer
-    child: Child
-    about: dict[str, Any]
-    num_chunks: int
+    name: str  # in the table of peers
+    peer: Peer  # what it is
+    child: Child  # its process
+    about: dict[str, Any]  # the columns that are the same in every repeat
+    num_chunks: int  # of a repeat
 
 
 def main(
+    output: Output = Path("build/benchmarks/steps.parquet"),
     cases: Annotated[str, typer.Option(help="Which, such as AC.")] = "ABC",
     peers: Annotated[str | None, typer.Option(help="Names with commas between them; by default all.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Interleaved.")] = 9,
     seconds: Annotated[float, typer.Option(min=0.001, help="Of each repeat, about.")] = 0.5,
-    output: Annotated[Path, typer.Option(help="The Parquet file.")] = Path("build/benchmarks/steps.parquet"),
 ) -> None:
     """Time a training step, ours and others'."""
-    try:
+    with errors_end("benchmark"):
         if not set(cases) <= set(CASES):
             raise BadUsage(f"no such case in {cases!r}; there are: {', '.join(CASES)}")
         wanted = find_peers(peers)
-    except BackbeamError as problem:
-        _end(problem)
-    run(cases, wanted, repeats, seconds, output)
+        typer.echo(save(output, [row for case in cases for row in measure_case(case, wanted, repeats, seconds)]))
 
 
-def run(cases: str, peers: dict[str, Peer], repeats: int, seconds: float, output: Path) -> None:
-    """Time every case, print the tables and write each measurement; a failure ends the program."""
-    try:
-        write_table(output, pa.Table.from_pylist(measure(cases, peers, repeats, seconds), SCHEMA))
-    except (BackbeamError, PeerFailed) as problem:
-        _end(problem)
-    typer.echo(f"\neach row in {output}")
-
-
-def _end(problem: BackbeamError | PeerFailed) -> NoReturn:
-    typer.echo(f"benchmark: {problem}", err=True)
-    raise typer.Exit(getattr(problem, "exit_code", 1)) from None
-
-
-def measure(cases: str, peers: dict[str, Peer], repeats: int, seconds: float) -> list[dict[str, Any]]:
-    """Time every case and print its table.
-
-    Raises:
-        PeerFailed: a peer computes something else, or failed.
-    """
-    return [row for case in cases for row in measure_case(case, peers, repeats, seconds)]
-
-
-def measure_case(case: str, peers: dict[str, Peer], repeats: int, seconds: float) -> list[dict[str, Any]]:
+def measure_case(case: str, peers: dict[str, Peer], repeats: int, seconds: float) -> list[Row]:
     """Time a case, in processes of its own: some settings, XLA's flags among them, hold for a process."""
     data, images, labels = read_digits()
     able = {name: peer for name, peer in peers.items() if case in peer.cases}
@@ -127,7 +66,9 @@ def measure_case(case: str, peers: dict[str, Peer], repeats: int, seconds: float
         children = {name: stack.enter_context(child_of(peer.title, peer.module)) for name, peer in able.items()}
         matmul = stack.enter_context(child_of("the large product", "matmul"))
         work = children[OURS].ask("make_work", CASES[case], images, labels)
-        about = {"case": case, "data": data, "machine": describe_machine()} | describe_work(work)
+        layers, batch_size = work.config.layers, work.config.batch_size
+        about = {"case": case, "data": data, "machine": describe_machine(), "layers": list(layers)}
+        about |= {"batch_size": batch_size, "step_flops": step_flops(layers, batch_size)}
         contestants = [prepare(name, peer, children[name], work, about, seconds) for name, peer in able.items()]
         matmul.ask("choose", work, ({},), 0.0)
         found = list(repeat_all(contestants, matmul, work.chunk_length, repeats))
@@ -157,18 +98,16 @@ def prepare(name: str, peer: Peer, child: Child, work: Work, about: dict[str, An
 
 
 def check(peer: Peer, work: Work, found: list[np.ndarray]) -> float:
-    """Compare a peer's parameters after the first steps with the same steps in float64.
+    """Compare a peer's parameters with those of the same steps in float64; raises PeerFailed if they differ.
 
     Returns:
-        the largest difference, see `largest_difference`.
-
-    Raises:
-        PeerFailed: it is more than rounding explains.
+        the largest difference of any array from what is expected, over the largest change of that array.
     """
     reference = NumPy(work, dtype=np.float64)
     reference.run(1)
     start = [part for layer in work.start for part in layer]
-    difference = largest_difference(found, reference.parameters(), start)
+    triples = zip(found, reference.parameters(), start, strict=True)
+    difference = max(float(np.abs(a - b).max() / np.abs(b - before).max()) for a, b, before in triples)
     if not difference <= TOLERANCE:
         raise PeerFailed(
             f"{peer.title} computes something else: after {work.chunk_length} steps its parameters differ by "
@@ -177,15 +116,7 @@ def check(peer: Peer, work: Work, found: list[np.ndarray]) -> float:
     return difference
 
 
-def largest_difference(found: list[np.ndarray], expected: list[np.ndarray], start: list[np.ndarray]) -> float:
-    """Largest difference of any array from what is expected, over the largest change of that array since the start."""
-    triples = zip(found, expected, start, strict=True)
-    return max(float(np.abs(a - b).max() / np.abs(b - before).max()) for a, b, before in triples)
-
-
-def repeat_all(
-    contestants: list[Contestant], matmul: Child, chunk_length: int, repeats: int
-) -> Iterator[dict[str, Any]]:
+def repeat_all(contestants: list[Contestant], matmul: Child, chunk_length: int, repeats: int) -> Iterator[Row]:
     """Time everybody in turn, again and again, each time beginning with another."""
     for repeat in range(repeats):
         first = repeat % len(contestants)
@@ -195,20 +126,6 @@ def repeat_all(
             timed = contestant.child.ask("run", contestant.num_chunks)
             measured = {"num_steps": contestant.num_chunks * chunk_length, "repeat": repeat, "matmul_gflops": rate}
             yield contestant.about | measured | timed._asdict()
-
-
-def describe_work(work: Work) -> dict[str, Any]:
-    """The columns that say what a step is."""
-    layers, batch_size = work.config.layers, work.config.batch_size
-    return {"layers": list(layers), "batch_size": batch_size, "step_flops": step_flops(layers, batch_size)}
-
-
-def describe_machine() -> str:
-    """The processor, as the system calls it, and how many cores this process may use."""
-    path, model = Path("/proc/cpuinfo"), platform.machine()
-    lines = path.read_text().splitlines() if path.exists() else []
-    named = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return f"{named[0] if named else model}, {len(os.sched_getaffinity(0))} cores"
 
 
 if __name__ == "__main__":

@@ -5,173 +5,77 @@
 Exit codes: 0 done, however fast and large; those of backbeam if something failed; 2 usage.
 """
 
-import multiprocessing
-import os
 import resource
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
-import numpy as np
-import pyarrow as pa
 import typer
 
-from model.errors import BackbeamError
-from model.examples import Examples
 from model.recipes import TrainingConfig, find_recipe, fit_to_data, override
 from pipeline.context import quiet_imports
 from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, PreprocessConfig, ShardInfo, load_manifest
-from pipeline.preprocess.shards import default_num_shards, encode_shard, shard_name, summarize_shards
-from pipeline.sources.blocks import SourceInfo
-from pipeline.storage.files import digest_of, write_atomically
-from pipeline.storage.tables import write_table
+from pipeline.preprocess.manifest import load_manifest
 from pipeline.train.checkpoint_policy import CheckpointPolicy
-from tests.benchmarks.cases import read_digits
-from tests.benchmarks.steps import describe_machine
+from tests.benchmarks.cases import write_source
+from tests.benchmarks.common import Folder, Output, Row, describe_machine, errors_end, in_child, save
+from tests.benchmarks.ways import preprocess_source
 
 NUM_TEST = 1000
-SHARD_EXAMPLES = 8192  # of 28 x 28 pixels: the usual size of a shard
 NUM_CLASSES = 10
 BATCH_SIZE = 128
-
-# One row a size. Memory is the peak of the training process in bytes, before (everything is imported) and after;
-# seconds are of one epoch, and of making the same batches without training, on one core, in a process of its own.
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in (
-            ("num_examples", pa.int64()),
-            ("dataset_bytes", pa.int64()),
-            ("window_mib", pa.int64()),
-            ("baseline_bytes", pa.int64()),
-            ("peak_bytes", pa.int64()),
-            ("train_seconds", pa.float64()),
-            ("read_seconds", pa.float64()),
-            ("recipe", pa.string()),
-            ("machine", pa.string()),
-        )
-    ]
-)
-
-
-class Trained(NamedTuple):
-    """What training one epoch took.
-
-    Attributes:
-        baseline_bytes: the peak of the process's memory before.
-        peak_bytes: after.
-        seconds: of training, compilation included.
-    """
-
-    baseline_bytes: int
-    peak_bytes: int
-    seconds: float
 
 
 def main(
     num_examples: Annotated[int, typer.Option(min=1, help="Of the large data set; the small has a tenth.")] = 3_000_000,
     window_mib: Annotated[int, typer.Option(min=1, help="As --window-mib of backbeam train.")] = 256,
-    folder: Annotated[Path | None, typer.Option(help="Where there is room; by default for temporary files.")] = None,
-    output: Annotated[Path, typer.Option(help="The Parquet file.")] = Path("build/benchmarks/streaming.parquet"),
+    folder: Folder = None,
+    output: Output = Path("build/benchmarks/streaming.parquet"),
 ) -> None:
     """Train an epoch on a small and on a large data set with the same budget of memory."""
-    try:
+    with errors_end("streaming"):
         rows = [measure(size, window_mib, folder) for size in (max(1, num_examples // 10), num_examples)]
-        write_table(output, pa.Table.from_pylist(rows, SCHEMA))
-    except (BackbeamError, OSError) as problem:
-        typer.echo(f"streaming: {problem}", err=True)
-        raise typer.Exit(getattr(problem, "exit_code", 1)) from None
-    typer.echo("\n".join([*map(describe, rows), flatness(*rows), "", f"each row in {output}"]))
+        typer.echo("\n".join([*map(describe, rows), flatness(*rows), save(output, rows)]))
 
 
-def measure(num_examples: int, window_mib: int, folder: Path | None) -> dict[str, Any]:
-    """Make a data set, train on it and read it, each in a process of its own, and remove it."""
+def measure(num_examples: int, window_mib: int, folder: Path | None) -> Row:
+    """Make a data set and train on it, each in a process of its own, and remove it."""
     with tempfile.TemporaryDirectory(prefix="backbeam-benchmark-", dir=folder) as temporary:
         workspace = Path(temporary)
         typer.echo(f"writing {num_examples:,} examples to {workspace}", err=True)
-        dataset = in_child(make_dataset, workspace, num_examples)
+        dataset = make_dataset(workspace, num_examples)
         config = training_config(num_examples, window_mib)
         typer.echo("training", err=True)
         trained = in_child(train, workspace, dataset, config)
-        typer.echo("reading", err=True)
-        read_seconds = in_child(read, dataset, config)
         sizes = [file.num_bytes for file in load_manifest(dataset)[0].files()]
-    return {
-        "num_examples": num_examples,
-        "dataset_bytes": sum(sizes),
-        "window_mib": window_mib,
-        "baseline_bytes": trained.baseline_bytes,
-        "peak_bytes": trained.peak_bytes,
-        "train_seconds": trained.seconds,
-        "read_seconds": read_seconds,
-        "recipe": f"{config.recipe}, batches of {config.batch_size}",
-        "machine": describe_machine(),
-    }
-
-
-def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a new process, so that its peak of memory is its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+    about = {"num_examples": num_examples, "dataset_bytes": sum(sizes), "window_mib": window_mib}
+    recipe = f"{config.recipe}, batches of {config.batch_size}"
+    return about | trained | {"recipe": recipe, "machine": describe_machine()}
 
 
 def training_config(num_examples: int, window_mib: int) -> TrainingConfig:
-    """One epoch of the article's network."""
     article = find_recipe("article-autodiff").config
     config = override(article, num_epochs=1.0, batch_size=BATCH_SIZE, window_mib=window_mib)
     return fit_to_data(config, 784, NUM_CLASSES, num_examples)
 
 
 def make_dataset(workspace: Path, num_examples: int) -> Path:
-    """Write digits, again and again, as a complete data set of shards of the usual size; return its folder."""
-    _, images, labels = read_digits()
-    sizes = {"train": num_examples, "test": NUM_TEST}
-    skeleton = _skeleton(num_examples)
-    folder = workspace / "datasets" / skeleton.dataset_id
-    splits = {}
-    for split, size in sizes.items():
-        infos = tuple(_write_shards(folder, split, size, images, labels))
-        splits[split] = summarize_shards(infos, skeleton.num_pixels)
-    manifest = Manifest.model_validate(dict(skeleton) | {"splits": splits})
-    write_atomically(folder / MANIFEST_NAME, manifest.to_json())
-    return folder
+    """Preprocess digits, again and again; return the data set's folder."""
+    write_source(workspace / "source", num_examples, NUM_TEST)
+    in_child(preprocess_source, workspace, "made", [])
+    shutil.rmtree(workspace / "source")
+    return next((workspace / "made" / "datasets").iterdir())
 
 
-def _skeleton(num_examples: int) -> Manifest:
-    source = SourceInfo(name="made-up", num_bytes=num_examples, sha256=digest_of(str(num_examples).encode()))
-    return Manifest(
-        name="streaming",
-        height=28,
-        width=28,
-        class_names=tuple(map(str, range(NUM_CLASSES))),
-        config=PreprocessConfig(seed=1, num_shards=default_num_shards(num_examples, 784)),
-        sources=(source,),
-        splits={},
-        num_rejected=0,
-        rejected=None,
-    )
+def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Row:
+    """Train as `backbeam train` does; its check of the whole data set beforehand is not counted.
 
-
-def _write_shards(
-    folder: Path, split: str, num_examples: int, images: np.ndarray, labels: np.ndarray
-) -> Iterator[ShardInfo]:
-    num_shards = default_num_shards(num_examples, 784)
-    for shard in range(num_shards):
-        start = shard * SHARD_EXAMPLES
-        indices = np.arange(start, min(num_examples, start + SHARD_EXAMPLES))
-        chosen = indices % len(labels)
-        examples = Examples(indices, images[chosen], labels[chosen].astype(np.int64))
-        data, info = encode_shard(shard_name(split, shard, num_shards), examples, NUM_CLASSES)
-        write_atomically(folder / info.name, data)
-        yield info
-
-
-def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Trained:
-    """Train as `backbeam train` does; its check of the whole data set beforehand is not counted."""
+    Returns:
+        the peak of the process's memory before (everything is imported) and after, in bytes, and the seconds of
+        training, compilation included.
+    """
     with quiet_imports():
         from model.replicas import start_engine
         from pipeline.train.trainer import train_runs
@@ -182,36 +86,15 @@ def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Trained:
     baseline, started = _peak_bytes(), time.perf_counter()
     job = TrainingJob(workspace, data, tensorboard=False, checkpoint_policy=CheckpointPolicy(every=0))
     train_runs(job, [prepare_attempt(job, config)], engine)
-    return Trained(baseline, _peak_bytes(), time.perf_counter() - started)
-
-
-def read(dataset: Path, config: TrainingConfig) -> float:
-    """Seconds to make an epoch's batches, on one core, without training."""
-    with quiet_imports():
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        from model.batches import BatchPlan, make_chunks
-        from model.devices import initialise_devices
-        from pipeline.train.split_reader import make_split_reader
-        from pipeline.train.trainer import REPORT_EVERY
-
-        initialise_devices()
-    manifest, _ = load_manifest(dataset)
-    window_bytes = config.window_mib * 2**20
-    plan = BatchPlan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, window_bytes)
-    started = time.perf_counter()
-    num_steps = sum(len(labels) for _, labels in make_chunks(make_split_reader(dataset, manifest, "train"), plan))
     seconds = time.perf_counter() - started
-    if num_steps != config.num_steps:
-        raise AssertionError(f"read {num_steps} batches, expected {config.num_steps}")
-    return seconds
+    return {"baseline_bytes": baseline, "peak_bytes": _peak_bytes(), "train_seconds": seconds}
 
 
 def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def describe(row: dict[str, Any]) -> str:
-    """Say what a size took."""
+def describe(row: Row) -> str:
     size, mib = row["num_examples"], 2**20
     taken = (row["peak_bytes"] - row["baseline_bytes"]) / mib
     return (
@@ -219,13 +102,11 @@ def describe(row: dict[str, Any]) -> str:
         f"one epoch of {row['recipe']}, {row['machine']}\n"
         f"  memory   {taken:,.0f} MiB above the {row['baseline_bytes'] / mib:,.0f} MiB of the imports, "
         f"{row['peak_bytes'] / mib:,.0f} MiB in all\n"
-        f"  training {row['train_seconds']:.1f} s, {size / row['train_seconds']:,.0f} examples a second\n"
-        f"  reading  {row['read_seconds']:.1f} s, {size / row['read_seconds']:,.0f} examples a second on one core"
+        f"  training {row['train_seconds']:.1f} s, {size / row['train_seconds']:,.0f} examples a second"
     )
 
 
-def flatness(small: dict[str, Any], large: dict[str, Any]) -> str:
-    """Compare what the two sizes took of memory."""
+def flatness(small: Row, large: Row) -> str:
     few, many = (row["peak_bytes"] - row["baseline_bytes"] for row in (small, large))
     times = large["num_examples"] / small["num_examples"]
     return f"\n{times:.0f} times the examples took {many / max(1, few):.2f} times the memory above the imports"

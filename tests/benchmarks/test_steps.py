@@ -1,31 +1,17 @@
-"""The benchmark of steps at a tiny size: all compute the same, it says so, and its Parquet holds every repeat."""
+"""The peers: all compute the same, and one that does not, or fails, is named."""
 
-import os
-import re
-import signal
-import subprocess
-import sys
-from importlib.util import find_spec
 from itertools import pairwise
 
-import duckdb
 import numpy as np
 import pytest
 
-from model.devices import step_flops
 from model.errors import BadUsage
 from tests.benchmarks import steps
 from tests.benchmarks.cases import CASES, Work
-from tests.benchmarks.children import PeerFailed, child_of
+from tests.benchmarks.children import child_of
+from tests.benchmarks.common import PeerFailed
 from tests.benchmarks.peers import table
 from tests.benchmarks.peers.numpy_loop import NumPy
-from tests.benchmarks.report import ratio_to_ours
-
-
-def benchmark(tmp_path, *arguments, module="steps"):
-    output = tmp_path / "steps.parquet"
-    command = [sys.executable, "-m", f"tests.benchmarks.{module}", "--output", output, *arguments]
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120), output
 
 
 def small_work(case, sizes, num_steps=20):
@@ -37,58 +23,13 @@ def small_work(case, sizes, num_steps=20):
     return Work(config, start, images, random.integers(0, sizes[-1], images.shape[:3]).astype(np.int32))
 
 
-@pytest.mark.slow
-def test_a_tiny_run(tmp_path):
-    done, output = benchmark(tmp_path, "--cases", "A", "--peers", "numpy,article", "--repeats", 2, "--seconds", 0.001)
-    assert done.returncode == 0, done.stderr
-    assert "all compute the same" in done.stdout
-    assert re.search(r"NumPy +\d+\.\d +\d+\.\d +\d+\.\d\d +3\.0 +(met|missed) ", done.stdout)
-    columns = "peer, repeat, seconds / num_steps, difference, step_flops"
-    rows = duckdb.read_parquet(str(output)).project(columns).fetchall()
-    assert {row[:2] for row in rows} == {(peer, n) for peer in ("manual", "numpy", "article") for n in (0, 1)}
-    assert all(step_seconds > 0 and difference < 1e-4 for *_, step_seconds, difference, _ in rows)
-    assert {flops for *_, flops in rows} == {958_800}
-
-
-@pytest.mark.slow
-def test_variants_of_our_step_compute_the_same(tmp_path):
-    arguments = ("--variants", "padded,columns", "--repeats", 1, "--seconds", 0.001)
-    done, output = benchmark(tmp_path, *arguments, module="layouts")
-    assert done.returncode == 0, done.stderr
-    assert "32 hidden units, 2 of them idle" in done.stdout
-    peers = duckdb.read_parquet(str(output)).project("peer").fetchall()
-    assert set(peers) == {("manual",), ("padded",), ("columns",)}
-    refused, _ = benchmark(tmp_path, "--variants", "faster", module="layouts")
-    assert (refused.returncode, "'faster'" in refused.stderr) == (2, True)
-
-
-def optional(package, module):
-    """A peer of the extra bench, which the tests do without; imported in a process of its own."""
-    absent = pytest.mark.skipif(find_spec(package) is None, reason=f"{package} is not installed (extra bench)")
-    return pytest.param(module, marks=absent)
-
-
-@pytest.mark.parametrize("case", "AC")
-@pytest.mark.parametrize("module", [optional("torch", "pytorch_eager"), optional("jax", "jax_scan")])
-def test_optional_peers_compute_the_same(module, case):
-    work = small_work(case, (40, 9, 8, 10))
-    for peer in [peer for peer in table.PEERS.values() if peer.module == module]:
-        with child_of(peer.title, module) as child:
-            for setting in peer.settings:
-                steps.check(peer, work, child.ask("trained", work, setting))
-
-
-def test_an_error_in_a_peers_process_is_told():
-    wanted = pytest.raises(PeerFailed, match=r"nobody: import_seconds:\n(.|\n)*ModuleNotFoundError")
-    with child_of("nobody", "no_such_module") as child, wanted:
-        child.ask("import_seconds")
-
-
-def test_the_end_of_a_peers_process_is_told():
-    with child_of("NumPy", "numpy_loop") as child:
-        os.kill(child.process_id, signal.SIGKILL)
-        with pytest.raises(PeerFailed, match="NumPy: the process has ended"):
-            child.ask("import_seconds")
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [("numpy_loop", "a peer: run: AttributeError"), ("no_such_module", "a peer: the process has ended; it was to run")],
+)
+def test_an_error_and_the_end_of_a_peers_process_are_told(module, message):
+    with child_of("a peer", module) as child, pytest.raises(PeerFailed, match=message):
+        child.ask("run", 1)  # which needs `choose` first
 
 
 def test_a_peer_that_computes_something_else_is_found():
@@ -113,14 +54,3 @@ def test_a_peer_that_is_not_installed_is_named_with_how_to_get_it(monkeypatch):
         table.find_peers("numpy,absent")
     with pytest.raises(BadUsage, match="no such peer: 'numpi'; there are: manual, autodiff"):
         table.find_peers("numpi")
-
-
-def test_flops_by_hand():
-    assert step_flops((784, 30, 10), 10) == 2 * 10 * (23_820 + 23_820 + 300)
-    assert step_flops((5, 4), 3) == 2 * 3 * 40
-
-
-def test_a_ratio_is_of_the_same_repeat():
-    seconds = {("manual", 0): 1.0, ("manual", 1): 2.0, ("numpy", 0): 3.0, ("numpy", 1): 6.0}
-    rows = [{"peer": peer, "repeat": n, "seconds": s, "num_steps": 1} for (peer, n), s in seconds.items()]
-    assert ratio_to_ours(rows, "numpy") == 3

@@ -4,6 +4,7 @@ Each takes the folder of a size, where `source` holds the four IDX files, and sa
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +24,6 @@ NUM_PIXELS, NUM_CLASSES = 784, 10
 TWO_WORKERS = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
 
 
-def preprocess_in_process(place: Path) -> Measured:
-    """`backbeam preprocess`, the scan of the source included."""
-    return _preprocess(place, "one", [])
-
-
-def preprocess_by_two_workers(place: Path) -> Measured:
-    """The same by two worker processes."""
-    return _preprocess(place, "two", TWO_WORKERS)
-
-
 def validate_in_process(place: Path) -> Measured:
     """`backbeam validate`, with the usual checks."""
     with quiet_imports():
@@ -43,16 +34,6 @@ def validate_in_process(place: Path) -> Measured:
         folder = _dataset(place)
         dataset = Dataset(folder, *load_manifest(folder))
     return watch(lambda: validate_dataset(place / "one", dataset, resolve_checks({}), None))
-
-
-def evaluate_in_process(place: Path) -> Measured:
-    """`backbeam evaluate` of both splits into all tables, of a network that has hardly been trained."""
-    return _evaluate(place, [])
-
-
-def evaluate_by_two_workers(place: Path) -> Measured:
-    """The same by two worker processes."""
-    return _evaluate(place, TWO_WORKERS)
 
 
 def write_by_a_loop(place: Path) -> Measured:
@@ -95,20 +76,8 @@ def write_by_beam_transforms(place: Path) -> Measured:
     return watch(work)
 
 
-OURS: dict[str, Callable[[Path], Measured]] = {
-    "preprocess": preprocess_in_process,
-    "preprocess, 2 workers": preprocess_by_two_workers,
-    "validate": validate_in_process,
-    "evaluate": evaluate_in_process,
-}
-LARGE = OURS | {"evaluate, 2 workers": evaluate_by_two_workers}  # where each worker's start is not most of the time
-OTHERS: dict[str, Callable[[Path], Measured]] = {
-    "a loop with TFRecordWriter": write_by_a_loop,
-    "Map(encode) | WriteToTFRecord": write_by_beam_transforms,
-}
-
-
-def _preprocess(place: Path, workspace: str, beam_arguments: list[str]) -> Measured:
+def preprocess_source(place: Path, workspace: str, beam_arguments: list[str]) -> Measured:
+    """`backbeam preprocess`, the scan of the source included."""
     with quiet_imports():
         from pipeline.preprocess.beam_job import preprocess
         from pipeline.sources.scan import scan_source
@@ -126,7 +95,8 @@ def _preprocess(place: Path, workspace: str, beam_arguments: list[str]) -> Measu
     return watch(work)
 
 
-def _evaluate(place: Path, beam_arguments: list[str]) -> Measured:
+def evaluate_run(place: Path, beam_arguments: list[str]) -> Measured:
+    """`backbeam evaluate` of both splits into all tables, of a network that has hardly been trained."""
     with quiet_imports():
         from model.replicas import start_engine
         from pipeline.evaluate.beam_job import evaluate
@@ -172,3 +142,17 @@ def _encoder() -> Callable[[int, np.ndarray, int], bytes]:
         return serialized
 
     return example
+
+
+OURS: dict[str, Callable[[Path], Measured]] = {
+    "preprocess": partial(preprocess_source, workspace="one", beam_arguments=[]),
+    "preprocess, 2 workers": partial(preprocess_source, workspace="two", beam_arguments=TWO_WORKERS),
+    "validate": validate_in_process,
+    "evaluate": partial(evaluate_run, beam_arguments=[]),
+}
+# where each worker's start is not most of the time
+LARGE = OURS | {"evaluate, 2 workers": partial(evaluate_run, beam_arguments=TWO_WORKERS)}
+OTHERS: dict[str, Callable[[Path], Measured]] = {
+    "a loop with TFRecordWriter": write_by_a_loop,
+    "Map(encode) | WriteToTFRecord": write_by_beam_transforms,
+}

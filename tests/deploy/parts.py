@@ -24,12 +24,10 @@ HOPELESS = {DIFFERS} | {kind.exit_code for kind in (errors.BadUsage, errors.BadI
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
-    """The documents of a YAML file."""
     return list(yaml.safe_load_all(path.read_text()))
 
 
 def options(name: str) -> dict[str, click.Parameter]:
-    """The options of a command, by how they are spelt."""
     command = get_command(app).commands[name]
     return {spelling: option for option in command.params for spelling in option.opts}
 
@@ -47,7 +45,6 @@ def check_command(words: list[str]) -> None:
 
 
 def check_beam_options(words: list[str]) -> None:
-    """Check that what stands after -- are options that Beam knows."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
     given = PipelineOptions(words[words.index("--") + 1 :])

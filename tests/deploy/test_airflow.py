@@ -48,7 +48,6 @@ def run(*command, environment=None):
 
 
 def stand_in(folder, code):
-    """A program that notes its arguments and ends with a code."""
     program = folder / f"backbeam-{code}"
     program.write_text(f'#!/bin/sh\necho "$@" > {folder}/arguments\necho "backbeam: as asked for"\nexit {code}\n')
     program.chmod(0o755)

@@ -2,24 +2,11 @@
 
 import tomllib
 
-import pytest
-
 from model.recipes import find_recipe
 from pipeline.cli.config import resolve_training, resolve_validation
 from pipeline.preprocess.validation_config import CHECKS
-from tests.deploy.parts import CONFIGURATION, DEPLOY
+from tests.deploy.parts import CONFIGURATION
 from tests.helpers import Digits, backbeam
-
-# everything that runs backbeam, and how it gives the file to it
-READERS = {
-    "kubernetes/retrain.yaml": "--config=/etc/backbeam/backbeam.toml",
-    "kubernetes/gpu.yaml": "--config=/etc/backbeam/backbeam.toml",
-    "airflow/backbeam_retrain.py": "--config={{ params.config }}",
-    "dataflow/metadata.json": '"defaultValue": "/etc/backbeam/backbeam.toml"',
-    "flink/compose.yaml": "--config=/etc/backbeam/backbeam.toml",
-    "vertex/custom-job.yaml": "--config=/etc/backbeam/backbeam.toml",
-    "systemd/backbeam-retrain.service": "--config=%E/backbeam/backbeam.toml",
-}
 
 
 def test_every_setting_is_one_that_backbeam_knows():
@@ -36,11 +23,6 @@ def test_every_setting_is_one_that_backbeam_knows():
 def test_the_recipe_is_trained_as_it_was_measured():
     """The figures of the pages are of the recipe as it is."""
     assert resolve_training(CONFIGURATION, {}) == find_recipe("modern").config
-
-
-@pytest.mark.parametrize("reader", READERS)
-def test_every_part_reads_it(reader):
-    assert READERS[reader] in (DEPLOY / reader).read_text()
 
 
 def test_the_command_takes_it(tmp_path):

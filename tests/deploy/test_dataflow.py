@@ -1,6 +1,6 @@
 """The Flex Template: every parameter is an option of `backbeam preprocess`; what the launcher makes of them.
 
-tests/engines/test_flex_template.py runs what Dataflow's launcher would run.
+tests/engines/test_dataflow.py runs what Dataflow's launcher would run.
 """
 
 import json
@@ -30,10 +30,6 @@ def test_a_parameter_is_an_option(name):
     assert f"--{name.replace('_', '-')}" in parameter["helpText"].split(":")[0].split(".")[0]
     if "defaultValue" in parameter and name != "config":
         assert parameter["defaultValue"] == str(option.default)
-
-
-def test_the_configuration_is_the_image_s():
-    assert PARAMETERS["config"]["defaultValue"] == IN_IMAGE
 
 
 @pytest.mark.parametrize(

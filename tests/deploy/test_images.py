@@ -8,31 +8,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.deploy.parts import DEPLOY, IN_IMAGE, ROOT
+from tests.deploy.parts import DEPLOY, ROOT
 
 DOCKERFILE, FLEX = DEPLOY / "Dockerfile", DEPLOY / "dataflow" / "Dockerfile"
 HADOLINT = Path(sys.executable).with_name("hadolint")
 
 
 def instructions(path: Path) -> list[tuple[str, str]]:
-    """The instructions of a Dockerfile, lines that go on joined."""
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     return [
         (line.split()[0], line.split(maxsplit=1)[1])
         for line in re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines()
         if line
     ]
-
-
-def stages(path: Path) -> dict[str, list[tuple[str, str]]]:
-    """The instructions of each stage, by its name; "" is the last one that has none."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    name = "arguments"
-    for word, rest in instructions(path):
-        if word == "FROM":
-            name = rest.partition(" AS ")[2]
-        found.setdefault(name, []).append((word, rest))
-    return found
 
 
 def arguments(path: Path) -> dict[str, str]:
@@ -54,8 +42,9 @@ def test_every_image_is_pinned_to_a_version(path):
     images = {value for name, value in arguments(path).items() if name.endswith("IMAGE")}
     for image in images:
         assert re.search(r":\d+(\.\d+){1,2}|:\d{8}-rc\d+", image), image
-    named = [rest.split()[0] for word, rest in instructions(path) if word == "FROM"]
-    assert all(name.startswith("${") or name in stages(path) for name in named)
+    starts = [rest.partition(" AS ") for word, rest in instructions(path) if word == "FROM"]
+    stages = {stage for _, _, stage in starts}
+    assert all(image.startswith("${") or image in stages for image, _, _ in starts)
 
 
 def test_beam_is_the_version_that_was_tested():
@@ -65,31 +54,6 @@ def test_beam_is_the_version_that_was_tested():
     python = re.search(r"beam_python(3\.\d+)_sdk", image)[1]
     assert f"python:{python}." in arguments(DOCKERFILE)["PYTHON_IMAGE"]
     assert f"python{python.replace('.', '')}-" in arguments(FLEX)["LAUNCHER_IMAGE"]
-
-
-@pytest.mark.parametrize("stage", ["cpu", "gpu"])
-def test_launcher_and_workers_are_one_image_that_is_not_root(stage):
-    found, runtime = stages(DOCKERFILE)[stage], stages(DOCKERFILE)["runtime"]
-    assert found[0] == ("FROM", "runtime AS " + stage)
-    assert [rest for word, rest in [*runtime, *found] if word == "USER"] == ["10001:10001"]
-    assert ("COPY", "--from=package /added /opt/venv") in found  # the command, after the large layer
-    assert ("ENTRYPOINT", '["/opt/apache/beam/boot"]') in runtime
-    assert ("COPY", "--from=beam /opt/apache/beam /opt/apache/beam") in runtime
-    assert ("COPY", f"deploy/backbeam.toml {IN_IMAGE}") in runtime
-    environment = " ".join(rest for word, rest in runtime if word == "ENV")
-    assert "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in environment
-    assert "PATH=/opt/venv/bin:$PATH" in environment
-
-
-def test_the_default_is_the_image_for_cpus():
-    assert list(stages(DOCKERFILE))[-1] == "cpu"
-
-
-def test_everything_is_installed_as_it_was_tested():
-    commands = [rest for word, rest in instructions(DOCKERFILE) if word == "RUN" and "install" in rest]
-    installs = [each for rest in commands for each in rest.split("&&") if re.search(r"\b(pip install|build) ", each)]
-    assert len(installs) > 3
-    assert [each for each in installs if "constraint" not in each and "--no-deps" not in each] == []
 
 
 def test_the_builder_is_sent_what_it_copies_and_nothing_else():
@@ -109,3 +73,7 @@ def test_tags_are_backbeams_version():
     for part in ("kubernetes/gpu.yaml", "flink/compose.yaml", "vertex/custom-job.yaml"):
         found = re.findall(r"backbeam(?:-gpu)?:(\d+\.\d+\.\d+)", (DEPLOY / part).read_text())
         assert set(found) == {version}, part
+
+
+def test_no_image_runs_as_root():
+    assert [rest for word, rest in instructions(DOCKERFILE) if word == "USER"] == ["10001:10001"]

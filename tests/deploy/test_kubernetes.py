@@ -17,7 +17,6 @@ VERSIONS = ("1.31", kubernetes_validate.latest_version())  # podFailurePolicy is
 
 
 def job_of(name):
-    """The specification of a Job, be it a CronJob's."""
     [found] = documents(FOLDER / f"{name}.yaml")
     return found["spec"]["jobTemplate"]["spec"] if found["kind"] == "CronJob" else found["spec"]
 
@@ -39,13 +38,6 @@ def test_the_schema(path, version):
         kubernetes_validate.validate(document, version, strict=True)
 
 
-def test_a_misspelt_field_is_noticed():
-    [document] = documents(FOLDER / "retrain.yaml")
-    document["spec"]["concurencyPolicy"] = "Forbid"
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
-
-
 def test_kustomize_gathers_everything_but_the_gpu_job():
     [found] = documents(DEPLOY / "kustomization.yaml")
     assert {DEPLOY / name for name in found["resources"]} == set(FILES) - {FOLDER / "gpu.yaml"}
@@ -55,14 +47,6 @@ def test_kustomize_gathers_everything_but_the_gpu_job():
         volumes = {volume["name"]: volume for volume in pod_of(name)["volumes"]}
         assert volumes["configuration"]["configMap"]["name"] == generated["name"]
     assert found["generatorOptions"]["disableNameSuffixHash"]  # else the GPU job names another
-
-
-def test_one_retraining_at_a_time():
-    [found] = documents(FOLDER / "retrain.yaml")
-    spec = found["spec"]
-    assert (spec["concurrencyPolicy"], spec["timeZone"]) == ("Forbid", "Etc/UTC")
-    assert spec["startingDeadlineSeconds"] >= 10 * 60  # the controller looks every ten seconds, and may be down
-    assert job_of("retrain")["ttlSecondsAfterFinished"] > 0
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -97,25 +81,6 @@ def test_no_privileges(name):
     }
     assert {"hostNetwork", "hostPID", "hostIPC"}.isdisjoint(pod)
     assert not [volume for volume in pod["volumes"] if "hostPath" in volume]
-
-
-@pytest.mark.parametrize("name", JOBS)
-def test_what_is_written_to_is_a_volume(name):
-    """The root file system is read-only, so the cache and temporary files are mounts, bounded in size."""
-    volumes = {volume["name"]: volume for volume in pod_of(name)["volumes"]}
-    mounts = {mount["mountPath"]: mount for mount in container_of(name)["volumeMounts"]}
-    for place in ("/tmp", "/cache"):  # noqa: S108 - of the container
-        assert "sizeLimit" in volumes[mounts[place]["name"]]["emptyDir"]
-    assert mounts["/etc/backbeam"]["readOnly"]
-    assert volumes[mounts["/workspace"]["name"]]["persistentVolumeClaim"]["claimName"] == "backbeam-workspace"
-
-
-@pytest.mark.parametrize("name", JOBS)
-def test_resources(name):
-    asked, limits = (container_of(name)["resources"][each] for each in ("requests", "limits"))
-    assert {"cpu", "memory"} <= set(asked)
-    assert "memory" in limits
-    assert ("nvidia.com/gpu" in limits) == (name == "gpu")
 
 
 @pytest.mark.parametrize("name", JOBS)

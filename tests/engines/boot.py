@@ -47,7 +47,6 @@ def provision(endpoint: str, worker: str) -> Any:
 
 
 def fetch(endpoint: str, worker: str, dependencies: Any, folder: Path) -> list[str]:
-    """Write every staged file into a folder; return those to install."""
     names = []
     with grpc.insecure_channel(endpoint) as channel:
         service = beam_artifact_api_pb2_grpc.ArtifactRetrievalServiceStub(channel)

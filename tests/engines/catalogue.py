@@ -44,8 +44,21 @@ PROGRAMS = {  # that stand in an engine's arguments, and how they are come by
     "spark_jar": "Beam's job server for Spark (Java), which could not be had",
 }
 NOBODY = ("--environment_type=EXTERNAL", "--environment_config=localhost:1")  # a stand-in has workers of its own
-FLINK = ("--", "--runner=FlinkRunner", "--flink_master=localhost:{flink}", "--flink_submit_uber_jar")
-SPARK = ("--", "--runner=SparkRunner", "--spark_rest_url=http://localhost:{spark}", "--spark_submit_uber_jar")
+JAR = "--{}_job_server_jar={{folder}}/job-server.jar"
+FLINK = (
+    "--",
+    "--runner=FlinkRunner",
+    "--flink_master=localhost:{flink}",
+    "--flink_submit_uber_jar",
+    JAR.format("flink"),
+)
+SPARK = (
+    "--",
+    "--runner=SparkRunner",
+    "--spark_rest_url=http://localhost:{spark}",
+    "--spark_submit_uber_jar",
+    JAR.format("spark"),
+)
 DATAFLOW = (
     *("--", "--runner=DataflowRunner", "--dataflow_endpoint=http://localhost:{dataflow}"),
     *("--project=backbeam-test", "--region=europe-west1"),
@@ -59,26 +72,18 @@ CLOUD = {
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine to test: its name, what backbeam is told, its servers, and when it runs.
-
-    Attributes:
-        killed: what a killed worker means; empty where the driver does the work.
-        quick: whether `make test` runs it; `make test-engines` runs the others.
-        environment: variables for backbeam and the servers.
-        needs: a module that the engine cannot do without.
-    """
+    """An engine to test: its name, what backbeam is told, its servers, and when it runs."""
 
     name: str
     arguments: tuple[str, ...]
     servers: tuple[str, ...] = ()
-    killed: str = ""
-    quick: bool = False
-    environment: dict[str, str] = field(default_factory=dict)
-    needs: str = "apache_beam"
+    killed: str = ""  # what a killed worker means; empty where the driver does the work
+    quick: bool = False  # whether `make test` runs it; `make test-engines` runs the others
+    environment: dict[str, str] = field(default_factory=dict)  # variables for backbeam and the servers
+    needs: str = "apache_beam"  # a module that the engine cannot do without
 
     @property
     def server_commands(self) -> dict[str, list[str]]:
-        """The commands of its servers, by name."""
         return {name: SERVERS[name] for name in self.servers}
 
     def told(self) -> list[str]:
@@ -109,26 +114,9 @@ LOCAL = (
     Engine("Prism, worker pool", (*PRISM, *EXTERNAL), ("pool",), killed=FAILS),
 )
 STAND_INS = (
-    Engine(
-        "stand-in for Flink",
-        (*FLINK, *NOBODY, "--flink_job_server_jar={folder}/job-server.jar"),
-        ("flink",),
-        killed=FAILS,
-    ),
-    Engine(
-        "stand-in for Spark",
-        (*SPARK, *NOBODY, "--spark_job_server_jar={folder}/job-server.jar"),
-        ("spark",),
-        killed=FAILS,
-    ),
-    Engine(
-        "stand-in for Dataflow",
-        DATAFLOW,
-        ("storage", "dataflow"),
-        killed=FAILS,
-        environment=CLOUD,
-        needs="gcp_storage_emulator",
-    ),
+    Engine("stand-in for Flink", (*FLINK, *NOBODY), ("flink",), killed=FAILS),
+    Engine("stand-in for Spark", (*SPARK, *NOBODY), ("spark",), killed=FAILS),
+    Engine("stand-in for Dataflow", DATAFLOW, ("storage", "dataflow"), FAILS, False, CLOUD, "gcp_storage_emulator"),
 )
 ENGINES = (*LOCAL, *STAND_INS)
 # Never run so far, so not in the table.
@@ -143,7 +131,6 @@ KILLABLE = tuple(engine for engine in ENGINES if engine.killed)
 
 
 def table() -> str:
-    """Return the table of the notes, in Markdown."""
     head = "| engine | preprocess | evaluate | digests equal | worker killed | run by |\n|---|---|---|---|---|---|\n"
     rows = [
         f"| {engine.name} | yes | yes | yes | {engine.killed or 'no worker but the driver'} | "
@@ -154,7 +141,6 @@ def table() -> str:
 
 
 def with_table(notes: str) -> str:
-    """Return the notes with the table as it should be."""
     before, rest = notes.split(BEGIN)
     return before + BEGIN + table() + END + rest.split(END)[1]
 

@@ -8,7 +8,6 @@ from tests.helpers import Digits, backbeam
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory):
-    """A small data set."""
     return Digits(num_train=600, num_test=200).write(tmp_path_factory.mktemp("source") / "digits")
 
 

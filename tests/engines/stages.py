@@ -36,12 +36,10 @@ def _isolated(engine, folder, commands, probe):
 
 
 def command_of(stage, digits):
-    """The command that does a stage alone."""
     return [stage] if stage == "evaluate" else [stage, "--dataset", digits, "--num-shards", "3"]
 
 
 def workspace_without(stage, made, folder):
-    """Copy a workspace, with a stage undone."""
     workspace = shutil.copytree(made, folder / "ws")
     if stage == "preprocess":
         shutil.rmtree(workspace / "datasets")
@@ -50,9 +48,3 @@ def workspace_without(stage, made, folder):
         shutil.rmtree(workspace / "reports" / table)
     next(workspace.glob("runs/*/evaluation.json")).unlink()
     return workspace
-
-
-def artefacts(workspace):
-    """All that does not tell times."""
-    kept = contents(workspace).items()
-    return {name: data for name, data in kept if not name.endswith(("run.json", "learning_curve.parquet"))}

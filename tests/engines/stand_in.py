@@ -49,12 +49,10 @@ class Cluster:
         folder.mkdir(parents=True)
 
     def note(self, request: str) -> None:
-        """Keep the first line of a request."""
         with (self.folder / "requests.txt").open("a") as stream:
             stream.write(f"{request}\n")
 
     def start(self, pipeline: bytes) -> None:
-        """Start a job from a serialized Pipeline."""
         (self.folder / "pipeline.pb").write_bytes(pipeline)
         if self.ends == "DONE":
             command = [sys.executable, "-m", "tests.engines.run_staged", str(self.folder / "pipeline.pb")]
@@ -62,21 +60,18 @@ class Cluster:
                 self._worker = subprocess.Popen(command, stdout=log, stderr=log)
 
     def start_jar(self, jar: bytes) -> None:
-        """Start the job that a jar of Beam's holds."""
         (self.folder / "job.jar").write_bytes(jar)
         with zipfile.ZipFile(io.BytesIO(jar)) as opened:
             staged = json_format.Parse(opened.read(STAGED_IN_JAR), beam_runner_api_pb2.Pipeline())
         self.start(staged.SerializeToString())
 
     def state(self) -> str:
-        """Return RUNNING, DONE, FAILED or CANCELLED."""
         if self.ends != "DONE":
             return {"NOTHING": "DONE", "NEVER": "RUNNING"}.get(self.ends, self.ends)
         code = self._worker.poll() if self._worker else None
         return "RUNNING" if code is None else "FAILED" if code else "DONE"
 
     def message(self) -> str:
-        """Return why the job failed."""
         if self._worker is None:
             return MESSAGE
         if self._worker.returncode < 0:
@@ -108,11 +103,9 @@ class StandIn(BaseHTTPRequestHandler):
         self.answer({})
 
     def get(self, path: str) -> tuple[dict[str, Any], int]:
-        """Return the answer and its HTTP status."""
         raise AssertionError(path)
 
     def post(self, path: str, body: bytes) -> dict[str, Any]:
-        """Return the answer."""
         raise AssertionError(path)
 
     def answer(self, what: dict[str, Any], status: int = 200) -> None:
@@ -216,7 +209,6 @@ def write_jar(place: Path) -> None:
 
 
 def write_credentials(place: Path, port: int) -> None:
-    """Write a service account whose access tokens this stand-in gives."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     account = {

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.engines.catalogue import EMBEDDED, ENGINES, KILLABLE, NOTES, with_table
-from tests.engines.stages import STEPS, WRITTEN, artefacts, command_of, run_on, run_twice_on, workspace_without
-from tests.helpers import backbeam, contents
+from tests.engines.stages import STEPS, WRITTEN, command_of, run_on, run_twice_on, workspace_without
+from tests.helpers import artefacts, backbeam, contents
 
 
 def parametrized(engines):

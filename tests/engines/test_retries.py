@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from tests.engines.catalogue import ENGINES
-from tests.engines.stages import WRITTEN, artefacts, command_of, run_on, run_twice_on, workspace_without
-from tests.helpers import contents
+from tests.engines.stages import WRITTEN, command_of, run_on, run_twice_on, workspace_without
+from tests.helpers import artefacts, contents
 
 pytestmark = pytest.mark.engines
 BY_NAME = {engine.name: engine for engine in ENGINES}
@@ -15,19 +15,19 @@ ON_BOTH_STAGES = pytest.mark.parametrize("stage", ["preprocess", "evaluate"])
 
 @pytest.fixture
 def fail(stage, tmp_path):
-    """What makes the first write of a shard, or of its predictions, fail."""
     request = tmp_path / "fail"
     request.write_text(WRITTEN[stage])
     return request
 
 
 @ON_BOTH_STAGES
-def test_a_bundle_that_fails_once_is_done_again(stage, digits, expected, fail, tmp_path):
-    """By an engine that does that."""
+@pytest.mark.parametrize("fails", [True, False], ids=["fails once and is done again", "runs twice"])
+def test_a_bundle_that_is_done_twice_writes_the_same_bytes(fails, stage, digits, expected, tmp_path, request):
     workspace = workspace_without(stage, expected, tmp_path)
-    engine = BY_NAME["this process, failed bundles again"]
-    done = run_on(engine, tmp_path, command_of(stage, digits), fail=fail, writes=tmp_path / "writes")
-    assert not fail.exists()
+    probe = {"fail": request.getfixturevalue("fail")} if fails else {}
+    engine = BY_NAME["this process, failed bundles again" if fails else "this process, every bundle twice"]
+    done = run_on(engine, tmp_path, command_of(stage, digits), writes=tmp_path / "writes", **probe)
+    assert not (tmp_path / "fail").exists()
     assert done.code == 0, done.err
     assert artefacts(workspace) == artefacts(expected)
     assert num_writes(tmp_path)[WRITTEN[stage]] == 2
@@ -49,18 +49,7 @@ def test_a_bundle_that_fails_on_the_default_engine(stage, digits, expected, fail
     assert artefacts(workspace) == artefacts(expected)
 
 
-@ON_BOTH_STAGES
-def test_a_bundle_that_runs_twice_writes_the_same_bytes(stage, digits, expected, tmp_path):
-    workspace = workspace_without(stage, expected, tmp_path)
-    engine = BY_NAME["this process, every bundle twice"]
-    done = run_on(engine, tmp_path, command_of(stage, digits), writes=tmp_path / "writes")
-    assert done.code == 0, done.err
-    assert artefacts(workspace) == artefacts(expected)
-    assert num_writes(tmp_path)[WRITTEN[stage]] == 2
-
-
 def num_writes(folder):
-    """How often each file was written."""
     lines = (folder / "writes").read_text().splitlines()
     temporary = [line.rpartition("/")[2] for line in lines]  # .NAME.PROCESS.UNIQUE.tmp
     return Counter(".".join(name.split(".")[1:3]) for name in temporary if name.endswith(".tmp"))

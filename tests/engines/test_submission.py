@@ -21,11 +21,19 @@ pytestmark = pytest.mark.engines
 FLINK, SPARK, DATAFLOW = STAND_INS
 ON_EACH = pytest.mark.parametrize("engine", [pytest.param(engine, id=engine.name) for engine in STAND_INS])
 JOBS = "/v1b3/projects/backbeam-test/locations/europe-west1/jobs"
+FETCH = """
+import sys
+from pathlib import Path
+from pipeline.storage.object_store import find_store
+for uri in find_store(sys.argv[1]).walk(sys.argv[1]):
+    path = Path(sys.argv[2], uri.removeprefix(sys.argv[1]).lstrip("/"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(find_store(uri).read(uri))
+"""
 OUR_STEPS = {"CutBlocks", "WriteShards", "WriteManifest"}
 
 
 def submit(engine, folder, ends, *more):
-    """Preprocess a few digits on a stand-in whose jobs end as they are told."""
     digits = Digits().write(folder / "digits")
     servers = engine.server_commands
     last = engine.servers[-1]
@@ -35,37 +43,21 @@ def submit(engine, folder, ends, *more):
     return done
 
 
-def check_failed(done, folder):
-    assert done.code == 7, done.err
-    assert len(done.err.splitlines()) == 2, done.err  # what it is at, and how that ended
-    assert list((folder / "ws" / "datasets").iterdir()) == []
-
-
 def requests(folder):
-    """What the stand-in was asked, without versions and options of the protocol."""
     lines = (folder / "received" / "requests.txt").read_text().splitlines()
     return [line.split("?")[0] for line in lines]
 
 
 @ON_EACH
-def test_a_job_that_fails_on_the_cluster_is_an_error_with_its_message(engine, tmp_path):
-    done = submit(engine, tmp_path, "FAILED")
-    check_failed(done, tmp_path)
-    assert MESSAGE in done.err
-
-
-@ON_EACH
-def test_a_job_that_is_cancelled_is_an_error_that_says_so(engine, tmp_path):
-    done = submit(engine, tmp_path, "CANCELLED")
-    check_failed(done, tmp_path)
-    assert "CANCELLED" in done.err
-
-
-@ON_EACH
-def test_a_job_that_is_done_without_a_result_is_found_out(engine, tmp_path):
-    done = submit(engine, tmp_path, "NOTHING")
-    check_failed(done, tmp_path)
-    assert "wrote no manifest" in done.err
+@pytest.mark.parametrize(
+    ("ends", "message"), [("FAILED", MESSAGE), ("CANCELLED", "CANCELLED"), ("NOTHING", "wrote no manifest")]
+)
+def test_a_job_that_fails_is_cancelled_or_has_no_result_is_an_error(ends, message, engine, tmp_path):
+    done = submit(engine, tmp_path, ends)
+    assert done.code == 7, done.err
+    assert len(done.err.splitlines()) == 2, done.err  # what it is at, and how that ended
+    assert message in done.err
+    assert list((tmp_path / "ws" / "datasets").iterdir()) == []
 
 
 def test_flink_is_sent_a_jar_that_is_deleted_afterwards(tmp_path):
@@ -124,7 +116,7 @@ def test_dataflow_with_a_workspace_in_a_bucket(tmp_path):
     """The workers see nothing of this machine but the source."""
     digits, servers = Digits().write(tmp_path / "digits"), DATAFLOW.server_commands | {"bucket": BUCKET}
     command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", "gs://backbeam-test/ws", *DATAFLOW.told()]
-    fetch = [sys.executable, "-m", "tests.engines.fetch_store", "gs://backbeam-test/ws", tmp_path / "ws"]
+    fetch = [sys.executable, "-c", FETCH, "gs://backbeam-test/ws", tmp_path / "ws"]
     environment = DATAFLOW.environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
     environment |= {"GOOGLE_BASE_URL": "http://localhost:{bucket}"}
     done, fetched = isolated([command, fetch], servers, tmp_path, environment)

@@ -2,24 +2,19 @@
 
 A failpoint is written N:kill, N:ENOSPC, N:EIO or N:EACCES, with N counted from 1 over all threads of the process;
 N+:ENOSPC fails every operation from the Nth on, `count` fails none. If :FILE follows, each operation appends a line to
-FILE. `python -m tests.faults.failpoint FAILPOINT ARGUMENT...` runs the console script with a failpoint.
+FILE.
 """
 
 import errno
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
-
-from pipeline.storage import local_disk as disk
 
 ROOT = Path(__file__).parents[2]
 
 
 class Failpoint:
-    """The value of `local_disk.hook`: called before each operation."""
-
     def __init__(self, text: str) -> None:
         place, *rest = text.split(":", 1 if text.startswith("count") else 2)
         self._mode = "count" if place == "count" else rest.pop(0)
@@ -41,15 +36,3 @@ class Failpoint:
                 os.kill(os.getpid(), signal.SIGKILL)
             code = getattr(errno, self._mode)
             raise OSError(code, os.strerror(code), str(path))
-
-
-def main() -> None:
-    from pipeline.cli.main import main as backbeam
-
-    disk.hook = Failpoint(sys.argv[1])
-    sys.argv[:] = ["backbeam", *sys.argv[2:]]
-    backbeam()
-
-
-if __name__ == "__main__":
-    main()

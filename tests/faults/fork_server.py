@@ -15,22 +15,14 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from pipeline.storage import local_disk as disk
 from tests.faults.failpoint import ROOT, Failpoint
+from tests.helpers import Finished
 
 TIMEOUT_SECONDS = 120
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 _STREAMS = ((0, os.devnull, os.O_RDONLY), (1, "out.txt", _WRITE), (2, "err.txt", _WRITE))
-
-
-class Finished(NamedTuple):
-    """The exit code of a command, or minus the signal that killed it, and its output."""
-
-    code: int
-    out: str
-    err: str
 
 
 class ForkServer:
@@ -39,11 +31,7 @@ class ForkServer:
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.faults.fork_server"]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
-        pipes = {
-            "stdin": subprocess.PIPE,
-            "stdout": subprocess.PIPE,
-            "bufsize": 0,
-        }  # unbuffered, so that `select` sees every line
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}  # so that `select` sees every line
         self._process = subprocess.Popen(command, env=environment, **pipes)
 
     def close(self) -> None:
@@ -58,7 +46,6 @@ class ForkServer:
         return self._read_number()
 
     def wait(self, folder: Path, pid: int) -> Finished:
-        """Wait for the end of the command that was started."""
         if not select.select([self._process.stdout], [], [], TIMEOUT_SECONDS)[0]:
             os.kill(pid, signal.SIGKILL)
             raise TimeoutError(f"{folder}: the command still runs after {TIMEOUT_SECONDS} s")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults.fork_server import Finished
 from tests.faults.scenarios import COMMANDS, Scenarios, artefacts, committed, faults, fingerprint
+from tests.helpers import Finished
 
 # The failpoint for each mode of failure: killed, one error, or full from that operation on.
 MODES = {"kill": "{}:kill", "ENOSPC": "{}:ENOSPC", "EIO": "{}:EIO", "EACCES": "{}:EACCES", "full": "{}+:ENOSPC"}
@@ -30,13 +30,6 @@ class Harness:
     """Injects faults, one at a time, because parallel forks of a process with TensorFlow slow each other down."""
 
     def __init__(self, scenarios: Scenarios, run: Run, folder: Path) -> None:
-        """Create a harness.
-
-        Args:
-            scenarios: the scenarios of the commands.
-            run: runs a command in a folder with a failpoint.
-            folder: a folder for copies of the scenarios.
-        """
         self._scenarios = scenarios
         self._run = run
         self._folder = folder
@@ -91,7 +84,6 @@ class Harness:
 
 
 def check_message(injection: Injection, finished: Finished, operation: str) -> None:
-    """Check that an error of the disk ends a command with one message that names the path and the error."""
     if injection.mode == "kill":
         assert finished.code == -signal.SIGKILL, (injection, finished)
         return
@@ -106,7 +98,6 @@ def check_message(injection: Injection, finished: Finished, operation: str) -> N
 
 
 def check_unchanged(before: dict[str, bytes], workspace: Path, replaced: tuple[str, ...] = ()) -> None:
-    """Check that all earlier files are unchanged, but for those that match a pattern in `replaced`."""
     after = committed(workspace)
     for path, data in before.items():
         if not any(Path(path).match(pattern) for pattern in replaced):

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault
@@ -16,29 +15,20 @@ from pipeline.maintenance.inventory import VerifyScope, take_inventory
 from pipeline.maintenance.verify import verify
 from pipeline.storage.cleanup import list_stale_files
 from tests.faults.fork_server import ForkServer
-from tests.helpers import Digits, labels_bytes, write_files
+from tests.helpers import write_digits_with_a_bad_label
 
 DIGITS = "DIGITS"  # a placeholder in arguments for the folder of the source
 
 
 class Command(NamedTuple):
-    """A command to interrupt.
+    """A command to interrupt."""
 
-    Attributes:
-        arguments: its arguments; the workspace is `ws` in the working directory.
-        after: the command that runs before it; None to start from an empty folder.
-        replaces: patterns of the files that it may replace; all other files must stay unchanged.
-        damage: changes the workspace before the command runs.
-        every: the slow tests interrupt it at one in so many operations.
-        sample: the same for the fast tests; 0 if only the slow tests interrupt it.
-    """
-
-    arguments: tuple[str, ...]
-    after: str | None
-    replaces: tuple[str, ...] = ()
-    damage: Callable[[Path], object] = lambda _: None
-    every: int = 1
-    sample: int = 0
+    arguments: tuple[str, ...]  # its arguments; the workspace is `ws` in the working directory
+    after: str | None  # the command that runs before it; None to start from an empty folder
+    replaces: tuple[str, ...] = ()  # patterns of the files that it may replace; all other files must stay unchanged
+    damage: Callable[[Path], object] = lambda _: None  # changes the workspace before the command runs
+    every: int = 1  # the slow tests interrupt it at one in so many operations
+    sample: int = 0  # the same for the fast tests; 0 if only the slow tests interrupt it
 
 
 def _delete_a_shard_and_a_table(workspace: Path) -> None:
@@ -70,30 +60,18 @@ _CHECKS = '[validation.class_balance]\nthreshold = 0.2\nseverity = "warning"\n'
 
 
 class Scenario(NamedTuple):
-    """The workspace before and after a command that is not interrupted.
+    """The workspace before and after a command that is not interrupted."""
 
-    Attributes:
-        before: the folder with `ws` before the command.
-        files: the content of each file in it.
-        faults: see `faults`, before the command.
-        after: see `artefacts`, after the command.
-        operations: a line for each operation on the disk, in order.
-    """
-
-    before: Path
-    files: dict[str, bytes]
-    faults: set[str]
-    after: dict[str, Any]
-    operations: list[str]
+    before: Path  # the folder with `ws` before the command
+    files: dict[str, bytes]  # the content of each file in it
+    faults: set[str]  # see `faults`, before the command
+    after: dict[str, Any]  # see `artefacts`, after the command
+    operations: list[str]  # a line for each operation on the disk, in order
 
 
 class Scenarios:
-    """The scenarios of all commands, each built when it is first needed."""
-
     def __init__(self, folder: Path, server: ForkServer) -> None:
-        files = Digits().files()
-        files["train-labels-idx1-ubyte"] = labels_bytes(np.array([7, *(np.arange(59) + 1) % 3]))  # 7 is no class
-        self.source = write_files(folder / "digits", files)
+        self.source = write_digits_with_a_bad_label(folder / "digits")
         self._folder = folder
         self._server = server
         self._built: dict[str, Scenario] = {}
@@ -108,7 +86,6 @@ class Scenarios:
         return self._built[name]
 
     def copy(self, name: str, folder: Path) -> Path:
-        """Create a folder with the workspace before a command."""
         return shutil.copytree(self.find(name).before, folder)
 
     def _build(self, name: str) -> Scenario:
@@ -139,7 +116,6 @@ class Scenarios:
 
 
 def committed(workspace: Path) -> dict[str, bytes]:
-    """Return the content of every file of a workspace."""
     files = sorted(path for path in workspace.rglob("*") if path.is_file())
     return {path.relative_to(workspace).as_posix(): path.read_bytes() for path in files}
 

@@ -62,7 +62,6 @@ def complete_run(server, workspace, source, seed):
 
 
 def run_and_kill(servers, generator, max_seconds, folder, arguments):
-    """Run a command in several processes and kill each at a random time, unless it has ended."""
     folders = [folder / f"process-{number}" for number in range(len(servers))]
     pids = []
     for server, own_folder, options in zip(servers, folders, LOCK_OPTIONS, strict=True):

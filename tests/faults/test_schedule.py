@@ -27,7 +27,6 @@ pytestmark = [
 
 @pytest.fixture
 def schedule(scenarios, server):
-    """Return a function that runs `schedule --once` with the options of `retrain`."""
     _, *options = scenarios.arguments("retrain")
 
     def run(folder: Path, failpoint: str = "count"):
@@ -40,7 +39,6 @@ def schedule(scenarios, server):
 
 
 def wait_for_run(folder: Path) -> None:
-    """Wait for the end of the run of a scheduler that was killed."""
     for _ in range(600):
         if not any(is_run(process, folder) for process in Path("/proc").glob("[0-9]*")):
             return
@@ -56,7 +54,6 @@ def is_run(process: Path, folder: Path) -> bool:
 
 
 def artefacts_of_runs(workspace: Path) -> dict[str, object]:
-    """Return the content of a workspace without the scheduler's files, which contain times."""
     return {path: data for path, data in artefacts(workspace).items() if path not in (STATE_NAME, HEALTH_NAME)}
 
 
@@ -84,7 +81,6 @@ def sweep(name: str, every: int, scenarios, schedule, folder: Path) -> int:
 
 
 def check_message(finished, mode: str, operation: str) -> None:
-    """Check the exit code, and that an error of the disk is reported with the name of the file."""
     if mode == "kill":
         assert finished.code == -signal.SIGKILL, (operation, finished)
         return
@@ -97,7 +93,6 @@ def check_message(finished, mode: str, operation: str) -> None:
 
 
 def check_intact(scenario, workspace: Path) -> None:
-    """Check that earlier files are unchanged, and that the scheduler's files are complete or missing."""
     check_unchanged(scenario.files, workspace, COMMANDS["retrain"].replaces)
     assert not faults(workspace)
     load_state(workspace / STATE_NAME)

@@ -15,7 +15,6 @@ SPARE_BYTES = 2**29
 
 
 def cap_memory() -> None:
-    """Bound the address space of this process to the most that it has taken so far and SPARE_BYTES."""
     found = re.search(r"^VmPeak:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     assert found is not None
     most = int(found[1]) * 1024 + SPARE_BYTES
@@ -23,7 +22,6 @@ def cap_memory() -> None:
 
 
 def main() -> None:
-    """Read both files."""
     from tests.fuzz.targets import TARGETS
 
     name, sound, hostile = sys.argv[1:]

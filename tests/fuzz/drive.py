@@ -1,11 +1,8 @@
 """Atheris, which looks for inputs that reach new code, over one target in a process of its own.
 
-    python -m tests.fuzz.drive TARGET --runs 20000
-
-starts from the kept samples, always with the same seed, in memory bounded to 512 MiB beside theirs.
+It starts from the kept samples, always with the same seed, in memory bounded to 512 MiB beside theirs.
 """
 
-import argparse
 import os
 import re
 import subprocess
@@ -30,13 +27,12 @@ class Fuzzed(NamedTuple):
 
 
 def fuzz(target: str, runs: int) -> Fuzzed:
-    """Fuzz a target in a child process."""
     with tempfile.TemporaryDirectory(prefix="backbeam-fuzz-") as found:
         inputs = Path(found) / "inputs"
         temporary = Path(found) / "temporary"  # the fuzzer ends its process at once, and nothing is deleted then
         inputs.mkdir()
         temporary.mkdir()
-        command = [sys.executable, "-m", "tests.fuzz.drive", target, "--runs", str(runs), "--into", str(inputs)]
+        command = [sys.executable, "-m", "tests.fuzz.drive", target, str(runs), str(inputs)]
         variables = os.environ | {"TMPDIR": str(temporary)}
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=variables)
     counts = [int(number) for number in re.findall(r"^#(\d+)\s", done.stderr, re.MULTILINE)]
@@ -45,7 +41,6 @@ def fuzz(target: str, runs: int) -> Fuzzed:
 
 
 def _work(target: str, runs: int, into: str) -> None:
-    """Fuzz in this process, which ends with it."""
     import atheris
 
     with atheris.instrument_imports(include=["pipeline", "model", "json", "gzip", "tomllib"]):
@@ -61,19 +56,5 @@ def _work(target: str, runs: int, into: str) -> None:
     atheris.Fuzz()
 
 
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("target")
-    parser.add_argument("--runs", type=int, default=20_000)
-    parser.add_argument("--into", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.into is None:
-        done = fuzz(asked.target, asked.runs)
-        sys.stdout.write(f"{done.said}\n{asked.target}: {done.num_inputs:,} inputs, exit code {done.code}\n")
-        sys.exit(done.code)
-    _work(asked.target, asked.runs, asked.into)
-
-
 if __name__ == "__main__":
-    main()
+    _work(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -19,7 +19,6 @@ PLANTED = [b"\x1f\x8b", b"\x89PNG\r\n\x1a\n", b"PAR1", b"[" * 2000, b'{"a":' * 2
 
 @st.composite
 def spoilt(draw: st.DrawFn, samples: list[bytes]) -> bytes:
-    """Draw a sample with a few changes."""
     data = draw(st.sampled_from(samples))
     for _ in range(draw(st.integers(1, MOST_CHANGES))):
         data = draw(st.sampled_from(CHANGES))(draw, data, samples)
@@ -55,7 +54,6 @@ def _splice(draw: st.DrawFn, data: bytes, samples: list[bytes]) -> bytes:
 
 
 def _enlarge(draw: st.DrawFn, data: bytes, _: list[bytes]) -> bytes:
-    """Put a number where one may stand."""
     width, order = draw(st.sampled_from([1, 2, 4, 8])), draw(st.sampled_from(["little", "big"]))
     number = draw(st.sampled_from(NUMBERS)) % 2 ** (8 * width)
     place = _place(draw, data)

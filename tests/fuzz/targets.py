@@ -22,12 +22,12 @@ from pipeline.sources.blocks import ExampleFormat
 from pipeline.sources.catalog import FILE_NAMES, AnySource, IdxSource, ParquetSource, PictureOptions
 from pipeline.sources.images import decode_grey, decode_picture, prepare_picture
 from pipeline.sources.scan import scan_source
-from pipeline.storage.files import digest_of
 from pipeline.storage.records import Record
 from pipeline.storage.tables import read_table
 from pipeline.train import checkpoints
 from pipeline.train.run_record import RunRecord
 from tests.helpers import Digits
+from tests.hostile.forging import seal
 
 HEIGHT, WIDTH, NUM_CLASSES = 5, 4, 3  # of the samples
 Target = Callable[[bytes], None]
@@ -46,7 +46,6 @@ def _folder() -> Path:
 
 
 def clean_up() -> None:
-    """Delete what the targets wrote in this process."""
     _temporary().cleanup()
     _temporary.cache_clear()
 
@@ -157,12 +156,8 @@ def record_of(kind: type[Record], use: Callable[..., object]) -> Target:
 def _sealed(data: bytes) -> bytes:
     """Write JSON as records are written, its digest right, so that what it says is looked at and not only that."""
     try:
-        content = json.loads(data)
-        content.pop("record_sha256", None)
-        unsealed = (json.dumps(content, sort_keys=True, indent=2) + "\n").encode()
-        content["record_sha256"] = digest_of(unsealed)
-        return (json.dumps(content, sort_keys=True, indent=2) + "\n").encode()
-    except (ValueError, AttributeError, RecursionError):
+        return seal(json.loads(data))
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return data
 
 
@@ -197,7 +192,6 @@ def _use_group(group: GroupRecord) -> None:
 
 
 def _is_inside(*names: str) -> bool:
-    """Tell whether names stay in the folder that they are put in."""
     return all(name not in ("", ".", "..") and not set(name) & set("/\\\0\n") for name in names)
 
 

@@ -1,14 +1,10 @@
 """Bombs: a few bytes that ask for gigabytes, read in processes that may take 512 MiB more than a sound input does."""
 
 import gzip
-import json
-import os
-import re
 import struct
 import subprocess
 import sys
 import zlib
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,8 +12,7 @@ import pytest
 
 from tests.fuzz.bounded import SEEDS
 from tests.fuzz.samples import png_of
-from tests.helpers import Digits, Finished, images_bytes
-from tests.pictures import write_rows
+from tests.helpers import Digits, images_bytes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS bounds a process on Linux")
 
@@ -27,30 +22,29 @@ def zipped_zeros(start: bytes, num_mebibytes: int) -> bytes:
     return gzip.compress(start) + gzip.compress(bytes(2**26)) * (num_mebibytes // 64)
 
 
+def parquet_file(table: pa.Table, **options) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", **options)
+    return sink.getvalue().to_pybytes()
+
+
 def dictionary_bomb() -> bytes:
     """One picture of 60 MB, which stands in each of 40 rows; the file has a few thousand bytes."""
     indices = pa.array([0] * 40, pa.int32())
     images = pa.DictionaryArray.from_arrays(indices, pa.array([bytes(60 * 2**20)], pa.binary()))
     table = pa.table({"image": images, "label": pa.array([0] * len(images))})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", dictionary_pagesize_limit=2**30, store_schema=False)
-    return sink.getvalue().to_pybytes()
+    return parquet_file(table, dictionary_pagesize_limit=2**30, store_schema=False)
 
 
 def page_bomb() -> bytes:
     """One value of 1 GiB in a page of its own."""
     table = pa.table({"image": pa.array([bytes(2**30)], pa.binary()), "label": [0]})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", use_dictionary=False)
-    return sink.getvalue().to_pybytes()
+    return parquet_file(table, use_dictionary=False)
 
 
 def rows_bomb() -> bytes:
-    """A table of 100 million equal rows."""
     part = pa.table({name: pa.array([0] * 10**6) for name in "abcd"})
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.concat_tables([part] * 100), sink, compression="zstd", row_group_size=10**8)
-    return sink.getvalue().to_pybytes()
+    return parquet_file(pa.concat_tables([part] * 100), row_group_size=10**8)
 
 
 def text_bomb() -> bytes:
@@ -98,57 +92,3 @@ def test_a_reader(name, tmp_path, record_property):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     record_property("hostile inputs tried", 1)
-
-
-MEASURED = """
-import re, resource, sys
-from pathlib import Path
-most, place = int(sys.argv[1]), Path(sys.argv[2])
-if most:
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-sys.argv[1:] = sys.argv[3:]
-from pipeline.cli.main import main
-try:
-    main()
-finally:
-    place.write_text(re.search(r"VmPeak:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-"""
-
-
-def measured(folder: Path, most: int, *arguments: object) -> tuple[Finished, int]:
-    """Run the real command; return what came of it, and the most address space that it took, in bytes."""
-    command = [sys.executable, "-c", MEASURED, str(most), str(folder / "peak"), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ)
-    return Finished(done.returncode, done.stdout, done.stderr), int((folder / "peak").read_text()) * 1024
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["PNG of 50,000 x 50,000", "gzip of 4 GiB"])
-def test_predict(name, digits_run, tmp_path):
-    (tmp_path / "bomb").write_bytes(BOMBS[name][2]())
-    (tmp_path / "sound").write_bytes(images_bytes(Digits(height=28, width=28).split(0, 6)[0]))
-    place = ("--workspace", digits_run)
-    sound, most = measured(tmp_path, 0, "predict", tmp_path / "sound", *place)
-    assert sound.code == 0, sound.err
-    done, _ = measured(tmp_path, most + 2**29, "predict", tmp_path / "bomb", *place)
-    assert (done.code, done.out) == (3, ""), done.err
-    assert re.search("too large|expected at most", done.err)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["Parquet, a picture repeated", "Parquet, a page of 1 GiB"])
-def test_preprocess(name, tmp_path):
-    folder = write_rows(tmp_path / "rows")
-    sound, most = measured(tmp_path, 0, "preprocess", "--dataset", folder, "--workspace", tmp_path / "ws")
-    assert sound.code == 0, sound.err
-    (folder / "test.parquet").write_bytes(BOMBS[name][2]())
-    done, _ = measured(tmp_path, most + 2**29, "preprocess", "--dataset", folder, "--workspace", tmp_path / "ws")
-    assert (done.code, done.out) == (3, ""), done.err
-    assert "Traceback" not in done.err
-
-
-def test_what_is_kept_is_small():
-    """The samples are part of the repository."""
-    sizes = {str(path): path.stat().st_size for path in SEEDS.glob("*/*")}
-    assert max(sizes.values()) < 2**16
-    assert json.dumps(sorted(sizes))

@@ -13,15 +13,19 @@ Change = Callable[[dict[str, Any]], object]
 def forge(path: Path, change: Change) -> bytes:
     """Change a record, update its own digest, and return its bytes."""
     content = json.loads(path.read_bytes())
-    content.pop("record_sha256")
     change(content)
-    content["record_sha256"] = digest_of(_canonical(content))
-    path.write_bytes(_canonical(content))
+    path.write_bytes(seal(content))
     return path.read_bytes()
 
 
+def seal(content: dict[str, Any]) -> bytes:
+    """Return a record as it is written, with its own digest."""
+    content.pop("record_sha256", None)
+    content["record_sha256"] = digest_of(_canonical(content))
+    return _canonical(content)
+
+
 def forge_file(record: Path, find: Callable[[dict[str, Any]], dict[str, Any]], path: Path, data: bytes) -> None:
-    """Replace a file, and update its size and digest in a record."""
     path.write_bytes(data)
     forge(record, lambda content: find(content).update(num_bytes=len(data), sha256=digest_of(data)))
 

@@ -36,7 +36,6 @@ LINKED = {
 
 
 def move_out(workspace: Path, pattern: str) -> Path:
-    """Move a file or folder out of the workspace, and replace it by a link."""
     [path] = workspace.glob(pattern)
     outside = workspace.parent / "outside" / path.name
     outside.parent.mkdir()

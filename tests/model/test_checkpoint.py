@@ -1,19 +1,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from model.checkpoint import (
-    decode_parameters,
-    decode_tensors,
-    encode_parameters,
-    encode_tensors,
-    name_parts,
-    restore,
-)
+from model.checkpoint import decode_parameters, decode_tensors, encode_parameters, encode_tensors, name_parts, restore
 from model.errors import CorruptArtefact
 from model.network import Layer, initialise
 from model.recipes import RECIPES, override
@@ -38,66 +29,28 @@ def test_safetensors_reads_the_file(tmp_path):
         assert opened.metadata() == {"backbeam": '{"run_id": "r"}'}
 
 
-@given(st.binary(max_size=200))
-def test_arbitrary_bytes_are_rejected(data):
-    with pytest.raises(CorruptArtefact):
-        decode_parameters(data)
+def network_of(*sizes):
+    return tuple(Layer(np.zeros((outputs, inputs)), np.zeros(biases)) for inputs, outputs, biases in sizes)
 
 
-def truncated():
-    return encode_parameters(PARAMETERS, {})[:-1]
+NAMED = decode_tensors(encode_parameters(PARAMETERS, {}), "p")
+EXTRA = np.zeros(3, np.float32)
+NO_NETWORKS = {
+    "truncated": encode_parameters(PARAMETERS, {})[:-1],
+    "without a bias": save({"layers.0.weights": np.zeros((2, 3), np.float32)}),
+    "broken chain": encode_parameters(network_of((2, 3, 3), (4, 2, 2)), {}),
+    "biases of another size": encode_parameters(network_of((2, 3, 4)), {}),
+    "biases of another size in one layer": encode_parameters(network_of((2, 3, 3), (3, 2, 4)), {}),
+    "without tensors": encode_tensors({}, "{}"),
+    "one extra tensor": encode_tensors(NAMED | {"layers.2.scale": EXTRA}, "{}"),
+    "two extra tensors": encode_tensors(NAMED | {"more": EXTRA, "still more": EXTRA}, "{}"),
+}
 
 
-def without_a_bias():
-    return save({"layers.0.weights": np.zeros((2, 3), np.float32)})
-
-
-def broken_chain():
-    return encode_parameters((Layer(np.zeros((3, 2)), np.zeros(3)), Layer(np.zeros((2, 4)), np.zeros(2))), {})
-
-
-def biases_of_another_size():
-    return encode_parameters((Layer(np.zeros((3, 2)), np.zeros(4)),), {})
-
-
-def biases_of_another_size_in_one_layer():
-    layers = (Layer(np.zeros((3, 2)), np.zeros(3)), Layer(np.zeros((2, 3)), np.zeros(4)))
-    return encode_parameters(layers, {})
-
-
-def without_tensors():
-    return encode_tensors({}, "{}")
-
-
-def with_one_extra_tensor():
-    return encode_tensors(named_parameters() | {"layers.2.scale": np.zeros(3, np.float32)}, "{}")
-
-
-def with_two_extra_tensors():
-    others = {"more": np.zeros(3, np.float32), "still more": np.zeros(3, np.float32)}
-    return encode_tensors(named_parameters() | others, "{}")
-
-
-def named_parameters():
-    return decode_tensors(encode_parameters(PARAMETERS, {}), "p")
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        truncated,
-        without_a_bias,
-        broken_chain,
-        biases_of_another_size,
-        biases_of_another_size_in_one_layer,
-        without_tensors,
-        with_one_extra_tensor,
-        with_two_extra_tensors,
-    ],
-)
-def test_file_without_a_network_is_rejected_by_name(make):
+@pytest.mark.parametrize("name", NO_NETWORKS)
+def test_file_without_a_network_is_rejected_by_name(name):
     with pytest.raises(CorruptArtefact, match=r"p\.safetensors"):
-        decode_parameters(make(), "p.safetensors")
+        decode_parameters(NO_NETWORKS[name], "p.safetensors")
 
 
 STATE = start_state(override(RECIPES["modern"].config, layers=(6, 4, 3)))
@@ -131,27 +84,19 @@ def test_names_of_the_tensors_of_a_state_are_pinned():
     ] == PARTS
 
 
-def missing(_):
-    return None
+CHANGES = {
+    "missing": lambda part: None,
+    "longer": lambda part: np.concatenate([np.ravel(part), np.ravel(part)]),
+    "as a row": lambda part: part[np.newaxis],
+    "wider": lambda part: part.astype(np.float64),
+}
 
 
-def longer(part):
-    return np.concatenate([np.ravel(part), np.ravel(part)])
-
-
-def as_a_row(part):
-    return part[np.newaxis]
-
-
-def wider(part):
-    return part.astype(np.float64)
-
-
-@pytest.mark.parametrize("change", [missing, longer, as_a_row, wider])
+@pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("part", PARTS)
 def test_state_with_a_missing_or_different_tensor_is_rejected(part, change):
     tensors = saved_state()
-    changed = change(tensors.pop(part))
+    changed = CHANGES[change](tensors.pop(part))
     with pytest.raises(CorruptArtefact, match=rf"c\.safetensors does not hold {part} as this run has it"):
         restore(STATE, tensors if changed is None else tensors | {part: changed}, "c.safetensors")
 

@@ -75,39 +75,12 @@ def test_number_of_workers_must_be_num_replicas():
         check_cluster(Cluster(("a:1", "b:1"), 0), article)
 
 
-def meet_all(identities, seconds=20.0, before=None):
-    """Run `meet` for one task per identity; return the exception of each, or None."""
-    addresses = free_addresses(len(identities))
-    ends = [None] * len(identities)
-
-    def run_meet(task):
-        try:
-            meet(Cluster(addresses, task), identities[task], seconds)
-        except BackbeamError as problem:
-            ends[task] = problem
-
-    threads = [threading.Thread(target=run_meet, args=[task]) for task in range(len(identities))]
-    threads[0].start()
-    if before:
-        before(addresses[0])
-    for thread in threads[1:]:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    return ends
-
-
-def test_all_workers_meet():
-    assert meet_all(["run"] * 3) == [None] * 3
-
-
 class MeetThread(threading.Thread):
     """Run `meet` for one task; `end` is "waits", "went on" or the exception."""
 
-    def __init__(self, addresses, task, seconds=20.0):
+    def __init__(self, addresses, task, seconds=20.0, identity="run"):
         super().__init__(daemon=True)
-        self.arguments = (Cluster(addresses, task), "run", seconds)
+        self.arguments = (Cluster(addresses, task), identity, seconds)
         self.end = "waits"
         self.start()
 
@@ -135,6 +108,11 @@ def ends_of(threads):
     for thread in threads:
         thread.join(60)
     return [thread.end for thread in threads]
+
+
+def test_all_workers_meet():
+    addresses = free_addresses(3)
+    assert ends_of([MeetThread(addresses, task) for task in range(3)]) == ["went on"] * 3
 
 
 def test_worker_that_dies_while_waiting_is_replaced():
@@ -191,18 +169,20 @@ def test_second_process_of_a_task_does_not_replace_the_first():
 
 
 def test_connections_that_are_no_workers_are_ignored():
-    def interfere(address):
-        host, _, port = address.rpartition(":")
-        for message in (b"", b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b'{"task": 0}\n', b'{"task": 9}\n', b'{"task": []}\n'):
-            with contextlib.suppress(ConnectionError), socket.create_connection((host, int(port)), 10) as connection:
-                connection.sendall(message)
-
-    assert meet_all(["run"] * 2, before=interfere) == [None] * 2
+    addresses = free_addresses(2)
+    chief = MeetThread(addresses, 0)
+    say_hello(addresses[0], 1).close()  # so that the chief listens
+    host, _, port = addresses[0].rpartition(":")
+    for message in (b"", b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b'{"task": 0}\n', b'{"task": 9}\n', b'{"task": []}\n'):
+        with contextlib.suppress(ConnectionError), socket.create_connection((host, int(port)), 10) as connection:
+            connection.sendall(message)
+    assert ends_of([chief, MeetThread(addresses, 1)]) == ["went on"] * 2
 
 
 def test_worker_of_another_run_is_an_error_for_all():
-    ends = meet_all(["run-a", "run-b"])
-    assert all(isinstance(end, BadUsage) and "run-a but task 1 would train run-b" in str(end) for end in ends)
+    addresses = free_addresses(2)
+    ends = ends_of([MeetThread(addresses, task, identity=f"run-{task}") for task in range(2)])
+    assert all(isinstance(end, BadUsage) and "run-0 but task 1 would train run-1" in str(end) for end in ends)
 
 
 @pytest.mark.parametrize("task", [0, 1])

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from model import replicas
-from model.devices import Devices, check_device, choose_devices, choose_precision, initialise_devices
+from model.devices import Devices, check_device, choose_devices, choose_precision, initialise_devices, step_flops
 from model.errors import BadUsage
 from model.recipes import RECIPES, override
 
@@ -126,3 +126,8 @@ def test_record_names_the_gpu_by_its_number_on_the_machine(fake_gpus, monkeypatc
     engine = replicas.start_engine(RECIPES["article-manual"].config, "gpu:1", None, "run")
     engine.run_chunk(None, None, None)
     assert (engine.device, used) == ("GPU:1", ["GPU:0"])
+
+
+def test_flops_of_a_step_are_those_counted_by_hand():
+    assert step_flops((784, 30, 10), 10) == 2 * 10 * (23_820 + 23_820 + 300)
+    assert step_flops((5, 4), 3) == 2 * 3 * 40

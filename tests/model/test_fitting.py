@@ -3,19 +3,17 @@ import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import network as network_module
 from model.batches import BatchPlan, SplitReader, make_chunks
 from model.checkpoint import decode_tensors, encode_tensors, name_parts, restore
 from model.examples import Examples
 from model.fitting import ChunkLoss, Listener, Program, Progress, Standing, fit, side_by_side
 from model.lockstep import begin, compile_run
-from model.network import initialise, predict
+from model.network import predict
 from model.recipes import RECIPES, fit_to_data, override
 from model.training import network_of
 from tests.helpers import Digits
@@ -88,19 +86,6 @@ def test_run_resumed_after_any_chunk_gives_the_same_bits(recipe, changes, window
         assert any(np.any(part) for part in tf.nest.flatten(ends[0].state.velocity))
 
 
-def test_seconds_continue_after_resume():
-    config = override(fit_to_data(RECIPES["nielsen-30"].config, 20, 3, 90), num_steps=20)
-    start = Standing(0, begin(config))._replace(seconds=1000.0)
-    end, curve, ends = fit_from(start, config, compile_run(config), 2**30)
-    assert all(point.seconds >= 1000.0 for point in (end, *curve, *ends))
-
-
-def test_every_run_is_trained():
-    done = []
-    side_by_side(lambda run, stop: done.append(run), range(7))
-    assert sorted(done) == list(range(7))
-
-
 def test_failure_stops_the_other_runs_and_is_raised():
     stopped = threading.Event()
 
@@ -166,12 +151,6 @@ def test_resumed_run_keeps_its_losses_and_seconds(monkeypatch):
     assert calls[0].loss == (7 * 4 + 1) / 5
 
 
-def test_single_run_is_trained_in_the_calling_thread():
-    threads = []
-    side_by_side(lambda run, stop: threads.append((run, threading.get_ident(), stop.is_set())), ["only"])
-    assert threads == [("only", threading.get_ident(), False)]
-
-
 def test_waiting_runs_do_not_start_after_a_failure(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", {0: {0}}.get)
     started = []
@@ -201,24 +180,3 @@ def test_threads_are_limited_by_cores_and_by_runs(monkeypatch):
     side_by_side(lambda run, stop: None, range(2))
     side_by_side(lambda run, stop: None, range(9))
     assert sizes == [2, 3]
-
-
-def test_monitored_examples_run_through_the_network_in_pieces(monkeypatch):
-    _, data = reader()
-    config = fit_to_data(override(RECIPES["article-manual"].config, layers=(20, 5, 10)), 20, 10, 90)
-    seen = []
-
-    def predict_few(network, parameters, images):
-        seen.append(len(images))
-        return predict(network, parameters, images)
-
-    monkeypatch.setattr(network_module, "PIECE_BYTES", 40 * sum(config.layers) * 4)
-    monkeypatch.setattr(network_module, "predict", predict_few)
-    parameters = initialise(config.layers, 1)
-    program = Program(Standing(0, SimpleNamespace(parameters=parameters)), lambda *chunk: None)
-    curve = []
-    listener = Listener(lambda point, parameters: curve.append(point), lambda standing: None)
-    fit(config, program, [], data, listener, REPORT_EVERY)
-    predicted = predict(network_of(config), parameters, data.images).numpy().argmax(axis=1)
-    assert seen == [40, 40, 10]
-    assert [(point.num_correct, point.num_monitored) for point in curve] == [((predicted == data.labels).sum(), 90)]

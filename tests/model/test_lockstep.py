@@ -88,18 +88,6 @@ def test_largest_difference_and_nan_are_kept_over_a_chunk():
     assert np.isnan(latest.difference)
 
 
-def test_compared_steps_start_from_the_trained_parameters():
-    images, labels = (values[0] for values in batches())
-    broken = tf.nest.map_structure(lambda part: part * np.nan, start_state(config("manual")).parameters)
-    assert np.isnan(compare_steps(config("manual"), broken, images, labels).largest_difference)
-
-
-def test_only_compare_trains_two_networks():
-    assert isinstance(begin(config("compare")), Lockstep)
-    for step in ("manual", "autodiff"):
-        assert not isinstance(begin(config(step)), Lockstep)
-
-
 def test_both_networks_begin_with_the_parameters_of_a_warm_start():
     warm_start = start_state(override(config("manual"), seed=9)).parameters
     for state in (begin(config("manual"), warm_start), *begin(config("compare"), warm_start)[:2]):

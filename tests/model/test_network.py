@@ -45,10 +45,6 @@ def test_piece_has_an_example_even_if_that_exceeds_the_memory(monkeypatch):
     assert list(piece_rows(initialise(SIZES, 1), 2)) == [slice(0, 1), slice(1, 2)]
 
 
-def test_test_images_of_mnist_are_one_piece_of_an_ordinary_network():
-    assert list(piece_rows(initialise((784, 800, 10), 1), 10_000)) == [slice(0, 10_000)]
-
-
 def test_outputs_do_not_depend_on_the_pieces(monkeypatch):
     network = build_network("sigmoid", "sigmoid", "quadratic")
     parameters = initialise(SIZES, 1)

@@ -8,20 +8,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.errors import BadUsage, EngineFailed
+from model.errors import EngineFailed
 from model.recipes import RECIPES, fit_to_data, override
 from model.replicas import compile_in_turn, explain, start_engine
 from model.training import compile_chunk, start_state
 from tests.helpers import Digits
 
-MODERN = {
-    "activation": "relu",
-    "output": "softmax",
-    "loss": "cross-entropy",
-    "start": "he",
-    "layers": (20, 70, 9, 3),
-} | {"momentum": 0.9, "weight_decay": 1e-3, "schedule": "cosine", "weights_rate": 0.1, "biases_rate": 0.1}
-ALL = MODERN | {"dropout": 0.2}
+MODERN = {"activation": "relu", "output": "softmax", "loss": "cross-entropy", "start": "he"}
+MODERN |= {"layers": (20, 70, 9, 3), "momentum": 0.9, "weight_decay": 1e-3, "schedule": "cosine"}
+ALL = MODERN | {"weights_rate": 0.1, "biases_rate": 0.1, "dropout": 0.2}
 
 
 def config(**changes):
@@ -30,7 +25,6 @@ def config(**changes):
 
 
 def train_chunks(settings, run_chunk):
-    """Run chunks of two lengths; return the state and the last chunk's loss."""
     images, labels = Digits(num_train=720).split(0, 720)
     images, labels = images.reshape(-1, 12, 20), labels.reshape(-1, 12).astype(np.int32)
     state = start_state(settings)
@@ -85,14 +79,6 @@ def test_logical_devices_and_parts_in_turn_give_the_same_bits(changes):
     assert done.returncode == 0, done.stderr
     by_strategy, in_turn = json.loads(done.stdout)
     assert by_strategy == in_turn
-
-
-def test_num_replicas_must_divide_the_batch():
-    with pytest.raises(BadUsage, match="num_replicas 5 does not divide batch_size 12"):
-        config(num_replicas=5)
-    with pytest.raises(BadUsage, match="num_replicas"):
-        config(num_replicas=0)
-    assert config(num_replicas=2).digest != config().digest
 
 
 def test_only_errors_of_a_lost_worker_are_explained():

@@ -6,12 +6,11 @@ import pytest
 import tensorflow as tf
 
 from model.batches import BatchPlan, SplitReader, make_chunks
-from model.errors import BadUsage
 from model.examples import Examples
 from model.fitting import Listener, Program, Standing, fit
 from model.lockstep import begin, compile_run
 from model.network import initialise
-from model.recipes import RECIPES, TrainingConfig, find_recipe, fit_to_data, override
+from model.recipes import RECIPES, TrainingConfig, fit_to_data, override
 from model.training import (
     SCHEDULES,
     batch_gradients,
@@ -64,19 +63,9 @@ def test_training_lowers_the_loss_and_reports(step):
     assert curve[-1].num_correct == curve[-1].num_monitored == 90
 
 
-def test_same_seed_gives_the_same_bits():
-    first, second = (flat(train(config())[0]) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-    assert not np.array_equal(first, flat(train(config(seed=2))[0]))
-
-
-MODERN = {
-    "activation": "relu",
-    "output": "softmax",
-    "loss": "cross-entropy",
-    "start": "he",
-    "layers": (20, 70, 9, 3),
-} | {"momentum": 0.9, "weight_decay": 1e-3, "schedule": "cosine", "weights_rate": 0.1, "biases_rate": 0.1}
+MODERN = {"activation": "relu", "output": "softmax", "loss": "cross-entropy", "start": "he"}
+MODERN |= {"layers": (20, 70, 9, 3), "momentum": 0.9, "weight_decay": 1e-3, "schedule": "cosine"}
+MODERN |= {"weights_rate": 0.1, "biases_rate": 0.1}
 
 
 @pytest.mark.parametrize("changes", [{}, MODERN, MODERN | {"dropout": 0.2}])
@@ -94,14 +83,6 @@ def test_chunk_equals_its_single_steps(step, changes):
     if settings.momentum:
         np.testing.assert_allclose(flat(together.velocity), flat(singly.velocity), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(mean_loss, np.mean(losses), rtol=1e-5)
-
-
-def test_weights_rate_and_biases_rate_are_separate():
-    settings, data = config(weights_rate=1e-30, biases_rate=1.0), examples()
-    before = start_state(settings)
-    after, _ = update(settings, before, data.images[:10], data.labels[:10])
-    np.testing.assert_array_equal(before.parameters[0].weights, after.parameters[0].weights)
-    assert not np.array_equal(before.parameters[0].biases, after.parameters[0].biases)
 
 
 def test_momentum_decay_and_cosine_equal_the_equations():
@@ -182,56 +163,7 @@ def test_starts_have_the_documented_standard_deviations(start, weights_std, bias
     layer = initialise((1600, 1500, 3), 1, start)[0]
     assert np.std(layer.weights) == pytest.approx(weights_std, rel=0.01)
     assert np.std(layer.biases) == pytest.approx(biases_std, rel=0.06)
-
-
-def test_truncated_normal_start_has_no_outliers_and_depends_on_the_seed():
-    weights = initialise((784, 784, 10), 1)[0].weights.numpy()
-    assert abs(weights).max() <= 2
-    assert abs(weights.mean()) < 0.01
-    assert 0.86 < weights.std() < 0.9  # 0.8796 for a normal distribution cut at two standard deviations
-    assert not np.array_equal(weights[:10], initialise((784, 784, 10), 2)[0].weights.numpy()[:10])
-
-
-def test_recipes_are_fitted_and_overridden():
-    article, nielsen = find_recipe("article-manual").config, find_recipe("nielsen-30").config
-    assert article.layers == (784, 30, 10)
-    assert fit_to_data(article, 35, 26, 1000).layers == (35, 30, 26)
-    assert (fit_to_data(article, 35, 26, 1000).num_steps, fit_to_data(nielsen, 784, 10, 60_000).num_steps) == (
-        10_000,
-        180_000,
-    )
-    assert override(article, seed=None) == article
-    assert override(nielsen, num_steps=7).num_epochs is None
-    assert override(article, num_epochs=2.0).num_steps == 0
-    assert config().digest != config(seed=2).digest
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [({"step": "magic"}, "step"), ({"num_steps": 0}, "num_steps or num_epochs"), ({"seed": -1}, "seed")],
-)
-def test_invalid_value_is_named(changes, message):
-    with pytest.raises(BadUsage, match=message):
-        config(**changes)
-
-
-@pytest.mark.parametrize(
-    ("name", "limit"),
-    [("num_steps", 2**31 - 1), ("batch_size", 2**31 - 1), ("window_mib", 2**30), ("num_replicas", 1024)],
-)
-def test_number_beyond_its_limit_is_rejected(name, limit):
-    assert getattr(config(**{"batch_size": 1024, name: limit}), name) == limit
-    with pytest.raises(BadUsage, match=rf"{name}: .*{limit}, found {limit + 1}"):
-        config(**{name: limit + 1})
-
-
-@pytest.mark.parametrize("num_epochs", [2**31 / 100, 1e9])
-def test_epochs_of_more_steps_than_int32_holds_are_rejected(num_epochs):
-    nielsen = RECIPES["nielsen-30"].config
-    most = override(nielsen, num_epochs=(2**31 - 1) / 100, batch_size=7)
-    assert fit_to_data(most, 20, 3, 700).num_steps == 2**31 - 1
-    with pytest.raises(BadUsage, match=r"num_epochs .* of 700 examples in batches of 7 are .* at most 2,147,483,647"):
-        fit_to_data(override(nielsen, num_epochs=num_epochs, batch_size=7), 20, 3, 700)
+    assert start != "truncated-normal" or abs(layer.weights.numpy()).max() <= 2
 
 
 def test_last_step_that_int32_holds_is_trained():
@@ -240,18 +172,6 @@ def test_last_step_that_int32_holds_is_trained():
     after, _ = update(settings, state, data.images[:10], data.labels[:10])
     assert int(after.step) == 2**31 - 1
     np.testing.assert_allclose(flat(after.parameters), flat(state.parameters), rtol=0, atol=1e-6)  # the rates are 0
-
-
-def test_unknown_recipe_is_named_with_the_known_ones():
-    with pytest.raises(
-        BadUsage, match=r"'articel-manual' \(did you mean 'article-manual'\?\); there are: article-manual, article-a"
-    ):
-        find_recipe("articel-manual")
-
-
-def test_misspelt_setting_is_named_with_the_closest():
-    with pytest.raises(BadUsage, match=r"no such setting: 'momentun' \(did you mean 'momentum'\?\)"):
-        config(momentun=0.5)
 
 
 def test_schedules_of_a_configuration_are_those_that_are_defined():

@@ -5,33 +5,35 @@ no difference are listed with the reason in equivalent.toml and left out.
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from queue import SimpleQueue
 
 from tests.mutation.changes import Change, find_changes
-from tests.mutation.sources import SOURCES, first_tests, last_tests
-from tests.mutation.trials import EXTRA_SECONDS, Copies, Outcome, Trial, preload
+from tests.mutation.sources import SOURCES, find_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 NEEDED_PERCENT = 97
-
-FindTests: TypeAlias = Callable[[Path, str], tuple[str, ...]]
+PYTEST = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+MARKERS = "not slow and not engines and not deploy"
+EXTRA_SECONDS = 60  # beyond four times what its tests take: a change that takes longer has been noticed
 
 
 def main() -> int:
     """Return 0 if enough of the changes are noticed, 1 if not, 2 if that cannot be told."""
-    options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # so that what runs is stopped and the copies are deleted
-    started = time.monotonic()
+    options = _read_options()
     found = [change for file in options.files for change in find_changes(file, (ROOT / file).read_bytes())]
     equivalent = _known_equivalent(options.files)
     stale = equivalent - {change.key for change in found}
@@ -40,18 +42,14 @@ def main() -> int:
         return 2
     drawn = _draw(found, len(found) if options.all else options.number, options.seed)
     tried = [change for change in drawn if change.key not in equivalent]
-    preload()
-    with tempfile.TemporaryDirectory() as scratch:
-        copies = Copies(ROOT, Path(scratch), options.processes)
-        survivors = _survivors(copies, tried, first_tests)
-        survivors = _survivors(copies, survivors, last_tests)
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(options.processes) as pool:
+        survivors = _find_survivors(pool, _Copies(Path(scratch), options.processes), tried)
     _say(*(f"survived: {_describe(change)}" for change in sorted(survivors)))
     num_caught = len(tried) - len(survivors)
     percent = 100 * num_caught / max(1, len(tried))
     _say(
         f"{len(drawn)} of {len(found)} changes drawn, {len(drawn) - len(tried)} of them make no difference",
         f"caught {num_caught} of {len(tried)} that make a difference ({percent:.1f} %)",
-        f"in {time.monotonic() - started:.0f} s with {options.processes} processes",
     )
     return int(percent < NEEDED_PERCENT)
 
@@ -60,20 +58,14 @@ def _say(*lines: object) -> None:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-def _options() -> argparse.Namespace:
+def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--files", nargs="+", default=list(SOURCES), help="source files; without it, all of sources.py")
     parser.add_argument("--number", type=int, default=229, help="how many changes to draw (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the draw (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="try every change of the files")
-    parser.add_argument("--processes", type=int, default=_num_cores(), help="at a time (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="at a time (default: %(default)s)")
     return parser.parse_args()
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # on Linux: those that this process may use
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _known_equivalent(files: Iterable[str]) -> set[tuple[str, ...]]:
@@ -92,41 +84,70 @@ def _draw(changes: list[Change], number: int, seed: int) -> list[Change]:
     return sorted(changes, key=rank)[:number]
 
 
-def _survivors(copies: Copies, changes: list[Change], find_tests: FindTests) -> list[Change]:
-    """Return the changes that the tests do not notice."""
-    tests = {change.file: find_tests(copies.tree, change.file) for change in changes}
-    seconds = _measure(copies, {each for file in tests for each in tests[file]})
-    trials = [_trial(change, tests[change.file], seconds) for change in changes]
-    untested = [trial.change for trial in trials if not trial.tests]
-    outcomes = _followed(copies, [trial for trial in trials if trial.tests])
-    return untested + [outcome.trial.change for outcome in outcomes if outcome.passed]
+class _Copies:
+    """Copies of the working tree, one for each process, in which the tests run."""
+
+    def __init__(self, scratch: Path, count: int) -> None:
+        self._free = SimpleQueue[Path]()
+        for number in range(count):
+            tree = scratch / f"copy-{number}" / "tree"
+            shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+            self._free.put(tree)
+
+    def run(self, tests: Iterable[str], change: Change | None = None, seconds: float | None = None) -> bool:
+        """Return whether the tests pass with a change, in the time given."""
+        tree = self._free.get()
+        original = (tree / change.file).read_bytes() if change else b""
+        try:
+            if change:
+                (tree / change.file).write_bytes(change.source)
+            return _tests_pass(tree, tests, seconds)
+        finally:
+            if change:
+                (tree / change.file).write_bytes(original)
+            self._free.put(tree)
 
 
-def _measure(copies: Copies, files: set[str]) -> dict[str, float]:
-    """Run tests on the code as it is and return how long each takes, by its id; exits with 2 if one fails."""
-    seconds: dict[str, float] = {}
-    for outcome in copies.run([Trial(None, (file,)) for file in sorted(files)]):
-        if not outcome.passed:
-            _say(outcome.log, f"{outcome.trial.files[0]} fails without any change")
-            sys.exit(2)
-        seconds |= outcome.seconds
-    return seconds
+def _tests_pass(tree: Path, tests: Iterable[str], seconds: float | None) -> bool:
+    with tempfile.TemporaryDirectory(dir=tree.parent, ignore_cleanup_errors=True) as temporary:
+        # without bytecode, which Python would take for that of the next change: it finds it by time and size
+        own = {"PYTHONPATH": str(tree), "TMPDIR": temporary, "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [*PYTEST, "-m", MARKERS, "--basetemp", f"{temporary}/pytest", *tests]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command, cwd=tree, env=os.environ | own, start_new_session=True, **quiet)
+        try:
+            return process.wait(seconds) == 0
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what it left running
+            process.wait()
 
 
-def _trial(change: Change, files: tuple[str, ...], seconds: dict[str, float]) -> Trial:
-    """Return the trial of a change: the quickest tests come first, as the first to fail ends it."""
-    tests = sorted((test for test in seconds if test.partition("::")[0] in files), key=lambda test: seconds[test])
-    return Trial(change, files, tuple(tests), EXTRA_SECONDS + 4 * sum(seconds[test] for test in tests))
+def _find_survivors(pool: ThreadPoolExecutor, copies: _Copies, changes: list[Change]) -> list[Change]:
+    """Return the changes that the tests do not notice; exits with 2 if a test fails without any change."""
+    tests = {change.file: find_tests(ROOT, change.file) for change in changes}
+    files = sorted({test for each in tests.values() for test in each})
 
+    def measure(file: str) -> float:
+        started = time.monotonic()
+        return time.monotonic() - started if copies.run([file]) else -1.0
 
-def _followed(copies: Copies, trials: list[Trial]) -> Iterable[Outcome]:
-    """Yield outcomes, and say on standard error how far it has come and what no test of these noticed."""
-    for number, outcome in enumerate(copies.run(trials), start=1):
-        if outcome.passed:
-            sys.stderr.write(f"{number} of {len(trials)}, not noticed: {_describe(outcome.trial.change)}\n")
-        elif number % 10 == 0:
-            sys.stderr.write(f"{number} of {len(trials)}\n")
-        yield outcome
+    seconds = dict(zip(files, pool.map(measure, files), strict=True))
+    failing = [file for file in files if seconds[file] < 0]
+    if failing:
+        _say(f"fails without any change: {', '.join(failing)}")
+        sys.exit(2)
+
+    def survives(change: Change) -> bool:
+        limit = EXTRA_SECONDS + 4 * sum(seconds[test] for test in tests[change.file])
+        survived = copies.run(tests[change.file], change, limit)
+        if survived:
+            sys.stderr.write(f"not noticed: {_describe(change)}\n")
+        return survived
+
+    return [change for change, survived in zip(changes, pool.map(survives, changes), strict=True) if survived]
 
 
 def _describe(change: Change) -> str:

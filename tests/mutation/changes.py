@@ -42,23 +42,14 @@ _NEGATED_BY_SWAP = (ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In, ast.NotIn)
 
 
 class Change(NamedTuple):
-    """One edit of a file.
+    """One edit of a file."""
 
-    Attributes:
-        file: path below the repository's root.
-        line: where the edit begins, from 1.
-        function: qualified name of the function or class that it is in, or "module".
-        before: the edited lines as they are, with each run of whitespace made one space.
-        after: the same lines with the edit.
-        source: the whole file with the edit.
-    """
-
-    file: str
-    line: int
-    function: str
-    before: str
-    after: str
-    source: bytes
+    file: str  # path below the repository's root
+    line: int  # where the edit begins, from 1
+    function: str  # qualified name of the function or class that it is in, or "module"
+    before: str  # the edited lines as they are, with each run of whitespace made one space
+    after: str  # the same lines with the edit
+    source: bytes  # the whole file with the edit
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -67,7 +58,6 @@ class Change(NamedTuple):
 
 
 def find_changes(file: str, source: bytes) -> list[Change]:
-    """Return every change of a file, in the order of its lines."""
     finder = _Finder(source)
     finder.visit(ast.parse(source))
     edits = sorted(set(finder.edits))
@@ -104,15 +94,15 @@ class _Finder(ast.NodeVisitor):
         self._names: list[str] = []
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self._names.append(node.name)
-        for each in (*node.args.defaults, *filter(None, node.args.kw_defaults), *node.body):
-            self.visit(each)
-        self._names.pop()
+        self._visit_named(node, *node.args.defaults, *filter(None, node.args.kw_defaults), *node.body)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._visit_named(node, *node.body)
+
+    def _visit_named(self, node: ast.FunctionDef | ast.ClassDef, *parts: ast.AST) -> None:
         self._names.append(node.name)
-        for each in node.body:
-            self.visit(each)
+        for part in parts:
+            self.visit(part)
         self._names.pop()
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
@@ -139,17 +129,10 @@ class _Finder(ast.NodeVisitor):
             self._replace(node.value, "None")
         self.generic_visit(node)
 
-    def visit_If(self, node: ast.If) -> None:
-        self._negate(node.test)
-        self.generic_visit(node)
-
-    def visit_While(self, node: ast.While) -> None:
-        self._negate(node.test)
-        self.generic_visit(node)
-
-    def visit_IfExp(self, node: ast.IfExp) -> None:
-        self._negate(node.test)
-        self.generic_visit(node)
+    def generic_visit(self, node: ast.AST) -> None:
+        if isinstance(node, ast.If | ast.While | ast.IfExp):
+            self._negate(node.test)
+        super().generic_visit(node)
 
     def visit_comprehension(self, node: ast.comprehension) -> None:
         for each in node.ifs:
@@ -213,7 +196,6 @@ class _Finder(ast.NodeVisitor):
             self._replace(test, f"not ({self._source[self._start(test) : self._end(test)].decode()})")
 
     def _swap(self, left: ast.expr, operator: ast.AST, right: ast.expr) -> None:
-        """Swap the operator between two operands."""
         token, other = SWAPPED_OPERATORS[type(operator)]
         start = self._source.index(token.encode(), self._end(left), self._start(right))
         self._edit(start, start + len(token), other)

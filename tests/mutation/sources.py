@@ -1,13 +1,12 @@
 """Which files are changed, and which tests should notice."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 # The tests that mirror a file need no entry: of model/x.py tests/model/test_x.py, of pipeline/a/b.py
-# tests/pipeline/a/test_b.py. These are the other tests of its behaviour.
+# tests/pipeline/a/test_b.py. These are the other tests of its behaviour, those that take longest last.
 SOURCES: dict[str, tuple[str, ...]] = {
-    "model/batches.py": (),
-    "model/checkpoint.py": (),
+    "model/batches.py": ("tests/model/test_fitting.py",),
+    "model/checkpoint.py": ("tests/model/test_fitting.py",),
     "model/examples.py": (),
     "model/fitting.py": ("tests/model/test_training.py",),
     "model/functions.py": ("tests/model/test_gradients.py",),
@@ -17,54 +16,39 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "model/network.py": ("tests/model/test_gradients.py", "tests/model/test_training.py"),
     "model/order.py": ("tests/model/test_batches.py",),
     "model/random_streams.py": (),
-    "model/recipes.py": ("tests/model/test_training.py", "tests/pipeline/cli/test_config.py"),
+    "model/recipes.py": ("tests/pipeline/cli/test_config.py",),
     "model/training.py": ("tests/model/test_gradients.py", "tests/model/test_lockstep.py"),
-    "pipeline/preprocess/validation_checks.py": (),
+    "pipeline/preprocess/validation_checks.py": (
+        "tests/pipeline/preprocess/test_duplicate_images.py",
+        "tests/pipeline/preprocess/test_validation.py",
+    ),
     "pipeline/preprocess/duplicate_images.py": ("tests/pipeline/preprocess/test_validation_checks.py",),
     "pipeline/registry/decision.py": (),
     "pipeline/registry/policy.py": ("tests/pipeline/registry/test_decision.py",),
     "pipeline/schedule/timetable.py": (),
-    "pipeline/preprocess/shards.py": ("tests/pipeline/preprocess/test_validation_checks.py",),
+    "pipeline/preprocess/shards.py": (
+        "tests/pipeline/preprocess/test_validation_checks.py",
+        "tests/pipeline/preprocess/test_beam_job.py",
+    ),
     "pipeline/sources/idx_format.py": (),
     "pipeline/evaluate/calibration.py": ("tests/pipeline/evaluate/test_slices.py",),
     "pipeline/evaluate/significance.py": (),
     "pipeline/evaluate/metrics.py": ("tests/pipeline/evaluate/test_slices.py",),
-    "pipeline/evaluate/slices.py": (),
+    "pipeline/evaluate/slices.py": ("tests/pipeline/evaluate/test_slice_config.py",),
     "pipeline/evaluate/table_sizes.py": (),
     "pipeline/evaluate/group_counts.py": (
         "tests/pipeline/evaluate/test_slices.py",
         "tests/pipeline/evaluate/test_metrics.py",
     ),
     "pipeline/evaluate/weight_statistics.py": (),
-    "pipeline/preprocess/validation_config.py": (),
-}
-
-# Tests of the real command and of whole runs take longer. They are tried last, on what the others let through.
-LAST: dict[str, tuple[str, ...]] = {
-    "model/batches.py": ("tests/model/test_fitting.py",),
-    "model/checkpoint.py": ("tests/model/test_fitting.py",),
-    "pipeline/preprocess/validation_checks.py": ("tests/pipeline/preprocess/test_validation.py",),
-    "pipeline/preprocess/shards.py": (
-        "tests/pipeline/preprocess/test_beam_job.py",
-        "tests/pipeline/preprocess/test_joined.py",
-    ),
-    "pipeline/evaluate/slices.py": ("tests/pipeline/evaluate/test_slice_config.py",),
     "pipeline/preprocess/validation_config.py": ("tests/pipeline/preprocess/test_validation.py",),
 }
 GOLDEN = ("tests/model/test_golden.py", "tests/test_golden.py")
 
 
-def first_tests(root: Path, file: str) -> tuple[str, ...]:
-    """Return the test files of a source file, those that mirror it first."""
+def find_tests(root: Path, file: str) -> tuple[str, ...]:
+    """Return the test files of a source file, in the order to try them: the first that fails ends a trial."""
     path = Path(file)
     mirror = Path("tests", *path.parts[:-1], f"test_{path.name}").as_posix()
-    return _existing(root, (each for each in (mirror, *SOURCES.get(file, ())) if each not in LAST.get(file, ())))
-
-
-def last_tests(root: Path, file: str) -> tuple[str, ...]:
-    """Return the test files to try where the first ones do not notice a change."""
-    return _existing(root, (*LAST.get(file, ()), *GOLDEN))
-
-
-def _existing(root: Path, files: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each for each in files if (root / each).exists()))
+    tests = (mirror, *SOURCES.get(file, ()), *GOLDEN)
+    return tuple(test for test in tests if (root / test).exists())

@@ -60,7 +60,6 @@ def make_loss(config: TrainingConfig, transposed: bool) -> Callable[..., Any]:
 
 
 def compile_training(config: TrainingConfig, transposed: bool) -> Callable[..., Any]:
-    """Compile what trains on a chunk."""
     differentiate = jax.value_and_grad(make_loss(config, transposed))
 
     def accelerate(velocity: Any, gradient: Any) -> Any:

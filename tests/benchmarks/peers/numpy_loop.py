@@ -9,7 +9,6 @@ from tests.benchmarks.cases import Work
 
 
 def sigmoid(z: np.ndarray) -> None:
-    """In place: 1 / (1 + exp(-z))."""
     np.negative(z, out=z)
     np.exp(z, out=z)
     z += 1
@@ -24,7 +23,6 @@ def sigmoid_slope(a: np.ndarray, delta: np.ndarray, scratch: np.ndarray) -> None
 
 
 def relu(z: np.ndarray) -> None:
-    """In place: max(z, 0)."""
     np.maximum(z, 0, out=z)
 
 
@@ -34,7 +32,6 @@ def relu_slope(a: np.ndarray, delta: np.ndarray, _: np.ndarray) -> None:
 
 
 def softmax(z: np.ndarray) -> None:
-    """In place: exp(z) / sum(exp(z)) of each row."""
     z -= z.max(axis=1, keepdims=True)
     np.exp(z, out=z)
     z /= z.sum(axis=1, keepdims=True)

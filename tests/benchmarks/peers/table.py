@@ -8,22 +8,14 @@ from model.errors import BadUsage
 
 
 class Peer(NamedTuple):
-    """A way to train the same network on the same batches.
+    """A way to train the same network on the same batches."""
 
-    Attributes:
-        title: what the table calls it.
-        module: has `prepare(work, **setting)`, which returns what has `run(num_chunks)` and `parameters()`.
-        packages: what it needs besides NumPy.
-        settings: the fastest is taken; the first is what its users get without asking.
-        cases: those that it can train.
-        target: at least how many times as long as ours it should take in case A; None if it is no rival.
-    """
-
-    title: str
-    module: str
-    packages: tuple[str, ...]
-    settings: tuple[dict[str, Any], ...] = ({},)
-    cases: str = "ABC"
+    title: str  # what the table calls it
+    module: str  # has `prepare(work, **setting)`, which returns what has `run(num_chunks)` and `parameters()`
+    packages: tuple[str, ...]  # what it needs besides NumPy
+    settings: tuple[dict[str, Any], ...] = ({},)  # the fastest is taken; the first is what its users get without asking
+    cases: str = "ABC"  # those that it can train
+    # at least how many times as long as ours it should take in case A; None if it is no rival
     target: float | None = 1.0
 
 
@@ -58,11 +50,7 @@ PEERS = {
 
 
 def find_peers(names: str | None) -> dict[str, Peer]:
-    """Look up peers by their names with commas between them; None for all. Ours is always among them.
-
-    Raises:
-        BadUsage: there is no such peer, or what it needs is not installed.
-    """
+    """Look up peers by their names with commas between them; None for all. Ours is always among them."""
     wanted = [OURS, *(names.split(",") if names else PEERS)]
     unknown = [name for name in wanted if name not in PEERS]
     if unknown:

@@ -1,21 +1,14 @@
-"""TensorFlow Datasets as a peer: it builds MNIST from the same four files, in an environment of its own.
+"""TensorFlow Datasets as a peer: it builds MNIST from the same four files, in an environment of its own."""
 
-    python -m tests.benchmarks.tfds.compare
-
-Exit codes: 0 done, or left out, which it then says; 2 usage.
-"""
-
-import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import typer
 
@@ -28,64 +21,20 @@ KINDS = {"plain": "TensorFlow Datasets", "beam": "TensorFlow Datasets, Beam"}
 NUM_BUILDS = 2
 
 
-class Built(NamedTuple):
-    """One build.
-
-    Attributes:
-        way: as a row of the benchmark calls it.
-        build: its number.
-        measured: seconds of building alone, and the peak of memory of the process that built.
-        files: the SHA-256 of every record of every file.
-    """
-
-    way: str
-    build: int
-    measured: Measured
-    files: dict[str, list[str]]
-
-
 class Unavailable(Exception):
     """The peer cannot be measured here; the message says why."""
 
 
-def main() -> None:
-    """Build twice each way and compare the builds."""
-    try:
-        built = list(measure(Path()))
-    except Unavailable as reason:
-        typer.echo(f"TensorFlow Datasets is left out: {reason}")
-        return
-    for each in built:
-        peak = each.measured.worker_bytes[0] / 2**20
-        typer.echo(f"{each.way}, build {each.build + 1}: {each.measured.seconds:.1f} s, at most {peak:,.0f} MiB")
-    typer.echo("\n".join(sameness(built)))
-
-
-def measure(folder: Path) -> Iterator[Built]:
-    """Build MNIST twice each way, in turn, below a folder; raises Unavailable."""
+def measure(folder: Path) -> Iterator[tuple[str, int, Measured]]:
+    """Build MNIST twice each way, in turn, below a folder: yield the way, the build's number and what it took."""
     source, python = _source(), _environment()
     for build, kind in product(range(NUM_BUILDS), KINDS):
         typer.echo(f"{KINDS[kind]}, build {build + 1}", err=True)
         with tempfile.TemporaryDirectory(prefix="tfds-", dir=folder) as place:
-            result = Path(place) / "result.json"
+            result = Path(place) / "seconds.txt"
             command = [python, Path(__file__).with_name("build.py"), kind, source, Path(place) / "data", result]
             measured = watch(partial(_run, [str(part) for part in command], "building"))
-            found = json.loads(result.read_bytes())
-        yield Built(KINDS[kind], build, measured._replace(seconds=found["seconds"]), found["files"])
-
-
-def sameness(built: list[Built]) -> list[str]:
-    """Say of each way how many records of its second build stand in its first build, in the same file."""
-    lines = []
-    for way in dict.fromkeys(each.way for each in built):
-        first, second = (each.files for each in built if each.way == way)
-        lines.append(f"{way}: {num_equal(first, second):,} of {sum(map(len, first.values())):,} records are the same")
-    return lines
-
-
-def num_equal(first: dict[str, list[str]], second: dict[str, list[str]]) -> int:
-    """Count the records that the same file of two builds has in common, wherever they stand in it."""
-    return sum((Counter(first[name]) & Counter(second.get(name, []))).total() for name in first)
+            yield KINDS[kind], build, measured._replace(seconds=float(result.read_text()))
 
 
 def _source() -> Path:
@@ -113,7 +62,3 @@ def _run(command: list[str], what: str) -> Any:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [""])[-1]
         raise Unavailable(f"{what} failed: {last}")
-
-
-if __name__ == "__main__":
-    typer.run(main)
