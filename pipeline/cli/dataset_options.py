@@ -6,36 +6,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.option_values import local_folder
-from pipeline.sources.catalog import MAX_SHARDS
+from pipeline.cli.config import parse_size
+from pipeline.cli.option_types import local_option
+from pipeline.sources.catalog import MAX_SHARDS, PictureOptions
+from pipeline.storage.workspace import default_cache
 
 if TYPE_CHECKING:
-    from pipeline.preprocess.stage import DatasetConfig
-    from pipeline.sources.catalog import PictureOptions
+    from pipeline.preprocess.stage import DatasetConfig  # imports NumPy
 
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """What images a source has, where it does not say so itself."""
+    """How images are found in the sources and scaled, for formats that do not say so themselves."""
 
-    image_column: Annotated[
-        str | None,
-        typer.Option(help="Parquet: the column of pictures; by default found out."),
-    ] = None
-    label_column: Annotated[
-        str | None,
-        typer.Option(help="Parquet: the column of labels; by default found out."),
-    ] = None
+    image_column: Annotated[str | None, typer.Option(help="Parquet: the column of pictures; by default found out.")] = (
+        None
+    )
+    label_column: Annotated[str | None, typer.Option(help="Parquet: the column of labels; by default found out.")] = (
+        None
+    )
     image_size: Annotated[
         str | None,
         typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one."),
     ] = None
 
-    def to_picture_options(self) -> "PictureOptions":
+    def to_picture_options(self) -> PictureOptions:
         """Return the options with the size parsed; raises BadUsage if it is not HEIGHTxWIDTH."""
-        from pipeline.cli.config import parse_size
-        from pipeline.sources.catalog import PictureOptions
-
         return PictureOptions(self.image_column, self.label_column, parse_size(self.image_size))
 
 
@@ -56,14 +52,10 @@ class DatasetOptions:
         str | None, typer.Option(help="A folder that holds the files of the known data set already.")
     ] = None
     cache_dir: Annotated[
-        Path | None,
-        typer.Option(
-            parser=local_folder, metavar="FOLDER", help="Where downloads are kept.", envvar="BACKBEAM_CACHE_DIR"
-        ),
+        Path | None, local_option("FOLDER", "Where downloads are kept.", envvar="BACKBEAM_CACHE_DIR")
     ] = None
     num_classes: Annotated[
-        int | None,
-        typer.Option(min=1, max=256, help="Classes of a folder's data set; by default as the labels show."),
+        int | None, typer.Option(min=1, max=256, help="Classes of a folder's data set; by default as the labels show.")
     ] = None
     num_shards: Annotated[
         int | None,
@@ -81,7 +73,6 @@ class DatasetOptions:
     def to_config(self, images: ImageOptions) -> "DatasetConfig":
         """Return the configuration of preprocessing; raises BadUsage if the image size is malformed."""
         from pipeline.preprocess.stage import DatasetConfig
-        from pipeline.storage.workspace import default_cache
 
         return DatasetConfig(
             datasets=tuple(self.dataset),

@@ -1,10 +1,11 @@
 """The commands of the registry: retrain, champion, history, promote and rollback. Heavy imports are lazy."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipeline.cli.command_setup import build_stage_context, existing_workspace, refuse_beam_options, refuse_cluster
+from pipeline.cli.config import resolve_evaluation, resolve_promotion, resolve_validation
 from pipeline.cli.dataset_options import DatasetOptions, ImageOptions
 from pipeline.cli.option_types import (
     DEFAULT_WORKSPACE,
@@ -21,12 +22,7 @@ from pipeline.cli.option_types import (
 from pipeline.cli.output import print_result
 from pipeline.cli.process_options import LockOptions, OutputOptions
 from pipeline.cli.training_options import CheckpointOptions, RecipeOptions, TrainingOptions
-from pipeline.storage.places import Place
-
-if TYPE_CHECKING:
-    from pipeline.context import StageContext
-    from pipeline.registry.history import Entry
-    from pipeline.registry.retrain import RetrainConfig
+from pipeline.context import StageLog
 
 REFUSED = 1
 
@@ -57,12 +53,13 @@ def retrain(
     Nothing is done where the sources, the configuration and the policy are as they were. A --dataset may be a pattern
     of local places in quotes, such as 'incoming/*': what fits it now is joined.
     """
-    from pipeline.cli.config import resolve_evaluation, resolve_promotion, resolve_validation
-    from pipeline.registry.retrain import RetrainConfig
+    from pipeline.cli.registry_output import build_retrain_output
+    from pipeline.registry import retrain
+    from pipeline.train.stage import check_machine
 
     output.configure_messages()
     refuse_cluster()
-    config = RetrainConfig(
+    config = retrain.RetrainConfig(
         options=dataset.to_config(images),
         config=training.to_config(recipe),
         warm_start=warm_start,
@@ -74,43 +71,31 @@ def retrain(
         why=why,
     )
     settings = build_stage_context(context, workspace, device, workers=workers)
-    _retrain(workspace, settings, config, lock, output)
-
-
-def _retrain(
-    workspace: Place, settings: "StageContext", config: "RetrainConfig", lock: LockOptions, output: OutputOptions
-) -> None:
-    from pipeline.cli.registry_output import build_retrain_json, format_retrain_result
-    from pipeline.context import StageLog
-    from pipeline.registry.retrain import retrain
-    from pipeline.train.stage import check_machine
-
     check_machine(settings, config.config)
     log = StageLog()
     with lock.acquire(workspace):
-        result = retrain(settings, config, log)
-    output.print_result(build_retrain_json(workspace, result, log), format_retrain_result(workspace, result, log))
+        result = retrain.retrain(settings, config, log)
+    output.print_result(*build_retrain_output(workspace, result, log))
 
 
 def champion(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Show the champion: its run, version and files, which are checked."""
-    from pipeline.cli.registry_output import build_champion_json, format_champion
+    from pipeline.cli.registry_output import build_champion_output
     from pipeline.registry import history
 
     refuse_beam_options(context)
     current = history.find_champion(existing_workspace(workspace))
     current.parameters.check(workspace / current.folder)
-    print_result(as_json, build_champion_json(workspace, current), format_champion(workspace, current))
+    print_result(as_json, *build_champion_output(workspace, current))
 
 
 def history(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """List what was decided about the champion: when, by whom, and why."""
-    from pipeline.cli.registry_output import build_history_json, format_history
+    from pipeline.cli.registry_output import build_history_output
     from pipeline.registry import history
 
     refuse_beam_options(context)
-    entries = history.load_history(existing_workspace(workspace))
-    print_result(as_json, build_history_json(entries), format_history(entries))
+    print_result(as_json, *build_history_output(history.load_history(existing_workspace(workspace))))
 
 
 def promote(
@@ -128,7 +113,7 @@ def promote(
     output: OutputOptions,
 ) -> None:
     """Make a run the champion if it passes the policy; exit code 1 if it does not."""
-    from pipeline.cli.config import resolve_promotion
+    from pipeline.cli.registry_output import build_entry_output
     from pipeline.registry import promotion
     from pipeline.registry.history import resolve_run
 
@@ -139,7 +124,7 @@ def promote(
     policy = resolve_promotion(config)
     with lock.acquire(workspace):
         entry = promotion.promote(settings, resolve_run(settings.workspace, run), policy, force, why)
-    _print_entry(workspace, entry, output)
+    output.print_result(*build_entry_output(workspace, entry))
     if entry.outcome == "kept":
         raise typer.Exit(REFUSED)
 
@@ -157,16 +142,14 @@ def rollback(
     output: OutputOptions,
 ) -> None:
     """Make an earlier champion the champion again, one step back or to a version that `history` lists."""
+    from pipeline.cli.registry_output import build_entry_output
     from pipeline.registry import promotion
 
     output.configure_messages()
     refuse_beam_options(context)
     with lock.acquire(existing_workspace(workspace)):
         entry = promotion.rollback(workspace.absolute(), to, why)
-    _print_entry(workspace, entry, output)
+    output.print_result(*build_entry_output(workspace, entry))
 
 
-def _print_entry(workspace: Place, entry: "Entry", output: OutputOptions) -> None:
-    from pipeline.cli.registry_output import build_entry_json, format_entry
-
-    output.print_result(build_entry_json(workspace, entry), format_entry(workspace, entry))
+COMMANDS = (retrain, champion, history, promote, rollback)

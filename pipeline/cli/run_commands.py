@@ -14,6 +14,7 @@ from pipeline.cli.command_setup import (
     refuse_cluster,
     refuse_remote_logs,
 )
+from pipeline.cli.config import resolve_evaluation, resolve_validation
 from pipeline.cli.dataset_options import DatasetOptions, ImageOptions
 from pipeline.cli.option_types import (
     DEFAULT_WORKSPACE,
@@ -30,10 +31,11 @@ from pipeline.cli.option_types import (
 )
 from pipeline.cli.process_options import LockOptions, OutputOptions
 from pipeline.cli.training_options import CheckpointOptions, RecipeOptions, TrainingOptions
+from pipeline.context import StageLog
 from pipeline.storage.places import Place
 
 if TYPE_CHECKING:
-    from pipeline.context import StageLog
+    from pipeline.cli.output import CommandOutput
     from pipeline.stages import JobResult
 
 
@@ -56,8 +58,6 @@ def run(
     output: OutputOptions,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
-    from pipeline.cli.config import resolve_evaluation, resolve_validation
-    from pipeline.context import StageLog
     from pipeline.evaluate.seeds import write_seeds
     from pipeline.stages import JobConfig, run_job
     from pipeline.train.stage import check_machine
@@ -80,29 +80,26 @@ def run(
     with lock.acquire(workspace):
         result = run_job(settings, job, log)
         rows = write_seeds(workspace, result.runs, result.evaluations) if seeds else []
-    _print_job(workspace, result, rows, log, output)
+    output.print_result(*_build_job_output(workspace, result, rows, log, output.quiet))
 
 
-def _print_job(
-    workspace: Place, job: "JobResult", rows: list[dict[str, Any]], log: "StageLog", output: OutputOptions
-) -> None:
-    """Print the result of a job; rows are those of the table `seeds`, none for a job of one seed."""
+def _build_job_output(
+    workspace: Place, job: "JobResult", rows: list[dict[str, Any]], log: StageLog, quiet: bool
+) -> "CommandOutput":
+    """Return the result of a job; rows are those of the table `seeds`, none for a job of one seed."""
     from pipeline.cli.dataset_output import build_validation_json, format_validation_line
-    from pipeline.cli.run_json import build_evaluation_json, build_seeds_json
-    from pipeline.cli.run_output import format_evaluation, format_seeds, suggest_next_steps
+    from pipeline.cli.run_output import build_evaluation_output, build_seeds_output, suggest_next_steps
 
     manifest = job.dataset.manifest
     if rows:
-        result = build_seeds_json(workspace, job.runs, job.evaluations, rows, log)
-        parts = format_seeds(workspace, manifest, job.runs, rows, log)
+        result, parts = build_seeds_output(workspace, manifest, job.runs, job.evaluations, rows, log)
     else:
-        result = build_evaluation_json(workspace, job.runs[0], job.evaluations[0], log)
-        parts = format_evaluation(workspace, manifest, job.runs[0], job.evaluations[0], log)
+        result, parts = build_evaluation_output(workspace, manifest, job.runs[0], job.evaluations[0], log)
     result |= build_validation_json(workspace, job.validation)
     parts.append(format_validation_line(workspace, job.validation))
-    if not output.quiet:
-        parts += suggest_next_steps(split_arguments(sys.argv[1:])[0], job.runs[0])
-    output.print_result(result, parts)
+    if not quiet:
+        parts += suggest_next_steps(split_arguments(sys.argv[1:])[0], workspace, job.runs[0])
+    return result, parts
 
 
 def preprocess(
@@ -118,14 +115,7 @@ def preprocess(
     output: OutputOptions,
 ) -> None:
     """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
-    from pipeline.cli.config import resolve_validation
-    from pipeline.cli.dataset_output import (
-        build_dataset_json,
-        build_validation_json,
-        format_dataset,
-        format_validation_line,
-    )
-    from pipeline.context import StageLog
+    from pipeline.cli.dataset_output import build_dataset_output, build_validation_json, format_validation_line
     from pipeline.preprocess.dataset import find_baseline
     from pipeline.preprocess.stage import preprocess_stage, validate_stage
 
@@ -138,8 +128,9 @@ def preprocess(
         earlier = find_baseline(settings.workspace, baseline)
         data = preprocess_stage(settings, dataset_config, log)
         validation = validate_stage(settings, data, checks, earlier, log)
-    result = build_dataset_json(workspace, data, log) | build_validation_json(workspace, validation)
-    output.print_result(result, [*format_dataset(data, log), format_validation_line(workspace, validation)])
+    result, parts = build_dataset_output(workspace, data, log)
+    result |= build_validation_json(workspace, validation)
+    output.print_result(result, [*parts, format_validation_line(workspace, validation)])
 
 
 def validate(
@@ -153,9 +144,7 @@ def validate(
     output: OutputOptions,
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
-    from pipeline.cli.config import resolve_validation
-    from pipeline.cli.dataset_output import build_dataset_json, build_validation_json, format_validation
-    from pipeline.context import StageLog
+    from pipeline.cli.dataset_output import build_dataset_output, build_validation_json, format_validation
     from pipeline.preprocess.dataset import find_baseline, find_dataset
     from pipeline.preprocess.stage import validate_stage
 
@@ -168,7 +157,7 @@ def validate(
         earlier = find_baseline(settings.workspace, baseline)
         data = find_dataset(settings.workspace, dataset)
         validation = validate_stage(settings, data, checks, earlier, log)
-    result = build_dataset_json(workspace, data, log) | build_validation_json(workspace, validation)
+    result = build_dataset_output(workspace, data, log)[0] | build_validation_json(workspace, validation)
     output.print_result(result, format_validation(workspace, validation))
 
 
@@ -187,9 +176,7 @@ def train(
     output: OutputOptions,
 ) -> None:
     """Train on a data set that `preprocess` built."""
-    from pipeline.cli.run_json import build_run_json, build_runs_json, build_task_json
-    from pipeline.cli.run_output import format_runs, format_task
-    from pipeline.context import StageLog
+    from pipeline.cli.run_output import build_runs_output, build_task_output
     from pipeline.preprocess.dataset import find_dataset
     from pipeline.train.stage import assist_stage, check_machine, train_stage
 
@@ -201,15 +188,14 @@ def train(
     log = StageLog()
     if settings.cluster and not settings.cluster.is_chief:  # the chief alone locks and writes the workspace
         run_id = assist_stage(settings, find_dataset(existing_workspace(workspace), dataset), configs[0], log)
-        output.print_result(build_task_json(run_id, settings, log), format_task(run_id, settings))
+        output.print_result(*build_task_output(run_id, settings, log))
         return
     if not settings.cluster:
         check_machine(settings, configs[0])
     with lock.acquire(existing_workspace(workspace)):
         data = find_dataset(workspace, dataset)
         trained = train_stage(settings, data, configs, tensorboard, checkpoints.to_policy(), log)
-    result = build_runs_json(workspace, trained, log) if seeds else build_run_json(workspace, trained[0], log)
-    output.print_result(result, format_runs(workspace, trained, log))
+    output.print_result(*build_runs_output(workspace, trained, seeds is not None, log))
 
 
 def evaluate(
@@ -224,10 +210,7 @@ def evaluate(
     output: OutputOptions,
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
-    from pipeline.cli.config import resolve_evaluation
-    from pipeline.cli.run_json import build_evaluation_json
-    from pipeline.cli.run_output import format_evaluation
-    from pipeline.context import StageLog
+    from pipeline.cli.run_output import build_evaluation_output
     from pipeline.evaluate.stage import evaluate_stage
     from pipeline.registry.history import resolve_run
     from pipeline.train.run_lookup import find_run
@@ -238,6 +221,8 @@ def evaluate(
     log = StageLog()
     with lock.acquire(existing_workspace(workspace)):
         trained, data = find_run(workspace, resolve_run(workspace, run))
-        (evaluation,) = evaluate_stage(settings, data, [trained], slicings, log)
-    result = build_evaluation_json(workspace, trained, evaluation, log)
-    output.print_result(result, format_evaluation(workspace, data.manifest, trained, evaluation, log))
+        [evaluation] = evaluate_stage(settings, data, [trained], slicings, log)
+    output.print_result(*build_evaluation_output(workspace, data.manifest, trained, evaluation, log))
+
+
+COMMANDS = (run, preprocess, validate, train, evaluate)

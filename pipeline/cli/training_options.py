@@ -1,15 +1,14 @@
 """The options of the commands that train, as dataclasses."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import typer
 
+from model.recipes import TrainingConfig
+from pipeline.cli.config import parse_layers, resolve_training
 from pipeline.cli.option_types import ConfigFile, Layers, RecipeName, Seed
 from pipeline.train.checkpoint_policy import CheckpointPolicy
-
-if TYPE_CHECKING:
-    from model.recipes import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -41,16 +40,23 @@ class TrainingOptions:
     ] = None
     replicas: Annotated[
         int | None,
-        typer.Option(
-            "--replicas", min=1, max=1024, help="Parts of a batch that are worked out side by side; by default 1."
-        ),
+        typer.Option(min=1, max=1024, help="Parts of a batch that are worked out side by side; by default 1."),
     ] = None
 
-    def to_config(self, recipe: RecipeOptions) -> "TrainingConfig":
+    def to_config(self, recipe: RecipeOptions) -> TrainingConfig:
         """Return the configuration of one run; raises BadUsage if the file or an option is not allowed."""
-        return self._resolve(recipe, recipe.seed)
+        flags = {
+            "recipe": recipe.recipe,
+            "layers": parse_layers(recipe.layers),
+            "step": recipe.step,
+            "seed": recipe.seed,
+            "num_steps": self.num_steps,
+            "window_mib": self.window_mib,
+            "num_replicas": self.replicas,
+        }
+        return resolve_training(recipe.config, flags)
 
-    def to_configs(self, recipe: RecipeOptions, seeds: str | None) -> "list[TrainingConfig]":
+    def to_configs(self, recipe: RecipeOptions, seeds: str | None) -> list[TrainingConfig]:
         """Return a configuration for each of several seeds, or one if seeds is None.
 
         Raises:
@@ -63,24 +69,10 @@ class TrainingOptions:
             return [self.to_config(recipe)]
         if recipe.seed is not None:
             raise typer.BadParameter("give --seed or --seeds, not both")
-        configs = [self._resolve(recipe, seed) for seed in parse_seeds(seeds)]
+        configs = [self.to_config(replace(recipe, seed=seed)) for seed in parse_seeds(seeds)]
         if configs[0].num_replicas > 1:
             raise typer.BadParameter("--seeds trains runs on one replica each: leave out --replicas or --seeds")
         return configs
-
-    def _resolve(self, recipe: RecipeOptions, seed: int | None) -> "TrainingConfig":
-        from pipeline.cli.config import parse_layers, resolve_training
-
-        flags = {
-            "recipe": recipe.recipe,
-            "layers": parse_layers(recipe.layers),
-            "step": recipe.step,
-            "seed": seed,
-            "num_steps": self.num_steps,
-            "window_mib": self.window_mib,
-            "num_replicas": self.replicas,
-        }
-        return resolve_training(recipe.config, flags)
 
 
 @dataclass(frozen=True)

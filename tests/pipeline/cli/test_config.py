@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from model.errors import BadUsage
 from model.recipes import RECIPES, TrainingConfig
-from pipeline.cli.config import parse_layers, parse_size, read_slices, resolve_training
+from pipeline.cli.config import parse_layers, parse_size, read_tables, resolve_evaluation, resolve_training
 from pipeline.evaluate.seeds import parse_seeds
-from pipeline.evaluate.slice_config import resolve_slicings
 from pipeline.preprocess.validation_config import CheckSettings
 from pipeline.registry.policy import Policy
 
@@ -114,7 +113,7 @@ def test_every_number_and_text_setting_has_a_tested_range():
 def test_value_out_of_range_is_rejected_in_short_message(table, name, value, tmp_path):
     file = write_config(tmp_path, f"[{table}]\n{name} = {value}\n")
     with pytest.raises(BadUsage) as error:
-        resolve_slicings(read_slices(file), ()) if table == "slices" else resolve_training(file, {})
+        resolve_evaluation(file, None) if table == "slices" else resolve_training(file, {})
     assert re.search(rf"\b{name}\b", str(error.value).replace(str(file), ""))
     assert len(str(error.value)) < 600
 
@@ -176,7 +175,7 @@ c = \"\"\"{dots}
 " {dots}\"\"\"  # " {dots}
 d = '''{dots} '' {dots}'''
 """
-    assert set(read_slices(write_config(tmp_path, text))) == set("abcd")
+    assert set(read_tables(write_config(tmp_path, text))["slices"]) == set("abcd")
 
 
 @given(st.text(max_size=60))

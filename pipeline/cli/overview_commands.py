@@ -1,0 +1,111 @@
+"""The commands that show what a workspace holds: runs, show, compare, report and inspect. Heavy imports are lazy."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.command_setup import existing_workspace, refuse_beam_options
+from pipeline.cli.option_types import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    DatasetArgument,
+    RunArgument,
+    Workspace,
+    local_option,
+)
+from pipeline.cli.output import print_result
+
+
+def runs(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """List the runs of a workspace, the newest first, and how good they are."""
+    from pipeline.cli.overview_output import build_run_list_output
+    from pipeline.evaluate.run_overview import list_runs
+
+    refuse_beam_options(context)
+    listing = list_runs(existing_workspace(workspace))
+    print_result(as_json, *build_run_list_output(listing))
+    if listing.problems:
+        raise listing.problems[0]
+
+
+def show(
+    context: typer.Context, run: RunArgument = None, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False
+) -> None:
+    """Show an evaluated run in full: figures, classes, configuration, digests, versions."""
+    from pipeline.cli.overview_output import build_run_details_output
+    from pipeline.evaluate.run_overview import show_run
+    from pipeline.registry.history import resolve_run
+
+    refuse_beam_options(context)
+    place = existing_workspace(workspace)
+    details = show_run(place, resolve_run(place, run))
+    print_result(as_json, *build_run_details_output(details))
+
+
+def compare(
+    context: typer.Context,
+    first: Annotated[str, typer.Argument(metavar="A", help="A run's id or its beginning, or champion.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs on the test examples: intervals, exact McNemar test, classes, settings."""
+    from pipeline.cli.overview_output import build_comparison_output
+    from pipeline.evaluate.run_overview import compare_runs
+    from pipeline.registry.history import resolve_run
+
+    refuse_beam_options(context)
+    place = existing_workspace(workspace)
+    comparison = compare_runs(place, resolve_run(place, first), resolve_run(place, second))
+    print_result(as_json, *build_comparison_output(comparison))
+
+
+def report(
+    context: typer.Context,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN", help="A run's id or its beginning, or champion; by default the evaluated run trained last."
+        ),
+    ] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    to: Annotated[Path | None, local_option("FILE", "Where the page goes; by default reports/pages/RUN.html.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's report as one HTML page with an inspector of back-propagation, or compare several runs."""
+    from pipeline.cli.overview_output import build_report_output
+    from pipeline.registry.history import resolve_run
+    from pipeline.report.report import write_report
+
+    refuse_beam_options(context)
+    place = existing_workspace(workspace)
+    written = write_report(place, [resolve_run(place, run) for run in runs or []], to)
+    print_result(as_json, *build_report_output(written))
+
+
+def inspect(
+    context: typer.Context,
+    dataset: DatasetArgument = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    to: Annotated[
+        Path | None, local_option("FOLDER", "Where the sheet goes; by default inspect/ID of the workspace.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split whose classes the sheet shows.")] = "train",
+    per_class: Annotated[int, typer.Option(min=1, max=100, help="Examples of each class on the sheet.")] = 10,
+    examples: Annotated[
+        list[str] | None,
+        typer.Option(help="Show these examples instead, such as train:17,42; may be given again."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a data set's statistics and write a contact sheet of its examples."""
+    from pipeline.cli.dataset_output import build_inspection_output
+    from pipeline.report.inspect import inspect_dataset
+
+    refuse_beam_options(context)
+    inspection = inspect_dataset(existing_workspace(workspace), dataset, to, split, per_class, examples or [])
+    print_result(as_json, *build_inspection_output(workspace, inspection))
+
+
+COMMANDS = (runs, show, compare, report, inspect)
