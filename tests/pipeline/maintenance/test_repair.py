@@ -9,7 +9,7 @@ import pytest
 
 from model.checkpoint import decode_parameters, encode_parameters
 from model.errors import CorruptArtefact
-from pipeline.cli.maintenance_output import format_verify_result
+from pipeline.cli.maintenance_output import build_verify_output
 from pipeline.maintenance import repair_artefacts
 from pipeline.maintenance.repair import failure_of, repair
 from pipeline.maintenance.verify import find_scope, verify
@@ -86,7 +86,7 @@ def test_retraining_that_gives_other_parameters_changes_nothing(how, difference,
     curve = find(workspace, "training table")
     recorded = (run / PARAMETERS_NAME).read_bytes()
 
-    def retrain(workspace, config, device, dataset, scratch):
+    def retrain(workspace, record, dataset, scratch):
         layers = decode_parameters(recorded)
         shifted = (layers[0]._replace(biases=np.asarray(layers[0].biases) + np.float32(0.25)), *layers[1:])
         (scratch / "runs" / run.name).mkdir(parents=True)
@@ -129,7 +129,7 @@ def test_a_lost_record_is_reported_with_what_to_delete_and_what_to_run(how, work
         for kind, path in paths.items():
             remedy = REMEDIES[kind].format(path=path, folder=path.parent)
             assert remedy in reasons
-            assert any(remedy in str(part) for part in format_verify_result(result.verified))
+            assert any(remedy in str(part) for part in build_verify_output(result.verified)[1])
         assert isinstance(failure_of(result), CorruptArtefact)
 
 
