@@ -62,6 +62,12 @@ def refuse_beam_options(context: typer.Context) -> None:
         raise typer.BadParameter(f"{context.info_name} runs no Beam pipeline: nothing may follow --")
 
 
+def open_workspace(context: typer.Context, workspace: Place) -> Place:
+    """Return the workspace of a command that only reads; raises BadParameter as the two functions that it calls."""
+    refuse_beam_options(context)
+    return existing_workspace(workspace)
+
+
 def existing_workspace(workspace: Place) -> Place:
     """Return a workspace; raises BadParameter if it does not exist, CorruptArtefact if it holds a symbolic link."""
     if not workspace.is_dir():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.config import parse_size
-from pipeline.cli.option_types import local_option
+from pipeline.cli.options import local_option
 from pipeline.sources.catalog import MAX_SHARDS, PictureOptions
 from pipeline.storage.workspace import default_cache
 

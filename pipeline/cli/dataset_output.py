@@ -11,8 +11,10 @@ from pipeline.report.inspect import Inspection
 from pipeline.storage.places import Place
 
 
-def build_dataset_output(workspace: Place, dataset: Dataset, log: StageLog) -> CommandOutput:
-    """Return the size, the times and the folder of a preprocessed data set."""
+def build_dataset_output(
+    workspace: Place, dataset: Dataset, validation: ValidationRecord, log: StageLog
+) -> CommandOutput:
+    """Return the size, the times and the folder of a preprocessed data set, and the summary of its validation."""
     manifest = dataset.manifest
     result = {
         "dataset_id": manifest.dataset_id,
@@ -28,7 +30,9 @@ def build_dataset_output(workspace: Place, dataset: Dataset, log: StageLog) -> C
     rejected = f", {manifest.num_rejected:,} rejected" if manifest.num_rejected else ""
     size = f"{manifest.height} x {manifest.width} pixels, {len(manifest.class_names)} classes"
     head = f"{manifest.dataset_id}: {splits} examples of {size}{rejected}"
-    return result, [head, format_times(log), f"shards  {dataset.folder}"]
+    result |= build_validation_json(workspace, validation)
+    lines = [head, format_times(log), f"shards  {dataset.folder}", format_validation_line(workspace, validation)]
+    return result, [*lines]
 
 
 def build_inspection_output(workspace: Place, inspection: Inspection) -> CommandOutput:

@@ -10,7 +10,7 @@ import typer
 from model.errors import CorruptArtefact
 from pipeline.cli.command_setup import existing_workspace, refuse_beam_options
 from pipeline.cli.config import resolve_evaluation
-from pipeline.cli.option_types import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workspace
+from pipeline.cli.options import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workspace
 from pipeline.cli.process_options import LockOptions, OutputOptions
 from pipeline.context import quiet_imports
 from pipeline.preprocess.provenance import make_absolute

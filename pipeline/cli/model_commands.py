@@ -6,19 +6,9 @@ from typing import Annotated
 import typer
 
 from model.recipes import RECIPES
-from pipeline.cli.command_setup import existing_workspace, refuse_beam_options
+from pipeline.cli import options
+from pipeline.cli.command_setup import open_workspace, refuse_beam_options
 from pipeline.cli.config import parse_layers, resolve_training
-from pipeline.cli.option_types import (
-    DEFAULT_WORKSPACE,
-    AsJson,
-    ConfigFile,
-    Layers,
-    RecipeName,
-    RunArgument,
-    Seed,
-    Workspace,
-    local_option,
-)
 from pipeline.cli.output import print_result
 from pipeline.context import quiet_imports
 from pipeline.train.memory_check import check_gradient_check_memory
@@ -34,8 +24,8 @@ def predict(
     run: Annotated[
         str | None, typer.Option(help="A run's id or its beginning, or champion; by default the only one.")
     ] = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
 ) -> None:
     """Say what a run's model takes pictures for; nothing is printed unless every file is sound."""
     from pipeline.cli.model_output import build_predictions_output
@@ -43,18 +33,17 @@ def predict(
     from pipeline.registry.history import resolve_run
     from pipeline.train.run_lookup import find_model
 
-    refuse_beam_options(context)
-    place = existing_workspace(workspace)
+    place = open_workspace(context, workspace)
     model = find_model(place, resolve_run(place, run))
     print_result(as_json, *build_predictions_output(model, predict_files(model, files)))
 
 
 def export(
     context: typer.Context,
-    to: Annotated[Path, local_option("FOLDER", "A folder that does not exist yet.")],
-    run: RunArgument = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    to: Annotated[Path, options.local_option("FOLDER", "A folder that does not exist yet.")],
+    run: options.RunArgument = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write a run's model for other programs: a TensorFlow SavedModel, safetensors and a description."""
     from pipeline.cli.model_output import build_export_output
@@ -62,14 +51,13 @@ def export(
     from pipeline.train.export import export_model
     from pipeline.train.run_lookup import find_model
 
-    refuse_beam_options(context)
-    place = existing_workspace(workspace)
+    place = open_workspace(context, workspace)
     model = find_model(place, resolve_run(place, run))
     export_model(model, to)
     print_result(as_json, *build_export_output(model, to))
 
 
-def recipes(context: typer.Context, as_json: AsJson = False) -> None:
+def recipes(context: typer.Context, as_json: options.AsJson = False) -> None:
     """List the recipes: what they train, where they were published, what they give."""
     from pipeline.cli.model_output import build_recipes_output
 
@@ -79,11 +67,11 @@ def recipes(context: typer.Context, as_json: AsJson = False) -> None:
 
 def gradcheck(
     context: typer.Context,
-    recipe: RecipeName = None,
-    config: ConfigFile = None,
-    layers: Layers = None,
-    seed: Seed = None,
-    as_json: AsJson = False,
+    recipe: options.RecipeName = None,
+    config: options.ConfigFile = None,
+    layers: options.Layers = None,
+    seed: options.Seed = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Check the manual gradients against autodiff and central differences, in float64; exit code 1 if they differ."""
     from pipeline.cli.model_output import build_gradient_checks_output

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.option_types import AsJson, local_option, seconds_option
+from pipeline.cli.options import AsJson, local_option, seconds_option
 from pipeline.cli.output import OutputPart, print_result
 from pipeline.progress import configure
 from pipeline.storage.lock import lock_workspace

@@ -4,21 +4,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.command_setup import build_stage_context, existing_workspace, refuse_beam_options, refuse_cluster
+from pipeline.cli import command_setup, options
 from pipeline.cli.config import resolve_evaluation, resolve_promotion, resolve_validation
 from pipeline.cli.dataset_options import DatasetOptions, ImageOptions
-from pipeline.cli.option_types import (
-    DEFAULT_WORKSPACE,
-    AsJson,
-    Baseline,
-    ConfigFile,
-    Device,
-    RunArgument,
-    Slices,
-    Why,
-    Workers,
-    Workspace,
-)
 from pipeline.cli.output import print_result
 from pipeline.cli.process_options import LockOptions, OutputOptions
 from pipeline.cli.training_options import CheckpointOptions, RecipeOptions, TrainingOptions
@@ -30,9 +18,9 @@ REFUSED = 1
 def retrain(
     context: typer.Context,
     *,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     dataset: DatasetOptions,
-    baseline: Baseline = None,
+    baseline: options.Baseline = None,
     images: ImageOptions,
     recipe: RecipeOptions,
     training: TrainingOptions,
@@ -40,11 +28,11 @@ def retrain(
         bool,
         typer.Option("--warm-start", help="Begin with the champion's parameters; by default they are drawn anew."),
     ] = False,
-    device: Device = "auto",
+    device: options.Device = "auto",
     checkpoints: CheckpointOptions,
-    workers: Workers = None,
-    slices: Slices = None,
-    why: Why = "",
+    workers: options.Workers = None,
+    slices: options.Slices = None,
+    why: options.Why = "",
     lock: LockOptions,
     output: OutputOptions,
 ) -> None:
@@ -58,7 +46,7 @@ def retrain(
     from pipeline.train.stage import check_machine
 
     output.configure_messages()
-    refuse_cluster()
+    command_setup.refuse_cluster()
     config = retrain.RetrainConfig(
         options=dataset.to_config(images),
         config=training.to_config(recipe),
@@ -70,7 +58,7 @@ def retrain(
         saving=checkpoints.to_policy(),
         why=why,
     )
-    settings = build_stage_context(context, workspace, device, workers=workers)
+    settings = command_setup.build_stage_context(context, workspace, device, workers=workers)
     check_machine(settings, config.config)
     log = StageLog()
     with lock.acquire(workspace):
@@ -78,37 +66,39 @@ def retrain(
     output.print_result(*build_retrain_output(workspace, result, log))
 
 
-def champion(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def champion(
+    context: typer.Context, workspace: options.Workspace = options.DEFAULT_WORKSPACE, as_json: options.AsJson = False
+) -> None:
     """Show the champion: its run, version and files, which are checked."""
     from pipeline.cli.registry_output import build_champion_output
     from pipeline.registry import history
 
-    refuse_beam_options(context)
-    current = history.find_champion(existing_workspace(workspace))
+    current = history.find_champion(command_setup.open_workspace(context, workspace))
     current.parameters.check(workspace / current.folder)
     print_result(as_json, *build_champion_output(workspace, current))
 
 
-def history(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def history(
+    context: typer.Context, workspace: options.Workspace = options.DEFAULT_WORKSPACE, as_json: options.AsJson = False
+) -> None:
     """List what was decided about the champion: when, by whom, and why."""
     from pipeline.cli.registry_output import build_history_output
     from pipeline.registry import history
 
-    refuse_beam_options(context)
-    print_result(as_json, *build_history_output(history.load_history(existing_workspace(workspace))))
+    print_result(as_json, *build_history_output(history.load_history(command_setup.open_workspace(context, workspace))))
 
 
 def promote(
     context: typer.Context,
     *,
-    run: RunArgument = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    config: ConfigFile = None,
+    run: options.RunArgument = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    config: options.ConfigFile = None,
     force: Annotated[
         bool, typer.Option("--force", help="Whatever the policy says; the history marks it, and --why is needed.")
     ] = False,
-    why: Why = "",
-    workers: Workers = None,
+    why: options.Why = "",
+    workers: options.Workers = None,
     lock: LockOptions,
     output: OutputOptions,
 ) -> None:
@@ -120,7 +110,7 @@ def promote(
     output.configure_messages()
     if force and not why:
         raise typer.BadParameter("--force needs --why: who reads the history wants to know")
-    settings = build_stage_context(context, existing_workspace(workspace), workers=workers)
+    settings = command_setup.build_stage_context(context, command_setup.existing_workspace(workspace), workers=workers)
     policy = resolve_promotion(config)
     with lock.acquire(workspace):
         entry = promotion.promote(settings, resolve_run(settings.workspace, run), policy, force, why)
@@ -132,12 +122,12 @@ def promote(
 def rollback(
     context: typer.Context,
     *,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     to: Annotated[
         int | None,
         typer.Option("--to", min=1, max=2**31 - 1, metavar="VERSION", help="By default the champion before this one."),
     ] = None,
-    why: Why = "",
+    why: options.Why = "",
     lock: LockOptions,
     output: OutputOptions,
 ) -> None:
@@ -146,8 +136,8 @@ def rollback(
     from pipeline.registry import promotion
 
     output.configure_messages()
-    refuse_beam_options(context)
-    with lock.acquire(existing_workspace(workspace)):
+    command_setup.refuse_beam_options(context)
+    with lock.acquire(command_setup.existing_workspace(workspace)):
         entry = promotion.rollback(workspace.absolute(), to, why)
     output.print_result(*build_entry_output(workspace, entry))
 

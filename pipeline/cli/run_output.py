@@ -8,25 +8,16 @@ from itertools import pairwise
 from typing import Any
 
 from model.recipes import TrainingConfig
-from pipeline.cli.dataset_output import format_times, round_seconds
-from pipeline.cli.option_types import DEFAULT_WORKSPACE
+from pipeline.cli.dataset_output import build_validation_json, format_times, format_validation_line, round_seconds
+from pipeline.cli.options import DEFAULT_WORKSPACE
 from pipeline.cli.output import CommandOutput, OutputPart, Sheet
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.records import EvaluationRecord, SplitResult
 from pipeline.preprocess.manifest import Manifest
 from pipeline.progress import format_percent
+from pipeline.stages import JobResult
 from pipeline.storage.places import Place
 from pipeline.train.run_record import RunRecord
-
-_TEST_FIGURES = (
-    "num_examples",
-    "num_correct",
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
-    "first_1000_correct",
-    "never_predicted",
-)
 
 
 def build_runs_output(workspace: Place, runs: Sequence[RunRecord], by_seed: bool, log: StageLog) -> CommandOutput:
@@ -82,48 +73,47 @@ def build_evaluation_output(
 def _build_evaluation_json(
     workspace: Place, run: RunRecord, evaluation: EvaluationRecord, log: StageLog
 ) -> dict[str, Any]:
-    test = evaluation.test_result()
-    return _build_run_json(workspace, run, log) | {"test": {name: getattr(test, name) for name in _TEST_FIGURES}}
+    others = {"split", "loss", "ece", "brier", "first_1000_examples"}
+    return _build_run_json(workspace, run, log) | {"test": evaluation.test_result().model_dump(exclude=others)}
 
 
-def build_seeds_output(
-    workspace: Place,
-    manifest: Manifest,
-    runs: Sequence[RunRecord],
-    evaluations: Sequence[EvaluationRecord],
-    rows: list[dict[str, Any]],
-    log: StageLog,
-) -> CommandOutput:
-    """Return the test accuracies of a configuration over several seeds; rows are those of the table `seeds`."""
-    pairs = zip(runs, evaluations, strict=True)
+def build_job_output(workspace: Place, job: JobResult, rows: list[dict[str, Any]], log: StageLog) -> CommandOutput:
+    """Return the result of `backbeam run`; rows are those of the table `seeds`, none for a job of one seed."""
+    if rows:
+        result, parts = _build_seeds_output(workspace, job, rows, log)
+    else:
+        result, parts = build_evaluation_output(workspace, job.dataset.manifest, job.runs[0], job.evaluations[0], log)
+    result |= build_validation_json(workspace, job.validation)
+    return result, [*parts, format_validation_line(workspace, job.validation)]
+
+
+def _build_seeds_output(workspace: Place, job: JobResult, rows: list[dict[str, Any]], log: StageLog) -> CommandOutput:
+    config = job.runs[0].config
     result = {
-        "runs": [_build_evaluation_json(workspace, *pair, log) for pair in pairs],
+        "runs": [_build_evaluation_json(workspace, *pair, log) for pair in zip(job.runs, job.evaluations, strict=True)],
         "seeds": {row["split"]: {name: value for name, value in row.items() if name != "split"} for row in rows},
         "seconds": round_seconds(log),
         "skipped": log.skipped,
     }
-    return result, _format_seeds(workspace, manifest, runs, next(row for row in rows if row["split"] == "test"), log)
-
-
-def _format_seeds(
-    workspace: Place, manifest: Manifest, runs: Sequence[RunRecord], test: dict[str, Any], log: StageLog
-) -> list[OutputPart]:
-    config = runs[0].config
-    results = zip(runs, test["accuracies"], test["first_1000_correct"], strict=True)
-    rows = [(str(run.config.seed), format_percent(accuracy), f"{first:,}") for run, accuracy, first in results]
-    return [
-        Sheet(("#seed", "#test accuracy", "#right of the first 1,000"), rows),
+    test = next(row for row in rows if row["split"] == "test")
+    cells = [
+        (str(run.config.seed), format_percent(accuracy), f"{first:,}")
+        for run, accuracy, first in zip(job.runs, test["accuracies"], test["first_1000_correct"], strict=True)
+    ]
+    parts: list[OutputPart] = [
+        Sheet(("#seed", "#test accuracy", "#right of the first 1,000"), cells),
         f"median {format_percent(test['accuracy_median'])}, lowest {format_percent(test['accuracy_lowest'])}, "
         f"highest {format_percent(test['accuracy_highest'])} of the test examples are right; "
         f"median {test['first_1000_median']:g} of the first 1,000",
         *(f"seed {entry['seed']} never answers {entry['class_name']}" for entry in test["never_predicted"]),
-        *(f"seed {run.config.seed}: {line}" for run in runs for line in format_agreement(run)),
-        f"{manifest.name}, recipe {config.recipe}, {config.step} step: {describe_training(config)}",
+        *(f"seed {run.config.seed}: {line}" for run in job.runs for line in format_agreement(run)),
+        f"{job.dataset.manifest.name}, recipe {config.recipe}, {config.step} step: {describe_training(config)}",
         "",
         format_times(log),
         "",
-        *_format_folders(workspace, runs[0].dataset_id, "models  ", "runs"),
+        *_format_folders(workspace, job.runs[0].dataset_id, "models  ", "runs"),
     ]
+    return result, parts
 
 
 def _format_folders(workspace: Place, dataset_id: str, heading: str, models: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, cast
 import typer
 from typer.core import TyperGroup
 
-from pipeline.cli.option_types import DEFAULT_WORKSPACE, Workspace, local_option, seconds_option
+from pipeline.cli.options import DEFAULT_WORKSPACE, Workspace, local_option, seconds_option
 from pipeline.cli.process_options import MessageOptions
 from pipeline.schedule.scheduler import ScheduleConfig, Scheduler
 from pipeline.schedule.state import HEALTH_NAME, STATE_NAME, find_health_problem, load_state

@@ -7,7 +7,7 @@ import typer
 
 from model.recipes import TrainingConfig
 from pipeline.cli.config import parse_layers, resolve_training
-from pipeline.cli.option_types import ConfigFile, Layers, RecipeName, Seed
+from pipeline.cli.options import ConfigFile, Layers, RecipeName, Seed
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 
 

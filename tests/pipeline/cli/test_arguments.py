@@ -5,7 +5,7 @@ import typer
 
 from model.errors import BadUsage
 from pipeline.cli.arguments import MOST_CHARACTERS, refuse_long_arguments, refuse_secrets
-from pipeline.cli.option_types import MOST_REASON, refuse_long_reason, refuse_nan
+from pipeline.cli.options import MOST_REASON, refuse_long_reason, refuse_nan
 
 
 @pytest.mark.parametrize(
