@@ -6,10 +6,9 @@ import typer
 
 from pipeline.cli import command_setup, options
 from pipeline.cli.config import resolve_evaluation, resolve_promotion, resolve_validation
-from pipeline.cli.dataset_options import DatasetOptions, ImageOptions
 from pipeline.cli.output import print_result
 from pipeline.cli.process_options import LockOptions, OutputOptions
-from pipeline.cli.training_options import CheckpointOptions, RecipeOptions, TrainingOptions
+from pipeline.cli.stage_options import CheckpointOptions, DatasetOptions, ImageOptions, RecipeOptions, TrainingOptions
 from pipeline.context import StageLog
 
 REFUSED = 1

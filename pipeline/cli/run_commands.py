@@ -7,9 +7,8 @@ import typer
 from pipeline.cli import command_setup, options
 from pipeline.cli.arguments import split_arguments
 from pipeline.cli.config import resolve_evaluation, resolve_validation
-from pipeline.cli.dataset_options import DatasetOptions, ImageOptions
 from pipeline.cli.process_options import LockOptions, OutputOptions
-from pipeline.cli.training_options import CheckpointOptions, RecipeOptions, TrainingOptions
+from pipeline.cli.stage_options import CheckpointOptions, DatasetOptions, ImageOptions, RecipeOptions, TrainingOptions
 from pipeline.context import StageLog
 
 
@@ -141,19 +140,17 @@ def train(
     command_setup.refuse_beam_options(context)
     configs = training.to_configs(recipe, seeds)
     command_setup.refuse_remote_logs(workspace, tensorboard)
-    settings = command_setup.build_stage_context(
-        context, workspace, device, command_setup.read_cluster_config(configs[0])
-    )
+    cluster = command_setup.read_cluster_config(configs[0])
+    settings = command_setup.build_stage_context(context, workspace, device, cluster)
+    workspace = command_setup.existing_workspace(workspace)
     log = StageLog()
-    if settings.cluster and not settings.cluster.is_chief:  # the chief alone locks and writes the workspace
-        run_id = assist_stage(
-            settings, find_dataset(command_setup.existing_workspace(workspace), dataset), configs[0], log
-        )
+    if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace
+        run_id = assist_stage(settings, find_dataset(workspace, dataset), configs[0], log)
         output.print_result(*build_task_output(run_id, settings, log))
         return
-    if not settings.cluster:
+    if not cluster:
         check_machine(settings, configs[0])
-    with lock.acquire(command_setup.existing_workspace(workspace)):
+    with lock.acquire(workspace):
         data = find_dataset(workspace, dataset)
         trained = train_stage(settings, data, configs, tensorboard, checkpoints.to_policy(), log)
     output.print_result(*build_runs_output(workspace, trained, seeds is not None, log))

@@ -1,11 +1,8 @@
-import contextlib
 import re
 import time
 import tracemalloc
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from model.errors import BadUsage
 from model.recipes import RECIPES, TrainingConfig
@@ -28,14 +25,6 @@ def test_flags_override_file_and_file_overrides_recipe(tmp_path):
     config = resolve_training(file, {"seed": 7, "step": None, "recipe": None})
     expected = {"layers": (784, 60, 10), "seed": 7, "num_epochs": 2.0}
     assert config == RECIPES["nielsen-100"].config.model_copy(update=expected)
-
-
-def test_replicas_are_read_from_file_and_flags(tmp_path):
-    file = write_config(tmp_path, "[training]\nnum_replicas = 5\n")
-    assert resolve_training(file, {}).num_replicas == 5
-    assert resolve_training(file, {"num_replicas": 2}).num_replicas == 2
-    with pytest.raises(BadUsage, match="num_replicas 3 does not divide batch_size 10"):
-        resolve_training(file, {"num_replicas": 3})
 
 
 def test_default_recipe_is_article_manual():
@@ -157,12 +146,8 @@ def test_file_that_takes_excessive_memory_or_time_is_rejected(text, tmp_path):
         tracemalloc.stop()
     assert time.process_time() - started < 5
     assert len(str(error.value)) < 500
-
-
-@pytest.mark.parametrize("text", [text for text in BOMBS.values() if text.count(".") > 1000])
-def test_dots_of_key_are_counted_before_parsing(text, tmp_path):
-    with pytest.raises(BadUsage, match="more than 100 dots in line 1, which is no configuration"):
-        resolve_training(write_config(tmp_path, text), {})
+    if text.count(".") > 1000:
+        assert "more than 100 dots in line 1, which is no configuration" in str(error.value)
 
 
 def test_dots_and_brackets_in_strings_and_comments_are_allowed(tmp_path):
@@ -176,13 +161,6 @@ c = \"\"\"{dots}
 d = '''{dots} '' {dots}'''
 """
     assert set(read_tables(write_config(tmp_path, text))["slices"]) == set("abcd")
-
-
-@given(st.text(max_size=60))
-def test_any_text_is_parsed_or_rejected(tmp_path_factory, text):
-    file = write_config(tmp_path_factory.mktemp("x"), "[training]\n" + text.encode("utf-8", "replace").decode())
-    with contextlib.suppress(BadUsage):
-        resolve_training(file, {})
 
 
 def test_layers_are_parsed():
@@ -209,12 +187,6 @@ def test_long_flag_values_are_rejected_in_short_messages():
         with pytest.raises(BadUsage) as error:
             parse("1," * 5_000 + "x")
         assert len(str(error.value)) < 400
-
-
-def test_num_steps_flag_replaces_num_epochs_of_file(tmp_path):
-    file = write_config(tmp_path, "[training]\nnum_epochs = 10\n")
-    config = resolve_training(file, {"num_steps": 100})
-    assert (config.num_steps, config.num_epochs) == (100, None)
 
 
 @pytest.mark.parametrize("dropout", [1e-6, 0.999999])
