@@ -23,15 +23,11 @@ def build_stage_context(
 ) -> StageContext:
     """Return the settings of all stages; raises BadUsage if the device or an option for Beam is not allowed.
 
-    Args:
-        context: of Typer; its object holds the options for Beam, which follow --.
-        workspace: may be relative; workers may run in another folder.
-        device: the value of --device.
-        cluster: the processes that train together; None for this one alone.
-        workers: processes that share the work of Beam; None for as the options for Beam say.
+    The object of Typer's context holds the options for Beam, which follow --.
     """
     arguments = add_workers(context.obj or (), workers)
-    return StageContext(workspace.absolute(), arguments, check_device(device), cluster)
+    place = workspace.absolute()  # workers may run in another folder
+    return StageContext(place, arguments, check_device(device), cluster)
 
 
 def read_cluster_config(config: TrainingConfig) -> Cluster | None:

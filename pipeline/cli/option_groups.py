@@ -9,14 +9,9 @@ from typing import Any
 
 
 def flatten_option_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command that takes the fields of dataclasses of options in place of the dataclasses.
+    """Return a command that takes the fields of dataclasses of options, in their order, in place of the dataclasses.
 
-    Args:
-        command: a parameter annotated with a dataclass is a group of options. Each of its fields is an
-            `Annotated[..., typer.Option(...)]` with a default.
-
-    Returns:
-        a function whose parameters stand in the order of the command's, each group's in the order of its fields.
+    Each field is an `Annotated[..., typer.Option(...)]` with a default.
 
     Raises:
         ValueError: two options have the same name.

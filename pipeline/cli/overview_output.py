@@ -50,6 +50,11 @@ def build_run_details_output(details: RunDetails) -> CommandOutput:
     run = details.run
     classes = [{name: row[name] for name in row if name not in ORIGIN} for row in details.classes]
     results = details.evaluation.model_dump(mode="json")["results"]
+    settings = [
+        (name, _format_setting(own), "" if own == recipe else _format_setting(recipe))
+        for name, (own, recipe) in changed_settings(run.config).items()
+        if own is not None
+    ]
     return run.model_dump(mode="json") | {"evaluation": results, "classes": classes}, [
         run.run_id,
         *format_accuracies(details.evaluation),
@@ -58,7 +63,7 @@ def build_run_details_output(details: RunDetails) -> CommandOutput:
         "",
         _build_classes_sheet(details),
         "",
-        _build_settings_sheet(changed_settings(run.config)),
+        Sheet(("setting", "value", "recipe's"), settings, "configuration"),
         "",
         f"trained on   {run.device}, in {run.seconds:.1f} s, finished {run.finished}",
         f"with         {', '.join(f'{name} {version}' for name, version in run.versions.items())}",
@@ -84,15 +89,6 @@ def _build_classes_sheet(details: RunDetails) -> Sheet:
 
 def _select_test_classes(details: RunDetails) -> list[dict[str, Any]]:
     return [row for row in details.classes if row["split"] == "test"]
-
-
-def _build_settings_sheet(settings: dict[str, tuple[Any, Any]]) -> Sheet:
-    rows = [
-        (name, _format_setting(own), "" if own == recipe else _format_setting(recipe))
-        for name, (own, recipe) in settings.items()
-        if own is not None
-    ]
-    return Sheet(("setting", "value", "recipe's"), rows, "configuration")
 
 
 def _format_setting(value: Any) -> str:

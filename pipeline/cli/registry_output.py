@@ -6,7 +6,6 @@ from pipeline.cli.dataset_output import format_times, round_seconds
 from pipeline.cli.output import CommandOutput, Sheet
 from pipeline.cli.overview_output import format_minute, format_points
 from pipeline.context import StageLog
-from pipeline.registry.decision import CriterionResult
 from pipeline.registry.history import Champion, Entry, History
 from pipeline.registry.retrain import RetrainResult
 from pipeline.storage.places import Place
@@ -52,18 +51,16 @@ def _format_outcome(entry: Entry) -> str:
     return "kept the champion" if entry.champion else "not promoted"
 
 
-def _find_reasons(entry: Entry) -> tuple[str, ...]:
+def _find_reasons(entry: Entry) -> list[str]:
     """Return the reasons in a form that fits a cell; of a promotion by the policy, its gain and p-value only."""
-    if entry.outcome == "promoted" and entry.findings:
-        return tuple(map(_format_criterion, entry.findings))
-    return entry.reasons
-
-
-def _format_criterion(finding: CriterionResult) -> str:
-    if finding.against is None:
-        return ""
-    texts = {"minimum_gain": format_points(finding.value), "significance": f"p = {finding.value:.2g}"}
-    return texts.get(finding.test, "")
+    if entry.outcome != "promoted" or not entry.findings:
+        return list(entry.reasons)
+    texts = {"minimum_gain": format_points, "significance": "p = {:.2g}".format}
+    return [
+        texts[finding.test](finding.value)
+        for finding in entry.findings
+        if finding.against is not None and finding.test in texts
+    ]
 
 
 def build_entry_output(workspace: Place, entry: Entry) -> CommandOutput:

@@ -63,9 +63,9 @@ class Fault:
     """A missing, damaged or unexpected file.
 
     Attributes:
-        kind: the kind of the file.
+        kind: of the file.
         owner: the id of the data set, the run or the group of runs that the file belongs to.
-        path: the path of the file.
+        path: of the file.
         expected: a phrase that describes the expected file.
         found: a phrase that describes the actual file.
     """

@@ -1,9 +1,7 @@
 """Repair a workspace: rebuild its damaged files from their sources and replace them if the bytes are the recorded ones.
 
-A data set is rebuilt from its origin, a run from its data set and configuration, an evaluation from its run, a group's
-table from its evaluations, the pointer to the champion from the history. What cannot be rebuilt with the recorded bytes
-is left as it is, and the reason is reported. A lost or damaged record cannot be repaired, because nothing else says
-what its files should be: `findings.REMEDIES` says what the user has to do.
+A lost or damaged record is not repaired, because nothing else says what its files should be: `findings.REMEDIES` says
+what the user has to do.
 """
 
 from collections.abc import Callable

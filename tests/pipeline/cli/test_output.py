@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cli.output import Sheet, format_plain_text, print_parts
+from pipeline.cli.output import Sheet, format_plain_text
 
 FIGURES = Sheet(("split", "#right"), [("test", "913"), ("train", "3,919")])
 
@@ -9,11 +9,6 @@ FIGURES = Sheet(("split", "#right"), [("test", "913"), ("train", "3,919")])
 def test_plain_text_columns_are_aligned():
     assert format_plain_text(FIGURES).splitlines() == ["split  right", "test     913", "train  3,919"]
     assert format_plain_text(FIGURES._replace(title="figures")).splitlines()[0] == "figures"
-
-
-def test_output_without_terminal_is_plain_text(capsys):
-    print_parts(["head", FIGURES])
-    assert capsys.readouterr().out == "head\nsplit  right\ntest     913\ntrain  3,919\n"
 
 
 def test_control_characters_are_escaped():
