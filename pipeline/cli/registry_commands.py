@@ -13,6 +13,11 @@ from pipeline.context import StageLog
 
 REFUSED = 1
 
+WarmStart = Annotated[
+    bool,
+    typer.Option("--warm-start", help="Begin with the champion's parameters; by default they are drawn anew."),
+]
+
 
 def retrain(
     context: typer.Context,
@@ -23,10 +28,7 @@ def retrain(
     images: ImageOptions,
     recipe: RecipeOptions,
     training: TrainingOptions,
-    warm_start: Annotated[
-        bool,
-        typer.Option("--warm-start", help="Begin with the champion's parameters; by default they are drawn anew."),
-    ] = False,
+    warm_start: WarmStart = False,
     device: options.Device = "auto",
     checkpoints: CheckpointOptions,
     workers: options.Workers = None,

@@ -55,9 +55,8 @@ def run(
         job = run_job(settings, config, log)
         rows = write_seeds(workspace, job.runs, job.evaluations) if seeds else []
     result, parts = build_job_output(workspace, job, rows, log)
-    if not output.quiet:
-        parts += suggest_next_steps(split_arguments(sys.argv[1:])[0], workspace, job.runs[0])
-    output.print_result(result, parts)
+    steps = [] if output.quiet else suggest_next_steps(split_arguments(sys.argv[1:])[0], workspace, job.runs[0])
+    output.print_result(result, [*parts, *steps])
 
 
 def preprocess(

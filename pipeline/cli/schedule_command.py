@@ -24,26 +24,31 @@ COMMAND = (sys.executable, "-m", "pipeline.cli.scheduled_run")
 PASSES_OPTIONS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 UNHEALTHY = 1
 
+CronExpression = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXPR",
+        help='When to run: minute, hour, day of month, month, day of week, such as "0 3 * * *"; or such as @daily.',
+    ),
+]
+Jitter = Annotated[
+    float,
+    seconds_option("Begin up to that much later than due, by workspace, host and due time: spreads several machines."),
+]
+HealthFile = Annotated[
+    Path | None,
+    local_option("FILE", "Where to show signs of life; by default schedule-health.json of the workspace."),
+]
+
 
 def schedule(
     context: typer.Context,
     *,
-    cron: Annotated[
-        str | None,
-        typer.Option(
-            metavar="EXPR",
-            help='When to run: minute, hour, day of month, month, day of week, such as "0 3 * * *"; or such as @daily.',
-        ),
-    ] = None,
+    cron: CronExpression = None,
     timezone: Annotated[
         str, typer.Option(metavar="ZONE", help="The zone whose clock --cron is about, such as Europe/Berlin.")
     ] = "UTC",
-    jitter: Annotated[
-        float,
-        seconds_option(
-            "Begin up to that much later than due, by workspace, host and due time: spreads several machines."
-        ),
-    ] = 0,
+    jitter: Jitter = 0,
     once: Annotated[
         bool,
         typer.Option(
@@ -51,10 +56,7 @@ def schedule(
         ),
     ] = False,
     workspace: Workspace = DEFAULT_WORKSPACE,
-    health_file: Annotated[
-        Path | None,
-        local_option("FILE", "Where to show signs of life; by default schedule-health.json of the workspace."),
-    ] = None,
+    health_file: HealthFile = None,
     check: Annotated[
         bool,
         typer.Option("--check", help="Look at the health file: code 0 if the scheduler that writes it lives, else 1."),
