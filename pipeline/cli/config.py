@@ -1,24 +1,4 @@
-"""Read the TOML file of a configuration, and apply it and the options to a recipe.
-
-    [training]
-    recipe = "nielsen-100"
-    layers = [784, 60, 10]
-    weights_rate = 0.25
-
-    [validation.duplicates]
-    severity = "error"
-
-    [slices]
-    thin = "my_slices:thin"
-
-    [promotion]
-    minimum_gain = 0.001
-
-The keys of [training] are the fields of `model.recipes.TrainingConfig`. The tables of [validation] are the checks of
-`pipeline.preprocess.validation_config.CHECKS`, their keys the fields of `CheckSettings`. The keys of [slices] are names
-that the user chooses; see `pipeline.evaluate.slices`. The keys of [promotion] are the fields of
-`pipeline.registry.policy.Policy`. Unknown tables and keys are errors.
-"""
+"""Read the TOML file of a configuration, and apply it and the options to a recipe."""
 
 import re
 import tomllib
@@ -35,6 +15,8 @@ if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings  # which imports NumPy
 
 DEFAULT_RECIPE = "article-manual"
+# Their keys: fields of `TrainingConfig`; names of checks, with fields of `CheckSettings`; names of slices that the user
+# chooses, see `pipeline.evaluate.slices`; fields of `Policy`.
 TABLES = ("training", "validation", "slices", "promotion")
 MOST_BYTES = 2**16
 MOST_DOTS = 100  # in a line, outside of strings and comments: tomllib takes O(n^2) memory for a key of n parts
@@ -50,17 +32,13 @@ _TEXTS_AND_COMMENTS = re.compile(
 
 
 def resolve_training(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
-    """Return a training configuration: the recipe, overridden by the file, overridden by the flags.
-
-    Args:
-        file: a TOML file, or None.
-        flags: settings by name; None for one that is not given.
+    """Return a training configuration: the recipe, overridden by the file, overridden by the flags that are not None.
 
     Raises:
         BadUsage: the file cannot be read, or a setting is unknown or not allowed.
     """
     given = {name: value for name, value in flags.items() if value is not None}
-    tables = read_tables(file) if file else {}
+    tables = read_tables(file)
     resolve_checks(tables.get("validation", {}))  # report mistakes in the other tables before training
     resolve_policy(tables.get("promotion", {}))
     settings = tables.get("training", {})
@@ -70,30 +48,31 @@ def resolve_training(file: Path | None, flags: dict[str, Any]) -> TrainingConfig
 
 def resolve_validation(file: Path | None) -> dict[str, CheckSettings]:
     """Return the settings of every check; raises BadUsage as `resolve_training` does."""
-    return resolve_checks(read_tables(file).get("validation", {}) if file else {})
+    return resolve_checks(read_tables(file).get("validation", {}))
 
 
 def resolve_promotion(file: Path | None) -> Policy:
     """Return the policy of promotions; raises BadUsage as `resolve_training` does."""
-    return resolve_policy(read_tables(file).get("promotion", {}) if file else {})
+    return resolve_policy(read_tables(file).get("promotion", {}))
 
 
 def resolve_evaluation(file: Path | None, options: list[str] | None) -> "Slicings":
     """Return the built-in slicings, those of a file and of --slice; raises BadUsage as `resolve_training` does."""
     from pipeline.evaluate.slice_config import resolve_slicings
 
-    return resolve_slicings(read_slices(file), options or [])
+    return resolve_slicings(read_tables(file).get("slices", {}), options or [])
 
 
-def read_slices(file: Path | None) -> dict[str, Any]:
-    """Return the table [slices] of a configuration file; raises BadUsage as `resolve_training` does."""
-    return read_tables(file).get("slices", {}) if file else {}
-
-
-def read_tables(file: Path) -> dict[str, dict[str, Any]]:
+def read_tables(file: Path | None) -> dict[str, dict[str, Any]]:
     """Return the tables of a configuration file by name; raises BadUsage as `resolve_training` does."""
+    if file is None:
+        return {}
     try:
-        text = _read(file).decode()
+        with file.open("rb") as stream:
+            data = stream.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES} bytes, which is no configuration")
+        text = data.decode()
         _check_structure(text)
         tables = tomllib.loads(text)
         _check_integers(tables)
@@ -102,21 +81,14 @@ def read_tables(file: Path) -> dict[str, dict[str, Any]]:
     except (ValueError, RecursionError) as problem:  # bad TOML, bytes that are not UTF-8, or deep nesting
         raise BadUsage(f"{file}: {problem}") from None
     for name, table in tables.items():
+        shown_name = name[:MOST_SHOWN]
         if name not in TABLES:
             raise BadUsage(
-                f"{file}: no such table: [{name[:MOST_SHOWN]}]{nearest(name, TABLES)}; there are: {', '.join(TABLES)}"
+                f"{file}: no such table: [{shown_name}]{nearest(name, TABLES)}; there are: {', '.join(TABLES)}"
             )
         if not isinstance(table, dict):
-            raise BadUsage(f"{file}: {name[:MOST_SHOWN]} is no table: write [{name[:MOST_SHOWN]}]")
+            raise BadUsage(f"{file}: {shown_name} is no table: write [{shown_name}]")
     return tables
-
-
-def _read(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        data = stream.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise BadUsage(f"{file}: more than {MOST_BYTES} bytes, which is no configuration")
-    return data
 
 
 def _check_structure(text: str) -> None:

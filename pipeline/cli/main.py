@@ -8,8 +8,9 @@ import typer
 
 from model.errors import BackbeamError, NothingRun, StorageFailed
 from pipeline.cli import (
-    inspect_commands,
     maintenance_commands,
+    model_commands,
+    overview_commands,
     registry_commands,
     run_commands,
     schedule_command,
@@ -76,27 +77,14 @@ def about(
 
 
 _COMMANDS = (  # in the order of `backbeam --help`
-    run_commands.run,
-    run_commands.preprocess,
-    run_commands.validate,
-    run_commands.train,
-    run_commands.evaluate,
-    inspect_commands.runs,
-    inspect_commands.show,
-    inspect_commands.compare,
-    inspect_commands.report,
-    inspect_commands.inspect,
-    inspect_commands.predict,
-    inspect_commands.export,
-    registry_commands.retrain,
-    registry_commands.champion,
-    registry_commands.history,
-    registry_commands.promote,
-    registry_commands.rollback,
-    maintenance_commands.verify,
-    maintenance_commands.reproduce,
-    inspect_commands.recipes,
-    inspect_commands.gradcheck,
+    *run_commands.COMMANDS,
+    *overview_commands.COMMANDS,
+    model_commands.predict,
+    model_commands.export,
+    *registry_commands.COMMANDS,
+    *maintenance_commands.COMMANDS,
+    model_commands.recipes,
+    model_commands.gradcheck,
 )
 for command in _COMMANDS:
     app.command()(flatten_option_groups(command))

@@ -9,8 +9,11 @@ import typer
 
 from model.errors import CorruptArtefact
 from pipeline.cli.command_setup import existing_workspace, refuse_beam_options
-from pipeline.cli.option_types import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workspace
+from pipeline.cli.config import resolve_evaluation
+from pipeline.cli.options import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workspace
 from pipeline.cli.process_options import LockOptions, OutputOptions
+from pipeline.context import quiet_imports
+from pipeline.preprocess.provenance import make_absolute
 from pipeline.storage.cleanup import refuse_links
 from pipeline.storage.files import scratch_folder
 from pipeline.storage.places import Place, place_of
@@ -45,8 +48,7 @@ def verify(
     output: OutputOptions,
 ) -> None:
     """Check every file of a workspace against its record; exit code 4 if one is not what it should be."""
-    from pipeline.cli.config import resolve_evaluation
-    from pipeline.cli.maintenance_output import build_verify_json, format_verify_result
+    from pipeline.cli.maintenance_output import build_verify_output
     from pipeline.maintenance import verify
 
     output.configure_messages()
@@ -58,7 +60,7 @@ def verify(
         return
     with _lock_if_writable(scope.workspace, lock):
         result = verify.verify(scope)
-    output.print_result(build_verify_json(result), format_verify_result(result))
+    output.print_result(*build_verify_output(result))
     if result.faults:
         raise CorruptArtefact(f"{len(result.faults)} files are not what they should be, the first: {result.faults[0]}")
 
@@ -71,14 +73,13 @@ def _lock_if_writable(workspace: Place, lock: LockOptions) -> AbstractContextMan
 
 
 def _repair(scope: "VerifyScope", trusted: "Slicings", lock: LockOptions, output: OutputOptions) -> None:
-    from pipeline.cli.maintenance_output import build_repair_json, format_repair_result
-    from pipeline.context import quiet_imports
+    from pipeline.cli.maintenance_output import build_repair_output
 
     with lock.acquire(scope.workspace):
         with quiet_imports():
             from pipeline.maintenance import repair
         result = repair.repair(scope, trusted)
-    output.print_result(build_repair_json(result), format_repair_result(result))
+    output.print_result(*build_repair_output(result))
     failure = repair.failure_of(result)
     if failure:
         raise failure
@@ -97,10 +98,7 @@ def reproduce(
     output: OutputOptions,
 ) -> None:
     """Make a run again from its sources in a fresh place, and compare; exit code 1 if anything came out different."""
-    from pipeline.cli.config import resolve_evaluation
-    from pipeline.cli.maintenance_output import build_reproduce_json, format_reproduce_result
-    from pipeline.context import quiet_imports
-    from pipeline.preprocess.provenance import make_absolute
+    from pipeline.cli.maintenance_output import build_reproduce_output
     from pipeline.registry.history import resolve_run
 
     output.configure_messages()
@@ -112,6 +110,9 @@ def reproduce(
         trusted = resolve_evaluation(None, slices)
         place = existing_workspace(workspace).absolute()
         result = reproduce_run(place, resolve_run(place, run), sources, fresh, trusted)
-    output.print_result(build_reproduce_json(result), format_reproduce_result(result))
+    output.print_result(*build_reproduce_output(result))
     if not result.is_equal:
         raise typer.Exit(DIFFERENT)
+
+
+COMMANDS = (verify, reproduce)

@@ -1,9 +1,8 @@
-"""Text and JSON of the results of `backbeam verify` and `backbeam reproduce`."""
+"""The text and JSON that `backbeam verify` and `backbeam reproduce` print."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline.cli.output import OutputPart, Sheet, parse_columns
-from pipeline.maintenance.findings import Fault
+from pipeline.cli.output import CommandOutput, OutputPart, Sheet
 from pipeline.maintenance.verify import VerifyResult
 
 if TYPE_CHECKING:
@@ -11,69 +10,47 @@ if TYPE_CHECKING:
     from pipeline.maintenance.reproduce import ReproduceResult
 
 
-def build_verify_json(result: VerifyResult) -> dict[str, Any]:
-    """Return what `backbeam verify --json` prints."""
-    return {
-        "workspace": str(result.scope.workspace),
-        "sound": not result.faults,
-        "num_files": result.num_files,
-        "num_bytes": result.num_bytes,
-        "faults": [build_fault_json(fault) for fault in result.faults],
-        "leftovers": list(map(str, result.leftovers)),
-    }
-
-
-def build_fault_json(fault: Fault) -> dict[str, str]:
-    """Return the JSON object of a fault."""
-    return vars(fault) | {"path": str(fault.path)}
-
-
-def build_repair_json(result: "RepairResult") -> dict[str, Any]:
-    """Return what `backbeam verify --repair --json` prints."""
-    refused = [{"owner": refusal.owner, "reason": refusal.reason} for refusal in result.refused]
-    return build_verify_json(result.verified) | {"repaired": list(map(str, result.repaired)), "not_repaired": refused}
-
-
-def format_repair_result(result: "RepairResult") -> list[OutputPart]:
-    """Return the repaired files, and the result of verifying the workspace after the repair."""
-    repaired = [f"repaired  {path}" for path in result.repaired]
-    return [*repaired, *format_verify_result(result.verified)]
-
-
-def format_verify_result(result: VerifyResult) -> list[OutputPart]:
+def build_verify_output(verified: VerifyResult) -> CommandOutput:
     """Return the faults with their remedies, leftover temporary files, and the number of checked files."""
-    parts: list[OutputPart] = []
-    if result.faults:
-        parts += [_build_faults_sheet(result.faults), ""]
-        parts += [f"{fault.path}: {fault.remedy}" for fault in result.faults if fault.remedy]
-    if result.leftovers:
-        parts += [f"left behind by a process that was killed, read by nobody: {path}" for path in result.leftovers]
-    verdict = f"{len(result.faults):,} faults" if result.faults else "all sound"
-    return [*parts, f"{result.num_files:,} files checked, {result.num_bytes:,} bytes: {verdict}"]
-
-
-def build_reproduce_json(result: "ReproduceResult") -> dict[str, Any]:
-    """Return what `backbeam reproduce --json` prints."""
-    return {
-        "run_id": result.run.run_id,
-        "equal": result.is_equal,
-        "artefacts": [vars(comparison) for comparison in result.comparisons],
-        "conditions": {name: {"then": then, "now": now} for name, (then, now) in result.conditions.items()},
+    result = {
+        "workspace": str(verified.scope.workspace),
+        "sound": not verified.faults,
+        "num_files": verified.num_files,
+        "num_bytes": verified.num_bytes,
+        "faults": [vars(fault) | {"path": str(fault.path)} for fault in verified.faults],
+        "leftovers": list(map(str, verified.leftovers)),
     }
+    parts: list[OutputPart] = []
+    if verified.faults:
+        rows = [(fault.kind, str(fault.path), fault.expected, fault.found) for fault in verified.faults]
+        parts += [Sheet(("kind", "file", "expected", "found"), rows), ""]
+    parts += [f"{fault.path}: {fault.remedy}" for fault in verified.faults if fault.remedy]
+    parts += [f"left behind by a process that was killed, read by nobody: {path}" for path in verified.leftovers]
+    verdict = f"{len(verified.faults):,} faults" if verified.faults else "all sound"
+    return result, [*parts, f"{verified.num_files:,} files checked, {verified.num_bytes:,} bytes: {verdict}"]
 
 
-def format_reproduce_result(result: "ReproduceResult") -> list[OutputPart]:
+def build_repair_output(repaired: "RepairResult") -> CommandOutput:
+    """Return the repaired files, and the result of verifying the workspace after the repair."""
+    result, parts = build_verify_output(repaired.verified)
+    refused = [{"owner": refusal.owner, "reason": refusal.reason} for refusal in repaired.refused]
+    result |= {"repaired": list(map(str, repaired.repaired)), "not_repaired": refused}
+    return result, [*(f"repaired  {path}" for path in repaired.repaired), *parts]
+
+
+def build_reproduce_output(reproduced: "ReproduceResult") -> CommandOutput:
     """Return whether each artefact is equal to the original, and the conditions that differ."""
-    rows = [(comparison.artefact, comparison.verdict, comparison.detail) for comparison in result.comparisons]
-    num_different = sum(comparison.verdict == "different" for comparison in result.comparisons)
+    conditions = [(name, then, now) for name, (then, now) in reproduced.conditions.items()]
+    result = {
+        "run_id": reproduced.run.run_id,
+        "equal": reproduced.is_equal,
+        "artefacts": [vars(comparison) for comparison in reproduced.comparisons],
+        "conditions": {name: {"then": then, "now": now} for name, then, now in conditions},
+    }
+    rows = [(comparison.artefact, comparison.verdict, comparison.detail) for comparison in reproduced.comparisons]
+    num_different = sum(comparison.verdict == "different" for comparison in reproduced.comparisons)
     verdict = f"{num_different} of them different" if num_different else "all equal"
-    parts: list[OutputPart] = [Sheet(parse_columns("artefact", "", ""), rows, result.run.run_id), ""]
-    if result.conditions:
-        changed = [(name, then, now) for name, (then, now) in result.conditions.items()]
-        parts += [Sheet(parse_columns("condition", "then", "now"), changed, "conditions that are others now"), ""]
-    return [*parts, f"{len(rows)} artefacts made again and compared: {verdict}"]
-
-
-def _build_faults_sheet(faults: tuple[Fault, ...]) -> Sheet:
-    rows = [(fault.kind, str(fault.path), fault.expected, fault.found) for fault in faults]
-    return Sheet(parse_columns("kind", "file", "expected", "found"), rows)
+    parts: list[OutputPart] = [Sheet(("artefact", "", ""), rows, reproduced.run.run_id), ""]
+    if conditions:
+        parts += [Sheet(("condition", "then", "now"), conditions, "conditions that are others now"), ""]
+    return result, [*parts, f"{len(rows)} artefacts made again and compared: {verdict}"]

@@ -2,26 +2,24 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter
+from typing import Any
 
 
 def flatten_option_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command that takes the fields of dataclasses of options in place of the dataclasses.
+    """Return a command that takes the fields of dataclasses of options, in their order, in place of the dataclasses.
 
-    Args:
-        command: a parameter annotated with a dataclass is a group of options. Each of its fields is an
-            `Annotated[..., typer.Option(...)]` with a default.
-
-    Returns:
-        a function whose parameters stand in the order of the command's, each group's in the order of its fields.
+    Each field is an `Annotated[..., typer.Option(...)]` with a default.
 
     Raises:
         ValueError: two options have the same name.
     """
     parameters = inspect.signature(command, eval_str=True).parameters.values()
-    groups = {parameter.name: parameter.annotation for parameter in parameters if _is_group(parameter)}
+    groups: dict[str, Any] = {
+        parameter.name: parameter.annotation for parameter in parameters if is_dataclass(parameter.annotation)
+    }
 
     @wraps(command)
     def call(**values: object) -> None:
@@ -36,18 +34,11 @@ def flatten_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def _is_group(parameter: Parameter) -> bool:
-    return is_dataclass(parameter.annotation)
-
-
 def _flatten(parameter: Parameter) -> list[Parameter]:
-    if not _is_group(parameter):
+    if not is_dataclass(parameter.annotation):
         return [parameter.replace(kind=Parameter.KEYWORD_ONLY)]
-    return [
-        Parameter(field.name, Parameter.KEYWORD_ONLY, default=_default(field), annotation=field.type)
-        for field in fields(parameter.annotation)
-    ]
-
-
-def _default(field: Field[object]) -> object:
-    return field.default if field.default_factory is MISSING else field.default_factory()
+    options = []
+    for field in fields(parameter.annotation):
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        options.append(Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=field.type))
+    return options

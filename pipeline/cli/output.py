@@ -14,33 +14,30 @@ from rich.text import Text
 from pipeline.progress import escape_control_characters, escape_to_one_line
 
 
-class SheetColumn(NamedTuple):
-    """A column of a sheet: its heading, and whether it holds numbers, which are aligned to the right."""
-
-    name: str
-    number: bool = False
-
-
 class Sheet(NamedTuple):
     """A table of results.
 
     Attributes:
-        columns: from left to right.
+        headings: of the columns; a # before one is not printed, and aligns the column to the right, for numbers.
         rows: a cell for each column.
         title: printed above the table; empty for none.
     """
 
-    columns: tuple[SheetColumn, ...]
+    headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
 
 
 OutputPart: TypeAlias = str | Sheet
+CommandOutput: TypeAlias = tuple[dict[str, Any], list[OutputPart]]  # the result of a command as JSON and as text
 
 
-def parse_columns(*names: str) -> tuple[SheetColumn, ...]:
-    """Return columns of these headings; a heading that begins with # is of a column of numbers."""
-    return tuple(SheetColumn(name.removeprefix("#"), name.startswith("#")) for name in names)
+def print_result(as_json: bool, result: dict[str, Any], parts: Sequence[OutputPart]) -> None:
+    """Print the result of a command on standard output: the object as JSON, else the parts."""
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        print_parts(parts)
 
 
 def print_parts(parts: Iterable[OutputPart]) -> None:
@@ -62,31 +59,24 @@ def format_plain_text(part: OutputPart) -> str:
     """Return a line, or a table as aligned text without colours or rules."""
     if isinstance(part, str):
         return escape_control_characters(part)
-    grid = [[column.name for column in part.columns], *([*map(escape_to_one_line, row)] for row in part.rows)]
-    widths = [max(map(len, cells)) for cells in zip(*grid, strict=True)]
-    lines = ["  ".join(map(_align_cell, part.columns, row, widths)).rstrip() for row in grid]
+    rows = [[escape_to_one_line(cell) for cell in row] for row in part.rows]
+    columns = list(zip([heading.removeprefix("#") for heading in part.headings], *rows, strict=True))
+    aligns = [str.rjust if heading.startswith("#") else str.ljust for heading in part.headings]
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(align(cell, width) for align, cell, width in zip(aligns, row, widths, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
     return "\n".join([escape_to_one_line(part.title), *lines] if part.title else lines)
-
-
-def _align_cell(column: SheetColumn, cell: str, width: int) -> str:
-    return cell.rjust(width) if column.number else cell.ljust(width)
 
 
 def _build_rich_table(sheet: Sheet) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(sheet.columns):
-        justify: JustifyMethod = "right" if column.number else "left"
-        table.add_column(
-            Text(column.name), justify=justify, overflow="fold", no_wrap=not number
-        )  # a name in the first column can be copied whole
+    for heading in sheet.headings:
+        justify: JustifyMethod = "right" if heading.startswith("#") else "left"
+        # a name in the first column can be copied whole
+        is_first = not table.columns
+        table.add_column(Text(heading.removeprefix("#")), justify=justify, overflow="fold", no_wrap=is_first)
     for row in sheet.rows:
         table.add_row(*(Text(escape_to_one_line(cell)) for cell in row))
     return table
-
-
-def print_result(as_json: bool, result: dict[str, Any], parts: Sequence[OutputPart]) -> None:
-    """Print the result of a command on standard output: the object as JSON, else the parts."""
-    if as_json:
-        typer.echo(json.dumps(result))
-    else:
-        print_parts(parts)

@@ -1,40 +1,61 @@
-"""Text of the results of `backbeam runs`, `show` and `compare`; their JSON is in `run_json`."""
+"""The text and JSON that `backbeam runs`, `show`, `compare` and `report` print."""
 
 from typing import Any
 
-from pipeline.cli.output import OutputPart, Sheet, parse_columns
+from pipeline.cli.output import CommandOutput, OutputPart, Sheet
 from pipeline.cli.run_output import describe_run, format_accuracies, format_agreement, format_interval
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, RunComparison, RunList, RunSummary, changed_settings
-from pipeline.evaluate.evaluation_record import SplitResult
+from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.significance import PairedComparison
 from pipeline.progress import format_percent
+from pipeline.report.report import Report
+from pipeline.storage.schemas import ORIGIN
+from pipeline.train.run_record import RunRecord
 
 
-def format_run_list(listing: RunList) -> list[OutputPart]:
+def build_run_list_output(listing: RunList) -> CommandOutput:
     """Return a table of runs for each data set, the newest first."""
-    if not listing.runs:
-        return ["no runs yet: backbeam run"]
-    by_dataset: dict[str, list[RunSummary]] = {}
+    result = {
+        "runs": [_build_run_json(*summary) for summary in listing.runs],
+        "problems": list(map(str, listing.problems)),
+    }
+    by_dataset: dict[str, list[tuple[str, ...]]] = {}
     for summary in listing.runs:
-        by_dataset.setdefault(summary.run.dataset_id, []).append(summary)
-    headings = parse_columns("run", "#accuracy", "95 % interval", "finished (UTC)")
-    return [
-        Sheet(headings, list(map(_build_run_row, runs)), f"test examples of {dataset}")
-        for dataset, runs in by_dataset.items()
-    ]
+        by_dataset.setdefault(summary.run.dataset_id, []).append(_build_run_row(summary))
+    headings = ("run", "#accuracy", "95 % interval", "finished (UTC)")
+    sheets = [Sheet(headings, rows, f"test examples of {dataset}") for dataset, rows in by_dataset.items()]
+    return result, [*sheets] or ["no runs yet: backbeam run"]
+
+
+def _build_run_json(run: RunRecord, evaluation: EvaluationRecord | None) -> dict[str, Any]:
+    results = {result.split: result.model_dump(mode="json") for result in evaluation.results} if evaluation else None
+    return {
+        "run_id": run.run_id,
+        "dataset_id": run.dataset_id,
+        "finished": run.finished,
+        "config": run.config.model_dump(mode="json"),
+        "evaluation": results,
+    }
 
 
 def _build_run_row(summary: RunSummary) -> tuple[str, ...]:
     run = summary.run
     test = summary.evaluation.test_result() if summary.evaluation else None
     figures = (format_percent(test.accuracy), format_interval(test)) if test else ("not evaluated", "")
-    return run.run_id, *figures, run.finished[:16].replace("T", " ")
+    return run.run_id, *figures, format_minute(run.finished)
 
 
-def format_run_details(details: EvaluatedRun) -> list[OutputPart]:
+def build_run_details_output(details: EvaluatedRun) -> CommandOutput:
     """Return figures, classes, configuration, digests and versions of a run."""
     run = details.run
-    return [
+    classes = [{name: row[name] for name in row if name not in ORIGIN} for row in details.rows("classes")]
+    results = details.evaluation.model_dump(mode="json")["results"]
+    settings = [
+        (name, _format_setting(own), "" if own == recipe else _format_setting(recipe))
+        for name, (own, recipe) in changed_settings(run.config).items()
+        if own is not None
+    ]
+    return run.model_dump(mode="json") | {"evaluation": results, "classes": classes}, [
         run.run_id,
         *format_accuracies(details.evaluation),
         describe_run(run),
@@ -42,7 +63,7 @@ def format_run_details(details: EvaluatedRun) -> list[OutputPart]:
         "",
         _build_classes_sheet(details),
         "",
-        _build_settings_sheet(changed_settings(run.config)),
+        Sheet(("setting", "value", "recipe's"), settings, "configuration"),
         "",
         f"trained on   {run.device}, in {run.seconds:.1f} s, finished {run.finished}",
         f"with         {', '.join(f'{name} {version}' for name, version in run.versions.items())}",
@@ -52,57 +73,63 @@ def format_run_details(details: EvaluatedRun) -> list[OutputPart]:
 
 
 def _build_classes_sheet(details: EvaluatedRun) -> Sheet:
-    headings = parse_columns("#label", "class", "#precision", "#recall", "#F1", "#examples", "#answered")
-    rows = [_build_class_row(row) for row in details.rows("classes", "test")]
+    headings = ("#label", "class", "#precision", "#recall", "#F1", "#examples", "#answered")
+    rows = [
+        (
+            str(row["label"]),
+            row["class_name"],
+            *(format_percent(row[name]) for name in ("precision", "recall", "f1")),
+            f"{row['support']:,}",
+            f"{row['num_predicted']:,}",
+        )
+        for row in _select_test_classes(details)
+    ]
     return Sheet(headings, rows, "classes of the test split")
 
 
-def _build_class_row(row: dict[str, Any]) -> tuple[str, ...]:
-    shares = (format_percent(row[name]) for name in ("precision", "recall", "f1"))
-    return str(row["label"]), row["class_name"], *shares, f"{row['support']:,}", f"{row['num_predicted']:,}"
+def _select_test_classes(details: EvaluatedRun) -> list[dict[str, Any]]:
+    return details.rows("classes", "test")
 
 
-def _build_settings_sheet(settings: dict[str, tuple[Any, Any]]) -> Sheet:
-    given = {name: pair for name, pair in settings.items() if pair[0] is not None}
-    rows = [
-        (name, _format_setting(own), "" if own == recipe else _format_setting(recipe))
-        for name, (own, recipe) in given.items()
-    ]
-    return Sheet(parse_columns("setting", "value", "recipe's"), rows, "configuration")
+def _format_setting(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def format_comparison(comparison: RunComparison) -> list[OutputPart]:
-    """Return the differences of two runs in predictions, recalls and settings."""
-    return [
-        f"A  {comparison.first.run.run_id}",
-        f"B  {comparison.second.run.run_id}",
-        "",
-        _build_splits_sheet(comparison),
-        *_format_test_result(comparison.comparison),
-        "",
-        _build_recalls_sheet(comparison),
-        "",
-        *_format_settings(comparison),
-    ]
+def build_comparison_output(comparison: RunComparison) -> CommandOutput:
+    """Return the differences of two runs in predictions, recalls and settings; differences are B minus A."""
+    first = comparison.first
+    second = comparison.second
+    settings = comparison.differing_settings()
+    result = {
+        "first": _build_run_json(first.run, first.evaluation),
+        "second": _build_run_json(second.run, second.evaluation),
+        "test": comparison.comparison._asdict(),
+        "settings": {name: list(pair) for name, pair in settings.items()},
+    }
+    rows = [(name, *map(_format_setting, pair)) for name, pair in settings.items()]
+    parts: list[OutputPart] = [f"A  {first.run.run_id}", f"B  {second.run.run_id}", ""]
+    parts += [_build_splits_sheet(comparison), *_format_test_result(comparison.comparison), ""]
+    parts += [_build_recalls_sheet(comparison), ""]
+    parts.append(Sheet(("setting", "A", "B"), rows, "settings that differ") if rows else "both have the same settings")
+    return result, parts
 
 
 def _build_splits_sheet(comparison: RunComparison) -> Sheet:
     pairs = zip(comparison.first.evaluation.results, comparison.second.evaluation.results, strict=True)
-    headings = parse_columns("split", "#A", "95 % interval", "#B", "95 % interval", "#B - A", "#loss A", "#loss B")
-    return Sheet(headings, [_build_split_row(*pair) for pair in pairs])
-
-
-def _build_split_row(first: SplitResult, second: SplitResult) -> tuple[str, ...]:
-    return (
-        first.split,
-        format_percent(first.accuracy),
-        format_interval(first),
-        format_percent(second.accuracy),
-        format_interval(second),
-        format_points(second.accuracy - first.accuracy),
-        f"{first.loss:.4f}",
-        f"{second.loss:.4f}",
-    )
+    rows = [
+        (
+            first.split,
+            format_percent(first.accuracy),
+            format_interval(first),
+            format_percent(second.accuracy),
+            format_interval(second),
+            format_points(second.accuracy - first.accuracy),
+            f"{first.loss:.4f}",
+            f"{second.loss:.4f}",
+        )
+        for first, second in pairs
+    ]
+    return Sheet(("split", "#A", "95 % interval", "#B", "95 % interval", "#B - A", "#loss A", "#loss B"), rows)
 
 
 def _format_test_result(paired: PairedComparison) -> list[str]:
@@ -117,29 +144,29 @@ def _format_test_result(paired: PairedComparison) -> list[str]:
 
 
 def _build_recalls_sheet(comparison: RunComparison) -> Sheet:
-    first = comparison.first.rows("classes", "test")
-    second = comparison.second.rows("classes", "test")
+    pairs = zip(_select_test_classes(comparison.first), _select_test_classes(comparison.second), strict=True)
     rows = [
         (
-            str(row_a["label"]),
-            row_a["class_name"],
-            format_percent(row_a["recall"]),
-            format_percent(row_b["recall"]),
-            format_points(row_b["recall"] - row_a["recall"]),
+            str(first["label"]),
+            first["class_name"],
+            format_percent(first["recall"]),
+            format_percent(second["recall"]),
+            format_points(second["recall"] - first["recall"]),
         )
-        for row_a, row_b in zip(first, second, strict=True)
+        for first, second in pairs
     ]
-    return Sheet(
-        parse_columns("#label", "class", "#recall A", "#recall B", "#B - A"), rows, "classes of the test split"
-    )
+    return Sheet(("#label", "class", "#recall A", "#recall B", "#B - A"), rows, "classes of the test split")
 
 
-def _format_settings(comparison: RunComparison) -> list[OutputPart]:
-    settings = comparison.differing_settings()
-    if not settings:
-        return ["both have the same settings"]
-    rows = [(name, *map(_format_setting, pair)) for name, pair in settings.items()]
-    return [Sheet(parse_columns("setting", "A", "B"), rows, "settings that differ")]
+def build_report_output(report: Report) -> CommandOutput:
+    """Return the accuracy of each run in a report, and the path of the page."""
+    lines = [
+        f"{row['run_id']}: {row['num_correct']:,} of {row['num_examples']:,} test examples are right, "
+        f"{format_percent(row['accuracy'])}"
+        for row in report.figures
+    ]
+    page = f"page    {report.path} ({report.num_bytes / 1000:,.0f} kB; opens in any browser)"
+    return {"path": str(report.path), "num_bytes": report.num_bytes, "runs": report.figures}, [*lines, page]
 
 
 def format_points(difference: float) -> str:
@@ -147,5 +174,6 @@ def format_points(difference: float) -> str:
     return f"{100 * difference:+.2f} points"
 
 
-def _format_setting(value: Any) -> str:
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+def format_minute(time: str) -> str:
+    """Return a time of ISO 8601 without its seconds and zone."""
+    return time[:16].replace("T", " ")

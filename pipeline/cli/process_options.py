@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.option_types import AsJson
-from pipeline.cli.option_values import MOST_SECONDS, local_folder, refuse_nan
+from pipeline.cli.options import AsJson, local_option, seconds_option
 from pipeline.cli.output import OutputPart, print_result
 from pipeline.progress import configure
+from pipeline.storage.lock import lock_workspace
 from pipeline.storage.places import Place
 
 
@@ -27,17 +27,7 @@ class IfLocked(StrEnum):
 class LockOptions:
     """How a command locks its workspace."""
 
-    wait: Annotated[
-        float,
-        typer.Option(
-            "--wait",
-            min=0,
-            max=MOST_SECONDS,
-            callback=refuse_nan,
-            metavar="SECONDS",
-            help="How long to wait for another process to be done with the workspace.",
-        ),
-    ] = 0
+    wait: Annotated[float, seconds_option("How long to wait for another process to be done with the workspace.")] = 0
     if_locked: Annotated[
         IfLocked,
         typer.Option("--if-locked", help="If another process works on the workspace: fail with code 6, or do nothing."),
@@ -45,8 +35,6 @@ class LockOptions:
 
     def acquire(self, workspace: Place, clears: bool = True) -> AbstractContextManager[None]:
         """Lock the workspace; with clears, remove temporary files that killed processes left."""
-        from pipeline.storage.lock import lock_workspace
-
         return lock_workspace(workspace, self.wait, self.if_locked is IfLocked.skip, clears)
 
 
@@ -54,16 +42,12 @@ class LockOptions:
 class MessageOptions:
     """Which messages a command writes while it works, and where."""
 
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="Say nothing on the way but warnings and errors."),
-    ] = False
-    log_file: Annotated[
-        Path | None,
-        typer.Option(
-            parser=local_folder, metavar="FILE", help="Add what is said on the way, with the time, to a file."
-        ),
-    ] = None
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on the way but warnings and errors.")] = (
+        False
+    )
+    log_file: Annotated[Path | None, local_option("FILE", "Add what is said on the way, with the time, to a file.")] = (
+        None
+    )
 
     def configure_messages(self) -> None:
         """Apply the options to this process; raises OSError if the log file cannot be opened."""

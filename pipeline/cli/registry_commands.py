@@ -1,54 +1,39 @@
 """The commands of the registry: retrain, champion, history, promote and rollback. Heavy imports are lazy."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pipeline.cli.command_setup import build_stage_context, existing_workspace, refuse_beam_options, refuse_cluster
-from pipeline.cli.dataset_options import DatasetOptions, ImageOptions
-from pipeline.cli.option_types import (
-    DEFAULT_WORKSPACE,
-    AsJson,
-    Baseline,
-    ConfigFile,
-    Device,
-    RunArgument,
-    Slices,
-    Why,
-    Workers,
-    Workspace,
-)
+from pipeline.cli import command_setup, options
+from pipeline.cli.config import resolve_evaluation, resolve_promotion, resolve_validation
 from pipeline.cli.output import print_result
 from pipeline.cli.process_options import LockOptions, OutputOptions
-from pipeline.cli.training_options import CheckpointOptions, RecipeOptions, TrainingOptions
-from pipeline.storage.places import Place
-
-if TYPE_CHECKING:
-    from pipeline.context import StageContext
-    from pipeline.registry.history import Entry
-    from pipeline.registry.retrain import RetrainConfig
+from pipeline.cli.stage_options import CheckpointOptions, DatasetOptions, ImageOptions, RecipeOptions, TrainingOptions
+from pipeline.context import StageLog
 
 REFUSED = 1
+
+WarmStart = Annotated[
+    bool,
+    typer.Option("--warm-start", help="Begin with the champion's parameters; by default they are drawn anew."),
+]
 
 
 def retrain(
     context: typer.Context,
     *,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     dataset: DatasetOptions,
-    baseline: Baseline = None,
+    baseline: options.Baseline = None,
     images: ImageOptions,
     recipe: RecipeOptions,
     training: TrainingOptions,
-    warm_start: Annotated[
-        bool,
-        typer.Option("--warm-start", help="Begin with the champion's parameters; by default they are drawn anew."),
-    ] = False,
-    device: Device = "auto",
+    warm_start: WarmStart = False,
+    device: options.Device = "auto",
     checkpoints: CheckpointOptions,
-    workers: Workers = None,
-    slices: Slices = None,
-    why: Why = "",
+    workers: options.Workers = None,
+    slices: options.Slices = None,
+    why: options.Why = "",
     lock: LockOptions,
     output: OutputOptions,
 ) -> None:
@@ -57,12 +42,13 @@ def retrain(
     Nothing is done where the sources, the configuration and the policy are as they were. A --dataset may be a pattern
     of local places in quotes, such as 'incoming/*': what fits it now is joined.
     """
-    from pipeline.cli.config import resolve_evaluation, resolve_promotion, resolve_validation
-    from pipeline.registry.retrain import RetrainConfig
+    from pipeline.cli.registry_output import build_retrain_output
+    from pipeline.registry import retrain
+    from pipeline.train.stage import check_machine
 
     output.configure_messages()
-    refuse_cluster()
-    config = RetrainConfig(
+    command_setup.refuse_cluster()
+    config = retrain.RetrainConfig(
         options=dataset.to_config(images),
         config=training.to_config(recipe),
         warm_start=warm_start,
@@ -73,73 +59,63 @@ def retrain(
         saving=checkpoints.to_policy(),
         why=why,
     )
-    settings = build_stage_context(context, workspace, device, workers=workers)
-    _retrain(workspace, settings, config, lock, output)
-
-
-def _retrain(
-    workspace: Place, settings: "StageContext", config: "RetrainConfig", lock: LockOptions, output: OutputOptions
-) -> None:
-    from pipeline.cli.registry_output import build_retrain_json, format_retrain_result
-    from pipeline.context import StageLog
-    from pipeline.registry.retrain import retrain
-    from pipeline.train.stage import check_machine
-
+    settings = command_setup.build_stage_context(context, workspace, device, workers=workers)
     check_machine(settings, config.config)
     log = StageLog()
     with lock.acquire(workspace):
-        result = retrain(settings, config, log)
-    output.print_result(build_retrain_json(workspace, result, log), format_retrain_result(workspace, result, log))
+        result = retrain.retrain(settings, config, log)
+    output.print_result(*build_retrain_output(workspace, result, log))
 
 
-def champion(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def champion(
+    context: typer.Context, workspace: options.Workspace = options.DEFAULT_WORKSPACE, as_json: options.AsJson = False
+) -> None:
     """Show the champion: its run, version and files, which are checked."""
-    from pipeline.cli.registry_output import build_champion_json, format_champion
+    from pipeline.cli.registry_output import build_champion_output
     from pipeline.registry import history
 
-    refuse_beam_options(context)
-    current = history.find_champion(existing_workspace(workspace))
+    current = history.find_champion(command_setup.open_workspace(context, workspace))
     current.parameters.check(workspace / current.folder)
-    print_result(as_json, build_champion_json(workspace, current), format_champion(workspace, current))
+    print_result(as_json, *build_champion_output(workspace, current))
 
 
-def history(context: typer.Context, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def history(
+    context: typer.Context, workspace: options.Workspace = options.DEFAULT_WORKSPACE, as_json: options.AsJson = False
+) -> None:
     """List what was decided about the champion: when, by whom, and why."""
-    from pipeline.cli.registry_output import build_history_json, format_history
+    from pipeline.cli.registry_output import build_history_output
     from pipeline.registry import history
 
-    refuse_beam_options(context)
-    entries = history.load_history(existing_workspace(workspace))
-    print_result(as_json, build_history_json(entries), format_history(entries))
+    print_result(as_json, *build_history_output(history.load_history(command_setup.open_workspace(context, workspace))))
 
 
 def promote(
     context: typer.Context,
     *,
-    run: RunArgument = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    config: ConfigFile = None,
+    run: options.RunArgument = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    config: options.ConfigFile = None,
     force: Annotated[
         bool, typer.Option("--force", help="Whatever the policy says; the history marks it, and --why is needed.")
     ] = False,
-    why: Why = "",
-    workers: Workers = None,
+    why: options.Why = "",
+    workers: options.Workers = None,
     lock: LockOptions,
     output: OutputOptions,
 ) -> None:
     """Make a run the champion if it passes the policy; exit code 1 if it does not."""
-    from pipeline.cli.config import resolve_promotion
+    from pipeline.cli.registry_output import build_entry_output
     from pipeline.registry import promotion
     from pipeline.registry.history import resolve_run
 
     output.configure_messages()
     if force and not why:
         raise typer.BadParameter("--force needs --why: who reads the history wants to know")
-    settings = build_stage_context(context, existing_workspace(workspace), workers=workers)
+    settings = command_setup.build_stage_context(context, command_setup.existing_workspace(workspace), workers=workers)
     policy = resolve_promotion(config)
     with lock.acquire(workspace):
         entry = promotion.promote(settings, resolve_run(settings.workspace, run), policy, force, why)
-    _print_entry(workspace, entry, output)
+    output.print_result(*build_entry_output(workspace, entry))
     if entry.outcome == "kept":
         raise typer.Exit(REFUSED)
 
@@ -147,26 +123,24 @@ def promote(
 def rollback(
     context: typer.Context,
     *,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     to: Annotated[
         int | None,
         typer.Option("--to", min=1, max=2**31 - 1, metavar="VERSION", help="By default the champion before this one."),
     ] = None,
-    why: Why = "",
+    why: options.Why = "",
     lock: LockOptions,
     output: OutputOptions,
 ) -> None:
     """Make an earlier champion the champion again, one step back or to a version that `history` lists."""
+    from pipeline.cli.registry_output import build_entry_output
     from pipeline.registry import promotion
 
     output.configure_messages()
-    refuse_beam_options(context)
-    with lock.acquire(existing_workspace(workspace)):
+    command_setup.refuse_beam_options(context)
+    with lock.acquire(command_setup.existing_workspace(workspace)):
         entry = promotion.rollback(workspace.absolute(), to, why)
-    _print_entry(workspace, entry, output)
+    output.print_result(*build_entry_output(workspace, entry))
 
 
-def _print_entry(workspace: Place, entry: "Entry", output: OutputOptions) -> None:
-    from pipeline.cli.registry_output import build_entry_json, format_entry
-
-    output.print_result(build_entry_json(workspace, entry), format_entry(workspace, entry))
+COMMANDS = (retrain, champion, history, promote, rollback)

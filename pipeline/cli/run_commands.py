@@ -1,69 +1,43 @@
 """The commands of the stages: run, preprocess, validate, train and evaluate. Heavy imports are lazy."""
 
 import sys
-from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pipeline.cli import command_setup, options
 from pipeline.cli.arguments import split_arguments
-from pipeline.cli.command_setup import (
-    build_stage_context,
-    existing_workspace,
-    read_cluster_config,
-    refuse_beam_options,
-    refuse_cluster,
-    refuse_remote_logs,
-)
-from pipeline.cli.dataset_options import DatasetOptions, ImageOptions
-from pipeline.cli.option_types import (
-    DEFAULT_WORKSPACE,
-    Baseline,
-    ConfigFile,
-    DatasetArgument,
-    Device,
-    RunArgument,
-    Seeds,
-    Slices,
-    TensorBoard,
-    Workers,
-    Workspace,
-)
+from pipeline.cli.config import resolve_evaluation, resolve_validation
 from pipeline.cli.process_options import LockOptions, OutputOptions
-from pipeline.cli.training_options import CheckpointOptions, RecipeOptions, TrainingOptions
-from pipeline.storage.places import Place
-
-if TYPE_CHECKING:
-    from pipeline.context import StageLog
-    from pipeline.stages import JobResult
+from pipeline.cli.stage_options import CheckpointOptions, DatasetOptions, ImageOptions, RecipeOptions, TrainingOptions
+from pipeline.context import StageLog
 
 
 def run(
     context: typer.Context,
     *,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     dataset: DatasetOptions,
-    baseline: Baseline = None,
+    baseline: options.Baseline = None,
     images: ImageOptions,
     recipe: RecipeOptions,
-    seeds: Seeds = None,
+    seeds: options.Seeds = None,
     training: TrainingOptions,
-    device: Device = "auto",
-    tensorboard: TensorBoard = False,
+    device: options.Device = "auto",
+    tensorboard: options.TensorBoard = False,
     checkpoints: CheckpointOptions,
-    workers: Workers = None,
-    slices: Slices = None,
+    workers: options.Workers = None,
+    slices: options.Slices = None,
     lock: LockOptions,
     output: OutputOptions,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
-    from pipeline.cli.config import resolve_evaluation, resolve_validation
-    from pipeline.context import StageLog
+    from pipeline.cli.run_output import build_job_output, suggest_next_steps
     from pipeline.evaluate.seeds import write_seeds
     from pipeline.stages import JobConfig, run_job
     from pipeline.train.stage import check_machine
 
     output.configure_messages()
-    job = JobConfig(
+    config = JobConfig(
         dataset=dataset.to_config(images),
         training=training.to_configs(recipe, seeds),
         checks=resolve_validation(recipe.config),
@@ -72,172 +46,140 @@ def run(
         checkpoints=checkpoints.to_policy(),
         slicings=resolve_evaluation(recipe.config, slices),
     )
-    settings = build_stage_context(context, workspace, device, workers=workers)
-    refuse_cluster()
-    refuse_remote_logs(workspace, tensorboard)
-    check_machine(settings, job.training[0])
+    settings = command_setup.build_stage_context(context, workspace, device, workers=workers)
+    command_setup.refuse_cluster()
+    command_setup.refuse_remote_logs(workspace, tensorboard)
+    check_machine(settings, config.training[0])
     log = StageLog()
     with lock.acquire(workspace):
-        result = run_job(settings, job, log)
-        rows = write_seeds(workspace, result.runs, result.evaluations) if seeds else []
-    _print_job(workspace, result, rows, log, output)
-
-
-def _print_job(
-    workspace: Place, job: "JobResult", rows: list[dict[str, Any]], log: "StageLog", output: OutputOptions
-) -> None:
-    """Print the result of a job; rows are those of the table `seeds`, none for a job of one seed."""
-    from pipeline.cli.dataset_output import build_validation_json, format_validation_line
-    from pipeline.cli.run_json import build_evaluation_json, build_seeds_json
-    from pipeline.cli.run_output import format_evaluation, format_seeds, suggest_next_steps
-
-    manifest = job.dataset.manifest
-    if rows:
-        result = build_seeds_json(workspace, job.runs, job.evaluations, rows, log)
-        parts = format_seeds(workspace, manifest, job.runs, rows, log)
-    else:
-        result = build_evaluation_json(workspace, job.runs[0], job.evaluations[0], log)
-        parts = format_evaluation(workspace, manifest, job.runs[0], job.evaluations[0], log)
-    result |= build_validation_json(workspace, job.validation)
-    parts.append(format_validation_line(workspace, job.validation))
-    if not output.quiet:
-        parts += suggest_next_steps(split_arguments(sys.argv[1:])[0], job.runs[0])
-    output.print_result(result, parts)
+        job = run_job(settings, config, log)
+        rows = write_seeds(workspace, job.runs, job.evaluations) if seeds else []
+    result, parts = build_job_output(workspace, job, rows, log)
+    steps = [] if output.quiet else suggest_next_steps(split_arguments(sys.argv[1:])[0], workspace, job.runs[0])
+    output.print_result(result, [*parts, *steps])
 
 
 def preprocess(
     context: typer.Context,
     *,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     dataset: DatasetOptions,
-    baseline: Baseline = None,
-    config: ConfigFile = None,
-    workers: Workers = None,
+    baseline: options.Baseline = None,
+    config: options.ConfigFile = None,
+    workers: options.Workers = None,
     images: ImageOptions,
     lock: LockOptions,
     output: OutputOptions,
 ) -> None:
     """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
-    from pipeline.cli.config import resolve_validation
-    from pipeline.cli.dataset_output import (
-        build_dataset_json,
-        build_validation_json,
-        format_dataset,
-        format_validation_line,
-    )
-    from pipeline.context import StageLog
+    from pipeline.cli.dataset_output import build_dataset_output
     from pipeline.preprocess.dataset import find_baseline
     from pipeline.preprocess.stage import preprocess_stage, validate_stage
 
     output.configure_messages()
     dataset_config = dataset.to_config(images)
     checks = resolve_validation(config)
-    settings = build_stage_context(context, workspace, workers=workers)
+    settings = command_setup.build_stage_context(context, workspace, workers=workers)
     log = StageLog()
     with lock.acquire(workspace):
         earlier = find_baseline(settings.workspace, baseline)
         data = preprocess_stage(settings, dataset_config, log)
         validation = validate_stage(settings, data, checks, earlier, log)
-    result = build_dataset_json(workspace, data, log) | build_validation_json(workspace, validation)
-    output.print_result(result, [*format_dataset(data, log), format_validation_line(workspace, validation)])
+    output.print_result(*build_dataset_output(workspace, data, validation, log))
 
 
 def validate(
     context: typer.Context,
     *,
-    dataset: DatasetArgument = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    baseline: Baseline = None,
-    config: ConfigFile = None,
+    dataset: options.DatasetArgument = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    baseline: options.Baseline = None,
+    config: options.ConfigFile = None,
     lock: LockOptions,
     output: OutputOptions,
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
-    from pipeline.cli.config import resolve_validation
-    from pipeline.cli.dataset_output import build_dataset_json, build_validation_json, format_validation
-    from pipeline.context import StageLog
+    from pipeline.cli.dataset_output import build_dataset_output, format_validation
     from pipeline.preprocess.dataset import find_baseline, find_dataset
     from pipeline.preprocess.stage import validate_stage
 
     output.configure_messages()
-    refuse_beam_options(context)
+    command_setup.refuse_beam_options(context)
     checks = resolve_validation(config)
-    settings = build_stage_context(context, existing_workspace(workspace))
+    settings = command_setup.build_stage_context(context, command_setup.existing_workspace(workspace))
     log = StageLog()
     with lock.acquire(workspace):
         earlier = find_baseline(settings.workspace, baseline)
         data = find_dataset(settings.workspace, dataset)
         validation = validate_stage(settings, data, checks, earlier, log)
-    result = build_dataset_json(workspace, data, log) | build_validation_json(workspace, validation)
+    result, _ = build_dataset_output(workspace, data, validation, log)
     output.print_result(result, format_validation(workspace, validation))
 
 
 def train(
     context: typer.Context,
     *,
-    dataset: DatasetArgument = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    dataset: options.DatasetArgument = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     recipe: RecipeOptions,
-    seeds: Seeds = None,
+    seeds: options.Seeds = None,
     training: TrainingOptions,
-    device: Device = "auto",
-    tensorboard: TensorBoard = False,
+    device: options.Device = "auto",
+    tensorboard: options.TensorBoard = False,
     checkpoints: CheckpointOptions,
     lock: LockOptions,
     output: OutputOptions,
 ) -> None:
     """Train on a data set that `preprocess` built."""
-    from pipeline.cli.run_json import build_run_json, build_runs_json, build_task_json
-    from pipeline.cli.run_output import format_runs, format_task
-    from pipeline.context import StageLog
+    from pipeline.cli.run_output import build_runs_output, build_task_output
     from pipeline.preprocess.dataset import find_dataset
     from pipeline.train.stage import check_machine, train_as_worker_stage, train_stage
 
     output.configure_messages()
-    refuse_beam_options(context)
+    command_setup.refuse_beam_options(context)
     configs = training.to_configs(recipe, seeds)
-    refuse_remote_logs(workspace, tensorboard)
-    settings = build_stage_context(context, workspace, device, read_cluster_config(configs[0]))
+    command_setup.refuse_remote_logs(workspace, tensorboard)
+    cluster = command_setup.read_cluster_config(configs[0])
+    settings = command_setup.build_stage_context(context, workspace, device, cluster)
+    workspace = command_setup.existing_workspace(workspace)
     log = StageLog()
-    if settings.cluster and not settings.cluster.is_chief:  # the chief alone locks and writes the workspace
-        run_id = train_as_worker_stage(settings, find_dataset(existing_workspace(workspace), dataset), configs[0], log)
-        output.print_result(build_task_json(run_id, settings, log), format_task(run_id, settings))
+    if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace
+        run_id = train_as_worker_stage(settings, find_dataset(workspace, dataset), configs[0], log)
+        output.print_result(*build_task_output(run_id, settings, log))
         return
-    if not settings.cluster:
+    if not cluster:
         check_machine(settings, configs[0])
-    with lock.acquire(existing_workspace(workspace)):
+    with lock.acquire(workspace):
         data = find_dataset(workspace, dataset)
         trained = train_stage(settings, data, configs, tensorboard, checkpoints.to_policy(), log)
-    result = build_runs_json(workspace, trained, log) if seeds else build_run_json(workspace, trained[0], log)
-    output.print_result(result, format_runs(workspace, trained, log))
+    output.print_result(*build_runs_output(workspace, trained, seeds is not None, log))
 
 
 def evaluate(
     context: typer.Context,
     *,
-    run: RunArgument = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    config: ConfigFile = None,
-    slices: Slices = None,
-    workers: Workers = None,
+    run: options.RunArgument = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    config: options.ConfigFile = None,
+    slices: options.Slices = None,
+    workers: options.Workers = None,
     lock: LockOptions,
     output: OutputOptions,
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
-    from pipeline.cli.config import resolve_evaluation
-    from pipeline.cli.run_json import build_evaluation_json
-    from pipeline.cli.run_output import format_evaluation
-    from pipeline.context import StageLog
+    from pipeline.cli.run_output import build_evaluation_output
     from pipeline.evaluate.stage import evaluate_stage
     from pipeline.registry.history import resolve_run
     from pipeline.train.run_lookup import find_run
 
     output.configure_messages()
     slicings = resolve_evaluation(config, slices)
-    settings = build_stage_context(context, workspace, workers=workers)
+    settings = command_setup.build_stage_context(context, workspace, workers=workers)
     log = StageLog()
-    with lock.acquire(existing_workspace(workspace)):
+    with lock.acquire(command_setup.existing_workspace(workspace)):
         trained, data = find_run(workspace, resolve_run(workspace, run))
-        (evaluation,) = evaluate_stage(settings, data, [trained], slicings, log)
-    result = build_evaluation_json(workspace, trained, evaluation, log)
-    output.print_result(result, format_evaluation(workspace, data.manifest, trained, evaluation, log))
+        [evaluation] = evaluate_stage(settings, data, [trained], slicings, log)
+    output.print_result(*build_evaluation_output(workspace, data.manifest, trained, evaluation, log))
+
+
+COMMANDS = (run, preprocess, validate, train, evaluate)

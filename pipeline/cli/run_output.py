@@ -1,127 +1,64 @@
-"""Text of the results of the commands about runs and recipes: lines and tables."""
+"""The text and JSON that `backbeam run`, `train` and `evaluate` print."""
 
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
-from model.recipes import Recipe, TrainingConfig
-from pipeline.cli.dataset_output import format_times
-from pipeline.cli.output import OutputPart, Sheet, parse_columns
+from model.recipes import TrainingConfig
+from pipeline.cli.dataset_output import build_validation_json, format_times, format_validation_line, round_seconds
+from pipeline.cli.options import DEFAULT_WORKSPACE
+from pipeline.cli.output import CommandOutput, OutputPart, Sheet
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
 from pipeline.preprocess.manifest import Manifest
 from pipeline.progress import format_percent
+from pipeline.stages import JobResult
 from pipeline.storage.places import Place
-from pipeline.train.run_lookup import TrainedModel
 from pipeline.train.run_record import RunRecord
 
-if TYPE_CHECKING:
-    from model.gradcheck import GradientCheck  # imports TensorFlow
-    from pipeline.evaluate.predict import PredictedImage  # imports NumPy
-    from pipeline.report.report import Report
 
-
-def format_recipes(recipes: dict[str, Recipe]) -> list[OutputPart]:
-    """Return what each recipe trains, its source and its accuracy."""
-    return [
-        f"{name}\n  {describe_training(recipe.config)}\n  source     {recipe.source}\n  published  {recipe.published}\n"
-        f"  measured   {recipe.measured}\n"
-        for name, recipe in recipes.items()
-    ]
-
-
-def format_gradient_checks(config: TrainingConfig, checks: "list[GradientCheck]") -> list[OutputPart]:
-    """Return the largest differences of the manual gradients from the other two, for each parameter."""
-    rows = [
-        (
-            str(check.layer),
-            check.parameter,
-            " x ".join(map(str, check.shape)),
-            f"{check.from_autodiff:.1e}",
-            f"{check.from_differences:.1e}",
-            "agrees" if check.holds else "DIFFERS",
-        )
-        for check in checks
-    ]
-    num_checked = max(check.num_checked for check in checks)
-    return [
-        f"{config.recipe}, {describe_training(config)}",
-        "largest difference of the manual gradient, over its largest value, in float64;",
-        f"from autodiff for every number, from central differences for up to {num_checked} of each",
-        Sheet(parse_columns("#layer", "parameter", "#shape", "#from autodiff", "#from differences", ""), rows),
-    ]
-
-
-def format_export(model: TrainedModel, target: Path) -> list[OutputPart]:
-    """Return the exported run and the path of the export."""
-    return [f"{model.run.run_id}: {describe_run(model.run)}", f"export  {target}"]
-
-
-def format_predictions(predictions: "list[PredictedImage]") -> list[OutputPart]:
-    """Return a line for each image: the predicted class and the runner-up, with their confidences."""
-    return list(map(_format_prediction, predictions))
-
-
-def _format_prediction(prediction: "PredictedImage") -> str:
-    name = prediction.file.encode("utf-8", "replace").decode()  # a file name may hold bytes that are not UTF-8
-    image = name if prediction.index is None else f"{name}[{prediction.index}]"
-    line = f"{image}: {prediction.class_name} ({prediction.confidence:.3f})"
-    if prediction.runner_up is None:
-        return line
-    return f"{line}, then {prediction.runner_up} ({prediction.runner_up_confidence:.3f})"
-
-
-def format_report(report: "Report") -> list[OutputPart]:
-    """Return the accuracy of each run in a report, and the path of the page."""
-    lines = [
-        f"{row['run_id']}: {row['num_correct']:,} of {row['num_examples']:,} test examples are right, "
-        f"{format_percent(row['accuracy'])}"
-        for row in report.figures
-    ]
-    return [*lines, f"page    {report.path} ({report.num_bytes / 1000:,.0f} kB; opens in any browser)"]
-
-
-def format_runs(workspace: Place, runs: Sequence[RunRecord], log: StageLog) -> list[OutputPart]:
-    """Return lines about trained runs."""
+def build_runs_output(workspace: Place, runs: Sequence[RunRecord], by_seed: bool, log: StageLog) -> CommandOutput:
+    """Return the training and the folder of each run; the JSON is a list of them for --seeds, else one run."""
+    results = [_build_run_json(workspace, run, log) for run in runs]
     lines = [line for run in runs for line in (f"{run.run_id}: {describe_run(run)}", *format_agreement(run))]
-    return [*lines, format_times(log), *(f"model   {workspace / 'runs' / run.run_id}" for run in runs)]
+    folders = [f"model   {workspace / 'runs' / run.run_id}" for run in runs]
+    return {"runs": results} if by_seed else results[0], [*lines, format_times(log), *folders]
 
 
-def format_seeds(
-    workspace: Place, manifest: Manifest, runs: Sequence[RunRecord], rows: list[dict[str, Any]], log: StageLog
-) -> list[OutputPart]:
-    """Return the test accuracies of a configuration over several seeds; rows are those of the table `seeds`."""
-    test = next(row for row in rows if row["split"] == "test")
-    config = runs[0].config
-    return [
-        _build_seeds_sheet(runs, test),
-        f"median {format_percent(test['accuracy_median'])}, lowest {format_percent(test['accuracy_lowest'])}, "
-        f"highest {format_percent(test['accuracy_highest'])} of the test examples are right; "
-        f"median {test['first_1000_median']:g} of the first 1,000",
-        *(f"seed {entry['seed']} never answers {entry['class_name']}" for entry in test["never_predicted"]),
-        *(f"seed {run.config.seed}: {line}" for run in runs for line in format_agreement(run)),
-        f"{manifest.name}, recipe {config.recipe}, {config.step} step: {describe_training(config)}",
-        "",
-        format_times(log),
-        "",
-        *_format_folders(workspace, runs[0].dataset_id, "models  ", "runs"),
-    ]
+def _build_run_json(workspace: Place, run: RunRecord, log: StageLog) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "dataset_id": run.dataset_id,
+        "recipe": run.config.recipe,
+        "step": run.config.step,
+        "seed": run.config.seed,
+        "agreement": run.agreement.model_dump() if run.agreement else None,
+        "finished": run.finished,
+        "seconds": round_seconds(log),
+        "skipped": log.skipped,
+        "paths": {
+            "dataset": str(workspace / "datasets" / run.dataset_id),
+            "run": str(workspace / "runs" / run.run_id),
+            "reports": str(workspace / "reports"),
+        },
+    }
 
 
-def _build_seeds_sheet(runs: Sequence[RunRecord], test: dict[str, Any]) -> Sheet:
-    results = zip(runs, test["accuracies"], test["first_1000_correct"], strict=True)
-    rows = [(str(run.config.seed), format_percent(accuracy), f"{first:,}") for run, accuracy, first in results]
-    return Sheet(parse_columns("#seed", "#test accuracy", "#right of the first 1,000"), rows)
+def build_task_output(run_id: str, settings: StageContext, log: StageLog) -> CommandOutput:
+    """Return the task of a worker of a cluster that is not the chief."""
+    index = settings.cluster.task_index if settings.cluster else 0
+    result = {"run_id": run_id, "task_index": index, "seconds": round_seconds(log), "skipped": log.skipped}
+    return result, [f"{run_id}: task {index} has done its share; the chief, task 0, writes the run"]
 
 
-def format_evaluation(
+def build_evaluation_output(
     workspace: Place, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: StageLog
-) -> list[OutputPart]:
+) -> CommandOutput:
     """Return the accuracies of a run, its training, the times of the stages and the folders."""
-    return [
+    parts = [
         *format_accuracies(evaluation),
         f"{manifest.name}, {describe_run(run)}",
         *format_agreement(run),
@@ -130,21 +67,72 @@ def format_evaluation(
         "",
         *_format_folders(workspace, run.dataset_id, "model   ", f"runs/{run.run_id}"),
     ]
+    return _build_evaluation_json(workspace, run, evaluation, log), parts
 
 
-def format_accuracies(evaluation: EvaluationRecord) -> Iterator[OutputPart]:
-    """Yield the test accuracy, the classes that are never predicted, and a table of all splits."""
+def _build_evaluation_json(
+    workspace: Place, run: RunRecord, evaluation: EvaluationRecord, log: StageLog
+) -> dict[str, Any]:
+    others = {"split", "loss", "ece", "brier", "first_1000_examples"}
+    return _build_run_json(workspace, run, log) | {"test": evaluation.test_result().model_dump(exclude=others)}
+
+
+def build_job_output(workspace: Place, job: JobResult, rows: list[dict[str, Any]], log: StageLog) -> CommandOutput:
+    """Return the result of `backbeam run`; rows are those of the table `seeds`, none for a job of one seed."""
+    if rows:
+        result, parts = _build_seeds_output(workspace, job, rows, log)
+    else:
+        result, parts = build_evaluation_output(workspace, job.dataset.manifest, job.runs[0], job.evaluations[0], log)
+    result |= build_validation_json(workspace, job.validation)
+    return result, [*parts, format_validation_line(workspace, job.validation)]
+
+
+def _build_seeds_output(workspace: Place, job: JobResult, rows: list[dict[str, Any]], log: StageLog) -> CommandOutput:
+    config = job.runs[0].config
+    result = {
+        "runs": [_build_evaluation_json(workspace, *pair, log) for pair in zip(job.runs, job.evaluations, strict=True)],
+        "seeds": {row["split"]: {name: value for name, value in row.items() if name != "split"} for row in rows},
+        "seconds": round_seconds(log),
+        "skipped": log.skipped,
+    }
+    test = next(row for row in rows if row["split"] == "test")
+    cells = [
+        (str(run.config.seed), format_percent(accuracy), f"{first:,}")
+        for run, accuracy, first in zip(job.runs, test["accuracies"], test["first_1000_correct"], strict=True)
+    ]
+    parts: list[OutputPart] = [
+        Sheet(("#seed", "#test accuracy", "#right of the first 1,000"), cells),
+        f"median {format_percent(test['accuracy_median'])}, lowest {format_percent(test['accuracy_lowest'])}, "
+        f"highest {format_percent(test['accuracy_highest'])} of the test examples are right; "
+        f"median {test['first_1000_median']:g} of the first 1,000",
+        *(f"seed {entry['seed']} never answers {entry['class_name']}" for entry in test["never_predicted"]),
+        *(f"seed {run.config.seed}: {line}" for run in job.runs for line in format_agreement(run)),
+        f"{job.dataset.manifest.name}, recipe {config.recipe}, {config.step} step: {describe_training(config)}",
+        "",
+        format_times(log),
+        "",
+        *_format_folders(workspace, job.runs[0].dataset_id, "models  ", "runs"),
+    ]
+    return result, parts
+
+
+def _format_folders(workspace: Place, dataset_id: str, heading: str, models: str) -> list[str]:
+    return [
+        f"shards  {workspace / 'datasets' / dataset_id}",
+        f"{heading}{workspace / models}",
+        f"tables  {workspace / 'reports'}",
+    ]
+
+
+def format_accuracies(evaluation: EvaluationRecord) -> list[OutputPart]:
+    """Return the test accuracy, the classes that are never predicted, and a table of all splits."""
     test = evaluation.test_result()
-    yield f"{test.num_correct:,} of {test.num_examples:,} test examples are right: {format_accuracy(test)}"
+    percent = f"{format_percent(test.accuracy)} (95 % interval {format_interval(test)})"
+    parts: list[OutputPart] = [f"{test.num_correct:,} of {test.num_examples:,} test examples are right: {percent}"]
     if test.num_examples > test.first_1000_examples:
-        yield f"{test.first_1000_correct:,} of the first {test.first_1000_examples:,} are right"
+        parts.append(f"{test.first_1000_correct:,} of the first {test.first_1000_examples:,} are right")
     if test.never_predicted:
-        yield f"never answered: {', '.join(test.never_predicted)}"
-    yield build_splits_sheet(evaluation.results)
-
-
-def build_splits_sheet(results: Sequence[SplitResult]) -> Sheet:
-    """Return a table of the accuracy and loss of every split."""
+        parts.append(f"never answered: {', '.join(test.never_predicted)}")
     rows = [
         (
             result.split,
@@ -154,9 +142,9 @@ def build_splits_sheet(results: Sequence[SplitResult]) -> Sheet:
             format_interval(result),
             f"{result.loss:.4f}",
         )
-        for result in results
+        for result in evaluation.results
     ]
-    return Sheet(parse_columns("split", "#right", "#of", "#accuracy", "95 % interval", "#loss"), rows)
+    return [*parts, Sheet(("split", "#right", "#of", "#accuracy", "95 % interval", "#loss"), rows)]
 
 
 def format_agreement(run: RunRecord) -> list[str]:
@@ -168,17 +156,6 @@ def format_agreement(run: RunRecord) -> list[str]:
         f"one manual step and one autodiff step differ by {agreement.largest_difference:.1e} at most, the two networks "
         f"by {agreement.drift:.1e} at the end, where the largest parameter is {agreement.largest_parameter:.1f}"
     ]
-
-
-def format_task(run_id: str, settings: StageContext) -> list[OutputPart]:
-    """Return a line for a worker of a cluster that is not the chief."""
-    index = settings.cluster.task_index if settings.cluster else 0
-    return [f"{run_id}: task {index} has done its share; the chief, task 0, writes the run"]
-
-
-def format_accuracy(result: SplitResult) -> str:
-    """Return the accuracy of a split and its interval."""
-    return f"{format_percent(result.accuracy)} (95 % interval {format_interval(result)})"
 
 
 def format_interval(result: SplitResult) -> str:
@@ -199,59 +176,30 @@ def describe_training(config: TrainingConfig) -> str:
     return f"{layers}, {config.activation}, {config.output} with {config.loss}, {length} of {config.batch_size}"
 
 
-def suggest_next_steps(arguments: list[str], run: RunRecord) -> list[OutputPart]:
-    """Return commands to try after `backbeam run`: variations of it, and commands about its run.
-
-    Args:
-        arguments: those of the command line, without options for Beam.
-        run: the run that was trained.
-    """
+def suggest_next_steps(arguments: list[str], workspace: Place, run: RunRecord) -> list[str]:
+    """Return commands to try after `backbeam run` with these arguments: variations of it, and commands on its run."""
     command = "backbeam" if shutil.which("backbeam") else sys.argv[0]
-    same = [command, *_remove_options(arguments, "--step", "--seed", "--seeds")]
-    workspace = _select_option(arguments, "--workspace")
-    step = run.config.step
+    same = [command, *_remove_options(arguments, ("--step", "--seed", "--seeds"))]
+    place = [] if workspace == DEFAULT_WORKSPACE else ["--workspace", str(workspace)]
     seed = run.config.seed
-    lines = [
-        (
-            shlex.join([*same, "--seed", str(seed), "--step", "compare"]),
-            "the same descent by both ways to the gradients",
-        ),
-        (shlex.join([*same, "--step", step, "--seeds", f"{seed}-{seed + 4}"]), "from five starts: one run says little"),
-        (shlex.join([command, "show", run.run_id, *workspace]), "more of this run"),
-        (
-            shlex.join([command, "report", run.run_id, *workspace]),
-            "a page to look at, with back-propagation step by step",
-        ),
-        (shlex.join([command, "inspect", run.dataset_id, *workspace]), "what the data set holds, and a picture of it"),
-        (shlex.join([command, "recipes"]), "what else can be trained"),
+    steps = [
+        ([*same, "--seed", str(seed), "--step", "compare"], "the same descent by both ways to the gradients"),
+        ([*same, "--step", run.config.step, "--seeds", f"{seed}-{seed + 4}"], "from five starts: one run says little"),
+        ([command, "show", run.run_id, *place], "more of this run"),
+        ([command, "report", run.run_id, *place], "a page to look at, with back-propagation step by step"),
+        ([command, "inspect", run.dataset_id, *place], "what the data set holds, and a picture of it"),
+        ([command, "recipes"], "what else can be trained"),
     ]
     if any(argument.startswith("--seeds") for argument in arguments):
-        lines.pop(1)
-    return ["", "what to try next:", *(f"  {line}    # {why}" for line, why in lines)]
+        steps.pop(1)
+    return ["", "what to try next:", *(f"  {shlex.join(words)}    # {why}" for words, why in steps)]
 
 
-def _format_folders(workspace: Place, dataset_id: str, what: str, models: str) -> list[OutputPart]:
-    """Return the folders of shards, models and tables; what is the heading of the models."""
+def _remove_options(arguments: list[str], options: tuple[str, ...]) -> list[str]:
+    """Return the arguments without options and their values, which stand in the same argument or in the next."""
+    with_value = tuple(f"{option}=" for option in options)
     return [
-        f"shards  {workspace / 'datasets' / dataset_id}",
-        f"{what}{workspace / models}",
-        f"tables  {workspace / 'reports'}",
+        argument
+        for before, argument in pairwise(["", *arguments])
+        if before not in options and argument not in options and not argument.startswith(with_value)
     ]
-
-
-def _remove_options(arguments: list[str], *options: str) -> list[str]:
-    """Return the arguments without some options and their values."""
-    kept = []
-    skip = False
-    for argument in arguments:
-        if not skip and argument not in options and not argument.startswith(tuple(f"{name}=" for name in options)):
-            kept.append(argument)
-        skip = argument in options
-    return kept
-
-
-def _select_option(arguments: list[str], option: str) -> list[str]:
-    """Return an option and its value, given as one argument (--name=value) or two."""
-    positions = [position for position, argument in enumerate(arguments) if argument == option]
-    pairs = [word for position in positions for word in arguments[position : position + 2]]
-    return pairs + [argument for argument in arguments if argument.startswith(f"{option}=")]

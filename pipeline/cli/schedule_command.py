@@ -1,72 +1,43 @@
-"""The command `schedule`. Heavy imports are lazy."""
+"""The command `schedule`."""
 
+import signal
+import socket
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast
 
 import typer
 from typer.core import TyperGroup
 
-from pipeline.cli.option_types import DEFAULT_WORKSPACE, Workspace
-from pipeline.cli.option_values import MOST_SECONDS, local_folder, refuse_nan
+from pipeline.cli.options import DEFAULT_WORKSPACE, Workspace, local_option, seconds_option
 from pipeline.cli.process_options import MessageOptions
+from pipeline.schedule.scheduler import ScheduleConfig, Scheduler
+from pipeline.schedule.state import HEALTH_NAME, STATE_NAME, find_health_problem, load_state
+from pipeline.schedule.timetable import Timetable
+from pipeline.storage.lock import lock_scheduler
 from pipeline.storage.places import Place
-
-if TYPE_CHECKING:
-    from pipeline.schedule.scheduler import ScheduleConfig
+from pipeline.storage.workspace import local_folder_of
 
 SCHEDULED_COMMAND = "retrain"
 COMMAND = (sys.executable, "-m", "pipeline.cli.scheduled_run")
 PASSES_OPTIONS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 UNHEALTHY = 1
 
-
 CronExpression = Annotated[
     str | None,
     typer.Option(
-        "--cron",
         metavar="EXPR",
         help='When to run: minute, hour, day of month, month, day of week, such as "0 3 * * *"; or such as @daily.',
     ),
 ]
-
-
-Timezone = Annotated[
-    str, typer.Option(metavar="ZONE", help="The zone whose clock --cron is about, such as Europe/Berlin.")
-]
-
-
 Jitter = Annotated[
     float,
-    typer.Option(
-        min=0,
-        max=MOST_SECONDS,
-        callback=refuse_nan,
-        metavar="SECONDS",
-        help="Begin up to that much later than due, by workspace, host and due time: spreads several machines.",
-    ),
+    seconds_option("Begin up to that much later than due, by workspace, host and due time: spreads several machines."),
 ]
-
-
-Once = Annotated[
-    bool,
-    typer.Option("--once", help="Run what is due by now, or was missed, or nothing, and end: for another scheduler."),
-]
-
-
 HealthFile = Annotated[
     Path | None,
-    typer.Option(
-        parser=local_folder,
-        metavar="FILE",
-        help="Where to show signs of life; by default schedule-health.json of the workspace.",
-    ),
-]
-
-
-Check = Annotated[
-    bool,
-    typer.Option("--check", help="Look at the health file: code 0 if the scheduler that writes it lives, else 1."),
+    local_option("FILE", "Where to show signs of life; by default schedule-health.json of the workspace."),
 ]
 
 
@@ -74,23 +45,25 @@ def schedule(
     context: typer.Context,
     *,
     cron: CronExpression = None,
-    timezone: Timezone = "UTC",
+    timezone: Annotated[
+        str, typer.Option(metavar="ZONE", help="The zone whose clock --cron is about, such as Europe/Berlin.")
+    ] = "UTC",
     jitter: Jitter = 0,
-    once: Once = False,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once", help="Run what is due by now, or was missed, or nothing, and end: for another scheduler."
+        ),
+    ] = False,
     workspace: Workspace = DEFAULT_WORKSPACE,
     health_file: HealthFile = None,
-    check: Check = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Look at the health file: code 0 if the scheduler that writes it lives, else 1."),
+    ] = False,
     messages: MessageOptions,
 ) -> None:
     """Run when it is due, by a cron expression, until SIGTERM; further options, and Beam's after --, go to each run."""
-    import socket
-    from datetime import timedelta
-
-    from pipeline.schedule.scheduler import ScheduleConfig
-    from pipeline.schedule.state import HEALTH_NAME, STATE_NAME
-    from pipeline.schedule.timetable import Timetable
-    from pipeline.storage.workspace import local_folder_of
-
     health_file = health_file or local_folder_of(workspace) / HEALTH_NAME
     if check:
         _check_health(health_file)
@@ -112,10 +85,6 @@ def schedule(
 
 
 def _check_health(health_file: Path) -> None:
-    from datetime import UTC, datetime
-
-    from pipeline.schedule.state import find_health_problem
-
     problem = find_health_problem(health_file, datetime.now(UTC))
     if problem:
         typer.echo(f"backbeam: {problem}", err=True)
@@ -132,14 +101,8 @@ def _build_arguments(context: typer.Context, workspace: Place, messages: Message
     return [SCHEDULED_COMMAND, *options, *(["--", *context.obj] if context.obj else [])]
 
 
-def _run_scheduler(config: "ScheduleConfig", workspace: Place, once: bool) -> int:
+def _run_scheduler(config: ScheduleConfig, workspace: Place, once: bool) -> int:
     """Run the scheduler, holding the lock that allows one for each workspace and machine; return the exit code."""
-    import signal
-
-    from pipeline.schedule.scheduler import Scheduler
-    from pipeline.schedule.state import load_state
-    from pipeline.storage.lock import lock_scheduler
-
     with lock_scheduler(workspace):
         scheduler = Scheduler(config, load_state(config.state_file))
         for number in (signal.SIGINT, signal.SIGTERM):

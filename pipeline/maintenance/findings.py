@@ -12,9 +12,9 @@ from pipeline.preprocess.manifest import Manifest, ShardInfo
 from pipeline.preprocess.shards import pixel_sums
 from pipeline.storage.files import digest_of, file_digest, size_or_none
 from pipeline.storage.places import Place
-from pipeline.storage.records import FileInfo, Record
+from pipeline.storage.records import FileInfo
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R")
 
 Kind: TypeAlias = Literal[
     "manifest",
@@ -37,7 +37,6 @@ Kind: TypeAlias = Literal[
     "answers",
     "stray",
 ]
-
 
 # What the user has to do about files that `verify --repair` cannot rebuild, because no other record describes them.
 REMEDIES: dict[Kind, str] = {
@@ -64,9 +63,9 @@ class Fault:
     """A missing, damaged or unexpected file.
 
     Attributes:
-        kind: the kind of the file.
+        kind: of the file.
         owner: the id of the data set, the run or the group of runs that the file belongs to.
-        path: the path of the file.
+        path: of the file.
         expected: a phrase that describes the expected file.
         found: a phrase that describes the actual file.
     """
@@ -88,15 +87,7 @@ class Fault:
 
 
 class ExpectedFile(NamedTuple):
-    """A file that a record names and that is not checked yet.
-
-    Attributes:
-        kind: as in Fault.
-        owner: as in Fault.
-        path: the path of the file.
-        info: the recorded size and SHA-256.
-        manifest: the manifest that names the file, if it is a shard.
-    """
+    """A file that is not checked yet, and its recorded size and SHA-256; a shard has the manifest that names it."""
 
     kind: Kind
     owner: str
@@ -106,12 +97,7 @@ class ExpectedFile(NamedTuple):
 
 
 class CheckedItem(NamedTuple):
-    """A file that was read and is intact.
-
-    Attributes:
-        path: the path of the file.
-        num_bytes: its size in bytes.
-    """
+    """A file that was read and is intact."""
 
     path: Place
     num_bytes: int

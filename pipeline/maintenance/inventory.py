@@ -1,17 +1,16 @@
 """List the files that the records of a workspace name, and the faults of the records themselves.
 
-Only records are read here; `verify` reads the files. A folder without its record is a fault: a command was interrupted
-or the record was lost, and the user has to act in both cases.
+Only records are read here; `verify` reads the files.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from model.errors import CorruptArtefact
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, load_evaluation
 from pipeline.evaluate.seeds import group_path, load_group
-from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, Item, Kind, read_record
+from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, Item, Kind, R, read_record
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, check_parts, load_manifest
 from pipeline.preprocess.provenance import load_origin, origin_path
 from pipeline.preprocess.validation_config import TABLE, VALIDATION_NAME, load_validation, table_folder
@@ -42,27 +41,20 @@ class VerifyScope:
 
     Attributes:
         workspace: the root of the workspace.
-        dataset: the id of the only data set to verify.
-        run: the id of the only run to verify.
+        parent: datasets or runs if only one of them is verified.
+        owner: the id of the only data set or run to verify.
     """
 
     workspace: Place
-    dataset: str | None = None
-    run: str | None = None
-
-    @property
-    def is_part(self) -> bool:
-        """Whether only one data set or run is verified."""
-        return self.dataset is not None or self.run is not None
+    parent: str | None = None
+    owner: str | None = None
 
 
 def take_inventory(scope: VerifyScope) -> list[Item]:
     """List every file that a record in the scope names, and every fault of the records."""
     workspace = scope.workspace
-    if scope.dataset is not None:
-        return list(list_dataset(workspace, scope.dataset))
-    if scope.run is not None:
-        return list(list_run(workspace, scope.run))
+    if scope.owner is not None:
+        return list((list_dataset if scope.parent == "datasets" else list_run)(workspace, scope.owner))
     items = [item for name in _list_ids(workspace / "datasets") for item in list_dataset(workspace, name)]
     items += [item for name in _list_ids(workspace / "runs") for item in list_run(workspace, name)]
     groups = [path.stem for path in list_files(workspace / "groups", "*.json")]
@@ -72,19 +64,37 @@ def take_inventory(scope: VerifyScope) -> list[Item]:
 
 
 def _list_ids(parent: Place) -> list[str]:
-    """List the folders of data sets or runs that contain a file, without hidden ones, which are temporary."""
+    """List the folders of data sets or runs that contain a file, without hidden ones, which are temporary.
+
+    A folder without its record is a fault: a command was interrupted or the record was lost, and the user has to act.
+    """
     return sorted({path.parent.name for path in list_files(parent, "*/*") if not path.parent.name.startswith(".")})
+
+
+def _list_record(kind: Kind, owner: str, path: Place, load: Callable[[], R]) -> Generator[Item, None, R | None]:
+    """Yield a record as a checked file, or its fault; return the record if it is intact."""
+    record = read_record(kind, owner, path, load)
+    if isinstance(record, Fault):
+        yield record
+        return None
+    yield _checked(path)
+    return record
+
+
+def _checked(path: Place) -> CheckedItem:
+    return CheckedItem(path, size_or_none(path) or 0)
 
 
 def list_dataset(workspace: Place, dataset_id: str) -> Iterator[Item]:
     """List the files of a data set, its origin record and its validation."""
     folder = workspace / "datasets" / dataset_id
     path = folder / MANIFEST_NAME
-    manifest = read_record("manifest", dataset_id, path, lambda: load_manifest(folder)[0])
-    yield _checked(manifest, path)
-    yield from _list_origin(workspace, dataset_id)
-    if isinstance(manifest, Fault):
+    loaded = yield from _list_record("manifest", dataset_id, path, lambda: load_manifest(folder))
+    origin = origin_path(workspace, dataset_id)
+    yield from _list_record("origin", dataset_id, origin, lambda: load_origin(workspace, dataset_id))
+    if loaded is None:
         return
+    manifest, digest = loaded
     if manifest.parts:
         try:
             check_parts(folder, manifest)
@@ -92,7 +102,7 @@ def list_dataset(workspace: Place, dataset_id: str) -> Iterator[Item]:
             yield Fault("manifest", dataset_id, path, "the parts that it names", str(problem))
     else:
         yield from _list_own_files(folder, manifest)
-    yield from _list_validation(workspace, dataset_id, load_manifest(folder)[1])
+    yield from _list_validation(workspace, dataset_id, digest)
 
 
 def _list_own_files(folder: Place, manifest: Manifest) -> Iterator[Item]:
@@ -112,11 +122,6 @@ def _list_own_files(folder: Place, manifest: Manifest) -> Iterator[Item]:
             yield Fault("stray", owner, path, "nothing: the manifest does not name it", "a file")
 
 
-def _list_origin(workspace: Place, dataset_id: str) -> Iterator[Item]:
-    path = origin_path(workspace, dataset_id)
-    yield _checked(read_record("origin", dataset_id, path, lambda: load_origin(workspace, dataset_id)), path)
-
-
 def _list_validation(workspace: Place, dataset_id: str, digest: str) -> Iterator[Item]:
     path = workspace / "datasets" / dataset_id / VALIDATION_NAME
     table = table_folder(workspace, dataset_id)
@@ -124,9 +129,10 @@ def _list_validation(workspace: Place, dataset_id: str, digest: str) -> Iterator
         if any(table.glob("*.parquet")):
             yield Fault("validation", dataset_id, path, f"the record of what {table} holds", "nothing")
         return
-    record = read_record("validation", dataset_id, path, lambda: load_validation(workspace, dataset_id, digest))
-    yield _checked(record, path)
-    if not isinstance(record, Fault):
+    record = yield from _list_record(
+        "validation", dataset_id, path, lambda: load_validation(workspace, dataset_id, digest)
+    )
+    if record:
         yield ExpectedFile("validation table", dataset_id, table / f"{TABLE}.parquet", record.table)
 
 
@@ -138,9 +144,8 @@ def list_run(workspace: Place, run_id: str) -> Iterator[Item]:
     yield from checkpoints
     if checkpoints and size_or_none(path) is None:  # interrupted: the next `train` resumes it, so it is no fault
         return
-    run = read_record("run", run_id, path, lambda: load_run(folder))
-    yield _checked(run, path)
-    if isinstance(run, Fault):
+    run = yield from _list_record("run", run_id, path, lambda: load_run(folder))
+    if run is None:
         return
     yield from _check_dataset_of(workspace, run)
     yield ExpectedFile("parameters", run_id, folder / run.parameters.name, run.parameters)
@@ -150,9 +155,8 @@ def list_run(workspace: Place, run_id: str) -> Iterator[Item]:
         if _has_tables(workspace, run_id):
             yield Fault("evaluation", run_id, path, "the record of the run's tables in reports", "nothing")
         return
-    evaluation = read_record("evaluation", run_id, path, lambda: load_evaluation(workspace, run))
-    yield _checked(evaluation, path)
-    if not isinstance(evaluation, Fault):
+    evaluation = yield from _list_record("evaluation", run_id, path, lambda: load_evaluation(workspace, run))
+    if evaluation:
         yield from _list_tables("evaluation table", workspace, evaluation)
 
 
@@ -170,9 +174,8 @@ def _list_checkpoints(folder: Place) -> Iterator[Item]:
 def list_group(workspace: Place, group: str) -> Iterator[Item]:
     """List the files of a group of runs: its record and its table."""
     path = group_path(workspace, group)
-    record = read_record("group", group, path, lambda: load_group(workspace, group))
-    yield _checked(record, path)
-    if not isinstance(record, Fault):
+    record = yield from _list_record("group", group, path, lambda: load_group(workspace, group))
+    if record:
         table = record.table.folder(workspace, group) / record.table.name
         yield ExpectedFile("seeds table", group, table, record.table)
 
@@ -184,8 +187,8 @@ def _check_dataset_of(workspace: Place, run: RunRecord) -> Iterator[Fault]:
     if size_or_none(path) is None:
         yield Fault("manifest", run.dataset_id, path, f"the data set of {run.run_id}", "nothing")
         return
-    found = read_record("manifest", run.dataset_id, path, lambda: load_manifest(folder)[0])
-    if not isinstance(found, Fault) and load_manifest(folder)[1] != run.dataset_digest:
+    found = read_record("manifest", run.dataset_id, path, lambda: load_manifest(folder))
+    if not isinstance(found, Fault) and found[1] != run.dataset_digest:
         yield Fault("manifest", run.dataset_id, path, f"SHA-256 {run.dataset_digest}, as {run.run_id} names", "another")
 
 
@@ -198,19 +201,13 @@ def _has_tables(workspace: Place, run_id: str) -> bool:
     return any(any((workspace / table_partition(table, run_id)).glob("*.parquet")) for table in EVALUATION_TABLES)
 
 
-def _checked(record: object, path: Place) -> Fault | CheckedItem:
-    """Return the result of reading a record: the fault, or the checked file."""
-    return record if isinstance(record, Fault) else CheckedItem(path, size_or_none(path) or 0)
-
-
 def list_registry(workspace: Place) -> Iterator[Item]:
     """List the files of the registry, and the faults of its records."""
     entries = list[Entry]()
     try:
         for entry in read_entries(workspace):
             entries.append(entry)
-            path = entry_path(workspace, entry.number)
-            yield _checked(entry, path)
+            yield _checked(entry_path(workspace, entry.number))
     except CorruptArtefact as problem:  # each entry names the digest of the one before, so later ones cannot be checked
         path = entry_path(workspace, len(entries) + 1)
         yield Fault("history", _OWNER, path, "the entry of that number", str(problem).removeprefix(f"{path} "))
@@ -237,7 +234,7 @@ def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
         expected = history.champion.run_id if history.champion else f"no {CHAMPION_NAME}"
         yield Fault("champion", _OWNER, path, f"{expected}, as the history says", found.run_id)
     else:
-        yield _checked(found, path)
+        yield _checked(path)
         parameters = workspace / found.folder / found.parameters.name
         yield ExpectedFile("parameters", found.run_id, parameters, found.parameters)
 
@@ -245,8 +242,6 @@ def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
 def _list_contest(folder: Place) -> Iterator[Item]:
     owner = f"{folder.parent.name}/{folder.name}"
     path = folder / CONTEST_NAME
-    record = read_record("contest", owner, path, lambda: load_contest(folder))
-    yield _checked(record, path)
-    if not isinstance(record, Fault):
-        for file in record.files:
-            yield ExpectedFile("answers", owner, folder / file.name, file)
+    record = yield from _list_record("contest", owner, path, lambda: load_contest(folder))
+    for file in record.files if record else ():
+        yield ExpectedFile("answers", owner, folder / file.name, file)

@@ -1,22 +1,19 @@
-"""Run pipeline stages again from their records, in a scratch workspace; used by `verify --repair` and `reproduce`.
+"""Run stages again from their records, in a scratch workspace, to replace damaged files or to compare."""
 
-This module only rebuilds artefacts: `repair_artefacts` replaces damaged files by them, `reproduce` compares them.
-"""
-
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from model.errors import BadInput, BadUsage
 from model.network import Parameters
-from model.recipes import TrainingConfig
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.slice_config import Slicings, describe_slicings, order_slicings
 from pipeline.evaluate.stage import evaluate_stage
 from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.provenance import Origin
-from pipeline.preprocess.stage import DatasetConfig, config_from_origin, preprocess_stage
+from pipeline.preprocess.provenance import load_origin
+from pipeline.preprocess.stage import config_from_origin, preprocess_stage
 from pipeline.storage.files import read_with_digest, write_atomically
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import default_cache
@@ -25,19 +22,17 @@ from pipeline.train.run_record import PARAMETERS_NAME, RunRecord
 from pipeline.train.stage import train_stage
 
 
-def rebuild_dataset(origin: Origin, scratch: Path, options: DatasetConfig | None = None) -> Dataset:
-    """Preprocess the sources of a data set again.
-
-    Args:
-        origin: the record of its sources and options.
-        scratch: the workspace to write to.
-        options: used instead of the recorded ones, if given.
+def rebuild_dataset(workspace: Place, dataset_id: str, scratch: Path, sources: tuple[str, ...] = ()) -> Dataset:
+    """Preprocess the sources of a data set again; they are the recorded ones if none are given.
 
     Raises:
         BadInput: a source is missing or has changed.
     """
-    config = options or config_from_origin(origin, default_cache())
-    rebuilt = preprocess_stage(StageContext(scratch, ()), config, StageLog())
+    origin = load_origin(workspace, dataset_id)
+    config = config_from_origin(origin, default_cache())
+    rebuilt = preprocess_stage(
+        StageContext(scratch, ()), replace(config, datasets=sources or config.datasets), StageLog()
+    )
     if rebuilt.manifest.dataset_id != origin.dataset_id:
         raise BadInput(
             f"{', '.join(origin.datasets)} is no longer what {origin.dataset_id} was made of: it gives "
@@ -46,28 +41,22 @@ def rebuild_dataset(origin: Origin, scratch: Path, options: DatasetConfig | None
     return rebuilt
 
 
-def rebuild_run(workspace: Place, config: TrainingConfig, device: str, dataset: Dataset, scratch: Path) -> RunRecord:
-    """Train a run again, without checkpoints.
-
-    Args:
-        workspace: holds the run that a warm start begins with.
-        config: the recorded configuration of the run.
-        device: see `device_of`.
-        dataset: the data set to train on.
-        scratch: the workspace to write to.
+def rebuild_run(workspace: Place, run: RunRecord, dataset: Dataset, scratch: Path) -> RunRecord:
+    """Train a run of a workspace again on a data set, on the same device and without checkpoints.
 
     Raises:
         CorruptArtefact: the data set or the parameters of the warm start do not verify.
     """
-    if config.warm_start:
-        parameters = f"runs/{config.warm_start.run_id}/{PARAMETERS_NAME}"
-        write_atomically(scratch / parameters, read_with_digest(workspace / parameters, config.warm_start.sha256))
-    context = StageContext(scratch, (), device)
-    [run] = train_stage(context, dataset, [config], False, CheckpointPolicy(every=0), StageLog())
-    return run
+    start = run.config.warm_start
+    if start:
+        parameters = f"runs/{start.run_id}/{PARAMETERS_NAME}"
+        write_atomically(scratch / parameters, read_with_digest(workspace / parameters, start.sha256))
+    context = StageContext(scratch, (), _device_of(run))
+    [retrained] = train_stage(context, dataset, [run.config], False, CheckpointPolicy(every=0), StageLog())
+    return retrained
 
 
-def device_of(run: RunRecord) -> str:
+def _device_of(run: RunRecord) -> str:
     """Return the value of `--device` that selects the device a run was trained on."""
     first = run.device.split(",")[0]
     if first.startswith("GPU"):
@@ -86,25 +75,23 @@ def largest_difference(first: Parameters, second: Parameters) -> float:
 
 
 def reevaluate_run(
-    run: RunRecord, folder: Place, dataset: Dataset, slicings: Slicings, scratch: Path
+    workspace: Place, run: RunRecord, dataset: Dataset, slicings: Slicings, scratch: Path
 ) -> EvaluationRecord:
-    """Evaluate a run again.
-
-    Args:
-        run: the record of the run.
-        folder: holds the parameters of the run.
-        dataset: the data set that the run was trained on.
-        slicings: see `trusted_slicings`.
-        scratch: the workspace to write to.
+    """Evaluate a run of a workspace, which may be the scratch workspace, again; see `trusted_slicings` for slicings.
 
     Raises:
         CorruptArtefact: the parameters or a shard do not verify.
     """
-    copy = scratch / "runs" / run.run_id / run.parameters.name
-    if copy != folder / run.parameters.name:
-        write_atomically(copy, run.parameters.read(folder))
-    [evaluation] = evaluate_stage(StageContext(scratch, (), "auto"), dataset, [run], slicings, StageLog())
+    if workspace != scratch:
+        copy_parameters(workspace, run, scratch)
+    [evaluation] = evaluate_stage(StageContext(scratch, ()), dataset, [run], slicings, StageLog())
     return evaluation
+
+
+def copy_parameters(workspace: Place, run: RunRecord, scratch: Path) -> None:
+    """Copy the parameters of a run to a scratch workspace; raises CorruptArtefact if they do not verify."""
+    folder = f"runs/{run.run_id}"
+    write_atomically(scratch / folder / run.parameters.name, run.parameters.read(workspace / folder))
 
 
 def trusted_slicings(evaluation: EvaluationRecord, trusted: Slicings) -> Slicings:

@@ -1,9 +1,7 @@
 """Repair a workspace: rebuild its damaged files from their sources and replace them if the bytes are the recorded ones.
 
-A data set is rebuilt from its origin, a run from its data set and configuration, an evaluation from its run, a group's
-table from its evaluations, the pointer to the champion from the history. What cannot be rebuilt with the recorded bytes
-is left as it is, and the reason is reported. A lost or damaged record cannot be repaired, because nothing else says
-what its files should be: `findings.REMEDIES` says what the user has to do.
+A lost or damaged record is not repaired, because nothing else says what its files should be: `findings.REMEDIES` says
+what the user has to do.
 """
 
 from collections.abc import Callable
@@ -34,18 +32,11 @@ from pipeline.storage.places import Place
 from pipeline.storage.workspace import local_folder_of
 
 RepairFunction: TypeAlias = Callable[[Place, str, set[str], Path], list[Place]]  # see `repair_artefacts`
-RepairStep: TypeAlias = tuple[tuple[Kind, ...], RepairFunction]
 
 
 @dataclass(frozen=True)
 class RepairRefusal:
-    """An artefact that could not be repaired.
-
-    Attributes:
-        owner: the id of the data set, run or group.
-        reason: why not, and what to do.
-        is_source: whether a source is missing or damaged, or an option is needed.
-    """
+    """Why an artefact of an owner could not be repaired, and whether a source is at fault or an option is needed."""
 
     owner: str
     reason: str
@@ -54,13 +45,7 @@ class RepairRefusal:
 
 @dataclass(frozen=True)
 class RepairResult:
-    """The result of a repair.
-
-    Attributes:
-        verified: the verification after the repair.
-        repaired: the paths of the replaced files.
-        refused: the artefacts that could not be repaired.
-    """
+    """The verification after a repair, the replaced files, and the artefacts that could not be repaired."""
 
     verified: VerifyResult
     repaired: tuple[Place, ...]
@@ -68,11 +53,7 @@ class RepairResult:
 
 
 def repair(scope: VerifyScope, trusted: Slicings) -> RepairResult:
-    """Verify a scope, repair its faults, and verify it again.
-
-    Args:
-        scope: what to repair.
-        trusted: slicings that may be imported if a record names them.
+    """Verify a scope, repair its faults, and verify it again; slicings are imported only if they are trusted.
 
     Raises:
         StorageFailed: the disk or store refused an operation.
@@ -80,24 +61,20 @@ def repair(scope: VerifyScope, trusted: Slicings) -> RepairResult:
     verified = verify(scope)
     if not verified.faults:
         return RepairResult(verified, (), ())
-    repaired, refused = _repair_faults(verified, _repair_steps(trusted))
+    repaired, refused = _repair_faults(verified, trusted)
     return RepairResult(verify(scope) if repaired else verified, tuple(repaired), tuple(refused))
 
 
-def _repair_steps(trusted: Slicings) -> tuple[RepairStep, ...]:
-    """Return how to repair each kind of file, in the order of dependency: a run needs its data set, and so on."""
-    return (
-        (("shard", "rejected"), repair_dataset),
-        (("validation table",), repair_validation),
-        (("parameters", "training table"), repair_run),
-        (("evaluation table",), partial(repair_evaluation, trusted=trusted)),
-        (("seeds table",), repair_group),
-        (("champion",), repair_champion),
-        (("answers",), repair_contest),
-    )
-
-
-def _repair_faults(verified: VerifyResult, steps: tuple[RepairStep, ...]) -> tuple[list[Place], list[RepairRefusal]]:
+def _repair_faults(verified: VerifyResult, trusted: Slicings) -> tuple[list[Place], list[RepairRefusal]]:
+    steps: dict[tuple[Kind, ...], RepairFunction] = {  # in the order of dependency: a run needs its data set
+        ("shard", "rejected"): repair_dataset,
+        ("validation table",): repair_validation,
+        ("parameters", "training table"): repair_run,
+        ("evaluation table",): partial(repair_evaluation, trusted=trusted),
+        ("seeds table",): repair_group,
+        ("champion",): repair_champion,
+        ("answers",): repair_contest,
+    }
     workspace = verified.scope.workspace
     scratch = repair_folder(local_folder_of(workspace))
     repaired = list[Place]()
@@ -105,7 +82,7 @@ def _repair_faults(verified: VerifyResult, steps: tuple[RepairStep, ...]) -> tup
         RepairRefusal(fault.owner, f"{fault.path}: {fault.remedy}", False) for fault in verified.faults if fault.remedy
     ]
     with remove_afterwards(scratch):
-        for kinds, repair_artefact in steps:
+        for kinds, repair_artefact in steps.items():
             for owner, paths in _paths_by_owner(verified.faults, kinds):
                 make_empty_folder(scratch)
                 try:

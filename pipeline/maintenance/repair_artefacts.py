@@ -5,61 +5,61 @@ scratch workspace. It returns the paths of the replaced files, and raises Corrup
 the artefact cannot be rebuilt; then nothing was changed.
 """
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from model.checkpoint import decode_parameters
 from model.errors import CorruptArtefact
 from pipeline.context import StageContext
-from pipeline.evaluate.evaluation_record import EvaluationRecord, load_evaluation
+from pipeline.evaluate.evaluation_record import load_evaluation
 from pipeline.evaluate.seeds import group_table, load_group
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.maintenance.rebuild import (
-    device_of,
+    copy_parameters,
     largest_difference,
     rebuild_dataset,
     rebuild_run,
     reevaluate_run,
     trusted_slicings,
 )
-from pipeline.maintenance.replace_files import (
-    RebuiltFile,
-    describe_rebuilt,
-    replace_differing_files,
-    replace_recorded_files,
-)
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, check_dataset, load_manifest
-from pipeline.preprocess.provenance import load_origin
 from pipeline.preprocess.validation import write_results
 from pipeline.preprocess.validation_config import ValidationRecord, load_validation, table_folder
 from pipeline.registry.contest import contest_folder, load_contest, write_contest
-from pipeline.registry.history import CHAMPION_NAME, champion_path, load_history
-from pipeline.storage.files import list_folders_with, write_atomically
+from pipeline.registry.history import champion_path, load_history
+from pipeline.storage.files import file_digest, list_folders_with, size_or_none, write_atomically
 from pipeline.storage.places import Place
-from pipeline.storage.tables import write_table
-from pipeline.storage.workspace import table_partition
-from pipeline.train.run_record import PARAMETERS_NAME, RUN_NAME, RunRecord, load_run, run_id
+from pipeline.storage.records import FileInfo
+from pipeline.storage.tables import TableFile, write_table
+from pipeline.train.run_record import PARAMETERS_NAME, RUN_NAME, load_run, run_id
+
+
+class RebuiltFile(NamedTuple):
+    """A rebuilt file that is not in place yet: the path that it replaces, where it is now, and its record."""
+
+    target: Place
+    source: Place
+    recorded: FileInfo
 
 
 def repair_dataset(workspace: Place, dataset_id: str, faulty: set[str], scratch: Path) -> list[Place]:
     """Preprocess the sources again, and replace damaged shards and the table of rejected examples."""
     folder = workspace / "datasets" / dataset_id
     manifest, _ = load_manifest(folder)
-    rebuilt = rebuild_dataset(load_origin(workspace, dataset_id), scratch)
-    files = [describe_rebuilt(folder / file.name, rebuilt.folder / file.name) for file in rebuilt.manifest.files()]
-    return replace_recorded_files(files, [(folder / file.name, file) for file in manifest.files()], faulty)
+    rebuilt = rebuild_dataset(workspace, dataset_id, scratch)
+    return _replace_recorded_files(_pair_files(manifest.files(), folder, rebuilt.folder), faulty)
 
 
 def repair_validation(workspace: Place, dataset_id: str, faulty: set[str], scratch: Path) -> list[Place]:
     """Validate the data set again with the recorded checks, and replace the table of results."""
     folder = workspace / "datasets" / dataset_id
-    dataset = Dataset(folder, *check_dataset(folder))
-    record = load_validation(workspace, dataset_id, dataset.digest)
-    baseline = _find_baseline(workspace, record)
-    rebuilt = write_results(scratch, dataset, record.checks, baseline)
-    source = table_folder(scratch, dataset_id) / rebuilt.table.name
-    table = describe_rebuilt(table_folder(workspace, dataset_id) / record.table.name, source)
-    return replace_recorded_files([table], [(table.target, record.table)], faulty)
+    manifest, digest = check_dataset(folder)
+    record = load_validation(workspace, dataset_id, digest)
+    write_results(scratch, Dataset(folder, manifest, digest), record.checks, _find_baseline(workspace, record))
+    target = table_folder(workspace, dataset_id)
+    return _replace_recorded_files(_pair_files([record.table], target, table_folder(scratch, dataset_id)), faulty)
 
 
 def _find_baseline(workspace: Place, record: ValidationRecord) -> Dataset | None:
@@ -81,73 +81,61 @@ def repair_run(workspace: Place, name: str, faulty: set[str], scratch: Path) -> 
     """
     folder = workspace / "runs" / name
     record = load_run(folder)
-    dataset = _check_dataset_of(workspace, record)
+    dataset = _load_dataset(workspace, record.dataset_id)
     if run_id(dataset.digest, record.config) != name:
         raise CorruptArtefact(f"{name} was trained by other versions of backbeam or TensorFlow, or on other data")
-    retrained = rebuild_run(workspace, record.config, device_of(record), dataset, scratch)
-    parameters = describe_rebuilt(folder / PARAMETERS_NAME, scratch / "runs" / name / PARAMETERS_NAME)
-    _check_same_parameters(parameters, record.parameters.sha256)
-    tables = _describe_tables(workspace, retrained, scratch)
+    retrained = rebuild_run(workspace, record, dataset, scratch)
+    source = scratch / "runs" / name
+    parameters = RebuiltFile(folder / PARAMETERS_NAME, source / PARAMETERS_NAME, record.parameters)
+    _check_same_parameters(parameters)
+    tables = _pair_tables(retrained.tables, workspace, name, scratch)
     if not faulty & {str(table.target) for table in tables}:
-        return replace_recorded_files([parameters], [(parameters.target, record.parameters)], faulty)
-    new_record = scratch / "runs" / name / RUN_NAME
-    write_atomically(new_record, record.model_copy(update={"tables": retrained.tables}).to_json())
-    return replace_differing_files([parameters, *tables, describe_rebuilt(folder / RUN_NAME, new_record)])
+        return _replace_recorded_files([parameters], faulty)
+    write_atomically(source / RUN_NAME, record.model_copy(update={"tables": retrained.tables}).to_json())
+    files = [(file.target, file.source) for file in (parameters, *tables)]
+    files.append((folder / RUN_NAME, source / RUN_NAME))  # the record last
+    return _replace_files([pair for pair in files if not _are_equal(*pair)])
 
 
-def _check_dataset_of(workspace: Place, run: RunRecord) -> Dataset:
-    folder = workspace / "datasets" / run.dataset_id
+def _load_dataset(workspace: Place, dataset_id: str) -> Dataset:
+    folder = workspace / "datasets" / dataset_id
     return Dataset(folder, *check_dataset(folder))
 
 
-def _check_same_parameters(rebuilt: RebuiltFile, digest: str) -> None:
+def _check_same_parameters(rebuilt: RebuiltFile) -> None:
     """Raise CorruptArtefact if retraining gave other parameters than the recorded ones."""
-    if rebuilt.info.sha256 == digest:
+    digest = file_digest(rebuilt.source)
+    if digest == rebuilt.recorded.sha256:
         return
+    try:
+        damaged = decode_parameters(rebuilt.target.read_bytes())
+        difference = f"by up to {largest_difference(damaged, decode_parameters(rebuilt.source.read_bytes())):.3g}"
+    except (CorruptArtefact, FileNotFoundError):
+        difference = f"SHA-256 {digest}"
     raise CorruptArtefact(
-        f"{rebuilt.target}: trained again, the parameters are others ({_describe_difference(rebuilt)}): nothing was "
+        f"{rebuilt.target}: trained again, the parameters are others ({difference}): nothing was "
         "changed. Another processor and other versions round differently, and so may a process that has trained other "
         f"networks before: try `backbeam verify --repair {rebuilt.target.parent}`, which trains this run alone"
     )
 
 
-def _describe_difference(rebuilt: RebuiltFile) -> str:
-    try:
-        damaged = decode_parameters(rebuilt.target.read_bytes())
-        retrained = decode_parameters(rebuilt.source.read_bytes())
-    except (CorruptArtefact, FileNotFoundError):
-        return f"SHA-256 {rebuilt.info.sha256}"
-    return f"by up to {largest_difference(damaged, retrained):.3g}"
-
-
-def _describe_tables(workspace: Place, record: RunRecord | EvaluationRecord, scratch: Path) -> list[RebuiltFile]:
-    run_id = record.run_id
-    return [
-        describe_rebuilt(file.folder(workspace, run_id) / file.name, file.folder(scratch, run_id) / file.name)
-        for file in record.tables
-    ]
-
-
 def repair_evaluation(workspace: Place, name: str, faulty: set[str], scratch: Path, trusted: Slicings) -> list[Place]:
     """Evaluate a run again, and replace damaged tables; see `trusted_slicings` for `trusted`."""
-    folder = workspace / "runs" / name
-    run = load_run(folder)
+    run = load_run(workspace / "runs" / name)
     record = load_evaluation(workspace, run)
-    dataset = _check_dataset_of(workspace, run)
-    rebuilt = reevaluate_run(run, folder, dataset, trusted_slicings(record, trusted), scratch)
-    recorded = [(file.folder(workspace, name) / file.name, file) for file in record.tables]
-    return replace_recorded_files(_describe_tables(workspace, rebuilt, scratch), recorded, faulty)
+    dataset = _load_dataset(workspace, run.dataset_id)
+    reevaluate_run(workspace, run, dataset, trusted_slicings(record, trusted), scratch)
+    return _replace_recorded_files(_pair_tables(record.tables, workspace, name, scratch), faulty)
 
 
 def repair_group(workspace: Place, group: str, faulty: set[str], scratch: Path) -> list[Place]:
     """Aggregate the evaluations of a group of runs again, and replace the table `seeds`."""
     record = load_group(workspace, group)
-    table = workspace / table_partition("seeds", group) / "seeds.parquet"
     runs = [load_run(workspace / "runs" / name) for name in record.run_ids]
     evaluations = [load_evaluation(workspace, run) for run in runs]
-    source = scratch / "seeds.parquet"
-    write_table(source, group_table(runs, evaluations))
-    return replace_recorded_files([describe_rebuilt(table, source)], [(table, record.table)], faulty)
+    tables = _pair_tables([record.table], workspace, group, scratch)
+    write_table(tables[0].source, group_table(runs, evaluations))
+    return _replace_recorded_files(tables, faulty)
 
 
 def repair_champion(workspace: Place, _: str, faulty: set[str], scratch: Path) -> list[Place]:
@@ -156,8 +144,8 @@ def repair_champion(workspace: Place, _: str, faulty: set[str], scratch: Path) -
     champion = load_history(workspace).champion
     if champion is None:
         raise CorruptArtefact(f"{path}: the history names no champion: put the history back from a copy, or delete it")
-    write_atomically(scratch / CHAMPION_NAME, champion.to_json())
-    return replace_differing_files([describe_rebuilt(path, scratch / CHAMPION_NAME)])
+    write_atomically(path, champion.to_json())
+    return [path]
 
 
 def repair_contest(workspace: Place, owner: str, faulty: set[str], scratch: Path) -> list[Place]:
@@ -166,9 +154,42 @@ def repair_contest(workspace: Place, owner: str, faulty: set[str], scratch: Path
     folder = contest_folder(workspace, dataset_id, run_id)
     rebuilt = contest_folder(scratch, dataset_id, run_id)
     run = load_run(workspace / "runs" / run_id)
-    parameters = run.parameters.read(workspace / "runs" / run_id)
-    write_atomically(scratch / "runs" / run_id / run.parameters.name, parameters)
-    dataset = workspace / "datasets" / dataset_id
-    write_contest(StageContext(scratch, ()), Dataset(dataset, *check_dataset(dataset)), run, rebuilt)
-    files = [describe_rebuilt(folder / file.name, rebuilt / file.name) for file in load_contest(rebuilt).files]
-    return replace_recorded_files(files, [(folder / file.name, file) for file in load_contest(folder).files], faulty)
+    copy_parameters(workspace, run, scratch)
+    write_contest(StageContext(scratch, ()), _load_dataset(workspace, dataset_id), run, rebuilt)
+    return _replace_recorded_files(_pair_files(load_contest(folder).files, folder, rebuilt), faulty)
+
+
+def _pair_files(files: Iterable[FileInfo], folder: Place, rebuilt: Place) -> list[RebuiltFile]:
+    return [RebuiltFile(folder / file.name, rebuilt / file.name, file) for file in files]
+
+
+def _pair_tables(tables: Iterable[TableFile], workspace: Place, owner: str, scratch: Path) -> list[RebuiltFile]:
+    return [
+        RebuiltFile(table.folder(workspace, owner) / table.name, table.folder(scratch, owner) / table.name, table)
+        for table in tables
+    ]
+
+
+def _replace_recorded_files(files: Sequence[RebuiltFile], faulty: set[str]) -> list[Place]:
+    """Replace the damaged files; raises CorruptArtefact if a rebuilt one does not have the recorded SHA-256."""
+    chosen = [file for file in files if str(file.target) in faulty]
+    for file in chosen:
+        digest = file_digest(file.source)
+        if digest != file.recorded.sha256:
+            raise CorruptArtefact(
+                f"{file.target}: made again it has SHA-256 {digest}, and its record says {file.recorded.sha256}: "
+                "nothing was changed"
+            )
+    return _replace_files([(file.target, file.source) for file in chosen])
+
+
+def _replace_files(files: Iterable[tuple[Place, Place]]) -> list[Place]:
+    replaced = []
+    for target, source in files:
+        write_atomically(target, source.read_bytes())
+        replaced.append(target)
+    return replaced
+
+
+def _are_equal(first: Place, second: Place) -> bool:
+    return size_or_none(first) == size_or_none(second) and file_digest(first) == file_digest(second)

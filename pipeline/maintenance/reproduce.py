@@ -1,7 +1,7 @@
 """Reproduce a run from its sources in a fresh workspace, and compare every artefact with the recorded one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -12,7 +12,6 @@ from model.checkpoint import decode_parameters
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, SplitResult, load_evaluation
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.maintenance.rebuild import (
-    device_of,
     largest_difference,
     rebuild_dataset,
     rebuild_run,
@@ -20,13 +19,10 @@ from pipeline.maintenance.rebuild import (
     trusted_slicings,
 )
 from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import Manifest, load_manifest
-from pipeline.preprocess.provenance import load_origin
-from pipeline.preprocess.stage import config_from_origin
+from pipeline.preprocess.manifest import MANIFEST_NAME, load_manifest
 from pipeline.storage.places import Place
 from pipeline.storage.schemas import ORIGIN
 from pipeline.storage.tables import TableFile, decode_table, encode_table
-from pipeline.storage.workspace import default_cache
 from pipeline.train.environment import compare_conditions
 from pipeline.train.run_lookup import find_run_folder, load_dataset_of
 from pipeline.train.run_record import RunRecord, load_run
@@ -39,13 +35,7 @@ _TIMES = ("seconds",)  # columns that contain durations, which differ each time
 
 @dataclass(frozen=True)
 class ArtefactComparison:
-    """The comparison of a recorded artefact with the reproduced one.
-
-    Attributes:
-        artefact: the kind and name of the artefact.
-        verdict: whether they are equal.
-        detail: what was compared, or by how much they differ.
-    """
+    """Whether a recorded artefact equals the reproduced one; the detail says what was compared, or how they differ."""
 
     artefact: str
     verdict: Verdict
@@ -75,10 +65,10 @@ class ReproduceResult:
 def reproduce_run(
     workspace: Place, wanted: str | None, sources: tuple[str, ...], fresh: Path, trusted: Slicings
 ) -> ReproduceResult:
-    """Preprocess, train and evaluate again, and compare; the workspace is only read.
+    """Preprocess, train and evaluate again in a fresh workspace, and compare; the workspace is only read.
 
     Args:
-        workspace: the workspace with the run.
+        workspace: holds the run.
         wanted: the run's id or the beginning of it; None for the only run.
         sources: the paths or URIs of the data set's sources; empty for the recorded ones.
         fresh: an empty workspace.
@@ -95,43 +85,34 @@ def reproduce_run(
     # before the stages, which take long, so that a slicing that is not trusted is refused at once
     slicings = trusted_slicings(evaluation, trusted) if evaluation else {}
     old_dataset = load_dataset_of(workspace, run, load_manifest)
-    new_dataset = _rebuild_dataset(workspace, run, sources, fresh)
-    new_run = rebuild_run(workspace, run.config, device_of(run), new_dataset, fresh)
+    new_dataset = rebuild_dataset(workspace, run.dataset_id, fresh, sources)
+    new_run = rebuild_run(workspace, run, new_dataset, fresh)
     comparisons = [*_compare_datasets(old_dataset, new_dataset), _compare_parameters(workspace, run, fresh, new_run)]
     comparisons += _compare_tables("training", workspace, run, fresh, new_run)
     if evaluation:
-        new_evaluation = reevaluate_run(new_run, fresh / "runs" / new_run.run_id, new_dataset, slicings, fresh)
+        new_evaluation = reevaluate_run(fresh, new_run, new_dataset, slicings, fresh)
         comparisons += _compare_tables("evaluation", workspace, evaluation, fresh, new_evaluation)
         comparisons += _compare_figures(evaluation, new_evaluation)
     return ReproduceResult(run, tuple(comparisons), compare_conditions(run, new_run))
 
 
-def _rebuild_dataset(workspace: Place, run: RunRecord, sources: tuple[str, ...], fresh: Path) -> Dataset:
-    origin = load_origin(workspace, run.dataset_id)
-    options = config_from_origin(origin, default_cache())
-    return rebuild_dataset(origin, fresh, replace(options, datasets=sources) if sources else options)
-
-
 def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[ArtefactComparison]:
-    """Compare the digests that the manifests give for each file, and those of the manifests themselves."""
-    old_digests = _digests_by_name(old.manifest)
-    new_digests = _digests_by_name(new.manifest)
-    for name in sorted({*old_digests, *new_digests}):
-        yield _compare_digests(
-            f"data set {name}", old_digests.get(name, "not there"), new_digests.get(name, "not there")
-        )
-    yield _compare_digests("data set manifest.json", old.digest, new.digest)
+    """Compare the digests that the manifests give for each file, and those of the manifests themselves, the last."""
+    old_digests = _digests_by_name(old)
+    new_digests = _digests_by_name(new)
+    for name in sorted({*old_digests, *new_digests}, key=lambda name: (name == MANIFEST_NAME, name)):
+        old_digest = old_digests.get(name, "not there")
+        new_digest = new_digests.get(name, "not there")
+        detail = f"SHA-256 {old_digest} then, {new_digest} now"
+        yield _compare(f"data set {name}", old_digest == new_digest, f"SHA-256 {old_digest}", detail)
 
 
-def _digests_by_name(manifest: Manifest) -> dict[str, str]:
+def _digests_by_name(dataset: Dataset) -> dict[str, str]:
+    manifest = dataset.manifest
     shards = (shard for split in manifest.splits.values() for shard in split.shards)
     digests = {f"{manifest.id_of(shard)}/{shard.name}": shard.sha256 for shard in shards}
     rejected = {manifest.rejected.name: manifest.rejected.sha256} if manifest.rejected else {}
-    return digests | rejected
-
-
-def _compare_digests(artefact: str, old: str, new: str) -> ArtefactComparison:
-    return _compare(artefact, old == new, f"SHA-256 {old}", f"SHA-256 {old} then, {new} now")
+    return digests | rejected | {MANIFEST_NAME: dataset.digest}
 
 
 def _compare_parameters(workspace: Place, run: RunRecord, fresh: Path, new_run: RunRecord) -> ArtefactComparison:
@@ -156,10 +137,10 @@ def _compare_tables(kind: str, workspace: Place, old: Tables, fresh: Path, new: 
         elif old_file.sha256 == new_file.sha256:
             yield ArtefactComparison(artefact, "equal", f"SHA-256 {old_file.sha256}")
         else:
-            old_rows = _read_comparable(old_file, workspace, old.run_id)
-            new_rows = _read_comparable(new_file, fresh, new.run_id)
-            difference = _describe_difference(old_rows, new_rows)
-            yield _compare(artefact, _are_equal(old_rows, new_rows), "the same rows, times left out", difference)
+            difference = _describe_difference(
+                _read_comparable(old_file, workspace, old.run_id), _read_comparable(new_file, fresh, new.run_id)
+            )
+            yield _compare(artefact, not difference, "the same rows, times left out", difference)
 
 
 def _read_comparable(file: TableFile, workspace: Place, run_id: str) -> pa.Table:
@@ -169,16 +150,12 @@ def _read_comparable(file: TableFile, workspace: Place, run_id: str) -> pa.Table
     return table.drop_columns([name for name in table.column_names if name in (*ORIGIN, *_TIMES)])
 
 
-def _are_equal(old: pa.Table, new: pa.Table) -> bool:
-    """Compare two tables bit by bit; `pa.Table.equals` would say that NaN differs from NaN."""
-    return encode_table(old) == encode_table(new)
-
-
 def _describe_difference(old: pa.Table, new: pa.Table) -> str:
-    """Name the columns in which two tables differ, with the largest difference of numeric ones."""
+    """Name the columns in which two tables differ, with the largest difference of numeric ones; empty if none does."""
     if old.schema != new.schema or len(old) != len(new):
         return f"{len(old)} rows then, {len(new)} now, or other columns"
-    names = [name for name in old.column_names if not _are_equal(old.select([name]), new.select([name]))]
+    # bit by bit; `pa.Table.equals` would say that NaN differs from NaN
+    names = [name for name in old.column_names if encode_table(old.select([name])) != encode_table(new.select([name]))]
     return ", ".join(_describe_column(name, old.column(name), new.column(name)) for name in names)
 
 

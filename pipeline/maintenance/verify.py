@@ -43,20 +43,14 @@ def find_scope(place: Place) -> VerifyScope:
     Raises:
         BadUsage: the path is neither.
     """
-    if _is_below(place, "datasets"):
-        return VerifyScope(place.parent.parent, dataset=place.name)
-    if _is_below(place, "runs"):
-        return VerifyScope(place.parent.parent, run=place.name)
+    parent = str(place).rpartition("/")[0].rpartition("/")[2]  # empty for a bucket, which has no `Place.parent`
+    if parent in ("datasets", "runs"):
+        return VerifyScope(place.parent.parent, parent, place.name)
     if not any((place / name).is_dir() for name in _FOLDERS):
         raise BadUsage(
             f"{place} is no workspace, nor the folder of a data set or run in one: there is nothing to check"
         )
     return VerifyScope(place)
-
-
-def _is_below(place: Place, name: str) -> bool:
-    parts = str(place).split("/")
-    return len(parts) > 2 and parts[-2] == name
 
 
 def verify(scope: VerifyScope) -> VerifyResult:
@@ -66,15 +60,16 @@ def verify(scope: VerifyScope) -> VerifyResult:
         OSError: the disk cannot read a file.
         StorageFailed: the store cannot read a file.
     """
+    workspace = scope.workspace
     items = take_inventory(scope)
     checked = list[Fault | CheckedItem]()
 
     def fraction_done() -> float:
         return len(checked) / max(1, len(items))
 
-    with show_progress("verify", len(items), "files", fraction_done, poll_interval(scope.workspace)):
+    with show_progress("verify", len(items), "files", fraction_done, poll_interval(workspace)):
         for item in items:
-            checked.append(_check(item))
+            checked.append(_check_item(item))
     checked.extend(_find_unnamed_tables(scope, items))
     faults = {str(item.path): item for item in checked if isinstance(item, Fault)}
     intact = [item for item in checked if isinstance(item, CheckedItem)]
@@ -84,11 +79,11 @@ def verify(scope: VerifyScope) -> VerifyResult:
         num_files=len(intact) + len(faults) - num_stray,
         num_bytes=sum(item.num_bytes for item in intact),
         faults=tuple(faults[path] for path in sorted(faults)),
-        leftovers=_list_leftovers(scope),
+        leftovers=tuple(list_stale_files(workspace)) if isinstance(workspace, Path) and scope.owner is None else (),
     )
 
 
-def _check(item: Item) -> Fault | CheckedItem:
+def _check_item(item: Item) -> Fault | CheckedItem:
     if not isinstance(item, ExpectedFile):
         return item
     return check_expected(item) or CheckedItem(item.path, item.info.num_bytes)
@@ -104,16 +99,9 @@ def _find_unnamed_tables(scope: VerifyScope, items: Iterable[Item]) -> Iterator[
     for path in list_files(scope.workspace / "reports", "*/*/*.parquet"):
         table = path.parent.parent.name
         owner = path.parent.name.partition("=")[2]
-        if str(path) in named or owner in unknown or (scope.is_part and owner not in (scope.dataset, scope.run)):
+        if str(path) in named or owner in unknown or scope.owner not in (None, owner):
             continue
         if table == "seeds":
             yield Fault("group", owner, group_path(scope.workspace, owner), f"the record of {path}", "nothing")
         else:
             yield Fault("stray", owner, path, "nothing: no record names it", "a file")
-
-
-def _list_leftovers(scope: VerifyScope) -> tuple[Path, ...]:
-    workspace = scope.workspace
-    if not isinstance(workspace, Path) or scope.is_part:
-        return ()
-    return tuple(list_stale_files(workspace))

@@ -10,7 +10,7 @@ from pathlib import Path
 from model.checkpoint import decode_parameters
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.examples import decode
-from pipeline.cli.config import read_slices, resolve_training, resolve_validation
+from pipeline.cli.config import read_tables, resolve_training, resolve_validation
 from pipeline.evaluate import predict
 from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.seeds import GroupRecord
@@ -134,7 +134,7 @@ def toml(data: bytes) -> None:
         with suppress(BadUsage):
             read()
     with suppress(BadUsage):
-        read_slices(path)
+        read_tables(path)
 
 
 def table(data: bytes) -> None:

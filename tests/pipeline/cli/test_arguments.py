@@ -4,8 +4,8 @@ import pytest
 import typer
 
 from model.errors import BadUsage
-from pipeline.cli.arguments import MOST_CHARACTERS, refuse_long_arguments, refuse_secrets
-from pipeline.cli.option_values import MOST_REASON, refuse_long_reason, refuse_nan
+from pipeline.cli.arguments import MOST_CHARACTERS, refuse_long_arguments, refuse_secrets, split_arguments
+from pipeline.cli.options import MOST_REASON, refuse_long_reason, refuse_nan
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,11 @@ def test_search_for_secrets_takes_linear_time(text):
     started = time.process_time()
     refuse_secrets([text])
     assert time.process_time() - started < 5
+
+
+def test_arguments_after_two_dashes_go_to_beam():
+    assert split_arguments(["run", "--", "--runner=X", "--", "y"]) == (["run"], ["--runner=X", "--", "y"])
+    assert split_arguments(["run"]) == (["run"], [])
 
 
 def test_too_long_argument_is_rejected():

@@ -20,58 +20,42 @@ class SeedOptions:
     seed: Annotated[int | None, typer.Option()] = None
 
 
-@dataclass(frozen=True)
-class OtherSeedOptions(SeedOptions):
-    pass
-
-
-def build_app():
-    calls = []
-
-    def command(
-        context: typer.Context,
-        *,
-        source: Annotated[str, typer.Argument()] = "none",
-        size: SizeOptions,
-        quiet: Annotated[bool, typer.Option("--quiet")] = False,
-        seed: SeedOptions,
-    ) -> None:
-        """Train."""
-        calls.append((context.obj, source, size, quiet, seed))
-
-    app = typer.Typer()
-    flat = flatten_option_groups(command)
-    app.command()(flat)
-    return app, flat, calls
+def record_call(
+    context: typer.Context,
+    *,
+    source: Annotated[str, typer.Argument()] = "none",
+    size: SizeOptions,
+    quiet: Annotated[bool, typer.Option("--quiet")] = False,
+    seed: SeedOptions,
+) -> None:
+    """Train."""
+    context.obj.append((source, size, quiet, seed))
 
 
 def test_options_stand_in_the_order_of_the_parameters():
-    _, flat, _ = build_app()
+    flat = flatten_option_groups(record_call)
     assert list(inspect.signature(flat).parameters) == ["context", "source", "height", "names", "quiet", "seed"]
-    assert (flat.__name__, flat.__doc__) == ("command", "Train.")
+    assert (flat.__name__, flat.__doc__) == ("record_call", "Train.")
 
 
-def test_groups_are_built_from_options():
-    app, _, calls = build_app()
-    arguments = ["digits", "--height", "3", "--name", "c", "--seed", "5", "--quiet"]
-    assert CliRunner().invoke(app, arguments, obj="beam").exit_code == 0
-    assert calls == [("beam", "digits", SizeOptions(3, ["c"]), True, SeedOptions(5))]
-
-
-def test_defaults_are_those_of_the_fields():
-    app, _, calls = build_app()
-    assert CliRunner().invoke(app, [], obj=()).exit_code == 0
-    assert calls == [((), "none", SizeOptions(1, ["a", "b"]), False, SeedOptions(None))]
-
-
-def test_limits_of_a_field_are_checked():
-    app, _, calls = build_app()
-    assert CliRunner().invoke(app, ["--height", "10"]).exit_code == 2
-    assert calls == []
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        ("digits --height 3 --name c --seed 5 --quiet", 0, [("digits", SizeOptions(3, ["c"]), True, SeedOptions(5))]),
+        ("", 0, [("none", SizeOptions(1, ["a", "b"]), False, SeedOptions(None))]),
+        ("--height 10", 2, []),
+    ],
+)
+def test_groups_are_built_from_options(arguments, code, expected):
+    app = typer.Typer()
+    app.command()(flatten_option_groups(record_call))
+    calls = []
+    assert CliRunner().invoke(app, arguments.split(), obj=calls).exit_code == code
+    assert calls == expected
 
 
 def test_two_options_of_one_name_are_rejected():
-    def command(first: SeedOptions, second: OtherSeedOptions) -> None: ...
+    def command(first: SeedOptions, second: SeedOptions) -> None: ...
 
     with pytest.raises(ValueError, match="duplicate parameter name: 'seed'"):
         flatten_option_groups(command)

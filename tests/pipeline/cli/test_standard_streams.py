@@ -16,6 +16,8 @@ from pipeline.context import quiet_imports
 from pipeline.progress import dropped_error, open_messages
 from tests.helpers import BACKBEAM
 
+RESULTS = (["--version"], ["--help"], ["recipes"], ["recipes", "--json"], ["run", "--help"])
+
 
 @pytest.fixture
 def protected(monkeypatch):
@@ -54,9 +56,7 @@ def run_main(monkeypatch, *arguments):
     return ended.value.code
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--version"], ["--help"], ["recipes"], ["recipes", "--json"], ["run", "--help"]]
-)
+@pytest.mark.parametrize("arguments", RESULTS, ids=" ".join)
 def test_result_that_does_not_fit_on_disk_is_storage_failure(arguments, protected, full, monkeypatch, tmp_path):
     with (tmp_path / "errors").open("w") as errors:
         protected(full, errors.fileno())
@@ -66,9 +66,7 @@ def test_result_that_does_not_fit_on_disk_is_storage_failure(arguments, protecte
     )
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--version"], ["--help"], ["recipes"], ["recipes", "--json"], ["run", "--help"]]
-)
+@pytest.mark.parametrize("arguments", RESULTS, ids=" ".join)
 def test_result_without_reader_ends_without_message(arguments, protected, monkeypatch, tmp_path):
     reader, writer = os.pipe()
     os.close(reader)

@@ -1,12 +1,12 @@
-"""Single options and arguments that several commands take. Options taken together are dataclasses in other files."""
+"""Single options and arguments of commands, with their parsers; `*_options.py` hold the groups of options."""
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.option_values import MOST_REASON, refuse_long_reason
-from pipeline.storage.places import Place, place_of
+from pipeline.storage.places import Place, is_remote, place_of
 
 if TYPE_CHECKING:
     PlaceValue = Place
@@ -14,6 +14,40 @@ else:
     PlaceValue = Path  # Typer does not accept unions; the option's parser returns a Place
 
 DEFAULT_WORKSPACE: Place = Path("backbeam-workspace")
+MOST_REASON = 1000  # characters
+MOST_SECONDS = 366 * 86_400
+
+
+def local_folder(folder: str | Path) -> Path:
+    """Return a folder or file of this machine; raises BadParameter for a URI, which would become a local name."""
+    if is_remote(str(folder)):
+        raise typer.BadParameter(f"{folder} is a URI, and this is a folder of this machine")
+    return Path(folder)
+
+
+def refuse_nan(seconds: float) -> float:
+    """Return a number; raises BadParameter if it is NaN, which no comparison with a limit detects."""
+    if math.isnan(seconds):
+        raise typer.BadParameter("nan is not a number of seconds")
+    return seconds
+
+
+def refuse_long_reason(reason: str) -> str:
+    """Return a reason; raises BadParameter if it is too long for the history."""
+    if len(reason) > MOST_REASON:
+        raise typer.BadParameter(f"{len(reason):,} characters, expected at most {MOST_REASON:,}")
+    return reason
+
+
+def seconds_option(help_text: str) -> Any:
+    """Return an option that takes a number of seconds."""
+    return typer.Option(min=0, max=MOST_SECONDS, callback=refuse_nan, metavar="SECONDS", help=help_text)
+
+
+def local_option(metavar: str, help_text: str, envvar: str | None = None) -> Any:
+    """Return an option that takes a folder or file of this machine."""
+    return typer.Option(parser=local_folder, metavar=metavar, help=help_text, envvar=envvar)
+
 
 Workspace = Annotated[
     PlaceValue,
@@ -23,20 +57,15 @@ Workspace = Annotated[
         help="Where everything goes: datasets/, runs/ and reports/; a folder, or s3://, gs:// or az://BUCKET/NAME.",
     ),
 ]
-
 DatasetArgument = Annotated[
     str | None, typer.Argument(help="A data set's id or its beginning; by default the only one.")
 ]
-
 RunArgument = Annotated[
     str | None, typer.Argument(help="A run's id or its beginning, or champion; by default the only one.")
 ]
-
 RecipeName = Annotated[
-    str | None,
-    typer.Option("--recipe", help="A name that `backbeam recipes` lists; by default article-manual."),
+    str | None, typer.Option("--recipe", help="A name that `backbeam recipes` lists; by default article-manual.")
 ]
-
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
@@ -45,19 +74,15 @@ ConfigFile = Annotated[
         "the checks; `slices` adds slices; `promotion` says what a new champion must show.",
     ),
 ]
-
 Layers = Annotated[str | None, typer.Option("--layers", help="Sizes from inputs to outputs, such as 784,100,10.")]
-
 Seed = Annotated[
     int | None,
     typer.Option(min=0, max=2**31 - 1, help="Seed of the starting parameters and the order of training; 1 by default."),
 ]
-
 Seeds = Annotated[
     str | None,
     typer.Option("--seeds", help="Several seeds, such as 1-5 or 1,3,10-12: a run for each, trained side by side."),
 ]
-
 Slices = Annotated[
     list[str] | None,
     typer.Option(
@@ -66,25 +91,19 @@ Slices = Annotated[
         help="Evaluate by slices of your own too: see docs/tables.md; may be given again.",
     ),
 ]
-
 Baseline = Annotated[
-    str | None,
-    typer.Option("--baseline", help="An earlier data set's id or its beginning, to look for drift from."),
+    str | None, typer.Option("--baseline", help="An earlier data set's id or its beginning, to look for drift from.")
 ]
-
 Device = Annotated[
     str, typer.Option("--device", help="auto (the first GPU, else the CPU), cpu, gpu, or gpu:N for that one alone.")
 ]
-
 Workers = Annotated[
     int | None,
     typer.Option(
         "--workers", min=1, max=1024, help="Processes that share the work of Beam; by default this one alone."
     ),
 ]
-
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
-
 Why = Annotated[
     str,
     typer.Option(
@@ -94,5 +113,4 @@ Why = Annotated[
         help=f"Your reason, for the history; at most {MOST_REASON:,} characters.",
     ),
 ]
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]

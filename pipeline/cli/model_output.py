@@ -1,0 +1,80 @@
+"""The text and JSON that `backbeam recipes`, `gradcheck`, `export` and `predict` print."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.recipes import Recipe, TrainingConfig
+from pipeline.cli.output import CommandOutput, Sheet
+from pipeline.cli.run_output import describe_run, describe_training
+from pipeline.evaluate.predict import PredictedImage
+from pipeline.train.run_lookup import TrainedModel
+
+if TYPE_CHECKING:
+    from model.gradcheck import GradientCheck  # imports TensorFlow
+
+
+def build_recipes_output(recipes: dict[str, Recipe]) -> CommandOutput:
+    """Return what each recipe trains, its source and its accuracy."""
+    result = {
+        name: recipe._asdict() | {"config": recipe.config.model_dump(mode="json")} for name, recipe in recipes.items()
+    }
+    lines = [
+        f"{name}\n  {describe_training(recipe.config)}\n  source     {recipe.source}\n  published  {recipe.published}\n"
+        f"  measured   {recipe.measured}\n"
+        for name, recipe in recipes.items()
+    ]
+    return result, [*lines]
+
+
+def build_gradient_checks_output(config: TrainingConfig, checks: "list[GradientCheck]") -> CommandOutput:
+    """Return the largest differences of the manual gradients from the other two, for each parameter."""
+    result = {
+        "recipe": config.recipe,
+        "layers": list(config.layers),
+        "agrees": all(check.holds for check in checks),
+        "parameters": [check._asdict() | {"holds": check.holds} for check in checks],
+    }
+    rows = [
+        (
+            str(check.layer),
+            check.parameter,
+            " x ".join(map(str, check.shape)),
+            f"{check.from_autodiff:.1e}",
+            f"{check.from_differences:.1e}",
+            "agrees" if check.holds else "DIFFERS",
+        )
+        for check in checks
+    ]
+    num_checked = max(check.num_checked for check in checks)
+    return result, [
+        f"{config.recipe}, {describe_training(config)}",
+        "largest difference of the manual gradient, over its largest value, in float64;",
+        f"from autodiff for every number, from central differences for up to {num_checked} of each",
+        Sheet(("#layer", "parameter", "#shape", "#from autodiff", "#from differences", ""), rows),
+    ]
+
+
+def build_export_output(model: TrainedModel, target: Path) -> CommandOutput:
+    """Return the exported run and the path of the export."""
+    result = {"run_id": model.run.run_id, "model_digest": model.run.parameters.sha256, "path": str(target)}
+    return result, [f"{model.run.run_id}: {describe_run(model.run)}", f"export  {target}"]
+
+
+def build_predictions_output(model: TrainedModel, predictions: list[PredictedImage]) -> CommandOutput:
+    """Return the predicted class and the runner-up of each image, with their confidences."""
+    result = {
+        "run_id": model.run.run_id,
+        "model_digest": model.run.parameters.sha256,
+        "predictions": [asdict(prediction) for prediction in predictions],
+    }
+    return result, [_format_prediction(prediction) for prediction in predictions]
+
+
+def _format_prediction(prediction: PredictedImage) -> str:
+    name = prediction.file.encode("utf-8", "replace").decode()  # a file name may hold bytes that are not UTF-8
+    image = name if prediction.index is None else f"{name}[{prediction.index}]"
+    line = f"{image}: {prediction.class_name} ({prediction.confidence:.3f})"
+    if prediction.runner_up is None:
+        return line
+    return f"{line}, then {prediction.runner_up} ({prediction.runner_up_confidence:.3f})"
