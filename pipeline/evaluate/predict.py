@@ -19,7 +19,8 @@ from pipeline.sources.idx_format import (
     read_body,
     read_header,
 )
-from pipeline.sources.images import Grey, decode_picture, is_picture, prepare_picture
+from pipeline.sources.image_decoding import Grey, decode_picture, is_picture
+from pipeline.sources.picture_conversion import prepare_picture
 from pipeline.storage.files import file_size, open_binary, read_range
 from pipeline.storage.places import Place, place_of
 from pipeline.train.run_lookup import Model

@@ -3,7 +3,7 @@
     block ranges -> cuts of blocks -> shards -> manifest
 
 Elements are blocks of thousands of examples; no Python code runs for each image, except where images must be decoded
-(`pipeline.sources.image_decoding`). Workers exchange examples through scratch files and the engine shuffles only their
+(`pipeline.sources.image_blocks`). Workers exchange examples through scratch files and the engine shuffles only their
 positions, unless workers share no disk (`pipeline.preprocess.shuffle_files`). So a worker holds one block or one shard
 in memory, and an engine that shuffles in memory holds neither.
 
@@ -142,7 +142,7 @@ def preprocess(
         stack.enter_context(remove_on_failure(folder))
         stack.enter_context(remove_afterwards(scratch))
         job = _plan(stack, scans, name, config, folder, scratch, max_rejected)
-        ranges = list(chain.from_iterable(scan.ranges(split) for split, scan in scans.splits.items()))
+        ranges = list(chain.from_iterable(scan.ranges for scan in scans.splits.values()))
         total = sum(block_range.num_examples for block_range in ranges)
         with show_progress("preprocess", total, "examples", partial(_share_done, job, total), poll_interval(folder)):
             run_pipeline(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))

@@ -97,8 +97,8 @@ def _preprocess_source(
     with log.timed("source"):
         # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
         from pipeline.preprocess.shards import check_size, choose_num_shards
-        from pipeline.sources.download import find_source
         from pipeline.sources.scan import scan_source
+        from pipeline.sources.source_lookup import find_source
 
         data_dir = options.data_dir if name in KNOWN or len(options.datasets) == 1 else None
         source = find_source(name, data_dir, options.cache_dir, options.pictures)

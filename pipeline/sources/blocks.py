@@ -4,12 +4,14 @@ A format scans its files once, in the driver. The scan gives the identity of eve
 Workers turn a range into blocks with a reader. `SplitScan` says how to add a format.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple, Protocol
 
+from model.errors import BadInput
 from model.examples import Examples
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
@@ -48,14 +50,7 @@ class BlockRange:
 
 @dataclass(frozen=True)
 class RejectedExamples:
-    """An example that is left out.
-
-    Attributes:
-        split: name of the split.
-        file: the source file that holds the example.
-        index: position in the split.
-        reason: why the example is unusable.
-    """
+    """An example that is left out: the source file that holds it, its position in the split, and why."""
 
     split: str
     file: str
@@ -73,13 +68,7 @@ class Block:
 
 
 class ExampleFormat(NamedTuple):
-    """The shape and label range of every example of a data set.
-
-    Attributes:
-        height: image height in pixels.
-        width: image width in pixels.
-        num_classes: labels are 0 .. num_classes - 1.
-    """
+    """The shape of every image of a data set in pixels; its labels are 0 .. num_classes - 1."""
 
     height: int
     width: int
@@ -108,41 +97,41 @@ class BlockReader(Protocol):
         """
 
 
-class SplitScan(Protocol):
+@dataclass(frozen=True)
+class SplitScan(ABC):
     """A split whose files have been read from end to end without an error.
 
     To add a file format:
 
     1. `sources/catalog.py`: define a NamedTuple that names the files of a data set (such as `ParquetSource`) and add
        it to `AnySource`.
-    2. `sources/download.py`: make `find_source` return it for the folders, files or URIs of that format.
-    3. A new module in `sources/` (`parquet_source.py` is an example): define a subclass of `BlockRange` and classes
-       with the methods of `SplitScan` and `BlockReader`, and `scan(source, num_classes) -> SourceScan`. `scan` reads
-       every file once and raises BadInput for files that are damaged or do not fit together. A single unusable example
-       is no error: the reader reports it as rejected. `image_decoding.py` decodes encoded images into blocks.
+    2. `sources/source_lookup.py`: make `find_source` return it for the folders, files or URIs of that format.
+    3. A new module in `sources/`: define `scan(source, num_classes) -> SourceScan`, which reads every file once and
+       raises BadInput for files that are damaged or do not fit together, and a subclass of `BlockRange`. A single
+       unusable example is no error: the reader reports it as rejected. For encoded images, subclass `EncodedRange`
+       of `image_blocks.py` (`image_folder.py` is an example), otherwise `SplitScan` (as `idx_source.py` does).
     4. `sources/scan.py`: call that function in `scan_source`.
-
     5. `preprocess/stage.py`: `_check_picture_options` refuses options that do not apply to the format. If several files
        are given as one name, as in TRAIN.parquet,TEST.parquet, `preprocess/provenance.py` splits them.
 
     Everything after that needs no change.
+
+    Attributes:
+        ranges: they cover the split in order.
+        image_size: height and width.
+        infos: the identity of the split by content; file names, times and compression of the container do not count.
     """
+
+    ranges: tuple[BlockRange, ...]
+    image_size: tuple[int, int]
+    infos: tuple[SourceInfo, ...]
 
     @property
     def num_examples(self) -> int:
         """Examples in the split, unusable ones included."""
+        return sum(block.num_examples for block in self.ranges)
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width."""
-
-    @property
-    def infos(self) -> tuple[SourceInfo, ...]:
-        """The identity of the split by content; file names, times and compression of the container do not count."""
-
-    def ranges(self, split: str) -> Iterator[BlockRange]:
-        """Cut the split, whose name is given, into ranges that cover it in order."""
-
+    @abstractmethod
     def open(self, stack: ExitStack, target: ExampleFormat, scratch: Place) -> BlockReader:
         """Make a reader for the ranges.
 
@@ -154,12 +143,7 @@ class SplitScan(Protocol):
 
 
 class SourceScan(NamedTuple):
-    """The scans of all splits of a source.
-
-    Attributes:
-        splits: by name.
-        class_names: in the order of the labels.
-    """
+    """The scans of all splits of a source by name, and the class names in the order of the labels."""
 
     splits: dict[str, SplitScan]
     class_names: tuple[str, ...]
@@ -178,3 +162,8 @@ class SourceScan(NamedTuple):
     def infos(self) -> tuple[SourceInfo, ...]:
         """The identity of every split."""
         return tuple(info for split in self.splits.values() for info in split.infos)
+
+
+def changed_since_scan(place: Place) -> BadInput:
+    """Return the error for a file whose content is not that of the scan."""
+    return BadInput(f"{place} changed while it was read: run again once nothing writes to it")

@@ -1,7 +1,5 @@
 """IDX, the file format of the MNIST family: big-endian magic number and sizes, then the bytes.
 
-Works on streams of untrusted bytes; `pipeline.sources.idx_source` reads the files of a data set.
-
 The magic number's third byte is the type (8: uint8), its fourth the number of dimensions. Source: Y. LeCun, C. Cortes
 and C. Burges, "The MNIST database of handwritten digits".
 """
@@ -15,6 +13,8 @@ from struct import unpack
 from typing import BinaryIO, NamedTuple
 
 from model.errors import BadInput
+from pipeline.storage.files import file_size, open_binary
+from pipeline.storage.places import Place
 
 IMAGES_MAGIC = 0x00000803
 LABELS_MAGIC = 0x00000801
@@ -52,18 +52,11 @@ class Header(NamedTuple):
 
 
 def read_header(stream: BinaryIO, magic: int, name: str) -> Header:
-    """Read and check the header of a decompressed IDX stream.
-
-    Args:
-        stream: at its start.
-        magic: the expected magic number.
-        name: name of the file in an error.
-
-    Returns:
-        the header; every size is at least 1.
+    """Read the header at the start of a decompressed stream; every size is at least 1.
 
     Raises:
-        BadInput: the file has another magic number, no examples, no pixels, or more than MAX_EXAMPLE_BYTES in one.
+        BadInput: the file, called by its name, has another magic number, no examples, no pixels, or more than
+            MAX_EXAMPLE_BYTES in one.
     """
     file_magic = _read_integers(stream, 1, name)[0]
     if file_magic != magic:
@@ -84,16 +77,10 @@ def read_header(stream: BinaryIO, magic: int, name: str) -> Header:
 
 
 def read_body(stream: BinaryIO, header: Header, block_bytes: int, name: str) -> Iterator[bytes]:
-    """Yield the bytes after the header, block by block, and check that their number is that of the header.
-
-    Args:
-        stream: positioned just after the header.
-        header: the header.
-        block_bytes: length of every block except the last, which may be shorter.
-        name: name of the file in an error.
+    """Yield the bytes after the header in blocks of block_bytes, of which the last may be shorter.
 
     Raises:
-        BadInput: the file is shorter or longer.
+        BadInput: the file, called by its name, is shorter or longer than the header promises.
     """
     remaining = prod(header.sizes)
     while remaining:
@@ -119,6 +106,22 @@ def check_room(header: Header, stored_bytes: int, compressed: bool, name: str) -
         raise BadInput(
             f"{name}: truncated: the header promises {header.total_bytes} bytes, found {stored_bytes} {kind}"
         )
+
+
+@contextmanager
+def open_idx(place: Place, magic: int) -> Iterator[tuple[Header, BinaryIO]]:
+    """Open a file, gzipped or not, for reading after its header; errors are those of the functions used.
+
+    Returns:
+        the header, with sizes that the stored file can hold, and the decompressed stream.
+    """
+    name = str(place)
+    with open_binary(place) as stored:
+        compressed = is_gzip(stored)
+        with decompressed(stored, name) as stream:
+            header = read_header(stream, magic, name)
+            check_room(header, file_size(place), compressed, name)
+            yield header, stream
 
 
 def may_be_idx(start: bytes) -> bool:

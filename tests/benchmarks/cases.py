@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from model.recipes import TrainingConfig, find_recipe, override
-from pipeline.sources.catalog import EMBEDDED, FILE_NAMES, find_idx_files
-from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, decompressed, read_body, read_header
-from pipeline.storage.files import open_binary
+from pipeline.sources.catalog import EMBEDDED
+from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, open_idx, read_body
+from pipeline.sources.source_lookup import find_idx_files
 from pipeline.storage.places import Place
 
 NUM_CHUNKS = 4  # of different batches; what lasts longer takes them again and again
@@ -87,13 +87,11 @@ def read_digits() -> tuple[str, np.ndarray, np.ndarray]:
     named = os.environ.get("BACKBEAM_TEST_DATA")
     folder = Path(named) / "mnist" if named else EMBEDDED / "mnist-5k"
     images, labels, *_ = find_idx_files(str(folder))
-    kinds = (images, IMAGES_MAGIC, FILE_NAMES[0]), (labels, LABELS_MAGIC, FILE_NAMES[1])
-    (pixels, sizes), (classes, _) = (_read_idx(*kind) for kind in kinds)
+    (pixels, sizes), (classes, _) = _read_idx(images, IMAGES_MAGIC), _read_idx(labels, LABELS_MAGIC)
     return folder.name, pixels.reshape(sizes[0], -1), classes
 
 
-def _read_idx(place: Place, magic: int, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
-    with open_binary(place) as stored, decompressed(stored, name) as stream:
-        header = read_header(stream, magic, name)
-        data = b"".join(read_body(stream, header, 2**22, name))
+def _read_idx(place: Place, magic: int) -> tuple[np.ndarray, tuple[int, ...]]:
+    with open_idx(place, magic) as (header, stream):
+        data = b"".join(read_body(stream, header, 2**22, str(place)))
     return np.frombuffer(data, np.uint8), header.sizes

@@ -15,8 +15,8 @@ from pipeline.preprocess import beam_job
 from pipeline.preprocess.beam_job import SplitTotals, merge, preprocess
 from pipeline.preprocess.manifest import PreprocessConfig, check_dataset, dataset_id
 from pipeline.preprocess.shards import encode_shard, keys_of, shard_name, shard_of, split_num_shards
-from pipeline.sources.download import find_source
 from pipeline.sources.scan import scan_source
+from pipeline.sources.source_lookup import find_source
 from pipeline.storage.tables import read_table
 from tests.helpers import Digits, contents, labels_bytes
 

@@ -13,8 +13,8 @@ from model.errors import BadInput
 from pipeline.evaluate.predict import predict_images
 from pipeline.sources import idx_format as idx
 from pipeline.sources.catalog import FILE_NAMES
-from pipeline.sources.download import find_source
 from pipeline.sources.scan import scan_source
+from pipeline.sources.source_lookup import find_source
 from tests.helpers import images_bytes, labels_bytes
 
 

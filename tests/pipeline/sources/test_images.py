@@ -12,17 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from model.errors import BadInput
-from pipeline.sources.images import (
-    FORMATS,
-    MAX_PIXELS,
-    MIN_CONTRAST,
-    crop,
-    decode_picture,
-    find_ink,
-    is_picture,
-    place,
-    prepare_picture,
-)
+from pipeline.sources.image_decoding import FORMATS, MAX_PIXELS, decode_picture, is_picture
+from pipeline.sources.picture_conversion import MIN_CONTRAST, centre_ink, crop_to_ink, find_ink, prepare_picture
 
 # a 7 of 40 x 40 pixels, bright on black
 SEVEN = np.zeros((40, 40), np.uint8)
@@ -149,7 +140,7 @@ def test_placement_agrees_with_canonical_mnist(mnist_folder):
     for image in images:
         rows, columns = (np.flatnonzero(image.any(axis=axis)) for axis in (1, 0))
         ink = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        num_equal += np.array_equal(place(ink, 28, 28), image)
+        num_equal += np.array_equal(centre_ink(ink, 28, 28), image)
     assert num_equal >= 9990
 
 
@@ -169,7 +160,7 @@ def test_any_size_is_converted_to_any_size(height, width, to_height, to_width, s
 
 def test_crop_ignores_the_faintest_ink():
     ink = np.array([[0, 0, 0, 0], [0, 60, 255, 0], [0, 0, 64, 0]], np.uint8)
-    assert np.array_equal(crop(ink), [[255], [64]])
+    assert np.array_equal(crop_to_ink(ink), [[255], [64]])
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from pipeline.preprocess.manifest import PreprocessConfig, check_dataset, datase
 from pipeline.preprocess.shards import read_shard
 from pipeline.sources import parquet_source
 from pipeline.sources.catalog import PictureOptions
-from pipeline.sources.download import find_source
 from pipeline.sources.parquet_columns import detect_columns, read_class_names
 from pipeline.sources.scan import scan_source
+from pipeline.sources.source_lookup import find_source
 from pipeline.storage.tables import read_table
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import png, rows_table, split_of, write_rows, write_tree
@@ -290,7 +290,7 @@ def peak():  # of this process alone: ru_maxrss starts at the peak of the parent
 num_bytes = 0
 with open_parquet(Path(sys.argv[1])) as parquet:
     before = peak()
-    for batch in read_batches(parquet, 0, ParquetColumns("image", False, "label"), 64):
+    for batch in read_batches(parquet, 0, ParquetColumns("image", False, "label")):
         num_bytes += sum(len(row.data) for row in batch)
 print(num_bytes, peak() - before)
 """

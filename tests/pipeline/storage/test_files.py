@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
-from pipeline.sources.download import find_source
 from pipeline.sources.scan import scan_source
+from pipeline.sources.source_lookup import find_source
 from pipeline.storage.files import (
     check_file,
     check_files_exist,
