@@ -34,7 +34,13 @@ def main(table: Path, folder: Path) -> None:
     rows = np.loadtxt(table, delimiter=",", dtype=np.uint8)
     images = rows[:, :-1].reshape(-1, 28, 28)
     labels = rows[:, -1]
-    contents = [data for part in split_rows(labels) for data in (images_bytes(images[part]), labels_bytes(labels[part]))]
+    train, test = split_rows(labels)
+    contents = (
+        images_bytes(images[train]),
+        labels_bytes(labels[train]),
+        images_bytes(images[test]),
+        labels_bytes(labels[test]),
+    )
     write_files(folder, dict(zip(FILE_NAMES, contents, strict=True)), compress=True)
 
 

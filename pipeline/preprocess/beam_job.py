@@ -55,7 +55,7 @@ from pipeline.preprocess.shuffle_files import (
     read_run,
 )
 from pipeline.progress import show_progress
-from pipeline.sources.blocks import Block, BlockRange, BlockReader, ExampleFormat, RejectedExamples, SourceScan
+from pipeline.sources.blocks import Block, BlockRange, ExampleFormat, RejectedExamples, SourceScan
 from pipeline.storage.files import (
     check_files_exist,
     count_files,
@@ -72,14 +72,6 @@ REJECTED = "rejected"
 
 
 @dataclass(frozen=True)
-class SplitPlan:
-    """The reader of a split and its number of shards."""
-
-    reader: BlockReader
-    num_shards: int
-
-
-@dataclass(frozen=True)
 class PreprocessJob:
     """Everything that a worker needs.
 
@@ -87,14 +79,16 @@ class PreprocessJob:
         folder: folder of the data set.
         scratch: folder of temporary files, deleted when the job ends.
         skeleton: the manifest without the results of the job.
-        splits: by name.
+        target: what every usable example must be.
+        splits: the number of shards of each split.
         max_rejected: rejected examples that are allowed.
     """
 
     folder: Place
     scratch: Place
     skeleton: Manifest
-    splits: dict[str, SplitPlan]
+    target: ExampleFormat
+    splits: dict[str, int]
     max_rejected: int
 
 
@@ -141,8 +135,8 @@ def preprocess(
     with ExitStack() as stack:
         stack.enter_context(remove_on_failure(folder))
         stack.enter_context(remove_afterwards(scratch))
-        job = _plan(stack, scans, name, config, folder, scratch, max_rejected)
-        ranges = list(chain.from_iterable(scan.ranges for scan in scans.splits.values()))
+        job = _plan(scans, name, config, folder, scratch, max_rejected)
+        ranges = [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
         total = sum(block_range.num_examples for block_range in ranges)
         with show_progress("preprocess", total, "examples", partial(_share_done, job, total), poll_interval(folder)):
             run_pipeline(beam, PipelineOptions, beam_arguments, partial(construct, job=job, ranges=ranges))
@@ -185,21 +179,16 @@ def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
     Raises:
         BadInput: the content of the range has changed since the scan.
     """
-    for block in read_blocks(block_range, job):
+    for block in block_range.read(job.target):
         if block.rejected:
             totals = SplitTotals((), block.rejected[: _max_listed(job)], len(block.rejected))
             yield beam.pvalue.TaggedOutput(REJECTED, totals)
         yield from cut_by_shard(block, job)
 
 
-def read_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Block]:
-    """Yield the blocks of a range; raises BadInput if its content has changed since the scan."""
-    return job.splits[block_range.split].reader.read(block_range)
-
-
 def cut_by_shard(block: Block, job: PreprocessJob) -> Iterator[tuple[tuple[str, int], BlockCut]]:
     """Write a block to a scratch file and yield the cut of each group of shards."""
-    num_shards = job.splits[block.split].num_shards
+    num_shards = job.splits[block.split]
     shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
     for group, cut in cut_block(job.scratch, block.examples, shards, num_shards):
         yield (block.split, group), cut
@@ -207,14 +196,14 @@ def cut_by_shard(block: Block, job: PreprocessJob) -> Iterator[tuple[tuple[str, 
 
 def empty_groups(job: PreprocessJob) -> Iterator[tuple[tuple[str, int], None]]:
     """Yield the key of every group of shards, so that shards without examples are written too."""
-    for split, plan in job.splits.items():
-        yield from (((split, group), None) for group in range(len(group_edges(job.scratch, plan.num_shards)) - 1))
+    for split, num_shards in job.splits.items():
+        yield from (((split, group), None) for group in range(len(group_edges(job.scratch, num_shards)) - 1))
 
 
 def write_shards(job: PreprocessJob, key: tuple[str, int], cuts: Iterable[BlockCut | None]) -> Iterator[SplitTotals]:
     """Write a group of shards, one after the other. A repeated call writes the same bytes."""
     split, group = key
-    first, stop = group_edges(job.scratch, job.splits[split].num_shards)[group : group + 2]
+    first, stop = group_edges(job.scratch, job.splits[split])[group : group + 2]
     blocks = [read_rows(cut, stop - first) for cut in cuts if cut is not None]
     for shard in range(first, stop):
         yield write_shard(job, split, shard, [(runs, shard - first) for runs in blocks])
@@ -230,7 +219,7 @@ def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[Shu
         runs: for each block, the table of its runs and the row of this shard.
     """
     num_pixels = job.skeleton.num_pixels
-    name = shard_name(split, shard, job.splits[split].num_shards)
+    name = shard_name(split, shard, job.splits[split])
     runs = [(table, row) for table, row in runs if table.rows[row, 0]]
     num_bytes = sum(int(table.rows[row, 0]) for table, row in runs) * num_pixels
     if num_bytes > MAX_SHARD_BYTES:
@@ -278,7 +267,6 @@ def describe_split(split: str, shards: Iterable[ShardInfo], num_pixels: int) -> 
 
 
 def _plan(
-    stack: ExitStack,
     scans: SourceScan,
     name: str,
     config: PreprocessConfig,
@@ -286,7 +274,6 @@ def _plan(
     scratch: Place,
     max_rejected: int,
 ) -> PreprocessJob:
-    """Open the readers of all splits, which work until the stack is closed, and return the job."""
     height, width = scans.image_size
     skeleton = Manifest(
         name=name,
@@ -302,13 +289,9 @@ def _plan(
     num_train = scans.splits["train"].num_examples
     target = ExampleFormat(height, width, len(scans.class_names))
     splits = {
-        split: SplitPlan(
-            reader=scan.open(stack, target, scratch),
-            num_shards=split_num_shards(config.num_shards, num_train, scan.num_examples),
-        )
-        for split, scan in scans.splits.items()
+        split: split_num_shards(config.num_shards, num_train, scan.num_examples) for split, scan in scans.splits.items()
     }
-    return PreprocessJob(folder, scratch, skeleton, splits, max_rejected)
+    return PreprocessJob(folder, scratch, skeleton, target, splits, max_rejected)
 
 
 def _share_done(job: PreprocessJob, num_examples: int) -> float:
@@ -316,7 +299,7 @@ def _share_done(job: PreprocessJob, num_examples: int) -> float:
 
     Without scratch files on a shared disk, only the shards can be counted.
     """
-    written = count_files(job.folder, ".tfrecord") / sum(plan.num_shards for plan in job.splits.values())
+    written = count_files(job.folder, ".tfrecord") / sum(job.splits.values())
     if not isinstance(job.scratch, Path):
         return written
     return (min(1, num_bytes_cut(job.scratch) / bytes_of(num_examples, job.skeleton.num_pixels)) + written) / 2

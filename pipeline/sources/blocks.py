@@ -1,7 +1,7 @@
-"""The interface between source formats and preprocessing: scans, ranges, readers and blocks of examples.
+"""The interface between source formats and preprocessing: scans, ranges and blocks of examples.
 
-A format scans its files once, in the driver. The scan gives the identity of every split and cuts it into ranges.
-Workers turn a range into blocks with a reader. `SplitScan` says how to add a format.
+A format scans its files once, in the driver. The scan gives the identity of every split and cuts it into ranges, which
+workers read as blocks. `SplitScan` says how to add a format.
 """
 
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from model.errors import BadInput
 from model.examples import Examples
@@ -31,21 +31,6 @@ class SourceInfo(Record):
     name: FileName
     num_bytes: Count
     sha256: Digest
-
-
-@dataclass(frozen=True)
-class BlockRange:
-    """A range of a split's examples; each format adds where the range is stored.
-
-    Attributes:
-        split: name of the split.
-        start: position of the first example in the split.
-        num_examples: examples in the range, unusable ones included.
-    """
-
-    split: str
-    start: int
-    num_examples: int
 
 
 @dataclass(frozen=True)
@@ -84,11 +69,20 @@ class ExampleFormat(NamedTuple):
         return f"label {label} is " + (f"not below {self.num_classes}" if label >= 0 else "negative")
 
 
-class BlockReader(Protocol):
-    """Reads the ranges of a split on a worker. Must be picklable."""
+@dataclass(frozen=True)
+class BlockRange(ABC):
+    """A range of a split's examples, unusable ones included; each format adds where the range is stored.
 
-    def read(self, block: Any) -> Iterator[Block]:
-        """Yield the blocks of a range of the same scan, each of about BLOCK_BYTES.
+    `start` is the position of the first example in the split.
+    """
+
+    split: str
+    start: int
+    num_examples: int
+
+    @abstractmethod
+    def read(self, target: ExampleFormat) -> Iterator[Block]:
+        """Yield the blocks of the range, each of about BLOCK_BYTES.
 
         Every example of the range is in exactly one block, either usable or rejected.
 
@@ -98,7 +92,7 @@ class BlockReader(Protocol):
 
 
 @dataclass(frozen=True)
-class SplitScan(ABC):
+class SplitScan:
     """A split whose files have been read from end to end without an error.
 
     To add a file format:
@@ -108,8 +102,8 @@ class SplitScan(ABC):
     2. `sources/source_lookup.py`: make `find_source` return it for the folders, files or URIs of that format.
     3. A new module in `sources/`: define `scan(source, num_classes) -> SourceScan`, which reads every file once and
        raises BadInput for files that are damaged or do not fit together, and a subclass of `BlockRange`. A single
-       unusable example is no error: the reader reports it as rejected. For encoded images, subclass `EncodedRange`
-       of `image_blocks.py` (`image_folder.py` is an example), otherwise `SplitScan` (as `idx_source.py` does).
+       unusable example is no error: its range reports it as rejected. For encoded images, the range is one of
+       `EncodedRange` in `image_blocks.py` (`image_folder.py` is an example).
     4. `sources/scan.py`: call that function in `scan_source`.
     5. `preprocess/stage.py`: `_check_picture_options` refuses options that do not apply to the format. If several files
        are given as one name, as in TRAIN.parquet,TEST.parquet, `preprocess/provenance.py` splits them.
@@ -131,15 +125,12 @@ class SplitScan(ABC):
         """Examples in the split, unusable ones included."""
         return sum(block.num_examples for block in self.ranges)
 
-    @abstractmethod
-    def open(self, stack: ExitStack, target: ExampleFormat, scratch: Place) -> BlockReader:
-        """Make a reader for the ranges.
+    def open(self, stack: ExitStack, scratch: Place) -> tuple[BlockRange, ...]:
+        """Return the ranges for workers to read, until the stack, which takes the cleanup, is closed.
 
-        Args:
-            stack: the reader works until it is closed; it takes the cleanup of what the reader needs.
-            target: what every usable example must be.
-            scratch: a folder for temporary files, such as decompressed ones, that every worker can read.
+        A format may put temporary files, such as decompressed ones, into scratch, a folder that every worker can read.
         """
+        return self.ranges
 
 
 class SourceScan(NamedTuple):

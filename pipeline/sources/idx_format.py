@@ -25,12 +25,7 @@ _GZIP_MAX_RATIO = 1032  # deflate needs at least 2 bits for 258 bytes: https://z
 
 
 class Header(NamedTuple):
-    """The header of an IDX file.
-
-    Attributes:
-        magic: IMAGES_MAGIC or LABELS_MAGIC.
-        sizes: (examples, height, width) of images, (examples,) of labels.
-    """
+    """The header of an IDX file: its sizes are (examples, height, width) of images, (examples,) of labels."""
 
     magic: int
     sizes: tuple[int, ...]
@@ -51,13 +46,39 @@ class Header(NamedTuple):
         return self.num_bytes + prod(self.sizes)
 
 
-def read_header(stream: BinaryIO, magic: int, name: str) -> Header:
-    """Read the header at the start of a decompressed stream; every size is at least 1.
+@contextmanager
+def open_idx(place: Place, magic: int) -> Iterator[tuple[Header, BinaryIO]]:
+    """Open a file, gzipped or not.
+
+    Returns:
+        the header, whose sizes are at least 1, and the decompressed stream after it.
 
     Raises:
-        BadInput: the file, called by its name, has another magic number, no examples, no pixels, or more than
-            MAX_EXAMPLE_BYTES in one.
+        BadInput: the file has another magic number, no examples, no pixels, more than MAX_EXAMPLE_BYTES in one, or
+            fewer bytes than its header promises; or its compression is damaged, which may be found while it is read.
     """
+    name = str(place)
+    with open_binary(place) as stored:
+        compressed = is_gzip(stored)
+        with _decompress(stored, compressed, name) as stream:
+            header = _read_header(stream, magic, name)
+            _check_room(header, file_size(place), compressed, name)
+            yield header, stream
+
+
+@contextmanager
+def _decompress(stored: BinaryIO, compressed: bool, name: str) -> Iterator[BinaryIO]:
+    try:
+        if compressed:
+            with gzip.GzipFile(fileobj=stored) as unzipped:
+                yield unzipped  # type: ignore[misc]  # reads like any other binary stream
+        else:
+            yield stored
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadInput(f"{name}: corrupt gzip: {error}; expected a whole gzip file") from error
+
+
+def _read_header(stream: BinaryIO, magic: int, name: str) -> Header:
     file_magic = _read_integers(stream, 1, name)[0]
     if file_magic != magic:
         raise BadInput(
@@ -74,6 +95,23 @@ def read_header(stream: BinaryIO, magic: int, name: str) -> Header:
         size = " x ".join(map(str, sizes[1:]))
         raise BadInput(f"{name}: images of {size} bytes, expected at most {MAX_EXAMPLE_BYTES} bytes each")
     return header
+
+
+def _read_integers(stream: BinaryIO, count: int, name: str) -> tuple[int, ...]:
+    data = stream.read(4 * count)
+    if len(data) < 4 * count:
+        raise BadInput(f"{name}: truncated: expected an IDX header, found only {len(data)} more bytes")
+    return unpack(f">{count}I", data)
+
+
+def _check_room(header: Header, stored_bytes: int, compressed: bool, name: str) -> None:
+    """Compare a header with the size of the stored file, before memory is allocated for the header's sizes."""
+    max_bytes = stored_bytes * _GZIP_MAX_RATIO if compressed else stored_bytes
+    if header.total_bytes > max_bytes:
+        kind = f"compressed bytes, which hold at most {max_bytes}" if compressed else "bytes"
+        raise BadInput(
+            f"{name}: truncated: the header promises {header.total_bytes} bytes, found {stored_bytes} {kind}"
+        )
 
 
 def read_body(stream: BinaryIO, header: Header, block_bytes: int, name: str) -> Iterator[bytes]:
@@ -94,36 +132,6 @@ def read_body(stream: BinaryIO, header: Header, block_bytes: int, name: str) -> 
         raise BadInput(f"{name}: trailing bytes: the header promises {header.total_bytes} bytes, found more")
 
 
-def check_room(header: Header, stored_bytes: int, compressed: bool, name: str) -> None:
-    """Check a header against the size of the stored file, before memory is allocated for the header's sizes.
-
-    Raises:
-        BadInput: the header promises more bytes than the stored file can hold.
-    """
-    max_bytes = stored_bytes * _GZIP_MAX_RATIO if compressed else stored_bytes
-    if header.total_bytes > max_bytes:
-        kind = f"compressed bytes, which hold at most {max_bytes}" if compressed else "bytes"
-        raise BadInput(
-            f"{name}: truncated: the header promises {header.total_bytes} bytes, found {stored_bytes} {kind}"
-        )
-
-
-@contextmanager
-def open_idx(place: Place, magic: int) -> Iterator[tuple[Header, BinaryIO]]:
-    """Open a file, gzipped or not, for reading after its header; errors are those of the functions used.
-
-    Returns:
-        the header, with sizes that the stored file can hold, and the decompressed stream.
-    """
-    name = str(place)
-    with open_binary(place) as stored:
-        compressed = is_gzip(stored)
-        with decompressed(stored, name) as stream:
-            header = read_header(stream, magic, name)
-            check_room(header, file_size(place), compressed, name)
-            yield header, stream
-
-
 def may_be_idx(start: bytes) -> bool:
     """Return whether a file with these first bytes may be an IDX file, or a gzip file that may hold one."""
     return start.startswith((b"\0\0", _GZIP_MAGIC))
@@ -134,23 +142,3 @@ def is_gzip(stream: BinaryIO) -> bool:
     start = stream.read(2)
     stream.seek(0)
     return start == _GZIP_MAGIC
-
-
-@contextmanager
-def decompressed(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """Return the stream, decompressed if it is gzip; raises BadInput while it is read if the compression is damaged."""
-    try:
-        if is_gzip(stream):
-            with gzip.GzipFile(fileobj=stream) as unzipped:
-                yield unzipped  # type: ignore[misc]  # reads like any other binary stream
-        else:
-            yield stream
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BadInput(f"{name}: corrupt gzip: {error}; expected a whole gzip file") from error
-
-
-def _read_integers(stream: BinaryIO, count: int, name: str) -> tuple[int, ...]:
-    data = stream.read(4 * count)
-    if len(data) < 4 * count:
-        raise BadInput(f"{name}: truncated: expected an IDX header, found only {len(data)} more bytes")
-    return unpack(f">{count}I", data)

@@ -8,7 +8,7 @@ import gzip
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import google_crc32c
@@ -58,53 +58,52 @@ class FileScan(NamedTuple):
 
 
 @dataclass(frozen=True)
-class IdxSplitScan(SplitScan):
-    """The scans of a split's two files, which have the same number of examples."""
-
-    images: FileScan
-    labels: FileScan
-
-    def open(self, stack: ExitStack, target: ExampleFormat, scratch: Place) -> "IdxReader":
-        """Decompress gzip files into scratch and make a reader; see `SplitScan.open`."""
-        images = stack.enter_context(_decompress(self.images.place, scratch / self.images.info.name))
-        labels = stack.enter_context(_decompress(self.labels.place, scratch / self.labels.info.name))
-        return IdxReader(images, labels, target)
-
-
-@dataclass(frozen=True)
 class IdxRange(BlockRange):
-    """A block and the CRC-32C of its bytes in both files."""
-
-    images_checksum: int
-    labels_checksum: int
-
-
-@dataclass(frozen=True)
-class IdxReader:
-    """Reads blocks from a split's two decompressed files."""
+    """A block of a split's two files, decompressed if they are read, and the CRC-32C of its bytes in both."""
 
     images: Place
     labels: Place
-    target: ExampleFormat
+    images_checksum: int
+    labels_checksum: int
 
-    def read(self, block: IdxRange) -> Iterator[Block]:
+    def read(self, target: ExampleFormat) -> Iterator[Block]:
         """Yield the one block of a range; raises BadInput if its bytes have changed since the scan."""
-        pixels = self.target.num_pixels
-        images = _read_block(self.images, _IMAGES_OFFSET, block, pixels, block.images_checksum)
-        labels = _read_block(self.labels, _LABELS_OFFSET, block, 1, block.labels_checksum).astype(np.int64)
-        indices = np.arange(block.start, block.start + block.num_examples)
-        yield self._reject_bad_labels(block.split, Examples(indices, images.reshape(-1, pixels), labels))
-
-    def _reject_bad_labels(self, split: str, examples: Examples) -> Block:
-        valid = examples.labels < self.target.num_classes
+        pixels = self._read(self.images, _IMAGES_OFFSET, target.num_pixels, self.images_checksum)
+        labels = self._read(self.labels, _LABELS_OFFSET, 1, self.labels_checksum).astype(np.int64)
+        indices = np.arange(self.start, self.start + self.num_examples)
+        examples = Examples(indices, pixels.reshape(-1, target.num_pixels), labels)
+        valid = labels < target.num_classes
         if valid.all():
-            return Block(split, examples)
+            yield Block(self.split, examples)
+            return
         bad = examples.take(np.flatnonzero(~valid))
         rejected = tuple(
-            RejectedExamples(split, self.labels.name, index, self.target.describe_label_fault(label))
+            RejectedExamples(self.split, self.labels.name, index, target.describe_label_fault(label))
             for index, label in zip(bad.indices.tolist(), bad.labels.tolist(), strict=True)
         )
-        return Block(split, examples.take(np.flatnonzero(valid)), rejected)
+        yield Block(self.split, examples.take(np.flatnonzero(valid)), rejected)
+
+    def _read(self, place: Place, offset: int, example_bytes: int, checksum: int) -> Any:
+        """Return uint8[n * example_bytes]; raises BadInput if the checksum is another."""
+        data = read_range(place, offset + self.start * example_bytes, self.num_examples * example_bytes)
+        if google_crc32c.value(data) != checksum:
+            raise changed_since_scan(place)
+        return np.frombuffer(data, np.uint8)
+
+
+@dataclass(frozen=True)
+class IdxSplitScan(SplitScan):
+    """The scans of a split's two files, which have the same number of examples."""
+
+    ranges: tuple[IdxRange, ...]
+    images: FileScan
+    labels: FileScan
+
+    def open(self, stack: ExitStack, scratch: Place) -> tuple[BlockRange, ...]:
+        """Decompress gzip files into scratch and return ranges of the decompressed files; see `SplitScan.open`."""
+        images = stack.enter_context(_decompress(self.images.place, scratch / self.images.info.name))
+        labels = stack.enter_context(_decompress(self.labels.place, scratch / self.labels.info.name))
+        return tuple(replace(block, images=images, labels=labels) for block in self.ranges)
 
 
 def scan(source: IdxSource, num_classes: int | None) -> SourceScan:
@@ -153,7 +152,7 @@ def _scan_split(split: str, images: Place, labels: Place, names: list[str]) -> I
     block_examples = piece_examples * num_pieces
     starts = range(0, num_images, block_examples)
     ranges = tuple(
-        IdxRange(split, start, min(block_examples, num_images - start), *checksums)
+        IdxRange(split, start, min(block_examples, num_images - start), images, labels, *checksums)
         for start, *checksums in zip(starts, *(file.checksums for file in scans), strict=True)
     )
     return IdxSplitScan(ranges, (height, width), tuple(file.info for file in scans), *scans)
@@ -212,11 +211,3 @@ def _warn_if_not_as_served(dataset: str, file: FileScan, expected: str) -> None:
             f"warning: {file.place} is not the file that the mirrors of {dataset} serve (SHA-256 {expected}) and "
             f"nobody publishes the digest of its content, so it is used as it is: {file.info.sha256}"
         )
-
-
-def _read_block(place: Place, offset: int, block: IdxRange, example_bytes: int, checksum: int) -> Any:
-    """Return uint8[n * example_bytes]; raises BadInput if the checksum is another."""
-    data = read_range(place, offset + block.start * example_bytes, block.num_examples * example_bytes)
-    if google_crc32c.value(data) != checksum:
-        raise changed_since_scan(place)
-    return np.frombuffer(data, np.uint8)

@@ -3,19 +3,17 @@
 An unusable image or label is a rejected example.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
 from model.errors import BadInput
 from model.examples import Examples
-from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, ExampleFormat, RejectedExamples, SplitScan
+from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, ExampleFormat, RejectedExamples
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 from pipeline.sources.image_decoding import Grey, decode_grey
-from pipeline.storage.places import Place
 
 MAX_ENCODED_BYTES = 2**26  # of an encoded image; the decoded one has at most MAX_EXAMPLE_BYTES
 
@@ -39,32 +37,17 @@ class EncodedImage:
     label: int | None
 
 
-class EncodedRange(BlockRange, ABC):
+class EncodedRange(BlockRange):
     """A range of encoded images."""
 
     @abstractmethod
     def read_images(self) -> Iterator[list[EncodedImage]]:
         """Yield the images, some at a time; raises BadInput if they have changed since the scan."""
 
-
-@dataclass(frozen=True)
-class EncodedReader:
-    """Reads ranges of encoded images."""
-
-    target: ExampleFormat
-
-    def read(self, block: EncodedRange) -> Iterator[Block]:
-        """Yield the blocks of a range; raises BadInput if it has changed since the scan."""
-        for images in block.read_images():
-            yield from decode_blocks(block.split, images, self.target)
-
-
-class EncodedSplitScan(SplitScan):
-    """The scan of a split of encoded images."""
-
-    def open(self, _: ExitStack, target: ExampleFormat, __: Place) -> EncodedReader:
-        """Make a reader, which needs no cleanup and no temporary files."""
-        return EncodedReader(target)
+    def read(self, target: ExampleFormat) -> Iterator[Block]:
+        """Decode the images; see `BlockRange.read`."""
+        for images in self.read_images():
+            yield from decode_blocks(self.split, images, target)
 
 
 class SizeFinder:

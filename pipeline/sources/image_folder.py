@@ -15,7 +15,7 @@ from model.errors import BadInput
 from pipeline.sources.blocks import BLOCK_BYTES, SourceInfo, SourceScan, SplitScan, changed_since_scan
 from pipeline.sources.catalog import SPLITS, ImageFolderSource
 from pipeline.sources.class_names import choose_class_names
-from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, EncodedSplitScan, SizeFinder
+from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, SizeFinder
 from pipeline.storage.files import digest_of, file_digest
 
 MAX_RANGE_FILES = 1024
@@ -61,7 +61,7 @@ def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
             raise BadInput(f"{source.folder / split}: the split is empty: expected images in {split}/CLASS/")
         image_size = finder.size(str(source.folder))  # the train split is the first, so its images decide
         ranges = tuple(_cut_ranges(split, source.folder, files))
-        splits[split] = EncodedSplitScan(ranges, image_size, (_identify(split, files, image_size),))
+        splits[split] = SplitScan(ranges, image_size, (_identify(split, files, image_size),))
     return SourceScan(splits, choose_class_names(class_names, set(), num_classes, source.name))
 
 

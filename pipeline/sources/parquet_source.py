@@ -22,7 +22,7 @@ from model.errors import BadInput, BadUsage
 from pipeline.sources.blocks import BLOCK_BYTES, SourceInfo, SourceScan, SplitScan, changed_since_scan
 from pipeline.sources.catalog import ParquetSource, PictureOptions
 from pipeline.sources.class_names import choose_class_names
-from pipeline.sources.image_blocks import EncodedImage, EncodedRange, EncodedSplitScan, SizeFinder
+from pipeline.sources.image_blocks import EncodedImage, EncodedRange, SizeFinder
 from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names
 from pipeline.storage.files import open_binary
 from pipeline.storage.places import Place
@@ -120,7 +120,7 @@ def scan(source: ParquetSource, num_classes: int | None) -> SourceScan:
         if not sum(group.num_examples for group in groups):
             raise BadInput(f"{files[0]}: the split is empty: it has no rows")
         image_size = finder.size(first)  # the train split is the first, so its images decide
-        splits[split] = EncodedSplitScan(groups, image_size, (summary.info(split, image_size),))
+        splits[split] = SplitScan(groups, image_size, (summary.info(split, image_size),))
         labels[split] = summary.labels
     name = source.name if source_names else first
     return SourceScan(splits, choose_class_names(source_names, labels["train"], num_classes, name))

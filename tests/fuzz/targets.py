@@ -84,9 +84,8 @@ def _read_source(source: AnySource) -> None:
         scans = scan_source(source)
         target = ExampleFormat(*scans.image_size, len(scans.class_names))
         for scan in scans.splits.values():
-            reader = scan.open(stack, target, _folder())
-            for block in scan.ranges:
-                for _ in reader.read(block):
+            for block_range in scan.open(stack, _folder()):
+                for _ in block_range.read(target):
                     pass
 
 
