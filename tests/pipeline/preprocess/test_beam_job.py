@@ -223,7 +223,7 @@ def test_engine_failure_leaves_nothing(digits_folder, tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("a fault on the worker")
 
-    monkeypatch.setattr(beam_job, "read_blocks", fail)
+    monkeypatch.setattr(beam_job, "cut_by_shard", fail)
     with pytest.raises(EngineFailed, match="a fault on the worker"):
         build(digits_folder, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
