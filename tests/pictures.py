@@ -20,10 +20,14 @@ from tests.helpers import Digits
 SPLITS = {"train": 0, "test": 1}
 
 
-def png(grey: np.ndarray) -> bytes:
+def encode(image: Image.Image, kind: str, **options) -> bytes:
     sink = io.BytesIO()
-    Image.fromarray(grey).save(sink, "PNG")
+    image.save(sink, kind, **options)
     return sink.getvalue()
+
+
+def png(values: np.ndarray) -> bytes:
+    return encode(Image.fromarray(values), "PNG")
 
 
 def split_of(digits: Digits, split: str) -> tuple[list[bytes], list[int]]:

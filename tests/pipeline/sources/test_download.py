@@ -17,40 +17,34 @@ from pipeline.sources.source_lookup import find_source
 from tests.helpers import Digits, write_files
 
 FILES = {f"{name}.gz": gzip.compress(data, mtime=0) for name, data in Digits(num_classes=10).files().items()}
-GOOD, UNSIZED, SLOW = "good", "unsized", "slow"
-CORRUPT, PAGE, DROPPED, CUT, MISSING, OVERLOADED = "corrupt", "page", "dropped", "cut", "missing", "overloaded"
+# the status, the bytes and the stated length of each answer to a request for a file
+ANSWERS = {
+    "good": lambda data: (200, data, len(data)),
+    "unsized": lambda data: (200, data, None),
+    "corrupt": lambda data: (200, data[:-1] + bytes([data[-1] ^ 1]), len(data)),
+    "page": lambda _: (200, b"<html>Quota exceeded</html>", 27),
+    "dropped": lambda data: (200, data[: len(data) // 2], len(data)),
+    "cut": lambda data: (200, data[: len(data) // 2], None),
+    "missing": lambda _: (404, b"not here", 8),
+    "overloaded": lambda _: (503, b"later", 5),
+}
 
 
 class Mirror(BaseHTTPRequestHandler):
-    """Serves /BEHAVIOUR,BEHAVIOUR/NAME: each request gets the next behaviour, and the last one repeatedly."""
+    """Serves /ANSWER,ANSWER/NAME: each request gets the next answer, and the last one repeatedly."""
 
     def do_GET(self):
-        behaviours, name = self.path.strip("/").split("/")
-        sequence = behaviours.split(",")
-        behaviour = sequence[min(self.server.requests.count(self.path), len(sequence) - 1)]
+        answers, name = self.path.strip("/").split("/")
+        sequence = answers.split(",")
+        answer = sequence[min(self.server.requests.count(self.path), len(sequence) - 1)]
         self.server.requests.append(self.path)
-        data = FILES[name]
-        status = 200
-        declared = None
-        if behaviour == CORRUPT:
-            data = data[:-1] + bytes([data[-1] ^ 1])
-        elif behaviour == PAGE:
-            data = b"<html><body>Quota exceeded</body></html>"
-        elif behaviour in (DROPPED, CUT):
-            declared = len(data)
-            data = data[: len(data) // 2]
-        elif behaviour == MISSING:
-            status = 404
-            data = b"not here"
-        elif behaviour == OVERLOADED:
-            status = 503
-            data = b"later"
-        elif behaviour == SLOW:
+        if answer == "slow":
             self.server.ended.wait(20)
             return
+        status, data, length = ANSWERS[answer](FILES[name])
         self.send_response(status)
-        if behaviour not in (CUT, UNSIZED):
-            self.send_header("Content-Length", str(declared or len(data)))
+        if length is not None:
+            self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(data)
 
@@ -73,17 +67,17 @@ def server():
 
 @pytest.fixture
 def mirrors(server, monkeypatch):
-    """Define a known data set "tiny" whose mirrors have the given behaviours; nothing listens at `dead`."""
+    """Define a known data set "tiny" whose mirrors give the given answers; nothing listens at `dead`."""
 
-    def use(*behaviours):
+    def use(*answers):
         root = f"http://127.0.0.1:{server.server_port}"
-        urls = tuple("http://127.0.0.1:9/" if b == "dead" else f"{root}/{b}/" for b in behaviours)
+        urls = tuple("http://127.0.0.1:9/" if b == "dead" else f"{root}/{b}/" for b in answers)
         contents = tuple(hashlib.sha256(gzip.decompress(data)).hexdigest() for data in FILES.values())
         stored = tuple(hashlib.sha256(data).hexdigest() for data in FILES.values())
         monkeypatch.setitem(KNOWN, "tiny", KnownDataset(tuple("0123456789"), contents, stored, urls))
 
     monkeypatch.setattr(download, "WAITS_SECONDS", (0, 0))
-    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 1)
     return use
 
 
@@ -91,9 +85,9 @@ def find(cache):
     return find_source("tiny", None, cache)
 
 
-@pytest.mark.parametrize("behaviour", [GOOD, UNSIZED])
-def test_files_are_downloaded_once_and_cached(behaviour, mirrors, tmp_path, server, capsys):
-    mirrors(behaviour)
+@pytest.mark.parametrize("answer", ["good", "unsized"])
+def test_files_are_downloaded_once_and_cached(answer, mirrors, tmp_path, server, capsys):
+    mirrors(answer)
     source = find(tmp_path)
     assert [Path(file).read_bytes() for file in source.files] == list(FILES.values())
     messages = "".join(capsys.readouterr().err.split("\n"))
@@ -102,16 +96,18 @@ def test_files_are_downloaded_once_and_cached(behaviour, mirrors, tmp_path, serv
     assert len(server.requests) == 4
 
 
-@pytest.mark.parametrize("first", [CORRUPT, PAGE, DROPPED, CUT, MISSING, "dead"])
+@pytest.mark.parametrize("first", ["corrupt", "page", "dropped", "cut", "missing", "dead"])
 def test_next_mirror_is_tried_after_a_failure(first, mirrors, tmp_path, server):
-    mirrors(first, GOOD)
+    mirrors(first, "good")
     assert [Path(file).read_bytes() for file in find(tmp_path).files] == list(FILES.values())
     assert sum(path.startswith("/good") for path in server.requests) == 4
 
 
-@pytest.mark.parametrize(("failure", "tries"), [(DROPPED, 1), (DROPPED, 2), (CUT, 2), (OVERLOADED, 2), (SLOW, 1)])
+@pytest.mark.parametrize(
+    ("failure", "tries"), [("dropped", 1), ("dropped", 2), ("cut", 2), ("overloaded", 2), ("slow", 1)]
+)
 def test_transient_failure_is_retried(failure, tries, mirrors, tmp_path, server, capsys):
-    mirrors(",".join([*[failure] * tries, GOOD]))
+    mirrors(",".join([*[failure] * tries, "good"]))
     assert [Path(file).read_bytes() for file in find(tmp_path).files] == list(FILES.values())
     assert len(server.requests) == 4 * (tries + 1)
     assert capsys.readouterr().err.count("trying again in") == 4 * tries
@@ -120,13 +116,13 @@ def test_transient_failure_is_retried(failure, tries, mirrors, tmp_path, server,
 @pytest.mark.parametrize(
     ("failure", "tries", "reason"),
     [
-        (DROPPED, 3, "IncompleteRead"),
-        (CUT, 3, "perhaps incomplete, its length is unknown: .*hash is .*, expected"),
-        (OVERLOADED, 3, "503"),
-        (SLOW, 3, "timed out"),
-        (MISSING, 1, "404"),
-        (CORRUPT, 1, "hash is .*, expected"),
-        (PAGE, 1, "hash is .*, expected"),
+        ("dropped", 3, "IncompleteRead"),
+        ("cut", 3, "perhaps incomplete, its length is unknown: .*hash is .*, expected"),
+        ("overloaded", 3, "503"),
+        ("slow", 3, "timed out"),
+        ("missing", 1, "404"),
+        ("corrupt", 1, "hash is .*, expected"),
+        ("page", 1, "hash is .*, expected"),
         ("dead", 0, "refused"),
     ],
 )
@@ -150,14 +146,14 @@ def test_error_without_a_message_is_reported_by_its_type(text, mirrors, monkeypa
     def fail(*_):
         raise requests.TooManyRedirects(text)
 
-    mirrors(GOOD)
+    mirrors("good")
     monkeypatch.setattr(download, "_fetch", fail)
     with pytest.raises(BadInput, match=r"-ubyte\.gz: TooManyRedirects"):
         find(tmp_path)
 
 
 def test_damaged_file_in_the_cache_is_downloaded_again(mirrors, tmp_path, server):
-    mirrors(GOOD)
+    mirrors("good")
     path = Path(find(tmp_path).files[0])
     path.write_bytes(path.read_bytes()[:-1])
     assert [Path(file).read_bytes() for file in find(tmp_path).files] == list(FILES.values())
@@ -166,7 +162,7 @@ def test_damaged_file_in_the_cache_is_downloaded_again(mirrors, tmp_path, server
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_existing_files_are_not_downloaded(compress, mirrors, tmp_path, server):
-    mirrors(GOOD)
+    mirrors("good")
     plain = {name.removesuffix(".gz"): gzip.decompress(data) for name, data in FILES.items()}
     for place in (tmp_path / "given", tmp_path / "cache" / "tiny"):
         write_files(place, plain, compress)

@@ -1,12 +1,14 @@
-import subprocess
-import sys
+import tracemalloc
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from model.errors import BadInput, BadUsage
 from pipeline.sources import parquet_source
+from pipeline.sources.parquet_columns import ParquetColumns
+from pipeline.sources.parquet_source import open_parquet, read_batches
 from tests.helpers import Digits
 from tests.pictures import read_blocks, rows_table, scan_folder, split_of, write_rows
 
@@ -84,31 +86,20 @@ def test_row_group_is_read_in_batches_of_bounded_size(tmp_path, monkeypatch):
     assert np.array_equal(np.concatenate([block.images for block in blocks]), Digits().split(0, 60)[0].reshape(60, -1))
 
 
-READ = """
-import sys
-from pathlib import Path
-from pipeline.sources.parquet_columns import ParquetColumns
-from pipeline.sources.parquet_source import open_parquet, read_batches
-
-def peak():  # of this process alone: ru_maxrss starts at the peak of the parent process
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-
-num_bytes = 0
-with open_parquet(Path(sys.argv[1])) as parquet:
-    before = peak()
-    for batch in read_batches(parquet, 0, ParquetColumns("image", False, "label")):
-        num_bytes += sum(len(row.data) for row in batch)
-print(num_bytes, peak() - before)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 def test_reading_batches_takes_less_memory_than_a_row_group(tmp_path):
-    pictures = [bytes([number]) * 2**17 for number in range(256)] * 4
+    table = rows_table([bytes([number]) * 2**17 for number in range(256)] * 2, [0] * 512, nested=False)
     file = tmp_path / "train.parquet"
-    table = rows_table(pictures, [0] * 1024, nested=False)
     pq.write_table(table, file, use_dictionary=False, compression="none", write_batch_size=16)  # else it is one page
-    done = subprocess.run([sys.executable, "-c", READ, str(file)], capture_output=True, text=True, check=True)
-    num_bytes, grown_kib = map(int, done.stdout.split())
-    assert num_bytes == 2**27
-    assert grown_kib < 2**17  # less than the row group alone; with pre-buffering it is more
+    columns = ParquetColumns("image", False, "label")
+    pool = pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        with open_parquet(file) as parquet:
+            num_bytes = sum(len(row.data) for batch in read_batches(parquet, 0, columns) for row in batch)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(pa.default_memory_pool())
+    assert num_bytes == 2**26
+    assert pool.max_memory() + peak < 2**26 / 2

@@ -1,11 +1,10 @@
-"""Parquet files and directory trees of images give the same data sets as IDX files."""
+"""Data sets of Parquet files and of directory trees, built by the job and by the command."""
 
 import pytest
 
 from model.errors import BadInput
 from pipeline.preprocess.beam_job import preprocess
-from pipeline.preprocess.manifest import PreprocessConfig, check_dataset, dataset_id
-from pipeline.preprocess.shards import read_shard
+from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import scan_folder, write_rows, write_tree
 
@@ -23,28 +22,11 @@ def shards_of(folder):
     return {name: data for name, data in contents(folder).items() if name.endswith(".tfrecord")}
 
 
-def examples_of(folder, split):
-    manifest, _ = check_dataset(folder)
-    shards = [read_shard(folder, manifest, split, shard) for shard in manifest.splits[split].shards]
-    return sorted(
-        (image.tobytes(), int(label))
-        for examples in shards
-        for image, label in zip(examples.images, examples.labels, strict=True)
-    )
-
-
 @pytest.mark.parametrize("nested", [True, False])
 def test_parquet_rows_give_the_same_shards_as_idx_files(nested, digits_folder, tmp_path):
     expected = shards_of(build(digits_folder, tmp_path / "a"))
     assert len(expected) == 6
     assert shards_of(build(write_rows(tmp_path / "rows", nested=nested), tmp_path / "b")) == expected
-
-
-def test_image_folder_gives_the_same_examples_as_idx_files_in_another_order(digits_folder, tmp_path):
-    idx = build(digits_folder, tmp_path / "a")
-    tree = build(write_tree(tmp_path / "tree"), tmp_path / "b")
-    for split in ("train", "test"):
-        assert examples_of(tree, split) == examples_of(idx, split)
 
 
 @pytest.mark.parametrize("write", [write_rows, write_tree])
