@@ -20,13 +20,7 @@ BLOCK_BYTES = 2**22  # of pixels: a few thousand small images, so that the cost 
 
 
 class SourceInfo(Record):
-    """The identity of a source file, or of a split, by its content.
-
-    Attributes:
-        name: the customary name.
-        num_bytes: decompressed size.
-        sha256: of the decompressed bytes.
-    """
+    """The identity of a source file, or of a split: the size and the SHA-256 of its decompressed content."""
 
     name: FileName
     num_bytes: Count

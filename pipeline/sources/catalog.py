@@ -21,19 +21,12 @@ _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Sh
 
 
 class KnownDataset(NamedTuple):
-    """A data set that --dataset accepts by name.
-
-    Attributes:
-        class_names: in the order of the labels.
-        content_digests: SHA-256 of the four decompressed files; empty if unpublished.
-        gzip_digests: SHA-256 of the four files as the mirrors serve them.
-        mirrors: folders that serve FILE_NAMES with .gz; empty for the embedded data set.
-    """
+    """A data set that --dataset accepts by name, and its class names in the order of the labels."""
 
     class_names: tuple[str, ...]
-    content_digests: tuple[str, ...]
-    gzip_digests: tuple[str, ...]
-    mirrors: tuple[str, ...]
+    content_digests: tuple[str, ...] = ()  # SHA-256 of the four decompressed files; empty if unpublished
+    gzip_digests: tuple[str, ...] = ()  # SHA-256 of the four files as the mirrors serve them
+    mirrors: tuple[str, ...] = ()  # folders that serve FILE_NAMES with .gz; empty for the embedded data set
 
 
 KNOWN = {
@@ -45,8 +38,6 @@ KNOWN = {
             "b0de54896b0b7e1c4d57cb88864acbd15b191a178914269a8dab56e1aa76d30f",
             "7b084714aae0c46c963e54f94112743c4533d74e72810414669cb77720990d5c",
         ),
-        gzip_digests=(),
-        mirrors=(),
     ),
     "mnist": KnownDataset(
         class_names=_DIGITS,
@@ -88,7 +79,6 @@ KNOWN = {
     ),
     "kmnist": KnownDataset(
         class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-        content_digests=(),
         gzip_digests=(
             "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
             "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
@@ -101,12 +91,9 @@ KNOWN = {
 
 
 class IdxSource(NamedTuple):
-    """A data set of four IDX files.
+    """A data set of four IDX files in the order of FILE_NAMES, gzipped or not.
 
-    Attributes:
-        name: name of the data set: letters, digits, dots and dashes.
-        files: in the order of FILE_NAMES, gzipped or not.
-        known: the entry of KNOWN if the data set was requested by name.
+    `known` is the entry of KNOWN if the data set was requested by name.
     """
 
     name: str

@@ -8,13 +8,9 @@ from model.errors import BadInput, BadUsage
 def choose_class_names(
     source_names: tuple[str, ...] | None, labels: Set[int], num_classes: int | None, name: str
 ) -> tuple[str, ...]:
-    """Return the class names: those of the source, else the numbers 0 .. num_classes - 1 as text.
+    """Return the names that a source gives its classes, else the numbers 0 .. num_classes - 1 as text.
 
-    Args:
-        source_names: the names that the source gives, if any.
-        labels: labels that occur in the train split.
-        num_classes: as the user states it; by default the largest label plus one.
-        name: name of the source in an error.
+    num_classes is what the user states, by default the largest of the labels of the train split plus one.
 
     Raises:
         BadUsage: num_classes is not the number of source_names.

@@ -31,11 +31,6 @@ class Header(NamedTuple):
     sizes: tuple[int, ...]
 
     @property
-    def num_bytes(self) -> int:
-        """Length of the header."""
-        return 4 + 4 * len(self.sizes)
-
-    @property
     def example_bytes(self) -> int:
         """Length of one example."""
         return prod(self.sizes[1:])
@@ -43,7 +38,7 @@ class Header(NamedTuple):
     @property
     def total_bytes(self) -> int:
         """Length that the decompressed file must have."""
-        return self.num_bytes + prod(self.sizes)
+        return 4 + 4 * len(self.sizes) + prod(self.sizes)
 
 
 @contextmanager

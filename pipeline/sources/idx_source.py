@@ -42,14 +42,7 @@ _SCAN_BYTES = 2**20
 
 
 class FileScan(NamedTuple):
-    """The result of one pass over an IDX file.
-
-    Attributes:
-        place: the file.
-        info: its identity.
-        checksums: CRC-32C of each block's bytes.
-        values: the byte values that occur in a file of labels; empty for images.
-    """
+    """One pass over an IDX file: its identity, the CRC-32C of each block's bytes, and the values of labels."""
 
     place: Place
     info: SourceInfo
@@ -181,33 +174,29 @@ def _check_known(source: IdxSource, files: list[FileScan]) -> None:
     """Compare the content of a known data set with the published digests."""
     if source.known is None:
         return
-    for file, expected in zip(files, source.known.content_digests, strict=False):  # which may not be published
+    if not source.known.content_digests:
+        _check_unpublished(source.name, files, source.known.gzip_digests)
+        return
+    for file, expected in zip(files, source.known.content_digests, strict=True):
         if file.info.sha256 != expected:
             raise BadInput(
                 f"{file.place}: not the {file.info.name} of {source.name}: expected content with SHA-256 {expected}, "
                 f"found {file.info.sha256}; to use it as a data set of your own, name its folder with --dataset"
             )
-    if not source.known.content_digests:
-        _check_not_another(source.name, files)
-        for file, expected in zip(files, source.known.gzip_digests, strict=True):
-            _warn_if_not_as_served(source.name, file, expected)
 
 
-def _check_not_another(dataset: str, files: list[FileScan]) -> None:
-    """Raise BadInput if a file belongs to another known data set."""
-    known_digests = {digest: name for name, known in KNOWN.items() for digest in known.content_digests}
-    for file in files:
+def _check_unpublished(dataset: str, files: list[FileScan], gzip_digests: tuple[str, ...]) -> None:
+    """Refuse files of another known data set; warn of files that the mirrors do not serve.
+
+    The same content may have been compressed anew.
+    """
+    others = {digest: name for name, known in KNOWN.items() for digest in known.content_digests}
+    for file, expected in zip(files, gzip_digests, strict=True):
         digest = file.info.sha256
-        if digest in known_digests:
-            raise BadInput(
-                f"these are files of {known_digests[digest]}, not of {dataset} (content with SHA-256 {digest})"
+        if digest in others:
+            raise BadInput(f"these are files of {others[digest]}, not of {dataset} (content with SHA-256 {digest})")
+        if file_digest(file.place) != expected:
+            warn(
+                f"warning: {file.place} is not the file that the mirrors of {dataset} serve (SHA-256 {expected}) and "
+                f"nobody publishes the digest of its content, so it is used as it is: {digest}"
             )
-
-
-def _warn_if_not_as_served(dataset: str, file: FileScan, expected: str) -> None:
-    """Warn if the stored file differs from that of the mirrors: it may be the same content, compressed anew."""
-    if file_digest(file.place) != expected:
-        warn(
-            f"warning: {file.place} is not the file that the mirrors of {dataset} serve (SHA-256 {expected}) and "
-            f"nobody publishes the digest of its content, so it is used as it is: {file.info.sha256}"
-        )

@@ -1,7 +1,4 @@
-"""Decode the encoded images (PNG, JPEG) of a source into blocks of examples.
-
-An unusable image or label is a rejected example.
-"""
+"""Decode the images (PNG, JPEG) of a source into blocks of examples; an unusable one is a rejected example."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -20,14 +17,9 @@ MAX_ENCODED_BYTES = 2**26  # of an encoded image; the decoded one has at most MA
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image as it is stored in the source.
+    """An image as it is stored in the source, at an index of its split; data and label are None if missing.
 
-    Attributes:
-        index: position in the split.
-        file: the source file that holds it.
-        name: name of the image in the reason of a rejection.
-        data: content of a PNG or JPEG file; None if missing.
-        label: class number; None if missing.
+    `name` stands for the image in the reason of a rejection.
     """
 
     index: int
@@ -67,11 +59,7 @@ class SizeFinder:
             self._first_problem = self._first_problem or str(error)
 
     def size(self, source: str) -> tuple[int, int]:
-        """Return height and width; call it after all images of the train split have been offered.
-
-        Raises:
-            BadInput: none of them could be decoded; the message names the source.
-        """
+        """Return height and width; raises BadInput if no image of the train split, all of them offered, is sound."""
         if self._size is None:
             raise BadInput(
                 f"{source}: no picture of the train split can be decoded; of the first one: {self._first_problem}"

@@ -75,11 +75,7 @@ def _list_classes(folder: Path) -> tuple[str, ...]:
 
 
 def _list_visible(folder: Path, folders: bool) -> list[Path]:
-    """List the entries of a folder except hidden ones, sorted by name.
-
-    Raises:
-        BadInput: the folder does not exist, an entry is no folder (or is one), or its name is not UTF-8.
-    """
+    """List the entries of a folder except hidden ones by name; raises BadInput if one is no folder, or else is one."""
     if not folder.is_dir():
         raise BadInput(f"{folder} is missing: expected train/CLASS/IMAGE and test/CLASS/IMAGE")
     paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_utf8_name)

@@ -46,15 +46,7 @@ class ParquetRow(NamedTuple):
 
 @dataclass(frozen=True)
 class RowGroupRange(EncodedRange):
-    """A row group.
-
-    Attributes:
-        file: the file.
-        columns: the columns to read.
-        group: number of the row group in the file.
-        first_row: position of its first row in the file.
-        checksum: CRC-32C of all its rows.
-    """
+    """A row group of a file, the position of its first row in the file, and the CRC-32C of all its rows."""
 
     file: Place
     columns: ParquetColumns
@@ -130,9 +122,7 @@ def scan(source: ParquetSource, num_classes: int | None) -> SourceScan:
 def open_parquet(place: Place, columns: ParquetColumns | None = None) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file for reading with little memory.
 
-    Args:
-        place: the file.
-        columns: the columns that will be read; images that the file repeats are then held in memory once.
+    Name the columns that will be read, so that images that the file repeats are held in memory once.
 
     Raises:
         BadInput: the file is damaged, found when it is opened or while it is read.

@@ -21,7 +21,7 @@ from pipeline.sources.catalog import (
 )
 from pipeline.sources.download import download_file
 from pipeline.storage.files import file_digest
-from pipeline.storage.places import Place, is_remote, place_of
+from pipeline.storage.places import Place, place_of
 
 MAX_NAME = 100  # characters: the data set's folder adds its digest, and file systems allow 255 bytes
 
@@ -42,7 +42,11 @@ def find_source(dataset: str, data_dir: str | None, cache: Path, options: Pictur
     """
     known = KNOWN.get(dataset)
     if known is None:
-        return _from_folder(dataset, data_dir, options or PictureOptions())
+        if data_dir is not None:
+            listed = ", ".join(KNOWN)
+            raise BadUsage(f"--data-dir goes with a known data set ({listed}), not with the folder {dataset!r}")
+        find = _from_parquet_pair if dataset.endswith(".parquet") else _from_folder
+        return find(dataset, options or PictureOptions())
     if data_dir is not None:
         return IdxSource(dataset, find_idx_files(data_dir), known)
     if not known.mirrors:
@@ -50,37 +54,24 @@ def find_source(dataset: str, data_dir: str | None, cache: Path, options: Pictur
     return IdxSource(dataset, tuple(_from_cache(dataset, known, cache.absolute() / dataset)), known)
 
 
-def _from_folder(dataset: str, data_dir: str | None, options: PictureOptions) -> AnySource:
-    if data_dir is not None:
-        raise BadUsage(f"--data-dir goes with a known data set ({', '.join(KNOWN)}), not with the folder {dataset!r}")
-    if dataset.endswith(".parquet"):
-        return _from_parquet_pair(dataset, options)
-    if is_remote(dataset):
-        return _from_store(dataset, options)
-    folder = Path(dataset)
-    if not folder.is_dir():
+def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
+    place = place_of(dataset).absolute()  # workers may have another working directory
+    local = place if isinstance(place, Path) else None
+    if local and not local.is_dir():
         hint = nearest(dataset, KNOWN)
         raise BadUsage(f"no data set {dataset!r}{hint}: neither a folder nor one of {', '.join(KNOWN)}")
-    name = _dataset_name(folder.resolve().name)
-    place = folder.absolute()  # workers may have another working directory
-    if not any(folder.glob("*-ubyte*")):
-        if any(folder.glob("*.parquet")):
-            return ParquetSource(name, find_parquet_files(place), options)
-        if any((folder / split).is_dir() for split in SPLITS):
-            return ImageFolderSource(name, place, options)
-    return IdxSource(name, find_idx_files(folder), None)
-
-
-def _from_store(dataset: str, options: PictureOptions) -> AnySource:
-    """Find IDX files in a folder of a store, else Parquet files; IDX first, because their names need no listing."""
-    name = _dataset_name(dataset)
+    name = _dataset_name(local.resolve().name if local else dataset)
     try:
+        # First, because IDX files in a store are found by their names, without listing the folder.
         return IdxSource(name, find_idx_files(dataset), None)
     except BadInput:
-        place = place_of(dataset)
-        if not any(place.glob("*.parquet")):
+        if local and any(local.glob("*-ubyte*")):
             raise
-    return ParquetSource(name, find_parquet_files(place), options)
+        if any(place.glob("*.parquet")):
+            return ParquetSource(name, find_parquet_files(place), options)
+        if local and any((local / split).is_dir() for split in SPLITS):
+            return ImageFolderSource(name, local, options)
+        raise
 
 
 def _from_parquet_pair(dataset: str, options: PictureOptions) -> ParquetSource:
@@ -99,7 +90,6 @@ def _from_parquet_pair(dataset: str, options: PictureOptions) -> ParquetSource:
 
 
 def _dataset_name(place: str) -> str:
-    """Derive a data set's name from the last part of a path or URI."""
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", place.rstrip("/").split("/")[-1]).strip("-.")
     return name[:MAX_NAME] or "dataset"
 
