@@ -26,11 +26,6 @@ def test_identity_does_not_depend_on_compression_or_files(tmp_path):
     assert scan_folder(write_rows(tmp_path / "d", Digits(seed=1))).infos != first.infos
 
 
-def test_requested_columns_are_read(tmp_path):
-    folder = write_rows(tmp_path / "rows", columns=("picture", "digit"))
-    assert scan_folder(folder, image_column="picture", label_column="digit").class_names == ("0", "1", "2")
-
-
 def test_class_names_are_read_from_schema_metadata(tmp_path):
     folder = write_rows(tmp_path / "rows", names=["no", "yes", "maybe", "never"])
     assert scan_folder(folder).class_names == ("no", "yes", "maybe", "never")

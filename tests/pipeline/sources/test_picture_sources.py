@@ -11,10 +11,10 @@ from tests.pictures import scan_folder, write_rows, write_tree
 CONFIG = PreprocessConfig(seed=1, num_shards=4)
 
 
-def build(source, parent, beam=()):
+def build(source, parent):
     scans = scan_folder(source)
     folder = parent / dataset_id("digits", scans.class_names, CONFIG, scans.infos)
-    preprocess(scans, "digits", CONFIG, folder, 0, list(beam))
+    preprocess(scans, "digits", CONFIG, folder, 0, [])
     return folder
 
 
@@ -27,14 +27,6 @@ def test_parquet_rows_give_the_same_shards_as_idx_files(nested, digits_folder, t
     expected = shards_of(build(digits_folder, tmp_path / "a"))
     assert len(expected) == 6
     assert shards_of(build(write_rows(tmp_path / "rows", nested=nested), tmp_path / "b")) == expected
-
-
-@pytest.mark.parametrize("write", [write_rows, write_tree])
-def test_two_worker_processes_write_the_same_bytes(write, tmp_path):
-    source = write(tmp_path / "source")
-    expected = contents(build(source, tmp_path / "a"))
-    beam = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    assert contents(build(source, tmp_path / "b", beam)) == expected
 
 
 @pytest.mark.parametrize("write", [write_rows, write_tree])
