@@ -102,17 +102,11 @@ class IdxSource(NamedTuple):
 
 
 class PictureOptions(NamedTuple):
-    """The user's options for a data set of encoded images; None: detect from the source.
+    """The user's options for a data set of encoded images; None: detect from the source."""
 
-    Attributes:
-        image_column: column of images in Parquet files.
-        label_column: column of labels in Parquet files.
-        image_size: height and width; by default those of the first image of the train split that can be decoded.
-    """
-
-    image_column: str | None = None
+    image_column: str | None = None  # of Parquet files, as is the next
     label_column: str | None = None
-    image_size: tuple[int, int] | None = None
+    image_size: tuple[int, int] | None = None  # height and width, else of the first train image that can be decoded
 
 
 class ParquetSource(NamedTuple):

@@ -14,7 +14,6 @@ from pipeline.storage.files import write_atomically
 
 TIMEOUT_SECONDS = 15
 WAITS_SECONDS: tuple[float, ...] = (1, 4)  # before each retry of the same mirror
-_CHUNK_BYTES = 2**16
 
 
 def download_file(dataset: str, mirrors: tuple[str, ...], place: Path, digest: str) -> Path:
@@ -82,7 +81,7 @@ def _read_verified(response: requests.Response, name: str, expected: str) -> Ite
     digest = hashlib.sha256()
     with download_progress() as bar:
         task = bar.add_task(name, total=int(length) if length.isdecimal() else None)
-        for chunk in response.iter_content(_CHUNK_BYTES):
+        for chunk in response.iter_content(2**16):
             digest.update(chunk)
             bar.advance(task, len(chunk))
             yield chunk

@@ -38,8 +38,10 @@ class EncodedRange(BlockRange):
 
     def read(self, target: ExampleFormat) -> Iterator[Block]:
         """Decode the images; see `BlockRange.read`."""
+        block_examples = max(1, BLOCK_BYTES // target.num_pixels)
         for images in self.read_images():
-            yield from decode_blocks(self.split, images, target)
+            for start in range(0, len(images), block_examples):
+                yield _decode_block(self.split, images[start : start + block_examples], target)
 
 
 class SizeFinder:
@@ -65,13 +67,6 @@ class SizeFinder:
                 f"{source}: no picture of the train split can be decoded; of the first one: {self._first_problem}"
             )
         return self._size
-
-
-def decode_blocks(split: str, images: Sequence[EncodedImage], target: ExampleFormat) -> Iterator[Block]:
-    """Decode images, which are in the order of their indices, into blocks of about BLOCK_BYTES."""
-    block_examples = max(1, BLOCK_BYTES // target.num_pixels)
-    for start in range(0, len(images), block_examples):
-        yield _decode_block(split, images[start : start + block_examples], target)
 
 
 def _decode_block(split: str, images: Sequence[EncodedImage], target: ExampleFormat) -> Block:
