@@ -16,13 +16,13 @@ from tests.helpers import images_bytes, labels_bytes
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory):
-    """Return a function that reads a stored file and returns its header and body."""
+    """Return a function that reads a stored file and returns its header and the blocks of its body."""
     place = tmp_path_factory.mktemp("idx") / "file"
 
     def read(data, magic=IMAGES_MAGIC, block_bytes=7):
         place.write_bytes(data)
         with open_idx(place, magic) as (header, stream):
-            return header, b"".join(read_body(stream, header, block_bytes, str(place)))
+            return header, list(read_body(stream, header, block_bytes, str(place)))
 
     return read
 
@@ -34,9 +34,11 @@ shapes = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 4))
 def test_sound_file_is_read_completely(read, shape, compress, block_bytes):
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     data = images_bytes(images)
-    header, body = read(gzip.compress(data) if compress else data, block_bytes=block_bytes)
+    header, blocks = read(gzip.compress(data) if compress else data, block_bytes=block_bytes)
     assert header.sizes == shape
-    assert body == images.tobytes()
+    assert b"".join(blocks) == images.tobytes()
+    assert {len(block) for block in blocks[:-1]} <= {block_bytes}
+    assert len(blocks[-1]) <= block_bytes
     assert header.total_bytes == len(data)
 
 
@@ -54,7 +56,7 @@ def test_flipped_bit_in_gzip_is_harmless_or_rejected(read, shape, data):
     place = data.draw(st.integers(2, len(whole) - 1))
     whole[place] ^= 1 << data.draw(st.integers(0, 7))
     with contextlib.suppress(BadInput):
-        assert read(bytes(whole))[1] == bytes(np.prod(shape))  # some bytes of the gzip header mean nothing
+        assert b"".join(read(bytes(whole))[1]) == bytes(np.prod(shape))  # some bytes of the gzip header mean nothing
 
 
 def header_of(*integers):
@@ -65,7 +67,7 @@ def header_of(*integers):
 def test_best_compressible_gzip_file_is_accepted(read, level):
     data = labels_bytes(np.zeros(3_000_000))
     stored = gzip.compress(data, level)
-    assert read(stored, LABELS_MAGIC, 2**20)[1] == data[8:]
+    assert b"".join(read(stored, LABELS_MAGIC, 2**20)[1]) == data[8:]
     assert level == 1 or len(data) > 1000 * len(stored)  # close to the limit
 
 
