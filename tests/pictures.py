@@ -2,6 +2,8 @@
 
 import io
 import json
+import pickle
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +11,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from pipeline.sources.blocks import Block, ExampleFormat, SourceScan
+from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.scan import scan_source
+from pipeline.sources.source_lookup import find_source
 from tests.helpers import Digits
 
 SPLITS = {"train": 0, "test": 1}
 
 
-def png(grey: np.ndarray) -> bytes:
+def encode(image: Image.Image, kind: str, **options) -> bytes:
     sink = io.BytesIO()
-    Image.fromarray(grey).save(sink, "PNG")
+    image.save(sink, kind, **options)
     return sink.getvalue()
+
+
+def png(values: np.ndarray) -> bytes:
+    return encode(Image.fromarray(values), "PNG")
 
 
 def split_of(digits: Digits, split: str) -> tuple[list[bytes], list[int]]:
@@ -57,3 +67,21 @@ def write_tree(folder: Path, digits: Digits | None = None) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
     return folder
+
+
+def scan_folder(place: object, num_classes: int | None = None, **options) -> SourceScan:
+    return scan_source(find_source(str(place), None, Path("no-cache"), PictureOptions(**options)), num_classes)
+
+
+def read_blocks(scans: SourceScan, split: str) -> list[Block]:
+    """Read a split that needs no temporary files as workers do, which unpickle its ranges."""
+    target = ExampleFormat(*scans.image_size, len(scans.class_names))
+    with ExitStack() as stack:
+        ranges = pickle.loads(pickle.dumps(scans.splits[split].open(stack, Path("no-scratch"))))  # noqa: S301
+        return [block for block_range in ranges for block in block_range.read(target)]
+
+
+def read_reasons(scans: SourceScan, split: str) -> dict[str, str]:
+    """Return why examples are rejected, by FILE[INDEX]."""
+    rejected = [example for block in read_blocks(scans, split) for example in block.rejected]
+    return {f"{example.file}[{example.index}]": example.reason for example in rejected}

@@ -11,17 +11,10 @@ import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage
 from pipeline.context import quiet_imports
-from pipeline.sources.idx_format import (
-    IMAGES_MAGIC,
-    check_room,
-    decompressed,
-    is_gzip,
-    may_be_idx,
-    read_body,
-    read_header,
-)
-from pipeline.sources.images import Grey, decode_picture, is_picture, prepare_picture
-from pipeline.storage.files import file_size, open_binary, read_range
+from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
+from pipeline.sources.image_decoding import Grey, decode_picture, is_picture
+from pipeline.sources.picture_conversion import prepare_picture
+from pipeline.storage.files import file_size, read_range
 from pipeline.storage.places import Place, place_of
 from pipeline.train.run_lookup import TrainedModel
 
@@ -96,19 +89,14 @@ def _read_picture(file: Place, height: int, width: int) -> Grey:
 
 def _read_idx(file: Place, height: int, width: int) -> Iterator[Grey]:
     """Yield the images of an IDX file one by one, so that memory does not depend on the size in its header."""
-    name = str(file)
-    with open_binary(file) as stored:
-        compressed = is_gzip(stored)
-        with decompressed(stored, name) as stream:
-            header = read_header(stream, IMAGES_MAGIC, name)
-            check_room(header, file_size(file), compressed, name)
-            if header.sizes[0] > MAX_IMAGES:
-                raise BadInput(f"{file}: {header.sizes[0]} images, expected at most {MAX_IMAGES} in one command")
-            if header.sizes[1:] != (height, width):
-                found = " x ".join(map(str, header.sizes[1:]))
-                raise BadInput(f"{file}: images of {found} pixels, expected {height} x {width} as the run's data set")
-            for block in read_body(stream, header, header.example_bytes, name):
-                yield np.frombuffer(block, np.uint8).reshape(height, width)
+    with open_idx(file, IMAGES_MAGIC) as (header, stream):
+        if header.sizes[0] > MAX_IMAGES:
+            raise BadInput(f"{file}: {header.sizes[0]} images, expected at most {MAX_IMAGES} in one command")
+        if header.sizes[1:] != (height, width):
+            found = " x ".join(map(str, header.sizes[1:]))
+            raise BadInput(f"{file}: images of {found} pixels, expected {height} x {width} as the run's data set")
+        for block in read_body(stream, header, header.example_bytes, str(file)):
+            yield np.frombuffer(block, np.uint8).reshape(height, width)
 
 
 def _to_prediction(file: str, index: int | None, outputs: Outputs, class_names: tuple[str, ...]) -> PredictedImage:

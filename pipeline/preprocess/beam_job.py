@@ -41,7 +41,7 @@ from pipeline.preprocess.shuffle_files import (
 )
 from pipeline.processes import SameCode
 from pipeline.progress import show_progress
-from pipeline.sources.blocks import BlockRange, BlockReader, ExampleFormat, RejectedExample, SourceScan
+from pipeline.sources.blocks import BlockRange, ExampleFormat, RejectedExample, SourceScan
 from pipeline.storage.files import (
     check_files_exist,
     count_files,
@@ -64,7 +64,7 @@ class PreprocessJob:
     folder: Place
     scratch: Place
     skeleton: Manifest
-    readers: dict[str, BlockReader]
+    target: ExampleFormat
     num_shards: dict[str, int]
     max_rejected: int
 
@@ -105,14 +105,14 @@ def preprocess(
             folder=folder,
             scratch=scratch,
             skeleton=skeleton,
-            readers={split: scan.open(stack, target, scratch) for split, scan in scans.splits.items()},
+            target=target,
             num_shards={
                 split: split_num_shards(config.num_shards, num_train, scan.num_examples)
                 for split, scan in scans.splits.items()
             },
             max_rejected=max_rejected,
         )
-        ranges = list(chain.from_iterable(scan.ranges(split) for split, scan in scans.splits.items()))
+        ranges = [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
         total = sum(block_range.num_examples for block_range in ranges)
         with show_progress("preprocess", total, "examples", partial(_share_done, job, total), poll_interval(folder)):
             run_pipeline(beam, PipelineOptions, beam_arguments, partial(build_pipeline, job=job, ranges=ranges))
@@ -160,7 +160,7 @@ def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
     Raises:
         BadInput: the content of the range has changed since the scan.
     """
-    for block in job.readers[block_range.split].read(block_range):
+    for block in block_range.read(job.target):
         if block.rejected:
             totals = JobTotals((), block.rejected[: job.max_listed], len(block.rejected))
             yield beam.pvalue.TaggedOutput(REJECTED, totals)

@@ -92,8 +92,8 @@ def _preprocess_source(
     """Build the data set of one source unless it is complete."""
     with log.timed("source"):
         # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
-        from pipeline.sources.download import find_source
         from pipeline.sources.scan import scan_source
+        from pipeline.sources.source_lookup import find_source
 
         data_dir = config.data_dir if name in KNOWN or len(config.datasets) == 1 else None
         source = find_source(name, data_dir, config.cache_dir, config.pictures)

@@ -1,15 +1,17 @@
-"""The interface between source formats and preprocessing: scans, ranges, readers and blocks of examples.
+"""The interface between source formats and preprocessing: scans, ranges and blocks of examples.
 
-A format scans its files once, in the driver. The scan gives the identity of every split and cuts it into ranges.
-Workers turn a range into blocks with a reader. `SplitScan` says how to add a format.
+A format scans its files once, in the driver. The scan gives the identity of every split and cuts it into ranges, which
+workers read as blocks. `SplitScan` says how to add a format.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
+from model.errors import BadInput
 from model.examples import Examples
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
@@ -18,13 +20,7 @@ BLOCK_BYTES = 2**22  # of pixels: a few thousand small images, so that the cost 
 
 
 class SourceInfo(Record):
-    """The identity of a source file, or of a split, by its content.
-
-    Attributes:
-        name: the customary name.
-        num_bytes: decompressed size.
-        sha256: of the decompressed bytes.
-    """
+    """The identity of a source file, or of a split: the size and the SHA-256 of its decompressed content."""
 
     name: FileName
     num_bytes: Count
@@ -32,30 +28,8 @@ class SourceInfo(Record):
 
 
 @dataclass(frozen=True)
-class BlockRange:
-    """A range of a split's examples; each format adds where the range is stored.
-
-    Attributes:
-        split: name of the split.
-        start: position of the first example in the split.
-        num_examples: examples in the range, unusable ones included.
-    """
-
-    split: str
-    start: int
-    num_examples: int
-
-
-@dataclass(frozen=True)
 class RejectedExample:
-    """An example that is left out.
-
-    Attributes:
-        split: name of the split.
-        file: the source file that holds the example.
-        index: position in the split.
-        reason: why the example is unusable.
-    """
+    """An example that is left out: the source file that holds it, its position in the split, and why."""
 
     split: str
     file: str
@@ -73,13 +47,7 @@ class Block:
 
 
 class ExampleFormat(NamedTuple):
-    """The shape and label range of every example of a data set.
-
-    Attributes:
-        height: image height in pixels.
-        width: image width in pixels.
-        num_classes: labels are 0 .. num_classes - 1.
-    """
+    """The shape of every image of a data set in pixels; its labels are 0 .. num_classes - 1."""
 
     height: int
     width: int
@@ -95,11 +63,20 @@ class ExampleFormat(NamedTuple):
         return f"label {label} is " + (f"not below {self.num_classes}" if label >= 0 else "negative")
 
 
-class BlockReader(Protocol):
-    """Reads the ranges of a split on a worker. Must be picklable."""
+@dataclass(frozen=True)
+class BlockRange(ABC):
+    """A range of a split's examples, unusable ones included; each format adds where the range is stored.
 
-    def read(self, block: Any) -> Iterator[Block]:
-        """Yield the blocks of a range of the same scan, each of about BLOCK_BYTES.
+    `start` is the position of the first example in the split.
+    """
+
+    split: str
+    start: int
+    num_examples: int
+
+    @abstractmethod
+    def read(self, target: ExampleFormat) -> Iterator[Block]:
+        """Yield the blocks of the range, each of about BLOCK_BYTES.
 
         Every example of the range is in exactly one block, either usable or rejected.
 
@@ -108,58 +85,50 @@ class BlockReader(Protocol):
         """
 
 
-class SplitScan(Protocol):
+@dataclass(frozen=True)
+class SplitScan:
     """A split whose files have been read from end to end without an error.
 
     To add a file format:
 
     1. `sources/catalog.py`: define a NamedTuple that names the files of a data set (such as `ParquetSource`) and add
        it to `AnySource`.
-    2. `sources/download.py`: make `find_source` return it for the folders, files or URIs of that format.
-    3. A new module in `sources/` (`parquet_source.py` is an example): define a subclass of `BlockRange` and classes
-       with the methods of `SplitScan` and `BlockReader`, and `scan(source, num_classes) -> SourceScan`. `scan` reads
-       every file once and raises BadInput for files that are damaged or do not fit together. A single unusable example
-       is no error: the reader reports it as rejected. `image_decoding.py` decodes encoded images into blocks.
+    2. `sources/source_lookup.py`: make `find_source` return it for the folders, files or URIs of that format.
+    3. A new module in `sources/`: define `scan(source, num_classes) -> SourceScan`, which reads every file once and
+       raises BadInput for files that are damaged or do not fit together, and a subclass of `BlockRange`. A single
+       unusable example is no error: its range reports it as rejected. For encoded images, the range is one of
+       `EncodedRange` in `image_blocks.py` (`image_folder.py` is an example).
     4. `sources/scan.py`: call that function in `scan_source`.
-
     5. `preprocess/stage.py`: `_check_picture_options` refuses options that do not apply to the format. If several files
        are given as one name, as in TRAIN.parquet,TEST.parquet, `preprocess/provenance.py` splits them.
 
     Everything after that needs no change.
+
+    Attributes:
+        ranges: they cover the split in order.
+        image_size: height and width.
+        infos: the identity of the split by content; file names, times and compression of the container do not count.
     """
+
+    ranges: tuple[BlockRange, ...]
+    image_size: tuple[int, int]
+    infos: tuple[SourceInfo, ...]
 
     @property
     def num_examples(self) -> int:
         """Examples in the split, unusable ones included."""
+        return sum(block.num_examples for block in self.ranges)
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width."""
+    def open(self, stack: ExitStack, scratch: Place) -> tuple[BlockRange, ...]:
+        """Return the ranges for workers to read, until the stack, which takes the cleanup, is closed.
 
-    @property
-    def infos(self) -> tuple[SourceInfo, ...]:
-        """The identity of the split by content; file names, times and compression of the container do not count."""
-
-    def ranges(self, split: str) -> Iterator[BlockRange]:
-        """Cut the split, whose name is given, into ranges that cover it in order."""
-
-    def open(self, stack: ExitStack, target: ExampleFormat, scratch: Place) -> BlockReader:
-        """Make a reader for the ranges.
-
-        Args:
-            stack: the reader works until it is closed; it takes the cleanup of what the reader needs.
-            target: what every usable example must be.
-            scratch: a folder for temporary files, such as decompressed ones, that every worker can read.
+        A format may put temporary files, such as decompressed ones, into scratch, a folder that every worker can read.
         """
+        return self.ranges
 
 
 class SourceScan(NamedTuple):
-    """The scans of all splits of a source.
-
-    Attributes:
-        splits: by name.
-        class_names: in the order of the labels.
-    """
+    """The scans of all splits of a source by name, and the class names in the order of the labels."""
 
     splits: dict[str, SplitScan]
     class_names: tuple[str, ...]
@@ -178,3 +147,8 @@ class SourceScan(NamedTuple):
     def infos(self) -> tuple[SourceInfo, ...]:
         """The identity of every split."""
         return tuple(info for split in self.splits.values() for info in split.infos)
+
+
+def changed_since_scan(place: Place) -> BadInput:
+    """Return the error for a file whose content is not that of the scan."""
+    return BadInput(f"{place} changed while it was read: run again once nothing writes to it")

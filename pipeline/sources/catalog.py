@@ -1,11 +1,9 @@
-"""The data sets known by name, the kinds of sources, and the search for their files in a folder. Reads no content."""
+"""The data sets known by name, and the kinds of sources."""
 
-import re
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from model.errors import BadInput
-from pipeline.storage.places import Place, place_of
+from pipeline.storage.places import Place
 
 SPLITS = ("train", "test")
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
@@ -19,22 +17,16 @@ FILE_NAMES = (
     "t10k-labels-idx1-ubyte",
 )
 _DIGITS = tuple("0123456789")
+_CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 class KnownDataset(NamedTuple):
-    """A data set that --dataset accepts by name.
-
-    Attributes:
-        class_names: in the order of the labels.
-        content_digests: SHA-256 of the four decompressed files; empty if unpublished.
-        gzip_digests: SHA-256 of the four files as the mirrors serve them.
-        mirrors: folders that serve FILE_NAMES with .gz; empty for the embedded data set.
-    """
+    """A data set that --dataset accepts by name, and its class names in the order of the labels."""
 
     class_names: tuple[str, ...]
-    content_digests: tuple[str, ...]
-    gzip_digests: tuple[str, ...]
-    mirrors: tuple[str, ...]
+    content_digests: tuple[str, ...] = ()  # SHA-256 of the four decompressed files; empty if unpublished
+    gzip_digests: tuple[str, ...] = ()  # SHA-256 of the four files as the mirrors serve them
+    mirrors: tuple[str, ...] = ()  # folders that serve FILE_NAMES with .gz; empty for the embedded data set
 
 
 KNOWN = {
@@ -46,8 +38,6 @@ KNOWN = {
             "b0de54896b0b7e1c4d57cb88864acbd15b191a178914269a8dab56e1aa76d30f",
             "7b084714aae0c46c963e54f94112743c4533d74e72810414669cb77720990d5c",
         ),
-        gzip_digests=(),
-        mirrors=(),
     ),
     "mnist": KnownDataset(
         class_names=_DIGITS,
@@ -69,18 +59,7 @@ KNOWN = {
         ),
     ),
     "fashion-mnist": KnownDataset(
-        class_names=(
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
+        class_names=_CLOTHES,
         content_digests=(
             "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
             "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -100,7 +79,6 @@ KNOWN = {
     ),
     "kmnist": KnownDataset(
         class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-        content_digests=(),
         gzip_digests=(
             "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
             "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
@@ -113,12 +91,9 @@ KNOWN = {
 
 
 class IdxSource(NamedTuple):
-    """A data set of four IDX files.
+    """A data set of four IDX files in the order of FILE_NAMES, gzipped or not.
 
-    Attributes:
-        name: name of the data set: letters, digits, dots and dashes.
-        files: in the order of FILE_NAMES, gzipped or not.
-        known: the entry of KNOWN if the data set was requested by name.
+    `known` is the entry of KNOWN if the data set was requested by name.
     """
 
     name: str
@@ -127,27 +102,15 @@ class IdxSource(NamedTuple):
 
 
 class PictureOptions(NamedTuple):
-    """The user's options for a data set of encoded images; None: detect from the source.
+    """The user's options for a data set of encoded images; None: detect from the source."""
 
-    Attributes:
-        image_column: column of images in Parquet files.
-        label_column: column of labels in Parquet files.
-        image_size: height and width; by default those of the first image of the train split that can be decoded.
-    """
-
-    image_column: str | None = None
+    image_column: str | None = None  # of Parquet files, as is the next
     label_column: str | None = None
-    image_size: tuple[int, int] | None = None
+    image_size: tuple[int, int] | None = None  # height and width, else of the first train image that can be decoded
 
 
 class ParquetSource(NamedTuple):
-    """A data set of Parquet files.
-
-    Attributes:
-        name: as for `IdxSource`.
-        files: the files of each split, in order.
-        options: the user's options.
-    """
+    """A data set of Parquet files: those of each split, in order."""
 
     name: str
     files: dict[str, tuple[Place, ...]]
@@ -155,13 +118,7 @@ class ParquetSource(NamedTuple):
 
 
 class ImageFolderSource(NamedTuple):
-    """A data set in a directory tree of images: SPLIT/CLASS/IMAGE.
-
-    Attributes:
-        name: as for `IdxSource`.
-        folder: the folder that holds train/ and test/.
-        options: the user's options.
-    """
+    """A data set in a directory tree of images, SPLIT/CLASS/IMAGE: the folder that holds train/ and test/."""
 
     name: str
     folder: Path
@@ -169,51 +126,3 @@ class ImageFolderSource(NamedTuple):
 
 
 AnySource: TypeAlias = IdxSource | ParquetSource | ImageFolderSource
-
-
-def find_parquet_files(folder: Place) -> dict[str, tuple[Place, ...]]:
-    """Find the Parquet files of each split in a folder: names that begin with the split's name, sorted.
-
-    Raises:
-        BadInput: a split has no file, or a file belongs to no split.
-    """
-    parquet_files: list[Place] = [*folder.glob("*.parquet")]
-    files = sorted(parquet_files, key=str)
-    files_by_split = {split: tuple(file for file in files if _is_of_split(file, split)) for split in SPLITS}
-    stray = [file.name for file in files if not any(_is_of_split(file, split) for split in SPLITS)]
-    if stray or not all(files_by_split.values()):
-        problem = f"{', '.join(stray)} is of neither split" if stray else "a split is missing"
-        raise BadInput(
-            f"{folder}: {problem}: expected Parquet files whose names begin with train and test, such as train.parquet "
-            "and test-00000-of-00001.parquet; or name two files: --dataset TRAIN.parquet,TEST.parquet"
-        )
-    return files_by_split
-
-
-def _is_of_split(file: Place, split: str) -> bool:
-    # A letter after the split's name makes another word: "training" and "testimony" belong to no split.
-    return re.fullmatch(rf"{split}([^A-Za-z].*)?", file.stem) is not None
-
-
-def find_idx_files(folder: str | Place) -> tuple[Place, ...]:
-    """Find the four IDX files of a folder by their customary names, with or without .gz.
-
-    If both forms of a file exist, the decompressed one is returned.
-
-    Args:
-        folder: a path or a URI.
-
-    Raises:
-        BadInput: files are missing; the message names each.
-    """
-    root = place_of(folder).absolute()  # workers may have another working directory
-    files = [_find_file(root, name) for name in FILE_NAMES]
-    missing = [name for name, file in zip(FILE_NAMES, files, strict=True) if file is None]
-    if missing:
-        raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz)")
-    return tuple(file for file in files if file is not None)
-
-
-def _find_file(folder: Place, name: str) -> Place | None:
-    candidates = (folder / f"{name}{ending}" for ending in ("", ".gz"))
-    return next((file for file in candidates if file.is_file()), None)

@@ -1,7 +1,5 @@
 """IDX, the file format of the MNIST family: big-endian magic number and sizes, then the bytes.
 
-Works on streams of untrusted bytes; `pipeline.sources.idx_source` reads the files of a data set.
-
 The magic number's third byte is the type (8: uint8), its fourth the number of dimensions. Source: Y. LeCun, C. Cortes
 and C. Burges, "The MNIST database of handwritten digits".
 """
@@ -15,6 +13,8 @@ from struct import unpack
 from typing import BinaryIO, NamedTuple
 
 from model.errors import BadInput
+from pipeline.storage.files import file_size, open_binary
+from pipeline.storage.places import Place
 
 IMAGES_MAGIC = 0x00000803
 LABELS_MAGIC = 0x00000801
@@ -25,20 +25,10 @@ _GZIP_MAX_RATIO = 1032  # deflate needs at least 2 bits for 258 bytes: https://z
 
 
 class Header(NamedTuple):
-    """The header of an IDX file.
-
-    Attributes:
-        magic: IMAGES_MAGIC or LABELS_MAGIC.
-        sizes: (examples, height, width) of images, (examples,) of labels.
-    """
+    """The header of an IDX file: its sizes are (examples, height, width) of images, (examples,) of labels."""
 
     magic: int
     sizes: tuple[int, ...]
-
-    @property
-    def num_bytes(self) -> int:
-        """Length of the header."""
-        return 4 + 4 * len(self.sizes)
 
     @property
     def example_bytes(self) -> int:
@@ -48,23 +38,42 @@ class Header(NamedTuple):
     @property
     def total_bytes(self) -> int:
         """Length that the decompressed file must have."""
-        return self.num_bytes + prod(self.sizes)
+        return 4 + 4 * len(self.sizes) + prod(self.sizes)
 
 
-def read_header(stream: BinaryIO, magic: int, name: str) -> Header:
-    """Read and check the header of a decompressed IDX stream.
-
-    Args:
-        stream: at its start.
-        magic: the expected magic number.
-        name: name of the file in an error.
+@contextmanager
+def open_idx(place: Place, magic: int) -> Iterator[tuple[Header, BinaryIO]]:
+    """Open a file, gzipped or not.
 
     Returns:
-        the header; every size is at least 1.
+        the header, whose sizes are at least 1, and the decompressed stream after it.
 
     Raises:
-        BadInput: the file has another magic number, no examples, no pixels, or more than MAX_EXAMPLE_BYTES in one.
+        BadInput: the file has another magic number, no examples, no pixels, more than MAX_EXAMPLE_BYTES in one, or
+            fewer bytes than its header promises; or its compression is damaged, which may be found while it is read.
     """
+    name = str(place)
+    with open_binary(place) as stored:
+        compressed = is_gzip(stored)
+        with _decompress(stored, compressed, name) as stream:
+            header = _read_header(stream, magic, name)
+            _check_room(header, file_size(place), compressed, name)
+            yield header, stream
+
+
+@contextmanager
+def _decompress(stored: BinaryIO, compressed: bool, name: str) -> Iterator[BinaryIO]:
+    try:
+        if compressed:
+            with gzip.GzipFile(fileobj=stored) as unzipped:
+                yield unzipped  # type: ignore[misc]  # reads like any other binary stream
+        else:
+            yield stored
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadInput(f"{name}: corrupt gzip: {error}; expected a whole gzip file") from error
+
+
+def _read_header(stream: BinaryIO, magic: int, name: str) -> Header:
     file_magic = _read_integers(stream, 1, name)[0]
     if file_magic != magic:
         raise BadInput(
@@ -83,17 +92,28 @@ def read_header(stream: BinaryIO, magic: int, name: str) -> Header:
     return header
 
 
-def read_body(stream: BinaryIO, header: Header, block_bytes: int, name: str) -> Iterator[bytes]:
-    """Yield the bytes after the header, block by block, and check that their number is that of the header.
+def _read_integers(stream: BinaryIO, count: int, name: str) -> tuple[int, ...]:
+    data = stream.read(4 * count)
+    if len(data) < 4 * count:
+        raise BadInput(f"{name}: truncated: expected an IDX header, found only {len(data)} more bytes")
+    return unpack(f">{count}I", data)
 
-    Args:
-        stream: positioned just after the header.
-        header: the header.
-        block_bytes: length of every block except the last, which may be shorter.
-        name: name of the file in an error.
+
+def _check_room(header: Header, stored_bytes: int, compressed: bool, name: str) -> None:
+    """Compare a header with the size of the stored file, before memory is allocated for the header's sizes."""
+    max_bytes = stored_bytes * _GZIP_MAX_RATIO if compressed else stored_bytes
+    if header.total_bytes > max_bytes:
+        kind = f"compressed bytes, which hold at most {max_bytes}" if compressed else "bytes"
+        raise BadInput(
+            f"{name}: truncated: the header promises {header.total_bytes} bytes, found {stored_bytes} {kind}"
+        )
+
+
+def read_body(stream: BinaryIO, header: Header, block_bytes: int, name: str) -> Iterator[bytes]:
+    """Yield the bytes after the header in blocks of block_bytes, of which the last may be shorter.
 
     Raises:
-        BadInput: the file is shorter or longer.
+        BadInput: the file, called by its name, is shorter or longer than the header promises.
     """
     remaining = prod(header.sizes)
     while remaining:
@@ -107,20 +127,6 @@ def read_body(stream: BinaryIO, header: Header, block_bytes: int, name: str) -> 
         raise BadInput(f"{name}: trailing bytes: the header promises {header.total_bytes} bytes, found more")
 
 
-def check_room(header: Header, stored_bytes: int, compressed: bool, name: str) -> None:
-    """Check a header against the size of the stored file, before memory is allocated for the header's sizes.
-
-    Raises:
-        BadInput: the header promises more bytes than the stored file can hold.
-    """
-    max_bytes = stored_bytes * _GZIP_MAX_RATIO if compressed else stored_bytes
-    if header.total_bytes > max_bytes:
-        kind = f"compressed bytes, which hold at most {max_bytes}" if compressed else "bytes"
-        raise BadInput(
-            f"{name}: truncated: the header promises {header.total_bytes} bytes, found {stored_bytes} {kind}"
-        )
-
-
 def may_be_idx(start: bytes) -> bool:
     """Return whether a file with these first bytes may be an IDX file, or a gzip file that may hold one."""
     return start.startswith((b"\0\0", _GZIP_MAGIC))
@@ -131,23 +137,3 @@ def is_gzip(stream: BinaryIO) -> bool:
     start = stream.read(2)
     stream.seek(0)
     return start == _GZIP_MAGIC
-
-
-@contextmanager
-def decompressed(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """Return the stream, decompressed if it is gzip; raises BadInput while it is read if the compression is damaged."""
-    try:
-        if is_gzip(stream):
-            with gzip.GzipFile(fileobj=stream) as unzipped:
-                yield unzipped  # type: ignore[misc]  # reads like any other binary stream
-        else:
-            yield stream
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BadInput(f"{name}: corrupt gzip: {error}; expected a whole gzip file") from error
-
-
-def _read_integers(stream: BinaryIO, count: int, name: str) -> tuple[int, ...]:
-    data = stream.read(4 * count)
-    if len(data) < 4 * count:
-        raise BadInput(f"{name}: truncated: expected an IDX header, found only {len(data)} more bytes")
-    return unpack(f">{count}I", data)

@@ -1,115 +1,101 @@
-"""Decode encoded images (PNG, JPEG) into blocks of examples; an unusable image or label is a rejected example."""
+"""Decode untrusted PNG and JPEG files."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import io
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from model.errors import BadInput
-from model.examples import Examples
-from pipeline.sources.blocks import BLOCK_BYTES, Block, ExampleFormat, RejectedExample
-from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
-from pipeline.sources.images import Grey, decode_grey
 
-MAX_ENCODED_BYTES = 2**26  # of an encoded image; the decoded one has at most MAX_EXAMPLE_BYTES
+Grey = npt.NDArray[np.uint8]
+T = TypeVar("T")
+
+FORMATS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}  # the first bytes of each
+MAX_PIXELS = 50_000_000  # a large photograph; decoding it with colours and alpha takes 0.8 GB of memory
 
 
-@dataclass(frozen=True)
-class EncodedImage:
-    """An image as it is stored in the source.
+class Picture(NamedTuple):
+    """A decoded picture.
 
     Attributes:
-        index: position in the split.
-        file: the source file that holds it.
-        name: name of the image in the reason of a rejection.
-        data: content of a PNG or JPEG file; None if missing.
-        label: class number; None if missing.
+        grey: uint8[height, width], 0 (black) to 255 (white).
+        alpha: uint8[height, width], 0 (transparent) to 255 (opaque).
     """
 
-    index: int
-    file: str
-    name: str
-    data: bytes | None
-    label: int | None
+    grey: Grey
+    alpha: Grey
 
 
-class SizeFinder:
-    """Determines a data set's image size: the given one, else that of the first image that can be decoded."""
-
-    def __init__(self, size: tuple[int, int] | None) -> None:
-        self._size = size
-        self._first_problem = "there are no pictures"
-        self._num_tried = 0
-
-    def offer(self, data: bytes | None, name: str) -> None:
-        """Decode an image, unless the size is known already."""
-        if self._size is not None:
-            return
-        self._num_tried += 1
-        try:
-            self._size = decode(data, name).shape
-        except BadInput as error:
-            if self._num_tried == 1:
-                self._first_problem = str(error)
-
-    def size(self, source: str) -> tuple[int, int]:
-        """Return height and width; call it after all images of the train split have been offered.
-
-        Raises:
-            BadInput: none of them could be decoded; the message names the source.
-        """
-        if self._size is None:
-            raise BadInput(
-                f"{source}: no picture of the train split can be decoded; of the first one: {self._first_problem}"
-            )
-        return self._size
+def is_picture(start: bytes) -> bool:
+    """Return whether a file with these first bytes may be a PNG or JPEG file."""
+    return start.startswith(tuple(FORMATS.values()))
 
 
-def decode(data: bytes | None, name: str) -> Grey:
-    """Decode an image to uint8[height, width]; raises BadInput if it is missing, damaged or too large."""
-    if data is None:
-        raise BadInput(f"{name}: there are no bytes of a picture")
-    if len(data) > MAX_ENCODED_BYTES:
-        raise BadInput(f"{name}: {len(data)} bytes, expected at most {MAX_ENCODED_BYTES}")
-    return decode_grey(data, name, MAX_EXAMPLE_BYTES)
+def decode_picture(data: bytes, name: str) -> Picture:
+    """Decode a PNG or JPEG file, rotated by its EXIF orientation; of an animation, the first image.
 
-
-def decode_blocks(split: str, images: Sequence[EncodedImage], target: ExampleFormat) -> Iterator[Block]:
-    """Decode images into blocks of about BLOCK_BYTES.
-
-    Args:
-        split: name of the split.
-        images: in the order of their indices.
-        target: what every usable example must be.
+    Raises:
+        BadInput: it is no PNG or JPEG file, it is damaged, or it has more than MAX_PIXELS. The message names the file.
     """
-    block_examples = max(1, BLOCK_BYTES // target.num_pixels)
-    for start in range(0, len(images), block_examples):
-        yield _decode_block(split, images[start : start + block_examples], target)
+    return _decode(data, name, _split, MAX_PIXELS)
 
 
-def _decode_block(split: str, images: Sequence[EncodedImage], target: ExampleFormat) -> Block:
-    pixels = np.empty((len(images), target.num_pixels), np.uint8)
-    usable = list[EncodedImage]()
-    rejected = list[RejectedExample]()
-    for image in images:
-        try:
-            pixels[len(usable)] = _decode_example(image, target).reshape(-1)
-            usable.append(image)
-        except BadInput as error:
-            rejected.append(RejectedExample(split, image.file, image.index, str(error)))
-    indices = np.array([image.index for image in usable], np.int64)
-    labels = np.array([image.label for image in usable], np.int64)
-    return Block(split, Examples(indices, pixels[: len(usable)], labels), tuple(rejected))
+def decode_grey(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Grey:
+    """Decode a PNG or JPEG file to grey levels, rotated by its EXIF orientation and otherwise unchanged.
+
+    Returns:
+        uint8[height, width]: colours as ITU-R 601-2 luma, transparency ignored.
+
+    Raises:
+        BadInput: as for `decode_picture`; images of more than max_pixels are refused before they are decoded.
+    """
+    return _decode(data, name, _to_grey, max_pixels)
 
 
-def _decode_example(image: EncodedImage, target: ExampleFormat) -> Grey:
-    """Decode an image; raises BadInput if the label or the image does not fit the target."""
-    if image.label is None:
-        raise BadInput(f"{image.name}: there is no label")
-    if not 0 <= image.label < target.num_classes:
-        raise BadInput(f"{image.name}: {target.describe_label_fault(image.label)}")
-    grey = decode(image.data, image.name)
-    if grey.shape != (target.height, target.width):
-        size = " x ".join(map(str, grey.shape))
-        raise BadInput(f"{image.name}: {size} pixels, expected {target.height} x {target.width}")
-    return grey
+def _decode(data: bytes, name: str, convert: Callable[[Image.Image], T], max_pixels: int) -> T:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which does not change the pixels
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with _open(data) as image:
+                if image.width * image.height > max_pixels:
+                    raise BadInput(
+                        f"{name}: {image.width} x {image.height} pixels, expected at most {max_pixels} in all"
+                    )
+                image.verify()  # the checksums of PNG chunks; Pillow cannot use the image afterwards
+            with _open(data) as image:
+                return convert(ImageOps.exif_transpose(image))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise BadInput(f"{name}: too large: expected at most {max_pixels} pixels: {error}") from None
+    except UnidentifiedImageError:  # its own message names the BytesIO object
+        raise BadInput(f"{name}: not a sound PNG or JPEG picture: damaged at its beginning") from None
+    except BadInput:
+        raise
+    except Exception as error:  # Pillow's decoders raise many types for damaged files
+        raise BadInput(f"{name}: not a sound PNG or JPEG picture: {error}") from None
+
+
+def _open(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=tuple(FORMATS))
+
+
+def _to_grey(image: Image.Image) -> Grey:
+    return _high_bytes(image) if image.mode.startswith("I") else np.asarray(image.convert("L"))
+
+
+def _high_bytes(image: Image.Image) -> Grey:
+    """Convert 16-bit grey to 8 bits by its high byte; Pillow's conversion to L clips it to 255 instead."""
+    return (np.asarray(image) >> 8).astype(np.uint8)
+
+
+def _split(image: Image.Image) -> Picture:
+    """Split an image of any mode into grey (ITU-R 601-2 luma of colours) and alpha."""
+    if image.mode.startswith("I"):
+        opaque = np.asarray(image) != image.info.get("transparency", -1)
+        return Picture(_high_bytes(image), np.where(opaque, np.uint8(255), np.uint8(0)))
+    grey, alpha = image.convert("RGBA").convert("LA").split()
+    return Picture(np.asarray(grey), np.asarray(alpha))

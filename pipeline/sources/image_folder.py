@@ -7,31 +7,22 @@ file in a class folder must be an image, whatever its name.
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from model.errors import BadInput
-from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, ExampleFormat, SourceInfo, SourceScan
+from pipeline.sources.blocks import BLOCK_BYTES, SourceInfo, SourceScan, SplitScan, changed_since_scan
 from pipeline.sources.catalog import SPLITS, ImageFolderSource
-from pipeline.sources.classes import name_classes
-from pipeline.sources.image_decoding import MAX_ENCODED_BYTES, EncodedImage, SizeFinder, decode_blocks
+from pipeline.sources.class_names import choose_class_names
+from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, SizeFinder
 from pipeline.storage.files import digest_of, file_digest
-from pipeline.storage.places import Place
 
 MAX_RANGE_FILES = 1024
 
 
 class ImageFile(NamedTuple):
-    """An image file.
-
-    Attributes:
-        path: path in the tree, with slashes.
-        label: number of its class folder.
-        num_bytes: size of the file.
-        sha256: of its content.
-    """
+    """An image file: its path in the tree, with slashes, the number of its class folder, its size and digest."""
 
     path: str
     label: int
@@ -40,68 +31,18 @@ class ImageFile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FilesRange(BlockRange):
-    """Consecutive files of a split."""
+class FilesRange(EncodedRange):
+    """Consecutive files of a split, of the tree with that root."""
 
+    root: Path
     files: tuple[ImageFile, ...]
 
-
-class ImageFolderSplitScan(NamedTuple):
-    """The scan of a split's files.
-
-    Attributes:
-        folder: root of the tree.
-        files: files of the split, in order.
-        image_size: height and width.
-        info: identity of the split.
-    """
-
-    folder: Path
-    files: tuple[ImageFile, ...]
-    image_size: tuple[int, int]
-    info: SourceInfo
-
-    @property
-    def num_examples(self) -> int:
-        """Files of the split."""
-        return len(self.files)
-
-    @property
-    def infos(self) -> tuple[SourceInfo, ...]:
-        """The identity of the split."""
-        return (self.info,)
-
-    def ranges(self, split: str) -> Iterator[FilesRange]:
-        """Cut the files into ranges of about BLOCK_BYTES of encoded images and at most MAX_RANGE_FILES."""
-        start = 0
-        num_bytes = 0
-        for end, file in enumerate(self.files):
-            if end > start and (num_bytes + file.num_bytes > BLOCK_BYTES or end - start == MAX_RANGE_FILES):
-                yield FilesRange(split, start, end - start, self.files[start:end])
-                start = end
-                num_bytes = 0
-            num_bytes += file.num_bytes
-        yield FilesRange(split, start, len(self.files) - start, self.files[start:])
-
-    def open(self, _: ExitStack, target: ExampleFormat, __: Place) -> "ImageFolderReader":
-        """Make a reader, which needs no cleanup and no temporary files."""
-        return ImageFolderReader(self.folder, target)
-
-
-@dataclass(frozen=True)
-class ImageFolderReader:
-    """Reads ranges of image files."""
-
-    folder: Path
-    target: ExampleFormat
-
-    def read(self, block: FilesRange) -> Iterator[Block]:
-        """Yield the blocks of a range; raises BadInput if a file has changed since the scan."""
-        images = [
-            EncodedImage(index, file.path, "image", _read_unchanged(self.folder / file.path, file), file.label)
-            for index, file in enumerate(block.files, block.start)
+    def read_images(self) -> Iterator[list[EncodedImage]]:
+        """Yield all images at once; raises BadInput if a file has changed since the scan."""
+        yield [
+            EncodedImage(index, file.path, "image", _read_unchanged(self.root / file.path, file), file.label)
+            for index, file in enumerate(self.files, self.start)
         ]
-        yield from decode_blocks(block.split, images, self.target)
 
 
 def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
@@ -113,44 +54,34 @@ def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
     """
     class_names = _list_classes(source.folder)
     finder = SizeFinder(source.options.image_size)
-    splits = dict[str, ImageFolderSplitScan]()
+    splits = dict[str, SplitScan]()
     for split in SPLITS:
         files = tuple(_scan_files(source.folder, split, class_names, finder))
         if not files:
             raise BadInput(f"{source.folder / split}: the split is empty: expected images in {split}/CLASS/")
         image_size = finder.size(str(source.folder))  # the train split is the first, so its images decide
-        splits[split] = ImageFolderSplitScan(source.folder, files, image_size, _info(split, files, image_size))
-    return SourceScan(dict(splits), name_classes(class_names, set(), num_classes, source.name))
+        ranges = tuple(_cut_ranges(split, source.folder, files))
+        splits[split] = SplitScan(ranges, image_size, (_identify(split, files, image_size),))
+    return SourceScan(splits, choose_class_names(class_names, set(), num_classes, source.name))
 
 
 def _list_classes(folder: Path) -> tuple[str, ...]:
     """Return the names of the train split's class folders; raises BadInput if the test split has others."""
-    names = {
-        split: [path.name for path in _list_visible(folder / split, expected="folders, one a class")]
-        for split in SPLITS
-    }
-    unknown = sorted(set(names["test"]) - set(names["train"]))
+    train, test = ([path.name for path in _list_visible(folder / split, folders=True)] for split in SPLITS)
+    unknown = sorted(set(test) - set(train))
     if unknown:
         raise BadInput(f"{folder / 'test' / unknown[0]}: no class of that name in {folder / 'train'}")
-    return tuple(names["train"])
+    return tuple(train)
 
 
-def _list_visible(folder: Path, expected: str) -> list[Path]:
-    """List the entries of a folder except hidden ones, sorted by name.
-
-    Args:
-        folder: the folder.
-        expected: what its entries must be, for an error; folders if it begins with that word, else files.
-
-    Raises:
-        BadInput: the folder does not exist, an entry is not what is expected, or its name is not UTF-8.
-    """
+def _list_visible(folder: Path, folders: bool) -> list[Path]:
+    """List the entries of a folder except hidden ones by name; raises BadInput if one is no folder, or else is one."""
     if not folder.is_dir():
         raise BadInput(f"{folder} is missing: expected train/CLASS/IMAGE and test/CLASS/IMAGE")
     paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_utf8_name)
     for path in paths:
-        if path.is_dir() != expected.startswith("folders"):
-            raise BadInput(f"{path}: expected {expected} in {folder}")
+        if path.is_dir() != folders:
+            raise BadInput(f"{path}: expected {'folders, one a class' if folders else 'image files'} in {folder}")
     return paths
 
 
@@ -167,7 +98,7 @@ def _scan_files(folder: Path, split: str, class_names: tuple[str, ...], finder: 
     for label, name in enumerate(class_names):
         class_folder = folder / split / name
         # A class may have no folder in the test split.
-        for path in _list_visible(class_folder, expected="image files") if class_folder.is_dir() else []:
+        for path in _list_visible(class_folder, folders=False) if class_folder.is_dir() else []:
             num_bytes = path.stat().st_size
             data = path.read_bytes() if num_bytes <= MAX_ENCODED_BYTES else None  # larger files will be rejected
             finder.offer(data, str(path))
@@ -175,14 +106,26 @@ def _scan_files(folder: Path, split: str, class_names: tuple[str, ...], finder: 
             yield ImageFile(path.relative_to(folder).as_posix(), label, num_bytes, digest)
 
 
-def _info(split: str, files: tuple[ImageFile, ...], image_size: tuple[int, int]) -> SourceInfo:
+def _cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterator[FilesRange]:
+    """Cut the files into ranges of about BLOCK_BYTES of encoded images and at most MAX_RANGE_FILES."""
+    start = 0
+    num_bytes = 0
+    for end, file in enumerate(files):
+        if end > start and (num_bytes + file.num_bytes > BLOCK_BYTES or end - start == MAX_RANGE_FILES):
+            yield FilesRange(split, start, end - start, root, files[start:end])
+            start = end
+            num_bytes = 0
+        num_bytes += file.num_bytes
+    yield FilesRange(split, start, len(files) - start, root, files[start:])
+
+
+def _identify(split: str, files: tuple[ImageFile, ...], image_size: tuple[int, int]) -> SourceInfo:
     # The size is part of the identity: it decides which images are rejected.
     digest = hashlib.sha256((json.dumps(image_size) + "\n").encode())
     for file in files:
         digest.update((json.dumps([file.path, file.sha256]) + "\n").encode())
-    return SourceInfo(
-        name=f"{split}-images", num_bytes=sum(file.num_bytes for file in files), sha256=digest.hexdigest()
-    )
+    num_bytes = sum(file.num_bytes for file in files)
+    return SourceInfo(name=f"{split}-images", num_bytes=num_bytes, sha256=digest.hexdigest())
 
 
 def _read_unchanged(path: Path, file: ImageFile) -> bytes:
@@ -194,5 +137,5 @@ def _read_unchanged(path: Path, file: ImageFile) -> bytes:
     except FileNotFoundError:
         digest = None
     if digest != file.sha256:
-        raise BadInput(f"{path} changed while it was read: run again once nothing writes to it")
+        raise changed_since_scan(path)
     return data

@@ -11,13 +11,7 @@ from pipeline.sources.catalog import PictureOptions
 
 
 class ParquetColumns(NamedTuple):
-    """The columns to read.
-
-    Attributes:
-        image: name of the column of encoded images.
-        nested: whether that column is a struct with the fields bytes and path.
-        label: name of the column of labels.
-    """
+    """The names of the columns to read; nested: the images are in a struct with the fields bytes and path."""
 
     image: str
     nested: bool
@@ -29,51 +23,38 @@ class ParquetColumns(NamedTuple):
         return [f"{self.image}.bytes" if self.nested else self.image, self.label]
 
 
-class _Choice(NamedTuple):
-    """The column found for a purpose; problem is empty if there is exactly one that fits."""
-
-    name: str
-    requested: bool
-    problem: str
-
-
 def detect_columns(schema: pa.Schema, options: PictureOptions, name: str) -> ParquetColumns:
     """Find the columns of images and labels: the requested ones, else `image` and `label`, else the only ones that fit.
 
-    Args:
-        schema: of the file.
-        options: may name either column.
-        name: name of the file in an error.
-
     Raises:
-        BadUsage: a requested column does not exist or has the wrong type.
+        BadUsage: a requested column does not exist or has the wrong type. The message names the file.
         BadInput: no column fits, or several do.
     """
-    image = _choose(
-        schema, options.image_column, "image", "of pictures (bytes, or a struct with bytes)", _holds_image_bytes
-    )
-    label = _choose(schema, options.label_column, "label", "of integer labels", pa.types.is_integer)
-    columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
-    for choice in (image, label):
-        if choice.problem:
-            error = BadUsage if choice.requested else BadInput
-            raise error(f"{name}: {choice.problem}; its columns: {columns}")
-    return ParquetColumns(image.name, pa.types.is_struct(schema.field(image.name).type), label.name)
+    images = _fitting(schema, _holds_image_bytes)
+    labels = _fitting(schema, pa.types.is_integer)
+    try:
+        image = _choose(images, options.image_column, "image", "of pictures (bytes, or a struct with bytes)")
+        label = _choose(labels, options.label_column, "label", "of integer labels")
+    except (BadInput, BadUsage) as error:
+        columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
+        raise type(error)(f"{name}: {error}; its columns: {columns}") from None
+    return ParquetColumns(image, pa.types.is_struct(schema.field(image).type), label)
 
 
-def _choose(
-    schema: pa.Schema, requested: str | None, preferred: str, purpose: str, fits: Callable[[pa.DataType], bool]
-) -> _Choice:
-    fitting = [field.name for field in schema if fits(field.type)]
+def _fitting(schema: pa.Schema, fits: Callable[[pa.DataType], bool]) -> list[str]:
+    return [field.name for field in schema if fits(field.type)]
+
+
+def _choose(fitting: list[str], requested: str | None, preferred: str, purpose: str) -> str:
     if requested is not None:
-        # Parquet allows two columns of one name, so it is counted.
-        problem = "" if fitting.count(requested) == 1 else f"no column {requested!r} {purpose}"
-        return _Choice(requested, True, problem)
+        if fitting.count(requested) != 1:  # Parquet allows two columns of one name
+            raise BadUsage(f"no column {requested!r} {purpose}")
+        return requested
     candidates = [name for name in fitting if name == preferred] or fitting
-    if len(candidates) == 1:
-        return _Choice(candidates[0], False, "")
-    number = "several columns" if candidates else "no column"
-    return _Choice("", False, f"{number} {purpose}: name one with --{preferred}-column")
+    if len(candidates) != 1:
+        number = "several columns" if candidates else "no column"
+        raise BadInput(f"{number} {purpose}: name one with --{preferred}-column")
+    return candidates[0]
 
 
 def _holds_image_bytes(kind: pa.DataType) -> bool:
@@ -88,30 +69,23 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def read_class_names(schema: pa.Schema, label: str, name: str) -> tuple[str, ...] | None:
-    """Return the class names that the schema's metadata gives the labels, if any.
+    """Return the class names that the schema's metadata gives the column of labels, if any.
 
     Hugging Face's `datasets` stores them as a feature of type ClassLabel in the metadata `huggingface`.
 
-    Args:
-        schema: of the file.
-        label: name of the column of labels.
-        name: name of the file in an error.
-
     Raises:
-        BadInput: the metadata exists but is damaged.
+        BadInput: the metadata exists but is damaged. The message names the file.
     """
+    about = f"{name}: the metadata `huggingface` of its schema"
     try:
         metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        feature = metadata.get("info", {}).get("features", {}).get(label, {})
-        names = feature.get("names")
+        names = metadata.get("info", {}).get("features", {}).get(label, {}).get("names")
     except (ValueError, AttributeError, RecursionError):
-        raise BadInput(f"{name}: the metadata `huggingface` of its schema is damaged") from None
+        raise BadInput(f"{about} is damaged") from None
     if names is None:
         return None
     if not isinstance(names, list) or not names or not all(isinstance(item, str) for item in names):
-        raise BadInput(
-            f"{name}: the metadata `huggingface` of its schema does not name the classes of {label!r} soundly"
-        )
+        raise BadInput(f"{about} does not name the classes of {label!r} soundly")
     if len(set(names)) < len(names):
-        raise BadInput(f"{name}: the metadata `huggingface` of its schema names two classes of {label!r} alike")
+        raise BadInput(f"{about} names two classes of {label!r} alike")
     return tuple(names)

@@ -7,7 +7,7 @@ other compression, files or row groups do not change it. Page checksums are veri
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, ExampleFormat, SourceInfo, SourceScan
+from pipeline.sources.blocks import BLOCK_BYTES, SourceInfo, SourceScan, SplitScan, changed_since_scan
 from pipeline.sources.catalog import ParquetSource, PictureOptions
-from pipeline.sources.classes import name_classes
-from pipeline.sources.image_decoding import EncodedImage, SizeFinder, decode_blocks
+from pipeline.sources.class_names import choose_class_names
+from pipeline.sources.image_blocks import EncodedImage, EncodedRange, SizeFinder
 from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names
 from pipeline.storage.files import open_binary
 from pipeline.storage.places import Place
@@ -45,80 +45,30 @@ class ParquetRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RowGroupRange(BlockRange):
-    """A row group.
-
-    Attributes:
-        file: the file.
-        group: number of the row group in the file.
-        first_row: position of its first row in the file.
-        batch_rows: rows to read at a time.
-        checksum: CRC-32C of all its rows.
-    """
+class RowGroupRange(EncodedRange):
+    """A row group of a file, the position of its first row in the file, and the CRC-32C of all its rows."""
 
     file: Place
+    columns: ParquetColumns
     group: int
     first_row: int
-    batch_rows: int
     checksum: int
 
-
-class ParquetSplitScan(NamedTuple):
-    """The scan of a split's files.
-
-    Attributes:
-        columns: the columns to read.
-        groups: the row groups of all files, in order.
-        image_size: height and width.
-        info: identity of the split.
-    """
-
-    columns: ParquetColumns
-    groups: tuple[RowGroupRange, ...]
-    image_size: tuple[int, int]
-    info: SourceInfo
-
-    @property
-    def num_examples(self) -> int:
-        """Rows of the split."""
-        return sum(group.num_examples for group in self.groups)
-
-    @property
-    def infos(self) -> tuple[SourceInfo, ...]:
-        """The identity of the split."""
-        return (self.info,)
-
-    def ranges(self, _: str) -> Iterator[RowGroupRange]:
-        """Yield the row groups."""
-        yield from self.groups
-
-    def open(self, _: ExitStack, target: ExampleFormat, __: Place) -> "ParquetReader":
-        """Make a reader, which needs no cleanup and no temporary files."""
-        return ParquetReader(self.columns, target)
-
-
-@dataclass(frozen=True)
-class ParquetReader:
-    """Reads row groups."""
-
-    columns: ParquetColumns
-    target: ExampleFormat
-
-    def read(self, block: RowGroupRange) -> Iterator[Block]:
-        """Yield the blocks of a row group; raises BadInput after the last if the rows have changed since the scan."""
+    def read_images(self) -> Iterator[list[EncodedImage]]:
+        """Yield the images in batches; raises BadInput after the last if the rows have changed since the scan."""
         checksum = 0
         num_read = 0
-        with open_parquet(block.file, self.columns) as parquet:
-            for batch in read_batches(parquet, block.group, self.columns, block.batch_rows):
+        with open_parquet(self.file, self.columns) as parquet:
+            for batch in read_batches(parquet, self.group, self.columns):
                 images = list[EncodedImage]()
                 for number, row in enumerate(batch, num_read):
                     checksum = _extend_checksum(checksum, row)
-                    name = f"row {block.first_row + number}"
-                    images.append(EncodedImage(block.start + number, block.file.name, name, row.data, row.label))
+                    name = f"row {self.first_row + number}"
+                    images.append(EncodedImage(self.start + number, self.file.name, name, row.data, row.label))
                 num_read += len(batch)
-                yield from decode_blocks(block.split, images, self.target)
-        if checksum != block.checksum:
-            raise BadInput(f"{block.file} changed while it was read: run again once nothing writes to it")
+                yield images
+        if checksum != self.checksum:
+            raise changed_since_scan(self.file)
 
 
 class _SplitSummary:
@@ -131,9 +81,9 @@ class _SplitSummary:
         self._finder = finder
 
     def add(self, row: ParquetRow, name: str) -> None:
-        self.digest.update(row.prefix)
-        self.digest.update(row.data or b"")
-        self.num_bytes += len(row.prefix) + len(row.data or b"")
+        for part in (row.prefix, row.data or b""):
+            self.digest.update(part)
+            self.num_bytes += len(part)
         self._finder.offer(row.data, name)
         if row.label is not None and 0 <= row.label < MAX_CLASSES:
             self.labels.add(row.label)
@@ -151,32 +101,28 @@ def scan(source: ParquetSource, num_classes: int | None) -> SourceScan:
         BadInput: a file is damaged or lacks a column, or no image of the train split can be decoded.
         BadUsage: a requested column does not exist, or num_classes is not the number of the file's own class names.
     """
-    first = source.files["train"][0]
-    with open_parquet(first) as parquet:
-        columns = detect_columns(parquet.schema_arrow, source.options, str(first))
-    source_names = _read_class_names(source, columns)
+    first = str(source.files["train"][0])
+    columns, source_names = _read_schemas(source)
     finder = SizeFinder(source.options.image_size)
     labels = dict[str, set[int]]()
-    splits = dict[str, ParquetSplitScan]()
+    splits = dict[str, SplitScan]()
     for split, files in source.files.items():
         summary = _SplitSummary(finder)
         groups = tuple(_scan_files(split, files, columns, summary))
         if not sum(group.num_examples for group in groups):
             raise BadInput(f"{files[0]}: the split is empty: it has no rows")
-        image_size = finder.size(str(first))  # the train split is the first, so its images decide
-        splits[split] = ParquetSplitScan(columns, groups, image_size, summary.info(split, image_size))
+        image_size = finder.size(first)  # the train split is the first, so its images decide
+        splits[split] = SplitScan(groups, image_size, (summary.info(split, image_size),))
         labels[split] = summary.labels
-    name = source.name if source_names else str(first)
-    return SourceScan(dict(splits), name_classes(source_names, labels["train"], num_classes, name))
+    name = source.name if source_names else first
+    return SourceScan(splits, choose_class_names(source_names, labels["train"], num_classes, name))
 
 
 @contextmanager
 def open_parquet(place: Place, columns: ParquetColumns | None = None) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file for reading with little memory.
 
-    Args:
-        place: the file.
-        columns: the columns that will be read; images that the file repeats are then held in memory once.
+    Name the columns that will be read, so that images that the file repeats are held in memory once.
 
     Raises:
         BadInput: the file is damaged, found when it is opened or while it is read.
@@ -199,12 +145,12 @@ def open_parquet(place: Place, columns: ParquetColumns | None = None) -> Iterato
         raise BadInput(f"{place}: no sound Parquet file: {[*str(error).splitlines(), ''][0]}") from None
 
 
-def read_batches(
-    parquet: pq.ParquetFile, group: int, columns: ParquetColumns, batch_rows: int
-) -> Iterator[list[ParquetRow]]:
-    """Yield the rows of a row group, at most batch_rows and about BLOCK_BYTES of images at a time."""
-    batches = parquet.iter_batches(batch_rows, row_groups=[group], columns=columns.paths, use_threads=False)
-    for batch in batches:
+def read_batches(parquet: pq.ParquetFile, group: int, columns: ParquetColumns) -> Iterator[list[ParquetRow]]:
+    """Yield the rows of a row group, at most MAX_BATCH_ROWS and about BLOCK_BYTES of images at a time."""
+    about = parquet.metadata.row_group(group)
+    mean_rows = BLOCK_BYTES * about.num_rows // max(1, about.total_byte_size)
+    batch_rows = max(1, min(MAX_BATCH_ROWS, mean_rows))
+    for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=columns.paths, use_threads=False):
         images = batch.column(columns.image)
         images = pc.struct_field(images, "bytes") if columns.nested else images
         labels = batch.column(columns.label)
@@ -228,25 +174,30 @@ def _cut_by_bytes(images: pa.Array) -> Iterator[tuple[int, int]]:
     yield from pairwise([0, *cuts.tolist(), len(images)])
 
 
-def _read_class_names(source: ParquetSource, columns: ParquetColumns) -> tuple[str, ...] | None:
-    """Check the columns of every file and return the class names, which must agree between the files that have any."""
-    requested = PictureOptions(columns.image, columns.label)
-    files_by_names = dict[tuple[str, ...], Place]()
-    for file in chain.from_iterable(source.files.values()):
-        with open_parquet(file) as parquet:
-            schema = parquet.schema_arrow
+def _read_schemas(source: ParquetSource) -> tuple[ParquetColumns, tuple[str, ...] | None]:
+    """Find the columns in the first file, which all files must have, and the class names, on which they must agree."""
+    first, *others = chain.from_iterable(source.files.values())
+    schema = _read_schema(first)
+    columns = detect_columns(schema, source.options, str(first))
+    files_by_names = {read_class_names(schema, columns.label, str(first)): first}
+    for file in others:
+        schema = _read_schema(file)
         try:
-            file_columns = detect_columns(schema, requested, str(file))
-        except BadUsage as error:  # the columns were detected in the first file, so the user's options are not at fault
+            file_columns = detect_columns(schema, PictureOptions(columns.image, columns.label), str(file))
+        except BadUsage as error:  # the first file has the columns, so the user's options are not at fault
             raise BadInput(str(error)) from None
         if file_columns != columns:
             raise BadInput(f"{file}: the column {columns.image!r} is of another type than in the first file")
-        names = read_class_names(schema, columns.label, str(file))
-        if names is not None:
-            files_by_names[names] = file
+        files_by_names.setdefault(read_class_names(schema, columns.label, str(file)), file)
+    files_by_names.pop(None, None)  # a file need not name the classes
     if len(files_by_names) > 1:
         raise BadInput(f"{' and '.join(map(str, list(files_by_names.values())[:2]))} name their classes differently")
-    return next(iter(files_by_names), None)
+    return columns, next(iter(files_by_names), None)
+
+
+def _read_schema(file: Place) -> pa.Schema:
+    with open_parquet(file) as parquet:
+        return parquet.schema_arrow
 
 
 def _scan_files(
@@ -258,23 +209,15 @@ def _scan_files(
         first_row = 0
         with open_parquet(file, columns) as parquet:
             for group in range(parquet.metadata.num_row_groups):
-                batch_rows = _choose_batch_rows(parquet.metadata.row_group(group))
                 num_rows = 0
                 checksum = 0
-                for batch in read_batches(parquet, group, columns, batch_rows):
-                    for number, row in enumerate(batch, first_row + num_rows):
-                        summary.add(row, f"{file}, row {number}")
-                        checksum = _extend_checksum(checksum, row)
-                    num_rows += len(batch)
-                yield RowGroupRange(split, start, num_rows, file, group, first_row, batch_rows, checksum)
+                for number, row in enumerate(chain.from_iterable(read_batches(parquet, group, columns)), first_row):
+                    summary.add(row, f"{file}, row {number}")
+                    checksum = _extend_checksum(checksum, row)
+                    num_rows += 1
+                yield RowGroupRange(split, start, num_rows, file, columns, group, first_row, checksum)
                 start += num_rows
                 first_row += num_rows
-
-
-def _choose_batch_rows(group: pq.RowGroupMetaData) -> int:
-    """Return how many rows take about BLOCK_BYTES on average."""
-    rows: int = BLOCK_BYTES * group.num_rows // max(1, group.total_byte_size)
-    return max(1, min(MAX_BATCH_ROWS, rows))
 
 
 def _extend_checksum(checksum: int, row: ParquetRow) -> int:

@@ -8,10 +8,7 @@ from pipeline.sources.catalog import AnySource, ImageFolderSource, ParquetSource
 def scan_source(source: AnySource, num_classes: int | None = None) -> SourceScan:
     """Read all files of a source and check that they are undamaged and fit together.
 
-    Args:
-        source: the files.
-        num_classes: number of classes, where the data set does not name its own; by default the largest train label
-            plus one.
+    num_classes is for data sets that do not name their classes; by default the largest train label plus one.
 
     Raises:
         BadInput: a file is damaged, is not what it claims to be, or does not fit the others.

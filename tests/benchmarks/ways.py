@@ -14,7 +14,8 @@ from pipeline.beam_runner import capture_engine_messages
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id, load_manifest
 from pipeline.preprocess.shards import default_num_shards
-from pipeline.sources.catalog import FILE_NAMES, IdxSource, find_idx_files
+from pipeline.sources.catalog import FILE_NAMES, IdxSource
+from pipeline.sources.source_lookup import find_idx_files
 from pipeline.storage.files import remove_tree
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.stage import quiet_imports

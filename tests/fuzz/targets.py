@@ -20,7 +20,8 @@ from pipeline.preprocess.shards import decode_shard
 from pipeline.preprocess.validation_config import ValidationRecord
 from pipeline.sources.blocks import ExampleFormat
 from pipeline.sources.catalog import FILE_NAMES, AnySource, IdxSource, ParquetSource, PictureOptions
-from pipeline.sources.images import decode_grey, decode_picture, prepare_picture
+from pipeline.sources.image_decoding import decode_grey, decode_picture
+from pipeline.sources.picture_conversion import prepare_picture
 from pipeline.sources.scan import scan_source
 from pipeline.storage.records import Record
 from pipeline.storage.tables import read_table
@@ -81,10 +82,9 @@ def _read_source(source: AnySource) -> None:
     with suppress(BadInput), ExitStack() as stack:
         scans = scan_source(source)
         target = ExampleFormat(*scans.image_size, len(scans.class_names))
-        for name, scan in scans.splits.items():
-            reader = scan.open(stack, target, _folder())
-            for block in scan.ranges(name):
-                for _ in reader.read(block):
+        for scan in scans.splits.values():
+            for block_range in scan.open(stack, _folder()):
+                for _ in block_range.read(target):
                     pass
 
 

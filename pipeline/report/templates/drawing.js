@@ -1,5 +1,5 @@
 /* A canvas to draw on, and the conversion of a drawing to an image like those of the data set, in the same way as
-   pipeline/sources/images.py does for `backbeam predict`. A picture is {height, width, values} in row-major order, light
+   pipeline/sources/picture_conversion.py does for `backbeam predict`. A picture is {height, width, values} in row-major order, light
    ink on black. */
 const drawing = (() => {
   const INK_PART = 20 / 28; // the longer side of the ink, as a fraction of the image, as in MNIST

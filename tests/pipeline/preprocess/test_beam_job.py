@@ -14,8 +14,8 @@ from pipeline.preprocess import beam_job
 from pipeline.preprocess.beam_job import preprocess
 from pipeline.preprocess.manifest import PreprocessConfig, check_dataset, dataset_id
 from pipeline.preprocess.shards import keys_of, shard_of
-from pipeline.sources.download import find_source
 from pipeline.sources.scan import scan_source
+from pipeline.sources.source_lookup import find_source
 from pipeline.storage.tables import read_table
 from tests.helpers import Digits, contents, labels_bytes
 

@@ -5,7 +5,8 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from pipeline.sources.images import Picture, prepare_picture
+from pipeline.sources.image_decoding import Picture
+from pipeline.sources.picture_conversion import prepare_picture
 from tests import browser
 from tests.browser import inspector, values_in
 

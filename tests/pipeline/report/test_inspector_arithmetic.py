@@ -8,7 +8,8 @@ from model.checkpoint import decode_parameters
 from model.gradients import manual
 from model.network import Layer, build_network, forward
 from model.training import State, descend, network_of
-from pipeline.sources.images import Picture, prepare_picture
+from pipeline.sources.image_decoding import Picture
+from pipeline.sources.picture_conversion import prepare_picture
 from tests import browser
 from tests.browser import values_in
 

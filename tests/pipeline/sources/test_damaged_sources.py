@@ -8,29 +8,18 @@ import pytest
 
 from model.errors import BadInput
 from pipeline.sources.catalog import EMBEDDED, FILE_NAMES
-from pipeline.sources.download import find_source
 from pipeline.sources.scan import scan_source
+from pipeline.sources.source_lookup import find_source
 from tests.damage import DAMAGES, damage
-from tests.helpers import backbeam, contents
-from tests.pictures import write_rows
+from tests.helpers import backbeam, contents, write_files
+from tests.pictures import scan_folder, write_rows
 
 
-@pytest.fixture(params=["gzipped", "decompressed"])
+@pytest.fixture(params=[True, False], ids=["gzipped", "decompressed"])
 def known(request, tmp_path):
     """A copy of the files of mnist-5k."""
-    folder = tmp_path / "copy"
-    folder.mkdir()
-    for name in FILE_NAMES:
-        data = (EMBEDDED / "mnist-5k" / f"{name}.gz").read_bytes()
-        if request.param == "gzipped":
-            (folder / f"{name}.gz").write_bytes(data)
-        else:
-            (folder / name).write_bytes(gzip.decompress(data))
-    return folder
-
-
-def scan(dataset, data_dir, tmp_path):
-    return scan_source(find_source(str(dataset), data_dir and str(data_dir), tmp_path))
+    files = {name: gzip.decompress((EMBEDDED / "mnist-5k" / f"{name}.gz").read_bytes()) for name in FILE_NAMES}
+    return write_files(tmp_path / "copy", files, compress=request.param)
 
 
 @pytest.mark.parametrize("how", DAMAGES)
@@ -39,7 +28,7 @@ def test_damaged_file_of_a_known_data_set_is_rejected(name, how, known, tmp_path
     [path] = known.glob(f"{name}*")
     damage(path, how)
     with pytest.raises(BadInput, match=name):
-        scan("mnist-5k", known, tmp_path)
+        scan_source(find_source("mnist-5k", str(known), tmp_path))
 
 
 @pytest.mark.parametrize("names", list(combinations(FILE_NAMES, 2)), ids=" ".join)
@@ -49,7 +38,7 @@ def test_exchanged_files_of_a_known_data_set_are_rejected(names, known, tmp_path
     second.rename(first)
     (known / "aside").rename(second)
     with pytest.raises(BadInput, match="|".join(names)):
-        scan("mnist-5k", known, tmp_path)
+        scan_source(find_source("mnist-5k", str(known), tmp_path))
 
 
 @pytest.mark.parametrize("how", DAMAGES)
@@ -57,7 +46,7 @@ def test_damaged_parquet_file_is_rejected(how, tmp_path):
     folder = write_rows(tmp_path / "rows", compression="none")
     damage(folder / "train.parquet", how)
     with pytest.raises(BadInput, match="train" if how != "delete" else "a split is missing"):
-        scan(folder, None, tmp_path)
+        scan_folder(folder)
 
 
 @pytest.mark.parametrize("kind", ["known", "rows"])

@@ -5,16 +5,12 @@ from collections.abc import Set
 from model.errors import BadInput, BadUsage
 
 
-def name_classes(
+def choose_class_names(
     source_names: tuple[str, ...] | None, labels: Set[int], num_classes: int | None, name: str
 ) -> tuple[str, ...]:
-    """Return the class names: those of the source, else the numbers 0 .. num_classes - 1 as text.
+    """Return the names that a source gives its classes, else the numbers 0 .. num_classes - 1 as text.
 
-    Args:
-        source_names: the names that the source gives, if any.
-        labels: labels that occur in the train split.
-        num_classes: number of classes that the user states; by default the largest label plus one.
-        name: name of the source in an error.
+    num_classes is what the user states, by default the largest of the labels of the train split plus one.
 
     Raises:
         BadUsage: num_classes is not the number of source_names.
@@ -24,12 +20,10 @@ def name_classes(
         if num_classes not in (None, len(source_names)):
             raise BadUsage(f"--num-classes {num_classes}: {name} has its own classes, {len(source_names)} of them")
         return source_names
-    if num_classes is None:
-        _check_no_gap(labels, name)
-    return tuple(map(str, range(num_classes or max(labels) + 1)))
+    return tuple(map(str, range(num_classes or _count_classes(labels, name))))
 
 
-def _check_no_gap(labels: Set[int], name: str) -> None:
+def _count_classes(labels: Set[int], name: str) -> int:
     if not labels:
         raise BadInput(f"{name}: no example of the train split has a usable label")
     unused = [str(label) for label in range(max(labels)) if label not in labels]
@@ -38,3 +32,4 @@ def _check_no_gap(labels: Set[int], name: str) -> None:
             f"{name}: labels go up to {max(labels)} but none is {', '.join(unused[:10])}"
             f"{' ...' if len(unused) > 10 else ''}; say how many classes there are with --num-classes"
         )
+    return max(labels) + 1

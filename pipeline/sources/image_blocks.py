@@ -1,0 +1,106 @@
+"""Decode the images (PNG, JPEG) of a source into blocks of examples; an unusable one is a rejected example."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.errors import BadInput
+from model.examples import Examples
+from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, ExampleFormat, RejectedExample
+from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
+from pipeline.sources.image_decoding import Grey, decode_grey
+
+MAX_ENCODED_BYTES = 2**26  # of an encoded image; the decoded one has at most MAX_EXAMPLE_BYTES
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image as it is stored in the source, at an index of its split; data and label are None if missing.
+
+    `name` stands for the image in the reason of a rejection.
+    """
+
+    index: int
+    file: str
+    name: str
+    data: bytes | None
+    label: int | None
+
+
+class EncodedRange(BlockRange):
+    """A range of encoded images."""
+
+    @abstractmethod
+    def read_images(self) -> Iterator[list[EncodedImage]]:
+        """Yield the images, some at a time; raises BadInput if they have changed since the scan."""
+
+    def read(self, target: ExampleFormat) -> Iterator[Block]:
+        """Decode the images; see `BlockRange.read`."""
+        block_examples = max(1, BLOCK_BYTES // target.num_pixels)
+        for images in self.read_images():
+            for start in range(0, len(images), block_examples):
+                yield _decode_block(self.split, images[start : start + block_examples], target)
+
+
+class SizeFinder:
+    """Determines a data set's image size: the given one, else that of the first image that can be decoded."""
+
+    def __init__(self, size: tuple[int, int] | None) -> None:
+        self._size = size
+        self._first_problem = ""
+
+    def offer(self, data: bytes | None, name: str) -> None:
+        """Decode an image, unless the size is known already."""
+        if self._size is not None:
+            return
+        try:
+            self._size = _decode(data, name).shape
+        except BadInput as error:
+            self._first_problem = self._first_problem or str(error)
+
+    def size(self, source: str) -> tuple[int, int]:
+        """Return height and width; raises BadInput if no image of the train split, all of them offered, is sound."""
+        if self._size is None:
+            raise BadInput(
+                f"{source}: no picture of the train split can be decoded; of the first one: {self._first_problem}"
+            )
+        return self._size
+
+
+def _decode_block(split: str, images: Sequence[EncodedImage], target: ExampleFormat) -> Block:
+    pixels = np.empty((len(images), target.num_pixels), np.uint8)
+    usable = list[EncodedImage]()
+    rejected = list[RejectedExample]()
+    for image in images:
+        try:
+            pixels[len(usable)] = _decode_example(image, target).reshape(-1)
+            usable.append(image)
+        except BadInput as error:
+            rejected.append(RejectedExample(split, image.file, image.index, str(error)))
+    indices = np.array([image.index for image in usable], np.int64)
+    labels = np.array([image.label for image in usable], np.int64)
+    return Block(split, Examples(indices, pixels[: len(usable)], labels), tuple(rejected))
+
+
+def _decode_example(image: EncodedImage, target: ExampleFormat) -> Grey:
+    """Decode an image; raises BadInput if the label or the image does not fit the target."""
+    if image.label is None:
+        raise BadInput(f"{image.name}: there is no label")
+    if not 0 <= image.label < target.num_classes:
+        raise BadInput(f"{image.name}: {target.describe_label_fault(image.label)}")
+    grey = _decode(image.data, image.name)
+    if grey.shape != (target.height, target.width):
+        size = " x ".join(map(str, grey.shape))
+        raise BadInput(f"{image.name}: {size} pixels, expected {target.height} x {target.width}")
+    return grey
+
+
+def _decode(data: bytes | None, name: str) -> Grey:
+    """Decode an image to uint8[height, width]; raises BadInput if it is missing, damaged or too large."""
+    if data is None:
+        raise BadInput(f"{name}: there are no bytes of a picture")
+    if len(data) > MAX_ENCODED_BYTES:
+        raise BadInput(f"{name}: {len(data)} bytes, expected at most {MAX_ENCODED_BYTES}")
+    return decode_grey(data, name, MAX_EXAMPLE_BYTES)

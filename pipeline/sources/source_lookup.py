@@ -1,0 +1,144 @@
+"""Find the files of a data set: embedded, in a folder or store, in the cache, or downloaded."""
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from model.errors import BadInput, BadUsage
+from model.recipes import nearest
+from pipeline.sources.catalog import (
+    EMBEDDED,
+    FILE_NAMES,
+    KNOWN,
+    SPLITS,
+    AnySource,
+    IdxSource,
+    ImageFolderSource,
+    KnownDataset,
+    ParquetSource,
+    PictureOptions,
+)
+from pipeline.sources.download import download_file
+from pipeline.storage.files import file_digest
+from pipeline.storage.places import Place, place_of
+
+MAX_NAME = 100  # characters: the data set's folder adds its digest, and file systems allow 255 bytes
+
+
+def find_source(dataset: str, data_dir: str | None, cache: Path, options: PictureOptions | None = None) -> AnySource:
+    """Find the files of a data set, and download them if a known data set is not in the cache.
+
+    Args:
+        dataset: a known name; a folder or URI of four IDX files or of Parquet files; two Parquet files separated by a
+            comma; or a folder of images, laid out as SPLIT/CLASS/IMAGE.
+        data_dir: a folder that holds the files of the known data set.
+        cache: folder of downloads, one subfolder for each data set.
+        options: for encoded images.
+
+    Raises:
+        BadUsage: the name is unknown, or data_dir is given although dataset is a folder.
+        BadInput: files are missing, or no mirror serves them.
+    """
+    known = KNOWN.get(dataset)
+    if known is None:
+        if data_dir is not None:
+            listed = ", ".join(KNOWN)
+            raise BadUsage(f"--data-dir goes with a known data set ({listed}), not with the folder {dataset!r}")
+        find = _from_parquet_pair if dataset.endswith(".parquet") else _from_folder
+        return find(dataset, options or PictureOptions())
+    if data_dir is not None:
+        return IdxSource(dataset, find_idx_files(data_dir), known)
+    if not known.mirrors:
+        return IdxSource(dataset, find_idx_files(EMBEDDED / dataset), known)
+    return IdxSource(dataset, tuple(_from_cache(dataset, known, cache.absolute() / dataset)), known)
+
+
+def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
+    place = place_of(dataset).absolute()  # workers may have another working directory
+    local = place if isinstance(place, Path) else None
+    if local and not local.is_dir():
+        hint = nearest(dataset, KNOWN)
+        raise BadUsage(f"no data set {dataset!r}{hint}: neither a folder nor one of {', '.join(KNOWN)}")
+    name = _dataset_name(local.resolve().name if local else dataset)
+    try:
+        # First, because IDX files in a store are found by their names, without listing the folder.
+        return IdxSource(name, find_idx_files(dataset), None)
+    except BadInput:
+        if local and any(local.glob("*-ubyte*")):
+            raise
+        if any(place.glob("*.parquet")):
+            return ParquetSource(name, find_parquet_files(place), options)
+        if local and any((local / split).is_dir() for split in SPLITS):
+            return ImageFolderSource(name, local, options)
+        raise
+
+
+def _from_parquet_pair(dataset: str, options: PictureOptions) -> ParquetSource:
+    files = dataset.split(",")
+    if len(files) != len(SPLITS):
+        raise BadUsage(
+            f"--dataset {dataset}: expected the two files TRAIN.parquet,TEST.parquet, or a folder that holds "
+            "train*.parquet and test*.parquet"
+        )
+    places = [place_of(file).absolute() for file in files]
+    missing = [place for place in places if not place.is_file()]
+    if missing:
+        raise BadInput(f"no file {missing[0]}")
+    splits: dict[str, tuple[Place, ...]] = {split: (place,) for split, place in zip(SPLITS, places, strict=True)}
+    return ParquetSource(_dataset_name(str(places[0].parent)), splits, options)
+
+
+def _dataset_name(place: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", place.rstrip("/").split("/")[-1]).strip("-.")
+    return name[:MAX_NAME] or "dataset"
+
+
+def _from_cache(dataset: str, known: KnownDataset, folder: Path) -> Iterator[Place]:
+    """Yield the four files; download those that are missing, or gzipped and damaged."""
+    for name, digest in zip(FILE_NAMES, known.gzip_digests, strict=True):
+        file = _find_file(folder, name)
+        # Decompressed files were put there by the user. The scan checks their content.
+        if file is None or (file.name.endswith(".gz") and file_digest(file) != digest):
+            file = download_file(dataset, known.mirrors, folder / f"{name}.gz", digest)
+        yield file
+
+
+def find_parquet_files(folder: Place) -> dict[str, tuple[Place, ...]]:
+    """Find the Parquet files of each split in a folder: names that begin with the split's name, sorted.
+
+    Raises:
+        BadInput: a split has no file, or a file belongs to no split.
+    """
+    parquet_files: list[Place] = [*folder.glob("*.parquet")]
+    files = sorted(parquet_files, key=str)
+    # A letter after the split's name makes another word: "training" and "testimony" belong to no split.
+    names = {split: re.compile(rf"{split}([^A-Za-z].*)?") for split in SPLITS}
+    files_by_split = {split: tuple(file for file in files if names[split].fullmatch(file.stem)) for split in SPLITS}
+    stray = [file.name for file in files if file not in chain(*files_by_split.values())]
+    if stray or not all(files_by_split.values()):
+        problem = f"{', '.join(stray)} is of neither split" if stray else "a split is missing"
+        raise BadInput(
+            f"{folder}: {problem}: expected Parquet files whose names begin with train and test, such as train.parquet "
+            "and test-00000-of-00001.parquet; or name two files: --dataset TRAIN.parquet,TEST.parquet"
+        )
+    return files_by_split
+
+
+def find_idx_files(folder: str | Place) -> tuple[Place, ...]:
+    """Find the four IDX files of a folder or URI by their customary names; those without .gz come before those with it.
+
+    Raises:
+        BadInput: files are missing; the message names each.
+    """
+    root = place_of(folder).absolute()  # workers may have another working directory
+    files = [_find_file(root, name) for name in FILE_NAMES]
+    missing = [name for name, file in zip(FILE_NAMES, files, strict=True) if file is None]
+    if missing:
+        raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz)")
+    return tuple(file for file in files if file is not None)
+
+
+def _find_file(folder: Place, name: str) -> Place | None:
+    candidates = (folder / f"{name}{ending}" for ending in ("", ".gz"))
+    return next((file for file in candidates if file.is_file()), None)

@@ -1,0 +1,66 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from model.errors import BadInput
+from tests.helpers import Digits
+from tests.pictures import png, read_blocks, read_reasons, scan_folder, write_tree
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_examples_are_in_the_order_of_class_then_name(split, tmp_path):
+    scans = scan_folder(write_tree(tmp_path / "tree"))
+    images, labels = Digits().split(*{"train": (0, 60), "test": (1, 20)}[split])
+    order = np.argsort(labels, kind="stable")
+    blocks = [block.examples for block in read_blocks(scans, split)]
+    assert scans.class_names == ("0", "1", "2")
+    assert np.array_equal(np.concatenate([block.images for block in blocks]), images[order].reshape(len(images), -1))
+    assert np.concatenate([block.labels for block in blocks]).tolist() == labels[order].tolist()
+    assert np.concatenate([block.indices for block in blocks]).tolist() == list(range(len(images)))
+
+
+def test_files_are_cut_into_ranges_of_bounded_size(tmp_path, monkeypatch):
+    whole = scan_folder(write_tree(tmp_path / "tree"))
+    monkeypatch.setattr("pipeline.sources.image_folder.MAX_RANGE_FILES", 7)
+    cut = scan_folder(tmp_path / "tree")
+    assert [block.num_examples for block in cut.splits["train"].ranges] == [7] * 8 + [4]
+    assert cut.infos == whole.infos
+
+
+def test_rejected_files_are_listed_with_their_reasons(tmp_path):
+    folder = write_tree(tmp_path / "tree") / "train"
+    (folder / "1" / "00001.png").write_bytes(b"")
+    (folder / "2" / "00002.png").write_bytes(png(np.zeros((4, 5), np.uint8)))
+    (folder / "2" / ".hidden").write_bytes(b"no part of it")
+    (folder / "2" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    reasons = read_reasons(scan_folder(tmp_path / "tree"), "train")
+    assert set(reasons) == {"train/1/00001.png[20]", "train/2/00002.png[40]", "train/2/Thumbs.db[60]"}
+    assert reasons["train/2/00002.png[40]"] == "image: 4 x 5 pixels, expected 5 x 4"
+
+
+def test_image_size_rejects_other_sizes_and_is_part_of_the_identity(tmp_path):
+    folder = write_tree(tmp_path / "tree")
+    sized = scan_folder(folder, image_size=(5, 4))
+    assert sized.infos == scan_folder(folder).infos
+    other = scan_folder(folder, image_size=(4, 5))
+    assert other.infos != sized.infos
+    assert len(read_reasons(other, "train")) == 60
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda tree: (tree / "test" / "7").mkdir(), "test/7: no class of that name in"),
+        (lambda tree: (tree / "train" / "README").write_text("x"), "README: expected folders, one a class in"),
+        (lambda tree: (tree / "train" / "1" / "more").mkdir(), "more: expected image files in"),
+        (lambda tree: shutil.rmtree(tree / "test"), "test is missing: expected train/CLASS/IMAGE"),
+        (lambda tree: os.mkdir(os.fsencode(tree / "train") + b"/\xff"), "train: a name there is no UTF-8"),  # noqa: PTH102
+    ],
+    ids=range(5),
+)
+def test_bad_layout_is_rejected(damage, message, tmp_path):
+    damage(write_tree(tmp_path / "source"))
+    with pytest.raises(BadInput, match=message):
+        scan_folder(tmp_path / "source")

@@ -1,0 +1,57 @@
+import json
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from model.errors import BadInput, BadUsage
+from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.parquet_columns import detect_columns, read_class_names
+
+KINDS = {
+    "pictures": pa.binary(),
+    "nested": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    "integers": pa.int32(),
+    "text": pa.string(),
+    "numbers": pa.float64(),
+}
+
+
+@given(st.dictionaries(st.sampled_from(["image", "label", "a", "b", "c"]), st.sampled_from(sorted(KINDS))))
+def test_detected_columns_fit_and_are_the_preferred_or_the_only_ones(columns):
+    schema = pa.schema([(name, KINDS[kind]) for name, kind in columns.items()])
+    images = [name for name, kind in columns.items() if kind in ("pictures", "nested")]
+    labels = [name for name, kind in columns.items() if kind == "integers"]
+    is_unambiguous = ("image" in images or len(images) == 1) and ("label" in labels or len(labels) == 1)
+    if not is_unambiguous:
+        with pytest.raises(BadInput, match=r"^x\.parquet: .*--(image|label)-column; its columns"):
+            detect_columns(schema, PictureOptions(), "x.parquet")
+        return
+    found = detect_columns(schema, PictureOptions(), "x.parquet")
+    assert found.image == ("image" if "image" in images else images[0])
+    assert found.label == ("label" if "label" in labels else labels[0])
+    assert found.nested == (columns[found.image] == "nested")
+    assert detect_columns(schema, PictureOptions(found.image, found.label), "x.parquet") == found
+
+
+def test_requested_column_must_exist_and_fit():
+    schema = pa.schema([("picture", pa.binary()), ("digit", pa.int64())])
+    with pytest.raises(BadUsage, match=r"^x\.parquet: no column 'digit' of pictures .*; its columns: picture \(binary"):
+        detect_columns(schema, PictureOptions("digit"), "x.parquet")
+
+
+@given(st.binary(max_size=60))
+@example(b"{")
+@example(b'{"info": 3}')
+@example(b'{"info": {"features": {"label": {"names": [1]}}}}')
+@example(b'{"info": {"features": {"label": {"names": ["a", "a"]}}}}')
+def test_damaged_metadata_is_rejected(metadata):
+    schema = pa.schema([("label", pa.int64())], {"huggingface": metadata})
+    try:
+        assert json.loads(metadata).get("info", {}) == {}
+    except (ValueError, AttributeError, AssertionError):
+        with pytest.raises(BadInput, match=r"^x\.parquet: the metadata `huggingface` of its schema "):
+            read_class_names(schema, "label", "x.parquet")
+    else:
+        assert read_class_names(schema, "label", "x.parquet") is None
