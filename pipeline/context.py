@@ -53,7 +53,7 @@ class StageLog:
 
 
 def run_unless_complete(
-    stage: str, complete: bool, build: Callable[[], None], check: Callable[[], T], settings: StageContext, log: StageLog
+    stage: str, complete: bool, build: Callable[[], None], check: Callable[[], T], context: StageContext, log: StageLog
 ) -> T:
     """Build the result of a stage unless it is complete; in either case verify it by check, and return what that does.
 
@@ -63,7 +63,7 @@ def run_unless_complete(
         log.skipped.append(stage)
     show_message(f"{stage}: {'already done, checking' if complete else 'working'}")
     if not complete:
-        with temporary_files_in(settings.workspace):
+        with temporary_files_in(context.workspace):
             build()
     with log.timed(stage):
         return check()

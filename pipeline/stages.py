@@ -48,7 +48,7 @@ class JobResult:
     evaluations: list[EvaluationRecord]
 
 
-def run_job(settings: StageContext, config: JobConfig, log: StageLog) -> JobResult:
+def run_job(context: StageContext, config: JobConfig, log: StageLog) -> JobResult:
     """Run all stages, skipping those whose result is complete; this process must hold the lock of the workspace.
 
     Raises:
@@ -58,10 +58,10 @@ def run_job(settings: StageContext, config: JobConfig, log: StageLog) -> JobResu
         CorruptArtefact: a file of the workspace does not match its record.
         EngineFailed: the Beam engine failed.
     """
-    baseline = find_baseline(settings.workspace, config.baseline)
-    dataset = preprocess_stage(settings, config.dataset, log)
-    validation = validate_stage(settings, dataset, config.checks, baseline, log)
+    baseline = find_baseline(context.workspace, config.baseline)
+    dataset = preprocess_stage(context, config.dataset, log)
+    validation = validate_stage(context, dataset, config.checks, baseline, log)
     check_table_sizes(dataset.manifest)  # before training, which may take hours
-    runs = train_stage(settings, dataset, config.training, config.tensorboard, config.checkpoints, log)
-    evaluations = evaluate_stage(settings, dataset, runs, config.slicings, log)
+    runs = train_stage(context, dataset, config.training, config.tensorboard, config.checkpoints, log)
+    evaluations = evaluate_stage(context, dataset, runs, config.slicings, log)
     return JobResult(dataset, validation, runs, evaluations)

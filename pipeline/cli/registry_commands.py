@@ -59,11 +59,11 @@ def retrain(
         saving=checkpoints.to_policy(),
         why=why,
     )
-    settings = command_setup.build_stage_context(context, workspace, device, workers=workers)
-    check_machine(settings, config.config)
+    stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
+    check_machine(stage_context, config.config)
     log = StageLog()
     with lock.acquire(workspace):
-        result = retrain.retrain(settings, config, log)
+        result = retrain.retrain(stage_context, config, log)
     output.print_result(*build_retrain_output(workspace, result, log))
 
 
@@ -111,10 +111,12 @@ def promote(
     output.configure_messages()
     if force and not why:
         raise typer.BadParameter("--force needs --why: who reads the history wants to know")
-    settings = command_setup.build_stage_context(context, command_setup.existing_workspace(workspace), workers=workers)
+    stage_context = command_setup.build_stage_context(
+        context, command_setup.existing_workspace(workspace), workers=workers
+    )
     policy = resolve_promotion(config)
     with lock.acquire(workspace):
-        entry = promotion.promote(settings, resolve_run(settings.workspace, run), policy, force, why)
+        entry = promotion.promote(stage_context, resolve_run(stage_context.workspace, run), policy, force, why)
     output.print_result(*build_entry_output(workspace, entry))
     if entry.outcome == "kept":
         raise typer.Exit(REFUSED)

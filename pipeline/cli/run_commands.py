@@ -46,13 +46,13 @@ def run(
         checkpoints=checkpoints.to_policy(),
         slicings=resolve_evaluation(recipe.config, slices),
     )
-    settings = command_setup.build_stage_context(context, workspace, device, workers=workers)
+    stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
     command_setup.refuse_cluster()
     command_setup.refuse_remote_logs(workspace, tensorboard)
-    check_machine(settings, config.training[0])
+    check_machine(stage_context, config.training[0])
     log = StageLog()
     with lock.acquire(workspace):
-        job = run_job(settings, config, log)
+        job = run_job(stage_context, config, log)
         rows = write_seeds(workspace, job.runs, job.evaluations) if seeds else []
     result, parts = build_job_output(workspace, job, rows, log)
     steps = [] if output.quiet else suggest_next_steps(split_arguments(sys.argv[1:])[0], workspace, job.runs[0])
@@ -79,12 +79,12 @@ def preprocess(
     output.configure_messages()
     dataset_config = dataset.to_config(images)
     checks = resolve_validation(config)
-    settings = command_setup.build_stage_context(context, workspace, workers=workers)
+    stage_context = command_setup.build_stage_context(context, workspace, workers=workers)
     log = StageLog()
     with lock.acquire(workspace):
-        earlier = find_baseline(settings.workspace, baseline)
-        data = preprocess_stage(settings, dataset_config, log)
-        validation = validate_stage(settings, data, checks, earlier, log)
+        earlier = find_baseline(stage_context.workspace, baseline)
+        data = preprocess_stage(stage_context, dataset_config, log)
+        validation = validate_stage(stage_context, data, checks, earlier, log)
     output.print_result(*build_dataset_output(workspace, data, validation, log))
 
 
@@ -106,12 +106,12 @@ def validate(
     output.configure_messages()
     command_setup.refuse_beam_options(context)
     checks = resolve_validation(config)
-    settings = command_setup.build_stage_context(context, command_setup.existing_workspace(workspace))
+    stage_context = command_setup.build_stage_context(context, command_setup.existing_workspace(workspace))
     log = StageLog()
     with lock.acquire(workspace):
-        earlier = find_baseline(settings.workspace, baseline)
-        data = find_dataset(settings.workspace, dataset)
-        validation = validate_stage(settings, data, checks, earlier, log)
+        earlier = find_baseline(stage_context.workspace, baseline)
+        data = find_dataset(stage_context.workspace, dataset)
+        validation = validate_stage(stage_context, data, checks, earlier, log)
     result, _ = build_dataset_output(workspace, data, validation, log)
     output.print_result(result, format_validation(workspace, validation))
 
@@ -140,18 +140,18 @@ def train(
     configs = training.to_configs(recipe, seeds)
     command_setup.refuse_remote_logs(workspace, tensorboard)
     cluster = command_setup.read_cluster_config(configs[0])
-    settings = command_setup.build_stage_context(context, workspace, device, cluster)
+    stage_context = command_setup.build_stage_context(context, workspace, device, cluster)
     workspace = command_setup.existing_workspace(workspace)
     log = StageLog()
     if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace
-        run_id = train_as_worker_stage(settings, find_dataset(workspace, dataset), configs[0], log)
-        output.print_result(*build_task_output(run_id, settings, log))
+        run_id = train_as_worker_stage(stage_context, find_dataset(workspace, dataset), configs[0], log)
+        output.print_result(*build_task_output(run_id, stage_context, log))
         return
     if not cluster:
-        check_machine(settings, configs[0])
+        check_machine(stage_context, configs[0])
     with lock.acquire(workspace):
         data = find_dataset(workspace, dataset)
-        trained = train_stage(settings, data, configs, tensorboard, checkpoints.to_policy(), log)
+        trained = train_stage(stage_context, data, configs, tensorboard, checkpoints.to_policy(), log)
     output.print_result(*build_runs_output(workspace, trained, seeds is not None, log))
 
 
@@ -174,11 +174,11 @@ def evaluate(
 
     output.configure_messages()
     slicings = resolve_evaluation(config, slices)
-    settings = command_setup.build_stage_context(context, workspace, workers=workers)
+    stage_context = command_setup.build_stage_context(context, workspace, workers=workers)
     log = StageLog()
     with lock.acquire(command_setup.existing_workspace(workspace)):
         trained, data = find_run(workspace, resolve_run(workspace, run))
-        [evaluation] = evaluate_stage(settings, data, [trained], slicings, log)
+        [evaluation] = evaluate_stage(stage_context, data, [trained], slicings, log)
     output.print_result(*build_evaluation_output(workspace, data.manifest, trained, evaluation, log))
 
 

@@ -47,9 +47,9 @@ def _build_run_json(workspace: Place, run: RunRecord, log: StageLog) -> dict[str
     }
 
 
-def build_task_output(run_id: str, settings: StageContext, log: StageLog) -> CommandOutput:
+def build_task_output(run_id: str, context: StageContext, log: StageLog) -> CommandOutput:
     """Return the task of a worker of a cluster that is not the chief."""
-    index = settings.cluster.task_index if settings.cluster else 0
+    index = context.cluster.task_index if context.cluster else 0
     result = {"run_id": run_id, "task_index": index, "seconds": round_seconds(log), "skipped": log.skipped}
     return result, [f"{run_id}: task {index} has done its share; the chief, task 0, writes the run"]
 

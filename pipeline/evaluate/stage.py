@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_stage(
-    settings: StageContext, dataset: Dataset, runs: Sequence[RunRecord], slicings: "Slicings", log: StageLog
+    context: StageContext, dataset: Dataset, runs: Sequence[RunRecord], slicings: "Slicings", log: StageLog
 ) -> list[EvaluationRecord]:
     """Evaluate runs on every split of their data set, unless that is complete; return their records in order.
 
@@ -24,9 +24,9 @@ def evaluate_stage(
 
     missing = []
     for run in runs:
-        folder = settings.workspace / "runs" / run.run_id
+        folder = context.workspace / "runs" / run.run_id
         if (folder / EVALUATION_NAME).exists():  # `check` below verifies the files
-            check_recorded(load_evaluation(settings.workspace, run), slicings, folder)
+            check_recorded(load_evaluation(context.workspace, run), slicings, folder)
         else:
             missing.append(run)
 
@@ -35,13 +35,13 @@ def evaluate_stage(
             from model.devices import initialise_devices
             from pipeline.evaluate.beam_job import evaluate
 
-            initialise_devices(settings.device)
-        with log.timed("evaluate"), capture_engine_messages(settings.engine_log):
+            initialise_devices(context.device)
+        with log.timed("evaluate"), capture_engine_messages(context.engine_log):
             for run in missing:
-                beam_arguments = list(settings.beam_arguments)
-                evaluate(settings.workspace, dataset.folder, dataset.manifest, run, beam_arguments, slicings)
+                beam_arguments = list(context.beam_arguments)
+                evaluate(context.workspace, dataset.folder, dataset.manifest, run, beam_arguments, slicings)
 
     def check() -> list[EvaluationRecord]:
-        return [check_evaluation(settings.workspace, run) for run in runs]
+        return [check_evaluation(context.workspace, run) for run in runs]
 
-    return run_unless_complete("evaluate", not missing, build, check, settings, log)
+    return run_unless_complete("evaluate", not missing, build, check, context, log)

@@ -45,7 +45,7 @@ class DatasetConfig:
     pictures: PictureOptions
 
 
-def preprocess_stage(settings: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
+def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
     """Build the data set of the given sources unless it is complete: find them, scan them, write shards.
 
     Each of several sources becomes a data set of its own, and a manifest joins them.
@@ -57,9 +57,9 @@ def preprocess_stage(settings: StageContext, config: DatasetConfig, log: StageLo
     """
     _check_options(config)
     if len(config.datasets) == 1:
-        data = _preprocess_source(settings, config, config.datasets[0], "preprocess", log).dataset
+        data = _preprocess_source(context, config, config.datasets[0], "preprocess", log).dataset
     else:
-        data = _preprocess_joint(settings, config, log)
+        data = _preprocess_joint(context, config, log)
     if data.manifest.num_rejected > config.max_rejected:
         raise BadInput(
             f"{data.folder} leaves out {data.manifest.num_rejected} examples, more than {config.max_rejected} "
@@ -68,11 +68,11 @@ def preprocess_stage(settings: StageContext, config: DatasetConfig, log: StageLo
     return data
 
 
-def _preprocess_joint(settings: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
+def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
     """Build the data set of every source and the manifest that joins them, unless they are complete."""
-    parts = [_preprocess_source(settings, config, name, f"preprocess {name}", log) for name in config.datasets]
+    parts = [_preprocess_source(context, config, name, f"preprocess {name}", log) for name in config.datasets]
     joint = join_manifests(parts)
-    folder = settings.workspace / "datasets" / joint.dataset_id
+    folder = context.workspace / "datasets" / joint.dataset_id
 
     def check() -> tuple[Manifest, str]:
         manifest, digest = load_manifest(folder)
@@ -81,13 +81,13 @@ def _preprocess_joint(settings: StageContext, config: DatasetConfig, log: StageL
 
     complete = (folder / MANIFEST_NAME).exists()
     build = partial(write_joint, folder, joint)
-    data = Dataset(folder, *run_unless_complete("preprocess", complete, build, check, settings, log))
-    write_origin(settings.workspace, _origin(data, config, config.datasets))
+    data = Dataset(folder, *run_unless_complete("preprocess", complete, build, check, context, log))
+    write_origin(context.workspace, _origin(data, config, config.datasets))
     return data
 
 
 def _preprocess_source(
-    settings: StageContext, config: DatasetConfig, name: str, stage: str, log: StageLog
+    context: StageContext, config: DatasetConfig, name: str, stage: str, log: StageLog
 ) -> JoinedPart:
     """Build the data set of one source unless it is complete."""
     with log.timed("source"):
@@ -105,17 +105,17 @@ def _preprocess_source(
             check_size(num_examples, scans.num_pixels, f"the {split} split of {name}")
         num_shards = choose_num_shards(config.num_shards, num_source["train"], scans.num_pixels, name)
         shard_config = PreprocessConfig(seed=config.shuffle_seed, num_shards=num_shards)
-        folder = settings.workspace / "datasets" / dataset_id(source.name, scans.class_names, shard_config, scans.infos)
+        folder = context.workspace / "datasets" / dataset_id(source.name, scans.class_names, shard_config, scans.infos)
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
             from pipeline.preprocess.beam_job import preprocess
-        with log.timed(stage), capture_engine_messages(settings.engine_log):
-            preprocess(scans, source.name, shard_config, folder, config.max_rejected, list(settings.beam_arguments))
+        with log.timed(stage), capture_engine_messages(context.engine_log):
+            preprocess(scans, source.name, shard_config, folder, config.max_rejected, list(context.beam_arguments))
 
     complete = (folder / MANIFEST_NAME).exists()
-    data = Dataset(folder, *run_unless_complete(stage, complete, build, lambda: check_dataset(folder), settings, log))
-    write_origin(settings.workspace, _origin(data, config, (name,)))
+    data = Dataset(folder, *run_unless_complete(stage, complete, build, lambda: check_dataset(folder), context, log))
+    write_origin(context.workspace, _origin(data, config, (name,)))
     return JoinedPart(name, data, num_source)
 
 
@@ -165,7 +165,7 @@ def _check_picture_options(pictures: PictureOptions, source: AnySource) -> None:
 
 
 def validate_stage(
-    settings: StageContext, dataset: Dataset, checks: dict[str, CheckSettings], baseline: Dataset | None, log: StageLog
+    context: StageContext, dataset: Dataset, checks: dict[str, CheckSettings], baseline: Dataset | None, log: StageLog
 ) -> ValidationRecord:
     """Validate a data set unless a record with the same settings is complete, and print its warnings.
 
@@ -178,17 +178,17 @@ def validate_stage(
         with log.timed("validate"):
             from pipeline.preprocess.validation import validate_dataset
 
-            validate_dataset(settings.workspace, dataset, checks, baseline)
+            validate_dataset(context.workspace, dataset, checks, baseline)
 
     def check() -> ValidationRecord:
-        return check_validation(settings.workspace, dataset.manifest.dataset_id, dataset.digest)
+        return check_validation(context.workspace, dataset.manifest.dataset_id, dataset.digest)
 
     complete = False
     if is_validated(dataset.folder):
         earlier = check()
         complete = (earlier.checks, earlier.baseline_digest) == (checks, baseline.digest if baseline else None)
-    record = run_unless_complete("validate", complete, build, check, settings, log)
+    record = run_unless_complete("validate", complete, build, check, context, log)
     for result in record.with_outcome("warning"):
         warn(f"validate: warning: {result.describe()}")
-    require_passed(record, settings.workspace)
+    require_passed(record, context.workspace)
     return record

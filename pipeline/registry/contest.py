@@ -50,7 +50,7 @@ def contest_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
     return workspace / "registry" / "contests" / dataset_id / run_id
 
 
-def load_answers(settings: StageContext, dataset: Dataset, run: RunRecord) -> pa.Table:
+def load_answers(context: StageContext, dataset: Dataset, run: RunRecord) -> pa.Table:
     """Return a run's answers to the test split of a data set; predict them if they are not stored.
 
     The columns are `part`, `index`, `label` and `predicted`, sorted by the first two.
@@ -60,14 +60,14 @@ def load_answers(settings: StageContext, dataset: Dataset, run: RunRecord) -> pa
         CorruptArtefact: a file does not match its record.
         EngineFailed: the Beam engine failed.
     """
-    evaluation = settings.workspace / "runs" / run.run_id / EVALUATION_NAME
+    evaluation = context.workspace / "runs" / run.run_id / EVALUATION_NAME
     if run.dataset_digest == dataset.digest and evaluation.exists():
-        rows = read_rows(settings.workspace, "predictions", run.run_id, ["split", *KEYS, "label", "predicted"])
+        rows = read_rows(context.workspace, "predictions", run.run_id, ["split", *KEYS, "label", "predicted"])
         return sort_by_example(rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"]))
-    folder = contest_folder(settings.workspace, dataset.manifest.dataset_id, run.run_id)
+    folder = contest_folder(context.workspace, dataset.manifest.dataset_id, run.run_id)
     if not (folder / CONTEST_NAME).exists():
-        check_fits(settings.workspace, dataset.manifest, run)
-        write_contest(settings, dataset, run, folder)
+        check_fits(context.workspace, dataset.manifest, run)
+        write_contest(context, dataset, run, folder)
     record = load_contest(folder)
     if (record.dataset_digest, record.model_digest) != (dataset.digest, run.parameters.sha256):
         raise CorruptArtefact(f"{folder / CONTEST_NAME} is of another model or data set: delete {folder}")
@@ -75,22 +75,22 @@ def load_answers(settings: StageContext, dataset: Dataset, run: RunRecord) -> pa
     return sort_by_example(rows.select([*KEYS, "label", "predicted"]))
 
 
-def write_contest(settings: StageContext, dataset: Dataset, run: RunRecord, folder: Place) -> None:
+def write_contest(context: StageContext, dataset: Dataset, run: RunRecord, folder: Place) -> None:
     """Predict and write a run's answers to a data set's test split, then the record; raises as `load_answers`."""
     with quiet_imports():
         from model.devices import initialise_devices
         from pipeline.evaluate.beam_job import answer_test_split
         from pipeline.evaluate.shard_predictions import EvaluationJob
 
-    initialise_devices(settings.device)
-    job = EvaluationJob(settings.workspace, dataset.folder, dataset.manifest, run, slicings={})
+    initialise_devices(context.device)
+    job = EvaluationJob(context.workspace, dataset.folder, dataset.manifest, run, slicings={})
     make_empty_folder(folder)  # deletes the files of an attempt that was killed
     with (
-        temporary_files_in(settings.workspace),
-        capture_engine_messages(settings.engine_log),
+        temporary_files_in(context.workspace),
+        capture_engine_messages(context.engine_log),
         remove_on_failure(folder, record=folder / CONTEST_NAME),
     ):
-        names = answer_test_split(job, dataset.digest, folder, list(settings.beam_arguments))
+        names = answer_test_split(job, dataset.digest, folder, list(context.beam_arguments))
         record = ContestRecord(
             run_id=run.run_id,
             model_digest=run.parameters.sha256,

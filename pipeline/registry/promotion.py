@@ -28,7 +28,7 @@ from pipeline.train.run_lookup import find_run, find_run_folder
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 
 
-def promote(settings: StageContext, name: str | None, policy: Policy, force: bool, why: str) -> Entry:
+def promote(context: StageContext, name: str | None, policy: Policy, force: bool, why: str) -> Entry:
     """Make a run the champion if it meets the policy on the test split of its data set.
 
     The process must hold the lock of the workspace. With `force` the run is not tested, and the entry says so.
@@ -42,13 +42,13 @@ def promote(settings: StageContext, name: str | None, policy: Policy, force: boo
         BadUsage: the name matches no run or several.
         CorruptArtefact: a file does not match its record.
     """
-    history = load_history_and_repair_pointer(settings.workspace)
-    run, data = find_run(settings.workspace, name)
+    history = load_history_and_repair_pointer(context.workspace)
+    run, data = find_run(context.workspace, name)
     if history.champion and history.champion.run_id == run.run_id:
         return _current_entry(history, history.champion)
     if force:
-        return _promote_by_force(settings.workspace, history, run, why)
-    return append_decision(settings, history, data, run, policy, action="promote", why=why)
+        return _promote_by_force(context.workspace, history, run, why)
+    return append_decision(context, history, data, run, policy, action="promote", why=why)
 
 
 def _promote_by_force(workspace: Place, history: History, run: RunRecord, why: str) -> Entry:
@@ -115,7 +115,7 @@ def _find_version(history: History, version: int | None) -> Champion:
 
 
 def append_decision(
-    settings: StageContext,
+    context: StageContext,
     history: History,
     data: Dataset,
     run: RunRecord,
@@ -127,10 +127,10 @@ def append_decision(
 
     Raises the errors of `find_reference` and `load_answers`.
     """
-    objections = (*find_data_faults(settings.workspace, data), *objections)
-    decision = _decide(settings, history, data, run, policy, objections)
+    objections = (*find_data_faults(context.workspace, data), *objections)
+    decision = _decide(context, history, data, run, policy, objections)
     return append_entry(
-        settings.workspace,
+        context.workspace,
         history,
         next_champion(history, run) if decision.promote else None,
         run_id=run.run_id,
@@ -146,18 +146,18 @@ def append_decision(
 
 
 def _decide(
-    settings: StageContext, history: History, data: Dataset, run: RunRecord, policy: Policy, objections: tuple[str, ...]
+    context: StageContext, history: History, data: Dataset, run: RunRecord, policy: Policy, objections: tuple[str, ...]
 ) -> Decision:
     """Decide by the answers of a challenger, the champion and the reference to the test split of a data set."""
-    answers = load_answers(settings, data, run)
+    answers = load_answers(context, data, run)
     champion = history.champion.run_id if history.champion else None
-    reference = find_reference(settings.workspace, history, data, policy)
+    reference = find_reference(context.workspace, history, data, policy)
 
     def load_opponent(run_id: str | None) -> Contestant | None:
         if run_id is None:
             return None
-        opponent = check_run(settings.workspace, find_run_folder(settings.workspace, run_id))
-        rows = load_answers(settings, data, opponent)
+        opponent = check_run(context.workspace, find_run_folder(context.workspace, run_id))
+        rows = load_answers(context, data, opponent)
         columns = [*KEYS, "label"]
         if not rows.select(columns).equals(answers.select(columns)):
             raise CorruptArtefact(f"{run.run_id} and {run_id} did not answer the same examples of one data set")

@@ -74,7 +74,7 @@ class RetrainResult:
     data: Dataset
 
 
-def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> RetrainResult:
+def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> RetrainResult:
     """Train a challenger on the current sources, compare it with the champion, and append the decision to the history.
 
     The process must hold the lock of the workspace.
@@ -85,8 +85,8 @@ def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> Ret
         CorruptArtefact: a file does not match its record.
         EngineFailed: the Beam engine failed.
     """
-    history = load_history_and_repair_pointer(settings.workspace)
-    data = preprocess_stage(settings, _expand_patterns(config.options), log)
+    history = load_history_and_repair_pointer(context.workspace)
+    data = preprocess_stage(context, _expand_patterns(config.options), log)
     inputs = _digest_inputs(data, config)
     earlier = next((entry for entry in reversed(history) if entry.inputs == inputs), None)
     # rejected data are validated again if the champion changed: they may have drifted only from the earlier one's
@@ -99,17 +99,17 @@ def retrain(settings: StageContext, config: RetrainConfig, log: StageLog) -> Ret
         return RetrainResult("unchanged", earlier, history, data)
     training = _training_config(config, history)
     if history.champion:
-        champion = check_run(settings.workspace, settings.workspace / history.champion.folder)
-        check_fits(settings.workspace, data.manifest, champion)
+        champion = check_run(context.workspace, context.workspace / history.champion.folder)
+        check_fits(context.workspace, data.manifest, champion)
         if training.warm_start:
             complete_config(data, training).check_start(champion.config.layers)
-    find_reference(settings.workspace, history, data, config.policy)  # errors are raised before training, not after
-    _validate(settings, data, config, history, inputs, log)
+    find_reference(context.workspace, history, data, config.policy)  # errors are raised before training, not after
+    _validate(context, data, config, history, inputs, log)
     check_table_sizes(data.manifest)
-    [run] = train_stage(settings, data, [training], False, config.saving, log)
-    evaluate_stage(settings, data, [run], config.slicings, log)
+    [run] = train_stage(context, data, [training], False, config.saving, log)
+    evaluate_stage(context, data, [run], config.slicings, log)
     with log.timed("decide"):
-        entry = _decide(settings, data, run, config, history, inputs)
+        entry = _decide(context, data, run, config, history, inputs)
     return RetrainResult(entry.outcome, entry, History((*history, entry)), data)
 
 
@@ -136,33 +136,33 @@ def _digest_inputs(data: Dataset, config: RetrainConfig) -> str:
 
 
 def _validate(
-    settings: StageContext, data: Dataset, config: RetrainConfig, history: History, inputs: str, log: StageLog
+    context: StageContext, data: Dataset, config: RetrainConfig, history: History, inputs: str, log: StageLog
 ) -> None:
     """Validate the data set and, if it is joint, each part that the champion was not trained on.
 
     Raises BadInput if a data set fails a check; an entry of the history says so.
     """
-    for dataset in [*_new_parts(settings, data, history), data]:
+    for dataset in [*_new_parts(context, data, history), data]:
         try:
-            _validate_one(settings, dataset, config, history, log)
+            _validate_one(context, dataset, config, history, log)
         except BadInput:
             append_entry(
-                settings.workspace,
+                context.workspace,
                 history,
                 action="retrain",
                 run_id=None,
                 dataset_id=data.manifest.dataset_id,
                 dataset_digest=data.digest,
                 inputs=inputs,
-                reasons=find_data_faults(settings.workspace, dataset),
+                reasons=find_data_faults(context.workspace, dataset),
                 policy=config.policy,
                 why=config.why,
             )
             raise
 
 
-def _new_parts(settings: StageContext, data: Dataset, history: History) -> Sequence[Dataset]:
-    datasets = settings.workspace / "datasets"
+def _new_parts(context: StageContext, data: Dataset, history: History) -> Sequence[Dataset]:
+    datasets = context.workspace / "datasets"
     known = set[str]()
     if history.champion:
         manifest, _ = load_manifest(datasets / history.champion.dataset_id)
@@ -171,9 +171,7 @@ def _new_parts(settings: StageContext, data: Dataset, history: History) -> Seque
     return [Dataset(folder, *load_manifest(folder)) for folder in new]
 
 
-def _validate_one(
-    settings: StageContext, data: Dataset, config: RetrainConfig, history: History, log: StageLog
-) -> None:
+def _validate_one(context: StageContext, data: Dataset, config: RetrainConfig, history: History, log: StageLog) -> None:
     """Validate a data set; by default its baseline is the champion's data set.
 
     If it is the champion's own, an earlier validation by the same checks, with its baseline of that time, is kept.
@@ -181,11 +179,11 @@ def _validate_one(
     champion = history.champion
     is_own = champion is not None and champion.dataset_digest == data.digest
     if is_own and config.baseline is None and is_validated(data.folder):
-        record = check_validation(settings.workspace, data.manifest.dataset_id, data.digest)
+        record = check_validation(context.workspace, data.manifest.dataset_id, data.digest)
         if record.checks == config.checks and not record.with_outcome("error"):
             return
     default = None if is_own or champion is None else champion.dataset_id
-    validate_stage(settings, data, config.checks, find_baseline(settings.workspace, config.baseline or default), log)
+    validate_stage(context, data, config.checks, find_baseline(context.workspace, config.baseline or default), log)
 
 
 def _training_config(config: RetrainConfig, history: History) -> TrainingConfig:
@@ -197,13 +195,13 @@ def _training_config(config: RetrainConfig, history: History) -> TrainingConfig:
 
 
 def _decide(
-    settings: StageContext, data: Dataset, run: RunRecord, config: RetrainConfig, history: History, inputs: str
+    context: StageContext, data: Dataset, run: RunRecord, config: RetrainConfig, history: History, inputs: str
 ) -> Entry:
     show_message("decide: working")
     fields: dict[str, Any] = {"action": "retrain", "inputs": inputs, "why": config.why}
     if history.champion and history.champion.run_id == run.run_id:
         return append_entry(
-            settings.workspace,
+            context.workspace,
             history,
             run_id=run.run_id,
             dataset_id=data.manifest.dataset_id,
@@ -215,4 +213,4 @@ def _decide(
     objections: tuple[str, ...] = ()
     if run.run_id in history.rolled_back():
         objections = ("it was the champion and was rolled back: `backbeam rollback --to VERSION` makes it that again",)
-    return append_decision(settings, history, data, run, config.policy, objections, **fields)
+    return append_decision(context, history, data, run, config.policy, objections, **fields)

@@ -17,7 +17,7 @@ from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, TENSORBOARD_NA
 
 
 def train_stage(
-    settings: StageContext,
+    context: StageContext,
     dataset: Dataset,
     configs: Sequence[TrainingConfig],
     tensorboard: bool,
@@ -34,24 +34,24 @@ def train_stage(
             none of them verifies.
     """
     completed = [complete_config(dataset, config) for config in configs]
-    folders = [_run_folder(settings, dataset, config) for config in completed]
+    folders = [_run_folder(context, dataset, config) for config in completed]
     missing = [config for config, folder in zip(completed, folders, strict=True) if not (folder / RUN_NAME).exists()]
     if tensorboard:
         _check_tensorboard_logs(folders)
 
     def build() -> None:
-        check_memory(missing[0], settings.device)  # again: now the sizes of the data set are known
-        _train(settings, dataset, missing, tensorboard, policy, log)
+        check_memory(missing[0], context.device)  # again: now the sizes of the data set are known
+        _train(context, dataset, missing, tensorboard, policy, log)
 
     def check() -> list[RunRecord]:
         for folder in folders:
             remove_tree(folder / CHECKPOINTS_NAME)  # a process may be killed between its last two steps
-        return [check_run(settings.workspace, folder) for folder in folders]
+        return [check_run(context.workspace, folder) for folder in folders]
 
-    return run_unless_complete("train", not missing, build, check, settings, log)
+    return run_unless_complete("train", not missing, build, check, context, log)
 
 
-def train_as_worker_stage(settings: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
+def train_as_worker_stage(context: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
     """Train as a worker that is not the chief: read the data set, take part in every step, write no run.
 
     Returns the id of the run that the chief writes.
@@ -61,26 +61,26 @@ def train_as_worker_stage(settings: StageContext, dataset: Dataset, config: Trai
         EngineFailed: another worker did not come, or is gone.
     """
     completed = complete_config(dataset, config)
-    folder = _run_folder(settings, dataset, completed)
+    folder = _run_folder(context, dataset, completed)
 
     def build() -> None:
-        _train(settings, dataset, [completed], False, CheckpointPolicy(), log)
+        _train(context, dataset, [completed], False, CheckpointPolicy(), log)
 
     if (folder / RUN_NAME).exists():
-        run_unless_complete("train", True, build, lambda: check_run(settings.workspace, folder), settings, log)
+        run_unless_complete("train", True, build, lambda: check_run(context.workspace, folder), context, log)
     else:
         build()  # without a check: the chief may write the run after this worker ends
     return folder.name
 
 
-def check_machine(settings: StageContext, config: TrainingConfig) -> None:
+def check_machine(context: StageContext, config: TrainingConfig) -> None:
     """Fail before any work if the memory is too small or a GPU that is needed is missing; raises BadUsage."""
-    check_memory(config, settings.device)
-    if settings.device not in ("auto", "cpu") or config.precision == "tf32":
+    check_memory(config, context.device)
+    if context.device not in ("auto", "cpu") or config.precision == "tf32":
         with quiet_imports():
             from model.devices import choose_precision, initialise_devices
 
-            devices = initialise_devices(settings.device, config.num_replicas)
+            devices = initialise_devices(context.device, config.num_replicas)
         choose_precision(config.precision, devices.logical[0])
 
 
@@ -92,7 +92,7 @@ def complete_config(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:
 
 
 def _train(
-    settings: StageContext,
+    context: StageContext,
     dataset: Dataset,
     configs: Sequence[TrainingConfig],
     tensorboard: bool,
@@ -103,20 +103,20 @@ def _train(
         from model.replicas import start_engine
         from pipeline.train.trainer import train_as_worker, train_runs
         from pipeline.train.training_job import TrainingJob, prepare_attempt
-    job = TrainingJob(settings.workspace, dataset, tensorboard, policy)
+    job = TrainingJob(context.workspace, dataset, tensorboard, policy)
     attempts = [prepare_attempt(job, config) for config in configs]
     identity = f"{attempts[0].run_id} from step {attempts[0].first_step}"  # equal in all processes of the cluster
     with log.timed("import"), quiet_imports():
-        engine = start_engine(configs[0], settings.device, settings.cluster, identity)
+        engine = start_engine(configs[0], context.device, context.cluster, identity)
     with log.timed("train"):
-        if settings.cluster is None or settings.cluster.is_chief:
+        if context.cluster is None or context.cluster.is_chief:
             train_runs(job, attempts, engine)
         else:
             train_as_worker(job, attempts[0], engine)
 
 
-def _run_folder(settings: StageContext, dataset: Dataset, config: TrainingConfig) -> Place:
-    return settings.workspace / "runs" / run_id(dataset.digest, config)
+def _run_folder(context: StageContext, dataset: Dataset, config: TrainingConfig) -> Place:
+    return context.workspace / "runs" / run_id(dataset.digest, config)
 
 
 def _check_tensorboard_logs(folders: Sequence[Place]) -> None:
