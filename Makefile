@@ -59,8 +59,9 @@ bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow
 fuzz: $(VENV)/installed-fuzz  ## hostile input for every reader; says how many inputs were tried
 	@$(BIN)/python -m pytest -rs tests/fuzz/test_hypothesis.py tests/fuzz/test_atheris.py
 
-docs: $(VENV)/installed-test  ## docs/cli.md, docs/tables.md and docs/scale.md, from the code
+docs: $(VENV)/installed-test  ## the pages and tables in docs/ that are made from the code
 	@$(BIN)/python -m tests.cli_reference
+	@$(BIN)/python -m tests.configuration_page
 	@$(BIN)/python -m tests.tables_page
 	@$(BIN)/python -m tests.scale_page
 
