@@ -1,6 +1,7 @@
-"""Writes docs/scale.md, what a billion examples take, from what was measured: `python -m tests.scale_page`.
+"""Write the section "A billion examples" of docs/performance.md: `python -m tests.scale_page`.
 
-The time of a stage is taken for a fixed part, a part that one process does for each example, and a part that is shared:
+The time of a stage is modelled as a fixed part, a part that one process does for each example, and a part that all
+workers share:
 
     seconds = fixed + (alone + shared / workers) examples
 """
@@ -11,12 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+BEGIN, END = "<!-- section of tests/scale_page.py -->\n", "<!-- end of section -->\n"
 BILLION = 10**9
 WORKERS = (1, 2, 10, 100, 1000)
 
 # Microseconds an image by (number of images, number of processes), as `make bench-data` printed them on two shared
-# cores; README.md, "How long it takes", has them too, and a test compares the two.
+# cores. The page has them too, above the section, and a test compares the two.
 MEASURED = {
     "preprocess": {
         (70_000, 1): 12.0,
@@ -81,10 +83,16 @@ def errors(stage: str) -> Iterator[tuple[int, int, float, float]]:
         yield num_examples, workers, micros * num_examples * 1e-6, costs.seconds(num_examples, workers)
 
 
-def page() -> str:
-    """Return the page as it should be."""
+def section() -> str:
+    """Return the section, in Markdown."""
     costs = {stage: fit(stage) for stage in MEASURED}
     return "\n".join([HEAD, *_model(costs), CHECK, *_check(), FORECAST, *_forecast(costs), *_bottleneck(costs), TAIL])
+
+
+def with_section(page: str) -> str:
+    """Return the page with the section as it should be."""
+    before, rest = page.split(BEGIN)
+    return before + BEGIN + section() + END + rest.split(END)[1]
 
 
 def _model(costs: dict[str, Costs]) -> list[str]:
@@ -129,17 +137,20 @@ def _workers(number: int) -> str:
 def _bottleneck(costs: dict[str, Costs]) -> list[str]:
     scan, work = costs["preprocess"].alone, costs["preprocess"].shared
     waiting = f"""
-`preprocess` spends {_duration(1e-6 * BILLION * scan)} in one process, most of it the scan of the source, and as much as
-all workers together do if there are {work / scan:.1f} of them: more workers than that wait for it. `validate` takes
-{_duration(costs["validate"].seconds(BILLION, 1))} whatever there is. So **validation is the first bottleneck, then the
-scan**; each is one process on one core.
+One process of `preprocess` works {_duration(1e-6 * BILLION * scan)} alone, most of it on the scan of the source. With
+{work / scan:.1f} workers the shared part takes as long; more workers wait for that process. `validate` takes
+{_duration(costs["validate"].seconds(BILLION, 1))} with any number of workers. So **validation is the first bottleneck,
+and the scan is the second**. Each is one process on one core.
 """
     size = f"""
-Bytes: {BILLION * RECORD_BYTES / 1e12:.2f} TB of shards, about the same again for a while where workers leave each
-other their cuts; {BILLION * DRIVER_BYTES / 1e9:.1f} GB of memory in the driver of `preprocess`;
-{BILLION * KEPT_BYTES / 1e9:.0f} GB of disk while `validate` works. Of shards, {BILLION * PIXELS / SHARD_BYTES:,.0f}
-of the usual size would be more than the 99,999 that a split may have, so they become
-{BILLION * PIXELS / 99_999 / 1e6:.1f} MB of pixels each.
+Disk and memory:
+
+- {BILLION * RECORD_BYTES / 1e12:.2f} TB of shards, and about as much again for a while, for the files that workers
+  exchange
+- {BILLION * DRIVER_BYTES / 1e9:.1f} GB of memory in the process that drives `preprocess`
+- {BILLION * KEPT_BYTES / 1e9:.0f} GB of disk while `validate` works
+- {BILLION * PIXELS / 99_999 / 1e6:.1f} MB of pixels in each shard: shards of the usual size would be
+  {BILLION * PIXELS / SHARD_BYTES:,.0f}, and a split may have 99,999
 """
     return [waiting.strip(), size]
 
@@ -150,50 +161,48 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-HEAD = """# A billion examples
+HEAD = """## A billion examples
 
-Computed by `python -m tests.scale_page` from what `make bench-data` measured on two shared cores; a test checks that
-this page is current. Nobody has run a billion examples: this is arithmetic, and where it stops being sound it says
-so.
+`python -m tests.scale_page` computes this section from what `make bench-data` measured on two shared cores; a test
+checks that it is current. Nobody has run a billion examples: this is arithmetic.
 
-A stage is taken for three parts: fixed, by one process for each example, and by all workers for each example:
+The time of a stage is modelled as a fixed part, a part that one process does for each example, and a part that all
+workers share:
 
     seconds = fixed + (alone + shared / workers) x examples
 
-The parts that come nearest to the measurements (28 x 28 images; squares of the relative errors):
+These parts fit the measurements best (28 x 28 images, least squares of the relative errors):
 """
-CHECK = """Of `evaluate` no run with several workers was measured: all of it is taken to be shared, since its elements
-are shards and what is added up at the end is a few kilobytes of each. Of `validate` nothing is: it is a loop.
+CHECK = """No run of `evaluate` with several workers was measured. Its elements are shards, and a few kilobytes of each are
+added up at the end, so all of its time is taken for shared. `validate` is a loop in one process, so nothing of it is.
 
-## The model against the runs
+### The model and the measurements
 """
-FORECAST = """The errors are those of a line through three sizes on a machine that others use too. From the largest
-run to a billion it is a factor of 143.
+FORECAST = """The errors are those of a line through three sizes, on a machine with other work. A billion is 143 times the
+largest measured run.
 
-## What a billion take
+### The time of a billion examples
 
-Each worker a core like those that were measured, the data as near as a local disk:
+Each worker is a core like the measured ones, and the data are on a local disk:
 """
-TAIL = """## What is done about it, and what is not
+TAIL = """### Reasons and limits
 
-- **Blocks, not elements**: a Beam pipeline that maps image by image took 316 us for each; a billion would be 88 hours
-  of one core where `preprocess` takes the 2 hours above.
-- **The shuffle is arithmetic**: an example's shard and place follow from its number, so no stage sorts a billion
-  keys, any number of workers writes the same bytes, and a bundle that is tried again costs that bundle.
-- **Memory does not grow with the data** but for the driver's bytes above, which are where the cuts of the blocks lie.
-- **Training reads windows**: `--window-mib` bounds what is held and shuffled together. Reading is slower than the
-  step only for networks as small as the article's, at large batches: 128 examples take 250 us to train and 164 to 300
-  us to read. Training is data-parallel by replicas, but every one reads all shards.
-- **In a bucket, requests and bandwidth come first**: at 100 MB/s the shards alone take 2.4 hours to a machine.
-  Workers of `preprocess` and `evaluate` read their own part; `validate` and `train` read everything, through a local
-  copy.
-- **Several sources**: a source that arrived today is preprocessed alone, and a manifest joins it. Of a billion
-  examples in a hundred parts, a day's work is a hundredth of the table's first line, but validation looks at all of
-  it.
-- **Not done**: a scan or a validation by several processes. Up to some ten million examples both take less than a
-  minute.
+- **Beam's elements are blocks, not images.** A Beam pipeline that maps image by image took 316 us for each. A billion
+  would take 88 hours of one core; `preprocess` takes the 2 hours above.
+- **The shuffle is arithmetic.** The shard and the place of an example follow from its number. So no stage sorts a
+  billion keys, any number of workers writes the same bytes, and a bundle that is tried again costs only that bundle.
+- **Memory does not grow with the data**, except for the driver's bytes above, which say where the blocks are cut.
+- **Training reads windows.** `--window-mib` bounds the examples that are held and shuffled together. Reading is slower
+  than the step only for networks as small as the article's with large batches: 128 examples take 250 us to train and
+  164 to 300 us to read. Replicas share the arithmetic of training, but each reads all shards.
+- **In a bucket, requests and bandwidth are the limit.** At 100 MB/s the shards alone take 2.4 hours to one machine.
+  Workers of `preprocess` and `evaluate` read their own part; `validate` and `train` read everything, `train` through a
+  local copy.
+- **A new source is preprocessed alone**, and a manifest joins it to the others. If a billion examples came in a hundred
+  parts, a day's work would be a hundredth of the first row of the table, but validation reads all of them.
+- **Not done**: a scan or a validation by several processes. Up to ten million examples each takes less than a minute.
 """
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    PAGE.write_text(with_section(PAGE.read_text()))

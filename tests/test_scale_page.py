@@ -1,19 +1,16 @@
-"""docs/scale.md: it is current, its inputs are those of the README, and the model agrees with the runs."""
+"""docs/performance.md: its section about scale is current, its inputs are on the page, and the model fits the runs."""
 
 import re
-from pathlib import Path
 
-from tests.scale_page import MEASURED, PAGE, errors, fit, page
-
-README = Path(__file__).parents[1] / "README.md"
+from tests.scale_page import MEASURED, PAGE, errors, fit, with_section
 
 
-def test_the_page_is_current():
-    assert PAGE.read_text() == page(), "run python -m tests.scale_page"
+def test_the_section_is_current():
+    assert PAGE.read_text() == with_section(PAGE.read_text()), "run python -m tests.scale_page"
 
 
-def test_its_inputs_are_the_figures_of_the_readme():
-    text = README.read_text()
+def test_its_inputs_are_the_figures_of_the_page():
+    text = PAGE.read_text()
     rows = {"preprocess`, in one": ("preprocess", 1), "preprocess --workers 2`": ("preprocess", 2)}
     rows |= {"validate`": ("validate", 1), "evaluate`, all": ("evaluate", 1)}
     for start, (stage, workers) in rows.items():
