@@ -178,8 +178,8 @@ added up at the end, so all of its time is taken for shared. `validate` is a loo
 
 ### The model and the measurements
 """
-FORECAST = """The errors are those of a line through three sizes, on a machine with other work. A billion is 143 times the
-largest measured run.
+FORECAST = """The errors are those of a line through three sizes, on a machine with other work. A billion is 143 times
+the largest measured run.
 
 ### The time of a billion examples
 
