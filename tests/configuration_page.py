@@ -19,8 +19,8 @@ HEAD = """# Configuration
 Made from the code by `python -m tests.configuration_page`; a test checks that it is current.
 
 A TOML file changes how backbeam trains, validates, evaluates and promotes. The commands `run`, `preprocess`,
-`validate`, `train`, `evaluate`, `retrain`, `promote` and `gradcheck` take it with `--config FILE`; `schedule` passes the
-option on to `retrain`.
+`validate`, `train`, `evaluate`, `retrain`, `promote` and `gradcheck` take it with `--config FILE`; `schedule` passes
+the option on to `retrain`.
 
     # run.toml
     [training]

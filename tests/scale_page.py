@@ -173,8 +173,9 @@ workers share:
 
 These parts fit the measurements best (28 x 28 images, least squares of the relative errors):
 """
-CHECK = """No run of `evaluate` with several workers was measured. Its elements are shards, and a few kilobytes of each are
-added up at the end, so all of its time is taken for shared. `validate` is a loop in one process, so nothing of it is.
+CHECK = """No run of `evaluate` with several workers was measured. Its elements are shards, and a few kilobytes of each
+are added up at the end, so all of its time is taken for shared. `validate` is a loop in one process, so none of its
+time is shared.
 
 ### The model and the measurements
 """
