@@ -13,7 +13,7 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	&& { echo $$python; break; }; done)
 
 .PHONY: run test test-all test-engines test-faults test-stores azurite test-deploy mutation bench bench-data fuzz docs \
-	screenshots lint types lock clean
+	site screenshots lint types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
@@ -65,6 +65,9 @@ docs: $(VENV)/installed-test  ## the pages and tables in docs/ that are made fro
 	@$(BIN)/python -m tests.tables_page
 	@$(BIN)/python -m tests.scale_page
 
+site: $(VENV)/installed-docs  ## the pages as a site in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 screenshots: $(VENV)/installed-test  ## the pictures in docs/, of the report and of a terminal; needs Chromium
 	@$(BIN)/python -m tests.screenshots docs
 
@@ -113,6 +116,11 @@ $(VENV)/installed-bench: $(VENV)/installed
 $(VENV)/installed-fuzz: $(VENV)/installed-test
 	@echo "installing what fuzzing needs"
 	@$(PIP) --editable '.[test,fuzz]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	@echo "installing what the site needs"
+	@$(PIP) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test

@@ -13,6 +13,7 @@ import pytest
 
 from tests.deploy.parts import options, shown_commands
 from tests.helpers import BACKBEAM
+from tests.site_pages import index_of, on_page_markdown
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").rglob("*.md")])
@@ -77,6 +78,18 @@ def test_a_broken_link_is_noticed(tmp_path):
 def test_readme_links_to_every_page():
     links = set(_LINK.findall(text_of(ROOT / "README.md")))
     assert [name_of(page) for page in DOCS if name_of(page) not in links] == []
+
+
+def test_links_of_the_site_lead_to_its_pages():
+    readme = "![x](docs/x.png) [a](docs/learn.md#a) [b](#b) [c](CONTRIBUTING.md) [d](https://example.org)"
+    assert index_of(readme) == "![x](x.png) [a](learn.md#a) [b](#b) [c](../CONTRIBUTING.md) [d](https://example.org)"
+    page = "[a](learn.md) [b](../README.md#b) [c](../CONTRIBUTING.md) [the code](../model/x.py#L1)"
+    assert on_page_markdown(page) == "[a](learn.md) [b](index.md#b) c (`CONTRIBUTING.md`) the code (`model/x.py`)"
+
+
+def test_site_has_every_page():
+    listed = (ROOT / "mkdocs.yml").read_text()
+    assert [page.name for page in DOCS if f"- {page.name}\n" not in listed] == []
 
 
 def test_readme_is_short():
