@@ -13,7 +13,7 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	&& { echo $$python; break; }; done)
 
 .PHONY: run test test-all test-engines test-faults test-stores azurite test-deploy mutation bench bench-data fuzz docs \
-	screenshots lint types lock clean
+	site screenshots lint types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
@@ -35,7 +35,7 @@ test-faults: $(VENV)/installed-test  ## commands that fail at each of their oper
 	@$(BIN)/python -m pytest -n auto tests/faults
 
 test-stores: $(VENV)/installed-test azurite  ## workspaces in object stores, against emulators
-	@$(BIN)/python -m pytest -rs tests/pipeline/storage/test_object_store.py tests/pipeline/storage/test_lease.py tests/test_object_stores.py tests/test_store_*.py
+	@$(BIN)/python -m pytest -rs tests/pipeline/storage/test_object_store.py tests/pipeline/storage/test_store_lock.py tests/test_object_stores.py tests/test_store_*.py
 
 # Without it the tests of az:// skip and say so.
 azurite: $(BIN)/python  ## the emulator of Azure's blob storage, where there is npm
@@ -59,9 +59,13 @@ bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow
 fuzz: $(VENV)/installed-fuzz  ## hostile input for every reader; says how many inputs were tried
 	@$(BIN)/python -m pytest -rs tests/fuzz/test_hypothesis.py tests/fuzz/test_atheris.py
 
-docs: $(VENV)/installed-test  ## docs/cli.md and docs/tables.md, from the code
+docs: $(VENV)/installed-test  ## the pages and tables in docs/ that are made from the code
 	@$(BIN)/python -m tests.cli_reference
+	@$(BIN)/python -m tests.configuration_page
 	@$(BIN)/python -m tests.tables_page
+
+site: $(VENV)/installed-docs  ## the pages as a site in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 screenshots: $(VENV)/installed-test  ## the pictures in docs/, of the report and of a terminal; needs Chromium
 	@$(BIN)/python -m tests.screenshots docs
@@ -70,6 +74,7 @@ lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.class_names
 
 types: $(VENV)/installed-dev
 	@$(BIN)/mypy
@@ -110,6 +115,11 @@ $(VENV)/installed-bench: $(VENV)/installed
 $(VENV)/installed-fuzz: $(VENV)/installed-test
 	@echo "installing what fuzzing needs"
 	@$(PIP) --editable '.[test,fuzz]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	@echo "installing what the site needs"
+	@$(PIP) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test

@@ -1,6 +1,6 @@
 """Reads the champion, the tables and the pages of a workspace until its standard input ends, and says what it found.
 
-It stands for other programs: it knows the layout that the README describes and nothing of backbeam's code.
+It stands for other programs: it knows the layout that docs/workspace.md describes and nothing of backbeam's code.
 """
 
 import hashlib

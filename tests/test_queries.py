@@ -1,4 +1,4 @@
-"""The questions of docs/recipes.md, put to a workspace with two runs; and that the answers are right."""
+"""The questions of docs/queries.md, put to a workspace with two runs; and that the answers are right."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(), re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs" / "queries.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def asked(two_runs, monkeypatch, capsys):
     monkeypatch.setattr(duckdb, "sql", remembered)
     names = {}
     for number, block in enumerate(BLOCKS):
-        exec(compile(block, f"block {number + 1} of docs/recipes.md", "exec"), names)  # noqa: S102 - our own page
+        exec(compile(block, f"block {number + 1} of docs/queries.md", "exec"), names)  # noqa: S102 - our own page
     return names, rows, capsys.readouterr().out
 
 
