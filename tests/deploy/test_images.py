@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,14 @@ def test_the_builder_is_sent_what_it_copies_and_nothing_else():
         copied |= {source for rest in rests for source in rest.split()[:-1]}
     assert sent == copied
     assert all((ROOT / each).exists() for each in copied)
+
+
+def test_the_image_holds_every_package_of_the_wheel():
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+        "packages"
+    ]
+    copied = [rest.split()[0] for word, rest in instructions(DOCKERFILE) if word == "COPY"]
+    assert set(packages) <= set(copied)
 
 
 def test_tags_are_backbeams_version():
