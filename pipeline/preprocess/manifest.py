@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from model.errors import BadInput, CorruptArtefact
+from model.errors import BadInput
 from pipeline.sources.blocks import SourceInfo
-from pipeline.sources.catalog import MAX_SHARDS, SPLITS
+from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
-from pipeline.storage.files import MAX_RECORD_BYTES, digest_of, read_record_bytes
+from pipeline.storage.files import MAX_RECORD_BYTES
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
 
@@ -152,56 +152,6 @@ def dataset_id(
 
 def _append_digest(name: str, identity: list[object]) -> str:
     return f"{name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]}"
-
-
-def load_manifest(folder: Place) -> tuple[Manifest, str]:
-    """Return a data set's manifest and its SHA-256, which identifies all files, as the manifest has their digests.
-
-    Raises:
-        CorruptArtefact: the manifest is invalid or belongs to another data set.
-    """
-    path = folder / MANIFEST_NAME
-    data = read_record_bytes(path)
-    manifest = Manifest.from_json(data, path)
-    if manifest.dataset_id != folder.name:
-        raise CorruptArtefact(f"{path} describes {manifest.dataset_id}, expected {folder.name}")
-    if not {*SPLITS} <= {*manifest.splits}:
-        raise CorruptArtefact(f"{path} is corrupt: expected the splits {' and '.join(SPLITS)}")
-    return manifest, digest_of(data)
-
-
-def check_dataset(folder: Place) -> tuple[Manifest, str]:
-    """Load a data set's manifest and check all files; raises CorruptArtefact for the first that does not match."""
-    manifest, digest = load_manifest(folder)
-    if manifest.parts:
-        check_parts(folder, manifest)
-        for part in manifest.parts:
-            check_dataset(folder.parent / part.dataset_id)
-        return manifest, digest
-    for file in manifest.files():
-        file.check(folder)
-    return manifest, digest
-
-
-def check_parts(folder: Place, joint: Manifest) -> None:
-    """Check that the manifest of each part of a joint data set is as recorded; raises CorruptArtefact if not."""
-    for number, part in enumerate(joint.parts):
-        part_folder = folder.parent / part.dataset_id
-        if not (part_folder / MANIFEST_NAME).exists():
-            raise CorruptArtefact(f"{part_folder}, a part of {folder.name}, is missing: preprocess it again")
-        manifest, digest = load_manifest(part_folder)
-        if manifest.parts:  # `check_dataset` would follow a circle of parts for ever
-            raise CorruptArtefact(f"{part_folder}, a part of {folder.name}, has parts itself")
-        if digest != part.dataset_digest:
-            raise CorruptArtefact(
-                f"{part_folder} is not the part that {folder.name} names: expected {part.dataset_digest}"
-            )
-        for name, split in joint.splits.items():
-            listed = [shard.model_copy(update={"part": None}) for shard in split.shards if shard.part == number]
-            if name not in manifest.splits or list(manifest.splits[name].shards) != listed:
-                raise CorruptArtefact(
-                    f"{folder / MANIFEST_NAME} lists other shards of {name} than {manifest.dataset_id} has"
-                )
 
 
 def commit_manifest(folder: Place, manifest: Manifest) -> None:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.recipes import nearest, shown
+from pipeline.preprocess.dataset import Dataset
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
 from pipeline.storage.workspace import dataset_partition
@@ -198,25 +199,25 @@ def table_folder(workspace: Place, dataset_id: str) -> Place:
     return workspace / dataset_partition(TABLE, dataset_id)
 
 
-def is_validated(folder: Place) -> bool:
-    """Return whether a data set's folder holds a validation record."""
-    return (folder / VALIDATION_NAME).exists()
-
-
-def load_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> ValidationRecord:
+def load_validation(dataset: Dataset) -> ValidationRecord:
     """Load a data set's validation record; raises CorruptArtefact if it is damaged or of another data set."""
-    path = workspace / "datasets" / dataset_id / VALIDATION_NAME
+    path = dataset.folder / VALIDATION_NAME
     record = ValidationRecord.load(path)
-    if (record.dataset_id, record.dataset_digest) != (dataset_id, dataset_digest):
+    if (record.dataset_id, record.dataset_digest) != (dataset.folder.name, dataset.digest):
         raise CorruptArtefact(f"{path} is the validation of another data set")
     return record
 
 
-def check_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> ValidationRecord:
+def check_validation(workspace: Place, dataset: Dataset) -> ValidationRecord:
     """Load a data set's validation record and check its table; raises CorruptArtefact as `load_validation`."""
-    record = load_validation(workspace, dataset_id, dataset_digest)
-    record.table.check(table_folder(workspace, dataset_id))
+    record = load_validation(dataset)
+    record.table.check(table_folder(workspace, record.dataset_id))
     return record
+
+
+def find_validation(workspace: Place, dataset: Dataset) -> ValidationRecord | None:
+    """Return what `check_validation` does, None if the data set is not validated."""
+    return check_validation(workspace, dataset) if (dataset.folder / VALIDATION_NAME).exists() else None
 
 
 def _resolve_check(name: str, given: Any) -> CheckSettings:
