@@ -23,9 +23,8 @@ from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.storage.places import Place
 from pipeline.storage.schemas import ORIGIN
 from pipeline.storage.tables import TableFile, decode_table, encode_table
-from pipeline.train.environment import compare_conditions
 from pipeline.train.run_lookup import find_run_folder, load_dataset_of
-from pipeline.train.run_record import RunRecord, load_run
+from pipeline.train.run_record import RunRecord, compare_conditions, load_run
 
 Verdict: TypeAlias = Literal["equal", "different"]
 Tables: TypeAlias = RunRecord | EvaluationRecord

@@ -89,11 +89,6 @@ def split_num_shards(num_shards: int, num_train_examples: int, num_examples: int
     return max(1, min(proportional, MAX_SHARDS))
 
 
-def sort_by_key(seed: int, split: str, examples: Examples) -> Examples:
-    """Return a shard's examples sorted by key, the order of the file."""
-    return examples.take(np.argsort(keys_of(seed, split, examples.indices)).astype(np.int64))
-
-
 def encode_shard(name: str, examples: Examples, num_classes: int) -> tuple[bytes, ShardInfo]:
     """Return the bytes of a shard's file and its record; the examples have its order and labels below num_classes."""
     data = encode(examples)
@@ -137,13 +132,10 @@ def read_shard(
     images: Bytes | None = None,
     verified: bool = False,
 ) -> Examples:
-    """Read a shard that the manifest of a data set lists, and check its digest.
+    """Read a shard of a data set; indices are those of this data set, not of the part that has the shard.
 
     images is uint8[n, pixels], memory to decode into, if any. Of a shard whose digest this command has verified before,
     only the CRC-32C is checked.
-
-    Returns:
-        the examples in the order of the file; indices are those of this data set, not of the part with the shard.
 
     Raises:
         CorruptArtefact: the file does not match the manifest, or a label is out of range.

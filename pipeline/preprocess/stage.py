@@ -61,7 +61,6 @@ def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog
 
 
 def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
-    """Build the data set of every source and the manifest that joins them, unless they are complete."""
     parts = [_preprocess_source(context, config, name, f"preprocess {name}", log) for name in config.datasets]
     joint = join_manifests(parts)
     folder = context.workspace / "datasets" / joint.dataset_id
@@ -81,11 +80,9 @@ def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLo
 def _preprocess_source(
     context: StageContext, config: DatasetConfig, name: str, stage: str, log: StageLog
 ) -> JoinedPart:
-    """Build the data set of one source unless it is complete."""
     with log.timed("source"):
         # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
-        from pipeline.sources.scan import scan_source
-        from pipeline.sources.source_lookup import find_source
+        from pipeline.sources.source_lookup import find_source, scan_source
 
         data_dir = config.data_dir if name in KNOWN or len(config.datasets) == 1 else None
         source = find_source(name, data_dir, config.cache_dir, config.pictures)
@@ -148,7 +145,6 @@ def _check_options(config: DatasetConfig) -> None:
 
 
 def _check_picture_options(pictures: PictureOptions, source: AnySource) -> None:
-    """Raise BadUsage if options are given that do not apply to this kind of source."""
     names_column = pictures.image_column is not None or pictures.label_column is not None
     if names_column and not isinstance(source, ParquetSource):
         raise BadUsage(f"--image-column and --label-column go with Parquet files, and {source.name} has none")

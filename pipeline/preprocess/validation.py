@@ -38,15 +38,11 @@ def validate_dataset(
 ) -> None:
     """Validate a data set and write the table `validation`, then the record; earlier ones are replaced.
 
-    baseline is an earlier data set to compare with, if any; only its manifest is read.
-
-    Raises:
-        CorruptArtefact: a shard does not match the manifest.
+    Of the baseline only the manifest is used. Raises CorruptArtefact if a shard does not match the manifest.
     """
-    folder = table_folder(workspace, dataset.manifest.dataset_id)
     path = dataset.folder / VALIDATION_NAME
     remove_file(path)  # first, so that no record names a table that is being replaced
-    with remove_on_failure(folder, record=path):
+    with remove_on_failure(table_folder(workspace, dataset.manifest.dataset_id), path):
         commit_file(path, write_results(workspace, dataset, checks, baseline).to_json())
 
 

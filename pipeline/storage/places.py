@@ -75,9 +75,7 @@ class RemotePath:
         """Return whether there is an object of this name; a folder is not an object."""
         return self._store.size(self.uri) is not None
 
-    def is_file(self) -> bool:
-        """Return whether there is an object of this name."""
-        return self.exists()
+    is_file = exists
 
     def is_dir(self) -> bool:
         """Return whether there is any object below this name."""

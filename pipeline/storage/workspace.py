@@ -69,14 +69,8 @@ def temporary_files_in(workspace: Place) -> Iterator[None]:
 def find_complete(parent: Place, record_name: str, wanted: str | None, what: str) -> Place:
     """Find a complete data set or run by its id, its id without the digest, or a prefix of its id.
 
-    Args:
-        parent: the folder of all data sets or runs.
-        record_name: the file that a complete one has.
-        wanted: the id or part of it; None for the only one.
-        what: "data set" or "run", for messages.
-
-    Raises:
-        BadUsage: none matches, or several do.
+    wanted is None for the only one. parent is the folder of all of them, record_name the file that a complete one has,
+    and what its kind for messages. Raises BadUsage if none matches, or several do.
     """
     ids = [folder.name for folder in list_folders_with(parent, record_name)]
     matching = (  # an exact id comes first: it may be a prefix of another

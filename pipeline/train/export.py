@@ -15,9 +15,7 @@ DESCRIPTION_NAME = "model.json"
 def export_model(model: TrainedModel, target: Path) -> None:
     """Write a folder with a SavedModel, the parameters and a description of both, atomically.
 
-    Raises:
-        BadUsage: target exists.
-        CorruptArtefact: the parameters do not match the run's record.
+    Raises BadUsage if target exists, CorruptArtefact if the parameters do not match the run's record.
     """
     check_does_not_exist(target)
     run = model.run

@@ -42,9 +42,8 @@ def check_gradient_check_memory(config: TrainingConfig) -> None:
 def _compare(needed: int, subject: str, remedy: str) -> None:
     available = memory_bytes()
     if available is not None and needed > available:
-        raise BadUsage(
-            f"{subject} {_gibibytes(needed)} of memory or more, and this machine has {_gibibytes(available)}: {remedy}"
-        )
+        sizes = [f"{num_bytes / 2**30:,.1f} GiB" for num_bytes in (needed, available)]
+        raise BadUsage(f"{subject} {sizes[0]} of memory or more, and this machine has {sizes[1]}: {remedy}")
 
 
 def needed_bytes(config: TrainingConfig, on_cpu: bool) -> int:
@@ -121,7 +120,3 @@ def _limit_files() -> Iterator[Path]:
                 yield _CGROUPS / path_of_group / "memory.max"
             elif "memory" in controllers.split(","):
                 yield _CGROUPS / "memory" / path_of_group / "memory.limit_in_bytes"
-
-
-def _gibibytes(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:,.1f} GiB"

@@ -85,7 +85,7 @@ class TrainingMonitor:
     def save_last_chunk(self) -> None:
         """Write a checkpoint of the last finished chunk unless there is one, and say at which step the run resumes.
 
-        A checkpoint that cannot be written is only warned of, so that the error that ended the run is the one raised.
+        If it cannot be written, this only warns, so that the error that ended the run is the one raised.
         """
         try:
             if self.latest.step > self._saved.step:
@@ -118,16 +118,11 @@ def keep_resumable_on_failure(folder: Place, record: Place, monitor: TrainingMon
     except BaseException as problem:
         with suppress_storage_errors():
             if not record.exists():
-                if isinstance(problem, TrainingDiverged):
+                has_diverged = isinstance(problem, TrainingDiverged)
+                if not has_diverged:
+                    monitor.save_last_chunk()
+                if has_diverged or not any((folder / CHECKPOINTS_NAME).glob("*")):
                     remove_tree(folder)
                 else:
-                    monitor.save_last_chunk()
-                    _keep_checkpoints(folder)
+                    remove_tree_except(folder, CHECKPOINTS_NAME, TENSORBOARD_NAME)
         raise
-
-
-def _keep_checkpoints(folder: Place) -> None:
-    if any((folder / CHECKPOINTS_NAME).glob("*")):
-        remove_tree_except(folder, CHECKPOINTS_NAME, TENSORBOARD_NAME)
-    else:
-        remove_tree(folder)

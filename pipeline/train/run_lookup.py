@@ -43,9 +43,7 @@ def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], Da
     """Load the data set that a run was trained on.
 
     `load` is `check_dataset` to check the shards too, `load_dataset` if they are not read or are checked when read.
-
-    Raises:
-        CorruptArtefact: the data set is missing, corrupt, or not the one the run was trained on.
+    Raises CorruptArtefact if the data set is missing, corrupt, or not the one the run was trained on.
     """
     folder = workspace / "datasets" / run.dataset_id
     if not (folder / MANIFEST_NAME).exists():
@@ -61,8 +59,5 @@ def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], Da
 
 
 def find_run_folder(workspace: Place, name: str | None) -> Place:
-    """Find the folder of a complete run by its id or a prefix; None means the only run of the workspace.
-
-    Raises BadUsage if no run matches, or several do.
-    """
+    """Find the folder of a complete run by its id or a prefix (None: the only one); raises as `find_complete`."""
     return find_complete(workspace / "runs", RUN_NAME, name, "run")

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import platform
+import re
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -11,6 +14,7 @@ from pydantic import Field
 from model.errors import CorruptArtefact
 from model.random_streams import STREAMS_VERSION
 from model.recipes import TrainingConfig
+from pipeline.processes import code_digest
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, UtcTime
 from pipeline.storage.tables import TableFile
@@ -21,6 +25,8 @@ CHECKPOINTS_NAME = "checkpoints"  # a folder that only an incomplete run has
 TENSORBOARD_NAME = "tensorboard"
 
 _PACKAGES = ("backbeam", "tensorflow", "numpy", "apache-beam", "pyarrow", "safetensors")
+_PROCESSOR = re.compile(r"^model name\s*: (.+)$", re.MULTILINE)
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 class StepAgreement(Record):
@@ -102,6 +108,30 @@ def run_id(dataset_digest: str, config: TrainingConfig) -> str:
 def current_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that training depends on."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def current_conditions() -> Conditions:
+    """Return the conditions of this process; call it after compilation, which may set XLA_FLAGS."""
+    import tensorflow as tf  # slow to import
+
+    processor = _PROCESSOR.search(_CPU_INFO.read_text()) if _CPU_INFO.exists() else None
+    return Conditions(
+        code_digest=code_digest(),
+        machine=f"{platform.machine()}, {processor[1]}" if processor else platform.machine(),
+        num_processors=os.cpu_count() or 0,
+        inter_op_threads=tf.config.threading.get_inter_op_parallelism_threads(),
+        intra_op_threads=tf.config.threading.get_intra_op_parallelism_threads(),
+        xla_flags=os.environ.get("XLA_FLAGS", ""),
+    )
+
+
+def compare_conditions(first: RunRecord, second: RunRecord) -> dict[str, tuple[str, str]]:
+    """Return the conditions, versions and devices in which two runs differ, by name, with both values."""
+    before, after = (
+        run.versions | run.conditions.model_dump(mode="json") | {"device": run.device} for run in (first, second)
+    )
+    pairs = {name: (str(before.get(name, "")), str(after.get(name, ""))) for name in sorted({*before, *after})}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def load_run(folder: Place) -> RunRecord:

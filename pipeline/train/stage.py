@@ -52,9 +52,7 @@ def train_stage(
 
 
 def train_as_worker_stage(context: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
-    """Train as a worker that is not the chief: read the data set, take part in every step, write no run.
-
-    Returns the id of the run that the chief writes.
+    """Train as a worker that is not the chief, writing no run; return the id of the run that the chief writes.
 
     Raises:
         CorruptArtefact: a file of the data set or of an existing run does not match its record.

@@ -81,7 +81,7 @@ def preprocess_source(place: Path, workspace: str, beam_arguments: list[str]) ->
     """`backbeam preprocess`, the scan of the source included."""
     with quiet_imports():
         from pipeline.preprocess.beam_job import preprocess
-        from pipeline.sources.scan import scan_source
+        from pipeline.sources.source_lookup import scan_source
     parent = place / workspace / "datasets"
     remove_tree(parent)
 

@@ -15,8 +15,7 @@ from pipeline.preprocess.beam_job import preprocess
 from pipeline.preprocess.dataset import check_dataset
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
 from pipeline.preprocess.shards import keys_of, shard_of
-from pipeline.sources.scan import scan_source
-from pipeline.sources.source_lookup import find_source
+from pipeline.sources.source_lookup import find_source, scan_source
 from pipeline.storage.tables import read_table
 from tests.helpers import Digits, contents, labels_bytes
 
