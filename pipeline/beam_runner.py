@@ -94,11 +94,7 @@ def run_pipeline(
 ) -> None:
     """Let build apply a job's transforms to a pipeline, run it and wait for its end.
 
-    Args:
-        beam: the package apache_beam.
-        options_class: apache_beam's class PipelineOptions.
-        arguments: the user's options for Beam.
-        build: applies the job's transforms to a pipeline.
+    beam is the package apache_beam, options_class its class PipelineOptions; arguments are the user's options for Beam.
 
     Raises:
         BadUsage: Beam or the engine does not know an option, or cannot load the engine.

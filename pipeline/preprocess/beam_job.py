@@ -88,9 +88,7 @@ def preprocess(
 ) -> None:
     """Build the data set of a scanned source in a folder without a complete one, and remove it on any failure.
 
-    Raises:
-        BadInput: more examples are rejected, all examples of a split are, or a source changed since it was scanned.
-        EngineFailed: the Beam job failed.
+    Raises BadInput if a source changed since it was scanned, and as `check_outcome` and `run_pipeline`.
     """
     num_train = scans.splits["train"].num_examples
     height, width = scans.image_size

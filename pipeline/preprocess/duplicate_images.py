@@ -55,10 +55,8 @@ def find_twins(
 ) -> tuple[Integers, Integers]:
     """Find for each member the candidate with the smallest index in its group, its twin, unless that is itself.
 
-    groups and indices are int64[m], one of each image; members and candidates are int64 positions in them.
-
-    Returns:
-        the members that have a twin, and for each its twin, both int64.
+    groups and indices are int64[m], one of each image; members and candidates are int64 positions in them. Returns the
+    members that have a twin, and for each its twin, both int64.
     """
     ordered = candidates[np.argsort(indices[candidates], kind="stable")]
     known_groups, firsts = np.unique(groups[ordered], return_index=True)

@@ -24,11 +24,9 @@ class JoinedPart(NamedTuple):
 
 
 def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
-    """Return the manifest of a joint data set.
+    """Return the manifest of a joint data set; raises BadInput if two parts differ in image size or classes.
 
-    Raises:
-        BadUsage: two parts have the same sources, or a split has more than MAX_SHARDS shards.
-        BadInput: two parts differ in image size or classes.
+    Raises BadUsage if two parts have the same sources, or a split has more than MAX_SHARDS shards.
     """
     for first_part, second_part in combinations(parts, 2):
         _check_fit(first_part, second_part)

@@ -18,34 +18,23 @@ MANIFEST_NAME = "manifest.json"
 
 
 class ShardInfo(FileInfo):
-    """A shard and the totals of its examples.
-
-    Attributes:
-        pixel_sum: sum of all pixel values (0 to 255).
-        pixel_square_sum: sum of their squares.
-        part: in a joint data set, number of the part that has the shard; absent from the file of other data sets.
-    """
+    """A shard and the totals of its examples."""
 
     crc32c: Count
     num_examples: Count
     class_counts: tuple[Count, ...]
-    pixel_sum: Count
+    pixel_sum: Count  # of all pixel values (0 to 255)
     pixel_square_sum: Count
-    part: Count | None = Field(None, exclude_if=lambda part: part is None)
+    part: Count | None = Field(None, exclude_if=lambda part: part is None)  # in a joint data set, number of its part
 
 
 class SplitInfo(Record):
-    """A split.
-
-    Attributes:
-        pixel_mean: mean of the pixel values (0 to 255); 0 for a split without examples.
-        pixel_std: population standard deviation of the pixel values.
-    """
+    """A split."""
 
     num_examples: Count
     class_counts: tuple[Count, ...]
-    pixel_mean: float
-    pixel_std: float
+    pixel_mean: float  # of the pixel values (0 to 255); 0 for a split without examples
+    pixel_std: float  # population standard deviation of the pixel values
     shards: tuple[ShardInfo, ...]
 
 
@@ -57,42 +46,30 @@ class PreprocessConfig(Record):
 
 
 class PartInfo(Record):
-    """A part of a joint data set, which is a complete data set itself.
+    """A part of a joint data set, which is a complete data set itself."""
 
-    Attributes:
-        dataset_id: name of its folder, which is beside that of the joint data set.
-        dataset_digest: SHA-256 of its manifest.
-        num_source: examples in each split of its source, rejected ones included.
-    """
-
-    dataset_id: FileName
-    dataset_digest: Digest
-    num_source: dict[str, Count]
+    dataset_id: FileName  # name of its folder, which is beside that of the joint data set
+    dataset_digest: Digest  # of its manifest
+    num_source: dict[str, Count]  # examples in each split of its source, rejected ones included
 
 
 class Manifest(Record):
     """A data set: either a folder of shards, or a joint data set, which lists the shards of its parts.
 
     The examples of a joint data set are numbered consecutively across its parts: see `offset`.
-
-    Attributes:
-        format_version: version of the manifest and the shards.
-        class_names: in the order of the labels.
-        rejected: the table of rejected examples, if any; None for a joint data set, whose parts have one each.
-        parts: parts of a joint data set, in order; absent from the file of other data sets.
     """
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1] = 1  # of the manifest and the shards
     name: FileName
     height: Annotated[int, Field(gt=0)]
     width: Annotated[int, Field(gt=0)]
-    class_names: tuple[str, ...] = Field(min_length=1)
+    class_names: tuple[str, ...] = Field(min_length=1)  # in the order of the labels
     config: PreprocessConfig
     sources: tuple[SourceInfo, ...]
     splits: dict[str, SplitInfo]
     num_rejected: Count
-    rejected: FileInfo | None
-    parts: tuple[PartInfo, ...] = Field((), exclude_if=lambda parts: not parts)
+    rejected: FileInfo | None  # table of rejected examples, if any; the parts of a joint data set have one each
+    parts: tuple[PartInfo, ...] = Field((), exclude_if=lambda parts: not parts)  # of a joint data set, in order
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

@@ -25,9 +25,7 @@ def write_rejected(folder: Place, rejected: Sequence[RejectedExample]) -> FileIn
 def check_outcome(folder: Place, max_rejected: int) -> None:
     """Check what a job that the engine reports as successful has written: a manifest, or a table of rejected examples.
 
-    Raises:
-        BadInput: more examples are rejected, or all of a split.
-        EngineFailed: there is neither a manifest nor a table.
+    Raises BadInput if more examples are rejected or all of a split, EngineFailed if there is neither file.
     """
     if (folder / MANIFEST_NAME).exists():
         _check_no_split_is_empty(folder)

@@ -56,8 +56,7 @@ def number_order(name: str) -> list[str | int]:
 def choose_num_shards(requested: int | None, num_examples: int, num_pixels: int, name: str) -> int:
     """Return the number of train shards: the requested one, else the default for num_examples train examples.
 
-    Raises:
-        BadUsage: more shards than examples are requested, or the shards would be larger than MAX_MEAN_BYTES.
+    Raises BadUsage if there would be more shards than examples, or larger ones than MAX_MEAN_BYTES.
     """
     if requested and requested > num_examples:
         raise BadUsage(f"--num-shards {requested} is more than the {num_examples} train examples of {name}")
@@ -135,10 +134,7 @@ def read_shard(
     """Read a shard of a data set; indices are those of this data set, not of the part that has the shard.
 
     images is uint8[n, pixels], memory to decode into, if any. Of a shard whose digest this command has verified before,
-    only the CRC-32C is checked.
-
-    Raises:
-        CorruptArtefact: the file does not match the manifest, or a label is out of range.
+    only the CRC-32C is checked. Raises CorruptArtefact if the file does not match the manifest or a label is no class.
     """
     folder = dataset.parent / manifest.id_of(shard)
     # A CRC-32C detects accidental changes and takes a tenth of the time of the digest.

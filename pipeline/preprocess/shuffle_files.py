@@ -29,18 +29,12 @@ _CARRIED = "what the engine's shuffle carried"
 
 
 class BlockCut(NamedTuple):
-    """The position of the rows that list a block's runs for a group of shards.
-
-    Attributes:
-        start: byte offset of the rows in the file.
-        checksum: CRC-32C of the rows.
-        carried: the content of the file, where there are no scratch files.
-    """
+    """The position of the rows that list a block's runs for a group of shards."""
 
     place: str
-    start: int
-    checksum: int
-    carried: bytes | None = None
+    start: int  # byte offset of the rows in the file
+    checksum: int  # CRC-32C of the rows
+    carried: bytes | None = None  # the content of the file, where there are no scratch files
 
 
 def group_edges(folder: Place, num_shards: int) -> list[int]:

@@ -14,14 +14,10 @@ SHOWN_EXAMPLES = 10  # examples that a result lists
 
 
 class FlaggedExamples(NamedTuple):
-    """The examples that fail a check.
-
-    Attributes:
-        first: (index, index of the twin) of the first SHOWN_EXAMPLES, ascending; -1 stands for no twin.
-    """
+    """The examples that fail a check."""
 
     num_examples: int = 0
-    first: tuple[tuple[int, int], ...] = ()
+    first: tuple[tuple[int, int], ...] = ()  # (index, of its twin or -1) of the first SHOWN_EXAMPLES, ascending
 
     def add(self, other: "FlaggedExamples") -> "FlaggedExamples":
         """Return the union with the flagged examples of other shards or buckets."""

@@ -103,16 +103,13 @@ class SplitScan:
        are given as one name, as in TRAIN.parquet,TEST.parquet, `preprocess/provenance.py` splits them.
 
     Everything after that needs no change.
-
-    Attributes:
-        ranges: they cover the split in order.
-        image_size: height and width.
-        infos: the identity of the split by content; file names, times and compression of the container do not count.
     """
 
-    ranges: tuple[BlockRange, ...]
-    image_size: tuple[int, int]
-    infos: tuple[SourceInfo, ...]
+    ranges: tuple[BlockRange, ...]  # they cover the split in order
+    image_size: tuple[int, int]  # height and width
+    infos: tuple[
+        SourceInfo, ...
+    ]  # identity by content; file names, times and compression of the container do not count
 
     @property
     def num_examples(self) -> int:

@@ -19,15 +19,10 @@ MAX_PIXELS = 50_000_000  # a large photograph; decoding it with colours and alph
 
 
 class Picture(NamedTuple):
-    """A decoded picture.
+    """A decoded picture: two arrays uint8[height, width]."""
 
-    Attributes:
-        grey: uint8[height, width], 0 (black) to 255 (white).
-        alpha: uint8[height, width], 0 (transparent) to 255 (opaque).
-    """
-
-    grey: Grey
-    alpha: Grey
+    grey: Grey  # 0 (black) to 255 (white)
+    alpha: Grey  # 0 (transparent) to 255 (opaque)
 
 
 def is_picture(start: bytes) -> bool:

@@ -38,27 +38,19 @@ class TrainingDiverged(BadUsage):
 
 @dataclass
 class TrainingMonitor:
-    """Collect what one run reports; `report` and `chunk_done` are the callbacks of a `model.fitting.Listener`.
-
-    Attributes:
-        listeners: also called with every report.
-        stop: stops the run at the end of a chunk once it is set.
-        write: writes a checkpoint; None if another process writes them.
-        agreements: of manual and autodiff, one per chunk; empty unless both are trained in lockstep.
-        latest: the end of the last finished chunk, or the start of the run.
-    """
+    """Collect what one run reports; `report` and `chunk_done` are the callbacks of a `model.fitting.Listener`."""
 
     config: TrainingConfig
     start: Snapshot
-    listeners: list[Report]
-    stop: Event
+    listeners: list[Report]  # also called with every report
+    stop: Event  # once it is set, the run stops at the end of a chunk
     policy: CheckpointPolicy
-    write: Callable[[Snapshot], None] | None
+    write: Callable[[Snapshot], None] | None  # writes a checkpoint; None if another process does
 
     def __post_init__(self) -> None:
         self.curve = list(self.start.curve)
-        self.agreements = list(self.start.agreements)
-        self.latest = self.start.standing
+        self.agreements = list(self.start.agreements)  # one per chunk of a run in lockstep
+        self.latest = self.start.standing  # the end of the last finished chunk
         self._saved = self.start.standing
 
     def report(self, point: Progress, parameters: Parameters) -> None:

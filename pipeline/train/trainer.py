@@ -50,12 +50,9 @@ class TrainingData(NamedTuple):
 def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine) -> None:
     """Train one run, or several that differ only in their seeds side by side, and write each.
 
-    A run that fails or is interrupted leaves a checkpoint of its last finished chunk, unless it diverged.
-
-    Raises:
-        CorruptArtefact: a shard or a checkpoint is corrupt.
-        BadUsage: a run diverged, or TensorBoard is not installed.
-        EngineFailed: another worker of the cluster is gone.
+    A run that fails or is interrupted leaves a checkpoint of its last finished chunk, unless it diverged. Raises
+    CorruptArtefact for a corrupt shard or checkpoint, BadUsage if a run diverged or TensorBoard is not installed, and
+    EngineFailed if another worker of the cluster is gone.
     """
     data = _load_data(job)
     with training_progress() as bar:
