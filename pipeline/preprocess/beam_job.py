@@ -109,17 +109,12 @@ def preprocess(
     with ExitStack() as stack:
         stack.enter_context(remove_on_failure(folder))
         stack.enter_context(remove_afterwards(scratch))
-        job = PreprocessJob(
-            folder=folder,
-            scratch=scratch,
-            skeleton=skeleton,
-            target=ExampleFormat(height, width, len(scans.class_names)),
-            num_shards={
-                split: split_num_shards(config.num_shards, num_train, scan.num_examples)
-                for split, scan in scans.splits.items()
-            },
-            max_rejected=max_rejected,
-        )
+        num_shards = {
+            split: split_num_shards(config.num_shards, num_train, scan.num_examples)
+            for split, scan in scans.splits.items()
+        }
+        target = ExampleFormat(height, width, len(scans.class_names))
+        job = PreprocessJob(folder, scratch, skeleton, target, num_shards, max_rejected)
         ranges = [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
         total = sum(block_range.num_examples for block_range in ranges)
         with show_progress("preprocess", total, "examples", partial(_share_done, job, total), poll_interval(folder)):

@@ -54,10 +54,7 @@ def number_order(name: str) -> list[str | int]:
 
 
 def choose_num_shards(requested: int | None, num_examples: int, num_pixels: int, name: str) -> int:
-    """Return the number of train shards: the requested one, else the default for num_examples train examples.
-
-    Raises BadUsage if there would be more shards than examples, or larger ones than MAX_MEAN_BYTES.
-    """
+    """Return the requested or the default number of train shards; raises BadUsage if they were empty or too large."""
     if requested and requested > num_examples:
         raise BadUsage(f"--num-shards {requested} is more than the {num_examples} train examples of {name}")
     num_shards = requested or default_num_shards(num_examples, num_pixels)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from model.errors import CorruptArtefact
 from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.duplicate_images import DigestBuckets, content_keys, pack_keys, temporary_buckets
+from pipeline.preprocess.duplicate_images import DigestBuckets, content_keys, pack_keys
 from pipeline.preprocess.shards import decode_shard
 from pipeline.preprocess.validation_checks import (
     CheckValue,
@@ -26,7 +26,7 @@ from pipeline.preprocess.validation_config import (
     ValidationRecord,
     table_folder,
 )
-from pipeline.storage.files import remove_file, remove_on_failure
+from pipeline.storage.files import remove_file, remove_on_failure, scratch_folder
 from pipeline.storage.places import Place
 from pipeline.storage.records import commit_file
 from pipeline.storage.schemas import SCHEMA_VERSION
@@ -75,7 +75,8 @@ def compute_values(dataset: Dataset, baseline: Dataset | None) -> list[CheckValu
     """
     splits = dataset.manifest.splits
     flagged = defaultdict[tuple[str, str], FlaggedExamples](FlaggedExamples)
-    with temporary_buckets(sum(split.num_examples for split in splits.values())) as buckets:
+    with scratch_folder("buckets") as folder:
+        buckets = DigestBuckets(folder, sum(split.num_examples for split in splits.values()))
         for key, examples in _flag_shards(dataset, buckets):
             flagged[key] = flagged[key].add(examples)
         for bucket in buckets:

@@ -13,7 +13,6 @@ from model.recipes import nearest, shown
 from pipeline.preprocess.dataset import Dataset
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
-from pipeline.storage.workspace import dataset_partition
 
 VALIDATION_NAME = "validation.json"
 TABLE = "validation"
@@ -174,7 +173,7 @@ def _inspect_command(record: ValidationRecord, result: CheckResult, workspace: P
 
 def table_folder(workspace: Place, dataset_id: str) -> Place:
     """Return the folder of a data set's table `validation`."""
-    return workspace / dataset_partition(TABLE, dataset_id)
+    return workspace / f"reports/{TABLE}/dataset={dataset_id}"
 
 
 def load_validation(dataset: Dataset) -> ValidationRecord:

@@ -65,13 +65,10 @@ class ExampleFormat(NamedTuple):
 
 @dataclass(frozen=True)
 class BlockRange(ABC):
-    """A range of a split's examples, unusable ones included; each format adds where the range is stored.
-
-    `start` is the position of the first example in the split.
-    """
+    """A range of a split's examples, unusable ones included; each format adds where the range is stored."""
 
     split: str
-    start: int
+    start: int  # the position of the first example in the split
     num_examples: int
 
     @abstractmethod

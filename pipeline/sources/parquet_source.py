@@ -201,7 +201,6 @@ def _read_schema(file: Place) -> pa.Schema:
 def _scan_files(
     split: str, files: tuple[Place, ...], columns: ParquetColumns, summary: _SplitSummary
 ) -> Iterator[RowGroupRange]:
-    """Read every row of a split's files into the summary and yield the row groups."""
     start = 0
     for file in files:
         first_row = 0

@@ -31,12 +31,9 @@ MAX_NAME = 100  # characters: the data set's folder adds its digest, and file sy
 def find_source(dataset: str, data_dir: str | None, cache: Path, options: PictureOptions | None = None) -> AnySource:
     """Find the files of a data set, and download them if a known data set is not in the cache.
 
-    Args:
-        dataset: a known name; a folder or URI of four IDX files or of Parquet files; two Parquet files separated by a
-            comma; or a folder of images, laid out as SPLIT/CLASS/IMAGE.
-        data_dir: a folder that holds the files of the known data set.
-        cache: folder of downloads, one subfolder for each data set.
-        options: for encoded images.
+    dataset is a known name; a folder or URI of four IDX files or of Parquet files; two Parquet files separated by a
+    comma; or a folder of images, laid out as SPLIT/CLASS/IMAGE. data_dir holds the files of the known data set, and
+    cache has a subfolder of downloads for each.
 
     Raises:
         BadUsage: the name is unknown, or data_dir is given although dataset is a folder.

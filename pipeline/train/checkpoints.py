@@ -37,14 +37,11 @@ class CheckpointRecord(Record):
 
 
 class Snapshot(NamedTuple):
-    """Everything needed to resume a run at the end of a chunk.
-
-    There is an agreement of manual and autodiff per chunk if both are trained in lockstep, else none.
-    """
+    """Everything needed to resume a run at the end of a chunk."""
 
     standing: Standing
     curve: tuple[Progress, ...] = ()
-    agreements: tuple[Agreement, ...] = ()
+    agreements: tuple[Agreement, ...] = ()  # one per chunk of a run in lockstep
 
 
 class SavedCheckpoint(NamedTuple):
