@@ -12,10 +12,9 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TextIO
+from typing import Any
 
 from model import errors
 from pipeline.processes import code_identity
@@ -94,11 +93,7 @@ def run_pipeline(
 ) -> None:
     """Let build apply a job's transforms to a pipeline, run it and wait for its end.
 
-    Args:
-        beam: the package apache_beam.
-        options_class: apache_beam's class PipelineOptions.
-        arguments: the user's options for Beam.
-        build: applies the job's transforms to a pipeline.
+    beam is the package apache_beam, options_class its class PipelineOptions; arguments are the user's options for Beam.
 
     Raises:
         BadUsage: Beam or the engine does not know an option, or cannot load the engine.
@@ -173,7 +168,9 @@ def _redirect_standard_error(descriptor: int) -> Iterator[None]:
     hook = threading.excepthook
     with open_messages(shown, redirected.encoding) as messages:
         sys.stderr = messages
-        threading.excepthook = partial(_print_thread_error, redirected)  # errors of the engine's threads
+        threading.excepthook = lambda problem: traceback.print_exception(  # errors of the engine's threads
+            problem.exc_type, problem.exc_value, problem.exc_traceback, file=redirected
+        )
         os.dup2(descriptor, 2)
         try:
             yield
@@ -182,10 +179,6 @@ def _redirect_standard_error(descriptor: int) -> Iterator[None]:
             os.dup2(shown, 2)
             sys.stderr = redirected
             threading.excepthook = hook
-
-
-def _print_thread_error(stream: TextIO, problem: threading.ExceptHookArgs) -> None:
-    traceback.print_exception(problem.exc_type, problem.exc_value, problem.exc_traceback, file=stream)
 
 
 @contextmanager

@@ -27,8 +27,6 @@ T = TypeVar("T")
 
 @dataclass
 class _SignalState:
-    """The state of the signal handler."""
-
     received: list[int] = field(default_factory=list)  # the numbers of the signals
     request_stop: Callable[[], object] | None = None  # called instead of exiting at once
 

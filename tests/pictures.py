@@ -13,8 +13,7 @@ from PIL import Image
 
 from pipeline.sources.blocks import Block, ExampleFormat, SourceScan
 from pipeline.sources.catalog import PictureOptions
-from pipeline.sources.scan import scan_source
-from pipeline.sources.source_lookup import find_source
+from pipeline.sources.source_lookup import find_source, scan_source
 from tests.helpers import Digits
 
 SPLITS = {"train": 0, "test": 1}

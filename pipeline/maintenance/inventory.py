@@ -11,7 +11,8 @@ from model.errors import CorruptArtefact
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, load_evaluation
 from pipeline.evaluate.seeds import group_path, load_group
 from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, Item, Kind, R, read_record
-from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, check_parts, load_manifest
+from pipeline.preprocess.dataset import Dataset, check_parts, load_dataset
+from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
 from pipeline.preprocess.provenance import load_origin, origin_path
 from pipeline.preprocess.validation_config import TABLE, VALIDATION_NAME, load_validation, table_folder
 from pipeline.registry.contest import CONTEST_NAME, load_contest
@@ -89,20 +90,19 @@ def list_dataset(workspace: Place, dataset_id: str) -> Iterator[Item]:
     """List the files of a data set, its origin record and its validation."""
     folder = workspace / "datasets" / dataset_id
     path = folder / MANIFEST_NAME
-    loaded = yield from _list_record("manifest", dataset_id, path, lambda: load_manifest(folder))
+    dataset = yield from _list_record("manifest", dataset_id, path, lambda: load_dataset(folder))
     origin = origin_path(workspace, dataset_id)
     yield from _list_record("origin", dataset_id, origin, lambda: load_origin(workspace, dataset_id))
-    if loaded is None:
+    if dataset is None:
         return
-    manifest, digest = loaded
-    if manifest.parts:
+    if dataset.manifest.parts:
         try:
-            check_parts(folder, manifest)
+            check_parts(dataset)
         except CorruptArtefact as problem:
             yield Fault("manifest", dataset_id, path, "the parts that it names", str(problem))
     else:
-        yield from _list_own_files(folder, manifest)
-    yield from _list_validation(workspace, dataset_id, digest)
+        yield from _list_own_files(folder, dataset.manifest)
+    yield from _list_validation(workspace, dataset)
 
 
 def _list_own_files(folder: Place, manifest: Manifest) -> Iterator[Item]:
@@ -122,16 +122,15 @@ def _list_own_files(folder: Place, manifest: Manifest) -> Iterator[Item]:
             yield Fault("stray", owner, path, "nothing: the manifest does not name it", "a file")
 
 
-def _list_validation(workspace: Place, dataset_id: str, digest: str) -> Iterator[Item]:
-    path = workspace / "datasets" / dataset_id / VALIDATION_NAME
+def _list_validation(workspace: Place, dataset: Dataset) -> Iterator[Item]:
+    dataset_id = dataset.manifest.dataset_id
+    path = dataset.folder / VALIDATION_NAME
     table = table_folder(workspace, dataset_id)
     if size_or_none(path) is None:
         if any(table.glob("*.parquet")):
             yield Fault("validation", dataset_id, path, f"the record of what {table} holds", "nothing")
         return
-    record = yield from _list_record(
-        "validation", dataset_id, path, lambda: load_validation(workspace, dataset_id, digest)
-    )
+    record = yield from _list_record("validation", dataset_id, path, lambda: load_validation(dataset))
     if record:
         yield ExpectedFile("validation table", dataset_id, table / f"{TABLE}.parquet", record.table)
 
@@ -187,8 +186,8 @@ def _check_dataset_of(workspace: Place, run: RunRecord) -> Iterator[Fault]:
     if size_or_none(path) is None:
         yield Fault("manifest", run.dataset_id, path, f"the data set of {run.run_id}", "nothing")
         return
-    found = read_record("manifest", run.dataset_id, path, lambda: load_manifest(folder))
-    if not isinstance(found, Fault) and found[1] != run.dataset_digest:
+    found = read_record("manifest", run.dataset_id, path, lambda: load_dataset(folder))
+    if not isinstance(found, Fault) and found.digest != run.dataset_digest:
         yield Fault("manifest", run.dataset_id, path, f"SHA-256 {run.dataset_digest}, as {run.run_id} names", "another")
 
 

@@ -23,8 +23,8 @@ from pipeline.maintenance.rebuild import (
     reevaluate_run,
     trusted_slicings,
 )
-from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import MANIFEST_NAME, check_dataset, load_manifest
+from pipeline.preprocess.dataset import Dataset, check_dataset, load_dataset
+from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation import write_results
 from pipeline.preprocess.validation_config import ValidationRecord, load_validation, table_folder
 from pipeline.registry.contest import contest_folder, load_contest, write_contest
@@ -47,17 +47,16 @@ class RebuiltFile(NamedTuple):
 def repair_dataset(workspace: Place, dataset_id: str, faulty: set[str], scratch: Path) -> list[Place]:
     """Preprocess the sources again, and replace damaged shards and the table of rejected examples."""
     folder = workspace / "datasets" / dataset_id
-    manifest, _ = load_manifest(folder)
+    manifest = load_dataset(folder).manifest
     rebuilt = rebuild_dataset(workspace, dataset_id, scratch)
     return _replace_recorded_files(_pair_files(manifest.files(), folder, rebuilt.folder), faulty)
 
 
 def repair_validation(workspace: Place, dataset_id: str, faulty: set[str], scratch: Path) -> list[Place]:
     """Validate the data set again with the recorded checks, and replace the table of results."""
-    folder = workspace / "datasets" / dataset_id
-    manifest, digest = check_dataset(folder)
-    record = load_validation(workspace, dataset_id, digest)
-    write_results(scratch, Dataset(folder, manifest, digest), record.checks, _find_baseline(workspace, record))
+    dataset = check_dataset(workspace / "datasets" / dataset_id)
+    record = load_validation(dataset)
+    write_results(scratch, dataset, record.checks, _find_baseline(workspace, record))
     target = table_folder(workspace, dataset_id)
     return _replace_recorded_files(_pair_files([record.table], target, table_folder(scratch, dataset_id)), faulty)
 
@@ -67,9 +66,9 @@ def _find_baseline(workspace: Place, record: ValidationRecord) -> Dataset | None
     if record.baseline_digest is None:
         return None
     for folder in list_folders_with(workspace / "datasets", MANIFEST_NAME):
-        manifest, digest = load_manifest(folder)
-        if digest == record.baseline_digest:
-            return Dataset(folder, manifest, digest)
+        dataset = load_dataset(folder)
+        if dataset.digest == record.baseline_digest:
+            return dataset
     raise CorruptArtefact(f"the baseline of {record.dataset_id}, SHA-256 {record.baseline_digest}, is gone")
 
 
@@ -81,7 +80,7 @@ def repair_run(workspace: Place, name: str, faulty: set[str], scratch: Path) -> 
     """
     folder = workspace / "runs" / name
     record = load_run(folder)
-    dataset = _load_dataset(workspace, record.dataset_id)
+    dataset = check_dataset(workspace / "datasets" / record.dataset_id)
     if run_id(dataset.digest, record.config) != name:
         raise CorruptArtefact(f"{name} was trained by other versions of backbeam or TensorFlow, or on other data")
     retrained = rebuild_run(workspace, record, dataset, scratch)
@@ -95,11 +94,6 @@ def repair_run(workspace: Place, name: str, faulty: set[str], scratch: Path) -> 
     files = [(file.target, file.source) for file in (parameters, *tables)]
     files.append((folder / RUN_NAME, source / RUN_NAME))  # the record last
     return _replace_files([pair for pair in files if not _are_equal(*pair)])
-
-
-def _load_dataset(workspace: Place, dataset_id: str) -> Dataset:
-    folder = workspace / "datasets" / dataset_id
-    return Dataset(folder, *check_dataset(folder))
 
 
 def _check_same_parameters(rebuilt: RebuiltFile) -> None:
@@ -123,7 +117,7 @@ def repair_evaluation(workspace: Place, name: str, faulty: set[str], scratch: Pa
     """Evaluate a run again, and replace damaged tables; see `trusted_slicings` for `trusted`."""
     run = load_run(workspace / "runs" / name)
     record = load_evaluation(workspace, run)
-    dataset = _load_dataset(workspace, run.dataset_id)
+    dataset = check_dataset(workspace / "datasets" / run.dataset_id)
     reevaluate_run(workspace, run, dataset, trusted_slicings(record, trusted), scratch)
     return _replace_recorded_files(_pair_tables(record.tables, workspace, name, scratch), faulty)
 
@@ -155,7 +149,7 @@ def repair_contest(workspace: Place, owner: str, faulty: set[str], scratch: Path
     rebuilt = contest_folder(scratch, dataset_id, run_id)
     run = load_run(workspace / "runs" / run_id)
     copy_parameters(workspace, run, scratch)
-    write_contest(StageContext(scratch, ()), _load_dataset(workspace, dataset_id), run, rebuilt)
+    write_contest(StageContext(scratch, ()), check_dataset(workspace / "datasets" / dataset_id), run, rebuilt)
     return _replace_recorded_files(_pair_files(load_contest(folder).files, folder, rebuilt), faulty)
 
 

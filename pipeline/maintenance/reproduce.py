@@ -18,14 +18,13 @@ from pipeline.maintenance.rebuild import (
     reevaluate_run,
     trusted_slicings,
 )
-from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import MANIFEST_NAME, load_manifest
+from pipeline.preprocess.dataset import Dataset, load_dataset
+from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.storage.places import Place
 from pipeline.storage.schemas import ORIGIN
 from pipeline.storage.tables import TableFile, decode_table, encode_table
-from pipeline.train.environment import compare_conditions
 from pipeline.train.run_lookup import find_run_folder, load_dataset_of
-from pipeline.train.run_record import RunRecord, load_run
+from pipeline.train.run_record import RunRecord, compare_conditions, load_run
 
 Verdict: TypeAlias = Literal["equal", "different"]
 Tables: TypeAlias = RunRecord | EvaluationRecord
@@ -84,7 +83,7 @@ def reproduce_run(
     evaluation = load_evaluation(workspace, run) if is_evaluated else None
     # before the stages, which take long, so that a slicing that is not trusted is refused at once
     slicings = trusted_slicings(evaluation, trusted) if evaluation else {}
-    old_dataset = load_dataset_of(workspace, run, load_manifest)
+    old_dataset = load_dataset_of(workspace, run, load_dataset)
     new_dataset = rebuild_dataset(workspace, run.dataset_id, fresh, sources)
     new_run = rebuild_run(workspace, run, new_dataset, fresh)
     comparisons = [*_compare_datasets(old_dataset, new_dataset), _compare_parameters(workspace, run, fresh, new_run)]

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import BadInput
@@ -26,7 +27,6 @@ from pipeline.preprocess.shards import (
     keys_of,
     shard_name,
     shard_of,
-    sort_by_key,
     split_num_shards,
     summarize_shards,
 )
@@ -88,30 +88,33 @@ def preprocess(
 ) -> None:
     """Build the data set of a scanned source in a folder without a complete one, and remove it on any failure.
 
-    Raises:
-        BadInput: more examples are rejected, all examples of a split are, or a source changed since it was scanned.
-        EngineFailed: the Beam job failed.
+    Raises BadInput if a source changed since it was scanned, and as `check_outcome` and `run_pipeline`.
     """
     num_train = scans.splits["train"].num_examples
-    skeleton = _describe_source(scans, name, config)
-    target = ExampleFormat(skeleton.height, skeleton.width, len(skeleton.class_names))
+    height, width = scans.image_size
+    skeleton = Manifest(
+        name=name,
+        height=height,
+        width=width,
+        class_names=scans.class_names,
+        config=config,
+        sources=scans.infos,
+        splits={},
+        num_rejected=0,
+        rejected=None,
+    )
     scratch = scratch_folder_of(folder, runs_locally(beam_arguments))
     make_empty_folder(folder)
     make_empty_folder(scratch)
     with ExitStack() as stack:
         stack.enter_context(remove_on_failure(folder))
         stack.enter_context(remove_afterwards(scratch))
-        job = PreprocessJob(
-            folder=folder,
-            scratch=scratch,
-            skeleton=skeleton,
-            target=target,
-            num_shards={
-                split: split_num_shards(config.num_shards, num_train, scan.num_examples)
-                for split, scan in scans.splits.items()
-            },
-            max_rejected=max_rejected,
-        )
+        num_shards = {
+            split: split_num_shards(config.num_shards, num_train, scan.num_examples)
+            for split, scan in scans.splits.items()
+        }
+        target = ExampleFormat(height, width, len(scans.class_names))
+        job = PreprocessJob(folder, scratch, skeleton, target, num_shards, max_rejected)
         ranges = [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
         total = sum(block_range.num_examples for block_range in ranges)
         with show_progress("preprocess", total, "examples", partial(_share_done, job, total), poll_interval(folder)):
@@ -148,17 +151,10 @@ def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[Blo
 
 
 def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
-    """Read the blocks of a range and write each to a scratch file.
+    """Read the blocks of a range, write each to a scratch file, and yield ((split, group), BlockCut) for its groups.
 
-    Reading and cutting are one transform, because an engine keeps an element while the next one is made: blocks as
-    elements would take twice the memory.
-
-    Yields:
-        ((split, group), BlockCut) for every group of shards that a block has examples of; for a block with rejected
-        examples also a JobTotals, tagged REJECTED.
-
-    Raises:
-        BadInput: the content of the range has changed since the scan.
+    Rejected examples are yielded as a JobTotals tagged REJECTED. Reading and cutting are one transform, because an
+    engine keeps an element while the next one is made: blocks as elements would take twice the memory.
     """
     for block in block_range.read(job.target):
         if block.rejected:
@@ -188,8 +184,8 @@ def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[Blo
     if num_bytes > MAX_SHARD_BYTES:
         raise BadInput(f"{name} would hold {num_bytes} bytes of pixels, at most {MAX_SHARD_BYTES}: raise --num-shards")
     examples = concatenate([read_run(cut, row, num_pixels) for cut, row in runs], num_pixels)
-    ordered = sort_by_key(job.skeleton.config.seed, split, examples)
-    data, info = encode_shard(name, ordered, len(job.skeleton.class_names))
+    order = np.argsort(keys_of(job.skeleton.config.seed, split, examples.indices)).astype(np.int64)
+    data, info = encode_shard(name, examples.take(order), len(job.skeleton.class_names))
     write_atomically(job.folder / name, data)
     return JobTotals((info,))
 
@@ -197,10 +193,8 @@ def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[Blo
 def add_totals(job: PreprocessJob, totals: Iterable[JobTotals]) -> JobTotals:
     """Add up totals."""
     parts = list(totals)
-    shards = sorted(chain.from_iterable(part.shards for part in parts), key=lambda shard: shard.name)
-    rejected = sorted(
-        chain.from_iterable(part.rejected for part in parts), key=lambda example: (example.split, example.index)
-    )
+    shards = sorted((shard for part in parts for shard in part.shards), key=attrgetter("name"))
+    rejected = sorted((example for part in parts for example in part.rejected), key=attrgetter("split", "index"))
     return JobTotals(tuple(shards), tuple(rejected[: job.max_listed]), sum(part.num_rejected for part in parts))
 
 
@@ -226,22 +220,6 @@ def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
     manifest = Manifest.model_validate(dict(job.skeleton) | results)
     check_files_exist(job.folder, [file.name for file in manifest.files()])
     commit_manifest(job.folder, manifest)
-
-
-def _describe_source(scans: SourceScan, name: str, config: PreprocessConfig) -> Manifest:
-    """Return the manifest without the results of the job."""
-    height, width = scans.image_size
-    return Manifest(
-        name=name,
-        height=height,
-        width=width,
-        class_names=scans.class_names,
-        config=config,
-        sources=scans.infos,
-        splits={},
-        num_rejected=0,
-        rejected=None,
-    )
 
 
 def _share_done(job: PreprocessJob, num_examples: int) -> float:

@@ -1,35 +1,80 @@
-"""Find a complete data set in a workspace."""
+"""Find, load and check complete data sets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, check_dataset, load_manifest
+from model.errors import CorruptArtefact
+from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
+from pipeline.sources.catalog import SPLITS
+from pipeline.storage.files import digest_of, read_record_bytes
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import find_complete
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A complete data set; digest is the SHA-256 of the manifest, which stands for the whole data set."""
+    """A complete data set; digest is the SHA-256 of the manifest, which has the digests of all files."""
 
     folder: Place
     manifest: Manifest
     digest: str
 
 
-def find_dataset(workspace: Place, name: str | None) -> Dataset:
+def load_dataset(folder: Place) -> Dataset:
+    """Load only the manifest of a data set; raises CorruptArtefact if it is invalid or belongs to another data set."""
+    path = folder / MANIFEST_NAME
+    data = read_record_bytes(path)
+    manifest = Manifest.from_json(data, path)
+    if manifest.dataset_id != folder.name:
+        raise CorruptArtefact(f"{path} describes {manifest.dataset_id}, expected {folder.name}")
+    if not {*SPLITS} <= {*manifest.splits}:
+        raise CorruptArtefact(f"{path} is corrupt: expected the splits {' and '.join(SPLITS)}")
+    return Dataset(folder, manifest, digest_of(data))
+
+
+def check_dataset(folder: Place) -> Dataset:
+    """Load a data set and check all files; raises CorruptArtefact for the first that does not match."""
+    dataset = load_dataset(folder)
+    if dataset.manifest.parts:
+        check_parts(dataset)
+        for part in dataset.manifest.parts:
+            check_dataset(folder.parent / part.dataset_id)
+    else:
+        for file in dataset.manifest.files():
+            file.check(folder)
+    return dataset
+
+
+def check_parts(joint: Dataset) -> None:
+    """Check that the manifest of each part of a joint data set is as recorded; raises CorruptArtefact if not."""
+    folder = joint.folder
+    for number, part in enumerate(joint.manifest.parts):
+        part_folder = folder.parent / part.dataset_id
+        if not (part_folder / MANIFEST_NAME).exists():
+            raise CorruptArtefact(f"{part_folder}, a part of {folder.name}, is missing: preprocess it again")
+        found = load_dataset(part_folder)
+        if found.manifest.parts:  # `check_dataset` would follow a circle of parts for ever
+            raise CorruptArtefact(f"{part_folder}, a part of {folder.name}, has parts itself")
+        if found.digest != part.dataset_digest:
+            raise CorruptArtefact(
+                f"{part_folder} is not the part that {folder.name} names: expected {part.dataset_digest}"
+            )
+        for name, split in joint.manifest.splits.items():
+            listed = [shard.model_copy(update={"part": None}) for shard in split.shards if shard.part == number]
+            if name not in found.manifest.splits or list(found.manifest.splits[name].shards) != listed:
+                raise CorruptArtefact(
+                    f"{folder / MANIFEST_NAME} lists other shards of {name} than {found.manifest.dataset_id} has"
+                )
+
+
+def find_dataset(workspace: Place, name: str | None, load: Callable[[Place], Dataset] = check_dataset) -> Dataset:
     """Find a complete data set by its id or the beginning of it (None: the only one), and check its files.
 
-    Raises:
-        BadUsage: no data set or several match.
-        CorruptArtefact: a file does not match the manifest.
+    load may be `load_dataset`, which reads only the manifest. Raises BadUsage as `find_complete`, and as load does.
     """
-    folder = find_complete(workspace / "datasets", MANIFEST_NAME, name, "data set")
-    return Dataset(folder, *check_dataset(folder))
+    return load(find_complete(workspace / "datasets", MANIFEST_NAME, name, "data set"))
 
 
 def find_baseline(workspace: Place, name: str | None) -> Dataset | None:
     """Find a complete data set to compare with, or return None without a name; reads only the manifest."""
-    if name is None:
-        return None
-    folder = find_complete(workspace / "datasets", MANIFEST_NAME, name, "data set")
-    return Dataset(folder, *load_manifest(folder))
+    return None if name is None else find_dataset(workspace, name, load_dataset)

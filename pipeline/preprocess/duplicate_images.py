@@ -1,7 +1,6 @@
 """Find equal images by content keys, with temporary files for more keys than fit into memory."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from model.examples import Bytes, Integers
-from pipeline.storage.files import scratch_folder
 from pipeline.storage.local_disk import append
 
 KEY_BYTES = 16
@@ -55,10 +53,8 @@ def find_twins(
 ) -> tuple[Integers, Integers]:
     """Find for each member the candidate with the smallest index in its group, its twin, unless that is itself.
 
-    groups and indices are int64[m], one of each image; members and candidates are int64 positions in them.
-
-    Returns:
-        the members that have a twin, and for each its twin, both int64.
+    groups and indices are int64[m], one of each image; members and candidates are int64 positions in them. Returns the
+    members that have a twin, and for each its twin, both int64.
     """
     ordered = candidates[np.argsort(indices[candidates], kind="stable")]
     known_groups, firsts = np.unique(groups[ordered], return_index=True)
@@ -103,10 +99,3 @@ class DigestBuckets:
 
     def _path(self, bucket: int) -> Path:
         return self._folder / f"{bucket:05d}"
-
-
-@contextmanager
-def temporary_buckets(num_examples: int) -> Iterator[DigestBuckets]:
-    """Make buckets for about num_examples rows in a temporary folder, which is deleted at the end."""
-    with scratch_folder("buckets") as folder:
-        yield DigestBuckets(folder, num_examples)

@@ -24,16 +24,15 @@ class JoinedPart(NamedTuple):
 
 
 def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
-    """Return the manifest of a joint data set.
+    """Return the manifest of a joint data set; raises BadInput if two parts differ in image size or classes.
 
-    Raises:
-        BadUsage: two parts have the same sources, or a split has more than MAX_SHARDS shards.
-        BadInput: two parts differ in image size or classes.
+    Raises BadUsage if two parts have the same sources, or a split has more than MAX_SHARDS shards.
     """
     for first_part, second_part in combinations(parts, 2):
         _check_fit(first_part, second_part)
     manifests = [part.dataset.manifest for part in parts]
     first = manifests[0]
+    names = [manifest.name[:40] for manifest in manifests]
     num_shards = sum(manifest.config.num_shards for manifest in manifests)
     splits = {split: _join_split(split, manifests) for split in first.splits}
     counts = {split: len(info.shards) for split, info in splits.items()}
@@ -41,7 +40,7 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
         if count > MAX_SHARDS:
             raise BadUsage(f"the parts have {count} {split} shards together, at most {MAX_SHARDS}: lower --num-shards")
     return Manifest(
-        name=_join_names(manifests),
+        name="-and-".join(names) if len(names) <= MAX_NAMED else f"{names[0]}-and-{len(names) - 1}-others",
         height=first.height,
         width=first.width,
         class_names=first.class_names,
@@ -60,7 +59,7 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
 
 
 def write_joint(folder: Place, manifest: Manifest) -> None:
-    """Write a joint data set's folder, which holds no complete data set; on failure it is removed."""
+    """Write the folder of a joint data set; on failure it is removed."""
     make_empty_folder(folder)
     with remove_on_failure(folder):
         commit_manifest(folder, manifest)
@@ -81,13 +80,6 @@ def _check_fit(first_part: JoinedPart, second_part: JoinedPart) -> None:
             f"{both} differ in their classes: {names[0]} ({len(first.class_names)}) and {names[1]} "
             f"({len(second.class_names)}); where labels are numbers, --num-classes says how many there are"
         )
-
-
-def _join_names(manifests: Sequence[Manifest]) -> str:
-    names = [manifest.name[:40] for manifest in manifests]
-    if len(names) > MAX_NAMED:
-        return f"{names[0]}-and-{len(names) - 1}-others"
-    return "-and-".join(names)
 
 
 def _join_split(split: str, manifests: Sequence[Manifest]) -> SplitInfo:

@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from model.errors import BadInput, CorruptArtefact
+from model.errors import BadInput
 from pipeline.sources.blocks import SourceInfo
-from pipeline.sources.catalog import MAX_SHARDS, SPLITS
+from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
-from pipeline.storage.files import MAX_RECORD_BYTES, digest_of, read_record_bytes
+from pipeline.storage.files import MAX_RECORD_BYTES
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
 
@@ -18,34 +18,23 @@ MANIFEST_NAME = "manifest.json"
 
 
 class ShardInfo(FileInfo):
-    """A shard and the totals of its examples.
-
-    Attributes:
-        pixel_sum: sum of all pixel values (0 to 255).
-        pixel_square_sum: sum of their squares.
-        part: in a joint data set, number of the part that has the shard; absent from the file of other data sets.
-    """
+    """A shard and the totals of its examples."""
 
     crc32c: Count
     num_examples: Count
     class_counts: tuple[Count, ...]
-    pixel_sum: Count
+    pixel_sum: Count  # of all pixel values (0 to 255)
     pixel_square_sum: Count
-    part: Count | None = Field(None, exclude_if=lambda part: part is None)
+    part: Count | None = Field(None, exclude_if=lambda part: part is None)  # in a joint data set, number of its part
 
 
 class SplitInfo(Record):
-    """A split.
-
-    Attributes:
-        pixel_mean: mean of the pixel values (0 to 255); 0 for a split without examples.
-        pixel_std: population standard deviation of the pixel values.
-    """
+    """A split."""
 
     num_examples: Count
     class_counts: tuple[Count, ...]
-    pixel_mean: float
-    pixel_std: float
+    pixel_mean: float  # of the pixel values (0 to 255); 0 for a split without examples
+    pixel_std: float  # population standard deviation of the pixel values
     shards: tuple[ShardInfo, ...]
 
 
@@ -57,42 +46,30 @@ class PreprocessConfig(Record):
 
 
 class PartInfo(Record):
-    """A part of a joint data set, which is a complete data set itself.
+    """A part of a joint data set, which is a complete data set itself."""
 
-    Attributes:
-        dataset_id: name of its folder, which is beside that of the joint data set.
-        dataset_digest: SHA-256 of its manifest.
-        num_source: examples in each split of its source, rejected ones included.
-    """
-
-    dataset_id: FileName
-    dataset_digest: Digest
-    num_source: dict[str, Count]
+    dataset_id: FileName  # name of its folder, which is beside that of the joint data set
+    dataset_digest: Digest  # of its manifest
+    num_source: dict[str, Count]  # examples in each split of its source, rejected ones included
 
 
 class Manifest(Record):
     """A data set: either a folder of shards, or a joint data set, which lists the shards of its parts.
 
     The examples of a joint data set are numbered consecutively across its parts: see `offset`.
-
-    Attributes:
-        format_version: version of the manifest and the shards.
-        class_names: in the order of the labels.
-        rejected: the table of rejected examples, if any; None for a joint data set, whose parts have one each.
-        parts: parts of a joint data set, in order; absent from the file of other data sets.
     """
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1] = 1  # of the manifest and the shards
     name: FileName
     height: Annotated[int, Field(gt=0)]
     width: Annotated[int, Field(gt=0)]
-    class_names: tuple[str, ...] = Field(min_length=1)
+    class_names: tuple[str, ...] = Field(min_length=1)  # in the order of the labels
     config: PreprocessConfig
     sources: tuple[SourceInfo, ...]
     splits: dict[str, SplitInfo]
     num_rejected: Count
-    rejected: FileInfo | None
-    parts: tuple[PartInfo, ...] = Field((), exclude_if=lambda parts: not parts)
+    rejected: FileInfo | None  # table of rejected examples, if any; the parts of a joint data set have one each
+    parts: tuple[PartInfo, ...] = Field((), exclude_if=lambda parts: not parts)  # of a joint data set, in order
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
@@ -152,56 +129,6 @@ def dataset_id(
 
 def _append_digest(name: str, identity: list[object]) -> str:
     return f"{name}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]}"
-
-
-def load_manifest(folder: Place) -> tuple[Manifest, str]:
-    """Return a data set's manifest and its SHA-256, which identifies all files, as the manifest has their digests.
-
-    Raises:
-        CorruptArtefact: the manifest is invalid or belongs to another data set.
-    """
-    path = folder / MANIFEST_NAME
-    data = read_record_bytes(path)
-    manifest = Manifest.from_json(data, path)
-    if manifest.dataset_id != folder.name:
-        raise CorruptArtefact(f"{path} describes {manifest.dataset_id}, expected {folder.name}")
-    if not {*SPLITS} <= {*manifest.splits}:
-        raise CorruptArtefact(f"{path} is corrupt: expected the splits {' and '.join(SPLITS)}")
-    return manifest, digest_of(data)
-
-
-def check_dataset(folder: Place) -> tuple[Manifest, str]:
-    """Load a data set's manifest and check all files; raises CorruptArtefact for the first that does not match."""
-    manifest, digest = load_manifest(folder)
-    if manifest.parts:
-        check_parts(folder, manifest)
-        for part in manifest.parts:
-            check_dataset(folder.parent / part.dataset_id)
-        return manifest, digest
-    for file in manifest.files():
-        file.check(folder)
-    return manifest, digest
-
-
-def check_parts(folder: Place, joint: Manifest) -> None:
-    """Check that the manifest of each part of a joint data set is as recorded; raises CorruptArtefact if not."""
-    for number, part in enumerate(joint.parts):
-        part_folder = folder.parent / part.dataset_id
-        if not (part_folder / MANIFEST_NAME).exists():
-            raise CorruptArtefact(f"{part_folder}, a part of {folder.name}, is missing: preprocess it again")
-        manifest, digest = load_manifest(part_folder)
-        if manifest.parts:  # `check_dataset` would follow a circle of parts for ever
-            raise CorruptArtefact(f"{part_folder}, a part of {folder.name}, has parts itself")
-        if digest != part.dataset_digest:
-            raise CorruptArtefact(
-                f"{part_folder} is not the part that {folder.name} names: expected {part.dataset_digest}"
-            )
-        for name, split in joint.splits.items():
-            listed = [shard.model_copy(update={"part": None}) for shard in split.shards if shard.part == number]
-            if name not in manifest.splits or list(manifest.splits[name].shards) != listed:
-                raise CorruptArtefact(
-                    f"{folder / MANIFEST_NAME} lists other shards of {name} than {manifest.dataset_id} has"
-                )
 
 
 def commit_manifest(folder: Place, manifest: Manifest) -> None:

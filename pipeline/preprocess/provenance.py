@@ -14,22 +14,16 @@ from pipeline.storage.records import Count, FileName, Record, commit_file
 
 
 class Origin(Record):
-    """The options of `preprocess` that built a data set; None: the option was not given.
-
-    Attributes:
-        datasets: the sources (known names, absolute paths, URIs); for a joint data set, those of every part in order.
-        data_dir: folder of the files of the known data set.
-        max_rejected: number of rejected examples.
-    """
+    """The options of `preprocess` that built a data set; None: the option was not given."""
 
     format_version: Literal[1] = 1
     dataset_id: FileName
-    datasets: tuple[str, ...]
+    datasets: tuple[str, ...]  # known names, absolute paths, URIs; of a joint data set, those of every part in order
     data_dir: str | None
     num_classes: Count | None
     num_shards: Count | None
     shuffle_seed: Count
-    max_rejected: Count
+    max_rejected: Count  # number of rejected examples
     image_column: str | None
     label_column: str | None
     image_size: tuple[int, int] | None

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from model.errors import BadInput, EngineFailed
-from pipeline.preprocess.manifest import MANIFEST_NAME, load_manifest
+from pipeline.preprocess.dataset import load_dataset
+from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.sources.blocks import RejectedExample
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
@@ -24,9 +25,7 @@ def write_rejected(folder: Place, rejected: Sequence[RejectedExample]) -> FileIn
 def check_outcome(folder: Place, max_rejected: int) -> None:
     """Check what a job that the engine reports as successful has written: a manifest, or a table of rejected examples.
 
-    Raises:
-        BadInput: more examples are rejected, or all of a split.
-        EngineFailed: there is neither a manifest nor a table.
+    Raises BadInput if more examples are rejected or all of a split, EngineFailed if there is neither file.
     """
     if (folder / MANIFEST_NAME).exists():
         _check_no_split_is_empty(folder)
@@ -43,8 +42,7 @@ def check_outcome(folder: Place, max_rejected: int) -> None:
 
 
 def _check_no_split_is_empty(folder: Place) -> None:
-    manifest, _ = load_manifest(folder)
-    for name, split in manifest.splits.items():
+    for name, split in load_dataset(folder).manifest.splits.items():
         if not split.num_examples:
             rows = read_table(folder / REJECTED_NAME).to_pylist()
             first = next(row for row in rows if row["split"] == name)

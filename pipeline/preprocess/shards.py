@@ -54,11 +54,7 @@ def number_order(name: str) -> list[str | int]:
 
 
 def choose_num_shards(requested: int | None, num_examples: int, num_pixels: int, name: str) -> int:
-    """Return the number of train shards: the requested one, else the default for num_examples train examples.
-
-    Raises:
-        BadUsage: more shards than examples are requested, or the shards would be larger than MAX_MEAN_BYTES.
-    """
+    """Return the requested or the default number of train shards; raises BadUsage if they were empty or too large."""
     if requested and requested > num_examples:
         raise BadUsage(f"--num-shards {requested} is more than the {num_examples} train examples of {name}")
     num_shards = requested or default_num_shards(num_examples, num_pixels)
@@ -87,11 +83,6 @@ def split_num_shards(num_shards: int, num_train_examples: int, num_examples: int
     """Return a split's number of shards, so that they are about as large as the num_shards shards of train."""
     proportional = -(-num_examples * num_shards // num_train_examples)  # rounded up
     return max(1, min(proportional, MAX_SHARDS))
-
-
-def sort_by_key(seed: int, split: str, examples: Examples) -> Examples:
-    """Return a shard's examples sorted by key, the order of the file."""
-    return examples.take(np.argsort(keys_of(seed, split, examples.indices)).astype(np.int64))
 
 
 def encode_shard(name: str, examples: Examples, num_classes: int) -> tuple[bytes, ShardInfo]:
@@ -137,16 +128,10 @@ def read_shard(
     images: Bytes | None = None,
     verified: bool = False,
 ) -> Examples:
-    """Read a shard that the manifest of a data set lists, and check its digest.
+    """Read a shard of a data set; indices are those of this data set, not of the part that has the shard.
 
     images is uint8[n, pixels], memory to decode into, if any. Of a shard whose digest this command has verified before,
-    only the CRC-32C is checked.
-
-    Returns:
-        the examples in the order of the file; indices are those of this data set, not of the part with the shard.
-
-    Raises:
-        CorruptArtefact: the file does not match the manifest, or a label is out of range.
+    only the CRC-32C is checked. Raises CorruptArtefact if the file does not match the manifest or a label is no class.
     """
     folder = dataset.parent / manifest.id_of(shard)
     # A CRC-32C detects accidental changes and takes a tenth of the time of the digest.

@@ -29,18 +29,12 @@ _CARRIED = "what the engine's shuffle carried"
 
 
 class BlockCut(NamedTuple):
-    """The position of the rows that list a block's runs for a group of shards.
-
-    Attributes:
-        start: byte offset of the rows in the file.
-        checksum: CRC-32C of the rows.
-        carried: the content of the file, where there are no scratch files.
-    """
+    """The position of the rows that list a block's runs for a group of shards."""
 
     place: str
-    start: int
-    checksum: int
-    carried: bytes | None = None
+    start: int  # byte offset of the rows in the file
+    checksum: int  # CRC-32C of the rows
+    carried: bytes | None = None  # the content of the file, where there are no scratch files
 
 
 def group_edges(folder: Place, num_shards: int) -> list[int]:
@@ -53,12 +47,9 @@ def group_edges(folder: Place, num_shards: int) -> list[int]:
 
 
 def cut_block(folder: Place, examples: Examples, shards: Integers, num_shards: int) -> Iterator[tuple[int, BlockCut]]:
-    """Write a block's examples, sorted by shard, to a scratch file.
+    """Write a block's examples, sorted by shard, to a scratch file; if the folder is in a store, the cuts carry them.
 
-    If the folder is in a store, the cuts carry the examples. shards is int64[n], the shard of each example.
-
-    Yields:
-        (group, cut) for each group of shards that the block has examples of.
+    shards is int64[n], the shard of each example. Yields (group, cut) for each group of shards with examples.
     """
     order = np.argsort(shards, kind="stable")
     edges = np.searchsorted(shards[order], np.arange(num_shards + 1)).tolist()
@@ -89,8 +80,7 @@ def num_bytes_cut(folder: Path) -> int:
 def read_rows(cut: BlockCut, num_shards: int) -> Integers:
     """Return the rows of a group of num_shards shards, int64[shards, 3]: number of examples, byte offset and CRC-32C.
 
-    Raises:
-        CorruptArtefact: the checksum of the rows does not match.
+    Raises CorruptArtefact if their checksum does not match.
     """
     data = _read_checked(cut, cut.start, num_shards * _ROW_BYTES, cut.checksum)
     return np.frombuffer(data, np.int64).reshape(-1, 3)

@@ -7,24 +7,16 @@ from pathlib import Path
 from model.errors import BadInput, BadUsage
 from pipeline.beam_runner import capture_engine_messages
 from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
-from pipeline.preprocess.dataset import Dataset
+from pipeline.preprocess.dataset import Dataset, check_dataset, check_parts, load_dataset
 from pipeline.preprocess.joined import JoinedPart, join_manifests, write_joint
-from pipeline.preprocess.manifest import (
-    MANIFEST_NAME,
-    Manifest,
-    PreprocessConfig,
-    check_dataset,
-    check_parts,
-    dataset_id,
-    load_manifest,
-)
+from pipeline.preprocess.manifest import MANIFEST_NAME, PreprocessConfig, dataset_id
 from pipeline.preprocess.provenance import Origin, make_absolute, write_origin
 from pipeline.preprocess.shards import check_size, choose_num_shards
 from pipeline.preprocess.validation_config import (
     CheckSettings,
     ValidationRecord,
     check_validation,
-    is_validated,
+    find_validation,
     require_passed,
 )
 from pipeline.progress import warn
@@ -69,19 +61,18 @@ def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog
 
 
 def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
-    """Build the data set of every source and the manifest that joins them, unless they are complete."""
     parts = [_preprocess_source(context, config, name, f"preprocess {name}", log) for name in config.datasets]
     joint = join_manifests(parts)
     folder = context.workspace / "datasets" / joint.dataset_id
 
-    def check() -> tuple[Manifest, str]:
-        manifest, digest = load_manifest(folder)
-        check_parts(folder, manifest)  # the shards of the parts have just been checked
-        return manifest, digest
+    def check() -> Dataset:
+        dataset = load_dataset(folder)
+        check_parts(dataset)  # their shards have just been checked
+        return dataset
 
     complete = (folder / MANIFEST_NAME).exists()
     build = partial(write_joint, folder, joint)
-    data = Dataset(folder, *run_unless_complete("preprocess", complete, build, check, context, log))
+    data = run_unless_complete("preprocess", complete, build, check, context, log)
     write_origin(context.workspace, _origin(data, config, config.datasets))
     return data
 
@@ -89,11 +80,9 @@ def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLo
 def _preprocess_source(
     context: StageContext, config: DatasetConfig, name: str, stage: str, log: StageLog
 ) -> JoinedPart:
-    """Build the data set of one source unless it is complete."""
     with log.timed("source"):
         # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
-        from pipeline.sources.scan import scan_source
-        from pipeline.sources.source_lookup import find_source
+        from pipeline.sources.source_lookup import find_source, scan_source
 
         data_dir = config.data_dir if name in KNOWN or len(config.datasets) == 1 else None
         source = find_source(name, data_dir, config.cache_dir, config.pictures)
@@ -114,7 +103,7 @@ def _preprocess_source(
             preprocess(scans, source.name, shard_config, folder, config.max_rejected, list(context.beam_arguments))
 
     complete = (folder / MANIFEST_NAME).exists()
-    data = Dataset(folder, *run_unless_complete(stage, complete, build, lambda: check_dataset(folder), context, log))
+    data = run_unless_complete(stage, complete, build, lambda: check_dataset(folder), context, log)
     write_origin(context.workspace, _origin(data, config, (name,)))
     return JoinedPart(name, data, num_source)
 
@@ -156,7 +145,6 @@ def _check_options(config: DatasetConfig) -> None:
 
 
 def _check_picture_options(pictures: PictureOptions, source: AnySource) -> None:
-    """Raise BadUsage if options are given that do not apply to this kind of source."""
     names_column = pictures.image_column is not None or pictures.label_column is not None
     if names_column and not isinstance(source, ParquetSource):
         raise BadUsage(f"--image-column and --label-column go with Parquet files, and {source.name} has none")
@@ -180,13 +168,10 @@ def validate_stage(
 
             validate_dataset(context.workspace, dataset, checks, baseline)
 
-    def check() -> ValidationRecord:
-        return check_validation(context.workspace, dataset.manifest.dataset_id, dataset.digest)
-
-    complete = False
-    if is_validated(dataset.folder):
-        earlier = check()
-        complete = (earlier.checks, earlier.baseline_digest) == (checks, baseline.digest if baseline else None)
+    earlier = find_validation(context.workspace, dataset)
+    settings = (checks, baseline.digest if baseline else None)
+    complete = earlier is not None and (earlier.checks, earlier.baseline_digest) == settings
+    check = partial(check_validation, context.workspace, dataset)
     record = run_unless_complete("validate", complete, build, check, context, log)
     for result in record.with_outcome("warning"):
         warn(f"validate: warning: {result.describe()}")

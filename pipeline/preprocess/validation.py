@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from model.errors import CorruptArtefact
 from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.duplicate_images import DigestBuckets, content_keys, pack_keys, temporary_buckets
+from pipeline.preprocess.duplicate_images import DigestBuckets, content_keys, pack_keys
 from pipeline.preprocess.shards import decode_shard
 from pipeline.preprocess.validation_checks import (
     CheckValue,
@@ -26,7 +26,7 @@ from pipeline.preprocess.validation_config import (
     ValidationRecord,
     table_folder,
 )
-from pipeline.storage.files import remove_file, remove_on_failure
+from pipeline.storage.files import remove_file, remove_on_failure, scratch_folder
 from pipeline.storage.places import Place
 from pipeline.storage.records import commit_file
 from pipeline.storage.schemas import SCHEMA_VERSION
@@ -38,15 +38,11 @@ def validate_dataset(
 ) -> None:
     """Validate a data set and write the table `validation`, then the record; earlier ones are replaced.
 
-    baseline is an earlier data set to compare with, if any; only its manifest is read.
-
-    Raises:
-        CorruptArtefact: a shard does not match the manifest.
+    Of the baseline only the manifest is used. Raises CorruptArtefact if a shard does not match the manifest.
     """
-    folder = table_folder(workspace, dataset.manifest.dataset_id)
     path = dataset.folder / VALIDATION_NAME
     remove_file(path)  # first, so that no record names a table that is being replaced
-    with remove_on_failure(folder, record=path):
+    with remove_on_failure(table_folder(workspace, dataset.manifest.dataset_id), path):
         commit_file(path, write_results(workspace, dataset, checks, baseline).to_json())
 
 
@@ -79,7 +75,8 @@ def compute_values(dataset: Dataset, baseline: Dataset | None) -> list[CheckValu
     """
     splits = dataset.manifest.splits
     flagged = defaultdict[tuple[str, str], FlaggedExamples](FlaggedExamples)
-    with temporary_buckets(sum(split.num_examples for split in splits.values())) as buckets:
+    with scratch_folder("buckets") as folder:
+        buckets = DigestBuckets(folder, sum(split.num_examples for split in splits.values()))
         for key, examples in _flag_shards(dataset, buckets):
             flagged[key] = flagged[key].add(examples)
         for bucket in buckets:

@@ -14,14 +14,10 @@ SHOWN_EXAMPLES = 10  # examples that a result lists
 
 
 class FlaggedExamples(NamedTuple):
-    """The examples that fail a check.
-
-    Attributes:
-        first: (index, index of the twin) of the first SHOWN_EXAMPLES, ascending; -1 stands for no twin.
-    """
+    """The examples that fail a check."""
 
     num_examples: int = 0
-    first: tuple[tuple[int, int], ...] = ()
+    first: tuple[tuple[int, int], ...] = ()  # (index, of its twin or -1) of the first SHOWN_EXAMPLES, ascending
 
     def add(self, other: "FlaggedExamples") -> "FlaggedExamples":
         """Return the union with the flagged examples of other shards or buckets."""
@@ -115,12 +111,10 @@ def _compute_drift(manifest: Manifest, baseline: Manifest) -> Iterator[CheckValu
 
 
 def total_variation(now: dict[str, int], then: dict[str, int]) -> float:
-    """Return the total variation distance of two distributions: 0 if they are equal, 1 if they are disjoint.
+    """Return the total variation distance of two distributions, given by the counts of their values: 0 to 1.
 
     Half the sum of the absolute differences of the probabilities: D. Levin, Y. Peres and E. Wilmer, Markov Chains and
     Mixing Times, 2nd ed. 2017, proposition 4.2.
-
-    now and then are the count of each value; a missing value has the count 0.
     """
     num_now = max(1, sum(now.values()))
     num_then = max(1, sum(then.values()))

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.recipes import nearest, shown
+from pipeline.preprocess.dataset import Dataset
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
-from pipeline.storage.workspace import dataset_partition
 
 VALIDATION_NAME = "validation.json"
 TABLE = "validation"
@@ -23,19 +23,13 @@ Threshold = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 
 
 class CheckSettings(BaseModel):
-    """The settings of a check.
-
-    Attributes:
-        severity: effect of a value beyond threshold: error stops the job, warning does not, off disables the check.
-        threshold: the largest value that passes (the smallest, for a check with `low_is_bad`); -1e12 to 1e12.
-        warning_threshold: a value beyond it gives at least a warning; no laxer than threshold.
-    """
+    """The settings of a check."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    severity: Severity
-    threshold: Threshold
-    warning_threshold: Threshold
+    severity: Severity  # effect of a value beyond threshold: error stops the job, warning does not, off: no check
+    threshold: Threshold  # the largest value that passes (the smallest, for a check with `low_is_bad`)
+    warning_threshold: Threshold  # a value beyond it gives at least a warning; no laxer than threshold
 
 
 class Check(NamedTuple):
@@ -97,17 +91,7 @@ CheckName = Annotated[str, AfterValidator(_is_check)]
 
 
 class CheckResult(Record):
-    """The result of a check for a split: a row of the table `validation`.
-
-    Attributes:
-        check: a name of CHECKS; severity and both thresholds are those of its `CheckSettings`.
-        passed: whether value is not beyond threshold.
-        outcome: the effect of value.
-        num_examples: number of examples that fail the check; 0 if it is about the split as a whole.
-        indices: positions in the source of the first of them.
-        twin_indices: for each of indices, the earlier example (in train, for test_in_train) with the same image; empty
-            for checks that compare no images.
-    """
+    """The result of a check for a split: a row of the table `validation`; the settings are those of the check."""
 
     check: CheckName
     split: str
@@ -115,11 +99,11 @@ class CheckResult(Record):
     threshold: float
     warning_threshold: float
     value: float
-    passed: bool
+    passed: bool  # whether value is not beyond threshold
     outcome: Outcome
-    num_examples: Count
-    indices: tuple[Count, ...]
-    twin_indices: tuple[Count, ...]
+    num_examples: Count  # that fail the check; 0 if it is about the split as a whole
+    indices: tuple[Count, ...]  # positions in the source of the first of them
+    twin_indices: tuple[Count, ...]  # for each, the earlier example (in train, for test_in_train) of equal image
 
     def describe(self) -> str:
         """Describe the result in one line."""
@@ -138,11 +122,7 @@ class CheckResult(Record):
 
 
 class ValidationRecord(Record):
-    """A complete validation, written into the data set's folder after the table that it names.
-
-    Digests are those of the manifests of the data set and of the baseline, if any; there is a result for each check and
-    split.
-    """
+    """A complete validation, written into the data set's folder after its table; digests are those of manifests."""
 
     format_version: Literal[1] = 1
     dataset_id: FileName
@@ -160,10 +140,8 @@ class ValidationRecord(Record):
 def resolve_checks(tables: dict[str, Any]) -> dict[str, CheckSettings]:
     """Return the settings of every check: the defaults, changed by the table [validation] of a configuration.
 
-    A threshold without a warning_threshold sets both.
-
-    Raises:
-        BadUsage: a check or setting does not exist (the message suggests the nearest name), or a value is invalid.
+    A threshold without a warning_threshold sets both. Raises BadUsage if a check or setting does not exist, or a value
+    is invalid.
     """
     unknown = [name for name in tables if name not in CHECKS]
     if unknown:
@@ -195,28 +173,28 @@ def _inspect_command(record: ValidationRecord, result: CheckResult, workspace: P
 
 def table_folder(workspace: Place, dataset_id: str) -> Place:
     """Return the folder of a data set's table `validation`."""
-    return workspace / dataset_partition(TABLE, dataset_id)
+    return workspace / f"reports/{TABLE}/dataset={dataset_id}"
 
 
-def is_validated(folder: Place) -> bool:
-    """Return whether a data set's folder holds a validation record."""
-    return (folder / VALIDATION_NAME).exists()
-
-
-def load_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> ValidationRecord:
+def load_validation(dataset: Dataset) -> ValidationRecord:
     """Load a data set's validation record; raises CorruptArtefact if it is damaged or of another data set."""
-    path = workspace / "datasets" / dataset_id / VALIDATION_NAME
+    path = dataset.folder / VALIDATION_NAME
     record = ValidationRecord.load(path)
-    if (record.dataset_id, record.dataset_digest) != (dataset_id, dataset_digest):
+    if (record.dataset_id, record.dataset_digest) != (dataset.folder.name, dataset.digest):
         raise CorruptArtefact(f"{path} is the validation of another data set")
     return record
 
 
-def check_validation(workspace: Place, dataset_id: str, dataset_digest: str) -> ValidationRecord:
+def check_validation(workspace: Place, dataset: Dataset) -> ValidationRecord:
     """Load a data set's validation record and check its table; raises CorruptArtefact as `load_validation`."""
-    record = load_validation(workspace, dataset_id, dataset_digest)
-    record.table.check(table_folder(workspace, dataset_id))
+    record = load_validation(dataset)
+    record.table.check(table_folder(workspace, record.dataset_id))
     return record
+
+
+def find_validation(workspace: Place, dataset: Dataset) -> ValidationRecord | None:
+    """Return what `check_validation` does, None if the data set is not validated."""
+    return check_validation(workspace, dataset) if (dataset.folder / VALIDATION_NAME).exists() else None
 
 
 def _resolve_check(name: str, given: Any) -> CheckSettings:

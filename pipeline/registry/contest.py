@@ -14,8 +14,8 @@ from pipeline.beam_runner import capture_engine_messages
 from pipeline.context import StageContext, quiet_imports
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME
 from pipeline.evaluate.table_reader import KEYS, read_rows, sort_by_example
-from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import Manifest, load_manifest
+from pipeline.preprocess.dataset import Dataset, load_dataset
+from pipeline.preprocess.manifest import Manifest
 from pipeline.storage.files import make_empty_folder, read_record_bytes, remove_on_failure
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
@@ -113,7 +113,7 @@ def load_contest(folder: Place) -> ContestRecord:
 
 def check_fits(workspace: Place, manifest: Manifest, run: RunRecord) -> None:
     """Raise BadInput if a data set has another image size or other classes than the one a run was trained on."""
-    own = load_dataset_of(workspace, run, load_manifest).manifest
+    own = load_dataset_of(workspace, run, load_dataset).manifest
     if (manifest.height, manifest.width, manifest.class_names) != (own.height, own.width, own.class_names):
         raise BadInput(
             f"{manifest.dataset_id} has images of {manifest.height} x {manifest.width} in {len(manifest.class_names)} "

@@ -8,7 +8,7 @@ from pipeline.evaluate.evaluation_record import EVALUATION_NAME, load_evaluation
 from pipeline.evaluate.table_reader import KEYS
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
-from pipeline.preprocess.validation_config import check_validation, is_validated
+from pipeline.preprocess.validation_config import find_validation
 from pipeline.progress import show_message
 from pipeline.registry.contest import check_fits, load_answers
 from pipeline.registry.decision import Contestant, Decision, DecisionInputs, decide
@@ -211,7 +211,7 @@ def _can_answer(workspace: Place, data: Dataset, champion: Champion) -> bool:
 
 def find_data_faults(workspace: Place, data: Dataset) -> tuple[str, ...]:
     """Return objections to a data set: it is not validated, or its failed checks of severity error."""
-    if not is_validated(data.folder):
+    record = find_validation(workspace, data)
+    if record is None:
         return (f"{data.manifest.dataset_id} is not validated: backbeam validate {data.manifest.dataset_id}",)
-    record = check_validation(workspace, data.manifest.dataset_id, data.digest)
     return tuple(result.describe() for result in record.with_outcome("error"))

@@ -19,10 +19,9 @@ from model.recipes import TrainingConfig, WarmStart
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.stage import evaluate_stage
 from pipeline.evaluate.table_sizes import check_table_sizes
-from pipeline.preprocess.dataset import Dataset, find_baseline
-from pipeline.preprocess.manifest import load_manifest
+from pipeline.preprocess.dataset import Dataset, find_baseline, load_dataset
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
-from pipeline.preprocess.validation_config import CheckSettings, check_validation, is_validated
+from pipeline.preprocess.validation_config import CheckSettings, find_validation
 from pipeline.progress import show_message
 from pipeline.registry.contest import check_fits
 from pipeline.registry.history import Entry, History, append_entry, load_history_and_repair_pointer
@@ -165,10 +164,10 @@ def _new_parts(context: StageContext, data: Dataset, history: History) -> Sequen
     datasets = context.workspace / "datasets"
     known = set[str]()
     if history.champion:
-        manifest, _ = load_manifest(datasets / history.champion.dataset_id)
+        manifest = load_dataset(datasets / history.champion.dataset_id).manifest
         known = {manifest.dataset_id, *(part.dataset_id for part in manifest.parts)}
-    new = [datasets / part.dataset_id for part in data.manifest.parts if part.dataset_id not in known]
-    return [Dataset(folder, *load_manifest(folder)) for folder in new]
+    new = [part.dataset_id for part in data.manifest.parts if part.dataset_id not in known]
+    return [load_dataset(datasets / dataset_id) for dataset_id in new]
 
 
 def _validate_one(context: StageContext, data: Dataset, config: RetrainConfig, history: History, log: StageLog) -> None:
@@ -178,9 +177,9 @@ def _validate_one(context: StageContext, data: Dataset, config: RetrainConfig, h
     """
     champion = history.champion
     is_own = champion is not None and champion.dataset_digest == data.digest
-    if is_own and config.baseline is None and is_validated(data.folder):
-        record = check_validation(context.workspace, data.manifest.dataset_id, data.digest)
-        if record.checks == config.checks and not record.with_outcome("error"):
+    if is_own and config.baseline is None:
+        record = find_validation(context.workspace, data)
+        if record and record.checks == config.checks and not record.with_outcome("error"):
             return
     default = None if is_own or champion is None else champion.dataset_id
     validate_stage(context, data, config.checks, find_baseline(context.workspace, config.baseline or default), log)

@@ -9,14 +9,13 @@ import numpy as np
 
 from model.errors import BadUsage
 from model.examples import Bytes, Examples
-from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, load_manifest
+from pipeline.preprocess.dataset import Dataset, find_dataset, load_dataset
+from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.shards import read_shard
-from pipeline.preprocess.validation_config import ValidationRecord, check_validation, is_validated
+from pipeline.preprocess.validation_config import ValidationRecord, find_validation
 from pipeline.report.contact_sheet import SheetRow, Tile, draw_classes, draw_named
 from pipeline.storage.files import write_without_lock
 from pipeline.storage.places import Place
-from pipeline.storage.workspace import find_complete
 
 CLASSES_NAME = "classes.png"
 EXAMPLES_NAME = "examples.png"
@@ -60,13 +59,12 @@ def inspect_dataset(
         BadUsage: there is no such data set, split or example.
         CorruptArtefact: a file does not verify.
     """
-    folder = find_complete(workspace / "datasets", MANIFEST_NAME, wanted, "data set")
-    dataset = Dataset(folder, *load_manifest(folder))
+    dataset = find_dataset(workspace, wanted, load_dataset)
     manifest = dataset.manifest
     _check_split("--split", split, manifest)
     indices_by_split = _parse_examples(examples, manifest)
-    validation = check_validation(workspace, folder.name, dataset.digest) if is_validated(folder) else None
-    sheet = (target or workspace / "inspect" / folder.name) / (EXAMPLES_NAME if examples else CLASSES_NAME)
+    validation = find_validation(workspace, dataset)
+    sheet = (target or workspace / "inspect" / dataset.folder.name) / (EXAMPLES_NAME if examples else CLASSES_NAME)
     named: list[NamedExample] = []
     for name, indices in indices_by_split.items():
         named += find_named(dataset, name, indices)

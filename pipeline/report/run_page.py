@@ -11,7 +11,8 @@ import numpy as np
 from model.recipes import TrainingConfig
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
 from pipeline.evaluate.metrics import wilson
-from pipeline.preprocess.manifest import Manifest, load_manifest
+from pipeline.preprocess.dataset import load_dataset
+from pipeline.preprocess.manifest import Manifest
 from pipeline.report.backprop_inspector import InspectorData, build_inspector
 from pipeline.report.charts import Chart
 from pipeline.report.curves import (
@@ -131,7 +132,7 @@ class RunPage(NamedTuple):
 def build_run_page(evaluated: EvaluatedRun) -> RunPage:
     """Return the contents of the page of a run; raises CorruptArtefact if a file does not verify."""
     run = evaluated.run
-    dataset = load_dataset_of(evaluated.workspace, run, load_manifest)
+    dataset = load_dataset_of(evaluated.workspace, run, load_dataset)
     manifest = dataset.manifest
     names = [class_title(label, manifest.class_names) for label in range(len(manifest.class_names))]
     layers = read_layers(run.parameters.read(evaluated.folder))

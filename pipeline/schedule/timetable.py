@@ -81,7 +81,13 @@ class Timetable:
 
     @cached_property
     def _fields(self) -> str:
-        return _normalize(self.expression)
+        """The five fields of a standard expression in the form that cronsim reads as cron does."""
+        text = " ".join(self.expression.lower().split())
+        fields = _NAMED.get(text, text)
+        if not _FIELDS.fullmatch(fields):
+            raise BadUsage(f'the cron expression "{self.expression}" cannot be used: {_SYNTAX}')
+        # cronsim reads 5-5/15 as 5-59/15
+        return _SINGLE_VALUE_RANGE.sub(r"\1", _LEADING_ZERO.sub("", fields))
 
     def _moments_due(self, wall_time: datetime) -> list[datetime]:
         """Return the moments (UTC) at which a matching wall-clock time is due: none, one or two."""
@@ -107,13 +113,3 @@ class Timetable:
     def _wall_clock(self, moment: datetime) -> datetime:
         """Return what the zone's clock shows at a moment, as a naive time."""
         return moment.astimezone(ZoneInfo(self.timezone)).replace(tzinfo=None, fold=0)
-
-
-def _normalize(expression: str) -> str:
-    """Return the five fields of a standard expression in the form that cronsim reads as cron does."""
-    text = " ".join(expression.lower().split())
-    fields = _NAMED.get(text, text)
-    if not _FIELDS.fullmatch(fields):
-        raise BadUsage(f'the cron expression "{expression}" cannot be used: {_SYNTAX}')
-    # cronsim reads 5-5/15 as 5-59/15
-    return _SINGLE_VALUE_RANGE.sub(r"\1", _LEADING_ZERO.sub("", fields))

@@ -5,13 +5,13 @@ workers read as blocks. `SplitScan` says how to add a format.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
 from model.examples import Examples
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
@@ -65,13 +65,10 @@ class ExampleFormat(NamedTuple):
 
 @dataclass(frozen=True)
 class BlockRange(ABC):
-    """A range of a split's examples, unusable ones included; each format adds where the range is stored.
-
-    `start` is the position of the first example in the split.
-    """
+    """A range of a split's examples, unusable ones included; each format adds where the range is stored."""
 
     split: str
-    start: int
+    start: int  # the position of the first example in the split
     num_examples: int
 
     @abstractmethod
@@ -93,26 +90,23 @@ class SplitScan:
 
     1. `sources/catalog.py`: define a NamedTuple that names the files of a data set (such as `ParquetSource`) and add
        it to `AnySource`.
-    2. `sources/source_lookup.py`: make `find_source` return it for the folders, files or URIs of that format.
+    2. `sources/source_lookup.py`: make `find_source` return it for the folders, files or URIs of that format, and
+       `scan_source` call the function of the next step.
     3. A new module in `sources/`: define `scan(source, num_classes) -> SourceScan`, which reads every file once and
        raises BadInput for files that are damaged or do not fit together, and a subclass of `BlockRange`. A single
        unusable example is no error: its range reports it as rejected. For encoded images, the range is one of
        `EncodedRange` in `image_blocks.py` (`image_folder.py` is an example).
-    4. `sources/scan.py`: call that function in `scan_source`.
-    5. `preprocess/stage.py`: `_check_picture_options` refuses options that do not apply to the format. If several files
+    4. `preprocess/stage.py`: `_check_picture_options` refuses options that do not apply to the format. If several files
        are given as one name, as in TRAIN.parquet,TEST.parquet, `preprocess/provenance.py` splits them.
 
     Everything after that needs no change.
-
-    Attributes:
-        ranges: they cover the split in order.
-        image_size: height and width.
-        infos: the identity of the split by content; file names, times and compression of the container do not count.
     """
 
-    ranges: tuple[BlockRange, ...]
-    image_size: tuple[int, int]
-    infos: tuple[SourceInfo, ...]
+    ranges: tuple[BlockRange, ...]  # they cover the split in order
+    image_size: tuple[int, int]  # height and width
+    infos: tuple[
+        SourceInfo, ...
+    ]  # identity by content; file names, times and compression of the container do not count
 
     @property
     def num_examples(self) -> int:
@@ -152,3 +146,33 @@ class SourceScan(NamedTuple):
 def changed_since_scan(place: Place) -> BadInput:
     """Return the error for a file whose content is not that of the scan."""
     return BadInput(f"{place} changed while it was read: run again once nothing writes to it")
+
+
+def choose_class_names(
+    source_names: tuple[str, ...] | None, labels: Set[int], num_classes: int | None, name: str
+) -> tuple[str, ...]:
+    """Return the names that a source gives its classes, else the numbers 0 .. num_classes - 1 as text.
+
+    num_classes is what the user states, by default the largest of the labels of the train split plus one.
+
+    Raises:
+        BadUsage: num_classes is not the number of source_names.
+        BadInput: num_classes is needed but not given: there are no labels, or some number below the largest is unused.
+    """
+    if source_names is not None:
+        if num_classes not in (None, len(source_names)):
+            raise BadUsage(f"--num-classes {num_classes}: {name} has its own classes, {len(source_names)} of them")
+        return source_names
+    return tuple(map(str, range(num_classes or _count_classes(labels, name))))
+
+
+def _count_classes(labels: Set[int], name: str) -> int:
+    if not labels:
+        raise BadInput(f"{name}: no example of the train split has a usable label")
+    unused = [str(label) for label in range(max(labels)) if label not in labels]
+    if unused:
+        raise BadInput(
+            f"{name}: labels go up to {max(labels)} but none is {', '.join(unused[:10])}"
+            f"{' ...' if len(unused) > 10 else ''}; say how many classes there are with --num-classes"
+        )
+    return max(labels) + 1

@@ -91,14 +91,11 @@ KNOWN = {
 
 
 class IdxSource(NamedTuple):
-    """A data set of four IDX files in the order of FILE_NAMES, gzipped or not.
-
-    `known` is the entry of KNOWN if the data set was requested by name.
-    """
+    """A data set of four IDX files in the order of FILE_NAMES, gzipped or not."""
 
     name: str
     files: tuple[Place, ...]
-    known: KnownDataset | None
+    known: KnownDataset | None  # the entry of KNOWN if the data set was requested by name
 
 
 class PictureOptions(NamedTuple):

@@ -17,11 +17,7 @@ WAITS_SECONDS: tuple[float, ...] = (1, 4)  # before each retry of the same mirro
 
 
 def download_file(dataset: str, mirrors: tuple[str, ...], place: Path, digest: str) -> Path:
-    """Download a file of a known data set from the first mirror that serves the bytes of that SHA-256.
-
-    Raises:
-        BadInput: no mirror serves them.
-    """
+    """Download a file from the first mirror that serves the bytes of that SHA-256; raises BadInput if none does."""
     failures = []
     for mirror in mirrors:
         try:
@@ -59,11 +55,6 @@ def _is_transient(error: requests.RequestException) -> bool:
 
 
 def _fetch(mirror: str, place: Path, digest: str) -> None:
-    """Download a file from one mirror; it is renamed into place only if its digest is right.
-
-    Raises:
-        requests.RequestException: the request failed, or the file is incomplete or another.
-    """
     started = time.monotonic()
     headers = {"Accept-Encoding": "identity"}  # the digest is of the gzip file, not of its content
     with requests.get(f"{mirror}{place.name}", stream=True, timeout=TIMEOUT_SECONDS, headers=headers) as response:

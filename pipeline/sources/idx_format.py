@@ -112,8 +112,7 @@ def _check_room(header: Header, stored_bytes: int, compressed: bool, name: str) 
 def read_body(stream: BinaryIO, header: Header, block_bytes: int, name: str) -> Iterator[bytes]:
     """Yield the bytes after the header in blocks of block_bytes, of which the last may be shorter.
 
-    Raises:
-        BadInput: the file, called by its name, is shorter or longer than the header promises.
+    Raises BadInput if the file, called by its name, is shorter or longer than the header promises.
     """
     remaining = prod(header.sizes)
     while remaining:

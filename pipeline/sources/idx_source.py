@@ -27,9 +27,9 @@ from pipeline.sources.blocks import (
     SourceScan,
     SplitScan,
     changed_since_scan,
+    choose_class_names,
 )
 from pipeline.sources.catalog import FILE_NAMES, KNOWN, SPLITS, IdxSource
-from pipeline.sources.class_names import choose_class_names
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, is_gzip, open_idx, read_body
 from pipeline.storage.files import file_digest, open_binary, read_range, write_atomically
 from pipeline.storage.places import Place
@@ -100,7 +100,7 @@ class IdxSplitScan(SplitScan):
 
 
 def scan(source: IdxSource, num_classes: int | None) -> SourceScan:
-    """Read the four files; arguments and errors as for `pipeline.sources.scan.scan_source`."""
+    """Read the four files; arguments and errors as for `source_lookup.scan_source`."""
     pairs = zip(SPLITS, source.files[::2], source.files[1::2], FILE_NAMES[::2], FILE_NAMES[1::2], strict=True)
     splits = {split: _scan_split(split, images, labels, names) for split, images, labels, *names in pairs}
     sizes = {name: split.image_size for name, split in splits.items()}
@@ -171,7 +171,6 @@ def _scan_file(place: Place, magic: int, name: str, piece_examples: int, num_pie
 
 
 def _check_known(source: IdxSource, files: list[FileScan]) -> None:
-    """Compare the content of a known data set with the published digests."""
     if source.known is None:
         return
     if not source.known.content_digests:

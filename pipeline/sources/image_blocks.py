@@ -17,14 +17,11 @@ MAX_ENCODED_BYTES = 2**26  # of an encoded image; the decoded one has at most MA
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image as it is stored in the source, at an index of its split; data and label are None if missing.
-
-    `name` stands for the image in the reason of a rejection.
-    """
+    """An image as it is stored in the source, at an index of its split; data and label are None if missing."""
 
     index: int
     file: str
-    name: str
+    name: str  # in the reason of a rejection
     data: bytes | None
     label: int | None
 
@@ -85,7 +82,6 @@ def _decode_block(split: str, images: Sequence[EncodedImage], target: ExampleFor
 
 
 def _decode_example(image: EncodedImage, target: ExampleFormat) -> Grey:
-    """Decode an image; raises BadInput if the label or the image does not fit the target."""
     if image.label is None:
         raise BadInput(f"{image.name}: there is no label")
     if not 0 <= image.label < target.num_classes:

@@ -19,15 +19,10 @@ MAX_PIXELS = 50_000_000  # a large photograph; decoding it with colours and alph
 
 
 class Picture(NamedTuple):
-    """A decoded picture.
+    """A decoded picture: two arrays uint8[height, width]."""
 
-    Attributes:
-        grey: uint8[height, width], 0 (black) to 255 (white).
-        alpha: uint8[height, width], 0 (transparent) to 255 (opaque).
-    """
-
-    grey: Grey
-    alpha: Grey
+    grey: Grey  # 0 (black) to 255 (white)
+    alpha: Grey  # 0 (transparent) to 255 (opaque)
 
 
 def is_picture(start: bytes) -> bool:
@@ -38,20 +33,15 @@ def is_picture(start: bytes) -> bool:
 def decode_picture(data: bytes, name: str) -> Picture:
     """Decode a PNG or JPEG file, rotated by its EXIF orientation; of an animation, the first image.
 
-    Raises:
-        BadInput: it is no PNG or JPEG file, it is damaged, or it has more than MAX_PIXELS. The message names the file.
+    Raises BadInput if it is no PNG or JPEG file, it is damaged, or it has more than MAX_PIXELS.
     """
     return _decode(data, name, _split, MAX_PIXELS)
 
 
 def decode_grey(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Grey:
-    """Decode a PNG or JPEG file to grey levels, rotated by its EXIF orientation and otherwise unchanged.
+    """Decode a PNG or JPEG file to uint8[height, width]: colours as ITU-R 601-2 luma, transparency ignored.
 
-    Returns:
-        uint8[height, width]: colours as ITU-R 601-2 luma, transparency ignored.
-
-    Raises:
-        BadInput: as for `decode_picture`; images of more than max_pixels are refused before they are decoded.
+    Raises BadInput as `decode_picture`; images of more than max_pixels are refused before they are decoded.
     """
     return _decode(data, name, _to_grey, max_pixels)
 
@@ -93,7 +83,6 @@ def _high_bytes(image: Image.Image) -> Grey:
 
 
 def _split(image: Image.Image) -> Picture:
-    """Split an image of any mode into grey (ITU-R 601-2 luma of colours) and alpha."""
     if image.mode.startswith("I"):
         opaque = np.asarray(image) != image.info.get("transparency", -1)
         return Picture(_high_bytes(image), np.where(opaque, np.uint8(255), np.uint8(0)))

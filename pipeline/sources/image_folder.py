@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from model.errors import BadInput
-from pipeline.sources.blocks import BLOCK_BYTES, SourceInfo, SourceScan, SplitScan, changed_since_scan
+from pipeline.sources.blocks import (
+    BLOCK_BYTES,
+    SourceInfo,
+    SourceScan,
+    SplitScan,
+    changed_since_scan,
+    choose_class_names,
+)
 from pipeline.sources.catalog import SPLITS, ImageFolderSource
-from pipeline.sources.class_names import choose_class_names
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, SizeFinder
 from pipeline.storage.files import digest_of, file_digest
 
@@ -46,12 +52,7 @@ class FilesRange(EncodedRange):
 
 
 def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
-    """Read every file of a tree; `num_classes` as for `pipeline.sources.scan.scan_source`.
-
-    Raises:
-        BadInput: the tree has another layout, or no image of its train split can be decoded.
-        BadUsage: num_classes is not the number of its class folders.
-    """
+    """Read every file of a tree; raises as `source_lookup.scan_source`."""
     class_names = _list_classes(source.folder)
     finder = SizeFinder(source.options.image_size)
     splits = dict[str, SplitScan]()
@@ -66,7 +67,6 @@ def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
 
 
 def _list_classes(folder: Path) -> tuple[str, ...]:
-    """Return the names of the train split's class folders; raises BadInput if the test split has others."""
     train, test = ([path.name for path in _list_visible(folder / split, folders=True)] for split in SPLITS)
     unknown = sorted(set(test) - set(train))
     if unknown:

@@ -26,9 +26,7 @@ class ParquetColumns(NamedTuple):
 def detect_columns(schema: pa.Schema, options: PictureOptions, name: str) -> ParquetColumns:
     """Find the columns of images and labels: the requested ones, else `image` and `label`, else the only ones that fit.
 
-    Raises:
-        BadUsage: a requested column does not exist or has the wrong type. The message names the file.
-        BadInput: no column fits, or several do.
+    Raises BadUsage if a requested column does not exist or has the wrong type, BadInput if none or several fit.
     """
     images = _fitting(schema, _holds_image_bytes)
     labels = _fitting(schema, pa.types.is_integer)
@@ -71,10 +69,8 @@ def _is_binary(kind: pa.DataType) -> bool:
 def read_class_names(schema: pa.Schema, label: str, name: str) -> tuple[str, ...] | None:
     """Return the class names that the schema's metadata gives the column of labels, if any.
 
-    Hugging Face's `datasets` stores them as a feature of type ClassLabel in the metadata `huggingface`.
-
-    Raises:
-        BadInput: the metadata exists but is damaged. The message names the file.
+    Hugging Face's `datasets` stores them as a feature of type ClassLabel in the metadata `huggingface`. Raises BadInput
+    if that is damaged.
     """
     about = f"{name}: the metadata `huggingface` of its schema"
     try:

@@ -19,9 +19,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources.blocks import BLOCK_BYTES, SourceInfo, SourceScan, SplitScan, changed_since_scan
+from pipeline.sources.blocks import (
+    BLOCK_BYTES,
+    SourceInfo,
+    SourceScan,
+    SplitScan,
+    changed_since_scan,
+    choose_class_names,
+)
 from pipeline.sources.catalog import ParquetSource, PictureOptions
-from pipeline.sources.class_names import choose_class_names
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, SizeFinder
 from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names
 from pipeline.storage.files import open_binary
@@ -95,12 +101,7 @@ class _SplitSummary:
 
 
 def scan(source: ParquetSource, num_classes: int | None) -> SourceScan:
-    """Read every row of a source's files; `num_classes` as for `pipeline.sources.scan.scan_source`.
-
-    Raises:
-        BadInput: a file is damaged or lacks a column, or no image of the train split can be decoded.
-        BadUsage: a requested column does not exist, or num_classes is not the number of the file's own class names.
-    """
+    """Read every row of a source's files; raises as `source_lookup.scan_source`."""
     first = str(source.files["train"][0])
     columns, source_names = _read_schemas(source)
     finder = SizeFinder(source.options.image_size)
@@ -120,12 +121,9 @@ def scan(source: ParquetSource, num_classes: int | None) -> SourceScan:
 
 @contextmanager
 def open_parquet(place: Place, columns: ParquetColumns | None = None) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file for reading with little memory.
+    """Open a Parquet file for reading with little memory; raises BadInput, also while it is read, if it is damaged.
 
     Name the columns that will be read, so that images that the file repeats are held in memory once.
-
-    Raises:
-        BadInput: the file is damaged, found when it is opened or while it is read.
     """
     try:
         with (
@@ -203,7 +201,6 @@ def _read_schema(file: Place) -> pa.Schema:
 def _scan_files(
     split: str, files: tuple[Place, ...], columns: ParquetColumns, summary: _SplitSummary
 ) -> Iterator[RowGroupRange]:
-    """Read every row of a split's files into the summary and yield the row groups."""
     start = 0
     for file in files:
         first_row = 0

@@ -24,10 +24,7 @@ FAINTEST_INK = 0.25  # of the strongest ink; JPEG leaves fainter noise around li
 def prepare_picture(picture: Picture, height: int, width: int, name: str) -> Grey:
     """Convert a picture to uint8[height, width]: bright ink on black, scaled and centred.
 
-    A picture that has exactly the size and a dark background is returned unchanged.
-
-    Raises:
-        BadInput: the picture, called by its name, is blank.
+    A picture that has exactly the size and a dark background is returned unchanged. Raises BadInput if it is blank.
     """
     grey = fill_transparent_pixels(picture)
     ink = find_ink(grey)

@@ -1,4 +1,4 @@
-"""Find the files of a data set: embedded, in a folder or store, in the cache, or downloaded."""
+"""Find the files of a data set: embedded, in a folder or store, in the cache, or downloaded; and scan them."""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from model.errors import BadInput, BadUsage
 from model.recipes import nearest
+from pipeline.sources import idx_source, image_folder, parquet_source
+from pipeline.sources.blocks import SourceScan
 from pipeline.sources.catalog import (
     EMBEDDED,
     FILE_NAMES,
@@ -29,12 +31,9 @@ MAX_NAME = 100  # characters: the data set's folder adds its digest, and file sy
 def find_source(dataset: str, data_dir: str | None, cache: Path, options: PictureOptions | None = None) -> AnySource:
     """Find the files of a data set, and download them if a known data set is not in the cache.
 
-    Args:
-        dataset: a known name; a folder or URI of four IDX files or of Parquet files; two Parquet files separated by a
-            comma; or a folder of images, laid out as SPLIT/CLASS/IMAGE.
-        data_dir: a folder that holds the files of the known data set.
-        cache: folder of downloads, one subfolder for each data set.
-        options: for encoded images.
+    dataset is a known name; a folder or URI of four IDX files or of Parquet files; two Parquet files separated by a
+    comma; or a folder of images, laid out as SPLIT/CLASS/IMAGE. data_dir holds the files of the known data set, and
+    cache has a subfolder of downloads for each.
 
     Raises:
         BadUsage: the name is unknown, or data_dir is given although dataset is a folder.
@@ -107,8 +106,7 @@ def _from_cache(dataset: str, known: KnownDataset, folder: Path) -> Iterator[Pla
 def find_parquet_files(folder: Place) -> dict[str, tuple[Place, ...]]:
     """Find the Parquet files of each split in a folder: names that begin with the split's name, sorted.
 
-    Raises:
-        BadInput: a split has no file, or a file belongs to no split.
+    Raises BadInput if a split has no file, or a file belongs to no split.
     """
     parquet_files: list[Place] = [*folder.glob("*.parquet")]
     files = sorted(parquet_files, key=str)
@@ -126,11 +124,7 @@ def find_parquet_files(folder: Place) -> dict[str, tuple[Place, ...]]:
 
 
 def find_idx_files(folder: str | Place) -> tuple[Place, ...]:
-    """Find the four IDX files of a folder or URI by their customary names; those without .gz come before those with it.
-
-    Raises:
-        BadInput: files are missing; the message names each.
-    """
+    """Find the four IDX files of a folder or URI by their customary names, with or without .gz; raises BadInput."""
     root = place_of(folder).absolute()  # workers may have another working directory
     files = [_find_file(root, name) for name in FILE_NAMES]
     missing = [name for name, file in zip(FILE_NAMES, files, strict=True) if file is None]
@@ -142,3 +136,19 @@ def find_idx_files(folder: str | Place) -> tuple[Place, ...]:
 def _find_file(folder: Place, name: str) -> Place | None:
     candidates = (folder / f"{name}{ending}" for ending in ("", ".gz"))
     return next((file for file in candidates if file.is_file()), None)
+
+
+def scan_source(source: AnySource, num_classes: int | None = None) -> SourceScan:
+    """Read all files of a source and check that they are undamaged and fit together.
+
+    num_classes is for data sets that do not name their classes; by default the largest train label plus one.
+
+    Raises:
+        BadInput: a file is damaged, is not what it claims to be, or does not fit the others.
+        BadUsage: num_classes is not the number of classes that the data set names.
+    """
+    if isinstance(source, ParquetSource):
+        return parquet_source.scan(source, num_classes)
+    if isinstance(source, ImageFolderSource):
+        return image_folder.scan(source, num_classes)
+    return idx_source.scan(source, num_classes)

@@ -1,14 +1,13 @@
-"""Atomic writes and verified reads of files, on a disk or in a store.
+"""Atomic writes and verified reads of files, on a disk or in a store; `local_disk` has the single disk operations.
 
-All artefacts are written by this module; single disk operations are in `local_disk`, where tests make them fail.
-Functions that write or delete raise StorageFailed if the disk or the store refuses, and Locked if the workspace's lease
-is lost.
+Functions that write or delete raise StorageFailed if the disk or the store refuses, Locked if the lease is lost.
 """
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -132,7 +131,6 @@ def write_if_absent(path: Place, chunks: bytes | Iterable[bytes]) -> bool:
 
 
 def _write(path: Place, chunks: bytes | Iterable[bytes], replaces: bool) -> bool:
-    """Write a file under a temporary name, flush and rename it; in a store, upload it as one object."""
     pieces = [chunks] if isinstance(chunks, bytes) else chunks
     if isinstance(path, RemotePath):
         return _upload(path.uri, pieces, replaces)
@@ -272,17 +270,20 @@ def remove_file(path: Place) -> None:
 
 
 @contextmanager
-def remove_on_failure(*places: Place, record: Place | None = None) -> Iterator[None]:
-    """Delete folders or files if the context fails or is interrupted, unless the record that names them was written."""
+def clean_up_on_failure(clean_up: Callable[[], object], record: Place | None = None) -> Iterator[None]:
+    """Clean up if the context fails or is interrupted, unless the record that names its files was written."""
     try:
         yield
     except BaseException:
         with suppress_storage_errors():
             if record is None or not record.exists():
-                for place in places:
-                    with suppress_storage_errors():
-                        remove_tree(place)
+                clean_up()
         raise
+
+
+def remove_on_failure(place: Place, record: Place | None = None) -> AbstractContextManager[None]:
+    """Delete a folder or file if the context fails; see `clean_up_on_failure`."""
+    return clean_up_on_failure(partial(remove_tree, place), record)
 
 
 @contextmanager

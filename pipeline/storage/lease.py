@@ -119,15 +119,10 @@ def read_lease(store: ObjectStore, uri: str) -> FoundLease | None:
 def acquire_lease(
     store: ObjectStore, uri: str, desired: HeldLease, ended: Collection[str], last: LeaseObservation, clock: Clock
 ) -> Lease | FoundLease:
-    """Try once to acquire a lease; return it, or the object of the process that holds it.
+    """Try once to acquire a lease, with the desired content; return it, or the object of the process that holds it.
 
-    Args:
-        store: the store of the object.
-        uri: the URI of the object.
-        desired: the content that the object should get.
-        ended: the tokens of acquisitions whose processes are known to have ended.
-        last: the last observation of the object.
-        clock: this machine's clock, in seconds since any fixed moment.
+    ended are the tokens of acquisitions whose processes are known to have ended, last is the last observation of the
+    object, and clock returns seconds since any fixed moment.
     """
     content = desired.model_dump_json().encode()
     found = read_lease(store, uri)

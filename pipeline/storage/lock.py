@@ -37,13 +37,8 @@ def lock_workspace(workspace: Place, wait: float = 0, skip: bool = False, clears
     """Lock the workspace and remove stale temporary files.
 
     The holder writes a note beside the lock and deletes it at the end. A note that is already there means that its
-    holder was killed, or that the disk refused an operation, so temporary files may have been left.
-
-    Args:
-        workspace: the workspace.
-        wait: seconds to wait for another process to release the lock.
-        skip: whether to raise NothingRun instead of Locked.
-        clears: whether to remove stale files. If not, the note stays, and the next holder that does removes them.
+    holder was killed, or that the disk refused an operation, so temporary files may have been left. If clears is not
+    set, they and the note stay, and the next holder that clears removes them. wait is in seconds.
 
     Raises:
         CorruptArtefact: the workspace holds a link or a special file.
@@ -168,11 +163,7 @@ def _hold_lease(
 ) -> Iterator[None]:
     """Hold the lease of a workspace, whose lock on this machine this process holds, or raise the error for its holder.
 
-    Args:
-        workspace: the workspace.
-        folder: the local folder of the workspace.
-        wait: seconds to wait for a process of another machine.
-        in_use_error: returns the error for the description of the holder.
+    folder is the local folder of the workspace.
     """
     uri = str(workspace / ".lock")
     # LEASE_SECONDS is read from its module at each call: tests shorten it.

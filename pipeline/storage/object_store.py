@@ -208,7 +208,6 @@ class ObjectStore:
         raise _storage_error(uri, "other processes keep writing to it; run again")
 
     def _has_content(self, uri: str, content: IO[bytes], num_bytes: int) -> bool:
-        """Return whether an object has the same bytes as a stream."""
         if self.size(uri) != num_bytes:
             return False
         content.seek(0)

@@ -30,12 +30,9 @@ class RemotePath:
     """An object of a store, or the folder of the objects below it. Instances can be pickled for workers.
 
     Methods that send requests raise StorageFailed if the store refuses them or does not answer.
-
-    Attributes:
-        uri: scheme://bucket/name or scheme://bucket, not percent-encoded; no part is empty, `.` or `..`.
     """
 
-    uri: str
+    uri: str  # scheme://bucket/name or scheme://bucket, not percent-encoded; no part is empty, `.` or `..`
 
     def __post_init__(self) -> None:
         scheme, _, rest = self.uri.partition(_SEPARATOR)
@@ -75,9 +72,7 @@ class RemotePath:
         """Return whether there is an object of this name; a folder is not an object."""
         return self._store.size(self.uri) is not None
 
-    def is_file(self) -> bool:
-        """Return whether there is an object of this name."""
-        return self.exists()
+    is_file = exists
 
     def is_dir(self) -> bool:
         """Return whether there is any object below this name."""

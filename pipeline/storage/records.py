@@ -15,6 +15,7 @@ from pipeline.storage.files import (
     file_digest,
     file_size,
     read_record_bytes,
+    read_with_digest,
     size_or_none,
     write_atomically,
     write_if_absent,
@@ -89,19 +90,14 @@ class FileInfo(Record):
         """Return the file's bytes; raises CorruptArtefact if it is missing or differs."""
         path = folder / self.name
         check_equal(path, size_or_none(path), self.num_bytes, "bytes")
-        data = path.read_bytes()
-        check_equal(path, digest_of(data), self.sha256, "SHA-256")
-        return data
+        return read_with_digest(path, self.sha256)
 
 
 def commit_file(path: Place, data: bytes) -> None:
-    """Write a file atomically; in a store, never replace an object, unlike on a disk, where the lock keeps others out.
+    """Write a file atomically; in a store, raise Locked rather than replace the object of another process.
 
     The lease of a store can be lost to another machine while this process is suspended. An existing record with the
     same file digests counts as success.
-
-    Raises:
-        Locked: another process wrote a different object.
     """
     if isinstance(path, Path):
         write_atomically(path, data)
@@ -119,7 +115,6 @@ def _is_equivalent(existing: bytes, data: bytes) -> bool:
 
 
 def _find_named_files(node: object) -> Iterator[tuple[str, str]]:
-    """Yield the name and digest of every file in a record."""
     if isinstance(node, dict):
         if {"name", "sha256"} <= node.keys():
             yield node["name"], node["sha256"]

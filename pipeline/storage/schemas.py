@@ -262,12 +262,7 @@ REJECTED = Table(
 
 
 def arrow_schema(name: str, columns: dict[str, Column]) -> pa.Schema:
-    """Return the Arrow schema of a table; descriptions and units become metadata of the Parquet files.
-
-    Args:
-        name: the name of the table.
-        columns: all columns, including those of `ORIGIN` where the table has them.
-    """
+    """Return the Arrow schema of all columns of a table; descriptions and units become metadata of the files."""
     fields = [
         pa.field(field, column.kind, column.nullable, {"description": column.meaning, "unit": column.unit})
         for field, column in columns.items()

@@ -7,6 +7,7 @@ comes last.
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,7 @@ import pyarrow.parquet as pq
 from model.errors import BadInput, CorruptArtefact
 from pipeline.storage import schemas
 from pipeline.storage.cleanup import temporary_folder
-from pipeline.storage.files import (
-    digest_of,
-    remove_afterwards,
-    remove_tree,
-    suppress_storage_errors,
-    write_atomically,
-)
+from pipeline.storage.files import clean_up_on_failure, digest_of, remove_afterwards, remove_tree, write_atomically
 from pipeline.storage.local_disk import flush, make_folder, rename
 from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.records import FileInfo, FileName
@@ -81,14 +76,10 @@ def replace_tables(workspace: Place, run_id: str, tables: Sequence[str], record:
     with ExitStack() as stack:
         if isinstance(workspace, Path):
             stack.enter_context(remove_afterwards(_hidden_folder(workspace, run_id)))
-        _unpublish(workspace, run_id, tables)
-        try:
-            yield
-        except BaseException:
-            with suppress_storage_errors():
-                if not record.exists():
-                    _unpublish(workspace, run_id, tables)
-            raise
+        unpublish = partial(_unpublish, workspace, run_id, tables)
+        unpublish()
+        stack.enter_context(clean_up_on_failure(unpublish, record))
+        yield
 
 
 def write_table(path: Place, table: pa.Table, write: Callable[[Place, bytes], None] = write_atomically) -> FileInfo:
@@ -109,13 +100,9 @@ def encode_table(table: pa.Table, name: str = "the table") -> bytes:
 
 
 def check_rows(num_rows: int, row_bytes: int, name: str, remedy: str) -> None:
-    """Raise BadInput if a file cannot hold the rows of a table, before they are computed.
+    """Raise BadInput if a file cannot hold num_rows rows of a table, before they are computed.
 
-    Args:
-        num_rows: the number of rows of the file.
-        row_bytes: the bytes of a row in columns that hardly compress.
-        name: the name of the table, for the message.
-        remedy: what the user can do about it, for the message.
+    row_bytes counts columns that hardly compress; name and remedy are for the message.
     """
     if num_rows > MAX_ROWS or num_rows * row_bytes > MAX_TABLE_BYTES:
         size = f"{num_rows} rows and {num_rows * row_bytes} bytes or more"
@@ -132,9 +119,8 @@ def decode_table(file: Path | bytes, name: str, columns: Sequence[str] | None = 
     try:
         source = file if isinstance(file, Path) else pa.BufferReader(file)
         parquet = pq.ParquetFile(source, page_checksum_verification=True)
-        if excess := _describe_excess(
-            parquet.metadata
-        ):  # before the data are read: a few bytes can declare a huge table
+        # Before the data are read: a few bytes can declare a huge table.
+        if excess := _describe_excess(parquet.metadata):
             raise CorruptArtefact(f"{name} claims {excess}")
         return parquet.read(columns and list(columns))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as problem:  # the last: column names that are not UTF-8
@@ -142,7 +128,6 @@ def decode_table(file: Path | bytes, name: str, columns: Sequence[str] | None = 
 
 
 def _describe_excess(metadata: pq.FileMetaData) -> str | None:
-    """Return a description of the size of a file that exceeds the limits; None if it does not."""
     num_bytes = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
     if metadata.num_rows <= MAX_ROWS and num_bytes <= MAX_TABLE_BYTES:
         return None
@@ -152,11 +137,10 @@ def _describe_excess(metadata: pq.FileMetaData) -> str | None:
 def _unpublish(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
     """Remove a run's rows from tables, atomically for each; the table that marks the run complete goes first."""
     for table in sorted(tables, key=lambda name: name != _LAST_TABLE):
+        partition = table_partition(table, run_id)
         if isinstance(workspace, RemotePath):
-            remove_tree(workspace / table_partition(table, run_id))
-            continue
-        folder = workspace / table_partition(table, run_id)
-        if folder.exists():
+            remove_tree(workspace / partition)
+        elif (folder := workspace / partition).exists():
             renamed = _hidden_folder(workspace, run_id) / uuid.uuid4().hex
             make_folder(renamed.parent)
             rename(folder, renamed)

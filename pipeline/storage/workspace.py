@@ -11,14 +11,12 @@ from pipeline.storage.cleanup import temporary_folder
 from pipeline.storage.files import digest_of, list_folders_with, make_empty_folder, remove_afterwards
 from pipeline.storage.places import Place
 
-CACHE_VARIABLE = "BACKBEAM_CACHE_DIR"
-
 
 def default_cache() -> Path:
     """Return the folder for downloads and copies: $BACKBEAM_CACHE_DIR, or the user's cache folder."""
     import pooch  # slow to import
 
-    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("backbeam"))
+    return Path(os.environ.get("BACKBEAM_CACHE_DIR") or pooch.os_cache("backbeam"))
 
 
 def local_folder_of(workspace: Place) -> Path:
@@ -69,14 +67,8 @@ def temporary_files_in(workspace: Place) -> Iterator[None]:
 def find_complete(parent: Place, record_name: str, wanted: str | None, what: str) -> Place:
     """Find a complete data set or run by its id, its id without the digest, or a prefix of its id.
 
-    Args:
-        parent: the folder of all data sets or runs.
-        record_name: the file that a complete one has.
-        wanted: the id or part of it; None for the only one.
-        what: "data set" or "run", for messages.
-
-    Raises:
-        BadUsage: none matches, or several do.
+    wanted is None for the only one. parent is the folder of all of them, record_name the file that a complete one has,
+    and what its kind for messages. Raises BadUsage if none matches, or several do.
     """
     ids = [folder.name for folder in list_folders_with(parent, record_name)]
     matching = (  # an exact id comes first: it may be a prefix of another
@@ -95,8 +87,3 @@ def find_complete(parent: Place, record_name: str, wanted: str | None, what: str
 def table_partition(table: str, run_id: str) -> str:
     """Return the folder of a run's rows of a table, relative to the workspace: reports/TABLE/run=RUN_ID."""
     return f"reports/{table}/run={run_id}"
-
-
-def dataset_partition(table: str, dataset_id: str) -> str:
-    """Return the folder of a data set's rows of a table, as `table_partition`: reports/TABLE/dataset=DATASET_ID."""
-    return f"reports/{table}/dataset={dataset_id}"

@@ -7,16 +7,10 @@ SAVE_SECONDS = 30.0  # the default interval: a killed process loses at most abou
 
 @dataclass(frozen=True)
 class CheckpointPolicy:
-    """The checkpoint options of a run. They do not change what is trained.
+    """The checkpoint options of a run. They do not change what is trained."""
 
-    Attributes:
-        every: steps between checkpoints; 0 writes one only when the run is interrupted, None one every SAVE_SECONDS
-            of training.
-        keep: number of newest checkpoints to keep.
-    """
-
-    every: int | None = None
-    keep: int = 2
+    every: int | None = None  # steps; 0: only when the run is interrupted, None: after SAVE_SECONDS of training
+    keep: int = 2  # number of newest checkpoints
 
     def is_due(self, first_step: int, last_step: int, seconds: float) -> bool:
         """Tell whether to write a checkpoint after a chunk of steps, `seconds` of training after the last one."""

@@ -4,7 +4,7 @@ A checkpoint is a single file whose name holds its step and the SHA-256 of its c
 two files could not be written at once, and a crash between them would leave one without the other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -37,14 +37,11 @@ class CheckpointRecord(Record):
 
 
 class Snapshot(NamedTuple):
-    """Everything needed to resume a run at the end of a chunk.
-
-    There is an agreement of manual and autodiff per chunk if both are trained in lockstep, else none.
-    """
+    """Everything needed to resume a run at the end of a chunk."""
 
     standing: Standing
     curve: tuple[Progress, ...] = ()
-    agreements: tuple[Agreement, ...] = ()
+    agreements: tuple[Agreement, ...] = ()  # one per chunk of a run in lockstep
 
 
 class SavedCheckpoint(NamedTuple):
@@ -59,7 +56,7 @@ class SavedCheckpoint(NamedTuple):
 def find_newest_checkpoint(folder: Place, config: TrainingConfig) -> SavedCheckpoint | None:
     """Find the newest checkpoint of a run that verifies, None if it has none; warn of each newer one that does not.
 
-    Raises CorruptArtefact if there are checkpoint files, and none of them verifies.
+    Raises CorruptArtefact if none of the checkpoint files verifies.
     """
     corrupt: list[Place] = []
     for path in _list_newest_first(folder):
@@ -82,10 +79,8 @@ def find_newest_checkpoint(folder: Place, config: TrainingConfig) -> SavedCheckp
 def resume_from(saved: SavedCheckpoint | None, start: Any) -> Snapshot:
     """Return the snapshot that training continues from: of a checkpoint or, if it is None, of step 0.
 
-    `start` is the state before the first step. For a checkpoint only its structure, shapes and dtypes matter.
-
-    Raises:
-        CorruptArtefact: the checkpoint lacks a tensor of the state, or its rows are incomplete.
+    `start` is the state before the first step. For a checkpoint only its structure, shapes and dtypes matter. Raises
+    CorruptArtefact if the checkpoint lacks a tensor of the state, or its rows are incomplete.
     """
     if saved is None:
         return Snapshot(Standing(0, start))
@@ -121,7 +116,8 @@ def write_checkpoint(
     name = _file_name(standing.step, data)
     write_atomically(folder / CHECKPOINTS_NAME / name, data)
     older = [path for path in _list_newest_first(folder) if path.name != name]
-    _remove(older[keep - 1 :])
+    for path in older[keep - 1 :]:
+        remove_file(path)
 
 
 def remove_unusable_files(folder: Place, saved: SavedCheckpoint) -> None:
@@ -129,7 +125,8 @@ def remove_unusable_files(folder: Place, saved: SavedCheckpoint) -> None:
 
     A corrupt file would otherwise count as one of the checkpoints to keep and displace a sound one.
     """
-    _remove([*saved.corrupt, *(folder / CHECKPOINTS_NAME).glob(".*")])
+    for path in (*saved.corrupt, *(folder / CHECKPOINTS_NAME).glob(".*")):
+        remove_file(path)
 
 
 def _list_newest_first(folder: Place) -> list[Place]:
@@ -165,8 +162,3 @@ def _decode_rows(kind: type[_Row], name: str, tensors: dict[str, npt.NDArray[Any
     """Turn the arrays of `_encode_rows` back into named tuples; raises TypeError or ValueError if they do not fit."""
     columns = [tensors[key].tolist() for field in kind._fields if (key := f"{name}.{field}") in tensors]
     return tuple(kind(*values) for values in zip(*columns, strict=True))
-
-
-def _remove(paths: Iterable[Place]) -> None:
-    for path in paths:
-        remove_file(path)

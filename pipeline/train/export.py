@@ -8,16 +8,11 @@ from pipeline.storage.files import check_does_not_exist, create_folder_atomicall
 from pipeline.train.run_lookup import TrainedModel
 from pipeline.train.run_record import PARAMETERS_NAME, RUN_NAME
 
-SAVED_MODEL_NAME = "saved_model"
-DESCRIPTION_NAME = "model.json"
-
 
 def export_model(model: TrainedModel, target: Path) -> None:
     """Write a folder with a SavedModel, the parameters and a description of both, atomically.
 
-    Raises:
-        BadUsage: target exists.
-        CorruptArtefact: the parameters do not match the run's record.
+    Raises BadUsage if target exists, CorruptArtefact if the parameters do not match the run's record.
     """
     check_does_not_exist(target)
     run = model.run
@@ -42,6 +37,6 @@ def export_model(model: TrainedModel, target: Path) -> None:
         "versions": run.versions,
     }
     with create_folder_atomically(target) as folder:
-        save_network(folder / SAVED_MODEL_NAME, network, parameters, *size)
+        save_network(folder / "saved_model", network, parameters, *size)
         write_atomically(folder / PARAMETERS_NAME, data)
-        write_atomically(folder / DESCRIPTION_NAME, json.dumps(about, indent=2, sort_keys=True).encode() + b"\n")
+        write_atomically(folder / "model.json", json.dumps(about, indent=2, sort_keys=True).encode() + b"\n")

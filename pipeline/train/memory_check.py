@@ -42,9 +42,8 @@ def check_gradient_check_memory(config: TrainingConfig) -> None:
 def _compare(needed: int, subject: str, remedy: str) -> None:
     available = memory_bytes()
     if available is not None and needed > available:
-        raise BadUsage(
-            f"{subject} {_gibibytes(needed)} of memory or more, and this machine has {_gibibytes(available)}: {remedy}"
-        )
+        sizes = [f"{num_bytes / 2**30:,.1f} GiB" for num_bytes in (needed, available)]
+        raise BadUsage(f"{subject} {sizes[0]} of memory or more, and this machine has {sizes[1]}: {remedy}")
 
 
 def needed_bytes(config: TrainingConfig, on_cpu: bool) -> int:
@@ -86,7 +85,10 @@ def memory_bytes() -> int | None:
     kibibytes = {words[0]: int(words[1]) for words in lines if len(words) > 1}
     if "MemTotal:" not in kibibytes:
         return _physical_bytes()
-    memory = min([kibibytes["MemTotal:"] * 2**10, *_cgroup_limits()])
+    memory = kibibytes["MemTotal:"] * 2**10
+    for file in _limit_files():
+        with suppress(OSError, ValueError):  # the file is missing, or holds "max"
+            memory = min(memory, int(file.read_text()))
     return memory + kibibytes.get("SwapTotal:", 0) * 2**10
 
 
@@ -100,15 +102,8 @@ def _physical_bytes() -> int | None:
     return num_pages * page_bytes if min(num_pages, page_bytes) > 0 else None  # -1: indeterminate
 
 
-def _cgroup_limits() -> Iterator[int]:
-    """Yield the memory limits of the control groups of this process, such as a container's, in bytes."""
-    for file in _limit_files():
-        with suppress(OSError, ValueError):  # the file is missing, or holds "max"
-            yield int(file.read_text())
-
-
 def _limit_files() -> Iterator[Path]:
-    """Yield the files that may hold a limit: of each control group of this process and its parents, cgroup v2 or v1."""
+    """Yield the files with the limits of this process's control groups, such as a container's, and their parents."""
     try:
         lines = _PROCESS_CGROUPS.read_text().splitlines()
     except OSError:
@@ -121,7 +116,3 @@ def _limit_files() -> Iterator[Path]:
                 yield _CGROUPS / path_of_group / "memory.max"
             elif "memory" in controllers.split(","):
                 yield _CGROUPS / "memory" / path_of_group / "memory.limit_in_bytes"
-
-
-def _gibibytes(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:,.1f} GiB"

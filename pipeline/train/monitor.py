@@ -38,27 +38,19 @@ class TrainingDiverged(BadUsage):
 
 @dataclass
 class TrainingMonitor:
-    """Collect what one run reports; `report` and `chunk_done` are the callbacks of a `model.fitting.Listener`.
-
-    Attributes:
-        listeners: also called with every report.
-        stop: stops the run at the end of a chunk once it is set.
-        write: writes a checkpoint; None if another process writes them.
-        agreements: of manual and autodiff, one per chunk; empty unless both are trained in lockstep.
-        latest: the end of the last finished chunk, or the start of the run.
-    """
+    """Collect what one run reports; `report` and `chunk_done` are the callbacks of a `model.fitting.Listener`."""
 
     config: TrainingConfig
     start: Snapshot
-    listeners: list[Report]
-    stop: Event
+    listeners: list[Report]  # also called with every report
+    stop: Event  # once it is set, the run stops at the end of a chunk
     policy: CheckpointPolicy
-    write: Callable[[Snapshot], None] | None
+    write: Callable[[Snapshot], None] | None  # writes a checkpoint; None if another process does
 
     def __post_init__(self) -> None:
         self.curve = list(self.start.curve)
-        self.agreements = list(self.start.agreements)
-        self.latest = self.start.standing
+        self.agreements = list(self.start.agreements)  # one per chunk of a run in lockstep
+        self.latest = self.start.standing  # the end of the last finished chunk
         self._saved = self.start.standing
 
     def report(self, point: Progress, parameters: Parameters) -> None:
@@ -85,7 +77,7 @@ class TrainingMonitor:
     def save_last_chunk(self) -> None:
         """Write a checkpoint of the last finished chunk unless there is one, and say at which step the run resumes.
 
-        A checkpoint that cannot be written is only warned of, so that the error that ended the run is the one raised.
+        If it cannot be written, this only warns, so that the error that ended the run is the one raised.
         """
         try:
             if self.latest.step > self._saved.step:
@@ -118,16 +110,11 @@ def keep_resumable_on_failure(folder: Place, record: Place, monitor: TrainingMon
     except BaseException as problem:
         with suppress_storage_errors():
             if not record.exists():
-                if isinstance(problem, TrainingDiverged):
+                has_diverged = isinstance(problem, TrainingDiverged)
+                if not has_diverged:
+                    monitor.save_last_chunk()
+                if has_diverged or not any((folder / CHECKPOINTS_NAME).glob("*")):
                     remove_tree(folder)
                 else:
-                    monitor.save_last_chunk()
-                    _keep_checkpoints(folder)
+                    remove_tree_except(folder, CHECKPOINTS_NAME, TENSORBOARD_NAME)
         raise
-
-
-def _keep_checkpoints(folder: Place) -> None:
-    if any((folder / CHECKPOINTS_NAME).glob("*")):
-        remove_tree_except(folder, CHECKPOINTS_NAME, TENSORBOARD_NAME)
-    else:
-        remove_tree(folder)

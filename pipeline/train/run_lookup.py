@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from model.errors import CorruptArtefact
-from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest, check_dataset, load_manifest
+from pipeline.preprocess.dataset import Dataset, check_dataset, load_dataset
+from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import find_complete
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
@@ -36,21 +36,19 @@ def find_model(workspace: Place, name: str | None) -> TrainedModel:
     """
     folder = find_run_folder(workspace, name)
     run = load_run(folder)
-    return TrainedModel(folder, run, load_dataset_of(workspace, run, load_manifest).manifest)
+    return TrainedModel(folder, run, load_dataset_of(workspace, run, load_dataset).manifest)
 
 
-def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tuple[Manifest, str]]) -> Dataset:
+def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], Dataset]) -> Dataset:
     """Load the data set that a run was trained on.
 
-    `load` is `check_dataset` to check the shards too, `load_manifest` if they are not read or are checked when read.
-
-    Raises:
-        CorruptArtefact: the data set is missing, corrupt, or not the one the run was trained on.
+    `load` is `check_dataset` to check the shards too, `load_dataset` if they are not read or are checked when read.
+    Raises CorruptArtefact if the data set is missing, corrupt, or not the one the run was trained on.
     """
     folder = workspace / "datasets" / run.dataset_id
     if not (folder / MANIFEST_NAME).exists():
         raise CorruptArtefact(f"{folder}, the data set of {run.run_id}, is missing: preprocess it again")
-    data = Dataset(folder, *load(folder))
+    data = load(folder)
     if data.digest != run.dataset_digest:
         raise CorruptArtefact(f"{folder} is not what {run.run_id} was trained on: expected {run.dataset_digest}")
     sizes = (run.config.layers[0], run.config.layers[-1])
@@ -61,8 +59,5 @@ def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], tu
 
 
 def find_run_folder(workspace: Place, name: str | None) -> Place:
-    """Find the folder of a complete run by its id or a prefix; None means the only run of the workspace.
-
-    Raises BadUsage if no run matches, or several do.
-    """
+    """Find the folder of a complete run by its id or a prefix (None: the only one); raises as `find_complete`."""
     return find_complete(workspace / "runs", RUN_NAME, name, "run")

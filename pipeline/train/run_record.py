@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import platform
+import re
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -11,6 +14,7 @@ from pydantic import Field
 from model.errors import CorruptArtefact
 from model.random_streams import STREAMS_VERSION
 from model.recipes import TrainingConfig
+from pipeline.processes import code_digest
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, UtcTime
 from pipeline.storage.tables import TableFile
@@ -21,69 +25,46 @@ CHECKPOINTS_NAME = "checkpoints"  # a folder that only an incomplete run has
 TENSORBOARD_NAME = "tensorboard"
 
 _PACKAGES = ("backbeam", "tensorflow", "numpy", "apache-beam", "pyarrow", "safetensors")
+_PROCESSOR = re.compile(r"^model name\s*: (.+)$", re.MULTILINE)
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 class StepAgreement(Record):
-    """Agreement of manual and autodiff gradients over a run in lockstep; see `model.lockstep.Agreement`.
+    """Agreement of manual and autodiff gradients over a run in lockstep; see `model.lockstep.Agreement`."""
 
-    Attributes:
-        largest_difference: largest absolute difference of a parameter after one step, over all steps.
-        drift: largest absolute difference between the two networks at the end.
-        largest_parameter: largest absolute parameter of the manual network at the end.
-    """
-
-    largest_difference: float
-    drift: float
-    largest_parameter: float
+    largest_difference: float  # absolute, of a parameter after one step, over all steps
+    drift: float  # largest absolute difference between the two networks at the end
+    largest_parameter: float  # absolute, of the manual network at the end
 
 
 class Conditions(Record):
-    """What can decide the bits of a run besides its data and its configuration.
+    """What can decide the bits of a run besides its data and its configuration."""
 
-    Attributes:
-        code_digest: SHA-256 of the source files of backbeam.
-        machine: the processor's architecture, and its model if the system tells it.
-        inter_op_threads: of TensorFlow, between operations; 0 for its default.
-        intra_op_threads: of TensorFlow, within an operation; 0 for its default.
-        xla_flags: XLA_FLAGS of the environment when the run was compiled.
-    """
-
-    code_digest: Digest
-    machine: str
+    code_digest: Digest  # of the source files of backbeam
+    machine: str  # the processor's architecture, and its model if the system tells it
     num_processors: Count
-    inter_op_threads: Count
-    intra_op_threads: Count
-    xla_flags: str
+    inter_op_threads: Count  # of TensorFlow, between operations; 0 for its default
+    intra_op_threads: Count  # within an operation
+    xla_flags: str  # XLA_FLAGS of the environment when the run was compiled
 
 
 class RunRecord(Record):
-    """The record of a complete run. It is written last, so a folder without it is incomplete.
-
-    Attributes:
-        dataset_digest: SHA-256 of the data set's manifest.
-        parameters: the file of the parameters, in the run's folder.
-        tables: the Parquet files that training wrote.
-        agreement: of manual and autodiff; None unless both were trained in lockstep.
-        seconds: of training, compilation included.
-        versions: of Python and of the packages that training depends on.
-        conditions: what else can decide the bits.
-        resumed_at: the steps at which the run was resumed; omitted from the file if there are none.
-    """
+    """The record of a complete run. It is written last, so a folder without it is incomplete."""
 
     format_version: Literal[3] = 3
     run_id: FileName
     dataset_id: FileName
-    dataset_digest: Digest
+    dataset_digest: Digest  # of the data set's manifest
     config: TrainingConfig
     parameters: FileInfo
-    tables: tuple[TableFile, ...]
-    agreement: StepAgreement | None
+    tables: tuple[TableFile, ...]  # that training wrote
+    agreement: StepAgreement | None  # None unless manual and autodiff were trained in lockstep
     device: str
-    seconds: float
+    seconds: float  # of training, compilation included
     finished: UtcTime
-    versions: dict[str, str]
+    versions: dict[str, str]  # of Python and of the packages that training depends on
     conditions: Conditions
-    resumed_at: tuple[Count, ...] = Field((), exclude_if=lambda steps: not steps)
+    resumed_at: tuple[Count, ...] = Field((), exclude_if=lambda steps: not steps)  # the steps
 
 
 def run_id(dataset_digest: str, config: TrainingConfig) -> str:
@@ -102,6 +83,30 @@ def run_id(dataset_digest: str, config: TrainingConfig) -> str:
 def current_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that training depends on."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def current_conditions() -> Conditions:
+    """Return the conditions of this process; call it after compilation, which may set XLA_FLAGS."""
+    import tensorflow as tf  # slow to import
+
+    processor = _PROCESSOR.search(_CPU_INFO.read_text()) if _CPU_INFO.exists() else None
+    return Conditions(
+        code_digest=code_digest(),
+        machine=f"{platform.machine()}, {processor[1]}" if processor else platform.machine(),
+        num_processors=os.cpu_count() or 0,
+        inter_op_threads=tf.config.threading.get_inter_op_parallelism_threads(),
+        intra_op_threads=tf.config.threading.get_intra_op_parallelism_threads(),
+        xla_flags=os.environ.get("XLA_FLAGS", ""),
+    )
+
+
+def compare_conditions(first: RunRecord, second: RunRecord) -> dict[str, tuple[str, str]]:
+    """Return the conditions, versions and devices in which two runs differ, by name, with both values."""
+    before, after = (
+        run.versions | run.conditions.model_dump(mode="json") | {"device": run.device} for run in (first, second)
+    )
+    pairs = {name: (str(before.get(name, "")), str(after.get(name, ""))) for name in sorted({*before, *after})}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def load_run(folder: Place) -> RunRecord:

@@ -21,8 +21,14 @@ from pipeline.storage.tables import (
     staging_folder,
     write_table,
 )
-from pipeline.train.environment import current_conditions
-from pipeline.train.run_record import PARAMETERS_NAME, RUN_NAME, RunRecord, StepAgreement, current_versions
+from pipeline.train.run_record import (
+    PARAMETERS_NAME,
+    RUN_NAME,
+    RunRecord,
+    StepAgreement,
+    current_conditions,
+    current_versions,
+)
 from pipeline.train.training_job import TrainingAttempt, TrainingJob
 
 
@@ -73,7 +79,6 @@ def _write_parameters(job: TrainingJob, attempt: TrainingAttempt, parameters: Pa
 
 
 def _write_rows(job: TrainingJob, run_id: str, table: str, rows: Sequence[Any], model_digest: str) -> TableFile:
-    """Write a table from named tuples whose fields are its columns."""
     columns = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))
     origin = origin_columns(len(rows), run_id, job.dataset.digest, model_digest)
     path = staging_folder(job.workspace, table, run_id) / f"{table}.parquet"
@@ -82,7 +87,6 @@ def _write_rows(job: TrainingJob, run_id: str, table: str, rows: Sequence[Any], 
 
 
 def _summarise(agreements: Sequence[Agreement]) -> StepAgreement | None:
-    """Summarise the agreement of a run in lockstep; None for a run that trained one network."""
     last = agreements[-1]
     if last.drift is None:
         return None

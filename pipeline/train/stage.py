@@ -34,7 +34,7 @@ def train_stage(
             none of them verifies.
     """
     completed = [complete_config(dataset, config) for config in configs]
-    folders = [_run_folder(context, dataset, config) for config in completed]
+    folders = [context.workspace / "runs" / run_id(dataset.digest, config) for config in completed]
     missing = [config for config, folder in zip(completed, folders, strict=True) if not (folder / RUN_NAME).exists()]
     if tensorboard:
         _check_tensorboard_logs(folders)
@@ -52,16 +52,14 @@ def train_stage(
 
 
 def train_as_worker_stage(context: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
-    """Train as a worker that is not the chief: read the data set, take part in every step, write no run.
-
-    Returns the id of the run that the chief writes.
+    """Train as a worker that is not the chief, writing no run; return the id of the run that the chief writes.
 
     Raises:
         CorruptArtefact: a file of the data set or of an existing run does not match its record.
         EngineFailed: another worker did not come, or is gone.
     """
     completed = complete_config(dataset, config)
-    folder = _run_folder(context, dataset, completed)
+    folder = context.workspace / "runs" / run_id(dataset.digest, completed)
 
     def build() -> None:
         _train(context, dataset, [completed], False, CheckpointPolicy(), log)
@@ -113,10 +111,6 @@ def _train(
             train_runs(job, attempts, engine)
         else:
             train_as_worker(job, attempts[0], engine)
-
-
-def _run_folder(context: StageContext, dataset: Dataset, config: TrainingConfig) -> Place:
-    return context.workspace / "runs" / run_id(dataset.digest, config)
 
 
 def _check_tensorboard_logs(folders: Sequence[Place]) -> None:

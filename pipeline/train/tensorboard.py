@@ -37,10 +37,7 @@ class TensorBoardLog:
                 tf.summary.graph(_trace_step_graph(config))
 
     def report(self, point: Progress, parameters: Parameters) -> None:
-        """Log a point of the learning curve and its parameters; at the last step also the mistakes.
-
-        Raises StorageFailed if the folder cannot be written to.
-        """
+        """Log a point of the learning curve and its parameters, at the last step also the mistakes."""
         with storage_failures(self._folder), self._writer.as_default(step=point.step):
             if not isnan(point.loss):  # as it is at step 0
                 tf.summary.scalar("loss", point.loss)

@@ -29,7 +29,7 @@ from pipeline.progress import show_message, training_progress
 from pipeline.storage.files import make_empty_folder, read_with_digest, remove_tree, remove_tree_except
 from pipeline.storage.places import Place
 from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES, replace_tables
-from pipeline.train.checkpoints import SavedCheckpoint, remove_unusable_files, resume_from, write_checkpoint
+from pipeline.train.checkpoints import remove_unusable_files, resume_from, write_checkpoint
 from pipeline.train.monitor import Report, TrainingDiverged, TrainingMonitor, keep_resumable_on_failure
 from pipeline.train.run_record import CHECKPOINTS_NAME, PARAMETERS_NAME, RUN_NAME, TENSORBOARD_NAME
 from pipeline.train.run_writer import write_run
@@ -50,12 +50,9 @@ class TrainingData(NamedTuple):
 def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine) -> None:
     """Train one run, or several that differ only in their seeds side by side, and write each.
 
-    A run that fails or is interrupted leaves a checkpoint of its last finished chunk, unless it diverged.
-
-    Raises:
-        CorruptArtefact: a shard or a checkpoint is corrupt.
-        BadUsage: a run diverged, or TensorBoard is not installed.
-        EngineFailed: another worker of the cluster is gone.
+    A run that fails or is interrupted leaves a checkpoint of its last finished chunk, unless it diverged. Raises
+    CorruptArtefact for a corrupt shard or checkpoint, BadUsage if a run diverged or TensorBoard is not installed, and
+    EngineFailed if another worker of the cluster is gone.
     """
     data = _load_data(job)
     with training_progress() as bar:
@@ -71,13 +68,16 @@ def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: En
 def _train_one(
     job: TrainingJob, attempt: TrainingAttempt, engine: Engine, data: TrainingData, show: Report, stop: Event
 ) -> None:
-    """Train a run and write it, then delete its checkpoints."""
     config = attempt.config
     folder = job.workspace / "runs" / attempt.run_id
     record = folder / RUN_NAME
     # Before anything is changed: a checkpoint or a warm start that cannot be used must leave the workspace as it was.
     start = resume_from(attempt.saved, initial_state(job.workspace, attempt))
-    _remove_leftovers(folder, attempt.saved)
+    if attempt.saved:
+        remove_tree_except(folder, CHECKPOINTS_NAME, TENSORBOARD_NAME)
+        remove_unusable_files(folder, attempt.saved)
+    else:
+        make_empty_folder(folder)
     save = partial(write_checkpoint, folder, config, attempt.resumed_at, job.checkpoint_policy.keep)
     monitor = TrainingMonitor(config, start, [show], stop, job.checkpoint_policy, save)
     tables = (*TRAINING_TABLES, *EVALUATION_TABLES)  # evaluation tables of earlier parameters would be stale
@@ -96,11 +96,8 @@ def initial_state(workspace: Place, attempt: TrainingAttempt) -> State | Lockste
     """Return the state before the first step: drawn from the seed, or with the parameters of a warm start.
 
     An attempt that resumes from a checkpoint needs only the structure of this state, so the run of a warm start is not
-    read and may be deleted by then.
-
-    Raises:
-        BadUsage: the run of the warm start has other layers.
-        CorruptArtefact: its parameters are missing or do not have the digest that the configuration names.
+    read and may be deleted by then. Raises BadUsage if that run has other layers, CorruptArtefact if its parameters are
+    missing or do not have the digest that the configuration names.
     """
     config = attempt.config
     if config.warm_start is None or attempt.saved:
@@ -112,10 +109,7 @@ def initial_state(workspace: Place, attempt: TrainingAttempt) -> State | Lockste
 
 
 def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) -> None:
-    """Train as a worker that is not the chief: take the same steps, and write neither the run nor checkpoints.
-
-    Raises the errors of `train_runs`.
-    """
+    """Take the same steps as the chief, but write neither the run nor checkpoints; raises as `train_runs`."""
     data = _load_data(job)
     with training_progress() as bar:
         stop = Event()
@@ -127,21 +121,11 @@ def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) 
 
 
 def _load_data(job: TrainingJob) -> TrainingData:
-    """Copy the shards to this machine if they are remote, and read the monitored examples."""
     manifest = job.dataset.manifest
     folder = copy_shards_locally(job.dataset.folder, manifest, job.workspace)
     if folder != job.dataset.folder:
         show_message(f"  shards are read from copies in {folder}")
     return TrainingData(make_split_reader(folder, manifest, "train"), read_first_examples(folder, manifest, "test"))
-
-
-def _remove_leftovers(folder: Place, saved: SavedCheckpoint | None) -> None:
-    """Delete what an interrupted process left in the folder of a run, except what is resumed."""
-    if saved:
-        remove_tree_except(folder, CHECKPOINTS_NAME, TENSORBOARD_NAME)
-        remove_unusable_files(folder, saved)
-    else:
-        make_empty_folder(folder)
 
 
 def _fit(config: TrainingConfig, engine: Engine, data: TrainingData, monitor: TrainingMonitor) -> Standing:

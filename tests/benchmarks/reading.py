@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from pipeline.context import quiet_imports
-from pipeline.preprocess.manifest import check_dataset
+from pipeline.preprocess.dataset import check_dataset
 from tests.benchmarks.common import Folder, Output, Row, describe_machine, errors_end, in_child, save
 from tests.benchmarks.streaming import BATCH_SIZE, make_dataset
 
@@ -46,7 +46,7 @@ def read(dataset: Path, window_mib: int) -> list[Row]:
 
         initialise_devices()
     moments, steps = [_now()], 0
-    manifest, _ = check_dataset(dataset)
+    manifest = check_dataset(dataset).manifest
     moments.append(_now())
     reader = make_split_reader(dataset, manifest, "train")
     epoch_steps = reader.num_examples // BATCH_SIZE

@@ -16,8 +16,7 @@ import typer
 
 from model.recipes import TrainingConfig, find_recipe, fit_to_data, override
 from pipeline.context import quiet_imports
-from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import load_manifest
+from pipeline.preprocess.dataset import load_dataset
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from tests.benchmarks.cases import write_source
 from tests.benchmarks.common import Folder, Output, Row, describe_machine, errors_end, in_child, save
@@ -49,7 +48,7 @@ def measure(num_examples: int, window_mib: int, folder: Path | None) -> Row:
         config = training_config(num_examples, window_mib)
         typer.echo("training", err=True)
         trained = in_child(train, workspace, dataset, config)
-        sizes = [file.num_bytes for file in load_manifest(dataset)[0].files()]
+        sizes = [file.num_bytes for file in load_dataset(dataset).manifest.files()]
     about = {"num_examples": num_examples, "dataset_bytes": sum(sizes), "window_mib": window_mib}
     recipe = f"{config.recipe}, batches of {config.batch_size}"
     return about | trained | {"recipe": recipe, "machine": describe_machine()}
@@ -82,7 +81,7 @@ def train(workspace: Path, dataset: Path, config: TrainingConfig) -> Row:
         from pipeline.train.training_job import TrainingJob, prepare_attempt
 
         engine = start_engine(config, "cpu", None, "")
-    data = Dataset(dataset, *load_manifest(dataset))
+    data = load_dataset(dataset)
     baseline, started = _peak_bytes(), time.perf_counter()
     job = TrainingJob(workspace, data, tensorboard=False, checkpoint_policy=CheckpointPolicy(every=0))
     train_runs(job, [prepare_attempt(job, config)], engine)

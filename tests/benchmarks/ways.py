@@ -11,8 +11,8 @@ import numpy as np
 
 from model.recipes import find_recipe, fit_to_data, override
 from pipeline.beam_runner import capture_engine_messages
-from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import PreprocessConfig, dataset_id, load_manifest
+from pipeline.preprocess.dataset import load_dataset
+from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
 from pipeline.preprocess.shards import default_num_shards
 from pipeline.sources.catalog import FILE_NAMES, IdxSource
 from pipeline.sources.source_lookup import find_idx_files
@@ -28,12 +28,12 @@ TWO_WORKERS = ["--direct_running_mode=multi_processing", "--direct_num_workers=2
 def validate_in_process(place: Path) -> Measured:
     """`backbeam validate`, with the usual checks."""
     with quiet_imports():
-        from pipeline.preprocess.dataset import Dataset
+        from pipeline.preprocess.dataset import load_dataset
         from pipeline.preprocess.validation import validate_dataset
         from pipeline.preprocess.validation_config import resolve_checks
 
         folder = _dataset(place)
-        dataset = Dataset(folder, *load_manifest(folder))
+        dataset = load_dataset(folder)
     return watch(lambda: validate_dataset(place / "one", dataset, resolve_checks({}), None))
 
 
@@ -81,7 +81,7 @@ def preprocess_source(place: Path, workspace: str, beam_arguments: list[str]) ->
     """`backbeam preprocess`, the scan of the source included."""
     with quiet_imports():
         from pipeline.preprocess.beam_job import preprocess
-        from pipeline.sources.scan import scan_source
+        from pipeline.sources.source_lookup import scan_source
     parent = place / workspace / "datasets"
     remove_tree(parent)
 
@@ -106,18 +106,17 @@ def evaluate_run(place: Path, beam_arguments: list[str]) -> Measured:
         from pipeline.train.training_job import TrainingJob, prepare_attempt
 
         folder, workspace = _dataset(place), place / "one"
-        manifest, digest = load_manifest(folder)
+        data = load_dataset(folder)
         config = fit_to_data(override(find_recipe("article-manual").config, num_steps=1), NUM_PIXELS, NUM_CLASSES, 1)
         engine = start_engine(config, "cpu", None, "")
     remove_tree(workspace / "runs")
     remove_tree(workspace / "reports")
-    data = Dataset(folder, manifest, digest)
     job = TrainingJob(workspace, data, tensorboard=False, checkpoint_policy=CheckpointPolicy(every=0))
     train_runs(job, [prepare_attempt(job, config)], engine)
     path = next((workspace / "runs").glob("*/run.json"))
     record = RunRecord.from_json(path.read_bytes(), path)
     with capture_engine_messages(place / "engine.log"):
-        return watch(lambda: evaluate(workspace, folder, manifest, record, beam_arguments))
+        return watch(lambda: evaluate(workspace, folder, data.manifest, record, beam_arguments))
 
 
 def _dataset(place: Path) -> Path:

@@ -22,7 +22,7 @@ from pipeline.sources.blocks import ExampleFormat
 from pipeline.sources.catalog import FILE_NAMES, AnySource, IdxSource, ParquetSource, PictureOptions
 from pipeline.sources.image_decoding import decode_grey, decode_picture
 from pipeline.sources.picture_conversion import prepare_picture
-from pipeline.sources.scan import scan_source
+from pipeline.sources.source_lookup import scan_source
 from pipeline.storage.records import Record
 from pipeline.storage.tables import read_table
 from pipeline.train import checkpoints

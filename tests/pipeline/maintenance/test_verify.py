@@ -9,7 +9,7 @@ import pytest
 from model.errors import BadUsage
 from pipeline.maintenance.findings import ExpectedFile, check_expected
 from pipeline.maintenance.verify import find_scope, verify
-from pipeline.preprocess.manifest import load_manifest
+from pipeline.preprocess.dataset import load_dataset
 from tests.damage import DAMAGES, KINDS, damage, find
 from tests.helpers import backbeam, contents
 
@@ -93,7 +93,7 @@ def test_a_record_length_of_a_terabyte_is_rejected_by_every_reader(command, how,
 
 def test_wrong_counts_in_a_manifest_are_found(intact):
     folder = find(intact, "manifest").parent
-    manifest, _ = load_manifest(folder)
+    manifest = load_dataset(folder).manifest
     shard = manifest.splits["train"].shards[0]
     wrong = (
         {"num_examples": shard.num_examples + 1},

@@ -12,10 +12,10 @@ from model.errors import BadInput, CorruptArtefact, EngineFailed
 from model.examples import concatenate, decode
 from pipeline.preprocess import beam_job
 from pipeline.preprocess.beam_job import preprocess
-from pipeline.preprocess.manifest import PreprocessConfig, check_dataset, dataset_id
+from pipeline.preprocess.dataset import check_dataset
+from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
 from pipeline.preprocess.shards import keys_of, shard_of
-from pipeline.sources.scan import scan_source
-from pipeline.sources.source_lookup import find_source
+from pipeline.sources.source_lookup import find_source, scan_source
 from pipeline.storage.tables import read_table
 from tests.helpers import Digits, contents, labels_bytes
 
@@ -40,7 +40,7 @@ def build(source_folder, parent, num_shards=4, seed=1, max_rejected=0, num_class
 
 
 def read_split(folder, split):
-    manifest, _ = check_dataset(folder)
+    manifest = check_dataset(folder).manifest
     shards = [decode(shard.read(folder), manifest.num_pixels) for shard in manifest.splits[split].shards]
     return shards, concatenate(shards, manifest.num_pixels)
 
@@ -57,7 +57,7 @@ def copied(built, tmp_path):
 
 
 def test_golden_digests_of_mnist_5k(tmp_path):
-    manifest, _ = check_dataset(build("mnist-5k", tmp_path))
+    manifest = check_dataset(build("mnist-5k", tmp_path)).manifest
     assert {file.name: file.sha256 for file in manifest.files()} == GOLDEN_MNIST_5K
 
 
@@ -82,7 +82,7 @@ def test_examples_are_in_key_order_across_shards(built):
 
 
 def test_manifest_describes_the_shards(built):
-    manifest, _ = check_dataset(built)
+    manifest = check_dataset(built).manifest
     assert (manifest.height, manifest.width, manifest.class_names) == (5, 4, ("0", "1", "2"))
     assert sorted(contents(built)) == sorted(["manifest.json", *(file.name for file in manifest.files())])
     for split in manifest.splits:
@@ -200,7 +200,7 @@ def test_too_many_rejected_examples_are_named_and_nothing_is_left(with_bad_label
 
 def test_allowed_rejected_examples_are_listed_and_left_out(with_bad_labels, tmp_path):
     folder = build(with_bad_labels, tmp_path / "out", num_classes=3, max_rejected=2)
-    manifest, _ = check_dataset(folder)
+    manifest = check_dataset(folder).manifest
     assert (manifest.num_rejected, manifest.splits["train"].num_examples) == (2, 58)
     assert not {5, 40} & set(read_split(folder, "train")[1].indices)
     assert read_table(folder / "rejected.parquet").to_pylist() == [

@@ -9,12 +9,13 @@ from hypothesis.extra.numpy import arrays
 from pipeline.preprocess.duplicate_images import (
     BUCKET_EXAMPLES,
     KEY_ROW,
+    DigestBuckets,
     content_keys,
     find_repeated,
     find_twins,
     pack_keys,
-    temporary_buckets,
 )
+from pipeline.storage.files import scratch_folder
 
 IMAGES = arrays(np.uint8, st.tuples(st.integers(0, 30), st.integers(1, 3)), elements=st.integers(0, 2))
 
@@ -70,7 +71,8 @@ def test_content_key_is_blake2b():
 def test_equal_images_are_in_one_bucket_and_no_row_is_lost(values, num_examples):
     images = np.array(values, np.uint8).reshape(-1, 1)
     rows = pack_keys(content_keys(images), np.arange(len(images)), np.zeros(len(images), np.int64), 0)
-    with temporary_buckets(num_examples) as buckets:
+    with scratch_folder("buckets") as folder:
+        buckets = DigestBuckets(folder, num_examples)
         for piece in np.array_split(rows, 3):
             buckets.add(piece)
         contents = list(buckets)
@@ -83,15 +85,14 @@ def test_equal_images_are_in_one_bucket_and_no_row_is_lost(values, num_examples)
 @pytest.mark.parametrize(
     ("num_examples", "bits"), [(0, 1), (70_000, 1), (2**19 - 1, 1), (2**19, 2), (7_000_000, 5), (10**10, 10)]
 )
-def test_number_of_buckets_grows_with_the_examples(num_examples, bits):
-    with temporary_buckets(num_examples) as buckets:
-        assert buckets._bits == bits
+def test_number_of_buckets_grows_with_the_examples(num_examples, bits, tmp_path):
+    assert DigestBuckets(tmp_path, num_examples)._bits == bits
 
 
-def test_bucket_holds_the_keys_of_its_range_in_order():
+def test_bucket_holds_the_keys_of_its_range_in_order(tmp_path):
     firsts = np.array([2**63, 2**62, 0, 2**62 - 1, 2**64 - 1, 2**63 - 1, 3 * 2**62, 1], np.uint64)
     rows = pack_keys(np.stack([firsts, firsts], axis=1), np.arange(8), np.arange(8), 0)
-    with temporary_buckets(4 * BUCKET_EXAMPLES) as buckets:  # eight buckets, of which one stays empty
-        buckets.add(rows[:5])
-        buckets.add(rows[5:])
-        assert [bucket["index"].tolist() for bucket in buckets] == [[2, 7], [3], [1], [5], [0], [6], [4]]
+    buckets = DigestBuckets(tmp_path, 4 * BUCKET_EXAMPLES)  # eight buckets, of which one stays empty
+    buckets.add(rows[:5])
+    buckets.add(rows[5:])
+    assert [bucket["index"].tolist() for bucket in buckets] == [[2, 7], [3], [1], [5], [0], [6], [4]]

@@ -10,9 +10,9 @@ import pytest
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.preprocess import joined
 from pipeline.preprocess import manifest as manifests
-from pipeline.preprocess.dataset import Dataset
+from pipeline.preprocess.dataset import check_dataset, load_dataset
 from pipeline.preprocess.joined import JoinedPart, join_manifests
-from pipeline.preprocess.manifest import check_dataset, commit_manifest, load_manifest
+from pipeline.preprocess.manifest import commit_manifest
 from pipeline.train.split_reader import make_split_reader, read_first_examples
 from tests.helpers import Digits, backbeam, contents
 from tests.pictures import write_rows, write_tree
@@ -56,7 +56,7 @@ def test_joint_data_set_has_only_a_manifest_and_a_validation(first):
     workspace, result = first
     folder = joint_folder(workspace, first)
     assert list(contents(folder)) == ["manifest.json", "validation.json"]
-    manifest, _ = check_dataset(folder)
+    manifest = check_dataset(folder).manifest
     assert manifest.name == "first-and-second"
     assert result["num_examples"] == {"train": 90, "test": 30}
     assert [part.dataset_id for part in manifest.parts] == result["parts"]
@@ -65,7 +65,7 @@ def test_joint_data_set_has_only_a_manifest_and_a_validation(first):
 
 def test_indices_of_a_joint_data_set_are_unique(first):
     folder = joint_folder(first[0], first)
-    manifest, _ = check_dataset(folder)
+    manifest = check_dataset(folder).manifest
     reader = make_split_reader(folder, manifest, "train")
     shards = [reader.read_shard(number) for number in range(len(reader.shard_sizes))]
     assert sorted(index for examples in shards for index in examples.indices.tolist()) == list(range(90))
@@ -161,7 +161,7 @@ def parts_of(first, num_test_shards=1):
     """The parts of the joint data set, the first with more test shards."""
     workspace, result = first
     folders = [workspace / "datasets" / part for part in result["parts"]]
-    datasets = [Dataset(folder, *load_manifest(folder)) for folder in folders]
+    datasets = [load_dataset(folder) for folder in folders]
     splits = datasets[0].manifest.splits
     test = splits["test"].model_copy(update={"shards": splits["test"].shards * num_test_shards})
     manifest = datasets[0].manifest.model_copy(update={"splits": splits | {"test": test}})

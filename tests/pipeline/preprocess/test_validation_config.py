@@ -1,17 +1,19 @@
 """Settings and outcomes of checks, and the validation record, without a data set."""
 
+from dataclasses import replace
 from math import inf, nan
 
 import pytest
 from pydantic import ValidationError
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
+from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.validation_config import (
     CHECKS,
     CheckResult,
     CheckSettings,
     ValidationRecord,
-    is_validated,
+    find_validation,
     load_validation,
     require_passed,
     resolve_checks,
@@ -118,17 +120,17 @@ def test_failed_check_raises_an_error_with_commands(tmp_path):
 
 
 def test_validation_of_another_data_set_is_corrupt(tmp_path):
-    path = tmp_path / "datasets" / "digits-1" / "validation.json"
+    dataset = Dataset(tmp_path / "datasets" / "digits-1", None, "0" * 64)
+    path = dataset.folder / "validation.json"
     path.parent.mkdir(parents=True)
-    assert not is_validated(path.parent)
+    assert find_validation(tmp_path, dataset) is None
     path.write_bytes(record(result()).to_json())
-    assert is_validated(path.parent)
-    assert load_validation(tmp_path, "digits-1", "0" * 64) == record(result())
+    assert load_validation(dataset) == record(result())
     with pytest.raises(CorruptArtefact, match="is the validation of another data set"):
-        load_validation(tmp_path, "digits-1", "3" * 64)
+        load_validation(replace(dataset, digest="3" * 64))
     path.write_bytes(record(dataset_id="digits-2").to_json())
     with pytest.raises(CorruptArtefact, match="is the validation of another data set"):
-        load_validation(tmp_path, "digits-1", "0" * 64)
+        load_validation(dataset)
 
 
 def threshold(value, warning=0.0, check="duplicates"):

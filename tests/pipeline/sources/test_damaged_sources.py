@@ -8,8 +8,7 @@ import pytest
 
 from model.errors import BadInput
 from pipeline.sources.catalog import EMBEDDED, FILE_NAMES
-from pipeline.sources.scan import scan_source
-from pipeline.sources.source_lookup import find_source
+from pipeline.sources.source_lookup import find_source, scan_source
 from tests.damage import DAMAGES, damage
 from tests.helpers import backbeam, contents, write_files
 from tests.pictures import scan_folder, write_rows
