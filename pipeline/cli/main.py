@@ -26,6 +26,10 @@ from pipeline.processes import handle_signals
 from pipeline.progress import escape_control_characters, log_only
 
 _OTHER_NAMES = {"eta": "learning-rate"}  # of options
+CONTEXT_SETTINGS = {
+    "help_option_names": ["-h", "--help"],
+    "token_normalize_func": lambda name: _OTHER_NAMES.get(name, name),
+}
 
 app = typer.Typer(
     name="backbeam",
@@ -33,10 +37,7 @@ app = typer.Typer(
     "lives, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, "
     "141 nobody reads standard output, 143 terminated.",
     no_args_is_help=True,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "token_normalize_func": lambda name: _OTHER_NAMES.get(name, name),
-    },
+    context_settings=CONTEXT_SETTINGS,
     pretty_exceptions_enable=False,
 )
 
