@@ -23,7 +23,7 @@ _LIMITS = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum
 
 
 def setting_option(setting: str, option: str, help_text: str) -> Any:
-    """Return an option for a setting of `TrainingConfig`, which says the values that are allowed and checks them."""
+    """Return an option for a setting of `TrainingConfig`; its help lists choices or limits, which the model checks."""
     schema = _SETTINGS[setting]
     schema = schema.get("anyOf", [schema])[0]
     choices = schema.get("enum", [])
