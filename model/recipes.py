@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from model.errors import BadUsage
+from model.synonyms import SYNONYMS
 
 Step = Literal["manual", "autodiff", "compare"]
 MOST = 2**31 - 1  # TensorFlow counts steps, and many sizes of a tensor, in int32
@@ -262,7 +263,9 @@ def override(config: TrainingConfig, **changes: object) -> TrainingConfig:
     given = {name: value for name, value in changes.items() if value is not None}
     unknown = [name for name in given if name not in TrainingConfig.model_fields]
     if unknown:
-        raise BadUsage(f"no such setting: {shown(unknown[0])}{nearest(unknown[0], TrainingConfig.model_fields)}")
+        fields = TrainingConfig.model_fields
+        hint = nearest(unknown[0], fields)
+        raise BadUsage(f"no such setting: {shown(unknown[0])}{hint}; there are: {', '.join(fields)}")
     if "num_steps" in given and "num_epochs" not in given:
         given["num_epochs"] = None
     if "num_epochs" in given and "num_steps" not in given:
@@ -311,9 +314,18 @@ def _steps_of(num_epochs: float, num_examples: int, batch_size: int) -> int:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint that names the known name closest to a misspelt one, or an empty text."""
-    found = get_close_matches(name, list(known), n=1)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    """Return a hint that names the known names of the same meaning, else the closest, or an empty text.
+
+    Names of options are compared without their leading dashes, and with underscores for the others.
+    """
+    names = {_normalize(each): each for each in known}
+    same = [word for word in SYNONYMS.get(_normalize(name), ()) if word in names]
+    found = same or get_close_matches(_normalize(name), names, n=1)
+    return f" (did you mean {' or '.join(repr(names[word]) for word in found)}?)" if found else ""
+
+
+def _normalize(name: str) -> str:
+    return name.lstrip("-").replace("-", "_").lower()
 
 
 def shown(value: object) -> str:

@@ -15,7 +15,8 @@ NOTE = "Made from the code by `python -m tests.cli_reference`; a test checks tha
 
 def build_page() -> str:
     command = get_command(app)
-    text = get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="backbeam"), name="backbeam")
+    context = typer.Context(command, info_name="backbeam", **command.context_settings)
+    text = get_docs_for_click(obj=command, ctx=context, name="backbeam")
     title, rest = html.unescape(text).split("\n", 1)
     return f"{title}\n\n{NOTE}{rest.rstrip()}\n"
 

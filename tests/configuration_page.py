@@ -43,7 +43,7 @@ the option on to `retrain`.
 - There are four tables: `training`, `validation`, `slices` and `promotion`. All tables and all keys are optional.
 - The options of a command override the file, and the file overrides the recipe.
 - An unknown table, an unknown key, a value of the wrong type and a value outside of its range are errors. The exit
-  code is 2, and the message names the nearest key.
+  code is 2, and the message names the nearest key, also by meaning (`lr`, `l2`), and all keys.
 - A file has at most 65,536 bytes.
 """
 
@@ -54,8 +54,10 @@ another value is another run. A key that is not given has the value of the recip
 `{DEFAULT_RECIPE}`. "By recipe" stands for values that differ between recipes; the [table of recipes](#recipes) has
 them.
 
-The options `--recipe`, `--layers`, `--step`, `--seed`, `--num-steps`, `--window-mib` and `--replicas`
-(`num_replicas`) set these keys on the command line.
+An option of `run`, `train` and `retrain` sets each key: `num_epochs` is `--epochs`, `schedule` is `--rate-schedule`,
+`num_replicas` is `--replicas`, and the others have the option of their name, such as `--weights-rate`.
+`--learning-rate` (or `--eta`) sets `weights_rate` and `biases_rate`. `backbeam recipes NAME` prints a recipe as such a
+table.
 """
 
 WARM_START = """### [training.warm_start]

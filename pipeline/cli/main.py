@@ -1,6 +1,7 @@
 """The command line: its commands and exit codes. Heavy imports are lazy: --help imports neither TensorFlow nor Beam."""
 
 import logging
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -17,10 +18,18 @@ from pipeline.cli import (
 )
 from pipeline.cli.arguments import refuse_long_arguments, refuse_secrets, split_arguments
 from pipeline.cli.option_groups import flatten_option_groups
+from pipeline.cli.options import WORKSPACE_VARIABLE
 from pipeline.cli.output import print_result
 from pipeline.cli.standard_streams import protect_standard_streams
+from pipeline.cli.unknown_options import Command
 from pipeline.processes import handle_signals
 from pipeline.progress import escape_control_characters, log_only
+
+_OTHER_NAMES = {"eta": "learning-rate"}  # of options
+CONTEXT_SETTINGS = {
+    "help_option_names": ["-h", "--help"],
+    "token_normalize_func": lambda name: _OTHER_NAMES.get(name, name),
+}
 
 app = typer.Typer(
     name="backbeam",
@@ -28,7 +37,7 @@ app = typer.Typer(
     "lives, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, "
     "141 nobody reads standard output, 143 terminated.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings=CONTEXT_SETTINGS,
     pretty_exceptions_enable=False,
 )
 
@@ -40,7 +49,7 @@ def main() -> NoReturn:
     received = handle_signals()
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # _fail prints the error, once
     try:
-        refuse_secrets(sys.argv[1:])
+        refuse_secrets([*sys.argv[1:], os.environ.get(WORKSPACE_VARIABLE, "")])
         refuse_long_arguments(arguments)
         _run_command(arguments, beam_arguments)
     except BackbeamError as problem:
@@ -76,19 +85,16 @@ def about(
     """Train a glass-box network as a real batch pipeline. Options after -- go to Beam."""
 
 
-_COMMANDS = (  # in the order of `backbeam --help`
-    *run_commands.COMMANDS,
-    *overview_commands.COMMANDS,
-    model_commands.predict,
-    model_commands.export,
-    *registry_commands.COMMANDS,
-    *maintenance_commands.COMMANDS,
-    model_commands.recipes,
-    model_commands.gradcheck,
-)
-for command in _COMMANDS:
-    app.command()(flatten_option_groups(command))
-app.command(context_settings=schedule_command.PASSES_OPTIONS_ON)(flatten_option_groups(schedule_command.schedule))
+_COMMANDS = {  # by the headings of `backbeam --help`, in its order
+    "Job": run_commands.COMMANDS,
+    "Results and models": (*overview_commands.COMMANDS, *model_commands.COMMANDS),
+    "Champion": (*registry_commands.COMMANDS, schedule_command.schedule),
+    "Maintenance": maintenance_commands.COMMANDS,
+}
+for heading, commands in _COMMANDS.items():
+    for command in commands:
+        settings = schedule_command.PASSES_OPTIONS_ON if command is schedule_command.schedule else None
+        app.command(cls=Command, rich_help_panel=heading, context_settings=settings)(flatten_option_groups(command))
 
 
 def _fail(code: int, message: str) -> NoReturn:

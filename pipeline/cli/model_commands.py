@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from model.recipes import RECIPES
+from model.recipes import RECIPES, find_recipe
 from pipeline.cli import options
 from pipeline.cli.command_setup import open_workspace, refuse_beam_options
 from pipeline.cli.config import parse_layers, resolve_training
@@ -57,12 +57,16 @@ def export(
     print_result(as_json, *build_export_output(model, to))
 
 
-def recipes(context: typer.Context, as_json: options.AsJson = False) -> None:
-    """List the recipes: what they train, where they were published, what they give."""
-    from pipeline.cli.model_output import build_recipes_output
+def recipes(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="Print this recipe alone, as a file for --config.")] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List the recipes: where they were published, what they give, all settings; or print one as TOML."""
+    from pipeline.cli.model_output import build_recipe_output, build_recipes_output
 
     refuse_beam_options(context)
-    print_result(as_json, *build_recipes_output(RECIPES))
+    print_result(as_json, *(build_recipe_output(find_recipe(name)) if name else build_recipes_output(RECIPES)))
 
 
 def gradcheck(
@@ -88,3 +92,6 @@ def gradcheck(
     print_result(as_json, *build_gradient_checks_output(training, checks))
     if not all(check.holds for check in checks):
         raise typer.Exit(DISAGREEMENT)
+
+
+COMMANDS = (predict, export, recipes, gradcheck)

@@ -2,12 +2,13 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model.recipes import Recipe, TrainingConfig
 from pipeline.cli.output import CommandOutput, Sheet
 from pipeline.cli.run_output import describe_run, describe_training
 from pipeline.evaluate.predict import PredictedImage
+from pipeline.report.reproduce_command import format_config
 from pipeline.train.run_lookup import TrainedModel
 
 if TYPE_CHECKING:
@@ -15,16 +16,30 @@ if TYPE_CHECKING:
 
 
 def build_recipes_output(recipes: dict[str, Recipe]) -> CommandOutput:
-    """Return what each recipe trains, its source and its accuracy."""
-    result = {
-        name: recipe._asdict() | {"config": recipe.config.model_dump(mode="json")} for name, recipe in recipes.items()
-    }
+    """Return what each recipe trains, its source, its accuracy and its settings."""
+    result = {name: _build_recipe_json(recipe) for name, recipe in recipes.items()}
     lines = [
         f"{name}\n  {describe_training(recipe.config)}\n  source     {recipe.source}\n  published  {recipe.published}\n"
         f"  measured   {recipe.measured}\n"
         for name, recipe in recipes.items()
     ]
-    return result, [*lines]
+    settings = [name for name in TrainingConfig.model_fields if name not in ("recipe", "warm_start")]
+    rows = [[name, *(_format_value(getattr(recipe.config, name)) for recipe in recipes.values())] for name in settings]
+    return result, [*lines, Sheet(("setting", *recipes), rows)]
+
+
+def _format_value(value: Any) -> str:
+    return "" if value is None else "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def build_recipe_output(recipe: Recipe) -> CommandOutput:
+    """Return a recipe, as text a configuration file with its source and its accuracy in comments."""
+    comments = [f"# {recipe.source}", f"# published: {recipe.published}; measured: {recipe.measured}"]
+    return _build_recipe_json(recipe), [*comments, format_config(recipe.config).rstrip()]
+
+
+def _build_recipe_json(recipe: Recipe) -> dict[str, Any]:
+    return recipe._asdict() | {"config": recipe.config.model_dump(mode="json")}
 
 
 def build_gradient_checks_output(config: TrainingConfig, checks: "list[GradientCheck]") -> CommandOutput:

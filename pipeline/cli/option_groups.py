@@ -2,16 +2,20 @@
 
 import inspect
 from collections.abc import Callable
+from copy import copy
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter
-from typing import Any
+from typing import Annotated, Any
+
+from typer.models import OptionInfo
 
 
 def flatten_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command that takes the fields of dataclasses of options, in their order, in place of the dataclasses.
 
-    Each field is an `Annotated[..., typer.Option(...)]` with a default.
+    Each field is an `Annotated[..., typer.Option(...)]` with a default. The help shows the options of a dataclass
+    with an attribute HEADING below it.
 
     Raises:
         ValueError: two options have the same name.
@@ -40,5 +44,13 @@ def _flatten(parameter: Parameter) -> list[Parameter]:
     options = []
     for field in fields(parameter.annotation):
         default = field.default if field.default_factory is MISSING else field.default_factory()
-        options.append(Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=field.type))
+        annotation = _add_heading(field.type, getattr(parameter.annotation, "HEADING", None))
+        options.append(Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
     return options
+
+
+def _add_heading(annotation: Any, heading: str | None) -> Any:
+    option = copy(annotation.__metadata__[0])  # other commands may have the same option below no heading
+    if isinstance(option, OptionInfo):
+        option.rich_help_panel = heading
+    return Annotated[annotation.__origin__, option]

@@ -14,6 +14,7 @@ else:
     PlaceValue = Path  # Typer does not accept unions; the option's parser returns a Place
 
 DEFAULT_WORKSPACE: Place = Path("backbeam-workspace")
+WORKSPACE_VARIABLE = "BACKBEAM_WORKSPACE"
 MOST_REASON = 1000  # characters
 MOST_SECONDS = 366 * 86_400
 
@@ -54,11 +55,9 @@ Workspace = Annotated[
     typer.Option(
         parser=place_of,
         metavar="FOLDER",
+        envvar=WORKSPACE_VARIABLE,
         help="Where everything goes: datasets/, runs/ and reports/; a folder, or s3://, gs:// or az://BUCKET/NAME.",
     ),
-]
-DatasetArgument = Annotated[
-    str | None, typer.Argument(help="A data set's id or its beginning; by default the only one.")
 ]
 RunArgument = Annotated[
     str | None, typer.Argument(help="A run's id or its beginning, or champion; by default the only one.")

@@ -8,6 +8,7 @@ import typer
 from pipeline.cli import options
 from pipeline.cli.command_setup import open_workspace
 from pipeline.cli.output import print_result
+from pipeline.cli.stage_options import DatasetChoice
 
 
 def runs(
@@ -82,7 +83,7 @@ def report(
 
 def inspect(
     context: typer.Context,
-    dataset: options.DatasetArgument = None,
+    dataset: DatasetChoice,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     to: Annotated[
         Path | None, options.local_option("FOLDER", "Where the sheet goes; by default inspect/ID of the workspace.")
@@ -99,7 +100,7 @@ def inspect(
     from pipeline.cli.dataset_output import build_inspection_output
     from pipeline.report.dataset_inspection import inspect_dataset
 
-    inspection = inspect_dataset(open_workspace(context, workspace), dataset, to, split, per_class, examples or [])
+    inspection = inspect_dataset(open_workspace(context, workspace), dataset.name, to, split, per_class, examples or [])
     print_result(as_json, *build_inspection_output(workspace, inspection))
 
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -27,6 +27,8 @@ class IfLocked(StrEnum):
 class LockOptions:
     """How a command locks its workspace."""
 
+    HEADING: ClassVar = "Process"
+
     wait: Annotated[float, seconds_option("How long to wait for another process to be done with the workspace.")] = 0
     if_locked: Annotated[
         IfLocked,
@@ -41,6 +43,8 @@ class LockOptions:
 @dataclass(frozen=True)
 class MessageOptions:
     """Which messages a command writes while it works, and where."""
+
+    HEADING: ClassVar = "Process"
 
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on the way but warnings and errors.")] = (
         False

@@ -8,7 +8,14 @@ from pipeline.cli import command_setup, options
 from pipeline.cli.arguments import split_arguments
 from pipeline.cli.config import resolve_evaluation, resolve_validation
 from pipeline.cli.process_options import LockOptions, OutputOptions
-from pipeline.cli.stage_options import CheckpointOptions, DatasetOptions, ImageOptions, RecipeOptions, TrainingOptions
+from pipeline.cli.stage_options import (
+    CheckpointOptions,
+    DatasetChoice,
+    DatasetOptions,
+    ImageOptions,
+    RecipeOptions,
+    TrainingOptions,
+)
 from pipeline.context import StageLog
 
 
@@ -91,7 +98,7 @@ def preprocess(
 def validate(
     context: typer.Context,
     *,
-    dataset: options.DatasetArgument = None,
+    dataset: DatasetChoice,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     baseline: options.Baseline = None,
     config: options.ConfigFile = None,
@@ -110,7 +117,7 @@ def validate(
     log = StageLog()
     with lock.acquire(workspace):
         earlier = find_baseline(stage_context.workspace, baseline)
-        data = find_dataset(stage_context.workspace, dataset)
+        data = find_dataset(stage_context.workspace, dataset.name)
         validation = validate_stage(stage_context, data, checks, earlier, log)
     result, _ = build_dataset_output(workspace, data, validation, log)
     output.print_result(result, format_validation(workspace, validation))
@@ -119,7 +126,7 @@ def validate(
 def train(
     context: typer.Context,
     *,
-    dataset: options.DatasetArgument = None,
+    dataset: DatasetChoice,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     recipe: RecipeOptions,
     seeds: options.Seeds = None,
@@ -144,13 +151,13 @@ def train(
     workspace = command_setup.existing_workspace(workspace)
     log = StageLog()
     if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace
-        run_id = train_as_worker_stage(stage_context, find_dataset(workspace, dataset), configs[0], log)
+        run_id = train_as_worker_stage(stage_context, find_dataset(workspace, dataset.name), configs[0], log)
         output.print_result(*build_task_output(run_id, stage_context, log))
         return
     if not cluster:
         check_machine(stage_context, configs[0])
     with lock.acquire(workspace):
-        data = find_dataset(workspace, dataset)
+        data = find_dataset(workspace, dataset.name)
         trained = train_stage(stage_context, data, configs, tensorboard, checkpoints.to_policy(), log)
     output.print_result(*build_runs_output(workspace, trained, seeds is not None, log))
 

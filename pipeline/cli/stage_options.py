@@ -1,8 +1,8 @@
 """The options of the stages, as dataclasses."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import typer
 
@@ -16,10 +16,54 @@ from pipeline.train.checkpoint_policy import CheckpointPolicy
 if TYPE_CHECKING:
     from pipeline.preprocess.stage import DatasetConfig  # imports NumPy
 
+DEFAULT_DATASET = "mnist-5k"
+Given = TypeVar("Given", str, list[str])
+_SETTINGS: dict[str, Any] = TrainingConfig.model_json_schema()["properties"]
+_LIMITS = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
+
+
+def setting_option(setting: str, option: str, help_text: str) -> Any:
+    """Return an option for a setting of `TrainingConfig`; its help lists choices or limits, which the model checks."""
+    schema = _SETTINGS[setting]
+    schema = schema.get("anyOf", [schema])[0]
+    choices = schema.get("enum", [])
+    limits = [f", {word} {schema[limit]:,.10g}" for limit, word in _LIMITS.items() if limit in schema]
+    return typer.Option(
+        option,
+        metavar="|".join(choices) or None,
+        autocompletion=lambda: choices,
+        help=f"{help_text}{''.join(limits)}; by default as the recipe says.",
+    )
+
+
+def choose_dataset(argument: Given | None, option: Given | None) -> Given | None:
+    """Return what the argument or --dataset gives; raises BadParameter if both do, and differ."""
+    if argument and option and argument != option:
+        raise typer.BadParameter("give the data set as the argument DATASET or with --dataset, not another with each")
+    return argument or option
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """A data set of the workspace."""
+
+    argument: Annotated[
+        str | None,
+        typer.Argument(metavar="DATASET", help="A data set's id or its beginning; by default the only one."),
+    ] = None
+    option: Annotated[str | None, typer.Option("--dataset", help="The same as the argument DATASET.")] = None
+
+    @property
+    def name(self) -> str | None:
+        """The id or its beginning; raises BadParameter as `choose_dataset` does."""
+        return choose_dataset(self.argument, self.option)
+
 
 @dataclass(frozen=True)
 class ImageOptions:
     """How images are found in the sources and scaled, for formats that do not say so themselves."""
+
+    HEADING: ClassVar = "Data"
 
     image_column: Annotated[str | None, typer.Option(help="Parquet: the column of pictures; by default found out.")] = (
         None
@@ -41,15 +85,21 @@ class ImageOptions:
 class DatasetOptions:
     """Which sources are preprocessed, and how."""
 
-    dataset: Annotated[
-        list[str],
-        typer.Option(
-            "--dataset",
-            help="mnist-5k (embedded), mnist, fashion-mnist, kmnist; a folder or URI of four IDX files; a folder of "
-            "Parquet files by split, or TRAIN.parquet,TEST.parquet; a folder of images, SPLIT/CLASS/IMAGE. Several are "
-            "joined.",
+    HEADING: ClassVar = "Data"
+
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DATASET",
+            help="mnist-5k (embedded, the default), mnist, fashion-mnist, kmnist; a folder or URI of four IDX files; a "
+            "folder of Parquet files by split, or TRAIN.parquet,TEST.parquet; a folder of images, SPLIT/CLASS/IMAGE. "
+            "Several are joined.",
         ),
-    ] = field(default_factory=lambda: ["mnist-5k"])
+    ] = None
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", help="The same as the argument DATASET; may be given again."),
+    ] = None
     data_dir: Annotated[
         str | None, typer.Option(help="A folder that holds the files of the known data set already.")
     ] = None
@@ -73,11 +123,14 @@ class DatasetOptions:
     ] = 0
 
     def to_config(self, images: ImageOptions) -> "DatasetConfig":
-        """Return the configuration of preprocessing; raises BadUsage if the image size is malformed."""
+        """Return the configuration of preprocessing; raises BadUsage if the image size is malformed.
+
+        Raises BadParameter as `choose_dataset` does.
+        """
         from pipeline.preprocess.stage import DatasetConfig
 
         return DatasetConfig(
-            datasets=tuple(self.dataset),
+            datasets=tuple(choose_dataset(self.sources, self.dataset) or [DEFAULT_DATASET]),
             data_dir=self.data_dir,
             cache_dir=self.cache_dir or default_cache(),
             num_classes=self.num_classes,
@@ -92,20 +145,61 @@ class DatasetOptions:
 class RecipeOptions:
     """What is trained: a recipe, changed by a configuration file and by options."""
 
+    HEADING: ClassVar = "Training"
+
     recipe: RecipeName = None
     config: ConfigFile = None
     layers: Layers = None
     step: Annotated[
         str | None,
-        typer.Option("--step", help="manual, autodiff, or compare (both in lockstep); by default as the recipe says."),
+        setting_option("step", "--step", "How gradients are computed; compare takes both steps in lockstep"),
     ] = None
     seed: Seed = None
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How long and with which resources a recipe is trained."""
+    """The settings of a recipe that options change. The fields are those of `TrainingConfig`, and `learning_rate`."""
 
+    HEADING: ClassVar = "Training"
+
+    learning_rate: Annotated[
+        float | None,
+        setting_option("weights_rate", "--learning-rate", "Learning rate of the weights and of the biases"),
+    ] = None
+    weights_rate: Annotated[
+        float | None, setting_option("weights_rate", "--weights-rate", "Learning rate of the weights alone")
+    ] = None
+    biases_rate: Annotated[
+        float | None, setting_option("biases_rate", "--biases-rate", "Learning rate of the biases alone")
+    ] = None
+    schedule: Annotated[
+        str | None,
+        setting_option("schedule", "--rate-schedule", "How the rates change from the first step to the last"),
+    ] = None
+    momentum: Annotated[
+        float | None, setting_option("momentum", "--momentum", "Factor of the velocity of the step before")
+    ] = None
+    weight_decay: Annotated[
+        float | None,
+        setting_option("weight_decay", "--weight-decay", "Decay of the weights, per step and unit of rate"),
+    ] = None
+    dropout: Annotated[
+        float | None, setting_option("dropout", "--dropout", "Fraction of the hidden values that a step drops")
+    ] = None
+    batch_size: Annotated[int | None, setting_option("batch_size", "--batch-size", "Examples a step")] = None
+    num_epochs: Annotated[
+        float | None, setting_option("num_epochs", "--epochs", "Passes over the train split, instead of --num-steps")
+    ] = None
+    activation: Annotated[
+        str | None, setting_option("activation", "--activation", "Function of every hidden layer")
+    ] = None
+    output: Annotated[str | None, setting_option("output", "--output", "Function of the last layer")] = None
+    loss: Annotated[str | None, setting_option("loss", "--loss", "Loss of an example")] = None
+    start: Annotated[str | None, setting_option("start", "--start", "How the starting parameters are drawn")] = None
+    precision: Annotated[
+        str | None, setting_option("precision", "--precision", "Of the products of matrices on a GPU")
+    ] = None
     num_steps: Annotated[
         int | None, typer.Option(min=1, max=2**31 - 1, help="Updates; by default as the recipe says.")
     ] = None
@@ -115,23 +209,21 @@ class TrainingOptions:
             min=1, max=2**30, help="MiB of images that a run shuffles together and holds in memory; 1024 by default."
         ),
     ] = None
-    replicas: Annotated[
+    num_replicas: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="Parts of a batch that are worked out side by side; by default 1."),
+        typer.Option(
+            "--replicas", min=1, max=1024, help="Parts of a batch that are worked out side by side; by default 1."
+        ),
     ] = None
 
     def to_config(self, recipe: RecipeOptions) -> TrainingConfig:
         """Return the configuration of one run; raises BadUsage if the file or an option is not allowed."""
-        flags = {
-            "recipe": recipe.recipe,
-            "layers": parse_layers(recipe.layers),
-            "step": recipe.step,
-            "seed": recipe.seed,
-            "num_steps": self.num_steps,
-            "window_mib": self.window_mib,
-            "num_replicas": self.replicas,
-        }
-        return resolve_training(recipe.config, flags)
+        flags = asdict(recipe) | asdict(self) | {"layers": parse_layers(recipe.layers)}
+        file = flags.pop("config")
+        rate = flags.pop("learning_rate")
+        for name in ("weights_rate", "biases_rate"):
+            flags[name] = rate if flags[name] is None else flags[name]
+        return resolve_training(file, flags)
 
     def to_configs(self, recipe: RecipeOptions, seeds: str | None) -> list[TrainingConfig]:
         """Return a configuration for each of several seeds, or one if seeds is None.
@@ -155,6 +247,8 @@ class TrainingOptions:
 @dataclass(frozen=True)
 class CheckpointOptions:
     """When checkpoints are written, and how many are kept."""
+
+    HEADING: ClassVar = "Training"
 
     checkpoint_every: Annotated[
         int | None,

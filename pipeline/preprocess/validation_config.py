@@ -204,9 +204,9 @@ def _resolve_check(name: str, given: Any) -> CheckSettings:
         raise BadUsage(f"{place} is no table: write [{place}]")
     unknown = [key for key in given if key not in CheckSettings.model_fields]
     if unknown:
-        raise BadUsage(
-            f"{place}: no such setting: {shown(unknown[0])}{nearest(unknown[0], CheckSettings.model_fields)}"
-        )
+        fields = CheckSettings.model_fields
+        hint = nearest(unknown[0], fields)
+        raise BadUsage(f"{place}: no such setting: {shown(unknown[0])}{hint}; there are: {', '.join(fields)}")
     implied = {"warning_threshold": given["threshold"]} if "threshold" in given else {}
     try:
         settings = CheckSettings.model_validate(check.defaults.model_dump() | implied | given, strict=True)

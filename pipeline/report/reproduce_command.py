@@ -36,9 +36,9 @@ def describe_reproduction(evaluated: EvaluatedRun) -> ReproduceCommand:
 
 def format_config(config: TrainingConfig) -> str:
     """Return a configuration as the text of a configuration file (TOML)."""
-    values = config.model_dump(mode="json", exclude_none=True)
-    warm_start = values.pop("warm_start", {})
-    return "\n".join([*_table("training", values), *(_table("training.warm_start", warm_start) if warm_start else [])])
+    values = {name: value for name, value in config if value is not None and name != "warm_start"}
+    warm_start = _table("training.warm_start", config.warm_start.model_dump()) if config.warm_start else []
+    return "\n".join([*_table("training", values), *warm_start])
 
 
 def _table(name: str, values: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from pydantic import ValidationError
 from model.errors import BadUsage
 from model.recipes import RECIPES, TrainingConfig, WarmStart, find_recipe, fit_to_data, nearest, override
 
+SETTINGS = ", ".join(TrainingConfig.model_fields)
 ARTICLE = RECIPES["article-manual"].config
 NIELSEN = RECIPES["nielsen-30"].config
 WARM_START = WarmStart(run_id="seed1-run", sha256="0" * 64)
@@ -78,7 +79,7 @@ def test_values_up_to_a_limit_are_accepted_and_others_rejected_by_name(setting, 
         ({"dropout": 1.0}, "dropout: Input should be less than 1, found 1.0"),
         ({"dropout": -0.01}, "dropout: Input should be greater than or equal to 0, found -0.01"),
         ({"batch_size": 0, "seed": -1}, "batch_size: Input should be greater than 0, found 0"),
-        ({"momentun": 0.5}, "no such setting: 'momentun' (did you mean 'momentum'?)"),
+        ({"momentun": 0.5}, f"no such setting: 'momentun' (did you mean 'momentum'?); there are: {SETTINGS}"),
     ],
 )
 def test_message_names_the_setting_and_the_value(changes, message):
@@ -169,6 +170,21 @@ def test_other_layers_that_fit_are_kept():
 def test_hint_names_the_closest_name():
     assert nearest("tain", ["test", "train"]) == " (did you mean 'train'?)"
     assert nearest("xyz", ["test", "train"]) == ""
+    assert nearest("--Max-rejectet", ["--max-rejected"]) == " (did you mean '--max-rejected'?)"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("lr", "'weights_rate' or 'biases_rate'"),
+        ("learning_rate", "'weights_rate' or 'biases_rate'"),
+        ("l2", "'weight_decay'"),
+        ("epochs", "'num_epochs'"),
+        ("batch", "'batch_size'"),
+    ],
+)
+def test_hint_names_settings_of_the_same_meaning(name, expected):
+    assert nearest(name, TrainingConfig.model_fields) == f" (did you mean {expected}?)"
 
 
 def test_unknown_recipe_is_named_with_the_known_ones():

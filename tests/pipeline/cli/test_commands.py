@@ -28,6 +28,26 @@ def test_help_imports_neither_tensorflow_nor_beam():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_workspace_of_the_environment_is_used_and_may_hold_no_secret(tmp_path):
+    done = backbeam("runs", environment={"BACKBEAM_WORKSPACE": str(tmp_path / "elsewhere")})
+    assert "elsewhere" in done.err.replace("\n", "")
+    done = backbeam("runs", environment={"BACKBEAM_WORKSPACE": "s3://key:secret@bucket/name"})
+    assert (done.code, "secret@" in done.err) == (2, False)
+
+
+def test_short_help_groups_commands_and_options():
+    done = backbeam("-h")
+    headings = ["Job", "Results and models", "Champion", "Maintenance"]
+    places = [done.out.index(f"─ {heading} ─") for heading in headings]
+    assert places == sorted(places)
+    assert "─ Training ─" in backbeam("train", "-h").out
+
+
+def test_shell_completes_values_of_settings():
+    words = {"COMP_WORDS": "backbeam run --activation r", "COMP_CWORD": "3"}
+    assert backbeam(environment=words | {"_BACKBEAM_COMPLETE": "complete_bash"}).out.split() == ["relu"]
+
+
 def test_recipes_are_listed_with_accuracy():
     listed = backbeam("recipes").out
     assert all(recipe in listed for recipe in RECIPES)

@@ -80,7 +80,7 @@ OUT_OF_RANGE = {
 
 
 def test_every_number_and_text_setting_has_a_tested_range():
-    chosen = {"step", "activation", "output", "loss", "start", "schedule", "warm_start"}
+    chosen = {"step", "activation", "output", "loss", "start", "schedule", "precision", "warm_start"}
     assert set(OUT_OF_RANGE["training"]) == set(TrainingConfig.model_fields) - chosen
     assert set(OUT_OF_RANGE["validation.duplicates"]) == set(CheckSettings.model_fields) - {"severity"}
     assert set(OUT_OF_RANGE["promotion"]) == set(Policy.model_fields)

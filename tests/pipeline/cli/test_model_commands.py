@@ -1,6 +1,9 @@
+import pytest
 from typer.testing import CliRunner
 
 from model.errors import BadUsage
+from model.recipes import RECIPES, TrainingConfig
+from pipeline.cli.config import resolve_training
 from pipeline.cli.main import app
 from pipeline.train import memory_check
 
@@ -10,3 +13,25 @@ def test_gradient_check_larger_than_the_memory_is_rejected_though_training_fits(
     failed = CliRunner().invoke(app, ["gradcheck", "--layers", "784,1048576,10"], obj=()).exception
     assert isinstance(failed, BadUsage)
     assert "a gradient check of layers 784-1048576-10 needs 24.8 GiB" in str(failed)
+
+
+def test_every_setting_of_every_recipe_is_listed():
+    lines = CliRunner().invoke(app, ["recipes"], obj=()).output.splitlines()
+    [head] = [number for number, line in enumerate(lines) if line.split() == ["setting", *RECIPES]]
+    listed = {line.split()[0] for line in lines[head + 1 :]}
+    assert listed == set(TrainingConfig.model_fields) - {"recipe", "warm_start"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_printed_recipe_is_a_configuration_file_of_the_same_configuration(name, tmp_path):
+    text = CliRunner().invoke(app, ["recipes", name], obj=()).output
+    assert text.startswith(f"# {RECIPES[name].source}\n")
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    assert resolve_training(file, {}) == RECIPES[name].config
+
+
+def test_unknown_recipe_is_rejected():
+    refused = CliRunner().invoke(app, ["recipes", "modem"], obj=()).exception
+    assert isinstance(refused, BadUsage)
+    assert "did you mean 'modern'" in str(refused)

@@ -1,6 +1,6 @@
 import inspect
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pytest
 import typer
@@ -11,6 +11,7 @@ from pipeline.cli.option_groups import flatten_option_groups
 
 @dataclass(frozen=True)
 class SizeOptions:
+    HEADING: ClassVar = "Size"
     height: Annotated[int, typer.Option(max=9)] = 1
     names: Annotated[list[str], typer.Option("--name")] = field(default_factory=lambda: ["a", "b"])
 
@@ -52,6 +53,13 @@ def test_groups_are_built_from_options(arguments, code, expected):
     calls = []
     assert CliRunner().invoke(app, arguments.split(), obj=calls).exit_code == code
     assert calls == expected
+
+
+def test_options_of_a_group_stand_below_its_heading():
+    app = typer.Typer()
+    app.command()(flatten_option_groups(record_call))
+    shown = CliRunner().invoke(app, ["--help"]).output
+    assert shown.index("--seed") < shown.index("─ Size ─") < shown.index("--height")
 
 
 def test_two_options_of_one_name_are_rejected():

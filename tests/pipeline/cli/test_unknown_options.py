@@ -1,0 +1,29 @@
+import pytest
+from typer.testing import CliRunner
+
+from model.errors import BadUsage
+from pipeline.cli.main import app
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ("run --lr 0.1", "run: no such option: '--lr' (did you mean '--learning-rate' or '--weights-rate' or "),
+        ("train --l2=0.1", "train: no such option: '--l2' (did you mean '--weight-decay'?); there are: "),
+        ("retrain --scheduler cosine", "(did you mean '--rate-schedule'?)"),
+        ("preprocess --max-rejectet 3", "(did you mean '--max-rejected'?)"),
+        ("runs --zzz", "runs: no such option: '--zzz'; there are: --workspace, --json"),
+        ("schedule --cron @daily --alpha 3", "retrain: no such option: '--alpha' (did you mean '--learning-rate' or "),
+    ],
+)
+def test_message_names_the_option_of_the_same_meaning_and_all_others(arguments, hint):
+    refused = CliRunner().invoke(app, arguments.split(), obj=()).exception
+    assert isinstance(refused, BadUsage)
+    assert hint in str(refused)
+    assert str(refused).endswith("--json")
+
+
+def test_other_mistakes_of_options_are_reported_by_typer():
+    done = CliRunner().invoke(app, ["run", "--seed"], obj=())
+    assert done.exit_code == 2
+    assert "--seed" in done.output
