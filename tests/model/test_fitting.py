@@ -37,7 +37,8 @@ def reader():
 def fit_from(standing, config, run_chunk, window_bytes):
     """Train to the last step; return the end, the reports, and the standing after each chunk."""
     split, data = reader()
-    plan = BatchPlan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, window_bytes)
+    chunk_bytes = 7 * 4 * 20  # chunks of 5 steps: within a report and an epoch
+    plan = BatchPlan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, window_bytes, chunk_bytes)
     curve, ends = [], []
     listener = Listener(lambda point, parameters: curve.append(point), ends.append)
     chunks = make_chunks(split, plan, standing.step)
@@ -70,8 +71,7 @@ def untimed(curve):
         pytest.param("nielsen-30", {"step": "compare"}, marks=pytest.mark.slow),
     ],
 )
-def test_run_resumed_after_any_chunk_gives_the_same_bits(recipe, changes, window_bytes, monkeypatch):
-    monkeypatch.setattr("model.batches.CHUNK_BYTES", 7 * 4 * 20)  # chunks of 5 steps: within a report and an epoch
+def test_run_resumed_after_any_chunk_gives_the_same_bits(recipe, changes, window_bytes):
     own = RECIPES[recipe].config
     config = override(fit_to_data(own, 20, 3, 90), batch_size=4, num_steps=53, **changes)
     run_chunk = compile_run(config)
