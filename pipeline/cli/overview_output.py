@@ -82,13 +82,9 @@ def _build_classes_sheet(details: EvaluatedRun) -> Sheet:
             f"{row['support']:,}",
             f"{row['num_predicted']:,}",
         )
-        for row in _select_test_classes(details)
+        for row in details.rows("classes", "test")
     ]
     return Sheet(headings, rows, "classes of the test split")
-
-
-def _select_test_classes(details: EvaluatedRun) -> list[dict[str, Any]]:
-    return details.rows("classes", "test")
 
 
 def _format_setting(value: Any) -> str:
@@ -99,14 +95,13 @@ def build_comparison_output(comparison: RunComparison) -> CommandOutput:
     """Return the differences of two runs in predictions, recalls and settings; differences are B minus A."""
     first = comparison.first
     second = comparison.second
-    settings = comparison.differing_settings()
     result = {
         "first": _build_run_json(first.run, first.evaluation),
         "second": _build_run_json(second.run, second.evaluation),
         "test": comparison.comparison._asdict(),
-        "settings": {name: list(pair) for name, pair in settings.items()},
+        "settings": comparison.settings,
     }
-    rows = [(name, *map(_format_setting, pair)) for name, pair in settings.items()]
+    rows = [(name, *map(_format_setting, pair)) for name, pair in comparison.settings.items()]
     parts: list[OutputPart] = [f"A  {first.run.run_id}", f"B  {second.run.run_id}", ""]
     parts += [_build_splits_sheet(comparison), *_format_test_result(comparison.comparison), ""]
     parts += [_build_recalls_sheet(comparison), ""]
@@ -144,7 +139,7 @@ def _format_test_result(paired: PairedComparison) -> list[str]:
 
 
 def _build_recalls_sheet(comparison: RunComparison) -> Sheet:
-    pairs = zip(_select_test_classes(comparison.first), _select_test_classes(comparison.second), strict=True)
+    pairs = zip(*(one.rows("classes", "test") for one in (comparison.first, comparison.second)), strict=True)
     rows = [
         (
             str(first["label"]),

@@ -56,10 +56,7 @@ class RunComparison(NamedTuple):
     first: EvaluatedRun
     second: EvaluatedRun
     comparison: PairedComparison
-
-    def differing_settings(self) -> dict[str, list[Any]]:
-        """Return the settings of training that differ: [first, second] by name."""
-        return find_differences([one.run.config.model_dump(mode="json") for one in (self.first, self.second)])
+    settings: dict[str, list[Any]]  # of training, those that differ: [first, second] by name
 
 
 def find_evaluated(workspace: Place, names: Sequence[str]) -> list[EvaluatedRun]:
@@ -130,8 +127,13 @@ def compare_runs(workspace: Place, first: str | None, second: str | None) -> Run
     second_run = show_run(workspace, second)
     if first_run.run.run_id == second_run.run.run_id:
         raise BadUsage(f"{first} and {second} are the same run, {first_run.run.run_id}: name two")
-    outcomes = read_paired_outcomes(workspace, first_run.run.run_id, second_run.run.run_id, "test")
-    return RunComparison(first_run, second_run, compare_paired(*outcomes))
+    settings = find_differences([one.run.config.model_dump(mode="json") for one in (first_run, second_run)])
+    return RunComparison(first_run, second_run, compare_outcomes(first_run, second_run), settings)
+
+
+def compare_outcomes(first: EvaluatedRun, second: EvaluatedRun) -> PairedComparison:
+    """Compare two runs on the examples of the test split; raises BadInput if these differ, and CorruptArtefact."""
+    return compare_paired(*read_paired_outcomes(first.workspace, first.run.run_id, second.run.run_id, "test"))
 
 
 def find_differences(settings: list[dict[str, Any]]) -> dict[str, list[Any]]:

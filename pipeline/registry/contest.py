@@ -7,13 +7,12 @@ For the run's own data set they are read from its evaluation. For another data s
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from model.errors import BadInput, CorruptArtefact
 from pipeline.beam_runner import capture_engine_messages
 from pipeline.context import StageContext, quiet_imports
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME
-from pipeline.evaluate.table_reader import KEYS, read_rows, sort_by_example
+from pipeline.evaluate.table_reader import ANSWER_COLUMNS, read_answers, sort_by_example
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest, load_manifest
 from pipeline.storage.files import make_empty_folder, read_record_bytes, remove_on_failure
@@ -62,8 +61,7 @@ def load_answers(context: StageContext, dataset: Dataset, run: RunRecord) -> pa.
     """
     evaluation = context.workspace / "runs" / run.run_id / EVALUATION_NAME
     if run.dataset_digest == dataset.digest and evaluation.exists():
-        rows = read_rows(context.workspace, "predictions", run.run_id, ["split", *KEYS, "label", "predicted"])
-        return sort_by_example(rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"]))
+        return read_answers(context.workspace, run.run_id, "test")
     folder = contest_folder(context.workspace, dataset.manifest.dataset_id, run.run_id)
     if not (folder / CONTEST_NAME).exists():
         check_fits(context.workspace, dataset.manifest, run)
@@ -72,7 +70,7 @@ def load_answers(context: StageContext, dataset: Dataset, run: RunRecord) -> pa.
     if (record.dataset_digest, record.model_digest) != (dataset.digest, run.parameters.sha256):
         raise CorruptArtefact(f"{folder / CONTEST_NAME} is of another model or data set: delete {folder}")
     rows = pa.concat_tables([decode_table(file.read(folder), str(folder / file.name)) for file in record.files])
-    return sort_by_example(rows.select([*KEYS, "label", "predicted"]))
+    return sort_by_example(rows.select(ANSWER_COLUMNS))
 
 
 def write_contest(context: StageContext, dataset: Dataset, run: RunRecord, folder: Place) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,18 +15,10 @@ MAX_PARAMETERS = 1_500_000  # 8 MB of the page, in base64
 _CONFIG_FIELDS = ("activation", "output", "loss", "weights_rate", "biases_rate", "weight_decay")
 
 
-class InspectorData(NamedTuple):
-    """The data of the inspector as JSON values, or the reason why the page has none."""
-
-    data: dict[str, Any] | None
-    left_out: str  # the reason if data is None, else empty
-    notes: tuple[str, ...]  # on how the inspector's step differs from a step of the training
-
-
 def build_inspector(
     config: TrainingConfig, manifest: Manifest, layers: Layers, examples: Sequence[ShownExample]
-) -> InspectorData:
-    """Return the data of the inspector.
+) -> dict[str, Any]:
+    """Return the `data` of the inspector or why they are `left_out`, and `notes` on how its step differs from training.
 
     Arrays are base64 of little-endian bytes: `parameters` float32, for each layer its weights [outputs, inputs] and
     then its biases; `images` uint8[examples, height, width].
@@ -34,7 +26,7 @@ def build_inspector(
     num_parameters = sum(array.size for layer in layers for array in layer)
     if num_parameters > MAX_PARAMETERS:
         reason = f"The network has {num_parameters:,} parameters; a page carries {MAX_PARAMETERS:,} at most."
-        return InspectorData(None, reason, ())
+        return {"data": None, "left_out": reason, "notes": []}
     parameters = b"".join(array.astype("<f4").tobytes() for layer in layers for array in layer)
     images = np.stack([example.image for example in examples]).tobytes()
     data = {
@@ -49,7 +41,7 @@ def build_inspector(
         ],
         "config": {name: getattr(config, name) for name in _CONFIG_FIELDS},
     }
-    return InspectorData(data, "", tuple(_notes(config)))
+    return {"data": data, "left_out": "", "notes": list(_notes(config))}
 
 
 def _notes(config: TrainingConfig) -> Iterator[str]:
