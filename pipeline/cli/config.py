@@ -34,8 +34,7 @@ _TEXTS_AND_COMMENTS = re.compile(
 def resolve_training(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
     """Return a training configuration: the recipe, overridden by the file, overridden by the flags that are not None.
 
-    Raises:
-        BadUsage: the file cannot be read, or a setting is unknown or not allowed.
+    Raises BadUsage if the file cannot be read, or a setting is unknown or not allowed.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     tables = read_tables(file)

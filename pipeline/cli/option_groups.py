@@ -11,10 +11,7 @@ from typing import Any
 def flatten_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command that takes the fields of dataclasses of options, in their order, in place of the dataclasses.
 
-    Each field is an `Annotated[..., typer.Option(...)]` with a default.
-
-    Raises:
-        ValueError: two options have the same name.
+    Each field is an `Annotated[..., typer.Option(...)]` with a default. Raises ValueError if two have the same name.
     """
     parameters = inspect.signature(command, eval_str=True).parameters.values()
     groups: dict[str, Any] = {

@@ -15,17 +15,11 @@ from pipeline.progress import escape_control_characters, escape_to_one_line
 
 
 class Sheet(NamedTuple):
-    """A table of results.
+    """A table of results."""
 
-    Attributes:
-        headings: of the columns; a # before one is not printed, and aligns the column to the right, for numbers.
-        rows: a cell for each column.
-        title: printed above the table; empty for none.
-    """
-
-    headings: Sequence[str]
+    headings: Sequence[str]  # a # before one is not printed, and aligns the column to the right, for numbers
     rows: Sequence[Sequence[str]]
-    title: str = ""
+    title: str = ""  # printed above the table
 
 
 OutputPart: TypeAlias = str | Sheet

@@ -49,18 +49,18 @@ def retrain(
     output.configure_messages()
     command_setup.refuse_cluster()
     config = retrain.RetrainConfig(
-        options=dataset.to_config(images),
-        config=training.to_config(recipe),
+        dataset=dataset.to_config(images),
+        training=training.to_config(recipe),
         warm_start=warm_start,
         policy=resolve_promotion(recipe.config),
         checks=resolve_validation(recipe.config),
         baseline=baseline,
         slicings=resolve_evaluation(recipe.config, slices),
-        saving=checkpoints.to_policy(),
+        checkpoints=checkpoints.to_policy(),
         why=why,
     )
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
-    check_machine(stage_context, config.config)
+    check_machine(stage_context, config.training)
     log = StageLog()
     with lock.acquire(workspace):
         result = retrain.retrain(stage_context, config, log)

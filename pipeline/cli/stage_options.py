@@ -136,9 +136,7 @@ class TrainingOptions:
     def to_configs(self, recipe: RecipeOptions, seeds: str | None) -> list[TrainingConfig]:
         """Return a configuration for each of several seeds, or one if seeds is None.
 
-        Raises:
-            BadUsage: the file or an option is not allowed.
-            BadParameter: the options exclude each other.
+        Raises BadUsage if the file or an option is not allowed, BadParameter if options exclude each other.
         """
         from pipeline.evaluate.seeds import parse_seeds
 

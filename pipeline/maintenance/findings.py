@@ -60,21 +60,13 @@ REMEDIES: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """A missing, damaged or unexpected file.
-
-    Attributes:
-        kind: of the file.
-        owner: the id of the data set, the run or the group of runs that the file belongs to.
-        path: of the file.
-        expected: a phrase that describes the expected file.
-        found: a phrase that describes the actual file.
-    """
+    """A missing, damaged or unexpected file."""
 
     kind: Kind
-    owner: str
+    owner: str  # the id of the data set, the run or the group of runs that the file belongs to
     path: Place
-    expected: str
-    found: str
+    expected: str  # a phrase that describes the expected file
+    found: str  # a phrase that describes the actual file
 
     @property
     def remedy(self) -> str | None:

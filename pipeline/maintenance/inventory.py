@@ -37,17 +37,11 @@ _OWNER = "registry"  # of the faults of the registry's own records
 
 @dataclass(frozen=True)
 class VerifyScope:
-    """What to verify: a workspace, or one data set or run of it.
-
-    Attributes:
-        workspace: the root of the workspace.
-        parent: datasets or runs if only one of them is verified.
-        owner: the id of the only data set or run to verify.
-    """
+    """What to verify: a workspace, or one data set or run of it."""
 
     workspace: Place
-    parent: str | None = None
-    owner: str | None = None
+    parent: str | None = None  # datasets or runs if only one of them is verified
+    owner: str | None = None  # its id
 
 
 def take_inventory(scope: VerifyScope) -> list[Item]:

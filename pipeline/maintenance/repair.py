@@ -55,8 +55,7 @@ class RepairResult:
 def repair(scope: VerifyScope, trusted: Slicings) -> RepairResult:
     """Verify a scope, repair its faults, and verify it again; slicings are imported only if they are trusted.
 
-    Raises:
-        StorageFailed: the disk or store refused an operation.
+    Raises StorageFailed if the disk or store refuses an operation.
     """
     verified = verify(scope)
     if not verified.faults:
@@ -102,10 +101,7 @@ def _paths_by_owner(faults: tuple[Fault, ...], kinds: tuple[Kind, ...]) -> list[
 
 
 def failure_of(result: RepairResult) -> BackbeamError | None:
-    """Return the error that ends the command, None if nothing is damaged any more.
-
-    It is BadInput if a source is missing or damaged, else CorruptArtefact.
-    """
+    """Return the error that ends the command, BadInput if a source is at fault; None if nothing is damaged any more."""
     if not result.verified.faults:
         return None
     reasons = "".join(f"\n  {refusal.owner}: {refusal.reason}" for refusal in result.refused)

@@ -27,21 +27,15 @@ CONTEST_NAME = "contest.json"
 
 
 class ContestRecord(Record):
-    """A run's answers to the test split of a data set that it was not trained on; written after the files it names.
-
-    Attributes:
-        model_digest: SHA-256 of the parameters' file.
-        dataset_digest: SHA-256 of the data set's manifest.
-        files: Parquet files of the table `answers`.
-    """
+    """A run's answers to the test split of a data set that it was not trained on; written after the files it names."""
 
     format_version: Literal[1] = 1
     run_id: FileName
-    model_digest: Digest
+    model_digest: Digest  # of the parameters' file
     dataset_id: FileName
-    dataset_digest: Digest
+    dataset_digest: Digest  # of the data set's manifest
     num_examples: Count
-    files: tuple[FileInfo, ...]
+    files: tuple[FileInfo, ...]  # Parquet files of the table `answers`
 
 
 def contest_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
@@ -50,14 +44,10 @@ def contest_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
 
 
 def load_answers(context: StageContext, dataset: Dataset, run: RunRecord) -> pa.Table:
-    """Return a run's answers to the test split of a data set; predict them if they are not stored.
+    """Return a run's answers to the test split of a data set as `read_answers` does; predict them if none are stored.
 
-    The columns are `part`, `index`, `label` and `predicted`, sorted by the first two.
-
-    Raises:
-        BadInput: the data set has another image size or other classes than the run's own.
-        CorruptArtefact: a file does not match its record.
-        EngineFailed: the Beam engine failed.
+    Raises BadInput if the data set has another image size or other classes than the run's own, CorruptArtefact if a
+    file does not match its record, and EngineFailed.
     """
     evaluation = context.workspace / "runs" / run.run_id / EVALUATION_NAME
     if run.dataset_digest == dataset.digest and evaluation.exists():

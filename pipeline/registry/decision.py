@@ -26,40 +26,25 @@ class Contestant(NamedTuple):
 
 
 class DecisionInputs(NamedTuple):
-    """The test examples and the answers of the runs to compare.
+    """The test examples and the answers of the runs to compare."""
 
-    Attributes:
-        labels: classes, int64[n]; n > 0.
-        champion: None if there is none yet.
-        reference: a second run to compare with; None for none, or if it is the champion.
-        objections: reasons against the challenger besides its answers, such as a failed check of its data.
-    """
-
-    labels: Classes
+    labels: Classes  # int64[n]; n > 0
     class_names: tuple[str, ...]
     challenger: Contestant
     champion: Contestant | None
-    reference: Contestant | None
-    objections: tuple[str, ...] = ()
+    reference: Contestant | None  # a second run to compare with; None also if it is the champion
+    objections: tuple[str, ...] = ()  # against the challenger besides its answers, such as a failed check of its data
 
 
 class CriterionResult(Record):
-    """The result of one criterion of a decision.
-
-    Attributes:
-        test: the criterion: a setting of the policy, better_than_guessing, or objection.
-        against: the run that the challenger is compared with; None if with none.
-        value: that was measured.
-        threshold: that the policy requires.
-        text: the result as a sentence.
-    """
+    """The result of one criterion of a decision."""
 
     test: Test
-    against: str | None
-    value: float
+    against: str | None  # the run that the challenger is compared with
+    value: float  # measured
     threshold: float
     passed: bool
-    text: str
+    text: str  # the result as a sentence
 
 
 class Decision(NamedTuple):
@@ -87,8 +72,7 @@ def decide(inputs: DecisionInputs, policy: Policy) -> Decision:
       significant (McNemar's exact test of the examples that only one of the two answers correctly).
     - No class loses more recall than the policy allows, compared with the same runs.
 
-    Raises:
-        ValueError: there are no examples, or another number of answers than examples.
+    Raises ValueError if there are no examples, or another number of answers than examples.
     """
     labels = inputs.labels
     opponents = [run for run in (inputs.champion, inputs.reference) if run]

@@ -39,37 +39,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RetrainConfig:
-    """The configuration of a retraining.
+    """The configuration of a retraining."""
 
-    Attributes:
-        options: the sources and how they are preprocessed.
-        config: of the challenger's training.
-        warm_start: start training from the champion's parameters, if there is a champion.
-        baseline: id of the data set to measure drift from, or a prefix; None for the champion's.
-    """
-
-    options: DatasetConfig
-    config: TrainingConfig
-    warm_start: bool
+    dataset: DatasetConfig
+    training: TrainingConfig
+    warm_start: bool  # start training from the champion's parameters, if there is a champion
     policy: Policy
     checks: dict[str, CheckSettings]
-    baseline: str | None
+    baseline: str | None  # id of the data set to measure drift from, or a prefix; None for the champion's
     slicings: "Slicings"
-    saving: CheckpointPolicy
+    checkpoints: CheckpointPolicy
     why: str
 
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """The result of a retraining.
-
-    Attributes:
-        outcome: promoted or kept; unchanged if the same inputs were decided before.
-        entry: of the decision, whether new or earlier.
-    """
+    """The result of a retraining; it is unchanged if the same inputs were decided before."""
 
     outcome: Literal["promoted", "kept", "unchanged"]
-    entry: Entry
+    entry: Entry  # of the decision, whether new or earlier
     history: History
     data: Dataset
 
@@ -86,7 +74,7 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
         EngineFailed: the Beam engine failed.
     """
     history = load_history_and_repair_pointer(context.workspace)
-    data = preprocess_stage(context, _expand_patterns(config.options), log)
+    data = preprocess_stage(context, _expand_patterns(config.dataset), log)
     inputs = _digest_inputs(data, config)
     earlier = next((entry for entry in reversed(history) if entry.inputs == inputs), None)
     # rejected data are validated again if the champion changed: they may have drifted only from the earlier one's
@@ -106,16 +94,16 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
     find_reference(context.workspace, history, data, config.policy)  # errors are raised before training, not after
     _validate(context, data, config, history, inputs, log)
     check_table_sizes(data.manifest)
-    [run] = train_stage(context, data, [training], False, config.saving, log)
+    [run] = train_stage(context, data, [training], False, config.checkpoints, log)
     evaluate_stage(context, data, [run], config.slicings, log)
     with log.timed("decide"):
         entry = _decide(context, data, run, config, history, inputs)
     return RetrainResult(entry.outcome, entry, History((*history, entry)), data)
 
 
-def _expand_patterns(options: DatasetConfig) -> DatasetConfig:
+def _expand_patterns(config: DatasetConfig) -> DatasetConfig:
     """Replace patterns such as incoming/* by the paths that match them now, sorted."""
-    return replace(options, datasets=tuple(path for name in options.datasets for path in _expand(name)))
+    return replace(config, datasets=tuple(path for name in config.datasets for path in _expand(name)))
 
 
 def _expand(name: str) -> list[str]:
@@ -130,7 +118,7 @@ def _expand(name: str) -> list[str]:
 def _digest_inputs(data: Dataset, config: RetrainConfig) -> str:
     """Return the SHA-256 of all inputs but the champion, which the retraining itself may replace."""
     checks = {name: settings.model_dump() for name, settings in sorted(config.checks.items())}
-    inputs = [data.digest, config.config.digest, config.warm_start, config.policy.digest, checks, config.baseline]
+    inputs = [data.digest, config.training.digest, config.warm_start, config.policy.digest, checks, config.baseline]
     versions = [version("backbeam"), STREAMS_VERSION, version("tensorflow")]
     return hashlib.sha256(json.dumps([*inputs, *versions]).encode()).hexdigest()
 
@@ -189,9 +177,9 @@ def _validate_one(context: StageContext, data: Dataset, config: RetrainConfig, h
 def _training_config(config: RetrainConfig, history: History) -> TrainingConfig:
     champion = history.champion
     if not config.warm_start or champion is None:
-        return config.config
+        return config.training
     start = WarmStart(run_id=champion.run_id, sha256=champion.parameters.sha256)
-    return config.config.model_copy(update={"warm_start": start})
+    return config.training.model_copy(update={"warm_start": start})
 
 
 def _decide(
