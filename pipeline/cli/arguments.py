@@ -9,7 +9,7 @@ _SCHEME_CHARACTERS = string.ascii_letters + string.digits + "+.-"
 
 
 def refuse_secrets(arguments: list[str]) -> None:
-    """Raise BadUsage, without repeating it, for a URI that may carry a secret: records and messages repeat arguments."""
+    """Raise BadUsage, which does not repeat it, for a URI that may carry a secret: records repeat arguments."""
     for argument in arguments:
         for word in argument.replace(",", " ").split():
             scheme = _find_scheme_with_secret(word)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.cli.output import CommandOutput, OutputPart, Sheet
-from pipeline.cli.run_output import describe_run, format_accuracies, format_agreement, format_interval
+from pipeline.cli.run_output import describe_run, format_accuracies, format_accuracy, format_agreement
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, RunComparison, RunList, RunSummary, changed_settings
 from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.significance import PairedComparison
@@ -40,8 +40,8 @@ def _build_run_json(run: RunRecord, evaluation: EvaluationRecord | None) -> dict
 
 def _build_run_row(summary: RunSummary) -> tuple[str, ...]:
     run = summary.run
-    test = summary.evaluation.test_result() if summary.evaluation else None
-    figures = (format_percent(test.accuracy), format_interval(test)) if test else ("not evaluated", "")
+    evaluation = summary.evaluation
+    figures = format_accuracy(evaluation.test_result()) if evaluation else ("not evaluated", "")
     return run.run_id, *figures, format_minute(run.finished)
 
 
@@ -79,8 +79,8 @@ def _build_classes_sheet(details: EvaluatedRun) -> Sheet:
             str(row["label"]),
             row["class_name"],
             *(format_percent(row[name]) for name in ("precision", "recall", "f1")),
-            f"{row['support']:,}",
-            f"{row['num_predicted']:,}",
+            row["support"],
+            row["num_predicted"],
         )
         for row in details.rows("classes", "test")
     ]
@@ -114,10 +114,8 @@ def _build_splits_sheet(comparison: RunComparison) -> Sheet:
     rows = [
         (
             first.split,
-            format_percent(first.accuracy),
-            format_interval(first),
-            format_percent(second.accuracy),
-            format_interval(second),
+            *format_accuracy(first),
+            *format_accuracy(second),
             format_points(second.accuracy - first.accuracy),
             f"{first.loss:.4f}",
             f"{second.loss:.4f}",
