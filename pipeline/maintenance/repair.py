@@ -1,7 +1,6 @@
 """Repair a workspace: rebuild its damaged files from their sources and replace them if the bytes are the recorded ones.
 
-A lost or damaged record is not repaired, because nothing else says what its files should be: `findings.REMEDIES` says
-what the user has to do.
+Records are not repaired, because nothing else says what they should be; see `findings.REMEDIES`.
 """
 
 from collections.abc import Callable

@@ -54,10 +54,9 @@ def repair_dataset(workspace: Place, dataset_id: str, faulty: set[str], scratch:
 
 def repair_validation(workspace: Place, dataset_id: str, faulty: set[str], scratch: Path) -> list[Place]:
     """Validate the data set again with the recorded checks, and replace the table of results."""
-    folder = workspace / "datasets" / dataset_id
-    manifest, digest = check_dataset(folder)
-    record = load_validation(workspace, dataset_id, digest)
-    write_results(scratch, Dataset(folder, manifest, digest), record.checks, _find_baseline(workspace, record))
+    dataset = _load_dataset(workspace, dataset_id)
+    record = load_validation(workspace, dataset_id, dataset.digest)
+    write_results(scratch, dataset, record.checks, _find_baseline(workspace, record))
     target = table_folder(workspace, dataset_id)
     return _replace_recorded_files(_pair_files([record.table], target, table_folder(scratch, dataset_id)), faulty)
 

@@ -50,12 +50,10 @@ def verify(scope: VerifyScope) -> VerifyResult:
     items = take_inventory(scope)
     checked = list[Fault | CheckedItem]()
 
-    def fraction_done() -> float:
-        return len(checked) / max(1, len(items))
-
-    with show_progress("verify", len(items), "files", fraction_done, poll_interval(workspace)):
+    interval = poll_interval(workspace)
+    with show_progress("verify", len(items), "files", lambda: len(checked) / max(1, len(items)), interval):
         for item in items:
-            checked.append(_check_item(item))
+            checked.append(check_expected(item) if isinstance(item, ExpectedFile) else item)
     checked.extend(_find_unnamed_tables(scope, items))
     faults = {str(item.path): item for item in checked if isinstance(item, Fault)}
     intact = [item for item in checked if isinstance(item, CheckedItem)]
@@ -67,12 +65,6 @@ def verify(scope: VerifyScope) -> VerifyResult:
         faults=tuple(faults[path] for path in sorted(faults)),
         leftovers=tuple(list_stale_files(workspace)) if isinstance(workspace, Path) and scope.owner is None else (),
     )
-
-
-def _check_item(item: Item) -> Fault | CheckedItem:
-    if not isinstance(item, ExpectedFile):
-        return item
-    return check_expected(item) or CheckedItem(item.path, item.info.num_bytes)
 
 
 def _find_unnamed_tables(scope: VerifyScope, items: Iterable[Item]) -> Iterator[Fault]:

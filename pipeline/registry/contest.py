@@ -1,7 +1,6 @@
 """Contests: a run's answers to the test split of a data set, which decisions compare.
 
-For the run's own data set they are read from its evaluation. For another data set the model predicts them
-(`beam_job.answer_test_split`); they are stored in registry/contests/DATASET_ID/RUN_ID, the record last.
+For a data set that is not the run's own, they are stored in registry/contests/DATASET_ID/RUN_ID, the record last.
 """
 
 from typing import Literal
@@ -15,7 +14,7 @@ from pipeline.evaluate.evaluation_record import EVALUATION_NAME
 from pipeline.evaluate.table_reader import ANSWER_COLUMNS, read_answers, sort_by_example
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest, load_manifest
-from pipeline.storage.files import make_empty_folder, read_record_bytes, remove_on_failure
+from pipeline.storage.files import make_empty_folder, remove_on_failure
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
 from pipeline.storage.tables import decode_table
@@ -93,7 +92,7 @@ def write_contest(context: StageContext, dataset: Dataset, run: RunRecord, folde
 def load_contest(folder: Place) -> ContestRecord:
     """Load the record of a run's answers; raises CorruptArtefact if it is corrupt or belongs in another folder."""
     path = folder / CONTEST_NAME
-    record = ContestRecord.from_json(read_record_bytes(path), path)
+    record = ContestRecord.load(path)
     if (record.dataset_id, record.run_id) != (folder.parent.name, folder.name):
         raise CorruptArtefact(f"{path} is of {record.run_id} on {record.dataset_id}: delete {folder}")
     return record

@@ -170,12 +170,10 @@ def read_entries(workspace: Place) -> Iterator[Entry]:
 
 
 def _load_pointer(workspace: Place) -> Champion | None:
-    path = champion_path(workspace)
     try:
-        data = read_record_bytes(path)
+        return Champion.load(champion_path(workspace))
     except FileNotFoundError:
         return None
-    return Champion.from_json(data, path)
 
 
 def find_champion(workspace: Place) -> Champion:

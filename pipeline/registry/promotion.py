@@ -118,20 +118,25 @@ def append_decision(
     """Decide about a challenger and append the entry of the decision; raises as `find_reference` and `load_answers`."""
     objections = (*find_data_faults(context.workspace, data), *objections)
     decision = _decide(context, history, data, run, policy, objections)
-    return append_entry(
+    return append_entry_about(
         context.workspace,
         history,
-        next_champion(history, run) if decision.promote else None,
+        data,
+        policy,
+        promoted=next_champion(history, run) if decision.promote else None,
         run_id=run.run_id,
-        dataset_id=data.manifest.dataset_id,
-        dataset_digest=data.digest,
         num_examples=decision.num_examples,
         num_correct=decision.num_correct,
         findings=decision.findings,
         reasons=decision.reasons,
-        policy=policy,
         **fields,
     )
+
+
+def append_entry_about(workspace: Place, history: History, data: Dataset, policy: Policy, **fields: Any) -> Entry:
+    """Append an entry about a data set whose other fields are given; raises as `append_entry`."""
+    about: dict[str, Any] = {"dataset_id": data.manifest.dataset_id, "dataset_digest": data.digest, "policy": policy}
+    return append_entry(workspace, history, **about, **fields)
 
 
 def _decide(

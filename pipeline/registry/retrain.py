@@ -1,7 +1,6 @@
 """Retraining: preprocess, validate, train and evaluate a challenger, and decide whether it replaces the champion.
 
-Stages skip what is complete, so a retraining that was interrupted can be repeated. The decision is an entry of the
-registry's history. Inputs (data, configuration, policy) that were decided before are not decided again.
+It can be repeated: complete stages are skipped, and inputs that were decided before are not decided again.
 """
 
 import hashlib
@@ -25,9 +24,9 @@ from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_
 from pipeline.preprocess.validation_config import CheckSettings, check_validation, is_validated
 from pipeline.progress import show_message
 from pipeline.registry.contest import check_fits
-from pipeline.registry.history import Entry, History, append_entry, load_history_and_repair_pointer
+from pipeline.registry.history import Entry, History, load_history_and_repair_pointer
 from pipeline.registry.policy import Policy
-from pipeline.registry.promotion import append_decision, find_data_faults, find_reference
+from pipeline.registry.promotion import append_decision, append_entry_about, find_data_faults, find_reference
 from pipeline.storage.places import is_remote
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_record import RunRecord, check_run
@@ -75,8 +74,8 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
     """
     history = load_history_and_repair_pointer(context.workspace)
     data = preprocess_stage(context, _expand_patterns(config.dataset), log)
-    inputs = _digest_inputs(data, config)
-    earlier = next((entry for entry in reversed(history) if entry.inputs == inputs), None)
+    fields = {"action": "retrain", "inputs": _digest_inputs(data, config), "why": config.why}  # of the entry
+    earlier = next((entry for entry in reversed(history) if entry.inputs == fields["inputs"]), None)
     # rejected data are validated again if the champion changed: they may have drifted only from the earlier one's
     if earlier and (earlier.run_id or earlier.champion == history.champion):
         if earlier.run_id is None:
@@ -92,12 +91,12 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
         if training.warm_start:
             complete_config(data, training).check_start(champion.config.layers)
     find_reference(context.workspace, history, data, config.policy)  # errors are raised before training, not after
-    _validate(context, data, config, history, inputs, log)
+    _validate(context, data, config, history, fields, log)
     check_table_sizes(data.manifest)
     [run] = train_stage(context, data, [training], False, config.checkpoints, log)
     evaluate_stage(context, data, [run], config.slicings, log)
     with log.timed("decide"):
-        entry = _decide(context, data, run, config, history, inputs)
+        entry = _decide(context, data, run, config, history, fields)
     return RetrainResult(entry.outcome, entry, History((*history, entry)), data)
 
 
@@ -124,7 +123,7 @@ def _digest_inputs(data: Dataset, config: RetrainConfig) -> str:
 
 
 def _validate(
-    context: StageContext, data: Dataset, config: RetrainConfig, history: History, inputs: str, log: StageLog
+    context: StageContext, data: Dataset, config: RetrainConfig, history: History, fields: dict[str, Any], log: StageLog
 ) -> None:
     """Validate the data set and, if it is joint, each part that the champion was not trained on.
 
@@ -134,18 +133,8 @@ def _validate(
         try:
             _validate_one(context, dataset, config, history, log)
         except BadInput:
-            append_entry(
-                context.workspace,
-                history,
-                action="retrain",
-                run_id=None,
-                dataset_id=data.manifest.dataset_id,
-                dataset_digest=data.digest,
-                inputs=inputs,
-                reasons=find_data_faults(context.workspace, dataset),
-                policy=config.policy,
-                why=config.why,
-            )
+            reasons = find_data_faults(context.workspace, dataset)
+            append_entry_about(context.workspace, history, data, config.policy, run_id=None, reasons=reasons, **fields)
             raise
 
 
@@ -183,20 +172,18 @@ def _training_config(config: RetrainConfig, history: History) -> TrainingConfig:
 
 
 def _decide(
-    context: StageContext, data: Dataset, run: RunRecord, config: RetrainConfig, history: History, inputs: str
+    context: StageContext,
+    data: Dataset,
+    run: RunRecord,
+    config: RetrainConfig,
+    history: History,
+    fields: dict[str, Any],
 ) -> Entry:
     show_message("decide: working")
-    fields: dict[str, Any] = {"action": "retrain", "inputs": inputs, "why": config.why}
     if history.champion and history.champion.run_id == run.run_id:
-        return append_entry(
-            context.workspace,
-            history,
-            run_id=run.run_id,
-            dataset_id=data.manifest.dataset_id,
-            dataset_digest=data.digest,
-            reasons=("these data and this configuration give the champion itself",),
-            policy=config.policy,
-            **fields,
+        reasons = ("these data and this configuration give the champion itself",)
+        return append_entry_about(
+            context.workspace, history, data, config.policy, run_id=run.run_id, reasons=reasons, **fields
         )
     objections: tuple[str, ...] = ()
     if run.run_id in history.rolled_back():

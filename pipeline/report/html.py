@@ -1,7 +1,6 @@
-"""Render pages from Jinja2 templates with autoescape.
+"""Render pages, one file each, from Jinja2 templates with autoescape; style and script are inlined.
 
-A page is one file: its style and script are package data and are inlined. The Content-Security-Policy allows these two
-by their digests, so injected scripts do not run and the page fetches nothing.
+The Content-Security-Policy allows these two by their digests: injected scripts do not run and nothing is fetched.
 """
 
 import base64

@@ -12,11 +12,10 @@ from model.recipes import TrainingConfig
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
 from pipeline.evaluate.metrics import wilson
 from pipeline.preprocess.manifest import Manifest, load_manifest
-from pipeline.report.backprop_inspector import build_inspector
+from pipeline.report.backprop_inspector import Layers, build_inspector, read_layers
 from pipeline.report.curves import agreement_curve, calibration_chart, learning_charts
 from pipeline.report.dataset_inspection import class_title, statistics
 from pipeline.report.example_selection import ShownExample, read_examples, read_predictions, select_mixed
-from pipeline.report.parameters import Layers, read_layers
 from pipeline.report.reproduce_command import describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
 from pipeline.train.mistakes import worst_mistakes
