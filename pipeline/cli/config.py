@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RECIPE = "article-manual"
 # Their keys: fields of `TrainingConfig`; names of checks, with fields of `CheckSettings`; names of slices that the user
-# chooses, see `pipeline.evaluate.slices`; fields of `Policy`.
+# chooses, see docs/tables.md; fields of `Policy`.
 TABLES = ("training", "validation", "slices", "promotion")
 MOST_BYTES = 2**16
 MOST_DOTS = 100  # in a line, outside of strings and comments: tomllib takes O(n^2) memory for a key of n parts

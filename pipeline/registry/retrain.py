@@ -64,13 +64,9 @@ class RetrainResult:
 def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> RetrainResult:
     """Train a challenger on the current sources, compare it with the champion, and append the decision to the history.
 
-    The process must hold the lock of the workspace.
-
-    Raises:
-        BadInput: a source is missing or damaged, the data fail a check (which is entered in the history, once), do not
-            fit the champion, or are too large for the tables of an evaluation.
-        CorruptArtefact: a file does not match its record.
-        EngineFailed: the Beam engine failed.
+    The process must hold the lock of the workspace. Raises BadInput if a source is missing or damaged, or the data fail
+    a check (which is entered in the history, once), do not fit the champion, or are too large for the tables of an
+    evaluation; CorruptArtefact if a file does not match its record; and EngineFailed.
     """
     history = load_history_and_repair_pointer(context.workspace)
     data = preprocess_stage(context, _expand_patterns(config.dataset), log)
@@ -84,11 +80,13 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
                 f"changed: {'; '.join(earlier.reasons)}"
             )
         return RetrainResult("unchanged", earlier, history, data)
-    training = _training_config(config, history)
+    training = config.training
     if history.champion:
         champion = check_run(context.workspace, context.workspace / history.champion.folder)
         check_fits(context.workspace, data.manifest, champion)
-        if training.warm_start:
+        if config.warm_start:
+            start = WarmStart(run_id=champion.run_id, sha256=history.champion.parameters.sha256)
+            training = training.model_copy(update={"warm_start": start})
             complete_config(data, training).check_start(champion.config.layers)
     find_reference(context.workspace, history, data, config.policy)  # errors are raised before training, not after
     _validate(context, data, config, history, fields, log)
@@ -161,14 +159,6 @@ def _validate_one(context: StageContext, data: Dataset, config: RetrainConfig, h
             return
     default = None if is_own or champion is None else champion.dataset_id
     validate_stage(context, data, config.checks, find_baseline(context.workspace, config.baseline or default), log)
-
-
-def _training_config(config: RetrainConfig, history: History) -> TrainingConfig:
-    champion = history.champion
-    if not config.warm_start or champion is None:
-        return config.training
-    start = WarmStart(run_id=champion.run_id, sha256=champion.parameters.sha256)
-    return config.training.model_copy(update={"warm_start": start})
 
 
 def _decide(

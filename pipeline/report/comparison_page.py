@@ -32,9 +32,5 @@ def build_comparison_page(evaluated: Sequence[EvaluatedRun]) -> dict[str, Any]:
 def _compare(first: EvaluatedRun, other: EvaluatedRun) -> dict[str, Any]:
     [test] = other.rows("evaluations", SPLIT)
     against_first = None if other is first else compare_outcomes(first, other)
-    return {
-        "run": other.run,
-        "test": test,
-        "against_first": against_first,
-        "reproduction": describe_reproduction(other),
-    }
+    reproduction = describe_reproduction(other)
+    return {"run": other.run, "test": test, "against_first": against_first, "reproduction": reproduction}

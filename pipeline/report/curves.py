@@ -43,11 +43,7 @@ def calibration_chart(bins: Sequence[Row]) -> Chart:
 
 
 def agreement_curve(rows: list[Row]) -> dict[str, Any]:
-    """Return the agreement of the manual and the autodiff step, from the rows of the table `gradient_agreement`.
-
-    `in_lockstep` tells whether the run trained two networks, one by each step; `chart` shows their difference over the
-    steps, if there is more than one value.
-    """
+    """Return whether a run trained a network by each step, and a chart of their drift if it has several values."""
     drifts = [row for row in rows if row["drift"] is not None]
     chart = None
     if len(drifts) > 1:

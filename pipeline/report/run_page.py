@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model.recipes import TrainingConfig
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
 from pipeline.evaluate.metrics import wilson
 from pipeline.preprocess.manifest import Manifest, load_manifest
@@ -71,6 +70,7 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     results = evaluated.rows("evaluations")
     bins = evaluated.rows("calibration", SPLIT)
     steps = evaluated.rows("learning_curve")
+    settings = run.config.model_dump(mode="json", exclude_none=True).items()
     return {
         "run": run,
         "manifest": manifest,
@@ -89,7 +89,7 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
         "slicings": list(_slice_tables(evaluated.rows("slices", SPLIT))),
         "data": statistics(manifest),
         "agreement": agreement_curve(evaluated.rows("gradient_agreement")),
-        "settings": list(_settings(run.config)),
+        "settings": [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in settings],
         "digests": list(_digests(run, manifest)),
         "reproduction": describe_reproduction(evaluated),
         "inspector": build_inspector(run.config, manifest, layers, mixed),
@@ -151,11 +151,6 @@ def _slice_tables(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
             slices.sort(key=itemgetter("accuracy"))
         title = SLICING_TITLES.get(name, f"By {name}")
         yield {"title": title, "rows": slices[:MAX_SLICES], "num_left_out": len(slices[MAX_SLICES:])}
-
-
-def _settings(config: TrainingConfig) -> Iterator[tuple[str, str]]:
-    for name, value in config.model_dump(mode="json", exclude_none=True).items():
-        yield name, value if isinstance(value, str) else json.dumps(value)
 
 
 def _digests(run: RunRecord, manifest: Manifest) -> Iterator[tuple[str, str]]:
