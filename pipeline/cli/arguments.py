@@ -9,11 +9,7 @@ _SCHEME_CHARACTERS = string.ascii_letters + string.digits + "+.-"
 
 
 def refuse_secrets(arguments: list[str]) -> None:
-    """Refuse URIs that may carry a password, a signature or a token, since records and messages repeat arguments.
-
-    Raises:
-        BadUsage: a URI has USER@ or ?QUERY; the message does not repeat it.
-    """
+    """Raise BadUsage, which does not repeat it, for a URI that may carry a secret: records repeat arguments."""
     for argument in arguments:
         for word in argument.replace(",", " ").split():
             scheme = _find_scheme_with_secret(word)

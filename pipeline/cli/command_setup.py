@@ -21,11 +21,8 @@ def build_stage_context(
     cluster: Cluster | None = None,
     workers: int | None = None,
 ) -> StageContext:
-    """Return the settings of all stages; raises BadUsage if the device or an option for Beam is not allowed.
-
-    The object of Typer's context holds the options for Beam, which follow --.
-    """
-    arguments = add_workers(context.obj or (), workers)
+    """Return the settings of all stages; raises BadUsage if the device or an option for Beam is not allowed."""
+    arguments = add_workers(context.obj or (), workers)  # the object is the options for Beam, which follow --
     place = workspace.absolute()  # workers may run in another folder
     return StageContext(place, arguments, check_device(device), cluster)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RECIPE = "article-manual"
 # Their keys: fields of `TrainingConfig`; names of checks, with fields of `CheckSettings`; names of slices that the user
-# chooses, see `pipeline.evaluate.slices`; fields of `Policy`.
+# chooses, see docs/tables.md; fields of `Policy`.
 TABLES = ("training", "validation", "slices", "promotion")
 MOST_BYTES = 2**16
 MOST_DOTS = 100  # in a line, outside of strings and comments: tomllib takes O(n^2) memory for a key of n parts
@@ -34,8 +34,7 @@ _TEXTS_AND_COMMENTS = re.compile(
 def resolve_training(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
     """Return a training configuration: the recipe, overridden by the file, overridden by the flags that are not None.
 
-    Raises:
-        BadUsage: the file cannot be read, or a setting is unknown or not allowed.
+    Raises BadUsage if the file cannot be read, or a setting is unknown or not allowed.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     tables = read_tables(file)

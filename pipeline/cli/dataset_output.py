@@ -22,8 +22,7 @@ def build_dataset_output(
         "num_examples": {name: split.num_examples for name, split in manifest.splits.items()},
         "num_rejected": manifest.num_rejected,
         "parts": [part.dataset_id for part in manifest.parts],
-        "seconds": round_seconds(log),
-        "skipped": log.skipped,
+        **build_log_json(log),
         "paths": {"workspace": str(workspace), "dataset": str(dataset.folder)},
     }
     splits = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
@@ -59,13 +58,7 @@ def build_inspection_output(workspace: Place, inspection: Inspection) -> Command
 
 def _build_splits_sheet(statistics: dict[str, Any]) -> Sheet:
     rows = [
-        (
-            name,
-            f"{split['num_examples']:,}",
-            f"{split['num_shards']:,}",
-            f"{split['pixel_mean']:.2f}",
-            f"{split['pixel_std']:.2f}",
-        )
+        (name, split["num_examples"], split["num_shards"], f"{split['pixel_mean']:.2f}", f"{split['pixel_std']:.2f}")
         for name, split in statistics.items()
     ]
     return Sheet(("split", "#examples", "#shards", "#pixel mean", "#pixel std"), rows)
@@ -76,7 +69,7 @@ def _build_classes_sheet(inspection: Inspection) -> Sheet:
     rows = []
     for label, name in enumerate(inspection.dataset.manifest.class_names):
         counts = [split["classes"][label] for split in splits.values()]
-        cells = [cell for count in counts for cell in (f"{count['num_examples']:,}", format_percent(count["share"]))]
+        cells = [cell for count in counts for cell in (count["num_examples"], format_percent(count["share"]))]
         rows.append((str(label), name, *cells))
     return Sheet(("#label", "class", *(heading for split in splits for heading in (f"#{split}", "#share"))), rows)
 
@@ -116,9 +109,12 @@ def format_validation_line(workspace: Place, record: ValidationRecord) -> str:
     return f"checks  {summary or 'none'}: {table_folder(workspace, record.dataset_id)}"
 
 
-def round_seconds(log: StageLog) -> dict[str, float]:
-    """Return the seconds of each stage, rounded to milliseconds."""
-    return {stage: round(seconds, 3) for stage, seconds in log.seconds.items()}
+def build_log_json(log: StageLog) -> dict[str, Any]:
+    """Return the seconds of each stage, rounded to milliseconds, and the stages that were skipped."""
+    return {
+        "seconds": {stage: round(seconds, 3) for stage, seconds in log.seconds.items()},
+        "skipped": log.skipped,
+    }
 
 
 def format_times(log: StageLog) -> str:

@@ -11,7 +11,7 @@ from model.errors import CorruptArtefact
 from pipeline.cli.command_setup import existing_workspace, refuse_beam_options
 from pipeline.cli.config import resolve_evaluation
 from pipeline.cli.options import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workspace
-from pipeline.cli.process_options import LockOptions, OutputOptions
+from pipeline.cli.process_options import OutputOptions, ProcessOptions
 from pipeline.context import quiet_imports
 from pipeline.preprocess.provenance import make_absolute
 from pipeline.storage.cleanup import refuse_links
@@ -44,42 +44,41 @@ def verify(
     workspace: Workspace = DEFAULT_WORKSPACE,
     repair: Annotated[bool, typer.Option("--repair", help="Make what is bad again, from its sources.")] = False,
     slices: TrustedSlices = None,
-    lock: LockOptions,
-    output: OutputOptions,
+    process: ProcessOptions,
 ) -> None:
     """Check every file of a workspace against its record; exit code 4 if one is not what it should be."""
     from pipeline.cli.maintenance_output import build_verify_output
     from pipeline.maintenance import verify
 
-    output.configure_messages()
+    process.configure_messages()
     refuse_beam_options(context)
     scope = verify.find_scope(existing_workspace(path or workspace).absolute())
     refuse_links(scope.workspace)
     if repair:
-        _repair(scope, resolve_evaluation(None, slices), lock, output)
+        _repair(scope, resolve_evaluation(None, slices), process)
         return
-    with _lock_if_writable(scope.workspace, lock):
+    with _lock_if_writable(scope.workspace, process):
         result = verify.verify(scope)
-    output.print_result(*build_verify_output(result))
+    process.print_result(*build_verify_output(result))
     if result.faults:
         raise CorruptArtefact(f"{len(result.faults)} files are not what they should be, the first: {result.faults[0]}")
 
 
-def _lock_if_writable(workspace: Place, lock: LockOptions) -> AbstractContextManager[None]:
+def _lock_if_writable(workspace: Place, process: ProcessOptions) -> AbstractContextManager[None]:
     """Lock the workspace, since files that another process is writing look damaged; not on a read-only file system."""
     if isinstance(workspace, Path) and not access(workspace, W_OK):
         return nullcontext()
-    return lock.acquire(workspace, clears=False)
+    return process.lock(workspace, clears=False)
 
 
-def _repair(scope: "VerifyScope", trusted: "Slicings", lock: LockOptions, output: OutputOptions) -> None:
+def _repair(scope: "VerifyScope", trusted: "Slicings", process: ProcessOptions) -> None:
     from pipeline.cli.maintenance_output import build_repair_output
 
-    with lock.acquire(scope.workspace):
+    with process.lock(scope.workspace):
         with quiet_imports():
             from pipeline.maintenance import repair
         result = repair.repair(scope, trusted)
-    output.print_result(*build_repair_output(result))
+    process.print_result(*build_repair_output(result))
     failure = repair.failure_of(result)
     if failure:
         raise failure

@@ -14,11 +14,8 @@ from typer.models import OptionInfo
 def flatten_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command that takes the fields of dataclasses of options, in their order, in place of the dataclasses.
 
-    Each field is an `Annotated[..., typer.Option(...)]` with a default. The help shows the options of a dataclass
-    with an attribute HEADING below it.
-
-    Raises:
-        ValueError: two options have the same name.
+    Each field is an `Annotated[..., typer.Option(...)]` with a default; the help shows the options of a dataclass with
+    an attribute HEADING below it. Raises ValueError if two options have the same name.
     """
     parameters = inspect.signature(command, eval_str=True).parameters.values()
     groups: dict[str, Any] = {

@@ -15,17 +15,11 @@ from pipeline.progress import escape_control_characters, escape_to_one_line
 
 
 class Sheet(NamedTuple):
-    """A table of results.
+    """A table of results."""
 
-    Attributes:
-        headings: of the columns; a # before one is not printed, and aligns the column to the right, for numbers.
-        rows: a cell for each column.
-        title: printed above the table; empty for none.
-    """
-
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    title: str = ""
+    headings: Sequence[str]  # a # before one is not printed, and aligns the column to the right, for numbers
+    rows: Sequence[Sequence[str | int]]  # integers are printed with commas between thousands
+    title: str = ""  # printed above the table
 
 
 OutputPart: TypeAlias = str | Sheet
@@ -59,7 +53,7 @@ def format_plain_text(part: OutputPart) -> str:
     """Return a line, or a table as aligned text without colours or rules."""
     if isinstance(part, str):
         return escape_control_characters(part)
-    rows = [[escape_to_one_line(cell) for cell in row] for row in part.rows]
+    rows = [list(map(_format_cell, row)) for row in part.rows]
     columns = list(zip([heading.removeprefix("#") for heading in part.headings], *rows, strict=True))
     aligns = [str.rjust if heading.startswith("#") else str.ljust for heading in part.headings]
     widths = [max(map(len, column)) for column in columns]
@@ -78,5 +72,9 @@ def _build_rich_table(sheet: Sheet) -> Table:
         is_first = not table.columns
         table.add_column(Text(heading.removeprefix("#")), justify=justify, overflow="fold", no_wrap=is_first)
     for row in sheet.rows:
-        table.add_row(*(Text(escape_to_one_line(cell)) for cell in row))
+        table.add_row(*(Text(_format_cell(cell)) for cell in row))
     return table
+
+
+def _format_cell(cell: str | int) -> str:
+    return escape_to_one_line(cell) if isinstance(cell, str) else f"{cell:,}"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.cli.output import CommandOutput, OutputPart, Sheet
-from pipeline.cli.run_output import describe_run, format_accuracies, format_agreement, format_interval
+from pipeline.cli.run_output import describe_run, format_accuracies, format_accuracy, format_agreement
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, RunComparison, RunList, RunSummary, changed_settings
 from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.significance import PairedComparison
@@ -40,8 +40,8 @@ def _build_run_json(run: RunRecord, evaluation: EvaluationRecord | None) -> dict
 
 def _build_run_row(summary: RunSummary) -> tuple[str, ...]:
     run = summary.run
-    test = summary.evaluation.test_result() if summary.evaluation else None
-    figures = (format_percent(test.accuracy), format_interval(test)) if test else ("not evaluated", "")
+    evaluation = summary.evaluation
+    figures = format_accuracy(evaluation.test_result()) if evaluation else ("not evaluated", "")
     return run.run_id, *figures, format_minute(run.finished)
 
 
@@ -79,16 +79,12 @@ def _build_classes_sheet(details: EvaluatedRun) -> Sheet:
             str(row["label"]),
             row["class_name"],
             *(format_percent(row[name]) for name in ("precision", "recall", "f1")),
-            f"{row['support']:,}",
-            f"{row['num_predicted']:,}",
+            row["support"],
+            row["num_predicted"],
         )
-        for row in _select_test_classes(details)
+        for row in details.rows("classes", "test")
     ]
     return Sheet(headings, rows, "classes of the test split")
-
-
-def _select_test_classes(details: EvaluatedRun) -> list[dict[str, Any]]:
-    return details.rows("classes", "test")
 
 
 def _format_setting(value: Any) -> str:
@@ -99,14 +95,13 @@ def build_comparison_output(comparison: RunComparison) -> CommandOutput:
     """Return the differences of two runs in predictions, recalls and settings; differences are B minus A."""
     first = comparison.first
     second = comparison.second
-    settings = comparison.differing_settings()
     result = {
         "first": _build_run_json(first.run, first.evaluation),
         "second": _build_run_json(second.run, second.evaluation),
         "test": comparison.comparison._asdict(),
-        "settings": {name: list(pair) for name, pair in settings.items()},
+        "settings": comparison.settings,
     }
-    rows = [(name, *map(_format_setting, pair)) for name, pair in settings.items()]
+    rows = [(name, *map(_format_setting, pair)) for name, pair in comparison.settings.items()]
     parts: list[OutputPart] = [f"A  {first.run.run_id}", f"B  {second.run.run_id}", ""]
     parts += [_build_splits_sheet(comparison), *_format_test_result(comparison.comparison), ""]
     parts += [_build_recalls_sheet(comparison), ""]
@@ -119,10 +114,8 @@ def _build_splits_sheet(comparison: RunComparison) -> Sheet:
     rows = [
         (
             first.split,
-            format_percent(first.accuracy),
-            format_interval(first),
-            format_percent(second.accuracy),
-            format_interval(second),
+            *format_accuracy(first),
+            *format_accuracy(second),
             format_points(second.accuracy - first.accuracy),
             f"{first.loss:.4f}",
             f"{second.loss:.4f}",
@@ -144,7 +137,7 @@ def _format_test_result(paired: PairedComparison) -> list[str]:
 
 
 def _build_recalls_sheet(comparison: RunComparison) -> Sheet:
-    pairs = zip(_select_test_classes(comparison.first), _select_test_classes(comparison.second), strict=True)
+    pairs = zip(*(one.rows("classes", "test") for one in (comparison.first, comparison.second)), strict=True)
     rows = [
         (
             str(first["label"]),

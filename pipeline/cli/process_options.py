@@ -35,7 +35,7 @@ class LockOptions:
         typer.Option("--if-locked", help="If another process works on the workspace: fail with code 6, or do nothing."),
     ] = IfLocked.fail
 
-    def acquire(self, workspace: Place, clears: bool = True) -> AbstractContextManager[None]:
+    def lock(self, workspace: Place, clears: bool = True) -> AbstractContextManager[None]:
         """Lock the workspace; with clears, remove temporary files that killed processes left."""
         return lock_workspace(workspace, self.wait, self.if_locked is IfLocked.skip, clears)
 
@@ -73,3 +73,8 @@ class OutputOptions(MessageOptions):
     def print_result(self, result: dict[str, Any], parts: Sequence[OutputPart]) -> None:
         """Print the result on standard output, as JSON or as text."""
         print_result(self.as_json, result, parts)
+
+
+@dataclass(frozen=True)
+class ProcessOptions(OutputOptions, LockOptions):
+    """The options of a command that locks its workspace, those of the lock first."""

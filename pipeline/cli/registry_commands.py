@@ -7,7 +7,7 @@ import typer
 from pipeline.cli import command_setup, options
 from pipeline.cli.config import resolve_evaluation, resolve_promotion, resolve_validation
 from pipeline.cli.output import print_result
-from pipeline.cli.process_options import LockOptions, OutputOptions
+from pipeline.cli.process_options import ProcessOptions
 from pipeline.cli.stage_options import CheckpointOptions, DatasetOptions, ImageOptions, RecipeOptions, TrainingOptions
 from pipeline.context import StageLog
 
@@ -34,8 +34,7 @@ def retrain(
     workers: options.Workers = None,
     slices: options.Slices = None,
     why: options.Why = "",
-    lock: LockOptions,
-    output: OutputOptions,
+    process: ProcessOptions,
 ) -> None:
     """Train a challenger on what the sources hold now; it becomes the champion if the policy says so.
 
@@ -46,25 +45,25 @@ def retrain(
     from pipeline.registry import retrain
     from pipeline.train.stage import check_machine
 
-    output.configure_messages()
+    process.configure_messages()
     command_setup.refuse_cluster()
     config = retrain.RetrainConfig(
-        options=dataset.to_config(images),
-        config=training.to_config(recipe),
+        dataset=dataset.to_config(images),
+        training=training.to_config(recipe),
         warm_start=warm_start,
         policy=resolve_promotion(recipe.config),
         checks=resolve_validation(recipe.config),
         baseline=baseline,
         slicings=resolve_evaluation(recipe.config, slices),
-        saving=checkpoints.to_policy(),
+        checkpoints=checkpoints.to_policy(),
         why=why,
     )
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
-    check_machine(stage_context, config.config)
+    check_machine(stage_context, config.training)
     log = StageLog()
-    with lock.acquire(workspace):
+    with process.lock(workspace):
         result = retrain.retrain(stage_context, config, log)
-    output.print_result(*build_retrain_output(workspace, result, log))
+    process.print_result(*build_retrain_output(workspace, result, log))
 
 
 def champion(
@@ -100,24 +99,23 @@ def promote(
     ] = False,
     why: options.Why = "",
     workers: options.Workers = None,
-    lock: LockOptions,
-    output: OutputOptions,
+    process: ProcessOptions,
 ) -> None:
     """Make a run the champion if it passes the policy; exit code 1 if it does not."""
     from pipeline.cli.registry_output import build_entry_output
     from pipeline.registry import promotion
     from pipeline.registry.history import resolve_run
 
-    output.configure_messages()
+    process.configure_messages()
     if force and not why:
         raise typer.BadParameter("--force needs --why: who reads the history wants to know")
     stage_context = command_setup.build_stage_context(
         context, command_setup.existing_workspace(workspace), workers=workers
     )
     policy = resolve_promotion(config)
-    with lock.acquire(workspace):
+    with process.lock(workspace):
         entry = promotion.promote(stage_context, resolve_run(stage_context.workspace, run), policy, force, why)
-    output.print_result(*build_entry_output(workspace, entry))
+    process.print_result(*build_entry_output(workspace, entry))
     if entry.outcome == "kept":
         raise typer.Exit(REFUSED)
 
@@ -131,18 +129,17 @@ def rollback(
         typer.Option("--to", min=1, max=2**31 - 1, metavar="VERSION", help="By default the champion before this one."),
     ] = None,
     why: options.Why = "",
-    lock: LockOptions,
-    output: OutputOptions,
+    process: ProcessOptions,
 ) -> None:
     """Make an earlier champion the champion again, one step back or to a version that `history` lists."""
     from pipeline.cli.registry_output import build_entry_output
     from pipeline.registry import promotion
 
-    output.configure_messages()
+    process.configure_messages()
     command_setup.refuse_beam_options(context)
-    with lock.acquire(command_setup.existing_workspace(workspace)):
+    with process.lock(command_setup.existing_workspace(workspace)):
         entry = promotion.rollback(workspace.absolute(), to, why)
-    output.print_result(*build_entry_output(workspace, entry))
+    process.print_result(*build_entry_output(workspace, entry))
 
 
 COMMANDS = (retrain, champion, history, promote, rollback)

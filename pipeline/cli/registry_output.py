@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from pipeline.cli.dataset_output import format_times, round_seconds
+from pipeline.cli.dataset_output import build_log_json, format_times
 from pipeline.cli.output import CommandOutput, Sheet
 from pipeline.cli.overview_output import format_minute, format_points
 from pipeline.context import StageLog
+from pipeline.progress import format_percent
 from pipeline.registry.history import Champion, Entry, History
 from pipeline.registry.retrain import RetrainResult
 from pipeline.storage.places import Place
@@ -38,7 +39,7 @@ def build_history_output(history: History) -> CommandOutput:
 
 def _build_entry_row(entry: Entry) -> tuple[str, ...]:
     what = f"{entry.action}: {_format_outcome(entry)}"
-    accuracy = "" if entry.accuracy is None else f"{100 * entry.accuracy:.2f} %"
+    accuracy = "" if entry.accuracy is None else format_percent(entry.accuracy)
     reasons = "; ".join(filter(None, (entry.why, *_find_reasons(entry))))
     return str(entry.number), format_minute(entry.when), what, entry.run_id or "no run", accuracy, entry.who, reasons
 
@@ -87,8 +88,7 @@ def build_retrain_output(workspace: Place, retrained: RetrainResult, log: StageL
         "findings": [finding.model_dump(mode="json") for finding in entry.findings],
         "before": entry.before,
         "champion": _build_champion_json(workspace, champion) if champion else None,
-        "seconds": round_seconds(log),
-        "skipped": log.skipped,
+        **build_log_json(log),
     }
     if retrained.outcome != "unchanged":
         return result, [*build_entry_output(workspace, entry)[1], format_times(log)]

@@ -7,7 +7,7 @@ import typer
 from pipeline.cli import command_setup, options
 from pipeline.cli.arguments import split_arguments
 from pipeline.cli.config import resolve_evaluation, resolve_validation
-from pipeline.cli.process_options import LockOptions, OutputOptions
+from pipeline.cli.process_options import ProcessOptions
 from pipeline.cli.stage_options import (
     CheckpointOptions,
     DatasetChoice,
@@ -34,8 +34,7 @@ def run(
     checkpoints: CheckpointOptions,
     workers: options.Workers = None,
     slices: options.Slices = None,
-    lock: LockOptions,
-    output: OutputOptions,
+    process: ProcessOptions,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
     from pipeline.cli.run_output import build_job_output, suggest_next_steps
@@ -43,7 +42,7 @@ def run(
     from pipeline.stages import JobConfig, run_job
     from pipeline.train.stage import check_machine
 
-    output.configure_messages()
+    process.configure_messages()
     config = JobConfig(
         dataset=dataset.to_config(images),
         training=training.to_configs(recipe, seeds),
@@ -58,12 +57,12 @@ def run(
     command_setup.refuse_remote_logs(workspace, tensorboard)
     check_machine(stage_context, config.training[0])
     log = StageLog()
-    with lock.acquire(workspace):
+    with process.lock(workspace):
         job = run_job(stage_context, config, log)
         rows = write_seeds(workspace, job.runs, job.evaluations) if seeds else []
     result, parts = build_job_output(workspace, job, rows, log)
-    steps = [] if output.quiet else suggest_next_steps(split_arguments(sys.argv[1:])[0], workspace, job.runs[0])
-    output.print_result(result, [*parts, *steps])
+    steps = [] if process.quiet else suggest_next_steps(split_arguments(sys.argv[1:])[0], workspace, job.runs[0])
+    process.print_result(result, [*parts, *steps])
 
 
 def preprocess(
@@ -75,24 +74,23 @@ def preprocess(
     config: options.ConfigFile = None,
     workers: options.Workers = None,
     images: ImageOptions,
-    lock: LockOptions,
-    output: OutputOptions,
+    process: ProcessOptions,
 ) -> None:
     """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
     from pipeline.cli.dataset_output import build_dataset_output
     from pipeline.preprocess.dataset import find_baseline
     from pipeline.preprocess.stage import preprocess_stage, validate_stage
 
-    output.configure_messages()
+    process.configure_messages()
     dataset_config = dataset.to_config(images)
     checks = resolve_validation(config)
     stage_context = command_setup.build_stage_context(context, workspace, workers=workers)
     log = StageLog()
-    with lock.acquire(workspace):
+    with process.lock(workspace):
         earlier = find_baseline(stage_context.workspace, baseline)
         data = preprocess_stage(stage_context, dataset_config, log)
         validation = validate_stage(stage_context, data, checks, earlier, log)
-    output.print_result(*build_dataset_output(workspace, data, validation, log))
+    process.print_result(*build_dataset_output(workspace, data, validation, log))
 
 
 def validate(
@@ -102,25 +100,24 @@ def validate(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     baseline: options.Baseline = None,
     config: options.ConfigFile = None,
-    lock: LockOptions,
-    output: OutputOptions,
+    process: ProcessOptions,
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
     from pipeline.cli.dataset_output import build_dataset_output, format_validation
     from pipeline.preprocess.dataset import find_baseline, find_dataset
     from pipeline.preprocess.stage import validate_stage
 
-    output.configure_messages()
+    process.configure_messages()
     command_setup.refuse_beam_options(context)
     checks = resolve_validation(config)
     stage_context = command_setup.build_stage_context(context, command_setup.existing_workspace(workspace))
     log = StageLog()
-    with lock.acquire(workspace):
+    with process.lock(workspace):
         earlier = find_baseline(stage_context.workspace, baseline)
         data = find_dataset(stage_context.workspace, dataset.name)
         validation = validate_stage(stage_context, data, checks, earlier, log)
     result, _ = build_dataset_output(workspace, data, validation, log)
-    output.print_result(result, format_validation(workspace, validation))
+    process.print_result(result, format_validation(workspace, validation))
 
 
 def train(
@@ -134,15 +131,14 @@ def train(
     device: options.Device = "auto",
     tensorboard: options.TensorBoard = False,
     checkpoints: CheckpointOptions,
-    lock: LockOptions,
-    output: OutputOptions,
+    process: ProcessOptions,
 ) -> None:
     """Train on a data set that `preprocess` built."""
     from pipeline.cli.run_output import build_runs_output, build_task_output
     from pipeline.preprocess.dataset import find_dataset
     from pipeline.train.stage import check_machine, train_as_worker_stage, train_stage
 
-    output.configure_messages()
+    process.configure_messages()
     command_setup.refuse_beam_options(context)
     configs = training.to_configs(recipe, seeds)
     command_setup.refuse_remote_logs(workspace, tensorboard)
@@ -152,14 +148,14 @@ def train(
     log = StageLog()
     if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace
         run_id = train_as_worker_stage(stage_context, find_dataset(workspace, dataset.name), configs[0], log)
-        output.print_result(*build_task_output(run_id, stage_context, log))
+        process.print_result(*build_task_output(run_id, stage_context, log))
         return
     if not cluster:
         check_machine(stage_context, configs[0])
-    with lock.acquire(workspace):
+    with process.lock(workspace):
         data = find_dataset(workspace, dataset.name)
         trained = train_stage(stage_context, data, configs, tensorboard, checkpoints.to_policy(), log)
-    output.print_result(*build_runs_output(workspace, trained, seeds is not None, log))
+    process.print_result(*build_runs_output(workspace, trained, seeds is not None, log))
 
 
 def evaluate(
@@ -170,8 +166,7 @@ def evaluate(
     config: options.ConfigFile = None,
     slices: options.Slices = None,
     workers: options.Workers = None,
-    lock: LockOptions,
-    output: OutputOptions,
+    process: ProcessOptions,
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
     from pipeline.cli.run_output import build_evaluation_output
@@ -179,14 +174,14 @@ def evaluate(
     from pipeline.registry.history import resolve_run
     from pipeline.train.run_lookup import find_run
 
-    output.configure_messages()
+    process.configure_messages()
     slicings = resolve_evaluation(config, slices)
     stage_context = command_setup.build_stage_context(context, workspace, workers=workers)
     log = StageLog()
-    with lock.acquire(command_setup.existing_workspace(workspace)):
+    with process.lock(command_setup.existing_workspace(workspace)):
         trained, data = find_run(workspace, resolve_run(workspace, run))
         [evaluation] = evaluate_stage(stage_context, data, [trained], slicings, log)
-    output.print_result(*build_evaluation_output(workspace, data.manifest, trained, evaluation, log))
+    process.print_result(*build_evaluation_output(workspace, data.manifest, trained, evaluation, log))
 
 
 COMMANDS = (run, preprocess, validate, train, evaluate)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from model.recipes import TrainingConfig
-from pipeline.cli.dataset_output import build_validation_json, format_times, format_validation_line, round_seconds
+from pipeline.cli.dataset_output import build_log_json, build_validation_json, format_times, format_validation_line
 from pipeline.cli.options import DEFAULT_WORKSPACE
 from pipeline.cli.output import CommandOutput, OutputPart, Sheet
 from pipeline.context import StageContext, StageLog
@@ -37,8 +37,7 @@ def _build_run_json(workspace: Place, run: RunRecord, log: StageLog) -> dict[str
         "seed": run.config.seed,
         "agreement": run.agreement.model_dump() if run.agreement else None,
         "finished": run.finished,
-        "seconds": round_seconds(log),
-        "skipped": log.skipped,
+        **build_log_json(log),
         "paths": {
             "dataset": str(workspace / "datasets" / run.dataset_id),
             "run": str(workspace / "runs" / run.run_id),
@@ -50,7 +49,7 @@ def _build_run_json(workspace: Place, run: RunRecord, log: StageLog) -> dict[str
 def build_task_output(run_id: str, context: StageContext, log: StageLog) -> CommandOutput:
     """Return the task of a worker of a cluster that is not the chief."""
     index = context.cluster.task_index if context.cluster else 0
-    result = {"run_id": run_id, "task_index": index, "seconds": round_seconds(log), "skipped": log.skipped}
+    result = {"run_id": run_id, "task_index": index, **build_log_json(log)}
     return result, [f"{run_id}: task {index} has done its share; the chief, task 0, writes the run"]
 
 
@@ -92,12 +91,11 @@ def _build_seeds_output(workspace: Place, job: JobResult, rows: list[dict[str, A
     result = {
         "runs": [_build_evaluation_json(workspace, *pair, log) for pair in zip(job.runs, job.evaluations, strict=True)],
         "seeds": {row["split"]: {name: value for name, value in row.items() if name != "split"} for row in rows},
-        "seconds": round_seconds(log),
-        "skipped": log.skipped,
+        **build_log_json(log),
     }
     test = next(row for row in rows if row["split"] == "test")
     cells = [
-        (str(run.config.seed), format_percent(accuracy), f"{first:,}")
+        (str(run.config.seed), format_percent(accuracy), first)
         for run, accuracy, first in zip(job.runs, test["accuracies"], test["first_1000_correct"], strict=True)
     ]
     parts: list[OutputPart] = [
@@ -127,21 +125,16 @@ def _format_folders(workspace: Place, dataset_id: str, heading: str, models: str
 def format_accuracies(evaluation: EvaluationRecord) -> list[OutputPart]:
     """Return the test accuracy, the classes that are never predicted, and a table of all splits."""
     test = evaluation.test_result()
-    percent = f"{format_percent(test.accuracy)} (95 % interval {format_interval(test)})"
-    parts: list[OutputPart] = [f"{test.num_correct:,} of {test.num_examples:,} test examples are right: {percent}"]
+    accuracy, interval = format_accuracy(test)
+    parts: list[OutputPart] = [
+        f"{test.num_correct:,} of {test.num_examples:,} test examples are right: {accuracy} (95 % interval {interval})"
+    ]
     if test.num_examples > test.first_1000_examples:
         parts.append(f"{test.first_1000_correct:,} of the first {test.first_1000_examples:,} are right")
     if test.never_predicted:
         parts.append(f"never answered: {', '.join(test.never_predicted)}")
     rows = [
-        (
-            result.split,
-            f"{result.num_correct:,}",
-            f"{result.num_examples:,}",
-            format_percent(result.accuracy),
-            format_interval(result),
-            f"{result.loss:.4f}",
-        )
+        (result.split, result.num_correct, result.num_examples, *format_accuracy(result), f"{result.loss:.4f}")
         for result in evaluation.results
     ]
     return [*parts, Sheet(("split", "#right", "#of", "#accuracy", "95 % interval", "#loss"), rows)]
@@ -158,9 +151,10 @@ def format_agreement(run: RunRecord) -> list[str]:
     ]
 
 
-def format_interval(result: SplitResult) -> str:
-    """Return the 95 % interval of the accuracy of a split."""
-    return f"{100 * result.accuracy_low:.2f} to {format_percent(result.accuracy_high)}"
+def format_accuracy(result: SplitResult) -> tuple[str, str]:
+    """Return the accuracy of a split and its 95 % interval."""
+    interval = f"{100 * result.accuracy_low:.2f} to {format_percent(result.accuracy_high)}"
+    return format_percent(result.accuracy), interval
 
 
 def describe_run(run: RunRecord) -> str:

@@ -76,10 +76,6 @@ class ImageOptions:
         typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one."),
     ] = None
 
-    def to_picture_options(self) -> PictureOptions:
-        """Return the options with the size parsed; raises BadUsage if it is not HEIGHTxWIDTH."""
-        return PictureOptions(self.image_column, self.label_column, parse_size(self.image_size))
-
 
 @dataclass(frozen=True)
 class DatasetOptions:
@@ -137,7 +133,7 @@ class DatasetOptions:
             num_shards=self.num_shards,
             shuffle_seed=self.shuffle_seed,
             max_rejected=self.max_rejected,
-            pictures=images.to_picture_options(),
+            pictures=PictureOptions(images.image_column, images.label_column, parse_size(images.image_size)),
         )
 
 
@@ -228,9 +224,7 @@ class TrainingOptions:
     def to_configs(self, recipe: RecipeOptions, seeds: str | None) -> list[TrainingConfig]:
         """Return a configuration for each of several seeds, or one if seeds is None.
 
-        Raises:
-            BadUsage: the file or an option is not allowed.
-            BadParameter: the options exclude each other.
+        Raises BadUsage if the file or an option is not allowed, BadParameter if options exclude each other.
         """
         from pipeline.evaluate.seeds import parse_seeds
 

@@ -1,8 +1,6 @@
-"""Standard output and standard error that are closed or cannot be written.
+"""Standard output and error that cannot be written: messages are dropped, and a result that is lost is an error.
 
-Messages that cannot be written to standard error or a log file are dropped, since a message must not stop the work. A
-result that cannot be written to standard output is an error. If its reader has gone, the command ends with the exit
-code of SIGPIPE and without a message, as other programs do.
+If the reader of a pipe has gone, the command ends with the exit code of SIGPIPE and no message, as other programs do.
 """
 
 import io

@@ -1,9 +1,6 @@
-"""The Beam pipelines of an evaluation. Elements are whole shards.
+"""The Beam pipelines, of which the second is for decisions about a challenger. Elements are whole shards.
 
-    shards -> predictions -> counts -> tables -> record
-    test shards -> predictions -> answers
-
-The second pipeline runs a model on a data set that it was not trained on, for a decision about a challenger.
+shards -> predictions -> counts -> tables -> record; test shards -> predictions -> answers
 """
 
 from functools import partial

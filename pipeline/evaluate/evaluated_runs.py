@@ -1,7 +1,6 @@
 """Find, list and compare the evaluated runs of a workspace."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
@@ -56,10 +55,7 @@ class RunComparison(NamedTuple):
     first: EvaluatedRun
     second: EvaluatedRun
     comparison: PairedComparison
-
-    def differing_settings(self) -> dict[str, list[Any]]:
-        """Return the settings of training that differ: [first, second] by name."""
-        return find_differences([one.run.config.model_dump(mode="json") for one in (self.first, self.second)])
+    settings: dict[str, list[Any]]  # of training, those that differ: [first, second] by name
 
 
 def find_evaluated(workspace: Place, names: Sequence[str]) -> list[EvaluatedRun]:
@@ -70,14 +66,7 @@ def find_evaluated(workspace: Place, names: Sequence[str]) -> list[EvaluatedRun]
     folders = [find_run_folder(workspace, name) for name in names] or [_find_latest(workspace / "runs")]
     if len(set(folders)) < len(folders):
         raise BadUsage(f"a run is named twice: {', '.join(folder.name for folder in folders)}")
-    for folder in folders:
-        _check_is_evaluated(folder)
     return [_load_evaluated(workspace, folder) for folder in folders]
-
-
-def _check_is_evaluated(folder: Place) -> None:
-    if not (folder / EVALUATION_NAME).exists():
-        raise BadUsage(f"{folder.name} is not evaluated yet: backbeam evaluate {folder.name}")
 
 
 def _find_latest(parent: Place) -> Place:
@@ -89,6 +78,8 @@ def _find_latest(parent: Place) -> Place:
 
 
 def _load_evaluated(workspace: Place, folder: Place) -> EvaluatedRun:
+    if not (folder / EVALUATION_NAME).exists():
+        raise BadUsage(f"{folder.name} is not evaluated yet: backbeam evaluate {folder.name}")
     run = check_run(workspace, folder)
     return EvaluatedRun(workspace, run, check_evaluation(workspace, run))
 
@@ -104,11 +95,9 @@ def list_runs(workspace: Place) -> RunList:
             runs.append(RunSummary(run, load_evaluation(workspace, run) if evaluated else None))
         except CorruptArtefact as problem:
             problems.append(problem)
-    return RunList(sorted(runs, key=_newest_first), problems)
-
-
-def _newest_first(summary: RunSummary) -> tuple[float, str]:
-    return -datetime.fromisoformat(summary.run.finished).timestamp(), summary.run.run_id
+    runs.sort(key=lambda summary: summary.run.run_id)
+    runs.sort(key=lambda summary: summary.run.finished, reverse=True)  # times in UTC and of one format
+    return RunList(runs, problems)
 
 
 def show_run(workspace: Place, name: str | None) -> EvaluatedRun:
@@ -116,9 +105,7 @@ def show_run(workspace: Place, name: str | None) -> EvaluatedRun:
 
     Raises BadUsage if the name matches no run or several, or the run is not evaluated; and CorruptArtefact.
     """
-    folder = find_run_folder(workspace, name)
-    _check_is_evaluated(folder)
-    return _load_evaluated(workspace, folder)
+    return _load_evaluated(workspace, find_run_folder(workspace, name))
 
 
 def compare_runs(workspace: Place, first: str | None, second: str | None) -> RunComparison:
@@ -130,8 +117,13 @@ def compare_runs(workspace: Place, first: str | None, second: str | None) -> Run
     second_run = show_run(workspace, second)
     if first_run.run.run_id == second_run.run.run_id:
         raise BadUsage(f"{first} and {second} are the same run, {first_run.run.run_id}: name two")
-    outcomes = read_paired_outcomes(workspace, first_run.run.run_id, second_run.run.run_id, "test")
-    return RunComparison(first_run, second_run, compare_paired(*outcomes))
+    settings = find_differences([one.run.config.model_dump(mode="json") for one in (first_run, second_run)])
+    return RunComparison(first_run, second_run, compare_outcomes(first_run, second_run), settings)
+
+
+def compare_outcomes(first: EvaluatedRun, second: EvaluatedRun) -> PairedComparison:
+    """Compare two runs on the examples of the test split; raises BadInput if these differ, and CorruptArtefact."""
+    return compare_paired(*read_paired_outcomes(first.workspace, first.run.run_id, second.run.run_id, "test"))
 
 
 def find_differences(settings: list[dict[str, Any]]) -> dict[str, list[Any]]:

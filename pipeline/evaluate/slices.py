@@ -1,18 +1,6 @@
-"""Metrics of slices of the examples: by class, ink, confidence and part, and by slicings that a user writes.
+"""Metrics of slices of the examples, by built-in slicings and those that a user writes (see docs/tables.md).
 
 A slicing computes a key of every example. Examples are counted by key; the merged keys are then cut into named slices.
-A user's slicing is a function:
-
-    # my_slices.py, in a folder that PYTHONPATH names, also on the workers
-    def thin(examples):  # backbeam.slices.PredictedExamples -> int[n] or bool[n]
-        return (examples.images > 127).sum(axis=(1, 2)) < 100
-
-    # run.toml
-    [slices]
-    thin = "my_slices:thin"
-
-Its slices are named by their keys, here 0 and 1. To choose other names, or to put several keys into a slice,
-MODULE:NAME may also be a `Slicing`. In Python, `evaluate` takes a dictionary: `SLICINGS` with more entries.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -25,7 +25,7 @@ def evaluate_stage(
     missing = []
     for run in runs:
         folder = context.workspace / "runs" / run.run_id
-        if (folder / EVALUATION_NAME).exists():  # `check` below verifies the files
+        if (folder / EVALUATION_NAME).exists():  # the files are verified below
             check_recorded(load_evaluation(context.workspace, run), slicings, folder)
         else:
             missing.append(run)
@@ -41,7 +41,6 @@ def evaluate_stage(
                 beam_arguments = list(context.beam_arguments)
                 evaluate(context.workspace, dataset.folder, dataset.manifest, run, beam_arguments, slicings)
 
-    def check() -> list[EvaluationRecord]:
-        return [check_evaluation(context.workspace, run) for run in runs]
-
-    return run_unless_complete("evaluate", not missing, build, check, context, log)
+    return run_unless_complete(
+        "evaluate", not missing, build, lambda: [check_evaluation(context.workspace, run) for run in runs], context, log
+    )

@@ -14,6 +14,7 @@ from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES, TableFil
 from pipeline.train.run_record import RUN_NAME, load_run
 
 KEYS = ["part", "index"]  # identify an example
+ANSWER_COLUMNS = [*KEYS, "label", "predicted"]
 
 
 def read_rows(workspace: Place, table: str, run_id: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -25,7 +26,10 @@ def read_rows(workspace: Place, table: str, run_id: str, columns: Sequence[str] 
     """
     files = _files_of(workspace, table, run_id)
     folder = files[0].folder(workspace, run_id)
-    _check_no_other_files(folder, files)
+    # readers that match *.parquet and know no records must see the same rows
+    others = sorted({path.name for path in folder.glob("*.parquet")} - {file.name for file in files})
+    if others:
+        raise CorruptArtefact(f"{folder / others[0]} belongs to no run: delete it")
     return pa.concat_tables(decode_table(file.read(folder), str(folder / file.name), columns) for file in files)
 
 
@@ -35,8 +39,8 @@ def read_paired_outcomes(workspace: Place, first: str, second: str, split: str) 
     The examples are in the order of their parts and indices. Raises as `read_rows`, and BadInput if the two were not
     evaluated on the same examples, or there are none.
     """
-    first_rows = _read_predictions(workspace, first, split)
-    second_rows = _read_predictions(workspace, second, split)
+    first_rows = read_answers(workspace, first, split)
+    second_rows = read_answers(workspace, second, split)
     if not len(first_rows) and not len(second_rows):
         raise BadInput(f"{first} and {second} have no examples in a split {split!r}")
     if not first_rows.select([*KEYS, "label"]).equals(second_rows.select([*KEYS, "label"])):
@@ -45,6 +49,17 @@ def read_paired_outcomes(workspace: Place, first: str, second: str, split: str) 
             f"against {_describe(second_rows)}; compare runs of one data set"
         )
     return _correct(first_rows), _correct(second_rows)
+
+
+def read_split(workspace: Place, run_id: str, split: str, columns: Sequence[str]) -> pa.Table:
+    """Read columns of a run's rows of the table `predictions` of a split; raises as `read_rows`."""
+    rows = read_rows(workspace, "predictions", run_id, ["split", *columns])
+    return rows.filter(pc.equal(rows["split"], split)).drop_columns(["split"])
+
+
+def read_answers(workspace: Place, run_id: str, split: str) -> pa.Table:
+    """Read the columns `ANSWER_COLUMNS` of a run's predictions of a split, sorted by example; raises as `read_rows`."""
+    return sort_by_example(read_split(workspace, run_id, split, ANSWER_COLUMNS))
 
 
 def sort_by_example(rows: pa.Table) -> pa.Table:
@@ -79,18 +94,6 @@ def _files_of(workspace: Place, table: str, run_id: str) -> list[TableFile]:
     if not files:
         raise CorruptArtefact(f"{folder} names no file of the table {table}; delete the folder to have it made again")
     return files
-
-
-def _check_no_other_files(folder: Place, files: Sequence[TableFile]) -> None:
-    """Check that readers that match *.parquet and know no records see the same rows; raises CorruptArtefact."""
-    others = sorted({path.name for path in folder.glob("*.parquet")} - {file.name for file in files})
-    if others:
-        raise CorruptArtefact(f"{folder / others[0]} belongs to no run: delete it")
-
-
-def _read_predictions(workspace: Place, run_id: str, split: str) -> pa.Table:
-    rows = read_rows(workspace, "predictions", run_id, ["split", *KEYS, "label", "predicted"])
-    return sort_by_example(rows.filter(pc.equal(rows["split"], split)))
 
 
 def _correct(rows: pa.Table) -> Outcomes:

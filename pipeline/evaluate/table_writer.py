@@ -1,7 +1,6 @@
-"""Count the predictions of shards and write the tables of an evaluation. Imports no Beam.
+"""Count the predictions of shards and write the tables of an evaluation, which are published together at the end.
 
-Workers write a file of the table `predictions` for each shard; the other tables follow from the merged counts. All are
-staged where no reader looks and published together: see `pipeline.storage.tables.publish_tables`.
+Workers write a file of the table `predictions` for each shard; the other tables follow from the merged counts.
 """
 
 from collections import defaultdict

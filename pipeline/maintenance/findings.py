@@ -60,21 +60,13 @@ REMEDIES: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """A missing, damaged or unexpected file.
-
-    Attributes:
-        kind: of the file.
-        owner: the id of the data set, the run or the group of runs that the file belongs to.
-        path: of the file.
-        expected: a phrase that describes the expected file.
-        found: a phrase that describes the actual file.
-    """
+    """A missing, damaged or unexpected file."""
 
     kind: Kind
-    owner: str
+    owner: str  # the id of the data set, the run or the group of runs that the file belongs to
     path: Place
-    expected: str
-    found: str
+    expected: str  # a phrase that describes the expected file
+    found: str  # a phrase that describes the actual file
 
     @property
     def remedy(self) -> str | None:
@@ -116,17 +108,16 @@ def read_record(kind: Kind, owner: str, path: Place, load: Callable[[], R]) -> R
         return Fault(kind, owner, path, "a sound record", str(problem).removeprefix(f"{path} ").splitlines()[0])
 
 
-def check_expected(expected: ExpectedFile) -> Fault | None:
+def check_expected(expected: ExpectedFile) -> Fault | CheckedItem:
     """Compare a file's size and SHA-256 with its record, and a shard's examples with the manifest's counts and sums.
 
     A shard is read into memory whole; other files are read in pieces.
     """
     kind, owner, path, info, manifest = expected
     size = size_or_none(path)
-    if size is None:
-        return Fault(kind, owner, path, f"{info.num_bytes} bytes", "nothing")
     if size != info.num_bytes:
-        return Fault(kind, owner, path, f"{info.num_bytes} bytes", f"{size} bytes")
+        found = "nothing" if size is None else f"{size} bytes"
+        return Fault(kind, owner, path, f"{info.num_bytes} bytes", found)
     if isinstance(info, ShardInfo) and manifest is not None:
         data = path.read_bytes()
         digest = digest_of(data)
@@ -134,10 +125,12 @@ def check_expected(expected: ExpectedFile) -> Fault | None:
             return _check_examples(expected, data, info, manifest)
     else:
         digest = file_digest(path)
-    return None if digest == info.sha256 else Fault(kind, owner, path, f"SHA-256 {info.sha256}", digest)
+    if digest != info.sha256:
+        return Fault(kind, owner, path, f"SHA-256 {info.sha256}", digest)
+    return CheckedItem(path, size)
 
 
-def _check_examples(expected: ExpectedFile, data: bytes, info: ShardInfo, manifest: Manifest) -> Fault | None:
+def _check_examples(expected: ExpectedFile, data: bytes, info: ShardInfo, manifest: Manifest) -> Fault | CheckedItem:
     """Compare a shard's examples with the manifest, which may have been wrong from the start with a right digest."""
     kind, owner, path = expected[:3]
     try:
@@ -154,4 +147,4 @@ def _check_examples(expected: ExpectedFile, data: bytes, info: ShardInfo, manife
         recorded = getattr(info, name)
         if value != recorded:
             return Fault(kind, owner, path, f"{name} {recorded}", str(value))
-    return None
+    return CheckedItem(path, len(data))

@@ -1,14 +1,11 @@
-"""List the files that the records of a workspace name, and the faults of the records themselves.
-
-Only records are read here; `verify` reads the files.
-"""
+"""List the files that the records of a workspace name, which `verify` reads, and the faults of the records."""
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from model.errors import CorruptArtefact
-from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, load_evaluation
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME, load_evaluation
 from pipeline.evaluate.seeds import group_path, load_group
 from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, Item, Kind, R, read_record
 from pipeline.preprocess.dataset import Dataset, check_parts, load_dataset
@@ -29,7 +26,7 @@ from pipeline.registry.history import (
 from pipeline.storage.files import list_files, size_or_none
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
-from pipeline.storage.tables import EVALUATION_TABLES
+from pipeline.storage.tables import EVALUATION_TABLES, TableFile
 from pipeline.storage.workspace import table_partition
 from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, RunRecord, load_run
 
@@ -38,17 +35,11 @@ _OWNER = "registry"  # of the faults of the registry's own records
 
 @dataclass(frozen=True)
 class VerifyScope:
-    """What to verify: a workspace, or one data set or run of it.
-
-    Attributes:
-        workspace: the root of the workspace.
-        parent: datasets or runs if only one of them is verified.
-        owner: the id of the only data set or run to verify.
-    """
+    """What to verify: a workspace, or one data set or run of it."""
 
     workspace: Place
-    parent: str | None = None
-    owner: str | None = None
+    parent: str | None = None  # datasets or runs if only one of them is verified
+    owner: str | None = None  # its id
 
 
 def take_inventory(scope: VerifyScope) -> list[Item]:
@@ -65,10 +56,7 @@ def take_inventory(scope: VerifyScope) -> list[Item]:
 
 
 def _list_ids(parent: Place) -> list[str]:
-    """List the folders of data sets or runs that contain a file, without hidden ones, which are temporary.
-
-    A folder without its record is a fault: a command was interrupted or the record was lost, and the user has to act.
-    """
+    """List the folders that contain a file, if only to find its record missing; hidden ones are temporary."""
     return sorted({path.parent.name for path in list_files(parent, "*/*") if not path.parent.name.startswith(".")})
 
 
@@ -106,10 +94,7 @@ def list_dataset(workspace: Place, dataset_id: str) -> Iterator[Item]:
 
 
 def _list_own_files(folder: Place, manifest: Manifest) -> Iterator[Item]:
-    """List shards and the table of rejected examples.
-
-    A shard that the manifest does not name is a fault, because users read shards by pattern.
-    """
+    """List shards and the table of rejected examples."""
     owner = manifest.dataset_id
     for split in manifest.splits.values():
         for shard in split.shards:
@@ -118,7 +103,7 @@ def _list_own_files(folder: Place, manifest: Manifest) -> Iterator[Item]:
         yield ExpectedFile("rejected", owner, folder / manifest.rejected.name, manifest.rejected)
     named = {file.name for file in manifest.files()}
     for path in list_files(folder, "*.tfrecord"):
-        if path.name not in named:
+        if path.name not in named:  # users read shards by pattern
             yield Fault("stray", owner, path, "nothing: the manifest does not name it", "a file")
 
 
@@ -148,15 +133,15 @@ def list_run(workspace: Place, run_id: str) -> Iterator[Item]:
         return
     yield from _check_dataset_of(workspace, run)
     yield ExpectedFile("parameters", run_id, folder / run.parameters.name, run.parameters)
-    yield from _list_tables("training table", workspace, run)
+    yield from _list_tables("training table", workspace, run_id, run.tables)
     path = folder / EVALUATION_NAME
     if size_or_none(path) is None:
-        if _has_tables(workspace, run_id):
+        partitions = (workspace / table_partition(table, run_id) for table in EVALUATION_TABLES)
+        if any(any(partition.glob("*.parquet")) for partition in partitions):
             yield Fault("evaluation", run_id, path, "the record of the run's tables in reports", "nothing")
         return
     evaluation = yield from _list_record("evaluation", run_id, path, lambda: load_evaluation(workspace, run))
-    if evaluation:
-        yield from _list_tables("evaluation table", workspace, evaluation)
+    yield from _list_tables("evaluation table", workspace, run_id, evaluation.tables if evaluation else [])
 
 
 def _list_checkpoints(folder: Place) -> Iterator[Item]:
@@ -174,9 +159,7 @@ def list_group(workspace: Place, group: str) -> Iterator[Item]:
     """List the files of a group of runs: its record and its table."""
     path = group_path(workspace, group)
     record = yield from _list_record("group", group, path, lambda: load_group(workspace, group))
-    if record:
-        table = record.table.folder(workspace, group) / record.table.name
-        yield ExpectedFile("seeds table", group, table, record.table)
+    yield from _list_tables("seeds table", workspace, group, [record.table] if record else [])
 
 
 def _check_dataset_of(workspace: Place, run: RunRecord) -> Iterator[Fault]:
@@ -191,13 +174,9 @@ def _check_dataset_of(workspace: Place, run: RunRecord) -> Iterator[Fault]:
         yield Fault("manifest", run.dataset_id, path, f"SHA-256 {run.dataset_digest}, as {run.run_id} names", "another")
 
 
-def _list_tables(kind: Kind, workspace: Place, record: RunRecord | EvaluationRecord) -> Iterator[ExpectedFile]:
-    for table in record.tables:
-        yield ExpectedFile(kind, record.run_id, table.folder(workspace, record.run_id) / table.name, table)
-
-
-def _has_tables(workspace: Place, run_id: str) -> bool:
-    return any(any((workspace / table_partition(table, run_id)).glob("*.parquet")) for table in EVALUATION_TABLES)
+def _list_tables(kind: Kind, workspace: Place, owner: str, tables: Iterable[TableFile]) -> Iterator[ExpectedFile]:
+    for table in tables:
+        yield ExpectedFile(kind, owner, table.folder(workspace, owner) / table.name, table)
 
 
 def list_registry(workspace: Place) -> Iterator[Item]:

@@ -23,11 +23,7 @@ from pipeline.train.stage import train_stage
 
 
 def rebuild_dataset(workspace: Place, dataset_id: str, scratch: Path, sources: tuple[str, ...] = ()) -> Dataset:
-    """Preprocess the sources of a data set again; they are the recorded ones if none are given.
-
-    Raises:
-        BadInput: a source is missing or has changed.
-    """
+    """Preprocess the given sources of a data set again, or the recorded ones; raises BadInput if one has changed."""
     origin = load_origin(workspace, dataset_id)
     config = config_from_origin(origin, default_cache())
     rebuilt = preprocess_stage(
@@ -44,8 +40,7 @@ def rebuild_dataset(workspace: Place, dataset_id: str, scratch: Path, sources: t
 def rebuild_run(workspace: Place, run: RunRecord, dataset: Dataset, scratch: Path) -> RunRecord:
     """Train a run of a workspace again on a data set, on the same device and without checkpoints.
 
-    Raises:
-        CorruptArtefact: the data set or the parameters of the warm start do not verify.
+    Raises CorruptArtefact if the data set or the parameters of the warm start do not verify.
     """
     start = run.config.warm_start
     if start:
@@ -79,8 +74,7 @@ def reevaluate_run(
 ) -> EvaluationRecord:
     """Evaluate a run of a workspace, which may be the scratch workspace, again; see `trusted_slicings` for slicings.
 
-    Raises:
-        CorruptArtefact: the parameters or a shard do not verify.
+    Raises CorruptArtefact if the parameters or a shard do not verify.
     """
     if workspace != scratch:
         copy_parameters(workspace, run, scratch)
@@ -95,13 +89,10 @@ def copy_parameters(workspace: Place, run: RunRecord, scratch: Path) -> None:
 
 
 def trusted_slicings(evaluation: EvaluationRecord, trusted: Slicings) -> Slicings:
-    """Return the slicings of an evaluation.
+    """Return the slicings of an evaluation; raises BadUsage if one of them is not trusted.
 
     A user-defined slicing is code, and a workspace may come from a stranger. So a function that a record names is
     imported only if the user names it too.
-
-    Raises:
-        BadUsage: the record names a slicing that is not among the trusted ones.
     """
     slicings = order_slicings(evaluation.slicings)
     trusted_places = describe_slicings(trusted)

@@ -1,7 +1,6 @@
 """Repair a workspace: rebuild its damaged files from their sources and replace them if the bytes are the recorded ones.
 
-A lost or damaged record is not repaired, because nothing else says what its files should be: `findings.REMEDIES` says
-what the user has to do.
+Records are not repaired, because nothing else says what they should be; see `findings.REMEDIES`.
 """
 
 from collections.abc import Callable
@@ -55,17 +54,9 @@ class RepairResult:
 def repair(scope: VerifyScope, trusted: Slicings) -> RepairResult:
     """Verify a scope, repair its faults, and verify it again; slicings are imported only if they are trusted.
 
-    Raises:
-        StorageFailed: the disk or store refused an operation.
+    Raises StorageFailed if the disk or store refuses an operation.
     """
     verified = verify(scope)
-    if not verified.faults:
-        return RepairResult(verified, (), ())
-    repaired, refused = _repair_faults(verified, trusted)
-    return RepairResult(verify(scope) if repaired else verified, tuple(repaired), tuple(refused))
-
-
-def _repair_faults(verified: VerifyResult, trusted: Slicings) -> tuple[list[Place], list[RepairRefusal]]:
     steps: dict[tuple[Kind, ...], RepairFunction] = {  # in the order of dependency: a run needs its data set
         ("shard", "rejected"): repair_dataset,
         ("validation table",): repair_validation,
@@ -75,8 +66,7 @@ def _repair_faults(verified: VerifyResult, trusted: Slicings) -> tuple[list[Plac
         ("champion",): repair_champion,
         ("answers",): repair_contest,
     }
-    workspace = verified.scope.workspace
-    scratch = repair_folder(local_folder_of(workspace))
+    scratch = repair_folder(local_folder_of(scope.workspace))
     repaired = list[Place]()
     refused = [
         RepairRefusal(fault.owner, f"{fault.path}: {fault.remedy}", False) for fault in verified.faults if fault.remedy
@@ -86,13 +76,13 @@ def _repair_faults(verified: VerifyResult, trusted: Slicings) -> tuple[list[Plac
             for owner, paths in _paths_by_owner(verified.faults, kinds):
                 make_empty_folder(scratch)
                 try:
-                    repaired += repair_artefact(workspace, owner, paths, scratch)
+                    repaired += repair_artefact(scope.workspace, owner, paths, scratch)
                 except StorageFailed:  # a disk that refuses here will refuse the next file too
                     raise
                 except (BackbeamError, FileNotFoundError) as problem:
                     refused.append(RepairRefusal(owner, str(problem), isinstance(problem, BadInput | BadUsage)))
                     show_message(f"repair: {owner}: not made again: {problem}")
-    return repaired, refused
+    return RepairResult(verify(scope) if repaired else verified, tuple(repaired), tuple(refused))
 
 
 def _paths_by_owner(faults: tuple[Fault, ...], kinds: tuple[Kind, ...]) -> list[tuple[str, set[str]]]:
@@ -102,10 +92,7 @@ def _paths_by_owner(faults: tuple[Fault, ...], kinds: tuple[Kind, ...]) -> list[
 
 
 def failure_of(result: RepairResult) -> BackbeamError | None:
-    """Return the error that ends the command, None if nothing is damaged any more.
-
-    It is BadInput if a source is missing or damaged, else CorruptArtefact.
-    """
+    """Return the error that ends the command, BadInput if a source is at fault; None if nothing is damaged any more."""
     if not result.verified.faults:
         return None
     reasons = "".join(f"\n  {refusal.owner}: {refusal.reason}" for refusal in result.refused)

@@ -43,17 +43,11 @@ class ArtefactComparison:
 
 @dataclass(frozen=True)
 class ReproduceResult:
-    """The result of reproducing a run.
+    """The result of reproducing a run."""
 
-    Attributes:
-        run: the record of the original run.
-        comparisons: one for each artefact.
-        conditions: (then, now) of each recorded condition that has changed, by name.
-    """
-
-    run: RunRecord
-    comparisons: tuple[ArtefactComparison, ...]
-    conditions: dict[str, tuple[str, str]]
+    run: RunRecord  # the original
+    comparisons: tuple[ArtefactComparison, ...]  # one for each artefact
+    conditions: dict[str, tuple[str, str]]  # (then, now) of each recorded condition that has changed, by name
 
     @property
     def is_equal(self) -> bool:
@@ -64,19 +58,13 @@ class ReproduceResult:
 def reproduce_run(
     workspace: Place, wanted: str | None, sources: tuple[str, ...], fresh: Path, trusted: Slicings
 ) -> ReproduceResult:
-    """Preprocess, train and evaluate again in a fresh workspace, and compare; the workspace is only read.
+    """Preprocess, train and evaluate a run again in a fresh workspace, and compare; the workspace is only read.
 
-    Args:
-        workspace: holds the run.
-        wanted: the run's id or the beginning of it; None for the only run.
-        sources: the paths or URIs of the data set's sources; empty for the recorded ones.
-        fresh: an empty workspace.
-        trusted: slicings that may be imported if the evaluation's record names them.
+    The run is found as by `find_run_folder`. The sources are those that its data set's record names if none are given.
+    Slicings that the evaluation's record names are imported only if they are trusted.
 
-    Raises:
-        BadInput: a source is missing or has changed.
-        BadUsage: there is no such run, or it was evaluated by a slicing that is not trusted.
-        CorruptArtefact: a record, the parameters or a table does not verify.
+    Raises BadInput if a source is missing or has changed, BadUsage if there is no such run or it was evaluated by a
+    slicing that is not trusted, and CorruptArtefact if a record, the parameters or a table does not verify.
     """
     run = load_run(find_run_folder(workspace, wanted))
     is_evaluated = (workspace / "runs" / run.run_id / EVALUATION_NAME).exists()

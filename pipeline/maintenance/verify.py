@@ -20,29 +20,17 @@ _RECORDS = ("manifest", "run", "validation", "evaluation", "group")  # the kinds
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """The result of a verification.
-
-    Attributes:
-        scope: what was verified.
-        num_files: the number of intact, damaged and missing files.
-        num_bytes: the size of the intact files in bytes.
-        faults: one for each path, sorted by path.
-        leftovers: temporary files of killed processes, which nothing reads.
-    """
+    """The result of a verification."""
 
     scope: VerifyScope
-    num_files: int
-    num_bytes: int
-    faults: tuple[Fault, ...]
-    leftovers: tuple[Path, ...]
+    num_files: int  # intact, damaged and missing ones
+    num_bytes: int  # of the intact files
+    faults: tuple[Fault, ...]  # one for each path, sorted by path
+    leftovers: tuple[Path, ...]  # temporary files of killed processes, which nothing reads
 
 
 def find_scope(place: Place) -> VerifyScope:
-    """Return the scope of a path: a workspace, or the folder of a data set or run in one.
-
-    Raises:
-        BadUsage: the path is neither.
-    """
+    """Return the scope of a path, a workspace or the folder of a data set or run in one; else raises BadUsage."""
     parent = str(place).rpartition("/")[0].rpartition("/")[2]  # empty for a bucket, which has no `Place.parent`
     if parent in ("datasets", "runs"):
         return VerifyScope(place.parent.parent, parent, place.name)
@@ -54,22 +42,18 @@ def find_scope(place: Place) -> VerifyScope:
 
 
 def verify(scope: VerifyScope) -> VerifyResult:
-    """Check every file in a scope. One shard is in memory at a time.
+    """Check every file in a scope, with one shard in memory at a time.
 
-    Raises:
-        OSError: the disk cannot read a file.
-        StorageFailed: the store cannot read a file.
+    Raises OSError if the disk cannot read a file, StorageFailed if the store cannot.
     """
     workspace = scope.workspace
     items = take_inventory(scope)
     checked = list[Fault | CheckedItem]()
 
-    def fraction_done() -> float:
-        return len(checked) / max(1, len(items))
-
-    with show_progress("verify", len(items), "files", fraction_done, poll_interval(workspace)):
+    interval = poll_interval(workspace)
+    with show_progress("verify", len(items), "files", lambda: len(checked) / max(1, len(items)), interval):
         for item in items:
-            checked.append(_check_item(item))
+            checked.append(check_expected(item) if isinstance(item, ExpectedFile) else item)
     checked.extend(_find_unnamed_tables(scope, items))
     faults = {str(item.path): item for item in checked if isinstance(item, Fault)}
     intact = [item for item in checked if isinstance(item, CheckedItem)]
@@ -81,12 +65,6 @@ def verify(scope: VerifyScope) -> VerifyResult:
         faults=tuple(faults[path] for path in sorted(faults)),
         leftovers=tuple(list_stale_files(workspace)) if isinstance(workspace, Path) and scope.owner is None else (),
     )
-
-
-def _check_item(item: Item) -> Fault | CheckedItem:
-    if not isinstance(item, ExpectedFile):
-        return item
-    return check_expected(item) or CheckedItem(item.path, item.info.num_bytes)
 
 
 def _find_unnamed_tables(scope: VerifyScope, items: Iterable[Item]) -> Iterator[Fault]:

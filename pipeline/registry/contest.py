@@ -1,22 +1,20 @@
 """Contests: a run's answers to the test split of a data set, which decisions compare.
 
-For the run's own data set they are read from its evaluation. For another data set the model predicts them
-(`beam_job.answer_test_split`); they are stored in registry/contests/DATASET_ID/RUN_ID, the record last.
+For a data set that is not the run's own, they are stored in registry/contests/DATASET_ID/RUN_ID, the record last.
 """
 
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from model.errors import BadInput, CorruptArtefact
 from pipeline.beam_runner import capture_engine_messages
 from pipeline.context import StageContext, quiet_imports
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME
-from pipeline.evaluate.table_reader import KEYS, read_rows, sort_by_example
+from pipeline.evaluate.table_reader import ANSWER_COLUMNS, read_answers, sort_by_example
 from pipeline.preprocess.dataset import Dataset, load_dataset
 from pipeline.preprocess.manifest import Manifest
-from pipeline.storage.files import make_empty_folder, read_record_bytes, remove_on_failure
+from pipeline.storage.files import make_empty_folder, remove_on_failure
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
 from pipeline.storage.tables import decode_table
@@ -28,21 +26,15 @@ CONTEST_NAME = "contest.json"
 
 
 class ContestRecord(Record):
-    """A run's answers to the test split of a data set that it was not trained on; written after the files it names.
-
-    Attributes:
-        model_digest: SHA-256 of the parameters' file.
-        dataset_digest: SHA-256 of the data set's manifest.
-        files: Parquet files of the table `answers`.
-    """
+    """A run's answers to the test split of a data set that it was not trained on; written after the files it names."""
 
     format_version: Literal[1] = 1
     run_id: FileName
-    model_digest: Digest
+    model_digest: Digest  # of the parameters' file
     dataset_id: FileName
-    dataset_digest: Digest
+    dataset_digest: Digest  # of the data set's manifest
     num_examples: Count
-    files: tuple[FileInfo, ...]
+    files: tuple[FileInfo, ...]  # Parquet files of the table `answers`
 
 
 def contest_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
@@ -51,19 +43,14 @@ def contest_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
 
 
 def load_answers(context: StageContext, dataset: Dataset, run: RunRecord) -> pa.Table:
-    """Return a run's answers to the test split of a data set; predict them if they are not stored.
+    """Return a run's answers to the test split of a data set as `read_answers` does; predict them if none are stored.
 
-    The columns are `part`, `index`, `label` and `predicted`, sorted by the first two.
-
-    Raises:
-        BadInput: the data set has another image size or other classes than the run's own.
-        CorruptArtefact: a file does not match its record.
-        EngineFailed: the Beam engine failed.
+    Raises BadInput if the data set has another image size or other classes than the run's own, CorruptArtefact if a
+    file does not match its record, and EngineFailed.
     """
     evaluation = context.workspace / "runs" / run.run_id / EVALUATION_NAME
     if run.dataset_digest == dataset.digest and evaluation.exists():
-        rows = read_rows(context.workspace, "predictions", run.run_id, ["split", *KEYS, "label", "predicted"])
-        return sort_by_example(rows.filter(pc.equal(rows["split"], "test")).drop_columns(["split"]))
+        return read_answers(context.workspace, run.run_id, "test")
     folder = contest_folder(context.workspace, dataset.manifest.dataset_id, run.run_id)
     if not (folder / CONTEST_NAME).exists():
         check_fits(context.workspace, dataset.manifest, run)
@@ -72,7 +59,7 @@ def load_answers(context: StageContext, dataset: Dataset, run: RunRecord) -> pa.
     if (record.dataset_digest, record.model_digest) != (dataset.digest, run.parameters.sha256):
         raise CorruptArtefact(f"{folder / CONTEST_NAME} is of another model or data set: delete {folder}")
     rows = pa.concat_tables([decode_table(file.read(folder), str(folder / file.name)) for file in record.files])
-    return sort_by_example(rows.select([*KEYS, "label", "predicted"]))
+    return sort_by_example(rows.select(ANSWER_COLUMNS))
 
 
 def write_contest(context: StageContext, dataset: Dataset, run: RunRecord, folder: Place) -> None:
@@ -105,7 +92,7 @@ def write_contest(context: StageContext, dataset: Dataset, run: RunRecord, folde
 def load_contest(folder: Place) -> ContestRecord:
     """Load the record of a run's answers; raises CorruptArtefact if it is corrupt or belongs in another folder."""
     path = folder / CONTEST_NAME
-    record = ContestRecord.from_json(read_record_bytes(path), path)
+    record = ContestRecord.load(path)
     if (record.dataset_id, record.run_id) != (folder.parent.name, folder.name):
         raise CorruptArtefact(f"{path} is of {record.run_id} on {record.dataset_id}: delete {folder}")
     return record

@@ -26,40 +26,25 @@ class Contestant(NamedTuple):
 
 
 class DecisionInputs(NamedTuple):
-    """The test examples and the answers of the runs to compare.
+    """The test examples and the answers of the runs to compare."""
 
-    Attributes:
-        labels: classes, int64[n]; n > 0.
-        champion: None if there is none yet.
-        reference: a second run to compare with; None for none, or if it is the champion.
-        objections: reasons against the challenger besides its answers, such as a failed check of its data.
-    """
-
-    labels: Classes
+    labels: Classes  # int64[n]; n > 0
     class_names: tuple[str, ...]
     challenger: Contestant
     champion: Contestant | None
-    reference: Contestant | None
-    objections: tuple[str, ...] = ()
+    reference: Contestant | None  # a second run to compare with; None also if it is the champion
+    objections: tuple[str, ...] = ()  # against the challenger besides its answers, such as a failed check of its data
 
 
 class CriterionResult(Record):
-    """The result of one criterion of a decision.
-
-    Attributes:
-        test: the criterion: a setting of the policy, better_than_guessing, or objection.
-        against: the run that the challenger is compared with; None if with none.
-        value: that was measured.
-        threshold: that the policy requires.
-        text: the result as a sentence.
-    """
+    """The result of one criterion of a decision."""
 
     test: Test
-    against: str | None
-    value: float
+    against: str | None  # the run that the challenger is compared with
+    value: float  # measured
     threshold: float
     passed: bool
-    text: str
+    text: str  # the result as a sentence
 
 
 class Decision(NamedTuple):
@@ -87,18 +72,14 @@ def decide(inputs: DecisionInputs, policy: Policy) -> Decision:
       significant (McNemar's exact test of the examples that only one of the two answers correctly).
     - No class loses more recall than the policy allows, compared with the same runs.
 
-    Raises:
-        ValueError: there are no examples, or another number of answers than examples.
+    Raises ValueError if there are no examples, or another number of answers than examples.
     """
     labels = inputs.labels
     opponents = [run for run in (inputs.champion, inputs.reference) if run]
     runs = [inputs.challenger, *opponents]
     if not len(labels) or any(len(run.predicted) != len(labels) for run in runs):
         raise ValueError(f"expected answers to {len(labels)} examples, at least one")
-    findings = [
-        CriterionResult(test="objection", against=None, value=1, threshold=0, passed=False, text=text)
-        for text in inputs.objections
-    ]
+    findings = [_result("objection", None, 1, 0, False, text) for text in inputs.objections]
     findings += _test_accuracy(labels, inputs.challenger, policy)
     for opponent in opponents:
         findings += _compare(inputs, opponent, policy)
@@ -114,25 +95,16 @@ def _test_accuracy(labels: Classes, challenger: Contestant, policy: Policy) -> I
     largest_share = float(np.bincount(labels).max() / num_examples)
     if policy.minimum_accuracy:
         minimum = format_percent(policy.minimum_accuracy)
-        yield CriterionResult(
-            test="minimum_accuracy",
-            against=None,
-            value=accuracy,
-            threshold=policy.minimum_accuracy,
-            passed=accuracy >= policy.minimum_accuracy,
-            text=f"its accuracy is {format_percent(accuracy)}, at least {minimum} asked for",
-        )
+        passed = accuracy >= policy.minimum_accuracy
+        text = f"its accuracy is {format_percent(accuracy)}, at least {minimum} asked for"
+        yield _result("minimum_accuracy", None, accuracy, policy.minimum_accuracy, passed, text)
     low = wilson(num_correct, num_examples).low
     better = low > largest_share
-    yield CriterionResult(
-        test="better_than_guessing",
-        against=None,
-        value=low,
-        threshold=largest_share,
-        passed=better,
-        text=f"it is {'' if better else 'not '}better than to answer the most frequent class always: at least "
-        f"{format_percent(low)} (95 %) against {format_percent(largest_share)}",
+    text = (
+        f"it is {'' if better else 'not '}better than to answer the most frequent class always: at least "
+        f"{format_percent(low)} (95 %) against {format_percent(largest_share)}"
     )
+    yield _result("better_than_guessing", None, low, largest_share, better, text)
 
 
 def _compare(inputs: DecisionInputs, opponent: Contestant, policy: Policy) -> Iterator[CriterionResult]:
@@ -145,38 +117,29 @@ def _compare(inputs: DecisionInputs, opponent: Contestant, policy: Policy) -> It
     name = "the champion" if opponent is inputs.champion else f"the reference {opponent.run_id}"
     # a quotient of counts: the difference of two accuracies, such as 0.925 - 0.92, may be rounded below the threshold
     gain = (only_challenger - only_opponent) / len(labels)
-    yield CriterionResult(
-        test="minimum_gain",
-        against=opponent.run_id,
-        value=gain,
-        threshold=policy.minimum_gain,
-        passed=gain >= policy.minimum_gain,
-        text=f"it gains {_points(gain)} on {name}, at least {_points(policy.minimum_gain)} asked for",
-    )
+    passed = gain >= policy.minimum_gain
+    text = f"it gains {_points(gain)} on {name}, at least {_points(policy.minimum_gain)} asked for"
+    yield _result("minimum_gain", opponent.run_id, gain, policy.minimum_gain, passed, text)
     if policy.significance < 1:
         p_value = mcnemar(only_opponent, only_challenger)
         passed = only_challenger > only_opponent and p_value <= policy.significance  # the test is two-sided
-        yield CriterionResult(
-            test="significance",
-            against=opponent.run_id,
-            value=p_value,
-            threshold=policy.significance,
-            passed=passed,
-            text=f"{only_challenger:,} examples only it has right, {only_opponent:,} only {name}: "
+        text = (
+            f"{only_challenger:,} examples only it has right, {only_opponent:,} only {name}: "
             f"{'a gain beyond chance' if passed else 'no gain beyond chance'} (exact McNemar test, p = {p_value:.2g}, "
-            f"at most {policy.significance:g} asked for)",
+            f"at most {policy.significance:g} asked for)"
         )
+        yield _result("significance", opponent.run_id, p_value, policy.significance, passed, text)
     worst, loss = _largest_class_loss(inputs, opponent_correct.astype(np.float64) - correct)
-    most = f"at most {_points(policy.largest_class_loss)} allowed"
-    text = f"class {worst!r} loses {_points(loss)} of recall on {name}, {most}"
-    yield CriterionResult(
-        test="largest_class_loss",
-        against=opponent.run_id,
-        value=loss,
-        threshold=policy.largest_class_loss,
-        passed=loss <= policy.largest_class_loss,
-        text=text if loss > 0 else f"no class loses recall on {name}",
-    )
+    most = policy.largest_class_loss
+    text = f"class {worst!r} loses {_points(loss)} of recall on {name}, at most {_points(most)} allowed"
+    none = f"no class loses recall on {name}"
+    yield _result("largest_class_loss", opponent.run_id, loss, most, loss <= most, text if loss > 0 else none)
+
+
+def _result(
+    test: Test, against: str | None, value: float, threshold: float, passed: bool, text: str
+) -> CriterionResult:
+    return CriterionResult(test=test, against=against, value=value, threshold=threshold, passed=passed, text=text)
 
 
 def _largest_class_loss(inputs: DecisionInputs, lost: npt.NDArray[np.float64]) -> tuple[str, float]:

@@ -13,7 +13,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from typing import Any, Literal, Self, TypeAlias, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -29,31 +29,20 @@ CHAMPION_NAME = "champion.json"
 CHAMPION = "champion"  # on the command line, in place of a run's id
 _ADVICE = "nothing else says what was decided: put it back from a copy"
 
-Action: TypeAlias = Literal["retrain", "promote", "rollback"]
 Name = TypeVar("Name", str, str | None)
-Outcome: TypeAlias = Literal["promoted", "kept"]
 
 
 class Champion(Record):
-    """The champion: all that a program needs to use its model.
-
-    Attributes:
-        version: the number of the entry that promoted the run.
-        entry: the number of the entry that made it the current champion; a later one after a rollback.
-        folder: of the run, relative to the workspace.
-        parameters: the model's file in that folder.
-        dataset_digest: SHA-256 of the manifest of the data set that it was trained on.
-        since: when it became the champion.
-    """
+    """The champion: all that a program needs to use its model."""
 
     format_version: Literal[1] = 1
-    version: int = Field(ge=1)
-    entry: int = Field(ge=1)
+    version: int = Field(ge=1)  # the number of the entry that promoted the run
+    entry: int = Field(ge=1)  # the number of the entry that made it the current champion; a later one after a rollback
     run_id: FileName
-    folder: str
-    parameters: FileInfo
+    folder: str  # of the run, relative to the workspace
+    parameters: FileInfo  # in that folder
     dataset_id: FileName
-    dataset_digest: Digest
+    dataset_digest: Digest  # of the manifest of the data set that it was trained on
     since: UtcTime
 
     @model_validator(mode="after")
@@ -64,46 +53,28 @@ class Champion(Record):
 
 
 class Entry(Record):
-    """An entry of the history: a decision about a run.
-
-    Attributes:
-        number: 1 for the first entry, without gaps.
-        outcome: promoted if the champion changed.
-        forced: whether the run was promoted without a test of the policy.
-        run_id: the run; None if the data were rejected before training.
-        dataset_id: the data set whose test split was used, or that was rejected.
-        inputs: digest of the inputs of a retraining, see `retrain`; None for other actions.
-        num_examples: of the test split; 0 if it was not used.
-        num_correct: correct answers of each run that was compared.
-        findings: results of all criteria.
-        reasons: texts of the decisive ones.
-        before: the champion before the entry; None if there was none.
-        champion: the champion after the entry; None if there is none yet.
-        previous: SHA-256 of the previous entry; None for the first.
-        who: user and host.
-        why: the user's reason.
-    """
+    """An entry of the history: a decision about a run."""
 
     format_version: Literal[1] = 1
-    number: int = Field(ge=1)
-    action: Action
-    outcome: Outcome
-    forced: bool = False
-    run_id: FileName | None
-    dataset_id: FileName
+    number: int = Field(ge=1)  # 1 for the first entry, without gaps
+    action: Literal["retrain", "promote", "rollback"]
+    outcome: Literal["promoted", "kept"]  # promoted if the champion changed
+    forced: bool = False  # whether the run was promoted without a test of the policy
+    run_id: FileName | None  # None if the data were rejected before training
+    dataset_id: FileName  # the data set whose test split was used, or that was rejected
     dataset_digest: Digest
-    inputs: Digest | None = None
-    num_examples: Count = 0
-    num_correct: dict[str, Count] = Field(default_factory=dict)
-    findings: tuple[CriterionResult, ...] = ()
-    reasons: tuple[str, ...]
+    inputs: Digest | None = None  # digest of the inputs of a retraining, see `retrain`
+    num_examples: Count = 0  # of the test split; 0 if it was not used
+    num_correct: dict[str, Count] = Field(default_factory=dict)  # correct answers of each run that was compared
+    findings: tuple[CriterionResult, ...] = ()  # results of all criteria
+    reasons: tuple[str, ...]  # texts of the decisive ones
     policy: Policy | None = None
-    before: FileName | None
-    champion: Champion | None
-    previous: Digest | None
+    before: FileName | None  # the champion before the entry
+    champion: Champion | None  # the champion after the entry
+    previous: Digest | None  # SHA-256 of the previous entry; None for the first
     when: UtcTime
-    who: str
-    why: str = ""
+    who: str  # user and host
+    why: str = ""  # the user's reason
 
     @model_validator(mode="after")
     def _names_the_champion(self) -> Self:
@@ -199,12 +170,10 @@ def read_entries(workspace: Place) -> Iterator[Entry]:
 
 
 def _load_pointer(workspace: Place) -> Champion | None:
-    path = champion_path(workspace)
     try:
-        data = read_record_bytes(path)
+        return Champion.load(champion_path(workspace))
     except FileNotFoundError:
         return None
-    return Champion.from_json(data, path)
 
 
 def find_champion(workspace: Place) -> Champion:
@@ -226,7 +195,7 @@ def is_consistent_pointer(history: History, pointer: Champion | None) -> bool:
 
 
 def load_history_and_repair_pointer(workspace: Place) -> History:
-    """Load all entries and update the pointer if it is behind. The process must hold the lock of the workspace.
+    """Load all entries and update the pointer if it is behind; the process must hold the lock of the workspace.
 
     Raises CorruptArtefact if the history is corrupt, or the pointer is ahead of it.
     """
@@ -247,10 +216,7 @@ def _update_pointer(workspace: Place, champion: Champion | None) -> None:
 def append_entry(workspace: Place, history: History, promoted: Champion | None = None, **fields: Any) -> Entry:
     """Append an entry and update the pointer; `fields` are those of `Entry` that do not follow from the others.
 
-    Without a promoted champion, the present one is kept.
-
-    Raises:
-        Locked: another process has appended an entry in the meantime.
+    Without a promoted champion, the present one is kept. Raises Locked if another process has appended an entry.
     """
     last = history[-1] if history else None
     entry = Entry(

@@ -29,18 +29,13 @@ from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 
 
 def promote(context: StageContext, name: str | None, policy: Policy, force: bool, why: str) -> Entry:
-    """Make a run the champion if it meets the policy on the test split of its data set.
+    """Make a run the champion if it meets the policy on the test split of its data set, and return the new entry.
 
-    The process must hold the lock of the workspace. With `force` the run is not tested, and the entry says so.
+    The process must hold the lock of the workspace. With `force` the run is not tested, and the entry says so. If the
+    run is the champion already, return the entry that made it so: a command that was killed can be repeated.
 
-    Returns:
-        the new entry, whose outcome is promoted or kept. If the run is the champion already, the entry that made it
-        so: a command that was killed can be repeated.
-
-    Raises:
-        BadInput: the run cannot be compared with the champion.
-        BadUsage: the name matches no run or several.
-        CorruptArtefact: a file does not match its record.
+    Raises BadInput if the run cannot be compared with the champion, BadUsage if the name matches no run or several, and
+    CorruptArtefact if a file does not match its record.
     """
     history = load_history_and_repair_pointer(context.workspace)
     run, data = find_run(context.workspace, name)
@@ -84,11 +79,8 @@ def _current_entry(history: History, champion: Champion) -> Entry:
 def rollback(workspace: Place, version: int | None, why: str) -> Entry:
     """Make an earlier champion the champion again: a version, or None for the previous one.
 
-    The process must hold the lock of the workspace.
-
-    Raises:
-        BadUsage: the version does not exist, or there is no previous champion.
-        CorruptArtefact: the run's files do not match its record.
+    The process must hold the lock of the workspace. Raises BadUsage if there is no such champion, and CorruptArtefact
+    if the run's files do not match its record.
     """
     history = load_history_and_repair_pointer(workspace)
     current = history.champion
@@ -123,26 +115,28 @@ def append_decision(
     objections: tuple[str, ...] = (),
     **fields: Any,
 ) -> Entry:
-    """Decide about a challenger, and append the entry of the decision; `fields` are further ones of `Entry`.
-
-    Raises the errors of `find_reference` and `load_answers`.
-    """
+    """Decide about a challenger and append the entry of the decision; raises as `find_reference` and `load_answers`."""
     objections = (*find_data_faults(context.workspace, data), *objections)
     decision = _decide(context, history, data, run, policy, objections)
-    return append_entry(
+    return append_entry_about(
         context.workspace,
         history,
-        next_champion(history, run) if decision.promote else None,
+        data,
+        policy,
+        promoted=next_champion(history, run) if decision.promote else None,
         run_id=run.run_id,
-        dataset_id=data.manifest.dataset_id,
-        dataset_digest=data.digest,
         num_examples=decision.num_examples,
         num_correct=decision.num_correct,
         findings=decision.findings,
         reasons=decision.reasons,
-        policy=policy,
         **fields,
     )
+
+
+def append_entry_about(workspace: Place, history: History, data: Dataset, policy: Policy, **fields: Any) -> Entry:
+    """Append an entry about a data set whose other fields are given; raises as `append_entry`."""
+    about: dict[str, Any] = {"dataset_id": data.manifest.dataset_id, "dataset_digest": data.digest, "policy": policy}
+    return append_entry(workspace, history, **about, **fields)
 
 
 def _decide(
@@ -178,11 +172,8 @@ def find_reference(workspace: Place, history: History, data: Dataset, policy: Po
     """Return the id of the policy's reference, a run to compare with besides the champion; None for none.
 
     "best" is the run of the highest accuracy that still exists and whose image size and classes are the data set's.
-
-    Raises:
-        BadInput: the run that the policy names has another image size or other classes.
-        BadUsage: that run does not exist.
-        CorruptArtefact: that run is corrupt.
+    Raises BadUsage if the run that the policy names does not exist, CorruptArtefact if it is corrupt, and BadInput if
+    it has another image size or other classes.
     """
     if policy.reference == NONE:
         return None

@@ -1,7 +1,6 @@
 """Retraining: preprocess, validate, train and evaluate a challenger, and decide whether it replaces the champion.
 
-Stages skip what is complete, so a retraining that was interrupted can be repeated. The decision is an entry of the
-registry's history. Inputs (data, configuration, policy) that were decided before are not decided again.
+It can be repeated: complete stages are skipped, and inputs that were decided before are not decided again.
 """
 
 import hashlib
@@ -24,9 +23,9 @@ from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_
 from pipeline.preprocess.validation_config import CheckSettings, find_validation
 from pipeline.progress import show_message
 from pipeline.registry.contest import check_fits
-from pipeline.registry.history import Entry, History, append_entry, load_history_and_repair_pointer
+from pipeline.registry.history import Entry, History, load_history_and_repair_pointer
 from pipeline.registry.policy import Policy
-from pipeline.registry.promotion import append_decision, find_data_faults, find_reference
+from pipeline.registry.promotion import append_decision, append_entry_about, find_data_faults, find_reference
 from pipeline.storage.places import is_remote
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_record import RunRecord, check_run
@@ -38,37 +37,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RetrainConfig:
-    """The configuration of a retraining.
+    """The configuration of a retraining."""
 
-    Attributes:
-        options: the sources and how they are preprocessed.
-        config: of the challenger's training.
-        warm_start: start training from the champion's parameters, if there is a champion.
-        baseline: id of the data set to measure drift from, or a prefix; None for the champion's.
-    """
-
-    options: DatasetConfig
-    config: TrainingConfig
-    warm_start: bool
+    dataset: DatasetConfig
+    training: TrainingConfig
+    warm_start: bool  # start training from the champion's parameters, if there is a champion
     policy: Policy
     checks: dict[str, CheckSettings]
-    baseline: str | None
+    baseline: str | None  # id of the data set to measure drift from, or a prefix; None for the champion's
     slicings: "Slicings"
-    saving: CheckpointPolicy
+    checkpoints: CheckpointPolicy
     why: str
 
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """The result of a retraining.
-
-    Attributes:
-        outcome: promoted or kept; unchanged if the same inputs were decided before.
-        entry: of the decision, whether new or earlier.
-    """
+    """The result of a retraining; it is unchanged if the same inputs were decided before."""
 
     outcome: Literal["promoted", "kept", "unchanged"]
-    entry: Entry
+    entry: Entry  # of the decision, whether new or earlier
     history: History
     data: Dataset
 
@@ -76,18 +63,14 @@ class RetrainResult:
 def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> RetrainResult:
     """Train a challenger on the current sources, compare it with the champion, and append the decision to the history.
 
-    The process must hold the lock of the workspace.
-
-    Raises:
-        BadInput: a source is missing or damaged, the data fail a check (which is entered in the history, once), do not
-            fit the champion, or are too large for the tables of an evaluation.
-        CorruptArtefact: a file does not match its record.
-        EngineFailed: the Beam engine failed.
+    The process must hold the lock of the workspace. Raises BadInput if a source is missing or damaged, or the data fail
+    a check (which is entered in the history, once), do not fit the champion, or are too large for the tables of an
+    evaluation; CorruptArtefact if a file does not match its record; and EngineFailed.
     """
     history = load_history_and_repair_pointer(context.workspace)
-    data = preprocess_stage(context, _expand_patterns(config.options), log)
-    inputs = _digest_inputs(data, config)
-    earlier = next((entry for entry in reversed(history) if entry.inputs == inputs), None)
+    data = preprocess_stage(context, _expand_patterns(config.dataset), log)
+    fields = {"action": "retrain", "inputs": _digest_inputs(data, config), "why": config.why}  # of the entry
+    earlier = next((entry for entry in reversed(history) if entry.inputs == fields["inputs"]), None)
     # rejected data are validated again if the champion changed: they may have drifted only from the earlier one's
     if earlier and (earlier.run_id or earlier.champion == history.champion):
         if earlier.run_id is None:
@@ -96,25 +79,27 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
                 f"changed: {'; '.join(earlier.reasons)}"
             )
         return RetrainResult("unchanged", earlier, history, data)
-    training = _training_config(config, history)
+    training = config.training
     if history.champion:
         champion = check_run(context.workspace, context.workspace / history.champion.folder)
         check_fits(context.workspace, data.manifest, champion)
-        if training.warm_start:
+        if config.warm_start:
+            start = WarmStart(run_id=champion.run_id, sha256=history.champion.parameters.sha256)
+            training = training.model_copy(update={"warm_start": start})
             complete_config(data, training).check_start(champion.config.layers)
     find_reference(context.workspace, history, data, config.policy)  # errors are raised before training, not after
-    _validate(context, data, config, history, inputs, log)
+    _validate(context, data, config, history, fields, log)
     check_table_sizes(data.manifest)
-    [run] = train_stage(context, data, [training], False, config.saving, log)
+    [run] = train_stage(context, data, [training], False, config.checkpoints, log)
     evaluate_stage(context, data, [run], config.slicings, log)
     with log.timed("decide"):
-        entry = _decide(context, data, run, config, history, inputs)
+        entry = _decide(context, data, run, config, history, fields)
     return RetrainResult(entry.outcome, entry, History((*history, entry)), data)
 
 
-def _expand_patterns(options: DatasetConfig) -> DatasetConfig:
+def _expand_patterns(config: DatasetConfig) -> DatasetConfig:
     """Replace patterns such as incoming/* by the paths that match them now, sorted."""
-    return replace(options, datasets=tuple(path for name in options.datasets for path in _expand(name)))
+    return replace(config, datasets=tuple(path for name in config.datasets for path in _expand(name)))
 
 
 def _expand(name: str) -> list[str]:
@@ -129,13 +114,13 @@ def _expand(name: str) -> list[str]:
 def _digest_inputs(data: Dataset, config: RetrainConfig) -> str:
     """Return the SHA-256 of all inputs but the champion, which the retraining itself may replace."""
     checks = {name: settings.model_dump() for name, settings in sorted(config.checks.items())}
-    inputs = [data.digest, config.config.digest, config.warm_start, config.policy.digest, checks, config.baseline]
+    inputs = [data.digest, config.training.digest, config.warm_start, config.policy.digest, checks, config.baseline]
     versions = [version("backbeam"), STREAMS_VERSION, version("tensorflow")]
     return hashlib.sha256(json.dumps([*inputs, *versions]).encode()).hexdigest()
 
 
 def _validate(
-    context: StageContext, data: Dataset, config: RetrainConfig, history: History, inputs: str, log: StageLog
+    context: StageContext, data: Dataset, config: RetrainConfig, history: History, fields: dict[str, Any], log: StageLog
 ) -> None:
     """Validate the data set and, if it is joint, each part that the champion was not trained on.
 
@@ -145,18 +130,8 @@ def _validate(
         try:
             _validate_one(context, dataset, config, history, log)
         except BadInput:
-            append_entry(
-                context.workspace,
-                history,
-                action="retrain",
-                run_id=None,
-                dataset_id=data.manifest.dataset_id,
-                dataset_digest=data.digest,
-                inputs=inputs,
-                reasons=find_data_faults(context.workspace, dataset),
-                policy=config.policy,
-                why=config.why,
-            )
+            reasons = find_data_faults(context.workspace, dataset)
+            append_entry_about(context.workspace, history, data, config.policy, run_id=None, reasons=reasons, **fields)
             raise
 
 
@@ -185,29 +160,19 @@ def _validate_one(context: StageContext, data: Dataset, config: RetrainConfig, h
     validate_stage(context, data, config.checks, find_baseline(context.workspace, config.baseline or default), log)
 
 
-def _training_config(config: RetrainConfig, history: History) -> TrainingConfig:
-    champion = history.champion
-    if not config.warm_start or champion is None:
-        return config.config
-    start = WarmStart(run_id=champion.run_id, sha256=champion.parameters.sha256)
-    return config.config.model_copy(update={"warm_start": start})
-
-
 def _decide(
-    context: StageContext, data: Dataset, run: RunRecord, config: RetrainConfig, history: History, inputs: str
+    context: StageContext,
+    data: Dataset,
+    run: RunRecord,
+    config: RetrainConfig,
+    history: History,
+    fields: dict[str, Any],
 ) -> Entry:
     show_message("decide: working")
-    fields: dict[str, Any] = {"action": "retrain", "inputs": inputs, "why": config.why}
     if history.champion and history.champion.run_id == run.run_id:
-        return append_entry(
-            context.workspace,
-            history,
-            run_id=run.run_id,
-            dataset_id=data.manifest.dataset_id,
-            dataset_digest=data.digest,
-            reasons=("these data and this configuration give the champion itself",),
-            policy=config.policy,
-            **fields,
+        reasons = ("these data and this configuration give the champion itself",)
+        return append_entry_about(
+            context.workspace, history, data, config.policy, run_id=run.run_id, reasons=reasons, **fields
         )
     objections: tuple[str, ...] = ()
     if run.run_id in history.rolled_back():

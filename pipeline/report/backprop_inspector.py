@@ -2,31 +2,33 @@
 
 import base64
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load
 
 from model.recipes import TrainingConfig
 from pipeline.preprocess.manifest import Manifest
 from pipeline.report.example_selection import ShownExample
-from pipeline.report.parameters import Layers
 
 MAX_PARAMETERS = 1_500_000  # 8 MB of the page, in base64
 _CONFIG_FIELDS = ("activation", "output", "loss", "weights_rate", "biases_rate", "weight_decay")
 
+# weights float32[outputs, inputs] and biases float32[outputs] of each layer
+Layers: TypeAlias = list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 
-class InspectorData(NamedTuple):
-    """The data of the inspector as JSON values, or the reason why the page has none."""
 
-    data: dict[str, Any] | None
-    left_out: str  # the reason if data is None, else empty
-    notes: tuple[str, ...]  # on how the inspector's step differs from a step of the training
+def read_layers(data: bytes) -> Layers:
+    """Decode verified bytes of `model.checkpoint.encode_parameters` without TensorFlow, whose import takes seconds."""
+    tensors = load(data)
+    return [(tensors[f"layers.{i}.weights"], tensors[f"layers.{i}.biases"]) for i in range(len(tensors) // 2)]
 
 
 def build_inspector(
     config: TrainingConfig, manifest: Manifest, layers: Layers, examples: Sequence[ShownExample]
-) -> InspectorData:
-    """Return the data of the inspector.
+) -> dict[str, Any]:
+    """Return the `data` of the inspector or why they are `left_out`, and `notes` on how its step differs from training.
 
     Arrays are base64 of little-endian bytes: `parameters` float32, for each layer its weights [outputs, inputs] and
     then its biases; `images` uint8[examples, height, width].
@@ -34,7 +36,7 @@ def build_inspector(
     num_parameters = sum(array.size for layer in layers for array in layer)
     if num_parameters > MAX_PARAMETERS:
         reason = f"The network has {num_parameters:,} parameters; a page carries {MAX_PARAMETERS:,} at most."
-        return InspectorData(None, reason, ())
+        return {"data": None, "left_out": reason, "notes": []}
     parameters = b"".join(array.astype("<f4").tobytes() for layer in layers for array in layer)
     images = np.stack([example.image for example in examples]).tobytes()
     data = {
@@ -49,7 +51,7 @@ def build_inspector(
         ],
         "config": {name: getattr(config, name) for name in _CONFIG_FIELDS},
     }
-    return InspectorData(data, "", tuple(_notes(config)))
+    return {"data": data, "left_out": "", "notes": list(_notes(config))}
 
 
 def _notes(config: TrainingConfig) -> Iterator[str]:

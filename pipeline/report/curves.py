@@ -1,30 +1,15 @@
 """Lay out the curves of the pages: learning, calibration, and agreement of the two training steps."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 from pipeline.evaluate.evaluated_runs import Row
 from pipeline.evaluate.metrics import wilson
 from pipeline.report.charts import Axis, Chart, Series, Whisker, fit_axis, line_chart
 
 
-class LearningCurve(NamedTuple):
-    """The learning curves of one run or several."""
-
-    charts: tuple[Chart, Chart]  # of the loss and of the accuracy
-    rows: list[Row]  # of the table `learning_curve` of one run; empty for several runs
-
-
-class AgreementCurve(NamedTuple):
-    """The agreement of the manual and the autodiff step."""
-
-    rows: list[Row]  # of the table `gradient_agreement`
-    in_lockstep: bool  # the run trained two networks, one by each step
-    chart: Chart | None  # the difference of the two networks over the steps, if there is more than one value
-
-
-def learning_curve(curves: list[tuple[str, list[Row]]]) -> LearningCurve:
-    """Return the learning curves of one run or several; `curves` are (run id, rows of the table `learning_curve`)."""
+def learning_charts(curves: Sequence[tuple[str, list[Row]]]) -> list[Chart]:
+    """Return charts of loss and accuracy of one run or several, given as (run id, rows of `learning_curve`)."""
     all_rows = [row for _, rows in curves for row in rows]
     steps = fit_axis("steps", [row["step"] for row in all_rows])
     loss = fit_axis("mean loss since the last report", [row["loss"] for row in all_rows])
@@ -37,11 +22,10 @@ def learning_curve(curves: list[tuple[str, list[Row]]]) -> LearningCurve:
         at = [row["step"] for row in rows]
         losses.append(Series(name, at, [row["loss"] for row in rows]))
         accuracies.append(Series(name, at, [_accuracy(row) for row in rows]))
-    charts = (
+    return [
         line_chart("Loss while training", steps, loss, losses),
         line_chart("Right answers to test examples while training", steps, accuracy, accuracies),
-    )
-    return LearningCurve(charts, all_rows if len(curves) == 1 else [])
+    ]
 
 
 def _accuracy(row: Row) -> float:
@@ -58,8 +42,8 @@ def calibration_chart(bins: Sequence[Row]) -> Chart:
     return line_chart("Right answers by confidence", confidence, accuracy, [series], whiskers, diagonal=True)
 
 
-def agreement_curve(rows: list[Row]) -> AgreementCurve:
-    """Return the agreement of the two steps, from the rows of the table `gradient_agreement`."""
+def agreement_curve(rows: list[Row]) -> dict[str, Any]:
+    """Return whether a run trained a network by each step, and a chart of their drift if it has several values."""
     drifts = [row for row in rows if row["drift"] is not None]
     chart = None
     if len(drifts) > 1:
@@ -68,4 +52,4 @@ def agreement_curve(rows: list[Row]) -> AgreementCurve:
         drift = fit_axis("largest difference of a parameter", series.y)
         title = "Drift of the network trained by autodiff from the one trained by hand"
         chart = line_chart(title, steps, drift, [series])
-    return AgreementCurve(rows, bool(drifts), chart)
+    return {"rows": rows, "in_lockstep": bool(drifts), "chart": chart}

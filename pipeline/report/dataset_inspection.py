@@ -45,19 +45,11 @@ class Inspection(NamedTuple):
 def inspect_dataset(
     workspace: Place, wanted: str | None, target: Path | None, split: str, per_class: int, examples: Sequence[str]
 ) -> Inspection:
-    """Compute the statistics of a data set and write a contact sheet.
+    """Compute the statistics of a data set, found as by `find_complete`, and write a contact sheet of a split.
 
-    Args:
-        workspace: the workspace with the data set.
-        wanted: see `find_complete`.
-        target: the folder of the sheet; None for its default path in the workspace.
-        split: the split of a sheet by class.
-        per_class: the number of examples of each class.
-        examples: names of examples to show instead, such as train:17,42.
-
-    Raises:
-        BadUsage: there is no such data set, split or example.
-        CorruptArtefact: a file does not verify.
+    The sheet is written to the target or, if that is None, to its default folder; it shows per_class examples of each
+    class, or the examples that are named, such as train:17,42. Raises BadUsage if there is no such data set, split or
+    example, and CorruptArtefact if a file does not verify.
     """
     dataset = find_dataset(workspace, wanted, load_dataset)
     manifest = dataset.manifest

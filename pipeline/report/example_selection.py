@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from model.examples import Bytes, Integers
-from pipeline.evaluate.table_reader import read_rows
+from pipeline.evaluate.table_reader import read_split
 from pipeline.preprocess.dataset import Dataset
 from pipeline.report.dataset_inspection import find_named
 from pipeline.storage.places import Place
@@ -43,10 +43,9 @@ class ShownExample(NamedTuple):
 
 def read_predictions(workspace: Place, run_id: str, split: str) -> SplitPredictions:
     """Read a run's rows of the table `predictions` of a split; raises as `read_rows`."""
-    columns_read = ["split", "index", "label", "predicted", "confidence", "probabilities"]
-    rows = read_rows(workspace, "predictions", run_id, columns_read)
-    rows = rows.filter(pc.equal(rows["split"], split))
-    columns = [rows[name].to_numpy() for name in columns_read[1:5]]
+    names = ["index", "label", "predicted", "confidence"]
+    rows = read_split(workspace, run_id, split, [*names, "probabilities"])
+    columns = [rows[name].to_numpy() for name in names]
     columns.append(pc.list_flatten(rows["probabilities"]).to_numpy().reshape(rows.num_rows, -1))
     order = np.argsort(columns[0], kind="stable")
     return SplitPredictions(split, *(column[order] for column in columns))
@@ -84,16 +83,15 @@ def read_examples(dataset: Dataset, predictions: SplitPredictions, *selections: 
     found = find_named(dataset, predictions.split, predictions.indices[positions].tolist())
     images = {position: named.image for position, named in zip(positions.tolist(), found, strict=True)}
     return [
-        [_shown_example(predictions, position, images[position]) for position in selection.tolist()]
+        [
+            ShownExample(
+                f"{predictions.split}:{predictions.indices[position]}",
+                int(predictions.labels[position]),
+                int(predictions.predicted[position]),
+                predictions.outputs[position],
+                images[position],
+            )
+            for position in selection.tolist()
+        ]
         for selection in selections
     ]
-
-
-def _shown_example(predictions: SplitPredictions, position: int, image: Bytes) -> ShownExample:
-    return ShownExample(
-        f"{predictions.split}:{predictions.indices[position]}",
-        int(predictions.labels[position]),
-        int(predictions.predicted[position]),
-        predictions.outputs[position],
-        image,
-    )

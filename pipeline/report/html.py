@@ -1,7 +1,6 @@
-"""Render pages from Jinja2 templates with autoescape.
+"""Render pages, one file each, from Jinja2 templates with autoescape; style and script are inlined.
 
-A page is one file: its style and script are package data and are inlined. The Content-Security-Policy allows these two
-by their digests, so injected scripts do not run and the page fetches nothing.
+The Content-Security-Policy allows these two by their digests: injected scripts do not run and nothing is fetched.
 """
 
 import base64
@@ -23,16 +22,11 @@ def render(template: str, **values: Any) -> str:
     """Render a template of the package to HTML; every value is escaped."""
     style = _read_templates(STYLE)
     script = _read_templates(SCRIPTS)
-    policy = _content_security_policy(style, script)
-    return _environment().get_template(template).render(style=style, script=script, policy=policy, **values)
-
-
-def _content_security_policy(style: str, script: str) -> str:
-    """Return the policy that allows this style, this script and images in data URIs, and nothing else."""
-    return (
+    policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
+    return _environment().get_template(template).render(style=style, script=script, policy=policy, **values)
 
 
 def _format_decimal(number: float | None, digits: int = 4) -> str:

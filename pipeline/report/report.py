@@ -50,7 +50,7 @@ def _render_run(evaluated: EvaluatedRun) -> tuple[str, list[dict[str, Any]]]:
     from pipeline.report.run_page import build_run_page
 
     page = build_run_page(evaluated)
-    return render("run.html", page=page), [_figures(evaluated.run.run_id, page.test)]
+    return render("run.html", page=page), [_figures(page)]
 
 
 def _render_comparison(evaluated: Sequence[EvaluatedRun]) -> tuple[str, list[dict[str, Any]]]:
@@ -59,15 +59,14 @@ def _render_comparison(evaluated: Sequence[EvaluatedRun]) -> tuple[str, list[dic
 
     page = build_comparison_page(evaluated)
     figures = [
-        _figures(compared.run.run_id, compared.test)
-        | {"against_first": compared.against_first._asdict() if compared.against_first else None}
-        for compared in page.runs
+        _figures(each) | {"against_first": each["against_first"]._asdict() if each["against_first"] else None}
+        for each in page["runs"]
     ]
     return render("comparison.html", page=page), figures
 
 
-def _figures(run_id: str, row: dict[str, Any]) -> dict[str, Any]:
-    return {"run_id": run_id} | {name: row[name] for name in FIGURES}
+def _figures(page: dict[str, Any]) -> dict[str, Any]:
+    return {"run_id": page["run"].run_id} | {name: page["test"][name] for name in FIGURES}
 
 
 def _page_name(evaluated: Sequence[EvaluatedRun]) -> str:

@@ -1,4 +1,4 @@
-"""Collect the contents of the page of one run, as records for the template; see `comparison_page` for several runs."""
+"""Collect the contents of the page of one run for its template; see `comparison_page` for several runs."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,29 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model.recipes import TrainingConfig
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
 from pipeline.evaluate.metrics import wilson
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import Manifest
-from pipeline.report.backprop_inspector import InspectorData, build_inspector
-from pipeline.report.charts import Chart
-from pipeline.report.curves import (
-    AgreementCurve,
-    LearningCurve,
-    agreement_curve,
-    calibration_chart,
-    learning_curve,
-)
+from pipeline.report.backprop_inspector import Layers, build_inspector, read_layers
+from pipeline.report.curves import agreement_curve, calibration_chart, learning_charts
 from pipeline.report.dataset_inspection import class_title, statistics
-from pipeline.report.example_selection import (
-    ShownExample,
-    read_examples,
-    read_predictions,
-    select_mixed,
-)
-from pipeline.report.parameters import Layers, read_layers
-from pipeline.report.reproduce_command import ReproduceCommand, describe_reproduction
+from pipeline.report.example_selection import ShownExample, read_examples, read_predictions, select_mixed
+from pipeline.report.reproduce_command import describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
 from pipeline.train.mistakes import worst_mistakes
 from pipeline.train.run_lookup import load_dataset_of
@@ -70,67 +56,8 @@ class ConfusedPair(NamedTuple):
     share: float
 
 
-class Confusion(NamedTuple):
-    """The confusion matrix of a split."""
-
-    rows: list[list[ConfusionCell]]  # one for each true class; empty if there are more than MAX_MATRIX_CLASSES classes
-    pairs: list[ConfusedPair]  # the most frequent mistakes, at most MAX_PAIRS
-
-
-class ShownMistake(NamedTuple):
-    """A misclassified example."""
-
-    name: str  # SPLIT:INDEX such as test:17
-    picture: str  # data URI
-    label: str
-    predicted: str
-    outputs: list[tuple[str, float]]  # class and output, of the largest outputs in descending order and the true class
-
-
-class FirstLayerUnits(NamedTuple):
-    """The weights of the first layer as images."""
-
-    pictures: list[str]  # a data URI for each of the first MAX_UNITS units
-    num_units: int
-    largest: float  # the absolute weight that is drawn in full colour
-
-
-class SliceTable(NamedTuple):
-    """At most MAX_SLICES rows of the table `slices` of one slicing."""
-
-    title: str
-    rows: list[Row]
-    num_left_out: int
-
-
-class RunPage(NamedTuple):
-    """The contents of the page."""
-
-    run: RunRecord
-    manifest: Manifest
-    class_names: list[str]
-    test: Row  # of the table `evaluations`
-    others: list[Row]  # of other splits
-    curve: LearningCurve
-    confusion: Confusion
-    classes: list[Row]  # with a confidence interval of the recall
-    calibration: Chart
-    bins: list[Row]  # of the table `calibration`
-    mistakes: list[ShownMistake]  # the most confident of num_mistakes
-    num_mistakes: int
-    units: FirstLayerUnits
-    weights: list[Row]
-    slicings: list[SliceTable]
-    data: dict[str, Any]  # see `statistics`
-    agreement: AgreementCurve
-    settings: list[tuple[str, str]]
-    digests: list[tuple[str, str]]  # artefact and SHA-256, of the run and of what it was made from
-    reproduction: ReproduceCommand
-    inspector: InspectorData
-
-
-def build_run_page(evaluated: EvaluatedRun) -> RunPage:
-    """Return the contents of the page of a run; raises CorruptArtefact if a file does not verify."""
+def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
+    """Return the values for the template `run.html`; raises CorruptArtefact if a file does not verify."""
     run = evaluated.run
     dataset = load_dataset_of(evaluated.workspace, run, load_dataset)
     manifest = dataset.manifest
@@ -143,32 +70,35 @@ def build_run_page(evaluated: EvaluatedRun) -> RunPage:
     )
     results = evaluated.rows("evaluations")
     bins = evaluated.rows("calibration", SPLIT)
-    return RunPage(
-        run=run,
-        manifest=manifest,
-        class_names=names,
-        test=next(row for row in results if row["split"] == SPLIT),
-        others=[row for row in results if row["split"] != SPLIT],
-        curve=learning_curve([(run.run_id, evaluated.rows("learning_curve"))]),
-        confusion=_confusion(evaluated.rows("confusion", SPLIT), names),
-        classes=list(map(_with_interval, evaluated.rows("classes", SPLIT))),
-        calibration=calibration_chart(bins),
-        bins=bins,
-        mistakes=[_shown_mistake(example, names) for example in worst],
-        num_mistakes=len(wrong),
-        units=_first_layer_units(layers, manifest),
-        weights=evaluated.rows("weights"),
-        slicings=list(_slice_tables(evaluated.rows("slices", SPLIT))),
-        data=statistics(manifest),
-        agreement=agreement_curve(evaluated.rows("gradient_agreement")),
-        settings=list(_settings(run.config)),
-        digests=list(_digests(run, manifest)),
-        reproduction=describe_reproduction(evaluated),
-        inspector=build_inspector(run.config, manifest, layers, mixed),
-    )
+    steps = evaluated.rows("learning_curve")
+    settings = run.config.model_dump(mode="json", exclude_none=True).items()
+    return {
+        "run": run,
+        "manifest": manifest,
+        "class_names": names,
+        "test": next(row for row in results if row["split"] == SPLIT),
+        "others": [row for row in results if row["split"] != SPLIT],
+        "learning": {"charts": learning_charts([(run.run_id, steps)]), "rows": steps},
+        "confusion": _confusion(evaluated.rows("confusion", SPLIT), names),
+        "classes": list(map(_with_interval, evaluated.rows("classes", SPLIT))),
+        "calibration": calibration_chart(bins),
+        "bins": bins,
+        "mistakes": [_shown_mistake(example, names) for example in worst],  # the most confident of num_mistakes
+        "num_mistakes": len(wrong),
+        "units": _first_layer_units(layers, manifest),
+        "weights": evaluated.rows("weights"),
+        "slicings": list(_slice_tables(evaluated.rows("slices", SPLIT))),
+        "data": statistics(manifest),
+        "agreement": agreement_curve(evaluated.rows("gradient_agreement")),
+        "settings": [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in settings],
+        "digests": list(_digests(run, manifest)),
+        "reproduction": describe_reproduction(evaluated),
+        "inspector": build_inspector(run.config, manifest, layers, mixed),
+    }
 
 
-def _confusion(rows: Sequence[Row], names: Sequence[str]) -> Confusion:
+def _confusion(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
+    """Return the rows of the confusion matrix, none if there are too many classes, and the most frequent mistakes."""
     counts = np.zeros((len(names), len(names)), np.int64)
     for row in rows:
         counts[row["label"], row["predicted"]] = row["count"]
@@ -179,7 +109,8 @@ def _confusion(rows: Sequence[Row], names: Sequence[str]) -> Confusion:
     wrong = counts * (1 - np.eye(len(names), dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_PAIRS]
     positions = [divmod(int(flat), len(names)) for flat in order if wrong.flat[flat]]
-    return Confusion(cells, [ConfusedPair(names[i], names[j], counts[i, j], shares[i, j]) for i, j in positions])
+    pairs = [ConfusedPair(names[i], names[j], counts[i, j], shares[i, j]) for i, j in positions]
+    return {"rows": cells, "pairs": pairs}
 
 
 def _with_interval(row: Row) -> Row:
@@ -190,39 +121,37 @@ def _with_interval(row: Row) -> Row:
     return row | {"recall_low": interval.low, "recall_high": interval.high}
 
 
-def _shown_mistake(example: ShownExample, names: Sequence[str]) -> ShownMistake:
+def _shown_mistake(example: ShownExample, names: Sequence[str]) -> dict[str, Any]:
+    """Return an example with the largest outputs, in descending order, and that of its own class."""
     largest = np.argsort(-example.outputs, kind="stable")[:NUM_OUTPUTS].tolist()
     labels = largest if example.label in largest else [*largest, example.label]
-    return ShownMistake(
-        name=example.name,
-        picture=grey_tile(example.image),
-        label=names[example.label],
-        predicted=names[example.predicted],
-        outputs=[(names[label], float(example.outputs[label])) for label in labels],
-    )
+    return {
+        "name": example.name,
+        "picture": grey_tile(example.image),
+        "label": names[example.label],
+        "predicted": names[example.predicted],
+        "outputs": [(names[label], float(example.outputs[label])) for label in labels],
+    }
 
 
-def _first_layer_units(layers: Layers, manifest: Manifest) -> FirstLayerUnits:
+def _first_layer_units(layers: Layers, manifest: Manifest) -> dict[str, Any]:
+    """Return pictures of the first units' weights, and the absolute weight that is drawn in full colour."""
     weights, _ = layers[0]
     # a quantile, because at the scale of the few largest weights all others would be pale
     largest = float(np.quantile(np.abs(weights), 0.995)) or 1.0
     images = weights[:MAX_UNITS].reshape(-1, manifest.height, manifest.width)
-    return FirstLayerUnits([diverging_tile(image, largest) for image in images], len(weights), largest)
+    pictures = [diverging_tile(image, largest) for image in images]
+    return {"pictures": pictures, "num_units": len(weights), "largest": largest}
 
 
-def _slice_tables(rows: Sequence[Row]) -> Iterator[SliceTable]:
+def _slice_tables(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """Yield the slices of each slicing; of more than MAX_SLICES those with the lowest accuracy."""
     for name, group in groupby(rows, key=itemgetter("slicing")):
         slices = sorted(group, key=itemgetter("position"))
         if len(slices) > MAX_SLICES:
             slices.sort(key=itemgetter("accuracy"))
         title = SLICING_TITLES.get(name, f"By {name}")
-        yield SliceTable(title, slices[:MAX_SLICES], len(slices[MAX_SLICES:]))
-
-
-def _settings(config: TrainingConfig) -> Iterator[tuple[str, str]]:
-    for name, value in config.model_dump(mode="json", exclude_none=True).items():
-        yield name, value if isinstance(value, str) else json.dumps(value)
+        yield {"title": title, "rows": slices[:MAX_SLICES], "num_left_out": len(slices[MAX_SLICES:])}
 
 
 def _digests(run: RunRecord, manifest: Manifest) -> Iterator[tuple[str, str]]:

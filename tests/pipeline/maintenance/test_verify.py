@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import BadUsage
-from pipeline.maintenance.findings import ExpectedFile, check_expected
+from pipeline.maintenance.findings import CheckedItem, ExpectedFile, check_expected
 from pipeline.maintenance.verify import find_scope, verify
 from pipeline.preprocess.dataset import load_dataset
 from tests.damage import DAMAGES, KINDS, damage, find
@@ -101,7 +101,8 @@ def test_wrong_counts_in_a_manifest_are_found(intact):
         {"pixel_sum": shard.pixel_sum + 1},
         {"pixel_square_sum": 0},
     )
-    assert check_expected(ExpectedFile("shard", "x", folder / shard.name, shard, manifest)) is None
+    intact = CheckedItem(folder / shard.name, shard.num_bytes)
+    assert check_expected(ExpectedFile("shard", "x", folder / shard.name, shard, manifest)) == intact
     for change in wrong:
         expected = ExpectedFile("shard", "x", folder / shard.name, shard.model_copy(update=change), manifest)
         assert next(iter(change)) in check_expected(expected).expected

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from pipeline.report import example_selection
+from pipeline.evaluate import table_reader
 from pipeline.report.example_selection import (
     MAX_MIXED,
     SplitPredictions,
@@ -42,7 +42,7 @@ def test_predictions_of_several_files_are_sorted_by_their_order_in_the_source(mo
         ("test", 1, 1, 1, 0.5, [0, 0.5]),
     ]
     shards = [pa.Table.from_pylist([dict(zip(names, row, strict=True))], schema) for row in rows]
-    monkeypatch.setattr(example_selection, "read_rows", lambda *arguments: pa.concat_tables(shards))
+    monkeypatch.setattr(table_reader, "read_rows", lambda *arguments: pa.concat_tables(shards))
     found = read_predictions(None, "a-run", "test")
     assert found.split == "test"
     assert [column.tolist() for column in found[1:]] == [[1, 2], [1, 1], [1, 0], [0.5, 0.75], [[0, 0.5], [0.75, 0.25]]]
