@@ -12,14 +12,17 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-all test-engines test-faults test-stores azurite test-deploy mutation bench bench-data fuzz docs \
+.PHONY: run test test-thorough test-all test-engines test-faults test-stores azurite test-deploy mutation bench bench-data fuzz docs \
 	site screenshots lint types lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
 
-test: $(VENV)/installed-test  ## the offline tests
-	@$(SHARED) -m "not slow and not engines and not deploy" -rs
+test: $(VENV)/installed-test  ## the offline tests that take a few minutes
+	@$(SHARED) -m "not thorough and not slow and not engines and not deploy" -rs
+
+test-thorough: $(VENV)/installed-test  ## the tests that every change must pass besides
+	@$(SHARED) -m "thorough and not slow and not engines and not deploy" -rs
 
 test-all: $(VENV)/installed-test  ## the tests that take minutes too
 	@$(SHARED) -m "not engines and not deploy"

@@ -21,6 +21,21 @@ hypothesis.settings.register_profile("backbeam", derandomize=True, deadline=None
 hypothesis.settings.load_profile("backbeam")
 
 
+MAKE_TARGETS = {
+    "thorough": "make test-thorough",
+    "slow": "make test-all",
+    "engines": "make test-engines",
+    "deploy": "make test-deploy",
+}
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say what the marker expression leaves out, and which command runs it."""
+    expression = config.option.markexpr
+    left_out = [f"{name} ({target})" for name, target in MAKE_TARGETS.items() if f"not {name}" in expression]
+    return f"left out, because it takes longer or needs more: {', '.join(left_out)}" if left_out else None
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many faults were injected and inputs tried, in all processes that shared the tests."""
     calls = [each for found in terminalreporter.stats.values() for each in found if getattr(each, "when", "") == "call"]

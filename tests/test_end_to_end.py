@@ -79,6 +79,7 @@ def test_a_second_run_does_nothing_and_says_the_same(first_run, workspace):
     assert text.err.count("already done") == 4
 
 
+@pytest.mark.thorough
 def test_another_run_has_the_same_bytes(first_run, tmp_path):
     done = again(tmp_path / "other")
     assert done.json["run_id"] == first_run[1].json["run_id"]
@@ -102,6 +103,7 @@ def test_several_seeds_are_the_runs_that_they_are_alone(tmp_path, digits_folder)
     assert f"median {100 * together['seeds']['test']['accuracy_median']:.2f} %" in text
 
 
+@pytest.mark.thorough
 def test_the_table_of_seeds(tmp_path, digits_folder):
     """A rate so small that a network keeps to its start: some class is never answered, and the table says so."""
     (tmp_path / "run.toml").write_text("[training]\nweights_rate = 1e-9\nbiases_rate = 1e-9\n")
@@ -133,6 +135,7 @@ def test_the_table_of_seeds(tmp_path, digits_folder):
     assert (refused.code, str(path) in refused.err) == (4, True)
 
 
+@pytest.mark.thorough
 def test_both_steps_in_lockstep(tmp_path, digits_folder):
     arguments = ("--dataset", digits_folder, "--num-steps", "1500")
     result = again(tmp_path / "ws", *arguments, "--step", "compare").json
@@ -152,6 +155,7 @@ def test_both_steps_in_lockstep(tmp_path, digits_folder):
 
 
 @pytest.mark.parametrize("step", ["manual", "compare"])
+@pytest.mark.thorough
 def test_a_run_that_diverges_is_an_error_and_leaves_nothing(step, tmp_path, digits_folder):
     file = tmp_path / "run.toml"
     settings = (
@@ -303,6 +307,7 @@ def test_a_corrupt_artefact_is_named_and_never_used(kind, how, workspace):
     assert contents(workspace) == before
 
 
+@pytest.mark.thorough
 def test_canonical_mnist(mnist_folder, tmp_path):
     """The article: 923 of the first 1,000 test digits; trials of its rule over seeds gave 911 to 930."""
     arguments = ("--dataset", "mnist", "--data-dir", mnist_folder)

@@ -13,6 +13,8 @@ from tests.emulators import BUCKET, SECRET, amazon, wire
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, free_addresses
 from tests.pictures import write_rows
 
+pytestmark = pytest.mark.thorough
+
 STEPS = ("--num-steps", "20", "--num-shards", "3")
 STAGES = ["preprocess", "validate", "train", "evaluate"]
 SHARD = b"tfrecord"  # Google's names of objects are sent with every other character escaped

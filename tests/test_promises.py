@@ -32,6 +32,15 @@ def test_the_proofs_are_there(page):
         assert not function or function in names, (path, function)
 
 
+def test_a_proof_that_make_test_leaves_out_says_so():
+    for line in (ROOT / "docs" / "promises.md").read_text().splitlines():
+        for path, function, note in re.findall(r"`(tests/[\w/]+\.py)?::(\w+)`( \([\w, `-]+\))?", line):
+            file = path or file
+            marks = re.findall(rf"((?:^@.*\n)+)def {function}\(", (ROOT / file).read_text(), re.MULTILINE)
+            for mark in ("thorough", "slow"):
+                assert (f"mark.{mark}\n" in "".join(marks)) == (mark in note), (file, function)
+
+
 def test_every_promise_has_a_proof():
     lines = (ROOT / "docs" / "promises.md").read_text().splitlines()
     rows = [line for line in lines if line.startswith("| ") and line != "| promise | proof |"]

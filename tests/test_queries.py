@@ -7,6 +7,8 @@ import duckdb
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs" / "queries.md").read_text(), re.DOTALL)
 
 

@@ -13,6 +13,8 @@ import pytest
 from pipeline.train.run_lookup import find_run
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, free_addresses
 
+pytestmark = pytest.mark.thorough
+
 OPTIONS = ("--recipe", "modern", "--layers", "20,30,20,3", "--replicas", "2", "--json")
 SHORT, LONG, ENDLESS = ("--num-steps", "1200"), ("--num-steps", "9000"), ("--num-steps", "100000000")
 PARAMETERS = "parameters.safetensors"

@@ -10,6 +10,8 @@ import pytest
 
 from tests.helpers import BACKBEAM, Digits
 
+pytestmark = pytest.mark.thorough
+
 STAGES = ["preprocess", "validate", "train", "evaluate"]
 LEASE = """
 import sys

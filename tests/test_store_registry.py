@@ -6,6 +6,8 @@ import pytest
 
 from tests.helpers import Digits
 
+pytestmark = pytest.mark.thorough
+
 POLICY = "[promotion]\nminimum_gain = -1.0\nsignificance = 1.0\nlargest_class_loss = 1.0\n"
 
 

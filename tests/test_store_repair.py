@@ -7,6 +7,8 @@ import pytest
 from tests.damage import DAMAGES, KINDS
 from tests.helpers import contents
 
+pytestmark = pytest.mark.thorough
+
 FILES = ("shard", "rejected", "validation table", "parameters", "evaluation table", "seeds table")
 
 

@@ -23,13 +23,19 @@ Threshold = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 
 
 class CheckSettings(BaseModel):
-    """The settings of a check."""
+    """The settings of a check.
+
+    Attributes:
+        severity: effect of a value beyond threshold: error stops the job, warning does not, off disables the check.
+        threshold: the largest value that passes (the smallest, for a check with `low_is_bad`); -1e12 to 1e12.
+        warning_threshold: a value beyond it gives at least a warning; no laxer than threshold.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    severity: Severity  # effect of a value beyond threshold: error stops the job, warning does not, off: no check
-    threshold: Threshold  # the largest value that passes (the smallest, for a check with `low_is_bad`)
-    warning_threshold: Threshold  # a value beyond it gives at least a warning; no laxer than threshold
+    severity: Severity
+    threshold: Threshold
+    warning_threshold: Threshold
 
 
 class Check(NamedTuple):

@@ -2,6 +2,8 @@
 
 import tomllib
 
+import pytest
+
 from model.recipes import find_recipe
 from pipeline.cli.config import resolve_training, resolve_validation
 from pipeline.preprocess.validation_config import CHECKS
@@ -25,6 +27,7 @@ def test_the_recipe_is_trained_as_it_was_measured():
     assert resolve_training(CONFIGURATION, {}) == find_recipe("modern").config
 
 
+@pytest.mark.thorough
 def test_the_command_takes_it(tmp_path):
     place = ("--workspace", tmp_path / "ws", "--dataset", Digits().write(tmp_path / "digits"))
     done = backbeam("run", *place, "--config", CONFIGURATION, "--layers", "20,8,3", "--num-steps", 5, "--json")

@@ -13,6 +13,7 @@ def parametrized(engines):
 
 
 @parametrized((*ENGINES, *EMBEDDED))
+@pytest.mark.thorough
 def test_the_same_bytes(engine, digits, expected, tmp_path):
     done = run_on(engine, tmp_path, ["run", "--dataset", digits, *STEPS], writes=tmp_path / "writes")
     assert done.code == 0, done.err
@@ -39,6 +40,7 @@ def killed(stage, engine):
 @pytest.mark.parametrize(
     ("stage", "engine"), [killed(stage, engine) for stage in ("preprocess", "evaluate") for engine in KILLABLE]
 )
+@pytest.mark.thorough
 def test_a_killed_worker(stage, engine, digits, expected, tmp_path):
     """While it writes a shard, or its predictions: that fails clearly, leaves nothing, and can be done again."""
     workspace, kill = workspace_without(stage, expected, tmp_path), tmp_path / "kill"

@@ -6,6 +6,7 @@ from tests.faults.scenarios import COMMANDS
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.sample])
+@pytest.mark.thorough
 def test_some_operations_fail(name, harness, record_property):
     record_property("faults injected", harness.sweep(name, COMMANDS[name].sample))
 

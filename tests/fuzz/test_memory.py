@@ -85,6 +85,7 @@ SLOW = ("Parquet, a page of 1 GiB", "a table of 100 million rows", "JSON of 8 MB
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in BOMBS])
+@pytest.mark.thorough
 def test_a_reader(name, tmp_path, record_property):
     target, sound, make = BOMBS[name]
     (tmp_path / "bomb").write_bytes(make())

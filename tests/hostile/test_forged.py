@@ -50,6 +50,7 @@ def check_rejected(message, *command):
     "parameters",
     [build_parameters(20, 5, 3), build_parameters(784, 30, 10), build_parameters(20, 30, 3, dtype=np.float64)],
 )
+@pytest.mark.thorough
 def test_parameters_of_another_shape_or_dtype_are_rejected(parameters, workspace):
     [folder] = workspace.glob("runs/*")
     data = encode_parameters(parameters, {})

@@ -44,6 +44,7 @@ def test_a_command_line_with_a_secret_is_rejected(command, tmp_path):
     assert is_secret_kept(tmp_path, done)
 
 
+@pytest.mark.thorough
 def test_commands_that_succeed_write_no_secret(tmp_path):
     source = Digits().write(tmp_path / "digits")
     commands = [

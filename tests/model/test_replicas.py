@@ -42,6 +42,7 @@ def flat(state):
 
 
 @pytest.mark.parametrize("changes", [{}, ALL])
+@pytest.mark.thorough
 def test_parts_in_turn_equal_the_whole_batch_up_to_rounding(changes):
     """Dropout masks too: other masks would give other parameters."""
     state, loss = train_chunks(config(num_replicas=3, **changes), compile_in_turn(config(num_replicas=3, **changes)))

@@ -56,6 +56,7 @@ def test_recipes_are_listed_with_accuracy():
     assert result["nielsen-30"]["config"]["num_epochs"] == 30
 
 
+@pytest.mark.thorough
 def test_gradcheck_agrees_for_small_network():
     result = backbeam("gradcheck", "--layers", "12,5,3", "--recipe", "nielsen-100", "--json")
     assert (result.code, result.json["agrees"], result.json["layers"]) == (0, True, [12, 5, 3])
@@ -198,6 +199,7 @@ def test_interrupted_beam_job_leaves_no_data_set(number, code, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.thorough
 def test_interrupted_training_leaves_no_run(number, code, tmp_path, digits_folder):
     workspace = tmp_path / "ws"
     command = [BACKBEAM, "run", "--workspace", workspace, "--dataset", digits_folder, "--num-steps", "100000000"]

@@ -101,6 +101,7 @@ def test_usage_errors(arguments, message, workspace):
     assert message in " ".join(done.err.split())
 
 
+@pytest.mark.thorough
 def test_runs_with_different_test_examples_are_not_compared(workspace, tmp_path):
     copy = shutil.copytree(workspace, tmp_path / "ws")
     other = Digits(num_train=90, num_test=60, seed=9).write(tmp_path / "other")

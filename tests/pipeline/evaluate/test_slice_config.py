@@ -63,6 +63,7 @@ def test_slices_of_a_users_slicings(tmp_path, place):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "ws" / "reports" / "slices"), slices)
 
 
+@pytest.mark.thorough
 def test_complete_evaluation_with_other_slicings_is_an_error(tmp_path, place):
     assert run(tmp_path, "run", *place).code == 0
     refused = run(tmp_path, "run", *place, "--slice", "thin=my_slices:thin")

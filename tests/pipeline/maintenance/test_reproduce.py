@@ -70,6 +70,7 @@ def test_different_artefacts_and_conditions_are_reported(original, tmp_path):
     assert done.json["conditions"]["numpy"]["then"] == "1.0"
 
 
+@pytest.mark.thorough
 def test_moved_sources_are_accepted_and_other_sources_rejected(original, tmp_path):
     moved = shutil.copytree(original, tmp_path / "original")
     origin = next(moved.glob("ws/origins/*.json"))

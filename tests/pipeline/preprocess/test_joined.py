@@ -91,6 +91,7 @@ def test_adding_a_part_builds_only_that_part(workspace, sources):
     assert len(again.json["skipped"]) == 5
 
 
+@pytest.mark.thorough
 def test_joint_data_set_is_trained_on_and_evaluated_by_part(workspace, first):
     trained = backbeam("train", "first-and-second", "--workspace", workspace, "--json", *LAYERS)
     assert trained.code == 0, trained.err
@@ -139,6 +140,7 @@ def test_invalid_joint_manifest_is_corrupt(change, message, workspace, first):
         check_dataset(folder)
 
 
+@pytest.mark.thorough
 def test_incompatible_parts_are_rejected(tmp_path, sources):
     Digits(height=6).write(tmp_path / "taller")
     Digits(num_classes=2).write(tmp_path / "fewer")

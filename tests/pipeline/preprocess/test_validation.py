@@ -68,6 +68,7 @@ def configuration(path, text):
 
 
 @pytest.mark.parametrize("check", FAILING)
+@pytest.mark.thorough
 def test_check_fails_on_data_with_its_fault(check, tmp_path):
     split, value, indices, twins = FAILING[check]
     folder = write(tmp_path / "made", arrays_with_fault(check))
@@ -112,6 +113,7 @@ def test_command_in_the_error_shows_the_examples(leaking, tmp_path):
     assert not shown["validation"]["passed"]
 
 
+@pytest.mark.thorough
 def test_failure_is_kept_until_the_threshold_changes(leaking, tmp_path):
     arguments = ("--workspace", tmp_path / "ws", "--dataset", leaking, "--num-steps", 20)
     assert backbeam("run", *arguments).code == 3
@@ -130,12 +132,14 @@ def test_failure_is_kept_until_the_threshold_changes(leaking, tmp_path):
     assert again["validation"] == done.json["validation"]
 
 
+@pytest.mark.thorough
 def test_disabled_check_is_left_out(leaking, tmp_path):
     off = configuration(tmp_path / "off.toml", '[validation.test_in_train]\nseverity = "off"\n')
     assert backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", leaking, "--config", off).code == 0
     assert {row[0] for row in table(tmp_path / "ws")} == set(FAILING) - {"test_in_train"} | {"schema"}
 
 
+@pytest.mark.thorough
 def test_drift_from_a_baseline_fails(tmp_path):
     workspace = tmp_path / "ws"
     before = sound_arrays()
@@ -181,6 +185,7 @@ def test_all_examples_of_an_undecodable_shard_are_broken(tmp_path):
     assert found["test_in_train", "test"].value == 0.0
 
 
+@pytest.mark.thorough
 def test_corrupt_shard_record_or_table_is_detected(tmp_path, digits_folder):
     workspace = tmp_path / "ws"
     assert backbeam("preprocess", "--workspace", workspace, "--dataset", digits_folder).code == 0
@@ -196,6 +201,7 @@ def test_corrupt_shard_record_or_table_is_detected(tmp_path, digits_folder):
     assert backbeam("validate", "--workspace", workspace, "--json").json["skipped"] == ["validate"]
 
 
+@pytest.mark.thorough
 def test_canonical_mnist_has_no_duplicates(mnist_folder, tmp_path):
     arguments = ("--workspace", tmp_path / "ws", "--dataset", "mnist", "--data-dir", mnist_folder, "--json")
     found = backbeam("preprocess", *arguments).json["validation"]

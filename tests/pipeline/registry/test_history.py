@@ -203,6 +203,7 @@ def try_to_append(workspace: str, name: str) -> bool:
     return True
 
 
+@pytest.mark.thorough
 def test_of_concurrent_processes_exactly_one_appends_an_entry(tmp_path):
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         won = pool.starmap(try_to_append, [(str(tmp_path), f"run-{number}") for number in range(12)])

@@ -79,6 +79,7 @@ def test_unchanged_inputs_are_not_retrained(folder):
     assert "decided by entry 1: promoted" in printed
 
 
+@pytest.mark.thorough
 def test_worse_challenger_is_not_promoted_and_entered_once(folder):
     for outcome in ("kept", "unchanged"):
         done = retrain(folder, "--num-steps", 5)
@@ -88,6 +89,7 @@ def test_worse_challenger_is_not_promoted_and_entered_once(folder):
     assert len(command("history", folder).json["entries"]) == 3
 
 
+@pytest.mark.thorough
 def test_champion_is_tested_on_the_new_data(folder):
     new = digits(num_train=600, num_test=200).write(folder / "new")
     done = retrain(folder, *STRONG, source=new)
@@ -112,6 +114,7 @@ def _policy(folder: Path, text: str) -> Path:
     return file
 
 
+@pytest.mark.thorough
 def test_pattern_is_expanded_to_the_current_folders(folder):
     shutil.move(folder / "digits", folder / "incoming" / "day-1")
     (folder / "incoming" / ".hidden").mkdir()  # as a shell does, the pattern skips it
@@ -169,6 +172,7 @@ def test_data_of_another_image_size_are_rejected(folder):
     assert len(list((folder / "ws" / "runs").iterdir())) == 2
 
 
+@pytest.mark.thorough
 def test_promote_applies_the_policy_unless_it_is_forced(folder):
     weak = load_history(folder / "ws")[0].run_id
     refused = command("promote", folder, weak)
@@ -185,6 +189,7 @@ def test_promote_applies_the_policy_unless_it_is_forced(folder):
     assert "promoted by force" in backbeam("history", "--workspace", folder / "ws").out
 
 
+@pytest.mark.thorough
 def test_rolled_back_run_is_promoted_by_hand_only(folder):
     strong = load_history(folder / "ws")[1].run_id
     rolled_back = command("rollback", folder, "--why", "it was slow")
@@ -201,6 +206,7 @@ def test_rolled_back_run_is_promoted_by_hand_only(folder):
     assert command("rollback", folder, "--to", 1).json["champion"]["version"] == 1
 
 
+@pytest.mark.thorough
 def test_warm_start_uses_the_parameters_of_the_champion(folder):
     champion = command("champion", folder).json
     done = retrain(folder, "--warm-start", "--num-steps", 2)
@@ -230,6 +236,7 @@ def test_warm_start_is_reported_and_reproducible(folder):
     assert (again.code, again.json["equal"]) == (0, True), again.err
 
 
+@pytest.mark.thorough
 def test_commands_in_a_workspace_without_a_registry(folder):
     shutil.rmtree(folder / "ws" / "registry")
     assert command("history", folder).json == {"entries": []}
@@ -246,6 +253,7 @@ def test_missing_run_of_the_champion_is_reported_as_corrupt(folder):
     assert backbeam("verify", folder / "ws").code == 4
 
 
+@pytest.mark.thorough
 def test_missing_best_run_is_skipped_but_a_missing_named_reference_is_an_error(folder):
     weak, strong = (entry.run_id for entry in load_history(folder / "ws"))
     assert command("promote", folder, weak, "--force", "--why", "a trial").code == 0
@@ -255,6 +263,7 @@ def test_missing_best_run_is_skipped_but_a_missing_named_reference_is_an_error(f
     assert (done.code, "[promotion] reference: " in done.err and "matches no run" in done.err) == (2, True)
 
 
+@pytest.mark.thorough
 def test_rejected_data_are_validated_again_if_the_champion_changed(folder):
     write_dark(folder / "dark")
     assert retrain(folder, *STRONG, source=folder / "dark").code == 3

@@ -68,6 +68,7 @@ def test_each_further_run_is_compared_with_the_first(two):
     assert set(settings) == {"step", "layers", "num_steps"}
 
 
+@pytest.mark.thorough
 def test_runs_in_another_order_are_another_page(two):
     workspace, (first, second) = two
     one = report(workspace, first, second, "--json").json
@@ -77,6 +78,7 @@ def test_runs_in_another_order_are_another_page(two):
     assert (back["difference"], back["p_value"]) == (-forth["difference"], forth["p_value"])
 
 
+@pytest.mark.thorough
 def test_the_evaluated_run_that_was_trained_last_is_the_default(two, workspace):
     first, last = two[1]
     times = [json.loads((workspace / "runs" / run_id / "run.json").read_text())["finished"] for run_id in two[1]]
@@ -141,6 +143,7 @@ def test_a_corrupt_file_is_reported_and_no_page_is_written(name, two, workspace,
         (["FIRST", "--to", "."], "--to takes a file, and . is a folder"),
     ],
 )
+@pytest.mark.thorough
 def test_usage_errors_exit_with_code_2(arguments, message, two):
     done = report(two[0], *[two[1][0] if argument == "FIRST" else argument for argument in arguments])
     assert done.code == 2, done.err

@@ -215,6 +215,7 @@ def test_markup_in_names_is_escaped(hostile):
     assert re.search(r"first test examples right\s*\d+ of 1,000", page.all("header")[0]["text"])
 
 
+@pytest.mark.thorough
 def test_a_large_network_has_no_inspector_and_many_classes_no_matrix(tmp_path):
     source = Digits(num_train=62, num_test=62, num_classes=31).write(tmp_path / "digits")
     layers = ["--layers", "20,1300,1200,31", "--num-steps", "1"]
@@ -251,6 +252,7 @@ def test_the_command_reproduces_a_run_on_user_data(tmp_path, monkeypatch):
     assert again.json["run_id"] == done.json["run_id"]
 
 
+@pytest.mark.thorough
 def test_the_page_of_a_joined_data_set_without_mistakes(tmp_path):
     folders = [Digits(num_train=150, seed=seed).write(tmp_path / f"part{seed}") for seed in (1, 2)]
     named = [word for folder in folders for word in ("--dataset", folder)]

@@ -84,6 +84,7 @@ def test_export_writes_a_saved_model_the_parameters_and_a_description(exported, 
     assert [path.name for path in exported.parent.iterdir()] == ["folder"]
 
 
+@pytest.mark.thorough
 def test_saved_model_gives_the_same_outputs_in_plain_tensorflow(exported, images, expected, tmp_path):
     np.save(tmp_path / "images.npy", images)
     arguments = [exported / "saved_model", tmp_path / "images.npy", tmp_path / "outputs.npz"]

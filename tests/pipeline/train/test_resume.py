@@ -117,6 +117,7 @@ def workspace(prepared, tmp_path):
         *(pytest.param(name, marks=pytest.mark.slow) for name in RECIPE_OPTIONS if name != "article-manual"),
     ],
 )
+@pytest.mark.thorough
 def test_run_interrupted_three_times_gives_the_same_files(name, uninterrupted, workspace):
     options = RECIPE_OPTIONS[name]
     no_interval = (*options, "--checkpoint-every", 0)
@@ -148,6 +149,7 @@ def test_run_interrupted_three_times_gives_the_same_files(name, uninterrupted, w
     assert not [path for path in contents(workspace) if ".tmp" in path or "checkpoint" in path]
 
 
+@pytest.mark.thorough
 def test_run_killed_during_a_checkpoint_write_resumes_from_the_previous_one(uninterrupted, workspace):
     kill_while_writing(30_000, workspace)
     assert any(path.name.endswith(".tmp") for path in checkpoints(workspace))
@@ -160,6 +162,7 @@ def test_run_killed_during_a_checkpoint_write_resumes_from_the_previous_one(unin
     assert reproducible_contents(workspace) == reproducible_contents(uninterrupted("article-manual"))
 
 
+@pytest.mark.thorough
 def test_checkpoints_of_a_complete_run_are_deleted(workspace):
     options = (*QUICK, "--checkpoint-every", 30_000)
     assert killed_at("os.remove", r"/step-\d+[^/]*$", *command(workspace, *options)) == -signal.SIGKILL
@@ -187,6 +190,7 @@ def test_run_resumes_from_the_previous_checkpoint_if_the_newest_is_corrupt(two_c
     assert reproducible_contents(workspace) == reproducible_contents(uninterrupted("article-manual"))
 
 
+@pytest.mark.thorough
 def test_run_with_only_corrupt_checkpoints_is_an_error_and_not_changed(two_checkpoints, tmp_path):
     workspace = shutil.copytree(two_checkpoints, tmp_path / "ws")
     sound = [path for path in checkpoints(workspace) if not path.name.startswith(".")]
@@ -205,6 +209,7 @@ def test_run_with_only_corrupt_checkpoints_is_an_error_and_not_changed(two_check
     assert resumed_at(workspace) == []
 
 
+@pytest.mark.thorough
 def test_every_interrupted_run_of_several_leaves_a_checkpoint(uninterrupted, workspace):
     code, log = interrupt_training(signal.SIGTERM, 9_000, workspace, *QUICK, "--seeds", "1-2", "--checkpoint-every", 0)
     assert code == 143, log
@@ -250,6 +255,7 @@ def prepare_warm_start(workspace, **changed):
     return run, ("--config", config)
 
 
+@pytest.mark.thorough
 def test_resumed_run_does_not_read_the_parameters_of_its_warm_start(workspace):
     start, options = prepare_warm_start(workspace)
     uninterrupted = shutil.copytree(workspace, workspace.parent / "uninterrupted")
@@ -261,6 +267,7 @@ def test_resumed_run_does_not_read_the_parameters_of_its_warm_start(workspace):
     assert reproducible_contents(workspace) == reproducible_contents(uninterrupted)
 
 
+@pytest.mark.thorough
 def test_rejected_warm_start_leaves_the_workspace_as_it_was(workspace):
     start, options = prepare_warm_start(workspace)
     before = contents(workspace)

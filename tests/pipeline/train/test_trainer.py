@@ -12,6 +12,7 @@ from tests.helpers import backbeam, contents, killed_at
     ("event", "pattern"),
     [("open", r"\.learning_curve\.parquet\."), ("os.rename", r"/\.temporary/.*/gradient_agreement$")],
 )
+@pytest.mark.thorough
 def test_killed_training_is_repeated_and_gives_the_same_files(event, pattern, seeds_run, tmp_path):
     """Retraining removes the tables of the run first; the files of other runs are left alone."""
     workspace = shutil.copytree(seeds_run, tmp_path / "ws")
