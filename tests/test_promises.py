@@ -34,6 +34,7 @@ def test_the_proofs_are_there(page):
 
 def test_a_proof_that_make_test_leaves_out_says_so():
     for line in (ROOT / "docs" / "promises.md").read_text().splitlines():
+        file = ""
         for path, function, note in re.findall(r"`(tests/[\w/]+\.py)?::(\w+)`( \([\w, `-]+\))?", line):
             file = path or file
             marks = re.findall(rf"((?:^@.*\n)+)def {function}\(", (ROOT / file).read_text(), re.MULTILINE)
