@@ -6,15 +6,7 @@ network and its training), whose modules may move between releases; names in `ba
 
 from importlib.metadata import version
 
-from model.errors import (
-    BackbeamError,
-    BadInput,
-    BadUsage,
-    CorruptArtefact,
-    EngineFailed,
-    Locked,
-    StorageFailed,
-)
+from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
 
 __version__ = version("backbeam")
 

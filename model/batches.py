@@ -97,10 +97,7 @@ def make_chunks(reader: SplitReader, plan: BatchPlan, first_step: int = 0) -> tf
     _check_start(reader, plan, first_step)
     size = plan.batch_size
     pixels = reader.num_pixels
-    signature = (
-        tf.TensorSpec((None, size, pixels), tf.uint8),
-        tf.TensorSpec((None, size), tf.int32),
-    )
+    signature = (tf.TensorSpec((None, size, pixels), tf.uint8), tf.TensorSpec((None, size), tf.int32))
 
     def generate() -> Iterator[tuple[Tensor, Tensor]]:
         stream = _Shuffled(reader, plan, first_step * size)

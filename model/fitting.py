@@ -95,12 +95,7 @@ Chunks: TypeAlias = Iterable[tuple[Tensor, Tensor]]
 
 
 def fit(
-    config: TrainingConfig,
-    program: Program,
-    chunks: Chunks,
-    monitored: Examples,
-    listener: Listener,
-    report_every: int,
+    config: TrainingConfig, program: Program, chunks: Chunks, monitored: Examples, listener: Listener, report_every: int
 ) -> Standing:
     """Train from the program's start to the configuration's last step.
 

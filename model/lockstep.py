@@ -95,10 +95,7 @@ def agreement(step: int, state: Lockstep) -> Agreement:
     """Describe the chunk that has just ended."""
     manual = state.manual.parameters
     return Agreement(
-        step,
-        float(state.difference),
-        float(largest_difference(manual, state.autodiff.parameters)),
-        _largest(manual),
+        step, float(state.difference), float(largest_difference(manual, state.autodiff.parameters)), _largest(manual)
     )
 
 

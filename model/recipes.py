@@ -6,13 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.errors import BadUsage
 from model.synonyms import SYNONYMS
@@ -194,12 +188,7 @@ RECIPES = {
             "none",
             "911 of the first 1,000, 92.32 % of all",
         ),
-        Recipe(
-            _NIELSEN,
-            "Nielsen, Neural Networks and Deep Learning, chapter 1",
-            "95.42 % of all",
-            "95.26 % of all",
-        ),
+        Recipe(_NIELSEN, "Nielsen, Neural Networks and Deep Learning, chapter 1", "95.42 % of all", "95.26 % of all"),
         Recipe(
             _variant(
                 _NIELSEN,

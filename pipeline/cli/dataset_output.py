@@ -111,10 +111,7 @@ def format_validation_line(workspace: Place, record: ValidationRecord) -> str:
 
 def build_log_json(log: StageLog) -> dict[str, Any]:
     """Return the seconds of each stage, rounded to milliseconds, and the stages that were skipped."""
-    return {
-        "seconds": {stage: round(seconds, 3) for stage, seconds in log.seconds.items()},
-        "skipped": log.skipped,
-    }
+    return {"seconds": {stage: round(seconds, 3) for stage, seconds in log.seconds.items()}, "skipped": log.skipped}
 
 
 def format_times(log: StageLog) -> str:

@@ -91,8 +91,7 @@ def inspect(
     split: Annotated[str, typer.Option(help="The split whose classes the sheet shows.")] = "train",
     per_class: Annotated[int, typer.Option(min=1, max=100, help="Examples of each class on the sheet.")] = 10,
     examples: Annotated[
-        list[str] | None,
-        typer.Option(help="Show these examples instead, such as train:17,42; may be given again."),
+        list[str] | None, typer.Option(help="Show these examples instead, such as train:17,42; may be given again.")
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:

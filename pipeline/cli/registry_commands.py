@@ -14,8 +14,7 @@ from pipeline.context import StageLog
 REFUSED = 1
 
 WarmStart = Annotated[
-    bool,
-    typer.Option("--warm-start", help="Begin with the champion's parameters; by default they are drawn anew."),
+    bool, typer.Option("--warm-start", help="Begin with the champion's parameters; by default they are drawn anew.")
 ]
 
 

@@ -36,8 +36,7 @@ Jitter = Annotated[
     seconds_option("Begin up to that much later than due, by workspace, host and due time: spreads several machines."),
 ]
 HealthFile = Annotated[
-    Path | None,
-    local_option("FILE", "Where to show signs of life; by default schedule-health.json of the workspace."),
+    Path | None, local_option("FILE", "Where to show signs of life; by default schedule-health.json of the workspace.")
 ]
 
 

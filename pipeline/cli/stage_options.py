@@ -48,8 +48,7 @@ class DatasetChoice:
     """A data set of the workspace."""
 
     argument: Annotated[
-        str | None,
-        typer.Argument(metavar="DATASET", help="A data set's id or its beginning; by default the only one."),
+        str | None, typer.Argument(metavar="DATASET", help="A data set's id or its beginning; by default the only one.")
     ] = None
     option: Annotated[str | None, typer.Option("--dataset", help="The same as the argument DATASET.")] = None
 
@@ -93,8 +92,7 @@ class DatasetOptions:
         ),
     ] = None
     dataset: Annotated[
-        list[str] | None,
-        typer.Option("--dataset", help="The same as the argument DATASET; may be given again."),
+        list[str] | None, typer.Option("--dataset", help="The same as the argument DATASET; may be given again.")
     ] = None
     data_dir: Annotated[
         str | None, typer.Option(help="A folder that holds the files of the known data set already.")
@@ -147,8 +145,7 @@ class RecipeOptions:
     config: ConfigFile = None
     layers: Layers = None
     step: Annotated[
-        str | None,
-        setting_option("step", "--step", "How gradients are computed; compare takes both steps in lockstep"),
+        str | None, setting_option("step", "--step", "How gradients are computed; compare takes both steps in lockstep")
     ] = None
     seed: Seed = None
 

@@ -37,11 +37,7 @@ class Interval(NamedTuple):
 
 
 def count_predictions(
-    split: str,
-    index: Integers,
-    labels: Integers,
-    outputs: npt.NDArray[np.float32],
-    losses: npt.NDArray[np.float32],
+    split: str, index: Integers, labels: Integers, outputs: npt.NDArray[np.float32], losses: npt.NDArray[np.float32]
 ) -> SplitCounts:
     """Count one shard's predictions, outputs float32[n, classes]; the others are [n], the index is in the source."""
     num_classes = outputs.shape[1]

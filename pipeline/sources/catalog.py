@@ -10,12 +10,7 @@ MAX_SHARDS = 99_999  # of a split: shard names have five digits
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 
 # The four IDX files of the MNIST family. Every tuple of files or digests below has this order.
-FILE_NAMES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+FILE_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 

@@ -63,13 +63,7 @@ def test_the_same_code_calls_the_function(dumps, loads):
     assert loads(dumps(SameCode(multiply, factor=3)))(5) == 15
 
 
-@pytest.mark.parametrize(
-    ("name", "replacement"),
-    [
-        ("code_digest", lambda: "f" * 64),
-        ("version", lambda _: "9.9"),
-    ],
-)
+@pytest.mark.parametrize(("name", "replacement"), [("code_digest", lambda: "f" * 64), ("version", lambda _: "9.9")])
 def test_unpickling_with_other_code_fails_and_names_both_versions(name, replacement, monkeypatch):
     pickled = pickle.dumps(SameCode(multiply))
     own = code_identity()

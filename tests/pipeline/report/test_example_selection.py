@@ -4,12 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.evaluate import table_reader
-from pipeline.report.example_selection import (
-    MAX_MIXED,
-    SplitPredictions,
-    read_predictions,
-    select_mixed,
-)
+from pipeline.report.example_selection import MAX_MIXED, SplitPredictions, read_predictions, select_mixed
 from pipeline.storage.tables import SCHEMAS
 
 

@@ -7,13 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model.errors import BadUsage
-from pipeline.storage.files import (
-    file_size,
-    open_binary,
-    read_range,
-    remove_file,
-    remove_tree,
-)
+from pipeline.storage.files import file_size, open_binary, read_range, remove_file, remove_tree
 from pipeline.storage.places import RemotePath, is_remote, place_of
 from pipeline.storage.remote_stream import RemoteStream
 
