@@ -38,7 +38,7 @@ test-faults: $(VENV)/installed-test  ## commands that fail at each of their oper
 	@$(BIN)/python -m pytest -n auto tests/faults
 
 test-stores: $(VENV)/installed-test azurite  ## workspaces in object stores, against emulators
-	@$(BIN)/python -m pytest -rs tests/pipeline/storage/test_object_store.py tests/pipeline/storage/test_store_lock.py tests/test_object_stores.py tests/test_store_*.py
+	@$(BIN)/python -m pytest -rs tests/pipeline/storage/test_object_store.py tests/pipeline/storage/test_lease.py tests/test_object_stores.py tests/test_store_*.py
 
 # Without it the tests of az:// skip and say so.
 azurite: $(BIN)/python  ## the emulator of Azure's blob storage, where there is npm

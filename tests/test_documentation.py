@@ -106,7 +106,7 @@ def test_shown_commands_and_options_exist(page):
         assert {word for word in given if word.startswith("-")} <= known, words
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_tour_works_as_it_is_written(tmp_path):
     section = (ROOT / "README.md").read_text().split("## Five minutes\n")[1].split("\n## ")[0]
     lines = re.findall(r"^    (.*)$", section, re.MULTILINE)

@@ -110,11 +110,12 @@ def validate(
     process.configure_messages()
     command_setup.refuse_beam_options(context)
     checks = resolve_validation(config)
+    name = dataset.name
     stage_context = command_setup.build_stage_context(context, command_setup.existing_workspace(workspace))
     log = StageLog()
     with process.lock(workspace):
         earlier = find_baseline(stage_context.workspace, baseline)
-        data = find_dataset(stage_context.workspace, dataset.name)
+        data = find_dataset(stage_context.workspace, name)
         validation = validate_stage(stage_context, data, checks, earlier, log)
     result, _ = build_dataset_output(workspace, data, validation, log)
     process.print_result(result, format_validation(workspace, validation))
@@ -141,19 +142,20 @@ def train(
     process.configure_messages()
     command_setup.refuse_beam_options(context)
     configs = training.to_configs(recipe, seeds)
+    name = dataset.name
     command_setup.refuse_remote_logs(workspace, tensorboard)
     cluster = command_setup.read_cluster_config(configs[0])
     stage_context = command_setup.build_stage_context(context, workspace, device, cluster)
     workspace = command_setup.existing_workspace(workspace)
     log = StageLog()
     if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace
-        run_id = train_as_worker_stage(stage_context, find_dataset(workspace, dataset.name), configs[0], log)
+        run_id = train_as_worker_stage(stage_context, find_dataset(workspace, name), configs[0], log)
         process.print_result(*build_task_output(run_id, stage_context, log))
         return
     if not cluster:
         check_machine(stage_context, configs[0])
     with process.lock(workspace):
-        data = find_dataset(workspace, dataset.name)
+        data = find_dataset(workspace, name)
         trained = train_stage(stage_context, data, configs, tensorboard, checkpoints.to_policy(), log)
     process.print_result(*build_runs_output(workspace, trained, seeds is not None, log))
 

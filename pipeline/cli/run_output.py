@@ -1,5 +1,6 @@
 """The text and JSON that `backbeam run`, `train` and `evaluate` print."""
 
+import os
 import shlex
 import shutil
 import sys
@@ -174,7 +175,8 @@ def suggest_next_steps(arguments: list[str], workspace: Place, run: RunRecord) -
     """Return commands to try after `backbeam run` with these arguments: variations of it, and commands on its run."""
     command = "backbeam" if shutil.which("backbeam") else sys.argv[0]
     same = [command, *_remove_options(arguments, ("--step", "--seed", "--seeds"))]
-    place = [] if workspace == DEFAULT_WORKSPACE else ["--workspace", str(workspace)]
+    is_default = workspace == DEFAULT_WORKSPACE and "BACKBEAM_WORKSPACE" not in os.environ
+    place = [] if is_default else ["--workspace", str(workspace)]
     seed = run.config.seed
     steps = [
         ([*same, "--seed", str(seed), "--step", "compare"], "the same descent by both ways to the gradients"),

@@ -37,6 +37,8 @@ def describe_reproduction(evaluated: EvaluatedRun) -> ReproduceCommand:
 def format_config(config: TrainingConfig) -> str:
     """Return a configuration as the text of a configuration file (TOML)."""
     values = {name: value for name, value in config if value is not None and name != "warm_start"}
+    if config.num_epochs is not None:
+        del values["num_steps"]  # 0
     warm_start = _table("training.warm_start", config.warm_start.model_dump()) if config.warm_start else []
     return "\n".join([*_table("training", values), *warm_start])
 

@@ -78,7 +78,7 @@ class Engine:
     arguments: tuple[str, ...]
     servers: tuple[str, ...] = ()
     killed: str = ""  # what a killed worker means; empty where the driver does the work
-    quick: bool = False  # whether `make test` runs it; `make test-engines` runs the others
+    quick: bool = False  # whether `make test-thorough` runs it; `make test-engines` runs the others
     environment: dict[str, str] = field(default_factory=dict)  # variables for backbeam and the servers
     needs: str = "apache_beam"  # a module that the engine cannot do without
 
@@ -134,7 +134,7 @@ def table() -> str:
     head = "| engine | preprocess | evaluate | digests equal | worker killed | run by |\n|---|---|---|---|---|---|\n"
     rows = [
         f"| {engine.name} | yes | yes | yes | {engine.killed or 'no worker but the driver'} | "
-        f"`make {'test' if engine.quick else 'test-engines'}` |\n"
+        f"`make {'test-thorough' if engine.quick else 'test-engines'}` |\n"
         for engine in ENGINES
     ]
     return head + "".join(rows)
