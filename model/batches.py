@@ -137,7 +137,8 @@ def make_chunks_on(
         images = tf.constant(window.images)
     for positions, labels in _position_chunks(stream, window, plan, first_step):
         with tf.device(device):
-            yield tf.gather(images, positions), tf.identity(labels)
+            chunk = tf.gather(images, positions), tf.identity(labels)
+        yield chunk  # outside of the scope, which would hold for the caller too
 
 
 def _position_chunks(stream: "_Shuffled", window: Examples, plan: BatchPlan, first_step: int) -> tf.data.Dataset:

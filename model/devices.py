@@ -65,8 +65,8 @@ def initialise_devices(wanted: str = "auto", num_replicas: int = 1) -> Devices:
     """Initialise the devices that `choose_devices` chooses, rather than at the first operation, and return their names.
 
     Devices that are not chosen are made invisible: every GPU for the CPU, every other GPU for gpu:N. GPU memory grows
-    as needed. The native libraries write to standard error meanwhile; callers hide that with
-    `pipeline.context.quiet_imports`.
+    as needed, and products are in float32 until `choose_precision` says otherwise. The native libraries write to
+    standard error meanwhile; callers hide that with `pipeline.context.quiet_imports`.
 
     Raises:
         BadUsage: as `choose_devices`.
@@ -83,6 +83,7 @@ def initialise_devices(wanted: str = "auto", num_replicas: int = 1) -> Devices:
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
         _choose_gpu_kernels()
+        choose_precision("float32", chosen[0])
         if ":" in wanted:
             tf.config.set_visible_devices([gpus[_number(chosen[0])]], "GPU")
             logical = ("GPU:0",)

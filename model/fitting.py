@@ -132,8 +132,8 @@ def fit(
     return standing
 
 
-def side_by_side(work: Callable[[T, Event], None], runs: Sequence[T]) -> None:
-    """Train several runs at once, as many as there are processor cores, each in a thread of its own.
+def side_by_side(work: Callable[[T, Event], None], runs: Sequence[T], most: int | None = None) -> None:
+    """Train several runs at once, each in a thread of its own.
 
     Each run executes the same program as alone, so it gives the same bits. One program over stacked parameters is no
     faster: on a CPU it takes as long as the runs one after the other, because XLA computes a batch of small products
@@ -142,6 +142,7 @@ def side_by_side(work: Callable[[T, Event], None], runs: Sequence[T]) -> None:
     Args:
         work: trains one run; it must raise an exception soon after the event is set.
         runs: its arguments, one for each call.
+        most: runs at once; None for as many as there are processor cores.
 
     Raises:
         Exception: the first exception of any run; the other runs are stopped.
@@ -149,7 +150,7 @@ def side_by_side(work: Callable[[T, Event], None], runs: Sequence[T]) -> None:
     stop = Event()
     if len(runs) == 1:
         return work(runs[0], stop)  # in this thread, as TensorFlow expects of processes that train together
-    with ThreadPoolExecutor(min(len(runs), len(os.sched_getaffinity(0)))) as pool:
+    with ThreadPoolExecutor(min(len(runs), most or len(os.sched_getaffinity(0)))) as pool:
         try:
             futures = [pool.submit(work, run, stop) for run in runs]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)

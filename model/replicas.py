@@ -88,6 +88,7 @@ def start_engine(config: TrainingConfig, wanted: str, cluster: Cluster | None, i
     """
     choose_threads(config.layers, config.batch_size)
     if cluster:
+        choose_precision(config.precision, "CPU:0")
         strategy = _join(cluster, wanted, identity)
         return Engine(compile_strategy(config, strategy), f"CPU:0 of each of {config.num_replicas} workers")
     devices = initialise_devices(wanted, config.num_replicas)

@@ -32,6 +32,12 @@ def test_the_proofs_are_there(page):
         assert not function or function in names, (path, function)
 
 
+def test_every_named_function_can_be_read():
+    """A name that `proofs` does not match would not be checked."""
+    for line in (ROOT / "docs" / "promises.md").read_text().splitlines():
+        assert all(_NAMED.fullmatch(f"`{code}`") for code in re.findall(r"`([^`]*::[^`]*)`", line)), line
+
+
 def test_a_proof_that_make_test_leaves_out_says_so():
     for line in (ROOT / "docs" / "promises.md").read_text().splitlines():
         file = ""

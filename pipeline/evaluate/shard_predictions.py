@@ -8,6 +8,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from model.checkpoint import decode_parameters
+from model.devices import choose_precision
 from model.examples import Bytes
 from model.functions import Tensor
 from model.network import Network, Parameters, forward, piece_rows, scale
@@ -98,4 +99,6 @@ def load_run_parameters(job: EvaluationJob) -> Parameters:
 
 @cache  # a worker process reads the file once, not for each shard
 def _load(folder: Place, file: FileInfo, sizes: tuple[int, ...]) -> Parameters:
+    if tf.config.list_physical_devices("GPU"):
+        choose_precision("float32", "GPU:0")  # a worker predicts as its driver does
     return decode_parameters(file.read(folder), str(folder / file.name), sizes)

@@ -62,7 +62,7 @@ def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: En
             with defer_signals(stop.set):
                 _train_one(job, attempt, engine, data, _progress_reporter(attempt, bar, label), stop)
 
-        side_by_side(work, attempts)
+        side_by_side(work, attempts, most=1 if engine.gpu else None)  # each has the split in the GPU's memory
 
 
 def _train_one(

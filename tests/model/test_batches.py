@@ -1,4 +1,5 @@
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 
 import numpy as np
@@ -179,6 +180,14 @@ def test_chunks_on_a_device_equal_those_in_memory(window_bytes):
     for chunk, (images, labels) in zip(found, expected, strict=True):
         np.testing.assert_array_equal(chunk[0], images)
         np.testing.assert_array_equal(chunk[1], labels)
+
+
+def test_chunks_on_a_device_may_be_closed_by_another_thread():
+    """As when a run of several in a pool of threads fails; a device's scope that is open still would be an error."""
+    chunks = make_chunks_on("CPU:0", reader([50], 1000), BatchPlan(1, 5, 10, 5))
+    next(chunks)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(chunks.close).result()
 
 
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 1000, 4099])

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from model import replicas
+from model.cluster import Cluster
 from model.devices import Devices, check_device, choose_devices, choose_precision, initialise_devices, step_flops
 from model.errors import BadUsage
 from model.recipes import RECIPES, override
@@ -66,6 +67,8 @@ class FakeGpus:
         monkeypatch.setattr(tf.config, "set_visible_devices", self.show)
         monkeypatch.setattr(tf.config, "list_logical_devices", list)
         monkeypatch.setattr(tf.config.experimental, "set_memory_growth", self.grow)
+        self.tf32 = []
+        monkeypatch.setattr(tf.config.experimental, "enable_tensor_float_32_execution", self.tf32.append)
 
     def show(self, devices, kind):
         assert kind == "GPU"
@@ -113,6 +116,20 @@ def test_precision_of_a_gpu_is_set(precision, expected, monkeypatch):
     monkeypatch.setattr(tf.config.experimental, "enable_tensor_float_32_execution", (found := []).append)
     choose_precision(precision, "GPU:0")
     assert found == [expected]
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("float32", [False, False]), ("tf32", [False, True])])
+def test_training_sets_its_precision_and_whatever_comes_after_is_in_float32(precision, expected, fake_gpus):
+    replicas.start_engine(override(RECIPES["article-manual"].config, precision=precision), "gpu", None, "run")
+    assert fake_gpus.tf32 == expected
+    initialise_devices("gpu")  # as evaluation does
+    assert fake_gpus.tf32 == [*expected, False]
+
+
+def test_tf32_in_a_cluster_of_cpus_is_an_error():
+    cluster = Cluster(("127.0.0.1:1", "127.0.0.1:2"), 0)
+    with pytest.raises(BadUsage, match="precision tf32 needs a GPU"):
+        replicas.start_engine(override(RECIPES["article-manual"].config, precision="tf32"), "cpu", cluster, "run")
 
 
 def test_tf32_without_a_gpu_is_an_error():
