@@ -4,15 +4,17 @@ Tables such as [validation.test_in_train] in a configuration file change the def
 """
 
 import shlex
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.recipes import nearest, shown
-from pipeline.preprocess.dataset import Dataset
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
+
+if TYPE_CHECKING:
+    from pipeline.preprocess.dataset import Dataset  # imports NumPy, which the help of a command does without
 
 VALIDATION_NAME = "validation.json"
 TABLE = "validation"
@@ -182,7 +184,7 @@ def table_folder(workspace: Place, dataset_id: str) -> Place:
     return workspace / f"reports/{TABLE}/dataset={dataset_id}"
 
 
-def load_validation(dataset: Dataset) -> ValidationRecord:
+def load_validation(dataset: "Dataset") -> ValidationRecord:
     """Load a data set's validation record; raises CorruptArtefact if it is damaged or of another data set."""
     path = dataset.folder / VALIDATION_NAME
     record = ValidationRecord.load(path)
@@ -191,14 +193,14 @@ def load_validation(dataset: Dataset) -> ValidationRecord:
     return record
 
 
-def check_validation(workspace: Place, dataset: Dataset) -> ValidationRecord:
+def check_validation(workspace: Place, dataset: "Dataset") -> ValidationRecord:
     """Load a data set's validation record and check its table; raises CorruptArtefact as `load_validation`."""
     record = load_validation(dataset)
     record.table.check(table_folder(workspace, record.dataset_id))
     return record
 
 
-def find_validation(workspace: Place, dataset: Dataset) -> ValidationRecord | None:
+def find_validation(workspace: Place, dataset: "Dataset") -> ValidationRecord | None:
     """Return what `check_validation` does, None if the data set is not validated."""
     return check_validation(workspace, dataset) if (dataset.folder / VALIDATION_NAME).exists() else None
 
