@@ -114,7 +114,7 @@ def make_chunks(reader: SplitReader, plan: BatchPlan, first_step: int = 0) -> tf
 def make_chunks_on(
     device: str, reader: SplitReader, plan: BatchPlan, first_step: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what `make_chunks` yields, in the memory of a GPU before they are needed.
+    """Yield the chunks of `make_chunks` as tensors in the memory of a GPU.
 
     A split that is a single window is copied to the GPU once, and a chunk is gathered there from its positions: copying
     the images of every batch would take longer than large batches train (docs/devices.md). Other splits are copied

@@ -13,7 +13,7 @@ from model.errors import BadUsage
 SMALL_STEP_FLOPS = 20_000_000
 _THREADS_FLAG = "xla_cpu_multi_thread_eigen"
 # XLA times several kernels for each product on a GPU and keeps the fastest, so two processes may keep different ones.
-# Without that choice its own products in TensorFloat-32 take 2 to 8 times as long as those of cuBLAS (docs/devices.md).
+# Without that choice its own products in TensorFloat-32 take up to 8 times as long as cuBLAS's (docs/devices.md).
 _GPU_FLAGS = ("xla_gpu_deterministic_ops=true", "xla_gpu_autotune_level=0", "xla_gpu_enable_triton_gemm=false")
 _WANTED = re.compile(r"auto|cpu|gpu(?::([0-9]{1,4}))?")
 
@@ -99,9 +99,10 @@ def _choose_gpu_kernels() -> None:
 
 
 def choose_precision(precision: str, device: str) -> None:
-    """Set what TensorFlow multiplies float32 matrices with on a GPU, for what it compiles from now on.
+    """Set the precision of products of float32 matrices on a GPU.
 
-    TensorFlow's own default is TensorFloat-32, whose relative error is 3e-4 against 2e-7 (docs/devices.md).
+    It holds for functions that are compiled after the call. TensorFlow's own default is TensorFloat-32, whose relative
+    error is 3e-4 against 2e-7 (docs/devices.md).
 
     Args:
         precision: float32 or tf32, as in `model.recipes.TrainingConfig`.

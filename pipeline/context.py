@@ -1,4 +1,4 @@
-"""What stages share: settings, a log of their work, skipping complete results, and quiet imports."""
+"""The context and the log of stages; skip complete stages; import quietly."""
 
 import logging
 import os

@@ -27,7 +27,7 @@ def predict(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what a run's model takes pictures for; nothing is printed unless every file is sound."""
+    """Classify pictures with a run's model; print nothing unless every file is sound."""
     from pipeline.cli.model_output import build_predictions_output
     from pipeline.evaluate.predict import predict_files
     from pipeline.registry.history import resolve_run
@@ -62,7 +62,7 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help="Print this recipe alone, as a file for --config.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the recipes: where they were published, what they give, all settings; or print one as TOML."""
+    """List the recipes with their sources, accuracies and settings, or print one as TOML."""
     from pipeline.cli.model_output import build_recipe_output, build_recipes_output
 
     refuse_beam_options(context)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def build_recipes_output(recipes: dict[str, Recipe]) -> CommandOutput:
-    """Return what each recipe trains, its source, its accuracy and its settings."""
+    """Return the network, source, accuracy and settings of each recipe."""
     result = {name: _build_recipe_json(recipe) for name, recipe in recipes.items()}
     lines = [
         f"{name}\n  {describe_training(recipe.config)}\n  source     {recipe.source}\n  published  {recipe.published}\n"

@@ -1,4 +1,4 @@
-"""The commands that show what a workspace holds: runs, show, compare, report and inspect. Heavy imports are lazy."""
+"""The commands runs, show, compare, report and inspect. Heavy imports are lazy."""
 
 from pathlib import Path
 from typing import Annotated

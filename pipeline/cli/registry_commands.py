@@ -80,7 +80,7 @@ def champion(
 def history(
     context: typer.Context, workspace: options.Workspace = options.DEFAULT_WORKSPACE, as_json: options.AsJson = False
 ) -> None:
-    """List what was decided about the champion: when, by whom, and why."""
+    """List the decisions about the champion, with their times, authors and reasons."""
     from pipeline.cli.registry_output import build_history_output
     from pipeline.registry import history
 

@@ -37,7 +37,7 @@ def setting_option(setting: str, option: str, help_text: str) -> Any:
 
 
 def choose_dataset(argument: Given | None, option: Given | None) -> Given | None:
-    """Return what the argument or --dataset gives; raises BadParameter if both do, and differ."""
+    """Return the value of the argument or of --dataset; raises BadParameter if they differ."""
     if argument and option and argument != option:
         raise typer.BadParameter("give the data set as the argument DATASET or with --dataset, not another with each")
     return argument or option
@@ -137,7 +137,7 @@ class DatasetOptions:
 
 @dataclass(frozen=True)
 class RecipeOptions:
-    """What is trained: a recipe, changed by a configuration file and by options."""
+    """The recipe, and the configuration file and options that change it."""
 
     HEADING: ClassVar = "Training"
 

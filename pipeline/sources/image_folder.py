@@ -67,7 +67,8 @@ def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
 
 
 def _list_classes(folder: Path) -> tuple[str, ...]:
-    train, test = ([path.name for path in _list_visible(folder / split, folders=True)] for split in SPLITS)
+    train = [path.name for path in _list_visible(folder / "train", folders=True)]
+    test = [path.name for path in _list_visible(folder / "test", folders=True)]
     unknown = sorted(set(test) - set(train))
     if unknown:
         raise BadInput(f"{folder / 'test' / unknown[0]}: no class of that name in {folder / 'train'}")

@@ -7,7 +7,7 @@ import platform
 import re
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -102,11 +102,14 @@ def current_conditions() -> Conditions:
 
 def compare_conditions(first: RunRecord, second: RunRecord) -> dict[str, tuple[str, str]]:
     """Return the conditions, versions and devices in which two runs differ, by name, with both values."""
-    before, after = (
-        run.versions | run.conditions.model_dump(mode="json") | {"device": run.device} for run in (first, second)
-    )
+    before = _all_conditions(first)
+    after = _all_conditions(second)
     pairs = {name: (str(before.get(name, "")), str(after.get(name, ""))) for name in sorted({*before, *after})}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _all_conditions(run: RunRecord) -> dict[str, Any]:
+    return run.versions | run.conditions.model_dump(mode="json") | {"device": run.device}
 
 
 def load_run(folder: Place) -> RunRecord:
