@@ -231,7 +231,8 @@ def _chunk_length(plan: BatchPlan, num_pixels: int) -> int:
 
 def epoch_windows(shard_sizes: tuple[int, ...], plan: BatchPlan, num_pixels: int, epoch: int) -> list[tuple[int, ...]]:
     """Cut an epoch's permuted shards into windows of at most the budget (or of one shard, where that is larger)."""
-    budget, used = plan.window_bytes // num_pixels, 0
+    budget = plan.window_bytes // num_pixels
+    used = 0
     windows: list[list[int]] = []
     order = permutation(stream_key(Purpose.SHARD_ORDER, plan.seed, epoch), len(shard_sizes))
     for shard in order.tolist():

@@ -26,7 +26,9 @@ from model.recipes import TrainingConfig
 VARIABLE = "TF_CONFIG"
 JOBS = ("chief", "worker")  # in the order in which TensorFlow numbers their tasks
 MEETING_SECONDS = 60.0
-_HELLO_BYTES, _ANSWER_SECONDS, _PAUSE_SECONDS = 4096, 5.0, 0.1
+_HELLO_BYTES = 4096
+_ANSWER_SECONDS = 5.0
+_PAUSE_SECONDS = 0.1
 _MOST_PORT = 65_535
 _EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
 
@@ -232,7 +234,8 @@ def _send(connection: socket.socket, message: dict[str, Any]) -> None:
 
 def _receive(connection: socket.socket, deadline: float) -> dict[str, Any]:
     """Read one line of JSON, an object; {} for anything else, an error included."""
-    data, piece = b"", b"-"
+    data = b""
+    piece = b"-"
     try:
         while piece and not data.endswith(b"\n") and len(data) < _HELLO_BYTES:
             connection.settimeout(_left(deadline, "no answer"))

@@ -74,7 +74,8 @@ def initialise_devices(wanted: str = "auto", num_replicas: int = 1) -> Devices:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
-    chosen = logical = choose_devices(wanted, num_replicas, len(gpus))
+    chosen = choose_devices(wanted, num_replicas, len(gpus))
+    logical = chosen
     if chosen[0].startswith("CPU"):
         if gpus:
             tf.config.set_visible_devices([], "GPU")

@@ -74,6 +74,15 @@ def concatenate(parts: list[Examples], num_pixels: int) -> Examples:
     return Examples(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
 
 
+def worst_mistakes(labels: Integers, predicted: Integers, confidence: npt.NDArray[np.float32]) -> Integers:
+    """Return the positions of the misclassified examples, int64[m], the most confident first; the sort is stable.
+
+    All arguments have the shape [n]; `confidence` is the output of the predicted class.
+    """
+    wrong = np.flatnonzero(labels != predicted)
+    return wrong[np.argsort(-confidence[wrong], kind="stable")]
+
+
 def encode(examples: Examples) -> bytes:
     """Serialize examples, in the order given, as the bytes of a TFRecord file.
 
@@ -145,7 +154,8 @@ def _fill(data: Bytes, starts: Integers, layout: _Layout, examples: Examples) ->
 
 def _seal(data: Bytes, starts: Integers, sizes: Integers) -> None:
     """Write the masked checksum of every payload after it."""
-    whole, ends = data.tobytes(), starts + sizes  # google_crc32c takes only bytes
+    whole = data.tobytes()  # google_crc32c takes only bytes
+    ends = starts + sizes
     found = [google_crc32c.value(whole[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
     _scatter(data, ends, _masked(np.array(found, np.uint32)).astype("<u4").view(np.uint8).reshape(-1, _FOOTER_BYTES))
 
@@ -157,7 +167,10 @@ def _header(size: int) -> bytes:
 
 def _find_records(data: bytes, name: str) -> tuple[Integers, Integers]:
     """Walk the framing: where each payload starts and how long it is."""
-    starts, offset, end, unpack = [], 0, len(data), _LENGTH.unpack_from
+    starts = []
+    offset = 0
+    end = len(data)
+    unpack = _LENGTH.unpack_from  # looked up once, not for every record
     try:
         while offset < end:
             starts.append(offset)
@@ -177,7 +190,8 @@ def _gather(data: bytes, starts: Integers, part: slice, found: Bytes | None = No
     found = np.empty((len(starts), width), np.uint8) if found is None else found
     if not (len(starts) and width):
         return found
-    items, length = _every_item(data, width), max(1, _GATHERED_BYTES // width)
+    items = _every_item(data, width)
+    length = max(1, _GATHERED_BYTES // width)
     for piece in (slice(start, start + length) for start in range(0, len(starts), length)):
         found[piece] = items[starts[piece] + part.start].view(np.uint8).reshape(-1, width)
     return found
@@ -226,7 +240,8 @@ def _map_entry(key: bytes, kind: int, num_bytes: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    more, last = value >> 7, value & 0x7F
+    more = value >> 7
+    last = value & 0x7F
     return bytes([last | 0x80]) + _varint(more) if more else bytes([last])
 
 

@@ -111,11 +111,13 @@ def fit(
     Returns:
         where it ended: the last step, with the trained parameters.
     """
-    started, standing = time.monotonic() - program.start.seconds, program.start
+    standing = program.start
+    started = time.monotonic() - standing.seconds
     count_correct = _counter(config, monitored)
 
     def report(step: int, parameters: Parameters, loss: float) -> None:
-        correct, seconds = count_correct(parameters), time.monotonic() - started
+        correct = count_correct(parameters)
+        seconds = time.monotonic() - started
         point = Progress(step, step * config.batch_size, loss, correct, len(monitored.labels), seconds)
         listener.report(point, parameters)
 
@@ -123,7 +125,8 @@ def fit(
         report(0, standing.state.parameters, float("nan"))
     for images, labels in chunks:
         state, loss = program.run_chunk(standing.state, images, labels)
-        step, losses = standing.step + len(labels), (*standing.losses, ChunkLoss(float(loss), len(labels)))
+        step = standing.step + len(labels)
+        losses = (*standing.losses, ChunkLoss(float(loss), len(labels)))
         if step % report_every == 0 or step == config.num_steps:
             report(step, state.parameters, _weighted_mean(losses))
             losses = ()
@@ -162,7 +165,8 @@ def side_by_side(work: Callable[[T, Event], None], runs: Sequence[T], most: int 
 
 
 def _counter(config: TrainingConfig, examples: Examples) -> Callable[[Parameters], int]:
-    images, network = tf.constant(examples.images), network_of(config)
+    images = tf.constant(examples.images)
+    network = network_of(config)
 
     def count_correct(parameters: Parameters) -> int:
         predicted = np.argmax(predict_in_pieces(network, parameters, images), axis=1)

@@ -131,7 +131,8 @@ def forward(
         [a_0, ..., a_(L-1)], with a_0 = x and a_l = f((a_(l-1) m_(l-1)) w_l^T + b_l), m_0 = 1, and z_L, the last layer's
         weighted input.
     """
-    values, passed_on = [x], x
+    values = [x]
+    passed_on = x
     for layer, mask in zip(parameters[:-1], masks or no_masks(parameters), strict=True):
         values.append(network.hidden.value(layer.weigh(passed_on)))
         passed_on = values[-1] * mask

@@ -250,11 +250,7 @@ def override(config: TrainingConfig, **changes: object) -> TrainingConfig:
         BadUsage: a value is not one that the configuration allows, or there is no such setting.
     """
     given = {name: value for name, value in changes.items() if value is not None}
-    unknown = [name for name in given if name not in TrainingConfig.model_fields]
-    if unknown:
-        fields = TrainingConfig.model_fields
-        hint = nearest(unknown[0], fields)
-        raise BadUsage(f"no such setting: {shown(unknown[0])}{hint}; there are: {', '.join(fields)}")
+    check_names(given, TrainingConfig.model_fields, "no such setting")
     if "num_steps" in given and "num_epochs" not in given:
         given["num_epochs"] = None
     if "num_epochs" in given and "num_steps" not in given:
@@ -300,6 +296,18 @@ def _steps_of(num_epochs: float, num_examples: int, batch_size: int) -> int:
             f"steps, and a run has at most {MOST:,}: give fewer epochs or a larger batch_size"
         )
     return max(1, round(num_steps))
+
+
+def check_names(given: Iterable[str], known: Iterable[str], problem: str) -> None:
+    """Check that names are known.
+
+    Raises:
+        BadUsage: one is not; the message is the problem, the name, the nearest known ones and all of them.
+    """
+    names = list(known)
+    for name in given:
+        if name not in names:
+            raise BadUsage(f"{problem}: {shown(name)}{nearest(name, names)}; there are: {', '.join(names)}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

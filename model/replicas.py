@@ -204,7 +204,8 @@ def _draw_share(
 
 def _take_part(config: TrainingConfig, images: Tensor, labels: Tensor, replica: Tensor) -> tuple[Tensor, Tensor]:
     """Take a replica's part of every batch: images uint8[steps, n / replicas, inputs] and labels of the same."""
-    steps, parts = tf.shape(images)[0], config.num_replicas
+    steps = tf.shape(images)[0]
+    parts = config.num_replicas
     images = tf.reshape(images, (steps, parts, config.batch_size // parts, config.layers[0]))
     labels = tf.reshape(labels, (steps, parts, config.batch_size // parts))
     return tf.gather(images, replica, axis=1), tf.gather(labels, replica, axis=1)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from model.recipes import TrainingConfig
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.evaluation_record import EvaluationRecord
-from pipeline.evaluate.stage import evaluate_stage
-from pipeline.evaluate.table_sizes import check_table_sizes
+from pipeline.evaluate.stage import check_table_sizes, evaluate_stage
 from pipeline.preprocess.dataset import Dataset, find_baseline
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, ValidationRecord

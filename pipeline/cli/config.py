@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.errors import BadUsage
-from model.recipes import MOST_SHOWN, TrainingConfig, find_recipe, nearest, override, shown
+from model.recipes import MOST_SHOWN, TrainingConfig, check_names, find_recipe, override, shown
 from pipeline.preprocess.validation_config import CheckSettings, resolve_checks
 from pipeline.registry.policy import Policy, resolve_policy
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
@@ -79,14 +79,10 @@ def read_tables(file: Path | None) -> dict[str, dict[str, Any]]:
         raise BadUsage(f"no configuration file {file}") from None
     except (ValueError, RecursionError) as problem:  # bad TOML, bytes that are not UTF-8, or deep nesting
         raise BadUsage(f"{file}: {problem}") from None
+    check_names(tables, TABLES, f"{file}: no such table")
     for name, table in tables.items():
-        shown_name = name[:MOST_SHOWN]
-        if name not in TABLES:
-            raise BadUsage(
-                f"{file}: no such table: [{shown_name}]{nearest(name, TABLES)}; there are: {', '.join(TABLES)}"
-            )
         if not isinstance(table, dict):
-            raise BadUsage(f"{file}: {shown_name} is no table: write [{shown_name}]")
+            raise BadUsage(f"{file}: {name} is no table: write [{name}]")
     return tables
 
 

@@ -10,18 +10,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
 from pipeline.beam_runner import run_pipeline
+from pipeline.evaluate import table_writer
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation
 from pipeline.evaluate.shard_predictions import EvaluationJob, Predictions, Shard, list_shards, predict_shard
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.evaluate.slices import SLICINGS
-from pipeline.evaluate.table_sizes import check_table_sizes
-from pipeline.evaluate.table_writer import (
-    merge_results,
-    predictions_file_name,
-    write_answers,
-    write_predictions,
-    write_tables,
-)
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.shards import number_order
 from pipeline.processes import SameCode
@@ -43,10 +36,9 @@ def evaluate(
 ) -> EvaluationRecord:
     """Evaluate a run's model on every split of a data set: write the tables, then the record.
 
-    Raises BadInput if a user's slicing fails or a table would be larger than readers accept, CorruptArtefact if a shard
-    or the model does not match its record, and EngineFailed.
+    Raises BadInput if a user's slicing fails, CorruptArtefact if a shard or the model does not match its record, and
+    EngineFailed.
     """
-    check_table_sizes(manifest)
     job = EvaluationJob(workspace, dataset, manifest, run, slicings)
     record = job.run_folder / EVALUATION_NAME
     shards = list_shards(manifest)
@@ -75,13 +67,13 @@ def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, be
     of the files in the order of the shards. Raises as `evaluate`.
     """
     shards = [shard for shard in list_shards(job.manifest) if shard.split == "test"]
-    write = SameCode(write_answers, job=job, dataset_digest=dataset_digest, folder=folder)
+    write = SameCode(table_writer.write_answers, job=job, dataset_digest=dataset_digest, folder=folder)
 
     def build(pipeline: beam.Pipeline) -> None:
         _predict(pipeline, shards, job) | "WriteAnswers" >> beam.Map(write)
 
     run_pipeline(beam, PipelineOptions, beam_arguments, build)
-    names = sorted((predictions_file_name(shard.info) for shard in shards), key=number_order)
+    names = sorted((table_writer.predictions_file_name(shard.info) for shard in shards), key=number_order)
     check_files_exist(folder, names)
     return names
 
@@ -90,9 +82,9 @@ def build_pipeline(pipeline: beam.Pipeline, job: EvaluationJob) -> None:
     """Apply the transforms of an evaluation."""
     (
         _predict(pipeline, list_shards(job.manifest), job)  # Predictions
-        | "WritePredictions" >> beam.Map(SameCode(write_predictions, job=job))  # ShardResult
-        | "Merge" >> beam.CombineGlobally(SameCode(merge_results, job=job))  # one ShardResult
-        | "WriteTables" >> beam.Map(SameCode(write_tables, job=job))
+        | "WritePredictions" >> beam.Map(SameCode(table_writer.write_predictions, job=job))  # ShardResult
+        | "Merge" >> beam.CombineGlobally(SameCode(table_writer.merge_results, job=job))  # one ShardResult
+        | "WriteTables" >> beam.Map(SameCode(table_writer.write_tables, job=job))
     )
 
 

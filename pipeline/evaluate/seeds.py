@@ -13,7 +13,7 @@ from model.recipes import shown
 from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileName, Record, commit_file
-from pipeline.storage.tables import SCHEMAS, TableFile, origin_columns, read_table, write_table
+from pipeline.storage.tables import SCHEMAS, TableFile, build_table, read_table, transpose, write_table
 from pipeline.storage.workspace import table_partition
 from pipeline.train.run_record import RunRecord
 
@@ -59,9 +59,7 @@ def group_table(runs: Sequence[RunRecord], evaluations: Sequence[EvaluationRecor
     rows = _seed_rows(runs, evaluations)
     group = group_id(runs[0].config.recipe, [run.run_id for run in runs])
     models = hashlib.sha256("".join(run.parameters.sha256 for run in runs).encode()).hexdigest()
-    origin = origin_columns(len(rows), group, runs[0].dataset_digest, models)
-    columns = {column: [row[column] for row in rows] for column in rows[0]}
-    return pa.table(origin | columns, schema=SCHEMAS["seeds"])
+    return build_table(transpose(rows), SCHEMAS["seeds"], group, runs[0].dataset_digest, models)
 
 
 def group_path(workspace: Place, group: str) -> Place:

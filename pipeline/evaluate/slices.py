@@ -5,6 +5,7 @@ A slicing computes a key of every example. Examples are counted by key; the merg
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -12,9 +13,8 @@ import numpy.typing as npt
 
 from model.errors import BadInput
 from model.examples import Bytes, Integers
-from pipeline.evaluate.calibration import EDGES, confidence_bins
 from pipeline.evaluate.group_counts import GroupCounts, merge_group_counts, sum_groups
-from pipeline.evaluate.metrics import accuracy_columns
+from pipeline.evaluate.metrics import EDGES, accuracy_columns, confidence_bins
 
 NUM_QUANTILES = 10
 MOST_KEYS = 1000  # of a user's slicing: one with a key for each example would make a table as long as the data
@@ -73,10 +73,6 @@ class Slicing(NamedTuple):
     cut: Callable[[Histogram, Names], list[Slice]] = slice_by_key
 
 
-def _labels_of(examples: PredictedExamples) -> Integers:
-    return examples.labels
-
-
 def _slice_by_class(histogram: Histogram, names: Names) -> list[Slice]:
     return [Slice(names.classes[key], (key,)) for key in histogram]
 
@@ -120,7 +116,7 @@ def _slice_by_part(histogram: Histogram, names: Names) -> list[Slice]:
 
 
 SLICINGS = {
-    "class": Slicing(_labels_of, _slice_by_class),
+    "class": Slicing(attrgetter("labels"), _slice_by_class),
     "ink": Slicing(ink_of, slice_by_ink),
     "confidence": Slicing(_bins_of, _slice_by_bin),
     "part": Slicing(_part_of, _slice_by_part),

@@ -7,10 +7,14 @@ from pipeline.beam_runner import capture_engine_messages
 from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation, load_evaluation
 from pipeline.preprocess.dataset import Dataset
+from pipeline.preprocess.manifest import Manifest
+from pipeline.storage.tables import check_rows
 from pipeline.train.run_record import RunRecord
 
 if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings  # which imports NumPy
+
+OUTPUT_BYTES = 4  # of a float32; `predictions` has an output of each class in every row
 
 
 def evaluate_stage(
@@ -18,7 +22,7 @@ def evaluate_stage(
 ) -> list[EvaluationRecord]:
     """Evaluate runs on every split of their data set, unless that is complete; return their records in order.
 
-    Raises as `beam_job.evaluate`; and BadUsage if a run was evaluated with other slicings before.
+    Raises as `beam_job.evaluate` and `check_table_sizes`; and BadUsage if a run was evaluated with other slicings.
     """
     from pipeline.evaluate.slice_config import check_recorded
 
@@ -31,6 +35,7 @@ def evaluate_stage(
             missing.append(run)
 
     def build() -> None:
+        check_table_sizes(dataset.manifest)
         with log.timed("import"), quiet_imports():
             from model.devices import initialise_devices
             from pipeline.evaluate.beam_job import evaluate
@@ -44,3 +49,18 @@ def evaluate_stage(
     return run_unless_complete(
         "evaluate", not missing, build, lambda: [check_evaluation(context.workspace, run) for run in runs], context, log
     )
+
+
+def check_table_sizes(manifest: Manifest) -> None:
+    """Check that no file of `confusion` and `predictions` would be larger than readers accept; raises BadInput.
+
+    The manifest alone decides, so a job can check it before it trains.
+    """
+    num_classes = len(manifest.class_names)
+    num_confusion_rows = len(manifest.splits) * num_classes**2
+    check_rows(num_confusion_rows, 0, "confusion", f"{num_classes} classes are too many to evaluate")
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            name = f"predictions of {manifest.id_of(shard)}/{shard.name}"
+            remedy = "preprocess again with a larger --num-shards"
+            check_rows(shard.num_examples, OUTPUT_BYTES * num_classes, name, remedy)

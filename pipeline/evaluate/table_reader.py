@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
+from model.recipes import check_names
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, load_evaluation
 from pipeline.evaluate.significance import Outcomes
 from pipeline.preprocess.shards import number_order
@@ -76,10 +77,7 @@ def sort_by_example(rows: pa.Table) -> pa.Table:
 def _files_of(workspace: Place, table: str, run_id: str) -> list[TableFile]:
     """Return the files with a run's rows of a table, as its records name them."""
     folder = workspace / "runs" / run_id
-    if table not in (*TRAINING_TABLES, *EVALUATION_TABLES):
-        raise BadUsage(
-            f"no such table of a run: {table!r}; there are: {', '.join(TRAINING_TABLES + EVALUATION_TABLES)}"
-        )
+    check_names([table], TRAINING_TABLES + EVALUATION_TABLES, "no such table of a run")
     if not (folder / RUN_NAME).exists():
         raise BadUsage(f"no run {run_id} in {folder.parent}")
     run = load_run(folder)

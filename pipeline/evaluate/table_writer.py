@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from model.errors import BadInput
 from pipeline.evaluate import metrics, slices
-from pipeline.evaluate.calibration import calibration_rows
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, SplitResult
 from pipeline.evaluate.group_counts import GroupCounts, count_groups, merge_group_counts
 from pipeline.evaluate.shard_predictions import EvaluationJob, Predictions, load_run_parameters
@@ -32,9 +31,11 @@ from pipeline.storage.tables import (
     EVALUATION_TABLES,
     SCHEMAS,
     TableFile,
-    origin_columns,
+    build_table,
     publish_tables,
+    stage_table,
     staging_folder,
+    transpose,
     write_table,
 )
 from pipeline.storage.workspace import table_partition
@@ -59,16 +60,16 @@ def write_predictions(predictions: Predictions, job: EvaluationJob) -> ShardResu
         "confidence": examples.confidence,
         "probabilities": as_list_array(examples.outputs),
     }
-    file = _write(job, "predictions", predictions_file_name(predictions.shard.info), columns, len(examples.labels))
+    file = _write(job, "predictions", predictions_file_name(predictions.shard.info), columns)
     counts = metrics.count_predictions(split, examples.indices, examples.labels, examples.outputs, predictions.losses)
     return ShardResult((counts,), _count_slices(predictions, job), predictions.ranges, (file,))
 
 
 def write_answers(predictions: Predictions, job: EvaluationJob, dataset_digest: str, folder: Place) -> None:
     """Write a shard's rows of the table `answers` to a folder."""
-    num_rows = len(predictions.losses)
-    origin = origin_columns(num_rows, job.run.run_id, dataset_digest, job.run.parameters.sha256)
-    table = pa.table(origin | _answer_columns(predictions, job), schema=ANSWERS_SCHEMA)
+    run = job.run
+    columns = _answer_columns(predictions, job)
+    table = build_table(columns, ANSWERS_SCHEMA, run.run_id, dataset_digest, run.parameters.sha256)
     write_table(folder / predictions_file_name(predictions.shard.info), table)
 
 
@@ -129,7 +130,7 @@ def write_tables(result: ShardResult, job: EvaluationJob) -> None:
     """Write the tables of the merged counts, publish all tables, then write the record, which completes them."""
     rows = table_rows(result, job)
     files = [
-        _write(job, table, f"{table}.parquet", _to_columns(rows[table]), len(rows[table]))
+        _write(job, table, f"{table}.parquet", transpose(rows[table]))
         for table in EVALUATION_TABLES  # in the order of publication: in a store, writing a file publishes it
         if table in rows
     ]
@@ -162,7 +163,7 @@ def table_rows(result: ShardResult, job: EvaluationJob) -> dict[str, list[dict[s
         "classes": [row for counts in splits for row in metrics.class_rows(counts, class_names)],
         "confusion": [row for counts in splits for row in metrics.confusion_rows(counts)],
         "slices": [row for name in job.slicings for row in _slicing_rows(name, result, job)],
-        "calibration": [row for counts in splits for row in calibration_rows(counts.split, counts.calibration)],
+        "calibration": [row for counts in splits for row in metrics.calibration_rows(counts.split, counts.calibration)],
         "weights": list(weight_rows(load_run_parameters(job), result.ranges)),
     }
 
@@ -172,16 +173,10 @@ def _slicing_rows(name: str, result: ShardResult, job: EvaluationJob) -> Iterabl
     return slices.slice_rows(name, load_slicing(name, job.slicings[name]), by_split, job.names)
 
 
-def _write(job: EvaluationJob, table: str, name: str, columns: dict[str, Any], num_rows: int) -> TableFile:
+def _write(job: EvaluationJob, table: str, name: str, columns: dict[str, Any]) -> TableFile:
     run = job.run
-    origin = origin_columns(num_rows, run.run_id, run.dataset_digest, run.parameters.sha256)
-    path = staging_folder(job.workspace, table, run.run_id) / name
-    file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]))
-    return TableFile(table=table, **file.model_dump())
-
-
-def _to_columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    rows = build_table(columns, SCHEMAS[table], run.run_id, run.dataset_digest, run.parameters.sha256)
+    return stage_table(job.workspace, table, run.run_id, name, rows)
 
 
 def as_list_array(values: npt.NDArray[np.float32]) -> pa.Array:

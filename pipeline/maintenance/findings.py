@@ -4,12 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
-import numpy as np
-
 from model.errors import CorruptArtefact
 from model.examples import decode
 from pipeline.preprocess.manifest import Manifest, ShardInfo
-from pipeline.preprocess.shards import pixel_sums
+from pipeline.preprocess.shards import sum_examples
 from pipeline.storage.files import digest_of, file_digest, size_or_none
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
@@ -134,16 +132,14 @@ def _check_examples(expected: ExpectedFile, data: bytes, info: ShardInfo, manife
     """Compare a shard's examples with the manifest, which may have been wrong from the start with a right digest."""
     kind, owner, path = expected[:3]
     try:
-        _, images, labels = decode(data, manifest.num_pixels, path.name)
+        examples = decode(data, manifest.num_pixels, path.name)
     except CorruptArtefact as problem:
         return Fault(kind, owner, path, f"{info.num_examples} examples", str(problem))
     num_classes = len(manifest.class_names)
-    largest = int(labels.max(initial=0))
+    largest = int(examples.labels.max(initial=0))
     if largest >= num_classes:
         return Fault(kind, owner, path, f"labels below {num_classes}", str(largest))
-    class_counts = tuple(np.bincount(labels, minlength=num_classes).tolist())
-    actual = (len(labels), class_counts, *pixel_sums(images))
-    for name, value in zip(("num_examples", "class_counts", "pixel_sum", "pixel_square_sum"), actual, strict=True):
+    for name, value in sum_examples(examples, num_classes).items():
         recorded = getattr(info, name)
         if value != recorded:
             return Fault(kind, owner, path, f"{name} {recorded}", str(value))

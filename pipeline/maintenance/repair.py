@@ -12,17 +12,9 @@ from typing import TypeAlias
 
 from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact, StorageFailed
 from pipeline.evaluate.slice_config import Slicings
+from pipeline.maintenance import repair_artefacts
 from pipeline.maintenance.findings import Fault, Kind
 from pipeline.maintenance.inventory import VerifyScope
-from pipeline.maintenance.repair_artefacts import (
-    repair_champion,
-    repair_contest,
-    repair_dataset,
-    repair_evaluation,
-    repair_group,
-    repair_run,
-    repair_validation,
-)
 from pipeline.maintenance.verify import VerifyResult, verify
 from pipeline.progress import show_message
 from pipeline.storage.cleanup import repair_folder
@@ -58,13 +50,13 @@ def repair(scope: VerifyScope, trusted: Slicings) -> RepairResult:
     """
     verified = verify(scope)
     steps: dict[tuple[Kind, ...], RepairFunction] = {  # in the order of dependency: a run needs its data set
-        ("shard", "rejected"): repair_dataset,
-        ("validation table",): repair_validation,
-        ("parameters", "training table"): repair_run,
-        ("evaluation table",): partial(repair_evaluation, trusted=trusted),
-        ("seeds table",): repair_group,
-        ("champion",): repair_champion,
-        ("answers",): repair_contest,
+        ("shard", "rejected"): repair_artefacts.repair_dataset,
+        ("validation table",): repair_artefacts.repair_validation,
+        ("parameters", "training table"): repair_artefacts.repair_run,
+        ("evaluation table",): partial(repair_artefacts.repair_evaluation, trusted=trusted),
+        ("seeds table",): repair_artefacts.repair_group,
+        ("champion",): repair_artefacts.repair_champion,
+        ("answers",): repair_artefacts.repair_contest,
     }
     scratch = repair_folder(local_folder_of(scope.workspace))
     repaired = list[Place]()

@@ -15,14 +15,7 @@ from pipeline.context import StageContext
 from pipeline.evaluate.evaluation_record import load_evaluation
 from pipeline.evaluate.seeds import group_table, load_group
 from pipeline.evaluate.slice_config import Slicings
-from pipeline.maintenance.rebuild import (
-    copy_parameters,
-    largest_difference,
-    rebuild_dataset,
-    rebuild_run,
-    reevaluate_run,
-    trusted_slicings,
-)
+from pipeline.maintenance import rebuild
 from pipeline.preprocess.dataset import Dataset, check_dataset, load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation import write_results
@@ -48,7 +41,7 @@ def repair_dataset(workspace: Place, dataset_id: str, faulty: set[str], scratch:
     """Preprocess the sources again, and replace damaged shards and the table of rejected examples."""
     folder = workspace / "datasets" / dataset_id
     manifest = load_dataset(folder).manifest
-    rebuilt = rebuild_dataset(workspace, dataset_id, scratch)
+    rebuilt = rebuild.rebuild_dataset(workspace, dataset_id, scratch)
     return _replace_recorded_files(_pair_files(manifest.files(), folder, rebuilt.folder), faulty)
 
 
@@ -83,7 +76,7 @@ def repair_run(workspace: Place, name: str, faulty: set[str], scratch: Path) -> 
     dataset = check_dataset(workspace / "datasets" / record.dataset_id)
     if run_id(dataset.digest, record.config) != name:
         raise CorruptArtefact(f"{name} was trained by other versions of backbeam or TensorFlow, or on other data")
-    retrained = rebuild_run(workspace, record, dataset, scratch)
+    retrained = rebuild.rebuild_run(workspace, record, dataset, scratch)
     source = scratch / "runs" / name
     parameters = RebuiltFile(folder / PARAMETERS_NAME, source / PARAMETERS_NAME, record.parameters)
     _check_same_parameters(parameters)
@@ -103,7 +96,8 @@ def _check_same_parameters(rebuilt: RebuiltFile) -> None:
         return
     try:
         damaged = decode_parameters(rebuilt.target.read_bytes())
-        difference = f"by up to {largest_difference(damaged, decode_parameters(rebuilt.source.read_bytes())):.3g}"
+        found = rebuild.largest_difference(damaged, decode_parameters(rebuilt.source.read_bytes()))
+        difference = f"by up to {found:.3g}"
     except (CorruptArtefact, FileNotFoundError):
         difference = f"SHA-256 {digest}"
     raise CorruptArtefact(
@@ -118,7 +112,7 @@ def repair_evaluation(workspace: Place, name: str, faulty: set[str], scratch: Pa
     run = load_run(workspace / "runs" / name)
     record = load_evaluation(workspace, run)
     dataset = check_dataset(workspace / "datasets" / run.dataset_id)
-    reevaluate_run(workspace, run, dataset, trusted_slicings(record, trusted), scratch)
+    rebuild.reevaluate_run(workspace, run, dataset, rebuild.trusted_slicings(record, trusted), scratch)
     return _replace_recorded_files(_pair_tables(record.tables, workspace, name, scratch), faulty)
 
 
@@ -148,7 +142,7 @@ def repair_contest(workspace: Place, owner: str, faulty: set[str], scratch: Path
     folder = contest_folder(workspace, dataset_id, run_id)
     rebuilt = contest_folder(scratch, dataset_id, run_id)
     run = load_run(workspace / "runs" / run_id)
-    copy_parameters(workspace, run, scratch)
+    rebuild.copy_parameters(workspace, run, scratch)
     write_contest(StageContext(scratch, ()), check_dataset(workspace / "datasets" / dataset_id), run, rebuilt)
     return _replace_recorded_files(_pair_files(load_contest(folder).files, folder, rebuilt), faulty)
 

@@ -11,13 +11,7 @@ import pyarrow as pa
 from model.checkpoint import decode_parameters
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, SplitResult, load_evaluation
 from pipeline.evaluate.slice_config import Slicings
-from pipeline.maintenance.rebuild import (
-    largest_difference,
-    rebuild_dataset,
-    rebuild_run,
-    reevaluate_run,
-    trusted_slicings,
-)
+from pipeline.maintenance import rebuild
 from pipeline.preprocess.dataset import Dataset, load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.storage.places import Place
@@ -70,14 +64,14 @@ def reproduce_run(
     is_evaluated = (workspace / "runs" / run.run_id / EVALUATION_NAME).exists()
     evaluation = load_evaluation(workspace, run) if is_evaluated else None
     # before the stages, which take long, so that a slicing that is not trusted is refused at once
-    slicings = trusted_slicings(evaluation, trusted) if evaluation else {}
+    slicings = rebuild.trusted_slicings(evaluation, trusted) if evaluation else {}
     old_dataset = load_dataset_of(workspace, run, load_dataset)
-    new_dataset = rebuild_dataset(workspace, run.dataset_id, fresh, sources)
-    new_run = rebuild_run(workspace, run, new_dataset, fresh)
+    new_dataset = rebuild.rebuild_dataset(workspace, run.dataset_id, fresh, sources)
+    new_run = rebuild.rebuild_run(workspace, run, new_dataset, fresh)
     comparisons = [*_compare_datasets(old_dataset, new_dataset), _compare_parameters(workspace, run, fresh, new_run)]
     comparisons += _compare_tables("training", workspace, run, fresh, new_run)
     if evaluation:
-        new_evaluation = reevaluate_run(fresh, new_run, new_dataset, slicings, fresh)
+        new_evaluation = rebuild.reevaluate_run(fresh, new_run, new_dataset, slicings, fresh)
         comparisons += _compare_tables("evaluation", workspace, evaluation, fresh, new_evaluation)
         comparisons += _compare_figures(evaluation, new_evaluation)
     return ReproduceResult(run, tuple(comparisons), compare_conditions(run, new_run))
@@ -105,7 +99,7 @@ def _digests_by_name(dataset: Dataset) -> dict[str, str]:
 def _compare_parameters(workspace: Place, run: RunRecord, fresh: Path, new_run: RunRecord) -> ArtefactComparison:
     old = run.parameters.read(workspace / "runs" / run.run_id)
     new = new_run.parameters.read(fresh / "runs" / new_run.run_id)
-    difference = largest_difference(decode_parameters(old), decode_parameters(new))
+    difference = rebuild.largest_difference(decode_parameters(old), decode_parameters(new))
     detail = (
         f"the largest absolute difference is {difference:.3g}" if difference else "the same numbers in another file"
     )

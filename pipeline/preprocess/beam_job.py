@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import BadInput
 from model.examples import Integers, concatenate
 from pipeline.beam_runner import run_pipeline, runs_locally
+from pipeline.preprocess import shuffle_files
 from pipeline.preprocess.manifest import Manifest, PreprocessConfig, ShardInfo, commit_manifest
 from pipeline.preprocess.rejected import SHOWN_REJECTED, check_outcome, write_rejected
 from pipeline.preprocess.shards import (
@@ -30,15 +31,7 @@ from pipeline.preprocess.shards import (
     split_num_shards,
     summarize_shards,
 )
-from pipeline.preprocess.shuffle_files import (
-    BlockCut,
-    bytes_of,
-    cut_block,
-    group_edges,
-    num_bytes_cut,
-    read_rows,
-    read_run,
-)
+from pipeline.preprocess.shuffle_files import BlockCut
 from pipeline.processes import SameCode
 from pipeline.progress import show_progress
 from pipeline.sources.blocks import BlockRange, ExampleFormat, RejectedExample, SourceScan
@@ -133,7 +126,7 @@ def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[Blo
     groups = [  # so that shards without examples are written too
         (split, group)
         for split, num_shards in job.num_shards.items()
-        for group in range(len(group_edges(job.scratch, num_shards)) - 1)
+        for group in range(len(shuffle_files.group_edges(job.scratch, num_shards)) - 1)
     ]
     every_group = pipeline | "EveryGroup" >> beam.Create([(group, None) for group in groups])
     shards = (
@@ -162,15 +155,15 @@ def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
             yield beam.pvalue.TaggedOutput(REJECTED, totals)
         num_shards = job.num_shards[block.split]
         shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
-        for group, cut in cut_block(job.scratch, block.examples, shards, num_shards):
+        for group, cut in shuffle_files.cut_block(job.scratch, block.examples, shards, num_shards):
             yield (block.split, group), cut
 
 
 def write_shards(job: PreprocessJob, key: tuple[str, int], cuts: Iterable[BlockCut | None]) -> Iterator[JobTotals]:
     """Write a group of shards, one after the other. A repeated call writes the same bytes."""
     split, group = key
-    first, stop = group_edges(job.scratch, job.num_shards[split])[group : group + 2]
-    tables = [(cut, read_rows(cut, stop - first)) for cut in cuts if cut is not None]
+    first, stop = shuffle_files.group_edges(job.scratch, job.num_shards[split])[group : group + 2]
+    tables = [(cut, shuffle_files.read_rows(cut, stop - first)) for cut in cuts if cut is not None]
     for shard in range(first, stop):
         runs = [(cut, rows[shard - first]) for cut, rows in tables if rows[shard - first, 0]]
         yield write_shard(job, split, shard, runs)
@@ -183,7 +176,7 @@ def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[Blo
     num_bytes = sum(int(row[0]) for _, row in runs) * num_pixels
     if num_bytes > MAX_SHARD_BYTES:
         raise BadInput(f"{name} would hold {num_bytes} bytes of pixels, at most {MAX_SHARD_BYTES}: raise --num-shards")
-    examples = concatenate([read_run(cut, row, num_pixels) for cut, row in runs], num_pixels)
+    examples = concatenate([shuffle_files.read_run(cut, row, num_pixels) for cut, row in runs], num_pixels)
     order = np.argsort(keys_of(job.skeleton.config.seed, split, examples.indices)).astype(np.int64)
     data, info = encode_shard(name, examples.take(order), len(job.skeleton.class_names))
     write_atomically(job.folder / name, data)
@@ -230,4 +223,5 @@ def _share_done(job: PreprocessJob, num_examples: int) -> float:
     written = count_files(job.folder, ".tfrecord") / sum(job.num_shards.values())
     if not isinstance(job.scratch, Path):
         return written
-    return (min(1, num_bytes_cut(job.scratch) / bytes_of(num_examples, job.skeleton.num_pixels)) + written) / 2
+    num_bytes = shuffle_files.bytes_of(num_examples, job.skeleton.num_pixels)
+    return (min(1, shuffle_files.num_bytes_cut(job.scratch) / num_bytes) + written) / 2

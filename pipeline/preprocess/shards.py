@@ -153,7 +153,8 @@ def decode_shard(
 
 def pixel_sums(images: Bytes) -> tuple[int, int]:
     """Return the sum of uint8 pixel values and the sum of their squares, exactly."""
-    total = squares = 0
+    total = 0
+    squares = 0
     values = images.reshape(-1)
     for start in range(0, len(values), _SUM_PIECE):
         piece = values[start : start + _SUM_PIECE]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
-from model.recipes import nearest, shown
+from model.recipes import check_names, shown
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
 
@@ -151,12 +151,7 @@ def resolve_checks(tables: dict[str, Any]) -> dict[str, CheckSettings]:
     A threshold without a warning_threshold sets both. Raises BadUsage if a check or setting does not exist, or a value
     is invalid.
     """
-    unknown = [name for name in tables if name not in CHECKS]
-    if unknown:
-        raise BadUsage(
-            f"validation: no such check: {shown(unknown[0])}{nearest(unknown[0], CHECKS)}; "
-            f"there are: {', '.join(CHECKS)}"
-        )
+    check_names(tables, CHECKS, "validation: no such check")
     return {name: _resolve_check(name, tables.get(name, {})) for name in CHECKS}
 
 
@@ -210,11 +205,7 @@ def _resolve_check(name: str, given: Any) -> CheckSettings:
     check = CHECKS[name]
     if not isinstance(given, dict):
         raise BadUsage(f"{place} is no table: write [{place}]")
-    unknown = [key for key in given if key not in CheckSettings.model_fields]
-    if unknown:
-        fields = CheckSettings.model_fields
-        hint = nearest(unknown[0], fields)
-        raise BadUsage(f"{place}: no such setting: {shown(unknown[0])}{hint}; there are: {', '.join(fields)}")
+    check_names(given, CheckSettings.model_fields, f"{place}: no such setting")
     implied = {"warning_threshold": given["threshold"]} if "threshold" in given else {}
     try:
         settings = CheckSettings.model_validate(check.defaults.model_dump() | implied | given, strict=True)

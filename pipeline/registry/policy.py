@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.errors import BadUsage
-from model.recipes import nearest, shown
+from model.recipes import check_names, shown
 
 BEST = "best"
 NONE = "none"
@@ -52,12 +52,7 @@ class Policy(BaseModel):
 
 def resolve_policy(table: dict[str, Any]) -> Policy:
     """Return the policy of the table [promotion]; raises BadUsage if a setting is unknown or a value not allowed."""
-    unknown = [name for name in table if name not in Policy.model_fields]
-    if unknown:
-        raise BadUsage(
-            f"promotion: no such setting: {shown(unknown[0])}{nearest(unknown[0], Policy.model_fields)}; there are: "
-            f"{', '.join(Policy.model_fields)}"
-        )
+    check_names(table, Policy.model_fields, "promotion: no such setting")
     try:
         return Policy.model_validate(table, strict=True)
     except ValidationError as problem:

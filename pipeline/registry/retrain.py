@@ -16,8 +16,7 @@ from model.errors import BadInput
 from model.random_streams import STREAMS_VERSION
 from model.recipes import TrainingConfig, WarmStart
 from pipeline.context import StageContext, StageLog
-from pipeline.evaluate.stage import evaluate_stage
-from pipeline.evaluate.table_sizes import check_table_sizes
+from pipeline.evaluate.stage import check_table_sizes, evaluate_stage
 from pipeline.preprocess.dataset import Dataset, find_baseline, load_dataset
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, find_validation

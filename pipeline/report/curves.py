@@ -1,6 +1,7 @@
 """Lay out the curves of the pages: learning, calibration, and agreement of the two training steps."""
 
 from collections.abc import Sequence
+from math import nan
 from typing import Any
 
 from pipeline.evaluate.evaluated_runs import Row
@@ -21,15 +22,12 @@ def learning_charts(curves: Sequence[tuple[str, list[Row]]]) -> list[Chart]:
         name = run_id if len(curves) > 1 else ""
         at = [row["step"] for row in rows]
         losses.append(Series(name, at, [row["loss"] for row in rows]))
-        accuracies.append(Series(name, at, [_accuracy(row) for row in rows]))
+        shares = [row["num_correct"] / row["num_monitored"] if row["num_monitored"] else nan for row in rows]
+        accuracies.append(Series(name, at, shares))
     return [
         line_chart("Loss while training", steps, loss, losses),
         line_chart("Right answers to test examples while training", steps, accuracy, accuracies),
     ]
-
-
-def _accuracy(row: Row) -> float:
-    return float(row["num_correct"] / row["num_monitored"]) if row["num_monitored"] else float("nan")
 
 
 def calibration_chart(bins: Sequence[Row]) -> Chart:

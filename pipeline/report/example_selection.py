@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from model.examples import Bytes, Integers
+from model.examples import Bytes, Integers, worst_mistakes
 from pipeline.evaluate.table_reader import read_split
 from pipeline.preprocess.dataset import Dataset
 from pipeline.report.dataset_inspection import find_named
 from pipeline.storage.places import Place
-from pipeline.train.mistakes import worst_mistakes
 
 MAX_MIXED = 40  # examples of a mix
 MAX_MIXED_BYTES = 2**18  # of their images, which the page contains

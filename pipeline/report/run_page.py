@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from model.examples import worst_mistakes
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
 from pipeline.evaluate.metrics import wilson
 from pipeline.preprocess.dataset import load_dataset
@@ -18,7 +19,6 @@ from pipeline.report.dataset_inspection import class_title, statistics
 from pipeline.report.example_selection import ShownExample, read_examples, read_predictions, select_mixed
 from pipeline.report.reproduce_command import describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
-from pipeline.train.mistakes import worst_mistakes
 from pipeline.train.run_lookup import load_dataset_of
 from pipeline.train.run_record import RunRecord
 

@@ -14,22 +14,11 @@ from typing import BinaryIO
 import google_crc32c
 
 from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
+from pipeline.storage import local_disk
 from pipeline.storage.cleanup import remove_stale_files_of, temporary_name
 from pipeline.storage.lease import check_held
-from pipeline.storage.local_disk import (
-    delete_file,
-    delete_folder,
-    disk_operation,
-    file_not_found,
-    flush,
-    link,
-    make_folder,
-    rename,
-    write_new,
-)
-from pipeline.storage.object_store import find_store
+from pipeline.storage.object_store import find_store, open_remote
 from pipeline.storage.places import Place, RemotePath
-from pipeline.storage.remote_stream import open_remote
 
 _REPAIR_HINT = (
     "`backbeam verify --repair` restores it; otherwise delete the folder of the data set or run that it belongs to, "
@@ -44,7 +33,7 @@ def file_size(path: Place) -> int:
     """Return the size of a file in bytes; raises FileNotFoundError if it does not exist."""
     num_bytes = size_or_none(path)
     if num_bytes is None:
-        raise file_not_found(str(path))
+        raise local_disk.file_not_found(str(path))
     return num_bytes
 
 
@@ -143,17 +132,17 @@ def _write(path: Place, chunks: bytes | Iterable[bytes], replaces: bool) -> bool
     pieces = [chunks] if isinstance(chunks, bytes) else chunks
     if isinstance(path, RemotePath):
         return _upload(path.uri, pieces, replaces)
-    make_folder(path.parent)
+    local_disk.make_folder(path.parent)
     temporary = temporary_name(path)
     with remove_on_failure(temporary):
-        write_new(temporary, pieces)
+        local_disk.write_new(temporary, pieces)
         if replaces:
-            rename(temporary, path)
-        written = replaces or link(temporary, path)
+            local_disk.rename(temporary, path)
+        written = replaces or local_disk.link(temporary, path)
         if temporary.exists():  # a link has been made, or the name was taken
-            delete_file(temporary)
+            local_disk.delete_file(temporary)
     if written:
-        flush(path.parent)
+        local_disk.flush(path.parent)
     return written
 
 
@@ -206,13 +195,13 @@ def make_empty_folder(folder: Place) -> None:
     """Create a folder, or empty an existing one; in a store, which has no empty folders, only empty it."""
     remove_tree(folder)
     if isinstance(folder, Path):
-        make_folder(folder)
+        local_disk.make_folder(folder)
 
 
 @contextmanager
 def scratch_folder(name: str) -> Iterator[Path]:
     """Yield an empty folder among the system's temporary files, and delete it at the end."""
-    with disk_operation("make a folder in", Path(tempfile.gettempdir())):
+    with local_disk.disk_operation("make a folder in", Path(tempfile.gettempdir())):
         folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
     with remove_afterwards(folder):
         yield folder
@@ -232,16 +221,16 @@ def create_folder_atomically(folder: Path) -> Iterator[Path]:
     """
     check_does_not_exist(folder)
     remove_stale_files_of(folder)
-    make_folder(folder.parent)
+    local_disk.make_folder(folder.parent)
     temporary = temporary_name(folder)
     with remove_on_failure(temporary):
-        make_folder(temporary)
+        local_disk.make_folder(temporary)
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
-            flush(path)
+            local_disk.flush(path)
         check_does_not_exist(folder)
-        rename(temporary, folder)
-    flush(folder.parent)
+        local_disk.rename(temporary, folder)
+    local_disk.flush(folder.parent)
 
 
 def remove_tree(path: Place) -> None:
@@ -251,9 +240,9 @@ def remove_tree(path: Place) -> None:
         store = find_store(path.uri)
         store.delete(store.walk(path.uri))  # objects below a-10 are not below a-1
     elif path.is_dir():
-        delete_folder(path)
+        local_disk.delete_folder(path)
     elif path.exists():
-        delete_file(path)
+        local_disk.delete_file(path)
 
 
 def remove_tree_except(folder: Place, *names: str) -> None:
@@ -274,8 +263,8 @@ def remove_file(path: Place) -> None:
         check_held(path.uri)
         find_store(path.uri).delete([path.uri])
     elif path.exists():
-        delete_file(path)
-        flush(path.parent)
+        local_disk.delete_file(path)
+        local_disk.flush(path.parent)
 
 
 @contextmanager

@@ -9,17 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from model.errors import CorruptArtefact, Locked
-from pipeline.storage.files import (
-    check_equal,
-    digest_of,
-    file_digest,
-    file_size,
-    read_record_bytes,
-    read_with_digest,
-    size_or_none,
-    write_atomically,
-    write_if_absent,
-)
+from pipeline.storage import files
 from pipeline.storage.places import Place
 
 _OWN_DIGEST = "record_sha256"
@@ -37,12 +27,12 @@ class Record(BaseModel):
     def to_json(self) -> bytes:
         """Return the canonical JSON of this record and its digest: sorted keys, indent 2, a final newline."""
         content = self.model_dump(mode="json")
-        return _canonical(content | {_OWN_DIGEST: digest_of(_canonical(content))})
+        return _canonical(content | {_OWN_DIGEST: files.digest_of(_canonical(content))})
 
     @classmethod
     def load(cls, path: Place) -> Self:
         """Read a record from its file; raises as `from_json` and `files.read_record_bytes` do."""
-        return cls.from_json(read_record_bytes(path), path)
+        return cls.from_json(files.read_record_bytes(path), path)
 
     @classmethod
     def from_json(cls, data: bytes, path: Place) -> Self:
@@ -78,19 +68,19 @@ class FileInfo(Record):
     @classmethod
     def of(cls, path: Place) -> "FileInfo":
         """Return the description of a file; raises FileNotFoundError if it does not exist."""
-        return FileInfo(name=path.name, num_bytes=file_size(path), sha256=file_digest(path))
+        return FileInfo(name=path.name, num_bytes=files.file_size(path), sha256=files.file_digest(path))
 
     def check(self, folder: Place) -> None:
         """Check the file in a folder, in pieces; raises CorruptArtefact if it is missing or differs."""
         path = folder / self.name
-        check_equal(path, size_or_none(path), self.num_bytes, "bytes")
-        check_equal(path, file_digest(path), self.sha256, "SHA-256")
+        files.check_equal(path, files.size_or_none(path), self.num_bytes, "bytes")
+        files.check_equal(path, files.file_digest(path), self.sha256, "SHA-256")
 
     def read(self, folder: Place) -> bytes:
         """Return the file's bytes; raises CorruptArtefact if it is missing or differs."""
         path = folder / self.name
-        check_equal(path, size_or_none(path), self.num_bytes, "bytes")
-        return read_with_digest(path, self.sha256)
+        files.check_equal(path, files.size_or_none(path), self.num_bytes, "bytes")
+        return files.read_with_digest(path, self.sha256)
 
 
 def commit_file(path: Place, data: bytes) -> None:
@@ -100,18 +90,21 @@ def commit_file(path: Place, data: bytes) -> None:
     same file digests counts as success.
     """
     if isinstance(path, Path):
-        write_atomically(path, data)
-    elif not write_if_absent(path, data) and not _is_equivalent(path.read_bytes(), data):
+        files.write_atomically(path, data)
+    elif not files.write_if_absent(path, data) and not _is_equivalent(path.read_bytes(), data):
         raise Locked(f"{path} was written by another process in the meantime, and stays; run again")
 
 
 def _is_equivalent(existing: bytes, data: bytes) -> bool:
     """Return whether two files are equal, or are records that name the same files with the same digests."""
+    if existing == data:
+        return True
     try:
-        files = sorted(_find_named_files(json.loads(data)))
-        return existing == data or (bool(files) and files == sorted(_find_named_files(json.loads(existing))))
+        named = sorted(_find_named_files(json.loads(existing)))
+        expected = sorted(_find_named_files(json.loads(data)))
     except ValueError:  # not JSON
-        return existing == data
+        return False
+    return bool(expected) and named == expected
 
 
 def _find_named_files(node: object) -> Iterator[tuple[str, str]]:

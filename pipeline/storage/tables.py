@@ -5,12 +5,12 @@ comes last.
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +30,8 @@ MAX_TABLE_BYTES = 2**30  # of a file, decompressed
 
 TRAINING_TABLES = ("learning_curve", "gradient_agreement")
 
+Write: TypeAlias = Callable[[Place, bytes], None]  # `write_atomically`, or a function that refuses to replace a file
+
 # In the order in which they are published: a run that is in the last table is complete in all of them.
 _LAST_TABLE = "evaluations"
 EVALUATION_TABLES = ("classes", "confusion", "slices", "calibration", "weights", "predictions", _LAST_TABLE)
@@ -40,10 +42,19 @@ REJECTED_SCHEMA = schemas.arrow_schema("rejected", schemas.REJECTED.columns)
 VALIDATION_SCHEMA = schemas.arrow_schema("validation", schemas.VALIDATION.columns)
 
 
-def origin_columns(num_rows: int, run_id: str, dataset_digest: str, model_digest: str) -> dict[str, list[Any]]:
-    """Return the values of the `ORIGIN` columns, with which every table of a run begins, by column."""
+def build_table(
+    columns: Mapping[str, Any], schema: pa.Schema, run_id: str, dataset_digest: str, model_digest: str
+) -> pa.Table:
+    """Return a table of a run: the columns of `ORIGIN`, whose values are the same in every row, then those given."""
+    num_rows = len(next(iter(columns.values())))
     values = (run_id, dataset_digest, model_digest, SCHEMA_VERSION)
-    return {name: [value] * num_rows for name, value in zip(ORIGIN, values, strict=True)}
+    origin = {name: [value] * num_rows for name, value in zip(ORIGIN, values, strict=True)}
+    return pa.table(origin | dict(columns), schema=schema)
+
+
+def transpose(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the values of rows, at least one, by column."""
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def staging_folder(workspace: Place, table: str, run_id: str) -> Place:
@@ -54,6 +65,14 @@ def staging_folder(workspace: Place, table: str, run_id: str) -> Place:
     if isinstance(workspace, RemotePath):
         return workspace / table_partition(table, run_id)
     return _hidden_folder(workspace, run_id) / table
+
+
+def stage_table(
+    workspace: Place, table: str, run_id: str, name: str, rows: pa.Table, write: Write = write_atomically
+) -> "TableFile":
+    """Write a file of a run's rows of a table to the `staging_folder`; raises BadInput as `encode_table` does."""
+    file = write_table(staging_folder(workspace, table, run_id) / name, rows, write)
+    return TableFile(table=table, **vars(file))
 
 
 def publish_tables(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
@@ -82,7 +101,7 @@ def replace_tables(workspace: Place, run_id: str, tables: Sequence[str], record:
         yield
 
 
-def write_table(path: Place, table: pa.Table, write: Callable[[Place, bytes], None] = write_atomically) -> FileInfo:
+def write_table(path: Place, table: pa.Table, write: Write = write_atomically) -> FileInfo:
     """Write a table to a file and return its description; raises BadInput as `encode_table` does."""
     data = encode_table(table, path.name)
     write(path, data)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from model.checkpoint import encode_parameters
 from model.fitting import Progress, Standing
@@ -16,10 +15,10 @@ from pipeline.storage.tables import (
     SCHEMAS,
     TRAINING_TABLES,
     TableFile,
-    origin_columns,
+    build_table,
     publish_tables,
-    staging_folder,
-    write_table,
+    stage_table,
+    transpose,
 )
 from pipeline.train.run_record import (
     PARAMETERS_NAME,
@@ -79,11 +78,9 @@ def _write_parameters(job: TrainingJob, attempt: TrainingAttempt, parameters: Pa
 
 
 def _write_rows(job: TrainingJob, run_id: str, table: str, rows: Sequence[Any], model_digest: str) -> TableFile:
-    columns = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))
-    origin = origin_columns(len(rows), run_id, job.dataset.digest, model_digest)
-    path = staging_folder(job.workspace, table, run_id) / f"{table}.parquet"
-    file = write_table(path, pa.table(origin | columns, schema=SCHEMAS[table]), commit_file)
-    return TableFile(table=table, **file.model_dump())
+    columns = transpose([row._asdict() for row in rows])
+    content = build_table(columns, SCHEMAS[table], run_id, job.dataset.digest, model_digest)
+    return stage_table(job.workspace, table, run_id, f"{table}.parquet", content, commit_file)
 
 
 def _summarise(agreements: Sequence[Agreement]) -> StepAgreement | None:

@@ -7,12 +7,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from model.errors import BadUsage, storage_failures
-from model.examples import Examples
+from model.examples import Examples, worst_mistakes
 from model.fitting import Progress
 from model.network import Parameters, predict_in_pieces
 from model.recipes import TrainingConfig
 from model.training import network_of, start_state, update
-from pipeline.train.mistakes import worst_mistakes
 
 MAX_MISTAKES = 32  # images at the last step
 

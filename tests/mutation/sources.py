@@ -31,11 +31,12 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "tests/pipeline/preprocess/test_beam_job.py",
     ),
     "pipeline/sources/idx_format.py": (),
-    "pipeline/evaluate/calibration.py": ("tests/pipeline/evaluate/test_slices.py",),
     "pipeline/evaluate/significance.py": (),
-    "pipeline/evaluate/metrics.py": ("tests/pipeline/evaluate/test_slices.py",),
+    "pipeline/evaluate/metrics.py": (
+        "tests/pipeline/evaluate/test_calibration.py",
+        "tests/pipeline/evaluate/test_slices.py",
+    ),
     "pipeline/evaluate/slices.py": ("tests/pipeline/evaluate/test_slice_config.py",),
-    "pipeline/evaluate/table_sizes.py": (),
     "pipeline/evaluate/group_counts.py": (
         "tests/pipeline/evaluate/test_slices.py",
         "tests/pipeline/evaluate/test_metrics.py",

@@ -31,7 +31,7 @@ def test_flags_override_file_and_file_overrides_recipe(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[trainin]\n", r"no such table: \[trainin\] \(did you mean 'training'\?\)"),
+        ("[trainin]\n", r"no such table: 'trainin' \(did you mean 'training'\?\)"),
         ("training = 3\n", "training is no table"),
         ("[training]\nmomentun = 0.5\n", r"no such setting: 'momentun' \(did you mean 'momentum'\?\)"),
         ("[training]\nmomentum = 1.5\n", "momentum: "),

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from model.errors import BadInput, EngineFailed
+from pipeline.context import StageContext, StageLog
 from pipeline.evaluate import table_writer
 from pipeline.evaluate.beam_job import evaluate
 from pipeline.evaluate.evaluation_record import check_evaluation
 from pipeline.evaluate.slices import SLICINGS, Slicing
-from pipeline.storage import files, tables
+from pipeline.evaluate.stage import evaluate_stage
+from pipeline.storage import local_disk, tables
 from pipeline.storage.cleanup import remove_stale_files
 from pipeline.storage.tables import EVALUATION_TABLES, staging_folder
 from pipeline.train.run_lookup import find_run
@@ -105,7 +107,7 @@ def test_killed_evaluation_leaves_complete_tables_only_and_can_be_repeated(works
         return copying
 
     with monkeypatch.context() as patch:
-        for module in (files, tables):
+        for module in (local_disk, tables):
             patch.setattr(module, "rename", copy_before(module.rename))
         evaluate_run(workspace, name)
     assert len(copies) >= 2 * len(EVALUATION_TABLES)
@@ -165,8 +167,9 @@ def test_data_set_that_is_too_large_for_a_table_is_rejected_before_the_tables_ar
     monkeypatch.setattr("pipeline.evaluate.beam_job.run_pipeline", lambda *arguments: pytest.fail("work began"))
     monkeypatch.setattr("pipeline.storage.tables.MAX_ROWS", SPLITS * 9 - 1)
     before = contents(workspace)
+    run, data = find_run(workspace, run_ids(workspace)[0])
     with pytest.raises(BadInput, match="confusion would have 18 rows"):
-        evaluate_run(workspace, run_ids(workspace)[0])
+        evaluate_stage(StageContext(workspace, ()), data, [run], SLICINGS, StageLog())
     assert contents(workspace) == before
 
 
@@ -211,7 +214,7 @@ def test_concurrent_reader_never_sees_partial_tables(workspace, monkeypatch):
         return delayed
 
     monkeypatch.setattr(tables, "rename", delay(tables.rename))
-    monkeypatch.setattr(table_writer, "write_table", delay(table_writer.write_table))
+    monkeypatch.setattr(table_writer, "stage_table", delay(table_writer.stage_table))
     command = [sys.executable, "-c", READER, workspace / "reports", json.dumps(NUM_ROWS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
         watchdog = threading.Timer(120, reader.kill)

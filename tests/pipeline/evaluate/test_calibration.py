@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from pipeline.evaluate.calibration import EDGES, calibration_rows, confidence_bins, expected_error
 from pipeline.evaluate.group_counts import count_groups, merge_group_counts
+from pipeline.evaluate.metrics import EDGES, calibration_rows, confidence_bins, expected_error
 
 
 def counted(confidence, correct):

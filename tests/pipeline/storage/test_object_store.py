@@ -10,8 +10,7 @@ import pytest
 
 from model.errors import BadUsage, StorageFailed
 from pipeline.storage import object_store
-from pipeline.storage.object_store import find_store
-from pipeline.storage.remote_stream import open_remote
+from pipeline.storage.object_store import find_store, open_remote
 from tests.emulators import BUCKET, SECRET, Amazon, amazon, azure, google, wire
 from tests.helpers import free_addresses
 

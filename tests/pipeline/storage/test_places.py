@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from model.errors import BadUsage
 from pipeline.storage.files import file_size, open_binary, read_range, remove_file, remove_tree
+from pipeline.storage.object_store import RemoteStream
 from pipeline.storage.places import RemotePath, is_remote, place_of
-from pipeline.storage.remote_stream import RemoteStream
 
 NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
     lambda name: name not in (".", "..")

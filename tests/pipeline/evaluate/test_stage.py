@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from model.errors import BadInput
-from pipeline.evaluate.table_sizes import check_table_sizes
+from pipeline.evaluate.stage import check_table_sizes
 
 
 def manifest(*num_examples: int, num_classes: int = 3) -> SimpleNamespace:
