@@ -21,10 +21,10 @@ from pipeline.preprocess.dataset import Dataset, find_baseline, load_dataset
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, find_validation
 from pipeline.progress import show_message
-from pipeline.registry.contest import check_fits
 from pipeline.registry.history import Entry, History, load_history_and_repair_pointer
 from pipeline.registry.policy import Policy
 from pipeline.registry.promotion import append_decision, append_entry_about, find_data_faults, find_reference
+from pipeline.registry.stored_answers import check_fits
 from pipeline.storage.places import is_remote
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_record import RunRecord, check_run
