@@ -73,7 +73,7 @@ def gradcheck(
     context: typer.Context,
     recipe: options.RecipeName = None,
     config: options.ConfigFile = None,
-    layers: options.Layers = None,
+    layers: options.LayersOption = None,
     seed: options.Seed = None,
     as_json: options.AsJson = False,
 ) -> None:

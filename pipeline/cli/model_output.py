@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from model.recipes import Recipe, TrainingConfig
 from pipeline.cli.output import CommandOutput, Sheet
 from pipeline.cli.run_output import describe_run, describe_training
-from pipeline.evaluate.predict import PredictedImage
+from pipeline.evaluate.predict import ImagePrediction
 from pipeline.report.reproduce_command import format_config
 from pipeline.train.run_lookup import TrainedModel
 
@@ -76,7 +76,7 @@ def build_export_output(model: TrainedModel, target: Path) -> CommandOutput:
     return result, [f"{model.run.run_id}: {describe_run(model.run)}", f"export  {target}"]
 
 
-def build_predictions_output(model: TrainedModel, predictions: list[PredictedImage]) -> CommandOutput:
+def build_predictions_output(model: TrainedModel, predictions: list[ImagePrediction]) -> CommandOutput:
     """Return the predicted class and the runner-up of each image, with their confidences."""
     result = {
         "run_id": model.run.run_id,
@@ -86,7 +86,7 @@ def build_predictions_output(model: TrainedModel, predictions: list[PredictedIma
     return result, [_format_prediction(prediction) for prediction in predictions]
 
 
-def _format_prediction(prediction: PredictedImage) -> str:
+def _format_prediction(prediction: ImagePrediction) -> str:
     name = prediction.file.encode("utf-8", "replace").decode()  # a file name may hold bytes that are not UTF-8
     image = name if prediction.index is None else f"{name}[{prediction.index}]"
     line = f"{image}: {prediction.class_name} ({prediction.confidence:.3f})"

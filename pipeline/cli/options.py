@@ -73,7 +73,7 @@ ConfigFile = Annotated[
         "the checks; `slices` adds slices; `promotion` says what a new champion must show.",
     ),
 ]
-Layers = Annotated[str | None, typer.Option("--layers", help="Sizes from inputs to outputs, such as 784,100,10.")]
+LayersOption = Annotated[str | None, typer.Option("--layers", help="Sizes from inputs to outputs, such as 784,100,10.")]
 Seed = Annotated[
     int | None,
     typer.Option(min=0, max=2**31 - 1, help="Seed of the starting parameters and the order of training; 1 by default."),

@@ -13,7 +13,7 @@ from pipeline.context import StageLog
 
 REFUSED = 1
 
-WarmStart = Annotated[
+WarmStartOption = Annotated[
     bool, typer.Option("--warm-start", help="Begin with the champion's parameters; by default they are drawn anew.")
 ]
 
@@ -27,7 +27,7 @@ def retrain(
     images: ImageOptions,
     recipe: RecipeOptions,
     training: TrainingOptions,
-    warm_start: WarmStart = False,
+    warm_start: WarmStartOption = False,
     device: options.Device = "auto",
     checkpoints: CheckpointOptions,
     workers: options.Workers = None,

@@ -8,7 +8,7 @@ import typer
 
 from model.recipes import TrainingConfig
 from pipeline.cli.config import parse_layers, parse_size, resolve_training
-from pipeline.cli.options import ConfigFile, Layers, RecipeName, Seed, local_option
+from pipeline.cli.options import ConfigFile, LayersOption, RecipeName, Seed, local_option
 from pipeline.sources.catalog import MAX_SHARDS, PictureOptions
 from pipeline.storage.workspace import default_cache
 from pipeline.train.checkpoint_policy import CheckpointPolicy
@@ -143,7 +143,7 @@ class RecipeOptions:
 
     recipe: RecipeName = None
     config: ConfigFile = None
-    layers: Layers = None
+    layers: LayersOption = None
     step: Annotated[
         str | None, setting_option("step", "--step", "How gradients are computed; compare takes both steps in lockstep")
     ] = None

@@ -12,7 +12,7 @@ from model.errors import EngineFailed
 from pipeline.beam_runner import run_pipeline
 from pipeline.evaluate import table_writer
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation
-from pipeline.evaluate.shard_predictions import EvaluationJob, Predictions, Shard, list_shards, predict_shard
+from pipeline.evaluate.shard_predictions import EvaluationJob, Shard, ShardPredictions, list_shards, predict_shard
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.evaluate.slices import SLICINGS
 from pipeline.preprocess.manifest import Manifest
@@ -81,14 +81,14 @@ def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, be
 def build_pipeline(pipeline: beam.Pipeline, job: EvaluationJob) -> None:
     """Apply the transforms of an evaluation."""
     (
-        _predict(pipeline, list_shards(job.manifest), job)  # Predictions
+        _predict(pipeline, list_shards(job.manifest), job)  # ShardPredictions
         | "WritePredictions" >> beam.Map(SameCode(table_writer.write_predictions, job=job))  # ShardResult
         | "Merge" >> beam.CombineGlobally(SameCode(table_writer.merge_results, job=job))  # one ShardResult
         | "WriteTables" >> beam.Map(SameCode(table_writer.write_tables, job=job))
     )
 
 
-def _predict(pipeline: beam.Pipeline, shards: list[Shard], job: EvaluationJob) -> beam.PCollection[Predictions]:
+def _predict(pipeline: beam.Pipeline, shards: list[Shard], job: EvaluationJob) -> beam.PCollection[ShardPredictions]:
     predict = SameCode(predict_shard, job=job)
     # without the reshuffle, an engine may fuse the steps and predict every shard on one worker
     return pipeline | "Shards" >> beam.Create(shards) | beam.Reshuffle() | "Predict" >> beam.Map(predict)

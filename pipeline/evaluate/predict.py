@@ -28,7 +28,7 @@ _SNIFFED_BYTES = 8
 
 
 @dataclass(frozen=True)
-class PredictedImage:
+class ImagePrediction:
     """The prediction for an image."""
 
     file: str
@@ -41,14 +41,14 @@ class PredictedImage:
 
 def predict_images(
     files: Iterable[str], height: int, width: int, class_names: tuple[str, ...], classify: Callable[[Grey], Outputs]
-) -> list[PredictedImage]:
+) -> list[ImagePrediction]:
     """Classify every image of every file, by a function from uint8[n, height * width] to float32[n, classes].
 
     Raises BadInput if a file is missing, corrupt, of another type, or holds images of another size, or there are more
     than MAX_IMAGES; and BadUsage if an output of the model is not finite.
     """
     items = ((file, index, image) for file in files for index, image in read_items(file, height, width))
-    predictions: list[PredictedImage] = []
+    predictions: list[ImagePrediction] = []
     batch_images = max(1, min(BATCH_IMAGES, BATCH_BYTES // (height * width)))
     while batch := list(islice(items, batch_images)):
         if len(predictions) + len(batch) > MAX_IMAGES:
@@ -99,13 +99,13 @@ def _read_idx(file: Place, height: int, width: int) -> Iterator[Grey]:
             yield np.frombuffer(block, np.uint8).reshape(height, width)
 
 
-def _to_prediction(file: str, index: int | None, outputs: Outputs, class_names: tuple[str, ...]) -> PredictedImage:
+def _to_prediction(file: str, index: int | None, outputs: Outputs, class_names: tuple[str, ...]) -> ImagePrediction:
     first, *others = np.argsort(-outputs, kind="stable")  # the first of equal outputs comes first, as with argmax
     runner_up = (class_names[others[0]], float(outputs[others[0]])) if others else (None, None)
-    return PredictedImage(file, index, class_names[first], float(outputs[first]), *runner_up)
+    return ImagePrediction(file, index, class_names[first], float(outputs[first]), *runner_up)
 
 
-def predict_files(model: TrainedModel, files: list[str]) -> list[PredictedImage]:
+def predict_files(model: TrainedModel, files: list[str]) -> list[ImagePrediction]:
     """Classify every image of every file by a run's model; raises as `predict_images`, and CorruptArtefact."""
     data = model.run.parameters.read(model.folder)
     with quiet_imports():

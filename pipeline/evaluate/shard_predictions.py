@@ -54,7 +54,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Predictions:
+class ShardPredictions:
     """The network's outputs for the examples of a shard, sorted by their position in the source."""
 
     shard: Shard
@@ -69,7 +69,7 @@ def list_shards(manifest: Manifest) -> list[Shard]:
     return [Shard(name, shard) for name, shard in pairs if shard.num_examples]
 
 
-def predict_shard(shard: Shard, job: EvaluationJob) -> Predictions:
+def predict_shard(shard: Shard, job: EvaluationJob) -> ShardPredictions:
     """Read and verify a shard and run the network on it; raises CorruptArtefact."""
     manifest = job.manifest
     stored = read_shard(job.dataset, manifest, shard.split, shard.info)
@@ -83,7 +83,7 @@ def predict_shard(shard: Shard, job: EvaluationJob) -> Predictions:
     losses = network.output.loss(z, targets).numpy()
     squares = images.reshape(-1, manifest.height, manifest.width)
     examples = PredictedExamples(squares, labels, indices, outputs, shard.info.part or 0)
-    return Predictions(shard, examples, losses, merge_ranges(ranges for _, ranges in found))
+    return ShardPredictions(shard, examples, losses, merge_ranges(ranges for _, ranges in found))
 
 
 def _run_forward(network: Network, parameters: Parameters, images: Bytes) -> tuple[Tensor, tuple[ActivationRange, ...]]:

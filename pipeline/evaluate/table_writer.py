@@ -18,7 +18,7 @@ from model.errors import BadInput
 from pipeline.evaluate import metrics, slices
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, SplitResult
 from pipeline.evaluate.group_counts import GroupCounts, count_groups, merge_group_counts
-from pipeline.evaluate.shard_predictions import EvaluationJob, Predictions, load_run_parameters
+from pipeline.evaluate.shard_predictions import EvaluationJob, ShardPredictions, load_run_parameters
 from pipeline.evaluate.slice_config import describe_slicings, load_slicing
 from pipeline.evaluate.weight_statistics import ActivationRange, merge_ranges, weight_rows
 from pipeline.preprocess.manifest import ShardInfo
@@ -51,7 +51,7 @@ class ShardResult:
     files: tuple[TableFile, ...]  # of the table `predictions`
 
 
-def write_predictions(predictions: Predictions, job: EvaluationJob) -> ShardResult:
+def write_predictions(predictions: ShardPredictions, job: EvaluationJob) -> ShardResult:
     """Write a shard's rows of the table `predictions` and count them."""
     split = predictions.shard.split
     examples = predictions.examples
@@ -65,7 +65,7 @@ def write_predictions(predictions: Predictions, job: EvaluationJob) -> ShardResu
     return ShardResult((counts,), _count_slices(predictions, job), predictions.ranges, (file,))
 
 
-def write_answers(predictions: Predictions, job: EvaluationJob, dataset_digest: str, folder: Place) -> None:
+def write_answers(predictions: ShardPredictions, job: EvaluationJob, dataset_digest: str, folder: Place) -> None:
     """Write a shard's rows of the table `answers` to a folder."""
     run = job.run
     columns = _answer_columns(predictions, job)
@@ -73,7 +73,7 @@ def write_answers(predictions: Predictions, job: EvaluationJob, dataset_digest: 
     write_table(folder / predictions_file_name(predictions.shard.info), table)
 
 
-def _answer_columns(predictions: Predictions, job: EvaluationJob) -> dict[str, Any]:
+def _answer_columns(predictions: ShardPredictions, job: EvaluationJob) -> dict[str, Any]:
     examples = predictions.examples
     return {
         "part": [job.manifest.id_of(predictions.shard.info)] * len(examples.labels),
@@ -89,7 +89,7 @@ def predictions_file_name(shard: ShardInfo) -> str:
     return part + Path(shard.name).with_suffix(".parquet").name
 
 
-def _count_slices(predictions: Predictions, job: EvaluationJob) -> dict[tuple[str, str], GroupCounts]:
+def _count_slices(predictions: ShardPredictions, job: EvaluationJob) -> dict[tuple[str, str], GroupCounts]:
     """Count a shard's examples by each slicing; raises BadInput if a user's slicing fails."""
     examples = predictions.examples
     examples.images.flags.writeable = False  # a user's slicing must not change what the next slicing gets

@@ -12,7 +12,6 @@ from pipeline.preprocess.dataset import Dataset, check_parts, load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
 from pipeline.preprocess.provenance import load_origin, origin_path
 from pipeline.preprocess.validation_config import TABLE, VALIDATION_NAME, load_validation, table_folder
-from pipeline.registry.contest import CONTEST_NAME, load_contest
 from pipeline.registry.history import (
     CHAMPION_NAME,
     Entry,
@@ -23,6 +22,7 @@ from pipeline.registry.history import (
     is_consistent_pointer,
     read_entries,
 )
+from pipeline.registry.stored_answers import ANSWERS_NAME, load_answers_record
 from pipeline.storage.files import list_files, size_or_none
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
@@ -193,7 +193,7 @@ def list_registry(workspace: Place) -> Iterator[Item]:
         yield from _list_pointer(workspace, History(entries))
     answers = list_files(workspace / "registry" / "contests", "*/*/*")
     for folder in dict.fromkeys(path.parent for path in answers):
-        yield from _list_contest(folder)
+        yield from _list_answers(folder)
 
 
 def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
@@ -217,9 +217,9 @@ def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
         yield ExpectedFile("parameters", found.run_id, parameters, found.parameters)
 
 
-def _list_contest(folder: Place) -> Iterator[Item]:
+def _list_answers(folder: Place) -> Iterator[Item]:
     owner = f"{folder.parent.name}/{folder.name}"
-    path = folder / CONTEST_NAME
-    record = yield from _list_record("contest", owner, path, lambda: load_contest(folder))
+    path = folder / ANSWERS_NAME
+    record = yield from _list_record("contest", owner, path, lambda: load_answers_record(folder))
     for file in record.files if record else ():
         yield ExpectedFile("answers", owner, folder / file.name, file)

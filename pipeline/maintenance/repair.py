@@ -56,7 +56,7 @@ def repair(scope: VerifyScope, trusted: Slicings) -> RepairResult:
         ("evaluation table",): partial(repair_artefacts.repair_evaluation, trusted=trusted),
         ("seeds table",): repair_artefacts.repair_group,
         ("champion",): repair_artefacts.repair_champion,
-        ("answers",): repair_artefacts.repair_contest,
+        ("answers",): repair_artefacts.repair_answers,
     }
     scratch = repair_folder(local_folder_of(scope.workspace))
     repaired = list[Place]()

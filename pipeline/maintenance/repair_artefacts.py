@@ -20,8 +20,8 @@ from pipeline.preprocess.dataset import Dataset, check_dataset, load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation import write_results
 from pipeline.preprocess.validation_config import ValidationRecord, load_validation, table_folder
-from pipeline.registry.contest import contest_folder, load_contest, write_contest
 from pipeline.registry.history import champion_path, load_history
+from pipeline.registry.stored_answers import answers_folder, load_answers_record, predict_answers
 from pipeline.storage.files import file_digest, list_folders_with, size_or_none, write_atomically
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
@@ -136,15 +136,15 @@ def repair_champion(workspace: Place, _: str, faulty: set[str], scratch: Path) -
     return [path]
 
 
-def repair_contest(workspace: Place, owner: str, faulty: set[str], scratch: Path) -> list[Place]:
+def repair_answers(workspace: Place, owner: str, faulty: set[str], scratch: Path) -> list[Place]:
     """Predict a data set with a run's model again, and replace damaged predictions; the owner is DATASET_ID/RUN_ID."""
     dataset_id, _, run_id = owner.partition("/")
-    folder = contest_folder(workspace, dataset_id, run_id)
-    rebuilt = contest_folder(scratch, dataset_id, run_id)
+    folder = answers_folder(workspace, dataset_id, run_id)
+    rebuilt = answers_folder(scratch, dataset_id, run_id)
     run = load_run(workspace / "runs" / run_id)
     rebuild.copy_parameters(workspace, run, scratch)
-    write_contest(StageContext(scratch, ()), check_dataset(workspace / "datasets" / dataset_id), run, rebuilt)
-    return _replace_recorded_files(_pair_files(load_contest(folder).files, folder, rebuilt), faulty)
+    predict_answers(StageContext(scratch, ()), check_dataset(workspace / "datasets" / dataset_id), run, rebuilt)
+    return _replace_recorded_files(_pair_files(load_answers_record(folder).files, folder, rebuilt), faulty)
 
 
 def _pair_files(files: Iterable[FileInfo], folder: Place, rebuilt: Place) -> list[RebuiltFile]:

@@ -18,7 +18,7 @@ Test: TypeAlias = Literal[
 ]
 
 
-class Contestant(NamedTuple):
+class RunAnswers(NamedTuple):
     """A run and the classes that it predicts for the test examples, int64[n]."""
 
     run_id: str
@@ -30,9 +30,9 @@ class DecisionInputs(NamedTuple):
 
     labels: Classes  # int64[n]; n > 0
     class_names: tuple[str, ...]
-    challenger: Contestant
-    champion: Contestant | None
-    reference: Contestant | None  # a second run to compare with; None also if it is the champion
+    challenger: RunAnswers
+    champion: RunAnswers | None
+    reference: RunAnswers | None  # a second run to compare with; None also if it is the champion
     objections: tuple[str, ...] = ()  # against the challenger besides its answers, such as a failed check of its data
 
 
@@ -88,7 +88,7 @@ def decide(inputs: DecisionInputs, policy: Policy) -> Decision:
     return Decision(promote, tuple(findings), len(labels), num_correct)
 
 
-def _test_accuracy(labels: Classes, challenger: Contestant, policy: Policy) -> Iterator[CriterionResult]:
+def _test_accuracy(labels: Classes, challenger: RunAnswers, policy: Policy) -> Iterator[CriterionResult]:
     num_correct = int((challenger.predicted == labels).sum())
     num_examples = len(labels)
     accuracy = num_correct / num_examples
@@ -107,7 +107,7 @@ def _test_accuracy(labels: Classes, challenger: Contestant, policy: Policy) -> I
     yield _result("better_than_guessing", None, low, largest_share, better, text)
 
 
-def _compare(inputs: DecisionInputs, opponent: Contestant, policy: Policy) -> Iterator[CriterionResult]:
+def _compare(inputs: DecisionInputs, opponent: RunAnswers, policy: Policy) -> Iterator[CriterionResult]:
     """Compare the challenger with the champion or the reference by each criterion of the policy."""
     labels = inputs.labels
     correct = inputs.challenger.predicted == labels

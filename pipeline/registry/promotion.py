@@ -10,8 +10,7 @@ from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation_config import find_validation
 from pipeline.progress import show_message
-from pipeline.registry.contest import check_fits, load_answers
-from pipeline.registry.decision import Contestant, Decision, DecisionInputs, decide
+from pipeline.registry.decision import Decision, DecisionInputs, RunAnswers, decide
 from pipeline.registry.history import (
     Champion,
     Entry,
@@ -23,6 +22,7 @@ from pipeline.registry.history import (
     resolve_run,
 )
 from pipeline.registry.policy import BEST, NONE, Policy
+from pipeline.registry.stored_answers import check_fits, load_answers
 from pipeline.storage.places import Place
 from pipeline.train.run_lookup import find_run, find_run_folder
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
@@ -147,7 +147,7 @@ def _decide(
     champion = history.champion.run_id if history.champion else None
     reference = find_reference(context.workspace, history, data, policy)
 
-    def load_opponent(run_id: str | None) -> Contestant | None:
+    def load_opponent(run_id: str | None) -> RunAnswers | None:
         if run_id is None:
             return None
         opponent = check_run(context.workspace, find_run_folder(context.workspace, run_id))
@@ -155,12 +155,12 @@ def _decide(
         columns = [*KEYS, "label"]
         if not rows.select(columns).equals(answers.select(columns)):
             raise CorruptArtefact(f"{run.run_id} and {run_id} did not answer the same examples of one data set")
-        return Contestant(run_id, rows["predicted"].to_numpy())
+        return RunAnswers(run_id, rows["predicted"].to_numpy())
 
     inputs = DecisionInputs(
         answers["label"].to_numpy(),
         data.manifest.class_names,
-        Contestant(run.run_id, answers["predicted"].to_numpy()),
+        RunAnswers(run.run_id, answers["predicted"].to_numpy()),
         load_opponent(champion),
         load_opponent(reference) if reference not in (champion, run.run_id) else None,
         objections,

@@ -21,13 +21,13 @@ from pipeline.preprocess.dataset import Dataset, find_baseline, load_dataset
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, find_validation
 from pipeline.progress import show_message
-from pipeline.registry.contest import check_fits
 from pipeline.registry.history import Entry, History, load_history_and_repair_pointer
 from pipeline.registry.policy import Policy
 from pipeline.registry.promotion import append_decision, append_entry_about, find_data_faults, find_reference
-from pipeline.storage.places import is_remote
+from pipeline.registry.stored_answers import check_fits
+from pipeline.storage.places import Place, is_remote
 from pipeline.train.checkpoint_policy import CheckpointPolicy
-from pipeline.train.run_record import RunRecord, check_run
+from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 from pipeline.train.stage import complete_config, train_stage
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
         if config.warm_start:
             start = WarmStart(run_id=champion.run_id, sha256=history.champion.parameters.sha256)
             training = training.model_copy(update={"warm_start": start})
-            complete_config(data, training).check_start(champion.config.layers)
+    _check_start(context.workspace, data, training)
     find_reference(context.workspace, history, data, config.policy)  # errors are raised before training, not after
     _validate(context, data, config, history, fields, log)
     check_table_sizes(data.manifest)
@@ -94,6 +94,13 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
     with log.timed("decide"):
         entry = _decide(context, data, run, config, history, fields)
     return RetrainResult(entry.outcome, entry, History((*history, entry)), data)
+
+
+def _check_start(workspace: Place, data: Dataset, training: TrainingConfig) -> None:
+    """Raise BadUsage if the run that training begins with has other layers. Training finds one that is gone."""
+    folder = workspace / "runs" / training.warm_start.run_id if training.warm_start else None
+    if folder and (folder / RUN_NAME).exists():
+        complete_config(data, training).check_start(load_run(folder).config.layers)
 
 
 def _expand_patterns(config: DatasetConfig) -> DatasetConfig:

@@ -19,7 +19,7 @@ MAX_MIXED_BYTES = 2**18  # of their images, which the page contains
 MIXED_PER_CLASS = 2  # right answers, and as many wrong ones
 
 
-class SplitPredictions(NamedTuple):
+class StoredPredictions(NamedTuple):
     """A model's predictions of all examples of a split, in the order of the source."""
 
     split: str
@@ -40,17 +40,17 @@ class ShownExample(NamedTuple):
     image: Bytes  # uint8[height, width]
 
 
-def read_predictions(workspace: Place, run_id: str, split: str) -> SplitPredictions:
+def read_predictions(workspace: Place, run_id: str, split: str) -> StoredPredictions:
     """Read a run's rows of the table `predictions` of a split; raises as `read_rows`."""
     names = ["index", "label", "predicted", "confidence"]
     rows = read_split(workspace, run_id, split, [*names, "probabilities"])
     columns = [rows[name].to_numpy() for name in names]
     columns.append(pc.list_flatten(rows["probabilities"]).to_numpy().reshape(rows.num_rows, -1))
     order = np.argsort(columns[0], kind="stable")
-    return SplitPredictions(split, *(column[order] for column in columns))
+    return StoredPredictions(split, *(column[order] for column in columns))
 
 
-def select_mixed(predictions: SplitPredictions, image_bytes: int) -> Integers:
+def select_mixed(predictions: StoredPredictions, image_bytes: int) -> Integers:
     """Return the positions of a few right and wrong answers of every class, within the limits of the page.
 
     They are int64[m], grouped by class; in a class right answers alternate with wrong ones.
@@ -63,7 +63,7 @@ def select_mixed(predictions: SplitPredictions, image_bytes: int) -> Integers:
     return np.array([position for position in chain.from_iterable(classes) if position in selected], np.int64)
 
 
-def _select_of_class(predictions: SplitPredictions, label: int) -> list[int]:
+def _select_of_class(predictions: StoredPredictions, label: int) -> list[int]:
     """Return the first right answers in the source and the most confident mistakes of a class, alternating."""
     is_right = (predictions.labels == label) & (predictions.predicted == label)
     right = np.flatnonzero(is_right)[:MIXED_PER_CLASS].tolist()
@@ -76,7 +76,7 @@ def _without_gaps(positions: Iterable[int | None]) -> list[int]:
     return [position for position in positions if position is not None]
 
 
-def read_examples(dataset: Dataset, predictions: SplitPredictions, *selections: Integers) -> list[list[ShownExample]]:
+def read_examples(dataset: Dataset, predictions: StoredPredictions, *selections: Integers) -> list[list[ShownExample]]:
     """Read the examples at selected positions, int64[m] of each selection, in that order; raises CorruptArtefact."""
     positions = np.unique(np.concatenate(selections))  # each shard is read once for all selections
     found = find_named(dataset, predictions.split, predictions.indices[positions].tolist())

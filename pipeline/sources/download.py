@@ -10,7 +10,7 @@ import requests
 from model.errors import BadInput
 from pipeline.progress import download_progress, show_message, warn
 from pipeline.sources.catalog import FILE_NAMES
-from pipeline.storage.files import write_atomically
+from pipeline.storage.files import write_without_lock
 
 TIMEOUT_SECONDS = 15
 WAITS_SECONDS: tuple[float, ...] = (1, 4)  # before each retry of the same mirror
@@ -59,7 +59,7 @@ def _fetch(mirror: str, place: Path, digest: str) -> None:
     headers = {"Accept-Encoding": "identity"}  # the digest is of the gzip file, not of its content
     with requests.get(f"{mirror}{place.name}", stream=True, timeout=TIMEOUT_SECONDS, headers=headers) as response:
         response.raise_for_status()
-        write_atomically(place, _read_verified(response, place.name, digest))
+        write_without_lock(place, _read_verified(response, place.name, digest))
     seconds = time.monotonic() - started
     mebibytes = place.stat().st_size / 2**20
     rate = mebibytes / max(seconds, 1e-9)

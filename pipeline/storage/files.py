@@ -159,11 +159,11 @@ def _upload(uri: str, chunks: Iterable[bytes], replaces: bool) -> bool:
         return True
 
 
-def write_without_lock(path: Place, data: bytes) -> None:
+def write_without_lock(path: Place, chunks: bytes | Iterable[bytes]) -> None:
     """Write a file atomically, outside the workspace's lock, whose holder would remove stale temporary files."""
     if isinstance(path, Path):
         remove_stale_files_of(path)
-    write_atomically(path, data)
+    write_atomically(path, chunks)
 
 
 def list_folders_with(parent: Place, name: str) -> list[Place]:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import filelock
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from model.errors import BackbeamError, Locked, NothingRun, StorageFailed
 from pipeline.progress import show_message
@@ -99,12 +99,12 @@ def _hold_lock(
         acquired = _acquire(lock, note, workspace, wait)
     except filelock.Timeout:
         raise in_use_error(_read_holder(note)) from None
-    with acquired, _keep_note(note, clean):
+    with acquired, _write_holder_note(note, clean):
         yield
 
 
 @contextmanager
-def _keep_note(note: Path, clean: Callable[[Path], None] | None) -> Iterator[None]:
+def _write_holder_note(note: Path, clean: Callable[[Path], None] | None) -> Iterator[None]:
     """Describe the holder in a note; it is kept at the end if temporary files may be left for the next holder."""
     keep = any(note.parent.glob(f"*{note.name}*"))  # also matches the temporary file of a note
     if keep and clean:
@@ -150,11 +150,12 @@ def _read_holder(note: Path) -> str:
         return "another process"
 
 
-class LeaseMemory(BaseModel, frozen=True):
+class LeaseMemory(BaseModel, frozen=True, validate_by_name=True):
     """What this machine knows of a lease; kept in a file, so that it outlives killed processes."""
 
     tokens: frozenset[str] = frozenset()  # of acquisitions by processes of this machine
-    sight: LeaseObservation = LeaseObservation()  # the last one of another machine's lease
+    # the last one of another machine's lease; earlier versions wrote it by the name of the alias
+    observation: Annotated[LeaseObservation, Field(validation_alias="sight")] = LeaseObservation()
 
 
 @contextmanager
@@ -171,7 +172,7 @@ def _hold_lease(
         holder=_format_holder(_describe_this_process()), token=uuid.uuid4().hex, seconds=lease.LEASE_SECONDS
     )
     other_holder = ""
-    for found in acquisition_attempts(find_store(uri), uri, desired, folder / ".lock-in-store.json", wait):
+    for found in repeat_acquisition(find_store(uri), uri, desired, folder / ".lock-in-store.json", wait):
         if isinstance(found, Lease):
             with lease.keep_lease_renewed(workspace.uri, found):
                 yield
@@ -187,7 +188,7 @@ def _boot_clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
-def acquisition_attempts(
+def repeat_acquisition(
     store: ObjectStore,
     uri: str,
     desired: HeldLease,
@@ -201,13 +202,13 @@ def acquisition_attempts(
     end = clock() + wait
     while True:
         # The token is saved first: if this process is killed with the lease, the next one here may take it over.
-        _save_memory(memory_file, LeaseMemory(tokens=memory.tokens | {desired.token}, sight=memory.sight))
-        found = lease.acquire_lease(store, uri, desired, memory.tokens, memory.sight, clock)
+        _save_memory(memory_file, LeaseMemory(tokens=memory.tokens | {desired.token}, observation=memory.observation))
+        found = lease.acquire_lease(store, uri, desired, memory.tokens, memory.observation, clock)
         if isinstance(found, Lease):
             _save_memory(memory_file, LeaseMemory(tokens=frozenset({desired.token})))
             yield found
             return
-        memory = LeaseMemory(tokens=memory.tokens, sight=memory.sight.update(found.version, clock()))
+        memory = LeaseMemory(tokens=memory.tokens, observation=memory.observation.update(found.version, clock()))
         _save_memory(memory_file, memory)
         yield found
         if clock() >= end:

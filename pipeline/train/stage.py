@@ -10,7 +10,6 @@ from model.recipes import TrainingConfig, fit_to_data
 from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
 from pipeline.preprocess.dataset import Dataset
 from pipeline.storage.files import remove_tree
-from pipeline.storage.places import Place
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.memory_check import check_memory
 from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, TENSORBOARD_NAME, RunRecord, check_run, run_id
@@ -36,8 +35,11 @@ def train_stage(
     completed = [complete_config(dataset, config) for config in configs]
     folders = [context.workspace / "runs" / run_id(dataset.digest, config) for config in completed]
     missing = [config for config, folder in zip(completed, folders, strict=True) if not (folder / RUN_NAME).exists()]
-    if tensorboard:
-        _check_tensorboard_logs(folders)
+    for folder in folders:
+        if tensorboard and (folder / RUN_NAME).exists() and not (folder / TENSORBOARD_NAME).exists():
+            raise BadUsage(
+                f"{folder} was trained without --tensorboard: delete it to train again, or leave the option out"
+            )
 
     def build() -> None:
         check_memory(missing[0], context.device)  # again: now the sizes of the data set are known
@@ -61,13 +63,10 @@ def train_as_worker_stage(context: StageContext, dataset: Dataset, config: Train
     completed = complete_config(dataset, config)
     folder = context.workspace / "runs" / run_id(dataset.digest, completed)
 
-    def build() -> None:
-        _train(context, dataset, [completed], False, CheckpointPolicy(), log)
-
     if (folder / RUN_NAME).exists():
-        run_unless_complete("train", True, build, lambda: check_run(context.workspace, folder), context, log)
-    else:
-        build()  # without a check: the chief may write the run after this worker ends
+        run_unless_complete("train", True, lambda: None, lambda: check_run(context.workspace, folder), context, log)
+    else:  # without a check afterwards: the chief may write the run after this worker ends
+        _train(context, dataset, [completed], False, CheckpointPolicy(), log)
     return folder.name
 
 
@@ -111,11 +110,3 @@ def _train(
             train_runs(job, attempts, engine)
         else:
             train_as_worker(job, attempts[0], engine)
-
-
-def _check_tensorboard_logs(folders: Sequence[Place]) -> None:
-    for folder in folders:
-        if (folder / RUN_NAME).exists() and not (folder / TENSORBOARD_NAME).exists():
-            raise BadUsage(
-                f"{folder} was trained without --tensorboard: delete it to train again, or leave the option out"
-            )

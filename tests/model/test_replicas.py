@@ -24,12 +24,13 @@ def config(**changes):
     return override(fitted, **({"num_steps": 60, "batch_size": 12} | changes))
 
 
-def train_chunks(settings, run_chunk):
+def train_chunks(settings, run_chunk, before=lambda state: state):
+    """Train 40 and 20 steps; `before` is called with the state before each of the two chunks."""
     images, labels = Digits(num_train=720).split(0, 720)
     images, labels = images.reshape(-1, 12, 20), labels.reshape(-1, 12).astype(np.int32)
     state = start_state(settings)
     for first, last in ((0, 40), (40, 60)):
-        state, loss = run_chunk(state, tf.constant(images[first:last]), tf.constant(labels[first:last]))
+        state, loss = run_chunk(before(state), tf.constant(images[first:last]), tf.constant(labels[first:last]))
     return state, loss
 
 
@@ -78,8 +79,8 @@ def test_logical_devices_and_parts_in_turn_give_the_same_bits(changes):
         cwd=child.parents[2],
     )
     assert done.returncode == 0, done.stderr
-    by_strategy, in_turn = json.loads(done.stdout)
-    assert by_strategy == in_turn
+    by_strategy, in_turn, resumed = json.loads(done.stdout)
+    assert by_strategy == in_turn == resumed
 
 
 def test_only_errors_of_a_lost_worker_are_explained():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from pipeline.evaluate.metrics import wilson
-from pipeline.registry.decision import Contestant, Decision, DecisionInputs, decide
+from pipeline.registry.decision import Decision, DecisionInputs, RunAnswers, decide
 from pipeline.registry.policy import Policy
 
 NAMES = ("a", "b", "c", "d")
@@ -25,7 +25,7 @@ def answers(num_wrong: int, start: int = 0, label: int | None = None) -> np.ndar
 
 def decision_about(challenger, champion=None, reference=None, policy=None, objections=()) -> Decision:
     runs = [
-        None if predicted is None else Contestant(name, predicted)
+        None if predicted is None else RunAnswers(name, predicted)
         for name, predicted in (("new", challenger), ("old", champion), ("best", reference))
     ]
     return decide(DecisionInputs(LABELS, NAMES, *runs, objections), policy or Policy())
@@ -95,7 +95,7 @@ def test_objection_prevents_promotion_of_a_perfect_challenger():
 def test_inputs_without_examples_are_rejected():
     empty = np.zeros(0, int)
     with pytest.raises(ValueError, match="at least one"):
-        decide(DecisionInputs(empty, NAMES, Contestant("new", empty), None, None), Policy())
+        decide(DecisionInputs(empty, NAMES, RunAnswers("new", empty), None, None), Policy())
 
 
 classes = st.lists(st.integers(0, 3), min_size=400, max_size=400).map(np.array)
@@ -183,7 +183,7 @@ def test_largest_loss_is_of_a_class_with_examples():
     labels = np.array([0] * 100 + [1] * 100)
     worse = labels.copy()
     worse[[*range(10), *range(100, 130)]] = 3
-    found = decide(DecisionInputs(labels, NAMES, Contestant("new", labels), Contestant("old", worse), None), Policy())
+    found = decide(DecisionInputs(labels, NAMES, RunAnswers("new", labels), RunAnswers("old", worse), None), Policy())
     assert class_loss(found) == (-0.1, "no class loses recall on the champion")
     assert found.promote
     assert found.num_correct == {"new": 200, "old": 160}

@@ -9,10 +9,13 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
+from model.recipes import WarmStart
 from pipeline.context import StageLog
+from pipeline.preprocess.dataset import load_dataset
 from pipeline.registry import retrain as retraining
-from pipeline.registry.history import load_history
+from pipeline.registry.history import History, load_history
+from pipeline.train.run_record import load_run
 from tests.helpers import Digits, backbeam, contents, images_bytes, write_files
 
 WEAK = ("--num-steps", 10)  # 67 % of the test examples correct
@@ -158,12 +161,27 @@ def test_data_set_that_cannot_be_evaluated_is_rejected_before_training(tmp_path,
     manifest = SimpleNamespace(class_names=("a", "b"), splits={"train": SimpleNamespace(shards=())})
     monkeypatch.setattr("pipeline.storage.tables.MAX_ROWS", 3)
     monkeypatch.setattr(retraining, "preprocess_stage", lambda *arguments: SimpleNamespace(manifest=manifest))
-    for name in ("_expand_patterns", "_digest_inputs", "find_reference", "_validate"):
+    for name in ("_expand_patterns", "_digest_inputs", "find_reference", "_check_start", "_validate"):
         monkeypatch.setattr(retraining, name, lambda *arguments: None)
     monkeypatch.setattr(retraining, "train_stage", lambda *arguments: pytest.fail("training began"))
     config = MagicMock(warm_start=False)
     with pytest.raises(BadInput, match="confusion would have 4 rows"):
         retraining.retrain(SimpleNamespace(workspace=tmp_path), config, StageLog())
+
+
+def test_warm_start_of_a_file_from_other_layers_is_rejected_before_validation(digits_run, monkeypatch):
+    [run] = [load_run(folder) for folder in (digits_run / "runs").iterdir()]
+    start = WarmStart(run_id=run.run_id, sha256=run.parameters.sha256)
+    data = load_dataset(digits_run / "datasets" / run.dataset_id)
+    training = run.config.model_copy(update={"warm_start": start, "layers": (20, 9, 3)})
+    monkeypatch.setattr(retraining, "load_history_and_repair_pointer", lambda workspace: History())
+    monkeypatch.setattr(retraining, "preprocess_stage", lambda *arguments: data)
+    monkeypatch.setattr(retraining, "_validate", lambda *arguments: pytest.fail("work began"))
+    for name in ("_expand_patterns", "_digest_inputs"):
+        monkeypatch.setattr(retraining, name, lambda *arguments: None)
+    config = MagicMock(warm_start=False, training=training)
+    with pytest.raises(BadUsage, match=f"a warm start from {run.run_id} needs its layers"):
+        retraining.retrain(SimpleNamespace(workspace=digits_run), config, StageLog())
 
 
 def test_data_of_another_image_size_are_rejected(folder):

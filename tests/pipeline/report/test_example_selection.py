@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.evaluate import table_reader
-from pipeline.report.example_selection import MAX_MIXED, SplitPredictions, read_predictions, select_mixed
+from pipeline.report.example_selection import MAX_MIXED, StoredPredictions, read_predictions, select_mixed
 from pipeline.storage.tables import SCHEMAS
 
 
@@ -12,7 +12,7 @@ def predictions_of(labels, predicted, confidence=0.5):
     labels = np.array(labels)
     outputs = np.zeros((len(labels), labels.max() + 1), np.float32)
     confidences = np.full(len(labels), confidence, np.float32)
-    return SplitPredictions("test", np.arange(len(labels)), labels, np.array(predicted), confidences, outputs)
+    return StoredPredictions("test", np.arange(len(labels)), labels, np.array(predicted), confidences, outputs)
 
 
 def test_a_mix_has_two_right_answers_and_the_two_worst_mistakes_of_every_class():

@@ -113,3 +113,18 @@ def test_drawings_are_prepared_as_by_predict(size, digits, driver):
         assert np.abs(np.array(found).reshape(size) - expected.astype(int)).max() <= 1
     empty = "return drawing.prepare({ height: 2, width: 2, values: Float64Array.of(0, 0, 31, 0) }, 28, 28)"
     assert values_in(driver, empty) is None
+
+
+def test_only_the_strongest_of_many_units_are_drawn(digits, driver):
+    browser.show(driver, digits.path)
+    strengths = np.random.default_rng(4).permutation(70) + 1
+    weights = np.stack([-strengths, strengths // 2], axis=1)
+    caption, drawn = values_in(
+        driver,
+        "const figure = pictures.tiles('weights', Float64Array.from(arguments[0]), 70, 1, 2);"
+        "const labels = [...figure.querySelectorAll('canvas')].map((canvas) => canvas.getAttribute('aria-label'));"
+        "return [figure.querySelector('figcaption').textContent, labels];",
+        weights.reshape(-1).tolist(),
+    )
+    assert caption.startswith("weights the 64 strongest of 70 units, as images; full colour is 70")
+    assert drawn == [f"weights of unit {unit}" for unit in np.argsort(-strengths)[:64]]

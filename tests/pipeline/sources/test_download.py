@@ -97,6 +97,15 @@ def test_files_are_downloaded_once_and_cached(answer, mirrors, tmp_path, server,
     assert len(server.requests) == 4
 
 
+def test_temporary_file_of_a_killed_download_is_removed(mirrors, tmp_path):
+    mirrors("good")
+    stale = tmp_path / "tiny" / f".{next(iter(FILES))}.{2**30}.abc.tmp"  # no process has that id
+    stale.parent.mkdir()
+    stale.write_bytes(b"half")
+    find(tmp_path)
+    assert sorted(path.name for path in stale.parent.iterdir()) == sorted(FILES)
+
+
 @pytest.mark.parametrize("first", ["corrupt", "page", "dropped", "cut", "missing", "dead"])
 def test_next_mirror_is_tried_after_a_failure(first, mirrors, tmp_path, server):
     mirrors(first, "good")

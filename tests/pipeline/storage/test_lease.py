@@ -6,7 +6,7 @@ import pytest
 
 from model.errors import Locked, StorageFailed
 from pipeline.storage.lease import HeldLease, Lease, read_lease
-from pipeline.storage.lock import acquisition_attempts
+from pipeline.storage.lock import repeat_acquisition
 from pipeline.storage.object_store import ObjectStore
 
 URI = "memory://bucket/ws/.lock"
@@ -51,7 +51,7 @@ class Machine:
         """Return the Lease, or the name of its holder."""
         self.num_attempts += 1
         desired = HeldLease(holder=self.name, token=f"{self.name}-{self.num_attempts}", seconds=LEASE)
-        for found in acquisition_attempts(self.store, URI, desired, self.memory_file, wait, self.clock, self.sleep):
+        for found in repeat_acquisition(self.store, URI, desired, self.memory_file, wait, self.clock, self.sleep):
             if isinstance(found, Lease):
                 return found
         return found.holding.holder
@@ -78,6 +78,15 @@ def test_a_lease_is_exclusive_until_it_is_released(one, two):
     lease.release()
     assert isinstance(two.acquire(), Lease)
     assert one.acquire() == "two"
+
+
+def test_the_observation_in_a_memory_file_of_an_earlier_version_counts(one, two, tmp_path):
+    one.acquire()
+    two.acquire()
+    memory = json.loads((tmp_path / "two").read_bytes())
+    (tmp_path / "two").write_text(json.dumps({"tokens": memory["tokens"], "sight": memory["observation"]}))
+    two.now += LEASE
+    assert isinstance(two.acquire(), Lease)
 
 
 def test_the_lease_of_a_dead_process_can_be_acquired_after_its_duration(one, two):

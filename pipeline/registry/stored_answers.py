@@ -1,4 +1,4 @@
-"""Contests: a run's answers to the test split of a data set, which decisions compare.
+"""A run's answers to the test split of a data set, which decisions compare.
 
 For a data set that is not the run's own, they are stored in registry/contests/DATASET_ID/RUN_ID, the record last.
 """
@@ -22,10 +22,10 @@ from pipeline.storage.workspace import temporary_files_in
 from pipeline.train.run_lookup import load_dataset_of
 from pipeline.train.run_record import RunRecord
 
-CONTEST_NAME = "contest.json"
+ANSWERS_NAME = "contest.json"
 
 
-class ContestRecord(Record):
+class AnswersRecord(Record):
     """A run's answers to the test split of a data set that it was not trained on; written after the files it names."""
 
     format_version: Literal[1] = 1
@@ -37,7 +37,7 @@ class ContestRecord(Record):
     files: tuple[FileInfo, ...]  # Parquet files of the table `answers`
 
 
-def contest_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
+def answers_folder(workspace: Place, dataset_id: str, run_id: str) -> Place:
     """Return the folder of a run's answers to a data set that it was not trained on."""
     return workspace / "registry" / "contests" / dataset_id / run_id
 
@@ -51,18 +51,18 @@ def load_answers(context: StageContext, dataset: Dataset, run: RunRecord) -> pa.
     evaluation = context.workspace / "runs" / run.run_id / EVALUATION_NAME
     if run.dataset_digest == dataset.digest and evaluation.exists():
         return read_answers(context.workspace, run.run_id, "test")
-    folder = contest_folder(context.workspace, dataset.manifest.dataset_id, run.run_id)
-    if not (folder / CONTEST_NAME).exists():
+    folder = answers_folder(context.workspace, dataset.manifest.dataset_id, run.run_id)
+    if not (folder / ANSWERS_NAME).exists():
         check_fits(context.workspace, dataset.manifest, run)
-        write_contest(context, dataset, run, folder)
-    record = load_contest(folder)
+        predict_answers(context, dataset, run, folder)
+    record = load_answers_record(folder)
     if (record.dataset_digest, record.model_digest) != (dataset.digest, run.parameters.sha256):
-        raise CorruptArtefact(f"{folder / CONTEST_NAME} is of another model or data set: delete {folder}")
+        raise CorruptArtefact(f"{folder / ANSWERS_NAME} is of another model or data set: delete {folder}")
     rows = pa.concat_tables([decode_table(file.read(folder), str(folder / file.name)) for file in record.files])
     return sort_by_example(rows.select(ANSWER_COLUMNS))
 
 
-def write_contest(context: StageContext, dataset: Dataset, run: RunRecord, folder: Place) -> None:
+def predict_answers(context: StageContext, dataset: Dataset, run: RunRecord, folder: Place) -> None:
     """Predict and write a run's answers to a data set's test split, then the record; raises as `load_answers`."""
     with quiet_imports():
         from model.devices import initialise_devices
@@ -75,10 +75,10 @@ def write_contest(context: StageContext, dataset: Dataset, run: RunRecord, folde
     with (
         temporary_files_in(context.workspace),
         capture_engine_messages(context.engine_log),
-        remove_on_failure(folder, record=folder / CONTEST_NAME),
+        remove_on_failure(folder, record=folder / ANSWERS_NAME),
     ):
         names = answer_test_split(job, dataset.digest, folder, list(context.beam_arguments))
-        record = ContestRecord(
+        record = AnswersRecord(
             run_id=run.run_id,
             model_digest=run.parameters.sha256,
             dataset_id=dataset.manifest.dataset_id,
@@ -86,13 +86,13 @@ def write_contest(context: StageContext, dataset: Dataset, run: RunRecord, folde
             num_examples=dataset.manifest.splits["test"].num_examples,
             files=tuple(FileInfo.of(folder / name) for name in names),
         )
-        commit_file(folder / CONTEST_NAME, record.to_json())
+        commit_file(folder / ANSWERS_NAME, record.to_json())
 
 
-def load_contest(folder: Place) -> ContestRecord:
+def load_answers_record(folder: Place) -> AnswersRecord:
     """Load the record of a run's answers; raises CorruptArtefact if it is corrupt or belongs in another folder."""
-    path = folder / CONTEST_NAME
-    record = ContestRecord.load(path)
+    path = folder / ANSWERS_NAME
+    record = AnswersRecord.load(path)
     if (record.dataset_id, record.run_id) != (folder.parent.name, folder.name):
         raise CorruptArtefact(f"{path} is of {record.run_id} on {record.dataset_id}: delete {folder}")
     return record
