@@ -118,7 +118,7 @@ def test_the_proposed_command_restores_a_lost_record(workspace):
     assert contents(workspace) == before
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_missing_or_changed_source_is_reported(everything, tmp_path):
     shutil.copytree(everything / "digits", tmp_path / "digits")
     options = ("--num-classes", 3, "--max-rejected", 1)
@@ -151,7 +151,7 @@ def test_stray_files_and_lost_origins_are_not_repaired(workspace):
     assert stray.read_bytes() == b"mine"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_joined_data_set_is_restored(tmp_path):
     sources = [Digits(seed=seed).write(tmp_path / f"digits{seed}") for seed in (1, 2)]
     options = [word for source in sources for word in ("--dataset", source)]
