@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from tests.helpers import Digits, Finished, backbeam, build_everything
+from tests.helpers import Digits, Finished, backbeam, build_everything, run_in_process
 from tests.shared_folders import SharedFolders
 
 pytest_plugins = ["tests.temporary_files"]
 
 if TYPE_CHECKING:
     from tests.memory import Objects
+
+# as every process that trains a small network sets it: the same bits, whichever test compiles first
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 # the same examples every time, so that a red run is red again
 hypothesis.settings.register_profile("backbeam", derandomize=True, deadline=None)
@@ -70,7 +73,7 @@ def run_in_store(store: Any, tmp_path: Path) -> Callable[..., Finished]:
 
     def run(command: str, *arguments: object, environment: dict[str, str] | None = None) -> Finished:
         changed = {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")} | (environment or store.environment)
-        return backbeam(command, "--workspace", store.uri(tmp_path.name), *arguments, environment=changed)
+        return run_in_process(command, "--workspace", store.uri(tmp_path.name), *arguments, environment=changed)
 
     return run
 

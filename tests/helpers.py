@@ -107,11 +107,13 @@ def backbeam(*arguments: object, timeout: float = 300, environment: dict[str, st
 def run_in_process(*arguments: object, environment: dict[str, str] | None = None) -> Finished:
     """Run the real command in this process, without the seconds of CPU that importing TensorFlow and Beam takes.
 
-    An exception that would end the command with a traceback is raised. XLA reads its flags once in a process, so
-    trained parameters may differ in their last bits from those of a command that has its own process. What a command
-    says while it watches descriptor 2 for a Beam engine's messages is not in the result.
+    An exception that would end the command with a traceback is raised. What a command says while it watches
+    descriptor 2 for a Beam engine's messages is not in the result.
     """
     from pipeline.cli.main import main  # which needs modules that few tests need
+    from pipeline.storage.object_store import _open
+
+    _open.cache_clear()  # which the environment may change
 
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True) for _ in range(2))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.train.run_lookup import find_run
-from tests.helpers import BACKBEAM, Digits, backbeam, contents, free_addresses
+from tests.helpers import BACKBEAM, Digits, backbeam, contents, free_addresses, run_in_process
 
 pytestmark = pytest.mark.thorough
 
@@ -165,7 +165,7 @@ CHIEF = {"task": {"type": "worker", "index": 0}}
 )
 def test_what_is_refused(arguments, task, message, workspace):
     before = contents(workspace)
-    done = backbeam(*arguments, "--workspace", workspace, environment={"TF_CONFIG": json.dumps(task)})
+    done = run_in_process(*arguments, "--workspace", workspace, environment={"TF_CONFIG": json.dumps(task)})
     assert done.code == 2, done.err
     assert message in " ".join(done.err.replace("│", " ").split())
     assert contents(workspace) == before

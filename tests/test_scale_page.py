@@ -3,7 +3,6 @@
 seconds = fixed + (alone + shared / workers) examples
 """
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -65,19 +64,3 @@ def test_the_model_agrees_with_the_runs_and_gives_the_forecast(stage):
         assert abs(modelled / measured - 1) <= (0.15 if num_examples >= 700_000 else 0.25)
     for workers, stated in zip(WORKERS, FORECAST[stage][0], strict=True):
         assert read_seconds(stated) == pytest.approx(modelled_seconds(stage, 10**9, workers), rel=0.05, abs=0.5)
-
-
-@pytest.mark.parametrize(
-    ("row", "stage", "workers"),
-    [
-        ("preprocess`, in one", "preprocess", 1),
-        ("preprocess --workers 2`", "preprocess", 2),
-        ("validate`", "validate", 1),
-        ("evaluate`, all", "evaluate", 1),
-    ],
-)
-def test_what_was_measured_are_the_figures_of_the_page(row, stage, workers):
-    cells = re.search(rf"\| `{re.escape(row)}[^|]*\|([^|]+)\|([^|]+)\|([^|]+)\|", PAGE)
-    runs = [(examples, measured) for examples, processes, measured, _ in read_runs(stage) if processes == workers]
-    for cell, (num_examples, measured) in zip(cells.groups(), runs, strict=True):
-        assert measured == pytest.approx(1e-6 * float(cell.split()[0]) * num_examples, abs=0.006)

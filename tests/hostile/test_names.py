@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 
+from pipeline.maintenance.verify import find_scope, verify
 from tests.damage import find
-from tests.helpers import backbeam, contents
+from tests.helpers import contents, run_in_process
 from tests.hostile.forging import forge
 
 NAMES = ["../x", "a/../../x", "/etc/passwd", "..", "", "a/b", "a\\b", "a\0b", "a\nb", "a\n", "\ud800", "x" * 300]
@@ -43,8 +44,6 @@ COMMANDS = [
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_verify_checks_every_name_in_every_record(field, folder):
-    from pipeline.maintenance.verify import find_scope, verify
-
     kind, change = FIELDS[field]
     path = find(folder / "ws", kind)
     original = path.read_bytes()
@@ -66,10 +65,9 @@ def test_no_command_follows_a_name_out_of_the_workspace(field, command, folder):
     (folder / "outside").mkdir()
     (folder / "outside" / "manifest.json").write_bytes(b"kept")
     before = contents(folder / "outside")
-    done = backbeam(*command, "--workspace", "ws")
+    done = run_in_process(*command, "--workspace", "ws")
     expected = {"verify --repair": (0, 4)}.get(" ".join(map(str, command[:2])), (4,))
     assert done.code in expected, done.err
-    assert "Traceback" not in done.err
     assert contents(folder / "outside") == before
     assert not (folder / "out").exists()
 
@@ -80,5 +78,5 @@ def test_a_checkpoint_name_with_a_line_feed_is_a_fault(folder):
     (run / "run.json").unlink()
     (run / "checkpoints").mkdir()
     (run / "checkpoints" / ("step-0000000010-" + "0" * 64 + "\n.safetensors")).write_bytes(b"x")
-    done = backbeam("verify", "--workspace", "ws")
-    assert (done.code, "Traceback" in done.err) == (4, False)
+    done = run_in_process("verify", "--workspace", "ws")
+    assert done.code == 4

@@ -1,22 +1,25 @@
 """Nothing is unpickled by commands that read a workspace; that no source file does it, ruff's rules S check."""
 
-import os
-import subprocess
 import sys
 
 import pytest
 
-AUDITED_MAIN = """
-import sys
-from pipeline.cli.main import main
+from tests.helpers import run_in_process
 
-def report(event, arguments):
-    if event == "pickle.find_class":
-        print("unpickled:", *arguments, file=sys.stderr)
 
-sys.addaudithook(report)
-main()
-"""
+@pytest.fixture
+def unpickled():
+    """The classes and functions that were looked up to unpickle something since the test began."""
+    is_over = []
+    found = []
+
+    def listen(event, arguments):
+        if event == "pickle.find_class" and not is_over:
+            found.append(arguments)
+
+    sys.addaudithook(listen)  # it cannot be removed
+    yield found
+    is_over.append(True)
 
 
 @pytest.mark.parametrize(
@@ -33,9 +36,9 @@ main()
     ],
     ids=lambda command: command[0],
 )
-def test_no_command_that_reads_a_workspace_unpickles(command, everything, tmp_path):
-    arguments = [str(everything / word) if word.startswith("digits/") else word for word in command]
-    line = [sys.executable, "-c", AUDITED_MAIN, *arguments, "--workspace", str(everything / "ws")]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=os.environ)
-    assert done.returncode == 0, done.stderr
-    assert "unpickled:" not in done.stderr
+def test_no_command_that_reads_a_workspace_unpickles(command, everything, tmp_path, monkeypatch, unpickled):
+    monkeypatch.chdir(tmp_path)
+    arguments = [everything / word if word.startswith("digits/") else word for word in command]
+    done = run_in_process(*arguments, "--workspace", everything / "ws")
+    assert done.code == 0, done.err
+    assert unpickled == []

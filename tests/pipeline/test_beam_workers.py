@@ -17,7 +17,6 @@ from pipeline import beam_workers
 from pipeline.beam_runner import add_workers, capture_engine_messages, run_pipeline
 from pipeline.processes import SameCode, code_digest
 from pipeline.storage.workspace import temporary_files_in
-from tests.helpers import backbeam
 
 PS = shutil.which("ps") or "/bin/ps"
 TWO_WORKERS = add_workers((), 2)
@@ -93,18 +92,6 @@ def test_a_worker_with_other_code_than_its_driver_fails_the_job(tmp_path, monkey
     )
     with pytest.raises(EngineFailed, match=expected):
         run_job(tmp_path)
-
-
-@pytest.mark.slow  # six processes import Beam and TensorFlow
-def test_modules_in_the_current_folder_are_not_imported(digits_folder, tmp_path, monkeypatch):
-    folder = tmp_path / "project"
-    for name in ("model/__init__.py", "pipeline.py", "queue.py", "random.py"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
-    monkeypatch.chdir(folder)
-    done = backbeam("run", "--dataset", digits_folder, "--workspace", "ws", "--num-steps", 20, "--workers", 2)
-    assert done.code == 0, done.err
-    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.slow  # three processes import Beam

@@ -15,7 +15,7 @@ from pipeline.maintenance.repair import failure_of, repair
 from pipeline.maintenance.verify import find_scope, verify
 from pipeline.train.run_record import PARAMETERS_NAME, load_run
 from tests.damage import damage, find
-from tests.helpers import Digits, backbeam, contents
+from tests.helpers import Digits, contents, run_in_process
 
 
 @pytest.fixture
@@ -27,56 +27,33 @@ def modification_times(workspace: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in workspace.rglob("*") if path.is_file()}
 
 
-def check_repair(workspace: Path, before: dict[str, bytes], times: dict[Path, int], expected: set[Path]) -> None:
-    """Repair by the real command, and check that the expected files are restored and no others are written."""
-    done = backbeam("verify", workspace, "--repair", "--json")
-    assert done.code == 0, done.err
-    assert done.json["sound"]
-    assert set(map(Path, done.json["repaired"])) == expected
-    after = contents(workspace)
-    assert set(after) == set(before)
-    with_times = {name for name in before if name.endswith(("run.json", "learning_curve.parquet"))}
-    assert {name for name in before if after[name] != before[name]} <= with_times
-    times_after = modification_times(workspace)
-    written = {path for path in times if times_after[path] != times[path]}
-    assert written - expected - {workspace / ".lock"} == set()
-
-
-KINDS_DAMAGED_TOGETHER = [
-    ("shard", "rejected", "validation table", "parameters"),
-    ("evaluation table", "champion", "answers", "seeds table"),
+DAMAGED_TOGETHER = [
+    {"shard": "flip a bit", "rejected": "empty", "parameters": "flip a bit", "training table": "empty"},
+    {"validation table": "flip a bit", "evaluation table": "truncate", "champion": "delete", "answers": "flip a bit"}
+    | {"seeds table": "flip a bit"},
 ]
 
 
-@pytest.mark.parametrize("kinds", KINDS_DAMAGED_TOGETHER, ids=" ".join)
-def test_damaged_files_are_restored_byte_by_byte(kinds, workspace):
+@pytest.mark.parametrize("damages", DAMAGED_TOGETHER, ids=" ".join)
+def test_damaged_files_and_no_others_are_restored_byte_by_byte(damages, workspace):
     before = contents(workspace)
     times = modification_times(workspace)
-    paths = {find(workspace, kind) for kind in kinds}
-    for path in paths:
-        damage(path, "flip a bit" if path.suffix != ".json" else "delete")
-    check_repair(workspace, before, times, paths)
-
-
-def test_a_truncated_table_is_restored(workspace):
-    before = contents(workspace)
-    times = modification_times(workspace)
-    path = next(workspace.glob("reports/slices/*seed2*/slices.parquet"))
-    damage(path, "truncate")
-    check_repair(workspace, before, times, {path})
-    assert contents(workspace) == before | {".lock": b""}
-
-
-def test_an_emptied_learning_curve_is_rebuilt_and_its_digest_recorded(workspace):
-    before = contents(workspace)
-    times = modification_times(workspace)
-    damage(next(workspace.glob("reports/learning_curve/*seed1*/*.parquet")), "empty")
-    name = next(workspace.glob("runs/*seed1*")).name
-    curve = workspace / f"reports/learning_curve/run={name}/learning_curve.parquet"
-    check_repair(workspace, before, times, {curve, workspace / "runs" / name / "run.json"})
-    old = json.loads(before[f"runs/{name}/run.json"])
-    new = json.loads((workspace / "runs" / name / "run.json").read_bytes())
-    assert {key for key in old if old[key] != new[key]} == {"tables", "record_sha256"}
+    expected = {find(workspace, kind) for kind in damages}
+    for kind, how in damages.items():
+        damage(find(workspace, kind), how)
+    # the learning curve has times, so that it is another file, whose digest the run's record tells
+    record = find(workspace, "run")
+    with_times = {find(workspace, "training table"), record} if "training table" in damages else set()
+    done = run_in_process("verify", workspace, "--repair", "--json")
+    assert done.code == 0, done.err
+    assert done.json["sound"]
+    assert set(map(Path, done.json["repaired"])) == expected | with_times
+    after = contents(workspace)
+    assert {workspace / name for name in {*before, *after} if after.get(name) != before.get(name)} == with_times
+    written = {path for path, time in modification_times(workspace).items() if times[path] != time}
+    assert written - expected - with_times - {workspace / ".lock"} == set()
+    old, new = (json.loads(files[str(record.relative_to(workspace))]) for files in (before, after))
+    assert {key for key in old if old[key] != new[key]} == ({"tables", "record_sha256"} if with_times else set())
 
 
 @pytest.mark.parametrize(("how", "difference"), [("delete", "SHA-256 [0-9a-f]{64}"), ("keep", "by up to 0.25")])
@@ -136,55 +113,54 @@ def test_the_proposed_command_restores_a_lost_record(workspace):
     before = contents(workspace)
     path = find(workspace, "evaluation")
     path.unlink()
-    done = backbeam("evaluate", path.parent.name, "--workspace", workspace)
+    done = run_in_process("evaluate", path.parent.name, "--workspace", workspace)
     assert done.code == 0, done.err
     assert contents(workspace) == before
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_missing_or_changed_source_is_reported(everything, tmp_path):
     shutil.copytree(everything / "digits", tmp_path / "digits")
     options = ("--num-classes", 3, "--max-rejected", 1)
     workspace = tmp_path / "ws"
-    assert backbeam("preprocess", "--workspace", workspace, "--dataset", tmp_path / "digits", *options).code == 0
+    assert run_in_process("preprocess", "--workspace", workspace, "--dataset", tmp_path / "digits", *options).code == 0
     [shard] = workspace.glob("datasets/*/train-*.tfrecord")
     damage(shard, "cut a byte")
     before = contents(workspace)
     images = tmp_path / "digits" / "train-images-idx3-ubyte"
     data = images.read_bytes()
     images.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    changed = backbeam("verify", workspace, "--repair")
+    changed = run_in_process("verify", workspace, "--repair")
     assert changed.code == 3
     assert f"{tmp_path / 'digits'} is no longer what" in changed.err
     shutil.rmtree(tmp_path / "digits")
-    gone = backbeam("verify", workspace, "--repair")
+    gone = run_in_process("verify", workspace, "--repair")
     assert gone.code == 3
     assert str(tmp_path / "digits") in gone.err
     assert contents(workspace) == before
-    assert "Traceback" not in changed.err + gone.err
 
 
 def test_stray_files_and_lost_origins_are_not_repaired(workspace):
     stray = find(workspace, "shard").with_name("train-00003-of-00004.tfrecord")
     stray.write_bytes(b"mine")
     damage(find(workspace, "origin"), "empty")
-    done = backbeam("verify", workspace, "--repair", "--json")
+    done = run_in_process("verify", workspace, "--repair", "--json")
     assert (done.code, done.json["repaired"]) == (4, [])
     assert {fault["kind"] for fault in done.json["faults"]} == {"origin", "stray"}
     assert "`backbeam preprocess` with its options" in done.err
     assert stray.read_bytes() == b"mine"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_joined_data_set_is_restored(tmp_path):
     sources = [Digits(seed=seed).write(tmp_path / f"digits{seed}") for seed in (1, 2)]
     options = [word for source in sources for word in ("--dataset", source)]
     workspace = tmp_path / "ws"
-    assert backbeam("preprocess", "--workspace", workspace, *options).code == 0
+    assert run_in_process("preprocess", "--workspace", workspace, *options).code == 0
     before = contents(workspace)
     for path in workspace.glob("datasets/digits2-*/*.tfrecord"):
         path.unlink()
-    done = backbeam("verify", workspace, "--repair")
+    done = run_in_process("verify", workspace, "--repair")
     assert done.code == 0, done.err
     assert contents(workspace) == before
     assert verify(find_scope(workspace)).faults == ()

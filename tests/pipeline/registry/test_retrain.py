@@ -16,7 +16,7 @@ from pipeline.preprocess.dataset import load_dataset
 from pipeline.registry import retrain as retraining
 from pipeline.registry.history import History, load_history
 from pipeline.train.run_record import load_run
-from tests.helpers import Digits, backbeam, contents, images_bytes, write_files
+from tests.helpers import Digits, contents, images_bytes, run_in_process, write_files
 
 WEAK = ("--num-steps", 10)  # 67 % of the test examples correct
 STRONG = ("--num-steps", 300)  # all of them
@@ -28,11 +28,11 @@ def digits(**changes) -> Digits:
 
 def retrain(folder: Path, *arguments, source: object = None):
     where = ("--workspace", folder / "ws", "--dataset", source or folder / "digits")
-    return backbeam("retrain", *where, "--quiet", "--json", *arguments)
+    return run_in_process("retrain", *where, "--quiet", "--json", *arguments)
 
 
 def command(name: str, folder: Path, *arguments):
-    return backbeam(name, *arguments, "--workspace", folder / "ws", "--json")
+    return run_in_process(name, *arguments, "--workspace", folder / "ws", "--json")
 
 
 def promoted(done) -> dict:
@@ -67,7 +67,7 @@ def test_better_challenger_becomes_the_champion(two_versions):
     champion = command("champion", two_versions).json
     assert (champion["run_id"], champion["version"]) == (second["run_id"], 2)
     assert Path(champion["path"]).is_file()
-    assert f"{second['run_id']}" in backbeam("history", "--workspace", two_versions / "ws").out
+    assert f"{second['run_id']}" in run_in_process("history", "--workspace", two_versions / "ws").out
 
 
 def test_unchanged_inputs_are_not_retrained(folder):
@@ -77,19 +77,9 @@ def test_unchanged_inputs_are_not_retrained(folder):
     assert (done.code, done.json["outcome"], done.json["entry"]) == (0, "unchanged", 2)
     assert done.json["skipped"] == ["preprocess"]
     assert contents(folder / "ws") == before
-    printed = backbeam("retrain", "--workspace", folder / "ws", "--dataset", folder / "digits", "-q", *WEAK).out
+    printed = run_in_process("retrain", "--workspace", folder / "ws", "--dataset", folder / "digits", "-q", *WEAK).out
     assert printed.startswith("nothing changed: ")
     assert "decided by entry 1: promoted" in printed
-
-
-@pytest.mark.thorough
-def test_worse_challenger_is_not_promoted_and_entered_once(folder):
-    for outcome in ("kept", "unchanged"):
-        done = retrain(folder, "--num-steps", 5)
-        assert (done.code, done.json["outcome"]) == (0, outcome)
-        assert any("points on the champion" in reason for reason in done.json["reasons"])
-    assert command("champion", folder).json["version"] == 2
-    assert len(command("history", folder).json["entries"]) == 3
 
 
 @pytest.mark.thorough
@@ -104,11 +94,12 @@ def test_champion_is_tested_on_the_new_data(folder):
     entry = command("history", folder).json["entries"][-1]
     assert entry["num_examples"] == 200
     assert set(entry["num_correct"]) == {done.json["run_id"], done.json["before"]}
+    assert retrain(folder, *STRONG, source=new).json["outcome"] == "unchanged"
     shutil.rmtree(contest.parent)
     repeated = retrain(folder, *STRONG, "--config", _policy(folder, "significance = 0.04"), source=new)
     found = [[(each["test"], each["value"]) for each in run.json["findings"]] for run in (done, repeated)]
     assert found[0] == found[1]
-    assert backbeam("verify", folder / "ws").code == 0
+    assert run_in_process("verify", folder / "ws").code == 0
 
 
 def _policy(folder: Path, text: str) -> Path:
@@ -204,7 +195,7 @@ def test_promote_applies_the_policy_unless_it_is_forced(folder):
     again = command("promote", folder, weak)
     assert (again.code, "is the champion already" in again.err, again.json["number"]) == (0, True, 4)
     assert len(command("history", folder).json["entries"]) == 4
-    assert "promoted by force" in backbeam("history", "--workspace", folder / "ws").out
+    assert "promoted by force" in run_in_process("history", "--workspace", folder / "ws").out
 
 
 @pytest.mark.thorough
@@ -250,7 +241,7 @@ def test_warm_start_is_reported_and_reproducible(folder):
     ):
         assert page.code == 0, page.err
         assert champion["parameters"]["sha256"] in Path(page.json["path"]).read_text()
-    again = backbeam("reproduce", done.json["run_id"], "--workspace", folder / "ws", "--json")
+    again = run_in_process("reproduce", done.json["run_id"], "--workspace", folder / "ws", "--json")
     assert (again.code, again.json["equal"]) == (0, True), again.err
 
 
@@ -268,7 +259,7 @@ def test_missing_run_of_the_champion_is_reported_as_corrupt(folder):
     shutil.rmtree(folder / "ws" / "runs" / load_history(folder / "ws")[1].run_id)
     done = retrain(folder, "--num-steps", 301)
     assert (done.code, "run.json is missing" in done.err) == (4, True)
-    assert backbeam("verify", folder / "ws").code == 4
+    assert run_in_process("verify", folder / "ws").code == 4
 
 
 @pytest.mark.thorough

@@ -17,7 +17,7 @@ from model.errors import CorruptArtefact
 from pipeline.cli.schedule_command import COMMAND
 from pipeline.schedule.state import ScheduleHealth, ScheduleState, find_health_problem, load_state, write_record
 from pipeline.storage.lock import lock_workspace
-from tests.helpers import backbeam
+from tests.helpers import backbeam, run_in_process
 from tests.pipeline.schedule import fake_retrain
 
 NOON = ("--cron", "0 12 * * *")
@@ -89,7 +89,7 @@ def test_sigint_ends_a_waiting_scheduler_and_check_reports_whether_it_runs(works
     wait_for(lambda: status(workspace) == "waiting")
     health = read(workspace / "schedule-health.json")
     assert (health["pid"], health["consecutive_failures"]) == (scheduler.pid, 0)
-    assert backbeam("schedule", "--check", "--workspace", workspace).code == 0
+    assert run_in_process("schedule", "--check", "--workspace", workspace).code == 0
     second = start()
     assert f"in use by process {scheduler.pid} " in second.communicate(timeout=60)[1]
     assert second.returncode == 6
@@ -98,7 +98,7 @@ def test_sigint_ends_a_waiting_scheduler_and_check_reports_whether_it_runs(works
     assert (scheduler.returncode, out, status(workspace)) == (130, "", "stopped")
     assert f"next due {health['next_due']}" in err
     assert not (workspace.parent / "started").exists()
-    checked = backbeam("schedule", "--check", "--workspace", workspace)
+    checked = run_in_process("schedule", "--check", "--workspace", workspace)
     assert checked.code == 1
     assert "has stopped" in checked.err
 
@@ -179,7 +179,7 @@ def test_once_forwards_options_and_exits_with_the_code_of_the_run(workspace, sta
     ],
 )
 def test_invalid_options_are_rejected_before_anything_is_written(options, message, workspace):
-    done = backbeam("schedule", *options, "--workspace", workspace)
+    done = run_in_process("schedule", *options, "--workspace", workspace)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
     assert not workspace.exists()

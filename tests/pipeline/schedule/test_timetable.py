@@ -1,17 +1,15 @@
-"""Due times of cron expressions, compared with examples and with an independent implementation."""
+"""Due times of cron expressions, compared with examples and with each other."""
 
 from datetime import UTC, datetime, timedelta
-from random import Random
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from model.errors import BadUsage
 from pipeline.schedule.timetable import Timetable
-from tests.pipeline.schedule.cron_oracle import ZONES, Oracle, random_expression, random_start
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
-NUM_MINUTES = 30 * 60
 
 
 def next_due(expression: str, count: int = 3, zone: str = "UTC", start: datetime = NOON) -> list[str]:
@@ -65,39 +63,49 @@ def test_the_latest_due_time_may_be_in_the_first_of_two_repeated_hours():
     assert due == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # the first half past two
 
 
-def check_against_oracle(random: Random, zone: str) -> int:
-    """Compare the due times of more than a day with the oracle's; return how many there are."""
-    expression = random_expression(random)
-    start = random_start(random, zone)
-    end = start + timedelta(minutes=NUM_MINUTES)
-    expected = Oracle(expression).due_times(zone, start, NUM_MINUTES)
-    try:
-        table = Timetable(expression, zone)
-    except BadUsage:
-        assert not expected, (expression, zone)
-        return 0
-    found = [table.after(start)]
-    while len(found) < 100 and found[-1] <= end:
+@pytest.mark.parametrize("expression", ["*/30 * * * *", "45 */2 * * *", "0,15,30 0-3 * * *", "20 2 * * *"])
+@pytest.mark.parametrize(
+    ("zone", "change"),
+    [
+        ("America/Santiago", datetime(2025, 4, 6, 3, tzinfo=UTC)),  # back at midnight
+        ("America/Santiago", datetime(2025, 9, 7, 4, tzinfo=UTC)),  # forward at midnight
+        ("America/Havana", datetime(2025, 11, 2, 5, tzinfo=UTC)),  # back at one o'clock
+        ("Antarctica/Troll", datetime(2025, 3, 30, 1, tzinfo=UTC)),  # forward by two hours
+        ("Antarctica/Troll", datetime(2025, 10, 26, 1, tzinfo=UTC)),  # back by two hours
+        ("Australia/Lord_Howe", datetime(2025, 4, 5, 15, tzinfo=UTC)),  # back by half an hour
+        ("Pacific/Chatham", datetime(2025, 9, 27, 14, tzinfo=UTC)),  # forward at a quarter to three
+    ],
+)
+def test_due_times_near_a_change_of_the_clock_are_those_of_each_minute(zone, change, expression):
+    """The times that the clock shows or jumps over in a minute, compared with those of the expression in UTC."""
+    matching = set()
+    table = Timetable(expression)
+    shown_first = (change - timedelta(hours=30)).astimezone(ZoneInfo(zone)).replace(tzinfo=UTC)
+    due = table.after(shown_first - timedelta(minutes=1))
+    while due < shown_first + timedelta(hours=60):
+        matching.add(due.replace(tzinfo=None))
+        due = table.after(due)
+    expected, seen, before = [], set(), None
+    for minute in range(-1800, 1440):
+        moment = change + timedelta(minutes=minute)
+        shown = moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
+        passed = {shown}
+        while before and "*" not in expression.split()[1] and max(shown - before, timedelta()) > timedelta(minutes=1):
+            before += timedelta(minutes=1)
+            passed.add(before)
+        is_due = matching & (passed if "*" in expression.split()[1] else passed - seen)
+        expected += [moment] if is_due and minute > -1440 else []
+        seen |= passed
+        before = shown
+    table = Timetable(expression, zone)
+    found = [table.after(change - timedelta(minutes=1440))]
+    while len(found) < len(expected):
         found.append(table.after(found[-1]))
-    assert [due for due in found if due <= end] == expected[:100], (expression, zone, start)
-    for _ in range(4):
-        moment = random.choice([start, *expected]) + timedelta(minutes=random.choice((0, 1, 40, 65)))
-        if moment > end:
-            continue
-        earlier = [due for due in expected if due <= moment]
-        latest = table.latest(moment)
-        assert (latest == earlier[-1]) if earlier else (latest <= start), (expression, zone, moment)
-        between = moment + timedelta(seconds=random.randint(1, 59))
-        assert table.after(between) == table.after(moment), (expression, zone, between)
-    return len(expected)
-
-
-@pytest.mark.parametrize("count", [15, pytest.param(500, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("zone", ZONES)
-def test_due_times_equal_those_of_the_oracle(zone, count):
-    random = Random(zone)
-    counts = [check_against_oracle(random, zone) for _ in range(count)]
-    assert sum(number > 0 for number in counts) > count // 6
+        assert table.after(found[-2] + timedelta(seconds=1)) == found[-1]
+    assert found == expected
+    for earlier, later in pairwise(expected):
+        for moment in (earlier, earlier + 0.75 * (later - earlier), later - timedelta(seconds=1)):
+            assert table.latest(moment) == earlier
 
 
 @pytest.mark.parametrize(
