@@ -14,19 +14,13 @@ LEASE = 60.0
 
 
 class Store(ObjectStore):
-    """A store in memory. If unreachable, requests fail; if it loses answers, replacements happen and then fail."""
+    """A store in memory. If it loses answers, replacements happen and then fail."""
 
-    unreachable = False
     loses_answers = False
 
-    def read_version(self, uri):
-        if self.unreachable:
-            raise StorageFailed("unreachable")
-        return super().read_version(uri)
-
     def replace(self, uri, data, version):
-        replaced = not self.unreachable and super().replace(uri, data, version)
-        if self.unreachable or self.loses_answers:
+        replaced = super().replace(uri, data, version)
+        if self.loses_answers:
             raise StorageFailed("no answer")
         return replaced
 
@@ -171,17 +165,6 @@ def test_a_renewal_whose_answer_is_lost_does_not_lose_the_lease(one, two, store)
     one.now += LEASE - 1
     lease.check()
     assert two.acquire() == "one"
-
-
-def test_a_lease_is_lost_when_the_store_is_unreachable_for_its_duration(one, store):
-    lease = one.acquire()
-    store.unreachable = True
-    with pytest.raises(StorageFailed):
-        lease.renew()
-    lease.check()
-    one.now += LEASE
-    with pytest.raises(Locked):
-        lease.check()
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff", json.dumps({"holder": 1}).encode()])

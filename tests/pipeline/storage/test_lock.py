@@ -1,4 +1,4 @@
-"""Several processes in one workspace, run as commands."""
+"""Several processes in one workspace."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.maintenance.verify import find_scope, verify
 from pipeline.storage.lock import lock_workspace
-from tests.helpers import BACKBEAM, backbeam
+from tests.helpers import BACKBEAM, run_in_process
 
 STAGES = ["preprocess", "validate", "train", "evaluate"]
 HOLD = """
@@ -62,20 +62,14 @@ def test_a_locked_workspace_is_refused_or_skipped(command, tmp_path):
     options = ("--workspace", tmp_path / "ws")
     (tmp_path / "ws" / "datasets").mkdir(parents=True)
     with lock_workspace(tmp_path / "ws"):
-        ended = backbeam(command, *options, "--wait", 0.2)
-        skipped = backbeam(command, *options, "--if-locked", "skip", "--json")
-    assert (ended.code, ended.out) == (6, "")
-    assert f"in use by process {os.getpid()}" in ended.err
-    assert skipped.code == 0, skipped.err
-    assert f"in use by process {os.getpid()}" in skipped.json["nothing_run"]
-
-
-def test_a_skipped_command_prints_one_line(tmp_path):
-    (tmp_path / "ws" / "datasets").mkdir(parents=True)
-    with lock_workspace(tmp_path / "ws"):
-        done = backbeam("verify", tmp_path / "ws", "--repair", "--if-locked", "skip")
-    assert (done.code, done.out.count("\n")) == (0, 1)
-    assert f"in use by process {os.getpid()}" in done.out
+        refused = run_in_process(command, *options, "--wait", 0.2)
+        skipped, as_json = (
+            run_in_process(command, *options, "--if-locked", "skip", *more) for more in ((), ["--json"])
+        )
+    holder = f"in use by process {os.getpid()}"
+    assert (refused.code, refused.out, holder in refused.err) == (6, "", True)
+    assert (skipped.code, skipped.out.count("\n"), holder in skipped.out) == (0, 1, True)
+    assert (as_json.code, holder in as_json.json["nothing_run"]) == (0, True)
 
 
 def test_a_lock_frees_itself_when_its_holder_is_killed(tmp_path, digits_folder):
@@ -83,9 +77,9 @@ def test_a_lock_frees_itself_when_its_holder_is_killed(tmp_path, digits_folder):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         options = ("--workspace", tmp_path / "ws", "--dataset", digits_folder)
-        ended = backbeam("preprocess", *options)
+        ended = run_in_process("preprocess", *options)
         assert ended.code == 6
         assert f"process {holder.pid} " in ended.err
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        assert backbeam("preprocess", *options).code == 0
+        assert run_in_process("preprocess", *options).code == 0

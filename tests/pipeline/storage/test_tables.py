@@ -53,11 +53,6 @@ def test_row_groups_count_together(monkeypatch):
         decode_table(data, "x")
 
 
-def test_the_bytes_of_lists_are_below_what_their_offsets_can_count():
-    """A float32 takes four bytes, and the offsets of a list column are int32."""
-    assert tables.MAX_TABLE_BYTES // 4 < 2**31
-
-
 def test_too_many_rows_are_rejected_before_they_are_computed(monkeypatch):
     monkeypatch.setattr(tables, "MAX_ROWS", 10)
     monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 80)
