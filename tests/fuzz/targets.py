@@ -213,4 +213,3 @@ TARGETS: dict[str, Target] = {
     "group": record_of(GroupRecord, _use_group),
     "origin": record_of(Origin, vars),
 }
-MOST_BYTES = {"parquet-source": 16384, "table": 16384, "checkpoint": 16384}  # by default 8192

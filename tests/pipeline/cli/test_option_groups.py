@@ -55,13 +55,6 @@ def test_groups_are_built_from_options(arguments, code, expected):
     assert calls == expected
 
 
-def test_options_of_a_group_stand_below_its_heading():
-    app = typer.Typer()
-    app.command()(flatten_option_groups(record_call))
-    shown = CliRunner().invoke(app, ["--help"]).output
-    assert shown.index("--seed") < shown.index("─ Size ─") < shown.index("--height")
-
-
 def test_two_options_of_one_name_are_rejected():
     def command(first: SeedOptions, second: SeedOptions) -> None: ...
 

@@ -1,6 +1,5 @@
 """Standard output and standard error that are full, closed, or have no reader."""
 
-import json
 import os
 import subprocess
 import sys
@@ -154,24 +153,27 @@ def test_import_error_is_raised_if_standard_error_is_full(protected, full, tmp_p
             fail_within(quiet_imports(), ImportError("library"))
 
 
-RUN = ("run", "--num-steps", "20", "--num-shards", "3", "--quiet", "--json")
+RUN = ("run", "--num-steps", "20", "--num-shards", "3")
 
 
-@pytest.mark.parametrize("redirection", ["2>/dev/full", pytest.param("2>&-", marks=pytest.mark.slow)])
-def test_run_does_its_work_where_standard_error_takes_nothing(redirection, digits_folder, tmp_path):
-    place = ("--workspace", tmp_path / "ws", "--dataset", digits_folder)
-    done = subprocess.run(
-        ["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", BACKBEAM, *RUN, *place], stdout=subprocess.PIPE, timeout=300
-    )
-    assert done.returncode == 0
-    assert (tmp_path / "ws" / "runs" / json.loads(done.stdout)["run_id"] / "evaluation.json").exists()
+def test_run_does_its_work_if_standard_error_is_full(protected, full, monkeypatch, digits_folder, tmp_path):
+    with (tmp_path / "out").open("w") as out:
+        protected(out.fileno(), full)
+        place = ("--workspace", str(tmp_path / "ws"), "--dataset", str(digits_folder))
+        assert run_main(monkeypatch, *RUN, *place) == 0
+    assert len([*tmp_path.glob("ws/runs/*/evaluation.json")]) == 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
-def test_schedule_runs_once_where_standard_error_takes_nothing(redirection, digits_folder, tmp_path):
-    place = ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", "20")
-    command = [BACKBEAM, "schedule", "--cron", "@daily", "--once", *place]
-    done = subprocess.run(["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *command], timeout=300)
+@pytest.mark.parametrize(
+    ("command", "redirection"),
+    [
+        (RUN, "2>&-"),
+        *((("schedule", "--cron=@daily", "--once", *RUN[1:]), each) for each in ("2>/dev/full", ">&- 2>&-")),
+    ],
+)
+def test_commands_do_their_work_where_streams_take_nothing(command, redirection, digits_folder, tmp_path):
+    words = [BACKBEAM, *command, "--workspace", tmp_path / "ws", "--dataset", digits_folder]
+    done = subprocess.run(["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *words], timeout=300)
     assert done.returncode == 0
-    assert len([*(tmp_path / "ws" / "runs").glob("*/evaluation.json")]) == 1
+    assert len([*tmp_path.glob("ws/runs/*/evaluation.json")]) == 1

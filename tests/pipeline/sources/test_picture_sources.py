@@ -5,7 +5,7 @@ import pytest
 from model.errors import BadInput
 from pipeline.preprocess.beam_job import preprocess
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
-from tests.helpers import Digits, backbeam, contents
+from tests.helpers import Digits, contents, run_in_process
 from tests.pictures import scan_folder, write_rows, write_tree
 
 CONFIG = PreprocessConfig(seed=1, num_shards=4)
@@ -41,6 +41,7 @@ def test_source_that_changes_after_its_scan_is_rejected(write, tmp_path):
 
 def test_preprocess_command_accepts_columns_and_image_size(tmp_path):
     folder = write_rows(tmp_path / "rows", columns=("picture", "digit"))
-    done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", folder, "--image-size", "5x4", "--json")
+    options = ("--workspace", tmp_path / "ws", "--dataset", folder, "--image-size", "5x4", "--json")
+    done = run_in_process("preprocess", *options)
     assert done.code == 0, done.err
     assert done.json["num_examples"] == {"train": 60, "test": 20}
