@@ -33,15 +33,11 @@ def test_class_names_are_read_from_schema_metadata(tmp_path):
         scan_folder(folder, 3)
 
 
-def replace_test_split(pictures, labels, **how):
+def replace_split(split, pictures, labels, **how):
     def replace(folder):
-        pq.write_table(rows_table(pictures, labels, **how), folder / "test.parquet")
+        pq.write_table(rows_table(pictures, labels, **how), folder / f"{split}.parquet")
 
     return replace
-
-
-def replace_train_split(folder):
-    pq.write_table(rows_table([b"x"] * 3, [0, 1, 2]), folder / "train.parquet")
 
 
 def flip_a_bit_of_a_picture(folder):
@@ -58,11 +54,14 @@ PICTURES, LABELS = split_of(Digits(), "test")
     ("damage", "message"),
     [
         (flip_a_bit_of_a_picture, "train.parquet: no sound Parquet file: .*CRC"),
-        (replace_test_split([], []), "test.parquet: the split is empty"),
-        (replace_test_split(PICTURES, LABELS, names=["c", "b", "a"]), "test.parquet name their classes differently"),
-        (replace_test_split(PICTURES, LABELS, nested=False), "test.parquet: the column 'image' is of another type"),
-        (replace_test_split(PICTURES, LABELS, columns=("a", "b")), "test.parquet: no column 'image' of pictures"),
-        (replace_train_split, "no picture of the train split can be decoded; of the first one: .*row 0: not a sound"),
+        (replace_split("test", [], []), "test.parquet: the split is empty"),
+        (replace_split("test", PICTURES, LABELS, names=["c", "b", "a"]), "test.parquet name their classes differently"),
+        (replace_split("test", PICTURES, LABELS, nested=False), "test.parquet: the column 'image' is of another type"),
+        (replace_split("test", PICTURES, LABELS, columns=("a", "b")), "test.parquet: no column 'image' of pictures"),
+        (
+            replace_split("train", [b"x"] * 3, [0, 1, 2]),
+            "no picture of the train split can be decoded; of the first one: .*row 0: not a sound",
+        ),
     ],
     ids=range(6),
 )

@@ -123,12 +123,12 @@ def test_deleting_a_folder_does_not_follow_links(tmp_path):
     assert not (tmp_path / "folder").exists()
 
 
-@pytest.mark.parametrize(("folder", "missing"), [(".", "two"), ("cleared", "one")])
-def test_missing_files_are_found_before_a_record_names_them(folder, missing, tmp_path):
+def test_missing_files_are_found_before_a_record_names_them(tmp_path):
     (tmp_path / "one").write_bytes(b"1")
     check_files_exist(tmp_path, ["one"])
-    with pytest.raises(EngineFailed, match=f"{missing} is gone: the job was given up"):
-        check_files_exist(tmp_path / folder, ["one", "two"])
+    for folder, missing in ((tmp_path, "two"), (tmp_path / "cleared", "one")):
+        with pytest.raises(EngineFailed, match=f"{missing} is gone: the job was given up"):
+            check_files_exist(folder, ["one", "two"])
 
 
 def write_folder(target, meanwhile):

@@ -28,17 +28,13 @@ def start(*arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def end_all(running):
-    """Wait for processes, all of which must succeed, and return their results."""
-    ended = [(*process.communicate(timeout=550), process.returncode) for process in running]
-    assert [code for _, _, code in ended] == [0] * len(running), [err for _, err, _ in ended]
-    return [json.loads(out) for out, _, _ in ended]
-
-
 @pytest.mark.slow
 def test_eight_processes_at_once_do_the_work_once(tmp_path, digits_folder):
     options = ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", 20, "--json")
-    results = end_all([start("run", *options, "--wait", 500) for _ in range(8)])
+    running = [start("run", *options, "--wait", 500) for _ in range(8)]
+    ended = [(*process.communicate(timeout=550), process.returncode) for process in running]
+    assert [code for _, _, code in ended] == [0] * 8, [err for _, err, _ in ended]
+    results = [json.loads(out) for out, _, _ in ended]
     assert sorted(result["skipped"] for result in results) == [[], *[STAGES] * 7]
     assert len({json.dumps([result["run_id"], result["test"], result["finished"]]) for result in results}) == 1
     result = verify(find_scope(tmp_path / "ws"))
