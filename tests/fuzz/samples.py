@@ -68,12 +68,8 @@ def samples() -> Iterator[tuple[str, str, bytes]]:
 
 
 def _sources(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, str, bytes]]:
-    idx = {
-        "idx-images": images_bytes(images),
-        "idx-labels": labels_bytes(labels),
-        "predicted-file": images_bytes(images),
-    }
-    for target, data in idx.items():
+    idx = ("idx-images", images_bytes(images)), ("idx-labels", labels_bytes(labels))
+    for target, data in (*idx, ("predicted-file", images_bytes(images))):
         yield target, "sound", data
         yield target, "sound.gz", gzip.compress(data, mtime=0)
     stream = io.BytesIO()

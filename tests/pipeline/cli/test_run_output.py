@@ -16,13 +16,14 @@ def workspace(tmp_path_factory):
     """A workspace with two evaluated runs of a data set, and a run that is not evaluated."""
     folder = tmp_path_factory.mktemp("overview")
     digits = Digits(num_train=90, num_test=60).write(folder / "digits")
-    for seed in (1, 2):
-        done = run_in_process(
-            "run", "--workspace", folder / "ws", "--dataset", digits, "--seed", seed, "--num-steps", 4
-        )
+    steps = ("--workspace", folder / "ws", "--num-steps", 4)
+    for command in (
+        ("run", "--dataset", digits, "--seed", 1),
+        ("run", "--dataset", digits, "--seed", 2),
+        ("train", "--seed", 3),
+    ):
+        done = run_in_process(*command, *steps)
         assert done.code == 0, done.err
-    done = run_in_process("train", "--workspace", folder / "ws", "--seed", 3, "--num-steps", 4)
-    assert done.code == 0, done.err
     return folder / "ws"
 
 
@@ -70,23 +71,19 @@ def test_show_prints_classes_digests_and_settings(workspace):
 
 
 def test_compare_counts_examples_that_only_one_run_predicts(workspace):
-    result = run_in_process(
-        "compare", "article-manual-seed1", "article-manual-seed2", "--workspace", workspace, "--json"
-    ).json
-    ids = (result["first"]["run_id"], result["second"]["run_id"])
-    correct = [find_correct_predictions(workspace, name) for name in ids]
+    names = ("article-manual-seed1", "article-manual-seed2")
+    result = run_in_process("compare", *names, "--workspace", workspace, "--json").json
+    correct = []
+    for run in ("first", "second"):
+        rows = read_rows(workspace, "predictions", result[run]["run_id"]).to_pandas()
+        rows = rows[rows["split"] == "test"].sort_values("index")
+        correct.append(np.array(rows["label"] == rows["predicted"]))
     assert result["test"] == pytest.approx(compare_paired(*correct)._asdict())
-    assert result["settings"] == {"seed": [1, 2]}
     assert result["test"]["only_first"] == int((correct[0] & ~correct[1]).sum())
-    text = run_in_process("compare", *ids, "--workspace", workspace).out
+    assert result["settings"] == {"seed": [1, 2]}
+    text = run_in_process("compare", *names, "--workspace", workspace).out
     assert "exact McNemar test" in text
     assert re.search(r"^seed +1 +2$", text, re.MULTILINE)
-
-
-def find_correct_predictions(workspace, run_id):
-    """Return whether each test example is predicted correctly: bool[n], ordered by index."""
-    rows = read_rows(workspace, "predictions", run_id).to_pandas().query("split == 'test'").sort_values("index")
-    return np.array(rows["label"] == rows["predicted"])
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,9 @@ def test_every_setting_has_an_option():
 def test_learning_rate_is_that_of_weights_and_biases(option, tmp_path):
     file = tmp_path / "run.toml"
     file.write_text("[training]\nweights_rate = 7\nbiases_rate = 7\n")
-    arguments = ["--config", str(file), option, "0.5"]
-    both = parse(arguments)
-    assert (both.weights_rate, both.biases_rate) == (0.5, 0.5)
-    one = parse([*arguments, "--biases-rate", "2"])
-    assert (one.weights_rate, one.biases_rate) == (0.5, 2)
+    for more, rates in (([], (0.5, 0.5)), (["--biases-rate", "2"], (0.5, 2))):
+        config = parse(["--config", str(file), option, "0.5", *more])
+        assert (config.weights_rate, config.biases_rate) == rates
 
 
 def test_value_that_the_configuration_refuses_is_rejected():
@@ -118,9 +116,8 @@ def test_help_says_choices_and_limits():
 
 
 def test_dataset_is_an_argument_or_an_option():
-    assert DatasetOptions(["a"]).to_config(ImageOptions()).datasets == ("a",)
-    assert DatasetOptions(None, ["a", "b"]).to_config(ImageOptions()).datasets == ("a", "b")
-    assert DatasetOptions(["a"], ["a"]).to_config(ImageOptions()).datasets == ("a",)
+    given = ((["a"], None), (None, ["a"]), (["a"], ["a"]))
+    assert [DatasetOptions(*each).to_config(ImageOptions()).datasets for each in given] == [("a",)] * 3
     assert [DatasetChoice("a").name, DatasetChoice(None, "a").name, DatasetChoice().name] == ["a", "a", None]
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from pipeline.preprocess.dataset import check_dataset, load_dataset
 from pipeline.preprocess.joined import JoinedPart, join_manifests
 from pipeline.preprocess.manifest import commit_manifest
 from pipeline.train.split_reader import read_first_examples
+from tests.damage import damage
 from tests.helpers import Digits, contents, run_in_process
 from tests.pictures import write_rows, write_tree
 from tests.pipeline.preprocess.test_beam_job import damage_json
@@ -70,16 +70,15 @@ def test_joint_data_set_has_only_a_manifest_and_a_validation(first):
 
 def test_adding_a_part_builds_only_that_part(workspace, sources):
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in workspace.rglob("*") if path.is_file()}
-    done = preprocess(workspace, sources, "first", "second", "third")
-    assert done.code == 0, done.err
-    assert done.json["skipped"] == [f"preprocess {sources / name}" for name in ("first", "second")]
+    names = ("first", "second", "third")
+    done = preprocess(workspace, sources, *names)
+    assert done.json["skipped"] == [f"preprocess {sources / name}" for name in names[:2]]
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before} == before
     new = {path.parent.name for path in workspace.rglob("manifest.json") if path not in before}
     assert new == {done.json["parts"][2], done.json["dataset_id"]}
     assert done.json["dataset_id"].startswith("first-and-2-others-")
-    again = preprocess(workspace, sources, "first", "second", "third")
-    assert again.json["skipped"][-2:] == ["preprocess", "validate"]
-    assert len(again.json["skipped"]) == 5
+    skipped = preprocess(workspace, sources, *names).json["skipped"]
+    assert skipped == [*(f"preprocess {sources / name}" for name in names), "preprocess", "validate"]
 
 
 def test_joint_data_set_is_trained_on_and_evaluated_by_part(workspace, first):
@@ -101,13 +100,12 @@ def test_joint_data_set_is_trained_on_and_evaluated_by_part(workspace, first):
 def test_damaged_or_missing_part_is_named(workspace, first):
     part = workspace / "datasets" / first[1]["parts"][1]
     shard = next(part.glob("train-*.tfrecord"))
-    data = bytearray(shard.read_bytes())
-    data[30] ^= 1
-    shard.write_bytes(data)
-    done = run_in_process("train", "first-and-second", "--workspace", workspace, *LAYERS)
+    damage(shard, "flip a bit")
+    arguments = ("train", "first-and-second", "--workspace", workspace, *LAYERS)
+    done = run_in_process(*arguments)
     assert (done.code, str(shard) in done.err) == (4, True)
     shutil.rmtree(part)
-    done = run_in_process("train", "first-and-second", "--workspace", workspace, *LAYERS)
+    done = run_in_process(*arguments)
     assert (done.code, f"{part}, a part of" in done.err) == (4, True)
 
 
@@ -115,8 +113,6 @@ def test_damaged_or_missing_part_is_named(workspace, first):
     ("change", "message"),
     [
         (lambda m: m["parts"][0].update(dataset_id="../elsewhere"), "dataset_id"),
-        (lambda m: m["parts"][0].update(dataset_id=".."), "dataset_id"),
-        (lambda m: m["parts"][0].update(dataset_id="/etc"), "dataset_id"),
         (lambda m: m["parts"][0].update(dataset_digest="0" * 64), "describes"),
         (lambda m: m["splits"]["train"]["shards"][0].update(part=2), "of no part"),
         (lambda m: m["splits"]["train"]["shards"][0].pop("part"), "of no part"),
@@ -148,31 +144,23 @@ def test_incompatible_parts_are_rejected(tmp_path, sources):
     assert not any(manifest.get("parts") for manifest in written)
 
 
-def parts_of(first, num_test_shards=1):
-    """The parts of the joint data set, the first with more test shards."""
+def join(first):
     workspace, result = first
-    folders = [workspace / "datasets" / part for part in result["parts"]]
-    datasets = [load_dataset(folder) for folder in folders]
-    splits = datasets[0].manifest.splits
-    test = splits["test"].model_copy(update={"shards": splits["test"].shards * num_test_shards})
-    manifest = datasets[0].manifest.model_copy(update={"splits": splits | {"test": test}})
-    num_source = {"train": 60, "test": 20}
-    return [JoinedPart(str(each), each, num_source) for each in (replace(datasets[0], manifest=manifest), datasets[1])]
+    datasets = [load_dataset(workspace / "datasets" / part) for part in result["parts"]]
+    return join_manifests([JoinedPart(str(each), each, {"train": 60, "test": 20}) for each in datasets])
 
 
 def test_too_many_shards_of_all_parts_are_rejected(first, monkeypatch):
-    num_train = join_manifests(parts_of(first)).config.num_shards
+    num_train = join(first).config.num_shards
     monkeypatch.setattr(joined, "MAX_SHARDS", num_train)
-    assert join_manifests(parts_of(first)).config.num_shards == num_train
-    with pytest.raises(BadUsage, match=f"{num_train + 1} test shards together, at most {num_train}: lower --num-sh"):
-        join_manifests(parts_of(first, num_train))
+    join(first)
     monkeypatch.setattr(joined, "MAX_SHARDS", num_train - 1)
     with pytest.raises(BadUsage, match=f"{num_train} train shards together, at most {num_train - 1}: lower --num-sh"):
-        join_manifests(parts_of(first))
+        join(first)
 
 
 def test_too_large_manifest_is_rejected(first, tmp_path, monkeypatch):
-    manifest = join_manifests(parts_of(first))
+    manifest = join(first)
     monkeypatch.setattr(manifests, "MAX_RECORD_BYTES", len(manifest.to_json()))
     commit_manifest(tmp_path, manifest)
     monkeypatch.setattr(manifests, "MAX_RECORD_BYTES", len(manifest.to_json()) - 1)

@@ -1,12 +1,9 @@
 """Validation by the command: each check fails on data with its fault, and no other check does."""
 
 import hashlib
-import shlex
 
 import duckdb
-import numpy as np
 import pytest
-from PIL import Image
 
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.shards import summarize_shards
@@ -30,19 +27,19 @@ def write(folder, arrays):
 def arrays_with_fault(check):
     arrays = sound_arrays()
     train, train_labels, test, test_labels = arrays
-    if check == "missing_classes":
-        test_labels[test_labels == 2] = 0
-    elif check == "class_balance":
-        train_labels[:] = 0
-        train_labels[:2] = 1, 2
-    elif check == "constant_images":
-        train[7] = 9
-    elif check == "duplicates":
-        train[9] = train[3]  # both of class 0
-    elif check == "conflicting_labels":
-        train[4] = train[3]  # classes 1 and 0
-    elif check == "test_in_train":
-        test[[5, 8]] = train[[11, 14]]
+    match check:
+        case "missing_classes":
+            test_labels[test_labels == 2] = 0
+        case "class_balance":
+            train_labels[:] = [1, 2, *[0] * 58]
+        case "constant_images":
+            train[7] = 9
+        case "duplicates":
+            train[9] = train[3]  # both of class 0
+        case "conflicting_labels":
+            train[4] = train[3]  # classes 1 and 0
+        case "test_in_train":
+            test[[5, 8]] = train[[11, 14]]
     return arrays
 
 
@@ -92,35 +89,19 @@ def leaking(tmp_path):
     return write(tmp_path / "made", arrays_with_fault("test_in_train"))
 
 
-def test_command_in_the_error_shows_the_examples(leaking, tmp_path):
-    workspace = tmp_path / "work space"
-    done = run_in_process("preprocess", "--workspace", workspace, "--dataset", leaking)
-    assert done.code == 3  # 10 % is an error by default
-    [line] = [line for line in done.err.splitlines() if "look: " in line]
-    command = shlex.split(line.partition("look: ")[2])
-    assert command[-4:] == ["--examples", "test:5,8", "--examples", "train:11,14"]
-    shown = run_in_process(*command[1:], "--json").json
-    named = [(example["split"], example["index"]) for example in shown["examples"]]
-    assert named == [("test", 5), ("test", 8), ("train", 11), ("train", 14)]
-    with Image.open(shown["sheet"]) as sheet:
-        assert sheet.format == "PNG"
-    assert not shown["validation"]["passed"]
-
-
 def test_failure_is_kept_until_the_threshold_changes(leaking, tmp_path):
-    arguments = ("--workspace", tmp_path / "ws", "--dataset", leaking, "--num-steps", 20)
-    assert run_in_process("run", *arguments).code == 3
+    arguments = ("run", "--workspace", tmp_path / "ws", "--dataset", leaking, "--num-steps", 20, "--json")
+    assert run_in_process(*arguments).code == 3
     before = contents(tmp_path / "ws")
-    again = run_in_process("run", *arguments)
+    again = run_in_process(*arguments)
     assert (again.code, again.err.count("already done")) == (3, 2)
     assert contents(tmp_path / "ws") == before
     lax = configuration(tmp_path / "lax.toml", "[validation.test_in_train]\nthreshold = 0.2\nwarning_threshold = 0\n")
-    done = run_in_process("run", *arguments, "--config", lax, "--json")
-    assert done.code == 0, done.err
+    done = run_in_process(*arguments, "--config", lax)
     assert done.err.count("warning: test_in_train, split test: 0.1 (2 examples), expected at most 0:") == 1
     assert (done.json["validation"]["passed"], done.json["validation"]["num_warnings"]) == (True, 1)
     assert done.json["skipped"] == ["preprocess"]
-    again = run_in_process("run", *arguments, "--config", lax, "--json").json
+    again = run_in_process(*arguments, "--config", lax).json
     assert again["skipped"] == ["preprocess", "validate", "train", "evaluate"]
     assert again["validation"] == done.json["validation"]
 
@@ -132,26 +113,18 @@ def test_disabled_check_is_left_out(leaking, tmp_path):
 
 
 def test_drift_from_a_baseline_fails(tmp_path):
-    workspace = tmp_path / "ws"
     before = sound_arrays()
-    brighter = sound_arrays()
-    flatter = sound_arrays()
     skewed = sound_arrays()
-    for number in (0, 2):
-        pixels = before[number].astype(float)
-        brighter[number] = np.minimum(pixels + 40, 255)
-        flatter[number] = (pixels - pixels.mean()) * 0.7 + pixels.mean()
-        skewed[number + 1][::2] = 0
-    place = ("--workspace", workspace)
+    for number in (1, 3):
+        skewed[number][::2] = 0
+    place = ("--workspace", tmp_path / "ws")
     assert run_in_process("preprocess", *place, "--dataset", write(tmp_path / "before", before)).code == 0
     same = run_in_process("validate", "before", *place, "--baseline", "before", "--json")
     assert (same.code, same.json["validation"]["num_warnings"]) == (0, 0)
-    drifted = (("brighter", brighter, "pixel_mean_drift"), ("flatter", flatter, "pixel_std_drift"))
-    for name, arrays, check in (*drifted, ("skewed", skewed, "class_drift")):
-        made = write(tmp_path / name, arrays)
-        assert run_in_process("preprocess", *place, "--dataset", made, "--baseline", "before").code == 3
-        failed = sorted(row[:2] for row in table(workspace, f"dataset={name}-*") if row[3] == "error")
-        assert failed == [(check, "test"), (check, "train")]
+    made = write(tmp_path / "skewed", skewed)
+    assert run_in_process("preprocess", *place, "--dataset", made, "--baseline", "before").code == 3
+    failed = sorted(row[:2] for row in table(tmp_path / "ws", "dataset=skewed-*") if row[3] == "error")
+    assert failed == [("class_drift", "test"), ("class_drift", "train")]
     assert run_in_process("validate", "before", *place, "--baseline", "none").code == 2
 
 
@@ -195,10 +168,3 @@ def test_canonical_mnist_has_no_duplicates(mnist_folder, tmp_path):
     found = run_in_process("preprocess", *arguments).json["validation"]
     assert (found["passed"], found["num_warnings"]) == (True, 0)
     assert [row["num_examples"] for row in found["results"]] == [0] * len(found["results"])
-
-
-def test_invalid_configuration_is_rejected_before_any_work(tmp_path):
-    bad = configuration(tmp_path / "v.toml", "[validation.duplicate]\n")
-    done = run_in_process("preprocess", "--workspace", tmp_path / "ws", "--config", bad)
-    assert (done.code, "did you mean 'duplicates'" in done.err) == (2, True)
-    assert not (tmp_path / "ws").exists()

@@ -1,14 +1,9 @@
-import tracemalloc
-
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from model.errors import BadInput, BadUsage
 from pipeline.sources import parquet_source
-from pipeline.sources.parquet_columns import ParquetColumns
-from pipeline.sources.parquet_source import open_parquet, read_batches
 from tests.helpers import Digits
 from tests.pictures import read_blocks, rows_table, scan_folder, split_of, write_rows
 
@@ -78,22 +73,3 @@ def test_row_group_is_read_in_batches_of_bounded_size(tmp_path, monkeypatch):
     assert len(blocks) > 4
     assert max(len(block.labels) for block in blocks) < 15
     assert np.array_equal(np.concatenate([block.images for block in blocks]), Digits().split(0, 60)[0].reshape(60, -1))
-
-
-def test_reading_batches_takes_less_memory_than_a_row_group(tmp_path):
-    table = rows_table([bytes([number]) * 2**17 for number in range(256)] * 2, [0] * 512, nested=False)
-    file = tmp_path / "train.parquet"
-    pq.write_table(table, file, use_dictionary=False, compression="none", write_batch_size=16)  # else it is one page
-    columns = ParquetColumns("image", False, "label")
-    sizes = []
-    held = []
-    before = pa.total_allocated_bytes()
-    tracemalloc.start()
-    with open_parquet(file) as parquet:
-        for batch in read_batches(parquet, 0, columns):
-            sizes.append(sum(len(row.data) for row in batch))
-            held.append(pa.total_allocated_bytes() - before)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert sum(sizes) == 2**26
-    assert max(held) + peak < 2**26 / 2

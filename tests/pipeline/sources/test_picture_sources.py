@@ -18,6 +18,10 @@ def build(source, parent):
     return folder
 
 
+def write_idx(folder, digits=None):
+    return (digits or Digits()).write(folder)
+
+
 def shards_of(folder):
     return {name: data for name, data in contents(folder).items() if name.endswith(".tfrecord")}
 
@@ -29,7 +33,7 @@ def test_parquet_rows_give_the_same_shards_as_idx_files(nested, digits_folder, t
     assert shards_of(build(write_rows(tmp_path / "rows", nested=nested), tmp_path / "b")) == expected
 
 
-@pytest.mark.parametrize("write", [write_rows, write_tree])
+@pytest.mark.parametrize("write", [write_rows, write_tree, write_idx])
 def test_source_that_changes_after_its_scan_is_rejected(write, tmp_path):
     folder = write(tmp_path / "source")
     scans = scan_folder(folder)
