@@ -1,4 +1,3 @@
-import inspect
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
@@ -31,12 +30,6 @@ def record_call(
 ) -> None:
     """Train."""
     context.obj.append((source, size, quiet, seed))
-
-
-def test_options_stand_in_the_order_of_the_parameters():
-    flat = flatten_option_groups(record_call)
-    assert list(inspect.signature(flat).parameters) == ["context", "source", "height", "names", "quiet", "seed"]
-    assert (flat.__name__, flat.__doc__) == ("record_call", "Train.")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from pipeline.cli.stage_options import (
     ImageOptions,
     RecipeOptions,
     TrainingOptions,
-    setting_option,
 )
 from pipeline.preprocess.stage import DatasetConfig
 from pipeline.sources.catalog import PictureOptions
@@ -104,15 +103,6 @@ def test_learning_rate_is_that_of_weights_and_biases(option, tmp_path):
 def test_value_that_the_configuration_refuses_is_rejected():
     with pytest.raises(BadUsage, match=r"weights_rate: Input should be greater than 0, found 0\.0"):
         parse(["--learning-rate", "0"])
-
-
-def test_help_says_choices_and_limits():
-    activation = setting_option("activation", "--activation", "Function")
-    assert activation.metavar == "sigmoid|tanh|relu"
-    assert activation.autocompletion() == ["sigmoid", "tanh", "relu"]
-    assert activation.help == "Function; by default as the recipe says."
-    epochs = setting_option("num_epochs", "--epochs", "Passes")
-    assert epochs.help == "Passes, above 0, at most 1,000,000,000; by default as the recipe says."
 
 
 def test_dataset_is_an_argument_or_an_option():
