@@ -2,11 +2,9 @@
 
 import contextlib
 import gzip
-import io
 import json
 import os
 import pty
-import signal
 import socket
 import subprocess
 import sys
@@ -15,11 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
-from pipeline import progress
 from pipeline.sources.catalog import FILE_NAMES
 
 # the console script in the environment of the interpreter that runs the tests
@@ -102,34 +98,6 @@ def backbeam(*arguments: object, timeout: float = 300, environment: dict[str, st
         env=os.environ | (environment or {}),
     )
     return Finished(done.returncode, done.stdout, done.stderr)
-
-
-def run_in_process(*arguments: object, environment: dict[str, str] | None = None) -> Finished:
-    """Run the real command in this process, without the seconds of CPU that importing TensorFlow and Beam takes.
-
-    An exception that would end the command with a traceback is raised. XLA reads its flags once in a process, so
-    trained parameters may differ in their last bits from those of a command that has its own process.
-    """
-    from pipeline.cli.main import main  # which needs modules that few tests need
-
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True) for _ in range(2))
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    with (
-        mock.patch.dict(os.environ, environment or {}),
-        mock.patch.object(sys, "argv", [str(BACKBEAM), *map(str, arguments)]),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            progress.configure()
-    assert isinstance(code, int)
-    return Finished(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
 
 
 def write_digits_with_a_bad_label(folder: Path) -> Path:
