@@ -87,6 +87,7 @@ def test_usage_errors(arguments, message, digits_folder, tmp_path, monkeypatch):
 
 
 BAD_INPUT = {
+    "truncated": ({IMAGES: SOUND[IMAGES][:-1]}, "promises 1216 bytes, found 1215"),
     "counts differ": ({LABELS: labels_bytes(np.arange(59) % 3)}, "59 labels, expected 60, one for each image of"),
     "no such file": ({TEST_LABELS: None}, "missing t10k-labels-idx1-ubyte"),
     "a gap in the labels": ({LABELS: labels_bytes(np.arange(60) % 2 * 7)}, "none is 1, 2, 3, 4, 5, 6; say how many"),
