@@ -76,7 +76,7 @@ def mirrors(server, monkeypatch):
         monkeypatch.setitem(KNOWN, "tiny", KnownDataset(tuple("0123456789"), contents, stored, urls))
 
     monkeypatch.setattr(download, "WAITS_SECONDS", (0, 0))
-    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.5)
     return use
 
 
