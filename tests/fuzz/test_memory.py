@@ -78,7 +78,9 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "page" in name else ()) for name in BOMBS]
+)
 @pytest.mark.thorough
 def test_a_reader(name, tmp_path, record_property):
     target, sound, make = BOMBS[name]
