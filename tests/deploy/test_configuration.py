@@ -2,13 +2,10 @@
 
 import tomllib
 
-import pytest
-
 from model.recipes import find_recipe
 from pipeline.cli.config import resolve_training, resolve_validation
 from pipeline.preprocess.validation_config import CHECKS
 from tests.deploy.parts import CONFIGURATION
-from tests.helpers import Digits, backbeam
 
 
 def test_every_setting_is_one_that_backbeam_knows():
@@ -25,12 +22,3 @@ def test_every_setting_is_one_that_backbeam_knows():
 def test_the_recipe_is_trained_as_it_was_measured():
     """The figures of the pages are of the recipe as it is."""
     assert resolve_training(CONFIGURATION, {}) == find_recipe("modern").config
-
-
-@pytest.mark.thorough
-def test_the_command_takes_it(tmp_path):
-    place = ("--workspace", tmp_path / "ws", "--dataset", Digits().write(tmp_path / "digits"))
-    done = backbeam("run", *place, "--config", CONFIGURATION, "--layers", "20,8,3", "--num-steps", 5, "--json")
-    assert done.code == 0, done.err
-    record = (tmp_path / "ws" / "runs" / done.json["run_id"] / "run.json").read_text()
-    assert '"recipe": "modern"' in record or '"recipe":"modern"' in record

@@ -13,16 +13,15 @@ ANALYZE = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(not ANALYZE, reason="needs systemd-analyze")
 
 
-class Unit(ConfigParser):
+def unit(name):
     """A unit, of which a setting may be given more than once; the last one counts here."""
+    parser = ConfigParser(strict=False, interpolation=None, comment_prefixes=("#", ";"))
+    parser.optionxform = str
+    parser.read_string((FOLDER / name).read_text())
+    return parser
 
-    def __init__(self, name):
-        super().__init__(strict=False, interpolation=None, comment_prefixes=("#", ";"))
-        self.optionxform = str
-        self.read_string((FOLDER / name).read_text())
 
-
-SERVICE = Unit("backbeam-retrain.service")["Service"]
+SERVICE = unit("backbeam-retrain.service")["Service"]
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def test_exit_codes():
     assert set(map(int, SERVICE["SuccessExitStatus"].split())) == TOLD_TO_STOP
     assert set(map(int, SERVICE["RestartPreventExitStatus"].split())) == HOPELESS
     assert SERVICE["Restart"] == "on-failure"
-    assert int(Unit("backbeam-retrain.service")["Unit"]["StartLimitBurst"]) > 1
+    assert int(unit("backbeam-retrain.service")["Unit"]["StartLimitBurst"]) > 1
 
 
 def test_the_command():

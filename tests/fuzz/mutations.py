@@ -21,7 +21,10 @@ PLANTED = [b"\x1f\x8b", b"\x89PNG\r\n\x1a\n", b"PAR1", b"[" * 2000, b'{"a":' * 2
 def spoilt(draw: st.DrawFn, samples: list[bytes]) -> bytes:
     data = draw(st.sampled_from(samples))
     for _ in range(draw(st.integers(1, MOST_CHANGES))):
-        data = draw(st.sampled_from(CHANGES))(draw, data, samples)
+        place = _place(draw, data)
+        inserted = draw(st.sampled_from(INSERTED))(draw, samples)
+        num_removed = draw(st.sampled_from([0, len(inserted), len(inserted), 1, len(data)]))
+        data = data[:place] + inserted + data[place + num_removed :]
     return data
 
 
@@ -31,41 +34,28 @@ def _place(draw: st.DrawFn, data: bytes) -> int:
     return draw(st.integers(0, min(64, end)) | st.integers(max(0, end - 64), end) | st.integers(0, end))
 
 
-def _flip(draw: st.DrawFn, data: bytes, _: list[bytes]) -> bytes:
-    place = _place(draw, data)
-    return (
-        data[:place] + bytes([byte ^ draw(st.integers(1, 255)) for byte in data[place : place + 1]]) + data[place + 1 :]
-    )
+def _draw_nothing(_: st.DrawFn, __: list[bytes]) -> bytes:
+    return b""
 
 
-def _truncate(draw: st.DrawFn, data: bytes, _: list[bytes]) -> bytes:
-    return data[: _place(draw, data)]
+def _draw_bytes(draw: st.DrawFn, _: list[bytes]) -> bytes:
+    return draw(st.binary(min_size=1, max_size=1) | st.binary(max_size=32) | st.sampled_from(PLANTED))
 
 
-def _extend(draw: st.DrawFn, data: bytes, _: list[bytes]) -> bytes:
-    return data + draw(st.binary(max_size=32) | st.just(data))
+def _draw_piece(draw: st.DrawFn, samples: list[bytes]) -> bytes:
+    """Draw a piece of a sample, or all of it."""
+    data = draw(st.sampled_from(samples))
+    start = draw(st.just(0) | st.integers(0, len(data)))
+    return data[start : start + draw(st.integers(1, 256) | st.just(len(data)))]
 
 
-def _splice(draw: st.DrawFn, data: bytes, samples: list[bytes]) -> bytes:
-    other = draw(st.sampled_from(samples))
-    start = _place(draw, other)
-    place = _place(draw, data)
-    return data[:place] + other[start : start + draw(st.integers(1, 256))] + data[place:]
-
-
-def _enlarge(draw: st.DrawFn, data: bytes, _: list[bytes]) -> bytes:
-    width, order = draw(st.sampled_from([1, 2, 4, 8])), draw(st.sampled_from(["little", "big"]))
+def _draw_number(draw: st.DrawFn, _: list[bytes]) -> bytes:
+    width = draw(st.sampled_from([1, 2, 4, 8]))
     number = draw(st.sampled_from(NUMBERS)) % 2 ** (8 * width)
-    place = _place(draw, data)
-    return data[:place] + number.to_bytes(width, order) + data[place + width :]  # type: ignore[arg-type]
+    return number.to_bytes(width, draw(st.sampled_from(["little", "big"])))  # type: ignore[arg-type]
 
 
-def _plant(draw: st.DrawFn, data: bytes, _: list[bytes]) -> bytes:
-    place = _place(draw, data)
-    return data[:place] + draw(st.sampled_from(PLANTED)) + data[place:]
-
-
-CHANGES = (_flip, _flip, _truncate, _extend, _splice, _enlarge, _enlarge, _plant)
+INSERTED = (_draw_nothing, _draw_bytes, _draw_bytes, _draw_piece, _draw_number, _draw_number)
 
 
 @st.composite

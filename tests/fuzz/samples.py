@@ -14,6 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from model.checkpoint import encode_parameters
-from model.examples import Examples, encode
+from model.examples import Examples
+from model.examples import encode as encode_examples
 from model.fitting import Progress, Standing
 from model.lockstep import begin
 from model.network import Layer
@@ -31,7 +33,7 @@ from model.recipes import RECIPES, TrainingConfig
 from pipeline.train import checkpoints
 from tests.fuzz.bounded import SEEDS
 from tests.helpers import Digits, build_everything, images_bytes, labels_bytes
-from tests.pictures import png, rows_table
+from tests.pictures import encode, png, rows_table
 
 RECORDS = {
     "manifest": "datasets/*/manifest.json",
@@ -68,24 +70,18 @@ def samples() -> Iterator[tuple[str, str, bytes]]:
 
 
 def _sources(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, str, bytes]]:
-    idx = {
-        "idx-images": images_bytes(images),
-        "idx-labels": labels_bytes(labels),
-        "predicted-file": images_bytes(images),
-    }
-    for target, data in idx.items():
+    pixels = images_bytes(images)
+    for target, data in (("idx-images", pixels), ("idx-labels", labels_bytes(labels)), ("predicted-file", pixels)):
         yield target, "sound", data
         yield target, "sound.gz", gzip.compress(data, mtime=0)
-    stream = io.BytesIO()
-    Image.fromarray(np.kron(images[0], np.ones((3, 3), np.uint8))).save(stream, "JPEG")
+    enlarged = Image.fromarray(np.kron(images[0], np.ones((3, 3), np.uint8)))
     for target in ("picture", "predicted-file"):
         yield target, "sound.png", png(images[0])
-        yield target, "sound.jpg", stream.getvalue()
-    for name, use_dictionary in (("plain", False), ("dictionary", True)):
-        for nested in (True, False):
-            rows = rows_table([png(image) for image in images], labels.tolist(), nested, names=["a", "b", "c"])
-            options = {"compression": "none", "row_group_size": 4, "use_dictionary": use_dictionary}
-            yield "parquet-source", f"{name}-{nested}".lower(), _parquet_file(rows, **options)
+        yield target, "sound.jpg", encode(enlarged, "JPEG")
+    for name, nested in product(("plain", "dictionary"), (True, False)):
+        rows = rows_table([png(image) for image in images], labels.tolist(), nested, names=["a", "b", "c"])
+        options = {"compression": "none", "row_group_size": 4, "use_dictionary": name == "dictionary"}
+        yield "parquet-source", f"{name}-{nested}".lower(), _parquet_file(rows, **options)
 
 
 def _parquet_file(table: pa.Table, **options: Any) -> bytes:
@@ -104,7 +100,7 @@ def png_of(width: int, height: int, pixels: bytes) -> bytes:
 
 
 def _artefacts(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, str, bytes]]:
-    yield "tfrecord", "sound", encode(Examples(np.arange(6), images.reshape(6, -1), labels.astype(np.int64)))
+    yield "tfrecord", "sound", encode_examples(Examples(np.arange(6), images.reshape(6, -1), labels.astype(np.int64)))
     layers = (Layer(np.ones((4, 20), np.float32), np.ones(4, np.float32)),)
     yield "parameters", "sound", encode_parameters(layers, {"config": {}, "dataset_digest": "0" * 64})
     yield "checkpoint", "sound", _checkpoint()

@@ -57,19 +57,15 @@ def _placed(data: bytes, name: str = "input") -> Path:
     return path
 
 
-def idx_images(data: bytes) -> None:
-    _scan_idx(0, data)
+def idx_reader(number: int) -> Target:
+    """Return a target that scans a data set of which one file is foreign, and reads what it scanned, as workers do."""
 
+    def read(data: bytes) -> None:
+        files = [_folder() / "digits" / name for name in FILE_NAMES]
+        files[number] = _placed(data)
+        _read_source(IdxSource("fuzz", tuple(files), None))
 
-def idx_labels(data: bytes) -> None:
-    _scan_idx(1, data)
-
-
-def _scan_idx(number: int, data: bytes) -> None:
-    """Scan the files of a data set of which one is foreign, and read what was scanned, as workers do."""
-    files = [_folder() / "digits" / name for name in FILE_NAMES]
-    files[number] = _placed(data)
-    _read_source(IdxSource("fuzz", tuple(files), None))
+    return read
 
 
 def parquet_source(data: bytes) -> None:
@@ -196,8 +192,8 @@ def _is_inside(*names: str) -> bool:
 
 
 TARGETS: dict[str, Target] = {
-    "idx-images": idx_images,
-    "idx-labels": idx_labels,
+    "idx-images": idx_reader(0),
+    "idx-labels": idx_reader(1),
     "predicted-file": predicted_file,
     "picture": picture,
     "parquet-source": parquet_source,
@@ -213,4 +209,3 @@ TARGETS: dict[str, Target] = {
     "group": record_of(GroupRecord, _use_group),
     "origin": record_of(Origin, vars),
 }
-MOST_BYTES = {"parquet-source": 16384, "table": 16384, "checkpoint": 16384}  # by default 8192

@@ -11,7 +11,7 @@ from tests.fuzz.bounded import SEEDS
 from tests.fuzz.mutations import spoilt, spoilt_json
 from tests.fuzz.targets import TARGETS
 
-NUM_EXAMPLES = 300
+NUM_EXAMPLES = 100
 
 
 def kept(name: str) -> list[bytes]:

@@ -37,14 +37,14 @@ def dictionary_bomb() -> bytes:
 
 
 def page_bomb() -> bytes:
-    """One value of 1 GiB in a page of its own."""
-    table = pa.table({"image": pa.array([bytes(2**30)], pa.binary()), "label": [0]})
+    """One value of 768 MiB in a page of its own."""
+    table = pa.table({"image": pa.array([bytes(3 * 2**28)], pa.binary()), "label": [0]})
     return parquet_file(table, use_dictionary=False)
 
 
 def rows_bomb() -> bytes:
     part = pa.table({name: pa.array([0] * 10**6) for name in "abcd"})
-    return parquet_file(pa.concat_tables([part] * 100), row_group_size=10**8)
+    return parquet_file(pa.concat_tables([part] * 20), row_group_size=2 * 10**7)
 
 
 def text_bomb() -> bytes:
@@ -64,27 +64,23 @@ BOMBS = {
         lambda: zipped_zeros(images_bytes(Digits().split(0, 6)[0]), 4096),
     ),
     "2^31 images": ("idx-images", "sound", lambda: HUGE + bytes(100)),
-    "2^31 images, gzipped": ("idx-images", "sound", lambda: gzip.compress(HUGE + bytes(2**20))),
-    "2^31 labels": ("idx-labels", "sound", lambda: struct.pack(">II", 0x801, 2**31)),
     "PNG of 50,000 x 50,000": ("picture", "sound.png", lambda: png_of(50_000, 50_000, zlib.compress(bytes(2**26)))),
     "PNG with a comment": ("picture", "sound.png", text_bomb),
     "Parquet, a picture repeated": ("parquet-source", "plain-true", dictionary_bomb),
-    "Parquet, a page of 1 GiB": ("parquet-source", "plain-true", page_bomb),
-    "a table of 100 million rows": ("table", "sound", rows_bomb),
+    "Parquet, a page of 768 MiB": ("parquet-source", "plain-true", page_bomb),
+    "a table of 20 million rows": ("table", "sound", rows_bomb),
     "TFRecord of 2^40 bytes": ("tfrecord", "sound", lambda: struct.pack("<Q", 2**40) + bytes(50)),
     "TFRecord of nothing but headers": ("tfrecord", "sound", lambda: bytes(2**24)),
     "safetensors header of 2^60 bytes": ("parameters", "sound", lambda: struct.pack("<Q", 2**60) + b"{}"),
     "safetensors header of 64 MiB": ("parameters", "sound", lambda: struct.pack("<Q", 2**26) + b"[" * 2**26),
     "JSON of 100 MB of brackets": ("manifest", "sound.json", lambda: b"[" * 10**8),
-    "JSON of 8 MB of pairs": ("run", "sound.json", lambda: b'{"a": [' + b"[]," * (2**23 // 3) + b"[]]}"),
     "TOML of 100 MB": ("toml", "sound", lambda: b"x = " + b"[" * 10**8),
 }
 
 
-SLOW = ("Parquet, a page of 1 GiB", "a table of 100 million rows", "JSON of 8 MB of pairs")
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in BOMBS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "page" in name else ()) for name in BOMBS]
+)
 @pytest.mark.thorough
 def test_a_reader(name, tmp_path, record_property):
     target, sound, make = BOMBS[name]

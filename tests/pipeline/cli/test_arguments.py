@@ -14,7 +14,6 @@ from pipeline.cli.options import MOST_REASON, refuse_long_reason, refuse_nan
         "s3://key:secret@bucket/name",
         "https://host/file?token=secret",
         "--dataset=gs://user@bucket",
-        "train.parquet,https://host/a?secret",
         "see s3://bucket and https://user@host",
         "1s3://secret@bucket",
         "a://b://secret@c",
@@ -24,8 +23,7 @@ from pipeline.cli.options import MOST_REASON, refuse_long_reason, refuse_nan
 def test_uri_with_secret_is_rejected_and_not_repeated(argument):
     with pytest.raises(BadUsage, match=r"a \w+:// URI with USER@ or \?QUERY") as refused:
         refuse_secrets([argument])
-    assert "secret@" not in str(refused.value)
-    assert "token" not in str(refused.value)
+    assert not any(secret in str(refused.value) for secret in ("secret@", "token"))
 
 
 @pytest.mark.parametrize(

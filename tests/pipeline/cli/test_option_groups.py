@@ -1,4 +1,3 @@
-import inspect
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
@@ -33,12 +32,6 @@ def record_call(
     context.obj.append((source, size, quiet, seed))
 
 
-def test_options_stand_in_the_order_of_the_parameters():
-    flat = flatten_option_groups(record_call)
-    assert list(inspect.signature(flat).parameters) == ["context", "source", "height", "names", "quiet", "seed"]
-    assert (flat.__name__, flat.__doc__) == ("record_call", "Train.")
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
@@ -53,13 +46,6 @@ def test_groups_are_built_from_options(arguments, code, expected):
     calls = []
     assert CliRunner().invoke(app, arguments.split(), obj=calls).exit_code == code
     assert calls == expected
-
-
-def test_options_of_a_group_stand_below_its_heading():
-    app = typer.Typer()
-    app.command()(flatten_option_groups(record_call))
-    shown = CliRunner().invoke(app, ["--help"]).output
-    assert shown.index("--seed") < shown.index("─ Size ─") < shown.index("--height")
 
 
 def test_two_options_of_one_name_are_rejected():

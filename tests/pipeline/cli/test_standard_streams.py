@@ -1,6 +1,5 @@
 """Standard output and standard error that are full, closed, or have no reader."""
 
-import json
 import os
 import subprocess
 import sys
@@ -12,8 +11,7 @@ from model.errors import EngineFailed, StorageFailed
 from pipeline.beam_runner import capture_engine_messages
 from pipeline.cli.main import main
 from pipeline.cli.standard_streams import READER_GONE, protect_standard_streams
-from pipeline.context import quiet_imports
-from pipeline.progress import dropped_error, open_messages
+from pipeline.progress import open_messages
 from tests.helpers import BACKBEAM
 
 RESULTS = (["--version"], ["--help"], ["recipes"], ["recipes", "--json"], ["run", "--help"])
@@ -36,7 +34,7 @@ def protected(monkeypatch):
 
     restored: list[dict[int, int]] = []
     yield protect
-    for kept in restored:
+    for kept in reversed(restored):
         for number, descriptor in kept.items():
             os.dup2(descriptor, number)
             os.close(descriptor)
@@ -56,25 +54,21 @@ def run_main(monkeypatch, *arguments):
     return ended.value.code
 
 
-@pytest.mark.parametrize("arguments", RESULTS, ids=" ".join)
-def test_result_that_does_not_fit_on_disk_is_storage_failure(arguments, protected, full, monkeypatch, tmp_path):
-    with (tmp_path / "errors").open("w") as errors:
-        protected(full, errors.fileno())
-        assert run_main(monkeypatch, *arguments) == StorageFailed.exit_code
-    assert (tmp_path / "errors").read_text() == (
-        "backbeam: standard output cannot be written: [Errno 28] No space left on device; the result is not printed\n"
-    )
+LOST = "backbeam: standard output cannot be written: [Errno 28] No space left on device; the result is not printed\n"
 
 
 @pytest.mark.parametrize("arguments", RESULTS, ids=" ".join)
-def test_result_without_reader_ends_without_message(arguments, protected, monkeypatch, tmp_path):
-    reader, writer = os.pipe()
+def test_result_that_nothing_takes_is_storage_failure_or_ends_silently(
+    arguments, protected, full, monkeypatch, tmp_path
+):
+    reader, without_reader = os.pipe()
     os.close(reader)
-    with (tmp_path / "errors").open("w") as errors:
-        protected(writer, errors.fileno())
-        assert run_main(monkeypatch, *arguments) == READER_GONE
-    os.close(writer)
-    assert (tmp_path / "errors").read_text() == ""
+    for output, code, message in ((full, StorageFailed.exit_code, LOST), (without_reader, READER_GONE, "")):
+        with (tmp_path / "errors").open("w") as errors:
+            protected(output, errors.fileno())
+            assert run_main(monkeypatch, *arguments) == code
+        assert (tmp_path / "errors").read_text() == message
+    os.close(without_reader)
 
 
 def test_exit_code_is_kept_if_standard_error_is_full(protected, full, monkeypatch, tmp_path):
@@ -82,17 +76,6 @@ def test_exit_code_is_kept_if_standard_error_is_full(protected, full, monkeypatc
         protected(out.fileno(), full)
         assert run_main(monkeypatch, "runs", "--workspace", str(tmp_path / "missing")) == 2
         assert run_main(monkeypatch, "gradcheck", "--recipe", "missing") == 2
-
-
-def test_messages_that_do_not_fit_are_dropped_and_later_ones_written(tmp_path):
-    place = tmp_path / "log"
-    with open_messages(place) as stream:
-        os.dup2(os.open("/dev/full", os.O_WRONLY), stream.fileno())
-        stream.write("lost\n")
-        assert "No space left" in str(dropped_error(stream))
-        os.dup2(os.open(place, os.O_WRONLY), stream.fileno())
-        stream.write("kept\n")
-    assert place.read_text() == "kept\n"
 
 
 def test_non_blocking_stream_receives_everything():
@@ -130,48 +113,41 @@ def test_no_file_gets_descriptor_of_closed_standard_error(tmp_path):
     assert (done.returncode, done.stdout, (tmp_path / "file").read_text()) == (0, "True True\n", "")
 
 
-def fail_within(context, problem):
-    """Write to sys.stderr and to descriptor 2 in a context, and raise an error there."""
-    with context:
-        sys.stderr.write("said by backbeam\n")
-        os.write(2, b"said by a library\n")
-        raise problem
-
-
 def test_engine_log_is_written_if_standard_error_is_full(protected, full, tmp_path):
-    log = tmp_path / "engine.log"
+    def fail():
+        with capture_engine_messages(tmp_path / "engine.log"):
+            sys.stderr.write("said by backbeam\n")
+            os.write(2, b"said by a library\n")
+            raise EngineFailed("it broke")
+
     with (tmp_path / "out").open("w") as out:
         protected(out.fileno(), full)
         with pytest.raises(EngineFailed, match=r"what the engine wrote is in .*engine\.log"):
-            fail_within(capture_engine_messages(log), EngineFailed("it broke"))
-    assert log.read_bytes() == b"said by a library\n"
+            fail()
+    assert (tmp_path / "engine.log").read_bytes() == b"said by a library\n"
 
 
-def test_import_error_is_raised_if_standard_error_is_full(protected, full, tmp_path):
+RUN = ("run", "--num-steps", "20", "--num-shards", "3")
+
+
+def test_run_does_its_work_if_standard_error_is_full(protected, full, monkeypatch, digits_folder, tmp_path):
     with (tmp_path / "out").open("w") as out:
         protected(out.fileno(), full)
-        with pytest.raises(ImportError, match="library"):
-            fail_within(quiet_imports(), ImportError("library"))
-
-
-RUN = ("run", "--num-steps", "20", "--num-shards", "3", "--quiet", "--json")
-
-
-@pytest.mark.parametrize("redirection", ["2>/dev/full", pytest.param("2>&-", marks=pytest.mark.slow)])
-def test_run_does_its_work_where_standard_error_takes_nothing(redirection, digits_folder, tmp_path):
-    place = ("--workspace", tmp_path / "ws", "--dataset", digits_folder)
-    done = subprocess.run(
-        ["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", BACKBEAM, *RUN, *place], stdout=subprocess.PIPE, timeout=300
-    )
-    assert done.returncode == 0
-    assert (tmp_path / "ws" / "runs" / json.loads(done.stdout)["run_id"] / "evaluation.json").exists()
+        place = ("--workspace", str(tmp_path / "ws"), "--dataset", str(digits_folder))
+        assert run_main(monkeypatch, *RUN, *place) == 0
+    assert len([*tmp_path.glob("ws/runs/*/evaluation.json")]) == 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
-def test_schedule_runs_once_where_standard_error_takes_nothing(redirection, digits_folder, tmp_path):
-    place = ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", "20")
-    command = [BACKBEAM, "schedule", "--cron", "@daily", "--once", *place]
-    done = subprocess.run(["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *command], timeout=300)
+@pytest.mark.parametrize(
+    ("command", "redirection"),
+    [
+        (RUN, "2>&-"),
+        *((("schedule", "--cron=@daily", "--once", *RUN[1:]), each) for each in ("2>/dev/full", ">&- 2>&-")),
+    ],
+)
+def test_commands_do_their_work_where_streams_take_nothing(command, redirection, digits_folder, tmp_path):
+    words = [BACKBEAM, *command, "--workspace", tmp_path / "ws", "--dataset", digits_folder]
+    done = subprocess.run(["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *words], timeout=300)
     assert done.returncode == 0
-    assert len([*(tmp_path / "ws" / "runs").glob("*/evaluation.json")]) == 1
+    assert len([*tmp_path.glob("ws/runs/*/evaluation.json")]) == 1

@@ -21,9 +21,3 @@ def test_message_names_the_option_of_the_same_meaning_and_all_others(arguments, 
     assert isinstance(refused, BadUsage)
     assert hint in str(refused)
     assert str(refused).endswith("--json")
-
-
-def test_other_mistakes_of_options_are_reported_by_typer():
-    done = CliRunner().invoke(app, ["run", "--seed"], obj=())
-    assert done.exit_code == 2
-    assert "--seed" in done.output

@@ -46,14 +46,6 @@ def test_twin_is_the_equal_candidate_with_the_smallest_index(images, num_candida
     assert {(int(rows[a]), int(rows[b])) for a, b in zip(*pairs, strict=True)} == expected
 
 
-def test_keys_of_images_that_differ_by_one_pixel_differ():
-    images = np.zeros((785, 784), np.uint8)
-    images[np.arange(784), np.arange(784)] = 128
-    keys = content_keys(images)
-    assert len(np.unique(keys, axis=0)) == 785
-    assert (content_keys(np.asfortranarray(images)) == keys).all()
-
-
 def test_keys_are_equal_only_if_both_halves_are():
     for halves in ([[1, 5], [2, 5], [1, 5], [1, 6]], [[5, 1], [5, 2], [5, 1], [6, 1]], [[0, 0], [0, 1], [0, 0]]):
         rows, groups = find_repeated(np.array(halves, np.uint64))
@@ -63,8 +55,9 @@ def test_keys_are_equal_only_if_both_halves_are():
 
 def test_content_key_is_blake2b():
     """The key is BLAKE2b-128 of the bytes, as `b2sum -l 128` prints it."""
-    [key] = content_keys(np.array([[1, 2, 3]], np.uint8))
-    assert key.astype("<u8").tobytes().hex() == "3918c58061547dffc0618e6bf1d46ea2"
+    images = np.array([[1, 2, 3], [1, 2, 4]], np.uint8)
+    for each in (images, np.asfortranarray(images)):
+        assert content_keys(each)[0].astype("<u8").tobytes().hex() == "3918c58061547dffc0618e6bf1d46ea2"
 
 
 @given(st.lists(st.integers(0, 40), max_size=60), st.sampled_from([1, 8 * BUCKET_EXAMPLES]))

@@ -1,9 +1,7 @@
 import gzip
 from collections import Counter
 
-import pytest
-
-from pipeline.sources.catalog import EMBEDDED, KNOWN
+from pipeline.sources.catalog import EMBEDDED
 
 
 def read_pairs(folder, prefix):
@@ -21,15 +19,3 @@ def test_embedded_digits_are_different_digits_of_canonical_mnist(mnist_folder):
     assert Counter(label for _, label in test) == dict.fromkeys(range(10), 100)
     assert not train & test
     assert train | test <= read_pairs(mnist_folder, "train")
-
-
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "kmnist"])
-def test_entry_of_a_known_data_set_is_complete(name):
-    known = KNOWN[name]
-    digests = (*known.content_digests, *known.gzip_digests)
-    assert len(known.gzip_digests) == 4
-    assert len(known.content_digests) in (0, 4)
-    assert len(set(digests)) == len(digests)
-    assert all(len(digest) == 64 for digest in digests)
-    assert len(known.class_names) == 10
-    assert all(mirror.endswith("/") for mirror in known.mirrors)

@@ -6,10 +6,8 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
-import requests
 
 from model.errors import BadInput
 from pipeline.sources import download
@@ -78,7 +76,7 @@ def mirrors(server, monkeypatch):
         monkeypatch.setitem(KNOWN, "tiny", KnownDataset(tuple("0123456789"), contents, stored, urls))
 
     monkeypatch.setattr(download, "WAITS_SECONDS", (0, 0))
-    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.5)
     return use
 
 
@@ -86,11 +84,15 @@ def find(cache):
     return find_source("tiny", None, cache)
 
 
+def assert_downloaded(source):
+    assert [Path(file).read_bytes() for file in source.files] == list(FILES.values())
+
+
 @pytest.mark.parametrize("answer", ["good", "unsized"])
 def test_files_are_downloaded_once_and_cached(answer, mirrors, tmp_path, server, capsys):
     mirrors(answer)
     source = find(tmp_path)
-    assert [Path(file).read_bytes() for file in source.files] == list(FILES.values())
+    assert_downloaded(source)
     messages = "".join(capsys.readouterr().err.split("\n"))
     assert len(re.findall(r"-ubyte\.gz: from http://127\.0\.0\.1:\d+/\S*, \d+\.\d MiB in \d+\.\d s", messages)) == 4
     assert find(tmp_path) == source  # from the cache
@@ -106,19 +108,10 @@ def test_temporary_file_of_a_killed_download_is_removed(mirrors, tmp_path):
     assert sorted(path.name for path in stale.parent.iterdir()) == sorted(FILES)
 
 
-@pytest.mark.parametrize("first", ["corrupt", "page", "dropped", "cut", "missing", "dead"])
-def test_next_mirror_is_tried_after_a_failure(first, mirrors, tmp_path, server):
-    mirrors(first, "good")
-    assert [Path(file).read_bytes() for file in find(tmp_path).files] == list(FILES.values())
-    assert sum(path.startswith("/good") for path in server.requests) == 4
-
-
-@pytest.mark.parametrize(
-    ("failure", "tries"), [("dropped", 1), ("dropped", 2), ("cut", 2), ("overloaded", 2), ("slow", 1)]
-)
+@pytest.mark.parametrize(("failure", "tries"), [("dropped", 1), ("cut", 2), ("overloaded", 2), ("slow", 1)])
 def test_transient_failure_is_retried(failure, tries, mirrors, tmp_path, server, capsys):
     mirrors(",".join([*[failure] * tries, "good"]))
-    assert [Path(file).read_bytes() for file in find(tmp_path).files] == list(FILES.values())
+    assert_downloaded(find(tmp_path))
     assert len(server.requests) == 4 * (tries + 1)
     assert capsys.readouterr().err.count("trying again in") == 4 * tries
 
@@ -136,7 +129,7 @@ def test_transient_failure_is_retried(failure, tries, mirrors, tmp_path, server,
         ("dead", 0, "refused"),
     ],
 )
-def test_error_names_every_failure_and_the_alternatives(failure, tries, reason, mirrors, tmp_path, server):
+def test_error_names_the_failure_and_next_mirror_is_tried(failure, tries, reason, mirrors, tmp_path, server):
     mirrors(failure)
     with pytest.raises(BadInput) as raised:
         find(tmp_path)
@@ -149,20 +142,16 @@ def test_error_names_every_failure_and_the_alternatives(failure, tries, reason, 
     assert ("(tried 3 times)" in message) == (tries != 1)
     assert len(server.requests) == tries
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-
-
-def test_error_without_a_message_is_reported_by_its_type(mirrors, monkeypatch, tmp_path):
-    mirrors("good")
-    monkeypatch.setattr(download, "_fetch", Mock(side_effect=requests.TooManyRedirects("\n")))
-    with pytest.raises(BadInput, match=r"-ubyte\.gz: TooManyRedirects"):
-        find(tmp_path)
+    mirrors(failure, "good")
+    assert_downloaded(find(tmp_path))
+    assert sum(path.startswith("/good") for path in server.requests) == 4
 
 
 def test_damaged_file_in_the_cache_is_downloaded_again(mirrors, tmp_path, server):
     mirrors("good")
     path = Path(find(tmp_path).files[0])
     path.write_bytes(path.read_bytes()[:-1])
-    assert [Path(file).read_bytes() for file in find(tmp_path).files] == list(FILES.values())
+    assert_downloaded(find(tmp_path))
     assert len(server.requests) == 5
 
 
@@ -170,9 +159,8 @@ def test_damaged_file_in_the_cache_is_downloaded_again(mirrors, tmp_path, server
 def test_existing_files_are_not_downloaded(compress, mirrors, tmp_path, server):
     mirrors("good")
     plain = {name.removesuffix(".gz"): gzip.decompress(data) for name, data in FILES.items()}
-    for place in (tmp_path / "given", tmp_path / "cache" / "tiny"):
-        write_files(place, plain, compress)
-    given = find_source("tiny", str(tmp_path / "given"), tmp_path / "none")
-    assert {Path(file).parent for file in given.files} == {tmp_path / "given"}
-    assert {Path(file).parent for file in find(tmp_path / "cache").files} == {tmp_path / "cache" / "tiny"}
+    given = write_files(tmp_path / "given", plain, compress)
+    cached = write_files(tmp_path / "cache" / "tiny", plain, compress)
+    found = (find_source("tiny", str(given), tmp_path / "none"), find(tmp_path / "cache"))
+    assert [{Path(file).parent for file in source.files} for source in found] == [{given}, {cached}]
     assert server.requests == []

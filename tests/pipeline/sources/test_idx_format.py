@@ -90,7 +90,6 @@ IMAGES = images_bytes(np.zeros((2, 5, 4)))
         (header_of(0x803, 1, 4096, 4096), "truncated: the header promises 16777232 bytes, found 16 bytes"),
         (IMAGES + b"x", "trailing bytes: the header promises 56 bytes, found more"),
         (IMAGES[:-1], "truncated: the header promises 56 bytes, found 55 bytes"),
-        (gzip.compress(IMAGES[:-1]), "truncated: the header promises 56 bytes, found 55"),
         (gzip.compress(IMAGES[:-10]), "truncated: the header promises 56 bytes, found 46"),
         # 39 bytes are stored, which hold at most 39 * 1032 bytes
         (gzip.compress(header_of(0x803, 40_232, 1, 1), 0), "truncated: the header promises 40248 bytes, found 16"),
@@ -108,7 +107,7 @@ IMAGES = images_bytes(np.zeros((2, 5, 4)))
             f"corrupt gzip: CRC check failed 0x0 != {zlib.crc32(IMAGES):#x}; expected a whole gzip file",
         ),
     ],
-    ids=range(16),
+    ids=range(15),
 )
 def test_error_message_names_the_fault(read, data, message):
     with pytest.raises(BadInput) as raised:

@@ -1,14 +1,9 @@
-import tracemalloc
-
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from model.errors import BadInput, BadUsage
 from pipeline.sources import parquet_source
-from pipeline.sources.parquet_columns import ParquetColumns
-from pipeline.sources.parquet_source import open_parquet, read_batches
 from tests.helpers import Digits
 from tests.pictures import read_blocks, rows_table, scan_folder, split_of, write_rows
 
@@ -33,15 +28,11 @@ def test_class_names_are_read_from_schema_metadata(tmp_path):
         scan_folder(folder, 3)
 
 
-def replace_test_split(pictures, labels, **how):
+def replace_split(split, pictures, labels, **how):
     def replace(folder):
-        pq.write_table(rows_table(pictures, labels, **how), folder / "test.parquet")
+        pq.write_table(rows_table(pictures, labels, **how), folder / f"{split}.parquet")
 
     return replace
-
-
-def replace_train_split(folder):
-    pq.write_table(rows_table([b"x"] * 3, [0, 1, 2]), folder / "train.parquet")
 
 
 def flip_a_bit_of_a_picture(folder):
@@ -58,11 +49,14 @@ PICTURES, LABELS = split_of(Digits(), "test")
     ("damage", "message"),
     [
         (flip_a_bit_of_a_picture, "train.parquet: no sound Parquet file: .*CRC"),
-        (replace_test_split([], []), "test.parquet: the split is empty"),
-        (replace_test_split(PICTURES, LABELS, names=["c", "b", "a"]), "test.parquet name their classes differently"),
-        (replace_test_split(PICTURES, LABELS, nested=False), "test.parquet: the column 'image' is of another type"),
-        (replace_test_split(PICTURES, LABELS, columns=("a", "b")), "test.parquet: no column 'image' of pictures"),
-        (replace_train_split, "no picture of the train split can be decoded; of the first one: .*row 0: not a sound"),
+        (replace_split("test", [], []), "test.parquet: the split is empty"),
+        (replace_split("test", PICTURES, LABELS, names=["c", "b", "a"]), "test.parquet name their classes differently"),
+        (replace_split("test", PICTURES, LABELS, nested=False), "test.parquet: the column 'image' is of another type"),
+        (replace_split("test", PICTURES, LABELS, columns=("a", "b")), "test.parquet: no column 'image' of pictures"),
+        (
+            replace_split("train", [b"x"] * 3, [0, 1, 2]),
+            "no picture of the train split can be decoded; of the first one: .*row 0: not a sound",
+        ),
     ],
     ids=range(6),
 )
@@ -79,22 +73,3 @@ def test_row_group_is_read_in_batches_of_bounded_size(tmp_path, monkeypatch):
     assert len(blocks) > 4
     assert max(len(block.labels) for block in blocks) < 15
     assert np.array_equal(np.concatenate([block.images for block in blocks]), Digits().split(0, 60)[0].reshape(60, -1))
-
-
-def test_reading_batches_takes_less_memory_than_a_row_group(tmp_path):
-    table = rows_table([bytes([number]) * 2**17 for number in range(256)] * 2, [0] * 512, nested=False)
-    file = tmp_path / "train.parquet"
-    pq.write_table(table, file, use_dictionary=False, compression="none", write_batch_size=16)  # else it is one page
-    columns = ParquetColumns("image", False, "label")
-    sizes = []
-    held = []
-    before = pa.total_allocated_bytes()
-    tracemalloc.start()
-    with open_parquet(file) as parquet:
-        for batch in read_batches(parquet, 0, columns):
-            sizes.append(sum(len(row.data) for row in batch))
-            held.append(pa.total_allocated_bytes() - before)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert sum(sizes) == 2**26
-    assert max(held) + peak < 2**26 / 2

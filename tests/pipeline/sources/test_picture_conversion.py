@@ -29,10 +29,10 @@ def with_alpha(ink: int, mask: np.ndarray, hidden: int) -> bytes:
     return png(np.stack([values, values, values, mask], axis=2))
 
 
-def palette(**options) -> bytes:
+def palette_with_a_transparent_colour() -> bytes:
     image = Image.fromarray((SEVEN > 0).astype(np.uint8), "P")
     image.putpalette([200, 255, 200, 0, 0, 90])
-    return encode(image, "PNG", **options)
+    return encode(image, "PNG", transparency=0)
 
 
 def sixteen_bits(values: np.ndarray) -> bytes:
@@ -42,19 +42,14 @@ def sixteen_bits(values: np.ndarray) -> bytes:
 SEVEN_BY_FORMAT = {
     "light on dark": png(SEVEN),
     "dark on light": png(255 - SEVEN),
-    "between two greys": png((60 + SEVEN // 3).astype(np.uint8)),
     "dark grey on light grey": png((200 - SEVEN // 3).astype(np.uint8)),
     "one bit": png(SEVEN > 0),
     "colours": png(np.stack([255 - SEVEN, 255 - SEVEN // 2, 255 - SEVEN], axis=2)),
-    "palette": palette(),
-    "palette with a transparent colour": palette(transparency=0),
+    "palette with a transparent colour": palette_with_a_transparent_colour(),
     "grey and alpha": encode(Image.merge("LA", (Image.new("L", (40, 40), 0), Image.fromarray(SEVEN))), "PNG"),
-    "black on transparent white": with_alpha(0, SEVEN, 255),
     "black on transparent black": with_alpha(0, SEVEN, 0),
     "white on transparent white": with_alpha(255, SEVEN, 255),
-    "white on transparent black": with_alpha(255, SEVEN, 0),
     "grey ink on transparent grey": with_alpha(120, SEVEN, 120),
-    "16 bits, light on dark": sixteen_bits(SEVEN),
     "16 bits, dark on light": sixteen_bits(255 - SEVEN),
     "16 bits, faint": png(SEVEN.astype(np.uint16) * 100),
     "elsewhere": png(np.pad(255 - SEVEN, ((100, 7), (3, 55)), constant_values=255)),
@@ -70,20 +65,21 @@ def test_every_storage_format_gives_the_same_image(case):
     np.testing.assert_allclose(found.astype(int), expected.astype(int), atol=2)
 
 
-def test_scaling_changes_only_the_edges():
-    found = prepared(png(255 - SEVEN.repeat(10, axis=0).repeat(10, axis=1))).astype(int)
-    assert np.abs(found - prepared(png(SEVEN))).mean() < 4
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(255 - SEVEN.repeat(10, axis=0).repeat(10, axis=1)),
+        encode(Image.fromarray(255 - SEVEN), "JPEG", quality=40),  # whose noise is no ink
+    ],
+)
+def test_scaling_and_compression_change_only_the_edges(data):
+    assert np.abs(prepared(data).astype(int) - prepared(png(SEVEN))).mean() < 4
 
 
 def test_ink_is_scaled_to_20_pixels():
     rows, columns = (np.flatnonzero(prepared(png(SEVEN)).any(axis=axis)) for axis in (1, 0))
     assert (len(rows), len(columns)) == (20, 15)  # of 30 x 22
     assert prepared(png(SEVEN)).max() == 255
-
-
-def test_jpeg_noise_is_not_ink():
-    found = prepared(encode(Image.fromarray(255 - SEVEN), "JPEG", quality=40))
-    assert np.abs(found.astype(int) - prepared(png(SEVEN))).mean() < 4
 
 
 def test_thin_line_in_a_large_picture_keeps_its_strength():
@@ -132,7 +128,6 @@ def test_crop_ignores_the_faintest_ink():
 @pytest.mark.parametrize(
     "data",
     [
-        png(np.zeros((28, 28), np.uint8)),
         png(np.full((50, 40), 255, np.uint8)),
         encode(Image.new("RGB", (30, 30), (250, 240, 230)), "JPEG"),
         encode(Image.new("RGBA", (30, 30), (9, 9, 9, 0)), "PNG"),

@@ -5,7 +5,7 @@ import pytest
 from model.errors import BadInput
 from pipeline.preprocess.beam_job import preprocess
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
-from tests.helpers import Digits, backbeam, contents
+from tests.helpers import Digits, contents, run_in_process
 from tests.pictures import scan_folder, write_rows, write_tree
 
 CONFIG = PreprocessConfig(seed=1, num_shards=4)
@@ -16,6 +16,10 @@ def build(source, parent):
     folder = parent / dataset_id("digits", scans.class_names, CONFIG, scans.infos)
     preprocess(scans, "digits", CONFIG, folder, 0, [])
     return folder
+
+
+def write_idx(folder, digits=None):
+    return (digits or Digits()).write(folder)
 
 
 def shards_of(folder):
@@ -29,7 +33,7 @@ def test_parquet_rows_give_the_same_shards_as_idx_files(nested, digits_folder, t
     assert shards_of(build(write_rows(tmp_path / "rows", nested=nested), tmp_path / "b")) == expected
 
 
-@pytest.mark.parametrize("write", [write_rows, write_tree])
+@pytest.mark.parametrize("write", [write_rows, write_tree, write_idx])
 def test_source_that_changes_after_its_scan_is_rejected(write, tmp_path):
     folder = write(tmp_path / "source")
     scans = scan_folder(folder)
@@ -41,6 +45,7 @@ def test_source_that_changes_after_its_scan_is_rejected(write, tmp_path):
 
 def test_preprocess_command_accepts_columns_and_image_size(tmp_path):
     folder = write_rows(tmp_path / "rows", columns=("picture", "digit"))
-    done = backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", folder, "--image-size", "5x4", "--json")
+    options = ("--workspace", tmp_path / "ws", "--dataset", folder, "--image-size", "5x4", "--json")
+    done = run_in_process("preprocess", *options)
     assert done.code == 0, done.err
     assert done.json["num_examples"] == {"train": 60, "test": 20}

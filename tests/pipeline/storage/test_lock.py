@@ -1,4 +1,4 @@
-"""Several processes in one workspace, run as commands."""
+"""Several processes in one workspace."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.maintenance.verify import find_scope, verify
 from pipeline.storage.lock import lock_workspace
-from tests.helpers import BACKBEAM, backbeam
+from tests.helpers import BACKBEAM, run_in_process
 
 STAGES = ["preprocess", "validate", "train", "evaluate"]
 HOLD = """
@@ -28,17 +28,13 @@ def start(*arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def end_all(running):
-    """Wait for processes, all of which must succeed, and return their results."""
-    ended = [(*process.communicate(timeout=550), process.returncode) for process in running]
-    assert [code for _, _, code in ended] == [0] * len(running), [err for _, err, _ in ended]
-    return [json.loads(out) for out, _, _ in ended]
-
-
 @pytest.mark.slow
 def test_eight_processes_at_once_do_the_work_once(tmp_path, digits_folder):
     options = ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", 20, "--json")
-    results = end_all([start("run", *options, "--wait", 500) for _ in range(8)])
+    running = [start("run", *options, "--wait", 500) for _ in range(8)]
+    ended = [(*process.communicate(timeout=550), process.returncode) for process in running]
+    assert [code for _, _, code in ended] == [0] * 8, [err for _, err, _ in ended]
+    results = [json.loads(out) for out, _, _ in ended]
     assert sorted(result["skipped"] for result in results) == [[], *[STAGES] * 7]
     assert len({json.dumps([result["run_id"], result["test"], result["finished"]]) for result in results}) == 1
     result = verify(find_scope(tmp_path / "ws"))
@@ -53,8 +49,7 @@ def test_a_waiting_process_continues_when_the_holder_ends(tmp_path, digits_folde
         assert "waiting for up to 300 s" in line
         assert waiting.poll() is None
     out, err = waiting.communicate(timeout=300)
-    assert waiting.returncode == 0, err
-    assert "digits-" in out
+    assert (waiting.returncode, "digits-" in out) == (0, True), err
 
 
 @pytest.mark.parametrize("command", ["run", "preprocess", "validate", "train", "evaluate", "verify"])
@@ -62,20 +57,14 @@ def test_a_locked_workspace_is_refused_or_skipped(command, tmp_path):
     options = ("--workspace", tmp_path / "ws")
     (tmp_path / "ws" / "datasets").mkdir(parents=True)
     with lock_workspace(tmp_path / "ws"):
-        ended = backbeam(command, *options, "--wait", 0.2)
-        skipped = backbeam(command, *options, "--if-locked", "skip", "--json")
-    assert (ended.code, ended.out) == (6, "")
-    assert f"in use by process {os.getpid()}" in ended.err
-    assert skipped.code == 0, skipped.err
-    assert f"in use by process {os.getpid()}" in skipped.json["nothing_run"]
-
-
-def test_a_skipped_command_prints_one_line(tmp_path):
-    (tmp_path / "ws" / "datasets").mkdir(parents=True)
-    with lock_workspace(tmp_path / "ws"):
-        done = backbeam("verify", tmp_path / "ws", "--repair", "--if-locked", "skip")
-    assert (done.code, done.out.count("\n")) == (0, 1)
-    assert f"in use by process {os.getpid()}" in done.out
+        refused = run_in_process(command, *options, "--wait", 0.2)
+        skipped, as_json = (
+            run_in_process(command, *options, "--if-locked", "skip", *more) for more in ((), ["--json"])
+        )
+    holder = f"in use by process {os.getpid()}"
+    assert (refused.code, refused.out, holder in refused.err) == (6, "", True)
+    assert (skipped.code, skipped.out.count("\n"), holder in skipped.out) == (0, 1, True)
+    assert (as_json.code, holder in as_json.json["nothing_run"]) == (0, True)
 
 
 def test_a_lock_frees_itself_when_its_holder_is_killed(tmp_path, digits_folder):
@@ -83,9 +72,9 @@ def test_a_lock_frees_itself_when_its_holder_is_killed(tmp_path, digits_folder):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         options = ("--workspace", tmp_path / "ws", "--dataset", digits_folder)
-        ended = backbeam("preprocess", *options)
+        ended = run_in_process("preprocess", *options)
         assert ended.code == 6
         assert f"process {holder.pid} " in ended.err
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        assert backbeam("preprocess", *options).code == 0
+        assert run_in_process("preprocess", *options).code == 0

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from model.errors import Locked
-from model.recipes import TrainingConfig, WarmStart
 from pipeline.preprocess.manifest import Manifest, PartInfo
 from pipeline.storage.places import RemotePath
 from pipeline.storage.records import commit_file
@@ -42,15 +41,6 @@ def test_an_optional_field_with_its_default_is_omitted_from_the_file(name, field
     assert content_of(given) == content_of(without) | {field: json.loads(json.dumps(value, default=vars))}
     for data in (without, given):
         assert type(record).from_json(data, tmp_path / "x").to_json() == data
-
-
-def test_a_missing_warm_start_is_omitted_from_the_file(records):
-    config = records["run"].config
-    assert "warm_start" not in content_of(records["run"].to_json())["config"]
-    start = WarmStart(run_id="a", sha256=DIGEST)
-    started = TrainingConfig(**config.model_dump() | {"warm_start": start})
-    assert started.model_dump(mode="json") == config.model_dump(mode="json") | {"warm_start": start.model_dump()}
-    assert TrainingConfig.model_validate_json(json.dumps(started.model_dump(mode="json"))) == started
 
 
 def record(digest, **more):

@@ -12,12 +12,9 @@ def test_the_page_is_current():
     assert PAGE.read_text() == page(), "run python -m tests.tables_page"
 
 
-def test_every_table_is_on_the_page():
+def test_every_table_begins_with_its_origin():
     assert set(SCHEMAS) == {*EVALUATION_TABLES, *TRAINING_TABLES, "seeds"}
-    for name, schema in SCHEMAS.items():
-        assert schema.names[: len(ORIGIN)] == list(ORIGIN)
-        section = page().split(f"## `{name}`\n")[1].split("\n## ")[0]
-        assert all(f"| `{column}` |" in section for column in schema.names[len(ORIGIN) :])
+    assert all(schema.names[: len(ORIGIN)] == list(ORIGIN) for schema in SCHEMAS.values())
 
 
 @pytest.mark.parametrize("name", ALL)
