@@ -5,9 +5,7 @@
 Any Python with JAX will do; backbeam is not imported.
 """
 
-import json
 import os
-import statistics
 import sys
 import time
 from functools import partial
@@ -16,9 +14,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import jax.numpy as jnp
 
-from tests.benchmarks.gpu_cases import CASES, draw_images, draw_positions, draw_start
-
-SECONDS = 0.5
+from tests.benchmarks.gpu_cases import draw_images, draw_positions, draw_start, find_cases, measure_seconds, print_row
 
 
 def step(case, carry, batch):
@@ -53,12 +49,9 @@ def run_chunk(case, carry, images, labels):
 def main():
     """Time every case."""
     precision = "float32" if "tf32" not in sys.argv[1:] else "tensorfloat32"
-    only = {each for text in sys.argv[1:] if ":" in text for each in text.split(",")}
     jax.config.update("jax_default_matmul_precision", precision)
     images, labels = map(jax.device_put, draw_images())
-    for case in CASES:
-        if only and f"{case.name}:{case.batch}" not in only:
-            continue
+    for case in find_cases(",".join(text for text in sys.argv[1:] if ":" in text)):
         positions = jnp.asarray(draw_positions(case))
         chunk = jax.block_until_ready((images[positions], labels[positions]))
         parameters = jax.tree.map(jnp.asarray, draw_start(case))
@@ -68,18 +61,11 @@ def main():
         carry, loss = train(carry, *chunk)
         first = float(loss)
         compiled = time.monotonic() - begun
-        found = []
-        ends = time.monotonic() + SECONDS
-        while len(found) < 4 or (time.monotonic() < ends and len(found) < 100):
-            begun = time.perf_counter()
-            float(train(carry, *chunk)[1])
-            found.append(time.perf_counter() - begun)
-        seconds = statistics.median(found[1:]) / case.steps
+        seconds = measure_seconds(lambda f=train, state=carry, each=chunk: float(f(state, *each)[1])) / case.steps
         row = {"peer": f"jax {jax.__version__}", "device": str(jax.devices()[0]), "network": case.name}
         row |= {"batch": case.batch, "precision": precision, "us_a_step": round(seconds * 1e6, 2), "loss": first}
         row |= {"first_call_seconds": round(compiled, 2), "steps": case.steps}
-        sys.stdout.write(json.dumps(row) + "\n")
-        sys.stdout.flush()
+        print_row(**row)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pytest
 
 from tests.engines.catalogue import EMBEDDED, ENGINES, KILLABLE, NOTES, with_table
 from tests.engines.stages import STEPS, WRITTEN, command_of, run_on, run_twice_on, workspace_without
-from tests.helpers import artefacts, backbeam, contents
+from tests.helpers import artefacts, contents, run_in_process
 
 
 def parametrized(engines):
@@ -59,7 +59,9 @@ def test_a_killed_worker(stage, engine, digits, expected, tmp_path):
 
 @pytest.mark.parametrize("option", ["--runner=FnApiRunner", "--direct_num_workers=3"])
 def test_workers_are_chosen_once(option, digits, tmp_path):
-    done = backbeam("preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", "--workers", 2, "--", option)
+    done = run_in_process(
+        "preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", "--workers", 2, "--", option
+    )
     assert done.code == 2
     assert f"--workers 2 and {option}" in done.err
     assert not (tmp_path / "ws").exists()
@@ -67,7 +69,7 @@ def test_workers_are_chosen_once(option, digits, tmp_path):
 
 @pytest.mark.parametrize("option", ["--dry_run=True", "--template_location=job.json"])
 def test_an_engine_that_would_run_the_job_is_not_asked_to_build_it_only(option, digits, tmp_path):
-    done = backbeam("preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", "--", option)
+    done = run_in_process("preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", "--", option)
     assert done.code == 2
     assert f"{option} goes with --runner=DataflowRunner" in done.err
     assert list((tmp_path / "ws" / "datasets").iterdir()) == []

@@ -7,12 +7,11 @@ import hashlib
 import io
 import json
 import shlex
-import sys
 import zipfile
 
 import pytest
 
-from tests.engines.catalogue import BUCKET, STAND_INS
+from tests.engines.catalogue import STAND_INS
 from tests.engines.isolation import isolated
 from tests.engines.stand_in import MESSAGE, STAGED_IN_JAR
 from tests.helpers import BACKBEAM, Digits, backbeam, contents
@@ -21,15 +20,6 @@ pytestmark = pytest.mark.engines
 FLINK, SPARK, DATAFLOW = STAND_INS
 ON_EACH = pytest.mark.parametrize("engine", [pytest.param(engine, id=engine.name) for engine in STAND_INS])
 JOBS = "/v1b3/projects/backbeam-test/locations/europe-west1/jobs"
-FETCH = """
-import sys
-from pathlib import Path
-from pipeline.storage.object_store import find_store
-for uri in find_store(sys.argv[1]).walk(sys.argv[1]):
-    path = Path(sys.argv[2], uri.removeprefix(sys.argv[1]).lstrip("/"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(find_store(uri).read(uri))
-"""
 OUR_STEPS = {"CutBlocks", "WriteShards", "WriteManifest"}
 
 
@@ -110,22 +100,6 @@ def test_dataflow_is_sent_a_job_whose_pipeline_and_wheel_lie_in_the_bucket(tmp_p
     packages = {package["name"]: package["location"] for package in job["environment"]["workerPools"][0]["packages"]}
     assert packages[wheel.name].startswith("storage.googleapis.com/backbeam-test/staging/")
     assert not [name for name in packages if "session" in name]
-
-
-def test_dataflow_with_a_workspace_in_a_bucket(tmp_path):
-    """The workers see nothing of this machine but the source."""
-    digits, servers = Digits().write(tmp_path / "digits"), DATAFLOW.server_commands | {"bucket": BUCKET}
-    command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", "gs://backbeam-test/ws", *DATAFLOW.told()]
-    fetch = [sys.executable, "-c", FETCH, "gs://backbeam-test/ws", tmp_path / "ws"]
-    environment = DATAFLOW.environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
-    environment |= {"GOOGLE_BASE_URL": "http://localhost:{bucket}"}
-    done, fetched = isolated([command, fetch], servers, tmp_path, environment)
-    assert done.code == 0, done.err
-    assert fetched.code == 0, fetched.err
-    expected = backbeam("preprocess", "--dataset", digits, "--workspace", tmp_path / "expected")
-    assert expected.code == 0, expected.err
-    made = {name: data for name, data in contents(tmp_path / "expected").items() if name != ".lock"}
-    assert {name: data for name, data in contents(tmp_path / "ws").items() if name != ".lock"} == made
 
 
 def test_a_job_is_cancelled_when_the_command_is_told_to_end(tmp_path):

@@ -10,7 +10,7 @@ from model.errors import BadUsage
 from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
 from pipeline.evaluate.slice_config import check_recorded, describe_slicings, resolve_slicings
 from pipeline.evaluate.slices import Slicing
-from tests.helpers import backbeam
+from tests.helpers import backbeam, run_in_process
 
 MODULE = """
 import numpy as np
@@ -63,23 +63,6 @@ def test_slices_of_a_users_slicings(tmp_path, place):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "ws" / "reports" / "slices"), slices)
 
 
-@pytest.mark.thorough
-def test_complete_evaluation_with_other_slicings_is_an_error(tmp_path, place):
-    assert run(tmp_path, "run", *place).code == 0
-    refused = run(tmp_path, "run", *place, "--slice", "thin=my_slices:thin")
-    (record,) = (tmp_path / "ws").rglob("evaluation.json")
-    assert refused.code == 2
-    assert f"without the slicing thin: delete {record} to evaluate it again" in refused.err
-    record.unlink()
-    assert run(tmp_path, "evaluate", *place[:2], "--slice", "thin=my_slices:thin").code == 0
-    assert "thin" in set(pd.read_parquet(tmp_path / "ws" / "reports" / "slices")["slicing"])
-    refused = run(tmp_path, "evaluate", *place[:2], "--slice", "thin=my_slices:short")
-    assert (refused.code, "with another slicing thin (my_slices:thin)" in refused.err) == (2, True)
-    assert run(tmp_path, "evaluate", *place[:2], "--json").json["skipped"] == [
-        "evaluate"
-    ]  # fewer slicings are accepted
-
-
 @pytest.mark.parametrize(
     ("option", "problem"),
     [
@@ -92,8 +75,9 @@ def test_complete_evaluation_with_other_slicings_is_an_error(tmp_path, place):
         ("a b=my_slices:thin", "found 'a b'"),
     ],
 )
-def test_invalid_slicing_option_is_a_usage_error(option, problem, tmp_path, place):
-    refused = run(tmp_path, "run", *place, "--slice", option)
+def test_invalid_slicing_option_is_a_usage_error(option, problem, tmp_path, place, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path / "mine")
+    refused = run_in_process("run", *place, "--slice", option)
     assert (refused.code, refused.out) == (2, "")
     assert problem in refused.err
     assert not (tmp_path / "ws").exists()
@@ -121,5 +105,14 @@ def test_records_that_name_modules_of_backbeam_are_accepted():
     earlier = {name: f"pipeline.evaluate.slices:{function}" for name, function in OF_RELEASE_0_2.items()}
     for places in (earlier, BUILT_IN):
         check_recorded(record_of(**places), resolve_slicings({}, []), Path("a-run"))
-    with pytest.raises(BadUsage, match="without the slicing ink"):
-        check_recorded(record_of(**{"class": "class"}), resolve_slicings({}, []), Path("a-run"))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "problem"),
+    [({}, r"without the slicing mine: delete a-run/\S+ to"), ({"mine": "posix:getppid"}, "with another slicing mine")],
+)
+def test_evaluation_without_a_slicing_or_with_another_of_its_name_is_not_accepted(recorded, problem):
+    slicings = resolve_slicings({}, [])
+    check_recorded(record_of(**BUILT_IN, thin="my_slices:thin"), slicings, Path("a-run"))  # one more
+    with pytest.raises(BadUsage, match=problem):
+        check_recorded(record_of(**BUILT_IN, **recorded), slicings | {"mine": Slicing(os.getpid)}, Path("a-run"))

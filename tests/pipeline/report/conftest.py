@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.train.run_lookup import TrainedModel, find_model
 from tests import browser
-from tests.helpers import Digits, backbeam
+from tests.helpers import Digits, run_in_process
 from tests.pages import HOSTILE
 from tests.pictures import write_rows
 
@@ -28,7 +28,7 @@ def driver():
 
 
 def write_page(workspace: Path, folder: Path) -> ModelPage:
-    done = backbeam("report", "--workspace", workspace, "--to", folder / "page.html", "--json")
+    done = run_in_process("report", "--workspace", workspace, "--to", folder / "page.html", "--json")
     assert done.code == 0, done.err
     return ModelPage(folder / "page.html", find_model(workspace, done.json["runs"][0]["run_id"]))
 
@@ -45,7 +45,7 @@ def tall(driver, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tall")
     source = write_rows(folder / "rows", Digits(height=7, num_test=40, num_classes=5), names=list(HOSTILE))
     recipe = ["--recipe", "modern", "--layers", "28,8,6,5", "--num-steps", "60"]
-    done = backbeam("run", "--workspace", folder / "ws", "--dataset", source, *recipe)
+    done = run_in_process("run", "--workspace", folder / "ws", "--dataset", source, *recipe)
     assert done.code == 0, done.err
     return write_page(folder / "ws", folder)
 

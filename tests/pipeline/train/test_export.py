@@ -16,7 +16,7 @@ from model.checkpoint import decode_parameters
 from model.network import build_network, predict
 from pipeline.sources.catalog import EMBEDDED
 from pipeline.train.run_record import load_run
-from tests.helpers import backbeam, contents
+from tests.helpers import contents, run_in_process
 
 # Absolute, for outputs between 0 and 1, against the uncompiled forward pass: other programs may sum the 784 products in
 # another order. Measured for the 1,000 digits of this run: TensorFlow 9.5e-7, XLA 3.3e-6, NumPy 2.5e-6.
@@ -46,7 +46,7 @@ np.savez(target, **outputs)
 @pytest.fixture(scope="module")
 def exported(digits_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "new" / "folder"
-    done = backbeam("export", "--to", folder, "--workspace", digits_run, "--json")
+    done = run_in_process("export", "--to", folder, "--workspace", digits_run, "--json")
     assert done.code == 0, done.err
     assert done.json["path"] == str(folder)
     return folder
@@ -128,7 +128,7 @@ def test_existing_target_is_rejected_and_not_changed(make, digits_run, tmp_path)
     target = tmp_path / "target"
     make(target)
     before = contents(tmp_path)
-    done = backbeam("export", "--to", target, "--workspace", digits_run)
+    done = run_in_process("export", "--to", target, "--workspace", digits_run)
     assert (done.code, done.out) == (2, "")
     assert f"{target} exists" in done.err
     assert contents(tmp_path) == before
