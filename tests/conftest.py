@@ -1,8 +1,10 @@
 """Fixtures that tests of both packages use."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import hypothesis
 import pytest
 
 from tests.helpers import Digits, Finished, backbeam, build_everything
+from tests.shared_folders import SharedFolders
 
 pytest_plugins = ["tests.temporary_files"]
 
@@ -73,12 +76,26 @@ def run_in_store(store: Any, tmp_path: Path) -> Callable[..., Finished]:
 
 
 @pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
+def shared_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedFolders]:
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-folders"
+    root.mkdir(exist_ok=True)
+    folders = SharedFolders(root)
+    yield folders
+    folders.check_unchanged()
+
+
+@pytest.fixture(scope="session")
+def first_run(shared_folders: SharedFolders) -> tuple[Path, Finished]:
     """A workspace with a run on the embedded digits, and what the command said; tests that change it work on a copy."""
-    workspace = tmp_path_factory.mktemp("digits") / "ws"
-    done = backbeam("run", "--workspace", workspace, "--json")
-    assert done.code == 0, done.err
-    return workspace, done
+
+    def build(folder: Path) -> None:
+        done = backbeam("run", "--workspace", folder / "ws", "--json")
+        assert done.code == 0, done.err
+        (folder / "finished.json").write_text(json.dumps(asdict(done)))
+
+    folder = shared_folders.find("first_run", build)
+    return folder / "ws", Finished(**json.loads((folder / "finished.json").read_text()))
 
 
 @pytest.fixture(scope="session")
@@ -87,28 +104,33 @@ def digits_run(first_run: tuple[Path, Finished]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def seeds_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def seeds_run(shared_folders: SharedFolders) -> Path:
     """A workspace with runs of three seeds on made-up digits; tests that change it work on a copy."""
-    folder = tmp_path_factory.mktemp("seeds")
-    place = ("--workspace", folder / "ws", "--dataset", Digits().write(folder / "digits"))
-    done = backbeam("run", *place, "--num-steps", 20, "--num-shards", 3, "--seeds", "1-3")
-    assert done.code == 0, done.err
-    return folder / "ws"
+
+    def build(folder: Path) -> None:
+        place = ("--workspace", folder / "ws", "--dataset", Digits().write(folder / "digits"))
+        done = backbeam("run", *place, "--num-steps", 20, "--num-shards", 3, "--seeds", "1-3")
+        assert done.code == 0, done.err
+
+    return shared_folders.find("seeds_run", build) / "ws"
 
 
 @pytest.fixture(scope="session")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def everything(shared_folders: SharedFolders) -> Path:
     """Folders `digits`, whose first train label is no class, and `others`; `ws` has every kind of artefact."""
-    return build_everything(tmp_path_factory.mktemp("everything"))
+    return shared_folders.find("everything", build_everything)
 
 
 @pytest.fixture(scope="session")
-def two_runs(tmp_path_factory: pytest.TempPathFactory, digits_run: Path) -> Path:
+def two_runs(shared_folders: SharedFolders, digits_run: Path) -> Path:
     """A workspace with two runs on the embedded digits; tests that change it work on a copy."""
-    workspace = shutil.copytree(digits_run, tmp_path_factory.mktemp("two") / "backbeam-workspace")
-    done = backbeam("run", "--workspace", workspace, "--seed", 2)
-    assert done.code == 0, done.err
-    return workspace
+
+    def build(folder: Path) -> None:
+        workspace = shutil.copytree(digits_run, folder / "backbeam-workspace")
+        done = backbeam("run", "--workspace", workspace, "--seed", 2)
+        assert done.code == 0, done.err
+
+    return shared_folders.find("two_runs", build) / "backbeam-workspace"
 
 
 @pytest.fixture(scope="session")

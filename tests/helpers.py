@@ -2,9 +2,11 @@
 
 import contextlib
 import gzip
+import io
 import json
 import os
 import pty
+import signal
 import socket
 import subprocess
 import sys
@@ -13,9 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
+from pipeline import progress
 from pipeline.sources.catalog import FILE_NAMES
 
 # the console script in the environment of the interpreter that runs the tests
@@ -100,22 +104,70 @@ def backbeam(*arguments: object, timeout: float = 300, environment: dict[str, st
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
+def run_in_process(*arguments: object, environment: dict[str, str] | None = None) -> Finished:
+    """Run the real command in this process, without the seconds of CPU that importing TensorFlow and Beam takes.
+
+    An exception that would end the command with a traceback is raised. XLA reads its flags once in a process, so
+    trained parameters may differ in their last bits from those of a command that has its own process. What a command
+    says while it watches descriptor 2 for a Beam engine's messages is not in the result.
+    """
+    from pipeline.cli.main import main  # which needs modules that few tests need
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True) for _ in range(2))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with (
+        mock.patch.dict(os.environ, environment or {}),
+        mock.patch.object(sys, "argv", [str(BACKBEAM), *map(str, arguments)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            progress.configure()
+    assert isinstance(code, int)
+    return Finished(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+
+
 def write_digits_with_a_bad_label(folder: Path) -> Path:
     """Write digits of which the first train label, 7, is no class."""
     labels = labels_bytes(np.array([7, *(np.arange(59) + 1) % 3]))
     return write_files(folder, Digits().files() | {"train-labels-idx1-ubyte": labels})
 
 
+_COMMANDS = """
+import json, sys
+from dataclasses import asdict
+from tests.helpers import run_in_process
+
+print(json.dumps([asdict(run_in_process(*arguments)) for arguments in json.load(sys.stdin)]))
+"""
+
+
+def run_in_one_process(*commands: tuple[object, ...]) -> list[Finished]:
+    """Run real commands one after the other in a process of their own, which imports TensorFlow and Beam once."""
+    arguments = json.dumps([[str(argument) for argument in command] for command in commands])
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", _COMMANDS]
+    done = subprocess.run(command, input=arguments, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    return [Finished(**each) for each in json.loads(done.stdout)]
+
+
 def build_everything(folder: Path) -> Path:
     source = write_digits_with_a_bad_label(folder / "digits")
     others = Digits(num_train=90).write(folder / "others")
     options = ("--num-classes", 3, "--max-rejected", 1, "--num-shards", 3, "--num-steps", 20, "--seeds", "1-2")
-    for command in (
-        ("run", "--dataset", source, *options),
-        ("promote", "article-manual-seed1", "--force", "--why", "for the tests"),
-        ("retrain", "--dataset", others, "--num-steps", 20, "--seed", 3),
+    place = ("--workspace", folder / "ws")
+    for done in run_in_one_process(
+        ("run", *place, "--dataset", source, *options),
+        ("promote", *place, "article-manual-seed1", "--force", "--why", "for the tests"),
+        ("retrain", *place, "--dataset", others, "--num-steps", 20, "--seed", 3),
     ):
-        done = backbeam(*command, "--workspace", folder / "ws")
         assert done.code == 0, done.err
     return folder
 
