@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.emulators import google
-from tests.engines.isolation import isolated
+from tests.engines.stages import preprocess_isolated
 from tests.helpers import BACKBEAM, Digits, backbeam
 
 pytestmark = [pytest.mark.engines, pytest.mark.skipif(not find_spec("apitools"), reason="needs the extra `gcp`")]
@@ -26,17 +26,10 @@ WHERE = ("--runner=DataflowRunner", "--project=backbeam-test", "--region=europe-
 IMAGE = "registry.example/backbeam:1"
 
 
-def preprocess(folder, *told):
-    digits = Digits().write(folder / "digits")
-    place = ("--dataset", digits, "--workspace", folder / "ws")
-    [done] = isolated([[BACKBEAM, "preprocess", *place, *told]], {}, folder)
-    return done
-
-
 def test_a_dry_run_sends_nothing_and_makes_nothing(tmp_path):
     """Not even staging: there is no network, and none of these buckets."""
     locations = ("--temp_location=gs://backbeam-test/temp", "--staging_location=gs://backbeam-test/staging")
-    done = preprocess(tmp_path, "--json", "--", *WHERE, *locations, "--dry_run=True")
+    done = preprocess_isolated(tmp_path, "--json", "--", *WHERE, *locations, "--dry_run=True")
     assert done.code == 0, done.err
     assert "--dry_run=True: the job was built and not run" in done.json["nothing_run"]
     assert list((tmp_path / "ws" / "datasets").iterdir()) == []
@@ -44,7 +37,7 @@ def test_a_dry_run_sends_nothing_and_makes_nothing(tmp_path):
 
 
 def test_the_runner_is_refused_with_its_reason_where_an_option_is_missing(tmp_path):
-    done = preprocess(tmp_path, "--", "--runner=DataflowRunner", "--region=europe-west1")
+    done = preprocess_isolated(tmp_path, "--", "--runner=DataflowRunner", "--region=europe-west1")
     assert done.code in (2, 7)
     assert "project" in done.err
     assert list((tmp_path / "ws" / "datasets").iterdir()) == []

@@ -31,27 +31,30 @@ def check_writes(folder):
     assert strange == []
 
 
-def killed(stage, engine):
+def failing(stage, engine):
     later = [stage == "evaluate", not engine.quick]
-    marks = ([pytest.mark.engines] if any(later) else []) + ([pytest.mark.slow] if all(later) else [])
+    marks = ([pytest.mark.engines] if any(later) else []) + ([pytest.mark.slow] if all(later) and engine.killed else [])
     return pytest.param(stage, engine, id=f"{stage}-{engine.name}", marks=marks)
 
 
 @pytest.mark.parametrize(
-    ("stage", "engine"), [killed(stage, engine) for stage in ("preprocess", "evaluate") for engine in KILLABLE]
+    ("stage", "engine"),
+    [failing(stage, engine) for stage in ("preprocess", "evaluate") for engine in (*KILLABLE, ENGINES[0])],
 )
 @pytest.mark.thorough
-def test_a_killed_worker(stage, engine, digits, expected, tmp_path):
-    """While it writes a shard, or its predictions: that fails clearly, leaves nothing, and can be done again."""
-    workspace, kill = workspace_without(stage, expected, tmp_path), tmp_path / "kill"
+def test_a_killed_worker_or_a_disk_that_fails(stage, engine, digits, expected, tmp_path):
+    """While a shard, or predictions, are written: that fails clearly, leaves nothing, and can be done again."""
+    workspace, request = workspace_without(stage, expected, tmp_path), tmp_path / "request"
     before = contents(workspace)
-    kill.write_text(WRITTEN[stage])
-    failed, after, again = run_twice_on(engine, tmp_path, command_of(stage, digits), kill=kill)
-    assert not kill.exists()
-    assert failed.code == 7, failed.err
-    assert failed.err.count("backbeam: the engine failed") == 1
+    request.write_text(WRITTEN[stage])
+    probe = {"kill" if engine.killed else "fail": request}
+    failed, after, again = run_twice_on(engine, tmp_path, command_of(stage, digits), **probe)
+    assert not request.exists()
+    assert failed.code == (7 if engine.killed else 5), failed.err
+    assert ("backbeam: the engine failed" if engine.killed else "the probe lets this fail") in failed.err
     assert len(failed.err.splitlines()) == 2, failed.err  # what it is at, and how that ended
-    assert after.pop("engine.log", b"nothing written, nothing kept")
+    for name in ("engine.log", ".lock-holder.json"):  # the next command clears up the latter
+        assert after.pop(name, b"nothing written, nothing kept")
     assert after == before
     assert again.code == 0, again.err
     assert artefacts(workspace) == artefacts(expected)

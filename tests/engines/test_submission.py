@@ -13,8 +13,9 @@ import pytest
 
 from tests.engines.catalogue import STAND_INS
 from tests.engines.isolation import isolated
+from tests.engines.stages import check_shards, preprocess_isolated
 from tests.engines.stand_in import MESSAGE, STAGED_IN_JAR
-from tests.helpers import BACKBEAM, Digits, backbeam, contents
+from tests.helpers import BACKBEAM, Digits
 
 pytestmark = pytest.mark.engines
 FLINK, SPARK, DATAFLOW = STAND_INS
@@ -24,13 +25,10 @@ OUR_STEPS = {"CutBlocks", "WriteShards", "WriteManifest"}
 
 
 def submit(engine, folder, ends, *more):
-    digits = Digits().write(folder / "digits")
     servers = engine.server_commands
     last = engine.servers[-1]
     servers[last] = [*servers[last], f"--ends={ends}"]
-    command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", folder / "ws", *engine.told(), *more]
-    [done] = isolated([command], servers, folder, engine.environment)
-    return done
+    return preprocess_isolated(folder, *engine.told(), *more, servers=servers, environment=engine.environment)
 
 
 def requests(folder):
@@ -76,12 +74,6 @@ def check_jar(folder):
     names = {transform["uniqueName"] for transform in pipeline["components"]["transforms"].values()}
     assert names >= OUR_STEPS
     check_shards(folder)
-
-
-def check_shards(folder):
-    expected = backbeam("preprocess", "--dataset", folder / "digits", "--workspace", folder / "expected")
-    assert expected.code == 0, expected.err
-    assert contents(folder / "ws") == contents(folder / "expected")
 
 
 def test_dataflow_is_sent_a_job_whose_pipeline_and_wheel_lie_in_the_bucket(tmp_path):
