@@ -8,42 +8,32 @@ Any Python with JAX will do; backbeam is not imported.
 import os
 import sys
 import time
-from functools import partial
+from types import SimpleNamespace
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import jax.numpy as jnp
 
 from tests.benchmarks.gpu_cases import draw_images, draw_positions, draw_start, find_cases, measure_seconds, print_row
+from tests.benchmarks.peers.jax_scan import make_training
 
 
-def step(case, carry, batch):
-    """Take one step; x is in 0 to 1."""
-    parameters, velocity = carry
-    x = batch[0].astype(jnp.float32) / 255
-    y = jax.nn.one_hot(batch[1], 10)
+def make_training_of(case):
+    """Return a function that takes the steps of a chunk and returns (parameters, velocity) and the mean loss."""
+    functions = ("relu", "cross-entropy", 0.9) if case.modern else ("sigmoid", "quadratic", 0.0)
+    config = SimpleNamespace(**dict(zip(("activation", "loss", "momentum"), functions, strict=True)))
+    config.weights_rate = case.rate
 
-    def loss(parameters):
-        a = x
-        for weights, biases in parameters[:-1]:
-            z = a @ weights.T + biases
-            a = jax.nn.relu(z) if case.modern else jax.nn.sigmoid(z)
-        z = a @ parameters[-1][0].T + parameters[-1][1]
-        if case.modern:
-            return -jnp.mean(jnp.sum(y * jax.nn.log_softmax(z), axis=1))
-        return jnp.mean(jnp.sum((jax.nn.sigmoid(z) - y) ** 2, axis=1) / 2)
+    def read(images, labels):
+        return images.astype(jnp.float32) / 255, jax.nn.one_hot(labels, 10)
 
-    value, gradients = jax.value_and_grad(loss)(parameters)
-    if case.modern:
-        velocity = jax.tree.map(lambda v, g: 0.9 * v - case.rate * g, velocity, gradients)
-        return (jax.tree.map(jnp.add, parameters, velocity), velocity), value
-    return (jax.tree.map(lambda p, g: p - case.rate * g, parameters, gradients), velocity), value
+    train = make_training(config, True, read)
 
+    def run_chunk(carry, *chunk):
+        carry, losses = train(carry, chunk)
+        return carry, losses.mean()
 
-def run_chunk(case, carry, images, labels):
-    """Take the steps of a chunk."""
-    carry, losses = jax.lax.scan(partial(step, case), carry, (images, labels))
-    return carry, losses.mean()
+    return run_chunk
 
 
 def main():
@@ -56,7 +46,7 @@ def main():
         chunk = jax.block_until_ready((images[positions], labels[positions]))
         parameters = jax.tree.map(jnp.asarray, draw_start(case))
         carry = parameters, jax.tree.map(jnp.zeros_like, parameters) if case.modern else ()
-        train = jax.jit(partial(run_chunk, case))
+        train = jax.jit(make_training_of(case))
         begun = time.monotonic()
         carry, loss = train(carry, *chunk)
         first = float(loss)

@@ -10,7 +10,7 @@ from model.errors import BadUsage
 from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
 from pipeline.evaluate.slice_config import check_recorded, describe_slicings, resolve_slicings
 from pipeline.evaluate.slices import Slicing
-from tests.helpers import backbeam, run_in_process
+from tests.helpers import run_in_process
 
 MODULE = """
 import numpy as np
@@ -31,23 +31,21 @@ number = 7
 
 
 @pytest.fixture
-def place(tmp_path, digits_folder):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "my_slices.py").write_text(MODULE)
+def place(tmp_path, digits_folder, monkeypatch):
+    """Options for a run; the module of slicings can be imported here and by workers."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "my_slices.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     return ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", "20", "--num-shards", "3")
 
 
-def run(tmp_path, *arguments):
-    """Run the command with the folder of the slicings in PYTHONPATH."""
-    inherited = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
-    return backbeam(*arguments, environment={"PYTHONPATH": os.pathsep.join([str(tmp_path / "mine"), *inherited])})
-
-
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_slices_of_a_users_slicings(tmp_path, place):
     (tmp_path / "run.toml").write_text('[slices]\nthin = "my_slices:thin"\n')
     options = ("--config", tmp_path / "run.toml", "--slice", "as-named=my_slices:named")
-    done = run(tmp_path, "run", *place, *options)
+    done = run_in_process("run", *place, *options)
     assert done.code == 0, done.err
     slices = pd.read_parquet(tmp_path / "ws" / "reports" / "slices")
     found = slices[slices["split"] == "train"].set_index(["slicing", "position"])
@@ -58,7 +56,7 @@ def test_slices_of_a_users_slicings(tmp_path, place):
     assert set(sizes["test"]) == {20}
     assert set(sizes["train"]) == {60}
     next((tmp_path / "ws").rglob("evaluation.json")).unlink()
-    several = run(tmp_path, "evaluate", *place[:2], *options, "--workers", 2)
+    several = run_in_process("evaluate", *place[:2], *options, "--workers", 2)
     assert several.code == 0, several.err
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "ws" / "reports" / "slices"), slices)
 
@@ -75,8 +73,7 @@ def test_slices_of_a_users_slicings(tmp_path, place):
         ("a b=my_slices:thin", "found 'a b'"),
     ],
 )
-def test_invalid_slicing_option_is_a_usage_error(option, problem, tmp_path, place, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path / "mine")
+def test_invalid_slicing_option_is_a_usage_error(option, problem, tmp_path, place):
     refused = run_in_process("run", *place, "--slice", option)
     assert (refused.code, refused.out) == (2, "")
     assert problem in refused.err

@@ -21,7 +21,6 @@ from pipeline.sources.catalog import EMBEDDED
 from pipeline.train.run_lookup import find_model
 from tests.helpers import Digits, run_in_process
 from tests.pages import HOSTILE, read_page
-from tests.pictures import write_rows
 
 SECTIONS = (
     *("learning", "confusion", "classes", "calibration", "mistakes", "weights", "inspector", "slices", "data"),
@@ -52,17 +51,9 @@ def page(written):
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory):
-    """The pages of a run and of two runs with low accuracy; names of classes, source and workspace contain markup."""
-    folder = tmp_path_factory.mktemp("hostile")
-    source = folder / "<script>alert(6)<" / 'a "><img src=x onerror=alert(7)>'
-    write_rows(source, Digits(num_test=1200, num_classes=5), names=list(HOSTILE))
-    workspace = folder / '<img src=x onerror="alert(8)">'
-    done = run_in_process(
-        "run", "--workspace", workspace, "--dataset", source, "--num-steps", "3", "--seeds", "1-2", "--json"
-    )
-    assert done.code == 0, done.err
-    runs = [run["run_id"] for run in done.json["runs"]]
+def hostile(hostile_runs):
+    """The pages of a run and of two runs."""
+    workspace, runs = hostile_runs
     return report(workspace, runs[1]), report(workspace, *runs)
 
 

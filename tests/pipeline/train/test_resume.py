@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.storage.files import digest_of
 from tests.damage import damage
-from tests.helpers import BACKBEAM, Digits, contents, killed_at, run_in_process
+from tests.helpers import BACKBEAM, Digits, backbeam, contents, killed_at, run_in_process
 
 NUM_STEPS = 80_000  # in chunks of 1,000: short enough to wait for, long enough to interrupt by a signal
 FEW_STEPS = ("--num-steps", 4000)  # where an operation on the disk decides when the process is killed
@@ -33,8 +33,8 @@ def interrupt_training(signal_number, step, workspace, *options):
 
 
 def finish(workspace, *options):
-    """Train to the last step; return the log."""
-    done = run_in_process(*command(workspace, *options))
+    """Train to the last step, in a new process, whose XLA has the threads that the network asks for; return the log."""
+    done = backbeam(*command(workspace, *options))
     assert done.code == 0, done.err
     return done.err
 
