@@ -8,10 +8,7 @@ The peer is gpu_jax.py beside this file, with the same cases, starts and batches
 """
 
 import argparse
-import json
 import os
-import statistics
-import sys
 import time
 from functools import partial
 
@@ -25,9 +22,7 @@ from model.network import Layer
 from model.recipes import find_recipe, override
 from model.replicas import start_engine
 from model.training import compile_loop, start_state, update
-from tests.benchmarks.gpu_cases import CASES, draw_images, draw_positions, draw_start
-
-SECONDS = 0.5  # of repeats, at least
+from tests.benchmarks.gpu_cases import draw_images, draw_positions, draw_start, find_cases, measure_seconds, print_row
 
 
 def config_of(case, **changes):
@@ -53,18 +48,12 @@ def main():
     {"steps": steps, "seeds": seeds, "input": read_input}[arguments.part](arguments, device)
 
 
-def wanted(arguments):
-    """Return the cases that are asked for."""
-    only = set(filter(None, arguments.only.split(",")))
-    return [case for case in CASES if not only or f"{case.name}:{case.batch}" in only]
-
-
 def steps(arguments, device):
     """Time chunks whose images are on the device."""
     images, labels = draw_images()
     with tf.device(device):
         all_images, all_labels = tf.constant(images), tf.constant(labels)
-    for case in wanted(arguments):
+    for case in find_cases(arguments.only):
         config = config_of(case, step=arguments.step)
         run_chunk = compile_loop(partial(update, config))
         positions = draw_positions(case)
@@ -78,9 +67,9 @@ def steps(arguments, device):
             first = float(loss)
             compiled = time.monotonic() - begun
             memory = tf.config.experimental.get_memory_info(device)["peak"] if "GPU" in device else 0
-            seconds = repeat(lambda s=state, c=chunk, f=run_chunk: float(f(s, *c)[1])) / case.steps
+            seconds = measure_seconds(lambda s=state, c=chunk, f=run_chunk: float(f(s, *c)[1])) / case.steps
         flops = step_flops(case.layers, case.batch)
-        say(
+        print_row(
             network=case.name, batch=case.batch, precision=arguments.precision,
             flags=os.environ.get("XLA_FLAGS", ""), steps=case.steps, us_a_step=round(seconds * 1e6, 2),
             tflop_a_second=round(flops / seconds / 1e12, 2), first_call_seconds=round(compiled, 2), loss=first,
@@ -91,7 +80,7 @@ def steps(arguments, device):
 def seeds(arguments, device):
     """Time several seeds as one program over stacked parameters against one seed."""
     images, labels = draw_images()
-    for case in wanted(arguments):
+    for case in find_cases(arguments.only):
         config = config_of(case)
         for count in (1, 2, 8, 32):
             num_steps = min(case.steps, 200)
@@ -112,8 +101,8 @@ def seeds(arguments, device):
                 alone = compile_loop(partial(update, config))(starts[0], chunk[0][:, 0], chunk[1][:, 0])[0]
                 pairs = zip(tf.nest.flatten(alone.parameters), tf.nest.flatten(end.parameters), strict=True)
                 differs = max(float(tf.reduce_max(tf.abs(a - b[0]))) for a, b in pairs)
-                seconds = repeat(lambda s=state, c=chunk, f=run_chunk: float(f(s, *c)[1])) / num_steps
-            say(
+                seconds = measure_seconds(lambda s=state, c=chunk, f=run_chunk: float(f(s, *c)[1])) / num_steps
+            print_row(
                 part="seeds", network=case.name, batch=case.batch, seeds=count, us_a_step=round(seconds * 1e6, 2),
                 first_call_seconds=round(compiled, 2), differs_from_alone=differs, steps=num_steps,
             )  # fmt: skip
@@ -135,7 +124,7 @@ def read_input(arguments, device):
         return Examples(np.arange(6000), images[rows], labels[rows].astype(np.int64))
 
     reader = SplitReader((6000,) * 10, 784, read_shard)
-    for case in wanted(arguments):
+    for case in find_cases(arguments.only):
         config = config_of(case)
         engine = start_engine(config, arguments.device, None, "")
         for window in (2**30, 2**24):
@@ -150,27 +139,10 @@ def read_input(arguments, device):
                 marks.append((time.monotonic(), seen))
             middle = marks[len(marks) // 2]
             seconds = (marks[-1][0] - middle[0]) / max(1, marks[-1][1] - middle[1])
-            say(
+            print_row(
                 part="input", network=case.name, batch=case.batch, resident=window == 2**30,
                 us_a_step=round(seconds * 1e6, 2), examples_a_second=round(case.batch / seconds), chunks=len(marks),
             )  # fmt: skip
-
-
-def repeat(work):
-    """Return the median seconds of a call."""
-    found = []
-    ends = time.monotonic() + SECONDS
-    while len(found) < 4 or (time.monotonic() < ends and len(found) < 100):
-        begun = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - begun)
-    return statistics.median(found[1:])
-
-
-def say(**row):
-    """Print a case."""
-    sys.stdout.write(json.dumps(row) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,10 @@
 """What the benchmark on a GPU trains, for backbeam (gpu.py) and for JAX (gpu_jax.py); NumPy only."""
 
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -7,6 +12,7 @@ import numpy as np
 
 NUM_IMAGES = 60_000
 CHUNK_BYTES = 2**28
+SECONDS = 0.5  # of repeats, at least
 
 
 class Case(NamedTuple):
@@ -41,6 +47,28 @@ NETWORKS = (
     ("wide", (784, 4096, 4096, 10), True),
 )
 CASES = tuple(Case(*network, batch) for network in NETWORKS for batch in (10, 128, 1024, 8192))
+
+
+def find_cases(names: str) -> list[Case]:
+    """Return the cases that are named as NAME:BATCH, with commas between them; all for ""."""
+    wanted = set(filter(None, names.split(",")))
+    return [case for case in CASES if not wanted or f"{case.name}:{case.batch}" in wanted]
+
+
+def measure_seconds(work: Callable[[], object]) -> float:
+    """Return the median seconds of a call, the first left out."""
+    found = []
+    ends = time.monotonic() + SECONDS
+    while len(found) < 4 or (time.monotonic() < ends and len(found) < 100):
+        begun = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - begun)
+    return statistics.median(found[1:])
+
+
+def print_row(**row: object) -> None:
+    sys.stdout.write(json.dumps(row) + "\n")
+    sys.stdout.flush()
 
 
 def draw_images():

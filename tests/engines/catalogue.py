@@ -22,13 +22,10 @@ CLOUD_STORAGE = [
     str(Path(sys.executable).with_name("gcp-storage-emulator")),
     *("start", "--host=localhost", "--port={port}", "--in-memory", "--default-bucket=backbeam-test"),
 ]
-# Of workspaces, which are reached in another language than Beam's: see pipeline/storage/object_store.py.
-BUCKET = [sys.executable, "-m", "tests.conditional_emulator", "google", "localhost", "{port}", "backbeam-test"]
 SERVERS = {
     "job": JOB_SERVICE,
     "pool": WORKER_POOL,
     "storage": CLOUD_STORAGE,
-    "bucket": BUCKET,
     **{name: [*STAND_IN, name] for name in ("flink", "spark", "dataflow")},
 }
 PORTABLE = ("--", "--runner=PortableRunner", "--job_endpoint=localhost:{job}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.storage.tables import EVALUATION_TABLES
 from tests.engines.isolation import isolated
-from tests.helpers import BACKBEAM, contents
+from tests.helpers import BACKBEAM, Digits, backbeam, contents
 
 PROBE = os.pathsep.join([str(Path(__file__).with_name("probe")), os.environ.get("PYTHONPATH", "")])
 STEPS = ("--num-steps", "20", "--num-shards", "3")
@@ -33,6 +33,20 @@ def _words(engine, folder, command):
 def _isolated(engine, folder, commands, probe):
     told = {f"BACKBEAM_PROBE_{name.upper()}": str(value) for name, value in probe.items()}
     return isolated(commands, engine.server_commands, folder, {"PYTHONPATH": PROBE} | engine.environment | told)
+
+
+def preprocess_isolated(folder, *told, servers=None, environment=None):
+    """Preprocess small digits beside servers; return what became of it."""
+    place = ("--dataset", Digits().write(folder / "digits"), "--workspace", folder / "ws")
+    [done] = isolated([[BACKBEAM, "preprocess", *place, *told]], servers or {}, folder, environment)
+    return done
+
+
+def check_shards(folder):
+    """Check that `preprocess_isolated` made what the engine in this process makes."""
+    expected = backbeam("preprocess", "--dataset", folder / "digits", "--workspace", folder / "expected")
+    assert expected.code == 0, expected.err
+    assert contents(folder / "ws") == contents(folder / "expected")
 
 
 def command_of(stage, digits):

@@ -84,23 +84,18 @@ class StandIn(BaseHTTPRequestHandler):
 
     cluster: ClassVar[Cluster]
 
-    def do_GET(self) -> None:
-        self.cluster.note(f"GET {self.path}")
-        self.answer(*self.get(urllib.parse.urlsplit(self.path).path))
+    def do_request(self) -> None:
+        self.cluster.note(f"{self.command} {self.path}")
+        path = urllib.parse.urlsplit(self.path).path
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.command == "GET":
+            self.answer(*self.get(path))
+        elif self.command == "POST":
+            self.answer(self.post(path, body))
+        else:  # what is put is answered
+            self.answer(json.loads(body or b"{}"))
 
-    def do_POST(self) -> None:
-        self.cluster.note(f"POST {self.path}")
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(self.post(urllib.parse.urlsplit(self.path).path, body))
-
-    def do_PUT(self) -> None:
-        self.cluster.note(f"PUT {self.path}")
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(json.loads(body))
-
-    def do_DELETE(self) -> None:
-        self.cluster.note(f"DELETE {self.path}")
-        self.answer({})
+    do_GET = do_POST = do_PUT = do_DELETE = do_request  # noqa: N815
 
     def get(self, path: str) -> tuple[dict[str, Any], int]:
         raise AssertionError(path)

@@ -16,27 +16,19 @@ from pathlib import Path
 import pytest
 
 from tests.emulators import google
-from tests.engines.isolation import isolated
+from tests.engines.stages import preprocess_isolated
 from tests.helpers import BACKBEAM, Digits, backbeam
 
 pytestmark = [pytest.mark.engines, pytest.mark.skipif(not find_spec("apitools"), reason="needs the extra `gcp`")]
 
 ROOT = Path(__file__).parents[2]
 WHERE = ("--runner=DataflowRunner", "--project=backbeam-test", "--region=europe-west1", "--no_auth")
-IMAGE = "registry.example/backbeam:1"
-
-
-def preprocess(folder, *told):
-    digits = Digits().write(folder / "digits")
-    place = ("--dataset", digits, "--workspace", folder / "ws")
-    [done] = isolated([[BACKBEAM, "preprocess", *place, *told]], {}, folder)
-    return done
 
 
 def test_a_dry_run_sends_nothing_and_makes_nothing(tmp_path):
     """Not even staging: there is no network, and none of these buckets."""
     locations = ("--temp_location=gs://backbeam-test/temp", "--staging_location=gs://backbeam-test/staging")
-    done = preprocess(tmp_path, "--json", "--", *WHERE, *locations, "--dry_run=True")
+    done = preprocess_isolated(tmp_path, "--json", "--", *WHERE, *locations, "--dry_run=True")
     assert done.code == 0, done.err
     assert "--dry_run=True: the job was built and not run" in done.json["nothing_run"]
     assert list((tmp_path / "ws" / "datasets").iterdir()) == []
@@ -44,7 +36,7 @@ def test_a_dry_run_sends_nothing_and_makes_nothing(tmp_path):
 
 
 def test_the_runner_is_refused_with_its_reason_where_an_option_is_missing(tmp_path):
-    done = preprocess(tmp_path, "--", "--runner=DataflowRunner", "--region=europe-west1")
+    done = preprocess_isolated(tmp_path, "--", "--runner=DataflowRunner", "--region=europe-west1")
     assert done.code in (2, 7)
     assert "project" in done.err
     assert list((tmp_path / "ws" / "datasets").iterdir()) == []
@@ -58,7 +50,7 @@ def bucket(tmp_path):
         yield store
 
 
-def launch(bucket, folder, *more):
+def launch(bucket, folder):
     """Run what the launcher runs, with what it gives: the template's parameters, and Dataflow's options."""
     (folder / "staging").mkdir()
     ours = {"workspace": bucket.uri("ws"), "dataset": bucket.uri("digits"), "config": ROOT / "deploy" / "backbeam.toml"}
@@ -69,7 +61,7 @@ def launch(bucket, folder, *more):
     given = [f"--{name}={value}" for name, value in (ours | beam).items()]
     path = f"{BACKBEAM.parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        [sys.executable, ROOT / "deploy" / "dataflow" / "launch.py", *given, "--no_auth", *more],
+        [sys.executable, ROOT / "deploy" / "dataflow" / "launch.py", *given, "--no_auth"],
         env=os.environ | bucket.environment | {"PATH": path},
         capture_output=True,
         text=True,
@@ -100,14 +92,6 @@ def check_functions(pipeline):
     ours = [data for data in pickled if b"pipeline.preprocess.beam_job" in data]
     for name in (b"cut_blocks", b"write_shards", b"write_manifest"):
         assert any(name in data for data in ours)
-
-
-def test_a_container_image_is_what_workers_run_in(bucket, tmp_path):
-    done = launch(bucket, tmp_path, f"--sdk_container_image={IMAGE}")
-    assert done.returncode == 0, done.stderr
-    [pool] = json.loads((tmp_path / "job_object").read_text())["environment"]["workerPools"]
-    assert pool["workerHarnessContainerImage"] == IMAGE
-    assert [image["containerImage"] for image in pool["sdkHarnessContainerImages"]] == [IMAGE]
 
 
 def test_the_launched_job_makes_the_data_set_that_the_next_command_goes_on_with(bucket, tmp_path):

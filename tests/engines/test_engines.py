@@ -4,7 +4,7 @@ import pytest
 
 from tests.engines.catalogue import EMBEDDED, ENGINES, KILLABLE, NOTES, with_table
 from tests.engines.stages import STEPS, WRITTEN, command_of, run_on, run_twice_on, workspace_without
-from tests.helpers import artefacts, backbeam, contents
+from tests.helpers import artefacts, contents, run_in_process
 
 
 def parametrized(engines):
@@ -31,27 +31,30 @@ def check_writes(folder):
     assert strange == []
 
 
-def killed(stage, engine):
+def failing(stage, engine):
     later = [stage == "evaluate", not engine.quick]
-    marks = ([pytest.mark.engines] if any(later) else []) + ([pytest.mark.slow] if all(later) else [])
+    marks = ([pytest.mark.engines] if any(later) else []) + ([pytest.mark.slow] if all(later) and engine.killed else [])
     return pytest.param(stage, engine, id=f"{stage}-{engine.name}", marks=marks)
 
 
 @pytest.mark.parametrize(
-    ("stage", "engine"), [killed(stage, engine) for stage in ("preprocess", "evaluate") for engine in KILLABLE]
+    ("stage", "engine"),
+    [failing(stage, engine) for stage in ("preprocess", "evaluate") for engine in (*KILLABLE, ENGINES[0])],
 )
 @pytest.mark.thorough
-def test_a_killed_worker(stage, engine, digits, expected, tmp_path):
-    """While it writes a shard, or its predictions: that fails clearly, leaves nothing, and can be done again."""
-    workspace, kill = workspace_without(stage, expected, tmp_path), tmp_path / "kill"
+def test_a_killed_worker_or_a_disk_that_fails(stage, engine, digits, expected, tmp_path):
+    """While a shard, or predictions, are written: that fails clearly, leaves nothing, and can be done again."""
+    workspace, request = workspace_without(stage, expected, tmp_path), tmp_path / "request"
     before = contents(workspace)
-    kill.write_text(WRITTEN[stage])
-    failed, after, again = run_twice_on(engine, tmp_path, command_of(stage, digits), kill=kill)
-    assert not kill.exists()
-    assert failed.code == 7, failed.err
-    assert failed.err.count("backbeam: the engine failed") == 1
+    request.write_text(WRITTEN[stage])
+    probe = {"kill" if engine.killed else "fail": request}
+    failed, after, again = run_twice_on(engine, tmp_path, command_of(stage, digits), **probe)
+    assert not request.exists()
+    assert failed.code == (7 if engine.killed else 5), failed.err
+    assert ("backbeam: the engine failed" if engine.killed else "the probe lets this fail") in failed.err
     assert len(failed.err.splitlines()) == 2, failed.err  # what it is at, and how that ended
-    assert after.pop("engine.log", b"nothing written, nothing kept")
+    for name in ("engine.log", ".lock-holder.json"):  # the next command clears up the latter
+        assert after.pop(name, b"nothing written, nothing kept")
     assert after == before
     assert again.code == 0, again.err
     assert artefacts(workspace) == artefacts(expected)
@@ -59,7 +62,9 @@ def test_a_killed_worker(stage, engine, digits, expected, tmp_path):
 
 @pytest.mark.parametrize("option", ["--runner=FnApiRunner", "--direct_num_workers=3"])
 def test_workers_are_chosen_once(option, digits, tmp_path):
-    done = backbeam("preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", "--workers", 2, "--", option)
+    done = run_in_process(
+        "preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", "--workers", 2, "--", option
+    )
     assert done.code == 2
     assert f"--workers 2 and {option}" in done.err
     assert not (tmp_path / "ws").exists()
@@ -67,7 +72,7 @@ def test_workers_are_chosen_once(option, digits, tmp_path):
 
 @pytest.mark.parametrize("option", ["--dry_run=True", "--template_location=job.json"])
 def test_an_engine_that_would_run_the_job_is_not_asked_to_build_it_only(option, digits, tmp_path):
-    done = backbeam("preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", "--", option)
+    done = run_in_process("preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", "--", option)
     assert done.code == 2
     assert f"{option} goes with --runner=DataflowRunner" in done.err
     assert list((tmp_path / "ws" / "datasets").iterdir()) == []

@@ -13,8 +13,8 @@ import pytest
 
 from pipeline.processes import code_identity
 from tests.engines.catalogue import EXTERNAL, JOB_SERVICE, PORTABLE, WORKER_POOL
-from tests.engines.isolation import ROOT, isolated
-from tests.helpers import BACKBEAM, Digits, backbeam, contents
+from tests.engines.isolation import ROOT
+from tests.engines.stages import check_shards, preprocess_isolated
 
 pytestmark = [
     pytest.mark.engines,
@@ -68,26 +68,16 @@ def test_a_wheel_has_the_code_digest_of_its_sources(wheel, tmp_path):
 
 
 def preprocess(folder, bare, *staged):
-    digits = Digits().write(folder / "digits")
     servers = {"job": JOB_SERVICE, "pool": pool_of(bare, folder)}
-    command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", folder / "ws", *PORTABLE, *EXTERNAL, *staged]
-    [done] = isolated([command], servers, folder)
-    return done
+    return preprocess_isolated(folder, *PORTABLE, *EXTERNAL, *staged, servers=servers)
 
 
-def check(done, folder):
+@pytest.mark.parametrize("source", [False, True], ids=["a wheel", "the source"])
+def test_staged_code_makes_the_same_shards(source, bare, wheel, tmp_path):
+    staged = f"--setup_file={ROOT / 'pyproject.toml'}" if source else f"--extra_package={wheel}"
+    done = preprocess(tmp_path, bare, staged)
     assert done.code == 0, done.err
-    expected = backbeam("preprocess", "--dataset", folder / "digits", "--workspace", folder / "expected")
-    assert expected.code == 0
-    assert contents(folder / "ws") == contents(folder / "expected")
-
-
-def test_a_wheel(bare, wheel, tmp_path):
-    check(preprocess(tmp_path, bare, f"--extra_package={wheel}"), tmp_path)
-
-
-def test_the_source(bare, tmp_path):
-    check(preprocess(tmp_path, bare, f"--setup_file={ROOT / 'pyproject.toml'}"), tmp_path)
+    check_shards(tmp_path)
 
 
 def test_nothing_staged_is_an_error_that_names_what_is_missing(bare, tmp_path):

@@ -4,43 +4,28 @@ The stand-ins also run what they are sent, as engines of the catalogue: see test
 """
 
 import hashlib
-import io
 import json
 import shlex
-import sys
-import zipfile
 
 import pytest
 
-from tests.engines.catalogue import BUCKET, STAND_INS
+from tests.engines.catalogue import STAND_INS
 from tests.engines.isolation import isolated
-from tests.engines.stand_in import MESSAGE, STAGED_IN_JAR
-from tests.helpers import BACKBEAM, Digits, backbeam, contents
+from tests.engines.stages import check_shards, preprocess_isolated
+from tests.engines.stand_in import MESSAGE
+from tests.helpers import BACKBEAM, Digits
 
 pytestmark = pytest.mark.engines
-FLINK, SPARK, DATAFLOW = STAND_INS
+_, SPARK, DATAFLOW = STAND_INS
 ON_EACH = pytest.mark.parametrize("engine", [pytest.param(engine, id=engine.name) for engine in STAND_INS])
 JOBS = "/v1b3/projects/backbeam-test/locations/europe-west1/jobs"
-FETCH = """
-import sys
-from pathlib import Path
-from pipeline.storage.object_store import find_store
-for uri in find_store(sys.argv[1]).walk(sys.argv[1]):
-    path = Path(sys.argv[2], uri.removeprefix(sys.argv[1]).lstrip("/"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(find_store(uri).read(uri))
-"""
-OUR_STEPS = {"CutBlocks", "WriteShards", "WriteManifest"}
 
 
 def submit(engine, folder, ends, *more):
-    digits = Digits().write(folder / "digits")
     servers = engine.server_commands
     last = engine.servers[-1]
     servers[last] = [*servers[last], f"--ends={ends}"]
-    command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", folder / "ws", *engine.told(), *more]
-    [done] = isolated([command], servers, folder, engine.environment)
-    return done
+    return preprocess_isolated(folder, *engine.told(), *more, servers=servers, environment=engine.environment)
 
 
 def requests(folder):
@@ -60,14 +45,6 @@ def test_a_job_that_fails_is_cancelled_or_has_no_result_is_an_error(ends, messag
     assert list((tmp_path / "ws" / "datasets").iterdir()) == []
 
 
-def test_flink_is_sent_a_jar_that_is_deleted_afterwards(tmp_path):
-    done = submit(FLINK, tmp_path, "DONE")
-    assert done.code == 0, done.err
-    asked = [line for line in requests(tmp_path) if not line.startswith("GET")]
-    assert asked == ["POST /v1/jars/upload", "POST /v1/jars/beam.jar/run", "DELETE /v1/jars/beam.jar"]
-    check_jar(tmp_path)
-
-
 def test_spark_is_told_where_the_jar_is(tmp_path):
     """Below the workspace, since a cluster can see that."""
     done = submit(SPARK, tmp_path, "DONE")
@@ -76,22 +53,7 @@ def test_spark_is_told_where_the_jar_is(tmp_path):
     job = json.loads((tmp_path / "received" / "job.json").read_text())
     assert job["mainClass"] == "org.apache.beam.runners.spark.SparkPipelineRunner"
     assert job["appResource"].startswith(f"file:{tmp_path}/ws/.temporary/")
-    check_jar(tmp_path)
-
-
-def check_jar(folder):
-    """It holds our pipeline; that this made the right shards, the catalogue's tests show."""
-    with zipfile.ZipFile(io.BytesIO((folder / "received" / "job.jar").read_bytes())) as jar:
-        pipeline = json.loads(jar.read(STAGED_IN_JAR))
-    names = {transform["uniqueName"] for transform in pipeline["components"]["transforms"].values()}
-    assert names >= OUR_STEPS
-    check_shards(folder)
-
-
-def check_shards(folder):
-    expected = backbeam("preprocess", "--dataset", folder / "digits", "--workspace", folder / "expected")
-    assert expected.code == 0, expected.err
-    assert contents(folder / "ws") == contents(folder / "expected")
+    check_shards(tmp_path)
 
 
 def test_dataflow_is_sent_a_job_whose_pipeline_and_wheel_lie_in_the_bucket(tmp_path):
@@ -110,22 +72,6 @@ def test_dataflow_is_sent_a_job_whose_pipeline_and_wheel_lie_in_the_bucket(tmp_p
     packages = {package["name"]: package["location"] for package in job["environment"]["workerPools"][0]["packages"]}
     assert packages[wheel.name].startswith("storage.googleapis.com/backbeam-test/staging/")
     assert not [name for name in packages if "session" in name]
-
-
-def test_dataflow_with_a_workspace_in_a_bucket(tmp_path):
-    """The workers see nothing of this machine but the source."""
-    digits, servers = Digits().write(tmp_path / "digits"), DATAFLOW.server_commands | {"bucket": BUCKET}
-    command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", "gs://backbeam-test/ws", *DATAFLOW.told()]
-    fetch = [sys.executable, "-c", FETCH, "gs://backbeam-test/ws", tmp_path / "ws"]
-    environment = DATAFLOW.environment | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
-    environment |= {"GOOGLE_BASE_URL": "http://localhost:{bucket}"}
-    done, fetched = isolated([command, fetch], servers, tmp_path, environment)
-    assert done.code == 0, done.err
-    assert fetched.code == 0, fetched.err
-    expected = backbeam("preprocess", "--dataset", digits, "--workspace", tmp_path / "expected")
-    assert expected.code == 0, expected.err
-    made = {name: data for name, data in contents(tmp_path / "expected").items() if name != ".lock"}
-    assert {name: data for name, data in contents(tmp_path / "ws").items() if name != ".lock"} == made
 
 
 def test_a_job_is_cancelled_when_the_command_is_told_to_end(tmp_path):

@@ -72,7 +72,7 @@ RELU = Network(ACTIVATIONS["relu"], OUTPUTS["sigmoid", "cross-entropy"])
 
 
 @given(networks, shapes, st.booleans(), st.sampled_from(list(CHANGES)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example(RELU, ([3, 4, 2], 1, 0), False, "outputs at zero")
 @example(RELU, ([2, 3, 2], 2, 0), True, "outputs far out")
 @example(RELU, ([3, 4, 2], 5, 0), False, "all black without biases")
@@ -88,7 +88,7 @@ def test_manual_gradients_equal_autodiff(network, shape, dropout, change):
 
 
 @given(networks, shapes, st.booleans(), st.sampled_from(list(SMOOTH)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12)
 def test_manual_gradients_equal_central_differences(network, shape, dropout, change):
     parameters, x, y = CHANGES[change](*draw(*shape))
     masks = draw_some_masks(*shape) if dropout else None

@@ -25,21 +25,6 @@ def test_initial_parameters_are_pinned(start):
     np.testing.assert_allclose(numbers, PINNED[start], rtol=1e-5)
 
 
-@pytest.mark.parametrize("start", ["truncated-normal", "normal"])
-def test_no_two_parts_of_any_seed_are_equal(start):
-    parts = [part for seed in range(20) for layer in initialise(SIZES, seed, start) for part in layer]
-    beginnings = {tuple(np.ravel(part)[:4]) for part in parts}
-    assert len(beginnings) == len(parts) == 120
-
-
-@pytest.mark.parametrize(("num_examples", "sizes"), [(0, [0]), (1, [1]), (6, [3, 3]), (7, [3, 3, 1])])
-def test_values_of_a_piece_fit_the_memory(num_examples, sizes, monkeypatch):
-    monkeypatch.setattr(network_module, "PIECE_BYTES", 3 * sum(SIZES) * 4)
-    pieces = list(piece_rows(initialise(SIZES, 1), num_examples))
-    assert [len(range(num_examples)[rows]) for rows in pieces] == sizes
-    assert [number for rows in pieces for number in range(num_examples)[rows]] == list(range(num_examples))
-
-
 def test_piece_has_an_example_even_if_that_exceeds_the_memory(monkeypatch):
     monkeypatch.setattr(network_module, "PIECE_BYTES", 1)
     assert list(piece_rows(initialise(SIZES, 1), 2)) == [slice(0, 1), slice(1, 2)]

@@ -67,11 +67,6 @@ def test_keys_are_pinned(name, key):
     assert stream_key(*name) == key
 
 
-def test_philox_seed_is_the_key_and_zero():
-    key, rest = philox_seed(Purpose.STARTING_WEIGHTS, 1, 0)
-    assert (int(key) % 2**64, int(rest)) == (stream_key(Purpose.STARTING_WEIGHTS, 1, 0), 0)
-
-
 @pytest.mark.parametrize("number", [-1, 2**64])
 def test_number_out_of_range_is_rejected(number):
     with pytest.raises(OverflowError):

@@ -4,7 +4,8 @@ from pydantic import ValidationError
 from model.errors import BadUsage
 from model.recipes import RECIPES, TrainingConfig, WarmStart, find_recipe, fit_to_data, nearest, override
 
-SETTINGS = ", ".join(TrainingConfig.model_fields)
+SETTING_NAMES = tuple(TrainingConfig.model_fields)
+SETTINGS = ", ".join(SETTING_NAMES)
 ARTICLE = RECIPES["article-manual"].config
 NIELSEN = RECIPES["nielsen-30"].config
 WARM_START = WarmStart(run_id="seed1-run", sha256="0" * 64)
@@ -75,9 +76,7 @@ def test_values_up_to_a_limit_are_accepted_and_others_rejected_by_name(setting, 
         ({"num_steps": 5, "num_epochs": 2.0}, "configuration: give either num_steps or num_epochs"),
         ({"num_replicas": 3}, "configuration: num_replicas 3 does not divide batch_size 10"),
         ({"step": "compare", "num_replicas": 2}, "configuration: the step compare works with one replica only"),
-        ({"layers": (784, -2, 10)}, "layers.1: Input should be greater than 0, found -2"),
         ({"dropout": 1.0}, "dropout: Input should be less than 1, found 1.0"),
-        ({"dropout": -0.01}, "dropout: Input should be greater than or equal to 0, found -0.01"),
         ({"batch_size": 0, "seed": -1}, "batch_size: Input should be greater than 0, found 0"),
         ({"momentun": 0.5}, f"no such setting: 'momentun' (did you mean 'momentum'?); there are: {SETTINGS}"),
     ],
@@ -103,16 +102,13 @@ def test_records_cannot_be_changed_or_extended(record):
         type(record).model_validate(record.model_dump() | {"more": 1})
 
 
-@pytest.mark.parametrize("run_id", ["", "-run", "a/b", "a" * 201])
-def test_invalid_run_of_a_warm_start_is_rejected(run_id):
+@pytest.mark.parametrize(
+    ("run_id", "sha256"),
+    [*((name, "0" * 64) for name in ("", "-run", "a/b", "a" * 201)), *(("a", text) for text in ("0" * 63, "G" * 64))],
+)
+def test_invalid_run_or_digest_of_a_warm_start_is_rejected(run_id, sha256):
     with pytest.raises(ValidationError):
-        WarmStart(run_id=run_id, sha256="0" * 64)
-
-
-@pytest.mark.parametrize("sha256", ["0" * 63, "0" * 65, "G" * 64])
-def test_invalid_digest_of_a_warm_start_is_rejected(sha256):
-    with pytest.raises(ValidationError):
-        WarmStart(run_id="a" * 200, sha256=sha256)
+        WarmStart(run_id=run_id, sha256=sha256)
 
 
 def test_warm_start_needs_the_same_layers():
@@ -153,7 +149,7 @@ def test_more_steps_than_int32_holds_are_rejected():
 
 def test_own_layers_of_a_recipe_get_the_inputs_and_outputs_of_the_data_set():
     assert fit_to_data(ARTICLE, 35, 26, 1000).layers == (35, 30, 26)
-    assert fit_to_data(RECIPES["modern"].config, 35, 26, 1000).layers == (35, 512, 512, 26)
+    assert fit_to_data(override(ARTICLE, layers=(35, 9, 8, 26)), 35, 26, 1000).layers == (35, 9, 8, 26)  # kept
     assert fit_to_data(ARTICLE, 35, 26, 1000).num_steps == 10_000
 
 
@@ -163,28 +159,21 @@ def test_other_layers_must_have_the_inputs_and_outputs_of_the_data_set(layers):
         fit_to_data(override(ARTICLE, layers=layers), 35, 26, 1000)
 
 
-def test_other_layers_that_fit_are_kept():
-    assert fit_to_data(override(ARTICLE, layers=(35, 9, 8, 26)), 35, 26, 1000).layers == (35, 9, 8, 26)
-
-
-def test_hint_names_the_closest_name():
-    assert nearest("tain", ["test", "train"]) == " (did you mean 'train'?)"
-    assert nearest("xyz", ["test", "train"]) == ""
-    assert nearest("--Max-rejectet", ["--max-rejected"]) == " (did you mean '--max-rejected'?)"
-
-
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("name", "known", "expected"),
     [
-        ("lr", "'weights_rate' or 'biases_rate'"),
-        ("learning_rate", "'weights_rate' or 'biases_rate'"),
-        ("l2", "'weight_decay'"),
-        ("epochs", "'num_epochs'"),
-        ("batch", "'batch_size'"),
+        ("tain", ("test", "train"), "'train'"),
+        ("--Max-rejectet", ("--max-rejected",), "'--max-rejected'"),
+        ("lr", SETTING_NAMES, "'weights_rate' or 'biases_rate'"),
+        ("learning_rate", SETTING_NAMES, "'weights_rate' or 'biases_rate'"),
+        ("l2", SETTING_NAMES, "'weight_decay'"),
+        ("epochs", SETTING_NAMES, "'num_epochs'"),
+        ("batch", SETTING_NAMES, "'batch_size'"),
     ],
 )
-def test_hint_names_settings_of_the_same_meaning(name, expected):
-    assert nearest(name, TrainingConfig.model_fields) == f" (did you mean {expected}?)"
+def test_hint_names_the_closest_name_or_settings_of_the_same_meaning(name, known, expected):
+    assert nearest(name, known) == f" (did you mean {expected}?)"
+    assert nearest("xyz", known) == ""
 
 
 def test_unknown_recipe_is_named_with_the_known_ones():

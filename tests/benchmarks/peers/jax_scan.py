@@ -2,26 +2,26 @@
 
 from collections.abc import Callable
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from model.recipes import TrainingConfig
-from tests.benchmarks.cases import Work
+if TYPE_CHECKING:  # gpu_jax.py works without backbeam
+    from tests.benchmarks.cases import Work
 
 ACTIVATIONS = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu}
 
 
 class Jax:
-    def __init__(self, work: Work, transposed: bool) -> None:
+    def __init__(self, work: "Work", transposed: bool) -> None:
         self._transposed = transposed
         self._parameters = [
             (jnp.array(weights.T if transposed else weights), jnp.array(biases)) for weights, biases in work.start
         ]
         self._velocity = jax.tree.map(jnp.zeros_like, self._parameters) if work.config.momentum else ()
-        self._train = compile_training(work.config, transposed)
+        self._train = jax.jit(make_training(work.config, transposed), donate_argnums=0)
         pairs = zip(work.scaled_images(), work.targets(), strict=True)
         self._chunks = cycle([(jnp.array(x), jnp.array(y)) for x, y in pairs])
 
@@ -36,7 +36,7 @@ class Jax:
         return [part.T for part in parts] if self._transposed else parts
 
 
-def make_loss(config: TrainingConfig, transposed: bool) -> Callable[..., Any]:
+def make_loss(config: Any, transposed: bool) -> Callable[..., Any]:
     """The batch's mean loss as a function of (parameters, x, y); transposed: weights are [outputs, inputs]."""
     activation = ACTIVATIONS[config.activation]
 
@@ -59,7 +59,11 @@ def make_loss(config: TrainingConfig, transposed: bool) -> Callable[..., Any]:
     return quadratic if config.loss == "quadratic" else cross_entropy
 
 
-def compile_training(config: TrainingConfig, transposed: bool) -> Callable[..., Any]:
+def make_training(config: Any, transposed: bool, read: Callable[..., Any] = lambda x, y: (x, y)) -> Callable[..., Any]:
+    """Return a function that trains on a chunk; `read` makes a batch's x, 0 to 1, and one-hot y from its parts.
+
+    The config has activation, loss, momentum and weights_rate, as a TrainingConfig does.
+    """
     differentiate = jax.value_and_grad(make_loss(config, transposed))
 
     def accelerate(velocity: Any, gradient: Any) -> Any:
@@ -70,14 +74,14 @@ def compile_training(config: TrainingConfig, transposed: bool) -> Callable[..., 
 
     def step(carry: Any, batch: Any) -> Any:
         parameters, velocity = carry
-        value, gradients = differentiate(parameters, *batch)
+        value, gradients = differentiate(parameters, *read(*batch))
         moves = jax.tree.map(accelerate, velocity, gradients) if config.momentum else jax.tree.map(fall, gradients)
         return (jax.tree.map(jnp.add, parameters, moves), moves if config.momentum else ()), value
 
     def train(carry: Any, chunk: Any) -> Any:
         return jax.lax.scan(step, carry, chunk)
 
-    return jax.jit(train, donate_argnums=0)
+    return train
 
 
 prepare = Jax

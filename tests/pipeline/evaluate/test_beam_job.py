@@ -1,11 +1,6 @@
 """Evaluations by Beam: readers see whole tables only, whichever process is killed or fails."""
 
-import json
 import shutil
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +8,6 @@ import pytest
 
 from model.errors import BadInput, EngineFailed
 from pipeline.context import StageContext, StageLog
-from pipeline.evaluate import table_writer
 from pipeline.evaluate.beam_job import evaluate
 from pipeline.evaluate.evaluation_record import check_evaluation
 from pipeline.evaluate.slices import SLICINGS, Slicing
@@ -25,15 +19,6 @@ from pipeline.train.run_lookup import find_run
 from tests.helpers import contents
 
 SPLITS = 2
-# of generated digits in three classes: 60 for training in three shards, 20 for testing in one
-NUM_ROWS = {
-    "evaluations": SPLITS,
-    "classes": SPLITS * 3,
-    "confusion": SPLITS * 9,
-    "calibration": SPLITS * 10,
-    "weights": 4,
-    "predictions": 80,
-}
 
 
 @pytest.fixture
@@ -70,21 +55,6 @@ def check_visible_files(workspace, expected):
     for folder in folders:
         if folder.parts[0] == "evaluations":
             assert {Path(table, folder.name) for table in EVALUATION_TABLES} <= folders
-
-
-def test_evaluating_a_run_changes_no_file_of_another(workspace):
-    first, second, _ = run_ids(workspace)
-
-    def stamps():
-        files_now = (path for path in workspace.rglob("*") if path.is_file())
-        return {path: (path.stat().st_mtime_ns, path.stat().st_ino, path.read_bytes()) for path in files_now}
-
-    evaluate_run(workspace, first)
-    before = stamps()
-    evaluate_run(workspace, second)
-    after = stamps()
-    assert {path: after[path] for path in before} == before
-    assert all(f"run={second}" in path.parts or path.parent.name == second for path in after.keys() - before)
 
 
 def test_repeated_bundles_give_the_same_tables(workspace, seeds_run):
@@ -125,15 +95,14 @@ def raise_error(examples):
     raise ValueError("no")
 
 
-@pytest.mark.parametrize("options", [(), ("--direct_runner_bundle_repeat=1",)])
-def test_failed_evaluation_removes_the_tables_of_its_run_only(options, workspace):
+def test_failed_evaluation_removes_the_tables_of_its_run_only(workspace):
     first, second, _ = run_ids(workspace)
     evaluate_run(workspace, first)
     before = visible_files(workspace)
     evaluate_run(workspace, second)
     (workspace / "runs" / second / "evaluation.json").unlink()
     with pytest.raises(BadInput, match=r"slicing mine \(.*test_beam_job:raise_error\) failed: ValueError: no"):
-        evaluate_run(workspace, second, options, SLICINGS | {"mine": Slicing(raise_error)})
+        evaluate_run(workspace, second, (), SLICINGS | {"mine": Slicing(raise_error)})
     assert visible_files(workspace) == before
     assert not staging_folder(workspace, "predictions", second).exists()
 
@@ -171,59 +140,3 @@ def test_data_set_that_is_too_large_for_a_table_is_rejected_before_the_tables_ar
     with pytest.raises(BadInput, match="confusion would have 18 rows"):
         evaluate_stage(StageContext(workspace, ()), data, [run], SLICINGS, StageLog())
     assert contents(workspace) == before
-
-
-READER = """
-import glob, json, sys
-import pyarrow.parquet as pq
-
-reports, expected = sys.argv[1], json.loads(sys.argv[2])
-passes = partial = 0  # partial: some runs are evaluated, others not yet
-
-def count_rows(table):
-    found = {}
-    for path in glob.glob(f"{reports}/{table}/*/*.parquet"):
-        name = path.split("/")[-2]
-        found[name] = found.get(name, 0) + pq.ParquetFile(path).metadata.num_rows
-    return found
-
-print("reading", flush=True)
-complete = {}
-while len(complete) < 3:
-    complete = count_rows("evaluations")
-    tables = {table: count_rows(table) for table in expected}
-    passes += 1
-    partial += 0 < len(tables["predictions"]) < 3
-    for table, found in tables.items():
-        wrong = {name: count for name, count in found.items() if count != expected[table]}
-        missing = complete.keys() - found.keys()
-        if wrong or missing:
-            sys.exit(f"{table}: {wrong} of {expected[table]} rows, without {missing}")
-print(json.dumps([passes, partial]))
-"""
-
-
-def test_concurrent_reader_never_sees_partial_tables(workspace, monkeypatch):
-    """Writing is slowed down, so that every state lasts, while another process reads."""
-
-    def delay(function):
-        def delayed(*arguments):
-            time.sleep(0.02)
-            return function(*arguments)
-
-        return delayed
-
-    monkeypatch.setattr(tables, "rename", delay(tables.rename))
-    monkeypatch.setattr(table_writer, "stage_table", delay(table_writer.stage_table))
-    command = [sys.executable, "-c", READER, workspace / "reports", json.dumps(NUM_ROWS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
-        watchdog = threading.Timer(120, reader.kill)
-        watchdog.start()
-        assert reader.stdout.readline() == "reading\n"
-        for name in run_ids(workspace):
-            evaluate_run(workspace, name)
-        printed, problem = reader.communicate()
-        watchdog.cancel()
-    assert reader.returncode == 0, problem
-    passes, partial = json.loads(printed)
-    assert passes > partial > 0  # it read before, during and after the evaluations

@@ -12,7 +12,7 @@ from PIL import Image
 from model.errors import BadInput, BadUsage
 from pipeline.evaluate.predict import predict_images
 from pipeline.sources.catalog import EMBEDDED
-from tests.helpers import backbeam, images_bytes
+from tests.helpers import images_bytes, run_in_process
 
 NUM_DIGITS = 200
 IMAGES_FILE = EMBEDDED / "mnist-5k" / "t10k-images-idx3-ubyte.gz"
@@ -44,7 +44,7 @@ def draw_enlarged(method):
 
 
 def predict(workspace, files, *options):
-    done = backbeam("predict", *files, "--workspace", workspace, "--json", *options)
+    done = run_in_process("predict", *files, "--workspace", workspace, "--json", *options)
     assert done.code == 0, done.err
     return pd.DataFrame(done.json["predictions"])
 
@@ -87,7 +87,7 @@ def test_one_line_is_printed_for_each_image_unless_a_file_is_corrupt(digits_run,
     [picture] = write_pictures(tmp_path / "jpg", digits()[:1], draw_enlarged(Image.Resampling.BICUBIC), "jpg")
     idx = tmp_path / "two"
     idx.write_bytes(images_bytes(digits()[:2]))
-    done = backbeam("predict", picture, idx, "--workspace", digits_run, "--run", "article")
+    done = run_in_process("predict", picture, idx, "--workspace", digits_run, "--run", "article")
     lines = done.out.splitlines()
     assert (done.code, len(lines)) == (0, 3)
     assert [line.partition(": ")[0] for line in lines] == [picture, f"{idx}[0]", f"{idx}[1]"]
@@ -95,7 +95,7 @@ def test_one_line_is_printed_for_each_image_unless_a_file_is_corrupt(digits_run,
     assert ", then " in lines[1]
     write_pictures(tmp_path / "png", digits()[:1], Image.Image.copy)
     (tmp_path / "cut.png").write_bytes((tmp_path / "png" / "0.png").read_bytes()[:90])
-    done = backbeam("predict", picture, tmp_path / "cut.png", "--workspace", digits_run)
+    done = run_in_process("predict", picture, tmp_path / "cut.png", "--workspace", digits_run)
     assert (done.code, done.out) == (3, "")
     assert f"{tmp_path / 'cut.png'}: not a sound PNG or JPEG picture" in done.err
     assert "Traceback" not in done.err
@@ -108,14 +108,8 @@ def test_predict_needs_the_model_but_no_shards(digits_run, tmp_path):
     assert len(predict(workspace, [IMAGES_FILE])) == 1000
     [parameters] = workspace.glob("runs/*/parameters.safetensors")
     parameters.write_bytes(parameters.read_bytes()[:-1] + b"x")
-    done = backbeam("predict", IMAGES_FILE, "--workspace", workspace)
+    done = run_in_process("predict", IMAGES_FILE, "--workspace", workspace)
     assert (done.code, done.out, str(parameters) in done.err) == (4, "", True)
-
-
-def test_run_that_does_not_exist_is_a_usage_error(digits_run):
-    done = backbeam("predict", "x.png", "--run", "other", "--workspace", digits_run)
-    assert (done.code, done.out) == (2, "")
-    assert "'other' matches no run" in " ".join(done.err.split())
 
 
 def brightest(images: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from model.errors import BadUsage
 from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
 from pipeline.evaluate.slice_config import check_recorded, describe_slicings, resolve_slicings
 from pipeline.evaluate.slices import Slicing
-from tests.helpers import backbeam
+from tests.helpers import run_in_process
 
 MODULE = """
 import numpy as np
@@ -31,23 +31,21 @@ number = 7
 
 
 @pytest.fixture
-def place(tmp_path, digits_folder):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "my_slices.py").write_text(MODULE)
+def place(tmp_path, digits_folder, monkeypatch):
+    """Options for a run; the module of slicings can be imported here and by workers."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "my_slices.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     return ("--workspace", tmp_path / "ws", "--dataset", digits_folder, "--num-steps", "20", "--num-shards", "3")
 
 
-def run(tmp_path, *arguments):
-    """Run the command with the folder of the slicings in PYTHONPATH."""
-    inherited = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
-    return backbeam(*arguments, environment={"PYTHONPATH": os.pathsep.join([str(tmp_path / "mine"), *inherited])})
-
-
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_slices_of_a_users_slicings(tmp_path, place):
     (tmp_path / "run.toml").write_text('[slices]\nthin = "my_slices:thin"\n')
     options = ("--config", tmp_path / "run.toml", "--slice", "as-named=my_slices:named")
-    done = run(tmp_path, "run", *place, *options)
+    done = run_in_process("run", *place, *options)
     assert done.code == 0, done.err
     slices = pd.read_parquet(tmp_path / "ws" / "reports" / "slices")
     found = slices[slices["split"] == "train"].set_index(["slicing", "position"])
@@ -58,26 +56,9 @@ def test_slices_of_a_users_slicings(tmp_path, place):
     assert set(sizes["test"]) == {20}
     assert set(sizes["train"]) == {60}
     next((tmp_path / "ws").rglob("evaluation.json")).unlink()
-    several = run(tmp_path, "evaluate", *place[:2], *options, "--workers", 2)
+    several = run_in_process("evaluate", *place[:2], *options, "--workers", 2)
     assert several.code == 0, several.err
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "ws" / "reports" / "slices"), slices)
-
-
-@pytest.mark.thorough
-def test_complete_evaluation_with_other_slicings_is_an_error(tmp_path, place):
-    assert run(tmp_path, "run", *place).code == 0
-    refused = run(tmp_path, "run", *place, "--slice", "thin=my_slices:thin")
-    (record,) = (tmp_path / "ws").rglob("evaluation.json")
-    assert refused.code == 2
-    assert f"without the slicing thin: delete {record} to evaluate it again" in refused.err
-    record.unlink()
-    assert run(tmp_path, "evaluate", *place[:2], "--slice", "thin=my_slices:thin").code == 0
-    assert "thin" in set(pd.read_parquet(tmp_path / "ws" / "reports" / "slices")["slicing"])
-    refused = run(tmp_path, "evaluate", *place[:2], "--slice", "thin=my_slices:short")
-    assert (refused.code, "with another slicing thin (my_slices:thin)" in refused.err) == (2, True)
-    assert run(tmp_path, "evaluate", *place[:2], "--json").json["skipped"] == [
-        "evaluate"
-    ]  # fewer slicings are accepted
 
 
 @pytest.mark.parametrize(
@@ -93,7 +74,7 @@ def test_complete_evaluation_with_other_slicings_is_an_error(tmp_path, place):
     ],
 )
 def test_invalid_slicing_option_is_a_usage_error(option, problem, tmp_path, place):
-    refused = run(tmp_path, "run", *place, "--slice", option)
+    refused = run_in_process("run", *place, "--slice", option)
     assert (refused.code, refused.out) == (2, "")
     assert problem in refused.err
     assert not (tmp_path / "ws").exists()
@@ -121,5 +102,14 @@ def test_records_that_name_modules_of_backbeam_are_accepted():
     earlier = {name: f"pipeline.evaluate.slices:{function}" for name, function in OF_RELEASE_0_2.items()}
     for places in (earlier, BUILT_IN):
         check_recorded(record_of(**places), resolve_slicings({}, []), Path("a-run"))
-    with pytest.raises(BadUsage, match="without the slicing ink"):
-        check_recorded(record_of(**{"class": "class"}), resolve_slicings({}, []), Path("a-run"))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "problem"),
+    [({}, r"without the slicing mine: delete a-run/\S+ to"), ({"mine": "posix:getppid"}, "with another slicing mine")],
+)
+def test_evaluation_without_a_slicing_or_with_another_of_its_name_is_not_accepted(recorded, problem):
+    slicings = resolve_slicings({}, [])
+    check_recorded(record_of(**BUILT_IN, thin="my_slices:thin"), slicings, Path("a-run"))  # one more
+    with pytest.raises(BadUsage, match=problem):
+        check_recorded(record_of(**BUILT_IN, **recorded), slicings | {"mine": Slicing(os.getpid)}, Path("a-run"))

@@ -9,8 +9,6 @@ from model.errors import BadInput, BadUsage, CorruptArtefact
 from pipeline.evaluate.table_reader import read_paired_outcomes, read_rows, sort_by_example
 from pipeline.storage.tables import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES
 from pipeline.storage.workspace import table_partition
-from pipeline.train.run_lookup import find_run
-from tests.helpers import Digits, backbeam
 
 
 @pytest.fixture
@@ -76,15 +74,12 @@ def test_outcomes_are_paired_by_example(seeds_run):
         np.testing.assert_array_equal(second_correct, table[second].astype(bool))
 
 
-def test_runs_on_different_examples_are_not_paired(workspace, tmp_path):
-    other = Digits(num_test=21, seed=4).write(tmp_path / "others")
-    assert backbeam("run", "--workspace", workspace, "--dataset", other, "--num-steps", 20).code == 0
-    first = next(name for name in run_ids(workspace) if "seed2" in name)  # the other run has seed 1
-    [second] = [name for name in run_ids(workspace) if find_run(workspace, name)[0].dataset_id.startswith("others")]
-    with pytest.raises(
-        BadInput, match=r"not evaluated on the same test examples: 20 of digits-\w+ against 21 of others-"
-    ):
-        read_paired_outcomes(workspace, first, second, "test")
+def test_runs_on_different_examples_are_not_paired(workspace, digits_run):
+    first = run_ids(workspace)[0]
+    shutil.copytree(digits_run, workspace, dirs_exist_ok=True)
+    message = r"not evaluated on the same test examples: 20 of digits-\w+ against 1000 of mnist-5k-"
+    with pytest.raises(BadInput, match=message):
+        read_paired_outcomes(workspace, first, run_ids(digits_run)[0], "test")
     with pytest.raises(BadInput, match="have no examples in a split 'validation'"):
         read_paired_outcomes(workspace, first, first, "validation")
 

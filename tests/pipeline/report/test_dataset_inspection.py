@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from pipeline.report.contact_sheet import SheetRow, Tile, draw_classes, draw_named, tile_size
-from tests.helpers import Digits, backbeam
+from tests.helpers import Digits, run_in_process
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
     place = tmp_path_factory.mktemp("inspect")
-    done = backbeam("preprocess", "--workspace", place / "ws", "--dataset", Digits().write(place / "digits"))
+    done = run_in_process("preprocess", "--workspace", place / "ws", "--dataset", Digits().write(place / "digits"))
     assert done.code == 0, done.err
     return place / "ws"
 
@@ -23,7 +23,9 @@ def pixels(data):
 
 
 def test_statistics_equal_the_source_and_the_sheet_is_reproducible(workspace, tmp_path):
-    found = backbeam("inspect", "--workspace", workspace, "--to", tmp_path / "sheets", "--per-class", 4, "--json").json
+    found = run_in_process(
+        "inspect", "--workspace", workspace, "--to", tmp_path / "sheets", "--per-class", 4, "--json"
+    ).json
     images = Digits().split(0, 60)[0]
     train = found["splits"]["train"]
     assert (train["num_examples"], train["pixel_mean"]) == (60, pytest.approx(images.mean()))
@@ -33,15 +35,15 @@ def test_statistics_equal_the_source_and_the_sheet_is_reproducible(workspace, tm
     assert found["validation"]["passed"]
     assert found["sheet"] == str(tmp_path / "sheets" / "classes.png")
     first = (tmp_path / "sheets" / "classes.png").read_bytes()
-    backbeam("inspect", "--workspace", workspace, "--to", tmp_path / "sheets", "--per-class", 4)
+    run_in_process("inspect", "--workspace", workspace, "--to", tmp_path / "sheets", "--per-class", 4)
     assert (tmp_path / "sheets" / "classes.png").read_bytes() == first
-    text = backbeam("inspect", "--workspace", workspace, "--split", "test").out
+    text = run_in_process("inspect", "--workspace", workspace, "--split", "test").out
     assert "test_in_train" in text
     assert str(workspace / "inspect") in text
 
 
 def test_named_examples_have_the_images_of_the_source(workspace, tmp_path):
-    done = backbeam("inspect", "--workspace", workspace, "--to", tmp_path, "--examples", "train:42,7", "--json")
+    done = run_in_process("inspect", "--workspace", workspace, "--to", tmp_path, "--examples", "train:42,7", "--json")
     assert done.json["examples"] == [
         {"split": "train", "index": 42, "label": 0},
         {"split": "train", "index": 7, "label": 1},
@@ -63,7 +65,7 @@ def test_named_examples_have_the_images_of_the_source(workspace, tmp_path):
     ],
 )
 def test_invalid_options_are_rejected(arguments, message, workspace, tmp_path):
-    done = backbeam("inspect", "--workspace", workspace, "--to", tmp_path / "sheets", *arguments)
+    done = run_in_process("inspect", "--workspace", workspace, "--to", tmp_path / "sheets", *arguments)
     assert done.code == 2
     assert message in " ".join(done.err.split())
     assert not (tmp_path / "sheets").exists()

@@ -1,11 +1,8 @@
 """The selection of the examples that a page shows."""
 
 import numpy as np
-import pyarrow as pa
 
-from pipeline.evaluate import table_reader
-from pipeline.report.example_selection import MAX_MIXED, StoredPredictions, read_predictions, select_mixed
-from pipeline.storage.tables import SCHEMAS
+from pipeline.report.example_selection import MAX_MIXED, StoredPredictions, select_mixed
 
 
 def predictions_of(labels, predicted, confidence=0.5):
@@ -26,18 +23,3 @@ def test_a_limited_mix_has_examples_of_as_many_classes_as_possible():
     few = select_mixed(predictions_of([0, 0, 1, 1], [0, 0, 1, 1]), 2**17)
     assert few.tolist() == [0, 2]
     assert len(select_mixed(predictions_of([0, 1], [0, 1]), 2**30)) == 1
-
-
-def test_predictions_of_several_files_are_sorted_by_their_order_in_the_source(monkeypatch):
-    names = ("split", "index", "label", "predicted", "confidence", "probabilities")
-    schema = pa.schema([SCHEMAS["predictions"].field(name) for name in names])
-    rows = [
-        ("test", 2, 1, 0, 0.75, [0.75, 0.25]),
-        ("train", 0, 0, 0, 1.0, [1.0, 0.0]),
-        ("test", 1, 1, 1, 0.5, [0, 0.5]),
-    ]
-    shards = [pa.Table.from_pylist([dict(zip(names, row, strict=True))], schema) for row in rows]
-    monkeypatch.setattr(table_reader, "read_rows", lambda *arguments: pa.concat_tables(shards))
-    found = read_predictions(None, "a-run", "test")
-    assert found.split == "test"
-    assert [column.tolist() for column in found[1:]] == [[1, 2], [1, 1], [1, 0], [0.5, 0.75], [[0, 0.5], [0.75, 0.25]]]

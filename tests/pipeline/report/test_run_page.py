@@ -19,9 +19,8 @@ from pipeline.evaluate.table_reader import read_rows
 from pipeline.report.backprop_inspector import read_layers
 from pipeline.sources.catalog import EMBEDDED
 from pipeline.train.run_lookup import find_model
-from tests.helpers import Digits, backbeam
+from tests.helpers import Digits, run_in_process
 from tests.pages import HOSTILE, read_page
-from tests.pictures import write_rows
 
 SECTIONS = (
     *("learning", "confusion", "classes", "calibration", "mistakes", "weights", "inspector", "slices", "data"),
@@ -31,7 +30,7 @@ MATHML = "http://www.w3.org/1998/Math/MathML"  # a namespace, which is not fetch
 
 
 def report(workspace, *arguments):
-    done = backbeam("report", "--workspace", workspace, "--json", *arguments)
+    done = run_in_process("report", "--workspace", workspace, "--json", *arguments)
     assert done.code == 0, done.err
     return done.json, read_page(done.json["path"])
 
@@ -52,17 +51,9 @@ def page(written):
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory):
-    """The pages of a run and of two runs with low accuracy; names of classes, source and workspace contain markup."""
-    folder = tmp_path_factory.mktemp("hostile")
-    source = folder / "<script>alert(6)<" / 'a "><img src=x onerror=alert(7)>'
-    write_rows(source, Digits(num_test=1200, num_classes=5), names=list(HOSTILE))
-    workspace = folder / '<img src=x onerror="alert(8)">'
-    done = backbeam(
-        "run", "--workspace", workspace, "--dataset", source, "--num-steps", "3", "--seeds", "1-2", "--json"
-    )
-    assert done.code == 0, done.err
-    runs = [run["run_id"] for run in done.json["runs"]]
+def hostile(hostile_runs):
+    """The pages of a run and of two runs."""
+    workspace, runs = hostile_runs
     return report(workspace, runs[1]), report(workspace, *runs)
 
 
@@ -219,7 +210,7 @@ def test_markup_in_names_is_escaped(hostile):
 def test_a_large_network_has_no_inspector_and_many_classes_no_matrix(tmp_path):
     source = Digits(num_train=62, num_test=62, num_classes=31).write(tmp_path / "digits")
     layers = ["--layers", "20,1300,1200,31", "--num-steps", "1"]
-    done = backbeam("run", "--workspace", tmp_path / "ws", "--dataset", source, *layers)
+    done = run_in_process("run", "--workspace", tmp_path / "ws", "--dataset", source, *layers)
     assert done.code == 0, done.err
     written, page = report(tmp_path / "ws")
     assert "The network has 1,625,731 parameters" in page.by_id("inspector")["text"]
@@ -241,13 +232,15 @@ def command_of(page):
 def test_the_command_reproduces_a_run_on_user_data(tmp_path, monkeypatch):
     source = Digits(height=7).write(tmp_path / "a" / "digits")
     options = ["--num-shards", "3", "--shuffle-seed", "9", "--num-classes", "4", "--recipe", "modern", "--seed", "3"]
-    done = backbeam("run", "--workspace", tmp_path / "ws", "--dataset", source, "--json", "--num-steps", "5", *options)
+    done = run_in_process(
+        "run", "--workspace", tmp_path / "ws", "--dataset", source, "--json", "--num-steps", "5", *options
+    )
     assert done.code == 0, done.err
     _, page = report(tmp_path / "ws")
     command, settings = command_of(page)
     monkeypatch.chdir(tmp_path)
     Path("run.toml").write_text(settings)
-    again = backbeam(*command[1:], "--workspace", tmp_path / "other", "--json")
+    again = run_in_process(*command[1:], "--workspace", tmp_path / "other", "--json")
     assert again.code == 0, again.err
     assert again.json["run_id"] == done.json["run_id"]
 
@@ -256,7 +249,7 @@ def test_the_command_reproduces_a_run_on_user_data(tmp_path, monkeypatch):
 def test_the_page_of_a_joined_data_set_without_mistakes(tmp_path):
     folders = [Digits(num_train=150, seed=seed).write(tmp_path / f"part{seed}") for seed in (1, 2)]
     named = [word for folder in folders for word in ("--dataset", folder)]
-    done = backbeam("run", "--workspace", tmp_path / "ws", "--num-steps", "800", *named)
+    done = run_in_process("run", "--workspace", tmp_path / "ws", "--num-steps", "800", *named)
     assert done.code == 0, done.err
     written, page = report(tmp_path / "ws")
     assert command_of(page)[0][2:6] == list(map(str, named))

@@ -15,7 +15,7 @@ from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.checkpoints import Snapshot, find_newest_checkpoint, resume_from, write_checkpoint
 from pipeline.train.monitor import TrainingDiverged, TrainingMonitor, TrainingStopped, keep_resumable_on_failure
 
-CONFIG = override(fit_to_data(RECIPES["modern"].config, 20, 3, 60), num_steps=1000)
+CONFIG = override(fit_to_data(RECIPES["modern"].config, 20, 3, 60), layers=(20, 8, 3), num_steps=1000)
 
 
 def make_monitor(folder, policy, stop=None):

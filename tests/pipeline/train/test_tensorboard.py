@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers import Digits, backbeam
+from tests.helpers import Digits, run_in_process
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +13,7 @@ def logged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("board")
     digits = Digits(num_train=60, num_test=40).write(folder / "digits")
     arguments = ["--workspace", folder / "ws", "--dataset", digits, "--num-steps", 3, "--tensorboard", "--json"]
-    done = backbeam("run", *arguments)
+    done = run_in_process("run", *arguments)
     assert done.code == 0, done.err
     events = EventAccumulator(str(next((folder / "ws" / "runs").glob("*/tensorboard"))), size_guidance={"tensors": 0})
     return events.Reload(), done.json
