@@ -36,6 +36,7 @@ class JobConfig:
     tensorboard: bool
     checkpoints: CheckpointPolicy
     slicings: "Slicings"
+    names: Sequence[str] = ()  # a name for each training configuration, or none
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,6 @@ def run_job(context: StageContext, config: JobConfig, log: StageLog) -> JobResul
     dataset = preprocess_stage(context, config.dataset, log)
     validation = validate_stage(context, dataset, config.checks, baseline, log)
     check_table_sizes(dataset.manifest)  # before training, which may take hours
-    runs = train_stage(context, dataset, config.training, config.tensorboard, config.checkpoints, log)
+    runs = train_stage(context, dataset, config.training, config.tensorboard, config.checkpoints, log, config.names)
     evaluations = evaluate_stage(context, dataset, runs, config.slicings, log)
     return JobResult(dataset, validation, runs, evaluations)

@@ -32,6 +32,7 @@ def build_runs_output(workspace: Place, runs: Sequence[RunRecord], by_seed: bool
 def _build_run_json(workspace: Place, run: RunRecord, log: StageLog) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
+        "name": run.name,
         "dataset_id": run.dataset_id,
         "recipe": run.config.recipe,
         "step": run.config.step,
@@ -66,6 +67,7 @@ def build_evaluation_output(
         format_times(log),
         "",
         *_format_folders(workspace, run.dataset_id, "model   ", f"runs/{run.run_id}"),
+        *([f"name    {run.name}"] if run.name else []),
     ]
     return _build_evaluation_json(workspace, run, evaluation, log), parts
 
@@ -174,7 +176,7 @@ def describe_training(config: TrainingConfig) -> str:
 def suggest_next_steps(arguments: list[str], workspace: Place, run: RunRecord) -> list[str]:
     """Return commands to try after `backbeam run` with these arguments: variations of it, and commands on its run."""
     command = "backbeam" if shutil.which("backbeam") else sys.argv[0]
-    same = [command, *_remove_options(arguments, ("--step", "--seed", "--seeds"))]
+    same = [command, *_remove_options(arguments, ("--step", "--seed", "--seeds", "--name"))]
     is_default = workspace == DEFAULT_WORKSPACE and "BACKBEAM_WORKSPACE" not in os.environ
     place = [] if is_default else ["--workspace", str(workspace)]
     seed = run.config.seed

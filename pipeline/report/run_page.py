@@ -21,6 +21,7 @@ from pipeline.report.thumbnails import diverging_tile, grey_tile
 from pipeline.train.mistakes import worst_mistakes
 from pipeline.train.run_lookup import load_dataset_of
 from pipeline.train.run_record import RunRecord
+from pipeline.train.run_settings import changed_from_recipe, format_settings
 
 SPLIT = "test"
 MAX_MATRIX_CLASSES = 30  # a larger confusion matrix cannot be read: the most frequent mistakes are listed instead
@@ -74,6 +75,7 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     settings = run.config.model_dump(mode="json", exclude_none=True).items()
     return {
         "run": run,
+        "changed": format_settings(changed_from_recipe(run.config, manifest.splits["train"].num_examples)),
         "manifest": manifest,
         "class_names": names,
         "test": next(row for row in results if row["split"] == SPLIT),
