@@ -9,6 +9,7 @@ from pipeline.cli.output import CommandOutput, OutputPart, Sheet
 from pipeline.cli.run_output import describe_run, format_accuracies, format_accuracy, format_agreement
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, RunComparison, RunList, RunSummary
 from pipeline.evaluate.evaluation_record import EvaluationRecord
+from pipeline.evaluate.learning_evidence import find_learning_problems
 from pipeline.evaluate.significance import PairedComparison
 from pipeline.progress import format_percent
 from pipeline.report.report import Report
@@ -108,10 +109,15 @@ def build_run_details_output(details: EvaluatedRun) -> CommandOutput:
         for name, (own, recipe) in compare_with_recipe(run.config).items()
         if own is not None
     ]
-    changed = {"name": run.name, "changed_settings": details.changed}
-    return run.model_dump(mode="json") | changed | {"evaluation": results, "classes": classes}, [
+    problems = find_learning_problems(details.workspace, run, details.evaluation)
+    more = {
+        "name": run.name,
+        "changed_settings": details.changed,
+        "learning_problems": [problem._asdict() for problem in problems],
+    }
+    return run.model_dump(mode="json") | more | {"evaluation": results, "classes": classes}, [
         describe_identity(details),
-        *format_accuracies(details.evaluation),
+        *format_accuracies(details.evaluation, problems),
         describe_run(run),
         *format_agreement(run),
         "",

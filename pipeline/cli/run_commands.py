@@ -179,6 +179,7 @@ def evaluate(
 ) -> None:
     """Evaluate a run that `train` made on every split of its data set."""
     from pipeline.cli.run_output import build_evaluation_output
+    from pipeline.evaluate.learning_evidence import find_learning_problems
     from pipeline.evaluate.stage import evaluate_stage
     from pipeline.registry.history import resolve_run
     from pipeline.train.run_lookup import find_run
@@ -190,7 +191,8 @@ def evaluate(
     with process.lock(command_setup.existing_workspace(workspace)):
         trained, data = find_run(workspace, resolve_run(workspace, run))
         [evaluation] = evaluate_stage(stage_context, data, [trained], slicings, log)
-    process.print_result(*build_evaluation_output(workspace, data.manifest, trained, evaluation, log))
+    problems = find_learning_problems(workspace, trained, evaluation)
+    process.print_result(*build_evaluation_output(workspace, data.manifest, trained, evaluation, problems, log))
 
 
 COMMANDS = (run, preprocess, validate, train, evaluate)

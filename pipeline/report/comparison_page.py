@@ -35,4 +35,10 @@ def _compare(first: EvaluatedRun, other: EvaluatedRun) -> dict[str, Any]:
     against_first = None if other is first else compare_outcomes(first, other)
     reproduction = describe_reproduction(other)
     changed = format_settings(other.changed)
-    return {"run": other.run, "changed": changed, "test": test, "against_first": against_first, "reproduction": reproduction}
+    return {
+        "run": other.run,
+        "changed": changed,
+        "test": test,
+        "against_first": against_first,
+        "reproduction": reproduction,
+    }

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
+from pipeline.evaluate.hidden_units import Layers, read_layers
+from pipeline.evaluate.learning_evidence import find_learning_problems
 from pipeline.evaluate.metrics import wilson
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import Manifest
-from pipeline.report.backprop_inspector import Layers, build_inspector, read_layers
+from pipeline.report.backprop_inspector import build_inspector
 from pipeline.report.curves import agreement_curve, calibration_chart, learning_charts
 from pipeline.report.dataset_inspection import class_title, statistics
 from pipeline.report.example_selection import ShownExample, read_examples, read_predictions, select_mixed
@@ -77,6 +79,7 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
         "run": run,
         "changed": format_settings(changed_from_recipe(run.config, manifest.splits["train"].num_examples)),
         "manifest": manifest,
+        "problems": find_learning_problems(evaluated.workspace, run, evaluated.evaluation),
         "class_names": names,
         "test": next(row for row in results if row["split"] == SPLIT),
         "others": [row for row in results if row["split"] != SPLIT],
