@@ -40,7 +40,7 @@ def compute_hidden_values(layers: Layers, activation: str, images: Bytes) -> lis
     found: list[Floats] = []
     passed_on = images.astype(np.float32) / np.float32(255)
     for weights, biases in layers[:-1]:
-        passed_on = value(passed_on @ weights.T + biases)
+        passed_on = value(np.asarray(passed_on @ weights.T + biases, np.float32))
         found.append(passed_on)
     return found
 

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from model.examples import Integers
-from model.recipes import RECIPES, TrainingConfig
+from model.recipes import TrainingConfig
 from pipeline.evaluate.metrics import wilson
+from pipeline.train.run_settings import format_rates, recipe_of, suggest_lower_rate
 
 LITTLE = 0.5  # of the examples that the most frequent class leaves: the published recipes get nine in ten of MNIST's
 RISE = 1.2  # of the loss over its lowest: reports are means of 1,000 steps, which differ by a few percent by chance
@@ -63,30 +64,13 @@ def has_learned_little(confusion: Integers) -> bool:
 
 def find_problems(evidence: LearningEvidence) -> list[LearningProblem]:
     """Return what a run did not learn, and why if it learned little; nothing for one that learned well."""
-    missing = list(_find_never_answered(evidence))
     if not has_learned_little(evidence.confusion):
-        return missing
+        return list(_find_never_answered(evidence))
     reasons = [*_find_loss_problem(evidence), *_find_unit_problems(evidence)]
-    return [*missing, *_find_majority(evidence, has_reasons=bool(reasons)), *reasons]
-
-
-def suggest_lower_rate(config: TrainingConfig) -> str:
-    """Return the options for the recipe's rates if they are lower than the run's, else for a tenth of the run's."""
-    recipe = _recipe_of(config)
-    if recipe.weights_rate < config.weights_rate or recipe.biases_rate < config.biases_rate:
-        return _format_rates(recipe.weights_rate, recipe.biases_rate)
-    return _format_rates(config.weights_rate / 10, config.biases_rate / 10)
-
-
-def _recipe_of(config: TrainingConfig) -> TrainingConfig:
-    """Return the recipe's own configuration; the given one if this version lacks the recipe."""
-    return RECIPES[config.recipe].config if config.recipe in RECIPES else config
-
-
-def _format_rates(weights: float, biases: float) -> str:
-    if weights == biases:
-        return f"--learning-rate {weights:g}"
-    return f"--weights-rate {weights:g} --biases-rate {biases:g}"
+    symptoms = [*_find_never_answered(evidence), *_find_majority(evidence)]
+    if reasons:  # their advice is the better one
+        symptoms = [symptom._replace(advice="") for symptom in symptoms]
+    return [*symptoms, *reasons]
 
 
 def _find_never_answered(evidence: LearningEvidence) -> Iterator[LearningProblem]:
@@ -113,7 +97,7 @@ def _advise_start(config: TrainingConfig) -> str:
     return " or smaller starting weights (--start scaled)" if config.start in ("normal", "truncated-normal") else ""
 
 
-def _find_majority(evidence: LearningEvidence, has_reasons: bool) -> Iterator[LearningProblem]:
+def _find_majority(evidence: LearningEvidence) -> Iterator[LearningProblem]:
     """Yield a problem if the 95 % interval of the accuracy holds the share of the most frequent class, or is below."""
     num_examples = int(evidence.confusion.sum())
     counts = evidence.confusion.sum(axis=1)
@@ -125,7 +109,7 @@ def _find_majority(evidence: LearningEvidence, has_reasons: bool) -> Iterator[Le
             "no-better-than-one-class",
             f"no better than always answering {evidence.class_names[label]}, which is the class of {counts[label]:,} "
             f"of {num_examples:,} test examples",
-            "" if has_reasons else "try another recipe (`backbeam recipes` lists them)",
+            "try another recipe (`backbeam recipes` lists them)",
         )
 
 
@@ -147,14 +131,14 @@ def blind_loss(config: TrainingConfig, train_counts: Integers) -> float:
 def _find_loss_problem(evidence: LearningEvidence) -> Iterator[LearningProblem]:
     """Yield at most one problem of the learning rate or of the length of training."""
     config = evidence.config
-    recipe = _recipe_of(config)
+    recipe = recipe_of(config)
     recipe_steps = recipe.num_steps or round((recipe.num_epochs or 0) * evidence.train_counts.sum() / recipe.batch_size)
     is_stuck = evidence.final_loss >= STUCK * blind_loss(config, evidence.train_counts)
     rate = config.weights_rate / recipe.weights_rate
     if evidence.losses and evidence.losses[-1] > RISE * min(evidence.losses):
         yield _describe_rise(evidence)
     elif is_stuck and rate <= SLOW_RATE:
-        rates = _format_rates(recipe.weights_rate, recipe.biases_rate)
+        rates = format_rates(recipe.weights_rate, recipe.biases_rate)
         finding = f"the learning rate, {config.weights_rate:g}, is far below the recipe's, {recipe.weights_rate:g}"
         yield LearningProblem("rate-too-low", finding, f"try {rates}")
     elif is_stuck and rate >= HIGH_RATE:
@@ -187,8 +171,8 @@ def _describe_high_rate(evidence: LearningEvidence) -> LearningProblem:
     blind = blind_loss(evidence.config, evidence.train_counts)
     return LearningProblem(
         "rate-too-high",
-        f"the loss of the train examples is {evidence.final_loss:.4g} after training, and the same outputs for every "
-        f"example would have {blind:.4g}",
+        f"the loss of the train examples is {evidence.final_loss:.4g} after training, and {blind:.4g} is that of a "
+        "network with the same outputs for every example",
         f"the learning rate may be too high: try {suggest_lower_rate(evidence.config)}",
     )
 

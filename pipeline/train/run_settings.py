@@ -16,7 +16,7 @@ def changed_from_recipe(config: TrainingConfig, num_train_examples: int | None) 
 
     What the data set decides is no difference: inputs, outputs, and the steps of the recipe's epochs. The number of
     examples of the train split is None if it is unknown; then the steps of a recipe with epochs count as a difference.
-    Returns nothing if this version lacks the recipe.
+    Nothing differs if this version lacks the recipe.
     """
     if config.recipe not in RECIPES:
         return {}
@@ -37,7 +37,7 @@ def changed_from_recipe(config: TrainingConfig, num_train_examples: int | None) 
 def compare_with_recipe(config: TrainingConfig) -> dict[str, tuple[Any, Any]]:
     """Return every setting as (value, value in its recipe); the values are equal if this version lacks the recipe."""
     own = config.model_dump(mode="json")
-    recipe = RECIPES[config.recipe].config.model_dump(mode="json") if config.recipe in RECIPES else own
+    recipe = recipe_of(config).model_dump(mode="json")
     return {name: (value, recipe.get(name)) for name, value in own.items()}
 
 
@@ -61,3 +61,23 @@ def format_setting(value: Any) -> str:
     if isinstance(value, dict):
         return str(value["run_id"])
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def suggest_lower_rate(config: TrainingConfig) -> str:
+    """Return the options for the recipe's rates if they are lower than the run's, else for a tenth of the run's."""
+    recipe = recipe_of(config)
+    if recipe.weights_rate < config.weights_rate or recipe.biases_rate < config.biases_rate:
+        return format_rates(recipe.weights_rate, recipe.biases_rate)
+    return format_rates(config.weights_rate / 10, config.biases_rate / 10)
+
+
+def recipe_of(config: TrainingConfig) -> TrainingConfig:
+    """Return the recipe's own configuration; the given one if this version lacks the recipe."""
+    return RECIPES[config.recipe].config if config.recipe in RECIPES else config
+
+
+def format_rates(weights: float, biases: float) -> str:
+    """Return the options that set the learning rates of the weights and of the biases."""
+    if weights == biases:
+        return f"--learning-rate {weights:g}"
+    return f"--weights-rate {weights:g} --biases-rate {biases:g}"
