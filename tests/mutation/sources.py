@@ -33,6 +33,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "pipeline/sources/idx_format.py": (),
     "pipeline/evaluate/calibration.py": ("tests/pipeline/evaluate/test_slices.py",),
     "pipeline/evaluate/significance.py": (),
+    "pipeline/evaluate/learning_problems.py": (),
+    "pipeline/train/run_settings.py": ("tests/pipeline/evaluate/test_learning_problems.py",),
     "pipeline/evaluate/metrics.py": ("tests/pipeline/evaluate/test_slices.py",),
     "pipeline/evaluate/slices.py": ("tests/pipeline/evaluate/test_slice_config.py",),
     "pipeline/evaluate/table_sizes.py": (),
