@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from model.recipes import TrainingConfig
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.evaluation_record import EvaluationRecord
+from pipeline.evaluate.learning_evidence import find_learning_problems
+from pipeline.evaluate.learning_problems import LearningProblem
 from pipeline.evaluate.stage import check_table_sizes, evaluate_stage
 from pipeline.preprocess.dataset import Dataset, find_baseline
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
@@ -35,16 +37,18 @@ class JobConfig:
     tensorboard: bool
     checkpoints: CheckpointPolicy
     slicings: "Slicings"
+    names: Sequence[str] = ()  # a name for each training configuration, or none
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """The results of a job: a data set, its validation, and a run and an evaluation for each training configuration."""
+    """The results of a job: a data set, its validation, and a run, an evaluation and problems for each training."""
 
     dataset: Dataset
     validation: ValidationRecord
     runs: list[RunRecord]
     evaluations: list[EvaluationRecord]
+    problems: list[list[LearningProblem]]  # why a run learned little; none of a run that learned well
 
 
 def run_job(context: StageContext, config: JobConfig, log: StageLog) -> JobResult:
@@ -61,6 +65,8 @@ def run_job(context: StageContext, config: JobConfig, log: StageLog) -> JobResul
     dataset = preprocess_stage(context, config.dataset, log)
     validation = validate_stage(context, dataset, config.checks, baseline, log)
     check_table_sizes(dataset.manifest)  # before training, which may take hours
-    runs = train_stage(context, dataset, config.training, config.tensorboard, config.checkpoints, log)
+    runs = train_stage(context, dataset, config.training, config.tensorboard, config.checkpoints, log, config.names)
     evaluations = evaluate_stage(context, dataset, runs, config.slicings, log)
-    return JobResult(dataset, validation, runs, evaluations)
+    pairs = zip(runs, evaluations, strict=True)
+    problems = [find_learning_problems(context.workspace, run, evaluation) for run, evaluation in pairs]
+    return JobResult(dataset, validation, runs, evaluations, problems)

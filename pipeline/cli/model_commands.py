@@ -21,9 +21,7 @@ def predict(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE", help="PNG or JPEG pictures, and IDX images files, gzipped or not.")
     ],
-    run: Annotated[
-        str | None, typer.Option(help="A run's id or its beginning, or champion; by default the only one.")
-    ] = None,
+    run: Annotated[str | None, typer.Option(help=f"{options.RUN_HELP}; by default the only one.")] = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:

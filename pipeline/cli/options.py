@@ -59,9 +59,8 @@ Workspace = Annotated[
         help="Where everything goes: datasets/, runs/ and reports/; a folder, or s3://, gs:// or az://BUCKET/NAME.",
     ),
 ]
-RunArgument = Annotated[
-    str | None, typer.Argument(help="A run's id or its beginning, or champion; by default the only one.")
-]
+RUN_HELP = "A run's name, its id or the beginning of its id, or latest, best or champion"
+RunArgument = Annotated[str | None, typer.Argument(help=f"{RUN_HELP}; by default the only one.")]
 RecipeName = Annotated[
     str | None, typer.Option("--recipe", help="A name that `backbeam recipes` lists; by default article-manual.")
 ]
@@ -81,6 +80,15 @@ Seed = Annotated[
 Seeds = Annotated[
     str | None,
     typer.Option("--seeds", help="Several seeds, such as 1-5 or 1,3,10-12: a run for each, trained side by side."),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="A name for the run, which RUN may be then; it does not change the run's id. A complete run is renamed. "
+        "With --seeds, each run's name ends in its seed: NAME-1, NAME-2, ...",
+    ),
 ]
 Slices = Annotated[
     list[str] | None,

@@ -15,11 +15,11 @@ def runs(
     context: typer.Context, workspace: options.Workspace = options.DEFAULT_WORKSPACE, as_json: options.AsJson = False
 ) -> None:
     """List the runs of a workspace, the newest first, and how good they are."""
-    from pipeline.cli.overview_output import build_run_list_output
+    from pipeline.cli.overview_output import build_run_list_output, terminal_columns
     from pipeline.evaluate.evaluated_runs import list_runs
 
     listing = list_runs(open_workspace(context, workspace))
-    print_result(as_json, *build_run_list_output(listing))
+    print_result(as_json, *build_run_list_output(listing, terminal_columns()))
     if listing.problems:
         raise listing.problems[0]
 
@@ -42,7 +42,7 @@ def show(
 
 def compare(
     context: typer.Context,
-    first: Annotated[str, typer.Argument(metavar="A", help="A run's id or its beginning, or champion.")],
+    first: Annotated[str, typer.Argument(metavar="A", help=f"{options.RUN_HELP}.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
@@ -61,9 +61,7 @@ def report(
     context: typer.Context,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="RUN", help="A run's id or its beginning, or champion; by default the evaluated run trained last."
-        ),
+        typer.Argument(metavar="RUN", help=f"{options.RUN_HELP}; by default the evaluated run trained last."),
     ] = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     to: Annotated[

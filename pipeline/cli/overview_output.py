@@ -1,48 +1,102 @@
 """The text and JSON that `backbeam runs`, `show`, `compare` and `report` print."""
 
-from typing import Any
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from pipeline.cli.output import CommandOutput, OutputPart, Sheet
 from pipeline.cli.run_output import describe_run, format_accuracies, format_accuracy, format_agreement
-from pipeline.evaluate.evaluated_runs import EvaluatedRun, RunComparison, RunList, RunSummary, changed_settings
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, RunComparison, RunList, RunSummary
 from pipeline.evaluate.evaluation_record import EvaluationRecord
+from pipeline.evaluate.learning_evidence import find_learning_problems
 from pipeline.evaluate.significance import PairedComparison
 from pipeline.progress import format_percent
 from pipeline.report.report import Report
 from pipeline.storage.schemas import ORIGIN
 from pipeline.train.run_record import RunRecord
+from pipeline.train.run_settings import compare_with_recipe, format_settings
+
+_HEADINGS = {
+    "run": "run",
+    "accuracy": "#accuracy",
+    "interval": "95 % interval",
+    "finished": "finished (UTC)",
+    "changed": "differs from the recipe",
+}
+_UNEVALUATED = "not evaluated"
+_GAP = 3  # columns of a terminal between two cells of a table
+_EDGES = 2  # columns outside of its cells
+_LEAST_SETTINGS = 20  # characters: of fewer, hardly a setting is left
+
+RunRow: TypeAlias = dict[str, str]  # cells by the names in _HEADINGS
 
 
-def build_run_list_output(listing: RunList) -> CommandOutput:
-    """Return a table of runs for each data set, the newest first."""
+def terminal_columns() -> int | None:
+    """Return the width of the terminal that standard output is; None if it is none, where lines may have any length."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def build_run_list_output(listing: RunList, num_columns: int | None) -> CommandOutput:
+    """Return a table of runs for each data set, the newest first, that fits num_columns, as `fit_run_sheet`."""
     result = {
         "runs": [_build_run_json(*summary) for summary in listing.runs],
         "problems": list(map(str, listing.problems)),
     }
-    by_dataset: dict[str, list[tuple[str, ...]]] = {}
+    by_dataset: dict[str, list[RunRow]] = {}
     for summary in listing.runs:
         by_dataset.setdefault(summary.run.dataset_id, []).append(_build_run_row(summary))
-    headings = ("run", "#accuracy", "95 % interval", "finished (UTC)")
-    sheets = [Sheet(headings, rows, f"test examples of {dataset}") for dataset, rows in by_dataset.items()]
+    sheets = [fit_run_sheet(rows, f"test examples of {name}", num_columns) for name, rows in by_dataset.items()]
     return result, [*sheets] or ["no runs yet: backbeam run"]
 
 
-def _build_run_json(run: RunRecord, evaluation: EvaluationRecord | None) -> dict[str, Any]:
+def fit_run_sheet(rows: Sequence[RunRow], title: str, num_columns: int | None) -> Sheet:
+    """Return a table with one line for each run, on a terminal of num_columns or, if it is None, of any width.
+
+    What does not fit is left out, as little as suffices: the interval, the end of the settings, the time, all settings.
+    """
+    has_changes = any(row["changed"] for row in rows)
+    headings = {key: heading for key, heading in _HEADINGS.items() if key != "changed" or has_changes}
+    widths = {key: max(len(heading), *(len(row[key]) for row in rows)) for key, heading in headings.items()}
+    for left_out in ((), ("interval",), ("interval", "finished"), ("interval", "finished", "changed")):
+        kept = [key for key in headings if key not in left_out]
+        missing = sum(widths[key] + _GAP for key in kept) - _GAP + _EDGES - (num_columns or sys.maxsize)
+        room = widths.get("changed", 0) - max(0, missing)  # for settings
+        if missing <= 0 or (left_out and "changed" in kept and room >= _LEAST_SETTINGS):
+            break
+    cut = {"changed": "settings"} if room < len(_HEADINGS["changed"]) else {}
+    cells = [[shorten(row[key], room) if key == "changed" else row[key] for key in kept] for row in rows]
+    return Sheet([cut.get(key, headings[key]) for key in kept], cells, title)
+
+
+def shorten(text: str, most: int) -> str:
+    """Return a text of at most that many characters; one that is cut ends in three dots."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _build_run_json(run: RunRecord, evaluation: EvaluationRecord | None, changed: dict[str, Any]) -> dict[str, Any]:
     results = {result.split: result.model_dump(mode="json") for result in evaluation.results} if evaluation else None
     return {
         "run_id": run.run_id,
+        "name": run.name,
         "dataset_id": run.dataset_id,
         "finished": run.finished,
         "config": run.config.model_dump(mode="json"),
+        "changed_settings": changed,
         "evaluation": results,
     }
 
 
-def _build_run_row(summary: RunSummary) -> tuple[str, ...]:
+def _build_run_row(summary: RunSummary) -> RunRow:
     run = summary.run
-    evaluation = summary.evaluation
-    figures = format_accuracy(evaluation.test_result()) if evaluation else ("not evaluated", "")
-    return run.run_id, *figures, format_minute(run.finished)
+    accuracy, interval = format_accuracy(summary.evaluation.test_result()) if summary.evaluation else (_UNEVALUATED, "")
+    return {
+        "run": run.name or run.run_id,
+        "accuracy": accuracy,
+        "interval": interval,
+        "finished": format_minute(run.finished),
+        "changed": format_settings(summary.changed),
+    }
 
 
 def build_run_details_output(details: EvaluatedRun) -> CommandOutput:
@@ -52,12 +106,18 @@ def build_run_details_output(details: EvaluatedRun) -> CommandOutput:
     results = details.evaluation.model_dump(mode="json")["results"]
     settings = [
         (name, _format_setting(own), "" if own == recipe else _format_setting(recipe))
-        for name, (own, recipe) in changed_settings(run.config).items()
+        for name, (own, recipe) in compare_with_recipe(run.config).items()
         if own is not None
     ]
-    return run.model_dump(mode="json") | {"evaluation": results, "classes": classes}, [
-        run.run_id,
-        *format_accuracies(details.evaluation),
+    problems = find_learning_problems(details.workspace, run, details.evaluation)
+    more = {
+        "name": run.name,
+        "changed_settings": details.changed,
+        "learning_problems": [problem._asdict() for problem in problems],
+    }
+    return run.model_dump(mode="json") | more | {"evaluation": results, "classes": classes}, [
+        describe_identity(details),
+        *format_accuracies(details.evaluation, problems),
         describe_run(run),
         *format_agreement(run),
         "",
@@ -70,6 +130,14 @@ def build_run_details_output(details: EvaluatedRun) -> CommandOutput:
         f"data set     {run.dataset_id}, SHA-256 of its manifest {run.dataset_digest}",
         f"parameters   {run.parameters.num_bytes:,} bytes, SHA-256 {run.parameters.sha256}",
     ]
+
+
+def describe_identity(evaluated: EvaluatedRun) -> str:
+    """Return the id of a run, with its name and the settings that differ from its recipe."""
+    run = evaluated.run
+    name = f" ({run.name})" if run.name else ""
+    changed = format_settings(evaluated.changed)
+    return f"{run.run_id}{name}{': ' if changed else ''}{changed}"
 
 
 def _build_classes_sheet(details: EvaluatedRun) -> Sheet:
@@ -96,13 +164,13 @@ def build_comparison_output(comparison: RunComparison) -> CommandOutput:
     first = comparison.first
     second = comparison.second
     result = {
-        "first": _build_run_json(first.run, first.evaluation),
-        "second": _build_run_json(second.run, second.evaluation),
+        "first": _build_run_json(first.run, first.evaluation, first.changed),
+        "second": _build_run_json(second.run, second.evaluation, second.changed),
         "test": comparison.comparison._asdict(),
         "settings": comparison.settings,
     }
     rows = [(name, *map(_format_setting, pair)) for name, pair in comparison.settings.items()]
-    parts: list[OutputPart] = [f"A  {first.run.run_id}", f"B  {second.run.run_id}", ""]
+    parts: list[OutputPart] = [f"A  {describe_identity(first)}", f"B  {describe_identity(second)}", ""]
     parts += [_build_splits_sheet(comparison), *_format_test_result(comparison.comparison), ""]
     parts += [_build_recalls_sheet(comparison), ""]
     parts.append(Sheet(("setting", "A", "B"), rows, "settings that differ") if rows else "both have the same settings")

@@ -14,6 +14,7 @@ from pipeline.cli.options import DEFAULT_WORKSPACE
 from pipeline.cli.output import CommandOutput, OutputPart, Sheet
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
+from pipeline.evaluate.learning_problems import NEVER_ANSWERED, LearningProblem
 from pipeline.preprocess.manifest import Manifest
 from pipeline.progress import format_percent
 from pipeline.stages import JobResult
@@ -32,6 +33,7 @@ def build_runs_output(workspace: Place, runs: Sequence[RunRecord], by_seed: bool
 def _build_run_json(workspace: Place, run: RunRecord, log: StageLog) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
+        "name": run.name,
         "dataset_id": run.dataset_id,
         "recipe": run.config.recipe,
         "step": run.config.step,
@@ -55,26 +57,35 @@ def build_task_output(run_id: str, context: StageContext, log: StageLog) -> Comm
 
 
 def build_evaluation_output(
-    workspace: Place, manifest: Manifest, run: RunRecord, evaluation: EvaluationRecord, log: StageLog
+    workspace: Place,
+    manifest: Manifest,
+    run: RunRecord,
+    evaluation: EvaluationRecord,
+    problems: Sequence[LearningProblem],
+    log: StageLog,
 ) -> CommandOutput:
-    """Return the accuracies of a run, its training, the times of the stages and the folders."""
+    """Return the accuracies of a run, why it learned little, its training, the times of the stages and the folders."""
     parts = [
-        *format_accuracies(evaluation),
+        *format_accuracies(evaluation, problems),
         f"{manifest.name}, {describe_run(run)}",
         *format_agreement(run),
         "",
         format_times(log),
         "",
         *_format_folders(workspace, run.dataset_id, "model   ", f"runs/{run.run_id}"),
+        *([f"name    {run.name}"] if run.name else []),
     ]
-    return _build_evaluation_json(workspace, run, evaluation, log), parts
+    return _build_evaluation_json(workspace, run, evaluation, problems, log), parts
 
 
 def _build_evaluation_json(
-    workspace: Place, run: RunRecord, evaluation: EvaluationRecord, log: StageLog
+    workspace: Place, run: RunRecord, evaluation: EvaluationRecord, problems: Sequence[LearningProblem], log: StageLog
 ) -> dict[str, Any]:
     others = {"split", "loss", "ece", "brier", "first_1000_examples"}
-    return _build_run_json(workspace, run, log) | {"test": evaluation.test_result().model_dump(exclude=others)}
+    return _build_run_json(workspace, run, log) | {
+        "test": evaluation.test_result().model_dump(exclude=others),
+        "learning_problems": [problem._asdict() for problem in problems],
+    }
 
 
 def build_job_output(workspace: Place, job: JobResult, rows: list[dict[str, Any]], log: StageLog) -> CommandOutput:
@@ -82,7 +93,8 @@ def build_job_output(workspace: Place, job: JobResult, rows: list[dict[str, Any]
     if rows:
         result, parts = _build_seeds_output(workspace, job, rows, log)
     else:
-        result, parts = build_evaluation_output(workspace, job.dataset.manifest, job.runs[0], job.evaluations[0], log)
+        [of_run] = zip(job.runs, job.evaluations, job.problems, strict=True)
+        result, parts = build_evaluation_output(workspace, job.dataset.manifest, *of_run, log)
     result |= build_validation_json(workspace, job.validation)
     return result, [*parts, format_validation_line(workspace, job.validation)]
 
@@ -90,7 +102,10 @@ def build_job_output(workspace: Place, job: JobResult, rows: list[dict[str, Any]
 def _build_seeds_output(workspace: Place, job: JobResult, rows: list[dict[str, Any]], log: StageLog) -> CommandOutput:
     config = job.runs[0].config
     result = {
-        "runs": [_build_evaluation_json(workspace, *pair, log) for pair in zip(job.runs, job.evaluations, strict=True)],
+        "runs": [
+            _build_evaluation_json(workspace, *of_run, log)
+            for of_run in zip(job.runs, job.evaluations, job.problems, strict=True)
+        ],
         "seeds": {row["split"]: {name: value for name, value in row.items() if name != "split"} for row in rows},
         **build_log_json(log),
     }
@@ -105,6 +120,12 @@ def _build_seeds_output(workspace: Place, job: JobResult, rows: list[dict[str, A
         f"highest {format_percent(test['accuracy_highest'])} of the test examples are right; "
         f"median {test['first_1000_median']:g} of the first 1,000",
         *(f"seed {entry['seed']} never answers {entry['class_name']}" for entry in test["never_predicted"]),
+        *(
+            f"seed {run.config.seed}: {problem.describe()}"
+            for run, problems in zip(job.runs, job.problems, strict=True)
+            for problem in problems
+            if problem.kind != NEVER_ANSWERED
+        ),
         *(f"seed {run.config.seed}: {line}" for run in job.runs for line in format_agreement(run)),
         f"{job.dataset.manifest.name}, recipe {config.recipe}, {config.step} step: {describe_training(config)}",
         "",
@@ -123,8 +144,8 @@ def _format_folders(workspace: Place, dataset_id: str, heading: str, models: str
     ]
 
 
-def format_accuracies(evaluation: EvaluationRecord) -> list[OutputPart]:
-    """Return the test accuracy, the classes that are never predicted, and a table of all splits."""
+def format_accuracies(evaluation: EvaluationRecord, problems: Sequence[LearningProblem]) -> list[OutputPart]:
+    """Return the test accuracy, what the run did not learn and why, and a table of all splits."""
     test = evaluation.test_result()
     accuracy, interval = format_accuracy(test)
     parts: list[OutputPart] = [
@@ -132,8 +153,7 @@ def format_accuracies(evaluation: EvaluationRecord) -> list[OutputPart]:
     ]
     if test.num_examples > test.first_1000_examples:
         parts.append(f"{test.first_1000_correct:,} of the first {test.first_1000_examples:,} are right")
-    if test.never_predicted:
-        parts.append(f"never answered: {', '.join(test.never_predicted)}")
+    parts += [problem.describe() for problem in problems]
     rows = [
         (result.split, result.num_correct, result.num_examples, *format_accuracy(result), f"{result.loss:.4f}")
         for result in evaluation.results
@@ -174,7 +194,7 @@ def describe_training(config: TrainingConfig) -> str:
 def suggest_next_steps(arguments: list[str], workspace: Place, run: RunRecord) -> list[str]:
     """Return commands to try after `backbeam run` with these arguments: variations of it, and commands on its run."""
     command = "backbeam" if shutil.which("backbeam") else sys.argv[0]
-    same = [command, *_remove_options(arguments, ("--step", "--seed", "--seeds"))]
+    same = [command, *_remove_options(arguments, ("--step", "--seed", "--seeds", "--name"))]
     is_default = workspace == DEFAULT_WORKSPACE and "BACKBEAM_WORKSPACE" not in os.environ
     place = [] if is_default else ["--workspace", str(workspace)]
     seed = run.config.seed

@@ -1,18 +1,24 @@
 """Find, list and compare the evaluated runs of a workspace."""
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 from model.errors import BadUsage, CorruptArtefact
-from model.recipes import RECIPES, TrainingConfig
-from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation, load_evaluation
+from pipeline.evaluate.evaluation_record import (
+    EVALUATION_NAME,
+    EvaluationRecord,
+    SplitResult,
+    check_evaluation,
+    load_evaluation,
+)
 from pipeline.evaluate.significance import PairedComparison, compare_paired
 from pipeline.evaluate.table_reader import read_paired_outcomes, read_rows
+from pipeline.progress import format_percent
 from pipeline.storage.files import list_folders_with
 from pipeline.storage.places import Place
-from pipeline.train.run_lookup import find_run_folder
+from pipeline.train.run_lookup import changed_settings, count_train_examples, find_run_folder
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
+from pipeline.train.run_settings import changed_from_recipe, find_differences
 
 Row: TypeAlias = dict[str, Any]
 
@@ -29,6 +35,11 @@ class EvaluatedRun(NamedTuple):
         """The run's folder."""
         return self.workspace / "runs" / self.run.run_id
 
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The settings that differ from the run's recipe, as `run_settings.changed_from_recipe`."""
+        return changed_settings(self.workspace, self.run)
+
     def rows(self, table: str, split: str | None = None) -> list[Row]:
         """Read and verify the run's rows of a table, of all splits or of one; raises CorruptArtefact."""
         rows: list[Row] = read_rows(self.workspace, table, self.run.run_id).to_pylist()
@@ -36,10 +47,11 @@ class EvaluatedRun(NamedTuple):
 
 
 class RunSummary(NamedTuple):
-    """A run and, if it is evaluated, its evaluation."""
+    """A run, if it is evaluated its evaluation, and its settings that differ from the recipe."""
 
     run: RunRecord
     evaluation: EvaluationRecord | None
+    changed: dict[str, Any]  # as `run_settings.changed_from_recipe`
 
 
 class RunList(NamedTuple):
@@ -88,16 +100,57 @@ def list_runs(workspace: Place) -> RunList:
     """Load the records of all runs; the files that they name are not verified."""
     runs: list[RunSummary] = []
     problems: list[CorruptArtefact] = []
+    num_examples: dict[str, int | None] = {}  # of the train split, by the digest of the data set's manifest
     for path in (workspace / "runs").glob(f"*/{RUN_NAME}"):
         try:
             run = load_run(path.parent)
             evaluated = (path.parent / EVALUATION_NAME).exists()
-            runs.append(RunSummary(run, load_evaluation(workspace, run) if evaluated else None))
+            evaluation = load_evaluation(workspace, run) if evaluated else None
+            if run.dataset_digest not in num_examples:
+                num_examples[run.dataset_digest] = count_train_examples(workspace, run)
+            changed = changed_from_recipe(run.config, num_examples[run.dataset_digest])
+            runs.append(RunSummary(run, evaluation, changed))
         except CorruptArtefact as problem:
             problems.append(problem)
     runs.sort(key=lambda summary: summary.run.run_id)
     runs.sort(key=lambda summary: summary.run.finished, reverse=True)  # times in UTC and of one format
     return RunList(runs, problems)
+
+
+def find_latest_run(workspace: Place) -> RunRecord:
+    """Return the complete run that finished training last; raises BadUsage if there is none, and CorruptArtefact."""
+    return _list_readable(workspace)[0].run
+
+
+def find_best_run(workspace: Place) -> RunRecord:
+    """Return the evaluated run with the most correct answers to the test split.
+
+    Of equals it is the one with the lower loss, then the one trained last. Raises BadUsage if no run is evaluated, or
+    if evaluated runs are of several data sets, whose accuracies are not comparable; and CorruptArtefact.
+    """
+    evaluated = [(run, evaluation) for run, evaluation, _ in _list_readable(workspace) if evaluation]
+    if not evaluated:
+        raise BadUsage(f"no run in {workspace / 'runs'} is evaluated: `backbeam evaluate RUN` does that")
+    best: dict[str, tuple[RunRecord, SplitResult]] = {}  # by data set
+    for run, evaluation in evaluated:  # the newest first, which stays among equals
+        result = evaluation.test_result()
+        leader = best.setdefault(run.dataset_id, (run, result))[1]
+        if (result.accuracy, -result.loss) > (leader.accuracy, -leader.loss):
+            best[run.dataset_id] = (run, result)
+    if len(best) > 1:
+        lines = [f"\n  {run.run_id}  {format_percent(result.accuracy)} of {key}" for key, (run, result) in best.items()]
+        raise BadUsage(f"'best' matches a run of each of several data sets; name one of:{''.join(lines)}")
+    return next(iter(best.values()))[0]
+
+
+def _list_readable(workspace: Place) -> list[RunSummary]:
+    """Return all complete runs, the newest first; raises BadUsage if there is none, CorruptArtefact for a record."""
+    listing = list_runs(workspace)
+    if listing.problems:
+        raise listing.problems[0]
+    if not listing.runs:
+        raise BadUsage(f"found no run in {workspace / 'runs'}: `backbeam run` makes one")
+    return listing.runs
 
 
 def show_run(workspace: Place, name: str | None) -> EvaluatedRun:
@@ -124,17 +177,3 @@ def compare_runs(workspace: Place, first: str | None, second: str | None) -> Run
 def compare_outcomes(first: EvaluatedRun, second: EvaluatedRun) -> PairedComparison:
     """Compare two runs on the examples of the test split; raises BadInput if these differ, and CorruptArtefact."""
     return compare_paired(*read_paired_outcomes(first.workspace, first.run.run_id, second.run.run_id, "test"))
-
-
-def find_differences(settings: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return the settings that differ between runs: the value in each run by name, None where a run has it not."""
-    names = dict.fromkeys(chain.from_iterable(settings))
-    values_by_name = {name: [own.get(name) for own in settings] for name in names}
-    return {name: values for name, values in values_by_name.items() if any(value != values[0] for value in values)}
-
-
-def changed_settings(config: TrainingConfig) -> dict[str, tuple[Any, Any]]:
-    """Return every setting as (value, value in its recipe); the values are equal if this version lacks the recipe."""
-    own = config.model_dump(mode="json")
-    recipe = RECIPES[config.recipe].config.model_dump(mode="json") if config.recipe in RECIPES else own
-    return {name: (value, recipe.get(name)) for name, value in own.items()}

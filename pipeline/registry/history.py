@@ -18,15 +18,16 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from model.errors import BadUsage, CorruptArtefact, Locked
+from pipeline.evaluate.evaluated_runs import find_best_run, find_latest_run
 from pipeline.registry.decision import CriterionResult
 from pipeline.registry.policy import Policy
 from pipeline.storage.files import digest_of, list_files, read_record_bytes, write_atomically, write_if_absent
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, UtcTime, now
+from pipeline.train.run_names import BEST, CHAMPION, LATEST
 from pipeline.train.run_record import RunRecord
 
 CHAMPION_NAME = "champion.json"
-CHAMPION = "champion"  # on the command line, in place of a run's id
 _ADVICE = "nothing else says what was decided: put it back from a copy"
 
 Name = TypeVar("Name", str, str | None)
@@ -184,9 +185,21 @@ def find_champion(workspace: Place) -> Champion:
     return champion
 
 
-def resolve_run(workspace: Place, name: Name) -> Name:
-    """Return the champion's id for the name "champion", else the name unchanged; raises as `find_champion`."""
+def resolve_champion(workspace: Place, name: Name) -> Name:
+    """Return the champion's id for the word "champion", else the name unchanged; raises as `find_champion`."""
     return find_champion(workspace).run_id if name == CHAMPION else name
+
+
+def resolve_run(workspace: Place, name: Name) -> Name:
+    """Return the id for one of the words "champion", "latest" and "best", else the name unchanged.
+
+    Raises as `find_champion`, `find_latest_run` and `find_best_run`.
+    """
+    if name == LATEST:
+        return find_latest_run(workspace).run_id
+    if name == BEST:
+        return find_best_run(workspace).run_id
+    return resolve_champion(workspace, name)
 
 
 def is_consistent_pointer(history: History, pointer: Champion | None) -> bool:

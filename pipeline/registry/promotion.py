@@ -19,7 +19,7 @@ from pipeline.registry.history import (
     load_history_and_repair_pointer,
     next_champion,
     rank_champions,
-    resolve_run,
+    resolve_champion,
 )
 from pipeline.registry.policy import BEST, NONE, Policy
 from pipeline.registry.stored_answers import check_fits, load_answers
@@ -181,7 +181,7 @@ def find_reference(workspace: Place, history: History, data: Dataset, policy: Po
         ranked = rank_champions(history)
         return next((champion.run_id for champion in ranked if _can_answer(workspace, data, champion)), None)
     try:
-        folder = find_run_folder(workspace, resolve_run(workspace, policy.reference))
+        folder = find_run_folder(workspace, resolve_champion(workspace, policy.reference))
     except BadUsage as problem:
         raise BadUsage(f"[promotion] reference: {problem}") from None
     check_fits(workspace, data.manifest, check_run(workspace, folder))

@@ -27,6 +27,7 @@ from pipeline.registry.promotion import append_decision, append_entry_about, fin
 from pipeline.registry.stored_answers import check_fits
 from pipeline.storage.places import Place, is_remote
 from pipeline.train.checkpoint_policy import CheckpointPolicy
+from pipeline.train.run_names import check_names_are_free, rename_run
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 from pipeline.train.stage import complete_config, train_stage
 
@@ -47,6 +48,7 @@ class RetrainConfig:
     slicings: "Slicings"
     checkpoints: CheckpointPolicy
     why: str
+    name: str | None = None  # for the challenger
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
                 f"{data.manifest.dataset_id} was refused before, entry {earlier.number} of {earlier.when}, and has not "
                 f"changed: {'; '.join(earlier.reasons)}"
             )
+        _name_earlier(context.workspace, earlier.run_id, config.name)
         return RetrainResult("unchanged", earlier, history, data)
     training = config.training
     if history.champion:
@@ -89,7 +92,8 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
     find_reference(context.workspace, history, data, config.policy)  # errors are raised before training, not after
     _validate(context, data, config, history, fields, log)
     check_table_sizes(data.manifest)
-    [run] = train_stage(context, data, [training], False, config.checkpoints, log)
+    names = () if config.name is None else (config.name,)
+    [run] = train_stage(context, data, [training], False, config.checkpoints, log, names)
     evaluate_stage(context, data, [run], config.slicings, log)
     with log.timed("decide"):
         entry = _decide(context, data, run, config, history, fields)
@@ -101,6 +105,13 @@ def _check_start(workspace: Place, data: Dataset, training: TrainingConfig) -> N
     folder = workspace / "runs" / training.warm_start.run_id if training.warm_start else None
     if folder and (folder / RUN_NAME).exists():
         complete_config(data, training).check_start(load_run(folder).config.layers)
+
+
+def _name_earlier(workspace: Place, run_id: str, name: str | None) -> None:
+    """Give a run that was decided about before the name that this command asks for; raises as `train_stage`."""
+    if name is not None:
+        check_names_are_free(workspace, {run_id: name})
+        rename_run(workspace, load_run(workspace / "runs" / run_id), name)
 
 
 def _expand_patterns(config: DatasetConfig) -> DatasetConfig:

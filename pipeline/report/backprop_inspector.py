@@ -2,27 +2,17 @@
 
 import base64
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from safetensors.numpy import load
 
 from model.recipes import TrainingConfig
+from pipeline.evaluate.hidden_units import Layers
 from pipeline.preprocess.manifest import Manifest
 from pipeline.report.example_selection import ShownExample
 
 MAX_PARAMETERS = 1_500_000  # 8 MB of the page, in base64
 _CONFIG_FIELDS = ("activation", "output", "loss", "weights_rate", "biases_rate", "weight_decay")
-
-# weights float32[outputs, inputs] and biases float32[outputs] of each layer
-Layers: TypeAlias = list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
-
-
-def read_layers(data: bytes) -> Layers:
-    """Decode verified bytes of `model.checkpoint.encode_parameters` without TensorFlow, whose import takes seconds."""
-    tensors = load(data)
-    return [(tensors[f"layers.{i}.weights"], tensors[f"layers.{i}.biases"]) for i in range(len(tensors) // 2)]
 
 
 def build_inspector(

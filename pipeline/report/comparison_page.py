@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from model.errors import BadUsage
-from pipeline.evaluate.evaluated_runs import EvaluatedRun, compare_outcomes, find_differences
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, compare_outcomes
 from pipeline.report.curves import learning_charts
 from pipeline.report.reproduce_command import describe_reproduction
 from pipeline.report.run_page import SPLIT
+from pipeline.train.run_settings import find_differences, format_settings
 
 MAX_RUNS = 8  # page.css has as many line colours
 
@@ -33,4 +34,11 @@ def _compare(first: EvaluatedRun, other: EvaluatedRun) -> dict[str, Any]:
     [test] = other.rows("evaluations", SPLIT)
     against_first = None if other is first else compare_outcomes(first, other)
     reproduction = describe_reproduction(other)
-    return {"run": other.run, "test": test, "against_first": against_first, "reproduction": reproduction}
+    changed = format_settings(other.changed)
+    return {
+        "run": other.run,
+        "changed": changed,
+        "test": test,
+        "against_first": against_first,
+        "reproduction": reproduction,
+    }

@@ -10,10 +10,12 @@ import numpy as np
 
 from model.examples import worst_mistakes
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
+from pipeline.evaluate.hidden_units import Layers, read_layers
+from pipeline.evaluate.learning_evidence import find_learning_problems
 from pipeline.evaluate.metrics import wilson
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import Manifest
-from pipeline.report.backprop_inspector import Layers, build_inspector, read_layers
+from pipeline.report.backprop_inspector import build_inspector
 from pipeline.report.curves import agreement_curve, calibration_chart, learning_charts
 from pipeline.report.dataset_inspection import class_title, statistics
 from pipeline.report.example_selection import ShownExample, read_examples, read_predictions, select_mixed
@@ -21,6 +23,7 @@ from pipeline.report.reproduce_command import describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
 from pipeline.train.run_lookup import load_dataset_of
 from pipeline.train.run_record import RunRecord
+from pipeline.train.run_settings import changed_from_recipe, format_settings
 
 SPLIT = "test"
 MAX_MATRIX_CLASSES = 30  # a larger confusion matrix cannot be read: the most frequent mistakes are listed instead
@@ -74,7 +77,9 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     settings = run.config.model_dump(mode="json", exclude_none=True).items()
     return {
         "run": run,
+        "changed": format_settings(changed_from_recipe(run.config, manifest.splits["train"].num_examples)),
         "manifest": manifest,
+        "problems": find_learning_problems(evaluated.workspace, run, evaluated.evaluation),
         "class_names": names,
         "test": next(row for row in results if row["split"] == SPLIT),
         "others": [row for row in results if row["split"] != SPLIT],

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from model.errors import BadUsage
 from pipeline.storage.cleanup import temporary_folder
 from pipeline.storage.files import digest_of, list_folders_with, make_empty_folder, remove_afterwards
 from pipeline.storage.places import Place
+
+MOST_LISTED = 20  # candidates in the message about an ambiguous id
 
 
 def default_cache() -> Path:
@@ -71,17 +73,33 @@ def find_complete(parent: Place, record_name: str, wanted: str | None, what: str
     and what its kind for messages. Raises BadUsage if none matches, or several do.
     """
     ids = [folder.name for folder in list_folders_with(parent, record_name)]
-    matching = (  # an exact id comes first: it may be a prefix of another
+    matching = match_ids(ids, wanted)
+    if len(matching) == 1:
+        return parent / matching[0]
+    raise BadUsage(explain_match(parent, wanted, what, bool(matching), matching or ids))
+
+
+def match_ids(ids: Sequence[str], wanted: str | None) -> list[str]:
+    """Return the ids that equal wanted, else those that do without their digest, else those that begin with it."""
+    return (  # an exact id comes first: it may be a prefix of another
         [name for name in ids if name == wanted]
         or [name for name in ids if name.rpartition("-")[0] == wanted]
         or [name for name in ids if name.startswith(wanted or "")]
     )
-    if len(matching) == 1:
-        return parent / matching[0]
-    found = f"several {what}s" if matching else f"no {what}"
+
+
+def explain_match(
+    parent: Place, wanted: str | None, what: str, matches_several: bool, candidates: Sequence[str]
+) -> str:
+    """Return the message that wanted (None for the only one) matches several data sets or runs, or none.
+
+    `candidates` are lines that describe those that match or, if there are none, all.
+    """
+    found = f"several {what}s" if matches_several else f"no {what}"
     problem = f"{wanted!r} matches {found} in {parent}" if wanted else f"found {found} in {parent}"
-    listed = "".join(f"\n  {name}" for name in matching or ids)
-    raise BadUsage(f"{problem}; name one of:{listed}" if listed else problem)
+    listed = "".join(f"\n  {line}" for line in candidates[:MOST_LISTED])
+    more = f"\n  and {len(candidates) - MOST_LISTED:,} more" if len(candidates) > MOST_LISTED else ""
+    return f"{problem}; name one of:{listed}{more}" if listed else problem
 
 
 def table_partition(table: str, run_id: str) -> str:

@@ -20,6 +20,7 @@ from pipeline.storage.places import Place
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.checkpoints import Snapshot
 from pipeline.train.run_record import CHECKPOINTS_NAME, TENSORBOARD_NAME
+from pipeline.train.run_settings import suggest_lower_rate
 
 Report: TypeAlias = Callable[[Progress, Parameters], object]
 
@@ -33,7 +34,9 @@ class TrainingDiverged(BadUsage):
 
     def __init__(self, config: TrainingConfig, problem: str) -> None:
         rates = f"weights_rate {config.weights_rate:g} and biases_rate {config.biases_rate:g}"
-        super().__init__(f"training with seed {config.seed} diverged: {problem}; lower {rates}")
+        super().__init__(
+            f"training with seed {config.seed} diverged: {problem}; lower {rates}, such as {suggest_lower_rate(config)}"
+        )
 
 
 @dataclass

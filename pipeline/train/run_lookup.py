@@ -1,14 +1,19 @@
 """Find complete runs in a workspace, with the data set that each was trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from model.errors import CorruptArtefact
+from model.errors import BadUsage, CorruptArtefact
 from pipeline.preprocess.dataset import Dataset, check_dataset, load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
+from pipeline.storage.files import list_folders_with
 from pipeline.storage.places import Place
-from pipeline.storage.workspace import find_complete
+from pipeline.storage.workspace import MOST_LISTED, explain_match, match_ids
+from pipeline.train.run_names import find_named
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
+from pipeline.train.run_settings import changed_from_recipe, find_differences, format_settings
 
 
 @dataclass(frozen=True)
@@ -59,5 +64,55 @@ def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], Da
 
 
 def find_run_folder(workspace: Place, name: str | None) -> Place:
-    """Find the folder of a complete run by its id or a prefix (None: the only one); raises as `find_complete`."""
-    return find_complete(workspace / "runs", RUN_NAME, name, "run")
+    """Find the folder of a complete run by its id, its name or a beginning of its id (None: the only one).
+
+    Raises BadUsage, with the settings in which the candidates differ, if none matches or several do; CorruptArtefact if
+    no id matches and the name cannot be looked for in a corrupt record.
+    """
+    parent = workspace / "runs"
+    ids = [folder.name for folder in list_folders_with(parent, RUN_NAME)]
+    matching = match_ids(ids, name)
+    if name and not matching:  # ids come first: of those, no record is read
+        matching = find_named(workspace, name)
+    if len(matching) == 1:
+        return parent / matching[0]
+    candidates = describe_candidates(workspace, matching[:MOST_LISTED]) + matching[MOST_LISTED:]
+    raise BadUsage(explain_match(parent, name, "run", bool(matching), candidates or ids))
+
+
+def describe_candidates(workspace: Place, ids: Sequence[str]) -> list[str]:
+    """Return a line about each run: its id, its name and the settings in which the runs differ.
+
+    Runs of equal settings differ in their data sets, or in the versions that trained them and when. Records that cannot
+    be read are left out of the comparison.
+    """
+    facts: dict[str, dict[str, Any]] = {}
+    for run_id in ids:
+        with suppress(CorruptArtefact):
+            facts[run_id] = _describe(load_run(workspace / "runs" / run_id))
+    shown = {*find_differences(list(facts.values()))}
+    if shown - {"finished", "name"}:
+        shown.discard("finished")  # of use only if nothing else tells the runs apart
+    lines = []
+    for run_id in ids:
+        known = {name: value for name, value in facts.get(run_id, {}).items() if name in shown and value is not None}
+        lines.append(f"{run_id}  {format_settings(known, ())}".rstrip())
+    return lines
+
+
+def _describe(run: RunRecord) -> dict[str, Any]:
+    about = {"name": run.name, "dataset": run.dataset_id, "finished": run.finished}
+    return about | run.config.model_dump(mode="json")
+
+
+def count_train_examples(workspace: Place, run: RunRecord) -> int | None:
+    """Return the number of examples of the train split of a run's data set; None if its manifest cannot be read."""
+    try:
+        return load_dataset_of(workspace, run, load_dataset).manifest.splits["train"].num_examples
+    except CorruptArtefact:
+        return None
+
+
+def changed_settings(workspace: Place, run: RunRecord) -> dict[str, Any]:
+    """Return the settings of a run that differ from its recipe, as `changed_from_recipe`."""
+    return changed_from_recipe(run.config, count_train_examples(workspace, run))

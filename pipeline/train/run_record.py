@@ -7,9 +7,9 @@ import platform
 import re
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from model.errors import CorruptArtefact
 from model.random_streams import STREAMS_VERSION
@@ -23,6 +23,7 @@ RUN_NAME = "run.json"
 PARAMETERS_NAME = "parameters.safetensors"
 CHECKPOINTS_NAME = "checkpoints"  # a folder that only an incomplete run has
 TENSORBOARD_NAME = "tensorboard"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of the name that a user gives to a run
 
 _PACKAGES = ("backbeam", "tensorflow", "numpy", "apache-beam", "pyarrow", "safetensors")
 _PROCESSOR = re.compile(r"^model name\s*: (.+)$", re.MULTILINE)
@@ -65,6 +66,9 @@ class RunRecord(Record):
     versions: dict[str, str]  # of Python and of the packages that training depends on
     conditions: Conditions
     resumed_at: tuple[Count, ...] = Field((), exclude_if=lambda steps: not steps)  # the steps
+    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=100)] | None = Field(
+        None, exclude_if=lambda name: name is None
+    )  # that a user gave it; no part of the id
 
 
 def run_id(dataset_digest: str, config: TrainingConfig) -> str:

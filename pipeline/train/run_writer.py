@@ -62,6 +62,7 @@ def write_run(
         versions=current_versions(),
         resumed_at=attempt.resumed_at,
         conditions=current_conditions(),
+        name=attempt.name,
     )
     commit_file(job.workspace / "runs" / attempt.run_id / RUN_NAME, record.to_json())
 

@@ -3,16 +3,16 @@
 TensorFlow takes seconds to import, so it is imported only when there is a run to train.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from model.errors import BadUsage
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
 from pipeline.preprocess.dataset import Dataset
 from pipeline.storage.files import remove_tree
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.memory_check import check_memory
-from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, TENSORBOARD_NAME, RunRecord, check_run, run_id
+from pipeline.train.run_names import check_names_are_free, rename_run
+from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, RunRecord, check_run, run_id
 
 
 def train_stage(
@@ -22,19 +22,24 @@ def train_stage(
     tensorboard: bool,
     policy: CheckpointPolicy,
     log: StageLog,
+    names: Sequence[str] = (),
 ) -> list[RunRecord]:
     """Train the runs that are missing, side by side if they are several, and check all; return their records.
 
     Several configurations differ only in their seeds. A run that was interrupted is resumed from its newest checkpoint.
+    `names` has a name for each run, or none; a complete run that has another name is renamed.
 
     Raises:
-        BadUsage: the network does not fit the memory or the data set, or a complete run lacks a TensorBoard log.
+        BadUsage: the network does not fit the memory or the data set, a complete run lacks a TensorBoard log, or
+            another run has one of the names.
         CorruptArtefact: a file of the data set or of a run does not match its record, or a run has checkpoints and
             none of them verifies.
     """
     completed = [complete_config(dataset, config) for config in configs]
     folders = [context.workspace / "runs" / run_id(dataset.digest, config) for config in completed]
     missing = [config for config, folder in zip(completed, folders, strict=True) if not (folder / RUN_NAME).exists()]
+    name_of = dict(zip([folder.name for folder in folders], names, strict=True)) if names else {}
+    check_names_are_free(context.workspace, name_of)
     for folder in folders:
         if tensorboard and (folder / RUN_NAME).exists() and not (folder / TENSORBOARD_NAME).exists():
             raise BadUsage(
@@ -43,12 +48,13 @@ def train_stage(
 
     def build() -> None:
         check_memory(missing[0], context.device)  # again: now the sizes of the data set are known
-        _train(context, dataset, missing, tensorboard, policy, log)
+        _train(context, dataset, missing, tensorboard, policy, log, name_of)
 
     def check() -> list[RunRecord]:
         for folder in folders:
             remove_tree(folder / CHECKPOINTS_NAME)  # a process may be killed between its last two steps
-        return [check_run(context.workspace, folder) for folder in folders]
+        runs = [check_run(context.workspace, folder) for folder in folders]
+        return [rename_run(context.workspace, run, name_of.get(run.run_id)) for run in runs]
 
     return run_unless_complete("train", not missing, build, check, context, log)
 
@@ -66,7 +72,7 @@ def train_as_worker_stage(context: StageContext, dataset: Dataset, config: Train
     if (folder / RUN_NAME).exists():
         run_unless_complete("train", True, lambda: None, lambda: check_run(context.workspace, folder), context, log)
     else:  # without a check afterwards: the chief may write the run after this worker ends
-        _train(context, dataset, [completed], False, CheckpointPolicy(), log)
+        _train(context, dataset, [completed], False, CheckpointPolicy(), log, {})
     return folder.name
 
 
@@ -95,13 +101,14 @@ def _train(
     tensorboard: bool,
     policy: CheckpointPolicy,
     log: StageLog,
+    name_of: Mapping[str, str],
 ) -> None:
     with log.timed("import"), quiet_imports():
         from model.replicas import start_engine
         from pipeline.train.trainer import train_as_worker, train_runs
         from pipeline.train.training_job import TrainingJob, prepare_attempt
     job = TrainingJob(context.workspace, dataset, tensorboard, policy)
-    attempts = [prepare_attempt(job, config) for config in configs]
+    attempts = [prepare_attempt(job, config, name_of.get(run_id(dataset.digest, config))) for config in configs]
     identity = f"{attempts[0].run_id} from step {attempts[0].first_step}"  # equal in all processes of the cluster
     with log.timed("import"), quiet_imports():
         engine = start_engine(configs[0], context.device, context.cluster, identity)

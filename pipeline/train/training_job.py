@@ -27,6 +27,7 @@ class TrainingAttempt(NamedTuple):
     run_id: str
     config: TrainingConfig
     saved: SavedCheckpoint | None
+    name: str | None = None  # that the user gave the run
 
     @property
     def first_step(self) -> int:
@@ -39,7 +40,7 @@ class TrainingAttempt(NamedTuple):
         return (*self.saved.record.resumed_at, self.saved.record.step) if self.saved else ()
 
 
-def prepare_attempt(job: TrainingJob, config: TrainingConfig) -> TrainingAttempt:
+def prepare_attempt(job: TrainingJob, config: TrainingConfig, name: str | None = None) -> TrainingAttempt:
     """Find the checkpoint that a run resumes from, without changing anything; raises as `find_newest_checkpoint`."""
-    name = run_id(job.dataset.digest, config)
-    return TrainingAttempt(name, config, find_newest_checkpoint(job.workspace / "runs" / name, config))
+    own_id = run_id(job.dataset.digest, config)
+    return TrainingAttempt(own_id, config, find_newest_checkpoint(job.workspace / "runs" / own_id, config), name)

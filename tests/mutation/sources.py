@@ -36,6 +36,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "tests/pipeline/evaluate/test_calibration.py",
         "tests/pipeline/evaluate/test_slices.py",
     ),
+    "pipeline/evaluate/learning_problems.py": (),
+    "pipeline/train/run_settings.py": ("tests/pipeline/evaluate/test_learning_problems.py",),
     "pipeline/evaluate/slices.py": ("tests/pipeline/evaluate/test_slice_config.py",),
     "pipeline/evaluate/group_counts.py": (
         "tests/pipeline/evaluate/test_slices.py",

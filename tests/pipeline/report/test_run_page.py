@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.evaluate.hidden_units import read_layers
 from pipeline.evaluate.metrics import wilson
 from pipeline.evaluate.table_reader import read_rows
-from pipeline.report.backprop_inspector import read_layers
 from pipeline.sources.catalog import EMBEDDED
 from pipeline.train.run_lookup import find_model
 from tests.helpers import Digits, run_in_process

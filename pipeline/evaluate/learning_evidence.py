@@ -1,0 +1,58 @@
+"""Read from a workspace what tells why a run learned little; `learning_problems` draws the conclusions."""
+
+import numpy as np
+
+from model.examples import Bytes
+from pipeline.evaluate.evaluation_record import EvaluationRecord
+from pipeline.evaluate.hidden_units import Floats, compute_hidden_values, read_layers, sample_size
+from pipeline.evaluate.learning_problems import LearningEvidence, LearningProblem, find_problems, has_learned_little
+from pipeline.evaluate.table_reader import read_rows
+from pipeline.preprocess.dataset import Dataset, load_dataset
+from pipeline.preprocess.shards import read_shard
+from pipeline.storage.places import Place
+from pipeline.train.run_lookup import load_dataset_of
+from pipeline.train.run_record import RunRecord
+
+
+def find_learning_problems(workspace: Place, run: RunRecord, evaluation: EvaluationRecord) -> list[LearningProblem]:
+    """Return what an evaluated run did not learn and, if it learned little, why.
+
+    Shards and parameters are read only if it learned little. Raises CorruptArtefact if a file does not verify.
+    """
+    dataset = load_dataset_of(workspace, run, load_dataset)
+    curve = [row for row in read_rows(workspace, "learning_curve", run.run_id).to_pylist() if row["step"]]
+    confusion = np.zeros((len(dataset.manifest.class_names),) * 2, np.int64)
+    for row in read_rows(workspace, "confusion", run.run_id).to_pylist():
+        if row["split"] == "test":
+            confusion[row["label"], row["predicted"]] = row["count"]
+    return find_problems(
+        LearningEvidence(
+            config=run.config,
+            steps=[row["step"] for row in curve],
+            losses=[row["loss"] for row in curve],
+            final_loss=next(result.loss for result in evaluation.results if result.split == "train"),
+            confusion=confusion,
+            train_counts=np.array(dataset.manifest.splits["train"].class_counts),
+            class_names=dataset.manifest.class_names,
+            hidden=_read_hidden(workspace, run, dataset) if has_learned_little(confusion) else (),
+        )
+    )
+
+
+def _read_hidden(workspace: Place, run: RunRecord, dataset: Dataset) -> list[Floats]:
+    """Return the values of the hidden layers for a sample of the test split; empty if that would take too long."""
+    num_examples = sample_size(run.config.layers)
+    if not num_examples or len(run.config.layers) < 3:
+        return []
+    layers = read_layers(run.parameters.read(workspace / "runs" / run.run_id))
+    return compute_hidden_values(layers, run.config.activation, _read_sample(dataset, num_examples))
+
+
+def _read_sample(dataset: Dataset, num_examples: int) -> Bytes:
+    """Return images of the first shards of the test split, uint8[n, pixels]; the order of shards is random already."""
+    parts = [np.empty((0, dataset.manifest.num_pixels), np.uint8)]
+    for shard in dataset.manifest.splits["test"].shards:
+        if sum(map(len, parts)) >= num_examples:
+            break
+        parts.append(read_shard(dataset.folder, dataset.manifest, "test", shard).images)
+    return np.concatenate(parts)[:num_examples]
