@@ -17,7 +17,8 @@ from tests.site_pages import index_of, on_page_markdown
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").rglob("*.md")])
-PAGES += [ROOT / "tests/benchmarks/README.md", ROOT / "pipeline/sources/data/mnist-5k/README.md"]
+PAGES += [ROOT / "tests/benchmarks/README.md", ROOT / "tests/data/README.md"]
+PAGES += [ROOT / "pipeline/sources/data/mnist-5k/README.md"]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
 

@@ -164,7 +164,7 @@ def test_warm_start_of_a_file_from_other_layers_is_rejected_before_validation(di
     [run] = [load_run(folder) for folder in (digits_run / "runs").iterdir()]
     start = WarmStart(run_id=run.run_id, sha256=run.parameters.sha256)
     data = load_dataset(digits_run / "datasets" / run.dataset_id)
-    training = run.config.model_copy(update={"warm_start": start, "layers": (20, 9, 3)})
+    training = run.config.model_copy(update={"warm_start": start, "layers": (784, 9, 10)})
     monkeypatch.setattr(retraining, "load_history_and_repair_pointer", lambda workspace: History())
     monkeypatch.setattr(retraining, "preprocess_stage", lambda *arguments: data)
     monkeypatch.setattr(retraining, "_validate", lambda *arguments: pytest.fail("work began"))
