@@ -77,7 +77,7 @@ def test_outcomes_are_paired_by_example(seeds_run):
 def test_runs_on_different_examples_are_not_paired(workspace, digits_run):
     first = run_ids(workspace)[0]
     shutil.copytree(digits_run, workspace, dirs_exist_ok=True)
-    message = r"not evaluated on the same test examples: 20 of digits-\w+ against 1000 of mnist-5k-"
+    message = r"not evaluated on the same test examples: 20 of digits-\w+ against 1,000 of mnist-5k-"
     with pytest.raises(BadInput, match=message):
         read_paired_outcomes(workspace, first, run_ids(digits_run)[0], "test")
     with pytest.raises(BadInput, match="have no examples in a split 'validation'"):
