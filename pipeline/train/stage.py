@@ -5,6 +5,7 @@ TensorFlow takes seconds to import, so it is imported only when there is a run t
 
 from collections.abc import Mapping, Sequence
 
+from model.errors import BadUsage
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
 from pipeline.preprocess.dataset import Dataset
@@ -12,7 +13,7 @@ from pipeline.storage.files import remove_tree
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.memory_check import check_memory
 from pipeline.train.run_names import check_names_are_free, rename_run
-from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, RunRecord, check_run, run_id
+from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, TENSORBOARD_NAME, RunRecord, check_run, run_id
 
 
 def train_stage(
