@@ -140,7 +140,7 @@ def rollback(
     process.configure_messages()
     command_setup.refuse_beam_options(context)
     with process.lock(command_setup.existing_workspace(workspace)):
-        entry = promotion.rollback(workspace.absolute(), to, why)
+        entry = promotion.rollback(workspace, to, why)
     process.print_result(*build_entry_output(workspace, entry))
 
 
