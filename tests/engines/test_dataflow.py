@@ -22,7 +22,7 @@ from tests.helpers import BACKBEAM, Digits, backbeam
 pytestmark = [pytest.mark.engines, pytest.mark.skipif(not find_spec("apitools"), reason="needs the extra `gcp`")]
 
 ROOT = Path(__file__).parents[2]
-IMAGE = "europe-docker.pkg.dev/backbeam-test/images/backbeam:test"
+IMAGE = "registry.example/backbeam:1"
 WHERE = ("--runner=DataflowRunner", "--project=backbeam-test", "--region=europe-west1", "--no_auth")
 
 
