@@ -25,11 +25,7 @@ from pipeline.cli.unknown_options import Command
 from pipeline.processes import handle_signals
 from pipeline.progress import escape_control_characters, log_only
 
-_OTHER_NAMES = {"eta": "learning-rate"}  # of options
-CONTEXT_SETTINGS = {
-    "help_option_names": ["-h", "--help"],
-    "token_normalize_func": lambda name: _OTHER_NAMES.get(name, name),
-}
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="backbeam",
@@ -82,7 +78,10 @@ def about(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
     ] = False,
 ) -> None:
-    """Train a glass-box network as a real batch pipeline. Options after -- go to Beam."""
+    """Train small networks with back-propagation written out by hand, as a batch job of Beam and TensorFlow.
+
+    Options after -- go to Beam.
+    """
 
 
 _COMMANDS = {  # by the headings of `backbeam --help`, in its order

@@ -43,7 +43,7 @@ def show(
 def compare(
     context: typer.Context,
     first: Annotated[str, typer.Argument(metavar="A", help="A run's id or its beginning, or champion.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The id of another run or its beginning, or champion.")],
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:

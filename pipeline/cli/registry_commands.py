@@ -94,7 +94,8 @@ def promote(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     config: options.ConfigFile = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Whatever the policy says; the history marks it, and --why is needed.")
+        bool,
+        typer.Option("--force", help="Promote even if the policy refuses it; the history marks this. Needs --why."),
     ] = False,
     why: options.Why = "",
     workers: options.Workers = None,

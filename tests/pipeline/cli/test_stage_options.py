@@ -124,10 +124,13 @@ def test_learning_rate_is_that_of_weights_and_biases(option, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--learning-rate", "0"], "weights_rate: Input should be greater than 0, found 0.0"),
-        (["--activation", "swish"], "activation: Input should be 'sigmoid', 'tanh' or 'relu', found 'swish'"),
-        (["--epochs", "2", "--num-steps", "5"], "give either num_steps or num_epochs"),
-        (["--batch-size", "9", "--replicas", "2"], "num_replicas 2 does not divide batch_size 9"),
+        (["--learning-rate", "0"], "--learning-rate: Input should be greater than 0, found 0.0"),
+        (["--eta", "0", "--biases-rate", "-1"], "--learning-rate: Input should be greater than 0, found 0.0"),
+        (["--biases-rate", "nan", "--eta", "1"], "--biases-rate: Input should be a finite number, found nan"),
+        (["--activation", "swish"], "--activation: Input should be 'sigmoid', 'tanh' or 'relu', found 'swish'"),
+        (["--epochs", "2", "--num-steps", "5"], "give either --num-steps or --epochs"),
+        (["--batch-size", "9", "--replicas", "2"], "--replicas 2 does not divide --batch-size 9"),
+        (["--replicas", "3"], "--replicas 3 does not divide batch_size 10"),
     ],
 )
 def test_value_that_the_configuration_refuses_is_rejected(arguments, message):
