@@ -280,7 +280,7 @@ def _describe_refusal(problem: ValidationError, options: Mapping[str, str]) -> s
     if not first["loc"]:  # settings that do not fit together, which the message names
         for setting, option in options.items():
             message = re.sub(rf"\b(?<!-){setting}\b", option, message)
-        return message
+        return message if options else f"configuration: {message}"
     setting, *rest = map(str, first["loc"])
     found = "" if isinstance(first["input"], dict) else f", found {shown(first['input'])}"
     return f"{'.'.join([options.get(setting, setting), *rest])}: {message}{found}"

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from model.errors import BackbeamError, NothingRun, StorageFailed
+from model.errors import NothingRun
 from pipeline.cli import (
     maintenance_commands,
     model_commands,
@@ -17,13 +17,13 @@ from pipeline.cli import (
     schedule_command,
 )
 from pipeline.cli.arguments import refuse_long_arguments, refuse_secrets, split_arguments
+from pipeline.cli.error_output import report_errors
 from pipeline.cli.option_groups import flatten_option_groups
 from pipeline.cli.options import WORKSPACE_VARIABLE
 from pipeline.cli.output import print_result
 from pipeline.cli.standard_streams import protect_standard_streams
 from pipeline.cli.unknown_options import Command
 from pipeline.processes import handle_signals
-from pipeline.progress import escape_control_characters, log_only
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -43,17 +43,11 @@ def main() -> NoReturn:
     arguments, beam_arguments = split_arguments(sys.argv[1:])
     protect_standard_streams()
     received = handle_signals()
-    logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # _fail prints the error, once
-    try:
+    logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # report_errors prints the error, once
+    with report_errors("--json" in arguments, received):
         refuse_secrets([*sys.argv[1:], os.environ.get(WORKSPACE_VARIABLE, "")])
         refuse_long_arguments(arguments)
         _run_command(arguments, beam_arguments)
-    except BackbeamError as problem:
-        if received:  # an in-process engine turns the exit that a signal raises into a failed bundle
-            sys.exit(128 + received[0])
-        _fail(problem.exit_code, str(problem))
-    except OSError as problem:
-        _fail(StorageFailed.exit_code, f"storage: {problem}")
     sys.exit(0)
 
 
@@ -94,9 +88,3 @@ for heading, commands in _COMMANDS.items():
     for command in commands:
         settings = schedule_command.PASSES_OPTIONS_ON if command is schedule_command.schedule else None
         app.command(cls=Command, rich_help_panel=heading, context_settings=settings)(flatten_option_groups(command))
-
-
-def _fail(code: int, message: str) -> NoReturn:
-    log_only(f"error: {message}")
-    typer.echo(f"backbeam: {escape_control_characters(message)}", err=True)
-    sys.exit(code)

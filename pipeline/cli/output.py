@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import typer
@@ -26,12 +27,36 @@ OutputPart: TypeAlias = str | Sheet
 CommandOutput: TypeAlias = tuple[dict[str, Any], list[OutputPart]]  # the result of a command as JSON and as text
 
 
+@dataclass
+class _OutputState:
+    is_json_printed: bool = False
+
+
+_state = _OutputState()
+
+
 def print_result(as_json: bool, result: dict[str, Any], parts: Sequence[OutputPart]) -> None:
     """Print the result of a command on standard output: the object as JSON, else the parts."""
     if as_json:
-        typer.echo(json.dumps(result))
+        print_json(result)
     else:
         print_parts(parts)
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """Print one JSON object on standard output."""
+    _state.is_json_printed = True
+    typer.echo(json.dumps(result))
+
+
+def start_output() -> None:
+    """Begin the output of a command."""
+    _state.is_json_printed = False
+
+
+def is_json_printed() -> bool:
+    """Return whether the command has printed its JSON object, or tried to."""
+    return _state.is_json_printed
 
 
 def print_parts(parts: Iterable[OutputPart]) -> None:

@@ -132,7 +132,8 @@ def test_bad_input_is_rejected(case, tmp_path):
     folder = write_files(tmp_path / "digits", files)
     before = contents(folder)
     done = backbeam("run", "--workspace", tmp_path / "ws", "--dataset", folder, "--json")
-    assert (done.code, done.out) == (3, ""), done.err
+    assert done.code == 3, done.err
+    assert done.json["error"]["message"] in done.err
     assert message in done.err
     assert str(folder) in done.err or "train 5 x 4" in done.err or "(split test)" in done.err
     assert done.err.count("backbeam: ") == 1
