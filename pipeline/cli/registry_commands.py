@@ -29,6 +29,7 @@ def retrain(
     training: TrainingOptions,
     warm_start: WarmStart = False,
     device: options.Device = "auto",
+    tensorboard: options.TensorBoard = False,
     checkpoints: CheckpointOptions,
     workers: options.Workers = None,
     slices: options.Slices = None,
@@ -56,7 +57,9 @@ def retrain(
         slicings=resolve_evaluation(recipe.config, slices),
         checkpoints=checkpoints.to_policy(),
         why=why,
+        tensorboard=tensorboard,
     )
+    command_setup.refuse_remote_logs(workspace, tensorboard)
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
     check_machine(stage_context, config.training)
     log = StageLog()

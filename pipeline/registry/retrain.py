@@ -48,6 +48,7 @@ class RetrainConfig:
     slicings: "Slicings"
     checkpoints: CheckpointPolicy
     why: str
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
     find_reference(context.workspace, history, data, config.policy)  # errors are raised before training, not after
     _validate(context, data, config, history, fields, log)
     check_table_sizes(data.manifest)
-    [run] = train_stage(context, data, [training], False, config.checkpoints, log)
+    [run] = train_stage(context, data, [training], config.tensorboard, config.checkpoints, log)
     evaluate_stage(context, data, [run], config.slicings, log)
     with log.timed("decide"):
         entry = _decide(context, data, run, config, history, fields)
