@@ -10,6 +10,7 @@ import typer
 from model.errors import NothingRun
 from pipeline.cli import (
     maintenance_commands,
+    mlflow_command,
     model_commands,
     overview_commands,
     registry_commands,
@@ -80,7 +81,7 @@ def about(
 
 _COMMANDS = {  # by the headings of `backbeam --help`, in its order
     "Job": run_commands.COMMANDS,
-    "Results and models": (*overview_commands.COMMANDS, *model_commands.COMMANDS),
+    "Results and models": (*overview_commands.COMMANDS, *model_commands.COMMANDS, mlflow_command.mlflow),
     "Champion": (*registry_commands.COMMANDS, schedule_command.schedule),
     "Maintenance": maintenance_commands.COMMANDS,
 }

@@ -42,7 +42,8 @@ def setting_option(setting: str, option: str, help_text: str, *others: str) -> A
 
 def _option_names(group: type) -> dict[str, str]:
     """Return the first name of each option of a dataclass of options, by field."""
-    declared = {field.name: field.type.__metadata__[0].default for field in fields(group)}  # the first name, or ...
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(group)}
+    declared = {name: kind.__metadata__[0].default for name, kind in kinds.items()}  # the first name, or ...
     return {
         name: option if isinstance(option, str) else f"--{name.replace('_', '-')}" for name, option in declared.items()
     }
