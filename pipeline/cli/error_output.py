@@ -10,7 +10,7 @@ import typer
 
 from model.errors import BackbeamError, BadUsage, StorageFailed
 from pipeline.cli.output import is_json_printed, print_json, start_output
-from pipeline.progress import escape_control_characters, log_only
+from pipeline.progress import log_only, print_error
 
 _UsageError: Any = typer.BadParameter.__base__  # the versions of Typer have it in different modules
 
@@ -50,7 +50,7 @@ def report_errors(as_json: bool, received: Sequence[int]) -> Iterator[None]:
 
 def _fail(as_json: bool, report: ErrorReport) -> NoReturn:
     log_only(f"error: {report.message}")
-    typer.echo(f"backbeam: {escape_control_characters(report.message)}", err=True)
+    print_error(f"backbeam: {report.message}")
     _exit(as_json, report)
 
 

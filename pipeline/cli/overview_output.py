@@ -23,7 +23,9 @@ def build_run_list_output(listing: RunList) -> CommandOutput:
     for summary in listing.runs:
         by_dataset.setdefault(summary.run.dataset_id, []).append(_build_run_row(summary))
     headings = ("run", "#accuracy", "95 % interval", "finished (UTC)")
-    sheets = [Sheet(headings, rows, f"test examples of {dataset}") for dataset, rows in by_dataset.items()]
+    sheets = [
+        Sheet(headings, rows, f"test examples of {dataset}", row_is_line=True) for dataset, rows in by_dataset.items()
+    ]
     return result, [*sheets] or ["no runs yet: backbeam run"]
 
 
