@@ -91,7 +91,7 @@ def find_correct_predictions(workspace, run_id):
     ("arguments", "message"),
     [
         (["show", "nothing"], "'nothing' matches no run"),
-        (["show", "article-manual-seed3"], "is not evaluated yet; `backbeam evaluate article-manual-seed3` does it"),
+        (["show", "article-manual-seed3"], "is not evaluated yet; `backbeam evaluate article-manual-seed3-"),
         (["compare", "article-manual-seed1", "article-manual-seed1"], "are the same run"),
     ],
 )
