@@ -9,6 +9,7 @@ import io
 import re
 import select
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -99,6 +100,8 @@ def escape_to_one_line(text: str) -> str:
 POLL_SECONDS = 0.2  # the shortest time between two updates of a progress bar
 LOCK_SECONDS = 1  # to wait for another thread that writes to the log file
 LINE_SECONDS = 30  # between two progress lines where there is no bar
+WITH_BAR = 120  # columns of a terminal that a progress bar needs beside the numbers
+WITH_RATE = 80  # columns that a rate and the remaining time need
 _LOG_FILE = "the log file"
 
 console = Console(stderr=True, highlight=False, emoji=False)
@@ -222,8 +225,15 @@ def _format_progress(completed: int, total: int, unit: str, seconds: float) -> s
 
 
 def _progress_bar(*columns: ProgressColumn) -> Progress:
-    all_columns = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
-    return Progress(*all_columns, console=console, disable=not shows_bars(), transient=True)
+    """Return a progress bar; a narrow terminal shows its numbers without the bar, or rate and remaining time."""
+    chosen = [TextColumn("{task.description}"), *columns]
+    if console.width >= WITH_RATE:
+        chosen.append(TimeRemainingColumn())
+    else:
+        chosen = [column for column in chosen if not isinstance(column, RateColumn | TransferSpeedColumn)]
+    if console.width >= WITH_BAR:
+        chosen.insert(1, BarColumn())
+    return Progress(*chosen, console=console, disable=not shows_bars(), transient=True)
 
 
 def _report_dropped(name: str, stream: TextIO | None, write_elsewhere: Callable[[str], None]) -> None:
@@ -245,7 +255,32 @@ def _write_log(message: str) -> None:
 
 def _write_error(message: str) -> None:
     text = escape_control_characters(message)
-    console.print(text if console.is_terminal else f"{_now()} {text}", markup=False, soft_wrap=True)
+    if console.is_terminal:
+        print_wrapped(console, text)
+    else:
+        console.print(f"{_now()} {text}", markup=False, soft_wrap=True)
+
+
+def print_wrapped(terminal: Console, text: str) -> None:
+    """Print lines on a terminal, wrapped between words.
+
+    An indented line, such as a command to copy, and a word that is longer than a line are left to the terminal.
+    """
+    for line in text.split("\n"):
+        is_whole = line.startswith(" ")
+        lines = (
+            line if is_whole else textwrap.fill(line, terminal.width, break_long_words=False, break_on_hyphens=False)
+        )
+        terminal.print(Text(lines), soft_wrap=True)
+
+
+def print_error(text: str) -> None:
+    """Print a message on standard error, whether or not --quiet is set, and without the time."""
+    text = escape_control_characters(text)
+    if console.is_terminal:
+        print_wrapped(console, text)
+    else:
+        console.print(text, markup=False, soft_wrap=True)
 
 
 def _now() -> str:

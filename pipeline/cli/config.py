@@ -2,7 +2,9 @@
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from model.errors import BadUsage
@@ -31,10 +33,13 @@ _TEXTS_AND_COMMENTS = re.compile(
 )
 
 
-def resolve_training(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
+def resolve_training(
+    file: Path | None, flags: dict[str, Any], options: Mapping[str, str] = MappingProxyType({})
+) -> TrainingConfig:
     """Return a training configuration: the recipe, overridden by the file, overridden by the flags that are not None.
 
-    Raises BadUsage if the file cannot be read, or a setting is unknown or not allowed.
+    `options` are the options that gave the flags, for messages. Raises BadUsage if the file cannot be read, or a
+    setting is unknown or not allowed.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     tables = read_tables(file)
@@ -42,7 +47,8 @@ def resolve_training(file: Path | None, flags: dict[str, Any]) -> TrainingConfig
     resolve_policy(tables.get("promotion", {}))
     settings = tables.get("training", {})
     recipe = find_recipe(str(given.pop("recipe", settings.pop("recipe", DEFAULT_RECIPE))))
-    return override(override(recipe.config, **settings), **given)
+    names = {name: option for name, option in options.items() if name in given}
+    return override(override(recipe.config, **settings), names, **given)
 
 
 def resolve_validation(file: Path | None) -> dict[str, CheckSettings]:

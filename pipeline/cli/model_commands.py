@@ -79,7 +79,8 @@ def gradcheck(
     from pipeline.cli.model_output import build_gradient_checks_output
 
     refuse_beam_options(context)
-    training = resolve_training(config, {"recipe": recipe, "layers": parse_layers(layers), "seed": seed})
+    flags = {"recipe": recipe, "layers": parse_layers(layers), "seed": seed}
+    training = resolve_training(config, flags, {"layers": "--layers"})
     check_gradient_check_memory(training)
     with quiet_imports():
         from model.devices import initialise_devices

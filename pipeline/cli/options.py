@@ -110,7 +110,12 @@ Workers = Annotated[
         "--workers", min=1, max=1024, help="Processes that share the work of Beam; by default this one alone."
     ),
 ]
-TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
+TensorBoard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard", help="Write a log for TensorBoard into the run's folder, also of a run that is complete."
+    ),
+]
 Why = Annotated[
     str,
     typer.Option(

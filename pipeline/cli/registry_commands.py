@@ -30,6 +30,7 @@ def retrain(
     training: TrainingOptions,
     warm_start: WarmStartOption = False,
     device: options.Device = "auto",
+    tensorboard: options.TensorBoard = False,
     checkpoints: CheckpointOptions,
     workers: options.Workers = None,
     slices: options.Slices = None,
@@ -59,7 +60,9 @@ def retrain(
         checkpoints=checkpoints.to_policy(),
         why=why,
         name=check_name(name) if name is not None else None,
+        tensorboard=tensorboard,
     )
+    command_setup.refuse_remote_logs(workspace, tensorboard)
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
     check_machine(stage_context, config.training)
     log = StageLog()
@@ -97,7 +100,8 @@ def promote(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     config: options.ConfigFile = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Whatever the policy says; the history marks it, and --why is needed.")
+        bool,
+        typer.Option("--force", help="Promote even if the policy refuses it; the history marks this. Needs --why."),
     ] = False,
     why: options.Why = "",
     workers: options.Workers = None,

@@ -1,6 +1,6 @@
 """The options of the stages, as dataclasses."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
@@ -22,18 +22,31 @@ _SETTINGS: dict[str, Any] = TrainingConfig.model_json_schema()["properties"]
 _LIMITS = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
 
 
-def setting_option(setting: str, option: str, help_text: str) -> Any:
-    """Return an option for a setting of `TrainingConfig`; its help lists choices or limits, which the model checks."""
+def setting_option(setting: str, option: str, help_text: str, *others: str) -> Any:
+    """Return an option for a setting of `TrainingConfig`; its help lists choices or limits, which the model checks.
+
+    `others` are further names of the option.
+    """
     schema = _SETTINGS[setting]
     schema = schema.get("anyOf", [schema])[0]
     choices = schema.get("enum", [])
     limits = [f", {word} {schema[limit]:,.10g}" for limit, word in _LIMITS.items() if limit in schema]
     return typer.Option(
         option,
+        *others,
         metavar="|".join(choices) or None,
         autocompletion=lambda: choices,
         help=f"{help_text}{''.join(limits)}; by default as the recipe says.",
     )
+
+
+def _option_names(group: type) -> dict[str, str]:
+    """Return the first name of each option of a dataclass of options, by field."""
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(group)}
+    declared = {name: kind.__metadata__[0].default for name, kind in kinds.items()}  # the first name, or ...
+    return {
+        name: option if isinstance(option, str) else f"--{name.replace('_', '-')}" for name, option in declared.items()
+    }
 
 
 def choose_dataset(argument: Given | None, option: Given | None) -> Given | None:
@@ -158,7 +171,7 @@ class TrainingOptions:
 
     learning_rate: Annotated[
         float | None,
-        setting_option("weights_rate", "--learning-rate", "Learning rate of the weights and of the biases"),
+        setting_option("weights_rate", "--learning-rate", "Learning rate of the weights and of the biases", "--eta"),
     ] = None
     weights_rate: Annotated[
         float | None, setting_option("weights_rate", "--weights-rate", "Learning rate of the weights alone")
@@ -191,7 +204,12 @@ class TrainingOptions:
     loss: Annotated[str | None, setting_option("loss", "--loss", "Loss of an example")] = None
     start: Annotated[str | None, setting_option("start", "--start", "How the starting parameters are drawn")] = None
     precision: Annotated[
-        str | None, setting_option("precision", "--precision", "Of the products of matrices on a GPU")
+        str | None,
+        setting_option(
+            "precision",
+            "--precision",
+            "How exactly a GPU multiplies matrices; tf32 is faster and rounds factors to 11 bits",
+        ),
     ] = None
     num_steps: Annotated[
         int | None, typer.Option(min=1, max=2**31 - 1, help="Updates; by default as the recipe says.")
@@ -212,11 +230,14 @@ class TrainingOptions:
     def to_config(self, recipe: RecipeOptions) -> TrainingConfig:
         """Return the configuration of one run; raises BadUsage if the file or an option is not allowed."""
         flags = asdict(recipe) | asdict(self) | {"layers": parse_layers(recipe.layers)}
+        names = _option_names(RecipeOptions) | _option_names(TrainingOptions)
         file = flags.pop("config")
         rate = flags.pop("learning_rate")
         for name in ("weights_rate", "biases_rate"):
-            flags[name] = rate if flags[name] is None else flags[name]
-        return resolve_training(file, flags)
+            if flags[name] is None:
+                flags[name] = rate
+                names[name] = names["learning_rate"]
+        return resolve_training(file, flags, names)
 
     def to_configs(self, recipe: RecipeOptions, seeds: str | None) -> list[TrainingConfig]:
         """Return a configuration for each of several seeds, or one if seeds is None.

@@ -49,6 +49,7 @@ class RetrainConfig:
     checkpoints: CheckpointPolicy
     why: str
     name: str | None = None  # for the challenger
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
     _validate(context, data, config, history, fields, log)
     check_table_sizes(data.manifest)
     names = () if config.name is None else (config.name,)
-    [run] = train_stage(context, data, [training], False, config.checkpoints, log, names)
+    [run] = train_stage(context, data, [training], config.tensorboard, config.checkpoints, log, names)
     evaluate_stage(context, data, [run], config.slicings, log)
     with log.timed("decide"):
         entry = _decide(context, data, run, config, history, fields)

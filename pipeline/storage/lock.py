@@ -81,7 +81,7 @@ def _in_use_error(workspace: Place, skip: bool, holder: str) -> BackbeamError:
     message = f"{workspace} is in use by {holder}"
     if skip:
         return NothingRun(f"{message}: nothing is done here")
-    return Locked(f"{message}; wait for it to end (--wait SECONDS), or name another")
+    return Locked(message, hint="wait for it to end (--wait SECONDS), or name another")
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], Da
     """
     folder = workspace / "datasets" / run.dataset_id
     if not (folder / MANIFEST_NAME).exists():
-        raise CorruptArtefact(f"{folder}, the data set of {run.run_id}, is missing: preprocess it again")
+        raise CorruptArtefact(f"{folder}, the data set of {run.run_id}, is missing", hint="preprocess it again")
     data = load(folder)
     if data.digest != run.dataset_digest:
         raise CorruptArtefact(f"{folder} is not what {run.run_id} was trained on: expected {run.dataset_digest}")
