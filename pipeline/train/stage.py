@@ -33,8 +33,8 @@ def train_stage(
     With tensorboard, a run that was trained without a log gets one, if the workspace is on a disk.
 
     Raises:
-        BadUsage: the network does not fit the memory or the data set, TensorBoard is not installed, or another run has one
-            of the names.
+        BadUsage: the network does not fit the memory or the data set, TensorBoard is not installed, or another run has
+            one of the names.
         CorruptArtefact: a file of the data set or of a run does not match its record, or a run has checkpoints and
             none of them verifies.
     """
