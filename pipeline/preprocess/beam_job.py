@@ -42,6 +42,7 @@ from pipeline.preprocess.shuffle_files import (
 from pipeline.processes import SameCode
 from pipeline.progress import show_progress
 from pipeline.sources.blocks import BlockRange, ExampleFormat, RejectedExample, SourceScan
+from pipeline.sources.picture_style import NO_PICTURES, StyleCounts, add_styles, count_style
 from pipeline.storage.files import (
     check_files_exist,
     count_files,
@@ -54,7 +55,7 @@ from pipeline.storage.places import Place
 from pipeline.storage.workspace import poll_interval, scratch_folder_of
 
 CUTS = "cuts"  # tags of the outputs of `cut_blocks`
-REJECTED = "rejected"
+TOTALS = "totals"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class JobTotals:
     shards: tuple[ShardInfo, ...] = ()
     rejected: tuple[RejectedExample, ...] = ()
     num_rejected: int = 0
+    style: StyleCounts = NO_PICTURES
 
 
 def preprocess(
@@ -113,7 +115,7 @@ def preprocess(
             split: split_num_shards(config.num_shards, num_train, scan.num_examples)
             for split, scan in scans.splits.items()
         }
-        target = ExampleFormat(height, width, len(scans.class_names))
+        target = ExampleFormat(height, width, len(scans.class_names), scans.channel)
         job = PreprocessJob(folder, scratch, skeleton, target, num_shards, max_rejected)
         ranges = [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
         total = sum(block_range.num_examples for block_range in ranges)
@@ -128,7 +130,7 @@ def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[Blo
         pipeline
         | "Ranges" >> beam.Create(ranges)
         | beam.Reshuffle()  # without it, engines fuse Create with CutBlocks and one worker reads everything
-        | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(REJECTED, main=CUTS)
+        | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(TOTALS, main=CUTS)
     )
     groups = [  # so that shards without examples are written too
         (split, group)
@@ -143,7 +145,7 @@ def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[Blo
         | "WriteShards" >> beam.FlatMapTuple(SameCode(write_shards, job))  # JobTotals
     )
     (
-        (shards, outputs[REJECTED])  # JobTotals
+        (shards, outputs[TOTALS])  # JobTotals
         | "Totals" >> beam.Flatten()
         | "AddTotals" >> beam.CombineGlobally(SameCode(add_totals, job))
         | "WriteManifest" >> beam.Map(SameCode(write_manifest, job=job))
@@ -153,13 +155,15 @@ def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[Blo
 def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
     """Read the blocks of a range, write each to a scratch file, and yield ((split, group), BlockCut) for its groups.
 
-    Rejected examples are yielded as a JobTotals tagged REJECTED. Reading and cutting are one transform, because an
-    engine keeps an element while the next one is made: blocks as elements would take twice the memory.
+    Rejected examples and the style of the others are yielded as a JobTotals tagged TOTALS. Reading and cutting are one
+    transform, because an engine keeps an element while the next one is made: blocks as elements would take twice the
+    memory.
     """
     for block in block_range.read(job.target):
-        if block.rejected:
-            totals = JobTotals((), block.rejected[: job.max_listed], len(block.rejected))
-            yield beam.pvalue.TaggedOutput(REJECTED, totals)
+        images = block.examples.images.reshape(-1, job.target.height, job.target.width)
+        style = count_style(images, block.conversions)
+        totals = JobTotals((), block.rejected[: job.max_listed], len(block.rejected), style)
+        yield beam.pvalue.TaggedOutput(TOTALS, totals)
         num_shards = job.num_shards[block.split]
         shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
         for group, cut in cut_block(job.scratch, block.examples, shards, num_shards):
@@ -195,7 +199,9 @@ def add_totals(job: PreprocessJob, totals: Iterable[JobTotals]) -> JobTotals:
     parts = list(totals)
     shards = sorted((shard for part in parts for shard in part.shards), key=attrgetter("name"))
     rejected = sorted((example for part in parts for example in part.rejected), key=attrgetter("split", "index"))
-    return JobTotals(tuple(shards), tuple(rejected[: job.max_listed]), sum(part.num_rejected for part in parts))
+    num_rejected = sum(part.num_rejected for part in parts)
+    style = add_styles(part.style for part in parts)
+    return JobTotals(tuple(shards), tuple(rejected[: job.max_listed]), num_rejected, style)
 
 
 def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
@@ -217,7 +223,8 @@ def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
         "num_rejected": totals.num_rejected,
         "rejected": rejected,
     }
-    manifest = Manifest.model_validate(dict(job.skeleton) | results)
+    style = totals.style.to_style(job.target.channel)
+    manifest = Manifest.model_validate(dict(job.skeleton) | results).with_style(style)
     check_files_exist(job.folder, [file.name for file in manifest.files()])
     commit_manifest(job.folder, manifest)
 

@@ -8,7 +8,9 @@ from model.errors import BadInput, BadUsage
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig, SplitInfo, commit_manifest
 from pipeline.preprocess.shards import summarize_shards
+from pipeline.progress import warn
 from pipeline.sources.catalog import MAX_SHARDS
+from pipeline.sources.picture_style import join_styles
 from pipeline.storage.files import make_empty_folder, remove_on_failure
 from pipeline.storage.places import Place
 
@@ -24,7 +26,7 @@ class JoinedPart(NamedTuple):
 
 
 def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
-    """Return the manifest of a joint data set; raises BadInput if two parts differ in image size or classes.
+    """Return the manifest of a joint data set; raises BadInput if two parts differ in image size, classes or channel.
 
     Raises BadUsage if two parts have the same sources, or a split has more than MAX_SHARDS shards.
     """
@@ -39,7 +41,8 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
     for split, count in (("train", num_shards), *counts.items()):
         if count > MAX_SHARDS:
             raise BadUsage(f"the parts have {count} {split} shards together, at most {MAX_SHARDS}: lower --num-shards")
-    return Manifest(
+    style = join_styles((manifest.style, manifest.splits["train"].num_examples) for manifest in manifests)
+    joint = Manifest(
         name="-and-".join(names) if len(names) <= MAX_NAMED else f"{names[0]}-and-{len(names) - 1}-others",
         height=first.height,
         width=first.width,
@@ -56,6 +59,7 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
             for part in parts
         ),
     )
+    return joint.with_style(style)
 
 
 def write_joint(folder: Place, manifest: Manifest) -> None:
@@ -79,6 +83,15 @@ def _check_fit(first_part: JoinedPart, second_part: JoinedPart) -> None:
         raise BadInput(
             f"{both} differ in their classes: {names[0]} ({len(first.class_names)}) and {names[1]} "
             f"({len(second.class_names)}); where labels are numbers, --num-classes says how many there are"
+        )
+    if first.style.channel != second.style.channel:
+        raise BadInput(
+            f"{both} differ in how pictures are read: by their {first.style.channel} and their {second.style.channel}"
+        )
+    if first.style.background != second.style.background:
+        warn(
+            f"warning: {both} differ in their background, which is {first.style.background} and "
+            f"{second.style.background} in most pictures"
         )
 
 

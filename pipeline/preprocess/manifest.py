@@ -10,6 +10,7 @@ from model.errors import BadInput
 from pipeline.sources.blocks import SourceInfo
 from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
+from pipeline.sources.picture_style import MIDDLE, PictureStyle
 from pipeline.storage.files import MAX_RECORD_BYTES
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
@@ -70,6 +71,8 @@ class Manifest(Record):
     num_rejected: Count
     rejected: FileInfo | None  # table of rejected examples, if any; the parts of a joint data set have one each
     parts: tuple[PartInfo, ...] = Field((), exclude_if=lambda parts: not parts)  # of a joint data set, in order
+    # None where it is `_guess_style`, so that the manifests of such data sets are those that earlier versions wrote
+    pictures: PictureStyle | None = Field(None, exclude_if=lambda pictures: pictures is None)
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
@@ -102,6 +105,19 @@ class Manifest(Record):
             parts = [[part.dataset_id, part.dataset_digest] for part in self.parts]
             return _append_digest(self.name, ["joint", 1, parts])
         return dataset_id(self.name, self.class_names, self.config, self.sources)
+
+    @property
+    def style(self) -> PictureStyle:
+        """The style of the pictures; a guess if the manifest is of an earlier version, which recorded none."""
+        return self.pictures or self._guess_style()
+
+    def with_style(self, style: PictureStyle) -> "Manifest":
+        """Return the manifest of pictures of a style."""
+        return self.model_copy(update={"pictures": None if style == self._guess_style() else style})
+
+    def _guess_style(self) -> PictureStyle:
+        is_light = "train" in self.splits and self.splits["train"].pixel_mean >= MIDDLE
+        return PictureStyle(background="light" if is_light else "dark")
 
     def id_of(self, shard: ShardInfo) -> str:
         """Return the id of the data set whose folder holds a shard: this one or a part."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
 from model.examples import Examples
+from pipeline.sources.picture_style import Channel
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
 
@@ -44,6 +45,7 @@ class Block:
     split: str
     examples: Examples
     rejected: tuple[RejectedExample, ...] = ()
+    conversions: tuple[str, ...] = ()  # of each usable picture, the names of its conversions: see `image_decoding`
 
 
 class ExampleFormat(NamedTuple):
@@ -52,6 +54,7 @@ class ExampleFormat(NamedTuple):
     height: int
     width: int
     num_classes: int
+    channel: Channel = "grey"  # what of an encoded image is read
 
     @property
     def num_pixels(self) -> int:
@@ -126,6 +129,7 @@ class SourceScan(NamedTuple):
 
     splits: dict[str, SplitScan]
     class_names: tuple[str, ...]
+    channel: Channel = "grey"  # what of encoded images is read: of all, what the first one of the train split needs
 
     @property
     def image_size(self) -> tuple[int, int]:

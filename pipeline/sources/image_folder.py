@@ -21,7 +21,7 @@ from pipeline.sources.blocks import (
     choose_class_names,
 )
 from pipeline.sources.catalog import SPLITS, ImageFolderSource
-from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, SizeFinder
+from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
 from pipeline.storage.files import digest_of, file_digest
 
 MAX_RANGE_FILES = 1024
@@ -54,7 +54,7 @@ class FilesRange(EncodedRange):
 def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
     """Read every file of a tree; raises as `source_lookup.scan_source`."""
     class_names = _list_classes(source.folder)
-    finder = SizeFinder(source.options.image_size)
+    finder = FormatFinder(source.options.image_size)
     splits = dict[str, SplitScan]()
     for split in SPLITS:
         files = tuple(_scan_files(source.folder, split, class_names, finder))
@@ -62,8 +62,8 @@ def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
             raise BadInput(f"{source.folder / split}: the split is empty: expected images in {split}/CLASS/")
         image_size = finder.size(str(source.folder))  # the train split is the first, so its images decide
         ranges = tuple(_cut_ranges(split, source.folder, files))
-        splits[split] = SplitScan(ranges, image_size, (_identify(split, files, image_size),))
-    return SourceScan(splits, choose_class_names(class_names, set(), num_classes, source.name))
+        splits[split] = SplitScan(ranges, image_size, (_identify(split, files, finder.identity),))
+    return SourceScan(splits, choose_class_names(class_names, set(), num_classes, source.name), finder.channel)
 
 
 def _list_classes(folder: Path) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ def _utf8_name(path: Path) -> str:
     return path.name
 
 
-def _scan_files(folder: Path, split: str, class_names: tuple[str, ...], finder: SizeFinder) -> Iterator[ImageFile]:
+def _scan_files(folder: Path, split: str, class_names: tuple[str, ...], finder: FormatFinder) -> Iterator[ImageFile]:
     for label, name in enumerate(class_names):
         class_folder = folder / split / name
         # A class may have no folder in the test split.
@@ -120,9 +120,9 @@ def _cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterato
     yield FilesRange(split, start, len(files) - start, root, files[start:])
 
 
-def _identify(split: str, files: tuple[ImageFile, ...], image_size: tuple[int, int]) -> SourceInfo:
+def _identify(split: str, files: tuple[ImageFile, ...], read_as: str) -> SourceInfo:
     # The size is part of the identity: it decides which images are rejected.
-    digest = hashlib.sha256((json.dumps(image_size) + "\n").encode())
+    digest = hashlib.sha256(f"{read_as}\n".encode())
     for file in files:
         digest.update((json.dumps([file.path, file.sha256]) + "\n").encode())
     num_bytes = sum(file.num_bytes for file in files)
