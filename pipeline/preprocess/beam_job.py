@@ -4,6 +4,7 @@ Elements are blocks of thousands of examples. Workers exchange them through scra
 their positions (`shuffle_files`): a worker holds one block or shard in memory, and the engine none.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import BadInput
 from model.examples import Integers, concatenate
 from pipeline.beam_runner import run_pipeline, runs_locally
-from pipeline.preprocess.manifest import Manifest, PreprocessConfig, ShardInfo, commit_manifest
+from pipeline.preprocess.manifest import Manifest, PreprocessConfig, ShardInfo, commit_manifest, count_rejected
 from pipeline.preprocess.rejected import SHOWN_REJECTED, check_outcome, write_rejected
 from pipeline.preprocess.shards import (
     MAX_SHARD_BYTES,
@@ -81,8 +82,13 @@ class JobTotals:
 
     shards: tuple[ShardInfo, ...] = ()
     rejected: tuple[RejectedExample, ...] = ()
-    num_rejected: int = 0
+    rejected_counts: tuple[tuple[tuple[str, int | None], int], ...] = ()  # by split and label, of all of them
     style: StyleCounts = NO_PICTURES
+
+    @property
+    def num_rejected(self) -> int:
+        """The number of all rejected examples."""
+        return sum(count for _, count in self.rejected_counts)
 
 
 def preprocess(
@@ -162,7 +168,8 @@ def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
     for block in block_range.read(job.target):
         images = block.examples.images.reshape(-1, job.target.height, job.target.width)
         style = count_style(images, block.conversions)
-        totals = JobTotals((), block.rejected[: job.max_listed], len(block.rejected), style)
+        counts = Counter((example.split, example.label) for example in block.rejected)
+        totals = JobTotals((), block.rejected[: job.max_listed], tuple(counts.items()), style)
         yield beam.pvalue.TaggedOutput(TOTALS, totals)
         num_shards = job.num_shards[block.split]
         shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
@@ -199,9 +206,11 @@ def add_totals(job: PreprocessJob, totals: Iterable[JobTotals]) -> JobTotals:
     parts = list(totals)
     shards = sorted((shard for part in parts for shard in part.shards), key=attrgetter("name"))
     rejected = sorted((example for part in parts for example in part.rejected), key=attrgetter("split", "index"))
-    num_rejected = sum(part.num_rejected for part in parts)
+    counts = Counter[tuple[str, int | None]]()
+    for part in parts:
+        counts.update(dict(part.rejected_counts))
     style = add_styles(part.style for part in parts)
-    return JobTotals(tuple(shards), tuple(rejected[: job.max_listed]), num_rejected, style)
+    return JobTotals(tuple(shards), tuple(rejected[: job.max_listed]), tuple(counts.items()), style)
 
 
 def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
@@ -222,6 +231,7 @@ def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
         },
         "num_rejected": totals.num_rejected,
         "rejected": rejected,
+        "rejected_counts": count_rejected(dict(totals.rejected_counts), len(job.skeleton.class_names)),
     }
     style = totals.style.to_style(job.target.channel)
     manifest = Manifest.model_validate(dict(job.skeleton) | results).with_style(style)

@@ -1,12 +1,21 @@
 """Joint data sets: a manifest that lists the shards of several data sets, its parts, and has no shards of its own."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
 from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig, SplitInfo, commit_manifest
+from pipeline.preprocess.manifest import (
+    Manifest,
+    PartInfo,
+    PreprocessConfig,
+    RejectedCounts,
+    SplitInfo,
+    commit_manifest,
+    count_rejected,
+)
 from pipeline.preprocess.shards import summarize_shards
 from pipeline.progress import warn
 from pipeline.sources.catalog import MAX_SHARDS
@@ -52,6 +61,7 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
         splits=splits,
         num_rejected=sum(manifest.num_rejected for manifest in manifests),
         rejected=None,
+        rejected_counts=_add_rejected(manifests),
         parts=tuple(
             PartInfo(
                 dataset_id=part.dataset.folder.name, dataset_digest=part.dataset.digest, num_source=part.num_source
@@ -93,6 +103,15 @@ def _check_fit(first_part: JoinedPart, second_part: JoinedPart) -> None:
             f"warning: {both} differ in their background, which is {first.style.background} and "
             f"{second.style.background} in most pictures"
         )
+
+
+def _add_rejected(manifests: Sequence[Manifest]) -> dict[str, RejectedCounts]:
+    counts = Counter[tuple[str, int | None]]()
+    for manifest in manifests:
+        for split, rejected in manifest.rejected_counts.items():
+            counts.update({(split, label): count for label, count in enumerate(rejected.class_counts)})
+            counts[split, None] += rejected.num_examples - sum(rejected.class_counts)
+    return count_rejected(dict(counts), len(manifests[0].class_names))
 
 
 def _join_split(split: str, manifests: Sequence[Manifest]) -> SplitInfo:

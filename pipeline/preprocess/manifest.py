@@ -39,6 +39,13 @@ class SplitInfo(Record):
     shards: tuple[ShardInfo, ...]
 
 
+class RejectedCounts(Record):
+    """The rejected examples of a split, and those of them that have the label of a class, by class."""
+
+    num_examples: Count = 0
+    class_counts: tuple[Count, ...] = ()
+
+
 class PreprocessConfig(Record):
     """What determines a data set's bytes besides its sources: the seed of the order, and the number of train shards."""
 
@@ -71,6 +78,8 @@ class Manifest(Record):
     num_rejected: Count
     rejected: FileInfo | None  # table of rejected examples, if any; the parts of a joint data set have one each
     parts: tuple[PartInfo, ...] = Field((), exclude_if=lambda parts: not parts)  # of a joint data set, in order
+    # of the splits that have any; earlier versions did not record them
+    rejected_counts: dict[str, RejectedCounts] = Field({}, exclude_if=lambda counts: not counts)
     # None where it is `_guess_style`, so that the manifests of such data sets are those that earlier versions wrote
     pictures: PictureStyle | None = Field(None, exclude_if=lambda pictures: pictures is None)
 
@@ -131,6 +140,17 @@ class Manifest(Record):
         """Return every file that the manifest names."""
         shards: list[FileInfo] = [shard for split in self.splits.values() for shard in split.shards]
         return shards + ([self.rejected] if self.rejected else [])
+
+
+def count_rejected(counts: dict[tuple[str, int | None], int], num_classes: int) -> dict[str, RejectedCounts]:
+    """Return the counts of each split with rejected examples, from their number by split and label."""
+    return {
+        split: RejectedCounts(
+            num_examples=sum(count for (name, _), count in counts.items() if name == split),
+            class_counts=tuple(counts.get((split, label), 0) for label in range(num_classes)),
+        )
+        for split in sorted({name for name, _ in counts})
+    }
 
 
 def dataset_id(

@@ -6,7 +6,7 @@ workers read as blocks. `SplitScan` says how to add a format.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Set
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
@@ -30,12 +30,16 @@ class SourceInfo(Record):
 
 @dataclass(frozen=True)
 class RejectedExample:
-    """An example that is left out: the source file that holds it, its position in the split, and why."""
+    """An example that is left out: the source file that holds it, its position in the split, and why.
+
+    label is that of a class, or None if it is at fault itself.
+    """
 
     split: str
     file: str
     index: int
     reason: str
+    label: int | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,17 @@ class SourceScan(NamedTuple):
     def infos(self) -> tuple[SourceInfo, ...]:
         """The identity of every split."""
         return tuple(info for split in self.splits.values() for info in split.infos)
+
+
+@contextmanager
+def refuse_unreadable() -> Iterator[None]:
+    """Raise BadInput for the files and folders of a source that this user may not read."""
+    try:
+        yield
+    except PermissionError as error:
+        raise BadInput(
+            f"{error.filename} cannot be read: {error.strerror}; allow this user to read it, or take it out"
+        ) from None
 
 
 def changed_since_scan(place: Place) -> BadInput:

@@ -26,6 +26,7 @@ class EncodedImage:
     name: str  # in the reason of a rejection
     data: bytes | None
     label: int | None
+    problem: str = ""  # why there are no bytes
 
 
 class EncodedRange(BlockRange):
@@ -56,6 +57,10 @@ class FormatFinder:
         self._is_found = False
         self._first_problem = ""
 
+    def refuse(self, problem: str) -> None:
+        """Note an image that cannot be read."""
+        self._first_problem = self._first_problem or problem
+
     def offer(self, data: bytes | None, name: str) -> None:
         """Decode an image, unless one has been decoded already."""
         if self._is_found:
@@ -63,7 +68,7 @@ class FormatFinder:
         try:
             picture = decode_picture(_check_length(data, name), name, MAX_EXAMPLE_BYTES)
         except BadInput as error:
-            self._first_problem = self._first_problem or str(error)
+            self.refuse(str(error))
             return
         self._is_found = True
         self._size = self._size or picture.grey.shape
@@ -95,7 +100,8 @@ def _decode_block(split: str, images: Sequence[EncodedImage], target: ExampleFor
             usable.append(image)
             conversions += decoded.conversions
         except BadInput as error:
-            rejected.append(RejectedExample(split, image.file, image.index, str(error)))
+            label = image.label if image.label in range(target.num_classes) else None
+            rejected.append(RejectedExample(split, image.file, image.index, str(error), label))
     indices = np.array([image.index for image in usable], np.int64)
     labels = np.array([image.label for image in usable], np.int64)
     return Block(split, Examples(indices, pixels[: len(usable)], labels), tuple(rejected), tuple(conversions))
@@ -106,6 +112,8 @@ def _decode_example(image: EncodedImage, target: ExampleFormat) -> DecodedImage:
         raise BadInput(f"{image.name}: there is no label")
     if not 0 <= image.label < target.num_classes:
         raise BadInput(f"{image.name}: {target.describe_label_fault(image.label)}")
+    if image.problem:
+        raise BadInput(f"{image.name}: {image.problem}")
     data = _check_length(image.data, image.name)
     decoded = decode_image(data, image.name, target.channel, MAX_EXAMPLE_BYTES)
     if decoded.values.shape != (target.height, target.width):

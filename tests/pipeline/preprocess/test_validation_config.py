@@ -25,6 +25,9 @@ DEFAULTS = {
     "missing_classes": ("warning", 0.0, 0.0),
     "class_balance": ("warning", 0.1, 0.1),
     "constant_images": ("warning", 0.0, 0.0),
+    "rejected": ("error", 0.1, 0.01),
+    "rejected_of_class": ("error", 0.1, 0.01),
+    "pixel_range": ("warning", 32.0, 32.0),
     "duplicates": ("warning", 0.0, 0.0),
     "conflicting_labels": ("error", 0.01, 0.0),
     "test_in_train": ("error", 0.01, 0.0),
@@ -56,7 +59,7 @@ def record(*results, **changes):
 
 def test_default_settings_of_the_checks():
     assert {name: tuple(settings.model_dump().values()) for name, settings in resolve_checks({}).items()} == DEFAULTS
-    assert [name for name, check in CHECKS.items() if check.low_is_bad] == ["class_balance"]
+    assert [name for name, check in CHECKS.items() if check.low_is_bad] == ["class_balance", "pixel_range"]
 
 
 @pytest.mark.parametrize(
