@@ -1,9 +1,11 @@
 """Classify the images of files, PNG, JPEG or IDX, by a trained model."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage
 from pipeline.context import quiet_imports
+from pipeline.sources.blocks import refuse_unreadable
 from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
 from pipeline.sources.image_decoding import Grey, is_picture
 from pipeline.sources.picture_conversion import PreparedPicture, read_picture
@@ -51,6 +54,7 @@ class ModelImages:
     style: PictureStyle = MNIST_STYLE
 
 
+@refuse_unreadable()
 def predict_images(
     files: Iterable[str], model: ModelImages, classify: Callable[[Grey], Outputs]
 ) -> list[PredictedImage]:
@@ -82,7 +86,7 @@ def read_items(file: str, model: ModelImages) -> Iterator[tuple[int | None, Prep
     """
     place = place_of(file)
     if not place.is_file():
-        raise BadInput(f"{file}: no such file")
+        raise BadInput(f"{file}: {'neither a file nor a link to one' if _is_there(place) else 'no such file'}")
     start = read_range(place, 0, _SNIFFED_BYTES)
     if is_picture(start):
         yield None, _read_picture(place, model)
@@ -90,6 +94,10 @@ def read_items(file: str, model: ModelImages) -> Iterator[tuple[int | None, Prep
         yield from enumerate(_read_idx(place, model.height, model.width))
     else:
         raise BadInput(f"{file}: neither a PNG or JPEG picture nor an IDX images file")
+
+
+def _is_there(place: Place) -> bool:
+    return isinstance(place, Path) and os.path.lexists(place)
 
 
 def _read_picture(file: Place, model: ModelImages) -> PreparedPicture:

@@ -8,7 +8,7 @@ from pathlib import Path
 from model.errors import BadInput, BadUsage
 from model.recipes import nearest
 from pipeline.sources import idx_source, image_folder, parquet_source
-from pipeline.sources.blocks import SourceScan
+from pipeline.sources.blocks import SourceScan, refuse_unreadable
 from pipeline.sources.catalog import (
     EMBEDDED,
     FILE_NAMES,
@@ -28,6 +28,7 @@ from pipeline.storage.places import Place, place_of
 MAX_NAME = 100  # characters: the data set's folder adds its digest, and file systems allow 255 bytes
 
 
+@refuse_unreadable()
 def find_source(dataset: str, data_dir: str | None, cache: Path, options: PictureOptions | None = None) -> AnySource:
     """Find the files of a data set, and download them if a known data set is not in the cache.
 
@@ -138,6 +139,7 @@ def _find_file(folder: Place, name: str) -> Place | None:
     return next((file for file in candidates if file.is_file()), None)
 
 
+@refuse_unreadable()
 def scan_source(source: AnySource, num_classes: int | None = None) -> SourceScan:
     """Read all files of a source and check that they are undamaged and fit together.
 
