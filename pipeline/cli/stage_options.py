@@ -103,6 +103,9 @@ class DatasetOptions:
     num_classes: Annotated[
         int | None, typer.Option(min=1, max=256, help="Classes of a folder's data set; by default as the labels show.")
     ] = None
+    first_label: Annotated[
+        int, typer.Option(min=0, max=255, help="Label of the first class of a folder's data set, such as 1.")
+    ] = 0
     num_shards: Annotated[
         int | None,
         typer.Option(
@@ -128,6 +131,7 @@ class DatasetOptions:
             data_dir=self.data_dir,
             cache_dir=self.cache_dir or default_cache(),
             num_classes=self.num_classes,
+            first_label=self.first_label,
             num_shards=self.num_shards,
             shuffle_seed=self.shuffle_seed,
             max_rejected=self.max_rejected,

@@ -121,7 +121,7 @@ def preprocess(
             split: split_num_shards(config.num_shards, num_train, scan.num_examples)
             for split, scan in scans.splits.items()
         }
-        target = ExampleFormat(height, width, len(scans.class_names), scans.channel)
+        target = ExampleFormat(height, width, len(scans.class_names), scans.channel, scans.first_label)
         job = PreprocessJob(folder, scratch, skeleton, target, num_shards, max_rejected)
         ranges = [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
         total = sum(block_range.num_examples for block_range in ranges)

@@ -6,6 +6,8 @@ It is not in the data set's folder, which depends on the content of the sources 
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from model.errors import CorruptArtefact
 from pipeline.sources.catalog import KNOWN
 from pipeline.storage.files import size_or_none, write_atomically
@@ -27,6 +29,7 @@ class Origin(Record):
     image_column: str | None
     label_column: str | None
     image_size: tuple[int, int] | None
+    first_label: Count = Field(0, exclude_if=lambda label: not label)
 
 
 def origin_path(workspace: Place, dataset_id: str) -> Place:

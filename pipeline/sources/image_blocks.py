@@ -100,18 +100,18 @@ def _decode_block(split: str, images: Sequence[EncodedImage], target: ExampleFor
             usable.append(image)
             conversions += decoded.conversions
         except BadInput as error:
-            label = image.label if image.label in range(target.num_classes) else None
-            rejected.append(RejectedExample(split, image.file, image.index, str(error), label))
+            rejected.append(RejectedExample(split, image.file, image.index, str(error), target.class_of(image.label)))
     indices = np.array([image.index for image in usable], np.int64)
-    labels = np.array([image.label for image in usable], np.int64)
+    labels = np.array([target.class_of(image.label) for image in usable], np.int64)
     return Block(split, Examples(indices, pixels[: len(usable)], labels), tuple(rejected), tuple(conversions))
 
 
 def _decode_example(image: EncodedImage, target: ExampleFormat) -> DecodedImage:
     if image.label is None:
         raise BadInput(f"{image.name}: there is no label")
-    if not 0 <= image.label < target.num_classes:
-        raise BadInput(f"{image.name}: {target.describe_label_fault(image.label)}")
+    label = image.label - target.first_label
+    if not 0 <= label < target.num_classes:
+        raise BadInput(f"{image.name}: {target.describe_label_fault(label)}")
     if image.problem:
         raise BadInput(f"{image.name}: {image.problem}")
     data = _check_length(image.data, image.name)

@@ -64,7 +64,7 @@ class FilesRange(EncodedRange):
         ]
 
 
-def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
+def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
     """Read every file of a tree; raises as `source_lookup.scan_source`."""
     class_names = _list_classes(source.folder)
     finder = FormatFinder(source.options.image_size)
@@ -76,7 +76,9 @@ def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
         image_size = finder.size(str(source.folder))  # the train split is the first, so its images decide
         ranges = tuple(_cut_ranges(split, source.folder, files))
         splits[split] = SplitScan(ranges, image_size, (_identify(split, files, finder.identity),))
-    return SourceScan(splits, choose_class_names(class_names, set(), num_classes, source.name), finder.channel)
+    return SourceScan(
+        splits, choose_class_names(class_names, set(), num_classes, source.name, first_label), finder.channel
+    )
 
 
 def _list_classes(folder: Path) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ class _SplitSummary:
         return SourceInfo(name=f"{split}-rows", num_bytes=self.num_bytes, sha256=self.digest.hexdigest())
 
 
-def scan(source: ParquetSource, num_classes: int | None) -> SourceScan:
+def scan(source: ParquetSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
     """Read every row of a source's files; raises as `source_lookup.scan_source`."""
     first = str(source.files["train"][0])
     columns, source_names = _read_schemas(source)
@@ -115,8 +115,8 @@ def scan(source: ParquetSource, num_classes: int | None) -> SourceScan:
         splits[split] = SplitScan(groups, image_size, (summary.info(split),))
         labels[split] = summary.labels
     name = source.name if source_names else first
-    class_names = choose_class_names(source_names, labels["train"], num_classes, name)
-    return SourceScan(splits, class_names, finder.channel)
+    class_names = choose_class_names(source_names, labels["train"], num_classes, name, first_label)
+    return SourceScan(splits, class_names, finder.channel, first_label)
 
 
 @contextmanager

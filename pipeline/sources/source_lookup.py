@@ -140,17 +140,18 @@ def _find_file(folder: Place, name: str) -> Place | None:
 
 
 @refuse_unreadable()
-def scan_source(source: AnySource, num_classes: int | None = None) -> SourceScan:
+def scan_source(source: AnySource, num_classes: int | None = None, first_label: int = 0) -> SourceScan:
     """Read all files of a source and check that they are undamaged and fit together.
 
-    num_classes is for data sets that do not name their classes; by default the largest train label plus one.
+    num_classes and first_label, the label of the first class, are for data sets that do not name their classes; by
+    default the labels are 0 to the largest one of the train split.
 
     Raises:
         BadInput: a file is damaged, is not what it claims to be, or does not fit the others.
-        BadUsage: num_classes is not the number of classes that the data set names.
+        BadUsage: num_classes or first_label is not that of the classes that the data set names.
     """
     if isinstance(source, ParquetSource):
-        return parquet_source.scan(source, num_classes)
+        return parquet_source.scan(source, num_classes, first_label)
     if isinstance(source, ImageFolderSource):
-        return image_folder.scan(source, num_classes)
-    return idx_source.scan(source, num_classes)
+        return image_folder.scan(source, num_classes, first_label)
+    return idx_source.scan(source, num_classes, first_label)
