@@ -36,6 +36,7 @@ class DatasetConfig:
     max_rejected: int
     pictures: PictureOptions
     first_label: int = 0
+    names: tuple[str, ...] = ()  # that the sources get, in their order, instead of those of their places
 
 
 def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
@@ -87,6 +88,8 @@ def _preprocess_source(
 
         data_dir = config.data_dir if name in KNOWN or len(config.datasets) == 1 else None
         source = find_source(name, data_dir, config.cache_dir, config.pictures)
+        names = dict(zip(config.datasets, config.names, strict=False))
+        source = source._replace(name=names.get(name, source.name))
         if len(config.datasets) == 1:
             _check_picture_options(config.pictures, source)
         scans = scan_source(source, config.num_classes, config.first_label)

@@ -102,7 +102,7 @@ def test_predict_answers_as_the_table_predictions(kind, tmp_path):
         "idx": [source / "t10k-images-idx3-ubyte"],
     }[kind]
     done = backbeam("predict", *files, *workspace, "--json")
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0, done.err
     found = pd.DataFrame(done.json["predictions"])
     table = pd.read_parquet(tmp_path / "ws" / "reports" / "predictions")
     table = table[table["split"] == "test"].sort_values("index")

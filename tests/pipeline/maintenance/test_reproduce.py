@@ -75,9 +75,8 @@ def test_moved_sources_are_accepted_and_other_sources_rejected(original, tmp_pat
     moved = shutil.copytree(original, tmp_path / "original")
     origin = next(moved.glob("ws/origins/*.json"))
     assert str(original / "digits") in origin.read_text()
-    (moved / "digits").rename(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere").rename(tmp_path / "digits")
-    assert reproduce(moved / "ws", "--dataset", tmp_path / "digits").json["equal"]
+    (moved / "digits").rename(tmp_path / "other name")
+    assert reproduce(moved / "ws", "--dataset", tmp_path / "other name").json["equal"]
     other = Digits(seed=9).write(tmp_path / "other" / "digits")
     done = reproduce(moved / "ws", "--dataset", other)
     assert (done.code, done.out) == (3, "")
