@@ -10,7 +10,6 @@ from model.recipes import TrainingConfig
 from pipeline.cli.config import parse_layers, parse_size, resolve_training
 from pipeline.cli.options import ConfigFile, Layers, RecipeName, Seed, local_option
 from pipeline.sources.catalog import MAX_SHARDS, PictureOptions
-from pipeline.storage.workspace import default_cache
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ class DatasetOptions:
         return DatasetConfig(
             datasets=tuple(choose_dataset(self.sources, self.dataset) or [DEFAULT_DATASET]),
             data_dir=self.data_dir,
-            cache_dir=self.cache_dir or default_cache(),
+            cache_dir=self.cache_dir,
             num_classes=self.num_classes,
             first_label=self.first_label,
             num_shards=self.num_shards,

@@ -17,7 +17,6 @@ from pipeline.preprocess.stage import config_from_origin, preprocess_stage
 from pipeline.sources.catalog import KNOWN
 from pipeline.storage.files import read_with_digest, write_atomically
 from pipeline.storage.places import Place, is_remote
-from pipeline.storage.workspace import default_cache
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_record import PARAMETERS_NAME, RunRecord
 from pipeline.train.stage import train_stage
@@ -35,9 +34,7 @@ def rebuild_dataset(workspace: Place, dataset_id: str, scratch: Path, sources: t
     if not sources:
         _check_sources_exist(origin)
     config = replace(
-        config_from_origin(origin, default_cache()),
-        datasets=sources or origin.datasets,
-        names=_list_source_names(workspace, dataset_id),
+        config_from_origin(origin), datasets=sources or origin.datasets, names=_list_source_names(workspace, dataset_id)
     )
     rebuilt = preprocess_stage(StageContext(scratch, ()), config, StageLog())
     if rebuilt.manifest.dataset_id != origin.dataset_id:

@@ -3,7 +3,6 @@
 It is not in the data set's folder, which depends on the content of the sources only, not on their paths.
 """
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -11,7 +10,7 @@ from pydantic import Field
 from model.errors import CorruptArtefact
 from pipeline.sources.catalog import KNOWN
 from pipeline.storage.files import size_or_none, write_atomically
-from pipeline.storage.places import Place, is_remote
+from pipeline.storage.places import Place, is_remote, place_of
 from pipeline.storage.records import Count, FileName, Record, commit_file
 
 
@@ -78,4 +77,4 @@ def make_absolute(source: str) -> str:
     if source in KNOWN:
         return source
     names = source.split(",") if source.endswith(".parquet") else [source]
-    return ",".join(name if is_remote(name) else str(Path(name).absolute()) for name in names)
+    return ",".join(name if is_remote(name) else str(place_of(name).absolute()) for name in names)

@@ -29,7 +29,7 @@ class DatasetConfig:
 
     datasets: tuple[str, ...]
     data_dir: str | None
-    cache_dir: Path
+    cache_dir: Path | None  # None is the default one
     num_classes: int | None
     num_shards: int | None
     shuffle_seed: int
@@ -131,11 +131,11 @@ def _origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, ...]) -> 
     )
 
 
-def config_from_origin(origin: Origin, cache_dir: Path) -> DatasetConfig:
+def config_from_origin(origin: Origin) -> DatasetConfig:
     """Return the options with which `preprocess_stage` builds a data set again."""
     options = origin.model_dump(exclude={"format_version", "dataset_id", "first_label", *PictureOptions._fields})
     pictures = PictureOptions(origin.image_column, origin.label_column, origin.image_size)
-    return DatasetConfig(**options, cache_dir=cache_dir, pictures=pictures, first_label=origin.first_label)
+    return DatasetConfig(**options, cache_dir=None, pictures=pictures, first_label=origin.first_label)
 
 
 def _check_options(config: DatasetConfig) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from model.errors import BadInput, BadUsage
 from model.recipes import nearest
+from pipeline.progress import warn
 from pipeline.sources import idx_source, image_folder, parquet_source
 from pipeline.sources.blocks import SourceScan, refuse_unreadable
 from pipeline.sources.catalog import (
@@ -24,17 +25,20 @@ from pipeline.sources.catalog import (
 from pipeline.sources.download import download_file
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, place_of
+from pipeline.storage.workspace import default_cache
 
 MAX_NAME = 100  # characters: the data set's folder adds its digest, and file systems allow 255 bytes
 
 
 @refuse_unreadable()
-def find_source(dataset: str, data_dir: str | None, cache: Path, options: PictureOptions | None = None) -> AnySource:
+def find_source(
+    dataset: str, data_dir: str | None, cache: Path | None, options: PictureOptions | None = None
+) -> AnySource:
     """Find the files of a data set, and download them if a known data set is not in the cache.
 
     dataset is a known name; a folder or URI of four IDX files or of Parquet files; two Parquet files separated by a
     comma; or a folder of images, laid out as SPLIT/CLASS/IMAGE. data_dir holds the files of the known data set, and
-    cache has a subfolder of downloads for each.
+    cache has a subfolder of downloads for each; None is the default one, which is not looked for unless it is needed.
 
     Raises:
         BadUsage: the name is unknown, or data_dir is given although dataset is a folder.
@@ -49,9 +53,14 @@ def find_source(dataset: str, data_dir: str | None, cache: Path, options: Pictur
         return find(dataset, options or PictureOptions())
     if data_dir is not None:
         return IdxSource(dataset, find_idx_files(data_dir), known)
+    if Path(dataset).exists():
+        warn(
+            f"{dataset}: the known data set is taken, not the ./{dataset} that is here; to mean that, name ./{dataset}"
+        )
     if not known.mirrors:
         return IdxSource(dataset, find_idx_files(EMBEDDED / dataset), known)
-    return IdxSource(dataset, tuple(_from_cache(dataset, known, cache.absolute() / dataset)), known)
+    folder = (cache or default_cache()).absolute() / dataset
+    return IdxSource(dataset, tuple(_from_cache(dataset, known, folder)), known)
 
 
 def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
