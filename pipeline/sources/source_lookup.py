@@ -54,9 +54,7 @@ def find_source(
     if data_dir is not None:
         return IdxSource(dataset, find_idx_files(data_dir), known)
     if Path(dataset).exists():
-        warn(
-            f"{dataset}: the known data set is taken, not the ./{dataset} that is here; to mean that, name ./{dataset}"
-        )
+        warn(f"{dataset}: the known data set is taken, not the folder that is here; ./{dataset} means that")
     if not known.mirrors:
         return IdxSource(dataset, find_idx_files(EMBEDDED / dataset), known)
     folder = (cache or default_cache()).absolute() / dataset
