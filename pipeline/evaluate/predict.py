@@ -15,7 +15,7 @@ from model.errors import BadInput, BadUsage
 from pipeline.context import quiet_imports
 from pipeline.sources.blocks import refuse_unreadable
 from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
-from pipeline.sources.image_decoding import Grey, is_picture
+from pipeline.sources.image_decoding import Grey, describe_format, is_picture
 from pipeline.sources.picture_conversion import PreparedPicture, read_picture
 from pipeline.sources.picture_style import MNIST_STYLE, PictureStyle
 from pipeline.storage.files import file_size, read_range
@@ -93,7 +93,7 @@ def read_items(file: str, model: ModelImages) -> Iterator[tuple[int | None, Prep
     elif may_be_idx(start):
         yield from enumerate(_read_idx(place, model.height, model.width))
     else:
-        raise BadInput(f"{file}: neither a PNG or JPEG picture nor an IDX images file")
+        raise BadInput(f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file")
 
 
 def _is_there(place: Place) -> bool:

@@ -20,6 +20,21 @@ Grey = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
 FORMATS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}  # the first bytes of each
+_OTHER_FORMATS = {
+    b"GIF8": "a GIF picture",
+    b"RIFF": "a WebP picture or another RIFF file",
+    b"BM": "a BMP picture",
+    b"II*\0": "a TIFF picture",
+    b"MM\0*": "a TIFF picture",
+    b"\0\0\0\x18ftyp": "a HEIC or AVIF picture",
+    b"\0\0\0\x1cftyp": "a HEIC or AVIF picture",
+    b"\0\0\0\x20ftyp": "a HEIC or AVIF picture",
+    b"P5": "a PGM picture",
+    b"P6": "a PPM picture",
+    b"%PDF": "a PDF document",
+    b"<svg": "an SVG drawing",
+    b"<?xml": "an XML file, such as an SVG drawing",
+}
 TURNED = "turned by the orientation in the metadata"
 COLOURS = "colours to grey"
 SIXTEEN_BITS = "16 bits to 8 by the high byte"
@@ -53,6 +68,12 @@ class DecodedImage(NamedTuple):
 def is_picture(start: bytes) -> bool:
     """Return whether a file with these first bytes may be a PNG or JPEG file."""
     return start.startswith(tuple(FORMATS.values()))
+
+
+def describe_format(start: bytes) -> str:
+    """Return what a file of another format is by its first bytes, as the beginning of a sentence; empty if unknown."""
+    found = next((kind for magic, kind in _OTHER_FORMATS.items() if start.startswith(magic)), "")
+    return f"{found}: " if found else ""
 
 
 def decode_picture(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -120,6 +141,9 @@ def _decode(data: bytes, name: str, convert: Callable[[Image.Image], T], max_pix
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise BadInput(f"{name}: too large: expected at most {max_pixels} pixels: {error}") from None
     except UnidentifiedImageError:  # its own message names the BytesIO object
+        other = describe_format(data)
+        if other:
+            raise BadInput(f"{name}: {other}only PNG and JPEG pictures are read: convert it") from None
         raise BadInput(f"{name}: not a sound PNG or JPEG picture: damaged at its beginning") from None
     except BadInput:
         raise

@@ -23,6 +23,7 @@ from pipeline.sources.catalog import (
     PictureOptions,
 )
 from pipeline.sources.download import download_file
+from pipeline.sources.found_layout import LAYOUTS, describe_found
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, place_of
 from pipeline.storage.workspace import default_cache
@@ -64,21 +65,25 @@ def find_source(
 def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
     place = place_of(dataset).absolute()  # workers may have another working directory
     local = place if isinstance(place, Path) else None
-    if local and not local.is_dir():
+    if local and not local.exists():
         hint = nearest(dataset, KNOWN)
         raise BadUsage(f"no data set {dataset!r}{hint}: neither a folder nor one of {', '.join(KNOWN)}")
+    if local and not local.is_dir():
+        raise BadInput(f"--dataset {dataset} is {describe_found(local)}. What is read: {LAYOUTS}")
     name = _dataset_name(local.resolve().name if local else dataset)
     try:
         # First, because IDX files in a store are found by their names, without listing the folder.
         return IdxSource(name, find_idx_files(dataset), None)
     except BadInput:
-        if local and any(local.glob("*-ubyte*")):
+        if local and any(_find_file(local, name) for name in FILE_NAMES):
             raise
         if any(place.glob("*.parquet")):
             return ParquetSource(name, find_parquet_files(place), options)
-        if local and any((local / split).is_dir() for split in SPLITS):
+        if local and all((local / split).is_dir() for split in SPLITS):
             return ImageFolderSource(name, local, options)
-        raise
+        if local:
+            raise BadInput(f"--dataset {dataset}: {describe_found(local)}. What is read: {LAYOUTS}") from None
+        raise BadInput(f"--dataset {dataset}: nothing of that kind is there. What is read: {LAYOUTS}") from None
 
 
 def _from_parquet_pair(dataset: str, options: PictureOptions) -> ParquetSource:
