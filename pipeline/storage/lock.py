@@ -97,7 +97,11 @@ def _hold_lock(
     make_folder(lock.parent)
     note = lock.with_name(f"{lock.name}-holder.json")
     try:
-        acquired = _acquire(lock, note, workspace, wait)
+        try:
+            acquired = _acquire(lock, note, workspace, wait)
+        except FileNotFoundError:  # the holder before failed, and removed its new folder
+            make_folder(lock.parent)
+            acquired = _acquire(lock, note, workspace, wait)
     except filelock.Timeout:
         raise in_use_error(_read_holder(note)) from None
     with acquired, _remove_if_unused(lock, is_new), _keep_note(note, clean):
