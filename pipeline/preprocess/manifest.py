@@ -115,6 +115,12 @@ class Manifest(Record):
             return _append_digest(self.name, ["joint", 1, parts])
         return dataset_id(self.name, self.class_names, self.config, self.sources)
 
+    def num_rejected_of(self, split: str) -> int | None:
+        """Return the rejected examples of a split; None if an earlier version recorded only those of all splits."""
+        if self.rejected_counts or not self.num_rejected:
+            return self.rejected_counts.get(split, RejectedCounts()).num_examples
+        return None
+
     @property
     def style(self) -> PictureStyle:
         """The style of the pictures; a guess if the manifest is of an earlier version, which recorded none."""

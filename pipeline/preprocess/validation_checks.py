@@ -80,12 +80,20 @@ def compute_check_values(
 
 
 def _compute_rejected(manifest: Manifest, name: str) -> Iterator[CheckValue]:
-    """Compare the rejected examples of a split, and of its worst class, with those of the source."""
+    """Compare the rejected examples of a split, and of its worst class, with those of the source.
+
+    A manifest of an earlier version records their number in all splits alone, so the share is that of all splits.
+    """
     split = manifest.splits[name]
+    num_rejected = manifest.num_rejected_of(name)
+    if num_rejected is None:
+        num_kept = sum(each.num_examples for each in manifest.splits.values())
+        yield CheckValue("rejected", name, manifest.num_rejected / (manifest.num_rejected + num_kept))
+        return
+    yield CheckValue("rejected", name, num_rejected / max(1, num_rejected + split.num_examples))
     rejected = manifest.rejected_counts.get(name, RejectedCounts())
-    yield CheckValue("rejected", name, rejected.num_examples / max(1, rejected.num_examples + split.num_examples))
     pairs = zip(rejected.class_counts, split.class_counts, strict=False)  # there are no counts if none is rejected
-    shares = [num_rejected / max(1, num_rejected + num_kept) for num_rejected, num_kept in pairs]
+    shares = [num_lost / max(1, num_lost + num_kept) for num_lost, num_kept in pairs]
     yield CheckValue("rejected_of_class", name, max(shares, default=0.0))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from model.errors import BadUsage
 from model.examples import Bytes, Examples
 from pipeline.preprocess.dataset import Dataset, find_dataset, load_dataset
-from pipeline.preprocess.manifest import Manifest, RejectedCounts
+from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.shards import read_shard
 from pipeline.preprocess.validation_config import ValidationRecord, find_validation
 from pipeline.report.contact_sheet import SheetRow, Tile, draw_classes, draw_named
@@ -144,7 +144,7 @@ def statistics(manifest: Manifest) -> dict[str, Any]:
     return {
         name: {
             "num_examples": split.num_examples,
-            "num_rejected": manifest.rejected_counts.get(name, RejectedCounts()).num_examples,
+            "num_rejected": manifest.num_rejected_of(name),
             "num_shards": len(split.shards),
             "pixel_mean": split.pixel_mean,
             "pixel_std": split.pixel_std,

@@ -123,6 +123,11 @@ def find_parquet_files(folder: Place) -> dict[str, tuple[Place, ...]]:
     """
     parquet_files: list[Place] = [*folder.glob("*.parquet")]
     files = sorted(parquet_files, key=str)
+    others = [file for file in files if isinstance(file, Path) and not file.is_file()]
+    if others:  # opening a pipe would wait for ever
+        raise BadInput(
+            f"{others[0]} is no file, nor a link to one; name the files: --dataset TRAIN.parquet,TEST.parquet"
+        )
     # A letter after the split's name makes another word: "training" and "testimony" belong to no split.
     names = {split: re.compile(rf"{split}([^A-Za-z].*)?") for split in SPLITS}
     files_by_split = {split: tuple(file for file in files if names[split].fullmatch(file.stem)) for split in SPLITS}

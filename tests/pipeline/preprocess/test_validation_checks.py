@@ -92,7 +92,7 @@ def split_of(counts, mean=100.0, std=50.0):
 def values_of(splits, baseline=None, flagged=None):
     """Return every value by (check, split)."""
     names = ("a", "b", "c")
-    manifest = Manifest.model_construct(splits=splits, class_names=names)
+    manifest = Manifest.model_construct(num_rejected=0, splits=splits, class_names=names)
     before = Manifest.model_construct(splits=baseline, class_names=names) if baseline else None
     found = compute_check_values(manifest, flagged or {}, before)
     return {(each.check, each.split): each.value for each in found}
@@ -117,15 +117,23 @@ def test_values_are_shares_of_the_split():
 def test_rejected_examples_are_shares_of_the_source():
     counts = {"train": RejectedCounts(num_examples=7, class_counts=(4, 0, 2))}
     splits = {"train": split_of((4, 1, 8)), "test": split_of((1, 1, 1))}
-    manifest = Manifest.model_construct(splits=splits, class_names=("a", "b", "c"), rejected_counts=counts)
+    manifest = Manifest.model_construct(
+        num_rejected=0, splits=splits, class_names=("a", "b", "c"), rejected_counts=counts
+    )
     found = {(each.check, each.split): each.value for each in compute_check_values(manifest, {}, None)}
     assert (found["rejected", "train"], found["rejected_of_class", "train"]) == (7 / 20, 4 / 8)
     assert (found["rejected", "test"], found["rejected_of_class", "test"]) == (0, 0)
+    earlier = Manifest.model_construct(splits=splits, class_names=("a", "b", "c"), num_rejected=4)
+    found = {(each.check, each.split): each.value for each in compute_check_values(earlier, {}, None)}
+    assert (found["rejected", "train"], found["rejected", "test"]) == (4 / 20, 4 / 20)
+    assert ("rejected_of_class", "train") not in found
 
 
 def test_pixel_range_is_that_of_the_data_set():
     style = PictureStyle(darkest=1, brightest=16)
-    manifest = Manifest.model_construct(splits={"train": split_of((1,))}, class_names=("a",), pictures=style)
+    manifest = Manifest.model_construct(
+        num_rejected=0, splits={"train": split_of((1,))}, class_names=("a",), pictures=style
+    )
     found = {(each.check, each.split): each.value for each in compute_check_values(manifest, {}, None)}
     assert found["pixel_range", "train"] == 15
 
