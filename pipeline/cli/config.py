@@ -12,6 +12,7 @@ from model.recipes import MOST_SHOWN, TrainingConfig, check_names, find_recipe, 
 from pipeline.preprocess.validation_config import CheckSettings, resolve_checks
 from pipeline.registry.policy import Policy, resolve_policy
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
+from pipeline.storage.places import expand_home
 
 if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings  # which imports NumPy
@@ -73,11 +74,11 @@ def read_tables(file: Path | None) -> dict[str, dict[str, Any]]:
     if file is None:
         return {}
     try:
-        with file.open("rb") as stream:
+        with expand_home(file).open("rb") as stream:
             data = stream.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise ValueError(f"more than {MOST_BYTES} bytes, which is no configuration")
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # editors of Windows put a mark before the text
         _check_structure(text)
         tables = tomllib.loads(text)
         _check_integers(tables)

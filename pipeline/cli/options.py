@@ -23,7 +23,7 @@ def local_folder(folder: str | Path) -> Path:
     """Return a folder or file of this machine; raises BadParameter for a URI, which would become a local name."""
     if is_remote(str(folder)):
         raise typer.BadParameter(f"{folder} is a URI, and this is a folder of this machine")
-    return Path(folder)
+    return Path(str(place_of(folder)))  # a file:// URI or a ~ becomes a path
 
 
 def refuse_nan(seconds: float) -> float:

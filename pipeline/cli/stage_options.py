@@ -10,7 +10,6 @@ from model.recipes import TrainingConfig
 from pipeline.cli.config import parse_layers, parse_size, resolve_training
 from pipeline.cli.options import ConfigFile, LayersOption, RecipeName, Seed, local_option
 from pipeline.sources.catalog import MAX_SHARDS, PictureOptions
-from pipeline.storage.workspace import default_cache
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 
 if TYPE_CHECKING:
@@ -116,6 +115,9 @@ class DatasetOptions:
     num_classes: Annotated[
         int | None, typer.Option(min=1, max=256, help="Classes of a folder's data set; by default as the labels show.")
     ] = None
+    first_label: Annotated[
+        int, typer.Option(min=0, max=255, help="Label of the first class of a folder's data set, such as 1.")
+    ] = 0
     num_shards: Annotated[
         int | None,
         typer.Option(
@@ -139,8 +141,9 @@ class DatasetOptions:
         return DatasetConfig(
             datasets=tuple(choose_dataset(self.sources, self.dataset) or [DEFAULT_DATASET]),
             data_dir=self.data_dir,
-            cache_dir=self.cache_dir or default_cache(),
+            cache_dir=self.cache_dir,
             num_classes=self.num_classes,
+            first_label=self.first_label,
             num_shards=self.num_shards,
             shuffle_seed=self.shuffle_seed,
             max_rejected=self.max_rejected,

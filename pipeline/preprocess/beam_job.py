@@ -4,6 +4,7 @@ Elements are blocks of thousands of examples. Workers exchange them through scra
 their positions (`shuffle_files`): a worker holds one block or shard in memory, and the engine none.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from model.errors import BadInput
 from model.examples import Integers, concatenate
 from pipeline.beam_runner import run_pipeline, runs_locally
 from pipeline.preprocess import shuffle_files
-from pipeline.preprocess.manifest import Manifest, PreprocessConfig, ShardInfo, commit_manifest
+from pipeline.preprocess.manifest import Manifest, PreprocessConfig, ShardInfo, commit_manifest, count_rejected
 from pipeline.preprocess.rejected import SHOWN_REJECTED, check_outcome, write_rejected
 from pipeline.preprocess.shards import (
     MAX_SHARD_BYTES,
@@ -35,6 +36,7 @@ from pipeline.preprocess.shuffle_files import BlockCut
 from pipeline.processes import SameCode
 from pipeline.progress import show_progress
 from pipeline.sources.blocks import BlockRange, ExampleFormat, RejectedExample, SourceScan
+from pipeline.sources.picture_style import NO_PICTURES, StyleCounts, add_styles, count_style
 from pipeline.storage.files import (
     check_files_exist,
     count_files,
@@ -47,7 +49,7 @@ from pipeline.storage.places import Place
 from pipeline.storage.workspace import poll_interval, scratch_folder_of
 
 CUTS = "cuts"  # tags of the outputs of `cut_blocks`
-REJECTED = "rejected"
+TOTALS = "totals"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,13 @@ class JobTotals:
 
     shards: tuple[ShardInfo, ...] = ()
     rejected: tuple[RejectedExample, ...] = ()
-    num_rejected: int = 0
+    rejected_counts: tuple[tuple[tuple[str, int | None], int], ...] = ()  # by split and label, of all of them
+    style: StyleCounts = NO_PICTURES
+
+    @property
+    def num_rejected(self) -> int:
+        """The number of all rejected examples."""
+        return sum(count for _, count in self.rejected_counts)
 
 
 def preprocess(
@@ -106,7 +114,7 @@ def preprocess(
             split: split_num_shards(config.num_shards, num_train, scan.num_examples)
             for split, scan in scans.splits.items()
         }
-        target = ExampleFormat(height, width, len(scans.class_names))
+        target = ExampleFormat(height, width, len(scans.class_names), scans.channel, scans.first_label)
         job = PreprocessJob(folder, scratch, skeleton, target, num_shards, max_rejected)
         ranges = [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
         total = sum(block_range.num_examples for block_range in ranges)
@@ -121,7 +129,7 @@ def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[Blo
         pipeline
         | "Ranges" >> beam.Create(ranges)
         | beam.Reshuffle()  # without it, engines fuse Create with CutBlocks and one worker reads everything
-        | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(REJECTED, main=CUTS)
+        | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(TOTALS, main=CUTS)
     )
     groups = [  # so that shards without examples are written too
         (split, group)
@@ -136,7 +144,7 @@ def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[Blo
         | "WriteShards" >> beam.FlatMapTuple(SameCode(write_shards, job))  # JobTotals
     )
     (
-        (shards, outputs[REJECTED])  # JobTotals
+        (shards, outputs[TOTALS])  # JobTotals
         | "Totals" >> beam.Flatten()
         | "AddTotals" >> beam.CombineGlobally(SameCode(add_totals, job))
         | "WriteManifest" >> beam.Map(SameCode(write_manifest, job=job))
@@ -146,13 +154,16 @@ def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[Blo
 def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
     """Read the blocks of a range, write each to a scratch file, and yield ((split, group), BlockCut) for its groups.
 
-    Rejected examples are yielded as a JobTotals tagged REJECTED. Reading and cutting are one transform, because an
-    engine keeps an element while the next one is made: blocks as elements would take twice the memory.
+    Rejected examples and the style of the others are yielded as a JobTotals tagged TOTALS. Reading and cutting are one
+    transform, because an engine keeps an element while the next one is made: blocks as elements would take twice the
+    memory.
     """
     for block in block_range.read(job.target):
-        if block.rejected:
-            totals = JobTotals((), block.rejected[: job.max_listed], len(block.rejected))
-            yield beam.pvalue.TaggedOutput(REJECTED, totals)
+        images = block.examples.images.reshape(-1, job.target.height, job.target.width)
+        style = count_style(images, block.conversions)
+        counts = Counter((example.split, example.label) for example in block.rejected)
+        totals = JobTotals((), block.rejected[: job.max_listed], tuple(counts.items()), style)
+        yield beam.pvalue.TaggedOutput(TOTALS, totals)
         num_shards = job.num_shards[block.split]
         shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
         for group, cut in shuffle_files.cut_block(job.scratch, block.examples, shards, num_shards):
@@ -188,7 +199,11 @@ def add_totals(job: PreprocessJob, totals: Iterable[JobTotals]) -> JobTotals:
     parts = list(totals)
     shards = sorted((shard for part in parts for shard in part.shards), key=attrgetter("name"))
     rejected = sorted((example for part in parts for example in part.rejected), key=attrgetter("split", "index"))
-    return JobTotals(tuple(shards), tuple(rejected[: job.max_listed]), sum(part.num_rejected for part in parts))
+    counts = Counter[tuple[str, int | None]]()
+    for part in parts:
+        counts.update(dict(part.rejected_counts))
+    style = add_styles(part.style for part in parts)
+    return JobTotals(tuple(shards), tuple(rejected[: job.max_listed]), tuple(counts.items()), style)
 
 
 def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
@@ -209,8 +224,10 @@ def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
         },
         "num_rejected": totals.num_rejected,
         "rejected": rejected,
+        "rejected_counts": count_rejected(dict(totals.rejected_counts), len(job.skeleton.class_names)),
     }
-    manifest = Manifest.model_validate(dict(job.skeleton) | results)
+    style = totals.style.to_style(job.target.channel)
+    manifest = Manifest.model_validate(dict(job.skeleton) | results).with_style(style)
     check_files_exist(job.folder, [file.name for file in manifest.files()])
     commit_manifest(job.folder, manifest)
 

@@ -29,12 +29,14 @@ class DatasetConfig:
 
     datasets: tuple[str, ...]
     data_dir: str | None
-    cache_dir: Path
+    cache_dir: Path | None  # None is the default one
     num_classes: int | None
     num_shards: int | None
     shuffle_seed: int
     max_rejected: int
     pictures: PictureOptions
+    first_label: int = 0
+    names: tuple[str, ...] = ()  # that the sources get, in their order, instead of those of their places
 
 
 def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
@@ -86,9 +88,11 @@ def _preprocess_source(
 
         data_dir = config.data_dir if name in KNOWN or len(config.datasets) == 1 else None
         source = find_source(name, data_dir, config.cache_dir, config.pictures)
+        names = dict(zip(config.datasets, config.names, strict=False))
+        source = source._replace(name=names.get(name, source.name))
         if len(config.datasets) == 1:
             _check_picture_options(config.pictures, source)
-        scans = scan_source(source, config.num_classes)
+        scans = scan_source(source, config.num_classes, config.first_label)
         num_source = {split: scan.num_examples for split, scan in scans.splits.items()}
         for split, num_examples in num_source.items():
             check_size(num_examples, scans.num_pixels, f"the {split} split of {name}")
@@ -122,15 +126,16 @@ def _origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, ...]) -> 
         num_shards=config.num_shards,
         shuffle_seed=config.shuffle_seed,
         max_rejected=data.manifest.num_rejected,
+        first_label=config.first_label,
         **config.pictures._asdict(),
     )
 
 
-def config_from_origin(origin: Origin, cache_dir: Path) -> DatasetConfig:
+def config_from_origin(origin: Origin) -> DatasetConfig:
     """Return the options with which `preprocess_stage` builds a data set again."""
-    options = origin.model_dump(exclude={"format_version", "dataset_id", *PictureOptions._fields})
+    options = origin.model_dump(exclude={"format_version", "dataset_id", "first_label", *PictureOptions._fields})
     pictures = PictureOptions(origin.image_column, origin.label_column, origin.image_size)
-    return DatasetConfig(**options, cache_dir=cache_dir, pictures=pictures)
+    return DatasetConfig(**options, cache_dir=None, pictures=pictures, first_label=origin.first_label)
 
 
 def _check_options(config: DatasetConfig) -> None:
