@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,26 @@ def resolve_training(file: Path | None, flags: dict[str, Any]) -> TrainingConfig
     settings = tables.get("training", {})
     recipe = find_recipe(str(given.pop("recipe", settings.pop("recipe", DEFAULT_RECIPE))))
     return override(override(recipe.config, **settings), **given)
+
+
+def resolve_trainings(file: Path | None, settings: dict[str, Any], seeds: Sequence[int] | None) -> list[TrainingConfig]:
+    """Return a configuration for each of several seeds, or one if seeds is None.
+
+    The settings are those of `resolve_training`, and `learning_rate`, which stands for the rate of the weights and of
+    the biases. Raises BadUsage as `resolve_training`, and if settings exclude each other.
+    """
+    changes = dict(settings)
+    rate = changes.pop("learning_rate", None)
+    for name in ("weights_rate", "biases_rate"):
+        changes[name] = rate if changes.get(name) is None else changes[name]
+    if seeds is None:
+        return [resolve_training(file, changes)]
+    if settings.get("seed") is not None:
+        raise BadUsage("give --seed or --seeds, not both")
+    configs = [resolve_training(file, changes | {"seed": seed}) for seed in seeds]
+    if configs[0].num_replicas > 1:
+        raise BadUsage("--seeds trains runs on one replica each: leave out --replicas or --seeds")
+    return configs
 
 
 def resolve_validation(file: Path | None) -> dict[str, CheckSettings]:

@@ -4,19 +4,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage
+from model.examples import Integers
 from pipeline.context import quiet_imports
 from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
 from pipeline.sources.image_decoding import Grey, decode_picture, is_picture
 from pipeline.sources.picture_conversion import prepare_picture
 from pipeline.storage.files import file_size, read_range
 from pipeline.storage.places import Place, place_of
-from pipeline.train.run_lookup import TrainedModel
+from pipeline.train.run_lookup import TrainedModel, load_parameters
 
 Outputs: TypeAlias = npt.NDArray[np.float32]
 
@@ -39,6 +40,13 @@ class PredictedImage:
     runner_up_confidence: float | None
 
 
+class ClassifiedImages(NamedTuple):
+    """The predictions for an array of n images."""
+
+    labels: Integers  # int64[n], the classes of the largest outputs
+    probabilities: Outputs  # float32[n, classes], the outputs; those of a softmax have the sum 1
+
+
 def predict_images(
     files: Iterable[str], height: int, width: int, class_names: tuple[str, ...], classify: Callable[[Grey], Outputs]
 ) -> list[PredictedImage]:
@@ -54,8 +62,7 @@ def predict_images(
         if len(predictions) + len(batch) > MAX_IMAGES:
             raise BadInput(f"{batch[-1][0]}: more than {MAX_IMAGES} images in one command: name fewer files")
         outputs = classify(np.stack([image.reshape(-1) for _, _, image in batch]))
-        if not np.isfinite(outputs).all():
-            raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
+        _check_finite(outputs)
         predictions += [
             _to_prediction(file, index, row, class_names) for (file, index, _), row in zip(batch, outputs, strict=True)
         ]
@@ -99,6 +106,11 @@ def _read_idx(file: Place, height: int, width: int) -> Iterator[Grey]:
             yield np.frombuffer(block, np.uint8).reshape(height, width)
 
 
+def _check_finite(outputs: Outputs) -> None:
+    if not np.isfinite(outputs).all():
+        raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
+
+
 def _to_prediction(file: str, index: int | None, outputs: Outputs, class_names: tuple[str, ...]) -> PredictedImage:
     first, *others = np.argsort(-outputs, kind="stable")  # the first of equal outputs comes first, as with argmax
     runner_up = (class_names[others[0]], float(outputs[others[0]])) if others else (None, None)
@@ -107,17 +119,34 @@ def _to_prediction(file: str, index: int | None, outputs: Outputs, class_names: 
 
 def predict_files(model: TrainedModel, files: list[str]) -> list[PredictedImage]:
     """Classify every image of every file by a run's model; raises as `predict_images`, and CorruptArtefact."""
-    data = model.run.parameters.read(model.folder)
+    manifest = model.manifest
+    return predict_images(files, manifest.height, manifest.width, manifest.class_names, load_classifier(model))
+
+
+def predict_array(model: TrainedModel, images: Grey) -> ClassifiedImages:
+    """Classify uint8[n, height, width] images by a run's model.
+
+    Raises BadInput if the images are of another type or size, BadUsage if an output is not finite, and CorruptArtefact.
+    """
+    height = model.manifest.height
+    width = model.manifest.width
+    found = np.asarray(images)
+    if found.dtype != np.uint8 or found.ndim != 3 or found.shape[1:] != (height, width):
+        raise BadInput(
+            f"images are {found.dtype}{list(found.shape)}, expected uint8[n, {height}, {width}]: pixel values 0 to "
+            "255, of the size of the run's data set"
+        )
+    outputs = load_classifier(model)(found.reshape(len(found), height * width))
+    _check_finite(outputs)
+    return ClassifiedImages(outputs.argmax(axis=1).astype(np.int64), outputs)
+
+
+def load_classifier(model: TrainedModel) -> Callable[[Grey], Outputs]:
+    """Return the function from uint8[n, height * width] to float32[n, classes] of a run; raises CorruptArtefact."""
     with quiet_imports():
-        from model.checkpoint import decode_parameters
         from model.devices import initialise_devices
-        from model.network import build_network, predict_in_pieces
+        from model.network import predict_in_pieces
+        from model.training import network_of
 
         initialise_devices()
-    config = model.run.config
-    manifest = model.manifest
-    network = build_network(config.activation, config.output, config.loss)
-    parameters = decode_parameters(data, str(model.folder / model.run.parameters.name), config.layers)
-
-    classify = partial(predict_in_pieces, network, parameters)
-    return predict_images(files, manifest.height, manifest.width, manifest.class_names, classify)
+    return partial(predict_in_pieces, network_of(model.run.config), load_parameters(model))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
 from pipeline.sources.blocks import SourceInfo
 from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
@@ -102,6 +102,12 @@ class Manifest(Record):
             parts = [[part.dataset_id, part.dataset_digest] for part in self.parts]
             return _append_digest(self.name, ["joint", 1, parts])
         return dataset_id(self.name, self.class_names, self.config, self.sources)
+
+    def find_split(self, name: str) -> SplitInfo:
+        """Return the record of a split; raises BadUsage if there is none of that name."""
+        if name not in self.splits:
+            raise BadUsage(f"{self.dataset_id} has no split {name!r}; there are: {', '.join(self.splits)}")
+        return self.splits[name]
 
     def id_of(self, shard: ShardInfo) -> str:
         """Return the id of the data set whose folder holds a shard: this one or a part."""

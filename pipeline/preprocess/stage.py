@@ -1,6 +1,6 @@
 """The stages `preprocess` and `validate`: skip what is complete, build what is missing, and check it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -20,21 +20,44 @@ from pipeline.preprocess.validation_config import (
     require_passed,
 )
 from pipeline.progress import warn
-from pipeline.sources.catalog import KNOWN, AnySource, IdxSource, ParquetSource, PictureOptions
+from pipeline.sources.catalog import (
+    DEFAULT_DATASET,
+    KNOWN,
+    MAX_CLASSES,
+    MAX_INTEGER,
+    MAX_SHARDS,
+    AnySource,
+    IdxSource,
+    ParquetSource,
+    PictureOptions,
+)
+from pipeline.storage.workspace import default_cache
 
 
 @dataclass(frozen=True)
 class DatasetConfig:
     """The options of `preprocess`; docs/cli.md describes each."""
 
-    datasets: tuple[str, ...]
-    data_dir: str | None
-    cache_dir: Path
-    num_classes: int | None
-    num_shards: int | None
-    shuffle_seed: int
-    max_rejected: int
-    pictures: PictureOptions
+    datasets: tuple[str, ...] = (DEFAULT_DATASET,)
+    data_dir: str | None = None
+    cache_dir: Path = field(default_factory=default_cache)
+    num_classes: int | None = None
+    num_shards: int | None = None
+    shuffle_seed: int = 1
+    max_rejected: int = 0
+    pictures: PictureOptions = field(default_factory=PictureOptions)
+
+    def __post_init__(self) -> None:
+        """Raise BadUsage if a number is too small or too large."""
+        _check_range("--num-classes", self.num_classes, 1, MAX_CLASSES)
+        _check_range("--num-shards", self.num_shards, 1, MAX_SHARDS)
+        _check_range("--shuffle-seed", self.shuffle_seed, 0, MAX_INTEGER)
+        _check_range("--max-rejected", self.max_rejected, 0, MAX_INTEGER)
+
+
+def _check_range(option: str, value: int | None, least: int, most: int) -> None:
+    if value is not None and not least <= value <= most:
+        raise BadUsage(f"{option} is {value}, expected {least} to {most:,}")
 
 
 def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:

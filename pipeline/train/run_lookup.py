@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from model.errors import CorruptArtefact
+from pipeline.context import quiet_imports
 from pipeline.preprocess.dataset import Dataset, check_dataset, load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import find_complete
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
+
+if TYPE_CHECKING:
+    from model.network import Parameters  # imports TensorFlow
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,14 @@ def find_model(workspace: Place, name: str | None) -> TrainedModel:
     folder = find_run_folder(workspace, name)
     run = load_run(folder)
     return TrainedModel(folder, run, load_dataset_of(workspace, run, load_dataset).manifest)
+
+
+def load_parameters(model: TrainedModel) -> "Parameters":
+    """Read and verify the parameters of a run, float32 NumPy arrays; imports TensorFlow. Raises CorruptArtefact."""
+    data = model.run.parameters.read(model.folder)
+    with quiet_imports():
+        from model.checkpoint import decode_parameters
+    return decode_parameters(data, str(model.folder / model.run.parameters.name), model.run.config.layers)
 
 
 def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], Dataset]) -> Dataset:
