@@ -10,12 +10,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
 from pipeline.beam_runner import run_pipeline
+from pipeline.evaluate.added_slices import add_slices, merge_counts
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation
 from pipeline.evaluate.shard_predictions import EvaluationJob, Predictions, Shard, list_shards, predict_shard
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.evaluate.slices import SLICINGS
 from pipeline.evaluate.table_sizes import check_table_sizes
 from pipeline.evaluate.table_writer import (
+    count_slices,
     merge_results,
     predictions_file_name,
     write_answers,
@@ -66,6 +68,28 @@ def evaluate(
         if not record.exists():  # inside: an error here removes the tables and prints no "done"
             raise EngineFailed(f"the engine reports success but wrote no {record.name} to {job.run_folder}")
     return check_evaluation(workspace, run)
+
+
+def add_to_evaluation(
+    workspace: Place, dataset: Place, manifest: Manifest, run: RunRecord, beam_arguments: list[str], slicings: Slicings
+) -> EvaluationRecord:
+    """Add slicings to a run's complete evaluation: other tables keep their files. Raises as `evaluate`."""
+    job = EvaluationJob(workspace, dataset, manifest, run, slicings)
+    shards = list_shards(manifest)
+
+    def build(pipeline: beam.Pipeline) -> None:
+        (
+            _predict(pipeline, shards, job)  # Predictions
+            | "CountSlices" >> beam.Map(SameCode(count_slices, job=job))  # SliceCounts
+            | "MergeSlices" >> beam.CombineGlobally(SameCode(merge_counts, job=job))  # one SliceCounts
+            | "AddSlices" >> beam.Map(SameCode(add_slices, job=job))
+        )
+
+    run_pipeline(beam, PipelineOptions, beam_arguments, build)
+    record = check_evaluation(workspace, run)
+    if not slicings.keys() <= record.slicings.keys():
+        raise EngineFailed(f"the engine reports success but did not change {job.run_folder / EVALUATION_NAME}")
+    return record
 
 
 def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, beam_arguments: list[str]) -> list[str]:

@@ -18,29 +18,41 @@ def evaluate_stage(
 ) -> list[EvaluationRecord]:
     """Evaluate runs on every split of their data set, unless that is complete; return their records in order.
 
-    Raises as `beam_job.evaluate`; and BadUsage if a run was evaluated with other slicings before.
+    Slicings that a complete evaluation lacks are added to it. Raises as `beam_job.evaluate`; and BadUsage if a run was
+    evaluated with another slicing of the same name.
     """
-    from pipeline.evaluate.slice_config import check_recorded
+    from pipeline.evaluate.added_slices import finish_interrupted_addition
+    from pipeline.evaluate.slice_config import find_new_slicings
 
     missing = []
+    additions = []
     for run in runs:
         folder = context.workspace / "runs" / run.run_id
         if (folder / EVALUATION_NAME).exists():  # the files are verified below
-            check_recorded(load_evaluation(context.workspace, run), slicings, folder)
+            finish_interrupted_addition(context.workspace, run)
+            new = find_new_slicings(load_evaluation(context.workspace, run), slicings, folder)
+            additions += [(run, new)] if new else []
         else:
             missing.append(run)
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
             from model.devices import initialise_devices
-            from pipeline.evaluate.beam_job import evaluate
+            from pipeline.evaluate.beam_job import add_to_evaluation, evaluate
 
             initialise_devices(context.device)
         with log.timed("evaluate"), capture_engine_messages(context.engine_log):
+            beam_arguments = list(context.beam_arguments)
             for run in missing:
-                beam_arguments = list(context.beam_arguments)
                 evaluate(context.workspace, dataset.folder, dataset.manifest, run, beam_arguments, slicings)
+            for run, new in additions:
+                add_to_evaluation(context.workspace, dataset.folder, dataset.manifest, run, beam_arguments, new)
 
     return run_unless_complete(
-        "evaluate", not missing, build, lambda: [check_evaluation(context.workspace, run) for run in runs], context, log
+        "evaluate",
+        not missing and not additions,
+        build,
+        lambda: [check_evaluation(context.workspace, run) for run in runs],
+        context,
+        log,
     )

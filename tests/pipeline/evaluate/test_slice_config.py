@@ -8,8 +8,8 @@ import pytest
 
 from model.errors import BadUsage
 from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
-from pipeline.evaluate.slice_config import check_recorded, describe_slicings, resolve_slicings
-from pipeline.evaluate.slices import Slicing
+from pipeline.evaluate.slice_config import describe_slicings, find_new_slicings, resolve_slicings
+from pipeline.evaluate.slices import SLICINGS, Slicing
 from tests.helpers import backbeam
 
 MODULE = """
@@ -63,23 +63,6 @@ def test_slices_of_a_users_slicings(tmp_path, place):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "ws" / "reports" / "slices"), slices)
 
 
-@pytest.mark.thorough
-def test_complete_evaluation_with_other_slicings_is_an_error(tmp_path, place):
-    assert run(tmp_path, "run", *place).code == 0
-    refused = run(tmp_path, "run", *place, "--slice", "thin=my_slices:thin")
-    (record,) = (tmp_path / "ws").rglob("evaluation.json")
-    assert refused.code == 2
-    assert f"without the slicing thin: delete {record} to evaluate it again" in refused.err
-    record.unlink()
-    assert run(tmp_path, "evaluate", *place[:2], "--slice", "thin=my_slices:thin").code == 0
-    assert "thin" in set(pd.read_parquet(tmp_path / "ws" / "reports" / "slices")["slicing"])
-    refused = run(tmp_path, "evaluate", *place[:2], "--slice", "thin=my_slices:short")
-    assert (refused.code, "with another slicing thin (my_slices:thin)" in refused.err) == (2, True)
-    assert run(tmp_path, "evaluate", *place[:2], "--json").json["skipped"] == [
-        "evaluate"
-    ]  # fewer slicings are accepted
-
-
 @pytest.mark.parametrize(
     ("option", "problem"),
     [
@@ -120,6 +103,16 @@ def test_built_in_slicings_are_recorded_by_name_and_others_by_module_and_name():
 def test_records_that_name_modules_of_backbeam_are_accepted():
     earlier = {name: f"pipeline.evaluate.slices:{function}" for name, function in OF_RELEASE_0_2.items()}
     for places in (earlier, BUILT_IN):
-        check_recorded(record_of(**places), resolve_slicings({}, []), Path("a-run"))
-    with pytest.raises(BadUsage, match="without the slicing ink"):
-        check_recorded(record_of(**{"class": "class"}), resolve_slicings({}, []), Path("a-run"))
+        assert find_new_slicings(record_of(**places), resolve_slicings({}, []), Path("a-run")) == {}
+    assert set(find_new_slicings(record_of(**{"class": "class"}), SLICINGS, Path("a-run"))) == {
+        "ink",
+        "confidence",
+        "part",
+    }
+
+
+def test_another_slicing_of_a_recorded_name_is_a_usage_error():
+    record = record_of(**BUILT_IN, mine="os:getpid")
+    assert find_new_slicings(record, {"mine": "os:getpid"}, Path("a-run")) == {}
+    with pytest.raises(BadUsage, match=r"with another slicing mine \(os:getpid\).* delete a-run/evaluation.json"):
+        find_new_slicings(record, {"mine": "os:getppid"}, Path("a-run"))
