@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.beam_runner import capture_engine_messages
 from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
-from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation, load_evaluation
+from pipeline.evaluate.evaluation_record import (
+    EVALUATION_NAME,
+    EvaluationRecord,
+    check_evaluation,
+    finish_interrupted_addition,
+    load_evaluation,
+)
 from pipeline.preprocess.dataset import Dataset
 from pipeline.train.run_record import RunRecord
 
@@ -21,7 +27,6 @@ def evaluate_stage(
     Slicings that a complete evaluation lacks are added to it. Raises as `beam_job.evaluate`; and BadUsage if a run was
     evaluated with another slicing of the same name.
     """
-    from pipeline.evaluate.added_slices import finish_interrupted_addition
     from pipeline.evaluate.slice_config import find_new_slicings
 
     missing = []

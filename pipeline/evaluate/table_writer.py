@@ -129,8 +129,8 @@ def merge_slices(parts: Iterable[SliceCounts], job: EvaluationJob) -> SliceCount
     return merged
 
 
-def write_tables(result: ShardResult, job: EvaluationJob) -> None:
-    """Write the tables of the merged counts, publish all tables, then write the record, which completes them."""
+def write_tables(result: ShardResult, job: EvaluationJob) -> EvaluationRecord:
+    """Write the tables of the merged counts, publish all, then write and return the record, which completes them."""
     rows = table_rows(result, job)
     files = [
         _write(job, table, f"{table}.parquet", _to_columns(rows[table]), len(rows[table]))
@@ -148,6 +148,7 @@ def write_tables(result: ShardResult, job: EvaluationJob) -> None:
         tables=(*files, *result.files),
     )
     commit_file(job.run_folder / EVALUATION_NAME, record.to_json())
+    return record
 
 
 def _check_predictions(result: ShardResult, job: EvaluationJob) -> None:
