@@ -165,7 +165,7 @@ class WorkspaceRun:
         return RunTables(self)
 
     def parameters(self) -> "Parameters":
-        """Return its weights, float32[outputs, inputs], and biases, float32[outputs], of each layer."""
+        """Return the tensors of each layer: weights, float32[outputs, inputs], and biases, float32[outputs]."""
         with called_from_python(False):
             from pipeline.train.run_lookup import load_parameters
 

@@ -45,11 +45,15 @@ def find_model(workspace: Place, name: str | None) -> TrainedModel:
 
 
 def load_parameters(model: TrainedModel) -> "Parameters":
-    """Read and verify the parameters of a run, float32 NumPy arrays; imports TensorFlow. Raises CorruptArtefact."""
+    """Read and verify the parameters of a run, as float32 tensors; imports TensorFlow. Raises CorruptArtefact."""
     data = model.run.parameters.read(model.folder)
     with quiet_imports():
+        import tensorflow as tf
+
         from model.checkpoint import decode_parameters
-    return decode_parameters(data, str(model.folder / model.run.parameters.name), model.run.config.layers)
+    arrays = decode_parameters(data, str(model.folder / model.run.parameters.name), model.run.config.layers)
+    parameters: Parameters = tf.nest.map_structure(tf.constant, arrays)
+    return parameters
 
 
 def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], Dataset]) -> Dataset:
