@@ -1,11 +1,13 @@
 """Messages and progress of a command, on standard error and in the log file; each says if the other cannot be written.
 
 On a terminal, work is shown by progress bars. Elsewhere, as in the log file, lines begin with the time, and long work
-prints one every LINE_SECONDS. `--quiet` hides all but warnings and errors on standard error.
+prints one every LINE_SECONDS. `--quiet` hides all but warnings and errors on standard error. In a program that imports
+backbeam, messages go to the logger "backbeam" unless it asks to see them: see `messages_of_program`.
 """
 
 import errno
 import io
+import logging
 import re
 import select
 import sys
@@ -105,6 +107,8 @@ WITH_RATE = 80  # columns that a rate and the remaining time need
 _LOG_FILE = "the log file"
 
 console = Console(stderr=True, highlight=False, emoji=False)
+_logger = logging.getLogger("backbeam")
+_logger.addHandler(logging.NullHandler())  # without one, Python prints the warnings of a logger on standard error
 
 
 @dataclass
@@ -112,6 +116,7 @@ class _MessageSettings:
     """Where messages of this process go; shared by its threads."""
 
     quiet: bool = False
+    is_command: bool = True  # whether this process is a command of backbeam, or a worker of one
     log: TextIO | None = None
     reported: set[str] = field(default_factory=set)  # the streams whose dropped messages have been reported
     lock: threading.Lock = field(default_factory=threading.Lock)  # held while a line is written to the log file
@@ -138,16 +143,42 @@ def configure(quiet: bool = False, log_file: Path | None = None) -> None:
         warn(f"{_LOG_FILE} cannot be written, and work goes on: {problem}")
 
 
+@contextmanager
+def messages_of_program(verbose: bool) -> Iterator[None]:
+    """Leave this process's standard streams and logging as the program that imports backbeam has set them up.
+
+    With verbose, messages and bars are shown in `sys.stderr` as a command shows them; else messages and warnings go to
+    the logger "backbeam", which prints nothing unless the program configures it. The settings are those of the process.
+    """
+    earlier = (_settings.quiet, _settings.is_command)
+    _settings.quiet = not verbose
+    _settings.is_command = False
+    try:
+        yield
+    finally:
+        _settings.quiet, _settings.is_command = earlier
+
+
+def is_command() -> bool:
+    """Return whether this process is a command of backbeam, which may redirect its standard error."""
+    return _settings.is_command
+
+
 def show_message(message: str) -> None:
     """Show a message on standard error, unless --quiet is set, and append it to the log file."""
-    if _settings.quiet:
+    if not _settings.quiet:
+        warn(message)
+    elif _settings.is_command:
         log_only(message)
     else:
-        warn(message)
+        _logger.info("%s", message)
 
 
 def warn(message: str) -> None:
     """Show a warning on standard error and append it to the log file."""
+    if _settings.quiet and not _settings.is_command:
+        _logger.warning("%s", message)
+        return
     log_only(message)
     _write_error(message)
     _report_dropped("standard error", sys.stderr, _write_log)

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,34 @@ def resolve_training(
     recipe = find_recipe(str(given.pop("recipe", settings.pop("recipe", DEFAULT_RECIPE))))
     names = {name: option for name, option in options.items() if name in given}
     return override(override(recipe.config, **settings), names, **given)
+
+
+def resolve_trainings(
+    file: Path | None,
+    settings: dict[str, Any],
+    seeds: Sequence[int] | None,
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> list[TrainingConfig]:
+    """Return a configuration for each of several seeds, or one if seeds is None.
+
+    The settings and `options` are those of `resolve_training`, and `learning_rate`, which stands for the rate of the
+    weights and of the biases. Raises BadUsage as `resolve_training`, and if settings exclude each other.
+    """
+    changes = dict(settings)
+    names = dict(options)
+    rate = changes.pop("learning_rate", None)
+    for name in ("weights_rate", "biases_rate"):
+        if rate is not None and changes.get(name) is None:
+            changes[name] = rate
+            names[name] = options.get("learning_rate", "learning_rate")
+    if seeds is None:
+        return [resolve_training(file, changes, names)]
+    if settings.get("seed") is not None:
+        raise BadUsage("give --seed or --seeds, not both")
+    configs = [resolve_training(file, changes | {"seed": seed}, names) for seed in seeds]
+    if configs[0].num_replicas > 1:
+        raise BadUsage("--seeds trains runs on one replica each: leave out --replicas or --seeds")
+    return configs
 
 
 def resolve_validation(file: Path | None) -> dict[str, CheckSettings]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from model.errors import CorruptArtefact
-from pipeline.cli.command_setup import existing_workspace, refuse_beam_options
+from pipeline.cli.command_setup import refuse_beam_options
 from pipeline.cli.config import resolve_evaluation
 from pipeline.cli.options import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workspace
 from pipeline.cli.process_options import OutputOptions, ProcessOptions
@@ -17,6 +17,7 @@ from pipeline.preprocess.provenance import make_absolute
 from pipeline.storage.cleanup import refuse_links
 from pipeline.storage.files import scratch_folder
 from pipeline.storage.places import Place, place_of
+from pipeline.storage.workspace import existing_workspace
 
 if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.registry.policy import MOST_REASON
 from pipeline.storage.places import Place, is_remote, place_of
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ else:
 
 DEFAULT_WORKSPACE: Place = Path("backbeam-workspace")
 WORKSPACE_VARIABLE = "BACKBEAM_WORKSPACE"
-MOST_REASON = 1000  # characters
 MOST_SECONDS = 366 * 86_400
 
 

@@ -1,21 +1,20 @@
 """The options of the stages, as dataclasses."""
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import typer
 
 from model.recipes import TrainingConfig
-from pipeline.cli.config import parse_layers, parse_size, resolve_training
+from pipeline.cli.config import parse_layers, parse_size, resolve_trainings
 from pipeline.cli.options import ConfigFile, LayersOption, RecipeName, Seed, local_option
-from pipeline.sources.catalog import MAX_SHARDS, PictureOptions
+from pipeline.sources.catalog import DEFAULT_DATASET, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 
 if TYPE_CHECKING:
     from pipeline.preprocess.stage import DatasetConfig  # imports NumPy
 
-DEFAULT_DATASET = "mnist-5k"
 Given = TypeVar("Given", str, list[str])
 _SETTINGS: dict[str, Any] = TrainingConfig.model_json_schema()["properties"]
 _LIMITS = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
@@ -113,7 +112,8 @@ class DatasetOptions:
         Path | None, local_option("FOLDER", "Where downloads are kept.", envvar="BACKBEAM_CACHE_DIR")
     ] = None
     num_classes: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Classes of a folder's data set; by default as the labels show.")
+        int | None,
+        typer.Option(min=1, max=MAX_CLASSES, help="Classes of a folder's data set; by default as the labels show."),
     ] = None
     first_label: Annotated[
         int, typer.Option(min=0, max=255, help="Label of the first class of a folder's data set, such as 1.")
@@ -125,10 +125,10 @@ class DatasetOptions:
         ),
     ] = None
     shuffle_seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="Seed of the order of examples in the shards.")
+        int, typer.Option(min=0, max=MAX_INTEGER, help="Seed of the order of examples in the shards.")
     ] = 1
     max_rejected: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="How many unusable examples may be left out.")
+        int, typer.Option(min=0, max=MAX_INTEGER, help="How many unusable examples may be left out.")
     ] = 0
 
     def to_config(self, images: ImageOptions) -> "DatasetConfig":
@@ -232,31 +232,20 @@ class TrainingOptions:
 
     def to_config(self, recipe: RecipeOptions) -> TrainingConfig:
         """Return the configuration of one run; raises BadUsage if the file or an option is not allowed."""
-        flags = asdict(recipe) | asdict(self) | {"layers": parse_layers(recipe.layers)}
-        names = _option_names(RecipeOptions) | _option_names(TrainingOptions)
-        file = flags.pop("config")
-        rate = flags.pop("learning_rate")
-        for name in ("weights_rate", "biases_rate"):
-            if flags[name] is None:
-                flags[name] = rate
-                names[name] = names["learning_rate"]
-        return resolve_training(file, flags, names)
+        [config] = self.to_configs(recipe, None)
+        return config
 
     def to_configs(self, recipe: RecipeOptions, seeds: str | None) -> list[TrainingConfig]:
         """Return a configuration for each of several seeds, or one if seeds is None.
 
-        Raises BadUsage if the file or an option is not allowed, BadParameter if options exclude each other.
+        Raises BadUsage if the file or an option is not allowed, or options exclude each other.
         """
         from pipeline.evaluate.seeds import parse_seeds
 
-        if seeds is None:
-            return [self.to_config(recipe)]
-        if recipe.seed is not None:
-            raise typer.BadParameter("give --seed or --seeds, not both")
-        configs = [self.to_config(replace(recipe, seed=seed)) for seed in parse_seeds(seeds)]
-        if configs[0].num_replicas > 1:
-            raise typer.BadParameter("--seeds trains runs on one replica each: leave out --replicas or --seeds")
-        return configs
+        settings = asdict(recipe) | asdict(self) | {"layers": parse_layers(recipe.layers)}
+        file = settings.pop("config")
+        names = _option_names(RecipeOptions) | _option_names(TrainingOptions)
+        return resolve_trainings(file, settings, parse_seeds(seeds) if seeds is not None else None, names)
 
 
 @dataclass(frozen=True)

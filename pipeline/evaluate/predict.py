@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage
+from model.examples import Integers
 from pipeline.context import quiet_imports
 from pipeline.sources.blocks import refuse_unreadable
 from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
@@ -20,7 +21,7 @@ from pipeline.sources.picture_conversion import PreparedPicture, read_picture
 from pipeline.sources.picture_style import MNIST_STYLE, PictureStyle
 from pipeline.storage.files import file_size, read_range
 from pipeline.storage.places import Place, place_of
-from pipeline.train.run_lookup import TrainedModel
+from pipeline.train.run_lookup import TrainedModel, load_parameters
 
 Outputs: TypeAlias = npt.NDArray[np.float32]
 
@@ -55,6 +56,13 @@ class ModelImages:
 
 
 @refuse_unreadable()
+class ClassifiedImages(NamedTuple):
+    """The predictions for an array of n images."""
+
+    labels: Integers  # int64[n], the classes of the largest outputs
+    probabilities: Outputs  # float32[n, classes], the outputs; those of a softmax have the sum 1
+
+
 def predict_images(
     files: Iterable[str], model: ModelImages, classify: Callable[[Grey], Outputs]
 ) -> list[ImagePrediction]:
@@ -70,8 +78,7 @@ def predict_images(
         if len(predictions) + len(batch) > MAX_IMAGES:
             raise BadInput(f"{batch[-1][0]}: more than {MAX_IMAGES} images in one command: name fewer files")
         outputs = classify(np.stack([item.image.reshape(-1) for _, _, item in batch]))
-        if not np.isfinite(outputs).all():
-            raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
+        _check_finite(outputs)
         predictions += [
             _to_prediction(file, index, item, row, model.class_names)
             for (file, index, item), row in zip(batch, outputs, strict=True)
@@ -120,6 +127,11 @@ def _read_idx(file: Place, height: int, width: int) -> Iterator[PreparedPicture]
             yield PreparedPicture(np.frombuffer(block, np.uint8).reshape(height, width), ())
 
 
+def _check_finite(outputs: Outputs) -> None:
+    if not np.isfinite(outputs).all():
+        raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
+
+
 def _to_prediction(
     file: str, index: int | None, item: PreparedPicture, outputs: Outputs, class_names: tuple[str, ...]
 ) -> ImagePrediction:
@@ -137,18 +149,35 @@ def _to_prediction(
 
 def predict_files(model: TrainedModel, files: list[str]) -> list[ImagePrediction]:
     """Classify every image of every file by a run's model; raises as `predict_images`, and CorruptArtefact."""
-    data = model.run.parameters.read(model.folder)
+    manifest = model.manifest
+    images = ModelImages(manifest.height, manifest.width, manifest.class_names, manifest.style)
+    return predict_images(files, images, load_classifier(model))
+
+
+def predict_array(model: TrainedModel, images: Grey) -> ClassifiedImages:
+    """Classify uint8[n, height, width] images by a run's model.
+
+    Raises BadInput if the images are of another type or size, BadUsage if an output is not finite, and CorruptArtefact.
+    """
+    height = model.manifest.height
+    width = model.manifest.width
+    found = np.asarray(images)
+    if found.dtype != np.uint8 or found.ndim != 3 or found.shape[1:] != (height, width):
+        raise BadInput(
+            f"images are {found.dtype}{list(found.shape)}, expected uint8[n, {height}, {width}]: pixel values 0 to "
+            "255, of the size of the run's data set"
+        )
+    outputs = load_classifier(model)(found.reshape(len(found), height * width))
+    _check_finite(outputs)
+    return ClassifiedImages(outputs.argmax(axis=1).astype(np.int64), outputs)
+
+
+def load_classifier(model: TrainedModel) -> Callable[[Grey], Outputs]:
+    """Return the function from uint8[n, height * width] to float32[n, classes] of a run; raises CorruptArtefact."""
     with quiet_imports():
-        from model.checkpoint import decode_parameters
         from model.devices import initialise_devices
-        from model.network import build_network, predict_in_pieces
+        from model.network import predict_in_pieces
+        from model.training import network_of
 
         initialise_devices()
-    config = model.run.config
-    manifest = model.manifest
-    network = build_network(config.activation, config.output, config.loss)
-    parameters = decode_parameters(data, str(model.folder / model.run.parameters.name), config.layers)
-
-    classify = partial(predict_in_pieces, network, parameters)
-    images = ModelImages(manifest.height, manifest.width, manifest.class_names, manifest.style)
-    return predict_images(files, images, classify)
+    return partial(predict_in_pieces, network_of(model.run.config), load_parameters(model))

@@ -6,7 +6,7 @@ their positions (`shuffle_files`): a worker holds one block or shard in memory, 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -91,6 +91,25 @@ def preprocess(
 
     Raises BadInput if a source changed since it was scanned, and as `check_outcome` and `run_pipeline`.
     """
+    works_here = runs_locally(beam_arguments)
+    with ExitStack() as stack:
+        job, ranges = stack.enter_context(open_job(scans, name, config, folder, max_rejected, works_here))
+        total = sum(block_range.num_examples for block_range in ranges)
+        share_done = partial(_share_done, job, total)
+        # inside the job's context, so that a failed check of the outcome does not show the bar as complete
+        stack.enter_context(show_progress("preprocess", total, "examples", share_done, poll_interval(folder)))
+        run_pipeline(beam, PipelineOptions, beam_arguments, partial(build_pipeline, job=job, ranges=ranges))
+        check_outcome(folder, max_rejected)
+
+
+@contextmanager
+def open_job(
+    scans: SourceScan, name: str, config: PreprocessConfig, folder: Place, max_rejected: int, works_here: bool
+) -> Iterator[tuple[PreprocessJob, list[BlockRange]]]:
+    """Make the folders of a job, and yield it with the ranges of examples that it reads; remove them on any failure.
+
+    works_here says whether all workers run on this machine.
+    """
     num_train = scans.splits["train"].num_examples
     height, width = scans.image_size
     skeleton = Manifest(
@@ -104,7 +123,7 @@ def preprocess(
         num_rejected=0,
         rejected=None,
     )
-    scratch = scratch_folder_of(folder, runs_locally(beam_arguments))
+    scratch = scratch_folder_of(folder, works_here)
     make_empty_folder(folder)
     make_empty_folder(scratch)
     with ExitStack() as stack:
@@ -116,39 +135,49 @@ def preprocess(
         }
         target = ExampleFormat(height, width, len(scans.class_names), scans.channel, scans.first_label)
         job = PreprocessJob(folder, scratch, skeleton, target, num_shards, max_rejected)
-        ranges = [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
-        total = sum(block_range.num_examples for block_range in ranges)
-        with show_progress("preprocess", total, "examples", partial(_share_done, job, total), poll_interval(folder)):
-            run_pipeline(beam, PipelineOptions, beam_arguments, partial(build_pipeline, job=job, ranges=ranges))
-            check_outcome(folder, max_rejected)  # inside, so that a failed check does not show the bar as complete
+        yield job, [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
 
 
 def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRange]) -> None:
     """Apply the job's transforms."""
-    outputs = (
-        pipeline
-        | "Ranges" >> beam.Create(ranges)
-        | beam.Reshuffle()  # without it, engines fuse Create with CutBlocks and one worker reads everything
-        | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(TOTALS, main=CUTS)
-    )
-    groups = [  # so that shards without examples are written too
-        (split, group)
-        for split, num_shards in job.num_shards.items()
-        for group in range(len(shuffle_files.group_edges(job.scratch, num_shards)) - 1)
-    ]
-    every_group = pipeline | "EveryGroup" >> beam.Create([(group, None) for group in groups])
-    shards = (
-        (outputs[CUTS], every_group)  # ((split, group), BlockCut or None)
-        | beam.Flatten()
-        | beam.GroupByKey()
-        | "WriteShards" >> beam.FlatMapTuple(SameCode(write_shards, job))  # JobTotals
-    )
-    (
-        (shards, outputs[TOTALS])  # JobTotals
-        | "Totals" >> beam.Flatten()
-        | "AddTotals" >> beam.CombineGlobally(SameCode(add_totals, job))
-        | "WriteManifest" >> beam.Map(SameCode(write_manifest, job=job))
-    )
+    pipeline | "Ranges" >> beam.Create(ranges) | PreprocessImages(job)
+
+
+@dataclass(eq=False)
+class PreprocessImages(beam.PTransform):  # type: ignore[misc]
+    """Read a job's ranges of examples (BlockRange), write its shards and its manifest, and return the Manifest.
+
+    The manifest is written last. If more examples are rejected than the job allows, none is written and none returned.
+    """
+
+    job: PreprocessJob
+
+    def expand(self, ranges: "beam.PCollection[BlockRange]") -> "beam.PCollection[Manifest]":
+        """Apply the transforms."""
+        job = self.job
+        outputs = (
+            ranges
+            | beam.Reshuffle()  # without it, engines fuse Create with CutBlocks and one worker reads everything
+            | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(TOTALS, main=CUTS)
+        )
+        groups = [  # so that shards without examples are written too
+            (split, group)
+            for split, num_shards in job.num_shards.items()
+            for group in range(len(shuffle_files.group_edges(job.scratch, num_shards)) - 1)
+        ]
+        every_group = ranges.pipeline | "EveryGroup" >> beam.Create([(group, None) for group in groups])
+        shards = (
+            (outputs[CUTS], every_group)  # ((split, group), BlockCut or None)
+            | beam.Flatten()
+            | beam.GroupByKey()
+            | "WriteShards" >> beam.FlatMapTuple(SameCode(write_shards, job))  # JobTotals
+        )
+        return (
+            (shards, outputs[TOTALS])  # JobTotals
+            | "Totals" >> beam.Flatten()
+            | "AddTotals" >> beam.CombineGlobally(SameCode(add_totals, job))
+            | "WriteManifest" >> beam.FlatMap(SameCode(write_manifest, job=job))
+        )
 
 
 def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
@@ -206,15 +235,15 @@ def add_totals(job: PreprocessJob, totals: Iterable[JobTotals]) -> JobTotals:
     return JobTotals(tuple(shards), tuple(rejected[: job.max_listed]), tuple(counts.items()), style)
 
 
-def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
-    """Write the table of rejected examples and then the manifest, which makes the data set complete.
+def write_manifest(totals: JobTotals, job: PreprocessJob) -> list[Manifest]:
+    """Write the table of rejected examples and then the manifest, which makes the data set complete; return it, if any.
 
     If too many examples are rejected, no manifest is written and `check_outcome` raises the error in the driver: an
     error raised on a worker would arrive in the engine's words.
     """
     rejected = write_rejected(job.folder, totals.rejected) if totals.num_rejected else None
     if totals.num_rejected > job.max_rejected:
-        return
+        return []
     results = {
         "splits": {
             split: summarize_shards(
@@ -230,6 +259,7 @@ def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
     manifest = Manifest.model_validate(dict(job.skeleton) | results).with_style(style)
     check_files_exist(job.folder, [file.name for file in manifest.files()])
     commit_manifest(job.folder, manifest)
+    return [manifest]
 
 
 def _share_done(job: PreprocessJob, num_examples: int) -> float:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
 from pipeline.sources.blocks import SourceInfo
 from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
@@ -133,6 +133,12 @@ class Manifest(Record):
     def _guess_style(self) -> PictureStyle:
         is_light = "train" in self.splits and self.splits["train"].pixel_mean >= MIDDLE
         return PictureStyle(background="light" if is_light else "dark")
+
+    def find_split(self, name: str) -> SplitInfo:
+        """Return the record of a split; raises BadUsage if there is none of that name."""
+        if name not in self.splits:
+            raise BadUsage(f"{self.dataset_id} has no split {name!r}; there are: {', '.join(self.splits)}")
+        return self.splits[name]
 
     def id_of(self, shard: ShardInfo) -> str:
         """Return the id of the data set whose folder holds a shard: this one or a part."""

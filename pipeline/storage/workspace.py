@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model.errors import BadUsage
-from pipeline.storage.cleanup import temporary_folder
+from pipeline.storage.cleanup import refuse_links, temporary_folder
 from pipeline.storage.files import digest_of, list_folders_with, make_empty_folder, remove_afterwards
 from pipeline.storage.places import Place, expand_home
 
@@ -34,6 +34,14 @@ def default_cache() -> Path:
             "that this user may write to"
         )
     return cache
+
+
+def existing_workspace(workspace: Place) -> Place:
+    """Return a workspace; raises BadUsage if it does not exist, CorruptArtefact if it holds a symbolic link."""
+    if not workspace.is_dir():
+        raise BadUsage(f"no workspace {workspace}: `backbeam run` or `backbeam preprocess` makes one")
+    refuse_links(workspace)
+    return workspace
 
 
 def local_folder_of(workspace: Place) -> Path:

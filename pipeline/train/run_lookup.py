@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.errors import BadUsage, CorruptArtefact
+from pipeline.context import quiet_imports
 from pipeline.preprocess.dataset import Dataset, check_dataset, load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
 from pipeline.storage.files import list_folders_with
@@ -14,6 +15,9 @@ from pipeline.storage.workspace import MOST_LISTED, explain_match, match_ids
 from pipeline.train.run_names import find_named
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 from pipeline.train.run_settings import changed_from_recipe, find_differences, format_settings
+
+if TYPE_CHECKING:
+    from model.network import Parameters  # imports TensorFlow
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,18 @@ def find_model(workspace: Place, name: str | None) -> TrainedModel:
     folder = find_run_folder(workspace, name)
     run = load_run(folder)
     return TrainedModel(folder, run, load_dataset_of(workspace, run, load_dataset).manifest)
+
+
+def load_parameters(model: TrainedModel) -> "Parameters":
+    """Read and verify the parameters of a run, as float32 tensors; imports TensorFlow. Raises CorruptArtefact."""
+    data = model.run.parameters.read(model.folder)
+    with quiet_imports():
+        import tensorflow as tf
+
+        from model.checkpoint import decode_parameters
+    arrays = decode_parameters(data, str(model.folder / model.run.parameters.name), model.run.config.layers)
+    parameters: Parameters = tf.nest.map_structure(tf.constant, arrays)
+    return parameters
 
 
 def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], Dataset]) -> Dataset:

@@ -3,14 +3,18 @@
 TensorFlow takes seconds to import, so it is imported only when there is a run to train.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from model.cluster import VARIABLE, read_cluster
+from model.errors import BadUsage
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
 from pipeline.preprocess.dataset import Dataset
 from pipeline.progress import show_message
 from pipeline.storage.files import remove_tree
+from pipeline.storage.places import Place
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.memory_check import check_memory
 from pipeline.train.run_names import check_names_are_free, rename_run
@@ -85,6 +89,21 @@ def check_machine(context: StageContext, config: TrainingConfig) -> None:
 
             devices = initialise_devices(context.device, config.num_replicas)
         choose_precision(config.precision, devices.logical[0])
+
+
+def refuse_cluster() -> None:
+    """Raise BadUsage if TF_CONFIG describes several processes: each would do the whole work."""
+    if read_cluster(os.environ):
+        raise BadUsage(
+            f"{VARIABLE} names several processes, and only `backbeam train` works in several: run `backbeam "
+            "preprocess` once, `backbeam train` in each, `backbeam evaluate` once; or unset the variable"
+        )
+
+
+def refuse_remote_logs(workspace: Place, tensorboard: bool) -> None:
+    """Raise BadUsage if TensorBoard's logs would go to an object store, which its writer does not support."""
+    if tensorboard and not isinstance(workspace, Path):
+        raise BadUsage(f"--tensorboard needs a workspace on this machine, and {workspace} is in a store")
 
 
 def complete_config(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:
