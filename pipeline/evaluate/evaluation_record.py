@@ -5,12 +5,14 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from model.errors import CorruptArtefact
+from pipeline.storage.files import remove_file, write_atomically
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
 from pipeline.storage.tables import TableFile
 from pipeline.train.run_record import RUN_NAME, RunRecord
 
 EVALUATION_NAME = "evaluation.json"
+NEXT_NAME = "evaluation-next.json"  # of the record that replaces the former when slicings are added
 
 
 class SplitResult(Record):
@@ -55,9 +57,13 @@ class EvaluationRecord(Record):
 
 
 def load_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
-    """Load the record of a run's evaluation; raises CorruptArtefact, also if it is of another model or data set."""
+    """Load the record of a run's evaluation; raises CorruptArtefact, also if it is of another model or data set.
+
+    If a process was killed while it added slicings, it is the next record where that one's table is in place.
+    """
     path = workspace / "runs" / run.run_id / EVALUATION_NAME
     record = EvaluationRecord.load(path)
+    record = _load_next(workspace, run) or record
     if (record.dataset_digest, record.model_digest) != (run.dataset_digest, run.parameters.sha256):
         raise CorruptArtefact(f"{path} is the evaluation of another model or data set than {RUN_NAME} names")
     return record
@@ -68,4 +74,32 @@ def check_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
     record = load_evaluation(workspace, run)
     for table in record.tables:
         table.check(table.folder(workspace, run.run_id))
+    return record
+
+
+def finish_interrupted_addition(workspace: Place, run: RunRecord) -> None:
+    """Replace the record by the next one if that one's table is in place, and delete the next one, if there is any.
+
+    The process must hold the lock of the workspace. Raises CorruptArtefact if the next record cannot be read.
+    """
+    folder = workspace / "runs" / run.run_id
+    if not (folder / NEXT_NAME).exists():
+        return
+    record = _load_next(workspace, run)
+    if record:
+        write_atomically(folder / EVALUATION_NAME, record.to_json())
+    remove_file(folder / NEXT_NAME)
+
+
+def _load_next(workspace: Place, run: RunRecord) -> EvaluationRecord | None:
+    """Load the next record; None if there is none, or its table `slices` is not in place."""
+    try:
+        record = EvaluationRecord.load(workspace / "runs" / run.run_id / NEXT_NAME)
+    except FileNotFoundError:
+        return None
+    [file] = [file for file in record.tables if file.table == "slices"]
+    try:
+        file.check(file.folder(workspace, run.run_id))
+    except CorruptArtefact:
+        return None
     return record

@@ -5,7 +5,10 @@ from typing import NamedTuple, TypeAlias
 
 from pipeline.storage.places import Place
 
+DEFAULT_DATASET = "mnist-5k"
 SPLITS = ("train", "test")
+MAX_CLASSES = 256
+MAX_INTEGER = 2**63 - 1  # of seeds and counts: what a file of TOML holds
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 

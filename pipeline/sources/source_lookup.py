@@ -7,8 +7,9 @@ from pathlib import Path
 
 from model.errors import BadInput, BadUsage
 from model.recipes import nearest
+from pipeline.progress import warn
 from pipeline.sources import idx_source, image_folder, parquet_source
-from pipeline.sources.blocks import SourceScan
+from pipeline.sources.blocks import SourceScan, refuse_unreadable
 from pipeline.sources.catalog import (
     EMBEDDED,
     FILE_NAMES,
@@ -22,18 +23,23 @@ from pipeline.sources.catalog import (
     PictureOptions,
 )
 from pipeline.sources.download import download_file
+from pipeline.sources.found_layout import LAYOUTS, describe_found
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, place_of
+from pipeline.storage.workspace import default_cache
 
 MAX_NAME = 100  # characters: the data set's folder adds its digest, and file systems allow 255 bytes
 
 
-def find_source(dataset: str, data_dir: str | None, cache: Path, options: PictureOptions | None = None) -> AnySource:
+@refuse_unreadable()
+def find_source(
+    dataset: str, data_dir: str | None, cache: Path | None, options: PictureOptions | None = None
+) -> AnySource:
     """Find the files of a data set, and download them if a known data set is not in the cache.
 
     dataset is a known name; a folder or URI of four IDX files or of Parquet files; two Parquet files separated by a
     comma; or a folder of images, laid out as SPLIT/CLASS/IMAGE. data_dir holds the files of the known data set, and
-    cache has a subfolder of downloads for each.
+    cache has a subfolder of downloads for each; None is the default one, which is not looked for unless it is needed.
 
     Raises:
         BadUsage: the name is unknown, or data_dir is given although dataset is a folder.
@@ -48,29 +54,36 @@ def find_source(dataset: str, data_dir: str | None, cache: Path, options: Pictur
         return find(dataset, options or PictureOptions())
     if data_dir is not None:
         return IdxSource(dataset, find_idx_files(data_dir), known)
+    if Path(dataset).exists():
+        warn(f"{dataset}: the known data set is taken, not the folder that is here; ./{dataset} means that")
     if not known.mirrors:
         return IdxSource(dataset, find_idx_files(EMBEDDED / dataset), known)
-    return IdxSource(dataset, tuple(_from_cache(dataset, known, cache.absolute() / dataset)), known)
+    folder = (cache or default_cache()).absolute() / dataset
+    return IdxSource(dataset, tuple(_from_cache(dataset, known, folder)), known)
 
 
 def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
     place = place_of(dataset).absolute()  # workers may have another working directory
     local = place if isinstance(place, Path) else None
-    if local and not local.is_dir():
+    if local and not local.exists():
         hint = nearest(dataset, KNOWN)
         raise BadUsage(f"no data set {dataset!r}{hint}: neither a folder nor one of {', '.join(KNOWN)}")
+    if local and not local.is_dir():
+        raise BadInput(f"--dataset {dataset} is {describe_found(local)}. What is read: {LAYOUTS}")
     name = _dataset_name(local.resolve().name if local else dataset)
     try:
         # First, because IDX files in a store are found by their names, without listing the folder.
         return IdxSource(name, find_idx_files(dataset), None)
     except BadInput:
-        if local and any(local.glob("*-ubyte*")):
+        if local and any(_find_file(local, name) for name in FILE_NAMES):
             raise
         if any(place.glob("*.parquet")):
             return ParquetSource(name, find_parquet_files(place), options)
-        if local and any((local / split).is_dir() for split in SPLITS):
+        if local and all((local / split).is_dir() for split in SPLITS):
             return ImageFolderSource(name, local, options)
-        raise
+        if local:
+            raise BadInput(f"--dataset {dataset}: {describe_found(local)}. What is read: {LAYOUTS}") from None
+        raise BadInput(f"--dataset {dataset}: nothing of that kind is there. What is read: {LAYOUTS}") from None
 
 
 def _from_parquet_pair(dataset: str, options: PictureOptions) -> ParquetSource:
@@ -110,6 +123,11 @@ def find_parquet_files(folder: Place) -> dict[str, tuple[Place, ...]]:
     """
     parquet_files: list[Place] = [*folder.glob("*.parquet")]
     files = sorted(parquet_files, key=str)
+    others = [file for file in files if isinstance(file, Path) and not file.is_file()]
+    if others:  # opening a pipe would wait for ever
+        raise BadInput(
+            f"{others[0]} is no file, nor a link to one; name the files: --dataset TRAIN.parquet,TEST.parquet"
+        )
     # A letter after the split's name makes another word: "training" and "testimony" belong to no split.
     names = {split: re.compile(rf"{split}([^A-Za-z].*)?") for split in SPLITS}
     files_by_split = {split: tuple(file for file in files if names[split].fullmatch(file.stem)) for split in SPLITS}
@@ -138,17 +156,19 @@ def _find_file(folder: Place, name: str) -> Place | None:
     return next((file for file in candidates if file.is_file()), None)
 
 
-def scan_source(source: AnySource, num_classes: int | None = None) -> SourceScan:
+@refuse_unreadable()
+def scan_source(source: AnySource, num_classes: int | None = None, first_label: int = 0) -> SourceScan:
     """Read all files of a source and check that they are undamaged and fit together.
 
-    num_classes is for data sets that do not name their classes; by default the largest train label plus one.
+    num_classes and first_label, the label of the first class, are for data sets that do not name their classes; by
+    default the labels are 0 to the largest one of the train split.
 
     Raises:
         BadInput: a file is damaged, is not what it claims to be, or does not fit the others.
-        BadUsage: num_classes is not the number of classes that the data set names.
+        BadUsage: num_classes or first_label is not that of the classes that the data set names.
     """
     if isinstance(source, ParquetSource):
-        return parquet_source.scan(source, num_classes)
+        return parquet_source.scan(source, num_classes, first_label)
     if isinstance(source, ImageFolderSource):
-        return image_folder.scan(source, num_classes)
-    return idx_source.scan(source, num_classes)
+        return image_folder.scan(source, num_classes, first_label)
+    return idx_source.scan(source, num_classes, first_label)

@@ -14,7 +14,7 @@ SEED_BITS = 31  # of a run's seed; see model.recipes.TrainingConfig
 def test_no_two_purposes_share_a_key_for_any_seeds():
     """mix64(mix64(p) ^ s) is equal for (p, s) and (q, t) only if mix64(p) ^ mix64(q) = s ^ t, which is below 2^31."""
     mixed = mix64(np.array(sorted(set(Purpose) - {Purpose.STORED_ORDER}), np.uint64)).tolist()
-    assert len(mixed) == 9
+    assert len(mixed) == 11
     assert all((first ^ second) >> SEED_BITS for first, second in itertools.combinations(mixed, 2))
 
 
@@ -26,6 +26,8 @@ def test_keys_of_many_runs_differ():
         *((purpose, *pair) for purpose in (Purpose.STARTING_WEIGHTS, Purpose.STARTING_BIASES) for pair in pairs),
         *((Purpose.SHARD_ORDER, *pair) for pair in pairs),
         *((Purpose.EXAMPLE_ORDER, *pair, window) for pair in pairs for window in range(4)),
+        *((Purpose.READING_SHARD_ORDER, *pair) for pair in pairs),
+        *((Purpose.READING_EXAMPLE_ORDER, *pair, shard) for pair in pairs for shard in range(4)),
         *((Purpose.GRADIENT_CHECK_PLACES, *pair, field) for pair in pairs for field in range(2)),
         *((Purpose.JITTER, number) for number in (0, 1, 2**64 - 1)),
         (Purpose.BOOTSTRAP,),
