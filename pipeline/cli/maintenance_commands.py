@@ -40,7 +40,9 @@ def verify(
     *,
     path: Annotated[
         PlaceValue | None,
-        typer.Argument(parser=absolute_place, metavar="PATH", help="A workspace, or the folder of a data set or run in one."),
+        typer.Argument(
+            parser=absolute_place, metavar="PATH", help="A workspace, or the folder of a data set or run in one."
+        ),
     ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     repair: Annotated[bool, typer.Option("--repair", help="Make what is bad again, from its sources.")] = False,
