@@ -125,6 +125,8 @@ def describe_engine_error(problem: Exception) -> str:
 
     It is what is known of such errors; or the last cause; or the first line that is a sentence.
     """
+    if isinstance(problem, BackbeamError):
+        return str(problem)
     text = str(problem).replace("\\n", "\n").replace("\\t", "\t")  # Flink sends stack traces as JSON
     for pattern, meaning in _KNOWN_ERRORS:
         known = re.search(pattern, f"{type(problem).__name__}: {text}")
