@@ -10,10 +10,8 @@ from pipeline.progress import show_message
 
 
 @pytest.fixture
-def engine_thread(capfd, monkeypatch):
+def engine_thread():
     """A thread of an engine that fails twice: when it is started, and after `may_end` is set."""
-    monkeypatch.setattr(sys, "stderr", os.fdopen(2, "w", buffering=1, closefd=False))  # as in a command
-    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
     has_failed, may_end = threading.Event(), threading.Event()
 
     def work():
@@ -28,7 +26,9 @@ def engine_thread(capfd, monkeypatch):
     return thread
 
 
-def fail_with(problem, thread, log):
+def fail_with(problem, thread, log, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", os.fdopen(2, "w", buffering=1, closefd=False))  # as in a command
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
     with capture_engine_messages(log):
         thread.start()
         thread.has_failed.wait(60)
@@ -38,9 +38,11 @@ def fail_with(problem, thread, log):
         raise problem
 
 
-def test_workers_in_threads_are_silent_after_a_signal_and_the_main_thread_is_not(engine_thread, tmp_path, capfd):
+def test_workers_in_threads_are_silent_after_a_signal_and_the_main_thread_is_not(
+    engine_thread, tmp_path, capfd, monkeypatch
+):
     with pytest.raises(SystemExit):
-        fail_with(SystemExit(130), engine_thread, tmp_path / "engine.log")
+        fail_with(SystemExit(130), engine_thread, tmp_path / "engine.log", monkeypatch)
     engine_thread.may_end.set()
     engine_thread.join()
     sys.stderr.write("an error of the cleanup\n")
@@ -48,12 +50,12 @@ def test_workers_in_threads_are_silent_after_a_signal_and_the_main_thread_is_not
     assert [line.rpartition("Z ")[2] for line in lines] == ["a message", "interrupted", "an error of the cleanup"]
 
 
-def test_the_log_has_the_whole_error_and_what_workers_in_threads_write(engine_thread, tmp_path, capfd):
+def test_the_log_has_the_whole_error_and_what_workers_in_threads_write(engine_thread, tmp_path, capfd, monkeypatch):
     log = tmp_path / "engine.log"
     problem = EngineFailed("it broke")
     problem.__cause__ = RuntimeError("a trace\nof many\nlines")
     with pytest.raises(EngineFailed, match="it broke; what the engine wrote is in"):
-        fail_with(problem, engine_thread, log)
+        fail_with(problem, engine_thread, log, monkeypatch)
     written = log.read_text()
     assert written == "RuntimeError: a trace\nof many\nlines\ntraceback of a worker\na native library\n"
     assert "traceback" not in capfd.readouterr().err
