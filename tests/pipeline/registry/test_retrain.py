@@ -13,6 +13,7 @@ from model.errors import BadInput
 from pipeline.context import StageLog
 from pipeline.registry import retrain as retraining
 from pipeline.registry.history import load_history
+from pipeline.train.run_record import load_run
 from tests.helpers import Digits, backbeam, contents, images_bytes, write_files
 
 WEAK = ("--num-steps", 10)  # 67 % of the test examples correct
@@ -278,3 +279,9 @@ def test_corrupt_history_is_an_error_of_every_command(folder):
     path.write_bytes(path.read_bytes().replace(b"retrain", b"promote", 1))
     for done in (retrain(folder, *STRONG), command("rollback", folder), command("history", folder)):
         assert (done.code, str(path) in done.err) == (4, True)
+
+
+def test_run_that_was_decided_about_is_named(folder):
+    done = retrain(folder, *STRONG, "--name", "nightly")
+    assert (done.code, done.json["outcome"]) == (0, "unchanged")
+    assert load_run(folder / "ws" / "runs" / done.json["run_id"]).name == "nightly"
