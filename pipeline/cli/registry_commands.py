@@ -26,7 +26,6 @@ def retrain(
     baseline: options.Baseline = None,
     images: ImageOptions,
     recipe: RecipeOptions,
-    name: options.Name = None,
     training: TrainingOptions,
     warm_start: WarmStart = False,
     device: options.Device = "auto",
@@ -43,7 +42,6 @@ def retrain(
     """
     from pipeline.cli.registry_output import build_retrain_output
     from pipeline.registry import retrain
-    from pipeline.train.run_names import check_name
     from pipeline.train.stage import check_machine
 
     process.configure_messages()
@@ -58,7 +56,7 @@ def retrain(
         slicings=resolve_evaluation(recipe.config, slices),
         checkpoints=checkpoints.to_policy(),
         why=why,
-        name=check_name(name) if name is not None else None,
+        name=recipe.name,
     )
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
     check_machine(stage_context, config.training)

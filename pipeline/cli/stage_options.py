@@ -1,5 +1,6 @@
 """The options of the stages, as dataclasses."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
@@ -8,7 +9,7 @@ import typer
 
 from model.recipes import TrainingConfig
 from pipeline.cli.config import parse_layers, parse_size, resolve_training
-from pipeline.cli.options import ConfigFile, Layers, RecipeName, Seed, local_option
+from pipeline.cli.options import ConfigFile, Layers, Name, RecipeName, Seed, local_option
 from pipeline.sources.catalog import MAX_SHARDS, PictureOptions
 from pipeline.storage.workspace import default_cache
 from pipeline.train.checkpoint_policy import CheckpointPolicy
@@ -148,6 +149,13 @@ class RecipeOptions:
         str | None, setting_option("step", "--step", "How gradients are computed; compare takes both steps in lockstep")
     ] = None
     seed: Seed = None
+    name: Name = None
+
+    def name_runs(self, configs: Sequence[TrainingConfig], seeds: str | None) -> tuple[str, ...]:
+        """Return a name for each run, or none; raises BadUsage as `run_names.name_runs`."""
+        from pipeline.train.run_names import name_runs
+
+        return name_runs(self.name, configs, seeds is not None)
 
 
 @dataclass(frozen=True)
@@ -213,6 +221,7 @@ class TrainingOptions:
         """Return the configuration of one run; raises BadUsage if the file or an option is not allowed."""
         flags = asdict(recipe) | asdict(self) | {"layers": parse_layers(recipe.layers)}
         file = flags.pop("config")
+        flags.pop("name")  # no setting: the run's id does not depend on it
         rate = flags.pop("learning_rate")
         for name in ("weights_rate", "biases_rate"):
             flags[name] = rate if flags[name] is None else flags[name]
