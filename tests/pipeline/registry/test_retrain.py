@@ -287,3 +287,9 @@ def test_corrupt_history_is_an_error_of_every_command(folder):
     path.write_bytes(path.read_bytes().replace(b"retrain", b"promote", 1))
     for done in (retrain(folder, *STRONG), command("rollback", folder), command("history", folder)):
         assert (done.code, str(path) in done.err) == (4, True)
+
+
+def test_run_that_was_decided_about_is_named(folder):
+    done = retrain(folder, *STRONG, "--name", "nightly")
+    assert (done.code, done.json["outcome"]) == (0, "unchanged")
+    assert load_run(folder / "ws" / "runs" / done.json["run_id"]).name == "nightly"
