@@ -56,7 +56,7 @@ def retrain(
         slicings=resolve_evaluation(recipe.config, slices),
         checkpoints=checkpoints.to_policy(),
         why=why,
-        name=recipe.name,
+        name=recipe.check_name(),
     )
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
     check_machine(stage_context, config.training)
