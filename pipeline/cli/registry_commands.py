@@ -58,7 +58,7 @@ def retrain(
         slicings=resolve_evaluation(recipe.config, slices),
         checkpoints=checkpoints.to_policy(),
         why=why,
-        name=recipe.name,
+        name=recipe.check_name(),
         tensorboard=tensorboard,
     )
     refuse_remote_logs(workspace, tensorboard)

@@ -167,6 +167,12 @@ class RecipeOptions:
     seed: Seed = None
     name: Name = None
 
+    def check_name(self) -> str | None:
+        """Return the name for a single run; raises BadUsage as `run_names.check_name`."""
+        from pipeline.train.run_names import check_name
+
+        return None if self.name is None else check_name(self.name)
+
     def name_runs(self, configs: Sequence[TrainingConfig], seeds: str | None) -> tuple[str, ...]:
         """Return a name for each run, or none; raises BadUsage as `run_names.name_runs`."""
         from pipeline.train.run_names import name_runs

@@ -27,7 +27,7 @@ from pipeline.registry.promotion import append_decision, append_entry_about, fin
 from pipeline.registry.stored_answers import check_fits
 from pipeline.storage.places import Place, is_remote
 from pipeline.train.checkpoint_policy import CheckpointPolicy
-from pipeline.train.run_names import check_name, check_names_are_free, rename_run
+from pipeline.train.run_names import check_names_are_free, rename_run
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 from pipeline.train.stage import complete_config, train_stage
 
@@ -48,7 +48,7 @@ class RetrainConfig:
     slicings: "Slicings"
     checkpoints: CheckpointPolicy
     why: str
-    name: str | None = None  # for the challenger
+    name: str | None = None  # for the challenger; one that `check_name` allows
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -70,12 +70,11 @@ class RetrainResult:
 def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> RetrainResult:
     """Train a challenger on the current sources, compare it with the champion, and append the decision to the history.
 
-    The process must hold the lock of the workspace. Raises BadUsage if the name is not allowed or taken; BadInput if a
+    The process must hold the lock of the workspace. Raises BadUsage if another run has the name; BadInput if a
     source is missing or damaged, or the data fail a check (which is entered in the history, once), do not fit the
     champion, or are too large for the tables of an evaluation; CorruptArtefact if a file does not match its record; and
     EngineFailed.
     """
-    names = () if config.name is None else (check_name(config.name),)  # first: training takes long
     history = load_history_and_repair_pointer(context.workspace)
     data = preprocess_stage(context, _expand_patterns(config.dataset), log)
     fields = {"action": "retrain", "inputs": _digest_inputs(data, config), "why": config.why}  # of the entry
@@ -100,6 +99,7 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
     find_reference(context.workspace, history, data, config.policy)  # errors are raised before training, not after
     _validate(context, data, config, history, fields, log)
     check_table_sizes(data.manifest)
+    names = () if config.name is None else (config.name,)
     [run] = train_stage(context, data, [training], config.tensorboard, config.checkpoints, log, names)
     evaluate_stage(context, data, [run], config.slicings, log)
     with log.timed("decide"):
