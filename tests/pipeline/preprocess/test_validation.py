@@ -136,7 +136,12 @@ def test_failure_is_kept_until_the_threshold_changes(leaking, tmp_path):
 def test_disabled_check_is_left_out(leaking, tmp_path):
     off = configuration(tmp_path / "off.toml", '[validation.test_in_train]\nseverity = "off"\n')
     assert backbeam("preprocess", "--workspace", tmp_path / "ws", "--dataset", leaking, "--config", off).code == 0
-    assert {row[0] for row in table(tmp_path / "ws")} == set(FAILING) - {"test_in_train"} | {"schema"}
+    assert {row[0] for row in table(tmp_path / "ws")} == set(FAILING) - {"test_in_train"} | {
+        "schema",
+        "rejected",
+        "rejected_of_class",
+        "pixel_range",
+    }
 
 
 @pytest.mark.thorough
