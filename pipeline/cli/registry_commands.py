@@ -141,7 +141,7 @@ def rollback(
     process.configure_messages()
     command_setup.refuse_beam_options(context)
     with process.lock(existing_workspace(workspace)):
-        entry = promotion.rollback(workspace.absolute(), to, why)
+        entry = promotion.rollback(workspace, to, why)
     process.print_result(*build_entry_output(workspace, entry))
 
 
