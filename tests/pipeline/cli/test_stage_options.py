@@ -19,18 +19,18 @@ from pipeline.cli.stage_options import (
 )
 from pipeline.preprocess.stage import DatasetConfig
 from pipeline.sources.catalog import PictureOptions
-from pipeline.storage.workspace import default_cache
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 
 
 def test_every_dataset_option_reaches_the_configuration():
-    options = DatasetOptions(["a", "b"], None, "data", Path("cache"), 3, 4, 5, 6)
+    options = DatasetOptions(["a", "b"], None, "data", Path("cache"), 3, 1, 4, 5, 6)
     images = ImageOptions("pixels", "digit", "28x30")
     assert options.to_config(images) == DatasetConfig(
         datasets=("a", "b"),
         data_dir="data",
         cache_dir=Path("cache"),
         num_classes=3,
+        first_label=1,
         num_shards=4,
         shuffle_seed=5,
         max_rejected=6,
@@ -41,7 +41,7 @@ def test_every_dataset_option_reaches_the_configuration():
 def test_defaults_of_dataset_options():
     config = DatasetOptions().to_config(ImageOptions())
     assert config.datasets == ("mnist-5k",)
-    assert config.cache_dir == default_cache()
+    assert config.cache_dir is None  # worked out when it is needed
     assert (config.shuffle_seed, config.max_rejected) == (1, 0)
     assert config.pictures == PictureOptions()
 
