@@ -37,6 +37,9 @@ def check_writes(folder):
     assert strange == []
 
 
+IN_DRIVER = [engine for engine in ENGINES if engine.name in ("this process", "Python job service, loopback")]
+
+
 def failing(stage, engine):
     later = [stage == "evaluate", not engine.quick]
     marks = ([pytest.mark.engines] if any(later) else []) + ([pytest.mark.slow] if all(later) and engine.killed else [])
@@ -45,7 +48,7 @@ def failing(stage, engine):
 
 @pytest.mark.parametrize(
     ("stage", "engine"),
-    [failing(stage, engine) for stage in ("preprocess", "evaluate") for engine in (*KILLABLE, ENGINES[0])],
+    [failing(stage, engine) for stage in ("preprocess", "evaluate") for engine in (*KILLABLE, *IN_DRIVER)],
 )
 @pytest.mark.thorough
 def test_a_killed_worker_or_a_disk_that_fails(stage, engine, digits, expected, tmp_path):
