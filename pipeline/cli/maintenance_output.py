@@ -44,6 +44,7 @@ def build_repair_output(repaired: "RepairResult") -> CommandOutput:
 def build_reproduce_output(reproduced: "ReproduceResult") -> CommandOutput:
     """Return whether each artefact is equal to the original, and the conditions that differ."""
     conditions = [(name, then, now) for name, (then, now) in reproduced.conditions.items()]
+    shown = [(name, _shorten_digests(then), _shorten_digests(now)) for name, then, now in conditions]
     result = {
         "run_id": reproduced.run.run_id,
         "equal": reproduced.is_equal,
@@ -51,12 +52,16 @@ def build_reproduce_output(reproduced: "ReproduceResult") -> CommandOutput:
         "conditions": {name: {"then": then, "now": now} for name, then, now in conditions},
     }
     rows = [
-        (comparison.artefact, comparison.verdict, _DIGEST.sub(r"\1...", comparison.detail))
+        (comparison.artefact, comparison.verdict, _shorten_digests(comparison.detail))
         for comparison in reproduced.comparisons
     ]
     num_different = sum(comparison.verdict == "different" for comparison in reproduced.comparisons)
     verdict = f"{num_different} of them different" if num_different else "all equal"
     parts: list[OutputPart] = [Sheet(("artefact", "", ""), rows, reproduced.run.run_id), ""]
     if conditions:
-        parts += [Sheet(("condition", "then", "now"), conditions, "conditions that are others now"), ""]
+        parts += [Sheet(("condition", "then", "now"), shown, "conditions that have changed"), ""]
     return result, [*parts, f"{len(rows)} artefacts made again and compared: {verdict}"]
+
+
+def _shorten_digests(text: str) -> str:
+    return _DIGEST.sub(r"\1...", text)
