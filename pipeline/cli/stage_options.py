@@ -84,7 +84,10 @@ class ImageOptions:
     )
     image_size: Annotated[
         str | None,
-        typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one."),
+        typer.Option(
+            metavar="HxW",
+            help="Size that pictures must have, such as 28x28; by default that of the first one. They are not scaled.",
+        ),
     ] = None
 
 
