@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from model.errors import CorruptArtefact
-from pipeline.sources.catalog import KNOWN
+from pipeline.sources.catalog import KNOWN, split_file_names
 from pipeline.storage.files import size_or_none, write_atomically
 from pipeline.storage.places import Place, is_remote
 from pipeline.storage.records import Count, FileName, Record, commit_file
@@ -74,5 +74,5 @@ def make_absolute(source: str) -> str:
     """Return a source's name with absolute paths; known names and URIs are returned unchanged."""
     if source in KNOWN:
         return source
-    names = source.split(",") if source.endswith(".parquet") else [source]
+    names = split_file_names(source) or [source]
     return ",".join(name if is_remote(name) else str(Path(name).absolute()) for name in names)

@@ -20,7 +20,7 @@ from pipeline.preprocess.validation_config import (
     require_passed,
 )
 from pipeline.progress import warn
-from pipeline.sources.catalog import KNOWN, AnySource, IdxSource, ParquetSource, PictureOptions
+from pipeline.sources.catalog import KNOWN, PictureOptions
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ def _preprocess_source(
 ) -> JoinedPart:
     with log.timed("source"):
         # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
-        from pipeline.sources.source_lookup import find_source, scan_source
+        from pipeline.sources.source_lookup import check_options, find_source, scan_source
 
         data_dir = config.data_dir if name in KNOWN or len(config.datasets) == 1 else None
         source = find_source(name, data_dir, config.cache_dir, config.pictures)
         if len(config.datasets) == 1:
-            _check_picture_options(config.pictures, source)
+            check_options(config.pictures, source)
         scans = scan_source(source, config.num_classes)
         num_source = {split: scan.num_examples for split, scan in scans.splits.items()}
         for split, num_examples in num_source.items():
@@ -142,14 +142,6 @@ def _check_options(config: DatasetConfig) -> None:
         raise BadUsage(f"--data-dir goes with one known data set, and --dataset names {len(known)} of them")
     if any(config.pictures) and len(known) == len(config.datasets):
         raise BadUsage("--image-column, --label-column and --image-size go with data sets of pictures of your own")
-
-
-def _check_picture_options(pictures: PictureOptions, source: AnySource) -> None:
-    names_column = pictures.image_column is not None or pictures.label_column is not None
-    if names_column and not isinstance(source, ParquetSource):
-        raise BadUsage(f"--image-column and --label-column go with Parquet files, and {source.name} has none")
-    if pictures.image_size is not None and isinstance(source, IdxSource):
-        raise BadUsage(f"--image-size goes with pictures, and {source.name} is of IDX files, which say their size")
 
 
 def validate_stage(

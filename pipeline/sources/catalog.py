@@ -1,12 +1,13 @@
 """The data sets known by name, and the kinds of sources."""
 
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol
 
 from pipeline.storage.places import Place
 
 SPLITS = ("train", "test")
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
+FILE_ENDINGS = (".parquet",)  # of files that --dataset may name, with commas between them, instead of a folder
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 
 # The four IDX files of the MNIST family. Every tuple of files or digests below has this order.
@@ -85,6 +86,11 @@ KNOWN = {
 }
 
 
+def split_file_names(dataset: str) -> list[str]:
+    """Return the files that --dataset names with commas between them; empty if it names no file of FILE_ENDINGS."""
+    return dataset.split(",") if dataset.lower().endswith(FILE_ENDINGS) else []
+
+
 class IdxSource(NamedTuple):
     """A data set of four IDX files in the order of FILE_NAMES, gzipped or not."""
 
@@ -117,4 +123,10 @@ class ImageFolderSource(NamedTuple):
     options: PictureOptions
 
 
-AnySource: TypeAlias = IdxSource | ParquetSource | ImageFolderSource
+class AnySource(Protocol):
+    """A data set whose files have been found; each layout has a NamedTuple of its own."""
+
+    @property
+    def name(self) -> str:
+        """Name of the data set, of which its id is made."""
+        ...

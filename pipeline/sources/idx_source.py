@@ -29,8 +29,10 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import FILE_NAMES, KNOWN, SPLITS, IdxSource
+from pipeline.sources.catalog import FILE_NAMES, KNOWN, SPLITS, IdxSource, PictureOptions
+from pipeline.sources.idx_files import find_idx_files, holds_idx_files
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, is_gzip, open_idx, read_body
+from pipeline.sources.layouts import SourceLayout
 from pipeline.storage.files import file_digest, open_binary, read_range, write_atomically
 from pipeline.storage.places import Place
 
@@ -97,6 +99,10 @@ class IdxSplitScan(SplitScan):
         images = stack.enter_context(_decompress(self.images.place, scratch / self.images.info.name))
         labels = stack.enter_context(_decompress(self.labels.place, scratch / self.labels.info.name))
         return tuple(replace(block, images=images, labels=labels) for block in self.ranges)
+
+
+def _find(name: str, folder: Place, _: PictureOptions) -> IdxSource:
+    return IdxSource(name, find_idx_files(folder), None)
 
 
 def scan(source: IdxSource, num_classes: int | None) -> SourceScan:
@@ -199,3 +205,8 @@ def _check_unpublished(dataset: str, files: list[FileScan], gzip_digests: tuple[
                 f"warning: {file.place} is not the file that the mirrors of {dataset} serve (SHA-256 {expected}) and "
                 f"nobody publishes the digest of its content, so it is used as it is: {digest}"
             )
+
+
+LAYOUT = SourceLayout(
+    kind=IdxSource, title="IDX files", options=frozenset(), holds=holds_idx_files, find=_find, scan=scan
+)

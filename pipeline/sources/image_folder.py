@@ -20,9 +20,11 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import SPLITS, ImageFolderSource
+from pipeline.sources.catalog import SPLITS, ImageFolderSource, PictureOptions
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, SizeFinder
+from pipeline.sources.layouts import SourceLayout
 from pipeline.storage.files import digest_of, file_digest
+from pipeline.storage.places import Place
 
 MAX_RANGE_FILES = 1024
 
@@ -49,6 +51,14 @@ class FilesRange(EncodedRange):
             EncodedImage(index, file.path, "image", _read_unchanged(self.root / file.path, file), file.label)
             for index, file in enumerate(self.files, self.start)
         ]
+
+
+def _holds_split_folder(folder: Place) -> bool:
+    return isinstance(folder, Path) and any((folder / split).is_dir() for split in SPLITS)
+
+
+def _find(name: str, folder: Place, options: PictureOptions) -> ImageFolderSource:
+    return ImageFolderSource(name, Path(str(folder)), options)  # in no store: see above
 
 
 def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
@@ -140,3 +150,13 @@ def _read_unchanged(path: Path, file: ImageFile) -> bytes:
     if digest != file.sha256:
         raise changed_since_scan(path)
     return data
+
+
+LAYOUT = SourceLayout(
+    kind=ImageFolderSource,
+    title="image files",
+    options=frozenset({"image_size"}),
+    holds=_holds_split_folder,
+    find=_find,
+    scan=scan,
+)

@@ -6,6 +6,7 @@ other compression, files or row groups do not change it. Page checksums are veri
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,8 +28,9 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import ParquetSource, PictureOptions
+from pipeline.sources.catalog import SPLITS, ParquetSource, PictureOptions
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, SizeFinder
+from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names
 from pipeline.storage.files import open_binary
 from pipeline.storage.places import Place
@@ -117,6 +119,39 @@ def scan(source: ParquetSource, num_classes: int | None) -> SourceScan:
         labels[split] = summary.labels
     name = source.name if source_names else first
     return SourceScan(splits, choose_class_names(source_names, labels["train"], num_classes, name))
+
+
+def _find_pair(name: str, files: tuple[Place, ...], options: PictureOptions) -> ParquetSource:
+    if len(files) != len(SPLITS):
+        raise BadUsage(
+            f"--dataset {','.join(map(str, files))}: expected the two files TRAIN.parquet,TEST.parquet, or a folder "
+            "that holds train*.parquet and test*.parquet"
+        )
+    return ParquetSource(name, {split: (place,) for split, place in zip(SPLITS, files, strict=True)}, options)
+
+
+def _find_in_folder(name: str, folder: Place, options: PictureOptions) -> ParquetSource:
+    return ParquetSource(name, find_parquet_files(folder), options)
+
+
+def find_parquet_files(folder: Place) -> dict[str, tuple[Place, ...]]:
+    """Find the Parquet files of each split in a folder: names that begin with the split's name, sorted.
+
+    Raises BadInput if a split has no file, or a file belongs to no split.
+    """
+    parquet_files: list[Place] = [*folder.glob("*.parquet")]
+    files = sorted(parquet_files, key=str)
+    # A letter after the split's name makes another word: "training" and "testimony" belong to no split.
+    names = {split: re.compile(rf"{split}([^A-Za-z].*)?") for split in SPLITS}
+    files_by_split = {split: tuple(file for file in files if names[split].fullmatch(file.stem)) for split in SPLITS}
+    stray = [file.name for file in files if file not in chain(*files_by_split.values())]
+    if stray or not all(files_by_split.values()):
+        problem = f"{', '.join(stray)} is of neither split" if stray else "a split is missing"
+        raise BadInput(
+            f"{folder}: {problem}: expected Parquet files whose names begin with train and test, such as train.parquet "
+            "and test-00000-of-00001.parquet; or name two files: --dataset TRAIN.parquet,TEST.parquet"
+        )
+    return files_by_split
 
 
 @contextmanager
@@ -220,3 +255,14 @@ def _scan_files(
 def _extend_checksum(checksum: int, row: ParquetRow) -> int:
     extended: int = google_crc32c.extend(google_crc32c.extend(checksum, row.prefix), row.data or b"")
     return extended
+
+
+LAYOUT = SourceLayout(
+    kind=ParquetSource,
+    title="Parquet files",
+    options=frozenset({"image_column", "label_column", "image_size"}),
+    holds=lambda folder: any(folder.glob("*.parquet")),
+    find=_find_in_folder,
+    scan=scan,
+    file_finders={".parquet": _find_pair},
+)

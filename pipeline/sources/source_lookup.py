@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 from model.errors import BadInput, BadUsage
@@ -13,15 +12,15 @@ from pipeline.sources.catalog import (
     EMBEDDED,
     FILE_NAMES,
     KNOWN,
-    SPLITS,
     AnySource,
     IdxSource,
-    ImageFolderSource,
     KnownDataset,
-    ParquetSource,
     PictureOptions,
+    split_file_names,
 )
 from pipeline.sources.download import download_file
+from pipeline.sources.idx_files import find_file, find_idx_files
+from pipeline.sources.layouts import SourceLayout
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, place_of
 
@@ -44,7 +43,7 @@ def find_source(dataset: str, data_dir: str | None, cache: Path, options: Pictur
         if data_dir is not None:
             listed = ", ".join(KNOWN)
             raise BadUsage(f"--data-dir goes with a known data set ({listed}), not with the folder {dataset!r}")
-        find = _from_parquet_pair if dataset.endswith(".parquet") else _from_folder
+        find = _from_files if split_file_names(dataset) else _from_folder
         return find(dataset, options or PictureOptions())
     if data_dir is not None:
         return IdxSource(dataset, find_idx_files(data_dir), known)
@@ -60,32 +59,20 @@ def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
         hint = nearest(dataset, KNOWN)
         raise BadUsage(f"no data set {dataset!r}{hint}: neither a folder nor one of {', '.join(KNOWN)}")
     name = _dataset_name(local.resolve().name if local else dataset)
-    try:
-        # First, because IDX files in a store are found by their names, without listing the folder.
-        return IdxSource(name, find_idx_files(dataset), None)
-    except BadInput:
-        if local and any(local.glob("*-ubyte*")):
-            raise
-        if any(place.glob("*.parquet")):
-            return ParquetSource(name, find_parquet_files(place), options)
-        if local and any((local / split).is_dir() for split in SPLITS):
-            return ImageFolderSource(name, local, options)
-        raise
+    layout = next((layout for layout in LAYOUTS if layout.holds(place)), LAYOUTS[0])
+    return layout.find(name, place, options)
 
 
-def _from_parquet_pair(dataset: str, options: PictureOptions) -> ParquetSource:
-    files = dataset.split(",")
-    if len(files) != len(SPLITS):
-        raise BadUsage(
-            f"--dataset {dataset}: expected the two files TRAIN.parquet,TEST.parquet, or a folder that holds "
-            "train*.parquet and test*.parquet"
-        )
-    places = [place_of(file).absolute() for file in files]
+def _from_files(dataset: str, options: PictureOptions) -> AnySource:
+    """Find the files that --dataset names one by one."""
+    places = tuple(place_of(file).absolute() for file in split_file_names(dataset))
+    finders = (finder for layout in LAYOUTS for finder in layout.file_finders.items())
+    find = next(find for ending, find in finders if dataset.lower().endswith(ending))
+    source = find(_dataset_name(str(places[0].parent)), places, options)
     missing = [place for place in places if not place.is_file()]
     if missing:
         raise BadInput(f"no file {missing[0]}")
-    splits: dict[str, tuple[Place, ...]] = {split: (place,) for split, place in zip(SPLITS, places, strict=True)}
-    return ParquetSource(_dataset_name(str(places[0].parent)), splits, options)
+    return source
 
 
 def _dataset_name(place: str) -> str:
@@ -96,46 +83,32 @@ def _dataset_name(place: str) -> str:
 def _from_cache(dataset: str, known: KnownDataset, folder: Path) -> Iterator[Place]:
     """Yield the four files; download those that are missing, or gzipped and damaged."""
     for name, digest in zip(FILE_NAMES, known.gzip_digests, strict=True):
-        file = _find_file(folder, name)
+        file = find_file(folder, name)
         # Decompressed files were put there by the user. The scan checks their content.
         if file is None or (file.name.endswith(".gz") and file_digest(file) != digest):
             file = download_file(dataset, known.mirrors, folder / f"{name}.gz", digest)
         yield file
 
 
-def find_parquet_files(folder: Place) -> dict[str, tuple[Place, ...]]:
-    """Find the Parquet files of each split in a folder: names that begin with the split's name, sorted.
-
-    Raises BadInput if a split has no file, or a file belongs to no split.
-    """
-    parquet_files: list[Place] = [*folder.glob("*.parquet")]
-    files = sorted(parquet_files, key=str)
-    # A letter after the split's name makes another word: "training" and "testimony" belong to no split.
-    names = {split: re.compile(rf"{split}([^A-Za-z].*)?") for split in SPLITS}
-    files_by_split = {split: tuple(file for file in files if names[split].fullmatch(file.stem)) for split in SPLITS}
-    stray = [file.name for file in files if file not in chain(*files_by_split.values())]
-    if stray or not all(files_by_split.values()):
-        problem = f"{', '.join(stray)} is of neither split" if stray else "a split is missing"
-        raise BadInput(
-            f"{folder}: {problem}: expected Parquet files whose names begin with train and test, such as train.parquet "
-            "and test-00000-of-00001.parquet; or name two files: --dataset TRAIN.parquet,TEST.parquet"
-        )
-    return files_by_split
+LAYOUTS = (idx_source.LAYOUT, parquet_source.LAYOUT, image_folder.LAYOUT)  # the first that holds a folder is taken
+_USES = {
+    "image_column": "Parquet files",
+    "label_column": "Parquet files",
+    "image_size": "pictures that do not state their size",
+}
 
 
-def find_idx_files(folder: str | Place) -> tuple[Place, ...]:
-    """Find the four IDX files of a folder or URI by their customary names, with or without .gz; raises BadInput."""
-    root = place_of(folder).absolute()  # workers may have another working directory
-    files = [_find_file(root, name) for name in FILE_NAMES]
-    missing = [name for name, file in zip(FILE_NAMES, files, strict=True) if file is None]
-    if missing:
-        raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz)")
-    return tuple(file for file in files if file is not None)
+def check_options(options: PictureOptions, source: AnySource) -> None:
+    """Raise BadUsage if one of the user's options does not apply to the layout of a source."""
+    layout = _layout_of(source)
+    for field, value in options._asdict().items():
+        if value is not None and field not in layout.options:
+            option = f"--{field.replace('_', '-')}"
+            raise BadUsage(f"{option} goes with {_USES[field]}, and {source.name} is of {layout.title}")
 
 
-def _find_file(folder: Place, name: str) -> Place | None:
-    candidates = (folder / f"{name}{ending}" for ending in ("", ".gz"))
-    return next((file for file in candidates if file.is_file()), None)
+def _layout_of(source: AnySource) -> SourceLayout:
+    return next(layout for layout in LAYOUTS if isinstance(source, layout.kind))
 
 
 def scan_source(source: AnySource, num_classes: int | None = None) -> SourceScan:
@@ -147,8 +120,4 @@ def scan_source(source: AnySource, num_classes: int | None = None) -> SourceScan
         BadInput: a file is damaged, is not what it claims to be, or does not fit the others.
         BadUsage: num_classes is not the number of classes that the data set names.
     """
-    if isinstance(source, ParquetSource):
-        return parquet_source.scan(source, num_classes)
-    if isinstance(source, ImageFolderSource):
-        return image_folder.scan(source, num_classes)
-    return idx_source.scan(source, num_classes)
+    return _layout_of(source).scan(source, num_classes)
