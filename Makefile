@@ -13,7 +13,7 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	&& { echo $$python; break; }; done)
 
 .PHONY: run test test-thorough test-all test-engines test-faults test-stores azurite test-deploy mutation bench bench-data fuzz docs \
-	site screenshots lint types lock clean
+	site screenshots lint types dist lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
 	@$(BIN)/backbeam run
@@ -81,6 +81,11 @@ lint: $(VENV)/installed-dev
 
 types: $(VENV)/installed-dev
 	@$(BIN)/mypy
+
+# What goes to a package index; REPOSITORY is the address that the README's pictures and links lead to (tests/distribution.py).
+dist: $(VENV)/installed-test  ## the sdist and the wheel, in dist/; make dist REPOSITORY=https://HOST/OWNER/backbeam
+	@$(BIN)/python -m tests.distribution dist $(REPOSITORY)
+	@$(BIN)/python -m twine check --strict dist/*
 
 lock: $(VENV)/installed-dev  ## work out constraints.txt again from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \

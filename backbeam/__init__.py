@@ -1,12 +1,27 @@
 """The public API of backbeam: the names that programs may import.
 
-This package only re-exports. The code is in the packages `pipeline` (stages, storage, command line) and `model` (the
-network and its training), whose modules may move between releases; names in `backbeam` do not.
+`run`, `preprocess`, `validate`, `train`, `evaluate`, `retrain` and `report` do what the commands of the same names do;
+`open_workspace` reads what they wrote. They return records and raise `BackbeamError`. This package turns keyword
+arguments into the configurations of `pipeline` (stages, storage, command line) and `model` (the network and its
+training), where the code is. Their modules may move between releases; names in `backbeam` do not.
+
+`import backbeam` loads neither TensorFlow nor Beam nor NumPy: a function imports what it needs when it is called.
 """
 
 from importlib.metadata import version
 
-from model.errors import BackbeamError, BadInput, BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
+from backbeam.jobs import evaluate, preprocess, report, retrain, run, train, validate
+from backbeam.workspace import Workspace, WorkspaceDataset, WorkspaceRun, open_workspace
+from model.errors import (
+    BackbeamError,
+    BadInput,
+    BadUsage,
+    CorruptArtefact,
+    EngineFailed,
+    Locked,
+    NothingRun,
+    StorageFailed,
+)
 
 __version__ = version("backbeam")
 
@@ -17,6 +32,18 @@ __all__ = [
     "CorruptArtefact",
     "EngineFailed",
     "Locked",
+    "NothingRun",
     "StorageFailed",
+    "Workspace",
+    "WorkspaceDataset",
+    "WorkspaceRun",
     "__version__",
+    "evaluate",
+    "open_workspace",
+    "preprocess",
+    "report",
+    "retrain",
+    "run",
+    "train",
+    "validate",
 ]

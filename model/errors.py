@@ -8,10 +8,17 @@ _AS_TEXT = re.compile(r"\bmodel\.errors\.(\w+): (.*?)(?: \[while running .*)?$",
 
 
 class BackbeamError(Exception):
-    """An error that a user can act on: one clear message, no traceback."""
+    """An error that a user can act on: one clear message, no traceback.
+
+    `hint` is what to do, as text or a command, and ends the message; None if the message has no such part.
+    """
 
     exit_code = 1
     worth_retrying = False
+
+    def __init__(self, message: object = "", hint: str | None = None) -> None:
+        super().__init__(message if hint is None else f"{message}; {hint}")
+        self.hint = hint
 
 
 class BadUsage(BackbeamError):

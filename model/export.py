@@ -51,7 +51,9 @@ def save_network(folder: Path, network: Network, parameters: Parameters, height:
         tf.saved_model.save(served, str(folder), signatures={"serving_default": served.serve})
 
 
-def describe_network(config: TrainingConfig, height: int, width: int, class_names: tuple[str, ...]) -> dict[str, Any]:
+def describe_network(
+    config: TrainingConfig, height: int, width: int, class_names: tuple[str, ...], style: dict[str, Any]
+) -> dict[str, Any]:
     """Return JSON values that say how to run a network on the tensors of its safetensors file.
 
     Args:
@@ -59,6 +61,7 @@ def describe_network(config: TrainingConfig, height: int, width: int, class_name
         height: of an image.
         width: of an image.
         class_names: in the order of the outputs.
+        style: of the images that it was trained on, as JSON values.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -66,7 +69,7 @@ def describe_network(config: TrainingConfig, height: int, width: int, class_name
         "activation": config.activation,
         "output": config.output,
         "class_names": list(class_names),
-        "image": {"height": height, "width": width, "dtype": "uint8", "divide_by": 255},
+        "image": {"height": height, "width": width, "dtype": "uint8", "divide_by": 255, **style},
         "tensors": {
             "weights": "layers.{i}.weights: float32[outputs, inputs], i from 0",
             "biases": "layers.{i}.biases: float32[outputs]",

@@ -35,6 +35,8 @@ class Purpose(IntEnum):
     GRADIENT_CHECK_PLACES = 7  # seed, layer, field
     BOOTSTRAP = 8
     JITTER = 9  # a digest of scheduler and due time
+    READING_SHARD_ORDER = 10  # seed, number of the pass: of a tf.data.Dataset for other programs, as is the next
+    READING_EXAMPLE_ORDER = 11  # seed, number of the pass, shard
 
 
 def stream_key(purpose: Purpose, *numbers: int) -> int:

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -241,10 +243,17 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def override(config: TrainingConfig, **changes: object) -> TrainingConfig:
+def override(
+    config: TrainingConfig, options: Mapping[str, str] = MappingProxyType({}), /, **changes: object
+) -> TrainingConfig:
     """Return a configuration with some values replaced; None keeps a value.
 
     num_steps replaces num_epochs, and the other way round.
+
+    Args:
+        config: to change.
+        options: by setting, the option of the command line that gave its new value; messages name it instead.
+        changes: by setting, the new value.
 
     Raises:
         BadUsage: a value is not one that the configuration allows, or there is no such setting.
@@ -258,10 +267,19 @@ def override(config: TrainingConfig, **changes: object) -> TrainingConfig:
     try:
         return TrainingConfig.model_validate(config.model_dump() | given)
     except ValidationError as problem:
-        first = problem.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "configuration"
-        found = "" if isinstance(first["input"], dict) else f", found {shown(first['input'])}"
-        raise BadUsage(f"{place}: {first['msg'].removeprefix('Value error, ')}{found}") from None
+        raise BadUsage(_describe_refusal(problem, options)) from None
+
+
+def _describe_refusal(problem: ValidationError, options: Mapping[str, str]) -> str:
+    first = problem.errors()[0]
+    message = str(first["msg"].removeprefix("Value error, "))
+    if not first["loc"]:  # settings that do not fit together, which the message names
+        for setting, option in options.items():
+            message = re.sub(rf"\b(?<!-){setting}\b", option, message)
+        return message if options else f"configuration: {message}"
+    setting, *rest = map(str, first["loc"])
+    found = "" if isinstance(first["input"], dict) else f", found {shown(first['input'])}"
+    return f"{'.'.join([options.get(setting, setting), *rest])}: {message}{found}"
 
 
 def fit_to_data(config: TrainingConfig, num_pixels: int, num_classes: int, num_examples: int) -> TrainingConfig:

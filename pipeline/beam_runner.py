@@ -18,12 +18,13 @@ from typing import Any
 
 from model import errors
 from pipeline.processes import code_identity
-from pipeline.progress import open_messages
+from pipeline.progress import is_command, open_messages
 from pipeline.storage.files import remove_file, write_atomically
 
 # Beam's DirectRunner first tries to download and execute a binary, Prism; here both names run in this process.
 _IN_PROCESS_NAMES = {"directrunner", "fnapirunner"}
 IN_PROCESS_RUNNER = "FnApiRunner"
+MOST_WORKERS = 1024  # processes
 
 _SUBPROCESS_ENVIRONMENT = "beam:env:harness_subprocess_python:v1"
 
@@ -72,11 +73,13 @@ def add_workers(arguments: Sequence[str], num_workers: int | None) -> tuple[str,
     """Return the user's options for Beam with those that start worker processes on this machine.
 
     One worker is this process; None leaves the arguments unchanged. Raises BadUsage if the arguments set the engine or
-    its workers too, or configure access to a store.
+    its workers too, or configure access to a store, or there are too few or too many workers.
     """
     _check_no_store(arguments)
     if num_workers is None:
         return tuple(arguments)
+    if not 1 <= num_workers <= MOST_WORKERS:
+        raise errors.BadUsage(f"--workers is {num_workers}, expected 1 to {MOST_WORKERS:,}")
     conflicts = [argument for argument in arguments if argument.split("=")[0] in _WORKER_OPTIONS]
     if conflicts:
         raise errors.BadUsage(
@@ -142,9 +145,13 @@ def _wait_for_end(result: Any) -> Any:
 def capture_engine_messages(log: Path) -> Iterator[None]:
     """Capture what an engine and its workers write to standard error; if it fails, save that to a file.
 
-    The file of an earlier job is deleted first. The message of the EngineFailed gets the name of the file.
+    The file of an earlier job is deleted first. The message of the EngineFailed gets the name of the file. In a program
+    that imports backbeam nothing is captured, and standard error is left alone.
     """
     remove_file(log)
+    if not is_command():
+        yield
+        return
     with tempfile.TemporaryFile() as captured, _redirect_standard_error(captured.fileno()):
         try:
             yield

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from model.cluster import Cluster
 from model.errors import BackbeamError
-from pipeline.progress import show_message
+from pipeline.progress import is_command, show_message
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import local_folder_of, temporary_files_in
 
@@ -71,8 +71,14 @@ def run_unless_complete(
 
 @contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Hide what native libraries write to standard error while they are imported, unless the import fails."""
+    """Hide what native libraries write to standard error while they are imported, unless the import fails.
+
+    In a program that imports backbeam, standard error and the root logger are left alone.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # 2: errors only
+    if not is_command():
+        yield
+        return
     # Without a handler, the first warning of Beam calls logging.basicConfig, and all later ones are printed.
     logging.getLogger().addHandler(logging.NullHandler())
     sys.stderr.flush()

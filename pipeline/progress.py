@@ -1,14 +1,17 @@
 """Messages and progress of a command, on standard error and in the log file; each says if the other cannot be written.
 
 On a terminal, work is shown by progress bars. Elsewhere, as in the log file, lines begin with the time, and long work
-prints one every LINE_SECONDS. `--quiet` hides all but warnings and errors on standard error.
+prints one every LINE_SECONDS. `--quiet` hides all but warnings and errors on standard error. In a program that imports
+backbeam, messages go to the logger "backbeam" unless it asks to see them: see `messages_of_program`.
 """
 
 import errno
 import io
+import logging
 import re
 import select
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -99,9 +102,13 @@ def escape_to_one_line(text: str) -> str:
 POLL_SECONDS = 0.2  # the shortest time between two updates of a progress bar
 LOCK_SECONDS = 1  # to wait for another thread that writes to the log file
 LINE_SECONDS = 30  # between two progress lines where there is no bar
+WITH_BAR = 120  # columns of a terminal that a progress bar needs beside the numbers
+WITH_RATE = 80  # columns that a rate and the remaining time need
 _LOG_FILE = "the log file"
 
 console = Console(stderr=True, highlight=False, emoji=False)
+_logger = logging.getLogger("backbeam")
+_logger.addHandler(logging.NullHandler())  # without one, Python prints the warnings of a logger on standard error
 
 
 @dataclass
@@ -109,6 +116,7 @@ class _MessageSettings:
     """Where messages of this process go; shared by its threads."""
 
     quiet: bool = False
+    is_command: bool = True  # whether this process is a command of backbeam, or a worker of one
     log: TextIO | None = None
     reported: set[str] = field(default_factory=set)  # the streams whose dropped messages have been reported
     lock: threading.Lock = field(default_factory=threading.Lock)  # held while a line is written to the log file
@@ -135,16 +143,42 @@ def configure(quiet: bool = False, log_file: Path | None = None) -> None:
         warn(f"{_LOG_FILE} cannot be written, and work goes on: {problem}")
 
 
+@contextmanager
+def messages_of_program(verbose: bool) -> Iterator[None]:
+    """Leave this process's standard streams and logging as the program that imports backbeam has set them up.
+
+    With verbose, messages and bars are shown in `sys.stderr` as a command shows them; else messages and warnings go to
+    the logger "backbeam", which prints nothing unless the program configures it. The settings are those of the process.
+    """
+    earlier = (_settings.quiet, _settings.is_command)
+    _settings.quiet = not verbose
+    _settings.is_command = False
+    try:
+        yield
+    finally:
+        _settings.quiet, _settings.is_command = earlier
+
+
+def is_command() -> bool:
+    """Return whether this process is a command of backbeam, which may redirect its standard error."""
+    return _settings.is_command
+
+
 def show_message(message: str) -> None:
     """Show a message on standard error, unless --quiet is set, and append it to the log file."""
-    if _settings.quiet:
+    if not _settings.quiet:
+        warn(message)
+    elif _settings.is_command:
         log_only(message)
     else:
-        warn(message)
+        _logger.info("%s", message)
 
 
 def warn(message: str) -> None:
     """Show a warning on standard error and append it to the log file."""
+    if _settings.quiet and not _settings.is_command:
+        _logger.warning("%s", message)
+        return
     log_only(message)
     _write_error(message)
     _report_dropped("standard error", sys.stderr, _write_log)
@@ -222,8 +256,15 @@ def _format_progress(completed: int, total: int, unit: str, seconds: float) -> s
 
 
 def _progress_bar(*columns: ProgressColumn) -> Progress:
-    all_columns = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
-    return Progress(*all_columns, console=console, disable=not shows_bars(), transient=True)
+    """Return a progress bar; a narrow terminal shows its numbers without the bar, or rate and remaining time."""
+    chosen = [TextColumn("{task.description}"), *columns]
+    if console.width >= WITH_RATE:
+        chosen.append(TimeRemainingColumn())
+    else:
+        chosen = [column for column in chosen if not isinstance(column, RateColumn | TransferSpeedColumn)]
+    if console.width >= WITH_BAR:
+        chosen.insert(1, BarColumn())
+    return Progress(*chosen, console=console, disable=not shows_bars(), transient=True)
 
 
 def _report_dropped(name: str, stream: TextIO | None, write_elsewhere: Callable[[str], None]) -> None:
@@ -245,7 +286,32 @@ def _write_log(message: str) -> None:
 
 def _write_error(message: str) -> None:
     text = escape_control_characters(message)
-    console.print(text if console.is_terminal else f"{_now()} {text}", markup=False, soft_wrap=True)
+    if console.is_terminal:
+        print_wrapped(console, text)
+    else:
+        console.print(f"{_now()} {text}", markup=False, soft_wrap=True)
+
+
+def print_wrapped(terminal: Console, text: str) -> None:
+    """Print lines on a terminal, wrapped between words.
+
+    An indented line, such as a command to copy, and a word that is longer than a line are left to the terminal.
+    """
+    for line in text.split("\n"):
+        is_whole = line.startswith(" ")
+        lines = (
+            line if is_whole else textwrap.fill(line, terminal.width, break_long_words=False, break_on_hyphens=False)
+        )
+        terminal.print(Text(lines), soft_wrap=True)
+
+
+def print_error(text: str) -> None:
+    """Print a message on standard error, whether or not --quiet is set, and without the time."""
+    text = escape_control_characters(text)
+    if console.is_terminal:
+        print_wrapped(console, text)
+    else:
+        console.print(text, markup=False, soft_wrap=True)
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""The whole job. Each stage is skipped if its result is complete and verifies.
+"""The whole job, and the parts of it that can be run alone. A stage is skipped if its result is complete and verifies.
 
     source files -> preprocess -> validate -> train -> evaluate
 
@@ -7,7 +7,7 @@ TensorFlow and Beam take seconds to import, so a stage imports them only if it h
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model.recipes import TrainingConfig
 from pipeline.context import StageContext, StageLog
@@ -15,7 +15,7 @@ from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.learning_evidence import find_learning_problems
 from pipeline.evaluate.learning_problems import LearningProblem
 from pipeline.evaluate.stage import check_table_sizes, evaluate_stage
-from pipeline.preprocess.dataset import Dataset, find_baseline
+from pipeline.preprocess.dataset import Dataset, find_baseline, find_dataset
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, ValidationRecord
 from pipeline.train.checkpoint_policy import CheckpointPolicy
@@ -38,6 +38,7 @@ class JobConfig:
     checkpoints: CheckpointPolicy
     slicings: "Slicings"
     names: Sequence[str] = ()  # a name for each training configuration, or none
+    writes_seeds: bool = False  # whether to write the table `seeds` of the runs
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class JobResult:
     runs: list[RunRecord]
     evaluations: list[EvaluationRecord]
     problems: list[list[LearningProblem]]  # why a run learned little; none of a run that learned well
+    seeds: list[dict[str, Any]]  # the rows of the table `seeds`, one for each split; none if it is not written
+
+
+@dataclass(frozen=True)
+class ValidatedDataset:
+    """A data set and its validation."""
+
+    dataset: Dataset
+    validation: ValidationRecord
 
 
 def run_job(context: StageContext, config: JobConfig, log: StageLog) -> JobResult:
@@ -69,4 +79,33 @@ def run_job(context: StageContext, config: JobConfig, log: StageLog) -> JobResul
     evaluations = evaluate_stage(context, dataset, runs, config.slicings, log)
     pairs = zip(runs, evaluations, strict=True)
     problems = [find_learning_problems(context.workspace, run, evaluation) for run, evaluation in pairs]
-    return JobResult(dataset, validation, runs, evaluations, problems)
+    seeds = _write_seeds(context, config, runs, evaluations)
+    return JobResult(dataset, validation, runs, evaluations, problems, seeds)
+
+
+def _write_seeds(
+    context: StageContext, config: JobConfig, runs: list[RunRecord], evaluations: list[EvaluationRecord]
+) -> list[dict[str, Any]]:
+    if not config.writes_seeds:
+        return []
+    from pipeline.evaluate.seeds import write_seeds  # imports pyarrow
+
+    return write_seeds(context.workspace, runs, evaluations)
+
+
+def preprocess_and_validate(
+    context: StageContext, config: DatasetConfig, checks: dict[str, CheckSettings], baseline: str | None, log: StageLog
+) -> ValidatedDataset:
+    """Run the stages preprocess and validate; raises as `run_job`, and needs the lock as it does."""
+    earlier = find_baseline(context.workspace, baseline)
+    dataset = preprocess_stage(context, config, log)
+    return ValidatedDataset(dataset, validate_stage(context, dataset, checks, earlier, log))
+
+
+def validate_again(
+    context: StageContext, name: str | None, checks: dict[str, CheckSettings], baseline: str | None, log: StageLog
+) -> ValidatedDataset:
+    """Find a data set as by `find_dataset` and validate it; raises as that and `validate_stage`; needs the lock."""
+    earlier = find_baseline(context.workspace, baseline)
+    dataset = find_dataset(context.workspace, name)
+    return ValidatedDataset(dataset, validate_stage(context, dataset, checks, earlier, log))

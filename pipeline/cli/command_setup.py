@@ -1,17 +1,16 @@
 """Checks of a command's surroundings, and the settings that it gives to the stages."""
 
 import os
-from pathlib import Path
 
 import typer
 
-from model.cluster import VARIABLE, Cluster, check_cluster, read_cluster
+from model.cluster import Cluster, check_cluster, read_cluster
 from model.devices import check_device
 from model.recipes import TrainingConfig
 from pipeline.beam_runner import add_workers
 from pipeline.context import StageContext
-from pipeline.storage.cleanup import refuse_links
 from pipeline.storage.places import Place
+from pipeline.storage.workspace import existing_workspace
 
 
 def build_stage_context(
@@ -34,21 +33,6 @@ def read_cluster_config(config: TrainingConfig) -> Cluster | None:
     return cluster
 
 
-def refuse_cluster() -> None:
-    """Raise BadParameter if TF_CONFIG describes several processes: each would do the whole work."""
-    if read_cluster(os.environ):
-        raise typer.BadParameter(
-            f"{VARIABLE} names several processes, and only `backbeam train` works in several: run `backbeam "
-            "preprocess` once, `backbeam train` in each, `backbeam evaluate` once; or unset the variable"
-        )
-
-
-def refuse_remote_logs(workspace: Place, tensorboard: bool) -> None:
-    """Raise BadParameter if TensorBoard's logs would go to an object store, which its writer does not support."""
-    if tensorboard and not isinstance(workspace, Path):
-        raise typer.BadParameter(f"--tensorboard needs a workspace on this machine, and {workspace} is in a store")
-
-
 def refuse_beam_options(context: typer.Context) -> None:
     """Raise BadParameter if there are options for Beam: the command would ignore them."""
     if context.obj:
@@ -56,14 +40,6 @@ def refuse_beam_options(context: typer.Context) -> None:
 
 
 def open_workspace(context: typer.Context, workspace: Place) -> Place:
-    """Return the workspace of a command that only reads; raises BadParameter as the two functions that it calls."""
+    """Return the workspace of a command that only reads; raises as the two functions that it calls."""
     refuse_beam_options(context)
     return existing_workspace(workspace)
-
-
-def existing_workspace(workspace: Place) -> Place:
-    """Return a workspace; raises BadParameter if it does not exist, CorruptArtefact if it holds a symbolic link."""
-    if not workspace.is_dir():
-        raise typer.BadParameter(f"no workspace {workspace}: `backbeam run` or `backbeam preprocess` makes one")
-    refuse_links(workspace)
-    return workspace

@@ -2,7 +2,9 @@
 
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from model.errors import BadUsage
@@ -10,6 +12,7 @@ from model.recipes import MOST_SHOWN, TrainingConfig, check_names, find_recipe, 
 from pipeline.preprocess.validation_config import CheckSettings, resolve_checks
 from pipeline.registry.policy import Policy, resolve_policy
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
+from pipeline.storage.places import expand_home
 
 if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings  # which imports NumPy
@@ -31,10 +34,13 @@ _TEXTS_AND_COMMENTS = re.compile(
 )
 
 
-def resolve_training(file: Path | None, flags: dict[str, Any]) -> TrainingConfig:
+def resolve_training(
+    file: Path | None, flags: dict[str, Any], options: Mapping[str, str] = MappingProxyType({})
+) -> TrainingConfig:
     """Return a training configuration: the recipe, overridden by the file, overridden by the flags that are not None.
 
-    Raises BadUsage if the file cannot be read, or a setting is unknown or not allowed.
+    `options` are the options that gave the flags, for messages. Raises BadUsage if the file cannot be read, or a
+    setting is unknown or not allowed.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     tables = read_tables(file)
@@ -42,7 +48,36 @@ def resolve_training(file: Path | None, flags: dict[str, Any]) -> TrainingConfig
     resolve_policy(tables.get("promotion", {}))
     settings = tables.get("training", {})
     recipe = find_recipe(str(given.pop("recipe", settings.pop("recipe", DEFAULT_RECIPE))))
-    return override(override(recipe.config, **settings), **given)
+    names = {name: option for name, option in options.items() if name in given}
+    return override(override(recipe.config, **settings), names, **given)
+
+
+def resolve_trainings(
+    file: Path | None,
+    settings: dict[str, Any],
+    seeds: Sequence[int] | None,
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> list[TrainingConfig]:
+    """Return a configuration for each of several seeds, or one if seeds is None.
+
+    The settings and `options` are those of `resolve_training`, and `learning_rate`, which stands for the rate of the
+    weights and of the biases. Raises BadUsage as `resolve_training`, and if settings exclude each other.
+    """
+    changes = dict(settings)
+    names = dict(options)
+    rate = changes.pop("learning_rate", None)
+    for name in ("weights_rate", "biases_rate"):
+        if rate is not None and changes.get(name) is None:
+            changes[name] = rate
+            names[name] = options.get("learning_rate", "learning_rate")
+    if seeds is None:
+        return [resolve_training(file, changes, names)]
+    if settings.get("seed") is not None:
+        raise BadUsage("give --seed or --seeds, not both")
+    configs = [resolve_training(file, changes | {"seed": seed}, names) for seed in seeds]
+    if configs[0].num_replicas > 1:
+        raise BadUsage("--seeds trains runs on one replica each: leave out --replicas or --seeds")
+    return configs
 
 
 def resolve_validation(file: Path | None) -> dict[str, CheckSettings]:
@@ -67,11 +102,11 @@ def read_tables(file: Path | None) -> dict[str, dict[str, Any]]:
     if file is None:
         return {}
     try:
-        with file.open("rb") as stream:
+        with expand_home(file).open("rb") as stream:
             data = stream.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise ValueError(f"more than {MOST_BYTES} bytes, which is no configuration")
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # editors of Windows put a mark before the text
         _check_structure(text)
         tables = tomllib.loads(text)
         _check_integers(tables)

@@ -5,6 +5,7 @@ from typing import Any
 from pipeline.cli.output import CommandOutput, OutputPart, Sheet
 from pipeline.context import StageLog
 from pipeline.preprocess.dataset import Dataset
+from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.validation_config import ValidationRecord, table_folder
 from pipeline.progress import format_percent
 from pipeline.report.dataset_inspection import Inspection
@@ -26,12 +27,18 @@ def build_dataset_output(
         "paths": {"workspace": str(workspace), "dataset": str(dataset.folder)},
     }
     splits = ", ".join(f"{split.num_examples:,} {name}" for name, split in manifest.splits.items())
-    rejected = f", {manifest.num_rejected:,} rejected" if manifest.num_rejected else ""
+    rejected = f", {_format_rejected(manifest)}" if manifest.num_rejected else ""
     size = f"{manifest.height} x {manifest.width} pixels, {len(manifest.class_names)} classes"
     head = f"{manifest.dataset_id}: {splits} examples of {size}{rejected}"
     result |= build_validation_json(workspace, validation)
     lines = [head, format_times(log), f"shards  {dataset.folder}", format_validation_line(workspace, validation)]
     return result, [*lines]
+
+
+def _format_rejected(manifest: Manifest) -> str:
+    num_source = manifest.num_rejected + sum(split.num_examples for split in manifest.splits.values())
+    share = f" ({format_percent(manifest.num_rejected / num_source)})" if manifest.num_rejected else ""
+    return f"{manifest.num_rejected:,} rejected{share}"
 
 
 def build_inspection_output(workspace: Place, inspection: Inspection) -> CommandOutput:
@@ -50,7 +57,7 @@ def build_inspection_output(workspace: Place, inspection: Inspection) -> Command
         "sheet": str(inspection.sheet),
     }
     result |= build_validation_json(workspace, record) if record else {"validation": None}
-    head = f"{manifest.dataset_id}: {manifest.height} x {manifest.width} pixels, {manifest.num_rejected:,} rejected"
+    head = f"{manifest.dataset_id}: {manifest.height} x {manifest.width} pixels, {_format_rejected(manifest)}"
     validated = format_validation(workspace, record) if record else ["not validated yet: backbeam validate"]
     sheets = ["", _build_splits_sheet(inspection.statistics), "", _build_classes_sheet(inspection), ""]
     return result, [head, *sheets, *validated, f"sheet   {inspection.sheet}"]

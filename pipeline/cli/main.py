@@ -7,9 +7,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from model.errors import BackbeamError, NothingRun, StorageFailed
+from model.errors import NothingRun
 from pipeline.cli import (
     maintenance_commands,
+    mlflow_command,
     model_commands,
     overview_commands,
     registry_commands,
@@ -17,19 +18,15 @@ from pipeline.cli import (
     schedule_command,
 )
 from pipeline.cli.arguments import refuse_long_arguments, refuse_secrets, split_arguments
+from pipeline.cli.error_output import report_errors
 from pipeline.cli.option_groups import flatten_option_groups
 from pipeline.cli.options import WORKSPACE_VARIABLE
 from pipeline.cli.output import print_result
 from pipeline.cli.standard_streams import protect_standard_streams
 from pipeline.cli.unknown_options import Command
 from pipeline.processes import handle_signals
-from pipeline.progress import escape_control_characters, log_only
 
-_OTHER_NAMES = {"eta": "learning-rate"}  # of options
-CONTEXT_SETTINGS = {
-    "help_option_names": ["-h", "--help"],
-    "token_normalize_func": lambda name: _OTHER_NAMES.get(name, name),
-}
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="backbeam",
@@ -47,17 +44,11 @@ def main() -> NoReturn:
     arguments, beam_arguments = split_arguments(sys.argv[1:])
     protect_standard_streams()
     received = handle_signals()
-    logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # _fail prints the error, once
-    try:
+    logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # report_errors prints the error, once
+    with report_errors("--json" in arguments, received):
         refuse_secrets([*sys.argv[1:], os.environ.get(WORKSPACE_VARIABLE, "")])
         refuse_long_arguments(arguments)
         _run_command(arguments, beam_arguments)
-    except BackbeamError as problem:
-        if received:  # an in-process engine turns the exit that a signal raises into a failed bundle
-            sys.exit(128 + received[0])
-        _fail(problem.exit_code, str(problem))
-    except OSError as problem:
-        _fail(StorageFailed.exit_code, f"storage: {problem}")
     sys.exit(0)
 
 
@@ -82,12 +73,15 @@ def about(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
     ] = False,
 ) -> None:
-    """Train a glass-box network as a real batch pipeline. Options after -- go to Beam."""
+    """Train small networks with back-propagation written out by hand, as a batch job of Beam and TensorFlow.
+
+    Options after -- go to Beam.
+    """
 
 
 _COMMANDS = {  # by the headings of `backbeam --help`, in its order
     "Job": run_commands.COMMANDS,
-    "Results and models": (*overview_commands.COMMANDS, *model_commands.COMMANDS),
+    "Results and models": (*overview_commands.COMMANDS, *model_commands.COMMANDS, mlflow_command.mlflow),
     "Champion": (*registry_commands.COMMANDS, schedule_command.schedule),
     "Maintenance": maintenance_commands.COMMANDS,
 }
@@ -95,9 +89,3 @@ for heading, commands in _COMMANDS.items():
     for command in commands:
         settings = schedule_command.PASSES_OPTIONS_ON if command is schedule_command.schedule else None
         app.command(cls=Command, rich_help_panel=heading, context_settings=settings)(flatten_option_groups(command))
-
-
-def _fail(code: int, message: str) -> NoReturn:
-    log_only(f"error: {message}")
-    typer.echo(f"backbeam: {escape_control_characters(message)}", err=True)
-    sys.exit(code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from model.errors import CorruptArtefact
-from pipeline.cli.command_setup import existing_workspace, refuse_beam_options
+from pipeline.cli.command_setup import refuse_beam_options
 from pipeline.cli.config import resolve_evaluation
 from pipeline.cli.options import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workspace
 from pipeline.cli.process_options import OutputOptions, ProcessOptions
@@ -17,6 +17,7 @@ from pipeline.preprocess.provenance import make_absolute
 from pipeline.storage.cleanup import refuse_links
 from pipeline.storage.files import scratch_folder
 from pipeline.storage.places import Place, place_of
+from pipeline.storage.workspace import existing_workspace
 
 if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings
@@ -43,6 +44,10 @@ def verify(
     ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     repair: Annotated[bool, typer.Option("--repair", help="Make what is bad again, from its sources.")] = False,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", help="With --repair: where a source is now, if it was moved; may be given again."),
+    ] = None,
     slices: TrustedSlices = None,
     process: ProcessOptions,
 ) -> None:
@@ -54,8 +59,10 @@ def verify(
     refuse_beam_options(context)
     scope = verify.find_scope(existing_workspace(path or workspace).absolute())
     refuse_links(scope.workspace)
+    if dataset and not repair:
+        raise typer.BadParameter("--dataset goes with --repair: nothing else of verify reads sources")
     if repair:
-        _repair(scope, resolve_evaluation(None, slices), process)
+        _repair(scope, resolve_evaluation(None, slices), tuple(map(make_absolute, dataset or ())), process)
         return
     with _lock_if_writable(scope.workspace, process):
         result = verify.verify(scope)
@@ -71,13 +78,13 @@ def _lock_if_writable(workspace: Place, process: ProcessOptions) -> AbstractCont
     return process.lock(workspace, clears=False)
 
 
-def _repair(scope: "VerifyScope", trusted: "Slicings", process: ProcessOptions) -> None:
+def _repair(scope: "VerifyScope", trusted: "Slicings", sources: tuple[str, ...], process: ProcessOptions) -> None:
     from pipeline.cli.maintenance_output import build_repair_output
 
     with process.lock(scope.workspace):
         with quiet_imports():
             from pipeline.maintenance import repair
-        result = repair.repair(scope, trusted)
+        result = repair.repair(scope, trusted, sources)
     process.print_result(*build_repair_output(result))
     failure = repair.failure_of(result)
     if failure:

@@ -11,6 +11,7 @@ from pipeline.cli.command_setup import open_workspace, refuse_beam_options
 from pipeline.cli.config import parse_layers, resolve_training
 from pipeline.cli.output import print_result
 from pipeline.context import quiet_imports
+from pipeline.progress import warn
 from pipeline.train.memory_check import check_gradient_check_memory
 
 DISAGREEMENT = 1
@@ -26,14 +27,17 @@ def predict(
     as_json: options.AsJson = False,
 ) -> None:
     """Classify pictures with a run's model; print nothing unless every file is sound."""
-    from pipeline.cli.model_output import build_predictions_output
+    from pipeline.cli.model_output import build_predictions_output, format_remarks
     from pipeline.evaluate.predict import predict_files
     from pipeline.registry.history import resolve_run
     from pipeline.train.run_lookup import find_model
 
     place = open_workspace(context, workspace)
     model = find_model(place, resolve_run(place, run))
-    print_result(as_json, *build_predictions_output(model, predict_files(model, files)))
+    predictions = predict_files(model, files)
+    for line in format_remarks(predictions):
+        warn(line)
+    print_result(as_json, *build_predictions_output(model, predictions))
 
 
 def export(
@@ -79,7 +83,8 @@ def gradcheck(
     from pipeline.cli.model_output import build_gradient_checks_output
 
     refuse_beam_options(context)
-    training = resolve_training(config, {"recipe": recipe, "layers": parse_layers(layers), "seed": seed})
+    flags = {"recipe": recipe, "layers": parse_layers(layers), "seed": seed}
+    training = resolve_training(config, flags, {"layers": "--layers"})
     check_gradient_check_memory(training)
     with quiet_imports():
         from model.devices import initialise_devices

@@ -86,8 +86,17 @@ def build_predictions_output(model: TrainedModel, predictions: list[ImagePredict
     return result, [_format_prediction(prediction) for prediction in predictions]
 
 
+def format_remarks(predictions: list[ImagePrediction]) -> list[str]:
+    """Return a line for each picture that was changed before it was classified, or may be of another style."""
+    return [f"predict: {_printable(each.file)}: {'; '.join(each.remarks)}" for each in predictions if each.remarks]
+
+
+def _printable(file: str) -> str:
+    return file.encode("utf-8", "replace").decode()  # a file name may hold bytes that are not UTF-8
+
+
 def _format_prediction(prediction: ImagePrediction) -> str:
-    name = prediction.file.encode("utf-8", "replace").decode()  # a file name may hold bytes that are not UTF-8
+    name = _printable(prediction.file)
     image = name if prediction.index is None else f"{name}[{prediction.index}]"
     line = f"{image}: {prediction.class_name} ({prediction.confidence:.3f})"
     if prediction.runner_up is None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.registry.policy import MOST_REASON
 from pipeline.storage.places import Place, is_remote, place_of
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ else:
 
 DEFAULT_WORKSPACE: Place = Path("backbeam-workspace")
 WORKSPACE_VARIABLE = "BACKBEAM_WORKSPACE"
-MOST_REASON = 1000  # characters
 MOST_SECONDS = 366 * 86_400
 
 
@@ -23,7 +23,7 @@ def local_folder(folder: str | Path) -> Path:
     """Return a folder or file of this machine; raises BadParameter for a URI, which would become a local name."""
     if is_remote(str(folder)):
         raise typer.BadParameter(f"{folder} is a URI, and this is a folder of this machine")
-    return Path(folder)
+    return Path(str(place_of(folder)))  # a file:// URI or a ~ becomes a path
 
 
 def refuse_nan(seconds: float) -> float:
@@ -110,7 +110,12 @@ Workers = Annotated[
         "--workers", min=1, max=1024, help="Processes that share the work of Beam; by default this one alone."
     ),
 ]
-TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard into the run's folder.")]
+TensorBoard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard", help="Write a log for TensorBoard into the run's folder, also of a run that is complete."
+    ),
+]
 Why = Annotated[
     str,
     typer.Option(

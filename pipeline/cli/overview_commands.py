@@ -43,7 +43,7 @@ def show(
 def compare(
     context: typer.Context,
     first: Annotated[str, typer.Argument(metavar="A", help=f"{options.RUN_HELP}.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The other run, in the same way.")],
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:

@@ -66,7 +66,7 @@ def fit_run_sheet(rows: Sequence[RunRow], title: str, num_columns: int | None) -
             break
     cut = {"changed": "settings"} if room < len(_HEADINGS["changed"]) else {}
     cells = [[shorten(row[key], room) if key == "changed" else row[key] for key in kept] for row in rows]
-    return Sheet([cut.get(key, headings[key]) for key in kept], cells, title)
+    return Sheet([cut.get(key, headings[key]) for key in kept], cells, title, row_is_line=True)
 
 
 def shorten(text: str, most: int) -> str:

@@ -46,12 +46,8 @@ class MessageOptions:
 
     HEADING: ClassVar = "Process"
 
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on the way but warnings and errors.")] = (
-        False
-    )
-    log_file: Annotated[Path | None, local_option("FILE", "Add what is said on the way, with the time, to a file.")] = (
-        None
-    )
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no messages but warnings and errors.")] = False
+    log_file: Annotated[Path | None, local_option("FILE", "Add all messages, with their times, to a file.")] = None
 
     def configure_messages(self) -> None:
         """Apply the options to this process; raises OSError if the log file cannot be opened."""

@@ -10,6 +10,7 @@ from pipeline.cli.output import print_result
 from pipeline.cli.process_options import ProcessOptions
 from pipeline.cli.stage_options import CheckpointOptions, DatasetOptions, ImageOptions, RecipeOptions, TrainingOptions
 from pipeline.context import StageLog
+from pipeline.storage.workspace import existing_workspace
 
 REFUSED = 1
 
@@ -30,6 +31,7 @@ def retrain(
     training: TrainingOptions,
     warm_start: WarmStartOption = False,
     device: options.Device = "auto",
+    tensorboard: options.TensorBoard = False,
     checkpoints: CheckpointOptions,
     workers: options.Workers = None,
     slices: options.Slices = None,
@@ -44,10 +46,10 @@ def retrain(
     from pipeline.cli.registry_output import build_retrain_output
     from pipeline.registry import retrain
     from pipeline.train.run_names import check_name
-    from pipeline.train.stage import check_machine
+    from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs
 
     process.configure_messages()
-    command_setup.refuse_cluster()
+    refuse_cluster()
     config = retrain.RetrainConfig(
         dataset=dataset.to_config(images),
         training=training.to_config(recipe),
@@ -59,7 +61,9 @@ def retrain(
         checkpoints=checkpoints.to_policy(),
         why=why,
         name=check_name(name) if name is not None else None,
+        tensorboard=tensorboard,
     )
+    refuse_remote_logs(workspace, tensorboard)
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
     check_machine(stage_context, config.training)
     log = StageLog()
@@ -97,7 +101,8 @@ def promote(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     config: options.ConfigFile = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Whatever the policy says; the history marks it, and --why is needed.")
+        bool,
+        typer.Option("--force", help="Promote even if the policy refuses it; the history marks this. Needs --why."),
     ] = False,
     why: options.Why = "",
     workers: options.Workers = None,
@@ -111,9 +116,7 @@ def promote(
     process.configure_messages()
     if force and not why:
         raise typer.BadParameter("--force needs --why: who reads the history wants to know")
-    stage_context = command_setup.build_stage_context(
-        context, command_setup.existing_workspace(workspace), workers=workers
-    )
+    stage_context = command_setup.build_stage_context(context, existing_workspace(workspace), workers=workers)
     policy = resolve_promotion(config)
     with process.lock(workspace):
         entry = promotion.promote(stage_context, resolve_run(stage_context.workspace, run), policy, force, why)
@@ -139,7 +142,7 @@ def rollback(
 
     process.configure_messages()
     command_setup.refuse_beam_options(context)
-    with process.lock(command_setup.existing_workspace(workspace)):
+    with process.lock(existing_workspace(workspace)):
         entry = promotion.rollback(workspace.absolute(), to, why)
     process.print_result(*build_entry_output(workspace, entry))
 

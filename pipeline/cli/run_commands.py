@@ -17,6 +17,7 @@ from pipeline.cli.stage_options import (
     TrainingOptions,
 )
 from pipeline.context import StageLog
+from pipeline.storage.workspace import existing_workspace
 
 
 def run(
@@ -39,10 +40,9 @@ def run(
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
     from pipeline.cli.run_output import build_job_output, suggest_next_steps
-    from pipeline.evaluate.seeds import write_seeds
     from pipeline.stages import JobConfig, run_job
     from pipeline.train.run_names import name_runs
-    from pipeline.train.stage import check_machine
+    from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs
 
     process.configure_messages()
     configs = training.to_configs(recipe, seeds)
@@ -55,16 +55,16 @@ def run(
         checkpoints=checkpoints.to_policy(),
         slicings=resolve_evaluation(recipe.config, slices),
         names=name_runs(name, configs, seeds is not None),
+        writes_seeds=seeds is not None,
     )
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
-    command_setup.refuse_cluster()
-    command_setup.refuse_remote_logs(workspace, tensorboard)
+    refuse_cluster()
+    refuse_remote_logs(workspace, tensorboard)
     check_machine(stage_context, config.training[0])
     log = StageLog()
     with process.lock(workspace):
         job = run_job(stage_context, config, log)
-        rows = write_seeds(workspace, job.runs, job.evaluations) if seeds else []
-    result, parts = build_job_output(workspace, job, rows, log)
+    result, parts = build_job_output(workspace, job, job.seeds, log)
     steps = [] if process.quiet else suggest_next_steps(split_arguments(sys.argv[1:])[0], workspace, job.runs[0])
     process.print_result(result, [*parts, *steps])
 
@@ -82,8 +82,7 @@ def preprocess(
 ) -> None:
     """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
     from pipeline.cli.dataset_output import build_dataset_output
-    from pipeline.preprocess.dataset import find_baseline
-    from pipeline.preprocess.stage import preprocess_stage, validate_stage
+    from pipeline.stages import preprocess_and_validate
 
     process.configure_messages()
     dataset_config = dataset.to_config(images)
@@ -91,10 +90,8 @@ def preprocess(
     stage_context = command_setup.build_stage_context(context, workspace, workers=workers)
     log = StageLog()
     with process.lock(workspace):
-        earlier = find_baseline(stage_context.workspace, baseline)
-        data = preprocess_stage(stage_context, dataset_config, log)
-        validation = validate_stage(stage_context, data, checks, earlier, log)
-    process.print_result(*build_dataset_output(workspace, data, validation, log))
+        found = preprocess_and_validate(stage_context, dataset_config, checks, baseline, log)
+    process.print_result(*build_dataset_output(workspace, found.dataset, found.validation, log))
 
 
 def validate(
@@ -108,21 +105,18 @@ def validate(
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
     from pipeline.cli.dataset_output import build_dataset_output, format_validation
-    from pipeline.preprocess.dataset import find_baseline, find_dataset
-    from pipeline.preprocess.stage import validate_stage
+    from pipeline.stages import validate_again
 
     process.configure_messages()
     command_setup.refuse_beam_options(context)
     checks = resolve_validation(config)
     name = dataset.name
-    stage_context = command_setup.build_stage_context(context, command_setup.existing_workspace(workspace))
+    stage_context = command_setup.build_stage_context(context, existing_workspace(workspace))
     log = StageLog()
     with process.lock(workspace):
-        earlier = find_baseline(stage_context.workspace, baseline)
-        data = find_dataset(stage_context.workspace, name)
-        validation = validate_stage(stage_context, data, checks, earlier, log)
-    result, _ = build_dataset_output(workspace, data, validation, log)
-    process.print_result(result, format_validation(workspace, validation))
+        found = validate_again(stage_context, name, checks, baseline, log)
+    result, _ = build_dataset_output(workspace, found.dataset, found.validation, log)
+    process.print_result(result, format_validation(workspace, found.validation))
 
 
 def train(
@@ -143,17 +137,17 @@ def train(
     from pipeline.cli.run_output import build_runs_output, build_task_output
     from pipeline.preprocess.dataset import find_dataset
     from pipeline.train.run_names import name_runs
-    from pipeline.train.stage import check_machine, train_as_worker_stage, train_stage
+    from pipeline.train.stage import check_machine, refuse_remote_logs, train_as_worker_stage, train_stage
 
     process.configure_messages()
     command_setup.refuse_beam_options(context)
     configs = training.to_configs(recipe, seeds)
     names = name_runs(name, configs, seeds is not None)
     dataset_name = dataset.name
-    command_setup.refuse_remote_logs(workspace, tensorboard)
+    refuse_remote_logs(workspace, tensorboard)
     cluster = command_setup.read_cluster_config(configs[0])
     stage_context = command_setup.build_stage_context(context, workspace, device, cluster)
-    workspace = command_setup.existing_workspace(workspace)
+    workspace = existing_workspace(workspace)
     log = StageLog()
     if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace
         run_id = train_as_worker_stage(stage_context, find_dataset(workspace, dataset_name), configs[0], log)
@@ -188,7 +182,7 @@ def evaluate(
     slicings = resolve_evaluation(config, slices)
     stage_context = command_setup.build_stage_context(context, workspace, workers=workers)
     log = StageLog()
-    with process.lock(command_setup.existing_workspace(workspace)):
+    with process.lock(existing_workspace(workspace)):
         trained, data = find_run(workspace, resolve_run(workspace, run))
         [evaluation] = evaluate_stage(stage_context, data, [trained], slicings, log)
     problems = find_learning_problems(workspace, trained, evaluation)

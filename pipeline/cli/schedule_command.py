@@ -93,10 +93,9 @@ def _check_health(health_file: Path) -> None:
 def _build_arguments(context: typer.Context, workspace: Place, messages: MessageOptions) -> list[str]:
     """Return the arguments of every run; raises the errors of the scheduled command for unknown or invalid options."""
     options = [*context.args, "--workspace", str(workspace), "--json", *messages.to_arguments()]
-    backbeam = context.find_root()
-    command = cast(TyperGroup, backbeam.command).commands[SCHEDULED_COMMAND]
+    command = cast(TyperGroup, context.find_root().command).commands[SCHEDULED_COMMAND]
     # parses the options without running the command, so that a mistake is reported now and not at the first run
-    command.make_context(SCHEDULED_COMMAND, list(options), parent=backbeam).close()
+    command.make_context(SCHEDULED_COMMAND, list(options), parent=context).close()
     return [SCHEDULED_COMMAND, *options, *(["--", *context.obj] if context.obj else [])]
 
 

@@ -1,39 +1,50 @@
 """The options of the stages, as dataclasses."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import typer
 
 from model.recipes import TrainingConfig
-from pipeline.cli.config import parse_layers, parse_size, resolve_training
+from pipeline.cli.config import parse_layers, parse_size, resolve_trainings
 from pipeline.cli.options import ConfigFile, LayersOption, RecipeName, Seed, local_option
-from pipeline.sources.catalog import MAX_SHARDS, PictureOptions
-from pipeline.storage.workspace import default_cache
+from pipeline.sources.catalog import DEFAULT_DATASET, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 
 if TYPE_CHECKING:
     from pipeline.preprocess.stage import DatasetConfig  # imports NumPy
 
-DEFAULT_DATASET = "mnist-5k"
 Given = TypeVar("Given", str, list[str])
 _SETTINGS: dict[str, Any] = TrainingConfig.model_json_schema()["properties"]
 _LIMITS = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
 
 
-def setting_option(setting: str, option: str, help_text: str) -> Any:
-    """Return an option for a setting of `TrainingConfig`; its help lists choices or limits, which the model checks."""
+def setting_option(setting: str, option: str, help_text: str, *others: str) -> Any:
+    """Return an option for a setting of `TrainingConfig`; its help lists choices or limits, which the model checks.
+
+    `others` are further names of the option.
+    """
     schema = _SETTINGS[setting]
     schema = schema.get("anyOf", [schema])[0]
     choices = schema.get("enum", [])
     limits = [f", {word} {schema[limit]:,.10g}" for limit, word in _LIMITS.items() if limit in schema]
     return typer.Option(
         option,
+        *others,
         metavar="|".join(choices) or None,
         autocompletion=lambda: choices,
         help=f"{help_text}{''.join(limits)}; by default as the recipe says.",
     )
+
+
+def _option_names(group: type) -> dict[str, str]:
+    """Return the first name of each option of a dataclass of options, by field."""
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(group)}
+    declared = {name: kind.__metadata__[0].default for name, kind in kinds.items()}  # the first name, or ...
+    return {
+        name: option if isinstance(option, str) else f"--{name.replace('_', '-')}" for name, option in declared.items()
+    }
 
 
 def choose_dataset(argument: Given | None, option: Given | None) -> Given | None:
@@ -101,8 +112,12 @@ class DatasetOptions:
         Path | None, local_option("FOLDER", "Where downloads are kept.", envvar="BACKBEAM_CACHE_DIR")
     ] = None
     num_classes: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Classes of a folder's data set; by default as the labels show.")
+        int | None,
+        typer.Option(min=1, max=MAX_CLASSES, help="Classes of a folder's data set; by default as the labels show."),
     ] = None
+    first_label: Annotated[
+        int, typer.Option(min=0, max=255, help="Label of the first class of a folder's data set, such as 1.")
+    ] = 0
     num_shards: Annotated[
         int | None,
         typer.Option(
@@ -110,10 +125,10 @@ class DatasetOptions:
         ),
     ] = None
     shuffle_seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="Seed of the order of examples in the shards.")
+        int, typer.Option(min=0, max=MAX_INTEGER, help="Seed of the order of examples in the shards.")
     ] = 1
     max_rejected: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="How many unusable examples may be left out.")
+        int, typer.Option(min=0, max=MAX_INTEGER, help="How many unusable examples may be left out.")
     ] = 0
 
     def to_config(self, images: ImageOptions) -> "DatasetConfig":
@@ -126,8 +141,9 @@ class DatasetOptions:
         return DatasetConfig(
             datasets=tuple(choose_dataset(self.sources, self.dataset) or [DEFAULT_DATASET]),
             data_dir=self.data_dir,
-            cache_dir=self.cache_dir or default_cache(),
+            cache_dir=self.cache_dir,
             num_classes=self.num_classes,
+            first_label=self.first_label,
             num_shards=self.num_shards,
             shuffle_seed=self.shuffle_seed,
             max_rejected=self.max_rejected,
@@ -158,7 +174,7 @@ class TrainingOptions:
 
     learning_rate: Annotated[
         float | None,
-        setting_option("weights_rate", "--learning-rate", "Learning rate of the weights and of the biases"),
+        setting_option("weights_rate", "--learning-rate", "Learning rate of the weights and of the biases", "--eta"),
     ] = None
     weights_rate: Annotated[
         float | None, setting_option("weights_rate", "--weights-rate", "Learning rate of the weights alone")
@@ -191,7 +207,12 @@ class TrainingOptions:
     loss: Annotated[str | None, setting_option("loss", "--loss", "Loss of an example")] = None
     start: Annotated[str | None, setting_option("start", "--start", "How the starting parameters are drawn")] = None
     precision: Annotated[
-        str | None, setting_option("precision", "--precision", "Of the products of matrices on a GPU")
+        str | None,
+        setting_option(
+            "precision",
+            "--precision",
+            "How exactly a GPU multiplies matrices; tf32 is faster and rounds factors to 11 bits",
+        ),
     ] = None
     num_steps: Annotated[
         int | None, typer.Option(min=1, max=2**31 - 1, help="Updates; by default as the recipe says.")
@@ -211,28 +232,20 @@ class TrainingOptions:
 
     def to_config(self, recipe: RecipeOptions) -> TrainingConfig:
         """Return the configuration of one run; raises BadUsage if the file or an option is not allowed."""
-        flags = asdict(recipe) | asdict(self) | {"layers": parse_layers(recipe.layers)}
-        file = flags.pop("config")
-        rate = flags.pop("learning_rate")
-        for name in ("weights_rate", "biases_rate"):
-            flags[name] = rate if flags[name] is None else flags[name]
-        return resolve_training(file, flags)
+        [config] = self.to_configs(recipe, None)
+        return config
 
     def to_configs(self, recipe: RecipeOptions, seeds: str | None) -> list[TrainingConfig]:
         """Return a configuration for each of several seeds, or one if seeds is None.
 
-        Raises BadUsage if the file or an option is not allowed, BadParameter if options exclude each other.
+        Raises BadUsage if the file or an option is not allowed, or options exclude each other.
         """
         from pipeline.evaluate.seeds import parse_seeds
 
-        if seeds is None:
-            return [self.to_config(recipe)]
-        if recipe.seed is not None:
-            raise typer.BadParameter("give --seed or --seeds, not both")
-        configs = [self.to_config(replace(recipe, seed=seed)) for seed in parse_seeds(seeds)]
-        if configs[0].num_replicas > 1:
-            raise typer.BadParameter("--seeds trains runs on one replica each: leave out --replicas or --seeds")
-        return configs
+        settings = asdict(recipe) | asdict(self) | {"layers": parse_layers(recipe.layers)}
+        file = settings.pop("config")
+        names = _option_names(RecipeOptions) | _option_names(TrainingOptions)
+        return resolve_trainings(file, settings, parse_seeds(seeds) if seeds is not None else None, names)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 shards -> predictions -> counts -> tables -> record; test shards -> predictions -> answers
 """
 
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 
 import apache_beam as beam
@@ -11,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import EngineFailed
 from pipeline.beam_runner import run_pipeline
 from pipeline.evaluate import table_writer
+from pipeline.evaluate.added_slices import add_slices, merge_counts
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation
 from pipeline.evaluate.shard_predictions import EvaluationJob, Shard, ShardPredictions, list_shards, predict_shard
 from pipeline.evaluate.slice_config import Slicings
@@ -40,12 +43,11 @@ def evaluate(
     EngineFailed.
     """
     job = EvaluationJob(workspace, dataset, manifest, run, slicings)
-    record = job.run_folder / EVALUATION_NAME
     shards = list_shards(manifest)
     num_examples = sum(shard.info.num_examples for shard in shards)
     staged = staging_folder(workspace, "predictions", run.run_id)
     with (
-        replace_tables(workspace, run.run_id, EVALUATION_TABLES, record),
+        open_job(job),
         show_progress(
             "evaluate",
             num_examples,
@@ -55,9 +57,41 @@ def evaluate(
         ),
     ):
         run_pipeline(beam, PipelineOptions, beam_arguments, partial(build_pipeline, job=job))
-        if not record.exists():  # inside: an error here removes the tables and prints no "done"
-            raise EngineFailed(f"the engine reports success but wrote no {record.name} to {job.run_folder}")
+        check_written(job)  # inside: an error here removes the tables and prints no "done"
     return check_evaluation(workspace, run)
+
+
+def open_job(job: EvaluationJob) -> AbstractContextManager[None]:
+    """Remove what is left of an earlier evaluation of the run, and the job's tables if the context fails."""
+    return replace_tables(job.workspace, job.run.run_id, EVALUATION_TABLES, job.run_folder / EVALUATION_NAME)
+
+
+def check_written(job: EvaluationJob) -> None:
+    """Raise EngineFailed if the pipeline of a job wrote no record."""
+    if not (job.run_folder / EVALUATION_NAME).exists():
+        raise EngineFailed(f"the engine reports success but wrote no {EVALUATION_NAME} to {job.run_folder}")
+
+
+def add_to_evaluation(
+    workspace: Place, dataset: Place, manifest: Manifest, run: RunRecord, beam_arguments: list[str], slicings: Slicings
+) -> EvaluationRecord:
+    """Add slicings to a run's complete evaluation: other tables keep their files. Raises as `evaluate`."""
+    job = EvaluationJob(workspace, dataset, manifest, run, slicings)
+    shards = list_shards(manifest)
+
+    def build(pipeline: beam.Pipeline) -> None:
+        (
+            _predict(pipeline | "Shards" >> beam.Create(shards), job)  # Predictions
+            | "CountSlices" >> beam.Map(SameCode(table_writer.count_slices, job=job))  # SliceCounts
+            | "MergeSlices" >> beam.CombineGlobally(SameCode(merge_counts, job=job))  # one SliceCounts
+            | "AddSlices" >> beam.Map(SameCode(add_slices, job=job))
+        )
+
+    run_pipeline(beam, PipelineOptions, beam_arguments, build)
+    record = check_evaluation(workspace, run)
+    if not slicings.keys() <= record.slicings.keys():
+        raise EngineFailed(f"the engine reports success but did not change {job.run_folder / EVALUATION_NAME}")
+    return record
 
 
 def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, beam_arguments: list[str]) -> list[str]:
@@ -70,7 +104,7 @@ def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, be
     write = SameCode(table_writer.write_answers, job=job, dataset_digest=dataset_digest, folder=folder)
 
     def build(pipeline: beam.Pipeline) -> None:
-        _predict(pipeline, shards, job) | "WriteAnswers" >> beam.Map(write)
+        _predict(pipeline | "Shards" >> beam.Create(shards), job) | "WriteAnswers" >> beam.Map(write)
 
     run_pipeline(beam, PipelineOptions, beam_arguments, build)
     names = sorted((table_writer.predictions_file_name(shard.info) for shard in shards), key=number_order)
@@ -80,15 +114,27 @@ def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, be
 
 def build_pipeline(pipeline: beam.Pipeline, job: EvaluationJob) -> None:
     """Apply the transforms of an evaluation."""
-    (
-        _predict(pipeline, list_shards(job.manifest), job)  # ShardPredictions
-        | "WritePredictions" >> beam.Map(SameCode(table_writer.write_predictions, job=job))  # ShardResult
-        | "Merge" >> beam.CombineGlobally(SameCode(table_writer.merge_results, job=job))  # one ShardResult
-        | "WriteTables" >> beam.Map(SameCode(table_writer.write_tables, job=job))
-    )
+    pipeline | "Shards" >> beam.Create(list_shards(job.manifest)) | EvaluateModel(job)
 
 
-def _predict(pipeline: beam.Pipeline, shards: list[Shard], job: EvaluationJob) -> beam.PCollection[ShardPredictions]:
+@dataclass(eq=False)
+class EvaluateModel(beam.PTransform):  # type: ignore[misc]
+    """Predict the shards of a job (Shard), write its tables and its record, and return the EvaluationRecord."""
+
+    job: EvaluationJob
+
+    def expand(self, shards: "beam.PCollection[Shard]") -> "beam.PCollection[EvaluationRecord]":
+        """Apply the transforms."""
+        job = self.job
+        return (
+            _predict(shards, job)  # ShardPredictions
+            | "WritePredictions" >> beam.Map(SameCode(table_writer.write_predictions, job=job))  # ShardResult
+            | "Merge" >> beam.CombineGlobally(SameCode(table_writer.merge_results, job=job))  # one ShardResult
+            | "WriteTables" >> beam.Map(SameCode(table_writer.write_tables, job=job))
+        )
+
+
+def _predict(shards: "beam.PCollection[Shard]", job: EvaluationJob) -> "beam.PCollection[ShardPredictions]":
     predict = SameCode(predict_shard, job=job)
     # without the reshuffle, an engine may fuse the steps and predict every shard on one worker
-    return pipeline | "Shards" >> beam.Create(shards) | beam.Reshuffle() | "Predict" >> beam.Map(predict)
+    return shards | beam.Reshuffle() | "Predict" >> beam.Map(predict)

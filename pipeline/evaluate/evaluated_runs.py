@@ -85,13 +85,13 @@ def _find_latest(parent: Place) -> Place:
     """Return the folder of the evaluated run that finished training last; raises BadUsage if there is none."""
     evaluated = [load_run(folder) for folder in list_folders_with(parent, EVALUATION_NAME)]
     if not evaluated:
-        raise BadUsage(f"no run in {parent} is evaluated: `backbeam run`, or `backbeam evaluate RUN`, does that")
+        raise BadUsage(f"no run in {parent} is evaluated", hint="`backbeam run`, or `backbeam evaluate RUN`, does that")
     return parent / max(evaluated, key=lambda run: (run.finished, run.run_id)).run_id
 
 
 def _load_evaluated(workspace: Place, folder: Place) -> EvaluatedRun:
     if not (folder / EVALUATION_NAME).exists():
-        raise BadUsage(f"{folder.name} is not evaluated yet: backbeam evaluate {folder.name}")
+        raise BadUsage(f"{folder.name} is not evaluated yet", hint=f"`backbeam evaluate {folder.name}` does it")
     run = check_run(workspace, folder)
     return EvaluatedRun(workspace, run, check_evaluation(workspace, run))
 

@@ -1,16 +1,19 @@
 """The record of an evaluation: the results of each split and the files of every table."""
 
+from contextlib import suppress
 from typing import Literal, Self
 
 from pydantic import model_validator
 
 from model.errors import CorruptArtefact
+from pipeline.storage.files import remove_file, write_atomically
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
 from pipeline.storage.tables import TableFile
 from pipeline.train.run_record import RUN_NAME, RunRecord
 
 EVALUATION_NAME = "evaluation.json"
+NEXT_NAME = "evaluation-next.json"  # of the record that replaces the former when slicings are added
 
 
 class SplitResult(Record):
@@ -69,3 +72,21 @@ def check_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
     for table in record.tables:
         table.check(table.folder(workspace, run.run_id))
     return record
+
+
+def finish_interrupted_addition(workspace: Place, run: RunRecord) -> None:
+    """Put the next record in the place of the record if its table `slices` is in place, else delete it.
+
+    There is a next record only while slicings are added, and after a process that added some was killed. The process
+    must hold the lock of the workspace. Raises CorruptArtefact if the next record cannot be read.
+    """
+    folder = workspace / "runs" / run.run_id
+    path = folder / NEXT_NAME
+    if not path.exists():
+        return
+    record = EvaluationRecord.load(path)
+    [file] = [file for file in record.tables if file.table == "slices"]
+    with suppress(CorruptArtefact):
+        file.check(file.folder(workspace, run.run_id))
+        write_atomically(folder / EVALUATION_NAME, record.to_json())
+    remove_file(path)

@@ -1,22 +1,27 @@
 """Classify the images of files, PNG, JPEG or IDX, by a trained model."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TypeAlias
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage
+from model.examples import Integers
 from pipeline.context import quiet_imports
+from pipeline.sources.blocks import refuse_unreadable
 from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
-from pipeline.sources.image_decoding import Grey, decode_picture, is_picture
-from pipeline.sources.picture_conversion import prepare_picture
+from pipeline.sources.image_decoding import Grey, describe_format, is_picture
+from pipeline.sources.picture_conversion import PreparedPicture, read_picture
+from pipeline.sources.picture_style import MNIST_STYLE, PictureStyle
 from pipeline.storage.files import file_size, read_range
 from pipeline.storage.places import Place, place_of
-from pipeline.train.run_lookup import TrainedModel
+from pipeline.train.run_lookup import TrainedModel, load_parameters
 
 Outputs: TypeAlias = npt.NDArray[np.float32]
 
@@ -37,57 +42,80 @@ class ImagePrediction:
     confidence: float
     runner_up: str | None  # class of the second largest output; None if there is only one class
     runner_up_confidence: float | None
+    remarks: tuple[str, ...] = ()  # what of a picture was changed, or may be wrong
+
+
+@dataclass(frozen=True)
+class ModelImages:
+    """The images and classes of a model: the size and style of the images of its data set."""
+
+    height: int
+    width: int
+    class_names: tuple[str, ...]
+    style: PictureStyle = MNIST_STYLE
+
+
+@refuse_unreadable()
+class ClassifiedImages(NamedTuple):
+    """The predictions for an array of n images."""
+
+    labels: Integers  # int64[n], the classes of the largest outputs
+    probabilities: Outputs  # float32[n, classes], the outputs; those of a softmax have the sum 1
 
 
 def predict_images(
-    files: Iterable[str], height: int, width: int, class_names: tuple[str, ...], classify: Callable[[Grey], Outputs]
+    files: Iterable[str], model: ModelImages, classify: Callable[[Grey], Outputs]
 ) -> list[ImagePrediction]:
     """Classify every image of every file, by a function from uint8[n, height * width] to float32[n, classes].
 
     Raises BadInput if a file is missing, corrupt, of another type, or holds images of another size, or there are more
     than MAX_IMAGES; and BadUsage if an output of the model is not finite.
     """
-    items = ((file, index, image) for file in files for index, image in read_items(file, height, width))
+    items = ((file, index, item) for file in files for index, item in read_items(file, model))
     predictions: list[ImagePrediction] = []
-    batch_images = max(1, min(BATCH_IMAGES, BATCH_BYTES // (height * width)))
+    batch_images = max(1, min(BATCH_IMAGES, BATCH_BYTES // (model.height * model.width)))
     while batch := list(islice(items, batch_images)):
         if len(predictions) + len(batch) > MAX_IMAGES:
             raise BadInput(f"{batch[-1][0]}: more than {MAX_IMAGES} images in one command: name fewer files")
-        outputs = classify(np.stack([image.reshape(-1) for _, _, image in batch]))
-        if not np.isfinite(outputs).all():
-            raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
+        outputs = classify(np.stack([item.image.reshape(-1) for _, _, item in batch]))
+        _check_finite(outputs)
         predictions += [
-            _to_prediction(file, index, row, class_names) for (file, index, _), row in zip(batch, outputs, strict=True)
+            _to_prediction(file, index, item, row, model.class_names)
+            for (file, index, item), row in zip(batch, outputs, strict=True)
         ]
     return predictions
 
 
-def read_items(file: str, height: int, width: int) -> Iterator[tuple[int | None, Grey]]:
-    """Yield the images of a file, whose content decides its type, uint8[height, width], and their positions in it.
+def read_items(file: str, model: ModelImages) -> Iterator[tuple[int | None, PreparedPicture]]:
+    """Yield the images of a file, whose content decides its type, and their positions in it.
 
     The position is None if the file is a picture. Raises BadInput as `predict_images`.
     """
     place = place_of(file)
     if not place.is_file():
-        raise BadInput(f"{file}: no such file")
+        raise BadInput(f"{file}: {'neither a file nor a link to one' if _is_there(place) else 'no such file'}")
     start = read_range(place, 0, _SNIFFED_BYTES)
     if is_picture(start):
-        yield None, _read_picture(place, height, width)
+        yield None, _read_picture(place, model)
     elif may_be_idx(start):
-        yield from enumerate(_read_idx(place, height, width))
+        yield from enumerate(_read_idx(place, model.height, model.width))
     else:
-        raise BadInput(f"{file}: neither a PNG or JPEG picture nor an IDX images file")
+        raise BadInput(f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file")
 
 
-def _read_picture(file: Place, height: int, width: int) -> Grey:
+def _is_there(place: Place) -> bool:
+    return isinstance(place, Path) and os.path.lexists(place)
+
+
+def _read_picture(file: Place, model: ModelImages) -> PreparedPicture:
     num_bytes = file_size(file)
     if num_bytes > MAX_PICTURE_BYTES:
         raise BadInput(f"{file}: {num_bytes} bytes, expected at most {MAX_PICTURE_BYTES} for a picture")
     data = read_range(file, 0, MAX_PICTURE_BYTES)
-    return prepare_picture(decode_picture(data, str(file)), height, width, str(file))
+    return read_picture(data, model.height, model.width, str(file), model.style)
 
 
-def _read_idx(file: Place, height: int, width: int) -> Iterator[Grey]:
+def _read_idx(file: Place, height: int, width: int) -> Iterator[PreparedPicture]:
     """Yield the images of an IDX file one by one, so that memory does not depend on the size in its header."""
     with open_idx(file, IMAGES_MAGIC) as (header, stream):
         if header.sizes[0] > MAX_IMAGES:
@@ -96,28 +124,60 @@ def _read_idx(file: Place, height: int, width: int) -> Iterator[Grey]:
             found = " x ".join(map(str, header.sizes[1:]))
             raise BadInput(f"{file}: images of {found} pixels, expected {height} x {width} as the run's data set")
         for block in read_body(stream, header, header.example_bytes, str(file)):
-            yield np.frombuffer(block, np.uint8).reshape(height, width)
+            yield PreparedPicture(np.frombuffer(block, np.uint8).reshape(height, width), ())
 
 
-def _to_prediction(file: str, index: int | None, outputs: Outputs, class_names: tuple[str, ...]) -> ImagePrediction:
+def _check_finite(outputs: Outputs) -> None:
+    if not np.isfinite(outputs).all():
+        raise BadUsage("the model's outputs are no numbers: its training diverged; name another run")
+
+
+def _to_prediction(
+    file: str, index: int | None, item: PreparedPicture, outputs: Outputs, class_names: tuple[str, ...]
+) -> ImagePrediction:
     first, *others = np.argsort(-outputs, kind="stable")  # the first of equal outputs comes first, as with argmax
-    runner_up = (class_names[others[0]], float(outputs[others[0]])) if others else (None, None)
-    return ImagePrediction(file, index, class_names[first], float(outputs[first]), *runner_up)
+    return ImagePrediction(
+        file,
+        index,
+        class_names[first],
+        float(outputs[first]),
+        class_names[others[0]] if others else None,
+        float(outputs[others[0]]) if others else None,
+        item.remarks,
+    )
 
 
 def predict_files(model: TrainedModel, files: list[str]) -> list[ImagePrediction]:
     """Classify every image of every file by a run's model; raises as `predict_images`, and CorruptArtefact."""
-    data = model.run.parameters.read(model.folder)
+    manifest = model.manifest
+    images = ModelImages(manifest.height, manifest.width, manifest.class_names, manifest.style)
+    return predict_images(files, images, load_classifier(model))
+
+
+def predict_array(model: TrainedModel, images: Grey) -> ClassifiedImages:
+    """Classify uint8[n, height, width] images by a run's model.
+
+    Raises BadInput if the images are of another type or size, BadUsage if an output is not finite, and CorruptArtefact.
+    """
+    height = model.manifest.height
+    width = model.manifest.width
+    found = np.asarray(images)
+    if found.dtype != np.uint8 or found.ndim != 3 or found.shape[1:] != (height, width):
+        raise BadInput(
+            f"images are {found.dtype}{list(found.shape)}, expected uint8[n, {height}, {width}]: pixel values 0 to "
+            "255, of the size of the run's data set"
+        )
+    outputs = load_classifier(model)(found.reshape(len(found), height * width))
+    _check_finite(outputs)
+    return ClassifiedImages(outputs.argmax(axis=1).astype(np.int64), outputs)
+
+
+def load_classifier(model: TrainedModel) -> Callable[[Grey], Outputs]:
+    """Return the function from uint8[n, height * width] to float32[n, classes] of a run; raises CorruptArtefact."""
     with quiet_imports():
-        from model.checkpoint import decode_parameters
         from model.devices import initialise_devices
-        from model.network import build_network, predict_in_pieces
+        from model.network import predict_in_pieces
+        from model.training import network_of
 
         initialise_devices()
-    config = model.run.config
-    manifest = model.manifest
-    network = build_network(config.activation, config.output, config.loss)
-    parameters = decode_parameters(data, str(model.folder / model.run.parameters.name), config.layers)
-
-    classify = partial(predict_in_pieces, network, parameters)
-    return predict_images(files, manifest.height, manifest.width, manifest.class_names, classify)
+    return partial(predict_in_pieces, network_of(model.run.config), load_parameters(model))

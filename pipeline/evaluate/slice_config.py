@@ -67,18 +67,21 @@ def describe_slicings(slicings: Slicings) -> dict[str, str]:
     return {name: _describe(name, slicing) for name, slicing in slicings.items()}
 
 
-def check_recorded(record: EvaluationRecord, slicings: Slicings, run_folder: Place) -> None:
-    """Check that a complete evaluation has these slicings; it may have more. Raises BadUsage."""
+def find_new_slicings(record: EvaluationRecord, slicings: Slicings, run_folder: Place) -> Slicings:
+    """Return the slicings that a complete evaluation lacks; raises BadUsage if it has another one of a name."""
+    new = {}
     for name, place in describe_slicings(slicings).items():
         recorded = record.slicings.get(name)
         if recorded and name in SLICINGS:
             recorded = name  # earlier versions record a module of backbeam; no user's slicing can have this name
-        if recorded != place:
-            problem = f"with another slicing {name} ({recorded})" if recorded else f"without the slicing {name}"
+        if recorded is None:
+            new[name] = slicings[name]
+        elif recorded != place:
             raise BadUsage(
-                f"{record.run_id} was evaluated {problem}: delete {run_folder / EVALUATION_NAME} to evaluate it again, "
-                f"or leave {name} out"
+                f"{record.run_id} was evaluated with another slicing {name} ({recorded}): give this one another name, "
+                f"or delete {run_folder / EVALUATION_NAME} to evaluate the run again"
             )
+    return new
 
 
 def _check_entry(name: str, place: Any) -> None:

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.beam_runner import capture_engine_messages
 from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
-from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation, load_evaluation
+from pipeline.evaluate.evaluation_record import (
+    EVALUATION_NAME,
+    EvaluationRecord,
+    check_evaluation,
+    finish_interrupted_addition,
+    load_evaluation,
+)
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest
 from pipeline.storage.tables import check_rows
@@ -22,15 +28,19 @@ def evaluate_stage(
 ) -> list[EvaluationRecord]:
     """Evaluate runs on every split of their data set, unless that is complete; return their records in order.
 
-    Raises as `beam_job.evaluate` and `check_table_sizes`; and BadUsage if a run was evaluated with other slicings.
+    Slicings that a complete evaluation lacks are added to it. Raises as `beam_job.evaluate` and
+    `check_table_sizes`; and BadUsage if a run was evaluated with another slicing of the same name.
     """
-    from pipeline.evaluate.slice_config import check_recorded
+    from pipeline.evaluate.slice_config import find_new_slicings
 
     missing = []
+    additions = []
     for run in runs:
         folder = context.workspace / "runs" / run.run_id
         if (folder / EVALUATION_NAME).exists():  # the files are verified below
-            check_recorded(load_evaluation(context.workspace, run), slicings, folder)
+            finish_interrupted_addition(context.workspace, run)
+            new = find_new_slicings(load_evaluation(context.workspace, run), slicings, folder)
+            additions += [(run, new)] if new else []
         else:
             missing.append(run)
 
@@ -38,16 +48,23 @@ def evaluate_stage(
         check_table_sizes(dataset.manifest)
         with log.timed("import"), quiet_imports():
             from model.devices import initialise_devices
-            from pipeline.evaluate.beam_job import evaluate
+            from pipeline.evaluate.beam_job import add_to_evaluation, evaluate
 
             initialise_devices(context.device)
         with log.timed("evaluate"), capture_engine_messages(context.engine_log):
+            beam_arguments = list(context.beam_arguments)
             for run in missing:
-                beam_arguments = list(context.beam_arguments)
                 evaluate(context.workspace, dataset.folder, dataset.manifest, run, beam_arguments, slicings)
+            for run, new in additions:
+                add_to_evaluation(context.workspace, dataset.folder, dataset.manifest, run, beam_arguments, new)
 
     return run_unless_complete(
-        "evaluate", not missing, build, lambda: [check_evaluation(context.workspace, run) for run in runs], context, log
+        "evaluate",
+        not missing and not additions,
+        build,
+        lambda: [check_evaluation(context.workspace, run) for run in runs],
+        context,
+        log,
     )
 
 

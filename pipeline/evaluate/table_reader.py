@@ -86,7 +86,7 @@ def _files_of(workspace: Place, table: str, run_id: str) -> list[TableFile]:
     elif (folder / EVALUATION_NAME).exists():
         named = load_evaluation(workspace, run).tables
     else:
-        raise BadUsage(f"{run_id} is not evaluated: `backbeam evaluate {run_id}` does it")
+        raise BadUsage(f"{run_id} is not evaluated", hint=f"`backbeam evaluate {run_id}` does it")
     # by number, not by text: from 100,000 shards on, their numbers have more digits
     files = sorted((file for file in named if file.table == table), key=lambda file: number_order(file.name))
     if not files:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -40,13 +40,16 @@ from pipeline.storage.tables import (
 )
 from pipeline.storage.workspace import table_partition
 
+# By (slicing, split): the examples grouped by the slicing's keys, their value the loss.
+SliceCounts: TypeAlias = Mapping[tuple[str, str], GroupCounts]
+
 
 @dataclass(frozen=True)
 class ShardResult:
     """Counts of one or more evaluated shards. Results can be merged in any order."""
 
     counts: tuple[metrics.SplitCounts, ...]  # one for each split
-    slices: Mapping[tuple[str, str], GroupCounts]  # by (slicing, split): grouped by key, their value the loss
+    slices: SliceCounts
     ranges: tuple[ActivationRange, ...]  # of each hidden layer
     files: tuple[TableFile, ...]  # of the table `predictions`
 
@@ -62,7 +65,7 @@ def write_predictions(predictions: ShardPredictions, job: EvaluationJob) -> Shar
     }
     file = _write(job, "predictions", predictions_file_name(predictions.shard.info), columns)
     counts = metrics.count_predictions(split, examples.indices, examples.labels, examples.outputs, predictions.losses)
-    return ShardResult((counts,), _count_slices(predictions, job), predictions.ranges, (file,))
+    return ShardResult((counts,), count_slices(predictions, job), predictions.ranges, (file,))
 
 
 def write_answers(predictions: ShardPredictions, job: EvaluationJob, dataset_digest: str, folder: Place) -> None:
@@ -89,7 +92,7 @@ def predictions_file_name(shard: ShardInfo) -> str:
     return part + Path(shard.name).with_suffix(".parquet").name
 
 
-def _count_slices(predictions: ShardPredictions, job: EvaluationJob) -> dict[tuple[str, str], GroupCounts]:
+def count_slices(predictions: ShardPredictions, job: EvaluationJob) -> SliceCounts:
     """Count a shard's examples by each slicing; raises BadInput if a user's slicing fails."""
     examples = predictions.examples
     examples.images.flags.writeable = False  # a user's slicing must not change what the next slicing gets
@@ -107,13 +110,14 @@ def merge_results(results: Iterable[ShardResult], job: EvaluationJob) -> ShardRe
     counts = metrics.merge_counts(chain.from_iterable(part.counts for part in parts))
     ranges = merge_ranges(part.ranges for part in parts if part.ranges)
     files = sorted(chain.from_iterable(part.files for part in parts), key=lambda file: number_order(file.name))
-    return ShardResult(tuple(counts.values()), _merge_slices(parts, job), ranges, tuple(files))
+    return ShardResult(tuple(counts.values()), merge_slices([part.slices for part in parts], job), ranges, tuple(files))
 
 
-def _merge_slices(parts: list[ShardResult], job: EvaluationJob) -> dict[tuple[str, str], GroupCounts]:
+def merge_slices(parts: Iterable[SliceCounts], job: EvaluationJob) -> SliceCounts:
+    """Merge counts of slices; raises BadInput if a user's slicing has too many keys."""
     groups = defaultdict[tuple[str, str], list[GroupCounts]](list)
     for part in parts:
-        for key, counts in part.slices.items():
+        for key, counts in part.items():
             groups[key].append(counts)
     merged = {key: merge_group_counts(counts) for key, counts in groups.items()}
     for (name, _), counts in merged.items():
@@ -126,8 +130,8 @@ def _merge_slices(parts: list[ShardResult], job: EvaluationJob) -> dict[tuple[st
     return merged
 
 
-def write_tables(result: ShardResult, job: EvaluationJob) -> None:
-    """Write the tables of the merged counts, publish all tables, then write the record, which completes them."""
+def write_tables(result: ShardResult, job: EvaluationJob) -> EvaluationRecord:
+    """Write the tables of the merged counts, publish all, then write and return the record, which completes them."""
     rows = table_rows(result, job)
     files = [
         _write(job, table, f"{table}.parquet", transpose(rows[table]))
@@ -145,6 +149,7 @@ def write_tables(result: ShardResult, job: EvaluationJob) -> None:
         tables=(*files, *result.files),
     )
     commit_file(job.run_folder / EVALUATION_NAME, record.to_json())
+    return record
 
 
 def _check_predictions(result: ShardResult, job: EvaluationJob) -> None:

@@ -11,30 +11,69 @@ from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.slice_config import Slicings, describe_slicings, order_slicings
 from pipeline.evaluate.stage import evaluate_stage
-from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.provenance import load_origin
+from pipeline.preprocess.dataset import Dataset, load_dataset
+from pipeline.preprocess.provenance import Origin, load_origin
 from pipeline.preprocess.stage import config_from_origin, preprocess_stage
+from pipeline.sources.catalog import KNOWN
 from pipeline.storage.files import read_with_digest, write_atomically
-from pipeline.storage.places import Place
-from pipeline.storage.workspace import default_cache
+from pipeline.storage.places import Place, is_remote
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_record import PARAMETERS_NAME, RunRecord
 from pipeline.train.stage import train_stage
 
 
 def rebuild_dataset(workspace: Place, dataset_id: str, scratch: Path, sources: tuple[str, ...] = ()) -> Dataset:
-    """Preprocess the given sources of a data set again, or the recorded ones; raises BadInput if one has changed."""
+    """Preprocess the given sources of a data set again, in their order, or the recorded ones.
+
+    The contents of the sources are compared, not their names. Raises BadInput if a recorded source is gone, or the
+    content is another, BadUsage if the number of given sources is another.
+    """
     origin = load_origin(workspace, dataset_id)
-    config = config_from_origin(origin, default_cache())
-    rebuilt = preprocess_stage(
-        StageContext(scratch, ()), replace(config, datasets=sources or config.datasets), StageLog()
+    if sources and len(sources) != len(origin.datasets):
+        raise BadUsage(f"--dataset is given {len(sources)} times, and {dataset_id} has {len(origin.datasets)} sources")
+    if not sources:
+        _check_sources_exist(origin)
+    config = replace(
+        config_from_origin(origin), datasets=sources or origin.datasets, names=_list_source_names(workspace, dataset_id)
     )
+    rebuilt = preprocess_stage(StageContext(scratch, ()), config, StageLog())
     if rebuilt.manifest.dataset_id != origin.dataset_id:
         raise BadInput(
-            f"{', '.join(origin.datasets)} is no longer what {origin.dataset_id} was made of: it gives "
-            f"{rebuilt.manifest.dataset_id} now"
+            f"{', '.join(config.datasets)} is no longer what {origin.dataset_id} was made of: it gives "
+            f"{rebuilt.manifest.dataset_id} now; --dataset PLACE says where the source is, if it was moved"
         )
     return rebuilt
+
+
+def rebuild_from_any(workspace: Place, dataset_id: str, scratch: Path, sources: tuple[str, ...]) -> Dataset:
+    """Preprocess again the recorded source of a data set of one source, or else the first given one of its content.
+
+    Raises as `rebuild_dataset` of the last of them.
+    """
+    for source in ((), *((source,) for source in sources)):
+        try:
+            return rebuild_dataset(workspace, dataset_id, scratch, source)
+        except (BadInput, BadUsage) as error:
+            problem = error
+    raise problem
+
+
+def _check_sources_exist(origin: Origin) -> None:
+    for dataset in origin.datasets:
+        names = dataset.split(",") if dataset.endswith(".parquet") else [dataset]
+        gone = [name for name in names if name not in KNOWN and not is_remote(name) and not Path(name).exists()]
+        if gone:
+            raise BadInput(
+                f"{gone[0]}, of which {origin.dataset_id} was made, is not there any more: put it back, or say where "
+                "it is now with --dataset PLACE"
+            )
+
+
+def _list_source_names(workspace: Place, dataset_id: str) -> tuple[str, ...]:
+    """Return the names of a data set's sources, which are in the ids of its parts."""
+    parts = load_dataset(workspace / "datasets" / dataset_id).manifest.parts
+    ids = [part.dataset_id for part in parts] or [dataset_id]
+    return tuple(each.rpartition("-")[0] for each in ids)
 
 
 def rebuild_run(workspace: Place, run: RunRecord, dataset: Dataset, scratch: Path) -> RunRecord:

@@ -43,14 +43,16 @@ class RepairResult:
     refused: tuple[RepairRefusal, ...]
 
 
-def repair(scope: VerifyScope, trusted: Slicings) -> RepairResult:
+def repair(scope: VerifyScope, trusted: Slicings, sources: tuple[str, ...] = ()) -> RepairResult:
     """Verify a scope, repair its faults, and verify it again; slicings are imported only if they are trusted.
+
+    Sources are places of sources that were moved; which one is that of a data set is found by its content.
 
     Raises StorageFailed if the disk or store refuses an operation.
     """
     verified = verify(scope)
     steps: dict[tuple[Kind, ...], RepairFunction] = {  # in the order of dependency: a run needs its data set
-        ("shard", "rejected"): repair_artefacts.repair_dataset,
+        ("shard", "rejected"): partial(repair_artefacts.repair_dataset, sources=sources),
         ("validation table",): repair_artefacts.repair_validation,
         ("parameters", "training table"): repair_artefacts.repair_run,
         ("evaluation table",): partial(repair_artefacts.repair_evaluation, trusted=trusted),

@@ -37,11 +37,16 @@ class RebuiltFile(NamedTuple):
     recorded: FileInfo
 
 
-def repair_dataset(workspace: Place, dataset_id: str, faulty: set[str], scratch: Path) -> list[Place]:
-    """Preprocess the sources again, and replace damaged shards and the table of rejected examples."""
+def repair_dataset(
+    workspace: Place, dataset_id: str, faulty: set[str], scratch: Path, sources: tuple[str, ...]
+) -> list[Place]:
+    """Preprocess the source again, and replace damaged shards and the table of rejected examples.
+
+    Sources are the places where it may be, if it is not where it was.
+    """
     folder = workspace / "datasets" / dataset_id
     manifest = load_dataset(folder).manifest
-    rebuilt = rebuild.rebuild_dataset(workspace, dataset_id, scratch)
+    rebuilt = rebuild.rebuild_from_any(workspace, dataset_id, scratch, sources)
     return _replace_recorded_files(_pair_files(manifest.files(), folder, rebuilt.folder), faulty)
 
 

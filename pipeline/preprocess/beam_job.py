@@ -4,8 +4,9 @@ Elements are blocks of thousands of examples. Workers exchange them through scra
 their positions (`shuffle_files`): a worker holds one block or shard in memory, and the engine none.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -20,7 +21,7 @@ from model.errors import BadInput
 from model.examples import Integers, concatenate
 from pipeline.beam_runner import run_pipeline, runs_locally
 from pipeline.preprocess import shuffle_files
-from pipeline.preprocess.manifest import Manifest, PreprocessConfig, ShardInfo, commit_manifest
+from pipeline.preprocess.manifest import Manifest, PreprocessConfig, ShardInfo, commit_manifest, count_rejected
 from pipeline.preprocess.rejected import SHOWN_REJECTED, check_outcome, write_rejected
 from pipeline.preprocess.shards import (
     MAX_SHARD_BYTES,
@@ -35,6 +36,7 @@ from pipeline.preprocess.shuffle_files import BlockCut
 from pipeline.processes import SameCode
 from pipeline.progress import show_progress
 from pipeline.sources.blocks import BlockRange, ExampleFormat, RejectedExample, SourceScan
+from pipeline.sources.picture_style import NO_PICTURES, StyleCounts, add_styles, count_style
 from pipeline.storage.files import (
     check_files_exist,
     count_files,
@@ -47,7 +49,7 @@ from pipeline.storage.places import Place
 from pipeline.storage.workspace import poll_interval, scratch_folder_of
 
 CUTS = "cuts"  # tags of the outputs of `cut_blocks`
-REJECTED = "rejected"
+TOTALS = "totals"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,13 @@ class JobTotals:
 
     shards: tuple[ShardInfo, ...] = ()
     rejected: tuple[RejectedExample, ...] = ()
-    num_rejected: int = 0
+    rejected_counts: tuple[tuple[tuple[str, int | None], int], ...] = ()  # by split and label, of all of them
+    style: StyleCounts = NO_PICTURES
+
+    @property
+    def num_rejected(self) -> int:
+        """The number of all rejected examples."""
+        return sum(count for _, count in self.rejected_counts)
 
 
 def preprocess(
@@ -82,6 +90,25 @@ def preprocess(
     """Build the data set of a scanned source in a folder without a complete one, and remove it on any failure.
 
     Raises BadInput if a source changed since it was scanned, and as `check_outcome` and `run_pipeline`.
+    """
+    works_here = runs_locally(beam_arguments)
+    with ExitStack() as stack:
+        job, ranges = stack.enter_context(open_job(scans, name, config, folder, max_rejected, works_here))
+        total = sum(block_range.num_examples for block_range in ranges)
+        share_done = partial(_share_done, job, total)
+        # inside the job's context, so that a failed check of the outcome does not show the bar as complete
+        stack.enter_context(show_progress("preprocess", total, "examples", share_done, poll_interval(folder)))
+        run_pipeline(beam, PipelineOptions, beam_arguments, partial(build_pipeline, job=job, ranges=ranges))
+        check_outcome(folder, max_rejected)
+
+
+@contextmanager
+def open_job(
+    scans: SourceScan, name: str, config: PreprocessConfig, folder: Place, max_rejected: int, works_here: bool
+) -> Iterator[tuple[PreprocessJob, list[BlockRange]]]:
+    """Make the folders of a job, and yield it with the ranges of examples that it reads; remove them on any failure.
+
+    works_here says whether all workers run on this machine.
     """
     num_train = scans.splits["train"].num_examples
     height, width = scans.image_size
@@ -96,7 +123,7 @@ def preprocess(
         num_rejected=0,
         rejected=None,
     )
-    scratch = scratch_folder_of(folder, runs_locally(beam_arguments))
+    scratch = scratch_folder_of(folder, works_here)
     make_empty_folder(folder)
     make_empty_folder(scratch)
     with ExitStack() as stack:
@@ -106,53 +133,66 @@ def preprocess(
             split: split_num_shards(config.num_shards, num_train, scan.num_examples)
             for split, scan in scans.splits.items()
         }
-        target = ExampleFormat(height, width, len(scans.class_names))
+        target = ExampleFormat(height, width, len(scans.class_names), scans.channel, scans.first_label)
         job = PreprocessJob(folder, scratch, skeleton, target, num_shards, max_rejected)
-        ranges = [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
-        total = sum(block_range.num_examples for block_range in ranges)
-        with show_progress("preprocess", total, "examples", partial(_share_done, job, total), poll_interval(folder)):
-            run_pipeline(beam, PipelineOptions, beam_arguments, partial(build_pipeline, job=job, ranges=ranges))
-            check_outcome(folder, max_rejected)  # inside, so that a failed check does not show the bar as complete
+        yield job, [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
 
 
 def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRange]) -> None:
     """Apply the job's transforms."""
-    outputs = (
-        pipeline
-        | "Ranges" >> beam.Create(ranges)
-        | beam.Reshuffle()  # without it, engines fuse Create with CutBlocks and one worker reads everything
-        | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(REJECTED, main=CUTS)
-    )
-    groups = [  # so that shards without examples are written too
-        (split, group)
-        for split, num_shards in job.num_shards.items()
-        for group in range(len(shuffle_files.group_edges(job.scratch, num_shards)) - 1)
-    ]
-    every_group = pipeline | "EveryGroup" >> beam.Create([(group, None) for group in groups])
-    shards = (
-        (outputs[CUTS], every_group)  # ((split, group), BlockCut or None)
-        | beam.Flatten()
-        | beam.GroupByKey()
-        | "WriteShards" >> beam.FlatMapTuple(SameCode(write_shards, job))  # JobTotals
-    )
-    (
-        (shards, outputs[REJECTED])  # JobTotals
-        | "Totals" >> beam.Flatten()
-        | "AddTotals" >> beam.CombineGlobally(SameCode(add_totals, job))
-        | "WriteManifest" >> beam.Map(SameCode(write_manifest, job=job))
-    )
+    pipeline | "Ranges" >> beam.Create(ranges) | PreprocessImages(job)
+
+
+@dataclass(eq=False)
+class PreprocessImages(beam.PTransform):  # type: ignore[misc]
+    """Read a job's ranges of examples (BlockRange), write its shards and its manifest, and return the Manifest.
+
+    The manifest is written last. If more examples are rejected than the job allows, none is written and none returned.
+    """
+
+    job: PreprocessJob
+
+    def expand(self, ranges: "beam.PCollection[BlockRange]") -> "beam.PCollection[Manifest]":
+        """Apply the transforms."""
+        job = self.job
+        outputs = (
+            ranges
+            | beam.Reshuffle()  # without it, engines fuse Create with CutBlocks and one worker reads everything
+            | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(TOTALS, main=CUTS)
+        )
+        groups = [  # so that shards without examples are written too
+            (split, group)
+            for split, num_shards in job.num_shards.items()
+            for group in range(len(shuffle_files.group_edges(job.scratch, num_shards)) - 1)
+        ]
+        every_group = ranges.pipeline | "EveryGroup" >> beam.Create([(group, None) for group in groups])
+        shards = (
+            (outputs[CUTS], every_group)  # ((split, group), BlockCut or None)
+            | beam.Flatten()
+            | beam.GroupByKey()
+            | "WriteShards" >> beam.FlatMapTuple(SameCode(write_shards, job))  # JobTotals
+        )
+        return (
+            (shards, outputs[TOTALS])  # JobTotals
+            | "Totals" >> beam.Flatten()
+            | "AddTotals" >> beam.CombineGlobally(SameCode(add_totals, job))
+            | "WriteManifest" >> beam.FlatMap(SameCode(write_manifest, job=job))
+        )
 
 
 def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
     """Read the blocks of a range, write each to a scratch file, and yield ((split, group), BlockCut) for its groups.
 
-    Rejected examples are yielded as a JobTotals tagged REJECTED. Reading and cutting are one transform, because an
-    engine keeps an element while the next one is made: blocks as elements would take twice the memory.
+    Rejected examples and the style of the others are yielded as a JobTotals tagged TOTALS. Reading and cutting are one
+    transform, because an engine keeps an element while the next one is made: blocks as elements would take twice the
+    memory.
     """
     for block in block_range.read(job.target):
-        if block.rejected:
-            totals = JobTotals((), block.rejected[: job.max_listed], len(block.rejected))
-            yield beam.pvalue.TaggedOutput(REJECTED, totals)
+        images = block.examples.images.reshape(-1, job.target.height, job.target.width)
+        style = count_style(images, block.conversions)
+        counts = Counter((example.split, example.label) for example in block.rejected)
+        totals = JobTotals((), block.rejected[: job.max_listed], tuple(counts.items()), style)
+        yield beam.pvalue.TaggedOutput(TOTALS, totals)
         num_shards = job.num_shards[block.split]
         shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
         for group, cut in shuffle_files.cut_block(job.scratch, block.examples, shards, num_shards):
@@ -188,18 +228,22 @@ def add_totals(job: PreprocessJob, totals: Iterable[JobTotals]) -> JobTotals:
     parts = list(totals)
     shards = sorted((shard for part in parts for shard in part.shards), key=attrgetter("name"))
     rejected = sorted((example for part in parts for example in part.rejected), key=attrgetter("split", "index"))
-    return JobTotals(tuple(shards), tuple(rejected[: job.max_listed]), sum(part.num_rejected for part in parts))
+    counts = Counter[tuple[str, int | None]]()
+    for part in parts:
+        counts.update(dict(part.rejected_counts))
+    style = add_styles(part.style for part in parts)
+    return JobTotals(tuple(shards), tuple(rejected[: job.max_listed]), tuple(counts.items()), style)
 
 
-def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
-    """Write the table of rejected examples and then the manifest, which makes the data set complete.
+def write_manifest(totals: JobTotals, job: PreprocessJob) -> list[Manifest]:
+    """Write the table of rejected examples and then the manifest, which makes the data set complete; return it, if any.
 
     If too many examples are rejected, no manifest is written and `check_outcome` raises the error in the driver: an
     error raised on a worker would arrive in the engine's words.
     """
     rejected = write_rejected(job.folder, totals.rejected) if totals.num_rejected else None
     if totals.num_rejected > job.max_rejected:
-        return
+        return []
     results = {
         "splits": {
             split: summarize_shards(
@@ -209,10 +253,13 @@ def write_manifest(totals: JobTotals, job: PreprocessJob) -> None:
         },
         "num_rejected": totals.num_rejected,
         "rejected": rejected,
+        "rejected_counts": count_rejected(dict(totals.rejected_counts), len(job.skeleton.class_names)),
     }
-    manifest = Manifest.model_validate(dict(job.skeleton) | results)
+    style = totals.style.to_style(job.target.channel)
+    manifest = Manifest.model_validate(dict(job.skeleton) | results).with_style(style)
     check_files_exist(job.folder, [file.name for file in manifest.files()])
     commit_manifest(job.folder, manifest)
+    return [manifest]
 
 
 def _share_done(job: PreprocessJob, num_examples: int) -> float:

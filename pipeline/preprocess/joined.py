@@ -1,14 +1,25 @@
 """Joint data sets: a manifest that lists the shards of several data sets, its parts, and has no shards of its own."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
 from pipeline.preprocess.dataset import Dataset
-from pipeline.preprocess.manifest import Manifest, PartInfo, PreprocessConfig, SplitInfo, commit_manifest
+from pipeline.preprocess.manifest import (
+    Manifest,
+    PartInfo,
+    PreprocessConfig,
+    RejectedCounts,
+    SplitInfo,
+    commit_manifest,
+    count_rejected,
+)
 from pipeline.preprocess.shards import summarize_shards
+from pipeline.progress import warn
 from pipeline.sources.catalog import MAX_SHARDS
+from pipeline.sources.picture_style import join_styles
 from pipeline.storage.files import make_empty_folder, remove_on_failure
 from pipeline.storage.places import Place
 
@@ -24,7 +35,7 @@ class JoinedPart(NamedTuple):
 
 
 def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
-    """Return the manifest of a joint data set; raises BadInput if two parts differ in image size or classes.
+    """Return the manifest of a joint data set; raises BadInput if two parts differ in image size, classes or channel.
 
     Raises BadUsage if two parts have the same sources, or a split has more than MAX_SHARDS shards.
     """
@@ -39,7 +50,8 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
     for split, count in (("train", num_shards), *counts.items()):
         if count > MAX_SHARDS:
             raise BadUsage(f"the parts have {count} {split} shards together, at most {MAX_SHARDS}: lower --num-shards")
-    return Manifest(
+    style = join_styles((manifest.style, manifest.splits["train"].num_examples) for manifest in manifests)
+    joint = Manifest(
         name="-and-".join(names) if len(names) <= MAX_NAMED else f"{names[0]}-and-{len(names) - 1}-others",
         height=first.height,
         width=first.width,
@@ -49,6 +61,7 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
         splits=splits,
         num_rejected=sum(manifest.num_rejected for manifest in manifests),
         rejected=None,
+        rejected_counts=_add_rejected(manifests),
         parts=tuple(
             PartInfo(
                 dataset_id=part.dataset.folder.name, dataset_digest=part.dataset.digest, num_source=part.num_source
@@ -56,6 +69,7 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
             for part in parts
         ),
     )
+    return joint.with_style(style)
 
 
 def write_joint(folder: Place, manifest: Manifest) -> None:
@@ -80,6 +94,24 @@ def _check_fit(first_part: JoinedPart, second_part: JoinedPart) -> None:
             f"{both} differ in their classes: {names[0]} ({len(first.class_names)}) and {names[1]} "
             f"({len(second.class_names)}); where labels are numbers, --num-classes says how many there are"
         )
+    if first.style.channel != second.style.channel:
+        raise BadInput(
+            f"{both} differ in how pictures are read: by their {first.style.channel} and their {second.style.channel}"
+        )
+    if first.style.background != second.style.background:
+        warn(
+            f"warning: {both} differ in their background, which is {first.style.background} and "
+            f"{second.style.background} in most pictures"
+        )
+
+
+def _add_rejected(manifests: Sequence[Manifest]) -> dict[str, RejectedCounts]:
+    counts = Counter[tuple[str, int | None]]()
+    for manifest in manifests:
+        for split, rejected in manifest.rejected_counts.items():
+            counts.update({(split, label): count for label, count in enumerate(rejected.class_counts)})
+            counts[split, None] += rejected.num_examples - sum(rejected.class_counts)
+    return count_rejected(dict(counts), len(manifests[0].class_names))
 
 
 def _join_split(split: str, manifests: Sequence[Manifest]) -> SplitInfo:

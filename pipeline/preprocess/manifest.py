@@ -6,10 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
 from pipeline.sources.blocks import SourceInfo
 from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
+from pipeline.sources.picture_style import MIDDLE, PictureStyle
 from pipeline.storage.files import MAX_RECORD_BYTES
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
@@ -36,6 +37,13 @@ class SplitInfo(Record):
     pixel_mean: float  # of the pixel values (0 to 255); 0 for a split without examples
     pixel_std: float  # population standard deviation of the pixel values
     shards: tuple[ShardInfo, ...]
+
+
+class RejectedCounts(Record):
+    """The rejected examples of a split, and those of them that have the label of a class, by class."""
+
+    num_examples: Count = 0
+    class_counts: tuple[Count, ...] = ()
 
 
 class PreprocessConfig(Record):
@@ -70,6 +78,10 @@ class Manifest(Record):
     num_rejected: Count
     rejected: FileInfo | None  # table of rejected examples, if any; the parts of a joint data set have one each
     parts: tuple[PartInfo, ...] = Field((), exclude_if=lambda parts: not parts)  # of a joint data set, in order
+    # of the splits that have any; earlier versions did not record them
+    rejected_counts: dict[str, RejectedCounts] = Field({}, exclude_if=lambda counts: not counts)
+    # None where it is `_guess_style`, so that the manifests of such data sets are those that earlier versions wrote
+    pictures: PictureStyle | None = Field(None, exclude_if=lambda pictures: pictures is None)
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
@@ -103,6 +115,31 @@ class Manifest(Record):
             return _append_digest(self.name, ["joint", 1, parts])
         return dataset_id(self.name, self.class_names, self.config, self.sources)
 
+    def num_rejected_of(self, split: str) -> int | None:
+        """Return the rejected examples of a split; None if an earlier version recorded only those of all splits."""
+        if self.rejected_counts or not self.num_rejected:
+            return self.rejected_counts.get(split, RejectedCounts()).num_examples
+        return None
+
+    @property
+    def style(self) -> PictureStyle:
+        """The style of the pictures; a guess if the manifest is of an earlier version, which recorded none."""
+        return self.pictures or self._guess_style()
+
+    def with_style(self, style: PictureStyle) -> "Manifest":
+        """Return the manifest of pictures of a style."""
+        return self.model_copy(update={"pictures": None if style == self._guess_style() else style})
+
+    def _guess_style(self) -> PictureStyle:
+        is_light = "train" in self.splits and self.splits["train"].pixel_mean >= MIDDLE
+        return PictureStyle(background="light" if is_light else "dark")
+
+    def find_split(self, name: str) -> SplitInfo:
+        """Return the record of a split; raises BadUsage if there is none of that name."""
+        if name not in self.splits:
+            raise BadUsage(f"{self.dataset_id} has no split {name!r}; there are: {', '.join(self.splits)}")
+        return self.splits[name]
+
     def id_of(self, shard: ShardInfo) -> str:
         """Return the id of the data set whose folder holds a shard: this one or a part."""
         return self.dataset_id if shard.part is None else self.parts[shard.part].dataset_id
@@ -115,6 +152,17 @@ class Manifest(Record):
         """Return every file that the manifest names."""
         shards: list[FileInfo] = [shard for split in self.splits.values() for shard in split.shards]
         return shards + ([self.rejected] if self.rejected else [])
+
+
+def count_rejected(counts: dict[tuple[str, int | None], int], num_classes: int) -> dict[str, RejectedCounts]:
+    """Return the counts of each split with rejected examples, from their number by split and label."""
+    return {
+        split: RejectedCounts(
+            num_examples=sum(count for (name, _), count in counts.items() if name == split),
+            class_counts=tuple(counts.get((split, label), 0) for label in range(num_classes)),
+        )
+        for split in sorted({name for name, _ in counts})
+    }
 
 
 def dataset_id(

@@ -3,13 +3,14 @@
 It is not in the data set's folder, which depends on the content of the sources only, not on their paths.
 """
 
-from pathlib import Path
 from typing import Literal
+
+from pydantic import Field
 
 from model.errors import CorruptArtefact
 from pipeline.sources.catalog import KNOWN, split_file_names
 from pipeline.storage.files import size_or_none, write_atomically
-from pipeline.storage.places import Place, is_remote
+from pipeline.storage.places import Place, is_remote, place_of
 from pipeline.storage.records import Count, FileName, Record, commit_file
 
 
@@ -27,6 +28,7 @@ class Origin(Record):
     image_column: str | None
     label_column: str | None
     image_size: tuple[int, int] | None
+    first_label: Count = Field(0, exclude_if=lambda label: not label)
 
 
 def origin_path(workspace: Place, dataset_id: str) -> Place:
@@ -75,4 +77,4 @@ def make_absolute(source: str) -> str:
     if source in KNOWN:
         return source
     names = split_file_names(source) or [source]
-    return ",".join(name if is_remote(name) else str(Path(name).absolute()) for name in names)
+    return ",".join(name if is_remote(name) else str(place_of(name).absolute()) for name in names)

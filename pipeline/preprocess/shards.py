@@ -13,7 +13,7 @@ import google_crc32c
 import numpy as np
 
 from model.errors import BadUsage, CorruptArtefact
-from model.examples import Bytes, Examples, Integers, decode, encode
+from model.examples import Bytes, Examples, Integers, concatenate, decode, encode
 from model.order import Keys, order_keys
 from model.random_streams import Purpose, stream_key
 from pipeline.preprocess.manifest import Manifest, ShardInfo, SplitInfo
@@ -141,6 +141,13 @@ def read_shard(
     if largest >= len(manifest.class_names):
         raise CorruptArtefact(f"{manifest.dataset_id}: an example has the label {largest}, which is no class")
     return examples
+
+
+def read_split(dataset: Place, manifest: Manifest, split: str) -> Examples:
+    """Read all examples of a split, sorted by their index; raises BadUsage as `find_split`, and CorruptArtefact."""
+    shards = manifest.find_split(split).shards
+    examples = concatenate([read_shard(dataset, manifest, split, shard) for shard in shards], manifest.num_pixels)
+    return examples.take(np.argsort(examples.indices).astype(np.int64))
 
 
 def decode_shard(

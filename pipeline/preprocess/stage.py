@@ -1,8 +1,9 @@
 """The stages `preprocess` and `validate`: skip what is complete, build what is missing, and check it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from model.errors import BadInput, BadUsage
 from pipeline.beam_runner import capture_engine_messages
@@ -20,21 +21,49 @@ from pipeline.preprocess.validation_config import (
     require_passed,
 )
 from pipeline.progress import warn
-from pipeline.sources.catalog import KNOWN, PictureOptions
+from pipeline.sources.catalog import DEFAULT_DATASET, KNOWN, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions
+from pipeline.storage.places import Place
+
+if TYPE_CHECKING:
+    from pipeline.sources.blocks import SourceScan  # imports NumPy
 
 
 @dataclass(frozen=True)
 class DatasetConfig:
     """The options of `preprocess`; docs/cli.md describes each."""
 
-    datasets: tuple[str, ...]
-    data_dir: str | None
-    cache_dir: Path
-    num_classes: int | None
-    num_shards: int | None
-    shuffle_seed: int
-    max_rejected: int
-    pictures: PictureOptions
+    datasets: tuple[str, ...] = (DEFAULT_DATASET,)
+    data_dir: str | None = None
+    cache_dir: Path | None = None  # None is the default one
+    num_classes: int | None = None
+    num_shards: int | None = None
+    shuffle_seed: int = 1
+    max_rejected: int = 0
+    pictures: PictureOptions = field(default_factory=PictureOptions)
+    first_label: int = 0
+    names: tuple[str, ...] = ()  # that the sources get, in their order, instead of those of their places
+
+    def __post_init__(self) -> None:
+        """Raise BadUsage if a number is too small or too large."""
+        _check_range("--num-classes", self.num_classes, 1, MAX_CLASSES)
+        _check_range("--num-shards", self.num_shards, 1, MAX_SHARDS)
+        _check_range("--shuffle-seed", self.shuffle_seed, 0, MAX_INTEGER)
+        _check_range("--max-rejected", self.max_rejected, 0, MAX_INTEGER)
+        _check_range("--first-label", self.first_label, 0, 255)
+
+
+def _check_range(option: str, value: int | None, least: int, most: int) -> None:
+    if value is not None and not least <= value <= most:
+        raise BadUsage(f"{option} is {value}, expected {least} to {most:,}")
+
+
+class ScannedDataset(NamedTuple):
+    """A source that was scanned, and the data set that it becomes."""
+
+    scans: "SourceScan"
+    name: str
+    config: PreprocessConfig
+    folder: Place
 
 
 def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
@@ -73,7 +102,7 @@ def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLo
     complete = (folder / MANIFEST_NAME).exists()
     build = partial(write_joint, folder, joint)
     data = run_unless_complete("preprocess", complete, build, check, context, log)
-    write_origin(context.workspace, _origin(data, config, config.datasets))
+    write_origin(context.workspace, describe_origin(data, config, config.datasets))
     return data
 
 
@@ -81,34 +110,43 @@ def _preprocess_source(
     context: StageContext, config: DatasetConfig, name: str, stage: str, log: StageLog
 ) -> JoinedPart:
     with log.timed("source"):
-        # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
-        from pipeline.sources.source_lookup import check_options, find_source, scan_source
-
-        data_dir = config.data_dir if name in KNOWN or len(config.datasets) == 1 else None
-        source = find_source(name, data_dir, config.cache_dir, config.pictures)
-        if len(config.datasets) == 1:
-            check_options(config.pictures, source)
-        scans = scan_source(source, config.num_classes)
-        num_source = {split: scan.num_examples for split, scan in scans.splits.items()}
-        for split, num_examples in num_source.items():
-            check_size(num_examples, scans.num_pixels, f"the {split} split of {name}")
-        num_shards = choose_num_shards(config.num_shards, num_source["train"], scans.num_pixels, name)
-        shard_config = PreprocessConfig(seed=config.shuffle_seed, num_shards=num_shards)
-        folder = context.workspace / "datasets" / dataset_id(source.name, scans.class_names, shard_config, scans.infos)
+        found = scan_dataset(context.workspace, config, name)
+        folder = found.folder
 
     def build() -> None:
         with log.timed("import"), quiet_imports():
             from pipeline.preprocess.beam_job import preprocess
         with log.timed(stage), capture_engine_messages(context.engine_log):
-            preprocess(scans, source.name, shard_config, folder, config.max_rejected, list(context.beam_arguments))
+            beam_arguments = list(context.beam_arguments)
+            preprocess(found.scans, found.name, found.config, folder, config.max_rejected, beam_arguments)
 
     complete = (folder / MANIFEST_NAME).exists()
     data = run_unless_complete(stage, complete, build, lambda: check_dataset(folder), context, log)
-    write_origin(context.workspace, _origin(data, config, (name,)))
-    return JoinedPart(name, data, num_source)
+    write_origin(context.workspace, describe_origin(data, config, (name,)))
+    return JoinedPart(name, data, {split: scan.num_examples for split, scan in found.scans.splits.items()})
 
 
-def _origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, ...]) -> Origin:
+def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedDataset:
+    """Find and scan one of the sources of a configuration; raises BadUsage and BadInput as `preprocess_stage`."""
+    # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
+    from pipeline.sources.source_lookup import check_options, find_source, scan_source
+
+    data_dir = config.data_dir if name in KNOWN or len(config.datasets) == 1 else None
+    source = find_source(name, data_dir, config.cache_dir, config.pictures)
+    names = dict(zip(config.datasets, config.names, strict=False))
+    source = source._replace(name=names.get(name, source.name))
+    if len(config.datasets) == 1:
+        check_options(config.pictures, source)
+    scans = scan_source(source, config.num_classes, config.first_label)
+    for split, scan in scans.splits.items():
+        check_size(scan.num_examples, scans.num_pixels, f"the {split} split of {name}")
+    num_shards = choose_num_shards(config.num_shards, scans.splits["train"].num_examples, scans.num_pixels, name)
+    shard_config = PreprocessConfig(seed=config.shuffle_seed, num_shards=num_shards)
+    folder = workspace / "datasets" / dataset_id(source.name, scans.class_names, shard_config, scans.infos)
+    return ScannedDataset(scans, source.name, shard_config, folder)
+
+
+def describe_origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, ...]) -> Origin:
     """Return the options that build this data set again from any working directory.
 
     max_rejected becomes the number of rejected examples: a larger limit in this run makes no difference.
@@ -122,15 +160,16 @@ def _origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, ...]) -> 
         num_shards=config.num_shards,
         shuffle_seed=config.shuffle_seed,
         max_rejected=data.manifest.num_rejected,
+        first_label=config.first_label,
         **config.pictures._asdict(),
     )
 
 
-def config_from_origin(origin: Origin, cache_dir: Path) -> DatasetConfig:
+def config_from_origin(origin: Origin) -> DatasetConfig:
     """Return the options with which `preprocess_stage` builds a data set again."""
-    options = origin.model_dump(exclude={"format_version", "dataset_id", *PictureOptions._fields})
+    options = origin.model_dump(exclude={"format_version", "dataset_id", "first_label", *PictureOptions._fields})
     pictures = PictureOptions(origin.image_column, origin.label_column, origin.image_size)
-    return DatasetConfig(**options, cache_dir=cache_dir, pictures=pictures)
+    return DatasetConfig(**options, cache_dir=None, pictures=pictures, first_label=origin.first_label)
 
 
 def _check_options(config: DatasetConfig) -> None:

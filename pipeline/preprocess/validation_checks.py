@@ -7,7 +7,7 @@ import numpy as np
 
 from model.examples import Examples, Integers
 from pipeline.preprocess.duplicate_images import KeyRows, find_repeated, find_twins
-from pipeline.preprocess.manifest import Manifest, ShardInfo, SplitInfo
+from pipeline.preprocess.manifest import Manifest, RejectedCounts, ShardInfo, SplitInfo
 from pipeline.preprocess.shards import sum_examples
 
 SHOWN_EXAMPLES = 10  # examples that a result lists
@@ -68,6 +68,8 @@ def compute_check_values(
         yield CheckValue("missing_classes", name, float(len(split.class_counts) - len(present)))
         yield CheckValue("class_balance", name, min(present, default=0) / max(present, default=1))
         yield share("constant_images", name, split)
+        yield from _compute_rejected(manifest, name)
+    yield CheckValue("pixel_range", "train", float(manifest.style.brightest - manifest.style.darkest))
     for name, split in manifest.splits.items():
         yield share("duplicates", name, split)
         yield share("conflicting_labels", name, split)
@@ -75,6 +77,24 @@ def compute_check_values(
             yield share("test_in_train", name, split)
     if baseline is not None:
         yield from _compute_drift(manifest, baseline)
+
+
+def _compute_rejected(manifest: Manifest, name: str) -> Iterator[CheckValue]:
+    """Compare the rejected examples of a split, and of its worst class, with those of the source.
+
+    A manifest of an earlier version records their number in all splits alone, so the share is that of all splits.
+    """
+    split = manifest.splits[name]
+    num_rejected = manifest.num_rejected_of(name)
+    if num_rejected is None:
+        num_kept = sum(each.num_examples for each in manifest.splits.values())
+        yield CheckValue("rejected", name, manifest.num_rejected / (manifest.num_rejected + num_kept))
+        return
+    yield CheckValue("rejected", name, num_rejected / max(1, num_rejected + split.num_examples))
+    rejected = manifest.rejected_counts.get(name, RejectedCounts())
+    pairs = zip(rejected.class_counts, split.class_counts, strict=False)  # there are no counts if none is rejected
+    shares = [num_lost / max(1, num_lost + num_kept) for num_lost, num_kept in pairs]
+    yield CheckValue("rejected_of_class", name, max(shares, default=0.0))
 
 
 def flag_duplicates(bucket: KeyRows, names: list[str]) -> Iterator[tuple[tuple[str, str], FlaggedExamples]]:

@@ -74,6 +74,9 @@ CHECKS = {
     "missing_classes": Check("classes without examples", _warning(0.0)),
     "class_balance": Check("examples of the rarest class over those of the most frequent", _warning(0.1), True),
     "constant_images": Check("share of images whose pixels are all equal", _warning(0.0)),
+    "rejected": Check("share of the source's examples that are left out", _error(0.1, 0.01)),
+    "rejected_of_class": Check("largest share of a class's examples that are left out", _error(0.1, 0.01)),
+    "pixel_range": Check("grey levels from the darkest pixel of the data set to the brightest", _warning(32.0), True),
     "duplicates": Check("share of examples whose image stands earlier in the split", _warning(0.0)),
     "conflicting_labels": Check(
         "share of examples whose image stands earlier in the split with another label", _error(0.01, 0.0)

@@ -181,7 +181,9 @@ def find_champion(workspace: Place) -> Champion:
     """Load the pointer to the champion; raises BadUsage if there is none, CorruptArtefact if it is corrupt."""
     champion = _load_pointer(workspace)
     if champion is None:
-        raise BadUsage(f"{workspace} has no champion yet: `backbeam retrain` or `backbeam promote RUN` makes one")
+        raise BadUsage(
+            f"{workspace} has no champion yet", hint="`backbeam retrain` or `backbeam promote RUN` makes one"
+        )
     return champion
 
 

@@ -11,6 +11,7 @@ from model.recipes import check_names, shown
 
 BEST = "best"
 NONE = "none"
+MOST_REASON = 1000  # characters of the user's reason for a decision
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 

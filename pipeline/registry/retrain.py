@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
 from model.random_streams import STREAMS_VERSION
 from model.recipes import TrainingConfig, WarmStart
 from pipeline.context import StageContext, StageLog
@@ -22,7 +22,7 @@ from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_
 from pipeline.preprocess.validation_config import CheckSettings, find_validation
 from pipeline.progress import show_message
 from pipeline.registry.history import Entry, History, load_history_and_repair_pointer
-from pipeline.registry.policy import Policy
+from pipeline.registry.policy import MOST_REASON, Policy
 from pipeline.registry.promotion import append_decision, append_entry_about, find_data_faults, find_reference
 from pipeline.registry.stored_answers import check_fits
 from pipeline.storage.places import Place, is_remote
@@ -49,6 +49,12 @@ class RetrainConfig:
     checkpoints: CheckpointPolicy
     why: str
     name: str | None = None  # for the challenger
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise BadUsage if the reason is too long for the history."""
+        if len(self.why) > MOST_REASON:
+            raise BadUsage(f"--why: {len(self.why):,} characters, expected at most {MOST_REASON:,}")
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
     _validate(context, data, config, history, fields, log)
     check_table_sizes(data.manifest)
     names = () if config.name is None else (config.name,)
-    [run] = train_stage(context, data, [training], False, config.checkpoints, log, names)
+    [run] = train_stage(context, data, [training], config.tensorboard, config.checkpoints, log, names)
     evaluate_stage(context, data, [run], config.slicings, log)
     with log.timed("decide"):
         entry = _decide(context, data, run, config, history, fields)

@@ -144,6 +144,7 @@ def statistics(manifest: Manifest) -> dict[str, Any]:
     return {
         name: {
             "num_examples": split.num_examples,
+            "num_rejected": manifest.num_rejected_of(name),
             "num_shards": len(split.shards),
             "pixel_mean": split.pixel_mean,
             "pixel_std": split.pixel_std,

@@ -6,13 +6,14 @@ workers read as blocks. `SplitScan` says how to add a format.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Set
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
 from model.examples import Examples
+from pipeline.sources.picture_style import Channel
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
 
@@ -29,12 +30,16 @@ class SourceInfo(Record):
 
 @dataclass(frozen=True)
 class RejectedExample:
-    """An example that is left out: the source file that holds it, its position in the split, and why."""
+    """An example that is left out: the source file that holds it, its position in the split, and why.
+
+    label is that of a class, or None if it is at fault itself.
+    """
 
     split: str
     file: str
     index: int
     reason: str
+    label: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,23 +49,37 @@ class Block:
     split: str
     examples: Examples
     rejected: tuple[RejectedExample, ...] = ()
+    conversions: tuple[str, ...] = ()  # of each usable picture, the names of its conversions: see `image_decoding`
 
 
 class ExampleFormat(NamedTuple):
-    """The shape of every image of a data set in pixels; its labels are 0 .. num_classes - 1."""
+    """The shape of every image of a data set in pixels; its labels are 0 .. num_classes - 1.
+
+    In the source, the label 0 is first_label.
+    """
 
     height: int
     width: int
     num_classes: int
+    channel: Channel = "grey"  # what of an encoded image is read
+    first_label: int = 0
 
     @property
     def num_pixels(self) -> int:
         """Pixels of an image."""
         return self.height * self.width
 
+    def class_of(self, stored: int | None) -> int | None:
+        """Return the class of a label of the source; None if it is of none, or missing."""
+        label = -1 if stored is None else stored - self.first_label
+        return label if 0 <= label < self.num_classes else None
+
     def describe_label_fault(self, label: int) -> str:
-        """Describe why a label is outside of 0 .. num_classes - 1."""
-        return f"label {label} is " + (f"not below {self.num_classes}" if label >= 0 else "negative")
+        """Describe why a label, of which first_label is taken off, is outside of 0 .. num_classes - 1."""
+        stored = label + self.first_label
+        if label >= 0:
+            return f"label {stored} is not below {self.num_classes + self.first_label}"
+        return f"label {stored} is " + ("negative" if stored < 0 else f"below {self.first_label}, the first label")
 
 
 @dataclass(frozen=True)
@@ -124,6 +143,8 @@ class SourceScan(NamedTuple):
 
     splits: dict[str, SplitScan]
     class_names: tuple[str, ...]
+    channel: Channel = "grey"  # what of encoded images is read: of all, what the first one of the train split needs
+    first_label: int = 0  # the number in the source of the first class
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -141,36 +162,65 @@ class SourceScan(NamedTuple):
         return tuple(info for split in self.splits.values() for info in split.infos)
 
 
+@contextmanager
+def refuse_unreadable() -> Iterator[None]:
+    """Raise BadInput for the files and folders of a source that this user may not read."""
+    try:
+        yield
+    except PermissionError as error:
+        raise BadInput(
+            f"{error.filename} cannot be read: {error.strerror}; allow this user to read it, or take it out"
+        ) from None
+
+
 def changed_since_scan(place: Place) -> BadInput:
     """Return the error for a file whose content is not that of the scan."""
     return BadInput(f"{place} changed while it was read: run again once nothing writes to it")
 
 
 def choose_class_names(
-    source_names: tuple[str, ...] | None, labels: Set[int], num_classes: int | None, name: str
+    source_names: tuple[str, ...] | None, labels: Set[int], num_classes: int | None, name: str, first_label: int = 0
 ) -> tuple[str, ...]:
-    """Return the names that a source gives its classes, else the numbers 0 .. num_classes - 1 as text.
+    """Return the names that a source gives its classes, else the labels from first_label on as text.
 
-    num_classes is what the user states, by default the largest of the labels of the train split plus one.
+    num_classes is what the user states, by default the number of labels up to the largest one of the train split.
 
     Raises:
-        BadUsage: num_classes is not the number of source_names.
+        BadUsage: num_classes is not the number of source_names, or first_label is not 0 although there are names.
         BadInput: num_classes is needed but not given: there are no labels, or some number below the largest is unused.
     """
     if source_names is not None:
         if num_classes not in (None, len(source_names)):
             raise BadUsage(f"--num-classes {num_classes}: {name} has its own classes, {len(source_names)} of them")
+        if first_label:
+            raise BadUsage(
+                f"--first-label {first_label}: {name} has its own classes, of which the first has the label 0"
+            )
         return source_names
-    return tuple(map(str, range(num_classes or _count_classes(labels, name))))
+    _check_first_label(labels, num_classes, name, first_label)
+    count = num_classes or _count_classes(labels, name, first_label)
+    return tuple(map(str, range(first_label, first_label + count)))
 
 
-def _count_classes(labels: Set[int], name: str) -> int:
+def _check_first_label(labels: Set[int], num_classes: int | None, name: str, first_label: int) -> None:
+    """Raise BadInput if the labels are all numbers from 1 on, which read from 0 on would lose the last class."""
+    if first_label or not labels or 0 in labels or len(labels) < max(labels) or num_classes not in (None, max(labels)):
+        return
+    largest = max(labels)
+    raise BadInput(
+        f"{name}: labels begin at 1: they are 1 to {largest}, and none is 0; to read them as {largest} classes, give "
+        f"--first-label 1; if there is a class 0 without examples, give --num-classes {largest + 1}"
+    )
+
+
+def _count_classes(labels: Set[int], name: str, first_label: int) -> int:
     if not labels:
         raise BadInput(f"{name}: no example of the train split has a usable label")
-    unused = [str(label) for label in range(max(labels)) if label not in labels]
-    if unused:
+    unused = [str(label) for label in range(first_label, max(labels)) if label not in labels]
+    if unused or max(labels) < first_label:
         raise BadInput(
-            f"{name}: labels go up to {max(labels)} but none is {', '.join(unused[:10])}"
-            f"{' ...' if len(unused) > 10 else ''}; say how many classes there are with --num-classes"
+            f"{name}: labels go up to {max(labels)} but none is {', '.join(unused[:10]) or first_label}"
+            f"{' ...' if len(unused) > 10 else ''}; say how many classes there are with --num-classes, and what number "
+            "the first one has with --first-label if it is not 0"
         )
-    return max(labels) + 1
+    return max(labels) + 1 - first_label

@@ -1,11 +1,14 @@
 """The data sets known by name, and the kinds of sources."""
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from pipeline.storage.places import Place
 
+DEFAULT_DATASET = "mnist-5k"
 SPLITS = ("train", "test")
+MAX_CLASSES = 256
+MAX_INTEGER = 2**63 - 1  # of seeds and counts: what a file of TOML holds
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
 FILE_ENDINGS = (".parquet",)  # of files that --dataset may name, with commas between them, instead of a folder
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
@@ -130,3 +133,5 @@ class AnySource(Protocol):
     def name(self) -> str:
         """Name of the data set, of which its id is made."""
         ...
+
+    def _replace(self, *, name: str = ...) -> Self: ...

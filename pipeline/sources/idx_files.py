@@ -1,7 +1,5 @@
 """Find the four IDX files of a data set in a folder or store."""
 
-from pathlib import Path
-
 from model.errors import BadInput
 from pipeline.sources.catalog import FILE_NAMES
 from pipeline.storage.places import Place, place_of
@@ -9,8 +7,6 @@ from pipeline.storage.places import Place, place_of
 
 def holds_idx_files(folder: Place) -> bool:
     """Return whether a folder has a file with the name of an IDX file; in a store, without listing the folder."""
-    if isinstance(folder, Path):
-        return any(folder.glob("*-ubyte*"))
     return any(find_file(folder, name) for name in FILE_NAMES)
 
 

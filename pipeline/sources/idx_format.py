@@ -19,6 +19,7 @@ from pipeline.storage.places import Place
 IMAGES_MAGIC = 0x00000803
 LABELS_MAGIC = 0x00000801
 _KINDS = {IMAGES_MAGIC: "images", LABELS_MAGIC: "labels"}
+_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 _GZIP_MAGIC = b"\x1f\x8b"
 MAX_EXAMPLE_BYTES = 2**24  # bounds a worker's memory: it holds a block, and a block has at least one example
 _GZIP_MAX_RATIO = 1032  # deflate needs at least 2 bits for 258 bytes: https://zlib.net/zlib_tech.html
@@ -77,8 +78,8 @@ def _read_header(stream: BinaryIO, magic: int, name: str) -> Header:
     file_magic = _read_integers(stream, 1, name)[0]
     if file_magic != magic:
         raise BadInput(
-            f"{name}: the magic number is 0x{file_magic:08x} ({_KINDS.get(file_magic, 'no IDX file of bytes')}), "
-            f"expected 0x{magic:08x} ({_KINDS[magic]})"
+            f"{name}: the magic number is 0x{file_magic:08x} ({_describe_magic(file_magic)}), "
+            f"expected 0x{magic:08x} ({_KINDS[magic]}: {_describe_magic(magic, False)})"
         )
     sizes = _read_integers(stream, magic & 0xFF, name)
     if not all(sizes):
@@ -90,6 +91,16 @@ def _read_header(stream: BinaryIO, magic: int, name: str) -> Header:
         size = " x ".join(map(str, sizes[1:]))
         raise BadInput(f"{name}: images of {size} bytes, expected at most {MAX_EXAMPLE_BYTES} bytes each")
     return header
+
+
+def _describe_magic(magic: int, with_kind: bool = True) -> str:
+    """Return the type and the number of dimensions that a magic number stands for."""
+    kind = _TYPES.get(magic >> 8)
+    if kind is None or magic & 0xFF == 0:
+        return "no IDX file"
+    if with_kind and magic in _KINDS:
+        return _KINDS[magic]
+    return f"{kind} of {magic & 0xFF} dimension{'s' * (magic & 0xFF > 1)}"
 
 
 def _read_integers(stream: BinaryIO, count: int, name: str) -> tuple[int, ...]:

@@ -64,10 +64,11 @@ class IdxRange(BlockRange):
     def read(self, target: ExampleFormat) -> Iterator[Block]:
         """Yield the one block of a range; raises BadInput if its bytes have changed since the scan."""
         pixels = self._read(self.images, _IMAGES_OFFSET, target.num_pixels, self.images_checksum)
-        labels = self._read(self.labels, _LABELS_OFFSET, 1, self.labels_checksum).astype(np.int64)
+        stored = self._read(self.labels, _LABELS_OFFSET, 1, self.labels_checksum)
+        labels = stored.astype(np.int64) - target.first_label
         indices = np.arange(self.start, self.start + self.num_examples)
         examples = Examples(indices, pixels.reshape(-1, target.num_pixels), labels)
-        valid = labels < target.num_classes
+        valid = (labels >= 0) & (labels < target.num_classes)
         if valid.all():
             yield Block(self.split, examples)
             return
@@ -105,7 +106,7 @@ def _find(name: str, folder: Place, _: PictureOptions) -> IdxSource:
     return IdxSource(name, find_idx_files(folder), None)
 
 
-def scan(source: IdxSource, num_classes: int | None) -> SourceScan:
+def scan(source: IdxSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
     """Read the four files; arguments and errors as for `source_lookup.scan_source`."""
     pairs = zip(SPLITS, source.files[::2], source.files[1::2], FILE_NAMES[::2], FILE_NAMES[1::2], strict=True)
     splits = {split: _scan_split(split, images, labels, names) for split, images, labels, *names in pairs}
@@ -117,7 +118,8 @@ def scan(source: IdxSource, num_classes: int | None) -> SourceScan:
     labels = splits["train"].labels
     source_names = source.known.class_names if source.known else None
     name = source.name if source_names else str(labels.place)
-    return SourceScan(dict(splits), choose_class_names(source_names, labels.values, num_classes, name))
+    class_names = choose_class_names(source_names, labels.values, num_classes, name, first_label)
+    return SourceScan(dict(splits), class_names, first_label=first_label)
 
 
 @contextmanager
@@ -208,5 +210,14 @@ def _check_unpublished(dataset: str, files: list[FileScan], gzip_digests: tuple[
 
 
 LAYOUT = SourceLayout(
-    kind=IdxSource, title="IDX files", options=frozenset(), holds=holds_idx_files, find=_find, scan=scan
+    kind=IdxSource,
+    title="IDX files",
+    example=(
+        "a folder of the four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
+        "t10k-labels-idx1-ubyte (each may end in .gz)"
+    ),
+    options=frozenset(),
+    holds=holds_idx_files,
+    find=_find,
+    scan=scan,
 )

@@ -1,5 +1,6 @@
 """Decode the images (PNG, JPEG) of a source into blocks of examples; an unusable one is a rejected example."""
 
+import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from model.errors import BadInput
 from model.examples import Examples
 from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, ExampleFormat, RejectedExample
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
-from pipeline.sources.image_decoding import Grey, decode_grey
+from pipeline.sources.image_decoding import DecodedImage, decode_image, decode_picture
+from pipeline.sources.picture_style import Channel
 
 MAX_ENCODED_BYTES = 2**26  # of an encoded image; the decoded one has at most MAX_EXAMPLE_BYTES
 
@@ -24,6 +26,7 @@ class EncodedImage:
     name: str  # in the reason of a rejection
     data: bytes | None
     label: int | None
+    problem: str = ""  # why there are no bytes
 
 
 class EncodedRange(BlockRange):
@@ -41,21 +44,40 @@ class EncodedRange(BlockRange):
                 yield _decode_block(self.split, images[start : start + block_examples], target)
 
 
-class SizeFinder:
-    """Determines a data set's image size: the given one, else that of the first image that can be decoded."""
+class FormatFinder:
+    """Determines what a data set's images have in common from the first one that can be decoded.
+
+    Attributes:
+        channel: what of every image is read.
+    """
 
     def __init__(self, size: tuple[int, int] | None) -> None:
+        self.channel: Channel = "grey"
         self._size = size
+        self._is_found = False
         self._first_problem = ""
 
+    def refuse(self, problem: str) -> None:
+        """Note an image that cannot be read."""
+        self._first_problem = self._first_problem or problem
+
     def offer(self, data: bytes | None, name: str) -> None:
-        """Decode an image, unless the size is known already."""
-        if self._size is not None:
+        """Decode an image, unless one has been decoded already."""
+        if self._is_found:
             return
         try:
-            self._size = _decode(data, name).shape
+            picture = decode_picture(_check_length(data, name), name, MAX_EXAMPLE_BYTES)
         except BadInput as error:
-            self._first_problem = self._first_problem or str(error)
+            self.refuse(str(error))
+            return
+        self._is_found = True
+        self._size = self._size or picture.grey.shape
+        self.channel = picture.channel
+
+    @property
+    def identity(self) -> str:
+        """The size, with the channel if it is not grey, as text: both decide which images are read, and how."""
+        return json.dumps(self._size if self.channel == "grey" else [self._size, self.channel])
 
     def size(self, source: str) -> tuple[int, int]:
         """Return height and width; raises BadInput if no image of the train split, all of them offered, is sound."""
@@ -68,35 +90,42 @@ class SizeFinder:
 
 def _decode_block(split: str, images: Sequence[EncodedImage], target: ExampleFormat) -> Block:
     pixels = np.empty((len(images), target.num_pixels), np.uint8)
+    conversions = list[str]()
     usable = list[EncodedImage]()
     rejected = list[RejectedExample]()
     for image in images:
         try:
-            pixels[len(usable)] = _decode_example(image, target).reshape(-1)
+            decoded = _decode_example(image, target)
+            pixels[len(usable)] = decoded.values.reshape(-1)
             usable.append(image)
+            conversions += decoded.conversions
         except BadInput as error:
-            rejected.append(RejectedExample(split, image.file, image.index, str(error)))
+            rejected.append(RejectedExample(split, image.file, image.index, str(error), target.class_of(image.label)))
     indices = np.array([image.index for image in usable], np.int64)
-    labels = np.array([image.label for image in usable], np.int64)
-    return Block(split, Examples(indices, pixels[: len(usable)], labels), tuple(rejected))
+    labels = np.array([target.class_of(image.label) for image in usable], np.int64)
+    return Block(split, Examples(indices, pixels[: len(usable)], labels), tuple(rejected), tuple(conversions))
 
 
-def _decode_example(image: EncodedImage, target: ExampleFormat) -> Grey:
+def _decode_example(image: EncodedImage, target: ExampleFormat) -> DecodedImage:
     if image.label is None:
         raise BadInput(f"{image.name}: there is no label")
-    if not 0 <= image.label < target.num_classes:
-        raise BadInput(f"{image.name}: {target.describe_label_fault(image.label)}")
-    grey = _decode(image.data, image.name)
-    if grey.shape != (target.height, target.width):
-        size = " x ".join(map(str, grey.shape))
+    label = image.label - target.first_label
+    if not 0 <= label < target.num_classes:
+        raise BadInput(f"{image.name}: {target.describe_label_fault(label)}")
+    if image.problem:
+        raise BadInput(f"{image.name}: {image.problem}")
+    data = _check_length(image.data, image.name)
+    decoded = decode_image(data, image.name, target.channel, MAX_EXAMPLE_BYTES)
+    if decoded.values.shape != (target.height, target.width):
+        size = " x ".join(map(str, decoded.values.shape))
         raise BadInput(f"{image.name}: {size} pixels, expected {target.height} x {target.width}")
-    return grey
+    return decoded
 
 
-def _decode(data: bytes | None, name: str) -> Grey:
-    """Decode an image to uint8[height, width]; raises BadInput if it is missing, damaged or too large."""
+def _check_length(data: bytes | None, name: str) -> bytes:
+    """Return the bytes of an encoded image; raises BadInput if they are missing or too many."""
     if data is None:
         raise BadInput(f"{name}: there are no bytes of a picture")
     if len(data) > MAX_ENCODED_BYTES:
         raise BadInput(f"{name}: {len(data)} bytes, expected at most {MAX_ENCODED_BYTES}")
-    return decode_grey(data, name, MAX_EXAMPLE_BYTES)
+    return data

@@ -1,17 +1,21 @@
 """A directory tree of images as a source: SPLIT/CLASS/IMAGE, ordered by class folder, then by file name.
 
-The identity of a split is the digest of each image's path in the tree and content. Hidden files are ignored; any other
-file in a class folder must be an image, whatever its name.
+The identity of a split is the digest of each image's path in the tree and content. Hidden files and those of IGNORED
+are no part of the tree; any other file in a class folder must be an image, whatever its name. What cannot be read there
+(a link to nothing, a FIFO, a file that the user may not open) is an example that is rejected.
 """
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from model.errors import BadInput
+from pipeline.progress import warn
 from pipeline.sources.blocks import (
     BLOCK_BYTES,
     SourceInfo,
@@ -21,21 +25,28 @@ from pipeline.sources.blocks import (
     choose_class_names,
 )
 from pipeline.sources.catalog import SPLITS, ImageFolderSource, PictureOptions
-from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, SizeFinder
+from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.layouts import SourceLayout
 from pipeline.storage.files import digest_of, file_digest
 from pipeline.storage.places import Place
 
 MAX_RANGE_FILES = 1024
+# What systems and programs leave in folders: archives of macOS, network disks, ext file systems, Windows; hidden files
+# are ignored too, such as .DS_Store and .ipynb_checkpoints.
+IGNORED = frozenset({"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"})
 
 
 class ImageFile(NamedTuple):
-    """An image file: its path in the tree, with slashes, the number of its class folder, its size and digest."""
+    """An image file: its path in the tree, with slashes, the number of its class folder, its size and digest.
+
+    If it cannot be read, problem says why, and the digest is that of the problem.
+    """
 
     path: str
     label: int
     num_bytes: int
     sha256: str
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,23 +59,25 @@ class FilesRange(EncodedRange):
     def read_images(self) -> Iterator[list[EncodedImage]]:
         """Yield all images at once; raises BadInput if a file has changed since the scan."""
         yield [
-            EncodedImage(index, file.path, "image", _read_unchanged(self.root / file.path, file), file.label)
+            EncodedImage(
+                index, file.path, "image", _read_unchanged(self.root / file.path, file), file.label, file.problem
+            )
             for index, file in enumerate(self.files, self.start)
         ]
 
 
-def _holds_split_folder(folder: Place) -> bool:
-    return isinstance(folder, Path) and any((folder / split).is_dir() for split in SPLITS)
+def _holds_splits(folder: Place) -> bool:
+    return isinstance(folder, Path) and all((folder / split).is_dir() for split in SPLITS)
 
 
 def _find(name: str, folder: Place, options: PictureOptions) -> ImageFolderSource:
     return ImageFolderSource(name, Path(str(folder)), options)  # in no store: see above
 
 
-def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
+def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
     """Read every file of a tree; raises as `source_lookup.scan_source`."""
     class_names = _list_classes(source.folder)
-    finder = SizeFinder(source.options.image_size)
+    finder = FormatFinder(source.options.image_size)
     splits = dict[str, SplitScan]()
     for split in SPLITS:
         files = tuple(_scan_files(source.folder, split, class_names, finder))
@@ -72,8 +85,10 @@ def scan(source: ImageFolderSource, num_classes: int | None) -> SourceScan:
             raise BadInput(f"{source.folder / split}: the split is empty: expected images in {split}/CLASS/")
         image_size = finder.size(str(source.folder))  # the train split is the first, so its images decide
         ranges = tuple(_cut_ranges(split, source.folder, files))
-        splits[split] = SplitScan(ranges, image_size, (_identify(split, files, image_size),))
-    return SourceScan(splits, choose_class_names(class_names, set(), num_classes, source.name))
+        splits[split] = SplitScan(ranges, image_size, (_identify(split, files, finder.identity),))
+    return SourceScan(
+        splits, choose_class_names(class_names, set(), num_classes, source.name, first_label), finder.channel
+    )
 
 
 def _list_classes(folder: Path) -> tuple[str, ...]:
@@ -86,10 +101,14 @@ def _list_classes(folder: Path) -> tuple[str, ...]:
 
 
 def _list_visible(folder: Path, folders: bool) -> list[Path]:
-    """List the entries of a folder except hidden ones by name; raises BadInput if one is no folder, or else is one."""
+    """List the entries of a folder by name, except hidden and IGNORED ones.
+
+    Raises BadInput if one is no folder, or else is one.
+    """
     if not folder.is_dir():
         raise BadInput(f"{folder} is missing: expected train/CLASS/IMAGE and test/CLASS/IMAGE")
-    paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_utf8_name)
+    visible = (path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in IGNORED)
+    paths = sorted(visible, key=_utf8_name)
     for path in paths:
         if path.is_dir() != folders:
             raise BadInput(f"{path}: expected {'folders, one a class' if folders else 'image files'} in {folder}")
@@ -105,16 +124,40 @@ def _utf8_name(path: Path) -> str:
     return path.name
 
 
-def _scan_files(folder: Path, split: str, class_names: tuple[str, ...], finder: SizeFinder) -> Iterator[ImageFile]:
+def _scan_files(folder: Path, split: str, class_names: tuple[str, ...], finder: FormatFinder) -> Iterator[ImageFile]:
     for label, name in enumerate(class_names):
         class_folder = folder / split / name
         # A class may have no folder in the test split.
-        for path in _list_visible(class_folder, folders=False) if class_folder.is_dir() else []:
+        paths = _list_visible(class_folder, folders=False) if class_folder.is_dir() else []
+        if not paths and (split == "train" or class_folder.is_dir()):
+            warn(f"warning: {class_folder} is empty: no {split} example is of the class {name}")
+        for path in paths:
+            yield _scan_file(path, path.relative_to(folder).as_posix(), label, finder)
+
+
+def _scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageFile:
+    problem = _find_problem(path)
+    if not problem:
+        try:
             num_bytes = path.stat().st_size
             data = path.read_bytes() if num_bytes <= MAX_ENCODED_BYTES else None  # larger files will be rejected
-            finder.offer(data, str(path))
             digest = file_digest(path) if data is None else digest_of(data)
-            yield ImageFile(path.relative_to(folder).as_posix(), label, num_bytes, digest)
+        except OSError as error:
+            problem = f"it cannot be read: {error.strerror}"
+    if problem:
+        finder.refuse(f"{path}: {problem}")
+        return ImageFile(name, label, 0, digest_of(problem.encode()), problem)
+    finder.offer(data, str(path))
+    return ImageFile(name, label, num_bytes, digest)
+
+
+def _find_problem(path: Path) -> str:
+    """Return why opening a path would fail, or wait for another process; empty if it is a file or a link to one."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return f"a link to {os.fspath(path.readlink())!r}, which cannot be reached: {error.strerror}"
+    return "" if stat.S_ISREG(mode) else "no regular file, but a pipe, a socket or a device"
 
 
 def _cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterator[FilesRange]:
@@ -130,17 +173,22 @@ def _cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterato
     yield FilesRange(split, start, len(files) - start, root, files[start:])
 
 
-def _identify(split: str, files: tuple[ImageFile, ...], image_size: tuple[int, int]) -> SourceInfo:
+def _identify(split: str, files: tuple[ImageFile, ...], read_as: str) -> SourceInfo:
     # The size is part of the identity: it decides which images are rejected.
-    digest = hashlib.sha256((json.dumps(image_size) + "\n").encode())
+    digest = hashlib.sha256(f"{read_as}\n".encode())
     for file in files:
         digest.update((json.dumps([file.path, file.sha256]) + "\n").encode())
     num_bytes = sum(file.num_bytes for file in files)
     return SourceInfo(name=f"{split}-images", num_bytes=num_bytes, sha256=digest.hexdigest())
 
 
-def _read_unchanged(path: Path, file: ImageFile) -> bytes:
-    """Read a file, or only its beginning if it is larger than MAX_ENCODED_BYTES, and check its digest."""
+def _read_unchanged(path: Path, file: ImageFile) -> bytes | None:
+    """Read a file, or only its beginning if it is larger than MAX_ENCODED_BYTES, and check its digest.
+
+    A file that could not be read has no bytes.
+    """
+    if file.problem:
+        return None
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_ENCODED_BYTES + 1)
@@ -155,8 +203,9 @@ def _read_unchanged(path: Path, file: ImageFile) -> bytes:
 LAYOUT = SourceLayout(
     kind=ImageFolderSource,
     title="image files",
+    example="a folder of pictures as train/CLASS/IMAGE and test/CLASS/IMAGE, such as train/cat/1.png",
     options=frozenset({"image_size"}),
-    holds=_holds_split_folder,
+    holds=_holds_splits,
     find=_find,
     scan=scan,
 )

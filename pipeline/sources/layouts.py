@@ -14,10 +14,11 @@ class SourceLayout(NamedTuple):
 
     kind: type[AnySource]  # of its sources
     title: str  # what a data set in this layout is made of, in messages
+    example: str  # what --dataset may name, in the message for places that hold no data set
     options: frozenset[str]  # the fields of PictureOptions that apply to it
     holds: Callable[[Place], bool]  # whether a folder, which may be in a store, looks like this layout
     find: Callable[[str, Place, PictureOptions], AnySource]  # name and folder to a source; raises BadInput
-    scan: Callable[[Any, int | None], SourceScan]  # arguments and errors as `source_lookup.scan_source`
+    scan: Callable[[Any, int | None, int], SourceScan]  # arguments and errors as `source_lookup.scan_source`
     # For each ending of files that --dataset may name, with commas between them, instead of a folder (all are in
     # `catalog.FILE_ENDINGS`): name and existing files to a source. Raises BadUsage for another number of files.
     file_finders: Mapping[str, Callable[[str, tuple[Place, ...], PictureOptions], AnySource]] = MappingProxyType({})

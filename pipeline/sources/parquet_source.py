@@ -5,12 +5,12 @@ other compression, files or row groups do not change it. Page checksums are veri
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import google_crc32c
@@ -29,7 +29,7 @@ from pipeline.sources.blocks import (
     choose_class_names,
 )
 from pipeline.sources.catalog import SPLITS, ParquetSource, PictureOptions
-from pipeline.sources.image_blocks import EncodedImage, EncodedRange, SizeFinder
+from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names
 from pipeline.storage.files import open_binary
@@ -82,7 +82,7 @@ class RowGroupRange(EncodedRange):
 class _SplitSummary:
     """The digest, size and labels of a split, updated row by row."""
 
-    def __init__(self, finder: SizeFinder) -> None:
+    def __init__(self, finder: FormatFinder) -> None:
         self.digest = hashlib.sha256()
         self.labels = set[int]()
         self.num_bytes = 0
@@ -96,17 +96,17 @@ class _SplitSummary:
         if row.label is not None and 0 <= row.label < MAX_CLASSES:
             self.labels.add(row.label)
 
-    def info(self, split: str, image_size: tuple[int, int]) -> SourceInfo:
+    def info(self, split: str) -> SourceInfo:
         # The size is part of the identity: it decides which rows are rejected.
-        self.digest.update(json.dumps(image_size).encode())
+        self.digest.update(self._finder.identity.encode())
         return SourceInfo(name=f"{split}-rows", num_bytes=self.num_bytes, sha256=self.digest.hexdigest())
 
 
-def scan(source: ParquetSource, num_classes: int | None) -> SourceScan:
+def scan(source: ParquetSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
     """Read every row of a source's files; raises as `source_lookup.scan_source`."""
     first = str(source.files["train"][0])
     columns, source_names = _read_schemas(source)
-    finder = SizeFinder(source.options.image_size)
+    finder = FormatFinder(source.options.image_size)
     labels = dict[str, set[int]]()
     splits = dict[str, SplitScan]()
     for split, files in source.files.items():
@@ -115,10 +115,11 @@ def scan(source: ParquetSource, num_classes: int | None) -> SourceScan:
         if not sum(group.num_examples for group in groups):
             raise BadInput(f"{files[0]}: the split is empty: it has no rows")
         image_size = finder.size(first)  # the train split is the first, so its images decide
-        splits[split] = SplitScan(groups, image_size, (summary.info(split, image_size),))
+        splits[split] = SplitScan(groups, image_size, (summary.info(split),))
         labels[split] = summary.labels
     name = source.name if source_names else first
-    return SourceScan(splits, choose_class_names(source_names, labels["train"], num_classes, name))
+    class_names = choose_class_names(source_names, labels["train"], num_classes, name, first_label)
+    return SourceScan(splits, class_names, finder.channel, first_label)
 
 
 def _find_pair(name: str, files: tuple[Place, ...], options: PictureOptions) -> ParquetSource:
@@ -141,6 +142,11 @@ def find_parquet_files(folder: Place) -> dict[str, tuple[Place, ...]]:
     """
     parquet_files: list[Place] = [*folder.glob("*.parquet")]
     files = sorted(parquet_files, key=str)
+    others = [file for file in files if isinstance(file, Path) and not file.is_file()]
+    if others:  # opening a pipe would wait for ever
+        raise BadInput(
+            f"{others[0]} is no file, nor a link to one; name the files: --dataset TRAIN.parquet,TEST.parquet"
+        )
     # A letter after the split's name makes another word: "training" and "testimony" belong to no split.
     names = {split: re.compile(rf"{split}([^A-Za-z].*)?") for split in SPLITS}
     files_by_split = {split: tuple(file for file in files if names[split].fullmatch(file.stem)) for split in SPLITS}
@@ -260,6 +266,7 @@ def _extend_checksum(checksum: int, row: ParquetRow) -> int:
 LAYOUT = SourceLayout(
     kind=ParquetSource,
     title="Parquet files",
+    example="a folder of train*.parquet and test*.parquet",
     options=frozenset({"image_column", "label_column", "image_size"}),
     holds=lambda folder: any(folder.glob("*.parquet")),
     find=_find_in_folder,

@@ -1,38 +1,81 @@
 """Convert pictures of any size to images like those of the data set.
 
-The conversion follows MNIST's own: a digit is scaled to fit 20 x 20 pixels with its aspect ratio kept, which leaves
-grey levels at its edges, and is placed in 28 x 28 pixels with its centre of mass in the middle. Source: Y. LeCun,
-C. Cortes and C. Burges, "The MNIST database of handwritten digits", http://yann.lecun.com/exdb/mnist/. For data sets of
-another size the ratio 20 / 28 is kept.
+A picture of exactly the data set's size is taken as preprocessing takes it. Any other is converted, and what that
+changes is in the `remarks` of the result. The conversion follows MNIST's own: a digit is scaled to fit 20 x 20 pixels
+with its aspect ratio kept, which leaves grey levels at its edges, and is placed in 28 x 28 pixels with its centre of
+mass in the middle. Source: Y. LeCun, C. Cortes and C. Burges, "The MNIST database of handwritten digits",
+http://yann.lecun.com/exdb/mnist/. For data sets of another size the ratio 20 / 28 is kept, and for those of a light
+background or of few grey levels the result is given these.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from model.errors import BadInput
-from pipeline.sources.image_decoding import Grey, Picture
+from pipeline.sources.image_decoding import Grey, Picture, decode_image, decode_picture
+from pipeline.sources.picture_style import MIDDLE, MNIST_STYLE, Background, PictureStyle, border_of, is_light
 
 INK_PART = 20 / 28  # longer side of the ink, as a part of the canvas
-MIDDLE = 128  # greys from here on are light, and alpha values opaque
-MIN_CONTRAST = 32  # grey levels; a picture with less is blank
+MIN_CONTRAST = 32  # of 255 grey levels, or that part of the data set's levels; a picture with less is blank
 FAINTEST_INK = 0.25  # of the strongest ink; JPEG leaves fainter noise around lines
 
 
-def prepare_picture(picture: Picture, height: int, width: int, name: str) -> Grey:
-    """Convert a picture to uint8[height, width]: bright ink on black, scaled and centred.
+class PreparedPicture(NamedTuple):
+    """A picture as the model is given it, uint8[height, width], and what was changed, or looks wrong."""
 
-    A picture that has exactly the size and a dark background is returned unchanged. Raises BadInput if it is blank.
+    image: Grey
+    remarks: tuple[str, ...]
+
+
+def read_picture(data: bytes, height: int, width: int, name: str, style: PictureStyle) -> PreparedPicture:
+    """Decode a PNG or JPEG file as an image of a data set; raises BadInput as the functions that it calls."""
+    picture = decode_picture(data, name)
+    if picture.grey.shape != (height, width):
+        return prepare_picture(picture, height, width, name, style)
+    image = decode_image(data, name, style.channel).values
+    return PreparedPicture(image, tuple(_list_doubts(image, style)))
+
+
+def _list_doubts(image: Grey, style: PictureStyle) -> list[str]:
+    """Return why an image of the data set's size may not be one of its style."""
+    if image.min() == image.max():
+        return ["blank: all pixels are equal"]
+    background = _background_of(image)
+    if background != style.background:
+        return [f"taken as it is, though its background is {background} and that of the data set {style.background}"]
+    return []
+
+
+def prepare_picture(
+    picture: Picture, height: int, width: int, name: str, style: PictureStyle = MNIST_STYLE
+) -> PreparedPicture:
+    """Convert a picture of any size: ink and background as in the data set, scaled and centred.
+
+    Raises BadInput if it is blank.
     """
     grey = fill_transparent_pixels(picture)
     ink = find_ink(grey)
-    if ink.max() < MIN_CONTRAST:
+    if ink.max() < MIN_CONTRAST * style.value_range / 255:
         raise BadInput(f"{name}: blank: nothing stands out from the background; expected one sign, dark or light")
-    if grey.shape == (height, width) and not _is_light(grey):
-        return grey
-    return centre_ink(scale_ink(crop_to_ink(ink), height, width), height, width)
+    cut = crop_to_ink(ink)
+    scaled = scale_ink(cut, height, width)
+    before, after = (" x ".join(map(str, values.shape)) for values in (cut, scaled))
+    remarks = [f"the sign, {before} of {' x '.join(map(str, grey.shape))} pixels, scaled to {after} and centred"]
+    background = _background_of(grey)
+    if background != style.background:
+        remarks.append(f"inverted, as its background is {background} and that of the data set {style.background}")
+    return PreparedPicture(apply_style(centre_ink(scaled, height, width), style), tuple(remarks))
+
+
+def apply_style(ink: Grey, style: PictureStyle) -> Grey:
+    """Return ink, 0 to 255, in the range of values of the data set, and dark if its background is light."""
+    strength = np.rint(ink * (style.value_range / 255)).astype(np.int64)
+    values = style.brightest - strength if style.background == "light" else style.darkest + strength
+    image: Grey = np.clip(values, 0, 255).astype(np.uint8)
+    return image
 
 
 def fill_transparent_pixels(picture: Picture) -> Grey:
@@ -44,10 +87,11 @@ def fill_transparent_pixels(picture: Picture) -> Grey:
     opaque = picture.alpha >= MIDDLE
     if not opaque.any():
         return np.zeros_like(picture.grey)
-    if np.median(_border(picture.alpha)) < MIDDLE:
+    border_alpha = border_of(picture.alpha[None])[0]
+    if np.median(border_alpha) < MIDDLE:
         background = 255 if np.median(picture.grey[opaque]) < MIDDLE else 0
     else:
-        background = int(np.median(_border(picture.grey)[_border(opaque)]))
+        background = int(np.median(border_of(picture.grey[None])[0][border_alpha >= MIDDLE]))
     grey = Image.fromarray(picture.grey)
     alpha = Image.fromarray(picture.alpha)
     return np.asarray(Image.composite(grey, Image.new("L", grey.size, background), alpha))
@@ -58,21 +102,16 @@ def find_ink(grey: Grey) -> Grey:
 
     The background is the median of the border, so a drawing may cross the border if it covers less than half of it.
     """
-    background = np.uint8(np.median(_border(grey)))
-    if _is_light(grey):
+    background = np.uint8(np.median(border_of(grey[None])))
+    if is_light(grey[None])[0]:
         darker: Grey = background - np.minimum(grey, background)
         return darker
     lighter: Grey = np.maximum(grey, background) - background
     return lighter
 
 
-def _is_light(grey: Grey) -> bool:
-    return bool(np.median(_border(grey)) >= MIDDLE)
-
-
-def _border(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the outermost pixels of [height, width] in one dimension; corners occur twice."""
-    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+def _background_of(grey: Grey) -> Background:
+    return "light" if is_light(grey[None])[0] else "dark"
 
 
 def crop_to_ink(ink: Grey) -> Grey:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from model.errors import BadInput, BadUsage
 from model.recipes import nearest
+from pipeline.progress import warn
 from pipeline.sources import idx_source, image_folder, parquet_source
-from pipeline.sources.blocks import SourceScan
+from pipeline.sources.blocks import SourceScan, refuse_unreadable
 from pipeline.sources.catalog import (
     EMBEDDED,
     FILE_NAMES,
@@ -19,20 +20,32 @@ from pipeline.sources.catalog import (
     split_file_names,
 )
 from pipeline.sources.download import download_file
+from pipeline.sources.found_layout import describe_found
 from pipeline.sources.idx_files import find_file, find_idx_files
 from pipeline.sources.layouts import SourceLayout
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, place_of
+from pipeline.storage.workspace import default_cache
 
+LAYOUTS = (idx_source.LAYOUT, parquet_source.LAYOUT, image_folder.LAYOUT)  # the first that holds a folder is taken
+WHAT_IS_READ = "; ".join(layout.example for layout in LAYOUTS)
 MAX_NAME = 100  # characters: the data set's folder adds its digest, and file systems allow 255 bytes
+_USES = {
+    "image_column": "Parquet files",
+    "label_column": "Parquet files",
+    "image_size": "pictures that do not state their size",
+}
 
 
-def find_source(dataset: str, data_dir: str | None, cache: Path, options: PictureOptions | None = None) -> AnySource:
+@refuse_unreadable()
+def find_source(
+    dataset: str, data_dir: str | None, cache: Path | None, options: PictureOptions | None = None
+) -> AnySource:
     """Find the files of a data set, and download them if a known data set is not in the cache.
 
     dataset is a known name; a folder or URI of four IDX files or of Parquet files; two Parquet files separated by a
     comma; or a folder of images, laid out as SPLIT/CLASS/IMAGE. data_dir holds the files of the known data set, and
-    cache has a subfolder of downloads for each.
+    cache has a subfolder of downloads for each; None is the default one, which is not looked for unless it is needed.
 
     Raises:
         BadUsage: the name is unknown, or data_dir is given although dataset is a folder.
@@ -47,19 +60,27 @@ def find_source(dataset: str, data_dir: str | None, cache: Path, options: Pictur
         return find(dataset, options or PictureOptions())
     if data_dir is not None:
         return IdxSource(dataset, find_idx_files(data_dir), known)
+    if Path(dataset).exists():
+        warn(f"{dataset}: the known data set is taken, not the folder that is here; ./{dataset} means that")
     if not known.mirrors:
         return IdxSource(dataset, find_idx_files(EMBEDDED / dataset), known)
-    return IdxSource(dataset, tuple(_from_cache(dataset, known, cache.absolute() / dataset)), known)
+    folder = (cache or default_cache()).absolute() / dataset
+    return IdxSource(dataset, tuple(_from_cache(dataset, known, folder)), known)
 
 
 def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
     place = place_of(dataset).absolute()  # workers may have another working directory
     local = place if isinstance(place, Path) else None
-    if local and not local.is_dir():
+    if local and not local.exists():
         hint = nearest(dataset, KNOWN)
         raise BadUsage(f"no data set {dataset!r}{hint}: neither a folder nor one of {', '.join(KNOWN)}")
+    if local and not local.is_dir():
+        raise BadInput(f"--dataset {dataset} is {describe_found(local)}. What is read: {WHAT_IS_READ}")
     name = _dataset_name(local.resolve().name if local else dataset)
-    layout = next((layout for layout in LAYOUTS if layout.holds(place)), LAYOUTS[0])
+    layout = next((layout for layout in LAYOUTS if layout.holds(place)), None)
+    if layout is None:
+        found = describe_found(local) if local else "nothing of that kind is there"
+        raise BadInput(f"--dataset {dataset}: {found}. What is read: {WHAT_IS_READ}")
     return layout.find(name, place, options)
 
 
@@ -90,14 +111,6 @@ def _from_cache(dataset: str, known: KnownDataset, folder: Path) -> Iterator[Pla
         yield file
 
 
-LAYOUTS = (idx_source.LAYOUT, parquet_source.LAYOUT, image_folder.LAYOUT)  # the first that holds a folder is taken
-_USES = {
-    "image_column": "Parquet files",
-    "label_column": "Parquet files",
-    "image_size": "pictures that do not state their size",
-}
-
-
 def check_options(options: PictureOptions, source: AnySource) -> None:
     """Raise BadUsage if one of the user's options does not apply to the layout of a source."""
     layout = _layout_of(source)
@@ -111,13 +124,15 @@ def _layout_of(source: AnySource) -> SourceLayout:
     return next(layout for layout in LAYOUTS if isinstance(source, layout.kind))
 
 
-def scan_source(source: AnySource, num_classes: int | None = None) -> SourceScan:
+@refuse_unreadable()
+def scan_source(source: AnySource, num_classes: int | None = None, first_label: int = 0) -> SourceScan:
     """Read all files of a source and check that they are undamaged and fit together.
 
-    num_classes is for data sets that do not name their classes; by default the largest train label plus one.
+    num_classes and first_label, the label of the first class, are for data sets that do not name their classes; by
+    default the labels are 0 to the largest one of the train split.
 
     Raises:
         BadInput: a file is damaged, is not what it claims to be, or does not fit the others.
-        BadUsage: num_classes is not the number of classes that the data set names.
+        BadUsage: num_classes or first_label is not that of the classes that the data set names.
     """
-    return _layout_of(source).scan(source, num_classes)
+    return _layout_of(source).scan(source, num_classes, first_label)

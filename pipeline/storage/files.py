@@ -75,9 +75,9 @@ def file_digest(path: Place) -> str:
 def check_equal(path: Place, found: object, expected: object, what: str) -> None:
     """Compare a property of a file, None if the file is missing, with its record; raises CorruptArtefact."""
     if found is None:
-        raise CorruptArtefact(f"{path} is missing: expected {expected} {what}; {_REPAIR_HINT}")
+        raise CorruptArtefact(f"{path} is missing: expected {expected} {what}", hint=_REPAIR_HINT)
     if found != expected:
-        raise CorruptArtefact(f"{path} is corrupt: expected {expected} {what}, found {found}; {_REPAIR_HINT}")
+        raise CorruptArtefact(f"{path} is corrupt: expected {expected} {what}, found {found}", hint=_REPAIR_HINT)
 
 
 def read_with_digest(path: Place, sha256: str) -> bytes:
@@ -210,7 +210,7 @@ def scratch_folder(name: str) -> Iterator[Path]:
 def check_does_not_exist(folder: Path) -> None:
     """Raise BadUsage if something of this name exists."""
     if folder.exists() or folder.is_symlink():
-        raise BadUsage(f"{folder} exists: name a folder that does not, or delete it first")
+        raise BadUsage(f"{folder} exists", hint="name a folder that does not, or delete it first")
 
 
 @contextmanager

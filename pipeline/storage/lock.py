@@ -24,7 +24,7 @@ from pipeline.storage import lease
 from pipeline.storage.cleanup import refuse_links, remove_stale_files, remove_stale_files_of
 from pipeline.storage.files import suppress_storage_errors, write_atomically
 from pipeline.storage.lease import Clock, FoundLease, HeldLease, Lease, LeaseObservation
-from pipeline.storage.local_disk import call_hook, delete_file, make_folder
+from pipeline.storage.local_disk import call_hook, delete_file, delete_folder, make_folder
 from pipeline.storage.object_store import ObjectStore, find_store
 from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.workspace import local_folder_of
@@ -81,7 +81,7 @@ def _in_use_error(workspace: Place, skip: bool, holder: str) -> BackbeamError:
     message = f"{workspace} is in use by {holder}"
     if skip:
         return NothingRun(f"{message}: nothing is done here")
-    return Locked(f"{message}; wait for it to end (--wait SECONDS), or name another")
+    return Locked(message, hint="wait for it to end (--wait SECONDS), or name another")
 
 
 @contextmanager
@@ -93,14 +93,35 @@ def _hold_lock(
     in_use_error: Callable[[str], BackbeamError],
 ) -> Iterator[None]:
     """Hold a lock and its note, or raise the error for its holder; clean is called with the path of a note left."""
+    is_new = not lock.parent.exists()
     make_folder(lock.parent)
     note = lock.with_name(f"{lock.name}-holder.json")
     try:
-        acquired = _acquire(lock, note, workspace, wait)
+        try:
+            acquired = _acquire(lock, note, workspace, wait)
+        except FileNotFoundError:  # the holder before failed, and removed its new folder
+            make_folder(lock.parent)
+            acquired = _acquire(lock, note, workspace, wait)
     except filelock.Timeout:
         raise in_use_error(_read_holder(note)) from None
-    with acquired, _write_holder_note(note, clean):
+    with acquired, _remove_if_unused(lock, is_new), _write_holder_note(note, clean):
         yield
+
+
+@contextmanager
+def _remove_if_unused(lock: Path, is_new: bool) -> Iterator[None]:
+    """On failure, delete the folder of a lock if it is new and has no file but the lock, which is held.
+
+    filelock notices that the file of a lock was deleted while it waited for it, and makes it anew.
+    """
+    try:
+        yield
+    except BaseException:
+        folder = lock.parent
+        if is_new and not any(path.is_file() for path in folder.rglob("*") if path != lock):
+            with suppress_storage_errors():
+                delete_folder(folder)
+        raise
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import unquote
 
 from model.errors import BadUsage
 
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     from pipeline.storage.object_store import ObjectStore
 
 _SEPARATOR = "://"
+_FILE = "file://"
 _INVALID_NAMES = ("", ".", "..")
 _SINGLE_SLASH = re.compile(r"[a-z0-9]{2,}:/")  # a URI with a slash missing
 
 
 def is_remote(uri: str) -> bool:
-    """Return whether a location is a URI rather than a path."""
-    return _SEPARATOR in uri
+    """Return whether a location is a URI of a store rather than a path, or a URI of one as file:///folder."""
+    return _SEPARATOR in uri and not uri.startswith(_FILE)
 
 
 @dataclass(frozen=True, order=True)
@@ -105,10 +107,35 @@ Place: TypeAlias = Path | RemotePath
 
 
 def place_of(text: str | Place) -> Place:
-    """Return the location that a path or URI names; raises BadUsage if the URI is malformed."""
+    """Return the location that a path or URI names; a ~ at its beginning is the user's home folder.
+
+    Raises BadUsage if the URI is malformed, or there is no home folder.
+    """
+    if isinstance(text, str) and text.startswith(_FILE):
+        return _path_of(text)
     if isinstance(text, str) and is_remote(text):
         scheme, _, rest = text.partition(_SEPARATOR)
         return RemotePath(f"{scheme}{_SEPARATOR}{rest.rstrip('/')}")
     if isinstance(text, str) and _SINGLE_SLASH.match(text):
         raise BadUsage(f"{text}: expected SCHEME://BUCKET/NAME, or ./{text} for a folder of that name")
+    if isinstance(text, str) and text.startswith("~"):
+        return expand_home(Path(text))
     return text if isinstance(text, RemotePath) else Path(text)
+
+
+def expand_home(path: Path) -> Path:
+    """Return a path with ~ or ~USER at its beginning replaced by the home folder; raises BadUsage if there is none.
+
+    A shell does so only at the beginning of a word, so not in --workspace=~/ws, nor in files.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise BadUsage(f"{path}: no home folder is known for it; write the whole path, or ./{path}") from None
+
+
+def _path_of(uri: str) -> Path:
+    host, _, path = uri.removeprefix(_FILE).partition("/")
+    if host not in ("", "localhost"):
+        raise BadUsage(f"{uri}: expected a file of this machine, such as file:///folder/name, or a path")
+    return Path("/", unquote(path))

@@ -46,8 +46,8 @@ class Record(BaseModel):
             first = problem.errors()[0]
             field = ".".join(map(str, first["loc"])) or "the file"
             raise CorruptArtefact(
-                f"{path} is corrupt, or of another version of backbeam: {field}: {first['msg']}; `backbeam verify` "
-                "says what to do about it"
+                f"{path} is corrupt, or of another version of backbeam: {field}: {first['msg']}",
+                hint="`backbeam verify` says what to do about it",
             ) from None
         except (ValueError, RecursionError) as problem:
             raise CorruptArtefact(f"{path} is corrupt: not JSON: {problem}") from None

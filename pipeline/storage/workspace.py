@@ -7,18 +7,41 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model.errors import BadUsage
-from pipeline.storage.cleanup import temporary_folder
+from pipeline.storage.cleanup import refuse_links, temporary_folder
 from pipeline.storage.files import digest_of, list_folders_with, make_empty_folder, remove_afterwards
-from pipeline.storage.places import Place
+from pipeline.storage.places import Place, expand_home
 
 MOST_LISTED = 20  # candidates in the message about an ambiguous id
 
 
 def default_cache() -> Path:
-    """Return the folder for downloads and copies: $BACKBEAM_CACHE_DIR, or the user's cache folder."""
+    """Return the folder for downloads and copies: $BACKBEAM_CACHE_DIR, or the user's cache folder.
+
+    Raises BadUsage if neither is known: HOME is not set, and this user has no entry in the system's list of users.
+    """
+    named = os.environ.get("BACKBEAM_CACHE_DIR")
+    if named:
+        return expand_home(Path(named))
     import pooch  # slow to import
 
-    return Path(os.environ.get("BACKBEAM_CACHE_DIR") or pooch.os_cache("backbeam"))
+    try:
+        cache = Path(pooch.os_cache("backbeam"))
+    except (RuntimeError, KeyError):
+        cache = Path()
+    if not cache.is_absolute():  # a ~ stays if nothing says what it stands for
+        raise BadUsage(
+            "no folder for downloads and copies is known, because HOME is not set: set BACKBEAM_CACHE_DIR to a folder "
+            "that this user may write to"
+        )
+    return cache
+
+
+def existing_workspace(workspace: Place) -> Place:
+    """Return a workspace; raises BadUsage if it does not exist, CorruptArtefact if it holds a symbolic link."""
+    if not workspace.is_dir():
+        raise BadUsage(f"no workspace {workspace}: `backbeam run` or `backbeam preprocess` makes one")
+    refuse_links(workspace)
+    return workspace
 
 
 def local_folder_of(workspace: Place) -> Path:

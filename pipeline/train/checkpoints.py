@@ -70,8 +70,9 @@ def find_newest_checkpoint(folder: Place, config: TrainingConfig) -> SavedCheckp
     if corrupt:
         # Starting again at step 0 would silently discard hours of training, so the user has to ask for it.
         raise CorruptArtefact(
-            f"no checkpoint of {folder.name} is sound: {', '.join(map(str, corrupt))}; delete the folder "
-            f"{folder / CHECKPOINTS_NAME} to train this run from the start, nothing else is lost"
+            f"no checkpoint of {folder.name} is sound: {', '.join(map(str, corrupt))}",
+            hint=f"delete the folder {folder / CHECKPOINTS_NAME} to train this run from the start, nothing else is "
+            "lost",
         )
     return None
 

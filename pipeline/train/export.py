@@ -27,7 +27,9 @@ def export_model(model: TrainedModel, target: Path) -> None:
     size = (model.manifest.height, model.manifest.width)
     parameters = decode_parameters(data, PARAMETERS_NAME, run.config.layers)
     network = build_network(run.config.activation, run.config.output, run.config.loss)
-    about = describe_network(run.config, *size, model.manifest.class_names)
+    about = describe_network(
+        run.config, *size, model.manifest.class_names, model.manifest.style.model_dump(mode="json")
+    )
     about["parameters"] = run.parameters.model_dump()
     about["origin"] = {
         "run_id": run.run_id,

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.errors import BadUsage, CorruptArtefact
+from pipeline.context import quiet_imports
 from pipeline.preprocess.dataset import Dataset, check_dataset, load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
 from pipeline.storage.files import list_folders_with
@@ -14,6 +15,9 @@ from pipeline.storage.workspace import MOST_LISTED, explain_match, match_ids
 from pipeline.train.run_names import find_named
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 from pipeline.train.run_settings import changed_from_recipe, find_differences, format_settings
+
+if TYPE_CHECKING:
+    from model.network import Parameters  # imports TensorFlow
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,18 @@ def find_model(workspace: Place, name: str | None) -> TrainedModel:
     return TrainedModel(folder, run, load_dataset_of(workspace, run, load_dataset).manifest)
 
 
+def load_parameters(model: TrainedModel) -> "Parameters":
+    """Read and verify the parameters of a run, as float32 tensors; imports TensorFlow. Raises CorruptArtefact."""
+    data = model.run.parameters.read(model.folder)
+    with quiet_imports():
+        import tensorflow as tf
+
+        from model.checkpoint import decode_parameters
+    arrays = decode_parameters(data, str(model.folder / model.run.parameters.name), model.run.config.layers)
+    parameters: Parameters = tf.nest.map_structure(tf.constant, arrays)
+    return parameters
+
+
 def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], Dataset]) -> Dataset:
     """Load the data set that a run was trained on.
 
@@ -52,7 +68,7 @@ def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], Da
     """
     folder = workspace / "datasets" / run.dataset_id
     if not (folder / MANIFEST_NAME).exists():
-        raise CorruptArtefact(f"{folder}, the data set of {run.run_id}, is missing: preprocess it again")
+        raise CorruptArtefact(f"{folder}, the data set of {run.run_id}, is missing", hint="preprocess it again")
     data = load(folder)
     if data.digest != run.dataset_digest:
         raise CorruptArtefact(f"{folder} is not what {run.run_id} was trained on: expected {run.dataset_digest}")

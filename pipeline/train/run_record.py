@@ -120,7 +120,7 @@ def load_run(folder: Place) -> RunRecord:
     """Load the record of a run; raises CorruptArtefact if it is missing, corrupt or of another run."""
     path = folder / RUN_NAME
     if not path.exists():
-        raise CorruptArtefact(f"{path} is missing: delete {folder}, and train again")
+        raise CorruptArtefact(f"{path} is missing", hint=f"delete {folder}, and train again")
     record = RunRecord.load(path)
     if record.run_id != folder.name:
         raise CorruptArtefact(f"{path} describes {record.run_id}, expected {folder.name}")

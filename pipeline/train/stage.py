@@ -3,16 +3,22 @@
 TensorFlow takes seconds to import, so it is imported only when there is a run to train.
 """
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from model.cluster import VARIABLE, read_cluster
+from model.errors import BadUsage
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
 from pipeline.preprocess.dataset import Dataset
+from pipeline.progress import show_message
 from pipeline.storage.files import remove_tree
+from pipeline.storage.places import Place
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.memory_check import check_memory
 from pipeline.train.run_names import check_names_are_free, rename_run
-from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, RunRecord, check_run, run_id
+from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, TENSORBOARD_NAME, RunRecord, check_run, run_id
 
 
 def train_stage(
@@ -28,10 +34,11 @@ def train_stage(
 
     Several configurations differ only in their seeds. A run that was interrupted is resumed from its newest checkpoint.
     `names` has a name for each run, or none; a complete run that has another name is renamed.
+    With tensorboard, a run that was trained without a log gets one, if the workspace is on a disk.
 
     Raises:
-        BadUsage: the network does not fit the memory or the data set, a complete run lacks a TensorBoard log, or
-            another run has one of the names.
+        BadUsage: the network does not fit the memory or the data set, TensorBoard is not installed, or another run has
+            one of the names.
         CorruptArtefact: a file of the data set or of a run does not match its record, or a run has checkpoints and
             none of them verifies.
     """
@@ -40,11 +47,6 @@ def train_stage(
     missing = [config for config, folder in zip(completed, folders, strict=True) if not (folder / RUN_NAME).exists()]
     name_of = dict(zip([folder.name for folder in folders], names, strict=True)) if names else {}
     check_names_are_free(context.workspace, name_of)
-    for folder in folders:
-        if tensorboard and (folder / RUN_NAME).exists() and not (folder / TENSORBOARD_NAME).exists():
-            raise BadUsage(
-                f"{folder} was trained without --tensorboard: delete it to train again, or leave the option out"
-            )
 
     def build() -> None:
         check_memory(missing[0], context.device)  # again: now the sizes of the data set are known
@@ -53,8 +55,10 @@ def train_stage(
     def check() -> list[RunRecord]:
         for folder in folders:
             remove_tree(folder / CHECKPOINTS_NAME)  # a process may be killed between its last two steps
-        runs = [check_run(context.workspace, folder) for folder in folders]
-        return [rename_run(context.workspace, run, name_of.get(run.run_id)) for run in runs]
+        records = [check_run(context.workspace, folder) for folder in folders]
+        if tensorboard and isinstance(context.workspace, Path):
+            _add_tensorboard_logs(context, context.workspace, dataset, records)
+        return [rename_run(context.workspace, run, name_of.get(run.run_id)) for run in records]
 
     return run_unless_complete("train", not missing, build, check, context, log)
 
@@ -87,6 +91,21 @@ def check_machine(context: StageContext, config: TrainingConfig) -> None:
         choose_precision(config.precision, devices.logical[0])
 
 
+def refuse_cluster() -> None:
+    """Raise BadUsage if TF_CONFIG describes several processes: each would do the whole work."""
+    if read_cluster(os.environ):
+        raise BadUsage(
+            f"{VARIABLE} names several processes, and only `backbeam train` works in several: run `backbeam "
+            "preprocess` once, `backbeam train` in each, `backbeam evaluate` once; or unset the variable"
+        )
+
+
+def refuse_remote_logs(workspace: Place, tensorboard: bool) -> None:
+    """Raise BadUsage if TensorBoard's logs would go to an object store, which its writer does not support."""
+    if tensorboard and not isinstance(workspace, Path):
+        raise BadUsage(f"--tensorboard needs a workspace on this machine, and {workspace} is in a store")
+
+
 def complete_config(dataset: Dataset, config: TrainingConfig) -> TrainingConfig:
     """Return the configuration with what the data set decides; raises BadUsage as `model.recipes.fit_to_data`."""
     manifest = dataset.manifest
@@ -117,3 +136,18 @@ def _train(
             train_runs(job, attempts, engine)
         else:
             train_as_worker(job, attempts[0], engine)
+
+
+def _add_tensorboard_logs(context: StageContext, workspace: Path, dataset: Dataset, runs: Sequence[RunRecord]) -> None:
+    """Write the TensorBoard logs of complete runs that have none."""
+    lacking = [run for run in runs if not (workspace / "runs" / run.run_id / TENSORBOARD_NAME).exists()]
+    if not lacking:
+        return
+    with quiet_imports():
+        from model.devices import initialise_devices
+        from pipeline.train.tensorboard import log_complete_run
+
+        initialise_devices(context.device, lacking[0].config.num_replicas)
+    for run in lacking:
+        show_message(f"train: writing the TensorBoard log of {run.run_id}; its histograms are of the last step only")
+        log_complete_run(workspace, dataset, run)

@@ -6,12 +6,18 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from model.checkpoint import decode_parameters
 from model.errors import BadUsage, storage_failures
 from model.examples import Examples, worst_mistakes
 from model.fitting import Progress
 from model.network import Parameters, predict_in_pieces
 from model.recipes import TrainingConfig
 from model.training import network_of, start_state, update
+from pipeline.preprocess.dataset import Dataset
+from pipeline.storage.files import create_folder_atomically
+from pipeline.storage.tables import decode_table
+from pipeline.train.run_record import PARAMETERS_NAME, TENSORBOARD_NAME, RunRecord
+from pipeline.train.split_reader import read_first_examples
 
 MAX_MISTAKES = 32  # images at the last step
 
@@ -35,17 +41,20 @@ class TensorBoardLog:
             with self._writer.as_default(step=0):
                 tf.summary.graph(_trace_step_graph(config))
 
-    def report(self, point: Progress, parameters: Parameters) -> None:
-        """Log a point of the learning curve and its parameters, at the last step also the mistakes."""
+    def report(self, point: Progress, parameters: Parameters | None) -> None:
+        """Log a point of the learning curve and its parameters, if they are known; at the last step also the mistakes.
+
+        The parameters of the last step must be known.
+        """
         with storage_failures(self._folder), self._writer.as_default(step=point.step):
             if not isnan(point.loss):  # as it is at step 0
                 tf.summary.scalar("loss", point.loss)
             accuracy = point.num_correct / max(1, point.num_monitored)
             tf.summary.scalar("accuracy of the first test examples", accuracy)
-            for number, layer in enumerate(parameters, 1):
+            for number, layer in enumerate(parameters or (), 1):
                 tf.summary.histogram(f"layer {number}/weights", layer.weights)
                 tf.summary.histogram(f"layer {number}/biases", layer.biases)
-            if point.step == self._config.num_steps:
+            if parameters and point.step == self._config.num_steps:
                 self._log_mistakes(parameters)
             self._writer.flush()
         if point.step == self._config.num_steps:
@@ -64,6 +73,28 @@ class TensorBoardLog:
             for rank, i in enumerate(chosen.tolist(), 1)
         ]
         tf.summary.image("mistakes", images, max_outputs=MAX_MISTAKES, description="\n".join(captions))
+
+
+def log_complete_run(workspace: Path, dataset: Dataset, run: RunRecord) -> None:
+    """Write the log of a run that was trained without one, from its learning curve and its parameters.
+
+    The histograms are of the last step only: the parameters of earlier steps are not kept. Raises BadUsage and
+    StorageFailed as `TensorBoardLog`, CorruptArtefact if a file of the run or the data set does not match its record.
+    """
+    folder = workspace / "runs" / run.run_id
+    parameters = decode_parameters(run.parameters.read(folder), PARAMETERS_NAME, run.config.layers)
+    manifest = dataset.manifest
+    monitored = read_first_examples(dataset.folder, manifest, "test")
+    with create_folder_atomically(folder / TENSORBOARD_NAME) as temporary:
+        log = TensorBoardLog(temporary, run.config, monitored, (manifest.height, manifest.width))
+        for point in _read_learning_curve(workspace, run):
+            log.report(point, parameters if point.step == run.config.num_steps else None)
+
+
+def _read_learning_curve(workspace: Path, run: RunRecord) -> list[Progress]:
+    [file] = [table for table in run.tables if table.table == "learning_curve"]
+    rows = decode_table(file.read(file.folder(workspace, run.run_id)), file.name, Progress._fields).to_pylist()
+    return [Progress(**row) for row in rows]
 
 
 def _trace_step_graph(config: TrainingConfig) -> tf.Graph:

@@ -25,7 +25,7 @@ from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
 from model.training import State
 from pipeline.processes import defer_signals
-from pipeline.progress import show_message, training_progress
+from pipeline.progress import format_percent, show_message, training_progress
 from pipeline.storage.files import make_empty_folder, read_with_digest, remove_tree, remove_tree_except
 from pipeline.storage.places import Place
 from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES, replace_tables
@@ -164,7 +164,8 @@ def _progress_reporter(attempt: TrainingAttempt, bar: ProgressDisplay, label: st
     def show(point: Progress, _: Parameters) -> None:
         loss = "" if isnan(point.loss) else f"loss {point.loss:.4f}, "
         note = f"{loss}{point.num_correct} of the first {point.num_monitored} test examples right"
-        bar.update(task, completed=point.step, note=note)
+        share = format_percent(point.num_correct / max(1, point.num_monitored), 1)
+        bar.update(task, completed=point.step, note=f"{loss}{share} right")  # short: a terminal may have 80 columns
         show_message(f"  {label}step {point.step:>6}: {note}")
 
     return show

@@ -80,3 +80,7 @@ def test_tags_are_backbeams_version():
     for part in ("kubernetes/gpu.yaml", "flink/compose.yaml", "vertex/custom-job.yaml"):
         found = re.findall(r"backbeam(?:-gpu)?:(\d+\.\d+\.\d+)", (DEPLOY / part).read_text())
         assert set(found) == {version}, part
+
+
+def test_no_image_runs_as_root():
+    assert [rest for word, rest in instructions(DOCKERFILE) if word == "USER"] == ["10001:10001"]

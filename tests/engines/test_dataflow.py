@@ -22,6 +22,7 @@ from tests.helpers import BACKBEAM, Digits, backbeam
 pytestmark = [pytest.mark.engines, pytest.mark.skipif(not find_spec("apitools"), reason="needs the extra `gcp`")]
 
 ROOT = Path(__file__).parents[2]
+IMAGE = "registry.example/backbeam:1"
 WHERE = ("--runner=DataflowRunner", "--project=backbeam-test", "--region=europe-west1", "--no_auth")
 
 
@@ -50,7 +51,7 @@ def bucket(tmp_path):
         yield store
 
 
-def launch(bucket, folder):
+def launch(bucket, folder, *more):
     """Run what the launcher runs, with what it gives: the template's parameters, and Dataflow's options."""
     (folder / "staging").mkdir()
     ours = {"workspace": bucket.uri("ws"), "dataset": bucket.uri("digits"), "config": ROOT / "deploy" / "backbeam.toml"}
@@ -61,7 +62,7 @@ def launch(bucket, folder):
     given = [f"--{name}={value}" for name, value in (ours | beam).items()]
     path = f"{BACKBEAM.parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        [sys.executable, ROOT / "deploy" / "dataflow" / "launch.py", *given, "--no_auth"],
+        [sys.executable, ROOT / "deploy" / "dataflow" / "launch.py", *given, "--no_auth", *more],
         env=os.environ | bucket.environment | {"PATH": path},
         capture_output=True,
         text=True,
@@ -92,6 +93,13 @@ def check_functions(pipeline):
     ours = [data for data in pickled if b"pipeline.preprocess.beam_job" in data]
     for name in (b"cut_blocks", b"write_shards", b"write_manifest"):
         assert any(name in data for data in ours)
+
+
+def test_a_container_image_is_what_workers_run_in(bucket, tmp_path):
+    done = launch(bucket, tmp_path, f"--sdk_container_image={IMAGE}")
+    assert done.returncode == 0, done.stderr
+    [pool] = json.loads((tmp_path / "job_object").read_text())["environment"]["workerPools"]
+    assert pool["workerHarnessContainerImage"] == IMAGE
 
 
 def test_the_launched_job_makes_the_data_set_that_the_next_command_goes_on_with(bucket, tmp_path):

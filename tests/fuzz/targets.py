@@ -86,7 +86,7 @@ def _read_source(source: AnySource) -> None:
 
 def predicted_file(data: bytes) -> None:
     with suppress(BadInput):
-        for _ in predict.read_items(str(_placed(data)), HEIGHT, WIDTH):
+        for _ in predict.read_items(str(_placed(data)), predict.ModelImages(HEIGHT, WIDTH, ())):
             pass
 
 

@@ -36,7 +36,7 @@ def test_saved_model_gives_the_outputs_of_any_network(activation, output, loss, 
 
 def test_description_has_layers_functions_classes_and_image():
     config = override(RECIPES["modern"].config, layers=(20, 5, 3))
-    description = describe_network(config, HEIGHT, WIDTH, ("x", "y", "z"))
+    description = describe_network(config, HEIGHT, WIDTH, ("x", "y", "z"), {"background": "light"})
     assert (description["layers"], description["activation"], description["output"]) == ([20, 5, 3], "relu", "softmax")
     assert description["class_names"] == ["x", "y", "z"]
-    assert description["image"] == {"height": 5, "width": 4, "dtype": "uint8", "divide_by": 255}
+    assert description["image"] == {"height": 5, "width": 4, "dtype": "uint8", "divide_by": 255, "background": "light"}

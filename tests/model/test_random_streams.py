@@ -26,6 +26,8 @@ def test_keys_of_many_runs_differ():
         *((purpose, *pair) for purpose in (Purpose.STARTING_WEIGHTS, Purpose.STARTING_BIASES) for pair in pairs),
         *((Purpose.SHARD_ORDER, *pair) for pair in pairs),
         *((Purpose.EXAMPLE_ORDER, *pair, window) for pair in pairs for window in range(4)),
+        *((Purpose.READING_SHARD_ORDER, *pair) for pair in pairs),
+        *((Purpose.READING_EXAMPLE_ORDER, *pair, shard) for pair in pairs for shard in range(4)),
         *((Purpose.GRADIENT_CHECK_PLACES, *pair, field) for pair in pairs for field in range(2)),
         *((Purpose.JITTER, number) for number in (0, 1, 2**64 - 1)),
         (Purpose.BOOTSTRAP,),

@@ -1,6 +1,6 @@
 /* A canvas to draw on, and the conversion of a drawing to an image like those of the data set, in the same way as
    pipeline/sources/picture_conversion.py does for `backbeam predict`. A picture is {height, width, values} in row-major order, light
-   ink on black. */
+   ink on black; a style is {background, darkest, brightest} of the data set's images. */
 const drawing = (() => {
   const INK_PART = 20 / 28; // the longer side of the ink, as a fraction of the image, as in MNIST
   const MIN_CONTRAST = 32;
@@ -107,10 +107,19 @@ const drawing = (() => {
     return canvas;
   }
 
+  // Return ink in the range of values of the data set, and dark if its background is light.
+  function applyStyle(ink, { background, darkest, brightest }) {
+    const range = Math.max(1, brightest - darkest);
+    return ink.map((value) => {
+      const strength = roundHalfEven(value * (range / 255));
+      return between(background === "light" ? brightest - strength : darkest + strength, 0, 255);
+    });
+  }
+
   // Return uint8 pixels of height x width, or null if nothing is drawn.
-  function prepare(picture, height, width) {
+  function prepare(picture, height, width, style) {
     if (highest(picture.values) < MIN_CONTRAST) return null;
-    return place(scale(crop(picture), height, width), height, width);
+    return applyStyle(place(scale(crop(picture), height, width), height, width), style);
   }
 
   // Return the picture on a canvas. It is grey, so the red channel is enough.

@@ -123,6 +123,7 @@ const inspector = (() => {
       functions: network.build(data.config),
       layers: network.decodeLayers(data.parameters, data.layers),
       classNames: data.class_names,
+      style: data.style,
       height: data.height,
       width: data.width,
     };
@@ -220,8 +221,9 @@ const inspector = (() => {
       byId("drawn").textContent = `The network answers ${answer}.`;
       choose({ title: `Your drawing, meant to be ${model.classNames[label]}`, pixels, target: label });
     };
+    byId("pad").classList.toggle("light", model.style.background === "light");
     const pad = drawing.makePad(byId("pad"), model.height, model.width, () => {
-      pixels = drawing.prepare(drawing.readCanvas(byId("pad")), model.height, model.width);
+      pixels = drawing.prepare(drawing.readCanvas(byId("pad")), model.height, model.width, model.style);
       use();
     });
     byId("clear").addEventListener("click", () => {

@@ -102,7 +102,7 @@ def test_bad_input_is_rejected(case, tmp_path):
     folder = write_files(tmp_path / "digits", files)
     before = contents(folder)
     done = run_in_process("run", "--workspace", tmp_path / "ws", "--dataset", folder, "--json")
-    assert (done.code, done.out) == (3, ""), done.err
+    assert (done.code, done.json["error"]["message"] in done.err) == (3, True), done.err
     assert message in done.err
     assert str(folder) in done.err or "(split test)" in done.err
     assert done.err.count("backbeam: ") == 1

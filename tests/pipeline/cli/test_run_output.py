@@ -90,7 +90,7 @@ def test_compare_counts_examples_that_only_one_run_predicts(workspace):
     ("arguments", "message"),
     [
         (["show", "nothing"], "'nothing' matches no run"),
-        (["show", "article-manual-seed3"], "is not evaluated yet: backbeam evaluate article-manual-seed3"),
+        (["show", "article-manual-seed3"], "is not evaluated yet; `backbeam evaluate article-manual-seed3-"),
         (["compare", "article-manual-seed1", "article-manual-seed1"], "are the same run"),
     ],
 )

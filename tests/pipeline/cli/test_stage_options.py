@@ -100,9 +100,21 @@ def test_learning_rate_is_that_of_weights_and_biases(option, tmp_path):
         assert (config.weights_rate, config.biases_rate) == rates
 
 
-def test_value_that_the_configuration_refuses_is_rejected():
-    with pytest.raises(BadUsage, match=r"weights_rate: Input should be greater than 0, found 0\.0"):
-        parse(["--learning-rate", "0"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--learning-rate", "0"], "--learning-rate: Input should be greater than 0, found 0.0"),
+        (["--eta", "0", "--biases-rate", "-1"], "--learning-rate: Input should be greater than 0, found 0.0"),
+        (["--biases-rate", "nan", "--eta", "1"], "--biases-rate: Input should be a finite number, found nan"),
+        (["--activation", "swish"], "--activation: Input should be 'sigmoid', 'tanh' or 'relu', found 'swish'"),
+        (["--epochs", "2", "--num-steps", "5"], "give either --num-steps or --epochs"),
+        (["--batch-size", "9", "--replicas", "2"], "--replicas 2 does not divide --batch-size 9"),
+        (["--replicas", "3"], "--replicas 3 does not divide batch_size 10"),
+    ],
+)
+def test_value_that_the_configuration_refuses_is_rejected(arguments, message):
+    with pytest.raises(BadUsage, match=message):
+        parse(arguments)
 
 
 def test_dataset_is_an_argument_or_an_option():

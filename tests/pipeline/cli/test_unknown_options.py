@@ -13,7 +13,12 @@ from pipeline.cli.main import app
         ("retrain --scheduler cosine", "(did you mean '--rate-schedule'?)"),
         ("preprocess --max-rejectet 3", "(did you mean '--max-rejected'?)"),
         ("runs --zzz", "runs: no such option: '--zzz'; there are: --workspace, --json"),
-        ("schedule --cron @daily --alpha 3", "retrain: no such option: '--alpha' (did you mean '--learning-rate' or "),
+        ("schedule --cron @daily --alpha 3", "schedule: no such option: '--alpha' (did you mean '--learning-rate' or "),
+        (
+            "schedule --cron @daily --jiter 3",
+            "schedule: no such option: '--jiter' (did you mean '--jitter'?); there are: ",
+        ),
+        ("gradcheck --eta 3 --json", "gradcheck: no such option: '--eta'; there are: --recipe"),
     ],
 )
 def test_message_names_the_option_of_the_same_meaning_and_all_others(arguments, hint):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from model.errors import BadInput, BadUsage
-from pipeline.evaluate.predict import predict_images
+from pipeline.evaluate.predict import ModelImages, predict_images
 from pipeline.sources.catalog import EMBEDDED
 from tests.helpers import images_bytes, run_in_process
 
@@ -119,7 +119,7 @@ def brightest(images: np.ndarray) -> np.ndarray:
 
 
 def predict_with(file, classify=brightest, class_names=CLASSES):
-    return predict_images([str(file)], 5, 4, class_names, classify)
+    return predict_images([str(file)], ModelImages(5, 4, class_names), classify)
 
 
 def test_order_is_kept_over_several_batches(tmp_path):

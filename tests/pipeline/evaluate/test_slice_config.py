@@ -8,8 +8,8 @@ import pytest
 
 from model.errors import BadUsage
 from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
-from pipeline.evaluate.slice_config import check_recorded, describe_slicings, resolve_slicings
-from pipeline.evaluate.slices import Slicing
+from pipeline.evaluate.slice_config import describe_slicings, find_new_slicings, resolve_slicings
+from pipeline.evaluate.slices import SLICINGS, Slicing
 from tests.helpers import run_in_process
 
 MODULE = """
@@ -101,15 +101,16 @@ def test_built_in_slicings_are_recorded_by_name_and_others_by_module_and_name():
 def test_records_that_name_modules_of_backbeam_are_accepted():
     earlier = {name: f"pipeline.evaluate.slices:{function}" for name, function in OF_RELEASE_0_2.items()}
     for places in (earlier, BUILT_IN):
-        check_recorded(record_of(**places), resolve_slicings({}, []), Path("a-run"))
+        assert find_new_slicings(record_of(**places), resolve_slicings({}, []), Path("a-run")) == {}
+    assert set(find_new_slicings(record_of(**{"class": "class"}), SLICINGS, Path("a-run"))) == {
+        "ink",
+        "confidence",
+        "part",
+    }
 
 
-@pytest.mark.parametrize(
-    ("recorded", "problem"),
-    [({}, r"without the slicing mine: delete a-run/\S+ to"), ({"mine": "posix:getppid"}, "with another slicing mine")],
-)
-def test_evaluation_without_a_slicing_or_with_another_of_its_name_is_not_accepted(recorded, problem):
-    slicings = resolve_slicings({}, [])
-    check_recorded(record_of(**BUILT_IN, thin="my_slices:thin"), slicings, Path("a-run"))  # one more
-    with pytest.raises(BadUsage, match=problem):
-        check_recorded(record_of(**BUILT_IN, **recorded), slicings | {"mine": Slicing(os.getpid)}, Path("a-run"))
+def test_another_slicing_of_a_recorded_name_is_a_usage_error():
+    record = record_of(**BUILT_IN, mine="os:getpid")
+    assert find_new_slicings(record, {"mine": "os:getpid"}, Path("a-run")) == {}
+    with pytest.raises(BadUsage, match=r"with another slicing mine \(os:getpid\).* delete a-run/evaluation.json"):
+        find_new_slicings(record, {"mine": "os:getppid"}, Path("a-run"))

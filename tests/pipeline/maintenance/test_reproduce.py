@@ -62,9 +62,8 @@ def test_moved_sources_are_accepted_and_other_sources_rejected(seeds_run, tmp_pa
     moved = shutil.copytree(seeds_run.parent, tmp_path / "original")
     origin = next(moved.glob("ws/origins/*.json"))
     assert str(seeds_run.parent / "digits") in origin.read_text()
-    (moved / "digits").rename(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere").rename(tmp_path / "digits")
-    done = reproduce(moved / "ws", "--dataset", tmp_path / "digits")
+    (moved / "digits").rename(tmp_path / "other name")
+    done = reproduce(moved / "ws", "--dataset", tmp_path / "other name")
     assert done.code == 0, done.err
     assert done.json["equal"]
     other = Digits(seed=9).write(tmp_path / "other" / "digits")

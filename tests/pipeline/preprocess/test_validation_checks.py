@@ -5,7 +5,7 @@ import pytest
 
 from model.examples import Examples
 from pipeline.preprocess.duplicate_images import content_keys, pack_keys
-from pipeline.preprocess.manifest import Manifest, SplitInfo
+from pipeline.preprocess.manifest import Manifest, RejectedCounts, SplitInfo
 from pipeline.preprocess.shards import encode_shard
 from pipeline.preprocess.validation_checks import (
     SHOWN_EXAMPLES,
@@ -15,6 +15,7 @@ from pipeline.preprocess.validation_checks import (
     flag_shard,
     total_variation,
 )
+from pipeline.sources.picture_style import PictureStyle
 
 NUM_CLASSES = 3
 
@@ -83,7 +84,7 @@ def split_of(counts, mean=100.0, std=50.0):
 def values_of(splits, baseline=None, flagged=None):
     """Return every value by (check, split)."""
     names = ("a", "b", "c")
-    manifest = Manifest.model_construct(splits=splits, class_names=names)
+    manifest = Manifest.model_construct(num_rejected=0, splits=splits, class_names=names)
     before = Manifest.model_construct(splits=baseline, class_names=names) if baseline else None
     found = compute_check_values(manifest, flagged or {}, before)
     return {(each.check, each.split): each.value for each in found}
@@ -103,6 +104,30 @@ def test_values_are_shares_of_the_split():
     assert [found[check, "test"] for check in checks] == [number / 8 for number in range(1, 6)]
     assert [found[check, "train"] for check in checks[:-1]] == [1, 0, 0, 0]
     assert ("test_in_train", "train") not in found
+
+
+def test_rejected_examples_are_shares_of_the_source():
+    counts = {"train": RejectedCounts(num_examples=7, class_counts=(4, 0, 2))}
+    splits = {"train": split_of((4, 1, 8)), "test": split_of((1, 1, 1))}
+    manifest = Manifest.model_construct(
+        num_rejected=0, splits=splits, class_names=("a", "b", "c"), rejected_counts=counts
+    )
+    found = {(each.check, each.split): each.value for each in compute_check_values(manifest, {}, None)}
+    assert (found["rejected", "train"], found["rejected_of_class", "train"]) == (7 / 20, 4 / 8)
+    assert (found["rejected", "test"], found["rejected_of_class", "test"]) == (0, 0)
+    earlier = Manifest.model_construct(splits=splits, class_names=("a", "b", "c"), num_rejected=4)
+    found = {(each.check, each.split): each.value for each in compute_check_values(earlier, {}, None)}
+    assert (found["rejected", "train"], found["rejected", "test"]) == (4 / 20, 4 / 20)
+    assert ("rejected_of_class", "train") not in found
+
+
+def test_pixel_range_is_that_of_the_data_set():
+    style = PictureStyle(darkest=1, brightest=16)
+    manifest = Manifest.model_construct(
+        num_rejected=0, splits={"train": split_of((1,))}, class_names=("a",), pictures=style
+    )
+    found = {(each.check, each.split): each.value for each in compute_check_values(manifest, {}, None)}
+    assert found["pixel_range", "train"] == 15
 
 
 def test_drift_equals_hand_computed_values():

@@ -10,6 +10,7 @@ from model.network import Layer, build_network, forward
 from model.training import State, descend, network_of
 from pipeline.sources.image_decoding import Picture
 from pipeline.sources.picture_conversion import prepare_picture
+from pipeline.sources.picture_style import PictureStyle
 from tests import browser
 from tests.browser import values_in
 
@@ -102,13 +103,15 @@ def test_drawings_are_prepared_as_by_predict(size, digits, driver):
         picture[top : top + random.integers(1, 70), left : left + random.integers(1, 45)] = 255  # symmetric: halves
         if number % 2:
             picture[random.integers(1, 139, 40), random.integers(1, 89, 40)] = random.integers(0, 256, 40)
-        expected = prepare_picture(Picture(picture, np.full_like(picture, 255)), *size, "picture")
+        style = (PictureStyle(), PictureStyle(background="light", darkest=3, brightest=200))[number % 2]
+        expected = prepare_picture(Picture(picture, np.full_like(picture, 255)), *size, "picture", style).image
         found = values_in(
             driver,
             "return drawing.prepare({ height: 140, width: 90, values: Float64Array.from(arguments[0]) },"
-            " arguments[1], arguments[2]);",
+            " arguments[1], arguments[2], arguments[3]);",
             picture.reshape(-1).tolist(),
             *size,
+            style.model_dump(),
         )
         assert np.abs(np.array(found).reshape(size) - expected.astype(int)).max() <= 1
     empty = "return drawing.prepare({ height: 2, width: 2, values: Float64Array.of(0, 0, 31, 0) }, 28, 28)"

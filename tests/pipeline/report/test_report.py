@@ -77,7 +77,7 @@ def test_the_evaluated_run_that_was_trained_last_is_the_default(two, workspace):
     assert [run["run_id"] for run in report(workspace, "--json").json["runs"]] == [first]
     done = report(workspace, last)
     assert (done.code, done.out) == (2, "")
-    assert f"is not evaluated yet: backbeam evaluate {last}" in done.err
+    assert f"is not evaluated yet; `backbeam evaluate {last}" in done.err
     (workspace / "runs" / first / EVALUATION_NAME).unlink()
     done = report(workspace)
     assert (done.code, "is evaluated" in done.err) == (2, True)

@@ -82,9 +82,13 @@ IMAGES = images_bytes(np.zeros((2, 5, 4)))
         (IMAGES[:15], "truncated: expected an IDX header, found only 11 more bytes"),
         (
             b"\0\0\x0d\x03" + IMAGES[4:],
-            "the magic number is 0x00000d03 (no IDX file of bytes), expected 0x00000803 (images)",
+            "the magic number is 0x00000d03 (float32 of 3 dimensions), "
+            "expected 0x00000803 (images: uint8 of 3 dimensions)",
         ),
-        (labels_bytes(np.zeros(3)), "the magic number is 0x00000801 (labels), expected 0x00000803 (images)"),
+        (
+            labels_bytes(np.zeros(3)),
+            "the magic number is 0x00000801 (labels), expected 0x00000803 (images: uint8 of 3 dimensions)",
+        ),
         (images_bytes(np.zeros((2, 5, 0))), "the split is empty: the header says 2 x 5 x 0, expected at least 1"),
         (header_of(0x803, 1, 4097, 4096), "images of 4097 x 4096 bytes, expected at most 16777216 bytes each"),
         (header_of(0x803, 1, 4096, 4096), "truncated: the header promises 16777232 bytes, found 16 bytes"),

@@ -1,5 +1,7 @@
 import os
 import shutil
+import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,10 +36,64 @@ def test_rejected_files_are_listed_with_their_reasons(tmp_path):
     (folder / "1" / "00001.png").write_bytes(b"")
     (folder / "2" / "00002.png").write_bytes(png(np.zeros((4, 5), np.uint8)))
     (folder / "2" / ".hidden").write_bytes(b"no part of it")
-    (folder / "2" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    (folder / "2" / "notes.txt").write_bytes(b"\xd0\xcf\x11\xe0")
     reasons = read_reasons(scan_folder(tmp_path / "tree"), "train")
-    assert set(reasons) == {"train/1/00001.png[20]", "train/2/00002.png[40]", "train/2/Thumbs.db[60]"}
+    assert set(reasons) == {"train/1/00001.png[20]", "train/2/00002.png[40]", "train/2/notes.txt[60]"}
     assert reasons["train/2/00002.png[40]"] == "image: 4 x 5 pixels, expected 5 x 4"
+
+
+def test_entries_that_cannot_be_read_are_rejected_with_their_reasons(tmp_path, monkeypatch):
+    folder = write_tree(tmp_path / "tree") / "train" / "2"
+    (folder / "x1").symlink_to("/nowhere/a.png")
+    (folder / "x2").symlink_to("x2")
+    os.mkfifo(folder / "x3")
+    with socket.socket(socket.AF_UNIX) as server:
+        monkeypatch.chdir(folder)  # names of sockets are short
+        server.bind("x4")
+    (folder / "x5").write_bytes(png(np.zeros((5, 4), np.uint8)))
+    real = Path.read_bytes
+
+    def refuse(path):
+        if path.name == "x5":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    reasons = read_reasons(scan_folder(tmp_path / "tree"), "train")
+    expected = {
+        "train/2/x1[60]": "image: a link to '/nowhere/a.png', which cannot be reached: No such file or directory",
+        "train/2/x2[61]": "image: a link to 'x2', which cannot be reached: Too many levels of symbolic links",
+        "train/2/x3[62]": "image: no regular file, but a pipe, a socket or a device",
+        "train/2/x4[63]": "image: no regular file, but a pipe, a socket or a device",
+        "train/2/x5[64]": "image: it cannot be read: Permission denied",
+    }
+    assert reasons == expected
+
+
+def test_what_systems_leave_behind_is_no_part_of_the_tree(tmp_path, capsys):
+    tree = write_tree(tmp_path / "tree")
+    before = scan_folder(tree)
+    for place in (tree, tree / "train", tree / "test", tree / "train" / "1"):
+        for name in ("__MACOSX", "@eaDir", "lost+found", ".ipynb_checkpoints"):
+            (place / name).mkdir()
+        for name in ("Thumbs.db", ".DS_Store", "desktop.ini"):
+            (place / name).write_bytes(b"x")
+    assert scan_folder(tree).infos == before.infos
+    assert capsys.readouterr().err == ""
+    (tree / "train" / "9").mkdir()
+    scan_folder(tree)
+    assert f"warning: {tree / 'train' / '9'} is empty: no train example is of the class 9" in capsys.readouterr().err
+
+
+def test_folder_that_may_not_be_listed_is_bad_input(tmp_path, monkeypatch):
+    tree = write_tree(tmp_path / "tree")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(BadInput, match=r"tree/train cannot be read: Permission denied; allow this user"):
+        scan_folder(tree)
 
 
 def test_image_size_rejects_other_sizes_and_is_part_of_the_identity(tmp_path):
@@ -55,7 +111,10 @@ def test_image_size_rejects_other_sizes_and_is_part_of_the_identity(tmp_path):
         (lambda tree: (tree / "test" / "7").mkdir(), "test/7: no class of that name in"),
         (lambda tree: (tree / "train" / "README").write_text("x"), "README: expected folders, one a class in"),
         (lambda tree: (tree / "train" / "1" / "more").mkdir(), "more: expected image files in"),
-        (lambda tree: shutil.rmtree(tree / "test"), "test is missing: expected train/CLASS/IMAGE"),
+        (
+            lambda tree: shutil.rmtree(tree / "test"),
+            "source: found 1 folder \\(train\\): there is train/ but no test/. What",
+        ),
         (lambda tree: os.mkdir(os.fsencode(tree / "train") + b"/\xff"), "train: a name there is no UTF-8"),  # noqa: PTH102
     ],
     ids=range(5),

@@ -10,7 +10,15 @@ from PIL import Image
 
 from model.errors import BadInput
 from pipeline.sources.image_decoding import decode_picture
-from pipeline.sources.picture_conversion import MIN_CONTRAST, centre_ink, crop_to_ink, find_ink, prepare_picture
+from pipeline.sources.picture_conversion import (
+    MIN_CONTRAST,
+    centre_ink,
+    crop_to_ink,
+    find_ink,
+    prepare_picture,
+    read_picture,
+)
+from pipeline.sources.picture_style import PictureStyle
 from tests.pictures import encode, png
 
 # a 7 of 40 x 40 pixels, bright on black
@@ -20,7 +28,7 @@ SEVEN[5:35, 25:30] = 255
 
 
 def prepared(data: bytes, height: int = 28, width: int = 28) -> np.ndarray:
-    return prepare_picture(decode_picture(data, "file"), height, width, "file")
+    return prepare_picture(decode_picture(data, "file"), height, width, "file").image
 
 
 def with_alpha(ink: int, mask: np.ndarray, hidden: int) -> bytes:
@@ -86,12 +94,32 @@ def test_thin_line_in_a_large_picture_keeps_its_strength():
     assert prepared(png(np.eye(3000, dtype=np.uint8) * 255)).max() == 255
 
 
-def test_image_of_the_right_size_on_a_dark_background_is_unchanged():
+@pytest.mark.parametrize(("background", "doubted"), [("dark", "light"), ("light", "dark")])
+def test_picture_of_the_right_size_is_taken_as_it_is(background, doubted):
     image = np.zeros((28, 28), np.uint8)
     image[3:9, 2:5] = 90
-    assert np.array_equal(prepared(png(image)), image)
-    assert not np.array_equal(prepared(png(255 - image)), image)
-    assert not np.array_equal(prepared(png(image), 28, 30), np.pad(image, ((0, 0), (1, 1))))
+    image = 255 - image if background == "light" else image
+    style = PictureStyle(background=background)
+    assert read_picture(png(image), 28, 28, "file", style).remarks == ()
+    found = read_picture(png(255 - image), 28, 28, "file", style)
+    assert np.array_equal(found.image, 255 - image)
+    assert found.remarks == (
+        f"taken as it is, though its background is {doubted} and that of the data set {background}",
+    )
+    assert read_picture(png(0 * image), 28, 28, "file", style).remarks == ("blank: all pixels are equal",)
+    assert read_picture(png(image), 28, 30, "file", style).image.shape == (28, 30)
+
+
+def test_picture_of_another_size_gets_the_style_of_the_data_set():
+    faint = (SEVEN // 17).astype(np.uint16) << 8  # 0 to 15 of 255, as 12-bit cameras store it
+    style = PictureStyle(background="light", darkest=1, brightest=16)
+    dark_on_light = read_picture(png((15 << 8) - faint), 28, 28, "file", style)
+    light_on_dark = read_picture(png(faint), 28, 28, "file", style)
+    expected = 16 - np.rint(prepared(png(SEVEN)) / 17)
+    for found in (dark_on_light, light_on_dark):
+        assert np.abs(found.image - expected).max() <= 1
+        assert found.remarks[0] == "the sign, 30 x 22 of 40 x 40 pixels, scaled to 20 x 15 and centred"
+    assert light_on_dark.remarks[1] == "inverted, as its background is dark and that of the data set light"
 
 
 def test_placement_agrees_with_canonical_mnist(mnist_folder):

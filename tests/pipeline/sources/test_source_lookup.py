@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from model.errors import BadInput, BadUsage
@@ -27,6 +29,14 @@ def test_two_parquet_files_separated_by_a_comma_are_a_source(tmp_path):
     assert scan_folder(f"{folder}/train.parquet,{folder}/test.parquet").infos == scan_folder(folder).infos
     with pytest.raises(BadInput, match=r"no file .*none\.parquet"):
         scan_folder(f"{folder}/train.parquet,{folder}/none.parquet")
+
+
+def test_parquet_name_of_a_pipe_is_not_opened(tmp_path):
+    write_rows(tmp_path)
+    (tmp_path / "train.parquet").unlink()
+    os.mkfifo(tmp_path / "train.parquet")
+    with pytest.raises(BadInput, match=r"train\.parquet is no file, nor a link to one"):
+        scan_folder(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["digits", "training", "testimony-1"])

@@ -1,8 +1,15 @@
 """The TensorBoard log of a run, read back by TensorBoard's own reader."""
 
+import shutil
+
 import pytest
 
-from tests.helpers import Digits, run_in_process
+from model.recipes import find_recipe, override
+from pipeline.context import StageContext, StageLog
+from pipeline.preprocess.dataset import check_dataset
+from pipeline.train.checkpoint_policy import CheckpointPolicy
+from pipeline.train.stage import train_stage
+from tests.helpers import Digits, contents, run_in_process
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +66,25 @@ def test_graph_of_a_step_is_logged(logged):
     kinds = [node.op for node in events.Graph().node]
     assert kinds.count("MatMul") == 5  # two forward, two for gradients of weights, one back to the hidden layer
     assert "Sub" in kinds  # a - y
+
+
+@pytest.mark.thorough
+def test_run_without_a_log_gets_one_later(seeds_run, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    workspace = shutil.copytree(seeds_run, tmp_path / "ws")
+    [dataset] = workspace.glob("datasets/*/manifest.json")
+    context = StageContext(workspace, (), device="cpu")
+    data = check_dataset(dataset.parent)
+    config = override(find_recipe("article-manual").config, num_steps=20)
+    [run] = train_stage(context, data, [config], True, CheckpointPolicy(), StageLog())
+    [folder] = workspace.glob("runs/*/tensorboard")
+    assert folder.parent.name == run.run_id
+    before = contents(folder)
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
+    accuracy = values(events, "accuracy of the first test examples")
+    assert [step for step, _ in accuracy] == [0, 20]
+    assert [step for step, _ in values(events, "layer 2/biases")] == [20]
+    assert "Sub" in [node.op for node in events.Graph().node]
+    train_stage(context, data, [config], True, CheckpointPolicy(), StageLog())
+    assert contents(folder) == before

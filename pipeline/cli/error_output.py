@@ -1,0 +1,74 @@
+"""End a command that failed: its message on standard error, with --json an object on standard output, its exit code."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from signal import SIGINT
+from typing import Any, NamedTuple, NoReturn
+
+import typer
+
+from model.errors import BackbeamError, BadUsage, StorageFailed
+from pipeline.cli.output import is_json_printed, print_json, start_output
+from pipeline.progress import log_only, print_error
+
+_UsageError: Any = typer.BadParameter.__base__  # the versions of Typer have it in different modules
+
+
+class ErrorReport(NamedTuple):
+    """The fields of an error in JSON."""
+
+    code: int  # the exit code
+    kind: str  # the name of the error's class; Interrupted or Terminated for a signal
+    message: str
+    hint: str | None = None  # what to do, where the error says it separately
+
+
+@contextmanager
+def report_errors(as_json: bool, received: Sequence[int]) -> Iterator[None]:
+    """Report an error of the context, and exit with its code.
+
+    Typer prints usage errors on standard error, and the signal handler interruptions. `received` has the numbers of the
+    signals.
+    """
+    start_output()
+    try:
+        yield
+    except BackbeamError as problem:
+        if received:  # an in-process engine turns the exit that a signal raises into a failed bundle
+            _exit(as_json, _describe_signal(received[0]))
+        _fail(as_json, ErrorReport(problem.exit_code, type(problem).__name__, str(problem), problem.hint))
+    except OSError as problem:
+        _fail(as_json, ErrorReport(StorageFailed.exit_code, StorageFailed.__name__, f"storage: {problem}"))
+    except SystemExit as ended:
+        if received:
+            _exit(as_json, _describe_signal(received[0]))
+        if isinstance(ended.__context__, _UsageError):  # Typer prints it, and exits while it handles it
+            _exit(as_json, _describe_usage_error(ended.__context__))
+        raise
+
+
+def _fail(as_json: bool, report: ErrorReport) -> NoReturn:
+    log_only(f"error: {report.message}")
+    print_error(f"backbeam: {report.message}")
+    _exit(as_json, report)
+
+
+def _exit(as_json: bool, report: ErrorReport) -> NoReturn:
+    """Print the report as JSON, unless a result was printed, which stays the only object; exit with its code."""
+    if as_json and not is_json_printed():
+        with suppress(StorageFailed, SystemExit):  # a lost report must not hide the error's own exit code
+            print_json({"error": report._asdict()})
+    sys.exit(report.code)
+
+
+def _describe_signal(number: int) -> ErrorReport:
+    kind = "Interrupted" if number == SIGINT else "Terminated"
+    hint = "the same command continues where it stopped"
+    return ErrorReport(128 + number, kind, f"{kind.lower()}; what was complete is kept", hint)
+
+
+def _describe_usage_error(problem: Any) -> ErrorReport:
+    context = problem.ctx
+    hint = f"{context.command_path} --help" if context else None
+    return ErrorReport(problem.exit_code, BadUsage.__name__, problem.format_message(), hint)

@@ -1,0 +1,89 @@
+import gzip
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.errors import BadInput
+from pipeline.sources.catalog import FILE_NAMES
+from pipeline.sources.found_layout import describe_found
+from pipeline.sources.image_decoding import decode_grey
+from pipeline.sources.source_lookup import WHAT_IS_READ, find_source, scan_source
+from tests.helpers import Digits, idx_bytes, write_files
+from tests.pictures import encode, png, write_tree
+
+
+def classes_alone(folder):
+    write_tree(folder.with_name("tree"))
+    (folder.with_name("tree") / "train").rename(folder)
+
+
+def other_splits(folder):
+    write_tree(folder)
+    (folder / "train").rename(folder / "training")
+    (folder / "test").rename(folder / "testing")
+
+
+def dotted(folder):
+    files = Digits().files()
+    write_files(folder, {name.replace("-idx", ".idx"): data for name, data in files.items()})
+
+
+def tables(folder):
+    folder.mkdir()
+    for name in ("a.csv", "b.csv", "c.CSV", "d.csv", "x.npz", "notes"):
+        (folder / name).write_text("label,pixel0\n")
+    (folder / "1.png").write_bytes(png(np.zeros((2, 2), np.uint8)))
+
+
+FOUND = {
+    "empty": (lambda folder: folder.mkdir(), "found an empty folder. What is read: a folder of the four"),
+    "tables": (
+        tables,
+        r"found 4 CSV files \(a.csv, b.csv, c.CSV ...\); 1 NumPy file \(x.npz\); 1 other file \(notes\); 1 pic",
+    ),
+    "file": (lambda folder: folder.write_text("label\n"), "is no folder but a file"),
+    "classes alone": (classes_alone, r"found 3 folders \(0, 1, 2\): folders of pictures, but no splits: put some"),
+    "other splits": (other_splits, "rename testing/ to test/, training/ to train/"),
+    "torchvision": (lambda folder: Digits().write(folder / "MNIST" / "raw"), "the four files are in .*/MNIST/raw"),
+    "dotted": (dotted, "rename t10k-images.idx3-ubyte to t10k-images-idx3-ubyte, and so on"),
+    "train alone": (lambda folder: (folder / "train").mkdir(parents=True), "there is train/ but no test/"),
+}
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_what_is_there_and_what_is_read_are_said(case, tmp_path):
+    make, message = FOUND[case]
+    make(tmp_path / "place")
+    with pytest.raises(BadInput, match=message) as caught:
+        find_source(str(tmp_path / "place"), None, None)
+    assert WHAT_IS_READ in str(caught.value)
+    assert str(tmp_path / "place") in str(caught.value)
+
+
+def test_idx_files_of_other_types_are_described(tmp_path):
+    images = idx_bytes(0x804, np.zeros((60, 5, 4, 3)))
+    write_files(tmp_path / "idx", Digits().files() | {FILE_NAMES[0]: images})
+    with pytest.raises(
+        BadInput, match=r"0x00000804 \(uint8 of 4 dimensions\), expected 0x00000803 \(images: uint8 of 3"
+    ):
+        scan_source(find_source(str(tmp_path / "idx"), None, None))
+    (tmp_path / "idx" / FILE_NAMES[0]).write_bytes(gzip.compress(b"<!DOCTYPE html>"))
+    with pytest.raises(BadInput, match=r"\(no IDX file\)"):
+        scan_source(find_source(str(tmp_path / "idx"), None, None))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "BMP", "TIFF", "PPM"])
+def test_sound_pictures_of_other_formats_are_not_called_damaged(kind):
+    data = encode(Image.new("RGB", (9, 9)), kind)
+    names = {"WEBP": "WebP"}
+    with pytest.raises(
+        BadInput, match=rf"^x: a {names.get(kind, kind)} picture.*: only PNG and JPEG pictures are read"
+    ):
+        decode_grey(data, "x")
+
+
+def test_many_entries_are_cut(tmp_path):
+    for number in range(5):
+        (tmp_path / f"{number}.npz").touch()
+    assert describe_found(tmp_path) == "found 5 NumPy files (0.npz, 1.npz, 2.npz ...)"
