@@ -85,6 +85,16 @@ class ImageOptions:
         str | None,
         typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one."),
     ] = None
+    transpose: Annotated[
+        bool | None,
+        typer.Option(
+            "--transpose/--no-transpose", help="IDX: the images are stored transposed; by default those of EMNIST are."
+        ),
+    ] = None
+
+    def to_pictures(self) -> PictureOptions:
+        """Return the options for the sources; raises BadUsage if the image size is malformed."""
+        return PictureOptions(self.image_column, self.label_column, parse_size(self.image_size), self.transpose)
 
 
 @dataclass(frozen=True)
@@ -147,7 +157,7 @@ class DatasetOptions:
             num_shards=self.num_shards,
             shuffle_seed=self.shuffle_seed,
             max_rejected=self.max_rejected,
-            pictures=PictureOptions(images.image_column, images.label_column, parse_size(images.image_size)),
+            pictures=images.to_pictures(),
         )
 
 

@@ -28,6 +28,7 @@ class Origin(Record):
     image_column: str | None
     label_column: str | None
     image_size: tuple[int, int] | None
+    transpose: bool | None = Field(None, exclude_if=lambda transpose: transpose is None)
     first_label: Count = Field(0, exclude_if=lambda label: not label)
 
 
@@ -57,7 +58,9 @@ def options_given(origin: Origin) -> list[str]:
     given |= {"max_rejected": origin.max_rejected or None, "image_size": size}
     arguments = [argument for source in origin.datasets for argument in ("--dataset", source)]
     for name, value in given.items():
-        if value is not None:
+        if isinstance(value, bool):
+            arguments.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
+        elif value is not None:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
     return arguments
 

@@ -94,20 +94,22 @@ def split_file_names(dataset: str) -> list[str]:
     return dataset.split(",") if dataset.lower().endswith(FILE_ENDINGS) else []
 
 
+class PictureOptions(NamedTuple):
+    """The user's options for how images are found and read; None: detect from the source."""
+
+    image_column: str | None = None  # of Parquet files, as is the next
+    label_column: str | None = None
+    image_size: tuple[int, int] | None = None  # height and width, else of the first train image that can be decoded
+    transpose: bool | None = None  # whether the images of arrays are transposed
+
+
 class IdxSource(NamedTuple):
     """A data set of four IDX files in the order of FILE_NAMES, gzipped or not."""
 
     name: str
     files: tuple[Place, ...]
     known: KnownDataset | None  # the entry of KNOWN if the data set was requested by name
-
-
-class PictureOptions(NamedTuple):
-    """The user's options for a data set of encoded images; None: detect from the source."""
-
-    image_column: str | None = None  # of Parquet files, as is the next
-    label_column: str | None = None
-    image_size: tuple[int, int] | None = None  # height and width, else of the first train image that can be decoded
+    options: PictureOptions = PictureOptions()
 
 
 class ParquetSource(NamedTuple):

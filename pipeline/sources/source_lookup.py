@@ -21,7 +21,7 @@ from pipeline.sources.catalog import (
 )
 from pipeline.sources.download import download_file
 from pipeline.sources.found_layout import describe_found
-from pipeline.sources.idx_files import find_file, find_idx_files
+from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
 from pipeline.sources.layouts import SourceLayout
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, place_of
@@ -34,6 +34,7 @@ _USES = {
     "image_column": "Parquet files",
     "label_column": "Parquet files",
     "image_size": "pictures that do not state their size",
+    "transpose": "IDX files",
 }
 
 
@@ -71,6 +72,8 @@ def find_source(
 def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
     place = place_of(dataset).absolute()  # workers may have another working directory
     local = place if isinstance(place, Path) else None
+    if local and splits_off_prefix(local):
+        return idx_source.LAYOUT.find(_dataset_name(local.name), local, options)
     if local and not local.exists():
         hint = nearest(dataset, KNOWN)
         raise BadUsage(f"no data set {dataset!r}{hint}: neither a folder nor one of {', '.join(KNOWN)}")
