@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 import typer
 
 from model.recipes import TrainingConfig
-from pipeline.cli.config import parse_layers, parse_size, resolve_trainings
+from pipeline.cli.config import parse_arrays, parse_layers, parse_size, resolve_trainings
 from pipeline.cli.options import ConfigFile, LayersOption, RecipeName, Seed, local_option
 from pipeline.sources.catalog import DEFAULT_DATASET, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions
 from pipeline.train.checkpoint_policy import CheckpointPolicy
@@ -85,16 +85,25 @@ class ImageOptions:
         str | None,
         typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one."),
     ] = None
+    arrays: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C,D",
+            help="NumPy: the arrays of images and labels of train, then of test; by default found out.",
+        ),
+    ] = None
     transpose: Annotated[
         bool | None,
         typer.Option(
-            "--transpose/--no-transpose", help="IDX: the images are stored transposed; by default those of EMNIST are."
+            "--transpose/--no-transpose",
+            help="IDX, NumPy: the images are stored transposed; by default those of EMNIST are.",
         ),
     ] = None
 
     def to_pictures(self) -> PictureOptions:
-        """Return the options for the sources; raises BadUsage if the image size is malformed."""
-        return PictureOptions(self.image_column, self.label_column, parse_size(self.image_size), self.transpose)
+        """Return the options for the sources; raises BadUsage if the image size or the arrays are malformed."""
+        size = parse_size(self.image_size)
+        return PictureOptions(self.image_column, self.label_column, size, parse_arrays(self.arrays), self.transpose)
 
 
 @dataclass(frozen=True)
@@ -108,8 +117,8 @@ class DatasetOptions:
         typer.Argument(
             metavar="DATASET",
             help="mnist-5k (embedded, the default), mnist, fashion-mnist, kmnist; a folder or URI of four IDX files; a "
-            "folder of Parquet files by split, or TRAIN.parquet,TEST.parquet; a folder of images, SPLIT/CLASS/IMAGE. "
-            "Several are joined.",
+            "folder of Parquet files by split, or TRAIN.parquet,TEST.parquet; a NumPy file, FILE.npz; a folder of "
+            "images, SPLIT/CLASS/IMAGE. Several are joined.",
         ),
     ] = None
     dataset: Annotated[

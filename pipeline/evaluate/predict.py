@@ -1,4 +1,4 @@
-"""Classify the images of files, PNG, JPEG or IDX, by a trained model."""
+"""Classify the images of files, PNG, JPEG, IDX or NumPy, by a trained model."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -16,10 +16,13 @@ from model.examples import Integers
 from pipeline.context import quiet_imports
 from pipeline.preprocess.manifest import Manifest
 from pipeline.progress import warn
+from pipeline.sources.array_images import find_image_array
 from pipeline.sources.blocks import refuse_unreadable
+from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.idx_files import is_emnist
 from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
 from pipeline.sources.image_decoding import TRANSPOSED, Grey, describe_format, is_picture
+from pipeline.sources.npy_format import ArrayFile, may_be_array, open_array, read_array_items
 from pipeline.sources.picture_conversion import PreparedPicture, read_picture
 from pipeline.sources.picture_style import MNIST_STYLE, PictureStyle
 from pipeline.storage.files import file_size, read_range
@@ -103,8 +106,12 @@ def read_items(file: str, model: ModelImages) -> Iterator[tuple[int | None, Prep
         yield None, _read_picture(place, model)
     elif may_be_idx(start):
         yield from enumerate(_read_idx(place, model))
+    elif may_be_array(start):
+        yield from enumerate(_read_array(place, model))
     else:
-        raise BadInput(f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file")
+        raise BadInput(
+            f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file nor a .npy array"
+        )
 
 
 def _is_there(place: Place) -> bool:
@@ -134,6 +141,19 @@ def _read_idx(file: Place, model: ModelImages) -> Iterator[PreparedPicture]:
         for block in read_body(stream, header, header.example_bytes, str(file)):
             image = np.frombuffer(block, np.uint8).reshape(height, width)
             yield PreparedPicture(image.T if transposed else image, ())
+
+
+def _read_array(file: Place, model: ModelImages) -> Iterator[PreparedPicture]:
+    """Yield the images of a .npy file one by one; see `_read_idx`."""
+    array = ArrayFile(file, None)
+    with open_array(array) as (header, stream):
+        images = find_image_array(header, PictureOptions(transpose=model.transposed), str(file))
+        if header.shape[0] > MAX_IMAGES:
+            raise BadInput(f"{file}: {header.shape[0]} images, expected at most {MAX_IMAGES} in one command")
+        if images.size != (model.height, model.width):
+            raise BadInput(f"{file}: {header}, expected images of {model.height} x {model.width} as the run's data set")
+        for item in read_array_items(stream, header, 1, array):
+            yield PreparedPicture(images.decode(item)[0], ())
 
 
 def _check_finite(outputs: Outputs) -> None:

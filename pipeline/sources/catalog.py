@@ -10,7 +10,11 @@ SPLITS = ("train", "test")
 MAX_CLASSES = 256
 MAX_INTEGER = 2**63 - 1  # of seeds and counts: what a file of TOML holds
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
-FILE_ENDINGS = (".parquet",)  # of files that --dataset may name, with commas between them, instead of a folder
+FILE_ENDINGS = (
+    ".parquet",
+    ".npz",
+    ".npy",
+)  # of files that --dataset may name, with commas between them, instead of a folder
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 
 # The four IDX files of the MNIST family. Every tuple of files or digests below has this order.
@@ -100,6 +104,7 @@ class PictureOptions(NamedTuple):
     image_column: str | None = None  # of Parquet files, as is the next
     label_column: str | None = None
     image_size: tuple[int, int] | None = None  # height and width, else of the first train image that can be decoded
+    arrays: tuple[str, ...] | None = None  # of a .npz file: images and labels of train, then of test
     transpose: bool | None = None  # whether the images of arrays are transposed
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from model.errors import BadInput, BadUsage
 from model.recipes import nearest
 from pipeline.progress import warn
-from pipeline.sources import idx_source, image_folder, parquet_source
+from pipeline.sources import idx_source, image_folder, numpy_source, parquet_source
 from pipeline.sources.blocks import SourceScan, refuse_unreadable
 from pipeline.sources.catalog import (
     EMBEDDED,
@@ -27,14 +27,16 @@ from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, place_of
 from pipeline.storage.workspace import default_cache
 
-LAYOUTS = (idx_source.LAYOUT, parquet_source.LAYOUT, image_folder.LAYOUT)  # the first that holds a folder is taken
+# The first that holds a folder is taken.
+LAYOUTS = (idx_source.LAYOUT, parquet_source.LAYOUT, image_folder.LAYOUT, numpy_source.LAYOUT)
 WHAT_IS_READ = "; ".join(layout.example for layout in LAYOUTS)
 MAX_NAME = 100  # characters: the data set's folder adds its digest, and file systems allow 255 bytes
 _USES = {
     "image_column": "Parquet files",
     "label_column": "Parquet files",
     "image_size": "pictures that do not state their size",
-    "transpose": "IDX files",
+    "arrays": "a NumPy file",
+    "transpose": "IDX files and NumPy files",
 }
 
 
@@ -92,7 +94,8 @@ def _from_files(dataset: str, options: PictureOptions) -> AnySource:
     places = tuple(place_of(file).absolute() for file in split_file_names(dataset))
     finders = (finder for layout in LAYOUTS for finder in layout.file_finders.items())
     find = next(find for ending, find in finders if dataset.lower().endswith(ending))
-    source = find(_dataset_name(str(places[0].parent)), places, options)
+    name = places[0].stem if len(places) == 1 else str(places[0].parent)
+    source = find(_dataset_name(name), places, options)
     missing = [place for place in places if not place.is_file()]
     if missing:
         raise BadInput(f"no file {missing[0]}")
