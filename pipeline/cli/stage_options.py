@@ -75,12 +75,10 @@ class ImageOptions:
 
     HEADING: ClassVar = "Data"
 
-    image_column: Annotated[str | None, typer.Option(help="Parquet: the column of pictures; by default found out.")] = (
+    image_column: Annotated[str | None, typer.Option(help="Tables: the column of pictures; by default found out.")] = (
         None
     )
-    label_column: Annotated[str | None, typer.Option(help="Parquet: the column of labels; by default found out.")] = (
-        None
-    )
+    label_column: Annotated[str | None, typer.Option(help="Tables: the column of labels; by default found out.")] = None
     image_size: Annotated[
         str | None,
         typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one."),
@@ -98,7 +96,7 @@ class DatasetOptions:
         typer.Argument(
             metavar="DATASET",
             help="mnist-5k (embedded, the default), mnist, fashion-mnist, kmnist; a folder or URI of four IDX files; a "
-            "folder of Parquet files by split, or TRAIN.parquet,TEST.parquet; a folder of images, SPLIT/CLASS/IMAGE. "
+            "folder of Parquet or CSV files by split, or TRAIN.csv,TEST.csv; a folder of images, SPLIT/CLASS/IMAGE. "
             "Several are joined.",
         ),
     ] = None

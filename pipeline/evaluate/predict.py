@@ -1,4 +1,4 @@
-"""Classify the images of files, PNG, JPEG or IDX, by a trained model."""
+"""Classify the images of files, PNG, JPEG, IDX or CSV, by a trained model."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +15,7 @@ from model.errors import BadInput, BadUsage
 from model.examples import Integers
 from pipeline.context import quiet_imports
 from pipeline.sources.blocks import refuse_unreadable
+from pipeline.sources.csv_files import is_csv_file
 from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
 from pipeline.sources.image_decoding import Grey, describe_format, is_picture
 from pipeline.sources.picture_conversion import PreparedPicture, read_picture
@@ -37,7 +38,7 @@ class ImagePrediction:
     """The prediction for an image."""
 
     file: str
-    index: int | None  # in an IDX file; None if the file is a picture
+    index: int | None  # in an IDX or CSV file; None if the file is a picture
     class_name: str  # of the largest output
     confidence: float
     runner_up: str | None  # class of the second largest output; None if there is only one class
@@ -97,10 +98,14 @@ def read_items(file: str, model: ModelImages) -> Iterator[tuple[int | None, Prep
     start = read_range(place, 0, _SNIFFED_BYTES)
     if is_picture(start):
         yield None, _read_picture(place, model)
+    elif is_csv_file(place):  # first, because it may be gzipped, as an IDX file may be
+        yield from enumerate(_read_csv(place, model.height, model.width))
     elif may_be_idx(start):
         yield from enumerate(_read_idx(place, model.height, model.width))
     else:
-        raise BadInput(f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file")
+        raise BadInput(
+            f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file, nor a CSV file"
+        )
 
 
 def _is_there(place: Place) -> bool:
@@ -125,6 +130,13 @@ def _read_idx(file: Place, height: int, width: int) -> Iterator[PreparedPicture]
             raise BadInput(f"{file}: images of {found} pixels, expected {height} x {width} as the run's data set")
         for block in read_body(stream, header, header.example_bytes, str(file)):
             yield PreparedPicture(np.frombuffer(block, np.uint8).reshape(height, width), ())
+
+
+def _read_csv(file: Place, height: int, width: int) -> Iterator[PreparedPicture]:
+    from pipeline.sources.csv_source import read_images  # which imports pyarrow
+
+    for image in read_images(file, height, width):
+        yield PreparedPicture(image, ())
 
 
 def _check_finite(outputs: Outputs) -> None:

@@ -78,6 +78,11 @@ def _sources(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, str,
     for target in ("picture", "predicted-file"):
         yield target, "sound.png", png(images[0])
         yield target, "sound.jpg", encode(enlarged, "JPEG")
+    rows = [",".join(map(str, (label, *image.reshape(-1)))) for image, label in zip(images, labels, strict=True)]
+    yield "csv-source", "numbers", "\n".join(rows).encode()
+    names = ",".join(["label", *(f"pixel{number}" for number in range(20))])
+    yield "csv-source", "names.gz", gzip.compress("\n".join([names, *(f"c{row}" for row in rows)]).encode(), mtime=0)
+    yield "csv-source", "paths", b"path,label\n0.png,a\n../1.png,b\n"
     for name, nested in product(("plain", "dictionary"), (True, False)):
         rows = rows_table([png(image) for image in images], labels.tolist(), nested, names=["a", "b", "c"])
         options = {"compression": "none", "row_group_size": 4, "use_dictionary": name == "dictionary"}

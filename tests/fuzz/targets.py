@@ -20,6 +20,7 @@ from pipeline.preprocess.shards import decode_shard
 from pipeline.preprocess.validation_config import ValidationRecord
 from pipeline.sources.blocks import ExampleFormat
 from pipeline.sources.catalog import FILE_NAMES, AnySource, IdxSource, ParquetSource, PictureOptions
+from pipeline.sources.csv_files import CsvSource
 from pipeline.sources.image_decoding import decode_grey, decode_picture
 from pipeline.sources.picture_conversion import prepare_picture
 from pipeline.sources.source_lookup import scan_source
@@ -72,6 +73,14 @@ def parquet_source(data: bytes) -> None:
     place = _placed(data, "input.parquet")
     with suppress(BadInput, BadUsage):
         _read_source(ParquetSource("fuzz", {"train": (place,), "test": (place,)}, PictureOptions()))
+
+
+def csv_source(data: bytes) -> None:
+    place = _placed(data, "input.csv")
+    with suppress(BadInput, BadUsage):
+        _read_source(
+            CsvSource("fuzz", {"train": (place,), "test": (place,)}, PictureOptions(image_size=(HEIGHT, WIDTH)))
+        )
 
 
 def _read_source(source: AnySource) -> None:
@@ -197,6 +206,7 @@ TARGETS: dict[str, Target] = {
     "predicted-file": predicted_file,
     "picture": picture,
     "parquet-source": parquet_source,
+    "csv-source": csv_source,
     "table": table,
     "tfrecord": tfrecord,
     "parameters": parameters,
