@@ -20,7 +20,7 @@ from pipeline.sources.csv_files import CsvSource
 from pipeline.sources.csv_lines import read_labels, read_paths, read_pieces
 from pipeline.sources.image_blocks import EncodedImage, FormatFinder
 from pipeline.sources.image_folder import FilesRange, ImageFile, cut_ranges, scan_file
-from pipeline.sources.labels import CodedLabel, Label, LabelCodes, LabelSet
+from pipeline.sources.labels import NUMBERS, CodedLabel, Label, LabelCodes, LabelSet
 from pipeline.storage.files import digest_of
 from pipeline.storage.places import Place
 
@@ -53,7 +53,7 @@ def scan(source: CsvSource, columns: dict[Place, CsvColumns], num_classes: int |
     first = str(source.files["train"][0])
     finder = FormatFinder(source.options.image_size)
     labels = LabelSet()
-    codes = LabelCodes()
+    codes = NUMBERS
     splits = dict[str, SplitScan]()
     for split, files in source.files.items():
         rows = [row for file in files for row in _scan_rows(file, columns[file], split, finder)]

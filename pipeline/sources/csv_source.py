@@ -31,7 +31,7 @@ from pipeline.sources.compressed import decompress_files, open_decompressed
 from pipeline.sources.csv_columns import CsvColumns, detect_csv_columns, read_first_lines
 from pipeline.sources.csv_files import CSV_ENDINGS, CsvSource, find_csv_files, find_csv_pair, holds_csv_files
 from pipeline.sources.csv_lines import check_lines, read_labels, read_pieces, read_pixels
-from pipeline.sources.labels import LabelCodes, LabelSet
+from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.pixel_rows import PixelRows, choose_image_size, to_block
 from pipeline.storage.files import read_range
@@ -84,7 +84,7 @@ def scan(source: CsvSource, num_classes: int | None, first_label: int = 0) -> So
     image_size = choose_image_size(len(columns[source.files["train"][0]].images), source.options.image_size, first)
     labels = LabelSet()
     splits = dict[str, SplitScan]()
-    codes = LabelCodes()
+    codes = NUMBERS
     for split, files in source.files.items():
         digest = hashlib.sha256(_describe(columns[files[0]], image_size))
         ranges = tuple(_scan_files(split, files, columns, digest, labels if split == "train" else None))
@@ -151,7 +151,7 @@ def _scan_files(
                 labels.update(found)
             if found:
                 position = (first_row, piece.offset, len(piece.lines), google_crc32c.value(piece.lines))
-                yield CsvRange(split, start, len(found), file, file.name, columns[file], LabelCodes(), *position)
+                yield CsvRange(split, start, len(found), file, file.name, columns[file], NUMBERS, *position)
             start += len(found)
             first_row += len(found)
     if not start:

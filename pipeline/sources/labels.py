@@ -59,6 +59,9 @@ class LabelCodes(NamedTuple):
         return numbers.get(str(label), unknown)
 
 
+NUMBERS = LabelCodes()
+
+
 class LabelSet:
     """The different labels of the train split."""
 
@@ -78,7 +81,7 @@ class LabelSet:
         """Return how the labels are encoded; raises BadInput if more than MAX_CLASSES are names."""
         texts = [label for label in self._others if isinstance(label, str)]
         if not texts:
-            return LabelCodes()
+            return NUMBERS
         if len(self.numbers) + len(self._others) > MAX_CLASSES:
             raise BadInput(
                 f"{name}: more than {MAX_CLASSES} different labels, such as {min(texts)[:_MAX_SHOWN]!r}: if another "

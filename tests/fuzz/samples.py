@@ -88,6 +88,10 @@ def _sources(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, str,
         options = {"compression": "none", "row_group_size": 4, "use_dictionary": name == "dictionary"}
         yield "parquet-source", f"{name}-{nested}".lower(), _parquet_file(rows, **options)
 
+    pixels = pa.FixedSizeListArray.from_arrays(pa.array(images.reshape(-1)), images[0].size)
+    table = pa.table({"image": pixels.cast(pa.list_(pa.uint8())), "label": [f"c{label}" for label in labels]})
+    yield "parquet-source", "lists", _parquet_file(table, compression="none", row_group_size=4)
+
 
 def _parquet_file(table: pa.Table, **options: Any) -> bytes:
     sink = io.BytesIO()
