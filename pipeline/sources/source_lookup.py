@@ -7,7 +7,7 @@ from pathlib import Path
 from model.errors import BadInput, BadUsage
 from model.recipes import nearest
 from pipeline.progress import warn
-from pipeline.sources import csv_source, idx_source, image_folder, parquet_source
+from pipeline.sources import csv_source, idx_source, image_folder, parquet_source, tfrecord_source
 from pipeline.sources.blocks import SourceScan, refuse_unreadable
 from pipeline.sources.catalog import (
     EMBEDDED,
@@ -30,6 +30,7 @@ from pipeline.storage.workspace import default_cache
 
 LAYOUTS = (  # the first that holds a folder is taken
     idx_source.LAYOUT,
+    tfrecord_source.LAYOUT,  # before Parquet, as a data set of the workspace has tables beside its shards
     parquet_source.LAYOUT,
     csv_source.LAYOUT,
     image_folder.LAYOUT,

@@ -31,6 +31,7 @@ from model.lockstep import begin
 from model.network import Layer
 from model.recipes import RECIPES, TrainingConfig
 from pipeline.train import checkpoints
+from tests.examples import example, frame
 from tests.fuzz.bounded import SEEDS
 from tests.helpers import Digits, build_everything, images_bytes, labels_bytes
 from tests.pictures import encode, png, rows_table
@@ -78,6 +79,10 @@ def _sources(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, str,
     for target in ("picture", "predicted-file"):
         yield target, "sound.png", png(images[0])
         yield target, "sound.jpg", encode(enlarged, "JPEG")
+    stored = encode_examples(Examples(np.arange(6), images.reshape(6, -1), labels.astype(np.int64)))
+    yield "tfrecord-source", "pixels", stored
+    yield "tfrecord-source", "pixels.gz", gzip.compress(stored, mtime=0)
+    yield "tfrecord-source", "pictures", b"".join(frame(example(png(image), 1)) for image in images)
     rows = [",".join(map(str, (label, *image.reshape(-1)))) for image, label in zip(images, labels, strict=True)]
     yield "csv-source", "numbers", "\n".join(rows).encode()
     names = ",".join(["label", *(f"pixel{number}" for number in range(20))])

@@ -24,6 +24,7 @@ from pipeline.sources.csv_files import CsvSource
 from pipeline.sources.image_decoding import decode_grey, decode_picture
 from pipeline.sources.picture_conversion import prepare_picture
 from pipeline.sources.source_lookup import scan_source
+from pipeline.sources.tfrecord_source import TfrecordSource
 from pipeline.storage.records import Record
 from pipeline.storage.tables import read_table
 from pipeline.train import checkpoints
@@ -81,6 +82,13 @@ def csv_source(data: bytes) -> None:
         _read_source(
             CsvSource("fuzz", {"train": (place,), "test": (place,)}, PictureOptions(image_size=(HEIGHT, WIDTH)))
         )
+
+
+def tfrecord_source(data: bytes) -> None:
+    place = _placed(data, "input.tfrecord")
+    with suppress(BadInput, BadUsage):
+        options = PictureOptions(image_size=(HEIGHT, WIDTH))
+        _read_source(TfrecordSource("fuzz", {"train": (place,), "test": (place,)}, options))
 
 
 def _read_source(source: AnySource) -> None:
@@ -207,6 +215,7 @@ TARGETS: dict[str, Target] = {
     "picture": picture,
     "parquet-source": parquet_source,
     "csv-source": csv_source,
+    "tfrecord-source": tfrecord_source,
     "table": table,
     "tfrecord": tfrecord,
     "parameters": parameters,
