@@ -96,8 +96,8 @@ class DatasetOptions:
         typer.Argument(
             metavar="DATASET",
             help="mnist-5k (embedded, the default), mnist, fashion-mnist, kmnist; a folder or URI of four IDX files; a "
-            "folder of Parquet, CSV or TFRecord files by split, or TRAIN.csv,TEST.csv; a folder of images, SPLIT/CLASS/IMAGE. "
-            "Several are joined.",
+            "folder of Parquet, CSV or TFRecord files by split, or TRAIN.csv,TEST.csv; a folder of images, "
+            "SPLIT/CLASS/IMAGE. Several are joined.",
         ),
     ] = None
     dataset: Annotated[
