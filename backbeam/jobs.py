@@ -45,6 +45,7 @@ def run(
     recipe: str | None = None,
     config: PathOrUri | None = None,
     seeds: Sequence[int] | None = None,
+    name: str | None = None,
     baseline: str | None = None,
     slices: Mapping[str, str] | None = None,
     tensorboard: bool = False,
@@ -59,16 +60,19 @@ def run(
     with called_from_python(settings.get("verbose", False), workspace, *_texts(dataset, settings)):
         from pipeline.context import StageLog
         from pipeline.stages import JobConfig, run_job
+        from pipeline.train.run_names import name_runs
         from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs
 
+        configs = _training_configs(recipe, config, seeds, settings)
         job = JobConfig(
             dataset=_dataset_config(dataset, settings),
             checks=_checks(config),
             baseline=baseline,
-            training=_training_configs(recipe, config, seeds, settings),
+            training=configs,
             tensorboard=tensorboard,
             checkpoints=_checkpoints(settings),
             slicings=_slicings(config, slices),
+            names=name_runs(name, configs, seeds is not None),
             writes_seeds=seeds is not None,
         )
         context = _context(workspace, settings)
@@ -131,6 +135,7 @@ def train(
     recipe: str | None = None,
     config: PathOrUri | None = None,
     seeds: Sequence[int] | None = None,
+    name: str | None = None,
     tensorboard: bool = False,
     **settings: Unpack[TrainSettings],
 ) -> "list[RunRecord]":
@@ -140,9 +145,11 @@ def train(
         from pipeline.context import StageLog
         from pipeline.preprocess.dataset import find_dataset
         from pipeline.storage.workspace import existing_workspace
+        from pipeline.train.run_names import name_runs
         from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs, train_stage
 
         configs = _training_configs(recipe, config, seeds, settings)
+        names = name_runs(name, configs, seeds is not None)
         policy = _checkpoints(settings)
         context = _context(workspace, settings)
         refuse_cluster()
@@ -150,7 +157,8 @@ def train(
         place = existing_workspace(context.workspace)
         check_machine(context, configs[0])
         with _lock(place, settings):
-            return train_stage(context, find_dataset(place, dataset), configs, tensorboard, policy, StageLog())
+            data = find_dataset(place, dataset)
+            return train_stage(context, data, configs, tensorboard, policy, StageLog(), names)
 
 
 def evaluate(
@@ -187,9 +195,11 @@ def retrain(
     workspace: PathOrUri = DEFAULT_WORKSPACE,
     recipe: str | None = None,
     config: PathOrUri | None = None,
+    name: str | None = None,
     baseline: str | None = None,
     warm_start: bool = False,
     slices: Mapping[str, str] | None = None,
+    tensorboard: bool = False,
     why: str = "",
     **settings: Unpack[JobSettings],
 ) -> "RetrainResult":
@@ -199,7 +209,8 @@ def retrain(
         from pipeline.cli.config import resolve_promotion
         from pipeline.context import StageLog
         from pipeline.registry import retrain as retraining
-        from pipeline.train.stage import check_machine, refuse_cluster
+        from pipeline.train.run_names import check_name
+        from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs
 
         refuse_cluster()
         [training] = _training_configs(recipe, config, None, settings)
@@ -213,8 +224,11 @@ def retrain(
             slicings=_slicings(config, slices),
             checkpoints=_checkpoints(settings),
             why=why,
+            name=None if name is None else check_name(name),
+            tensorboard=tensorboard,
         )
         context = _context(workspace, settings)
+        refuse_remote_logs(context.workspace, tensorboard)
         check_machine(context, training)
         with _lock(context.workspace, settings):
             return retraining.retrain(context, job, StageLog())

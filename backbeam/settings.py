@@ -14,6 +14,7 @@ class DatasetSettings(TypedDict, total=False):
     data_dir: PathOrUri | None
     cache_dir: PathOrUri | None
     num_classes: int | None
+    first_label: int
     num_shards: int | None
     shuffle_seed: int
     max_rejected: int

@@ -4,6 +4,24 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# Errors of engines that say what happened, and what that means.
+_KNOWN_ERRORS = (
+    (
+        r"NoResourceAvailableException|Could not acquire the minimum required resources",
+        "the cluster has too few free task slots: lower --parallelism, wait for other jobs, or add task managers",
+    ),
+    (
+        r"BlobServer|BlobClient|blob server",
+        "Flink's blob server, a port of the job manager (blob.server.port), cannot be reached",
+    ),
+    (
+        r"^_\w+: <_\w+ of RPC that terminated with:\s+status = StatusCode\.UNAVAILABLE\s+details = \"([^\"\n]*)",
+        r"the job server does not answer or has ended: \1",
+    ),
+    ("^FutureTimeoutError", "the job server does not answer"),
+    (r"^\w+: HTTPS?ConnectionPool\(host='([^']+)', port=(\d+)\)", r"\1:\2 does not answer"),
+)
+_SENTENCE = re.compile(r"(\S*[A-Za-z]{2}\S*\s+){2}\S*[A-Za-z]{2}")  # three words
 _AS_TEXT = re.compile(r"\bmodel\.errors\.(\w+): (.*?)(?: \[while running .*)?$", re.MULTILINE)
 
 
@@ -100,3 +118,34 @@ def recover(problem: Exception) -> BackbeamError | None:
     kinds = {kind.__name__: kind for kind in BackbeamError.__subclasses__()}
     found = [(kinds[name], message) for name, message in _AS_TEXT.findall(str(problem)) if name in kinds]
     return found[-1][0](found[-1][1]) if found else None
+
+
+def describe_engine_error(problem: Exception) -> str:
+    """Return a line about an exception of a Beam engine, whose text may hold the stack traces of several processes.
+
+    It is what is known of such errors; or the last cause; or the first line that is a sentence.
+    """
+    if isinstance(problem, BackbeamError):
+        return str(problem)
+    text = str(problem).replace("\\n", "\n").replace("\\t", "\t")  # Flink sends stack traces as JSON
+    for pattern, meaning in _KNOWN_ERRORS:
+        known = re.search(pattern, f"{type(problem).__name__}: {text}")
+        if known:
+            return known.expand(meaning)
+    first, *causes = map(_find_message, re.split(r"^\s*Caused by: ", text, flags=re.MULTILINE))
+    cause, is_clear = (first, *causes)[-1]
+    shown = cause if is_clear or cause == first[0] else f"{first[0]} (caused by {cause})"
+    return f"{type(problem).__name__}: {shown}"
+
+
+def _find_message(text: str) -> tuple[str, bool]:
+    """Return the last line of a Python traceback, or of another text its first sentence, or else its first line.
+
+    The second result is whether that says what happened.
+    """
+    own = re.split(r"^\s+at ", text, maxsplit=1, flags=re.MULTILINE)[0]  # without the calls of Java's stack traces
+    lines = [line.strip() for line in own.splitlines() if re.search("[A-Za-z0-9]", line) and line.strip() != "None"]
+    if "Traceback (most recent call last)" in own:
+        return lines[-1], True
+    sentences = [line for line in lines if _SENTENCE.search(line)]
+    return (sentences or lines or [""])[0], bool(sentences)

@@ -4,22 +4,17 @@ Beam is not imported here: the two `beam_job` modules pass its classes.
 """
 
 import argparse
-import os
 import re
-import sys
-import tempfile
-import threading
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from model import errors
 from pipeline.processes import code_identity
-from pipeline.progress import is_command, open_messages
-from pipeline.storage.files import remove_file, write_atomically
+from pipeline.progress import show_message, warn
 
 # Beam's DirectRunner first tries to download and execute a binary, Prism; here both names run in this process.
 _IN_PROCESS_NAMES = {"directrunner", "fnapirunner"}
@@ -43,6 +38,15 @@ _STORE_OPTIONS = {
     "--azure": "az:// is configured by the environment: AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or "
     "other credentials of Azure's; AZURE_STORAGE_ENDPOINT",
 }
+
+# Runners that send the job to a server, which may be written in Java and have options of its own.
+_JOB_SERVER_RUNNERS = ("portablerunner", "flinkrunner", "sparkrunner", "prismrunner")
+
+_LOOPBACK = re.compile(r"localhost|127\.0\.0\.1|::1")
+_NO_CLUSTER = ("[auto]", "[local]", "[collection]")  # values of --flink_master that name none
+_FLINK_SECONDS = 10.0  # to wait for an answer of Flink, or for the end of a job that is cancelled
+_POLL_SECONDS = 0.2
+_ENDED = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED", "FINISHED", "CANCELED")  # of Beam and of Flink
 
 # Options that --workers sets, so that users may not combine it with them.
 _WORKER_OPTIONS = ("--runner", "--direct_running_mode", "--direct_num_workers")
@@ -91,6 +95,83 @@ def add_workers(arguments: Sequence[str], num_workers: int | None) -> tuple[str,
     return (*arguments, "--direct_running_mode=multi_processing", f"--direct_num_workers={num_workers}")
 
 
+class FlinkCluster(NamedTuple):
+    """A Flink cluster, by the address of its REST API, and the name of the only job that is submitted to it."""
+
+    address: str
+    job_name: str
+
+    def request(self, method: str, path: str) -> Any:
+        """Return the answer to a request; raises EngineFailed if Flink refuses it or does not answer."""
+        import requests
+
+        try:
+            response = requests.request(method, f"{self.address}/v1/{path}", timeout=_FLINK_SECONDS)
+            response.raise_for_status()
+            return response.json()
+        except requests.RequestException as problem:
+            described = errors.describe_engine_error(problem)
+            raise errors.EngineFailed(f"Flink at {self.address}: {described}") from problem
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Refuse a job that could not run: it would wait for slots in vain, or hang at workers that are shared.
+
+        Raises EngineFailed if there is no task manager, BadUsage if the options do not fit the cluster.
+        """
+        settings = {setting["key"]: setting["value"] for setting in self.request("GET", "jobmanager/config")}
+        parallelism = options["parallelism"]
+        if parallelism < 1:
+            parallelism = int(settings.get("parallelism.default", 1))
+        num_slots = self.request("GET", "overview")["slots-total"]
+        starts_more = any(name.startswith(("kubernetes.", "yarn.")) for name in settings)  # task managers, on demand
+        if num_slots < parallelism and not starts_more:
+            if num_slots == 0:
+                raise errors.EngineFailed(f"Flink at {self.address} has no task manager yet")
+            raise errors.BadUsage(
+                f"--parallelism={parallelism} needs as many task slots, and Flink at {self.address} has {num_slots}: "
+                "lower it, or add task managers or slots (taskmanager.numberOfTaskSlots)"
+            )
+        if parallelism > 1 and (options["environment_type"] or "").upper() == "EXTERNAL":
+            self._check_pools(options["environment_config"] or "")
+
+    def _check_pools(self, pool: str) -> None:
+        """Raise BadUsage if task managers share a worker pool: both number their workers alike, and the job hangs."""
+        managers = self.request("GET", "taskmanagers")["taskmanagers"]
+        hosts = [re.sub(r"^.*@|:\d+/.*$", "", manager["path"]) for manager in managers]
+        pools = set(hosts) if _LOOPBACK.search(pool) else {pool}
+        if len(pools) < len(hosts):
+            raise errors.BadUsage(
+                f"--environment_config={pool} gives {len(hosts)} task managers ({', '.join(hosts)}) {len(pools)} "
+                "worker pool, and one that is shared hangs: run each with a pool in its own network, at localhost; or "
+                "give --parallelism=1"
+            )
+
+    def cancel(self) -> list[str]:
+        """Cancel the job unless it has ended, wait for its end, and return its id in a list, or none."""
+        running = self._find_running()
+        for job in running:
+            self.request("PATCH", f"jobs/{job}?mode=cancel")
+        deadline = time.monotonic() + _FLINK_SECONDS
+        while self._find_running():
+            if time.monotonic() > deadline:
+                raise errors.EngineFailed(f"it has not ended within {_FLINK_SECONDS:g} seconds")
+            time.sleep(_POLL_SECONDS)
+        return running
+
+    def _find_running(self) -> list[str]:
+        jobs = self.request("GET", "jobs/overview")["jobs"]
+        return [job["jid"] for job in jobs if job["name"] == self.job_name and job["state"] not in _ENDED]
+
+
+def _find_flink_cluster(options: Mapping[str, Any]) -> FlinkCluster | None:
+    """Return the cluster that --flink_master names, with a job name that no other job has, or None."""
+    master = (options["flink_master"] or "").strip().rstrip("/")
+    if options["runner"].lower() not in ("flinkrunner", "portablerunner") or master in ("", *_NO_CLUSTER):
+        return None
+    address = master if re.match("https?://", master) else f"http://{master}"
+    return FlinkCluster(address, f"{options['job_name'] or 'backbeam'}-{uuid.uuid4().hex[:12]}")
+
+
 def run_pipeline(
     beam: ModuleType, options_class: Any, arguments: Sequence[str], build: Callable[[Any], object]
 ) -> None:
@@ -108,6 +189,11 @@ def run_pipeline(
     _check_options_known(options)
     build_only = _find_build_only_options(options)
     _exclude_current_folder(options.view_as(beam.options.pipeline_options.PortableOptions))
+    values = options.get_all_options()
+    cluster = _find_flink_cluster(values)
+    if cluster:
+        cluster.check(values)
+        options.view_as(beam.options.pipeline_options.GoogleCloudOptions).job_name = cluster.job_name
     try:
         pipeline = beam.Pipeline(options=options)
     except (ValueError, ImportError) as problem:  # unknown runner, or its package is not installed
@@ -120,7 +206,7 @@ def run_pipeline(
     build(pipeline)
     try:
         with _stop_job_servers(pipeline.runner):
-            state = _wait_for_end(pipeline.run())
+            state = _run_to_end(beam, pipeline, cluster)
     except Exception as problem:  # engines raise errors of any class
         raise _translate_error(problem) from problem
     if build_only:
@@ -131,61 +217,50 @@ def run_pipeline(
         raise errors.EngineFailed(f"the engine ended in state {state}, expected DONE")
 
 
-def _wait_for_end(result: Any) -> Any:
-    """Wait for a job's end and return its state; if the wait fails or is interrupted, cancel the job."""
+def _run_to_end(beam: ModuleType, pipeline: Any, cluster: FlinkCluster | None) -> Any:
+    """Run a job and return the state that it ended in; if the wait for it fails or is interrupted, cancel the job."""
+    result = None
     try:
+        result = pipeline.run()
         return result.wait_until_finish()
     except BaseException:  # a cluster would continue, and write to a workspace whose temporary files have been removed
-        with suppress(Exception):  # not all engines can cancel; the original error is raised
-            result.cancel()
+        _cancel_job(beam, result, cluster)
         raise
 
 
-@contextmanager
-def capture_engine_messages(log: Path) -> Iterator[None]:
-    """Capture what an engine and its workers write to standard error; if it fails, save that to a file.
+def _cancel_job(beam: ModuleType, result: Any, cluster: FlinkCluster | None) -> None:
+    """Cancel a job unless it has ended; if that fails, warn that it may go on. result is None before it is submitted.
 
-    The file of an earlier job is deleted first. The message of the EngineFailed gets the name of the file. In a program
-    that imports backbeam nothing is captured, and standard error is left alone.
+    Beam 2.77 cancels a jar's job under an address that Flink does not have, and Beam's job server for Flink interrupts
+    its own thread only. So a job on a cluster that is known is cancelled by Flink's own API.
     """
-    remove_file(log)
-    if not is_command():
-        yield
-        return
-    with tempfile.TemporaryFile() as captured, _redirect_standard_error(captured.fileno()):
-        try:
-            yield
-        except errors.EngineFailed as problem:
-            if not captured.seek(0, os.SEEK_END):
-                raise
-            captured.seek(0)
-            try:
-                write_atomically(log, captured)
-            except errors.StorageFailed:  # the engine's error is more important
-                raise problem from None
-            raise errors.EngineFailed(f"{problem}; what the engine wrote is in {log}") from problem
-
-
-@contextmanager
-def _redirect_standard_error(descriptor: int) -> Iterator[None]:
-    """Redirect file descriptor 2, to which native code and child processes write; still show Python's `sys.stderr`."""
-    sys.stderr.flush()
-    shown = os.dup(2)
-    redirected = sys.stderr  # writes to descriptor 2
-    hook = threading.excepthook
-    with open_messages(shown, redirected.encoding) as messages:
-        sys.stderr = messages
-        threading.excepthook = lambda problem: traceback.print_exception(  # errors of the engine's threads
-            problem.exc_type, problem.exc_value, problem.exc_traceback, file=redirected
+    job = getattr(result, "_job_id", "that was submitted")
+    try:
+        if cluster:
+            for job in cluster.cancel():
+                show_message(f"cancelled job {job} on {cluster.address}")
+        elif result is not None and result.state not in _ENDED:
+            result.cancel()
+            if _is_of_flink(beam, result):
+                raise errors.EngineFailed(
+                    "Flink goes on when the job server cancels; name the cluster by --flink_master"
+                )
+    except Exception as problem:  # what led here is raised
+        address = cluster.address if cluster else "http://JOBMANAGER:8081"
+        warn(
+            f"warning: the engine may go on with job {job}, which could not be cancelled: "
+            f"{errors.describe_engine_error(problem)}; cancel it there, on Flink by "
+            f"curl -X PATCH '{address}/v1/jobs/ID?mode=cancel' (the ids: {address}/v1/jobs/overview)"
         )
-        os.dup2(descriptor, 2)
-        try:
-            yield
-        finally:
-            redirected.flush()
-            os.dup2(shown, 2)
-            sys.stderr = redirected
-            threading.excepthook = hook
+
+
+def _is_of_flink(beam: ModuleType, result: Any) -> bool:
+    """Return whether a job was sent to Beam's job server for Flink."""
+    if not hasattr(result, "_job_service"):
+        return False
+    request = beam.portability.api.beam_job_api_pb2.DescribePipelineOptionsRequest()
+    described = result._job_service.DescribePipelineOptions(request, timeout=_FLINK_SECONDS)
+    return any(option.name == "flink_master" for option in described.options)
 
 
 @contextmanager
@@ -204,6 +279,9 @@ def _stop_job_servers(runner: Any) -> Iterator[None]:
         yield
     finally:
         for server in started:
+            for job in getattr(server, "_jobs", {}).values():
+                if hasattr(job, "delete_jar"):  # uploaded to Flink, which would keep it
+                    job.delete_jar()
             server.stop()
 
 
@@ -223,11 +301,17 @@ def _check_no_store(arguments: Sequence[str]) -> None:
 
 
 def _check_options_known(options: Any) -> None:
-    """Refuse unknown options: Beam ignores them with a warning, and a misspelt one could run the job elsewhere."""
+    """Refuse options that Beam does not know, which could run the job elsewhere if they are misspelt.
+
+    With a job server's runner warn, as Beam does: the server may know options of its own, such as --object_reuse.
+    """
     known = options.get_all_options(retain_unknown_options=False)
     unknown = sorted(set(options.get_all_options(retain_unknown_options=True)) - set(known))
+    names = ", ".join("--" + name for name in unknown)
+    if unknown and known["runner"].lower() not in _JOB_SERVER_RUNNERS:
+        raise errors.BadUsage(f"options that Beam does not know: {names}")
     if unknown:
-        raise errors.BadUsage(f"options that Beam does not know: {', '.join('--' + name for name in unknown)}")
+        warn(f"warning: options that Beam does not know, and the job server may: {names}")
 
 
 def _find_build_only_options(options: Any) -> str:
@@ -252,5 +336,4 @@ def _translate_error(problem: Exception) -> errors.BackbeamError:
             f"the engine failed: a worker does not run the driver's {code_identity()}: {mismatch[1]}; install that "
             "version wherever workers run"
         )
-    lines = [line for line in str(problem).splitlines() if line.strip() not in ("", "None")]
-    return errors.EngineFailed(f"the engine failed: {type(problem).__name__}: {lines[-1] if lines else ''}")
+    return errors.EngineFailed(f"the engine failed: {errors.describe_engine_error(problem)}")

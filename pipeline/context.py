@@ -1,19 +1,23 @@
-"""The context and the log of stages; skip complete stages; import quietly."""
+"""The context and the log of stages; skip complete stages; import quietly; capture what Beam engines write."""
 
 import logging
 import os
 import sys
 import tempfile
+import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TextIO, TypeVar, cast
 
 from model.cluster import Cluster
-from model.errors import BackbeamError
-from pipeline.progress import is_command, show_message
+from model.errors import BackbeamError, EngineFailed, StorageFailed
+from pipeline.progress import console, is_command, open_messages, show_message
+from pipeline.storage.files import remove_file, write_atomically
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import local_folder_of, temporary_files_in
 
@@ -97,3 +101,83 @@ def quiet_imports() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+@contextmanager
+def capture_engine_messages(log: Path) -> Iterator[None]:
+    """Capture what an engine and its workers write to standard error; if it fails, save that to a file.
+
+    The file begins with the engine's error in full, and the message of the EngineFailed names the file. That of an
+    earlier job is deleted first. In a program that imports backbeam nothing is captured, and standard error is left
+    alone.
+    """
+    remove_file(log)
+    if not is_command():
+        yield
+        return
+    with tempfile.TemporaryFile() as captured, _redirect_standard_error(captured.fileno()):
+        try:
+            yield
+        except EngineFailed as problem:
+            whole = traceback.format_exception(problem.__cause__) if problem.__cause__ else []
+            if not whole and not captured.seek(0, os.SEEK_END):
+                raise
+            captured.seek(0)
+            try:
+                write_atomically(log, chain(map(os.fsencode, whole), captured))
+            except StorageFailed:  # the engine's error is more important
+                raise problem from None
+            raise EngineFailed(f"{problem}; what the engine wrote is in {log}") from problem
+
+
+@contextmanager
+def _redirect_standard_error(descriptor: int) -> Iterator[None]:
+    """Redirect file descriptor 2, and what the engine's threads write to `sys.stderr`; show the rest of that.
+
+    If a signal ends the process, threads of the engine still run on the way out, and what they write is dropped.
+    """
+    sys.stderr.flush()
+    shown = os.dup(2)
+    original = sys.stderr  # writes to descriptor 2
+    hook = threading.excepthook
+    with open_messages(shown, original.encoding) as messages:
+        streams = _StreamOfThread(messages, original)
+        sys.stderr = cast("TextIO", streams)
+        console.file = messages  # progress is shown by threads of its own
+        threading.excepthook = lambda problem: traceback.print_exception(
+            problem.exc_type, problem.exc_value, problem.exc_traceback, file=cast("TextIO", streams)
+        )
+        os.dup2(descriptor, 2)
+        ended_by: BaseException | None = None
+        try:
+            yield
+        except SystemExit as end:
+            ended_by = end
+            raise
+        finally:
+            original.flush()
+            os.dup2(shown, 2)
+            console.file = None  # type: ignore[assignment]  # what `sys.stderr` is
+            if ended_by:
+                streams.shown = original
+                streams.of_engine = None
+            else:
+                sys.stderr = original
+                threading.excepthook = hook
+
+
+class _StreamOfThread:
+    """`sys.stderr` while an engine works: one stream for the threads that ran before, and another for the engine's."""
+
+    def __init__(self, shown: TextIO, of_engine: TextIO | None) -> None:
+        self.shown = shown
+        self.of_engine = of_engine  # None: what is written is dropped
+        self._earlier_threads = set(threading.enumerate())
+
+    def write(self, text: str) -> int:
+        """Write a text to the stream of the current thread."""
+        stream = self.shown if threading.current_thread() in self._earlier_threads else self.of_engine
+        return stream.write(text) if stream else len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.shown, name)

@@ -138,6 +138,10 @@ class CodeIdentity(NamedTuple):
 class SameCode(partial[T]):
     """A partial function that can only be unpickled by a process with the same code; others raise EngineFailed."""
 
+    def __repr__(self) -> str:
+        """Return the function's name: Beam labels transforms by it, and engines show the labels."""
+        return f"{type(self).__name__}({self.func.__name__})"
+
     def __reduce__(self) -> Any:
         # _CodeCheck comes first: unpickling the function would fail if the other code lacks it.
         return _restore, (_CodeCheck(), self.func, self.args, self.keywords)

@@ -22,8 +22,7 @@ def build_stage_context(
 ) -> StageContext:
     """Return the settings of all stages; raises BadUsage if the device or an option for Beam is not allowed."""
     arguments = add_workers(context.obj or (), workers)  # the object is the options for Beam, which follow --
-    place = workspace.absolute()  # workers may run in another folder
-    return StageContext(place, arguments, check_device(device), cluster)
+    return StageContext(workspace, arguments, check_device(device), cluster)
 
 
 def read_cluster_config(config: TrainingConfig) -> Cluster | None:

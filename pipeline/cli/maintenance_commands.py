@@ -10,13 +10,13 @@ import typer
 from model.errors import CorruptArtefact
 from pipeline.cli.command_setup import refuse_beam_options
 from pipeline.cli.config import resolve_evaluation
-from pipeline.cli.options import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workspace
+from pipeline.cli.options import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workspace, absolute_place
 from pipeline.cli.process_options import OutputOptions, ProcessOptions
 from pipeline.context import quiet_imports
 from pipeline.preprocess.provenance import make_absolute
 from pipeline.storage.cleanup import refuse_links
 from pipeline.storage.files import scratch_folder
-from pipeline.storage.places import Place, place_of
+from pipeline.storage.places import Place
 from pipeline.storage.workspace import existing_workspace
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def verify(
     *,
     path: Annotated[
         PlaceValue | None,
-        typer.Argument(parser=place_of, metavar="PATH", help="A workspace, or the folder of a data set or run in one."),
+        typer.Argument(
+            parser=absolute_place, metavar="PATH", help="A workspace, or the folder of a data set or run in one."
+        ),
     ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     repair: Annotated[bool, typer.Option("--repair", help="Make what is bad again, from its sources.")] = False,
@@ -57,7 +59,7 @@ def verify(
 
     process.configure_messages()
     refuse_beam_options(context)
-    scope = verify.find_scope(existing_workspace(path or workspace).absolute())
+    scope = verify.find_scope(existing_workspace(path or workspace))
     refuse_links(scope.workspace)
     if dataset and not repair:
         raise typer.BadParameter("--dataset goes with --repair: nothing else of verify reads sources")
@@ -114,7 +116,7 @@ def reproduce(
     with scratch_folder("backbeam") as fresh:
         sources = tuple(map(make_absolute, dataset or ()))
         trusted = resolve_evaluation(None, slices)
-        place = existing_workspace(workspace).absolute()
+        place = existing_workspace(workspace)
         result = reproduce_run(place, resolve_run(place, run), sources, fresh, trusted)
     output.print_result(*build_reproduce_output(result))
     if not result.is_equal:

@@ -20,10 +20,18 @@ MOST_SECONDS = 366 * 86_400
 
 
 def local_folder(folder: str | Path) -> Path:
-    """Return a folder or file of this machine; raises BadParameter for a URI, which would become a local name."""
+    """Return the absolute path of a folder or file; raises BadParameter for a URI, which would become a local name."""
     if is_remote(str(folder)):
         raise typer.BadParameter(f"{folder} is a URI, and this is a folder of this machine")
-    return Path(str(place_of(folder)))  # a file:// URI or a ~ becomes a path
+    return Path(str(place_of(folder))).absolute()  # a file:// URI or a ~ becomes a path
+
+
+def absolute_place(text: str | Place) -> Place:
+    """Return the absolute location that a path or URI names; raises BadUsage if the URI is malformed.
+
+    Beam's workers may run in another folder, so no command may see a relative path.
+    """
+    return place_of(text).absolute()
 
 
 def refuse_nan(seconds: float) -> float:
@@ -53,7 +61,7 @@ def local_option(metavar: str, help_text: str, envvar: str | None = None) -> Any
 Workspace = Annotated[
     PlaceValue,
     typer.Option(
-        parser=place_of,
+        parser=absolute_place,
         metavar="FOLDER",
         envvar=WORKSPACE_VARIABLE,
         help="Where everything goes: datasets/, runs/ and reports/; a folder, or s3://, gs:// or az://BUCKET/NAME.",

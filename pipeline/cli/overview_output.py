@@ -57,7 +57,7 @@ def fit_run_sheet(rows: Sequence[RunRow], title: str, num_columns: int | None) -
     """
     has_changes = any(row["changed"] for row in rows)
     headings = {key: heading for key, heading in _HEADINGS.items() if key != "changed" or has_changes}
-    widths = {key: max(len(heading), *(len(row[key]) for row in rows)) for key, heading in headings.items()}
+    widths = {key: max(len(heading.lstrip("#")), *(len(row[key]) for row in rows)) for key, heading in headings.items()}
     for left_out in ((), ("interval",), ("interval", "finished"), ("interval", "finished", "changed")):
         kept = [key for key in headings if key not in left_out]
         missing = sum(widths[key] + _GAP for key in kept) - _GAP + _EDGES - (num_columns or sys.maxsize)

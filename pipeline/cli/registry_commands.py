@@ -27,7 +27,6 @@ def retrain(
     baseline: options.Baseline = None,
     images: ImageOptions,
     recipe: RecipeOptions,
-    name: options.Name = None,
     training: TrainingOptions,
     warm_start: WarmStartOption = False,
     device: options.Device = "auto",
@@ -45,7 +44,6 @@ def retrain(
     """
     from pipeline.cli.registry_output import build_retrain_output
     from pipeline.registry import retrain
-    from pipeline.train.run_names import check_name
     from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs
 
     process.configure_messages()
@@ -60,7 +58,7 @@ def retrain(
         slicings=resolve_evaluation(recipe.config, slices),
         checkpoints=checkpoints.to_policy(),
         why=why,
-        name=check_name(name) if name is not None else None,
+        name=recipe.check_name(),
         tensorboard=tensorboard,
     )
     refuse_remote_logs(workspace, tensorboard)
@@ -143,7 +141,7 @@ def rollback(
     process.configure_messages()
     command_setup.refuse_beam_options(context)
     with process.lock(existing_workspace(workspace)):
-        entry = promotion.rollback(workspace.absolute(), to, why)
+        entry = promotion.rollback(workspace, to, why)
     process.print_result(*build_entry_output(workspace, entry))
 
 

@@ -29,7 +29,6 @@ def run(
     images: ImageOptions,
     recipe: RecipeOptions,
     seeds: options.Seeds = None,
-    name: options.Name = None,
     training: TrainingOptions,
     device: options.Device = "auto",
     tensorboard: options.TensorBoard = False,
@@ -41,7 +40,6 @@ def run(
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
     from pipeline.cli.run_output import build_job_output, suggest_next_steps
     from pipeline.stages import JobConfig, run_job
-    from pipeline.train.run_names import name_runs
     from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs
 
     process.configure_messages()
@@ -54,7 +52,7 @@ def run(
         tensorboard=tensorboard,
         checkpoints=checkpoints.to_policy(),
         slicings=resolve_evaluation(recipe.config, slices),
-        names=name_runs(name, configs, seeds is not None),
+        names=recipe.name_runs(configs, seeds),
         writes_seeds=seeds is not None,
     )
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
@@ -126,7 +124,6 @@ def train(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     recipe: RecipeOptions,
     seeds: options.Seeds = None,
-    name: options.Name = None,
     training: TrainingOptions,
     device: options.Device = "auto",
     tensorboard: options.TensorBoard = False,
@@ -136,27 +133,26 @@ def train(
     """Train on a data set that `preprocess` built."""
     from pipeline.cli.run_output import build_runs_output, build_task_output
     from pipeline.preprocess.dataset import find_dataset
-    from pipeline.train.run_names import name_runs
     from pipeline.train.stage import check_machine, refuse_remote_logs, train_as_worker_stage, train_stage
 
     process.configure_messages()
     command_setup.refuse_beam_options(context)
     configs = training.to_configs(recipe, seeds)
-    names = name_runs(name, configs, seeds is not None)
-    dataset_name = dataset.name
+    names = recipe.name_runs(configs, seeds)
+    name = dataset.name
     refuse_remote_logs(workspace, tensorboard)
     cluster = command_setup.read_cluster_config(configs[0])
     stage_context = command_setup.build_stage_context(context, workspace, device, cluster)
     workspace = existing_workspace(workspace)
     log = StageLog()
     if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace
-        run_id = train_as_worker_stage(stage_context, find_dataset(workspace, dataset_name), configs[0], log)
+        run_id = train_as_worker_stage(stage_context, find_dataset(workspace, name), configs[0], log)
         process.print_result(*build_task_output(run_id, stage_context, log))
         return
     if not cluster:
         check_machine(stage_context, configs[0])
     with process.lock(workspace):
-        data = find_dataset(workspace, dataset_name)
+        data = find_dataset(workspace, name)
         trained = train_stage(stage_context, data, configs, tensorboard, checkpoints.to_policy(), log, names)
     process.print_result(*build_runs_output(workspace, trained, seeds is not None, log))
 

@@ -195,7 +195,7 @@ def suggest_next_steps(arguments: list[str], workspace: Place, run: RunRecord) -
     """Return commands to try after `backbeam run` with these arguments: variations of it, and commands on its run."""
     command = "backbeam" if shutil.which("backbeam") else sys.argv[0]
     same = [command, *_remove_options(arguments, ("--step", "--seed", "--seeds", "--name"))]
-    is_default = workspace == DEFAULT_WORKSPACE and "BACKBEAM_WORKSPACE" not in os.environ
+    is_default = workspace == DEFAULT_WORKSPACE.absolute() and "BACKBEAM_WORKSPACE" not in os.environ
     place = [] if is_default else ["--workspace", str(workspace)]
     seed = run.config.seed
     steps = [

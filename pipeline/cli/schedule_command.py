@@ -77,7 +77,7 @@ def schedule(
         state_file=local_folder_of(workspace) / STATE_NAME,
         health_file=health_file,
         jitter=timedelta(seconds=jitter),
-        salt=f"{workspace.absolute()} {socket.gethostname()}",
+        salt=f"{workspace} {socket.gethostname()}",
     )
     messages.configure_messages()
     raise typer.Exit(_run_scheduler(config, workspace, once))

@@ -1,5 +1,6 @@
 """The options of the stages, as dataclasses."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
@@ -8,7 +9,7 @@ import typer
 
 from model.recipes import TrainingConfig
 from pipeline.cli.config import parse_arrays, parse_layers, parse_size, resolve_trainings
-from pipeline.cli.options import ConfigFile, LayersOption, RecipeName, Seed, local_option
+from pipeline.cli.options import ConfigFile, LayersOption, Name, RecipeName, Seed, local_option
 from pipeline.sources.catalog import DEFAULT_DATASET, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 
@@ -75,12 +76,10 @@ class ImageOptions:
 
     HEADING: ClassVar = "Data"
 
-    image_column: Annotated[str | None, typer.Option(help="Parquet: the column of pictures; by default found out.")] = (
+    image_column: Annotated[str | None, typer.Option(help="Tables: the column of pictures; by default found out.")] = (
         None
     )
-    label_column: Annotated[str | None, typer.Option(help="Parquet: the column of labels; by default found out.")] = (
-        None
-    )
+    label_column: Annotated[str | None, typer.Option(help="Tables: the column of labels; by default found out.")] = None
     image_size: Annotated[
         str | None,
         typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one."),
@@ -117,8 +116,8 @@ class DatasetOptions:
         typer.Argument(
             metavar="DATASET",
             help="mnist-5k (embedded, the default), mnist, fashion-mnist, kmnist; a folder or URI of four IDX files; a "
-            "folder of Parquet files by split, or TRAIN.parquet,TEST.parquet; a NumPy file, FILE.npz; a folder of "
-            "images, SPLIT/CLASS/IMAGE. Several are joined.",
+            "folder of Parquet, CSV or TFRecord files by split, or TRAIN.csv,TEST.csv; a NumPy file, FILE.npz; a "
+            "folder of images, SPLIT/CLASS/IMAGE. Several are joined.",
         ),
     ] = None
     dataset: Annotated[
@@ -183,6 +182,19 @@ class RecipeOptions:
         str | None, setting_option("step", "--step", "How gradients are computed; compare takes both steps in lockstep")
     ] = None
     seed: Seed = None
+    name: Name = None
+
+    def check_name(self) -> str | None:
+        """Return the name for a single run; raises BadUsage as `run_names.check_name`."""
+        from pipeline.train.run_names import check_name
+
+        return None if self.name is None else check_name(self.name)
+
+    def name_runs(self, configs: Sequence[TrainingConfig], seeds: str | None) -> tuple[str, ...]:
+        """Return a name for each run, or none; raises BadUsage as `run_names.name_runs`."""
+        from pipeline.train.run_names import name_runs
+
+        return name_runs(self.name, configs, seeds is not None)
 
 
 @dataclass(frozen=True)
@@ -263,6 +275,7 @@ class TrainingOptions:
 
         settings = asdict(recipe) | asdict(self) | {"layers": parse_layers(recipe.layers)}
         file = settings.pop("config")
+        settings.pop("name")  # no setting: the run's id does not depend on it
         names = _option_names(RecipeOptions) | _option_names(TrainingOptions)
         return resolve_trainings(file, settings, parse_seeds(seeds) if seeds is not None else None, names)
 

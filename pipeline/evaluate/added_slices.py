@@ -1,7 +1,8 @@
 """Add slicings to a complete evaluation: new rows of the table `slices`, and a new record. Imports no Beam.
 
 The file of `slices` and the record cannot be replaced in one step. So the new record is first written beside the old
-one, as `evaluation-next.json`, from which `finish_interrupted_addition` completes the work of a killed process.
+one, as `evaluation-next.json`. It counts from the moment in which its file of `slices` is in place: see
+`load_evaluation`. `finish_interrupted_addition` then gives it the name of the record.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,6 +1,5 @@
 """The record of an evaluation: the results of each split and the files of every table."""
 
-from contextlib import suppress
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -58,9 +57,13 @@ class EvaluationRecord(Record):
 
 
 def load_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
-    """Load the record of a run's evaluation; raises CorruptArtefact, also if it is of another model or data set."""
+    """Load the record of a run's evaluation; raises CorruptArtefact, also if it is of another model or data set.
+
+    If a process was killed while it added slicings, it is the next record where that one's table is in place.
+    """
     path = workspace / "runs" / run.run_id / EVALUATION_NAME
     record = EvaluationRecord.load(path)
+    record = _load_next(workspace, run) or record
     if (record.dataset_digest, record.model_digest) != (run.dataset_digest, run.parameters.sha256):
         raise CorruptArtefact(f"{path} is the evaluation of another model or data set than {RUN_NAME} names")
     return record
@@ -75,18 +78,28 @@ def check_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
 
 
 def finish_interrupted_addition(workspace: Place, run: RunRecord) -> None:
-    """Put the next record in the place of the record if its table `slices` is in place, else delete it.
+    """Replace the record by the next one if that one's table is in place, and delete the next one, if there is any.
 
-    There is a next record only while slicings are added, and after a process that added some was killed. The process
-    must hold the lock of the workspace. Raises CorruptArtefact if the next record cannot be read.
+    The process must hold the lock of the workspace. Raises CorruptArtefact if the next record cannot be read.
     """
     folder = workspace / "runs" / run.run_id
-    path = folder / NEXT_NAME
-    if not path.exists():
+    if not (folder / NEXT_NAME).exists():
         return
-    record = EvaluationRecord.load(path)
-    [file] = [file for file in record.tables if file.table == "slices"]
-    with suppress(CorruptArtefact):
-        file.check(file.folder(workspace, run.run_id))
+    record = _load_next(workspace, run)
+    if record:
         write_atomically(folder / EVALUATION_NAME, record.to_json())
-    remove_file(path)
+    remove_file(folder / NEXT_NAME)
+
+
+def _load_next(workspace: Place, run: RunRecord) -> EvaluationRecord | None:
+    """Load the next record; None if there is none, or its table `slices` is not in place."""
+    try:
+        record = EvaluationRecord.load(workspace / "runs" / run.run_id / NEXT_NAME)
+    except FileNotFoundError:
+        return None
+    [file] = [file for file in record.tables if file.table == "slices"]
+    try:
+        file.check(file.folder(workspace, run.run_id))
+    except CorruptArtefact:
+        return None
+    return record

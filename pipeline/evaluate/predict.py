@@ -1,4 +1,4 @@
-"""Classify the images of files, PNG, JPEG, IDX or NumPy, by a trained model."""
+"""Classify the images of files, PNG, JPEG, IDX, NumPy or CSV, by a trained model."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +19,7 @@ from pipeline.progress import warn
 from pipeline.sources.array_images import find_image_array
 from pipeline.sources.blocks import refuse_unreadable
 from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.csv_files import is_csv_file
 from pipeline.sources.idx_files import is_emnist
 from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
 from pipeline.sources.image_decoding import TRANSPOSED, Grey, describe_format, is_picture
@@ -43,7 +44,7 @@ class ImagePrediction:
     """The prediction for an image."""
 
     file: str
-    index: int | None  # in an IDX file; None if the file is a picture
+    index: int | None  # in an IDX or CSV file; None if the file is a picture
     class_name: str  # of the largest output
     confidence: float
     runner_up: str | None  # class of the second largest output; None if there is only one class
@@ -104,13 +105,16 @@ def read_items(file: str, model: ModelImages) -> Iterator[tuple[int | None, Prep
     start = read_range(place, 0, _SNIFFED_BYTES)
     if is_picture(start):
         yield None, _read_picture(place, model)
+    elif is_csv_file(place):  # first, because it may be gzipped, as an IDX file may be
+        yield from enumerate(_read_csv(place, model.height, model.width))
     elif may_be_idx(start):
         yield from enumerate(_read_idx(place, model))
     elif may_be_array(start):
         yield from enumerate(_read_array(place, model))
     else:
         raise BadInput(
-            f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file nor a .npy array"
+            f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file, a .npy array or "
+            "a CSV file"
         )
 
 
@@ -154,6 +158,13 @@ def _read_array(file: Place, model: ModelImages) -> Iterator[PreparedPicture]:
             raise BadInput(f"{file}: {header}, expected images of {model.height} x {model.width} as the run's data set")
         for item in read_array_items(stream, header, 1, array):
             yield PreparedPicture(images.decode(item)[0], ())
+
+
+def _read_csv(file: Place, height: int, width: int) -> Iterator[PreparedPicture]:
+    from pipeline.sources.csv_source import read_images  # which imports pyarrow
+
+    for image in read_images(file, height, width):
+        yield PreparedPicture(image, ())
 
 
 def _check_finite(outputs: Outputs) -> None:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.beam_runner import capture_engine_messages
-from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
+from pipeline.context import StageContext, StageLog, capture_engine_messages, quiet_imports, run_unless_complete
 from pipeline.evaluate.evaluation_record import (
     EVALUATION_NAME,
     EvaluationRecord,

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from model.errors import BadInput, BadUsage
-from pipeline.beam_runner import capture_engine_messages
-from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
+from pipeline.context import StageContext, StageLog, capture_engine_messages, quiet_imports, run_unless_complete
 from pipeline.preprocess.dataset import Dataset, check_dataset, check_parts, load_dataset
 from pipeline.preprocess.joined import JoinedPart, join_manifests, write_joint
 from pipeline.preprocess.manifest import MANIFEST_NAME, PreprocessConfig, dataset_id

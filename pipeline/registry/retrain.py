@@ -48,7 +48,7 @@ class RetrainConfig:
     slicings: "Slicings"
     checkpoints: CheckpointPolicy
     why: str
-    name: str | None = None  # for the challenger
+    name: str | None = None  # for the challenger; one that `check_name` allows
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -70,9 +70,10 @@ class RetrainResult:
 def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> RetrainResult:
     """Train a challenger on the current sources, compare it with the champion, and append the decision to the history.
 
-    The process must hold the lock of the workspace. Raises BadInput if a source is missing or damaged, or the data fail
-    a check (which is entered in the history, once), do not fit the champion, or are too large for the tables of an
-    evaluation; CorruptArtefact if a file does not match its record; and EngineFailed.
+    The process must hold the lock of the workspace. Raises BadUsage if another run has the name; BadInput if a
+    source is missing or damaged, or the data fail a check (which is entered in the history, once), do not fit the
+    champion, or are too large for the tables of an evaluation; CorruptArtefact if a file does not match its record; and
+    EngineFailed.
     """
     history = load_history_and_repair_pointer(context.workspace)
     data = preprocess_stage(context, _expand_patterns(config.dataset), log)

@@ -8,8 +8,7 @@ from typing import Literal
 import pyarrow as pa
 
 from model.errors import BadInput, CorruptArtefact
-from pipeline.beam_runner import capture_engine_messages
-from pipeline.context import StageContext, quiet_imports
+from pipeline.context import StageContext, capture_engine_messages, quiet_imports
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME
 from pipeline.evaluate.table_reader import ANSWER_COLUMNS, read_answers, sort_by_example
 from pipeline.preprocess.dataset import Dataset, load_dataset

@@ -5,6 +5,7 @@ It goes to where MLFLOW_TRACKING_URI says, into the experiment that MLFLOW_EXPER
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -72,7 +73,7 @@ def _mlflow_failures() -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as problem:  # failed requests are OSErrors
-        reason = [*str(problem).splitlines(), ""][0]
+        reason = re.sub(r"://[^/\s]*@", "://", [*str(problem).splitlines(), ""][0])  # the address may hold a password
         raise StorageFailed(
             f"MLflow: {reason}",
             hint="the runs are as they were, and the same command logs later what is not logged yet",

@@ -10,11 +10,11 @@ SPLITS = ("train", "test")
 MAX_CLASSES = 256
 MAX_INTEGER = 2**63 - 1  # of seeds and counts: what a file of TOML holds
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
+# Of files that --dataset may name, with commas between them, instead of a folder.
 FILE_ENDINGS = (
-    ".parquet",
-    ".npz",
-    ".npy",
-)  # of files that --dataset may name, with commas between them, instead of a folder
+    *(".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz"),
+    *(".tfrecord", ".tfrecords", ".tfrecord.gz", ".npz", ".npy"),
+)
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 
 # The four IDX files of the MNIST family. Every tuple of files or digests below has this order.

@@ -84,7 +84,7 @@ def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 
         if not files:
             raise BadInput(f"{source.folder / split}: the split is empty: expected images in {split}/CLASS/")
         image_size = finder.size(str(source.folder))  # the train split is the first, so its images decide
-        ranges = tuple(_cut_ranges(split, source.folder, files))
+        ranges = tuple(cut_ranges(split, source.folder, files))
         splits[split] = SplitScan(ranges, image_size, (_identify(split, files, finder.identity),))
     return SourceScan(
         splits, choose_class_names(class_names, set(), num_classes, source.name, first_label), finder.channel
@@ -132,10 +132,11 @@ def _scan_files(folder: Path, split: str, class_names: tuple[str, ...], finder: 
         if not paths and (split == "train" or class_folder.is_dir()):
             warn(f"warning: {class_folder} is empty: no {split} example is of the class {name}")
         for path in paths:
-            yield _scan_file(path, path.relative_to(folder).as_posix(), label, finder)
+            yield scan_file(path, path.relative_to(folder).as_posix(), label, finder)
 
 
-def _scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageFile:
+def scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageFile:
+    """Read an image file, called by its name; what cannot be read is an image with a problem."""
     problem = _find_problem(path)
     if not problem:
         try:
@@ -160,7 +161,7 @@ def _find_problem(path: Path) -> str:
     return "" if stat.S_ISREG(mode) else "no regular file, but a pipe, a socket or a device"
 
 
-def _cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterator[FilesRange]:
+def cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterator[FilesRange]:
     """Cut the files into ranges of about BLOCK_BYTES of encoded images and at most MAX_RANGE_FILES."""
     start = 0
     num_bytes = 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from model.errors import BadInput, BadUsage
 from model.recipes import nearest
 from pipeline.progress import warn
-from pipeline.sources import idx_source, image_folder, numpy_source, parquet_source
+from pipeline.sources import csv_source, idx_source, image_folder, numpy_source, parquet_source, tfrecord_source
 from pipeline.sources.blocks import SourceScan, refuse_unreadable
 from pipeline.sources.catalog import (
     EMBEDDED,
@@ -23,17 +23,24 @@ from pipeline.sources.download import download_file
 from pipeline.sources.found_layout import describe_found
 from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
 from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.split_files import is_pattern
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, place_of
 from pipeline.storage.workspace import default_cache
 
-# The first that holds a folder is taken.
-LAYOUTS = (idx_source.LAYOUT, parquet_source.LAYOUT, image_folder.LAYOUT, numpy_source.LAYOUT)
+LAYOUTS = (  # the first that holds a folder is taken
+    idx_source.LAYOUT,
+    tfrecord_source.LAYOUT,  # before Parquet, as a data set of the workspace has tables beside its shards
+    parquet_source.LAYOUT,
+    csv_source.LAYOUT,
+    image_folder.LAYOUT,
+    numpy_source.LAYOUT,
+)
 WHAT_IS_READ = "; ".join(layout.example for layout in LAYOUTS)
 MAX_NAME = 100  # characters: the data set's folder adds its digest, and file systems allow 255 bytes
 _USES = {
-    "image_column": "Parquet files",
-    "label_column": "Parquet files",
+    "image_column": "files of tables",
+    "label_column": "files of tables",
     "image_size": "pictures that do not state their size",
     "arrays": "a NumPy file",
     "transpose": "IDX files and NumPy files",
@@ -96,7 +103,7 @@ def _from_files(dataset: str, options: PictureOptions) -> AnySource:
     find = next(find for ending, find in finders if dataset.lower().endswith(ending))
     name = places[0].stem if len(places) == 1 else str(places[0].parent)
     source = find(_dataset_name(name), places, options)
-    missing = [place for place in places if not place.is_file()]
+    missing = [place for place in places if not place.is_file() and not is_pattern(place)]
     if missing:
         raise BadInput(f"no file {missing[0]}")
     return source

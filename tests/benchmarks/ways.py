@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from model.recipes import find_recipe, fit_to_data, override
-from pipeline.beam_runner import capture_engine_messages
+from pipeline.context import capture_engine_messages
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
 from pipeline.preprocess.shards import default_num_shards

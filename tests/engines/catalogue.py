@@ -37,6 +37,7 @@ CHILD = (
 )
 PROGRAMS = {  # that stand in an engine's arguments, and how they are come by
     "prism": "Prism, which `make test-engines` builds where there is Go",
+    "flink_master": "a running Flink cluster, whose only task manager is on this machine, as HOST:PORT",
     "flink_jar": "Beam's job server for Flink (Java), which could not be had",
     "spark_jar": "Beam's job server for Spark (Java), which could not be had",
 }
@@ -78,6 +79,7 @@ class Engine:
     quick: bool = False  # whether `make test-thorough` runs it; `make test-engines` runs the others
     environment: dict[str, str] = field(default_factory=dict)  # variables for backbeam and the servers
     needs: str = "apache_beam"  # a module that the engine cannot do without
+    own_network: bool = True  # whether it runs in a network of its own
 
     @property
     def server_commands(self) -> dict[str, list[str]]:
@@ -124,7 +126,18 @@ EMBEDDED = (
     ),
     Engine("Spark, embedded cluster", ("--", "--runner=SparkRunner", "--spark_job_server_jar={spark_jar}")),
 )
-KILLABLE = tuple(engine for engine in ENGINES if engine.killed)
+# One that runs already, which only who tests has: not in the table either.
+FLINK_CLUSTER = Engine(
+    "Flink, running cluster",
+    (
+        *("--", "--runner=FlinkRunner", "--flink_master={flink_master}", "--flink_submit_uber_jar"),
+        *("--flink_job_server_jar={flink_jar}", *EXTERNAL),
+    ),
+    ("pool",),
+    killed=FAILS,
+    own_network=False,
+)
+KILLABLE = tuple(engine for engine in (*ENGINES, FLINK_CLUSTER) if engine.killed)
 
 
 def table() -> str:

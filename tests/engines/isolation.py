@@ -41,8 +41,11 @@ def isolated(
     folder: Path,
     environment: dict[str, str] | None = None,
     timeout: float = 300,
+    own_network: bool = True,
 ) -> list[Finished]:
     """Run commands beside servers, without any network but loopback; return what became of each command.
+
+    Without own_network they have this machine's network, to which the servers are open meanwhile.
 
     Commands and the environment have {name} in place of a server's port, and {folder}, as the servers' commands have,
     which have {port} of their own too. The folder is for the servers' messages and files.
@@ -50,9 +53,15 @@ def isolated(
     if problem := _namespaces_fail():
         pytest.skip(f"needs a network namespace of its own: {problem}")
     told = [[str(part) for part in command] for command in commands]
-    request = {"commands": told, "servers": servers, "environment": environment or {}}
+    request = {"commands": told, "servers": servers, "environment": environment or {}, "own_network": own_network}
     done = subprocess.run(
-        [*NAMESPACES, sys.executable, "-m", "tests.engines.isolation", str(folder)],
+        [
+            *(part for part in NAMESPACES if own_network or part != "--net"),
+            sys.executable,
+            "-m",
+            "tests.engines.isolation",
+            str(folder),
+        ],
         input=json.dumps(request),
         capture_output=True,
         text=True,
@@ -75,8 +84,9 @@ def _run(command: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    _bring_up_loopback()
     request, folder = json.load(sys.stdin), Path(sys.argv[1])
+    if request["own_network"]:
+        _bring_up_loopback()
     names = list(request["servers"])
     ports = {name: address.split(":")[1] for name, address in zip(names, free_addresses(len(names)), strict=True)}
     # a worker pool starts the first `python` in PATH

@@ -32,7 +32,8 @@ def _words(engine, folder, command):
 
 def _isolated(engine, folder, commands, probe):
     told = {f"BACKBEAM_PROBE_{name.upper()}": str(value) for name, value in probe.items()}
-    return isolated(commands, engine.server_commands, folder, {"PYTHONPATH": PROBE} | engine.environment | told)
+    environment = {"PYTHONPATH": PROBE} | engine.environment | told
+    return isolated(commands, engine.server_commands, folder, environment, own_network=engine.own_network)
 
 
 def preprocess_isolated(folder, *told, servers=None, environment=None):

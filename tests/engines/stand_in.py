@@ -91,19 +91,24 @@ class StandIn(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.answer(*self.get(path))
         elif self.command == "POST":
-            self.answer(self.post(path, body))
+            self.answer(*self.post(path, body))
+        elif self.command == "PATCH":
+            self.answer(*self.patch(path))
         else:  # what is put is answered
             self.answer(json.loads(body or b"{}"))
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_request  # noqa: N815
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_request  # noqa: N815
 
-    def get(self, path: str) -> tuple[dict[str, Any], int]:
+    def get(self, path: str) -> tuple[Any, int]:
         raise AssertionError(path)
 
-    def post(self, path: str, body: bytes) -> dict[str, Any]:
+    def post(self, path: str, body: bytes) -> tuple[dict[str, Any], int]:
         raise AssertionError(path)
 
-    def answer(self, what: dict[str, Any], status: int = 200) -> None:
+    def patch(self, path: str) -> tuple[dict[str, Any], int]:
+        raise AssertionError(path)
+
+    def answer(self, what: Any, status: int = 200) -> None:
         data = json.dumps(what).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -120,8 +125,18 @@ class Flink(StandIn):
 
     STATES: ClassVar[dict[str, str]] = {"DONE": "FINISHED", "CANCELLED": "CANCELED"}
 
-    def get(self, path: str) -> tuple[dict[str, Any], int]:
+    CLUSTER: ClassVar[dict[str, Any]] = {  # of one task manager
+        "/v1/jobmanager/config": [{"key": "parallelism.default", "value": "1"}],
+        "/v1/overview": {"slots-total": 2},
+        "/v1/taskmanagers": {"taskmanagers": [{"path": "pekko.tcp://flink@localhost:6122/user/rpc/taskmanager_0"}]},
+    }
+
+    def get(self, path: str) -> tuple[Any, int]:
         state = self.cluster.state()
+        if path in self.CLUSTER:
+            return self.CLUSTER[path], 200
+        if path == "/v1/jobs/overview":
+            return {"jobs": [self.describe(state)] if (self.cluster.folder / "job.jar").exists() else []}, 200
         if path.endswith("/execution-result"):
             return {"status": {"id": "IN_PROGRESS" if state == "RUNNING" else "COMPLETED"}}, 200
         if path.endswith("/exceptions"):
@@ -129,13 +144,25 @@ class Flink(StandIn):
             return {"all-exceptions": failed}, 200
         return {"state": self.STATES.get(state, state)}, 200
 
-    def post(self, path: str, body: bytes) -> dict[str, Any]:
+    def describe(self, state: str) -> dict[str, Any]:
+        with zipfile.ZipFile(self.cluster.folder / "job.jar") as jar:
+            options = json.loads(jar.read("BEAM-PIPELINE/pipeline/pipeline-options.json"))
+        name = options["beam:option:job_name:v1"]  # as Beam's runner gives it to Flink
+        return {"jid": "1234", "name": name, "state": self.STATES.get(state, state)}
+
+    def post(self, path: str, body: bytes) -> tuple[dict[str, Any], int]:
         uploaded = self.cluster.folder / "upload.jar"
         if path == "/v1/jars/upload":  # a form with one file
             uploaded.write_bytes(body[body.index(b"PK\x03\x04") : body.rindex(b"\r\n--")])
-            return {"filename": "/somewhere/beam.jar", "status": "success"}
+            return {"filename": "/somewhere/beam.jar", "status": "success"}, 200
+        if path != "/v1/jars/beam.jar/run":
+            return {"errors": [f"Not found: {path}"]}, 404
         self.cluster.start_jar(uploaded.read_bytes())
-        return {"jobid": "1234"}
+        return {"jobid": "1234"}, 200
+
+    def patch(self, path: str) -> tuple[dict[str, Any], int]:
+        self.cluster.ends = "CANCELLED"
+        return ({}, 202) if path == "/v1/jobs/1234" else ({"errors": [f"Job could not be found: {path}"]}, 404)
 
 
 class Spark(StandIn):
@@ -150,11 +177,11 @@ class Spark(StandIn):
         about = {"message": self.cluster.message()} if state == "FAILED" else {}
         return {"driverState": self.STATES.get(state, state), "success": True} | about, 200
 
-    def post(self, path: str, body: bytes) -> dict[str, Any]:
+    def post(self, path: str, body: bytes) -> tuple[dict[str, Any], int]:
         submission = json.loads(body)
         (self.cluster.folder / "job.json").write_bytes(body)
         self.cluster.start_jar(Path(submission["appResource"].removeprefix("file:")).read_bytes())
-        return {"submissionId": "driver-1234", "success": True}
+        return {"submissionId": "driver-1234", "success": True}, 200
 
 
 class Dataflow(StandIn):
@@ -166,13 +193,13 @@ class Dataflow(StandIn):
             return {"jobMessages": [self._message()] if state == "FAILED" else []}, 200
         return self._job(state), 200
 
-    def post(self, path: str, body: bytes) -> dict[str, Any]:
+    def post(self, path: str, body: bytes) -> tuple[dict[str, Any], int]:
         if path == "/token":
-            return {"access_token": "nobody-asks", "expires_in": 3600, "token_type": "Bearer"}
+            return {"access_token": "nobody-asks", "expires_in": 3600, "token_type": "Bearer"}, 200
         (self.cluster.folder / "job.json").write_bytes(body)
         options = json.loads(body)["environment"]["sdkPipelineOptions"]["options"]
         self.cluster.start(read_object(options["pipelineUrl"]))
-        return self._job("RUNNING")
+        return self._job("RUNNING"), 200
 
     def _message(self) -> dict[str, Any]:
         about = {"id": "1", "time": "2026-01-01T00:00:00Z", "messageImportance": "JOB_MESSAGE_ERROR"}

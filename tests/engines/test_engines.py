@@ -1,10 +1,14 @@
 """The same bytes from every engine, and a clear failure when a worker is killed, by the real command."""
 
-import pytest
+import re
 
-from tests.engines.catalogue import EMBEDDED, ENGINES, KILLABLE, NOTES, with_table
+import pytest
+import requests
+
+from tests.engines.catalogue import EMBEDDED, ENGINES, FLINK_CLUSTER, KILLABLE, NOTES, with_table
+from tests.engines.isolation import isolated
 from tests.engines.stages import STEPS, WRITTEN, command_of, run_on, run_twice_on, workspace_without
-from tests.helpers import artefacts, contents, run_in_process
+from tests.helpers import BACKBEAM, Digits, artefacts, contents, run_in_process
 
 
 def parametrized(engines):
@@ -12,7 +16,7 @@ def parametrized(engines):
     return pytest.mark.parametrize("engine", marked)
 
 
-@parametrized((*ENGINES, *EMBEDDED))
+@parametrized((*ENGINES, *EMBEDDED, FLINK_CLUSTER))
 @pytest.mark.thorough
 def test_the_same_bytes(engine, digits, expected, tmp_path):
     done = run_on(engine, tmp_path, ["run", "--dataset", digits, *STEPS], writes=tmp_path / "writes")
@@ -60,6 +64,20 @@ def test_a_killed_worker_or_a_disk_that_fails(stage, engine, digits, expected, t
     assert artefacts(workspace) == artefacts(expected)
 
 
+@pytest.mark.engines
+def test_a_command_that_is_terminated_leaves_no_job_on_a_flink_cluster(tmp_path):
+    told = FLINK_CLUSTER.told()
+    digits = Digits(num_train=200_000, num_test=10, height=28, width=28).write(tmp_path / "digits")
+    command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", *told]
+    running = f"until ls {tmp_path}/ws/datasets/.scratch-*/* >/dev/null 2>&1; do sleep 0.1; done"
+    script = ["sh", "-c", f'"$@" & {running}; kill -TERM $!; wait $!', "sh", *command]
+    [done] = isolated([script], FLINK_CLUSTER.server_commands, tmp_path, own_network=False)
+    assert done.code == 143, done.err
+    [job] = re.findall(r"cancelled job (\w+) on (\S+)", done.err)
+    overview = requests.get(f"{job[1]}/v1/jobs/overview", timeout=10).json()
+    assert [each["state"] for each in overview["jobs"] if each["jid"] == job[0]] == ["CANCELED"]
+
+
 @pytest.mark.parametrize("option", ["--runner=FnApiRunner", "--direct_num_workers=3"])
 def test_workers_are_chosen_once(option, digits, tmp_path):
     done = run_in_process(
@@ -75,7 +93,7 @@ def test_an_engine_that_would_run_the_job_is_not_asked_to_build_it_only(option, 
     done = run_in_process("preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", "--", option)
     assert done.code == 2
     assert f"{option} goes with --runner=DataflowRunner" in done.err
-    assert list((tmp_path / "ws" / "datasets").iterdir()) == []
+    assert not list(tmp_path.glob("ws/datasets/*"))
 
 
 def test_the_table_of_the_notes_is_what_is_tested():

@@ -84,4 +84,4 @@ def test_nothing_staged_is_an_error_that_names_what_is_missing(bare, tmp_path):
     done = preprocess(tmp_path, bare)
     assert done.code == 7
     assert "No module named 'pipeline'" in done.err
-    assert list((tmp_path / "ws" / "datasets").iterdir()) == []
+    assert not list(tmp_path.glob("ws/datasets/*"))

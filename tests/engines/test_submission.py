@@ -16,7 +16,7 @@ from tests.engines.stand_in import MESSAGE
 from tests.helpers import BACKBEAM, Digits
 
 pytestmark = pytest.mark.engines
-_, SPARK, DATAFLOW = STAND_INS
+FLINK, SPARK, DATAFLOW = STAND_INS
 ON_EACH = pytest.mark.parametrize("engine", [pytest.param(engine, id=engine.name) for engine in STAND_INS])
 JOBS = "/v1b3/projects/backbeam-test/locations/europe-west1/jobs"
 
@@ -42,7 +42,7 @@ def test_a_job_that_fails_is_cancelled_or_has_no_result_is_an_error(ends, messag
     assert done.code == 7, done.err
     assert len(done.err.splitlines()) == 2, done.err  # what it is at, and how that ended
     assert message in done.err
-    assert list((tmp_path / "ws" / "datasets").iterdir()) == []
+    assert not list(tmp_path.glob("ws/datasets/*"))
 
 
 def test_spark_is_told_where_the_jar_is(tmp_path):
@@ -74,15 +74,25 @@ def test_dataflow_is_sent_a_job_whose_pipeline_and_wheel_lie_in_the_bucket(tmp_p
     assert not [name for name in packages if "session" in name]
 
 
-def test_a_job_is_cancelled_when_the_command_is_told_to_end(tmp_path):
+@pytest.mark.parametrize(
+    ("engine", "received", "asked"),
+    [
+        (FLINK, "job.jar", ["PATCH /v1/jobs/1234", "DELETE /v1/jars/beam.jar"]),
+        (DATAFLOW, "pipeline.pb", [f"PUT {JOBS}/2026-1234"]),
+    ],
+    ids=["Flink", "Dataflow"],
+)
+def test_a_job_is_cancelled_when_the_command_is_told_to_end(engine, received, asked, tmp_path):
     """Else the cluster would go on, and write to a workspace that was cleared."""
-    digits, servers = Digits().write(tmp_path / "digits"), DATAFLOW.server_commands
-    servers["dataflow"] = [*servers["dataflow"], "--ends=NEVER"]
-    command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", *DATAFLOW.told()]
-    received = shlex.quote(str(tmp_path / "received" / "pipeline.pb"))
+    digits, servers = Digits().write(tmp_path / "digits"), engine.server_commands
+    last = engine.servers[-1]
+    servers[last] = [*servers[last], "--ends=NEVER"]
+    command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", *engine.told()]
+    received = shlex.quote(str(tmp_path / "received" / received))
     script = f'"$@" & until test -e {received}; do sleep 0.1; done; sleep 2; kill -TERM $!; wait $!'
-    [done] = isolated([["sh", "-c", script, "sh", *command]], servers, tmp_path, DATAFLOW.environment)
+    [done] = isolated([["sh", "-c", script, "sh", *command]], servers, tmp_path, engine.environment)
     assert done.code == 143, done.err
-    assert list((tmp_path / "ws" / "datasets").iterdir()) == []
-    asked = requests(tmp_path)
-    assert [line for line in asked if line.startswith("PUT")] == [f"PUT {JOBS}/2026-1234"]
+    assert not list(tmp_path.glob("ws/datasets/*"))
+    assert [line for line in requests(tmp_path) if line.startswith(("PUT", "PATCH", "DELETE"))] == asked
+    assert engine is not FLINK or "cancelled job 1234 on http://localhost:" in done.err
+    assert "warning" not in done.err

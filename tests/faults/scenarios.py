@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
+from backbeam.slices import PredictedExamples
 from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault
 from pipeline.maintenance.inventory import VerifyScope, take_inventory
 from pipeline.maintenance.verify import verify
@@ -42,11 +43,19 @@ _TRAINING = ("--num-steps", "2000", "--checkpoint-every", "1000")
 
 _RETRAINING = ("--shuffle-seed", "2", "--num-steps", "20", "--warm-start", "--config", "promotion.toml")
 
+_REPLACED = ("slices.parquet", "evaluation.json")  # by an evaluation to which slices are added
+
+
+def is_odd(examples: PredictedExamples) -> Any:
+    return examples.indices % 2 == 1
+
+
 # Each command starts from the workspace of an earlier one.
 COMMANDS = {
     "preprocess": Command(("preprocess", *_SOURCE), None, sample=54),
     "train": Command(("train", *_TRAINING), "preprocess", sample=120),
     "evaluate": Command(("evaluate",), "train", sample=200),
+    "slices": Command(("evaluate", "--slice", "odd=tests.faults.scenarios:is_odd"), "evaluate", _REPLACED, every=3),
     "report": Command(("report",), "evaluate", sample=3),
     "validate": Command(("validate", "--config", "checks.toml"), "evaluate", ("validation.*",)),
     "seeds": Command(("run", *_SOURCE, "--num-steps", "20", "--seeds", "1-2"), "preprocess", every=11),

@@ -1,9 +1,20 @@
+import sys
+from types import SimpleNamespace
+
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from model.errors import EngineFailed
-from pipeline.beam_runner import _translate_error, run_pipeline
+from model.errors import BadUsage, EngineFailed
+from pipeline.beam_runner import (
+    FlinkCluster,
+    _check_options_known,
+    _find_flink_cluster,
+    _run_to_end,
+    _translate_error,
+    beam_arguments,
+    run_pipeline,
+)
 from pipeline.processes import code_identity
 
 
@@ -32,3 +43,95 @@ def test_a_worker_without_the_driver_s_code_is_reported_with_its_version(message
 def test_other_errors_of_an_engine_keep_their_message():
     problem = _translate_error(RuntimeError("Traceback\nModuleNotFoundError: No module named 'my_slices'\n"))
     assert str(problem) == "the engine failed: RuntimeError: ModuleNotFoundError: No module named 'my_slices'"
+
+
+def test_options_that_only_a_job_server_knows_are_passed_on_with_a_warning(capsys):
+    options = PipelineOptions(beam_arguments(["--runner=FlinkRunner", "--object_reuse", "--fasterCopy=true"]))
+    _check_options_known(options)
+    assert "Beam does not know, and the job server may: --fasterCopy, --object_reuse" in capsys.readouterr().err
+    with pytest.raises(BadUsage, match="does not know: --object_reuse"):
+        _check_options_known(PipelineOptions(beam_arguments(["--object_reuse"])))
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A Flink cluster of two task managers with a slot each, whose answers and requests are in attributes of this."""
+    flink = SimpleNamespace(requests=[], jobs=[{"jid": "1", "name": "job", "state": "RUNNING"}], answers={})
+    flink.answers = {
+        "GET jobmanager/config": [{"key": "parallelism.default", "value": "2"}],
+        "GET overview": {"slots-total": 2},
+        "GET taskmanagers": {"taskmanagers": [{"path": f"pekko.tcp://flink@10.0.0.{n}:6122/user/x"} for n in (1, 2)]},
+        "GET jobs/overview": {"jobs": flink.jobs},
+    }
+
+    def answer(self, method, path):
+        flink.requests.append(f"{method} {path}")
+        if method == "PATCH":
+            flink.jobs[0]["state"] = "CANCELED"
+        return flink.answers.get(f"{method} {path}", {})
+
+    monkeypatch.setattr(FlinkCluster, "request", answer)
+    flink.check = lambda **options: FlinkCluster("http://flink:8081", "job").check(
+        {"parallelism": -1, "environment_type": "EXTERNAL", "environment_config": "localhost:50000"} | options
+    )
+    return flink
+
+
+def test_a_job_that_fits_its_flink_cluster_is_not_refused(cluster):
+    cluster.check()
+    cluster.check(parallelism=1, environment_config="pool:50000")
+    cluster.check(environment_type="LOOPBACK", environment_config=None)
+    cluster.answers["GET jobmanager/config"].append({"key": "kubernetes.cluster-id", "value": "x"})
+    cluster.answers["GET overview"] = {"slots-total": 0}  # task managers are started as jobs need them
+    cluster.check(parallelism=8)
+
+
+@pytest.mark.parametrize(
+    ("changed", "options", "error", "message"),
+    [
+        ({}, {"parallelism": 3}, BadUsage, "--parallelism=3 needs as many task slots, and Flink .* has 2"),
+        ({"GET overview": {"slots-total": 0}}, {}, EngineFailed, "has no task manager yet"),
+        ({}, {"environment_config": "pool:50000"}, BadUsage, r"gives 2 task managers .* 1 worker pool"),
+        (
+            {"GET taskmanagers": {"taskmanagers": [{"path": f"pekko.tcp://flink@host:{n}/user/x"} for n in (1, 2)]}},
+            {"environment_config": '{"url": "localhost:50000"}'},
+            BadUsage,
+            r"2 task managers \(host, host\) 1 worker pool",
+        ),
+    ],
+    ids=["slots", "no task manager", "one pool", "one network"],
+)
+def test_a_job_that_would_wait_in_vain_or_hang_is_refused(changed, options, error, message, cluster):
+    cluster.answers |= changed
+    with pytest.raises(error, match=message):
+        cluster.check(**options)
+
+
+def test_a_flink_master_is_a_cluster_and_a_job_gets_a_name_of_its_own():
+    options = PipelineOptions(["--runner=FlinkRunner", "--flink_master=flink:8081"]).get_all_options()
+    cluster = _find_flink_cluster(options)
+    assert cluster.address == "http://flink:8081"
+    assert cluster.job_name.startswith("backbeam-")
+    assert cluster.job_name != _find_flink_cluster(options).job_name
+    assert _find_flink_cluster(options | {"job_name": "nightly"}).job_name.startswith("nightly-")
+    assert _find_flink_cluster(options | {"flink_master": "[local]"}) is None
+    assert _find_flink_cluster(options | {"runner": "FnApiRunner"}) is None
+
+
+INTERRUPTED = SimpleNamespace(run=lambda: SimpleNamespace(wait_until_finish=lambda: sys.exit(143), _job_id="7"))
+
+
+def test_an_interrupted_job_is_cancelled_on_its_cluster_and_others_are_not(cluster, capsys):
+    cluster.jobs.append({"jid": "2", "name": "another", "state": "RUNNING"})
+    with pytest.raises(SystemExit):
+        _run_to_end(beam, INTERRUPTED, FlinkCluster("http://flink:8081", "job"))
+    assert [each for each in cluster.requests if "PATCH" in each] == ["PATCH jobs/1?mode=cancel"]
+    assert "cancelled job 1 on http://flink:8081" in capsys.readouterr().err
+
+
+def test_a_job_that_cannot_be_cancelled_is_named_with_the_command_that_does(capsys):
+    with pytest.raises(SystemExit):
+        _run_to_end(beam, INTERRUPTED, FlinkCluster("http://localhost:1", "job"))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "may go on with job 7, which could not be cancelled: Flink at http://localhost:1" in said
+    assert "curl -X PATCH 'http://localhost:1/v1/jobs/ID?mode=cancel'" in said

@@ -14,7 +14,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
 from pipeline import beam_workers
-from pipeline.beam_runner import add_workers, capture_engine_messages, run_pipeline
+from pipeline.beam_runner import add_workers, run_pipeline
+from pipeline.context import capture_engine_messages
 from pipeline.processes import SameCode, code_digest
 from pipeline.storage.workspace import temporary_files_in
 

@@ -8,9 +8,9 @@ import threading
 import pytest
 
 from model.errors import EngineFailed, StorageFailed
-from pipeline.beam_runner import capture_engine_messages
 from pipeline.cli.main import main
 from pipeline.cli.standard_streams import READER_GONE, protect_standard_streams
+from pipeline.context import capture_engine_messages
 from pipeline.progress import open_messages
 from tests.helpers import BACKBEAM
 

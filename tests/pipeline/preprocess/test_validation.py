@@ -103,9 +103,8 @@ def test_failure_is_kept_until_the_threshold_changes(leaking, tmp_path):
 def test_disabled_check_is_left_out(leaking, tmp_path):
     off = configuration(tmp_path / "off.toml", '[validation.test_in_train]\nseverity = "off"\n')
     assert run_in_process("preprocess", "--workspace", tmp_path / "ws", "--dataset", leaking, "--config", off).code == 0
-    assert {row[0] for row in table(tmp_path / "ws")} == {*FAILING, "schema", "missing_classes", "class_balance"} - {
-        "test_in_train"
-    }
+    names = {"schema", "missing_classes", "class_balance", "rejected", "rejected_of_class", "pixel_range", *FAILING}
+    assert {row[0] for row in table(tmp_path / "ws")} == names - {"test_in_train"}
 
 
 def test_drift_from_a_baseline_fails(tmp_path):

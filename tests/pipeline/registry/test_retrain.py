@@ -112,8 +112,9 @@ def _policy(folder: Path, text: str) -> Path:
 def test_pattern_is_expanded_to_the_current_folders(folder):
     shutil.move(folder / "digits", folder / "incoming" / "day-1")
     (folder / "incoming" / ".hidden").mkdir()  # as a shell does, the pattern skips it
-    promoted(retrain(folder, "--num-steps", 299, "--config", _policy(folder, "significance = 1"),
-                     source=folder / "incoming/*"))  # fmt: skip
+    options = ("--num-steps", 299, "--config", _policy(folder, "significance = 1"), "--tensorboard")
+    champion = promoted(retrain(folder, *options, source=folder / "incoming/*"))["run_id"]
+    assert list((folder / "ws" / "runs" / champion / "tensorboard").iterdir())
     digits(seed=0, num_train=90, num_test=60).write(folder / "incoming" / "day-2")
     done = retrain(folder, *STRONG, source=folder / "incoming/*")
     assert done.code == 0, done.err
@@ -287,3 +288,9 @@ def test_corrupt_history_is_an_error_of_every_command(folder):
     path.write_bytes(path.read_bytes().replace(b"retrain", b"promote", 1))
     for done in (retrain(folder, *STRONG), command("rollback", folder), command("history", folder)):
         assert (done.code, str(path) in done.err) == (4, True)
+
+
+def test_run_that_was_decided_about_is_named(folder):
+    done = retrain(folder, *STRONG, "--name", "nightly")
+    assert (done.code, done.json["outcome"]) == (0, "unchanged")
+    assert load_run(folder / "ws" / "runs" / done.json["run_id"]).name == "nightly"

@@ -53,10 +53,12 @@ def test_run_is_logged_once_with_its_parameters_metrics_and_artifacts(client, se
 @pytest.mark.filterwarnings("ignore")
 def test_failed_logging_leaves_no_run_and_is_storage_failure(client, seeds_run, monkeypatch):
     def fail(*arguments):
-        raise OSError("the server is gone")
+        raise OSError("the server http://user:secret@host/api is gone")
 
     monkeypatch.setattr(type(client), "log_artifacts", fail)
-    with pytest.raises(StorageFailed, match=r"MLflow: the server is gone; .* the same command logs later"):
+    with pytest.raises(
+        StorageFailed, match=r"MLflow: the server http://host/api is gone; .* the same command logs later"
+    ):
         log_runs(seeds_run, ["article-manual-seed1"])
     [experiment] = client.search_experiments(filter_string="name = 'backbeam'")
     assert list(client.search_runs([experiment.experiment_id])) == []

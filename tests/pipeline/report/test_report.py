@@ -9,6 +9,9 @@ import pytest
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME
 from pipeline.evaluate.significance import compare_paired
 from pipeline.evaluate.table_reader import read_paired_outcomes
+from pipeline.report.report import write_report
+from pipeline.train.run_lookup import find_model
+from pipeline.train.run_names import rename_run
 from tests.damage import damage
 from tests.helpers import Digits, contents, run_in_process
 from tests.pages import read_page
@@ -137,3 +140,14 @@ def test_a_page_does_not_replace_a_pipe(two, tmp_path):
     done = report(two[0], two[1][0], "--to", pipe)
     assert (done.code, "is not a regular file" in done.err) == (2, True)
     assert pipe.is_fifo()
+
+
+def test_pages_show_names_and_settings_that_differ(seeds_run, tmp_path):
+    workspace = shutil.copytree(seeds_run, tmp_path / "ws")
+    run = rename_run(workspace, find_model(workspace, "article-manual-seed2").run, "wide")
+    page = write_report(workspace, ["wide"], tmp_path / "one.html").path.read_text()
+    assert "<h1>wide</h1>" in page
+    assert all(text in page for text in (run.run_id, "Differs from the recipe: <code>num_steps=20</code>"))
+    several = write_report(workspace, ["article-manual-seed1", "wide"], tmp_path / "two.html").path.read_text()
+    assert several.count("wide</th>") == 4
+    assert f"<h3>wide, {run.run_id}</h3>" in several

@@ -1,0 +1,53 @@
+"""The labels of Beam's transforms, which engines show and name their operators by."""
+
+from functools import partial
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from model.errors import CorruptArtefact, EngineFailed
+from pipeline.evaluate import beam_job as evaluation
+from pipeline.evaluate.shard_predictions import EvaluationJob
+from pipeline.evaluate.slices import SLICINGS
+from pipeline.preprocess import beam_job as preprocessing
+from pipeline.preprocess.manifest import PreprocessConfig
+from pipeline.sources.source_lookup import find_source, scan_source
+from pipeline.train.run_lookup import find_run
+
+MOST_CHARACTERS = 150
+
+
+def build_labels(labels, _, options_class, arguments, build):
+    pipeline = beam.Pipeline(options=options_class(["--runner=FnApiRunner", *arguments]))
+    build(pipeline)
+    labels.extend(each.unique_name for each in pipeline.to_runner_api().components.transforms.values())
+
+
+def preprocess_job(workspace, folder):
+    scans = scan_source(find_source("mnist-5k", None, folder))
+    preprocessing.preprocess(scans, "mnist-5k", PreprocessConfig(seed=1, num_shards=1), folder / "data", 0, [])
+
+
+def evaluate_job(workspace, folder):
+    run, data = find_run(workspace, None)
+    job = EvaluationJob(workspace, data.folder, data.manifest, run, SLICINGS)
+    evaluation.run_pipeline(beam, PipelineOptions, [], partial(evaluation.build_pipeline, job=job))
+    evaluation.answer_test_split(job, data.digest, folder, [])
+
+
+@pytest.mark.parametrize(
+    ("module", "job"), [(preprocessing, preprocess_job), (evaluation, evaluate_job)], ids=["preprocess", "evaluate"]
+)
+def test_labels_are_short_and_name_no_path_or_address(module, job, digits_run, tmp_path, monkeypatch):
+    labels = []
+    monkeypatch.setattr(module, "run_pipeline", partial(build_labels, labels))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises((EngineFailed, CorruptArtefact)):  # a job that is built and not run writes nothing
+        job(digits_run, tmp_path)
+    assert labels
+    strange = [
+        label for label in labels if "0x" in label or str(tmp_path.parent) in label or len(label) > MOST_CHARACTERS
+    ]
+    assert strange == []
+    assert not [label for label in labels if str(digits_run) in label]
