@@ -91,6 +91,10 @@ class ImageOptions:
             help="NumPy: the arrays of images and labels of train, then of test; by default found out.",
         ),
     ] = None
+    test_share: Annotated[
+        float | None,
+        typer.Option(help="Images of one split: the share held out as the test split, such as 0.2, by their content."),
+    ] = None
     transpose: Annotated[
         bool | None,
         typer.Option(
@@ -102,7 +106,8 @@ class ImageOptions:
     def to_pictures(self) -> PictureOptions:
         """Return the options for the sources; raises BadUsage if the image size or the arrays are malformed."""
         size = parse_size(self.image_size)
-        return PictureOptions(self.image_column, self.label_column, size, parse_arrays(self.arrays), self.transpose)
+        arrays = parse_arrays(self.arrays)
+        return PictureOptions(self.image_column, self.label_column, size, arrays, self.test_share, self.transpose)
 
 
 @dataclass(frozen=True)
