@@ -28,6 +28,7 @@ class EncodedImage:
     data: bytes | None
     label: int | None
     problem: str = ""  # why there are no bytes
+    label_fault: str = ""  # why there is no label
 
 
 class EncodedRange(BlockRange):
@@ -109,7 +110,7 @@ def _decode_block(split: str, images: Sequence[EncodedImage], target: ExampleFor
 
 def _decode_example(image: EncodedImage, target: ExampleFormat) -> DecodedImage:
     if image.label is None:
-        raise BadInput(f"{image.name}: there is no label")
+        raise BadInput(f"{image.name}: {image.label_fault or 'there is no label'}")
     label = image.label - target.first_label
     if not 0 <= label < target.num_classes:
         raise BadInput(f"{image.name}: {target.describe_label_fault(label)}")
