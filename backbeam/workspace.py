@@ -208,4 +208,6 @@ class RunTables(Mapping[str, Any]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Read and verify a table; return the default if the run has none of that name. Raises CorruptArtefact."""
-        return self[name] if name in self else default
+        if name not in self:
+            return default
+        return self[name]

@@ -55,7 +55,6 @@ class ModelImages:
     style: PictureStyle = MNIST_STYLE
 
 
-@refuse_unreadable()
 class ClassifiedImages(NamedTuple):
     """The predictions for an array of n images."""
 
@@ -63,6 +62,7 @@ class ClassifiedImages(NamedTuple):
     probabilities: Outputs  # float32[n, classes], the outputs; those of a softmax have the sum 1
 
 
+@refuse_unreadable()
 def predict_images(
     files: Iterable[str], model: ModelImages, classify: Callable[[Grey], Outputs]
 ) -> list[ImagePrediction]:
