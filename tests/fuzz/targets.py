@@ -20,7 +20,7 @@ from pipeline.preprocess.shards import decode_shard
 from pipeline.preprocess.validation_config import ValidationRecord
 from pipeline.sources.blocks import ExampleFormat
 from pipeline.sources.catalog import FILE_NAMES, AnySource, IdxSource, ParquetSource, PictureOptions
-from pipeline.sources.image_decoding import decode_grey, decode_picture
+from pipeline.sources.image_decoding import decode_image, decode_picture
 from pipeline.sources.picture_conversion import prepare_picture
 from pipeline.sources.source_lookup import scan_source
 from pipeline.storage.records import Record
@@ -94,7 +94,7 @@ def picture(data: bytes) -> None:
     with suppress(BadInput):
         prepare_picture(decode_picture(data, "input"), HEIGHT, WIDTH, "input")
     with suppress(BadInput):
-        decode_grey(data, "input")
+        decode_image(data, "input", "grey")
 
 
 def tfrecord(data: bytes) -> None:
