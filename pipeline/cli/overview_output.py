@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from pipeline.cli.output import CommandOutput, OutputPart, Sheet
+from pipeline.cli.output import EDGES, GAP, CommandOutput, OutputPart, Sheet
 from pipeline.cli.run_output import describe_run, format_accuracies, format_accuracy, format_agreement
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, RunComparison, RunList, RunSummary
 from pipeline.evaluate.evaluation_record import EvaluationRecord
@@ -25,8 +25,6 @@ _HEADINGS = {
     "changed": "differs from the recipe",
 }
 _UNEVALUATED = "not evaluated"
-_GAP = 3  # columns of a terminal between two cells of a table
-_EDGES = 2  # columns outside of its cells
 _LEAST_SETTINGS = 20  # characters: of fewer, hardly a setting is left
 
 RunRow: TypeAlias = dict[str, str]  # cells by the names in _HEADINGS
@@ -60,7 +58,7 @@ def fit_run_sheet(rows: Sequence[RunRow], title: str, num_columns: int | None) -
     widths = {key: max(len(heading.lstrip("#")), *(len(row[key]) for row in rows)) for key, heading in headings.items()}
     for left_out in ((), ("interval",), ("interval", "finished"), ("interval", "finished", "changed")):
         kept = [key for key in headings if key not in left_out]
-        missing = sum(widths[key] + _GAP for key in kept) - _GAP + _EDGES - (num_columns or sys.maxsize)
+        missing = sum(widths[key] + GAP for key in kept) - GAP + EDGES - (num_columns or sys.maxsize)
         room = widths.get("changed", 0) - max(0, missing)  # for settings
         if missing <= 0 or (left_out and "changed" in kept and room >= _LEAST_SETTINGS):
             break
