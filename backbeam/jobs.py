@@ -277,13 +277,15 @@ def _context(workspace: PathOrUri, settings: Mapping[str, Any]) -> "StageContext
 
 
 def _dataset_config(dataset: Sources, settings: Mapping[str, Any]) -> "DatasetConfig":
-    from pipeline.cli.config import parse_size
+    from pipeline.cli.config import parse_arrays, parse_size
     from pipeline.preprocess.stage import DatasetConfig
     from pipeline.sources.catalog import PictureOptions
 
     given = {name: settings[name] for name in DatasetSettings.__annotations__ if settings.get(name) is not None}
     if "image_size" in given:
         given["image_size"] = parse_size("x".join(map(str, given["image_size"])))
+    if "arrays" in given:
+        given["arrays"] = parse_arrays(",".join(given["arrays"]))
     if "data_dir" in given:
         given["data_dir"] = str(given["data_dir"])
     if "cache_dir" in given:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 import typer
 
 from model.recipes import TrainingConfig
-from pipeline.cli.config import parse_layers, parse_size, resolve_trainings
+from pipeline.cli.config import parse_arrays, parse_layers, parse_size, resolve_trainings
 from pipeline.cli.options import ConfigFile, LayersOption, Name, RecipeName, Seed, local_option
 from pipeline.sources.catalog import DEFAULT_DATASET, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions
 from pipeline.train.checkpoint_policy import CheckpointPolicy
@@ -84,6 +84,25 @@ class ImageOptions:
         str | None,
         typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one."),
     ] = None
+    arrays: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C,D",
+            help="NumPy: the arrays of images and labels of train, then of test; by default found out.",
+        ),
+    ] = None
+    transpose: Annotated[
+        bool | None,
+        typer.Option(
+            "--transpose/--no-transpose",
+            help="IDX, NumPy: the images are stored transposed; by default those of EMNIST are.",
+        ),
+    ] = None
+
+    def to_pictures(self) -> PictureOptions:
+        """Return the options for the sources; raises BadUsage if the image size or the arrays are malformed."""
+        size = parse_size(self.image_size)
+        return PictureOptions(self.image_column, self.label_column, size, parse_arrays(self.arrays), self.transpose)
 
 
 @dataclass(frozen=True)
@@ -97,8 +116,8 @@ class DatasetOptions:
         typer.Argument(
             metavar="DATASET",
             help="mnist-5k (embedded, the default), mnist, fashion-mnist, kmnist; a folder or URI of four IDX files; a "
-            "folder of Parquet, CSV or TFRecord files by split, or TRAIN.csv,TEST.csv; a folder of images, "
-            "SPLIT/CLASS/IMAGE. Several are joined.",
+            "folder of Parquet, CSV or TFRecord files by split, or TRAIN.csv,TEST.csv; a NumPy file, FILE.npz; a "
+            "folder of images, SPLIT/CLASS/IMAGE. Several are joined.",
         ),
     ] = None
     dataset: Annotated[
@@ -146,7 +165,7 @@ class DatasetOptions:
             num_shards=self.num_shards,
             shuffle_seed=self.shuffle_seed,
             max_rejected=self.max_rejected,
-            pictures=PictureOptions(images.image_column, images.label_column, parse_size(images.image_size)),
+            pictures=images.to_pictures(),
         )
 
 

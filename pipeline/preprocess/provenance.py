@@ -28,6 +28,8 @@ class Origin(Record):
     image_column: str | None
     label_column: str | None
     image_size: tuple[int, int] | None
+    arrays: tuple[str, ...] | None = Field(None, exclude_if=lambda arrays: arrays is None)
+    transpose: bool | None = Field(None, exclude_if=lambda transpose: transpose is None)
     first_label: Count = Field(0, exclude_if=lambda label: not label)
 
 
@@ -54,10 +56,16 @@ def options_given(origin: Origin) -> list[str]:
     """Return the command line options that build the data set again."""
     size = origin.image_size and "x".join(map(str, origin.image_size))
     given = origin.model_dump(exclude={"format_version", "dataset_id", "datasets"})
-    given |= {"max_rejected": origin.max_rejected or None, "image_size": size}
+    given |= {
+        "max_rejected": origin.max_rejected or None,
+        "image_size": size,
+        "arrays": origin.arrays and ",".join(origin.arrays),
+    }
     arguments = [argument for source in origin.datasets for argument in ("--dataset", source)]
     for name, value in given.items():
-        if value is not None:
+        if isinstance(value, bool):
+            arguments.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
+        elif value is not None:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
     return arguments
 

@@ -167,7 +167,7 @@ def describe_origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, .
 def config_from_origin(origin: Origin) -> DatasetConfig:
     """Return the options with which `preprocess_stage` builds a data set again."""
     options = origin.model_dump(exclude={"format_version", "dataset_id", "first_label", *PictureOptions._fields})
-    pictures = PictureOptions(origin.image_column, origin.label_column, origin.image_size)
+    pictures = PictureOptions(**{name: getattr(origin, name) for name in PictureOptions._fields})
     return DatasetConfig(**options, cache_dir=None, pictures=pictures, first_label=origin.first_label)
 
 
@@ -178,8 +178,9 @@ def _check_options(config: DatasetConfig) -> None:
         raise BadUsage(f"--dataset names a source twice: {', '.join(config.datasets)}")
     if config.data_dir is not None and len(config.datasets) > 1 and len(known) != 1:
         raise BadUsage(f"--data-dir goes with one known data set, and --dataset names {len(known)} of them")
-    if any(config.pictures) and len(known) == len(config.datasets):
-        raise BadUsage("--image-column, --label-column and --image-size go with data sets of pictures of your own")
+    given = [f"--{name.replace('_', '-')}" for name, value in config.pictures._asdict().items() if value is not None]
+    if given and len(known) == len(config.datasets):
+        raise BadUsage(f"{', '.join(given)}: only data sets of your own take this, and {', '.join(known)} is none")
 
 
 def validate_stage(

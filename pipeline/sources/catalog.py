@@ -11,7 +11,18 @@ MAX_CLASSES = 256
 MAX_INTEGER = 2**63 - 1  # of seeds and counts: what a file of TOML holds
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
 # Of files that --dataset may name, with commas between them, instead of a folder.
-FILE_ENDINGS = (".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".tfrecord", ".tfrecords", ".tfrecord.gz")
+FILE_ENDINGS = (
+    ".parquet",
+    ".npz",
+    ".npy",
+    ".csv",
+    ".tsv",
+    ".csv.gz",
+    ".tsv.gz",
+    ".tfrecord",
+    ".tfrecords",
+    ".tfrecord.gz",
+)
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 
 # The four IDX files of the MNIST family. Every tuple of files or digests below has this order.
@@ -95,20 +106,23 @@ def split_file_names(dataset: str) -> list[str]:
     return dataset.split(",") if dataset.lower().endswith(FILE_ENDINGS) else []
 
 
+class PictureOptions(NamedTuple):
+    """The user's options for how images are found and read; None: detect from the source."""
+
+    image_column: str | None = None  # of Parquet files, as is the next
+    label_column: str | None = None
+    image_size: tuple[int, int] | None = None  # height and width, else of the first train image that can be decoded
+    arrays: tuple[str, ...] | None = None  # of a .npz file: images and labels of train, then of test
+    transpose: bool | None = None  # whether the images of arrays are transposed
+
+
 class IdxSource(NamedTuple):
     """A data set of four IDX files in the order of FILE_NAMES, gzipped or not."""
 
     name: str
     files: tuple[Place, ...]
     known: KnownDataset | None  # the entry of KNOWN if the data set was requested by name
-
-
-class PictureOptions(NamedTuple):
-    """The user's options for a data set of encoded images; None: detect from the source."""
-
-    image_column: str | None = None  # of Parquet files, as is the next
-    label_column: str | None = None
-    image_size: tuple[int, int] | None = None  # height and width, else of the first train image that can be decoded
+    options: PictureOptions = PictureOptions()
 
 
 class ParquetSource(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from pipeline.sources.catalog import FILE_NAMES, SPLITS
+from pipeline.sources.catalog import SPLITS
 from pipeline.sources.image_decoding import is_picture
 
 MAX_ENTRIES = 1000  # that are looked at in a folder
@@ -63,13 +63,6 @@ def _kind_of(path: Path) -> str:
 def _advise(place: Path, entries: list[Path]) -> Iterator[str]:
     """Yield what to do about layouts that are nearly those of a data set, the likeliest first."""
     names = {path.name for path in entries}
-    dotted = {name.replace("-idx", ".idx") for name in FILE_NAMES} & {name.removesuffix(".gz") for name in names}
-    if dotted:
-        first = min(dotted)
-        yield f": rename {first} to {first.replace('.idx', '-idx')}, and so on"
-    for folder in (place / "raw", place / "MNIST" / "raw", *(path / "raw" for path in entries)):
-        if (folder / FILE_NAMES[0]).exists() or (folder / f"{FILE_NAMES[0]}.gz").exists():
-            yield f": the four files are in {folder}: name that"
     folders = [path for path in entries if path.is_dir()]
     for split, other in (SPLITS, SPLITS[::-1]):
         if split in names and other not in names:

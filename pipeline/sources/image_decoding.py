@@ -40,6 +40,7 @@ COLOURS = "colours to grey"
 SIXTEEN_BITS = "16 bits to 8 by the high byte"
 ALPHA_IGNORED = "transparency ignored"
 ALPHA_READ = "transparency read, as nothing else differs"
+TRANSPOSED = "transposed"  # of arrays, not of pictures
 CONVERSIONS = (TURNED, COLOURS, SIXTEEN_BITS, ALPHA_IGNORED, ALPHA_READ)
 _ORIENTATION = 0x0112  # of EXIF; 1 is upright
 MAX_PIXELS = 50_000_000  # a large photograph; decoding it with colours and alpha takes 0.8 GB of memory

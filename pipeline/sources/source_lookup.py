@@ -7,7 +7,7 @@ from pathlib import Path
 from model.errors import BadInput, BadUsage
 from model.recipes import nearest
 from pipeline.progress import warn
-from pipeline.sources import csv_source, idx_source, image_folder, parquet_source, tfrecord_source
+from pipeline.sources import csv_source, idx_source, image_folder, numpy_source, parquet_source, tfrecord_source
 from pipeline.sources.blocks import SourceScan, refuse_unreadable
 from pipeline.sources.catalog import (
     EMBEDDED,
@@ -21,7 +21,7 @@ from pipeline.sources.catalog import (
 )
 from pipeline.sources.download import download_file
 from pipeline.sources.found_layout import describe_found
-from pipeline.sources.idx_files import find_file, find_idx_files
+from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.split_files import is_pattern
 from pipeline.storage.files import file_digest
@@ -34,6 +34,7 @@ LAYOUTS = (  # the first that holds a folder is taken
     parquet_source.LAYOUT,
     csv_source.LAYOUT,
     image_folder.LAYOUT,
+    numpy_source.LAYOUT,
 )
 WHAT_IS_READ = "; ".join(layout.example for layout in LAYOUTS)
 MAX_NAME = 100  # characters: the data set's folder adds its digest, and file systems allow 255 bytes
@@ -41,6 +42,8 @@ _USES = {
     "image_column": "files of tables",
     "label_column": "files of tables",
     "image_size": "pictures that do not state their size",
+    "arrays": "a NumPy file",
+    "transpose": "IDX files and NumPy files",
 }
 
 
@@ -78,6 +81,8 @@ def find_source(
 def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
     place = place_of(dataset).absolute()  # workers may have another working directory
     local = place if isinstance(place, Path) else None
+    if local and splits_off_prefix(local):
+        return idx_source.LAYOUT.find(_dataset_name(local.name), local, options)
     if local and not local.exists():
         hint = nearest(dataset, KNOWN)
         raise BadUsage(f"no data set {dataset!r}{hint}: neither a folder nor one of {', '.join(KNOWN)}")
@@ -96,7 +101,8 @@ def _from_files(dataset: str, options: PictureOptions) -> AnySource:
     places = tuple(place_of(file).absolute() for file in split_file_names(dataset))
     finders = (finder for layout in LAYOUTS for finder in layout.file_finders.items())
     find = next(find for ending, find in finders if dataset.lower().endswith(ending))
-    source = find(_dataset_name(str(places[0].parent)), places, options)
+    name = places[0].stem if len(places) == 1 else str(places[0].parent)
+    source = find(_dataset_name(name), places, options)
     missing = [place for place in places if not place.is_file() and not is_pattern(place)]
     if missing:
         raise BadInput(f"no file {missing[0]}")

@@ -75,6 +75,7 @@ def _sources(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, str,
     for target, data in (("idx-images", pixels), ("idx-labels", labels_bytes(labels)), ("predicted-file", pixels)):
         yield target, "sound", data
         yield target, "sound.gz", gzip.compress(data, mtime=0)
+    yield from _numpy_files(images, labels)
     enlarged = Image.fromarray(np.kron(images[0], np.ones((3, 3), np.uint8)))
     for target in ("picture", "predicted-file"):
         yield target, "sound.png", png(images[0])
@@ -96,6 +97,14 @@ def _sources(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, str,
     pixels = pa.FixedSizeListArray.from_arrays(pa.array(images.reshape(-1)), images[0].size)
     table = pa.table({"image": pixels.cast(pa.list_(pa.uint8())), "label": [f"c{label}" for label in labels]})
     yield "parquet-source", "lists", _parquet_file(table, compression="none", row_group_size=4)
+
+
+def _numpy_files(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, str, bytes]]:
+    arrays = {"x_train": images, "y_train": labels.astype(np.int64), "x_test": images, "y_test": labels}
+    for name, save in (("stored", np.savez), ("compressed", np.savez_compressed)):
+        sink = io.BytesIO()
+        save(sink, **arrays)
+        yield "numpy-source", name, sink.getvalue()
 
 
 def _parquet_file(table: pa.Table, **options: Any) -> bytes:

@@ -23,7 +23,7 @@ from pipeline.sources.catalog import FILE_NAMES, AnySource, IdxSource, ParquetSo
 from pipeline.sources.csv_files import CsvSource
 from pipeline.sources.image_decoding import decode_grey, decode_picture
 from pipeline.sources.picture_conversion import prepare_picture
-from pipeline.sources.source_lookup import scan_source
+from pipeline.sources.source_lookup import find_source, scan_source
 from pipeline.sources.tfrecord_source import TfrecordSource
 from pipeline.storage.records import Record
 from pipeline.storage.tables import read_table
@@ -89,6 +89,13 @@ def tfrecord_source(data: bytes) -> None:
     with suppress(BadInput, BadUsage):
         options = PictureOptions(image_size=(HEIGHT, WIDTH))
         _read_source(TfrecordSource("fuzz", {"train": (place,), "test": (place,)}, options))
+
+
+def numpy_source(data: bytes) -> None:
+    place = _placed(data, "input.npz")
+    with suppress(BadInput):
+        source = find_source(str(place), None, None)
+        _read_source(source)
 
 
 def _read_source(source: AnySource) -> None:
@@ -216,6 +223,7 @@ TARGETS: dict[str, Target] = {
     "parquet-source": parquet_source,
     "csv-source": csv_source,
     "tfrecord-source": tfrecord_source,
+    "numpy-source": numpy_source,
     "table": table,
     "tfrecord": tfrecord,
     "parameters": parameters,

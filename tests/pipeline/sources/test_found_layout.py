@@ -24,11 +24,6 @@ def other_splits(folder):
     (folder / "test").rename(folder / "testing")
 
 
-def dotted(folder):
-    files = Digits().files()
-    write_files(folder, {name.replace("-idx", ".idx"): data for name, data in files.items()})
-
-
 def tables(folder):
     folder.mkdir()
     for name in ("a.csv", "b.csv", "c.CSV", "d.csv", "x.npz", "notes"):
@@ -45,8 +40,6 @@ FOUND = {
     "file": (lambda folder: folder.write_text("label\n"), "is no folder but a file"),
     "classes alone": (classes_alone, r"found 3 folders \(0, 1, 2\): folders of pictures, but no splits: put some"),
     "other splits": (other_splits, "rename testing/ to test/, training/ to train/"),
-    "torchvision": (lambda folder: Digits().write(folder / "MNIST" / "raw"), "the four files are in .*/MNIST/raw"),
-    "dotted": (dotted, "rename t10k-images.idx3-ubyte to t10k-images-idx3-ubyte, and so on"),
     "train alone": (lambda folder: (folder / "train").mkdir(parents=True), "there is train/ but no test/"),
 }
 
