@@ -14,7 +14,6 @@ from pipeline.evaluate.table_reader import read_rows
 from pipeline.preprocess.dataset import check_dataset
 from pipeline.preprocess.provenance import load_origin
 from pipeline.preprocess.validation_config import check_validation
-from pipeline.registry import retrain
 from pipeline.registry.history import find_champion, load_history
 from pipeline.registry.stored_answers import load_answers_record
 from pipeline.storage.tables import EVALUATION_TABLES, SCHEMAS, TRAINING_TABLES
@@ -82,11 +81,10 @@ def test_model_of_an_earlier_version_predicts(written, tmp_path):
     assert [row["class_name"] for row in predictions] == [str(number % 3) for number in range(20)]
 
 
-def test_retraining_of_an_earlier_version_is_not_repeated(written, tmp_path, monkeypatch):
-    """The versions are part of what decides that, so this is with those that wrote the workspace."""
-    versions = json.loads((written / "runs" / CHALLENGER / "run.json").read_bytes())["versions"]
-    monkeypatch.setattr(retrain, "version", versions.get)
-    monkeypatch.setattr(retrain, "STREAMS_VERSION", 2)
+def test_retraining_of_an_earlier_version_is_decided_again_without_training(written, tmp_path):
+    """The versions and the checks are part of the inputs, so it is not unchanged; the run is, as its bytes say."""
+    before = (written / "runs" / CHALLENGER / "run.json").read_bytes()
     source = Digits(num_train=90, num_test=30).write(tmp_path / "second")
     done = command("retrain", "--dataset", source, *RETRAINED, "--workspace", written)
-    assert (done["outcome"], done["entry"], done["run_id"]) == ("unchanged", 2, CHALLENGER)
+    assert (done["outcome"], done["entry"], done["run_id"]) == ("kept", 3, CHALLENGER)
+    assert (written / "runs" / CHALLENGER / "run.json").read_bytes() == before

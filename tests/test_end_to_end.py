@@ -43,6 +43,7 @@ def test_the_result(first_run):
     test = result["test"]
     assert set(result) == {
         *("run_id", "dataset_id", "recipe", "step", "seed", "agreement", "test", "validation"),
+        *("name", "learning_problems"),
         *("finished", "seconds", "skipped", "paths"),
     }
     assert (result["recipe"], result["step"], result["seed"]) == ("article-manual", "manual", 1)
@@ -248,7 +249,7 @@ def test_a_corrupt_artefact_is_named_and_never_used(kind, how, workspace):
     done = again(workspace)
     assert done.code == 4, done.err
     assert str(path) in done.err
-    assert done.out == ""
+    assert done.json["error"]["kind"] == "CorruptArtefact"
     assert contents(workspace) == before
 
 

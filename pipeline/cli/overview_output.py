@@ -47,7 +47,9 @@ def build_run_list_output(listing: RunList, num_columns: int | None) -> CommandO
     for summary in listing.runs:
         by_dataset.setdefault(summary.run.dataset_id, []).append(_build_run_row(summary))
     sheets = [fit_run_sheet(rows, f"test examples of {name}", num_columns) for name, rows in by_dataset.items()]
-    return result, [*sheets] or ["no runs yet: backbeam run"]
+    whole = [fit_run_sheet(rows, f"test examples of {name}", None) for name, rows in by_dataset.items()]
+    hint = ["a wider terminal, a pipe and --json show more"] if sheets != whole else []
+    return result, [*sheets, *hint] or ["no runs yet: backbeam run"]
 
 
 def fit_run_sheet(rows: Sequence[RunRow], title: str, num_columns: int | None) -> Sheet:

@@ -82,7 +82,10 @@ class ImageOptions:
     label_column: Annotated[str | None, typer.Option(help="Tables: the column of labels; by default found out.")] = None
     image_size: Annotated[
         str | None,
-        typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one."),
+        typer.Option(
+            metavar="HxW",
+            help="Size that pictures must have, such as 28x28; by default that of the first one. They are not scaled.",
+        ),
     ] = None
     arrays: Annotated[
         str | None,
@@ -90,6 +93,10 @@ class ImageOptions:
             metavar="A,B,C,D",
             help="NumPy: the arrays of images and labels of train, then of test; by default found out.",
         ),
+    ] = None
+    test_share: Annotated[
+        float | None,
+        typer.Option(help="Images of one split: the share held out as the test split, such as 0.2, by their content."),
     ] = None
     transpose: Annotated[
         bool | None,
@@ -102,7 +109,8 @@ class ImageOptions:
     def to_pictures(self) -> PictureOptions:
         """Return the options for the sources; raises BadUsage if the image size or the arrays are malformed."""
         size = parse_size(self.image_size)
-        return PictureOptions(self.image_column, self.label_column, size, parse_arrays(self.arrays), self.transpose)
+        arrays = parse_arrays(self.arrays)
+        return PictureOptions(self.image_column, self.label_column, size, arrays, self.test_share, self.transpose)
 
 
 @dataclass(frozen=True)

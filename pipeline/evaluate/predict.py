@@ -113,8 +113,8 @@ def read_items(file: str, model: ModelImages) -> Iterator[tuple[int | None, Prep
         yield from enumerate(_read_array(place, model))
     else:
         raise BadInput(
-            f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file nor a .npy array "
-            "nor a CSV file"
+            f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file, a .npy array or "
+            "a CSV file"
         )
 
 

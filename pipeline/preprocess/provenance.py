@@ -29,6 +29,7 @@ class Origin(Record):
     label_column: str | None
     image_size: tuple[int, int] | None
     arrays: tuple[str, ...] | None = Field(None, exclude_if=lambda arrays: arrays is None)
+    test_share: float | None = Field(None, exclude_if=lambda share: share is None)
     transpose: bool | None = Field(None, exclude_if=lambda transpose: transpose is None)
     first_label: Count = Field(0, exclude_if=lambda label: not label)
 

@@ -49,6 +49,9 @@ class DatasetConfig:
         _check_range("--shuffle-seed", self.shuffle_seed, 0, MAX_INTEGER)
         _check_range("--max-rejected", self.max_rejected, 0, MAX_INTEGER)
         _check_range("--first-label", self.first_label, 0, 255)
+        share = self.pictures.test_share
+        if share is not None and not 0 < share < 1:
+            raise BadUsage(f"--test-share is {share}, expected a number between 0 and 1, such as 0.2")
 
 
 def _check_range(option: str, value: int | None, least: int, most: int) -> None:

@@ -131,7 +131,7 @@ def _expand(name: str) -> list[str]:
         return [name]
     paths = glob(name, recursive=True)  # noqa: PTH207  # as a shell does, it skips hidden files; Path.glob does not
     if not paths:
-        raise BadInput(f"{name}: nothing fits this pattern")
+        raise BadInput(f"{name}: nothing fits this pattern; put sources there, or give another pattern")
     return sorted(str(Path(path)) for path in paths)
 
 

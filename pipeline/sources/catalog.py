@@ -7,21 +7,14 @@ from pipeline.storage.places import Place
 
 DEFAULT_DATASET = "mnist-5k"
 SPLITS = ("train", "test")
+SPLIT_WORDS = {"train": "train", "training": "train", "test": "test", "testing": "test"}  # in names, to split
 MAX_CLASSES = 256
 MAX_INTEGER = 2**63 - 1  # of seeds and counts: what a file of TOML holds
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
 # Of files that --dataset may name, with commas between them, instead of a folder.
 FILE_ENDINGS = (
-    ".parquet",
-    ".npz",
-    ".npy",
-    ".csv",
-    ".tsv",
-    ".csv.gz",
-    ".tsv.gz",
-    ".tfrecord",
-    ".tfrecords",
-    ".tfrecord.gz",
+    *(".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz"),
+    *(".tfrecord", ".tfrecords", ".tfrecord.gz", ".npz", ".npy"),
 )
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 
@@ -113,6 +106,7 @@ class PictureOptions(NamedTuple):
     label_column: str | None = None
     image_size: tuple[int, int] | None = None  # height and width, else of the first train image that can be decoded
     arrays: tuple[str, ...] | None = None  # of a .npz file: images and labels of train, then of test
+    test_share: float | None = None  # of a source with one split, the share that becomes the test split
     transpose: bool | None = None  # whether the images of arrays are transposed
 
 

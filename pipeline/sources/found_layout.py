@@ -66,10 +66,9 @@ def _advise(place: Path, entries: list[Path]) -> Iterator[str]:
     folders = [path for path in entries if path.is_dir()]
     for split, other in (SPLITS, SPLITS[::-1]):
         if split in names and other not in names:
-            yield f": there is {split}/ but no {other}/"
-    similar = {path.name: split for path in folders for split in SPLITS if path.name.lower().startswith(split[:4])}
-    if similar:
-        renamed = [f"{name}/ to {split}/" for name, split in sorted(similar.items()) if name != split]
-        yield f": rename {', '.join(renamed)}"
+            yield f": there is {split}/ but no {other}/{' (or give --test-share 0.2)' if split == 'train' else ''}"
     if any(_kind_of(path) == "picture" for each in folders for path in islice(each.iterdir(), 1)):
-        yield ": folders of pictures, but no splits: put some of each into train/ and the others into test/"
+        yield (
+            ": folders of pictures, but no splits: put some of each into train/ and the others into test/, or give "
+            "--test-share 0.2"
+        )

@@ -43,6 +43,7 @@ _USES = {
     "label_column": "files of tables",
     "image_size": "pictures that do not state their size",
     "arrays": "a NumPy file",
+    "test_share": "a folder of pictures",
     "transpose": "IDX files and NumPy files",
 }
 
@@ -90,6 +91,8 @@ def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
         raise BadInput(f"--dataset {dataset} is {describe_found(local)}. What is read: {WHAT_IS_READ}")
     name = _dataset_name(local.resolve().name if local else dataset)
     layout = next((layout for layout in LAYOUTS if layout.holds(place)), None)
+    if layout is None and local and options.test_share is not None:
+        layout = image_folder.LAYOUT
     if layout is None:
         found = describe_found(local) if local else "nothing of that kind is there"
         raise BadInput(f"--dataset {dataset}: {found}. What is read: {WHAT_IS_READ}")

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources.catalog import SPLITS
+from pipeline.sources.catalog import SPLIT_WORDS, SPLITS
 from pipeline.storage.places import Place
 
-_SPLIT_WORDS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _WILDCARDS = ("*", "?")
 
 
@@ -27,7 +26,7 @@ class FileKind(NamedTuple):
 
 def split_of(name: str) -> str | None:
     """Return the split that a name has the word of, such as mnist_train.csv; None if it has none or several."""
-    words = {_SPLIT_WORDS[word] for word in re.split(r"[^a-z]+", name.lower()) if word in _SPLIT_WORDS}
+    words = {SPLIT_WORDS[word] for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_WORDS}
     return words.pop() if len(words) == 1 else None
 
 

@@ -76,6 +76,13 @@ def parquet_source(data: bytes) -> None:
         _read_source(ParquetSource("fuzz", {"train": (place,), "test": (place,)}, PictureOptions()))
 
 
+def numpy_source(data: bytes) -> None:
+    place = _placed(data, "input.npz")
+    with suppress(BadInput):
+        source = find_source(str(place), None, None)
+        _read_source(source)
+
+
 def csv_source(data: bytes) -> None:
     place = _placed(data, "input.csv")
     with suppress(BadInput, BadUsage):
@@ -89,13 +96,6 @@ def tfrecord_source(data: bytes) -> None:
     with suppress(BadInput, BadUsage):
         options = PictureOptions(image_size=(HEIGHT, WIDTH))
         _read_source(TfrecordSource("fuzz", {"train": (place,), "test": (place,)}, options))
-
-
-def numpy_source(data: bytes) -> None:
-    place = _placed(data, "input.npz")
-    with suppress(BadInput):
-        source = find_source(str(place), None, None)
-        _read_source(source)
 
 
 def _read_source(source: AnySource) -> None:
@@ -221,9 +221,9 @@ TARGETS: dict[str, Target] = {
     "predicted-file": predicted_file,
     "picture": picture,
     "parquet-source": parquet_source,
+    "numpy-source": numpy_source,
     "csv-source": csv_source,
     "tfrecord-source": tfrecord_source,
-    "numpy-source": numpy_source,
     "table": table,
     "tfrecord": tfrecord,
     "parameters": parameters,

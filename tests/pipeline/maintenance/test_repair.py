@@ -10,7 +10,7 @@ import pytest
 from model.checkpoint import decode_parameters, encode_parameters
 from model.errors import CorruptArtefact
 from pipeline.cli.maintenance_output import build_verify_output
-from pipeline.maintenance import repair_artefacts
+from pipeline.maintenance import rebuild, repair_artefacts
 from pipeline.maintenance.repair import failure_of, repair
 from pipeline.maintenance.verify import find_scope, verify
 from pipeline.train.run_record import PARAMETERS_NAME, load_run
@@ -69,7 +69,7 @@ def test_retraining_that_gives_other_parameters_changes_nothing(how, difference,
         (scratch / "runs" / run.name / PARAMETERS_NAME).write_bytes(encode_parameters(shifted, {}))
         return load_run(run)
 
-    monkeypatch.setattr(repair_artefacts, "rebuild_run", retrain)
+    monkeypatch.setattr(rebuild, "rebuild_run", retrain)
     if how == "delete":
         (run / PARAMETERS_NAME).unlink()
     damage(curve, "truncate")

@@ -18,28 +18,18 @@ def classes_alone(folder):
     (folder.with_name("tree") / "train").rename(folder)
 
 
-def other_splits(folder):
-    write_tree(folder)
-    (folder / "train").rename(folder / "training")
-    (folder / "test").rename(folder / "testing")
-
-
 def tables(folder):
     folder.mkdir()
-    for name in ("a.csv", "b.csv", "c.CSV", "d.csv", "x.npz", "notes"):
+    for name in ("a.csv", "b.csv", "c.CSV", "d.csv", "x.pkl", "notes"):
         (folder / name).write_text("label,pixel0\n")
     (folder / "1.png").write_bytes(png(np.zeros((2, 2), np.uint8)))
 
 
 FOUND = {
     "empty": (lambda folder: folder.mkdir(), "found an empty folder. What is read: a folder of the four"),
-    "tables": (
-        tables,
-        r"found 4 CSV files \(a.csv, b.csv, c.CSV ...\); 1 NumPy file \(x.npz\); 1 other file \(notes\); 1 pic",
-    ),
+    "tables": (tables, r"found 4 CSV files \(a.csv, b.csv, c.CSV ...\); 1 other file \(notes\); 1 pickle \(x.pkl\)"),
     "file": (lambda folder: folder.write_text("label\n"), "is no folder but a file"),
     "classes alone": (classes_alone, r"found 3 folders \(0, 1, 2\): folders of pictures, but no splits: put some"),
-    "other splits": (other_splits, "rename testing/ to test/, training/ to train/"),
     "train alone": (lambda folder: (folder / "train").mkdir(parents=True), "there is train/ but no test/"),
 }
 
