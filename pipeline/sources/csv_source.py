@@ -31,6 +31,7 @@ from pipeline.sources.compressed import decompress_files, open_decompressed
 from pipeline.sources.csv_columns import CsvColumns, detect_csv_columns, read_first_lines
 from pipeline.sources.csv_files import CSV_ENDINGS, CsvSource, find_csv_files, find_csv_pair, holds_csv_files
 from pipeline.sources.csv_lines import check_lines, read_labels, read_pieces, read_pixels
+from pipeline.sources.held_out import with_held_out
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.pixel_rows import PixelRows, choose_image_size, to_block
@@ -167,9 +168,9 @@ LAYOUT = SourceLayout(
     kind=CsvSource,
     title="CSV files",
     example="one of train*.csv and test*.csv, a label and pixels on each line, or a label and the path of a picture",
-    options=frozenset({"image_column", "label_column", "image_size"}),
+    options=frozenset({"image_column", "label_column", "image_size", "test_share"}),
     holds=holds_csv_files,
     find=find_csv_files,
-    scan=scan,
+    scan=with_held_out(scan),
     file_finders=dict.fromkeys(CSV_ENDINGS, find_csv_pair),
 )

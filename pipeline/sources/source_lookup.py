@@ -43,7 +43,7 @@ _USES = {
     "label_column": "files of tables",
     "image_size": "pictures that do not state their size",
     "arrays": "a NumPy file",
-    "test_share": "a folder of pictures",
+    "test_share": "pictures, tables and records",
     "transpose": "IDX files and NumPy files",
 }
 

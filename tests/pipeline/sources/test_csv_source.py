@@ -1,12 +1,14 @@
 """CSV files of pixels and of paths."""
 
 import gzip
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 
 from model.errors import BadInput, BadUsage
 from pipeline.sources import csv_lines, csv_source
+from pipeline.sources.blocks import ExampleFormat
 from tests.helpers import Digits, contents, run_in_process
 from tests.pictures import SPLITS, read_blocks, read_reasons, scan_folder, split_of
 
@@ -150,6 +152,23 @@ def test_images_are_read_with_labels_or_without(header, tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(map(",".join, rows)))
     with pytest.raises(BadInput, match=r"a\.csv, row [23]: the pixel .* is 'x'"):
         list(csv_source.read_images(tmp_path / "a.csv", 5, 4))
+
+
+def test_one_file_is_split_by_the_content_of_its_rows(tmp_path):
+    folder = write_csv(tmp_path, ending="csv.gz")
+    scans = scan_folder(folder / "train.csv.gz", image_size=(5, 4), test_share=0.3)
+    with ExitStack() as stack:
+        target = ExampleFormat(5, 4, 3)
+        ranges = [each for split in SPLITS for each in scans.splits[split].open(stack, tmp_path / "scratch")]
+        found = {each.split: next(each.read(target)).examples.indices.tolist() for each in ranges}
+    assert sorted(found["train"] + found["test"]) == list(range(60))
+    assert 8 < len(found["test"]) < 28
+    with pytest.raises(BadUsage, match=r"--test-share 0\.3: .* has a test split, test\.csv\.gz: leave out"):
+        scan_folder(folder, image_size=(5, 4), test_share=0.3)
+    (folder / "test.csv.gz").unlink()
+    assert scan_folder(folder, image_size=(5, 4), test_share=0.3).infos == scans.infos
+    with pytest.raises(BadInput, match=r"a split is missing: .*--dataset TRAIN\.csv --test-share 0\.2"):
+        scan_folder(folder, image_size=(5, 4))
 
 
 def write_paths(folder, below=""):
