@@ -39,6 +39,11 @@ def find_csv_pair(name: str, files: tuple[Place, ...], options: PictureOptions) 
     return CsvSource(name, find_named_files(files, _CSV, options.test_share), options)
 
 
+def is_emnist(file: Place) -> bool:
+    """Return whether a file has the name of one of EMNIST, whose images are transposed."""
+    return file.name.lower().startswith("emnist")
+
+
 def is_csv_file(place: Place) -> bool:
     """Return whether a file has the name of one."""
     return _CSV.matches(place)

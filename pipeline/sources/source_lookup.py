@@ -44,7 +44,7 @@ _USES = {
     "image_size": "pictures that do not state their size",
     "arrays": "a NumPy file",
     "test_share": "pictures, tables and records",
-    "transpose": "IDX files and NumPy files",
+    "transpose": "IDX, NumPy and CSV files",
 }
 
 
