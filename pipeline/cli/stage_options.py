@@ -102,7 +102,7 @@ class ImageOptions:
         bool | None,
         typer.Option(
             "--transpose/--no-transpose",
-            help="IDX, NumPy: the images are stored transposed; by default those of EMNIST are.",
+            help="IDX, NumPy, CSV: the images are stored transposed; by default those of EMNIST are.",
         ),
     ] = None
 

@@ -43,8 +43,8 @@ _USES = {
     "label_column": "files of tables",
     "image_size": "pictures that do not state their size",
     "arrays": "a NumPy file",
-    "test_share": "a folder of pictures",
-    "transpose": "IDX files and NumPy files",
+    "test_share": "pictures, tables and records",
+    "transpose": "IDX, NumPy and CSV files",
 }
 
 
