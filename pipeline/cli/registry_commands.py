@@ -24,7 +24,6 @@ def retrain(
     *,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     dataset: DatasetOptions,
-    baseline: options.Baseline = None,
     images: ImageOptions,
     recipe: RecipeOptions,
     training: TrainingOptions,
@@ -39,8 +38,7 @@ def retrain(
 ) -> None:
     """Train a challenger on what the sources hold now; it becomes the champion if the policy says so.
 
-    Nothing is done where the sources, the configuration and the policy are as they were. A --dataset may be a pattern
-    of local places in quotes, such as 'incoming/*': what fits it now is joined.
+    Unchanged inputs change nothing. A --dataset may be a pattern of local places in quotes, such as 'incoming/*'.
     """
     from pipeline.cli.registry_output import build_retrain_output
     from pipeline.registry import retrain
@@ -53,7 +51,7 @@ def retrain(
         warm_start=warm_start,
         policy=resolve_promotion(recipe.config),
         checks=resolve_validation(recipe.config),
-        baseline=baseline,
+        baseline=dataset.baseline,
         slicings=resolve_evaluation(recipe.config, slices),
         checkpoints=checkpoints.to_policy(),
         why=why,

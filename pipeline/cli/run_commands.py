@@ -25,7 +25,6 @@ def run(
     *,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     dataset: DatasetOptions,
-    baseline: options.Baseline = None,
     images: ImageOptions,
     recipe: RecipeOptions,
     seeds: options.Seeds = None,
@@ -48,7 +47,7 @@ def run(
         dataset=dataset.to_config(images),
         training=configs,
         checks=resolve_validation(recipe.config),
-        baseline=baseline,
+        baseline=dataset.baseline,
         tensorboard=tensorboard,
         checkpoints=checkpoints.to_policy(),
         slicings=resolve_evaluation(recipe.config, slices),
@@ -70,7 +69,6 @@ def preprocess(
     *,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     dataset: DatasetOptions,
-    baseline: options.Baseline = None,
     config: options.ConfigFile = None,
     workers: options.Workers = None,
     images: ImageOptions,
@@ -86,7 +84,7 @@ def preprocess(
     stage_context = command_setup.build_stage_context(context, workspace, workers=workers)
     log = StageLog()
     with process.lock(workspace):
-        found = preprocess_and_validate(stage_context, dataset_config, checks, baseline, log)
+        found = preprocess_and_validate(stage_context, dataset_config, checks, dataset.baseline, log)
     process.print_result(*build_dataset_output(workspace, found.dataset, found.validation, log))
 
 

@@ -9,7 +9,7 @@ import typer
 
 from model.recipes import TrainingConfig
 from pipeline.cli.config import parse_arrays, parse_layers, parse_size, resolve_trainings
-from pipeline.cli.options import ConfigFile, LayersOption, Name, RecipeName, Seed, local_option
+from pipeline.cli.options import Baseline, ConfigFile, LayersOption, Name, RecipeName, Seed, local_option
 from pipeline.sources.catalog import DEFAULT_DATASET, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 
@@ -156,6 +156,7 @@ class DatasetOptions:
     max_rejected: Annotated[
         int, typer.Option(min=0, max=MAX_INTEGER, help="How many unusable examples may be left out.")
     ] = 0
+    baseline: Baseline = None
 
     def to_config(self, images: ImageOptions) -> "DatasetConfig":
         """Return the configuration of preprocessing; raises BadUsage if the image size is malformed.
