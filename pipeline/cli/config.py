@@ -155,6 +155,16 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(size) for size in text.split(","))
 
 
+def parse_arrays(text: str | None) -> tuple[str, ...] | None:
+    """Return the names of the four arrays of a NumPy file; raises BadUsage if they are not four."""
+    if text is None:
+        return None
+    names = tuple(text.split(","))
+    if len(names) != 4 or not all(names):
+        raise BadUsage(f"--arrays {text}: expected TRAIN_IMAGES,TRAIN_LABELS,TEST_IMAGES,TEST_LABELS")
+    return names
+
+
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """Return (height, width) of a size such as 28x28; raises BadUsage if it is malformed or too large."""
     if text is None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 import typer
 
 from model.recipes import TrainingConfig
-from pipeline.cli.config import parse_layers, parse_size, resolve_trainings
-from pipeline.cli.options import ConfigFile, LayersOption, Name, RecipeName, Seed, local_option
+from pipeline.cli.config import parse_arrays, parse_layers, parse_size, resolve_trainings
+from pipeline.cli.options import Baseline, ConfigFile, LayersOption, Name, RecipeName, Seed, local_option
 from pipeline.sources.catalog import DEFAULT_DATASET, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 
@@ -76,16 +76,41 @@ class ImageOptions:
 
     HEADING: ClassVar = "Data"
 
-    image_column: Annotated[str | None, typer.Option(help="Parquet: the column of pictures; by default found out.")] = (
+    image_column: Annotated[str | None, typer.Option(help="Tables: the column of pictures; by default found out.")] = (
         None
     )
-    label_column: Annotated[str | None, typer.Option(help="Parquet: the column of labels; by default found out.")] = (
-        None
-    )
+    label_column: Annotated[str | None, typer.Option(help="Tables: the column of labels; by default found out.")] = None
     image_size: Annotated[
         str | None,
-        typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one."),
+        typer.Option(
+            metavar="HxW",
+            help="Size that pictures must have, such as 28x28; by default that of the first one. They are not scaled.",
+        ),
     ] = None
+    arrays: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C,D",
+            help="NumPy: the arrays of images and labels of train, then of test; by default found out.",
+        ),
+    ] = None
+    test_share: Annotated[
+        float | None,
+        typer.Option(help="Images of one split: the share held out as the test split, such as 0.2, by their content."),
+    ] = None
+    transpose: Annotated[
+        bool | None,
+        typer.Option(
+            "--transpose/--no-transpose",
+            help="IDX, NumPy, CSV: the images are stored transposed; by default those of EMNIST are.",
+        ),
+    ] = None
+
+    def to_pictures(self) -> PictureOptions:
+        """Return the options for the sources; raises BadUsage if the image size or the arrays are malformed."""
+        size = parse_size(self.image_size)
+        arrays = parse_arrays(self.arrays)
+        return PictureOptions(self.image_column, self.label_column, size, arrays, self.test_share, self.transpose)
 
 
 @dataclass(frozen=True)
@@ -99,8 +124,8 @@ class DatasetOptions:
         typer.Argument(
             metavar="DATASET",
             help="mnist-5k (embedded, the default), mnist, fashion-mnist, kmnist; a folder or URI of four IDX files; a "
-            "folder of Parquet files by split, or TRAIN.parquet,TEST.parquet; a folder of images, SPLIT/CLASS/IMAGE. "
-            "Several are joined.",
+            "folder of Parquet, CSV or TFRecord files by split, or TRAIN.csv,TEST.csv; a NumPy file, FILE.npz; a "
+            "folder of images, SPLIT/CLASS/IMAGE. Several are joined.",
         ),
     ] = None
     dataset: Annotated[
@@ -131,6 +156,7 @@ class DatasetOptions:
     max_rejected: Annotated[
         int, typer.Option(min=0, max=MAX_INTEGER, help="How many unusable examples may be left out.")
     ] = 0
+    baseline: Baseline = None
 
     def to_config(self, images: ImageOptions) -> "DatasetConfig":
         """Return the configuration of preprocessing; raises BadUsage if the image size is malformed.
@@ -148,7 +174,7 @@ class DatasetOptions:
             num_shards=self.num_shards,
             shuffle_seed=self.shuffle_seed,
             max_rejected=self.max_rejected,
-            pictures=PictureOptions(images.image_column, images.label_column, parse_size(images.image_size)),
+            pictures=images.to_pictures(),
         )
 
 

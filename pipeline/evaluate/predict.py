@@ -1,4 +1,4 @@
-"""Classify the images of files, PNG, JPEG or IDX, by a trained model."""
+"""Classify the images of files, PNG, JPEG, IDX, NumPy or CSV, by a trained model."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -14,9 +14,16 @@ import numpy.typing as npt
 from model.errors import BadInput, BadUsage
 from model.examples import Integers
 from pipeline.context import quiet_imports
+from pipeline.preprocess.manifest import Manifest
+from pipeline.progress import warn
+from pipeline.sources import csv_files
+from pipeline.sources.array_images import find_image_array
 from pipeline.sources.blocks import refuse_unreadable
+from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.idx_files import is_emnist
 from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
-from pipeline.sources.image_decoding import Grey, describe_format, is_picture
+from pipeline.sources.image_decoding import TRANSPOSED, Grey, describe_format, is_picture
+from pipeline.sources.npy_format import ArrayFile, may_be_array, open_array, read_array_items
 from pipeline.sources.picture_conversion import PreparedPicture, read_picture
 from pipeline.sources.picture_style import MNIST_STYLE, PictureStyle
 from pipeline.storage.files import file_size, read_range
@@ -37,7 +44,7 @@ class ImagePrediction:
     """The prediction for an image."""
 
     file: str
-    index: int | None  # in an IDX file; None if the file is a picture
+    index: int | None  # in an IDX or CSV file; None if the file is a picture
     class_name: str  # of the largest output
     confidence: float
     runner_up: str | None  # class of the second largest output; None if there is only one class
@@ -53,9 +60,9 @@ class ModelImages:
     width: int
     class_names: tuple[str, ...]
     style: PictureStyle = MNIST_STYLE
+    transposed: bool | None = False  # the images of IDX and CSV files; None: as the name of each says
 
 
-@refuse_unreadable()
 class ClassifiedImages(NamedTuple):
     """The predictions for an array of n images."""
 
@@ -63,6 +70,7 @@ class ClassifiedImages(NamedTuple):
     probabilities: Outputs  # float32[n, classes], the outputs; those of a softmax have the sum 1
 
 
+@refuse_unreadable()
 def predict_images(
     files: Iterable[str], model: ModelImages, classify: Callable[[Grey], Outputs]
 ) -> list[ImagePrediction]:
@@ -97,10 +105,17 @@ def read_items(file: str, model: ModelImages) -> Iterator[tuple[int | None, Prep
     start = read_range(place, 0, _SNIFFED_BYTES)
     if is_picture(start):
         yield None, _read_picture(place, model)
+    elif csv_files.is_csv_file(place):  # first, because it may be gzipped, as an IDX file may be
+        yield from enumerate(_read_csv(place, model))
     elif may_be_idx(start):
-        yield from enumerate(_read_idx(place, model.height, model.width))
+        yield from enumerate(_read_idx(place, model))
+    elif may_be_array(start):
+        yield from enumerate(_read_array(place, model))
     else:
-        raise BadInput(f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file")
+        raise BadInput(
+            f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file, a .npy array or "
+            "a CSV file"
+        )
 
 
 def _is_there(place: Place) -> bool:
@@ -115,8 +130,12 @@ def _read_picture(file: Place, model: ModelImages) -> PreparedPicture:
     return read_picture(data, model.height, model.width, str(file), model.style)
 
 
-def _read_idx(file: Place, height: int, width: int) -> Iterator[PreparedPicture]:
+def _read_idx(file: Place, model: ModelImages) -> Iterator[PreparedPicture]:
     """Yield the images of an IDX file one by one, so that memory does not depend on the size in its header."""
+    transposed = is_emnist(file.name) if model.transposed is None else model.transposed
+    height, width = (model.width, model.height) if transposed else (model.height, model.width)
+    if transposed:
+        warn(f"predict: {file}: its images are transposed, as those of the run's data set were")
     with open_idx(file, IMAGES_MAGIC) as (header, stream):
         if header.sizes[0] > MAX_IMAGES:
             raise BadInput(f"{file}: {header.sizes[0]} images, expected at most {MAX_IMAGES} in one command")
@@ -124,7 +143,31 @@ def _read_idx(file: Place, height: int, width: int) -> Iterator[PreparedPicture]
             found = " x ".join(map(str, header.sizes[1:]))
             raise BadInput(f"{file}: images of {found} pixels, expected {height} x {width} as the run's data set")
         for block in read_body(stream, header, header.example_bytes, str(file)):
-            yield PreparedPicture(np.frombuffer(block, np.uint8).reshape(height, width), ())
+            image = np.frombuffer(block, np.uint8).reshape(height, width)
+            yield PreparedPicture(image.T if transposed else image, ())
+
+
+def _read_array(file: Place, model: ModelImages) -> Iterator[PreparedPicture]:
+    """Yield the images of a .npy file one by one; see `_read_idx`."""
+    array = ArrayFile(file, None)
+    with open_array(array) as (header, stream):
+        images = find_image_array(header, PictureOptions(transpose=model.transposed), str(file))
+        if header.shape[0] > MAX_IMAGES:
+            raise BadInput(f"{file}: {header.shape[0]} images, expected at most {MAX_IMAGES} in one command")
+        if images.size != (model.height, model.width):
+            raise BadInput(f"{file}: {header}, expected images of {model.height} x {model.width} as the run's data set")
+        for item in read_array_items(stream, header, 1, array):
+            yield PreparedPicture(images.decode(item)[0], ())
+
+
+def _read_csv(file: Place, model: ModelImages) -> Iterator[PreparedPicture]:
+    from pipeline.sources.csv_source import read_images  # which imports pyarrow
+
+    transposed = csv_files.is_emnist(file) if model.transposed is None else model.transposed
+    if transposed:
+        warn(f"predict: {file}: its images are transposed, as those of the run's data set were")
+    for image in read_images(file, model.height, model.width, transposed):
+        yield PreparedPicture(image, ())
 
 
 def _check_finite(outputs: Outputs) -> None:
@@ -150,8 +193,16 @@ def _to_prediction(
 def predict_files(model: TrainedModel, files: list[str]) -> list[ImagePrediction]:
     """Classify every image of every file by a run's model; raises as `predict_images`, and CorruptArtefact."""
     manifest = model.manifest
-    images = ModelImages(manifest.height, manifest.width, manifest.class_names, manifest.style)
+    transposed = _are_transposed(manifest)
+    images = ModelImages(manifest.height, manifest.width, manifest.class_names, manifest.style, transposed)
     return predict_images(files, images, load_classifier(model))
+
+
+def _are_transposed(manifest: Manifest) -> bool | None:
+    """Return whether the images of a data set were transposed; None if only some parts of a joint data set were."""
+    count = manifest.style.conversions.get(TRANSPOSED, 0)
+    total = sum(split.num_examples for split in manifest.splits.values())
+    return None if 0 < count < total else count > 0
 
 
 def predict_array(model: TrainedModel, images: Grey) -> ClassifiedImages:

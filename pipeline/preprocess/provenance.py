@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from model.errors import CorruptArtefact
-from pipeline.sources.catalog import KNOWN
+from pipeline.sources.catalog import KNOWN, split_file_names
 from pipeline.storage.files import size_or_none, write_atomically
 from pipeline.storage.places import Place, is_remote, place_of
 from pipeline.storage.records import Count, FileName, Record, commit_file
@@ -28,6 +28,9 @@ class Origin(Record):
     image_column: str | None
     label_column: str | None
     image_size: tuple[int, int] | None
+    arrays: tuple[str, ...] | None = Field(None, exclude_if=lambda arrays: arrays is None)
+    test_share: float | None = Field(None, exclude_if=lambda share: share is None)
+    transpose: bool | None = Field(None, exclude_if=lambda transpose: transpose is None)
     first_label: Count = Field(0, exclude_if=lambda label: not label)
 
 
@@ -54,10 +57,16 @@ def options_given(origin: Origin) -> list[str]:
     """Return the command line options that build the data set again."""
     size = origin.image_size and "x".join(map(str, origin.image_size))
     given = origin.model_dump(exclude={"format_version", "dataset_id", "datasets"})
-    given |= {"max_rejected": origin.max_rejected or None, "image_size": size}
+    given |= {
+        "max_rejected": origin.max_rejected or None,
+        "image_size": size,
+        "arrays": origin.arrays and ",".join(origin.arrays),
+    }
     arguments = [argument for source in origin.datasets for argument in ("--dataset", source)]
     for name, value in given.items():
-        if value is not None:
+        if isinstance(value, bool):
+            arguments.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
+        elif value is not None:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
     return arguments
 
@@ -76,5 +85,5 @@ def make_absolute(source: str) -> str:
     """Return a source's name with absolute paths; known names and URIs are returned unchanged."""
     if source in KNOWN:
         return source
-    names = source.split(",") if source.endswith(".parquet") else [source]
+    names = split_file_names(source) or [source]
     return ",".join(name if is_remote(name) else str(place_of(name).absolute()) for name in names)

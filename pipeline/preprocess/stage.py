@@ -20,17 +20,7 @@ from pipeline.preprocess.validation_config import (
     require_passed,
 )
 from pipeline.progress import warn
-from pipeline.sources.catalog import (
-    DEFAULT_DATASET,
-    KNOWN,
-    MAX_CLASSES,
-    MAX_INTEGER,
-    MAX_SHARDS,
-    AnySource,
-    IdxSource,
-    ParquetSource,
-    PictureOptions,
-)
+from pipeline.sources.catalog import DEFAULT_DATASET, KNOWN, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions
 from pipeline.storage.places import Place
 
 if TYPE_CHECKING:
@@ -59,6 +49,9 @@ class DatasetConfig:
         _check_range("--shuffle-seed", self.shuffle_seed, 0, MAX_INTEGER)
         _check_range("--max-rejected", self.max_rejected, 0, MAX_INTEGER)
         _check_range("--first-label", self.first_label, 0, 255)
+        share = self.pictures.test_share
+        if share is not None and not 0 < share < 1:
+            raise BadUsage(f"--test-share is {share}, expected a number between 0 and 1, such as 0.2")
 
 
 def _check_range(option: str, value: int | None, least: int, most: int) -> None:
@@ -138,14 +131,14 @@ def _preprocess_source(
 def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedDataset:
     """Find and scan one of the sources of a configuration; raises BadUsage and BadInput as `preprocess_stage`."""
     # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
-    from pipeline.sources.source_lookup import find_source, scan_source
+    from pipeline.sources.source_lookup import check_options, find_source, scan_source
 
     data_dir = config.data_dir if name in KNOWN or len(config.datasets) == 1 else None
     source = find_source(name, data_dir, config.cache_dir, config.pictures)
     names = dict(zip(config.datasets, config.names, strict=False))
     source = source._replace(name=names.get(name, source.name))
     if len(config.datasets) == 1:
-        _check_picture_options(config.pictures, source)
+        check_options(config.pictures, source)
     scans = scan_source(source, config.num_classes, config.first_label)
     for split, scan in scans.splits.items():
         check_size(scan.num_examples, scans.num_pixels, f"the {split} split of {name}")
@@ -177,7 +170,7 @@ def describe_origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, .
 def config_from_origin(origin: Origin) -> DatasetConfig:
     """Return the options with which `preprocess_stage` builds a data set again."""
     options = origin.model_dump(exclude={"format_version", "dataset_id", "first_label", *PictureOptions._fields})
-    pictures = PictureOptions(origin.image_column, origin.label_column, origin.image_size)
+    pictures = PictureOptions(**{name: getattr(origin, name) for name in PictureOptions._fields})
     return DatasetConfig(**options, cache_dir=None, pictures=pictures, first_label=origin.first_label)
 
 
@@ -188,16 +181,9 @@ def _check_options(config: DatasetConfig) -> None:
         raise BadUsage(f"--dataset names a source twice: {', '.join(config.datasets)}")
     if config.data_dir is not None and len(config.datasets) > 1 and len(known) != 1:
         raise BadUsage(f"--data-dir goes with one known data set, and --dataset names {len(known)} of them")
-    if any(config.pictures) and len(known) == len(config.datasets):
-        raise BadUsage("--image-column, --label-column and --image-size go with data sets of pictures of your own")
-
-
-def _check_picture_options(pictures: PictureOptions, source: AnySource) -> None:
-    names_column = pictures.image_column is not None or pictures.label_column is not None
-    if names_column and not isinstance(source, ParquetSource):
-        raise BadUsage(f"--image-column and --label-column go with Parquet files, and {source.name} has none")
-    if pictures.image_size is not None and isinstance(source, IdxSource):
-        raise BadUsage(f"--image-size goes with pictures, and {source.name} is of IDX files, which say their size")
+    given = [f"--{name.replace('_', '-')}" for name, value in config.pictures._asdict().items() if value is not None]
+    if given and len(known) == len(config.datasets):
+        raise BadUsage(f"{', '.join(given)}: only data sets of your own take this, and {', '.join(known)} is none")
 
 
 def validate_stage(

@@ -107,16 +107,14 @@ class SplitScan:
 
     To add a file format:
 
-    1. `sources/catalog.py`: define a NamedTuple that names the files of a data set (such as `ParquetSource`) and add
-       it to `AnySource`.
-    2. `sources/source_lookup.py`: make `find_source` return it for the folders, files or URIs of that format, and
-       `scan_source` call the function of the next step.
-    3. A new module in `sources/`: define `scan(source, num_classes) -> SourceScan`, which reads every file once and
-       raises BadInput for files that are damaged or do not fit together, and a subclass of `BlockRange`. A single
-       unusable example is no error: its range reports it as rejected. For encoded images, the range is one of
-       `EncodedRange` in `image_blocks.py` (`image_folder.py` is an example).
-    4. `preprocess/stage.py`: `_check_picture_options` refuses options that do not apply to the format. If several files
-       are given as one name, as in TRAIN.parquet,TEST.parquet, `preprocess/provenance.py` splits them.
+    1. A new module in `sources/` defines a NamedTuple that names the files of a data set (such as `ParquetSource`), and
+       `scan(source, num_classes) -> SourceScan`, which reads every file once and raises BadInput for files that are
+       damaged or do not fit together, and a subclass of `BlockRange`. A single unusable example is no error: its range
+       reports it as rejected. For encoded images, the range is one of `EncodedRange` in `image_blocks.py`
+       (`image_folder.py` is an example).
+    2. The same module ends with its `LAYOUT`, which says how such files are recognised in a folder and found, and which
+       of the user's options apply to them. `LAYOUTS` in `sources/source_lookup.py` lists it.
+    3. `FILE_ENDINGS` in `sources/catalog.py` lists the ending of files that --dataset may name one by one, if any.
 
     Everything after that needs no change.
     """

@@ -1,15 +1,21 @@
 """The data sets known by name, and the kinds of sources."""
 
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, Self
 
 from pipeline.storage.places import Place
 
 DEFAULT_DATASET = "mnist-5k"
 SPLITS = ("train", "test")
+SPLIT_WORDS = {"train": "train", "training": "train", "test": "test", "testing": "test"}  # in names, to split
 MAX_CLASSES = 256
 MAX_INTEGER = 2**63 - 1  # of seeds and counts: what a file of TOML holds
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
+# Of files that --dataset may name, with commas between them, instead of a folder.
+FILE_ENDINGS = (
+    *(".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz"),
+    *(".tfrecord", ".tfrecords", ".tfrecord.gz", ".npz", ".npy"),
+)
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 
 # The four IDX files of the MNIST family. Every tuple of files or digests below has this order.
@@ -88,20 +94,29 @@ KNOWN = {
 }
 
 
+def split_file_names(dataset: str) -> list[str]:
+    """Return the files that --dataset names with commas between them; empty if it names no file of FILE_ENDINGS."""
+    return dataset.split(",") if dataset.lower().endswith(FILE_ENDINGS) else []
+
+
+class PictureOptions(NamedTuple):
+    """The user's options for how images are found and read; None: detect from the source."""
+
+    image_column: str | None = None  # of Parquet files, as is the next
+    label_column: str | None = None
+    image_size: tuple[int, int] | None = None  # height and width, else of the first train image that can be decoded
+    arrays: tuple[str, ...] | None = None  # of a .npz file: images and labels of train, then of test
+    test_share: float | None = None  # of a source with one split, the share that becomes the test split
+    transpose: bool | None = None  # whether the images of arrays are transposed
+
+
 class IdxSource(NamedTuple):
     """A data set of four IDX files in the order of FILE_NAMES, gzipped or not."""
 
     name: str
     files: tuple[Place, ...]
     known: KnownDataset | None  # the entry of KNOWN if the data set was requested by name
-
-
-class PictureOptions(NamedTuple):
-    """The user's options for a data set of encoded images; None: detect from the source."""
-
-    image_column: str | None = None  # of Parquet files, as is the next
-    label_column: str | None = None
-    image_size: tuple[int, int] | None = None  # height and width, else of the first train image that can be decoded
+    options: PictureOptions = PictureOptions()
 
 
 class ParquetSource(NamedTuple):
@@ -120,4 +135,12 @@ class ImageFolderSource(NamedTuple):
     options: PictureOptions
 
 
-AnySource: TypeAlias = IdxSource | ParquetSource | ImageFolderSource
+class AnySource(Protocol):
+    """A data set whose files have been found; each layout has a NamedTuple of its own."""
+
+    @property
+    def name(self) -> str:
+        """Name of the data set, of which its id is made."""
+        ...
+
+    def _replace(self, *, name: str = ...) -> Self: ...

@@ -5,14 +5,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from pipeline.sources.catalog import FILE_NAMES, SPLITS
+from pipeline.sources.catalog import SPLITS
 from pipeline.sources.image_decoding import is_picture
 
-LAYOUTS = (
-    "a folder of the four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
-    "t10k-labels-idx1-ubyte (each may end in .gz); one of train*.parquet and test*.parquet; one of pictures as "
-    "train/CLASS/IMAGE and test/CLASS/IMAGE, such as train/cat/1.png"
-)
 MAX_ENTRIES = 1000  # that are looked at in a folder
 _SHOWN = 3  # names that are listed of a kind
 _KINDS = {
@@ -68,20 +63,12 @@ def _kind_of(path: Path) -> str:
 def _advise(place: Path, entries: list[Path]) -> Iterator[str]:
     """Yield what to do about layouts that are nearly those of a data set, the likeliest first."""
     names = {path.name for path in entries}
-    dotted = {name.replace("-idx", ".idx") for name in FILE_NAMES} & {name.removesuffix(".gz") for name in names}
-    if dotted:
-        first = min(dotted)
-        yield f": rename {first} to {first.replace('.idx', '-idx')}, and so on"
-    for folder in (place / "raw", place / "MNIST" / "raw", *(path / "raw" for path in entries)):
-        if (folder / FILE_NAMES[0]).exists() or (folder / f"{FILE_NAMES[0]}.gz").exists():
-            yield f": the four files are in {folder}: name that"
     folders = [path for path in entries if path.is_dir()]
     for split, other in (SPLITS, SPLITS[::-1]):
         if split in names and other not in names:
-            yield f": there is {split}/ but no {other}/"
-    similar = {path.name: split for path in folders for split in SPLITS if path.name.lower().startswith(split[:4])}
-    if similar:
-        renamed = [f"{name}/ to {split}/" for name, split in sorted(similar.items()) if name != split]
-        yield f": rename {', '.join(renamed)}"
+            yield f": there is {split}/ but no {other}/{' (or give --test-share 0.2)' if split == 'train' else ''}"
     if any(_kind_of(path) == "picture" for each in folders for path in islice(each.iterdir(), 1)):
-        yield ": folders of pictures, but no splits: put some of each into train/ and the others into test/"
+        yield (
+            ": folders of pictures, but no splits: put some of each into train/ and the others into test/, or give "
+            "--test-share 0.2"
+        )

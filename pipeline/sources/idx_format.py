@@ -22,7 +22,7 @@ _KINDS = {IMAGES_MAGIC: "images", LABELS_MAGIC: "labels"}
 _TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 _GZIP_MAGIC = b"\x1f\x8b"
 MAX_EXAMPLE_BYTES = 2**24  # bounds a worker's memory: it holds a block, and a block has at least one example
-_GZIP_MAX_RATIO = 1032  # deflate needs at least 2 bits for 258 bytes: https://zlib.net/zlib_tech.html
+GZIP_MAX_RATIO = 1032  # deflate needs at least 2 bits for 258 bytes: https://zlib.net/zlib_tech.html
 
 
 class Header(NamedTuple):
@@ -112,7 +112,7 @@ def _read_integers(stream: BinaryIO, count: int, name: str) -> tuple[int, ...]:
 
 def _check_room(header: Header, stored_bytes: int, compressed: bool, name: str) -> None:
     """Compare a header with the size of the stored file, before memory is allocated for the header's sizes."""
-    max_bytes = stored_bytes * _GZIP_MAX_RATIO if compressed else stored_bytes
+    max_bytes = stored_bytes * GZIP_MAX_RATIO if compressed else stored_bytes
     if header.total_bytes > max_bytes:
         kind = f"compressed bytes, which hold at most {max_bytes}" if compressed else "bytes"
         raise BadInput(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import google_crc32c
 import numpy as np
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
 from model.examples import Examples
 from pipeline.progress import warn
 from pipeline.sources.blocks import (
@@ -29,8 +29,11 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import FILE_NAMES, KNOWN, SPLITS, IdxSource
+from pipeline.sources.catalog import FILE_NAMES, KNOWN, SPLITS, IdxSource, PictureOptions
+from pipeline.sources.idx_files import find_idx_files, holds_idx_files, is_emnist, read_mapping
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, is_gzip, open_idx, read_body
+from pipeline.sources.image_decoding import TRANSPOSED
+from pipeline.sources.layouts import SourceLayout
 from pipeline.storage.files import file_digest, open_binary, read_range, write_atomically
 from pipeline.storage.places import Place
 
@@ -58,6 +61,7 @@ class IdxRange(BlockRange):
     labels: Place
     images_checksum: int
     labels_checksum: int
+    transposed: bool = False  # the stored images, whose height and width are the data set's width and height
 
     def read(self, target: ExampleFormat) -> Iterator[Block]:
         """Yield the one block of a range; raises BadInput if its bytes have changed since the scan."""
@@ -65,17 +69,21 @@ class IdxRange(BlockRange):
         stored = self._read(self.labels, _LABELS_OFFSET, 1, self.labels_checksum)
         labels = stored.astype(np.int64) - target.first_label
         indices = np.arange(self.start, self.start + self.num_examples)
+        conversions = (TRANSPOSED,) * self.num_examples if self.transposed else ()
+        if self.transposed:
+            pixels = pixels.reshape(-1, target.width, target.height).transpose(0, 2, 1)
         examples = Examples(indices, pixels.reshape(-1, target.num_pixels), labels)
         valid = (labels >= 0) & (labels < target.num_classes)
         if valid.all():
-            yield Block(self.split, examples)
+            yield Block(self.split, examples, conversions=conversions)
             return
         bad = examples.take(np.flatnonzero(~valid))
         rejected = tuple(
             RejectedExample(self.split, self.labels.name, index, target.describe_label_fault(label))
             for index, label in zip(bad.indices.tolist(), bad.labels.tolist(), strict=True)
         )
-        yield Block(self.split, examples.take(np.flatnonzero(valid)), rejected)
+        usable = examples.take(np.flatnonzero(valid))
+        yield Block(self.split, usable, rejected, conversions[: int(np.count_nonzero(valid))])
 
     def _read(self, place: Place, offset: int, example_bytes: int, checksum: int) -> Any:
         """Return uint8[n * example_bytes]; raises BadInput if the checksum is another."""
@@ -100,20 +108,44 @@ class IdxSplitScan(SplitScan):
         return tuple(replace(block, images=images, labels=labels) for block in self.ranges)
 
 
+def _find(name: str, folder: Place, options: PictureOptions) -> IdxSource:
+    return IdxSource(name, find_idx_files(folder), None, options)
+
+
 def scan(source: IdxSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
     """Read the four files; arguments and errors as for `source_lookup.scan_source`."""
     pairs = zip(SPLITS, source.files[::2], source.files[1::2], FILE_NAMES[::2], FILE_NAMES[1::2], strict=True)
-    splits = {split: _scan_split(split, images, labels, names) for split, images, labels, *names in pairs}
+    transposed = _is_transposed(source)
+    splits = {split: _scan_split(split, images, labels, names, transposed) for split, images, labels, *names in pairs}
     sizes = {name: split.image_size for name, split in splits.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name} {height} x {width}" for name, (height, width) in sizes.items())
         raise BadInput(f"images differ in size between splits: {listed}; expected one size")
     _check_known(source, [file for split in splits.values() for file in (split.images, split.labels)])
     labels = splits["train"].labels
+    mapping = read_mapping(source.files[0]) if source.known is None else None
+    if mapping:
+        if first_label not in (0, mapping.first_label):
+            raise BadUsage(
+                f"--first-label {first_label}: {source.name} has a mapping, whose first is {mapping.first_label}"
+            )
+        class_names = choose_class_names(mapping.class_names, labels.values, num_classes, source.name)
+        return SourceScan(dict(splits), class_names, first_label=mapping.first_label)
     source_names = source.known.class_names if source.known else None
     name = source.name if source_names else str(labels.place)
     class_names = choose_class_names(source_names, labels.values, num_classes, name, first_label)
     return SourceScan(dict(splits), class_names, first_label=first_label)
+
+
+def _is_transposed(source: IdxSource) -> bool:
+    if source.options.transpose is not None:
+        return source.options.transpose
+    if source.known is not None or not is_emnist(source.files[0].name):
+        return False
+    warn(
+        f"{source.name}: the images of EMNIST are stored transposed, and turned upright; --no-transpose leaves them so"
+    )
+    return True
 
 
 @contextmanager
@@ -128,7 +160,7 @@ def _decompress(file: Place, place: Place) -> Iterator[Place]:
     yield place
 
 
-def _scan_split(split: str, images: Place, labels: Place, names: list[str]) -> IdxSplitScan:
+def _scan_split(split: str, images: Place, labels: Place, names: list[str], transposed: bool) -> IdxSplitScan:
     with open_idx(images, IMAGES_MAGIC) as (images_header, _):
         num_images, height, width = images_header.sizes
     with open_idx(labels, LABELS_MAGIC) as (labels_header, _):
@@ -141,25 +173,31 @@ def _scan_split(split: str, images: Place, labels: Place, names: list[str]) -> I
     piece_examples = max(1, min(_SCAN_BYTES, block_bytes) // images_header.example_bytes)
     num_pieces = max(1, block_bytes // (piece_examples * images_header.example_bytes))
     scans = (
-        _scan_file(images, IMAGES_MAGIC, names[0], piece_examples, num_pieces),
+        _scan_file(images, IMAGES_MAGIC, names[0], piece_examples, num_pieces, transposed),
         _scan_file(labels, LABELS_MAGIC, names[1], piece_examples, num_pieces),
     )
     block_examples = piece_examples * num_pieces
     starts = range(0, num_images, block_examples)
+    checksums = zip(starts, scans[0].checksums, scans[1].checksums, strict=True)
     ranges = tuple(
-        IdxRange(split, start, min(block_examples, num_images - start), images, labels, *checksums)
-        for start, *checksums in zip(starts, *(file.checksums for file in scans), strict=True)
+        IdxRange(split, start, min(block_examples, num_images - start), images, labels, first, second, transposed)
+        for start, first, second in checksums
     )
-    return IdxSplitScan(ranges, (height, width), tuple(file.info for file in scans), *scans)
+    size = (width, height) if transposed else (height, width)
+    return IdxSplitScan(ranges, size, tuple(file.info for file in scans), *scans)
 
 
-def _scan_file(place: Place, magic: int, name: str, piece_examples: int, num_pieces: int) -> FileScan:
+def _scan_file(
+    place: Place, magic: int, name: str, piece_examples: int, num_pieces: int, transposed: bool = False
+) -> FileScan:
     """Read a file from end to end, in pieces of which num_pieces are a block."""
     checksums = list[int]()
     values = set[int]()
     with open_idx(place, magic) as (header, stream):
         # The digest is of the decompressed file, header included, so that it can be compared with published ones.
-        digest = hashlib.sha256(np.array([header.magic, *header.sizes], ">u4").tobytes())
+        # That the images are transposed is part of the identity: it decides the pixels.
+        digest = hashlib.sha256(b"transposed" if transposed else b"")
+        digest.update(np.array([header.magic, *header.sizes], ">u4").tobytes())
         pieces = read_body(stream, header, piece_examples * header.example_bytes, str(place))
         for number, piece in enumerate(pieces):
             digest.update(piece)
@@ -168,6 +206,7 @@ def _scan_file(place: Place, magic: int, name: str, piece_examples: int, num_pie
             checksums[-1] = google_crc32c.extend(checksums[-1], piece)
             if magic == LABELS_MAGIC:
                 values.update(np.flatnonzero(np.bincount(np.frombuffer(piece, np.uint8))).tolist())
+    name = f"{name}-transposed" if transposed else name
     info = SourceInfo(name=name, num_bytes=header.total_bytes, sha256=digest.hexdigest())
     return FileScan(place, info, tuple(checksums), frozenset(values))
 
@@ -201,3 +240,17 @@ def _check_unpublished(dataset: str, files: list[FileScan], gzip_digests: tuple[
                 f"warning: {file.place} is not the file that the mirrors of {dataset} serve (SHA-256 {expected}) and "
                 f"nobody publishes the digest of its content, so it is used as it is: {digest}"
             )
+
+
+LAYOUT = SourceLayout(
+    kind=IdxSource,
+    title="IDX files",
+    example=(
+        "a folder of the four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
+        "t10k-labels-idx1-ubyte (each may end in .gz)"
+    ),
+    options=frozenset({"transpose"}),
+    holds=holds_idx_files,
+    find=_find,
+    scan=scan,
+)

@@ -1,8 +1,12 @@
 """A directory tree of images as a source: SPLIT/CLASS/IMAGE, ordered by class folder, then by file name.
 
-The identity of a split is the digest of each image's path in the tree and content. Hidden files and those of IGNORED
-are no part of the tree; any other file in a class folder must be an image, whatever its name. What cannot be read there
-(a link to nothing, a FIFO, a file that the user may not open) is an example that is rejected.
+Class folders are in the order of their names, or of their numbers if all are numbers. With a share to hold out, the
+tree has one split: train/CLASS/IMAGE or CLASS/IMAGE.
+
+The identity of a split is the digest of each image's path in the tree, where the split's folder is called train or
+test, and content. Hidden files and those of IGNORED are no part of the tree; any other file in a class folder must be
+an image, whatever its name. What cannot be read there (a link to nothing, a FIFO, a file that the user may not open) is
+an example that is rejected.
 """
 
 import hashlib
@@ -14,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
 from pipeline.progress import warn
 from pipeline.sources.blocks import (
     BLOCK_BYTES,
@@ -24,11 +28,15 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import SPLITS, ImageFolderSource
+from pipeline.sources.catalog import SPLIT_WORDS, SPLITS, ImageFolderSource, PictureOptions
+from pipeline.sources.held_out import hold_out
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
+from pipeline.sources.layouts import SourceLayout
 from pipeline.storage.files import digest_of, file_digest
+from pipeline.storage.places import Place
 
 MAX_RANGE_FILES = 1024
+_VALIDATION_WORDS = ("val", "valid", "validation")  # folders of a third split
 # What systems and programs leave in folders: archives of macOS, network disks, ext file systems, Windows; hidden files
 # are ignored too, such as .DS_Store and .ipynb_checkpoints.
 IGNORED = frozenset({"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"})
@@ -64,29 +72,68 @@ class FilesRange(EncodedRange):
         ]
 
 
+def _holds_splits(folder: Place) -> bool:
+    return isinstance(folder, Path) and all(_find_split(folder, split) for split in SPLITS)
+
+
+def _find_split(folder: Path, split: str) -> Path | None:
+    """Return the folder of a split, called by one of its words; raises BadInput if there are several."""
+    found = [path for path in folder.iterdir() if SPLIT_WORDS.get(path.name.lower()) == split and path.is_dir()]
+    if len(found) > 1:
+        raise BadInput(f"{folder}: several folders of one split: {', '.join(sorted(map(str, found)))}; keep one")
+    return found[0] if found else None
+
+
+def _find(name: str, folder: Place, options: PictureOptions) -> ImageFolderSource:
+    return ImageFolderSource(name, Path(str(folder)), options)  # in no store: see above
+
+
 def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
     """Read every file of a tree; raises as `source_lookup.scan_source`."""
-    class_names = _list_classes(source.folder)
+    test_share = source.options.test_share
+    folders = _list_splits(source.folder, test_share is not None)
+    class_names = _list_classes(folders)
     finder = FormatFinder(source.options.image_size)
     splits = dict[str, SplitScan]()
-    for split in SPLITS:
-        files = tuple(_scan_files(source.folder, split, class_names, finder))
+    for split, folder in folders.items():
+        files = tuple(_scan_files(source.folder, folder, split, class_names, finder))
         if not files:
-            raise BadInput(f"{source.folder / split}: the split is empty: expected images in {split}/CLASS/")
+            raise BadInput(f"{folder}: the split is empty: expected images in {folder.name}/CLASS/")
         image_size = finder.size(str(source.folder))  # the train split is the first, so its images decide
-        ranges = tuple(_cut_ranges(split, source.folder, files))
-        splits[split] = SplitScan(ranges, image_size, (_identify(split, files, finder.identity),))
-    return SourceScan(
-        splits, choose_class_names(class_names, set(), num_classes, source.name, first_label), finder.channel
-    )
+        ranges = tuple(cut_ranges(split, source.folder, files))
+        prefix = f"{folder.relative_to(source.folder).as_posix()}/" if folder != source.folder else ""
+        splits[split] = SplitScan(ranges, image_size, (_identify(split, prefix, files, finder.identity),))
+    names = choose_class_names(class_names, set(), num_classes, source.name, first_label)
+    scans = SourceScan(splits, names, finder.channel)
+    return scans if test_share is None else hold_out(scans, test_share)
 
 
-def _list_classes(folder: Path) -> tuple[str, ...]:
-    train = [path.name for path in _list_visible(folder / "train", folders=True)]
-    test = [path.name for path in _list_visible(folder / "test", folders=True)]
-    unknown = sorted(set(test) - set(train))
-    if unknown:
-        raise BadInput(f"{folder / 'test' / unknown[0]}: no class of that name in {folder / 'train'}")
+def _list_splits(folder: Path, is_one: bool) -> dict[str, Path]:
+    """Return the folders of the splits; of one split that is divided later, only that of train.
+
+    Raises BadInput if one is missing, BadUsage if a tree that shall be divided has both.
+    """
+    found = {split: _find_split(folder, split) for split in SPLITS}
+    unused = sorted(path.name for path in folder.iterdir() if path.name.lower() in _VALIDATION_WORDS)
+    if unused and found["train"]:
+        warn(f"{folder}: {', '.join(unused)} is not used: only train and test are read")
+    if not is_one:
+        return {split: path or folder / split for split, path in found.items()}
+    if found["test"]:
+        raise BadUsage(f"--test-share: {folder} has a test split already, {found['test'].name}")
+    return {"train": found["train"] or folder}
+
+
+def _list_classes(folders: dict[str, Path]) -> tuple[str, ...]:
+    train, *others = ([path.name for path in _list_visible(folder, folders=True)] for folder in folders.values())
+    for names in others:
+        unknown = sorted(set(names) - set(train))
+        if unknown:
+            raise BadInput(f"{folders['test'] / unknown[0]}: no class of that name in {folders['train']}")
+    if all(name.isascii() and name.isdigit() for name in train):
+        return tuple(
+            sorted(train, key=lambda name: (int(name), name))
+        )  # as the labels of IDX files, which 10 follows 9 in
     return tuple(train)
 
 
@@ -114,18 +161,21 @@ def _utf8_name(path: Path) -> str:
     return path.name
 
 
-def _scan_files(folder: Path, split: str, class_names: tuple[str, ...], finder: FormatFinder) -> Iterator[ImageFile]:
+def _scan_files(
+    root: Path, split_folder: Path, split: str, class_names: tuple[str, ...], finder: FormatFinder
+) -> Iterator[ImageFile]:
     for label, name in enumerate(class_names):
-        class_folder = folder / split / name
+        class_folder = split_folder / name
         # A class may have no folder in the test split.
         paths = _list_visible(class_folder, folders=False) if class_folder.is_dir() else []
         if not paths and (split == "train" or class_folder.is_dir()):
             warn(f"warning: {class_folder} is empty: no {split} example is of the class {name}")
         for path in paths:
-            yield _scan_file(path, path.relative_to(folder).as_posix(), label, finder)
+            yield scan_file(path, path.relative_to(root).as_posix(), label, finder)
 
 
-def _scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageFile:
+def scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageFile:
+    """Read an image file, called by its name; what cannot be read is an image with a problem."""
     problem = _find_problem(path)
     if not problem:
         try:
@@ -150,7 +200,7 @@ def _find_problem(path: Path) -> str:
     return "" if stat.S_ISREG(mode) else "no regular file, but a pipe, a socket or a device"
 
 
-def _cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterator[FilesRange]:
+def cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterator[FilesRange]:
     """Cut the files into ranges of about BLOCK_BYTES of encoded images and at most MAX_RANGE_FILES."""
     start = 0
     num_bytes = 0
@@ -163,11 +213,12 @@ def _cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterato
     yield FilesRange(split, start, len(files) - start, root, files[start:])
 
 
-def _identify(split: str, files: tuple[ImageFile, ...], read_as: str) -> SourceInfo:
+def _identify(split: str, prefix: str, files: tuple[ImageFile, ...], read_as: str) -> SourceInfo:
     # The size is part of the identity: it decides which images are rejected.
     digest = hashlib.sha256(f"{read_as}\n".encode())
     for file in files:
-        digest.update((json.dumps([file.path, file.sha256]) + "\n").encode())
+        path = f"{split}/{file.path.removeprefix(prefix)}"
+        digest.update((json.dumps([path, file.sha256]) + "\n").encode())
     num_bytes = sum(file.num_bytes for file in files)
     return SourceInfo(name=f"{split}-images", num_bytes=num_bytes, sha256=digest.hexdigest())
 
@@ -188,3 +239,17 @@ def _read_unchanged(path: Path, file: ImageFile) -> bytes | None:
     if digest != file.sha256:
         raise changed_since_scan(path)
     return data
+
+
+LAYOUT = SourceLayout(
+    kind=ImageFolderSource,
+    title="image files",
+    example=(
+        "a folder of pictures as train/CLASS/IMAGE and test/CLASS/IMAGE, such as train/cat/1.png; with --test-share, "
+        "of CLASS/IMAGE"
+    ),
+    options=frozenset({"image_size", "test_share"}),
+    holds=_holds_splits,
+    find=_find,
+    scan=scan,
+)

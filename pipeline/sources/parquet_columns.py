@@ -9,50 +9,131 @@ import pyarrow as pa
 from model.errors import BadInput, BadUsage
 from pipeline.sources.catalog import PictureOptions
 
+_LABEL_NAMES = ("label", "labels", "class", "target", "digit", "y")
+_INDEX_NAMES = ("", "id", "index", "Unnamed: 0", "__index_level_0__")  # columns of row numbers
+_MIN_PIXELS = 8  # fewer columns of numbers are no image
+_SHOWN = 20  # columns in a message
+
 
 class ParquetColumns(NamedTuple):
-    """The names of the columns to read; nested: the images are in a struct with the fields bytes and path."""
+    """The names of the columns to read; nested: the images are in a struct with the fields bytes and path.
+
+    pixels are the columns of numbers, in order: the image column if it has lists, or one for each pixel, of which image
+    is the first; empty if images are encoded.
+    """
 
     image: str
     nested: bool
     label: str
+    pixels: tuple[str, ...] = ()
 
     @property
     def paths(self) -> list[str]:
-        """Parquet paths of the columns, the images first."""
+        """Parquet paths of the columns of encoded images and of labels, the images first."""
         return [f"{self.image}.bytes" if self.nested else self.image, self.label]
+
+    @property
+    def requested_image(self) -> str | None:
+        """The value of --image-column that finds these columns; None if none is needed."""
+        return None if len(self.pixels) > 1 else self.image
 
 
 def detect_columns(schema: pa.Schema, options: PictureOptions, name: str) -> ParquetColumns:
-    """Find the columns of images and labels: the requested ones, else `image` and `label`, else the only ones that fit.
+    """Find the columns of images and labels.
+
+    The image column is the requested one, else `image`, else the only one of encoded images, else of lists of numbers;
+    without any, the other columns of numbers are pixels. The label column is the requested one, else `label`, else the
+    only one of integers, else of text.
 
     Raises BadUsage if a requested column does not exist or has the wrong type, BadInput if none or several fit.
     """
-    images = _fitting(schema, _holds_image_bytes)
-    labels = _fitting(schema, pa.types.is_integer)
     try:
-        image = _choose(images, options.image_column, "image", "of pictures (bytes, or a struct with bytes)")
-        label = _choose(labels, options.label_column, "label", "of integer labels")
+        images = _choose_image(schema, options.image_column)
+        is_pixels = not images and options.image_column is None and len(_fitting(schema, _is_number)) > _MIN_PIXELS
+        label = _choose_label(schema, options.label_column, is_pixels)
+        if images:
+            return _describe(schema, images[0], label)
+        pixels = [column for column in _fitting(schema, _is_number) if column not in (label, *_INDEX_NAMES)]
+        if not is_pixels or len(set(pixels)) < len(pixels):
+            raise BadInput(
+                "no column of pictures (bytes, or a struct with bytes) nor of lists of pixels: name one with "
+                "--image-column"
+            )
     except (BadInput, BadUsage) as error:
-        columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
-        raise type(error)(f"{name}: {error}; its columns: {columns}") from None
-    return ParquetColumns(image, pa.types.is_struct(schema.field(image).type), label)
+        listed = [f"{field.name} ({field.type})" for field in schema]
+        more = f", ... ({len(listed)})" if len(listed) > _SHOWN else ""
+        raise type(error)(f"{name}: {error}; its columns: {', '.join(listed[:_SHOWN])}{more}") from None
+    return ParquetColumns(pixels[0], False, label, tuple(pixels))
+
+
+def _describe(schema: pa.Schema, image: str, label: str) -> ParquetColumns:
+    kind = schema.field(image).type
+    return ParquetColumns(image, pa.types.is_struct(kind), label, (image,) if _holds_numbers(kind) else ())
 
 
 def _fitting(schema: pa.Schema, fits: Callable[[pa.DataType], bool]) -> list[str]:
     return [field.name for field in schema if fits(field.type)]
 
 
-def _choose(fitting: list[str], requested: str | None, preferred: str, purpose: str) -> str:
+def _choose_image(schema: pa.Schema, requested: str | None) -> list[str]:
+    """Return the column of images, or nothing if there is none."""
+    encoded = _fitting(schema, _holds_image_bytes)
+    lists = _fitting(schema, _holds_numbers)
+    purpose = "of pictures (bytes, or a struct with bytes, or lists of pixels)"
     if requested is not None:
-        if fitting.count(requested) != 1:  # Parquet allows two columns of one name
-            raise BadUsage(f"no column {requested!r} {purpose}")
-        return requested
-    candidates = [name for name in fitting if name == preferred] or fitting
+        return [_find_requested([*encoded, *lists], requested, purpose)]
+    fitting = encoded or lists
+    return [_choose(fitting, ("image",), "image", purpose)] if fitting else []
+
+
+def _choose_label(schema: pa.Schema, requested: str | None, is_pixels: bool) -> str:
+    integers = _fitting(schema, pa.types.is_integer)
+    others = [column for column in _fitting(schema, _is_other_label) if column not in _INDEX_NAMES]
+    purpose = "of labels (integers, text or categories)"
+    if requested is not None:
+        return _find_requested([*integers, *others], requested, purpose)
+    named = [column for column in (*integers, *others) if column in _LABEL_NAMES]
+    fitting = integers if integers and not is_pixels else others
+    return _choose(named or fitting, _LABEL_NAMES, "label", purpose)
+
+
+def _find_requested(fitting: list[str], requested: str, purpose: str) -> str:
+    if fitting.count(requested) != 1:  # Parquet allows two columns of one name
+        raise BadUsage(f"no column {requested!r} {purpose}")
+    return requested
+
+
+def _choose(fitting: list[str], preferred: tuple[str, ...], kind: str, purpose: str) -> str:
+    """Return the first preferred column, else the only one."""
+    candidates = next(([name] for name in preferred if fitting.count(name) == 1), fitting)
     if len(candidates) != 1:
         number = "several columns" if candidates else "no column"
-        raise BadInput(f"{number} {purpose}: name one with --{preferred}-column")
+        raise BadInput(f"{number} {purpose}: name one with --{kind}-column")
     return candidates[0]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _is_other_label(kind: pa.DataType) -> bool:
+    """Return whether a column may hold labels that are no integers: names, whole floats, categories."""
+    if pa.types.is_dictionary(kind):
+        return bool(_is_other_label(kind.value_type) or pa.types.is_integer(kind.value_type))
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(text or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def _holds_numbers(kind: pa.DataType) -> bool:
+    """Return whether values are lists of numbers, or lists of such lists."""
+    return is_list(kind) and (
+        _is_number(kind.value_type) or (is_list(kind.value_type) and _is_number(kind.value_type.value_type))
+    )
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Return whether values are lists."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _holds_image_bytes(kind: pa.DataType) -> bool:

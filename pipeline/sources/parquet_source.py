@@ -1,12 +1,13 @@
-"""Parquet files as a source: a column of PNG or JPEG files and a column of integer labels, read in small batches.
+"""Parquet files as a source: a column of PNG or JPEG files, or pixels, and a column of labels, read in small batches.
 
 The identity of a split is the digest of its rows in order (label, length and bytes of the image), not of the files:
 other compression, files or row groups do not change it. Page checksums are verified where the files have them.
 """
 
 import hashlib
+import json
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -27,26 +28,31 @@ from pipeline.sources.blocks import (
     choose_class_names,
 )
 from pipeline.sources.catalog import ParquetSource, PictureOptions
+from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
+from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet, read_label
+from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names
-from pipeline.storage.files import open_binary
+from pipeline.sources.parquet_files import open_parquet
+from pipeline.sources.parquet_pixels import find_image_size, scan_pixels, with_codes
+from pipeline.sources.split_files import FileKind, find_named_files, find_split_files, list_split_files
 from pipeline.storage.places import Place
 
 MAX_BATCH_ROWS = 1024
-MAX_CLASSES = 256  # where the file does not name them; the limit of --num-classes
-_BUFFER_BYTES = 2**20  # bytes read at a time; with pre_buffer, pyarrow would read a whole row group
+_PARQUET = FileKind("Parquet", ".parquet", re.compile(r"\.parquet$"))
 
 
 class ParquetRow(NamedTuple):
     """A row: the bytes of an encoded image and a label; None stands for null."""
 
     data: bytes | None
-    label: int | None
+    label: Label
 
     @property
     def prefix(self) -> bytes:
         """Label and length, hashed before the image so that different rows never hash the same bytes."""
-        return f"{self.label} {None if self.data is None else len(self.data)}\n".encode()
+        label = json.dumps(self.label) if isinstance(self.label, str) else self.label
+        return f"{label} {None if self.data is None else len(self.data)}\n".encode()
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class RowGroupRange(EncodedRange):
     group: int
     first_row: int
     checksum: int
+    codes: LabelCodes = NUMBERS
 
     def read_images(self) -> Iterator[list[EncodedImage]]:
         """Yield the images in batches; raises BadInput after the last if the rows have changed since the scan."""
@@ -66,10 +73,12 @@ class RowGroupRange(EncodedRange):
         with open_parquet(self.file, self.columns) as parquet:
             for batch in read_batches(parquet, self.group, self.columns):
                 images = list[EncodedImage]()
-                for number, row in enumerate(batch, num_read):
+                labels = self.codes.encode([row.label for row in batch])
+                for number, (row, label) in enumerate(zip(batch, labels, strict=True), num_read):
                     checksum = _extend_checksum(checksum, row)
                     name = f"row {self.first_row + number}"
-                    images.append(EncodedImage(self.start + number, self.file.name, name, row.data, row.label))
+                    position = (self.start + number, self.file.name, name)
+                    images.append(EncodedImage(*position, row.data, label.number, label_fault=label.fault))
                 num_read += len(batch)
                 yield images
         if checksum != self.checksum:
@@ -77,12 +86,12 @@ class RowGroupRange(EncodedRange):
 
 
 class _SplitSummary:
-    """The digest, size and labels of a split, updated row by row."""
+    """The digest and size of a split, updated row by row, and the labels of all splits that it is given."""
 
-    def __init__(self, finder: FormatFinder) -> None:
+    def __init__(self, finder: FormatFinder, labels: LabelSet) -> None:
         self.digest = hashlib.sha256()
-        self.labels = set[int]()
         self.num_bytes = 0
+        self._labels = labels
         self._finder = finder
 
     def add(self, row: ParquetRow, name: str) -> None:
@@ -90,8 +99,7 @@ class _SplitSummary:
             self.digest.update(part)
             self.num_bytes += len(part)
         self._finder.offer(row.data, name)
-        if row.label is not None and 0 <= row.label < MAX_CLASSES:
-            self.labels.add(row.label)
+        self._labels.update([row.label])
 
     def info(self, split: str) -> SourceInfo:
         # The size is part of the identity: it decides which rows are rejected.
@@ -101,46 +109,37 @@ class _SplitSummary:
 
 def scan(source: ParquetSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
     """Read every row of a source's files; raises as `source_lookup.scan_source`."""
-    first = str(source.files["train"][0])
+    first = source.files["train"][0]
     columns, source_names = _read_schemas(source)
     finder = FormatFinder(source.options.image_size)
-    labels = dict[str, set[int]]()
+    pixel_size = find_image_size(first, columns, source.options.image_size) if columns.pixels else None
+    labels = {split: LabelSet() for split in source.files}
     splits = dict[str, SplitScan]()
     for split, files in source.files.items():
-        summary = _SplitSummary(finder)
-        groups = tuple(_scan_files(split, files, columns, summary))
-        if not sum(group.num_examples for group in groups):
+        if pixel_size:
+            splits[split] = scan_pixels(split, files, columns, pixel_size, labels[split])
+        else:
+            splits[split] = _scan_pictures(split, files, columns, finder, labels[split])
+        if not splits[split].num_examples:
             raise BadInput(f"{files[0]}: the split is empty: it has no rows")
-        image_size = finder.size(first)  # the train split is the first, so its images decide
-        splits[split] = SplitScan(groups, image_size, (summary.info(split),))
-        labels[split] = summary.labels
-    name = source.name if source_names else first
-    class_names = choose_class_names(source_names, labels["train"], num_classes, name, first_label)
-    return SourceScan(splits, class_names, finder.channel, first_label)
+    codes = labels["train"].codes(str(first))
+    names = source_names or codes.names  # the schema may name the classes whose names are the labels
+    codes = LabelCodes(names) if codes.names else NUMBERS
+    name = source.name if names else str(first)
+    class_names = choose_class_names(names, labels["train"].numbers, num_classes, name, first_label)
+    coded = {split: with_codes(each, codes) for split, each in splits.items()}
+    return SourceScan(coded, class_names, finder.channel, first_label)
 
 
-@contextmanager
-def open_parquet(place: Place, columns: ParquetColumns | None = None) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file for reading with little memory; raises BadInput, also while it is read, if it is damaged.
-
-    Name the columns that will be read, so that images that the file repeats are held in memory once.
-    """
-    try:
-        with (
-            open_binary(place) as stream,
-            pq.ParquetFile(
-                stream,
-                page_checksum_verification=True,
-                buffer_size=_BUFFER_BYTES,
-                pre_buffer=False,
-                read_dictionary=columns.paths[:1] if columns else None,
-            ) as parquet,
-        ):
-            yield parquet
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: column names
-        if isinstance(error, OSError) and error.errno is not None:  # of the file system; pyarrow's own have no errno
-            raise
-        raise BadInput(f"{place}: no sound Parquet file: {[*str(error).splitlines(), ''][0]}") from None
+def _scan_pictures(
+    split: str, files: tuple[Place, ...], columns: ParquetColumns, finder: FormatFinder, labels: LabelSet
+) -> SplitScan:
+    summary = _SplitSummary(finder, labels)
+    groups = tuple(_scan_files(split, files, columns, summary))
+    if not any(group.num_examples for group in groups):
+        raise BadInput(f"{files[0]}: the split is empty: it has no rows")
+    image_size = finder.size(str(files[0]))  # the train split is the first, so its images decide
+    return SplitScan(groups, image_size, (summary.info(split),))
 
 
 def read_batches(parquet: pq.ParquetFile, group: int, columns: ParquetColumns) -> Iterator[list[ParquetRow]]:
@@ -155,7 +154,7 @@ def read_batches(parquet: pq.ParquetFile, group: int, columns: ParquetColumns) -
         for start, stop in _cut_by_bytes(images):
             piece = images[start:stop]
             piece = piece.dictionary_decode() if pa.types.is_dictionary(images.type) else piece
-            yield list(map(ParquetRow, piece.to_pylist(), labels[start:stop].to_pylist()))
+            yield list(map(ParquetRow, piece.to_pylist(), map(read_label, labels[start:stop].to_pylist())))
 
 
 def _cut_by_bytes(images: pa.Array) -> Iterator[tuple[int, int]]:
@@ -181,7 +180,7 @@ def _read_schemas(source: ParquetSource) -> tuple[ParquetColumns, tuple[str, ...
     for file in others:
         schema = _read_schema(file)
         try:
-            file_columns = detect_columns(schema, PictureOptions(columns.image, columns.label), str(file))
+            file_columns = detect_columns(schema, PictureOptions(columns.requested_image, columns.label), str(file))
         except BadUsage as error:  # the first file has the columns, so the user's options are not at fault
             raise BadInput(str(error)) from None
         if file_columns != columns:
@@ -220,3 +219,23 @@ def _scan_files(
 def _extend_checksum(checksum: int, row: ParquetRow) -> int:
     extended: int = google_crc32c.extend(google_crc32c.extend(checksum, row.prefix), row.data or b"")
     return extended
+
+
+def _find_in_folder(name: str, folder: Place, options: PictureOptions) -> ParquetSource:
+    return ParquetSource(name, find_split_files(folder, _PARQUET, options.test_share), options)
+
+
+def _find_named(name: str, files: tuple[Place, ...], options: PictureOptions) -> ParquetSource:
+    return ParquetSource(name, find_named_files(files, _PARQUET, options.test_share), options)
+
+
+LAYOUT = SourceLayout(
+    kind=ParquetSource,
+    title="Parquet files",
+    example="a folder of train*.parquet and test*.parquet",
+    options=frozenset({"image_column", "label_column", "image_size", "test_share"}),
+    holds=lambda folder: any(list_split_files(folder, _PARQUET).values()),
+    find=_find_in_folder,
+    scan=with_held_out(scan),
+    file_finders={".parquet": _find_named},
+)

@@ -2,33 +2,50 @@
 
 import re
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 from model.errors import BadInput, BadUsage
 from model.recipes import nearest
 from pipeline.progress import warn
-from pipeline.sources import idx_source, image_folder, parquet_source
+from pipeline.sources import csv_source, idx_source, image_folder, numpy_source, parquet_source, tfrecord_source
 from pipeline.sources.blocks import SourceScan, refuse_unreadable
 from pipeline.sources.catalog import (
     EMBEDDED,
     FILE_NAMES,
     KNOWN,
-    SPLITS,
     AnySource,
     IdxSource,
-    ImageFolderSource,
     KnownDataset,
-    ParquetSource,
     PictureOptions,
+    split_file_names,
 )
 from pipeline.sources.download import download_file
-from pipeline.sources.found_layout import LAYOUTS, describe_found
+from pipeline.sources.found_layout import describe_found
+from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
+from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.split_files import is_pattern
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, place_of
 from pipeline.storage.workspace import default_cache
 
+LAYOUTS = (  # the first that holds a folder is taken
+    idx_source.LAYOUT,
+    tfrecord_source.LAYOUT,  # before Parquet, as a data set of the workspace has tables beside its shards
+    parquet_source.LAYOUT,
+    csv_source.LAYOUT,
+    image_folder.LAYOUT,
+    numpy_source.LAYOUT,
+)
+WHAT_IS_READ = "; ".join(layout.example for layout in LAYOUTS)
 MAX_NAME = 100  # characters: the data set's folder adds its digest, and file systems allow 255 bytes
+_USES = {
+    "image_column": "files of tables",
+    "label_column": "files of tables",
+    "image_size": "pictures that do not state their size",
+    "arrays": "a NumPy file",
+    "test_share": "pictures, tables and records",
+    "transpose": "IDX, NumPy and CSV files",
+}
 
 
 @refuse_unreadable()
@@ -50,7 +67,7 @@ def find_source(
         if data_dir is not None:
             listed = ", ".join(KNOWN)
             raise BadUsage(f"--data-dir goes with a known data set ({listed}), not with the folder {dataset!r}")
-        find = _from_parquet_pair if dataset.endswith(".parquet") else _from_folder
+        find = _from_files if split_file_names(dataset) else _from_folder
         return find(dataset, options or PictureOptions())
     if data_dir is not None:
         return IdxSource(dataset, find_idx_files(data_dir), known)
@@ -65,40 +82,34 @@ def find_source(
 def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
     place = place_of(dataset).absolute()  # workers may have another working directory
     local = place if isinstance(place, Path) else None
+    if local and splits_off_prefix(local):
+        return idx_source.LAYOUT.find(_dataset_name(local.name), local, options)
     if local and not local.exists():
         hint = nearest(dataset, KNOWN)
         raise BadUsage(f"no data set {dataset!r}{hint}: neither a folder nor one of {', '.join(KNOWN)}")
     if local and not local.is_dir():
-        raise BadInput(f"--dataset {dataset} is {describe_found(local)}. What is read: {LAYOUTS}")
+        raise BadInput(f"--dataset {dataset} is {describe_found(local)}. What is read: {WHAT_IS_READ}")
     name = _dataset_name(local.resolve().name if local else dataset)
-    try:
-        # First, because IDX files in a store are found by their names, without listing the folder.
-        return IdxSource(name, find_idx_files(dataset), None)
-    except BadInput:
-        if local and any(_find_file(local, name) for name in FILE_NAMES):
-            raise
-        if any(place.glob("*.parquet")):
-            return ParquetSource(name, find_parquet_files(place), options)
-        if local and all((local / split).is_dir() for split in SPLITS):
-            return ImageFolderSource(name, local, options)
-        if local:
-            raise BadInput(f"--dataset {dataset}: {describe_found(local)}. What is read: {LAYOUTS}") from None
-        raise BadInput(f"--dataset {dataset}: nothing of that kind is there. What is read: {LAYOUTS}") from None
+    layout = next((layout for layout in LAYOUTS if layout.holds(place)), None)
+    if layout is None and local and options.test_share is not None:
+        layout = image_folder.LAYOUT
+    if layout is None:
+        found = describe_found(local) if local else "nothing of that kind is there"
+        raise BadInput(f"--dataset {dataset}: {found}. What is read: {WHAT_IS_READ}")
+    return layout.find(name, place, options)
 
 
-def _from_parquet_pair(dataset: str, options: PictureOptions) -> ParquetSource:
-    files = dataset.split(",")
-    if len(files) != len(SPLITS):
-        raise BadUsage(
-            f"--dataset {dataset}: expected the two files TRAIN.parquet,TEST.parquet, or a folder that holds "
-            "train*.parquet and test*.parquet"
-        )
-    places = [place_of(file).absolute() for file in files]
-    missing = [place for place in places if not place.is_file()]
+def _from_files(dataset: str, options: PictureOptions) -> AnySource:
+    """Find the files that --dataset names one by one."""
+    places = tuple(place_of(file).absolute() for file in split_file_names(dataset))
+    finders = (finder for layout in LAYOUTS for finder in layout.file_finders.items())
+    find = next(find for ending, find in finders if dataset.lower().endswith(ending))
+    name = places[0].stem if len(places) == 1 else str(places[0].parent)
+    source = find(_dataset_name(name), places, options)
+    missing = [place for place in places if not place.is_file() and not is_pattern(place)]
     if missing:
         raise BadInput(f"no file {missing[0]}")
-    splits: dict[str, tuple[Place, ...]] = {split: (place,) for split, place in zip(SPLITS, places, strict=True)}
-    return ParquetSource(_dataset_name(str(places[0].parent)), splits, options)
+    return source
 
 
 def _dataset_name(place: str) -> str:
@@ -109,51 +120,24 @@ def _dataset_name(place: str) -> str:
 def _from_cache(dataset: str, known: KnownDataset, folder: Path) -> Iterator[Place]:
     """Yield the four files; download those that are missing, or gzipped and damaged."""
     for name, digest in zip(FILE_NAMES, known.gzip_digests, strict=True):
-        file = _find_file(folder, name)
+        file = find_file(folder, name)
         # Decompressed files were put there by the user. The scan checks their content.
         if file is None or (file.name.endswith(".gz") and file_digest(file) != digest):
             file = download_file(dataset, known.mirrors, folder / f"{name}.gz", digest)
         yield file
 
 
-def find_parquet_files(folder: Place) -> dict[str, tuple[Place, ...]]:
-    """Find the Parquet files of each split in a folder: names that begin with the split's name, sorted.
-
-    Raises BadInput if a split has no file, or a file belongs to no split.
-    """
-    parquet_files: list[Place] = [*folder.glob("*.parquet")]
-    files = sorted(parquet_files, key=str)
-    others = [file for file in files if isinstance(file, Path) and not file.is_file()]
-    if others:  # opening a pipe would wait for ever
-        raise BadInput(
-            f"{others[0]} is no file, nor a link to one; name the files: --dataset TRAIN.parquet,TEST.parquet"
-        )
-    # A letter after the split's name makes another word: "training" and "testimony" belong to no split.
-    names = {split: re.compile(rf"{split}([^A-Za-z].*)?") for split in SPLITS}
-    files_by_split = {split: tuple(file for file in files if names[split].fullmatch(file.stem)) for split in SPLITS}
-    stray = [file.name for file in files if file not in chain(*files_by_split.values())]
-    if stray or not all(files_by_split.values()):
-        problem = f"{', '.join(stray)} is of neither split" if stray else "a split is missing"
-        raise BadInput(
-            f"{folder}: {problem}: expected Parquet files whose names begin with train and test, such as train.parquet "
-            "and test-00000-of-00001.parquet; or name two files: --dataset TRAIN.parquet,TEST.parquet"
-        )
-    return files_by_split
+def check_options(options: PictureOptions, source: AnySource) -> None:
+    """Raise BadUsage if one of the user's options does not apply to the layout of a source."""
+    layout = _layout_of(source)
+    for field, value in options._asdict().items():
+        if value is not None and field not in layout.options:
+            option = f"--{field.replace('_', '-')}"
+            raise BadUsage(f"{option} goes with {_USES[field]}, and {source.name} is of {layout.title}")
 
 
-def find_idx_files(folder: str | Place) -> tuple[Place, ...]:
-    """Find the four IDX files of a folder or URI by their customary names, with or without .gz; raises BadInput."""
-    root = place_of(folder).absolute()  # workers may have another working directory
-    files = [_find_file(root, name) for name in FILE_NAMES]
-    missing = [name for name, file in zip(FILE_NAMES, files, strict=True) if file is None]
-    if missing:
-        raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz)")
-    return tuple(file for file in files if file is not None)
-
-
-def _find_file(folder: Place, name: str) -> Place | None:
-    candidates = (folder / f"{name}{ending}" for ending in ("", ".gz"))
-    return next((file for file in candidates if file.is_file()), None)
+def _layout_of(source: AnySource) -> SourceLayout:
+    return next(layout for layout in LAYOUTS if isinstance(source, layout.kind))
 
 
 @refuse_unreadable()
@@ -167,8 +151,4 @@ def scan_source(source: AnySource, num_classes: int | None = None, first_label: 
         BadInput: a file is damaged, is not what it claims to be, or does not fit the others.
         BadUsage: num_classes or first_label is not that of the classes that the data set names.
     """
-    if isinstance(source, ParquetSource):
-        return parquet_source.scan(source, num_classes, first_label)
-    if isinstance(source, ImageFolderSource):
-        return image_folder.scan(source, num_classes, first_label)
-    return idx_source.scan(source, num_classes, first_label)
+    return _layout_of(source).scan(source, num_classes, first_label)

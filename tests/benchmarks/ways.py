@@ -15,7 +15,7 @@ from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
 from pipeline.preprocess.shards import default_num_shards
 from pipeline.sources.catalog import FILE_NAMES, IdxSource
-from pipeline.sources.source_lookup import find_idx_files
+from pipeline.sources.idx_files import find_idx_files
 from pipeline.storage.files import remove_tree
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.stage import quiet_imports

@@ -31,6 +31,7 @@ from model.lockstep import begin
 from model.network import Layer
 from model.recipes import RECIPES, TrainingConfig
 from pipeline.train import checkpoints
+from tests.examples import example, frame
 from tests.fuzz.bounded import SEEDS
 from tests.helpers import Digits, build_everything, images_bytes, labels_bytes
 from tests.pictures import encode, png, rows_table
@@ -74,14 +75,36 @@ def _sources(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, str,
     for target, data in (("idx-images", pixels), ("idx-labels", labels_bytes(labels)), ("predicted-file", pixels)):
         yield target, "sound", data
         yield target, "sound.gz", gzip.compress(data, mtime=0)
+    yield from _numpy_files(images, labels)
     enlarged = Image.fromarray(np.kron(images[0], np.ones((3, 3), np.uint8)))
     for target in ("picture", "predicted-file"):
         yield target, "sound.png", png(images[0])
         yield target, "sound.jpg", encode(enlarged, "JPEG")
+    stored = encode_examples(Examples(np.arange(6), images.reshape(6, -1), labels.astype(np.int64)))
+    yield "tfrecord-source", "pixels", stored
+    yield "tfrecord-source", "pixels.gz", gzip.compress(stored, mtime=0)
+    yield "tfrecord-source", "pictures", b"".join(frame(example(png(image), 1)) for image in images)
+    rows = [",".join(map(str, (label, *image.reshape(-1)))) for image, label in zip(images, labels, strict=True)]
+    yield "csv-source", "numbers", "\n".join(rows).encode()
+    names = ",".join(["label", *(f"pixel{number}" for number in range(20))])
+    yield "csv-source", "names.gz", gzip.compress("\n".join([names, *(f"c{row}" for row in rows)]).encode(), mtime=0)
+    yield "csv-source", "paths", b"path,label\n0.png,a\n../1.png,b\n"
     for name, nested in product(("plain", "dictionary"), (True, False)):
         rows = rows_table([png(image) for image in images], labels.tolist(), nested, names=["a", "b", "c"])
         options = {"compression": "none", "row_group_size": 4, "use_dictionary": name == "dictionary"}
         yield "parquet-source", f"{name}-{nested}".lower(), _parquet_file(rows, **options)
+
+    pixels = pa.FixedSizeListArray.from_arrays(pa.array(images.reshape(-1)), images[0].size)
+    table = pa.table({"image": pixels.cast(pa.list_(pa.uint8())), "label": [f"c{label}" for label in labels]})
+    yield "parquet-source", "lists", _parquet_file(table, compression="none", row_group_size=4)
+
+
+def _numpy_files(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, str, bytes]]:
+    arrays = {"x_train": images, "y_train": labels.astype(np.int64), "x_test": images, "y_test": labels}
+    for name, save in (("stored", np.savez), ("compressed", np.savez_compressed)):
+        sink = io.BytesIO()
+        save(sink, **arrays)
+        yield "numpy-source", name, sink.getvalue()
 
 
 def _parquet_file(table: pa.Table, **options: Any) -> bytes:

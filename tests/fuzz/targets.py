@@ -20,9 +20,11 @@ from pipeline.preprocess.shards import decode_shard
 from pipeline.preprocess.validation_config import ValidationRecord
 from pipeline.sources.blocks import ExampleFormat
 from pipeline.sources.catalog import FILE_NAMES, AnySource, IdxSource, ParquetSource, PictureOptions
-from pipeline.sources.image_decoding import decode_grey, decode_picture
+from pipeline.sources.csv_files import CsvSource
+from pipeline.sources.image_decoding import decode_image, decode_picture
 from pipeline.sources.picture_conversion import prepare_picture
-from pipeline.sources.source_lookup import scan_source
+from pipeline.sources.source_lookup import find_source, scan_source
+from pipeline.sources.tfrecord_source import TfrecordSource
 from pipeline.storage.records import Record
 from pipeline.storage.tables import read_table
 from pipeline.train import checkpoints
@@ -74,6 +76,28 @@ def parquet_source(data: bytes) -> None:
         _read_source(ParquetSource("fuzz", {"train": (place,), "test": (place,)}, PictureOptions()))
 
 
+def numpy_source(data: bytes) -> None:
+    place = _placed(data, "input.npz")
+    with suppress(BadInput):
+        source = find_source(str(place), None, None)
+        _read_source(source)
+
+
+def csv_source(data: bytes) -> None:
+    place = _placed(data, "input.csv")
+    with suppress(BadInput, BadUsage):
+        _read_source(
+            CsvSource("fuzz", {"train": (place,), "test": (place,)}, PictureOptions(image_size=(HEIGHT, WIDTH)))
+        )
+
+
+def tfrecord_source(data: bytes) -> None:
+    place = _placed(data, "input.tfrecord")
+    with suppress(BadInput, BadUsage):
+        options = PictureOptions(image_size=(HEIGHT, WIDTH))
+        _read_source(TfrecordSource("fuzz", {"train": (place,), "test": (place,)}, options))
+
+
 def _read_source(source: AnySource) -> None:
     with suppress(BadInput), ExitStack() as stack:
         scans = scan_source(source)
@@ -94,7 +118,7 @@ def picture(data: bytes) -> None:
     with suppress(BadInput):
         prepare_picture(decode_picture(data, "input"), HEIGHT, WIDTH, "input")
     with suppress(BadInput):
-        decode_grey(data, "input")
+        decode_image(data, "input", "grey")
 
 
 def tfrecord(data: bytes) -> None:
@@ -197,6 +221,9 @@ TARGETS: dict[str, Target] = {
     "predicted-file": predicted_file,
     "picture": picture,
     "parquet-source": parquet_source,
+    "numpy-source": numpy_source,
+    "csv-source": csv_source,
+    "tfrecord-source": tfrecord_source,
     "table": table,
     "tfrecord": tfrecord,
     "parameters": parameters,

@@ -8,7 +8,7 @@ from tests.fuzz.drive import fuzz
 from tests.fuzz.targets import TARGETS
 
 NUM_RUNS = int(os.environ.get("BACKBEAM_FUZZ_RUNS", "20000"))
-SLOW_TARGETS = {"checkpoint", "idx-images", "idx-labels", "parquet-source"}  # which get a tenth
+SLOW_TARGETS = {"checkpoint", "idx-images", "idx-labels", "numpy-source", "parquet-source"}  # which get a tenth
 
 
 @pytest.mark.slow

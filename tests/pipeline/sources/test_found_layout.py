@@ -6,9 +6,9 @@ from PIL import Image
 
 from model.errors import BadInput
 from pipeline.sources.catalog import FILE_NAMES
-from pipeline.sources.found_layout import LAYOUTS, describe_found
-from pipeline.sources.image_decoding import decode_grey
-from pipeline.sources.source_lookup import find_source, scan_source
+from pipeline.sources.found_layout import describe_found
+from pipeline.sources.image_decoding import decode_image
+from pipeline.sources.source_lookup import WHAT_IS_READ, find_source, scan_source
 from tests.helpers import Digits, idx_bytes, write_files
 from tests.pictures import encode, png, write_tree
 
@@ -18,35 +18,18 @@ def classes_alone(folder):
     (folder.with_name("tree") / "train").rename(folder)
 
 
-def other_splits(folder):
-    write_tree(folder)
-    (folder / "train").rename(folder / "training")
-    (folder / "test").rename(folder / "testing")
-
-
-def dotted(folder):
-    files = Digits().files()
-    write_files(folder, {name.replace("-idx", ".idx"): data for name, data in files.items()})
-
-
 def tables(folder):
     folder.mkdir()
-    for name in ("a.csv", "b.csv", "c.CSV", "d.csv", "x.npz", "notes"):
+    for name in ("a.csv", "b.csv", "c.CSV", "d.csv", "x.pkl", "notes"):
         (folder / name).write_text("label,pixel0\n")
     (folder / "1.png").write_bytes(png(np.zeros((2, 2), np.uint8)))
 
 
 FOUND = {
     "empty": (lambda folder: folder.mkdir(), "found an empty folder. What is read: a folder of the four"),
-    "tables": (
-        tables,
-        r"found 4 CSV files \(a.csv, b.csv, c.CSV ...\); 1 NumPy file \(x.npz\); 1 other file \(notes\); 1 pic",
-    ),
+    "tables": (tables, r"found 4 CSV files \(a.csv, b.csv, c.CSV ...\); 1 other file \(notes\); 1 pickle \(x.pkl\)"),
     "file": (lambda folder: folder.write_text("label\n"), "is no folder but a file"),
     "classes alone": (classes_alone, r"found 3 folders \(0, 1, 2\): folders of pictures, but no splits: put some"),
-    "other splits": (other_splits, "rename testing/ to test/, training/ to train/"),
-    "torchvision": (lambda folder: Digits().write(folder / "MNIST" / "raw"), "the four files are in .*/MNIST/raw"),
-    "dotted": (dotted, "rename t10k-images.idx3-ubyte to t10k-images-idx3-ubyte, and so on"),
     "train alone": (lambda folder: (folder / "train").mkdir(parents=True), "there is train/ but no test/"),
 }
 
@@ -57,7 +40,7 @@ def test_what_is_there_and_what_is_read_are_said(case, tmp_path):
     make(tmp_path / "place")
     with pytest.raises(BadInput, match=message) as caught:
         find_source(str(tmp_path / "place"), None, None)
-    assert LAYOUTS in str(caught.value)
+    assert WHAT_IS_READ in str(caught.value)
     assert str(tmp_path / "place") in str(caught.value)
 
 
@@ -80,7 +63,7 @@ def test_sound_pictures_of_other_formats_are_not_called_damaged(kind):
     with pytest.raises(
         BadInput, match=rf"^x: a {names.get(kind, kind)} picture.*: only PNG and JPEG pictures are read"
     ):
-        decode_grey(data, "x")
+        decode_image(data, "x", "grey")
 
 
 def test_many_entries_are_cut(tmp_path):

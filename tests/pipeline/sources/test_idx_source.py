@@ -6,7 +6,8 @@ import pytest
 
 from model.errors import BadInput
 from pipeline.sources.catalog import EMBEDDED, FILE_NAMES, KNOWN, IdxSource
-from pipeline.sources.source_lookup import find_idx_files, find_source, scan_source
+from pipeline.sources.idx_files import find_idx_files
+from pipeline.sources.source_lookup import find_source, scan_source
 from tests.helpers import Digits, images_bytes, write_files
 
 

@@ -92,7 +92,7 @@ def test_folder_that_may_not_be_listed_is_bad_input(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(BadInput, match=r"tree/train cannot be read: Permission denied; allow this user"):
+    with pytest.raises(BadInput, match=r"tree cannot be read: Permission denied; allow this user"):
         scan_folder(tree)
 
 
@@ -113,7 +113,7 @@ def test_image_size_rejects_other_sizes_and_is_part_of_the_identity(tmp_path):
         (lambda tree: (tree / "train" / "1" / "more").mkdir(), "more: expected image files in"),
         (
             lambda tree: shutil.rmtree(tree / "test"),
-            "source: found 1 folder \\(train\\): there is train/ but no test/. What",
+            "source: found 1 folder \\(train\\): there is train/ but no test/ .or give --test-share 0.2.. What",
         ),
         (lambda tree: os.mkdir(os.fsencode(tree / "train") + b"/\xff"), "train: a name there is no UTF-8"),  # noqa: PTH102
     ],

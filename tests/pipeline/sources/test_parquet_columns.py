@@ -22,7 +22,9 @@ KINDS = {
 def test_detected_columns_fit_and_are_the_preferred_or_the_only_ones(columns):
     schema = pa.schema([(name, KINDS[kind]) for name, kind in columns.items()])
     images = [name for name, kind in columns.items() if kind in ("pictures", "nested")]
-    labels = [name for name, kind in columns.items() if kind == "integers"]
+    integers = [name for name, kind in columns.items() if kind == "integers"]
+    others = [name for name, kind in columns.items() if kind in ("text", "numbers")]
+    labels = [name for name in (*integers, *others) if name == "label"] or integers or others
     is_unambiguous = ("image" in images or len(images) == 1) and ("label" in labels or len(labels) == 1)
     if not is_unambiguous:
         with pytest.raises(BadInput, match=r"^x\.parquet: .*--(image|label)-column; its columns"):

@@ -1,0 +1,129 @@
+"""The lines of a CSV file, in pieces, and what they hold; the scan and the workers read the same pieces."""
+
+import io
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import csv
+
+from model.errors import BadInput
+from pipeline.sources.compressed import open_decompressed
+from pipeline.sources.csv_columns import MAX_LINE_BYTES, CsvColumns, read_first_lines
+from pipeline.sources.labels import Label, read_label
+from pipeline.sources.pixel_rows import WHOLE_PIXEL, round_pixels
+from pipeline.storage.places import Place
+
+PIECE_BYTES = 2**23  # of lines: a pixel takes two bytes or more, so at most 4 MiB of pixels
+_SHOWN = 200  # characters of what pyarrow says
+
+
+class LinesPiece(NamedTuple):
+    """Whole lines of a file, and the position of their first byte in it, decompressed."""
+
+    offset: int
+    lines: bytes
+
+
+def read_pieces(place: Place, columns: CsvColumns) -> Iterator[LinesPiece]:
+    """Yield the lines after the header in pieces of about PIECE_BYTES; raises BadInput if a line is too long."""
+    with open_decompressed(place) as stream:
+        _, header_bytes = read_first_lines(stream, str(place))
+    with open_decompressed(place) as stream:
+        offset = len(stream.read(header_bytes)) if columns.has_header else 0
+        rest = b""
+        while chunk := stream.read(PIECE_BYTES):
+            lines = rest + chunk
+            end = lines.rfind(b"\n") + 1
+            if lines[:end].strip():
+                yield LinesPiece(offset, lines[:end])
+            offset += end
+            rest = lines[end:]
+            if len(rest) > MAX_LINE_BYTES:
+                raise BadInput(f"{place}: a line of more than {MAX_LINE_BYTES} bytes")
+        if rest.strip():
+            yield LinesPiece(offset, rest)
+
+
+def read_labels(lines: bytes, columns: CsvColumns, name: str = "") -> list[Label]:
+    """Return the labels of lines of a file that has some.
+
+    Raises BadInput, if the file's name is given, for lines of another number of columns.
+    """
+    table = _parse(lines, columns, (columns.label or 0,), pa.string(), name)
+    return [read_label(label) for label in table.column(0).to_pylist()]
+
+
+def check_lines(lines: bytes, columns: CsvColumns, name: str) -> None:
+    """Raise BadInput if a line has another number of columns."""
+    _parse(lines, columns, columns.images[:1], pa.binary(), name)
+
+
+def read_paths(lines: bytes, columns: CsvColumns, name: str) -> list[str]:
+    """Return the paths of lines, with slashes, empty where there is none; raises as `read_labels`."""
+    table = _parse(lines, columns, columns.images, pa.string(), name)
+    return [(path or "").strip().replace("\\", "/") for path in table.column(0).to_pylist()]
+
+
+def read_pixels(lines: bytes, columns: CsvColumns) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
+    """Return uint8[rows, pixels] of sound lines, and why rows are unusable, by position."""
+    names = [columns.names[number] for number in columns.images]
+    try:
+        table = _parse(lines, columns, columns.images, pa.uint8())
+        if not any(column.null_count for column in table.columns):
+            return _stack(table), {}
+    except pa.ArrowInvalid:
+        pass  # not all are whole numbers up to 255
+    try:
+        return round_pixels(_stack(_parse(lines, columns, columns.images, pa.float64())), names)
+    except pa.ArrowInvalid:
+        return _read_texts(_parse(lines, columns, columns.images, pa.binary()), names)
+
+
+def _stack(table: pa.Table) -> npt.NDArray[Any]:
+    columns = [column.combine_chunks().to_numpy(zero_copy_only=False) for column in table.columns]
+    return np.ascontiguousarray(np.stack(columns).T)
+
+
+def _read_texts(table: pa.Table, names: list[str]) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
+    values = np.full((table.num_rows, table.num_columns), np.nan)
+    texts = dict[int, str]()
+    for number, column in enumerate(table.columns):
+        for row, text in enumerate(column.to_pylist()):
+            try:
+                values[row, number] = float(text) if text else np.nan
+            except ValueError:
+                shown = text[:20].decode(errors="replace")
+                texts.setdefault(row, f"the pixel {names[number]!r} is {shown!r}, {WHOLE_PIXEL}")
+    pixels, faults = round_pixels(values, names)
+    return pixels, faults | texts
+
+
+def _parse(lines: bytes, columns: CsvColumns, chosen: tuple[int, ...], kind: pa.DataType, name: str = "") -> pa.Table:
+    """Parse columns of lines as one type; raises BadInput for what is no CSV of these columns if there is a name.
+
+    Raises ArrowInvalid if a value is not of the type.
+    """
+    keys = [str(number) for number in range(len(columns.names))]
+    included = [keys[number] for number in chosen]
+    try:
+        return csv.read_csv(
+            io.BytesIO(lines),
+            csv.ReadOptions(use_threads=False, block_size=max(2**20, len(lines) + 1), column_names=keys),
+            csv.ParseOptions(delimiter=columns.delimiter),
+            csv.ConvertOptions(
+                column_types=dict.fromkeys(included, kind),
+                include_columns=included,
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if not name:
+            raise
+        # pyarrow counts the rows of these lines only, so its number is left out; it quotes the line.
+        problem = re.sub(r"^CSV parse error: (Row #[0-9]+: )?", "", str(error).splitlines()[0])
+        raise BadInput(f"{name}: no sound CSV: {problem[:_SHOWN]}") from None

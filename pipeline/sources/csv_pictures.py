@@ -1,0 +1,131 @@
+"""Pictures that a CSV file names: a column of paths, a column of labels, and a folder of pictures beside the file.
+
+The identity of a split is the digest of each row's label and path, and of the picture's content. Paths begin at the
+folder of the CSV file, or at one in it: see `_find_root`.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from model.errors import BadInput
+from pipeline.sources.blocks import SourceInfo, SourceScan, SplitScan
+from pipeline.sources.csv_columns import CsvColumns
+from pipeline.sources.csv_files import CsvSource
+from pipeline.sources.csv_lines import read_labels, read_paths, read_pieces
+from pipeline.sources.image_blocks import EncodedImage, FormatFinder
+from pipeline.sources.image_folder import FilesRange, ImageFile, cut_ranges, scan_file
+from pipeline.sources.labels import NUMBERS, CodedLabel, Label, LabelCodes, LabelSet
+from pipeline.storage.files import digest_of
+from pipeline.storage.places import Place
+
+
+class _Row(NamedTuple):
+    """A row of a CSV file: the folder where its path begins, the label, and the picture."""
+
+    root: Path
+    label: Label
+    image: ImageFile
+
+
+@dataclass(frozen=True)
+class NamedFilesRange(FilesRange):
+    """Pictures of consecutive rows, with a label of each."""
+
+    labels: tuple[CodedLabel, ...]
+
+    def read_images(self) -> Iterator[list[EncodedImage]]:
+        """Yield all images at once; raises BadInput if a file has changed since the scan."""
+        for images in super().read_images():
+            yield [
+                EncodedImage(image.index, image.file, image.name, image.data, label.number, image.problem, label.fault)
+                for image, label in zip(images, self.labels, strict=True)
+            ]
+
+
+def scan(source: CsvSource, columns: dict[Place, CsvColumns], num_classes: int | None, first_label: int) -> SourceScan:
+    """Read every row of a source's files, and every picture that they name; raises as `source_lookup.scan_source`."""
+    first = str(source.files["train"][0])
+    finder = FormatFinder(source.options.image_size)
+    labels = LabelSet()
+    codes = NUMBERS
+    splits = dict[str, SplitScan]()
+    for split, files in source.files.items():
+        rows = [row for file in files for row in _scan_rows(file, columns[file], split, finder)]
+        if not rows:
+            raise BadInput(f"{files[0]}: the split is empty: it has no rows")
+        image_size = finder.size(first)  # the train split is the first, so its images decide
+        if split == "train":
+            labels.update(row.label for row in rows)
+            codes = labels.codes(first)
+        splits[split] = SplitScan(tuple(_cut(split, rows, codes)), image_size, (_identify(split, rows, finder),))
+    name = source.name if codes.names else first
+    class_names = labels.class_names(codes, num_classes, name, first_label)
+    return SourceScan(splits, class_names, finder.channel, first_label)
+
+
+def _scan_rows(file: Place, columns: CsvColumns, split: str, finder: FormatFinder) -> Iterator[_Row]:
+    if not isinstance(file, Path):
+        raise BadInput(f"{file}: it names files of pictures, which are read from folders of this machine only: copy it")
+    root = None
+    for piece in read_pieces(file, columns):
+        labels = read_labels(piece.lines, columns, str(file))
+        for label, path in zip(labels, read_paths(piece.lines, columns, str(file)), strict=True):
+            root = root or _find_root(file, split, path)
+            yield _Row(root, label, _scan_picture(root, path, finder))
+
+
+def _find_root(file: Path, split: str, path: str) -> Path:
+    """Return the folder where the paths of a file begin: the first of some usual ones that has the first picture."""
+    stem = file.name.split(".")[0]
+    roots = [
+        file.parent,
+        *(file.parent / name for name in (stem, split, "images", f"{stem}_images", f"{split}_images")),
+    ]
+    return next((root for root in roots if not _find_fault(root, path)), file.parent)
+
+
+def _scan_picture(root: Path, path: str, finder: FormatFinder) -> ImageFile:
+    fault = _find_fault(root, path)
+    if fault:
+        finder.refuse(fault)
+        return ImageFile(path, 0, 0, digest_of(fault.encode()), fault)
+    return scan_file(root / path, path, 0, finder)
+
+
+def _find_fault(root: Path, path: str) -> str:
+    """Return why a path names no picture below a folder; empty if it does."""
+    if not path:
+        return "the path is missing"
+    if "\0" in path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        return f"the path {path!r} leads out of the folder of the CSV file"
+    try:
+        if not os.path.lexists(root / path):
+            return f"no file {path} in {root.name}"
+        resolved = (root / path).resolve()
+    except (OSError, RuntimeError, UnicodeEncodeError) as error:  # too long a name, a loop of links, no such characters
+        return f"no file {path!r} can be opened: {error}"
+    return "" if resolved.is_relative_to(root.resolve()) else f"{path} is a link that leads out of the folder"
+
+
+def _cut(split: str, rows: list[_Row], codes: LabelCodes) -> Iterator[NamedFilesRange]:
+    labels = codes.encode([row.label for row in rows])
+    runs = [0, *(number for number in range(1, len(rows)) if rows[number].root != rows[number - 1].root), len(rows)]
+    for start, end in pairwise(runs):
+        for each in cut_ranges(split, rows[start].root, tuple(row.image for row in rows[start:end])):
+            first = start + each.start
+            chosen = tuple(labels[first : first + each.num_examples])
+            yield NamedFilesRange(split, first, each.num_examples, each.root, each.files, chosen)
+
+
+def _identify(split: str, rows: list[_Row], finder: FormatFinder) -> SourceInfo:
+    digest = hashlib.sha256(f"{finder.identity}\n".encode())
+    for row in rows:
+        digest.update((json.dumps([row.label, row.image.path, row.image.sha256]) + "\n").encode())
+    num_bytes = sum(row.image.num_bytes for row in rows)
+    return SourceInfo(name=f"{split}-images", num_bytes=num_bytes, sha256=digest.hexdigest())

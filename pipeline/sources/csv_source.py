@@ -1,0 +1,198 @@
+"""CSV and TSV files as a source, gzipped or not: a column of labels, and columns of pixels or one of paths of pictures.
+
+The scan cuts a file at ends of lines and reads the labels of each piece; workers read the pixels of a piece, whose
+checksum they compare. The identity of a split of pixels is the digest of its decompressed lines.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import BadInput, BadUsage
+from pipeline.progress import warn
+from pipeline.sources import csv_pictures
+from pipeline.sources.blocks import (
+    Block,
+    BlockRange,
+    ExampleFormat,
+    SourceInfo,
+    SourceScan,
+    SplitScan,
+    changed_since_scan,
+)
+from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.compressed import decompress_files, open_decompressed
+from pipeline.sources.csv_columns import CsvColumns, detect_csv_columns, read_first_lines
+from pipeline.sources.csv_files import CSV_ENDINGS, CsvSource, find_csv_files, find_csv_pair, holds_csv_files, is_emnist
+from pipeline.sources.csv_lines import check_lines, read_labels, read_pieces, read_pixels
+from pipeline.sources.held_out import with_held_out
+from pipeline.sources.image_decoding import TRANSPOSED
+from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
+from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.pixel_rows import PixelRows, choose_image_size, to_block
+from pipeline.storage.files import read_range
+from pipeline.storage.places import Place
+
+
+@dataclass(frozen=True)
+class CsvRange(BlockRange):
+    """Whole lines of a file, decompressed if they are read, and the CRC-32C of their bytes."""
+
+    place: Place
+    file: str  # name, in reasons of rejections
+    columns: CsvColumns
+    codes: LabelCodes
+    first_row: int  # position in the file
+    offset: int
+    num_bytes: int
+    checksum: int
+    conversions: tuple[str, ...] = ()  # of every image
+
+    def read(self, target: ExampleFormat) -> Iterator[Block]:
+        """Yield the one block of a range; raises BadInput if its bytes have changed since the scan."""
+        lines = read_range(self.place, self.offset, self.num_bytes)
+        if google_crc32c.value(lines) != self.checksum:
+            raise changed_since_scan(self.place)
+        labels = self.codes.encode(read_labels(lines, self.columns))
+        pixels, faults = read_pixels(lines, self.columns)
+        rows = PixelRows(self.file, self.first_row, self.start, pixels, labels, faults)
+        block = to_block(self.split, rows, target)
+        yield replace(block, conversions=self.conversions * len(block.examples.labels))
+
+
+@dataclass(frozen=True)
+class CsvSplitScan(SplitScan):
+    """The scan of a split's files of pixels."""
+
+    ranges: tuple[CsvRange, ...]
+
+    def open(self, stack: ExitStack, scratch: Place) -> tuple[BlockRange, ...]:
+        """Decompress gzip files into scratch and return ranges of the decompressed files; see `SplitScan.open`."""
+        files = list(dict.fromkeys(each.place for each in self.ranges))
+        copies = decompress_files(files, stack, scratch, f"{self.ranges[0].split}-lines")
+        return tuple(replace(each, place=copies[each.place]) for each in self.ranges)
+
+
+def scan(source: CsvSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+    """Read every line of a source's files; raises as `source_lookup.scan_source`."""
+    columns = read_columns(source)
+    first = str(source.files["train"][0])
+    if next(iter(columns.values())).holds_paths:
+        if source.options.transpose:
+            raise BadUsage(f"--transpose goes with columns of pixels, and {first} has paths of pictures")
+        return csv_pictures.scan(source, columns, num_classes, first_label)
+    image_size = choose_image_size(len(columns[source.files["train"][0]].images), source.options.image_size, first)
+    conversions = (TRANSPOSED,) if _is_transposed(source) else ()
+    if conversions:
+        columns = {file: each.transpose(*image_size) for file, each in columns.items()}
+    labels = LabelSet()
+    splits = dict[str, SplitScan]()
+    codes = NUMBERS
+    for split, files in source.files.items():
+        digest = hashlib.sha256(_describe(columns[files[0]], image_size))
+        ranges = tuple(_scan_files(split, files, columns, digest, labels if split == "train" else None))
+        if split == "train":
+            codes = labels.codes(first)
+        info = SourceInfo(
+            name=f"{split}-lines", num_bytes=sum(each.num_bytes for each in ranges), sha256=digest.hexdigest()
+        )
+        ranges = tuple(replace(each, codes=codes, conversions=conversions) for each in ranges)
+        splits[split] = CsvSplitScan(ranges, image_size, (info,))
+    name = source.name if codes.names else first
+    return SourceScan(splits, labels.class_names(codes, num_classes, name, first_label), first_label=first_label)
+
+
+def _is_transposed(source: CsvSource) -> bool:
+    if source.options.transpose is not None:
+        return source.options.transpose
+    if not is_emnist(source.files["train"][0]):
+        return False
+    warn(
+        f"{source.name}: the images of EMNIST are stored transposed, and turned upright; --no-transpose leaves them so"
+    )
+    return True
+
+
+def read_columns(source: CsvSource) -> dict[Place, CsvColumns]:
+    """Find the columns of each file; raises BadInput if the files have different ones."""
+    columns = dict[Place, CsvColumns]()
+    for file in (file for files in source.files.values() for file in files):
+        with open_decompressed(file) as stream:
+            lines, _ = read_first_lines(stream, str(file))
+        columns[file] = detect_csv_columns(lines, source.options, str(file))
+        first_file, first = next(iter(columns.items()))
+        if not columns[file].fits(first):
+            raise BadInput(f"{file}: its columns are not those of {first_file}")
+    return columns
+
+
+def read_images(place: Place, height: int, width: int, transposed: bool) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield the images of a file of pixels, with labels or without, stored transposed or not: uint8[height, width].
+
+    Raises BadInput if the file is damaged or has other columns or values.
+    """
+    name = str(place)
+    with open_decompressed(place) as stream:
+        lines, _ = read_first_lines(stream, name)
+    columns = detect_csv_columns(lines, PictureOptions(), name, labelled=False)
+    if len(columns.images) == height * width + 1:
+        columns = detect_csv_columns(lines, PictureOptions(), name)
+    if len(columns.images) != height * width:
+        raise BadInput(
+            f"{name}: {len(columns.names)} columns, expected {height * width} pixels, {height} x {width} as the run's "
+            "data set, with a label or without"
+        )
+    columns = columns.transpose(height, width) if transposed else columns
+    num_rows = 0
+    for piece in read_pieces(place, columns):
+        check_lines(piece.lines, columns, name)
+        pixels, faults = read_pixels(piece.lines, columns)
+        if faults:
+            row = min(faults)
+            raise BadInput(f"{name}, row {num_rows + row}: {faults[row]}")
+        yield from pixels.reshape(-1, height, width)
+        num_rows += len(pixels)
+
+
+def _scan_files(
+    split: str, files: tuple[Place, ...], columns: dict[Place, CsvColumns], digest: Any, labels: LabelSet | None
+) -> Iterator[CsvRange]:
+    start = 0
+    for file in files:
+        first_row = 0
+        for piece in read_pieces(file, columns[file]):
+            digest.update(piece.lines)
+            found = read_labels(piece.lines, columns[file], str(file))
+            if labels is not None:
+                labels.update(found)
+            if found:
+                position = (first_row, piece.offset, len(piece.lines), google_crc32c.value(piece.lines))
+                yield CsvRange(split, start, len(found), file, file.name, columns[file], NUMBERS, *position)
+            start += len(found)
+            first_row += len(found)
+    if not start:
+        raise BadInput(f"{files[0]}: the split is empty: it has no rows")
+
+
+def _describe(columns: CsvColumns, image_size: tuple[int, int]) -> bytes:
+    """Return what else decides the examples that lines give: which columns are read, and the size."""
+    return json.dumps([columns.delimiter, columns.label, columns.images, image_size]).encode()
+
+
+LAYOUT = SourceLayout(
+    kind=CsvSource,
+    title="CSV files",
+    example="one of train*.csv and test*.csv, a label and pixels on each line, or a label and the path of a picture",
+    options=frozenset({"image_column", "label_column", "image_size", "test_share", "transpose"}),
+    holds=holds_csv_files,
+    find=find_csv_files,
+    scan=with_held_out(scan),
+    file_finders=dict.fromkeys(CSV_ENDINGS, find_csv_pair),
+)

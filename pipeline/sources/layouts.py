@@ -1,0 +1,24 @@
+"""What a layout is: one way in which people keep the files of a data set. `source_lookup.LAYOUTS` lists them all."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from pipeline.sources.blocks import SourceScan
+from pipeline.sources.catalog import AnySource, PictureOptions
+from pipeline.storage.places import Place
+
+
+class SourceLayout(NamedTuple):
+    """A layout: how it is recognised, found and scanned. `SplitScan` in `blocks.py` says how to add one."""
+
+    kind: type[AnySource]  # of its sources
+    title: str  # what a data set in this layout is made of, in messages
+    example: str  # what --dataset may name, in the message for places that hold no data set
+    options: frozenset[str]  # the fields of PictureOptions that apply to it
+    holds: Callable[[Place], bool]  # whether a folder, which may be in a store, looks like this layout
+    find: Callable[[str, Place, PictureOptions], AnySource]  # name and folder to a source; raises BadInput
+    scan: Callable[[Any, int | None, int], SourceScan]  # arguments and errors as `source_lookup.scan_source`
+    # For each ending of files that --dataset may name, with commas between them, instead of a folder (all are in
+    # `catalog.FILE_ENDINGS`): name and existing files to a source. Raises BadUsage for another number of files.
+    file_finders: Mapping[str, Callable[[str, tuple[Place, ...], PictureOptions], AnySource]] = MappingProxyType({})

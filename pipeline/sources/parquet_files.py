@@ -1,0 +1,38 @@
+"""Open Parquet files of other writers with little memory, their page checksums verified."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model.errors import BadInput
+from pipeline.sources.parquet_columns import ParquetColumns
+from pipeline.storage.files import open_binary
+from pipeline.storage.places import Place
+
+_BUFFER_BYTES = 2**20  # bytes read at a time; with pre_buffer, pyarrow would read a whole row group
+
+
+@contextmanager
+def open_parquet(place: Place, columns: ParquetColumns | None = None) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file for reading with little memory; raises BadInput, also while it is read, if it is damaged.
+
+    Name the columns that will be read, so that images that the file repeats are held in memory once.
+    """
+    try:
+        with (
+            open_binary(place) as stream,
+            pq.ParquetFile(
+                stream,
+                page_checksum_verification=True,
+                buffer_size=_BUFFER_BYTES,
+                pre_buffer=False,
+                read_dictionary=columns.paths[:1] if columns else None,
+            ) as parquet,
+        ):
+            yield parquet
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: column names
+        if isinstance(error, OSError) and error.errno is not None:  # of the file system; pyarrow's own have no errno
+            raise
+        raise BadInput(f"{place}: no sound Parquet file: {[*str(error).splitlines(), ''][0]}") from None

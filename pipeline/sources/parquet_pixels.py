@@ -1,0 +1,206 @@
+"""Pixels in Parquet files: a column of lists of numbers, or a column for each pixel, read in small batches.
+
+The identity of a split is the digest of its labels and pixels in order, whatever the type of the numbers.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from model.errors import BadInput
+from pipeline.sources.blocks import (
+    BLOCK_BYTES,
+    Block,
+    BlockRange,
+    ExampleFormat,
+    SourceInfo,
+    SplitScan,
+    changed_since_scan,
+)
+from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
+from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet, read_label
+from pipeline.sources.parquet_columns import ParquetColumns, is_list
+from pipeline.sources.parquet_files import open_parquet
+from pipeline.sources.pixel_rows import PixelRows, choose_image_size, round_pixels, to_block
+from pipeline.storage.places import Place
+
+MAX_BATCH_ROWS = 1024
+
+
+class _PixelBatch(NamedTuple):
+    """Consecutive rows: uint8[rows, pixels], labels, and why rows are unusable, by position."""
+
+    pixels: npt.NDArray[np.uint8]
+    labels: list[Label]
+    faults: dict[int, str]
+
+    @property
+    def parts(self) -> tuple[bytes, bytes]:
+        """Labels and faults, and pixels, as bytes: those of two batches follow each other as those of one do."""
+        lines = [json.dumps([label, self.faults.get(row)]) + "\n" for row, label in enumerate(self.labels)]
+        return "".join(lines).encode(), self.pixels.tobytes()
+
+
+@dataclass(frozen=True)
+class PixelGroupRange(BlockRange):
+    """A row group of a file, the position of its first row in the file, and the CRC-32C of its content."""
+
+    file: Place
+    columns: ParquetColumns
+    image_size: tuple[int, int]
+    group: int
+    first_row: int
+    checksum: int
+    codes: LabelCodes = NUMBERS
+
+    def read(self, target: ExampleFormat) -> Iterator[Block]:
+        """Yield the blocks of a range; raises BadInput after the last if the rows have changed since the scan."""
+        checksum = 0
+        num_read = 0
+        with open_parquet(self.file) as parquet:
+            for batch in _read_batches(parquet, self.group, self.columns, self.image_size):
+                checksum = _extend_checksum(checksum, batch)
+                labels = self.codes.encode(batch.labels)
+                first_row = self.first_row + num_read
+                start = self.start + num_read
+                yield to_block(
+                    self.split, PixelRows(self.file.name, first_row, start, batch.pixels, labels, batch.faults), target
+                )
+                num_read += len(labels)
+        if checksum != self.checksum or num_read != self.num_examples:
+            raise changed_since_scan(self.file)
+
+
+def find_image_size(file: Place, columns: ParquetColumns, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return height and width of the images: the user's, else those of the first row's lists, else of a square.
+
+    Raises BadUsage or BadInput if the first image does not fit.
+    """
+    if len(columns.pixels) > 1:
+        return choose_image_size(len(columns.pixels), size, str(file))
+    with open_parquet(file) as parquet:
+        for group in range(parquet.metadata.num_row_groups):
+            _check_lengths(parquet, group, columns, str(file))
+            for batch in parquet.iter_batches(1, row_groups=[group], columns=[columns.image], use_threads=False):
+                [image] = batch.column(0).to_pylist()
+                if image and isinstance(image[0], list):
+                    if size is None and len(image) * len(image[0]) <= MAX_EXAMPLE_BYTES:
+                        return len(image), len(image[0])
+                    return choose_image_size(len(image) * len(image[0]), size, str(file))
+                if image:
+                    return choose_image_size(len(image), size, str(file))
+    raise BadInput(f"{file}: the split is empty: it has no rows with an image in {columns.image!r}")
+
+
+def scan_pixels(
+    split: str, files: tuple[Place, ...], columns: ParquetColumns, image_size: tuple[int, int], labels: LabelSet
+) -> SplitScan:
+    """Read every row of a split's files, and add their labels to labels."""
+    row_digest = hashlib.sha256()
+    pixel_digest = hashlib.sha256()
+    num_bytes = 0
+    ranges = list[PixelGroupRange]()
+    start = 0
+    for file in files:
+        first_row = start
+        with open_parquet(file) as parquet:
+            for group in range(parquet.metadata.num_row_groups):
+                checksum = 0
+                num_rows = 0
+                for batch in _read_batches(parquet, group, columns, image_size):
+                    rows, pixels = batch.parts
+                    row_digest.update(rows)
+                    pixel_digest.update(pixels)
+                    num_bytes += len(rows) + len(pixels)
+                    checksum = _extend_checksum(checksum, batch)
+                    labels.update(batch.labels)
+                    num_rows += len(batch.labels)
+                place = (file, columns, image_size, group, start - first_row, checksum)
+                ranges.append(PixelGroupRange(split, start, num_rows, *place))
+                start += num_rows
+    content = json.dumps([row_digest.hexdigest(), pixel_digest.hexdigest(), image_size]).encode()
+    info = SourceInfo(name=f"{split}-rows", num_bytes=num_bytes, sha256=hashlib.sha256(content).hexdigest())
+    return SplitScan(tuple(ranges), image_size, (info,))
+
+
+def with_codes(scan: SplitScan, codes: LabelCodes) -> SplitScan:
+    """Return a scan whose ranges, which all have labels to encode, encode them so."""
+    return replace(scan, ranges=tuple(replace(each, codes=codes) for each in scan.ranges))  # type: ignore[call-arg]
+
+
+def _extend_checksum(checksum: int, batch: _PixelBatch) -> int:
+    for part in batch.parts:
+        checksum = google_crc32c.extend(checksum, part)
+    return checksum
+
+
+def _read_batches(
+    parquet: pq.ParquetFile, group: int, columns: ParquetColumns, image_size: tuple[int, int]
+) -> Iterator[_PixelBatch]:
+    """Yield the rows of a row group, of about BLOCK_BYTES of pixels at a time."""
+    _check_lengths(parquet, group, columns, columns.image)
+    num_pixels = image_size[0] * image_size[1]
+    batch_rows = max(1, min(MAX_BATCH_ROWS, BLOCK_BYTES // num_pixels))
+    names = [*columns.pixels, columns.label]
+    for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=names, use_threads=False):
+        labels = [read_label(label) for label in batch.column(columns.label).to_pylist()]
+        if len(columns.pixels) > 1:
+            values = [batch.column(name).to_numpy(zero_copy_only=False) for name in columns.pixels]
+            pixels, faults = round_pixels(np.stack(values).T, list(columns.pixels))
+        else:
+            pixels, faults = _read_lists(batch.column(columns.image), image_size)
+        yield _PixelBatch(np.ascontiguousarray(pixels), labels, faults)
+
+
+def _check_lengths(parquet: pq.ParquetFile, group: int, columns: ParquetColumns, name: str) -> None:
+    """Raise BadInput if lists are too long on average, before one is read."""
+    about = parquet.metadata.row_group(group)
+    for number in range(about.num_columns):
+        column = about.column(number)
+        if (
+            column.path_in_schema.split(".")[0] in columns.pixels
+            and column.num_values > about.num_rows * MAX_EXAMPLE_BYTES
+        ):
+            raise BadInput(f"{name}: images of more than {MAX_EXAMPLE_BYTES} pixels")
+
+
+def _read_lists(lists: pa.Array, image_size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
+    """Return uint8[rows, pixels] of lists of numbers, or of lists of lists, and why rows are unusable, by position."""
+    height, width = image_size
+    num_pixels = height * width
+    lengths, values = _flatten(lists)
+    faults = {
+        row: "there is no image" if length < 0 else f"an image of {length} pixels, expected {num_pixels}"
+        for row, length in enumerate(lengths.tolist())
+        if length != num_pixels
+    }
+    sound = np.flatnonzero(lengths == num_pixels)
+    starts = np.cumsum(np.maximum(lengths, 0)) - np.maximum(lengths, 0)
+    chosen = values[(starts[sound][:, None] + np.arange(num_pixels)).reshape(-1)].reshape(-1, num_pixels)
+    names = [str(number) for number in range(num_pixels)]
+    found, more_faults = round_pixels(chosen, names)
+    pixels = np.zeros((len(lengths), num_pixels), np.uint8)
+    pixels[sound] = found
+    return pixels, faults | {int(sound[row]): fault for row, fault in more_faults.items()}
+
+
+def _flatten(lists: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """Return how many numbers each list has, -1 for null, and all numbers."""
+    lengths = pc.list_value_length(lists).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    values = pc.list_flatten(lists)
+    if is_list(values.type):
+        inner = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+        parents = pc.list_parent_indices(lists).to_numpy()
+        totals = np.bincount(parents, weights=inner, minlength=len(lists)).astype(np.int64)
+        lengths = np.where(lengths < 0, lengths, totals)
+        values = pc.list_flatten(values)
+    return lengths, values.to_numpy(zero_copy_only=False)

@@ -1,0 +1,165 @@
+"""Features of an Example that hold an image and a label: which they are, and what they say."""
+
+import json
+from typing import NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import BadInput, BadUsage
+from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.image_decoding import is_picture
+from pipeline.sources.labels import Label, read_label
+from pipeline.sources.pixel_rows import choose_image_size, round_pixels
+from pipeline.sources.tfrecord_format import Values
+from pipeline.storage.files import MAX_RECORD_BYTES, file_size
+from pipeline.storage.places import Place
+
+_IMAGE_NAMES = ("image/encoded", "image", "image_raw", "image/raw", "img", "picture", "pixels", "x")
+_LABEL_NAMES = ("image/class/label", "label", "image/label", "class", "target", "labels", "y")
+_HEIGHT_NAMES = ("image/height", "height", "rows")
+_WIDTH_NAMES = ("image/width", "width", "cols")
+_SHOWN = 10
+
+
+class ExampleFeatures(NamedTuple):
+    """The names of the features to read; is_encoded: images are PNG or JPEG files, else rows of pixels."""
+
+    image: str
+    label: str
+    is_encoded: bool
+
+
+class ShardsManifest(NamedTuple):
+    """What the manifest of a data set of backbeam says of its images; None if there is no manifest."""
+
+    image_size: tuple[int, int] | None = None
+    class_names: tuple[str, ...] | None = None
+
+
+class StoredExample(NamedTuple):
+    """An image, as bytes or as numbers, and a label, as they are stored; None if missing."""
+
+    image: bytes | list[int] | list[float] | None
+    label: Label
+
+    @property
+    def digest_bytes(self) -> bytes:
+        """Label, kind and length of the image, then the image: different examples never have the same bytes."""
+        label = json.dumps(self.label)
+        if isinstance(self.image, bytes):
+            return f"{label} {len(self.image)}\n".encode() + self.image
+        return json.dumps([self.label, self.image]).encode() + b"\n"
+
+
+def detect_features(values: dict[str, Values], options: PictureOptions, name: str) -> ExampleFeatures:
+    """Find the features of images and labels in the first record: the requested ones, else those of customary names.
+
+    Raises BadUsage if a requested one does not exist, BadInput if there is none.
+    """
+    image = _choose(values, options.image_column, _IMAGE_NAMES, "image", name)
+    label = _choose(values, options.label_column, _LABEL_NAMES, "label", name)
+    first = read_stored(values, ExampleFeatures(image, label, is_encoded=False)).image
+    return ExampleFeatures(image, label, isinstance(first, bytes) and is_picture(first))
+
+
+def _choose(values: dict[str, Values], requested: str | None, usual: tuple[str, ...], kind: str, name: str) -> str:
+    names = sorted(values)
+    listed = ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
+    if requested is not None:
+        if requested not in values:
+            raise BadUsage(f"--{kind}-column {requested}: {name} has no such feature; its features: {listed}")
+        return requested
+    found = next((feature for feature in usual if values.get(feature)), None)
+    if found is None:
+        raise BadInput(f"{name}: no feature {', '.join(usual)}: name one with --{kind}-column; its features: {listed}")
+    return found
+
+
+def read_stored(values: dict[str, Values], features: ExampleFeatures) -> StoredExample:
+    """Return the image and the label of a record's values; several pictures or labels count as none."""
+    labels = values.get(features.label, [])
+    label = labels[0] if len(labels) == 1 else None
+    stored = label.decode(errors="replace") if isinstance(label, bytes) else label
+    return StoredExample(_read_image(values.get(features.image, [])), read_label(stored))
+
+
+def _read_image(images: Values) -> bytes | list[int] | list[float] | None:
+    """Return the one string of bytes, or the numbers of pixels; None if there is neither."""
+    if not images or (isinstance(images[0], bytes) and len(images) > 1):
+        return None
+    first = images[0]
+    return first if isinstance(first, bytes) else cast(list[int] | list[float], images)
+
+
+def find_image_size(
+    values: dict[str, Values], features: ExampleFeatures, size: tuple[int, int] | None, name: str
+) -> tuple[int, int]:
+    """Return the size of images of pixels: the stated one, else what the record says, else that of a square.
+
+    Raises BadUsage or BadInput if the image has another number of pixels, or seems to hold wider numbers than uint8.
+    """
+    image = read_stored(values, features).image
+    if image is None:
+        raise BadInput(f"{name}: the feature {features.image!r} holds no image")
+    height = _first_value(values, _HEIGHT_NAMES)
+    width = _first_value(values, _WIDTH_NAMES)
+    if size is None and isinstance(height, int) and isinstance(width, int):
+        if height * width != len(image) or not image:
+            raise BadInput(
+                f"{name}: the feature {features.image!r} has {len(image)} values, and the record says {height} x "
+                f"{width} pixels: colours, and numbers of more than a byte, are not read"
+            )
+        return height, width
+    if size is None and isinstance(image, bytes):
+        wider = _find_wider_type(image)
+        if wider:
+            raise BadInput(
+                f"{name}: the feature {features.image!r} seems to hold {wider} numbers, expected bytes, one a pixel, "
+                "or a PNG or JPEG picture; if it holds bytes, give --image-size"
+            )
+    return choose_image_size(len(image), size, name)
+
+
+def _first_value(values: dict[str, Values], names: tuple[str, ...]) -> bytes | int | float | None:
+    return next((values[name][0] for name in names if values.get(name)), None)
+
+
+def _find_wider_type(data: bytes) -> str:
+    """Return the type of which all of some bytes would be sound pixel values: four times a square is a square, too."""
+    for name, smallest in (("float32", 1e-6), ("int32", 1)):  # bytes of dark pixels are smaller floats
+        if len(data) % 4 == 0:
+            values = np.frombuffer(data, np.dtype(name).newbyteorder("<")).astype(np.float64)
+            nonzero = np.abs(values[values != 0])
+            if nonzero.size and np.isfinite(values).all() and nonzero.min() >= smallest and nonzero.max() <= 255:
+                return name
+    return ""
+
+
+def read_pixels(image: bytes | list[int] | list[float] | None, num_pixels: int) -> tuple[npt.NDArray[np.uint8], str]:
+    """Return uint8[num_pixels] of a stored image, and why it is unusable; empty if it is not."""
+    empty = np.zeros(num_pixels, np.uint8)
+    if image is None:
+        return empty, "there is no image"
+    if len(image) != num_pixels:
+        return empty, f"an image of {len(image)} pixels, expected {num_pixels}"
+    if isinstance(image, bytes):
+        return np.frombuffer(image, np.uint8), ""
+    names = [str(number) for number in range(num_pixels)]
+    pixels, faults = round_pixels(np.array([image], np.float64), names)
+    return pixels[0], faults.get(0, "")
+
+
+def read_manifest(folder: Place) -> ShardsManifest:
+    """Read the manifest beside shards that backbeam wrote; other files of that name say nothing."""
+    place = folder / "manifest.json"
+    if not place.is_file() or file_size(place) > MAX_RECORD_BYTES:
+        return ShardsManifest()
+    try:
+        content = json.loads(place.read_bytes())
+        size = (content["height"], content["width"])
+        names = tuple(content["class_names"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ShardsManifest()
+    is_sound = all(type(side) is int and side > 0 for side in size) and all(isinstance(name, str) for name in names)
+    return ShardsManifest(size, names) if is_sound and names else ShardsManifest()

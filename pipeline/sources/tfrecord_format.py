@@ -1,0 +1,112 @@
+"""TFRecord files of `tf.train.Example` of any writer, read without TensorFlow: framing, checksums and messages.
+
+TensorFlow itself ends the process for a record of 2**40 bytes, so lengths are checked here before anything is read.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from struct import Struct
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
+
+import google_crc32c
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+
+from model.errors import BadInput
+
+MAX_RECORD_BYTES = 2**24 + 2**16  # an image of MAX_EXAMPLE_BYTES and what describes it; a parsed one takes some more
+_HEADER = Struct("<QI")  # length, masked checksum of the length
+_FOOTER_BYTES = 4  # masked checksum of the payload
+_FRAME_BYTES = _HEADER.size + _FOOTER_BYTES
+_LENGTH_BYTES = 8
+
+Values: TypeAlias = list[bytes] | list[int] | list[float]
+
+
+class StoredRecord(NamedTuple):
+    """A serialized record and the bytes of its frame."""
+
+    payload: bytes
+    frame: bytes
+
+
+def read_records(stream: BinaryIO, name: str) -> Iterator[StoredRecord]:
+    """Yield the records of a file whose checksums are right; raises BadInput for the first one that is damaged."""
+    number = 0
+    while header := stream.read(_HEADER.size):
+        where = f"{name}: record {number}"
+        if len(header) < _HEADER.size:
+            raise BadInput(f"{where}: truncated: {len(header)} bytes of a header, expected {_HEADER.size}")
+        length, checksum = _HEADER.unpack(header)
+        if checksum != mask_checksum(google_crc32c.value(header[:_LENGTH_BYTES])):
+            raise BadInput(f"{where}: the checksum of its length is wrong: the file is damaged, or no TFRecord file")
+        if length > MAX_RECORD_BYTES:
+            raise BadInput(f"{where}: {length} bytes, expected at most {MAX_RECORD_BYTES}")
+        rest = stream.read(length + _FOOTER_BYTES)
+        if len(rest) < length + _FOOTER_BYTES:
+            raise BadInput(f"{where}: truncated: its header promises {length} bytes")
+        payload = rest[:length]
+        if int.from_bytes(rest[length:], "little") != mask_checksum(google_crc32c.value(payload)):
+            raise BadInput(f"{where}: its checksum is wrong: the file is damaged")
+        yield StoredRecord(payload, header + rest)
+        number += 1
+
+
+def split_records(data: bytes) -> Iterator[bytes]:
+    """Yield the payloads of whole records that `read_records` has checked."""
+    offset = 0
+    while offset < len(data):
+        length = int.from_bytes(data[offset : offset + _LENGTH_BYTES], "little")
+        yield data[offset + _HEADER.size : offset + _HEADER.size + length]
+        offset += length + _FRAME_BYTES
+
+
+def mask_checksum(checksum: int) -> int:
+    """Return the masked form of a CRC-32C, as in tensorflow/core/lib/hash/crc32c.h."""
+    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def parse_example(payload: bytes, name: str) -> dict[str, Values]:
+    """Return the values of each feature of an Example; raises BadInput if it is none."""
+    try:
+        example: Any = _example_type().FromString(payload)
+    except DecodeError:
+        raise BadInput(f"{name}: no tf.train.Example") from None
+    found = dict[str, Values]()
+    for key, feature in example.features.feature.items():
+        kind = feature.WhichOneof("kind")
+        found[key] = list(getattr(feature, kind).value) if kind else list[int]()
+    return found
+
+
+@cache
+def _example_type() -> Any:
+    """Describe the messages of tensorflow/core/example/{example,feature}.proto to protobuf."""
+    file = FileDescriptorProto(name="backbeam/example.proto", package="backbeam", syntax="proto3")
+    kinds = FieldDescriptorProto
+    for name, kind in (("BytesList", "TYPE_BYTES"), ("FloatList", "TYPE_FLOAT"), ("Int64List", "TYPE_INT64")):
+        _add_field(file.message_type.add(name=name), "value", 1, kind, label=kinds.LABEL_REPEATED)
+    feature = file.message_type.add(name="Feature")
+    feature.oneof_decl.add(name="kind")
+    for number, name in enumerate(("BytesList", "FloatList", "Int64List"), 1):
+        key = name.replace("List", "_list").lower()
+        _add_field(feature, key, number, "TYPE_MESSAGE", type_name=f".backbeam.{name}", oneof_index=0)
+    features = file.message_type.add(name="Features")
+    entry = features.nested_type.add(name="FeatureEntry")
+    entry.options.map_entry = True
+    _add_field(entry, "key", 1, "TYPE_STRING")
+    _add_field(entry, "value", 2, "TYPE_MESSAGE", type_name=".backbeam.Feature")
+    entries = ".backbeam.Features.FeatureEntry"
+    _add_field(features, "feature", 1, "TYPE_MESSAGE", type_name=entries, label=kinds.LABEL_REPEATED)
+    example = file.message_type.add(name="Example")
+    _add_field(example, "features", 1, "TYPE_MESSAGE", type_name=".backbeam.Features")
+    pool = DescriptorPool()
+    pool.Add(file)
+    return GetMessageClass(pool.FindMessageTypeByName("backbeam.Example"))
+
+
+def _add_field(message: Any, name: str, number: int, kind: str, **options: Any) -> None:
+    options.setdefault("label", FieldDescriptorProto.LABEL_OPTIONAL)
+    message.field.add(name=name, number=number, type=getattr(FieldDescriptorProto, kind), **options)

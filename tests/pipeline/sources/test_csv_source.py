@@ -1,0 +1,238 @@
+"""CSV files of pixels and of paths."""
+
+import gzip
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from model.errors import BadInput, BadUsage
+from pipeline.sources import csv_lines, csv_source
+from pipeline.sources.blocks import ExampleFormat
+from tests.helpers import Digits, contents, run_in_process
+from tests.pictures import SPLITS, read_blocks, read_reasons, scan_folder, split_of
+
+PIXELS = [f"pixel{number}" for number in range(20)]
+
+
+def lines_of(digits, split, names=("no", "yes", "maybe"), header=True, delimiter=",", label_first=True):
+    images, labels = digits.split(SPLITS[split], digits.num_train if split == "train" else digits.num_test)
+    rows = [["label", *PIXELS]] if header else []
+    rows += [
+        [names[label] if names else label, *image.reshape(-1)] for image, label in zip(images, labels, strict=True)
+    ]
+    rows = rows if label_first else [[*row[1:], row[0]] for row in rows]
+    return "".join(delimiter.join(map(str, row)) + "\n" for row in rows)
+
+
+def write_csv(folder, digits=None, ending="csv", **how):
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        data = lines_of(digits or Digits(), split, **how).encode()
+        (folder / f"{split}.{ending}").write_bytes(gzip.compress(data) if ending.endswith("gz") else data)
+    return folder
+
+
+def examples_of(scans, split):
+    blocks = read_blocks(scans, split)
+    return tuple(np.concatenate(parts) for parts in zip(*(block.examples for block in blocks), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("ending", "how"),
+    [
+        ("csv", {}),
+        ("tsv", {"delimiter": "\t"}),
+        ("csv", {"header": False}),
+        ("csv", {"delimiter": ";", "label_first": False}),
+    ],
+)
+def test_any_delimiter_header_and_order_of_columns_gives_the_same_examples(ending, how, tmp_path):
+    scans = scan_folder(write_csv(tmp_path, ending=ending, names=None, **how), image_size=(5, 4))
+    images, labels = Digits().split(0, 60)
+    found = examples_of(scans, "train")
+    assert scans.class_names == ("0", "1", "2")
+    assert np.array_equal(found[0], np.arange(60))
+    assert np.array_equal(found[1], images.reshape(60, -1))
+    assert np.array_equal(found[2], labels)
+
+
+def test_identity_is_that_of_the_lines(tmp_path):
+    infos = scan_folder(write_csv(tmp_path / "a"), image_size=(5, 4)).infos
+    assert scan_folder(write_csv(tmp_path / "b", ending="csv.gz"), image_size=(5, 4)).infos == infos
+    assert scan_folder(write_csv(tmp_path / "c"), image_size=(4, 5)).infos != infos
+    named = f"{tmp_path}/a/tr*.csv,{tmp_path}/a/test.csv"
+    assert scan_folder(named, image_size=(5, 4)).infos == infos
+    assert scan_folder(write_csv(tmp_path / "d", Digits(seed=1)), image_size=(5, 4)).infos != infos
+
+
+def test_text_labels_are_class_names_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_lines, "PIECE_BYTES", 300)
+    scans = scan_folder(write_csv(tmp_path), image_size=(5, 4))
+    assert scans.class_names == ("maybe", "no", "yes")
+    assert examples_of(scans, "test")[2].tolist() == [(1, 2, 0)[number % 3] for number in range(20)]
+    assert len(scans.splits["train"].ranges) > 4
+
+
+def edit(folder, split, change):
+    path = folder / f"{split}.csv"
+    path.write_text(change(path.read_text()))
+
+
+def test_unusable_rows_are_rejected_with_a_reason(tmp_path):
+    write_csv(tmp_path)
+    header, *rows = lines_of(Digits(), "test").splitlines()
+    fields = [row.split(",") for row in rows]
+    fields[1][0] = ""
+    fields[2][0] = "other"
+    fields[3][0] = "2.5"
+    fields[4][1] = "256"
+    fields[5][2] = "0.5"
+    fields[6][3] = "?"
+    fields[7][20] = ""
+    fields[8][1] = "17.0"
+    (tmp_path / "test.csv").write_text("\n".join([header, *map(",".join, fields)]))
+    scans = scan_folder(tmp_path, image_size=(5, 4))
+    whole = "expected a whole number from 0 to 255"
+    assert read_reasons(scans, "test") == {
+        "test.csv[1]": "row 1: there is no label",
+        "test.csv[2]": "row 2: the label 'other' is of no class of the train split",
+        "test.csv[3]": "row 3: the label 2.5 is no whole number",
+        "test.csv[4]": f"row 4: the pixel 'pixel0' is 256.0, {whole}",
+        "test.csv[5]": f"row 5: the pixel 'pixel1' is 0.5, {whole}",
+        "test.csv[6]": f"row 6: the pixel 'pixel2' is '?', {whole}",
+        "test.csv[7]": f"row 7: the pixel 'pixel19' is missing, {whole}",
+    }
+    assert examples_of(scans, "test")[1][1][0] == 17
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "train.csv: the file is empty"),
+        ("label,a,b,c,d\n", "train.csv: the split is empty: there is nothing after the header"),
+        ("label,a,b,c,d\n1,2,3,4,5\n1,2\n", "train.csv: no sound CSV: Expected 5 columns, got 2: 1,2"),
+        ("label,a,b,c\n1,2,3,4\n", "train.csv: 3 pixels in an image, which is no square: give the size"),
+        ("a,b,c,d,e\n1,2,3,4,5\n", "train.csv: no column label, .* name that of the labels with --label-column"),
+        ("label\n1\n", "train.csv: 1 columns, expected 2 to"),
+        ("label,name\n1,x\n", "train.csv: no columns of pixels and none of paths"),
+        ("\ufeffl\0,b\n", "train.csv: a zero byte"),
+        ("label,a,b,c,d\n2,2,3,4,5\n", "train.csv: labels go up to 2 but none is 0"),
+        ("".join(f"c{number},7,2,3,4\n" for number in range(257)), "train.csv: more than 256 different labels"),
+    ],
+)
+def test_damaged_file_is_rejected(text, message, tmp_path):
+    (tmp_path / "train.csv").write_text(text)
+    (tmp_path / "test.csv").write_text(text)
+    with pytest.raises(BadInput, match=message):
+        scan_folder(tmp_path)
+
+
+def test_files_of_different_columns_are_rejected(tmp_path):
+    edit(write_csv(tmp_path), "test", lambda text: text.replace("pixel3", "other"))
+    with pytest.raises(BadInput, match=r"test\.csv: its columns are not those of .*train\.csv"):
+        scan_folder(tmp_path)
+    with pytest.raises(
+        BadUsage, match=r"--label-column x: .*train\.csv has no such column; its columns: label, pixel0"
+    ):
+        scan_folder(tmp_path, label_column="x")
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_images_are_read_with_labels_or_without(header, tmp_path):
+    rows = [line.split(",") for line in lines_of(Digits(), "test", header=header).splitlines()]
+    images = Digits().split(1, 20)[0]
+    for name, lines in (("a.csv", rows), ("b.tsv", [row[1:] for row in rows])):
+        delimiter = "," if name == "a.csv" else "\t"
+        (tmp_path / name).write_text("\n".join(map(delimiter.join, lines)))
+        assert np.array_equal(list(csv_source.read_images(tmp_path / name, 5, 4, transposed=False)), images)
+        with pytest.raises(BadInput, match="expected 24 pixels, 6 x 4 as the run's data set"):
+            list(csv_source.read_images(tmp_path / name, 6, 4, transposed=False))
+    rows[3][2] = "x"
+    (tmp_path / "a.csv").write_text("\n".join(map(",".join, rows)))
+    with pytest.raises(BadInput, match=r"a\.csv, row [23]: the pixel .* is 'x'"):
+        list(csv_source.read_images(tmp_path / "a.csv", 5, 4, transposed=False))
+
+
+def test_transposed_images_are_turned_upright(tmp_path):
+    write_csv(tmp_path / "a", names=None)
+    for split in SPLITS:
+        (tmp_path / f"a/{split}.csv").rename(tmp_path / f"a/EMNIST-{split}.csv")
+    scans = scan_folder(tmp_path / "a", image_size=(4, 5))
+    stored, _ = Digits().split(0, 60)
+    expected = stored.transpose(0, 2, 1)
+    assert np.array_equal(examples_of(scans, "train")[1], expected.reshape(60, -1))
+    assert read_blocks(scans, "train")[0].conversions == ("transposed",) * 60
+    file = tmp_path / "a/EMNIST-train.csv"
+    assert np.array_equal(list(csv_source.read_images(file, 4, 5, transposed=True)), expected)
+    as_stored = scan_folder(tmp_path / "a", image_size=(5, 4), transpose=False)
+    assert np.array_equal(examples_of(as_stored, "train")[1], stored.reshape(60, -1))
+
+
+def test_one_file_is_split_by_the_content_of_its_rows(tmp_path):
+    folder = write_csv(tmp_path, ending="csv.gz")
+    scans = scan_folder(folder / "train.csv.gz", image_size=(5, 4), test_share=0.3)
+    with ExitStack() as stack:
+        target = ExampleFormat(5, 4, 3)
+        ranges = [each for split in SPLITS for each in scans.splits[split].open(stack, tmp_path / "scratch")]
+        found = {each.split: next(each.read(target)).examples.indices.tolist() for each in ranges}
+    assert sorted(found["train"] + found["test"]) == list(range(60))
+    assert 8 < len(found["test"]) < 28
+    with pytest.raises(BadUsage, match=r"--test-share 0\.3: .* has a test split, test\.csv\.gz: leave out"):
+        scan_folder(folder, image_size=(5, 4), test_share=0.3)
+    (folder / "test.csv.gz").unlink()
+    assert scan_folder(folder, image_size=(5, 4), test_share=0.3).infos == scans.infos
+    with pytest.raises(BadInput, match=r"a split is missing: .*--dataset TRAIN\.csv --test-share 0\.2"):
+        scan_folder(folder, image_size=(5, 4))
+
+
+def write_paths(folder, below=""):
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        lines = ["file_name,label"]
+        for number, (data, label) in enumerate(zip(*split_of(Digits(), split), strict=True)):
+            path = folder / below / split / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            lines.append(f"{split}/{number}.png,{('no', 'yes', 'maybe')[label]}")
+        (folder / f"{split}.csv").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize("below", ["", "images"])
+def test_pictures_are_found_by_their_paths(below, tmp_path):
+    scans = scan_folder(write_paths(tmp_path, below))
+    images, labels = Digits().split(0, 60)
+    found = examples_of(scans, "train")
+    assert scans.class_names == ("maybe", "no", "yes")
+    assert np.array_equal(found[1], images.reshape(60, -1))
+    assert found[2].tolist() == [(1, 2, 0)[label] for label in labels]
+
+
+def test_paths_that_lead_elsewhere_are_rejected(tmp_path):
+    write_paths(tmp_path / "data")
+    (tmp_path / "secret.png").write_bytes(b"x")
+    (tmp_path / "data/link.png").symlink_to(tmp_path / "secret.png")
+    paths = ["test/0.png", "../secret.png", f"{tmp_path}/secret.png", "link.png", "test/none.png", ""]
+    (tmp_path / "data/test.csv").write_text("file_name,label\n" + "".join(f"{path},no\n" for path in paths))
+    reasons = list(read_reasons(scan_folder(tmp_path / "data"), "test").values())
+    assert len(reasons) == 5
+    assert [reason.split("image: ")[1].split(" ")[0:2] for reason in reasons] == [
+        ["the", "path"],
+        ["the", "path"],
+        ["link.png", "is"],
+        ["no", "file"],
+        ["the", "path"],
+    ]
+
+
+def test_rows_give_the_same_shards_as_idx_files(digits_folder, tmp_path):
+    shards = []
+    for number, source in enumerate([digits_folder, write_csv(tmp_path / "a", names=None, ending="csv.gz")]):
+        workspace = tmp_path / f"ws{number}"
+        size = ("--image-size", "5x4") if number else ()
+        done = run_in_process("preprocess", "--workspace", workspace, "--dataset", source, "--num-shards", 3, *size)
+        assert done.code == 0, done.err
+        [folder] = (workspace / "datasets").iterdir()
+        shards.append({name: data for name, data in contents(folder).items() if name.endswith("tfrecord")})
+    assert shards[0] == shards[1]

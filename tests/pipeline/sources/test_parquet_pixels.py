@@ -1,0 +1,146 @@
+"""Parquet files of pixels, and of labels that are no integers."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from model.errors import BadInput, BadUsage
+from pipeline.sources import parquet_pixels
+from tests.helpers import Digits
+from tests.pictures import SPLITS, png, read_blocks, read_reasons, rows_table, scan_folder, split_of
+
+NAMES = ("no", "yes", "maybe")
+
+
+def digits_of(split):
+    return Digits().split(SPLITS[split], 60 if split == "train" else 20)
+
+
+def lists_of(kind):
+    return lambda images: {"image": pa.array(images.reshape(len(images), -1).tolist(), kind)}
+
+
+FORMS = {
+    "bytes": lists_of(pa.list_(pa.uint8())),
+    "fixed": lists_of(pa.list_(pa.uint8(), 20)),
+    "floats": lists_of(pa.large_list(pa.float32())),
+    "rows": lambda images: {"image": pa.array(images.tolist(), pa.list_(pa.list_(pa.int64())))},
+    "columns": lambda images: {f"p{n}": pa.array(images.reshape(len(images), -1)[:, n]) for n in range(20)},
+}
+
+
+def write_pixels(folder, form="bytes", labels=pa.array, name="{}.parquet", **how):
+    for split in SPLITS:
+        images, numbers = digits_of(split)
+        path = folder / name.format(split)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = pa.table(FORMS[form](images) | {"label": labels(numbers)})
+        pq.write_table(table, path, row_group_size=17, **how)
+    return folder
+
+
+def examples_of(scans, split):
+    return [np.concatenate(part) for part in zip(*(block.examples for block in read_blocks(scans, split)), strict=True)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_pixels_gives_the_same_examples_and_identity(form, tmp_path, monkeypatch):
+    expected = scan_folder(write_pixels(tmp_path / "a"), image_size=(5, 4)).infos
+    monkeypatch.setattr(parquet_pixels, "BLOCK_BYTES", 200)
+    size = {} if form == "rows" else {"image_size": (5, 4)}
+    scans = scan_folder(write_pixels(tmp_path / "b", form, compression="zstd"), **size)
+    images, labels = digits_of("train")
+    found = examples_of(scans, "train")
+    assert scans.infos == expected
+    assert np.array_equal(found[0], np.arange(60))
+    assert np.array_equal(found[1], images.reshape(60, -1))
+    assert np.array_equal(found[2], labels)
+
+
+def text(numbers):
+    return pa.array([NAMES[number] for number in numbers])
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "numbers"),
+    [
+        (text, ("maybe", "no", "yes"), (1, 2, 0)),
+        (lambda numbers: text(numbers).dictionary_encode(), ("maybe", "no", "yes"), (1, 2, 0)),
+        (
+            lambda numbers: pa.array([str(2 * int(number) + 1) + "a" for number in numbers]),
+            ("1a", "3a", "5a"),
+            (0, 1, 2),
+        ),
+        (lambda numbers: pa.array(numbers.astype(np.float64)), ("0", "1", "2"), (0, 1, 2)),
+        (lambda numbers: pa.array(map(str, numbers)), ("0", "1", "2"), (0, 1, 2)),
+    ],
+)
+@pytest.mark.parametrize("encoded", [True, False])
+def test_labels_of_any_type_are_read(labels, names, numbers, encoded, tmp_path):
+    for split in SPLITS:
+        images, found = digits_of(split)
+        pictures = (
+            pa.array([png(image) for image in images], pa.binary()) if encoded else FORMS["bytes"](images)["image"]
+        )
+        pq.write_table(pa.table({"image": pictures, "label": labels(found)}), tmp_path / f"{split}.parquet")
+    scans = scan_folder(tmp_path, image_size=(5, 4))
+    assert scans.class_names == names
+    assert examples_of(scans, "test")[2].tolist() == [numbers[number % 3] for number in range(20)]
+
+
+@pytest.mark.parametrize("name", ["{}/part-0.parquet", "data/{}-00000-of-00001.parquet", "my_{}ing.parquet"])
+def test_files_in_folders_and_patterns_are_found(name, tmp_path):
+    expected = scan_folder(write_pixels(tmp_path / "a"), image_size=(5, 4)).infos
+    assert scan_folder(write_pixels(tmp_path / "b", name=name), image_size=(5, 4)).infos == expected
+    named = ",".join(str(tmp_path / "b" / name.format(split)).replace(".parquet", "*.parquet") for split in SPLITS)
+    assert scan_folder(named, image_size=(5, 4)).infos == expected
+    with pytest.raises(BadInput, match=r"no file .*/x"):
+        scan_folder(f"{tmp_path}/x*.parquet,{tmp_path}/a/test.parquet")
+
+
+def test_unusable_rows_are_rejected_with_a_reason(tmp_path):
+    images, _ = digits_of("test")
+    rows = images.reshape(20, -1)[:5].astype(float).tolist()
+    rows[0][3] = 0.5
+    rows[1] = rows[1][:7]
+    rows[2][1] = None
+    rows[3] = None
+    table = pa.table({"image": rows, "label": pa.array(["no", "no", "no", "no", "other"])})
+    write_pixels(tmp_path, labels=text)
+    pq.write_table(table, tmp_path / "test.parquet")
+    assert list(read_reasons(scan_folder(tmp_path, image_size=(5, 4)), "test").values()) == [
+        "row 0: the pixel '3' is 0.5, expected a whole number from 0 to 255",
+        "row 1: an image of 7 pixels, expected 20",
+        "row 2: the pixel '1' is missing, expected a whole number from 0 to 255",
+        "row 3: there is no image",
+        "row 4: the label 'other' is of no class of the train split",
+    ]
+
+
+def test_names_in_the_metadata_number_labels_that_are_text(tmp_path):
+    for split in SPLITS:
+        pictures, labels = split_of(Digits(), split)
+        table = rows_table(pictures, labels, names=["yes", "no", "maybe"])
+        column = pa.array([NAMES[label] for label in labels])
+        schema = table.schema.set(1, pa.field("label", pa.string()))
+        pq.write_table(pa.table([table.column(0), column], schema), tmp_path / f"{split}.parquet")
+    scans = scan_folder(tmp_path)
+    assert scans.class_names == ("yes", "no", "maybe")
+    assert examples_of(scans, "test")[2].tolist() == [(1, 0, 2)[number % 3] for number in range(20)]
+
+
+def test_size_that_does_not_fit_is_refused(tmp_path):
+    folder = write_pixels(tmp_path)
+    with pytest.raises(BadUsage, match=r"--image-size 28x28: .* has 20 pixels in an image"):
+        scan_folder(folder, image_size=(28, 28))
+    with pytest.raises(BadInput, match="20 pixels in an image, which is no square"):
+        scan_folder(folder)
+
+
+def test_change_after_the_scan_is_found(tmp_path):
+    scans = scan_folder(write_pixels(tmp_path), image_size=(5, 4))
+    table = pq.read_table(tmp_path / "test.parquet")
+    pq.write_table(table.set_column(1, "label", pa.array([0] * 20)), tmp_path / "test.parquet", row_group_size=17)
+    with pytest.raises(BadInput, match="changed while it was read"):
+        read_blocks(scans, "test")
