@@ -25,6 +25,22 @@ def build_stage_context(
     return StageContext(workspace, arguments, check_device(device), cluster)
 
 
+def set_up_training(
+    context: typer.Context,
+    workspace: Place,
+    config: TrainingConfig,
+    tensorboard: bool,
+    device: str,
+    workers: int | None,
+) -> StageContext:
+    """Return the settings of a command that trains in this process alone; raises as `check_single_process`."""
+    from pipeline.train.stage import check_single_process
+
+    stage_context = build_stage_context(context, workspace, device, workers=workers)
+    check_single_process(stage_context, config, tensorboard)
+    return stage_context
+
+
 def read_cluster_config(config: TrainingConfig) -> Cluster | None:
     """Return the cluster that TF_CONFIG describes, or None; raises BadUsage if it cannot train the configuration."""
     cluster = read_cluster(os.environ)

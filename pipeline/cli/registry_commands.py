@@ -42,7 +42,6 @@ def retrain(
     """
     from pipeline.cli.registry_output import build_retrain_output
     from pipeline.registry import retrain
-    from pipeline.train.stage import check_single_process
 
     process.configure_messages()
     config = retrain.RetrainConfig(
@@ -58,8 +57,7 @@ def retrain(
         name=recipe.check_name(),
         tensorboard=tensorboard,
     )
-    stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
-    check_single_process(stage_context, config.training, tensorboard)
+    stage_context = command_setup.set_up_training(context, workspace, config.training, tensorboard, device, workers)
     log = StageLog()
     with process.lock(workspace):
         result = retrain.retrain(stage_context, config, log)

@@ -39,7 +39,6 @@ def run(
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
     from pipeline.cli.run_output import build_job_output, suggest_next_steps
     from pipeline.stages import JobConfig, run_job
-    from pipeline.train.stage import check_single_process
 
     process.configure_messages()
     configs = training.to_configs(recipe, seeds)
@@ -54,8 +53,7 @@ def run(
         names=recipe.name_runs(configs, seeds),
         writes_seeds=seeds is not None,
     )
-    stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
-    check_single_process(stage_context, config.training[0], tensorboard)
+    stage_context = command_setup.set_up_training(context, workspace, configs[0], tensorboard, device, workers)
     log = StageLog()
     with process.lock(workspace):
         job = run_job(stage_context, config, log)
