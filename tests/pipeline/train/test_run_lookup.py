@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from model.errors import BadUsage
+from model.recipes import RECIPES
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, load_evaluation
 from pipeline.registry.history import resolve_run
 from pipeline.storage.workspace import explain_match
@@ -33,7 +34,7 @@ def test_run_is_found_by_name(workspace):
     run = rename_run(workspace, runs_of(workspace)[2], "wide")
     assert find_run_folder(workspace, "wide").name == run.run_id
     assert find_run_folder(workspace, "article-manual-seed3") == workspace / "runs" / runs_of(workspace)[3].run_id
-    with pytest.raises(BadUsage, match="'wid' matches no run"):
+    with pytest.raises(BadUsage, match=f"'wid' matches no run(.|\n)*{run.run_id}  name=wide"):
         find_run_folder(workspace, "wid")
 
 
@@ -48,6 +49,15 @@ def test_candidates_are_listed_with_the_settings_in_which_they_differ(workspace)
             [f"  {runs[1].run_id}  seed=1", f"  {runs[2].run_id}  name=wide seed=2", f"  {runs[3].run_id}  seed=3"]
         ),
     ]
+
+
+def test_candidates_of_several_recipes_are_listed_with_what_differs_from_their_recipes(workspace):
+    runs = runs_of(workspace)
+    rewrite(workspace, runs[2], config=RECIPES["modern"].config.model_copy(update={"momentum": 0.5, "num_steps": 30}))
+    lines = describe_candidates(workspace, [runs[1].run_id, runs[2].run_id])
+    assert lines[0] == f"{runs[1].run_id}  num_steps=20"
+    assert "momentum=0.5" in lines[1]
+    assert not {"recipe", "activation", "seed"} & {word.partition("=")[0] for word in lines[1].split()}
 
 
 def test_candidates_of_equal_settings_differ_in_their_time(workspace):
