@@ -5,7 +5,6 @@ import shutil
 import pytest
 
 from model.errors import BadUsage
-from model.recipes import RECIPES
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, load_evaluation
 from pipeline.registry.history import resolve_run
 from pipeline.storage.workspace import explain_match
@@ -53,11 +52,11 @@ def test_candidates_are_listed_with_the_settings_in_which_they_differ(workspace)
 
 def test_candidates_of_several_recipes_are_listed_with_what_differs_from_their_recipes(workspace):
     runs = runs_of(workspace)
-    rewrite(workspace, runs[2], config=RECIPES["modern"].config.model_copy(update={"momentum": 0.5, "num_steps": 30}))
+    rewrite(workspace, runs[2], config=runs[2].config.model_copy(update={"recipe": "modern", "num_steps": 30}))
     lines = describe_candidates(workspace, [runs[1].run_id, runs[2].run_id])
     assert lines[0] == f"{runs[1].run_id}  num_steps=20"
-    assert "momentum=0.5" in lines[1]
-    assert not {"recipe", "activation", "seed"} & {word.partition("=")[0] for word in lines[1].split()}
+    assert "num_steps=30" in lines[1]
+    assert not {"recipe", "seed", "dataset"} & {word.partition("=")[0] for word in lines[1].split()}
 
 
 def test_candidates_of_equal_settings_differ_in_their_time(workspace):
