@@ -93,7 +93,7 @@ def test_links_of_the_site_lead_to_its_pages():
 
 def test_site_has_every_page():
     listed = (ROOT / "mkdocs.yml").read_text()
-    assert [page.name for page in DOCS if f"- {page.name}\n" not in listed] == []
+    assert [page.name for page in DOCS if f" {page.name}\n" not in listed] == []
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *DOCS], ids=name_of)

@@ -14,7 +14,7 @@ from pipeline.storage.places import Place
 from pipeline.storage.workspace import MOST_LISTED, explain_match, match_ids
 from pipeline.train.run_names import find_named
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
-from pipeline.train.run_settings import changed_from_recipe, find_differences, format_settings
+from pipeline.train.run_settings import IN_THE_ID, changed_from_recipe, find_differences, format_settings
 
 if TYPE_CHECKING:
     from model.network import Parameters  # imports TensorFlow
@@ -100,14 +100,18 @@ def find_run_folder(workspace: Place, name: str | None) -> Place:
 def describe_candidates(workspace: Place, ids: Sequence[str]) -> list[str]:
     """Return a line about each run: its id, its name and the settings in which the runs differ.
 
-    Runs of equal settings differ in their data sets, or in the versions that trained them and when. Records that cannot
-    be read are left out of the comparison.
+    Runs of equal settings differ in their data sets, or in the versions that trained them and when. Of runs of several
+    recipes, nearly all settings differ, so those that differ from each run's recipe are given. Records that cannot be
+    read are left out of the comparison.
     """
-    facts: dict[str, dict[str, Any]] = {}
+    runs: dict[str, RunRecord] = {}
     for run_id in ids:
         with suppress(CorruptArtefact):
-            facts[run_id] = _describe(load_run(workspace / "runs" / run_id))
+            runs[run_id] = load_run(workspace / "runs" / run_id)
+    facts = {run_id: _describe(run) for run_id, run in runs.items()}
     shown = {*find_differences(list(facts.values()))}
+    if "recipe" in shown:
+        facts = {run_id: _describe_changes(workspace, run) for run_id, run in runs.items()}
     if shown - {"finished", "name"}:
         shown.discard("finished")  # of use only if nothing else tells the runs apart
     lines = []
@@ -120,6 +124,13 @@ def describe_candidates(workspace: Place, ids: Sequence[str]) -> list[str]:
 def _describe(run: RunRecord) -> dict[str, Any]:
     about = {"name": run.name, "dataset": run.dataset_id, "finished": run.finished}
     return about | run.config.model_dump(mode="json")
+
+
+def _describe_changes(workspace: Place, run: RunRecord) -> dict[str, Any]:
+    """Return what distinguishes a run besides the recipe, the step and the seed, which its id names."""
+    changed = changed_settings(workspace, run)
+    settings = {name: value for name, value in changed.items() if name not in IN_THE_ID}
+    return {"name": run.name, "dataset": run.dataset_id} | settings
 
 
 def count_train_examples(workspace: Place, run: RunRecord) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 from model.errors import BadUsage
 from model.recipes import RECIPES, TrainingConfig, fit_to_data
 
-_IN_THE_ID = ("recipe", "step", "seed")  # settings that a run's id names
+IN_THE_ID = ("recipe", "step", "seed")  # settings that a run's id names
 
 
 def changed_from_recipe(config: TrainingConfig, num_train_examples: int | None) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def find_differences(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[An
     return {name: values for name, values in values_by_name.items() if any(value != values[0] for value in values)}
 
 
-def format_settings(settings: Mapping[str, Any], left_out: Iterable[str] = _IN_THE_ID) -> str:
+def format_settings(settings: Mapping[str, Any], left_out: Iterable[str] = IN_THE_ID) -> str:
     """Return settings as NAME=VALUE, separated by spaces, without those that are left out."""
     hidden = set(left_out)
     return " ".join(f"{name}={format_setting(value)}" for name, value in settings.items() if name not in hidden)

@@ -33,7 +33,7 @@ def test_run_is_found_by_name(workspace):
     run = rename_run(workspace, runs_of(workspace)[2], "wide")
     assert find_run_folder(workspace, "wide").name == run.run_id
     assert find_run_folder(workspace, "article-manual-seed3") == workspace / "runs" / runs_of(workspace)[3].run_id
-    with pytest.raises(BadUsage, match="'wid' matches no run"):
+    with pytest.raises(BadUsage, match=f"'wid' matches no run(.|\n)*{run.run_id}  name=wide"):
         find_run_folder(workspace, "wid")
 
 
@@ -48,6 +48,15 @@ def test_candidates_are_listed_with_the_settings_in_which_they_differ(workspace)
             [f"  {runs[1].run_id}  seed=1", f"  {runs[2].run_id}  name=wide seed=2", f"  {runs[3].run_id}  seed=3"]
         ),
     ]
+
+
+def test_candidates_of_several_recipes_are_listed_with_what_differs_from_their_recipes(workspace):
+    runs = runs_of(workspace)
+    rewrite(workspace, runs[2], config=runs[2].config.model_copy(update={"recipe": "modern", "num_steps": 30}))
+    lines = describe_candidates(workspace, [runs[1].run_id, runs[2].run_id])
+    assert lines[0] == f"{runs[1].run_id}  num_steps=20"
+    assert "num_steps=30" in lines[1]
+    assert not {"recipe", "seed", "dataset"} & {word.partition("=")[0] for word in lines[1].split()}
 
 
 def test_candidates_of_equal_settings_differ_in_their_time(workspace):
