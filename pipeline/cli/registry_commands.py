@@ -44,10 +44,9 @@ def retrain(
     """
     from pipeline.cli.registry_output import build_retrain_output
     from pipeline.registry import retrain
-    from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs
+    from pipeline.train.stage import check_single_process
 
     process.configure_messages()
-    refuse_cluster()
     config = retrain.RetrainConfig(
         dataset=dataset.to_config(images),
         training=training.to_config(recipe),
@@ -61,9 +60,8 @@ def retrain(
         name=recipe.check_name(),
         tensorboard=tensorboard,
     )
-    refuse_remote_logs(workspace, tensorboard)
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
-    check_machine(stage_context, config.training)
+    check_single_process(stage_context, config.training, tensorboard)
     log = StageLog()
     with process.lock(workspace):
         result = retrain.retrain(stage_context, config, log)

@@ -40,7 +40,7 @@ def run(
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
     from pipeline.cli.run_output import build_job_output, suggest_next_steps
     from pipeline.stages import JobConfig, run_job
-    from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs
+    from pipeline.train.stage import check_single_process
 
     process.configure_messages()
     configs = training.to_configs(recipe, seeds)
@@ -56,9 +56,7 @@ def run(
         writes_seeds=seeds is not None,
     )
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
-    refuse_cluster()
-    refuse_remote_logs(workspace, tensorboard)
-    check_machine(stage_context, config.training[0])
+    check_single_process(stage_context, config.training[0], tensorboard)
     log = StageLog()
     with process.lock(workspace):
         job = run_job(stage_context, config, log)
