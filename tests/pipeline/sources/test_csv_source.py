@@ -236,3 +236,28 @@ def test_rows_give_the_same_shards_as_idx_files(digits_folder, tmp_path):
         [folder] = (workspace / "datasets").iterdir()
         shards.append({name: data for name, data in contents(folder).items() if name.endswith("tfrecord")})
     assert shards[0] == shards[1]
+
+
+def test_repair_finds_files_that_were_named_by_patterns(tmp_path, monkeypatch):
+    write_csv(tmp_path / "source")
+    monkeypatch.chdir(tmp_path / "source")
+    workspace = ("--workspace", tmp_path / "ws")
+    done = run_in_process("preprocess", *workspace, "--dataset", "tr*.csv,te*.csv", "--image-size", "5x4")
+    assert done.code == 0, done.err
+    monkeypatch.chdir(tmp_path)
+    [shard] = (tmp_path / "ws/datasets").glob("*/train-*.tfrecord")
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-1])
+    assert run_in_process("verify", *workspace, "--repair").code == 0
+    assert shard.read_bytes() == data
+    shard.write_bytes(data[:-1])
+    edit(tmp_path / "source", "train", lambda text: text.replace("yes", "no", 1))
+    assert run_in_process("verify", *workspace, "--repair").code != 0
+    assert shard.read_bytes() != data
+
+
+def test_file_that_changes_after_the_scan_is_rejected(tmp_path):
+    scans = scan_folder(write_csv(tmp_path), image_size=(5, 4))
+    edit(tmp_path, "train", lambda text: text.replace("yes", "no", 1))
+    with pytest.raises(BadInput, match="changed while it was read"):
+        read_blocks(scans, "train")
