@@ -224,11 +224,13 @@ LAYOUT = SourceLayout(
     kind=ParquetSource,
     title="Parquet files",
     example="a folder of train*.parquet and test*.parquet",
-    options=frozenset({"image_column", "label_column", "image_size"}),
+    options=frozenset({"image_column", "label_column", "image_size", "test_share"}),
     holds=lambda folder: any(list_split_files(folder, _PARQUET).values()),
-    find=lambda name, folder, options: ParquetSource(name, find_split_files(folder, _PARQUET), options),
+    find=lambda name, folder, options: ParquetSource(name, find_split_files(folder, _PARQUET, options), options),
     scan=scan,
     file_finders={
-        ".parquet": lambda name, files, options: ParquetSource(name, find_named_files(files, _PARQUET), options)
+        ".parquet": lambda name, files, options: ParquetSource(
+            name, find_named_files(files, _PARQUET, options), options
+        )
     },
 )

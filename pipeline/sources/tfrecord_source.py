@@ -260,18 +260,18 @@ def _holds(folder: Place) -> bool:
 
 
 def _find_in_folder(name: str, folder: Place, options: PictureOptions) -> TfrecordSource:
-    return TfrecordSource(name, find_split_files(folder, _TFRECORD), options)
+    return TfrecordSource(name, find_split_files(folder, _TFRECORD, options), options)
 
 
 def _find_pair(name: str, files: tuple[Place, ...], options: PictureOptions) -> TfrecordSource:
-    return TfrecordSource(name, find_named_files(files, _TFRECORD), options)
+    return TfrecordSource(name, find_named_files(files, _TFRECORD, options), options)
 
 
 LAYOUT = SourceLayout(
     kind=TfrecordSource,
     title="TFRecord files",
     example="one of train*.tfrecord and test*.tfrecord with images and labels in tf.train.Example",
-    options=frozenset({"image_column", "label_column", "image_size"}),
+    options=frozenset({"image_column", "label_column", "image_size", "test_share"}),
     holds=_holds,
     find=_find_in_folder,
     scan=scan,
