@@ -61,7 +61,7 @@ def run(
         from pipeline.context import StageLog
         from pipeline.stages import JobConfig, run_job
         from pipeline.train.run_names import name_runs
-        from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs
+        from pipeline.train.stage import check_single_process
 
         configs = _training_configs(recipe, config, seeds, settings)
         job = JobConfig(
@@ -76,9 +76,7 @@ def run(
             writes_seeds=seeds is not None,
         )
         context = _context(workspace, settings)
-        refuse_cluster()
-        refuse_remote_logs(context.workspace, tensorboard)
-        check_machine(context, job.training[0])
+        check_single_process(context, job.training[0], tensorboard)
         with _lock(context.workspace, settings):
             return run_job(context, job, StageLog())
 
@@ -146,16 +144,14 @@ def train(
         from pipeline.preprocess.dataset import find_dataset
         from pipeline.storage.workspace import existing_workspace
         from pipeline.train.run_names import name_runs
-        from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs, train_stage
+        from pipeline.train.stage import check_single_process, train_stage
 
         configs = _training_configs(recipe, config, seeds, settings)
         names = name_runs(name, configs, seeds is not None)
         policy = _checkpoints(settings)
         context = _context(workspace, settings)
-        refuse_cluster()
-        refuse_remote_logs(context.workspace, tensorboard)
+        check_single_process(context, configs[0], tensorboard)
         place = existing_workspace(context.workspace)
-        check_machine(context, configs[0])
         with _lock(place, settings):
             data = find_dataset(place, dataset)
             return train_stage(context, data, configs, tensorboard, policy, StageLog(), names)
@@ -210,9 +206,8 @@ def retrain(
         from pipeline.context import StageLog
         from pipeline.registry import retrain as retraining
         from pipeline.train.run_names import check_name
-        from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs
+        from pipeline.train.stage import check_single_process
 
-        refuse_cluster()
         [training] = _training_configs(recipe, config, None, settings)
         job = retraining.RetrainConfig(
             dataset=_dataset_config(dataset, settings),
@@ -228,8 +223,7 @@ def retrain(
             tensorboard=tensorboard,
         )
         context = _context(workspace, settings)
-        refuse_remote_logs(context.workspace, tensorboard)
-        check_machine(context, training)
+        check_single_process(context, training, tensorboard)
         with _lock(context.workspace, settings):
             return retraining.retrain(context, job, StageLog())
 
@@ -238,7 +232,7 @@ def report(
     runs: str | Sequence[str] = (), *, workspace: PathOrUri = DEFAULT_WORKSPACE, to: PathOrUri | None = None
 ) -> "Report":
     """Write the page of one run, by default of the evaluated run trained last, or the comparison of several."""
-    with called_from_python(False, workspace):
+    with called_from_python(False, workspace, to):
         from pipeline.registry.history import resolve_run
         from pipeline.report.report import write_report
         from pipeline.storage.workspace import existing_workspace
@@ -252,7 +246,10 @@ def _listed(values: PathOrUri | Sequence[PathOrUri]) -> list[str]:
 
 
 def _path(path: PathOrUri | None) -> Path | None:
-    return None if path is None else Path(path)
+    """Return a path of this machine, with ~ replaced; raises BadUsage for a URI, which would become a local name."""
+    from pipeline.storage.places import local_path
+
+    return None if path is None else local_path(str(path))
 
 
 def _texts(dataset: Sources, settings: Mapping[str, Any]) -> list[str]:
@@ -289,7 +286,7 @@ def _dataset_config(dataset: Sources, settings: Mapping[str, Any]) -> "DatasetCo
     if "data_dir" in given:
         given["data_dir"] = str(given["data_dir"])
     if "cache_dir" in given:
-        given["cache_dir"] = Path(given["cache_dir"])
+        given["cache_dir"] = _path(given["cache_dir"])
     pictures = PictureOptions(**{name: given.pop(name) for name in PictureOptions._fields if name in given})
     return DatasetConfig(datasets=tuple(_listed(dataset)), pictures=pictures, **given)
 

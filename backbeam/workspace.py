@@ -204,4 +204,10 @@ class RunTables(Mapping[str, Any]):
         return iter(dict.fromkeys(file.table for file in files))
 
     def __len__(self) -> int:
-        return len(list(self))
+        return sum(1 for _ in self)  # list(self) would ask for the length
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Read and verify a table; return the default if the run has none of that name. Raises CorruptArtefact."""
+        if name not in self:
+            return default
+        return self[name]

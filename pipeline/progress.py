@@ -102,6 +102,7 @@ def escape_to_one_line(text: str) -> str:
 POLL_SECONDS = 0.2  # the shortest time between two updates of a progress bar
 LOCK_SECONDS = 1  # to wait for another thread that writes to the log file
 LINE_SECONDS = 30  # between two progress lines where there is no bar
+ITEM = "  - "  # how an item of a list begins
 WITH_BAR = 120  # columns of a terminal that a progress bar needs beside the numbers
 WITH_RATE = 80  # columns that a rate and the remaining time need
 _LOG_FILE = "the log file"
@@ -295,14 +296,17 @@ def _write_error(message: str) -> None:
 def print_wrapped(terminal: Console, text: str) -> None:
     """Print lines on a terminal, wrapped between words.
 
-    An indented line, such as a command to copy, and a word that is longer than a line are left to the terminal.
+    An indented line, such as a command to copy, and a word that is longer than a line are left to the terminal. Items
+    of a list are wrapped.
     """
     for line in text.split("\n"):
-        is_whole = line.startswith(" ")
-        lines = (
-            line if is_whole else textwrap.fill(line, terminal.width, break_long_words=False, break_on_hyphens=False)
-        )
-        terminal.print(Text(lines), soft_wrap=True)
+        is_whole = line.startswith(" ") and not line.startswith(ITEM)
+        terminal.print(Text(line if is_whole else _wrap(line, terminal.width)), soft_wrap=True)
+
+
+def _wrap(line: str, width: int) -> str:
+    indent = " " * len(ITEM) if line.startswith(ITEM) else ""
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def print_error(text: str) -> None:

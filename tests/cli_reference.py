@@ -17,6 +17,10 @@ def build_page() -> str:
     command = get_command(app)
     context = typer.Context(command, info_name="backbeam", **command.context_settings)
     text = get_docs_for_click(obj=command, ctx=context, name="backbeam")
+    for name, each in command.commands.items():  # typer cuts these sentences
+        text = text.replace(
+            f"* `{name}`: {each.get_short_help_str()}\n", f"* `{name}`: {each.get_short_help_str(200)}\n"
+        )
     title, rest = html.unescape(text).split("\n", 1)
     return f"{title}\n\n{NOTE}{rest.rstrip()}\n"
 

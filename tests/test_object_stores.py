@@ -235,7 +235,7 @@ def test_refused_credentials_are_reported(digits, tmp_path):
             ["--", f"--s3_secret_access_key={SECRET}"],
             "--s3_secret_access_key: access to s3:// is configured by the environment",
         ),
-        (["--cache-dir", "s3://bucket/cache"], "is a URI, and this is a folder of this machine"),
+        (["--cache-dir", "s3://bucket/cache"], "is a URI, expected a path of this machine"),
     ],
 )
 def test_options_that_a_store_does_not_support_are_usage_errors(arguments, message, tmp_path):

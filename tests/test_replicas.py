@@ -129,7 +129,7 @@ def test_a_cluster_goes_on_where_it_lost_a_worker(broken_off, prepared, tmp_path
     with workers(workspace, *LONG) as running:
         ends = [process.communicate(timeout=300) for process in running]
         assert [process.returncode for process in running] == [0, 0], ends
-    assert all(f"going on from step {step}, where" in err for _, err in ends)
+    assert all(f"continuing from the checkpoint of step {step}" in err for _, err in ends)
     assert find_run(workspace, None)[0].resumed_at == (step,)
     alone = shutil.copytree(prepared, tmp_path / "alone")
     done = backbeam("train", "--workspace", alone, *OPTIONS, *LONG, "--device", "cpu")

@@ -122,7 +122,7 @@ def test_a_machine_that_resumes_after_losing_its_lease_changes_nothing(start, st
     code, _, err = finish(start("other", *options, "--wait", 300))
     assert code == 0, err
     assert f"is in use by process {frozen.pid} " in err
-    assert "going on from step 10000" in err
+    assert "continuing from the checkpoint of step 10000" in err
     before = store.contents(tmp_path.name)
     frozen.send_signal(signal.SIGCONT)
     code, _, err = finish(frozen)

@@ -30,9 +30,9 @@ CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="backbeam",
-    epilog="Exit codes: 0 done, 1 gradients disagree, a run came out different, a promotion refused or no scheduler "
-    "lives, 2 usage, 3 bad input, 4 corrupt artefact, 5 storage, 6 locked, 7 engine failed, 130 interrupted, "
-    "141 nobody reads standard output, 143 terminated.",
+    epilog="Exit codes: 0 done; 1 `gradcheck` or `reproduce` found a difference, `promote` refused, or `schedule "
+    "--check` found no scheduler; 2 wrong usage; 3 bad input; 4 corrupt artefact; 5 storage; 6 locked by another "
+    "process; 7 Beam engine; 130 interrupted; 141 the reader of standard output ended; 143 terminated.",
     no_args_is_help=True,
     context_settings=CONTEXT_SETTINGS,
     pretty_exceptions_enable=False,

@@ -1,5 +1,6 @@
 """The text and JSON that `backbeam verify` and `backbeam reproduce` print."""
 
+import re
 from typing import TYPE_CHECKING
 
 from pipeline.cli.output import CommandOutput, OutputPart, Sheet
@@ -8,6 +9,8 @@ from pipeline.maintenance.verify import VerifyResult
 if TYPE_CHECKING:
     from pipeline.maintenance.repair import RepairResult  # imports TensorFlow, as does reproduce
     from pipeline.maintenance.reproduce import ReproduceResult
+
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")  # a whole SHA-256 has no place on a narrow terminal
 
 
 def build_verify_output(verified: VerifyResult) -> CommandOutput:
@@ -41,16 +44,24 @@ def build_repair_output(repaired: "RepairResult") -> CommandOutput:
 def build_reproduce_output(reproduced: "ReproduceResult") -> CommandOutput:
     """Return whether each artefact is equal to the original, and the conditions that differ."""
     conditions = [(name, then, now) for name, (then, now) in reproduced.conditions.items()]
+    shown = [(name, _shorten_digests(then), _shorten_digests(now)) for name, then, now in conditions]
     result = {
         "run_id": reproduced.run.run_id,
         "equal": reproduced.is_equal,
         "artefacts": [vars(comparison) for comparison in reproduced.comparisons],
         "conditions": {name: {"then": then, "now": now} for name, then, now in conditions},
     }
-    rows = [(comparison.artefact, comparison.verdict, comparison.detail) for comparison in reproduced.comparisons]
+    rows = [
+        (comparison.artefact, comparison.verdict, _shorten_digests(comparison.detail))
+        for comparison in reproduced.comparisons
+    ]
     num_different = sum(comparison.verdict == "different" for comparison in reproduced.comparisons)
     verdict = f"{num_different} of them different" if num_different else "all equal"
     parts: list[OutputPart] = [Sheet(("artefact", "", ""), rows, reproduced.run.run_id), ""]
     if conditions:
-        parts += [Sheet(("condition", "then", "now"), conditions, "conditions that are others now"), ""]
+        parts += [Sheet(("condition", "then", "now"), shown, "conditions that have changed"), ""]
     return result, [*parts, f"{len(rows)} artefacts made again and compared: {verdict}"]
+
+
+def _shorten_digests(text: str) -> str:
+    return _DIGEST.sub(r"\1...", text)

@@ -13,9 +13,7 @@ def mlflow(
     context: typer.Context,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="RUN", help="A run's id or its beginning, or champion; by default the evaluated run trained last."
-        ),
+        typer.Argument(metavar="RUN", help=f"{options.RUN_HELP}; by default the evaluated run trained last."),
     ] = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model.errors import BadUsage
 from pipeline.registry.policy import MOST_REASON
-from pipeline.storage.places import Place, is_remote, place_of
+from pipeline.storage.places import Place, local_path, place_of
 
 if TYPE_CHECKING:
     PlaceValue = Place
@@ -21,9 +22,10 @@ MOST_SECONDS = 366 * 86_400
 
 def local_folder(folder: str | Path) -> Path:
     """Return the absolute path of a folder or file; raises BadParameter for a URI, which would become a local name."""
-    if is_remote(str(folder)):
-        raise typer.BadParameter(f"{folder} is a URI, and this is a folder of this machine")
-    return Path(str(place_of(folder))).absolute()  # a file:// URI or a ~ becomes a path
+    try:
+        return local_path(folder).absolute()
+    except BadUsage as problem:
+        raise typer.BadParameter(str(problem)) from None
 
 
 def absolute_place(text: str | Place) -> Place:

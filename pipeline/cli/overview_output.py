@@ -5,13 +5,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from pipeline.cli.output import CommandOutput, OutputPart, Sheet
+from model.errors import CorruptArtefact
+from pipeline.cli.output import EDGES, GAP, CommandOutput, OutputPart, Sheet
 from pipeline.cli.run_output import describe_run, format_accuracies, format_accuracy, format_agreement
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, RunComparison, RunList, RunSummary
 from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.learning_evidence import find_learning_problems
+from pipeline.evaluate.learning_problems import NEVER_ANSWERED, LearningProblem
 from pipeline.evaluate.significance import PairedComparison
-from pipeline.progress import format_percent
+from pipeline.progress import format_percent, warn
 from pipeline.report.report import Report
 from pipeline.storage.schemas import ORIGIN
 from pipeline.train.run_record import RunRecord
@@ -25,8 +27,6 @@ _HEADINGS = {
     "changed": "differs from the recipe",
 }
 _UNEVALUATED = "not evaluated"
-_GAP = 3  # columns of a terminal between two cells of a table
-_EDGES = 2  # columns outside of its cells
 _LEAST_SETTINGS = 20  # characters: of fewer, hardly a setting is left
 
 RunRow: TypeAlias = dict[str, str]  # cells by the names in _HEADINGS
@@ -47,7 +47,9 @@ def build_run_list_output(listing: RunList, num_columns: int | None) -> CommandO
     for summary in listing.runs:
         by_dataset.setdefault(summary.run.dataset_id, []).append(_build_run_row(summary))
     sheets = [fit_run_sheet(rows, f"test examples of {name}", num_columns) for name, rows in by_dataset.items()]
-    return result, [*sheets] or ["no runs yet: backbeam run"]
+    whole = [fit_run_sheet(rows, f"test examples of {name}", None) for name, rows in by_dataset.items()]
+    hint = ["a wider terminal, a pipe and --json show more"] if sheets != whole else []
+    return result, [*sheets, *hint] or ["no runs yet: backbeam run"]
 
 
 def fit_run_sheet(rows: Sequence[RunRow], title: str, num_columns: int | None) -> Sheet:
@@ -60,7 +62,7 @@ def fit_run_sheet(rows: Sequence[RunRow], title: str, num_columns: int | None) -
     widths = {key: max(len(heading.lstrip("#")), *(len(row[key]) for row in rows)) for key, heading in headings.items()}
     for left_out in ((), ("interval",), ("interval", "finished"), ("interval", "finished", "changed")):
         kept = [key for key in headings if key not in left_out]
-        missing = sum(widths[key] + _GAP for key in kept) - _GAP + _EDGES - (num_columns or sys.maxsize)
+        missing = sum(widths[key] + GAP for key in kept) - GAP + EDGES - (num_columns or sys.maxsize)
         room = widths.get("changed", 0) - max(0, missing)  # for settings
         if missing <= 0 or (left_out and "changed" in kept and room >= _LEAST_SETTINGS):
             break
@@ -109,7 +111,7 @@ def build_run_details_output(details: EvaluatedRun) -> CommandOutput:
         for name, (own, recipe) in compare_with_recipe(run.config).items()
         if own is not None
     ]
-    problems = find_learning_problems(details.workspace, run, details.evaluation)
+    problems = _find_problems(details)
     more = {
         "name": run.name,
         "changed_settings": details.changed,
@@ -130,6 +132,16 @@ def build_run_details_output(details: EvaluatedRun) -> CommandOutput:
         f"data set     {run.dataset_id}, SHA-256 of its manifest {run.dataset_digest}",
         f"parameters   {run.parameters.num_bytes:,} bytes, SHA-256 {run.parameters.sha256}",
     ]
+
+
+def _find_problems(details: EvaluatedRun) -> list[LearningProblem]:
+    """Return what the run did not learn and why; what it never answered alone if its data set is gone or damaged."""
+    try:
+        return find_learning_problems(details.workspace, details.run, details.evaluation)
+    except CorruptArtefact as problem:
+        warn(f"warning: why a run learned little cannot be told without its data set: {problem}")
+    missing = details.evaluation.test_result().never_predicted
+    return [LearningProblem(NEVER_ANSWERED, f"never answered: {', '.join(missing)}", "")] if missing else []
 
 
 def describe_identity(evaluated: EvaluatedRun) -> str:

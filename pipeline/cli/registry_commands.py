@@ -24,7 +24,6 @@ def retrain(
     *,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     dataset: DatasetOptions,
-    baseline: options.Baseline = None,
     images: ImageOptions,
     recipe: RecipeOptions,
     training: TrainingOptions,
@@ -39,31 +38,28 @@ def retrain(
 ) -> None:
     """Train a challenger on what the sources hold now; it becomes the champion if the policy says so.
 
-    Nothing is done where the sources, the configuration and the policy are as they were. A --dataset may be a pattern
-    of local places in quotes, such as 'incoming/*': what fits it now is joined.
+    Unchanged inputs change nothing. A --dataset may be a pattern of local places in quotes, such as 'incoming/*'.
     """
     from pipeline.cli.registry_output import build_retrain_output
     from pipeline.registry import retrain
-    from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs
+    from pipeline.train.stage import check_single_process
 
     process.configure_messages()
-    refuse_cluster()
     config = retrain.RetrainConfig(
         dataset=dataset.to_config(images),
         training=training.to_config(recipe),
         warm_start=warm_start,
         policy=resolve_promotion(recipe.config),
         checks=resolve_validation(recipe.config),
-        baseline=baseline,
+        baseline=dataset.baseline,
         slicings=resolve_evaluation(recipe.config, slices),
         checkpoints=checkpoints.to_policy(),
         why=why,
         name=recipe.check_name(),
         tensorboard=tensorboard,
     )
-    refuse_remote_logs(workspace, tensorboard)
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
-    check_machine(stage_context, config.training)
+    check_single_process(stage_context, config.training, tensorboard)
     log = StageLog()
     with process.lock(workspace):
         result = retrain.retrain(stage_context, config, log)

@@ -25,7 +25,6 @@ def run(
     *,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     dataset: DatasetOptions,
-    baseline: options.Baseline = None,
     images: ImageOptions,
     recipe: RecipeOptions,
     seeds: options.Seeds = None,
@@ -40,7 +39,7 @@ def run(
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
     from pipeline.cli.run_output import build_job_output, suggest_next_steps
     from pipeline.stages import JobConfig, run_job
-    from pipeline.train.stage import check_machine, refuse_cluster, refuse_remote_logs
+    from pipeline.train.stage import check_single_process
 
     process.configure_messages()
     configs = training.to_configs(recipe, seeds)
@@ -48,7 +47,7 @@ def run(
         dataset=dataset.to_config(images),
         training=configs,
         checks=resolve_validation(recipe.config),
-        baseline=baseline,
+        baseline=dataset.baseline,
         tensorboard=tensorboard,
         checkpoints=checkpoints.to_policy(),
         slicings=resolve_evaluation(recipe.config, slices),
@@ -56,9 +55,7 @@ def run(
         writes_seeds=seeds is not None,
     )
     stage_context = command_setup.build_stage_context(context, workspace, device, workers=workers)
-    refuse_cluster()
-    refuse_remote_logs(workspace, tensorboard)
-    check_machine(stage_context, config.training[0])
+    check_single_process(stage_context, config.training[0], tensorboard)
     log = StageLog()
     with process.lock(workspace):
         job = run_job(stage_context, config, log)
@@ -72,7 +69,6 @@ def preprocess(
     *,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     dataset: DatasetOptions,
-    baseline: options.Baseline = None,
     config: options.ConfigFile = None,
     workers: options.Workers = None,
     images: ImageOptions,
@@ -88,7 +84,7 @@ def preprocess(
     stage_context = command_setup.build_stage_context(context, workspace, workers=workers)
     log = StageLog()
     with process.lock(workspace):
-        found = preprocess_and_validate(stage_context, dataset_config, checks, baseline, log)
+        found = preprocess_and_validate(stage_context, dataset_config, checks, dataset.baseline, log)
     process.print_result(*build_dataset_output(workspace, found.dataset, found.validation, log))
 
 

@@ -199,12 +199,15 @@ def suggest_next_steps(arguments: list[str], workspace: Place, run: RunRecord) -
     place = [] if is_default else ["--workspace", str(workspace)]
     seed = run.config.seed
     steps = [
-        ([*same, "--seed", str(seed), "--step", "compare"], "the same descent by both ways to the gradients"),
-        ([*same, "--step", run.config.step, "--seeds", f"{seed}-{seed + 4}"], "from five starts: one run says little"),
-        ([command, "show", run.run_id, *place], "more of this run"),
-        ([command, "report", run.run_id, *place], "a page to look at, with back-propagation step by step"),
-        ([command, "inspect", run.dataset_id, *place], "what the data set holds, and a picture of it"),
-        ([command, "recipes"], "what else can be trained"),
+        ([*same, "--seed", str(seed), "--step", "compare"], "train by both steps, manual and autodiff, and compare"),
+        (
+            [*same, "--step", run.config.step, "--seeds", f"{seed}-{seed + 4}"],
+            "five seeds: the result of one depends on chance",
+        ),
+        ([command, "show", run.run_id, *place], "all about this run"),
+        ([command, "report", run.run_id, *place], "an HTML page, with back-propagation step by step"),
+        ([command, "inspect", run.dataset_id, *place], "statistics of the data set, and a picture of it"),
+        ([command, "recipes"], "other configurations to train"),
     ]
     if any(argument.startswith("--seeds") for argument in arguments):
         steps.pop(1)

@@ -73,7 +73,7 @@ def schedule(
         raise typer.BadParameter("--once runs at once: leave out --jitter, and spread whatever calls it")
     config = ScheduleConfig(
         timetable=Timetable(cron, timezone),
-        command=(*COMMAND, *_build_arguments(context, workspace, messages)),
+        command=(*COMMAND, *_build_arguments(context, workspace, messages, once)),
         state_file=local_folder_of(workspace) / STATE_NAME,
         health_file=health_file,
         jitter=timedelta(seconds=jitter),
@@ -90,12 +90,15 @@ def _check_health(health_file: Path) -> None:
         raise typer.Exit(UNHEALTHY)
 
 
-def _build_arguments(context: typer.Context, workspace: Place, messages: MessageOptions) -> list[str]:
+def _build_arguments(context: typer.Context, workspace: Place, messages: MessageOptions, once: bool) -> list[str]:
     """Return the arguments of every run; raises the errors of the scheduled command for unknown or invalid options."""
     options = [*context.args, "--workspace", str(workspace), "--json", *messages.to_arguments()]
     command = cast(TyperGroup, context.find_root().command).commands[SCHEDULED_COMMAND]
     # parses the options without running the command, so that a mistake is reported now and not at the first run
-    command.make_context(SCHEDULED_COMMAND, list(options), parent=context).close()
+    parsed = command.make_context(SCHEDULED_COMMAND, list(options), parent=context)
+    parsed.close()
+    if parsed.params["name"] is not None and not once:
+        raise typer.BadParameter("--name is the name of one run, and a schedule trains several: leave it out")
     return [SCHEDULED_COMMAND, *options, *(["--", *context.obj] if context.obj else [])]
 
 

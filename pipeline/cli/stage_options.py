@@ -9,7 +9,7 @@ import typer
 
 from model.recipes import TrainingConfig
 from pipeline.cli.config import parse_arrays, parse_layers, parse_size, resolve_trainings
-from pipeline.cli.options import ConfigFile, LayersOption, Name, RecipeName, Seed, local_option
+from pipeline.cli.options import Baseline, ConfigFile, LayersOption, Name, RecipeName, Seed, local_option
 from pipeline.sources.catalog import DEFAULT_DATASET, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 
@@ -82,7 +82,10 @@ class ImageOptions:
     label_column: Annotated[str | None, typer.Option(help="Tables: the column of labels; by default found out.")] = None
     image_size: Annotated[
         str | None,
-        typer.Option(metavar="HxW", help="Size of pictures, such as 28x28; by default that of the first one."),
+        typer.Option(
+            metavar="HxW",
+            help="Size that pictures must have, such as 28x28; by default that of the first one. They are not scaled.",
+        ),
     ] = None
     arrays: Annotated[
         str | None,
@@ -99,7 +102,7 @@ class ImageOptions:
         bool | None,
         typer.Option(
             "--transpose/--no-transpose",
-            help="IDX, NumPy: the images are stored transposed; by default those of EMNIST are.",
+            help="IDX, NumPy, CSV: the images are stored transposed; by default those of EMNIST are.",
         ),
     ] = None
 
@@ -153,6 +156,7 @@ class DatasetOptions:
     max_rejected: Annotated[
         int, typer.Option(min=0, max=MAX_INTEGER, help="How many unusable examples may be left out.")
     ] = 0
+    baseline: Baseline = None
 
     def to_config(self, images: ImageOptions) -> "DatasetConfig":
         """Return the configuration of preprocessing; raises BadUsage if the image size is malformed.

@@ -16,10 +16,10 @@ from model.examples import Integers
 from pipeline.context import quiet_imports
 from pipeline.preprocess.manifest import Manifest
 from pipeline.progress import warn
+from pipeline.sources import csv_files
 from pipeline.sources.array_images import find_image_array
 from pipeline.sources.blocks import refuse_unreadable
 from pipeline.sources.catalog import PictureOptions
-from pipeline.sources.csv_files import is_csv_file
 from pipeline.sources.idx_files import is_emnist
 from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
 from pipeline.sources.image_decoding import TRANSPOSED, Grey, describe_format, is_picture
@@ -60,7 +60,7 @@ class ModelImages:
     width: int
     class_names: tuple[str, ...]
     style: PictureStyle = MNIST_STYLE
-    transposed: bool | None = False  # the images of IDX files; None: as the name of each says
+    transposed: bool | None = False  # the images of IDX and CSV files; None: as the name of each says
 
 
 class ClassifiedImages(NamedTuple):
@@ -105,8 +105,8 @@ def read_items(file: str, model: ModelImages) -> Iterator[tuple[int | None, Prep
     start = read_range(place, 0, _SNIFFED_BYTES)
     if is_picture(start):
         yield None, _read_picture(place, model)
-    elif is_csv_file(place):  # first, because it may be gzipped, as an IDX file may be
-        yield from enumerate(_read_csv(place, model.height, model.width))
+    elif csv_files.is_csv_file(place):  # first, because it may be gzipped, as an IDX file may be
+        yield from enumerate(_read_csv(place, model))
     elif may_be_idx(start):
         yield from enumerate(_read_idx(place, model))
     elif may_be_array(start):
@@ -160,10 +160,13 @@ def _read_array(file: Place, model: ModelImages) -> Iterator[PreparedPicture]:
             yield PreparedPicture(images.decode(item)[0], ())
 
 
-def _read_csv(file: Place, height: int, width: int) -> Iterator[PreparedPicture]:
+def _read_csv(file: Place, model: ModelImages) -> Iterator[PreparedPicture]:
     from pipeline.sources.csv_source import read_images  # which imports pyarrow
 
-    for image in read_images(file, height, width):
+    transposed = csv_files.is_emnist(file) if model.transposed is None else model.transposed
+    if transposed:
+        warn(f"predict: {file}: its images are transposed, as those of the run's data set were")
+    for image in read_images(file, model.height, model.width, transposed):
         yield PreparedPicture(image, ())
 
 

@@ -5,7 +5,6 @@ A slicing computes a key of every example. Examples are counted by key; the merg
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
-from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -73,6 +72,10 @@ class Slicing(NamedTuple):
     cut: Callable[[Histogram, Names], list[Slice]] = slice_by_key
 
 
+def _labels_of(examples: PredictedExamples) -> Integers:  # a function: workers compare it with their own
+    return examples.labels
+
+
 def _slice_by_class(histogram: Histogram, names: Names) -> list[Slice]:
     return [Slice(names.classes[key], (key,)) for key in histogram]
 
@@ -116,7 +119,7 @@ def _slice_by_part(histogram: Histogram, names: Names) -> list[Slice]:
 
 
 SLICINGS = {
-    "class": Slicing(attrgetter("labels"), _slice_by_class),
+    "class": Slicing(_labels_of, _slice_by_class),
     "ink": Slicing(ink_of, slice_by_ink),
     "confidence": Slicing(_bins_of, _slice_by_bin),
     "part": Slicing(_part_of, _slice_by_part),

@@ -8,6 +8,7 @@ from model.errors import BadInput, EngineFailed
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.sources.blocks import RejectedExample
+from pipeline.sources.image_blocks import WRONG_SIZE
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
 from pipeline.storage.tables import REJECTED_SCHEMA, read_table, write_table
@@ -35,9 +36,11 @@ def check_outcome(folder: Place, max_rejected: int) -> None:
         raise EngineFailed(f"the engine reports success but wrote no manifest to {folder}")
     rows = read_table(path).to_pylist()
     listed = "\n".join("  {file} (split {split}), example {index}: {reason}".format(**row) for row in rows)
+    scaling = "backbeam does not scale pictures: bring them to one size first. " if WRONG_SIZE in listed else ""
     raise BadInput(
         f"more than {max_rejected} examples are rejected, the first of them:\n{listed}\n"
-        f"Mend the source, or accept up to N such examples with --max-rejected N: {REJECTED_NAME} then lists them all."
+        f"{scaling}Mend the source, or accept up to N such examples with --max-rejected N: {REJECTED_NAME} then lists "
+        "them all."
     )
 
 

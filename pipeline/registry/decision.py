@@ -101,7 +101,7 @@ def _test_accuracy(labels: Classes, challenger: RunAnswers, policy: Policy) -> I
     low = wilson(num_correct, num_examples).low
     better = low > largest_share
     text = (
-        f"it is {'' if better else 'not '}better than to answer the most frequent class always: at least "
+        f"it is {'' if better else 'no '}better than always answering the most frequent class: at least "
         f"{format_percent(low)} (95 %) against {format_percent(largest_share)}"
     )
     yield _result("better_than_guessing", None, low, largest_share, better, text)

@@ -29,7 +29,7 @@ from pipeline.storage.places import Place, is_remote
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_names import check_names_are_free, rename_run
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
-from pipeline.train.stage import complete_config, train_stage
+from pipeline.train.stage import add_tensorboard_logs, complete_config, train_stage
 
 if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings
@@ -86,7 +86,7 @@ def retrain(context: StageContext, config: RetrainConfig, log: StageLog) -> Retr
                 f"{data.manifest.dataset_id} was refused before, entry {earlier.number} of {earlier.when}, and has not "
                 f"changed: {'; '.join(earlier.reasons)}"
             )
-        _name_earlier(context.workspace, earlier.run_id, config.name)
+        _complete_earlier(context, data, earlier.run_id, config)
         return RetrainResult("unchanged", earlier, history, data)
     training = config.training
     if history.champion:
@@ -114,11 +114,14 @@ def _check_start(workspace: Place, data: Dataset, training: TrainingConfig) -> N
         complete_config(data, training).check_start(load_run(folder).config.layers)
 
 
-def _name_earlier(workspace: Place, run_id: str, name: str | None) -> None:
-    """Give a run that was decided about before the name that this command asks for; raises as `train_stage`."""
-    if name is not None:
-        check_names_are_free(workspace, {run_id: name})
-        rename_run(workspace, load_run(workspace / "runs" / run_id), name)
+def _complete_earlier(context: StageContext, data: Dataset, run_id: str, config: RetrainConfig) -> None:
+    """Give a run that was decided about before the name and the log that this command asks for; see `train_stage`."""
+    if config.name is not None:
+        check_names_are_free(context.workspace, {run_id: config.name})
+    if config.tensorboard:
+        add_tensorboard_logs(context, data, [check_run(context.workspace, context.workspace / "runs" / run_id)])
+    if config.name is not None:
+        rename_run(context.workspace, load_run(context.workspace / "runs" / run_id), config.name)
 
 
 def _expand_patterns(config: DatasetConfig) -> DatasetConfig:
@@ -131,7 +134,7 @@ def _expand(name: str) -> list[str]:
         return [name]
     paths = glob(name, recursive=True)  # noqa: PTH207  # as a shell does, it skips hidden files; Path.glob does not
     if not paths:
-        raise BadInput(f"{name}: nothing fits this pattern")
+        raise BadInput(f"{name}: nothing fits this pattern; put sources there, or give another pattern")
     return sorted(str(Path(path)) for path in paths)
 
 

@@ -95,7 +95,7 @@ def _log_run(client: Any, experiment_id: str, one: EvaluatedRun) -> str:
         write_report(one.workspace, [run.run_id], folder / "report.html")  # before the run is begun: these may fail
         export_model(find_model(one.workspace, run.run_id), folder / "model")
         begin = _start_of(one)
-        created = client.create_run(experiment_id, start_time=begin, tags=tags, run_name=run.run_id)
+        created = client.create_run(experiment_id, start_time=begin, tags=tags, run_name=run.name or run.run_id)
         identifier = str(created.info.run_id)
         try:
             _log_contents(client, identifier, one, folder)

@@ -143,9 +143,4 @@ class AnySource(Protocol):
         """Name of the data set, of which its id is made."""
         ...
 
-    @property
-    def options(self) -> PictureOptions:
-        """The user's options."""
-        ...
-
     def _replace(self, *, name: str = ...) -> Self: ...

@@ -43,6 +43,11 @@ class CsvColumns(NamedTuple):
         """Whether pictures are files of their own."""
         return len(self.images) == 1
 
+    def transpose(self, height: int, width: int) -> "CsvColumns":
+        """Return the columns of pixels in the order of the upright images, if they are of transposed ones."""
+        order = [column * height + row for row in range(height) for column in range(width)]
+        return self._replace(images=tuple(self.images[position] for position in order))
+
     def fits(self, other: "CsvColumns") -> bool:
         """Return whether another file has the same columns; a file without a header has no names to differ."""
         same_names = self.names == other.names or not (self.has_header and other.has_header)

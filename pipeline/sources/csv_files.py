@@ -31,12 +31,17 @@ def holds_csv_files(folder: Place) -> bool:
 
 def find_csv_files(name: str, folder: Place, options: PictureOptions) -> CsvSource:
     """Find the files of a folder; raises BadInput as `find_split_files`."""
-    return CsvSource(name, find_split_files(folder, _CSV, options), options)
+    return CsvSource(name, find_split_files(folder, _CSV, options.test_share), options)
 
 
 def find_csv_pair(name: str, files: tuple[Place, ...], options: PictureOptions) -> CsvSource:
     """Find the files that --dataset names one by one; raises as `find_named_files`."""
-    return CsvSource(name, find_named_files(files, _CSV, options), options)
+    return CsvSource(name, find_named_files(files, _CSV, options.test_share), options)
+
+
+def is_emnist(file: Place) -> bool:
+    """Return whether a file has the name of one of EMNIST, whose images are transposed."""
+    return file.name.lower().startswith("emnist")
 
 
 def is_csv_file(place: Place) -> bool:

@@ -15,7 +15,8 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
+from pipeline.progress import warn
 from pipeline.sources import csv_pictures
 from pipeline.sources.blocks import (
     Block,
@@ -29,8 +30,10 @@ from pipeline.sources.blocks import (
 from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.compressed import decompress_files, open_decompressed
 from pipeline.sources.csv_columns import CsvColumns, detect_csv_columns, read_first_lines
-from pipeline.sources.csv_files import CSV_ENDINGS, CsvSource, find_csv_files, find_csv_pair, holds_csv_files
+from pipeline.sources.csv_files import CSV_ENDINGS, CsvSource, find_csv_files, find_csv_pair, holds_csv_files, is_emnist
 from pipeline.sources.csv_lines import check_lines, read_labels, read_pieces, read_pixels
+from pipeline.sources.held_out import with_held_out
+from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.pixel_rows import PixelRows, choose_image_size, to_block
@@ -50,6 +53,7 @@ class CsvRange(BlockRange):
     offset: int
     num_bytes: int
     checksum: int
+    conversions: tuple[str, ...] = ()  # of every image
 
     def read(self, target: ExampleFormat) -> Iterator[Block]:
         """Yield the one block of a range; raises BadInput if its bytes have changed since the scan."""
@@ -59,7 +63,8 @@ class CsvRange(BlockRange):
         labels = self.codes.encode(read_labels(lines, self.columns))
         pixels, faults = read_pixels(lines, self.columns)
         rows = PixelRows(self.file, self.first_row, self.start, pixels, labels, faults)
-        yield to_block(self.split, rows, target)
+        block = to_block(self.split, rows, target)
+        yield replace(block, conversions=self.conversions * len(block.examples.labels))
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,13 @@ def scan(source: CsvSource, num_classes: int | None, first_label: int = 0) -> So
     columns = read_columns(source)
     first = str(source.files["train"][0])
     if next(iter(columns.values())).holds_paths:
+        if source.options.transpose:
+            raise BadUsage(f"--transpose goes with columns of pixels, and {first} has paths of pictures")
         return csv_pictures.scan(source, columns, num_classes, first_label)
     image_size = choose_image_size(len(columns[source.files["train"][0]].images), source.options.image_size, first)
+    conversions = (TRANSPOSED,) if _is_transposed(source) else ()
+    if conversions:
+        columns = {file: each.transpose(*image_size) for file, each in columns.items()}
     labels = LabelSet()
     splits = dict[str, SplitScan]()
     codes = NUMBERS
@@ -93,9 +103,21 @@ def scan(source: CsvSource, num_classes: int | None, first_label: int = 0) -> So
         info = SourceInfo(
             name=f"{split}-lines", num_bytes=sum(each.num_bytes for each in ranges), sha256=digest.hexdigest()
         )
-        splits[split] = CsvSplitScan(tuple(replace(each, codes=codes) for each in ranges), image_size, (info,))
+        ranges = tuple(replace(each, codes=codes, conversions=conversions) for each in ranges)
+        splits[split] = CsvSplitScan(ranges, image_size, (info,))
     name = source.name if codes.names else first
     return SourceScan(splits, labels.class_names(codes, num_classes, name, first_label), first_label=first_label)
+
+
+def _is_transposed(source: CsvSource) -> bool:
+    if source.options.transpose is not None:
+        return source.options.transpose
+    if not is_emnist(source.files["train"][0]):
+        return False
+    warn(
+        f"{source.name}: the images of EMNIST are stored transposed, and turned upright; --no-transpose leaves them so"
+    )
+    return True
 
 
 def read_columns(source: CsvSource) -> dict[Place, CsvColumns]:
@@ -111,8 +133,8 @@ def read_columns(source: CsvSource) -> dict[Place, CsvColumns]:
     return columns
 
 
-def read_images(place: Place, height: int, width: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield the images of a file of pixels, with labels or without, uint8[height, width].
+def read_images(place: Place, height: int, width: int, transposed: bool) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield the images of a file of pixels, with labels or without, stored transposed or not: uint8[height, width].
 
     Raises BadInput if the file is damaged or has other columns or values.
     """
@@ -127,6 +149,7 @@ def read_images(place: Place, height: int, width: int) -> Iterator[npt.NDArray[n
             f"{name}: {len(columns.names)} columns, expected {height * width} pixels, {height} x {width} as the run's "
             "data set, with a label or without"
         )
+    columns = columns.transpose(height, width) if transposed else columns
     num_rows = 0
     for piece in read_pieces(place, columns):
         check_lines(piece.lines, columns, name)
@@ -167,9 +190,9 @@ LAYOUT = SourceLayout(
     kind=CsvSource,
     title="CSV files",
     example="one of train*.csv and test*.csv, a label and pixels on each line, or a label and the path of a picture",
-    options=frozenset({"image_column", "label_column", "image_size", "test_share"}),
+    options=frozenset({"image_column", "label_column", "image_size", "test_share", "transpose"}),
     holds=holds_csv_files,
     find=find_csv_files,
-    scan=scan,
+    scan=with_held_out(scan),
     file_finders=dict.fromkeys(CSV_ENDINGS, find_csv_pair),
 )

@@ -5,9 +5,10 @@ and images with the same pixels are on the same side.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +69,17 @@ def hold_out(scans: SourceScan, test_share: float) -> SourceScan:
         for split in SPLITS
     }
     return scans._replace(splits=splits)
+
+
+def with_held_out(scan: Callable[[Any, int | None, int], SourceScan]) -> Callable[[Any, int | None, int], SourceScan]:
+    """Return a layout's function that scans a source, which holds out a test split if the source's options say so."""
+
+    def scan_and_hold_out(source: Any, num_classes: int | None, first_label: int) -> SourceScan:
+        scans = scan(source, num_classes, first_label)
+        test_share = source.options.test_share
+        return scans if test_share is None else hold_out(scans, test_share)
+
+    return scan_and_hold_out
 
 
 def _ranges(split: str, ranges: tuple[BlockRange, ...], test_share: float) -> tuple[BlockRange, ...]:

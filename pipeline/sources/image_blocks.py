@@ -15,6 +15,7 @@ from pipeline.sources.image_decoding import DecodedImage, decode_image, decode_p
 from pipeline.sources.picture_style import Channel
 
 MAX_ENCODED_BYTES = 2**26  # of an encoded image; the decoded one has at most MAX_EXAMPLE_BYTES
+WRONG_SIZE = "pixels, expected"  # in the reason of a rejection: found HxW, WRONG_SIZE, expected HxW
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _decode_example(image: EncodedImage, target: ExampleFormat) -> DecodedImage:
     decoded = decode_image(data, image.name, target.channel, MAX_EXAMPLE_BYTES)
     if decoded.values.shape != (target.height, target.width):
         size = " x ".join(map(str, decoded.values.shape))
-        raise BadInput(f"{image.name}: {size} pixels, expected {target.height} x {target.width}")
+        raise BadInput(f"{image.name}: {size} {WRONG_SIZE} {target.height} x {target.width}")
     return decoded
 
 

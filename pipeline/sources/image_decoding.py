@@ -85,16 +85,12 @@ def decode_picture(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Pict
     return _decode(data, name, _split, max_pixels)
 
 
-def decode_grey(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Grey:
-    """Decode a PNG or JPEG file to uint8[height, width]: colours as ITU-R 601-2 luma, transparency ignored.
-
-    Raises BadInput as `decode_picture`; images of more than max_pixels are refused before they are decoded.
-    """
-    return _decode(data, name, _to_grey, max_pixels)
-
-
 def decode_image(data: bytes, name: str, channel: Channel, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Decode one channel of a PNG or JPEG file; raises BadInput as `decode_grey`, and if there is no alpha to read."""
+    """Decode one channel of a PNG or JPEG file: grey is the ITU-R 601-2 luma of colours, without their transparency.
+
+    Raises BadInput as `decode_picture`, before decoding if there are more than max_pixels; and if there is no alpha to
+    read.
+    """
     if channel == "grey":
         return _decode(data, name, _to_image, max_pixels)
     picture, conversions = _decode(data, name, _to_alpha, max_pixels)

@@ -29,6 +29,7 @@ from pipeline.sources.blocks import (
     choose_class_names,
 )
 from pipeline.sources.catalog import SPLIT_WORDS, SPLITS, ImageFolderSource, PictureOptions
+from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.layouts import SourceLayout
 from pipeline.storage.files import digest_of, file_digest
@@ -248,5 +249,5 @@ LAYOUT = SourceLayout(
     options=frozenset({"image_size", "test_share"}),
     holds=_holds_splits,
     find=_find,
-    scan=scan,
+    scan=with_held_out(scan),
 )

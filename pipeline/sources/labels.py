@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeAlias
 
 from model.errors import BadInput
 from pipeline.sources.blocks import choose_class_names
+from pipeline.sources.catalog import MAX_CLASSES
 
-MAX_CLASSES = 256  # the limit of --num-classes
 Label: TypeAlias = int | float | str | None  # a float is a number but no whole one; None: there is no label
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")

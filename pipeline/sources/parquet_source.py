@@ -28,6 +28,7 @@ from pipeline.sources.blocks import (
     choose_class_names,
 )
 from pipeline.sources.catalog import ParquetSource, PictureOptions
+from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet, read_label
 from pipeline.sources.layouts import SourceLayout
@@ -220,17 +221,21 @@ def _extend_checksum(checksum: int, row: ParquetRow) -> int:
     return extended
 
 
+def _find_in_folder(name: str, folder: Place, options: PictureOptions) -> ParquetSource:
+    return ParquetSource(name, find_split_files(folder, _PARQUET, options.test_share), options)
+
+
+def _find_named(name: str, files: tuple[Place, ...], options: PictureOptions) -> ParquetSource:
+    return ParquetSource(name, find_named_files(files, _PARQUET, options.test_share), options)
+
+
 LAYOUT = SourceLayout(
     kind=ParquetSource,
     title="Parquet files",
     example="a folder of train*.parquet and test*.parquet",
     options=frozenset({"image_column", "label_column", "image_size", "test_share"}),
     holds=lambda folder: any(list_split_files(folder, _PARQUET).values()),
-    find=lambda name, folder, options: ParquetSource(name, find_split_files(folder, _PARQUET, options), options),
-    scan=scan,
-    file_finders={
-        ".parquet": lambda name, files, options: ParquetSource(
-            name, find_named_files(files, _PARQUET, options), options
-        )
-    },
+    find=_find_in_folder,
+    scan=with_held_out(scan),
+    file_finders={".parquet": _find_named},
 )

@@ -21,7 +21,6 @@ from pipeline.sources.catalog import (
 )
 from pipeline.sources.download import download_file
 from pipeline.sources.found_layout import describe_found
-from pipeline.sources.held_out import hold_out
 from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.split_files import is_pattern
@@ -44,8 +43,8 @@ _USES = {
     "label_column": "files of tables",
     "image_size": "pictures that do not state their size",
     "arrays": "a NumPy file",
-    "test_share": "pictures and tables of one split",
-    "transpose": "IDX files and NumPy files",
+    "test_share": "pictures, tables and records",
+    "transpose": "IDX, NumPy and CSV files",
 }
 
 
@@ -152,6 +151,4 @@ def scan_source(source: AnySource, num_classes: int | None = None, first_label: 
         BadInput: a file is damaged, is not what it claims to be, or does not fit the others.
         BadUsage: num_classes or first_label is not that of the classes that the data set names.
     """
-    scans = _layout_of(source).scan(source, num_classes, first_label)
-    share = source.options.test_share
-    return scans if share is None or "test" in scans.splits else hold_out(scans, share)
+    return _layout_of(source).scan(source, num_classes, first_label)

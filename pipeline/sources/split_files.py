@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources.catalog import SPLIT_WORDS, SPLITS, PictureOptions
+from pipeline.sources.catalog import SPLIT_WORDS, SPLITS
 from pipeline.storage.places import Place
 
 _WILDCARDS = ("*", "?")
@@ -47,39 +47,33 @@ def list_split_files(folder: Place, kind: FileKind) -> dict[str, tuple[Place, ..
     return {split: tuple(places) for split, places in found.items()}
 
 
-def find_split_files(folder: Place, kind: FileKind, options: PictureOptions) -> dict[str, tuple[Place, ...]]:
-    """Find the files of a kind in a folder by split; those of one split, called train, if a share is to be held out.
+def find_split_files(folder: Place, kind: FileKind, test_share: float | None) -> dict[str, tuple[Place, ...]]:
+    """Find the files of a kind in a folder by split; only of train if a test split is to be held out.
 
-    Raises BadInput if a split has none, or a file is of neither, BadUsage if there is a test split beside the share.
+    Raises BadInput if a split has none, or a file is of neither, BadUsage if there is a test split beside one held out.
     """
     found = list_split_files(folder, kind)
-    if options.test_share is not None:
-        return {"train": _find_one_split(folder, found)}
     stray = found.pop("")
+    if test_share is not None:
+        if found["test"]:
+            raise BadUsage(
+                f"--test-share {test_share}: {folder} has a test split, {found['test'][0].name}: leave out the option, "
+                f"or name the files to split: --dataset {folder}/TRAIN{kind.ending}"
+            )
+        found = {"train": found["train"] or stray}
+        stray = ()
     if stray or not all(found.values()):
         names = ", ".join(file.name for file in stray[:3]) + (" ..." if len(stray) > 3 else "")
         problem = f"{names} is of neither split" if stray else "a split is missing"
         raise BadInput(
             f"{folder}: {problem}: expected {kind.title} files whose names have the word train or test, such as "
             f"train{kind.ending} and test-00000-of-00001{kind.ending}, or that are in folders of such names; or name "
-            f"the files: --dataset TRAIN{kind.ending},TEST{kind.ending}; or one, with --test-share 0.2"
+            f"the files: --dataset TRAIN{kind.ending},TEST{kind.ending}, or with one split --dataset "
+            f"TRAIN{kind.ending} --test-share 0.2"
         )
     for file in (file for files in found.values() for file in files):
         check_is_file(file)
     return found
-
-
-def _find_one_split(folder: Place, found: dict[str, tuple[Place, ...]]) -> tuple[Place, ...]:
-    if found["test"]:
-        raise BadUsage(
-            f"--test-share: {folder} has a test split already, {found['test'][0].name}; to leave it out, name the "
-            "other files: --dataset FILE"
-        )
-    if found["train"] and found[""]:
-        raise BadInput(f"{folder}: {found[''][0].name} is not of the split of {found['train'][0].name}")
-    for file in found["train"] or found[""]:
-        check_is_file(file)
-    return found["train"] or found[""]
 
 
 def check_is_file(file: Place) -> None:
@@ -89,22 +83,23 @@ def check_is_file(file: Place) -> None:
 
 
 def find_named_files(
-    dataset: tuple[Place, ...], kind: FileKind, options: PictureOptions
+    dataset: tuple[Place, ...], kind: FileKind, test_share: float | None
 ) -> dict[str, tuple[Place, ...]]:
-    """Find the files of two names, of the train split and of the test split: a file or a pattern such as train-*.csv.
+    """Find the files of names, each a file or a pattern such as train-*.csv: of train and test, or of train alone.
 
-    With a share to hold out, there is one name. Raises BadUsage for another number of names, BadInput if a pattern
-    matches no file.
+    Raises BadUsage for another number of names, BadInput if a pattern matches no file.
     """
-    if options.test_share is not None and len(dataset) == 1:
-        return {"train": expand_pattern(dataset[0])}
-    if len(dataset) != len(SPLITS):
+    splits = SPLITS if test_share is None else SPLITS[:1]
+    if len(dataset) != len(splits):
+        listed = ",".join(map(str, dataset))
+        if test_share is not None:
+            raise BadUsage(f"--test-share {test_share}: --dataset {listed} names {len(dataset)} files, expected one")
         raise BadUsage(
-            f"--dataset {','.join(map(str, dataset))}: expected the two files TRAIN{kind.ending},TEST{kind.ending} or "
-            f"patterns such as 'train-*{kind.ending},test-*{kind.ending}', or a folder that holds train*{kind.ending} "
-            f"and test*{kind.ending}; or one file with --test-share 0.2"
+            f"--dataset {listed}: expected the two files TRAIN{kind.ending},TEST{kind.ending} or patterns such as "
+            f"'train-*{kind.ending},test-*{kind.ending}', or a folder that holds train*{kind.ending} and "
+            f"test*{kind.ending}; --test-share 0.2 splits one file"
         )
-    return {split: expand_pattern(place) for split, place in zip(SPLITS, dataset, strict=True)}
+    return {split: expand_pattern(place) for split, place in zip(splits, dataset, strict=True)}
 
 
 def is_pattern(place: Place) -> bool:

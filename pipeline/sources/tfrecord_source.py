@@ -29,6 +29,7 @@ from pipeline.sources.blocks import (
 )
 from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.compressed import decompress_files, open_decompressed
+from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
@@ -260,11 +261,11 @@ def _holds(folder: Place) -> bool:
 
 
 def _find_in_folder(name: str, folder: Place, options: PictureOptions) -> TfrecordSource:
-    return TfrecordSource(name, find_split_files(folder, _TFRECORD, options), options)
+    return TfrecordSource(name, find_split_files(folder, _TFRECORD, options.test_share), options)
 
 
 def _find_pair(name: str, files: tuple[Place, ...], options: PictureOptions) -> TfrecordSource:
-    return TfrecordSource(name, find_named_files(files, _TFRECORD, options), options)
+    return TfrecordSource(name, find_named_files(files, _TFRECORD, options.test_share), options)
 
 
 LAYOUT = SourceLayout(
@@ -274,6 +275,6 @@ LAYOUT = SourceLayout(
     options=frozenset({"image_column", "label_column", "image_size", "test_share"}),
     holds=_holds,
     find=_find_in_folder,
-    scan=scan,
+    scan=with_held_out(scan),
     file_finders=dict.fromkeys(TFRECORD_ENDINGS, _find_pair),
 )

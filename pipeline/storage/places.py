@@ -123,6 +123,14 @@ def place_of(text: str | Place) -> Place:
     return text if isinstance(text, RemotePath) else Path(text)
 
 
+def local_path(text: str | Path) -> Path:
+    """Return a path of this machine, which text may name as `place_of` takes it; raises BadUsage for a store's URI."""
+    place = place_of(str(text))
+    if isinstance(place, RemotePath):
+        raise BadUsage(f"{text} is a URI, expected a path of this machine")
+    return place
+
+
 def expand_home(path: Path) -> Path:
     """Return a path with ~ or ~USER at its beginning replaced by the home folder; raises BadUsage if there is none.
 

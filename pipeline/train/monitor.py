@@ -89,7 +89,9 @@ class TrainingMonitor:
             warn(f"train: warning: no checkpoint of step {self.latest.step} could be written: {problem}")
         if self.write and self._saved.step:
             step = self._saved.step
-            show_message(f"train: seed {self.config.seed} is left at step {step}: the same command goes on from there")
+            show_message(
+                f"train: seed {self.config.seed} has a checkpoint of step {step}: the same command continues from it"
+            )
 
     def _save(self) -> None:
         if self.write:

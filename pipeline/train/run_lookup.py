@@ -82,8 +82,8 @@ def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], Da
 def find_run_folder(workspace: Place, name: str | None) -> Place:
     """Find the folder of a complete run by its id, its name or a beginning of its id (None: the only one).
 
-    Raises BadUsage, with the settings in which the candidates differ, if none matches or several do; CorruptArtefact if
-    no id matches and the name cannot be looked for in a corrupt record.
+    Raises BadUsage, with the names and settings in which the candidates differ, if none matches or several do;
+    CorruptArtefact if no id matches and the name cannot be looked for in a corrupt record.
     """
     parent = workspace / "runs"
     ids = [folder.name for folder in list_folders_with(parent, RUN_NAME)]
@@ -92,8 +92,9 @@ def find_run_folder(workspace: Place, name: str | None) -> Place:
         matching = find_named(workspace, name)
     if len(matching) == 1:
         return parent / matching[0]
-    candidates = describe_candidates(workspace, matching[:MOST_LISTED]) + matching[MOST_LISTED:]
-    raise BadUsage(explain_match(parent, name, "run", bool(matching), candidates or ids))
+    listed = matching or ids
+    candidates = describe_candidates(workspace, listed[:MOST_LISTED]) + listed[MOST_LISTED:]
+    raise BadUsage(explain_match(parent, name, "run", bool(matching), candidates))
 
 
 def describe_candidates(workspace: Place, ids: Sequence[str]) -> list[str]:

@@ -56,8 +56,8 @@ def train_stage(
         for folder in folders:
             remove_tree(folder / CHECKPOINTS_NAME)  # a process may be killed between its last two steps
         records = [check_run(context.workspace, folder) for folder in folders]
-        if tensorboard and isinstance(context.workspace, Path):
-            _add_tensorboard_logs(context, context.workspace, dataset, records)
+        if tensorboard:
+            add_tensorboard_logs(context, dataset, records)
         return [rename_run(context.workspace, run, name_of.get(run.run_id)) for run in records]
 
     return run_unless_complete("train", not missing, build, check, context, log)
@@ -89,6 +89,16 @@ def check_machine(context: StageContext, config: TrainingConfig) -> None:
 
             devices = initialise_devices(context.device, config.num_replicas)
         choose_precision(config.precision, devices.logical[0])
+
+
+def check_single_process(context: StageContext, config: TrainingConfig, tensorboard: bool) -> None:
+    """Check what a command needs that trains in this process alone, before any work.
+
+    Raises as `refuse_cluster`, `refuse_remote_logs` and `check_machine`.
+    """
+    refuse_cluster()
+    refuse_remote_logs(context.workspace, tensorboard)
+    check_machine(context, config)
 
 
 def refuse_cluster() -> None:
@@ -138,8 +148,14 @@ def _train(
             train_as_worker(job, attempts[0], engine)
 
 
-def _add_tensorboard_logs(context: StageContext, workspace: Path, dataset: Dataset, runs: Sequence[RunRecord]) -> None:
-    """Write the TensorBoard logs of complete runs that have none."""
+def add_tensorboard_logs(context: StageContext, dataset: Dataset, runs: Sequence[RunRecord]) -> None:
+    """Write the TensorBoard logs of complete runs that have none, if the workspace is on a disk.
+
+    Raises as `tensorboard.log_complete_run`.
+    """
+    workspace = context.workspace
+    if not isinstance(workspace, Path):
+        return
     lacking = [run for run in runs if not (workspace / "runs" / run.run_id / TENSORBOARD_NAME).exists()]
     if not lacking:
         return

@@ -159,7 +159,7 @@ def _progress_reporter(attempt: TrainingAttempt, bar: ProgressDisplay, label: st
     """Return a listener that moves a progress bar on a terminal and prints a line per report elsewhere."""
     task = bar.add_task(f"{label}training", total=attempt.config.num_steps, completed=attempt.first_step, note="")
     if attempt.saved:
-        show_message(f"  {label}going on from step {attempt.first_step}, where {attempt.saved.path} was written")
+        show_message(f"  {label}continuing from the checkpoint of step {attempt.first_step}")
 
     def show(point: Progress, _: Parameters) -> None:
         loss = "" if isnan(point.loss) else f"loss {point.loss:.4f}, "

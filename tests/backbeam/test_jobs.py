@@ -124,3 +124,16 @@ def test_settings_are_those_of_the_configurations():
     settings = set(TrainingConfig.model_fields) - {"recipe", "warm_start"} | {"learning_rate"}
     assert set(get_type_hints(TrainingSettings)) == settings
     assert set(get_type_hints(JobSettings)) >= options | settings
+
+
+def test_paths_are_of_this_machine_and_may_begin_with_the_home_folder(tmp_path, seeds_run, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert backbeam.report("latest", workspace=seeds_run, to="~/page.html").path == tmp_path / "page.html"
+    for call in (
+        lambda: backbeam.report("latest", workspace=seeds_run, to="s3://bucket/page.html"),
+        lambda: backbeam.preprocess(workspace=tmp_path / "ws", cache_dir="s3://bucket/cache"),
+    ):
+        with pytest.raises(backbeam.BadUsage, match="is a URI, expected a path of this machine"):
+            call()
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]

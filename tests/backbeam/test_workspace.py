@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import backbeam
+from backbeam.results import ClassifiedImages
 from tests.helpers import Digits
 
 ID = "article-manual-seed1"
@@ -49,6 +50,7 @@ def test_predictions_are_those_of_the_table(seeds_run):
     run = opened.run(ID)
     images, _ = opened.dataset().to_numpy("test")
     found = run.predict(images)
+    assert isinstance(found, ClassifiedImages)
     rows = run.tables["predictions"].to_pylist()
     rows = sorted((row for row in rows if row["split"] == "test"), key=lambda row: row["index"])
     assert found.labels.tolist() == [row["predicted"] for row in rows]
@@ -63,7 +65,9 @@ def test_run_has_its_record_parameters_and_tables(seeds_run):
     assert repr(run) == f"<run {run.run_id}>"
     assert [layer.weights.shape for layer in run.parameters()] == [(30, 20), (3, 30)]
     assert {"confusion", "learning_curve", "evaluations"} <= set(run.tables)
+    assert len(run.tables) == len(list(run.tables)) == len(set(run.tables))
     assert "seeds" not in run.tables
+    assert run.tables.get("seeds") is None
     file = next(seeds_run.glob(f"reports/confusion/run={run.run_id}/*.parquet"))
     assert run.tables["confusion"].equals(pq.ParquetFile(file).read())
     with pytest.raises(backbeam.BadUsage, match="no such table"):

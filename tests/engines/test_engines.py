@@ -1,6 +1,8 @@
 """The same bytes from every engine, and a clear failure when a worker is killed, by the real command."""
 
+import os
 import re
+import sys
 
 import pytest
 import requests
@@ -64,18 +66,27 @@ def test_a_killed_worker_or_a_disk_that_fails(stage, engine, digits, expected, t
     assert artefacts(workspace) == artefacts(expected)
 
 
+WAIT_FOR_JOB = """
+import sys, time, urllib.request
+while b'"RUNNING"' not in urllib.request.urlopen(sys.argv[1], timeout=10).read():
+    time.sleep(0.1)
+"""
+
+
 @pytest.mark.engines
 def test_a_command_that_is_terminated_leaves_no_job_on_a_flink_cluster(tmp_path):
     told = FLINK_CLUSTER.told()
+    overview = f"http://{os.environ['BACKBEAM_TEST_FLINK_MASTER']}/v1/jobs/overview"
     digits = Digits(num_train=200_000, num_test=10, height=28, width=28).write(tmp_path / "digits")
     command = [BACKBEAM, "preprocess", "--dataset", digits, "--workspace", tmp_path / "ws", *told]
-    running = f"until ls {tmp_path}/ws/datasets/.scratch-*/* >/dev/null 2>&1; do sleep 0.1; done"
-    script = ["sh", "-c", f'"$@" & {running}; kill -TERM $!; wait $!', "sh", *command]
-    [done] = isolated([script], FLINK_CLUSTER.server_commands, tmp_path, own_network=False)
+    script = f'"$@" & "{sys.executable}" -c "$WAIT_FOR_JOB" {overview}; kill -TERM $!; wait $!'
+    environment = {"WAIT_FOR_JOB": WAIT_FOR_JOB}
+    commands = [["sh", "-c", script, "sh", *command]]
+    [done] = isolated(commands, FLINK_CLUSTER.server_commands, tmp_path, environment, own_network=False)
     assert done.code == 143, done.err
-    [job] = re.findall(r"cancelled job (\w+) on (\S+)", done.err)
-    overview = requests.get(f"{job[1]}/v1/jobs/overview", timeout=10).json()
-    assert [each["state"] for each in overview["jobs"] if each["jid"] == job[0]] == ["CANCELED"]
+    [job] = re.findall(r"cancelled job (\w+) on", done.err)
+    jobs = requests.get(overview, timeout=10).json()["jobs"]
+    assert [each["state"] for each in jobs if each["jid"] == job] == ["CANCELED"]
 
 
 @pytest.mark.parametrize("option", ["--runner=FnApiRunner", "--direct_num_workers=3"])

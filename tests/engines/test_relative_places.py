@@ -11,6 +11,11 @@ SLICES = "def parity(block):\n    return block.labels % 2\n"
 STEPS = ("--num-steps", "20", "--config", "run.toml")
 
 
+def _build_commands(folder, *commands):
+    place = ("--workspace", "ws", *PORTABLE, *EXTERNAL)
+    return [[*IN_FOLDER, folder, BACKBEAM, *command, *place] for command in commands]
+
+
 @pytest.mark.engines
 def test_every_command_with_a_beam_job_takes_relative_places(tmp_path):
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
@@ -20,23 +25,16 @@ def test_every_command_with_a_beam_job_takes_relative_places(tmp_path):
     Digits().write(home / "digits")
     Digits(num_train=90).write(home / "others")
     (home / "run.toml").write_text("[training]\nbatch_size = 5\n")
-    commands = [
-        ("run", "digits", *STEPS),
-        ("promote", "--force", "--why", "the first"),
-        ("retrain", "others", *STEPS, "--slice", "parity=my_slices:parity"),
-        ("evaluate", "latest", "--slice", "parity=my_slices:parity"),
-        ("promote", "latest", "--config", "run.toml", "--force", "--why", "again"),
-        ("verify",),
-    ]
-    on_workers = (*PORTABLE, *EXTERNAL)
+    slicing = ("--slice", "parity=my_slices:parity")
+    again = f"rm {home}/ws/runs/*/evaluation.json"  # so that the next command evaluates
     told = [
-        [*IN_FOLDER, home, BACKBEAM, *command, "--workspace", "ws", *(on_workers if command[0] != "verify" else ())]
-        for command in commands
+        *_build_commands(home, ("run", "digits", *STEPS, *slicing)),
+        ["sh", "-c", again],
+        *_build_commands(home, ("evaluate", *slicing), ("promote", "--force", "--why", "it is the first")),
+        *_build_commands(home, ("retrain", "others", *STEPS)),
     ]
-    remove = ["sh", "-c", f"rm {home}/ws/runs/*/evaluation.json"]  # so that the next command evaluates
-    told.insert(3, remove)
     servers = {"job": JOB_SERVICE, "pool": [*IN_FOLDER, str(elsewhere), *WORKER_POOL]}
-    finished = isolated(told, servers, tmp_path, {"PYTHONPATH": str(tmp_path / "slices")})
+    finished = isolated(told, servers, tmp_path, {"PYTHONPATH": str(tmp_path / "slices")}, timeout=900)
     for command, done in zip(told, finished, strict=True):
         assert done.code == 0, (command, done.err)
     assert list(elsewhere.iterdir()) == []

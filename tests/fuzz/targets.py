@@ -21,7 +21,7 @@ from pipeline.preprocess.validation_config import ValidationRecord
 from pipeline.sources.blocks import ExampleFormat
 from pipeline.sources.catalog import FILE_NAMES, AnySource, IdxSource, ParquetSource, PictureOptions
 from pipeline.sources.csv_files import CsvSource
-from pipeline.sources.image_decoding import decode_grey, decode_picture
+from pipeline.sources.image_decoding import decode_image, decode_picture
 from pipeline.sources.picture_conversion import prepare_picture
 from pipeline.sources.source_lookup import find_source, scan_source
 from pipeline.sources.tfrecord_source import TfrecordSource
@@ -118,7 +118,7 @@ def picture(data: bytes) -> None:
     with suppress(BadInput):
         prepare_picture(decode_picture(data, "input"), HEIGHT, WIDTH, "input")
     with suppress(BadInput):
-        decode_grey(data, "input")
+        decode_image(data, "input", "grey")
 
 
 def tfrecord(data: bytes) -> None:

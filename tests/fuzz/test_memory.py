@@ -6,10 +6,12 @@ import subprocess
 import sys
 import zlib
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.examples import example, frame
 from tests.fuzz.bounded import SEEDS
 from tests.fuzz.samples import png_of
 from tests.helpers import Digits, images_bytes
@@ -55,6 +57,18 @@ def text_bomb() -> bytes:
     return whole[:33] + chunk + whole[33:]
 
 
+def list_bomb() -> bytes:
+    """One list of 2**28 zeros, and none in the 99 other rows."""
+    offsets = pa.array([0, *[2**28] * 100], pa.int64())
+    images = pa.LargeListArray.from_arrays(offsets, pa.array(np.zeros(2**28, np.uint8)))
+    return parquet_file(pa.table({"image": images, "label": pa.array([0] * 100)}))
+
+
+def packed_bomb() -> bytes:
+    """A record of 16 MiB that holds as many numbers, each of which takes 8 bytes in memory and more in a list."""
+    return frame(example([1] * (2**24 - 2**10), 0))
+
+
 HUGE = struct.pack(">IIII", 0x803, 2**31, 5, 4)
 BOMBS = {
     "gzip of 4 GiB": ("predicted-file", "sound", lambda: zipped_zeros(struct.pack(">IIII", 0x803, 2**27, 5, 4), 4096)),
@@ -68,6 +82,10 @@ BOMBS = {
     "PNG with a comment": ("picture", "sound.png", text_bomb),
     "Parquet, a picture repeated": ("parquet-source", "plain-true", dictionary_bomb),
     "Parquet, a page of 768 MiB": ("parquet-source", "plain-true", page_bomb),
+    "Parquet, a list of 2^28 numbers": ("parquet-source", "lists", list_bomb),
+    "CSV, gzip of 4 GiB in one line": ("csv-source", "numbers", lambda: zipped_zeros(b"1,", 4096)),
+    "TFRecord of 2^24 numbers": ("tfrecord-source", "pixels", packed_bomb),
+    "TFRecord source of 2^40 bytes": ("tfrecord-source", "pixels", lambda: struct.pack("<Q", 2**40) + bytes(50)),
     "a table of 20 million rows": ("table", "sound", rows_bomb),
     "TFRecord of 2^40 bytes": ("tfrecord", "sound", lambda: struct.pack("<Q", 2**40) + bytes(50)),
     "TFRecord of nothing but headers": ("tfrecord", "sound", lambda: bytes(2**24)),
@@ -79,7 +97,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if "page" in name else ()) for name in BOMBS]
+    "name", [pytest.param(name, marks=pytest.mark.slow if "page" in name or "list" in name else ()) for name in BOMBS]
 )
 @pytest.mark.thorough
 def test_a_reader(name, tmp_path, record_property):

@@ -53,10 +53,11 @@ def test_no_word_is_broken_on_a_terminal(width, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     sentence = "a sentence whose words are of several lengths, which is longer than any terminal here " * 2
-    print_parts([sentence, WIDE, f"  {sentence}", Sheet(("text",), [(sentence,)])])
+    print_parts([sentence, WIDE, f"  {sentence}", f"  - {sentence}", Sheet(("text",), [(sentence,)])])
     printed = [Text.from_ansi(line).plain.rstrip() for line in capsys.readouterr().out.splitlines()]
     expected = {
         *sentence.split(),
+        "-",
         *WIDE.rows[0][3].split(),
         "run",
         "accuracy",

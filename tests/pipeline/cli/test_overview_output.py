@@ -9,7 +9,7 @@ from pipeline.evaluate.evaluated_runs import list_runs
 from pipeline.train.run_lookup import find_run_folder
 from pipeline.train.run_names import rename_run
 from pipeline.train.run_record import load_run
-from tests.helpers import on_terminal
+from tests.helpers import on_terminal, run_in_process
 
 ROW = {
     "run": "article-manual-seed1-0123456789ab",
@@ -63,3 +63,11 @@ def test_run_has_one_line_on_a_terminal_of_80_columns(seeds_run):
     lines = on_terminal("runs", "--workspace", seeds_run, num_columns=80).splitlines()
     assert len([line for line in lines if "article" in line and "num_steps=20" in line]) == 3
     assert len([line for line in lines if line.strip(" \x1b[01m")]) == 6  # title, headings, rule
+
+
+def test_run_is_shown_without_its_data_set(seeds_run, tmp_path):
+    workspace = shutil.copytree(seeds_run, tmp_path / "ws")
+    shutil.rmtree(workspace / "datasets")
+    done = run_in_process("show", "latest", "--workspace", workspace, "--json")
+    assert (done.code, done.json["learning_problems"]) == (0, [])
+    assert "cannot be told without its data set" in done.err

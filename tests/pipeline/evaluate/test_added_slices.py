@@ -50,6 +50,7 @@ def test_added_slices_are_those_of_an_evaluation_with_all_slicings(workspace, se
     record, log = evaluate(workspace, BOTH)
     assert log.skipped == []
     assert set(record.slicings) == {*SLICINGS, *BOTH}
+    assert {name: record.slicings[name] for name in SLICINGS} == {name: name for name in SLICINGS}
     changed = {name for name, data in contents(workspace).items() if before.get(name) != data}
     assert changed == {f"reports/slices/run={record.run_id}/slices.parquet", f"runs/{record.run_id}/evaluation.json"}
     whole = shutil.copytree(seeds_run, tmp_path / "whole")

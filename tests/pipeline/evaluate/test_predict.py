@@ -167,6 +167,19 @@ def test_bad_file_is_rejected_and_named(data, message, tmp_path):
     assert str(tmp_path / "images") in str(caught.value)
 
 
+def test_file_that_may_not_be_read_is_rejected_and_named(tmp_path, monkeypatch):
+    """By a stand-in: the user root may read every file."""
+    file = tmp_path / "images"
+    file.write_bytes(images_bytes(np.zeros((1, 5, 4))))
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr("pipeline.evaluate.predict.read_range", refuse)
+    with pytest.raises(BadInput, match="images cannot be read: Permission denied"):
+        predict_with(file)
+
+
 def test_picture_file_that_is_too_long_is_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.evaluate.predict.MAX_PICTURE_BYTES", 60)
     stream = io.BytesIO()

@@ -109,7 +109,7 @@ def make_worker_fail(monkeypatch):
     def fail(*_):
         raise RuntimeError("a fault on the worker")
 
-    monkeypatch.setattr(beam_job, "cut_block", fail)
+    monkeypatch.setattr(beam_job.shuffle_files, "cut_block", fail)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,12 @@ def test_many_rejected_examples_fail_the_validation_and_stand_in_the_summary(bui
     assert ", 21 rejected (25.93 %)" in str(build_dataset_output(context.workspace, data, record, StageLog())[1][0])
 
 
+def test_pictures_of_several_sizes_are_refused_with_what_to_do(built):
+    config = DatasetConfig((str(built[0] / "tree"),), None, None, None, None, 1, 0, PictureOptions())
+    with pytest.raises(BadInput, match="does not scale pictures: bring them to one size first"):
+        preprocess_stage(StageContext(built[0] / "none", ()), config, StageLog())
+
+
 def test_joint_data_set_adds_up_and_says_that_backgrounds_differ(built, capsys):
     class Light(Digits):
         def split(self, number, num_examples):

@@ -290,7 +290,8 @@ def test_corrupt_history_is_an_error_of_every_command(folder):
         assert (done.code, str(path) in done.err) == (4, True)
 
 
-def test_run_that_was_decided_about_is_named(folder):
-    done = retrain(folder, *STRONG, "--name", "nightly")
+def test_run_that_was_decided_about_is_named_and_logged(folder):
+    done = retrain(folder, *STRONG, "--name", "nightly", "--tensorboard")
     assert (done.code, done.json["outcome"]) == (0, "unchanged")
+    assert list((folder / "ws" / "runs" / done.json["run_id"] / "tensorboard").iterdir())
     assert load_run(folder / "ws" / "runs" / done.json["run_id"]).name == "nightly"

@@ -74,14 +74,15 @@ def drawn_picture(driver, page):
     pad = values_in(driver, "return drawing.readCanvas(document.getElementById('inspector-pad'));")
     grey = np.array(pad["values"], np.uint8).reshape(pad["height"], pad["width"])
     picture = Picture(grey, np.full_like(grey, 255))
-    expected = prepare_picture(picture, model.manifest.height, model.manifest.width, "drawing").image
+    manifest = model.manifest
+    expected = prepare_picture(picture, manifest.height, manifest.width, "drawing", manifest.style).image
     found = values_in(
         driver,
         "const pad = drawing.readCanvas(document.getElementById('inspector-pad'));"
         "return drawing.prepare(pad, arguments[0], arguments[1], arguments[2]);",
-        model.manifest.height,
-        model.manifest.width,
-        model.manifest.style.model_dump(),
+        manifest.height,
+        manifest.width,
+        manifest.style.model_dump(),
     )
     return np.array(found).reshape(expected.shape), expected.astype(int)
 

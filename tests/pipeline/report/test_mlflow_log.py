@@ -1,12 +1,16 @@
 """Runs in MLflow, read back with its client from a tracking store of files."""
 
 import json
+import shutil
 
 import pytest
 
 from model.errors import BadUsage, StorageFailed
 from pipeline.report import mlflow_log
 from pipeline.report.mlflow_log import log_runs
+from pipeline.train.run_lookup import find_run_folder
+from pipeline.train.run_names import rename_run
+from pipeline.train.run_record import load_run
 
 
 def test_missing_package_or_address_is_reported_before_any_work(tmp_path, monkeypatch):
@@ -32,11 +36,14 @@ def client(tmp_path, monkeypatch):
 
 @pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # MLflow's own
-def test_run_is_logged_once_with_its_parameters_metrics_and_artifacts(client, seeds_run):
-    [logged] = log_runs(seeds_run, ["article-manual-seed2"])
-    assert log_runs(seeds_run, ["article-manual-seed2"]) == [logged._replace(is_new=False)]
+def test_run_is_logged_once_with_its_parameters_metrics_and_artifacts(client, seeds_run, tmp_path):
+    workspace = shutil.copytree(seeds_run, tmp_path / "ws")
+    rename_run(workspace, load_run(find_run_folder(workspace, "article-manual-seed2")), "second")
+    [logged] = log_runs(workspace, ["second"])
+    assert log_runs(workspace, ["article-manual-seed2"]) == [logged._replace(is_new=False)]
     found = client.get_run(logged.mlflow_run_id)
-    evaluation = json.loads((seeds_run / "runs" / logged.run_id / "evaluation.json").read_text())
+    assert found.info.run_name == "second"
+    evaluation = json.loads((workspace / "runs" / logged.run_id / "evaluation.json").read_text())
     accuracies = {result["split"]: result["accuracy"] for result in evaluation["results"]}
     assert found.data.tags["backbeam.run_id"] == logged.run_id
     assert (found.data.params["layers"], found.data.params["step"]) == ("[20, 30, 3]", "manual")

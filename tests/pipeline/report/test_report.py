@@ -60,7 +60,7 @@ def test_each_further_run_is_compared_with_the_first(two):
         str(expected.only_first),
         str(expected.only_second),
         f"{expected.p_value:.3g}",
-        "worse, at the level of 5 %" if expected.p_value < 0.05 else "not told apart",
+        "worse, at the level of 5 %" if expected.p_value < 0.05 else "no difference beyond chance",
     ]
     for row, figures in zip(page.rows("figures")[1:], done.json["runs"], strict=True):
         assert row[:3] == [figures["run_id"], str(figures["num_correct"]), f"{100 * figures['accuracy']:.2f} %"]

@@ -175,6 +175,7 @@ def test_once_forwards_options_and_exits_with_the_code_of_the_run(workspace, sta
         (("--cron", "61 * * * *"), "61"),
         (("--cron", "@daily", "--nonsense", "3"), "--nonsense"),
         (("--cron", "@daily", "--once", "--jitter", "5"), "--jitter"),
+        (("--cron", "@daily", "--name", "nightly"), "a schedule trains several"),
         (("--cron", "@daily", "--jitter", "inf"), "Invalid value for '--jitter'"),
     ],
 )

@@ -1,12 +1,14 @@
 """CSV files of pixels and of paths."""
 
 import gzip
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 
 from model.errors import BadInput, BadUsage
 from pipeline.sources import csv_lines, csv_source
+from pipeline.sources.blocks import ExampleFormat
 from tests.helpers import Digits, contents, run_in_process
 from tests.pictures import SPLITS, read_blocks, read_reasons, scan_folder, split_of
 
@@ -143,13 +145,45 @@ def test_images_are_read_with_labels_or_without(header, tmp_path):
     for name, lines in (("a.csv", rows), ("b.tsv", [row[1:] for row in rows])):
         delimiter = "," if name == "a.csv" else "\t"
         (tmp_path / name).write_text("\n".join(map(delimiter.join, lines)))
-        assert np.array_equal(list(csv_source.read_images(tmp_path / name, 5, 4)), images)
+        assert np.array_equal(list(csv_source.read_images(tmp_path / name, 5, 4, transposed=False)), images)
         with pytest.raises(BadInput, match="expected 24 pixels, 6 x 4 as the run's data set"):
-            list(csv_source.read_images(tmp_path / name, 6, 4))
+            list(csv_source.read_images(tmp_path / name, 6, 4, transposed=False))
     rows[3][2] = "x"
     (tmp_path / "a.csv").write_text("\n".join(map(",".join, rows)))
     with pytest.raises(BadInput, match=r"a\.csv, row [23]: the pixel .* is 'x'"):
-        list(csv_source.read_images(tmp_path / "a.csv", 5, 4))
+        list(csv_source.read_images(tmp_path / "a.csv", 5, 4, transposed=False))
+
+
+def test_transposed_images_are_turned_upright(tmp_path):
+    write_csv(tmp_path / "a", names=None)
+    for split in SPLITS:
+        (tmp_path / f"a/{split}.csv").rename(tmp_path / f"a/EMNIST-{split}.csv")
+    scans = scan_folder(tmp_path / "a", image_size=(4, 5))
+    stored, _ = Digits().split(0, 60)
+    expected = stored.transpose(0, 2, 1)
+    assert np.array_equal(examples_of(scans, "train")[1], expected.reshape(60, -1))
+    assert read_blocks(scans, "train")[0].conversions == ("transposed",) * 60
+    file = tmp_path / "a/EMNIST-train.csv"
+    assert np.array_equal(list(csv_source.read_images(file, 4, 5, transposed=True)), expected)
+    as_stored = scan_folder(tmp_path / "a", image_size=(5, 4), transpose=False)
+    assert np.array_equal(examples_of(as_stored, "train")[1], stored.reshape(60, -1))
+
+
+def test_one_file_is_split_by_the_content_of_its_rows(tmp_path):
+    folder = write_csv(tmp_path, ending="csv.gz")
+    scans = scan_folder(folder / "train.csv.gz", image_size=(5, 4), test_share=0.3)
+    with ExitStack() as stack:
+        target = ExampleFormat(5, 4, 3)
+        ranges = [each for split in SPLITS for each in scans.splits[split].open(stack, tmp_path / "scratch")]
+        found = {each.split: next(each.read(target)).examples.indices.tolist() for each in ranges}
+    assert sorted(found["train"] + found["test"]) == list(range(60))
+    assert 8 < len(found["test"]) < 28
+    with pytest.raises(BadUsage, match=r"--test-share 0\.3: .* has a test split, test\.csv\.gz: leave out"):
+        scan_folder(folder, image_size=(5, 4), test_share=0.3)
+    (folder / "test.csv.gz").unlink()
+    assert scan_folder(folder, image_size=(5, 4), test_share=0.3).infos == scans.infos
+    with pytest.raises(BadInput, match=r"a split is missing: .*--dataset TRAIN\.csv --test-share 0\.2"):
+        scan_folder(folder, image_size=(5, 4))
 
 
 def write_paths(folder, below=""):

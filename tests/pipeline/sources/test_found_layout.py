@@ -7,7 +7,7 @@ from PIL import Image
 from model.errors import BadInput
 from pipeline.sources.catalog import FILE_NAMES
 from pipeline.sources.found_layout import describe_found
-from pipeline.sources.image_decoding import decode_grey
+from pipeline.sources.image_decoding import decode_image
 from pipeline.sources.source_lookup import WHAT_IS_READ, find_source, scan_source
 from tests.helpers import Digits, idx_bytes, write_files
 from tests.pictures import encode, png, write_tree
@@ -63,7 +63,7 @@ def test_sound_pictures_of_other_formats_are_not_called_damaged(kind):
     with pytest.raises(
         BadInput, match=rf"^x: a {names.get(kind, kind)} picture.*: only PNG and JPEG pictures are read"
     ):
-        decode_grey(data, "x")
+        decode_image(data, "x", "grey")
 
 
 def test_many_entries_are_cut(tmp_path):

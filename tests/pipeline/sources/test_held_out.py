@@ -75,9 +75,9 @@ def test_tables_of_one_split_are_divided_as_trees_are(tmp_path):
     rows = scan_folder(file, test_share=0.3)
     for split in ("train", "test"):
         assert sorted(images_of(rows, split)) == sorted(images_of(tree, split))
-    with pytest.raises(BadUsage, match=r"or one file with --test-share 0\.2"):
+    with pytest.raises(BadUsage, match=r"--test-share 0\.2 splits one file"):
         scan_folder(file)
-    with pytest.raises(BadUsage, match=r"has a test split already, test\.parquet; to leave it out, name the other"):
+    with pytest.raises(BadUsage, match=r"has a test split, test\.parquet: leave out the option"):
         scan_folder(file.parent, test_share=0.3)
     (file.parent / "test.parquet").unlink()
     assert scan_folder(file.parent, test_share=0.3).infos == rows.infos

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from model.errors import BadInput
-from pipeline.sources.image_decoding import FORMATS, MAX_PIXELS, decode_grey, decode_picture, is_picture
+from pipeline.sources.image_decoding import FORMATS, MAX_PIXELS, decode_image, decode_picture, is_picture
 from tests.fuzz.samples import png_of
 from tests.pictures import encode, png
 
@@ -37,8 +37,8 @@ def decode_or_reject(data: bytes) -> np.ndarray | None:
 
 @pytest.mark.parametrize("data", SOUND, ids=range(5))
 def test_grey_ignores_transparency(data):
-    np.testing.assert_allclose(decode_grey(data, "file").astype(int), GREY.astype(int), atol=4)
-    assert np.array_equal(decode_grey(data, "file"), decode_picture(data, "file").grey)
+    np.testing.assert_allclose(decode_image(data, "file", "grey").values.astype(int), GREY.astype(int), atol=4)
+    assert np.array_equal(decode_image(data, "file", "grey").values, decode_picture(data, "file").grey)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -46,7 +46,7 @@ def test_exif_orientation_is_applied(kind):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned by a quarter
     stored = encode(Image.fromarray(GREY).transpose(Image.Transpose.ROTATE_90), kind, exif=exif)
-    np.testing.assert_allclose(decode_grey(stored, "file").astype(int), GREY.astype(int), atol=10)
+    np.testing.assert_allclose(decode_image(stored, "file", "grey").values.astype(int), GREY.astype(int), atol=10)
 
 
 @given(st.sampled_from(SOUND), st.data())

@@ -105,12 +105,12 @@ def test_run_interrupted_three_times_gives_the_same_files(uninterrupted, workspa
     assert code == 143, log
     [first] = steps(workspace)
     assert first >= 3_000
-    assert f"left at step {first}: the same command goes on from there" in log
+    assert f"has a checkpoint of step {first}: the same command continues from it" in log
     assert not list(workspace.glob("runs/*/run.json"))
 
     code, log = interrupt_training(signal.SIGINT, first + 6_000, workspace, *no_interval)
     assert code == 130, log
-    assert f"going on from step {first}, where" in log
+    assert f"continuing from the checkpoint of step {first}" in log
     assert f"step {first + 1000:>6}:" in log
     assert f"step {first:>6}:" not in log
     second = steps(workspace)[-1]
@@ -231,7 +231,7 @@ def test_resumed_run_does_not_read_the_parameters_of_its_warm_start(workspace):
     finish(uninterrupted, *options)
     assert interrupt_training(signal.SIGTERM, 3000, workspace, *options)[0] == 143
     shutil.move(start / "parameters.safetensors", workspace.parent)
-    assert "going on from step" in finish(workspace, *options)
+    assert "continuing from the checkpoint of step" in finish(workspace, *options)
     shutil.move(workspace.parent / "parameters.safetensors", start)
     assert reproducible_contents(workspace) == reproducible_contents(uninterrupted)
 
