@@ -15,6 +15,7 @@ from pipeline.preprocess.dataset import Dataset, load_dataset
 from pipeline.preprocess.provenance import Origin, load_origin
 from pipeline.preprocess.stage import config_from_origin, preprocess_stage
 from pipeline.sources.catalog import KNOWN, split_file_names
+from pipeline.sources.idx_files import splits_off_prefix
 from pipeline.sources.split_files import is_pattern
 from pipeline.storage.files import read_with_digest, write_atomically
 from pipeline.storage.places import Place, is_remote
@@ -62,7 +63,8 @@ def rebuild_from_any(workspace: Place, dataset_id: str, scratch: Path, sources: 
 def _check_sources_exist(origin: Origin) -> None:
     for dataset in origin.datasets:
         names = [name for name in split_file_names(dataset) or [dataset] if name not in KNOWN and not is_remote(name)]
-        gone = [name for name in names if not Path(name).exists() and not is_pattern(Path(name))]
+        places = map(Path, names)
+        gone = [place for place in places if not (place.exists() or is_pattern(place) or splits_off_prefix(place))]
         if gone:
             raise BadInput(
                 f"{gone[0]}, of which {origin.dataset_id} was made, is not there any more: put it back, or say where "

@@ -29,7 +29,7 @@ from pipeline.sources.blocks import (
     choose_class_names,
 )
 from pipeline.sources.catalog import SPLIT_WORDS, SPLITS, ImageFolderSource, PictureOptions
-from pipeline.sources.held_out import hold_out
+from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.layouts import SourceLayout
 from pipeline.storage.files import digest_of, file_digest
@@ -90,8 +90,7 @@ def _find(name: str, folder: Place, options: PictureOptions) -> ImageFolderSourc
 
 def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
     """Read every file of a tree; raises as `source_lookup.scan_source`."""
-    test_share = source.options.test_share
-    folders = _list_splits(source.folder, test_share is not None)
+    folders = _list_splits(source.folder, source.options.test_share is not None)
     class_names = _list_classes(folders)
     finder = FormatFinder(source.options.image_size)
     splits = dict[str, SplitScan]()
@@ -104,8 +103,7 @@ def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 
         prefix = f"{folder.relative_to(source.folder).as_posix()}/" if folder != source.folder else ""
         splits[split] = SplitScan(ranges, image_size, (_identify(split, prefix, files, finder.identity),))
     names = choose_class_names(class_names, set(), num_classes, source.name, first_label)
-    scans = SourceScan(splits, names, finder.channel)
-    return scans if test_share is None else hold_out(scans, test_share)
+    return SourceScan(splits, names, finder.channel)
 
 
 def _list_splits(folder: Path, is_one: bool) -> dict[str, Path]:
@@ -251,5 +249,5 @@ LAYOUT = SourceLayout(
     options=frozenset({"image_size", "test_share"}),
     holds=_holds_splits,
     find=_find,
-    scan=scan,
+    scan=with_held_out(scan),
 )

@@ -6,7 +6,7 @@ import pytest
 from model.errors import BadInput, BadUsage
 from pipeline.sources.held_out import are_test
 from tests.helpers import Digits, run_in_process
-from tests.pictures import png, read_blocks, scan_folder, write_tree
+from tests.pictures import png, read_blocks, scan_folder, write_rows, write_tree
 
 
 def classes_alone(folder, digits=None):
@@ -67,6 +67,22 @@ def test_command_holds_out_and_its_part_is_joined(tmp_path):
     ):
         refused = run_in_process(*options, *arguments)
         assert (refused.code, message in " ".join(refused.err.split())) == (2, True)
+
+
+def test_tables_of_one_split_are_divided_as_trees_are(tmp_path):
+    tree = scan_folder(classes_alone(tmp_path / "flat"), test_share=0.3)
+    file = write_rows(tmp_path / "rows") / "train.parquet"
+    rows = scan_folder(file, test_share=0.3)
+    for split in ("train", "test"):
+        assert sorted(images_of(rows, split)) == sorted(images_of(tree, split))
+    with pytest.raises(BadUsage, match=r"--test-share 0\.2 splits one file"):
+        scan_folder(file)
+    with pytest.raises(BadUsage, match=r"has a test split, test\.parquet: leave out the option"):
+        scan_folder(file.parent, test_share=0.3)
+    (file.parent / "test.parquet").unlink()
+    assert scan_folder(file.parent, test_share=0.3).infos == rows.infos
+    file.with_name("digits.csv").write_text("label,a,b,c,d\n" + "".join(f"{n % 2},{n},2,3,4\n" for n in range(50)))
+    assert len(images_of(scan_folder(file.with_name("digits.csv"), test_share=0.5), "test")) in range(10, 40)
 
 
 def test_splits_have_other_words(tmp_path, capsys):

@@ -100,8 +100,10 @@ def test_first_label_that_the_mapping_contradicts_is_refused(tmp_path):
 
 def test_command_records_the_transposition_and_refuses_it_for_pictures(tmp_path, digits_folder):
     options = ("preprocess", "--workspace", tmp_path / "ws", "--dataset")
-    done = run_in_process(*options, letters(tmp_path / "gzip"), "--json")
+    done = run_in_process(*options, letters(tmp_path / "gzip") / "emnist-letters", "--json")
     assert done.code == 0, done.err
+    next((tmp_path / "ws").glob("datasets/*/train-*")).unlink()
+    assert run_in_process("verify", "--repair", "--workspace", tmp_path / "ws").code == 0
     [manifest] = (tmp_path / "ws").glob("datasets/*/manifest.json")
     assert '"transposed":80' in manifest.read_text().replace(" ", "")
     refused = run_in_process(*options, "mnist-5k", "--transpose")
