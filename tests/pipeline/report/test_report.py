@@ -124,7 +124,7 @@ def test_a_corrupt_file_is_reported_and_no_page_is_written(name, two, workspace,
         (["nothing"], "'nothing' matches no run"),
         (["article-manual"], "'article-manual' matches several runs"),
         (["FIRST", "FIRST"], "a run is named twice"),
-        (["FIRST", "--to", "."], "--to takes a file, and . is a folder"),
+        (["FIRST", "--to", "."], "is a folder: name a file in it"),
     ],
 )
 def test_usage_errors_exit_with_code_2(arguments, message, two):
