@@ -5,6 +5,7 @@ from functools import partial
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.portable_runner import PortableRunner
 
 from model.errors import CorruptArtefact, EngineFailed
 from pipeline.evaluate import beam_job as evaluation
@@ -21,7 +22,8 @@ MOST_CHARACTERS = 150
 def build_labels(labels, _, options_class, arguments, build):
     pipeline = beam.Pipeline(options=options_class(["--runner=FnApiRunner", *arguments]))
     build(pipeline)
-    labels.extend(each.unique_name for each in pipeline.to_runner_api().components.transforms.values())
+    optimized = PortableRunner._optimize_pipeline(pipeline.to_runner_api(), pipeline.options)  # as clusters get it
+    labels.extend(each.unique_name for each in optimized.components.transforms.values())
 
 
 def preprocess_job(workspace, folder):
