@@ -96,7 +96,7 @@ def decode_image(data: bytes, name: str, channel: Channel, max_pixels: int = MAX
     picture, conversions = _decode(data, name, _to_alpha, max_pixels)
     if picture.channel == "grey":
         raise BadInput(
-            f"{name}: drawn in grey, expected a picture drawn in its transparency alone, as the data set's first one"
+            f"{name}: drawn in grey, expected a picture drawn in its transparency alone, as the data set's first one is"
         )
     return DecodedImage(picture.alpha, conversions)
 

@@ -23,12 +23,13 @@ from pipeline.train.checkpoint_policy import CheckpointPolicy
 
 
 def test_dataset_options_reach_the_configuration():
-    options = DatasetOptions(["a", "b"], None, "data", Path("cache"), 3, 1, 4, 5, 6)
+    numbers = {"num_classes": 3, "num_shards": 4, "shuffle_seed": 5, "max_rejected": 6, "first_label": 7}
+    options = DatasetOptions(["a", "b"], None, "data", Path("cache"), **numbers)
     pictures = PictureOptions("pixels", "digit", (28, 30))
-    expected = DatasetConfig(("a", "b"), "data", Path("cache"), 3, 4, 5, 6, pictures, first_label=1)
+    expected = DatasetConfig(("a", "b"), "data", Path("cache"), pictures=pictures, **numbers)
     assert options.to_config(ImageOptions("pixels", "digit", "28x30")) == expected
     defaults = DatasetOptions().to_config(ImageOptions())
-    assert (defaults.datasets, defaults.cache_dir, defaults.pictures) == (("mnist-5k",), None, PictureOptions())
+    assert defaults == DatasetConfig(("mnist-5k",), pictures=PictureOptions())
     assert (defaults.shuffle_seed, defaults.max_rejected) == (1, 0)
 
 
