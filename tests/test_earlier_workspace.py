@@ -13,7 +13,7 @@ from pipeline.evaluate.seeds import load_group
 from pipeline.evaluate.table_reader import read_rows
 from pipeline.preprocess.dataset import check_dataset
 from pipeline.preprocess.provenance import load_origin
-from pipeline.preprocess.validation_config import check_validation
+from pipeline.preprocess.validation_config import CHECKS, check_validation
 from pipeline.registry import retrain
 from pipeline.registry.history import find_champion, load_history
 from pipeline.registry.stored_answers import load_answers_record
@@ -83,10 +83,12 @@ def test_model_of_an_earlier_version_predicts(written, tmp_path):
 
 
 def test_retraining_of_an_earlier_version_is_not_repeated(written, tmp_path, monkeypatch):
-    """The versions are part of what decides that, so this is with those that wrote the workspace."""
+    """The versions and the checks are part of what decides that, so this is with those that wrote the workspace."""
     versions = json.loads((written / "runs" / CHALLENGER / "run.json").read_bytes())["versions"]
     monkeypatch.setattr(retrain, "version", versions.get)
     monkeypatch.setattr(retrain, "STREAMS_VERSION", 2)
+    for name in ("rejected", "rejected_of_class", "pixel_range"):
+        monkeypatch.delitem(CHECKS, name)
     source = Digits(num_train=90, num_test=30).write(tmp_path / "second")
     done = command("retrain", "--dataset", source, *RETRAINED, "--workspace", written)
     assert (done["outcome"], done["entry"], done["run_id"]) == ("unchanged", 2, CHALLENGER)
