@@ -58,6 +58,7 @@ bench: $(VENV)/installed-bench  ## how long a training step takes, ours and othe
 bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow Datasets and others; 20 GB of disk
 	@$(BIN)/python -m tests.benchmarks.data
 	@$(BIN)/python -m tests.benchmarks.reading
+	@$(BIN)/python -m tests.benchmarks.csv_files
 
 fuzz: $(VENV)/installed-fuzz  ## hostile input for every reader; says how many inputs were tried
 	@$(BIN)/python -m pytest -rs tests/fuzz/test_hypothesis.py tests/fuzz/test_atheris.py
