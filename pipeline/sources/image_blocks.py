@@ -1,4 +1,4 @@
-"""Decode the images (PNG, JPEG) of a source into blocks of examples; an unusable one is a rejected example."""
+"""Decode the images (files of pictures) of a source into blocks of examples; an unusable one is a rejected example."""
 
 import json
 from abc import abstractmethod

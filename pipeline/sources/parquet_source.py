@@ -1,4 +1,4 @@
-"""Parquet files as a source: a column of PNG or JPEG files, or pixels, and a column of labels, read in small batches.
+"""Parquet files as a source: a column of files of pictures, or pixels, and a column of labels, read in small batches.
 
 The identity of a split is the digest of its rows in order (label, length and bytes of the image), not of the files:
 other compression, files or row groups do not change it. Page checksums are verified where the files have them.

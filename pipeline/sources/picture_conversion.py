@@ -31,7 +31,7 @@ class PreparedPicture(NamedTuple):
 
 
 def read_picture(data: bytes, height: int, width: int, name: str, style: PictureStyle) -> PreparedPicture:
-    """Decode a PNG or JPEG file as an image of a data set; raises BadInput as the functions that it calls."""
+    """Decode a file as an image of a data set; raises BadInput as the functions that it calls."""
     picture = decode_picture(data, name)
     if picture.grey.shape != (height, width):
         return prepare_picture(picture, height, width, name, style)

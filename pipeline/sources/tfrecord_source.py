@@ -1,6 +1,6 @@
 """TFRecord files of `tf.train.Example` as a source, gzipped or not, of any writer.
 
-A record holds an image, as a PNG or JPEG file or as pixels, and a label. The identity of a split is the digest of the
+A record holds an image, as a file of a picture or as pixels, and a label. The identity of a split is the digest of the
 labels and images in order, not of the files or of other features.
 """
 
@@ -109,7 +109,7 @@ class PixelRecordsRange(BlockRange):
 
 @dataclass(frozen=True)
 class PictureRecordsRange(EncodedRange):
-    """Records whose images are PNG or JPEG files."""
+    """Records whose images are files of pictures."""
 
     records: _Records
 
