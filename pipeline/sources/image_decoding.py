@@ -1,4 +1,4 @@
-"""Decode untrusted files of pictures, of the formats of `picture_headers`, as the images of a data set or as pictures that are yet to be prepared.
+"""Decode untrusted files of pictures, as the images of a data set or as pictures that are yet to be prepared.
 
 An image of a data set is one channel of its file: grey, or alpha where nothing but the transparency differs between
 pixels. What else was done to it is its conversions: the values of CONVERSIONS.

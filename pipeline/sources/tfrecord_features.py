@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage
 from pipeline.sources.catalog import PictureOptions
-from pipeline.sources.picture_headers import is_picture
 from pipeline.sources.labels import Label, read_label
+from pipeline.sources.picture_headers import is_picture
 from pipeline.sources.pixel_rows import choose_image_size, round_pixels
 from pipeline.sources.tfrecord_format import Values
 from pipeline.storage.files import MAX_RECORD_BYTES, file_size

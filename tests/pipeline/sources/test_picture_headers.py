@@ -13,7 +13,7 @@ from pipeline.sources.csv_columns import detect_csv_columns
 from pipeline.sources.image_decoding import MAX_PIXELS, TURNED, decode_grey, decode_image
 from pipeline.sources.picture_headers import is_picture
 from tests.helpers import Digits
-from tests.pictures import encode, png, read_reasons, rows_table, scan_folder, split_of, write_rows
+from tests.pictures import encode, read_reasons, rows_table, scan_folder, split_of, write_rows
 
 DIGIT = np.kron(Digits().split(0, 1)[0][0], np.ones((3, 3), np.uint8))
 GREY = Image.fromarray(DIGIT)
