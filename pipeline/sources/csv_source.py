@@ -33,7 +33,7 @@ from pipeline.sources.csv_files import CSV_ENDINGS, CsvSource, find_csv_files, f
 from pipeline.sources.csv_lines import check_lines, read_labels, read_pieces, read_pixels
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
-from pipeline.sources.pixel_rows import PixelRows, choose_image_size, to_block
+from pipeline.sources.pixel_rows import PixelRows, check_not_resized, choose_image_size, to_block
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place
 
@@ -81,6 +81,7 @@ def scan(source: CsvSource, num_classes: int | None, first_label: int = 0) -> So
     first = str(source.files["train"][0])
     if next(iter(columns.values())).holds_paths:
         return csv_pictures.scan(source, columns, num_classes, first_label)
+    check_not_resized(source.options, first)
     image_size = choose_image_size(len(columns[source.files["train"][0]].images), source.options.image_size, first)
     labels = LabelSet()
     splits = dict[str, SplitScan]()
@@ -167,7 +168,7 @@ LAYOUT = SourceLayout(
     kind=CsvSource,
     title="CSV files",
     example="one of train*.csv and test*.csv, a label and pixels on each line, or a label and the path of a picture",
-    options=frozenset({"image_column", "label_column", "image_size"}),
+    options=frozenset({"image_column", "label_column", "image_size", "resize", "resize_mode"}),
     holds=holds_csv_files,
     find=find_csv_files,
     scan=scan,

@@ -93,7 +93,7 @@ def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 
     test_share = source.options.test_share
     folders = _list_splits(source.folder, test_share is not None)
     class_names = _list_classes(folders)
-    finder = FormatFinder(source.options.image_size)
+    finder = FormatFinder(source.options)
     splits = dict[str, SplitScan]()
     for split, folder in folders.items():
         files = tuple(_scan_files(source.folder, folder, split, class_names, finder))
@@ -104,7 +104,7 @@ def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 
         prefix = f"{folder.relative_to(source.folder).as_posix()}/" if folder != source.folder else ""
         splits[split] = SplitScan(ranges, image_size, (_identify(split, prefix, files, finder.identity),))
     names = choose_class_names(class_names, set(), num_classes, source.name, first_label)
-    scans = SourceScan(splits, names, finder.channel)
+    scans = SourceScan(splits, names, finder.channel, resize=finder.resize)
     return scans if test_share is None else hold_out(scans, test_share)
 
 
@@ -248,7 +248,7 @@ LAYOUT = SourceLayout(
         "a folder of pictures as train/CLASS/IMAGE and test/CLASS/IMAGE, such as train/cat/1.png; with --test-share, "
         "of CLASS/IMAGE"
     ),
-    options=frozenset({"image_size", "test_share"}),
+    options=frozenset({"image_size", "resize", "resize_mode", "test_share"}),
     holds=_holds_splits,
     find=_find,
     scan=scan,

@@ -33,7 +33,7 @@ from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFind
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.picture_style import Channel
-from pipeline.sources.pixel_rows import PixelRows, to_block
+from pipeline.sources.pixel_rows import PixelRows, check_not_resized, to_block
 from pipeline.sources.split_files import FileKind, find_named_files, find_split_files, list_split_files
 from pipeline.sources.tfrecord_features import (
     ExampleFeatures,
@@ -152,7 +152,7 @@ class _Scanner:
         self.options = source.options
         self.manifest = read_manifest(source.files["train"][0].parent)
         self.labels = LabelSet()
-        self._finder = FormatFinder(source.options.image_size)
+        self._finder = FormatFinder(source.options)
         self._size: tuple[int, int] | None = None
         self._features: ExampleFeatures | None = None
         self.begin_split()
@@ -168,6 +168,7 @@ class _Scanner:
             values = parse_example(payload, name)
             self._features = detect_features(values, self.options, name)
             if not self._features.is_encoded:
+                check_not_resized(self.options, name)
                 stated = self.options.image_size or self.manifest.image_size
                 self._size = find_image_size(values, self._features, stated, name)
         return self._features
@@ -216,7 +217,7 @@ def scan(source: TfrecordSource, num_classes: int | None, first_label: int = 0) 
     names = codes.names or scanner.manifest.class_names
     name = source.name if names else scanner.name
     class_names = choose_class_names(names, scanner.labels.numbers, num_classes, name, first_label)
-    return SourceScan(splits, class_names, scanner.channel, first_label)
+    return SourceScan(splits, class_names, scanner.channel, first_label, source.options.resizing)
 
 
 def _scan_files(split: str, files: tuple[Place, ...], scanner: _Scanner) -> Iterator[AnyRecordsRange]:
@@ -271,7 +272,7 @@ LAYOUT = SourceLayout(
     kind=TfrecordSource,
     title="TFRecord files",
     example="one of train*.tfrecord and test*.tfrecord with images and labels in tf.train.Example",
-    options=frozenset({"image_column", "label_column", "image_size"}),
+    options=frozenset({"image_column", "label_column", "image_size", "resize", "resize_mode"}),
     holds=_holds,
     find=_find_in_folder,
     scan=scan,
