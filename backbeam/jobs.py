@@ -279,8 +279,9 @@ def _dataset_config(dataset: Sources, settings: Mapping[str, Any]) -> "DatasetCo
     from pipeline.sources.catalog import PictureOptions
 
     given = {name: settings[name] for name in DatasetSettings.__annotations__ if settings.get(name) is not None}
-    if "image_size" in given:
-        given["image_size"] = parse_size("x".join(map(str, given["image_size"])))
+    for name in ("image_size", "resize"):
+        if name in given:
+            given[name] = parse_size("x".join(map(str, given[name])), f"--{name.replace('_', '-')}")
     if "arrays" in given:
         given["arrays"] = parse_arrays(",".join(given["arrays"]))
     if "data_dir" in given:

@@ -24,6 +24,8 @@ class DatasetSettings(TypedDict, total=False):
     arrays: Sequence[str] | None  # of a NumPy file: images and labels of train, then of test
     test_share: float | None
     transpose: bool | None
+    resize: tuple[int, int] | None  # height and width
+    resize_mode: Literal["fit", "pad", "crop"] | None
 
 
 class TrainingSettings(TypedDict, total=False):

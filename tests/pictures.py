@@ -74,7 +74,7 @@ def scan_folder(place: object, num_classes: int | None = None, **options) -> Sou
 
 def read_blocks(scans: SourceScan, split: str) -> list[Block]:
     """Read a split that needs no temporary files as workers do, which unpickle its ranges."""
-    target = ExampleFormat(*scans.image_size, len(scans.class_names), scans.channel, scans.first_label)
+    target = ExampleFormat(*scans.image_size, len(scans.class_names), scans.channel, scans.first_label, scans.resize)
     with ExitStack() as stack:
         ranges = pickle.loads(pickle.dumps(scans.splits[split].open(stack, Path("no-scratch"))))  # noqa: S301
         return [block for block_range in ranges for block in block_range.read(target)]

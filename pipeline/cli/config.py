@@ -165,14 +165,14 @@ def parse_arrays(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def parse_size(text: str | None) -> tuple[int, int] | None:
+def parse_size(text: str | None, option: str = "--image-size") -> tuple[int, int] | None:
     """Return (height, width) of a size such as 28x28; raises BadUsage if it is malformed or too large."""
     if text is None:
         return None
     match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
     if match is None or int(match[1]) * int(match[2]) > MAX_EXAMPLE_BYTES:
         raise BadUsage(
-            f"--image-size takes a height and a width, at most {MAX_EXAMPLE_BYTES} pixels, "
+            f"{option} takes a height and a width, at most {MAX_EXAMPLE_BYTES} pixels, "
             f"such as 28x28; found {shown(text)}"
         )
     return int(match[1]), int(match[2])

@@ -12,6 +12,7 @@ from pipeline.cli.config import parse_layers, resolve_training
 from pipeline.cli.output import print_result
 from pipeline.context import quiet_imports
 from pipeline.progress import warn
+from pipeline.sources.picture_headers import TITLES
 from pipeline.train.memory_check import check_gradient_check_memory
 
 DISAGREEMENT = 1
@@ -20,7 +21,7 @@ DISAGREEMENT = 1
 def predict(
     context: typer.Context,
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="PNG or JPEG pictures, and IDX images files, gzipped or not.")
+        list[str], typer.Argument(metavar="FILE", help=f"Pictures ({TITLES}), and IDX images files, gzipped or not.")
     ],
     run: Annotated[str | None, typer.Option(help=f"{options.RUN_HELP}; by default the only one.")] = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,

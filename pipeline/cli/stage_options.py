@@ -10,7 +10,7 @@ import typer
 from model.recipes import TrainingConfig
 from pipeline.cli.config import parse_arrays, parse_layers, parse_size, resolve_trainings
 from pipeline.cli.options import Baseline, ConfigFile, LayersOption, Name, RecipeName, Seed, local_option
-from pipeline.sources.catalog import DEFAULT_DATASET, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions
+from pipeline.sources.catalog import DEFAULT_DATASET, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions, ResizeMode
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ class ImageOptions:
     image_size: Annotated[
         str | None,
         typer.Option(
-            metavar="HxW",
-            help="Size that pictures must have, such as 28x28; by default that of the first one. They are not scaled.",
+            metavar="HxW", help="Size that pictures must have, such as 28x28; by default that of the first one."
         ),
     ] = None
     arrays: Annotated[
@@ -106,11 +105,33 @@ class ImageOptions:
         ),
     ] = None
 
+    resize: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Size that pictures are scaled to, such as 28x28; by default they are not."),
+    ] = None
+    resize_mode: Annotated[
+        ResizeMode | None,
+        typer.Option(
+            metavar="fit|pad|crop",
+            help="How: fit changes the aspect ratio; pad (the default) adds background; crop cuts the edges off.",
+        ),
+    ] = None
+
     def to_pictures(self) -> PictureOptions:
-        """Return the options for the sources; raises BadUsage if the image size or the arrays are malformed."""
+        """Return the options for the sources; raises BadUsage if a size or the arrays are malformed."""
         size = parse_size(self.image_size)
         arrays = parse_arrays(self.arrays)
-        return PictureOptions(self.image_column, self.label_column, size, arrays, self.test_share, self.transpose)
+        resize = parse_size(self.resize, "--resize")
+        return PictureOptions(
+            self.image_column,
+            self.label_column,
+            size,
+            arrays,
+            self.test_share,
+            self.transpose,
+            resize,
+            self.resize_mode,
+        )
 
 
 @dataclass(frozen=True)

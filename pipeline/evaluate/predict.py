@@ -1,4 +1,4 @@
-"""Classify the images of files, PNG, JPEG, IDX, NumPy or CSV, by a trained model."""
+"""Classify the images of files, pictures, IDX, NumPy or CSV, by a trained model."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -22,9 +22,10 @@ from pipeline.sources.blocks import refuse_unreadable
 from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.idx_files import is_emnist
 from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
-from pipeline.sources.image_decoding import TRANSPOSED, Grey, describe_format, is_picture
+from pipeline.sources.image_decoding import TRANSPOSED, Grey
 from pipeline.sources.npy_format import ArrayFile, may_be_array, open_array, read_array_items
 from pipeline.sources.picture_conversion import PreparedPicture, read_picture
+from pipeline.sources.picture_headers import START_BYTES, TITLES, describe_format, is_picture
 from pipeline.sources.picture_style import MNIST_STYLE, PictureStyle
 from pipeline.storage.files import file_size, read_range
 from pipeline.storage.places import Place, place_of
@@ -36,7 +37,6 @@ MAX_PICTURE_BYTES = 2**28
 MAX_IMAGES = 200_000  # of a command: predictions are kept in memory until every file is known to be sound
 BATCH_IMAGES = 1000
 BATCH_BYTES = 2**26
-_SNIFFED_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def read_items(file: str, model: ModelImages) -> Iterator[tuple[int | None, Prep
     place = place_of(file)
     if not place.is_file():
         raise BadInput(f"{file}: {'neither a file nor a link to one' if _is_there(place) else 'no such file'}")
-    start = read_range(place, 0, _SNIFFED_BYTES)
+    start = read_range(place, 0, START_BYTES)
     if is_picture(start):
         yield None, _read_picture(place, model)
     elif csv_files.is_csv_file(place):  # first, because it may be gzipped, as an IDX file may be
@@ -113,8 +113,8 @@ def read_items(file: str, model: ModelImages) -> Iterator[tuple[int | None, Prep
         yield from enumerate(_read_array(place, model))
     else:
         raise BadInput(
-            f"{file}: {describe_format(start)}neither a PNG or JPEG picture nor an IDX images file, a .npy array or "
-            "a CSV file"
+            f"{file}: {describe_format(start)}neither a picture ({TITLES}) nor an IDX images file, a .npy array or a "
+            "CSV file"
         )
 
 

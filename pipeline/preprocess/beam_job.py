@@ -133,7 +133,7 @@ def open_job(
             split: split_num_shards(config.num_shards, num_train, scan.num_examples)
             for split, scan in scans.splits.items()
         }
-        target = ExampleFormat(height, width, len(scans.class_names), scans.channel, scans.first_label)
+        target = ExampleFormat(height, width, len(scans.class_names), scans.channel, scans.first_label, scans.resize)
         job = PreprocessJob(folder, scratch, skeleton, target, num_shards, max_rejected)
         yield job, [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
 
@@ -255,7 +255,7 @@ def write_manifest(totals: JobTotals, job: PreprocessJob) -> list[Manifest]:
         "rejected": rejected,
         "rejected_counts": count_rejected(dict(totals.rejected_counts), len(job.skeleton.class_names)),
     }
-    style = totals.style.to_style(job.target.channel)
+    style = totals.style.to_style(job.target.channel, job.target.resize)
     manifest = Manifest.model_validate(dict(job.skeleton) | results).with_style(style)
     check_files_exist(job.folder, [file.name for file in manifest.files()])
     commit_manifest(job.folder, manifest)

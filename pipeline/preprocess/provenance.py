@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from model.errors import CorruptArtefact
-from pipeline.sources.catalog import KNOWN, split_file_names
+from pipeline.sources.catalog import KNOWN, ResizeMode, split_file_names
 from pipeline.storage.files import size_or_none, write_atomically
 from pipeline.storage.places import Place, is_remote, place_of
 from pipeline.storage.records import Count, FileName, Record, commit_file
@@ -31,6 +31,8 @@ class Origin(Record):
     arrays: tuple[str, ...] | None = Field(None, exclude_if=lambda arrays: arrays is None)
     test_share: float | None = Field(None, exclude_if=lambda share: share is None)
     transpose: bool | None = Field(None, exclude_if=lambda transpose: transpose is None)
+    resize: tuple[int, int] | None = Field(None, exclude_if=lambda size: size is None)
+    resize_mode: ResizeMode | None = Field(None, exclude_if=lambda mode: mode is None)
     first_label: Count = Field(0, exclude_if=lambda label: not label)
 
 
@@ -55,11 +57,11 @@ def load_origin(workspace: Place, dataset_id: str) -> Origin:
 
 def options_given(origin: Origin) -> list[str]:
     """Return the command line options that build the data set again."""
-    size = origin.image_size and "x".join(map(str, origin.image_size))
     given = origin.model_dump(exclude={"format_version", "dataset_id", "datasets"})
     given |= {
         "max_rejected": origin.max_rejected or None,
-        "image_size": size,
+        "image_size": _format_size(origin.image_size),
+        "resize": _format_size(origin.resize),
         "arrays": origin.arrays and ",".join(origin.arrays),
     }
     arguments = [argument for source in origin.datasets for argument in ("--dataset", source)]
@@ -69,6 +71,10 @@ def options_given(origin: Origin) -> list[str]:
         elif value is not None:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
     return arguments
+
+
+def _format_size(size: tuple[int, int] | None) -> str | None:
+    return size and "x".join(map(str, size))
 
 
 def write_origin(workspace: Place, origin: Origin) -> None:

@@ -36,7 +36,7 @@ def check_outcome(folder: Place, max_rejected: int) -> None:
         raise EngineFailed(f"the engine reports success but wrote no manifest to {folder}")
     rows = read_table(path).to_pylist()
     listed = "\n".join("  {file} (split {split}), example {index}: {reason}".format(**row) for row in rows)
-    scaling = "backbeam does not scale pictures: bring them to one size first. " if WRONG_SIZE in listed else ""
+    scaling = "To scale pictures to one size, give --resize HxW. " if WRONG_SIZE in listed else ""
     raise BadInput(
         f"more than {max_rejected} examples are rejected, the first of them:\n{listed}\n"
         f"{scaling}Mend the source, or accept up to N such examples with --max-rejected N: {REJECTED_NAME} then lists "

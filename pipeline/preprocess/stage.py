@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from model.errors import BadInput, BadUsage
 from pipeline.context import StageContext, StageLog, capture_engine_messages, quiet_imports, run_unless_complete
@@ -20,7 +20,15 @@ from pipeline.preprocess.validation_config import (
     require_passed,
 )
 from pipeline.progress import warn
-from pipeline.sources.catalog import DEFAULT_DATASET, KNOWN, MAX_CLASSES, MAX_INTEGER, MAX_SHARDS, PictureOptions
+from pipeline.sources.catalog import (
+    DEFAULT_DATASET,
+    KNOWN,
+    MAX_CLASSES,
+    MAX_INTEGER,
+    MAX_SHARDS,
+    PictureOptions,
+    ResizeMode,
+)
 from pipeline.storage.places import Place
 
 if TYPE_CHECKING:
@@ -49,9 +57,19 @@ class DatasetConfig:
         _check_range("--shuffle-seed", self.shuffle_seed, 0, MAX_INTEGER)
         _check_range("--max-rejected", self.max_rejected, 0, MAX_INTEGER)
         _check_range("--first-label", self.first_label, 0, 255)
+        _check_resizing(self.pictures)
         share = self.pictures.test_share
         if share is not None and not 0 < share < 1:
             raise BadUsage(f"--test-share is {share}, expected a number between 0 and 1, such as 0.2")
+
+
+def _check_resizing(pictures: PictureOptions) -> None:
+    if pictures.resize_mode not in (None, *get_args(ResizeMode)):
+        raise BadUsage(f"--resize-mode is {pictures.resize_mode!r}, expected {', '.join(get_args(ResizeMode))}")
+    if pictures.resize_mode and not pictures.resize:
+        raise BadUsage(f"--resize-mode {pictures.resize_mode} goes with --resize HxW, the size to scale to")
+    if pictures.resize and pictures.image_size:
+        raise BadUsage("give --resize, to which pictures are scaled, or --image-size, that they must have, not both")
 
 
 def _check_range(option: str, value: int | None, least: int, most: int) -> None:

@@ -33,7 +33,7 @@ def build_inspector(
         "layers": list(config.layers),
         "height": manifest.height,
         "width": manifest.width,
-        "style": manifest.style.model_dump(include={"background", "darkest", "brightest"}),
+        "style": manifest.style.model_dump(include={"background", "darkest", "brightest", "resize"}),
         "class_names": list(manifest.class_names),
         "parameters": base64.b64encode(parameters).decode(),
         "images": base64.b64encode(images).decode(),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
 from model.examples import Examples
+from pipeline.sources.catalog import ResizeMode
 from pipeline.sources.picture_style import Channel
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
@@ -63,6 +64,7 @@ class ExampleFormat(NamedTuple):
     num_classes: int
     channel: Channel = "grey"  # what of an encoded image is read
     first_label: int = 0
+    resize: ResizeMode | None = None  # how encoded images of another size are scaled; None: they are rejected
 
     @property
     def num_pixels(self) -> int:
@@ -145,6 +147,7 @@ class SourceScan(NamedTuple):
     class_names: tuple[str, ...]
     channel: Channel = "grey"  # what of encoded images is read: of all, what the first one of the train split needs
     first_label: int = 0  # the number in the source of the first class
+    resize: ResizeMode | None = None  # how encoded images of another size are scaled
 
     @property
     def image_size(self) -> tuple[int, int]:

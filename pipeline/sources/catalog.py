@@ -1,7 +1,7 @@
 """The data sets known by name, and the kinds of sources."""
 
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
 
 from pipeline.storage.places import Place
 
@@ -99,6 +99,9 @@ def split_file_names(dataset: str) -> list[str]:
     return dataset.split(",") if dataset.lower().endswith(FILE_ENDINGS) else []
 
 
+ResizeMode: TypeAlias = Literal["fit", "pad", "crop"]  # see `picture_resizing`
+
+
 class PictureOptions(NamedTuple):
     """The user's options for how images are found and read; None: detect from the source."""
 
@@ -108,6 +111,18 @@ class PictureOptions(NamedTuple):
     arrays: tuple[str, ...] | None = None  # of a .npz file: images and labels of train, then of test
     test_share: float | None = None  # of a source with one split, the share that becomes the test split
     transpose: bool | None = None  # whether the images of arrays are transposed
+    resize: tuple[int, int] | None = None  # height and width that pictures of other sizes are scaled to
+    resize_mode: ResizeMode | None = None  # how; by default pad
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The size of every image, if the user gives it."""
+        return self.resize or self.image_size
+
+    @property
+    def resizing(self) -> ResizeMode | None:
+        """How pictures are scaled; None if they are not."""
+        return (self.resize_mode or "pad") if self.resize else None
 
 
 class IdxSource(NamedTuple):

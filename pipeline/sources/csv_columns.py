@@ -7,6 +7,7 @@ from typing import BinaryIO, NamedTuple
 
 from model.errors import BadInput, BadUsage
 from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.picture_headers import ENDINGS
 
 MAX_LINE_BYTES = 2**22
 MAX_COLUMNS = 2**16 + 64  # of pixels of 256 x 256, and some more; each takes memory of its own
@@ -26,7 +27,7 @@ _PATH_NAMES = (
 )
 _INDEX_NAMES = ("", "id", "index", "unnamed: 0")  # columns of row numbers
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
-_PICTURE = re.compile(r".*\.(png|jpe?g)\s*", re.IGNORECASE)
+_PICTURE = re.compile(rf".*\.({'|'.join(ENDINGS)})\s*", re.IGNORECASE)
 
 
 class CsvColumns(NamedTuple):

@@ -51,7 +51,7 @@ class NamedFilesRange(FilesRange):
 def scan(source: CsvSource, columns: dict[Place, CsvColumns], num_classes: int | None, first_label: int) -> SourceScan:
     """Read every row of a source's files, and every picture that they name; raises as `source_lookup.scan_source`."""
     first = str(source.files["train"][0])
-    finder = FormatFinder(source.options.image_size)
+    finder = FormatFinder(source.options)
     labels = LabelSet()
     codes = NUMBERS
     splits = dict[str, SplitScan]()
@@ -66,7 +66,7 @@ def scan(source: CsvSource, columns: dict[Place, CsvColumns], num_classes: int |
         splits[split] = SplitScan(tuple(_cut(split, rows, codes)), image_size, (_identify(split, rows, finder),))
     name = source.name if codes.names else first
     class_names = labels.class_names(codes, num_classes, name, first_label)
-    return SourceScan(splits, class_names, finder.channel, first_label)
+    return SourceScan(splits, class_names, finder.channel, first_label, finder.resize)
 
 
 def _scan_rows(file: Place, columns: CsvColumns, split: str, finder: FormatFinder) -> Iterator[_Row]:

@@ -36,7 +36,7 @@ from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
-from pipeline.sources.pixel_rows import PixelRows, choose_image_size, to_block
+from pipeline.sources.pixel_rows import PixelRows, check_not_resized, choose_image_size, to_block
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place
 
@@ -88,6 +88,7 @@ def scan(source: CsvSource, num_classes: int | None, first_label: int = 0) -> So
         if source.options.transpose:
             raise BadUsage(f"--transpose goes with columns of pixels, and {first} has paths of pictures")
         return csv_pictures.scan(source, columns, num_classes, first_label)
+    check_not_resized(source.options, first)
     image_size = choose_image_size(len(columns[source.files["train"][0]].images), source.options.image_size, first)
     conversions = (TRANSPOSED,) if _is_transposed(source) else ()
     if conversions:
@@ -190,7 +191,9 @@ LAYOUT = SourceLayout(
     kind=CsvSource,
     title="CSV files",
     example="one of train*.csv and test*.csv, a label and pixels on each line, or a label and the path of a picture",
-    options=frozenset({"image_column", "label_column", "image_size", "test_share", "transpose"}),
+    options=frozenset(
+        {"image_column", "label_column", "image_size", "resize", "resize_mode", "test_share", "transpose"}
+    ),
     holds=holds_csv_files,
     find=find_csv_files,
     scan=with_held_out(scan),

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.sources.catalog import SPLITS
-from pipeline.sources.image_decoding import is_picture
+from pipeline.sources.picture_headers import START_BYTES, is_picture
 
 MAX_ENTRIES = 1000  # that are looked at in a folder
 _SHOWN = 3  # names that are listed of a kind
@@ -57,7 +57,7 @@ def _kind_of(path: Path) -> str:
     if path.suffix.lower() in _KINDS:
         return _KINDS[path.suffix.lower()]
     with path.open("rb") as stream:
-        return "picture" if is_picture(stream.read(8)) else "other file"
+        return "picture" if is_picture(stream.read(START_BYTES)) else "other file"
 
 
 def _advise(place: Path, entries: list[Path]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Decode the images (PNG, JPEG) of a source into blocks of examples; an unusable one is a rejected example."""
+"""Decode the images (files of pictures) of a source into blocks of examples; an unusable one is a rejected example."""
 
 import json
 from abc import abstractmethod
@@ -10,11 +10,13 @@ import numpy as np
 from model.errors import BadInput
 from model.examples import Examples
 from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, ExampleFormat, RejectedExample
+from pipeline.sources.catalog import PictureOptions, ResizeMode
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
-from pipeline.sources.image_decoding import DecodedImage, decode_image, decode_picture
+from pipeline.sources.image_decoding import MAX_PIXELS, RESIZED, DecodedImage, decode_image, decode_picture
+from pipeline.sources.picture_resizing import resize_image
 from pipeline.sources.picture_style import Channel
 
-MAX_ENCODED_BYTES = 2**26  # of an encoded image; the decoded one has at most MAX_EXAMPLE_BYTES
+MAX_ENCODED_BYTES = 2**26  # of an encoded image; the decoded one has at most MAX_EXAMPLE_BYTES, or is resized
 WRONG_SIZE = "pixels, expected"  # in the reason of a rejection: found HxW, WRONG_SIZE, expected HxW
 
 
@@ -51,11 +53,13 @@ class FormatFinder:
 
     Attributes:
         channel: what of every image is read.
+        resize: how images of another size are scaled; None if they are rejected.
     """
 
-    def __init__(self, size: tuple[int, int] | None) -> None:
+    def __init__(self, options: PictureOptions) -> None:
         self.channel: Channel = "grey"
-        self._size = size
+        self.resize = options.resizing
+        self._size = options.size
         self._is_found = False
         self._first_problem = ""
 
@@ -68,7 +72,7 @@ class FormatFinder:
         if self._is_found:
             return
         try:
-            picture = decode_picture(_check_length(data, name), name, MAX_EXAMPLE_BYTES)
+            picture = decode_picture(_check_length(data, name), name, _max_pixels(self.resize))
         except BadInput as error:
             self.refuse(str(error))
             return
@@ -78,7 +82,12 @@ class FormatFinder:
 
     @property
     def identity(self) -> str:
-        """The size, with the channel if it is not grey, as text: both decide which images are read, and how."""
+        """The size, with the channel if it is not grey, as text: both decide which images are read, and how.
+
+        With the mode, too, if images are resized.
+        """
+        if self.resize:
+            return json.dumps([self._size, self.channel, self.resize])
         return json.dumps(self._size if self.channel == "grey" else [self._size, self.channel])
 
     def size(self, source: str) -> tuple[int, int]:
@@ -117,11 +126,18 @@ def _decode_example(image: EncodedImage, target: ExampleFormat) -> DecodedImage:
     if image.problem:
         raise BadInput(f"{image.name}: {image.problem}")
     data = _check_length(image.data, image.name)
-    decoded = decode_image(data, image.name, target.channel, MAX_EXAMPLE_BYTES)
+    decoded = decode_image(data, image.name, target.channel, _max_pixels(target.resize))
+    if target.resize and decoded.values.shape != (target.height, target.width):
+        resized = resize_image(decoded.values, target.height, target.width, target.resize)
+        return DecodedImage(resized, (*decoded.conversions, RESIZED))
     if decoded.values.shape != (target.height, target.width):
         size = " x ".join(map(str, decoded.values.shape))
         raise BadInput(f"{image.name}: {size} {WRONG_SIZE} {target.height} x {target.width}")
     return decoded
+
+
+def _max_pixels(resize: ResizeMode | None) -> int:
+    return MAX_PIXELS if resize else MAX_EXAMPLE_BYTES
 
 
 def _check_length(data: bytes | None, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Decode untrusted PNG and JPEG files, as the images of a data set or as pictures that are yet to be prepared.
+"""Decode untrusted files of pictures, as the images of a data set or as pictures that are yet to be prepared.
 
 An image of a data set is one channel of its file: grey, or alpha where nothing but the transparency differs between
 pixels. What else was done to it is its conversions: the values of CONVERSIONS.
@@ -12,36 +12,26 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from model.errors import BadInput
+from pipeline.sources.picture_headers import TITLES, check_size, check_tags, check_webp_size, describe_format, format_of
 from pipeline.sources.picture_style import Channel
 
 Grey = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
-FORMATS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}  # the first bytes of each
-_OTHER_FORMATS = {
-    b"GIF8": "a GIF picture",
-    b"RIFF": "a WebP picture or another RIFF file",
-    b"BM": "a BMP picture",
-    b"II*\0": "a TIFF picture",
-    b"MM\0*": "a TIFF picture",
-    b"\0\0\0\x18ftyp": "a HEIC or AVIF picture",
-    b"\0\0\0\x1cftyp": "a HEIC or AVIF picture",
-    b"\0\0\0\x20ftyp": "a HEIC or AVIF picture",
-    b"P5": "a PGM picture",
-    b"P6": "a PPM picture",
-    b"%PDF": "a PDF document",
-    b"<svg": "an SVG drawing",
-    b"<?xml": "an XML file, such as an SVG drawing",
-}
 TURNED = "turned by the orientation in the metadata"
 COLOURS = "colours to grey"
 SIXTEEN_BITS = "16 bits to 8 by the high byte"
 ALPHA_IGNORED = "transparency ignored"
 ALPHA_READ = "transparency read, as nothing else differs"
 TRANSPOSED = "transposed"  # of arrays, not of pictures
-CONVERSIONS = (TURNED, COLOURS, SIXTEEN_BITS, ALPHA_IGNORED, ALPHA_READ)
+RESIZED = "resized"  # see `picture_resizing`
+CONVERSIONS = (TURNED, COLOURS, SIXTEEN_BITS, ALPHA_IGNORED, ALPHA_READ, RESIZED)
+_TILE_WIDTH = 322  # tags of TIFF
+_TILE_HEIGHT = 323
+_WHITE_IS_ZERO = 262  # 0: the smallest value is white
 _ORIENTATION = 0x0112  # of EXIF; 1 is upright
 MAX_PIXELS = 50_000_000  # a large photograph; decoding it with colours and alpha takes 0.8 GB of memory
 
@@ -66,27 +56,16 @@ class DecodedImage(NamedTuple):
     conversions: tuple[str, ...]
 
 
-def is_picture(start: bytes) -> bool:
-    """Return whether a file with these first bytes may be a PNG or JPEG file."""
-    return start.startswith(tuple(FORMATS.values()))
-
-
-def describe_format(start: bytes) -> str:
-    """Return what a file of another format is by its first bytes, as the beginning of a sentence; empty if unknown."""
-    found = next((kind for magic, kind in _OTHER_FORMATS.items() if start.startswith(magic)), "")
-    return f"{found}: " if found else ""
-
-
 def decode_picture(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decode a PNG or JPEG file, rotated by its EXIF orientation; of an animation, the first image.
+    """Decode a file, rotated by its EXIF orientation; of an animation or several pages, the first image.
 
-    Raises BadInput if it is no PNG or JPEG file, it is damaged, or it has more than max_pixels.
+    Raises BadInput if it is no picture of FORMATS, it is damaged, or it has more than max_pixels.
     """
     return _decode(data, name, _split, max_pixels)
 
 
 def decode_image(data: bytes, name: str, channel: Channel, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Decode one channel of a PNG or JPEG file: grey is the ITU-R 601-2 luma of colours, without their transparency.
+    """Decode one channel of a file: grey is the ITU-R 601-2 luma of colours, without their transparency.
 
     Raises BadInput as `decode_picture`, before decoding if there are more than max_pixels; and if there is no alpha to
     read.
@@ -102,11 +81,13 @@ def decode_image(data: bytes, name: str, channel: Channel, max_pixels: int = MAX
 
 
 def _to_image(image: Image.Image) -> DecodedImage:
-    return DecodedImage(_to_grey(image), (*_list_conversions(image), *_ignored_alpha(image)))
+    conversions = _list_conversions(image)  # before it is decoded, when Pillow turns a TIFF picture and forgets it
+    return DecodedImage(_to_grey(image), (*conversions, *_ignored_alpha(image)))
 
 
 def _to_alpha(image: Image.Image) -> tuple[Picture, tuple[str, ...]]:
-    return _split(image), (*_list_conversions(image), ALPHA_READ)
+    conversions = _list_conversions(image)
+    return _split(image), (*conversions, ALPHA_READ)
 
 
 def _list_conversions(image: Image.Image) -> list[str]:
@@ -123,33 +104,56 @@ def _ignored_alpha(image: Image.Image) -> list[str]:
 
 
 def _decode(data: bytes, name: str, convert: Callable[[Image.Image], T], max_pixels: int) -> T:
+    kind = format_of(data)
+    if kind is None:
+        other = describe_format(data)
+        found = f"{other}not read" if other else "not a sound picture: damaged at its beginning, or of another format"
+        raise BadInput(f"{name}: {found}; expected {TITLES}: convert it")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which does not change the pixels
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with _open(data) as image:
-                if image.width * image.height > max_pixels:
-                    raise BadInput(
-                        f"{name}: {image.width} x {image.height} pixels, expected at most {max_pixels} in all"
-                    )
+            with _open(data, kind, name, max_pixels) as image:
                 image.verify()  # the checksums of PNG chunks; Pillow cannot use the image afterwards
-            with _open(data) as image:
+            with _open(data, kind, name, max_pixels) as image:
+                _check_image(image, kind, name, max_pixels)
                 return convert(image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise BadInput(f"{name}: too large: expected at most {max_pixels} pixels: {error}") from None
     except UnidentifiedImageError:  # its own message names the BytesIO object
-        other = describe_format(data)
-        if other:
-            raise BadInput(f"{name}: {other}only PNG and JPEG pictures are read: convert it") from None
-        raise BadInput(f"{name}: not a sound PNG or JPEG picture: damaged at its beginning") from None
+        raise BadInput(f"{name}: not a sound {kind} picture: damaged at its beginning") from None
     except BadInput:
         raise
     except Exception as error:  # Pillow's decoders raise many types for damaged files
-        raise BadInput(f"{name}: not a sound PNG or JPEG picture: {error}") from None
+        raise BadInput(f"{name}: not a sound {kind} picture: {error}") from None
 
 
-def _open(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=tuple(FORMATS))
+def _open(data: bytes, kind: str, name: str, max_pixels: int) -> Image.Image:
+    """Read the header of a file; raises BadInput if it states too many pixels, or tags that are too large."""
+    if kind == "WEBP":
+        check_webp_size(data, name, max_pixels)
+    if kind == "TIFF":
+        check_tags(data, name)
+    image = Image.open(io.BytesIO(data), formats=(kind,))
+    check_size(image.width, image.height, name, max_pixels)
+    return image
+
+
+def _check_image(image: Image.Image, kind: str, name: str, max_pixels: int) -> None:
+    """Raise BadInput for a picture that Pillow can decode but whose grey levels are of no known range."""
+    if isinstance(image, TiffImageFile):
+        check_size(_tag(image, _TILE_WIDTH), _tag(image, _TILE_HEIGHT), name, max_pixels)  # a tile may exceed the image
+        if image.mode.startswith("I") and _tag(image, _WHITE_IS_ZERO) == 0:
+            raise BadInput(f"{name}: a {kind} picture of 16 bits whose largest value is black: convert it to 8 bits")
+    if image.mode == "F" or (kind == "TIFF" and image.mode == "I"):
+        raise BadInput(f"{name}: a {kind} picture of signed, 32-bit or floating-point values: convert it to 8 bits")
+    if kind != "TIFF":  # whose tags have been checked
+        image.load()  # PNG may have them after its pixels
+        check_tags(image.info.get("exif", b"").removeprefix(b"Exif\0\0"), name)
+
+
+def _tag(image: TiffImageFile, tag: int) -> int:
+    return int(image.tag_v2.get(tag, 1))
 
 
 def _to_grey(stored: Image.Image) -> Grey:

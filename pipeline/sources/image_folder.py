@@ -92,7 +92,7 @@ def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 
     """Read every file of a tree; raises as `source_lookup.scan_source`."""
     folders = _list_splits(source.folder, source.options.test_share is not None)
     class_names = _list_classes(folders)
-    finder = FormatFinder(source.options.image_size)
+    finder = FormatFinder(source.options)
     splits = dict[str, SplitScan]()
     for split, folder in folders.items():
         files = tuple(_scan_files(source.folder, folder, split, class_names, finder))
@@ -103,7 +103,7 @@ def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 
         prefix = f"{folder.relative_to(source.folder).as_posix()}/" if folder != source.folder else ""
         splits[split] = SplitScan(ranges, image_size, (_identify(split, prefix, files, finder.identity),))
     names = choose_class_names(class_names, set(), num_classes, source.name, first_label)
-    return SourceScan(splits, names, finder.channel)
+    return SourceScan(splits, names, finder.channel, resize=finder.resize)
 
 
 def _list_splits(folder: Path, is_one: bool) -> dict[str, Path]:
@@ -246,7 +246,7 @@ LAYOUT = SourceLayout(
         "a folder of pictures as train/CLASS/IMAGE and test/CLASS/IMAGE, such as train/cat/1.png; with --test-share, "
         "of CLASS/IMAGE"
     ),
-    options=frozenset({"image_size", "test_share"}),
+    options=frozenset({"image_size", "resize", "resize_mode", "test_share"}),
     holds=_holds_splits,
     find=_find,
     scan=with_held_out(scan),

@@ -1,4 +1,4 @@
-"""Parquet files as a source: a column of PNG or JPEG files, or pixels, and a column of labels, read in small batches.
+"""Parquet files as a source: a column of files of pictures, or pixels, and a column of labels, read in small batches.
 
 The identity of a split is the digest of its rows in order (label, length and bytes of the image), not of the files:
 other compression, files or row groups do not change it. Page checksums are verified where the files have them.
@@ -35,6 +35,7 @@ from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names
 from pipeline.sources.parquet_files import open_parquet
 from pipeline.sources.parquet_pixels import find_image_size, scan_pixels, with_codes
+from pipeline.sources.pixel_rows import check_not_resized
 from pipeline.sources.split_files import FileKind, find_named_files, find_split_files, list_split_files
 from pipeline.storage.places import Place
 
@@ -111,7 +112,9 @@ def scan(source: ParquetSource, num_classes: int | None, first_label: int = 0) -
     """Read every row of a source's files; raises as `source_lookup.scan_source`."""
     first = source.files["train"][0]
     columns, source_names = _read_schemas(source)
-    finder = FormatFinder(source.options.image_size)
+    finder = FormatFinder(source.options)
+    if columns.pixels:
+        check_not_resized(source.options, str(first))
     pixel_size = find_image_size(first, columns, source.options.image_size) if columns.pixels else None
     labels = {split: LabelSet() for split in source.files}
     splits = dict[str, SplitScan]()
@@ -128,7 +131,7 @@ def scan(source: ParquetSource, num_classes: int | None, first_label: int = 0) -
     name = source.name if names else str(first)
     class_names = choose_class_names(names, labels["train"].numbers, num_classes, name, first_label)
     coded = {split: with_codes(each, codes) for split, each in splits.items()}
-    return SourceScan(coded, class_names, finder.channel, first_label)
+    return SourceScan(coded, class_names, finder.channel, first_label, finder.resize)
 
 
 def _scan_pictures(
@@ -233,7 +236,7 @@ LAYOUT = SourceLayout(
     kind=ParquetSource,
     title="Parquet files",
     example="a folder of train*.parquet and test*.parquet",
-    options=frozenset({"image_column", "label_column", "image_size", "test_share"}),
+    options=frozenset({"image_column", "label_column", "image_size", "resize", "resize_mode", "test_share"}),
     holds=lambda folder: any(list_split_files(folder, _PARQUET).values()),
     find=_find_in_folder,
     scan=with_held_out(scan),

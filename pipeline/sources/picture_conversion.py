@@ -1,6 +1,7 @@
 """Convert pictures of any size to images like those of the data set.
 
-A picture of exactly the data set's size is taken as preprocessing takes it. Any other is converted, and what that
+A picture of exactly the data set's size is taken as preprocessing takes it, and so is any other if preprocessing has
+resized pictures. Else it is converted, and what that
 changes is in the `remarks` of the result. The conversion follows MNIST's own: a digit is scaled to fit 20 x 20 pixels
 with its aspect ratio kept, which leaves grey levels at its edges, and is placed in 28 x 28 pixels with its centre of
 mass in the middle. Source: Y. LeCun, C. Cortes and C. Burges, "The MNIST database of handwritten digits",
@@ -16,6 +17,7 @@ from PIL import Image
 
 from model.errors import BadInput
 from pipeline.sources.image_decoding import Grey, Picture, decode_image, decode_picture
+from pipeline.sources.picture_resizing import resize_image
 from pipeline.sources.picture_style import MIDDLE, MNIST_STYLE, Background, PictureStyle, border_of, is_light
 
 INK_PART = 20 / 28  # longer side of the ink, as a part of the canvas
@@ -31,12 +33,14 @@ class PreparedPicture(NamedTuple):
 
 
 def read_picture(data: bytes, height: int, width: int, name: str, style: PictureStyle) -> PreparedPicture:
-    """Decode a PNG or JPEG file as an image of a data set; raises BadInput as the functions that it calls."""
+    """Decode a file as an image of a data set; raises BadInput as the functions that it calls."""
     picture = decode_picture(data, name)
-    if picture.grey.shape != (height, width):
+    if picture.grey.shape != (height, width) and style.resize is None:
         return prepare_picture(picture, height, width, name, style)
-    image = decode_image(data, name, style.channel).values
-    return PreparedPicture(image, tuple(_list_doubts(image, style)))
+    decoded = decode_image(data, name, style.channel).values
+    image = resize_image(decoded, height, width, style.resize) if style.resize else decoded
+    resized = [f"resized from {' x '.join(map(str, decoded.shape))} pixels"] if image is not decoded else []
+    return PreparedPicture(image, (*resized, *_list_doubts(image, style)))
 
 
 def _list_doubts(image: Grey, style: PictureStyle) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from pipeline.sources.catalog import ResizeMode
 from pipeline.storage.records import Count, Record
 
 Background: TypeAlias = Literal["dark", "light"]
@@ -29,6 +30,9 @@ class PictureStyle(Record):
     darkest: PixelValue = 0  # the smallest and the largest value of any pixel
     brightest: PixelValue = 255
     channel: Channel = "grey"  # what of the pictures was read
+    resize: ResizeMode | None = Field(
+        None, exclude_if=lambda mode: mode is None
+    )  # how pictures of other sizes are scaled
     conversions: dict[str, Count] = Field({})  # numbers of pictures by conversion; see `image_decoding`
 
     @property
@@ -50,13 +54,14 @@ class StyleCounts:
     brightest: int = 0
     conversions: tuple[tuple[str, int], ...] = ()
 
-    def to_style(self, channel: Channel) -> PictureStyle:
+    def to_style(self, channel: Channel, resize: ResizeMode | None = None) -> PictureStyle:
         """Return the style of the counted pictures, of which there is at least one."""
         return PictureStyle(
             background="light" if 2 * self.num_light > self.num_images else "dark",
             darkest=self.darkest,
             brightest=self.brightest,
             channel=channel,
+            resize=resize,
             conversions=dict(self.conversions),
         )
 
@@ -103,7 +108,8 @@ def join_styles(styles: Iterable[tuple[PictureStyle, int]]) -> PictureStyle:
         )
         for style, num_images in pairs
     ]
-    return add_styles(counts).to_style(pairs[0][0].channel)
+    resize = next((style.resize for style, _ in pairs if style.resize), None)  # parts of arrays have none
+    return add_styles(counts).to_style(pairs[0][0].channel, resize)
 
 
 def is_light(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

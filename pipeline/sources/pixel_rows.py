@@ -10,6 +10,7 @@ import numpy.typing as npt
 from model.errors import BadInput, BadUsage
 from model.examples import Examples
 from pipeline.sources.blocks import Block, ExampleFormat, RejectedExample
+from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.labels import CodedLabel
 
 WHOLE_PIXEL = "expected a whole number from 0 to 255"
@@ -68,6 +69,12 @@ def round_pixels(values: npt.NDArray[Any], names: list[str]) -> tuple[npt.NDArra
         found = "missing" if np.isnan(value) else str(value)
         faults[row] = f"the pixel {names[column]!r} is {found}, {WHOLE_PIXEL}"
     return pixels, faults
+
+
+def check_not_resized(options: PictureOptions, name: str) -> None:
+    """Raise BadUsage if --resize is given for a source whose images are pixels."""
+    if options.resize:
+        raise BadUsage(f"--resize goes with files of pictures, and {name} holds pixels: leave it out")
 
 
 def choose_image_size(num_pixels: int, size: tuple[int, int] | None, name: str) -> tuple[int, int]:

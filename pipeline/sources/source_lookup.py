@@ -42,6 +42,8 @@ _USES = {
     "image_column": "files of tables",
     "label_column": "files of tables",
     "image_size": "pictures that do not state their size",
+    "resize": "files of pictures",
+    "resize_mode": "files of pictures",
     "arrays": "a NumPy file",
     "test_share": "pictures, tables and records",
     "transpose": "IDX, NumPy and CSV files",

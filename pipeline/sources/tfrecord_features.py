@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage
 from pipeline.sources.catalog import PictureOptions
-from pipeline.sources.image_decoding import is_picture
 from pipeline.sources.labels import Label, read_label
+from pipeline.sources.picture_headers import is_picture
 from pipeline.sources.pixel_rows import choose_image_size, round_pixels
 from pipeline.sources.tfrecord_format import Values
 from pipeline.storage.files import MAX_RECORD_BYTES, file_size
@@ -23,7 +23,7 @@ _SHOWN = 10
 
 
 class ExampleFeatures(NamedTuple):
-    """The names of the features to read; is_encoded: images are PNG or JPEG files, else rows of pixels."""
+    """The names of the features to read; is_encoded: images are files of pictures, else rows of pixels."""
 
     image: str
     label: str
@@ -116,7 +116,7 @@ def find_image_size(
         if wider:
             raise BadInput(
                 f"{name}: the feature {features.image!r} seems to hold {wider} numbers, expected bytes, one a pixel, "
-                "or a PNG or JPEG picture; if it holds bytes, give --image-size"
+                "or a file of a picture; if it holds bytes, give --image-size"
             )
     return choose_image_size(len(image), size, name)
 

@@ -1,6 +1,6 @@
 """TFRecord files of `tf.train.Example` as a source, gzipped or not, of any writer.
 
-A record holds an image, as a PNG or JPEG file or as pixels, and a label. The identity of a split is the digest of the
+A record holds an image, as a file of a picture or as pixels, and a label. The identity of a split is the digest of the
 labels and images in order, not of the files or of other features.
 """
 
@@ -34,7 +34,7 @@ from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFind
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.picture_style import Channel
-from pipeline.sources.pixel_rows import PixelRows, to_block
+from pipeline.sources.pixel_rows import PixelRows, check_not_resized, to_block
 from pipeline.sources.split_files import FileKind, find_named_files, find_split_files, list_split_files
 from pipeline.sources.tfrecord_features import (
     ExampleFeatures,
@@ -110,7 +110,7 @@ class PixelRecordsRange(BlockRange):
 
 @dataclass(frozen=True)
 class PictureRecordsRange(EncodedRange):
-    """Records whose images are PNG or JPEG files."""
+    """Records whose images are files of pictures."""
 
     records: _Records
 
@@ -153,7 +153,7 @@ class _Scanner:
         self.options = source.options
         self.manifest = read_manifest(source.files["train"][0].parent)
         self.labels = LabelSet()
-        self._finder = FormatFinder(source.options.image_size)
+        self._finder = FormatFinder(source.options)
         self._size: tuple[int, int] | None = None
         self._features: ExampleFeatures | None = None
         self.begin_split()
@@ -169,6 +169,7 @@ class _Scanner:
             values = parse_example(payload, name)
             self._features = detect_features(values, self.options, name)
             if not self._features.is_encoded:
+                check_not_resized(self.options, name)
                 stated = self.options.image_size or self.manifest.image_size
                 self._size = find_image_size(values, self._features, stated, name)
         return self._features
@@ -217,7 +218,7 @@ def scan(source: TfrecordSource, num_classes: int | None, first_label: int = 0) 
     names = codes.names or scanner.manifest.class_names
     name = source.name if names else scanner.name
     class_names = choose_class_names(names, scanner.labels.numbers, num_classes, name, first_label)
-    return SourceScan(splits, class_names, scanner.channel, first_label)
+    return SourceScan(splits, class_names, scanner.channel, first_label, source.options.resizing)
 
 
 def _scan_files(split: str, files: tuple[Place, ...], scanner: _Scanner) -> Iterator[AnyRecordsRange]:
@@ -272,7 +273,7 @@ LAYOUT = SourceLayout(
     kind=TfrecordSource,
     title="TFRecord files",
     example="one of train*.tfrecord and test*.tfrecord with images and labels in tf.train.Example",
-    options=frozenset({"image_column", "label_column", "image_size", "test_share"}),
+    options=frozenset({"image_column", "label_column", "image_size", "resize", "resize_mode", "test_share"}),
     holds=_holds,
     find=_find_in_folder,
     scan=with_held_out(scan),

@@ -80,6 +80,10 @@ def _sources(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, str,
     for target in ("picture", "predicted-file"):
         yield target, "sound.png", png(images[0])
         yield target, "sound.jpg", encode(enlarged, "JPEG")
+    for kind, options in (("BMP", {}), ("GIF", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("PPM", {})):
+        yield "picture", f"sound.{kind.lower()}", encode(enlarged, kind, **options)
+    yield "picture", "deflate.tiff", encode(enlarged, "TIFF", compression="tiff_adobe_deflate")
+    yield "picture", "text.pgm", b"P2 2 2 15 0 15 7 1\n"
     stored = encode_examples(Examples(np.arange(6), images.reshape(6, -1), labels.astype(np.int64)))
     yield "tfrecord-source", "pixels", stored
     yield "tfrecord-source", "pixels.gz", gzip.compress(stored, mtime=0)

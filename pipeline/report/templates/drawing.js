@@ -1,6 +1,6 @@
 /* A canvas to draw on, and the conversion of a drawing to an image like those of the data set, in the same way as
    pipeline/sources/picture_conversion.py does for `backbeam predict`. A picture is {height, width, values} in row-major order, light
-   ink on black; a style is {background, darkest, brightest} of the data set's images. */
+   ink on black; a style is {background, darkest, brightest, resize} of the data set's images. */
 const drawing = (() => {
   const INK_PART = 20 / 28; // the longer side of the ink, as a fraction of the image, as in MNIST
   const MIN_CONTRAST = 32;
@@ -41,22 +41,24 @@ const drawing = (() => {
     return (Math.sin(Math.PI * x) / (Math.PI * x)) * (0.54 + 0.46 * Math.cos(Math.PI * x));
   }
 
-  // For each new position, the first old position and the weights of a Hamming filter, as in Pillow's resize.
-  function filterParts(from, to) {
+  const triangle = (x) => Math.max(0, 1 - Math.abs(x));
+
+  // For each new position, the first old position and the weights of a filter, as in Pillow's resize.
+  function filterParts(from, to, filter) {
     const step = from / to;
     const support = Math.max(step, 1);
     return Array.from({ length: to }, (_, position) => {
       const centre = (position + 0.5) * step;
       const first = Math.max(0, Math.trunc(centre - support + 0.5));
       const end = Math.min(from, Math.trunc(centre + support + 0.5));
-      const parts = Array.from({ length: end - first }, (_, i) => hamming((i + first - centre + 0.5) / support));
+      const parts = Array.from({ length: end - first }, (_, i) => filter((i + first - centre + 0.5) / support));
       const whole = parts.reduce((total, part) => total + part, 0);
       return { first, parts: parts.map((part) => part / whole) };
     });
   }
 
-  function resizeRows(picture, width) {
-    const filters = filterParts(picture.width, width);
+  function resizeRows(picture, width, filter) {
+    const filters = filterParts(picture.width, width, filter);
     const values = new Float64Array(picture.height * width);
     for (let row = 0; row < picture.height; row++) {
       filters.forEach(({ first, parts }, column) => {
@@ -74,12 +76,16 @@ const drawing = (() => {
     return { height: width, width: height, values: transposed };
   }
 
+  function resize(picture, rows, columns, filter) {
+    return transpose(resizeRows(transpose(resizeRows(picture, columns, filter)), rows, filter));
+  }
+
   // Scale to INK_PART of height x width, with the aspect ratio kept and the strongest value 255.
   function scale(ink, height, width) {
     const factor = INK_PART * Math.min(height / ink.height, width / ink.width);
     const rows = Math.max(1, roundHalfEven(factor * ink.height));
     const columns = Math.max(1, roundHalfEven(factor * ink.width));
-    const scaled = transpose(resizeRows(transpose(resizeRows(ink, columns)), rows));
+    const scaled = resize(ink, rows, columns, hamming);
     const strongest = highest(scaled.values);
     const whole = scaled.values.map((value) => between(roundHalfEven((value * 255) / strongest), 0, 255));
     return { ...scaled, values: whole };
@@ -119,6 +125,8 @@ const drawing = (() => {
   // Return uint8 pixels of height x width, or null if nothing is drawn.
   function prepare(picture, height, width, style) {
     if (highest(picture.values) < MIN_CONTRAST) return null;
+    // The canvas has the aspect ratio of the images, so that each way of resizing scales it as a whole.
+    if (style.resize) return applyStyle(resize(picture, height, width, triangle).values.map(roundHalfEven), style);
     return applyStyle(place(scale(crop(picture), height, width), height, width), style);
   }
 

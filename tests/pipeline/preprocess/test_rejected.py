@@ -57,7 +57,7 @@ def test_many_rejected_examples_fail_the_validation_and_stand_in_the_summary(bui
 
 def test_pictures_of_several_sizes_are_refused_with_what_to_do(built):
     config = DatasetConfig((str(built[0] / "tree"),), None, None, None, None, 1, 0, PictureOptions())
-    with pytest.raises(BadInput, match="does not scale pictures: bring them to one size first"):
+    with pytest.raises(BadInput, match="To scale pictures to one size, give --resize HxW"):
         preprocess_stage(StageContext(built[0] / "none", ()), config, StageLog())
 
 

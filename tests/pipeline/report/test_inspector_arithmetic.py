@@ -9,7 +9,8 @@ from model.gradients import manual
 from model.network import Layer, build_network, forward
 from model.training import State, descend, network_of
 from pipeline.sources.image_decoding import Picture
-from pipeline.sources.picture_conversion import prepare_picture
+from pipeline.sources.picture_conversion import apply_style, prepare_picture
+from pipeline.sources.picture_resizing import resize_image
 from pipeline.sources.picture_style import PictureStyle
 from tests import browser
 from tests.browser import values_in
@@ -105,6 +106,9 @@ def test_drawings_are_prepared_as_by_predict(size, digits, driver):
             picture[random.integers(1, 139, 40), random.integers(1, 89, 40)] = random.integers(0, 256, 40)
         style = (PictureStyle(), PictureStyle(background="light", darkest=3, brightest=200))[number % 2]
         expected = prepare_picture(Picture(picture, np.full_like(picture, 255)), *size, "picture", style).image
+        if number > 3:
+            style = style.model_copy(update={"resize": "fit"})
+            expected = apply_style(resize_image(picture, *size, "fit"), style)
         found = values_in(
             driver,
             "return drawing.prepare({ height: 140, width: 90, values: Float64Array.from(arguments[0]) },"

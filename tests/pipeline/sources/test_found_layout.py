@@ -2,15 +2,13 @@ import gzip
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from model.errors import BadInput
 from pipeline.sources.catalog import FILE_NAMES
 from pipeline.sources.found_layout import describe_found
-from pipeline.sources.image_decoding import decode_image
 from pipeline.sources.source_lookup import WHAT_IS_READ, find_source, scan_source
 from tests.helpers import Digits, idx_bytes, write_files
-from tests.pictures import encode, png, write_tree
+from tests.pictures import png, write_tree
 
 
 def classes_alone(folder):
@@ -54,16 +52,6 @@ def test_idx_files_of_other_types_are_described(tmp_path):
     (tmp_path / "idx" / FILE_NAMES[0]).write_bytes(gzip.compress(b"<!DOCTYPE html>"))
     with pytest.raises(BadInput, match=r"\(no IDX file\)"):
         scan_source(find_source(str(tmp_path / "idx"), None, None))
-
-
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "BMP", "TIFF", "PPM"])
-def test_sound_pictures_of_other_formats_are_not_called_damaged(kind):
-    data = encode(Image.new("RGB", (9, 9)), kind)
-    names = {"WEBP": "WebP"}
-    with pytest.raises(
-        BadInput, match=rf"^x: a {names.get(kind, kind)} picture.*: only PNG and JPEG pictures are read"
-    ):
-        decode_image(data, "x", "grey")
 
 
 def test_many_entries_are_cut(tmp_path):

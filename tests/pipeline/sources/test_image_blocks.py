@@ -6,8 +6,8 @@ from tests.pictures import png, read_reasons, rows_table, scan_folder, split_of,
 
 UNUSABLE = {
     3: (None, 0, "there are no bytes of a picture"),
-    4: (b"no picture", 1, "not a sound PNG or JPEG picture: damaged at its beginning"),
-    5: (png(np.zeros((5, 4), np.uint8))[:60], 2, "not a sound PNG or JPEG picture"),
+    4: (b"no picture", 1, "not a sound picture: damaged at its beginning"),
+    5: (png(np.zeros((5, 4), np.uint8))[:60], 2, "not a sound PNG picture"),
     6: (png(np.zeros((9, 9), np.uint8)), 0, "9 x 9 pixels, expected 5 x 4"),
     7: (png(np.zeros((5000, 5000), np.uint8)), 1, "5000 x 5000 pixels, expected at most 16777216 in all"),
     8: (png(np.zeros((5, 4), np.uint8)), None, "there is no label"),
