@@ -1,6 +1,6 @@
 """The stages `preprocess` and `validate`: skip what is complete, build what is missing, and check it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
@@ -84,6 +84,7 @@ class ScannedDataset(NamedTuple):
     name: str
     config: PreprocessConfig
     folder: Place
+    pictures: PictureOptions  # those that apply to the source
 
 
 def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
@@ -142,17 +143,19 @@ def _preprocess_source(
 
     complete = (folder / MANIFEST_NAME).exists()
     data = run_unless_complete(stage, complete, build, lambda: check_dataset(folder), context, log)
-    write_origin(context.workspace, describe_origin(data, config, (name,)))
+    applied = replace(config, pictures=found.pictures)  # others would be refused when the part is built again alone
+    write_origin(context.workspace, describe_origin(data, applied, (name,)))
     return JoinedPart(name, data, {split: scan.num_examples for split, scan in found.scans.splits.items()})
 
 
 def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedDataset:
     """Find and scan one of the sources of a configuration; raises BadUsage and BadInput as `preprocess_stage`."""
     # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
-    from pipeline.sources.source_lookup import check_options, find_source, scan_source
+    from pipeline.sources.source_lookup import check_options, choose_options, find_source, scan_source
 
     data_dir = config.data_dir if name in KNOWN or len(config.datasets) == 1 else None
     source = find_source(name, data_dir, config.cache_dir, config.pictures)
+    pictures = PictureOptions() if name in KNOWN else choose_options(config.pictures, source)
     names = dict(zip(config.datasets, config.names, strict=False))
     source = source._replace(name=names.get(name, source.name))
     if len(config.datasets) == 1:
@@ -163,7 +166,7 @@ def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedD
     num_shards = choose_num_shards(config.num_shards, scans.splits["train"].num_examples, scans.num_pixels, name)
     shard_config = PreprocessConfig(seed=config.shuffle_seed, num_shards=num_shards)
     folder = workspace / "datasets" / dataset_id(source.name, scans.class_names, shard_config, scans.infos)
-    return ScannedDataset(scans, source.name, shard_config, folder)
+    return ScannedDataset(scans, source.name, shard_config, folder, pictures)
 
 
 def describe_origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, ...]) -> Origin:

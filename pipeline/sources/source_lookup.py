@@ -138,6 +138,12 @@ def check_options(options: PictureOptions, source: AnySource) -> None:
             raise BadUsage(f"{option} goes with {_USES[field]}, and {source.name} is of {layout.title}")
 
 
+def choose_options(options: PictureOptions, source: AnySource) -> PictureOptions:
+    """Return those of the user's options for several sources that apply to one of them."""
+    applies = _layout_of(source).options
+    return PictureOptions(**{name: value for name, value in options._asdict().items() if name in applies})
+
+
 def _layout_of(source: AnySource) -> SourceLayout:
     return next(layout for layout in LAYOUTS if isinstance(source, layout.kind))
 

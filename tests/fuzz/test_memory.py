@@ -69,7 +69,26 @@ def packed_bomb() -> bytes:
     return frame(example([1] * (2**24 - 2**10), 0))
 
 
+def tiff_of(tags: list[tuple[int, int, int, int]], rest: bytes) -> bytes:
+    """A TIFF file whose only directory has tags of (tag, type, count, value); rest follows it."""
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + rest
+
+
+def tags_bomb() -> bytes:
+    """A TIFF file with 60,000 tags, each of the same megabyte."""
+    return tiff_of([(5000 + number, 7, 2**20, 14) for number in range(60_000)], bytes(2**20))
+
+
+def strip_bomb() -> bytes:
+    """A TIFF file of 5 x 4 pixels whose only strip decompresses to 1 GiB."""
+    pixels = zlib.compress(bytes(2**30))
+    tags = {256: 4, 257: 5, 258: 8, 259: 8, 262: 1, 273: 8 + 2 + 9 * 12 + 4, 277: 1, 278: 5, 279: len(pixels)}
+    return tiff_of([(tag, 4, 1, value) for tag, value in tags.items()], pixels)
+
+
 HUGE = struct.pack(">IIII", 0x803, 2**31, 5, 4)
+GIF_IMAGE = b"," + bytes(4) + b"\xff" * 4 + b"\0\x08\xff" + bytes(255) + b"\0;"
 BOMBS = {
     "gzip of 4 GiB": ("predicted-file", "sound", lambda: zipped_zeros(struct.pack(">IIII", 0x803, 2**27, 5, 4), 4096)),
     "gzip of more than it says": (
@@ -80,6 +99,15 @@ BOMBS = {
     "2^31 images": ("idx-images", "sound", lambda: HUGE + bytes(100)),
     "PNG of 50,000 x 50,000": ("picture", "sound.png", lambda: png_of(50_000, 50_000, zlib.compress(bytes(2**26)))),
     "PNG with a comment": ("picture", "sound.png", text_bomb),
+    "TIFF of 60,000 tags": ("picture", "sound.tiff", tags_bomb),
+    "TIFF with a strip of 1 GiB": ("picture", "deflate.tiff", strip_bomb),
+    "WebP of 16,384 x 16,384": (
+        "picture",
+        "sound.webp",
+        lambda: b"RIFF\x16\0\0\0WEBPVP8L\x0a\0\0\0\x2f\xff\xff\xff\x0f" + bytes(5),
+    ),
+    "PNM of 60,000 x 60,000": ("picture", "text.pgm", lambda: b"P2 60000 60000 255 " + b"0 " * 2**20),
+    "GIF of 65,535 x 65,535": ("picture", "sound.gif", lambda: b"GIF89a" + b"\xff" * 4 + bytes(3) + GIF_IMAGE),
     "Parquet, a picture repeated": ("parquet-source", "plain-true", dictionary_bomb),
     "Parquet, a page of 768 MiB": ("parquet-source", "plain-true", page_bomb),
     "Parquet, a list of 2^28 numbers": ("parquet-source", "lists", list_bomb),

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from model.errors import BadUsage
+from pipeline.context import StageContext, StageLog
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.provenance import load_origin, options_given
-from pipeline.preprocess.stage import DatasetConfig, config_from_origin
+from pipeline.preprocess.stage import DatasetConfig, config_from_origin, preprocess_stage
 from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.image_decoding import RESIZED
 from pipeline.sources.picture_resizing import resize_image
@@ -107,6 +108,16 @@ def test_pixels_of_tables_are_not_resized(tmp_path):
         scan_folder(tmp_path, resize=(5, 4))
     with pytest.raises(BadUsage, match="--resize-mode is 'squash', expected fit, pad, crop"):
         DatasetConfig(pictures=PictureOptions(resize=(5, 4), resize_mode="squash"))  # type: ignore[arg-type]
+
+
+def test_of_several_sources_those_of_pictures_are_resized(tmp_path, digits_folder):
+    tree = write_sizes(tmp_path, "tree")
+    config = DatasetConfig((str(digits_folder), str(tree)), num_classes=3, pictures=PictureOptions(resize=(5, 4)))
+    workspace = tmp_path / "ws"
+    joint = preprocess_stage(StageContext(workspace, ()), config, StageLog())
+    assert joint.manifest.style.resize == "pad"
+    origins = {path.stem: load_origin(workspace, path.stem) for path in (workspace / "origins").iterdir()}
+    assert sorted(str(origin.resize) for origin in origins.values()) == ["(5, 4)", "(5, 4)", "None"]
 
 
 @pytest.mark.thorough
