@@ -185,7 +185,7 @@ def test_every_interrupted_run_of_several_leaves_a_checkpoint(uninterrupted, wor
     assert code == 143, log
     saved = steps(workspace)
     assert len(saved) == 2
-    assert all(f"is left at step {step}: " in log for step in saved)
+    assert all(f"has a checkpoint of step {step}: " in log for step in saved)
     finish(workspace, "--seeds", "1-2")
     assert not checkpoints(workspace)
     files = reproducible_contents(workspace)
