@@ -144,8 +144,10 @@ def _find_message(text: str) -> tuple[str, bool]:
     The second result is whether that says what happened.
     """
     own = re.split(r"^\s+at ", text, maxsplit=1, flags=re.MULTILINE)[0]  # without the calls of Java's stack traces
-    lines = [line.strip() for line in own.splitlines() if re.search("[A-Za-z0-9]", line) and line.strip() != "None"]
-    if "Traceback (most recent call last)" in own:
+    is_traceback = "Traceback (most recent call last)" in own
+    whole = own if is_traceback else re.sub(r":[ \t]*\n\s*", ": ", own)  # Dataflow's "Error:" is followed by the error
+    lines = [line.strip() for line in whole.splitlines() if re.search("[A-Za-z0-9]", line) and line.strip() != "None"]
+    if is_traceback:
         return lines[-1], True
     sentences = [line for line in lines if _SENTENCE.search(line)]
     return (sentences or lines or [""])[0], bool(sentences)

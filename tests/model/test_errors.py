@@ -21,6 +21,10 @@ PYTHON = "Traceback (most recent call last):\n  File 'x.py', line 3, in read\nVa
     ("text", "described"),
     [
         (f"{PYTHON}None\n", "ValueError: nope"),
+        (
+            "Pipeline failed. State: FAILED, Error:\na machine was lost\n",
+            "Pipeline failed. State: FAILED, Error: a machine was lost",
+        ),
         (f"Job 7 has failed{JAVA}\nCaused by: x.Y: no luck with it{JAVA}\n", "x.Y: no luck with it"),
         (f"Job 7 has failed{JAVA}\nCaused by: x.Y: from the harness: {PYTHON}{JAVA}\n", "ValueError: nope"),
         (f"Job 7 has failed{JAVA}\nCaused by: Timeout: 2 ms", "Job 7 has failed (caused by Timeout: 2 ms)"),
