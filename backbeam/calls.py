@@ -1,4 +1,4 @@
-"""What every function of the public API does around its work: messages, errors, and the checks of its arguments."""
+"""Show messages, translate errors and check arguments: the part that all functions of the public API share."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

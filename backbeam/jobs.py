@@ -51,7 +51,7 @@ def run(
     tensorboard: bool = False,
     **settings: Unpack[JobSettings],
 ) -> "JobResult":
-    """Preprocess, validate, train and evaluate as `backbeam run` does; what is complete is checked and skipped.
+    """Preprocess, validate, train and evaluate, as `backbeam run` does; verify and skip complete stages.
 
     Arguments are the command's options. Several data sets are joined; seeds give a run each; config is a TOML file;
     slices are MODULE:FUNCTION by name. Raises a `BackbeamError` where the command ends with that error's exit code.

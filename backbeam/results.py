@@ -1,4 +1,4 @@
-"""The types of what the functions of `backbeam` return, for annotations."""
+"""The types of the results of `backbeam`, for annotations."""
 
 from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
 from pipeline.evaluate.predict import ClassifiedImages

@@ -68,7 +68,7 @@ class BeamSettings(TypedDict, total=False):
 
 
 class MachineSettings(TypedDict, total=False):
-    """Where training runs, and what it saves on the way."""
+    """The device of training, and its checkpoints."""
 
     device: str  # auto (the default), cpu, gpu or gpu:N
     checkpoint_every: int | None  # steps; None for a checkpoint each 30 seconds, 0 for none

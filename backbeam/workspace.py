@@ -1,4 +1,4 @@
-"""A workspace, its data sets and its runs as objects: what they return is read from files that are verified."""
+"""Objects for a workspace, its data sets and its runs. They verify the files that they read."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The context and the log of stages; skip complete stages; import quietly; capture what Beam engines write."""
+"""The context and the log of stages. Skip complete stages, hide messages of imports, capture those of engines."""
 
 import logging
 import os
@@ -105,7 +105,7 @@ def quiet_imports() -> Iterator[None]:
 
 @contextmanager
 def capture_engine_messages(log: Path) -> Iterator[None]:
-    """Capture what an engine and its workers write to standard error; if it fails, save that to a file.
+    """Capture the standard error of an engine and its workers; save it to a file if the engine fails.
 
     The file begins with the engine's error in full, and the message of the EngineFailed names the file. That of an
     earlier job is deleted first. In a program that imports backbeam nothing is captured, and standard error is left
@@ -132,7 +132,7 @@ def capture_engine_messages(log: Path) -> Iterator[None]:
 
 @contextmanager
 def _redirect_standard_error(descriptor: int) -> Iterator[None]:
-    """Redirect file descriptor 2, and what the engine's threads write to `sys.stderr`; show the rest of that.
+    """Redirect file descriptor 2, and `sys.stderr` for the threads of the engine; other threads still show messages.
 
     If a signal ends the process, threads of the engine still run on the way out, and what they write is dropped.
     """

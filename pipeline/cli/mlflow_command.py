@@ -1,7 +1,5 @@
 """The command `mlflow`. Heavy imports are lazy."""
 
-from typing import Annotated
-
 import typer
 
 from pipeline.cli import options
@@ -11,10 +9,7 @@ from pipeline.cli.output import print_result
 
 def mlflow(
     context: typer.Context,
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="RUN", help=f"{options.RUN_HELP}; by default the evaluated run trained last."),
-    ] = None,
+    runs: options.RunsArgument = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:

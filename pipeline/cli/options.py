@@ -70,6 +70,9 @@ Workspace = Annotated[
     ),
 ]
 RUN_HELP = "A run's name, its id or the beginning of its id, or latest, best or champion"
+RunsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="RUN", help=f"{RUN_HELP}; by default the evaluated run trained last.")
+]
 RunArgument = Annotated[str | None, typer.Argument(help=f"{RUN_HELP}; by default the only one.")]
 RecipeName = Annotated[
     str | None, typer.Option("--recipe", help="A name that `backbeam recipes` lists; by default article-manual.")

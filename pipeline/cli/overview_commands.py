@@ -59,10 +59,7 @@ def compare(
 
 def report(
     context: typer.Context,
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="RUN", help=f"{options.RUN_HELP}; by default the evaluated run trained last."),
-    ] = None,
+    runs: options.RunsArgument = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     to: Annotated[
         Path | None, options.local_option("FILE", "Where the page goes; by default reports/pages/RUN.html.")

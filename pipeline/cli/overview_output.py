@@ -135,7 +135,7 @@ def build_run_details_output(details: EvaluatedRun) -> CommandOutput:
 
 
 def _find_problems(details: EvaluatedRun) -> list[LearningProblem]:
-    """Return what the run did not learn and why; what it never answered alone if its data set is gone or damaged."""
+    """Return the learning problems of a run; only the classes never answered if its data set is missing or corrupt."""
     try:
         return find_learning_problems(details.workspace, details.run, details.evaluation)
     except CorruptArtefact as problem:

@@ -145,7 +145,7 @@ def _format_folders(workspace: Place, dataset_id: str, heading: str, models: str
 
 
 def format_accuracies(evaluation: EvaluationRecord, problems: Sequence[LearningProblem]) -> list[OutputPart]:
-    """Return the test accuracy, what the run did not learn and why, and a table of all splits."""
+    """Return the test accuracy, the learning problems and a table of all splits."""
     test = evaluation.test_result()
     accuracy, interval = format_accuracy(test)
     parts: list[OutputPart] = [

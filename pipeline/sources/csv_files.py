@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.sources.catalog import SPLITS, PictureOptions
-from pipeline.sources.split_files import FileKind, find_named_files, find_split_files, list_split_files
+from pipeline.sources.split_files import FileKind, list_split_files
 from pipeline.storage.places import Place
 
 CSV_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-_CSV = FileKind("CSV", ".csv", re.compile(r"\.[ct]sv(\.gz)?$"))
+CSV = FileKind("CSV", ".csv", re.compile(r"\.[ct]sv(\.gz)?$"))
 
 
 class CsvSource(NamedTuple):
@@ -22,21 +22,11 @@ class CsvSource(NamedTuple):
 
 def holds_csv_files(folder: Place) -> bool:
     """Return whether a folder has CSV files of a split; beside a tree of pictures they are ignored, as mere notes."""
-    found = list_split_files(folder, _CSV)
+    found = list_split_files(folder, CSV)
     if not any(found[split] for split in SPLITS):
         return False
     classes = (folder / "train").glob("*") if isinstance(folder, Path) else ()
     return not any(isinstance(path, Path) and path.is_dir() for path in classes)
-
-
-def find_csv_files(name: str, folder: Place, options: PictureOptions) -> CsvSource:
-    """Find the files of a folder; raises BadInput as `find_split_files`."""
-    return CsvSource(name, find_split_files(folder, _CSV, options.test_share), options)
-
-
-def find_csv_pair(name: str, files: tuple[Place, ...], options: PictureOptions) -> CsvSource:
-    """Find the files that --dataset names one by one; raises as `find_named_files`."""
-    return CsvSource(name, find_named_files(files, _CSV, options.test_share), options)
 
 
 def is_emnist(file: Place) -> bool:
@@ -46,4 +36,4 @@ def is_emnist(file: Place) -> bool:
 
 def is_csv_file(place: Place) -> bool:
     """Return whether a file has the name of one."""
-    return _CSV.matches(place)
+    return CSV.matches(place)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import google_crc32c
@@ -30,13 +31,14 @@ from pipeline.sources.blocks import (
 from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.compressed import decompress_files, open_decompressed
 from pipeline.sources.csv_columns import CsvColumns, detect_csv_columns, read_first_lines
-from pipeline.sources.csv_files import CSV_ENDINGS, CsvSource, find_csv_files, find_csv_pair, holds_csv_files, is_emnist
+from pipeline.sources.csv_files import CSV, CSV_ENDINGS, CsvSource, holds_csv_files, is_emnist
 from pipeline.sources.csv_lines import check_lines, read_labels, read_pieces, read_pixels
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, choose_image_size, to_block
+from pipeline.sources.split_files import find_folder_source, find_named_source
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place
 
@@ -195,7 +197,7 @@ LAYOUT = SourceLayout(
         {"image_column", "label_column", "image_size", "resize", "resize_mode", "test_share", "transpose"}
     ),
     holds=holds_csv_files,
-    find=find_csv_files,
+    find=partial(find_folder_source, CsvSource, CSV),
     scan=with_held_out(scan),
-    file_finders=dict.fromkeys(CSV_ENDINGS, find_csv_pair),
+    file_finders=dict.fromkeys(CSV_ENDINGS, partial(find_named_source, CsvSource, CSV)),
 )

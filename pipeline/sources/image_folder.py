@@ -123,15 +123,15 @@ def _list_splits(folder: Path, is_one: bool) -> dict[str, Path]:
 
 
 def _list_classes(folders: dict[str, Path]) -> tuple[str, ...]:
-    train, *others = ([path.name for path in _list_visible(folder, folders=True)] for folder in folders.values())
-    for names in others:
+    names_of = {split: [path.name for path in _list_visible(folder, folders=True)] for split, folder in folders.items()}
+    train = names_of.pop("train")
+    for names in names_of.values():
         unknown = sorted(set(names) - set(train))
         if unknown:
             raise BadInput(f"{folders['test'] / unknown[0]}: no class of that name in {folders['train']}")
     if all(name.isascii() and name.isdigit() for name in train):
-        return tuple(
-            sorted(train, key=lambda name: (int(name), name))
-        )  # as the labels of IDX files, which 10 follows 9 in
+        # as the labels of IDX files, where 10 follows 9
+        return tuple(sorted(train, key=lambda name: (int(name), name)))
     return tuple(train)
 
 

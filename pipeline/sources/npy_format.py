@@ -30,7 +30,7 @@ _FAULTS = (
     *_DAMAGE,
     struct.error,
     ValueError,
-    NotImplementedError,
+    NotImplementedError,  # of a compression or a version of the format that zipfile does not know
     RuntimeError,  # of an encrypted archive
     OverflowError,
 )

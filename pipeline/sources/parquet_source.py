@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, rea
 from pipeline.sources.parquet_files import open_parquet
 from pipeline.sources.parquet_pixels import find_image_size, scan_pixels, with_codes
 from pipeline.sources.pixel_rows import check_not_resized
-from pipeline.sources.split_files import FileKind, find_named_files, find_split_files, list_split_files
+from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, list_split_files
 from pipeline.storage.places import Place
 
 MAX_BATCH_ROWS = 1024
@@ -224,21 +225,13 @@ def _extend_checksum(checksum: int, row: ParquetRow) -> int:
     return extended
 
 
-def _find_in_folder(name: str, folder: Place, options: PictureOptions) -> ParquetSource:
-    return ParquetSource(name, find_split_files(folder, _PARQUET, options.test_share), options)
-
-
-def _find_named(name: str, files: tuple[Place, ...], options: PictureOptions) -> ParquetSource:
-    return ParquetSource(name, find_named_files(files, _PARQUET, options.test_share), options)
-
-
 LAYOUT = SourceLayout(
     kind=ParquetSource,
     title="Parquet files",
     example="a folder of train*.parquet and test*.parquet",
     options=frozenset({"image_column", "label_column", "image_size", "resize", "resize_mode", "test_share"}),
     holds=lambda folder: any(list_split_files(folder, _PARQUET).values()),
-    find=_find_in_folder,
+    find=partial(find_folder_source, ParquetSource, _PARQUET),
     scan=with_held_out(scan),
-    file_finders={".parquet": _find_named},
+    file_finders={".parquet": partial(find_named_source, ParquetSource, _PARQUET)},
 )

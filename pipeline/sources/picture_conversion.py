@@ -66,12 +66,17 @@ def prepare_picture(
         raise BadInput(f"{name}: blank: nothing stands out from the background; expected one sign, dark or light")
     cut = crop_to_ink(ink)
     scaled = scale_ink(cut, height, width)
-    before, after = (" x ".join(map(str, values.shape)) for values in (cut, scaled))
-    remarks = [f"the sign, {before} of {' x '.join(map(str, grey.shape))} pixels, scaled to {after} and centred"]
+    remarks = [
+        f"the sign, {_format_size(cut)} of {_format_size(grey)} pixels, scaled to {_format_size(scaled)} and centred"
+    ]
     background = _background_of(grey)
     if background != style.background:
         remarks.append(f"inverted, as its background is {background} and that of the data set {style.background}")
     return PreparedPicture(apply_style(centre_ink(scaled, height, width), style), tuple(remarks))
+
+
+def _format_size(values: Grey) -> str:
+    return " x ".join(map(str, values.shape))
 
 
 def apply_style(ink: Grey, style: PictureStyle) -> Grey:

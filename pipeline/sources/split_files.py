@@ -1,15 +1,18 @@
 """Which split the files of a folder belong to, by their names and those of their folders."""
 
 import re
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources.catalog import SPLIT_WORDS, SPLITS
+from pipeline.sources.catalog import SPLIT_WORDS, SPLITS, PictureOptions
 from pipeline.storage.places import Place
 
 _WILDCARDS = ("*", "?")
+T = TypeVar("T")  # the kind of a source
+MakeSource: TypeAlias = Callable[[str, dict[str, tuple[Place, ...]], PictureOptions], T]
 
 
 class FileKind(NamedTuple):
@@ -74,6 +77,18 @@ def find_split_files(folder: Place, kind: FileKind, test_share: float | None) ->
     for file in (file for files in found.values() for file in files):
         check_is_file(file)
     return found
+
+
+def find_folder_source(make: MakeSource[T], kind: FileKind, name: str, folder: Place, options: PictureOptions) -> T:
+    """Return the source of the files of a kind in a folder; raises as `find_split_files`."""
+    return make(name, find_split_files(folder, kind, options.test_share), options)
+
+
+def find_named_source(
+    make: MakeSource[T], kind: FileKind, name: str, files: tuple[Place, ...], options: PictureOptions
+) -> T:
+    """Return the source of files that --dataset names one by one; raises as `find_named_files`."""
+    return make(name, find_named_files(files, kind, options.test_share), options)
 
 
 def check_is_file(file: Place) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.picture_style import Channel
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, to_block
-from pipeline.sources.split_files import FileKind, find_named_files, find_split_files, list_split_files
+from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, list_split_files
 from pipeline.sources.tfrecord_features import (
     ExampleFeatures,
     StoredExample,
@@ -256,26 +257,13 @@ def _cut_frames(file: Place, split: str, scanner: _Scanner) -> Iterator[tuple[in
         yield num_bytes, num_records, checksum, features
 
 
-def _holds(folder: Place) -> bool:
-    found = list_split_files(folder, _TFRECORD)
-    return any(found.values())
-
-
-def _find_in_folder(name: str, folder: Place, options: PictureOptions) -> TfrecordSource:
-    return TfrecordSource(name, find_split_files(folder, _TFRECORD, options.test_share), options)
-
-
-def _find_pair(name: str, files: tuple[Place, ...], options: PictureOptions) -> TfrecordSource:
-    return TfrecordSource(name, find_named_files(files, _TFRECORD, options.test_share), options)
-
-
 LAYOUT = SourceLayout(
     kind=TfrecordSource,
     title="TFRecord files",
     example="one of train*.tfrecord and test*.tfrecord with images and labels in tf.train.Example",
     options=frozenset({"image_column", "label_column", "image_size", "resize", "resize_mode", "test_share"}),
-    holds=_holds,
-    find=_find_in_folder,
+    holds=lambda folder: any(list_split_files(folder, _TFRECORD).values()),
+    find=partial(find_folder_source, TfrecordSource, _TFRECORD),
     scan=with_held_out(scan),
-    file_finders=dict.fromkeys(TFRECORD_ENDINGS, _find_pair),
+    file_finders=dict.fromkeys(TFRECORD_ENDINGS, partial(find_named_source, TfrecordSource, _TFRECORD)),
 )

@@ -20,7 +20,7 @@ from pyarrow import csv
 
 from pipeline.sources.blocks import ExampleFormat
 from pipeline.sources.catalog import PictureOptions
-from pipeline.sources.csv_files import find_csv_pair
+from pipeline.sources.csv_files import CsvSource
 from pipeline.sources.csv_source import scan
 from tests.benchmarks.cases import read_digits
 
@@ -54,7 +54,7 @@ def write_digits(place: Path, num_examples: int) -> None:
 
 def read_blocks(place: Path) -> None:
     """Scan a file and read its blocks, as preprocessing does."""
-    scans = scan(find_csv_pair("digits", (place, place), PictureOptions())._replace(files={"train": (place,)}), None)
+    scans = scan(CsvSource("digits", {"train": (place,)}, PictureOptions()), None)
     target = ExampleFormat(28, 28, len(scans.class_names))
     for each in scans.splits["train"].ranges:
         for _ in each.read(target):
