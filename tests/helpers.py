@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import signal
 import socket
 import subprocess
@@ -225,6 +226,16 @@ def artefacts(workspace: Path) -> dict[str, bytes]:
     """Return the contents of a workspace without the files that tell times."""
     kept = contents(workspace).items()
     return {name: data for name, data in kept if not name.endswith(("run.json", "learning_curve.parquet"))}
+
+
+def copy_before(function: Any, source: Path, copies: list[Path], folder: Path) -> Any:
+    """Return a function that first copies source to a folder: what SIGKILL at that moment would leave."""
+
+    def copying(*arguments: Any) -> Any:
+        copies.append(shutil.copytree(source, folder / f"copy-{len(copies)}"))
+        return function(*arguments)
+
+    return copying
 
 
 @contextlib.contextmanager

@@ -132,10 +132,8 @@ def _read_picture(file: Place, model: ModelImages) -> PreparedPicture:
 
 def _read_idx(file: Place, model: ModelImages) -> Iterator[PreparedPicture]:
     """Yield the images of an IDX file one by one, so that memory does not depend on the size in its header."""
-    transposed = is_emnist(file.name) if model.transposed is None else model.transposed
+    transposed = _is_transposed(file, model, is_emnist(file.name))
     height, width = (model.width, model.height) if transposed else (model.height, model.width)
-    if transposed:
-        warn(f"predict: {file}: its images are transposed, as those of the run's data set were")
     with open_idx(file, IMAGES_MAGIC) as (header, stream):
         if header.sizes[0] > MAX_IMAGES:
             raise BadInput(f"{file}: {header.sizes[0]} images, expected at most {MAX_IMAGES} in one command")
@@ -160,12 +158,17 @@ def _read_array(file: Place, model: ModelImages) -> Iterator[PreparedPicture]:
             yield PreparedPicture(images.decode(item)[0], ())
 
 
+def _is_transposed(file: Place, model: ModelImages, has_emnist_name: bool) -> bool:
+    transposed = has_emnist_name if model.transposed is None else model.transposed
+    if transposed:
+        warn(f"predict: {file}: its images are transposed, as those of the run's data set were")
+    return transposed
+
+
 def _read_csv(file: Place, model: ModelImages) -> Iterator[PreparedPicture]:
     from pipeline.sources.csv_source import read_images  # which imports pyarrow
 
-    transposed = csv_files.is_emnist(file) if model.transposed is None else model.transposed
-    if transposed:
-        warn(f"predict: {file}: its images are transposed, as those of the run's data set were")
+    transposed = _is_transposed(file, model, csv_files.is_emnist_csv(file))
     for image in read_images(file, model.height, model.width, transposed):
         yield PreparedPicture(image, ())
 

@@ -29,7 +29,7 @@ def holds_csv_files(folder: Place) -> bool:
     return not any(isinstance(path, Path) and path.is_dir() for path in classes)
 
 
-def is_emnist(file: Place) -> bool:
+def is_emnist_csv(file: Place) -> bool:
     """Return whether a file has the name of one of EMNIST, whose images are transposed."""
     return file.name.lower().startswith("emnist")
 

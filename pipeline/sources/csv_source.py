@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage
-from pipeline.progress import warn
 from pipeline.sources import csv_pictures
 from pipeline.sources.blocks import (
     Block,
@@ -31,9 +30,10 @@ from pipeline.sources.blocks import (
 from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.compressed import decompress_files, open_decompressed
 from pipeline.sources.csv_columns import CsvColumns, detect_csv_columns, read_first_lines
-from pipeline.sources.csv_files import CSV, CSV_ENDINGS, CsvSource, holds_csv_files, is_emnist
+from pipeline.sources.csv_files import CSV, CSV_ENDINGS, CsvSource, holds_csv_files, is_emnist_csv
 from pipeline.sources.csv_lines import check_lines, read_labels, read_pieces, read_pixels
 from pipeline.sources.held_out import with_held_out
+from pipeline.sources.idx_files import choose_transpose
 from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
@@ -92,7 +92,8 @@ def scan(source: CsvSource, num_classes: int | None, first_label: int = 0) -> So
         return csv_pictures.scan(source, columns, num_classes, first_label)
     check_not_resized(source.options, first)
     image_size = choose_image_size(len(columns[source.files["train"][0]].images), source.options.image_size, first)
-    conversions = (TRANSPOSED,) if _is_transposed(source) else ()
+    is_transposed = choose_transpose(source.options.transpose, is_emnist_csv(source.files["train"][0]), source.name)
+    conversions = (TRANSPOSED,) if is_transposed else ()
     if conversions:
         columns = {file: each.transpose(*image_size) for file, each in columns.items()}
     labels = LabelSet()
@@ -110,17 +111,6 @@ def scan(source: CsvSource, num_classes: int | None, first_label: int = 0) -> So
         splits[split] = CsvSplitScan(ranges, image_size, (info,))
     name = source.name if codes.names else first
     return SourceScan(splits, labels.class_names(codes, num_classes, name, first_label), first_label=first_label)
-
-
-def _is_transposed(source: CsvSource) -> bool:
-    if source.options.transpose is not None:
-        return source.options.transpose
-    if not is_emnist(source.files["train"][0]):
-        return False
-    warn(
-        f"{source.name}: the images of EMNIST are stored transposed, and turned upright; --no-transpose leaves them so"
-    )
-    return True
 
 
 def read_columns(source: CsvSource) -> dict[Place, CsvColumns]:

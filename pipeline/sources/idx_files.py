@@ -135,6 +135,16 @@ def is_emnist(file: str) -> bool:
     return name is not None and name.prefix.startswith("emnist")
 
 
+def choose_transpose(requested: bool | None, has_emnist_name: bool, source_name: str) -> bool:
+    """Return whether images are transposed: as the user requested, else if they are of EMNIST, with a message."""
+    if requested is not None or not has_emnist_name:
+        return bool(requested)
+    warn(
+        f"{source_name}: the images of EMNIST are stored transposed, and turned upright; --no-transpose leaves them so"
+    )
+    return True
+
+
 class ClassMapping(NamedTuple):
     """What PREFIX-mapping.txt, which EMNIST has, says of the classes: the label of the first one, and their names."""
 

@@ -30,7 +30,7 @@ from pipeline.sources.blocks import (
     choose_class_names,
 )
 from pipeline.sources.catalog import FILE_NAMES, KNOWN, SPLITS, IdxSource, PictureOptions
-from pipeline.sources.idx_files import find_idx_files, holds_idx_files, is_emnist, read_mapping
+from pipeline.sources.idx_files import choose_transpose, find_idx_files, holds_idx_files, is_emnist, read_mapping
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, is_gzip, open_idx, read_body
 from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.layouts import SourceLayout
@@ -138,14 +138,8 @@ def scan(source: IdxSource, num_classes: int | None, first_label: int = 0) -> So
 
 
 def _is_transposed(source: IdxSource) -> bool:
-    if source.options.transpose is not None:
-        return source.options.transpose
-    if source.known is not None or not is_emnist(source.files[0].name):
-        return False
-    warn(
-        f"{source.name}: the images of EMNIST are stored transposed, and turned upright; --no-transpose leaves them so"
-    )
-    return True
+    has_emnist_name = source.known is None and is_emnist(source.files[0].name)
+    return choose_transpose(source.options.transpose, has_emnist_name, source.name)
 
 
 @contextmanager

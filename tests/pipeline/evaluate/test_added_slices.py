@@ -1,6 +1,7 @@
 """Slicings that are added to complete evaluations; a process that is killed meanwhile leaves a sound evaluation."""
 
 import shutil
+from functools import partial
 
 import pytest
 
@@ -12,7 +13,7 @@ from pipeline.evaluate.slices import SLICINGS, Slicing
 from pipeline.evaluate.stage import evaluate_stage
 from pipeline.evaluate.table_reader import read_rows
 from pipeline.train.run_lookup import find_run
-from tests.helpers import contents
+from tests.helpers import contents, copy_before
 
 RUN = "article-manual-seed1"
 
@@ -73,18 +74,11 @@ def test_failing_slicing_leaves_the_evaluation_as_it_was(workspace):
 def test_killed_addition_leaves_a_sound_evaluation_and_can_be_repeated(workspace, tmp_path, monkeypatch):
     """A copy of the workspace before each write is what SIGKILL at that moment would leave."""
     copies = []
-
-    def copy_before(function):
-        def copying(*arguments):
-            copies.append(shutil.copytree(workspace, tmp_path / f"copy-{len(copies)}"))
-            return function(*arguments)
-
-        return copying
-
+    copying = partial(copy_before, source=workspace, copies=copies, folder=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(added_slices, "write_atomically", copy_before(added_slices.write_atomically))
+        patch.setattr(added_slices, "write_atomically", copying(added_slices.write_atomically))
         for name in ("write_atomically", "remove_file"):
-            patch.setattr(evaluation_record, name, copy_before(getattr(evaluation_record, name)))
+            patch.setattr(evaluation_record, name, copying(getattr(evaluation_record, name)))
         record, _ = evaluate(workspace, BOTH)
     assert len(copies) == 4
     for number, copy in enumerate(copies):

@@ -1,6 +1,7 @@
 """Evaluations by Beam: readers see whole tables only, whichever process is killed or fails."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from pipeline.storage import local_disk, tables
 from pipeline.storage.cleanup import remove_stale_files
 from pipeline.storage.tables import EVALUATION_TABLES, staging_folder
 from pipeline.train.run_lookup import find_run
-from tests.helpers import contents
+from tests.helpers import contents, copy_before
 
 SPLITS = 2
 
@@ -68,17 +69,10 @@ def test_killed_evaluation_leaves_complete_tables_only_and_can_be_repeated(works
     """A copy of the workspace before each rename is what SIGKILL at that moment would leave."""
     name = run_ids(workspace)[0]
     copies = []
-
-    def copy_before(function):
-        def copying(*arguments):
-            copies.append(shutil.copytree(workspace, tmp_path / f"copy-{len(copies)}"))
-            return function(*arguments)
-
-        return copying
-
+    copying = partial(copy_before, source=workspace, copies=copies, folder=tmp_path)
     with monkeypatch.context() as patch:
         for module in (local_disk, tables):
-            patch.setattr(module, "rename", copy_before(module.rename))
+            patch.setattr(module, "rename", copying(module.rename))
         evaluate_run(workspace, name)
     assert len(copies) >= 2 * len(EVALUATION_TABLES)
     expected = visible_files(seeds_run)
