@@ -21,7 +21,10 @@ DISAGREEMENT = 1
 def predict(
     context: typer.Context,
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help=f"Pictures ({TITLES}), and IDX images files, gzipped or not.")
+        list[str],
+        typer.Argument(
+            metavar="FILE", help=f"Pictures ({TITLES}), IDX images files, .npy arrays, or CSV files of pixels."
+        ),
     ],
     run: Annotated[str | None, typer.Option(help=f"{options.RUN_HELP}; by default the only one.")] = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,

@@ -72,7 +72,7 @@ def preprocess(
     images: ImageOptions,
     process: ProcessOptions,
 ) -> None:
-    """Turn IDX files, Parquet files or folders of images into TFRecord shards, and validate what came out."""
+    """Turn the files of a source into TFRecord shards, and validate the data set."""
     from pipeline.cli.dataset_output import build_dataset_output
     from pipeline.stages import preprocess_and_validate
 

@@ -5,7 +5,7 @@ one, as `evaluation-next.json`. It counts from the moment in which its file of `
 `load_evaluation`. `finish_interrupted_addition` then gives it the name of the record.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -16,18 +16,12 @@ from pipeline.evaluate.shard_predictions import EvaluationJob
 from pipeline.evaluate.slice_config import describe_slicings, load_slicing, order_slicings
 from pipeline.evaluate.slices import slice_rows
 from pipeline.evaluate.table_reader import read_rows
-from pipeline.evaluate.table_writer import SliceCounts, merge_slices
 from pipeline.storage.files import digest_of, write_atomically
 from pipeline.storage.schemas import ORIGIN
 from pipeline.storage.tables import SCHEMAS, TableFile, build_table, encode_table
 from pipeline.train.run_record import RunRecord
 
 _TABLE = "slices"
-
-
-def merge_counts(counts: Iterable[SliceCounts], job: EvaluationJob) -> SliceCounts:
-    """Merge counts of shards; raises BadInput as `merge_slices`."""
-    return merge_slices(list(counts), job)
 
 
 def add_slices(counts: Mapping[tuple[str, str], GroupCounts], job: EvaluationJob) -> None:

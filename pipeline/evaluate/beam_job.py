@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from model.errors import EngineFailed
 from pipeline.beam_runner import run_pipeline
 from pipeline.evaluate import table_writer
-from pipeline.evaluate.added_slices import add_slices, merge_counts
+from pipeline.evaluate.added_slices import add_slices
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation
 from pipeline.evaluate.shard_predictions import EvaluationJob, Shard, ShardPredictions, list_shards, predict_shard
 from pipeline.evaluate.slice_config import Slicings
@@ -81,9 +81,9 @@ def add_to_evaluation(
 
     def build(pipeline: beam.Pipeline) -> None:
         (
-            _predict(pipeline | "Shards" >> beam.Create(shards), job)  # Predictions
+            _predict(pipeline | "Shards" >> beam.Create(shards), job)  # ShardPredictions
             | "CountSlices" >> beam.Map(SameCode(table_writer.count_slices, job=job))  # SliceCounts
-            | "MergeSlices" >> beam.CombineGlobally(SameCode(merge_counts, job=job))  # one SliceCounts
+            | "MergeSlices" >> beam.CombineGlobally(SameCode(table_writer.merge_slices, job=job))  # one SliceCounts
             | "AddSlices" >> beam.Map(SameCode(add_slices, job=job))
         )
 

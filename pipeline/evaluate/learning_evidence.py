@@ -4,9 +4,13 @@ import numpy as np
 
 from model.examples import Bytes
 from pipeline.evaluate.evaluation_record import EvaluationRecord
-from pipeline.evaluate.hidden_units import Floats, compute_hidden_values, read_layers, sample_size
-from pipeline.evaluate.learning_problems import LearningEvidence, LearningProblem, find_problems, has_learned_little
-from pipeline.evaluate.table_reader import read_rows
+from pipeline.evaluate.learning_problems import (
+    Floats,
+    LearningEvidence,
+    LearningProblem,
+    find_problems,
+    has_learned_little,
+)
 from pipeline.preprocess.dataset import Dataset, load_dataset
 from pipeline.preprocess.shards import read_shard
 from pipeline.storage.places import Place
@@ -17,30 +21,43 @@ from pipeline.train.run_record import RunRecord
 def find_learning_problems(workspace: Place, run: RunRecord, evaluation: EvaluationRecord) -> list[LearningProblem]:
     """Return what an evaluated run did not learn and, if it learned little, why.
 
-    Shards and parameters are read only if it learned little. Raises CorruptArtefact if a file does not verify.
+    Tables are read only if the records do not show that it learned well, shards and parameters only if it learned
+    little. Raises CorruptArtefact if a file does not verify.
     """
     dataset = load_dataset_of(workspace, run, load_dataset)
+    test = evaluation.test_result()
+    learned_little = has_learned_little(test.num_correct, dataset.manifest.splits["test"].class_counts)
+    if not learned_little and not test.never_predicted:
+        return []
+    return find_problems(_read_evidence(workspace, run, evaluation, dataset, learned_little))
+
+
+def _read_evidence(
+    workspace: Place, run: RunRecord, evaluation: EvaluationRecord, dataset: Dataset, learned_little: bool
+) -> LearningEvidence:
+    from pipeline.evaluate.table_reader import read_rows  # which imports more of pyarrow
+
     curve = [row for row in read_rows(workspace, "learning_curve", run.run_id).to_pylist() if row["step"]]
     confusion = np.zeros((len(dataset.manifest.class_names),) * 2, np.int64)
     for row in read_rows(workspace, "confusion", run.run_id).to_pylist():
         if row["split"] == "test":
             confusion[row["label"], row["predicted"]] = row["count"]
-    return find_problems(
-        LearningEvidence(
-            config=run.config,
-            steps=[row["step"] for row in curve],
-            losses=[row["loss"] for row in curve],
-            final_loss=next(result.loss for result in evaluation.results if result.split == "train"),
-            confusion=confusion,
-            train_counts=np.array(dataset.manifest.splits["train"].class_counts),
-            class_names=dataset.manifest.class_names,
-            hidden=_read_hidden(workspace, run, dataset) if has_learned_little(confusion) else (),
-        )
+    return LearningEvidence(
+        config=run.config,
+        steps=[row["step"] for row in curve],
+        losses=[row["loss"] for row in curve],
+        final_loss=next(result.loss for result in evaluation.results if result.split == "train"),
+        confusion=confusion,
+        train_counts=np.array(dataset.manifest.splits["train"].class_counts),
+        class_names=dataset.manifest.class_names,
+        hidden=_read_hidden(workspace, run, dataset) if learned_little else (),
     )
 
 
 def _read_hidden(workspace: Place, run: RunRecord, dataset: Dataset) -> list[Floats]:
     """Return the values of the hidden layers for a sample of the test split; empty if that would take too long."""
+    from pipeline.evaluate.hidden_units import compute_hidden_values, read_layers, sample_size
+
     num_examples = sample_size(run.config.layers)
     if not num_examples or len(run.config.layers) < 3:
         return []

@@ -52,19 +52,19 @@ class LearningProblem(NamedTuple):
         return f"{self.finding}; {self.advice}" if self.advice else self.finding
 
 
-def has_learned_little(confusion: Integers) -> bool:
+def has_learned_little(num_correct: int, class_counts: Sequence[int]) -> bool:
     """Return whether the answers are right for less than LITTLE of what answering the most frequent class leaves.
 
-    `confusion` is as in `LearningEvidence`. Without examples nothing is known, and the result is False.
+    `class_counts` has the test examples of each class. Without examples nothing is known, and the result is False.
     """
-    num_examples = int(confusion.sum())
-    largest = int(confusion.sum(axis=1).max(initial=0))
-    return num_examples > 0 and np.trace(confusion) - largest < LITTLE * (num_examples - largest)
+    num_examples = sum(class_counts)
+    largest = max(class_counts, default=0)
+    return num_examples > 0 and num_correct - largest < LITTLE * (num_examples - largest)
 
 
 def find_problems(evidence: LearningEvidence) -> list[LearningProblem]:
     """Return what a run did not learn, and why if it learned little; nothing for one that learned well."""
-    if not has_learned_little(evidence.confusion):
+    if not has_learned_little(int(np.trace(evidence.confusion)), evidence.confusion.sum(axis=1).tolist()):
         return list(_find_never_answered(evidence))
     reasons = [*_find_loss_problem(evidence), *_find_unit_problems(evidence)]
     symptoms = [*_find_never_answered(evidence), *_find_majority(evidence)]

@@ -56,9 +56,9 @@ def find_source(
 ) -> AnySource:
     """Find the files of a data set, and download them if a known data set is not in the cache.
 
-    dataset is a known name; a folder or URI of four IDX files or of Parquet files; two Parquet files separated by a
-    comma; or a folder of images, laid out as SPLIT/CLASS/IMAGE. data_dir holds the files of the known data set, and
-    cache has a subfolder of downloads for each; None is the default one, which is not looked for unless it is needed.
+    dataset is a known name; a folder or URI in one of the LAYOUTS; or the files of a layout, separated by commas.
+    data_dir holds the files of the known data set, and cache has a subfolder of downloads for each; None is the default
+    one, which is not looked for unless it is needed.
 
     Raises:
         BadUsage: the name is unknown, or data_dir is given although dataset is a folder.
