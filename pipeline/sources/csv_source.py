@@ -36,7 +36,7 @@ from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_files import choose_transpose
 from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
-from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.layouts import SourceLayout, one_task
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, choose_image_size, to_block
 from pipeline.sources.split_files import find_folder_source, find_named_source
 from pipeline.storage.files import read_range
@@ -188,6 +188,6 @@ LAYOUT = SourceLayout(
     ),
     holds=holds_csv_files,
     find=partial(find_folder_source, CsvSource, CSV),
-    scan=with_held_out(scan),
+    scan=with_held_out(one_task(scan)),
     file_finders=dict.fromkeys(CSV_ENDINGS, partial(find_named_source, CsvSource, CSV)),
 )

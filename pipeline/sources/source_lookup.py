@@ -23,6 +23,7 @@ from pipeline.sources.download import download_file
 from pipeline.sources.found_layout import describe_found
 from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
 from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.sources.split_files import is_pattern
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, place_of
@@ -149,14 +150,16 @@ def _layout_of(source: AnySource) -> SourceLayout:
 
 
 @refuse_unreadable()
-def scan_source(source: AnySource, num_classes: int | None = None, first_label: int = 0) -> SourceScan:
+def scan_source(
+    source: AnySource, num_classes: int | None = None, first_label: int = 0, map_tasks: MapTasks = map_here
+) -> SourceScan:
     """Read all files of a source and check that they are undamaged and fit together.
 
     num_classes and first_label, the label of the first class, are for data sets that do not name their classes; by
-    default the labels are 0 to the largest one of the train split.
+    default the labels are 0 to the largest one of the train split. map_tasks runs the tasks of large sources.
 
     Raises:
         BadInput: a file is damaged, is not what it claims to be, or does not fit the others.
         BadUsage: num_classes or first_label is not that of the classes that the data set names.
     """
-    return _layout_of(source).scan(source, num_classes, first_label)
+    return _layout_of(source).scan(source, num_classes, first_label, map_tasks)

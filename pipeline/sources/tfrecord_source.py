@@ -33,7 +33,7 @@ from pipeline.sources.compressed import decompress_files, open_decompressed
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
-from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.layouts import SourceLayout, one_task
 from pipeline.sources.picture_style import Channel
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, to_block
 from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, list_split_files
@@ -264,6 +264,6 @@ LAYOUT = SourceLayout(
     options=frozenset({"image_column", "label_column", "image_size", "resize", "resize_mode", "test_share"}),
     holds=lambda folder: any(list_split_files(folder, _TFRECORD).values()),
     find=partial(find_folder_source, TfrecordSource, _TFRECORD),
-    scan=with_held_out(scan),
+    scan=with_held_out(one_task(scan)),
     file_finders=dict.fromkeys(TFRECORD_ENDINGS, partial(find_named_source, TfrecordSource, _TFRECORD)),
 )
