@@ -76,9 +76,7 @@ def hold_out(scans: SourceScan, test_share: float) -> SourceScan:
 def with_held_out(scan: ScanSource) -> ScanSource:
     """Return a layout's function that scans a source, which holds out a test split if the source's options say so."""
 
-    def scan_and_hold_out(
-        source: Any, num_classes: int | None, first_label: int, map_tasks: MapTasks
-    ) -> SourceScan:
+    def scan_and_hold_out(source: Any, num_classes: int | None, first_label: int, map_tasks: MapTasks) -> SourceScan:
         scans = scan(source, num_classes, first_label, map_tasks)
         test_share = source.options.test_share
         return scans if test_share is None else hold_out(scans, test_share)

@@ -30,12 +30,15 @@ from pipeline.sources.blocks import (
 )
 from pipeline.sources.catalog import SPLIT_WORDS, SPLITS, ImageFolderSource, PictureOptions
 from pipeline.sources.held_out import with_held_out
-from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
+from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder, FoundFormat
 from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.scan_tasks import MAX_TASKS, MapTasks, map_here
 from pipeline.storage.files import digest_of, file_digest
 from pipeline.storage.places import Place
 
 MAX_RANGE_FILES = 1024
+MANY_FILES = 2**17  # of a tree; no more are read by this process alone, because workers take seconds to start
+MIN_TASK_FILES = 2**12  # of a task
 _VALIDATION_WORDS = ("val", "valid", "validation")  # folders of a third split
 # What systems and programs leave in folders: archives of macOS, network disks, ext file systems, Windows; hidden files
 # are ignored too, such as .DS_Store and .ipynb_checkpoints.
@@ -53,6 +56,21 @@ class ImageFile(NamedTuple):
     num_bytes: int
     sha256: str
     problem: str = ""
+
+
+class FilesTask(NamedTuple):
+    """Files to read, of the tree with that root: the path and the number of the class of each."""
+
+    root: Path
+    options: PictureOptions
+    files: tuple[tuple[str, int], ...]
+
+
+class FoundFiles(NamedTuple):
+    """What a task found: the format of its images, and of each file the size, the digest and the problem."""
+
+    format: FoundFormat
+    files: tuple[tuple[int, str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -88,16 +106,24 @@ def _find(name: str, folder: Place, options: PictureOptions) -> ImageFolderSourc
     return ImageFolderSource(name, Path(str(folder)), options)  # in no store: see above
 
 
-def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def scan(
+    source: ImageFolderSource, num_classes: int | None, first_label: int = 0, map_tasks: MapTasks = map_here
+) -> SourceScan:
     """Read every file of a tree; raises as `source_lookup.scan_source`."""
     folders = _list_splits(source.folder, source.options.test_share is not None)
     class_names = _list_classes(folders)
+    listed = {split: list(_list_files(source.folder, split, class_names, path)) for split, path in folders.items()}
+    for split, folder in folders.items():
+        if not listed[split]:
+            raise BadInput(f"{folder}: the split is empty: expected images in {folder.name}/CLASS/")
+    tasks = {split: _cut_tasks(source, files) for split, files in listed.items()}
+    is_large = sum(map(len, listed.values())) > MANY_FILES
+    run = map_tasks if is_large else map_here
+    found = run(_read_task, [task for each in tasks.values() for task in each], FoundFiles)
     finder = FormatFinder(source.options)
     splits = dict[str, SplitScan]()
     for split, folder in folders.items():
-        files = tuple(_scan_files(source.folder, folder, split, class_names, finder))
-        if not files:
-            raise BadInput(f"{folder}: the split is empty: expected images in {folder.name}/CLASS/")
+        files = tuple(_join_files(tasks[split], found, finder))
         image_size = finder.size(str(source.folder))  # the train split is the first, so its images decide
         ranges = tuple(cut_ranges(split, source.folder, files))
         prefix = f"{folder.relative_to(source.folder).as_posix()}/" if folder != source.folder else ""
@@ -159,9 +185,8 @@ def _utf8_name(path: Path) -> str:
     return path.name
 
 
-def _scan_files(
-    root: Path, split_folder: Path, split: str, class_names: tuple[str, ...], finder: FormatFinder
-) -> Iterator[ImageFile]:
+def _list_files(root: Path, split: str, class_names: tuple[str, ...], split_folder: Path) -> Iterator[tuple[str, int]]:
+    """Yield the path in the tree and the number of the class of each file."""
     for label, name in enumerate(class_names):
         class_folder = split_folder / name
         # A class may have no folder in the test split.
@@ -169,7 +194,29 @@ def _scan_files(
         if not paths and (split == "train" or class_folder.is_dir()):
             warn(f"warning: {class_folder} is empty: no {split} example is of the class {name}")
         for path in paths:
-            yield scan_file(path, path.relative_to(root).as_posix(), label, finder)
+            yield path.relative_to(root).as_posix(), label
+
+
+def _cut_tasks(source: ImageFolderSource, files: list[tuple[str, int]]) -> list[FilesTask]:
+    length = max(MIN_TASK_FILES, -(-len(files) // MAX_TASKS))
+    cut = (tuple(files[start : start + length]) for start in range(0, len(files), length))
+    return [FilesTask(source.folder, source.options, each) for each in cut]
+
+
+def _read_task(task: FilesTask) -> FoundFiles:
+    """Read the files of a task."""
+    finder = FormatFinder(task.options)
+    files = [scan_file(task.root / path, path, label, finder) for path, label in task.files]
+    return FoundFiles(finder.found, tuple((file.num_bytes, file.sha256, file.problem) for file in files))
+
+
+def _join_files(tasks: list[FilesTask], found: Iterator[FoundFiles], finder: FormatFinder) -> Iterator[ImageFile]:
+    """Yield the files of a split, given what its tasks find next."""
+    for task in tasks:
+        results = next(found)
+        finder.add(results.format)
+        for (path, label), result in zip(task.files, results.files, strict=True):
+            yield ImageFile(path, label, *result)
 
 
 def scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageFile:

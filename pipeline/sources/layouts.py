@@ -9,7 +9,6 @@ from pipeline.sources.catalog import AnySource, PictureOptions
 from pipeline.sources.scan_tasks import MapTasks
 from pipeline.storage.places import Place
 
-
 # Arguments and errors as `source_lookup.scan_source`.
 ScanSource: TypeAlias = Callable[[Any, int | None, int, MapTasks], SourceScan]
 

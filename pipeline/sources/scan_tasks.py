@@ -7,6 +7,7 @@ on how examples are divided among files.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 WHOLE_EXAMPLES = 2**20
@@ -86,7 +87,7 @@ def scan_contents(read: ReadTask, contents: list[Content], kind: Any, map_tasks:
     kind is the type of a result. Content of one piece, which no task can share, is read in this process.
     """
     shared = [(task, len(each.digests)) for each in contents if not _is_one_piece(each) for task in each.tasks]
-    found = map_tasks(_ReadApart(read), shared, tuple[list[list[str]], kind])
+    found = map_tasks(partial(_read_apart, read), shared, tuple[list[list[str]], kind])
     for content in contents:
         if _is_one_piece(content):
             yield [read(task, [content.digests]) for task in content.tasks]
@@ -109,13 +110,9 @@ def _add_pieces(digests: tuple[Hash, ...], pieces: list[list[str]]) -> None:
             digest.update(bytes.fromhex(of_piece))
 
 
-class _ReadApart(NamedTuple):
-    """Calls a function with new digests for the pieces of a task, and returns these digests with the result."""
-
-    read: ReadTask
-
-    def __call__(self, job: tuple[Any, int]) -> tuple[list[list[str]], Any]:
-        task, num_digests = job
-        pieces = [tuple(hashlib.sha256() for _ in range(num_digests)) for _ in task.span.pieces()]
-        result = self.read(task, pieces)
-        return [[digest.hexdigest() for digest in piece] for piece in pieces], result
+def _read_apart(read: ReadTask, job: tuple[Any, int]) -> tuple[list[list[str]], Any]:
+    """Read a task with that many new digests for each of its pieces, and return these digests and the result."""
+    task, num_digests = job
+    pieces = [tuple(hashlib.sha256() for _ in range(num_digests)) for _ in task.span.pieces()]
+    result = read(task, pieces)
+    return [[digest.hexdigest() for digest in piece] for piece in pieces], result
