@@ -11,6 +11,7 @@ from pipeline.preprocess.dataset import Dataset, check_dataset, check_parts, loa
 from pipeline.preprocess.joined import JoinedPart, join_manifests, write_joint
 from pipeline.preprocess.manifest import MANIFEST_NAME, PreprocessConfig, dataset_id
 from pipeline.preprocess.provenance import Origin, make_absolute, write_origin
+from pipeline.preprocess.scan_runner import open_task_runner
 from pipeline.preprocess.shards import check_size, choose_num_shards
 from pipeline.preprocess.validation_config import (
     CheckSettings,
@@ -29,6 +30,7 @@ from pipeline.sources.catalog import (
     PictureOptions,
     ResizeMode,
 )
+from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.storage.places import Place
 
 if TYPE_CHECKING:
@@ -130,8 +132,8 @@ def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLo
 def _preprocess_source(
     context: StageContext, config: DatasetConfig, name: str, stage: str, log: StageLog
 ) -> JoinedPart:
-    with log.timed("source"):
-        found = scan_dataset(context.workspace, config, name)
+    with log.timed("source"), open_task_runner(context) as map_tasks:
+        found = scan_dataset(context.workspace, config, name, map_tasks)
         folder = found.folder
 
     def build() -> None:
@@ -148,8 +150,11 @@ def _preprocess_source(
     return JoinedPart(name, data, {split: scan.num_examples for split, scan in found.scans.splits.items()})
 
 
-def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedDataset:
-    """Find and scan one of the sources of a configuration; raises BadUsage and BadInput as `preprocess_stage`."""
+def scan_dataset(workspace: Place, config: DatasetConfig, name: str, map_tasks: MapTasks = map_here) -> ScannedDataset:
+    """Find and scan one of the sources of a configuration; raises as `preprocess_stage`.
+
+    map_tasks runs the tasks of the scan of a large source.
+    """
     # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
     from pipeline.sources.source_lookup import check_options, choose_options, find_source, scan_source
 
@@ -160,7 +165,7 @@ def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedD
     source = source._replace(name=names.get(name, source.name))
     if len(config.datasets) == 1:
         check_options(config.pictures, source)
-    scans = scan_source(source, config.num_classes, config.first_label)
+    scans = scan_source(source, config.num_classes, config.first_label, map_tasks)
     for split, scan in scans.splits.items():
         check_size(scan.num_examples, scans.num_pixels, f"the {split} split of {name}")
     num_shards = choose_num_shards(config.num_shards, scans.splits["train"].num_examples, scans.num_pixels, name)
