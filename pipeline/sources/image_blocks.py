@@ -84,7 +84,7 @@ class FormatFinder:
 
     def offer(self, data: bytes | None, name: str) -> None:
         """Decode an image, unless one has been decoded already."""
-        if self._found_size:
+        if self.is_found:
             return
         try:
             picture = decode_picture(_check_length(data, name), name, _max_pixels(self.resize))
@@ -97,10 +97,15 @@ class FormatFinder:
     def add(self, found: FoundFormat) -> None:
         """Take up what the next part of the images says."""
         self.refuse(found.problem)
-        if found.size and not self._found_size:
+        if found.size and not self.is_found:
             self._found_size = found.size
             self._size = self._size or found.size
             self.channel = found.channel
+
+    @property
+    def is_found(self) -> bool:
+        """Whether an image has been decoded."""
+        return self._found_size is not None
 
     @property
     def found(self) -> FoundFormat:

@@ -193,8 +193,9 @@ def _list_files(root: Path, split: str, class_names: tuple[str, ...], split_fold
         paths = _list_visible(class_folder, folders=False) if class_folder.is_dir() else []
         if not paths and (split == "train" or class_folder.is_dir()):
             warn(f"warning: {class_folder} is empty: no {split} example is of the class {name}")
+        folder_name = class_folder.relative_to(root).as_posix()
         for path in paths:
-            yield path.relative_to(root).as_posix(), label
+            yield f"{folder_name}/{path.name}", label
 
 
 def _cut_tasks(source: ImageFolderSource, files: list[tuple[str, int]]) -> list[FilesTask]:
@@ -221,10 +222,9 @@ def _join_files(tasks: list[FilesTask], found: Iterator[FoundFiles], finder: For
 
 def scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageFile:
     """Read an image file, called by its name; what cannot be read is an image with a problem."""
-    problem = _find_problem(path)
+    num_bytes, problem = _examine(path)
     if not problem:
         try:
-            num_bytes = path.stat().st_size
             data = path.read_bytes() if num_bytes <= MAX_ENCODED_BYTES else None  # larger files will be rejected
             digest = file_digest(path) if data is None else digest_of(data)
         except OSError as error:
@@ -236,13 +236,13 @@ def scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageF
     return ImageFile(name, label, num_bytes, digest)
 
 
-def _find_problem(path: Path) -> str:
-    """Return why opening a path would fail, or wait for another process; empty if it is a file or a link to one."""
+def _examine(path: Path) -> tuple[int, str]:
+    """Return the size, and why opening a path would fail, or wait for another process; empty if it is a file."""
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except OSError as error:
-        return f"a link to {os.fspath(path.readlink())!r}, which cannot be reached: {error.strerror}"
-    return "" if stat.S_ISREG(mode) else "no regular file, but a pipe, a socket or a device"
+        return 0, f"a link to {os.fspath(path.readlink())!r}, which cannot be reached: {error.strerror}"
+    return status.st_size, "" if stat.S_ISREG(status.st_mode) else "no regular file, but a pipe, a socket or a device"
 
 
 def cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterator[FilesRange]:

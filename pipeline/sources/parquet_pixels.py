@@ -33,7 +33,7 @@ from pipeline.sources.parquet_columns import ParquetColumns, is_list
 from pipeline.sources.parquet_files import open_parquet
 from pipeline.sources.parquet_tasks import FoundRows, RowGroup, RowsTask, check_rows, read_groups
 from pipeline.sources.pixel_rows import PixelRows, choose_image_size, round_pixels, to_block
-from pipeline.sources.scan_tasks import Content, Hash, Span
+from pipeline.sources.scan_tasks import Content, Hash
 from pipeline.storage.places import Place
 
 MAX_BATCH_ROWS = 1024
@@ -52,12 +52,10 @@ class _PixelBatch(NamedTuple):
         lines = [json.dumps([label, self.faults.get(row)]) + "\n" for row, label in enumerate(self.labels)]
         return "".join(lines).encode(), self.pixels.tobytes()
 
-    def rows(self, start: int, stop: int) -> "_PixelBatch":
-        """Return the rows start to stop - 1."""
-        if stop - start == len(self.labels):
-            return self
-        faults = {row - start: fault for row, fault in self.faults.items() if start <= row < stop}
-        return _PixelBatch(self.pixels[start:stop], self.labels[start:stop], faults)
+    def take(self, chosen: slice) -> "_PixelBatch":
+        """Return consecutive rows."""
+        faults = {row - chosen.start: fault for row, fault in self.faults.items() if chosen.start <= row < chosen.stop}
+        return _PixelBatch(self.pixels[chosen], self.labels[chosen], faults)
 
 
 @dataclass(frozen=True)
@@ -122,9 +120,10 @@ def read_pixels(task: RowsTask, digests: list[tuple[Hash, ...]], image_size: tup
         stop = group.start
         for batch in _read_batches(parquet, group.number, task.columns, image_size):
             checksum = _extend_checksum(checksum, batch)
-            for piece, part in _cut_batch(batch, stop, task.span):
-                labels.update(part.labels)
-                for digest, data in zip(digests[piece], part.parts, strict=True):
+            for piece, chosen in task.span.overlaps(stop, len(batch.labels)):
+                rows = batch.take(chosen)
+                labels.update(rows.labels)
+                for digest, data in zip(digests[piece], rows.parts, strict=True):
                     digest.update(data)
                     num_bytes += len(data)
             stop += len(batch.labels)
@@ -133,17 +132,6 @@ def read_pixels(task: RowsTask, digests: list[tuple[Hash, ...]], image_size: tup
 
     checksums = read_groups(task, None, read_group)
     return FoundRows(num_bytes, checksums, NO_FORMAT, labels.found)
-
-
-def _cut_batch(batch: _PixelBatch, start: int, span: Span) -> Iterator[tuple[int, _PixelBatch]]:
-    """Yield the rows of a batch that are in a span, by the numbers of their pieces; the batch begins at start."""
-    stop = min(start + len(batch.labels), span.stop)
-    position = max(start, span.start)
-    while position < stop:
-        piece = span.piece_of(position)
-        end = min(stop, span.start + (piece + 1) * span.piece)
-        yield piece, batch.rows(position - start, end - start)
-        position = end
 
 
 def join_pixels(split: str, content: Content, found: list[FoundRows], image_size: tuple[int, int]) -> SplitScan:

@@ -154,21 +154,25 @@ class _TaskSummary:
         """Take up the rows of a row group that are in the task's span; return the checksum of all its rows."""
         checksum = 0
         stop = group.start
-        for row in chain.from_iterable(read_batches(parquet, group.number, self._task.columns)):
-            checksum = _extend_checksum(checksum, row)
-            if self._task.span.start <= stop < self._task.span.stop:
-                self._add(row, stop, f"{group.file}, row {group.first_row + stop - group.start}")
-            stop += 1
+        for batch in read_batches(parquet, group.number, self._task.columns):
+            for row in batch:
+                checksum = _extend_checksum(checksum, row)
+            for piece, chosen in self._task.span.overlaps(stop, len(batch)):
+                first_row = group.first_row + stop - group.start + chosen.start
+                self._add(batch[chosen], self._digests[piece], first_row, group.file)
+            stop += len(batch)
         check_rows(group, stop - group.start)
         return checksum
 
-    def _add(self, row: ParquetRow, position: int, name: str) -> None:
-        [digest] = self._digests[self._task.span.piece_of(position)]
-        for part in (row.prefix, row.data or b""):
-            digest.update(part)
-            self.num_bytes += len(part)
-        self.finder.offer(row.data, name)
-        self.labels.update([row.label])
+    def _add(self, rows: list[ParquetRow], digests: tuple[Hash, ...], first_row: int, file: Place) -> None:
+        [digest] = digests
+        for number, row in enumerate(rows, first_row):
+            for part in (row.prefix, row.data or b""):
+                digest.update(part)
+                self.num_bytes += len(part)
+            if not self.finder.is_found:
+                self.finder.offer(row.data, f"{file}, row {number}")
+        self.labels.update(row.label for row in rows)
 
 
 def _join_pictures(split: str, content: Content, found: list[FoundRows], finder: FormatFinder) -> SplitScan:

@@ -47,6 +47,16 @@ class Span(NamedTuple):
         """Return the number of the piece that has the example at a position of the split."""
         return (position - self.start) // self.piece
 
+    def overlaps(self, start: int, num_examples: int) -> Iterator[tuple[int, slice]]:
+        """Yield which of the examples from start on are in each piece: the number of the piece and their positions."""
+        position = max(start, self.start)
+        stop = min(start + num_examples, self.stop)
+        while position < stop:
+            piece = self.piece_of(position)
+            end = min(stop, self.start + (piece + 1) * self.piece)
+            yield piece, slice(position - start, end - start)
+            position = end
+
 
 def whole_span(num_examples: int) -> Span:
     """Return the span of all examples of a split, for content that is read from its beginning to its end."""
