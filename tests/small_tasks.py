@@ -20,6 +20,7 @@ SIZES = (
     (scan_tasks, "WHOLE_EXAMPLES", 30),
     (scan_tasks, "PIECE_EXAMPLES", 8),
     (scan_tasks, "MAX_TASKS", 6),
+    (scan_tasks, "MANY_BYTES", 100),
     (parquet_tasks, "_LEAST_GROUPS", 1),
     (image_folder, "MANY_FILES", 30),
     (image_folder, "MIN_TASK_FILES", 8),

@@ -34,7 +34,17 @@ from pipeline.sources.idx_files import choose_transpose, find_idx_files, holds_i
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, Header, is_gzip, open_idx, read_examples
 from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.layouts import SourceLayout
-from pipeline.sources.scan_tasks import Content, Hash, MapTasks, Span, cut_span, map_here, scan_contents, whole_span
+from pipeline.sources.scan_tasks import (
+    Content,
+    Hash,
+    MapTasks,
+    Span,
+    choose_runner,
+    cut_span,
+    map_here,
+    scan_contents,
+    whole_span,
+)
 from pipeline.storage.files import file_digest, open_binary, read_range, write_atomically
 from pipeline.storage.places import Place
 
@@ -156,7 +166,8 @@ def scan(
     transposed = _is_transposed(source)
     plans = [_plan_split(split, images, labels, names, transposed) for split, images, labels, *names in pairs]
     files = [file for plan in plans for file in (plan.images, plan.labels)]
-    found = scan_contents(_read_task, [file.content for file in files], FoundInFile, map_tasks)
+    run = choose_runner(sum(file.header.total_bytes for file in files), map_tasks)
+    found = scan_contents(_read_task, [file.content for file in files], FoundInFile, run)
     scanned = map(_join_file, files, found)
     splits = {plan.split: _join_split(plan, next(scanned), next(scanned)) for plan in plans}
     sizes = {name: split.image_size for name, split in splits.items()}

@@ -35,7 +35,16 @@ from pipeline.sources.idx_source import MANY_BLOCKS, MAX_BLOCK_BYTES
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.npy_format import ArrayFile, ArrayHeader, list_arrays, open_array, read_array_items
 from pipeline.sources.numpy_tasks import ArrayTask, FoundInArray, decode_labels, read_array_task
-from pipeline.sources.scan_tasks import Content, MapTasks, Span, cut_span, map_here, scan_contents, whole_span
+from pipeline.sources.scan_tasks import (
+    Content,
+    MapTasks,
+    Span,
+    choose_runner,
+    cut_span,
+    map_here,
+    scan_contents,
+    whole_span,
+)
 from pipeline.storage.files import read_range, write_atomically
 from pipeline.storage.places import Place
 
@@ -184,7 +193,9 @@ def scan(
     pairs = zip(SPLITS, source.arrays[::2], source.arrays[1::2], FILE_NAMES[::2], FILE_NAMES[1::2], strict=True)
     plans = [_plan_split(split, (images, labels), names, source.options) for split, images, labels, *names in pairs]
     contents = [content for plan in plans for content in plan.contents]
-    found = scan_contents(read_array_task, contents, FoundInArray, map_tasks)
+    headers = [content.tasks[0].header for content in contents]
+    run = choose_runner(sum(header.item_bytes * header.shape[0] for header in headers), map_tasks)
+    found = scan_contents(read_array_task, contents, FoundInArray, run)
     splits = {plan.split: _join_split(plan, next(found), next(found)) for plan in plans}
     train, test = splits.values()
     if train.image_size != test.image_size:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 WHOLE_EXAMPLES = 2**20
 PIECE_EXAMPLES = 2**16
 MAX_TASKS = 1000  # of a split: each gives the driver a small file to read
+MANY_BYTES = 2**32  # of arrays: one process reads as much in about the time that workers take to start
 
 # Applies a function to each task, in this process or on workers; yields the results, of the given type, in order. The
 # function and the tasks can be pickled, and the results are read from JSON by pydantic.
@@ -23,6 +24,11 @@ Hash: TypeAlias = Any  # what hashlib's functions return
 def map_here(function: Callable[[Any], Any], tasks: Sequence[Any], kind: Any) -> Iterator[Any]:
     """Apply a function to each task in this process, when its result is asked for."""
     return map(function, tasks)
+
+
+def choose_runner(num_bytes: int, map_tasks: MapTasks) -> MapTasks:
+    """Return what runs the tasks that read arrays of that size: this process, or map_tasks if they are large."""
+    return map_tasks if num_bytes > MANY_BYTES else map_here
 
 
 class Span(NamedTuple):

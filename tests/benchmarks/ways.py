@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from model.recipes import find_recipe, fit_to_data, override
-from pipeline.context import capture_engine_messages
+from pipeline.context import StageContext, capture_engine_messages
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
 from pipeline.preprocess.shards import default_num_shards
@@ -96,6 +96,22 @@ def preprocess_source(place: Path, workspace: str, beam_arguments: list[str]) ->
     return watch(work)
 
 
+def scan_files(place: Path, beam_arguments: list[str]) -> Measured:
+    """The scan alone, which `preprocess` begins with; workers share that of a split of more than a million images."""
+    with quiet_imports():
+        from pipeline.preprocess import scan_job  # noqa: F401 - imported before the time begins
+        from pipeline.preprocess.scan_runner import open_task_runner
+        from pipeline.sources.source_lookup import scan_source
+    source = IdxSource("benchmark", find_idx_files(str(place / "source")), None)
+    context = StageContext(place / "scanned", tuple(beam_arguments))
+
+    def work() -> None:
+        with open_task_runner(context) as map_tasks:
+            scan_source(source, NUM_CLASSES, map_tasks=map_tasks)
+
+    return watch(work)
+
+
 def evaluate_run(place: Path, beam_arguments: list[str]) -> Measured:
     """`backbeam evaluate` of both splits into all tables, of a network that has hardly been trained."""
     with quiet_imports():
@@ -147,11 +163,15 @@ def _encoder() -> Callable[[int, np.ndarray, int], bytes]:
 OURS: dict[str, Callable[[Path], Measured]] = {
     "preprocess": partial(preprocess_source, workspace="one", beam_arguments=[]),
     "preprocess, 2 workers": partial(preprocess_source, workspace="two", beam_arguments=TWO_WORKERS),
+    "scan": partial(scan_files, beam_arguments=[]),
     "validate": validate_in_process,
     "evaluate": partial(evaluate_run, beam_arguments=[]),
 }
 # where each worker's start is not most of the time
-LARGE = OURS | {"evaluate, 2 workers": partial(evaluate_run, beam_arguments=TWO_WORKERS)}
+LARGE = OURS | {
+    "scan, 2 workers": partial(scan_files, beam_arguments=TWO_WORKERS),
+    "evaluate, 2 workers": partial(evaluate_run, beam_arguments=TWO_WORKERS),
+}
 OTHERS: dict[str, Callable[[Path], Measured]] = {
     "a loop with TFRecordWriter": write_by_a_loop,
     "Map(encode) | WriteToTFRecord": write_by_beam_transforms,

@@ -168,3 +168,13 @@ def test_gzip_files_of_labels_only_are_read_beside_images_that_are_cut(small_tas
         (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
         (folder / name).unlink()
     assert scan(folder, Workers()).infos == before.infos
+
+
+@pytest.mark.parametrize("layout", ["idx", "arrays"])
+def test_arrays_of_few_bytes_are_read_by_this_process_alone(layout, small_tasks, tmp_path, monkeypatch):
+    place = WRITERS[layout](tmp_path / "source")
+    before = scan(place, Workers())
+    monkeypatch.setattr(scan_tasks, "MANY_BYTES", 2**20)
+    workers = Workers()
+    assert scan(place, workers) == before
+    assert workers.num_tasks == 0
