@@ -36,7 +36,7 @@ from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.scan_tasks import (
     Content,
-    Hash,
+    DigestsOf,
     MapTasks,
     Span,
     choose_runner,
@@ -241,7 +241,7 @@ def _plan_file(place: Place, header: Header, name: str, sizes: tuple[int, int], 
     return _FilePlan(place, f"{name}-transposed" if transposed else name, header, content)
 
 
-def _read_task(task: IdxTask, digests: list[tuple[Hash, ...]]) -> FoundInFile:
+def _read_task(task: IdxTask, digests_of: DigestsOf) -> FoundInFile:
     """Read the examples of a task from its file, and add those of each piece to the only digest of the piece."""
     checksums = list[int]()
     values = set[int]()
@@ -252,7 +252,7 @@ def _read_task(task: IdxTask, digests: list[tuple[Hash, ...]]) -> FoundInFile:
         if task.span.start:
             stream.seek(header.offset_of(task.span.start))
         for block in task.span.blocks(task.block_examples):
-            [digest] = digests[task.span.piece_of(block.start)]
+            [digest] = digests_of(task.span.piece_of(block.start))
             checksums.append(0)
             for part in read_examples(stream, header, block, part_bytes, str(task.place)):
                 digest.update(part)

@@ -11,7 +11,7 @@ from pipeline.sources.array_images import ImageArray
 from pipeline.sources.blocks import changed_since_scan
 from pipeline.sources.catalog import MAX_CLASSES, MAX_INTEGER
 from pipeline.sources.npy_format import ArrayFile, ArrayHeader, open_array, read_items
-from pipeline.sources.scan_tasks import Hash, Span
+from pipeline.sources.scan_tasks import DigestsOf, Span
 
 
 class ArrayTask(NamedTuple):
@@ -35,7 +35,7 @@ class FoundInArray(NamedTuple):
     values: tuple[int, ...]
 
 
-def read_array_task(task: ArrayTask, digests: list[tuple[Hash, ...]]) -> FoundInArray:
+def read_array_task(task: ArrayTask, digests_of: DigestsOf) -> FoundInArray:
     """Read the items of a task, and add those of each piece, as IDX files have them, to its only digest.
 
     Raises BadInput if the array is damaged or has changed since its header was read.
@@ -48,7 +48,7 @@ def read_array_task(task: ArrayTask, digests: list[tuple[Hash, ...]]) -> FoundIn
         if task.span.start:
             stream.seek(task.span.start * header.item_bytes, SEEK_CUR)
         for block in task.span.blocks(task.block_items):
-            [digest] = digests[task.span.piece_of(block.start)]
+            [digest] = digests_of(task.span.piece_of(block.start))
             checksums.append(0)
             for data in read_items(stream, header, block, task.part_items, task.array):
                 checksums[-1] = google_crc32c.extend(checksums[-1], data)

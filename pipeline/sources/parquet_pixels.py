@@ -33,7 +33,7 @@ from pipeline.sources.parquet_columns import ParquetColumns, is_list
 from pipeline.sources.parquet_files import open_parquet
 from pipeline.sources.parquet_tasks import FoundRows, RowGroup, RowsTask, check_rows, read_groups
 from pipeline.sources.pixel_rows import PixelRows, choose_image_size, round_pixels, to_block
-from pipeline.sources.scan_tasks import Content, Hash
+from pipeline.sources.scan_tasks import Content, DigestsOf
 from pipeline.storage.places import Place
 
 MAX_BATCH_ROWS = 1024
@@ -109,7 +109,7 @@ def find_image_size(file: Place, columns: ParquetColumns, size: tuple[int, int] 
     raise BadInput(f"{file}: the split is empty: it has no rows with an image in {columns.image!r}")
 
 
-def read_pixels(task: RowsTask, digests: list[tuple[Hash, ...]], image_size: tuple[int, int]) -> FoundRows:
+def read_pixels(task: RowsTask, digests_of: DigestsOf, image_size: tuple[int, int]) -> FoundRows:
     """Read the row groups of a task, and add the rows of its span to the two digests of their piece."""
     labels = LabelSet()
     num_bytes = 0
@@ -123,7 +123,7 @@ def read_pixels(task: RowsTask, digests: list[tuple[Hash, ...]], image_size: tup
             for piece, chosen in task.span.overlaps(stop, len(batch.labels)):
                 rows = batch.take(chosen)
                 labels.update(rows.labels)
-                for digest, data in zip(digests[piece], rows.parts, strict=True):
+                for digest, data in zip(digests_of(piece), rows.parts, strict=True):
                     digest.update(data)
                     num_bytes += len(data)
             stop += len(batch.labels)

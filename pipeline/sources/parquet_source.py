@@ -46,7 +46,7 @@ from pipeline.sources.parquet_tasks import (
     read_groups,
 )
 from pipeline.sources.pixel_rows import check_not_resized
-from pipeline.sources.scan_tasks import Content, Hash, MapTasks, map_here, scan_contents
+from pipeline.sources.scan_tasks import Content, DigestsOf, Hash, MapTasks, map_here, scan_contents
 from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, list_split_files
 from pipeline.storage.places import Place
 
@@ -133,9 +133,9 @@ def scan(
     return SourceScan(coded, class_names, finder.channel, first_label, finder.resize)
 
 
-def _read_pictures(task: RowsTask, digests: list[tuple[Hash, ...]]) -> FoundRows:
+def _read_pictures(task: RowsTask, digests_of: DigestsOf) -> FoundRows:
     """Read the row groups of a task, and add the rows of its span to the only digest of their piece."""
-    summary = _TaskSummary(task, digests)
+    summary = _TaskSummary(task, digests_of)
     checksums = read_groups(task, task.columns, summary.read_group)
     return FoundRows(summary.num_bytes, checksums, summary.finder.found, summary.labels.found)
 
@@ -143,12 +143,12 @@ def _read_pictures(task: RowsTask, digests: list[tuple[Hash, ...]]) -> FoundRows
 class _TaskSummary:
     """What is found in the rows of a task, updated row by row."""
 
-    def __init__(self, task: RowsTask, digests: list[tuple[Hash, ...]]) -> None:
+    def __init__(self, task: RowsTask, digests_of: DigestsOf) -> None:
         self.num_bytes = 0
         self.finder = FormatFinder(task.options)
         self.labels = LabelSet()
         self._task = task
-        self._digests = digests
+        self._digests_of = digests_of
 
     def read_group(self, parquet: pq.ParquetFile, group: RowGroup) -> int:
         """Take up the rows of a row group that are in the task's span; return the checksum of all its rows."""
@@ -159,7 +159,7 @@ class _TaskSummary:
                 checksum = _extend_checksum(checksum, row)
             for piece, chosen in self._task.span.overlaps(stop, len(batch)):
                 first_row = group.first_row + stop - group.start + chosen.start
-                self._add(batch[chosen], self._digests[piece], first_row, group.file)
+                self._add(batch[chosen], self._digests_of(piece), first_row, group.file)
             stop += len(batch)
         check_rows(group, stop - group.start)
         return checksum

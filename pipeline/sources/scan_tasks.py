@@ -38,6 +38,11 @@ class Span(NamedTuple):
     stop: int
     piece: int  # examples
 
+    @property
+    def num_pieces(self) -> int:
+        """The number of pieces."""
+        return -(-(self.stop - self.start) // self.piece)
+
     def pieces(self) -> Iterator[range]:
         """Yield the examples of each piece."""
         for start in range(self.start, self.stop, self.piece):
@@ -93,8 +98,9 @@ class Content(NamedTuple):
     digests: tuple[Hash, ...]
 
 
-# A function that reads a task and updates the digests of each of its pieces, as many as the content has.
-ReadTask: TypeAlias = Callable[[Any, list[tuple[Hash, ...]]], Any]
+# Returns the digests of a piece of a task, of which there are as many as of the content.
+DigestsOf: TypeAlias = Callable[[int], tuple[Hash, ...]]
+ReadTask: TypeAlias = Callable[[Any, DigestsOf], Any]  # reads a task and updates the digests of its pieces
 
 
 def scan_contents(read: ReadTask, contents: list[Content], kind: Any, map_tasks: MapTasks) -> Iterator[list[Any]]:
@@ -106,7 +112,8 @@ def scan_contents(read: ReadTask, contents: list[Content], kind: Any, map_tasks:
     found = map_tasks(partial(_read_apart, read), shared, tuple[list[list[str]], kind])
     for content in contents:
         if _is_one_piece(content):
-            yield [read(task, [content.digests]) for task in content.tasks]
+            whole = content.digests
+            yield [read(task, lambda _, whole=whole: whole) for task in content.tasks]  # type: ignore[misc]
             continue
         results = []
         for _ in content.tasks:
@@ -117,7 +124,8 @@ def scan_contents(read: ReadTask, contents: list[Content], kind: Any, map_tasks:
 
 
 def _is_one_piece(content: Content) -> bool:
-    return sum(len(list(task.span.pieces())) for task in content.tasks) <= 1
+    num_pieces = sum(task.span.num_pieces for task in content.tasks)
+    return bool(num_pieces <= 1)
 
 
 def _add_pieces(digests: tuple[Hash, ...], pieces: list[list[str]]) -> None:
@@ -129,6 +137,12 @@ def _add_pieces(digests: tuple[Hash, ...], pieces: list[list[str]]) -> None:
 def _read_apart(read: ReadTask, job: tuple[Any, int]) -> tuple[list[list[str]], Any]:
     """Read a task with that many new digests for each of its pieces, and return these digests and the result."""
     task, num_digests = job
-    pieces = [tuple(hashlib.sha256() for _ in range(num_digests)) for _ in task.span.pieces()]
-    result = read(task, pieces)
+    pieces = list[tuple[Hash, ...]]()
+
+    def digests_of(piece: int) -> tuple[Hash, ...]:
+        while len(pieces) <= piece:  # a damaged header may promise more pieces than there are
+            pieces.append(tuple(hashlib.sha256() for _ in range(num_digests)))
+        return pieces[piece]
+
+    result = read(task, digests_of)
     return [[digest.hexdigest() for digest in piece] for piece in pieces], result

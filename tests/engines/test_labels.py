@@ -12,6 +12,7 @@ from pipeline.evaluate import beam_job as evaluation
 from pipeline.evaluate.shard_predictions import EvaluationJob
 from pipeline.evaluate.slices import SLICINGS
 from pipeline.preprocess import beam_job as preprocessing
+from pipeline.preprocess import scan_job as scanning
 from pipeline.preprocess.manifest import PreprocessConfig
 from pipeline.sources.source_lookup import find_source, scan_source
 from pipeline.train.run_lookup import find_run
@@ -31,6 +32,10 @@ def preprocess_job(workspace, folder):
     preprocessing.preprocess(scans, "mnist-5k", PreprocessConfig(seed=1, num_shards=1), folder / "data", 0, [])
 
 
+def scan_job(workspace, folder):
+    list(scanning.run_tasks(abs, [-1, 2], int, folder / "scratch", []))
+
+
 def evaluate_job(workspace, folder):
     run, data = find_run(workspace, None)
     job = EvaluationJob(workspace, data.folder, data.manifest, run, SLICINGS)
@@ -39,7 +44,9 @@ def evaluate_job(workspace, folder):
 
 
 @pytest.mark.parametrize(
-    ("module", "job"), [(preprocessing, preprocess_job), (evaluation, evaluate_job)], ids=["preprocess", "evaluate"]
+    ("module", "job"),
+    [(scanning, scan_job), (preprocessing, preprocess_job), (evaluation, evaluate_job)],
+    ids=["scan", "preprocess", "evaluate"],
 )
 def test_labels_are_short_and_name_no_path_or_address(module, job, digits_run, tmp_path, monkeypatch):
     labels = []

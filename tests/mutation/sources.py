@@ -31,6 +31,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "tests/pipeline/preprocess/test_beam_job.py",
     ),
     "pipeline/sources/idx_format.py": (),
+    "pipeline/sources/scan_tasks.py": (),
     "pipeline/evaluate/significance.py": (),
     "pipeline/evaluate/metrics.py": (
         "tests/pipeline/evaluate/test_calibration.py",
