@@ -18,7 +18,7 @@ from pipeline.preprocess.manifest import (
 )
 from pipeline.preprocess.shards import summarize_shards
 from pipeline.progress import warn
-from pipeline.sources.catalog import MAX_SHARDS
+from pipeline.sources.catalog import MAX_SHARDS, SPLITS
 from pipeline.sources.picture_style import join_styles
 from pipeline.storage.files import make_empty_folder, remove_on_failure
 from pipeline.storage.places import Place
@@ -37,6 +37,8 @@ class JoinedPart(NamedTuple):
 def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
     """Return the manifest of a joint data set; raises BadInput if two parts differ in image size, classes or channel.
 
+    It has the splits that any part has. A part without a validation split adds no example to it.
+
     Raises BadUsage if two parts have the same sources, or a split has more than MAX_SHARDS shards.
     """
     for first_part, second_part in combinations(parts, 2):
@@ -45,7 +47,8 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
     first = manifests[0]
     names = [manifest.name[:40] for manifest in manifests]
     num_shards = sum(manifest.config.num_shards for manifest in manifests)
-    splits = {split: _join_split(split, manifests) for split in first.splits}
+    found = {split for manifest in manifests for split in manifest.splits}
+    splits = {split: _join_split(split, manifests) for split in SPLITS if split in found}
     counts = {split: len(info.shards) for split, info in splits.items()}
     for split, count in (("train", num_shards), *counts.items()):
         if count > MAX_SHARDS:
@@ -64,7 +67,9 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
         rejected_counts=_add_rejected(manifests),
         parts=tuple(
             PartInfo(
-                dataset_id=part.dataset.folder.name, dataset_digest=part.dataset.digest, num_source=part.num_source
+                dataset_id=part.dataset.folder.name,
+                dataset_digest=part.dataset.digest,
+                num_source={split: part.num_source.get(split, 0) for split in splits},
             )
             for part in parts
         ),
@@ -118,6 +123,7 @@ def _join_split(split: str, manifests: Sequence[Manifest]) -> SplitInfo:
     shards = tuple(
         shard.model_copy(update={"part": number})
         for number, manifest in enumerate(manifests)
+        if split in manifest.splits
         for shard in manifest.splits[split].shards
     )
     return summarize_shards(shards, manifests[0].num_pixels)

@@ -26,6 +26,7 @@ from pipeline.sources.catalog import (
     MAX_CLASSES,
     MAX_INTEGER,
     MAX_SHARDS,
+    SPLITS,
     PictureOptions,
     ResizeMode,
 )
@@ -49,6 +50,7 @@ class DatasetConfig:
     pictures: PictureOptions = field(default_factory=PictureOptions)
     first_label: int = 0
     names: tuple[str, ...] = ()  # that the sources get, in their order, instead of those of their places
+    splits: tuple[str, ...] = SPLITS  # that are kept of those that the sources have
 
     def __post_init__(self) -> None:
         """Raise BadUsage if a number is too small or too large."""
@@ -161,6 +163,7 @@ def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedD
     if len(config.datasets) == 1:
         check_options(config.pictures, source)
     scans = scan_source(source, config.num_classes, config.first_label)
+    scans = scans._replace(splits={split: scan for split, scan in scans.splits.items() if split in config.splits})
     for split, scan in scans.splits.items():
         check_size(scan.num_examples, scans.num_pixels, f"the {split} split of {name}")
     num_shards = choose_num_shards(config.num_shards, scans.splits["train"].num_examples, scans.num_pixels, name)

@@ -72,7 +72,7 @@ def find_source(
         find = _from_files if split_file_names(dataset) else _from_folder
         return find(dataset, options or PictureOptions())
     if data_dir is not None:
-        return IdxSource(dataset, find_idx_files(data_dir), known)
+        return IdxSource(dataset, find_idx_files(data_dir)[: len(FILE_NAMES)], known)
     if Path(dataset).exists():
         warn(f"{dataset}: the known data set is taken, not the folder that is here; ./{dataset} means that")
     if not known.mirrors:

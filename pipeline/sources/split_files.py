@@ -1,17 +1,18 @@
 """Which split the files of a folder belong to, by their names and those of their folders."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources.catalog import SPLIT_WORDS, SPLITS, PictureOptions
+from pipeline.progress import warn
+from pipeline.sources.catalog import REQUIRED_SPLITS, SPLIT_WORDS, SPLITS, PictureOptions
 from pipeline.storage.places import Place
 
 _WILDCARDS = ("*", "?")
-T = TypeVar("T")  # the kind of a source
+T = TypeVar("T")  # the kind of a source, or what a split has
 MakeSource: TypeAlias = Callable[[str, dict[str, tuple[Place, ...]], PictureOptions], T]
 
 
@@ -36,7 +37,7 @@ def split_of(name: str) -> str | None:
 def list_split_files(folder: Place, kind: FileKind) -> dict[str, tuple[Place, ...]]:
     """List the files of a kind in a folder, else in the folders in it, by split, each sorted by its path.
 
-    The key "" has the files of neither split.
+    The key "" has the files of no split.
     """
     files: list[Place] = []
     for pattern in ("*", "*/*"):
@@ -50,10 +51,30 @@ def list_split_files(folder: Place, kind: FileKind) -> dict[str, tuple[Place, ..
     return {split: tuple(places) for split, places in found.items()}
 
 
-def find_split_files(folder: Place, kind: FileKind, test_share: float | None) -> dict[str, tuple[Place, ...]]:
-    """Find the files of a kind in a folder by split; only of train if a test split is to be held out.
+def read_validation_as_test(found: dict[str, T], source: object) -> dict[str, T]:
+    """Return what each split has, without splits that have nothing.
 
-    Raises BadInput if a split has none, or a file is of neither, BadUsage if there is a test split beside one held out.
+    If that is train and validation alone, validation becomes the test split, with a message.
+    """
+    splits = {split: each for split, each in found.items() if each}
+    if "train" not in splits or "test" in splits or "validation" not in splits:
+        return splits
+    warn(f"{source}: there is no test split, so the validation split is read as the test split")
+    return {"train": splits["train"], "test": splits["validation"]}
+
+
+def check_order(names: Iterable[str], splits: Iterable[str], option: str) -> None:
+    """Raise BadUsage if one of the names of several splits has the word of another split than its place means."""
+    for name, split in zip(names, splits, strict=True):
+        if split_of(name) not in (None, split):
+            raise BadUsage(f"{option}: {name} is in the place of the {split} split; the order is {', '.join(SPLITS)}")
+
+
+def find_split_files(folder: Place, kind: FileKind, test_share: float | None) -> dict[str, tuple[Place, ...]]:
+    """Find the files of a kind in a folder by split; none of test if a test split is to be held out.
+
+    Raises BadInput if train or test has none, or a file is of no split, BadUsage if there is a test split beside one
+    held out.
     """
     found = list_split_files(folder, kind)
     stray = found.pop("")
@@ -63,15 +84,19 @@ def find_split_files(folder: Place, kind: FileKind, test_share: float | None) ->
                 f"--test-share {test_share}: {folder} has a test split, {found['test'][0].name}: leave out the option, "
                 f"or name the files to split: --dataset {folder}/TRAIN{kind.ending}"
             )
-        found = {"train": found["train"] or stray}
+        found["train"] = found["train"] or stray
         stray = ()
-    if stray or not all(found.values()):
+        found = {split: files for split, files in found.items() if files}
+    else:
+        found = read_validation_as_test(found, folder)
+    required = REQUIRED_SPLITS if test_share is None else REQUIRED_SPLITS[:1]
+    if stray or not found.keys() >= {*required}:
         names = ", ".join(file.name for file in stray[:3]) + (" ..." if len(stray) > 3 else "")
-        problem = f"{names} is of neither split" if stray else "a split is missing"
+        problem = f"{names} is of no split" if stray else "a split is missing"
         raise BadInput(
-            f"{folder}: {problem}: expected {kind.title} files whose names have the word train or test, such as "
-            f"train{kind.ending} and test-00000-of-00001{kind.ending}, or that are in folders of such names; or name "
-            f"the files: --dataset TRAIN{kind.ending},TEST{kind.ending}, or with one split --dataset "
+            f"{folder}: {problem}: expected {kind.title} files whose names have the word train, test or validation, "
+            f"such as train{kind.ending} and test-00000-of-00001{kind.ending}, or that are in folders of such names; "
+            f"or name the files: --dataset TRAIN{kind.ending},TEST{kind.ending}, or with one split --dataset "
             f"TRAIN{kind.ending} --test-share 0.2"
         )
     for file in (file for files in found.values() for file in files):
@@ -100,19 +125,23 @@ def check_is_file(file: Place) -> None:
 def find_named_files(
     dataset: tuple[Place, ...], kind: FileKind, test_share: float | None
 ) -> dict[str, tuple[Place, ...]]:
-    """Find the files of names, each a file or a pattern such as train-*.csv: of train and test, or of train alone.
+    """Find the files of names, each a file or a pattern such as train-*.csv: of train, test and perhaps validation.
 
-    Raises BadUsage for another number of names, BadInput if a pattern matches no file.
+    If a test split is to be held out, there is one name, of train. Raises BadUsage for another number of names or
+    another order, BadInput if a pattern matches no file.
     """
-    splits = SPLITS if test_share is None else SPLITS[:1]
+    splits: tuple[str, ...] = REQUIRED_SPLITS if test_share is None else REQUIRED_SPLITS[:1]
+    if test_share is None and len(dataset) == len(SPLITS):
+        splits = SPLITS
+        check_order((file.name for file in dataset), splits, "--dataset")
     if len(dataset) != len(splits):
         listed = ",".join(map(str, dataset))
         if test_share is not None:
             raise BadUsage(f"--test-share {test_share}: --dataset {listed} names {len(dataset)} files, expected one")
         raise BadUsage(
-            f"--dataset {listed}: expected the two files TRAIN{kind.ending},TEST{kind.ending} or patterns such as "
-            f"'train-*{kind.ending},test-*{kind.ending}', or a folder that holds train*{kind.ending} and "
-            f"test*{kind.ending}; --test-share 0.2 splits one file"
+            f"--dataset {listed}: expected the two files TRAIN{kind.ending},TEST{kind.ending}, a third of validation "
+            f"after them if there is one, or patterns such as 'train-*{kind.ending},test-*{kind.ending}', or a folder "
+            f"that holds train*{kind.ending} and test*{kind.ending}; --test-share 0.2 splits one file"
         )
     return {split: expand_pattern(place) for split, place in zip(splits, dataset, strict=True)}
 
