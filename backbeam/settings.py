@@ -25,6 +25,7 @@ class DatasetSettings(TypedDict, total=False):
         Sequence[str] | None
     )  # of a NumPy file: images and labels of train, then of test, then of validation if there is one
     test_share: float | None
+    split_by: str | None
     transpose: bool | None
     resize: tuple[int, int] | None  # height and width
     resize_mode: Literal["fit", "pad", "crop"] | None

@@ -98,6 +98,10 @@ class ImageOptions:
         float | None,
         typer.Option(help="Images of one split: the share held out as the test split, such as 0.2, by their content."),
     ] = None
+    split_by: Annotated[
+        str | None,
+        typer.Option(help="Tables: the column that says of which split each row is, by train, test or validation."),
+    ] = None
     transpose: Annotated[
         bool | None,
         typer.Option(
@@ -132,6 +136,7 @@ class ImageOptions:
             self.transpose,
             resize,
             self.resize_mode,
+            self.split_by,
         )
 
 

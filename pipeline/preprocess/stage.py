@@ -63,6 +63,8 @@ class DatasetConfig:
         share = self.pictures.test_share
         if share is not None and not 0 < share < 1:
             raise BadUsage(f"--test-share is {share}, expected a number between 0 and 1, such as 0.2")
+        if share is not None and self.pictures.split_by is not None:
+            raise BadUsage("give --split-by, the column that says the splits, or --test-share, not both")
 
 
 def _check_resizing(pictures: PictureOptions) -> None:

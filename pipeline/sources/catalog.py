@@ -120,6 +120,7 @@ class PictureOptions(NamedTuple):
     transpose: bool | None = None  # whether the images of arrays are transposed
     resize: tuple[int, int] | None = None  # height and width that pictures of other sizes are scaled to
     resize_mode: ResizeMode | None = None  # how; by default pad
+    split_by: str | None = None  # of tables and records: the column that says the split of each row
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -34,16 +34,21 @@ def split_of(name: str) -> str | None:
     return words.pop() if len(words) == 1 else None
 
 
+def list_files(folder: Place, kind: FileKind) -> tuple[Place, ...]:
+    """List the files of a kind in a folder, else in the folders in it, sorted by their paths."""
+    files: list[Place] = []
+    for pattern in ("*", "*/*"):
+        files = files or [file for file in folder.glob(pattern) if kind.matches(file)]
+    return tuple(sorted(files, key=str))
+
+
 def list_split_files(folder: Place, kind: FileKind) -> dict[str, tuple[Place, ...]]:
     """List the files of a kind in a folder, else in the folders in it, by split, each sorted by its path.
 
     The key "" has the files of no split.
     """
-    files: list[Place] = []
-    for pattern in ("*", "*/*"):
-        files = files or [file for file in folder.glob(pattern) if kind.matches(file)]
     found: dict[str, list[Place]] = {split: [] for split in (*SPLITS, "")}
-    for file in sorted(files, key=str):
+    for file in list_files(folder, kind):
         in_subfolder = str(file.parent) != str(folder)
         # The file's own name counts first: data/train-00000-of-00001.parquet, but train/part-0.parquet.
         split = split_of(file.name) or (split_of(file.parent.name) if in_subfolder else None)
@@ -105,14 +110,28 @@ def find_split_files(folder: Place, kind: FileKind, test_share: float | None) ->
 
 
 def find_folder_source(make: MakeSource[T], kind: FileKind, name: str, folder: Place, options: PictureOptions) -> T:
-    """Return the source of the files of a kind in a folder; raises as `find_split_files`."""
+    """Return the source of the files of a kind in a folder; raises as `find_split_files`.
+
+    If a column says the splits, all files are of train until they are scanned.
+    """
+    if options.split_by is not None:
+        files = list_files(folder, kind)
+        for file in files:
+            check_is_file(file)
+        return make(name, {"train": files}, options)
     return make(name, find_split_files(folder, kind, options.test_share), options)
 
 
 def find_named_source(
     make: MakeSource[T], kind: FileKind, name: str, files: tuple[Place, ...], options: PictureOptions
 ) -> T:
-    """Return the source of files that --dataset names one by one; raises as `find_named_files`."""
+    """Return the source of files that --dataset names one by one; raises as `find_named_files`.
+
+    If a column says the splits, there may be any number of them, of train until they are scanned.
+    """
+    if options.split_by is not None:
+        named = dict.fromkeys(file for place in files for file in expand_pattern(place))
+        return make(name, {"train": tuple(named)}, options)
     return make(name, find_named_files(files, kind, options.test_share), options)
 
 
