@@ -23,7 +23,6 @@ from pipeline.storage.places import Place
 
 _SHOWN = 5  # values in a message
 _MAX_SHOWN = 60  # characters of one
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,11 @@ class RowChoice:
     start: int
 
     @classmethod
-    def of(cls, mask: Mask, source_start: int, start: int) -> "RowChoice":
+    def of(cls, mask: npt.NDArray[np.bool_], source_start: int, start: int) -> "RowChoice":
         """Return the rows where mask, bool[n], is true."""
         return cls(np.packbits(mask).tobytes(), source_start, start)
 
-    def number(self, num_rows: int) -> npt.NDArray[np.int64]:
+    def indices(self, num_rows: int) -> npt.NDArray[np.int64]:
         """Return int64[num_rows], the index in the split of each row of the range; -1 for those of other splits."""
         mask = np.unpackbits(np.frombuffer(self.bits, np.uint8), count=num_rows).astype(np.bool_)
         return np.where(mask, np.cumsum(mask) - 1 + self.start, -1)
@@ -54,7 +53,7 @@ class ChosenRange(BlockRange):
 
     def read(self, target: ExampleFormat) -> Iterator[Block]:
         """Yield the blocks of the source's range without the rows of other splits."""
-        indices = self.rows.number(self.source.num_examples)
+        indices = self.rows.indices(self.source.num_examples)
         for block in self.source.read(target):
             own = indices[block.examples.indices - self.rows.source_start]
             examples = block.examples.take(np.flatnonzero(own >= 0))._replace(indices=own[own >= 0])
@@ -74,7 +73,7 @@ class ChosenImagesRange(EncodedRange):
 
     def read_images(self) -> Iterator[list[EncodedImage]]:
         """Yield the images; raises as the source's range."""
-        indices = self.rows.number(self.source.num_examples)
+        indices = self.rows.indices(self.source.num_examples)
         for images in self.source.read_images():
             places = ((image, int(indices[image.index - self.rows.source_start])) for image in images)
             yield [replace(image, index=place) for image, place in places if place >= 0]
@@ -121,14 +120,18 @@ def divide(scans: SourceScan, values: Iterable[object], name: str) -> SourceScan
     numbers = [np.fromiter(islice(stream, each.num_examples), np.uint8) for each in whole.ranges]
     if next(stream, None) is not None or sum(map(len, numbers)) != whole.num_examples:
         raise BadInput(f"{name}: the source changed while it was read: run again once nothing writes to it")
-    masks = {split: [each == number for each in numbers] for number, split in enumerate(SPLITS)}
-    present = {split: each for split, each in masks.items() if any(mask.any() for mask in each)}
-    found = read_validation_as_test(present, name)
+    present = {split for number, split in enumerate(SPLITS) if any((each == number).any() for each in numbers)}
+    found = read_validation_as_test({split: split for split in SPLITS if split in present}, name)
     missing = [split for split in REQUIRED_SPLITS if split not in found]
     if missing:
         raise BadInput(f"{name}: no row is of the {missing[0]} split; expected rows of train and of test")
-    division = hashlib.sha256(b"".join(each.tobytes() for each in numbers)).hexdigest()
-    splits = {split: _choose_rows(split, whole, each, division) for split, each in found.items()}
+    digest = hashlib.sha256()
+    for each in numbers:
+        digest.update(each.tobytes())
+    splits = {
+        split: _choose_rows(split, whole, numbers, SPLITS.index(stored), digest.hexdigest())
+        for split, stored in found.items()
+    }
     return scans._replace(splits=dict(splits))
 
 
@@ -146,13 +149,16 @@ def _read_numbers(values: Iterable[object], name: str) -> Iterator[int]:
         raise BadInput(f"{name}: values that are no split: {listed}; expected {', '.join(SPLIT_WORDS)}")
 
 
-def _choose_rows(split: str, whole: SplitScan, masks: list[Mask], division: str) -> SplitScan:
+def _choose_rows(
+    split: str, whole: SplitScan, numbers: list[npt.NDArray[np.uint8]], chosen: int, division: str
+) -> SplitScan:
+    """Return the scan of the rows that have a number, those of each range in numbers; division is the digest of all."""
     ranges = list[ChosenRange | ChosenImagesRange]()
     start = 0
-    for each, mask in zip(whole.ranges, masks, strict=True):
-        num_rows = int(mask.sum())
+    for each, found in zip(whole.ranges, numbers, strict=True):
+        num_rows = int((found == chosen).sum())
         if num_rows:
-            ranges.append(_choose(split, each, RowChoice.of(mask, each.start, start), num_rows))
+            ranges.append(_choose(split, each, RowChoice.of(found == chosen, each.start, start), num_rows))
         start += num_rows
     infos = tuple(_identify(split, info, division) for info in whole.infos)
     return ChosenScan(tuple(ranges), whole.image_size, infos, whole)

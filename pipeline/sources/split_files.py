@@ -102,7 +102,7 @@ def find_split_files(folder: Place, kind: FileKind, test_share: float | None) ->
             f"{folder}: {problem}: expected {kind.title} files whose names have the word train, test or validation, "
             f"such as train{kind.ending} and test-00000-of-00001{kind.ending}, or that are in folders of such names; "
             f"or name the files: --dataset TRAIN{kind.ending},TEST{kind.ending}, or with one split --dataset "
-            f"TRAIN{kind.ending} --test-share 0.2"
+            f"TRAIN{kind.ending} --test-share 0.2, or --split-by COLUMN if a column says the splits"
         )
     for file in (file for files in found.values() for file in files):
         check_is_file(file)
@@ -160,7 +160,8 @@ def find_named_files(
         raise BadUsage(
             f"--dataset {listed}: expected the two files TRAIN{kind.ending},TEST{kind.ending}, a third of validation "
             f"after them if there is one, or patterns such as 'train-*{kind.ending},test-*{kind.ending}', or a folder "
-            f"that holds train*{kind.ending} and test*{kind.ending}; --test-share 0.2 splits one file"
+            f"that holds train*{kind.ending} and test*{kind.ending}; --test-share 0.2 splits one file, and so does "
+            "--split-by COLUMN where a column says the splits"
         )
     return {split: expand_pattern(place) for split, place in zip(splits, dataset, strict=True)}
 
