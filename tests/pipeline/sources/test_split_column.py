@@ -1,16 +1,17 @@
 """Tables and records with a column that says the split of each row."""
 
 import gzip
+import shutil
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import backbeam
 from model.errors import BadInput, BadUsage
-from pipeline.context import StageContext, StageLog
 from pipeline.maintenance.rebuild import rebuild_dataset
-from pipeline.preprocess.stage import DatasetConfig, preprocess_stage
+from pipeline.preprocess.stage import DatasetConfig
 from pipeline.sources import csv_lines, image_folder, parquet_source, tfrecord_source
 from pipeline.sources.catalog import PictureOptions
 from tests.examples import example, frame
@@ -99,16 +100,13 @@ def test_splits_are_those_of_files_of_their_own(layout, tmp_path):
         assert scans.splits[split].num_examples == len(labels)
 
 
-def build(workspace, source, **options):
-    config = DatasetConfig((str(source),), pictures=PictureOptions(**options))
-    return preprocess_stage(StageContext(workspace, ()), config, StageLog())
-
-
 def test_shards_are_those_of_files_of_their_own_and_are_made_again(tmp_path):
     source = tmp_path / "one.csv.gz"
     source.write_bytes(gzip.compress((write(tmp_path / "one", "csv") / "digits.csv").read_bytes()))
-    made = build(tmp_path / "ws", source, image_size=(5, 4), split_by="usage")
-    files = build(tmp_path / "ws", write_splits(tmp_path / "files", "csv", THREE), image_size=(5, 4))
+    made, files = (
+        backbeam.preprocess(place, workspace=tmp_path / "ws", image_size=(5, 4), **options).dataset
+        for place, options in ((source, {"split_by": "usage"}), (write_splits(tmp_path / "files", "csv", THREE), {}))
+    )
     assert made.manifest.splits == files.manifest.splits
     assert made.folder.name != files.folder.name
     [origin] = (tmp_path / "ws").glob("origins/one*.json")
@@ -162,6 +160,11 @@ def test_several_files_gzipped_and_named_by_a_pattern(tmp_path):
         "test": 20,
         "validation": 15,
     }
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("a", "b"):
+        shutil.copy(tmp_path / f"part-{name}.csv.gz", folder)
+    assert scan(folder, "csv").infos == scans.infos
     named = f"{tmp_path / 'part-a.csv.gz'},{tmp_path / 'part-b.csv.gz'}"
     assert scan(named, "csv").infos == scans.infos
     moved = [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.errors import BadInput, BadUsage
-from tests.helpers import Digits
+from tests.helpers import Digits, contents
 from tests.pictures import read_blocks, scan_folder
 from tests.three_splits import WRITERS, digits_of, write_splits
 
@@ -121,6 +121,13 @@ def test_a_file_of_no_split_or_of_several_is_refused(tmp_path):
     (folder / "train-val.parquet").touch()
     with pytest.raises(BadInput, match=r"train-val\.parquet is of no split: expected Parquet files whose names have"):
         scan(folder)
+
+
+def test_idx_files_of_a_store_have_a_validation_split_too(memory, tmp_path):
+    folder = write_splits(tmp_path / "x", "idx", THREE | {"test": "t10k"})
+    memory.update({f"memory://b/digits/{name}": data for name, data in contents(folder).items()})
+    assert scan_folder("memory://b/digits").infos == scan(folder).infos
+    assert list(scan(folder).splits) == ["train", "test", "validation"]
 
 
 def test_known_data_set_has_no_validation_split(tmp_path):
