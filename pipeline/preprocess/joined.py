@@ -35,8 +35,9 @@ class JoinedPart(NamedTuple):
 
 
 def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
-    """Return the manifest of a joint data set; raises BadInput if two parts differ in image size, classes or channel.
+    """Return the manifest of a joint data set, whose parts have the same classes in the same order.
 
+    Raises BadInput if two parts differ in image size or channel.
     Raises BadUsage if two parts have the same sources, or a split has more than MAX_SHARDS shards.
     """
     for first_part, second_part in combinations(parts, 2):
@@ -88,12 +89,6 @@ def _check_fit(first_part: JoinedPart, second_part: JoinedPart) -> None:
     sizes = [f"{manifest.height} x {manifest.width}" for manifest in (first, second)]
     if sizes[0] != sizes[1]:
         raise BadInput(f"{both} differ in image size: {sizes[0]} and {sizes[1]}; expected one size")
-    names = [", ".join(manifest.class_names[:20]) for manifest in (first, second)]
-    if first.class_names != second.class_names:
-        raise BadInput(
-            f"{both} differ in their classes: {names[0]} ({len(first.class_names)}) and {names[1]} "
-            f"({len(second.class_names)}); where labels are numbers, --num-classes says how many there are"
-        )
     if first.style.channel != second.style.channel:
         raise BadInput(
             f"{both} differ in how pictures are read: by their {first.style.channel} and their {second.style.channel}"

@@ -49,6 +49,7 @@ class DatasetConfig:
     pictures: PictureOptions = field(default_factory=PictureOptions)
     first_label: int = 0
     names: tuple[str, ...] = ()  # that the sources get, in their order, instead of those of their places
+    class_names: tuple[str, ...] = ()  # in the order of the labels, if they are those of another source
 
     def __post_init__(self) -> None:
         """Raise BadUsage if a number is too small or too large."""
@@ -90,7 +91,7 @@ class ScannedDataset(NamedTuple):
 def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
     """Build the data set of the given sources unless it is complete: find them, scan them, write shards.
 
-    Each of several sources becomes a data set of its own, and a manifest joins them.
+    Each of several sources becomes a data set of its own, with the classes of the first, and a manifest joins them.
 
     Raises:
         BadUsage: options do not fit the sources, or two sources have the same content.
@@ -111,7 +112,11 @@ def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog
 
 
 def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
-    parts = [_preprocess_source(context, config, name, f"preprocess {name}", log) for name in config.datasets]
+    parts = list[JoinedPart]()
+    for name in config.datasets:
+        class_names = parts[0].dataset.manifest.class_names if parts else ()
+        part_config = replace(config, class_names=class_names)
+        parts.append(_preprocess_source(context, part_config, name, f"preprocess {name}", log))
     joint = join_manifests(parts)
     folder = context.workspace / "datasets" / joint.dataset_id
 
@@ -160,7 +165,7 @@ def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedD
     source = source._replace(name=names.get(name, source.name))
     if len(config.datasets) == 1:
         check_options(config.pictures, source)
-    scans = scan_source(source, config.num_classes, config.first_label)
+    scans = scan_source(source, config.num_classes, config.first_label, config.class_names)
     for split, scan in scans.splits.items():
         check_size(scan.num_examples, scans.num_pixels, f"the {split} split of {name}")
     num_shards = choose_num_shards(config.num_shards, scans.splits["train"].num_examples, scans.num_pixels, name)
@@ -184,6 +189,7 @@ def describe_origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, .
         shuffle_seed=config.shuffle_seed,
         max_rejected=data.manifest.num_rejected,
         first_label=config.first_label,
+        class_names=config.class_names,
         **config.pictures._asdict(),
     )
 

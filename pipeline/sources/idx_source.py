@@ -21,6 +21,7 @@ from pipeline.sources.blocks import (
     BLOCK_BYTES,
     Block,
     BlockRange,
+    ClassCount,
     ExampleFormat,
     RejectedExample,
     SourceInfo,
@@ -112,7 +113,7 @@ def _find(name: str, folder: Place, options: PictureOptions) -> IdxSource:
     return IdxSource(name, find_idx_files(folder), None, options)
 
 
-def scan(source: IdxSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def scan(source: IdxSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read the four files; arguments and errors as for `source_lookup.scan_source`."""
     pairs = zip(SPLITS, source.files[::2], source.files[1::2], FILE_NAMES[::2], FILE_NAMES[1::2], strict=True)
     transposed = _is_transposed(source)

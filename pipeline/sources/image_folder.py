@@ -22,6 +22,7 @@ from model.errors import BadInput, BadUsage
 from pipeline.progress import warn
 from pipeline.sources.blocks import (
     BLOCK_BYTES,
+    ClassCount,
     SourceInfo,
     SourceScan,
     SplitScan,
@@ -88,7 +89,7 @@ def _find(name: str, folder: Place, options: PictureOptions) -> ImageFolderSourc
     return ImageFolderSource(name, Path(str(folder)), options)  # in no store: see above
 
 
-def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def scan(source: ImageFolderSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read every file of a tree; raises as `source_lookup.scan_source`."""
     folders = _list_splits(source.folder, source.options.test_share is not None)
     class_names = _list_classes(folders)

@@ -21,6 +21,7 @@ from pipeline.sources.blocks import (
     BLOCK_BYTES,
     Block,
     BlockRange,
+    ClassCount,
     ExampleFormat,
     RejectedExample,
     SourceInfo,
@@ -165,7 +166,7 @@ def _find_arrays(place: Place, requested: tuple[str, ...] | None) -> tuple[Array
     return tuple(ArrayFile(place, by_lower_case[name]) for name in chosen)
 
 
-def scan(source: NumpySource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def scan(source: NumpySource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read the four arrays; arguments and errors as for `source_lookup.scan_source`."""
     pairs = zip(SPLITS, source.arrays[::2], source.arrays[1::2], FILE_NAMES[::2], FILE_NAMES[1::2], strict=True)
     splits = {

@@ -19,6 +19,7 @@ from pipeline.sources.catalog import (
     PictureOptions,
     split_file_names,
 )
+from pipeline.sources.class_order import order_classes
 from pipeline.sources.download import download_file
 from pipeline.sources.found_layout import describe_found
 from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
@@ -149,14 +150,25 @@ def _layout_of(source: AnySource) -> SourceLayout:
 
 
 @refuse_unreadable()
-def scan_source(source: AnySource, num_classes: int | None = None, first_label: int = 0) -> SourceScan:
+def scan_source(
+    source: AnySource, num_classes: int | None = None, first_label: int = 0, class_names: tuple[str, ...] = ()
+) -> SourceScan:
     """Read all files of a source and check that they are undamaged and fit together.
 
     num_classes and first_label, the label of the first class, are for data sets that do not name their classes; by
-    default the labels are 0 to the largest one of the train split.
+    default the labels are 0 to the largest one of the train split. class_names are those of the source that this one is
+    joined with, and then those of the scan.
 
     Raises:
-        BadInput: a file is damaged, is not what it claims to be, or does not fit the others.
+        BadInput: a file is damaged, is not what it claims to be, or does not fit the others, or a class is none of
+            class_names.
         BadUsage: num_classes or first_label is not that of the classes that the data set names.
     """
-    return _layout_of(source).scan(source, num_classes, first_label)
+    scans = _layout_of(source).scan(source, num_classes or class_names or None, first_label)
+    if class_names:
+        return order_classes(scans, class_names, source.name)
+    if num_classes not in (None, len(scans.class_names)):
+        raise BadUsage(
+            f"--num-classes {num_classes}: {source.name} has its own classes, {len(scans.class_names)} of them"
+        )
+    return scans
