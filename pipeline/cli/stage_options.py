@@ -90,7 +90,7 @@ class ImageOptions:
         str | None,
         typer.Option(
             metavar="A,B,C,D",
-            help="NumPy: the arrays of images and labels of train, then of test; by default found out.",
+            help="NumPy: the arrays of images and labels of train, then of test if it is there; by default found out.",
         ),
     ] = None
     test_share: Annotated[

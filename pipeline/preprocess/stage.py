@@ -29,6 +29,7 @@ from pipeline.sources.catalog import (
     PictureOptions,
     ResizeMode,
 )
+from pipeline.sources.split_files import HasTestSplit
 from pipeline.storage.places import Place
 
 if TYPE_CHECKING:
@@ -155,6 +156,17 @@ def _preprocess_source(
 
 def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedDataset:
     """Find and scan one of the sources of a configuration; raises BadUsage and BadInput as `preprocess_stage`."""
+    try:
+        return _scan_dataset(workspace, config, name)
+    except HasTestSplit:
+        if len(config.datasets) == 1:
+            raise
+        warn(f"{name}: it has a test split, which is kept: --test-share goes to the sources that have none")
+        pictures = config.pictures._replace(test_share=None)
+        return _scan_dataset(workspace, replace(config, pictures=pictures), name)
+
+
+def _scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedDataset:
     # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
     from pipeline.sources.source_lookup import check_options, choose_options, find_source, scan_source
 

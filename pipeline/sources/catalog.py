@@ -126,7 +126,7 @@ class PictureOptions(NamedTuple):
 
 
 class IdxSource(NamedTuple):
-    """A data set of four IDX files in the order of FILE_NAMES, gzipped or not."""
+    """A data set of four IDX files in the order of FILE_NAMES, or of the first two, gzipped or not."""
 
     name: str
     files: tuple[Place, ...]

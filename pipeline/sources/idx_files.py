@@ -1,4 +1,4 @@
-"""Find the four IDX files of a data set in a folder or store, and the names of its classes.
+"""Find the IDX files of a data set in a folder or store, four or the two of one split, and the names of its classes.
 
 The customary names are MNIST's, with or without .gz, in any case, with dots or underscores for hyphens, and after a
 prefix, as in emnist-letters-train-images-idx3-ubyte.gz. Several data sets of one folder differ in their prefixes.
@@ -12,6 +12,7 @@ from typing import NamedTuple
 from model.errors import BadInput
 from pipeline.progress import warn
 from pipeline.sources.catalog import FILE_NAMES
+from pipeline.sources.split_files import HasTestSplit
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place, place_of
 
@@ -75,11 +76,15 @@ def _list_named(folder: Place) -> list[Place]:
     return []
 
 
-def find_idx_files(folder: str | Place) -> tuple[Place, ...]:
+def find_idx_files(folder: str | Place, test_share: float | None = None) -> tuple[Place, ...]:
     """Find the four IDX files of a folder or URI by their customary names, with or without .gz.
 
-    folder may end in a prefix of the names, as in FOLDER/emnist-letters. Raises BadInput if a file is missing or there
-    are several for one.
+    If a share is to be held out as test split, find only the two files of train. folder may end in a prefix of the
+    names, as in FOLDER/emnist-letters.
+
+    Raises:
+        BadInput: a file is missing, or there are several for one.
+        HasTestSplit: there is a test split beside the one to be held out.
     """
     root = place_of(folder).absolute()  # workers may have another working directory
     files = _with_prefix(root) if isinstance(root, Path) and splits_off_prefix(root) else _choose_files(root)
@@ -88,9 +93,19 @@ def find_idx_files(folder: str | Place) -> tuple[Place, ...]:
     if several:
         listed = ", ".join(map(str, several[:10]))
         raise BadInput(f"{folder}: several candidates for one file: {listed}; keep one of them in the folder")
-    missing = [name for name, found in zip(FILE_NAMES, candidates, strict=True) if not found]
+    if test_share is not None:
+        [_, _, *of_test] = candidates
+        if any(of_test):
+            found = [file.name for files in of_test for file in files]
+            raise HasTestSplit(
+                f"--test-share {test_share}: {folder} has a test split, {found[0]}: leave out the option"
+            )
+        candidates = candidates[:2]
+    missing = [name for name, found in zip(FILE_NAMES, candidates, strict=False) if not found]
     if missing:
-        raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz, and begin with a name)")
+        is_one = test_share is None and missing == [*FILE_NAMES[2:]]
+        advice = "; --test-share 0.2 holds out a test split" if is_one else ""
+        raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz, and begin with a name){advice}")
     return tuple(found[0] for found in candidates)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from model.errors import BadInput, BadUsage
+from model.errors import BadInput
 from pipeline.progress import warn
 from pipeline.sources.blocks import (
     BLOCK_BYTES,
@@ -33,6 +33,7 @@ from pipeline.sources.catalog import SPLIT_WORDS, SPLITS, ImageFolderSource, Pic
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.split_files import HasTestSplit
 from pipeline.storage.files import digest_of, file_digest
 from pipeline.storage.places import Place
 
@@ -110,7 +111,7 @@ def scan(source: ImageFolderSource, num_classes: ClassCount, first_label: int = 
 def _list_splits(folder: Path, is_one: bool) -> dict[str, Path]:
     """Return the folders of the splits; of one split that is divided later, only that of train.
 
-    Raises BadInput if one is missing, BadUsage if a tree that shall be divided has both.
+    Raises BadInput if one is missing, HasTestSplit if a tree that shall be divided has both.
     """
     found = {split: _find_split(folder, split) for split in SPLITS}
     unused = sorted(path.name for path in folder.iterdir() if path.name.lower() in _VALIDATION_WORDS)
@@ -119,7 +120,7 @@ def _list_splits(folder: Path, is_one: bool) -> dict[str, Path]:
     if not is_one:
         return {split: path or folder / split for split, path in found.items()}
     if found["test"]:
-        raise BadUsage(f"--test-share: {folder} has a test split already, {found['test'].name}")
+        raise HasTestSplit(f"--test-share: {folder} has a test split already, {found['test'].name}")
     return {"train": found["train"] or folder}
 
 

@@ -46,7 +46,6 @@ _USES = {
     "resize": "files of pictures",
     "resize_mode": "files of pictures",
     "arrays": "a NumPy file",
-    "test_share": "pictures, tables and records",
     "transpose": "IDX, NumPy and CSV files",
 }
 

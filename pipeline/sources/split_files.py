@@ -15,6 +15,10 @@ T = TypeVar("T")  # the kind of a source
 MakeSource: TypeAlias = Callable[[str, dict[str, tuple[Place, ...]], PictureOptions], T]
 
 
+class HasTestSplit(BadUsage):
+    """A test split is to be held out from a source that has one."""
+
+
 class FileKind(NamedTuple):
     """Files of one format: their title and an example of a name in messages, and the names that they have."""
 
@@ -53,13 +57,13 @@ def list_split_files(folder: Place, kind: FileKind) -> dict[str, tuple[Place, ..
 def find_split_files(folder: Place, kind: FileKind, test_share: float | None) -> dict[str, tuple[Place, ...]]:
     """Find the files of a kind in a folder by split; only of train if a test split is to be held out.
 
-    Raises BadInput if a split has none, or a file is of neither, BadUsage if there is a test split beside one held out.
+    Raises BadInput if a split has none, or a file is of neither, HasTestSplit if one is to be held out.
     """
     found = list_split_files(folder, kind)
     stray = found.pop("")
     if test_share is not None:
         if found["test"]:
-            raise BadUsage(
+            raise HasTestSplit(
                 f"--test-share {test_share}: {folder} has a test split, {found['test'][0].name}: leave out the option, "
                 f"or name the files to split: --dataset {folder}/TRAIN{kind.ending}"
             )
@@ -108,7 +112,8 @@ def find_named_files(
     if len(dataset) != len(splits):
         listed = ",".join(map(str, dataset))
         if test_share is not None:
-            raise BadUsage(f"--test-share {test_share}: --dataset {listed} names {len(dataset)} files, expected one")
+            problem = HasTestSplit if len(dataset) == len(SPLITS) else BadUsage
+            raise problem(f"--test-share {test_share}: --dataset {listed} names {len(dataset)} files, expected one")
         raise BadUsage(
             f"--dataset {listed}: expected the two files TRAIN{kind.ending},TEST{kind.ending} or patterns such as "
             f"'train-*{kind.ending},test-*{kind.ending}', or a folder that holds train*{kind.ending} and "
