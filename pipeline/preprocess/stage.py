@@ -29,6 +29,7 @@ from pipeline.sources.catalog import (
     PictureOptions,
     ResizeMode,
 )
+from pipeline.sources.source_patterns import expand_sources
 from pipeline.sources.split_files import HasTestSplit
 from pipeline.storage.places import Place
 
@@ -92,13 +93,15 @@ class ScannedDataset(NamedTuple):
 def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
     """Build the data set of the given sources unless it is complete: find them, scan them, write shards.
 
-    Each of several sources becomes a data set of its own, with the classes of the first, and a manifest joins them.
+    A pattern of sources stands for those that match it. Each of several sources becomes a data set of its own, with the
+    classes of the first, and a manifest joins them.
 
     Raises:
         BadUsage: options do not fit the sources, or two sources have the same content.
         BadInput: a source is missing or damaged, does not fit the others, or has too many unusable examples.
         CorruptArtefact: a complete data set does not match its manifest.
     """
+    config = replace(config, datasets=expand_sources(config.datasets))
     _check_options(config)
     if len(config.datasets) == 1:
         data = _preprocess_source(context, config, config.datasets[0], "preprocess", log).dataset

@@ -11,10 +11,12 @@ SPLIT_WORDS = {"train": "train", "training": "train", "test": "test", "testing":
 MAX_CLASSES = 256
 MAX_INTEGER = 2**63 - 1  # of seeds and counts: what a file of TOML holds
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
+WHOLE_FILE_ENDINGS = (".npz", ".npy")  # of files of which a pattern is no split
 # Of files that --dataset may name, with commas between them, instead of a folder.
 FILE_ENDINGS = (
     *(".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz"),
-    *(".tfrecord", ".tfrecords", ".tfrecord.gz", ".npz", ".npy"),
+    *(".tfrecord", ".tfrecords", ".tfrecord.gz"),
+    *WHOLE_FILE_ENDINGS,
 )
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 

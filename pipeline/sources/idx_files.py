@@ -14,7 +14,7 @@ from pipeline.progress import warn
 from pipeline.sources.catalog import FILE_NAMES
 from pipeline.sources.split_files import HasTestSplit
 from pipeline.storage.files import read_range
-from pipeline.storage.places import Place, place_of
+from pipeline.storage.places import Place, list_once, place_of
 
 _NAME = re.compile(
     r"((?P<prefix>.+)[-_.])?(?P<split>train|t10k|test)[-_.](?P<kind>images[-_.]idx3|labels[-_.]idx1)[-_.]ubyte(\.gz)?",
@@ -43,14 +43,19 @@ def _parse_name(name: str) -> _Name | None:
 def holds_idx_files(folder: Place) -> bool:
     """Return whether a folder has a file with the name of an IDX file.
 
-    A store is listed only if none of the files has the first customary name.
+    A store is listed only if none of the files has the first customary name. There, the folder may be one that
+    `splits_off_prefix`.
     """
-    return any(find_file(folder, name) for name in FILE_NAMES) or bool(_list_named(folder))
+    if any(find_file(folder, name) for name in FILE_NAMES) or _list_named(folder):
+        return True
+    return not isinstance(folder, Path) and splits_off_prefix(folder)
 
 
-def splits_off_prefix(place: Path) -> bool:
+def splits_off_prefix(place: Place) -> bool:
     """Return whether a place that does not exist is FOLDER/PREFIX, for IDX files of that prefix in the folder."""
-    return not place.exists() and bool(_with_prefix(place))
+    if place.exists() or place.is_dir() or (not isinstance(place, Path) and place.is_bucket):
+        return False
+    return bool(_with_prefix(place))
 
 
 def _with_prefix(place: Place) -> list[Place]:
@@ -59,16 +64,14 @@ def _with_prefix(place: Place) -> list[Place]:
 
 def _named(files: Iterable[Place]) -> list[tuple[Place, _Name]]:
     parsed = ((file, _parse_name(file.name)) for file in files)
-    return [(file, name) for file, name in parsed if name is not None and file.is_file()]
+    return [
+        (file, name) for file, name in parsed if name is not None and (not isinstance(file, Path) or file.is_file())
+    ]
 
 
 def _list_named(folder: Place) -> list[Place]:
-    """List the files with customary names in a folder, else in those of _FOLDERS below it, in the order of names.
-
-    In a store, only the former: each listing there is of everything below the folder.
-    """
-    below = _FOLDERS if isinstance(folder, Path) else ()
-    for patterns in (("*",), tuple(f"{name}/*" for name in below)):
+    """List the files with customary names in a folder, else in those of _FOLDERS below it, in the order of names."""
+    for patterns in (("*",), tuple(f"{name}/*" for name in _FOLDERS)):
         found: list[Place] = [file for pattern in patterns for file in folder.glob(pattern)]
         named = [file for file, _ in _named(found)]
         if named:
@@ -86,8 +89,10 @@ def find_idx_files(folder: str | Place, test_share: float | None = None) -> tupl
         BadInput: a file is missing, or there are several for one.
         HasTestSplit: there is a test split beside the one to be held out.
     """
-    root = place_of(folder).absolute()  # workers may have another working directory
-    files = _with_prefix(root) if isinstance(root, Path) and splits_off_prefix(root) else _choose_files(root)
+    root = list_once(place_of(folder).absolute())  # workers may have another working directory
+    files = _choose_files(root)
+    if not files and splits_off_prefix(root):
+        files = _with_prefix(root)
     candidates = [_distinct(files, position) for position in range(len(FILE_NAMES))]
     several = next((found for found in candidates if len(found) > 1), None)
     if several:

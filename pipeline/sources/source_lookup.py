@@ -26,7 +26,7 @@ from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_pre
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.split_files import is_pattern
 from pipeline.storage.files import file_digest
-from pipeline.storage.places import Place, place_of
+from pipeline.storage.places import Place, list_once, place_of
 from pipeline.storage.workspace import default_cache
 
 LAYOUTS = (  # the first that holds a folder is taken
@@ -82,7 +82,7 @@ def find_source(
 
 
 def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
-    place = place_of(dataset).absolute()  # workers may have another working directory
+    place = list_once(place_of(dataset).absolute())  # workers may have another working directory
     local = place if isinstance(place, Path) else None
     if local and splits_off_prefix(local):
         return idx_source.LAYOUT.find(_dataset_name(local.name), local, options)
@@ -108,7 +108,7 @@ def _from_files(dataset: str, options: PictureOptions) -> AnySource:
     find = next(find for ending, find in finders if dataset.lower().endswith(ending))
     name = places[0].stem if len(places) == 1 else str(places[0].parent)
     source = find(_dataset_name(name), places, options)
-    missing = [place for place in places if not place.is_file() and not is_pattern(place)]
+    missing = [place for place in places if not is_pattern(place) and not place.is_file()]
     if missing:
         raise BadInput(f"no file {missing[0]}")
     return source
