@@ -27,7 +27,7 @@ def write_named_rows(folder, names=NAMES, digits=SQUARE):
 
 
 def write_named_csv(folder, digits=SQUARE, names=NAMES):
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number, (split, total) in enumerate((("train", digits.num_train), ("test", digits.num_test))):
         images, labels = digits.split(number, total)
         rows = [
