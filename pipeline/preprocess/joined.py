@@ -18,7 +18,7 @@ from pipeline.preprocess.manifest import (
 )
 from pipeline.preprocess.shards import summarize_shards
 from pipeline.progress import warn
-from pipeline.sources.catalog import MAX_SHARDS
+from pipeline.sources.catalog import MAX_SHARDS, PictureOptions
 from pipeline.sources.picture_style import join_styles
 from pipeline.storage.files import make_empty_folder, remove_on_failure
 from pipeline.storage.places import Place
@@ -27,11 +27,15 @@ MAX_NAMED = 2  # parts that the name of a joint data set lists; of more, only th
 
 
 class JoinedPart(NamedTuple):
-    """A complete data set that becomes a part, and how it was named by --dataset; num_source: see `PartInfo`."""
+    """A complete data set that becomes a part, and how it was named by --dataset; num_source: see `PartInfo`.
+
+    pictures are those of the user's options that applied to it.
+    """
 
     source: str
     dataset: Dataset
     num_source: dict[str, int]
+    pictures: PictureOptions = PictureOptions()
 
 
 def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:

@@ -26,11 +26,11 @@ from pipeline.sources.catalog import (
     MAX_CLASSES,
     MAX_INTEGER,
     MAX_SHARDS,
+    InapplicableOption,
     PictureOptions,
     ResizeMode,
 )
 from pipeline.sources.source_patterns import expand_sources
-from pipeline.sources.split_files import HasTestSplit
 from pipeline.storage.places import Place
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLo
         class_names = parts[0].dataset.manifest.class_names if parts else ()
         part_config = replace(config, class_names=class_names)
         parts.append(_preprocess_source(context, part_config, name, f"preprocess {name}", log))
+    _check_all_apply(config.pictures, [part.pictures for part in parts])
     joint = join_manifests(parts)
     folder = context.workspace / "datasets" / joint.dataset_id
 
@@ -154,19 +155,20 @@ def _preprocess_source(
     data = run_unless_complete(stage, complete, build, lambda: check_dataset(folder), context, log)
     applied = replace(config, pictures=found.pictures)  # others would be refused when the part is built again alone
     write_origin(context.workspace, describe_origin(data, applied, (name,)))
-    return JoinedPart(name, data, {split: scan.num_examples for split, scan in found.scans.splits.items()})
+    num_source = {split: scan.num_examples for split, scan in found.scans.splits.items()}
+    return JoinedPart(name, data, num_source, found.pictures)
 
 
 def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedDataset:
     """Find and scan one of the sources of a configuration; raises BadUsage and BadInput as `preprocess_stage`."""
     try:
         return _scan_dataset(workspace, config, name)
-    except HasTestSplit:
+    except InapplicableOption as problem:
         if len(config.datasets) == 1:
             raise
-        warn(f"{name}: it has a test split, which is kept: --test-share goes to the sources that have none")
-        pictures = config.pictures._replace(test_share=None)
-        return _scan_dataset(workspace, replace(config, pictures=pictures), name)
+        warn(f"{name} is read without {_option_of(problem.fields[0])}, which goes to other sources: {problem.reason}")
+        pictures = config.pictures._replace(**dict.fromkeys(problem.fields))
+        return scan_dataset(workspace, replace(config, pictures=pictures), name)
 
 
 def _scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedDataset:
@@ -223,9 +225,20 @@ def _check_options(config: DatasetConfig) -> None:
         raise BadUsage(f"--dataset names a source twice: {', '.join(config.datasets)}")
     if config.data_dir is not None and len(config.datasets) > 1 and len(known) != 1:
         raise BadUsage(f"--data-dir goes with one known data set, and --dataset names {len(known)} of them")
-    given = [f"--{name.replace('_', '-')}" for name, value in config.pictures._asdict().items() if value is not None]
+    given = [_option_of(name) for name, value in config.pictures._asdict().items() if value is not None]
     if given and len(known) == len(config.datasets):
         raise BadUsage(f"{', '.join(given)}: only data sets of your own take this, and {', '.join(known)} is none")
+
+
+def _option_of(field_name: str) -> str:
+    return f"--{field_name.replace('_', '-')}"
+
+
+def _check_all_apply(requested: PictureOptions, applied: list[PictureOptions]) -> None:
+    """Raise BadUsage if one of the user's options applied to none of the sources."""
+    for name, value in requested._asdict().items():
+        if value is not None and all(getattr(each, name) is None for each in applied):
+            raise BadUsage(f"{_option_of(name)} fits none of the sources: leave it out")
 
 
 def validate_stage(

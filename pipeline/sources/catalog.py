@@ -1,8 +1,9 @@
 """The data sets known by name, and the kinds of sources."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
+from typing import ClassVar, Literal, NamedTuple, Protocol, Self, TypeAlias
 
+from model.errors import BadUsage
 from pipeline.storage.places import Place
 
 DEFAULT_DATASET = "mnist-5k"
@@ -125,6 +126,13 @@ class PictureOptions(NamedTuple):
     def resizing(self) -> ResizeMode | None:
         """How pictures are scaled; None if they are not."""
         return (self.resize_mode or "pad") if self.resize else None
+
+
+class InapplicableOption(BadUsage):
+    """An option that does not fit what a source holds; of several sources, this one is read without it."""
+
+    fields: ClassVar[tuple[str, ...]]  # of PictureOptions
+    reason: ClassVar[str]  # in a message
 
 
 class IdxSource(NamedTuple):

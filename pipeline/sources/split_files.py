@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources.catalog import SPLIT_WORDS, SPLITS, PictureOptions
+from pipeline.sources.catalog import SPLIT_WORDS, SPLITS, InapplicableOption, PictureOptions
 from pipeline.storage.places import Place
 
 _WILDCARDS = ("*", "?")
@@ -15,8 +15,11 @@ T = TypeVar("T")  # the kind of a source
 MakeSource: TypeAlias = Callable[[str, dict[str, tuple[Place, ...]], PictureOptions], T]
 
 
-class HasTestSplit(BadUsage):
+class HasTestSplit(InapplicableOption):
     """A test split is to be held out from a source that has one."""
+
+    fields = ("test_share",)
+    reason = "it has a test split"
 
 
 class FileKind(NamedTuple):

@@ -34,7 +34,7 @@ def write_named_csv(folder, digits=SQUARE, names=NAMES):
             f"{names[label]},{','.join(map(str, image.reshape(-1)))}"
             for image, label in zip(images, labels, strict=True)
         ]
-        header = ",".join(["label", *map(str, range(25))])
+        header = ",".join(["label", *map(str, range(digits.height * digits.width))])
         (folder / f"{split}.csv").write_text("\n".join([header, *rows]) + "\n")
     return folder
 

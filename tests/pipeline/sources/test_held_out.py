@@ -91,8 +91,8 @@ def test_tables_of_one_split_are_divided_as_trees_are(tmp_path):
     assert len(images_of(scan_folder(file.with_name("digits.csv"), test_share=0.5), "test")) in range(10, 40)
 
 
-def write_idx_pair(folder, compress=False):
-    files = Digits().files()
+def write_idx_pair(folder, compress=False, digits=None):
+    files = (digits or Digits()).files()
     return write_files(folder, {name: files[name] for name in FILE_NAMES[:2]}, compress)
 
 
@@ -159,8 +159,10 @@ def test_of_several_sources_those_with_a_test_split_keep_it(tmp_path):
     options = ("preprocess", "--workspace", tmp_path / "ws", "--json", "--test-share", 0.25, "--dataset")
     done = run_in_process(*options, tree, "--dataset", pair)
     assert done.code == 0, done.err
-    assert "tree: it has a test split, which is kept" in " ".join(done.err.split())
+    assert "tree is read without --test-share, which goes to other sources" in " ".join(done.err.split())
     assert sum(done.json["num_examples"].values()) == 60 + 20 + 60
+    refused = run_in_process(*options, tree, "--dataset", write_tree(tmp_path / "other"))
+    assert (refused.code, "--test-share fits none of the sources" in refused.err) == (2, True)
     rebuilt = rebuild_dataset(tmp_path / "ws", done.json["dataset_id"], tmp_path / "scratch")
     assert rebuilt.folder.name == done.json["dataset_id"]
     for part in done.json["parts"]:
