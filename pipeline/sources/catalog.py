@@ -1,8 +1,9 @@
 """The data sets known by name, and the kinds of sources."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
+from typing import ClassVar, Literal, NamedTuple, Protocol, Self, TypeAlias
 
+from model.errors import BadUsage
 from pipeline.storage.places import Place
 
 DEFAULT_DATASET = "mnist-5k"
@@ -16,10 +17,12 @@ SPLIT_WORDS = {  # in names, to split
 MAX_CLASSES = 256
 MAX_INTEGER = 2**63 - 1  # of seeds and counts: what a file of TOML holds
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
+WHOLE_FILE_ENDINGS = (".npz", ".npy")  # of files of which a pattern is no split
 # Of files that --dataset may name, with commas between them, instead of a folder.
 FILE_ENDINGS = (
     *(".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz"),
-    *(".tfrecord", ".tfrecords", ".tfrecord.gz", ".npz", ".npy"),
+    *(".tfrecord", ".tfrecords", ".tfrecord.gz"),
+    *WHOLE_FILE_ENDINGS,
 )
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 
@@ -133,8 +136,15 @@ class PictureOptions(NamedTuple):
         return (self.resize_mode or "pad") if self.resize else None
 
 
+class InapplicableOption(BadUsage):
+    """An option that does not fit what a source holds; of several sources, this one is read without it."""
+
+    fields: ClassVar[tuple[str, ...]]  # of PictureOptions
+    reason: ClassVar[str]  # in a message
+
+
 class IdxSource(NamedTuple):
-    """A data set of IDX files, gzipped or not: four in the order of FILE_NAMES, or six in that of ALL_FILE_NAMES."""
+    """A data set of IDX files, gzipped or not, in the order of ALL_FILE_NAMES: two of one split, four or six."""
 
     name: str
     files: tuple[Place, ...]

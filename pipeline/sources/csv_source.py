@@ -21,6 +21,7 @@ from pipeline.sources import csv_pictures
 from pipeline.sources.blocks import (
     Block,
     BlockRange,
+    ClassCount,
     ExampleFormat,
     SourceInfo,
     SourceScan,
@@ -83,7 +84,7 @@ class CsvSplitScan(SplitScan):
         return tuple(replace(each, place=copies[each.place]) for each in self.ranges)
 
 
-def scan(source: CsvSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def scan(source: CsvSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read every line of a source's files; raises as `source_lookup.scan_source`."""
     columns = read_columns(source)
     first = str(source.files["train"][0])

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from model.errors import BadInput, BadUsage
+from model.errors import BadInput
 from pipeline.progress import warn
 from pipeline.sources.blocks import (
     BLOCK_BYTES,
+    ClassCount,
     SourceInfo,
     SourceScan,
     SplitScan,
@@ -32,7 +33,7 @@ from pipeline.sources.catalog import REQUIRED_SPLITS, SPLIT_WORDS, SPLITS, Image
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.layouts import SourceLayout
-from pipeline.sources.split_files import read_validation_as_test
+from pipeline.sources.split_files import HasTestSplit, read_validation_as_test
 from pipeline.storage.files import digest_of, file_digest
 from pipeline.storage.places import Place
 
@@ -90,7 +91,7 @@ def _find(name: str, folder: Place, options: PictureOptions) -> ImageFolderSourc
     return ImageFolderSource(name, Path(str(folder)), options)  # in no store: see above
 
 
-def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def scan(source: ImageFolderSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read every file of a tree; raises as `source_lookup.scan_source`."""
     folders = _list_splits(source.folder, source.options.test_share is not None)
     class_names = _list_classes(folders)
@@ -111,14 +112,14 @@ def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 
 def _list_splits(folder: Path, is_one: bool) -> dict[str, Path]:
     """Return the folders of the splits; of a train split that is divided later, without one of test.
 
-    Raises BadUsage if a tree that shall be divided has a test split.
+    Raises HasTestSplit if a tree that shall be divided has a test split.
     """
     found = {split: path for split in SPLITS if (path := _find_split(folder, split))}
     if not is_one:
         missing = {split: folder / split for split in REQUIRED_SPLITS}
         return missing | read_validation_as_test(found, folder)
     if "test" in found:
-        raise BadUsage(f"--test-share: {folder} has a test split already, {found['test'].name}")
+        raise HasTestSplit(f"--test-share: {folder} has a test split already, {found['test'].name}")
     return found if "train" in found else {"train": folder}
 
 

@@ -21,6 +21,7 @@ from pipeline.sources.blocks import (
     BLOCK_BYTES,
     Block,
     BlockRange,
+    ClassCount,
     ExampleFormat,
     RejectedExample,
     SourceInfo,
@@ -30,11 +31,12 @@ from pipeline.sources.blocks import (
     choose_class_names,
 )
 from pipeline.sources.catalog import ALL_FILE_NAMES, MAX_CLASSES, MAX_INTEGER, SPLITS, PictureOptions
+from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC
 from pipeline.sources.idx_source import MANY_BLOCKS, MAX_BLOCK_BYTES
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.npy_format import ArrayFile, ArrayHeader, list_arrays, open_array, read_array_items
-from pipeline.sources.split_files import check_order, read_validation_as_test
+from pipeline.sources.split_files import HasTestSplit, check_order, read_validation_as_test
 from pipeline.storage.files import read_range, write_atomically
 from pipeline.storage.places import Place
 
@@ -43,12 +45,14 @@ _NAMES = (
     ("x_train", "y_train", "x_test", "y_test", "x_val", "y_val"),
     ("train_images", "train_labels", "test_images", "test_labels", "val_images", "val_labels"),
 )
+_NAMES_OF_ONE = (*(names[:2] for names in _NAMES), ("x", "y"), ("images", "labels"))  # of one split
 _NUMBERS = (4, 6)  # of arrays, without and with a validation split
+_NUMBER_OF_ONE = 2
 _EXAMPLE = "FILE.npz with the arrays x_train, y_train, x_test and y_test"
 
 
 class NumpySource(NamedTuple):
-    """A data set of arrays: images and labels of train, then of test, then of validation if there is one."""
+    """A data set of arrays: images and labels of train, then of test, then of validation; or of train alone."""
 
     name: str
     arrays: tuple[ArrayFile, ...]
@@ -112,18 +116,20 @@ def _find_in_folder(name: str, folder: Place, options: PictureOptions) -> NumpyS
     if len(files) != 1:
         listed = ", ".join(file.name for file in files[:10])
         raise BadInput(f"{folder}: {len(files)} NumPy files ({listed}): name one with --dataset {folder}/FILE.npz")
-    return NumpySource(name, _find_arrays(files[0], options.arrays), options)
+    return NumpySource(name, _find_arrays(files[0], options), options)
 
 
 def _find_in_files(name: str, files: tuple[Place, ...], options: PictureOptions) -> NumpySource:
     listed = ",".join(map(str, files))
     if len(files) == 1 and files[0].name.lower().endswith(".npz"):
         _check_file(files[0])
-        return NumpySource(name, _find_arrays(files[0], options.arrays), options)
-    if len(files) not in _NUMBERS:
-        raise BadUsage(
+        return NumpySource(name, _find_arrays(files[0], options), options)
+    if len(files) not in (_NUMBERS if options.test_share is None else (_NUMBER_OF_ONE,)):
+        problem = HasTestSplit if len(files) in _NUMBERS else BadUsage
+        raise problem(
             f"--dataset {listed}: expected {_EXAMPLE}, or four files of one array each: "
-            "TRAIN_IMAGES.npy,TRAIN_LABELS.npy,TEST_IMAGES.npy,TEST_LABELS.npy; and two of validation, if there are any"
+            "TRAIN_IMAGES.npy,TRAIN_LABELS.npy,TEST_IMAGES.npy,TEST_LABELS.npy, and two of validation, if there are "
+            "any; or, with --test-share 0.2, two: IMAGES.npy,LABELS.npy"
         )
     if options.arrays is not None:
         raise BadUsage(f"--arrays names the arrays of one .npz file, and --dataset names {len(files)} files")
@@ -146,25 +152,32 @@ def _only_array(place: Place) -> ArrayFile:
     return ArrayFile(place, names[0])
 
 
-def _find_arrays(place: Place, requested: tuple[str, ...] | None) -> tuple[ArrayFile, ...]:
+def _find_arrays(place: Place, options: PictureOptions) -> tuple[ArrayFile, ...]:
     """Find the arrays of a .npz file: those of the given names, else of customary ones.
 
-    Raises BadInput if there are none of customary names, BadUsage if a requested one is missing.
+    Raises:
+        BadInput: there are none of customary names.
+        BadUsage: a requested one is missing, or their number is that of another number of splits.
+        HasTestSplit: there is a test split beside the one to be held out.
     """
     names = list_arrays(place)
-    listed = ", ".join(names[:20]) or "none"
-    if requested is not None:
-        missing = [name for name in requested if name not in names]
-        if missing:
-            raise BadUsage(f"--arrays: {place} has no array {missing[0]!r}; there are: {listed}")
-        _check_order(requested, "--arrays")
-        return tuple(ArrayFile(place, name) for name in requested)
+    if options.arrays is not None:
+        return _find_requested(place, names, options.arrays, options.test_share)
     by_lower_case = {name.lower(): name for name in names}
-    chosen = next((found for each in _NAMES if len(found := _choose_names(each, by_lower_case, place)) > 2), ())
+    several = next((found for each in _NAMES if len(found := _choose_names(each, by_lower_case, place)) > 2), ())
+    one = next((each for each in _NAMES_OF_ONE if by_lower_case.keys() >= {*each}), ())
+    if options.test_share is not None and several:
+        raise HasTestSplit(
+            f"--test-share {options.test_share}: {place} has a test split, {several[2]}: leave out the option, or name "
+            "the arrays to split: --arrays IMAGES,LABELS"
+        )
+    chosen = several if options.test_share is None else one
     if not chosen:
+        advice = f"; {', '.join(one)} are of one split: --test-share 0.2 holds out a test split" if one else ""
         raise BadInput(
-            f"{place}: its arrays are {listed}; expected {', '.join(_NAMES[0][:4])}, or {', '.join(_NAMES[1][:4])}; "
-            "or name them: --arrays TRAIN_IMAGES,TRAIN_LABELS,TEST_IMAGES,TEST_LABELS"
+            f"{place}: its arrays are {', '.join(names[:20]) or 'none'}; expected {', '.join(_NAMES[0][:4])}, or "
+            f"{', '.join(_NAMES[1][:4])}; or name them: --arrays TRAIN_IMAGES,TRAIN_LABELS,TEST_IMAGES,TEST_LABELS"
+            f"{advice}"
         )
     others = [name for name in names if name.lower() not in chosen]
     if others:
@@ -187,7 +200,22 @@ def _check_order(names: Sequence[str], option: str) -> None:
         check_order(names, (split for split in SPLITS for _ in range(2)), option)
 
 
-def scan(source: NumpySource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def _find_requested(
+    place: Place, names: list[str], requested: tuple[str, ...], test_share: float | None
+) -> tuple[ArrayFile, ...]:
+    missing = [name for name in requested if name not in names]
+    if missing:
+        listed = ", ".join(names[:20]) or "none"
+        raise BadUsage(f"--arrays: {place} has no array {missing[0]!r}; there are: {listed}")
+    if len(requested) == _NUMBER_OF_ONE and test_share is None:
+        raise BadUsage(f"--arrays {','.join(requested)}: one split, of which --test-share 0.2 holds out a test split")
+    if len(requested) != _NUMBER_OF_ONE and test_share is not None:
+        raise HasTestSplit(f"--test-share {test_share}: --arrays names {len(requested)} arrays, expected IMAGES,LABELS")
+    _check_order(requested, "--arrays")
+    return tuple(ArrayFile(place, name) for name in requested)
+
+
+def scan(source: NumpySource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read the arrays of each split; arguments and errors as for `source_lookup.scan_source`."""
     names_of = (ALL_FILE_NAMES[::2], ALL_FILE_NAMES[1::2])
     pairs = zip(SPLITS, source.arrays[::2], source.arrays[1::2], *names_of, strict=False)  # not all have three splits
@@ -301,9 +329,9 @@ LAYOUT = SourceLayout(
     kind=NumpySource,
     title="NumPy files",
     example=f"a NumPy file {_EXAMPLE}, such as Keras' mnist.npz, or a folder that holds it",
-    options=frozenset({"arrays", "image_size", "transpose"}),
+    options=frozenset({"arrays", "image_size", "test_share", "transpose"}),
     holds=_holds_files,
     find=_find_in_folder,
-    scan=scan,
+    scan=with_held_out(scan),
     file_finders={".npz": _find_in_files, ".npy": _find_in_files},
 )

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from model.errors import BadInput, BadUsage
 from pipeline.sources.blocks import (
     BLOCK_BYTES,
+    ClassCount,
     SourceInfo,
     SourceScan,
     SplitScan,
@@ -110,7 +111,7 @@ class _SplitSummary:
         return SourceInfo(name=f"{split}-rows", num_bytes=self.num_bytes, sha256=self.digest.hexdigest())
 
 
-def scan(source: ParquetSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def scan(source: ParquetSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read every row of a source's files; raises as `source_lookup.scan_source`."""
     first = source.files["train"][0]
     columns, source_names = _read_schemas(source)

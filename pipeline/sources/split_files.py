@@ -8,12 +8,19 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from model.errors import BadInput, BadUsage
 from pipeline.progress import warn
-from pipeline.sources.catalog import REQUIRED_SPLITS, SPLIT_WORDS, SPLITS, PictureOptions
+from pipeline.sources.catalog import REQUIRED_SPLITS, SPLIT_WORDS, SPLITS, InapplicableOption, PictureOptions
 from pipeline.storage.places import Place
 
 _WILDCARDS = ("*", "?")
 T = TypeVar("T")  # the kind of a source, or what a split has
 MakeSource: TypeAlias = Callable[[str, dict[str, tuple[Place, ...]], PictureOptions], T]
+
+
+class HasTestSplit(InapplicableOption):
+    """A test split is to be held out from a source that has one."""
+
+    fields = ("test_share",)
+    reason = "it has a test split"
 
 
 class FileKind(NamedTuple):
@@ -78,14 +85,13 @@ def check_order(names: Iterable[str], splits: Iterable[str], option: str) -> Non
 def find_split_files(folder: Place, kind: FileKind, test_share: float | None) -> dict[str, tuple[Place, ...]]:
     """Find the files of a kind in a folder by split; none of test if a test split is to be held out.
 
-    Raises BadInput if train or test has none, or a file is of no split, BadUsage if there is a test split beside one
-    held out.
+    Raises BadInput if train or test has none, or a file is of no split, HasTestSplit if one is to be held out.
     """
     found = list_split_files(folder, kind)
     stray = found.pop("")
     if test_share is not None:
         if found["test"]:
-            raise BadUsage(
+            raise HasTestSplit(
                 f"--test-share {test_share}: {folder} has a test split, {found['test'][0].name}: leave out the option, "
                 f"or name the files to split: --dataset {folder}/TRAIN{kind.ending}"
             )
@@ -156,7 +162,8 @@ def find_named_files(
     if len(dataset) != len(splits):
         listed = ",".join(map(str, dataset))
         if test_share is not None:
-            raise BadUsage(f"--test-share {test_share}: --dataset {listed} names {len(dataset)} files, expected one")
+            problem = HasTestSplit if len(dataset) == len(SPLITS) else BadUsage
+            raise problem(f"--test-share {test_share}: --dataset {listed} names {len(dataset)} files, expected one")
         raise BadUsage(
             f"--dataset {listed}: expected the two files TRAIN{kind.ending},TEST{kind.ending}, a third of validation "
             f"after them if there is one, or patterns such as 'train-*{kind.ending},test-*{kind.ending}', or a folder "

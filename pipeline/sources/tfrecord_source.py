@@ -21,6 +21,7 @@ from pipeline.sources.blocks import (
     BLOCK_BYTES,
     Block,
     BlockRange,
+    ClassCount,
     ExampleFormat,
     SourceInfo,
     SourceScan,
@@ -203,7 +204,7 @@ class _Scanner:
         return SourceInfo(name=f"{split}-records", num_bytes=self.num_bytes, sha256=self.digest.hexdigest())
 
 
-def scan(source: TfrecordSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def scan(source: TfrecordSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read every record of a source's files; raises as `source_lookup.scan_source`."""
     scanner = _Scanner(source)
     splits = dict[str, SplitScan]()
