@@ -4,19 +4,19 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
-from pipeline.sources.blocks import SourceScan
+from pipeline.sources.blocks import ClassCount, SourceScan
 from pipeline.sources.catalog import AnySource, PictureOptions
 from pipeline.sources.scan_tasks import MapTasks
 from pipeline.storage.places import Place
 
-# Arguments and errors as `source_lookup.scan_source`.
-ScanSource: TypeAlias = Callable[[Any, int | None, int, MapTasks], SourceScan]
+# Arguments and errors as `source_lookup.scan_source`, but the count of classes as `choose_class_names`.
+ScanSource: TypeAlias = Callable[[Any, ClassCount, int, MapTasks], SourceScan]
 
 
-def one_task(scan: Callable[[Any, int | None, int], SourceScan]) -> ScanSource:
+def one_task(scan: Callable[[Any, ClassCount, int], SourceScan]) -> ScanSource:
     """Return the scan of a layout whose files are read from their beginning to their end, by one process."""
 
-    def scan_here(source: Any, num_classes: int | None, first_label: int, map_tasks: MapTasks) -> SourceScan:
+    def scan_here(source: Any, num_classes: ClassCount, first_label: int, map_tasks: MapTasks) -> SourceScan:
         return scan(source, num_classes, first_label)
 
     return scan_here

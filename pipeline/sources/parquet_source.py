@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from model.errors import BadInput, BadUsage
 from pipeline.sources.blocks import (
     BLOCK_BYTES,
+    ClassCount,
     SourceInfo,
     SourceScan,
     SplitScan,
@@ -47,6 +48,7 @@ from pipeline.sources.parquet_tasks import (
 )
 from pipeline.sources.pixel_rows import check_not_resized
 from pipeline.sources.scan_tasks import Content, DigestsOf, Hash, MapTasks, map_here, scan_contents
+from pipeline.sources.split_column import with_split_column
 from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, list_split_files
 from pipeline.storage.places import Place
 
@@ -98,7 +100,7 @@ class RowGroupRange(EncodedRange):
 
 
 def scan(
-    source: ParquetSource, num_classes: int | None, first_label: int = 0, map_tasks: MapTasks = map_here
+    source: ParquetSource, num_classes: ClassCount, first_label: int = 0, map_tasks: MapTasks = map_here
 ) -> SourceScan:
     """Read every row of a source's files; raises as `source_lookup.scan_source`."""
     first = source.files["train"][0]
@@ -233,7 +235,8 @@ def _read_schemas(source: ParquetSource) -> tuple[ParquetColumns, tuple[str, ...
     for file in others:
         schema = _read_schema(file)
         try:
-            file_columns = detect_columns(schema, PictureOptions(columns.requested_image, columns.label), str(file))
+            found = PictureOptions(columns.requested_image, columns.label, split_by=source.options.split_by)
+            file_columns = detect_columns(schema, found, str(file))
         except BadUsage as error:  # the first file has the columns, so the user's options are not at fault
             raise BadInput(str(error)) from None
         if file_columns != columns:
@@ -250,6 +253,13 @@ def _read_schema(file: Place) -> pa.Schema:
         return parquet.schema_arrow
 
 
+def _read_split_column(source: ParquetSource) -> Iterator[object]:
+    for file in source.files["train"]:
+        with open_parquet(file) as parquet:
+            for batch in parquet.iter_batches(MAX_BATCH_ROWS, columns=[source.options.split_by], use_threads=False):
+                yield from batch.column(0).to_pylist()
+
+
 def _extend_checksum(checksum: int, row: ParquetRow) -> int:
     extended: int = google_crc32c.extend(google_crc32c.extend(checksum, row.prefix), row.data or b"")
     return extended
@@ -259,9 +269,11 @@ LAYOUT = SourceLayout(
     kind=ParquetSource,
     title="Parquet files",
     example="a folder of train*.parquet and test*.parquet",
-    options=frozenset({"image_column", "label_column", "image_size", "resize", "resize_mode", "test_share"}),
+    options=frozenset(
+        {"image_column", "label_column", "image_size", "resize", "resize_mode", "split_by", "test_share"}
+    ),
     holds=lambda folder: any(list_split_files(folder, _PARQUET).values()),
     find=partial(find_folder_source, ParquetSource, _PARQUET),
-    scan=with_held_out(scan),
+    scan=with_split_column(with_held_out(scan), _read_split_column),
     file_finders={".parquet": partial(find_named_source, ParquetSource, _PARQUET)},
 )

@@ -21,7 +21,7 @@ LAYOUTS = pytest.mark.parametrize("layout", WRITERS)
 
 
 def scan(place, map_tasks=scan_tasks.map_here, **options):
-    return scan_source(find_source(str(place), None, Path("no-cache"), PictureOptions(**options)), None, 0, map_tasks)
+    return scan_source(find_source(str(place), None, Path("no-cache"), PictureOptions(**options)), map_tasks=map_tasks)
 
 
 def test_up_to_a_million_examples_are_one_span():
