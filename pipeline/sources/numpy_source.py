@@ -70,7 +70,7 @@ class NumpySource(NamedTuple):
     options: PictureOptions
 
 
-class _SplitPlan(NamedTuple):
+class _ArraySplitPlan(NamedTuple):
     """How a split is scanned: images, then labels; the names are those in the identity."""
 
     split: str
@@ -257,7 +257,7 @@ def scan(
 
 def _plan_split(
     split: str, arrays: tuple[ArrayFile, ArrayFile], names: list[str], options: PictureOptions
-) -> _SplitPlan:
+) -> _ArraySplitPlan:
     """Read the headers of a split's arrays; raises BadInput if they do not fit together."""
     with open_array(arrays[0]) as (images, _):
         image_array = find_image_array(images, options, str(arrays[0]))
@@ -277,7 +277,7 @@ def _plan_split(
         ArrayTask(arrays[1], labels, span, None, block_items, block_items) for span in _cut(arrays[1], labels)
     ]
     contents = (Content(image_tasks, (digest,)), Content(label_tasks, (labels_digest,)))
-    return _SplitPlan(split, arrays, names, image_array, contents)
+    return _ArraySplitPlan(split, arrays, names, image_array, contents)
 
 
 def _cut(array: ArrayFile, header: ArrayHeader) -> list[Span]:
@@ -285,7 +285,7 @@ def _cut(array: ArrayFile, header: ArrayHeader) -> list[Span]:
     return cut_span(header.shape[0]) if array.member is None else [whole_span(header.shape[0])]
 
 
-def _join_split(plan: _SplitPlan, images: list[FoundInArray], labels: list[FoundInArray]) -> ArraySplitScan:
+def _join_split(plan: _ArraySplitPlan, images: list[FoundInArray], labels: list[FoundInArray]) -> ArraySplitScan:
     """Return the scan of a split, given what the tasks of its two arrays have found."""
     image_tasks, label_tasks = (content.tasks for content in plan.contents)
     blocks = [block for task in image_tasks for block in task.span.blocks(task.block_items)]
