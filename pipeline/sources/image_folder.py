@@ -174,7 +174,7 @@ def _scan_files(
 
 def scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageFile:
     """Read an image file, called by its name; what cannot be read is an image with a problem."""
-    problem = _find_problem(path)
+    problem = find_problem(path)
     if not problem:
         try:
             num_bytes = path.stat().st_size
@@ -189,7 +189,7 @@ def scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageF
     return ImageFile(name, label, num_bytes, digest)
 
 
-def _find_problem(path: Path) -> str:
+def find_problem(path: Path) -> str:
     """Return why opening a path would fail, or wait for another process; empty if it is a file or a link to one."""
     try:
         mode = path.stat().st_mode
