@@ -3,8 +3,7 @@
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,8 +20,7 @@ MAX_ENCODED_BYTES = 2**26  # of an encoded image; the decoded one has at most MA
 WRONG_SIZE = "pixels, expected"  # in the reason of a rejection: found HxW, WRONG_SIZE, expected HxW
 
 
-@dataclass(frozen=True)
-class EncodedImage:
+class EncodedImage(NamedTuple):
     """An image as it is stored in the source, at an index of its split; data and label are None if missing."""
 
     index: int
