@@ -149,7 +149,9 @@ def _list_visible(folder: Path, folders: bool) -> list[Path]:
     for entry in visible:
         _check_utf8(entry.name, folder)
     for entry in sorted(visible, key=attrgetter("name")):
-        if entry.is_dir() != folders:  # which asks the system for links only
+        # Of a link, `entry.is_dir` raises an error if it leads to itself.
+        is_folder = Path(entry).is_dir() if entry.is_symlink() else entry.is_dir()
+        if is_folder != folders:
             raise BadInput(f"{entry.path}: expected {'folders, one a class' if folders else 'image files'} in {folder}")
     return [folder / name for name in sorted(entry.name for entry in visible)]
 

@@ -25,7 +25,7 @@ class PlainPng(NamedTuple):
     mode: str
     width: int
     height: int
-    rows: bytes
+    rows: bytes | bytearray
 
     def decode(self) -> Image.Image:
         """Decode the rows; raises ValueError if they are damaged."""
@@ -37,20 +37,26 @@ def read_plain_png(data: bytes) -> PlainPng | None:
 
     Raises ValueError if a checksum is wrong or the file ends too early.
     """
-    chunks = list(_read_chunks(data))
-    kinds = [kind for kind, _ in chunks]
-    if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or set(kinds[1:-1]) != {b"IDAT"}:
+    chunks = _read_chunks(data)
+    kind, header = next(chunks)
+    rows = bytearray()  # a list of chunks would take far more memory than a file of tiny ones
+    others = set[bytes]()
+    for other, content in chunks:
+        if other == b"IDAT":
+            rows += content
+        else:
+            others.add(other)
+    if kind != b"IHDR" or len(header) != _HEADER.size or others != {b"IEND"}:
         return None
-    if len(chunks[0][1]) != _HEADER.size:
-        return None
-    width, height, bits, colour, *rest = _HEADER.unpack(chunks[0][1])
+    width, height, bits, colour, *rest = _HEADER.unpack(header)
     if (bits, *rest) != _PLAIN or colour not in _MODES or not width or not height:
         return None
-    return PlainPng(_MODES[colour], width, height, b"".join(rows for _, rows in chunks[1:-1]))
+    return PlainPng(_MODES[colour], width, height, rows)
 
 
-def _read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _read_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Yield the kind and the data of each chunk; what follows the last one, IEND, is ignored."""
+    view = memoryview(data)
     start = _SIGNATURE_BYTES
     kind = b""
     while kind != b"IEND":
@@ -58,10 +64,10 @@ def _read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise ValueError("truncated")
         length, kind = _CHUNK.unpack_from(data, start)
         end = start + _CHUNK.size + length
-        checksum = data[end : end + _CRC_BYTES]
+        checksum = view[end : end + _CRC_BYTES]
         if len(checksum) < _CRC_BYTES:
             raise ValueError("truncated")
-        if zlib.crc32(data[start + _CRC_BYTES : end]) != int.from_bytes(checksum, "big"):
+        if zlib.crc32(view[start + _CRC_BYTES : end]) != int.from_bytes(checksum, "big"):
             raise ValueError(f"the checksum of the chunk {kind!r} is wrong")
-        yield kind, data[start + _CHUNK.size : end]
+        yield kind, view[start + _CHUNK.size : end]
         start = end + _CRC_BYTES
