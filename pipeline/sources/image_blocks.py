@@ -3,7 +3,8 @@
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,7 +21,8 @@ MAX_ENCODED_BYTES = 2**26  # of an encoded image; the decoded one has at most MA
 WRONG_SIZE = "pixels, expected"  # in the reason of a rejection: found HxW, WRONG_SIZE, expected HxW
 
 
-class EncodedImage(NamedTuple):
+@dataclass(frozen=True)
+class EncodedImage:
     """An image as it is stored in the source, at an index of its split; data and label are None if missing."""
 
     index: int
