@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.split_files import HasTestSplit, read_validation_as_test
-from pipeline.storage.files import digest_of, file_digest
+from pipeline.storage.files import digest_of, file_digest, read_start
 from pipeline.storage.places import Place
 
 MAX_RANGE_FILES = 1024
@@ -65,9 +66,10 @@ class FilesRange(EncodedRange):
 
     def read_images(self) -> Iterator[list[EncodedImage]]:
         """Yield all images at once; raises BadInput if a file has changed since the scan."""
+        root = str(self.root)
         yield [
             EncodedImage(
-                index, file.path, "image", _read_unchanged(self.root / file.path, file), file.label, file.problem
+                index, file.path, "image", _read_unchanged(f"{root}/{file.path}", file), file.label, file.problem
             )
             for index, file in enumerate(self.files, self.start)
         ]
@@ -143,26 +145,30 @@ def _list_visible(folder: Path, folders: bool) -> list[Path]:
     """
     if not folder.is_dir():
         raise BadInput(f"{folder} is missing: expected train/CLASS/IMAGE and test/CLASS/IMAGE")
-    visible = (path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in IGNORED)
-    paths = sorted(visible, key=_utf8_name)
-    for path in paths:
-        if path.is_dir() != folders:
-            raise BadInput(f"{path}: expected {'folders, one a class' if folders else 'image files'} in {folder}")
-    return paths
+    with os.scandir(folder) as entries:
+        visible = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in IGNORED]
+    for entry in visible:
+        _check_utf8(entry.name, folder)
+    for entry in sorted(visible, key=attrgetter("name")):
+        # Of a link, `entry.is_dir` raises an error if it leads to itself.
+        is_folder = Path(entry).is_dir() if entry.is_symlink() else entry.is_dir()
+        if is_folder != folders:
+            raise BadInput(f"{entry.path}: expected {'folders, one a class' if folders else 'image files'} in {folder}")
+    return [folder / name for name in sorted(entry.name for entry in visible)]
 
 
-def _utf8_name(path: Path) -> str:
+def _check_utf8(name: str, folder: Path) -> None:
     # Names are digested and written to tables as UTF-8.
     try:
-        path.name.encode()
+        name.encode()
     except UnicodeEncodeError:
-        raise BadInput(f"{path.parent}: a name there is no UTF-8: {path.name!r}") from None
-    return path.name
+        raise BadInput(f"{folder}: a name there is no UTF-8: {name!r}") from None
 
 
 def _scan_files(
     root: Path, split_folder: Path, split: str, class_names: tuple[str, ...], finder: FormatFinder
 ) -> Iterator[ImageFile]:
+    prefix = split_folder.relative_to(root).as_posix() + "/" if split_folder != root else ""
     for label, name in enumerate(class_names):
         class_folder = split_folder / name
         # A class may have no folder in another split than train.
@@ -170,33 +176,41 @@ def _scan_files(
         if not paths and (split == "train" or class_folder.is_dir()):
             warn(f"warning: {class_folder} is empty: no {split} example is of the class {name}")
         for path in paths:
-            yield scan_file(path, path.relative_to(root).as_posix(), label, finder)
+            yield scan_file(path, f"{prefix}{name}/{path.name}", label, finder)
 
 
 def scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageFile:
     """Read an image file, called by its name; what cannot be read is an image with a problem."""
-    problem = _find_problem(path)
+    place = os.fspath(path)
+    num_bytes, problem = _measure(path)
     if not problem:
         try:
-            num_bytes = path.stat().st_size
-            data = path.read_bytes() if num_bytes <= MAX_ENCODED_BYTES else None  # larger files will be rejected
+            # larger files will be rejected
+            data = read_start(place, num_bytes + 1) if num_bytes <= MAX_ENCODED_BYTES else None
             digest = file_digest(path) if data is None else digest_of(data)
         except OSError as error:
             problem = f"it cannot be read: {error.strerror}"
     if problem:
-        finder.refuse(f"{path}: {problem}")
+        finder.refuse(f"{place}: {problem}")
         return ImageFile(name, label, 0, digest_of(problem.encode()), problem)
-    finder.offer(data, str(path))
+    finder.offer(data, place)
     return ImageFile(name, label, num_bytes, digest)
 
 
-def _find_problem(path: Path) -> str:
+def find_problem(path: Path) -> str:
     """Return why opening a path would fail, or wait for another process; empty if it is a file or a link to one."""
+    _, problem = _measure(path)
+    return problem
+
+
+def _measure(path: Path) -> tuple[int, str]:
+    """Return the size of a file in bytes, and why it cannot be opened, as `find_problem`."""
     try:
-        mode = path.stat().st_mode
+        about = path.stat()
     except OSError as error:
-        return f"a link to {os.fspath(path.readlink())!r}, which cannot be reached: {error.strerror}"
-    return "" if stat.S_ISREG(mode) else "no regular file, but a pipe, a socket or a device"
+        return 0, f"a link to {os.fspath(path.readlink())!r}, which cannot be reached: {error.strerror}"
+    is_file = stat.S_ISREG(about.st_mode)
+    return about.st_size, "" if is_file else "no regular file, but a pipe, a socket or a device"
 
 
 def cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterator[FilesRange]:
@@ -222,7 +236,7 @@ def _identify(split: str, prefix: str, files: tuple[ImageFile, ...], read_as: st
     return SourceInfo(name=f"{split}-images", num_bytes=num_bytes, sha256=digest.hexdigest())
 
 
-def _read_unchanged(path: Path, file: ImageFile) -> bytes | None:
+def _read_unchanged(place: str, file: ImageFile) -> bytes | None:
     """Read a file, or only its beginning if it is larger than MAX_ENCODED_BYTES, and check its digest.
 
     A file that could not be read has no bytes.
@@ -230,13 +244,12 @@ def _read_unchanged(path: Path, file: ImageFile) -> bytes | None:
     if file.problem:
         return None
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_ENCODED_BYTES + 1)
-        digest = digest_of(data) if len(data) <= MAX_ENCODED_BYTES else file_digest(path)
+        data = read_start(place, min(file.num_bytes, MAX_ENCODED_BYTES) + 1)
+        digest = digest_of(data) if len(data) <= MAX_ENCODED_BYTES else file_digest(Path(place))
     except FileNotFoundError:
         digest = None
     if digest != file.sha256:
-        raise changed_since_scan(path)
+        raise changed_since_scan(Path(place))
     return data
 
 

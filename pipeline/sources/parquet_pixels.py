@@ -27,8 +27,8 @@ from pipeline.sources.blocks import (
     changed_since_scan,
 )
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
-from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet, read_label
-from pipeline.sources.parquet_columns import ParquetColumns, is_list
+from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet
+from pipeline.sources.parquet_columns import ParquetColumns, is_list, read_labels
 from pipeline.sources.parquet_files import open_parquet
 from pipeline.sources.pixel_rows import PixelRows, choose_image_size, round_pixels, to_block
 from pipeline.storage.places import Place
@@ -36,7 +36,7 @@ from pipeline.storage.places import Place
 MAX_BATCH_ROWS = 1024
 
 
-class _PixelBatch(NamedTuple):
+class PixelBatch(NamedTuple):
     """Consecutive rows: uint8[rows, pixels], labels, and why rows are unusable, by position."""
 
     pixels: npt.NDArray[np.uint8]
@@ -67,7 +67,7 @@ class PixelGroupRange(BlockRange):
         checksum = 0
         num_read = 0
         with open_parquet(self.file) as parquet:
-            for batch in _read_batches(parquet, self.group, self.columns, self.image_size):
+            for batch in read_batches(parquet, self.group, self.columns, self.image_size):
                 checksum = _extend_checksum(checksum, batch)
                 labels = self.codes.encode(batch.labels)
                 first_row = self.first_row + num_read
@@ -116,7 +116,7 @@ def scan_pixels(
             for group in range(parquet.metadata.num_row_groups):
                 checksum = 0
                 num_rows = 0
-                for batch in _read_batches(parquet, group, columns, image_size):
+                for batch in read_batches(parquet, group, columns, image_size):
                     rows, pixels = batch.parts
                     row_digest.update(rows)
                     pixel_digest.update(pixels)
@@ -137,28 +137,28 @@ def with_codes(scan: SplitScan, codes: LabelCodes) -> SplitScan:
     return replace(scan, ranges=tuple(replace(each, codes=codes) for each in scan.ranges))  # type: ignore[call-arg]
 
 
-def _extend_checksum(checksum: int, batch: _PixelBatch) -> int:
+def _extend_checksum(checksum: int, batch: PixelBatch) -> int:
     for part in batch.parts:
         checksum = google_crc32c.extend(checksum, part)
     return checksum
 
 
-def _read_batches(
+def read_batches(
     parquet: pq.ParquetFile, group: int, columns: ParquetColumns, image_size: tuple[int, int]
-) -> Iterator[_PixelBatch]:
+) -> Iterator[PixelBatch]:
     """Yield the rows of a row group, of about BLOCK_BYTES of pixels at a time."""
     _check_lengths(parquet, group, columns, columns.image)
     num_pixels = image_size[0] * image_size[1]
     batch_rows = max(1, min(MAX_BATCH_ROWS, BLOCK_BYTES // num_pixels))
-    names = [*columns.pixels, columns.label]
+    names = [*columns.pixels, *columns.labels]
     for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=names, use_threads=False):
-        labels = [read_label(label) for label in batch.column(columns.label).to_pylist()]
+        labels = read_labels(batch, columns)
         if len(columns.pixels) > 1:
             values = [batch.column(name).to_numpy(zero_copy_only=False) for name in columns.pixels]
             pixels, faults = round_pixels(np.stack(values).T, list(columns.pixels))
         else:
             pixels, faults = _read_lists(batch.column(columns.image), image_size)
-        yield _PixelBatch(np.ascontiguousarray(pixels), labels, faults)
+        yield PixelBatch(np.ascontiguousarray(pixels), labels, faults)
 
 
 def _check_lengths(parquet: pq.ParquetFile, group: int, columns: ParquetColumns, name: str) -> None:

@@ -32,9 +32,9 @@ from pipeline.sources.blocks import (
 from pipeline.sources.catalog import ParquetSource, PictureOptions
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
-from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet, read_label
+from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
-from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names
+from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names, read_labels
 from pipeline.sources.parquet_files import open_parquet
 from pipeline.sources.parquet_pixels import find_image_size, scan_pixels, with_codes
 from pipeline.sources.pixel_rows import check_not_resized
@@ -156,11 +156,11 @@ def read_batches(parquet: pq.ParquetFile, group: int, columns: ParquetColumns) -
     for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=columns.paths, use_threads=False):
         images = batch.column(columns.image)
         images = pc.struct_field(images, "bytes") if columns.nested else images
-        labels = batch.column(columns.label)
+        labels = read_labels(batch, columns)
         for start, stop in _cut_by_bytes(images):
             piece = images[start:stop]
             piece = piece.dictionary_decode() if pa.types.is_dictionary(images.type) else piece
-            yield list(map(ParquetRow, piece.to_pylist(), map(read_label, labels[start:stop].to_pylist())))
+            yield list(map(ParquetRow, piece.to_pylist(), labels[start:stop]))
 
 
 def _cut_by_bytes(images: pa.Array) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli.model_output import format_remarks
-from pipeline.evaluate.predict import ModelImages, predict_images, read_items
+from pipeline.evaluate.image_files import ModelImages, read_items
+from pipeline.evaluate.predict import predict_images
 from pipeline.preprocess.beam_job import preprocess
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import Manifest, PreprocessConfig, dataset_id
