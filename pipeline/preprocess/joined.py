@@ -18,7 +18,7 @@ from pipeline.preprocess.manifest import (
 )
 from pipeline.preprocess.shards import summarize_shards
 from pipeline.progress import warn
-from pipeline.sources.catalog import MAX_SHARDS, PictureOptions
+from pipeline.sources.catalog import MAX_SHARDS, SPLITS, PictureOptions
 from pipeline.sources.picture_style import join_styles
 from pipeline.storage.files import make_empty_folder, remove_on_failure
 from pipeline.storage.places import Place
@@ -41,6 +41,8 @@ class JoinedPart(NamedTuple):
 def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
     """Return the manifest of a joint data set, whose parts have the same classes in the same order.
 
+    It has the splits that any part has. A part without a validation split adds no example to it.
+
     Raises BadInput if two parts differ in image size or channel.
     Raises BadUsage if two parts have the same sources, or a split has more than MAX_SHARDS shards.
     """
@@ -50,7 +52,8 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
     first = manifests[0]
     names = [manifest.name[:40] for manifest in manifests]
     num_shards = sum(manifest.config.num_shards for manifest in manifests)
-    splits = {split: _join_split(split, manifests) for split in first.splits}
+    found = {split for manifest in manifests for split in manifest.splits}
+    splits = {split: _join_split(split, manifests) for split in SPLITS if split in found}
     counts = {split: len(info.shards) for split, info in splits.items()}
     for split, count in (("train", num_shards), *counts.items()):
         if count > MAX_SHARDS:
@@ -69,7 +72,9 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
         rejected_counts=_add_rejected(manifests),
         parts=tuple(
             PartInfo(
-                dataset_id=part.dataset.folder.name, dataset_digest=part.dataset.digest, num_source=part.num_source
+                dataset_id=part.dataset.folder.name,
+                dataset_digest=part.dataset.digest,
+                num_source={split: part.num_source.get(split, 0) for split in splits},
             )
             for part in parts
         ),
@@ -117,6 +122,7 @@ def _join_split(split: str, manifests: Sequence[Manifest]) -> SplitInfo:
     shards = tuple(
         shard.model_copy(update={"part": number})
         for number, manifest in enumerate(manifests)
+        if split in manifest.splits
         for shard in manifest.splits[split].shards
     )
     return summarize_shards(shards, manifests[0].num_pixels)

@@ -33,6 +33,7 @@ class Origin(Record):
     transpose: bool | None = Field(None, exclude_if=lambda transpose: transpose is None)
     resize: tuple[int, int] | None = Field(None, exclude_if=lambda size: size is None)
     resize_mode: ResizeMode | None = Field(None, exclude_if=lambda mode: mode is None)
+    split_by: str | None = Field(None, exclude_if=lambda column: column is None)
     first_label: Count = Field(0, exclude_if=lambda label: not label)
     # of the source that this one was joined with, which gave the order of the labels
     class_names: tuple[str, ...] = Field((), exclude_if=lambda names: not names)

@@ -26,6 +26,7 @@ from pipeline.sources.catalog import (
     MAX_CLASSES,
     MAX_INTEGER,
     MAX_SHARDS,
+    SPLITS,
     InapplicableOption,
     PictureOptions,
     ResizeMode,
@@ -51,6 +52,7 @@ class DatasetConfig:
     pictures: PictureOptions = field(default_factory=PictureOptions)
     first_label: int = 0
     names: tuple[str, ...] = ()  # that the sources get, in their order, instead of those of their places
+    splits: tuple[str, ...] = SPLITS  # that are kept of those that the sources have
     class_names: tuple[str, ...] = ()  # in the order of the labels, if they are those of another source
 
     def __post_init__(self) -> None:
@@ -64,6 +66,8 @@ class DatasetConfig:
         share = self.pictures.test_share
         if share is not None and not 0 < share < 1:
             raise BadUsage(f"--test-share is {share}, expected a number between 0 and 1, such as 0.2")
+        if share is not None and self.pictures.split_by is not None:
+            raise BadUsage("give --split-by, the column that says the splits, or --test-share, not both")
 
 
 def _check_resizing(pictures: PictureOptions) -> None:
@@ -183,6 +187,7 @@ def _scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> Scanned
     if len(config.datasets) == 1:
         check_options(config.pictures, source)
     scans = scan_source(source, config.num_classes, config.first_label, config.class_names)
+    scans = scans._replace(splits={split: scan for split, scan in scans.splits.items() if split in config.splits})
     for split, scan in scans.splits.items():
         check_size(scan.num_examples, scans.num_pixels, f"the {split} split of {name}")
     num_shards = choose_num_shards(config.num_shards, scans.splits["train"].num_examples, scans.num_pixels, name)

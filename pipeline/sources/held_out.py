@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.sources.blocks import Block, BlockRange, ClassCount, ExampleFormat, SourceInfo, SourceScan, SplitScan
-from pipeline.sources.catalog import SPLITS
+from pipeline.sources.catalog import REQUIRED_SPLITS
 from pipeline.storage.places import Place
 
 _HASH_BYTES = 8
@@ -55,7 +55,7 @@ class HeldOutScan(SplitScan):
 
 
 def hold_out(scans: SourceScan, test_share: float) -> SourceScan:
-    """Return the scan of a source that has only a train split, with about test_share of its examples as test split."""
+    """Return the scan of a source without a test split, with about test_share of its train examples as test split."""
     source = scans.splits["train"]
     splits: dict[str, SplitScan] = {
         split: HeldOutScan(
@@ -66,9 +66,10 @@ def hold_out(scans: SourceScan, test_share: float) -> SourceScan:
             source,
             test_share,
         )
-        for split in SPLITS
+        for split in REQUIRED_SPLITS
     }
-    return scans._replace(splits=splits)
+    others = {split: scan for split, scan in scans.splits.items() if split != "train"}
+    return scans._replace(splits=splits | others)
 
 
 def with_held_out(scan: Callable[[Any, ClassCount, int], SourceScan]) -> Callable[[Any, ClassCount, int], SourceScan]:

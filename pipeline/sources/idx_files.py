@@ -1,4 +1,4 @@
-"""Find the IDX files of a data set in a folder or store, four or the two of one split, and the names of its classes.
+"""Find the IDX files of a data set in a folder or store, two for each split, and the names of its classes.
 
 The customary names are MNIST's, with or without .gz, in any case, with dots or underscores for hyphens, and after a
 prefix, as in emnist-letters-train-images-idx3-ubyte.gz. Several data sets of one folder differ in their prefixes.
@@ -11,22 +11,24 @@ from typing import NamedTuple
 
 from model.errors import BadInput
 from pipeline.progress import warn
-from pipeline.sources.catalog import FILE_NAMES
-from pipeline.sources.split_files import HasTestSplit
+from pipeline.sources.catalog import FILE_NAMES, FILE_NAMES_OF, REQUIRED_SPLITS, SPLIT_WORDS, SPLITS
+from pipeline.sources.split_files import HasTestSplit, read_validation_as_test
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place, list_once, place_of
 
 _NAME = re.compile(
-    r"((?P<prefix>.+)[-_.])?(?P<split>train|t10k|test)[-_.](?P<kind>images[-_.]idx3|labels[-_.]idx1)[-_.]ubyte(\.gz)?",
+    r"((?P<prefix>.+)[-_.])?(?P<split>train|t10k|test|val|valid|validation)[-_.]"
+    r"(?P<kind>images[-_.]idx3|labels[-_.]idx1)[-_.]ubyte(\.gz)?",
     re.IGNORECASE,
 )
 # Where the files are in the folder that is named: torchvision keeps them in MNIST/raw, EMNIST's archive in gzip.
 _FOLDERS = ("raw", "gzip", "*/raw")
+_SPLIT_WORDS = SPLIT_WORDS | {"t10k": "test"}
 _MAX_MAPPING_BYTES = 2**16
 
 
 class _Name(NamedTuple):
-    """What a file name says: the data set's prefix in lower case, and the position in FILE_NAMES."""
+    """What a file name says: the data set's prefix in lower case, and the position in ALL_FILE_NAMES."""
 
     prefix: str
     position: int
@@ -36,8 +38,8 @@ def _parse_name(name: str) -> _Name | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    is_test = match["split"].lower() != "train"
-    return _Name((match["prefix"] or "").lower(), 2 * is_test + match["kind"].lower().startswith("labels"))
+    split = SPLITS.index(_SPLIT_WORDS[match["split"].lower()])
+    return _Name((match["prefix"] or "").lower(), 2 * split + match["kind"].lower().startswith("labels"))
 
 
 def holds_idx_files(folder: Place) -> bool:
@@ -80,10 +82,10 @@ def _list_named(folder: Place) -> list[Place]:
 
 
 def find_idx_files(folder: str | Place, test_share: float | None = None) -> tuple[Place, ...]:
-    """Find the four IDX files of a folder or URI by their customary names, with or without .gz.
+    """Find the IDX files of a folder or URI by their customary names, with or without .gz: four, or six.
 
-    If a share is to be held out as test split, find only the two files of train. folder may end in a prefix of the
-    names, as in FOLDER/emnist-letters.
+    They are in the order of ALL_FILE_NAMES, and without those of test if a share of train is to be held out as test
+    split. folder may end in a prefix of the names, as in FOLDER/emnist-letters.
 
     Raises:
         BadInput: a file is missing, or there are several for one.
@@ -93,32 +95,37 @@ def find_idx_files(folder: str | Place, test_share: float | None = None) -> tupl
     files = _choose_files(root)
     if not files and splits_off_prefix(root):
         files = _with_prefix(root)
-    candidates = [_distinct(files, position) for position in range(len(FILE_NAMES))]
+    candidates = [_distinct(files, position) for position in range(2 * len(SPLITS))]
     several = next((found for found in candidates if len(found) > 1), None)
     if several:
         listed = ", ".join(map(str, several[:10]))
         raise BadInput(f"{folder}: several candidates for one file: {listed}; keep one of them in the folder")
-    if test_share is not None:
-        [_, _, *of_test] = candidates
-        if any(of_test):
-            found = [file.name for files in of_test for file in files]
-            raise HasTestSplit(
-                f"--test-share {test_share}: {folder} has a test split, {found[0]}: leave out the option"
-            )
-        candidates = candidates[:2]
-    missing = [name for name, found in zip(FILE_NAMES, candidates, strict=False) if not found]
+    pairs = {split: candidates[2 * number : 2 * number + 2] for number, split in enumerate(SPLITS)}
+    found = {split: pair for split, pair in pairs.items() if any(pair)}
+    if test_share is None:
+        found = read_validation_as_test(found, folder)
+    elif "test" in found:
+        name = next(file.name for files in found["test"] for file in files)
+        raise HasTestSplit(f"--test-share {test_share}: {folder} has a test split, {name}: leave out the option")
+    required = REQUIRED_SPLITS if test_share is None else REQUIRED_SPLITS[:1]
+    files_of = [
+        (name, each)
+        for split in SPLITS
+        if split in required or split in found
+        for name, each in zip(FILE_NAMES_OF[split], found.get(split, [[], []]), strict=True)
+    ]
+    missing = [name for name, each in files_of if not each]
     if missing:
-        is_one = test_share is None and missing == [*FILE_NAMES[2:]]
-        advice = "; --test-share 0.2 holds out a test split" if is_one else ""
+        advice = "; --test-share 0.2 holds out a test split" if missing == [*FILE_NAMES_OF["test"]] else ""
         raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz, and begin with a name){advice}")
-    return tuple(found[0] for found in candidates)
+    return tuple(each[0] for _, each in files_of)
 
 
 def _choose_files(root: Place) -> list[Place]:
     """Return the files of the one data set in a folder; raises BadInput if there are several."""
     exact = [find_file(root, name) for name in FILE_NAMES]
     if not isinstance(root, Path) and all(exact):
-        return [file for file in exact if file]  # without listing a store
+        return [file for file in (*exact, *_find_validation(root)) if file]  # without listing a store
     files = _list_named(root)
     sets = {(str(file.parent), prefix): file for file in files for prefix in [_prefix_of(file)]}
     if len(sets) > 1 and all(exact):
@@ -129,6 +136,13 @@ def _choose_files(root: Place) -> list[Place]:
         names = sorted(f"{folder}/{prefix}".rstrip("/") for folder, prefix in sets)
         raise BadInput(f"{root}: several data sets: name one with --dataset, such as {', '.join(names[:10])}")
     return files
+
+
+def _find_validation(folder: Place) -> list[Place | None]:
+    """Return the files of a validation split that have customary names like MNIST's own; None where one is missing."""
+    words = [word for word, split in SPLIT_WORDS.items() if split == "validation"]
+    word = next((word for word in words if find_file(folder, f"{word}-images-idx3-ubyte")), words[0])
+    return [find_file(folder, f"{word}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")]
 
 
 def _prefix_of(file: Place) -> str:

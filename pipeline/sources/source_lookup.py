@@ -20,11 +20,12 @@ from pipeline.sources.catalog import (
     split_file_names,
 )
 from pipeline.sources.class_order import order_classes
+from pipeline.sources.csv_files import CSV
 from pipeline.sources.download import download_file
 from pipeline.sources.found_layout import describe_found
 from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
 from pipeline.sources.layouts import SourceLayout
-from pipeline.sources.split_files import is_pattern
+from pipeline.sources.split_files import is_pattern, list_files
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, list_once, place_of
 from pipeline.storage.workspace import default_cache
@@ -46,6 +47,7 @@ _USES = {
     "resize": "files of pictures",
     "resize_mode": "files of pictures",
     "arrays": "a NumPy file",
+    "split_by": "tables and records",
     "transpose": "IDX, NumPy and CSV files",
 }
 
@@ -72,7 +74,7 @@ def find_source(
         find = _from_files if split_file_names(dataset) else _from_folder
         return find(dataset, options or PictureOptions())
     if data_dir is not None:
-        return IdxSource(dataset, find_idx_files(data_dir), known)
+        return IdxSource(dataset, find_idx_files(data_dir)[: len(FILE_NAMES)], known)
     if Path(dataset).exists():
         warn(f"{dataset}: the known data set is taken, not the folder that is here; ./{dataset} means that")
     if not known.mirrors:
@@ -95,6 +97,8 @@ def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
     layout = next((layout for layout in LAYOUTS if layout.holds(place)), None)
     if layout is None and local and options.test_share is not None:
         layout = image_folder.LAYOUT
+    if layout is None and options.split_by is not None and list_files(place, CSV):
+        layout = csv_source.LAYOUT  # whose names need no word of a split
     if layout is None:
         found = describe_found(local) if local else "nothing of that kind is there"
         raise BadInput(f"--dataset {dataset}: {found}. What is read: {WHAT_IS_READ}")
