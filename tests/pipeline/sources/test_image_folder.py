@@ -1,4 +1,5 @@
 import os
+import pickle
 import shutil
 import socket
 from pathlib import Path
@@ -84,6 +85,18 @@ def test_what_systems_leave_behind_is_no_part_of_the_tree(tmp_path, capsys):
     (tree / "train" / "9").mkdir()
     scan_folder(tree)
     assert f"warning: {tree / 'train' / '9'} is empty: no train example is of the class 9" in capsys.readouterr().err
+
+
+def test_ranges_are_pickled_small_and_whole(tmp_path):
+    tree = write_tree(tmp_path / "tree", Digits(num_train=400))
+    (tree / "train" / "0" / "a\n link").symlink_to("nowhere")
+    [found] = scan_folder(tree).splits["train"].ranges
+    data = pickle.dumps(found)
+    unpickled = pickle.loads(data)  # noqa: S301
+    assert len(data) < 40 * len(found.files)
+    assert unpickled.files[134].problem.startswith("a link to 'nowhere'")
+    for mine, other in zip(found.files, unpickled.files, strict=True):
+        assert mine._replace(sha256=mine.sha256[:16]) == other
 
 
 def test_folder_that_may_not_be_listed_is_bad_input(tmp_path, monkeypatch):
