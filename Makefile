@@ -59,6 +59,7 @@ bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow
 	@$(BIN)/python -m tests.benchmarks.data
 	@$(BIN)/python -m tests.benchmarks.reading
 	@$(BIN)/python -m tests.benchmarks.csv_files
+	@$(BIN)/python -m tests.benchmarks.pictures
 
 fuzz: $(VENV)/installed-fuzz  ## hostile input for every reader; says how many inputs were tried
 	@$(BIN)/python -m pytest -rs tests/fuzz/test_hypothesis.py tests/fuzz/test_atheris.py

@@ -23,10 +23,14 @@ def predict(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE", help=f"Pictures ({TITLES}), IDX images files, .npy arrays, or CSV files of pixels."
+            metavar="FILE", help=f"Pictures ({TITLES}), or IDX, NumPy, CSV, Parquet or TFRecord files of images."
         ),
     ],
     run: Annotated[str | None, typer.Option(help=f"{options.RUN_HELP}; by default the only one.")] = None,
+    image_column: Annotated[
+        str | None,
+        typer.Option(help="Tables, TFRecord, .npz: the column, feature or array of images; by default found out."),
+    ] = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -38,7 +42,7 @@ def predict(
 
     place = open_workspace(context, workspace)
     model = find_model(place, resolve_run(place, run))
-    predictions = predict_files(model, files)
+    predictions = predict_files(model, files, image_column)
     for line in format_remarks(predictions):
         warn(line)
     print_result(as_json, *build_predictions_output(model, predictions))

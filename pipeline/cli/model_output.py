@@ -87,8 +87,25 @@ def build_predictions_output(model: TrainedModel, predictions: list[ImagePredict
 
 
 def format_remarks(predictions: list[ImagePrediction]) -> list[str]:
-    """Return a line for each picture that was changed before it was classified, or may be of another style."""
-    return [f"predict: {_printable(each.file)}: {'; '.join(each.remarks)}" for each in predictions if each.remarks]
+    """Return a line for each file with pictures that were changed, or may be of another style: the first one's remarks.
+
+    The JSON output has those of every picture.
+    """
+    files = dict[str, list[ImagePrediction]]()
+    for each in predictions:
+        if each.remarks:
+            files.setdefault(each.file, []).append(each)
+    return [_format_remarks(remarked[0], len(remarked) - 1) for remarked in files.values()]
+
+
+def _format_remarks(first: ImagePrediction, num_others: int) -> str:
+    others = f"; other images of the file have remarks too: {num_others} (--json lists them)" if num_others else ""
+    return f"predict: {_format_name(first)}: {'; '.join(first.remarks)}{others}"
+
+
+def _format_name(prediction: ImagePrediction) -> str:
+    name = _printable(prediction.file)
+    return name if prediction.index is None else f"{name}[{prediction.index}]"
 
 
 def _printable(file: str) -> str:
@@ -96,9 +113,7 @@ def _printable(file: str) -> str:
 
 
 def _format_prediction(prediction: ImagePrediction) -> str:
-    name = _printable(prediction.file)
-    image = name if prediction.index is None else f"{name}[{prediction.index}]"
-    line = f"{image}: {prediction.class_name} ({prediction.confidence:.3f})"
+    line = f"{_format_name(prediction)}: {prediction.class_name} ({prediction.confidence:.3f})"
     if prediction.runner_up is None:
         return line
     return f"{line}, then {prediction.runner_up} ({prediction.runner_up_confidence:.3f})"

@@ -120,7 +120,8 @@ class SplitScan:
        `one_task` in `layouts.py` wraps the scan, unless it divides the work into tasks as `scan_tasks.py` describes.
     2. The same module ends with its `LAYOUT`, which says how such files are recognised in a folder and found, and which
        of the user's options apply to them. `LAYOUTS` in `sources/source_lookup.py` lists it.
-    3. `FILE_ENDINGS` in `sources/catalog.py` lists the ending of files that --dataset may name one by one, if any.
+    3. `_read_images` in `evaluate/image_files.py` reads such a file for `backbeam predict`, by the functions of 1.
+    4. `FILE_ENDINGS` in `sources/catalog.py` lists the ending of files that --dataset may name one by one, if any.
 
     Everything after that needs no change.
     """
@@ -204,7 +205,7 @@ def choose_class_names(
         return source_names
     if isinstance(num_classes, tuple):
         numbers = range(first_label, first_label + len(num_classes))
-        if num_classes == tuple(map(str, numbers)) and labels <= {*numbers}:
+        if num_classes == tuple(map(str, numbers)) and labels and labels <= {*numbers}:
             return num_classes
         num_classes = None
     _check_first_label(labels, num_classes, name, first_label)

@@ -18,10 +18,10 @@ from pipeline.sources.blocks import ClassCount, SourceInfo, SourceScan, SplitSca
 from pipeline.sources.csv_columns import CsvColumns
 from pipeline.sources.csv_files import CsvSource
 from pipeline.sources.csv_lines import read_labels, read_paths, read_pieces
-from pipeline.sources.image_blocks import EncodedImage, FormatFinder
-from pipeline.sources.image_folder import FilesRange, ImageFile, cut_ranges, scan_file
+from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, FormatFinder, StoredImage
+from pipeline.sources.image_folder import FilesRange, ImageFile, cut_ranges, find_problem, scan_file
 from pipeline.sources.labels import NUMBERS, CodedLabel, Label, LabelCodes, LabelSet
-from pipeline.storage.files import digest_of
+from pipeline.storage.files import digest_of, read_range
 from pipeline.storage.places import Place
 
 
@@ -70,14 +70,31 @@ def scan(source: CsvSource, columns: dict[Place, CsvColumns], num_classes: Class
 
 
 def _scan_rows(file: Place, columns: CsvColumns, split: str, finder: FormatFinder) -> Iterator[_Row]:
-    if not isinstance(file, Path):
-        raise BadInput(f"{file}: it names files of pictures, which are read from folders of this machine only: copy it")
     root = None
     for piece in read_pieces(file, columns):
         labels = read_labels(piece.lines, columns, str(file))
         for label, path in zip(labels, read_paths(piece.lines, columns, str(file)), strict=True):
-            root = root or _find_root(file, split, path)
+            root = root or _find_root(_check_local(file), split, path)
             yield _Row(root, label, _scan_picture(root, path, finder))
+
+
+def read_pictures(file: Place, columns: CsvColumns) -> Iterator[StoredImage]:
+    """Yield the pictures that a file to predict names; raises BadInput if it is damaged, or in a store."""
+    root = None
+    number = 0
+    for piece in read_pieces(file, columns):
+        for path in read_paths(piece.lines, columns, str(file)):
+            root = root or _find_root(_check_local(file), "test", path)
+            fault = _find_fault(root, path) or find_problem(root / path)
+            data = None if fault else read_range(root / path, 0, MAX_ENCODED_BYTES + 1)
+            yield EncodedImage(number, path, f"{file}, row {number}: {path}", data, None, fault)
+            number += 1
+
+
+def _check_local(file: Place) -> Path:
+    if not isinstance(file, Path):
+        raise BadInput(f"{file}: it names files of pictures, which are read from folders of this machine only: copy it")
+    return file
 
 
 def _find_root(file: Path, split: str, path: str) -> Path:

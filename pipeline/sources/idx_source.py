@@ -30,7 +30,7 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import ALL_FILE_NAMES, KNOWN, SPLITS, IdxSource, PictureOptions
+from pipeline.sources.catalog import FILE_NAMES_OF, KNOWN, SPLITS, UNDIVIDED_SPLITS, IdxSource, PictureOptions
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_files import choose_transpose, find_idx_files, holds_idx_files, is_emnist, read_mapping
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, Header, is_gzip, open_idx, read_examples
@@ -164,10 +164,10 @@ def scan(
     source: IdxSource, num_classes: ClassCount, first_label: int = 0, map_tasks: MapTasks = map_here
 ) -> SourceScan:
     """Read the files of each split; arguments and errors as for `source_lookup.scan_source`."""
-    names = (ALL_FILE_NAMES[::2], ALL_FILE_NAMES[1::2])
-    pairs = zip(SPLITS, source.files[::2], source.files[1::2], *names, strict=False)  # there may be fewer than three
+    names = SPLITS if source.options.test_share is None else UNDIVIDED_SPLITS
+    pairs = zip(names, source.files[::2], source.files[1::2], strict=False)  # not all have a validation split
     transposed = _is_transposed(source)
-    plans = [_plan_split(split, images, labels, names, transposed) for split, images, labels, *names in pairs]
+    plans = [_plan_split(split, images, labels, transposed) for split, images, labels in pairs]
     files = [file for plan in plans for file in (plan.images, plan.labels)]
     run = choose_runner(sum(file.header.total_bytes for file in files), map_tasks)
     found = scan_contents(_read_task, [file.content for file in files], FoundInFile, run)
@@ -210,7 +210,7 @@ def _decompress(file: Place, place: Place) -> Iterator[Place]:
     yield place
 
 
-def _plan_split(split: str, images: Place, labels: Place, names: list[str], transposed: bool) -> _SplitPlan:
+def _plan_split(split: str, images: Place, labels: Place, transposed: bool) -> _SplitPlan:
     """Read the headers of a split's files; raises BadInput if they do not fit together."""
     with open_idx(images, IMAGES_MAGIC) as (images_header, _):
         num_images = images_header.sizes[0]
@@ -224,6 +224,7 @@ def _plan_split(split: str, images: Place, labels: Place, names: list[str], tran
     part_examples = max(1, min(_SCAN_BYTES, block_bytes) // images_header.example_bytes)
     num_parts = max(1, block_bytes // (part_examples * images_header.example_bytes))
     sizes = (part_examples, part_examples * num_parts)
+    names = FILE_NAMES_OF[split]
     files = (
         _plan_file(images, images_header, names[0], sizes, transposed),
         _plan_file(labels, labels_header, names[1], sizes),

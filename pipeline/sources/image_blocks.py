@@ -4,7 +4,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from model.examples import Examples
 from pipeline.sources.blocks import BLOCK_BYTES, Block, BlockRange, ExampleFormat, RejectedExample
 from pipeline.sources.catalog import PictureOptions, ResizeMode
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
-from pipeline.sources.image_decoding import MAX_PIXELS, RESIZED, DecodedImage, decode_image, decode_picture
+from pipeline.sources.image_decoding import MAX_PIXELS, RESIZED, DecodedImage, Grey, decode_image, decode_picture
 from pipeline.sources.picture_resizing import resize_image
 from pipeline.sources.picture_style import Channel
 
@@ -32,6 +32,9 @@ class EncodedImage:
     label: int | None
     problem: str = ""  # why there are no bytes
     label_fault: str = ""  # why there is no label
+
+
+StoredImage: TypeAlias = EncodedImage | Grey  # an image of a file to predict: the file of a picture, or pixels
 
 
 class EncodedRange(BlockRange):
@@ -155,10 +158,7 @@ def _decode_example(image: EncodedImage, target: ExampleFormat) -> DecodedImage:
     label = image.label - target.first_label
     if not 0 <= label < target.num_classes:
         raise BadInput(f"{image.name}: {target.describe_label_fault(label)}")
-    if image.problem:
-        raise BadInput(f"{image.name}: {image.problem}")
-    data = _check_length(image.data, image.name)
-    decoded = decode_image(data, image.name, target.channel, _max_pixels(target.resize))
+    decoded = decode_image(read_encoded(image), image.name, target.channel, _max_pixels(target.resize))
     if target.resize and decoded.values.shape != (target.height, target.width):
         resized = resize_image(decoded.values, target.height, target.width, target.resize)
         return DecodedImage(resized, (*decoded.conversions, RESIZED))
@@ -170,6 +170,13 @@ def _decode_example(image: EncodedImage, target: ExampleFormat) -> DecodedImage:
 
 def _max_pixels(resize: ResizeMode | None) -> int:
     return MAX_PIXELS if resize else MAX_EXAMPLE_BYTES
+
+
+def read_encoded(image: EncodedImage) -> bytes:
+    """Return the bytes of an encoded image; raises BadInput if they are missing or too many."""
+    if image.problem:
+        raise BadInput(f"{image.name}: {image.problem}")
+    return _check_length(image.data, image.name)
 
 
 def _check_length(data: bytes | None, name: str) -> bytes:

@@ -17,6 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from model.errors import BadInput
 from pipeline.sources.picture_headers import TITLES, check_size, check_tags, check_webp_size, describe_format, format_of
 from pipeline.sources.picture_style import Channel
+from pipeline.sources.png_files import read_plain_png
 
 Grey = npt.NDArray[np.uint8]
 T = TypeVar("T")
@@ -110,11 +111,13 @@ def _decode(data: bytes, name: str, convert: Callable[[Image.Image], T], max_pix
         found = f"{other}not read" if other else "not a sound picture: damaged at its beginning, or of another format"
         raise BadInput(f"{name}: {found}; expected {TITLES}: convert it")
     try:
+        plain = read_plain_png(data) if kind == "PNG" else None
+        if plain:
+            check_size(plain.width, plain.height, name, max_pixels)
+            return convert(plain.decode())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which does not change the pixels
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with _open(data, kind, name, max_pixels) as image:
-                image.verify()  # the checksums of PNG chunks; Pillow cannot use the image afterwards
             with _open(data, kind, name, max_pixels) as image:
                 _check_image(image, kind, name, max_pixels)
                 return convert(image)
@@ -157,8 +160,16 @@ def _tag(image: TiffImageFile, tag: int) -> int:
 
 
 def _to_grey(stored: Image.Image) -> Grey:
-    image = ImageOps.exif_transpose(stored)
-    return _high_bytes(image) if image.mode.startswith("I") else np.asarray(image.convert("L"))
+    image = _turn(stored)
+    if image.mode.startswith("I"):
+        return _high_bytes(image)
+    return np.asarray(image if image.mode == "L" else image.convert("L"))
+
+
+def _turn(stored: Image.Image) -> Image.Image:
+    """Apply the orientation of the metadata, which takes a copy of the image."""
+    stored.load()  # PNG may have metadata after its pixels, and TIFF pictures are turned by this
+    return ImageOps.exif_transpose(stored) if stored.getexif().get(_ORIENTATION, 1) != 1 else stored
 
 
 def _high_bytes(image: Image.Image) -> Grey:
@@ -167,7 +178,7 @@ def _high_bytes(image: Image.Image) -> Grey:
 
 
 def _split(stored: Image.Image) -> Picture:
-    image = ImageOps.exif_transpose(stored)
+    image = _turn(stored)
     if image.mode.startswith("I"):
         opaque = np.asarray(image) != image.info.get("transparency", -1)
         return Picture(_high_bytes(image), np.where(opaque, np.uint8(255), np.uint8(0)))

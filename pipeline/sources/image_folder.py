@@ -15,8 +15,9 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from model.errors import BadInput
 from pipeline.progress import warn
@@ -35,12 +36,13 @@ from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, Encod
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.scan_tasks import MAX_TASKS, MapTasks, map_here
 from pipeline.sources.split_files import HasTestSplit, read_validation_as_test
-from pipeline.storage.files import digest_of, file_digest
+from pipeline.storage.files import digest_of, file_digest, read_start
 from pipeline.storage.places import Place
 
 MAX_RANGE_FILES = 1024
 MANY_FILES = 2**17  # of a tree; no more are read by this process alone, because workers take seconds to start
 MIN_TASK_FILES = 2**12  # of a task
+_DIGEST_BYTES = 8  # of a digest, are enough to detect that a file has changed
 # What systems and programs leave in folders: archives of macOS, network disks, ext file systems, Windows; hidden files
 # are ignored too, such as .DS_Store and .ipynb_checkpoints.
 IGNORED = frozenset({"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"})
@@ -74,18 +76,55 @@ class FoundFiles(NamedTuple):
     files: tuple[tuple[int, str, str], ...]
 
 
+class _PackedFiles(NamedTuple):
+    """Image files in columns, with only the beginning of each digest."""
+
+    paths: str  # with zero characters between them
+    labels: tuple[int, ...]
+    sizes: tuple[int, ...]
+    digests: bytes
+    problems: dict[int, str]  # by position
+
+    @classmethod
+    def of(cls, files: tuple[ImageFile, ...]) -> "_PackedFiles":
+        """Pack files."""
+        paths, labels, sizes, digests, problems = zip(*files, strict=True)
+        start = bytes.fromhex("".join(digest[: 2 * _DIGEST_BYTES] for digest in digests))
+        found = {position: problem for position, problem in enumerate(problems) if problem}
+        return cls("\0".join(paths), labels, sizes, start, found)
+
+    def unpack(self) -> tuple[ImageFile, ...]:
+        """Return the files."""
+        digests = self.digests.hex(",", _DIGEST_BYTES).split(",")
+        columns = zip(self.paths.split("\0"), self.labels, self.sizes, digests, strict=True)
+        return tuple(ImageFile(*row, self.problems.get(position, "")) for position, row in enumerate(columns))
+
+
 @dataclass(frozen=True)
 class FilesRange(EncodedRange):
-    """Consecutive files of a split, of the tree with that root."""
+    """Consecutive files of a split, of the tree with that root.
+
+    It is pickled in columns: Beam compresses what it sends to workers, several times, which for small pictures took as
+    long as decoding them.
+    """
 
     root: Path
-    files: tuple[ImageFile, ...]
+    files: tuple[ImageFile, ...]  # for workers, with only the beginning of each digest
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields with packed files."""
+        return self.__dict__ | {"files": _PackedFiles.of(self.files)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Unpack the files."""
+        self.__dict__.update(state | {"files": state["files"].unpack()})
 
     def read_images(self) -> Iterator[list[EncodedImage]]:
         """Yield all images at once; raises BadInput if a file has changed since the scan."""
+        root = str(self.root)
         yield [
             EncodedImage(
-                index, file.path, "image", _read_unchanged(self.root / file.path, file), file.label, file.problem
+                index, file.path, "image", _read_unchanged(f"{root}/{file.path}", file), file.label, file.problem
             )
             for index, file in enumerate(self.files, self.start)
         ]
@@ -169,21 +208,24 @@ def _list_visible(folder: Path, folders: bool) -> list[Path]:
     """
     if not folder.is_dir():
         raise BadInput(f"{folder} is missing: expected train/CLASS/IMAGE and test/CLASS/IMAGE")
-    visible = (path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in IGNORED)
-    paths = sorted(visible, key=_utf8_name)
-    for path in paths:
-        if path.is_dir() != folders:
-            raise BadInput(f"{path}: expected {'folders, one a class' if folders else 'image files'} in {folder}")
-    return paths
+    with os.scandir(folder) as entries:
+        visible = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in IGNORED]
+    for entry in visible:
+        _check_utf8(entry.name, folder)
+    for entry in sorted(visible, key=attrgetter("name")):
+        # Of a link, `entry.is_dir` raises an error if it leads to itself.
+        is_folder = Path(entry).is_dir() if entry.is_symlink() else entry.is_dir()
+        if is_folder != folders:
+            raise BadInput(f"{entry.path}: expected {'folders, one a class' if folders else 'image files'} in {folder}")
+    return [folder / name for name in sorted(entry.name for entry in visible)]
 
 
-def _utf8_name(path: Path) -> str:
+def _check_utf8(name: str, folder: Path) -> None:
     # Names are digested and written to tables as UTF-8.
     try:
-        path.name.encode()
+        name.encode()
     except UnicodeEncodeError:
-        raise BadInput(f"{path.parent}: a name there is no UTF-8: {path.name!r}") from None
-    return path.name
+        raise BadInput(f"{folder}: a name there is no UTF-8: {name!r}") from None
 
 
 def _list_files(root: Path, split: str, class_names: tuple[str, ...], split_folder: Path) -> Iterator[tuple[str, int]]:
@@ -223,27 +265,36 @@ def _join_files(tasks: list[FilesTask], found: Iterator[FoundFiles], finder: For
 
 def scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageFile:
     """Read an image file, called by its name; what cannot be read is an image with a problem."""
-    num_bytes, problem = _examine(path)
+    place = os.fspath(path)
+    num_bytes, problem = _measure(path)
     if not problem:
         try:
-            data = path.read_bytes() if num_bytes <= MAX_ENCODED_BYTES else None  # larger files will be rejected
+            # larger files will be rejected
+            data = read_start(place, num_bytes + 1) if num_bytes <= MAX_ENCODED_BYTES else None
             digest = file_digest(path) if data is None else digest_of(data)
         except OSError as error:
             problem = f"it cannot be read: {error.strerror}"
     if problem:
-        finder.refuse(f"{path}: {problem}")
+        finder.refuse(f"{place}: {problem}")
         return ImageFile(name, label, 0, digest_of(problem.encode()), problem)
-    finder.offer(data, str(path))
+    finder.offer(data, place)
     return ImageFile(name, label, num_bytes, digest)
 
 
-def _examine(path: Path) -> tuple[int, str]:
-    """Return the size, and why opening a path would fail, or wait for another process; empty if it is a file."""
+def find_problem(path: Path) -> str:
+    """Return why opening a path would fail, or wait for another process; empty if it is a file or a link to one."""
+    _, problem = _measure(path)
+    return problem
+
+
+def _measure(path: Path) -> tuple[int, str]:
+    """Return the size of a file in bytes, and why it cannot be opened, as `find_problem`."""
     try:
-        status = path.stat()
+        about = path.stat()
     except OSError as error:
         return 0, f"a link to {os.fspath(path.readlink())!r}, which cannot be reached: {error.strerror}"
-    return status.st_size, "" if stat.S_ISREG(status.st_mode) else "no regular file, but a pipe, a socket or a device"
+    is_file = stat.S_ISREG(about.st_mode)
+    return about.st_size, "" if is_file else "no regular file, but a pipe, a socket or a device"
 
 
 def cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterator[FilesRange]:
@@ -269,7 +320,7 @@ def _identify(split: str, prefix: str, files: tuple[ImageFile, ...], read_as: st
     return SourceInfo(name=f"{split}-images", num_bytes=num_bytes, sha256=digest.hexdigest())
 
 
-def _read_unchanged(path: Path, file: ImageFile) -> bytes | None:
+def _read_unchanged(place: str, file: ImageFile) -> bytes | None:
     """Read a file, or only its beginning if it is larger than MAX_ENCODED_BYTES, and check its digest.
 
     A file that could not be read has no bytes.
@@ -277,13 +328,12 @@ def _read_unchanged(path: Path, file: ImageFile) -> bytes | None:
     if file.problem:
         return None
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_ENCODED_BYTES + 1)
-        digest = digest_of(data) if len(data) <= MAX_ENCODED_BYTES else file_digest(path)
+        data = read_start(place, min(file.num_bytes, MAX_ENCODED_BYTES) + 1)
+        digest = digest_of(data) if len(data) <= MAX_ENCODED_BYTES else file_digest(Path(place))
     except FileNotFoundError:
         digest = None
-    if digest != file.sha256:
-        raise changed_since_scan(path)
+    if digest is None or not digest.startswith(file.sha256):
+        raise changed_since_scan(Path(place))
     return data
 
 

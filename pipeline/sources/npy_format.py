@@ -18,10 +18,11 @@ import numpy as np
 
 from model.errors import BadInput
 from pipeline.sources.idx_format import GZIP_MAX_RATIO
-from pipeline.storage.files import file_size, open_binary
+from pipeline.storage.files import file_size, open_binary, read_range
 from pipeline.storage.places import Place
 
 _MAGIC = b"\x93NUMPY"
+_ARCHIVE_MAGIC = b"PK\x03\x04"  # of the first member of a zip archive
 _MAX_HEADER_BYTES = 10_000
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those of np.savez and np.savez_compressed
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)  # that may be found while an array is read
@@ -71,8 +72,13 @@ def list_arrays(place: Place) -> list[str]:
 
 
 def may_be_array(start: bytes) -> bool:
-    """Return whether a file with these first bytes may be a .npy file."""
-    return start.startswith(_MAGIC)
+    """Return whether a file with these first bytes may be a .npy or a .npz file."""
+    return start.startswith((_MAGIC, _ARCHIVE_MAGIC))
+
+
+def is_archive(place: Place) -> bool:
+    """Return whether a file begins as a .npz file."""
+    return read_range(place, 0, len(_ARCHIVE_MAGIC)) == _ARCHIVE_MAGIC
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Columns and class names of a Parquet source, from its schema alone. Reads no rows."""
+"""Columns and class names of a Parquet source, from its schema alone, and the labels of rows."""
 
 import json
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from model.errors import BadInput, BadUsage
 from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.labels import Label, read_label
 
 _LABEL_NAMES = ("label", "labels", "class", "target", "digit", "y")
 _INDEX_NAMES = ("", "id", "index", "Unnamed: 0", "__index_level_0__")  # columns of row numbers
@@ -24,13 +25,18 @@ class ParquetColumns(NamedTuple):
 
     image: str
     nested: bool
-    label: str
+    label: str | None  # None: there are no labels, as in files to predict
     pixels: tuple[str, ...] = ()
 
     @property
     def paths(self) -> list[str]:
         """Parquet paths of the columns of encoded images and of labels, the images first."""
-        return [f"{self.image}.bytes" if self.nested else self.image, self.label]
+        return [f"{self.image}.bytes" if self.nested else self.image, *self.labels]
+
+    @property
+    def labels(self) -> list[str]:
+        """The column of labels, if there is one."""
+        return [] if self.label is None else [self.label]
 
     @property
     def requested_image(self) -> str | None:
@@ -38,8 +44,8 @@ class ParquetColumns(NamedTuple):
         return None if len(self.pixels) > 1 else self.image
 
 
-def detect_columns(schema: pa.Schema, options: PictureOptions, name: str) -> ParquetColumns:
-    """Find the columns of images and labels.
+def detect_columns(schema: pa.Schema, options: PictureOptions, name: str, labelled: bool = True) -> ParquetColumns:
+    """Find the columns of images, and of labels if it is labelled.
 
     The image column is the requested one, else `image`, else the only one of encoded images, else of lists of numbers;
     without any, the other columns of numbers are pixels. The label column is the requested one, else `label`, else the
@@ -52,7 +58,7 @@ def detect_columns(schema: pa.Schema, options: PictureOptions, name: str) -> Par
     try:
         images = _choose_image(schema, options.image_column)
         is_pixels = not images and options.image_column is None and len(_fitting(schema, _is_number)) > _MIN_PIXELS
-        label = _choose_label(schema, options.label_column, is_pixels)
+        label = _choose_label(schema, options.label_column, is_pixels) if labelled else None
         if images:
             return _describe(schema, images[0], label)
         pixels = [column for column in _fitting(schema, _is_number) if column not in (label, *_INDEX_NAMES)]
@@ -76,7 +82,7 @@ def _leave_out(schema: pa.Schema, split: str, name: str) -> pa.Schema:
     return schema.remove(schema.get_field_index(split))
 
 
-def _describe(schema: pa.Schema, image: str, label: str) -> ParquetColumns:
+def _describe(schema: pa.Schema, image: str, label: str | None) -> ParquetColumns:
     kind = schema.field(image).type
     return ParquetColumns(image, pa.types.is_struct(kind), label, (image,) if _holds_numbers(kind) else ())
 
@@ -157,7 +163,14 @@ def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
-def read_class_names(schema: pa.Schema, label: str, name: str) -> tuple[str, ...] | None:
+def read_labels(batch: pa.RecordBatch, columns: ParquetColumns) -> list[Label]:
+    """Return the label of each row, None if there are no labels."""
+    if columns.label is None:
+        return [None] * batch.num_rows
+    return [read_label(label) for label in batch.column(columns.label).to_pylist()]
+
+
+def read_class_names(schema: pa.Schema, label: str | None, name: str) -> tuple[str, ...] | None:
     """Return the class names that the schema's metadata gives the column of labels, if any.
 
     Hugging Face's `datasets` stores them as a feature of type ClassLabel in the metadata `huggingface`. Raises BadInput

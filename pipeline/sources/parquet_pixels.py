@@ -28,10 +28,10 @@ from pipeline.sources.blocks import (
 )
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 from pipeline.sources.image_blocks import NO_FORMAT
-from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet, read_label
-from pipeline.sources.parquet_columns import ParquetColumns, is_list
+from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet
+from pipeline.sources.parquet_columns import ParquetColumns, is_list, read_labels
 from pipeline.sources.parquet_files import open_parquet
-from pipeline.sources.parquet_tasks import FoundRows, RowGroup, RowsTask, check_rows, read_groups
+from pipeline.sources.parquet_tasks import FoundRows, RowGroup, RowsTask, check_num_rows, read_groups
 from pipeline.sources.pixel_rows import PixelRows, choose_image_size, round_pixels, to_block
 from pipeline.sources.scan_tasks import Content, DigestsOf
 from pipeline.storage.places import Place
@@ -39,7 +39,7 @@ from pipeline.storage.places import Place
 MAX_BATCH_ROWS = 1024
 
 
-class _PixelBatch(NamedTuple):
+class PixelBatch(NamedTuple):
     """Consecutive rows: uint8[rows, pixels], labels, and why rows are unusable, by position."""
 
     pixels: npt.NDArray[np.uint8]
@@ -52,10 +52,10 @@ class _PixelBatch(NamedTuple):
         lines = [json.dumps([label, self.faults.get(row)]) + "\n" for row, label in enumerate(self.labels)]
         return "".join(lines).encode(), self.pixels.tobytes()
 
-    def take(self, chosen: slice) -> "_PixelBatch":
+    def take(self, chosen: slice) -> "PixelBatch":
         """Return consecutive rows."""
         faults = {row - chosen.start: fault for row, fault in self.faults.items() if chosen.start <= row < chosen.stop}
-        return _PixelBatch(self.pixels[chosen], self.labels[chosen], faults)
+        return PixelBatch(self.pixels[chosen], self.labels[chosen], faults)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class PixelGroupRange(BlockRange):
         checksum = 0
         num_read = 0
         with open_parquet(self.file) as parquet:
-            for batch in _read_batches(parquet, self.group, self.columns, self.image_size):
+            for batch in read_batches(parquet, self.group, self.columns, self.image_size):
                 checksum = _extend_checksum(checksum, batch)
                 labels = self.codes.encode(batch.labels)
                 first_row = self.first_row + num_read
@@ -118,7 +118,7 @@ def read_pixels(task: RowsTask, digests_of: DigestsOf, image_size: tuple[int, in
         nonlocal num_bytes
         checksum = 0
         stop = group.start
-        for batch in _read_batches(parquet, group.number, task.columns, image_size):
+        for batch in read_batches(parquet, group.number, task.columns, image_size):
             checksum = _extend_checksum(checksum, batch)
             for piece, chosen in task.span.overlaps(stop, len(batch.labels)):
                 rows = batch.take(chosen)
@@ -127,7 +127,7 @@ def read_pixels(task: RowsTask, digests_of: DigestsOf, image_size: tuple[int, in
                     digest.update(data)
                     num_bytes += len(data)
             stop += len(batch.labels)
-        check_rows(group, stop - group.start)
+        check_num_rows(group, stop - group.start)
         return checksum
 
     checksums = read_groups(task, None, read_group)
@@ -156,28 +156,28 @@ def with_codes(scan: SplitScan, codes: LabelCodes) -> SplitScan:
     return replace(scan, ranges=tuple(replace(each, codes=codes) for each in scan.ranges))  # type: ignore[call-arg]
 
 
-def _extend_checksum(checksum: int, batch: _PixelBatch) -> int:
+def _extend_checksum(checksum: int, batch: PixelBatch) -> int:
     for part in batch.parts:
         checksum = google_crc32c.extend(checksum, part)
     return checksum
 
 
-def _read_batches(
+def read_batches(
     parquet: pq.ParquetFile, group: int, columns: ParquetColumns, image_size: tuple[int, int]
-) -> Iterator[_PixelBatch]:
+) -> Iterator[PixelBatch]:
     """Yield the rows of a row group, of about BLOCK_BYTES of pixels at a time."""
     _check_lengths(parquet, group, columns, columns.image)
     num_pixels = image_size[0] * image_size[1]
     batch_rows = max(1, min(MAX_BATCH_ROWS, BLOCK_BYTES // num_pixels))
-    names = [*columns.pixels, columns.label]
+    names = [*columns.pixels, *columns.labels]
     for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=names, use_threads=False):
-        labels = [read_label(label) for label in batch.column(columns.label).to_pylist()]
+        labels = read_labels(batch, columns)
         if len(columns.pixels) > 1:
             values = [batch.column(name).to_numpy(zero_copy_only=False) for name in columns.pixels]
             pixels, faults = round_pixels(np.stack(values).T, list(columns.pixels))
         else:
             pixels, faults = _read_lists(batch.column(columns.image), image_size)
-        yield _PixelBatch(np.ascontiguousarray(pixels), labels, faults)
+        yield PixelBatch(np.ascontiguousarray(pixels), labels, faults)
 
 
 def _check_lengths(parquet: pq.ParquetFile, group: int, columns: ParquetColumns, name: str) -> None:

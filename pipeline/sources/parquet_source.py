@@ -32,16 +32,16 @@ from pipeline.sources.blocks import (
 from pipeline.sources.catalog import ParquetSource, PictureOptions
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
-from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet, read_label
+from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
-from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names
+from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names, read_labels
 from pipeline.sources.parquet_files import open_parquet
 from pipeline.sources.parquet_pixels import find_image_size, join_pixels, read_pixels, with_codes
 from pipeline.sources.parquet_tasks import (
     FoundRows,
     RowGroup,
     RowsTask,
-    check_rows,
+    check_num_rows,
     cut_tasks,
     list_groups,
     read_groups,
@@ -163,7 +163,7 @@ class _TaskSummary:
                 first_row = group.first_row + stop - group.start + chosen.start
                 self._add(batch[chosen], self._digests_of(piece), first_row, group.file)
             stop += len(batch)
-        check_rows(group, stop - group.start)
+        check_num_rows(group, stop - group.start)
         return checksum
 
     def _add(self, rows: list[ParquetRow], digests: tuple[Hash, ...], first_row: int, file: Place) -> None:
@@ -205,11 +205,11 @@ def read_batches(parquet: pq.ParquetFile, group: int, columns: ParquetColumns) -
     for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=columns.paths, use_threads=False):
         images = batch.column(columns.image)
         images = pc.struct_field(images, "bytes") if columns.nested else images
-        labels = batch.column(columns.label)
+        labels = read_labels(batch, columns)
         for start, stop in _cut_by_bytes(images):
             piece = images[start:stop]
             piece = piece.dictionary_decode() if pa.types.is_dictionary(images.type) else piece
-            yield list(map(ParquetRow, piece.to_pylist(), map(read_label, labels[start:stop].to_pylist())))
+            yield list(map(ParquetRow, piece.to_pylist(), labels[start:stop]))
 
 
 def _cut_by_bytes(images: pa.Array) -> Iterator[tuple[int, int]]:

@@ -104,7 +104,7 @@ def read_groups(
     return tuple(checksums)
 
 
-def check_rows(group: RowGroup, num_rows: int) -> None:
+def check_num_rows(group: RowGroup, num_rows: int) -> None:
     """Raise BadInput if a row group had another number of rows than the metadata says, by which tasks are cut."""
     if num_rows != group.num_rows:
         raise BadInput(

@@ -78,6 +78,13 @@ class HoldsPixels(InapplicableOption):
     reason = "it holds pixels"
 
 
+def check_rows(faults: dict[int, str], first_row: int, name: str) -> None:
+    """Raise BadInput for the first of the unusable rows of a file that is to be predicted; faults are by position."""
+    if faults:
+        row = min(faults)
+        raise BadInput(f"{name}, row {first_row + row}: {faults[row]}")
+
+
 def check_not_resized(options: PictureOptions, name: str) -> None:
     """Raise HoldsPixels if --resize is given for a source whose images are pixels."""
     if options.resize:

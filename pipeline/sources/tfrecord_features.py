@@ -26,7 +26,7 @@ class ExampleFeatures(NamedTuple):
     """The names of the features to read; is_encoded: images are files of pictures, else rows of pixels."""
 
     image: str
-    label: str
+    label: str | None  # None: there are no labels, as in files to predict
     is_encoded: bool
 
 
@@ -52,15 +52,19 @@ class StoredExample(NamedTuple):
         return json.dumps([self.label, self.image]).encode() + b"\n"
 
 
-def detect_features(values: dict[str, Values], options: PictureOptions, name: str) -> ExampleFeatures:
-    """Find the features of images and labels in the first record: the requested ones, else those of customary names.
+def detect_features(
+    values: dict[str, Values], options: PictureOptions, name: str, labelled: bool = True
+) -> ExampleFeatures:
+    """Find the features of images, and of labels if it is labelled, in the first record.
+
+    They are the requested ones, else those of customary names.
 
     Raises BadUsage if a requested one does not exist, BadInput if there is none.
     """
     if options.split_by is not None:
         _choose(values, options.split_by, (), "--split-by", name)
     image = _choose(values, options.image_column, _IMAGE_NAMES, "--image-column", name)
-    label = _choose(values, options.label_column, _LABEL_NAMES, "--label-column", name)
+    label = _choose(values, options.label_column, _LABEL_NAMES, "--label-column", name) if labelled else None
     first = read_stored(values, ExampleFeatures(image, label, is_encoded=False)).image
     return ExampleFeatures(image, label, isinstance(first, bytes) and is_picture(first))
 
@@ -80,7 +84,7 @@ def _choose(values: dict[str, Values], requested: str | None, usual: tuple[str, 
 
 def read_stored(values: dict[str, Values], features: ExampleFeatures) -> StoredExample:
     """Return the image and the label of a record's values; several pictures or labels count as none."""
-    labels = values.get(features.label, [])
+    labels = values.get(features.label, []) if features.label is not None else []
     label = labels[0] if len(labels) == 1 else None
     stored = label.decode(errors="replace") if isinstance(label, bytes) else label
     return StoredExample(_read_image(values.get(features.image, [])), read_label(stored))

@@ -54,6 +54,14 @@ def read_records(stream: BinaryIO, name: str) -> Iterator[StoredRecord]:
         number += 1
 
 
+def may_be_records(start: bytes) -> bool:
+    """Return whether a file with these first bytes begins with a record: its length has the right checksum."""
+    if len(start) < _HEADER.size:
+        return False
+    _, checksum = _HEADER.unpack(start[: _HEADER.size])
+    return bool(checksum == mask_checksum(google_crc32c.value(start[:_LENGTH_BYTES])))
+
+
 def split_records(data: bytes) -> Iterator[bytes]:
     """Yield the payloads of whole records that `read_records` has checked."""
     offset = 0

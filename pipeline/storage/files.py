@@ -4,6 +4,7 @@ Functions that write or delete raise StorageFailed if the disk or the store refu
 """
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -56,6 +57,21 @@ def read_range(path: Place, start: int, num_bytes: int) -> bytes:
     with path.open("rb") as stream:
         stream.seek(start)
         return stream.read(num_bytes)
+
+
+def read_start(path: str, num_bytes: int) -> bytes:
+    """Return the first num_bytes of a file on a disk, or fewer if it ends earlier.
+
+    Without a stream's buffer: for many small files, its allocation takes longer than the reading.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        data = os.read(descriptor, num_bytes)
+        while len(data) < num_bytes and (piece := os.read(descriptor, num_bytes - len(data))):
+            data += piece
+    finally:
+        os.close(descriptor)
+    return data
 
 
 def digest_of(data: bytes) -> str:

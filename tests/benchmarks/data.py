@@ -47,12 +47,16 @@ def main(
 
 
 def measure(
-    folder: Path, num_examples: int, ways: dict[str, Callable[[Path], Measured]], repeats: int
+    folder: Path,
+    num_examples: int,
+    ways: dict[str, Callable[[Path], Measured]],
+    repeats: int,
+    write: Callable[[Path, int, int], None] = write_source,
 ) -> Iterator[Row]:
     """Write a source of that many images and go each way, in turn, each in a process of its own."""
     place = folder / str(num_examples)
     typer.echo(f"writing {num_examples:,} images to {place}", err=True)
-    write_source(place / "source", num_examples - num_examples // 7, num_examples // 7)
+    write(place / "source", num_examples - num_examples // 7, num_examples // 7)
     for repeat in range(repeats):
         for name, way in ways.items():
             measured = in_child(way, place)

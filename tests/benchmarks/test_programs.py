@@ -45,6 +45,14 @@ def test_data(tmp_path):
 
 
 @pytest.mark.slow
+def test_pictures(tmp_path):
+    options = ("--num-examples", 700, "--repeats", 1, "--folder", tmp_path)
+    printed, rows = run_program("pictures", tmp_path, "way, len(worker_bytes)", *options)
+    assert ("preprocess, 2 workers", 2) in rows
+    assert re.search(r"decoding has \d+\.\d\d of the speed of Pillow alone", printed)
+
+
+@pytest.mark.slow
 def test_reading(tmp_path):
     _, rows = run_program("reading", tmp_path, "what", "--num-examples", 90_000, "--folder", tmp_path)
     assert rows[2] == ("later epochs, in memory, window of 1024 MiB",)

@@ -1,6 +1,6 @@
 """The ways to preprocess and to evaluate that `tests.benchmarks.data` compares; each is called in a process of its own.
 
-Each takes the folder of a size, where `source` holds the four IDX files, and says what it took.
+Each takes the folder of a size, where `source` is the data set, four IDX files, and says what it took.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,8 +14,7 @@ from pipeline.context import StageContext, capture_engine_messages
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
 from pipeline.preprocess.shards import default_num_shards
-from pipeline.sources.catalog import FILE_NAMES, IdxSource
-from pipeline.sources.idx_files import find_idx_files
+from pipeline.sources.catalog import FILE_NAMES
 from pipeline.storage.files import remove_tree
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.stage import quiet_imports
@@ -42,7 +41,7 @@ def write_by_a_loop(place: Path) -> Measured:
     with quiet_imports():
         import tensorflow as tf
 
-        example = _encoder()
+        example = make_encoder()
 
     def work() -> None:
         for split, (images, labels) in enumerate(_read_source(place)):
@@ -61,7 +60,7 @@ def write_by_beam_transforms(place: Path) -> Measured:
         import apache_beam as beam
         from apache_beam.io.tfrecordio import WriteToTFRecord
 
-        example = _encoder()
+        example = make_encoder()
 
     def work() -> None:
         for split, (images, labels) in enumerate(_read_source(place)):
@@ -80,13 +79,18 @@ def write_by_beam_transforms(place: Path) -> Measured:
 def preprocess_source(place: Path, workspace: str, beam_arguments: list[str]) -> Measured:
     """`backbeam preprocess`, the scan of the source included."""
     with quiet_imports():
+        from pipeline.preprocess import scan_job  # noqa: F401 - imported before the time begins
         from pipeline.preprocess.beam_job import preprocess
-        from pipeline.sources.source_lookup import scan_source
+        from pipeline.preprocess.scan_runner import open_task_runner
+        from pipeline.sources.source_lookup import find_source, scan_source
     parent = place / workspace / "datasets"
     remove_tree(parent)
+    context = StageContext(place / workspace, tuple(beam_arguments))
 
     def work() -> None:
-        scans = scan_source(IdxSource("benchmark", find_idx_files(str(place / "source")), None), NUM_CLASSES)
+        with open_task_runner(context) as map_tasks:
+            source = find_source(str(place / "source"), None, None)
+            scans = scan_source(source, NUM_CLASSES, map_tasks=map_tasks)
         num_shards = default_num_shards(scans.splits["train"].num_examples, NUM_PIXELS)
         config = PreprocessConfig(seed=1, num_shards=num_shards)
         folder = parent / dataset_id("benchmark", scans.class_names, config, scans.infos)
@@ -101,8 +105,8 @@ def scan_files(place: Path, beam_arguments: list[str]) -> Measured:
     with quiet_imports():
         from pipeline.preprocess import scan_job  # noqa: F401 - imported before the time begins
         from pipeline.preprocess.scan_runner import open_task_runner
-        from pipeline.sources.source_lookup import scan_source
-    source = IdxSource("benchmark", find_idx_files(str(place / "source")), None)
+        from pipeline.sources.source_lookup import find_source, scan_source
+    source = find_source(str(place / "source"), None, None)
     context = StageContext(place / "scanned", tuple(beam_arguments))
 
     def work() -> None:
@@ -145,7 +149,7 @@ def _read_source(place: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield images[16:].reshape(-1, NUM_PIXELS), labels[8:]
 
 
-def _encoder() -> Callable[[int, np.ndarray, int], bytes]:
+def make_encoder() -> Callable[[int, np.ndarray, int], bytes]:
     from tensorflow.train import BytesList, Example, Feature, Features, Int64List
 
     def example(index: int, image: np.ndarray, label: int) -> bytes:

@@ -64,7 +64,10 @@ def checkpoint_start() -> tuple[TrainingConfig, Any]:
 
 def samples() -> Iterator[tuple[str, str, bytes]]:
     images, labels = Digits(num_train=6).split(0, 6)
-    yield from _sources(images, labels)
+    for target, name, data in _sources(images, labels):
+        yield target, name, data
+        if target in ("numpy-source", "parquet-source", "tfrecord-source"):
+            yield "predicted-file", f"{target.removesuffix('-source')}-{name}", data
     yield from _artefacts(images, labels)
     yield from _records()
     yield "toml", "sound", TOML

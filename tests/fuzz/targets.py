@@ -11,7 +11,7 @@ from model.checkpoint import decode_parameters
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.examples import decode
 from pipeline.cli.config import read_tables, resolve_training, resolve_validation
-from pipeline.evaluate import predict
+from pipeline.evaluate import image_files
 from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.seeds import GroupRecord
 from pipeline.preprocess.manifest import Manifest
@@ -110,7 +110,7 @@ def _read_source(source: AnySource) -> None:
 
 def predicted_file(data: bytes) -> None:
     with suppress(BadInput):
-        for _ in predict.read_items(str(_placed(data)), predict.ModelImages(HEIGHT, WIDTH, ())):
+        for _ in image_files.read_items(str(_placed(data)), image_files.ModelImages(HEIGHT, WIDTH, ())):
             pass
 
 

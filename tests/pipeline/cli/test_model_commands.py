@@ -5,6 +5,8 @@ from model.errors import BadUsage
 from model.recipes import RECIPES, TrainingConfig
 from pipeline.cli.config import resolve_training
 from pipeline.cli.main import app
+from pipeline.cli.model_output import format_remarks
+from pipeline.evaluate.predict import ImagePrediction
 from pipeline.train import memory_check
 
 
@@ -31,3 +33,15 @@ def test_printed_recipe_is_a_configuration_file_of_the_same_configuration(name, 
     file = tmp_path / "run.toml"
     file.write_text(text)
     assert resolve_training(file, {}) == RECIPES[name].config
+
+
+def test_remarks_take_a_line_a_file():
+    pictures = [("a.png", None, ("inverted",)), ("b.png", None, ())]
+    rows = [("c.parquet", 0, ()), ("c.parquet", 1, ("inverted", "scaled")), ("c.parquet", 2, ("inverted",))]
+    predictions = [
+        ImagePrediction(file, index, "7", 0.9, None, None, remarks) for file, index, remarks in (*pictures, *rows)
+    ]
+    assert format_remarks(predictions) == [
+        "predict: a.png: inverted",
+        "predict: c.parquet[1]: inverted; scaled; other images of the file have remarks too: 1 (--json lists them)",
+    ]

@@ -3,18 +3,18 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli.model_output import format_remarks
-from pipeline.evaluate.predict import ModelImages, predict_images, read_items
+from pipeline.evaluate.image_files import ModelImages, read_items
+from pipeline.evaluate.predict import predict_images
 from pipeline.preprocess.beam_job import preprocess
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import Manifest, PreprocessConfig, dataset_id
 from pipeline.preprocess.shards import read_shard
 from pipeline.sources.picture_style import PictureStyle, is_light
-from tests.helpers import Digits, backbeam
+from tests.helpers import Digits
 from tests.pictures import png, rows_table, scan_folder
 
 CONFIG = PreprocessConfig(seed=1, num_shards=1)
@@ -79,36 +79,6 @@ def test_manifest_without_a_style_is_read_and_kept(tmp_path):
         changed = manifest.with_style(manifest.style.model_copy(update={"brightest": 9}))
         assert json.loads(changed.to_json())["pictures"]["brightest"] == 9
         assert Manifest.from_json(changed.to_json(), tmp_path).style.brightest == 9
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("kind", ["tree", "rows", "idx"])
-def test_predict_answers_as_the_table_predictions(kind, tmp_path):
-    pictures = {"train": 255 - Digits().split(0, 60)[0], "test": 255 - Digits().split(1, 20)[0]}
-    write_light = {
-        "tree": lambda folder: write_as_tree(folder, pictures),
-        "rows": lambda folder: write_as_rows(folder, pictures),
-        "idx": Digits().write,
-    }[kind]
-    source = write_light(tmp_path / "source")
-    workspace = ("--workspace", tmp_path / "ws")
-    done = backbeam("run", "--dataset", source, *workspace, "--num-steps", 50)
-    assert done.code == 0, done.err
-    if kind == "rows":
-        write_as_tree(tmp_path / "files", pictures)
-    files = {
-        "tree": sorted(source.glob("test/*/*")),
-        "rows": sorted(tmp_path.glob("files/test/*/*")),
-        "idx": [source / "t10k-images-idx3-ubyte"],
-    }[kind]
-    done = backbeam("predict", *files, *workspace, "--json")
-    assert done.code == 0, done.err
-    found = pd.DataFrame(done.json["predictions"])
-    table = pd.read_parquet(tmp_path / "ws" / "reports" / "predictions")
-    table = table[table["split"] == "test"].sort_values("index")
-    names = json.loads(next(tmp_path.glob("ws/datasets/*/manifest.json")).read_text())["class_names"]
-    assert list(found["class_name"]) == [names[label] for label in table["predicted"]]
-    np.testing.assert_allclose(found["confidence"], table["confidence"], rtol=0, atol=1e-5)
 
 
 def test_what_was_changed_is_said(tmp_path):

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from model.errors import BadInput, BadUsage
-from pipeline.evaluate.predict import ModelImages, predict_images
+from pipeline.evaluate.image_files import ModelImages
+from pipeline.evaluate.predict import predict_images
 from pipeline.sources.catalog import EMBEDDED
 from tests.helpers import images_bytes, run_in_process
 
@@ -151,7 +152,7 @@ def test_outputs_that_are_not_finite_are_an_error(tmp_path):
     ("data", "message"),
     [
         (None, "no such file"),
-        (b"", r"neither a picture \(PNG, JPEG, BMP, GIF, WebP, TIFF or PNM\) nor an IDX images file"),
+        (b"", r"neither a picture \(PNG, JPEG, BMP, GIF, WebP, TIFF or PNM\) nor a file of images"),
         (b"II+\0", "a BigTIFF picture: neither"),
         (images_bytes(np.zeros((1, 5, 4)))[:-1], "truncated"),
         (gzip.compress(images_bytes(np.zeros((1, 5, 4))) + bytes(10**7), mtime=0), "trailing bytes"),
@@ -175,13 +176,13 @@ def test_file_that_may_not_be_read_is_rejected_and_named(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied", str(file))
 
-    monkeypatch.setattr("pipeline.evaluate.predict.read_range", refuse)
+    monkeypatch.setattr("pipeline.evaluate.image_files.read_range", refuse)
     with pytest.raises(BadInput, match="images cannot be read: Permission denied"):
         predict_with(file)
 
 
 def test_picture_file_that_is_too_long_is_rejected(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.evaluate.predict.MAX_PICTURE_BYTES", 60)
+    monkeypatch.setattr("pipeline.evaluate.image_files.MAX_PICTURE_BYTES", 60)
     stream = io.BytesIO()
     Image.fromarray(np.eye(9, dtype=np.uint8) * 255).save(stream, "PNG")
     (tmp_path / "image").write_bytes(stream.getvalue())

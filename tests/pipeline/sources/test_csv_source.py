@@ -145,13 +145,13 @@ def test_images_are_read_with_labels_or_without(header, tmp_path):
     for name, lines in (("a.csv", rows), ("b.tsv", [row[1:] for row in rows])):
         delimiter = "," if name == "a.csv" else "\t"
         (tmp_path / name).write_text("\n".join(map(delimiter.join, lines)))
-        assert np.array_equal(list(csv_source.read_images(tmp_path / name, 5, 4, transposed=False)), images)
+        assert np.array_equal(list(csv_source.read_images(tmp_path / name, (5, 4), None, transposed=False)), images)
         with pytest.raises(BadInput, match="expected 24 pixels, 6 x 4 as the run's data set"):
-            list(csv_source.read_images(tmp_path / name, 6, 4, transposed=False))
+            list(csv_source.read_images(tmp_path / name, (6, 4), None, transposed=False))
     rows[3][2] = "x"
     (tmp_path / "a.csv").write_text("\n".join(map(",".join, rows)))
     with pytest.raises(BadInput, match=r"a\.csv, row [23]: the pixel .* is 'x'"):
-        list(csv_source.read_images(tmp_path / "a.csv", 5, 4, transposed=False))
+        list(csv_source.read_images(tmp_path / "a.csv", (5, 4), None, transposed=False))
 
 
 def test_transposed_images_are_turned_upright(tmp_path):
@@ -164,7 +164,7 @@ def test_transposed_images_are_turned_upright(tmp_path):
     assert np.array_equal(examples_of(scans, "train")[1], expected.reshape(60, -1))
     assert read_blocks(scans, "train")[0].conversions == ("transposed",) * 60
     file = tmp_path / "a/EMNIST-train.csv"
-    assert np.array_equal(list(csv_source.read_images(file, 4, 5, transposed=True)), expected)
+    assert np.array_equal(list(csv_source.read_images(file, (4, 5), None, transposed=True)), expected)
     as_stored = scan_folder(tmp_path / "a", image_size=(5, 4), transpose=False)
     assert np.array_equal(examples_of(as_stored, "train")[1], stored.reshape(60, -1))
 

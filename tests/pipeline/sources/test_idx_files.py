@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.errors import BadInput, BadUsage
-from pipeline.evaluate.predict import ModelImages, read_items
+from pipeline.evaluate.image_files import ModelImages, read_items
 from pipeline.sources.catalog import FILE_NAMES
 from pipeline.sources.idx_files import find_idx_files
 from tests.helpers import Digits, images_bytes, labels_bytes, run_in_process, write_files

@@ -1,4 +1,5 @@
 import os
+import pickle
 import shutil
 import socket
 from pathlib import Path
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from model.errors import BadInput
+from pipeline.sources import image_folder
 from tests.helpers import Digits
 from tests.pictures import png, read_blocks, read_reasons, scan_folder, write_tree
 
@@ -51,14 +53,14 @@ def test_entries_that_cannot_be_read_are_rejected_with_their_reasons(tmp_path, m
         monkeypatch.chdir(folder)  # names of sockets are short
         server.bind("x4")
     (folder / "x5").write_bytes(png(np.zeros((5, 4), np.uint8)))
-    real = Path.read_bytes
+    real = image_folder.read_start
 
-    def refuse(path):
-        if path.name == "x5":
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
+    def refuse(path, num_bytes):
+        if path.endswith("x5"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, num_bytes)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(image_folder, "read_start", refuse)
     reasons = read_reasons(scan_folder(tmp_path / "tree"), "train")
     expected = {
         "train/2/x1[60]": "image: a link to '/nowhere/a.png', which cannot be reached: No such file or directory",
@@ -83,6 +85,18 @@ def test_what_systems_leave_behind_is_no_part_of_the_tree(tmp_path, capsys):
     (tree / "train" / "9").mkdir()
     scan_folder(tree)
     assert f"warning: {tree / 'train' / '9'} is empty: no train example is of the class 9" in capsys.readouterr().err
+
+
+def test_ranges_are_pickled_small_and_whole(tmp_path):
+    tree = write_tree(tmp_path / "tree", Digits(num_train=400))
+    (tree / "train" / "0" / "a\n link").symlink_to("nowhere")
+    [found] = scan_folder(tree).splits["train"].ranges
+    data = pickle.dumps(found)
+    unpickled = pickle.loads(data)  # noqa: S301
+    assert len(data) < 40 * len(found.files)
+    assert unpickled.files[134].problem.startswith("a link to 'nowhere'")
+    for mine, other in zip(found.files, unpickled.files, strict=True):
+        assert mine._replace(sha256=mine.sha256[:16]) == other
 
 
 def test_folder_that_may_not_be_listed_is_bad_input(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from model.errors import BadInput, BadUsage
-from pipeline.evaluate.predict import ModelImages, read_items
+from pipeline.evaluate.image_files import ModelImages, read_items
 from pipeline.preprocess.beam_job import preprocess
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
 from pipeline.sources.blocks import ExampleFormat
