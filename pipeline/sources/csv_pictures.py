@@ -112,7 +112,7 @@ def _scan_picture(root: Path, path: str, finder: FormatFinder) -> ImageFile:
     if fault:
         finder.refuse(fault)
         return ImageFile(path, 0, 0, digest_of(fault.encode()), fault)
-    return scan_file(root / path, path, 0, finder)
+    return scan_file(str(root / path), path, 0, finder)
 
 
 def _find_fault(root: Path, path: str) -> str:

@@ -40,7 +40,7 @@ from pipeline.storage.files import digest_of, file_digest, read_start
 from pipeline.storage.places import Place
 
 MAX_RANGE_FILES = 1024
-MANY_FILES = 2**17  # of a tree; no more are read by this process alone, because workers take seconds to start
+MANY_FILES = 2**18  # of a tree; no more are read by this process alone, because workers take seconds to start
 MIN_TASK_FILES = 2**12  # of a task
 _DIGEST_BYTES = 8  # of a digest, are enough to detect that a file has changed
 # What systems and programs leave in folders: archives of macOS, network disks, ext file systems, Windows; hidden files
@@ -250,7 +250,8 @@ def _cut_tasks(source: ImageFolderSource, files: list[tuple[str, int]]) -> list[
 def _read_task(task: FilesTask) -> FoundFiles:
     """Read the files of a task."""
     finder = FormatFinder(task.options)
-    files = [scan_file(task.root / path, path, label, finder) for path, label in task.files]
+    root = str(task.root)
+    files = [scan_file(f"{root}/{path}", path, label, finder) for path, label in task.files]
     return FoundFiles(finder.found, tuple((file.num_bytes, file.sha256, file.problem) for file in files))
 
 
@@ -263,15 +264,14 @@ def _join_files(tasks: list[FilesTask], found: Iterator[FoundFiles], finder: For
             yield ImageFile(path, label, *result)
 
 
-def scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageFile:
+def scan_file(place: str, name: str, label: int, finder: FormatFinder) -> ImageFile:
     """Read an image file, called by its name; what cannot be read is an image with a problem."""
-    place = os.fspath(path)
-    num_bytes, problem = _measure(path)
+    num_bytes, problem = _measure(place)
     if not problem:
         try:
             # larger files will be rejected
             data = read_start(place, num_bytes + 1) if num_bytes <= MAX_ENCODED_BYTES else None
-            digest = file_digest(path) if data is None else digest_of(data)
+            digest = file_digest(Path(place)) if data is None else digest_of(data)
         except OSError as error:
             problem = f"it cannot be read: {error.strerror}"
     if problem:
@@ -283,16 +283,16 @@ def scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageF
 
 def find_problem(path: Path) -> str:
     """Return why opening a path would fail, or wait for another process; empty if it is a file or a link to one."""
-    _, problem = _measure(path)
+    _, problem = _measure(os.fspath(path))
     return problem
 
 
-def _measure(path: Path) -> tuple[int, str]:
+def _measure(place: str) -> tuple[int, str]:
     """Return the size of a file in bytes, and why it cannot be opened, as `find_problem`."""
     try:
-        about = path.stat()
+        about = os.stat(place)  # noqa: PTH116 - making a path takes longer
     except OSError as error:
-        return 0, f"a link to {os.fspath(path.readlink())!r}, which cannot be reached: {error.strerror}"
+        return 0, f"a link to {os.fspath(Path(place).readlink())!r}, which cannot be reached: {error.strerror}"
     is_file = stat.S_ISREG(about.st_mode)
     return about.st_size, "" if is_file else "no regular file, but a pipe, a socket or a device"
 
