@@ -21,8 +21,11 @@ class DatasetSettings(TypedDict, total=False):
     image_column: str | None
     label_column: str | None
     image_size: tuple[int, int] | None  # height and width
-    arrays: Sequence[str] | None  # of a NumPy file: images and labels of train, then of test
+    arrays: (
+        Sequence[str] | None
+    )  # of a NumPy file: images and labels of train, then of test, then of validation if there is one
     test_share: float | None
+    split_by: str | None
     transpose: bool | None
     resize: tuple[int, int] | None  # height and width
     resize_mode: Literal["fit", "pad", "crop"] | None

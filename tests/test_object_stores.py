@@ -12,7 +12,6 @@ import pytest
 
 from tests.emulators import BUCKET, SECRET, amazon, wire
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, free_addresses
-from tests.pictures import write_rows
 
 pytestmark = pytest.mark.thorough
 
@@ -94,18 +93,6 @@ def test_idx_sources_in_a_store_give_the_same_data_set(compress, store, run_in_s
     done = run_in_store("preprocess", "--dataset", store.uri(folder), *STEPS[2:], *engine)
     assert done.code == 0, done.err
     assert datasets(store.visible(tmp_path.name)) == datasets(expected)
-
-
-@pytest.mark.slow
-def test_parquet_sources_in_a_store_give_the_same_data_set(store, run_in_store, tmp_path):
-    folder = write_rows(tmp_path / "rows", Digits(num_train=600, num_test=200))
-    for path in folder.iterdir():
-        store.put(f"{tmp_path.name}-source/rows/{path.name}", path.read_bytes())
-    done = run_in_store("preprocess", "--dataset", store.uri(f"{tmp_path.name}-source/rows"), *STEPS[2:])
-    assert done.code == 0, done.err
-    local = backbeam("preprocess", "--dataset", folder, *STEPS[2:], "--workspace", tmp_path / "ws")
-    assert local.code == 0, local.err
-    assert datasets(store.visible(tmp_path.name)) == datasets(contents(tmp_path / "ws"))
 
 
 @pytest.mark.slow

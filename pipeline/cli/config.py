@@ -156,12 +156,15 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
 
 
 def parse_arrays(text: str | None) -> tuple[str, ...] | None:
-    """Return the names of the four arrays of a NumPy file; raises BadUsage if they are not four."""
+    """Return the names of arrays of a NumPy file; raises BadUsage unless they are four or six, or two of one split."""
     if text is None:
         return None
     names = tuple(text.split(","))
-    if len(names) != 4 or not all(names):
-        raise BadUsage(f"--arrays {text}: expected TRAIN_IMAGES,TRAIN_LABELS,TEST_IMAGES,TEST_LABELS")
+    if len(names) not in (2, 4, 6) or not all(names):
+        raise BadUsage(
+            f"--arrays {text}: expected TRAIN_IMAGES,TRAIN_LABELS,TEST_IMAGES,TEST_LABELS, and images and labels of "
+            "validation if there are any; of one split, IMAGES,LABELS"
+        )
     return names
 
 

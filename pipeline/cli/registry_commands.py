@@ -38,7 +38,7 @@ def retrain(
 ) -> None:
     """Train a challenger on what the sources hold now; it becomes the champion if the policy says so.
 
-    Unchanged inputs change nothing. A --dataset may be a pattern of local places in quotes, such as 'incoming/*'.
+    Unchanged inputs change nothing. A --dataset may be a pattern of places in quotes, such as 'incoming/*'.
     """
     from pipeline.cli.registry_output import build_retrain_output
     from pipeline.registry import retrain

@@ -90,12 +90,17 @@ class ImageOptions:
         str | None,
         typer.Option(
             metavar="A,B,C,D",
-            help="NumPy: the arrays of images and labels of train, then of test; by default found out.",
+            help="NumPy: the arrays of images and labels of train, then of test, then of validation if they are there; "
+            "by default found out.",
         ),
     ] = None
     test_share: Annotated[
         float | None,
         typer.Option(help="Images of one split: the share held out as the test split, such as 0.2, by their content."),
+    ] = None
+    split_by: Annotated[
+        str | None,
+        typer.Option(help="Tables: the column that says of which split each row is, by train, test or validation."),
     ] = None
     transpose: Annotated[
         bool | None,
@@ -131,6 +136,7 @@ class ImageOptions:
             self.transpose,
             resize,
             self.resize_mode,
+            self.split_by,
         )
 
 

@@ -12,6 +12,7 @@ from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.slice_config import Slicings, describe_slicings, order_slicings
 from pipeline.evaluate.stage import evaluate_stage
 from pipeline.preprocess.dataset import Dataset, load_dataset
+from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.provenance import Origin, load_origin
 from pipeline.preprocess.stage import config_from_origin, preprocess_stage
 from pipeline.sources.catalog import KNOWN, split_file_names
@@ -35,8 +36,12 @@ def rebuild_dataset(workspace: Place, dataset_id: str, scratch: Path, sources: t
         raise BadUsage(f"--dataset is given {len(sources)} times, and {dataset_id} has {len(origin.datasets)} sources")
     if not sources:
         _check_sources_exist(origin)
+    manifest = load_dataset(workspace / "datasets" / dataset_id).manifest
     config = replace(
-        config_from_origin(origin), datasets=sources or origin.datasets, names=_list_source_names(workspace, dataset_id)
+        config_from_origin(origin),
+        datasets=sources or origin.datasets,
+        names=_list_source_names(manifest),
+        splits=tuple(manifest.splits),  # an earlier version left out the validation split of some sources
     )
     rebuilt = preprocess_stage(StageContext(scratch, ()), config, StageLog())
     if rebuilt.manifest.dataset_id != origin.dataset_id:
@@ -72,10 +77,9 @@ def _check_sources_exist(origin: Origin) -> None:
             )
 
 
-def _list_source_names(workspace: Place, dataset_id: str) -> tuple[str, ...]:
+def _list_source_names(manifest: Manifest) -> tuple[str, ...]:
     """Return the names of a data set's sources, which are in the ids of its parts."""
-    parts = load_dataset(workspace / "datasets" / dataset_id).manifest.parts
-    ids = [part.dataset_id for part in parts] or [dataset_id]
+    ids = [part.dataset_id for part in manifest.parts] or [manifest.dataset_id]
     return tuple(each.rpartition("-")[0] for each in ids)
 
 

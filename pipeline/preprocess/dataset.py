@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from model.errors import CorruptArtefact
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
-from pipeline.sources.catalog import SPLITS
+from pipeline.sources.catalog import REQUIRED_SPLITS
 from pipeline.storage.files import digest_of, read_record_bytes
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import find_complete
@@ -27,8 +27,8 @@ def load_dataset(folder: Place) -> Dataset:
     manifest = Manifest.from_json(data, path)
     if manifest.dataset_id != folder.name:
         raise CorruptArtefact(f"{path} describes {manifest.dataset_id}, expected {folder.name}")
-    if not {*SPLITS} <= {*manifest.splits}:
-        raise CorruptArtefact(f"{path} is corrupt: expected the splits {' and '.join(SPLITS)}")
+    if not {*REQUIRED_SPLITS} <= {*manifest.splits}:
+        raise CorruptArtefact(f"{path} is corrupt: expected the splits {' and '.join(REQUIRED_SPLITS)}")
     return Dataset(folder, manifest, digest_of(data))
 
 
@@ -61,7 +61,8 @@ def check_parts(joint: Dataset) -> None:
             )
         for name, split in joint.manifest.splits.items():
             listed = [shard.model_copy(update={"part": None}) for shard in split.shards if shard.part == number]
-            if name not in found.manifest.splits or list(found.manifest.splits[name].shards) != listed:
+            own = found.manifest.splits[name].shards if name in found.manifest.splits else ()
+            if list(own) != listed:
                 raise CorruptArtefact(
                     f"{folder / MANIFEST_NAME} lists other shards of {name} than {found.manifest.dataset_id} has"
                 )

@@ -18,7 +18,7 @@ from pipeline.preprocess.manifest import (
 )
 from pipeline.preprocess.shards import summarize_shards
 from pipeline.progress import warn
-from pipeline.sources.catalog import MAX_SHARDS
+from pipeline.sources.catalog import MAX_SHARDS, SPLITS, PictureOptions
 from pipeline.sources.picture_style import join_styles
 from pipeline.storage.files import make_empty_folder, remove_on_failure
 from pipeline.storage.places import Place
@@ -27,16 +27,23 @@ MAX_NAMED = 2  # parts that the name of a joint data set lists; of more, only th
 
 
 class JoinedPart(NamedTuple):
-    """A complete data set that becomes a part, and how it was named by --dataset; num_source: see `PartInfo`."""
+    """A complete data set that becomes a part, and how it was named by --dataset; num_source: see `PartInfo`.
+
+    pictures are those of the user's options that applied to it.
+    """
 
     source: str
     dataset: Dataset
     num_source: dict[str, int]
+    pictures: PictureOptions = PictureOptions()
 
 
 def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
-    """Return the manifest of a joint data set; raises BadInput if two parts differ in image size, classes or channel.
+    """Return the manifest of a joint data set, whose parts have the same classes in the same order.
 
+    It has the splits that any part has. A part without a validation split adds no example to it.
+
+    Raises BadInput if two parts differ in image size or channel.
     Raises BadUsage if two parts have the same sources, or a split has more than MAX_SHARDS shards.
     """
     for first_part, second_part in combinations(parts, 2):
@@ -45,7 +52,8 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
     first = manifests[0]
     names = [manifest.name[:40] for manifest in manifests]
     num_shards = sum(manifest.config.num_shards for manifest in manifests)
-    splits = {split: _join_split(split, manifests) for split in first.splits}
+    found = {split for manifest in manifests for split in manifest.splits}
+    splits = {split: _join_split(split, manifests) for split in SPLITS if split in found}
     counts = {split: len(info.shards) for split, info in splits.items()}
     for split, count in (("train", num_shards), *counts.items()):
         if count > MAX_SHARDS:
@@ -64,7 +72,9 @@ def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:
         rejected_counts=_add_rejected(manifests),
         parts=tuple(
             PartInfo(
-                dataset_id=part.dataset.folder.name, dataset_digest=part.dataset.digest, num_source=part.num_source
+                dataset_id=part.dataset.folder.name,
+                dataset_digest=part.dataset.digest,
+                num_source={split: part.num_source.get(split, 0) for split in splits},
             )
             for part in parts
         ),
@@ -88,12 +98,6 @@ def _check_fit(first_part: JoinedPart, second_part: JoinedPart) -> None:
     sizes = [f"{manifest.height} x {manifest.width}" for manifest in (first, second)]
     if sizes[0] != sizes[1]:
         raise BadInput(f"{both} differ in image size: {sizes[0]} and {sizes[1]}; expected one size")
-    names = [", ".join(manifest.class_names[:20]) for manifest in (first, second)]
-    if first.class_names != second.class_names:
-        raise BadInput(
-            f"{both} differ in their classes: {names[0]} ({len(first.class_names)}) and {names[1]} "
-            f"({len(second.class_names)}); where labels are numbers, --num-classes says how many there are"
-        )
     if first.style.channel != second.style.channel:
         raise BadInput(
             f"{both} differ in how pictures are read: by their {first.style.channel} and their {second.style.channel}"
@@ -118,6 +122,7 @@ def _join_split(split: str, manifests: Sequence[Manifest]) -> SplitInfo:
     shards = tuple(
         shard.model_copy(update={"part": number})
         for number, manifest in enumerate(manifests)
+        if split in manifest.splits
         for shard in manifest.splits[split].shards
     )
     return summarize_shards(shards, manifests[0].num_pixels)

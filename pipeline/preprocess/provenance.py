@@ -33,7 +33,10 @@ class Origin(Record):
     transpose: bool | None = Field(None, exclude_if=lambda transpose: transpose is None)
     resize: tuple[int, int] | None = Field(None, exclude_if=lambda size: size is None)
     resize_mode: ResizeMode | None = Field(None, exclude_if=lambda mode: mode is None)
+    split_by: str | None = Field(None, exclude_if=lambda column: column is None)
     first_label: Count = Field(0, exclude_if=lambda label: not label)
+    # of the source that this one was joined with, which gave the order of the labels
+    class_names: tuple[str, ...] = Field((), exclude_if=lambda names: not names)
 
 
 def origin_path(workspace: Place, dataset_id: str) -> Place:
@@ -57,7 +60,7 @@ def load_origin(workspace: Place, dataset_id: str) -> Origin:
 
 def options_given(origin: Origin) -> list[str]:
     """Return the command line options that build the data set again."""
-    given = origin.model_dump(exclude={"format_version", "dataset_id", "datasets"})
+    given = origin.model_dump(exclude={"format_version", "dataset_id", "datasets", "class_names"})
     given |= {
         "max_rejected": origin.max_rejected or None,
         "image_size": _format_size(origin.image_size),

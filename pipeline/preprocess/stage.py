@@ -26,9 +26,12 @@ from pipeline.sources.catalog import (
     MAX_CLASSES,
     MAX_INTEGER,
     MAX_SHARDS,
+    SPLITS,
+    InapplicableOption,
     PictureOptions,
     ResizeMode,
 )
+from pipeline.sources.source_patterns import expand_sources
 from pipeline.storage.places import Place
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ class DatasetConfig:
     pictures: PictureOptions = field(default_factory=PictureOptions)
     first_label: int = 0
     names: tuple[str, ...] = ()  # that the sources get, in their order, instead of those of their places
+    splits: tuple[str, ...] = SPLITS  # that are kept of those that the sources have
+    class_names: tuple[str, ...] = ()  # in the order of the labels, if they are those of another source
 
     def __post_init__(self) -> None:
         """Raise BadUsage if a number is too small or too large."""
@@ -61,6 +66,8 @@ class DatasetConfig:
         share = self.pictures.test_share
         if share is not None and not 0 < share < 1:
             raise BadUsage(f"--test-share is {share}, expected a number between 0 and 1, such as 0.2")
+        if share is not None and self.pictures.split_by is not None:
+            raise BadUsage("give --split-by, the column that says the splits, or --test-share, not both")
 
 
 def _check_resizing(pictures: PictureOptions) -> None:
@@ -90,13 +97,15 @@ class ScannedDataset(NamedTuple):
 def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
     """Build the data set of the given sources unless it is complete: find them, scan them, write shards.
 
-    Each of several sources becomes a data set of its own, and a manifest joins them.
+    A pattern of sources stands for those that match it. Each of several sources becomes a data set of its own, with the
+    classes of the first, and a manifest joins them.
 
     Raises:
         BadUsage: options do not fit the sources, or two sources have the same content.
         BadInput: a source is missing or damaged, does not fit the others, or has too many unusable examples.
         CorruptArtefact: a complete data set does not match its manifest.
     """
+    config = replace(config, datasets=expand_sources(config.datasets))
     _check_options(config)
     if len(config.datasets) == 1:
         data = _preprocess_source(context, config, config.datasets[0], "preprocess", log).dataset
@@ -111,7 +120,12 @@ def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog
 
 
 def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
-    parts = [_preprocess_source(context, config, name, f"preprocess {name}", log) for name in config.datasets]
+    parts = list[JoinedPart]()
+    for name in config.datasets:
+        class_names = parts[0].dataset.manifest.class_names if parts else ()
+        part_config = replace(config, class_names=class_names)
+        parts.append(_preprocess_source(context, part_config, name, f"preprocess {name}", log))
+    _check_all_apply(config.pictures, [part.pictures for part in parts])
     joint = join_manifests(parts)
     folder = context.workspace / "datasets" / joint.dataset_id
 
@@ -145,11 +159,23 @@ def _preprocess_source(
     data = run_unless_complete(stage, complete, build, lambda: check_dataset(folder), context, log)
     applied = replace(config, pictures=found.pictures)  # others would be refused when the part is built again alone
     write_origin(context.workspace, describe_origin(data, applied, (name,)))
-    return JoinedPart(name, data, {split: scan.num_examples for split, scan in found.scans.splits.items()})
+    num_source = {split: scan.num_examples for split, scan in found.scans.splits.items()}
+    return JoinedPart(name, data, num_source, found.pictures)
 
 
 def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedDataset:
     """Find and scan one of the sources of a configuration; raises BadUsage and BadInput as `preprocess_stage`."""
+    try:
+        return _scan_dataset(workspace, config, name)
+    except InapplicableOption as problem:
+        if len(config.datasets) == 1:
+            raise
+        warn(f"{name} is read without {_option_of(problem.fields[0])}, which goes to other sources: {problem.reason}")
+        pictures = config.pictures._replace(**dict.fromkeys(problem.fields))
+        return scan_dataset(workspace, replace(config, pictures=pictures), name)
+
+
+def _scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedDataset:
     # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
     from pipeline.sources.source_lookup import check_options, choose_options, find_source, scan_source
 
@@ -160,7 +186,8 @@ def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedD
     source = source._replace(name=names.get(name, source.name))
     if len(config.datasets) == 1:
         check_options(config.pictures, source)
-    scans = scan_source(source, config.num_classes, config.first_label)
+    scans = scan_source(source, config.num_classes, config.first_label, config.class_names)
+    scans = scans._replace(splits={split: scan for split, scan in scans.splits.items() if split in config.splits})
     for split, scan in scans.splits.items():
         check_size(scan.num_examples, scans.num_pixels, f"the {split} split of {name}")
     num_shards = choose_num_shards(config.num_shards, scans.splits["train"].num_examples, scans.num_pixels, name)
@@ -184,6 +211,7 @@ def describe_origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, .
         shuffle_seed=config.shuffle_seed,
         max_rejected=data.manifest.num_rejected,
         first_label=config.first_label,
+        class_names=config.class_names,
         **config.pictures._asdict(),
     )
 
@@ -202,9 +230,20 @@ def _check_options(config: DatasetConfig) -> None:
         raise BadUsage(f"--dataset names a source twice: {', '.join(config.datasets)}")
     if config.data_dir is not None and len(config.datasets) > 1 and len(known) != 1:
         raise BadUsage(f"--data-dir goes with one known data set, and --dataset names {len(known)} of them")
-    given = [f"--{name.replace('_', '-')}" for name, value in config.pictures._asdict().items() if value is not None]
+    given = [_option_of(name) for name, value in config.pictures._asdict().items() if value is not None]
     if given and len(known) == len(config.datasets):
         raise BadUsage(f"{', '.join(given)}: only data sets of your own take this, and {', '.join(known)} is none")
+
+
+def _option_of(field_name: str) -> str:
+    return f"--{field_name.replace('_', '-')}"
+
+
+def _check_all_apply(requested: PictureOptions, applied: list[PictureOptions]) -> None:
+    """Raise BadUsage if one of the user's options applied to none of the sources."""
+    for name, value in requested._asdict().items():
+        if value is not None and all(getattr(each, name) is None for each in applied):
+            raise BadUsage(f"{_option_of(name)} fits none of the sources: leave it out")
 
 
 def validate_stage(

@@ -7,9 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from glob import glob
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from model.errors import BadInput, BadUsage
@@ -25,7 +23,8 @@ from pipeline.registry.history import Entry, History, load_history_and_repair_po
 from pipeline.registry.policy import MOST_REASON, Policy
 from pipeline.registry.promotion import append_decision, append_entry_about, find_data_faults, find_reference
 from pipeline.registry.stored_answers import check_fits
-from pipeline.storage.places import Place, is_remote
+from pipeline.sources.source_patterns import expand_source
+from pipeline.storage.places import Place
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_names import check_names_are_free, rename_run
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
@@ -125,17 +124,8 @@ def _complete_earlier(context: StageContext, data: Dataset, run_id: str, config:
 
 
 def _expand_patterns(config: DatasetConfig) -> DatasetConfig:
-    """Replace patterns such as incoming/* by the paths that match them now, sorted."""
-    return replace(config, datasets=tuple(path for name in config.datasets for path in _expand(name)))
-
-
-def _expand(name: str) -> list[str]:
-    if is_remote(name) or not any(character in name for character in "*?[") or Path(name).exists():
-        return [name]
-    paths = glob(name, recursive=True)  # noqa: PTH207  # as a shell does, it skips hidden files; Path.glob does not
-    if not paths:
-        raise BadInput(f"{name}: nothing fits this pattern; put sources there, or give another pattern")
-    return sorted(str(Path(path)) for path in paths)
+    """Replace patterns, of files too, by the places that match them now: each is a source of its own."""
+    return replace(config, datasets=tuple(place for name in config.datasets for place in expand_source(name)))
 
 
 def _digest_inputs(data: Dataset, config: RetrainConfig) -> str:

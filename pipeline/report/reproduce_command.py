@@ -50,6 +50,9 @@ def _table(name: str, values: dict[str, Any]) -> list[str]:
 def _needs(run: RunRecord, origin: Origin | None) -> Iterator[str]:
     if origin:
         yield "the sources where they were, with the digests below"
+        if origin.class_names:
+            listed = ", ".join(origin.class_names)
+            yield f"a source with the classes {listed}, in this order, named first: this source was joined with it"
     else:
         yield f"SOURCE and its options: origins/{run.dataset_id}.json, which says where the data came from, is missing"
     if run.config.warm_start:

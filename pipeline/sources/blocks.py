@@ -9,7 +9,7 @@ from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from model.errors import BadInput, BadUsage
 from model.examples import Examples
@@ -18,6 +18,9 @@ from pipeline.sources.picture_style import Channel
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
 
+# What is known of a source's classes before it is scanned: their number, which the user states, or the names of the
+# classes of the source that it is joined with.
+ClassCount: TypeAlias = int | tuple[str, ...] | None
 BLOCK_BYTES = 2**22  # of pixels: a few thousand small images, so that the cost of a Beam element does not show
 
 
@@ -183,24 +186,27 @@ def changed_since_scan(place: Place) -> BadInput:
 
 
 def choose_class_names(
-    source_names: tuple[str, ...] | None, labels: Set[int], num_classes: int | None, name: str, first_label: int = 0
+    source_names: tuple[str, ...] | None, labels: Set[int], num_classes: ClassCount, name: str, first_label: int = 0
 ) -> tuple[str, ...]:
     """Return the names that a source gives its classes, else the labels from first_label on as text.
 
-    num_classes is what the user states, by default the number of labels up to the largest one of the train split.
+    There are as many labels as num_classes, by default those up to the largest one of the train split.
 
     Raises:
-        BadUsage: num_classes is not the number of source_names, or first_label is not 0 although there are names.
+        BadUsage: first_label is not 0 although there are names.
         BadInput: num_classes is needed but not given: there are no labels, or some number below the largest is unused.
     """
     if source_names is not None:
-        if num_classes not in (None, len(source_names)):
-            raise BadUsage(f"--num-classes {num_classes}: {name} has its own classes, {len(source_names)} of them")
         if first_label:
             raise BadUsage(
                 f"--first-label {first_label}: {name} has its own classes, of which the first has the label 0"
             )
         return source_names
+    if isinstance(num_classes, tuple):
+        numbers = range(first_label, first_label + len(num_classes))
+        if num_classes == tuple(map(str, numbers)) and labels <= {*numbers}:
+            return num_classes
+        num_classes = None
     _check_first_label(labels, num_classes, name, first_label)
     count = num_classes or _count_classes(labels, name, first_label)
     return tuple(map(str, range(first_label, first_label + count)))

@@ -1,25 +1,35 @@
 """The data sets known by name, and the kinds of sources."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
+from typing import ClassVar, Literal, NamedTuple, Protocol, Self, TypeAlias
 
+from model.errors import BadUsage
 from pipeline.storage.places import Place
 
 DEFAULT_DATASET = "mnist-5k"
-SPLITS = ("train", "test")
-SPLIT_WORDS = {"train": "train", "training": "train", "test": "test", "testing": "test"}  # in names, to split
+SPLITS = ("train", "test", "validation")  # an example's stored order depends on its split's position here
+REQUIRED_SPLITS = ("train", "test")  # of every data set
+SPLIT_WORDS = {  # in names, to split
+    **{"train": "train", "training": "train"},
+    **{"test": "test", "testing": "test"},
+    **{"val": "validation", "valid": "validation", "validation": "validation"},
+}
 MAX_CLASSES = 256
 MAX_INTEGER = 2**63 - 1  # of seeds and counts: what a file of TOML holds
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
+WHOLE_FILE_ENDINGS = (".npz", ".npy")  # of files of which a pattern is no split
 # Of files that --dataset may name, with commas between them, instead of a folder.
 FILE_ENDINGS = (
     *(".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz"),
-    *(".tfrecord", ".tfrecords", ".tfrecord.gz", ".npz", ".npy"),
+    *(".tfrecord", ".tfrecords", ".tfrecord.gz"),
+    *WHOLE_FILE_ENDINGS,
 )
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 
 # The four IDX files of the MNIST family. Every tuple of files or digests below has this order.
 FILE_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+# With those of a validation split, which other data sets may have. The identity of a split of arrays has these names.
+ALL_FILE_NAMES = (*FILE_NAMES, "validation-images-idx3-ubyte", "validation-labels-idx1-ubyte")
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
@@ -108,11 +118,12 @@ class PictureOptions(NamedTuple):
     image_column: str | None = None  # of Parquet files, as is the next
     label_column: str | None = None
     image_size: tuple[int, int] | None = None  # height and width, else of the first train image that can be decoded
-    arrays: tuple[str, ...] | None = None  # of a .npz file: images and labels of train, then of test
+    arrays: tuple[str, ...] | None = None  # of a .npz file: images and labels of train, then of test (and validation)
     test_share: float | None = None  # of a source with one split, the share that becomes the test split
     transpose: bool | None = None  # whether the images of arrays are transposed
     resize: tuple[int, int] | None = None  # height and width that pictures of other sizes are scaled to
     resize_mode: ResizeMode | None = None  # how; by default pad
+    split_by: str | None = None  # of tables and records: the column that says the split of each row
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -125,8 +136,15 @@ class PictureOptions(NamedTuple):
         return (self.resize_mode or "pad") if self.resize else None
 
 
+class InapplicableOption(BadUsage):
+    """An option that does not fit what a source holds; of several sources, this one is read without it."""
+
+    fields: ClassVar[tuple[str, ...]]  # of PictureOptions
+    reason: ClassVar[str]  # in a message
+
+
 class IdxSource(NamedTuple):
-    """A data set of four IDX files in the order of FILE_NAMES, gzipped or not."""
+    """A data set of IDX files, gzipped or not, in the order of ALL_FILE_NAMES: two of one split, four or six."""
 
     name: str
     files: tuple[Place, ...]

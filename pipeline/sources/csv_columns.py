@@ -38,6 +38,7 @@ class CsvColumns(NamedTuple):
     has_header: bool
     label: int | None  # None: there are no labels, as in files to predict
     images: tuple[int, ...]
+    split: int | None = None  # of the words of splits, if the user names it
 
     @property
     def holds_paths(self) -> bool:
@@ -52,11 +53,8 @@ class CsvColumns(NamedTuple):
     def fits(self, other: "CsvColumns") -> bool:
         """Return whether another file has the same columns; a file without a header has no names to differ."""
         same_names = self.names == other.names or not (self.has_header and other.has_header)
-        return same_names and (len(self.names), self.label, self.images) == (
-            len(other.names),
-            other.label,
-            other.images,
-        )
+        positions = (len(self.names), self.label, self.images, self.split)
+        return same_names and positions == (len(other.names), other.label, other.images, other.split)
 
 
 def read_first_lines(stream: BinaryIO, name: str) -> tuple[list[str], int]:
@@ -100,14 +98,16 @@ def detect_csv_columns(lines: list[str], options: PictureOptions, name: str, lab
     names = tuple(rows[0]) if has_header else tuple(str(number + 1) for number in range(len(rows[0])))
     if has_header and len(rows) < 2:
         raise BadInput(f"{name}: the split is empty: there is nothing after the header")
-    label = _find_label(names, rows[-1], has_header, options.label_column, name) if labelled else None
-    others = [number for number in range(len(names)) if number != label and not _is_index(names[number], has_header)]
+    split = None if options.split_by is None else _find_requested(names, options.split_by, "--split-by", name)
+    label = _find_label(names, rows[-1], has_header, options.label_column, split, name) if labelled else None
+    used = (label, split)
+    others = [number for number in range(len(names)) if number not in used and not _is_index(names[number], has_header)]
     paths = _find_paths(names, rows[-1], others, options.image_column, name)
     if paths is None and len(others) < 2:
         raise BadInput(
             f"{name}: no columns of pixels and none of paths, such as cat/1.png; its columns: {_list(names)}"
         )
-    return CsvColumns(delimiter, names, has_header, label, tuple(others) if paths is None else (paths,))
+    return CsvColumns(delimiter, names, has_header, label, tuple(others) if paths is None else (paths,), split)
 
 
 def _split(line: str, delimiter: str, name: str) -> list[str]:
@@ -129,11 +129,14 @@ def _is_header(fields: list[str]) -> bool:
     return counts and all(int(after) == int(before) + 1 for before, after in pairwise(numbers))
 
 
-def _find_label(names: tuple[str, ...], fields: list[str], has_header: bool, requested: str | None, name: str) -> int:
+def _find_label(
+    names: tuple[str, ...], fields: list[str], has_header: bool, requested: str | None, split: int | None, name: str
+) -> int:
     if requested is not None:
         return _find_requested(names, requested, "--label-column", name)
     if not has_header:  # as all customary files have it: before the pixels, or beside the path
-        return next((number for number, field in enumerate(fields) if not _PICTURE.fullmatch(field)), 0)
+        others = (number for number, field in enumerate(fields) if number != split and not _PICTURE.fullmatch(field))
+        return next(others, 0)
     lower = [column.lower() for column in names]
     found = next((lower.index(usual) for usual in _LABEL_NAMES if usual in lower), None)
     if found is None:

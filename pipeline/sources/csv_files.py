@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.sources.catalog import SPLITS, PictureOptions
+from pipeline.sources.catalog import REQUIRED_SPLITS, PictureOptions
 from pipeline.sources.split_files import FileKind, list_split_files
 from pipeline.storage.places import Place
 
@@ -23,7 +23,7 @@ class CsvSource(NamedTuple):
 def holds_csv_files(folder: Place) -> bool:
     """Return whether a folder has CSV files of a split; beside a tree of pictures they are ignored, as mere notes."""
     found = list_split_files(folder, CSV)
-    if not any(found[split] for split in SPLITS):
+    if not any(found[split] for split in REQUIRED_SPLITS):
         return False
     classes = (folder / "train").glob("*") if isinstance(folder, Path) else ()
     return not any(isinstance(path, Path) and path.is_dir() for path in classes)

@@ -68,6 +68,12 @@ def read_paths(lines: bytes, columns: CsvColumns, name: str) -> list[str]:
     return [(path or "").strip().replace("\\", "/") for path in table.column(0).to_pylist()]
 
 
+def read_splits(lines: bytes, columns: CsvColumns, name: str) -> list[str | None]:
+    """Return the words in the column of splits of lines of a file that has one; raises as `read_labels`."""
+    words: list[str | None] = _parse(lines, columns, (columns.split or 0,), pa.string(), name).column(0).to_pylist()
+    return words
+
+
 def read_pixels(lines: bytes, columns: CsvColumns) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
     """Return uint8[rows, pixels] of sound lines, and why rows are unusable, by position."""
     names = [columns.names[number] for number in columns.images]

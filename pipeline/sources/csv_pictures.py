@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from model.errors import BadInput
-from pipeline.sources.blocks import SourceInfo, SourceScan, SplitScan
+from pipeline.sources.blocks import ClassCount, SourceInfo, SourceScan, SplitScan
 from pipeline.sources.csv_columns import CsvColumns
 from pipeline.sources.csv_files import CsvSource
 from pipeline.sources.csv_lines import read_labels, read_paths, read_pieces
@@ -48,7 +48,7 @@ class NamedFilesRange(FilesRange):
             ]
 
 
-def scan(source: CsvSource, columns: dict[Place, CsvColumns], num_classes: int | None, first_label: int) -> SourceScan:
+def scan(source: CsvSource, columns: dict[Place, CsvColumns], num_classes: ClassCount, first_label: int) -> SourceScan:
     """Read every row of a source's files, and every picture that they name; raises as `source_lookup.scan_source`."""
     first = str(source.files["train"][0])
     finder = FormatFinder(source.options)

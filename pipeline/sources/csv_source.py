@@ -19,6 +19,7 @@ from pipeline.sources import csv_pictures
 from pipeline.sources.blocks import (
     Block,
     BlockRange,
+    ClassCount,
     ExampleFormat,
     SourceInfo,
     SourceScan,
@@ -29,7 +30,7 @@ from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.compressed import decompress_files, open_decompressed
 from pipeline.sources.csv_columns import CsvColumns, detect_csv_columns, read_first_lines
 from pipeline.sources.csv_files import CSV, CSV_ENDINGS, CsvSource, holds_csv_files, is_emnist_csv
-from pipeline.sources.csv_lines import check_lines, read_labels, read_pieces, read_pixels
+from pipeline.sources.csv_lines import check_lines, read_labels, read_pieces, read_pixels, read_splits
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_files import choose_transpose
 from pipeline.sources.image_blocks import StoredImage
@@ -37,6 +38,7 @@ from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, check_rows, choose_image_size, to_block
+from pipeline.sources.split_column import with_split_column
 from pipeline.sources.split_files import find_folder_source, find_named_source
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place
@@ -81,7 +83,7 @@ class CsvSplitScan(SplitScan):
         return tuple(replace(each, place=copies[each.place]) for each in self.ranges)
 
 
-def scan(source: CsvSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def scan(source: CsvSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read every line of a source's files; raises as `source_lookup.scan_source`."""
     columns = read_columns(source)
     first = str(source.files["train"][0])
@@ -177,6 +179,12 @@ def _scan_files(
         raise BadInput(f"{files[0]}: the split is empty: it has no rows")
 
 
+def _read_split_column(source: CsvSource) -> Iterator[str | None]:
+    for file, columns in read_columns(source).items():
+        for piece in read_pieces(file, columns):
+            yield from read_splits(piece.lines, columns, str(file))
+
+
 def _describe(columns: CsvColumns, image_size: tuple[int, int]) -> bytes:
     """Return what else decides the examples that lines give: which columns are read, and the size."""
     return json.dumps([columns.delimiter, columns.label, columns.images, image_size]).encode()
@@ -187,10 +195,10 @@ LAYOUT = SourceLayout(
     title="CSV files",
     example="one of train*.csv and test*.csv, a label and pixels on each line, or a label and the path of a picture",
     options=frozenset(
-        {"image_column", "label_column", "image_size", "resize", "resize_mode", "test_share", "transpose"}
+        {"image_column", "label_column", "image_size", "resize", "resize_mode", "split_by", "test_share", "transpose"}
     ),
     holds=holds_csv_files,
     find=partial(find_folder_source, CsvSource, CSV),
-    scan=with_held_out(scan),
+    scan=with_split_column(with_held_out(scan), _read_split_column),
     file_finders=dict.fromkeys(CSV_ENDINGS, partial(find_named_source, CsvSource, CSV)),
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from pipeline.sources.catalog import SPLITS
+from pipeline.sources.catalog import REQUIRED_SPLITS
 from pipeline.sources.picture_headers import START_BYTES, is_picture
 
 MAX_ENTRIES = 1000  # that are looked at in a folder
@@ -64,7 +64,7 @@ def _advise(place: Path, entries: list[Path]) -> Iterator[str]:
     """Yield what to do about layouts that are nearly those of a data set, the likeliest first."""
     names = {path.name for path in entries}
     folders = [path for path in entries if path.is_dir()]
-    for split, other in (SPLITS, SPLITS[::-1]):
+    for split, other in (REQUIRED_SPLITS, REQUIRED_SPLITS[::-1]):
         if split in names and other not in names:
             yield f": there is {split}/ but no {other}/{' (or give --test-share 0.2)' if split == 'train' else ''}"
     if any(_kind_of(path) == "picture" for each in folders for path in islice(each.iterdir(), 1)):

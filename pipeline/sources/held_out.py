@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.sources.blocks import Block, BlockRange, ExampleFormat, SourceInfo, SourceScan, SplitScan
-from pipeline.sources.catalog import SPLITS
+from pipeline.sources.blocks import Block, BlockRange, ClassCount, ExampleFormat, SourceInfo, SourceScan, SplitScan
+from pipeline.sources.catalog import REQUIRED_SPLITS
 from pipeline.storage.places import Place
 
 _HASH_BYTES = 8
@@ -55,7 +55,7 @@ class HeldOutScan(SplitScan):
 
 
 def hold_out(scans: SourceScan, test_share: float) -> SourceScan:
-    """Return the scan of a source that has only a train split, with about test_share of its examples as test split."""
+    """Return the scan of a source without a test split, with about test_share of its train examples as test split."""
     source = scans.splits["train"]
     splits: dict[str, SplitScan] = {
         split: HeldOutScan(
@@ -66,15 +66,16 @@ def hold_out(scans: SourceScan, test_share: float) -> SourceScan:
             source,
             test_share,
         )
-        for split in SPLITS
+        for split in REQUIRED_SPLITS
     }
-    return scans._replace(splits=splits)
+    others = {split: scan for split, scan in scans.splits.items() if split != "train"}
+    return scans._replace(splits=splits | others)
 
 
-def with_held_out(scan: Callable[[Any, int | None, int], SourceScan]) -> Callable[[Any, int | None, int], SourceScan]:
+def with_held_out(scan: Callable[[Any, ClassCount, int], SourceScan]) -> Callable[[Any, ClassCount, int], SourceScan]:
     """Return a layout's function that scans a source, which holds out a test split if the source's options say so."""
 
-    def scan_and_hold_out(source: Any, num_classes: int | None, first_label: int) -> SourceScan:
+    def scan_and_hold_out(source: Any, num_classes: ClassCount, first_label: int) -> SourceScan:
         scans = scan(source, num_classes, first_label)
         test_share = source.options.test_share
         return scans if test_share is None else hold_out(scans, test_share)

@@ -1,4 +1,4 @@
-"""Find the four IDX files of a data set in a folder or store, and the names of its classes.
+"""Find the IDX files of a data set in a folder or store, two, four or six, and the names of its classes.
 
 The customary names are MNIST's, with or without .gz, in any case, with dots or underscores for hyphens, and after a
 prefix, as in emnist-letters-train-images-idx3-ubyte.gz. Several data sets of one folder differ in their prefixes.
@@ -11,21 +11,24 @@ from typing import NamedTuple
 
 from model.errors import BadInput
 from pipeline.progress import warn
-from pipeline.sources.catalog import FILE_NAMES
+from pipeline.sources.catalog import ALL_FILE_NAMES, FILE_NAMES, REQUIRED_SPLITS, SPLIT_WORDS, SPLITS
+from pipeline.sources.split_files import HasTestSplit, read_validation_as_test
 from pipeline.storage.files import read_range
-from pipeline.storage.places import Place, place_of
+from pipeline.storage.places import Place, list_once, place_of
 
 _NAME = re.compile(
-    r"((?P<prefix>.+)[-_.])?(?P<split>train|t10k|test)[-_.](?P<kind>images[-_.]idx3|labels[-_.]idx1)[-_.]ubyte(\.gz)?",
+    r"((?P<prefix>.+)[-_.])?(?P<split>train|t10k|test|val|valid|validation)[-_.]"
+    r"(?P<kind>images[-_.]idx3|labels[-_.]idx1)[-_.]ubyte(\.gz)?",
     re.IGNORECASE,
 )
 # Where the files are in the folder that is named: torchvision keeps them in MNIST/raw, EMNIST's archive in gzip.
 _FOLDERS = ("raw", "gzip", "*/raw")
+_SPLIT_WORDS = SPLIT_WORDS | {"t10k": "test"}
 _MAX_MAPPING_BYTES = 2**16
 
 
 class _Name(NamedTuple):
-    """What a file name says: the data set's prefix in lower case, and the position in FILE_NAMES."""
+    """What a file name says: the data set's prefix in lower case, and the position in ALL_FILE_NAMES."""
 
     prefix: str
     position: int
@@ -35,21 +38,26 @@ def _parse_name(name: str) -> _Name | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    is_test = match["split"].lower() != "train"
-    return _Name((match["prefix"] or "").lower(), 2 * is_test + match["kind"].lower().startswith("labels"))
+    split = SPLITS.index(_SPLIT_WORDS[match["split"].lower()])
+    return _Name((match["prefix"] or "").lower(), 2 * split + match["kind"].lower().startswith("labels"))
 
 
 def holds_idx_files(folder: Place) -> bool:
     """Return whether a folder has a file with the name of an IDX file.
 
-    A store is listed only if none of the files has the first customary name.
+    A store is listed only if none of the files has the first customary name. There, the folder may be one that
+    `splits_off_prefix`.
     """
-    return any(find_file(folder, name) for name in FILE_NAMES) or bool(_list_named(folder))
+    if any(find_file(folder, name) for name in FILE_NAMES) or _list_named(folder):
+        return True
+    return not isinstance(folder, Path) and splits_off_prefix(folder)
 
 
-def splits_off_prefix(place: Path) -> bool:
+def splits_off_prefix(place: Place) -> bool:
     """Return whether a place that does not exist is FOLDER/PREFIX, for IDX files of that prefix in the folder."""
-    return not place.exists() and bool(_with_prefix(place))
+    if place.exists() or place.is_dir() or (not isinstance(place, Path) and place.is_bucket):
+        return False
+    return bool(_with_prefix(place))
 
 
 def _with_prefix(place: Place) -> list[Place]:
@@ -58,16 +66,14 @@ def _with_prefix(place: Place) -> list[Place]:
 
 def _named(files: Iterable[Place]) -> list[tuple[Place, _Name]]:
     parsed = ((file, _parse_name(file.name)) for file in files)
-    return [(file, name) for file, name in parsed if name is not None and file.is_file()]
+    return [
+        (file, name) for file, name in parsed if name is not None and (not isinstance(file, Path) or file.is_file())
+    ]
 
 
 def _list_named(folder: Place) -> list[Place]:
-    """List the files with customary names in a folder, else in those of _FOLDERS below it, in the order of names.
-
-    In a store, only the former: each listing there is of everything below the folder.
-    """
-    below = _FOLDERS if isinstance(folder, Path) else ()
-    for patterns in (("*",), tuple(f"{name}/*" for name in below)):
+    """List the files with customary names in a folder, else in those of _FOLDERS below it, in the order of names."""
+    for patterns in (("*",), tuple(f"{name}/*" for name in _FOLDERS)):
         found: list[Place] = [file for pattern in patterns for file in folder.glob(pattern)]
         named = [file for file, _ in _named(found)]
         if named:
@@ -75,30 +81,54 @@ def _list_named(folder: Place) -> list[Place]:
     return []
 
 
-def find_idx_files(folder: str | Place) -> tuple[Place, ...]:
-    """Find the four IDX files of a folder or URI by their customary names, with or without .gz.
+def find_idx_files(folder: str | Place, test_share: float | None = None) -> tuple[Place, ...]:
+    """Find the IDX files of a folder or URI by their customary names, with or without .gz: four, or six.
 
-    folder may end in a prefix of the names, as in FOLDER/emnist-letters. Raises BadInput if a file is missing or there
-    are several for one.
+    They are in the order of ALL_FILE_NAMES. If a share is to be held out as test split, find only the two files of
+    train. folder may end in a prefix of the names, as in FOLDER/emnist-letters.
+
+    Raises:
+        BadInput: a file is missing, or there are several for one.
+        HasTestSplit: there is another split beside the one to be divided.
     """
-    root = place_of(folder).absolute()  # workers may have another working directory
-    files = _with_prefix(root) if isinstance(root, Path) and splits_off_prefix(root) else _choose_files(root)
-    candidates = [_distinct(files, position) for position in range(len(FILE_NAMES))]
+    root = list_once(place_of(folder).absolute())  # workers may have another working directory
+    files = _choose_files(root)
+    if not files and splits_off_prefix(root):
+        files = _with_prefix(root)
+    candidates = [_distinct(files, position) for position in range(len(ALL_FILE_NAMES))]
     several = next((found for found in candidates if len(found) > 1), None)
     if several:
         listed = ", ".join(map(str, several[:10]))
         raise BadInput(f"{folder}: several candidates for one file: {listed}; keep one of them in the folder")
-    missing = [name for name, found in zip(FILE_NAMES, candidates, strict=True) if not found]
+    pairs = {split: candidates[2 * number : 2 * number + 2] for number, split in enumerate(SPLITS)}
+    found = {split: pair for split, pair in pairs.items() if any(pair)}
+    if test_share is None:
+        found = read_validation_as_test(found, folder)
+        splits = [split for split in SPLITS if split in found or split in REQUIRED_SPLITS]
+    else:
+        _check_is_one(folder, found, test_share)
+        splits = ["train"]
+    files_of = [each for split in splits for each in found.get(split, [[], []])]
+    missing = [name for name, each in zip(ALL_FILE_NAMES, files_of, strict=False) if not each]
     if missing:
-        raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz, and begin with a name)")
-    return tuple(found[0] for found in candidates)
+        is_one = test_share is None and missing == [*FILE_NAMES[2:]]
+        advice = "; --test-share 0.2 holds out a test split" if is_one else ""
+        raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz, and begin with a name){advice}")
+    return tuple(each[0] for each in files_of)
+
+
+def _check_is_one(folder: str | Place, found: dict[str, list[list[Place]]], test_share: float) -> None:
+    """Raise HasTestSplit if another split than train has files."""
+    others = [file.name for split, pair in found.items() if split != "train" for files in pair for file in files]
+    if others:
+        raise HasTestSplit(f"--test-share {test_share}: {folder} has a test split, {others[0]}: leave out the option")
 
 
 def _choose_files(root: Place) -> list[Place]:
     """Return the files of the one data set in a folder; raises BadInput if there are several."""
     exact = [find_file(root, name) for name in FILE_NAMES]
     if not isinstance(root, Path) and all(exact):
-        return [file for file in exact if file]  # without listing a store
+        return [file for file in (*exact, *_find_validation(root)) if file]  # without listing a store
     files = _list_named(root)
     sets = {(str(file.parent), prefix): file for file in files for prefix in [_prefix_of(file)]}
     if len(sets) > 1 and all(exact):
@@ -109,6 +139,13 @@ def _choose_files(root: Place) -> list[Place]:
         names = sorted(f"{folder}/{prefix}".rstrip("/") for folder, prefix in sets)
         raise BadInput(f"{root}: several data sets: name one with --dataset, such as {', '.join(names[:10])}")
     return files
+
+
+def _find_validation(folder: Place) -> list[Place | None]:
+    """Return the files of a validation split that have customary names like MNIST's own; None where one is missing."""
+    words = [word for word, split in SPLIT_WORDS.items() if split == "validation"]
+    word = next((word for word in words if find_file(folder, f"{word}-images-idx3-ubyte")), words[0])
+    return [find_file(folder, f"{word}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")]
 
 
 def _prefix_of(file: Place) -> str:

@@ -21,6 +21,7 @@ from pipeline.sources.blocks import (
     BLOCK_BYTES,
     Block,
     BlockRange,
+    ClassCount,
     ExampleFormat,
     RejectedExample,
     SourceInfo,
@@ -29,7 +30,8 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import FILE_NAMES, KNOWN, SPLITS, IdxSource, PictureOptions
+from pipeline.sources.catalog import ALL_FILE_NAMES, KNOWN, SPLITS, IdxSource, PictureOptions
+from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_files import choose_transpose, find_idx_files, holds_idx_files, is_emnist, read_mapping
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, is_gzip, open_idx, read_body
 from pipeline.sources.image_decoding import TRANSPOSED
@@ -109,12 +111,13 @@ class IdxSplitScan(SplitScan):
 
 
 def _find(name: str, folder: Place, options: PictureOptions) -> IdxSource:
-    return IdxSource(name, find_idx_files(folder), None, options)
+    return IdxSource(name, find_idx_files(folder, options.test_share), None, options)
 
 
-def scan(source: IdxSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
-    """Read the four files; arguments and errors as for `source_lookup.scan_source`."""
-    pairs = zip(SPLITS, source.files[::2], source.files[1::2], FILE_NAMES[::2], FILE_NAMES[1::2], strict=True)
+def scan(source: IdxSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
+    """Read the files of each split; arguments and errors as for `source_lookup.scan_source`."""
+    names = (ALL_FILE_NAMES[::2], ALL_FILE_NAMES[1::2])
+    pairs = zip(SPLITS, source.files[::2], source.files[1::2], *names, strict=False)  # there may be fewer than three
     transposed = _is_transposed(source)
     splits = {split: _scan_split(split, images, labels, names, transposed) for split, images, labels, *names in pairs}
     sizes = {name: split.image_size for name, split in splits.items()}
@@ -241,10 +244,10 @@ LAYOUT = SourceLayout(
     title="IDX files",
     example=(
         "a folder of the four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
-        "t10k-labels-idx1-ubyte (each may end in .gz)"
+        "t10k-labels-idx1-ubyte (each may end in .gz), and perhaps two of validation"
     ),
-    options=frozenset({"transpose"}),
+    options=frozenset({"test_share", "transpose"}),
     holds=holds_idx_files,
     find=_find,
-    scan=scan,
+    scan=with_held_out(scan),
 )

@@ -3,8 +3,8 @@
 Class folders are in the order of their names, or of their numbers if all are numbers. With a share to hold out, the
 tree has one split: train/CLASS/IMAGE or CLASS/IMAGE.
 
-The identity of a split is the digest of each image's path in the tree, where the split's folder is called train or
-test, and content. Hidden files and those of IGNORED are no part of the tree; any other file in a class folder must be
+The identity of a split is the digest of each image's path in the tree, where the split's folder is called by its
+name, and content. Hidden files and those of IGNORED are no part of the tree; any other file in a class folder must be
 an image, whatever its name. What cannot be read there (a link to nothing, a FIFO, a file that the user may not open) is
 an example that is rejected.
 """
@@ -19,26 +19,27 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from model.errors import BadInput, BadUsage
+from model.errors import BadInput
 from pipeline.progress import warn
 from pipeline.sources.blocks import (
     BLOCK_BYTES,
+    ClassCount,
     SourceInfo,
     SourceScan,
     SplitScan,
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import SPLIT_WORDS, SPLITS, ImageFolderSource, PictureOptions
+from pipeline.sources.catalog import REQUIRED_SPLITS, SPLIT_WORDS, SPLITS, ImageFolderSource, PictureOptions
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.split_files import HasTestSplit, read_validation_as_test
 from pipeline.storage.files import digest_of, file_digest, read_start
 from pipeline.storage.places import Place
 
 MAX_RANGE_FILES = 1024
 _DIGEST_BYTES = 8  # of a digest, are enough to detect that a file has changed
-_VALIDATION_WORDS = ("val", "valid", "validation")  # folders of a third split
 # What systems and programs leave in folders: archives of macOS, network disks, ext file systems, Windows; hidden files
 # are ignored too, such as .DS_Store and .ipynb_checkpoints.
 IGNORED = frozenset({"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"})
@@ -112,7 +113,9 @@ class FilesRange(EncodedRange):
 
 
 def _holds_splits(folder: Place) -> bool:
-    return isinstance(folder, Path) and all(_find_split(folder, split) for split in SPLITS)
+    if not isinstance(folder, Path) or not _find_split(folder, "train"):
+        return False
+    return any(_find_split(folder, split) for split in SPLITS[1:])
 
 
 def _find_split(folder: Path, split: str) -> Path | None:
@@ -127,7 +130,7 @@ def _find(name: str, folder: Place, options: PictureOptions) -> ImageFolderSourc
     return ImageFolderSource(name, Path(str(folder)), options)  # in no store: see above
 
 
-def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def scan(source: ImageFolderSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read every file of a tree; raises as `source_lookup.scan_source`."""
     folders = _list_splits(source.folder, source.options.test_share is not None)
     class_names = _list_classes(folders)
@@ -146,28 +149,26 @@ def scan(source: ImageFolderSource, num_classes: int | None, first_label: int = 
 
 
 def _list_splits(folder: Path, is_one: bool) -> dict[str, Path]:
-    """Return the folders of the splits; of one split that is divided later, only that of train.
+    """Return the folders of the splits; of a train split that is divided later, without one of test.
 
-    Raises BadInput if one is missing, BadUsage if a tree that shall be divided has both.
+    Raises HasTestSplit if a tree that shall be divided has a test split.
     """
-    found = {split: _find_split(folder, split) for split in SPLITS}
-    unused = sorted(path.name for path in folder.iterdir() if path.name.lower() in _VALIDATION_WORDS)
-    if unused and found["train"]:
-        warn(f"{folder}: {', '.join(unused)} is not used: only train and test are read")
+    found = {split: path for split in SPLITS if (path := _find_split(folder, split))}
     if not is_one:
-        return {split: path or folder / split for split, path in found.items()}
-    if found["test"]:
-        raise BadUsage(f"--test-share: {folder} has a test split already, {found['test'].name}")
-    return {"train": found["train"] or folder}
+        missing = {split: folder / split for split in REQUIRED_SPLITS}
+        return missing | read_validation_as_test(found, folder)
+    if "test" in found:
+        raise HasTestSplit(f"--test-share: {folder} has a test split already, {found['test'].name}")
+    return found if "train" in found else {"train": folder}
 
 
 def _list_classes(folders: dict[str, Path]) -> tuple[str, ...]:
     names_of = {split: [path.name for path in _list_visible(folder, folders=True)] for split, folder in folders.items()}
     train = names_of.pop("train")
-    for names in names_of.values():
+    for split, names in names_of.items():
         unknown = sorted(set(names) - set(train))
         if unknown:
-            raise BadInput(f"{folders['test'] / unknown[0]}: no class of that name in {folders['train']}")
+            raise BadInput(f"{folders[split] / unknown[0]}: no class of that name in {folders['train']}")
     if all(name.isascii() and name.isdigit() for name in train):
         # as the labels of IDX files, where 10 follows 9
         return tuple(sorted(train, key=lambda name: (int(name), name)))
@@ -207,7 +208,7 @@ def _scan_files(
     prefix = split_folder.relative_to(root).as_posix() + "/" if split_folder != root else ""
     for label, name in enumerate(class_names):
         class_folder = split_folder / name
-        # A class may have no folder in the test split.
+        # A class may have no folder in another split than train.
         paths = _list_visible(class_folder, folders=False) if class_folder.is_dir() else []
         if not paths and (split == "train" or class_folder.is_dir()):
             warn(f"warning: {class_folder} is empty: no {split} example is of the class {name}")

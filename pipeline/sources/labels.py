@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
 from model.errors import BadInput
-from pipeline.sources.blocks import choose_class_names
+from pipeline.sources.blocks import ClassCount, choose_class_names
 from pipeline.sources.catalog import MAX_CLASSES
 
 Label: TypeAlias = int | float | str | None  # a float is a number but no whole one; None: there is no label
@@ -91,7 +91,7 @@ class LabelSet:
         return LabelCodes((*map(str, numbers), *sorted(texts)))
 
     def class_names(
-        self, codes: LabelCodes, num_classes: int | None, name: str, first_label: int = 0
+        self, codes: LabelCodes, num_classes: ClassCount, name: str, first_label: int = 0
     ) -> tuple[str, ...]:
         """Return the names of the classes; raises as `choose_class_names`."""
         return choose_class_names(codes.names, self.numbers, num_classes, name, first_label)

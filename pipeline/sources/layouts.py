@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from pipeline.sources.blocks import SourceScan
+from pipeline.sources.blocks import ClassCount, SourceScan
 from pipeline.sources.catalog import AnySource, PictureOptions
 from pipeline.storage.places import Place
 
@@ -18,7 +18,7 @@ class SourceLayout(NamedTuple):
     options: frozenset[str]  # the fields of PictureOptions that apply to it
     holds: Callable[[Place], bool]  # whether a folder, which may be in a store, looks like this layout
     find: Callable[[str, Place, PictureOptions], AnySource]  # name and folder to a source; raises BadInput
-    scan: Callable[[Any, int | None, int], SourceScan]  # arguments and errors as `source_lookup.scan_source`
+    scan: Callable[[Any, ClassCount, int], SourceScan]  # arguments and errors as `choose_class_names`
     # For each ending of files that --dataset may name, with commas between them, instead of a folder (all are in
     # `catalog.FILE_ENDINGS`): name and existing files to a source. Raises BadUsage for another number of files.
     file_finders: Mapping[str, Callable[[str, tuple[Place, ...], PictureOptions], AnySource]] = MappingProxyType({})

@@ -1,11 +1,11 @@
-"""NumPy files as a source: one .npz file of four arrays, or four files of one array each.
+"""NumPy files as a source: one .npz file of four arrays, or four files of one array each; six with a validation split.
 
 The identity of a split is that of the IDX files with the same pixels and labels, wherever there are such files.
 Arrays are copied into temporary files, decompressed, and read in ranges as IDX files are.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from pipeline.sources.blocks import (
     BLOCK_BYTES,
     Block,
     BlockRange,
+    ClassCount,
     ExampleFormat,
     RejectedExample,
     SourceInfo,
@@ -29,21 +30,29 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import FILE_NAMES, MAX_CLASSES, MAX_INTEGER, SPLITS, PictureOptions
+from pipeline.sources.catalog import ALL_FILE_NAMES, MAX_CLASSES, MAX_INTEGER, SPLITS, PictureOptions
+from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC
 from pipeline.sources.idx_source import MANY_BLOCKS, MAX_BLOCK_BYTES
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.npy_format import ArrayFile, ArrayHeader, list_arrays, open_array, read_array_items
+from pipeline.sources.split_files import HasTestSplit, check_order, read_validation_as_test
 from pipeline.storage.files import read_range, write_atomically
 from pipeline.storage.places import Place
 
-# The names of images and labels of train and test: those of Keras and of MedMNIST.
-_NAMES = (("x_train", "y_train", "x_test", "y_test"), ("train_images", "train_labels", "test_images", "test_labels"))
+# The names of images and labels of train, test and validation: those of Keras and of MedMNIST.
+_NAMES = (
+    ("x_train", "y_train", "x_test", "y_test", "x_val", "y_val"),
+    ("train_images", "train_labels", "test_images", "test_labels", "val_images", "val_labels"),
+)
+_NAMES_OF_ONE = (*(names[:2] for names in _NAMES), ("x", "y"), ("images", "labels"))  # of one split
+_NUMBERS = (4, 6)  # of arrays, without and with a validation split
+_NUMBER_OF_ONE = 2
 _EXAMPLE = "FILE.npz with the arrays x_train, y_train, x_test and y_test"
 
 
 class NumpySource(NamedTuple):
-    """A data set of four arrays: images and labels of train, then of test."""
+    """A data set of arrays: images and labels of train, then of test, then of validation; or of train alone."""
 
     name: str
     arrays: tuple[ArrayFile, ...]
@@ -107,21 +116,24 @@ def _find_in_folder(name: str, folder: Place, options: PictureOptions) -> NumpyS
     if len(files) != 1:
         listed = ", ".join(file.name for file in files[:10])
         raise BadInput(f"{folder}: {len(files)} NumPy files ({listed}): name one with --dataset {folder}/FILE.npz")
-    return NumpySource(name, _find_arrays(files[0], options.arrays), options)
+    return NumpySource(name, _find_arrays(files[0], options), options)
 
 
 def _find_in_files(name: str, files: tuple[Place, ...], options: PictureOptions) -> NumpySource:
     listed = ",".join(map(str, files))
     if len(files) == 1 and files[0].name.lower().endswith(".npz"):
         _check_file(files[0])
-        return NumpySource(name, _find_arrays(files[0], options.arrays), options)
-    if len(files) != len(FILE_NAMES):
-        raise BadUsage(
+        return NumpySource(name, _find_arrays(files[0], options), options)
+    if len(files) not in (_NUMBERS if options.test_share is None else (_NUMBER_OF_ONE,)):
+        problem = HasTestSplit if len(files) in _NUMBERS else BadUsage
+        raise problem(
             f"--dataset {listed}: expected {_EXAMPLE}, or four files of one array each: "
-            "TRAIN_IMAGES.npy,TRAIN_LABELS.npy,TEST_IMAGES.npy,TEST_LABELS.npy"
+            "TRAIN_IMAGES.npy,TRAIN_LABELS.npy,TEST_IMAGES.npy,TEST_LABELS.npy, and two of validation, if there are "
+            "any; or, with --test-share 0.2, two: IMAGES.npy,LABELS.npy"
         )
     if options.arrays is not None:
-        raise BadUsage("--arrays names the arrays of one .npz file, and --dataset names four files")
+        raise BadUsage(f"--arrays names the arrays of one .npz file, and --dataset names {len(files)} files")
+    _check_order([file.name for file in files], "--dataset")
     return NumpySource(name, tuple(map(_only_array, files)), options)
 
 
@@ -140,24 +152,32 @@ def _only_array(place: Place) -> ArrayFile:
     return ArrayFile(place, names[0])
 
 
-def _find_arrays(place: Place, requested: tuple[str, ...] | None) -> tuple[ArrayFile, ...]:
-    """Find the four arrays of a .npz file: those of the given names, else of customary ones.
+def _find_arrays(place: Place, options: PictureOptions) -> tuple[ArrayFile, ...]:
+    """Find the arrays of a .npz file: those of the given names, else of customary ones.
 
-    Raises BadInput if there are none of customary names, BadUsage if a requested one is missing.
+    Raises:
+        BadInput: there are none of customary names.
+        BadUsage: a requested one is missing, or their number is that of another number of splits.
+        HasTestSplit: there is a test split beside the one to be held out.
     """
     names = list_arrays(place)
-    listed = ", ".join(names[:20]) or "none"
-    if requested is not None:
-        missing = [name for name in requested if name not in names]
-        if missing:
-            raise BadUsage(f"--arrays: {place} has no array {missing[0]!r}; there are: {listed}")
-        return tuple(ArrayFile(place, name) for name in requested)
+    if options.arrays is not None:
+        return _find_requested(place, names, options.arrays, options.test_share)
     by_lower_case = {name.lower(): name for name in names}
-    chosen = next((each for each in _NAMES if by_lower_case.keys() >= {*each}), None)
-    if chosen is None:
+    several = next((found for each in _NAMES if len(found := _choose_names(each, by_lower_case, place)) > 2), ())
+    one = next((each for each in _NAMES_OF_ONE if by_lower_case.keys() >= {*each}), ())
+    if options.test_share is not None and several:
+        raise HasTestSplit(
+            f"--test-share {options.test_share}: {place} has a test split, {several[2]}: leave out the option, or name "
+            "the arrays to split: --arrays IMAGES,LABELS"
+        )
+    chosen = several if options.test_share is None else one
+    if not chosen:
+        advice = f"; {', '.join(one)} are of one split: --test-share 0.2 holds out a test split" if one else ""
         raise BadInput(
-            f"{place}: its arrays are {listed}; expected {', '.join(_NAMES[0])}, or {', '.join(_NAMES[1])}; or name "
-            "them: --arrays TRAIN_IMAGES,TRAIN_LABELS,TEST_IMAGES,TEST_LABELS"
+            f"{place}: its arrays are {', '.join(names[:20]) or 'none'}; expected {', '.join(_NAMES[0][:4])}, or "
+            f"{', '.join(_NAMES[1][:4])}; or name them: --arrays TRAIN_IMAGES,TRAIN_LABELS,TEST_IMAGES,TEST_LABELS"
+            f"{advice}"
         )
     others = [name for name in names if name.lower() not in chosen]
     if others:
@@ -165,17 +185,47 @@ def _find_arrays(place: Place, requested: tuple[str, ...] | None) -> tuple[Array
     return tuple(ArrayFile(place, by_lower_case[name]) for name in chosen)
 
 
-def scan(source: NumpySource, num_classes: int | None, first_label: int = 0) -> SourceScan:
-    """Read the four arrays; arguments and errors as for `source_lookup.scan_source`."""
-    pairs = zip(SPLITS, source.arrays[::2], source.arrays[1::2], FILE_NAMES[::2], FILE_NAMES[1::2], strict=True)
+def _choose_names(usual: tuple[str, ...], there_are: Collection[str], place: Place) -> tuple[str, ...]:
+    """Return the usual names of images and labels of those splits that have both, train first; empty without train."""
+    pairs = {split: usual[2 * number : 2 * number + 2] for number, split in enumerate(SPLITS)}
+    found = {split: pair for split, pair in pairs.items() if all(name in there_are for name in pair)}
+    if "train" not in found:
+        return ()
+    return tuple(name for pair in read_validation_as_test(found, place).values() for name in pair)
+
+
+def _check_order(names: Sequence[str], option: str) -> None:
+    """Raise BadUsage if names with those of validation have the words of other splits than their places mean."""
+    if len(names) == max(_NUMBERS):
+        check_order(names, (split for split in SPLITS for _ in range(2)), option)
+
+
+def _find_requested(
+    place: Place, names: list[str], requested: tuple[str, ...], test_share: float | None
+) -> tuple[ArrayFile, ...]:
+    missing = [name for name in requested if name not in names]
+    if missing:
+        listed = ", ".join(names[:20]) or "none"
+        raise BadUsage(f"--arrays: {place} has no array {missing[0]!r}; there are: {listed}")
+    if len(requested) == _NUMBER_OF_ONE and test_share is None:
+        raise BadUsage(f"--arrays {','.join(requested)}: one split, of which --test-share 0.2 holds out a test split")
+    if len(requested) != _NUMBER_OF_ONE and test_share is not None:
+        raise HasTestSplit(f"--test-share {test_share}: --arrays names {len(requested)} arrays, expected IMAGES,LABELS")
+    _check_order(requested, "--arrays")
+    return tuple(ArrayFile(place, name) for name in requested)
+
+
+def scan(source: NumpySource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
+    """Read the arrays of each split; arguments and errors as for `source_lookup.scan_source`."""
+    names_of = (ALL_FILE_NAMES[::2], ALL_FILE_NAMES[1::2])
+    pairs = zip(SPLITS, source.arrays[::2], source.arrays[1::2], *names_of, strict=False)  # not all have three splits
     splits = {
         split: _scan_split(split, (images, labels), names, source.options) for split, images, labels, *names in pairs
     }
-    train, test = splits.values()
-    if train.image_size != test.image_size:
+    if len({split.image_size for split in splits.values()}) > 1:
         sizes = [f"{name} {split.image_size[0]} x {split.image_size[1]}" for name, split in splits.items()]
         raise BadInput(f"images differ in size between splits: {', '.join(sizes)}; expected one size")
-    class_names = choose_class_names(None, train.labels, num_classes, str(source.arrays[1]), first_label)
+    class_names = choose_class_names(None, splits["train"].labels, num_classes, str(source.arrays[1]), first_label)
     return SourceScan(dict(splits), class_names, first_label=first_label)
 
 
@@ -279,9 +329,9 @@ LAYOUT = SourceLayout(
     kind=NumpySource,
     title="NumPy files",
     example=f"a NumPy file {_EXAMPLE}, such as Keras' mnist.npz, or a folder that holds it",
-    options=frozenset({"arrays", "image_size", "transpose"}),
+    options=frozenset({"arrays", "image_size", "test_share", "transpose"}),
     holds=_holds_files,
     find=_find_in_folder,
-    scan=scan,
+    scan=with_held_out(scan),
     file_finders={".npz": _find_in_files, ".npy": _find_in_files},
 )

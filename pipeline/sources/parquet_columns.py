@@ -53,6 +53,8 @@ def detect_columns(schema: pa.Schema, options: PictureOptions, name: str, labell
 
     Raises BadUsage if a requested column does not exist or has the wrong type, BadInput if none or several fit.
     """
+    if options.split_by is not None:
+        schema = _leave_out(schema, options.split_by, name)
     try:
         images = _choose_image(schema, options.image_column)
         is_pixels = not images and options.image_column is None and len(_fitting(schema, _is_number)) > _MIN_PIXELS
@@ -70,6 +72,14 @@ def detect_columns(schema: pa.Schema, options: PictureOptions, name: str, labell
         more = f", ... ({len(listed)})" if len(listed) > _SHOWN else ""
         raise type(error)(f"{name}: {error}; its columns: {', '.join(listed[:_SHOWN])}{more}") from None
     return ParquetColumns(pixels[0], False, label, tuple(pixels))
+
+
+def _leave_out(schema: pa.Schema, split: str, name: str) -> pa.Schema:
+    """Return the columns beside that of splits; raises BadUsage if there is no such column."""
+    if schema.names.count(split) != 1:
+        listed = ", ".join(schema.names[:_SHOWN])
+        raise BadUsage(f"--split-by {split}: {name} has no such column; its columns: {listed}")
+    return schema.remove(schema.get_field_index(split))
 
 
 def _describe(schema: pa.Schema, image: str, label: str | None) -> ParquetColumns:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from model.errors import BadInput, BadUsage
 from pipeline.sources.blocks import (
     BLOCK_BYTES,
+    ClassCount,
     SourceInfo,
     SourceScan,
     SplitScan,
@@ -37,6 +38,7 @@ from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, rea
 from pipeline.sources.parquet_files import open_parquet
 from pipeline.sources.parquet_pixels import find_image_size, scan_pixels, with_codes
 from pipeline.sources.pixel_rows import check_not_resized
+from pipeline.sources.split_column import with_split_column
 from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, list_split_files
 from pipeline.storage.places import Place
 
@@ -109,7 +111,7 @@ class _SplitSummary:
         return SourceInfo(name=f"{split}-rows", num_bytes=self.num_bytes, sha256=self.digest.hexdigest())
 
 
-def scan(source: ParquetSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def scan(source: ParquetSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read every row of a source's files; raises as `source_lookup.scan_source`."""
     first = source.files["train"][0]
     columns, source_names = _read_schemas(source)
@@ -184,7 +186,8 @@ def _read_schemas(source: ParquetSource) -> tuple[ParquetColumns, tuple[str, ...
     for file in others:
         schema = _read_schema(file)
         try:
-            file_columns = detect_columns(schema, PictureOptions(columns.requested_image, columns.label), str(file))
+            found = PictureOptions(columns.requested_image, columns.label, split_by=source.options.split_by)
+            file_columns = detect_columns(schema, found, str(file))
         except BadUsage as error:  # the first file has the columns, so the user's options are not at fault
             raise BadInput(str(error)) from None
         if file_columns != columns:
@@ -199,6 +202,13 @@ def _read_schemas(source: ParquetSource) -> tuple[ParquetColumns, tuple[str, ...
 def _read_schema(file: Place) -> pa.Schema:
     with open_parquet(file) as parquet:
         return parquet.schema_arrow
+
+
+def _read_split_column(source: ParquetSource) -> Iterator[object]:
+    for file in source.files["train"]:
+        with open_parquet(file) as parquet:
+            for batch in parquet.iter_batches(MAX_BATCH_ROWS, columns=[source.options.split_by], use_threads=False):
+                yield from batch.column(0).to_pylist()
 
 
 def _scan_files(
@@ -229,9 +239,11 @@ LAYOUT = SourceLayout(
     kind=ParquetSource,
     title="Parquet files",
     example="a folder of train*.parquet and test*.parquet",
-    options=frozenset({"image_column", "label_column", "image_size", "resize", "resize_mode", "test_share"}),
+    options=frozenset(
+        {"image_column", "label_column", "image_size", "resize", "resize_mode", "split_by", "test_share"}
+    ),
     holds=lambda folder: any(list_split_files(folder, _PARQUET).values()),
     find=partial(find_folder_source, ParquetSource, _PARQUET),
-    scan=with_held_out(scan),
+    scan=with_split_column(with_held_out(scan), _read_split_column),
     file_finders={".parquet": partial(find_named_source, ParquetSource, _PARQUET)},
 )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from model.errors import BadInput, BadUsage
 from model.examples import Examples
 from pipeline.sources.blocks import Block, ExampleFormat, RejectedExample
-from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.catalog import InapplicableOption, PictureOptions
 from pipeline.sources.labels import CodedLabel
 
 WHOLE_PIXEL = "expected a whole number from 0 to 255"
@@ -78,10 +78,17 @@ def check_rows(faults: dict[int, str], first_row: int, name: str) -> None:
         raise BadInput(f"{name}, row {first_row + row}: {faults[row]}")
 
 
+class HoldsPixels(InapplicableOption):
+    """Images are to be resized that are stored as pixels."""
+
+    fields = ("resize", "resize_mode")
+    reason = "it holds pixels"
+
+
 def check_not_resized(options: PictureOptions, name: str) -> None:
-    """Raise BadUsage if --resize is given for a source whose images are pixels."""
+    """Raise HoldsPixels if --resize is given for a source whose images are pixels."""
     if options.resize:
-        raise BadUsage(f"--resize goes with files of pictures, and {name} holds pixels: leave it out")
+        raise HoldsPixels(f"--resize goes with files of pictures, and {name} holds pixels: leave it out")
 
 
 def choose_image_size(num_pixels: int, size: tuple[int, int] | None, name: str) -> tuple[int, int]:

@@ -19,13 +19,15 @@ from pipeline.sources.catalog import (
     PictureOptions,
     split_file_names,
 )
+from pipeline.sources.class_order import order_classes
+from pipeline.sources.csv_files import CSV
 from pipeline.sources.download import download_file
 from pipeline.sources.found_layout import describe_found
 from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
 from pipeline.sources.layouts import SourceLayout
-from pipeline.sources.split_files import is_pattern
+from pipeline.sources.split_files import is_pattern, list_files
 from pipeline.storage.files import file_digest
-from pipeline.storage.places import Place, place_of
+from pipeline.storage.places import Place, list_once, place_of
 from pipeline.storage.workspace import default_cache
 
 LAYOUTS = (  # the first that holds a folder is taken
@@ -45,7 +47,7 @@ _USES = {
     "resize": "files of pictures",
     "resize_mode": "files of pictures",
     "arrays": "a NumPy file",
-    "test_share": "pictures, tables and records",
+    "split_by": "tables and records",
     "transpose": "IDX, NumPy and CSV files",
 }
 
@@ -72,7 +74,7 @@ def find_source(
         find = _from_files if split_file_names(dataset) else _from_folder
         return find(dataset, options or PictureOptions())
     if data_dir is not None:
-        return IdxSource(dataset, find_idx_files(data_dir), known)
+        return IdxSource(dataset, find_idx_files(data_dir)[: len(FILE_NAMES)], known)
     if Path(dataset).exists():
         warn(f"{dataset}: the known data set is taken, not the folder that is here; ./{dataset} means that")
     if not known.mirrors:
@@ -82,7 +84,7 @@ def find_source(
 
 
 def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
-    place = place_of(dataset).absolute()  # workers may have another working directory
+    place = list_once(place_of(dataset).absolute())  # workers may have another working directory
     local = place if isinstance(place, Path) else None
     if local and splits_off_prefix(local):
         return idx_source.LAYOUT.find(_dataset_name(local.name), local, options)
@@ -95,6 +97,8 @@ def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
     layout = next((layout for layout in LAYOUTS if layout.holds(place)), None)
     if layout is None and local and options.test_share is not None:
         layout = image_folder.LAYOUT
+    if layout is None and options.split_by is not None and list_files(place, CSV):
+        layout = csv_source.LAYOUT  # whose names need no word of a split
     if layout is None:
         found = describe_found(local) if local else "nothing of that kind is there"
         raise BadInput(f"--dataset {dataset}: {found}. What is read: {WHAT_IS_READ}")
@@ -108,7 +112,7 @@ def _from_files(dataset: str, options: PictureOptions) -> AnySource:
     find = next(find for ending, find in finders if dataset.lower().endswith(ending))
     name = places[0].stem if len(places) == 1 else str(places[0].parent)
     source = find(_dataset_name(name), places, options)
-    missing = [place for place in places if not place.is_file() and not is_pattern(place)]
+    missing = [place for place in places if not is_pattern(place) and not place.is_file()]
     if missing:
         raise BadInput(f"no file {missing[0]}")
     return source
@@ -149,14 +153,25 @@ def _layout_of(source: AnySource) -> SourceLayout:
 
 
 @refuse_unreadable()
-def scan_source(source: AnySource, num_classes: int | None = None, first_label: int = 0) -> SourceScan:
+def scan_source(
+    source: AnySource, num_classes: int | None = None, first_label: int = 0, class_names: tuple[str, ...] = ()
+) -> SourceScan:
     """Read all files of a source and check that they are undamaged and fit together.
 
     num_classes and first_label, the label of the first class, are for data sets that do not name their classes; by
-    default the labels are 0 to the largest one of the train split.
+    default the labels are 0 to the largest one of the train split. class_names are those of the source that this one is
+    joined with, and then those of the scan.
 
     Raises:
-        BadInput: a file is damaged, is not what it claims to be, or does not fit the others.
+        BadInput: a file is damaged, is not what it claims to be, or does not fit the others, or a class is none of
+            class_names.
         BadUsage: num_classes or first_label is not that of the classes that the data set names.
     """
-    return _layout_of(source).scan(source, num_classes, first_label)
+    scans = _layout_of(source).scan(source, num_classes or class_names or None, first_label)
+    if class_names:
+        return order_classes(scans, class_names, source.name)
+    if num_classes not in (None, len(scans.class_names)):
+        raise BadUsage(
+            f"--num-classes {num_classes}: {source.name} has its own classes, {len(scans.class_names)} of them"
+        )
+    return scans

@@ -1,18 +1,26 @@
 """Which split the files of a folder belong to, by their names and those of their folders."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources.catalog import SPLIT_WORDS, SPLITS, PictureOptions
+from pipeline.progress import warn
+from pipeline.sources.catalog import REQUIRED_SPLITS, SPLIT_WORDS, SPLITS, InapplicableOption, PictureOptions
 from pipeline.storage.places import Place
 
 _WILDCARDS = ("*", "?")
-T = TypeVar("T")  # the kind of a source
+T = TypeVar("T")  # the kind of a source, or what a split has
 MakeSource: TypeAlias = Callable[[str, dict[str, tuple[Place, ...]], PictureOptions], T]
+
+
+class HasTestSplit(InapplicableOption):
+    """A test split is to be held out from a source that has one."""
+
+    fields = ("test_share",)
+    reason = "it has a test split"
 
 
 class FileKind(NamedTuple):
@@ -33,16 +41,21 @@ def split_of(name: str) -> str | None:
     return words.pop() if len(words) == 1 else None
 
 
-def list_split_files(folder: Place, kind: FileKind) -> dict[str, tuple[Place, ...]]:
-    """List the files of a kind in a folder, else in the folders in it, by split, each sorted by its path.
-
-    The key "" has the files of neither split.
-    """
+def list_files(folder: Place, kind: FileKind) -> tuple[Place, ...]:
+    """List the files of a kind in a folder, else in the folders in it, sorted by their paths."""
     files: list[Place] = []
     for pattern in ("*", "*/*"):
         files = files or [file for file in folder.glob(pattern) if kind.matches(file)]
+    return tuple(sorted(files, key=str))
+
+
+def list_split_files(folder: Place, kind: FileKind) -> dict[str, tuple[Place, ...]]:
+    """List the files of a kind in a folder, else in the folders in it, by split, each sorted by its path.
+
+    The key "" has the files of no split.
+    """
     found: dict[str, list[Place]] = {split: [] for split in (*SPLITS, "")}
-    for file in sorted(files, key=str):
+    for file in list_files(folder, kind):
         in_subfolder = str(file.parent) != str(folder)
         # The file's own name counts first: data/train-00000-of-00001.parquet, but train/part-0.parquet.
         split = split_of(file.name) or (split_of(file.parent.name) if in_subfolder else None)
@@ -50,29 +63,52 @@ def list_split_files(folder: Place, kind: FileKind) -> dict[str, tuple[Place, ..
     return {split: tuple(places) for split, places in found.items()}
 
 
-def find_split_files(folder: Place, kind: FileKind, test_share: float | None) -> dict[str, tuple[Place, ...]]:
-    """Find the files of a kind in a folder by split; only of train if a test split is to be held out.
+def read_validation_as_test(found: dict[str, T], source: object) -> dict[str, T]:
+    """Return what each split has, without splits that have nothing.
 
-    Raises BadInput if a split has none, or a file is of neither, BadUsage if there is a test split beside one held out.
+    If that is train and validation alone, validation becomes the test split, with a message.
+    """
+    splits = {split: each for split, each in found.items() if each}
+    if "train" not in splits or "test" in splits or "validation" not in splits:
+        return splits
+    warn(f"{source}: there is no test split, so the validation split is read as the test split")
+    return {"train": splits["train"], "test": splits["validation"]}
+
+
+def check_order(names: Iterable[str], splits: Iterable[str], option: str) -> None:
+    """Raise BadUsage if one of the names of several splits has the word of another split than its place means."""
+    for name, split in zip(names, splits, strict=True):
+        if split_of(name) not in (None, split):
+            raise BadUsage(f"{option}: {name} is in the place of the {split} split; the order is {', '.join(SPLITS)}")
+
+
+def find_split_files(folder: Place, kind: FileKind, test_share: float | None) -> dict[str, tuple[Place, ...]]:
+    """Find the files of a kind in a folder by split; none of test if a test split is to be held out.
+
+    Raises BadInput if train or test has none, or a file is of no split, HasTestSplit if one is to be held out.
     """
     found = list_split_files(folder, kind)
     stray = found.pop("")
     if test_share is not None:
         if found["test"]:
-            raise BadUsage(
+            raise HasTestSplit(
                 f"--test-share {test_share}: {folder} has a test split, {found['test'][0].name}: leave out the option, "
                 f"or name the files to split: --dataset {folder}/TRAIN{kind.ending}"
             )
-        found = {"train": found["train"] or stray}
+        found["train"] = found["train"] or stray
         stray = ()
-    if stray or not all(found.values()):
+        found = {split: files for split, files in found.items() if files}
+    else:
+        found = read_validation_as_test(found, folder)
+    required = REQUIRED_SPLITS if test_share is None else REQUIRED_SPLITS[:1]
+    if stray or not found.keys() >= {*required}:
         names = ", ".join(file.name for file in stray[:3]) + (" ..." if len(stray) > 3 else "")
-        problem = f"{names} is of neither split" if stray else "a split is missing"
+        problem = f"{names} is of no split" if stray else "a split is missing"
         raise BadInput(
-            f"{folder}: {problem}: expected {kind.title} files whose names have the word train or test, such as "
-            f"train{kind.ending} and test-00000-of-00001{kind.ending}, or that are in folders of such names; or name "
-            f"the files: --dataset TRAIN{kind.ending},TEST{kind.ending}, or with one split --dataset "
-            f"TRAIN{kind.ending} --test-share 0.2"
+            f"{folder}: {problem}: expected {kind.title} files whose names have the word train, test or validation, "
+            f"such as train{kind.ending} and test-00000-of-00001{kind.ending}, or that are in folders of such names; "
+            f"or name the files: --dataset TRAIN{kind.ending},TEST{kind.ending}, or with one split --dataset "
+            f"TRAIN{kind.ending} --test-share 0.2, or --split-by COLUMN if a column says the splits"
         )
     for file in (file for files in found.values() for file in files):
         check_is_file(file)
@@ -80,14 +116,28 @@ def find_split_files(folder: Place, kind: FileKind, test_share: float | None) ->
 
 
 def find_folder_source(make: MakeSource[T], kind: FileKind, name: str, folder: Place, options: PictureOptions) -> T:
-    """Return the source of the files of a kind in a folder; raises as `find_split_files`."""
+    """Return the source of the files of a kind in a folder; raises as `find_split_files`.
+
+    If a column says the splits, all files are of train until they are scanned.
+    """
+    if options.split_by is not None:
+        files = list_files(folder, kind)
+        for file in files:
+            check_is_file(file)
+        return make(name, {"train": files}, options)
     return make(name, find_split_files(folder, kind, options.test_share), options)
 
 
 def find_named_source(
     make: MakeSource[T], kind: FileKind, name: str, files: tuple[Place, ...], options: PictureOptions
 ) -> T:
-    """Return the source of files that --dataset names one by one; raises as `find_named_files`."""
+    """Return the source of files that --dataset names one by one; raises as `find_named_files`.
+
+    If a column says the splits, there may be any number of them, of train until they are scanned.
+    """
+    if options.split_by is not None:
+        named = dict.fromkeys(file for place in files for file in expand_pattern(place))
+        return make(name, {"train": tuple(named)}, options)
     return make(name, find_named_files(files, kind, options.test_share), options)
 
 
@@ -100,19 +150,25 @@ def check_is_file(file: Place) -> None:
 def find_named_files(
     dataset: tuple[Place, ...], kind: FileKind, test_share: float | None
 ) -> dict[str, tuple[Place, ...]]:
-    """Find the files of names, each a file or a pattern such as train-*.csv: of train and test, or of train alone.
+    """Find the files of names, each a file or a pattern such as train-*.csv: of train, test and perhaps validation.
 
-    Raises BadUsage for another number of names, BadInput if a pattern matches no file.
+    If a test split is to be held out, there is one name, of train. Raises BadUsage for another number of names or
+    another order, BadInput if a pattern matches no file.
     """
-    splits = SPLITS if test_share is None else SPLITS[:1]
+    splits: tuple[str, ...] = REQUIRED_SPLITS if test_share is None else REQUIRED_SPLITS[:1]
+    if test_share is None and len(dataset) == len(SPLITS):
+        splits = SPLITS
+        check_order((file.name for file in dataset), splits, "--dataset")
     if len(dataset) != len(splits):
         listed = ",".join(map(str, dataset))
         if test_share is not None:
-            raise BadUsage(f"--test-share {test_share}: --dataset {listed} names {len(dataset)} files, expected one")
+            problem = HasTestSplit if len(dataset) == len(SPLITS) else BadUsage
+            raise problem(f"--test-share {test_share}: --dataset {listed} names {len(dataset)} files, expected one")
         raise BadUsage(
-            f"--dataset {listed}: expected the two files TRAIN{kind.ending},TEST{kind.ending} or patterns such as "
-            f"'train-*{kind.ending},test-*{kind.ending}', or a folder that holds train*{kind.ending} and "
-            f"test*{kind.ending}; --test-share 0.2 splits one file"
+            f"--dataset {listed}: expected the two files TRAIN{kind.ending},TEST{kind.ending}, a third of validation "
+            f"after them if there is one, or patterns such as 'train-*{kind.ending},test-*{kind.ending}', or a folder "
+            f"that holds train*{kind.ending} and test*{kind.ending}; --test-share 0.2 splits one file, and so does "
+            "--split-by COLUMN where a column says the splits"
         )
     return {split: expand_pattern(place) for split, place in zip(splits, dataset, strict=True)}
 

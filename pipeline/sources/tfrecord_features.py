@@ -61,22 +61,24 @@ def detect_features(
 
     Raises BadUsage if a requested one does not exist, BadInput if there is none.
     """
-    image = _choose(values, options.image_column, _IMAGE_NAMES, "image", name)
-    label = _choose(values, options.label_column, _LABEL_NAMES, "label", name) if labelled else None
+    if options.split_by is not None:
+        _choose(values, options.split_by, (), "--split-by", name)
+    image = _choose(values, options.image_column, _IMAGE_NAMES, "--image-column", name)
+    label = _choose(values, options.label_column, _LABEL_NAMES, "--label-column", name) if labelled else None
     first = read_stored(values, ExampleFeatures(image, label, is_encoded=False)).image
     return ExampleFeatures(image, label, isinstance(first, bytes) and is_picture(first))
 
 
-def _choose(values: dict[str, Values], requested: str | None, usual: tuple[str, ...], kind: str, name: str) -> str:
+def _choose(values: dict[str, Values], requested: str | None, usual: tuple[str, ...], option: str, name: str) -> str:
     names = sorted(values)
     listed = ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
     if requested is not None:
         if requested not in values:
-            raise BadUsage(f"--{kind}-column {requested}: {name} has no such feature; its features: {listed}")
+            raise BadUsage(f"{option} {requested}: {name} has no such feature; its features: {listed}")
         return requested
     found = next((feature for feature in usual if values.get(feature)), None)
     if found is None:
-        raise BadInput(f"{name}: no feature {', '.join(usual)}: name one with --{kind}-column; its features: {listed}")
+        raise BadInput(f"{name}: no feature {', '.join(usual)}: name one with {option}; its features: {listed}")
     return found
 
 
@@ -86,6 +88,12 @@ def read_stored(values: dict[str, Values], features: ExampleFeatures) -> StoredE
     label = labels[0] if len(labels) == 1 else None
     stored = label.decode(errors="replace") if isinstance(label, bytes) else label
     return StoredExample(_read_image(values.get(features.image, [])), read_label(stored))
+
+
+def read_split_word(values: dict[str, Values], feature: str) -> str | None:
+    """Return the word in a feature that says the split of a record; None if it holds anything but one text."""
+    words = values.get(feature, [])
+    return words[0].decode(errors="replace") if len(words) == 1 and isinstance(words[0], bytes) else None
 
 
 def _read_image(images: Values) -> bytes | list[int] | list[float] | None:

@@ -21,6 +21,7 @@ from pipeline.sources.blocks import (
     BLOCK_BYTES,
     Block,
     BlockRange,
+    ClassCount,
     ExampleFormat,
     SourceInfo,
     SourceScan,
@@ -36,6 +37,7 @@ from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.picture_style import Channel
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, to_block
+from pipeline.sources.split_column import with_split_column
 from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, list_split_files
 from pipeline.sources.tfrecord_features import (
     ExampleFeatures,
@@ -44,6 +46,7 @@ from pipeline.sources.tfrecord_features import (
     find_image_size,
     read_manifest,
     read_pixels,
+    read_split_word,
     read_stored,
 )
 from pipeline.sources.tfrecord_format import parse_example, read_records, split_records
@@ -201,7 +204,7 @@ class _Scanner:
         return SourceInfo(name=f"{split}-records", num_bytes=self.num_bytes, sha256=self.digest.hexdigest())
 
 
-def scan(source: TfrecordSource, num_classes: int | None, first_label: int = 0) -> SourceScan:
+def scan(source: TfrecordSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read every record of a source's files; raises as `source_lookup.scan_source`."""
     scanner = _Scanner(source)
     splits = dict[str, SplitScan]()
@@ -237,6 +240,14 @@ def _scan_files(split: str, files: tuple[Place, ...], scanner: _Scanner) -> Iter
             first_record += num_records
 
 
+def _read_split_column(source: TfrecordSource) -> Iterator[str | None]:
+    for file in source.files["train"]:
+        with open_decompressed(file) as stream:
+            for number, record in enumerate(read_records(stream, str(file))):
+                values = parse_example(record.payload, f"{file}: record {number}")
+                yield read_split_word(values, source.options.split_by or "")
+
+
 def _cut_frames(file: Place, split: str, scanner: _Scanner) -> Iterator[tuple[int, int, int, ExampleFeatures]]:
     """Read a file's records; yield bytes, records, CRC-32C and features of runs of them of about BLOCK_BYTES."""
     num_bytes = num_records = checksum = 0
@@ -261,9 +272,11 @@ LAYOUT = SourceLayout(
     kind=TfrecordSource,
     title="TFRecord files",
     example="one of train*.tfrecord and test*.tfrecord with images and labels in tf.train.Example",
-    options=frozenset({"image_column", "label_column", "image_size", "resize", "resize_mode", "test_share"}),
+    options=frozenset(
+        {"image_column", "label_column", "image_size", "resize", "resize_mode", "split_by", "test_share"}
+    ),
     holds=lambda folder: any(list_split_files(folder, _TFRECORD).values()),
     find=partial(find_folder_source, TfrecordSource, _TFRECORD),
-    scan=with_held_out(scan),
+    scan=with_split_column(with_held_out(scan), _read_split_column),
     file_finders=dict.fromkeys(TFRECORD_ENDINGS, partial(find_named_source, TfrecordSource, _TFRECORD)),
 )

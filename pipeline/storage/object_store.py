@@ -146,6 +146,14 @@ class ObjectStore:
             while page := run_interruptible(lambda: next(pages, None)):
                 yield from (f"{self.scheme}://{self.bucket}/{metadata['path']}" for metadata in page)
 
+    def list_folder(self, uri: str) -> tuple[list[str], list[str]]:
+        """Return the URIs of the objects and of the folders that are directly in a folder."""
+        with _translate_errors(uri):
+            found = run_interruptible(lambda: obstore.list_with_delimiter(self._client(), _object_name(uri) or None))
+        root = f"{self.scheme}://{self.bucket}"
+        objects = [f"{root}/{metadata['path']}" for metadata in found["objects"]]
+        return objects, [f"{root}/{name}" for name in found["common_prefixes"]]
+
     def delete(self, uris: Iterable[str]) -> None:
         """Delete objects; missing objects are ignored."""
         remaining = iter(uris)

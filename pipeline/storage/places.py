@@ -4,9 +4,10 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote
@@ -58,6 +59,11 @@ class RemotePath:
         return Path(self.name).stem
 
     @property
+    def is_bucket(self) -> bool:
+        """Whether this is a whole bucket, which is in no folder."""
+        return "/" not in self.uri.partition(_SEPARATOR)[2]
+
+    @property
     def parent(self) -> "RemotePath":
         """The enclosing folder; raises BadUsage for a bucket."""
         return RemotePath(self.uri.rpartition("/")[0])
@@ -88,7 +94,7 @@ class RemotePath:
         """Yield the objects below whose names match a pattern, part by part, such as */manifest.json; in any order."""
         part_patterns = pattern.split("/")
         prefix_length = len(self.uri) + 1
-        for uri in self._store.walk(self.uri):
+        for uri in self._list_objects(len(part_patterns)):
             parts = uri[prefix_length:].split("/")
             # Other programs may have written objects whose names a RemotePath cannot have.
             if len(parts) != len(part_patterns) or any(part in _INVALID_NAMES for part in parts):
@@ -96,11 +102,40 @@ class RemotePath:
             if all(map(fnmatchcase, parts, part_patterns)):
                 yield RemotePath(uri)
 
+    def list_children(self) -> list["RemotePath"]:
+        """List the objects and the folders that are directly in this folder."""
+        objects, folders = self._store.list_folder(self.uri)
+        return [RemotePath(uri) for uri in (*objects, *folders) if uri.rpartition("/")[2] not in _INVALID_NAMES]
+
+    def _list_objects(self, depth: int) -> Iterable[str]:
+        """List at least the objects at a depth below."""
+        return self._store.list_folder(self.uri)[0] if depth == 1 else self._store.walk(self.uri)
+
     @property
     def _store(self) -> "ObjectStore":
         from pipeline.storage.object_store import find_store
 
         return find_store(self.uri)
+
+
+class ListedFolder(RemotePath):
+    """A folder of a store that is listed once, the first time that its content is needed."""
+
+    @cached_property
+    def _objects(self) -> tuple[str, ...]:
+        return tuple(self._store.walk(self.uri))
+
+    def is_dir(self) -> bool:
+        """Return whether there is any object below this name."""
+        return bool(self._objects)
+
+    def _list_objects(self, depth: int) -> Iterable[str]:
+        return self._objects
+
+
+def list_once(place: "Place") -> "Place":
+    """Return a place that, if it is in a store, is listed once however often its content is asked for."""
+    return ListedFolder(place.uri) if type(place) is RemotePath else place
 
 
 Place: TypeAlias = Path | RemotePath

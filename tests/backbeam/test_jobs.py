@@ -119,7 +119,12 @@ def test_failures_are_errors_of_their_kind(tmp_path, copied, monkeypatch):
 
 
 def test_settings_are_those_of_the_configurations():
-    options = {*DatasetConfig.__dataclass_fields__, *PictureOptions._fields} - {"datasets", "names", "pictures"}
+    options = {*DatasetConfig.__dataclass_fields__, *PictureOptions._fields} - {
+        "datasets",
+        "names",
+        "pictures",
+        "splits",
+    }
     assert set(get_type_hints(DatasetSettings)) == options
     settings = set(TrainingConfig.model_fields) - {"recipe", "warm_start"} | {"learning_rate"}
     assert set(get_type_hints(TrainingSettings)) == settings

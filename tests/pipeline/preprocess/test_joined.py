@@ -129,11 +129,11 @@ def test_invalid_joint_manifest_is_corrupt(change, message, workspace, first):
 
 def test_incompatible_parts_are_rejected(tmp_path, sources):
     Digits(height=6).write(tmp_path / "taller")
-    Digits(num_classes=2).write(tmp_path / "fewer")
+    Digits(num_classes=4).write(tmp_path / "more")
     shutil.copytree(sources / "first", tmp_path / "copy")
     for other, code, message in (
         (tmp_path / "taller", 3, "differ in image size: 5 x 4 and 6 x 4"),
-        (tmp_path / "fewer", 3, "differ in their classes: 0, 1, 2 (3) and 0, 1 (2)"),
+        (tmp_path / "more", 3, "more has classes that the first source has not: 3; the first one has 0, 1, 2"),
         (tmp_path / "copy", 2, "are the same data"),
         (sources / "first", 2, "names a source twice"),
         (tmp_path / "none", 2, "no data set"),

@@ -44,6 +44,7 @@ def test_the_command_has_the_recorded_options_and_slices(evaluated, tmp_path):
         image_column="picture",
         label_column="kind",
         image_size=(28, 20),
+        class_names=("b", "a"),
     )
     write_origin(tmp_path, origin)
     reproduction = describe_reproduction(evaluated._replace(workspace=tmp_path, evaluation=sliced))
@@ -54,6 +55,7 @@ def test_the_command_has_the_recorded_options_and_slices(evaluated, tmp_path):
         *("--config", CONFIG_FILE, "--slice", "thin=my_slices:thin"),
     ]
     assert reproduction.settings == format_config(evaluated.run.config)
+    assert "the classes b, a, in this order" in reproduction.needs[1]
 
 
 def test_a_missing_origin_is_reported_and_a_damaged_one_rejected(evaluated, tmp_path):

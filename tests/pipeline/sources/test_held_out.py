@@ -1,11 +1,17 @@
 """A test split held out from a tree of one split, and trees whose splits and classes have other customary names."""
 
+from contextlib import ExitStack
+
 import numpy as np
 import pytest
 
 from model.errors import BadInput, BadUsage
+from pipeline.maintenance.rebuild import rebuild_dataset
+from pipeline.sources.blocks import ExampleFormat
+from pipeline.sources.catalog import FILE_NAMES
 from pipeline.sources.held_out import are_test
-from tests.helpers import Digits, run_in_process
+from pipeline.sources.split_files import HasTestSplit
+from tests.helpers import Digits, run_in_process, write_files
 from tests.pictures import png, read_blocks, scan_folder, write_rows, write_tree
 
 
@@ -85,15 +91,91 @@ def test_tables_of_one_split_are_divided_as_trees_are(tmp_path):
     assert len(images_of(scan_folder(file.with_name("digits.csv"), test_share=0.5), "test")) in range(10, 40)
 
 
-def test_splits_have_other_words(tmp_path, capsys):
+def write_idx_pair(folder, compress=False, digits=None):
+    files = (digits or Digits()).files()
+    return write_files(folder, {name: files[name] for name in FILE_NAMES[:2]}, compress)
+
+
+def save_arrays(path, names):
+    np.savez(path, **dict(zip(names, Digits().split(0, 60), strict=True)))
+    return path
+
+
+def read_images(scans, split, scratch):
+    target = ExampleFormat(*scans.image_size, len(scans.class_names))
+    scratch.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        ranges = scans.splits[split].open(stack, scratch)
+        return [image.tobytes() for each in ranges for block in each.read(target) for image in block.examples.images]
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_idx_files_of_one_split_are_divided_as_trees_are(compress, tmp_path):
+    tree = scan_folder(classes_alone(tmp_path / "flat"), test_share=0.3)
+    folder = write_idx_pair(tmp_path / "idx", compress)
+    scans = scan_folder(folder, test_share=0.3)
+    for split in ("train", "test"):
+        assert sorted(read_images(scans, split, tmp_path / "scratch")) == sorted(images_of(tree, split))
+    with pytest.raises(BadInput, match=r"missing t10k-images-idx3-ubyte, t10k-labels.*; --test-share 0\.2 holds out"):
+        scan_folder(folder)
+    (folder / FILE_NAMES[2]).write_bytes(b"")
+    with pytest.raises(HasTestSplit, match="has a test split, t10k-images-idx3-ubyte: leave out the option"):
+        scan_folder(folder, test_share=0.3)
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("x_train", "y_train"), ("Images", "Labels"), ("a", "b")])
+def test_arrays_of_one_split_are_divided_as_idx_files_are(names, tmp_path):
+    file = save_arrays(tmp_path / "digits.npz", names)
+    options = {"arrays": names} if names == ("a", "b") else {}
+    scans = scan_folder(file, test_share=0.3, **options)
+    assert scans.infos == scan_folder(write_idx_pair(tmp_path / "idx"), test_share=0.3).infos
+    assert len(read_images(scans, "test", tmp_path / "scratch")) in range(6, 30)
+    with pytest.raises((BadInput, BadUsage), match=r"--test-share 0\.2 holds out a test split"):
+        scan_folder(file, **options)
+
+
+def test_two_array_files_are_one_split_and_four_are_two(tmp_path):
+    images, labels = Digits().split(0, 60)
+    np.save(tmp_path / "i.npy", images)
+    np.save(tmp_path / "l.npy", labels)
+    pair = f"{tmp_path / 'i.npy'},{tmp_path / 'l.npy'}"
+    expected = scan_folder(write_idx_pair(tmp_path / "idx"), test_share=0.3)
+    assert scan_folder(pair, test_share=0.3).infos == expected.infos
+    with pytest.raises(BadUsage, match=r"or, with --test-share 0\.2, two: IMAGES\.npy,LABELS\.npy"):
+        scan_folder(pair)
+    with pytest.raises(HasTestSplit):
+        scan_folder(f"{pair},{pair}", test_share=0.3)
+    names = ("x_train", "y_train", "x_test", "y_test")
+    np.savez(tmp_path / "both.npz", **dict(zip(names, (images, labels, images, labels), strict=True)))
+    for options in ({}, {"arrays": names}):
+        with pytest.raises(HasTestSplit, match=r"has a test split, x_test: leave|--arrays names 4 arrays, expected"):
+            scan_folder(tmp_path / "both.npz", test_share=0.3, **options)
+    assert scan_folder(tmp_path / "both.npz", test_share=0.3, arrays=names[2:]).infos == expected.infos
+
+
+def test_of_several_sources_those_with_a_test_split_keep_it(tmp_path):
+    pair = write_idx_pair(tmp_path / "pair")
+    tree = write_tree(tmp_path / "tree", Digits(seed=5))
+    options = ("preprocess", "--workspace", tmp_path / "ws", "--json", "--test-share", 0.25, "--dataset")
+    done = run_in_process(*options, tree, "--dataset", pair)
+    assert done.code == 0, done.err
+    assert "tree is read without --test-share, which goes to other sources" in " ".join(done.err.split())
+    assert sum(done.json["num_examples"].values()) == 60 + 20 + 60
+    refused = run_in_process(*options, tree, "--dataset", write_tree(tmp_path / "other"))
+    assert (refused.code, "--test-share fits none of the sources" in refused.err) == (2, True)
+    rebuilt = rebuild_dataset(tmp_path / "ws", done.json["dataset_id"], tmp_path / "scratch")
+    assert rebuilt.folder.name == done.json["dataset_id"]
+    for part in done.json["parts"]:
+        assert rebuild_dataset(tmp_path / "ws", part, tmp_path / "scratch").folder.name == part
+
+
+def test_splits_have_other_words(tmp_path):
     expected = scan_folder(write_tree(tmp_path / "tree"))
     for split in ("train", "test"):
         (tmp_path / "tree" / split).rename(tmp_path / "tree" / f"{split.capitalize()}ing")
-    (tmp_path / "tree" / "val").mkdir()
     scans = scan_folder(tmp_path / "tree")
     assert scans.infos == expected.infos
     assert images_of(scans, "test") == images_of(scans, "test")
-    assert "val is not used" in " ".join(capsys.readouterr().err.split())
     (tmp_path / "tree" / "train").mkdir()
     with pytest.raises(BadInput, match="several folders of one split"):
         scan_folder(tmp_path / "tree")

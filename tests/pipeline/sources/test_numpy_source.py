@@ -207,7 +207,8 @@ def test_command_records_the_arrays(tmp_path):
     [origin] = (tmp_path / "ws").glob("origins/x-*.json")
     assert '"arrays"' in origin.read_text()
     for arguments, message in (
-        (("--arrays", "a,b"), "expected TRAIN_IMAGES,"),
+        (("--arrays", "a,b,c"), "expected TRAIN_IMAGES,"),
+        (("--arrays", "a,b"), "one split, of which --test-share 0.2 holds out"),
         ((*arrays_given, "--label-column", "x"), "goes with"),
     ):
         refused = run_in_process(*options, *arguments)

@@ -42,7 +42,5 @@ def test_parquet_name_of_a_pipe_is_not_opened(tmp_path):
 @pytest.mark.parametrize("name", ["digits", "train-test", "testimony-1"])
 def test_parquet_file_of_no_split_is_rejected(name, tmp_path):
     (write_rows(tmp_path) / "train.parquet").rename(tmp_path / f"{name}.parquet")
-    with pytest.raises(
-        BadInput, match=rf"{name}\.parquet is of neither split: expected Parquet files whose names have"
-    ):
+    with pytest.raises(BadInput, match=rf"{name}\.parquet is of no split: expected Parquet files whose names have"):
         scan_folder(tmp_path)

@@ -104,6 +104,7 @@ def test_object_names_may_contain_any_characters(emulated, uri):
     folder = uri.rpartition("/")[2]
     assert emulated.contents(folder) == {name: name.encode() for name in names}
     assert sorted(store.walk(uri)) == sorted(f"{uri}/{name}" for name in names)
+    assert sorted(store.list_folder(uri)[0]) == sorted(store.walk(uri))
     assert [store.read(f"{uri}/{name}") for name in names] == [name.encode() for name in names]
     store.delete([f"{uri}/missing", *store.walk(uri), f"{uri}/missing too"])
     assert emulated.names(folder) == []
@@ -181,6 +182,7 @@ def test_a_missing_bucket_is_a_storage_failure(emulated):
         lambda: store.put(uri, io.BytesIO(LARGE), len(LARGE)),
         lambda: store.put_new(uri, io.BytesIO(b"x"), 1),
         lambda: list(store.walk(uri)),
+        lambda: store.list_folder(uri),
         lambda: store.delete([uri]),
     ):
         with pytest.raises(StorageFailed, match=f"storage: {uri}: there is no bucket or container of that name"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from model.errors import BadUsage
 from pipeline.storage.files import file_size, open_binary, read_range, remove_file, remove_tree
 from pipeline.storage.object_store import RemoteStream
-from pipeline.storage.places import RemotePath, is_remote, place_of
+from pipeline.storage.places import RemotePath, is_remote, list_once, place_of
 
 NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
     lambda name: name not in (".", "..")
@@ -62,10 +62,23 @@ def test_glob_and_existence_of_objects_and_folders(two_folders):
     place = RemotePath("memory://b/ws")
     assert {str(path) for path in place.glob("*/m.json")} == {"memory://b/ws/a-1/m.json", "memory://b/ws/a-10/m.json"}
     assert list(place.glob("m.json")) == []
+    assert {str(path) for path in (place / "a-1").glob("m*")} == {"memory://b/ws/a-1/m.json"}
+    assert place.list_children() == [place / "a-1", place / "a-10"]
+    assert RemotePath("memory://b").list_children() == [place]
     assert place.is_dir()
     assert not place.exists()
     assert not RemotePath("memory://b/ws/a").is_dir()
     assert (place / "a-1" / "s").is_file()
+
+
+def test_listed_folder_keeps_what_the_store_listed_first(two_folders):
+    place = list_once(RemotePath("memory://b/ws"))
+    assert place.is_dir()
+    two_folders.clear()
+    assert {str(path) for path in place.glob("a-1/*")} == {"memory://b/ws/a-1/m.json", "memory://b/ws/a-1/s"}
+    assert list(place.glob("*")) == []
+    assert list_once(place) is place
+    assert list_once(Path("a")) == Path("a")
 
 
 def test_reading_a_missing_object_raises_and_deleting_it_does_not(memory):
