@@ -156,7 +156,7 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
 
 
 def parse_arrays(text: str | None) -> tuple[str, ...] | None:
-    """Return the names of arrays of a NumPy file; raises BadUsage unless they are four or six, or two of one split."""
+    """Return the names of arrays of a NumPy file; raises BadUsage unless they are four, six, or two of one split."""
     if text is None:
         return None
     names = tuple(text.split(","))

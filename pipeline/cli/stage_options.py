@@ -90,7 +90,7 @@ class ImageOptions:
         str | None,
         typer.Option(
             metavar="A,B,C,D",
-            help="NumPy: the arrays of images and labels of train, then of test, then of validation if they are there; "
+            help="NumPy: the arrays of images and labels of train, then of test and validation if they are there; "
             "by default found out.",
         ),
     ] = None

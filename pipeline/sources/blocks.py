@@ -204,7 +204,7 @@ def choose_class_names(
         return source_names
     if isinstance(num_classes, tuple):
         numbers = range(first_label, first_label + len(num_classes))
-        if num_classes == tuple(map(str, numbers)) and labels <= {*numbers}:
+        if num_classes == tuple(map(str, numbers)) and labels and labels <= {*numbers}:
             return num_classes
         num_classes = None
     _check_first_label(labels, num_classes, name, first_label)

@@ -9,6 +9,7 @@ from pipeline.storage.places import Place
 DEFAULT_DATASET = "mnist-5k"
 SPLITS = ("train", "test", "validation")  # an example's stored order depends on its split's position here
 REQUIRED_SPLITS = ("train", "test")  # of every data set
+UNDIVIDED_SPLITS = ("train", "validation")  # of a source from which a test split is held out
 SPLIT_WORDS = {  # in names, to split
     **{"train": "train", "training": "train"},
     **{"test": "test", "testing": "test"},
@@ -30,6 +31,7 @@ EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the pack
 FILE_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 # With those of a validation split, which other data sets may have. The identity of a split of arrays has these names.
 ALL_FILE_NAMES = (*FILE_NAMES, "validation-images-idx3-ubyte", "validation-labels-idx1-ubyte")
+FILE_NAMES_OF = {split: ALL_FILE_NAMES[2 * number : 2 * number + 2] for number, split in enumerate(SPLITS)}
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
@@ -144,7 +146,10 @@ class InapplicableOption(BadUsage):
 
 
 class IdxSource(NamedTuple):
-    """A data set of IDX files, gzipped or not, in the order of ALL_FILE_NAMES: two of one split, four or six."""
+    """A data set of IDX files, gzipped or not: four in the order of FILE_NAMES, or six in that of ALL_FILE_NAMES.
+
+    Without those of test if a test split is held out.
+    """
 
     name: str
     files: tuple[Place, ...]

@@ -1,4 +1,4 @@
-"""Find the IDX files of a data set in a folder or store, two, four or six, and the names of its classes.
+"""Find the IDX files of a data set in a folder or store, two for each split, and the names of its classes.
 
 The customary names are MNIST's, with or without .gz, in any case, with dots or underscores for hyphens, and after a
 prefix, as in emnist-letters-train-images-idx3-ubyte.gz. Several data sets of one folder differ in their prefixes.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from model.errors import BadInput
 from pipeline.progress import warn
-from pipeline.sources.catalog import ALL_FILE_NAMES, FILE_NAMES, REQUIRED_SPLITS, SPLIT_WORDS, SPLITS
+from pipeline.sources.catalog import FILE_NAMES, FILE_NAMES_OF, REQUIRED_SPLITS, SPLIT_WORDS, SPLITS
 from pipeline.sources.split_files import HasTestSplit, read_validation_as_test
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place, list_once, place_of
@@ -84,18 +84,18 @@ def _list_named(folder: Place) -> list[Place]:
 def find_idx_files(folder: str | Place, test_share: float | None = None) -> tuple[Place, ...]:
     """Find the IDX files of a folder or URI by their customary names, with or without .gz: four, or six.
 
-    They are in the order of ALL_FILE_NAMES. If a share is to be held out as test split, find only the two files of
-    train. folder may end in a prefix of the names, as in FOLDER/emnist-letters.
+    They are in the order of ALL_FILE_NAMES, and without those of test if a share of train is to be held out as test
+    split. folder may end in a prefix of the names, as in FOLDER/emnist-letters.
 
     Raises:
         BadInput: a file is missing, or there are several for one.
-        HasTestSplit: there is another split beside the one to be divided.
+        HasTestSplit: there is a test split beside the one to be held out.
     """
     root = list_once(place_of(folder).absolute())  # workers may have another working directory
     files = _choose_files(root)
     if not files and splits_off_prefix(root):
         files = _with_prefix(root)
-    candidates = [_distinct(files, position) for position in range(len(ALL_FILE_NAMES))]
+    candidates = [_distinct(files, position) for position in range(2 * len(SPLITS))]
     several = next((found for found in candidates if len(found) > 1), None)
     if several:
         listed = ", ".join(map(str, several[:10]))
@@ -104,24 +104,21 @@ def find_idx_files(folder: str | Place, test_share: float | None = None) -> tupl
     found = {split: pair for split, pair in pairs.items() if any(pair)}
     if test_share is None:
         found = read_validation_as_test(found, folder)
-        splits = [split for split in SPLITS if split in found or split in REQUIRED_SPLITS]
-    else:
-        _check_is_one(folder, found, test_share)
-        splits = ["train"]
-    files_of = [each for split in splits for each in found.get(split, [[], []])]
-    missing = [name for name, each in zip(ALL_FILE_NAMES, files_of, strict=False) if not each]
+    elif "test" in found:
+        name = next(file.name for files in found["test"] for file in files)
+        raise HasTestSplit(f"--test-share {test_share}: {folder} has a test split, {name}: leave out the option")
+    required = REQUIRED_SPLITS if test_share is None else REQUIRED_SPLITS[:1]
+    files_of = [
+        (name, each)
+        for split in SPLITS
+        if split in required or split in found
+        for name, each in zip(FILE_NAMES_OF[split], found.get(split, [[], []]), strict=True)
+    ]
+    missing = [name for name, each in files_of if not each]
     if missing:
-        is_one = test_share is None and missing == [*FILE_NAMES[2:]]
-        advice = "; --test-share 0.2 holds out a test split" if is_one else ""
+        advice = "; --test-share 0.2 holds out a test split" if missing == [*FILE_NAMES_OF["test"]] else ""
         raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz, and begin with a name){advice}")
-    return tuple(each[0] for each in files_of)
-
-
-def _check_is_one(folder: str | Place, found: dict[str, list[list[Place]]], test_share: float) -> None:
-    """Raise HasTestSplit if another split than train has files."""
-    others = [file.name for split, pair in found.items() if split != "train" for files in pair for file in files]
-    if others:
-        raise HasTestSplit(f"--test-share {test_share}: {folder} has a test split, {others[0]}: leave out the option")
+    return tuple(each[0] for _, each in files_of)
 
 
 def _choose_files(root: Place) -> list[Place]:

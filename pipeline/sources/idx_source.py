@@ -30,7 +30,7 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import ALL_FILE_NAMES, KNOWN, SPLITS, IdxSource, PictureOptions
+from pipeline.sources.catalog import FILE_NAMES_OF, KNOWN, SPLITS, UNDIVIDED_SPLITS, IdxSource, PictureOptions
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_files import choose_transpose, find_idx_files, holds_idx_files, is_emnist, read_mapping
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, is_gzip, open_idx, read_body
@@ -116,10 +116,10 @@ def _find(name: str, folder: Place, options: PictureOptions) -> IdxSource:
 
 def scan(source: IdxSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read the files of each split; arguments and errors as for `source_lookup.scan_source`."""
-    names = (ALL_FILE_NAMES[::2], ALL_FILE_NAMES[1::2])
-    pairs = zip(SPLITS, source.files[::2], source.files[1::2], *names, strict=False)  # there may be fewer than three
+    names = SPLITS if source.options.test_share is None else UNDIVIDED_SPLITS
+    pairs = zip(names, source.files[::2], source.files[1::2], strict=False)  # not all have a validation split
     transposed = _is_transposed(source)
-    splits = {split: _scan_split(split, images, labels, names, transposed) for split, images, labels, *names in pairs}
+    splits = {split: _scan_split(split, images, labels, transposed) for split, images, labels in pairs}
     sizes = {name: split.image_size for name, split in splits.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name} {height} x {width}" for name, (height, width) in sizes.items())
@@ -157,7 +157,7 @@ def _decompress(file: Place, place: Place) -> Iterator[Place]:
     yield place
 
 
-def _scan_split(split: str, images: Place, labels: Place, names: list[str], transposed: bool) -> IdxSplitScan:
+def _scan_split(split: str, images: Place, labels: Place, transposed: bool) -> IdxSplitScan:
     with open_idx(images, IMAGES_MAGIC) as (images_header, _):
         num_images, height, width = images_header.sizes
     with open_idx(labels, LABELS_MAGIC) as (labels_header, _):
@@ -169,6 +169,7 @@ def _scan_split(split: str, images: Place, labels: Place, names: list[str], tran
     block_bytes = min(MAX_BLOCK_BYTES, max(BLOCK_BYTES, images_header.total_bytes // MANY_BLOCKS))
     piece_examples = max(1, min(_SCAN_BYTES, block_bytes) // images_header.example_bytes)
     num_pieces = max(1, block_bytes // (piece_examples * images_header.example_bytes))
+    names = FILE_NAMES_OF[split]
     scans = (
         _scan_file(images, IMAGES_MAGIC, names[0], piece_examples, num_pieces, transposed),
         _scan_file(labels, LABELS_MAGIC, names[1], piece_examples, num_pieces),

@@ -71,18 +71,18 @@ def round_pixels(values: npt.NDArray[Any], names: list[str]) -> tuple[npt.NDArra
     return pixels, faults
 
 
-def check_rows(faults: dict[int, str], first_row: int, name: str) -> None:
-    """Raise BadInput for the first of the unusable rows of a file that is to be predicted; faults are by position."""
-    if faults:
-        row = min(faults)
-        raise BadInput(f"{name}, row {first_row + row}: {faults[row]}")
-
-
 class HoldsPixels(InapplicableOption):
     """Images are to be resized that are stored as pixels."""
 
     fields = ("resize", "resize_mode")
     reason = "it holds pixels"
+
+
+def check_rows(faults: dict[int, str], first_row: int, name: str) -> None:
+    """Raise BadInput for the first of the unusable rows of a file that is to be predicted; faults are by position."""
+    if faults:
+        row = min(faults)
+        raise BadInput(f"{name}, row {first_row + row}: {faults[row]}")
 
 
 def check_not_resized(options: PictureOptions, name: str) -> None:

@@ -85,7 +85,8 @@ def check_order(names: Iterable[str], splits: Iterable[str], option: str) -> Non
 def find_split_files(folder: Place, kind: FileKind, test_share: float | None) -> dict[str, tuple[Place, ...]]:
     """Find the files of a kind in a folder by split; none of test if a test split is to be held out.
 
-    Raises BadInput if train or test has none, or a file is of no split, HasTestSplit if one is to be held out.
+    Raises BadInput if train or test has none, or a file is of no split, HasTestSplit if there is a test split beside
+    one held out.
     """
     found = list_split_files(folder, kind)
     stray = found.pop("")
@@ -162,7 +163,7 @@ def find_named_files(
     if len(dataset) != len(splits):
         listed = ",".join(map(str, dataset))
         if test_share is not None:
-            problem = HasTestSplit if len(dataset) == len(SPLITS) else BadUsage
+            problem = HasTestSplit if len(dataset) in (len(REQUIRED_SPLITS), len(SPLITS)) else BadUsage
             raise problem(f"--test-share {test_share}: --dataset {listed} names {len(dataset)} files, expected one")
         raise BadUsage(
             f"--dataset {listed}: expected the two files TRAIN{kind.ending},TEST{kind.ending}, a third of validation "

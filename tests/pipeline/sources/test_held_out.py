@@ -13,6 +13,7 @@ from pipeline.sources.held_out import are_test
 from pipeline.sources.split_files import HasTestSplit
 from tests.helpers import Digits, run_in_process, write_files
 from tests.pictures import png, read_blocks, scan_folder, write_rows, write_tree
+from tests.three_splits import write_splits
 
 
 def classes_alone(folder, digits=None):
@@ -151,6 +152,18 @@ def test_two_array_files_are_one_split_and_four_are_two(tmp_path):
         with pytest.raises(HasTestSplit, match=r"has a test split, x_test: leave|--arrays names 4 arrays, expected"):
             scan_folder(tmp_path / "both.npz", test_share=0.3, **options)
     assert scan_folder(tmp_path / "both.npz", test_share=0.3, arrays=names[2:]).infos == expected.infos
+
+
+@pytest.mark.parametrize("layout", ["idx", "numpy"])
+def test_validation_split_of_arrays_stays_beside_the_held_out_one(layout, tmp_path):
+    words = {"train": "train", "validation": "val"}
+    scans = scan_folder(write_splits(tmp_path / "two", layout, words), test_share=0.3)
+    whole = scan_folder(write_splits(tmp_path / "three", layout, words | {"test": "test"}))
+    assert list(scans.splits) == ["train", "test", "validation"]
+    assert scans.splits["validation"].infos == whole.splits["validation"].infos
+    assert len(read_images(scans, "validation", tmp_path / "scratch")) == 15
+    with pytest.raises(HasTestSplit, match="has a test split"):
+        scan_folder(tmp_path / "three", test_share=0.3)
 
 
 def test_of_several_sources_those_with_a_test_split_keep_it(tmp_path):
