@@ -24,7 +24,7 @@ MAX_NAMED = 1000  # examples on one sheet
 
 @dataclass(frozen=True)
 class NamedExample:
-    """An example that was selected by its name, SPLIT:INDEX."""
+    """An example of a split, which SPLIT:INDEX names."""
 
     split: str
     index: int  # position in the source
@@ -92,10 +92,10 @@ def _draw_class_sheet(dataset: Dataset, split: str, per_class: int) -> bytes:
     """Draw the first examples of each class in the order of the shards, which is shuffled."""
     manifest = dataset.manifest
     counts = manifest.splits[split].class_counts
-    images = _pick_images(dataset, split, per_class)
+    picked = pick_examples(dataset, split, per_class)
     rows = [
-        SheetRow(class_title(label, manifest.class_names), f"{count:,} examples", own)
-        for label, (count, own) in enumerate(zip(counts, images, strict=True))
+        SheetRow(class_title(label, manifest.class_names), f"{count:,} examples", [example.image for example in own])
+        for label, (count, own) in enumerate(zip(counts, picked, strict=True))
     ]
     title = f"{manifest.dataset_id}, split {split}"
     return draw_classes(title, rows, per_class, manifest.height, manifest.width)
@@ -109,15 +109,16 @@ def _draw_example_sheet(manifest: Manifest, examples: list[NamedExample]) -> byt
     return draw_named(manifest.dataset_id, tiles, manifest.height, manifest.width)
 
 
-def _pick_images(dataset: Dataset, split: str, per_class: int) -> list[list[Bytes]]:
-    """Return up to per_class images of each class, uint8[height, width]; read no more shards than necessary."""
-    picked: list[list[Bytes]] = [[] for _ in dataset.manifest.class_names]
+def pick_examples(dataset: Dataset, split: str, per_class: int) -> list[list[NamedExample]]:
+    """Return up to per_class examples of each class, the first in the shards; read no more shards than necessary."""
+    picked: list[list[NamedExample]] = [[] for _ in dataset.manifest.class_names]
     num_missing = [min(count, per_class) for count in dataset.manifest.splits[split].class_counts]
     for examples in _read_shards(dataset, split):
         for label, number in enumerate(num_missing):
-            chosen = np.flatnonzero(examples.labels == label)[:number]
-            picked[label] += [*examples.images[chosen]]
-            num_missing[label] -= len(chosen)
+            for position in np.flatnonzero(examples.labels == label)[:number].tolist():
+                index = int(examples.indices[position])
+                picked[label].append(NamedExample(split, index, label, examples.images[position]))
+                num_missing[label] -= 1
         if not any(num_missing):
             break
     return picked

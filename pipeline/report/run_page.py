@@ -15,10 +15,18 @@ from pipeline.evaluate.learning_evidence import find_learning_problems
 from pipeline.evaluate.metrics import wilson
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import Manifest
-from pipeline.report.backprop_inspector import build_inspector
+from pipeline.report.backprop_inspector import InspectedExamples, build_inspector
 from pipeline.report.curves import agreement_curve, calibration_chart, learning_charts
 from pipeline.report.dataset_inspection import class_title, statistics
-from pipeline.report.example_selection import ShownExample, read_examples, read_predictions, select_mixed
+from pipeline.report.example_selection import (
+    ShownExample,
+    read_examples,
+    read_predictions,
+    sample_limit,
+    sample_train,
+    select_mistakes,
+    select_sample,
+)
 from pipeline.report.reproduce_command import describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
 from pipeline.train.run_lookup import load_dataset_of
@@ -68,9 +76,12 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     layers = read_layers(run.parameters.read(evaluated.folder))
     predictions = read_predictions(evaluated.workspace, run.run_id, SPLIT)
     wrong = worst_mistakes(predictions.labels, predictions.predicted, predictions.confidence)
-    worst, mixed = read_examples(
-        dataset, predictions, wrong[:MAX_MISTAKES], select_mixed(predictions, manifest.num_pixels)
-    )
+    worst = wrong[:MAX_MISTAKES]
+    sample = select_sample(predictions, manifest.num_pixels)
+    # every mistake of the page too, as long as the images are small, so that a click on it can open it
+    others = [select_mistakes(predictions, manifest.num_pixels), worst[: sample_limit(manifest.num_pixels)]]
+    shown = np.unique(np.concatenate([sample, *others]))
+    mistakes, sampled, inspected = read_examples(dataset, predictions, worst, sample, shown)
     results = evaluated.rows("evaluations")
     bins = evaluated.rows("calibration", SPLIT)
     steps = evaluated.rows("learning_curve")
@@ -88,7 +99,7 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
         "classes": list(map(_with_interval, evaluated.rows("classes", SPLIT))),
         "calibration": calibration_chart(bins),
         "bins": bins,
-        "mistakes": [_shown_mistake(example, names) for example in worst],  # the most confident of num_mistakes
+        "mistakes": [_shown_mistake(example, names) for example in mistakes],  # the most confident of num_mistakes
         "num_mistakes": len(wrong),
         "units": _first_layer_units(layers, manifest),
         "weights": evaluated.rows("weights"),
@@ -98,7 +109,13 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
         "settings": [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in settings],
         "digests": list(_digests(run, manifest)),
         "reproduction": describe_reproduction(evaluated),
-        "inspector": build_inspector(run.config, manifest, layers, mixed),
+        "inspector": build_inspector(
+            run.config,
+            manifest,
+            layers,
+            sample_train(dataset),
+            InspectedExamples(inspected, frozenset(example.name for example in sampled)),
+        ),
     }
 
 

@@ -1,157 +1,79 @@
-/* The inspector: the user selects or draws an example, and steps through its forward and backward pass. */
-const inspector = (() => {
+import { drawing } from "./drawing.js";
+import { network } from "./network.js";
+import { pictures } from "./pictures.js";
+import { stages } from "./stages.js";
+import { start } from "./start.js";
+import { trainingPanel } from "./training_panel.js";
+
+/* The inspector: the user selects or draws an example, steps through its forward and backward pass, and trains. */
+export const inspector = (() => {
   const SECONDS_A_STAGE = 2;
-  const lower = (l) => String(l).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
+  const MILLISECONDS_A_VIEW = 200; // while it trains: the stage is shown anew as often
   const byId = (name) => document.getElementById(`inspector-${name}`);
 
-  // Return the stages of an example as {title, formulas, said, show}; formulas and show create elements.
-  function stagesOf(model, example) {
-    const { config, layers, classNames, height, width } = model;
-    const y = network.oneHot(example.target, classNames.length);
-    const pass = network.propagate(model.functions, layers, network.scale(example.pixels), y);
-    const stages = [inputStage(model, example, pass)];
-    layers.forEach((layer, i) => stages.push(...layerStages(model, example, pass, i + 1)));
-    stages.push(differenceStage(model, example, pass, y), outputDeltaStage(model, example, pass));
-    for (let l = layers.length; l >= 1; l--) {
-      if (l < layers.length) stages.push(hiddenDeltaStage(config, pass, l));
-      stages.push(gradientStage(pass, l, height, width));
-    }
-    stages.push(descentStage(model, example, pass, y));
-    return stages;
-  }
-
-  function inputStage({ height, width }, example, pass) {
-    return {
-      title: "The input",
-      formulas: () => [equations.input()],
-      said: `${example.title}. Its ${pictures.counted(height * width)} pixels, divided by 255, are a₀.`,
-      show: () => [pictures.image("a₀", pass.a[0], height, width)],
-    };
-  }
-
-  function layerStages(model, example, pass, l) {
-    const { config, layers, classNames } = model;
-    const last = l === layers.length;
-    const name = last ? config.output : config.activation;
-    const show = (symbol, values) =>
-      last
-        ? pictures.outputs(`${symbol}${lower(l)}, class by class`, { [`${symbol}${lower(l)}`]: values }, classNames, example.target)
-        : pictures.vector(`${symbol}${lower(l)}`, values);
-    const answer = network.largest(pass.a[l]);
-    const answered = `The largest output is ${pictures.written(pass.a[l][answer])}: the answer is ${classNames[answer]}.`;
-    return [
-      {
-        title: `Layer ${l}: the weighted input`,
-        formulas: () => [equations.weighted(l)],
-        said: `z${lower(l)} has ${pictures.counted(pass.z[l].length)} values ${pictures.rangeOf(pass.z[l])}.`,
-        show: () => [show("z", pass.z[l])],
-      },
-      {
-        title: last ? `Layer ${l}: the output` : `Layer ${l}: the value`,
-        formulas: () => [equations.value(l, name)],
-        said: last ? answered : `a${lower(l)} has ${pictures.counted(pass.a[l].length)} values ${pictures.rangeOf(pass.a[l])}.`,
-        show: () => [show("a", pass.a[l])],
-      },
-    ];
-  }
-
-  function differenceStage({ config, layers, classNames }, example, pass, y) {
-    const last = layers.length;
-    const columns = { [`a${lower(last)}`]: pass.a[last], y, difference: pass.difference };
-    return {
-      title: "The difference, and the loss",
-      formulas: () => [equations.differenceOf(config, last), equations.loss(config.loss, config.output, last)],
-      said: `The target y is 1 for ${classNames[example.target]}, else 0. The loss C is ${pictures.written(pass.loss)}.`,
-      show: () => [pictures.outputs(`a${lower(last)} minus y`, columns, classNames, example.target)],
-    };
-  }
-
-  function outputDeltaStage({ config, layers, classNames }, example, pass) {
-    const last = layers.length;
-    const delta = pass.delta[last];
-    return {
-      title: `Back to z${lower(last)}: the error of the output layer`,
-      formulas: () => [equations.outputDelta(config, last)],
-      said: `∇z${lower(last)} is dC/dz${lower(last)}, also called delta: ${pictures.counted(delta.length)} values ${pictures.rangeOf(delta)}.`,
-      show: () => [pictures.outputs(`∇z${lower(last)}, class by class`, { [`∇z${lower(last)}`]: delta }, classNames, example.target)],
-    };
-  }
-
-  function hiddenDeltaStage(config, pass, l) {
-    const delta = pass.delta[l];
-    return {
-      title: `Back to z${lower(l)}: the error of layer ${l}`,
-      formulas: () => equations.hiddenDelta(l, config.activation),
-      said: `The error goes back through the weights. ∇z${lower(l)} has ${pictures.counted(delta.length)} values ${pictures.rangeOf(delta)}.`,
-      show: () => [pictures.vector(`∇z${lower(l)}`, delta)],
-    };
-  }
-
-  function gradientStage(pass, l, height, width) {
-    const { weights, biases, inputs, outputs } = pass.gradients[l];
-    const ofWeights =
-      l === 1
-        ? () => pictures.tiles("∇w₁", weights, outputs, height, width)
-        : () => pictures.matrix(`∇w${lower(l)}`, weights, outputs, inputs);
-    return {
-      title: `The gradients of layer ${l}`,
-      formulas: () => equations.gradients(l),
-      said: `∇w${lower(l)} is dC/dw${lower(l)}: ${pictures.counted(weights.length)} values ${pictures.rangeOf(weights)}. ∇b${lower(l)} is ∇z${lower(l)} itself.`,
-      show: () => [ofWeights(), pictures.vector(`∇b${lower(l)}`, biases)],
-    };
-  }
-
-  function descentStage(model, example, pass, y) {
-    const { config, layers, classNames } = model;
-    const last = layers.length;
-    const after = network.propagate(model.functions, network.descend(config, layers, pass.gradients), pass.a[0], y);
-    const columns = { before: pass.a[last], after: after.a[last] };
-    return {
-      title: "One step down",
-      formulas: () => layers.flatMap((_, i) => equations.descent(config, i + 1)),
-      said:
-        `With rates of ${config.weights_rate} for weights and ${config.biases_rate} for biases, the loss of this ` +
-        `example goes from ${pictures.written(pass.loss)} to ${pictures.written(after.loss)}.`,
-      show: () => [pictures.outputs(`a${lower(last)} before and after the step`, columns, classNames, example.target)],
-      losses: [pass.loss, after.loss],
-    };
-  }
-
+  // Return the model: what the run gave, and `layers` and `settings` as they are now.
   function modelFrom(data) {
-    return {
+    const trained = network.decodeLayers(data.parameters, data.layers);
+    const drawn = data.start && start.drawLayers(data.start.name, data.layers, data.start.keys);
+    const model = {
       config: data.config,
       functions: network.build(data.config),
-      layers: network.decodeLayers(data.parameters, data.layers),
       classNames: data.class_names,
       style: data.style,
       height: data.height,
       width: data.width,
+      trained,
+      start: drawn,
+      layers: drawn ?? trained,
+      settings: {},
+    };
+    return Object.assign(model, { examples: examplesFrom(data, model) });
+  }
+
+  // Return the examples of the page: {train, test, sampled}, of which sampled are test examples that were not selected by their answers.
+  function examplesFrom(data, model) {
+    const pixels = network.bytesOf(data.images);
+    const size = data.height * data.width;
+    const all = [...data.train, ...data.test].map((given, i) => exampleOf(model, given, pixels.subarray(i * size, (i + 1) * size)));
+    const test = all.slice(data.train.length);
+    return { train: all.slice(0, data.train.length), test, sampled: test.filter((_, i) => data.test[i].sampled) };
+  }
+
+  function exampleOf(model, given, pixels) {
+    const x = network.scale(pixels);
+    const answer = given.predicted ?? network.largest(network.forward(model.functions, model.trained, x).a.at(-1));
+    const [label, answered] = [model.classNames[given.label], model.classNames[answer]];
+    const right = given.label === answer;
+    return {
+      name: given.name,
+      title: `${given.name}, an example of ${label}, ${right ? "answered so" : `answered ${answered}`} by the trained network`,
+      pixels,
+      x,
+      y: network.oneHot(given.label, model.classNames.length),
+      target: given.label,
+      right,
     };
   }
 
-  function examplesFrom(data) {
-    const pixels = network.bytesOf(data.images);
-    const size = data.height * data.width;
-    return data.specimens.map((specimen, i) => {
-      const [label, predicted] = [data.class_names[specimen.label], data.class_names[specimen.predicted]];
-      const right = specimen.label === specimen.predicted;
-      return {
-        title: `${specimen.name}, an example of ${label}, ${right ? "answered so" : `answered ${predicted}`}`,
-        pixels: pixels.subarray(i * size, (i + 1) * size),
-        target: specimen.label,
-        right,
-      };
-    });
+  // Return an example as it passes through the network, and after a step of this example alone.
+  function passOf(model, example) {
+    const { config, functions, layers, settings } = model;
+    const pass = network.propagate(functions, layers, example.x, example.y);
+    const next = network.descend({ ...config, ...settings }, layers, pass.gradients.slice(1));
+    return { model, example, pass, y: example.y, next, after: network.propagate(functions, next, example.x, example.y) };
   }
 
   // Return the viewer: the current stage, and functions that change it.
   function makeViewer(model) {
-    const state = { stages: [], place: 0, timer: null };
+    const state = { stages: [], place: 0, timer: null, example: null, shown: null, viewed: 0 };
 
     function show() {
       const stage = state.stages[state.place];
       byId("title").textContent = stage.title;
       byId("equation").replaceChildren(...stage.formulas());
+      byId("article").textContent = stage.article;
+      byId("code").textContent = stage.code;
+      byId("why").textContent = stage.why;
       byId("said").textContent = stage.said;
       byId("pictures").replaceChildren(...stage.show());
       byId("count").textContent = `stage ${state.place + 1} of ${state.stages.length}`;
@@ -185,26 +107,34 @@ const inspector = (() => {
       }, 1000 * SECONDS_A_STAGE);
     }
 
-    function inspect(example) {
-      state.stages = stagesOf(model, example);
+    // Compute the pass anew, for another example or other parameters; the stage stays.
+    function inspect(example = state.example) {
+      state.example = example;
+      state.shown = passOf(model, example);
+      state.stages = stages.listStages(state.shown);
+      state.viewed = performance.now();
       go(0);
     }
 
-    return { state, inspect, show, go, play, stop };
+    function follow(isPlaying) {
+      if (!isPlaying || performance.now() - state.viewed > MILLISECONDS_A_VIEW) inspect();
+    }
+
+    return { state, inspect, follow, show, go, play, stop };
   }
 
-  function addSpecimens(examples, model, choose) {
-    const choices = examples.map((example, i) => {
-      const radio = pictures.make("input", { type: "radio", name: "specimen", value: String(i) });
+  // Add a choice for every example of a split.
+  function addSpecimens(name, examples, model, choose) {
+    const choices = examples.map((example) => {
+      const radio = pictures.make("input", { type: "radio", name: "specimen", value: example.name });
       radio.setAttribute("aria-label", example.title);
       radio.addEventListener("change", () => choose(example));
-      const shown = pictures.grey(network.scale(example.pixels), model.height, model.width, "");
+      const shown = pictures.grey(example.x, model.height, model.width, "");
       shown.setAttribute("aria-hidden", "true");
       const className = `specimen ${example.right ? "right" : "wrong"}`;
       return pictures.make("label", { className, title: example.title }, radio, shown);
     });
-    byId("specimens").replaceChildren(...choices);
-    return choices.map((choice) => choice.firstChild);
+    byId(name).replaceChildren(...choices);
   }
 
   function addPad(model, choose) {
@@ -216,10 +146,11 @@ const inspector = (() => {
     const use = () => {
       if (pixels === null) return;
       const label = Number(target.value);
-      const a = network.forward(model.functions, model.layers, network.scale(pixels)).a;
-      const answer = model.classNames[network.largest(a[model.layers.length])];
-      byId("drawn").textContent = `The network answers ${answer}.`;
-      choose({ title: `Your drawing, meant to be ${model.classNames[label]}`, pixels, target: label });
+      const x = network.scale(pixels);
+      const answer = network.largest(network.forward(model.functions, model.trained, x).a.at(-1));
+      byId("drawn").textContent = `The trained network answers ${model.classNames[answer]}.`;
+      const title = `Your drawing, meant to be ${model.classNames[label]}`;
+      choose({ name: null, title, pixels, x, y: network.oneHot(label, model.classNames.length), target: label });
     };
     byId("pad").classList.toggle("light", model.style.background === "light");
     const pad = drawing.makePad(byId("pad"), model.height, model.width, () => {
@@ -248,25 +179,28 @@ const inspector = (() => {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", viewer.show);
   }
 
-  function start() {
+  function begin() {
     const embedded = byId("data");
     if (embedded === null) return null;
-    const data = JSON.parse(embedded.textContent);
-    const model = modelFrom(data);
+    const model = modelFrom(JSON.parse(embedded.textContent));
     const viewer = makeViewer(model);
-    const examples = examplesFrom(data);
-    const radios = addSpecimens(examples, model, viewer.inspect);
+    const { train, test } = model.examples;
+    const panel = trainingPanel.make(model, viewer.follow);
+    addSpecimens("test", test, model, viewer.inspect);
+    addSpecimens("train-examples", train, model, viewer.inspect);
+    const radioOf = ({ name }) => document.querySelector(`#inspector-specimens input[value="${name}"]`);
     addPad(model, (example) => {
-      radios.forEach((radio) => (radio.checked = false));
+      document.querySelectorAll("#inspector-specimens input:checked").forEach((radio) => (radio.checked = false));
       viewer.inspect(example);
     });
     listen(viewer);
-    const first = Math.max(0, examples.findIndex((example) => !example.right)); // begin with a mistake, if there is one
-    radios[first].checked = true;
+    const first = test.find((example) => !example.right) ?? test[0]; // begin with a mistake, if there is one
+    radioOf(first).checked = true;
     byId("root").hidden = false;
-    viewer.inspect(examples[first]);
-    return { model, viewer, examples };
+    viewer.state.example = first;
+    panel.reset();
+    return { model, viewer, panel };
   }
 
-  return { started: start() };
+  return { started: begin() };
 })();

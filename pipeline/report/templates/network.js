@@ -1,7 +1,6 @@
-"use strict";
 /* The forward and backward pass of one example in double precision; the same arithmetic as in model/functions.py,
    network.py and gradients.py. A layer is {weights, biases, inputs, outputs}; weights are [outputs, inputs], row-major. */
-const network = (() => {
+export const network = (() => {
   const sigmoid = (z) => 1 / (1 + Math.exp(-z));
 
   // The slope is the derivative as a function of the value a.
@@ -95,6 +94,11 @@ const network = (() => {
     return { a, z };
   }
 
+  // delta one layer back: (delta w) * f'(z), for the layer that delta belongs to and its inputs a
+  function previousDelta(functions, layer, a, delta) {
+    return inputGradient(layer, delta).map((value, k) => value * functions.hidden.slope(a[k]));
+  }
+
   // Return the values and the loss of one example and, for layers l = 1 .. L, delta[l] = dC/dz[l] and gradients[l].
   function propagate(functions, layers, x, y) {
     const { a, z } = forward(functions, layers, x);
@@ -104,23 +108,20 @@ const network = (() => {
     delta[last] = functions.output.delta(a[last], y);
     for (let l = last; l >= 1; l--) {
       gradients[l] = layerGradients(layers[l - 1], a[l - 1], delta[l]);
-      if (l > 1) {
-        const back = inputGradient(layers[l - 1], delta[l]);
-        delta[l - 1] = back.map((value, k) => value * functions.hidden.slope(a[l - 1][k]));
-      }
+      if (l > 1) delta[l - 1] = previousDelta(functions, layers[l - 1], a[l - 1], delta[l]);
     }
     return { a, z, delta, gradients, loss: functions.output.loss(z[last], y), difference: minus(a[last], y) };
   }
 
-  // Return the parameters after one step of gradient descent, without momentum.
+  // Return the parameters after one step of gradient descent, without momentum; gradients are in the structure of the layers.
   function descend(config, layers, gradients) {
     return layers.map((layer, i) => ({
       ...layer,
       weights: Float64Array.from(
         layer.weights,
-        (w, at) => w - config.weights_rate * (gradients[i + 1].weights[at] + config.weight_decay * w),
+        (w, at) => w - config.weights_rate * (gradients[i].weights[at] + config.weight_decay * w),
       ),
-      biases: Float64Array.from(layer.biases, (b, j) => b - config.biases_rate * gradients[i + 1].biases[j]),
+      biases: Float64Array.from(layer.biases, (b, j) => b - config.biases_rate * gradients[i].biases[j]),
     }));
   }
 
@@ -146,5 +147,5 @@ const network = (() => {
   const oneHot = (label, count) => Float64Array.from({ length: count }, (_, i) => (i === label ? 1 : 0));
   const largest = (values) => values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
 
-  return { build, forward, propagate, descend, decodeLayers, bytesOf, scale, oneHot, largest };
+  return { build, forward, previousDelta, propagate, descend, decodeLayers, bytesOf, scale, oneHot, largest };
 })();

@@ -1,5 +1,5 @@
 /* Figures of vectors and matrices, with captions. Red is positive, blue is negative. */
-const pictures = (() => {
+export const pictures = (() => {
   const MOST_BARS = 160;
   const MOST_TILES = 64;
   const MOST_NAMED = 30;

@@ -1,10 +1,14 @@
 """The back-propagation inspector, used by keyboard, buttons, mouse and touch."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from model import gradients
 from pipeline.sources.image_decoding import Picture
 from pipeline.sources.picture_conversion import prepare_picture
 from tests import browser
@@ -45,7 +49,7 @@ def test_arrow_keys_step_through_every_stage(model_page, driver):
 def test_arrow_keys_select_examples(digits, driver):
     browser.show(driver, digits.path)
     radios = driver.find_elements(By.CSS_SELECTOR, "#inspector-specimens input")
-    assert len(radios) > 20
+    assert len(radios) > 200
     chosen = next(number for number, radio in enumerate(radios) if radio.is_selected())
     assert "answered so" not in radios[chosen].get_attribute("aria-label")  # the first one is a mistake
     radios[chosen].send_keys(Keys.ARROW_RIGHT)
@@ -98,7 +102,7 @@ def test_a_digit_drawn_by_mouse_is_classified(model_page, driver):
     found, expected = drawn_picture(driver, model_page)
     assert np.abs(found - expected).max() <= 1
     assert expected.max() == 255
-    assert inspector(driver, "drawn").text.startswith("The network answers ")
+    assert inspector(driver, "drawn").text.startswith("The trained network answers ")
     Select(inspector(driver, "target")).select_by_index(2)
     name = model_page.model.manifest.class_names[2]
     assert inspector(driver, "said").text.startswith(" ".join(f"Your drawing, meant to be {name}.".split()))
@@ -111,12 +115,58 @@ def test_a_digit_drawn_by_touch_is_classified_without_scrolling(digits, driver):
     browser.show(driver, digits.path, 360, 740)
     pad = inspector(driver, "pad")
     driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", pad)
-    scrolled = driver.execute_script("return scrollY")
     box = driver.execute_script("const b = arguments[0].getBoundingClientRect(); return [b.left, b.top]", pad)
     points = [{"x": box[0] + 60, "y": box[1] + 30 + step} for step in range(0, 100, 20)]
     for kind, touches in (("touchStart", points[:1]), *(("touchMove", [p]) for p in points), ("touchEnd", [])):
         driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
     found, expected = drawn_picture(driver, digits)
     assert np.abs(found - expected).max() <= 1
-    assert inspector(driver, "drawn").text.startswith("The network answers ")
-    assert driver.execute_script("return scrollY") == scrolled
+    assert inspector(driver, "drawn").text.startswith("The trained network answers ")
+    assert driver.execute_script("return arguments[0].getBoundingClientRect().top", pad) == pytest.approx(box[1], abs=1)
+
+
+def step_counted(driver):
+    return int(inspector(driver, "trained").text.removeprefix("Step ").partition(":")[0].replace(",", ""))
+
+
+def test_training_steps_by_buttons_and_lowers_the_loss(digits, driver):
+    browser.show(driver, digits.path)
+    losses = "const { model } = inspector.started; return training.evaluate(model.config, model.layers, model.examples.train).loss"
+    before = driver.execute_script(losses)
+    inspector(driver, "step").click()
+    assert step_counted(driver) == 1
+    inspector(driver, "ten").click()
+    assert step_counted(driver) == 11
+    assert driver.execute_script(losses) < before
+    inspector(driver, "train").click()
+    assert inspector(driver, "train").get_attribute("aria-pressed") == "true"
+    WebDriverWait(driver, WAIT).until(lambda _: step_counted(driver) > 20)
+    inspector(driver, "train").click()
+    count = step_counted(driver)
+    inspector(driver, "reset").click()
+    assert step_counted(driver) == 0
+    assert driver.execute_script(losses) == before
+    assert count > 20
+    Select(inspector(driver, "origin")).select_by_value("trained")
+    assert driver.execute_script(losses) < before
+    assert driver.get_log("browser") == []
+
+
+def test_the_stages_follow_the_training_and_its_rates(digits, driver):
+    browser.show(driver, digits.path)
+    inspector(driver, "stage").send_keys(Keys.END)
+    first = inspector(driver, "said").text
+    assert "With rates of 5.000 for weights and 0.5000 for biases" in first
+    inspector(driver, "weights_rate").send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert "With rates of 10.00 for weights" in inspector(driver, "said").text
+    assert inspector(driver, "weights_rate").get_attribute("aria-valuetext") == "10.00"
+    inspector(driver, "step").click()
+    assert inspector(driver, "said").text.split("goes from")[1] != first.split("goes from")[1]
+    assert inspector(driver, "count").text == "stage 11 of 11"
+
+
+def test_every_quoted_line_of_code_is_one_of_the_model(model_page, driver):
+    browser.show(driver, model_page.path)
+    quoted = driver.execute_script("return inspector.started.viewer.state.stages.map((stage) => stage.code)")
+    code = " ".join(path.read_text() for path in Path(gradients.__file__).parent.glob("*.py"))
+    assert [line for line in quoted if line not in " ".join(code.split())] == []

@@ -1,0 +1,122 @@
+import { chart } from "./chart.js";
+import { pictures } from "./pictures.js";
+import { training } from "./training.js";
+
+/* The controls that train the network on the page's examples, and the charts of its loss and its right answers. */
+export const trainingPanel = (() => {
+  const FRAME_BUDGET = 10; // milliseconds of a frame for steps, of the 16 that 60 frames a second leave
+  const MOST_BATCH = 10;
+  const PACES = { slow: 500, frame: 0, fast: 0 }; // milliseconds between two steps
+  const byId = (name) => document.getElementById(`inspector-${name}`);
+
+  // model gets `layers` and `settings`; changed(isPlaying) is called after each of their changes.
+  function make(model, changed) {
+    const { config, examples } = model;
+    const loss = chart.make("Mean loss of the page's examples", ["train", "test"]);
+    const right = chart.make("Right answers, in percent", ["train", "test"], 100);
+    const panel = { trainer: null, playing: null, lastStep: 0, history: [] };
+    byId("charts").replaceChildren(loss.element, right.element);
+
+    function measure() {
+      const found = [examples.train, examples.sampled].map((each) => training.evaluate(config, model.layers, each));
+      const { numSteps } = panel.trainer;
+      loss.add(numSteps, found.map((each) => each.loss));
+      right.add(numSteps, found.map((each, i) => (100 * each.right) / [examples.train, examples.sampled][i].length));
+      const told = found.map((each, i) => {
+        const of = [examples.train, examples.sampled][i];
+        return `${each.right} of ${of.length} ${["train", "test"][i]} examples are right, their mean loss is ${pictures.written(each.loss)}`;
+      });
+      byId("trained").textContent = `Step ${pictures.counted(numSteps)}: ${told.join("; ")}.`;
+    }
+
+    function reset() {
+      stop();
+      model.layers = byId("origin").value === "start" ? model.start : model.trained;
+      panel.trainer = training.makeTrainer(config, model.layers, examples.train);
+      panel.history = [];
+      loss.clear();
+      right.clear();
+      measure();
+      changed(false);
+    }
+
+    function stepOnce() {
+      panel.trainer.step(model.settings);
+      model.layers = panel.trainer.layers;
+      const key = ["batch_size", "weights_rate", "biases_rate", "rule"].map((name) => model.settings[name]).join("x");
+      if (panel.history.at(-1)?.key !== key) panel.history.push({ key, count: 0 });
+      panel.history.at(-1).count += 1;
+    }
+
+    function step(count) {
+      for (let done = 0; done < count; done++) {
+        stepOnce();
+        measure();
+      }
+      changed(false);
+    }
+
+    // A frame takes as many steps as the pace and the time allow.
+    function playFrame(now) {
+      const pace = byId("pace").value;
+      if (now - panel.lastStep >= PACES[pace]) {
+        panel.lastStep = now;
+        const begun = performance.now();
+        do stepOnce();
+        while (pace === "fast" && performance.now() - begun < FRAME_BUDGET);
+        measure();
+        changed(true);
+      }
+      panel.playing = requestAnimationFrame(playFrame);
+    }
+
+    function setPlaying(frame) {
+      panel.playing = frame;
+      byId("train").textContent = frame === null ? "Train" : "Pause";
+      byId("train").setAttribute("aria-pressed", String(frame !== null));
+    }
+
+    function stop() {
+      if (panel.playing === null) return;
+      cancelAnimationFrame(panel.playing);
+      setPlaying(null);
+      changed(false);
+    }
+
+    function readSettings() {
+      for (const name of ["weights_rate", "biases_rate"]) {
+        model.settings[name] = config[name] * 2 ** Number(byId(name).value);
+        byId(`${name}-value`).textContent = pictures.written(model.settings[name]);
+        byId(name).setAttribute("aria-valuetext", pictures.written(model.settings[name]));
+      }
+      model.settings.batch_size = Number(byId("batch_size").value);
+      byId("batch_size-value").textContent = byId("batch_size").value;
+      model.settings.rule = byId("rule").value;
+    }
+
+    function listen() {
+      byId("step").addEventListener("click", () => (stop(), step(1)));
+      byId("ten").addEventListener("click", () => (stop(), step(10)));
+      byId("train").addEventListener("click", () =>
+        panel.playing === null ? setPlaying(requestAnimationFrame(playFrame)) : stop(),
+      );
+      byId("reset").addEventListener("click", reset);
+      byId("origin").addEventListener("change", reset);
+      for (const name of ["weights_rate", "biases_rate", "batch_size", "rule"]) {
+        byId(name).addEventListener("input", () => {
+          readSettings();
+          changed(panel.playing !== null);
+        });
+      }
+    }
+
+    byId("batch_size").value = String(Math.min(config.batch_size, MOST_BATCH));
+    byId("rule").value = config.step === "autodiff" ? "autodiff" : "manual";
+    if (model.start === null) byId("origin").querySelector("[value=start]").remove();
+    readSettings();
+    listen();
+    return Object.assign(panel, { step, reset, stop });
+  }
+
+  return { make };
+})();
