@@ -77,10 +77,10 @@ def _halves(key: int) -> list[int]:
 
 def _notes(config: TrainingConfig) -> Iterator[str]:
     size = config.batch_size
-    yield f"The stages are of one example at the rates chosen here; the run took {size:,} at a time, of all train examples."
+    yield f"The stages are of one example; the run took {size:,} at a time, of all train examples."
     if config.dropout:
-        yield f"Training left out {config.dropout:g} of the hidden values at random (dropout); here none is."
+        yield f"The run left out {config.dropout:g} of the hidden values at random (dropout); here none is."
     if config.momentum:
-        yield "Training kept some of each step for the next (momentum); a first step has none to keep."
+        yield "The run kept some of each step for the next (momentum); the steps here do not."
     if config.weight_decay:
-        yield f"The step shrinks the weights too, as training did (weight decay {config.weight_decay:g})."
+        yield f"A step shrinks the weights too, as in the run (weight decay {config.weight_decay:g})."

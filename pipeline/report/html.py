@@ -19,7 +19,7 @@ STYLE = ("page.css",)
 # modules, each after those that it imports
 SCRIPTS = (
     *("network.js", "start.js", "tape.js", "training.js", "drawing.js", "equations.js", "pictures.js"),
-    *("stages.js", "chart.js", "training_panel.js", "inspector.js"),
+    *("stages.js", "chart.js", "training_panel.js", "check_panel.js", "unit_panel.js", "inspector.js"),
 )
 
 

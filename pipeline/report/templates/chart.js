@@ -15,41 +15,43 @@ export const chart = (() => {
 
   const label = (x, y, anchor, text) => svg("text", { x, y, "text-anchor": anchor }, text);
 
-  // Return {element, add, clear}; names are those of the lines, and highest is the end of the axis if it is fixed.
-  function make(caption, names, highest = null) {
+  const grown = { x: null, y: null, format: pictures.written, formatX: (step) => `step ${pictures.counted(step)}` };
+
+  // Return {element, add, replace, clear}; names are those of the lines. x and y are the ends of the axes; null begins them at 0 and
+  // lets them grow with the points.
+  function make(caption, names, { x: fixedX, y: fixedY, format, formatX } = grown) {
     const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
     const marks = names.map((name, i) => pictures.make("li", {}, pictures.make("span", { className: `mark mark-${4 * i}` }), name));
-    const element = pictures.make(
-      "figure",
-      { className: "chart" },
-      pictures.make("figcaption", { textContent: caption }),
-      plot,
-      pictures.make("ul", { className: "legend" }, ...marks),
-    );
-    let points = []; // [step, value of each line]
+    const legend = names.length > 1 ? [pictures.make("ul", { className: "legend" }, ...marks)] : [];
+    const figcaption = pictures.make("figcaption", { textContent: caption });
+    const element = pictures.make("figure", { className: "chart" }, figcaption, plot, ...legend);
+    let points = []; // [x, value of each line]
+    let marked = null;
 
     function draw() {
-      const end = Math.max(1, points.length ? points.at(-1)[0] : 1);
-      const top = highest ?? Math.max(1e-12, ...points.flatMap((point) => point.slice(1)).filter(Number.isFinite));
-      const x = (step) => LEFT + (step / end) * (WIDTH - LEFT - RIGHT);
-      const y = (value) => HEIGHT - BOTTOM - (Math.min(value, top) / top) * (HEIGHT - TOP - BOTTOM);
+      const [first, end] = fixedX ?? [0, Math.max(1, points.at(-1)?.[0] ?? 1)];
+      const values = points.flatMap((point) => point.slice(1)).filter(Number.isFinite);
+      const [low, high] = fixedY ?? [0, Math.max(1e-12, ...values)];
       const base = HEIGHT - BOTTOM;
+      const x = (at) => LEFT + ((at - first) / (end - first)) * (WIDTH - LEFT - RIGHT);
+      const y = (value) => base - ((Math.min(Math.max(value, low), high) - low) / (high - low)) * (base - TOP);
       const lines = names.map((_, i) => {
         const path = points.map((point) => `${x(point[0]).toFixed(1)},${y(point[i + 1]).toFixed(1)}`).join(" ");
-        const last = points.at(-1);
-        const dot = last ? [svg("circle", { cx: x(last[0]), cy: y(last[i + 1]), r: 3.5, class: `dot-${4 * i}` })] : [];
+        const at = marked === null ? points.at(-1) : points.find((point) => point[0] === marked);
+        const dot = at ? [svg("circle", { cx: x(at[0]), cy: y(at[i + 1]), r: 4, class: `dot-${4 * i}` })] : [];
         return svg("g", {}, svg("polyline", { points: path, class: `line line-${4 * i}${i ? " dashed" : ""}` }), ...dot);
       });
       plot.replaceChildren(
         svg("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: base, y2: base, class: "axis" }),
         svg("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: TOP, y2: TOP, class: "grid" }),
-        label(LEFT - 5, TOP + 4, "end", highest === null ? pictures.written(top) : String(highest)),
-        label(LEFT - 5, base + 4, "end", "0"),
-        label(WIDTH - RIGHT, HEIGHT - 6, "end", `step ${pictures.counted(end)}`),
+        label(LEFT - 5, TOP + 4, "end", format(high)),
+        label(LEFT - 5, base + 4, "end", format(low)),
+        label(LEFT, HEIGHT - 6, "start", formatX(first)),
+        label(WIDTH - RIGHT, HEIGHT - 6, "end", formatX(end)),
         ...lines,
       );
-      const values = points.length ? names.map((name, i) => `${name} ${pictures.written(points.at(-1)[i + 1])}`) : [];
-      plot.setAttribute("aria-label", `${caption}; at the last step: ${values.join(", ")}`);
+      const told = points.length ? names.map((name, i) => `${name} ${format(points.at(-1)[i + 1])}`) : [];
+      plot.setAttribute("aria-label", `${caption}; at last: ${told.join(", ")}`);
     }
 
     function add(step, values) {
@@ -58,13 +60,15 @@ export const chart = (() => {
       draw();
     }
 
-    function clear() {
-      points = [];
+    // Replace all points, and put the dot on that at x.
+    function replace(all, x) {
+      points = all;
+      marked = x;
       draw();
     }
 
-    return { element, add, clear };
+    return { element, add, replace, clear: () => replace([], null) };
   }
 
-  return { make };
+  return { grown, make };
 })();

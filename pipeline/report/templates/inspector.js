@@ -1,9 +1,11 @@
+import { checkPanel } from "./check_panel.js";
 import { drawing } from "./drawing.js";
 import { network } from "./network.js";
 import { pictures } from "./pictures.js";
 import { stages } from "./stages.js";
 import { start } from "./start.js";
 import { trainingPanel } from "./training_panel.js";
+import { unitPanel } from "./unit_panel.js";
 
 /* The inspector: the user selects or draws an example, steps through its forward and backward pass, and trains. */
 export const inspector = (() => {
@@ -116,11 +118,8 @@ export const inspector = (() => {
       go(0);
     }
 
-    function follow(isPlaying) {
-      if (!isPlaying || performance.now() - state.viewed > MILLISECONDS_A_VIEW) inspect();
-    }
 
-    return { state, inspect, follow, show, go, play, stop };
+    return { state, inspect, show, go, play, stop };
   }
 
   // Add a choice for every example of a split.
@@ -185,7 +184,16 @@ export const inspector = (() => {
     const model = modelFrom(JSON.parse(embedded.textContent));
     const viewer = makeViewer(model);
     const { train, test } = model.examples;
-    const panel = trainingPanel.make(model, viewer.follow);
+    const views = { panels: [] };
+    const panel = trainingPanel.make(model, (isPlaying) => {
+      if (isPlaying && performance.now() - viewer.state.viewed < MILLISECONDS_A_VIEW) return;
+      viewer.inspect();
+      views.panels.forEach((each) => each.show());
+    });
+    const nextBatch = () => panel.trainer.nextBatch(model.settings.batch_size);
+    const check = checkPanel.make(model, nextBatch);
+    const unit = unitPanel.make(model, nextBatch);
+    views.panels = [check, unit];
     addSpecimens("test", test, model, viewer.inspect);
     addSpecimens("train-examples", train, model, viewer.inspect);
     const radioOf = ({ name }) => document.querySelector(`#inspector-specimens input[value="${name}"]`);
@@ -199,7 +207,7 @@ export const inspector = (() => {
     byId("root").hidden = false;
     viewer.state.example = first;
     panel.reset();
-    return { model, viewer, panel };
+    return { model, viewer, panel, check, unit };
   }
 
   return { started: begin() };

@@ -91,28 +91,34 @@ export const pictures = (() => {
     return make("span", { className: "signed-bar" }, filled);
   }
 
+  // Make a table that scrolls; the cells of the first column are heads. A cell is text or an element.
+  function table(caption, heads, rows, className = "") {
+    const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col", textContent: text })));
+    const body = rows.map(([first, ...cells]) =>
+      make("tr", {}, make("th", { scope: "row" }, first), ...cells.map((cell) => make("td", {}, cell))),
+    );
+    const box = make("div", { className: "scroll", tabIndex: 0 });
+    box.append(make("table", { className }, make("thead", {}, head), make("tbody", {}, ...body)));
+    box.setAttribute("role", "region");
+    box.setAttribute("aria-label", caption);
+    return panel(caption, box);
+  }
+
   // Tabulate vectors with a value for each class; columns are {name: values}.
   function outputs(caption, columns, classNames, target) {
     const names = Object.keys(columns);
     if (classNames.length > MOST_NAMED) return panel(caption, ...names.map((name) => vector(name, columns[name])));
-    const headed = (text) => make("th", { scope: "col", textContent: text });
-    const columnHeads = make("tr", {}, headed("class"), ...names.flatMap((name) => [headed(name), make("td")]));
     const most = Object.fromEntries(names.map((name) => [name, largestOf(columns[name])]));
-    const rows = classNames.map((className, label) => {
-      const cells = names.flatMap((name) => [
-        make("td", { textContent: written(columns[name][label]) }),
-        make("td", {}, bar(columns[name][label], most[name])),
-      ]);
-      const head = make("th", { scope: "row", textContent: className });
-      if (label === target) head.append(make("span", { className: "unseen", textContent: ", the target" }));
-      return make("tr", { className: label === target ? "target" : "" }, head, ...cells);
-    });
-    const table = make("table", { className: "outputs" }, make("thead", {}, columnHeads), make("tbody", {}, ...rows));
-    const box = make("div", { className: "scroll", tabIndex: 0 }, table);
+    const rows = classNames.map((className, label) => [
+      className,
+      ...names.flatMap((name) => [written(columns[name][label]), bar(columns[name][label], most[name])]),
+    ]);
     const underlined = target === undefined ? "" : "; the target is underlined";
-    box.setAttribute("role", "region");
-    box.setAttribute("aria-label", caption);
-    return panel(`${caption}${underlined}`, box);
+    const figure = table(`${caption}${underlined}`, ["class", ...names.flatMap((name) => [name, ""])], rows, "outputs");
+    const row = figure.querySelectorAll("tbody tr")[target];
+    row?.classList.add("target");
+    row?.firstChild.append(make("span", { className: "unseen", textContent: ", the target" }));
+    return figure;
   }
 
   // Draw the rows of a matrix as images, of many rows those with the largest absolute values.
@@ -138,5 +144,5 @@ export const pictures = (() => {
 
   const image = (caption, values, height, width) => panel(caption, grey(values, height, width, caption));
 
-  return { make, grey, vector, outputs, tiles, matrix, image, written, counted, rangeOf };
+  return { make, panel, grey, signed, bars, table, vector, outputs, tiles, matrix, image, strengthOf, largestOf, written, counted, rangeOf };
 })();

@@ -13,7 +13,7 @@ export const trainingPanel = (() => {
   function make(model, changed) {
     const { config, examples } = model;
     const loss = chart.make("Mean loss of the page's examples", ["train", "test"]);
-    const right = chart.make("Right answers, in percent", ["train", "test"], 100);
+    const right = chart.make("Right answers, in percent", ["train", "test"], { ...chart.grown, y: [0, 100], format: String });
     const panel = { trainer: null, playing: null, lastStep: 0, history: [] };
     byId("charts").replaceChildren(loss.element, right.element);
 

@@ -1,5 +1,6 @@
 """The back-propagation inspector, used by keyboard, buttons, mouse and touch."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,10 @@ def step_counted(driver):
 
 def test_training_steps_by_buttons_and_lowers_the_loss(digits, driver):
     browser.show(driver, digits.path)
-    losses = "const { model } = inspector.started; return training.evaluate(model.config, model.layers, model.examples.train).loss"
+    losses = (
+        "const { model } = inspector.started;"
+        "return training.evaluate(model.config, model.layers, model.examples.train).loss;"
+    )
     before = driver.execute_script(losses)
     inspector(driver, "step").click()
     assert step_counted(driver) == 1
@@ -170,3 +174,49 @@ def test_every_quoted_line_of_code_is_one_of_the_model(model_page, driver):
     quoted = driver.execute_script("return inspector.started.viewer.state.stages.map((stage) => stage.code)")
     code = " ".join(path.read_text() for path in Path(gradients.__file__).parent.glob("*.py"))
     assert [line for line in quoted if line not in " ".join(code.split())] == []
+
+
+def test_the_manual_rule_stands_beside_autodiff_and_beside_a_difference(model_page, driver):
+    browser.show(driver, model_page.path)
+    inspector(driver, "check").find_element(By.TAG_NAME, "summary").click()
+    differences = re.findall(r"([-\d.e]+) in ∇[wb]", inspector(driver, "agreement-said").text)
+    assert len(differences) == 2 * (len(model_page.model.run.config.layers) - 1)
+    assert max(map(float, differences)) < 1e-15
+    rows = [row.text.split() for row in inspector(driver, "agreement").find_elements(By.CSS_SELECTOR, "tbody tr")]
+    for *_, manual, autodiff, _ in rows:
+        assert float(manual) == pytest.approx(float(autodiff), abs=1e-15)
+    errors = {}
+    for key in (Keys.END, Keys.HOME):  # from the largest to the smallest epsilon
+        inspector(driver, "epsilon").send_keys(key)
+        shown = inspector(driver, "epsilon-value").text
+        errors[shown] = float(inspector(driver, "difference").text.split("differ by ")[1].rstrip("."))
+        inspector(driver, "epsilon").send_keys(*[Keys.ARROW_RIGHT] * 14)
+        errors[inspector(driver, "epsilon-value").text] = float(
+            inspector(driver, "difference").text.split("differ by ")[1].rstrip(".")
+        )
+    assert errors["1.0e-5"] < 1e-8
+    assert errors["1.0e-12"] > errors["1.0e-5"]  # rounding wins
+    button = inspector(driver, "agreement").find_elements(By.CSS_SELECTOR, "tbody button")[1]
+    name = button.text
+    button.click()
+    assert f"With {name} moved" in inspector(driver, "difference").text
+    assert driver.get_log("browser") == []
+
+
+def test_the_gradients_of_a_batch_have_the_mean_that_the_step_follows(model_page, driver):
+    browser.show(driver, model_page.path)
+    inspector(driver, "unit").find_element(By.TAG_NAME, "summary").click()
+    driver.execute_script("inspector.started.unit.select(1, 3)")
+    assert inspector(driver, "unit-name").text == "unit 3 of layer 1"
+    size = int(inspector(driver, "batch_size").get_attribute("value"))
+    assert len(inspector(driver, "unit-gradients").find_elements(By.CSS_SELECTOR, ".row > div")) == size
+    assert f"the {size} gradients add up to" in inspector(driver, "unit-rule").text
+    total, mean, moved = re.search(
+        r"add up to (\S+), and their mean is (\S+)\. .* the sum, here (\S+),", inspector(driver, "unit-rule").text
+    ).groups()
+    assert float(total) == pytest.approx(size * float(mean), rel=1e-2)
+    assert float(moved) == pytest.approx(0.5 * float(total), rel=1e-2)
+    assert inspector(driver, "unit-firing").find_elements(By.TAG_NAME, "canvas")
+    Select(inspector(driver, "unit-layer")).select_by_index(1)
+    assert inspector(driver, "unit-name").text == "unit 0 of layer 2"
+    assert driver.get_log("browser") == []
