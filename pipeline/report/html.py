@@ -19,7 +19,8 @@ STYLE = ("page.css",)
 # modules, each after those that it imports
 SCRIPTS = (
     *("network.js", "start.js", "tape.js", "training.js", "drawing.js", "equations.js", "pictures.js"),
-    *("stages.js", "chart.js", "training_panel.js", "check_panel.js", "unit_panel.js", "inspector.js"),
+    *("stages.js", "explain.js", "layout.js", "diagram.js", "chart.js", "address.js"),
+    *("training_panel.js", "check_panel.js", "unit_panel.js", "inspector.js"),
 )
 
 

@@ -18,6 +18,7 @@ from pipeline.preprocess.manifest import Manifest
 from pipeline.report.backprop_inspector import InspectedExamples, build_inspector
 from pipeline.report.curves import agreement_curve, calibration_chart, learning_charts
 from pipeline.report.dataset_inspection import class_title, statistics
+from pipeline.report.example_links import link_bins, link_pairs
 from pipeline.report.example_selection import (
     ShownExample,
     read_examples,
@@ -86,6 +87,10 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     bins = evaluated.rows("calibration", SPLIT)
     steps = evaluated.rows("learning_curve")
     settings = run.config.model_dump(mode="json", exclude_none=True).items()
+    test = InspectedExamples(inspected, frozenset(example.name for example in sampled))
+    inspector = build_inspector(run.config, manifest, layers, sample_train(dataset), test)
+    linked = inspected if inspector["data"] else []
+    names_of_bins = link_bins(linked, bins)
     return {
         "run": run,
         "changed": format_settings(changed_from_recipe(run.config, manifest.splits["train"].num_examples)),
@@ -109,13 +114,13 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
         "settings": [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in settings],
         "digests": list(_digests(run, manifest)),
         "reproduction": describe_reproduction(evaluated),
-        "inspector": build_inspector(
-            run.config,
-            manifest,
-            layers,
-            sample_train(dataset),
-            InspectedExamples(inspected, frozenset(example.name for example in sampled)),
-        ),
+        "inspector": inspector,
+        "links": {
+            "names": {example.name for example in linked},
+            "pairs": link_pairs(linked),
+            "bins": names_of_bins,
+            "points": [name for name, row in zip(names_of_bins, bins, strict=True) if row["num_examples"]],
+        },
     }
 
 

@@ -1,5 +1,8 @@
+import { address } from "./address.js";
 import { checkPanel } from "./check_panel.js";
+import { diagram } from "./diagram.js";
 import { drawing } from "./drawing.js";
+import { explain } from "./explain.js";
 import { network } from "./network.js";
 import { pictures } from "./pictures.js";
 import { stages } from "./stages.js";
@@ -68,8 +71,18 @@ export const inspector = (() => {
   // Return the viewer: the current stage, and functions that change it.
   function makeViewer(model) {
     const state = { stages: [], place: 0, timer: null, example: null, shown: null, viewed: 0 };
+    const picture = diagram.make(byId("diagram"), model, explainPoint);
 
-    function show() {
+    function explainPoint() {
+      const place = picture.view.point;
+      if (!place) return;
+      const { title, lines } = explain.at(state.shown, place, diagram.isBack(state.stages[state.place]));
+      const list = pictures.make("ul", {}, ...lines.map((line) => pictures.make("li", { textContent: line })));
+      byId("explained").replaceChildren(pictures.make("strong", { textContent: title }), list);
+    }
+
+    // isMoving: the products of the stage flow through the picture.
+    function show(isMoving = false) {
       const stage = state.stages[state.place];
       byId("title").textContent = stage.title;
       byId("equation").replaceChildren(...stage.formulas());
@@ -78,11 +91,14 @@ export const inspector = (() => {
       byId("why").textContent = stage.why;
       byId("said").textContent = stage.said;
       byId("pictures").replaceChildren(...stage.show());
+      picture.show(state.shown, stage, isMoving);
+      explainPoint();
       byId("count").textContent = `stage ${state.place + 1} of ${state.stages.length}`;
       byId("progress").max = state.stages.length;
       byId("progress").value = state.place + 1;
       byId("back").disabled = state.place === 0;
       byId("next").disabled = state.place === state.stages.length - 1;
+      viewer.changed?.();
       if (["back", "next"].some((name) => byId(name).disabled && document.activeElement === byId(name))) byId("stage").focus();
     }
 
@@ -95,7 +111,7 @@ export const inspector = (() => {
 
     function go(steps) {
       state.place = Math.min(Math.max(state.place + steps, 0), state.stages.length - 1);
-      show();
+      show(steps !== 0);
     }
 
     function play() {
@@ -119,7 +135,8 @@ export const inspector = (() => {
     }
 
 
-    return { state, inspect, show, go, play, stop };
+    const viewer = { state, picture, inspect, show, go, play, stop, changed: null };
+    return viewer;
   }
 
   // Add a choice for every example of a split.
@@ -136,46 +153,97 @@ export const inspector = (() => {
     byId(name).replaceChildren(...choices);
   }
 
-  function addPad(model, choose) {
+  // Let the user draw, see the drawing as the network does, and add it to the train examples.
+  function addPad(model, choose, train) {
     const target = byId("target");
+    const drawn = { pixels: null, example: null };
     target.replaceChildren(
       ...model.classNames.map((name, label) => pictures.make("option", { value: String(label), textContent: name })),
     );
-    let pixels = null;
     const use = () => {
-      if (pixels === null) return;
+      byId("add").disabled = drawn.pixels === null;
+      byId("prepared").replaceChildren();
+      if (drawn.pixels === null) return;
       const label = Number(target.value);
-      const x = network.scale(pixels);
+      const x = network.scale(drawn.pixels);
       const answer = network.largest(network.forward(model.functions, model.trained, x).a.at(-1));
       byId("drawn").textContent = `The trained network answers ${model.classNames[answer]}.`;
+      byId("prepared").replaceChildren(pictures.image("as the network gets it", x, model.height, model.width));
       const title = `Your drawing, meant to be ${model.classNames[label]}`;
-      choose({ name: null, title, pixels, x, y: network.oneHot(label, model.classNames.length), target: label });
+      drawn.example = { name: null, title, pixels: drawn.pixels, x, y: network.oneHot(label, model.classNames.length), target: label, right: answer === label };
+      choose(drawn.example);
     };
     byId("pad").classList.toggle("light", model.style.background === "light");
     const pad = drawing.makePad(byId("pad"), model.height, model.width, () => {
-      pixels = drawing.prepare(drawing.readCanvas(byId("pad")), model.height, model.width, model.style);
+      drawn.pixels = drawing.prepare(drawing.readCanvas(byId("pad")), model.height, model.width, model.style);
       use();
     });
     byId("clear").addEventListener("click", () => {
       pad.clear();
-      pixels = null;
+      drawn.pixels = null;
+      use();
       byId("drawn").textContent = "";
+    });
+    byId("add").addEventListener("click", () => {
+      byId("add").disabled = true; // once: a further stroke makes another example
+      byId("drawn").textContent = `It is one of the train examples now, as ${model.classNames[drawn.example.target]}, and in the next batch.`;
+      train(drawn.example);
     });
     target.addEventListener("change", use);
   }
 
+  const STEPS_OF_KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+
+  // Left and right work without focus too, while the stage is on the screen; other keys only in the stage.
+  function stepsOf(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, select, textarea, .scroll, .strip")) return 0;
+    if (byId("stage").contains(event.target)) return STEPS_OF_KEYS[event.key] ?? 0;
+    const { top, bottom } = byId("stage").getBoundingClientRect();
+    const isSeen = top < innerHeight && bottom > 0;
+    return event.target === document.body && isSeen && event.key.startsWith("Arrow") ? (STEPS_OF_KEYS[event.key] ?? 0) : 0;
+  }
+
   function listen(viewer) {
-    byId("back").addEventListener("click", () => (viewer.stop(), viewer.go(-1)));
-    byId("next").addEventListener("click", () => (viewer.stop(), viewer.go(1)));
+    const go = (steps) => (viewer.stop(), viewer.go(steps));
+    byId("back").addEventListener("click", () => go(-1));
+    byId("next").addEventListener("click", () => go(1));
     byId("play").addEventListener("click", viewer.play);
-    const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
-    byId("stage").addEventListener("keydown", (event) => {
-      if (!(event.key in steps) || event.ctrlKey || event.altKey || event.metaKey) return;
-      viewer.stop();
-      viewer.go(steps[event.key]);
+    byId("pictures").addEventListener("point", ({ detail }) => viewer.picture.point(detail));
+    document.addEventListener("keydown", (event) => {
+      const steps = stepsOf(event);
+      if (!steps) return;
+      go(steps);
       event.preventDefault();
     });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", viewer.show);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => viewer.show());
+  }
+
+  // Keep the state in the address, and take it from there.
+  function useAddress(viewer, panel, examples, radioOf) {
+    const state = { written: null };
+
+    function write() {
+      if (panel.playing !== null || !viewer.state.example?.name || panel.hasDrawing) return;
+      const { place, example } = viewer.state;
+      state.written = address.format({ example: example.name, stage: place + 1, from: byId("origin").value, steps: panel.history });
+      history.replaceState(null, "", state.written);
+    }
+
+    function read() {
+      const given = address.parse(decodeURIComponent(location.hash));
+      const example = given && examples.find(({ name }) => name === given.example);
+      if (!example || location.hash === state.written) return;
+      if (new URLSearchParams(location.hash.slice(1)).has("stage")) panel.repeat(given.from, given.steps);
+      radioOf(example).checked = true;
+      viewer.stop();
+      viewer.inspect(example);
+      viewer.go(given.stage - 1 - viewer.state.place);
+      document.getElementById("inspector").scrollIntoView();
+    }
+
+    window.addEventListener("hashchange", read);
+    read();
+    return write;
   }
 
   function begin() {
@@ -194,19 +262,27 @@ export const inspector = (() => {
     const check = checkPanel.make(model, nextBatch);
     const unit = unitPanel.make(model, nextBatch);
     views.panels = [check, unit];
+    for (const kind of ["click", "keydown"]) {
+      byId("diagram").addEventListener(kind, (event) => {
+        const { point } = viewer.picture.view;
+        if (point?.kind === "unit" && (kind === "click" || event.key === "Enter")) unit.select(point.layer, point.unit);
+      });
+    }
     addSpecimens("test", test, model, viewer.inspect);
     addSpecimens("train-examples", train, model, viewer.inspect);
     const radioOf = ({ name }) => document.querySelector(`#inspector-specimens input[value="${name}"]`);
-    addPad(model, (example) => {
+    const showDrawing = (example) => {
       document.querySelectorAll("#inspector-specimens input:checked").forEach((radio) => (radio.checked = false));
       viewer.inspect(example);
-    });
+    };
+    addPad(model, showDrawing, (example) => panel.add(example));
     listen(viewer);
     const first = test.find((example) => !example.right) ?? test[0]; // begin with a mistake, if there is one
     radioOf(first).checked = true;
     byId("root").hidden = false;
     viewer.state.example = first;
     panel.reset();
+    viewer.changed = useAddress(viewer, panel, [...test, ...train], radioOf);
     return { model, viewer, panel, check, unit };
   }
 

@@ -55,11 +55,15 @@ export const network = (() => {
     output: outputs[`${config.output} ${config.loss}`],
   });
 
+  // The positions of the numbers that are not 0, about a fifth of an image: products with 0 change no sum.
+  const findUsed = (a) => Uint32Array.from(a.keys()).filter((k) => a[k] !== 0);
+
   // z = w a + b
   function weightedInput(layer, a) {
+    const used = findUsed(a);
     return Float64Array.from({ length: layer.outputs }, (_, j) => {
       let z = layer.biases[j];
-      for (let k = 0, at = j * layer.inputs; k < layer.inputs; k++, at++) z += layer.weights[at] * a[k];
+      for (let i = 0; i < used.length; i++) z += layer.weights[j * layer.inputs + used[i]] * a[used[i]];
       return z;
     });
   }
@@ -73,13 +77,21 @@ export const network = (() => {
     return back;
   }
 
-  // dC/dw = delta a, dC/db = delta
-  function layerGradients(layer, a, delta) {
-    const weights = new Float64Array(layer.weights.length);
-    for (let j = 0; j < layer.outputs; j++) {
-      for (let k = 0, at = j * layer.inputs; k < layer.inputs; k++, at++) weights[at] = delta[j] * a[k];
+  const zerosLike = ({ weights, biases, inputs, outputs }) => ({
+    weights: new Float64Array(weights.length),
+    biases: new Float64Array(biases.length),
+    inputs,
+    outputs,
+  });
+
+  // Add dC/dw = delta a and dC/db = delta to the gradients of a layer, and return them.
+  function addGradients(gradients, a, delta) {
+    const used = findUsed(a);
+    for (let j = 0; j < gradients.outputs; j++) {
+      gradients.biases[j] += delta[j];
+      for (let i = 0; i < used.length; i++) gradients.weights[j * gradients.inputs + used[i]] += delta[j] * a[used[i]];
     }
-    return { weights, biases: delta, inputs: layer.inputs, outputs: layer.outputs };
+    return gradients;
   }
 
   // a[0] is x and a[L] the output; z[l] is the weighted input of layer l, so z[0] is null
@@ -107,7 +119,7 @@ export const network = (() => {
     const gradients = [];
     delta[last] = functions.output.delta(a[last], y);
     for (let l = last; l >= 1; l--) {
-      gradients[l] = layerGradients(layers[l - 1], a[l - 1], delta[l]);
+      gradients[l] = addGradients(zerosLike(layers[l - 1]), a[l - 1], delta[l]);
       if (l > 1) delta[l - 1] = previousDelta(functions, layers[l - 1], a[l - 1], delta[l]);
     }
     return { a, z, delta, gradients, loss: functions.output.loss(z[last], y), difference: minus(a[last], y) };
@@ -147,5 +159,5 @@ export const network = (() => {
   const oneHot = (label, count) => Float64Array.from({ length: count }, (_, i) => (i === label ? 1 : 0));
   const largest = (values) => values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
 
-  return { build, forward, previousDelta, propagate, descend, decodeLayers, bytesOf, scale, oneHot, largest };
+  return { build, forward, zerosLike, addGradients, previousDelta, propagate, descend, decodeLayers, bytesOf, scale, oneHot, largest };
 })();

@@ -68,6 +68,18 @@ export const pictures = (() => {
     return canvas;
   }
 
+  // Let a picture of columns x rows cells send the event "point", with the place of a cell, when a pointer is on it.
+  function pointable(node, columns, rows, placeOf) {
+    for (const kind of placeOf ? ["pointermove", "pointerdown"] : []) {
+      node.addEventListener(kind, ({ offsetX, offsetY }) => {
+        const part = (offset, size, count) => Math.min(count - 1, Math.max(0, Math.floor((offset / size) * count)));
+        const index = part(offsetY, node.clientHeight, rows) * columns + part(offsetX, node.clientWidth, columns);
+        node.dispatchEvent(new CustomEvent("point", { bubbles: true, detail: placeOf(index) }));
+      });
+    }
+    return node;
+  }
+
   function rangeOf(values) {
     const low = values.reduce((least, value) => Math.min(least, value), Infinity);
     const high = values.reduce((most, value) => Math.max(most, value), -Infinity);
@@ -75,13 +87,14 @@ export const pictures = (() => {
   }
 
   // Draw a vector as bars, or as cells if it has more than MOST_BARS values.
-  function vector(name, values) {
+  function vector(name, values, placeOf) {
     const caption = `${name}: ${counted(values.length)} ${values.length === 1 ? "value" : "values"} ${rangeOf(values)}`;
-    if (values.length <= MOST_BARS) return panel(caption, bars(values, caption));
+    if (values.length <= MOST_BARS) return panel(caption, pointable(bars(values, caption), values.length, 1, placeOf));
     const width = Math.min(values.length, 64);
     const height = Math.ceil(values.length / width);
     const padded = Float64Array.from({ length: height * width }, (_, at) => values[at] ?? 0);
-    return panel(caption, signed(padded, height, width, "matrix", caption, largestOf(values)));
+    const cells = signed(padded, height, width, "matrix", caption, largestOf(values));
+    return panel(caption, pointable(cells, width, height, placeOf && ((index) => placeOf(Math.min(index, values.length - 1)))));
   }
 
   function bar(value, most) {
@@ -105,9 +118,9 @@ export const pictures = (() => {
   }
 
   // Tabulate vectors with a value for each class; columns are {name: values}.
-  function outputs(caption, columns, classNames, target) {
+  function outputs(caption, columns, classNames, target, placeOf) {
     const names = Object.keys(columns);
-    if (classNames.length > MOST_NAMED) return panel(caption, ...names.map((name) => vector(name, columns[name])));
+    if (classNames.length > MOST_NAMED) return panel(caption, ...names.map((name) => vector(name, columns[name], placeOf)));
     const most = Object.fromEntries(names.map((name) => [name, largestOf(columns[name])]));
     const rows = classNames.map((className, label) => [
       className,
@@ -115,6 +128,7 @@ export const pictures = (() => {
     ]);
     const underlined = target === undefined ? "" : "; the target is underlined";
     const figure = table(`${caption}${underlined}`, ["class", ...names.flatMap((name) => [name, ""])], rows, "outputs");
+    figure.querySelectorAll("tbody tr").forEach((each, label) => pointable(each, 1, 1, placeOf && (() => placeOf(label))));
     const row = figure.querySelectorAll("tbody tr")[target];
     row?.classList.add("target");
     row?.firstChild.append(make("span", { className: "unseen", textContent: ", the target" }));
@@ -122,7 +136,7 @@ export const pictures = (() => {
   }
 
   // Draw the rows of a matrix as images, of many rows those with the largest absolute values.
-  function tiles(name, weights, count, height, width) {
+  function tiles(name, weights, count, height, width, placeOf) {
     const size = height * width;
     const rowOf = (j) => weights.subarray(j * size, (j + 1) * size);
     const strengths = Array.from({ length: count }, (_, j) => strengthOf(rowOf(j)));
@@ -130,19 +144,22 @@ export const pictures = (() => {
     if (count > MOST_TILES) order.sort((i, j) => strengths[j] - strengths[i]);
     const shown = order.slice(0, MOST_TILES);
     const most = largestOf(weights);
-    const images = shown.map((j) => signed(rowOf(j), height, width, "", `${name} of unit ${j}`, most));
+    const images = shown.map((j) =>
+      pointable(signed(rowOf(j), height, width, "", `${name} of unit ${j}`, most), width, height, placeOf && ((index) => placeOf(j * size + index))),
+    );
     const which = count > MOST_TILES ? `the ${MOST_TILES} strongest of ${count} units` : `of every unit`;
     return panel(`${name} ${which}, as images; full colour is ${written(most)}`, make("div", { className: "tiles" }, ...images));
   }
 
   // Draw a matrix [outputs, inputs], a pixel for each value.
-  function matrix(name, values, rows, columns) {
+  function matrix(name, values, rows, columns, placeOf) {
     const most = largestOf(values);
     const caption = `${name}: a row for each of ${rows} outputs, a column for each of ${columns} inputs; full colour is ${written(most)}`;
-    return panel(caption, signed(values, rows, columns, "matrix", caption, most));
+    return panel(caption, pointable(signed(values, rows, columns, "matrix", caption, most), columns, rows, placeOf));
   }
 
-  const image = (caption, values, height, width) => panel(caption, grey(values, height, width, caption));
+  const image = (caption, values, height, width, placeOf) =>
+    panel(caption, pointable(grey(values, height, width, caption), width, height, placeOf));
 
   return { make, panel, grey, signed, bars, table, vector, outputs, tiles, matrix, image, strengthOf, largestOf, written, counted, rangeOf };
 })();

@@ -9,6 +9,11 @@ export const stages = (() => {
   const lower = (l) => String(l).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
   const saidOf = (name, values) => `${name} has ${pictures.counted(values.length)} values ${pictures.rangeOf(values)}.`;
 
+  // Places as in explain.js, of the number at an index.
+  const unitOf = (layer) => (unit) => ({ kind: "unit", layer, unit });
+  const edgeOf = (layer, inputs) => (index) => ({ kind: "edge", layer, unit: Math.floor(index / inputs), from: index % inputs });
+  const pixelOf = (from) => ({ kind: "pixel", from });
+
   // Return the stages for {model, example, pass, y, after}; after is the pass with the parameters of the next step.
   function listStages(shown) {
     const last = shown.model.layers.length;
@@ -33,15 +38,15 @@ export const stages = (() => {
       code: "tf.cast(images, dtype) / 255",
       why: "The network computes with numbers from 0 to 1: black is 0, so a black pixel adds nothing to any sum.",
       said: `${example.title}. Its ${pictures.counted(height * width)} pixels, divided by 255, are a₀.`,
-      show: () => [pictures.image("a₀", pass.a[0], height, width)],
+      show: () => [pictures.image("a₀", pass.a[0], height, width, pixelOf)],
     };
   }
 
   function showLayer({ model, example }, l, symbol, values) {
     const name = `${symbol}${lower(l)}`;
     return l === model.layers.length
-      ? pictures.outputs(`${name}, class by class`, { [name]: values }, model.classNames, example.target)
-      : pictures.vector(name, values);
+      ? pictures.outputs(`${name}, class by class`, { [name]: values }, model.classNames, example.target, unitOf(l))
+      : pictures.vector(name, values, unitOf(l));
   }
 
   function weightedStage(shown, l) {
@@ -98,7 +103,7 @@ export const stages = (() => {
         "To improve, training needs one number to make smaller: the loss C. How C changes with each output begins with how far " +
         "that output is from its target, and in which direction.",
       said: `The target y is 1 for ${classNames[example.target]}, else 0. The loss C is ${pictures.written(pass.loss)}.`,
-      show: () => [pictures.outputs(`a${lower(last)} minus y`, columns, classNames, example.target)],
+      show: () => [pictures.outputs(`a${lower(last)} minus y`, columns, classNames, example.target, unitOf(last))],
     };
   }
 
@@ -121,7 +126,7 @@ export const stages = (() => {
           "so the difference is multiplied with the slope. Where the function is flat (a near 0 or 1), the slope is nearly 0: " +
           "such a unit hardly learns, however wrong it is.",
       said: `${saidOf(name, pass.delta[last])} ${name} is dC/dz${lower(last)}, also called delta.`,
-      show: () => [pictures.outputs(`${name}, class by class`, { [name]: pass.delta[last] }, classNames, example.target)],
+      show: () => [pictures.outputs(`${name}, class by class`, { [name]: pass.delta[last] }, classNames, example.target, unitOf(last))],
     };
   }
 
@@ -138,7 +143,7 @@ export const stages = (() => {
         `A value of layer ${l} acts on every z${lower(l + 1)}, on each by the weight of the edge between them. So the errors come back ` +
         "along the same edges, times the same weights, and add up; then the slope is a factor again, as every z acts through its value.",
       said: saidOf(name, pass.delta[l]),
-      show: () => [pictures.vector(name, pass.delta[l])],
+      show: () => [pictures.vector(name, pass.delta[l], unitOf(l))],
     };
   }
 
@@ -147,7 +152,9 @@ export const stages = (() => {
     const { weights, biases, inputs, outputs } = pass.gradients[l];
     const name = `∇w${lower(l)}`;
     const drawWeights = () =>
-      l === 1 ? pictures.tiles(name, weights, outputs, height, width) : pictures.matrix(name, weights, outputs, inputs);
+      l === 1
+        ? pictures.tiles(name, weights, outputs, height, width, edgeOf(l, inputs))
+        : pictures.matrix(name, weights, outputs, inputs, edgeOf(l, inputs));
     return {
       kind: "gradient",
       layer: l,
@@ -160,7 +167,7 @@ export const stages = (() => {
         "its derivative is the error at its end times the value at its beginning. Where the value is 0, nothing is learnt. " +
         "A bias is multiplied with 1.",
       said: `${saidOf(name, weights)} ∇b${lower(l)} is ∇z${lower(l)} itself.`,
-      show: () => [drawWeights(), pictures.vector(`∇b${lower(l)}`, biases)],
+      show: () => [drawWeights(), pictures.vector(`∇b${lower(l)}`, biases, unitOf(l))],
     };
   }
 
@@ -182,7 +189,7 @@ export const stages = (() => {
       said:
         `With rates of ${pictures.written(config.weights_rate)} for weights and ${pictures.written(config.biases_rate)} for biases, ` +
         `the loss of this example goes from ${pictures.written(pass.loss)} to ${pictures.written(after.loss)}.`,
-      show: () => [pictures.outputs(`a${lower(last)} before and after the step`, columns, classNames, example.target)],
+      show: () => [pictures.outputs(`a${lower(last)} before and after the step`, columns, classNames, example.target, unitOf(last))],
       losses: [pass.loss, after.loss],
     };
   }

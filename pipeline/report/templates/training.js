@@ -5,32 +5,17 @@ import { tape } from "./tape.js";
 /* Training on the examples of the page: the gradients of a batch by the manual rule or by automatic differentiation, and
    one step down. An example is {x, y, target}: its inputs, its one-hot target and its class. */
 export const training = (() => {
-  const zerosLike = (layers) =>
-    layers.map((layer) => ({
-      ...layer,
-      weights: new Float64Array(layer.weights.length),
-      biases: new Float64Array(layer.biases.length),
-    }));
-
-  // dC/dw = delta a and dC/db = delta, added to the gradients of the layer
-  function addGradients(layer, a, delta) {
-    for (let j = 0; j < layer.outputs; j++) {
-      layer.biases[j] += delta[j];
-      for (let k = 0, at = j * layer.inputs; k < layer.inputs; k++, at++) layer.weights[at] += delta[j] * a[k];
-    }
-  }
-
   // Return the mean loss of a batch and its gradients by the equations of model/gradients.py.
   function propagateBatch(config, layers, batch) {
     const functions = network.build(config);
-    const gradients = zerosLike(layers);
+    const gradients = layers.map(network.zerosLike);
     let loss = 0;
     for (const { x, y } of batch) {
       const { a, z } = network.forward(functions, layers, x);
       loss += functions.output.loss(z[layers.length], y) / batch.length;
       let delta = functions.output.delta(a[layers.length], y).map((value) => value / batch.length);
       for (let l = layers.length; l >= 1; l--) {
-        addGradients(gradients[l - 1], a[l - 1], delta);
+        network.addGradients(gradients[l - 1], a[l - 1], delta);
         if (l > 1) delta = network.previousDelta(functions, layers[l - 1], a[l - 1], delta);
       }
     }

@@ -14,7 +14,7 @@ export const trainingPanel = (() => {
     const { config, examples } = model;
     const loss = chart.make("Mean loss of the page's examples", ["train", "test"]);
     const right = chart.make("Right answers, in percent", ["train", "test"], { ...chart.grown, y: [0, 100], format: String });
-    const panel = { trainer: null, playing: null, lastStep: 0, history: [] };
+    const panel = { trainer: null, playing: null, lastStep: 0, history: [], hasDrawing: false };
     byId("charts").replaceChildren(loss.element, right.element);
 
     function measure() {
@@ -40,12 +40,22 @@ export const trainingPanel = (() => {
       changed(false);
     }
 
+    // Train on an example of the user's too, with the next step.
+    function add(example) {
+      examples.train.push(example);
+      panel.trainer.waiting.unshift(example);
+      panel.hasDrawing = true;
+      measure();
+      changed(panel.playing !== null);
+    }
+
     function stepOnce() {
       panel.trainer.step(model.settings);
       model.layers = panel.trainer.layers;
-      const key = ["batch_size", "weights_rate", "biases_rate", "rule"].map((name) => model.settings[name]).join("x");
-      if (panel.history.at(-1)?.key !== key) panel.history.push({ key, count: 0 });
-      panel.history.at(-1).count += 1;
+      const settings = JSON.stringify(model.settings);
+      const last = panel.history.at(-1);
+      if (last && JSON.stringify(last.settings) === settings) last.count += 1;
+      else panel.history.push({ count: 1, settings: JSON.parse(settings) });
     }
 
     function step(count) {
@@ -83,6 +93,19 @@ export const trainingPanel = (() => {
       changed(false);
     }
 
+    // Begin anew, and take steps with the settings that they were taken with, as in address.js.
+    function repeat(from, steps) {
+      if (model.start !== null) byId("origin").value = from;
+      reset();
+      for (const { count, settings } of steps) {
+        for (const name of ["weights_rate", "biases_rate"]) byId(name).value = String(Math.log2(settings[name] / config[name]));
+        for (const name of ["batch_size", "rule"]) byId(name).value = String(settings[name]);
+        readSettings();
+        Object.assign(model.settings, settings);
+        step(count);
+      }
+    }
+
     function readSettings() {
       for (const name of ["weights_rate", "biases_rate"]) {
         model.settings[name] = config[name] * 2 ** Number(byId(name).value);
@@ -115,7 +138,7 @@ export const trainingPanel = (() => {
     if (model.start === null) byId("origin").querySelector("[value=start]").remove();
     readSettings();
     listen();
-    return Object.assign(panel, { step, reset, stop });
+    return Object.assign(panel, { step, add, repeat, reset, stop });
   }
 
   return { make };

@@ -1,6 +1,5 @@
 """The back-propagation inspector, used by keyboard, buttons, mouse and touch."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -108,8 +107,15 @@ def test_a_digit_drawn_by_mouse_is_classified(model_page, driver):
     name = model_page.model.manifest.class_names[2]
     assert inspector(driver, "said").text.startswith(" ".join(f"Your drawing, meant to be {name}.".split()))
     assert driver.find_elements(By.CSS_SELECTOR, "#inspector-specimens input:checked") == []
+    assert inspector(driver, "prepared").find_elements(By.TAG_NAME, "canvas")
+    inspector(driver, "add").click()
+    batch = "const { panel } = inspector.started; return panel.trainer.nextBatch(1)[0].target;"
+    assert driver.execute_script(batch) == 2
+    assert not inspector(driver, "add").is_enabled()
+    inspector(driver, "step").click()
     inspector(driver, "clear").click()
     assert inspector(driver, "drawn").text == ""
+    assert inspector(driver, "prepared").find_elements(By.TAG_NAME, "canvas") == []
 
 
 def test_a_digit_drawn_by_touch_is_classified_without_scrolling(digits, driver):
@@ -126,49 +132,6 @@ def test_a_digit_drawn_by_touch_is_classified_without_scrolling(digits, driver):
     assert driver.execute_script("return arguments[0].getBoundingClientRect().top", pad) == pytest.approx(box[1], abs=1)
 
 
-def step_counted(driver):
-    return int(inspector(driver, "trained").text.removeprefix("Step ").partition(":")[0].replace(",", ""))
-
-
-def test_training_steps_by_buttons_and_lowers_the_loss(digits, driver):
-    browser.show(driver, digits.path)
-    losses = (
-        "const { model } = inspector.started;"
-        "return training.evaluate(model.config, model.layers, model.examples.train).loss;"
-    )
-    before = driver.execute_script(losses)
-    inspector(driver, "step").click()
-    assert step_counted(driver) == 1
-    inspector(driver, "ten").click()
-    assert step_counted(driver) == 11
-    assert driver.execute_script(losses) < before
-    inspector(driver, "train").click()
-    assert inspector(driver, "train").get_attribute("aria-pressed") == "true"
-    WebDriverWait(driver, WAIT).until(lambda _: step_counted(driver) > 20)
-    inspector(driver, "train").click()
-    count = step_counted(driver)
-    inspector(driver, "reset").click()
-    assert step_counted(driver) == 0
-    assert driver.execute_script(losses) == before
-    assert count > 20
-    Select(inspector(driver, "origin")).select_by_value("trained")
-    assert driver.execute_script(losses) < before
-    assert driver.get_log("browser") == []
-
-
-def test_the_stages_follow_the_training_and_its_rates(digits, driver):
-    browser.show(driver, digits.path)
-    inspector(driver, "stage").send_keys(Keys.END)
-    first = inspector(driver, "said").text
-    assert "With rates of 5.000 for weights and 0.5000 for biases" in first
-    inspector(driver, "weights_rate").send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
-    assert "With rates of 10.00 for weights" in inspector(driver, "said").text
-    assert inspector(driver, "weights_rate").get_attribute("aria-valuetext") == "10.00"
-    inspector(driver, "step").click()
-    assert inspector(driver, "said").text.split("goes from")[1] != first.split("goes from")[1]
-    assert inspector(driver, "count").text == "stage 11 of 11"
-
-
 def test_every_quoted_line_of_code_is_one_of_the_model(model_page, driver):
     browser.show(driver, model_page.path)
     quoted = driver.execute_script("return inspector.started.viewer.state.stages.map((stage) => stage.code)")
@@ -176,47 +139,46 @@ def test_every_quoted_line_of_code_is_one_of_the_model(model_page, driver):
     assert [line for line in quoted if line not in " ".join(code.split())] == []
 
 
-def test_the_manual_rule_stands_beside_autodiff_and_beside_a_difference(model_page, driver):
-    browser.show(driver, model_page.path)
-    inspector(driver, "check").find_element(By.TAG_NAME, "summary").click()
-    differences = re.findall(r"([-\d.e]+) in ∇[wb]", inspector(driver, "agreement-said").text)
-    assert len(differences) == 2 * (len(model_page.model.run.config.layers) - 1)
-    assert max(map(float, differences)) < 1e-15
-    rows = [row.text.split() for row in inspector(driver, "agreement").find_elements(By.CSS_SELECTOR, "tbody tr")]
-    for *_, manual, autodiff, _ in rows:
-        assert float(manual) == pytest.approx(float(autodiff), abs=1e-15)
-    errors = {}
-    for key in (Keys.END, Keys.HOME):  # from the largest to the smallest epsilon
-        inspector(driver, "epsilon").send_keys(key)
-        shown = inspector(driver, "epsilon-value").text
-        errors[shown] = float(inspector(driver, "difference").text.split("differ by ")[1].rstrip("."))
-        inspector(driver, "epsilon").send_keys(*[Keys.ARROW_RIGHT] * 14)
-        errors[inspector(driver, "epsilon-value").text] = float(
-            inspector(driver, "difference").text.split("differ by ")[1].rstrip(".")
-        )
-    assert errors["1.0e-5"] < 1e-8
-    assert errors["1.0e-12"] > errors["1.0e-5"]  # rounding wins
-    button = inspector(driver, "agreement").find_elements(By.CSS_SELECTOR, "tbody button")[1]
-    name = button.text
-    button.click()
-    assert f"With {name} moved" in inspector(driver, "difference").text
+def test_the_address_keeps_the_state_and_opens_it_again(digits, driver):
+    browser.show(driver, digits.path)
+    Select(inspector(driver, "rule")).select_by_value("autodiff")
+    inspector(driver, "ten").click()
+    inspector(driver, "batch_size").send_keys(Keys.ARROW_LEFT)
+    inspector(driver, "step").click()
+    for _ in range(6):
+        inspector(driver, "next").click()
+    address = driver.current_url
+    shown = [inspector(driver, name).text for name in ("trained", "count", "said")]
+    assert address.partition("&")[2] == "stage=7&train=10x10x5x0.5xautodiff,1x9x5x0.5xautodiff"
+    driver.get("about:blank")
+    driver.get(address)
+    assert [inspector(driver, name).text for name in ("trained", "count", "said")] == shown
+    assert inspector(driver, "batch_size").get_attribute("value") == "9"
+    top = driver.execute_script("return document.getElementById('inspector').getBoundingClientRect().top")
+    assert abs(top) < 2
     assert driver.get_log("browser") == []
 
 
-def test_the_gradients_of_a_batch_have_the_mean_that_the_step_follows(model_page, driver):
-    browser.show(driver, model_page.path)
-    inspector(driver, "unit").find_element(By.TAG_NAME, "summary").click()
-    driver.execute_script("inspector.started.unit.select(1, 3)")
-    assert inspector(driver, "unit-name").text == "unit 3 of layer 1"
-    size = int(inspector(driver, "batch_size").get_attribute("value"))
-    assert len(inspector(driver, "unit-gradients").find_elements(By.CSS_SELECTOR, ".row > div")) == size
-    assert f"the {size} gradients add up to" in inspector(driver, "unit-rule").text
-    total, mean, moved = re.search(
-        r"add up to (\S+), and their mean is (\S+)\. .* the sum, here (\S+),", inspector(driver, "unit-rule").text
-    ).groups()
-    assert float(total) == pytest.approx(size * float(mean), rel=1e-2)
-    assert float(moved) == pytest.approx(0.5 * float(total), rel=1e-2)
-    assert inspector(driver, "unit-firing").find_elements(By.TAG_NAME, "canvas")
-    Select(inspector(driver, "unit-layer")).select_by_index(1)
-    assert inspector(driver, "unit-name").text == "unit 0 of layer 2"
-    assert driver.get_log("browser") == []
+@pytest.mark.parametrize("figure", ["#mistakes li", "#confusion td.wrong", "#calibration svg", "#calibration tbody th"])
+def test_figures_of_the_page_open_an_example(figure, digits, driver):
+    browser.show(driver, digits.path)
+    driver.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    link = driver.find_element(By.CSS_SELECTOR, f"{figure} a")
+    address = link.get_attribute("href") or driver.execute_script("return arguments[0].href.baseVal", link)
+    driver.execute_script(
+        "arguments[0].dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }))", link
+    )
+    name = address["baseVal"] if isinstance(address, dict) else address
+    name = name.partition("#example=")[2]
+    WebDriverWait(driver, WAIT).until(lambda _: inspector(driver, "said").text.startswith(f"{name}, an example of"))
+
+
+def test_arrow_keys_work_without_focus_while_the_stage_is_seen(digits, driver):
+    browser.show(driver, digits.path)
+    body = driver.find_element(By.TAG_NAME, "body")
+    driver.execute_script("document.getElementById('inspector-stage').scrollIntoView({behavior: 'instant'})")
+    body.send_keys(Keys.ARROW_RIGHT)
+    assert inspector(driver, "count").text == "stage 2 of 11"
+    driver.execute_script("document.getElementById('origin').scrollIntoView({behavior: 'instant'})")
+    body.send_keys(Keys.ARROW_RIGHT)
+    assert inspector(driver, "count").text == "stage 2 of 11"

@@ -1,0 +1,38 @@
+/* The state of the inspector in the fragment of the page's address, such as #example=test:42&stage=7&train=20x10x5x0.5xmanual:
+   the example, the stage counted from 1, `from=trained` if training did not begin with the run's start, and the steps, as
+   count, batch size, rate of the weights, rate of the biases and rule, once for each change of these settings. */
+export const address = (() => {
+  const MOST_STEPS = 5000; // that a page takes again when it is opened
+  const RULES = ["manual", "autodiff"];
+
+  function parseSteps(text) {
+    const [count, batch_size, weights_rate, biases_rate, rule] = text.split("x").map((part) => (RULES.includes(part) ? part : Number(part)));
+    const isSound = [count, batch_size].every((number) => Number.isInteger(number) && number > 0) && weights_rate > 0 && biases_rate > 0;
+    return isSound && batch_size <= 10 && RULES.includes(rule) ? { count, settings: { batch_size, weights_rate, biases_rate, rule } } : null;
+  }
+
+  // Return {example, stage, from, steps}, or null if the fragment names no example. What is not understood is left out.
+  function parse(fragment) {
+    const given = new URLSearchParams(fragment.replace(/^#/, ""));
+    if (!given.has("example")) return null;
+    const name = given.get("example");
+    const steps = (given.get("train") ?? "").split(",").map(parseSteps);
+    const isSound = steps.every((each) => each !== null) && steps.reduce((sum, each) => sum + each.count, 0) <= MOST_STEPS;
+    return {
+      example: name.includes(":") ? name : `test:${name}`,
+      stage: Math.max(1, Math.trunc(Number(given.get("stage"))) || 1),
+      from: given.get("from") === "trained" ? "trained" : "start",
+      steps: isSound ? steps : [],
+    };
+  }
+
+  function format({ example, stage, from, steps }) {
+    const parts = [`example=${example}`, `stage=${stage}`];
+    if (from === "trained") parts.push("from=trained");
+    const told = steps.map(({ count, settings: s }) => [count, s.batch_size, s.weights_rate, s.biases_rate, s.rule].join("x"));
+    if (told.length) parts.push(`train=${told.join(",")}`);
+    return `#${parts.join("&")}`;
+  }
+
+  return { parse, format };
+})();

@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { address } from "./address.js";
+
+const settings = { batch_size: 10, weights_rate: 5, biases_rate: 0.5, rule: "manual" };
+
+test("a state that is written is read back", () => {
+  const state = { example: "test:42", stage: 7, from: "trained", steps: [{ count: 20, settings }, { count: 3, settings: { ...settings, rule: "autodiff" } }] };
+  const written = address.format(state);
+  assert.equal(written, "#example=test:42&stage=7&from=trained&train=20x10x5x0.5xmanual,3x10x5x0.5xautodiff");
+  assert.deepEqual(address.parse(written), state);
+});
+
+test("an example without a split is one of the test split", () => {
+  assert.deepEqual(address.parse("#example=42"), { example: "test:42", stage: 1, from: "start", steps: [] });
+});
+
+test("a fragment without an example is none of a state", () => {
+  for (const fragment of ["", "#", "#learning", "#stage=3"]) assert.equal(address.parse(fragment), null);
+});
+
+test("what is not understood is left out", () => {
+  for (const train of ["x", "10", "1.5x10x5x5xmanual", "5x11x5x5xmanual", "5x10x0x5xmanual", "5x10x5x5xother", "99999x10x5x5xmanual"]) {
+    assert.deepEqual(address.parse(`#example=1&train=${train}&stage=${train}`).steps, [], train);
+  }
+  assert.equal(address.parse("#example=1&stage=-4").stage, 1);
+});
