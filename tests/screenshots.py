@@ -53,7 +53,8 @@ def inspector_picture(driver: Chrome) -> bytes:
     forth = browser.inspector(driver, "next")
     while browser.inspector(driver, "title").text != "The gradients of layer 1":
         forth.click()
-    return browser.take_picture(driver, "#inspector", "#inspector", 0)
+    driver.execute_script("inspector.started.viewer.picture.point({ kind: 'unit', layer: 1, unit: 5 })")
+    return browser.take_picture(driver, "#inspector", "#inspector-stage", 0)
 
 
 def terminal_session() -> str:

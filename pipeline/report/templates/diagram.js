@@ -3,232 +3,239 @@ import { pictures } from "./pictures.js";
 import { stages } from "./stages.js";
 
 /* The network as a picture: the input as an image, units as nodes, weights as edges. In a forward stage products flow along the
-   edges to the right, in a backward stage to the left. Red is positive and blue is negative, as everywhere on the page. */
+   edges to the right, in a backward stage to the left. Red is positive and blue is negative, as everywhere on the page.
+   A view holds what is drawn: {context, model, units, size, placed, shown, stage, edges, point, begun, frame}. */
 export const diagram = (() => {
   const MILLISECONDS = 900; // of the flow of a stage
   const MOST_DOTS = 80;
-  const REACH = 7; // pixels from a place within which a pointer finds it
+  const REACH = 7; // pixels from an edge or a node within which a pointer finds it
+  const CIRCLE = 2 * Math.PI;
   const FORWARD = ["input", "weighted", "value", "difference"];
 
-  const samePlace = (one, other) => JSON.stringify(one) === JSON.stringify(other);
   const isBack = (stage) => !FORWARD.includes(stage.kind);
+  const hasError = (stage, layer) => isBack(stage) && (stage.layer <= layer || stage.kind === "descent");
+  const isSum = (stage, layer) => stage.kind === "weighted" && stage.layer === layer;
 
-  // Return the number that an edge is drawn for, and its contribution to the sum of the stage.
-  function edgeValues({ model, pass, next }, stage, { layer, unit, from }) {
+  // Return the number that an edge is drawn for, and the product that flows along it.
+  function valuesOf({ model, pass, next }, stage, { layer, unit, from }) {
     const at = unit * model.layers[layer - 1].inputs + from;
     const w = model.layers[layer - 1].weights[at];
-    if (stage.kind === "gradient") return { drawn: pass.gradients[layer].weights[at], flow: pass.gradients[layer].weights[at] };
+    const gradient = pass.gradients[layer].weights[at];
+    if (stage.kind === "gradient") return { drawn: gradient, flow: gradient };
     if (stage.kind === "descent") return { drawn: next[layer - 1].weights[at] - w, flow: 0 };
     return { drawn: w, flow: w * (isBack(stage) ? pass.delta[layer][unit] : pass.a[layer - 1][from]) };
   }
 
-  // Return whether the stage is about the edges to a layer: forward into it, back from the layer after that of the stage.
-  function isActive(stage, layer, last) {
-    if (stage.kind === "descent") return true;
-    if (stage.kind === "delta") return stage.layer < last && layer === stage.layer + 1;
-    return ["weighted", "gradient"].includes(stage.kind) && layer === stage.layer;
+  // Return whether a stage is about the edges to a layer; the error of a layer comes back along those to the next layer.
+  function isActive(stage, layer) {
+    if (stage.kind === "delta") return layer === stage.layer + 1;
+    return stage.kind === "descent" || (["weighted", "gradient"].includes(stage.kind) && layer === stage.layer);
   }
 
   // Return the values of the units of a layer at a stage; null if the stage is before them.
   function unitValues({ pass }, stage, layer) {
-    if (isBack(stage)) return stage.layer <= layer || stage.kind === "descent" ? pass.delta[layer] : pass.a[layer];
-    if (stage.kind === "weighted" && stage.layer === layer) return pass.z[layer];
-    return stage.layer >= layer ? pass.a[layer] : null;
+    if (hasError(stage, layer)) return pass.delta[layer];
+    if (isSum(stage, layer)) return pass.z[layer];
+    return isBack(stage) || stage.layer >= layer ? pass.a[layer] : null;
   }
 
-  function make(canvas, model, pointed) {
-    const units = layout.chooseUnits(model.trained);
-    const view = { shown: null, stage: null, placed: null, edges: [], point: null, begun: 0, frame: null };
-    const context = canvas.getContext("2d");
+  const isEdge = ({ layer, unit, from }, point) => layer === point.layer && unit === point.unit && from === point.from;
+  const endsAt = ({ layer, unit, from }, point) =>
+    (layer === point.layer && unit === point.unit) || (layer === point.layer + 1 && from === point.unit);
 
-    // Lay out for the width that the page gives to the canvas, in pixels of the screen.
-    function resize() {
-      const width = Math.max(280, canvas.parentElement.clientWidth);
-      const height = Math.round(Math.min(440, Math.max(330, 0.62 * width)));
-      const ratio = window.devicePixelRatio || 1;
-      [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
-      context.setTransform(ratio, 0, 0, ratio, 0, 0);
-      view.size = { width, height };
-      view.placed = layout.place(units, model, width, height);
+  function isPointed(edge, point) {
+    if (point === null || point.kind === "pixel") return false;
+    return point.kind === "edge" ? isEdge(edge, point) : endsAt(edge, point);
+  }
+
+  const coloured = ({ red, blue }, value, opacity) => `rgba(${value > 0 ? red : blue}, ${opacity.toFixed(3)})`;
+
+  function readColours() {
+    const style = getComputedStyle(document.documentElement);
+    const names = { red: "--red", blue: "--blue", paper: "--raised", ink: "--ink", faint: "--faint" };
+    return Object.fromEntries(Object.entries(names).map(([key, name]) => [key, style.getPropertyValue(name).trim()]));
+  }
+
+  function fillCircle(context, x, y, radius, colour) {
+    context.beginPath();
+    context.arc(x, y, radius, 0, CIRCLE);
+    context.fillStyle = colour;
+    context.fill();
+  }
+
+  // Draw the input; over it the weights of the unit of layer 1 that is pointed at, or their gradients on the way back.
+  function drawInput({ context, model, placed, shown, stage, point }, colours) {
+    const { x, y, width, height } = placed.image;
+    const paint = (canvas) => context.drawImage(canvas, x, y, width, height);
+    context.imageSmoothingEnabled = false;
+    paint(pictures.grey(shown.pass.a[0], model.height, model.width, ""));
+    if (point?.kind === "unit" && point.layer === 1) {
+      const { weights, inputs } = isBack(stage) ? shown.pass.gradients[1] : model.layers[0];
+      const row = weights.slice(point.unit * inputs, (point.unit + 1) * inputs);
+      paint(pictures.signed(row, model.height, model.width, "", "", pictures.largestOf(row)));
     }
-
-    const coloured = ({ red, blue }, value, opacity) => `rgba(${value > 0 ? red : blue}, ${opacity.toFixed(3)})`;
-
-    function drawImage() {
-      const { image } = view.placed;
-      const pixels = pictures.grey(view.shown.pass.a[0], model.height, model.width, "");
-      context.imageSmoothingEnabled = false;
-      context.drawImage(pixels, image.x, image.y, image.width, image.height);
-      const { point } = view;
-      if (point?.kind === "unit" && point.layer === 1) {
-        const { weights, inputs } = isBack(view.stage) ? view.shown.pass.gradients[1] : model.layers[0];
-        const row = weights.slice(point.unit * inputs, (point.unit + 1) * inputs);
-        context.drawImage(pictures.signed(row, model.height, model.width, "", "", pictures.largestOf(row)), image.x, image.y, image.width, image.height);
-      }
-      if (point?.kind === "pixel") {
-        const cell = image.width / model.width;
-        context.strokeRect(image.x + (point.from % model.width) * cell, image.y + Math.floor(point.from / model.width) * cell, cell, cell);
-      }
+    if (point?.kind === "pixel") {
+      const cell = width / model.width;
+      const [column, row] = [point.from % model.width, Math.floor(point.from / model.width)];
+      Object.assign(context, { strokeStyle: `rgb(${colours.red})`, lineWidth: 2 });
+      context.strokeRect(x + column * cell, y + row * cell, cell, cell);
     }
+  }
 
-    const touches = (edge, point) =>
-      point !== null &&
-      (point.kind === "edge"
-        ? edge.layer === point.layer && edge.unit === point.unit && edge.from === point.from
-        : point.kind === "unit" && ((edge.layer === point.layer && edge.unit === point.unit) || (edge.layer === point.layer + 1 && edge.from === point.unit)));
-
-    function drawEdges(colours) {
-      const last = model.layers.length;
-      for (let layer = 1; layer <= last; layer++) {
-        const own = view.edges.filter((edge) => edge.layer === layer);
-        const most = Math.max(1e-30, ...own.map(({ values }) => Math.abs(values.drawn)));
-        const active = isActive(view.stage, layer, last);
-        for (const edge of own) {
-          const strength = Math.abs(edge.values.drawn) / most;
-          const touched = touches(edge, view.point);
-          const faint = active ? 1 : 0.35;
-          context.strokeStyle = coloured(colours, edge.values.drawn, touched ? 1 : faint * (0.06 + 0.8 * strength));
-          context.lineWidth = (touched ? 1.5 : 0.4) + 2.6 * strength;
-          context.beginPath();
-          context.moveTo(edge.start.x, edge.start.y);
-          context.lineTo(edge.end.x, edge.end.y);
-          context.stroke();
-        }
-      }
+  function drawEdges(view, layer, colours) {
+    const { context, stage, point } = view;
+    const own = view.edges.filter((edge) => edge.layer === layer);
+    const most = Math.max(1e-30, ...own.map(({ values }) => Math.abs(values.drawn)));
+    const visibility = isActive(stage, layer) ? 1 : 0.35;
+    for (const edge of own) {
+      const strength = Math.abs(edge.values.drawn) / most;
+      const pointed = isPointed(edge, point);
+      context.strokeStyle = coloured(colours, edge.values.drawn, pointed ? 1 : visibility * (0.06 + 0.8 * strength));
+      context.lineWidth = (pointed ? 1.5 : 0.4) + 2.6 * strength;
+      context.beginPath();
+      context.moveTo(edge.start.x, edge.start.y);
+      context.lineTo(edge.end.x, edge.end.y);
+      context.stroke();
     }
+  }
 
-    // Draw the largest contributions as dots on their way; gradients meet in the middle of their edge from both ends.
-    function drawFlow(colours, done) {
-      const active = view.edges.filter((edge) => isActive(view.stage, edge.layer, model.layers.length) && edge.values.flow !== 0);
-      active.sort((one, other) => Math.abs(other.values.flow) - Math.abs(one.values.flow));
-      const most = active.length ? Math.abs(active[0].values.flow) : 1;
-      const ways = { weighted: [done], delta: [1 - done], gradient: [done / 2, 1 - done / 2] }[view.stage.kind] ?? [];
-      for (const { start, end, values } of active.slice(0, MOST_DOTS)) {
-        context.fillStyle = coloured(colours, values.flow, 0.9);
-        for (const way of ways) {
-          context.beginPath();
-          const [x, y] = [start.x + way * (end.x - start.x), start.y + way * (end.y - start.y)];
-          context.arc(x, y, 1 + 3.5 * Math.sqrt(Math.abs(values.flow) / most), 0, 7);
-          context.fill();
-        }
+  // Draw the largest products as dots on their way; for a gradient, value and error meet in the middle of the edge.
+  function drawFlow({ context, edges, stage }, colours, done) {
+    const ways = { weighted: [done], delta: [1 - done], gradient: [done / 2, 1 - done / 2] }[stage.kind] ?? [];
+    const active = edges.filter((edge) => isActive(stage, edge.layer));
+    active.sort((one, other) => Math.abs(other.values.flow) - Math.abs(one.values.flow));
+    for (const { start, end, values } of active.slice(0, MOST_DOTS)) {
+      const radius = 1 + 3.5 * Math.sqrt(Math.abs(values.flow / (active[0].values.flow || 1)));
+      for (const way of ways) {
+        const [x, y] = [start.x + way * (end.x - start.x), start.y + way * (end.y - start.y)];
+        fillCircle(context, x, y, radius, coloured(colours, values.flow, 0.9));
       }
     }
+  }
 
-    function drawNodes(colours, done) {
-      view.placed.nodes.forEach((nodes, i) => {
-        const values = unitValues(view.shown, view.stage, i + 1);
-        const most = values ? pictures.largestOf(values) : 1;
-        const arriving = values && view.stage.layer === i + 1 && view.stage.kind !== "difference" ? done : 1;
-        for (const { layer, unit, x, y, radius } of nodes) {
-          context.beginPath();
-          context.arc(x, y, radius, 0, 7);
-          context.fillStyle = colours.paper;
-          context.fill();
-          if (values) {
-            context.fillStyle = coloured(colours, values[unit], (arriving * Math.abs(values[unit])) / most);
-            context.fill();
-          }
-          const pointed = view.point?.kind === "unit" && view.point.layer === layer && view.point.unit === unit;
-          context.strokeStyle = pointed ? colours.ink : colours.faint;
-          context.lineWidth = pointed ? 3 : 1;
-          context.stroke();
-          if (layer === model.layers.length) drawOutputName({ unit, x, y, radius }, values, colours);
-        }
-      });
+  function drawNodes(view, layer, colours, done) {
+    const { context, shown, stage, point } = view;
+    const values = unitValues(shown, stage, layer);
+    const most = values ? pictures.largestOf(values) : 1;
+    const arrived = stage.layer === layer && stage.kind !== "difference" ? done : 1;
+    for (const node of view.placed.nodes[layer - 1]) {
+      const { unit, x, y, radius } = node;
+      fillCircle(context, x, y, radius, colours.paper);
+      if (values) fillCircle(context, x, y, radius, coloured(colours, values[unit], (arrived * Math.abs(values[unit])) / most));
+      const pointed = point?.kind === "unit" && endsAt({ layer, unit }, point);
+      Object.assign(context, { strokeStyle: pointed ? colours.ink : colours.faint, lineWidth: pointed ? 3 : 1 });
+      context.stroke();
+      if (layer === view.placed.nodes.length) nameOutput(view, node, values, colours);
     }
+  }
 
-    function drawOutputName({ unit, x, y, radius }, values, colours) {
-      const isTarget = unit === view.shown.example.target;
-      const name = String(model.classNames[unit]).slice(0, values ? 6 : 12);
-      context.fillStyle = isTarget ? colours.ink : colours.faint;
-      context.font = `${isTarget ? "bold " : ""}${Math.min(12, 1.6 * radius + 2)}px sans-serif`;
-      context.textAlign = "left";
-      context.fillText(`${name}${isTarget ? " ◂" : ""} ${values ? pictures.written(values[unit]) : ""}`, x + radius + 4, y);
-    }
+  function nameOutput({ context, model, shown }, { unit, x, y, radius }, values, colours) {
+    const isTarget = unit === shown.example.target;
+    const name = model.classNames[unit].slice(0, values ? 6 : 12);
+    context.fillStyle = isTarget ? colours.ink : colours.faint;
+    context.font = `${isTarget ? "bold " : ""}${Math.min(12, 1.6 * radius + 2)}px sans-serif`;
+    context.textAlign = "left";
+    context.fillText(`${name}${isTarget ? " ◂" : ""} ${values ? pictures.written(values[unit]) : ""}`, x + radius + 4, y);
+  }
 
-    function drawTitles(colours) {
-      context.font = "12px sans-serif";
-      context.fillStyle = colours.faint;
-      context.textAlign = "left";
-      context.fillText("a₀, the input", view.placed.image.x, 10);
-      context.textAlign = "center";
-      view.placed.nodes.forEach((nodes, i) => {
-        const l = i + 1;
-        const many = nodes.length < model.layers[i].outputs ? ` (${nodes.length} of ${pictures.counted(model.layers[i].outputs)})` : "";
-        const symbol = isBack(view.stage) && (view.stage.layer <= l || view.stage.kind === "descent") ? "∇z" : view.stage.kind === "weighted" && view.stage.layer === l ? "z" : "a";
-        context.fillText(`${symbol}${stages.lower(l)}${many}`, nodes[0].x, 10);
-      });
-    }
+  function nameLayers({ context, model, placed, stage }, colours) {
+    Object.assign(context, { font: "12px sans-serif", fillStyle: colours.faint, textAlign: "left" });
+    context.fillText("a₀, the input", placed.image.x, 10);
+    context.textAlign = "center";
+    placed.nodes.forEach((nodes, i) => {
+      const { outputs } = model.layers[i];
+      const symbol = hasError(stage, i + 1) ? "∇z" : isSum(stage, i + 1) ? "z" : "a";
+      const some = nodes.length < outputs ? ` (${nodes.length} of ${pictures.counted(outputs)})` : "";
+      context.fillText(`${symbol}${stages.lower(i + 1)}${some}`, nodes[0].x, 10);
+    });
+  }
 
-    function draw(done) {
-      const style = getComputedStyle(document.documentElement);
-      const read = (name) => style.getPropertyValue(name).trim();
-      const colours = { red: read("--red"), blue: read("--blue"), paper: read("--raised"), ink: read("--ink"), faint: read("--faint") };
-      context.clearRect(0, 0, view.size.width, view.size.height);
-      context.textBaseline = "middle";
-      context.strokeStyle = colours.ink;
-      context.lineWidth = 2;
-      drawImage();
-      drawEdges(colours);
-      if (done < 1) drawFlow(colours, done);
-      drawNodes(colours, done);
-      drawTitles(colours);
-    }
+  // Draw the view, with its flow done from 0 to 1.
+  function draw(view, done) {
+    const colours = readColours();
+    view.context.clearRect(0, 0, view.size.width, view.size.height);
+    view.context.textBaseline = "middle";
+    drawInput(view, colours);
+    view.placed.nodes.forEach((_, i) => drawEdges(view, i + 1, colours));
+    if (done < 1) drawFlow(view, colours, done);
+    view.placed.nodes.forEach((_, i) => drawNodes(view, i + 1, colours, done));
+    nameLayers(view, colours);
+  }
 
-    function animate(now) {
-      const done = Math.min(1, (now - view.begun) / MILLISECONDS);
-      draw(done);
+  // Lay out for the width that the page gives to the canvas, in pixels of the screen.
+  function resize(view, canvas) {
+    const width = Math.max(280, canvas.parentElement.clientWidth);
+    const height = Math.round(Math.min(440, Math.max(330, 0.62 * width)));
+    const ratio = window.devicePixelRatio || 1;
+    Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
+    view.context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    view.size = { width, height };
+    view.placed = layout.place(view.units, view.model, width, height);
+  }
+
+  // Show a stage of an example; isMoving: let its products flow, unless the user wishes for less motion.
+  function show(view, shown, stage, isMoving) {
+    const edges = layout.listEdges(view.placed, view.model, shown.pass.a[0]);
+    Object.assign(view, { shown, stage, edges: edges.map((edge) => ({ ...edge, values: valuesOf(shown, stage, edge) })) });
+    cancelAnimationFrame(view.frame);
+    view.frame = null;
+    if (!isMoving || matchMedia("(prefers-reduced-motion: reduce)").matches) return draw(view, 1);
+    const begun = performance.now();
+    const animate = (now) => {
+      const done = Math.min(1, Math.max(0, now - begun) / MILLISECONDS);
+      draw(view, done);
       view.frame = done < 1 ? requestAnimationFrame(animate) : null;
-    }
+    };
+    view.frame = requestAnimationFrame(animate);
+  }
 
-    // Show a stage of an example; isMoving: let the stage's products flow, unless the user wishes for less motion.
-    function show(shown, stage, isMoving) {
-      if (!view.placed) resize();
-      Object.assign(view, { shown, stage });
-      view.edges = layout.listEdges(view.placed, model, shown.pass.a[0]).map((edge) => ({ ...edge, values: edgeValues(shown, stage, edge) }));
-      canvas.setAttribute("aria-label", `The network at this stage: ${stage.title}. The up and down arrow keys go through its units.`);
-      cancelAnimationFrame(view.frame);
-      if (!isMoving || matchMedia("(prefers-reduced-motion: reduce)").matches) return draw(1);
-      view.begun = performance.now();
-      view.frame = requestAnimationFrame(animate);
-    }
+  // Return the place that is some nodes after the one that is pointed at.
+  function placeAfter({ placed, point }, steps) {
+    const all = placed.nodes.flat();
+    const now = all.findIndex(({ layer, unit }) => point?.layer === layer && point?.unit === unit);
+    const { layer, unit } = all[Math.min(Math.max(now + steps, 0), all.length - 1)];
+    return { kind: "unit", layer, unit };
+  }
 
-    function point(place) {
-      if (samePlace(place, view.point)) return;
-      view.point = place;
-      if (view.frame === null || view.begun + MILLISECONDS < performance.now()) draw(1);
-      pointed(place);
-    }
-
-    function findPlace(event) {
-      const box = canvas.getBoundingClientRect();
-      return layout.find(view.placed, view.edges, model, event.clientX - box.left, event.clientY - box.top, REACH);
-    }
-
-    function movePoint(steps) {
-      const all = view.placed.nodes.flat();
-      const now = all.findIndex(({ layer, unit }) => view.point?.layer === layer && view.point?.unit === unit);
-      const { layer, unit } = all[Math.min(Math.max(now + steps, 0), all.length - 1)];
-      point({ kind: "unit", layer, unit });
-    }
-
+  function listen(view, canvas, pointAt) {
     for (const kind of ["pointermove", "pointerdown"]) {
-      canvas.addEventListener(kind, (event) => {
-        const place = findPlace(event);
-        if (place) point(place);
+      canvas.addEventListener(kind, ({ clientX, clientY }) => {
+        const { left, top } = canvas.getBoundingClientRect();
+        const place = layout.find(view.placed, view.edges, view.model, clientX - left, clientY - top, REACH);
+        if (place) pointAt(place);
       });
     }
     canvas.addEventListener("keydown", (event) => {
       const steps = { ArrowUp: -1, ArrowDown: 1 }[event.key];
       if (!steps) return;
-      movePoint(steps);
+      pointAt(placeAfter(view, steps));
       event.preventDefault();
     });
     window.addEventListener("resize", () => {
-      resize();
-      if (view.shown) show(view.shown, view.stage, false);
+      resize(view, canvas);
+      if (view.shown) show(view, view.shown, view.stage, false);
     });
-    return { view, show, point };
+  }
+
+  // Return the picture on a canvas; pointed() is called when another place is pointed at.
+  function make(canvas, model, pointed) {
+    const view = { context: canvas.getContext("2d"), model, units: layout.chooseUnits(model.trained), point: null, frame: null, shown: null };
+    const point = (place) => {
+      if (JSON.stringify(place) === JSON.stringify(view.point)) return;
+      view.point = place;
+      if (view.frame === null) draw(view, 1);
+      pointed(place);
+    };
+    listen(view, canvas, point);
+    return {
+      view,
+      point,
+      show(shown, stage, isMoving) {
+        if (!view.placed) resize(view, canvas);
+        canvas.setAttribute("aria-label", `The network at this stage: ${stage.title}. The up and down arrow keys go through its units.`);
+        show(view, shown, stage, isMoving);
+      },
+    };
   }
 
   return { isBack, make };

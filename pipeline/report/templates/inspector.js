@@ -13,7 +13,7 @@ import { unitPanel } from "./unit_panel.js";
 /* The inspector: the user selects or draws an example, steps through its forward and backward pass, and trains. */
 export const inspector = (() => {
   const SECONDS_A_STAGE = 2;
-  const MILLISECONDS_A_VIEW = 200; // while it trains: the stage is shown anew as often
+  const MILLISECONDS_A_VIEW = 200; // while it trains, or five times what showing the stage took
   const byId = (name) => document.getElementById(`inspector-${name}`);
 
   // Return the model: what the run gave, and `layers` and `settings` as they are now.
@@ -70,7 +70,7 @@ export const inspector = (() => {
 
   // Return the viewer: the current stage, and functions that change it.
   function makeViewer(model) {
-    const state = { stages: [], place: 0, timer: null, example: null, shown: null, viewed: 0 };
+    const state = { stages: [], place: 0, timer: null, example: null, shown: null };
     const picture = diagram.make(byId("diagram"), model, explainPoint);
 
     function explainPoint() {
@@ -130,7 +130,6 @@ export const inspector = (() => {
       state.example = example;
       state.shown = passOf(model, example);
       state.stages = stages.listStages(state.shown);
-      state.viewed = performance.now();
       go(0);
     }
 
@@ -252,11 +251,13 @@ export const inspector = (() => {
     const model = modelFrom(JSON.parse(embedded.textContent));
     const viewer = makeViewer(model);
     const { train, test } = model.examples;
-    const views = { panels: [] };
+    const views = { panels: [], next: 0 };
     const panel = trainingPanel.make(model, (isPlaying) => {
-      if (isPlaying && performance.now() - viewer.state.viewed < MILLISECONDS_A_VIEW) return;
+      const begun = performance.now();
+      if (isPlaying && begun < views.next) return;
       viewer.inspect();
       views.panels.forEach((each) => each.show());
+      views.next = performance.now() + Math.max(MILLISECONDS_A_VIEW, 5 * (performance.now() - begun));
     });
     const nextBatch = () => panel.trainer.nextBatch(model.settings.batch_size);
     const check = checkPanel.make(model, nextBatch);

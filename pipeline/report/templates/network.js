@@ -56,13 +56,18 @@ export const network = (() => {
   });
 
   // The positions of the numbers that are not 0, about a fifth of an image: products with 0 change no sum.
-  const findUsed = (a) => Uint32Array.from(a.keys()).filter((k) => a[k] !== 0);
+  function findUsed(a) {
+    const used = new Uint32Array(a.length);
+    let count = 0;
+    for (let k = 0; k < a.length; k++) if (a[k] !== 0) used[count++] = k;
+    return used.subarray(0, count);
+  }
 
   // z = w a + b
   function weightedInput(layer, a) {
     const used = findUsed(a);
-    return Float64Array.from({ length: layer.outputs }, (_, j) => {
-      let z = layer.biases[j];
+    return layer.biases.map((bias, j) => {
+      let z = bias;
       for (let i = 0; i < used.length; i++) z += layer.weights[j * layer.inputs + used[i]] * a[used[i]];
       return z;
     });
@@ -127,13 +132,11 @@ export const network = (() => {
 
   // Return the parameters after one step of gradient descent, without momentum; gradients are in the structure of the layers.
   function descend(config, layers, gradients) {
+    const { weights_rate, biases_rate, weight_decay } = config;
     return layers.map((layer, i) => ({
       ...layer,
-      weights: Float64Array.from(
-        layer.weights,
-        (w, at) => w - config.weights_rate * (gradients[i].weights[at] + config.weight_decay * w),
-      ),
-      biases: Float64Array.from(layer.biases, (b, j) => b - config.biases_rate * gradients[i].biases[j]),
+      weights: layer.weights.map((w, at) => w - weights_rate * (gradients[i].weights[at] + weight_decay * w)),
+      biases: layer.biases.map((b, j) => b - biases_rate * gradients[i].biases[j]),
     }));
   }
 

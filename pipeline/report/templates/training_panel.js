@@ -6,6 +6,7 @@ import { training } from "./training.js";
 export const trainingPanel = (() => {
   const FRAME_BUDGET = 10; // milliseconds of a frame for steps, of the 16 that 60 frames a second leave
   const MOST_BATCH = 10;
+  const MILLISECONDS_A_MEASURE = 50; // while it plays, or five times what measuring took, so that a large network trains too
   const PACES = { slow: 500, frame: 0, fast: 0 }; // milliseconds between two steps
   const byId = (name) => document.getElementById(`inspector-${name}`);
 
@@ -14,10 +15,11 @@ export const trainingPanel = (() => {
     const { config, examples } = model;
     const loss = chart.make("Mean loss of the page's examples", ["train", "test"]);
     const right = chart.make("Right answers, in percent", ["train", "test"], { ...chart.grown, y: [0, 100], format: String });
-    const panel = { trainer: null, playing: null, lastStep: 0, history: [], hasDrawing: false };
+    const panel = { trainer: null, playing: null, lastStep: 0, nextMeasure: 0, history: [], hasDrawing: false };
     byId("charts").replaceChildren(loss.element, right.element);
 
     function measure() {
+      const begun = performance.now();
       const found = [examples.train, examples.sampled].map((each) => training.evaluate(config, model.layers, each));
       const { numSteps } = panel.trainer;
       loss.add(numSteps, found.map((each) => each.loss));
@@ -26,6 +28,8 @@ export const trainingPanel = (() => {
         const of = [examples.train, examples.sampled][i];
         return `${each.right} of ${of.length} ${["train", "test"][i]} examples are right, their mean loss is ${pictures.written(each.loss)}`;
       });
+      const ended = performance.now();
+      panel.nextMeasure = ended + Math.max(MILLISECONDS_A_MEASURE, 5 * (ended - begun));
       byId("trained").textContent = `Step ${pictures.counted(numSteps)}: ${told.join("; ")}.`;
     }
 
@@ -74,7 +78,7 @@ export const trainingPanel = (() => {
         const begun = performance.now();
         do stepOnce();
         while (pace === "fast" && performance.now() - begun < FRAME_BUDGET);
-        measure();
+        if (begun > panel.nextMeasure) measure();
         changed(true);
       }
       panel.playing = requestAnimationFrame(playFrame);
@@ -90,6 +94,7 @@ export const trainingPanel = (() => {
       if (panel.playing === null) return;
       cancelAnimationFrame(panel.playing);
       setPlaying(null);
+      measure();
       changed(false);
     }
 
@@ -126,7 +131,7 @@ export const trainingPanel = (() => {
       byId("reset").addEventListener("click", reset);
       byId("origin").addEventListener("change", reset);
       for (const name of ["weights_rate", "biases_rate", "batch_size", "rule"]) {
-        byId(name).addEventListener("input", () => {
+        byId(name).addEventListener(name === "rule" ? "change" : "input", () => {
           readSettings();
           changed(panel.playing !== null);
         });

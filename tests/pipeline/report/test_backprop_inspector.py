@@ -164,12 +164,8 @@ def test_figures_of_the_page_open_an_example(figure, digits, driver):
     browser.show(driver, digits.path)
     driver.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     link = driver.find_element(By.CSS_SELECTOR, f"{figure} a")
-    address = link.get_attribute("href") or driver.execute_script("return arguments[0].href.baseVal", link)
-    driver.execute_script(
-        "arguments[0].dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }))", link
-    )
-    name = address["baseVal"] if isinstance(address, dict) else address
-    name = name.partition("#example=")[2]
+    name = link.get_dom_attribute("href").removeprefix("#example=")
+    driver.execute_script("arguments[0].dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }))", link)
     WebDriverWait(driver, WAIT).until(lambda _: inspector(driver, "said").text.startswith(f"{name}, an example of"))
 
 
