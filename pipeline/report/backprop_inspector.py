@@ -38,7 +38,7 @@ def build_inspector(
         reason = f"The network has {num_parameters:,} parameters; a page carries {MAX_PARAMETERS:,} at most."
         return {"data": None, "left_out": reason, "notes": []}
     parameters = b"".join(array.astype("<f4").tobytes() for layer in layers for array in layer)
-    images = b"".join(example.image.tobytes() for example in (*train, *test.shown))
+    images = [example.image for example in train] + [example.image for example in test.shown]
     data = {
         "layers": list(config.layers),
         "height": manifest.height,
@@ -47,7 +47,7 @@ def build_inspector(
         "class_names": list(manifest.class_names),
         "parameters": base64.b64encode(parameters).decode(),
         "start": None if config.warm_start else describe_start(config),
-        "images": base64.b64encode(images).decode(),
+        "images": base64.b64encode(b"".join(image.tobytes() for image in images)).decode(),
         "train": [{"name": f"{each.split}:{each.index}", "label": each.label} for each in train],
         "test": [
             {"name": each.name, "label": each.label, "predicted": each.predicted, "sampled": each.name in test.sampled}

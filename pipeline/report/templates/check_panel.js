@@ -26,73 +26,81 @@ export const checkPanel = (() => {
     return order.slice(0, count);
   }
 
+  const largestDifference = (one, other) => pictures.strengthOf(one.map((value, at) => value - other[at]));
+
+  function sayAgreement({ arrays, batch }, manual, autodiff) {
+    const told = arrays.map(({ layer, name, symbol }) => {
+      const [ours, theirs] = [manual, autodiff].map(({ gradients }) => gradients[layer][name]);
+      return `${pictures.written(largestDifference(ours, theirs))} in ∇${symbol}`;
+    });
+    byId("agreement-said").textContent =
+      `Of the next ${batch.length} examples the mean loss is ${pictures.written(manual.loss)}. The two rules share no derivative; ` +
+      `the largest difference is ${told.join(", ")}.`;
+  }
+
+  function showRows(panel, ours, theirs) {
+    const { array } = panel;
+    const rows = largestPositions(ours.map(Math.abs), MOST_ROWS).map((at) => {
+      const button = pictures.make("button", { type: "button", textContent: nameOf(array, at) });
+      button.setAttribute("aria-pressed", String(at === panel.at));
+      button.addEventListener("click", () => {
+        panel.at = at;
+        show(panel);
+      });
+      return [button, ours[at].toPrecision(16), theirs[at].toPrecision(16), pictures.written(ours[at] - theirs[at])];
+    });
+    const caption = `∇${array.symbol}, its ${rows.length} largest of ${pictures.counted(ours.length)} numbers; choose one for the difference below`;
+    byId("agreement").replaceChildren(pictures.table(caption, ["", "manual rule", "autodiff", "difference"], rows));
+  }
+
+  function showDifference(panel, gradient) {
+    const { model, array, batch, at } = panel;
+    const differ = (epsilon) =>
+      training.difference(model.config, model.layers, batch, { layer: array.layer, name: array.name, at }, epsilon);
+    const exponent = Number(byId("epsilon").value);
+    const epsilon = (10 ** exponent).toExponential(1);
+    const found = differ(10 ** exponent);
+    byId("epsilon-value").textContent = epsilon;
+    byId("epsilon").setAttribute("aria-valuetext", epsilon);
+    byId("difference").textContent =
+      `With ${nameOf(array, at)} moved by ${epsilon} to either side, (C₊ − C₋) / 2ε is ${found.toPrecision(12)}; ` +
+      `the gradient is ${gradient.toPrecision(12)}, and they differ by ${pictures.written(Math.abs(found - gradient))}.`;
+    const points = EXPONENTS.map((each) => [each, Math.log10(Math.max(Math.abs(differ(10 ** each) - gradient), 1e-18))]);
+    panel.errors.replace(points, exponent);
+  }
+
+  // Compute all anew; the panel is closed on most pages, so nothing is computed before it is opened.
+  function show(panel) {
+    if (!byId("check").open) return;
+    const { config, layers } = panel.model;
+    const { layer, name } = panel.array;
+    panel.batch = panel.nextBatch();
+    const [manual, autodiff] = ["manual", "autodiff"].map((rule) => training.rules[rule](config, layers, panel.batch));
+    const [ours, theirs] = [manual, autodiff].map(({ gradients }) => gradients[layer][name]);
+    panel.at ??= largestPositions(ours.map(Math.abs), 1)[0];
+    sayAgreement(panel, manual, autodiff);
+    showRows(panel, ours, theirs);
+    showDifference(panel, ours[panel.at]);
+  }
+
+  const power = (exponent) => (exponent === 0 ? "1" : `1e${exponent}`);
+
   function make(model, nextBatch) {
     const arrays = listArrays(model.layers);
-    const choice = { array: arrays[arrays.length - 2], at: null };
-    const power = (exponent) => (exponent === 0 ? "1" : `1e${exponent}`);
     const axes = { x: [EXPONENTS.at(-1), EXPONENTS[0]], y: [-18, 0], format: power, formatX: (exponent) => `ε = ${power(exponent)}` };
     const errors = chart.make("Error of the central difference by ε", ["error"], axes);
+    const panel = { model, nextBatch, arrays, errors, array: arrays.at(-2), at: null, batch: [] };
+    const options = arrays.map(({ symbol }, i) => pictures.make("option", { value: String(i), textContent: `∇${symbol}` }));
     byId("difference-chart").replaceChildren(errors.element);
-    byId("array").replaceChildren(
-      ...arrays.map(({ symbol }, i) => pictures.make("option", { value: String(i), textContent: `∇${symbol}` })),
-    );
-    byId("array").value = String(arrays.indexOf(choice.array));
-
-    function showRows(manual, autodiff, differences) {
-      const rows = largestPositions(manual.map(Math.abs), MOST_ROWS).map((at) => {
-        const button = pictures.make("button", { type: "button", textContent: nameOf(choice.array, at) });
-        button.setAttribute("aria-pressed", String(at === choice.at));
-        button.addEventListener("click", () => ((choice.at = at), show()));
-        return [button, manual[at].toPrecision(16), autodiff[at].toPrecision(16), pictures.written(differences[at])];
-      });
-      const caption = `∇${choice.array.symbol}, its ${rows.length} largest of ${pictures.counted(manual.length)} numbers; choose one for the difference below`;
-      byId("agreement").replaceChildren(pictures.table(caption, ["", "manual rule", "autodiff", "difference"], rows));
-    }
-
-    function showDifference(batch, gradient) {
-      const parameter = { layer: choice.array.layer, name: choice.array.name, at: choice.at };
-      const epsilon = 10 ** Number(byId("epsilon").value);
-      const found = training.difference(model.config, model.layers, batch, parameter, epsilon);
-      const name = nameOf(choice.array, choice.at);
-      byId("epsilon-value").textContent = epsilon.toExponential(1);
-      byId("epsilon").setAttribute("aria-valuetext", epsilon.toExponential(1));
-      byId("difference").textContent =
-        `With ${name} moved by ${epsilon.toExponential(1)} to either side, (C₊ − C₋) / 2ε is ${found.toPrecision(12)}; ` +
-        `the gradient is ${gradient.toPrecision(12)}, and they differ by ${pictures.written(Math.abs(found - gradient))}.`;
-      const points = EXPONENTS.map((exponent) => {
-        const error = Math.abs(training.difference(model.config, model.layers, batch, parameter, 10 ** exponent) - gradient);
-        return [exponent, Math.log10(Math.max(error, 1e-18))];
-      });
-      errors.replace(points, Number(byId("epsilon").value));
-    }
-
-    // Compute all anew; the panel is closed on most pages, so nothing is computed before it is opened.
-    function show() {
-      if (!byId("check").open) return;
-      const batch = nextBatch();
-      const [manual, autodiff] = ["manual", "autodiff"].map((rule) => training.rules[rule](model.config, model.layers, batch));
-      const { layer, name } = choice.array;
-      const [ours, theirs] = [manual, autodiff].map(({ gradients }) => gradients[layer][name]);
-      choice.at ??= largestPositions(ours.map(Math.abs), 1)[0];
-      const largest = arrays.map((array) => {
-        const [one, other] = [manual, autodiff].map(({ gradients }) => gradients[array.layer][array.name]);
-        return pictures.strengthOf(one.map((value, at) => value - other[at]));
-      });
-      byId("agreement-said").textContent =
-        `Of the next ${batch.length} examples the mean loss is ${pictures.written(manual.loss)}. The two rules share no code but the forward functions' ` +
-        `names; the largest difference is ${arrays.map(({ symbol }, i) => `${pictures.written(largest[i])} in ∇${symbol}`).join(", ")}.`;
-      showRows(ours, theirs, ours.map((value, at) => value - theirs[at]));
-      showDifference(batch, ours[choice.at]);
-    }
-
+    byId("array").replaceChildren(...options);
+    byId("array").value = String(arrays.length - 2);
     byId("array").addEventListener("change", () => {
-      choice.array = arrays[Number(byId("array").value)];
-      choice.at = null;
-      show();
+      Object.assign(panel, { array: arrays[Number(byId("array").value)], at: null });
+      show(panel);
     });
-    byId("epsilon").addEventListener("input", show);
-    byId("check").addEventListener("toggle", show);
-    return { show };
+    byId("epsilon").addEventListener("input", () => show(panel));
+    byId("check").addEventListener("toggle", () => show(panel));
+    return { show: () => show(panel) };
   }
 
   return { make };

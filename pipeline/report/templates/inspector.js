@@ -234,6 +234,7 @@ export const inspector = (() => {
       if (!example || location.hash === state.written) return;
       if (new URLSearchParams(location.hash.slice(1)).has("stage")) panel.repeat(given.from, given.steps);
       radioOf(example).checked = true;
+      radioOf(example).parentElement.scrollIntoView({ inline: "center", block: "nearest" });
       viewer.stop();
       viewer.inspect(example);
       viewer.go(given.stage - 1 - viewer.state.place);

@@ -27,100 +27,99 @@ export const unitPanel = (() => {
     );
   }
 
-  function make(model, nextBatch) {
-    const selected = { layer: 1, unit: 0 };
-    const draw = (caption, row, most) =>
-      selected.layer === 1
-        ? pictures.panel(caption, pictures.signed(row, model.height, model.width, "small-image", caption, most ?? pictures.largestOf(row)))
-        : pictures.panel(caption, pictures.bars(row, caption));
+  // Draw a row of weights: of layer 1 as an image, of others as bars.
+  function drawRow({ model, layer }, caption, row, most = pictures.largestOf(row)) {
+    return layer === 1
+      ? pictures.panel(caption, pictures.signed(row, model.height, model.width, "small-image", caption, most))
+      : pictures.panel(caption, pictures.bars(row, caption));
+  }
 
-    function showFiring() {
-      const { layer, unit } = selected;
-      const values = model.examples.train.map((example) => ({
-        example,
-        value: network.forward(model.functions, model.layers, example.x).a[layer][unit],
-      }));
-      values.sort((one, other) => other.value - one.value);
-      const list = (shown) =>
-        shown.map(({ example, value }) => {
-          const said = `${model.classNames[example.target]}: ${pictures.written(value)}`;
-          return pictures.panel(pictures.written(value), pictures.grey(example.x, model.height, model.width, said));
-        });
-      byId("unit-firing").replaceChildren(
-        pictures.panel("fires most for these train examples", pictures.make("div", { className: "row" }, ...list(values.slice(0, MOST_EXAMPLES)))),
-        pictures.panel("and least for these", pictures.make("div", { className: "row" }, ...list(values.slice(-MOST_EXAMPLES)))),
-        pictures.outputs("mean value for the train examples of each class", { [`a${stages.lower(layer)}`]: classMeans(values) }, model.classNames),
-      );
-    }
+  const inRow = (caption, elements) => pictures.panel(caption, pictures.make("div", { className: "row" }, ...elements));
+  const drawExample = ({ model }, example, said) => pictures.grey(example.x, model.height, model.width, said);
 
-    function classMeans(values) {
-      return Float64Array.from(model.classNames, (_, label) => {
-        const own = values.filter(({ example }) => example.target === label);
-        return own.reduce((sum, { value }) => sum + value / own.length, 0);
+  function meanOfClass(values, label) {
+    const own = values.filter(({ example }) => example.target === label);
+    return own.reduce((sum, { value }) => sum + value / own.length, 0);
+  }
+
+  function showFiring(panel) {
+    const { model, layer, unit } = panel;
+    const values = model.examples.train.map((example) => ({
+      example,
+      value: network.forward(model.functions, model.layers, example.x).a[layer][unit],
+    }));
+    values.sort((one, other) => other.value - one.value);
+    const list = (shown) =>
+      shown.map(({ example, value }) => {
+        const written = pictures.written(value);
+        return pictures.panel(written, drawExample(panel, example, `${model.classNames[example.target]}: ${written}`));
       });
-    }
-
-    function showGradients() {
-      const { layer, unit } = selected;
-      const batch = nextBatch();
-      const perExample = batch.map((example) => {
-        const gradient = network.propagate(model.functions, model.layers, example.x, example.y).gradients[layer];
-        return { example, weights: rowOf(gradient, unit), bias: gradient.biases[unit] };
-      });
-      const most = Math.max(...perExample.map(({ weights }) => pictures.largestOf(weights)));
-      const { gradients } = training.rules.manual(model.config, model.layers, batch);
-      const after = network.descend({ ...model.config, ...model.settings }, model.layers, gradients);
-      const [mean, before, moved] = [gradients, model.layers, after].map((layers) => rowOf(layers[layer - 1], unit));
-      const own = perExample.map(({ example, weights }) =>
-        pictures.make(
-          "div",
-          {},
-          pictures.grey(example.x, model.height, model.width, `example of ${model.classNames[example.target]}`),
-          draw(model.classNames[example.target], weights, most),
-        ),
-      );
-      byId("unit-gradients").replaceChildren(
-        pictures.panel(
-          `∇w${stages.lower(layer)} of unit ${unit} by each of the next ${batch.length} examples; full colour is ${pictures.written(most)}`,
-          pictures.make("div", { className: "row" }, ...own),
-        ),
-        pictures.make(
-          "div",
-          { className: "row" },
-          draw("their mean", mean, most),
-          draw("the change of the weights by this step", moved.map((value, k) => value - before[k])),
-        ),
-      );
-      byId("unit-rule").textContent = sayRule(layer, unit, perExample);
-    }
-
-    function show() {
-      byId("unit-name").textContent = `unit ${selected.unit} of layer ${selected.layer}`;
-      byId("unit-number").value = String(selected.unit);
-      if (!byId("unit").open) return;
-      const { layer, unit } = selected;
-      const row = rowOf(model.layers[layer - 1], unit);
-      const bias = pictures.written(model.layers[layer - 1].biases[unit]);
-      byId("unit-weights").replaceChildren(draw(`weights of the unit, ${pictures.rangeOf(row)}; its bias is ${bias}`, row));
-      showFiring();
-      showGradients();
-    }
-
-    function select(layer, unit) {
-      selected.layer = layer;
-      selected.unit = Math.min(Math.max(0, Math.trunc(unit) || 0), model.layers[layer - 1].outputs - 1);
-      byId("unit-layer").value = String(layer);
-      byId("unit-number").max = String(model.layers[layer - 1].outputs - 1);
-      show();
-    }
-
-    byId("unit-layer").replaceChildren(
-      ...model.layers.map((_, i) => pictures.make("option", { value: String(i + 1), textContent: `layer ${i + 1}` })),
+    const means = Float64Array.from(model.classNames, (_, label) => meanOfClass(values, label));
+    byId("unit-firing").replaceChildren(
+      inRow("fires most for these train examples", list(values.slice(0, MOST_EXAMPLES))),
+      inRow("and least for these", list(values.slice(-MOST_EXAMPLES))),
+      pictures.outputs("mean value for the train examples of each class", { [`a${stages.lower(layer)}`]: means }, model.classNames),
     );
-    byId("unit-layer").addEventListener("change", () => select(Number(byId("unit-layer").value), 0));
-    byId("unit-number").addEventListener("change", () => select(selected.layer, Number(byId("unit-number").value)));
-    byId("unit").addEventListener("toggle", show);
-    return { selected, select, show };
+  }
+
+  // Return the gradients of the unit's weights and bias by each example.
+  const gradientsOf = ({ model, layer, unit }, batch) =>
+    batch.map((example) => {
+      const gradient = network.propagate(model.functions, model.layers, example.x, example.y).gradients[layer];
+      return { example, weights: rowOf(gradient, unit), bias: gradient.biases[unit] };
+    });
+
+  function showGradients(panel) {
+    const { model, layer, unit } = panel;
+    const batch = panel.nextBatch();
+    const perExample = gradientsOf(panel, batch);
+    const { gradients } = training.rules.manual(model.config, model.layers, batch);
+    const after = network.descend({ ...model.config, ...model.settings }, model.layers, gradients);
+    const [mean, before, moved] = [gradients, model.layers, after].map((layers) => rowOf(layers[layer - 1], unit));
+    const most = Math.max(...perExample.map(({ weights }) => pictures.largestOf(weights)));
+    const own = perExample.map(({ example, weights }) => {
+      const name = model.classNames[example.target];
+      return pictures.make("div", {}, drawExample(panel, example, `example of ${name}`), drawRow(panel, name, weights, most));
+    });
+    const caption = `∇w${stages.lower(layer)} of unit ${unit} by each of the next ${batch.length} examples; full colour is ${pictures.written(most)}`;
+    const change = moved.map((value, k) => value - before[k]);
+    byId("unit-gradients").replaceChildren(
+      inRow(caption, own),
+      inRow("their mean, and what the step changes", [
+        drawRow(panel, "mean", mean, most),
+        drawRow(panel, `change, ${pictures.rangeOf(change)}`, change),
+      ]),
+    );
+    byId("unit-rule").textContent = sayRule(layer, unit, perExample);
+  }
+
+  function show(panel) {
+    const { model, layer, unit } = panel;
+    byId("unit-name").textContent = `unit ${unit} of layer ${layer}`;
+    if (!byId("unit").open) return;
+    const row = rowOf(model.layers[layer - 1], unit);
+    const bias = pictures.written(model.layers[layer - 1].biases[unit]);
+    byId("unit-weights").replaceChildren(drawRow(panel, `weights of the unit, ${pictures.rangeOf(row)}; its bias is ${bias}`, row));
+    showFiring(panel);
+    showGradients(panel);
+  }
+
+  function select(panel, layer, unit) {
+    const last = panel.model.layers[layer - 1].outputs - 1;
+    Object.assign(panel, { layer, unit: Math.min(Math.max(0, Math.trunc(unit) || 0), last) });
+    byId("unit-layer").value = String(layer);
+    Object.assign(byId("unit-number"), { max: String(last), value: String(panel.unit) });
+    show(panel);
+  }
+
+  function make(model, nextBatch) {
+    const panel = { model, nextBatch, layer: 1, unit: 0 };
+    const options = model.layers.map((_, i) => pictures.make("option", { value: String(i + 1), textContent: `layer ${i + 1}` }));
+    byId("unit-layer").replaceChildren(...options);
+    byId("unit-layer").addEventListener("change", () => select(panel, Number(byId("unit-layer").value), 0));
+    byId("unit-number").addEventListener("change", () => select(panel, panel.layer, Number(byId("unit-number").value)));
+    byId("unit").addEventListener("toggle", () => show(panel));
+    return { select: (layer, unit) => select(panel, layer, unit), show: () => show(panel) };
   }
 
   return { make };

@@ -165,7 +165,9 @@ def test_figures_of_the_page_open_an_example(figure, digits, driver):
     driver.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     link = driver.find_element(By.CSS_SELECTOR, f"{figure} a")
     name = link.get_dom_attribute("href").removeprefix("#example=")
-    driver.execute_script("arguments[0].dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }))", link)
+    driver.execute_script(
+        "arguments[0].dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }))", link
+    )
     WebDriverWait(driver, WAIT).until(lambda _: inspector(driver, "said").text.startswith(f"{name}, an example of"))
 
 
