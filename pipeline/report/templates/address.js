@@ -1,8 +1,9 @@
 /* The state of the inspector in the fragment of the page's address, such as #example=test:42&stage=7&train=20x10x5x0.5xmanual:
    the example, the stage counted from 1, `from=trained` if training did not begin with the run's start, and the steps, as
-   count, batch size, rate of the weights, rate of the biases and rule, once for each change of these settings. */
+   count, batch size, rate of the weights, rate of the biases and rule, once for each change of these settings. An address without
+   a stage is a link to an example, which leaves the parameters as they are: its steps are null. */
 export const address = (() => {
-  const MOST_STEPS = 5000; // that a page takes again when it is opened
+  const MOST_STEPS = 1000; // that a page takes again when it is opened
   const RULES = ["manual", "autodiff"];
 
   function parseSteps(text) {
@@ -22,7 +23,7 @@ export const address = (() => {
       example: name.includes(":") ? name : `test:${name}`,
       stage: Math.max(1, Math.trunc(Number(given.get("stage"))) || 1),
       from: given.get("from") === "trained" ? "trained" : "start",
-      steps: isSound ? steps : [],
+      steps: given.has("stage") ? (isSound ? steps : []) : null,
     };
   }
 

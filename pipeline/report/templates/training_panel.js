@@ -8,6 +8,7 @@ export const trainingPanel = (() => {
   const FRAME_BUDGET = 10; // milliseconds of a frame for steps, of the 16 that 60 frames a second leave
   const MOST_BATCH = 10;
   const MILLISECONDS_A_MEASURE = 50; // while it plays, or five times what measuring took, so that a large network trains too
+  const MOST_MEASURED = 20; // steps of one call
   const SPLITS = ["train", "test"];
   const PACES = { slow: 500, frame: 0, fast: 0 }; // milliseconds between two steps
   const RATES = ["weights_rate", "biases_rate"];
@@ -61,10 +62,11 @@ export const trainingPanel = (() => {
     else history.push({ count: 1, settings: JSON.parse(settings) });
   }
 
+  // Take steps, and put the last MOST_MEASURED of them on the charts.
   function step(panel, count) {
-    for (let done = 0; done < count; done++) {
+    for (let done = 1; done <= count; done++) {
       stepOnce(panel);
-      measure(panel);
+      if (count - done < MOST_MEASURED) measure(panel);
     }
     panel.changed(false);
   }

@@ -36,7 +36,7 @@ def test_arrow_keys_step_through_every_stage(model_page, driver):
     assert inspector(driver, "count").text == f"stage {num_stages} of {num_stages}"  # the last key changed nothing
     assert len(set(titles)) == num_stages
     assert (titles[0], titles[-1]) == ("The input", "One step down")
-    before, after = driver.execute_script("return inspector.started.viewer.state.stages.at(-1).losses")
+    before, after = driver.execute_script("return inspector.started.viewer.stages.at(-1).losses")
     shown = driver.execute_script("return arguments[0].map(pictures.written)", [before, after])
     assert f"goes from {shown[0]} to {shown[1]}." in inspector(driver, "said").text
     driver.switch_to.active_element.send_keys(Keys.HOME)
@@ -134,7 +134,7 @@ def test_a_digit_drawn_by_touch_is_classified_without_scrolling(digits, driver):
 
 def test_every_quoted_line_of_code_is_one_of_the_model(model_page, driver):
     browser.show(driver, model_page.path)
-    quoted = driver.execute_script("return inspector.started.viewer.state.stages.map((stage) => stage.code)")
+    quoted = driver.execute_script("return inspector.started.viewer.stages.map((stage) => stage.code)")
     code = " ".join(path.read_text() for path in Path(gradients.__file__).parent.glob("*.py"))
     assert [line for line in quoted if line not in " ".join(code.split())] == []
 

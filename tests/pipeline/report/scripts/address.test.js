@@ -12,8 +12,9 @@ test("a state that is written is read back", () => {
   assert.deepEqual(address.parse(written), state);
 });
 
-test("an example without a split is one of the test split", () => {
-  assert.deepEqual(address.parse("#example=42"), { example: "test:42", stage: 1, from: "start", steps: [] });
+test("a link to an example leaves the parameters as they are, and is one of the test split unless it says another", () => {
+  assert.deepEqual(address.parse("#example=42"), { example: "test:42", stage: 1, from: "start", steps: null });
+  assert.equal(address.parse("#example=train:42").example, "train:42");
 });
 
 test("a fragment without an example is none of a state", () => {
@@ -25,4 +26,5 @@ test("what is not understood is left out", () => {
     assert.deepEqual(address.parse(`#example=1&train=${train}&stage=${train}`).steps, [], train);
   }
   assert.equal(address.parse("#example=1&stage=-4").stage, 1);
+  assert.equal(address.parse("#example=%E0%A4%A").example.startsWith("test:"), true);
 });
