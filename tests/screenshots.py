@@ -44,15 +44,14 @@ def main() -> None:
         if done.code:
             sys.exit(done.err)
         browser.show(driver, page, WIDTH, HEIGHT)
-        save(browser.take_picture(driver, "header", ".confusion"), target / "report.png")
+        save(browser.take_picture(driver, "header", "#inspector-stage"), target / "report.png")
         save(inspector_picture(driver), target / "inspector.png")
         save(terminal_picture(driver, printed, Path(folder) / "terminal.html"), target / "terminal.png")
 
 
 def inspector_picture(driver: Chrome) -> bytes:
-    forth = browser.inspector(driver, "next")
     while browser.inspector(driver, "title").text != "The gradients of layer 1":
-        forth.click()
+        browser.press(driver, "next")
     driver.execute_script("inspector.started.viewer.picture.point({ kind: 'unit', layer: 1, unit: 5 })")
     return browser.take_picture(driver, "#inspector", "#inspector-stage", 0)
 

@@ -24,12 +24,13 @@ SCRIPTS = (
 )
 
 
-def render(template: str, **values: Any) -> str:
-    """Render a template of the package to HTML; every value is escaped."""
+def render(template: str, scripts: tuple[str, ...] = (), **values: Any) -> str:
+    """Render a template of the package, with modules of the package or none, to HTML; every value is escaped."""
     style = _read_templates(STYLE)
-    script = _bundle_scripts(SCRIPTS)
+    script = _bundle_scripts(scripts) if scripts else ""
+    allowed = f"'{_digest(script)}'" if scripts else "'none'"
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src {allowed}; "
         "base-uri 'none'; form-action 'none'"
     )
     return _environment().get_template(template).render(style=style, script=script, policy=policy, **values)

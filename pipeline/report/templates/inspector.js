@@ -33,6 +33,7 @@ export const inspector = (() => {
     return (isPlaying) => {
       const begun = performance.now();
       if (isPlaying && begun < next) return;
+      byId("root").setAttribute("aria-busy", String(isPlaying)); // so that a screen reader waits until it pauses
       viewer.inspect();
       panels.forEach((each) => each.show());
       next = performance.now() + Math.max(MILLISECONDS_A_VIEW, 5 * (performance.now() - begun));

@@ -12,7 +12,7 @@ from model import gradients
 from pipeline.sources.image_decoding import Picture
 from pipeline.sources.picture_conversion import prepare_picture
 from tests import browser
-from tests.browser import inspector, values_in
+from tests.browser import inspector, press, values_in
 
 WAIT = 20  # seconds at most
 
@@ -59,16 +59,16 @@ def test_arrow_keys_select_examples(digits, driver):
 
 def test_buttons_step_and_play(digits, driver):
     browser.show(driver, digits.path)
-    back, forth, play = (inspector(driver, name) for name in ("back", "next", "play"))
-    assert not back.is_enabled()
-    forth.click()
+    play = inspector(driver, "play")
+    assert not inspector(driver, "back").is_enabled()
+    press(driver, "next")
     assert inspector(driver, "count").text == "stage 2 of 11"
-    back.click()
+    press(driver, "back")
     assert inspector(driver, "count").text == "stage 1 of 11"
-    play.click()
+    press(driver, "play")
     assert (play.text, play.get_attribute("aria-pressed")) == ("Pause", "true")
     WebDriverWait(driver, WAIT).until(lambda _: inspector(driver, "count").text == "stage 2 of 11")
-    play.click()
+    press(driver, "play")
     assert (play.text, play.get_attribute("aria-pressed")) == ("Play", "false")
 
 
@@ -108,12 +108,12 @@ def test_a_digit_drawn_by_mouse_is_classified(model_page, driver):
     assert inspector(driver, "said").text.startswith(" ".join(f"Your drawing, meant to be {name}.".split()))
     assert driver.find_elements(By.CSS_SELECTOR, "#inspector-specimens input:checked") == []
     assert inspector(driver, "prepared").find_elements(By.TAG_NAME, "canvas")
-    inspector(driver, "add").click()
+    press(driver, "add")
     batch = "const { panel } = inspector.started; return panel.trainer.nextBatch(1)[0].target;"
     assert driver.execute_script(batch) == 2
     assert not inspector(driver, "add").is_enabled()
-    inspector(driver, "step").click()
-    inspector(driver, "clear").click()
+    press(driver, "step")
+    press(driver, "clear")
     assert inspector(driver, "drawn").text == ""
     assert inspector(driver, "prepared").find_elements(By.TAG_NAME, "canvas") == []
 
@@ -142,11 +142,11 @@ def test_every_quoted_line_of_code_is_one_of_the_model(model_page, driver):
 def test_the_address_keeps_the_state_and_opens_it_again(digits, driver):
     browser.show(driver, digits.path)
     Select(inspector(driver, "rule")).select_by_value("autodiff")
-    inspector(driver, "ten").click()
+    press(driver, "ten")
     inspector(driver, "batch_size").send_keys(Keys.ARROW_LEFT)
-    inspector(driver, "step").click()
+    press(driver, "step")
     for _ in range(6):
-        inspector(driver, "next").click()
+        press(driver, "next")
     address = driver.current_url
     shown = [inspector(driver, name).text for name in ("trained", "count", "said")]
     assert address.partition("&")[2] == "stage=7&train=10x10x5x0.5xautodiff,1x9x5x0.5xautodiff"

@@ -8,9 +8,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests import browser
-from tests.browser import inspector
+from tests.browser import inspector, press
 
 WAIT = 20  # seconds at most
+
+
+def open_panel(driver, name):
+    driver.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", inspector(driver, name))
+    inspector(driver, name).find_element(By.TAG_NAME, "summary").click()
 
 
 def step_counted(driver):
@@ -24,17 +29,17 @@ def test_training_steps_by_buttons_and_lowers_the_loss(digits, driver):
         "return training.evaluate(model.config, model.layers, model.examples.train).loss;"
     )
     before = driver.execute_script(losses)
-    inspector(driver, "step").click()
+    press(driver, "step")
     assert step_counted(driver) == 1
-    inspector(driver, "ten").click()
+    press(driver, "ten")
     assert step_counted(driver) == 11
     assert driver.execute_script(losses) < before
-    inspector(driver, "train").click()
+    press(driver, "train")
     assert inspector(driver, "train").get_attribute("aria-pressed") == "true"
     WebDriverWait(driver, WAIT).until(lambda _: step_counted(driver) > 20)
-    inspector(driver, "train").click()
+    press(driver, "train")
     count = step_counted(driver)
-    inspector(driver, "reset").click()
+    press(driver, "reset")
     assert step_counted(driver) == 0
     assert driver.execute_script(losses) == before
     assert count > 20
@@ -51,14 +56,14 @@ def test_the_stages_follow_the_training_and_its_rates(digits, driver):
     inspector(driver, "weights_rate").send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     assert "With rates of 10.00 for weights" in inspector(driver, "said").text
     assert inspector(driver, "weights_rate").get_attribute("aria-valuetext") == "10.00"
-    inspector(driver, "step").click()
+    press(driver, "step")
     assert inspector(driver, "said").text.split("goes from")[1] != first.split("goes from")[1]
     assert inspector(driver, "count").text == "stage 11 of 11"
 
 
 def test_the_manual_rule_stands_beside_autodiff_and_beside_a_difference(model_page, driver):
     browser.show(driver, model_page.path)
-    inspector(driver, "check").find_element(By.TAG_NAME, "summary").click()
+    open_panel(driver, "check")
     differences = re.findall(r"([-\d.e]+) in ∇[wb]", inspector(driver, "agreement-said").text)
     assert len(differences) == 2 * (len(model_page.model.run.config.layers) - 1)
     assert max(map(float, differences)) < 1e-15
@@ -85,7 +90,7 @@ def test_the_manual_rule_stands_beside_autodiff_and_beside_a_difference(model_pa
 
 def test_the_gradients_of_a_batch_have_the_mean_that_the_step_follows(model_page, driver):
     browser.show(driver, model_page.path)
-    inspector(driver, "unit").find_element(By.TAG_NAME, "summary").click()
+    open_panel(driver, "unit")
     driver.execute_script("inspector.started.unit.select(1, 3)")
     assert inspector(driver, "unit-name").text == "unit 3 of layer 1"
     size = int(inspector(driver, "batch_size").get_attribute("value"))

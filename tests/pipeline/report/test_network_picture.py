@@ -4,7 +4,7 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 
 from tests import browser
-from tests.browser import inspector
+from tests.browser import inspector, press
 
 
 def point_at(driver, element, x, y):
@@ -18,7 +18,7 @@ def point_at(driver, element, x, y):
 
 def test_pointing_at_the_picture_explains_units_edges_and_pixels(model_page, driver):
     browser.show(driver, model_page.path)
-    inspector(driver, "next").click()
+    press(driver, "next")
     diagram = inspector(driver, "diagram")
     nodes, image = driver.execute_script(
         "const { nodes, image } = inspector.started.viewer.picture.view.placed; return [nodes, image];"
@@ -41,7 +41,7 @@ def test_pointing_at_a_bar_a_row_or_a_cell_explains_its_number(digits, driver):
         "The gradients of layer 2": "Edge w₂[5, 15]",
     }
     while inspector(driver, "next").is_enabled():
-        inspector(driver, "next").click()
+        press(driver, "next")
         expected = beginnings.get(inspector(driver, "title").text)
         if expected:
             canvas = inspector(driver, "pictures").find_element(By.TAG_NAME, "canvas")
@@ -65,7 +65,7 @@ def test_the_picture_flows_only_if_the_user_does_not_wish_for_less_motion(digits
     for wish, expected in (("reduce", False), ("no-preference", True)):
         browser.show(driver, digits.path)
         browser.emulate_media(driver, "", {"prefers-reduced-motion": wish})
-        inspector(driver, "next").click()
+        press(driver, "next")
         assert driver.execute_script(flows) == expected
 
 
