@@ -18,6 +18,7 @@ from tests import browser
 from tests.helpers import BACKBEAM, backbeam, on_terminal
 
 WIDTH, HEIGHT = 1000, 900  # pixels
+TALL = 2600  # more than the pictures of the page: what stays at the lower edge of the screen is not on them
 COLUMNS = 118
 SESSION = (
     "backbeam run",
@@ -43,7 +44,7 @@ def main() -> None:
         done = backbeam("report", "article-manual-seed1", "--to", page)
         if done.code:
             sys.exit(done.err)
-        browser.show(driver, page, WIDTH, HEIGHT)
+        browser.show(driver, page, WIDTH, TALL)
         save(browser.take_picture(driver, "header", "#inspector-stage"), target / "report.png")
         save(inspector_picture(driver), target / "inspector.png")
         save(terminal_picture(driver, printed, Path(folder) / "terminal.html"), target / "terminal.png")
