@@ -57,7 +57,9 @@ export const inspector = (() => {
     viewer.changed = () => {
       if (panel.playing !== null || panel.hasDrawing || viewer.example.name === null) return;
       const { place, example } = viewer;
-      written = address.format({ example: example.name, stage: place + 1, from: byId("origin").value, steps: panel.history });
+      const fragment = address.format({ example: example.name, stage: place + 1, from: byId("origin").value, steps: panel.history });
+      if (fragment === written) return; // browsers refuse many changes in a short time
+      written = fragment;
       history.replaceState(null, "", written);
     };
 

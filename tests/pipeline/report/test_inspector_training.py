@@ -1,6 +1,7 @@
 """Training on the page, and the panels of its gradients."""
 
 import re
+from pathlib import Path
 
 import pytest
 from selenium.webdriver import Keys
@@ -53,7 +54,7 @@ def test_the_stages_follow_the_training_and_its_rates(digits, driver):
     inspector(driver, "stage").send_keys(Keys.END)
     first = inspector(driver, "said").text
     assert "With rates of 5.000 for weights and 0.5000 for biases" in first
-    inspector(driver, "weights_rate").send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    inspector(driver, "weights_rate").send_keys(Keys.ARROW_RIGHT)
     assert "With rates of 10.00 for weights" in inspector(driver, "said").text
     assert inspector(driver, "weights_rate").get_attribute("aria-valuetext") == "10.00"
     press(driver, "step")
@@ -105,3 +106,29 @@ def test_the_gradients_of_a_batch_have_the_mean_that_the_step_follows(model_page
     Select(inspector(driver, "unit-layer")).select_by_index(1)
     assert inspector(driver, "unit-name").text == "unit 0 of layer 2"
     assert driver.get_log("browser") == []
+
+
+def rows_to_try():
+    text = (Path(__file__).parents[3] / "docs" / "learn.md").read_text()
+    return re.findall(r"^\| `(#example=\S+)` \| (\S+) and (\d+):", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("fragment", "loss", "num_right"), rows_to_try())
+def test_the_addresses_to_try_give_the_documented_figures(fragment, loss, num_right, digits, driver):
+    browser.show(driver, digits.path)
+    driver.get("about:blank")
+    driver.get(digits.path.as_uri() + fragment)
+    told = inspector(driver, "trained").text
+    assert f"{num_right} of 100 train examples are right, their mean loss is {loss};" in told
+
+
+def test_an_output_that_is_surely_wrong_has_hardly_an_error(digits, driver):
+    browser.show(driver, digits.path)
+    driver.execute_script(f"location.hash = {rows_to_try()[-1][0]!r}")
+    WebDriverWait(driver, WAIT).until(lambda _: step_counted(driver) == 300)
+    difference, delta = driver.execute_script(
+        "const { example, shown } = inspector.started.viewer;"
+        "return [shown.pass.difference[example.target], shown.pass.delta[2][example.target]];"
+    )
+    assert difference == pytest.approx(-1, abs=1e-3)
+    assert abs(delta) < 1e-3
