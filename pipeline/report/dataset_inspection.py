@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,8 +110,11 @@ def _draw_example_sheet(manifest: Manifest, examples: list[NamedExample]) -> byt
     return draw_named(manifest.dataset_id, tiles, manifest.height, manifest.width)
 
 
-def pick_examples(dataset: Dataset, split: str, per_class: int) -> list[list[NamedExample]]:
-    """Return up to per_class examples of each class, the first in the shards; read no more shards than necessary."""
+def pick_examples(dataset: Dataset, split: str, per_class: int, most_read: float = inf) -> list[list[NamedExample]]:
+    """Return up to per_class examples of each class, the first in the shards; read no more shards than necessary.
+
+    No further shard is read after most_read examples, even if a class has less than per_class then.
+    """
     picked: list[list[NamedExample]] = [[] for _ in dataset.manifest.class_names]
     num_missing = [min(count, per_class) for count in dataset.manifest.splits[split].class_counts]
     for examples in _read_shards(dataset, split):
@@ -119,7 +123,8 @@ def pick_examples(dataset: Dataset, split: str, per_class: int) -> list[list[Nam
                 index = int(examples.indices[position])
                 picked[label].append(NamedExample(split, index, label, examples.images[position]))
                 num_missing[label] -= 1
-        if not any(num_missing):
+        most_read -= len(examples.labels)
+        if not any(num_missing) or most_read <= 0:
             break
     return picked
 

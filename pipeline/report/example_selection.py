@@ -17,6 +17,7 @@ from pipeline.storage.places import Place
 MAX_SAMPLE = 100  # examples of a split
 MAX_SAMPLE_BYTES = 2**18  # of their images, which the page contains
 MISTAKES_PER_CLASS = 2
+MOST_READ = 2**16  # train examples: a large split is not read as a whole for the sake of a rare class
 
 
 class StoredPredictions(NamedTuple):
@@ -51,10 +52,13 @@ def read_predictions(workspace: Place, run_id: str, split: str) -> StoredPredict
 
 
 def sample_train(dataset: Dataset) -> list[NamedExample]:
-    """Read the first train examples of every class in the shards, grouped by class; raises CorruptArtefact."""
+    """Read the first train examples of every class in the shards, grouped by class.
+
+    A class of which there is none in the first shards, of MOST_READ examples, is left out. Raises CorruptArtefact.
+    """
     limit = sample_limit(dataset.manifest.num_pixels)
     per_class = max(1, limit // len(dataset.manifest.class_names))
-    return list(chain.from_iterable(pick_examples(dataset, "train", per_class)))[:limit]
+    return list(chain.from_iterable(pick_examples(dataset, "train", per_class, MOST_READ)))[:limit]
 
 
 def select_sample(predictions: StoredPredictions, image_bytes: int) -> Integers:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model.examples import worst_mistakes
+from model.examples import Integers, worst_mistakes
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
 from pipeline.evaluate.hidden_units import Layers, read_layers
 from pipeline.evaluate.learning_evidence import find_learning_problems
 from pipeline.evaluate.metrics import wilson
-from pipeline.preprocess.dataset import load_dataset
+from pipeline.preprocess.dataset import Dataset, load_dataset
 from pipeline.preprocess.manifest import Manifest
 from pipeline.report.backprop_inspector import InspectedExamples, build_inspector
 from pipeline.report.curves import agreement_curve, calibration_chart, learning_charts
@@ -21,6 +21,7 @@ from pipeline.report.dataset_inspection import class_title, statistics
 from pipeline.report.example_links import link_bins, link_pairs
 from pipeline.report.example_selection import (
     ShownExample,
+    StoredPredictions,
     read_examples,
     read_predictions,
     sample_limit,
@@ -77,20 +78,12 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     layers = read_layers(run.parameters.read(evaluated.folder))
     predictions = read_predictions(evaluated.workspace, run.run_id, SPLIT)
     wrong = worst_mistakes(predictions.labels, predictions.predicted, predictions.confidence)
-    worst = wrong[:MAX_MISTAKES]
-    sample = select_sample(predictions, manifest.num_pixels)
-    # every mistake of the page too, as long as the images are small, so that a click on it can open it
-    others = [select_mistakes(predictions, manifest.num_pixels), worst[: sample_limit(manifest.num_pixels)]]
-    shown = np.unique(np.concatenate([sample, *others]))
-    mistakes, sampled, inspected = read_examples(dataset, predictions, worst, sample, shown)
+    mistakes, test = _read_test_examples(dataset, predictions, wrong[:MAX_MISTAKES])
     results = evaluated.rows("evaluations")
     bins = evaluated.rows("calibration", SPLIT)
     steps = evaluated.rows("learning_curve")
     settings = run.config.model_dump(mode="json", exclude_none=True).items()
-    test = InspectedExamples(inspected, frozenset(example.name for example in sampled))
     inspector = build_inspector(run.config, manifest, layers, sample_train(dataset), test)
-    linked = inspected if inspector["data"] else []
-    names_of_bins = link_bins(linked, bins)
     return {
         "run": run,
         "changed": format_settings(changed_from_recipe(run.config, manifest.splits["train"].num_examples)),
@@ -115,12 +108,33 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
         "digests": list(_digests(run, manifest)),
         "reproduction": describe_reproduction(evaluated),
         "inspector": inspector,
-        "links": {
-            "names": {example.name for example in linked},
-            "pairs": link_pairs(linked),
-            "bins": names_of_bins,
-            "points": [name for name, row in zip(names_of_bins, bins, strict=True) if row["num_examples"]],
-        },
+        "links": _links(test.shown if inspector["data"] else [], bins),
+    }
+
+
+def _read_test_examples(
+    dataset: Dataset, predictions: StoredPredictions, worst: Integers
+) -> tuple[list[ShownExample], InspectedExamples]:
+    """Read the worst mistakes, int64[m] positions, and the examples of the inspector.
+
+    These include the worst mistakes, as many as small images allow, so that a click on one can open it there.
+    """
+    num_pixels = dataset.manifest.num_pixels
+    sample = select_sample(predictions, num_pixels)
+    mistakes = [select_mistakes(predictions, num_pixels), worst[: sample_limit(num_pixels)]]
+    shown = np.unique(np.concatenate([sample, *mistakes]))
+    read_worst, read_sample, read_shown = read_examples(dataset, predictions, worst, sample, shown)
+    return read_worst, InspectedExamples(read_shown, frozenset(example.name for example in read_sample))
+
+
+def _links(examples: Sequence[ShownExample], bins: Sequence[Row]) -> dict[str, Any]:
+    """Return the examples that the mistakes, the confusion matrix, and the bins and points of the calibration open."""
+    of_bins = link_bins(examples, bins)
+    return {
+        "names": {example.name for example in examples},
+        "pairs": link_pairs(examples),
+        "bins": of_bins,
+        "points": [name for name, row in zip(of_bins, bins, strict=True) if row["num_examples"]],
     }
 
 
