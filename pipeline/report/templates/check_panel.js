@@ -7,6 +7,7 @@ import { training } from "./training.js";
    central difference of one parameter. */
 export const checkPanel = (() => {
   const MOST_ROWS = 12;
+  const DIGITS = 10;
   const EXPONENTS = Array.from({ length: 23 }, (_, i) => -1 - i / 2); // of epsilon: 0.1 to 1e-12
   const byId = (name) => document.getElementById(`inspector-${name}`);
 
@@ -47,10 +48,10 @@ export const checkPanel = (() => {
         panel.at = at;
         show(panel);
       });
-      return [button, ours[at].toPrecision(16), theirs[at].toPrecision(16), pictures.written(ours[at] - theirs[at])];
+      return [button, ours[at].toPrecision(DIGITS), theirs[at].toPrecision(DIGITS), pictures.written(ours[at] - theirs[at])];
     });
     const caption = `∇${array.symbol}, its ${rows.length} largest of ${pictures.counted(ours.length)} numbers; choose one for the difference below`;
-    byId("agreement").replaceChildren(pictures.table(caption, ["", "manual rule", "autodiff", "difference"], rows));
+    byId("agreement").replaceChildren(pictures.table(caption, ["", "manual rule", "autodiff", "difference"], rows, "numbers"));
   }
 
   function showDifference(panel, gradient) {

@@ -70,7 +70,7 @@ def test_the_manual_rule_stands_beside_autodiff_and_beside_a_difference(model_pa
     assert max(map(float, differences)) < 1e-15
     rows = [row.text.split() for row in inspector(driver, "agreement").find_elements(By.CSS_SELECTOR, "tbody tr")]
     for *_, manual, autodiff, _ in rows:
-        assert float(manual) == pytest.approx(float(autodiff), abs=1e-15)
+        assert float(manual) == pytest.approx(float(autodiff), rel=1e-9)
     errors = {}
     for key in (Keys.END, Keys.HOME):  # from the largest to the smallest epsilon
         inspector(driver, "epsilon").send_keys(key)
