@@ -4,6 +4,7 @@
    a stage is a link to an example, which leaves the parameters as they are: its steps are null. */
 export const address = (() => {
   const MOST_STEPS = 1000; // that a page takes again when it is opened
+  const total = (steps) => steps.reduce((sum, { count }) => sum + count, 0);
   const RULES = ["manual", "autodiff"];
 
   function parseSteps(text) {
@@ -12,22 +13,29 @@ export const address = (() => {
     return isSound && batch_size <= 10 && RULES.includes(rule) ? { count, settings: { batch_size, weights_rate, biases_rate, rule } } : null;
   }
 
+  // Return the steps of a training, which may be none; null if they are not understood or too many.
+  function parseTraining(text) {
+    if (text === null) return [];
+    const steps = text.split(",").map(parseSteps);
+    return steps.every((each) => each !== null) && total(steps) <= MOST_STEPS ? steps : null;
+  }
+
   // Return {example, stage, from, steps}, or null if the fragment names no example. What is not understood is left out.
   function parse(fragment) {
     const given = new URLSearchParams(fragment.replace(/^#/, ""));
     if (!given.has("example")) return null;
     const name = given.get("example");
-    const steps = (given.get("train") ?? "").split(",").map(parseSteps);
-    const isSound = steps.every((each) => each !== null) && steps.reduce((sum, each) => sum + each.count, 0) <= MOST_STEPS;
     return {
       example: name.includes(":") ? name : `test:${name}`,
       stage: Math.max(1, Math.trunc(Number(given.get("stage"))) || 1),
       from: given.get("from") === "trained" ? "trained" : "start",
-      steps: given.has("stage") ? (isSound ? steps : []) : null,
+      steps: given.has("stage") ? parseTraining(given.get("train")) : null,
     };
   }
 
+  // After more than MOST_STEPS the state has no address, only its example.
   function format({ example, stage, from, steps }) {
+    if (total(steps) > MOST_STEPS) return `#example=${example}`;
     const parts = [`example=${example}`, `stage=${stage}`];
     if (from === "trained") parts.push("from=trained");
     const told = steps.map(({ count, settings: s }) => [count, s.batch_size, s.weights_rate, s.biases_rate, s.rule].join("x"));

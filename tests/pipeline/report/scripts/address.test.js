@@ -17,14 +17,20 @@ test("a link to an example leaves the parameters as they are, and is one of the 
   assert.equal(address.parse("#example=train:42").example, "train:42");
 });
 
+test("after too many steps to take again only the example has an address", () => {
+  const state = { example: "test:42", stage: 7, from: "start", steps: [{ count: 900, settings }, { count: 101, settings }] };
+  assert.equal(address.format(state), "#example=test:42");
+});
+
 test("a fragment without an example is none of a state", () => {
   for (const fragment of ["", "#", "#learning", "#stage=3"]) assert.equal(address.parse(fragment), null);
 });
 
-test("what is not understood is left out", () => {
+test("steps that are not understood leave the parameters as they are", () => {
   for (const train of ["x", "10", "1.5x10x5x5xmanual", "5x11x5x5xmanual", "5x10x0x5xmanual", "5x10x5x5xother", "99999x10x5x5xmanual"]) {
-    assert.deepEqual(address.parse(`#example=1&train=${train}&stage=${train}`).steps, [], train);
+    assert.equal(address.parse(`#example=1&stage=2&train=${train}`).steps, null, train);
   }
-  assert.equal(address.parse("#example=1&stage=-4").stage, 1);
+  assert.deepEqual(address.parse("#example=1&stage=2").steps, []);
+  for (const stage of ["-4", "x", ""]) assert.equal(address.parse(`#example=1&stage=${stage}`).stage, 1);
   assert.equal(address.parse("#example=%E0%A4%A").example.startsWith("test:"), true);
 });
