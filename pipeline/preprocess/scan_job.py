@@ -34,8 +34,7 @@ def run_tasks(
         EngineFailed: as `run_pipeline`, or the engine left out a task.
     """
     make_empty_folder(folder)
-    share_done = lambda: count_files(folder) / len(tasks)  # noqa: E731
-    with show_progress("scan", len(tasks), "tasks", share_done, poll_interval(folder)):
+    with show_progress("scan", len(tasks), "tasks", lambda: count_files(folder) / len(tasks), poll_interval(folder)):
         build = partial(build_pipeline, function=function, tasks=tasks, folder=folder)
         run_pipeline(beam, PipelineOptions, beam_arguments, build)
     return _read_results(len(tasks), kind, folder)

@@ -8,7 +8,7 @@ on how examples are divided among files.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 WHOLE_EXAMPLES = 2**20
 PIECE_EXAMPLES = 2**16
@@ -82,19 +82,13 @@ def cut_span(num_examples: int, least: int = 1) -> list[Span]:
     return [Span(start, min(start + length, num_examples), whole.piece) for start in range(0, num_examples, length)]
 
 
-class ScanTask(Protocol):
-    """A part of a scan; it can be pickled."""
-
-    @property
-    def span(self) -> Span:
-        """The examples that are digested."""
-        ...
-
-
 class Content(NamedTuple):
-    """Content that is digested: the tasks that read it, and the digests to which it is added."""
+    """Content that is digested: the tasks that read it, and the digests to which it is added.
 
-    tasks: list[Any]  # ScanTask
+    A task is a record of the layout, which can be pickled; its `span` says which examples the task digests.
+    """
+
+    tasks: list[Any]
     digests: tuple[Hash, ...]
 
 
