@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from pipeline.sources import image_folder, parquet_tasks, scan_tasks
+from pipeline.sources import image_files, parquet_tasks, scan_tasks
 from tests.helpers import Digits
 from tests.pictures import write_rows, write_tree
 
@@ -22,8 +22,8 @@ SIZES = (
     (scan_tasks, "MAX_TASKS", 6),
     (scan_tasks, "MANY_BYTES", 100),
     (parquet_tasks, "_LEAST_GROUPS", 1),
-    (image_folder, "MANY_FILES", 30),
-    (image_folder, "MIN_TASK_FILES", 8),
+    (image_files, "MANY_FILES", 30),
+    (image_files, "MIN_TASK_FILES", 8),
 )
 
 

@@ -19,7 +19,8 @@ from pipeline.sources.csv_columns import CsvColumns
 from pipeline.sources.csv_files import CsvSource
 from pipeline.sources.csv_lines import read_labels, read_paths, read_pieces
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, FormatFinder, StoredImage
-from pipeline.sources.image_folder import FilesRange, ImageFile, cut_ranges, find_problem, scan_file
+from pipeline.sources.image_files import ImageFile, find_problem, scan_file
+from pipeline.sources.image_folder import FilesRange, cut_ranges
 from pipeline.sources.labels import NUMBERS, CodedLabel, Label, LabelCodes, LabelSet
 from pipeline.storage.files import digest_of, read_range
 from pipeline.storage.places import Place

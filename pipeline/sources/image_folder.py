@@ -12,7 +12,6 @@ an example that is rejected.
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
@@ -32,48 +31,19 @@ from pipeline.sources.blocks import (
 )
 from pipeline.sources.catalog import REQUIRED_SPLITS, SPLIT_WORDS, SPLITS, ImageFolderSource, PictureOptions
 from pipeline.sources.held_out import with_held_out
-from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder, FoundFormat
+from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
+from pipeline.sources.image_files import ImageFile, cut_tasks, join_files, read_tasks
 from pipeline.sources.layouts import SourceLayout
-from pipeline.sources.scan_tasks import MAX_TASKS, MapTasks, map_here
+from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.sources.split_files import HasTestSplit, read_validation_as_test
 from pipeline.storage.files import digest_of, file_digest, read_start
 from pipeline.storage.places import Place
 
 MAX_RANGE_FILES = 1024
-MANY_FILES = 2**18  # of a tree; no more are read by this process alone, because workers take seconds to start
-MIN_TASK_FILES = 2**12  # of a task
 _DIGEST_BYTES = 8  # of a digest, are enough to detect that a file has changed
 # What systems and programs leave in folders: archives of macOS, network disks, ext file systems, Windows; hidden files
 # are ignored too, such as .DS_Store and .ipynb_checkpoints.
 IGNORED = frozenset({"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"})
-
-
-class ImageFile(NamedTuple):
-    """An image file: its path in the tree, with slashes, the number of its class folder, its size and digest.
-
-    If it cannot be read, problem says why, and the digest is that of the problem.
-    """
-
-    path: str
-    label: int
-    num_bytes: int
-    sha256: str
-    problem: str = ""
-
-
-class FilesTask(NamedTuple):
-    """Files to read, of the tree with that root: the path and the number of the class of each."""
-
-    root: Path
-    options: PictureOptions
-    files: tuple[tuple[str, int], ...]
-
-
-class FoundFiles(NamedTuple):
-    """What a task found: the format of its images, and of each file the size, the digest and the problem."""
-
-    format: FoundFormat
-    files: tuple[tuple[int, str, str], ...]
 
 
 class _PackedFiles(NamedTuple):
@@ -158,14 +128,12 @@ def scan(
     for split, folder in folders.items():
         if not listed[split]:
             raise BadInput(f"{folder}: the split is empty: expected images in {folder.name}/CLASS/")
-    tasks = {split: _cut_tasks(source, files) for split, files in listed.items()}
-    is_large = sum(map(len, listed.values())) > MANY_FILES
-    run = map_tasks if is_large else map_here
-    found = run(_read_task, [task for each in tasks.values() for task in each], FoundFiles)
+    tasks = {split: cut_tasks(source.folder, source.options, files) for split, files in listed.items()}
+    found = read_tasks([task for each in tasks.values() for task in each], map_tasks)
     finder = FormatFinder(source.options)
     splits = dict[str, SplitScan]()
     for split, folder in folders.items():
-        files = tuple(_join_files(tasks[split], found, finder))
+        files = tuple(join_files(tasks[split], found, finder))
         image_size = finder.size(str(source.folder))  # the train split is the first, so its images decide
         ranges = tuple(cut_ranges(split, source.folder, files))
         prefix = f"{folder.relative_to(source.folder).as_posix()}/" if folder != source.folder else ""
@@ -239,62 +207,6 @@ def _list_files(root: Path, split: str, class_names: tuple[str, ...], split_fold
         folder_name = class_folder.relative_to(root).as_posix()
         for path in paths:
             yield f"{folder_name}/{path.name}", label
-
-
-def _cut_tasks(source: ImageFolderSource, files: list[tuple[str, int]]) -> list[FilesTask]:
-    length = max(MIN_TASK_FILES, -(-len(files) // MAX_TASKS))
-    cut = (tuple(files[start : start + length]) for start in range(0, len(files), length))
-    return [FilesTask(source.folder, source.options, each) for each in cut]
-
-
-def _read_task(task: FilesTask) -> FoundFiles:
-    """Read the files of a task."""
-    finder = FormatFinder(task.options)
-    root = str(task.root)
-    files = [scan_file(f"{root}/{path}", path, label, finder) for path, label in task.files]
-    return FoundFiles(finder.found, tuple((file.num_bytes, file.sha256, file.problem) for file in files))
-
-
-def _join_files(tasks: list[FilesTask], found: Iterator[FoundFiles], finder: FormatFinder) -> Iterator[ImageFile]:
-    """Yield the files of a split, given what its tasks find next."""
-    for task in tasks:
-        results = next(found)
-        finder.add(results.format)
-        for (path, label), result in zip(task.files, results.files, strict=True):
-            yield ImageFile(path, label, *result)
-
-
-def scan_file(place: str, name: str, label: int, finder: FormatFinder) -> ImageFile:
-    """Read an image file, called by its name; what cannot be read is an image with a problem."""
-    num_bytes, problem = _measure(place)
-    if not problem:
-        try:
-            # larger files will be rejected
-            data = read_start(place, num_bytes + 1) if num_bytes <= MAX_ENCODED_BYTES else None
-            digest = file_digest(Path(place)) if data is None else digest_of(data)
-        except OSError as error:
-            problem = f"it cannot be read: {error.strerror}"
-    if problem:
-        finder.refuse(f"{place}: {problem}")
-        return ImageFile(name, label, 0, digest_of(problem.encode()), problem)
-    finder.offer(data, place)
-    return ImageFile(name, label, num_bytes, digest)
-
-
-def find_problem(path: Path) -> str:
-    """Return why opening a path would fail, or wait for another process; empty if it is a file or a link to one."""
-    _, problem = _measure(os.fspath(path))
-    return problem
-
-
-def _measure(place: str) -> tuple[int, str]:
-    """Return the size of a file in bytes, and why it cannot be opened, as `find_problem`."""
-    try:
-        about = os.stat(place)  # noqa: PTH116 - making a path takes longer
-    except OSError as error:
-        return 0, f"a link to {os.fspath(Path(place).readlink())!r}, which cannot be reached: {error.strerror}"
-    is_file = stat.S_ISREG(about.st_mode)
-    return about.st_size, "" if is_file else "no regular file, but a pipe, a socket or a device"
 
 
 def cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterator[FilesRange]:
