@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from model.batches import SplitReader
 from model.errors import CorruptArtefact
 from model.examples import Bytes, Examples, concatenate
+from model.reading import SplitReader
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.shards import FIRST_EXAMPLES, read_shard
 from pipeline.storage.files import write_atomically

@@ -14,13 +14,14 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import Progress as ProgressDisplay
 
-from model.batches import BatchPlan, SplitReader
+from model.batches import BatchPlan
 from model.checkpoint import decode_parameters
 from model.errors import BadUsage, recover
 from model.examples import Examples
 from model.fitting import Listener, Program, Progress, Standing, fit, side_by_side
 from model.lockstep import Agreement, Lockstep, begin, compare_steps
 from model.network import Parameters
+from model.reading import SplitReader
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
 from model.training import State
@@ -133,7 +134,14 @@ def _fit(config: TrainingConfig, engine: Engine, data: TrainingData, monitor: Tr
 
     TensorFlow wraps the errors of a shard reader as text; they are raised as what they were.
     """
-    plan = BatchPlan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, config.window_mib * 2**20)
+    plan = BatchPlan(
+        config.seed,
+        config.batch_size,
+        config.num_steps,
+        REPORT_EVERY,
+        config.window_mib * 2**20,
+        num_parts=config.num_replicas if config.own_shards else 1,
+    )
     program = Program(monitor.latest, engine.run_chunk)
     listener = Listener(monitor.report, monitor.chunk_done)
     try:
