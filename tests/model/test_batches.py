@@ -1,6 +1,9 @@
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import groupby
+from threading import Event
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 
 from model.batches import BatchPlan, aligned, chunk_lengths, make_chunks, make_chunks_on
 from model.epochs import EpochOrder
-from model.errors import BadInput, CorruptArtefact
+from model.errors import BadInput, CorruptArtefact, recover
 from model.examples import Examples
 from model.reading import SplitReader
 
@@ -123,6 +126,69 @@ def test_only_windows_of_the_steps_to_take_are_read():
     assert calls == [shard for shard, _ in groupby(shards[4 + 1 :])]
 
 
+@pytest.mark.parametrize("window_bytes", [2**30, 150_000])  # resident; windows of 25 examples for each part
+@pytest.mark.parametrize("first_step", [0, 13])
+def test_chunks_of_one_part_are_that_part_of_whole_batches(window_bytes, first_step):
+    plan = BatchPlan(3, 12, 60, 7, window_bytes, num_parts=3)
+    whole = whole_chunks([40, 30, 0, 50, 5], plan, first_step)
+    for part in range(3):
+        own = whole_chunks([40, 30, 0, 50, 5], replace(plan, own_part=part), first_step)
+        for chunk, expected in zip(own, whole, strict=True):
+            for found, values in zip(chunk, expected, strict=True):
+                np.testing.assert_array_equal(found, values[:, part * 4 : (part + 1) * 4])
+
+
+def test_every_epoch_of_parts_holds_every_example_once():
+    seen = labels_of([40, 30, 0, 50, 5], BatchPlan(3, 12, 40, 7, window_bytes=90, num_parts=3))
+    for epoch in range(3):
+        assert sorted(seen[epoch * 125 : (epoch + 1) * 125]) == list(range(125))
+
+
+def test_a_part_reads_its_share_of_the_shards_only():
+    """Eight shards of ten examples, two parts: four shards each in an epoch, and all of them in the end if they fit."""
+    for window_bytes, num_read in ((80, 4 * 4), (2**30, 8)):
+        calls = []
+        whole = reader([10] * 8)
+
+        def read_shard(number, images=None, calls=calls, whole=whole):
+            calls.append(number)
+            return whole.read_shard(number, images)
+
+        plan = BatchPlan(1, 10, 4 * 8, 8, window_bytes, num_parts=2, own_part=1)
+        assert len(list(make_chunks(SplitReader(whole.shard_sizes, 2, read_shard), plan))) == 4
+        order = EpochOrder(whole.shard_sizes, 1, 10, 2, 20)
+        first = {rows.shard for window in order.windows(0, 1) for rows in window}
+        assert set(calls[:4]) == first
+        assert len(calls) <= num_read
+
+
+def test_reading_begins_with_the_iterator_and_its_thread_ends_with_it():
+    begun = Event()
+    whole = reader([10] * 8)
+
+    def read_shard(number, images=None):
+        begun.set()
+        return whole.read_shard(number, images)
+
+    chunks = make_chunks(SplitReader(whole.shard_sizes, 2, read_shard), BatchPlan(1, 10, 10**6, 1, window_bytes=40))
+    iterator = iter(chunks)
+    assert begun.wait(20)
+    next(iterator)
+    del iterator
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("backbeam-read")]
+
+
+def test_an_error_of_reading_ends_the_chunks_with_its_message():
+    def read_shard(number, images=None):
+        raise CorruptArtefact("shard 3 is damaged")
+
+    chunks = make_chunks(SplitReader((10,) * 8, 2, read_shard), BatchPlan(1, 10, 100, 1, window_bytes=40))
+    with pytest.raises(tf.errors.OpError) as raised:
+        list(chunks)
+    assert str(recover(raised.value)) == "shard 3 is damaged"
+    assert isinstance(recover(raised.value), CorruptArtefact)
+
+
 def test_empty_split_is_rejected():
     with pytest.raises(BadInput, match="no examples"):
         make_chunks(reader([0]), plan_for(1, 5))
@@ -150,8 +216,9 @@ def test_chunks_hold_up_to_16_mib_and_are_of_one_length_where_the_steps_allow(pl
 
 
 @pytest.mark.parametrize("window_bytes", [2**30, 150_000])  # the whole split on the device; chunk after chunk
-def test_chunks_on_a_device_equal_those_in_memory(window_bytes):
-    plan = BatchPlan(3, 10, 400, 50, window_bytes, chunk_bytes=100_000)
+@pytest.mark.parametrize("num_parts", [1, 5])
+def test_chunks_on_a_device_equal_those_in_memory(window_bytes, num_parts):
+    plan = BatchPlan(3, 10, 400, 50, window_bytes, chunk_bytes=100_000, num_parts=num_parts)
     expected = whole_chunks([100, 200], plan, 13)
     found = list(make_chunks_on("CPU:0", reader([100, 200], 1000), plan, 13))
     for chunk, (images, labels) in zip(found, expected, strict=True):
