@@ -76,6 +76,7 @@ def test_values_up_to_a_limit_are_accepted_and_others_rejected_by_name(setting, 
         ({"num_steps": 5, "num_epochs": 2.0}, "configuration: give either num_steps or num_epochs"),
         ({"num_replicas": 3}, "configuration: num_replicas 3 does not divide batch_size 10"),
         ({"step": "compare", "num_replicas": 2}, "configuration: the step compare works with one replica only"),
+        ({"own_shards": True}, "configuration: own_shards needs several replicas, and num_replicas is 1"),
         ({"dropout": 1.0}, "dropout: Input should be less than 1, found 1.0"),
         ({"batch_size": 0, "seed": -1}, "batch_size: Input should be greater than 0, found 0"),
         ({"momentun": 0.5}, f"no such setting: 'momentun' (did you mean 'momentum'?); there are: {SETTINGS}"),
@@ -91,6 +92,28 @@ def test_num_steps_and_num_epochs_replace_each_other():
     assert override(ARTICLE, num_epochs=2.0).num_steps == 0
     assert override(NIELSEN, num_steps=7).num_epochs is None
     assert override(NIELSEN, seed=2).num_epochs == 30
+
+
+def test_several_replicas_have_shards_of_their_own_unless_told_otherwise():
+    several = override(ARTICLE, num_replicas=2)
+    assert several.own_shards
+    assert not override(several, num_replicas=1).own_shards
+    common = override(ARTICLE, num_replicas=2, own_shards=False)
+    assert not override(common, num_replicas=5, seed=3).own_shards
+    assert override(several, num_replicas=5).own_shards
+    assert not override(ARTICLE, seed=2).own_shards
+
+
+def test_records_without_own_shards_are_of_one_order_of_the_split():
+    """Records of versions before the setting keep their digests, and those of one replica too."""
+    common = override(ARTICLE, num_replicas=2, own_shards=False)
+    dumped = common.model_dump()
+    assert "own_shards" not in dumped
+    assert TrainingConfig.model_validate(dumped) == common
+    assert "own_shards" not in ARTICLE.model_dump()
+    assert override(ARTICLE, num_replicas=2).model_dump()["own_shards"] is True
+    assert override(ARTICLE, num_replicas=2).digest != common.digest
+    assert common.digest == "f74e5ce54eb27a8f483dad8ab4d8b33c6d77df15b1524d25c5e08771baf56557"
 
 
 @pytest.mark.parametrize("record", [ARTICLE, WARM_START], ids=["configuration", "warm start"])
