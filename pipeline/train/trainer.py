@@ -110,8 +110,11 @@ def initial_state(workspace: Place, attempt: TrainingAttempt) -> State | Lockste
 
 
 def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) -> None:
-    """Take the same steps as the chief, but write neither the run nor checkpoints; raises as `train_runs`."""
-    data = _load_data(job)
+    """Take the same steps as the chief, but write neither the run nor checkpoints; raises as `train_runs`.
+
+    Shards are verified when they are first read, so those that this worker does not need are not read.
+    """
+    data = _load_data(job, is_verified=False)
     with training_progress() as bar:
         stop = Event()
         start = resume_from(attempt.saved, initial_state(job.workspace, attempt))
@@ -121,12 +124,17 @@ def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) 
             _fit(attempt.config, engine, data, monitor)
 
 
-def _load_data(job: TrainingJob) -> TrainingData:
+def _load_data(job: TrainingJob, is_verified: bool = True) -> TrainingData:
+    """Open the data set; is_verified says whether its shards were verified before. Copies are, when they are made."""
     manifest = job.dataset.manifest
     folder = copy_shards_locally(job.dataset.folder, manifest, job.workspace)
     if folder != job.dataset.folder:
         show_message(f"  shards are read from copies in {folder}")
-    return TrainingData(make_split_reader(folder, manifest, "train"), read_first_examples(folder, manifest, "test"))
+        is_verified = True
+    return TrainingData(
+        make_split_reader(folder, manifest, "train", is_verified),
+        read_first_examples(folder, manifest, "test", is_verified),
+    )
 
 
 def _fit(config: TrainingConfig, engine: Engine, data: TrainingData, monitor: TrainingMonitor) -> Standing:
