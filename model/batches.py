@@ -74,6 +74,12 @@ def make_chunks(reader: SplitReader, plan: BatchPlan, first_step: int = 0) -> tf
         CorruptArtefact: first_step is beyond the last.
     """
     _check_start(reader, plan, first_step)
+    options = tf.data.Options()
+    options.experimental_warm_start = True  # begin when the iterator is made, not when its first chunk is asked for
+    return _gather_chunks(reader, plan, first_step).with_options(options)
+
+
+def _gather_chunks(reader: SplitReader, plan: BatchPlan, first_step: int) -> tf.data.Dataset:
     size = plan.num_made
     pixels = reader.num_pixels
     signature = (tf.TensorSpec((None, size, pixels), tf.uint8), tf.TensorSpec((None, size), tf.int32))
@@ -91,13 +97,7 @@ def make_chunks(reader: SplitReader, plan: BatchPlan, first_step: int = 0) -> tf
                     _take_parts(streams, images.reshape(steps, size, pixels), labels.reshape(steps, size), spare)
                 yield images.reshape(steps, size, pixels), labels.reshape(steps, size)
 
-    return _prefetch(tf.data.Dataset.from_generator(generate, output_signature=signature))
-
-
-def _prefetch(chunks: tf.data.Dataset) -> tf.data.Dataset:
-    options = tf.data.Options()
-    options.experimental_warm_start = True  # begin when the iterator is made, not when its first chunk is asked for
-    return chunks.prefetch(2).with_options(options)
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
 
 
 @contextmanager
@@ -164,7 +164,7 @@ def make_chunks_on(
     _check_start(reader, plan, first_step)
     if not _is_resident(reader, plan):
         on_device = tf.data.experimental.prefetch_to_device(device, buffer_size=2)
-        yield from make_chunks(reader, plan, first_step).apply(on_device)
+        yield from _gather_chunks(reader, plan, first_step).apply(on_device)
         return
     resident = ResidentSplit(reader)
     resident.read_all()
@@ -189,7 +189,7 @@ def _position_chunks(reader: SplitReader, resident: ResidentSplit, plan: BatchPl
                 positions = np.concatenate(parts, axis=1)
                 yield positions.astype(np.int32), resident.examples.labels[positions].astype(np.int32)
 
-    return _prefetch(tf.data.Dataset.from_generator(generate, output_signature=signature))
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
 
 
 def _is_resident(reader: SplitReader, plan: BatchPlan) -> bool:

@@ -82,11 +82,12 @@ class EpochOrder:
         """
         num_examples = sum(self.shard_sizes)
         first = first_step * self.part_size
+        last = num_steps * self.part_size
         first_epoch = first_step * self.batch_size // num_examples
         start = self._count_places(part, first_epoch * num_examples)
         for epoch in count(first_epoch):
             for number, window in enumerate(self.windows(epoch, part)):
-                if start >= num_steps * self.part_size:
+                if max(first, start) >= last:
                     return
                 size = sum(rows.stop - rows.start for rows in window)
                 num_taken = max(0, first - start)

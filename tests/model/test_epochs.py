@@ -76,6 +76,10 @@ def test_stream_from_a_later_step_is_the_rest_of_the_whole(sizes, num_parts, win
         assert taken(found, part, first_step, 20) == whole[first_step * found.part_size :]
 
 
+def test_a_run_that_is_at_its_last_step_needs_no_window():
+    assert not list(order([10] * 3, 10).stream(0, 4, 4))
+
+
 def test_each_part_has_its_share_of_the_shards_and_others_in_each_epoch():
     """Eight equal shards for four parts: two each. A cut within a shard puts it in the shares on both sides."""
     found = order([100] * 8, num_parts=4)
