@@ -4,14 +4,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.errors import BadUsage
-from model.synonyms import SYNONYMS
+from model.synonyms import nearest
 
 Step = Literal["manual", "autodiff", "compare"]
 MOST = 2**31 - 1  # TensorFlow counts steps, and many sizes of a tensor, in int32
@@ -338,21 +337,6 @@ def check_names(given: Iterable[str], known: Iterable[str], problem: str) -> Non
     for name in given:
         if name not in names:
             raise BadUsage(f"{problem}: {shown(name)}{nearest(name, names)}; there are: {', '.join(names)}")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint that names the known names of the same meaning, else the closest, or an empty text.
-
-    Names of options are compared without their leading dashes, and with underscores for the others.
-    """
-    names = {_normalize(each): each for each in known}
-    same = [word for word in SYNONYMS.get(_normalize(name), ()) if word in names]
-    found = same or get_close_matches(_normalize(name), names, n=1)
-    return f" (did you mean {' or '.join(repr(names[word]) for word in found)}?)" if found else ""
-
-
-def _normalize(name: str) -> str:
-    return name.lstrip("-").replace("-", "_").lower()
 
 
 def shown(value: object) -> str:

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from model.errors import BadUsage
-from model.recipes import RECIPES, TrainingConfig, WarmStart, find_recipe, fit_to_data, nearest, override
+from model.recipes import RECIPES, TrainingConfig, WarmStart, find_recipe, fit_to_data, override
 
 SETTING_NAMES = tuple(TrainingConfig.model_fields)
 SETTINGS = ", ".join(SETTING_NAMES)
@@ -180,23 +180,6 @@ def test_own_layers_of_a_recipe_get_the_inputs_and_outputs_of_the_data_set():
 def test_other_layers_must_have_the_inputs_and_outputs_of_the_data_set(layers):
     with pytest.raises(BadUsage, match=r"layers [0-9]+-60-[0-9]+ do not fit .* 35 pixels and 26 classes"):
         fit_to_data(override(ARTICLE, layers=layers), 35, 26, 1000)
-
-
-@pytest.mark.parametrize(
-    ("name", "known", "expected"),
-    [
-        ("tain", ("test", "train"), "'train'"),
-        ("--Max-rejectet", ("--max-rejected",), "'--max-rejected'"),
-        ("lr", SETTING_NAMES, "'weights_rate' or 'biases_rate'"),
-        ("learning_rate", SETTING_NAMES, "'weights_rate' or 'biases_rate'"),
-        ("l2", SETTING_NAMES, "'weight_decay'"),
-        ("epochs", SETTING_NAMES, "'num_epochs'"),
-        ("batch", SETTING_NAMES, "'batch_size'"),
-    ],
-)
-def test_hint_names_the_closest_name_or_settings_of_the_same_meaning(name, known, expected):
-    assert nearest(name, known) == f" (did you mean {expected}?)"
-    assert nearest("xyz", known) == ""
 
 
 def test_unknown_recipe_is_named_with_the_known_ones():

@@ -19,6 +19,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "model/random_streams.py": (),
     "model/reading.py": ("tests/model/test_batches.py",),
     "model/recipes.py": ("tests/pipeline/cli/test_config.py",),
+    "model/synonyms.py": ("tests/model/test_recipes.py",),
     "model/training.py": ("tests/model/test_gradients.py", "tests/model/test_lockstep.py"),
     "pipeline/preprocess/validation_checks.py": (
         "tests/pipeline/preprocess/test_duplicate_images.py",
