@@ -54,6 +54,7 @@ class TrainingSettings(TypedDict, total=False):
     seed: int | None
     precision: Literal["float32", "tf32"] | None
     num_replicas: int | None
+    own_shards: bool | None
 
 
 class CallSettings(TypedDict, total=False):

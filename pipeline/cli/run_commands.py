@@ -126,7 +126,7 @@ def train(
 ) -> None:
     """Train on a data set that `preprocess` built."""
     from pipeline.cli.run_output import build_runs_output, build_task_output
-    from pipeline.preprocess.dataset import find_dataset
+    from pipeline.preprocess.dataset import find_dataset, load_dataset
     from pipeline.train.stage import check_machine, refuse_remote_logs, train_as_worker_stage, train_stage
 
     process.configure_messages()
@@ -139,8 +139,9 @@ def train(
     stage_context = command_setup.build_stage_context(context, workspace, device, cluster)
     workspace = existing_workspace(workspace)
     log = StageLog()
-    if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace
-        run_id = train_as_worker_stage(stage_context, find_dataset(workspace, name), configs[0], log)
+    if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace, and checks all shards
+        data = find_dataset(workspace, name, load_dataset)
+        run_id = train_as_worker_stage(stage_context, data, configs[0], log)
         process.print_result(*build_task_output(run_id, stage_context, log))
         return
     if not cluster:

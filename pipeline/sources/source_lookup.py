@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.errors import BadInput, BadUsage
-from model.recipes import nearest
+from model.synonyms import nearest
 from pipeline.progress import warn
 from pipeline.sources import csv_source, idx_source, image_folder, numpy_source, parquet_source, tfrecord_source
 from pipeline.sources.blocks import SourceScan, refuse_unreadable

@@ -67,6 +67,16 @@ def test_streaming(tmp_path):
     assert "10 times the examples took" in printed
 
 
+@pytest.mark.slow
+def test_read_ahead(tmp_path):
+    options = ("--num-examples", 20_000, "--window-mib", 4, "--num-epochs", 2, "--repeats", 2, "--folder", tmp_path)
+    columns = "what, window_mib, repeat, num_steps, cpu_seconds > 0"
+    printed, rows = run_program("read_ahead", tmp_path, columns, *options)
+    ways = (("in memory", 15), ("read in every epoch", 4))
+    assert rows == [(*way, repeat, 2000, True) for repeat in range(2) for way in ways]
+    assert re.search(r"ratio +\d+\.\d\d, at most 1.2: (met|missed)", printed)
+
+
 def test_the_peak_is_that_of_the_work_alone_and_of_each_process_it_starts():
     bytearray(300 * MIB)  # what was held before the work does not count
     code = "import time; held = bytearray({} * 2**20); time.sleep(0.5)"
