@@ -149,7 +149,7 @@ def test_flagged_duplicates_equal_hand_computed_ones():
     """Images 0, 0, 1, 0 with labels 2, 1, 1, 2 in train, and 1, 2 in test."""
     train = pack_keys(content_keys(np.array([[0], [0], [1], [0]], np.uint8)), np.arange(4), np.array([2, 1, 1, 2]), 0)
     test = pack_keys(content_keys(np.array([[1], [2]], np.uint8)), np.arange(2), np.array([1, 1]), 1)
-    assert dict(flag_duplicates(np.concatenate([train, test]), ["train", "test"])) == {
+    assert flag_duplicates(np.concatenate([train, test]), ["train", "test"]) == {
         ("duplicates", "train"): FlaggedExamples(2, ((1, 0), (3, 0))),
         ("conflicting_labels", "train"): FlaggedExamples(1, ((1, 0),)),
         ("duplicates", "test"): FlaggedExamples(),
@@ -160,5 +160,5 @@ def test_flagged_duplicates_equal_hand_computed_ones():
 
 def test_first_duplicates_are_listed():
     rows = pack_keys(content_keys(np.zeros((15, 1), np.uint8)), np.arange(15)[::-1], np.zeros(15, int), 0)
-    found = dict(flag_duplicates(rows, ["train"]))
+    found = flag_duplicates(rows, ["train"])
     assert found["duplicates", "train"] == FlaggedExamples(14, tuple((index, 0) for index in range(1, 11)))
