@@ -10,6 +10,7 @@ from pipeline.preprocess.shards import encode_shard
 from pipeline.preprocess.validation_checks import (
     SHOWN_EXAMPLES,
     FlaggedExamples,
+    add_flagged,
     compute_check_values,
     flag_duplicates,
     flag_shard,
@@ -61,6 +62,14 @@ def test_first_examples_of_all_shards_are_listed():
     first, second = (FlaggedExamples(12, tuple((index, -1) for index in range(start, 24, 2)[:10])) for start in (0, 1))
     assert first.add(second) == second.add(first)
     assert first.add(second) == FlaggedExamples(24, tuple((index, -1) for index in range(SHOWN_EXAMPLES)))
+
+
+def test_flagged_examples_of_several_parts_are_added_by_check_and_split():
+    one = FlaggedExamples(1, ((5, -1),))
+    two = FlaggedExamples(2, ((3, -1), (9, -1)))
+    added = add_flagged([{("schema", "test"): one}, {}, {("schema", "test"): two, ("schema", "train"): one}])
+    assert added == {("schema", "test"): one.add(two), ("schema", "train"): one}
+    assert add_flagged([]) == {}
 
 
 @pytest.mark.parametrize(
