@@ -79,6 +79,8 @@ def build_pipeline(pipeline: beam.Pipeline, scratch: Place, tasks: list[Task]) -
         | "CheckFiles" >> beam.MapTuple(SameCode(check_files))  # CheckedFiles
         | "Add" >> beam.CombineGlobally(SameCode(add_checked))
         | "WriteResult" >> beam.Map(SameCode(write_checked, scratch=scratch))
+        # Beam's job service notices the end of a worker while it waits for output, and would wait for ever without.
+        | "Written" >> beam.Reshuffle()
     )
 
 

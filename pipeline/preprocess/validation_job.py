@@ -87,6 +87,8 @@ def build_pipeline(pipeline: beam.Pipeline, job: ValidationJob, tasks: list[Task
         | "Flagged" >> beam.Flatten()
         | "Add" >> beam.CombineGlobally(SameCode(add_flagged))
         | "WriteResult" >> beam.Map(SameCode(write_flagged, job=job))
+        # Beam's job service notices the end of a worker while it waits for output, and would wait for ever without.
+        | "Written" >> beam.Reshuffle()
     )
 
 
