@@ -83,6 +83,10 @@ class PreprocessSettings(DatasetSettings, BeamSettings, CallSettings, total=Fals
     """The settings of `backbeam.preprocess`."""
 
 
+class ValidateSettings(BeamSettings, CallSettings, total=False):
+    """The settings of `backbeam.validate`."""
+
+
 class TrainSettings(TrainingSettings, MachineSettings, CallSettings, total=False):
     """The settings of `backbeam.train`."""
 

@@ -1,6 +1,6 @@
 """Running a Beam pipeline: options, messages of the engine, and translation of its errors.
 
-Beam is not imported here: the modules that build pipelines pass its classes.
+Beam is not imported here: the modules of Beam jobs pass its classes.
 """
 
 import argparse

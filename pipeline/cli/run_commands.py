@@ -93,6 +93,7 @@ def validate(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     baseline: options.Baseline = None,
     config: options.ConfigFile = None,
+    workers: options.Workers = None,
     process: ProcessOptions,
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
@@ -100,10 +101,9 @@ def validate(
     from pipeline.stages import validate_again
 
     process.configure_messages()
-    command_setup.refuse_beam_options(context)
     checks = resolve_validation(config)
     name = dataset.name
-    stage_context = command_setup.build_stage_context(context, existing_workspace(workspace))
+    stage_context = command_setup.build_stage_context(context, existing_workspace(workspace), workers=workers)
     log = StageLog()
     with process.lock(workspace):
         found = validate_again(stage_context, name, checks, baseline, log)

@@ -1,5 +1,6 @@
 """The stages `preprocess` and `validate`: skip what is complete, build what is missing, and check it."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -256,16 +257,25 @@ def validate_stage(
 ) -> ValidationRecord:
     """Validate a data set unless a record with the same settings is complete, and print its warnings.
 
+    With options for Beam, which choose an engine or its workers, a Beam pipeline reads the shards.
+
     Raises:
         BadInput: a check of severity error failed.
         CorruptArtefact: a shard, the record or its table does not match its digest.
     """
 
     def build() -> None:
+        flag = None
+        if context.beam_arguments:
+            with log.timed("import"), quiet_imports():
+                from pipeline.preprocess.validation_job import flag_by_workers
+            flag = partial(flag_by_workers, beam_arguments=list(context.beam_arguments))
         with log.timed("validate"):
             from pipeline.preprocess.validation import validate_dataset
 
-            validate_dataset(context.workspace, dataset, checks, baseline)
+            # An engine's messages are captured; without one, the log of an earlier failure stays.
+            with capture_engine_messages(context.engine_log) if flag else nullcontext():
+                validate_dataset(context.workspace, dataset, checks, baseline, flag)
 
     earlier = find_validation(context.workspace, dataset)
     settings = (checks, baseline.digest if baseline else None)

@@ -52,6 +52,23 @@ def test_pictures(tmp_path):
     assert re.search(r"decoding has \d+\.\d\d of the speed of Pillow alone", printed)
 
 
+@pytest.mark.thorough
+def test_driver(tmp_path):
+    options = ("--blocks", "2,5", "--folder", tmp_path)
+    printed, rows = run_program("driver", tmp_path, "num_blocks, len(worker_bytes), driver_bytes > 0", *options)
+    assert rows == [(2, 2, True), (5, 2, True)]
+    assert "bytes a block" in printed
+
+
+@pytest.mark.thorough
+def test_manifest(tmp_path):
+    printed, rows = run_program(
+        "manifest", tmp_path, "what, driver_bytes >= 0", "--num-shards", 3, "--folder", tmp_path
+    )
+    assert rows == [("write", True), ("load", True)]
+    assert "3 shards, " in printed
+
+
 @pytest.mark.slow
 def test_reading(tmp_path):
     _, rows = run_program("reading", tmp_path, "what", "--num-examples", 90_000, "--folder", tmp_path)

@@ -24,16 +24,16 @@ NUM_PIXELS, NUM_CLASSES = 784, 10
 TWO_WORKERS = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
 
 
-def validate_in_process(place: Path) -> Measured:
+def validate_source(place: Path, beam_arguments: list[str]) -> Measured:
     """`backbeam validate`, with the usual checks."""
     with quiet_imports():
-        from pipeline.preprocess.dataset import load_dataset
-        from pipeline.preprocess.validation import validate_dataset
+        from pipeline.preprocess.validation import flag_examples, validate_dataset
         from pipeline.preprocess.validation_config import resolve_checks
-
-        folder = _dataset(place)
-        dataset = load_dataset(folder)
-    return watch(lambda: validate_dataset(place / "one", dataset, resolve_checks({}), None))
+        from pipeline.preprocess.validation_job import flag_by_workers
+    dataset = load_dataset(_dataset(place))
+    flag = partial(flag_by_workers, beam_arguments=beam_arguments) if beam_arguments else flag_examples
+    with capture_engine_messages(place / "engine.log"):
+        return watch(lambda: validate_dataset(place / "one", dataset, resolve_checks({}), None, flag))
 
 
 def write_by_a_loop(place: Path) -> Measured:
@@ -168,12 +168,13 @@ OURS: dict[str, Callable[[Path], Measured]] = {
     "preprocess": partial(preprocess_source, workspace="one", beam_arguments=[]),
     "preprocess, 2 workers": partial(preprocess_source, workspace="two", beam_arguments=TWO_WORKERS),
     "scan": partial(scan_files, beam_arguments=[]),
-    "validate": validate_in_process,
+    "validate": partial(validate_source, beam_arguments=[]),
     "evaluate": partial(evaluate_run, beam_arguments=[]),
 }
 # where each worker's start is not most of the time
 LARGE = OURS | {
     "scan, 2 workers": partial(scan_files, beam_arguments=TWO_WORKERS),
+    "validate, 2 workers": partial(validate_source, beam_arguments=TWO_WORKERS),
     "evaluate, 2 workers": partial(evaluate_run, beam_arguments=TWO_WORKERS),
 }
 OTHERS: dict[str, Callable[[Path], Measured]] = {
