@@ -17,7 +17,7 @@ from pipeline.preprocess.provenance import make_absolute
 from pipeline.storage.cleanup import refuse_links
 from pipeline.storage.files import scratch_folder
 from pipeline.storage.places import Place
-from pipeline.storage.workspace import existing_workspace
+from pipeline.storage.workspace import direct_temporary_files, existing_workspace
 
 if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings
@@ -85,7 +85,12 @@ def _choose_check(stage_context: StageContext) -> "CheckFunction | None":
         from pipeline.maintenance.verify_job import check_by_workers
 
     def check(workspace: Place, files: "list[ExpectedFile]") -> "list[Fault | CheckedItem]":
-        with capture_engine_messages(stage_context.engine_log):
+        # An engine leaves temporary files, which cannot be in a workspace on a read-only disk.
+        with (
+            capture_engine_messages(stage_context.engine_log),
+            scratch_folder("verify") as folder,
+            direct_temporary_files(folder),
+        ):
             return check_by_workers(workspace, files, list(stage_context.beam_arguments))
 
     return check

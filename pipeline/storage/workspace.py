@@ -76,17 +76,24 @@ def temporary_files_in(workspace: Place) -> Iterator[None]:
     folder = temporary_folder(local_folder_of(workspace))
     with remove_afterwards(folder):
         make_empty_folder(folder)
-        earlier_variable = os.environ.get("TMPDIR")
-        earlier_folder = tempfile.tempdir
-        os.environ["TMPDIR"] = str(folder)  # for child processes
-        tempfile.tempdir = str(folder)  # which this process has already read from TMPDIR
-        try:
+        with direct_temporary_files(folder):
             yield
-        finally:
-            os.environ.pop("TMPDIR")
-            if earlier_variable is not None:
-                os.environ["TMPDIR"] = earlier_variable
-            tempfile.tempdir = earlier_folder
+
+
+@contextmanager
+def direct_temporary_files(folder: Path) -> Iterator[None]:
+    """Direct temporary files of this process and its children to an existing folder."""
+    earlier_variable = os.environ.get("TMPDIR")
+    earlier_folder = tempfile.tempdir
+    os.environ["TMPDIR"] = str(folder)  # for child processes
+    tempfile.tempdir = str(folder)  # which this process has already read from TMPDIR
+    try:
+        yield
+    finally:
+        os.environ.pop("TMPDIR")
+        if earlier_variable is not None:
+            os.environ["TMPDIR"] = earlier_variable
+        tempfile.tempdir = earlier_folder
 
 
 def find_complete(parent: Place, record_name: str, wanted: str | None, what: str) -> Place:

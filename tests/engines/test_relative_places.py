@@ -31,7 +31,7 @@ def test_every_command_with_a_beam_job_takes_relative_places(tmp_path):
         *_build_commands(home, ("run", "digits", *STEPS, *slicing)),
         ["sh", "-c", again],
         *_build_commands(
-            home, ("validate",), ("verify",), ("evaluate", *slicing), ("promote", "--force", "--why", "it is the first")
+            home, ("validate",), ("evaluate", *slicing), ("verify",), ("promote", "--force", "--why", "it is the first")
         ),
         *_build_commands(home, ("retrain", "others", *STEPS)),
     ]

@@ -131,7 +131,11 @@ def test_a_manifest_without_shards_serves_workers(datasets):
     np.testing.assert_array_equal(without.rows, with_shards.rows)
 
 
-@pytest.mark.parametrize("how", [("--workers", 2), ("--", "--direct_runner_bundle_repeat=1")], ids=str)
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param(("--workers", 2), marks=pytest.mark.thorough), ("--", "--direct_runner_bundle_repeat=1")],
+    ids=str,
+)
 def test_command_writes_the_same_record_and_table(how, datasets, tmp_path):
     workspace = shutil.copytree(datasets.parent, tmp_path / "ws")
     expected = contents(workspace)
