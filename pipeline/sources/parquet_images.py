@@ -43,18 +43,18 @@ def _find_columns(place: Place, size: tuple[int, int], image_column: str | None)
 
 def _read_pictures(place: Place, columns: ParquetColumns, size: tuple[int, int]) -> Iterator[StoredImage]:
     numbers = count()
-    with open_parquet(place, columns) as parquet:
+    with open_parquet(place, columns.paths) as parquet:
         for group in range(parquet.metadata.num_row_groups):
-            for rows in read_batches(parquet, group, columns):
+            for rows in read_batches(parquet, group, columns, str(place)):
                 for row, number in zip(rows, numbers, strict=False):  # in this order, or a number would be lost
                     yield EncodedImage(number, place.name, f"{place}, row {number}", row.data, None)
 
 
 def _read_pixels(place: Place, columns: ParquetColumns, size: tuple[int, int]) -> Iterator[StoredImage]:
     first_row = 0
-    with open_parquet(place) as parquet:
+    with open_parquet(place, columns.labels) as parquet:
         for group in range(parquet.metadata.num_row_groups):
-            for batch in read_pixel_batches(parquet, group, columns, size):
+            for batch in read_pixel_batches(parquet, group, columns, size, str(place)):
                 check_rows(batch.faults, first_row, str(place))
                 yield from batch.pixels.reshape(-1, *size)
                 first_row += len(batch.pixels)

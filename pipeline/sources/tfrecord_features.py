@@ -86,8 +86,7 @@ def read_stored(values: dict[str, Values], features: ExampleFeatures) -> StoredE
     """Return the image and the label of a record's values; several pictures or labels count as none."""
     labels = values.get(features.label, []) if features.label is not None else []
     label = labels[0] if len(labels) == 1 else None
-    stored = label.decode(errors="replace") if isinstance(label, bytes) else label
-    return StoredExample(_read_image(values.get(features.image, [])), read_label(stored))
+    return StoredExample(_read_image(values.get(features.image, [])), read_label(label))
 
 
 def read_split_word(values: dict[str, Values], feature: str) -> str | None:
