@@ -22,12 +22,12 @@ def read_images(place: Place, size: tuple[int, int], image_column: str | None) -
             name = f"{place}: record {number}"
             values = parse_example(record.payload, name)
             features = features or detect_features(values, PictureOptions(image_column), name, labelled=False)
-            image = read_stored(values, features).image
+            example = read_stored(values, features)
             if features.is_encoded:
-                data = image if isinstance(image, bytes) else None
+                data = example.image if isinstance(example.image, bytes) else None
                 yield EncodedImage(number, place.name, name, data, None)
                 continue
-            pixels, fault = read_pixels(image, size[0] * size[1])
+            pixels, fault = read_pixels(example, size)
             if fault:
                 raise BadInput(f"{name}: {fault}")
             yield pixels.reshape(size)
