@@ -261,3 +261,16 @@ def test_file_that_changes_after_the_scan_is_rejected(tmp_path):
     edit(tmp_path, "train", lambda text: text.replace("yes", "no", 1))
     with pytest.raises(BadInput, match="changed while it was read"):
         read_blocks(scans, "train")
+
+
+def test_many_blank_lines_before_the_second_line_are_refused_before_they_are_read(tmp_path):
+    folder = write_csv(tmp_path, ending="csv.gz")
+    lines = lines_of(Digits(), "train").encode()
+    end = lines.index(b"\n") + 1
+    with gzip.open(folder / "train.csv.gz", "wb") as stream:
+        stream.write(lines[:end] + b"\n" * 100 + lines[end:])
+    assert scan_folder(folder, image_size=(5, 4)).splits["train"].num_examples == 60
+    with gzip.open(folder / "train.csv.gz", "wb") as stream:
+        stream.write(lines[:end] + b"\n" * 2**24 + lines[end:])
+    with pytest.raises(BadInput, match=r"train\.csv\.gz: more than 65536 bytes of blank lines"):
+        scan_folder(folder, image_size=(5, 4))
