@@ -100,13 +100,7 @@ def detect_csv_columns(lines: list[str], options: PictureOptions, name: str, lab
     """
     delimiter = max(_DELIMITERS, key=lines[0].count)
     rows = [_split(line, delimiter, name) for line in lines]
-    if not 1 < len(rows[0]) <= MAX_COLUMNS:
-        raise BadInput(
-            f"{name}: {len(rows[0])} columns, expected 2 to {MAX_COLUMNS}: a label and pixels, or a label and the path "
-            f"of a picture, with {', '.join(map(repr, _DELIMITERS))} between them"
-        )
-    has_header = _is_header(rows[0])
-    names = tuple(rows[0]) if has_header else tuple(str(number + 1) for number in range(len(rows[0])))
+    has_header, names = _find_names(rows[0], name)
     if has_header and len(rows) < 2:
         raise BadInput(f"{name}: the split is empty: there is nothing after the header")
     split = None if options.split_by is None else _find_requested(names, options.split_by, "--split-by", name)
@@ -119,6 +113,22 @@ def detect_csv_columns(lines: list[str], options: PictureOptions, name: str, lab
             f"{name}: no columns of pixels and none of paths, such as cat/1.png; its columns: {_list(names)}"
         )
     return CsvColumns(delimiter, names, has_header, label, tuple(others) if paths is None else (paths,), split)
+
+
+def find_names(lines: list[str], name: str) -> tuple[str, ...]:
+    """Return the names of the columns, from the first line: their numbers from 1 on if there is no header."""
+    return _find_names(_split(lines[0], max(_DELIMITERS, key=lines[0].count), name), name)[1]
+
+
+def _find_names(fields: list[str], name: str) -> tuple[bool, tuple[str, ...]]:
+    """Return whether the fields of the first line are a header, and the names of the columns."""
+    if not 1 < len(fields) <= MAX_COLUMNS:
+        raise BadInput(
+            f"{name}: {len(fields)} columns, expected 2 to {MAX_COLUMNS}: a label and pixels, or a label and the path "
+            f"of a picture, with {', '.join(map(repr, _DELIMITERS))} between them"
+        )
+    has_header = _is_header(fields)
+    return has_header, tuple(fields) if has_header else tuple(str(number + 1) for number in range(len(fields)))
 
 
 def _split(line: str, delimiter: str, name: str) -> list[str]:

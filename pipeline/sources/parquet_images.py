@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import count
 
 from model.errors import BadInput
-from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.image_blocks import EncodedImage, StoredImage
+from pipeline.sources.named_columns import NamedColumns
 from pipeline.sources.parquet_columns import ParquetColumns, detect_columns
 from pipeline.sources.parquet_files import open_parquet
 from pipeline.sources.parquet_pixels import read_batches as read_pixel_batches
@@ -14,23 +14,23 @@ from pipeline.sources.pixel_rows import check_rows
 from pipeline.storage.places import Place
 
 
-def read_images(place: Place, size: tuple[int, int], image_column: str | None) -> Iterator[StoredImage]:
+def read_images(place: Place, size: tuple[int, int], named: NamedColumns) -> Iterator[StoredImage]:
     """Yield the images of a file; those of pixels have a size, height and width.
 
-    Raises BadInput if the file is damaged, BadUsage if it has no image_column.
+    Raises BadInput if the file is damaged, BadUsage if it lacks a column that the user names.
     """
-    columns = _find_columns(place, size, image_column)
+    columns = _find_columns(place, size, named)
     read = _read_pixels if columns.pixels else _read_pictures
     yield from read(place, columns, size)
 
 
-def _find_columns(place: Place, size: tuple[int, int], image_column: str | None) -> ParquetColumns:
+def _find_columns(place: Place, size: tuple[int, int], named: NamedColumns) -> ParquetColumns:
     name = str(place)
     num_pixels = size[0] * size[1]
-    options = PictureOptions(image_column)
     with open_parquet(place) as parquet:
         schema = parquet.schema_arrow
-    columns = detect_columns(schema, options, name, labelled=False)
+    options = named.find(schema.names)
+    columns = detect_columns(schema, options, name, labelled=named.label is not None)
     if len(columns.pixels) == num_pixels + 1:
         columns = detect_columns(schema, options, name)
     if len(columns.pixels) not in (0, 1, num_pixels):

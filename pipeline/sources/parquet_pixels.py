@@ -112,8 +112,8 @@ def _choose_size(shape: tuple[int, ...], size: tuple[int, int] | None, name: str
     if len(shape) == 1:
         return choose_image_size(shape[0], size, name)
     height, width = shape
-    if size not in (None, (height, width)):
-        raise BadUsage(f"--image-size {'x'.join(map(str, size or ()))}: {name} has lists of {height} x {width} pixels")
+    if size is not None and size != (height, width):
+        raise BadUsage(f"--image-size {size[0]}x{size[1]}: {name} has lists of {height} x {width} pixels")
     return height, width
 
 
@@ -186,7 +186,7 @@ def _check_lengths(parquet: pq.ParquetFile, group: int, columns: ParquetColumns,
     chunks = (about.column(number) for number in range(about.num_columns))
     counts = (each.num_values for each in chunks if each.path_in_schema.split(".")[0] in columns.pixels)
     num_values = max(counts, default=0)
-    mean_length = -(-num_values // max(1, about.num_rows))
+    mean_length: int = -(-num_values // max(1, about.num_rows))
     if mean_length > max_length:
         raise BadInput(f"{name}: images of {mean_length} pixels on average, expected at most {max_length}")
     return mean_length

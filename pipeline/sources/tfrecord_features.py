@@ -123,11 +123,10 @@ def find_image_size(
         raise BadInput(f"{name}: the feature {features.image!r} holds no image")
     if own_size is not None:
         height, width = own_size
-        if size not in (None, own_size):
-            stated = " x ".join(map(str, size or ()))
+        if size is not None and size != own_size:
             raise BadInput(
-                f"{name}: the record says {height} x {width} pixels, expected {stated}, as --image-size or "
-                "manifest.json beside the file says: leave out the one that is wrong"
+                f"{name}: the record says {height} x {width} pixels, expected {size[0]} x {size[1]}, as "
+                "--image-size or manifest.json beside the file says: leave out the one that is wrong"
             )
         if height * width != len(image) or min(own_size) <= 0:
             raise BadInput(
@@ -169,8 +168,8 @@ def read_pixels(example: StoredExample, size: tuple[int, int]) -> tuple[npt.NDAr
         return empty, "there is no image"
     if len(image) != num_pixels:
         return empty, f"an image of {len(image)} pixels, expected {num_pixels}"
-    if example.size not in (None, size):
-        height, width = example.size or ()
+    if example.size is not None and example.size != size:
+        height, width = example.size
         return empty, f"the record says {height} x {width} pixels, expected {size[0]} x {size[1]}"
     if isinstance(image, bytes):
         return np.frombuffer(image, np.uint8), ""
