@@ -102,13 +102,13 @@ def predict_files(
     Columns that are not given are those that the data set was read by, in files that have them.
     """
     manifest = model.manifest
-    options = _find_options(workspace, manifest)
-    transposed = _are_transposed(manifest, options)
+    options = find_options(workspace, manifest)
+    transposed = find_transposed(manifest, options)
     images = ModelImages(manifest.height, manifest.width, manifest.class_names, manifest.style, transposed)
     return predict_images(files, images, load_classifier(model), NamedColumns(image_column, label_column, options))
 
 
-def _find_options(workspace: Place, manifest: Manifest) -> PictureOptions | None:
+def find_options(workspace: Place, manifest: Manifest) -> PictureOptions | None:
     """Return the options that a data set was read by; None if its origin is missing or damaged, as it may be here."""
     try:
         origin = load_origin(workspace, manifest.dataset_id)
@@ -119,7 +119,7 @@ def _find_options(workspace: Place, manifest: Manifest) -> PictureOptions | None
     )
 
 
-def _are_transposed(manifest: Manifest, options: PictureOptions | None) -> bool | None:
+def find_transposed(manifest: Manifest, options: PictureOptions | None) -> bool | None:
     """Return whether the arrays of a data set were transposed; None if some were, by their names."""
     count = manifest.style.conversions.get(TRANSPOSED, 0)
     total = sum(split.num_examples for split in manifest.splits.values())
