@@ -31,6 +31,10 @@ def predict(
         str | None,
         typer.Option(help="Tables, TFRecord, .npz: the column, feature or array of images; by default found out."),
     ] = None,
+    label_column: Annotated[
+        str | None,
+        typer.Option(help="Tables: the column of labels, which is left out; by default that of the data set."),
+    ] = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -42,7 +46,7 @@ def predict(
 
     place = open_workspace(context, workspace)
     model = find_model(place, resolve_run(place, run))
-    predictions = predict_files(model, files, image_column)
+    predictions = predict_files(place, model, files, image_column, label_column)
     for line in format_remarks(predictions):
         warn(line)
     print_result(as_json, *build_predictions_output(model, predictions))

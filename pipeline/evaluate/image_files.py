@@ -18,6 +18,7 @@ from pipeline.sources.idx_files import is_emnist
 from pipeline.sources.idx_format import IMAGES_MAGIC, may_be_idx, open_idx, read_body
 from pipeline.sources.image_blocks import EncodedImage, StoredImage, read_encoded
 from pipeline.sources.image_decoding import Grey
+from pipeline.sources.named_columns import NamedColumns
 from pipeline.sources.npy_format import may_be_array
 from pipeline.sources.picture_conversion import PreparedPicture, read_picture
 from pipeline.sources.picture_headers import START_BYTES, TITLES, describe_format, is_picture
@@ -27,6 +28,7 @@ from pipeline.storage.files import file_size, read_range
 from pipeline.storage.places import Place, place_of
 
 MAX_PICTURE_BYTES = 2**28
+NO_COLUMNS = NamedColumns()
 _PARQUET_MAGIC = b"PAR1"
 
 
@@ -47,26 +49,26 @@ class ModelImages:
 
 
 def read_items(
-    file: str, model: ModelImages, image_column: str | None = None
+    file: str, model: ModelImages, named: NamedColumns = NO_COLUMNS
 ) -> Iterator[tuple[int | None, PreparedPicture]]:
     """Yield the images of a file, whose content decides its type, and their positions in it.
 
-    The position is None if the file is a picture. image_column is the column, feature or array that holds the images;
-    None: found by customary names.
+    The position is None if the file is a picture. named has the columns that hold the images and the labels, which are
+    left out; those that it does not name are found by customary names.
 
     Raises:
         BadInput: the file is missing, damaged, of another type, or holds images of another size.
-        BadUsage: there is no image_column, or the file has none.
+        BadUsage: the file lacks a column that the user names, or is of a kind without columns.
     """
     place = place_of(file)
     if not place.is_file():
         raise BadInput(f"{file}: {'neither a file nor a link to one' if _is_there(place) else 'no such file'}")
     start = read_range(place, 0, START_BYTES)
     if is_picture(start):
-        _check_no_column(image_column, file)
+        _check_no_column(named, file)
         yield None, _read_picture(place, model)
     else:
-        for index, image in enumerate(_read_images(place, start, model, image_column)):
+        for index, image in enumerate(_read_images(place, start, model, named)):
             yield index, _prepare(image, model)
 
 
@@ -74,9 +76,15 @@ def _is_there(place: Place) -> bool:
     return isinstance(place, Path) and os.path.lexists(place)
 
 
-def _check_no_column(image_column: str | None, file: str) -> None:
-    if image_column is not None:
+def _check_no_column(named: NamedColumns, file: str) -> None:
+    if named.image is not None:
         raise BadUsage(f"--image-column goes with tables, TFRecord and .npz files, and {file} is none of them")
+    _check_no_label(named, file)
+
+
+def _check_no_label(named: NamedColumns, file: str) -> None:
+    if named.label is not None:
+        raise BadUsage(f"--label-column goes with tables, CSV or Parquet, and {file} is none")
 
 
 def _read_picture(file: Place, model: ModelImages) -> PreparedPicture:
@@ -93,23 +101,24 @@ def _prepare(image: StoredImage, model: ModelImages) -> PreparedPicture:
     return PreparedPicture(image, ())
 
 
-def _read_images(place: Place, start: bytes, model: ModelImages, image_column: str | None) -> Iterator[StoredImage]:
+def _read_images(place: Place, start: bytes, model: ModelImages, named: NamedColumns) -> Iterator[StoredImage]:
     """Yield the images of a file that is no picture itself, given its first bytes."""
     if csv_files.is_csv_file(place):  # first, because it may be gzipped, as others may be
-        from pipeline.sources.csv_source import read_images as read_csv  # which imports pyarrow
+        from pipeline.sources.csv_images import read_images as read_csv  # which imports pyarrow
 
-        return read_csv(place, model.size, image_column, _is_transposed(place, model, csv_files.is_emnist_csv(place)))
+        return read_csv(place, model.size, named, _is_transposed(place, model, csv_files.is_emnist_csv(place)))
     if start.startswith(_PARQUET_MAGIC):
         from pipeline.sources.parquet_images import read_images as read_parquet  # which imports pyarrow
 
-        return read_parquet(place, model.size, image_column)
+        return read_parquet(place, model.size, named)
+    _check_no_label(named, str(place))
     if may_be_array(start):
-        return numpy_images.read_images(place, model.size, image_column, _is_transposed(place, model, False))
+        return numpy_images.read_images(place, model.size, named.image, _is_transposed(place, model, False))
     with open_decompressed(place) as stream:
         content = stream.read(START_BYTES)
     if may_be_records(content):
-        return tfrecord_images.read_images(place, model.size, image_column)
-    _check_no_column(image_column, str(place))
+        return tfrecord_images.read_images(place, model.size, named)
+    _check_no_column(named, str(place))
     if may_be_idx(start):
         return _read_idx(place, model)
     raise BadInput(
@@ -135,4 +144,8 @@ def _is_transposed(file: Place, model: ModelImages, has_emnist_name: bool) -> bo
     transposed = has_emnist_name if model.transposed is None else model.transposed
     if transposed:
         warn(f"predict: {file}: its images are transposed, as those of the run's data set were")
+    elif model.transposed is None:
+        warn(
+            f"predict: {file}: its images are read as upright, by its name; some of the run's data set were transposed"
+        )
     return transposed

@@ -9,14 +9,18 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import BadInput, BadUsage
+from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.examples import Integers
 from pipeline.context import quiet_imports
-from pipeline.evaluate.image_files import ModelImages, read_items
+from pipeline.evaluate.image_files import NO_COLUMNS, ModelImages, read_items
 from pipeline.preprocess.manifest import Manifest
+from pipeline.preprocess.provenance import load_origin
 from pipeline.sources.blocks import refuse_unreadable
+from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.image_decoding import TRANSPOSED, Grey
+from pipeline.sources.named_columns import NamedColumns
 from pipeline.sources.picture_conversion import PreparedPicture
+from pipeline.storage.places import Place
 from pipeline.train.run_lookup import TrainedModel, load_parameters
 
 Outputs: TypeAlias = npt.NDArray[np.float32]
@@ -48,14 +52,14 @@ class ClassifiedImages(NamedTuple):
 
 @refuse_unreadable()
 def predict_images(
-    files: Iterable[str], model: ModelImages, classify: Callable[[Grey], Outputs], image_column: str | None = None
+    files: Iterable[str], model: ModelImages, classify: Callable[[Grey], Outputs], named: NamedColumns = NO_COLUMNS
 ) -> list[ImagePrediction]:
     """Classify every image of every file, by a function from uint8[n, height * width] to float32[n, classes].
 
     Raises BadInput and BadUsage as `read_items`; BadInput if there are more than MAX_IMAGES, and BadUsage if an output
     of the model is not finite.
     """
-    items = ((file, index, item) for file in files for index, item in read_items(file, model, image_column))
+    items = ((file, index, item) for file in files for index, item in read_items(file, model, named))
     predictions: list[ImagePrediction] = []
     batch_images = max(1, min(BATCH_IMAGES, BATCH_BYTES // (model.height * model.width)))
     while batch := list(islice(items, batch_images)):
@@ -90,19 +94,38 @@ def _to_prediction(
     )
 
 
-def predict_files(model: TrainedModel, files: list[str], image_column: str | None = None) -> list[ImagePrediction]:
-    """Classify every image of every file by a run's model; raises as `predict_images`, and CorruptArtefact."""
+def predict_files(
+    workspace: Place, model: TrainedModel, files: list[str], image_column: str | None, label_column: str | None
+) -> list[ImagePrediction]:
+    """Classify every image of every file by a run's model; raises as `predict_images`, and CorruptArtefact.
+
+    Columns that are not given are those that the data set was read by, in files that have them.
+    """
     manifest = model.manifest
-    transposed = _are_transposed(manifest)
+    options = find_options(workspace, manifest)
+    transposed = find_transposed(manifest, options)
     images = ModelImages(manifest.height, manifest.width, manifest.class_names, manifest.style, transposed)
-    return predict_images(files, images, load_classifier(model), image_column)
+    return predict_images(files, images, load_classifier(model), NamedColumns(image_column, label_column, options))
 
 
-def _are_transposed(manifest: Manifest) -> bool | None:
-    """Return whether the images of a data set were transposed; None if only some parts of a joint data set were."""
+def find_options(workspace: Place, manifest: Manifest) -> PictureOptions | None:
+    """Return the options that a data set was read by; None if its origin is missing or damaged, as it may be here."""
+    try:
+        origin = load_origin(workspace, manifest.dataset_id)
+    except CorruptArtefact:
+        return None
+    return PictureOptions(
+        origin.image_column, origin.label_column, transpose=origin.transpose, split_by=origin.split_by
+    )
+
+
+def find_transposed(manifest: Manifest, options: PictureOptions | None) -> bool | None:
+    """Return whether the arrays of a data set were transposed; None if some were, by their names."""
     count = manifest.style.conversions.get(TRANSPOSED, 0)
     total = sum(split.num_examples for split in manifest.splits.values())
-    return None if 0 < count < total else count > 0
+    if not 0 < count < total:
+        return count > 0
+    return options.transpose if options else None  # of a joint data set with other images than arrays
 
 
 def predict_array(model: TrainedModel, images: Grey) -> ClassifiedImages:

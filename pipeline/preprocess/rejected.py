@@ -47,8 +47,12 @@ def check_outcome(folder: Place, max_rejected: int) -> None:
 def _check_no_split_is_empty(folder: Place) -> None:
     for name, split in load_dataset(folder).manifest.splits.items():
         if not split.num_examples:
-            rows = read_table(folder / REJECTED_NAME).to_pylist()
-            first = next(row for row in rows if row["split"] == name)
+            path = folder / REJECTED_NAME
+            rows = read_table(path).to_pylist() if path.exists() else []
+            first = next((row for row in rows if row["split"] == name), None)
+            if first is None:  # only a split that is held out has no examples although none is rejected
+                change = "larger" if name == "test" else "smaller"
+                raise BadInput(f"no example fell into the {name} split: give a {change} --test-share")
             raise BadInput(
                 f"every example of the {name} split is rejected, the first because: {first['reason']} "
                 f"({first['file']}, example {first['index']})"

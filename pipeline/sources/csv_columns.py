@@ -10,6 +10,7 @@ from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.picture_headers import ENDINGS
 
 MAX_LINE_BYTES = 2**22
+_MAX_BLANK_BYTES = 2**16  # before the second line that is not blank: they are read into memory
 MAX_COLUMNS = 2**16 + 64  # of pixels of 256 x 256, and some more; each takes memory of its own
 _DELIMITERS = ",\t;"
 _LABEL_NAMES = ("label", "labels", "class", "target", "digit", "character", "y")
@@ -60,26 +61,36 @@ class CsvColumns(NamedTuple):
 def read_first_lines(stream: BinaryIO, name: str) -> tuple[list[str], int]:
     """Return the first two lines that are not blank, and the number of bytes before the second one.
 
-    Raises BadInput if a line is too long or no UTF-8, or there is none.
+    Raises BadInput if a line is too long or no UTF-8, there is none, or too many are blank.
     """
     lines = list[str]()
     num_bytes = 0
+    num_blank = 0
     while len(lines) < 2 and (line := stream.readline(MAX_LINE_BYTES + 1)):
-        if len(line) > MAX_LINE_BYTES:
-            raise BadInput(f"{name}: a line of more than {MAX_LINE_BYTES} bytes; expected CSV, an example on each line")
-        try:
-            text = line.decode("utf-8-sig" if not num_bytes else "utf-8")
-        except UnicodeDecodeError:
-            raise BadInput(f"{name}: no UTF-8 text; expected CSV, an example on each line") from None
-        if "\0" in text:
-            raise BadInput(f"{name}: a zero byte in a line; expected CSV in UTF-8, an example on each line")
+        text = _decode_line(line, "utf-8" if num_bytes else "utf-8-sig", name)
         if text.strip():
             lines.append(text)
+        else:
+            num_blank += len(line)
+        if num_blank > _MAX_BLANK_BYTES:
+            raise BadInput(f"{name}: more than {_MAX_BLANK_BYTES} bytes of blank lines; expected an example on each")
         if len(lines) < 2:
             num_bytes += len(line)
     if not lines:
         raise BadInput(f"{name}: the file is empty; expected CSV, an example on each line")
     return lines, num_bytes
+
+
+def _decode_line(line: bytes, encoding: str, name: str) -> str:
+    if len(line) > MAX_LINE_BYTES:
+        raise BadInput(f"{name}: a line of more than {MAX_LINE_BYTES} bytes; expected CSV, an example on each line")
+    try:
+        text = line.decode(encoding)
+    except UnicodeDecodeError:
+        raise BadInput(f"{name}: no UTF-8 text; expected CSV, an example on each line") from None
+    if "\0" in text:
+        raise BadInput(f"{name}: a zero byte in a line; expected CSV in UTF-8, an example on each line")
+    return text
 
 
 def detect_csv_columns(lines: list[str], options: PictureOptions, name: str, labelled: bool = True) -> CsvColumns:
@@ -89,13 +100,7 @@ def detect_csv_columns(lines: list[str], options: PictureOptions, name: str, lab
     """
     delimiter = max(_DELIMITERS, key=lines[0].count)
     rows = [_split(line, delimiter, name) for line in lines]
-    if not 1 < len(rows[0]) <= MAX_COLUMNS:
-        raise BadInput(
-            f"{name}: {len(rows[0])} columns, expected 2 to {MAX_COLUMNS}: a label and pixels, or a label and the path "
-            f"of a picture, with {', '.join(map(repr, _DELIMITERS))} between them"
-        )
-    has_header = _is_header(rows[0])
-    names = tuple(rows[0]) if has_header else tuple(str(number + 1) for number in range(len(rows[0])))
+    has_header, names = _find_names(rows[0], name)
     if has_header and len(rows) < 2:
         raise BadInput(f"{name}: the split is empty: there is nothing after the header")
     split = None if options.split_by is None else _find_requested(names, options.split_by, "--split-by", name)
@@ -108,6 +113,22 @@ def detect_csv_columns(lines: list[str], options: PictureOptions, name: str, lab
             f"{name}: no columns of pixels and none of paths, such as cat/1.png; its columns: {_list(names)}"
         )
     return CsvColumns(delimiter, names, has_header, label, tuple(others) if paths is None else (paths,), split)
+
+
+def find_names(lines: list[str], name: str) -> tuple[str, ...]:
+    """Return the names of the columns, from the first line: their numbers from 1 on if there is no header."""
+    return _find_names(_split(lines[0], max(_DELIMITERS, key=lines[0].count), name), name)[1]
+
+
+def _find_names(fields: list[str], name: str) -> tuple[bool, tuple[str, ...]]:
+    """Return whether the fields of the first line are a header, and the names of the columns."""
+    if not 1 < len(fields) <= MAX_COLUMNS:
+        raise BadInput(
+            f"{name}: {len(fields)} columns, expected 2 to {MAX_COLUMNS}: a label and pixels, or a label and the path "
+            f"of a picture, with {', '.join(map(repr, _DELIMITERS))} between them"
+        )
+    has_header = _is_header(fields)
+    return has_header, tuple(fields) if has_header else tuple(str(number + 1) for number in range(len(fields)))
 
 
 def _split(line: str, delimiter: str, name: str) -> list[str]:

@@ -26,18 +26,16 @@ from pipeline.sources.blocks import (
     SplitScan,
     changed_since_scan,
 )
-from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.compressed import decompress_files, open_decompressed
 from pipeline.sources.csv_columns import CsvColumns, detect_csv_columns, read_first_lines
 from pipeline.sources.csv_files import CSV, CSV_ENDINGS, CsvSource, holds_csv_files, is_emnist_csv
-from pipeline.sources.csv_lines import check_lines, read_labels, read_pieces, read_pixels, read_splits
+from pipeline.sources.csv_lines import read_labels, read_pieces, read_pixels, read_splits
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_files import choose_transpose
-from pipeline.sources.image_blocks import StoredImage
 from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout, one_task
-from pipeline.sources.pixel_rows import PixelRows, check_not_resized, check_rows, choose_image_size, to_block
+from pipeline.sources.pixel_rows import PixelRows, check_not_resized, choose_image_size, to_block
 from pipeline.sources.split_column import with_split_column
 from pipeline.sources.split_files import find_folder_source, find_named_source
 from pipeline.storage.files import read_range
@@ -125,38 +123,6 @@ def read_columns(source: CsvSource) -> dict[Place, CsvColumns]:
         if not columns[file].fits(first):
             raise BadInput(f"{file}: its columns are not those of {first_file}")
     return columns
-
-
-def read_images(
-    place: Place, size: tuple[int, int], image_column: str | None, transposed: bool
-) -> Iterator[StoredImage]:
-    """Yield the images of a file to predict, with labels or without; those of pixels have a size, transposed or not.
-
-    Raises BadInput if the file is damaged or has other columns or values, BadUsage if it has no image_column.
-    """
-    height, width = size
-    name = str(place)
-    with open_decompressed(place) as stream:
-        lines, _ = read_first_lines(stream, name)
-    columns = detect_csv_columns(lines, PictureOptions(image_column), name, labelled=False)
-    if columns.holds_paths:
-        yield from csv_pictures.read_pictures(place, columns)
-        return
-    if len(columns.images) == height * width + 1:
-        columns = detect_csv_columns(lines, PictureOptions(), name)
-    if len(columns.images) != height * width:
-        raise BadInput(
-            f"{name}: {len(columns.names)} columns, expected {height * width} pixels, {height} x {width} as the run's "
-            "data set, with a label or without"
-        )
-    columns = columns.transpose(height, width) if transposed else columns
-    num_rows = 0
-    for piece in read_pieces(place, columns):
-        check_lines(piece.lines, columns, name)
-        pixels, faults = read_pixels(piece.lines, columns)
-        check_rows(faults, num_rows, name)
-        yield from pixels.reshape(-1, height, width)
-        num_rows += len(pixels)
 
 
 def _scan_files(

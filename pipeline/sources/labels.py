@@ -16,11 +16,18 @@ Label: TypeAlias = int | float | str | None  # a float is a number but no whole 
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?inf|nan", re.IGNORECASE)
+# Control characters, as of numbers that are stored as a byte, and what was no UTF-8; text may hold tabs and line ends.
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _MAX_SHOWN = 60  # characters of a label in a message
 
 
 def read_label(stored: object) -> Label:
-    """Return a label as a whole number if it is one, as 3, 3.0, "3" and "3.0" are, else as text without blanks."""
+    """Return a label as a whole number if it is one, as 3, 3.0, "3" and "3.0" are, else as text without blanks.
+
+    Bytes are text in UTF-8; each that is not becomes a surrogate, so that different labels stay different.
+    """
+    if isinstance(stored, bytes):
+        return read_label(stored.decode(errors="surrogateescape"))
     if isinstance(stored, str):
         text = stored.strip()
         if _INTEGER.fullmatch(text):
@@ -45,7 +52,9 @@ class LabelCodes(NamedTuple):
 
     def encode(self, labels: Iterable[Label]) -> list[CodedLabel]:
         """Return the numbers of labels; a number may be that of no class."""
-        numbers = {name: CodedLabel(number) for number, name in enumerate(self.names or ())}
+        # A name may be written as 03, which is read as the label 3.
+        stored = enumerate(map(read_label, self.names or ()))
+        numbers = {str(label): CodedLabel(number) for number, label in stored if label is not None}
         return [self._encode(label, numbers) for label in labels]
 
     def _encode(self, label: Label, numbers: dict[str, CodedLabel]) -> CodedLabel:
@@ -53,6 +62,8 @@ class LabelCodes(NamedTuple):
             return CodedLabel(None, "there is no label")
         if isinstance(label, float):
             return CodedLabel(None, f"the label {label} is no whole number")
+        if isinstance(label, str) and _NO_TEXT.search(label):
+            return CodedLabel(None, f"the label {label[:_MAX_SHOWN]!r} is no text in UTF-8")
         if self.names is None and isinstance(label, int):
             return CodedLabel(label)
         unknown = CodedLabel(None, f"the label {str(label)[:_MAX_SHOWN]!r} is of no class of the train split")
@@ -70,10 +81,12 @@ class LabelSet:
         self._others = dict[int | str, None]()  # in their order, so that it does not matter who finds them
 
     def update(self, labels: Iterable[Label]) -> None:
-        """Add labels; those that are missing or no whole numbers are ignored."""
+        """Add labels; those that are missing, no whole numbers or no text are ignored."""
         for label in dict.fromkeys(labels):
             if isinstance(label, int) and 0 <= label < MAX_CLASSES:
                 self.numbers.add(label)
+            elif isinstance(label, str) and _NO_TEXT.search(label):
+                continue
             elif isinstance(label, int | str) and len(self._others) <= MAX_CLASSES:
                 self._others[label] = None
 

@@ -1,6 +1,7 @@
 """Columns and class names of a Parquet source, from its schema alone, and the labels of rows."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.labels import Label, read_label
 
 _LABEL_NAMES = ("label", "labels", "class", "target", "digit", "y")
-_INDEX_NAMES = ("", "id", "index", "Unnamed: 0", "__index_level_0__")  # columns of row numbers
+_INDEX = re.compile(r"|id|index|unnamed: 0|__index_level_[0-9]+__", re.IGNORECASE)  # columns of row numbers
+_MAX_LABEL = 4096  # characters; longer texts name no class
 _MIN_PIXELS = 8  # fewer columns of numbers are no image
 _SHOWN = 20  # columns in a message
 
@@ -49,7 +51,7 @@ def detect_columns(schema: pa.Schema, options: PictureOptions, name: str, labell
 
     The image column is the requested one, else `image`, else the only one of encoded images, else of lists of numbers;
     without any, the other columns of numbers are pixels. The label column is the requested one, else `label`, else the
-    only one of integers, else of text.
+    only one of integers, else of text; columns of row numbers are neither, unless they are requested.
 
     Raises BadUsage if a requested column does not exist or has the wrong type, BadInput if none or several fit.
     """
@@ -61,7 +63,7 @@ def detect_columns(schema: pa.Schema, options: PictureOptions, name: str, labell
         label = _choose_label(schema, options.label_column, is_pixels) if labelled else None
         if images:
             return _describe(schema, images[0], label)
-        pixels = [column for column in _fitting(schema, _is_number) if column not in (label, *_INDEX_NAMES)]
+        pixels = [column for column in _fitting(schema, _is_number) if column != label and not _is_index(column)]
         if not is_pixels or len(set(pixels)) < len(pixels):
             raise BadInput(
                 "no column of pictures (bytes, or a struct with bytes) nor of lists of pixels: name one with "
@@ -104,13 +106,19 @@ def _choose_image(schema: pa.Schema, requested: str | None) -> list[str]:
 
 def _choose_label(schema: pa.Schema, requested: str | None, is_pixels: bool) -> str:
     integers = _fitting(schema, pa.types.is_integer)
-    others = [column for column in _fitting(schema, _is_other_label) if column not in _INDEX_NAMES]
+    others = _fitting(schema, _is_other_label)
     purpose = "of labels (integers, text or categories)"
     if requested is not None:
         return _find_requested([*integers, *others], requested, purpose)
-    named = [column for column in (*integers, *others) if column in _LABEL_NAMES]
+    integers = [column for column in integers if not _is_index(column)]
+    others = [column for column in others if not _is_index(column)]
+    named = [column for column in (*integers, *others) if column.lower() in _LABEL_NAMES]
     fitting = integers if integers and not is_pixels else others
     return _choose(named or fitting, _LABEL_NAMES, "label", purpose)
+
+
+def _is_index(column: str) -> bool:
+    return _INDEX.fullmatch(column) is not None
 
 
 def _find_requested(fitting: list[str], requested: str, purpose: str) -> str:
@@ -120,8 +128,9 @@ def _find_requested(fitting: list[str], requested: str, purpose: str) -> str:
 
 
 def _choose(fitting: list[str], preferred: tuple[str, ...], kind: str, purpose: str) -> str:
-    """Return the first preferred column, else the only one."""
-    candidates = next(([name] for name in preferred if fitting.count(name) == 1), fitting)
+    """Return the first preferred column, by its name in lower case, else the only one."""
+    lower = [column.lower() for column in fitting]
+    candidates = next(([fitting[lower.index(name)]] for name in preferred if lower.count(name) == 1), fitting)
     if len(candidates) != 1:
         number = "several columns" if candidates else "no column"
         raise BadInput(f"{number} {purpose}: name one with --{kind}-column")
@@ -136,8 +145,17 @@ def _is_other_label(kind: pa.DataType) -> bool:
     """Return whether a column may hold labels that are no integers: names, whole floats, categories."""
     if pa.types.is_dictionary(kind):
         return bool(_is_other_label(kind.value_type) or pa.types.is_integer(kind.value_type))
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    return bool(text or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+    return bool(_is_text(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def holds_text(schema: pa.Schema, label: str | None) -> bool:
+    """Return whether the column of labels, if there is one, holds text."""
+    kind = schema.field(label).type if label is not None else pa.null()
+    return _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _holds_numbers(kind: pa.DataType) -> bool:
@@ -163,11 +181,33 @@ def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
-def read_labels(batch: pa.RecordBatch, columns: ParquetColumns) -> list[Label]:
-    """Return the label of each row, None if there are no labels."""
+def read_labels(batch: pa.RecordBatch, columns: ParquetColumns, name: str) -> list[Label]:
+    """Return the label of each row, None if there are no labels; raises BadInput if one is too long."""
     if columns.label is None:
         return [None] * batch.num_rows
-    return [read_label(label) for label in batch.column(columns.label).to_pylist()]
+    return list(map(read_label, read_values(batch.column(columns.label), name)))
+
+
+def read_values(column: pa.Array, name: str) -> list[object]:
+    """Return the labels, or words of splits, of a column of a file; those that are equal may be one object.
+
+    Raises BadInput if one is longer than a label may be.
+    """
+    if not pa.types.is_dictionary(column.type):
+        return _check_values(column.to_pylist(), name)
+    # Each text is decoded once, however many rows have it.
+    values = _check_values(column.dictionary.to_pylist(), name)
+    return [None if number is None else values[number] for number in column.indices.to_pylist()]
+
+
+def _check_values(values: list[object], name: str) -> list[object]:
+    longest = max((len(value) for value in values if isinstance(value, str)), default=0)
+    if longest > _MAX_LABEL:
+        raise BadInput(
+            f"{name}: a label or a split of {longest} characters, expected at most {_MAX_LABEL}: if another column "
+            "holds them, name it with --label-column or --split-by"
+        )
+    return values
 
 
 def read_class_names(schema: pa.Schema, label: str | None, name: str) -> tuple[str, ...] | None:

@@ -1,13 +1,12 @@
 """Open Parquet files of other writers with little memory, their page checksums verified."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.errors import BadInput
-from pipeline.sources.parquet_columns import ParquetColumns
 from pipeline.storage.files import open_binary
 from pipeline.storage.places import Place
 
@@ -15,10 +14,10 @@ _BUFFER_BYTES = 2**20  # bytes read at a time; with pre_buffer, pyarrow would re
 
 
 @contextmanager
-def open_parquet(place: Place, columns: ParquetColumns | None = None) -> Iterator[pq.ParquetFile]:
+def open_parquet(place: Place, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file for reading with little memory; raises BadInput, also while it is read, if it is damaged.
 
-    Name the columns that will be read, so that images that the file repeats are held in memory once.
+    repeated has the paths of columns of bytes or text: a value that a file has once for many rows is held once.
     """
     try:
         with (
@@ -28,7 +27,7 @@ def open_parquet(place: Place, columns: ParquetColumns | None = None) -> Iterato
                 page_checksum_verification=True,
                 buffer_size=_BUFFER_BYTES,
                 pre_buffer=False,
-                read_dictionary=columns.paths[:1] if columns else None,
+                read_dictionary=list(repeated),
             ) as parquet,
         ):
             yield parquet

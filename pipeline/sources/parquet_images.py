@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import count
 
 from model.errors import BadInput
-from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.image_blocks import EncodedImage, StoredImage
+from pipeline.sources.named_columns import NamedColumns
 from pipeline.sources.parquet_columns import ParquetColumns, detect_columns
 from pipeline.sources.parquet_files import open_parquet
 from pipeline.sources.parquet_pixels import read_batches as read_pixel_batches
@@ -14,23 +14,23 @@ from pipeline.sources.pixel_rows import check_rows
 from pipeline.storage.places import Place
 
 
-def read_images(place: Place, size: tuple[int, int], image_column: str | None) -> Iterator[StoredImage]:
+def read_images(place: Place, size: tuple[int, int], named: NamedColumns) -> Iterator[StoredImage]:
     """Yield the images of a file; those of pixels have a size, height and width.
 
-    Raises BadInput if the file is damaged, BadUsage if it has no image_column.
+    Raises BadInput if the file is damaged, BadUsage if it lacks a column that the user names.
     """
-    columns = _find_columns(place, size, image_column)
+    columns = _find_columns(place, size, named)
     read = _read_pixels if columns.pixels else _read_pictures
     yield from read(place, columns, size)
 
 
-def _find_columns(place: Place, size: tuple[int, int], image_column: str | None) -> ParquetColumns:
+def _find_columns(place: Place, size: tuple[int, int], named: NamedColumns) -> ParquetColumns:
     name = str(place)
     num_pixels = size[0] * size[1]
-    options = PictureOptions(image_column)
     with open_parquet(place) as parquet:
         schema = parquet.schema_arrow
-    columns = detect_columns(schema, options, name, labelled=False)
+    options = named.find(schema.names)
+    columns = detect_columns(schema, options, name, labelled=named.label is not None)
     if len(columns.pixels) == num_pixels + 1:
         columns = detect_columns(schema, options, name)
     if len(columns.pixels) not in (0, 1, num_pixels):
@@ -43,18 +43,18 @@ def _find_columns(place: Place, size: tuple[int, int], image_column: str | None)
 
 def _read_pictures(place: Place, columns: ParquetColumns, size: tuple[int, int]) -> Iterator[StoredImage]:
     numbers = count()
-    with open_parquet(place, columns) as parquet:
+    with open_parquet(place, columns.paths) as parquet:
         for group in range(parquet.metadata.num_row_groups):
-            for rows in read_batches(parquet, group, columns):
+            for rows in read_batches(parquet, group, columns, str(place)):
                 for row, number in zip(rows, numbers, strict=False):  # in this order, or a number would be lost
                     yield EncodedImage(number, place.name, f"{place}, row {number}", row.data, None)
 
 
 def _read_pixels(place: Place, columns: ParquetColumns, size: tuple[int, int]) -> Iterator[StoredImage]:
     first_row = 0
-    with open_parquet(place) as parquet:
+    with open_parquet(place, columns.labels) as parquet:
         for group in range(parquet.metadata.num_row_groups):
-            for batch in read_pixel_batches(parquet, group, columns, size):
+            for batch in read_pixel_batches(parquet, group, columns, size, str(place)):
                 check_rows(batch.faults, first_row, str(place))
                 yield from batch.pixels.reshape(-1, *size)
                 first_row += len(batch.pixels)

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, NamedTuple
 
 import google_crc32c
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
 from pipeline.sources.blocks import (
     BLOCK_BYTES,
     Block,
@@ -37,6 +38,7 @@ from pipeline.sources.scan_tasks import Content, DigestsOf
 from pipeline.storage.places import Place
 
 MAX_BATCH_ROWS = 1024
+_MAX_EXCESS = 4  # lists may be so many times as long as images on average; few bytes may stand for long ones
 
 
 class PixelBatch(NamedTuple):
@@ -74,8 +76,8 @@ class PixelGroupRange(BlockRange):
         """Yield the blocks of a range; raises BadInput after the last if the rows have changed since the scan."""
         checksum = 0
         num_read = 0
-        with open_parquet(self.file) as parquet:
-            for batch in read_batches(parquet, self.group, self.columns, self.image_size):
+        with open_parquet(self.file, self.columns.labels) as parquet:
+            for batch in read_batches(parquet, self.group, self.columns, self.image_size, str(self.file)):
                 checksum = _extend_checksum(checksum, batch)
                 labels = self.codes.encode(batch.labels)
                 first_row = self.first_row + num_read
@@ -97,16 +99,30 @@ def find_image_size(file: Place, columns: ParquetColumns, size: tuple[int, int] 
         return choose_image_size(len(columns.pixels), size, str(file))
     with open_parquet(file) as parquet:
         for group in range(parquet.metadata.num_row_groups):
-            _check_lengths(parquet, group, columns, str(file))
+            _check_lengths(parquet, group, columns, MAX_EXAMPLE_BYTES, str(file))
             for batch in parquet.iter_batches(1, row_groups=[group], columns=[columns.image], use_threads=False):
-                [image] = batch.column(0).to_pylist()
-                if image and isinstance(image[0], list):
-                    if size is None and len(image) * len(image[0]) <= MAX_EXAMPLE_BYTES:
-                        return len(image), len(image[0])
-                    return choose_image_size(len(image) * len(image[0]), size, str(file))
-                if image:
-                    return choose_image_size(len(image), size, str(file))
+                shape = _shape_of(batch.column(0))
+                if prod(shape) and prod(shape) <= MAX_EXAMPLE_BYTES:
+                    return _choose_size(shape, size, str(file))
     raise BadInput(f"{file}: the split is empty: it has no rows with an image in {columns.image!r}")
+
+
+def _shape_of(image: pa.Array) -> tuple[int, ...]:
+    """Return the dimensions of the only list of an array; zeros if it has none: null, or lists of different lengths."""
+    [length] = pc.list_value_length(image).fill_null(0).to_pylist()
+    if not is_list(image.type.value_type):
+        return (length,)
+    widths = pc.unique(pc.list_value_length(pc.list_flatten(image)).fill_null(0)).to_pylist()
+    return (length, widths[0]) if len(widths) == 1 else (0, 0)
+
+
+def _choose_size(shape: tuple[int, ...], size: tuple[int, int] | None, name: str) -> tuple[int, int]:
+    if len(shape) == 1:
+        return choose_image_size(shape[0], size, name)
+    height, width = shape
+    if size is not None and size != (height, width):
+        raise BadUsage(f"--image-size {size[0]}x{size[1]}: {name} has lists of {height} x {width} pixels")
+    return height, width
 
 
 def read_pixels(task: RowsTask, digests_of: DigestsOf, image_size: tuple[int, int]) -> FoundRows:
@@ -118,7 +134,7 @@ def read_pixels(task: RowsTask, digests_of: DigestsOf, image_size: tuple[int, in
         nonlocal num_bytes
         checksum = 0
         stop = group.start
-        for batch in read_batches(parquet, group.number, task.columns, image_size):
+        for batch in read_batches(parquet, group.number, task.columns, image_size, str(group.file)):
             checksum = _extend_checksum(checksum, batch)
             for piece, chosen in task.span.overlaps(stop, len(batch.labels)):
                 rows = batch.take(chosen)
@@ -130,7 +146,7 @@ def read_pixels(task: RowsTask, digests_of: DigestsOf, image_size: tuple[int, in
         check_num_rows(group, stop - group.start)
         return checksum
 
-    checksums = read_groups(task, None, read_group)
+    checksums = read_groups(task, task.columns.labels, read_group)
     return FoundRows(num_bytes, checksums, NO_FORMAT, labels.found)
 
 
@@ -163,15 +179,18 @@ def _extend_checksum(checksum: int, batch: PixelBatch) -> int:
 
 
 def read_batches(
-    parquet: pq.ParquetFile, group: int, columns: ParquetColumns, image_size: tuple[int, int]
+    parquet: pq.ParquetFile, group: int, columns: ParquetColumns, image_size: tuple[int, int], name: str
 ) -> Iterator[PixelBatch]:
-    """Yield the rows of a row group, of about BLOCK_BYTES of pixels at a time."""
-    _check_lengths(parquet, group, columns, columns.image)
+    """Yield the rows of a row group of a file of that name, of about BLOCK_BYTES of pixels at a time.
+
+    Raises BadInput if lists or labels are too long.
+    """
     num_pixels = image_size[0] * image_size[1]
-    batch_rows = max(1, min(MAX_BATCH_ROWS, BLOCK_BYTES // num_pixels))
+    mean_length = _check_lengths(parquet, group, columns, _MAX_EXCESS * num_pixels, name)
+    batch_rows = max(1, min(MAX_BATCH_ROWS, BLOCK_BYTES // max(num_pixels, mean_length)))
     names = [*columns.pixels, *columns.labels]
     for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=names, use_threads=False):
-        labels = read_labels(batch, columns)
+        labels = read_labels(batch, columns, name)
         if len(columns.pixels) > 1:
             values = [batch.column(name).to_numpy(zero_copy_only=False) for name in columns.pixels]
             pixels, faults = round_pixels(np.stack(values).T, list(columns.pixels))
@@ -180,29 +199,27 @@ def read_batches(
         yield PixelBatch(np.ascontiguousarray(pixels), labels, faults)
 
 
-def _check_lengths(parquet: pq.ParquetFile, group: int, columns: ParquetColumns, name: str) -> None:
-    """Raise BadInput if lists are too long on average, before one is read."""
+def _check_lengths(parquet: pq.ParquetFile, group: int, columns: ParquetColumns, max_length: int, name: str) -> int:
+    """Return the mean length of a group's lists; raises BadInput if it is too large, before one is read."""
     about = parquet.metadata.row_group(group)
-    for number in range(about.num_columns):
-        column = about.column(number)
-        if (
-            column.path_in_schema.split(".")[0] in columns.pixels
-            and column.num_values > about.num_rows * MAX_EXAMPLE_BYTES
-        ):
-            raise BadInput(f"{name}: images of more than {MAX_EXAMPLE_BYTES} pixels")
+    chunks = (about.column(number) for number in range(about.num_columns))
+    counts = (each.num_values for each in chunks if each.path_in_schema.split(".")[0] in columns.pixels)
+    num_values = max(counts, default=0)
+    mean_length: int = -(-num_values // max(1, about.num_rows))
+    if mean_length > max_length:
+        raise BadInput(f"{name}: images of {mean_length} pixels on average, expected at most {max_length}")
+    return mean_length
 
 
 def _read_lists(lists: pa.Array, image_size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
     """Return uint8[rows, pixels] of lists of numbers, or of lists of lists, and why rows are unusable, by position."""
-    height, width = image_size
-    num_pixels = height * width
-    lengths, values = _flatten(lists)
+    num_pixels = image_size[0] * image_size[1]
+    lengths, has_shape, values = _flatten(lists, image_size)
     faults = {
-        row: "there is no image" if length < 0 else f"an image of {length} pixels, expected {num_pixels}"
-        for row, length in enumerate(lengths.tolist())
-        if length != num_pixels
+        row: _describe_length(int(lengths[row]), image_size)
+        for row in np.flatnonzero((lengths != num_pixels) | ~has_shape).tolist()
     }
-    sound = np.flatnonzero(lengths == num_pixels)
+    sound = np.flatnonzero((lengths == num_pixels) & has_shape)
     starts = np.cumsum(np.maximum(lengths, 0)) - np.maximum(lengths, 0)
     chosen = values[(starts[sound][:, None] + np.arange(num_pixels)).reshape(-1)].reshape(-1, num_pixels)
     names = [str(number) for number in range(num_pixels)]
@@ -212,14 +229,29 @@ def _read_lists(lists: pa.Array, image_size: tuple[int, int]) -> tuple[npt.NDArr
     return pixels, faults | {int(sound[row]): fault for row, fault in more_faults.items()}
 
 
-def _flatten(lists: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-    """Return how many numbers each list has, -1 for null, and all numbers."""
+def _describe_length(length: int, image_size: tuple[int, int]) -> str:
+    height, width = image_size
+    if length < 0:
+        return "there is no image"
+    if length != height * width:
+        return f"an image of {length} pixels, expected {height * width}"
+    return f"the lists of the image are not {height} of {width} pixels each"
+
+
+def _flatten(
+    lists: pa.Array, image_size: tuple[int, int]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[Any]]:
+    """Return how many numbers each list has, -1 for null, whether the lists in it fit the size, and all numbers."""
     lengths = pc.list_value_length(lists).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    has_shape = np.ones(len(lists), np.bool_)
     values = pc.list_flatten(lists)
     if is_list(values.type):
+        height, width = image_size
         inner = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
         parents = pc.list_parent_indices(lists).to_numpy()
+        num_fitting = np.bincount(parents, weights=inner == width, minlength=len(lists))
+        has_shape = (lengths == height) & (num_fitting == height)
         totals = np.bincount(parents, weights=inner, minlength=len(lists)).astype(np.int64)
         lengths = np.where(lengths < 0, lengths, totals)
         values = pc.list_flatten(values)
-    return lengths, values.to_numpy(zero_copy_only=False)
+    return lengths, has_shape, values.to_numpy(zero_copy_only=False)

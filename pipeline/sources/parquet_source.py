@@ -34,7 +34,14 @@ from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
-from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names, read_labels
+from pipeline.sources.parquet_columns import (
+    ParquetColumns,
+    detect_columns,
+    holds_text,
+    read_class_names,
+    read_labels,
+    read_values,
+)
 from pipeline.sources.parquet_files import open_parquet
 from pipeline.sources.parquet_pixels import find_image_size, join_pixels, read_pixels, with_codes
 from pipeline.sources.parquet_tasks import (
@@ -84,8 +91,8 @@ class RowGroupRange(EncodedRange):
         """Yield the images in batches; raises BadInput after the last if the rows have changed since the scan."""
         checksum = 0
         num_read = 0
-        with open_parquet(self.file, self.columns) as parquet:
-            for batch in read_batches(parquet, self.group, self.columns):
+        with open_parquet(self.file, self.columns.paths) as parquet:
+            for batch in read_batches(parquet, self.group, self.columns, str(self.file)):
                 images = list[EncodedImage]()
                 labels = self.codes.encode([row.label for row in batch])
                 for number, (row, label) in enumerate(zip(batch, labels, strict=True), num_read):
@@ -104,7 +111,7 @@ def scan(
 ) -> SourceScan:
     """Read every row of a source's files; raises as `source_lookup.scan_source`."""
     first = source.files["train"][0]
-    columns, source_names = _read_schemas(source)
+    columns, source_names, is_text = _read_schemas(source)
     finder = FormatFinder(source.options)
     if columns.pixels:
         check_not_resized(source.options, str(first))
@@ -128,7 +135,8 @@ def scan(
             splits[split] = _join_pictures(split, content, results, finder)
     codes = labels["train"].codes(str(first))
     names = source_names or codes.names  # the schema may name the classes whose names are the labels
-    codes = LabelCodes(names) if codes.names else NUMBERS
+    # Text is a name even where it is a number: the schema may name the classes 2, 1, 0, in this order.
+    codes = LabelCodes(names) if names and (is_text or codes.names) else NUMBERS
     name = source.name if names else str(first)
     class_names = choose_class_names(names, labels["train"].numbers, num_classes, name, first_label)
     coded = {split: with_codes(each, codes) for split, each in splits.items()}
@@ -138,7 +146,7 @@ def scan(
 def _read_pictures(task: RowsTask, digests_of: DigestsOf) -> FoundRows:
     """Read the row groups of a task, and add the rows of its span to the only digest of their piece."""
     summary = _TaskSummary(task, digests_of)
-    checksums = read_groups(task, task.columns, summary.read_group)
+    checksums = read_groups(task, task.columns.paths, summary.read_group)
     return FoundRows(summary.num_bytes, checksums, summary.finder.found, summary.labels.found)
 
 
@@ -156,7 +164,7 @@ class _TaskSummary:
         """Take up the rows of a row group that are in the task's span; return the checksum of all its rows."""
         checksum = 0
         stop = group.start
-        for batch in read_batches(parquet, group.number, self._task.columns):
+        for batch in read_batches(parquet, group.number, self._task.columns, str(group.file)):
             for row in batch:
                 checksum = _extend_checksum(checksum, row)
             for piece, chosen in self._task.span.overlaps(stop, len(batch)):
@@ -197,15 +205,15 @@ def _join_pictures(split: str, content: Content, found: list[FoundRows], finder:
     )
 
 
-def read_batches(parquet: pq.ParquetFile, group: int, columns: ParquetColumns) -> Iterator[list[ParquetRow]]:
-    """Yield the rows of a row group, at most MAX_BATCH_ROWS and about BLOCK_BYTES of images at a time."""
+def read_batches(parquet: pq.ParquetFile, group: int, columns: ParquetColumns, name: str) -> Iterator[list[ParquetRow]]:
+    """Yield the rows of a row group of a file of that name, at most MAX_BATCH_ROWS and about BLOCK_BYTES at a time."""
     about = parquet.metadata.row_group(group)
     mean_rows = BLOCK_BYTES * about.num_rows // max(1, about.total_byte_size)
     batch_rows = max(1, min(MAX_BATCH_ROWS, mean_rows))
     for batch in parquet.iter_batches(batch_rows, row_groups=[group], columns=columns.paths, use_threads=False):
         images = batch.column(columns.image)
         images = pc.struct_field(images, "bytes") if columns.nested else images
-        labels = read_labels(batch, columns)
+        labels = read_labels(batch, columns, name)
         for start, stop in _cut_by_bytes(images):
             piece = images[start:stop]
             piece = piece.dictionary_decode() if pa.types.is_dictionary(images.type) else piece
@@ -226,11 +234,15 @@ def _cut_by_bytes(images: pa.Array) -> Iterator[tuple[int, int]]:
     yield from pairwise([0, *cuts.tolist(), len(images)])
 
 
-def _read_schemas(source: ParquetSource) -> tuple[ParquetColumns, tuple[str, ...] | None]:
-    """Find the columns in the first file, which all files must have, and the class names, on which they must agree."""
+def _read_schemas(source: ParquetSource) -> tuple[ParquetColumns, tuple[str, ...] | None, bool]:
+    """Find the columns in the first file, which all files must have, and the class names, on which they must agree.
+
+    Also return whether the labels of the first file are text.
+    """
     first, *others = chain.from_iterable(source.files.values())
     schema = _read_schema(first)
     columns = detect_columns(schema, source.options, str(first))
+    is_text = holds_text(schema, columns.label)
     files_by_names = {read_class_names(schema, columns.label, str(first)): first}
     for file in others:
         schema = _read_schema(file)
@@ -245,7 +257,7 @@ def _read_schemas(source: ParquetSource) -> tuple[ParquetColumns, tuple[str, ...
     files_by_names.pop(None, None)  # a file need not name the classes
     if len(files_by_names) > 1:
         raise BadInput(f"{' and '.join(map(str, list(files_by_names.values())[:2]))} name their classes differently")
-    return columns, next(iter(files_by_names), None)
+    return columns, next(iter(files_by_names), None), is_text
 
 
 def _read_schema(file: Place) -> pa.Schema:
@@ -254,10 +266,11 @@ def _read_schema(file: Place) -> pa.Schema:
 
 
 def _read_split_column(source: ParquetSource) -> Iterator[object]:
+    column = source.options.split_by or ""
     for file in source.files["train"]:
-        with open_parquet(file) as parquet:
-            for batch in parquet.iter_batches(MAX_BATCH_ROWS, columns=[source.options.split_by], use_threads=False):
-                yield from batch.column(0).to_pylist()
+        with open_parquet(file, [column]) as parquet:
+            for batch in parquet.iter_batches(MAX_BATCH_ROWS, columns=[column], use_threads=False):
+                yield from read_values(batch.column(0), str(file))
 
 
 def _extend_checksum(checksum: int, row: ParquetRow) -> int:

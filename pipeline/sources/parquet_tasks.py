@@ -1,7 +1,7 @@
 """The scan of Parquet files in tasks of consecutive rows, cut by what the metadata of the files say."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
@@ -88,15 +88,15 @@ def cut_tasks(groups: list[RowGroup], columns: ParquetColumns, options: PictureO
 
 
 def read_groups(
-    task: RowsTask, columns: ParquetColumns | None, read_group: Callable[[pq.ParquetFile, RowGroup], int]
+    task: RowsTask, repeated: Sequence[str], read_group: Callable[[pq.ParquetFile, RowGroup], int]
 ) -> tuple[int, ...]:
     """Call a function with each row group of a task and the open file, and return the checksums that it returns.
 
-    Those of row groups that begin before the task's span are left out. columns are as for `open_parquet`.
+    Those of row groups that begin before the task's span are left out. repeated is as for `open_parquet`.
     """
     checksums = list[int]()
     for file, groups in groupby(task.groups, attrgetter("file")):
-        with open_parquet(file, columns) as parquet:
+        with open_parquet(file, repeated) as parquet:
             for group in groups:
                 checksum = read_group(parquet, group)
                 if group.start >= task.span.start:

@@ -89,6 +89,7 @@ def find_split_files(folder: Place, kind: FileKind, test_share: float | None) ->
     one held out.
     """
     found = list_split_files(folder, kind)
+    _check_one_dataset(folder, found)
     stray = found.pop("")
     if test_share is not None:
         if found["test"]:
@@ -96,8 +97,9 @@ def find_split_files(folder: Place, kind: FileKind, test_share: float | None) ->
                 f"--test-share {test_share}: {folder} has a test split, {found['test'][0].name}: leave out the option, "
                 f"or name the files to split: --dataset {folder}/TRAIN{kind.ending}"
             )
-        found["train"] = found["train"] or stray
-        stray = ()
+        if not found["train"]:
+            found["train"] = stray
+            stray = ()
         found = {split: files for split, files in found.items() if files}
     else:
         found = read_validation_as_test(found, folder)
@@ -114,6 +116,18 @@ def find_split_files(folder: Place, kind: FileKind, test_share: float | None) ->
     for file in (file for files in found.values() for file in files):
         check_is_file(file)
     return found
+
+
+def _check_one_dataset(folder: Place, found: dict[str, tuple[Place, ...]]) -> None:
+    """Raise BadInput if a folder in it has both a train and a test split, and another one has some, too."""
+    parents = [{str(file.parent) for file in found[split]} for split in REQUIRED_SPLITS]
+    whole = sorted(set.intersection(*parents))
+    others = sorted(set.union(*parents) - {*whole[:1]})
+    if whole and others:
+        raise BadInput(
+            f"{folder} holds several data sets: {whole[0]} has a train and a test split, and there are others in "
+            f"{others[0]}: name one, --dataset {whole[0]}, or join them: --dataset {whole[0]} --dataset {others[0]}"
+        )
 
 
 def find_folder_source(make: MakeSource[T], kind: FileKind, name: str, folder: Place, options: PictureOptions) -> T:
@@ -180,11 +194,13 @@ def is_pattern(place: Place) -> bool:
 
 
 def expand_pattern(place: Place) -> tuple[Place, ...]:
-    """Return the files that a place names, sorted; raises BadInput if a pattern matches none."""
+    """Return the files that a place names, sorted; raises BadInput if a pattern matches none, or what is no file."""
     if not is_pattern(place):
         return (place,)
     entries: list[Place] = [*place.parent.glob("*")]
     files = tuple(sorted((file for file in entries if fnmatchcase(file.name, place.name)), key=str))
     if not files:
         raise BadInput(f"no file {place}")
+    for file in files:
+        check_is_file(file)
     return files

@@ -38,10 +38,14 @@ class ShardsManifest(NamedTuple):
 
 
 class StoredExample(NamedTuple):
-    """An image, as bytes or as numbers, and a label, as they are stored; None if missing."""
+    """An image, as bytes or as numbers, and a label, as they are stored; None if missing.
+
+    size is the height and width that the record says the image has, if it says both.
+    """
 
     image: bytes | list[int] | list[float] | None
     label: Label
+    size: tuple[int, int] | None = None
 
     @property
     def digest_bytes(self) -> bytes:
@@ -86,8 +90,10 @@ def read_stored(values: dict[str, Values], features: ExampleFeatures) -> StoredE
     """Return the image and the label of a record's values; several pictures or labels count as none."""
     labels = values.get(features.label, []) if features.label is not None else []
     label = labels[0] if len(labels) == 1 else None
-    stored = label.decode(errors="replace") if isinstance(label, bytes) else label
-    return StoredExample(_read_image(values.get(features.image, [])), read_label(stored))
+    height = _first_value(values, _HEIGHT_NAMES)
+    width = _first_value(values, _WIDTH_NAMES)
+    size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    return StoredExample(_read_image(values.get(features.image, [])), read_label(label), size)
 
 
 def read_split_word(values: dict[str, Values], feature: str) -> str | None:
@@ -107,22 +113,27 @@ def _read_image(images: Values) -> bytes | list[int] | list[float] | None:
 def find_image_size(
     values: dict[str, Values], features: ExampleFeatures, size: tuple[int, int] | None, name: str
 ) -> tuple[int, int]:
-    """Return the size of images of pixels: the stated one, else what the record says, else that of a square.
+    """Return the size of images of pixels: what the record says, else the stated one, else that of a square.
 
-    Raises BadUsage or BadInput if the image has another number of pixels, or seems to hold wider numbers than uint8.
+    Raises BadUsage or BadInput if the image has another number of pixels, or seems to hold wider numbers than uint8;
+    BadInput if the record says another size than the stated one.
     """
-    image = read_stored(values, features).image
+    image, _, own_size = read_stored(values, features)
     if image is None:
         raise BadInput(f"{name}: the feature {features.image!r} holds no image")
-    height = _first_value(values, _HEIGHT_NAMES)
-    width = _first_value(values, _WIDTH_NAMES)
-    if size is None and isinstance(height, int) and isinstance(width, int):
-        if height * width != len(image) or not image:
+    if own_size is not None:
+        height, width = own_size
+        if size is not None and size != own_size:
+            raise BadInput(
+                f"{name}: the record says {height} x {width} pixels, expected {size[0]} x {size[1]}, as "
+                "--image-size or manifest.json beside the file says: leave out the one that is wrong"
+            )
+        if height * width != len(image) or min(own_size) <= 0:
             raise BadInput(
                 f"{name}: the feature {features.image!r} has {len(image)} values, and the record says {height} x "
                 f"{width} pixels: colours, and numbers of more than a byte, are not read"
             )
-        return height, width
+        return own_size
     if size is None and isinstance(image, bytes):
         wider = _find_wider_type(image)
         if wider:
@@ -148,13 +159,18 @@ def _find_wider_type(data: bytes) -> str:
     return ""
 
 
-def read_pixels(image: bytes | list[int] | list[float] | None, num_pixels: int) -> tuple[npt.NDArray[np.uint8], str]:
-    """Return uint8[num_pixels] of a stored image, and why it is unusable; empty if it is not."""
+def read_pixels(example: StoredExample, size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], str]:
+    """Return uint8[pixels] of an example's image of a size, and why it is unusable; empty if it is not."""
+    num_pixels = size[0] * size[1]
     empty = np.zeros(num_pixels, np.uint8)
+    image = example.image
     if image is None:
         return empty, "there is no image"
     if len(image) != num_pixels:
         return empty, f"an image of {len(image)} pixels, expected {num_pixels}"
+    if example.size is not None and example.size != size:
+        height, width = example.size
+        return empty, f"the record says {height} x {width} pixels, expected {size[0]} x {size[1]}"
     if isinstance(image, bytes):
         return np.frombuffer(image, np.uint8), ""
     names = [str(number) for number in range(num_pixels)]

@@ -6,28 +6,32 @@ from model.errors import BadInput
 from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.compressed import open_decompressed
 from pipeline.sources.image_blocks import EncodedImage, StoredImage
+from pipeline.sources.named_columns import NamedColumns
 from pipeline.sources.tfrecord_features import detect_features, read_pixels, read_stored
 from pipeline.sources.tfrecord_format import parse_example, read_records
 from pipeline.storage.places import Place
 
 
-def read_images(place: Place, size: tuple[int, int], image_column: str | None) -> Iterator[StoredImage]:
+def read_images(place: Place, size: tuple[int, int], named: NamedColumns) -> Iterator[StoredImage]:
     """Yield the images of a file; those of pixels have a size, height and width.
 
-    Raises BadInput if the file is damaged or a record holds no image, BadUsage if there is no feature image_column.
+    Raises BadInput if the file is damaged or a record holds no image, BadUsage if it lacks a feature that the
+    user names.
     """
     features = None
     with open_decompressed(place) as stream:
         for number, record in enumerate(read_records(stream, str(place))):
             name = f"{place}: record {number}"
             values = parse_example(record.payload, name)
-            features = features or detect_features(values, PictureOptions(image_column), name, labelled=False)
-            image = read_stored(values, features).image
+            features = features or detect_features(
+                values, PictureOptions(named.find(values).image_column), name, labelled=False
+            )
+            example = read_stored(values, features)
             if features.is_encoded:
-                data = image if isinstance(image, bytes) else None
+                data = example.image if isinstance(example.image, bytes) else None
                 yield EncodedImage(number, place.name, name, data, None)
                 continue
-            pixels, fault = read_pixels(image, size[0] * size[1])
+            pixels, fault = read_pixels(example, size)
             if fault:
                 raise BadInput(f"{name}: {fault}")
             yield pixels.reshape(size)

@@ -101,7 +101,7 @@ class PixelRecordsRange(BlockRange):
             pixels = np.empty((len(batch), target.num_pixels), np.uint8)
             faults = dict[int, str]()
             for position, example in enumerate(batch):
-                pixels[position], fault = read_pixels(example.image, target.num_pixels)
+                pixels[position], fault = read_pixels(example, (target.height, target.width))
                 if fault:
                     faults[position] = fault
             labels = self.records.codes.encode([example.label for example in batch])
@@ -183,6 +183,8 @@ class _Scanner:
         content = example.digest_bytes
         self.digest.update(content)
         self.num_bytes += len(content)
+        if self._size is not None and example.size not in (None, self._size):
+            self.digest.update(f"{example.size}\n".encode())  # it decides that the record is rejected
         if split == "train":
             self.labels.update([example.label])
         if self._size is None:

@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 
 from pipeline.evaluate.image_files import ModelImages, read_items
+from pipeline.evaluate.predict import find_options, find_transposed
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.shards import read_split
 from pipeline.sources.image_decoding import TRANSPOSED
+from pipeline.sources.named_columns import NamedColumns
 from tests.examples import example, frame
 from tests.helpers import Digits, images_bytes, labels_bytes, run_in_process, write_files
 from tests.pictures import encode, rows_table
@@ -126,6 +128,14 @@ def write_transposed_csv(folder: Path, splits: Splits) -> list[Path]:
     return write_lines(folder, splits, "transposed")
 
 
+def write_csv_without_header(folder: Path, splits: Splits) -> list[Path]:
+    """Write rows whose last column is the label."""
+    for name, split in splits.items():
+        table = pd.DataFrame(np.column_stack([split.flat, split.labels]))
+        table.to_csv(folder / f"{name}.csv", index=False, header=False)
+    return [folder / "test.csv"]
+
+
 def write_csv_of_paths(folder: Path, splits: Splits) -> list[Path]:
     (folder / "images").mkdir()
     for name, split in splits.items():
@@ -198,6 +208,7 @@ KINDS = {
     ".npz, transposed": (write_transposed_archive, "", ("--transpose",)),
     "CSV of pixels": (write_csv, "", SIZE),
     "CSV of pixels, transposed": (write_transposed_csv, "", (*SIZE, "--transpose")),
+    "CSV of pixels, without a header": (write_csv_without_header, "", (*SIZE, "--label-column", 21)),
     "CSV of paths": (write_csv_of_paths, "", ()),
     "CSV of paths, resized": (write_csv_of_paths, "", RESIZE),
     "pictures of CSV, resized": (write_paths_and_name_pictures, "", (*RESIZE, "--resize-mode", "crop")),
@@ -230,10 +241,31 @@ def test_the_model_is_given_the_pixels_of_the_shards(kind, tmp_path):
     manifest = load_dataset(folder).manifest
     transposed = TRANSPOSED in manifest.style.conversions
     model = ModelImages(5, 4, manifest.class_names, manifest.style, transposed)
-    found = [item for file in files for _, item in read_items(str(file), model)]
+    named = NamedColumns(dataset=find_options(tmp_path / "ws", manifest))
+    found = [item for file in files for _, item in read_items(str(file), model, named)]
     stored = read_split(folder, manifest, "test").images.reshape(-1, 5, 4)
     assert transposed == ("transposed" in kind)
     assert np.array_equal(np.stack([item.image for item in found]), stored)
+
+
+def test_arrays_beside_pictures_are_transposed_as_the_option_says(tmp_path):
+    splits = read_digits(varied=False)
+    sources: list[object] = []
+    for name, write in (("tree", write_tree), ("csv", write_transposed_csv)):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, splits)
+        sources += ["--dataset", tmp_path / name]
+    done = run_in_process("preprocess", *sources, *SIZE, "--transpose", "--workspace", tmp_path / "ws")
+    assert done.code == 0, done.err
+    [manifest] = [
+        each for each in (load_dataset(path).manifest for path in tmp_path.glob("ws/datasets/*")) if each.parts
+    ]
+    options = find_options(tmp_path / "ws", manifest)
+    assert find_transposed(manifest, options) is True
+    assert find_transposed(manifest, None) is None
+    for origin in tmp_path.glob("ws/origins/*"):
+        origin.write_bytes(b"damaged")
+    assert find_options(tmp_path / "ws", manifest) is None
 
 
 @pytest.mark.thorough

@@ -10,6 +10,8 @@ import pytest
 
 from model.errors import BadInput, BadUsage
 from pipeline.evaluate.image_files import ModelImages, read_items
+from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.named_columns import NamedColumns
 from tests.examples import example, frame
 from tests.helpers import Digits, images_bytes, run_in_process
 from tests.pictures import png, rows_table
@@ -54,9 +56,9 @@ UNLABELLED = {
 }
 
 
-def read(folder, data, image_column=None, name="images"):
+def read(folder, data, image_column=None, name="images", label_column=None, dataset=None):
     (folder / name).write_bytes(data)
-    return list(read_items(str(folder / name), MODEL, image_column))
+    return list(read_items(str(folder / name), MODEL, NamedColumns(image_column, label_column, dataset)))
 
 
 @pytest.mark.parametrize("kind", UNLABELLED)
@@ -124,6 +126,68 @@ def test_row_without_a_picture_is_refused_and_named(tmp_path):
 def test_column_goes_with_files_that_have_some(data, tmp_path):
     with pytest.raises(BadUsage, match="--image-column goes with tables"):
         read(tmp_path, data, "image")
+
+
+def csv_text(header, *columns, images=FLAT):
+    """Return lines of CSV: a header or None, and in each row what columns have before or after the pixels."""
+    before, after = columns
+    rows = [[*before, *image, *after] for image in images]
+    return "".join(",".join(map(str, row)) + "\n" for row in [*([header] if header else []), *rows]).encode()
+
+
+NUMBERED = [f"p{number}" for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (csv_text(None, [], [7]), {"label_column": "21"}),
+        (csv_text(None, [], []), {"label_column": "1"}),
+        (csv_text(None, [7], []), {}),
+        (csv_text([*NUMBERED, "species"], [], ["cat"]), {"label_column": "species"}),
+        (csv_text(NUMBERED, [], []), {"label_column": "species"}),
+        (csv_text([*NUMBERED, "label"], [], ["cat"]), {"label_column": "species"}),
+        (csv_text(["part", *NUMBERED], ["test"], []), {"label_column": "species", "split_by": "part"}),
+        (csv_text(["part", *NUMBERED, "no"], ["test"], [3]), {"label_column": "no", "split_by": "part"}),
+        (csv_text(None, ["test"], [3]), {"label_column": "22", "split_by": "1"}),
+        (
+            parquet_bytes(pa.table({**{name: FLAT[:, n] for n, name in enumerate(NUMBERED)}, "no": [3] * 6})),
+            {"label_column": "no"},
+        ),
+        (
+            parquet_bytes(pa.table({"a": [png(255 - IMAGES[0])] * 6, "b": [png(image) for image in IMAGES]})),
+            {"image_column": "b"},
+        ),
+        (parquet_bytes(pa.table({"image": FLAT.tolist()})), {"image_column": "b"}),
+        (records_bytes(*map(png, IMAGES), name="scan"), {"image_column": "scan"}),
+    ],
+    ids=range(13),
+)
+def test_columns_are_those_of_the_data_set_where_the_file_has_them(data, options, tmp_path):
+    name = "images" if data.startswith(b"PAR1") or b"scan" in data else "a.csv"
+    found = read(tmp_path, data, name=name, dataset=PictureOptions(**options))
+    assert np.array_equal(np.stack([item.image for _, item in found]), IMAGES)
+
+
+@pytest.mark.parametrize("dataset", [None, PictureOptions(label_column="species")])
+def test_label_that_nothing_names_is_not_guessed_where_there_is_no_header(dataset, tmp_path, capsys):
+    data = csv_text(None, [], [7])
+    with pytest.raises(BadInput, match=r"a\.csv: 21 columns without a header, .* by its number, with --label-column"):
+        read(tmp_path, data, name="a.csv", dataset=dataset)
+    found = read(tmp_path, data, name="a.csv", dataset=dataset, label_column="21")
+    assert np.array_equal(np.stack([item.image for _, item in found]), IMAGES)
+    assert not capsys.readouterr().err
+    read(tmp_path, data, name="a.csv", dataset=PictureOptions())
+    assert "there is no header, so column 1 is taken for that of labels" in " ".join(capsys.readouterr().err.split())
+
+
+def test_column_of_labels_that_is_named_must_exist(tmp_path):
+    for name, data in (("a.csv", csv_text(NUMBERED, [], [])), ("images", UNLABELLED["columns"])):
+        with pytest.raises(BadUsage, match="species"):
+            read(tmp_path, data, name=name, label_column="species")
+    for data in (png(IMAGES[0]), images_bytes(IMAGES), UNLABELLED["records"], UNLABELLED["only array"]):
+        with pytest.raises(BadUsage, match="--label-column goes with tables, CSV or Parquet"):
+            read(tmp_path, data, label_column="species")
 
 
 def test_command_takes_the_column(digits_run, tmp_path):

@@ -61,6 +61,24 @@ def test_pictures_of_several_sizes_are_refused_with_what_to_do(built):
         preprocess_stage(StageContext(built[0] / "none", ()), config, StageLog())
 
 
+@pytest.mark.parametrize(
+    ("share", "num_rejected", "message"),
+    [
+        (1e-6, 0, "no example fell into the test split: give a larger --test-share"),
+        (1e-6, 1, "no example fell into the test split: give a larger --test-share"),
+        (1 - 1e-6, 0, "no example fell into the train split: give a smaller --test-share"),
+    ],
+)
+def test_share_that_leaves_a_split_empty_is_refused(share, num_rejected, message, tmp_path):
+    classes = write_tree(tmp_path / "tree", Digits(num_train=9)) / "train"
+    for path in [*classes.glob("*/*")][:num_rejected]:
+        path.write_bytes(b"no picture")
+    options = PictureOptions(test_share=share)
+    config = DatasetConfig((str(classes),), None, None, None, None, 1, 5, options)
+    with pytest.raises(BadInput, match=message):
+        preprocess_stage(StageContext(tmp_path / "ws", ()), config, StageLog())
+
+
 def test_joint_data_set_adds_up_and_says_that_backgrounds_differ(built, capsys):
     class Light(Digits):
         def split(self, number, num_examples):

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources import csv_lines, csv_source
+from pipeline.sources import csv_lines
 from pipeline.sources.blocks import ExampleFormat
+from pipeline.sources.csv_images import read_images
+from pipeline.sources.named_columns import NamedColumns
 from tests.helpers import Digits, contents, run_in_process
 from tests.pictures import SPLITS, read_blocks, read_reasons, scan_folder, split_of
 
@@ -145,13 +147,13 @@ def test_images_are_read_with_labels_or_without(header, tmp_path):
     for name, lines in (("a.csv", rows), ("b.tsv", [row[1:] for row in rows])):
         delimiter = "," if name == "a.csv" else "\t"
         (tmp_path / name).write_text("\n".join(map(delimiter.join, lines)))
-        assert np.array_equal(list(csv_source.read_images(tmp_path / name, (5, 4), None, transposed=False)), images)
+        assert np.array_equal(list(read_images(tmp_path / name, (5, 4), NamedColumns(), transposed=False)), images)
         with pytest.raises(BadInput, match="expected 24 pixels, 6 x 4 as the run's data set"):
-            list(csv_source.read_images(tmp_path / name, (6, 4), None, transposed=False))
+            list(read_images(tmp_path / name, (6, 4), NamedColumns(), transposed=False))
     rows[3][2] = "x"
     (tmp_path / "a.csv").write_text("\n".join(map(",".join, rows)))
     with pytest.raises(BadInput, match=r"a\.csv, row [23]: the pixel .* is 'x'"):
-        list(csv_source.read_images(tmp_path / "a.csv", (5, 4), None, transposed=False))
+        list(read_images(tmp_path / "a.csv", (5, 4), NamedColumns(), transposed=False))
 
 
 def test_transposed_images_are_turned_upright(tmp_path):
@@ -164,7 +166,7 @@ def test_transposed_images_are_turned_upright(tmp_path):
     assert np.array_equal(examples_of(scans, "train")[1], expected.reshape(60, -1))
     assert read_blocks(scans, "train")[0].conversions == ("transposed",) * 60
     file = tmp_path / "a/EMNIST-train.csv"
-    assert np.array_equal(list(csv_source.read_images(file, (4, 5), None, transposed=True)), expected)
+    assert np.array_equal(list(read_images(file, (4, 5), NamedColumns(), transposed=True)), expected)
     as_stored = scan_folder(tmp_path / "a", image_size=(5, 4), transpose=False)
     assert np.array_equal(examples_of(as_stored, "train")[1], stored.reshape(60, -1))
 
@@ -261,3 +263,16 @@ def test_file_that_changes_after_the_scan_is_rejected(tmp_path):
     edit(tmp_path, "train", lambda text: text.replace("yes", "no", 1))
     with pytest.raises(BadInput, match="changed while it was read"):
         read_blocks(scans, "train")
+
+
+def test_many_blank_lines_before_the_second_line_are_refused_before_they_are_read(tmp_path):
+    folder = write_csv(tmp_path, ending="csv.gz")
+    lines = lines_of(Digits(), "train").encode()
+    end = lines.index(b"\n") + 1
+    with gzip.open(folder / "train.csv.gz", "wb") as stream:
+        stream.write(lines[:end] + b"\n" * 100 + lines[end:])
+    assert scan_folder(folder, image_size=(5, 4)).splits["train"].num_examples == 60
+    with gzip.open(folder / "train.csv.gz", "wb") as stream:
+        stream.write(lines[:end] + b"\n" * 2**24 + lines[end:])
+    with pytest.raises(BadInput, match=r"train\.csv\.gz: more than 65536 bytes of blank lines"):
+        scan_folder(folder, image_size=(5, 4))

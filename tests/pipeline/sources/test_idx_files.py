@@ -117,3 +117,9 @@ def test_predict_transposes_what_training_transposed(tmp_path):
     for transposed in (True, None):
         read = [item.image for _, item in read_items(str(path), ModelImages(5, 4, ("a",), transposed=transposed))]
         assert np.array_equal(read, images)
+
+
+def test_predict_says_what_it_takes_for_upright_where_some_images_were_transposed(tmp_path, capsys):
+    (tmp_path / "images").write_bytes(images_bytes(Digits().split(1, 3)[0]))
+    list(read_items(str(tmp_path / "images"), ModelImages(5, 4, ("a",), transposed=None)))
+    assert "images: its images are read as upright, by its name; some of" in " ".join(capsys.readouterr().err.split())

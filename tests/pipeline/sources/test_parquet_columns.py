@@ -57,3 +57,31 @@ def test_damaged_metadata_is_rejected(metadata):
             read_class_names(schema, "label", "x.parquet")
     else:
         assert read_class_names(schema, "label", "x.parquet") is None
+
+
+@pytest.mark.parametrize(
+    ("names", "kinds", "expected"),
+    [
+        (("image", "species", "__index_level_0__"), (pa.binary(), pa.string(), pa.int64()), "species"),
+        (("image", "species", "id"), (pa.binary(), pa.string(), pa.int64()), "species"),
+        (("Image", "Label", "Id"), (pa.binary(), pa.string(), pa.int64()), "Label"),
+        (("Image", "id", "Digit"), (pa.binary(), pa.int64(), pa.int64()), "Digit"),
+    ],
+)
+def test_columns_of_row_numbers_are_no_labels(names, kinds, expected):
+    schema = pa.schema(list(zip(names, kinds, strict=True)))
+    assert detect_columns(schema, PictureOptions(), "x.parquet").label == expected
+    assert detect_columns(schema, PictureOptions(names[0]), "x.parquet").image == names[0]
+
+
+def test_column_of_row_numbers_is_the_label_where_it_is_named():
+    schema = pa.schema([("image", pa.binary()), ("id", pa.int64())])
+    with pytest.raises(BadInput, match=r"no column of labels .*--label-column"):
+        detect_columns(schema, PictureOptions(), "x.parquet")
+    assert detect_columns(schema, PictureOptions(label_column="id"), "x.parquet").label == "id"
+
+
+def test_columns_of_pixels_are_found_beside_row_numbers_in_any_case():
+    names = ("Label", "Id", *(f"p{number}" for number in range(20)))
+    found = detect_columns(pa.schema([(name, pa.uint8()) for name in names]), PictureOptions(), "x.parquet")
+    assert (found.label, found.pixels) == ("Label", names[2:])

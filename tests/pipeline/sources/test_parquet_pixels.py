@@ -144,3 +144,74 @@ def test_change_after_the_scan_is_found(tmp_path):
     pq.write_table(table.set_column(1, "label", pa.array([0] * 20)), tmp_path / "test.parquet", row_group_size=17)
     with pytest.raises(BadInput, match="changed while it was read"):
         read_blocks(scans, "test")
+
+
+def write_images(folder, test, train=None, kind=None):
+    train = train or [[[1, 2, 3, 4]] * 4, [[5, 6, 7, 8]] * 4]
+    for split, images in (("train", train), ("test", test)):
+        table = pa.table({"image": pa.array(images, kind), "label": pa.array([n % 2 for n in range(len(images))])})
+        pq.write_table(table, folder / f"{split}.parquet")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        [[0] * 8, [1] * 8],
+        [[0] * 8, [], [1] * 4, [2] * 4],
+        [[0] * 8, None, [1] * 4, [2] * 4],
+        [[0] * 3, [1] * 5, [2] * 4, [3] * 4],
+    ],
+)
+def test_lists_of_another_shape_are_rejected_though_they_have_as_many_pixels(image, tmp_path):
+    scans = scan_folder(write_images(tmp_path, [[[9] * 4] * 4, image]))
+    assert scans.image_size == (4, 4)
+    assert examples_of(scans, "test")[1].tolist() == [[9] * 16]
+    assert list(read_reasons(scans, "test").values()) == ["row 1: the lists of the image are not 4 of 4 pixels each"]
+
+
+def test_lists_are_not_read_in_another_shape_than_their_own(tmp_path):
+    folder = write_images(tmp_path, [[[9] * 4] * 4])
+    with pytest.raises(BadUsage, match=r"--image-size 2x8: .* has lists of 4 x 4 pixels"):
+        scan_folder(folder, image_size=(2, 8))
+
+
+@pytest.mark.parametrize("first", [[[], []], [None, [1, 2], [3]], [[1], [2, 3]], [], None])
+def test_size_is_that_of_the_first_sound_image(first, tmp_path):
+    train = [first, [[1, 2, 3, 4]] * 4, [[5, 6, 7, 8]] * 4]
+    scans = scan_folder(write_images(tmp_path, [[[9] * 4] * 4], train))
+    assert scans.image_size == (4, 4)
+    assert list(read_reasons(scans, "train")) == ["train.parquet[0]"]
+
+
+def test_lists_that_are_much_longer_than_the_images_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    long = [[0] * 4, *([[0] * 100_000] * 20)]
+    folder = write_images(tmp_path, [[0] * 4], long, pa.list_(pa.uint8()))
+    monkeypatch.setattr(parquet_pixels, "_read_lists", pytest.fail)
+    with pytest.raises(BadInput, match=r"train\.parquet: images of 95239 pixels on average, expected at most 16"):
+        scan_folder(folder)
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+def test_long_text_in_the_column_of_labels_is_refused(encoded, tmp_path):
+    images, _ = digits_of("test")
+    pixels = FORMS["bytes"](images)["image"]
+    column = pa.array(map(png, images), pa.binary()) if encoded else pixels
+    for split in SPLITS:
+        pq.write_table(pa.table({"image": column, "label": ["x" * 2**20] * 20}), tmp_path / f"{split}.parquet")
+    assert (tmp_path / "train.parquet").stat().st_size < 2**18
+    with pytest.raises(BadInput, match="a label or a split of 1048576 characters, expected at most 4096"):
+        scan_folder(tmp_path, image_size=(5, 4))
+
+
+@pytest.mark.parametrize(("names", "expected"), [(["2", "1", "0"], [2, 1, 0]), (["02", "01", "00"], [2, 1, 0])])
+def test_text_labels_that_are_numbers_are_mapped_by_the_names_in_the_metadata(names, expected, tmp_path):
+    for split in SPLITS:
+        pictures, labels = split_of(Digits(), split)
+        table = rows_table(pictures, labels, names=names)
+        column = pa.array([names[::-1][label] for label in labels])
+        schema = table.schema.set(1, pa.field("label", pa.string()))
+        pq.write_table(pa.table([table.column(0), column], schema), tmp_path / f"{split}.parquet")
+    scans = scan_folder(tmp_path)
+    assert scans.class_names == tuple(names)
+    assert examples_of(scans, "test")[2].tolist() == [expected[number % 3] for number in range(20)]

@@ -1,5 +1,8 @@
 """A validation split beside train and test, in every layout; and files whose split is not clear."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -121,6 +124,33 @@ def test_a_file_of_no_split_or_of_several_is_refused(tmp_path):
     (folder / "train-val.parquet").touch()
     with pytest.raises(BadInput, match=r"train-val\.parquet is of no split: expected Parquet files whose names have"):
         scan(folder)
+
+
+@pytest.mark.parametrize("splits", [TWO, {"train": "train"}])
+def test_several_data_sets_in_a_folder_are_not_read_as_one(splits, tmp_path):
+    for name, words in (("a", TWO), ("b", splits)):
+        write_splits(tmp_path / name, "csv", words)
+    with pytest.raises(
+        BadInput, match=r"holds several data sets: .*/a has a train and a test split, .* others in .*/b"
+    ):
+        scan(tmp_path)
+
+
+def test_file_of_no_split_beside_train_is_not_left_out_of_what_is_divided(tmp_path):
+    folder = write_splits(tmp_path / "x", "csv", {"train": "train"})
+    (folder / "extra.csv").write_bytes((folder / "digits_train.csv").read_bytes())
+    with pytest.raises(BadInput, match=r"extra\.csv is of no split"):
+        scan(folder, test_share=0.3)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("nothing")])
+@pytest.mark.parametrize("options", [{}, {"split_by": "label"}])
+def test_what_a_pattern_matches_must_be_files(make, options, tmp_path):
+    folder = write_splits(tmp_path / "x", "csv", TWO)
+    make(folder / "digits_train2.csv")
+    named = f"{folder}/digits_train*.csv" + ("" if options else f",{folder}/digits_test.csv")
+    with pytest.raises(BadInput, match=r"digits_train2\.csv is (no file, nor a link to one|missing)"):
+        scan_folder(named, image_size=(5, 4), **options)
 
 
 def test_idx_files_of_a_store_have_a_validation_split_too(memory, tmp_path):

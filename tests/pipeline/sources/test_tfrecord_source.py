@@ -111,6 +111,11 @@ def test_unusable_records_are_rejected_with_a_reason(tmp_path):
         example(image.tobytes(), ["no", "no"], ("image_raw", "label")),
         example([0.5] * 20, "no", ("image_raw", "label")),
         example(image.tobytes(), "no", ("other", "label")),
+        example(image.tobytes(), "no", ("image_raw", "label"), height=2, width=10),
+        example(image.tobytes(), "no", ("image_raw", "label"), height=-5, width=-4),
+        example(image.tobytes(), b"B\xe4r", ("image_raw", "label")),
+        example(image.tobytes(), b"\x08", ("image_raw", "label")),
+        example(image.tobytes(), b"\t", ("image_raw", "label")),
     ]
     (write_records(tmp_path, raw) / "test.tfrecord").write_bytes(b"".join(map(frame, records)))
     assert list(read_reasons(scan_folder(tmp_path), "test").values()) == [
@@ -120,6 +125,11 @@ def test_unusable_records_are_rejected_with_a_reason(tmp_path):
         "row 3: there is no label",
         "row 4: the pixel '0' is 0.5, expected a whole number from 0 to 255",
         "row 5: there is no image",
+        "row 6: the record says 2 x 10 pixels, expected 5 x 4",
+        "row 7: the record says -5 x -4 pixels, expected 5 x 4",
+        r"row 8: the label 'B\udce4r' is no text in UTF-8",
+        r"row 9: the label '\x08' is no text in UTF-8",
+        "row 10: there is no label",
     ]
 
 
@@ -138,9 +148,10 @@ WIDE = np.arange(100, dtype="<f4").tobytes()
         (frame(example(b"xxxx", 0, ("a", "b"))), "record 0: no feature image/encoded, image, .* its features: a, b"),
         (frame(example(b"xxxxx", 0)), "record 0: 5 pixels in an image, which is no square"),
         (frame(example(b"xxxx", 0, height=3, width=3)), "has 4 values, and the record says 3 x 3 pixels"),
+        (frame(example(b"xxxx", 0, height=-2, width=-2)), "has 4 values, and the record says -2 x -2 pixels"),
         (frame(example(WIDE, 0)), "seems to hold float32 numbers"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_damaged_file_is_rejected(data, message, tmp_path):
     (write_records(tmp_path) / "train.tfrecord").write_bytes(data)
@@ -154,6 +165,24 @@ def test_length_beyond_any_image_is_refused_before_it_is_read(tmp_path):
     (write_records(tmp_path) / "train.tfrecord").write_bytes(length + checksum + bytes(20))
     with pytest.raises(BadInput, match="record 0: 1099511627776 bytes, expected at most"):
         scan_folder(tmp_path)
+
+
+def test_size_that_the_records_contradict_is_refused(tmp_path):
+    folder = write_records(tmp_path, raw)
+    with pytest.raises(BadInput, match="record 0: the record says 5 x 4 pixels, expected 2 x 10, as --image-size or"):
+        scan_folder(folder, image_size=(2, 10))
+    (folder / "manifest.json").write_text('{"height": 4, "width": 5, "class_names": ["no", "yes", "maybe"]}')
+    with pytest.raises(BadInput, match=r"expected 4 x 5, as --image-size or manifest\.json beside the file says"):
+        scan_folder(folder)
+
+
+def test_labels_that_differ_in_bytes_that_are_no_text_are_no_classes(tmp_path):
+    names = (b"B\xe4r", b"B\xf6r", "maybe")
+    scans = scan_folder(write_records(tmp_path, lambda image, label: example(png(image), names[label])))
+    assert scans.class_names == ("maybe",)
+    assert {*examples_of(scans, "train")[2].tolist()} == {0}
+    reasons = {reason.partition(": ")[2] for reason in read_reasons(scans, "train").values()}
+    assert reasons == {rf"the label 'B\udc{code}r' is no text in UTF-8" for code in ("e4", "f6")}
 
 
 def test_requested_features_must_exist(tmp_path):
