@@ -44,6 +44,16 @@ def test_share_is_that_of_the_hashes():
     assert np.array_equal(are_test(np.repeat(images, 2, axis=0), 0.5), np.repeat(high, 2))
 
 
+@pytest.mark.parametrize("name", ["train", "test", "val"])
+def test_class_may_have_the_name_of_a_split(name, tmp_path):
+    folder = classes_alone(tmp_path / "flat")
+    expected = {*images_of(scan_folder(folder, test_share=0.2), "test")}
+    (folder / "1").rename(folder / name)
+    scans = scan_folder(folder, test_share=0.2)
+    assert scans.class_names == ("0", "2", name)
+    assert {*images_of(scans, "test")} == expected
+
+
 def test_identity_depends_on_the_share_and_not_on_the_folder_of_train(tmp_path):
     folder = classes_alone(tmp_path / "flat")
     flat = scan_folder(folder, test_share=0.2)
