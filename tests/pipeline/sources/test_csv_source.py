@@ -209,6 +209,16 @@ def test_pictures_are_found_by_their_paths(below, tmp_path):
     assert found[2].tolist() == [(1, 2, 0)[label] for label in labels]
 
 
+def test_one_missing_picture_does_not_decide_where_paths_begin(tmp_path):
+    write_paths(tmp_path, "images")
+    (tmp_path / "images/test/0.png").unlink()
+    (tmp_path / "images/test/1.png").unlink()
+    (tmp_path / "images/test/1.png").mkdir()
+    reasons = read_reasons(scan_folder(tmp_path), "test")
+    assert [*reasons] == ["test/0.png[0]", "test/1.png[1]"]
+    assert reasons["test/1.png[1]"] == "image: no regular file, but a folder"
+
+
 def test_paths_that_lead_elsewhere_are_rejected(tmp_path):
     write_paths(tmp_path / "data")
     (tmp_path / "secret.png").write_bytes(b"x")
