@@ -63,13 +63,14 @@ def find_image_array(header: ArrayHeader, options: PictureOptions, name: str) ->
             f"{name}: {header}, expected uint8, values from 0 to 255; if they are 0 to 1, save "
             "(255 * ARRAY).round().astype(numpy.uint8), else scale them as the values mean"
         )
-    requested = options.image_size[::-1] if options.image_size and options.transpose else options.image_size
+    upright = options.image_size
+    requested = upright[::-1] if upright and options.transpose else upright
     size, num_channels = _split_shape(header, requested, name)
     if prod(size) * num_channels > MAX_EXAMPLE_BYTES:
         raise BadInput(f"{name}: {header}: expected at most {MAX_EXAMPLE_BYTES} bytes an image")
     found = ImageArray(*size, num_channels, header.dtype == np.bool_, bool(options.transpose))
-    if requested not in (None, size):
-        raise BadUsage(f"--image-size {'x'.join(map(str, options.image_size))}: {name} is {header}")
+    if upright and requested != size:
+        raise BadUsage(f"--image-size {'x'.join(map(str, upright))}: {name} is {header}")
     return found
 
 

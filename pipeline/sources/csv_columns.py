@@ -30,6 +30,10 @@ _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?\s*", re
 _PICTURE = re.compile(rf".*\.({'|'.join(ENDINGS)})\s*", re.IGNORECASE)
 
 
+class HasNoRows(BadInput):
+    """A CSV file is empty, or has nothing after its header."""
+
+
 class CsvColumns(NamedTuple):
     """The columns of a file by position; images has one column of paths, or those of pixels if there are several."""
 
@@ -60,7 +64,7 @@ class CsvColumns(NamedTuple):
 def read_first_lines(stream: BinaryIO, name: str) -> tuple[list[str], int]:
     """Return the first two lines that are not blank, and the number of bytes before the second one.
 
-    Raises BadInput if a line is too long or no UTF-8, or there is none.
+    Raises BadInput if a line is too long or no UTF-8, HasNoRows if there is none.
     """
     lines = list[str]()
     num_bytes = 0
@@ -78,14 +82,15 @@ def read_first_lines(stream: BinaryIO, name: str) -> tuple[list[str], int]:
         if len(lines) < 2:
             num_bytes += len(line)
     if not lines:
-        raise BadInput(f"{name}: the file is empty; expected CSV, an example on each line")
+        raise HasNoRows(f"{name}: the file is empty; expected CSV, an example on each line")
     return lines, num_bytes
 
 
 def detect_csv_columns(lines: list[str], options: PictureOptions, name: str, labelled: bool = True) -> CsvColumns:
     """Find the columns from the first two lines: the requested ones, else those of customary names and content.
 
-    Raises BadUsage if a requested column does not exist, BadInput if there are no labels or no pictures.
+    Raises BadUsage if a requested column does not exist, BadInput if there are no labels or no pictures, HasNoRows if
+    there is nothing after the header.
     """
     delimiter = max(_DELIMITERS, key=lines[0].count)
     rows = [_split(line, delimiter, name) for line in lines]
@@ -97,7 +102,7 @@ def detect_csv_columns(lines: list[str], options: PictureOptions, name: str, lab
     has_header = _is_header(rows[0])
     names = tuple(rows[0]) if has_header else tuple(str(number + 1) for number in range(len(rows[0])))
     if has_header and len(rows) < 2:
-        raise BadInput(f"{name}: the split is empty: there is nothing after the header")
+        raise HasNoRows(f"{name}: the split is empty: there is nothing after the header")
     split = None if options.split_by is None else _find_requested(names, options.split_by, "--split-by", name)
     label = _find_label(names, rows[-1], has_header, options.label_column, split, name) if labelled else None
     used = (label, split)

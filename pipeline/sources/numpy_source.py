@@ -28,7 +28,15 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import FILE_NAMES_OF, MAX_CLASSES, MAX_INTEGER, SPLITS, UNDIVIDED_SPLITS, PictureOptions
+from pipeline.sources.catalog import (
+    FILE_NAMES_OF,
+    MAX_CLASSES,
+    MAX_INTEGER,
+    NUMPY_NAME,
+    SPLITS,
+    UNDIVIDED_SPLITS,
+    PictureOptions,
+)
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC
 from pipeline.sources.idx_source import MANY_BLOCKS, MAX_BLOCK_BYTES
@@ -202,5 +210,6 @@ LAYOUT = SourceLayout(
     holds=holds_numpy_file,
     find=find_in_folder,
     scan=with_held_out(scan),
-    file_finders={".npz": find_in_files, ".npy": find_in_files},
+    file_name=NUMPY_NAME,
+    find_files=find_in_files,
 )

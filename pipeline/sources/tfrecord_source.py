@@ -5,7 +5,6 @@ labels and images in order, not of the files or of other features.
 """
 
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.catalog import TFRECORD_NAME, PictureOptions
 from pipeline.sources.compressed import decompress_files, open_decompressed
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
@@ -53,8 +52,7 @@ from pipeline.sources.tfrecord_format import parse_example, read_records, split_
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place
 
-TFRECORD_ENDINGS = (".tfrecord", ".tfrecords", ".tfrecord.gz")
-_TFRECORD = FileKind("TFRecord", ".tfrecord", re.compile(r"\.tfrecords?(-[0-9]+-of-[0-9]+)?(\.gz)?$"))
+_TFRECORD = FileKind("TFRecord", ".tfrecord", TFRECORD_NAME)
 
 
 class TfrecordSource(NamedTuple):
@@ -278,5 +276,6 @@ LAYOUT = SourceLayout(
     holds=lambda folder: any(list_split_files(folder, _TFRECORD).values()),
     find=partial(find_folder_source, TfrecordSource, _TFRECORD),
     scan=with_split_column(with_held_out(scan), _read_split_column),
-    file_finders=dict.fromkeys(TFRECORD_ENDINGS, partial(find_named_source, TfrecordSource, _TFRECORD)),
+    file_name=_TFRECORD.pattern,
+    find_files=partial(find_named_source, TfrecordSource, _TFRECORD),
 )

@@ -79,6 +79,23 @@ def test_identity_does_not_depend_on_files_compression_or_other_features(tmp_pat
     assert scan_folder(write_records(tmp_path / "d", raw)).infos != infos
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("{}.tfrecords.gz", "{}.tfrecords.gz"),
+        ("mnist-{}.tfrecord-00000-of-00001", "mnist-{}.tfrecord-00000-of-00001"),
+        ("mnist-{}.tfrecord-00000-of-00001", "mnist-{}.tfrecord-*-of-00001"),
+        ("mnist-{}.tfrecord-00000-of-00001", "mnist-{}.tfrecord-?????-of-*"),
+        ("mnist-{}.tfrecord-00000-of-00001", "mnist-{}.tfrecord*"),
+    ],
+)
+def test_files_of_any_customary_name_can_be_named(name, pattern, tmp_path):
+    expected = scan_folder(write_records(tmp_path / "a")).infos
+    write_records(tmp_path / "b", name=name, change=gzip.compress if name.endswith("gz") else bytes)
+    files = [f"{tmp_path}/b/{pattern.format(split)}" for split in SPLITS]
+    assert scan_folder(",".join(files)).infos == expected
+
+
 def test_shards_of_a_data_set_are_a_source_of_its_size_and_classes(tmp_path):
     options = ("--workspace", tmp_path / "a", "--dataset", write_records(tmp_path / "source", raw), "--max-rejected", 1)
     first = run_in_process("preprocess", *options)
