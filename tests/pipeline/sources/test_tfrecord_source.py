@@ -173,6 +173,26 @@ def test_length_beyond_any_image_is_refused_before_it_is_read(tmp_path):
         scan_folder(tmp_path)
 
 
+@pytest.mark.parametrize("names", [("image/encoded", "image/class/label"), ("image", "label"), ("note", "label")])
+def test_first_record_without_an_image_is_rejected(names, tmp_path):
+    folder = write_records(tmp_path, slim if "image/encoded" in names else own)
+    first = frame(example(b"", 0, names))
+    (folder / "train.tfrecord").write_bytes(first + (folder / "train.tfrecord").read_bytes())
+    scans = scan_folder(folder, image_size=(5, 4))
+    assert [*read_reasons(scans, "train")] == ["train.tfrecord[0]"]
+    (folder / "train.tfrecord").write_bytes(first)
+    with pytest.raises(BadInput, match=r"record 0: .* image"):
+        scan_folder(folder, image_size=(5, 4))
+
+
+def test_size_of_a_manifest_that_does_not_fit_is_bad_input(tmp_path):
+    folder = write_records(tmp_path, own)
+    (folder / "manifest.json").write_text('{"height": 3, "width": 8, "class_names": ["a", "b", "c"]}')
+    with pytest.raises(BadInput, match=r"has 20 pixels in an image; manifest\.json beside the file says so"):
+        scan_folder(folder)
+    assert scan_folder(folder, image_size=(5, 4)).image_size == (5, 4)
+
+
 def test_requested_features_must_exist(tmp_path):
     with pytest.raises(BadUsage, match=r"--label-column x: .* has no such feature; its features: image/class/label, "):
         scan_folder(write_records(tmp_path), label_column="x")
