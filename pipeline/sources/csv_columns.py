@@ -26,6 +26,7 @@ _PATH_NAMES = (
     "img",
 )
 _INDEX_NAMES = ("", "id", "index", "unnamed: 0")  # columns of row numbers
+_EXCEL = re.compile(r"sep=.")  # a first line by which Excel is told the delimiter, which is found without it
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
 _PICTURE = re.compile(rf".*\.({'|'.join(ENDINGS)})\s*", re.IGNORECASE)
 
@@ -62,7 +63,7 @@ class CsvColumns(NamedTuple):
 
 
 def read_first_lines(stream: BinaryIO, name: str) -> tuple[list[str], int]:
-    """Return the first two lines that are not blank, and the number of bytes before the second one.
+    """Return the first two lines that are not blank nor for Excel alone, and the number of bytes before the second one.
 
     Raises BadInput if a line is too long or no UTF-8, HasNoRows if there is none.
     """
@@ -77,7 +78,7 @@ def read_first_lines(stream: BinaryIO, name: str) -> tuple[list[str], int]:
             raise BadInput(f"{name}: no UTF-8 text; expected CSV, an example on each line") from None
         if "\0" in text:
             raise BadInput(f"{name}: a zero byte in a line; expected CSV in UTF-8, an example on each line")
-        if text.strip():
+        if text.strip() and not _EXCEL.fullmatch(text.strip()):
             lines.append(text)
         if len(lines) < 2:
             num_bytes += len(line)
@@ -125,8 +126,10 @@ def _split(line: str, delimiter: str, name: str) -> list[str]:
 def _is_header(fields: list[str]) -> bool:
     """Return whether these are names of columns: none, or few, are numbers, or the numbers count the columns."""
     numbers = [field for field in fields if _NUMBER.fullmatch(field)]
-    if any(_PICTURE.fullmatch(field) for field in fields) or len(set(fields)) < len(fields):
+    if any(_PICTURE.fullmatch(field) for field in fields):
         return False
+    if len(set(fields)) < len(fields) and not any(field.lower() in _LABEL_NAMES for field in fields):
+        return False  # rows repeat values, names of columns are repeated rarely
     if 2 * len(numbers) < len(fields):
         return True
     # pandas names columns of arrays 0, 1, 2, ...; the label's may have a name.

@@ -130,6 +130,15 @@ def test_damaged_file_is_rejected(text, message, tmp_path):
         scan_folder(tmp_path)
 
 
+def test_header_may_repeat_names_and_follow_a_line_for_excel(tmp_path):
+    expected = examples_of(scan_folder(write_csv(tmp_path / "a"), image_size=(5, 4)), "train")
+    folder = write_csv(tmp_path / "b", delimiter=";")
+    for split in SPLITS:
+        edit(folder, split, lambda text: "sep=;\n" + text.replace("pixel1;", "pixel0;").replace("pixel7;", "pixel0;"))
+    found = examples_of(scan_folder(folder, image_size=(5, 4)), "train")
+    assert all(map(np.array_equal, found, expected))
+
+
 @pytest.mark.parametrize("header", [True, False])
 def test_parts_without_rows_are_left_out(header, tmp_path):
     whole = write_csv(tmp_path / "whole", header=header)
