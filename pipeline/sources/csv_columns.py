@@ -120,6 +120,11 @@ def _split(line: str, delimiter: str, name: str) -> list[str]:
     try:
         return [field.strip() for field in next(csv.reader([line], delimiter=delimiter))]
     except csv.Error as error:
+        if "\r" in line.rstrip():
+            raise BadInput(
+                f"{name}: lines that end in a carriage return alone, as those of old Macs: save it with the ends of "
+                "lines of Unix or Windows"
+            ) from None
         raise BadInput(f"{name}: no sound CSV in its first lines: {error}") from None
 
 

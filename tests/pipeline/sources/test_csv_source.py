@@ -153,6 +153,13 @@ def test_parts_without_rows_are_left_out(header, tmp_path):
         scan_folder(parts, image_size=(5, 4))
 
 
+def test_ends_of_lines_of_old_macs_are_named(tmp_path):
+    folder = write_csv(tmp_path)
+    edit(folder, "train", lambda text: text.replace("\n", "\r"))
+    with pytest.raises(BadInput, match=r"train\.csv: lines that end in a carriage return alone"):
+        scan_folder(folder, image_size=(5, 4))
+
+
 def test_files_of_different_columns_are_rejected(tmp_path):
     edit(write_csv(tmp_path), "test", lambda text: text.replace("pixel3", "other"))
     with pytest.raises(BadInput, match=r"test\.csv: its columns are not those of .*train\.csv"):
