@@ -26,7 +26,8 @@ def called_from_python(verbose: bool, *texts: object) -> Iterator[None]:
 
 def check_keywords(function: Callable[..., object], settings: Mapping[str, object], kind: type) -> None:
     """Raise BadUsage, which names the nearest, for a setting that is no key of the TypedDict that a function takes."""
-    from model.recipes import nearest, shown
+    from model.recipes import shown
+    from model.synonyms import nearest
 
     parameters = signature(function).parameters.values()
     known = [parameter.name for parameter in parameters if parameter.kind is not Parameter.VAR_KEYWORD]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from backbeam.calls import called_from_python, check_keywords
 from backbeam.settings import (
-    CallSettings,
     DatasetSettings,
     EvaluateSettings,
     JobSettings,
@@ -20,6 +19,7 @@ from backbeam.settings import (
     Sources,
     TrainingSettings,
     TrainSettings,
+    ValidateSettings,
 )
 
 if TYPE_CHECKING:
@@ -108,13 +108,13 @@ def validate(
     workspace: PathOrUri = DEFAULT_WORKSPACE,
     config: PathOrUri | None = None,
     baseline: str | None = None,
-    **settings: Unpack[CallSettings],
+    **settings: Unpack[ValidateSettings],
 ) -> "ValidatedDataset":
     """Check a data set of the workspace, named by its id or its beginning, None for the only one; see `run`.
 
     Raises BadInput if a check of severity error fails.
     """
-    check_keywords(validate, settings, CallSettings)
+    check_keywords(validate, settings, ValidateSettings)
     with called_from_python(settings.get("verbose", False), workspace):
         from pipeline.context import StageLog
         from pipeline.stages import validate_again

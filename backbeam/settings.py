@@ -54,6 +54,7 @@ class TrainingSettings(TypedDict, total=False):
     seed: int | None
     precision: Literal["float32", "tf32"] | None
     num_replicas: int | None
+    own_shards: bool | None
 
 
 class CallSettings(TypedDict, total=False):
@@ -80,6 +81,10 @@ class MachineSettings(TypedDict, total=False):
 
 class PreprocessSettings(DatasetSettings, BeamSettings, CallSettings, total=False):
     """The settings of `backbeam.preprocess`."""
+
+
+class ValidateSettings(BeamSettings, CallSettings, total=False):
+    """The settings of `backbeam.validate`."""
 
 
 class TrainSettings(TrainingSettings, MachineSettings, CallSettings, total=False):

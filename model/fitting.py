@@ -113,6 +113,7 @@ def fit(
     """
     standing = program.start
     started = time.monotonic() - standing.seconds
+    remaining = iter(chunks)  # reading the first begins here, and goes on while the first report is compiled
     count_correct = _counter(config, monitored)
 
     def report(step: int, parameters: Parameters, loss: float) -> None:
@@ -123,7 +124,7 @@ def fit(
 
     if standing.step == 0:
         report(0, standing.state.parameters, float("nan"))
-    for images, labels in chunks:
+    for images, labels in remaining:
         state, loss = program.run_chunk(standing.state, images, labels)
         step = standing.step + len(labels)
         losses = (*standing.losses, ChunkLoss(float(loss), len(labels)))

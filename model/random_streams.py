@@ -29,7 +29,7 @@ class Purpose(IntEnum):
     STARTING_WEIGHTS = 1  # seed, layer
     STARTING_BIASES = 2  # seed, layer
     SHARD_ORDER = 3  # seed, epoch
-    EXAMPLE_ORDER = 4  # seed, epoch, window
+    EXAMPLE_ORDER = 4  # seed, epoch, window; and the part of a batch, if each has shards of its own
     DROPOUT = 5  # seed; step and layer are counted within the stream
     GRADIENT_CHECK_BATCH = 6  # seed
     GRADIENT_CHECK_PLACES = 7  # seed, layer, field

@@ -4,14 +4,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.errors import BadUsage
-from model.synonyms import SYNONYMS
+from model.synonyms import nearest
 
 Step = Literal["manual", "autodiff", "compare"]
 MOST = 2**31 - 1  # TensorFlow counts steps, and many sizes of a tensor, in int32
@@ -57,11 +56,16 @@ class TrainingConfig(BaseModel):
             0 to 1e9.
         dropout: fraction of the values of every hidden layer that a step drops, 0 to below 1.
         window_mib: budget, in MiB, for the pixels of the examples that are shuffled together; a train split that is
-            larger is read a window at a time, in another order than with another budget. 1 to 2^30.
+            larger is read a window at a time, in another order than with another budget, and the next one is read
+            ahead into as much memory again. With own_shards, each replica has its part of the budget. 1 to 2^30.
         seed: of the starting parameters, the order of examples and dropout; 0 to 2^31 - 1.
         precision: of the products of matrices on a GPU: float32, or tf32 (TensorFloat-32: factors rounded to 11 bits),
             which is faster and needs a GPU; float32 is omitted from the JSON.
         num_replicas: equal parts of a batch whose gradients are computed separately and added up in order, 1 to 1,024.
+        own_shards: whether each of several replicas takes its part of a batch from shards of its own, others in each
+            epoch, so that a worker process reads only those; true for several replicas unless it is given. If false,
+            as in records of earlier versions, which lack it, every replica takes its part of one order of the split,
+            and every worker process reads all shards. false is omitted from the JSON.
         warm_start: the model whose parameters training begins with, with zero velocity; omitted from the JSON if they
             are drawn from the seed.
     """
@@ -88,6 +92,7 @@ class TrainingConfig(BaseModel):
     seed: Annotated[int, Field(ge=0, le=MOST)] = 1
     precision: Literal["float32", "tf32"] = Field("float32", exclude_if=lambda precision: precision == "float32")
     num_replicas: Annotated[int, Field(gt=0, le=1024)] = 1
+    own_shards: bool = Field(False, exclude_if=lambda own_shards: not own_shards)
     warm_start: WarmStart | None = Field(None, exclude_if=lambda start: start is None)
 
     @model_validator(mode="after")
@@ -104,6 +109,8 @@ class TrainingConfig(BaseModel):
             raise ValueError(f"dropout {self.dropout} is not 0 and nearer to 0 or 1 than 1 / 65,536")
         if self.num_replicas > 1 and self.step == "compare":
             raise ValueError("the step compare works with one replica only")
+        if self.own_shards and self.num_replicas == 1:
+            raise ValueError("own_shards needs several replicas, and num_replicas is 1")
         return self
 
     @property
@@ -248,7 +255,8 @@ def override(
 ) -> TrainingConfig:
     """Return a configuration with some values replaced; None keeps a value.
 
-    num_steps replaces num_epochs, and the other way round.
+    num_steps replaces num_epochs, and the other way round. With several replicas instead of one, each has its own
+    shards, unless own_shards is given; with one instead of several, there is nothing to divide.
 
     Args:
         config: to change.
@@ -264,6 +272,9 @@ def override(
         given["num_epochs"] = None
     if "num_epochs" in given and "num_steps" not in given:
         given["num_steps"] = 0
+    is_divided = given.get("num_replicas", config.num_replicas) != 1
+    if is_divided != (config.num_replicas != 1):
+        given.setdefault("own_shards", is_divided)
     try:
         return TrainingConfig.model_validate(config.model_dump() | given)
     except ValidationError as problem:
@@ -326,21 +337,6 @@ def check_names(given: Iterable[str], known: Iterable[str], problem: str) -> Non
     for name in given:
         if name not in names:
             raise BadUsage(f"{problem}: {shown(name)}{nearest(name, names)}; there are: {', '.join(names)}")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint that names the known names of the same meaning, else the closest, or an empty text.
-
-    Names of options are compared without their leading dashes, and with underscores for the others.
-    """
-    names = {_normalize(each): each for each in known}
-    same = [word for word in SYNONYMS.get(_normalize(name), ()) if word in names]
-    found = same or get_close_matches(_normalize(name), names, n=1)
-    return f" (did you mean {' or '.join(repr(names[word]) for word in found)}?)" if found else ""
-
-
-def _normalize(name: str) -> str:
-    return name.lstrip("-").replace("-", "_").lower()
 
 
 def shown(value: object) -> str:

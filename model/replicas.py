@@ -4,7 +4,8 @@ A batch of n examples is cut into num_replicas equal parts. Each replica compute
 replicas exchange them, and each adds them up in the order of the replicas and descends. So every replica has the same
 state without sending it, and the result depends on the configuration, not on where the replicas run: one device that
 computes the parts in turn, several devices of a process, or several processes give the same bits (on one kind of
-device), because all computation is in the two compiled functions of `_compile_halves`.
+device), because all computation is in the two compiled functions of `_compile_halves`. The parts come from different
+shards (`model.epochs`), so a process that computes one part reads only the shards of that part.
 
 An all-reduce would add in the order of its ring, so the gradients are gathered instead.
 """
@@ -20,13 +21,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
 
-from model.batches import BatchPlan, SplitReader, make_chunks, make_chunks_on
+from model.batches import BatchPlan, make_chunks, make_chunks_on
 from model.cluster import Cluster, meet
 from model.devices import choose_devices, choose_precision, choose_threads, initialise_devices
 from model.errors import BackbeamError, BadUsage, EngineFailed
 from model.functions import Tensor
 from model.lockstep import compile_run
 from model.network import Masks
+from model.reading import SplitReader
 from model.recipes import TrainingConfig
 from model.training import SCHEDULES, ChunkFunction, State, batch_gradients, descend, draw_masks
 
@@ -46,16 +48,19 @@ class Engine(NamedTuple):
         run_chunk: as `model.training.compile_chunk` describes it.
         device: for the record, such as CPU:0; GPUs as the machine counts them.
         gpu: the GPU of this process that alone trains, such as GPU:0; None for CPUs and for several GPUs.
+        own_part: the part of each batch that run_chunk takes, counted from 0; None for whole batches.
     """
 
     run_chunk: ChunkFunction
     device: str
     gpu: str | None = None
+    own_part: int | None = None
 
     def make_chunks(self, reader: SplitReader, plan: BatchPlan, first_step: int) -> Iterable[tuple[Tensor, Tensor]]:
         """Return the batches from first_step on, in the memory of the GPU that trains if there is one."""
         if self.gpu is None:
-            chunks: Iterable[tuple[Tensor, Tensor]] = make_chunks(reader, plan, first_step)
+            own = replace(plan, own_part=self.own_part)
+            chunks: Iterable[tuple[Tensor, Tensor]] = make_chunks(reader, own, first_step)
             return chunks
         return make_chunks_on(self.gpu, reader, replace(plan, chunk_bytes=GPU_CHUNK_BYTES), first_step)
 
@@ -90,7 +95,9 @@ def start_engine(config: TrainingConfig, wanted: str, cluster: Cluster | None, i
     if cluster:
         choose_precision(config.precision, "CPU:0")
         strategy = _join(cluster, wanted, identity)
-        return Engine(compile_strategy(config, strategy), f"CPU:0 of each of {config.num_replicas} workers")
+        own_part = cluster.task_index if config.own_shards else None
+        run_chunk = compile_strategy(config, strategy, takes_whole=own_part is None)
+        return Engine(run_chunk, f"CPU:0 of each of {config.num_replicas} workers", own_part=own_part)
     devices = initialise_devices(wanted, config.num_replicas)
     choose_precision(config.precision, devices.logical[0])
     record = ", ".join(devices.chosen)
@@ -119,19 +126,21 @@ def compile_in_turn(config: TrainingConfig) -> ChunkFunction:
     return tf.function(run_chunk, autograph=False, reduce_retracing=True)  # type: ignore[no-any-return]
 
 
-def compile_strategy(config: TrainingConfig, strategy: Any) -> ChunkFunction:
+def compile_strategy(config: TrainingConfig, strategy: Any, takes_whole: bool = True) -> ChunkFunction:
     """Compile training with a replica on each device of a strategy; the interface of `compile_chunk`.
 
     Args:
         config: with as many replicas as the strategy.
         strategy: a tf.distribute.MirroredStrategy or MultiWorkerMirroredStrategy.
+        takes_whole: whether each process is given whole batches, or only the part of its own replica.
     """
     halves = _compile_halves(config)
 
     def begin(state: State, images: Tensor, labels: Tensor) -> tuple[Any, ...]:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         here = tf.nest.map_structure(tf.identity, state)
-        return *_take_part(config, images, labels, replica), here, tf.zeros([])
+        own = _take_part(config, images, labels, replica) if takes_whole else (images, labels)
+        return *own, here, tf.zeros([])
 
     def step(i: Tensor, state: State, total: Tensor, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
         context = tf.distribute.get_replica_context()

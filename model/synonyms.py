@@ -1,5 +1,8 @@
 """Names that other libraries and books have for settings and options, for messages about unknown ones."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 _RATES = ("learning_rate", "weights_rate", "biases_rate")
 _DECAY = ("weight_decay",)
 _LENGTH = ("epochs", "num_epochs")
@@ -63,3 +66,18 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "outdir": ("workspace",),
     "output_dir": ("workspace",),
 }
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the known names of the same meaning, else the closest, or an empty text.
+
+    Names of options are compared without their leading dashes, and with underscores for the others.
+    """
+    names = {_normalize(each): each for each in known}
+    same = [word for word in SYNONYMS.get(_normalize(name), ()) if word in names]
+    found = same or get_close_matches(_normalize(name), names, n=1)
+    return f" (did you mean {' or '.join(repr(names[word]) for word in found)}?)" if found else ""
+
+
+def _normalize(name: str) -> str:
+    return name.lstrip("-").replace("-", "_").lower()

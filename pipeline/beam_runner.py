@@ -1,6 +1,6 @@
 """Running a Beam pipeline: options, messages of the engine, and translation of its errors.
 
-Beam is not imported here: the two `beam_job` modules pass its classes.
+Beam is not imported here: the modules of Beam jobs pass its classes.
 """
 
 import argparse
@@ -29,7 +29,7 @@ _CODE_MISMATCH = re.compile(
 )
 
 # Options by which Dataflow builds a job without running it. Other engines ignore them and would run the job.
-_BUILD_ONLY_OPTIONS = ("dry_run", "template_location")
+BUILD_ONLY_OPTIONS = ("dry_run", "template_location")
 
 # Options by which Beam's own clients of stores are configured, and what configures those used here.
 _STORE_OPTIONS = {
@@ -317,7 +317,7 @@ def _check_options_known(options: Any) -> None:
 def _find_build_only_options(options: Any) -> str:
     """Return the options, as text, that ask to build a job without running it; BadUsage if the engine ignores them."""
     values = options.get_all_options(drop_default=True)
-    build_only = [f"--{name}={values[name]}" for name in _BUILD_ONLY_OPTIONS if values.get(name)]
+    build_only = [f"--{name}={values[name]}" for name in BUILD_ONLY_OPTIONS if values.get(name)]
     if build_only and "dataflow" not in values["runner"].lower():
         raise errors.BadUsage(
             f"{build_only[0]} goes with --runner=DataflowRunner: {values['runner']} would run the job"

@@ -84,6 +84,13 @@ def inspector(driver: Chrome, name: str) -> WebElement:
     return driver.find_element(By.ID, f"inspector-{name}")
 
 
+def press(driver: Chrome, name: str) -> None:
+    """Click a part of the inspector; in the middle of the screen, as the lower edge is covered by a bar."""
+    element = inspector(driver, name)
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+    element.click()
+
+
 def values_in(driver: Chrome, script: str, *arguments: Any) -> Any:
     """Run JavaScript that gives typed arrays, as lists: the driver would make objects of them."""
     text = driver.execute_script(

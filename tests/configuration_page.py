@@ -54,8 +54,9 @@ another value is another run. A key that is not given has the value of the recip
 `{DEFAULT_RECIPE}`. "By recipe" stands for values that differ between recipes; the [table of recipes](#recipes) has
 them.
 
-An option of `run`, `train` and `retrain` sets each key: `num_epochs` is `--epochs`, `schedule` is `--rate-schedule`,
-`num_replicas` is `--replicas`, and the others have the option of their name, such as `--weights-rate`.
+An option of `run`, `train` and `retrain` sets each key but `own_shards`: `num_epochs` is `--epochs`, `schedule` is
+`--rate-schedule`, `num_replicas` is `--replicas`, and the others have the option of their name, such as
+`--weights-rate`.
 `--learning-rate` (or `--eta`) sets `weights_rate` and `biases_rate`. `backbeam recipes NAME` prints a recipe as such a
 table.
 """
@@ -104,6 +105,7 @@ def build_page() -> str:
     shared = {name: values[0] for name, values in _recipe_values().items() if len(set(values)) == 1}
     trained = {name: _value(shared[name]) if name in shared else "by recipe" for name in TrainingConfig.model_fields}
     trained["recipe"] = _value(DEFAULT_RECIPE)
+    trained["own_shards"] = "`true` for several replicas"
     by_check = dict.fromkeys(CheckSettings.model_fields, "by check")
     by_check["warning_threshold"] = "`threshold` if that is given, else by check"
     required = dict.fromkeys(WarmStart.model_fields, "required")
@@ -137,6 +139,8 @@ def _kind(schema: dict[str, Any]) -> list[str]:
         return ["table", "see below"]
     if "enum" in schema:
         return ["string", ", ".join(map(_value, schema["enum"]))]
+    if schema["type"] == "boolean":
+        return ["boolean", "true, false"]
     if schema["type"] == "array":
         return ["array of integers", f"{schema['minItems']} to {schema['maxItems']} of {_range(schema['items'])}"]
     if schema["type"] == "string":

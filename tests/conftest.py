@@ -157,3 +157,12 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator["Objects"]:
     object_store._open.cache_clear()
     yield objects
     object_store._open.cache_clear()
+
+
+@pytest.fixture
+def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut the scans of small sources as those of large ones are cut."""
+    from tests.small_tasks import SIZES
+
+    for module, name, value in SIZES:
+        monkeypatch.setattr(module, name, value)

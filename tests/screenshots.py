@@ -18,6 +18,7 @@ from tests import browser
 from tests.helpers import BACKBEAM, backbeam, on_terminal
 
 WIDTH, HEIGHT = 1000, 900  # pixels
+TALL = 2600  # more than the pictures of the page: what stays at the lower edge of the screen is not on them
 COLUMNS = 118
 SESSION = (
     "backbeam run",
@@ -43,17 +44,17 @@ def main() -> None:
         done = backbeam("report", "article-manual-seed1", "--to", page)
         if done.code:
             sys.exit(done.err)
-        browser.show(driver, page, WIDTH, HEIGHT)
-        save(browser.take_picture(driver, "header", ".confusion"), target / "report.png")
+        browser.show(driver, page, WIDTH, TALL)
+        save(browser.take_picture(driver, "header", "#inspector-stage"), target / "report.png")
         save(inspector_picture(driver), target / "inspector.png")
         save(terminal_picture(driver, printed, Path(folder) / "terminal.html"), target / "terminal.png")
 
 
 def inspector_picture(driver: Chrome) -> bytes:
-    forth = browser.inspector(driver, "next")
     while browser.inspector(driver, "title").text != "The gradients of layer 1":
-        forth.click()
-    return browser.take_picture(driver, "#inspector", "#inspector", 0)
+        browser.press(driver, "next")
+    driver.execute_script("inspector.started.viewer.picture.point({ kind: 'unit', layer: 1, unit: 5 })")
+    return browser.take_picture(driver, "#inspector", "#inspector-stage", 0)
 
 
 def terminal_session() -> str:

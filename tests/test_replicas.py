@@ -24,7 +24,7 @@ PARAMETERS = "parameters.safetensors"
 def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("replicas")
     digits = Digits(num_train=600).write(folder / "digits")
-    assert backbeam("preprocess", "--workspace", folder / "ws", "--dataset", digits).code == 0
+    assert backbeam("preprocess", "--workspace", folder / "ws", "--dataset", digits, "--num-shards", 5).code == 0
     return folder / "ws"
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from model.errors import CorruptArtefact
-from pipeline.cli.command_setup import refuse_beam_options
+from pipeline.cli.command_setup import build_stage_context, refuse_beam_options
 from pipeline.cli.config import resolve_evaluation
-from pipeline.cli.options import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workspace, absolute_place
+from pipeline.cli.options import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workers, Workspace, absolute_place
 from pipeline.cli.process_options import OutputOptions, ProcessOptions
-from pipeline.context import quiet_imports
+from pipeline.context import StageContext, capture_engine_messages, quiet_imports
 from pipeline.preprocess.provenance import make_absolute
 from pipeline.storage.cleanup import refuse_links
 from pipeline.storage.files import scratch_folder
@@ -21,7 +21,9 @@ from pipeline.storage.workspace import existing_workspace
 
 if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings
+    from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault
     from pipeline.maintenance.inventory import VerifyScope
+    from pipeline.maintenance.verify import CheckFunction
 
 DIFFERENT = 1
 
@@ -51,6 +53,7 @@ def verify(
         typer.Option("--dataset", help="With --repair: where a source is now, if it was moved; may be given again."),
     ] = None,
     slices: TrustedSlices = None,
+    workers: Workers = None,
     process: ProcessOptions,
 ) -> None:
     """Check every file of a workspace against its record; exit code 4 if one is not what it should be."""
@@ -58,19 +61,34 @@ def verify(
     from pipeline.maintenance import verify
 
     process.configure_messages()
-    refuse_beam_options(context)
     scope = verify.find_scope(existing_workspace(path or workspace))
+    check = _choose_check(build_stage_context(context, scope.workspace, workers=workers))
     refuse_links(scope.workspace)
     if dataset and not repair:
         raise typer.BadParameter("--dataset goes with --repair: nothing else of verify reads sources")
     if repair:
-        _repair(scope, resolve_evaluation(None, slices), tuple(map(make_absolute, dataset or ())), process)
+        sources = tuple(map(make_absolute, dataset or ()))
+        _repair(scope, resolve_evaluation(None, slices), sources, check, process)
         return
     with _lock_if_writable(scope.workspace, process):
-        result = verify.verify(scope)
+        result = verify.verify(scope, check)
     process.print_result(*build_verify_output(result))
     if result.faults:
         raise CorruptArtefact(f"{len(result.faults)} files are not what they should be, the first: {result.faults[0]}")
+
+
+def _choose_check(stage_context: StageContext) -> "CheckFunction | None":
+    """Return None, or with options for Beam, which choose an engine or its workers, a function that runs a job."""
+    if not stage_context.beam_arguments:
+        return None
+    with quiet_imports():
+        from pipeline.maintenance.verify_job import check_by_workers
+
+    def check(workspace: Place, files: "list[ExpectedFile]") -> "list[Fault | CheckedItem]":
+        with capture_engine_messages(stage_context.engine_log):
+            return check_by_workers(workspace, files, list(stage_context.beam_arguments))
+
+    return check
 
 
 def _lock_if_writable(workspace: Place, process: ProcessOptions) -> AbstractContextManager[None]:
@@ -80,13 +98,19 @@ def _lock_if_writable(workspace: Place, process: ProcessOptions) -> AbstractCont
     return process.lock(workspace, clears=False)
 
 
-def _repair(scope: "VerifyScope", trusted: "Slicings", sources: tuple[str, ...], process: ProcessOptions) -> None:
+def _repair(
+    scope: "VerifyScope",
+    trusted: "Slicings",
+    sources: tuple[str, ...],
+    check: "CheckFunction | None",
+    process: ProcessOptions,
+) -> None:
     from pipeline.cli.maintenance_output import build_repair_output
 
     with process.lock(scope.workspace):
         with quiet_imports():
             from pipeline.maintenance import repair
-        result = repair.repair(scope, trusted, sources)
+        result = repair.repair(scope, trusted, sources, check)
     process.print_result(*build_repair_output(result))
     failure = repair.failure_of(result)
     if failure:

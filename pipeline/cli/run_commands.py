@@ -93,6 +93,7 @@ def validate(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     baseline: options.Baseline = None,
     config: options.ConfigFile = None,
+    workers: options.Workers = None,
     process: ProcessOptions,
 ) -> None:
     """Check a data set that `preprocess` built; exit code 3 if a check of severity error fails."""
@@ -100,10 +101,9 @@ def validate(
     from pipeline.stages import validate_again
 
     process.configure_messages()
-    command_setup.refuse_beam_options(context)
     checks = resolve_validation(config)
     name = dataset.name
-    stage_context = command_setup.build_stage_context(context, existing_workspace(workspace))
+    stage_context = command_setup.build_stage_context(context, existing_workspace(workspace), workers=workers)
     log = StageLog()
     with process.lock(workspace):
         found = validate_again(stage_context, name, checks, baseline, log)
@@ -126,7 +126,7 @@ def train(
 ) -> None:
     """Train on a data set that `preprocess` built."""
     from pipeline.cli.run_output import build_runs_output, build_task_output
-    from pipeline.preprocess.dataset import find_dataset
+    from pipeline.preprocess.dataset import find_dataset, load_dataset
     from pipeline.train.stage import check_machine, refuse_remote_logs, train_as_worker_stage, train_stage
 
     process.configure_messages()
@@ -139,8 +139,9 @@ def train(
     stage_context = command_setup.build_stage_context(context, workspace, device, cluster)
     workspace = existing_workspace(workspace)
     log = StageLog()
-    if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace
-        run_id = train_as_worker_stage(stage_context, find_dataset(workspace, name), configs[0], log)
+    if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace, and checks all shards
+        data = find_dataset(workspace, name, load_dataset)
+        run_id = train_as_worker_stage(stage_context, data, configs[0], log)
         process.print_result(*build_task_output(run_id, stage_context, log))
         return
     if not cluster:

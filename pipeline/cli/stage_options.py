@@ -287,7 +287,10 @@ class TrainingOptions:
     window_mib: Annotated[
         int | None,
         typer.Option(
-            min=1, max=2**30, help="MiB of images that a run shuffles together and holds in memory; 1024 by default."
+            min=1,
+            max=2**30,
+            help="MiB of images that a run shuffles together; it holds two such windows of a larger split in memory; "
+            "1024 by default.",
         ),
     ] = None
     num_replicas: Annotated[

@@ -5,7 +5,8 @@ from typing import Any
 from typer.core import TyperCommand
 
 from model.errors import BadUsage
-from model.recipes import nearest, shown
+from model.recipes import shown
+from model.synonyms import nearest
 
 
 class Command(TyperCommand):

@@ -77,7 +77,7 @@ class Fault:
 
 
 class ExpectedFile(NamedTuple):
-    """A file that is not checked yet, and its recorded size and SHA-256; a shard has the manifest that names it."""
+    """A file that is not checked yet, and its recorded size and SHA-256; a shard has its manifest, without shards."""
 
     kind: Kind
     owner: str

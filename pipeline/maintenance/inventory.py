@@ -96,9 +96,10 @@ def list_dataset(workspace: Place, dataset_id: str) -> Iterator[Item]:
 def _list_own_files(folder: Place, manifest: Manifest) -> Iterator[Item]:
     """List shards and the table of rejected examples."""
     owner = manifest.dataset_id
+    small = manifest.without_shards()
     for split in manifest.splits.values():
         for shard in split.shards:
-            yield ExpectedFile("shard", owner, folder / shard.name, shard, manifest)
+            yield ExpectedFile("shard", owner, folder / shard.name, shard, small)
     if manifest.rejected:
         yield ExpectedFile("rejected", owner, folder / manifest.rejected.name, manifest.rejected)
     named = {file.name for file in manifest.files()}

@@ -15,7 +15,7 @@ from pipeline.evaluate.slice_config import Slicings
 from pipeline.maintenance import repair_artefacts
 from pipeline.maintenance.findings import Fault, Kind
 from pipeline.maintenance.inventory import VerifyScope
-from pipeline.maintenance.verify import VerifyResult, verify
+from pipeline.maintenance.verify import CheckFunction, VerifyResult, verify
 from pipeline.progress import show_message
 from pipeline.storage.cleanup import repair_folder
 from pipeline.storage.files import make_empty_folder, remove_afterwards
@@ -43,14 +43,17 @@ class RepairResult:
     refused: tuple[RepairRefusal, ...]
 
 
-def repair(scope: VerifyScope, trusted: Slicings, sources: tuple[str, ...] = ()) -> RepairResult:
+def repair(
+    scope: VerifyScope, trusted: Slicings, sources: tuple[str, ...] = (), check: CheckFunction | None = None
+) -> RepairResult:
     """Verify a scope, repair its faults, and verify it again; slicings are imported only if they are trusted.
 
-    Sources are places of sources that were moved; which one is that of a data set is found by its content.
+    Sources are places of sources that were moved; which one is that of a data set is found by its content. check is an
+    argument of `verify`.
 
     Raises StorageFailed if the disk or store refuses an operation.
     """
-    verified = verify(scope)
+    verified = verify(scope, check)
     steps: dict[tuple[Kind, ...], RepairFunction] = {  # in the order of dependency: a run needs its data set
         ("shard", "rejected"): partial(repair_artefacts.repair_dataset, sources=sources),
         ("validation table",): repair_artefacts.repair_validation,
@@ -76,7 +79,7 @@ def repair(scope: VerifyScope, trusted: Slicings, sources: tuple[str, ...] = ())
                 except (BackbeamError, FileNotFoundError) as problem:
                     refused.append(RepairRefusal(owner, str(problem), isinstance(problem, BadInput | BadUsage)))
                     show_message(f"repair: {owner}: not made again: {problem}")
-    return RepairResult(verify(scope) if repaired else verified, tuple(repaired), tuple(refused))
+    return RepairResult(verify(scope, check) if repaired else verified, tuple(repaired), tuple(refused))
 
 
 def _paths_by_owner(faults: tuple[Fault, ...], kinds: tuple[Kind, ...]) -> list[tuple[str, set[str]]]:

@@ -1,8 +1,9 @@
 """Verify a workspace: read every file once and compare it with its record. Nothing is changed; see `repair`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from model.errors import BadUsage
 from pipeline.evaluate.seeds import group_path
@@ -29,6 +30,10 @@ class VerifyResult:
     leftovers: tuple[Path, ...]  # temporary files of killed processes, which nothing reads
 
 
+# Given a workspace, return what `check_expected` does for each file, in order.
+CheckFunction: TypeAlias = Callable[[Place, list[ExpectedFile]], list[Fault | CheckedItem]]
+
+
 def find_scope(place: Place) -> VerifyScope:
     """Return the scope of a path, a workspace or the folder of a data set or run in one; else raises BadUsage."""
     parent = str(place).rpartition("/")[0].rpartition("/")[2]  # empty for a bucket, which has no `Place.parent`
@@ -41,19 +46,15 @@ def find_scope(place: Place) -> VerifyScope:
     return VerifyScope(place)
 
 
-def verify(scope: VerifyScope) -> VerifyResult:
-    """Check every file in a scope, with one shard in memory at a time.
+def verify(scope: VerifyScope, check: CheckFunction | None = None) -> VerifyResult:
+    """Check every file in a scope; check is by default `check_in_order`.
 
-    Raises OSError if the disk cannot read a file, StorageFailed if the store cannot.
+    Raises OSError if the disk cannot read a file, StorageFailed if the store cannot, and what check raises.
     """
     workspace = scope.workspace
     items = take_inventory(scope)
-    checked = list[Fault | CheckedItem]()
-
-    interval = poll_interval(workspace)
-    with show_progress("verify", len(items), "files", lambda: len(checked) / max(1, len(items)), interval):
-        for item in items:
-            checked.append(check_expected(item) if isinstance(item, ExpectedFile) else item)
+    results = iter((check or check_in_order)(workspace, [item for item in items if isinstance(item, ExpectedFile)]))
+    checked = [next(results) if isinstance(item, ExpectedFile) else item for item in items]
     checked.extend(_find_unnamed_tables(scope, items))
     faults = {str(item.path): item for item in checked if isinstance(item, Fault)}
     intact = [item for item in checked if isinstance(item, CheckedItem)]
@@ -65,6 +66,16 @@ def verify(scope: VerifyScope) -> VerifyResult:
         faults=tuple(faults[path] for path in sorted(faults)),
         leftovers=tuple(list_stale_files(workspace)) if isinstance(workspace, Path) and scope.owner is None else (),
     )
+
+
+def check_in_order(workspace: Place, files: list[ExpectedFile]) -> list[Fault | CheckedItem]:
+    """Check files one after the other, with one shard in memory at a time."""
+    checked = list[Fault | CheckedItem]()
+    interval = poll_interval(workspace)
+    with show_progress("verify", len(files), "files", lambda: len(checked) / max(1, len(files)), interval):
+        for file in files:
+            checked.append(check_expected(file))
+    return checked
 
 
 def _find_unnamed_tables(scope: VerifyScope, items: Iterable[Item]) -> Iterator[Fault]:

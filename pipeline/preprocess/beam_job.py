@@ -1,7 +1,7 @@
 """The Beam pipeline from source files to a data set: block ranges -> cuts of blocks -> shards -> manifest.
 
 Elements are blocks of thousands of examples. Workers exchange them through scratch files, and the engine shuffles only
-their positions (`shuffle_files`): a worker holds one block or shard in memory, and the engine none.
+their paths (`shuffle_files`): a worker holds one block or shard in memory, and the engine none.
 """
 
 from collections import Counter
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from model.errors import BadInput
 from model.examples import Integers, concatenate
 from pipeline.beam_runner import run_pipeline, runs_locally
 from pipeline.preprocess import shuffle_files
+from pipeline.preprocess.gather_parts import GatherParts
 from pipeline.preprocess.manifest import Manifest, PreprocessConfig, ShardInfo, commit_manifest, count_rejected
 from pipeline.preprocess.rejected import SHOWN_REJECTED, check_outcome, write_rejected
+from pipeline.preprocess.scratch_parts import PartsFile, num_bytes_written
 from pipeline.preprocess.shards import (
     MAX_SHARD_BYTES,
     encode_shard,
@@ -32,7 +35,6 @@ from pipeline.preprocess.shards import (
     split_num_shards,
     summarize_shards,
 )
-from pipeline.preprocess.shuffle_files import BlockCut
 from pipeline.processes import SameCode
 from pipeline.progress import show_progress
 from pipeline.sources.blocks import BlockRange, ExampleFormat, RejectedExample, SourceScan
@@ -62,6 +64,11 @@ class PreprocessJob:
     target: ExampleFormat
     num_shards: dict[str, int]
     max_rejected: int
+
+    @property
+    def num_groups(self) -> dict[str, int]:
+        """The number of groups of shards of each split."""
+        return {split: len(shuffle_files.group_edges(self.scratch, n)) - 1 for split, n in self.num_shards.items()}
 
     @property
     def max_listed(self) -> int:
@@ -160,28 +167,24 @@ class PreprocessImages(beam.PTransform):  # type: ignore[misc]
             | beam.Reshuffle()  # without it, engines fuse Create with CutBlocks and one worker reads everything
             | "CutBlocks" >> beam.FlatMap(SameCode(cut_blocks, job=job)).with_outputs(TOTALS, main=CUTS)
         )
-        groups = [  # so that shards without examples are written too
-            (split, group)
-            for split, num_shards in job.num_shards.items()
-            for group in range(len(shuffle_files.group_edges(job.scratch, num_shards)) - 1)
-        ]
-        every_group = ranges.pipeline | "EveryGroup" >> beam.Create([(group, None) for group in groups])
-        shards = (
-            (outputs[CUTS], every_group)  # ((split, group), BlockCut or None)
-            | beam.Flatten()
-            | beam.GroupByKey()
-            | "WriteShards" >> beam.FlatMapTuple(SameCode(write_shards, job))  # JobTotals
+        # Added up before the flattening too, for which an engine in memory holds every element.
+        add = SameCode(add_totals, job)
+        of_blocks = outputs[TOTALS] | "AddTotalsOfBlocks" >> beam.CombineGlobally(add)
+        of_shards = (
+            outputs[CUTS]  # ((split, None or group), PartsFile)
+            | GatherParts(job.num_groups, job.scratch)  # ((split, group), [PartsFile])
+            | "WriteShards" >> beam.MapTuple(SameCode(write_shards, job))  # JobTotals
         )
         return (
-            (shards, outputs[TOTALS])  # JobTotals
+            (of_blocks, of_shards)  # JobTotals
             | "Totals" >> beam.Flatten()
-            | "AddTotals" >> beam.CombineGlobally(SameCode(add_totals, job))
+            | "AddTotals" >> beam.CombineGlobally(add)
             | "WriteManifest" >> beam.FlatMap(SameCode(write_manifest, job=job))
         )
 
 
 def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
-    """Read the blocks of a range, write each to a scratch file, and yield ((split, group), BlockCut) for its groups.
+    """Read the blocks of a range, and yield ((split, None or group), PartsFile) as `shuffle_files.cut_block` does.
 
     Rejected examples and the style of the others are yielded as a JobTotals tagged TOTALS. Reading and cutting are one
     transform, because an engine keeps an element while the next one is made: blocks as elements would take twice the
@@ -195,32 +198,33 @@ def cut_blocks(block_range: BlockRange, job: PreprocessJob) -> Iterator[Any]:
         yield beam.pvalue.TaggedOutput(TOTALS, totals)
         num_shards = job.num_shards[block.split]
         shards = shard_of(keys_of(job.skeleton.config.seed, block.split, block.examples.indices), num_shards)
-        for group, cut in shuffle_files.cut_block(job.scratch, block.examples, shards, num_shards):
-            yield (block.split, group), cut
+        for group, file in shuffle_files.cut_block(job.scratch, block.examples, shards, num_shards):
+            yield (block.split, group), file
 
 
-def write_shards(job: PreprocessJob, key: tuple[str, int], cuts: Iterable[BlockCut | None]) -> Iterator[JobTotals]:
+def write_shards(job: PreprocessJob, key: tuple[str, int], files: list[PartsFile]) -> JobTotals:
     """Write a group of shards, one after the other. A repeated call writes the same bytes."""
     split, group = key
     first, stop = shuffle_files.group_edges(job.scratch, job.num_shards[split])[group : group + 2]
-    tables = [(cut, shuffle_files.read_rows(cut, stop - first)) for cut in cuts if cut is not None]
-    for shard in range(first, stop):
-        runs = [(cut, rows[shard - first]) for cut, rows in tables if rows[shard - first, 0]]
-        yield write_shard(job, split, shard, runs)
+    rows = shuffle_files.read_rows(files, group)
+    edges = np.searchsorted(rows[:, 1], np.arange(first, stop + 1)).tolist()
+    shards = enumerate(pairwise(edges), first)
+    infos = [write_shard(job, split, shard, files, rows[slice(*edge)]) for shard, edge in shards]
+    return JobTotals(tuple(infos))
 
 
-def write_shard(job: PreprocessJob, split: str, shard: int, runs: list[tuple[BlockCut, Integers]]) -> JobTotals:
-    """Sort a shard's examples and write its file; runs are the cuts with examples of it, and its row in each."""
+def write_shard(job: PreprocessJob, split: str, shard: int, files: list[PartsFile], rows: Integers) -> ShardInfo:
+    """Sort a shard's examples and write its file; rows are those of its runs, as `shuffle_files.read_rows` has them."""
     num_pixels = job.skeleton.num_pixels
     name = shard_name(split, shard, job.num_shards[split])
-    num_bytes = sum(int(row[0]) for _, row in runs) * num_pixels
+    num_bytes = int(rows[:, 2].sum()) * num_pixels
     if num_bytes > MAX_SHARD_BYTES:
         raise BadInput(f"{name} would hold {num_bytes} bytes of pixels, at most {MAX_SHARD_BYTES}: raise --num-shards")
-    examples = concatenate([shuffle_files.read_run(cut, row, num_pixels) for cut, row in runs], num_pixels)
+    examples = concatenate([shuffle_files.read_run(files, row, num_pixels) for row in rows], num_pixels)
     order = np.argsort(keys_of(job.skeleton.config.seed, split, examples.indices)).astype(np.int64)
     data, info = encode_shard(name, examples.take(order), len(job.skeleton.class_names))
     write_atomically(job.folder / name, data)
-    return JobTotals((info,))
+    return info
 
 
 def add_totals(job: PreprocessJob, totals: Iterable[JobTotals]) -> JobTotals:
@@ -271,4 +275,4 @@ def _share_done(job: PreprocessJob, num_examples: int) -> float:
     if not isinstance(job.scratch, Path):
         return written
     num_bytes = shuffle_files.bytes_of(num_examples, job.skeleton.num_pixels)
-    return (min(1, shuffle_files.num_bytes_cut(job.scratch) / num_bytes) + written) / 2
+    return (min(1, num_bytes_written(job.scratch) / num_bytes) + written) / 2

@@ -74,22 +74,32 @@ def pack_keys(keys: ContentKeys, indices: Integers, labels: Integers, split: int
     return rows
 
 
+def choose_bits(num_examples: int, most: int = MAX_BITS) -> int:
+    """Return how many high bits of a key choose its bucket, for about num_examples rows: at least 1, at most `most`."""
+    return min(most, max(1, num_examples // BUCKET_EXAMPLES).bit_length())
+
+
+def split_rows(rows: KeyRows, bits: int) -> Iterator[KeyRows]:
+    """Yield the rows of each of the 2**bits buckets, so that equal keys are in the same bucket."""
+    buckets = (rows["key"][:, 0] >> np.uint64(64 - bits)).astype(np.int64)
+    order = np.argsort(buckets, kind="stable")
+    edges = np.searchsorted(buckets[order], np.arange(2**bits + 1)).tolist()
+    yield from (rows[order[start:stop]] for start, stop in pairwise(edges))
+
+
 class DigestBuckets:
-    """Temporary files of key rows, one for each range of keys, so that equal keys are in the same file."""
+    """Temporary files of key rows, one for each bucket."""
 
     def __init__(self, folder: Path, num_examples: int) -> None:
         """Choose the number of buckets in an empty folder, for about num_examples rows."""
         self._folder = folder
-        self._bits = min(MAX_BITS, max(1, num_examples // BUCKET_EXAMPLES).bit_length())
+        self._bits = choose_bits(num_examples)
 
     def add(self, rows: KeyRows) -> None:
         """Append rows to their buckets; raises StorageFailed if the disk is full."""
-        buckets = (rows["key"][:, 0] >> np.uint64(64 - self._bits)).astype(np.int64)
-        order = np.argsort(buckets, kind="stable")
-        edges = np.searchsorted(buckets[order], np.arange(2**self._bits + 1)).tolist()
-        for bucket, (start, stop) in enumerate(pairwise(edges)):
-            if start < stop:
-                append(self._path(bucket), rows[order[start:stop]].tobytes())
+        for bucket, chosen in enumerate(split_rows(rows, self._bits)):
+            if len(chosen):
+                append(self._path(bucket), chosen.tobytes())
 
     def __iter__(self) -> Iterator[KeyRows]:
         """Yield the rows of each bucket that has any."""

@@ -20,7 +20,7 @@ from pipeline.storage.places import place_of
 def open_preprocessing(
     workspace: str | PathLike[str], config: DatasetConfig
 ) -> Iterator[tuple[PreprocessJob, list[BlockRange]]]:
-    """Lock a workspace, scan a source, and yield the job and the ranges of examples of its data set.
+    """Lock a workspace, scan a source in this process, and yield the job and the ranges of examples of its data set.
 
     Run a pipeline that applies `PreprocessImages(job)` to the ranges inside the context. At its end, the outcome is
     checked; a data set that is not complete is removed.

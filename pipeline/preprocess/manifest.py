@@ -148,6 +148,11 @@ class Manifest(Record):
         """Return the number to add to the indices in a shard: the source examples of all earlier parts."""
         return sum(part.num_source[split] for part in self.parts[: shard.part or 0])
 
+    def without_shards(self) -> "Manifest":
+        """Return the manifest without its shards, which may take megabytes: workers get theirs one by one."""
+        splits = {name: split.model_copy(update={"shards": ()}) for name, split in self.splits.items()}
+        return self.model_copy(update={"splits": splits})
+
     def files(self) -> list[FileInfo]:
         """Return every file that the manifest names."""
         shards: list[FileInfo] = [shard for split in self.splits.values() for shard in split.shards]

@@ -1,40 +1,27 @@
 """Scratch files that carry examples from blocks to shards: one file for each block, with one run for each shard.
 
-    file = run of shard 0, run of shard 1, ..., table of runs
+    file = run of each shard with examples of the block, rows of shard group 0, rows of group 1, ..., table of rows
     run  = indices int64[n], labels int64[n], images uint8[n, pixels]
+    row  = int64[4]: shard, number of examples, byte offset and CRC-32C of its run
 
-Where workers share no disk, a cut contains the run of one shard, and the engine's shuffle, which is on disk there,
-moves the pixels: an object store would have to serve many small reads.
+The groups of rows are the parts of `scratch_parts`. Where workers share no disk, a file has the run of one shard.
 """
 
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
 
-from model.errors import CorruptArtefact
 from model.examples import Examples, Integers
-from pipeline.storage.files import read_range
-from pipeline.storage.local_disk import write_new
+from pipeline.preprocess.scratch_parts import PartsFile, carry_part, read_part, read_piece, write_parts
 from pipeline.storage.places import Place
 
-# Groups of shards of a split, bounded because an engine that shuffles in memory holds a cut for each block and group.
-MAX_GROUPS = 64  # also the number of workers that can write shards of a split at the same time
-_ROW_BYTES = 24  # three int64 of the table
-_CARRIED = "what the engine's shuffle carried"
-
-
-class BlockCut(NamedTuple):
-    """The position of the rows that list a block's runs for a group of shards."""
-
-    place: str
-    start: int  # byte offset of the rows in the file
-    checksum: int  # CRC-32C of the rows
-    carried: bytes | None = None  # the content of the file, where there are no scratch files
+# A worker writes the shards of a group, and reads a list of their runs from every block.
+MIN_GROUPS = 64  # of a split with as many shards
+MAX_GROUP_SHARDS = 128
+_EXAMPLE_BYTES = 16  # of the index and the label
 
 
 def group_edges(folder: Place, num_shards: int) -> list[int]:
@@ -42,81 +29,72 @@ def group_edges(folder: Place, num_shards: int) -> list[int]:
 
     If the folder of scratch files is in a store, workers share no disk and every shard is a group.
     """
-    num_groups = min(num_shards, MAX_GROUPS) if isinstance(folder, Path) else num_shards
+    num_groups = max(MIN_GROUPS, -(-num_shards // MAX_GROUP_SHARDS)) if isinstance(folder, Path) else num_shards
+    num_groups = min(num_groups, num_shards)
     return [group * num_shards // num_groups for group in range(num_groups + 1)]
 
 
-def cut_block(folder: Place, examples: Examples, shards: Integers, num_shards: int) -> Iterator[tuple[int, BlockCut]]:
-    """Write a block's examples, sorted by shard, to a scratch file; if the folder is in a store, the cuts carry them.
+def cut_block(
+    folder: Place, examples: Examples, shards: Integers, num_shards: int
+) -> Iterator[tuple[int | None, PartsFile]]:
+    """Write a block's examples, sorted by shard, to a scratch file; if the folder is in a store, carry them.
 
-    shards is int64[n], the shard of each example. Yields (group, cut) for each group of shards with examples.
+    shards is int64[n], the shard of each example. Yields one (None, file) with the runs of all shards; or, if the file
+    is carried, (shard, file) for each shard with examples.
     """
     order = np.argsort(shards, kind="stable")
     edges = np.searchsorted(shards[order], np.arange(num_shards + 1)).tolist()
-    runs = (examples.take(order[slice(*run)]) for run in pairwise(edges))
+    spans = enumerate(pairwise(edges))
+    runs = ((shard, examples.take(order[start:stop])) for shard, (start, stop) in spans if start < stop)
     if not isinstance(folder, Path):
-        yield from ((shard, _carry(run)) for shard, run in enumerate(runs) if len(run.labels))
+        yield from ((shard, _carry(shard, run)) for shard, run in runs)
         return
-    scratch = folder / uuid.uuid4().hex  # unique: a bundle may be retried while its first attempt still runs
-    table = np.zeros((num_shards, 3), np.int64)
-    write_new(scratch, _fill(table, runs), flushed=False)  # no fsync: a job that is interrupted starts anew
-    num_bytes = sum(column.nbytes for column in examples)
-    for group, (first, stop) in enumerate(pairwise(group_edges(folder, num_shards))):
-        if table[first:stop, 0].any():
-            checksum = google_crc32c.value(table[first:stop].tobytes())
-            yield group, BlockCut(str(scratch), num_bytes + first * _ROW_BYTES, checksum)
+    rows = list[tuple[int, int, int, int]]()
+    yield None, write_parts(folder, _group_rows(rows, group_edges(folder, num_shards)), _fill_rows(rows, runs))
 
 
 def bytes_of(num_examples: int, num_pixels: int) -> int:
     """Return the size of a run of num_examples examples."""
-    return num_examples * (16 + num_pixels)
+    return num_examples * (_EXAMPLE_BYTES + num_pixels)
 
 
-def num_bytes_cut(folder: Path) -> int:
-    """Return the total size of the scratch files in a folder; other files are ignored."""
-    return sum(path.stat().st_size for path in folder.glob("?" * 32))  # the length of uuid4().hex
+def read_rows(files: Sequence[PartsFile], group: int) -> Integers:
+    """Read the rows of a group from files: int64[runs, 5], the number of the file and then a row, sorted by shard.
 
-
-def read_rows(cut: BlockCut, num_shards: int) -> Integers:
-    """Return the rows of a group of num_shards shards, int64[shards, 3]: number of examples, byte offset and CRC-32C.
-
-    Raises CorruptArtefact if their checksum does not match.
+    Raises CorruptArtefact if a checksum does not match.
     """
-    data = _read_checked(cut, cut.start, num_shards * _ROW_BYTES, cut.checksum)
-    return np.frombuffer(data, np.int64).reshape(-1, 3)
+    tables = [np.frombuffer(read_part(file, group), np.int64).reshape(-1, 4) for file in files]
+    numbers = np.repeat(np.arange(len(files)), [len(table) for table in tables])
+    rows = np.column_stack((numbers, np.concatenate([np.zeros((0, 4), np.int64), *tables])))
+    return rows[np.argsort(rows[:, 1], kind="stable")]
 
 
-def read_run(cut: BlockCut, row: Integers, num_pixels: int) -> Examples:
-    """Read the run that a row of the table lists; raises CorruptArtefact if its checksum does not match."""
-    count, start, checksum = row.tolist()
-    data = _read_checked(cut, start, bytes_of(count, num_pixels), checksum)
+def read_run(files: Sequence[PartsFile], row: Integers, num_pixels: int) -> Examples:
+    """Read the run that a row of `read_rows` lists; raises CorruptArtefact if its checksum does not match."""
+    number, _, count, start, checksum = row.tolist()
+    data = read_piece(files[number], bytes_of(count, num_pixels), start, checksum)
     indices, labels = np.frombuffer(data, np.int64, 2 * count).reshape(2, count)
-    return Examples(indices, np.frombuffer(data, np.uint8, offset=16 * count).reshape(count, num_pixels), labels)
+    images = np.frombuffer(data, np.uint8, offset=_EXAMPLE_BYTES * count).reshape(count, num_pixels)
+    return Examples(indices, images, labels)
 
 
-def _fill(table: Integers, runs: Iterable[Examples]) -> Iterator[bytes]:
-    """Yield the bytes of each run, fill its row of the table, and yield the bytes of the table last."""
+def _fill_rows(rows: list[tuple[int, int, int, int]], runs: Iterable[tuple[int, Examples]]) -> Iterator[bytes]:
+    """Yield the bytes of each run, and append its row to rows."""
     start = 0
-    for number, (indices, images, labels) in enumerate(runs):
+    for shard, (indices, images, labels) in runs:
         data = b"".join((indices.tobytes(), labels.tobytes(), images.tobytes()))
-        table[number] = (len(labels), start, google_crc32c.value(data))
+        rows.append((shard, len(labels), start, google_crc32c.value(data)))
         start += len(data)
         yield data
-    yield table.tobytes()
 
 
-def _carry(run: Examples) -> BlockCut:
-    table = np.zeros((1, 3), np.int64)
-    carried = b"".join(_fill(table, [run]))
-    row = table.tobytes()
-    return BlockCut(_CARRIED, len(carried) - len(row), google_crc32c.value(row), carried)
+def _group_rows(rows: list[tuple[int, int, int, int]], edges: list[int]) -> Iterator[bytes]:
+    """Yield the rows of each group of shards, which are sorted by shard."""
+    table = np.array(rows, np.int64).reshape(-1, 4)
+    for start, stop in pairwise(np.searchsorted(table[:, 0], edges).tolist()):
+        yield table[start:stop].tobytes()
 
 
-def _read_checked(cut: BlockCut, start: int, num_bytes: int, checksum: int) -> bytes:
-    if cut.carried is None:
-        data = read_range(Path(cut.place), start, num_bytes)
-    else:
-        data = cut.carried[start : start + num_bytes]
-    if google_crc32c.value(data) != checksum:
-        raise CorruptArtefact(f"{cut.place} is corrupt: expected CRC-32C {checksum} from {start} on")
-    return data
+def _carry(shard: int, run: Examples) -> PartsFile:
+    rows = list[tuple[int, int, int, int]]()
+    return carry_part(_group_rows(rows, [shard, shard + 1]), _fill_rows(rows, [(shard, run)]))

@@ -1,5 +1,6 @@
 """The stages `preprocess` and `validate`: skip what is complete, build what is missing, and check it."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from pipeline.preprocess.dataset import Dataset, check_dataset, check_parts, loa
 from pipeline.preprocess.joined import JoinedPart, join_manifests, write_joint
 from pipeline.preprocess.manifest import MANIFEST_NAME, PreprocessConfig, dataset_id
 from pipeline.preprocess.provenance import Origin, make_absolute, write_origin
+from pipeline.preprocess.scan_runner import open_task_runner
 from pipeline.preprocess.shards import check_size, choose_num_shards
 from pipeline.preprocess.validation_config import (
     CheckSettings,
@@ -31,6 +33,7 @@ from pipeline.sources.catalog import (
     PictureOptions,
     ResizeMode,
 )
+from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.sources.source_patterns import expand_sources
 from pipeline.storage.places import Place
 
@@ -144,8 +147,8 @@ def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLo
 def _preprocess_source(
     context: StageContext, config: DatasetConfig, name: str, stage: str, log: StageLog
 ) -> JoinedPart:
-    with log.timed("source"):
-        found = scan_dataset(context.workspace, config, name)
+    with log.timed("source"), open_task_runner(context) as map_tasks:
+        found = scan_dataset(context.workspace, config, name, map_tasks)
         folder = found.folder
 
     def build() -> None:
@@ -163,19 +166,22 @@ def _preprocess_source(
     return JoinedPart(name, data, num_source, found.pictures)
 
 
-def scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedDataset:
-    """Find and scan one of the sources of a configuration; raises BadUsage and BadInput as `preprocess_stage`."""
+def scan_dataset(workspace: Place, config: DatasetConfig, name: str, map_tasks: MapTasks = map_here) -> ScannedDataset:
+    """Find and scan one of the sources of a configuration; raises BadUsage and BadInput as `preprocess_stage`.
+
+    map_tasks runs the tasks of the scan of a large source.
+    """
     try:
-        return _scan_dataset(workspace, config, name)
+        return _scan_dataset(workspace, config, name, map_tasks)
     except InapplicableOption as problem:
         if len(config.datasets) == 1:
             raise
         warn(f"{name} is read without {_option_of(problem.fields[0])}, which goes to other sources: {problem.reason}")
         pictures = config.pictures._replace(**dict.fromkeys(problem.fields))
-        return scan_dataset(workspace, replace(config, pictures=pictures), name)
+        return scan_dataset(workspace, replace(config, pictures=pictures), name, map_tasks)
 
 
-def _scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> ScannedDataset:
+def _scan_dataset(workspace: Place, config: DatasetConfig, name: str, map_tasks: MapTasks) -> ScannedDataset:
     # Imported here, so that the time of these imports is logged, and commands that skip the stage do not need them.
     from pipeline.sources.source_lookup import check_options, choose_options, find_source, scan_source
 
@@ -186,7 +192,7 @@ def _scan_dataset(workspace: Place, config: DatasetConfig, name: str) -> Scanned
     source = source._replace(name=names.get(name, source.name))
     if len(config.datasets) == 1:
         check_options(config.pictures, source)
-    scans = scan_source(source, config.num_classes, config.first_label, config.class_names)
+    scans = scan_source(source, config.num_classes, config.first_label, config.class_names, map_tasks)
     scans = scans._replace(splits={split: scan for split, scan in scans.splits.items() if split in config.splits})
     for split, scan in scans.splits.items():
         check_size(scan.num_examples, scans.num_pixels, f"the {split} split of {name}")
@@ -251,16 +257,25 @@ def validate_stage(
 ) -> ValidationRecord:
     """Validate a data set unless a record with the same settings is complete, and print its warnings.
 
+    With options for Beam, which choose an engine or its workers, a Beam pipeline reads the shards.
+
     Raises:
         BadInput: a check of severity error failed.
         CorruptArtefact: a shard, the record or its table does not match its digest.
     """
 
     def build() -> None:
+        flag = None
+        if context.beam_arguments:
+            with log.timed("import"), quiet_imports():
+                from pipeline.preprocess.validation_job import flag_by_workers
+            flag = partial(flag_by_workers, beam_arguments=list(context.beam_arguments))
         with log.timed("validate"):
             from pipeline.preprocess.validation import validate_dataset
 
-            validate_dataset(context.workspace, dataset, checks, baseline)
+            # An engine's messages are captured; without one, the log of an earlier failure stays.
+            with capture_engine_messages(context.engine_log) if flag else nullcontext():
+                validate_dataset(context.workspace, dataset, checks, baseline, flag)
 
     earlier = find_validation(context.workspace, dataset)
     settings = (checks, baseline.digest if baseline else None)

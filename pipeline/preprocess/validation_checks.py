@@ -1,7 +1,7 @@
 """The checks of `validation_config.CHECKS`: from examples and a manifest to the value of each check. No files."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,18 @@ class FlaggedExamples(NamedTuple):
         return FlaggedExamples(
             self.num_examples + other.num_examples, tuple(sorted(self.first + other.first)[:SHOWN_EXAMPLES])
         )
+
+
+Flagged: TypeAlias = dict[tuple[str, str], FlaggedExamples]  # by check and split
+
+
+def add_flagged(parts: Iterable[Flagged]) -> Flagged:
+    """Return the union of what was flagged in several shards or buckets."""
+    total: Flagged = {}
+    for part in parts:
+        for key, examples in part.items():
+            total[key] = total.get(key, FlaggedExamples()).add(examples)
+    return total
 
 
 class CheckValue(NamedTuple):
@@ -97,8 +109,8 @@ def _compute_rejected(manifest: Manifest, name: str) -> Iterator[CheckValue]:
     yield CheckValue("rejected_of_class", name, max(shares, default=0.0))
 
 
-def flag_duplicates(bucket: KeyRows, names: list[str]) -> Iterator[tuple[tuple[str, str], FlaggedExamples]]:
-    """Yield ((check, split), flagged examples) of equal images in a split, and in train and another split.
+def flag_duplicates(bucket: KeyRows, names: list[str]) -> Flagged:
+    """Return the flagged examples of equal images in a split, and in train and another split.
 
     The bucket has every example of the images in it, with the position of its split in names; train is one of them.
     """
@@ -106,14 +118,16 @@ def flag_duplicates(bucket: KeyRows, names: list[str]) -> Iterator[tuple[tuple[s
     indices = bucket["index"][rows]
     labels = bucket["label"][rows]
     positions = {name: np.flatnonzero(bucket["split"][rows] == number) for number, name in enumerate(names)}
+    flagged: Flagged = {}
     for name, own in positions.items():
         members, twins = find_twins(groups, indices, own, own)
-        yield ("duplicates", name), _flag(indices[members], indices[twins])
+        flagged["duplicates", name] = _flag(indices[members], indices[twins])
         differ = labels[members] != labels[twins]
-        yield ("conflicting_labels", name), _flag(indices[members][differ], indices[twins][differ])
+        flagged["conflicting_labels", name] = _flag(indices[members][differ], indices[twins][differ])
         if name != "train":
             members, twins = find_twins(groups, indices, own, positions["train"])
-            yield ("test_in_train", name), _flag(indices[members], indices[twins])
+            flagged["test_in_train", name] = _flag(indices[members], indices[twins])
+    return flagged
 
 
 def _compute_drift(manifest: Manifest, baseline: Manifest) -> Iterator[CheckValue]:

@@ -2,33 +2,43 @@
 
 import base64
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-
+from model.random_streams import Purpose, stream_key
 from model.recipes import TrainingConfig
 from pipeline.evaluate.hidden_units import Layers
 from pipeline.preprocess.manifest import Manifest
+from pipeline.report.dataset_inspection import NamedExample
 from pipeline.report.example_selection import ShownExample
 
 MAX_PARAMETERS = 1_500_000  # 8 MB of the page, in base64
-_CONFIG_FIELDS = ("activation", "output", "loss", "weights_rate", "biases_rate", "weight_decay")
+_CONFIG_FIELDS = (
+    *("activation", "output", "loss", "weights_rate", "biases_rate", "weight_decay"),
+    *("batch_size", "step"),
+)
+
+
+class InspectedExamples(NamedTuple):
+    """The test examples of the inspector."""
+
+    shown: Sequence[ShownExample]
+    sampled: frozenset[str]  # names of those that were not selected by their answers, so that an accuracy is fair
 
 
 def build_inspector(
-    config: TrainingConfig, manifest: Manifest, layers: Layers, examples: Sequence[ShownExample]
+    config: TrainingConfig, manifest: Manifest, layers: Layers, train: Sequence[NamedExample], test: InspectedExamples
 ) -> dict[str, Any]:
     """Return the `data` of the inspector or why they are `left_out`, and `notes` on how its step differs from training.
 
     Arrays are base64 of little-endian bytes: `parameters` float32, for each layer its weights [outputs, inputs] and
-    then its biases; `images` uint8[examples, height, width].
+    then its biases; `images` uint8[examples, height, width], the train examples first.
     """
     num_parameters = sum(array.size for layer in layers for array in layer)
     if num_parameters > MAX_PARAMETERS:
         reason = f"The network has {num_parameters:,} parameters; a page carries {MAX_PARAMETERS:,} at most."
         return {"data": None, "left_out": reason, "notes": []}
     parameters = b"".join(array.astype("<f4").tobytes() for layer in layers for array in layer)
-    images = np.stack([example.image for example in examples]).tobytes()
+    images = [example.image for example in train] + [example.image for example in test.shown]
     data = {
         "layers": list(config.layers),
         "height": manifest.height,
@@ -36,21 +46,41 @@ def build_inspector(
         "style": manifest.style.model_dump(include={"background", "darkest", "brightest", "resize"}),
         "class_names": list(manifest.class_names),
         "parameters": base64.b64encode(parameters).decode(),
-        "images": base64.b64encode(images).decode(),
-        "specimens": [
-            {"name": example.name, "label": example.label, "predicted": example.predicted} for example in examples
+        "start": None if config.warm_start else describe_start(config),
+        "images": base64.b64encode(b"".join(image.tobytes() for image in images)).decode(),
+        "train": [{"name": f"{each.split}:{each.index}", "label": each.label} for each in train],
+        "test": [
+            {"name": each.name, "label": each.label, "predicted": each.predicted, "sampled": each.name in test.sampled}
+            for each in test.shown
         ],
         "config": {name: getattr(config, name) for name in _CONFIG_FIELDS},
     }
     return {"data": data, "left_out": "", "notes": list(_notes(config))}
 
 
+def describe_start(config: TrainingConfig) -> dict[str, Any]:
+    """Return what `start.js` draws the starting parameters from, so that the page need not carry them.
+
+    The keys are those of `model.network.initialise`, as two unsigned 32-bit halves, the low one first.
+    """
+    purposes = (Purpose.STARTING_WEIGHTS, Purpose.STARTING_BIASES)
+    keys = [
+        [_halves(stream_key(purpose, config.seed, layer)) for purpose in purposes]
+        for layer in range(len(config.layers) - 1)
+    ]
+    return {"name": config.start, "keys": keys}
+
+
+def _halves(key: int) -> list[int]:
+    return [key & 0xFFFFFFFF, key >> 32]
+
+
 def _notes(config: TrainingConfig) -> Iterator[str]:
     size = config.batch_size
-    yield f"The step is of one example, at the rates that training began with; training took {size} at a time."
+    yield f"The stages are of one example; the run took {size:,} at a time, of all train examples."
     if config.dropout:
-        yield f"Training left out {config.dropout:g} of the hidden values at random (dropout); here none is."
+        yield f"The run left out {config.dropout:g} of the hidden values at random (dropout); here none is."
     if config.momentum:
-        yield "Training kept some of each step for the next (momentum); a first step has none to keep."
+        yield "The run kept some of each step for the next (momentum); the steps here do not."
     if config.weight_decay:
-        yield f"The step shrinks the weights too, as training did (weight decay {config.weight_decay:g})."
+        yield f"A step shrinks the weights too, as in the run (weight decay {config.weight_decay:g})."

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ MAX_NAMED = 1000  # examples on one sheet
 
 @dataclass(frozen=True)
 class NamedExample:
-    """An example that was selected by its name, SPLIT:INDEX."""
+    """An example of a split, which SPLIT:INDEX names."""
 
     split: str
     index: int  # position in the source
@@ -92,10 +93,10 @@ def _draw_class_sheet(dataset: Dataset, split: str, per_class: int) -> bytes:
     """Draw the first examples of each class in the order of the shards, which is shuffled."""
     manifest = dataset.manifest
     counts = manifest.splits[split].class_counts
-    images = _pick_images(dataset, split, per_class)
+    picked = pick_examples(dataset, split, per_class)
     rows = [
-        SheetRow(class_title(label, manifest.class_names), f"{count:,} examples", own)
-        for label, (count, own) in enumerate(zip(counts, images, strict=True))
+        SheetRow(class_title(label, manifest.class_names), f"{count:,} examples", [example.image for example in own])
+        for label, (count, own) in enumerate(zip(counts, picked, strict=True))
     ]
     title = f"{manifest.dataset_id}, split {split}"
     return draw_classes(title, rows, per_class, manifest.height, manifest.width)
@@ -109,16 +110,21 @@ def _draw_example_sheet(manifest: Manifest, examples: list[NamedExample]) -> byt
     return draw_named(manifest.dataset_id, tiles, manifest.height, manifest.width)
 
 
-def _pick_images(dataset: Dataset, split: str, per_class: int) -> list[list[Bytes]]:
-    """Return up to per_class images of each class, uint8[height, width]; read no more shards than necessary."""
-    picked: list[list[Bytes]] = [[] for _ in dataset.manifest.class_names]
+def pick_examples(dataset: Dataset, split: str, per_class: int, most_read: float = inf) -> list[list[NamedExample]]:
+    """Return up to per_class examples of each class, the first in the shards; read no more shards than necessary.
+
+    No further shard is read after most_read examples, even if a class has less than per_class then.
+    """
+    picked: list[list[NamedExample]] = [[] for _ in dataset.manifest.class_names]
     num_missing = [min(count, per_class) for count in dataset.manifest.splits[split].class_counts]
     for examples in _read_shards(dataset, split):
         for label, number in enumerate(num_missing):
-            chosen = np.flatnonzero(examples.labels == label)[:number]
-            picked[label] += [*examples.images[chosen]]
-            num_missing[label] -= len(chosen)
-        if not any(num_missing):
+            for position in np.flatnonzero(examples.labels == label)[:number].tolist():
+                index = int(examples.indices[position])
+                picked[label].append(NamedExample(split, index, label, examples.images[position]))
+                num_missing[label] -= 1
+        most_read -= len(examples.labels)
+        if not any(num_missing) or most_read <= 0:
             break
     return picked
 

@@ -1,4 +1,4 @@
-"""Select the examples that a page shows: the most confident mistakes, and a mix from every class."""
+"""Select the examples that a page shows: the most confident mistakes, and some of every class."""
 
 from collections.abc import Iterable
 from itertools import chain, zip_longest
@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 from model.examples import Bytes, Integers, worst_mistakes
 from pipeline.evaluate.table_reader import read_split
 from pipeline.preprocess.dataset import Dataset
-from pipeline.report.dataset_inspection import find_named
+from pipeline.report.dataset_inspection import NamedExample, find_named, pick_examples
 from pipeline.storage.places import Place
 
-MAX_MIXED = 40  # examples of a mix
-MAX_MIXED_BYTES = 2**18  # of their images, which the page contains
-MIXED_PER_CLASS = 2  # right answers, and as many wrong ones
+MAX_SAMPLE = 100  # examples of a split
+MAX_SAMPLE_BYTES = 2**18  # of their images, which the page contains
+MISTAKES_PER_CLASS = 2
+MOST_READ = 2**16  # train examples: a large split is not read as a whole for the sake of a rare class
 
 
 class StoredPredictions(NamedTuple):
@@ -50,30 +51,40 @@ def read_predictions(workspace: Place, run_id: str, split: str) -> StoredPredict
     return StoredPredictions(split, *(column[order] for column in columns))
 
 
-def select_mixed(predictions: StoredPredictions, image_bytes: int) -> Integers:
-    """Return the positions of a few right and wrong answers of every class, within the limits of the page.
+def sample_train(dataset: Dataset) -> list[NamedExample]:
+    """Read the first train examples of every class in the shards, grouped by class.
 
-    They are int64[m], grouped by class; in a class right answers alternate with wrong ones.
+    A class of which there is none in the first shards, of MOST_READ examples, is left out. Raises CorruptArtefact.
     """
-    limit = max(1, min(MAX_MIXED, MAX_MIXED_BYTES // image_bytes))
-    classes = [_select_of_class(predictions, label) for label in range(predictions.outputs.shape[1])]
-    # one example of every class in turn, so that the limit leaves out no class before it must
-    in_turn = _without_gaps(chain.from_iterable(zip_longest(*classes)))
-    selected = set(in_turn[:limit])
-    return np.array([position for position in chain.from_iterable(classes) if position in selected], np.int64)
+    limit = sample_limit(dataset.manifest.num_pixels)
+    per_class = max(1, limit // len(dataset.manifest.class_names))
+    return list(chain.from_iterable(pick_examples(dataset, "train", per_class, MOST_READ)))[:limit]
 
 
-def _select_of_class(predictions: StoredPredictions, label: int) -> list[int]:
-    """Return the first right answers in the source and the most confident mistakes of a class, alternating."""
-    is_right = (predictions.labels == label) & (predictions.predicted == label)
-    right = np.flatnonzero(is_right)[:MIXED_PER_CLASS].tolist()
+def select_sample(predictions: StoredPredictions, image_bytes: int) -> Integers:
+    """Return the positions of the first examples of every class in the source, right or wrong: int64[m], ascending."""
+    of_classes = [np.flatnonzero(predictions.labels == label) for label in range(predictions.outputs.shape[1])]
+    return _take_in_turn(of_classes, sample_limit(image_bytes))
+
+
+def select_mistakes(predictions: StoredPredictions, image_bytes: int) -> Integers:
+    """Return the positions of the most confident mistakes of every class: int64[m], ascending."""
     worst = worst_mistakes(predictions.labels, predictions.predicted, predictions.confidence)
-    wrong = worst[predictions.labels[worst] == label][:MIXED_PER_CLASS].tolist()
-    return _without_gaps(chain.from_iterable(zip_longest(right, wrong)))
+    labels = range(predictions.outputs.shape[1])
+    of_classes = [worst[predictions.labels[worst] == label][:MISTAKES_PER_CLASS] for label in labels]
+    return _take_in_turn(of_classes, sample_limit(image_bytes))
 
 
-def _without_gaps(positions: Iterable[int | None]) -> list[int]:
-    return [position for position in positions if position is not None]
+def sample_limit(image_bytes: int) -> int:
+    """Return how many images of a size a sample has at most."""
+    return max(1, min(MAX_SAMPLE, MAX_SAMPLE_BYTES // image_bytes))
+
+
+def _take_in_turn(of_classes: Iterable[Integers], limit: int) -> Integers:
+    """Return one position of every class in turn, so that the limit leaves out no class before it must, sorted."""
+    in_turn = chain.from_iterable(zip_longest(*(positions[:limit].tolist() for positions in of_classes)))
+    taken = [position for position in in_turn if position is not None]
+    return np.array(sorted(taken[:limit]), np.int64)
 
 
 def read_examples(dataset: Dataset, predictions: StoredPredictions, *selections: Integers) -> list[list[ShownExample]]:

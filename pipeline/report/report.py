@@ -46,11 +46,12 @@ def _check_target(target: Path) -> None:
 
 
 def _render_run(evaluated: EvaluatedRun) -> tuple[str, list[dict[str, Any]]]:
-    from pipeline.report.html import render
+    from pipeline.report.html import SCRIPTS, render
     from pipeline.report.run_page import build_run_page
 
     page = build_run_page(evaluated)
-    return render("run.html", page=page), [_figures(page)]
+    scripts = SCRIPTS if page["inspector"]["data"] else ()
+    return render("run.html", scripts, page=page), [_figures(page)]
 
 
 def _render_comparison(evaluated: Sequence[EvaluatedRun]) -> tuple[str, list[dict[str, Any]]]:

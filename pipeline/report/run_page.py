@@ -8,17 +8,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model.examples import worst_mistakes
+from model.examples import Integers, worst_mistakes
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
 from pipeline.evaluate.hidden_units import Layers, read_layers
 from pipeline.evaluate.learning_evidence import find_learning_problems
 from pipeline.evaluate.metrics import wilson
-from pipeline.preprocess.dataset import load_dataset
+from pipeline.preprocess.dataset import Dataset, load_dataset
 from pipeline.preprocess.manifest import Manifest
-from pipeline.report.backprop_inspector import build_inspector
+from pipeline.report.backprop_inspector import InspectedExamples, build_inspector
 from pipeline.report.curves import agreement_curve, calibration_chart, learning_charts
 from pipeline.report.dataset_inspection import class_title, statistics
-from pipeline.report.example_selection import ShownExample, read_examples, read_predictions, select_mixed
+from pipeline.report.example_links import link_bins, link_pairs
+from pipeline.report.example_selection import (
+    ShownExample,
+    StoredPredictions,
+    read_examples,
+    read_predictions,
+    sample_limit,
+    sample_train,
+    select_mistakes,
+    select_sample,
+)
 from pipeline.report.reproduce_command import describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
 from pipeline.train.run_lookup import load_dataset_of
@@ -68,13 +78,12 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     layers = read_layers(run.parameters.read(evaluated.folder))
     predictions = read_predictions(evaluated.workspace, run.run_id, SPLIT)
     wrong = worst_mistakes(predictions.labels, predictions.predicted, predictions.confidence)
-    worst, mixed = read_examples(
-        dataset, predictions, wrong[:MAX_MISTAKES], select_mixed(predictions, manifest.num_pixels)
-    )
+    mistakes, test = _read_test_examples(dataset, predictions, wrong[:MAX_MISTAKES])
     results = evaluated.rows("evaluations")
     bins = evaluated.rows("calibration", SPLIT)
     steps = evaluated.rows("learning_curve")
     settings = run.config.model_dump(mode="json", exclude_none=True).items()
+    inspector = build_inspector(run.config, manifest, layers, sample_train(dataset), test)
     return {
         "run": run,
         "changed": format_settings(changed_from_recipe(run.config, manifest.splits["train"].num_examples)),
@@ -88,7 +97,7 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
         "classes": list(map(_with_interval, evaluated.rows("classes", SPLIT))),
         "calibration": calibration_chart(bins),
         "bins": bins,
-        "mistakes": [_shown_mistake(example, names) for example in worst],  # the most confident of num_mistakes
+        "mistakes": [_shown_mistake(example, names) for example in mistakes],  # the most confident of num_mistakes
         "num_mistakes": len(wrong),
         "units": _first_layer_units(layers, manifest),
         "weights": evaluated.rows("weights"),
@@ -98,7 +107,34 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
         "settings": [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in settings],
         "digests": list(_digests(run, manifest)),
         "reproduction": describe_reproduction(evaluated),
-        "inspector": build_inspector(run.config, manifest, layers, mixed),
+        "inspector": inspector,
+        "links": _links(test.shown if inspector["data"] else [], bins),
+    }
+
+
+def _read_test_examples(
+    dataset: Dataset, predictions: StoredPredictions, worst: Integers
+) -> tuple[list[ShownExample], InspectedExamples]:
+    """Read the worst mistakes, int64[m] positions, and the examples of the inspector.
+
+    These include the worst mistakes, as many as small images allow, so that a click on one can open it there.
+    """
+    num_pixels = dataset.manifest.num_pixels
+    sample = select_sample(predictions, num_pixels)
+    mistakes = [select_mistakes(predictions, num_pixels), worst[: sample_limit(num_pixels)]]
+    shown = np.unique(np.concatenate([sample, *mistakes]))
+    read_worst, read_sample, read_shown = read_examples(dataset, predictions, worst, sample, shown)
+    return read_worst, InspectedExamples(read_shown, frozenset(example.name for example in read_sample))
+
+
+def _links(examples: Sequence[ShownExample], bins: Sequence[Row]) -> dict[str, Any]:
+    """Return the examples that the mistakes, the confusion matrix, and the bins and points of the calibration open."""
+    of_bins = link_bins(examples, bins)
+    return {
+        "names": {example.name for example in examples},
+        "pairs": link_pairs(examples),
+        "bins": of_bins,
+        "points": [name for name, row in zip(of_bins, bins, strict=True) if row["num_examples"]],
     }
 
 

@@ -1,7 +1,7 @@
 """The interface between source formats and preprocessing: scans, ranges and blocks of examples.
 
-A format scans its files once, in the driver. The scan gives the identity of every split and cuts it into ranges, which
-workers read as blocks. `SplitScan` says how to add a format.
+A format scans its files once, in the driver or in tasks of workers. The scan gives the identity of every split and
+cuts it into ranges, which workers read as blocks. `SplitScan` says how to add a format.
 """
 
 from abc import ABC, abstractmethod
@@ -113,10 +113,11 @@ class SplitScan:
     To add a file format:
 
     1. A new module in `sources/` defines a NamedTuple that names the files of a data set (such as `ParquetSource`), and
-       `scan(source, num_classes) -> SourceScan`, which reads every file once and raises BadInput for files that are
-       damaged or do not fit together, and a subclass of `BlockRange`. A single unusable example is no error: its range
-       reports it as rejected. For encoded images, the range is one of `EncodedRange` in `image_blocks.py`
+       `scan(source, num_classes, first_label) -> SourceScan`, which reads every file once and raises BadInput for files
+       that are damaged or do not fit together, and a subclass of `BlockRange`. A single unusable example is no error:
+       its range reports it as rejected. For encoded images, the range is one of `EncodedRange` in `image_blocks.py`
        (`image_folder.py` is an example).
+       `one_task` in `layouts.py` wraps the scan, unless it divides the work into tasks as `scan_tasks.py` describes.
     2. The same module ends with its `LAYOUT`, which says how such files are recognised in a folder and found, and which
        of the user's options apply to them. `LAYOUTS` in `sources/source_lookup.py` lists it.
     3. `_read_images` in `evaluate/image_files.py` reads such a file for `backbeam predict`, by the functions of 1.

@@ -19,7 +19,8 @@ from pipeline.sources.csv_columns import CsvColumns
 from pipeline.sources.csv_files import CsvSource
 from pipeline.sources.csv_lines import read_labels, read_paths, read_pieces
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, FormatFinder, StoredImage
-from pipeline.sources.image_folder import FilesRange, ImageFile, cut_ranges, find_problem, scan_file
+from pipeline.sources.image_files import ImageFile, find_problem, scan_file
+from pipeline.sources.image_folder import FilesRange, cut_ranges
 from pipeline.sources.labels import NUMBERS, CodedLabel, Label, LabelCodes, LabelSet
 from pipeline.storage.files import digest_of, read_range
 from pipeline.storage.places import Place
@@ -119,7 +120,7 @@ def _scan_picture(root: Path, path: str, finder: FormatFinder) -> ImageFile:
     if fault:
         finder.refuse(fault)
         return ImageFile(path, 0, 0, digest_of(fault.encode()), fault)
-    return scan_file(root / path, path, 0, finder)
+    return scan_file(str(root / path), path, 0, finder)
 
 
 def _find_fault(root: Path, path: str) -> str:

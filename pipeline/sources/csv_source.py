@@ -36,7 +36,7 @@ from pipeline.sources.idx_files import choose_transpose
 from pipeline.sources.image_blocks import StoredImage
 from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
-from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.layouts import SourceLayout, one_task
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, check_rows, choose_image_size, to_block
 from pipeline.sources.split_column import with_split_column
 from pipeline.sources.split_files import find_folder_source, find_named_source
@@ -223,7 +223,7 @@ LAYOUT = SourceLayout(
     ),
     holds=holds_csv_files,
     find=partial(find_folder_source, CsvSource, CSV),
-    scan=with_split_column(with_held_out(scan), _read_split_column),
+    scan=with_split_column(with_held_out(one_task(scan)), _read_split_column),
     file_name=CSV.pattern,
     find_files=partial(find_named_source, CsvSource, CSV),
 )

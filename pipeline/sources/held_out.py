@@ -5,7 +5,7 @@ and images with the same pixels are on the same side.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from pipeline.sources.blocks import Block, BlockRange, ClassCount, ExampleFormat, SourceInfo, SourceScan, SplitScan
 from pipeline.sources.catalog import REQUIRED_SPLITS
+from pipeline.sources.layouts import ScanSource
+from pipeline.sources.scan_tasks import MapTasks
 from pipeline.storage.places import Place
 
 _HASH_BYTES = 8
@@ -72,11 +74,11 @@ def hold_out(scans: SourceScan, test_share: float) -> SourceScan:
     return scans._replace(splits=splits | others)
 
 
-def with_held_out(scan: Callable[[Any, ClassCount, int], SourceScan]) -> Callable[[Any, ClassCount, int], SourceScan]:
+def with_held_out(scan: ScanSource) -> ScanSource:
     """Return a layout's function that scans a source, which holds out a test split if the source's options say so."""
 
-    def scan_and_hold_out(source: Any, num_classes: ClassCount, first_label: int) -> SourceScan:
-        scans = scan(source, num_classes, first_label)
+    def scan_and_hold_out(source: Any, num_classes: ClassCount, first_label: int, map_tasks: MapTasks) -> SourceScan:
+        scans = scan(source, num_classes, first_label, map_tasks)
         test_share = source.options.test_share
         return scans if test_share is None else hold_out(scans, test_share)
 

@@ -36,6 +36,10 @@ class Header(NamedTuple):
         """Length of one example."""
         return prod(self.sizes[1:])
 
+    def offset_of(self, example: int) -> int:
+        """Return the position of an example in the decompressed file."""
+        return 4 + 4 * len(self.sizes) + example * self.example_bytes
+
     @property
     def total_bytes(self) -> int:
         """Length that the decompressed file must have."""
@@ -125,15 +129,21 @@ def read_body(stream: BinaryIO, header: Header, block_bytes: int, name: str) -> 
 
     Raises BadInput if the file, called by its name, is shorter or longer than the header promises.
     """
-    remaining = prod(header.sizes)
+    return read_examples(stream, header, range(header.sizes[0]), block_bytes, name)
+
+
+def read_examples(stream: BinaryIO, header: Header, examples: range, block_bytes: int, name: str) -> Iterator[bytes]:
+    """Yield the bytes of consecutive examples, of which the first is next in the stream; see `read_body`."""
+    remaining = len(examples) * header.example_bytes
+    remaining_after = (header.sizes[0] - examples.stop) * header.example_bytes
     while remaining:
         block = stream.read(min(block_bytes, remaining))
         remaining -= len(block)
         if len(block) < block_bytes and remaining:
-            num_read = header.total_bytes - remaining
+            num_read = header.total_bytes - remaining - remaining_after
             raise BadInput(f"{name}: truncated: the header promises {header.total_bytes} bytes, found {num_read}")
         yield block
-    if stream.read(1):
+    if not remaining_after and stream.read(1):
         raise BadInput(f"{name}: trailing bytes: the header promises {header.total_bytes} bytes, found more")
 
 

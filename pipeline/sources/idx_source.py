@@ -33,9 +33,20 @@ from pipeline.sources.blocks import (
 from pipeline.sources.catalog import FILE_NAMES_OF, KNOWN, SPLITS, UNDIVIDED_SPLITS, IdxSource, PictureOptions
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_files import choose_transpose, find_idx_files, holds_idx_files, is_emnist, read_mapping
-from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, is_gzip, open_idx, read_body
+from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC, Header, is_gzip, open_idx, read_examples
 from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.scan_tasks import (
+    Content,
+    DigestsOf,
+    MapTasks,
+    Span,
+    choose_runner,
+    cut_span,
+    map_here,
+    scan_contents,
+    whole_span,
+)
 from pipeline.storage.files import file_digest, open_binary, read_range, write_atomically
 from pipeline.storage.places import Place
 
@@ -47,12 +58,47 @@ _SCAN_BYTES = 2**20
 
 
 class FileScan(NamedTuple):
-    """One pass over an IDX file: its identity, the CRC-32C of each block's bytes, and the values of labels."""
+    """The scan of an IDX file: its identity, the CRC-32C of each block's bytes, and the values of labels."""
 
     place: Place
     info: SourceInfo
     checksums: tuple[int, ...]
     values: frozenset[int]
+
+
+class IdxTask(NamedTuple):
+    """A part of the scan of a file: how many examples it reads at once, and how many are a block."""
+
+    place: Place
+    header: Header
+    span: Span
+    part_examples: int
+    block_examples: int
+
+
+class FoundInFile(NamedTuple):
+    """What a task found in a file: the CRC-32C of each block's bytes, and the values of labels."""
+
+    checksums: tuple[int, ...]
+    values: tuple[int, ...]
+
+
+class _FilePlan(NamedTuple):
+    """How a file is scanned, known from its header."""
+
+    place: Place
+    name: str  # in its identity
+    header: Header
+    content: Content
+
+
+class _SplitPlan(NamedTuple):
+    """How a split is scanned."""
+
+    split: str
+    transposed: bool
+    images: _FilePlan
+    labels: _FilePlan
 
 
 @dataclass(frozen=True)
@@ -114,12 +160,19 @@ def _find(name: str, folder: Place, options: PictureOptions) -> IdxSource:
     return IdxSource(name, find_idx_files(folder, options.test_share), None, options)
 
 
-def scan(source: IdxSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
+def scan(
+    source: IdxSource, num_classes: ClassCount, first_label: int = 0, map_tasks: MapTasks = map_here
+) -> SourceScan:
     """Read the files of each split; arguments and errors as for `source_lookup.scan_source`."""
     names = SPLITS if source.options.test_share is None else UNDIVIDED_SPLITS
     pairs = zip(names, source.files[::2], source.files[1::2], strict=False)  # not all have a validation split
     transposed = _is_transposed(source)
-    splits = {split: _scan_split(split, images, labels, transposed) for split, images, labels in pairs}
+    plans = [_plan_split(split, images, labels, transposed) for split, images, labels in pairs]
+    files = [file for plan in plans for file in (plan.images, plan.labels)]
+    run = choose_runner(sum(file.header.total_bytes for file in files), map_tasks)
+    found = scan_contents(_read_task, [file.content for file in files], FoundInFile, run)
+    scanned = map(_join_file, files, found)
+    splits = {plan.split: _join_split(plan, next(scanned), next(scanned)) for plan in plans}
     sizes = {name: split.image_size for name, split in splits.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name} {height} x {width}" for name, (height, width) in sizes.items())
@@ -157,56 +210,81 @@ def _decompress(file: Place, place: Place) -> Iterator[Place]:
     yield place
 
 
-def _scan_split(split: str, images: Place, labels: Place, transposed: bool) -> IdxSplitScan:
+def _plan_split(split: str, images: Place, labels: Place, transposed: bool) -> _SplitPlan:
+    """Read the headers of a split's files; raises BadInput if they do not fit together."""
     with open_idx(images, IMAGES_MAGIC) as (images_header, _):
-        num_images, height, width = images_header.sizes
+        num_images = images_header.sizes[0]
     with open_idx(labels, LABELS_MAGIC) as (labels_header, _):
         [num_labels] = labels_header.sizes
     # Checked before the bodies are read: a small gzip file of labels may decompress to a very long one.
     if num_labels != num_images:
         raise BadInput(f"{labels}: {num_labels} labels, expected {num_images}, one for each image of {images}")
-    # Blocks grow with the file, because each block adds a run to every shard. The scan reads them in pieces.
+    # Blocks grow with the file, because each block adds a run to every shard. The scan reads them in parts.
     block_bytes = min(MAX_BLOCK_BYTES, max(BLOCK_BYTES, images_header.total_bytes // MANY_BLOCKS))
-    piece_examples = max(1, min(_SCAN_BYTES, block_bytes) // images_header.example_bytes)
-    num_pieces = max(1, block_bytes // (piece_examples * images_header.example_bytes))
+    part_examples = max(1, min(_SCAN_BYTES, block_bytes) // images_header.example_bytes)
+    num_parts = max(1, block_bytes // (part_examples * images_header.example_bytes))
+    sizes = (part_examples, part_examples * num_parts)
     names = FILE_NAMES_OF[split]
-    scans = (
-        _scan_file(images, IMAGES_MAGIC, names[0], piece_examples, num_pieces, transposed),
-        _scan_file(labels, LABELS_MAGIC, names[1], piece_examples, num_pieces),
+    files = (
+        _plan_file(images, images_header, names[0], sizes, transposed),
+        _plan_file(labels, labels_header, names[1], sizes),
     )
-    block_examples = piece_examples * num_pieces
-    starts = range(0, num_images, block_examples)
-    checksums = zip(starts, scans[0].checksums, scans[1].checksums, strict=True)
-    ranges = tuple(
-        IdxRange(split, start, min(block_examples, num_images - start), images, labels, first, second, transposed)
-        for start, first, second in checksums
-    )
-    size = (width, height) if transposed else (height, width)
-    return IdxSplitScan(ranges, size, tuple(file.info for file in scans), *scans)
+    return _SplitPlan(split, transposed, *files)
 
 
-def _scan_file(
-    place: Place, magic: int, name: str, piece_examples: int, num_pieces: int, transposed: bool = False
-) -> FileScan:
-    """Read a file from end to end, in pieces of which num_pieces are a block."""
+def _plan_file(place: Place, header: Header, name: str, sizes: tuple[int, int], transposed: bool = False) -> _FilePlan:
+    num_examples = header.sizes[0]
+    # The digest is of the decompressed file, header included, so that it can be compared with published ones.
+    # That the images are transposed is part of the identity: it decides the pixels.
+    digest = hashlib.sha256(b"transposed" if transposed else b"")
+    digest.update(np.array([header.magic, *header.sizes], ">u4").tobytes())
+    with open_binary(place) as stream:
+        is_sequential = is_gzip(stream)  # only read from its beginning on
+    spans = [whole_span(num_examples)] if is_sequential else cut_span(num_examples)
+    content = Content([IdxTask(place, header, span, *sizes) for span in spans], (digest,))
+    return _FilePlan(place, f"{name}-transposed" if transposed else name, header, content)
+
+
+def _read_task(task: IdxTask, digests_of: DigestsOf) -> FoundInFile:
+    """Read the examples of a task from its file, and add those of each piece to the only digest of the piece."""
     checksums = list[int]()
     values = set[int]()
-    with open_idx(place, magic) as (header, stream):
-        # The digest is of the decompressed file, header included, so that it can be compared with published ones.
-        # That the images are transposed is part of the identity: it decides the pixels.
-        digest = hashlib.sha256(b"transposed" if transposed else b"")
-        digest.update(np.array([header.magic, *header.sizes], ">u4").tobytes())
-        pieces = read_body(stream, header, piece_examples * header.example_bytes, str(place))
-        for number, piece in enumerate(pieces):
-            digest.update(piece)
-            if number % num_pieces == 0:
-                checksums.append(0)
-            checksums[-1] = google_crc32c.extend(checksums[-1], piece)
-            if magic == LABELS_MAGIC:
-                values.update(np.flatnonzero(np.bincount(np.frombuffer(piece, np.uint8))).tolist())
-    name = f"{name}-transposed" if transposed else name
-    info = SourceInfo(name=name, num_bytes=header.total_bytes, sha256=digest.hexdigest())
-    return FileScan(place, info, tuple(checksums), frozenset(values))
+    part_bytes = task.part_examples * task.header.example_bytes
+    with open_idx(task.place, task.header.magic) as (header, stream):
+        if header != task.header:
+            raise changed_since_scan(task.place)
+        if task.span.start:
+            stream.seek(header.offset_of(task.span.start))
+        for block in task.span.blocks(task.block_examples):
+            [digest] = digests_of(task.span.piece_of(block.start))
+            checksums.append(0)
+            for part in read_examples(stream, header, block, part_bytes, str(task.place)):
+                digest.update(part)
+                checksums[-1] = google_crc32c.extend(checksums[-1], part)
+                if header.magic == LABELS_MAGIC:
+                    values.update(np.flatnonzero(np.bincount(np.frombuffer(part, np.uint8))).tolist())
+    return FoundInFile(tuple(checksums), tuple(values))
+
+
+def _join_file(plan: _FilePlan, found: list[FoundInFile]) -> FileScan:
+    """Return the scan of a file, given what its tasks have found."""
+    [digest] = plan.content.digests
+    info = SourceInfo(name=plan.name, num_bytes=plan.header.total_bytes, sha256=digest.hexdigest())
+    checksums = tuple(checksum for each in found for checksum in each.checksums)
+    values = frozenset(value for each in found for value in each.values)
+    return FileScan(plan.place, info, checksums, values)
+
+
+def _join_split(plan: _SplitPlan, images: FileScan, labels: FileScan) -> IdxSplitScan:
+    """Return the scan of a split, given those of its files."""
+    blocks = [block for task in plan.images.content.tasks for block in task.span.blocks(task.block_examples)]
+    ranges = tuple(
+        IdxRange(plan.split, block.start, len(block), images.place, labels.place, first, second, plan.transposed)
+        for block, first, second in zip(blocks, images.checksums, labels.checksums, strict=True)
+    )
+    _, height, width = plan.images.header.sizes
+    size = (width, height) if plan.transposed else (height, width)
+    return IdxSplitScan(ranges, size, (images.info, labels.info), images, labels)
 
 
 def _check_known(source: IdxSource, files: list[FileScan]) -> None:

@@ -4,7 +4,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -52,6 +52,20 @@ class EncodedRange(BlockRange):
                 yield _decode_block(self.split, images[start : start + block_examples], target)
 
 
+class FoundFormat(NamedTuple):
+    """What a part of a source's images says of their format: height and width of the first one that can be decoded.
+
+    size is None if none can be decoded; problem is that of the first image, if it is before that one.
+    """
+
+    size: tuple[int, int] | None
+    channel: Channel
+    problem: str
+
+
+NO_FORMAT = FoundFormat(None, "grey", "")  # of no images
+
+
 class FormatFinder:
     """Determines what a data set's images have in common from the first one that can be decoded.
 
@@ -64,7 +78,7 @@ class FormatFinder:
         self.channel: Channel = "grey"
         self.resize = options.resizing
         self._size = options.size
-        self._is_found = False
+        self._found_size: tuple[int, int] | None = None
         self._first_problem = ""
 
     def refuse(self, problem: str) -> None:
@@ -73,16 +87,33 @@ class FormatFinder:
 
     def offer(self, data: bytes | None, name: str) -> None:
         """Decode an image, unless one has been decoded already."""
-        if self._is_found:
+        if self.is_found:
             return
         try:
             picture = decode_picture(_check_length(data, name), name, _max_pixels(self.resize))
         except BadInput as error:
             self.refuse(str(error))
             return
-        self._is_found = True
-        self._size = self._size or picture.grey.shape
-        self.channel = picture.channel
+        height, width = picture.grey.shape
+        self.add(FoundFormat((height, width), picture.channel, ""))
+
+    def add(self, found: FoundFormat) -> None:
+        """Take up what the next part of the images says."""
+        self.refuse(found.problem)
+        if found.size and not self.is_found:
+            self._found_size = found.size
+            self._size = self._size or found.size
+            self.channel = found.channel
+
+    @property
+    def is_found(self) -> bool:
+        """Whether an image has been decoded."""
+        return self._found_size is not None
+
+    @property
+    def found(self) -> FoundFormat:
+        """What the images that were offered say."""
+        return FoundFormat(self._found_size, self.channel, self._first_problem)
 
     @property
     def identity(self) -> str:

@@ -12,7 +12,6 @@ an example that is rejected.
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
@@ -33,7 +32,9 @@ from pipeline.sources.blocks import (
 from pipeline.sources.catalog import REQUIRED_SPLITS, SPLIT_WORDS, SPLITS, ImageFolderSource, PictureOptions
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
+from pipeline.sources.image_files import ImageFile, cut_tasks, join_files, read_tasks
 from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.sources.split_files import HasTestSplit, read_validation_as_test
 from pipeline.storage.files import digest_of, file_digest, read_start
 from pipeline.storage.places import Place
@@ -43,19 +44,6 @@ _DIGEST_BYTES = 8  # of a digest, are enough to detect that a file has changed
 # What systems and programs leave in folders: archives of macOS, network disks, ext file systems, Windows; hidden files
 # are ignored too, such as .DS_Store and .ipynb_checkpoints.
 IGNORED = frozenset({"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"})
-
-
-class ImageFile(NamedTuple):
-    """An image file: its path in the tree, with slashes, the number of its class folder, its size and digest.
-
-    If it cannot be read, problem says why, and the digest is that of the problem.
-    """
-
-    path: str
-    label: int
-    num_bytes: int
-    sha256: str
-    problem: str = ""
 
 
 class _PackedFiles(NamedTuple):
@@ -139,16 +127,22 @@ def _find(name: str, folder: Place, options: PictureOptions) -> ImageFolderSourc
     return ImageFolderSource(name, Path(str(folder)), options)  # in no store: see above
 
 
-def scan(source: ImageFolderSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
+def scan(
+    source: ImageFolderSource, num_classes: ClassCount, first_label: int = 0, map_tasks: MapTasks = map_here
+) -> SourceScan:
     """Read every file of a tree; raises as `source_lookup.scan_source`."""
     folders = _list_splits(source.folder, source.options.test_share is not None)
     class_names = _list_classes(folders)
+    listed = {split: list(_list_files(source.folder, split, class_names, path)) for split, path in folders.items()}
+    for split, folder in folders.items():
+        if not listed[split]:
+            raise BadInput(f"{folder}: the split is empty: expected images in {folder.name}/CLASS/")
+    tasks = {split: cut_tasks(source.folder, source.options, files) for split, files in listed.items()}
+    found = read_tasks([task for each in tasks.values() for task in each], map_tasks)
     finder = FormatFinder(source.options)
     splits = dict[str, SplitScan]()
     for split, folder in folders.items():
-        files = tuple(_scan_files(source.folder, folder, split, class_names, finder))
-        if not files:
-            raise BadInput(f"{folder}: the split is empty: expected images in {folder.name}/CLASS/")
+        files = tuple(join_files(tasks[split], found, finder))
         image_size = finder.size(str(source.folder))  # the train split is the first, so its images decide
         ranges = tuple(cut_ranges(split, source.folder, files))
         prefix = f"{folder.relative_to(source.folder).as_posix()}/" if folder != source.folder else ""
@@ -211,54 +205,17 @@ def _check_utf8(name: str, folder: Path) -> None:
         raise BadInput(f"{folder}: a name there is no UTF-8: {name!r}") from None
 
 
-def _scan_files(
-    root: Path, split_folder: Path, split: str, class_names: tuple[str, ...], finder: FormatFinder
-) -> Iterator[ImageFile]:
-    prefix = split_folder.relative_to(root).as_posix() + "/" if split_folder != root else ""
+def _list_files(root: Path, split: str, class_names: tuple[str, ...], split_folder: Path) -> Iterator[tuple[str, int]]:
+    """Yield the path in the tree and the number of the class of each file."""
     for label, name in enumerate(class_names):
         class_folder = split_folder / name
         # A class may have no folder in another split than train.
         paths = _list_visible(class_folder, folders=False) if class_folder.is_dir() else []
         if not paths and (split == "train" or class_folder.is_dir()):
             warn(f"warning: {class_folder} is empty: no {split} example is of the class {name}")
+        folder_name = class_folder.relative_to(root).as_posix()
         for path in paths:
-            yield scan_file(path, f"{prefix}{name}/{path.name}", label, finder)
-
-
-def scan_file(path: Path, name: str, label: int, finder: FormatFinder) -> ImageFile:
-    """Read an image file, called by its name; what cannot be read is an image with a problem."""
-    place = os.fspath(path)
-    num_bytes, problem = _measure(path)
-    if not problem:
-        try:
-            # larger files will be rejected
-            data = read_start(place, num_bytes + 1) if num_bytes <= MAX_ENCODED_BYTES else None
-            digest = file_digest(path) if data is None else digest_of(data)
-        except OSError as error:
-            problem = f"it cannot be read: {error.strerror}"
-    if problem:
-        finder.refuse(f"{place}: {problem}")
-        return ImageFile(name, label, 0, digest_of(problem.encode()), problem)
-    finder.offer(data, place)
-    return ImageFile(name, label, num_bytes, digest)
-
-
-def find_problem(path: Path) -> str:
-    """Return why opening a path would fail, or wait for another process; empty if it is a file or a link to one."""
-    _, problem = _measure(path)
-    return problem
-
-
-def _measure(path: Path) -> tuple[int, str]:
-    """Return the size of a file in bytes, and why it cannot be opened, as `find_problem`."""
-    try:
-        about = path.stat()
-    except OSError as error:
-        return 0, f"a link to {os.fspath(path.readlink())!r}, which cannot be reached: {error.strerror}"
-    if stat.S_ISREG(about.st_mode):
-        return about.st_size, ""
-    found = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe, a socket or a device"
-    return about.st_size, f"no regular file, but {found}"
+            yield f"{folder_name}/{path.name}", label
 
 
 def cut_ranges(split: str, root: Path, files: tuple[ImageFile, ...]) -> Iterator[FilesRange]:

@@ -67,15 +67,20 @@ class LabelSet:
 
     def __init__(self) -> None:
         self.numbers = set[int]()  # those that may be numbers of classes
-        self._others = set[int | str]()
+        self._others = dict[int | str, None]()  # in their order, so that it does not matter who finds them
 
     def update(self, labels: Iterable[Label]) -> None:
         """Add labels; those that are missing or no whole numbers are ignored."""
-        for label in set(labels):
+        for label in dict.fromkeys(labels):
             if isinstance(label, int) and 0 <= label < MAX_CLASSES:
                 self.numbers.add(label)
             elif isinstance(label, int | str) and len(self._others) <= MAX_CLASSES:
-                self._others.add(label)
+                self._others[label] = None
+
+    @property
+    def found(self) -> tuple[int | str, ...]:
+        """The labels, for the update of another set."""
+        return (*sorted(self.numbers), *self._others)
 
     def codes(self, name: str) -> LabelCodes:
         """Return how the labels are encoded; raises BadInput if more than MAX_CLASSES are names."""

@@ -2,11 +2,24 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from pipeline.sources.blocks import ClassCount, SourceScan
 from pipeline.sources.catalog import AnySource, PictureOptions
+from pipeline.sources.scan_tasks import MapTasks
 from pipeline.storage.places import Place
+
+# Arguments and errors as `source_lookup.scan_source`, but the count of classes as `choose_class_names`.
+ScanSource: TypeAlias = Callable[[Any, ClassCount, int, MapTasks], SourceScan]
+
+
+def one_task(scan: Callable[[Any, ClassCount, int], SourceScan]) -> ScanSource:
+    """Return the scan of a layout whose files are read from their beginning to their end, by one process."""
+
+    def scan_here(source: Any, num_classes: ClassCount, first_label: int, map_tasks: MapTasks) -> SourceScan:
+        return scan(source, num_classes, first_label)
+
+    return scan_here
 
 
 class SourceLayout(NamedTuple):
@@ -18,7 +31,7 @@ class SourceLayout(NamedTuple):
     options: frozenset[str]  # the fields of PictureOptions that apply to it
     holds: Callable[[Place], bool]  # whether a folder, which may be in a store, looks like this layout
     find: Callable[[str, Place, PictureOptions], AnySource]  # name and folder to a source; raises BadInput
-    scan: Callable[[Any, ClassCount, int], SourceScan]  # arguments and errors as `choose_class_names`
+    scan: ScanSource  # whole sources; `one_task` makes it of a function that cannot divide its work
     # If --dataset may name files, with commas between them, instead of a folder: how their names end (one of those in
     # `catalog`), and name and existing files to a source. Raises BadUsage for another number of files.
     file_name: re.Pattern[str] | None = None

@@ -174,11 +174,18 @@ def read_array_items(stream: BinaryIO, header: ArrayHeader, num_items: int, arra
 
     Raises BadInput if the array is shorter or longer than its header says.
     """
-    for start in range(0, header.shape[0], num_items):
-        count = min(num_items, header.shape[0] - start) * header.item_bytes
+    return read_items(stream, header, range(header.shape[0]), num_items, array)
+
+
+def read_items(
+    stream: BinaryIO, header: ArrayHeader, items: range, num_items: int, array: ArrayFile
+) -> Iterator[bytes]:
+    """Yield the bytes of consecutive items, of which the first is next in the stream; see `read_array_items`."""
+    for start in range(items.start, items.stop, num_items):
+        count = min(num_items, items.stop - start) * header.item_bytes
         data = stream.read(count)
         if len(data) < count:
             raise BadInput(f"{array}: truncated: {header} needs {prod(header.shape) * header.dtype.itemsize} bytes")
         yield data
-    if stream.read(1):
+    if items.stop == header.shape[0] and stream.read(1):
         raise BadInput(f"{array}: trailing bytes after {header}")

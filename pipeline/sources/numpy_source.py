@@ -8,12 +8,13 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
 
 from model.errors import BadInput
-from model.examples import Examples, Integers
+from model.examples import Examples
 from pipeline.sources.array_images import ImageArray, find_image_array
 from pipeline.sources.blocks import (
     BLOCK_BYTES,
@@ -28,23 +29,35 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import (
-    FILE_NAMES_OF,
-    MAX_CLASSES,
-    MAX_INTEGER,
-    NUMPY_NAME,
-    SPLITS,
-    UNDIVIDED_SPLITS,
-    PictureOptions,
-)
+from pipeline.sources.catalog import FILE_NAMES_OF, NUMPY_NAME, SPLITS, UNDIVIDED_SPLITS, PictureOptions
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC
 from pipeline.sources.idx_source import MANY_BLOCKS, MAX_BLOCK_BYTES
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.npy_format import ArrayFile, ArrayHeader, open_array, read_array_items
 from pipeline.sources.numpy_files import EXAMPLE, NumpySource, find_in_files, find_in_folder, holds_numpy_file
+from pipeline.sources.numpy_tasks import ArrayTask, FoundInArray, decode_labels, read_array_task
+from pipeline.sources.scan_tasks import (
+    Content,
+    MapTasks,
+    Span,
+    choose_runner,
+    cut_span,
+    map_here,
+    scan_contents,
+    whole_span,
+)
 from pipeline.storage.files import read_range, write_atomically
 from pipeline.storage.places import Place
+
+
+class _ArraySplitPlan(NamedTuple):
+    """How a split is scanned: images, then labels."""
+
+    split: str
+    arrays: tuple[ArrayFile, ArrayFile]
+    image_array: ImageArray
+    contents: tuple[Content, Content]
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,7 @@ class ArrayRange(BlockRange):
         """Yield the one block of a range; raises BadInput if its bytes have changed since the scan."""
         pixels = self.image_array.decode(self._read(self.images, self.image_array.num_bytes, self.images_checksum))
         stored = self._read(self.labels, np.dtype(self.label_dtype).itemsize, self.labels_checksum)
-        labels = _decode_labels(stored, self.label_dtype) - target.first_label
+        labels = decode_labels(stored, self.label_dtype) - target.first_label
         indices = np.arange(self.start, self.start + self.num_examples)
         examples = Examples(indices, pixels.reshape(-1, target.num_pixels), labels)
         valid = (labels >= 0) & (labels < target.num_classes)
@@ -95,15 +108,22 @@ class ArraySplitScan(SplitScan):
         places = [scratch / info.name for info in self.infos]
         for array, place in zip(self.arrays, places, strict=True):
             with open_array(array) as (header, stream):
-                write_atomically(place, read_array_items(stream, header, _piece_items(header), array))
+                write_atomically(place, read_array_items(stream, header, _part_items(header), array))
         return tuple(replace(block, images=places[0], labels=places[1]) for block in self.ranges)
 
 
-def scan(source: NumpySource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
+def scan(
+    source: NumpySource, num_classes: ClassCount, first_label: int = 0, map_tasks: MapTasks = map_here
+) -> SourceScan:
     """Read the arrays of each split; arguments and errors as for `source_lookup.scan_source`."""
     names = SPLITS if source.options.test_share is None else UNDIVIDED_SPLITS
     pairs = zip(names, source.arrays[::2], source.arrays[1::2], strict=False)  # not all have a validation split
-    splits = {split: _scan_split(split, (images, labels), source.options) for split, images, labels in pairs}
+    plans = [_plan_split(split, (images, labels), source.options) for split, images, labels in pairs]
+    contents = [content for plan in plans for content in plan.contents]
+    headers = [content.tasks[0].header for content in contents]
+    run = choose_runner(sum(header.item_bytes * header.shape[0] for header in headers), map_tasks)
+    found = scan_contents(read_array_task, contents, FoundInArray, run)
+    splits = {plan.split: _join_split(plan, next(found), next(found)) for plan in plans}
     if len({split.image_size for split in splits.values()}) > 1:
         sizes = [f"{name} {split.image_size[0]} x {split.image_size[1]}" for name, split in splits.items()]
         raise BadInput(f"images differ in size between splits: {', '.join(sizes)}; expected one size")
@@ -111,47 +131,74 @@ def scan(source: NumpySource, num_classes: ClassCount, first_label: int = 0) -> 
     return SourceScan(dict(splits), class_names, first_label=first_label)
 
 
-def _scan_split(split: str, arrays: tuple[ArrayFile, ArrayFile], options: PictureOptions) -> ArraySplitScan:
+def _plan_split(split: str, arrays: tuple[ArrayFile, ArrayFile], options: PictureOptions) -> _ArraySplitPlan:
+    """Read the headers of a split's arrays; raises BadInput if they do not fit together."""
     with open_array(arrays[0]) as (images, _):
         image_array = find_image_array(images, options, str(arrays[0]))
     with open_array(arrays[1]) as (labels, _):
         _check_labels(labels, images.shape[0], arrays)
-    num_pieces = _num_pieces(images)
-    piece_items = _piece_items(images)
-    scanned = _scan_images(arrays[0], image_array, piece_items, num_pieces)
-    found = _scan_labels(arrays[1], piece_items * num_pieces)
-    height, width = image_array.size
-    names = FILE_NAMES_OF[split]
-    infos = (
-        SourceInfo(name=names[0], num_bytes=16 + images.shape[0] * height * width, sha256=scanned[0]),
-        SourceInfo(name=names[1], num_bytes=8 + images.shape[0], sha256=found[0]),
-    )
-    block_items = piece_items * num_pieces
+    num_images = images.shape[0]
+    # Conversions are part of what is read.
+    digest = hashlib.sha256("".join(image_array.conversions).encode())
+    digest.update(np.array([IMAGES_MAGIC, num_images, *image_array.size], ">u4").tobytes())
+    labels_digest = hashlib.sha256(np.array([LABELS_MAGIC, num_images], ">u4").tobytes())
+    part_items = _part_items(images)
+    block_items = part_items * _num_parts(images)
+    image_tasks = [
+        ArrayTask(arrays[0], images, span, image_array, part_items, block_items) for span in _cut(arrays[0], images)
+    ]
+    label_tasks = [
+        ArrayTask(arrays[1], labels, span, None, block_items, block_items) for span in _cut(arrays[1], labels)
+    ]
+    contents = (Content(image_tasks, (digest,)), Content(label_tasks, (labels_digest,)))
+    return _ArraySplitPlan(split, arrays, image_array, contents)
+
+
+def _cut(array: ArrayFile, header: ArrayHeader) -> list[Span]:
+    """Cut an array into spans for tasks; one of a .npz file is only read from its beginning on."""
+    return cut_span(header.shape[0]) if array.member is None else [whole_span(header.shape[0])]
+
+
+def _join_split(plan: _ArraySplitPlan, images: list[FoundInArray], labels: list[FoundInArray]) -> ArraySplitScan:
+    """Return the scan of a split, given what the tasks of its two arrays have found."""
+    image_tasks, label_tasks = (content.tasks for content in plan.contents)
+    blocks = [block for task in image_tasks for block in task.span.blocks(task.block_items)]
+    images_place, labels_place = (array.place for array in plan.arrays)
+    dtype = label_tasks[0].header.dtype.str
+    checksums = [[checksum for each in found for checksum in each.checksums] for found in (images, labels)]
     ranges = tuple(
         ArrayRange(
-            split,
-            start,
-            min(block_items, images.shape[0] - start),
-            arrays[0].place,
-            arrays[1].place,
-            arrays[1].place.name,
-            image_array,
-            labels.dtype.str,
+            plan.split,
+            block.start,
+            len(block),
+            images_place,
+            labels_place,
+            labels_place.name,
+            plan.image_array,
+            dtype,
             first,
             second,
         )
-        for start, first, second in zip(range(0, images.shape[0], block_items), scanned[1], found[1], strict=True)
+        for block, first, second in zip(blocks, *checksums, strict=True)
     )
-    return ArraySplitScan(ranges, image_array.size, infos, arrays, found[2])
+    height, width = plan.image_array.size
+    num_images = image_tasks[0].header.shape[0]
+    sizes = (16 + num_images * height * width, 8 + num_images)  # bytes of the same IDX files
+    infos = tuple(
+        SourceInfo(name=name, num_bytes=num_bytes, sha256=content.digests[0].hexdigest())
+        for name, num_bytes, content in zip(FILE_NAMES_OF[plan.split], sizes, plan.contents, strict=True)
+    )
+    values = frozenset(value for each in labels for value in each.values)
+    return ArraySplitScan(ranges, plan.image_array.size, infos, plan.arrays, values)
 
 
-def _piece_items(header: ArrayHeader) -> int:
+def _part_items(header: ArrayHeader) -> int:
     """Return how many items are read at a time: about BLOCK_BYTES."""
     return max(1, BLOCK_BYTES // header.item_bytes)
 
 
-def _num_pieces(header: ArrayHeader) -> int:
-    """Return of how many pieces a block consists; blocks grow with the array, as those of IDX files do."""
+def _num_parts(header: ArrayHeader) -> int:
+    """Return of how many parts a block consists; blocks grow with the array, as those of IDX files do."""
     total = header.item_bytes * header.shape[0]
     return max(1, min(MAX_BLOCK_BYTES, total // MANY_BLOCKS) // BLOCK_BYTES)
 
@@ -163,43 +210,6 @@ def _check_labels(labels: ArrayHeader, num_images: int, arrays: tuple[ArrayFile,
         raise BadInput(
             f"{arrays[1]}: {labels.shape[0]} labels, expected {num_images}, one for each image of {arrays[0]}"
         )
-
-
-def _scan_images(array: ArrayFile, image_array: ImageArray, piece_items: int, num_pieces: int) -> tuple[str, list[int]]:
-    """Read an array of images; return the digest of the split's images, and the CRC-32C of each block's bytes."""
-    checksums = list[int]()
-    with open_array(array) as (header, stream):
-        digest = hashlib.sha256("".join(image_array.conversions).encode())  # which are part of what is read
-        digest.update(np.array([IMAGES_MAGIC, header.shape[0], *image_array.size], ">u4").tobytes())
-        for number, piece in enumerate(read_array_items(stream, header, piece_items, array)):
-            digest.update(image_array.decode(piece).tobytes())
-            if number % num_pieces == 0:
-                checksums.append(0)
-            checksums[-1] = google_crc32c.extend(checksums[-1], piece)
-    return digest.hexdigest(), checksums
-
-
-def _scan_labels(array: ArrayFile, block_items: int) -> tuple[str, list[int], frozenset[int]]:
-    """Read an array of labels; as `_scan_images`, and the labels that occur among those that may be classes."""
-    checksums = list[int]()
-    values = set[int]()
-    with open_array(array) as (header, stream):
-        digest = hashlib.sha256(np.array([LABELS_MAGIC, header.shape[0]], ">u4").tobytes())
-        for piece in read_array_items(stream, header, block_items, array):
-            checksums.append(google_crc32c.value(piece))
-            labels = _decode_labels(piece, header.dtype.str)
-            are_bytes = (labels >= 0) & (labels < MAX_CLASSES)
-            digest.update(labels.astype(np.uint8).tobytes() if are_bytes.all() else b"int64" + labels.tobytes())
-            values.update(np.flatnonzero(np.bincount(labels[are_bytes])).tolist())
-    return digest.hexdigest(), checksums, frozenset(values)
-
-
-def _decode_labels(data: bytes, dtype: str) -> Integers:
-    """Return int64[n]; numbers above those become the largest one, which is no class either."""
-    labels = np.frombuffer(data, dtype)
-    if labels.dtype.kind == "u":
-        labels = np.minimum(labels.astype(np.uint64), np.uint64(MAX_INTEGER))
-    return labels.astype(np.int64)
 
 
 LAYOUT = SourceLayout(

@@ -27,10 +27,13 @@ from pipeline.sources.blocks import (
     changed_since_scan,
 )
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
+from pipeline.sources.image_blocks import NO_FORMAT
 from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet
 from pipeline.sources.parquet_columns import ParquetColumns, is_list, read_labels
 from pipeline.sources.parquet_files import open_parquet
+from pipeline.sources.parquet_tasks import FoundRows, RowGroup, RowsTask, check_num_rows, read_groups
 from pipeline.sources.pixel_rows import PixelRows, choose_image_size, round_pixels, to_block
+from pipeline.sources.scan_tasks import Content, DigestsOf
 from pipeline.storage.places import Place
 
 MAX_BATCH_ROWS = 1024
@@ -48,6 +51,11 @@ class PixelBatch(NamedTuple):
         """Labels and faults, and pixels, as bytes: those of two batches follow each other as those of one do."""
         lines = [json.dumps([label, self.faults.get(row)]) + "\n" for row, label in enumerate(self.labels)]
         return "".join(lines).encode(), self.pixels.tobytes()
+
+    def take(self, chosen: slice) -> "PixelBatch":
+        """Return consecutive rows."""
+        faults = {row - chosen.start: fault for row, fault in self.faults.items() if chosen.start <= row < chosen.stop}
+        return PixelBatch(self.pixels[chosen], self.labels[chosen], faults)
 
 
 @dataclass(frozen=True)
@@ -110,35 +118,46 @@ def _find_size_in(file: Place, columns: ParquetColumns, size: tuple[int, int] | 
     return None
 
 
-def scan_pixels(
-    split: str, files: tuple[Place, ...], columns: ParquetColumns, image_size: tuple[int, int], labels: LabelSet
-) -> SplitScan:
-    """Read every row of a split's files, and add their labels to labels."""
-    row_digest = hashlib.sha256()
-    pixel_digest = hashlib.sha256()
+def read_pixels(task: RowsTask, digests_of: DigestsOf, image_size: tuple[int, int]) -> FoundRows:
+    """Read the row groups of a task, and add the rows of its span to the two digests of their piece."""
+    labels = LabelSet()
     num_bytes = 0
-    ranges = list[PixelGroupRange]()
-    start = 0
-    for file in files:
-        first_row = start
-        with open_parquet(file) as parquet:
-            for group in range(parquet.metadata.num_row_groups):
-                checksum = 0
-                num_rows = 0
-                for batch in read_batches(parquet, group, columns, image_size):
-                    rows, pixels = batch.parts
-                    row_digest.update(rows)
-                    pixel_digest.update(pixels)
-                    num_bytes += len(rows) + len(pixels)
-                    checksum = _extend_checksum(checksum, batch)
-                    labels.update(batch.labels)
-                    num_rows += len(batch.labels)
-                place = (file, columns, image_size, group, start - first_row, checksum)
-                ranges.append(PixelGroupRange(split, start, num_rows, *place))
-                start += num_rows
-    content = json.dumps([row_digest.hexdigest(), pixel_digest.hexdigest(), image_size]).encode()
-    info = SourceInfo(name=f"{split}-rows", num_bytes=num_bytes, sha256=hashlib.sha256(content).hexdigest())
-    return SplitScan(tuple(ranges), image_size, (info,))
+
+    def read_group(parquet: pq.ParquetFile, group: RowGroup) -> int:
+        nonlocal num_bytes
+        checksum = 0
+        stop = group.start
+        for batch in read_batches(parquet, group.number, task.columns, image_size):
+            checksum = _extend_checksum(checksum, batch)
+            for piece, chosen in task.span.overlaps(stop, len(batch.labels)):
+                rows = batch.take(chosen)
+                labels.update(rows.labels)
+                for digest, data in zip(digests_of(piece), rows.parts, strict=True):
+                    digest.update(data)
+                    num_bytes += len(data)
+            stop += len(batch.labels)
+        check_num_rows(group, stop - group.start)
+        return checksum
+
+    checksums = read_groups(task, None, read_group)
+    return FoundRows(num_bytes, checksums, NO_FORMAT, labels.found)
+
+
+def join_pixels(split: str, content: Content, found: list[FoundRows], image_size: tuple[int, int]) -> SplitScan:
+    """Return the scan of a split, given what its tasks have found."""
+    columns = content.tasks[0].columns
+    groups = [group for task in content.tasks for group in task.own_groups()]
+    checksums = (checksum for each in found for checksum in each.checksums)
+    ranges = tuple(
+        PixelGroupRange(
+            split, group.start, group.num_rows, group.file, columns, image_size, group.number, group.first_row, checksum
+        )
+        for group, checksum in zip(groups, checksums, strict=True)
+    )
+    digests = [digest.hexdigest() for digest in content.digests]  # of rows and of pixels
+    identity = hashlib.sha256(json.dumps([*digests, image_size]).encode()).hexdigest()
+    num_bytes = sum(each.num_bytes for each in found)
+    return SplitScan(ranges, image_size, (SourceInfo(name=f"{split}-rows", num_bytes=num_bytes, sha256=identity),))
 
 
 def with_codes(scan: SplitScan, codes: LabelCodes) -> SplitScan:

@@ -35,8 +35,18 @@ from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.parquet_columns import ParquetColumns, detect_columns, read_class_names, read_labels
 from pipeline.sources.parquet_files import open_parquet
-from pipeline.sources.parquet_pixels import find_image_size, scan_pixels, with_codes
+from pipeline.sources.parquet_pixels import find_image_size, join_pixels, read_pixels, with_codes
+from pipeline.sources.parquet_tasks import (
+    FoundRows,
+    RowGroup,
+    RowsTask,
+    check_num_rows,
+    cut_tasks,
+    list_groups,
+    read_groups,
+)
 from pipeline.sources.pixel_rows import check_not_resized
+from pipeline.sources.scan_tasks import Content, DigestsOf, Hash, MapTasks, map_here, scan_contents
 from pipeline.sources.split_column import with_split_column
 from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, list_split_files
 from pipeline.storage.places import Place
@@ -88,29 +98,9 @@ class RowGroupRange(EncodedRange):
             raise changed_since_scan(self.file)
 
 
-class _SplitSummary:
-    """The digest and size of a split, updated row by row, and the labels of all splits that it is given."""
-
-    def __init__(self, finder: FormatFinder, labels: LabelSet) -> None:
-        self.digest = hashlib.sha256()
-        self.num_bytes = 0
-        self._labels = labels
-        self._finder = finder
-
-    def add(self, row: ParquetRow, name: str) -> None:
-        for part in (row.prefix, row.data or b""):
-            self.digest.update(part)
-            self.num_bytes += len(part)
-        self._finder.offer(row.data, name)
-        self._labels.update([row.label])
-
-    def info(self, split: str) -> SourceInfo:
-        # The size is part of the identity: it decides which rows are rejected.
-        self.digest.update(self._finder.identity.encode())
-        return SourceInfo(name=f"{split}-rows", num_bytes=self.num_bytes, sha256=self.digest.hexdigest())
-
-
-def scan(source: ParquetSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
+def scan(
+    source: ParquetSource, num_classes: ClassCount, first_label: int = 0, map_tasks: MapTasks = map_here
+) -> SourceScan:
     """Read every row of a source's files; raises as `source_lookup.scan_source`."""
     first = source.files["train"][0]
     columns, source_names = _read_schemas(source)
@@ -119,15 +109,23 @@ def scan(source: ParquetSource, num_classes: ClassCount, first_label: int = 0) -
         check_not_resized(source.options, str(first))
     size = source.options.image_size
     pixel_size = find_image_size(source.files["train"], columns, size) if columns.pixels else None
+    contents = {}
+    for split, files in source.files.items():
+        tasks = cut_tasks(list_groups(files), columns, source.options)
+        if not tasks:
+            raise BadInput(f"{files[0]}: the split is empty: it has no rows")
+        contents[split] = Content(tasks, tuple(hashlib.sha256() for _ in range(2 if pixel_size else 1)))
+    read = partial(read_pixels, image_size=pixel_size) if pixel_size else _read_pictures
     labels = {split: LabelSet() for split in source.files}
     splits = dict[str, SplitScan]()
-    for split, files in source.files.items():
+    found = scan_contents(read, list(contents.values()), FoundRows, map_tasks)
+    for (split, content), results in zip(contents.items(), found, strict=True):
+        for each in results:
+            labels[split].update(each.labels)
         if pixel_size:
-            splits[split] = scan_pixels(split, files, columns, pixel_size, labels[split])
+            splits[split] = join_pixels(split, content, results, pixel_size)
         else:
-            splits[split] = _scan_pictures(split, files, columns, finder, labels[split])
-        if not splits[split].num_examples:
-            raise BadInput(f"{files[0]}: the split is empty: it has no rows")
+            splits[split] = _join_pictures(split, content, results, finder)
     codes = labels["train"].codes(str(first))
     names = source_names or codes.names  # the schema may name the classes whose names are the labels
     codes = LabelCodes(names) if codes.names else NUMBERS
@@ -137,15 +135,66 @@ def scan(source: ParquetSource, num_classes: ClassCount, first_label: int = 0) -
     return SourceScan(coded, class_names, finder.channel, first_label, finder.resize)
 
 
-def _scan_pictures(
-    split: str, files: tuple[Place, ...], columns: ParquetColumns, finder: FormatFinder, labels: LabelSet
-) -> SplitScan:
-    summary = _SplitSummary(finder, labels)
-    groups = tuple(_scan_files(split, files, columns, summary))
-    if not any(group.num_examples for group in groups):
-        raise BadInput(f"{files[0]}: the split is empty: it has no rows")
-    image_size = finder.size(str(files[0]))  # the train split is the first, so its images decide
-    return SplitScan(groups, image_size, (summary.info(split),))
+def _read_pictures(task: RowsTask, digests_of: DigestsOf) -> FoundRows:
+    """Read the row groups of a task, and add the rows of its span to the only digest of their piece."""
+    summary = _TaskSummary(task, digests_of)
+    checksums = read_groups(task, task.columns, summary.read_group)
+    return FoundRows(summary.num_bytes, checksums, summary.finder.found, summary.labels.found)
+
+
+class _TaskSummary:
+    """What is found in the rows of a task, updated row by row."""
+
+    def __init__(self, task: RowsTask, digests_of: DigestsOf) -> None:
+        self.num_bytes = 0
+        self.finder = FormatFinder(task.options)
+        self.labels = LabelSet()
+        self._task = task
+        self._digests_of = digests_of
+
+    def read_group(self, parquet: pq.ParquetFile, group: RowGroup) -> int:
+        """Take up the rows of a row group that are in the task's span; return the checksum of all its rows."""
+        checksum = 0
+        stop = group.start
+        for batch in read_batches(parquet, group.number, self._task.columns):
+            for row in batch:
+                checksum = _extend_checksum(checksum, row)
+            for piece, chosen in self._task.span.overlaps(stop, len(batch)):
+                first_row = group.first_row + stop - group.start + chosen.start
+                self._add(batch[chosen], self._digests_of(piece), first_row, group.file)
+            stop += len(batch)
+        check_num_rows(group, stop - group.start)
+        return checksum
+
+    def _add(self, rows: list[ParquetRow], digests: tuple[Hash, ...], first_row: int, file: Place) -> None:
+        [digest] = digests
+        for number, row in enumerate(rows, first_row):
+            for part in (row.prefix, row.data or b""):
+                digest.update(part)
+                self.num_bytes += len(part)
+            if not self.finder.is_found:
+                self.finder.offer(row.data, f"{file}, row {number}")
+        self.labels.update(row.label for row in rows)
+
+
+def _join_pictures(split: str, content: Content, found: list[FoundRows], finder: FormatFinder) -> SplitScan:
+    """Return the scan of a split, given what its tasks have found; finder has seen the earlier splits."""
+    for each in found:
+        finder.add(each.format)
+    groups = [group for task in content.tasks for group in task.own_groups()]
+    image_size = finder.size(str(groups[0].file))  # the train split is the first, so its images decide
+    columns = content.tasks[0].columns
+    checksums = (checksum for each in found for checksum in each.checksums)
+    ranges = tuple(
+        RowGroupRange(split, group.start, group.num_rows, group.file, columns, group.number, group.first_row, checksum)
+        for group, checksum in zip(groups, checksums, strict=True)
+    )
+    [digest] = content.digests
+    digest.update(finder.identity.encode())  # which decides what rows are rejected
+    num_bytes = sum(each.num_bytes for each in found)
+    return SplitScan(
+        ranges, image_size, (SourceInfo(name=f"{split}-rows", num_bytes=num_bytes, sha256=digest.hexdigest()),)
+    )
 
 
 def read_batches(parquet: pq.ParquetFile, group: int, columns: ParquetColumns) -> Iterator[list[ParquetRow]]:
@@ -209,25 +258,6 @@ def _read_split_column(source: ParquetSource) -> Iterator[object]:
         with open_parquet(file) as parquet:
             for batch in parquet.iter_batches(MAX_BATCH_ROWS, columns=[source.options.split_by], use_threads=False):
                 yield from batch.column(0).to_pylist()
-
-
-def _scan_files(
-    split: str, files: tuple[Place, ...], columns: ParquetColumns, summary: _SplitSummary
-) -> Iterator[RowGroupRange]:
-    start = 0
-    for file in files:
-        first_row = 0
-        with open_parquet(file, columns) as parquet:
-            for group in range(parquet.metadata.num_row_groups):
-                num_rows = 0
-                checksum = 0
-                for number, row in enumerate(chain.from_iterable(read_batches(parquet, group, columns)), first_row):
-                    summary.add(row, f"{file}, row {number}")
-                    checksum = _extend_checksum(checksum, row)
-                    num_rows += 1
-                yield RowGroupRange(split, start, num_rows, file, columns, group, first_row, checksum)
-                start += num_rows
-                first_row += num_rows
 
 
 def _extend_checksum(checksum: int, row: ParquetRow) -> int:

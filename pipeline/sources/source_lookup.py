@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.errors import BadInput, BadUsage
-from model.recipes import nearest
+from model.synonyms import nearest
 from pipeline.progress import warn
 from pipeline.sources import csv_source, idx_source, image_folder, numpy_source, parquet_source, tfrecord_source
 from pipeline.sources.blocks import SourceScan, refuse_unreadable
@@ -25,6 +25,7 @@ from pipeline.sources.download import download_file
 from pipeline.sources.found_layout import describe_found
 from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
 from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.sources.split_files import is_pattern, list_files
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, list_once, place_of
@@ -162,20 +163,24 @@ def _layout_of(source: AnySource) -> SourceLayout:
 
 @refuse_unreadable()
 def scan_source(
-    source: AnySource, num_classes: int | None = None, first_label: int = 0, class_names: tuple[str, ...] = ()
+    source: AnySource,
+    num_classes: int | None = None,
+    first_label: int = 0,
+    class_names: tuple[str, ...] = (),
+    map_tasks: MapTasks = map_here,
 ) -> SourceScan:
     """Read all files of a source and check that they are undamaged and fit together.
 
     num_classes and first_label, the label of the first class, are for data sets that do not name their classes; by
     default the labels are 0 to the largest one of the train split. class_names are those of the source that this one is
-    joined with, and then those of the scan.
+    joined with, and then those of the scan. map_tasks runs the tasks of large sources.
 
     Raises:
         BadInput: a file is damaged, is not what it claims to be, or does not fit the others, or a class is none of
             class_names.
         BadUsage: num_classes or first_label is not that of the classes that the data set names.
     """
-    scans = _layout_of(source).scan(source, num_classes or class_names or None, first_label)
+    scans = _layout_of(source).scan(source, num_classes or class_names or None, first_label, map_tasks)
     if class_names:
         return order_classes(scans, class_names, source.name)
     if num_classes not in (None, len(scans.class_names)):

@@ -18,6 +18,8 @@ from model.errors import BadInput
 from pipeline.sources.blocks import Block, BlockRange, ClassCount, ExampleFormat, SourceInfo, SourceScan, SplitScan
 from pipeline.sources.catalog import REQUIRED_SPLITS, SPLIT_WORDS, SPLITS
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange
+from pipeline.sources.layouts import ScanSource
+from pipeline.sources.scan_tasks import MapTasks
 from pipeline.sources.split_files import read_validation_as_test
 from pipeline.storage.places import Place
 
@@ -94,16 +96,14 @@ class ChosenScan(SplitScan):
         )
 
 
-def with_split_column(
-    scan: Callable[[Any, ClassCount, int], SourceScan], read_column: Callable[[Any], Iterable[object]]
-) -> Callable[[Any, ClassCount, int], SourceScan]:
+def with_split_column(scan: ScanSource, read_column: Callable[[Any], Iterable[object]]) -> ScanSource:
     """Return a layout's function that scans a source, which divides it if its options name a column of splits.
 
     read_column yields that column's value in every row of a source, in order.
     """
 
-    def scan_and_divide(source: Any, num_classes: ClassCount, first_label: int) -> SourceScan:
-        scans = scan(source, num_classes, first_label)
+    def scan_and_divide(source: Any, num_classes: ClassCount, first_label: int, map_tasks: MapTasks) -> SourceScan:
+        scans = scan(source, num_classes, first_label, map_tasks)
         column = source.options.split_by
         return scans if column is None else divide(scans, read_column(source), f"{source.name}, --split-by {column}")
 

@@ -33,7 +33,7 @@ from pipeline.sources.compressed import decompress_files, open_decompressed
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
-from pipeline.sources.layouts import SourceLayout
+from pipeline.sources.layouts import SourceLayout, one_task
 from pipeline.sources.picture_style import Channel
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, to_block
 from pipeline.sources.split_column import with_split_column
@@ -297,7 +297,7 @@ LAYOUT = SourceLayout(
     ),
     holds=lambda folder: any(list_split_files(folder, _TFRECORD).values()),
     find=partial(find_folder_source, TfrecordSource, _TFRECORD),
-    scan=with_split_column(with_held_out(scan), _read_split_column),
+    scan=with_split_column(with_held_out(one_task(scan)), _read_split_column),
     file_name=_TFRECORD.pattern,
     find_files=partial(find_named_source, TfrecordSource, _TFRECORD),
 )

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from model.batches import SplitReader
 from model.errors import CorruptArtefact
 from model.examples import Bytes, Examples, concatenate
+from model.reading import SplitReader
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.shards import FIRST_EXAMPLES, read_shard
 from pipeline.storage.files import write_atomically
@@ -31,19 +31,25 @@ def copy_shards_locally(dataset: Place, manifest: Manifest, workspace: Place) ->
     return copies / dataset.name
 
 
-def make_split_reader(dataset: Place, manifest: Manifest, split: str) -> SplitReader:
-    """Return a reader of the shards of a split; it raises CorruptArtefact for a shard that changed since its check."""
+def make_split_reader(dataset: Place, manifest: Manifest, split: str, is_verified: bool = True) -> SplitReader:
+    """Return a reader of the shards of a split; it raises CorruptArtefact for a shard that changed since its check.
+
+    If the shards were not verified before, each is verified when it is first read.
+    """
     infos = manifest.splits[split].shards
+    verified = set(range(len(infos))) if is_verified else set()
 
     def read(number: int, images: Bytes | None = None) -> Examples:
-        return read_shard(dataset, manifest, split, infos[number], images, verified=True)
+        examples = read_shard(dataset, manifest, split, infos[number], images, number in verified)
+        verified.add(number)
+        return examples
 
     return SplitReader(tuple(info.num_examples for info in infos), manifest.num_pixels, read)
 
 
-def read_first_examples(dataset: Place, manifest: Manifest, split: str) -> Examples:
+def read_first_examples(dataset: Place, manifest: Manifest, split: str, is_verified: bool = True) -> Examples:
     """Return the examples of a split with index below 1,000, sorted by index; raises CorruptArtefact as a reader."""
-    reader = make_split_reader(dataset, manifest, split)
+    reader = make_split_reader(dataset, manifest, split, is_verified)
     parts = []
     for number in range(len(reader.shard_sizes)):
         examples = reader.read_shard(number)

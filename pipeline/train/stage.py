@@ -66,6 +66,8 @@ def train_stage(
 def train_as_worker_stage(context: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
     """Train as a worker that is not the chief, writing no run; return the id of the run that the chief writes.
 
+    The shards of the data set need not have been verified.
+
     Raises:
         CorruptArtefact: a file of the data set or of an existing run does not match its record.
         EngineFailed: another worker did not come, or is gone.

@@ -14,13 +14,14 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import Progress as ProgressDisplay
 
-from model.batches import BatchPlan, SplitReader
+from model.batches import BatchPlan
 from model.checkpoint import decode_parameters
 from model.errors import BadUsage, recover
 from model.examples import Examples
 from model.fitting import Listener, Program, Progress, Standing, fit, side_by_side
 from model.lockstep import Agreement, Lockstep, begin, compare_steps
 from model.network import Parameters
+from model.reading import SplitReader
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
 from model.training import State
@@ -109,8 +110,11 @@ def initial_state(workspace: Place, attempt: TrainingAttempt) -> State | Lockste
 
 
 def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) -> None:
-    """Take the same steps as the chief, but write neither the run nor checkpoints; raises as `train_runs`."""
-    data = _load_data(job)
+    """Take the same steps as the chief, but write neither the run nor checkpoints; raises as `train_runs`.
+
+    Shards are verified when they are first read, so those that this worker does not need are not read.
+    """
+    data = _load_data(job, is_verified=False)
     with training_progress() as bar:
         stop = Event()
         start = resume_from(attempt.saved, initial_state(job.workspace, attempt))
@@ -120,12 +124,17 @@ def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) 
             _fit(attempt.config, engine, data, monitor)
 
 
-def _load_data(job: TrainingJob) -> TrainingData:
+def _load_data(job: TrainingJob, is_verified: bool = True) -> TrainingData:
+    """Open the data set; is_verified says whether its shards were verified before. Copies are, when they are made."""
     manifest = job.dataset.manifest
     folder = copy_shards_locally(job.dataset.folder, manifest, job.workspace)
     if folder != job.dataset.folder:
         show_message(f"  shards are read from copies in {folder}")
-    return TrainingData(make_split_reader(folder, manifest, "train"), read_first_examples(folder, manifest, "test"))
+        is_verified = True
+    return TrainingData(
+        make_split_reader(folder, manifest, "train", is_verified),
+        read_first_examples(folder, manifest, "test", is_verified),
+    )
 
 
 def _fit(config: TrainingConfig, engine: Engine, data: TrainingData, monitor: TrainingMonitor) -> Standing:
@@ -133,7 +142,14 @@ def _fit(config: TrainingConfig, engine: Engine, data: TrainingData, monitor: Tr
 
     TensorFlow wraps the errors of a shard reader as text; they are raised as what they were.
     """
-    plan = BatchPlan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY, config.window_mib * 2**20)
+    plan = BatchPlan(
+        config.seed,
+        config.batch_size,
+        config.num_steps,
+        REPORT_EVERY,
+        config.window_mib * 2**20,
+        num_parts=config.num_replicas if config.own_shards else 1,
+    )
     program = Program(monitor.latest, engine.run_chunk)
     listener = Listener(monitor.report, monitor.chunk_done)
     try:

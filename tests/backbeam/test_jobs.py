@@ -120,6 +120,7 @@ def test_failures_are_errors_of_their_kind(tmp_path, copied, monkeypatch):
 
 def test_settings_are_those_of_the_configurations():
     options = {*DatasetConfig.__dataclass_fields__, *PictureOptions._fields} - {
+        "class_names",
         "datasets",
         "names",
         "pictures",

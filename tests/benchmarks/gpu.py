@@ -15,10 +15,11 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
-from model.batches import BatchPlan, SplitReader
+from model.batches import BatchPlan
 from model.devices import choose_precision, initialise_devices, step_flops
 from model.examples import Examples
 from model.network import Layer
+from model.reading import SplitReader
 from model.recipes import find_recipe, override
 from model.replicas import start_engine
 from model.training import compile_loop, start_state, update

@@ -29,7 +29,7 @@ BATCH_SIZE = 128
 
 def main(
     num_examples: Annotated[int, typer.Option(min=1, help="Of the large data set; the small has a tenth.")] = 3_000_000,
-    window_mib: Annotated[int, typer.Option(min=1, help="As --window-mib of backbeam train.")] = 256,
+    window_mib: Annotated[int, typer.Option(min=1, help="As --window-mib of backbeam train.")] = 128,
     folder: Folder = None,
     output: Output = Path("build/benchmarks/streaming.parquet"),
 ) -> None:

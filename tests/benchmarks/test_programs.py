@@ -52,6 +52,23 @@ def test_pictures(tmp_path):
     assert re.search(r"decoding has \d+\.\d\d of the speed of Pillow alone", printed)
 
 
+@pytest.mark.thorough
+def test_driver(tmp_path):
+    options = ("--blocks", "2,5", "--folder", tmp_path)
+    printed, rows = run_program("driver", tmp_path, "num_blocks, len(worker_bytes), driver_bytes > 0", *options)
+    assert rows == [(2, 2, True), (5, 2, True)]
+    assert "bytes a block" in printed
+
+
+@pytest.mark.thorough
+def test_manifest(tmp_path):
+    printed, rows = run_program(
+        "manifest", tmp_path, "what, driver_bytes >= 0", "--num-shards", 3, "--folder", tmp_path
+    )
+    assert rows == [("write", True), ("load", True)]
+    assert "3 shards, " in printed
+
+
 @pytest.mark.slow
 def test_reading(tmp_path):
     _, rows = run_program("reading", tmp_path, "what", "--num-examples", 90_000, "--folder", tmp_path)
@@ -65,6 +82,16 @@ def test_streaming(tmp_path):
     printed, rows = run_program("streaming", tmp_path, "num_examples, peak_bytes > baseline_bytes", *options)
     assert rows == [(2000, True), (20_000, True)]
     assert "10 times the examples took" in printed
+
+
+@pytest.mark.slow
+def test_read_ahead(tmp_path):
+    options = ("--num-examples", 20_000, "--window-mib", 4, "--num-epochs", 2, "--repeats", 2, "--folder", tmp_path)
+    columns = "what, window_mib, repeat, num_steps, cpu_seconds > 0"
+    printed, rows = run_program("read_ahead", tmp_path, columns, *options)
+    ways = (("in memory", 15), ("read in every epoch", 4))
+    assert rows == [(*way, repeat, 2000, True) for repeat in range(2) for way in ways]
+    assert re.search(r"ratio +\d+\.\d\d, at most 1.2: (met|missed)", printed)
 
 
 def test_the_peak_is_that_of_the_work_alone_and_of_each_process_it_starts():

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from model.recipes import find_recipe, fit_to_data, override
-from pipeline.context import capture_engine_messages
+from pipeline.context import StageContext, capture_engine_messages
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
 from pipeline.preprocess.shards import default_num_shards
@@ -24,16 +24,16 @@ NUM_PIXELS, NUM_CLASSES = 784, 10
 TWO_WORKERS = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
 
 
-def validate_in_process(place: Path) -> Measured:
+def validate_source(place: Path, beam_arguments: list[str]) -> Measured:
     """`backbeam validate`, with the usual checks."""
     with quiet_imports():
-        from pipeline.preprocess.dataset import load_dataset
-        from pipeline.preprocess.validation import validate_dataset
+        from pipeline.preprocess.validation import flag_examples, validate_dataset
         from pipeline.preprocess.validation_config import resolve_checks
-
-        folder = _dataset(place)
-        dataset = load_dataset(folder)
-    return watch(lambda: validate_dataset(place / "one", dataset, resolve_checks({}), None))
+        from pipeline.preprocess.validation_job import flag_by_workers
+    dataset = load_dataset(_dataset(place))
+    flag = partial(flag_by_workers, beam_arguments=beam_arguments) if beam_arguments else flag_examples
+    with capture_engine_messages(place / "engine.log"):
+        return watch(lambda: validate_dataset(place / "one", dataset, resolve_checks({}), None, flag))
 
 
 def write_by_a_loop(place: Path) -> Measured:
@@ -79,18 +79,39 @@ def write_by_beam_transforms(place: Path) -> Measured:
 def preprocess_source(place: Path, workspace: str, beam_arguments: list[str]) -> Measured:
     """`backbeam preprocess`, the scan of the source included."""
     with quiet_imports():
+        from pipeline.preprocess import scan_job  # noqa: F401 - imported before the time begins
         from pipeline.preprocess.beam_job import preprocess
+        from pipeline.preprocess.scan_runner import open_task_runner
         from pipeline.sources.source_lookup import find_source, scan_source
     parent = place / workspace / "datasets"
     remove_tree(parent)
+    context = StageContext(place / workspace, tuple(beam_arguments))
 
     def work() -> None:
-        scans = scan_source(find_source(str(place / "source"), None, None), NUM_CLASSES)
+        with open_task_runner(context) as map_tasks:
+            source = find_source(str(place / "source"), None, None)
+            scans = scan_source(source, NUM_CLASSES, map_tasks=map_tasks)
         num_shards = default_num_shards(scans.splits["train"].num_examples, NUM_PIXELS)
         config = PreprocessConfig(seed=1, num_shards=num_shards)
         folder = parent / dataset_id("benchmark", scans.class_names, config, scans.infos)
         with capture_engine_messages(place / "engine.log"):
             preprocess(scans, "benchmark", config, folder, 0, beam_arguments)
+
+    return watch(work)
+
+
+def scan_files(place: Path, beam_arguments: list[str]) -> Measured:
+    """The scan alone, which `preprocess` begins with; workers share that of a split of more than a million images."""
+    with quiet_imports():
+        from pipeline.preprocess import scan_job  # noqa: F401 - imported before the time begins
+        from pipeline.preprocess.scan_runner import open_task_runner
+        from pipeline.sources.source_lookup import find_source, scan_source
+    source = find_source(str(place / "source"), None, None)
+    context = StageContext(place / "scanned", tuple(beam_arguments))
+
+    def work() -> None:
+        with open_task_runner(context) as map_tasks:
+            scan_source(source, NUM_CLASSES, map_tasks=map_tasks)
 
     return watch(work)
 
@@ -146,11 +167,16 @@ def make_encoder() -> Callable[[int, np.ndarray, int], bytes]:
 OURS: dict[str, Callable[[Path], Measured]] = {
     "preprocess": partial(preprocess_source, workspace="one", beam_arguments=[]),
     "preprocess, 2 workers": partial(preprocess_source, workspace="two", beam_arguments=TWO_WORKERS),
-    "validate": validate_in_process,
+    "scan": partial(scan_files, beam_arguments=[]),
+    "validate": partial(validate_source, beam_arguments=[]),
     "evaluate": partial(evaluate_run, beam_arguments=[]),
 }
 # where each worker's start is not most of the time
-LARGE = OURS | {"evaluate, 2 workers": partial(evaluate_run, beam_arguments=TWO_WORKERS)}
+LARGE = OURS | {
+    "scan, 2 workers": partial(scan_files, beam_arguments=TWO_WORKERS),
+    "validate, 2 workers": partial(validate_source, beam_arguments=TWO_WORKERS),
+    "evaluate, 2 workers": partial(evaluate_run, beam_arguments=TWO_WORKERS),
+}
 OTHERS: dict[str, Callable[[Path], Measured]] = {
     "a loop with TFRecordWriter": write_by_a_loop,
     "Map(encode) | WriteToTFRecord": write_by_beam_transforms,

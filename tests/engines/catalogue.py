@@ -108,6 +108,7 @@ LOCAL = (
     Engine("worker processes (`--workers 2`)", ("--workers", "2"), killed=FAILS, quick=True),
     Engine("Python job service, loopback", (*PORTABLE, "--environment_type=LOOPBACK"), ("job",)),
     Engine("Python job service, child process", (*PORTABLE, *CHILD), ("job",), killed=FAILS, quick=True),
+    Engine("Python job service, two child processes", (*PORTABLE, *CHILD, "--direct_num_workers=2"), ("job",), FAILS),
     Engine("Python job service, worker pool", (*PORTABLE, *EXTERNAL), ("job", "pool"), killed=FAILS),
     Engine("Prism, loopback", PRISM),
     Engine("Prism, worker pool", (*PRISM, *EXTERNAL), ("pool",), killed=FAILS),

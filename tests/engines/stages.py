@@ -10,7 +10,11 @@ from tests.helpers import BACKBEAM, Digits, backbeam, contents
 
 PROBE = os.pathsep.join([str(Path(__file__).with_name("probe")), os.environ.get("PYTHONPATH", "")])
 STEPS = ("--num-steps", "20", "--num-shards", "3")
-WRITTEN = {"preprocess": "train-00001-of-00003.tfrecord", "evaluate": "train-00001-of-00003.parquet"}
+WRITTEN = {
+    "preprocess": "train-00001-of-00003.tfrecord",
+    "validate": "result.json",
+    "evaluate": "train-00001-of-00003.parquet",
+}
 
 
 def run_on(engine, folder, command, **probe):
@@ -51,13 +55,17 @@ def check_shards(folder):
 
 
 def command_of(stage, digits):
-    return [stage] if stage == "evaluate" else [stage, "--dataset", digits, "--num-shards", "3"]
+    return [stage, "--dataset", digits, "--num-shards", "3"] if stage == "preprocess" else [stage]
 
 
 def workspace_without(stage, made, folder):
     workspace = shutil.copytree(made, folder / "ws")
     if stage == "preprocess":
         shutil.rmtree(workspace / "datasets")
+        return workspace
+    if stage == "validate":
+        shutil.rmtree(workspace / "reports" / "validation")
+        next(workspace.glob("datasets/*/validation.json")).unlink()
         return workspace
     for table in EVALUATION_TABLES:
         shutil.rmtree(workspace / "reports" / table)

@@ -41,18 +41,23 @@ IN_DRIVER = [engine for engine in ENGINES if engine.name in ("this process", "Py
 
 
 def failing(stage, engine):
-    later = [stage == "evaluate", not engine.quick]
+    later = [stage != "preprocess", not engine.quick]
     marks = ([pytest.mark.engines] if any(later) else []) + ([pytest.mark.slow] if all(later) and engine.killed else [])
     return pytest.param(stage, engine, id=f"{stage}-{engine.name}", marks=marks)
 
 
 @pytest.mark.parametrize(
     ("stage", "engine"),
-    [failing(stage, engine) for stage in ("preprocess", "evaluate") for engine in (*KILLABLE, *IN_DRIVER)],
+    [
+        failing(stage, engine)
+        for stage in WRITTEN
+        for engine in (*KILLABLE, *IN_DRIVER)
+        if engine.arguments or stage != "validate"  # which is no Beam job without them
+    ],
 )
 @pytest.mark.thorough
 def test_a_killed_worker_or_a_disk_that_fails(stage, engine, digits, expected, tmp_path):
-    """While a shard, or predictions, are written: that fails clearly, leaves nothing, and can be done again."""
+    """While a shard, what a validation found, or predictions are written: a clear error, nothing left, done again."""
     workspace, request = workspace_without(stage, expected, tmp_path), tmp_path / "request"
     before = contents(workspace)
     request.write_text(WRITTEN[stage])

@@ -11,7 +11,12 @@ from model.errors import CorruptArtefact, EngineFailed
 from pipeline.evaluate import beam_job as evaluation
 from pipeline.evaluate.shard_predictions import EvaluationJob
 from pipeline.evaluate.slices import SLICINGS
+from pipeline.maintenance import verify_job as verification
+from pipeline.maintenance.findings import ExpectedFile
+from pipeline.maintenance.inventory import VerifyScope, take_inventory
 from pipeline.preprocess import beam_job as preprocessing
+from pipeline.preprocess import scan_job as scanning
+from pipeline.preprocess import validation_job as validation
 from pipeline.preprocess.manifest import PreprocessConfig
 from pipeline.sources.source_lookup import find_source, scan_source
 from pipeline.train.run_lookup import find_run
@@ -31,6 +36,10 @@ def preprocess_job(workspace, folder):
     preprocessing.preprocess(scans, "mnist-5k", PreprocessConfig(seed=1, num_shards=1), folder / "data", 0, [])
 
 
+def scan_job(workspace, folder):
+    list(scanning.run_tasks(abs, [-1, 2], int, folder / "scratch", []))
+
+
 def evaluate_job(workspace, folder):
     run, data = find_run(workspace, None)
     job = EvaluationJob(workspace, data.folder, data.manifest, run, SLICINGS)
@@ -38,8 +47,25 @@ def evaluate_job(workspace, folder):
     evaluation.answer_test_split(job, data.digest, folder, [])
 
 
+def validate_job(workspace, _):
+    validation.flag_by_workers(find_run(workspace, None)[1], [])
+
+
+def verify_job(workspace, _):
+    files = [item for item in take_inventory(VerifyScope(workspace)) if isinstance(item, ExpectedFile)]
+    verification.check_by_workers(workspace, files, [])
+
+
 @pytest.mark.parametrize(
-    ("module", "job"), [(preprocessing, preprocess_job), (evaluation, evaluate_job)], ids=["preprocess", "evaluate"]
+    ("module", "job"),
+    [
+        (scanning, scan_job),
+        (preprocessing, preprocess_job),
+        (validation, validate_job),
+        (evaluation, evaluate_job),
+        (verification, verify_job),
+    ],
+    ids=["scan", "preprocess", "validate", "evaluate", "verify"],
 )
 def test_labels_are_short_and_name_no_path_or_address(module, job, digits_run, tmp_path, monkeypatch):
     labels = []

@@ -26,11 +26,13 @@ def test_every_command_with_a_beam_job_takes_relative_places(tmp_path):
     Digits(num_train=90).write(home / "others")
     (home / "run.toml").write_text("[training]\nbatch_size = 5\n")
     slicing = ("--slice", "parity=my_slices:parity")
-    again = f"rm {home}/ws/runs/*/evaluation.json"  # so that the next command evaluates
+    again = f"rm {home}/ws/runs/*/evaluation.json {home}/ws/datasets/*/validation.json"  # so that this is done again
     told = [
         *_build_commands(home, ("run", "digits", *STEPS, *slicing)),
         ["sh", "-c", again],
-        *_build_commands(home, ("evaluate", *slicing), ("promote", "--force", "--why", "it is the first")),
+        *_build_commands(
+            home, ("validate",), ("verify",), ("evaluate", *slicing), ("promote", "--force", "--why", "it is the first")
+        ),
         *_build_commands(home, ("retrain", "others", *STEPS)),
     ]
     servers = {"job": JOB_SERVICE, "pool": [*IN_FOLDER, str(elsewhere), *WORKER_POOL]}

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.engines
 BY_NAME = {engine.name: engine for engine in ENGINES}
 
 
-@pytest.mark.parametrize("stage", ["preprocess", "evaluate"])
+@pytest.mark.parametrize("stage", [*WRITTEN])
 @pytest.mark.parametrize("fails", [True, False], ids=["fails once and is done again", "runs twice"])
 def test_a_bundle_that_is_done_twice_writes_the_same_bytes(fails, stage, digits, expected, tmp_path):
     workspace = workspace_without(stage, expected, tmp_path)

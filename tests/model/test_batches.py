@@ -1,6 +1,9 @@
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import groupby
+from threading import Event
 
 import numpy as np
 import pytest
@@ -8,16 +11,19 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.batches import BatchPlan, SplitReader, aligned, chunk_lengths, epoch_windows, make_chunks, make_chunks_on
-from model.errors import BadInput, CorruptArtefact
+from model.batches import BatchPlan, aligned, chunk_lengths, make_chunks, make_chunks_on
+from model.epochs import EpochOrder
+from model.errors import BadInput, CorruptArtefact, recover
 from model.examples import Examples
+from model.reading import SplitReader
 
 
 def reader(sizes, num_pixels=2):
     starts = np.cumsum([0, *sizes])
 
-    def read_shard(number, images):
+    def read_shard(number, images=None):
         indices = np.arange(starts[number], starts[number + 1])
+        images = np.empty((len(indices), num_pixels), np.uint8) if images is None else images
         images[:] = indices[:, None]
         return Examples(indices, images, indices)
 
@@ -43,21 +49,7 @@ def test_every_epoch_holds_every_example_once(sizes, batch_size, window_bytes):
         assert sorted(seen[epoch * total : (epoch + 1) * total]) == list(range(total))
 
 
-def test_window_holds_as_many_shards_as_fit_the_budget():
-    plan = plan_for(100, 1, window_bytes=2 * 25)
-    windows = epoch_windows((10, 10, 10, 30, 5), plan, 2, epoch=0)
-    assert sorted(shard for window in windows for shard in window) == [0, 1, 2, 3, 4]
-    assert (3,) in windows  # larger than the budget, so alone
-    assert all(sum((10, 10, 10, 30, 5)[s] for s in window) <= 25 for window in windows if window != (3,))
-    assert epoch_windows((10, 10), plan_for(20, 1), 2, epoch=3) == [(0, 1)]
-    for num_shards, window_bytes, lengths in ((3, 2 * 20, [1, 2]), (4, 2 * 20 - 1, [1] * 4)):
-        plan = plan_for(10 * num_shards, 1, window_bytes=window_bytes)
-        assert sorted(map(len, epoch_windows((10,) * num_shards, plan, 2, epoch=0))) == lengths
-    assert all(list(epoch_windows((1,) * 9, plan_for(9, 1), 2, epoch)[0]) == list(range(9)) for epoch in range(9))
-    assert BatchPlan(1, 10, 10, 10).window_bytes == 2**30
-
-
-def test_memory_is_limited_to_one_window_and_one_shard():
+def test_memory_is_limited_to_two_windows_and_one_shard():
     labels = np.zeros(1000, np.int64)
 
     def read_shard(_, images):
@@ -72,7 +64,7 @@ def test_memory_is_limited_to_one_window_and_one_shard():
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 4.5 * 10**6  # a window of two shards, and another shard; a second window would be two more
+    assert peak < 6.5 * 10**6  # two windows of two shards each, and another shard; a third window would be two more
 
 
 @given(st.integers(1, 5000), st.integers(1, 2000), st.integers(1, 3000))
@@ -122,15 +114,79 @@ def test_chunks_from_a_later_step_equal_those_of_the_whole_run(
         np.testing.assert_array_equal(chunk[1], expected[1])
 
 
-def test_windows_before_the_first_step_are_not_read():
+def test_only_windows_of_the_steps_to_take_are_read():
     calls = []
     plan = BatchPlan(1, 5, 40, 1, window_bytes=20)  # four shards of ten examples, each a window of two steps
     whole = reader([10] * 4)
     counting = SplitReader(whole.shard_sizes, 2, lambda n, images: calls.append(n) or whole.read_shard(n, images))
-    order = [shard for epoch in range(5) for (shard,) in epoch_windows(whole.shard_sizes, plan, 2, epoch)]
+    order = EpochOrder(whole.shard_sizes, 1, 5, 1, 10)
+    shards = [window[0].shard for epoch in range(5) for window in order.windows(epoch)]
     assert sum(len(labels) for _, labels in make_chunks(counting, plan, 8 + 3)) == 40 - 11
     # a window that ends an epoch and begins the next is not read again
-    assert calls == [shard for shard, _ in groupby(order[4 + 1 :])]
+    assert calls == [shard for shard, _ in groupby(shards[4 + 1 :])]
+
+
+@pytest.mark.parametrize("window_bytes", [2**30, 150_000])  # resident; windows of 25 examples for each part
+@pytest.mark.parametrize("first_step", [0, 13])
+def test_chunks_of_one_part_are_that_part_of_whole_batches(window_bytes, first_step):
+    plan = BatchPlan(3, 12, 60, 7, window_bytes, num_parts=3)
+    whole = whole_chunks([40, 30, 0, 50, 5], plan, first_step)
+    for part in range(3):
+        own = whole_chunks([40, 30, 0, 50, 5], replace(plan, own_part=part), first_step)
+        for chunk, expected in zip(own, whole, strict=True):
+            for found, values in zip(chunk, expected, strict=True):
+                np.testing.assert_array_equal(found, values[:, part * 4 : (part + 1) * 4])
+
+
+def test_every_epoch_of_parts_holds_every_example_once():
+    seen = labels_of([40, 30, 0, 50, 5], BatchPlan(3, 12, 40, 7, window_bytes=90, num_parts=3))
+    for epoch in range(3):
+        assert sorted(seen[epoch * 125 : (epoch + 1) * 125]) == list(range(125))
+
+
+def test_a_part_reads_its_share_of_the_shards_only():
+    """Eight shards of ten examples, two parts: four shards each in an epoch, and all of them in the end if they fit."""
+    for window_bytes, num_read in ((80, 4 * 4), (2**30, 8)):
+        calls = []
+        whole = reader([10] * 8)
+
+        def read_shard(number, images=None, calls=calls, whole=whole):
+            calls.append(number)
+            return whole.read_shard(number, images)
+
+        plan = BatchPlan(1, 10, 4 * 8, 8, window_bytes, num_parts=2, own_part=1)
+        assert len(list(make_chunks(SplitReader(whole.shard_sizes, 2, read_shard), plan))) == 4
+        order = EpochOrder(whole.shard_sizes, 1, 10, 2, 20)
+        first = {rows.shard for window in order.windows(0, 1) for rows in window}
+        assert set(calls[:4]) == first
+        assert len(calls) <= num_read
+
+
+def test_reading_begins_with_the_iterator_and_its_thread_ends_with_it():
+    begun = Event()
+    whole = reader([10] * 8)
+
+    def read_shard(number, images=None):
+        begun.set()
+        return whole.read_shard(number, images)
+
+    chunks = make_chunks(SplitReader(whole.shard_sizes, 2, read_shard), BatchPlan(1, 10, 10**6, 1, window_bytes=40))
+    iterator = iter(chunks)
+    assert begun.wait(20)
+    next(iterator)
+    del iterator
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("backbeam-read")]
+
+
+def test_an_error_of_reading_ends_the_chunks_with_its_message():
+    def read_shard(number, images=None):
+        raise CorruptArtefact("shard 3 is damaged")
+
+    chunks = make_chunks(SplitReader((10,) * 8, 2, read_shard), BatchPlan(1, 10, 100, 1, window_bytes=40))
+    with pytest.raises(tf.errors.OpError) as raised:
+        list(chunks)
+    assert str(recover(raised.value)) == "shard 3 is damaged"
+    assert isinstance(recover(raised.value), CorruptArtefact)
 
 
 def test_empty_split_is_rejected():
@@ -160,8 +216,9 @@ def test_chunks_hold_up_to_16_mib_and_are_of_one_length_where_the_steps_allow(pl
 
 
 @pytest.mark.parametrize("window_bytes", [2**30, 150_000])  # the whole split on the device; chunk after chunk
-def test_chunks_on_a_device_equal_those_in_memory(window_bytes):
-    plan = BatchPlan(3, 10, 400, 50, window_bytes, chunk_bytes=100_000)
+@pytest.mark.parametrize("num_parts", [1, 5])
+def test_chunks_on_a_device_equal_those_in_memory(window_bytes, num_parts):
+    plan = BatchPlan(3, 10, 400, 50, window_bytes, chunk_bytes=100_000, num_parts=num_parts)
     expected = whole_chunks([100, 200], plan, 13)
     found = list(make_chunks_on("CPU:0", reader([100, 200], 1000), plan, 13))
     for chunk, (images, labels) in zip(found, expected, strict=True):
@@ -192,10 +249,22 @@ def test_chunks_have_the_shapes_of_the_compiled_program():
     assert spec == (tf.TensorSpec((None, 5, 7), tf.uint8), tf.TensorSpec((None, 5), tf.int32))
 
 
-def test_order_of_examples_is_pinned():
+@pytest.mark.parametrize(
+    ("window_bytes", "first_epoch", "second_epoch"),
+    [
+        (
+            2 * 12,
+            [5, 9, 3, 10, 4, 2, 1, 7, 0, 8, 6, 13, 11, 17, 12, 16, 14, 15],
+            [5, 4, 3, 0, 1, 2, 16, 8, 7, 11, 13, 6, 14, 17, 10, 12, 9, 15],
+        ),
+        (
+            2**30,
+            [5, 9, 3, 10, 16, 4, 2, 14, 11, 1, 12, 13, 7, 0, 8, 15, 17, 6],
+            [13, 16, 10, 11, 14, 5, 8, 9, 4, 3, 17, 7, 12, 6, 15, 0, 1, 2],
+        ),
+    ],
+)
+def test_order_of_examples_is_pinned(window_bytes, first_epoch, second_epoch):
     """Another order would change the parameters of every run."""
-    windows = epoch_windows((1,) * 8, BatchPlan(3, 5, 5, 5, window_bytes=4), 2, epoch=5)
-    assert windows == [(0, 5), (6, 7), (2, 4), (1, 3)]
-    labels = labels_of([6, 5, 7], BatchPlan(3, 6, 6, 6, window_bytes=2 * 12)).tolist()
-    assert labels[:18] == [5, 9, 3, 10, 4, 2, 1, 7, 0, 8, 6, 13, 11, 17, 12, 16, 14, 15]
-    assert labels[18:] == [5, 4, 3, 0, 1, 2, 16, 8, 7, 11, 13, 6, 14, 17, 10, 12, 9, 15]
+    labels = labels_of([6, 5, 7], BatchPlan(3, 6, 6, 6, window_bytes)).tolist()
+    assert labels == [*first_epoch, *second_epoch]

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.batches import BatchPlan, SplitReader, make_chunks
+from model.batches import BatchPlan, make_chunks
 from model.checkpoint import decode_tensors, encode_tensors, name_parts, restore
 from model.examples import Examples
 from model.fitting import ChunkLoss, Listener, Program, Progress, Standing, fit, side_by_side
 from model.lockstep import begin, compile_run
 from model.network import predict
+from model.reading import SplitReader
 from model.recipes import RECIPES, fit_to_data, override
 from model.training import network_of
 from tests.helpers import Digits

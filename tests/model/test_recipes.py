@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from model.errors import BadUsage
-from model.recipes import RECIPES, TrainingConfig, WarmStart, find_recipe, fit_to_data, nearest, override
+from model.recipes import RECIPES, TrainingConfig, WarmStart, find_recipe, fit_to_data, override
 
 SETTING_NAMES = tuple(TrainingConfig.model_fields)
 SETTINGS = ", ".join(SETTING_NAMES)
@@ -76,6 +76,7 @@ def test_values_up_to_a_limit_are_accepted_and_others_rejected_by_name(setting, 
         ({"num_steps": 5, "num_epochs": 2.0}, "configuration: give either num_steps or num_epochs"),
         ({"num_replicas": 3}, "configuration: num_replicas 3 does not divide batch_size 10"),
         ({"step": "compare", "num_replicas": 2}, "configuration: the step compare works with one replica only"),
+        ({"own_shards": True}, "configuration: own_shards needs several replicas, and num_replicas is 1"),
         ({"dropout": 1.0}, "dropout: Input should be less than 1, found 1.0"),
         ({"batch_size": 0, "seed": -1}, "batch_size: Input should be greater than 0, found 0"),
         ({"momentun": 0.5}, f"no such setting: 'momentun' (did you mean 'momentum'?); there are: {SETTINGS}"),
@@ -91,6 +92,28 @@ def test_num_steps_and_num_epochs_replace_each_other():
     assert override(ARTICLE, num_epochs=2.0).num_steps == 0
     assert override(NIELSEN, num_steps=7).num_epochs is None
     assert override(NIELSEN, seed=2).num_epochs == 30
+
+
+def test_several_replicas_have_shards_of_their_own_unless_told_otherwise():
+    several = override(ARTICLE, num_replicas=2)
+    assert several.own_shards
+    assert not override(several, num_replicas=1).own_shards
+    common = override(ARTICLE, num_replicas=2, own_shards=False)
+    assert not override(common, num_replicas=5, seed=3).own_shards
+    assert override(several, num_replicas=5).own_shards
+    assert not override(ARTICLE, seed=2).own_shards
+
+
+def test_records_without_own_shards_are_of_one_order_of_the_split():
+    """Records of versions before the setting keep their digests, and those of one replica too."""
+    common = override(ARTICLE, num_replicas=2, own_shards=False)
+    dumped = common.model_dump()
+    assert "own_shards" not in dumped
+    assert TrainingConfig.model_validate(dumped) == common
+    assert "own_shards" not in ARTICLE.model_dump()
+    assert override(ARTICLE, num_replicas=2).model_dump()["own_shards"] is True
+    assert override(ARTICLE, num_replicas=2).digest != common.digest
+    assert common.digest == "f74e5ce54eb27a8f483dad8ab4d8b33c6d77df15b1524d25c5e08771baf56557"
 
 
 @pytest.mark.parametrize("record", [ARTICLE, WARM_START], ids=["configuration", "warm start"])
@@ -157,23 +180,6 @@ def test_own_layers_of_a_recipe_get_the_inputs_and_outputs_of_the_data_set():
 def test_other_layers_must_have_the_inputs_and_outputs_of_the_data_set(layers):
     with pytest.raises(BadUsage, match=r"layers [0-9]+-60-[0-9]+ do not fit .* 35 pixels and 26 classes"):
         fit_to_data(override(ARTICLE, layers=layers), 35, 26, 1000)
-
-
-@pytest.mark.parametrize(
-    ("name", "known", "expected"),
-    [
-        ("tain", ("test", "train"), "'train'"),
-        ("--Max-rejectet", ("--max-rejected",), "'--max-rejected'"),
-        ("lr", SETTING_NAMES, "'weights_rate' or 'biases_rate'"),
-        ("learning_rate", SETTING_NAMES, "'weights_rate' or 'biases_rate'"),
-        ("l2", SETTING_NAMES, "'weight_decay'"),
-        ("epochs", SETTING_NAMES, "'num_epochs'"),
-        ("batch", SETTING_NAMES, "'batch_size'"),
-    ],
-)
-def test_hint_names_the_closest_name_or_settings_of_the_same_meaning(name, known, expected):
-    assert nearest(name, known) == f" (did you mean {expected}?)"
-    assert nearest("xyz", known) == ""
 
 
 def test_unknown_recipe_is_named_with_the_known_ones():

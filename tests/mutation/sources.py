@@ -7,6 +7,7 @@ from pathlib import Path
 SOURCES: dict[str, tuple[str, ...]] = {
     "model/batches.py": ("tests/model/test_fitting.py",),
     "model/checkpoint.py": ("tests/model/test_fitting.py",),
+    "model/epochs.py": ("tests/model/test_batches.py",),
     "model/examples.py": (),
     "model/fitting.py": ("tests/model/test_training.py",),
     "model/functions.py": ("tests/model/test_gradients.py",),
@@ -16,7 +17,9 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "model/network.py": ("tests/model/test_gradients.py", "tests/model/test_training.py"),
     "model/order.py": ("tests/model/test_batches.py",),
     "model/random_streams.py": (),
+    "model/reading.py": ("tests/model/test_batches.py",),
     "model/recipes.py": ("tests/pipeline/cli/test_config.py",),
+    "model/synonyms.py": ("tests/model/test_recipes.py",),
     "model/training.py": ("tests/model/test_gradients.py", "tests/model/test_lockstep.py"),
     "pipeline/preprocess/validation_checks.py": (
         "tests/pipeline/preprocess/test_duplicate_images.py",
@@ -31,6 +34,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "tests/pipeline/preprocess/test_beam_job.py",
     ),
     "pipeline/sources/idx_format.py": (),
+    "pipeline/sources/scan_tasks.py": (),
     "pipeline/evaluate/significance.py": (),
     "pipeline/evaluate/metrics.py": (
         "tests/pipeline/evaluate/test_calibration.py",

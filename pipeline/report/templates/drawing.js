@@ -1,7 +1,7 @@
 /* A canvas to draw on, and the conversion of a drawing to an image like those of the data set, in the same way as
    pipeline/sources/picture_conversion.py does for `backbeam predict`. A picture is {height, width, values} in row-major order, light
    ink on black; a style is {background, darkest, brightest, resize} of the data set's images. */
-const drawing = (() => {
+export const drawing = (() => {
   const INK_PART = 20 / 28; // the longer side of the ink, as a fraction of the image, as in MNIST
   const MIN_CONTRAST = 32;
   const FAINTEST_INK = 0.25; // as a fraction of the strongest

@@ -1,5 +1,5 @@
 /* The equations of the inspector in MathML, in the notation of the article. */
-const equations = (() => {
+export const equations = (() => {
   const NAMES = { sigmoid: "σ", tanh: "tanh", relu: "relu", softmax: "softmax" };
 
   function element(name, ...children) {

@@ -1,272 +1,112 @@
-/* The inspector: the user selects or draws an example, and steps through its forward and backward pass. */
-const inspector = (() => {
-  const SECONDS_A_STAGE = 2;
-  const lower = (l) => String(l).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
+import { address } from "./address.js";
+import { checkPanel } from "./check_panel.js";
+import { drawingPad } from "./drawing_pad.js";
+import { pageModel } from "./page_model.js";
+import { pictures } from "./pictures.js";
+import { stageViewer } from "./stage_viewer.js";
+import { trainingPanel } from "./training_panel.js";
+import { unitPanel } from "./unit_panel.js";
+
+/* The inspector: the user selects or draws an example, steps through its forward and backward pass, and trains. */
+export const inspector = (() => {
+  const MILLISECONDS_A_VIEW = 200; // while it trains, or five times what showing the stage took
   const byId = (name) => document.getElementById(`inspector-${name}`);
+  const radioOf = ({ name }) => document.querySelector(`#inspector-specimens input[value="${name}"]`);
 
-  // Return the stages of an example as {title, formulas, said, show}; formulas and show create elements.
-  function stagesOf(model, example) {
-    const { config, layers, classNames, height, width } = model;
-    const y = network.oneHot(example.target, classNames.length);
-    const pass = network.propagate(model.functions, layers, network.scale(example.pixels), y);
-    const stages = [inputStage(model, example, pass)];
-    layers.forEach((layer, i) => stages.push(...layerStages(model, example, pass, i + 1)));
-    stages.push(differenceStage(model, example, pass, y), outputDeltaStage(model, example, pass));
-    for (let l = layers.length; l >= 1; l--) {
-      if (l < layers.length) stages.push(hiddenDeltaStage(config, pass, l));
-      stages.push(gradientStage(pass, l, height, width));
-    }
-    stages.push(descentStage(model, example, pass, y));
-    return stages;
-  }
-
-  function inputStage({ height, width }, example, pass) {
-    return {
-      title: "The input",
-      formulas: () => [equations.input()],
-      said: `${example.title}. Its ${pictures.counted(height * width)} pixels, divided by 255, are a₀.`,
-      show: () => [pictures.image("a₀", pass.a[0], height, width)],
-    };
-  }
-
-  function layerStages(model, example, pass, l) {
-    const { config, layers, classNames } = model;
-    const last = l === layers.length;
-    const name = last ? config.output : config.activation;
-    const show = (symbol, values) =>
-      last
-        ? pictures.outputs(`${symbol}${lower(l)}, class by class`, { [`${symbol}${lower(l)}`]: values }, classNames, example.target)
-        : pictures.vector(`${symbol}${lower(l)}`, values);
-    const answer = network.largest(pass.a[l]);
-    const answered = `The largest output is ${pictures.written(pass.a[l][answer])}: the answer is ${classNames[answer]}.`;
-    return [
-      {
-        title: `Layer ${l}: the weighted input`,
-        formulas: () => [equations.weighted(l)],
-        said: `z${lower(l)} has ${pictures.counted(pass.z[l].length)} values ${pictures.rangeOf(pass.z[l])}.`,
-        show: () => [show("z", pass.z[l])],
-      },
-      {
-        title: last ? `Layer ${l}: the output` : `Layer ${l}: the value`,
-        formulas: () => [equations.value(l, name)],
-        said: last ? answered : `a${lower(l)} has ${pictures.counted(pass.a[l].length)} values ${pictures.rangeOf(pass.a[l])}.`,
-        show: () => [show("a", pass.a[l])],
-      },
-    ];
-  }
-
-  function differenceStage({ config, layers, classNames }, example, pass, y) {
-    const last = layers.length;
-    const columns = { [`a${lower(last)}`]: pass.a[last], y, difference: pass.difference };
-    return {
-      title: "The difference, and the loss",
-      formulas: () => [equations.differenceOf(config, last), equations.loss(config.loss, config.output, last)],
-      said: `The target y is 1 for ${classNames[example.target]}, else 0. The loss C is ${pictures.written(pass.loss)}.`,
-      show: () => [pictures.outputs(`a${lower(last)} minus y`, columns, classNames, example.target)],
-    };
-  }
-
-  function outputDeltaStage({ config, layers, classNames }, example, pass) {
-    const last = layers.length;
-    const delta = pass.delta[last];
-    return {
-      title: `Back to z${lower(last)}: the error of the output layer`,
-      formulas: () => [equations.outputDelta(config, last)],
-      said: `∇z${lower(last)} is dC/dz${lower(last)}, also called delta: ${pictures.counted(delta.length)} values ${pictures.rangeOf(delta)}.`,
-      show: () => [pictures.outputs(`∇z${lower(last)}, class by class`, { [`∇z${lower(last)}`]: delta }, classNames, example.target)],
-    };
-  }
-
-  function hiddenDeltaStage(config, pass, l) {
-    const delta = pass.delta[l];
-    return {
-      title: `Back to z${lower(l)}: the error of layer ${l}`,
-      formulas: () => equations.hiddenDelta(l, config.activation),
-      said: `The error goes back through the weights. ∇z${lower(l)} has ${pictures.counted(delta.length)} values ${pictures.rangeOf(delta)}.`,
-      show: () => [pictures.vector(`∇z${lower(l)}`, delta)],
-    };
-  }
-
-  function gradientStage(pass, l, height, width) {
-    const { weights, biases, inputs, outputs } = pass.gradients[l];
-    const ofWeights =
-      l === 1
-        ? () => pictures.tiles("∇w₁", weights, outputs, height, width)
-        : () => pictures.matrix(`∇w${lower(l)}`, weights, outputs, inputs);
-    return {
-      title: `The gradients of layer ${l}`,
-      formulas: () => equations.gradients(l),
-      said: `∇w${lower(l)} is dC/dw${lower(l)}: ${pictures.counted(weights.length)} values ${pictures.rangeOf(weights)}. ∇b${lower(l)} is ∇z${lower(l)} itself.`,
-      show: () => [ofWeights(), pictures.vector(`∇b${lower(l)}`, biases)],
-    };
-  }
-
-  function descentStage(model, example, pass, y) {
-    const { config, layers, classNames } = model;
-    const last = layers.length;
-    const after = network.propagate(model.functions, network.descend(config, layers, pass.gradients), pass.a[0], y);
-    const columns = { before: pass.a[last], after: after.a[last] };
-    return {
-      title: "One step down",
-      formulas: () => layers.flatMap((_, i) => equations.descent(config, i + 1)),
-      said:
-        `With rates of ${config.weights_rate} for weights and ${config.biases_rate} for biases, the loss of this ` +
-        `example goes from ${pictures.written(pass.loss)} to ${pictures.written(after.loss)}.`,
-      show: () => [pictures.outputs(`a${lower(last)} before and after the step`, columns, classNames, example.target)],
-      losses: [pass.loss, after.loss],
-    };
-  }
-
-  function modelFrom(data) {
-    return {
-      config: data.config,
-      functions: network.build(data.config),
-      layers: network.decodeLayers(data.parameters, data.layers),
-      classNames: data.class_names,
-      style: data.style,
-      height: data.height,
-      width: data.width,
-    };
-  }
-
-  function examplesFrom(data) {
-    const pixels = network.bytesOf(data.images);
-    const size = data.height * data.width;
-    return data.specimens.map((specimen, i) => {
-      const [label, predicted] = [data.class_names[specimen.label], data.class_names[specimen.predicted]];
-      const right = specimen.label === specimen.predicted;
-      return {
-        title: `${specimen.name}, an example of ${label}, ${right ? "answered so" : `answered ${predicted}`}`,
-        pixels: pixels.subarray(i * size, (i + 1) * size),
-        target: specimen.label,
-        right,
-      };
-    });
-  }
-
-  // Return the viewer: the current stage, and functions that change it.
-  function makeViewer(model) {
-    const state = { stages: [], place: 0, timer: null };
-
-    function show() {
-      const stage = state.stages[state.place];
-      byId("title").textContent = stage.title;
-      byId("equation").replaceChildren(...stage.formulas());
-      byId("said").textContent = stage.said;
-      byId("pictures").replaceChildren(...stage.show());
-      byId("count").textContent = `stage ${state.place + 1} of ${state.stages.length}`;
-      byId("progress").max = state.stages.length;
-      byId("progress").value = state.place + 1;
-      byId("back").disabled = state.place === 0;
-      byId("next").disabled = state.place === state.stages.length - 1;
-      if (["back", "next"].some((name) => byId(name).disabled && document.activeElement === byId(name))) byId("stage").focus();
-    }
-
-    function stop() {
-      clearInterval(state.timer);
-      state.timer = null;
-      byId("play").textContent = "Play";
-      byId("play").setAttribute("aria-pressed", "false");
-    }
-
-    function go(steps) {
-      state.place = Math.min(Math.max(state.place + steps, 0), state.stages.length - 1);
-      show();
-    }
-
-    function play() {
-      if (state.timer !== null) return stop();
-      if (state.place === state.stages.length - 1) go(-state.place);
-      byId("play").textContent = "Pause";
-      byId("play").setAttribute("aria-pressed", "true");
-      state.timer = setInterval(() => {
-        go(1);
-        if (state.place === state.stages.length - 1) stop();
-      }, 1000 * SECONDS_A_STAGE);
-    }
-
-    function inspect(example) {
-      state.stages = stagesOf(model, example);
-      go(0);
-    }
-
-    return { state, inspect, show, go, play, stop };
-  }
-
-  function addSpecimens(examples, model, choose) {
-    const choices = examples.map((example, i) => {
-      const radio = pictures.make("input", { type: "radio", name: "specimen", value: String(i) });
+  // Add a choice for every example of a split.
+  function addSpecimens(name, examples, model, choose) {
+    const choices = examples.map((example) => {
+      const radio = pictures.make("input", { type: "radio", name: "specimen", value: example.name });
       radio.setAttribute("aria-label", example.title);
       radio.addEventListener("change", () => choose(example));
-      const shown = pictures.grey(network.scale(example.pixels), model.height, model.width, "");
+      const shown = pictures.grey(example.x, model.height, model.width, "");
       shown.setAttribute("aria-hidden", "true");
       const className = `specimen ${example.right ? "right" : "wrong"}`;
       return pictures.make("label", { className, title: example.title }, radio, shown);
     });
-    byId("specimens").replaceChildren(...choices);
-    return choices.map((choice) => choice.firstChild);
+    byId(name).replaceChildren(...choices);
   }
 
-  function addPad(model, choose) {
-    const target = byId("target");
-    target.replaceChildren(
-      ...model.classNames.map((name, label) => pictures.make("option", { value: String(label), textContent: name })),
-    );
-    let pixels = null;
-    const use = () => {
-      if (pixels === null) return;
-      const label = Number(target.value);
-      const a = network.forward(model.functions, model.layers, network.scale(pixels)).a;
-      const answer = model.classNames[network.largest(a[model.layers.length])];
-      byId("drawn").textContent = `The network answers ${answer}.`;
-      choose({ title: `Your drawing, meant to be ${model.classNames[label]}`, pixels, target: label });
+  // Return a function that shows what depends on the parameters; while training plays, it does so now and then.
+  function makeUpdate(viewer, panels) {
+    let next = 0;
+    return (isPlaying) => {
+      const begun = performance.now();
+      if (isPlaying && begun < next) return;
+      byId("root").setAttribute("aria-busy", String(isPlaying)); // so that a screen reader waits until it pauses
+      viewer.inspect();
+      panels.forEach((each) => each.show());
+      next = performance.now() + Math.max(MILLISECONDS_A_VIEW, 5 * (performance.now() - begun));
     };
-    byId("pad").classList.toggle("light", model.style.background === "light");
-    const pad = drawing.makePad(byId("pad"), model.height, model.width, () => {
-      pixels = drawing.prepare(drawing.readCanvas(byId("pad")), model.height, model.width, model.style);
-      use();
-    });
-    byId("clear").addEventListener("click", () => {
-      pad.clear();
-      pixels = null;
-      byId("drawn").textContent = "";
-    });
-    target.addEventListener("change", use);
   }
 
-  function listen(viewer) {
-    byId("back").addEventListener("click", () => (viewer.stop(), viewer.go(-1)));
-    byId("next").addEventListener("click", () => (viewer.stop(), viewer.go(1)));
-    byId("play").addEventListener("click", viewer.play);
-    const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
-    byId("stage").addEventListener("keydown", (event) => {
-      if (!(event.key in steps) || event.ctrlKey || event.altKey || event.metaKey) return;
+  // A click on a unit of the picture, or Enter, shows it in full.
+  function selectUnits(viewer, unit) {
+    const select = () => {
+      const { point } = viewer.picture.view;
+      if (point?.kind === "unit") unit.select(point.layer, point.unit);
+    };
+    byId("diagram").addEventListener("click", select);
+    byId("diagram").addEventListener("keydown", ({ key }) => key === "Enter" && select());
+  }
+
+  // Keep the state in the address, and take it from there. What was trained on a drawing has no address.
+  function useAddress(viewer, panel, examples) {
+    let written = null;
+
+    viewer.changed = () => {
+      if (panel.playing !== null || panel.hasDrawing || viewer.example.name === null) return;
+      const { place, example } = viewer;
+      const fragment = address.format({ example: example.name, stage: place + 1, from: byId("origin").value, steps: panel.history });
+      if (fragment === written) return; // browsers refuse many changes in a short time
+      written = fragment;
+      history.replaceState(null, "", written);
+    };
+
+    function read() {
+      const { hash } = location;
+      const given = address.parse(hash);
+      const example = given && examples.find(({ name }) => name === given.example);
+      if (!example || hash === written) return;
       viewer.stop();
-      viewer.go(steps[event.key]);
-      event.preventDefault();
-    });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", viewer.show);
+      if (given.steps) panel.repeat(given.from, given.steps);
+      radioOf(example).checked = true;
+      radioOf(example).parentElement.scrollIntoView({ inline: "center", block: "nearest" });
+      viewer.inspect(example);
+      viewer.go(given.stage - 1 - viewer.place);
+      document.getElementById("inspector").scrollIntoView();
+    }
+
+    window.addEventListener("hashchange", read);
+    read();
   }
 
-  function start() {
+  function begin() {
     const embedded = byId("data");
     if (embedded === null) return null;
-    const data = JSON.parse(embedded.textContent);
-    const model = modelFrom(data);
-    const viewer = makeViewer(model);
-    const examples = examplesFrom(data);
-    const radios = addSpecimens(examples, model, viewer.inspect);
-    addPad(model, (example) => {
-      radios.forEach((radio) => (radio.checked = false));
+    const model = pageModel.read(JSON.parse(embedded.textContent));
+    const { train, test } = model.examples;
+    const viewer = stageViewer.make(model);
+    const panels = [];
+    const panel = trainingPanel.make(model, makeUpdate(viewer, panels));
+    const nextBatch = () => panel.trainer.nextBatch(model.settings.batch_size);
+    const unit = unitPanel.make(model, nextBatch);
+    panels.push(checkPanel.make(model, nextBatch), unit);
+    addSpecimens("test", test, model, viewer.inspect);
+    addSpecimens("train-examples", train, model, viewer.inspect);
+    const choose = (example) => {
+      document.querySelectorAll("#inspector-specimens input:checked").forEach((radio) => (radio.checked = false));
       viewer.inspect(example);
-    });
-    listen(viewer);
-    const first = Math.max(0, examples.findIndex((example) => !example.right)); // begin with a mistake, if there is one
-    radios[first].checked = true;
+    };
+    drawingPad.make(model, choose, panel.add);
+    selectUnits(viewer, unit);
+    viewer.example = test.find((example) => !example.right) ?? test[0]; // begin with a mistake, if there is one
+    radioOf(viewer.example).checked = true;
     byId("root").hidden = false;
-    viewer.inspect(examples[first]);
-    return { model, viewer, examples };
+    panel.reset();
+    useAddress(viewer, panel, [...test, ...train]);
+    return { model, viewer, panel, unit };
   }
 
-  return { started: start() };
+  return { started: begin() };
 })();

@@ -1,7 +1,6 @@
-"use strict";
 /* The forward and backward pass of one example in double precision; the same arithmetic as in model/functions.py,
    network.py and gradients.py. A layer is {weights, biases, inputs, outputs}; weights are [outputs, inputs], row-major. */
-const network = (() => {
+export const network = (() => {
   const sigmoid = (z) => 1 / (1 + Math.exp(-z));
 
   // The slope is the derivative as a function of the value a.
@@ -56,11 +55,20 @@ const network = (() => {
     output: outputs[`${config.output} ${config.loss}`],
   });
 
+  // The positions of the numbers that are not 0, about a fifth of an image: products with 0 change no sum.
+  function findUsed(a) {
+    const used = new Uint32Array(a.length);
+    let count = 0;
+    for (let k = 0; k < a.length; k++) if (a[k] !== 0) used[count++] = k;
+    return used.subarray(0, count);
+  }
+
   // z = w a + b
   function weightedInput(layer, a) {
-    return Float64Array.from({ length: layer.outputs }, (_, j) => {
-      let z = layer.biases[j];
-      for (let k = 0, at = j * layer.inputs; k < layer.inputs; k++, at++) z += layer.weights[at] * a[k];
+    const used = findUsed(a);
+    return layer.biases.map((bias, j) => {
+      let z = bias;
+      for (let i = 0; i < used.length; i++) z += layer.weights[j * layer.inputs + used[i]] * a[used[i]];
       return z;
     });
   }
@@ -74,13 +82,21 @@ const network = (() => {
     return back;
   }
 
-  // dC/dw = delta a, dC/db = delta
-  function layerGradients(layer, a, delta) {
-    const weights = new Float64Array(layer.weights.length);
-    for (let j = 0; j < layer.outputs; j++) {
-      for (let k = 0, at = j * layer.inputs; k < layer.inputs; k++, at++) weights[at] = delta[j] * a[k];
+  const zerosLike = ({ weights, biases, inputs, outputs }) => ({
+    weights: new Float64Array(weights.length),
+    biases: new Float64Array(biases.length),
+    inputs,
+    outputs,
+  });
+
+  // Add dC/dw = delta a and dC/db = delta to the gradients of a layer, and return them.
+  function addGradients(gradients, a, delta) {
+    const used = findUsed(a);
+    for (let j = 0; j < gradients.outputs; j++) {
+      gradients.biases[j] += delta[j];
+      for (let i = 0; i < used.length; i++) gradients.weights[j * gradients.inputs + used[i]] += delta[j] * a[used[i]];
     }
-    return { weights, biases: delta, inputs: layer.inputs, outputs: layer.outputs };
+    return gradients;
   }
 
   // a[0] is x and a[L] the output; z[l] is the weighted input of layer l, so z[0] is null
@@ -95,6 +111,11 @@ const network = (() => {
     return { a, z };
   }
 
+  // delta one layer back: (delta w) * f'(z), for the layer that delta belongs to and its inputs a
+  function previousDelta(functions, layer, a, delta) {
+    return inputGradient(layer, delta).map((value, k) => value * functions.hidden.slope(a[k]));
+  }
+
   // Return the values and the loss of one example and, for layers l = 1 .. L, delta[l] = dC/dz[l] and gradients[l].
   function propagate(functions, layers, x, y) {
     const { a, z } = forward(functions, layers, x);
@@ -103,24 +124,19 @@ const network = (() => {
     const gradients = [];
     delta[last] = functions.output.delta(a[last], y);
     for (let l = last; l >= 1; l--) {
-      gradients[l] = layerGradients(layers[l - 1], a[l - 1], delta[l]);
-      if (l > 1) {
-        const back = inputGradient(layers[l - 1], delta[l]);
-        delta[l - 1] = back.map((value, k) => value * functions.hidden.slope(a[l - 1][k]));
-      }
+      gradients[l] = addGradients(zerosLike(layers[l - 1]), a[l - 1], delta[l]);
+      if (l > 1) delta[l - 1] = previousDelta(functions, layers[l - 1], a[l - 1], delta[l]);
     }
     return { a, z, delta, gradients, loss: functions.output.loss(z[last], y), difference: minus(a[last], y) };
   }
 
-  // Return the parameters after one step of gradient descent, without momentum.
+  // Return the parameters after one step of gradient descent, without momentum; gradients are in the structure of the layers.
   function descend(config, layers, gradients) {
+    const { weights_rate, biases_rate, weight_decay } = config;
     return layers.map((layer, i) => ({
       ...layer,
-      weights: Float64Array.from(
-        layer.weights,
-        (w, at) => w - config.weights_rate * (gradients[i + 1].weights[at] + config.weight_decay * w),
-      ),
-      biases: Float64Array.from(layer.biases, (b, j) => b - config.biases_rate * gradients[i + 1].biases[j]),
+      weights: layer.weights.map((w, at) => w - weights_rate * (gradients[i].weights[at] + weight_decay * w)),
+      biases: layer.biases.map((b, j) => b - biases_rate * gradients[i].biases[j]),
     }));
   }
 
@@ -146,5 +162,5 @@ const network = (() => {
   const oneHot = (label, count) => Float64Array.from({ length: count }, (_, i) => (i === label ? 1 : 0));
   const largest = (values) => values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
 
-  return { build, forward, propagate, descend, decodeLayers, bytesOf, scale, oneHot, largest };
+  return { build, forward, zerosLike, addGradients, previousDelta, propagate, descend, decodeLayers, bytesOf, scale, oneHot, largest };
 })();

@@ -1,5 +1,5 @@
 /* Figures of vectors and matrices, with captions. Red is positive, blue is negative. */
-const pictures = (() => {
+export const pictures = (() => {
   const MOST_BARS = 160;
   const MOST_TILES = 64;
   const MOST_NAMED = 30;
@@ -68,6 +68,18 @@ const pictures = (() => {
     return canvas;
   }
 
+  // Let a picture of columns x rows cells send the event "point", with the place of a cell, when a pointer is on it.
+  function pointable(node, columns, rows, placeOf) {
+    for (const kind of placeOf ? ["pointermove", "pointerdown"] : []) {
+      node.addEventListener(kind, ({ offsetX, offsetY }) => {
+        const part = (offset, size, count) => Math.min(count - 1, Math.max(0, Math.floor((offset / size) * count)));
+        const index = part(offsetY, node.clientHeight, rows) * columns + part(offsetX, node.clientWidth, columns);
+        node.dispatchEvent(new CustomEvent("point", { bubbles: true, detail: placeOf(index) }));
+      });
+    }
+    return node;
+  }
+
   function rangeOf(values) {
     const low = values.reduce((least, value) => Math.min(least, value), Infinity);
     const high = values.reduce((most, value) => Math.max(most, value), -Infinity);
@@ -75,13 +87,14 @@ const pictures = (() => {
   }
 
   // Draw a vector as bars, or as cells if it has more than MOST_BARS values.
-  function vector(name, values) {
+  function vector(name, values, placeOf) {
     const caption = `${name}: ${counted(values.length)} ${values.length === 1 ? "value" : "values"} ${rangeOf(values)}`;
-    if (values.length <= MOST_BARS) return panel(caption, bars(values, caption));
+    if (values.length <= MOST_BARS) return panel(caption, pointable(bars(values, caption), values.length, 1, placeOf));
     const width = Math.min(values.length, 64);
     const height = Math.ceil(values.length / width);
     const padded = Float64Array.from({ length: height * width }, (_, at) => values[at] ?? 0);
-    return panel(caption, signed(padded, height, width, "matrix", caption, largestOf(values)));
+    const cells = signed(padded, height, width, "matrix", caption, largestOf(values));
+    return panel(caption, pointable(cells, width, height, placeOf && ((index) => placeOf(Math.min(index, values.length - 1)))));
   }
 
   function bar(value, most) {
@@ -91,32 +104,39 @@ const pictures = (() => {
     return make("span", { className: "signed-bar" }, filled);
   }
 
-  // Tabulate vectors with a value for each class; columns are {name: values}.
-  function outputs(caption, columns, classNames, target) {
-    const names = Object.keys(columns);
-    if (classNames.length > MOST_NAMED) return panel(caption, ...names.map((name) => vector(name, columns[name])));
-    const headed = (text) => make("th", { scope: "col", textContent: text });
-    const columnHeads = make("tr", {}, headed("class"), ...names.flatMap((name) => [headed(name), make("td")]));
-    const most = Object.fromEntries(names.map((name) => [name, largestOf(columns[name])]));
-    const rows = classNames.map((className, label) => {
-      const cells = names.flatMap((name) => [
-        make("td", { textContent: written(columns[name][label]) }),
-        make("td", {}, bar(columns[name][label], most[name])),
-      ]);
-      const head = make("th", { scope: "row", textContent: className });
-      if (label === target) head.append(make("span", { className: "unseen", textContent: ", the target" }));
-      return make("tr", { className: label === target ? "target" : "" }, head, ...cells);
-    });
-    const table = make("table", { className: "outputs" }, make("thead", {}, columnHeads), make("tbody", {}, ...rows));
-    const box = make("div", { className: "scroll", tabIndex: 0 }, table);
-    const underlined = target === undefined ? "" : "; the target is underlined";
+  // Make a table that scrolls; the cells of the first column are heads. A cell is text or an element.
+  function table(caption, heads, rows, className = "") {
+    const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col", textContent: text })));
+    const body = rows.map(([first, ...cells]) =>
+      make("tr", {}, make("th", { scope: "row" }, first), ...cells.map((cell) => make("td", {}, cell))),
+    );
+    const box = make("div", { className: "scroll", tabIndex: 0 });
+    box.append(make("table", { className }, make("thead", {}, head), make("tbody", {}, ...body)));
     box.setAttribute("role", "region");
     box.setAttribute("aria-label", caption);
-    return panel(`${caption}${underlined}`, box);
+    return panel(caption, box);
+  }
+
+  // Tabulate vectors with a value for each class; columns are {name: values}.
+  function outputs(caption, columns, classNames, target, placeOf) {
+    const names = Object.keys(columns);
+    if (classNames.length > MOST_NAMED) return panel(caption, ...names.map((name) => vector(name, columns[name], placeOf)));
+    const most = Object.fromEntries(names.map((name) => [name, largestOf(columns[name])]));
+    const rows = classNames.map((className, label) => [
+      className,
+      ...names.flatMap((name) => [written(columns[name][label]), bar(columns[name][label], most[name])]),
+    ]);
+    const underlined = target === undefined ? "" : "; the target is underlined";
+    const figure = table(`${caption}${underlined}`, ["class", ...names.flatMap((name) => [name, ""])], rows, "outputs");
+    figure.querySelectorAll("tbody tr").forEach((each, label) => pointable(each, 1, 1, placeOf && (() => placeOf(label))));
+    const row = figure.querySelectorAll("tbody tr")[target];
+    row?.classList.add("target");
+    row?.firstChild.append(make("span", { className: "unseen", textContent: ", the target" }));
+    return figure;
   }
 
   // Draw the rows of a matrix as images, of many rows those with the largest absolute values.
-  function tiles(name, weights, count, height, width) {
+  function tiles(name, weights, count, height, width, placeOf) {
     const size = height * width;
     const rowOf = (j) => weights.subarray(j * size, (j + 1) * size);
     const strengths = Array.from({ length: count }, (_, j) => strengthOf(rowOf(j)));
@@ -124,19 +144,22 @@ const pictures = (() => {
     if (count > MOST_TILES) order.sort((i, j) => strengths[j] - strengths[i]);
     const shown = order.slice(0, MOST_TILES);
     const most = largestOf(weights);
-    const images = shown.map((j) => signed(rowOf(j), height, width, "", `${name} of unit ${j}`, most));
+    const images = shown.map((j) =>
+      pointable(signed(rowOf(j), height, width, "", `${name} of unit ${j}`, most), width, height, placeOf && ((index) => placeOf(j * size + index))),
+    );
     const which = count > MOST_TILES ? `the ${MOST_TILES} strongest of ${count} units` : `of every unit`;
     return panel(`${name} ${which}, as images; full colour is ${written(most)}`, make("div", { className: "tiles" }, ...images));
   }
 
   // Draw a matrix [outputs, inputs], a pixel for each value.
-  function matrix(name, values, rows, columns) {
+  function matrix(name, values, rows, columns, placeOf) {
     const most = largestOf(values);
     const caption = `${name}: a row for each of ${rows} outputs, a column for each of ${columns} inputs; full colour is ${written(most)}`;
-    return panel(caption, signed(values, rows, columns, "matrix", caption, most));
+    return panel(caption, pointable(signed(values, rows, columns, "matrix", caption, most), columns, rows, placeOf));
   }
 
-  const image = (caption, values, height, width) => panel(caption, grey(values, height, width, caption));
+  const image = (caption, values, height, width, placeOf) =>
+    panel(caption, pointable(grey(values, height, width, caption), width, height, placeOf));
 
-  return { make, grey, vector, outputs, tiles, matrix, image, written, counted, rangeOf };
+  return { make, panel, grey, signed, bars, table, vector, outputs, tiles, matrix, image, strengthOf, largestOf, written, counted, rangeOf };
 })();

@@ -10,6 +10,7 @@ from pipeline.preprocess.duplicate_images import (
     BUCKET_EXAMPLES,
     KEY_ROW,
     DigestBuckets,
+    choose_bits,
     content_keys,
     find_repeated,
     find_twins,
@@ -78,8 +79,9 @@ def test_equal_images_are_in_one_bucket_and_no_row_is_lost(values, num_examples)
 @pytest.mark.parametrize(
     ("num_examples", "bits"), [(0, 1), (70_000, 1), (2**19 - 1, 1), (2**19, 2), (7_000_000, 5), (10**10, 10)]
 )
-def test_number_of_buckets_grows_with_the_examples(num_examples, bits, tmp_path):
-    assert DigestBuckets(tmp_path, num_examples)._bits == bits
+def test_number_of_buckets_grows_with_the_examples(num_examples, bits):
+    assert choose_bits(num_examples) == bits
+    assert choose_bits(num_examples, 4) == min(bits, 4)
 
 
 def test_bucket_holds_the_keys_of_its_range_in_order(tmp_path):

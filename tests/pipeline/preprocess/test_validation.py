@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.shards import summarize_shards
-from pipeline.preprocess.validation import compute_values
+from pipeline.preprocess.validation import compute_values, flag_examples
 from pipeline.preprocess.validation_checks import CheckValue, FlaggedExamples
 from pipeline.sources.catalog import FILE_NAMES
 from tests.helpers import Digits, contents, images_bytes, labels_bytes, run_in_process, write_files
@@ -124,7 +124,10 @@ def test_drift_from_a_baseline_fails(tmp_path):
 
 
 def compute(folder, manifest):
-    return {(each.check, each.split): each for each in compute_values(Dataset(folder, manifest, "0" * 64), None)}
+    return {
+        (each.check, each.split): each
+        for each in compute_values(Dataset(folder, manifest, "0" * 64), None, flag_examples)
+    }
 
 
 def test_label_out_of_range_is_broken(tmp_path):

@@ -10,6 +10,7 @@ from pipeline.preprocess.shards import encode_shard
 from pipeline.preprocess.validation_checks import (
     SHOWN_EXAMPLES,
     FlaggedExamples,
+    add_flagged,
     compute_check_values,
     flag_duplicates,
     flag_shard,
@@ -61,6 +62,14 @@ def test_first_examples_of_all_shards_are_listed():
     first, second = (FlaggedExamples(12, tuple((index, -1) for index in range(start, 24, 2)[:10])) for start in (0, 1))
     assert first.add(second) == second.add(first)
     assert first.add(second) == FlaggedExamples(24, tuple((index, -1) for index in range(SHOWN_EXAMPLES)))
+
+
+def test_flagged_examples_of_several_parts_are_added_by_check_and_split():
+    one = FlaggedExamples(1, ((5, -1),))
+    two = FlaggedExamples(2, ((3, -1), (9, -1)))
+    added = add_flagged([{("schema", "test"): one}, {}, {("schema", "test"): two, ("schema", "train"): one}])
+    assert added == {("schema", "test"): one.add(two), ("schema", "train"): one}
+    assert add_flagged([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +158,7 @@ def test_flagged_duplicates_equal_hand_computed_ones():
     """Images 0, 0, 1, 0 with labels 2, 1, 1, 2 in train, and 1, 2 in test."""
     train = pack_keys(content_keys(np.array([[0], [0], [1], [0]], np.uint8)), np.arange(4), np.array([2, 1, 1, 2]), 0)
     test = pack_keys(content_keys(np.array([[1], [2]], np.uint8)), np.arange(2), np.array([1, 1]), 1)
-    assert dict(flag_duplicates(np.concatenate([train, test]), ["train", "test"])) == {
+    assert flag_duplicates(np.concatenate([train, test]), ["train", "test"]) == {
         ("duplicates", "train"): FlaggedExamples(2, ((1, 0), (3, 0))),
         ("conflicting_labels", "train"): FlaggedExamples(1, ((1, 0),)),
         ("duplicates", "test"): FlaggedExamples(),
@@ -160,5 +169,5 @@ def test_flagged_duplicates_equal_hand_computed_ones():
 
 def test_first_duplicates_are_listed():
     rows = pack_keys(content_keys(np.zeros((15, 1), np.uint8)), np.arange(15)[::-1], np.zeros(15, int), 0)
-    found = dict(flag_duplicates(rows, ["train"]))
+    found = flag_duplicates(rows, ["train"])
     assert found["duplicates", "train"] == FlaggedExamples(14, tuple((index, 0) for index in range(1, 11)))

@@ -1,14 +1,18 @@
 """The back-propagation inspector, used by keyboard, buttons, mouse and touch."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from model import gradients
 from pipeline.sources.image_decoding import Picture
 from pipeline.sources.picture_conversion import prepare_picture
 from tests import browser
-from tests.browser import inspector, values_in
+from tests.browser import inspector, press, values_in
 
 WAIT = 20  # seconds at most
 
@@ -32,7 +36,7 @@ def test_arrow_keys_step_through_every_stage(model_page, driver):
     assert inspector(driver, "count").text == f"stage {num_stages} of {num_stages}"  # the last key changed nothing
     assert len(set(titles)) == num_stages
     assert (titles[0], titles[-1]) == ("The input", "One step down")
-    before, after = driver.execute_script("return inspector.started.viewer.state.stages.at(-1).losses")
+    before, after = driver.execute_script("return inspector.started.viewer.stages.at(-1).losses")
     shown = driver.execute_script("return arguments[0].map(pictures.written)", [before, after])
     assert f"goes from {shown[0]} to {shown[1]}." in inspector(driver, "said").text
     driver.switch_to.active_element.send_keys(Keys.HOME)
@@ -45,7 +49,7 @@ def test_arrow_keys_step_through_every_stage(model_page, driver):
 def test_arrow_keys_select_examples(digits, driver):
     browser.show(driver, digits.path)
     radios = driver.find_elements(By.CSS_SELECTOR, "#inspector-specimens input")
-    assert len(radios) > 20
+    assert len(radios) > 200
     chosen = next(number for number, radio in enumerate(radios) if radio.is_selected())
     assert "answered so" not in radios[chosen].get_attribute("aria-label")  # the first one is a mistake
     radios[chosen].send_keys(Keys.ARROW_RIGHT)
@@ -55,16 +59,16 @@ def test_arrow_keys_select_examples(digits, driver):
 
 def test_buttons_step_and_play(digits, driver):
     browser.show(driver, digits.path)
-    back, forth, play = (inspector(driver, name) for name in ("back", "next", "play"))
-    assert not back.is_enabled()
-    forth.click()
+    play = inspector(driver, "play")
+    assert not inspector(driver, "back").is_enabled()
+    press(driver, "next")
     assert inspector(driver, "count").text == "stage 2 of 11"
-    back.click()
+    press(driver, "back")
     assert inspector(driver, "count").text == "stage 1 of 11"
-    play.click()
+    press(driver, "play")
     assert (play.text, play.get_attribute("aria-pressed")) == ("Pause", "true")
     WebDriverWait(driver, WAIT).until(lambda _: inspector(driver, "count").text == "stage 2 of 11")
-    play.click()
+    press(driver, "play")
     assert (play.text, play.get_attribute("aria-pressed")) == ("Play", "false")
 
 
@@ -98,25 +102,81 @@ def test_a_digit_drawn_by_mouse_is_classified(model_page, driver):
     found, expected = drawn_picture(driver, model_page)
     assert np.abs(found - expected).max() <= 1
     assert expected.max() == 255
-    assert inspector(driver, "drawn").text.startswith("The network answers ")
+    assert inspector(driver, "drawn").text.startswith("The trained network answers ")
     Select(inspector(driver, "target")).select_by_index(2)
     name = model_page.model.manifest.class_names[2]
     assert inspector(driver, "said").text.startswith(" ".join(f"Your drawing, meant to be {name}.".split()))
     assert driver.find_elements(By.CSS_SELECTOR, "#inspector-specimens input:checked") == []
-    inspector(driver, "clear").click()
+    assert inspector(driver, "prepared").find_elements(By.TAG_NAME, "canvas")
+    press(driver, "add")
+    batch = "const { panel } = inspector.started; return panel.trainer.nextBatch(1)[0].target;"
+    assert driver.execute_script(batch) == 2
+    assert not inspector(driver, "add").is_enabled()
+    press(driver, "step")
+    press(driver, "clear")
     assert inspector(driver, "drawn").text == ""
+    assert inspector(driver, "prepared").find_elements(By.TAG_NAME, "canvas") == []
 
 
 def test_a_digit_drawn_by_touch_is_classified_without_scrolling(digits, driver):
     browser.show(driver, digits.path, 360, 740)
     pad = inspector(driver, "pad")
     driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", pad)
-    scrolled = driver.execute_script("return scrollY")
     box = driver.execute_script("const b = arguments[0].getBoundingClientRect(); return [b.left, b.top]", pad)
     points = [{"x": box[0] + 60, "y": box[1] + 30 + step} for step in range(0, 100, 20)]
     for kind, touches in (("touchStart", points[:1]), *(("touchMove", [p]) for p in points), ("touchEnd", [])):
         driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
     found, expected = drawn_picture(driver, digits)
     assert np.abs(found - expected).max() <= 1
-    assert inspector(driver, "drawn").text.startswith("The network answers ")
-    assert driver.execute_script("return scrollY") == scrolled
+    assert inspector(driver, "drawn").text.startswith("The trained network answers ")
+    assert driver.execute_script("return arguments[0].getBoundingClientRect().top", pad) == pytest.approx(box[1], abs=1)
+
+
+def test_every_quoted_line_of_code_is_one_of_the_model(model_page, driver):
+    browser.show(driver, model_page.path)
+    quoted = driver.execute_script("return inspector.started.viewer.stages.map((stage) => stage.code)")
+    code = " ".join(path.read_text() for path in Path(gradients.__file__).parent.glob("*.py"))
+    assert [line for line in quoted if line not in " ".join(code.split())] == []
+
+
+def test_the_address_keeps_the_state_and_opens_it_again(digits, driver):
+    browser.show(driver, digits.path)
+    Select(inspector(driver, "rule")).select_by_value("autodiff")
+    press(driver, "ten")
+    inspector(driver, "batch_size").send_keys(Keys.ARROW_LEFT)
+    press(driver, "step")
+    for _ in range(6):
+        press(driver, "next")
+    address = driver.current_url
+    shown = [inspector(driver, name).text for name in ("trained", "count", "said")]
+    assert address.partition("&")[2] == "stage=7&train=10x10x5x0.5xautodiff,1x9x5x0.5xautodiff"
+    driver.get("about:blank")
+    driver.get(address)
+    assert [inspector(driver, name).text for name in ("trained", "count", "said")] == shown
+    assert inspector(driver, "batch_size").get_attribute("value") == "9"
+    top = driver.execute_script("return document.getElementById('inspector').getBoundingClientRect().top")
+    assert abs(top) < 2
+    assert driver.get_log("browser") == []
+
+
+@pytest.mark.parametrize("figure", ["#mistakes li", "#confusion td.wrong", "#calibration svg", "#calibration tbody th"])
+def test_figures_of_the_page_open_an_example(figure, digits, driver):
+    browser.show(driver, digits.path)
+    driver.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    link = driver.find_element(By.CSS_SELECTOR, f"{figure} a")
+    name = link.get_dom_attribute("href").removeprefix("#example=")
+    driver.execute_script(
+        "arguments[0].dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }))", link
+    )
+    WebDriverWait(driver, WAIT).until(lambda _: inspector(driver, "said").text.startswith(f"{name}, an example of"))
+
+
+def test_arrow_keys_work_without_focus_while_the_stage_is_seen(digits, driver):
+    browser.show(driver, digits.path)
+    body = driver.find_element(By.TAG_NAME, "body")
+    driver.execute_script("document.getElementById('inspector-stage').scrollIntoView({behavior: 'instant'})")
+    body.send_keys(Keys.ARROW_RIGHT)
+    assert inspector(driver, "count").text == "stage 2 of 11"
+    driver.execute_script("document.getElementById('origin').scrollIntoView({behavior: 'instant'})")
+    body.send_keys(Keys.ARROW_RIGHT)
+    assert inspector(driver, "count").text == "stage 2 of 11"

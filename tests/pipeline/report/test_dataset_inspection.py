@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.preprocess.dataset import load_dataset
 from pipeline.report.contact_sheet import SheetRow, Tile, draw_classes, draw_named, tile_size
+from pipeline.report.dataset_inspection import pick_examples
 from tests.helpers import Digits, run_in_process
 
 
@@ -53,6 +55,20 @@ def test_named_examples_have_the_images_of_the_source(workspace, tmp_path):
     sheet = pixels((tmp_path / "examples.png").read_bytes())
     windows = np.lib.stride_tricks.sliding_window_view(sheet, enlarged.shape)
     assert (windows == enlarged).all(axis=(2, 3)).sum() == 1
+
+
+def test_examples_of_every_class_are_picked_from_the_first_shards(tmp_path):
+    source = Digits().write(tmp_path / "digits")
+    done = run_in_process("preprocess", "--workspace", tmp_path, "--dataset", source, "--num-shards", 3)
+    assert done.code == 0, done.err
+    [folder] = (tmp_path / "datasets").iterdir()
+    dataset = load_dataset(folder)
+    every = pick_examples(dataset, "train", 100)
+    assert [len(examples) for examples in every] == [20, 20, 20]
+    assert [{example.label for example in examples} for examples in every] == [{0}, {1}, {2}]
+    first = pick_examples(dataset, "train", 100, most_read=1)
+    assert 0 < sum(map(len, first)) == dataset.manifest.splits["train"].shards[0].num_examples < 60
+    assert [len(examples) for examples in pick_examples(dataset, "train", 2)] == [2, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_the_printed_page_is_light_and_fits_the_paper(digits, driver):
 def test_no_other_script_runs_and_nothing_else_is_fetched(tall, driver):
     driver.get_log("performance")
     browser.show(driver, tall.path)
-    driver.execute_script("for (const stage of inspector.started.viewer.state.stages) inspector.started.viewer.go(1)")
+    driver.execute_script("for (const stage of inspector.started.viewer.stages) inspector.started.viewer.go(1)")
     elements = driver.execute_script("return [document.scripts.length, document.querySelectorAll('img[src=x]').length]")
     assert elements == [2, 0]
     assert driver.get_log("browser") == []  # an alert raises an error here

@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,10 @@ from tests.helpers import Digits, run_in_process
 from tests.pages import HOSTILE, read_page
 
 SECTIONS = (
-    *("learning", "confusion", "classes", "calibration", "mistakes", "weights", "inspector", "slices", "data"),
+    *("inspector", "learning", "confusion", "classes", "calibration", "mistakes", "weights", "slices", "data"),
     *("agreement", "origin"),
 )
-MATHML = "http://www.w3.org/1998/Math/MathML"  # a namespace, which is not fetched
+NAMESPACES = r"http://www\.w3\.org/(1998/Math/MathML|2000/svg)"  # which are not fetched
 
 
 def report(workspace, *arguments):
@@ -74,15 +75,17 @@ def check_self_contained(path, page):
         assert element.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
         assert element.get("href", "#").startswith("#")
     kinds = [element.get("type") for element in page.all("script")]
-    assert kinds in (["application/json", None], [None])
-    text = re.sub(r"[A-Za-z0-9+/=]{200,}", "", Path(path).read_text("utf-8")).replace(MATHML, "")
+    assert kinds in (["application/json", None], [])
+    text = re.sub(NAMESPACES, "", re.sub(r"[A-Za-z0-9+/=]{200,}", "", Path(path).read_text("utf-8")))
     assert "://" not in text
 
 
 def test_the_page_has_every_section_and_is_self_contained(written, page):
     assert [each["id"] for each in page.all("section")] == list(SECTIONS)
-    assert [each["href"] for each in page.all("a")][1:] == [f"#{name}" for name in SECTIONS]
-    assert Path(written[0]["path"]).stat().st_size == written[0]["num_bytes"] < 400_000
+    assert [each["href"] for each in page.all("a") if "example=" not in each["href"]][1:] == [
+        f"#{name}" for name in SECTIONS
+    ]
+    assert Path(written[0]["path"]).stat().st_size == written[0]["num_bytes"] < 700_000
     check_self_contained(written[0]["path"], page)
 
 
@@ -181,12 +184,26 @@ def test_the_inspector_has_the_parameters_and_examples_of_every_class(page, digi
     flat = np.concatenate([part.reshape(-1) for layer in layers for part in layer])
     assert base64.b64decode(data["parameters"]) == flat.astype("<f4").tobytes()
     assert data["config"]["weights_rate"] == 5.0
-    specimens = data["specimens"]
-    assert len(base64.b64decode(data["images"])) == 784 * len(specimens)
-    assert {each["label"] for each in specimens if each["label"] == each["predicted"]} == set(range(10))
-    predictions = rows_of_test_split(digits_run, "predictions", run_id)
-    missed = {row["label"] for row in predictions if row["label"] != row["predicted"]}
-    assert {each["label"] for each in specimens if each["label"] != each["predicted"]} == missed
+    shown = data["test"]
+    assert len(base64.b64decode(data["images"])) == 784 * (len(data["train"]) + len(shown))
+    predictions = {f"test:{row['index']}": row for row in rows_of_test_split(digits_run, "predictions", run_id)}
+    assert all(predictions[each["name"]]["predicted"] == each["predicted"] for each in shown)
+    missed = {row["label"] for row in predictions.values() if row["label"] != row["predicted"]}
+    assert {each["label"] for each in shown if each["label"] != each["predicted"]} == missed
+    assert {image["alt"].partition(",")[0] for image in page.all("img", "mistakes")} < {each["name"] for each in shown}
+
+
+def test_the_inspector_trains_on_ten_examples_of_every_class_and_tests_on_as_many(page):
+    data = json.loads(page.by_id("inspector-data")["text"])
+    images = np.frombuffer(base64.b64decode(data["images"]), np.uint8).reshape(-1, 28, 28)
+    source = gzip.decompress((EMBEDDED / "mnist-5k" / "train-images-idx3-ubyte.gz").read_bytes())
+    train = np.frombuffer(source, np.uint8, offset=16).reshape(-1, 28, 28)
+    for image, example in zip(images, data["train"], strict=False):
+        split, _, index = example["name"].partition(":")
+        assert split == "train"
+        assert (train[int(index)] == image).all()
+    assert Counter(each["label"] for each in data["train"]) == dict.fromkeys(range(10), 10)
+    assert Counter(each["label"] for each in data["test"] if each["sampled"]) == dict.fromkeys(range(10), 10)
 
 
 def test_markup_in_names_is_escaped(hostile):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model.errors import BadInput
-from pipeline.sources import image_folder
+from pipeline.sources import image_files
 from tests.helpers import Digits
 from tests.pictures import png, read_blocks, read_reasons, scan_folder, write_tree
 
@@ -53,14 +53,14 @@ def test_entries_that_cannot_be_read_are_rejected_with_their_reasons(tmp_path, m
         monkeypatch.chdir(folder)  # names of sockets are short
         server.bind("x4")
     (folder / "x5").write_bytes(png(np.zeros((5, 4), np.uint8)))
-    real = image_folder.read_start
+    real = image_files.read_start
 
     def refuse(path, num_bytes):
         if path.endswith("x5"):
             raise PermissionError(13, "Permission denied", path)
         return real(path, num_bytes)
 
-    monkeypatch.setattr(image_folder, "read_start", refuse)
+    monkeypatch.setattr(image_files, "read_start", refuse)
     reasons = read_reasons(scan_folder(tmp_path / "tree"), "train")
     expected = {
         "train/2/x1[60]": "image: a link to '/nowhere/a.png', which cannot be reached: No such file or directory",

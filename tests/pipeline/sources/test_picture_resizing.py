@@ -1,6 +1,7 @@
 """Pictures of several sizes as one data set: the three ways of resizing, identity, origin, and `predict`."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from pipeline.preprocess.stage import DatasetConfig, config_from_origin, preproc
 from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.image_decoding import RESIZED
 from pipeline.sources.picture_resizing import resize_image
+from tests.examples import example, frame
 from tests.helpers import Digits, run_in_process
 from tests.pictures import read_blocks, rows_table, scan_folder, write_tree
 
@@ -53,22 +55,32 @@ def test_images_of_extreme_shapes_are_resized_and_those_of_the_size_kept(mode):
 
 
 def write_sizes(folder, write):
-    """A data set of digits in sizes that differ, as a tree and as Parquet files."""
+    """A data set of digits in sizes that differ, as a tree, and as files that hold or name the tree's pictures."""
     tree = write_tree(folder / "tree", Digits())
     for number, path in enumerate(sorted(tree.glob("*/*/*"))):
         image = Image.open(path)
         image.resize((4 + number % 3 * 3, 5 + number % 4 * 2), Image.Resampling.NEAREST).save(path)
     if write == "tree":
         return tree
-    (folder / "rows").mkdir()
     for split in ("train", "test"):
         paths = sorted(tree.glob(f"{split}/*/*"))
-        table = rows_table([path.read_bytes() for path in paths], [int(path.parent.name) for path in paths])
-        pq.write_table(table, folder / "rows" / f"{split}.parquet")
-    return folder / "rows"
+        pictures = [path.read_bytes() for path in paths]
+        labels = [int(path.parent.name) for path in paths]
+        (folder / write).mkdir(exist_ok=True)
+        if write == "rows":
+            pq.write_table(rows_table(pictures, labels), folder / write / f"{split}.parquet")
+        elif write == "records":
+            records = b"".join(frame(example(*pair)) for pair in zip(pictures, labels, strict=True))
+            (folder / write / f"{split}.tfrecord").write_bytes(records)
+        else:
+            names = [f"images/{path.relative_to(tree)}" for path in paths]
+            pd.DataFrame({"path": names, "label": labels}).to_csv(folder / write / f"{split}.csv", index=False)
+    if write == "lines":
+        shutil.copytree(tree, folder / write / "images")
+    return folder / write
 
 
-@pytest.mark.parametrize("write", ["tree", "rows"])
+@pytest.mark.parametrize("write", ["tree", "rows", "records", "lines"])
 @pytest.mark.parametrize("mode", MODES)
 def test_no_picture_is_rejected_for_its_size(mode, write, tmp_path):
     scans = scan_folder(write_sizes(tmp_path, write), resize=(5, 4), resize_mode=mode)
@@ -121,7 +133,7 @@ def test_of_several_sources_those_of_pictures_are_resized(tmp_path, digits_folde
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("write", "mode"), [("tree", "crop"), ("rows", "pad")])
+@pytest.mark.parametrize(("write", "mode"), [("tree", "crop"), ("rows", "pad"), ("records", "fit"), ("lines", "pad")])
 def test_predict_answers_as_the_table_predictions(write, mode, tmp_path):
     source = write_sizes(tmp_path, write)
     workspace = ("--workspace", tmp_path / "ws")

@@ -1,0 +1,49 @@
+"""Where the tasks of a scan run: in this process, or on the workers of the engine that preprocesses."""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pipeline.beam_runner import BUILD_ONLY_OPTIONS, IN_PROCESS_RUNNER, beam_arguments, runs_locally
+from pipeline.context import StageContext, capture_engine_messages, quiet_imports
+from pipeline.sources.scan_tasks import MapTasks, map_here
+from pipeline.storage.files import remove_afterwards
+from pipeline.storage.workspace import scratch_folder_of, temporary_files_in
+
+
+@contextmanager
+def open_task_runner(context: StageContext) -> Iterator[MapTasks]:
+    """Yield what runs the tasks of a scan; the context ends when the results have been read.
+
+    Raises the errors of `scan_job.run_tasks`.
+    """
+    arguments = list(context.beam_arguments)
+    if not has_workers(arguments):
+        yield map_here
+        return
+    folder = scratch_folder_of(context.workspace / "datasets" / "scan", runs_locally(arguments))
+
+    def map_on_workers(function: Callable[[Any], Any], tasks: Sequence[Any], kind: Any) -> Iterator[Any]:
+        if len(tasks) < 2:
+            return map_here(function, tasks, kind)
+        with quiet_imports():
+            from pipeline.preprocess.scan_job import run_tasks
+        with temporary_files_in(context.workspace), capture_engine_messages(context.engine_log):
+            return run_tasks(function, tasks, kind, folder, arguments)
+
+    with remove_afterwards(folder):
+        yield map_on_workers
+
+
+def has_workers(arguments: Sequence[str]) -> bool:
+    """Return whether these arguments for Beam run a job in other processes than this one, and do not only build it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner")
+    parser.add_argument("--direct_running_mode")
+    parsed, rest = parser.parse_known_args(beam_arguments(arguments))
+    if any(argument.removeprefix("--").split("=")[0] in BUILD_ONLY_OPTIONS for argument in rest):
+        return False
+    if parsed.runner == IN_PROCESS_RUNNER:
+        return bool(parsed.direct_running_mode == "multi_processing")
+    return bool(parsed.runner != "BundleBasedDirectRunner")

@@ -1,0 +1,47 @@
+/* The state of the inspector in the fragment of the page's address, such as #example=test:42&stage=7&train=20x10x5x0.5xmanual:
+   the example, the stage counted from 1, `from=trained` if training did not begin with the run's start, and the steps, as
+   count, batch size, rate of the weights, rate of the biases and rule, once for each change of these settings. An address without
+   a stage is a link to an example, which leaves the parameters as they are: its steps are null. */
+export const address = (() => {
+  const MOST_STEPS = 1000; // that a page takes again when it is opened
+  const total = (steps) => steps.reduce((sum, { count }) => sum + count, 0);
+  const RULES = ["manual", "autodiff"];
+
+  function parseSteps(text) {
+    const [count, batch_size, weights_rate, biases_rate, rule] = text.split("x").map((part) => (RULES.includes(part) ? part : Number(part)));
+    const isSound = [count, batch_size].every((number) => Number.isInteger(number) && number > 0) && weights_rate > 0 && biases_rate > 0;
+    return isSound && batch_size <= 10 && RULES.includes(rule) ? { count, settings: { batch_size, weights_rate, biases_rate, rule } } : null;
+  }
+
+  // Return the steps of a training, which may be none; null if they are not understood or too many.
+  function parseTraining(text) {
+    if (text === null) return [];
+    const steps = text.split(",").map(parseSteps);
+    return steps.every((each) => each !== null) && total(steps) <= MOST_STEPS ? steps : null;
+  }
+
+  // Return {example, stage, from, steps}, or null if the fragment names no example. What is not understood is left out.
+  function parse(fragment) {
+    const given = new URLSearchParams(fragment.replace(/^#/, ""));
+    if (!given.has("example")) return null;
+    const name = given.get("example");
+    return {
+      example: name.includes(":") ? name : `test:${name}`,
+      stage: Math.max(1, Math.trunc(Number(given.get("stage"))) || 1),
+      from: given.get("from") === "trained" ? "trained" : "start",
+      steps: given.has("stage") ? parseTraining(given.get("train")) : null,
+    };
+  }
+
+  // After more than MOST_STEPS the state has no address, only its example.
+  function format({ example, stage, from, steps }) {
+    if (total(steps) > MOST_STEPS) return `#example=${example}`;
+    const parts = [`example=${example}`, `stage=${stage}`];
+    if (from === "trained") parts.push("from=trained");
+    const told = steps.map(({ count, settings: s }) => [count, s.batch_size, s.weights_rate, s.biases_rate, s.rule].join("x"));
+    if (told.length) parts.push(`train=${told.join(",")}`);
+    return `#${parts.join("&")}`;
+  }
+
+  return { parse, format };
+})();

@@ -1,0 +1,167 @@
+import { chart } from "./chart.js";
+import { pictures } from "./pictures.js";
+import { training } from "./training.js";
+
+/* The controls that train the network on the page's examples, and the charts of its loss and its right answers. The panel sets
+   the model's `layers` and `settings`, and calls changed(isPlaying) after each of their changes. */
+export const trainingPanel = (() => {
+  const FRAME_BUDGET = 10; // milliseconds of a frame for steps, of the 16 that 60 frames a second leave
+  const MOST_BATCH = 10;
+  const MILLISECONDS_A_MEASURE = 50; // while it plays, or five times what measuring took, so that a large network trains too
+  const MOST_MEASURED = 20; // steps of one call
+  const SPLITS = ["train", "test"];
+  const PACES = { slow: 500, frame: 0, fast: 0 }; // milliseconds between two steps
+  const RATES = ["weights_rate", "biases_rate"];
+  const byId = (name) => document.getElementById(`inspector-${name}`);
+
+  // Put the loss and the right answers of both splits on the charts and in words.
+  function measure(panel) {
+    const begun = performance.now();
+    const { config, examples, layers } = panel.model;
+    const splits = [examples.train, examples.sampled];
+    const found = splits.map((each) => training.evaluate(config, layers, each));
+    const { numSteps } = panel.trainer;
+    panel.loss.add(numSteps, found.map((each) => each.loss));
+    panel.right.add(numSteps, found.map((each, i) => (100 * each.right) / splits[i].length));
+    const told = found.map(
+      (each, i) => `${each.right} of ${splits[i].length} ${SPLITS[i]} examples are right, their mean loss is ${pictures.written(each.loss)}`,
+    );
+    byId("trained").textContent = `Step ${pictures.counted(numSteps)}: ${told.join("; ")}.`;
+    byId("brief").textContent = `step ${pictures.counted(numSteps)}, train loss ${pictures.written(found[0].loss)}`;
+    const ended = performance.now();
+    panel.nextMeasure = ended + Math.max(MILLISECONDS_A_MEASURE, 5 * (ended - begun));
+  }
+
+  function reset(panel) {
+    const { model } = panel;
+    stop(panel);
+    model.layers = byId("origin").value === "start" ? model.start : model.trained;
+    panel.trainer = training.makeTrainer(model.config, model.layers, model.examples.train);
+    panel.history = [];
+    panel.loss.clear();
+    panel.right.clear();
+    measure(panel);
+    panel.changed(false);
+  }
+
+  // Train on an example of the user's too, with the next step.
+  function add(panel, example) {
+    panel.model.examples.train.push(example);
+    panel.trainer.waiting.unshift(example);
+    panel.hasDrawing = true;
+    measure(panel);
+    panel.changed(panel.playing !== null);
+  }
+
+  function stepOnce({ model, trainer, history }) {
+    trainer.step(model.settings);
+    model.layers = trainer.layers;
+    const settings = JSON.stringify(model.settings);
+    const last = history.at(-1);
+    if (last && JSON.stringify(last.settings) === settings) last.count += 1;
+    else history.push({ count: 1, settings: JSON.parse(settings) });
+  }
+
+  // Take steps, and put the last MOST_MEASURED of them on the charts.
+  function step(panel, count) {
+    for (let done = 1; done <= count; done++) {
+      stepOnce(panel);
+      if (count - done < MOST_MEASURED) measure(panel);
+    }
+    panel.changed(false);
+  }
+
+  // A frame takes as many steps as the pace and the time allow.
+  function playFrame(panel, now) {
+    const pace = byId("pace").value;
+    if (now - panel.lastStep >= PACES[pace]) {
+      panel.lastStep = now;
+      const begun = performance.now();
+      do stepOnce(panel);
+      while (pace === "fast" && performance.now() - begun < FRAME_BUDGET);
+      if (begun > panel.nextMeasure) measure(panel);
+      panel.changed(true);
+    }
+    panel.playing = requestAnimationFrame((next) => playFrame(panel, next));
+  }
+
+  function showPlaying(panel) {
+    byId("train").textContent = panel.playing === null ? "Train" : "Pause";
+    byId("train").setAttribute("aria-pressed", String(panel.playing !== null));
+  }
+
+  function play(panel) {
+    panel.playing = requestAnimationFrame((now) => playFrame(panel, now));
+    showPlaying(panel);
+  }
+
+  function stop(panel) {
+    if (panel.playing === null) return;
+    cancelAnimationFrame(panel.playing);
+    panel.playing = null;
+    showPlaying(panel);
+    measure(panel);
+    panel.changed(false);
+  }
+
+  // Begin anew, and take steps with the settings that they were taken with, as in address.js.
+  function repeat(panel, from, steps) {
+    const { model } = panel;
+    if (model.start !== null) byId("origin").value = from;
+    reset(panel);
+    for (const { count, settings } of steps) {
+      for (const name of RATES) byId(name).value = String(Math.log2(settings[name] / model.config[name]));
+      for (const name of ["batch_size", "rule"]) byId(name).value = String(settings[name]);
+      readSettings(model);
+      Object.assign(model.settings, settings);
+      step(panel, count);
+    }
+  }
+
+  // The sliders of the rates are powers of two of the run's rates.
+  function readSettings({ config, settings }) {
+    for (const name of RATES) {
+      settings[name] = config[name] * 2 ** Number(byId(name).value);
+      byId(`${name}-value`).textContent = pictures.written(settings[name]);
+      byId(name).setAttribute("aria-valuetext", pictures.written(settings[name]));
+    }
+    settings.batch_size = Number(byId("batch_size").value);
+    byId("batch_size-value").textContent = byId("batch_size").value;
+    settings.rule = byId("rule").value;
+  }
+
+  function listen(panel) {
+    const stepBy = (count) => () => (stop(panel), step(panel, count));
+    byId("step").addEventListener("click", stepBy(1));
+    byId("ten").addEventListener("click", stepBy(10));
+    byId("train").addEventListener("click", () => (panel.playing === null ? play(panel) : stop(panel)));
+    byId("reset").addEventListener("click", () => reset(panel));
+    byId("origin").addEventListener("change", () => reset(panel));
+    for (const name of [...RATES, "batch_size", "rule"]) {
+      byId(name).addEventListener(name === "rule" ? "change" : "input", () => {
+        readSettings(panel.model);
+        panel.changed(panel.playing !== null);
+      });
+    }
+  }
+
+  function make(model, changed) {
+    const panel = { model, changed, trainer: null, playing: null, lastStep: 0, nextMeasure: 0, history: [], hasDrawing: false };
+    panel.loss = chart.make("Mean loss of the page's examples", SPLITS);
+    panel.right = chart.make("Right answers, in percent", SPLITS, { ...chart.grown, y: [0, 100], format: String });
+    byId("charts").replaceChildren(panel.loss.element, panel.right.element);
+    byId("batch_size").value = String(Math.min(model.config.batch_size, MOST_BATCH));
+    byId("rule").value = model.config.step === "autodiff" ? "autodiff" : "manual";
+    if (model.start === null) byId("origin").querySelector("[value=start]").remove();
+    readSettings(model);
+    listen(panel);
+    return Object.assign(panel, {
+      step: (count) => step(panel, count),
+      add: (example) => add(panel, example),
+      repeat: (from, steps) => repeat(panel, from, steps),
+      reset: () => reset(panel),
+    });
+  }
+
+  return { make };
+})();

@@ -1,0 +1,109 @@
+"""Read files of pictures once, in tasks: the size, the digest and the format of each, or why it cannot be read."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, FormatFinder, FoundFormat
+from pipeline.sources.scan_tasks import MAX_TASKS, MapTasks, map_here
+from pipeline.storage.files import digest_of, file_digest, read_start
+
+MANY_FILES = 2**18  # no more are read by this process alone, because workers take seconds to start
+MIN_TASK_FILES = 2**12  # of a task
+
+
+class ImageFile(NamedTuple):
+    """An image file: its path in the tree, with slashes, the number of its class folder, its size and digest.
+
+    If it cannot be read, problem says why, and the digest is that of the problem.
+    """
+
+    path: str
+    label: int
+    num_bytes: int
+    sha256: str
+    problem: str = ""
+
+
+class FilesTask(NamedTuple):
+    """Files to read, of the tree with that root: the path and the number of the class of each."""
+
+    root: Path
+    options: PictureOptions
+    files: tuple[tuple[str, int], ...]
+
+
+class FoundFiles(NamedTuple):
+    """What a task found: the format of its images, and of each file the size, the digest and the problem."""
+
+    format: FoundFormat
+    files: tuple[tuple[int, str, str], ...]
+
+
+def cut_tasks(root: Path, options: PictureOptions, files: list[tuple[str, int]]) -> list[FilesTask]:
+    """Cut the files of a split, in their order, into tasks."""
+    length = max(MIN_TASK_FILES, -(-len(files) // MAX_TASKS))
+    cut = (tuple(files[start : start + length]) for start in range(0, len(files), length))
+    return [FilesTask(root, options, each) for each in cut]
+
+
+def read_tasks(tasks: list[FilesTask], map_tasks: MapTasks) -> Iterator[FoundFiles]:
+    """Yield what each task finds; map_tasks runs them if they have many files."""
+    is_large = sum(len(task.files) for task in tasks) > MANY_FILES
+    run = map_tasks if is_large else map_here
+    return run(_read_task, tasks, FoundFiles)
+
+
+def _read_task(task: FilesTask) -> FoundFiles:
+    """Read the files of a task."""
+    finder = FormatFinder(task.options)
+    root = str(task.root)
+    files = [scan_file(f"{root}/{path}", path, label, finder) for path, label in task.files]
+    return FoundFiles(finder.found, tuple((file.num_bytes, file.sha256, file.problem) for file in files))
+
+
+def join_files(tasks: list[FilesTask], found: Iterator[FoundFiles], finder: FormatFinder) -> Iterator[ImageFile]:
+    """Yield the files of a split, given what its tasks find next."""
+    for task in tasks:
+        results = next(found)
+        finder.add(results.format)
+        for (path, label), result in zip(task.files, results.files, strict=True):
+            yield ImageFile(path, label, *result)
+
+
+def scan_file(place: str, name: str, label: int, finder: FormatFinder) -> ImageFile:
+    """Read an image file, called by its name; what cannot be read is an image with a problem."""
+    num_bytes, problem = _measure(place)
+    if not problem:
+        try:
+            # larger files will be rejected
+            data = read_start(place, num_bytes + 1) if num_bytes <= MAX_ENCODED_BYTES else None
+            digest = file_digest(Path(place)) if data is None else digest_of(data)
+        except OSError as error:
+            problem = f"it cannot be read: {error.strerror}"
+    if problem:
+        finder.refuse(f"{place}: {problem}")
+        return ImageFile(name, label, 0, digest_of(problem.encode()), problem)
+    finder.offer(data, place)
+    return ImageFile(name, label, num_bytes, digest)
+
+
+def find_problem(path: Path) -> str:
+    """Return why opening a path would fail, or wait for another process; empty if it is a file or a link to one."""
+    _, problem = _measure(os.fspath(path))
+    return problem
+
+
+def _measure(place: str) -> tuple[int, str]:
+    """Return the size of a file in bytes, and why it cannot be opened, as `find_problem`."""
+    try:
+        about = os.stat(place)  # noqa: PTH116 - making a path takes longer
+    except OSError as error:
+        return 0, f"a link to {os.fspath(Path(place).readlink())!r}, which cannot be reached: {error.strerror}"
+    if stat.S_ISREG(about.st_mode):
+        return about.st_size, ""
+    found = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe, a socket or a device"
+    return about.st_size, f"no regular file, but {found}"

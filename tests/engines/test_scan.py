@@ -1,0 +1,46 @@
+"""The scan of sources that are cut into tasks, by the real command on a job service with two workers."""
+
+import re
+import sys
+
+import pytest
+
+from tests.engines.catalogue import EXTERNAL, PORTABLE, SERVERS
+from tests.engines.isolation import isolated
+from tests.engines.stages import PROBE
+from tests.helpers import Digits, contents
+from tests.small_tasks import WRITERS
+
+COMMAND = (sys.executable, "-m", "tests.small_tasks", "preprocess", "--num-shards", "3")
+TWO_WORKERS = (*PORTABLE, *EXTERNAL)
+POOL = {"job": [sys.executable, "-m", "tests.engines.two_workers", "--port", "{port}"], "pool": SERVERS["pool"]}
+
+
+@pytest.mark.engines
+def test_sources_are_scanned_to_the_same_bytes(tmp_path):
+    places = [WRITERS[layout](tmp_path / layout) for layout in ("idx", "rows", "tree")]
+    commands = []
+    for name, engine in (("one", ()), ("two", TWO_WORKERS)):
+        commands += [[*COMMAND, place, "--workspace", tmp_path / name, *engine] for place in places]
+    for done in isolated(commands, POOL, tmp_path, timeout=900):
+        assert done.code == 0, done.err
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.engines
+def test_damage_is_reported_in_the_same_words(tmp_path):
+    folder = Digits().write(tmp_path / "digits")
+    path = folder / "train-labels-idx1-ubyte"
+    path.write_bytes(path.read_bytes() + b"more")
+    commands = [
+        [*COMMAND, folder, "--workspace", tmp_path / name, *engine]
+        for name, engine in (("one", ()), ("two", TWO_WORKERS))
+    ]
+    writes = tmp_path / "writes"
+    one, two = isolated(commands, POOL, tmp_path, {"PYTHONPATH": PROBE, "BACKBEAM_PROBE_WRITES": str(writes)})
+    assert one.code == two.code == 3
+    assert "trailing bytes" in one.err
+    assert two.err.splitlines()[-1] == one.err.splitlines()[-1]
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    processes = re.findall(r"/\.scratch-scan/\.\d+\.(\d+)\.\w+\.tmp", writes.read_text())  # that wrote results
+    assert len(set(processes)) == 2

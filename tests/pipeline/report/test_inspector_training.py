@@ -1,0 +1,134 @@
+"""Training on the page, and the panels of its gradients."""
+
+import re
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from tests import browser
+from tests.browser import inspector, press
+
+WAIT = 20  # seconds at most
+
+
+def open_panel(driver, name):
+    driver.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", inspector(driver, name))
+    inspector(driver, name).find_element(By.TAG_NAME, "summary").click()
+
+
+def step_counted(driver):
+    return int(inspector(driver, "trained").text.removeprefix("Step ").partition(":")[0].replace(",", ""))
+
+
+def test_training_steps_by_buttons_and_lowers_the_loss(digits, driver):
+    browser.show(driver, digits.path)
+    losses = (
+        "const { model } = inspector.started;"
+        "return training.evaluate(model.config, model.layers, model.examples.train).loss;"
+    )
+    before = driver.execute_script(losses)
+    press(driver, "step")
+    assert step_counted(driver) == 1
+    press(driver, "ten")
+    assert step_counted(driver) == 11
+    assert driver.execute_script(losses) < before
+    press(driver, "train")
+    assert inspector(driver, "train").get_attribute("aria-pressed") == "true"
+    WebDriverWait(driver, WAIT).until(lambda _: step_counted(driver) > 20)
+    press(driver, "train")
+    count = step_counted(driver)
+    press(driver, "reset")
+    assert step_counted(driver) == 0
+    assert driver.execute_script(losses) == before
+    assert count > 20
+    Select(inspector(driver, "origin")).select_by_value("trained")
+    assert driver.execute_script(losses) < before
+    assert driver.get_log("browser") == []
+
+
+def test_the_stages_follow_the_training_and_its_rates(digits, driver):
+    browser.show(driver, digits.path)
+    inspector(driver, "stage").send_keys(Keys.END)
+    first = inspector(driver, "said").text
+    assert "With rates of 5.000 for weights and 0.5000 for biases" in first
+    inspector(driver, "weights_rate").send_keys(Keys.ARROW_RIGHT)
+    assert "With rates of 10.00 for weights" in inspector(driver, "said").text
+    assert inspector(driver, "weights_rate").get_attribute("aria-valuetext") == "10.00"
+    press(driver, "step")
+    assert inspector(driver, "said").text.split("goes from")[1] != first.split("goes from")[1]
+    assert inspector(driver, "count").text == "stage 11 of 11"
+
+
+def test_the_manual_rule_stands_beside_autodiff_and_beside_a_difference(model_page, driver):
+    browser.show(driver, model_page.path)
+    open_panel(driver, "check")
+    differences = re.findall(r"([-\d.e]+) in ∇[wb]", inspector(driver, "agreement-said").text)
+    assert len(differences) == 2 * (len(model_page.model.run.config.layers) - 1)
+    assert max(map(float, differences)) < 1e-15
+    rows = [row.text.split() for row in inspector(driver, "agreement").find_elements(By.CSS_SELECTOR, "tbody tr")]
+    for *_, manual, autodiff, _ in rows:
+        assert float(manual) == pytest.approx(float(autodiff), rel=1e-9)
+    errors = {}
+    for key in (Keys.END, Keys.HOME):  # from the largest to the smallest epsilon
+        inspector(driver, "epsilon").send_keys(key)
+        shown = inspector(driver, "epsilon-value").text
+        errors[shown] = float(inspector(driver, "difference").text.split("differ by ")[1].rstrip("."))
+        inspector(driver, "epsilon").send_keys(*[Keys.ARROW_RIGHT] * 14)
+        errors[inspector(driver, "epsilon-value").text] = float(
+            inspector(driver, "difference").text.split("differ by ")[1].rstrip(".")
+        )
+    assert errors["1.0e-5"] < 1e-8
+    assert errors["1.0e-12"] > errors["1.0e-5"]  # rounding wins
+    button = inspector(driver, "agreement").find_elements(By.CSS_SELECTOR, "tbody button")[1]
+    name = button.text
+    button.click()
+    assert f"With {name} moved" in inspector(driver, "difference").text
+    assert driver.get_log("browser") == []
+
+
+def test_the_gradients_of_a_batch_have_the_mean_that_the_step_follows(model_page, driver):
+    browser.show(driver, model_page.path)
+    open_panel(driver, "unit")
+    driver.execute_script("inspector.started.unit.select(1, 3)")
+    assert inspector(driver, "unit-name").text == "unit 3 of layer 1"
+    size = int(inspector(driver, "batch_size").get_attribute("value"))
+    assert len(inspector(driver, "unit-gradients").find_elements(By.CSS_SELECTOR, ".row > div")) == size
+    assert f"the {size} gradients add up to" in inspector(driver, "unit-rule").text
+    total, mean, moved = re.search(
+        r"add up to (\S+), and their mean is (\S+)\. .* the sum, here (\S+),", inspector(driver, "unit-rule").text
+    ).groups()
+    assert float(total) == pytest.approx(size * float(mean), rel=1e-2)
+    assert float(moved) == pytest.approx(0.5 * float(total), rel=1e-2)
+    assert inspector(driver, "unit-firing").find_elements(By.TAG_NAME, "canvas")
+    Select(inspector(driver, "unit-layer")).select_by_index(1)
+    assert inspector(driver, "unit-name").text == "unit 0 of layer 2"
+    assert driver.get_log("browser") == []
+
+
+def rows_to_try():
+    text = (Path(__file__).parents[3] / "docs" / "learn.md").read_text()
+    return re.findall(r"^\| `(#example=\S+)` \| (\S+) and (\d+):", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("fragment", "loss", "num_right"), rows_to_try())
+def test_the_addresses_to_try_give_the_documented_figures(fragment, loss, num_right, digits, driver):
+    browser.show(driver, digits.path)
+    driver.get("about:blank")
+    driver.get(digits.path.as_uri() + fragment)
+    told = inspector(driver, "trained").text
+    assert f"{num_right} of 100 train examples are right, their mean loss is {loss};" in told
+
+
+def test_an_output_that_is_surely_wrong_has_hardly_an_error(digits, driver):
+    browser.show(driver, digits.path)
+    driver.execute_script(f"location.hash = {rows_to_try()[-1][0]!r}")
+    WebDriverWait(driver, WAIT).until(lambda _: step_counted(driver) == 300)
+    difference, delta = driver.execute_script(
+        "const { example, shown } = inspector.started.viewer;"
+        "return [shown.pass.difference[example.target], shown.pass.delta[2][example.target]];"
+    )
+    assert difference == pytest.approx(-1, abs=1e-3)
+    assert abs(delta) < 1e-3
