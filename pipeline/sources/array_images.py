@@ -55,19 +55,22 @@ class ImageArray(NamedTuple):
 def find_image_array(header: ArrayHeader, options: PictureOptions, name: str) -> ImageArray:
     """Return how the images of an array of that header are stored.
 
-    Raises BadInput for other types and shapes, BadUsage if --image-size is not the size.
+    --image-size is the size of the upright images. Raises BadInput for other types and shapes, BadUsage if it is not
+    the size.
     """
     if header.dtype not in (np.uint8, np.bool_):
         raise BadInput(
             f"{name}: {header}, expected uint8, values from 0 to 255; if they are 0 to 1, save "
             "(255 * ARRAY).round().astype(numpy.uint8), else scale them as the values mean"
         )
-    size, num_channels = _split_shape(header, options.image_size, name)
+    upright = options.image_size
+    requested = upright[::-1] if upright and options.transpose else upright
+    size, num_channels = _split_shape(header, requested, name)
     if prod(size) * num_channels > MAX_EXAMPLE_BYTES:
         raise BadInput(f"{name}: {header}: expected at most {MAX_EXAMPLE_BYTES} bytes an image")
     found = ImageArray(*size, num_channels, header.dtype == np.bool_, bool(options.transpose))
-    if options.image_size is not None and options.image_size != size:
-        raise BadUsage(f"--image-size {'x'.join(map(str, options.image_size))}: {name} is {header}")
+    if upright and requested != size:
+        raise BadUsage(f"--image-size {'x'.join(map(str, upright))}: {name} is {header}")
     return found
 
 

@@ -121,7 +121,7 @@ class SplitScan:
     2. The same module ends with its `LAYOUT`, which says how such files are recognised in a folder and found, and which
        of the user's options apply to them. `LAYOUTS` in `sources/source_lookup.py` lists it.
     3. `_read_images` in `evaluate/image_files.py` reads such a file for `backbeam predict`, by the functions of 1.
-    4. `FILE_ENDINGS` in `sources/catalog.py` lists the ending of files that --dataset may name one by one, if any.
+    4. `_FILE_NAMES` in `sources/catalog.py` lists how names of files end that --dataset may name one by one, if any.
 
     Everything after that needs no change.
     """

@@ -1,5 +1,6 @@
 """The data sets known by name, and the kinds of sources."""
 
+import re
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, Protocol, Self, TypeAlias
 
@@ -18,13 +19,13 @@ SPLIT_WORDS = {  # in names, to split
 MAX_CLASSES = 256
 MAX_INTEGER = 2**63 - 1  # of seeds and counts: what a file of TOML holds
 MAX_SHARDS = 99_999  # of a split: shard names have five digits
-WHOLE_FILE_ENDINGS = (".npz", ".npy")  # of files of which a pattern is no split
-# Of files that --dataset may name, with commas between them, instead of a folder.
-FILE_ENDINGS = (
-    *(".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz"),
-    *(".tfrecord", ".tfrecords", ".tfrecord.gz"),
-    *WHOLE_FILE_ENDINGS,
-)
+# How names of files end, in lower case, that --dataset may name, with commas between them, instead of a folder.
+PARQUET_NAME = re.compile(r"\.parquet$")
+CSV_NAME = re.compile(r"\.[ct]sv(\.gz)?$")
+# TensorFlow Datasets numbers shards after the ending, where a pattern of them has wildcards.
+TFRECORD_NAME = re.compile(r"\.tfrecords?(-[0-9*?]+(-of-[0-9*?]+)?|\*)?(\.gz)?$")
+NUMPY_NAME = re.compile(r"\.np[yz]$")  # of files of which a pattern is no split
+_FILE_NAMES = (PARQUET_NAME, CSV_NAME, TFRECORD_NAME, NUMPY_NAME)
 EMBEDDED = Path(__file__).parent / "data"  # data sets that are part of the package
 
 # The four IDX files of the MNIST family. Every tuple of files or digests below has this order.
@@ -107,8 +108,8 @@ KNOWN = {
 
 
 def split_file_names(dataset: str) -> list[str]:
-    """Return the files that --dataset names with commas between them; empty if it names no file of FILE_ENDINGS."""
-    return dataset.split(",") if dataset.lower().endswith(FILE_ENDINGS) else []
+    """Return the files that --dataset names with commas between them; empty if it does not end as a file's name."""
+    return dataset.split(",") if any(name.search(dataset.lower()) for name in _FILE_NAMES) else []
 
 
 ResizeMode: TypeAlias = Literal["fit", "pad", "crop"]  # see `picture_resizing`

@@ -27,8 +27,13 @@ _PATH_NAMES = (
     "img",
 )
 _INDEX_NAMES = ("", "id", "index", "unnamed: 0")  # columns of row numbers
+_EXCEL = re.compile(r"sep=.")  # a first line by which Excel is told the delimiter, which is found without it
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
 _PICTURE = re.compile(rf".*\.({'|'.join(ENDINGS)})\s*", re.IGNORECASE)
+
+
+class HasNoRows(BadInput):
+    """A CSV file is empty, or has nothing after its header."""
 
 
 class CsvColumns(NamedTuple):
@@ -59,16 +64,16 @@ class CsvColumns(NamedTuple):
 
 
 def read_first_lines(stream: BinaryIO, name: str) -> tuple[list[str], int]:
-    """Return the first two lines that are not blank, and the number of bytes before the second one.
+    """Return the first two lines that are not blank nor for Excel alone, and the number of bytes before the second one.
 
-    Raises BadInput if a line is too long or no UTF-8, there is none, or too many are blank.
+    Raises BadInput if a line is too long or no UTF-8, or too many are blank, HasNoRows if there is none.
     """
     lines = list[str]()
     num_bytes = 0
     num_blank = 0
     while len(lines) < 2 and (line := stream.readline(MAX_LINE_BYTES + 1)):
         text = _decode_line(line, "utf-8" if num_bytes else "utf-8-sig", name)
-        if text.strip():
+        if text.strip() and not _EXCEL.fullmatch(text.strip()):
             lines.append(text)
         else:
             num_blank += len(line)
@@ -77,7 +82,7 @@ def read_first_lines(stream: BinaryIO, name: str) -> tuple[list[str], int]:
         if len(lines) < 2:
             num_bytes += len(line)
     if not lines:
-        raise BadInput(f"{name}: the file is empty; expected CSV, an example on each line")
+        raise HasNoRows(f"{name}: the file is empty; expected CSV, an example on each line")
     return lines, num_bytes
 
 
@@ -96,13 +101,14 @@ def _decode_line(line: bytes, encoding: str, name: str) -> str:
 def detect_csv_columns(lines: list[str], options: PictureOptions, name: str, labelled: bool = True) -> CsvColumns:
     """Find the columns from the first two lines: the requested ones, else those of customary names and content.
 
-    Raises BadUsage if a requested column does not exist, BadInput if there are no labels or no pictures.
+    Raises BadUsage if a requested column does not exist, BadInput if there are no labels or no pictures, HasNoRows if
+    there is nothing after the header.
     """
     delimiter = max(_DELIMITERS, key=lines[0].count)
     rows = [_split(line, delimiter, name) for line in lines]
     has_header, names = _find_names(rows[0], name)
     if has_header and len(rows) < 2:
-        raise BadInput(f"{name}: the split is empty: there is nothing after the header")
+        raise HasNoRows(f"{name}: the split is empty: there is nothing after the header")
     split = None if options.split_by is None else _find_requested(names, options.split_by, "--split-by", name)
     label = _find_label(names, rows[-1], has_header, options.label_column, split, name) if labelled else None
     used = (label, split)
@@ -135,14 +141,21 @@ def _split(line: str, delimiter: str, name: str) -> list[str]:
     try:
         return [field.strip() for field in next(csv.reader([line], delimiter=delimiter))]
     except csv.Error as error:
+        if "\r" in line.rstrip():
+            raise BadInput(
+                f"{name}: lines that end in a carriage return alone, as those of old Macs: save it with the ends of "
+                "lines of Unix or Windows"
+            ) from None
         raise BadInput(f"{name}: no sound CSV in its first lines: {error}") from None
 
 
 def _is_header(fields: list[str]) -> bool:
     """Return whether these are names of columns: none, or few, are numbers, or the numbers count the columns."""
     numbers = [field for field in fields if _NUMBER.fullmatch(field)]
-    if any(_PICTURE.fullmatch(field) for field in fields) or len(set(fields)) < len(fields):
+    if any(_PICTURE.fullmatch(field) for field in fields):
         return False
+    if len(set(fields)) < len(fields) and not any(field.lower() in _LABEL_NAMES for field in fields):
+        return False  # rows repeat values, names of columns are repeated rarely
     if 2 * len(numbers) < len(fields):
         return True
     # pandas names columns of arrays 0, 1, 2, ...; the label's may have a name.

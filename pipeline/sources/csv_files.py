@@ -1,15 +1,13 @@
 """The CSV and TSV files of a data set: found in a folder by their splits, or named one by one."""
 
-import re
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.sources.catalog import REQUIRED_SPLITS, PictureOptions
+from pipeline.sources.catalog import CSV_NAME, REQUIRED_SPLITS, PictureOptions
 from pipeline.sources.split_files import FileKind, list_split_files
 from pipeline.storage.places import Place
 
-CSV_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-CSV = FileKind("CSV", ".csv", re.compile(r"\.[ct]sv(\.gz)?$"))
+CSV = FileKind("CSV", ".csv", CSV_NAME)
 
 
 class CsvSource(NamedTuple):
@@ -23,10 +21,17 @@ class CsvSource(NamedTuple):
 def holds_csv_files(folder: Place) -> bool:
     """Return whether a folder has CSV files of a split; beside a tree of pictures they are ignored, as mere notes."""
     found = list_split_files(folder, CSV)
-    if not any(found[split] for split in REQUIRED_SPLITS):
-        return False
+    return any(found[split] for split in REQUIRED_SPLITS) and not _holds_classes(folder)
+
+
+def holds_undivided_csv(folder: Place) -> bool:
+    """Return whether a folder has CSV files itself, of any names: a test split may be held out from them."""
+    return any(CSV.matches(file) for file in folder.glob("*")) and not _holds_classes(folder)
+
+
+def _holds_classes(folder: Place) -> bool:
     classes = (folder / "train").glob("*") if isinstance(folder, Path) else ()
-    return not any(isinstance(path, Path) and path.is_dir() for path in classes)
+    return any(isinstance(path, Path) and path.is_dir() for path in classes)
 
 
 def is_emnist_csv(file: Place) -> bool:

@@ -25,6 +25,8 @@ from pipeline.sources.labels import NUMBERS, CodedLabel, Label, LabelCodes, Labe
 from pipeline.storage.files import digest_of, read_range
 from pipeline.storage.places import Place
 
+_TRIED = 100  # rows whose pictures decide where paths begin
+
 
 class _Row(NamedTuple):
     """A row of a CSV file: the folder where its path begins, the label, and the picture."""
@@ -74,8 +76,9 @@ def _scan_rows(file: Place, columns: CsvColumns, split: str, finder: FormatFinde
     root = None
     for piece in read_pieces(file, columns):
         labels = read_labels(piece.lines, columns, str(file))
-        for label, path in zip(labels, read_paths(piece.lines, columns, str(file)), strict=True):
-            root = root or _find_root(_check_local(file), split, path)
+        paths = read_paths(piece.lines, columns, str(file))
+        root = root or _find_root(_check_local(file), split, paths[:_TRIED])
+        for label, path in zip(labels, paths, strict=True):
             yield _Row(root, label, _scan_picture(root, path, finder))
 
 
@@ -84,8 +87,9 @@ def read_pictures(file: Place, columns: CsvColumns) -> Iterator[StoredImage]:
     root = None
     number = 0
     for piece in read_pieces(file, columns):
-        for path in read_paths(piece.lines, columns, str(file)):
-            root = root or _find_root(_check_local(file), "test", path)
+        paths = read_paths(piece.lines, columns, str(file))
+        root = root or _find_root(_check_local(file), "test", paths[:_TRIED])
+        for path in paths:
             fault = _find_fault(root, path) or find_problem(root / path)
             data = None if fault else read_range(root / path, 0, MAX_ENCODED_BYTES + 1)
             yield EncodedImage(number, path, f"{file}, row {number}: {path}", data, None, fault)
@@ -98,14 +102,17 @@ def _check_local(file: Place) -> Path:
     return file
 
 
-def _find_root(file: Path, split: str, path: str) -> Path:
-    """Return the folder where the paths of a file begin: the first of some usual ones that has the first picture."""
+def _find_root(file: Path, split: str, paths: list[str]) -> Path:
+    """Return the folder where the paths of a file begin: of some usual ones, the first that has most of the pictures.
+
+    paths are of the first rows; not of one row alone, whose picture may be missing.
+    """
     stem = file.name.split(".")[0]
     roots = [
         file.parent,
         *(file.parent / name for name in (stem, split, "images", f"{stem}_images", f"{split}_images")),
     ]
-    return next((root for root in roots if not _find_fault(root, path)), file.parent)
+    return max(roots, key=lambda root: sum(not _find_fault(root, path) for path in paths))
 
 
 def _scan_picture(root: Path, path: str, finder: FormatFinder) -> ImageFile:

@@ -14,7 +14,7 @@ from typing import Any
 
 import google_crc32c
 
-from model.errors import BadInput, BadUsage
+from model.errors import BadInput
 from pipeline.sources import csv_pictures
 from pipeline.sources.blocks import (
     Block,
@@ -26,9 +26,10 @@ from pipeline.sources.blocks import (
     SplitScan,
     changed_since_scan,
 )
+from pipeline.sources.catalog import InapplicableOption, PictureOptions
 from pipeline.sources.compressed import decompress_files, open_decompressed
-from pipeline.sources.csv_columns import CsvColumns, detect_csv_columns, read_first_lines
-from pipeline.sources.csv_files import CSV, CSV_ENDINGS, CsvSource, holds_csv_files, is_emnist_csv
+from pipeline.sources.csv_columns import CsvColumns, HasNoRows, detect_csv_columns, read_first_lines
+from pipeline.sources.csv_files import CSV, CsvSource, holds_csv_files, is_emnist_csv
 from pipeline.sources.csv_lines import read_labels, read_pieces, read_pixels, read_splits
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_files import choose_transpose
@@ -40,6 +41,13 @@ from pipeline.sources.split_column import with_split_column
 from pipeline.sources.split_files import find_folder_source, find_named_source
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place
+
+
+class HoldsPaths(InapplicableOption):
+    """Pictures are to be transposed."""
+
+    fields = ("transpose",)
+    reason = "it names files of pictures"
 
 
 @dataclass(frozen=True)
@@ -84,10 +92,12 @@ class CsvSplitScan(SplitScan):
 def scan(source: CsvSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
     """Read every line of a source's files; raises as `source_lookup.scan_source`."""
     columns = read_columns(source)
+    files_of = {split: tuple(file for file in files if file in columns) for split, files in source.files.items()}
+    source = source._replace(files=files_of)
     first = str(source.files["train"][0])
     if next(iter(columns.values())).holds_paths:
         if source.options.transpose:
-            raise BadUsage(f"--transpose goes with columns of pixels, and {first} has paths of pictures")
+            raise HoldsPaths(f"--transpose goes with columns of pixels, and {first} has paths of pictures")
         return csv_pictures.scan(source, columns, num_classes, first_label)
     check_not_resized(source.options, first)
     image_size = choose_image_size(len(columns[source.files["train"][0]].images), source.options.image_size, first)
@@ -113,16 +123,31 @@ def scan(source: CsvSource, num_classes: ClassCount, first_label: int = 0) -> So
 
 
 def read_columns(source: CsvSource) -> dict[Place, CsvColumns]:
-    """Find the columns of each file; raises BadInput if the files have different ones."""
+    """Find the columns of each file that has rows: writers of many parts leave some empty.
+
+    Raises BadInput if the files have different ones, HasNoRows if no file of a split has rows.
+    """
     columns = dict[Place, CsvColumns]()
-    for file in (file for files in source.files.values() for file in files):
-        with open_decompressed(file) as stream:
-            lines, _ = read_first_lines(stream, str(file))
-        columns[file] = detect_csv_columns(lines, source.options, str(file))
-        first_file, first = next(iter(columns.items()))
-        if not columns[file].fits(first):
-            raise BadInput(f"{file}: its columns are not those of {first_file}")
+    for files in source.files.values():
+        empty = None
+        for file in files:
+            try:
+                columns[file] = _read_columns_of(file, source.options)
+            except HasNoRows as error:
+                empty = empty or error
+                continue
+            first_file, first = next(iter(columns.items()))
+            if not columns[file].fits(first):
+                raise BadInput(f"{file}: its columns are not those of {first_file}")
+        if empty and not any(file in columns for file in files):
+            raise empty
     return columns
+
+
+def _read_columns_of(file: Place, options: PictureOptions) -> CsvColumns:
+    with open_decompressed(file) as stream:
+        lines, _ = read_first_lines(stream, str(file))
+    return detect_csv_columns(lines, options, str(file))
 
 
 def _scan_files(
@@ -166,5 +191,6 @@ LAYOUT = SourceLayout(
     holds=holds_csv_files,
     find=partial(find_folder_source, CsvSource, CSV),
     scan=with_split_column(with_held_out(one_task(scan)), _read_split_column),
-    file_finders=dict.fromkeys(CSV_ENDINGS, partial(find_named_source, CsvSource, CSV)),
+    file_name=CSV.pattern,
+    find_files=partial(find_named_source, CsvSource, CSV),
 )

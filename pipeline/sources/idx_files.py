@@ -194,10 +194,10 @@ def read_mapping(images: Place) -> ClassMapping | None:
     match = _NAME.fullmatch(images.name)
     if match is None or not match["prefix"]:
         return None
-    place = images.with_name(f"{match['prefix']}-mapping.txt")
-    if not place.is_file():
+    place = _find_mapping(images.parent, f"{match['prefix']}-mapping.txt")
+    if place is None:
         return None
-    lines = read_range(place, 0, _MAX_MAPPING_BYTES).decode(errors="replace").splitlines()
+    lines = read_range(place, 0, _MAX_MAPPING_BYTES).decode("utf-8-sig", errors="replace").splitlines()
     try:
         rows = [[int(field) for field in line.split()] for line in lines if line.strip()]
         named = {label: "/".join(map(_printable, codes)) for label, *codes in rows if codes}
@@ -207,6 +207,14 @@ def read_mapping(images: Place) -> ClassMapping | None:
     if not 0 < len(named) == len(rows) == len(set(named.values())) or max(named) - first >= len(named) or first < 0:
         raise _bad_mapping(place, "labels are left out, without a code or repeated, or two classes have one name")
     return ClassMapping(first, tuple(named[label] for label in sorted(named)))
+
+
+def _find_mapping(folder: Place, name: str) -> Place | None:
+    """Return the file of a name, in any case; a store is listed only if there is none of the exact name."""
+    if (folder / name).is_file():
+        return folder / name
+    found = (file for file in folder.glob("*") if file.name.lower() == name.lower() and file.is_file())
+    return next(found, None)
 
 
 def _printable(code: int) -> str:

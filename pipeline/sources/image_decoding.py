@@ -34,6 +34,7 @@ _TILE_WIDTH = 322  # tags of TIFF
 _TILE_HEIGHT = 323
 _WHITE_IS_ZERO = 262  # 0: the smallest value is white
 _ORIENTATION = 0x0112  # of EXIF; 1 is upright
+_TURNS = range(2, 9)  # the other orientations; any other number means nothing
 MAX_PIXELS = 50_000_000  # a large photograph; decoding it with colours and alpha takes 0.8 GB of memory
 
 
@@ -82,7 +83,7 @@ def decode_image(data: bytes, name: str, channel: Channel, max_pixels: int = MAX
 
 
 def _to_image(image: Image.Image) -> DecodedImage:
-    conversions = _list_conversions(image)  # before it is decoded, when Pillow turns a TIFF picture and forgets it
+    conversions = _list_conversions(image)  # before it is turned
     return DecodedImage(_to_grey(image), (*conversions, *_ignored_alpha(image)))
 
 
@@ -93,11 +94,22 @@ def _to_alpha(image: Image.Image) -> tuple[Picture, tuple[str, ...]]:
 
 def _list_conversions(image: Image.Image) -> list[str]:
     applies = {
-        TURNED: image.getexif().get(_ORIENTATION, 1) != 1,
-        COLOURS: image.mode not in ("1", "L", "LA") and not image.mode.startswith("I"),
+        TURNED: _is_turned(image),  # first: once it is decoded, Pillow has turned a TIFF picture and forgets it
+        COLOURS: not _is_grey(image),
         SIXTEEN_BITS: image.mode.startswith("I"),
     }
     return [name for name, is_applied in applies.items() if is_applied]
+
+
+def _is_turned(image: Image.Image) -> bool:
+    return image.getexif().get(_ORIENTATION, 1) in _TURNS
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode == "P":
+        palette = image.getpalette() or []
+        return palette[0::3] == palette[1::3] == palette[2::3]
+    return image.mode in ("1", "L", "LA") or image.mode.startswith("I")
 
 
 def _ignored_alpha(image: Image.Image) -> list[str]:
@@ -169,7 +181,7 @@ def _to_grey(stored: Image.Image) -> Grey:
 def _turn(stored: Image.Image) -> Image.Image:
     """Apply the orientation of the metadata, which takes a copy of the image."""
     stored.load()  # PNG may have metadata after its pixels, and TIFF pictures are turned by this
-    return ImageOps.exif_transpose(stored) if stored.getexif().get(_ORIENTATION, 1) != 1 else stored
+    return ImageOps.exif_transpose(stored) if _is_turned(stored) else stored
 
 
 def _high_bytes(image: Image.Image) -> Grey:

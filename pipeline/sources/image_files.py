@@ -103,5 +103,7 @@ def _measure(place: str) -> tuple[int, str]:
         about = os.stat(place)  # noqa: PTH116 - making a path takes longer
     except OSError as error:
         return 0, f"a link to {os.fspath(Path(place).readlink())!r}, which cannot be reached: {error.strerror}"
-    is_file = stat.S_ISREG(about.st_mode)
-    return about.st_size, "" if is_file else "no regular file, but a pipe, a socket or a device"
+    if stat.S_ISREG(about.st_mode):
+        return about.st_size, ""
+    found = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe, a socket or a device"
+    return about.st_size, f"no regular file, but {found}"

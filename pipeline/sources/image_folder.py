@@ -106,12 +106,21 @@ def _holds_splits(folder: Place) -> bool:
     return any(_find_split(folder, split) for split in SPLITS[1:])
 
 
-def _find_split(folder: Path, split: str) -> Path | None:
-    """Return the folder of a split, called by one of its words; raises BadInput if there are several."""
-    found = [path for path in folder.iterdir() if SPLIT_WORDS.get(path.name.lower()) == split and path.is_dir()]
+def _find_split(folder: Path, split: str, may_be_class: bool = False) -> Path | None:
+    """Return the folder of a split, called by one of its words; raises BadInput if there are several.
+
+    With may_be_class, a folder of files alone is none: in CLASS/IMAGE, a class may have such a name too.
+    """
+    named = [path for path in folder.iterdir() if SPLIT_WORDS.get(path.name.lower()) == split and path.is_dir()]
+    found = [path for path in named if not (may_be_class and _is_class(path))]
     if len(found) > 1:
         raise BadInput(f"{folder}: several folders of one split: {', '.join(sorted(map(str, found)))}; keep one")
     return found[0] if found else None
+
+
+def _is_class(folder: Path) -> bool:
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in IGNORED]
+    return bool(visible) and not any(path.is_dir() for path in visible)
 
 
 def _find(name: str, folder: Place, options: PictureOptions) -> ImageFolderSource:
@@ -147,7 +156,7 @@ def _list_splits(folder: Path, is_one: bool) -> dict[str, Path]:
 
     Raises HasTestSplit if a tree that shall be divided has a test split.
     """
-    found = {split: path for split in SPLITS if (path := _find_split(folder, split))}
+    found = {split: path for split in SPLITS if (path := _find_split(folder, split, is_one))}
     if not is_one:
         missing = {split: folder / split for split in REQUIRED_SPLITS}
         return missing | read_validation_as_test(found, folder)

@@ -1,7 +1,7 @@
 """What a layout is: one way in which people keep the files of a data set. `source_lookup.LAYOUTS` lists them all."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+import re
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from pipeline.sources.blocks import ClassCount, SourceScan
@@ -32,6 +32,7 @@ class SourceLayout(NamedTuple):
     holds: Callable[[Place], bool]  # whether a folder, which may be in a store, looks like this layout
     find: Callable[[str, Place, PictureOptions], AnySource]  # name and folder to a source; raises BadInput
     scan: ScanSource  # whole sources; `one_task` makes it of a function that cannot divide its work
-    # For each ending of files that --dataset may name, with commas between them, instead of a folder (all are in
-    # `catalog.FILE_ENDINGS`): name and existing files to a source. Raises BadUsage for another number of files.
-    file_finders: Mapping[str, Callable[[str, tuple[Place, ...], PictureOptions], AnySource]] = MappingProxyType({})
+    # If --dataset may name files, with commas between them, instead of a folder: how their names end (one of those in
+    # `catalog`), and name and existing files to a source. Raises BadUsage for another number of files.
+    file_name: re.Pattern[str] | None = None
+    find_files: Callable[[str, tuple[Place, ...], PictureOptions], AnySource] | None = None

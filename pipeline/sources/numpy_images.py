@@ -19,10 +19,9 @@ def read_images(place: Place, size: tuple[int, int], name: str | None, transpose
     """
     array = _choose_array(place, name)
     height, width = size
-    stored_size = (width, height) if transposed else size
     with open_array(array) as (header, stream):
         is_flat = header.shape[1:] == (height * width,)  # else the size is that of the array, or of a square
-        options = PictureOptions(image_size=stored_size if is_flat else None, transpose=transposed)
+        options = PictureOptions(image_size=size if is_flat else None, transpose=transposed)
         images = find_image_array(header, options, str(array))
         if images.size != size:
             raise BadInput(f"{array}: {header}, expected images of {height} x {width} as the run's data set")

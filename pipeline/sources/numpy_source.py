@@ -29,7 +29,7 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import FILE_NAMES_OF, SPLITS, UNDIVIDED_SPLITS, PictureOptions
+from pipeline.sources.catalog import FILE_NAMES_OF, NUMPY_NAME, SPLITS, UNDIVIDED_SPLITS, PictureOptions
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC
 from pipeline.sources.idx_source import MANY_BLOCKS, MAX_BLOCK_BYTES
@@ -220,5 +220,6 @@ LAYOUT = SourceLayout(
     holds=holds_numpy_file,
     find=find_in_folder,
     scan=with_held_out(scan),
-    file_finders={".npz": find_in_files, ".npy": find_in_files},
+    file_name=NUMPY_NAME,
+    find_files=find_in_files,
 )

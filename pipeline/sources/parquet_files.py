@@ -34,4 +34,10 @@ def open_parquet(place: Place, repeated: Sequence[str] = ()) -> Iterator[pq.Parq
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: column names
         if isinstance(error, OSError) and error.errno is not None:  # of the file system; pyarrow's own have no errno
             raise
-        raise BadInput(f"{place}: no sound Parquet file: {[*str(error).splitlines(), ''][0]}") from None
+        problem = [*str(error).splitlines(), ""][0]
+        if problem.startswith("Expected all lists to be of size"):  # what pyarrow says of a null among them
+            raise BadInput(
+                f"{place}: a null among lists of a fixed size, which cannot be read: leave out rows without an image, "
+                "or write lists of variable size"
+            ) from None
+        raise BadInput(f"{place}: no sound Parquet file: {problem}") from None

@@ -90,13 +90,22 @@ class PixelGroupRange(BlockRange):
             raise changed_since_scan(self.file)
 
 
-def find_image_size(file: Place, columns: ParquetColumns, size: tuple[int, int] | None) -> tuple[int, int]:
+def find_image_size(files: tuple[Place, ...], columns: ParquetColumns, size: tuple[int, int] | None) -> tuple[int, int]:
     """Return height and width of the images: the user's, else those of the first row's lists, else of a square.
 
     Raises BadUsage or BadInput if the first image does not fit.
     """
     if len(columns.pixels) > 1:
-        return choose_image_size(len(columns.pixels), size, str(file))
+        return choose_image_size(len(columns.pixels), size, str(files[0]))
+    found = (_find_size_in(file, columns, size) for file in files)  # the first files may have no rows
+    image_size = next((each for each in found if each), None)
+    if image_size is None:
+        raise BadInput(f"{files[0]}: the split is empty: it has no rows with an image in {columns.image!r}")
+    return image_size
+
+
+def _find_size_in(file: Place, columns: ParquetColumns, size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return the size that the first list in a file gives; None if the file has none."""
     with open_parquet(file) as parquet:
         for group in range(parquet.metadata.num_row_groups):
             _check_lengths(parquet, group, columns, MAX_EXAMPLE_BYTES, str(file))
@@ -104,7 +113,7 @@ def find_image_size(file: Place, columns: ParquetColumns, size: tuple[int, int] 
                 shape = _shape_of(batch.column(0))
                 if prod(shape) and prod(shape) <= MAX_EXAMPLE_BYTES:
                     return _choose_size(shape, size, str(file))
-    raise BadInput(f"{file}: the split is empty: it has no rows with an image in {columns.image!r}")
+    return None
 
 
 def _shape_of(image: pa.Array) -> tuple[int, ...]:

@@ -6,7 +6,6 @@ other compression, files or row groups do not change it. Page checksums are veri
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +28,7 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import ParquetSource, PictureOptions
+from pipeline.sources.catalog import PARQUET_NAME, ParquetSource, PictureOptions
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.labels import NUMBERS, Label, LabelCodes, LabelSet
@@ -60,7 +59,7 @@ from pipeline.sources.split_files import FileKind, find_folder_source, find_name
 from pipeline.storage.places import Place
 
 MAX_BATCH_ROWS = 1024
-_PARQUET = FileKind("Parquet", ".parquet", re.compile(r"\.parquet$"))
+_PARQUET = FileKind("Parquet", ".parquet", PARQUET_NAME)
 
 
 class ParquetRow(NamedTuple):
@@ -115,7 +114,8 @@ def scan(
     finder = FormatFinder(source.options)
     if columns.pixels:
         check_not_resized(source.options, str(first))
-    pixel_size = find_image_size(first, columns, source.options.image_size) if columns.pixels else None
+    size = source.options.image_size
+    pixel_size = find_image_size(source.files["train"], columns, size) if columns.pixels else None
     contents = {}
     for split, files in source.files.items():
         tasks = cut_tasks(list_groups(files), columns, source.options)
@@ -288,5 +288,6 @@ LAYOUT = SourceLayout(
     holds=lambda folder: any(list_split_files(folder, _PARQUET).values()),
     find=partial(find_folder_source, ParquetSource, _PARQUET),
     scan=with_split_column(with_held_out(scan), _read_split_column),
-    file_finders={".parquet": partial(find_named_source, ParquetSource, _PARQUET)},
+    file_name=_PARQUET.pattern,
+    find_files=partial(find_named_source, ParquetSource, _PARQUET),
 )

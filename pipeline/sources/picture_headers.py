@@ -24,9 +24,6 @@ _OTHER_FORMATS = {
     b"RIFF": "a RIFF file other than WebP",
     b"II+\0": "a BigTIFF picture",
     b"MM\0+": "a BigTIFF picture",
-    b"\0\0\0\x18ftyp": "a HEIC or AVIF picture",
-    b"\0\0\0\x1cftyp": "a HEIC or AVIF picture",
-    b"\0\0\0\x20ftyp": "a HEIC or AVIF picture",
     b"P7\n": "a PAM picture",
     b"PF\n": "a PFM picture",
     b"Pf\n": "a PFM picture",
@@ -54,6 +51,8 @@ def is_picture(start: bytes) -> bool:
 def describe_format(start: bytes) -> str:
     """Return what a file of another format is by its first bytes, as the beginning of a sentence; empty if unknown."""
     found = next((kind for magic, kind in _OTHER_FORMATS.items() if start.startswith(magic)), "")
+    if start[4:8] == b"ftyp":  # after the length of this box, which differs between writers
+        found = "a HEIC or AVIF picture"
     return f"{found}: " if found else ""
 
 
@@ -90,7 +89,10 @@ def check_tags(tiff: bytes, name: str) -> None:
         num_bytes += size
         num_numbers += 0 if kind in _TEXT_TYPES else size
         if num_bytes > len(tiff) or num_numbers > MAX_TAG_BYTES:
-            raise BadInput(f"{name}: damaged: its tags are larger than the file, or hold over {MAX_TAG_BYTES} bytes")
+            raise BadInput(
+                f"{name}: damaged: its tags (of TIFF or EXIF) are larger than what holds them, or than {MAX_TAG_BYTES} "
+                "bytes"
+            )
 
 
 def _list_tags(tiff: bytes) -> Iterator[tuple[int, int]]:

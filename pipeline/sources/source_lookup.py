@@ -20,7 +20,7 @@ from pipeline.sources.catalog import (
     split_file_names,
 )
 from pipeline.sources.class_order import order_classes
-from pipeline.sources.csv_files import CSV
+from pipeline.sources.csv_files import CSV, holds_undivided_csv
 from pipeline.sources.download import download_file
 from pipeline.sources.found_layout import describe_found
 from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
@@ -72,7 +72,7 @@ def find_source(
         if data_dir is not None:
             listed = ", ".join(KNOWN)
             raise BadUsage(f"--data-dir goes with a known data set ({listed}), not with the folder {dataset!r}")
-        find = _from_files if split_file_names(dataset) else _from_folder
+        find = _from_files if split_file_names(dataset) and not _is_folder(dataset) else _from_folder
         return find(dataset, options or PictureOptions())
     if data_dir is not None:
         return IdxSource(dataset, find_idx_files(data_dir)[: len(FILE_NAMES)], known)
@@ -82,6 +82,12 @@ def find_source(
         return IdxSource(dataset, find_idx_files(EMBEDDED / dataset), known)
     folder = (cache or default_cache()).absolute() / dataset
     return IdxSource(dataset, tuple(_from_cache(dataset, known, folder)), known)
+
+
+def _is_folder(dataset: str) -> bool:
+    """Return whether a name is that of a folder of this machine: those that Spark writes are named as files are."""
+    place = place_of(dataset)
+    return isinstance(place, Path) and place.is_dir()
 
 
 def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
@@ -96,10 +102,12 @@ def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
         raise BadInput(f"--dataset {dataset} is {describe_found(local)}. What is read: {WHAT_IS_READ}")
     name = _dataset_name(local.resolve().name if local else dataset)
     layout = next((layout for layout in LAYOUTS if layout.holds(place)), None)
-    if layout is None and local and options.test_share is not None:
-        layout = image_folder.LAYOUT
     if layout is None and options.split_by is not None and list_files(place, CSV):
         layout = csv_source.LAYOUT  # whose names need no word of a split
+    if layout is None and options.test_share is not None and holds_undivided_csv(place):
+        layout = csv_source.LAYOUT
+    if layout is None and local and options.test_share is not None:
+        layout = image_folder.LAYOUT
     if layout is None:
         found = describe_found(local) if local else "nothing of that kind is there"
         raise BadInput(f"--dataset {dataset}: {found}. What is read: {WHAT_IS_READ}")
@@ -109,8 +117,8 @@ def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
 def _from_files(dataset: str, options: PictureOptions) -> AnySource:
     """Find the files that --dataset names one by one."""
     places = tuple(place_of(file).absolute() for file in split_file_names(dataset))
-    finders = (finder for layout in LAYOUTS for finder in layout.file_finders.items())
-    find = next(find for ending, find in finders if dataset.lower().endswith(ending))
+    finders = ((layout.file_name, layout.find_files) for layout in LAYOUTS)
+    find = next(find for ending, find in finders if find and ending and ending.search(dataset.lower()))
     name = places[0].stem if len(places) == 1 else str(places[0].parent)
     source = find(_dataset_name(name), places, options)
     missing = [place for place in places if not is_pattern(place) and not place.is_file()]

@@ -6,7 +6,7 @@ from glob import glob
 from pathlib import Path
 
 from model.errors import BadInput
-from pipeline.sources.catalog import WHOLE_FILE_ENDINGS, split_file_names
+from pipeline.sources.catalog import NUMPY_NAME, split_file_names
 from pipeline.storage.places import RemotePath, is_remote, place_of
 
 _WILDCARDS = "*?["
@@ -22,7 +22,7 @@ def expand_sources(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _is_of_files(name: str) -> bool:
-    return bool(split_file_names(name)) and not name.lower().endswith(WHOLE_FILE_ENDINGS)
+    return bool(split_file_names(name)) and not NUMPY_NAME.search(name.lower())
 
 
 def expand_source(name: str) -> list[str]:

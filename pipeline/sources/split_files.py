@@ -42,10 +42,14 @@ def split_of(name: str) -> str | None:
 
 
 def list_files(folder: Place, kind: FileKind) -> tuple[Place, ...]:
-    """List the files of a kind in a folder, else in the folders in it, sorted by their paths."""
+    """List the files of a kind in a folder, else in the folders in it, sorted by their paths.
+
+    The folders may have such names too, as those that Spark writes.
+    """
     files: list[Place] = []
     for pattern in ("*", "*/*"):
-        files = files or [file for file in folder.glob(pattern) if kind.matches(file)]
+        found = (file for file in folder.glob(pattern) if kind.matches(file))
+        files = files or [file for file in found if not (isinstance(file, Path) and file.is_dir())]
     return tuple(sorted(files, key=str))
 
 

@@ -5,7 +5,6 @@ labels and images in order, not of the files or of other features.
 """
 
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import google_crc32c
 import numpy as np
 
-from model.errors import BadInput
+from model.errors import BadInput, BadUsage
 from pipeline.sources.blocks import (
     BLOCK_BYTES,
     Block,
@@ -29,7 +28,7 @@ from pipeline.sources.blocks import (
     changed_since_scan,
     choose_class_names,
 )
-from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.catalog import TFRECORD_NAME, PictureOptions
 from pipeline.sources.compressed import decompress_files, open_decompressed
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
@@ -49,12 +48,12 @@ from pipeline.sources.tfrecord_features import (
     read_split_word,
     read_stored,
 )
-from pipeline.sources.tfrecord_format import parse_example, read_records, split_records
+from pipeline.sources.tfrecord_format import Values, parse_example, read_records, split_records
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place
 
-TFRECORD_ENDINGS = (".tfrecord", ".tfrecords", ".tfrecord.gz")
-_TFRECORD = FileKind("TFRecord", ".tfrecord", re.compile(r"\.tfrecords?(-[0-9]+-of-[0-9]+)?(\.gz)?$"))
+_TRIED = 1000  # records; the first of them that has an image decides which features are read
+_TFRECORD = FileKind("TFRecord", ".tfrecord", TFRECORD_NAME)
 
 
 class TfrecordSource(NamedTuple):
@@ -158,8 +157,8 @@ class _Scanner:
         self.manifest = read_manifest(source.files["train"][0].parent)
         self.labels = LabelSet()
         self._finder = FormatFinder(source.options)
-        self._size: tuple[int, int] | None = None
-        self._features: ExampleFeatures | None = None
+        values, self.features, name = _find_features(source)
+        self._size = None if self.features.is_encoded else self._find_size(values, name)
         self.begin_split()
 
     def begin_split(self) -> None:
@@ -167,16 +166,15 @@ class _Scanner:
         self.digest = hashlib.sha256()
         self.num_bytes = 0
 
-    def features_of(self, payload: bytes, name: str) -> ExampleFeatures:
-        """Return the features of the data set, those of its first record."""
-        if self._features is None:
-            values = parse_example(payload, name)
-            self._features = detect_features(values, self.options, name)
-            if not self._features.is_encoded:
-                check_not_resized(self.options, name)
-                stated = self.options.image_size or self.manifest.image_size
-                self._size = find_image_size(values, self._features, stated, name)
-        return self._features
+    def _find_size(self, values: dict[str, Values], name: str) -> tuple[int, int]:
+        check_not_resized(self.options, name)
+        stated = self.options.image_size or self.manifest.image_size
+        try:
+            return find_image_size(values, self.features, stated, name)
+        except BadUsage as error:
+            if self.options.image_size:
+                raise
+            raise BadInput(f"{error}; manifest.json beside the file says so: put it elsewhere") from None
 
     def add(self, example: StoredExample, split: str, name: str) -> None:
         """Take up an example of a split."""
@@ -227,15 +225,43 @@ def scan(source: TfrecordSource, num_classes: ClassCount, first_label: int = 0) 
     return SourceScan(splits, class_names, scanner.channel, first_label, source.options.resizing)
 
 
+def _find_features(source: TfrecordSource) -> tuple[dict[str, Values], ExampleFeatures, str]:
+    """Return the first record of train that has an image, the features to read, and its name in messages.
+
+    Raises BadInput if none of the first records has one; BadUsage as `detect_features`.
+    """
+    files = source.files["train"]
+    problem = None
+    for values, name in islice(_read_values(files), _TRIED):
+        try:
+            features = detect_features(values, source.options, name)
+        except BadInput as error:
+            problem = problem or error
+            continue
+        if read_stored(values, features).image:
+            return values, features, name
+        problem = problem or BadInput(f"{name}: the feature {features.image!r} holds no image")
+    raise problem or BadInput(f"{files[0]}: the split is empty: it has no records")
+
+
+def _read_values(files: tuple[Place, ...]) -> Iterator[tuple[dict[str, Values], str]]:
+    """Yield the values of every record of files, and its name in messages."""
+    for file in files:
+        with open_decompressed(file) as stream:
+            for number, record in enumerate(read_records(stream, str(file))):
+                name = f"{file}: record {number}"
+                yield parse_example(record.payload, name), name
+
+
 def _scan_files(split: str, files: tuple[Place, ...], scanner: _Scanner) -> Iterator[AnyRecordsRange]:
     start = 0
     for file in files:
         offset = 0
         first_record = 0
         for frames in _cut_frames(file, split, scanner):
-            num_bytes, num_records, checksum, features = frames
-            records = _Records(file, file.name, features, first_record, offset, num_bytes, checksum)
-            kind = PictureRecordsRange if features.is_encoded else PixelRecordsRange
+            num_bytes, num_records, checksum = frames
+            records = _Records(file, file.name, scanner.features, first_record, offset, num_bytes, checksum)
+            kind = PictureRecordsRange if scanner.features.is_encoded else PixelRecordsRange
             yield kind(split, start, num_records, records)
             offset += num_bytes
             start += num_records
@@ -243,31 +269,25 @@ def _scan_files(split: str, files: tuple[Place, ...], scanner: _Scanner) -> Iter
 
 
 def _read_split_column(source: TfrecordSource) -> Iterator[str | None]:
-    for file in source.files["train"]:
-        with open_decompressed(file) as stream:
-            for number, record in enumerate(read_records(stream, str(file))):
-                values = parse_example(record.payload, f"{file}: record {number}")
-                yield read_split_word(values, source.options.split_by or "")
+    for values, _ in _read_values(source.files["train"]):
+        yield read_split_word(values, source.options.split_by or "")
 
 
-def _cut_frames(file: Place, split: str, scanner: _Scanner) -> Iterator[tuple[int, int, int, ExampleFeatures]]:
-    """Read a file's records; yield bytes, records, CRC-32C and features of runs of them of about BLOCK_BYTES."""
+def _cut_frames(file: Place, split: str, scanner: _Scanner) -> Iterator[tuple[int, int, int]]:
+    """Read a file's records; yield bytes, records and CRC-32C of runs of them of about BLOCK_BYTES."""
     num_bytes = num_records = checksum = 0
-    features = None
     with open_decompressed(file) as stream:
         for number, record in enumerate(read_records(stream, str(file))):
             name = f"{file}: record {number}"
-            features = scanner.features_of(record.payload, name)
-            example = read_stored(parse_example(record.payload, name), features)
-            scanner.add(example, split, name)
+            scanner.add(read_stored(parse_example(record.payload, name), scanner.features), split, name)
             checksum = google_crc32c.extend(checksum, record.frame)
             num_bytes += len(record.frame)
             num_records += 1
             if num_bytes >= BLOCK_BYTES:
-                yield num_bytes, num_records, checksum, features
+                yield num_bytes, num_records, checksum
                 num_bytes = num_records = checksum = 0
-    if features is not None and num_records:
-        yield num_bytes, num_records, checksum, features
+    if num_records:
+        yield num_bytes, num_records, checksum
 
 
 LAYOUT = SourceLayout(
@@ -280,5 +300,6 @@ LAYOUT = SourceLayout(
     holds=lambda folder: any(list_split_files(folder, _TFRECORD).values()),
     find=partial(find_folder_source, TfrecordSource, _TFRECORD),
     scan=with_split_column(with_held_out(one_task(scan)), _read_split_column),
-    file_finders=dict.fromkeys(TFRECORD_ENDINGS, partial(find_named_source, TfrecordSource, _TFRECORD)),
+    file_name=_TFRECORD.pattern,
+    find_files=partial(find_named_source, TfrecordSource, _TFRECORD),
 )

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from model.errors import BadInput, BadUsage
+from pipeline.preprocess.stage import DatasetConfig, scan_dataset
 from pipeline.sources import csv_lines
 from pipeline.sources.blocks import ExampleFormat
+from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.csv_images import read_images
 from pipeline.sources.named_columns import NamedColumns
 from tests.helpers import Digits, contents, run_in_process
@@ -130,6 +132,36 @@ def test_damaged_file_is_rejected(text, message, tmp_path):
         scan_folder(tmp_path)
 
 
+def test_header_may_repeat_names_and_follow_a_line_for_excel(tmp_path):
+    expected = examples_of(scan_folder(write_csv(tmp_path / "a"), image_size=(5, 4)), "train")
+    folder = write_csv(tmp_path / "b", delimiter=";")
+    for split in SPLITS:
+        edit(folder, split, lambda text: "sep=;\n" + text.replace("pixel1;", "pixel0;").replace("pixel7;", "pixel0;"))
+    found = examples_of(scan_folder(folder, image_size=(5, 4)), "train")
+    assert all(map(np.array_equal, found, expected))
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_parts_without_rows_are_left_out(header, tmp_path):
+    whole = write_csv(tmp_path / "whole", header=header)
+    parts = write_csv(tmp_path / "parts", header=header)
+    for split in SPLITS:
+        (parts / f"{split}.csv").rename(parts / f"{split}-2.csv")
+        (parts / f"{split}-1.csv").write_text(",".join(["label", *PIXELS]) + "\n")
+        (parts / f"{split}-3.csv").write_bytes(b"")
+    assert scan_folder(parts, image_size=(5, 4)).infos == scan_folder(whole, image_size=(5, 4)).infos
+    (parts / "test-2.csv").unlink()
+    with pytest.raises(BadInput, match=r"test-1\.csv: the split is empty: there is nothing after the header"):
+        scan_folder(parts, image_size=(5, 4))
+
+
+def test_ends_of_lines_of_old_macs_are_named(tmp_path):
+    folder = write_csv(tmp_path)
+    edit(folder, "train", lambda text: text.replace("\n", "\r"))
+    with pytest.raises(BadInput, match=r"train\.csv: lines that end in a carriage return alone"):
+        scan_folder(folder, image_size=(5, 4))
+
+
 def test_files_of_different_columns_are_rejected(tmp_path):
     edit(write_csv(tmp_path), "test", lambda text: text.replace("pixel3", "other"))
     with pytest.raises(BadInput, match=r"test\.csv: its columns are not those of .*train\.csv"):
@@ -209,6 +241,23 @@ def test_pictures_are_found_by_their_paths(below, tmp_path):
     assert scans.class_names == ("maybe", "no", "yes")
     assert np.array_equal(found[1], images.reshape(60, -1))
     assert found[2].tolist() == [(1, 2, 0)[label] for label in labels]
+
+
+def test_of_several_sources_a_file_of_paths_is_not_transposed(tmp_path, capsys):
+    folder = str(write_paths(tmp_path / "named"))
+    config = DatasetConfig((folder, "other"), pictures=PictureOptions(transpose=True))
+    assert scan_dataset(tmp_path / "ws", config, folder).scans.infos == scan_folder(folder).infos
+    assert "is read without --transpose" in " ".join(capsys.readouterr().err.split())
+
+
+def test_one_missing_picture_does_not_decide_where_paths_begin(tmp_path):
+    write_paths(tmp_path, "images")
+    (tmp_path / "images/test/0.png").unlink()
+    (tmp_path / "images/test/1.png").unlink()
+    (tmp_path / "images/test/1.png").mkdir()
+    reasons = read_reasons(scan_folder(tmp_path), "test")
+    assert [*reasons] == ["test/0.png[0]", "test/1.png[1]"]
+    assert reasons["test/1.png[1]"] == "image: no regular file, but a folder"
 
 
 def test_paths_that_lead_elsewhere_are_rejected(tmp_path):

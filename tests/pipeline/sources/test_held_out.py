@@ -1,5 +1,6 @@
 """A test split held out from a tree of one split, and trees whose splits and classes have other customary names."""
 
+import gzip
 from contextlib import ExitStack
 
 import numpy as np
@@ -42,6 +43,16 @@ def test_share_is_that_of_the_hashes():
     assert (low.mean(), high.mean()) == (pytest.approx(0.1, abs=0.02), pytest.approx(0.5, abs=0.03))
     assert not (low & ~high).any()
     assert np.array_equal(are_test(np.repeat(images, 2, axis=0), 0.5), np.repeat(high, 2))
+
+
+@pytest.mark.parametrize("name", ["train", "test", "val"])
+def test_class_may_have_the_name_of_a_split(name, tmp_path):
+    folder = classes_alone(tmp_path / "flat")
+    expected = {*images_of(scan_folder(folder, test_share=0.2), "test")}
+    (folder / "1").rename(folder / name)
+    scans = scan_folder(folder, test_share=0.2)
+    assert scans.class_names == ("0", "2", name)
+    assert {*images_of(scans, "test")} == expected
 
 
 def test_identity_depends_on_the_share_and_not_on_the_folder_of_train(tmp_path):
@@ -90,6 +101,34 @@ def test_tables_of_one_split_are_divided_as_trees_are(tmp_path):
     assert scan_folder(file.parent, test_share=0.3).infos == rows.infos
     file.with_name("digits.csv").write_text("label,a,b,c,d\n" + "".join(f"{n % 2},{n},2,3,4\n" for n in range(50)))
     assert len(images_of(scan_folder(file.with_name("digits.csv"), test_share=0.5), "test")) in range(10, 40)
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv.gz"])
+def test_csv_files_of_a_folder_need_no_word_of_a_split(ending, tmp_path):
+    data = ("label,a,b,c,d\n" + "".join(f"{n % 2},{n},2,3,4\n" for n in range(50))).encode()
+    file = tmp_path / f"digits.{ending}"
+    file.write_bytes(gzip.compress(data, mtime=0) if ending.endswith("gz") else data)
+    assert scan_folder(tmp_path, test_share=0.3).infos == scan_folder(file, test_share=0.3).infos
+
+
+def test_pictures_that_a_csv_file_names_are_divided_as_a_tree_is(tmp_path):
+    folder = tmp_path / "named"
+    folder.mkdir()
+    images = classes_alone(tmp_path / "flat").rename(folder / "images")
+    lines = [f"{path.relative_to(images)},{path.parent.name}" for path in sorted(images.glob("*/*"))]
+    (folder / "labels.csv").write_text("path,label\n" + "\n".join(lines))
+    tree = scan_folder(images, test_share=0.3)
+    named = scan_folder(folder, test_share=0.3)
+    assert named.class_names == tree.class_names
+    for split in ("train", "test"):
+        assert images_of(named, split) == images_of(tree, split)
+
+
+def test_notes_beside_a_tree_of_one_split_are_no_table(tmp_path):
+    tree = classes_alone(tmp_path / "below" / "train")
+    expected = scan_folder(tree.parent, test_share=0.3).infos
+    (tree.parent / "notes.csv").write_text("image,remark\n1.png,good\n")
+    assert scan_folder(tree.parent, test_share=0.3).infos == expected
 
 
 def write_idx_pair(folder, compress=False, digits=None):

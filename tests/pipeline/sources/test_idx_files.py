@@ -91,6 +91,12 @@ def test_damaged_mapping_is_rejected(mapping, tmp_path):
         scan_folder(letters(tmp_path, mapping))
 
 
+def test_mapping_is_found_in_any_case_and_after_a_byte_order_mark(tmp_path):
+    letters(tmp_path, "\ufeff1 65 97\n2 66 98\n3 67 99\n")
+    (tmp_path / "emnist-letters-mapping.txt").rename(tmp_path / "EMNIST-letters-Mapping.TXT")
+    assert scan_folder(tmp_path).class_names == ("A/a", "B/b", "C/c")
+
+
 def test_first_label_that_the_mapping_contradicts_is_refused(tmp_path):
     from pipeline.sources.source_lookup import find_source, scan_source
 

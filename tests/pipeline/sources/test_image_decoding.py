@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from model.errors import BadInput
-from pipeline.sources.image_decoding import MAX_PIXELS, decode_image, decode_picture
+from pipeline.sources.image_decoding import COLOURS, MAX_PIXELS, decode_image, decode_picture
 from pipeline.sources.picture_headers import is_picture
 from tests.fuzz.samples import png_of
 from tests.pictures import encode, png
@@ -48,6 +48,23 @@ def test_exif_orientation_is_applied(kind):
     exif[0x0112] = 6  # the camera was turned by a quarter
     stored = encode(Image.fromarray(GREY).transpose(Image.Transpose.ROTATE_90), kind, exif=exif)
     np.testing.assert_allclose(decode_image(stored, "file", "grey").values.astype(int), GREY.astype(int), atol=10)
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 9])
+def test_orientation_that_means_nothing_is_no_conversion(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    found = decode_image(encode(Image.fromarray(GREY), "PNG", exif=exif), "file", "grey")
+    assert found.conversions == ()
+    assert np.array_equal(found.values, GREY)
+
+
+@pytest.mark.parametrize(("blue", "conversions"), [(240, ()), (0, (COLOURS,))])
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF"])
+def test_palette_of_greys_is_no_conversion_of_colours(blue, conversions, kind):
+    image = Image.fromarray(GREY // 8 % 2, "P")
+    image.putpalette([10, 10, 10, 240, 240, blue])
+    assert decode_image(encode(image, kind), "file", "grey").conversions == conversions
 
 
 @given(st.sampled_from(SOUND), st.data())

@@ -119,6 +119,24 @@ def test_flat_and_transposed_images(tmp_path, digits_folder):
     )
 
 
+def test_size_of_flat_and_transposed_images_is_the_upright_one(tmp_path, digits_folder):
+    images = arrays()["x_test"]
+    flat = {
+        name: values.transpose(0, 2, 1).reshape(len(values), -1) if name[0] == "x" else values
+        for name, values in arrays().items()
+    }
+    path = save(tmp_path / "x.npz", flat)
+    scans = scan_folder(path, transpose=True, image_size=(5, 4))
+    found = read(scans, "test", tmp_path / "scratch")[0].examples.images
+    assert scans.image_size == (5, 4)
+    assert np.array_equal(found, images.reshape(20, -1))
+    model = ModelImages(5, 4, ("a",), transposed=True)
+    assert np.array_equal([item.image for _, item in read_items(str(path), model)], images)
+    np.save(tmp_path / "y.npy", images.transpose(0, 2, 1))
+    with pytest.raises(BadInput, match="expected images of 4 x 5"):
+        list(read_items(str(tmp_path / "y.npy"), ModelImages(4, 5, ("a",), transposed=True)))
+
+
 def test_labels_that_are_no_class_are_rejected(tmp_path):
     labels = arrays()["y_test"].astype(np.int64)
     labels[[1, 3]] = (-1, 2**40)

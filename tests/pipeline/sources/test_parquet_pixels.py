@@ -99,6 +99,26 @@ def test_files_in_folders_and_patterns_are_found(name, tmp_path):
         scan_folder(f"{tmp_path}/x*.parquet,{tmp_path}/a/test.parquet")
 
 
+def test_null_among_lists_of_a_fixed_size_is_named(tmp_path):
+    folder = write_pixels(tmp_path)
+    lists = pa.array([None, *[[1] * 20] * 9], pa.list_(pa.uint8(), 20))
+    pq.write_table(pa.table({"image": lists, "label": [0] * 10}), folder / "train.parquet")
+    with pytest.raises(BadInput, match=r"train\.parquet: a null among lists of a fixed size"):
+        scan_folder(folder, image_size=(5, 4))
+
+
+def test_first_part_may_have_no_rows(tmp_path):
+    expected = scan_folder(write_pixels(tmp_path / "a"), image_size=(5, 4)).infos
+    folder = write_pixels(tmp_path / "b", name="{}-2.parquet")
+    for split in SPLITS:
+        table = pq.read_table(folder / f"{split}-2.parquet")
+        pq.write_table(table.slice(0, 0), folder / f"{split}-1.parquet")
+    assert scan_folder(folder, image_size=(5, 4)).infos == expected
+    (folder / "train-2.parquet").unlink()
+    with pytest.raises(BadInput, match=r"train-1\.parquet: the split is empty"):
+        scan_folder(folder, image_size=(5, 4))
+
+
 def test_unusable_rows_are_rejected_with_a_reason(tmp_path):
     images, _ = digits_of("test")
     rows = images.reshape(20, -1)[:5].astype(float).tolist()

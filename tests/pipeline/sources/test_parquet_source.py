@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,6 +20,18 @@ def test_identity_does_not_depend_on_compression_or_files(tmp_path):
         pq.write_table(part, halves / f"train-{number}.parquet")
     assert scan_folder(halves).infos == first.infos
     assert scan_folder(write_rows(tmp_path / "d", Digits(seed=1))).infos != first.infos
+
+
+@pytest.mark.parametrize(
+    "encode", [lambda column: column.cast(pa.binary_view()), lambda column: column.dictionary_encode()]
+)
+def test_bytes_of_pictures_may_be_views_or_categories(encode, tmp_path):
+    folder = write_rows(tmp_path, nested=False)
+    expected = scan_folder(folder).infos
+    for file in folder.iterdir():
+        table = pq.read_table(file)
+        pq.write_table(table.set_column(0, "image", encode(table["image"])), file)
+    assert scan_folder(folder).infos == expected
 
 
 def test_class_names_are_read_from_schema_metadata(tmp_path):

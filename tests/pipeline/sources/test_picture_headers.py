@@ -126,6 +126,11 @@ def test_tags_that_share_their_bytes_are_refused(order):
     assert "tags" in refuse(encode(GREY, "WEBP", exif=tags_bomb(order)))
 
 
+@pytest.mark.parametrize("num_bytes", [0x18, 0x24, 0x2C])
+def test_heic_is_named_whatever_the_length_of_its_first_box(num_bytes):
+    assert "a HEIC or AVIF picture: not read" in refuse(struct.pack(">I4s4s", num_bytes, b"ftyp", b"heic") + bytes(99))
+
+
 @pytest.mark.parametrize("ending", ["bmp", "GIF", "webp", "tif", "TIFF", "pgm"])
 def test_paths_of_csv_files_are_recognised_by_their_endings(ending):
     found = detect_csv_columns(["where,label", f"a/1.{ending},1"], PictureOptions(), "file")

@@ -8,7 +8,7 @@ import pytest
 
 from model.errors import BadInput, BadUsage
 from tests.helpers import Digits, contents
-from tests.pictures import read_blocks, scan_folder
+from tests.pictures import read_blocks, scan_folder, write_rows
 from tests.three_splits import WRITERS, digits_of, write_splits
 
 TWO = {"train": "train", "test": "test"}
@@ -117,6 +117,18 @@ def test_a_class_that_train_lacks_and_a_split_without_images_are_refused(tmp_pat
     (folder / "valid").mkdir()
     with pytest.raises(BadInput, match="valid: the split is empty"):
         scan(folder)
+
+
+def test_folders_may_have_names_of_files(tmp_path):
+    expected = scan_folder(write_rows(tmp_path / "rows")).infos
+    for split in ("train", "test"):
+        part = tmp_path / f"spark/{split}.parquet/part-00000.parquet"
+        part.parent.mkdir(parents=True)
+        (tmp_path / f"rows/{split}.parquet").rename(part)
+    assert scan_folder(tmp_path / "spark").infos == expected
+    train = tmp_path / "spark/train.parquet"
+    parts = [scan_folder(place, test_share=0.3) for place in (train, train / "part-00000.parquet")]
+    assert parts[0].infos == parts[1].infos
 
 
 def test_a_file_of_no_split_or_of_several_is_refused(tmp_path):

@@ -79,6 +79,23 @@ def test_identity_does_not_depend_on_files_compression_or_other_features(tmp_pat
     assert scan_folder(write_records(tmp_path / "d", raw)).infos != infos
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("{}.tfrecords.gz", "{}.tfrecords.gz"),
+        ("mnist-{}.tfrecord-00000-of-00001", "mnist-{}.tfrecord-00000-of-00001"),
+        ("mnist-{}.tfrecord-00000-of-00001", "mnist-{}.tfrecord-*-of-00001"),
+        ("mnist-{}.tfrecord-00000-of-00001", "mnist-{}.tfrecord-?????-of-*"),
+        ("mnist-{}.tfrecord-00000-of-00001", "mnist-{}.tfrecord*"),
+    ],
+)
+def test_files_of_any_customary_name_can_be_named(name, pattern, tmp_path):
+    expected = scan_folder(write_records(tmp_path / "a")).infos
+    write_records(tmp_path / "b", name=name, change=gzip.compress if name.endswith("gz") else bytes)
+    files = [f"{tmp_path}/b/{pattern.format(split)}" for split in SPLITS]
+    assert scan_folder(",".join(files)).infos == expected
+
+
 def test_shards_of_a_data_set_are_a_source_of_its_size_and_classes(tmp_path):
     options = ("--workspace", tmp_path / "a", "--dataset", write_records(tmp_path / "source", raw), "--max-rejected", 1)
     first = run_in_process("preprocess", *options)
@@ -183,6 +200,26 @@ def test_labels_that_differ_in_bytes_that_are_no_text_are_no_classes(tmp_path):
     assert {*examples_of(scans, "train")[2].tolist()} == {0}
     reasons = {reason.partition(": ")[2] for reason in read_reasons(scans, "train").values()}
     assert reasons == {rf"the label 'B\udc{code}r' is no text in UTF-8" for code in ("e4", "f6")}
+
+
+@pytest.mark.parametrize("names", [("image/encoded", "image/class/label"), ("image", "label"), ("note", "label")])
+def test_first_record_without_an_image_is_rejected(names, tmp_path):
+    folder = write_records(tmp_path, slim if "image/encoded" in names else own)
+    first = frame(example(b"", 0, names))
+    (folder / "train.tfrecord").write_bytes(first + (folder / "train.tfrecord").read_bytes())
+    scans = scan_folder(folder, image_size=(5, 4))
+    assert [*read_reasons(scans, "train")] == ["train.tfrecord[0]"]
+    (folder / "train.tfrecord").write_bytes(first)
+    with pytest.raises(BadInput, match=r"record 0: .* image"):
+        scan_folder(folder, image_size=(5, 4))
+
+
+def test_size_of_a_manifest_that_does_not_fit_is_bad_input(tmp_path):
+    folder = write_records(tmp_path, own)
+    (folder / "manifest.json").write_text('{"height": 3, "width": 8, "class_names": ["a", "b", "c"]}')
+    with pytest.raises(BadInput, match=r"has 20 pixels in an image; manifest\.json beside the file says so"):
+        scan_folder(folder)
+    assert scan_folder(folder, image_size=(5, 4)).image_size == (5, 4)
 
 
 def test_requested_features_must_exist(tmp_path):
