@@ -202,8 +202,8 @@ def run_pipeline(beam: ModuleType, options_class: Any, arguments: Sequence[str],
         from pipeline.beam_workers import use_own_workers
 
         use_own_workers()
-    # So that the last step has an output: Beam's job service notices the end of a worker only while it waits for one. As
-    # bool, because a reshuffle sends its elements from worker to worker, and a manifest may have megabytes.
+    # So that the last step has an output: Beam's job service notices the end of a worker only while it waits for one.
+    # As bool, because a reshuffle sends its elements from worker to worker, and a manifest may have megabytes.
     build(pipeline) | "Done" >> beam.Map(bool) | "Ended" >> beam.Reshuffle()
     try:
         with _stop_job_servers(pipeline.runner):
