@@ -172,12 +172,11 @@ def _find_flink_cluster(options: Mapping[str, Any]) -> FlinkCluster | None:
     return FlinkCluster(address, f"{options['job_name'] or 'backbeam'}-{uuid.uuid4().hex[:12]}")
 
 
-def run_pipeline(
-    beam: ModuleType, options_class: Any, arguments: Sequence[str], build: Callable[[Any], object]
-) -> None:
+def run_pipeline(beam: ModuleType, options_class: Any, arguments: Sequence[str], build: Callable[[Any], Any]) -> None:
     """Let build apply a job's transforms to a pipeline, run it and wait for its end.
 
     beam is the package apache_beam, options_class its class PipelineOptions; arguments are the user's options for Beam.
+    build returns the output of the job's last step.
 
     Raises:
         BadUsage: Beam or the engine does not know an option, or cannot load the engine.
@@ -203,7 +202,9 @@ def run_pipeline(
         from pipeline.beam_workers import use_own_workers
 
         use_own_workers()
-    build(pipeline)
+    # So that the last step has an output: Beam's job service notices the end of a worker only while it waits for one.
+    # As bool, because a reshuffle sends its elements from worker to worker, and a manifest may have megabytes.
+    build(pipeline) | "Done" >> beam.Map(bool) | "Ended" >> beam.Reshuffle()
     try:
         with _stop_job_servers(pipeline.runner):
             state = _run_to_end(beam, pipeline, cluster)

@@ -18,6 +18,7 @@ from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecor
 from pipeline.evaluate.shard_predictions import EvaluationJob, Shard, ShardPredictions, list_shards, predict_shard
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.evaluate.slices import SLICINGS
+from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.shards import number_order
 from pipeline.processes import SameCode
@@ -42,7 +43,7 @@ def evaluate(
     Raises BadInput if a user's slicing fails, CorruptArtefact if a shard or the model does not match its record, and
     EngineFailed.
     """
-    job = EvaluationJob(workspace, dataset, manifest, run, slicings)
+    job = EvaluationJob(workspace, dataset, manifest.without_shards(), run, slicings)
     shards = list_shards(manifest)
     num_examples = sum(shard.info.num_examples for shard in shards)
     staged = staging_folder(workspace, "predictions", run.run_id)
@@ -56,7 +57,7 @@ def evaluate(
             poll_interval(workspace),
         ),
     ):
-        run_pipeline(beam, PipelineOptions, beam_arguments, partial(build_pipeline, job=job))
+        run_pipeline(beam, PipelineOptions, beam_arguments, partial(build_pipeline, job=job, shards=shards))
         check_written(job)  # inside: an error here removes the tables and prints no "done"
     return check_evaluation(workspace, run)
 
@@ -76,11 +77,11 @@ def add_to_evaluation(
     workspace: Place, dataset: Place, manifest: Manifest, run: RunRecord, beam_arguments: list[str], slicings: Slicings
 ) -> EvaluationRecord:
     """Add slicings to a run's complete evaluation: other tables keep their files. Raises as `evaluate`."""
-    job = EvaluationJob(workspace, dataset, manifest, run, slicings)
+    job = EvaluationJob(workspace, dataset, manifest.without_shards(), run, slicings)
     shards = list_shards(manifest)
 
-    def build(pipeline: beam.Pipeline) -> None:
-        (
+    def build(pipeline: beam.Pipeline) -> beam.PCollection:
+        return (
             _predict(pipeline | "Shards" >> beam.Create(shards), job)  # ShardPredictions
             | "CountSlices" >> beam.Map(SameCode(table_writer.count_slices, job=job))  # SliceCounts
             | "MergeSlices" >> beam.CombineGlobally(SameCode(table_writer.merge_slices, job=job))  # one SliceCounts
@@ -94,17 +95,20 @@ def add_to_evaluation(
     return record
 
 
-def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, beam_arguments: list[str]) -> list[str]:
+def answer_test_split(
+    workspace: Place, dataset: Dataset, run: RunRecord, folder: Place, beam_arguments: list[str]
+) -> list[str]:
     """Predict the test split of a data set and write the table `answers` to a folder, one file for each shard.
 
-    The data set has the image size and the classes of the model's own; the digest is of its manifest. Return the names
-    of the files in the order of the shards. Raises as `evaluate`.
+    The data set has the image size and the classes of the model's own. Return the names of the files in the order of
+    the shards. Raises as `evaluate`.
     """
-    shards = [shard for shard in list_shards(job.manifest) if shard.split == "test"]
-    write = SameCode(table_writer.write_answers, job=job, dataset_digest=dataset_digest, folder=folder)
+    job = EvaluationJob(workspace, dataset.folder, dataset.manifest.without_shards(), run, slicings={})
+    shards = [shard for shard in list_shards(dataset.manifest) if shard.split == "test"]
+    write = SameCode(table_writer.write_answers, job=job, dataset_digest=dataset.digest, folder=folder)
 
-    def build(pipeline: beam.Pipeline) -> None:
-        _predict(pipeline | "Shards" >> beam.Create(shards), job) | "WriteAnswers" >> beam.Map(write)
+    def build(pipeline: beam.Pipeline) -> beam.PCollection:
+        return _predict(pipeline | "Shards" >> beam.Create(shards), job) | "WriteAnswers" >> beam.Map(write)
 
     run_pipeline(beam, PipelineOptions, beam_arguments, build)
     names = sorted((table_writer.predictions_file_name(shard.info) for shard in shards), key=number_order)
@@ -112,9 +116,9 @@ def answer_test_split(job: EvaluationJob, dataset_digest: str, folder: Place, be
     return names
 
 
-def build_pipeline(pipeline: beam.Pipeline, job: EvaluationJob) -> None:
+def build_pipeline(pipeline: beam.Pipeline, job: EvaluationJob, shards: list[Shard]) -> beam.PCollection:
     """Apply the transforms of an evaluation."""
-    pipeline | "Shards" >> beam.Create(list_shards(job.manifest)) | EvaluateModel(job)
+    return pipeline | "Shards" >> beam.Create(shards) | EvaluateModel(job)
 
 
 @dataclass(eq=False)

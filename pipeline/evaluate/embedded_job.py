@@ -35,7 +35,7 @@ def open_evaluation(
     place = existing_workspace(place_of(str(workspace)).absolute())
     with lock_workspace(place):
         trained, data = find_run(place, run)
-        job = EvaluationJob(place, data.folder, data.manifest, trained, slicings)
+        job = EvaluationJob(place, data.folder, data.manifest.without_shards(), trained, slicings)
         if (job.run_folder / EVALUATION_NAME).exists():
             raise BadUsage(f"{trained.run_id} is evaluated already: delete {job.run_folder / EVALUATION_NAME} first")
         check_table_sizes(data.manifest)

@@ -25,11 +25,11 @@ from pipeline.train.run_record import RunRecord
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """The model, the data set and the slicings of an evaluation; sent to every worker."""
+    """The model, the data set and the slicings of an evaluation; every step of the pipeline has a copy."""
 
     workspace: Place
     dataset: Place
-    manifest: Manifest
+    manifest: Manifest  # without shards, which are the elements
     run: RunRecord
     slicings: Slicings
 

@@ -70,17 +70,15 @@ def divide_files(files: list[ExpectedFile]) -> list[Task]:
     return [(start, files[start : start + size]) for start in range(0, len(files), size)]
 
 
-def build_pipeline(pipeline: beam.Pipeline, scratch: Place, tasks: list[Task]) -> None:
+def build_pipeline(pipeline: beam.Pipeline, scratch: Place, tasks: list[Task]) -> beam.PCollection:
     """Apply the transforms."""
-    (
+    return (
         pipeline
         | "Files" >> beam.Create(tasks)
         | beam.Reshuffle()  # without it, engines fuse Create with CheckFiles and one worker reads everything
         | "CheckFiles" >> beam.MapTuple(SameCode(check_files))  # CheckedFiles
         | "Add" >> beam.CombineGlobally(SameCode(add_checked))
         | "WriteResult" >> beam.Map(SameCode(write_checked, scratch=scratch))
-        # Beam's job service notices the end of a worker while it waits for output, and would wait for ever without.
-        | "Written" >> beam.Reshuffle()
     )
 
 

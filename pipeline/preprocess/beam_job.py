@@ -145,9 +145,9 @@ def open_job(
         yield job, [block_range for scan in scans.splits.values() for block_range in scan.open(stack, scratch)]
 
 
-def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRange]) -> None:
+def build_pipeline(pipeline: beam.Pipeline, job: PreprocessJob, ranges: list[BlockRange]) -> beam.PCollection:
     """Apply the job's transforms."""
-    pipeline | "Ranges" >> beam.Create(ranges) | PreprocessImages(job)
+    return pipeline | "Ranges" >> beam.Create(ranges) | PreprocessImages(job)
 
 
 @dataclass(eq=False)

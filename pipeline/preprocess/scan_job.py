@@ -42,9 +42,9 @@ def run_tasks(
 
 def build_pipeline(
     pipeline: beam.Pipeline, function: Callable[[Any], Any], tasks: Sequence[Any], folder: Place
-) -> None:
+) -> beam.PCollection:
     """Apply the job's transforms."""
-    (
+    return (
         pipeline
         | "Tasks" >> beam.Create(list(enumerate(tasks)))
         | beam.Reshuffle()  # without it, engines fuse the steps and one worker reads everything

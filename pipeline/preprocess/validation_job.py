@@ -67,7 +67,7 @@ def divide_shards(manifest: Manifest) -> list[Task]:
     return [tuple(shards[start : start + size]) for start in range(0, len(shards), size)]
 
 
-def build_pipeline(pipeline: beam.Pipeline, job: ValidationJob, tasks: list[Task]) -> None:
+def build_pipeline(pipeline: beam.Pipeline, job: ValidationJob, tasks: list[Task]) -> beam.PCollection:
     """Apply the job's transforms."""
     outputs = (
         pipeline
@@ -82,13 +82,11 @@ def build_pipeline(pipeline: beam.Pipeline, job: ValidationJob, tasks: list[Task
         | "CompareBucket" >> beam.MapTuple(SameCode(compare_bucket, job))  # Flagged
         | "AddBuckets" >> beam.CombineGlobally(SameCode(add_flagged))
     )
-    (
+    return (
         (of_shards, of_buckets)  # Flagged
         | "Flagged" >> beam.Flatten()
         | "Add" >> beam.CombineGlobally(SameCode(add_flagged))
         | "WriteResult" >> beam.Map(SameCode(write_flagged, job=job))
-        # Beam's job service notices the end of a worker while it waits for output, and would wait for ever without.
-        | "Written" >> beam.Reshuffle()
     )
 
 

@@ -66,17 +66,15 @@ def predict_answers(context: StageContext, dataset: Dataset, run: RunRecord, fol
     with quiet_imports():
         from model.devices import initialise_devices
         from pipeline.evaluate.beam_job import answer_test_split
-        from pipeline.evaluate.shard_predictions import EvaluationJob
 
     initialise_devices(context.device)
-    job = EvaluationJob(context.workspace, dataset.folder, dataset.manifest, run, slicings={})
     make_empty_folder(folder)  # deletes the files of an attempt that was killed
     with (
         temporary_files_in(context.workspace),
         capture_engine_messages(context.engine_log),
         remove_on_failure(folder, record=folder / ANSWERS_NAME),
     ):
-        names = answer_test_split(job, dataset.digest, folder, list(context.beam_arguments))
+        names = answer_test_split(context.workspace, dataset, run, folder, list(context.beam_arguments))
         record = AnswersRecord(
             run_id=run.run_id,
             model_digest=run.parameters.sha256,

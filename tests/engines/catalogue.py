@@ -101,6 +101,9 @@ class Engine:
 
 FAILS = "exit code 7, nothing left; the next run gives the same bytes"
 
+CHILDREN = Engine(
+    "Python job service, two child processes", (*PORTABLE, *CHILD, "--direct_num_workers=2"), ("job",), FAILS
+)
 LOCAL = (
     Engine("this process", ()),
     Engine("this process, every bundle twice", ("--", "--direct_runner_bundle_repeat=1")),
@@ -108,7 +111,7 @@ LOCAL = (
     Engine("worker processes (`--workers 2`)", ("--workers", "2"), killed=FAILS, quick=True),
     Engine("Python job service, loopback", (*PORTABLE, "--environment_type=LOOPBACK"), ("job",)),
     Engine("Python job service, child process", (*PORTABLE, *CHILD), ("job",), killed=FAILS, quick=True),
-    Engine("Python job service, two child processes", (*PORTABLE, *CHILD, "--direct_num_workers=2"), ("job",), FAILS),
+    CHILDREN,
     Engine("Python job service, worker pool", (*PORTABLE, *EXTERNAL), ("job", "pool"), killed=FAILS),
     Engine("Prism, loopback", PRISM),
     Engine("Prism, worker pool", (*PRISM, *EXTERNAL), ("pool",), killed=FAILS),

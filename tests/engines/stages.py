@@ -15,6 +15,7 @@ WRITTEN = {
     "validate": "result.json",
     "evaluate": "train-00001-of-00003.parquet",
 }
+LAST_WRITTEN = {"preprocess": "manifest.json", "evaluate": "evaluation.json"}  # by the last step of the stage's job
 
 
 def run_on(engine, folder, command, **probe):

@@ -7,9 +7,9 @@ import sys
 import pytest
 import requests
 
-from tests.engines.catalogue import EMBEDDED, ENGINES, FLINK_CLUSTER, KILLABLE, NOTES, with_table
+from tests.engines.catalogue import CHILDREN, EMBEDDED, ENGINES, FLINK_CLUSTER, KILLABLE, NOTES, with_table
 from tests.engines.isolation import isolated
-from tests.engines.stages import STEPS, WRITTEN, command_of, run_on, run_twice_on, workspace_without
+from tests.engines.stages import LAST_WRITTEN, STEPS, WRITTEN, command_of, run_on, run_twice_on, workspace_without
 from tests.helpers import BACKBEAM, Digits, artefacts, contents, run_in_process
 
 
@@ -58,9 +58,21 @@ def failing(stage, engine):
 @pytest.mark.thorough
 def test_a_killed_worker_or_a_disk_that_fails(stage, engine, digits, expected, tmp_path):
     """While a shard, what a validation found, or predictions are written: a clear error, nothing left, done again."""
-    workspace, request = workspace_without(stage, expected, tmp_path), tmp_path / "request"
+    check_failure(stage, WRITTEN[stage], engine, digits, expected, tmp_path)
+
+
+@pytest.mark.parametrize("stage", LAST_WRITTEN)
+@pytest.mark.engines
+def test_a_worker_killed_in_the_last_step_of_a_job(stage, digits, expected, tmp_path):
+    check_failure(stage, LAST_WRITTEN[stage], CHILDREN, digits, expected, tmp_path)
+
+
+def check_failure(stage, written, engine, digits, expected, tmp_path):
+    """A worker is killed, or the disk fails, when a file is written: a clear error, nothing left, done again."""
+    workspace = workspace_without(stage, expected, tmp_path)
+    request = tmp_path / "request"
     before = contents(workspace)
-    request.write_text(WRITTEN[stage])
+    request.write_text(written)
     probe = {"kill" if engine.killed else "fail": request}
     failed, after, again = run_twice_on(engine, tmp_path, command_of(stage, digits), **probe)
     assert not request.exists()

@@ -9,7 +9,7 @@ from apache_beam.runners.portability.portable_runner import PortableRunner
 
 from model.errors import CorruptArtefact, EngineFailed
 from pipeline.evaluate import beam_job as evaluation
-from pipeline.evaluate.shard_predictions import EvaluationJob
+from pipeline.evaluate.shard_predictions import EvaluationJob, list_shards
 from pipeline.evaluate.slices import SLICINGS
 from pipeline.maintenance import verify_job as verification
 from pipeline.maintenance.findings import ExpectedFile
@@ -42,9 +42,10 @@ def scan_job(workspace, folder):
 
 def evaluate_job(workspace, folder):
     run, data = find_run(workspace, None)
-    job = EvaluationJob(workspace, data.folder, data.manifest, run, SLICINGS)
-    evaluation.run_pipeline(beam, PipelineOptions, [], partial(evaluation.build_pipeline, job=job))
-    evaluation.answer_test_split(job, data.digest, folder, [])
+    job = EvaluationJob(workspace, data.folder, data.manifest.without_shards(), run, SLICINGS)
+    build = partial(evaluation.build_pipeline, job=job, shards=list_shards(data.manifest))
+    evaluation.run_pipeline(beam, PipelineOptions, [], build)
+    evaluation.answer_test_split(workspace, data, run, folder, [])
 
 
 def validate_job(workspace, _):

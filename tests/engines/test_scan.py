@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.engines.catalogue import EXTERNAL, PORTABLE, SERVERS
+from tests.engines.catalogue import CHILDREN, EXTERNAL, PORTABLE, SERVERS
 from tests.engines.isolation import isolated
 from tests.engines.stages import PROBE
 from tests.helpers import Digits, contents
@@ -44,3 +44,17 @@ def test_damage_is_reported_in_the_same_words(tmp_path):
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
     processes = re.findall(r"/\.scratch-scan/\.\d+\.(\d+)\.\w+\.tmp", writes.read_text())  # that wrote results
     assert len(set(processes)) == 2
+
+
+@pytest.mark.engines
+def test_a_worker_killed_in_the_scan(tmp_path):
+    folder = Digits().write(tmp_path / "digits")
+    request = tmp_path / "request"
+    request.write_text(".0.")  # the first result's temporary file has such a name
+    command = [*COMMAND, folder, "--workspace", tmp_path / "ws", *CHILDREN.told()]
+    told = {"PYTHONPATH": PROBE, "BACKBEAM_PROBE_KILL": str(request)}
+    failed, again = isolated([command, command], CHILDREN.server_commands, tmp_path, told)
+    assert not request.exists()
+    assert failed.code == 7, failed.err
+    assert "backbeam: the engine failed" in failed.err
+    assert again.code == 0, again.err
