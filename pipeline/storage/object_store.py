@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -21,9 +21,10 @@ import obstore
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from model.errors import BadUsage, StorageFailed
+from model.errors import BadUsage
 from pipeline.processes import run_interruptible
 from pipeline.storage.local_disk import file_not_found
+from pipeline.storage.store_errors import NO_BUCKET, is_transient, storage_error, translate_errors
 
 _ANSWER_SECONDS = 30  # until a request is answered, and between two pieces of an answer
 _UPLOAD_SECONDS = 120  # to send a part of an upload and receive the answer
@@ -41,17 +42,6 @@ _ENDPOINTS = {
     "gs": ("GOOGLE_BASE_URL", "STORAGE_EMULATOR_HOST"),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
-_CREDENTIALS = {
-    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with backbeam[aws] installed",
-    "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login",
-    "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or other credentials that Azure's tools take",
-}
-# Messages of obstore if no credentials are found, not even by the metadata server that a cloud's own machines have.
-_NO_CREDENTIALS = re.compile("^no cred|token request|/latest/(api|meta-data)/|service account file|Account must be")
-_NO_BUCKET = "there is no bucket or container of that name"
-_STATUS = re.compile(r"status code: (\d{3})")
-_HOST = re.compile(r"https?://(?:[^/\s]*@)?([\w.-]+(?::\d+)?)[/\s?]")
-_TRANSIENT_STATUSES = {"408", "429", "500", "502", "503", "504"}
 
 
 def find_store(uri: str) -> "ObjectStore":
@@ -60,10 +50,6 @@ def find_store(uri: str) -> "ObjectStore":
     if scheme not in _OPENERS:
         raise BadUsage(f"{uri}: there is no store for {scheme}://; expected s3://, gs:// or az://")
     return ObjectStore(scheme, uri.split("/")[2])
-
-
-def _storage_error(uri: str, reason: str) -> StorageFailed:
-    return StorageFailed(f"storage: {uri}: {reason}")
 
 
 def _object_name(uri: str) -> str:
@@ -87,7 +73,7 @@ class ObjectStore:
 
     def head(self, uri: str) -> Mapping[str, Any] | None:
         """Return the metadata of an object, such as `size` and `e_tag`; None if it does not exist."""
-        with _translate_errors(uri), suppress(FileNotFoundError):
+        with translate_errors(uri), suppress(FileNotFoundError):
             return run_interruptible(lambda: obstore.head(self._client(), _object_name(uri)))
         return None
 
@@ -101,7 +87,7 @@ class ObjectStore:
         options: dict[str, Any] = {"if_match": e_tag} if e_tag else {}
         if start or num_bytes is not None:
             options["range"] = {"offset": start} if num_bytes is None else (start, start + num_bytes)
-        with _translate_errors(uri):
+        with translate_errors(uri):
             try:
                 data, _ = self._get(uri, options)
                 return data
@@ -115,7 +101,7 @@ class ObjectStore:
 
     def read_version(self, uri: str) -> tuple[bytes, str] | None:
         """Return an object's bytes and their version; None if it does not exist."""
-        with _translate_errors(uri), suppress(FileNotFoundError):
+        with translate_errors(uri), suppress(FileNotFoundError):
             data, metadata = self._get(uri, {})
             return data, str(metadata[self._version_key])
         return None
@@ -124,7 +110,7 @@ class ObjectStore:
         """Write an object of num_bytes atomically; an existing object is replaced."""
         multipart = num_bytes > _PART_BYTES
         options: Any = {"use_multipart": multipart, "chunk_size": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE}
-        with _translate_errors(uri, bucket_may_be_missing=True):
+        with translate_errors(uri, bucket_may_be_missing=True):
             client = self._client(_UPLOAD_SECONDS if multipart else _ANSWER_SECONDS)
             run_interruptible(lambda: obstore.put(client, _object_name(uri), content, **options))
 
@@ -141,14 +127,14 @@ class ObjectStore:
 
     def walk(self, uri: str) -> Iterator[str]:
         """Yield the URI of every object below a folder, at any depth."""
-        with _translate_errors(uri):
+        with translate_errors(uri):
             pages = obstore.list(self._client(), _object_name(uri) or None, chunk_size=_PAGE_SIZE)
             while page := run_interruptible(lambda: next(pages, None)):
                 yield from (f"{self.scheme}://{self.bucket}/{metadata['path']}" for metadata in page)
 
     def list_folder(self, uri: str) -> tuple[list[str], list[str]]:
         """Return the URIs of the objects and of the folders that are directly in a folder."""
-        with _translate_errors(uri):
+        with translate_errors(uri):
             found = run_interruptible(lambda: obstore.list_with_delimiter(self._client(), _object_name(uri) or None))
         root = f"{self.scheme}://{self.bucket}"
         objects = [f"{root}/{metadata['path']}" for metadata in found["objects"]]
@@ -185,7 +171,7 @@ class ObjectStore:
 
         data, metadata, num_bytes = run_interruptible(get)
         if len(data) != num_bytes:
-            raise _storage_error(uri, f"{len(data)} of {num_bytes} bytes were read; run again")
+            raise storage_error(uri, f"{len(data)} of {num_bytes} bytes were read; run again")
         return data, metadata
 
     def _put_if(self, uri: str, content: IO[bytes], num_bytes: int, mode: Any) -> bool:
@@ -193,7 +179,7 @@ class ObjectStore:
 
         obstore's own retries are switched off: a failed attempt may have been executed, and then the condition fails.
         """
-        with _translate_errors(uri, bucket_may_be_missing=True):
+        with translate_errors(uri, bucket_may_be_missing=True):
             client = self._client(_ANSWER_SECONDS if num_bytes <= _PART_BYTES else 5 * _UPLOAD_SECONDS, retries=0)
             may_be_written = False
             for pause in (*_PAUSES, None):
@@ -206,14 +192,14 @@ class ObjectStore:
                     if mode != "create" or self.size(uri) is not None:
                         return may_be_written and self._has_content(uri, content, num_bytes)
                 except exceptions.GenericError as problem:
-                    if pause is None or not _is_transient(problem):
+                    if pause is None or not is_transient(problem):
                         raise
                     may_be_written = True
                 else:
                     return True
                 # Also after AlreadyExistsError: S3 answers it while another process's request is in progress.
                 time.sleep(pause or 0)
-        raise _storage_error(uri, "other processes keep writing to it; run again")
+        raise storage_error(uri, "other processes keep writing to it; run again")
 
     def _has_content(self, uri: str, content: IO[bytes], num_bytes: int) -> bool:
         if self.size(uri) != num_bytes:
@@ -223,15 +209,15 @@ class ObjectStore:
         return all(self.read(uri, start, BUFFER_BYTES) == content.read(BUFFER_BYTES) for start in starts)
 
     def _delete(self, uri: str, names: list[str], attempts: int = 3) -> None:
-        with _translate_errors(uri):
+        with translate_errors(uri):
             try:
                 run_interruptible(lambda: obstore.delete(self._client(), names))
             except FileNotFoundError as problem:
                 if re.search("NoSuchBucket|container does not exist", str(problem)):
-                    raise _storage_error(uri, _NO_BUCKET) from None
+                    raise storage_error(uri, NO_BUCKET) from None
                 raise
             except exceptions.GenericError as problem:  # obstore does not retry if the connection breaks
-                if attempts == 1 or not _is_transient(problem):
+                if attempts == 1 or not is_transient(problem):
                     raise
                 self._delete(uri, names, attempts - 1)
 
@@ -317,40 +303,3 @@ class RemoteStream(io.RawIOBase):
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
-
-
-@contextmanager
-def _translate_errors(uri: str, bucket_may_be_missing: bool = False) -> Iterator[None]:
-    """Translate obstore's errors to StorageFailed. Their texts are not shown: they may contain credentials."""
-    try:
-        yield
-    except FileNotFoundError:
-        if bucket_may_be_missing:
-            raise _storage_error(uri, _NO_BUCKET) from None
-        raise
-    except (exceptions.BaseError, ValueError) as problem:
-        raise _storage_error(uri, _explain(uri, problem)) from None
-    except OSError as problem:
-        raise _storage_error(uri, f"the data to upload cannot be read: {type(problem).__name__}") from None
-
-
-def _explain(uri: str, problem: Exception) -> str:
-    text = str(problem)
-    status = _STATUS.search(text)
-    if _NO_CREDENTIALS.search(text):
-        return f"no credentials that can be used: {_CREDENTIALS[uri.partition('://')[0]]}"
-    if status and status[1] in ("401", "403"):
-        return f"the store refuses these credentials, or they may not do this: {status[1]}"
-    if isinstance(problem, exceptions.PreconditionError):
-        return "it was replaced while it was read; run again"
-    if status:
-        return _NO_BUCKET if status[1] == "404" else f"the store answers {status[1]}"
-    if "parsing Path" in text:
-        return "the name of an object there is not supported: it has an empty part, . or .., or a control character"
-    host = _HOST.search(text)
-    return f"{host[1] if host else 'the store'} cannot be used: it cannot be reached, or does not answer"
-
-
-def _is_transient(problem: exceptions.GenericError) -> bool:
-    status = _STATUS.search(str(problem))
-    return status[1] in _TRANSIENT_STATUSES if status else True
