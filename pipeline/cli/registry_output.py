@@ -1,5 +1,7 @@
 """The text and JSON that the registry's commands print."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.cli.dataset_output import build_log_json, format_times
@@ -39,12 +41,24 @@ def build_history_output(history: History) -> CommandOutput:
 
 def _build_entry_row(entry: Entry) -> tuple[str, ...]:
     what = f"{entry.action}: {_format_outcome(entry)}"
+    about = entry.run_id or (format_deleted(entry.deleted) if entry.deleted else "no run")
     accuracy = "" if entry.accuracy is None else format_percent(entry.accuracy)
     reasons = "; ".join(filter(None, (entry.why, *_find_reasons(entry))))
-    return str(entry.number), format_minute(entry.when), what, entry.run_id or "no run", accuracy, entry.who, reasons
+    return str(entry.number), format_minute(entry.when), what, about, accuracy, entry.who, reasons
+
+
+def format_deleted(names: Sequence[str]) -> str:
+    """Return how many runs, data sets and groups a deletion names; of one alone, its name."""
+    counts = Counter(name.partition("/")[0] for name in names)
+    if counts.total() == 1:
+        return names[0]
+    titles = {"runs": "runs", "datasets": "data sets", "groups": "groups"}
+    return ", ".join(f"{counts[kind]:,} {title}" for kind, title in titles.items() if counts[kind])
 
 
 def _format_outcome(entry: Entry) -> str:
+    if entry.deleted:
+        return "deleted"
     if entry.action == "rollback" and entry.champion:
         return f"back to version {entry.champion.version}"
     if entry.outcome == "promoted":
