@@ -76,8 +76,8 @@ def _list_leftovers(workspace: Place) -> tuple[Place, ...]:
 def _find_unnamed_tables(scope: VerifyScope, items: Iterable[Item]) -> Iterator[Fault]:
     """Yield a fault for each table file that no record names, since readers of the tables would count its rows.
 
-    Files of an owner whose record is damaged are left out: they may be intact, and the record is a fault already. So are
-    those of one that was deleted.
+    Files of an owner whose record is damaged are left out: they may be intact, and the record is a fault already.
+    Those of an owner that was deleted are left out too.
     """
     named = {str(item.path) for item in items}
     unknown = {item.owner for item in items if isinstance(item, Fault) and item.kind in _RECORDS}
