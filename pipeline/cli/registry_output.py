@@ -1,7 +1,7 @@
 """The text and JSON that the registry's commands print."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.cli.dataset_output import build_log_json, format_times
@@ -88,8 +88,10 @@ def build_entry_output(workspace: Place, entry: Entry) -> CommandOutput:
     return result, [decision, *reasons, _format_champion_line(workspace, entry.champion)]
 
 
-def build_retrain_output(workspace: Place, retrained: RetrainResult, log: StageLog) -> CommandOutput:
-    """Return the decision of a retraining; if nothing changed, the entry that decided before."""
+def build_retrain_output(
+    workspace: Place, retrained: RetrainResult, log: StageLog, deleted: Mapping[str, int]
+) -> CommandOutput:
+    """Return the decision of a retraining, or the entry that decided before, and what was deleted after it."""
     entry = retrained.entry
     champion = retrained.history.champion
     dataset_id = retrained.data.manifest.dataset_id
@@ -102,15 +104,17 @@ def build_retrain_output(workspace: Place, retrained: RetrainResult, log: StageL
         "findings": [finding.model_dump(mode="json") for finding in entry.findings],
         "before": entry.before,
         "champion": _build_champion_json(workspace, champion) if champion else None,
+        "deleted": list(deleted),
         **build_log_json(log),
     }
+    freed = [f"deleted   {format_deleted(list(deleted))}: {sum(deleted.values()):,} bytes"] if deleted else []
     if retrained.outcome != "unchanged":
-        return result, [*build_entry_output(workspace, entry)[1], format_times(log)]
+        return result, [*build_entry_output(workspace, entry)[1], *freed, format_times(log)]
     unchanged = (
         f"nothing changed: {dataset_id} and the configuration are as before, decided by entry "
         f"{entry.number}: {_format_outcome(entry)}"
     )
-    return result, [unchanged, _format_champion_line(workspace, champion), format_times(log)]
+    return result, [unchanged, _format_champion_line(workspace, champion), *freed, format_times(log)]
 
 
 def _format_champion_line(workspace: Place, champion: Champion | None) -> str:

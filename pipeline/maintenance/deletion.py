@@ -6,13 +6,14 @@ deletes that first.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model.errors import BadUsage
 from pipeline.maintenance.holdings import read_holdings
 from pipeline.maintenance.owned_files import list_unrecorded, measure, record_path
 from pipeline.maintenance.retention import Holdings, choose_kept, find_obstacles
 from pipeline.maintenance.retention_config import Retention
+from pipeline.preprocess.dataset import find_baseline
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation_config import TABLE
 from pipeline.progress import show_message
@@ -26,6 +27,9 @@ from pipeline.storage.records import now
 from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES, remove_tables
 from pipeline.storage.workspace import local_folder_of, temporary_files_in
 from pipeline.train.run_record import RUN_NAME
+
+if TYPE_CHECKING:
+    from pipeline.registry.retrain import RetrainConfig, RetrainResult  # imports the stages
 
 
 class DeletionResult(NamedTuple):
@@ -55,6 +59,21 @@ def prune(
     kept = choose_kept(remaining, rule, now())
     chosen = [name for name in remaining.names if name not in kept]
     return _delete(workspace, history, (pending, chosen), dry_run, action="prune", why=why, reasons=(str(rule),))
+
+
+def prune_after_retrain(
+    workspace: Place, rule: Retention | None, config: "RetrainConfig", result: "RetrainResult"
+) -> DeletionResult:
+    """Prune after the decision of a retraining, whose run, data set and baseline are kept; without a rule, nothing."""
+    if rule is None:
+        return DeletionResult({}, None)
+    named = {f"datasets/{result.data.manifest.dataset_id}": "data set of the last retraining"}
+    if result.entry.run_id:
+        named[f"runs/{result.entry.run_id}"] = "run of the last retraining"
+    baseline = find_baseline(workspace, config.baseline)
+    if baseline:
+        named[f"datasets/{baseline.manifest.dataset_id}"] = "baseline"
+    return prune(workspace, rule, config.policy, named)
 
 
 def remove(workspace: Place, wanted: Iterable[str], why: str = "", dry_run: bool = False) -> DeletionResult:
