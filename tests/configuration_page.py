@@ -44,7 +44,8 @@ A TOML file changes how backbeam trains, validates, evaluates and promotes. The 
 
     backbeam run --dataset mnist --config run.toml --seed 3
 
-- There are five tables: `training`, `validation`, `slices`, `promotion` and `retention`. All tables and all keys are optional.
+- There are five tables: `training`, `validation`, `slices`, `promotion` and `retention`. All tables and all
+  keys are optional.
 - The options of a command override the file, and the file overrides the recipe.
 - An unknown table, an unknown key, a value of the wrong type and a value outside of its range are errors. The exit
   code is 2, and the message names the nearest key, also by meaning (`lr`, `l2`), and all keys.
@@ -104,8 +105,9 @@ A challenger replaces the champion if it meets all of these requirements; see [R
 
 RETENTION = """## [retention]
 
-What `retrain` keeps when it deletes old runs and data sets after its decision, and `prune` without options. Without the
-table `retrain` deletes nothing. One key is required. [Retention](operations.md#retention) says what is kept in any case.
+What `retrain` keeps when it deletes old runs and data sets after its decision, and `prune` without options. Without
+the table `retrain` deletes nothing. The table has one of the keys or both. [Retention](operations.md#retention) says what
+is kept in any case.
 """
 
 

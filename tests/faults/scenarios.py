@@ -61,7 +61,7 @@ COMMANDS = {
     "report": Command(("report",), "evaluate", sample=3),
     "validate": Command(("validate", "--config", "checks.toml"), "evaluate", ("validation.*",)),
     "seeds": Command(("run", *_SOURCE, "--num-steps", "20", "--seeds", "1-2"), "preprocess", every=11),
-    "prune": Command(("prune", "--keep", "0"), "seeds", ("*",), sample=40),
+    "prune": Command(("prune", "--keep", "0"), "seeds", ("*",), every=3, sample=40),
     "rm": Command(("rm", "article-manual-seed1", "article-manual-seed2"), "seeds", _DELETED, every=3),
     "promote": Command(("promote", "--force", "--why", "it must be"), "evaluate", sample=7),
     "retrain": Command(("retrain", *_SOURCE, *_RETRAINING), "promote", ("champion.json",), every=3),

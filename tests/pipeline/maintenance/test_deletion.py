@@ -2,16 +2,20 @@
 
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from pipeline.maintenance import deletion
+from pipeline.maintenance.disk_usage import list_usage
 from pipeline.maintenance.retention_config import Retention
 from pipeline.maintenance.verify import find_scope, verify
 from pipeline.registry.history import load_history
 from pipeline.storage import local_disk
 from pipeline.storage.lock import lock_workspace
+from pipeline.storage.object_store import ObjectStore
+from pipeline.storage.places import place_of
 from pipeline.storage.records import now
 from pipeline.train.run_record import load_run
 from tests.helpers import contents, run_in_process
@@ -171,3 +175,48 @@ def test_a_run_that_is_made_again_after_its_deletion_is_no_leftover(workspace):
     folder = workspace / "runs" / run_id
     (folder / "run.json").write_bytes(load_run(folder).model_copy(update={"finished": now()}).to_json())
     assert deletion.prune(workspace, rule, dry_run=True).deleted == {}
+
+
+def test_in_a_store_the_record_goes_before_the_rest(workspace, memory, tmp_path, monkeypatch):
+    monkeypatch.setenv("BACKBEAM_CACHE_DIR", str(tmp_path / "cache"))
+    place = place_of("memory://bucket/ws")
+    for path, data in contents(workspace).items():
+        memory[f"{place}/{path}"] = data
+    run_id = challenger(workspace)
+    deleted: list[str] = []
+    delete = ObjectStore.delete
+
+    def record(store: ObjectStore, uris: Iterable[str]) -> None:
+        listed = list(uris)
+        deleted.extend(listed)
+        delete(store, listed)
+
+    monkeypatch.setattr(ObjectStore, "delete", record)
+    result = deletion.prune(place, Retention(keep=0))
+    assert f"runs/{run_id}" in result.deleted
+    of_run = [uri.removeprefix(f"{place}/") for uri in deleted if run_id in uri]
+    assert of_run[0] == f"runs/{run_id}/run.json"
+    tables = [path for path in of_run if path.startswith("reports/")]
+    assert tables[0].startswith("reports/evaluations/")
+    assert not [uri for uri in memory if run_id in uri]
+    found = verify(find_scope(place))
+    assert (found.faults, found.leftovers) == ((), ())
+    assert result.deleted == deletion.prune(workspace, Retention(keep=0), dry_run=True).deleted
+    usage = {item.name: item.num_bytes for item in list_usage(place, Retention(keep=0))}
+    assert sum(usage.values()) - usage["local copies"] == sum(map(len, memory.values()))
+
+
+@pytest.mark.thorough
+def test_retrain_prunes_after_its_decision_if_the_configuration_says_so(everything, workspace, tmp_path):
+    file = tmp_path / "backbeam.toml"
+    file.write_text("[retention]\nkeep = 0\n")
+    options = ("--dataset", everything / "others", "--num-steps", 20, "--seed", 4, "--config", file, "--json")
+    earlier = challenger(workspace)
+    done = run_in_process("retrain", "--workspace", workspace, *options)
+    assert done.code == 0, done.err
+    assert done.json["deleted"] == [f"runs/{earlier}"]
+    assert (workspace / "runs" / done.json["run_id"] / "run.json").exists()
+    assert [entry.action for entry in load_history(workspace)][-2:] == ["retrain", "prune"]
+    again = run_in_process("retrain", "--workspace", workspace, *options)
+    assert (again.code, again.json["outcome"], again.json["deleted"]) == (0, "unchanged", [])
+    assert run_in_process("verify", workspace).code == 0
