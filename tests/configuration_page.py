@@ -106,8 +106,8 @@ A challenger replaces the champion if it meets all of these requirements; see [R
 RETENTION = """## [retention]
 
 What `retrain` keeps when it deletes old runs and data sets after its decision, and `prune` without options. Without
-the table `retrain` deletes nothing. The table has one of the keys or both. [Retention](operations.md#retention) says what
-is kept in any case.
+the table `retrain` deletes nothing. The table has one of the keys or both.
+[Retention](operations.md#retention) says what is kept in any case.
 """
 
 

@@ -85,10 +85,9 @@ def remove(workspace: Place, wanted: Iterable[str], why: str = "", dry_run: bool
     holdings = read_holdings(workspace, history)
     pending = _find_pending(workspace, holdings, history)
     remaining = holdings.without(pending)
-    chosen = {*wanted} - {*pending}
-    chosen |= {
-        group for group, runs in remaining.groups.items() if chosen & {*runs} and not _others(holdings, runs, chosen)
-    }
+    chosen = {*wanted} - {*pending} - list_unrecorded(workspace)  # those were deleted by the same command before
+    others = {*remaining.runs} - chosen
+    chosen |= {group for group, runs in remaining.groups.items() if chosen & {*runs} and not others & {*runs}}
     obstacles = find_obstacles(remaining, chosen)
     if obstacles:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in obstacles.items())
@@ -96,10 +95,6 @@ def remove(workspace: Place, wanted: Iterable[str], why: str = "", dry_run: bool
     order = (*remaining.names, *sorted(chosen))
     ordered = [name for name in dict.fromkeys(order) if name in chosen]
     return _delete(workspace, history, (pending, ordered), dry_run, action="rm", why=why, reasons=())
-
-
-def _others(holdings: Holdings, runs: Iterable[str], chosen: set[str]) -> set[str]:
-    return {*runs} & {*holdings.runs} - chosen
 
 
 def _open_history(workspace: Place, dry_run: bool) -> History:

@@ -92,6 +92,9 @@ def test_rm_deletes_a_run_and_refuses_what_is_needed(workspace):
     assert run_in_process("rm", "--workspace", workspace, run_id, "others", "--dry-run").code == 0
     assert contents(workspace) == before
     assert run_in_process("rm", "--workspace", workspace, run_id, "others").code == 0
+    entries = load_history(workspace)
+    again = run_in_process("rm", "--workspace", workspace, run_id, "others")
+    assert (again.code, again.out, load_history(workspace)) == (0, "nothing to delete\n", entries)
     assert files_of(workspace, run_id) == []
     assert run_in_process("verify", workspace).code == 0
 
