@@ -52,8 +52,9 @@ def format_deleted(names: Sequence[str]) -> str:
     counts = Counter(name.partition("/")[0] for name in names)
     if counts.total() == 1:
         return names[0]
-    titles = {"runs": "runs", "datasets": "data sets", "groups": "groups"}
-    return ", ".join(f"{counts[kind]:,} {title}" for kind, title in titles.items() if counts[kind])
+    titles = {"runs": "run", "datasets": "data set", "groups": "group"}
+    found = [(counts[kind], title) for kind, title in titles.items() if counts[kind]]
+    return ", ".join(f"{count:,} {title}{'' if count == 1 else 's'}" for count, title in found)
 
 
 def _format_outcome(entry: Entry) -> str:

@@ -56,7 +56,8 @@ def test_prune_deletes_what_nothing_needs_with_all_its_files_and_enters_it(works
     assert (entry.number, entry.action, entry.why) == (done["entry"], "prune", "space")
     assert entry.deleted == (f"runs/{run_id}", f"datasets/{dataset_id}")
     assert run_in_process("verify", workspace, "--json").json["sound"]
-    assert "prune: deleted" in run_in_process("history", "--workspace", workspace).out
+    shown = run_in_process("history", "--workspace", workspace).out
+    assert re.search(r"prune: deleted +1 run, 1 data set .*space; --keep 0", shown)
     again = run_in_process("prune", "--workspace", workspace, "--keep", 0)
     assert (again.code, again.out) == (0, "nothing to delete\n")
     assert run_in_process("champion", "--workspace", workspace).code == 0
