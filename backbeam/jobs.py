@@ -202,8 +202,9 @@ def retrain(
     """Train a challenger and make it the champion if the policy allows, as `backbeam retrain` does; see `run`."""
     check_keywords(retrain, settings, JobSettings)
     with called_from_python(settings.get("verbose", False), workspace, *_texts(dataset, settings)):
-        from pipeline.cli.config import resolve_promotion
+        from pipeline.cli.config import resolve_kept, resolve_promotion
         from pipeline.context import StageLog
+        from pipeline.maintenance.deletion import prune_after_retrain
         from pipeline.registry import retrain as retraining
         from pipeline.train.run_names import check_name
         from pipeline.train.stage import check_single_process
@@ -224,8 +225,11 @@ def retrain(
         )
         context = _context(workspace, settings)
         check_single_process(context, training, tensorboard)
+        rule = resolve_kept(_path(config))
         with _lock(context.workspace, settings):
-            return retraining.retrain(context, job, StageLog())
+            result = retraining.retrain(context, job, StageLog())
+            prune_after_retrain(context.workspace, rule, job, result)
+        return result
 
 
 def report(

@@ -14,6 +14,7 @@ from pipeline.cli import (
     model_commands,
     overview_commands,
     registry_commands,
+    retention_commands,
     run_commands,
     schedule_command,
 )
@@ -83,7 +84,7 @@ _COMMANDS = {  # by the headings of `backbeam --help`, in its order
     "Job": run_commands.COMMANDS,
     "Results and models": (*overview_commands.COMMANDS, *model_commands.COMMANDS, mlflow_command.mlflow),
     "Champion": (*registry_commands.COMMANDS, schedule_command.schedule),
-    "Maintenance": maintenance_commands.COMMANDS,
+    "Maintenance": (*maintenance_commands.COMMANDS, *retention_commands.COMMANDS),
 }
 for heading, commands in _COMMANDS.items():
     for command in commands:

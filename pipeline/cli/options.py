@@ -82,7 +82,8 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         help="A TOML file: its table `training` changes the recipe, flags change both; `validation` "
-        "the checks; `slices` adds slices; `promotion` says what a new champion must show.",
+        "the checks; `slices` adds slices; `promotion` says what a new champion must show; `retention` what "
+        "`retrain` keeps.",
     ),
 ]
 LayersOption = Annotated[str | None, typer.Option("--layers", help="Sizes from inputs to outputs, such as 784,100,10.")]

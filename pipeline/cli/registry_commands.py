@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import command_setup, options
-from pipeline.cli.config import resolve_evaluation, resolve_promotion, resolve_validation
+from pipeline.cli.config import resolve_evaluation, resolve_kept, resolve_promotion, resolve_validation
 from pipeline.cli.output import print_result
 from pipeline.cli.process_options import ProcessOptions
 from pipeline.cli.stage_options import CheckpointOptions, DatasetOptions, ImageOptions, RecipeOptions, TrainingOptions
@@ -41,6 +41,7 @@ def retrain(
     Unchanged inputs change nothing. A --dataset may be a pattern of places in quotes, such as 'incoming/*'.
     """
     from pipeline.cli.registry_output import build_retrain_output
+    from pipeline.maintenance.deletion import prune_after_retrain
     from pipeline.registry import retrain
 
     process.configure_messages()
@@ -57,11 +58,13 @@ def retrain(
         name=recipe.check_name(),
         tensorboard=tensorboard,
     )
+    rule = resolve_kept(recipe.config)
     stage_context = command_setup.set_up_training(context, workspace, config.training, tensorboard, device, workers)
     log = StageLog()
     with process.lock(workspace):
         result = retrain.retrain(stage_context, config, log)
-    process.print_result(*build_retrain_output(workspace, result, log))
+        pruned = prune_after_retrain(workspace, rule, config, result)
+    process.print_result(*build_retrain_output(workspace, result, log, pruned.deleted))
 
 
 def champion(

@@ -1,6 +1,6 @@
 """The registry's history, an append-only sequence of numbered entries, and the pointer to the champion.
 
-    registry/history/00000007.json    a decision: when, by whom and why
+    registry/history/00000007.json    a decision or a deletion: when, by whom and why
     registry/champion.json            the current champion
 
 The history is authoritative. An entry is written atomically, and only if no entry has its number; then the pointer is
@@ -13,9 +13,9 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from model.errors import BadUsage, CorruptArtefact, Locked
 from pipeline.evaluate.evaluated_runs import find_best_run, find_latest_run
@@ -31,6 +31,10 @@ CHAMPION_NAME = "champion.json"
 _ADVICE = "nothing else says what was decided: put it back from a copy"
 
 Name = TypeVar("Name", str, str | None)
+
+
+# What a deletion names: the folder of a run or data set, or the record of a group without its suffix.
+StoredName = Annotated[str, StringConstraints(pattern=r"^(runs|datasets|groups)/[A-Za-z0-9][A-Za-z0-9._=-]*$")]
 
 
 class Champion(Record):
@@ -54,16 +58,17 @@ class Champion(Record):
 
 
 class Entry(Record):
-    """An entry of the history: a decision about a run."""
+    """An entry of the history: a decision about a run, or a deletion."""
 
     format_version: Literal[1] = 1
     number: int = Field(ge=1)  # 1 for the first entry, without gaps
-    action: Literal["retrain", "promote", "rollback"]
+    action: Literal["retrain", "promote", "rollback", "prune", "rm"]
     outcome: Literal["promoted", "kept"]  # promoted if the champion changed
     forced: bool = False  # whether the run was promoted without a test of the policy
-    run_id: FileName | None  # None if the data were rejected before training
-    dataset_id: FileName  # the data set whose test split was used, or that was rejected
-    dataset_digest: Digest
+    run_id: FileName | None  # None if the data were rejected before training, and of a deletion
+    dataset_id: FileName | None  # the data set whose test split was used, or that was rejected; None of a deletion
+    dataset_digest: Digest | None
+    deleted: tuple[StoredName, ...] = Field((), exclude_if=lambda names: not names)  # by `prune` or `rm`
     inputs: Digest | None = None  # digest of the inputs of a retraining, see `retrain`
     num_examples: Count = 0  # of the test split; 0 if it was not used
     num_correct: dict[str, Count] = Field(default_factory=dict)  # correct answers of each run that was compared
@@ -81,6 +86,13 @@ class Entry(Record):
     def _names_the_champion(self) -> Self:
         if self.outcome == "promoted" and (self.champion is None or self.champion.entry != self.number):
             raise ValueError("a promotion names the champion that it makes")
+        return self
+
+    @model_validator(mode="after")
+    def _names_a_data_set_or_what_was_deleted(self) -> Self:
+        is_deletion = self.action in ("prune", "rm")
+        if is_deletion is not bool(self.deleted) or is_deletion is not (self.dataset_id is None):
+            raise ValueError("a deletion names what it deletes, a decision its data set")
         return self
 
     @property
@@ -103,6 +115,15 @@ class History(tuple[Entry, ...]):
     def versions(self) -> dict[int, Entry]:
         """Return the entries that created a version, by version; a rollback creates none."""
         return {entry.number: entry for entry in self if entry.outcome == "promoted" and entry.action != "rollback"}
+
+    @property
+    def last_deletion(self) -> Entry | None:
+        """The last entry of a deletion; None if nothing was deleted."""
+        return next((entry for entry in reversed(self) if entry.deleted), None)
+
+    def deleted(self) -> set[str]:
+        """Return the names of all that was ever deleted; some may have been made again."""
+        return {name for entry in self for name in entry.deleted}
 
     def lineage(self) -> list[Champion]:
         """Return the current champion and its predecessors, the current one last.

@@ -89,6 +89,8 @@ def rollback(workspace: Place, version: int | None, why: str) -> Entry:
     if current.version == version:
         return _current_entry(history, current)
     target = _find_version(history, version)
+    if f"runs/{target.run_id}" in history.deleted() and not (workspace / target.folder / RUN_NAME).exists():
+        raise BadUsage(f"version {target.version}, {target.run_id}, was deleted: `backbeam history` says when")
     run = check_run(workspace, find_run_folder(workspace, target.run_id))
     reason = f"version {current.version}, {current.run_id}, went back to version {target.version}"
     return _append_promotion(workspace, history, run, reason, target.version, action="rollback", why=why)

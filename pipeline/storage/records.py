@@ -141,4 +141,9 @@ UtcTime = Annotated[str, StringConstraints(pattern=_TIME), AfterValidator(_check
 
 def now() -> str:
     """Return the current time in the format of records: ISO 8601, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return format_time(datetime.now(UTC))
+
+
+def format_time(time: datetime) -> str:
+    """Return a time in UTC in the format of records."""
+    return time.isoformat(timespec="milliseconds")

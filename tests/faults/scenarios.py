@@ -45,6 +45,8 @@ _RETRAINING = ("--shuffle-seed", "2", "--num-steps", "20", "--warm-start", "--co
 
 _REPLACED = ("slices.parquet", "evaluation.json")  # by an evaluation to which slices are added
 
+_DELETED = ("runs/*/*", "run=*/*", "groups/*")
+
 
 def is_odd(examples: PredictedExamples) -> Any:
     return examples.indices % 2 == 1
@@ -59,6 +61,8 @@ COMMANDS = {
     "report": Command(("report",), "evaluate", sample=3),
     "validate": Command(("validate", "--config", "checks.toml"), "evaluate", ("validation.*",)),
     "seeds": Command(("run", *_SOURCE, "--num-steps", "20", "--seeds", "1-2"), "preprocess", every=11),
+    "prune": Command(("prune", "--keep", "0"), "seeds", ("*",), every=11, sample=40),
+    "rm": Command(("rm", "article-manual-seed1", "article-manual-seed2"), "seeds", _DELETED, every=11, sample=40),
     "promote": Command(("promote", "--force", "--why", "it must be"), "evaluate", sample=7),
     "retrain": Command(("retrain", *_SOURCE, *_RETRAINING), "promote", ("champion.json",), every=3),
     "rollback": Command(("rollback", "--to", "1"), "retrain", ("champion.json",)),
