@@ -14,9 +14,8 @@ from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
 from pipeline.storage.workspace import find_complete
 
-Damage: TypeAlias = (
-    tuple[str, str | None] | None
-)  # the message and the hint of the error, None if files are as recorded
+# The message and the hint of the error of a file that does not match its record, or None.
+Damage: TypeAlias = tuple[str, str | None] | None
 
 
 @dataclass(frozen=True)
