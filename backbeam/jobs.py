@@ -5,6 +5,7 @@ Each call locks its workspace as the command does. Heavy imports are lazy.
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -173,6 +174,7 @@ def evaluate(
     with called_from_python(settings.get("verbose", False), workspace):
         from pipeline.context import StageLog
         from pipeline.evaluate.stage import evaluate_stage
+        from pipeline.preprocess.scan_runner import check_by_workers
         from pipeline.registry.history import resolve_run
         from pipeline.storage.workspace import existing_workspace
         from pipeline.train.run_lookup import find_run
@@ -180,7 +182,8 @@ def evaluate(
         slicings = _slicings(config, slices)
         context = _context(workspace, settings)
         with _lock(existing_workspace(context.workspace), settings):
-            trained, data = find_run(context.workspace, resolve_run(context.workspace, run))
+            check = partial(check_by_workers, context)
+            trained, data = find_run(context.workspace, resolve_run(context.workspace, run), check)
             [evaluation] = evaluate_stage(context, data, [trained], slicings, StageLog())
         return evaluation
 

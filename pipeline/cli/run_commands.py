@@ -1,6 +1,7 @@
 """The commands of the stages: run, preprocess, validate, train and evaluate. Heavy imports are lazy."""
 
 import sys
+from functools import partial
 
 import typer
 
@@ -166,6 +167,7 @@ def evaluate(
     from pipeline.cli.run_output import build_evaluation_output
     from pipeline.evaluate.learning_evidence import find_learning_problems
     from pipeline.evaluate.stage import evaluate_stage
+    from pipeline.preprocess.scan_runner import check_by_workers
     from pipeline.registry.history import resolve_run
     from pipeline.train.run_lookup import find_run
 
@@ -174,7 +176,8 @@ def evaluate(
     stage_context = command_setup.build_stage_context(context, workspace, workers=workers)
     log = StageLog()
     with process.lock(existing_workspace(workspace)):
-        trained, data = find_run(workspace, resolve_run(workspace, run))
+        check = partial(check_by_workers, stage_context)
+        trained, data = find_run(workspace, resolve_run(workspace, run), check)
         [evaluation] = evaluate_stage(stage_context, data, [trained], slicings, log)
     problems = find_learning_problems(workspace, trained, evaluation)
     process.print_result(*build_evaluation_output(workspace, data.manifest, trained, evaluation, problems, log))
