@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from model.errors import CorruptArtefact, Locked
+from model.errors import CorruptArtefact, Locked, UnknownFormat
 from pipeline.storage import files
 from pipeline.storage.places import Place
 
@@ -26,8 +26,7 @@ class Record(BaseModel):
 
     def to_json(self) -> bytes:
         """Return the canonical JSON of this record and its digest: sorted keys, indent 2, a final newline."""
-        content = self.model_dump(mode="json")
-        return _canonical(content | {_OWN_DIGEST: files.digest_of(_canonical(content))})
+        return seal(self.model_dump(mode="json"))
 
     @classmethod
     def load(cls, path: Place) -> Self:
@@ -36,15 +35,24 @@ class Record(BaseModel):
 
     @classmethod
     def from_json(cls, data: bytes, path: Place) -> Self:
-        """Parse and verify a record; raises CorruptArtefact, which names the path, if it is none or was changed."""
+        """Parse and verify a record; raises CorruptArtefact, which names the path, if it is none or was changed.
+
+        Raises UnknownFormat if it is sound and has a field that this version does not know, and as `upgrade` does.
+        """
         try:
             content = json.loads(data)
+            today = content
             if isinstance(content, dict):
                 content.pop(_OWN_DIGEST, None)
-            record = cls.model_validate(content)
+                today = cls.upgrade(content, data, path)
+            record = cls.model_validate(today)
         except ValidationError as problem:
             first = problem.errors()[0]
             field = ".".join(map(str, first["loc"])) or "the file"
+            if first["type"] == "extra_forbidden" and seal(content) == data:  # optional fields get no format version
+                raise UnknownFormat(
+                    f"{path} is sound, and has the field {field}, which this backbeam does not know: update backbeam"
+                ) from None
             raise CorruptArtefact(
                 f"{path} is corrupt, or of another version of backbeam: {field}: {first['msg']}",
                 hint="`backbeam verify` says what to do about it",
@@ -53,9 +61,17 @@ class Record(BaseModel):
             raise CorruptArtefact(f"{path} is corrupt: not JSON: {problem}") from None
         except MemoryError:
             raise CorruptArtefact(f"{path} is corrupt: reading it needs more memory than is available") from None
-        if record.to_json() != data:
+        if today is content and record.to_json() != data:
             raise CorruptArtefact(f"{path} is corrupt: its content does not match its digest")
         return record
+
+    @classmethod
+    def upgrade(cls, content: dict[str, Any], data: bytes, path: Place) -> dict[str, Any]:
+        """Return the content of a record in the format of today, the same object if it is of that; see `formats`.
+
+        content is without the digest, data the whole file.
+        """
+        return content
 
 
 class FileInfo(Record):
@@ -115,6 +131,11 @@ def _find_named_files(node: object) -> Iterator[tuple[str, str]]:
     if isinstance(node, list):
         for child in node:
             yield from _find_named_files(child)
+
+
+def seal(content: dict[str, Any]) -> bytes:
+    """Return the file of a record with this content: its canonical JSON with its digest."""
+    return _canonical(content | {_OWN_DIGEST: files.digest_of(_canonical(content))})
 
 
 def _canonical(content: dict[str, Any]) -> bytes:
