@@ -20,7 +20,7 @@ from pipeline.train.run_record import RunRecord, load_run
 from tests.earlier_formats import DROPPED, install_readers, version_of, write_earlier
 from tests.helpers import contents
 
-ARCHIVE = Path(__file__).parents[2] / "data" / "workspace-2026-11-26.tar.gz"
+ARCHIVE = Path(__file__).parents[2] / "data" / "workspace-2026-11-28.tar.gz"
 
 
 @pytest.fixture
