@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import is_worth_retrying
-from pipeline.progress import open_messages
+from pipeline.message_streams import open_messages
 from pipeline.schedule.child import describe_result
 from pipeline.schedule.scheduler import ScheduleConfig
 from pipeline.schedule.timetable import Timetable
