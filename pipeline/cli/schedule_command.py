@@ -84,9 +84,9 @@ def schedule(
         command=(*COMMAND, *arguments),
         state_file=local_folder_of(workspace) / STATE_NAME,
         health_file=health_file,
-        record_failure=MetricsFile(metrics_file, workspace).record_failure,
         jitter=timedelta(seconds=jitter),
         salt=f"{workspace} {socket.gethostname()}",
+        record_failure=MetricsFile(metrics_file, workspace).record_failure,
     )
     messages.configure_messages()
     raise typer.Exit(_run_scheduler(config, workspace, once))

@@ -29,8 +29,8 @@ class ScheduleConfig:
     state_file: Path
     health_file: Path
     jitter: timedelta = timedelta()  # the maximal delay of a run
-    record_failure: Callable[[int], object] = lambda _: None  # is given the exit code of a run that failed
     salt: str = ""  # identifies the scheduler, so that others have another jitter
+    record_failure: Callable[[int], object] = lambda _: None  # is given the exit code of a run that failed
 
     def delay(self, due: datetime) -> timedelta:
         """Return how much later than due a run starts: the same after a restart, and before the next due time."""

@@ -54,6 +54,13 @@ def test_the_health_file_is_written_every_15_seconds():
     assert (last.status, last.outcome) == ("stopped", "run-1 promoted: better by 0.5 points")
 
 
+def test_the_exit_code_of_each_failure_is_recorded():
+    machine = FakeMachine(at("2026-01-01 10:00"), codes=iter([3, 0, -9, 0]))
+    machine.stop_at("2026-01-04 10:00")
+    machine.schedule()
+    assert machine.failures == [3, 137]
+
+
 @pytest.mark.parametrize(("stop", "before"), [("2026-01-02 10:00", ["02 03:00"]), ("2026-01-01 11:00", [])])
 def test_due_times_missed_in_downtime_are_handled_by_one_run(stop, before):
     machine = FakeMachine(at("2026-01-01 10:00"))
