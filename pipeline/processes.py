@@ -95,9 +95,10 @@ def _handle_signal(number: int, _: FrameType | None) -> None:
     _state.received.append(number)
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)  # a second signal would interrupt the removal of temporary files
-    message = f"{'interrupted' if number == signal.SIGINT else 'terminated'}; what was complete is kept"
+    kind = "Interrupted" if number == signal.SIGINT else "Terminated"
+    message = f"{kind.lower()}; what was complete is kept"
     log_error(message)
-    sys.stderr.write(f"{error_line(message)}\n")
+    sys.stderr.write(f"{error_line(message, code=128 + number, kind=kind)}\n")
     if _state.request_stop:
         _state.request_stop()
     else:

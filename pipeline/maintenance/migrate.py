@@ -24,7 +24,7 @@ KINDS: dict[str, type[VersionedRecord]] = {
     f"runs/*/{EVALUATION_NAME}": EvaluationRecord,
     f"runs/*/{NEXT_NAME}": EvaluationRecord,
     "groups/*.json": GroupRecord,
-    "registry/history/*.json": Entry,
+    f"registry/history/{8 * '[0-9]'}.json": Entry,  # other names are no entries
     f"registry/{CHAMPION_NAME}": Champion,
     f"registry/contests/*/*/{ANSWERS_NAME}": AnswersRecord,
 }

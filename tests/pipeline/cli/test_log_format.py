@@ -10,7 +10,7 @@ from typer.main import get_command
 from pipeline import progress
 from pipeline.cli.log_format import asks_for_json_lines
 from pipeline.cli.main import app, main
-from pipeline.progress import configure, show_message, show_progress, warn, write_json_lines
+from pipeline.progress import configure, error_line, show_message, show_progress, warn, write_json_lines
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +81,13 @@ def test_an_error_is_a_json_line_with_its_code(arguments, message, monkeypatch, 
     code, [error] = run_main(monkeypatch, capsys, *arguments, "--log-format", "json")
     assert (code, error["code"], error["kind"], error["level"]) == (2, 2, "BadUsage", "error")
     assert message in error["message"]
+
+
+def test_what_a_signal_handler_writes_is_a_json_line():
+    assert error_line("terminated", code=143, kind="Terminated") == "backbeam: terminated"
+    write_json_lines(True)
+    [error] = objects(error_line("terminated", code=143, kind="Terminated"))
+    assert (error["event"], error["code"], error["kind"]) == ("error", 143, "Terminated")
 
 
 def test_a_refused_command_ends_with_its_code(monkeypatch, capsys, tmp_path):

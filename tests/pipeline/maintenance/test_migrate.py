@@ -81,6 +81,11 @@ def test_every_record_is_written_again_and_nothing_else(earlier):
     assert migrate(earlier, dry_run=False).earlier == ()
 
 
+def test_a_file_that_is_no_entry_of_the_history_is_left_alone(today):
+    (today / "registry" / "history" / "notes.json").write_text("{}")
+    assert migrate(today, dry_run=False).earlier == ()
+
+
 def test_a_dry_run_writes_nothing(earlier):
     before = contents(earlier)
     result = migrate(earlier, dry_run=True)
